@@ -1,0 +1,265 @@
+#!/usr/bin/env bash
+# Installs livekeep on Raspberry Pi OS or Debian (bookworm, trixie) from this folder. See --help. Running it again changes only
+# what differs; the configuration, the token and the history are kept.
+set -euo pipefail
+
+source_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+readonly source_folder
+readonly destdir=${DESTDIR:-}
+readonly lib=$destdir/usr/local/lib/livekeep share=$destdir/usr/local/share/livekeep
+readonly units=$destdir/usr/local/lib/systemd/system
+readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
+readonly packages=(python3 python3-sdnotify python3-systemd python3-requests python3-pil python3-xlib mpv polkitd dbus
+    ca-certificates alsa-utils fonts-dejavu-core)
+
+token_file='' event='' output='' start=yes assume_yes=no keep_logs=no
+changed=() # installed files that this run changed
+
+usage() {
+    cat <<'EOF'
+sudo ./install.sh [options]
+  --token-file FILE   take Vimeo's token from FILE (it is asked for otherwise; never give it on the command line)
+  --event NUMBER      the Vimeo event to show, as in vimeo.com/event/NUMBER
+  --output OUTPUT     drm, x11 or wayland; found by itself otherwise
+  --keep-logs         keep the journal over a reboot: 7 days, 64 MB
+  --no-start          install and enable, but start nothing now
+  --yes               answer every question with yes, ask for nothing
+DESTDIR=/folder ./install.sh stages the files there and touches nothing else.
+EOF
+}
+
+say() { printf '%s\n' "$*"; }
+die() {
+    printf 'install.sh: %s\n' "$*" >&2
+    exit 1
+}
+is_staging() { [[ -n $destdir ]]; }
+has_systemd() { ! is_staging && [[ -d /run/systemd/system ]]; }
+
+ask() { # QUESTION: true when answered with yes
+    [[ $assume_yes = yes ]] && return 0
+    [[ -t 0 ]] || return 1
+    local answer
+    read -rp "$1 [y/N] " answer
+    [[ $answer = [yY]* ]]
+}
+
+parse() {
+    while (($#)); do
+        case $1 in
+            --token-file) token_file=${2:-} && shift ;;
+            --event) event=${2:-} && shift ;;
+            --output) output=${2:-} && shift ;;
+            --keep-logs) keep_logs=yes ;;
+            --no-start) start=no ;;
+            --yes | -y) assume_yes=yes ;;
+            --help | -h) usage && exit 0 ;;
+            *) usage >&2 && die "$1: no such option" ;;
+        esac
+        shift
+    done
+    [[ $output = @(|auto|drm|x11|wayland) ]] || die "--output $output: must be drm, x11 or wayland"
+    [[ $event = *([0-9]) ]] || die "--event $event: must be a number, as in vimeo.com/event/NUMBER"
+    [[ -z $token_file || -r $token_file ]] || die "--token-file $token_file: cannot be read"
+}
+
+check_system() {
+    is_staging && return
+    ((EUID == 0)) || die "must run as root: sudo ./install.sh"
+    local VERSION_CODENAME='' PRETTY_NAME=''
+    # shellcheck source=/dev/null
+    source /etc/os-release
+    [[ $VERSION_CODENAME = @(bookworm|trixie) ]] ||
+        say "Note: made for Debian bookworm and trixie; this is ${PRETTY_NAME:-unknown}. Going on."
+}
+
+install_packages() {
+    is_staging && return
+    local missing=() package wanted=("${packages[@]}")
+    grep -qs '^ *player *= *"vlc"' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml && wanted+=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
+    for package in "${wanted[@]}"; do
+        [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) = installed ]] || missing+=("$package")
+    done
+    ((${#missing[@]})) || return 0
+    say "Installing packages: ${missing[*]}"
+    local before after
+    before=$(installed_packages)
+    DEBIAN_FRONTEND=noninteractive apt-get -qq update || die "the package lists cannot be fetched: is the network up? Try: apt-get update"
+    DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
+        die "the packages cannot be installed; try: apt-get install ${missing[*]}"
+    after=$(installed_packages)
+    mkdir -p "$memory"
+    comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$memory/packages"
+}
+
+installed_packages() { dpkg-query -Wf '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | LC_ALL=C sort -u; }
+
+put() { # MODE SOURCE TARGET: copies a file when it differs
+    local mode=$1 from=$2 to=$3
+    printf '%s\n' "${to#"$destdir"}" >>"$manifest"
+    if cmp -s "$from" "$to" && [[ $(stat -c %a "$to") = "$mode" ]]; then return; fi
+    install -D -m "$mode" "$from" "$to"
+    changed+=("${to#"$destdir"}")
+}
+
+put_tree() { # MODE FOLDER TARGET [NAME-PATTERN]
+    local file
+    while IFS= read -r -d '' file; do
+        put "$1" "$2/$file" "$3/$file"
+    done < <(cd "$2" && find . -type f -name "${4:-*}" ! -path '*/__pycache__/*' -printf '%P\0' | sort -z)
+}
+
+install_files() {
+    manifest=$(mktemp)
+    put_tree 755 "$source_folder/bin" "$lib/bin"
+    put_tree 644 "$source_folder/lib/livekeep" "$lib/lib/livekeep" '*.py'
+    put_tree 644 "$source_folder/units" "$units" 'livekeep*.*'
+    put_tree 644 "$source_folder/units/livekeep-.service.d" "$units/livekeep-.service.d"
+    local unit
+    for unit in display player poller; do
+        put 644 "$source_folder/units/restart-policy.conf" "$units/livekeep-$unit.service.d/40-restart-policy.conf"
+    done
+    put_tree 644 "$source_folder/etc/pictures" "$share/pictures" '*.png'
+    put 644 "$source_folder/etc/mpv/mpv.conf" "$share/mpv/mpv.conf"
+    put_tree 644 "$source_folder/etc/systemd" "$share/systemd"
+    put 644 "$source_folder/etc/livekeep.toml" "$share/livekeep.toml"
+    put 755 "$source_folder/uninstall.sh" "$share/uninstall.sh"
+    put 644 "$source_folder/etc/sysusers.conf" "$destdir/usr/local/lib/sysusers.d/livekeep.conf"
+    put 644 "$source_folder/etc/tmpfiles.conf" "$destdir/usr/local/lib/tmpfiles.d/livekeep.conf"
+    put 644 "$source_folder/etc/livekeep.catalog" "$destdir/usr/local/lib/systemd/catalog/livekeep.catalog"
+    put 644 "$source_folder/etc/polkit/livekeep.rules" "$destdir/etc/polkit-1/rules.d/livekeep.rules"
+    put 644 "$source_folder/etc/bash-completion/livekeep" "$destdir/usr/local/share/bash-completion/completions/livekeep"
+    put_tree 644 "$source_folder/docs" "$destdir/usr/local/share/doc/livekeep"
+    put 644 "$source_folder/README.md" "$destdir/usr/local/share/doc/livekeep/README.md"
+    [[ $keep_logs = yes ]] && put 644 "$source_folder/etc/journald.conf" "$destdir/etc/systemd/journald.conf.d/livekeep.conf"
+    mkdir -p "$destdir/usr/local/bin"
+    ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
+    printf '/usr/local/bin/livekeep\n' >>"$manifest"
+    remove_stale_files
+    # The services may not write there, and start slower without.
+    is_staging || python3 -m compileall -q "$lib/lib"
+}
+
+remove_stale_files() { # what an earlier version installed and this one does not
+    mkdir -p "$memory"
+    [[ $keep_logs = no && -e $destdir/etc/systemd/journald.conf.d/livekeep.conf ]] &&
+        printf '/etc/systemd/journald.conf.d/livekeep.conf\n' >>"$manifest"
+    LC_ALL=C sort -u -o "$manifest" "$manifest"
+    local file
+    if [[ -e $memory/files ]]; then
+        while IFS= read -r file; do
+            if has_systemd && [[ $file = /usr/local/lib/systemd/system/livekeep*.@(service|timer|socket) && $file != *@* ]]; then
+                systemctl disable --now "${file##*/}" 2>/dev/null || true
+            fi
+            rm -f "$destdir$file"
+            changed+=("$file")
+            say "Removed, no longer part of livekeep: $file"
+        done < <(LC_ALL=C comm -23 "$memory/files" "$manifest")
+    fi
+    cmp -s "$manifest" "$memory/files" || install -m 644 "$manifest" "$memory/files"
+    rm -f "$manifest"
+}
+
+install_config() { # the operator's own: never overwritten
+    mkdir -p "$etc/livekeep.d"
+    [[ -e $etc/livekeep.toml ]] || install -m 640 "$source_folder/etc/livekeep.toml" "$etc/livekeep.toml"
+    is_staging && return
+    if has_systemd; then systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/livekeep.conf; fi
+    mkdir -p /var/lib/livekeep/pictures
+    chgrp livekeep "$etc/livekeep.toml" "$etc/livekeep.d"
+    chmod 750 "$etc/livekeep.d"
+    if [[ -n $event ]]; then
+        sed -i "0,/^vimeo_event = .*/s//vimeo_event = \"$event\"/" "$etc/livekeep.toml"
+    fi
+}
+
+take_token() {
+    is_staging && return
+    if [[ -n $token_file ]]; then
+        livekeep set-token "$token_file"
+    elif [[ ! -s /etc/credstore/livekeep.vimeo-token && -t 0 && $assume_yes = no ]]; then
+        say "Vimeo's token (from developer.vimeo.com/apps, scope private); empty to give it later with: sudo livekeep set-token"
+        livekeep set-token || say "No token yet: the TV will say so."
+    fi
+}
+
+has_been_changed() { # REGEX: whether this run changed a file of that name
+    ((${#changed[@]})) && printf '%s\n' "${changed[@]}" | grep -Eq "$1"
+}
+
+set_in_force() {
+    is_staging && {
+        systemctl --root="$destdir" enable livekeep.target 2>/dev/null || true
+        return
+    }
+    if has_been_changed '/systemd/catalog/'; then journalctl --update-catalog; fi
+    if ! has_systemd; then
+        systemctl enable livekeep.target 2>/dev/null
+        livekeep apply --no-restart >/dev/null || true
+        return
+    fi
+    if has_been_changed 'journald.conf.d'; then systemctl restart systemd-journald; fi
+    if has_been_changed '/systemd/system/'; then systemctl daemon-reload; fi
+    if has_been_changed 'polkit-1' && systemctl -q is-active polkit; then systemctl restart polkit; fi
+    systemctl is-enabled -q livekeep.target || systemctl enable -q livekeep.target
+    livekeep apply --no-restart
+    [[ $start = yes ]] || return 0
+    if systemctl -q is-active livekeep.target; then
+        restart_what_changed
+    else
+        systemctl start --no-block livekeep.target
+    fi
+}
+
+restart_what_changed() {
+    has_been_changed '/usr/local/lib/|/usr/local/share/livekeep/mpv' || return 0
+    local services=(livekeep-poller livekeep-player)
+    has_been_changed 'display|outputs|mpv/mpv.conf|sandbox|restart-policy' && services+=(livekeep-display)
+    systemctl reset-failed "${services[@]}" 2>/dev/null || true
+    systemctl restart --no-block "${services[@]}"
+    say "Restarted: ${services[*]}"
+}
+
+report() {
+    is_staging && {
+        say "Staged into $destdir"
+        return
+    }
+    if ((${#changed[@]})); then say "Installed: ${#changed[@]} files are new or changed."; else say "Nothing to change: this version is installed."; fi
+    if ! has_systemd || [[ $start = no ]]; then
+        say "Start it with: sudo systemctl start livekeep.target"
+        return
+    fi
+    wait_for_picture
+    livekeep doctor || true
+    livekeep status || true
+}
+
+wait_for_picture() { # at most 15 s
+    local attempt
+    for ((attempt = 0; attempt < 75; attempt++)); do
+        grep -Eqs '"picture": "(stream|holding|error)"' /run/livekeep/player/state.json && return
+        sleep 0.2
+    done
+    say "No picture after 15 s; the lines below say why."
+}
+
+main() {
+    shopt -s extglob
+    parse "$@"
+    check_system
+    install_packages
+    if ! is_staging; then
+        # The configuration's group must exist before the files.
+        systemd-sysusers "$source_folder/etc/sysusers.conf"
+    fi
+    install_files
+    install_config
+    # shellcheck source=/dev/null
+    if ! is_staging; then source "$source_folder/etc/desktop.sh" && settle_the_screen; fi
+    take_token
+    set_in_force
+    report
+}
+
+main "$@"

@@ -1,0 +1,41 @@
+"""livekeep doctor --fix: make the boot file's changes, each asked for, with a backup beside it. Writes cmdline.txt."""
+
+import time
+from pathlib import Path
+
+from livekeep.command import boot_line, file, terminal
+from livekeep.command.boot_line import Change
+from livekeep.command.checkup import Surroundings
+from livekeep.command.file import Ownership
+from livekeep.core.config import Screen
+from livekeep.core.errors import LivekeepError
+
+
+def fix(around: Surroundings, yes: bool) -> None:
+    """Offer each change that is missing; write those that were accepted. Raises `LivekeepError`."""
+    path = around.boot_file()
+    if path is None:
+        print("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")
+        return
+    text = file.read_text(path)
+    accepted = [change for change in missing(path, text, around.config.screen) if accept(change, path, yes)]
+    if not accepted:
+        print(f"{path}: nothing was changed")
+        return
+    for change in accepted:
+        text = boot_line.with_change(text, change)
+    backup = file.back_up(path, time.time())
+    file.replace(path, text.encode(), Ownership(0o755))
+    print(f"{path}: changed; the old one is kept as {backup}\nReboot for it to take effect: sudo reboot")
+
+
+def missing(path: Path, text: str, screen: Screen) -> tuple[Change, ...]:
+    try:
+        return boot_line.missing_changes(text, screen)
+    except LivekeepError as error:
+        raise LivekeepError(f"{path}: {error}") from error
+
+
+def accept(change: Change, path: Path, yes: bool) -> bool:
+    print(f"{path}: add {change.word}: {change.purpose}")
+    return yes or terminal.confirm("Make this change?")

@@ -1,0 +1,78 @@
+"""The kernel's command line of a Raspberry Pi (cmdline.txt): what livekeep wants in it, and how it gets there.
+
+Sources: Raspberry Pi's documentation of cmdline.txt; the kernel's Documentation/fb/modedb.rst for `video=` ("D" at its end keeps
+a digital output on without a TV); vc4's `force_hotplug`, a bit for each HDMI connector. Raspberry Pi OS switches the memory
+cgroup off unless told otherwise.
+"""
+
+import re
+from dataclasses import dataclass
+
+from livekeep.core.config import Screen
+from livekeep.core.errors import LivekeepError
+
+DEFAULT_MODE = "1920x1080@60"
+DEFAULT_CONNECTOR = "HDMI-A-1"
+
+
+@dataclass(frozen=True)
+class Change:
+    """A word for the command line, the words it replaces (a pattern), and what it is good for."""
+
+    word: str
+    replaces: str
+    purpose: str
+
+
+def wanted_changes(screen: Screen) -> tuple[Change, ...]:
+    """All that livekeep wants of the command line, for the configured connector and mode."""
+    connector = screen.connector or DEFAULT_CONNECTOR
+    mode = screen.mode if re.match(r"[0-9]", screen.mode) else DEFAULT_MODE
+    rate = mode if "@" in mode else f"{mode}@60"
+    video = Change(
+        f"video={connector}:{rate.split('.')[0]}D",
+        rf"video={re.escape(connector)}:\S*",
+        "the output keeps this resolution, whatever the TV says and when it is switched on last",
+    )
+    hotplug = Change(
+        f"vc4.force_hotplug={hotplug_bit(connector)}", r"vc4\.force_hotplug=\S*", "the output stays on while the TV is off"
+    )
+    cgroup = Change("cgroup_enable=memory", r"cgroup_disable=memory", "the memory limits of the units take effect")
+    return (video, hotplug, cgroup) if connector.startswith("HDMI-A-") else (video, cgroup)
+
+
+def hotplug_bit(connector: str) -> int:
+    return 2 if connector.endswith("-2") else 1
+
+
+def is_there(change: Change, line: str) -> bool:
+    """Whether the line has what the change is for: its very word, or the administrator's own resolution that stays on."""
+    words = line.split()
+    if change.word in words:
+        return True
+    if change.word.startswith("video="):
+        return any(re.fullmatch(change.replaces, word) and word.endswith(("D", "e")) for word in words)
+    if change.word.startswith("vc4."):
+        wanted = int(change.word.partition("=")[2])
+        return any(int(found[1]) & wanted for word in words if (found := re.fullmatch(r"vc4\.force_hotplug=([0-9]+)", word)))
+    return False
+
+
+def missing_changes(text: str, screen: Screen) -> tuple[Change, ...]:
+    """What the command line lacks. Raises `LivekeepError` when it is not one line."""
+    line = single_line(text)
+    return tuple(change for change in wanted_changes(screen) if not is_there(change, line))
+
+
+def with_change(text: str, change: Change) -> str:
+    """The file with one change made, still a single line. Raises `LivekeepError` when it is not one line before."""
+    line = single_line(text)
+    kept = [word for word in line.split() if not re.fullmatch(change.replaces, word)]
+    return " ".join([*kept, change.word]) + "\n"
+
+
+def single_line(text: str) -> str:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise LivekeepError(f"has {len(lines)} lines where the kernel reads exactly one; put that right by hand first")
+    return lines[0]

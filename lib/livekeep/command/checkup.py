@@ -1,0 +1,85 @@
+"""What the doctor's checks share: their result, what they look at, and how they read the kernel's small files."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from livekeep.core import paths
+from livekeep.core.config import Config
+
+Verdict = Literal["ok", "warn", "fail", "skip"]
+PI = "Raspberry Pi"
+LARGEST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. `advice` says what to do, "" when nothing."""
+
+    name: str
+    verdict: Verdict
+    finding: str
+    advice: str = ""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the checks look at: the file tree below `root`, and the configuration with its problems."""
+
+    root: Path
+    config: Config
+    problems: tuple[str, ...] = ()
+
+    def path(self, absolute: str | Path) -> Path:
+        """A path of the machine as it lies below `root`; one that lies there already stays."""
+        path = Path(absolute)
+        return path if path.is_relative_to(self.root) else self.root / str(path).lstrip("/")
+
+    def machine_path(self, name: str | Path) -> str:
+        """A path as the machine itself sees it, without `root` in front."""
+        path = Path(name)
+        return str(Path("/") / path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def read(self, absolute: str | Path) -> str:
+        """A small file of the kernel's or the system's; "" when it is absent or cannot be read."""
+        try:
+            with self.path(absolute).open("rb") as file:
+                return file.read(LARGEST_BYTES).decode("utf-8", "replace").strip("\0\n ")
+        except OSError:
+            return ""
+
+    def board(self) -> str:
+        """The Raspberry Pi's model, such as "Raspberry Pi 4 Model B Rev 1.4"; "" on other machines."""
+        model = self.read("/proc/device-tree/model")
+        return model if model.startswith(PI) else ""
+
+    def boot_file(self) -> Path | None:
+        """The kernel's command line on a Raspberry Pi's boot partition, where bookworm and later or older releases keep it."""
+        places = (self.path("/boot/firmware/cmdline.txt"), self.path("/boot/cmdline.txt"))
+        return next((place for place in places if self.board() and place.is_file()), None)
+
+    def uid(self, name: str) -> int | None:
+        """The uid of a local user of the machine below `root`."""
+        for line in self.read("/etc/passwd").splitlines():
+            user, _password, uid, *_rest = [*line.split(":"), "", "", ""]
+            if user == name and uid.isdecimal():
+                return int(uid)
+        return None
+
+    def is_this_machine(self) -> bool:
+        return self.root.resolve() == paths.ROOT.resolve()
+
+
+def connectors(around: Surroundings) -> Iterator[tuple[str, Path]]:
+    """The display connectors the kernel knows, such as ("HDMI-A-1", …/card1-HDMI-A-1), in their order."""
+    folder = around.path("/sys/class/drm")
+    for entry in sorted(folder.glob("card*-*")):
+        name = entry.name.partition("-")[2]
+        if not name.startswith("Writeback"):
+            yield name, entry
+
+
+def is_root() -> bool:
+    return os.geteuid() == 0

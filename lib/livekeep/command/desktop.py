@@ -1,0 +1,85 @@
+"""What the display's unit needs for the output in use: the desktop user's session, or the bare console. Pure functions."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import Literal
+
+from livekeep.core.config import Screen
+
+Output = Literal["drm", "wayland", "x11"]
+HEADING = "# Written by `livekeep apply` from [screen] of livekeep.toml; changes made here are lost.\n"
+TAKEN_AT_START = (
+    "player",
+    "output",
+    "x11_display",
+    "x11_authority",
+    "wayland_display",
+    "desktop_user",
+    "connector",
+    "mode",
+    "hwdec",
+    "max_bitrate",
+    "audio_device",
+    "volume",
+)
+"""The keys of [screen] that the display reads only when it starts: a change of one is a reason to restart it."""
+
+
+def resolve_output(screen: Screen) -> Output:
+    """The output that is meant: `auto` is the desktop whose display is configured, else the bare screen."""
+    if screen.output == "wayland" or (screen.output == "auto" and screen.wayland_display):
+        return "wayland"
+    if screen.output == "x11" or (screen.output == "auto" and screen.x11_display):
+        return "x11"
+    return "drm"
+
+
+def wayland_socket(screen: Screen, uid: int) -> Path:
+    return Path(f"/run/user/{uid}") / (screen.wayland_display or "wayland-0")
+
+
+def drop_in(screen: Screen, uid: int | None, console: str) -> str:
+    """The drop-in for livekeep-display.service.
+
+    `uid` is that of screen.desktop_user, None where none is needed; `console` is the text for the output drm, "" for none.
+    The values in force stand in a comment, so that the text changes, and the display is restarted, when one of them does.
+    """
+    output = resolve_output(screen)
+    body = {"wayland": wayland(screen, uid), "x11": x11(screen), "drm": console}[output]
+    return HEADING + in_force(screen) + ("\n" + body if body else "")
+
+
+def in_force(screen: Screen) -> str:
+    """The values as comments, only those that differ from the default."""
+    values = dataclasses.asdict(screen)
+    standard = dataclasses.asdict(Screen())
+    lines = [f"# {key} = {values[key]!a}\n" for key in TAKEN_AT_START if values[key] != standard[key]]
+    return "".join(lines)
+
+
+def wayland(screen: Screen, uid: int | None) -> str:
+    if uid is None:
+        return ""
+    socket = wayland_socket(screen, uid)
+    return f"""[Service]
+# A compositor takes clients of its own user only.
+User={screen.desktop_user}
+# ProtectHome= hides /run/user; only the compositor's socket is let in.
+BindPaths={quote(str(socket))}
+Environment=XDG_RUNTIME_DIR={socket.parent}
+"""
+
+
+def x11(screen: Screen) -> str:
+    if not screen.x11_authority:
+        return ""
+    return f"""[Service]
+# The cookie lies in the user's home directory, which the display may not see; systemd hands it over.
+LoadCredential=xauthority:{screen.x11_authority.replace("%", "%%")}
+"""
+
+
+def quote(text: str) -> str:
+    """A word of a unit file."""
+    return shlex.quote(text.replace("%", "%%"))

@@ -1,0 +1,83 @@
+"""livekeep doctor: everything that the screen depends on, each with a verdict and what to do. Changes nothing without --fix."""
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable
+
+from livekeep.command import boot_fix, terminal
+from livekeep.command.checkup import Check, Surroundings, Verdict
+from livekeep.command.doctor_account import check_config, check_dns, check_token
+from livekeep.command.doctor_host import (
+    check_boot_line,
+    check_clock,
+    check_disk,
+    check_memory,
+    check_network,
+    check_rivals,
+    check_units,
+)
+from livekeep.command.doctor_pictures import check_pictures
+from livekeep.command.doctor_screen import check_decoder, check_display, check_sound
+from livekeep.core import config, paths
+from livekeep.core.errors import LivekeepError
+
+CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
+    check_config,
+    check_network,
+    check_dns,
+    check_clock,
+    check_token,
+    check_display,
+    check_boot_line,
+    check_decoder,
+    check_sound,
+    check_pictures,
+    check_memory,
+    check_disk,
+    check_units,
+    check_rivals,
+)
+COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    if arguments.fix and arguments.json:
+        raise LivekeepError("--fix asks on the terminal and cannot go with --json; give one of the two")
+    if arguments.yes and not arguments.fix:
+        raise LivekeepError("--yes answers what --fix asks; give --fix too")
+    settings, problems = config.load_leniently()
+    around = Surroundings(paths.ROOT, settings, problems)
+    checks = examine(around)
+    print(as_json(checks) if arguments.json else as_text(checks))
+    if arguments.fix:
+        print()
+        boot_fix.fix(around, arguments.yes)
+    return 1 if worst(checks) == "fail" else 0
+
+
+def examine(around: Surroundings) -> tuple[Check, ...]:
+    return tuple(check(around) for check in CHECKS)
+
+
+def worst(checks: tuple[Check, ...]) -> Verdict:
+    found = {check.verdict for check in checks}
+    return "fail" if "fail" in found else "warn" if "warn" in found else "ok"
+
+
+def as_json(checks: tuple[Check, ...]) -> str:
+    document = {"verdict": worst(checks), "checks": [dataclasses.asdict(check) for check in checks]}
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def as_text(checks: tuple[Check, ...]) -> str:
+    """A line for each check, then what to do about those that are not well."""
+    table = terminal.table([(check.verdict, check.name, check.finding) for check in checks]).splitlines()
+    lines = [
+        line.replace(check.verdict, terminal.paint(check.verdict, COLOURS[check.verdict]), 1)
+        for line, check in zip(table, checks, strict=True)
+    ]
+    advice = [(check.name, check.advice) for check in checks if check.advice]
+    lines += ["", "What to do:", terminal.table(advice, indent=2)] if advice else []
+    count = sum(check.verdict in ("warn", "fail") for check in checks)
+    return "\n".join([*lines, "", "Everything is well." if not count else f"{count} of {len(checks)} want attention."])

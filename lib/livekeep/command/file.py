@@ -1,0 +1,131 @@
+"""Writing files of the administrator's: whole or not at all, with the owner and mode they had, and a backup beside them."""
+
+import contextlib
+import grp
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekeep.core.errors import LivekeepError
+
+GROUP = "livekeep"
+"""The group that may read the configuration."""
+
+
+@dataclass(frozen=True)
+class Ownership:
+    """Mode bits, uid and gid of a file; -1 leaves uid or gid as it comes."""
+
+    mode: int
+    uid: int = -1
+    gid: int = -1
+
+
+def replace(path: Path, content: bytes, ownership: Ownership, keep: bool = True) -> None:
+    """Put `content` at `path` in one step: a reader, or a power cut, sees the old or the new one whole.
+
+    A new file gets `ownership`, one that exists keeps its own unless `keep` is false. A symbolic link is followed.
+    Raises `LivekeepError` that names the file.
+    """
+    target = path.resolve()
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        wanted = (ownership_of(target) if keep else None) or ownership
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            own(descriptor, wanted)
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        temporary.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise cannot("written", path, error) from error
+
+
+def ownership_of(path: Path) -> Ownership | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return Ownership(found.st_mode & 0o7777, found.st_uid, found.st_gid)
+
+
+def own(descriptor: int, wanted: Ownership) -> None:
+    """Set owner and mode where they differ: the boot partition's file system refuses both calls."""
+    found = os.fstat(descriptor)
+    uid = found.st_uid if wanted.uid == -1 else wanted.uid
+    gid = found.st_gid if wanted.gid == -1 else wanted.gid
+    if (uid, gid) != (found.st_uid, found.st_gid):
+        os.fchown(descriptor, uid, gid)
+    if found.st_mode & 0o7777 != wanted.mode:
+        with contextlib.suppress(PermissionError):
+            os.fchmod(descriptor, wanted.mode)
+
+
+def sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def back_up(path: Path, now: float) -> Path:
+    """Copy `path` to PATH.livekeep-TIME, a name that does not exist yet, and give that name."""
+    stem = f"{path.name}.livekeep-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
+    backup, number = path.with_name(stem), 1
+    while backup.exists():
+        number += 1
+        backup = path.with_name(f"{stem}-{number}")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    replace(backup, content, ownership_of(path) or Ownership(0o640))
+    return backup
+
+
+def read_text(path: Path, largest_bytes: int = 1024 * 1024) -> str:
+    """A text file of the administrator's. Raises `LivekeepError` that names it: absent, unreadable, too large, not UTF-8."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(largest_bytes + 1)
+    except OSError as error:
+        raise cannot("read", path, error) from error
+    if len(raw) > largest_bytes:
+        raise LivekeepError(f"{path}: is larger than {largest_bytes // 1024} KiB; is this the right file?")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise LivekeepError(f"{path}: is not UTF-8 text; is this the right file?") from error
+
+
+def make_folder(path: Path, mode: int) -> None:
+    """Make a folder where there is none; its parents get the usual mode. Raises `LivekeepError`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=mode, exist_ok=True)
+    except OSError as error:
+        raise cannot("made", path, error) from error
+
+
+def config_ownership() -> Ownership:
+    """Of a new file of the configuration: root's, readable by group livekeep where root makes it and the group exists."""
+    if os.geteuid() != 0:
+        return Ownership(0o640)
+    try:
+        return Ownership(0o640, 0, grp.getgrnam(GROUP).gr_gid)
+    except KeyError:
+        return Ownership(0o640, 0, 0)
+
+
+def cannot(verb: str, path: Path, error: OSError) -> LivekeepError:
+    """The error for a file that cannot be read, written or made, with the advice that fits."""
+    advice = "; run this with sudo" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+    return LivekeepError(f"{path}: cannot be {verb} ({error.strerror}){advice}")

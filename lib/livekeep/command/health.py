@@ -1,0 +1,15 @@
+"""livekeep health: one line for a person or a monitor. Reads both states."""
+
+import argparse
+
+from livekeep.command import reading
+from livekeep.core import health
+
+EXIT_ON_ERROR = 3
+"""The state may not be read: that is neither ok nor down."""
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    found = reading.take().health()
+    print(f"{found.level}: {found.sentence}")
+    return health.LEVELS.index(found.level)

@@ -1,0 +1,124 @@
+"""livekeep import-env: take over vimeo-monitor's .env. Writes a drop-in, the credential, copies of its pictures."""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+from livekeep.command import credential, dotenv, file, predecessor, terminal, unit
+from livekeep.command.file import Ownership
+from livekeep.command.predecessor import Outcome, Translation
+from livekeep.core import config, paths
+from livekeep.core.errors import ConfigError, LivekeepError
+
+TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
+PICTURES = paths.ROOT / "var/lib/livekeep/pictures"
+"""The display may not look into home directories, and the predecessor's folder may go."""
+LARGEST_PICTURE_BYTES = 1024**3
+
+
+def run(arguments: argparse.Namespace) -> int:
+    source = Path(arguments.file)
+    entries = dotenv.parse(file.read_text(source))
+    if not entries:
+        raise LivekeepError(f"{source}: sets nothing; is this vimeo-monitor's .env?")
+    streams, note = find_streams(arguments, source)
+    translation = predecessor.translate(entries, streams, source.resolve().parent)
+    if translation.token:
+        credential.clean(translation.token, str(source))
+    content = render(translation, source)
+    check(content)
+    print(report(translation, note))
+    if arguments.dry_run:
+        print("\nNothing was written. It would be:\n\n" + content, end="")
+        return 0
+    write(translation, content, source)
+    return 0
+
+
+def find_streams(arguments: argparse.Namespace, source: Path) -> tuple[dict[str, str], str]:
+    """The event numbers and where they were found. A file that was named must hold them, one beside the .env may be absent."""
+    tree = Path(arguments.source_tree) if arguments.source_tree else source.resolve().parent
+    where = Path(arguments.streams) if arguments.streams else tree / predecessor.STREAMS_FILE
+    if not (arguments.streams or arguments.source_tree or where.exists()):
+        return {}, f"Streams: there is no {where}; name vimeo-monitor's folder with --source-tree to take over its event numbers"
+    streams = predecessor.read_streams(file.read_text(where), where)
+    names = ", ".join(f"stream-{number} = {event}" for number, event in streams.items())
+    return streams, f"Streams from {where}: {names}"
+
+
+def render(translation: Translation, source: Path) -> str:
+    """The drop-in's text; the pictures stand in it where their copies will be."""
+    for key, picture in translation.pictures.items():
+        translation.set("screen", key, str(copy_of(key, picture)))
+    return predecessor.toml(translation.tables, f"Taken over from {source.name} of vimeo-monitor by livekeep import-env.")
+
+
+def copy_of(key: str, picture: Path) -> Path:
+    return PICTURES / f"{key}{picture.suffix.lower()}"
+
+
+def check(content: str) -> None:
+    """Read the configuration as it would be. Raises `ConfigError`; nothing has been written then."""
+    with tempfile.TemporaryDirectory(prefix="livekeep-") as name:
+        trial = Path(name)
+        for drop_in in config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)[1:]:
+            (trial / drop_in.name).write_text(file.read_text(drop_in), encoding="utf-8")
+        (trial / TARGET.name).write_text(content, encoding="utf-8")
+        _settings, problems = config.load_leniently(paths.CONFIG_FILE, trial)
+    if problems:
+        told = [problem.replace(str(trial), str(paths.DROP_IN_DIRECTORY)) for problem in problems]
+        raise ConfigError([*told, "nothing was taken over: put the configuration right first"])
+
+
+def report(translation: Translation, note: str) -> str:
+    """What became of each setting, and of the health settings in one line, since there are many."""
+    health = [outcome.name for outcome in translation.outcomes if outcome.name.startswith("HEALTH_")]
+    rows = [("LINE", "SETTING", "BECOMES"), *(row(outcome) for outcome in translation.outcomes if outcome.name not in health)]
+    lines = [terminal.table(rows), "", note]
+    if health:
+        lines.append(f"Taken over when the health part is installed: {', '.join(health)}")
+    return "\n".join(lines)
+
+
+def row(outcome: Outcome) -> tuple[str, str, str]:
+    return str(outcome.line), outcome.name, outcome.taken or f"left: {outcome.note}"
+
+
+def write(translation: Translation, content: str, source: Path) -> None:
+    file.make_folder(TARGET.parent, 0o755)
+    copy_pictures(translation)
+    if TARGET.exists() and file.read_text(TARGET) == content:
+        print(f"{TARGET}: is already so")
+    else:
+        if TARGET.exists():
+            print(f"{TARGET}: the old one is kept as {file.back_up(TARGET, time.time()).name}")
+        file.replace(TARGET, content.encode(), file.config_ownership())
+        print(f"{TARGET}: written")
+    if translation.token:
+        stored = credential.store_token(translation.token)
+        print(f"{credential.credential_file()}: {'token stored' if stored else 'the token is already that one'}")
+        print(f"The token still stands in {source}: delete that file when vimeo-monitor is no longer used.")
+    take_effect()
+
+
+def copy_pictures(translation: Translation) -> None:
+    for key, picture in translation.pictures.items():
+        target = copy_of(key, picture)
+        file.make_folder(PICTURES, 0o755)
+        try:
+            if picture.stat().st_size > LARGEST_PICTURE_BYTES:
+                raise LivekeepError(f"{picture}: is larger than 1 GiB; make it smaller, or set screen.{key} by hand")
+            content = picture.read_bytes()
+        except OSError as error:
+            raise file.cannot("read", picture, error) from error
+        file.replace(target, content, Ownership(0o644))
+        print(f"{target}: copied from {picture}")
+
+
+def take_effect() -> None:
+    try:
+        if unit.restart_if_running("livekeep-poller.service"):
+            unit.tell("try-reload-or-restart", "livekeep-player.service")
+    except LivekeepError as error:
+        print(f"{error}\nThe units take this at their next start.")

@@ -1,0 +1,106 @@
+"""livekeep: the operator's command. It reads states and the configuration, asks systemd, and never decides what is shown.
+
+The subcommands' modules are imported only when they are called, so that `livekeep health` is quick.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from livekeep.core.errors import LivekeepError
+
+EXIT_INTERRUPTED = 130
+
+Parser = argparse.ArgumentParser
+
+
+def nothing(_parser: Parser) -> None:
+    """A subcommand without arguments."""
+
+
+def json_argument(parser: Parser) -> None:
+    parser.add_argument("--json", action="store_true", help="print it for programs")
+
+
+def select_arguments(parser: Parser) -> None:
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the stream to show; without it the streams are listed")
+    parser.add_argument("--names", action="store_true", help=argparse.SUPPRESS)
+
+
+def screenshot_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help='where the PNG goes; "-" is standard output')
+
+
+def set_token_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file that holds the token; else it is asked for, or read from a pipe"
+    )
+
+
+def doctor_arguments(parser: Parser) -> None:
+    json_argument(parser)
+    parser.add_argument("--fix", action="store_true", help="offer each change to the boot files, with a backup")
+    parser.add_argument("--yes", action="store_true", help="with --fix: answer yes to all of them")
+
+
+def import_env_arguments(parser: Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="the .env file of vimeo-monitor")
+    streams = parser.add_mutually_exclusive_group()
+    streams.add_argument("--source-tree", metavar="DIR", help="where vimeo-monitor's source lies (default: the folder of FILE)")
+    streams.add_argument("--streams", metavar="FILE", help="vimeo-monitor's config.py itself, which holds the event numbers")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be taken over; write nothing")
+
+
+def apply_arguments(parser: Parser) -> None:
+    parser.add_argument("--no-restart", action="store_true", help="write only; the display takes it at its next start")
+
+
+SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
+    "status": ("status", "what is on the screen, since when, why, and what each unit does", json_argument),
+    "health": ("health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
+    "check-config": ("check_config", "check the configuration; print every problem", nothing),
+    "select": ("select", "choose the stream to show, or list the streams", select_arguments),
+    "screenshot": ("screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
+    "set-token": ("set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
+    "doctor": ("doctor", "check everything that the screen depends on", doctor_arguments),
+    "import-env": ("import_env", "take over the .env of vimeo-monitor", import_env_arguments),
+    "apply": ("apply", "put the display's settings in force, with a restart of the display when they changed", apply_arguments),
+    "version": ("version", "print the version", nothing),
+}
+"""Name: module, help, arguments."""
+
+
+def build_parser() -> Parser:
+    parser = argparse.ArgumentParser(prog="livekeep", description="Keeps a live stream on the screen.", allow_abbrev=False)
+    subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
+    for name, (_module, text, add_arguments) in SUBCOMMANDS.items():
+        add_arguments(subparsers.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False))
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a subcommand; give its exit code: 0 ok, 1 failure, 2 usage, 78 configuration, or the subcommand's own."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        code = run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head(1), has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return code
+
+
+def run(arguments: argparse.Namespace) -> int:
+    module = importlib.import_module(f"livekeep.command.{SUBCOMMANDS[arguments.subcommand][0]}")
+    try:
+        return int(module.run(arguments))
+    except LivekeepError as error:
+        # Read by a person or a script, not by the journal: without its priority prefix.
+        print(error, file=sys.stderr)
+        return int(getattr(module, "EXIT_ON_ERROR", error.exit_code))

@@ -1,0 +1,93 @@
+"""livekeep screenshot: what the TV shows now, as a PNG. Asks the display, or reads what the error screen paints."""
+
+import argparse
+import contextlib
+import os
+import stat
+import sys
+from pathlib import Path
+
+from livekeep.command import mpv_camera, vlc_camera
+from livekeep.core import config, health, paths
+from livekeep.core.errors import LivekeepError
+
+DISPLAY = paths.STATE_DIRECTORY / "display"
+LARGEST_BYTES = 128 * 1024 * 1024
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    to_output = arguments.file == "-"
+    if not to_output:
+        refuse_target(Path(arguments.file))
+    picture = take()
+    if to_output:
+        sys.stdout.buffer.write(picture)
+        return 0
+    write(Path(arguments.file), picture)
+    print(f"{arguments.file}: {len(picture) // 1024} KiB", file=sys.stderr)
+    return 0
+
+
+def refuse_target(target: Path) -> None:
+    """Say what is wrong with the target before the display is troubled. Raises `LivekeepError`."""
+    if target.is_dir():
+        raise LivekeepError(f"{target}: is a folder; name a file in it, such as {target / 'tv.png'}")
+    if not target.parent.is_dir():
+        raise LivekeepError(f"{target}: there is no folder {target.parent}; make it first")
+    if not os.access(target if target.exists() else target.parent, os.W_OK):
+        raise LivekeepError(f"{target}: cannot be written; choose another place, such as /tmp/tv.png")
+
+
+def take() -> bytes:
+    """The PNG of what is on the screen. Raises `LivekeepError`."""
+    try:
+        if health.error_screen_is_active():
+            return read_picture(paths.STATE_DIRECTORY / health.ERROR_SCREEN_PICTURE)
+    except PermissionError as error:
+        raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
+    settings, _problems = config.load_leniently()
+    if settings.screen.player == "vlc":
+        return collect(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots"))
+    target = DISPLAY / "screenshot.png"
+    remove(target)
+    mpv_camera.take(DISPLAY / "mpv.sock", target)
+    return collect(target)
+
+
+def collect(source: Path) -> bytes:
+    try:
+        return read_picture(source)
+    finally:
+        remove(source)
+
+
+def read_picture(source: Path) -> bytes:
+    """A PNG from the display's folder. Its unit could put anything there, so only a plain file of a sane size is read."""
+    try:
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise LivekeepError(f"{source}: is not a plain file; restart livekeep-display")
+            picture = file.read(LARGEST_BYTES + 1)
+    except OSError as error:
+        advice = "; run this with sudo" if isinstance(error, PermissionError) else ""
+        raise LivekeepError(f"{source}: the display's picture cannot be read ({error.strerror}){advice}") from error
+    if not picture.startswith(PNG) or len(picture) > LARGEST_BYTES:
+        raise LivekeepError(f"{source}: the display saved something that is no PNG; restart livekeep-display")
+    return picture
+
+
+def remove(source: Path) -> None:
+    with contextlib.suppress(OSError):
+        source.unlink()
+
+
+def write(target: Path, picture: bytes) -> None:
+    """Write with the caller's umask."""
+    try:
+        target.write_bytes(picture)
+    except OSError as error:
+        raise LivekeepError(
+            f"{target}: cannot be written ({error.strerror}); choose another place, such as /tmp/tv.png"
+        ) from error

@@ -1,0 +1,72 @@
+"""What a person reads on a terminal: durations, local times, aligned tables, colour, and a question with yes or no."""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Literal, TextIO
+
+Colour = Literal["green", "yellow", "red", "dim", "bold", ""]
+CODES: dict[Colour, str] = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+
+
+def has_colour(stream: TextIO) -> bool:
+    """Whether `stream` may be coloured: a terminal, and nobody asked for no colour (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
+    """`text` in `colour` when `stream` (standard output) takes colour, else unchanged."""
+    return f"\033[{CODES[colour]}m{text}\033[0m" if colour and has_colour(stream or sys.stdout) else text
+
+
+def duration(seconds: float) -> str:
+    """A span of time in at most two units: "12 s", "3 min", "2 h 5 min", "4 days 2 h"."""
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86400:
+        return join(f"{whole // 3600} h", whole % 3600 // 60, "min")
+    days = whole // 86400
+    return join(f"{days} day{'s' * (days > 1)}", whole % 86400 // 3600, "h")
+
+
+def join(first: str, number: int, unit: str) -> str:
+    return f"{first} {number} {unit}" if number else first
+
+
+def local_time(moment: float, now: float) -> str:
+    """A Unix time by the local clock: "10:02:11" today, "Sunday 10:02" within six days, else with the date."""
+    there, here = time.localtime(moment), time.localtime(now)
+    if there[:3] == here[:3]:
+        return time.strftime("%H:%M:%S", there)
+    if abs(moment - now) < 6 * 86400:
+        return time.strftime("%A %H:%M", there)
+    return time.strftime("%Y-%m-%d %H:%M", there)
+
+
+def since(moment: float, now: float) -> str:
+    """ "10:02:11 (for 3 min)"; "" for a moment that was never."""
+    return f"{local_time(moment, now)} (for {duration(now - moment)})" if moment > 0 else ""
+
+
+def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
+    """Rows of cells in aligned columns, two spaces apart; the last column is not padded."""
+    if not rows:
+        return ""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    widths[-1] = 0
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return "\n".join(" " * indent + line.rstrip() for line in lines)
+
+
+def confirm(question: str) -> bool:
+    """Ask on the terminal; only "y" or "yes" is yes. Without a terminal the answer is no."""
+    if not sys.stdin.isatty():
+        return False
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False

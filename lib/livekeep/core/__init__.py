@@ -1,0 +1,1 @@
+"""What every part stands on: configuration, state, events, the service loop, errors. Core never logs."""

@@ -1,0 +1,276 @@
+"""The configuration: one frozen dataclass a table of livekeep.toml, and how it is read.
+
+Read in this order, the later wins: the defaults below, /etc/livekeep/livekeep.toml, /etc/livekeep/livekeep.d/*.toml by name.
+Unknown keys, wrong types and values out of range are errors that name file and key; all of them are reported at once.
+The shipped livekeep.toml shows every key with its default and is tied to these dataclasses by a test.
+"""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from livekeep.core import paths
+from livekeep.core.errors import ConfigError
+
+STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
+"""What a stream may be opened by. mpv would also take file:, exec-like and synthetic sources."""
+
+Check = Callable[[Any], str | None]
+"""Gives None for a good value, or what is wrong with it, to stand behind the key: "must be …"."""
+
+
+def between(low: float, high: float) -> Check:
+    def check(value: float) -> str | None:
+        return None if low <= value <= high else f"must be from {low:g} to {high:g}"
+
+    return check
+
+
+def one_of(*choices: str) -> Check:
+    def check(value: str) -> str | None:
+        return None if value in choices else "must be one of " + ", ".join(f'"{choice}"' for choice in choices)
+
+    return check
+
+
+def matching(pattern: str, meaning: str) -> Check:
+    def check(value: str) -> str | None:
+        return None if re.fullmatch(pattern, value) else f"must be {meaning}"
+
+    return check
+
+
+def url_with(*schemes: str) -> Check:
+    def check(value: str) -> str | None:
+        if value == "":
+            return None
+        try:
+            parts = urlsplit(value)
+            good = parts.scheme.lower() in schemes and bool(parts.hostname) and value.isprintable() and " " not in value
+        except ValueError:
+            good = False
+        return None if good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
+
+    return check
+
+
+def key(default: Any, check: Check | None = None) -> Any:
+    """A key with its default and its check."""
+    return field(default=default, metadata={"check": check})
+
+
+def each(check: Check) -> Check:
+    def check_all(values: tuple[str, ...]) -> str | None:
+        return next((complaint for value in values if (complaint := check(value))), None)
+
+    return check_all
+
+
+ABSOLUTE_PATH = matching(r"/.+", "an absolute path")
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True)
+class Log:
+    level: str = key("info", one_of(*LOG_LEVELS))
+
+
+@dataclass(frozen=True)
+class Vimeo:
+    api_url: str = key("https://api.vimeo.com", url_with("https", "http"))
+    proxy: str = key("", url_with("http", "https"))
+
+
+@dataclass(frozen=True)
+class Selection:
+    selected: str = key("main")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Where a stream comes from: exactly one of the three is set; none at all means "not set up yet"."""
+
+    vimeo_event: str = key("", matching(r"|[0-9]+", "the event's number, as in vimeo.com/event/NUMBER"))
+    vimeo_video: str = key("", matching(r"|[0-9]+", "the video's number, as in vimeo.com/NUMBER"))
+    url: str = key("", url_with(*STREAM_SCHEMES))
+
+    def is_set_up(self) -> bool:
+        return bool(self.vimeo_event or self.vimeo_video or self.url)
+
+
+@dataclass(frozen=True)
+class Poller:
+    interval_seconds: float = key(10.0, between(1, 3600))
+    near_start_interval_seconds: float = key(3.0, between(1, 3600))
+    timeout_seconds: float = key(5.0, between(0.5, 60))
+    failures_before_error: int = key(5, between(1, 1000))
+
+
+@dataclass(frozen=True)
+class Screen:
+    player: str = key("mpv", one_of("mpv", "vlc"))
+    output: str = key("auto", one_of("auto", "drm", "wayland", "x11"))
+    x11_display: str = key("", matching(r"|:[0-9]+(\.[0-9]+)?", 'a local display such as ":0"'))
+    x11_authority: str = key("", matching(r"|/.+", "an absolute path"))
+    wayland_display: str = key("", matching(r"|[\w.-]+", 'a socket name such as "wayland-0"'))
+    desktop_user: str = key("", matching(r"|[a-z_][a-z0-9_-]*", "a user's name"))
+    connector: str = key("", matching(r"|[A-Za-z0-9-]+", 'a connector such as "HDMI-A-1"'))
+    mode: str = key("", matching(r"|preferred|highest|[0-9]+x[0-9]+(@[0-9]+(\.[0-9]+)?)?", 'a mode such as "1920x1080@60"'))
+    hwdec: str = key("auto", matching(r"[a-z0-9,_-]+", 'a decoder such as "auto", "no" or "v4l2m2m-copy"'))
+    max_bitrate: int = key(0, between(0, 1_000_000_000))
+    audio_device: str = key("auto", matching(r"\S.*", 'a device such as "auto" or "alsa/hdmi:CARD=vc4hdmi0"'))
+    volume: int = key(100, between(0, 130))
+    holding: tuple[str, ...] = key((str(paths.PICTURE_DIRECTORY / "holding.png"),), each(ABSOLUTE_PATH))
+    slideshow_seconds: float = key(10.0, between(1, 86400))
+    error: str = key(str(paths.PICTURE_DIRECTORY / "error.png"), ABSOLUTE_PATH)
+    stall_seconds: float = key(8.0, between(2, 120))
+    show_next_start: bool = key(True)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of livekeep.toml. `streams` is keyed by the name that `stream.selected` takes."""
+
+    log: Log = Log()
+    vimeo: Vimeo = Vimeo()
+    stream: Selection = Selection()
+    streams: Mapping[str, Stream] = field(default_factory=dict)
+    poller: Poller = Poller()
+    screen: Screen = Screen()
+
+    def selected_stream(self) -> Stream:
+        """The stream to show; one that is not set up when there is none of that name and no stream at all."""
+        return self.streams.get(self.stream.selected, Stream())
+
+
+TABLES = {name.name: type(name.default) for name in dataclasses.fields(Config) if name.name != "streams"}
+
+
+def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
+    """Read, merge and check the configuration. Raises `ConfigError` with every problem found."""
+    config, problems = load_leniently(file, drop_ins)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def load_leniently(
+    file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY
+) -> tuple[Config, tuple[str, ...]]:
+    """The configuration with the default in place of each faulty value, and the problems, for a unit that must show something."""
+    problems: list[str] = []
+    values: dict[tuple[str, ...], tuple[Path, Any]] = {}
+    for source in files(file, drop_ins):
+        for path, value in flatten(read_toml(source, problems), source, problems):
+            values[path] = (source, value)
+    tables = {name: build(kind, (name,), values, problems) for name, kind in TABLES.items()}
+    names = sorted({path[1] for path in values if path[0] == "streams"})
+    streams = {name: build(Stream, ("streams", name), values, problems) for name in names}
+    config = Config(**tables, streams=streams)
+    problems += check_streams(config, file)
+    return config, tuple(problems)
+
+
+def files(file: Path, drop_ins: Path) -> list[Path]:
+    """The files that make up the configuration, the first read first; the main one is always among them."""
+    return [file, *sorted(drop_ins.glob("*.toml"))]
+
+
+def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
+    try:
+        return tomllib.loads(source.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
+    except OSError as error:
+        problems.append(f"{source}: cannot be read ({error.strerror}); it must be readable by group livekeep: chgrp livekeep, chmod 640")
+    except UnicodeDecodeError:
+        problems.append(f"{source}: is not UTF-8 text; is it a TOML file?")
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        problems.append(f"{source}: is not valid TOML: {error}")
+    return {}
+
+
+def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk a document; give (table, key) or ("streams", name, key) with its value; complain of what is no known table."""
+    for table, content in document.items():
+        if table not in TABLES and table != "streams":
+            known = ", ".join([*TABLES, "streams"])
+            problems.append(f"{source}: {table}: unknown table or key; known tables are {known}")
+        elif not isinstance(content, dict):
+            problems.append(f"{source}: {table}: must be a table, written [{table}]")
+        elif table != "streams":
+            yield from (((table, name), value) for name, value in content.items())
+        else:
+            for name, stream in content.items():
+                if not isinstance(stream, dict):
+                    problems.append(f"{source}: streams.{name}: must be a table, written [streams.{name}]")
+                    continue
+                yield ("streams", name), None
+                yield from ((("streams", name, entry), value) for entry, value in stream.items())
+
+
+def build(kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str]) -> Any:
+    """One dataclass from the values below `prefix`; a faulty one is left at its default and complained of."""
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    found: dict[str, Any] = {}
+    for path, (source, value) in values.items():
+        if path[:-1] != prefix:
+            continue
+        where = f"{source}: {'.'.join(path)}"
+        if path[-1] not in fields:
+            problems.append(f"{where}: unknown key; known are {', '.join(fields)}")
+            continue
+        entry = fields[path[-1]]
+        try:
+            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
+        except ValueError as error:
+            problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
+    return kind(**found)
+
+
+def convert(value: Any, default: Any, check: Check | None) -> Any:
+    """`value` in the type of `default`, checked. Raises `ValueError` that says what it must be."""
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise ValueError("must be true or false")
+    elif isinstance(default, int) and not isinstance(default, bool):
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise ValueError("must be a whole number")
+    elif isinstance(default, float):
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError("must be a number")
+        value = float(value)
+    elif isinstance(default, tuple):
+        value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+        if not isinstance(value, tuple) or not value or not all(isinstance(item, str) for item in value):
+            raise ValueError("must be a text or a list of texts, not empty")
+    elif not isinstance(value, str):
+        raise ValueError('must be text in quotes, such as "…"')
+    complaint = check(value) if check else None
+    if complaint:
+        raise ValueError(complaint)
+    return value
+
+
+def shown(name: str, value: Any) -> str:
+    """A value for a message: short, and never a URL's user, password or query."""
+    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    if name in ("url", "proxy", "api_url"):
+        text = f"{re.sub(r'//[^/@]*@', '//…@', text).split('?')[0]}"
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def check_streams(config: Config, file: Path) -> list[str]:
+    problems = []
+    for name, stream in config.streams.items():
+        if sum(map(bool, (stream.vimeo_event, stream.vimeo_video, stream.url))) > 1:
+            problems.append(f"{file}: streams.{name}: set only one of vimeo_event, vimeo_video, url")
+    if config.streams and config.stream.selected not in config.streams:
+        names = ", ".join(f'"{name}"' for name in config.streams)
+        problems.append(f'{file}: stream.selected: must be one of the configured streams {names}, is "{config.stream.selected}"')
+    return problems

@@ -1,0 +1,41 @@
+"""The errors of livekeep, named by what to do about them.
+
+`ConfigError` needs a person: exit 78 (`EX_CONFIG` of sysexits.h), which systemd does not restart. `TemporaryError` goes away by
+itself: it is retried. Everything that is not a `LivekeepError` is a bug: it ends the program with a traceback and exit 1.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+
+EXIT_CONFIG = 78
+
+
+class LivekeepError(Exception):
+    """The root. Its text says what is wrong, where, and what to do; it never holds a secret."""
+
+    exit_code = 1
+
+
+class ConfigError(LivekeepError):
+    """The configuration cannot be used. `problems` holds one line for each fault found, never fewer than one."""
+
+    exit_code = EXIT_CONFIG
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class TemporaryError(LivekeepError):
+    """Something outside does not work now; the same call may succeed later."""
+
+
+def exit_with_sentence(main: Callable[[], int]) -> int:
+    """Run `main`; turn a `LivekeepError` into its lines on standard error (priority 3) and its exit code."""
+    try:
+        return main()
+    except LivekeepError as error:
+        for line in str(error).splitlines():
+            prefix = "" if sys.stderr.isatty() else "<3>"
+            print(f"{prefix}{line}", file=sys.stderr)
+        return error.exit_code

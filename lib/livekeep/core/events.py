@@ -1,0 +1,64 @@
+"""Events: what changed. One structured journal entry each, with a MESSAGE_ID, LIVEKEEP_* fields and a sentence for people.
+
+The catalog etc/livekeep.catalog holds a text for each, shown by `journalctl -x`; a test ties the two together.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from systemd import journal
+
+
+@dataclass(frozen=True)
+class Event:
+    """A kind of event: its journal MESSAGE_ID, syslog priority, writer, and the LIVEKEEP_* fields that it carries."""
+
+    name: str
+    message_id: str
+    priority: int
+    writer: str
+    fields: tuple[str, ...]
+
+
+STREAM_STATE_CHANGED = Event(
+    "stream-state-changed", "f1cc95e621214af9ae42ca6c43e7bbdc", 6, "livekeep-poller", ("STREAM", "STATE", "CAUSE", "PREVIOUS")
+)
+STREAM_REFUSED = Event(
+    "stream-refused", "f1a0044866724f98b666c498179f3ebc", 3, "livekeep-poller", ("STREAM", "STATE", "CAUSE", "PREVIOUS")
+)
+TOKEN_REFUSED = Event("token-refused", "96982447081945818d8dc2d9e5fe2005", 3, "livekeep-poller", ("SCOPE",))
+PICTURE_CHANGED = Event(
+    "picture-changed", "9e1b1d7b01a747819e8e37627fd13eea", 6, "livekeep-player", ("PICTURE", "PREVIOUS", "REASON")
+)
+STREAM_STALLED = Event("stream-stalled", "9bd42597607142dfa51d88dd2230491d", 4, "livekeep-player", ("POSITION", "SECONDS"))
+STREAM_START_FAILED = Event("stream-start-failed", "bf8dfc7e26654d259f16398508f2e8d8", 4, "livekeep-player", ("ATTEMPT",))
+DISPLAY_HUNG = Event("display-hung", "5c6eb8e0c3584fddb6e7d40d5e9c00af", 3, "livekeep-player", ("SECONDS",))
+DISPLAY_RECONNECTED = Event("display-reconnected", "eb72263f741e447bb8cf9443080425ee", 5, "livekeep-player", ("CONNECTOR",))
+CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
+
+ALL = (
+    STREAM_STATE_CHANGED,
+    STREAM_REFUSED,
+    TOKEN_REFUSED,
+    PICTURE_CHANGED,
+    STREAM_STALLED,
+    STREAM_START_FAILED,
+    DISPLAY_HUNG,
+    DISPLAY_RECONNECTED,
+    CONFIG_REJECTED,
+)
+
+
+def emit(event: Event, sentence: str, **fields: object) -> None:
+    """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret."""
+    if set(fields) != set(event.fields):
+        raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
+    journal.send(
+        sentence,
+        MESSAGE_ID=event.message_id,
+        PRIORITY=event.priority,
+        SYSLOG_IDENTIFIER=Path(sys.argv[0]).name,
+        LIVEKEEP_EVENT=event.name,
+        **{f"LIVEKEEP_{name}": str(value) for name, value in fields.items()},
+    )

@@ -1,0 +1,165 @@
+"""Health: one judgement of the screen, made of the states of poller and player. Pure; the times are passed in.
+
+| level    | means                                                                                              |
+|----------|----------------------------------------------------------------------------------------------------|
+| ok       | the right picture is on the screen and nothing points to trouble                                   |
+| degraded | the right picture is on the screen (or will be within a minute), but something is wrong behind it  |
+| down     | no picture, a wrong one, or one that tells of an error: somebody has to look                       |
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from livekeep.core import paths
+from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
+
+STUCK_SECONDS = 30.0
+"""A state older than this has a stuck writer: both write at least twice as often."""
+WRONG_PICTURE_SECONDS = 60.0
+"""So long may the picture differ from what the stream's state asks for before that counts as down."""
+STILL_SECONDS = 5.0
+"""A stream's position that stood still for so long is more than the pause between two reports."""
+RECENT_STALL_SECONDS = 300.0
+FAILURES_OF_AN_OUTAGE = 2
+"""One request that failed is not yet an outage."""
+ERROR_SCREEN_PICTURE = "error-screen/picture.png"
+"""What livekeep-error-screen paints, below the state directory; there only while that unit runs."""
+
+Level = Literal["ok", "degraded", "down"]
+LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
+"""In order of gravity; the index is the exit code of `livekeep health`."""
+
+
+@dataclass(frozen=True)
+class Health:
+    level: Level
+    sentence: str
+    """What is shown and what is wrong with it, in one line."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """One moment on both clocks: Unix seconds, and seconds of CLOCK_MONOTONIC."""
+
+    now: float
+    now_monotonic: float
+
+
+def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
+    """Whether livekeep-error-screen holds the screen. Raises `PermissionError` when that may not be read."""
+    try:
+        (root / ERROR_SCREEN_PICTURE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def is_stuck(state: PlayerState | PollerState, clock: Clock) -> bool:
+    return clock.now_monotonic - state.written_monotonic > STUCK_SECONDS
+
+
+def verdict(
+    poller: PollerState | StateAbsentError | StateBrokenError,
+    player: PlayerState | StateAbsentError | StateBrokenError,
+    error_screen_active: bool,
+    clock: Clock,
+) -> Health:
+    """The screen's health. A state that could not be read is passed as the error that says why."""
+    if error_screen_active:
+        return Health("down", "the error screen is on: the display could not be started")
+    if not isinstance(player, PlayerState):
+        return Health("down", f"livekeep-player: {player}")
+    trouble = player_trouble(player, clock)
+    if trouble:
+        return Health("down", trouble)
+    if not isinstance(poller, PollerState):
+        return Health("degraded", f"{shown(player)}, but livekeep-poller: {poller}")
+    if is_stuck(poller, clock):
+        return Health("degraded", f"{shown(player)}, but livekeep-poller is stuck: its state is {age(poller, clock)} old")
+    return compare(poller, player, clock)
+
+
+def player_trouble(player: PlayerState, clock: Clock) -> str:
+    """Why there is no good picture whatever the poller says, or ""."""
+    if is_stuck(player, clock):
+        return f"livekeep-player is stuck: its state is {age(player, clock)} old"
+    if not player.display_up:
+        return "no display: livekeep-display does not answer, or no TV is connected"
+    if player.picture == "none":
+        return "nothing is on the screen"
+    if player.picture == "error":
+        return sentence("the error picture is on the screen", player.reason)
+    still = still_seconds(player)
+    if player.picture == "stream" and still > WRONG_PICTURE_SECONDS:
+        return f"the stream on the screen has stood still for {still:.0f} s"
+    return ""
+
+
+def compare(poller: PollerState, player: PlayerState, clock: Clock) -> Health:
+    """The judgement when both units run and a picture other than the error picture is shown."""
+    wrong = wrong_picture(poller, player)
+    if wrong:
+        seconds = clock.now - max(poller.since, player.since)
+        return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
+    concern = next(filter(None, (outage(poller), unfinished(poller), unrest(player, clock))), "")
+    if concern:
+        return Health("degraded", f"{shown(player)}, but {concern}")
+    return Health("ok", sentence(shown(player), player.reason))
+
+
+def wrong_picture(poller: PollerState, player: PlayerState) -> str:
+    """How picture and stream contradict each other, or "". A stream that plays on in an outage or before its start is right."""
+    if poller.state == "live" and player.picture == "holding":
+        return "the stream is live but the holding picture is shown"
+    if poller.state == "offline" and player.picture == "stream":
+        return "the stream is off air but still shown"
+    if poller.state == "error" and (player.picture == "holding" or poller.cause in ("refused", "bad-config")):
+        return sentence(f"{shown(player)} instead of the error picture", poller.reason)
+    return ""
+
+
+def outage(poller: PollerState) -> str:
+    if poller.cause == "rate-limited":
+        return sentence("the API has to be left alone for a while", poller.reason)
+    if poller.cause == "outage" or poller.state == "error":
+        return sentence("the stream's state cannot be asked", poller.reason)
+    if poller.consecutive_failures >= FAILURES_OF_AN_OUTAGE:
+        return sentence(f"the last {poller.consecutive_failures} requests failed", poller.reason)
+    return ""
+
+
+def unfinished(poller: PollerState) -> str:
+    """What is missing before the stream's state can be known at all."""
+    return sentence("it is not known whether the stream is live", poller.reason) if poller.state == "unknown" else ""
+
+
+def unrest(player: PlayerState, clock: Clock) -> str:
+    """What is wrong with a stream that is or was just shown."""
+    still = still_seconds(player)
+    if player.picture == "stream" and still > STILL_SECONDS:
+        return f"it has stood still for {still:.0f} s"
+    if player.picture == "stream" and player.playback.buffering:
+        return "it is waiting for data"
+    wish = player.wish
+    if wish and wish.reason == "stall" and clock.now_monotonic - wish.asked_monotonic < RECENT_STALL_SECONDS:
+        return "the stream stalled within the last five minutes"
+    return ""
+
+
+def still_seconds(player: PlayerState) -> float:
+    """How long the position had not changed when the player wrote this; 0 when the display cannot say."""
+    changed = player.playback.position_changed_at
+    return max(player.written_at - changed, 0.0) if changed is not None else 0.0
+
+
+def shown(player: PlayerState) -> str:
+    return "the stream is shown" if player.picture == "stream" else f"the {player.picture} picture is shown"
+
+
+def age(state: PlayerState | PollerState, clock: Clock) -> str:
+    return f"{clock.now_monotonic - state.written_monotonic:.0f} s"
+
+
+def sentence(start: str, reason: str) -> str:
+    return f"{start}: {reason}" if reason else start

@@ -1,0 +1,99 @@
+"""The service loop of every long-running program: sd_notify(3), the watchdog, signals, waiting.
+
+One pass of work, then one wait for whatever comes first: a file descriptor, a signal, the time that the pass asked for. The
+watchdog is pinged after a completed pass, never from a timer of its own, so that a stuck program is seen. SIGTERM ends the loop
+at once, SIGHUP reloads. Programs do their slow work in threads or without blocking: a pass takes milliseconds.
+"""
+
+import os
+import selectors
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import sdnotify
+
+LONGEST_WAIT_SECONDS = 60.0
+SHARE_OF_WATCHDOG = 0.45
+"""Of the watchdog's time, the longest wait between two pings: two fit, so that one late pass is no fault."""
+
+
+class Service:
+    """What systemd is told, and what the program waits for."""
+
+    def __init__(self) -> None:
+        self._notifier = sdnotify.SystemdNotifier()
+        microseconds = os.environ.get("WATCHDOG_USEC", "")
+        # Children must not speak for this unit.
+        for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+            os.environ.pop(name, None)
+        self._longest = min(LONGEST_WAIT_SECONDS, int(microseconds or 0) / 1e6 * SHARE_OF_WATCHDOG or LONGEST_WAIT_SECONDS)
+        self._selector = selectors.DefaultSelector()
+        self._status = ""
+        self._pending: set[int] = set()
+        self._wakeup, self._waker = socket.socketpair()
+        self._wakeup.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, self._drain_wakeup)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._note_signal)
+
+    def watch(self, source: Any, ready: Callable[[], None]) -> None:
+        """Call `ready` between two passes whenever `source` (something with a fileno) can be read."""
+        self._selector.register(source, selectors.EVENT_READ, ready)
+
+    def forget(self, source: Any) -> None:
+        self._selector.unregister(source)
+
+    def wake(self) -> None:
+        """End the present wait; may be called from any thread."""
+        try:
+            self._waker.send(b"\0")
+        except BlockingIOError:
+            pass
+
+    def status(self, text: str) -> None:
+        """Set the line that `systemctl status` shows; sent only when it changes."""
+        if text != self._status:
+            self._status = text
+            self._notifier.notify(f"STATUS={text}")
+
+    def run(self, one_pass: Callable[[float], float], reload: Callable[[], None]) -> None:
+        """Run until SIGTERM or SIGINT. `one_pass(now_monotonic)` gives when it wants to be called again at the latest."""
+        is_ready = False
+        while not self._pending & {signal.SIGTERM, signal.SIGINT}:
+            if signal.SIGHUP in self._pending:
+                self._reload(reload)
+            wanted = one_pass(time.monotonic())
+            if not is_ready:
+                self._notifier.notify("READY=1")
+                is_ready = True
+            self._notifier.notify("WATCHDOG=1")
+            self._wait(wanted)
+        self._notifier.notify("STOPPING=1")
+
+    def _wait(self, wanted_monotonic: float) -> None:
+        if self._pending:
+            return
+        seconds = min(max(wanted_monotonic - time.monotonic(), 0.0), self._longest)
+        for selected, _events in self._selector.select(seconds):
+            selected.data()
+
+    def _reload(self, reload: Callable[[], None]) -> None:
+        self._pending.discard(signal.SIGHUP)
+        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        reload()
+        self._notifier.notify("READY=1")
+
+    def _note_signal(self, number: int, _frame: object) -> None:
+        self._pending.add(number)
+
+    def _drain_wakeup(self) -> None:
+        try:
+            while self._wakeup.recv(512):
+                pass
+        except BlockingIOError:
+            pass

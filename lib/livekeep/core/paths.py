@@ -1,0 +1,12 @@
+"""Where livekeep's files lie. Tests and staging point a program elsewhere by LIVEKEEP_ROOT."""
+
+import os
+from pathlib import Path
+
+ROOT = Path(os.environ.get("LIVEKEEP_ROOT", "/"))
+CONFIG_FILE = ROOT / "etc/livekeep/livekeep.toml"
+DROP_IN_DIRECTORY = ROOT / "etc/livekeep/livekeep.d"
+CREDENTIAL_STORE = ROOT / "etc/credstore"
+STATE_DIRECTORY = ROOT / "run/livekeep"
+PICTURE_DIRECTORY = ROOT / "usr/local/share/livekeep/pictures"
+TOKEN_NAME = "livekeep.vimeo-token"

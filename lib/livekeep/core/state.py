@@ -1,0 +1,247 @@
+"""State: what is true now. One JSON file a writer, /run/livekeep/UNIT/state.json, replaced atomically.
+
+| file                          | written by       | read by                            |
+|-------------------------------|------------------|------------------------------------|
+| poller/state.json             | livekeep-poller  | player, command, exporter          |
+| stream/stream.json (secret)   | livekeep-poller  | player alone (its folder's group)  |
+| player/state.json             | livekeep-player  | poller (its wish), command, exporter |
+
+A file that is absent means that its unit is not running. An old one means that its writer is stuck: every state carries when it
+was written, by the wall clock for people and by the monotonic clock (the same for all programs since boot) for comparing.
+Times called `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import time
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from livekeep.core import paths
+from livekeep.core.errors import TemporaryError
+
+VERSION = 1
+LARGEST_BYTES = 256 * 1024
+
+StreamState = Literal["live", "offline", "starting", "error", "unknown"]
+Cause = Literal[
+    "", "no-token", "no-stream", "refused", "bad-config", "outage", "rate-limited", "standing-still", "ended", "not-open"
+]
+"""Why the stream state is what it is, where that is not said by the state alone."""
+Picture = Literal["stream", "holding", "error", "none"]
+WishReason = Literal["start", "end", "stall"]
+DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
+
+
+class StateAbsentError(TemporaryError):
+    """There is no such state: its unit is not running."""
+
+
+class StateBrokenError(TemporaryError):
+    """The file is there but is not a state that this version can read: half written, foreign, or unreadable."""
+
+
+@dataclass(frozen=True)
+class Requests:
+    """Requests to the API since the poller started: counts by outcome; durations as a cumulative histogram."""
+
+    by_outcome: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(REQUEST_OUTCOMES, 0))
+    duration_buckets: tuple[int, ...] = (0,) * len(DURATION_BUCKETS_SECONDS)
+    duration_count: int = 0
+    duration_sum_seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class PollerState:
+    """What livekeep-poller knows of the stream."""
+
+    state: StreamState = "unknown"
+    cause: Cause = ""
+    reason: str = ""
+    """One sentence in plain words for people, "" when there is nothing to say."""
+    advice: str = ""
+    """What to run or do about it."""
+    since: float = 0.0
+    selected: str = ""
+    kind: str = ""
+    next_start: float | None = None
+    live_since: float | None = None
+    consecutive_failures: int = 0
+    last_success: float | None = None
+    next_request_monotonic: float = 0.0
+    url_obtained_monotonic: float | None = None
+    url_expires: float | None = None
+    ratelimit_limit: int | None = None
+    ratelimit_remaining: int | None = None
+    ratelimit_reset: float | None = None
+    requests: Requests = Requests()
+    written_at: float = 0.0
+    written_monotonic: float = 0.0
+
+
+@dataclass(frozen=True)
+class StreamUrl:
+    """The newest signed URL: a secret, in a file of its own that livekeep-player alone may read."""
+
+    url: str = field(default="", repr=False)
+    obtained_monotonic: float = 0.0
+    written_at: float = 0.0
+    written_monotonic: float = 0.0
+
+
+@dataclass(frozen=True)
+class Wish:
+    """The player asks for a URL that was obtained after `asked_monotonic`."""
+
+    reason: WishReason = "start"
+    asked_monotonic: float = 0.0
+
+
+@dataclass(frozen=True)
+class Playback:
+    """What the display reports of the running stream; None where it cannot say. Counters since the player started."""
+
+    position_seconds: float | None = None
+    position_changed_at: float | None = None
+    buffering: bool = False
+    cache_duration_seconds: float | None = None
+    cache_bytes: int | None = None
+    input_bytes_per_second: float | None = None
+    frame_rate_hertz: float | None = None
+    av_offset_seconds: float | None = None
+    width_pixels: int | None = None
+    height_pixels: int | None = None
+    video_codec: str = ""
+    hwdec: str = ""
+    dropped_by_decoder: int = 0
+    dropped_by_output: int = 0
+    stalls: int = 0
+    stalled_seconds: float = 0.0
+    starts: int = 0
+    failed_starts: int = 0
+
+
+@dataclass(frozen=True)
+class PlayerState:
+    """What livekeep-player shows, and why."""
+
+    picture: Picture = "none"
+    since: float = 0.0
+    reason: str = ""
+    advice: str = ""
+    line: str = ""
+    """The text that stands on the picture."""
+    picture_file: str = ""
+    display_up: bool = False
+    display_restarts: int = 0
+    wish: Wish | None = None
+    playback: Playback = Playback()
+    written_at: float = 0.0
+    written_monotonic: float = 0.0
+
+
+State = TypeVar("State", PollerState, PlayerState, StreamUrl)
+FILES: dict[type, str] = {
+    PollerState: "poller/state.json",
+    PlayerState: "player/state.json",
+    StreamUrl: "stream/stream.json",
+}
+
+
+def path_of(kind: type, root: Path = paths.STATE_DIRECTORY) -> Path:
+    return root / FILES[kind]
+
+
+def stamped(state: State) -> State:
+    """`state` with the two clocks read now."""
+    return dataclasses.replace(state, written_at=time.time(), written_monotonic=time.monotonic())
+
+
+def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
+    """Replace the state's file by `state`, so that a reader sees the old or the new one whole.
+
+    The file is for its owner and its group; the group is the writer's, or that of a set-group-id folder.
+    Raises `TemporaryError` when the file cannot be written.
+    """
+    target = path_of(type(state), root)
+    temporary = target.with_name(f".{target.name}.new")
+    document = {"file": FILES[type(state)], "version": VERSION, **dataclasses.asdict(state)}
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, 0o640)
+            json.dump(document, file)
+        os.rename(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise TemporaryError(f"{target}: cannot be written ({error.strerror}); is /run full? See df /run") from error
+
+
+def remove(kind: type, root: Path = paths.STATE_DIRECTORY) -> None:
+    with contextlib.suppress(OSError):
+        path_of(kind, root).unlink()
+
+
+def read(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> State:
+    """Read a state. Raises `StateAbsentError` or `StateBrokenError`, whose texts name the file."""
+    file = path_of(kind, root)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(LARGEST_BYTES + 1)
+        document = json.loads(raw) if len(raw) <= LARGEST_BYTES else None
+        return decode(kind, document)
+    except FileNotFoundError as error:
+        raise StateAbsentError(f"{file}: absent; its unit is not running") from error
+    except OSError as error:
+        raise StateBrokenError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise StateBrokenError(f"{file}: is not a state of this version ({error}); restart its unit") from error
+
+
+def decode(kind: type[State], document: Any) -> State:
+    """A state from its JSON document. Raises `ValueError` that says what is wrong with it."""
+    if not isinstance(document, dict):
+        raise ValueError("no JSON object, or too large")
+    if document.get("file") != FILES[kind] or document.get("version") != VERSION:
+        raise ValueError(f'not "{FILES[kind]}" of version {VERSION}')
+    content = {name: value for name, value in document.items() if name not in ("file", "version")}
+    return typing.cast(State, convert(kind, content))
+
+
+def convert(kind: Any, value: Any) -> Any:
+    """`value` from JSON as the annotated type `kind`: a dataclass, a union with None, a mapping, a tuple, or plain."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError("an object is missing")
+        hints = typing.get_type_hints(kind)
+        if unknown := set(value) - set(hints):
+            raise ValueError(f"unknown field {sorted(unknown)[0]}")
+        if missing := set(hints) - set(value):
+            raise ValueError(f"missing field {sorted(missing)[0]}")
+        return typing.cast(type, kind)(**{name: convert(hints[name], value[name]) for name in hints})
+    if origin is types.UnionType:
+        return None if value is None else convert(arguments[0], value)
+    if origin is tuple and isinstance(value, list):
+        return tuple(convert(arguments[0], item) for item in value)
+    if origin is not None and issubclass_of_mapping(origin) and isinstance(value, dict):
+        return {str(name): convert(arguments[1], item) for name, item in value.items()}
+    if origin is Literal and value in arguments:
+        return value
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and type(value) is kind:
+        return value
+    raise ValueError(f"{value!r:.40} where {getattr(kind, '__name__', kind)} belongs")
+
+
+def issubclass_of_mapping(origin: Any) -> bool:
+    return isinstance(origin, type) and issubclass(origin, Mapping)

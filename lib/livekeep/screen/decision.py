@@ -1,0 +1,107 @@
+"""Which picture belongs on the screen: pure functions of what is known, with the time passed in.
+
+| the poller says                       | stream playing well | else                                  |
+|---------------------------------------|---------------------|---------------------------------------|
+| live                                  | stream              | stream (holding until its first frame)|
+| offline                               | holding             | holding                               |
+| starting                              | stream              | holding                               |
+| error: refused, bad-config            | error               | error                                 |
+| error: outage and the like            | stream              | error                                 |
+| unknown: no token, no stream set up   | holding, with a line that says so           |
+| unknown: nothing asked yet            | what is shown now                           |
+| nothing (absent, stuck)               | stream              | what is shown now; error after a minute |
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from livekeep.core.state import Picture, PollerState
+
+POLLER_MISSING_SECONDS = 60.0
+"""So long may the poller be away (restarting, being upgraded) before the screen says so."""
+LOADING_SECONDS = 20.0
+"""So long may a stream take from being opened to its first moving picture; a slow network needs 5 to 10 s."""
+
+Phase = Literal["none", "loading", "playing", "stalled", "ended"]
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """What the display says of the stream: whether it is open, and when its position last changed. Times are monotonic seconds."""
+
+    stage: Literal["none", "loading", "running", "ended"] = "none"
+    loaded_monotonic: float = 0.0
+    position_seconds: float | None = None
+    changed_monotonic: float = 0.0
+
+
+@dataclass(frozen=True)
+class View:
+    """All that the choice depends on. `poller` is None when its state is absent, unreadable or too old."""
+
+    poller: PollerState | None
+    poller_missing_seconds: float
+    phase: Phase
+    previous: "Choice"
+    config_problem: str = ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The picture that belongs on the screen, why in plain words, and what to do about it ("" when nothing)."""
+
+    picture: Picture
+    reason: str
+    advice: str = ""
+    says_reason: bool = False
+    """Whether the reason belongs on the picture too."""
+
+
+def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -> Phase:
+    """Playing means that the position changes; a living process or an open connection means nothing."""
+    if report.stage == "none" or report.stage == "ended":
+        return report.stage
+    if report.stage == "loading":
+        return "stalled" if now_monotonic - report.loaded_monotonic > LOADING_SECONDS else "loading"
+    return "stalled" if now_monotonic - report.changed_monotonic > stall_seconds else "playing"
+
+
+def choose(view: View) -> Choice:
+    """The picture that belongs on the screen."""
+    if view.config_problem:
+        return Choice("error", view.config_problem, "sudo livekeep check-config", True)
+    if view.poller is None:
+        return choose_without_poller(view)
+    return choose_by_state(view, view.poller)
+
+
+def choose_without_poller(view: View) -> Choice:
+    if view.phase == "playing":
+        return Choice("stream", "The stream plays on while livekeep-poller is away")
+    if view.poller_missing_seconds < POLLER_MISSING_SECONDS:
+        return keep(view, "Waiting for livekeep-poller")
+    return Choice("error", "livekeep-poller does not run", "sudo systemctl status livekeep-poller", True)
+
+
+def choose_by_state(view: View, poller: PollerState) -> Choice:
+    playing = view.phase == "playing"
+    if poller.state == "live":
+        return Choice("stream", "The stream is live")
+    if poller.state == "offline":
+        return Choice("holding", poller.reason or "The stream is off air")
+    if poller.state == "starting":
+        return Choice("stream", "The stream plays") if playing else Choice("holding", poller.reason or "The stream is starting")
+    if poller.state == "error":
+        if playing and poller.cause not in ("refused", "bad-config"):
+            return Choice("stream", f"The stream plays on although: {poller.reason}", poller.advice)
+        return Choice("error", poller.reason, poller.advice, True)
+    if poller.cause in ("no-token", "no-stream"):
+        return Choice("holding", poller.reason, poller.advice, True)
+    return keep(view, poller.reason or "Nothing is known of the stream yet")
+
+
+def keep(view: View, reason: str) -> Choice:
+    """What is shown now goes on; a stream that does not play gives way to the holding picture."""
+    if view.previous.picture == "error":
+        return view.previous
+    return Choice("stream" if view.phase == "playing" else "holding", reason)

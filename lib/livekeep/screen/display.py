@@ -1,0 +1,175 @@
+"""livekeep-display.service: waits until there is a screen, then becomes mpv (or VLC) by exec; one long-lived process.
+
+Reads: livekeep.toml ([screen]), /sys/class/drm, the board's model. Writes: nothing; mpv makes its IPC socket.
+A fault in the configuration never keeps the screen dark: the default takes the place of the faulty value.
+"""
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import sdnotify
+
+from livekeep.core import config as configuration
+from livekeep.core import log, paths
+from livekeep.core.config import Screen
+from livekeep.core.errors import ConfigError
+from livekeep.screen import connectors, outputs, pictures, vlc
+
+logger = logging.getLogger("livekeep.display")
+
+LOOK_SECONDS = 2.0
+SOCKET_SECONDS = 30
+DIRECTORY = paths.STATE_DIRECTORY / "display"
+MPV_SETTINGS = paths.ROOT / "usr/local/share/livekeep/mpv"
+
+BOARDS: tuple[tuple[str, str, int], ...] = (
+    # No H.264 decoder in hardware on the 5, but cores that manage 1080p.
+    ("Raspberry Pi 5", "auto-copy-safe", 10_000_000),
+    ("Raspberry Pi 4", "v4l2m2m-copy", 8_000_000),
+    ("Compute Module 4", "v4l2m2m-copy", 8_000_000),
+    ("Raspberry Pi", "v4l2m2m-copy", 4_500_000),
+)
+"""Beginning of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
+OTHER_BOARD = ("auto-copy-safe", 20_000_000)
+
+
+def tuning(screen: Screen, model: str) -> tuple[str, int]:
+    """The hardware decoder and the cap in bit/s: the configured ones, else the board's."""
+    found = next(((hwdec, cap) for name, hwdec, cap in BOARDS if model.startswith(name)), OTHER_BOARD)
+    return (found[0] if screen.hwdec == "auto" else screen.hwdec), screen.max_bitrate or found[1]
+
+
+def audio_device(screen: Screen, connector: str, model: str) -> str:
+    """mpv's audio device: the configured one, else on a Raspberry Pi the sound of the HDMI in use, else what the system prefers."""
+    if screen.audio_device != "auto" or not model.startswith("Raspberry Pi"):
+        return screen.audio_device
+    card = {"HDMI-A-1": "vc4hdmi0", "HDMI-A-2": "vc4hdmi1"}.get(connector)
+    return f"alsa/sysdefault:CARD={card}" if card else "auto"
+
+
+def output_arguments(screen: Screen, connector: str) -> list[str]:
+    output = outputs.resolve(screen)
+    if output == "x11":
+        return ["--vo=gpu,x11"]
+    if output == "wayland":
+        return ["--vo=gpu,wlshm", "--gpu-context=wayland"]
+    arguments = ["--vo=gpu,drm", "--gpu-context=drm"]
+    if connector:
+        arguments.append(f"--drm-connector={connector}")
+    if screen.mode:
+        arguments.append(f"--drm-mode={screen.mode}")
+    return arguments
+
+
+def mpv_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
+    """The command line of mpv; what never depends on the configuration stands in the shipped mpv.conf."""
+    hwdec, cap = tuning(screen, model)
+    return [
+        "mpv",
+        # Here too, or the settings' own complaints reach the journal, and a URL when it cannot be opened.
+        "--no-terminal",
+        f"--config-dir={MPV_SETTINGS}",
+        f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
+        *output_arguments(screen, connector),
+        f"--hwdec={hwdec}",
+        f"--hls-bitrate={cap}",
+        f"--audio-device={audio_device(screen, connector, model)}",
+        f"--volume={screen.volume}",
+        "--volume-max=130",
+        *(["--", picture] if picture else []),
+    ]
+
+
+def vlc_command(screen: Screen, picture: str) -> list[str]:
+    """The command line of VLC."""
+    video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[outputs.resolve(screen)]
+    socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
+    quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-stats", "--no-metadata-network-access"]
+    return [
+        "vlc",
+        *["--intf", "oldrc", "--rc-fake-tty", f"--rc-unix={socket}"],
+        *quiet,
+        *video,
+        *["--fullscreen", "--image-duration=-1", f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}", "--network-caching=1500"],
+        *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
+        *([picture] if picture else []),
+    ]
+
+
+def environment(screen: Screen) -> dict[str, str]:
+    """What the program needs to find the desktop, beside what it has."""
+    found = dict(os.environ)
+    output = outputs.resolve(screen)
+    if output == "x11":
+        found["DISPLAY"] = screen.x11_display or ":0"
+        cookie = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / "xauthority"
+        if cookie.exists():
+            found["XAUTHORITY"] = str(cookie)
+    elif output == "wayland":
+        found["WAYLAND_DISPLAY"] = screen.wayland_display or "wayland-0"
+    return found
+
+
+def wait_for_screen(screen: Screen) -> None:
+    """Return when the output can be opened. A box without a TV waits here and neither fails nor fills the journal."""
+    notifier = sdnotify.SystemdNotifier()
+    said = ""
+    while problem := outputs.obstacle(screen):
+        if problem != said:
+            logger.warning("%s", problem)
+            notifier.notify(f"STATUS={problem}")
+            said = problem
+        time.sleep(LOOK_SECONDS)
+    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {outputs.resolve(screen)}")
+
+
+def open_socket_to_player(path: Path) -> None:
+    """From a process of its own: once the socket is there, let its group use it and tell systemd; end a program that makes none.
+
+    mpv makes its socket for its own user alone, whatever the umask says. The process is not this program's child, since what this
+    program becomes would never reap it.
+    """
+    program = os.getpid()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    deadline = time.monotonic() + SOCKET_SECONDS
+    while not path.is_socket() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if path.is_socket():
+        path.chmod(0o660)
+        sdnotify.SystemdNotifier().notify("READY=1")
+    else:
+        logger.error("%s: not made within %d s; the player program is ended", path, SOCKET_SECONDS)
+        os.kill(program, signal.SIGKILL)
+    os._exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    config, problems = configuration.load_leniently()
+    log.set_up(config.log.level)
+    if "--check-config" in (sys.argv[1:] if argv is None else argv):
+        if problems:
+            raise ConfigError(problems)
+        return 0
+    for problem in problems:
+        logger.error("%s; the default is used", problem)
+    screen = config.screen
+    wait_for_screen(screen)
+    picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
+    if screen.player == "vlc":
+        command = vlc_command(screen, picture)
+    else:
+        command = mpv_command(screen, connectors.connected(screen.connector), outputs.board(), picture)
+    open_socket_to_player(DIRECTORY / f"{screen.player}.sock")
+    try:
+        os.execvpe(command[0], command, environment(screen))  # noqa: S606 – the unit becomes the player itself
+    except OSError as error:
+        raise ConfigError([f"{command[0]}: cannot be started ({error.strerror}); install it: apt install {command[0]}"]) from error

@@ -1,0 +1,233 @@
+"""mpv as the display, driven over its JSON IPC socket (mpv(1), "JSON IPC").
+
+One long-lived mpv: `loadfile` on it changes the picture without a black frame, and the holding picture is queued behind the
+stream, so that mpv goes to it by itself when the stream ends, even with the player gone.
+"""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from livekeep.core.state import Playback
+from livekeep.screen.decision import StreamReport
+from livekeep.screen.wire import DisplayGoneError, Wire
+
+OVERLAY = 1
+STREAM = "stream"
+FIGURES: dict[str, tuple[str, type]] = {
+    "cache_duration_seconds": ("demuxer-cache-duration", float),
+    "frame_rate_hertz": ("estimated-vf-fps", float),
+    "av_offset_seconds": ("avsync", float),
+    "width_pixels": ("width", int),
+    "height_pixels": ("height", int),
+    "video_codec": ("video-codec", str),
+    "hwdec": ("hwdec-current", str),
+    "dropped_by_decoder": ("decoder-frame-drop-count", int),
+    "dropped_by_output": ("frame-drop-count", int),
+}
+"""Field of `core.state.Playback` → mpv's property, and the type that it must have."""
+
+
+class Mpv:
+    """A connection to one running mpv; a new mpv needs a new object. All times are monotonic seconds.
+
+    `stream`: what is known of the stream. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
+    `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that mpv could not show.
+    `waiting_since`: since when an answer is due. `has_output`: whether mpv has a screen. `is_known`: whether `current` is known;
+    an mpv that plays already is taken over as it is.
+    """
+
+    name = "mpv"
+
+    def __init__(self, path: Path) -> None:
+        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
+        self._wire = Wire(path)
+        self.stream = StreamReport()
+        self.current = self.wanted = self.failed_picture = ""
+        self.waiting_since: float | None = None
+        self.has_output: bool | None = None
+        self.is_known = False
+        self._serial = self._stream_entry = 0
+        self._asked: dict[int, str] = {}
+        self._loading: dict[int, str] = {}
+        self._entries: dict[int, str] = {}
+        self._starting = self._overlay = ""
+        self._buffering = False
+        self._figures: dict[str, Any] = {}
+        self._send(["observe_property", 1, "paused-for-cache"])
+        self._get("playlist")
+
+    def fileno(self) -> int:
+        return self._wire.fileno()
+
+    def close(self) -> None:
+        self._wire.close()
+
+    def show_stream(self, url: str, then: str) -> None:
+        """Open `url`; what is shown stays until its first frame, and the picture `then` follows when it ends."""
+        self.stream = StreamReport("loading", time.monotonic())
+        self._stream_entry = 0
+        self.wanted = then
+        self._load(STREAM, url, "replace")
+        if then:
+            self._load(then, then, "append", {"loop-file": "inf"})
+
+    def show_picture(self, path: str) -> None:
+        """Show a still picture, or a video over and over."""
+        self.stream = StreamReport()
+        self.wanted = path
+        self._load(path, path, "replace", {"loop-file": "inf"})
+
+    def show_nothing(self) -> None:
+        """Show the plain background, on which a text can still stand."""
+        self.stream = StreamReport()
+        self.current = self.wanted = ""
+        self._send(["stop"])
+
+    def write(self, lines: tuple[str, ...]) -> None:
+        """Write `lines` in the lower part of the picture; none removes them."""
+        text = overlay_text(lines)
+        if text != self._overlay:
+            self._overlay = text
+            kind = "ass-events" if text else "none"
+            self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
+
+    def quit(self) -> None:
+        """End mpv with an error, so that it is started anew."""
+        self._send(["quit", 1])
+
+    def ask(self, with_figures: bool) -> None:
+        """Ask for the position and whether there is an output, and for the rest of the figures when wanted."""
+        if self.waiting_since is None:
+            self.waiting_since = time.monotonic()
+        self._get("vo-configured")
+        self._get("time-pos")
+        if with_figures:
+            self._get("demuxer-cache-state")
+            for name, _kind in FIGURES.values():
+                self._get(name)
+
+    def figures(self) -> Playback:
+        """The latest figures of the running stream, as far as mpv gave them."""
+        if self.stream.stage != "running":
+            return Playback()
+        found: dict[str, Any] = {}
+        for field, (name, kind) in FIGURES.items():
+            value = self._figures.get(name)
+            if isinstance(value, str if kind is str else int | float):
+                found[field] = kind(value)
+        cache = self._figures.get("demuxer-cache-state")
+        if isinstance(cache, dict):
+            found["cache_bytes"] = int(cache.get("fw-bytes", 0))
+            found["input_bytes_per_second"] = float(cache.get("raw-input-rate", 0))
+        return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **found)
+
+    def receive(self) -> None:
+        """Take in all that mpv sent. Raises `DisplayGoneError` when the connection is over."""
+        for line in self._wire.lines():
+            try:
+                message = json.loads(line)
+            except ValueError as error:
+                raise DisplayGoneError("mpv's socket speaks no JSON") from error
+            if "event" in message:
+                self._take_event(message)
+            elif message.get("request_id"):
+                self._take_reply(message["request_id"], message.get("data"))
+
+    def _load(self, what: str, url: str, how: str, options: dict[str, str] | None = None) -> None:
+        # By name: the index argument before the options is refused by 0.35 and wanted by 0.38 and later.
+        command: dict[str, Any] = {"name": "loadfile", "url": url, "flags": how}
+        if options:
+            command["options"] = options
+        self._loading[self._send(command)] = what
+
+    def _get(self, name: str) -> None:
+        self._asked[self._send(["get_property", name])] = name
+
+    def _send(self, command: object) -> int:
+        self._serial += 1
+        self._wire.send(json.dumps({"command": command, "request_id": self._serial}))
+        return self._serial
+
+    def _take_reply(self, serial: int, data: Any) -> None:
+        self.waiting_since = None
+        if serial in self._loading:
+            what = self._loading.pop(serial)
+            entry = int(data.get("playlist_entry_id", 0)) if isinstance(data, dict) else 0
+            self._entries[entry] = what
+            if what == STREAM:
+                self._stream_entry = entry
+            return
+        name = self._asked.pop(serial, "")
+        if name == "playlist":
+            self._take_over(data)
+        elif name == "time-pos":
+            self._take_position(data)
+        elif name == "vo-configured":
+            self.has_output = bool(data)
+        elif name:
+            self._figures[name] = data
+
+    def _take_over(self, playlist: object) -> None:
+        """Learn what mpv shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
+        self.is_known = True
+        if self._loading or not isinstance(playlist, list):
+            return
+        for entry in playlist:
+            number, name = int(entry.get("id", 0)), str(entry.get("filename", ""))
+            what = STREAM if "://" in name else name
+            self._entries[number] = what
+            if what != STREAM:
+                self.wanted = what
+            if entry.get("playing"):
+                self.current = self._starting = what
+            if entry.get("playing") and what == STREAM:
+                now = time.monotonic()
+                self._stream_entry = number
+                self.stream = StreamReport("running", now, None, now)
+
+    def _take_position(self, position: object) -> None:
+        if self.stream.stage != "running" or self.current != STREAM or not isinstance(position, int | float):
+            return
+        # A position that jumps back has changed too: a stream that goes on after a stall may begin earlier.
+        if position != self.stream.position_seconds:
+            self.stream = StreamReport("running", self.stream.loaded_monotonic, float(position), time.monotonic())
+
+    def _take_event(self, message: dict[str, Any]) -> None:
+        event, entry = message["event"], message.get("playlist_entry_id", 0)
+        if event == "start-file":
+            self._starting = self._entries.get(entry, "")
+        elif event == "playback-restart":
+            self._take_first_frame()
+        elif event == "end-file":
+            self._take_end(entry, str(message.get("reason", "")))
+        elif event == "property-change" and message.get("name") == "paused-for-cache":
+            self._buffering = bool(message.get("data"))
+
+    def _take_first_frame(self) -> None:
+        self.current = self._starting
+        if self.current == STREAM and self.stream.stage == "loading":
+            self._figures.clear()
+            self.stream = StreamReport("running", self.stream.loaded_monotonic, None, time.monotonic())
+
+    def _take_end(self, entry: int, reason: str) -> None:
+        what = self._entries.pop(entry, "")
+        if what == STREAM and entry == self._stream_entry and reason in ("eof", "error", "unknown"):
+            self.stream = StreamReport("ended", self.stream.loaded_monotonic)
+        elif what not in ("", STREAM) and reason == "error":
+            self.failed_picture = what
+
+
+def overlay_text(lines: tuple[str, ...]) -> str:
+    """ASS events (1920×1080) for `lines`: the first large, the others smaller, centred in the lowest fifth."""
+    if not lines:
+        return ""
+    styles = (r"{\fs54\bord2\shad0\3c&H201810&\c&HF4EEE6&}", r"{\fs38\bord2\shad0\3c&H201810&\c&HD8CCC0&}")
+    rows = [styles[min(index, 1)] + escaped(line) for index, line in enumerate(lines)]
+    return r"{\an5\pos(960,885)\q0}" + r"\N".join(rows)
+
+
+def escaped(text: str) -> str:
+    """Text as it is: ASS would take braces and backslashes as its own."""
+    return text.replace("\\", "\\\u2060").replace("{", r"\{").replace("\n", " ")

@@ -1,0 +1,336 @@
+"""livekeep-poller: asks Vimeo, or looks at a plain URL, whether the selected stream is live.
+
+Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's wish in
+player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `knowledge`).
+
+The main loop only decides; requests run in threads with a deadline (`worker`). What an answer means is in `vimeo` and `playlist`,
+what follows from it in `judgement`, when to ask next in `pacing`.
+"""
+
+import logging
+import math
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from livekeep.core import config, events, log, paths, state
+from livekeep.core.config import Config, Stream
+from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.core.inotify import FolderWatch
+from livekeep.core.notify import Service
+from livekeep.core.state import PlayerState, PollerState, StreamUrl
+from livekeep.screen import judgement, pacing, playlist, vimeo
+from livekeep.screen.credential import read_token
+from livekeep.screen.knowledge import Knowledge
+from livekeep.screen.pacing import Course, Pace
+from livekeep.screen.playlist import Look, Recovery
+from livekeep.screen.questions import Questions
+from livekeep.screen.transport import Client
+from livekeep.screen.vimeo import Answer, Api, Exchange
+from livekeep.screen.worker import Lane
+
+LEAST_PAUSE_SECONDS = 1.0
+"""Between the beginnings of two questions, whoever wishes for the second."""
+FRESH_SECONDS = 8.0
+"""A signed URL may live for ten seconds only: an older one is asked for anew before a start."""
+ANSWER_SECONDS = 1.5
+NEVER = math.inf
+
+logger = logging.getLogger("livekeep.poller")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An answer, and how its request went."""
+
+    answer: Answer
+    exchange: Exchange
+
+
+class Poller:
+    """The program's memory, and one pass of its work."""
+
+    def __init__(self, service: Service, settings: Config, root: Path) -> None:
+        self.root, self.settings = root, settings
+        self.knowledge = Knowledge(root, service.status)
+        self.asks: Lane[Asked] = Lane("ask", self.new_client, service.wake)
+        self.looks: Lane[Look] = Lane("look", self.new_client, service.wake)
+        self.questions = Questions(self.new_client, service.wake)
+        self.course = Course()
+        self.recovery: Recovery | None = None
+        self.in_hand: StreamUrl | None = None
+        self.due = 0.0
+        self.held_until = 0.0
+        self.asked_monotonic = -NEVER
+        self.acted_wish = -NEVER
+        self.has_new_wish = True
+        self.is_new_stream = True
+        self.adopt(settings)
+
+    # Configuration
+
+    def adopt(self, settings: Config) -> None:
+        """Begin to follow the selected stream; what is known of the one before stands until the first answer."""
+        log.set_up(settings.log.level)
+        self.settings, self.stream = settings, settings.selected_stream()
+        token, problem = read_token()
+        self.source = (self.stream, settings.stream.selected, settings.vimeo, token)
+        self.api = Api(settings.vimeo.api_url, token)
+        self.obstacle = judgement.not_askable(self.stream, token, problem)
+        if self.obstacle:
+            cause, reason, advice = self.obstacle
+            blank = judgement.changed(self.blank(), "unknown", cause, reason, advice, time.time())
+            self.knowledge.publish(blank)
+
+    def reload(self) -> None:
+        """Read configuration and token again, and ask at once; a faulty configuration changes nothing."""
+        try:
+            settings = config.load()
+        except ConfigError as error:
+            sentence = f"The new configuration is refused, the old one stays: {error.problems[0]}"
+            events.emit(events.CONFIG_REJECTED, sentence, PROBLEMS="; ".join(error.problems))
+            return
+        previous = self.source
+        self.adopt(settings)
+        self.course = Course()
+        self.asks.drop()
+        if self.source != previous:
+            self.looks.drop()
+            self.is_new_stream = True
+            self.recovery, self.in_hand, self.held_until = None, None, 0.0
+            self.questions.begin_anew()
+        self.due = max(time.monotonic(), self.held_until)
+
+    def new_client(self) -> Client:
+        return Client(self.settings.vimeo.proxy)
+
+    def blank(self) -> PollerState:
+        """Nothing known of the selected stream; the counters go on."""
+        name = self.settings.stream.selected
+        return PollerState(selected=name, kind=judgement.kind_of(self.stream), requests=self.knowledge.now.requests)
+
+    # A pass
+
+    def one_pass(self, now: float) -> float:
+        self.take_answer(now)
+        self.take_look(now)
+        self.take_told(now)
+        self.read_wish(now)
+        self.start_ask(now)
+        self.start_look(now)
+        self.start_question(now)
+        if now >= self.write_due():
+            self.knowledge.write()
+        return self.next_pass()
+
+    def write_due(self) -> float:
+        """When the state must be written though nothing changed; an answer under way will soon do that anyway."""
+        due = self.knowledge.write_due()
+        return NEVER if due is None else due + (ANSWER_SECONDS if self.asks.is_busy() else 0.0)
+
+    def next_pass(self) -> float:
+        moments = [self.asks.deadline(), self.looks.deadline(), self.questions.deadline(), self.write_due()]
+        if not self.obstacle and not self.asks.is_busy():
+            moments.append(self.due)
+        if self.recovery and not self.looks.is_busy() and not self.recovery.has_grown and self.in_hand:
+            moments.append(self.recovery.next_look_monotonic)
+        if self.may_question():
+            moments.append(self.questions.due(self.knowledge.now.state))
+        return min((moment for moment in moments if moment is not None), default=NEVER)
+
+    # The question whether it is live
+
+    def start_ask(self, now: float) -> None:
+        if self.obstacle or now < self.due or self.asks.is_busy():
+            return
+        seconds = self.settings.poller.timeout_seconds
+        self.asked_monotonic = now
+        self.asks.start(AskWork(self.api, self.stream), timed_out(self.stream, seconds), seconds)
+
+    def hurry(self, now: float) -> None:
+        """Ask as soon as it is allowed."""
+        self.due = min(self.due, max(now, self.asked_monotonic + LEAST_PAUSE_SECONDS, self.held_until))
+
+    def take_answer(self, now: float) -> None:
+        taken = self.asks.take(now)
+        if not taken:
+            return
+        answer, exchange, began = taken[0].answer, taken[0].exchange, taken[1]
+        wall = time.time()
+        base = self.blank() if self.is_new_stream else self.knowledge.now
+        self.is_new_stream = False
+        self.course = judgement.on_course(self.course, answer)
+        base = replace(base, requests=judgement.counted(base.requests, exchange))
+        fresh = judgement.judged(base, answer, self.settings.poller.failures_before_error, wall)
+        fresh, url = self.follow_answer(base, fresh, answer, now)
+        fresh = self.questions.after_answer(fresh, wall)
+        self.pace(answer, fresh, began, now, wall)
+        told = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
+        logger.debug("asked: %s (%s) in %.3f s; again in %.1f s", *told)
+        if (fresh.state, fresh.cause) != (base.state, base.cause):
+            self.questions.ask_soon(now)
+        self.knowledge.publish(replace(fresh, next_request_monotonic=self.due), url)
+
+    def follow_answer(
+        self, base: PollerState, fresh: PollerState, answer: Answer, now: float
+    ) -> tuple[PollerState, StreamUrl | None]:
+        """What the answer means for the URL: the state to publish, and the URL to hand out with it."""
+        if answer.verdict == "live":
+            self.in_hand = StreamUrl(answer.url, now)
+            if self.recovery is None or self.recovery.has_grown or not answer.url.startswith("http"):
+                self.recovery = None
+                return fresh, self.in_hand
+            self.look_soon(now)
+            if base.state in ("live", "starting"):
+                return keep_state(fresh, base), None
+            return judgement.waiting(replace(fresh, state="starting"), "standing-still", time.time()), None
+        if answer.verdict in ("outage", "rate-limited"):
+            self.look_soon(now)
+            if self.recovery and self.recovery.has_grown and self.in_hand:
+                return self.hand_out_again(fresh, now)
+            return fresh, None
+        self.recovery, self.in_hand = None, None
+        return fresh, None
+
+    def pace(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
+        """Set when to ask next."""
+        pace = Pace(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
+        wait = pacing.delay(answer.verdict, self.course, pace, fresh.next_start, answer.limits, wall, random.uniform)
+        self.due = max((now if self.course != Course() else began) + wait, began + LEAST_PAUSE_SECONDS)
+        self.held_until = self.due if pacing.is_held(answer.verdict, answer.limits, wall) else 0.0
+
+    # After the end or a stall
+
+    def read_wish(self, now: float) -> None:
+        """Act once on each wish of the player that is newer than the URL it has."""
+        if not self.has_new_wish or self.obstacle:
+            return
+        self.has_new_wish = False
+        try:
+            wish = state.read(PlayerState, self.root).wish
+        except TemporaryError:
+            return
+        obtained = self.knowledge.now.url_obtained_monotonic
+        if wish is None or wish.asked_monotonic <= max(self.acted_wish, -NEVER if obtained is None else obtained):
+            return
+        self.acted_wish = wish.asked_monotonic
+        self.recovery = None if wish.reason == "start" else Recovery(now, now if now < self.held_until else NEVER)
+        logger.debug("the player wishes for a URL (%s)", wish.reason)
+        self.hurry(now)
+
+    def look_soon(self, now: float) -> None:
+        """The first look waits for the first answer after the wish, which brings a fresh URL."""
+        if self.recovery and self.recovery.next_look_monotonic == NEVER:
+            self.recovery = replace(self.recovery, next_look_monotonic=now)
+
+    def start_look(self, now: float) -> None:
+        recovery = self.recovery
+        if not recovery or not self.in_hand or recovery.has_grown or self.looks.is_busy() or now < recovery.next_look_monotonic:
+            return
+        seconds = self.settings.poller.timeout_seconds
+        url = self.in_hand.url
+        if not url.startswith("http"):
+            return
+        self.looks.start(lambda client, deadline: playlist.look(client, url, deadline), Look("outage", "timeout"), seconds)
+
+    def take_look(self, now: float) -> None:
+        taken = self.looks.take(now)
+        if not taken or not self.recovery or not self.in_hand:
+            return
+        progress = playlist.progress(self.recovery, taken[0])
+        self.recovery = playlist.after_look(self.recovery, taken[0], now)
+        logger.debug("looked at the playlist: %s", progress)
+        if progress != "grown":
+            waiting = judgement.waiting(self.knowledge.now, progress, time.time())
+            if waiting != self.knowledge.now:
+                self.knowledge.publish(waiting)
+            return
+        is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
+        self.recovery = replace(self.recovery, has_grown=True)
+        if is_fresh or now < self.held_until:
+            fresh, url = self.hand_out_again(self.knowledge.now, now)
+            self.knowledge.publish(fresh, url)
+        else:
+            self.hurry(now)
+
+    def hand_out_again(self, known: PollerState, now: float) -> tuple[PollerState, StreamUrl | None]:
+        """Live with the URL in hand, which has just been seen to work."""
+        self.recovery = None
+        if self.in_hand and self.in_hand.obtained_monotonic <= max(self.acted_wish, now - FRESH_SECONDS):
+            self.in_hand = replace(self.in_hand, obtained_monotonic=now)
+        return judgement.changed(known, "live", "", "", "", time.time()), self.in_hand
+
+    # Questions beside it
+
+    def may_question(self) -> bool:
+        has_answer = not self.is_new_stream and self.course.failures == 0 and time.monotonic() >= self.held_until
+        return has_answer and not self.obstacle and not self.stream.url
+
+    def start_question(self, now: float) -> None:
+        if self.may_question():
+            self.questions.start(self.api, self.stream, self.knowledge.now.state, self.settings.poller.timeout_seconds, now)
+
+    def take_told(self, now: float) -> None:
+        fresh = self.questions.take(self.knowledge.now, now, time.time())
+        if fresh is None:
+            return
+        if fresh.next_start != self.knowledge.now.next_start and self.course == Course():
+            pace = Pace(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
+            wait = pacing.regular("live" if fresh.state == "live" else "offline", pace, fresh.next_start, time.time())
+            self.due = max(min(self.due, self.asked_monotonic + wait), self.held_until)
+        self.knowledge.publish(replace(fresh, next_request_monotonic=self.due))
+
+
+def keep_state(fresh: PollerState, base: PollerState) -> PollerState:
+    """The figures of `fresh` with what `base` says of the stream."""
+    told = {"state": base.state, "cause": base.cause, "reason": base.reason, "advice": base.advice}
+    return replace(fresh, since=base.since, live_since=base.live_since, **told)
+
+
+def timed_out(stream: Stream, seconds: float) -> Asked:
+    """What an ask comes to whose thread is left behind."""
+    text = f"no answer within {seconds:g} s"
+    answer = vimeo.outage("timeout", text)
+    if stream.url:
+        answer = replace(answer, reason=f"The stream's server cannot be reached: {text}")
+    return Asked(answer, Exchange("timeout", seconds))
+
+
+@dataclass(frozen=True)
+class AskWork:
+    """The question in the form that a lane takes."""
+
+    api: Api
+    stream: Stream
+
+    def __call__(self, client: Client, deadline: float) -> Asked:
+        began = time.monotonic()
+        url = self.stream.url
+        answer = playlist.ask(client, url, deadline) if url else self.api.ask(client, self.stream, deadline)
+        return Asked(answer, Exchange(answer.outcome, time.monotonic() - began))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM. `--check-config` only reads the configuration. Raises `ConfigError` for a faulty one."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments not in ([], ["--check-config"]):
+        print("usage: livekeep-poller [--check-config]", file=sys.stderr)
+        return 2
+    settings = config.load()
+    if arguments:
+        return 0
+    service = Service()
+    poller = Poller(service, settings, paths.STATE_DIRECTORY)
+    watch = FolderWatch(paths.STATE_DIRECTORY, ("player",))
+
+    def note_player() -> None:
+        watch.drain()
+        poller.has_new_wish = True
+
+    service.watch(watch, note_player)
+    service.run(poller.one_pass, poller.reload)
+    poller.knowledge.forget()
+    return 0

@@ -1,0 +1,69 @@
+"""One question to an RTSP server (RFC 2326): is the stream there? Used by livekeep-poller for plain rtsp:// and rtsps:// URLs."""
+
+import hashlib
+import re
+from io import BufferedReader
+from urllib.parse import SplitResult, unquote
+
+from livekeep.screen.transport import USER_AGENT, Client, TransportError, authority_of, basic, translated
+
+
+def describe(client: Client, parts: SplitResult, deadline: float) -> int:
+    """The status of a DESCRIBE, with the URL's user and password where the server asks for them. Raises `TransportError`."""
+    status, challenge = describe_once(client, parts, deadline, "")
+    if status == 401 and parts.username and challenge:
+        status, _ = describe_once(client, parts, deadline, credentials(parts, challenge))
+    return status
+
+
+def describe_once(client: Client, parts: SplitResult, deadline: float, authorization: str) -> tuple[int, str]:
+    """The status and the WWW-Authenticate header of one DESCRIBE. Raises `TransportError`."""
+    wire = client.open_socket(parts, deadline)
+    lines = [f"DESCRIBE {rtsp_target(parts)} RTSP/1.0", "CSeq: 1", f"User-Agent: {USER_AGENT}", "Accept: application/sdp"]
+    lines += [f"Authorization: {authorization}"] if authorization else []
+    try:
+        with translated(deadline):
+            wire.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8"))
+            reader = wire.makefile()
+            status = re.match(rb"RTSP/[0-9.]+ ([0-9]{3})\b", reader.readline(1024))
+            if not status:
+                raise TransportError("invalid", "it does not speak RTSP")
+            return int(status[1]), challenge_in(headers_from(reader))
+    finally:
+        wire.hang_up()
+
+
+def headers_from(reader: BufferedReader) -> list[bytes]:
+    """The header lines that follow, at most 64 of them."""
+    lines: list[bytes] = []
+    while len(lines) < 64:
+        line = reader.readline(4096)
+        if not line.strip():
+            break
+        lines.append(line)
+    return lines
+
+
+def challenge_in(lines: list[bytes]) -> str:
+    """The challenge to answer: Digest before Basic."""
+    found = [line.partition(b":")[2].decode("latin-1").strip() for line in lines if line.lower().startswith(b"www-authenticate:")]
+    return next((text for text in found if text.lower().startswith("digest")), found[0] if found else "")
+
+
+def credentials(parts: SplitResult, challenge: str) -> str:
+    """The Authorization header for the URL's user and password: Basic, or Digest with MD5 as cameras want it (RFC 2069)."""
+    if not challenge.lower().startswith("digest"):
+        return basic(parts)
+    told = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    realm, nonce, target = told.get("realm", ""), told.get("nonce", ""), rtsp_target(parts)
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    answer = md5(f"{md5(f'{user}:{realm}:{password}')}:{nonce}:{md5(f'DESCRIBE:{target}')}")
+    return f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{target}", response="{answer}"'
+
+
+def md5(text: str) -> str:
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def rtsp_target(parts: SplitResult) -> str:
+    return parts._replace(netloc=authority_of(parts)).geturl()

@@ -1,0 +1,144 @@
+"""When the stream is next on air, from what the API tells of an event or a video. Pure; times are Unix seconds.
+
+In this order: `next_occurrence_time`, the schedule's `start_time`, what its `rrule` (RFC 5545: daily and weekly rules) or its
+weekly fields give, the clip's `scheduled_start_time`. A start that has just passed still counts: the stream may be late.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
+
+from livekeep.screen.vimeo import moment
+
+LATE_SECONDS = 30 * 60.0
+"""So long after its start a stream that is not live counts as late, and not as over."""
+WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+FARTHEST_DAYS = 370
+
+
+def next_start(document: Any, now: float) -> float | None:
+    """The next start, or one that passed less than `LATE_SECONDS` ago; None when nothing tells."""
+    if not isinstance(document, Mapping):
+        return None
+    candidates = (still_to_come(found, now) for found in told_starts(document, now))
+    return next((start for start in candidates if start is not None), None)
+
+
+def told_starts(document: Mapping[str, Any], now: float) -> Iterator[float | None]:
+    """Every start that the document tells, the best one first."""
+    schedule = document.get("schedule")
+    yield moment(document.get("next_occurrence_time"))
+    if isinstance(schedule, Mapping):
+        if schedule.get("type") != "weekly" and not schedule.get("rrule"):
+            yield moment(schedule.get("start_time"))
+        yield from_rrule(schedule, document.get("time_zone"), now)
+        yield from_weekdays(schedule, now)
+    for holder in (document, document.get("streamable_clip")):
+        live = holder.get("live") if isinstance(holder, Mapping) else None
+        if isinstance(live, Mapping):
+            yield moment(live.get("scheduled_start_time"))
+
+
+def kept(previous: float | None, found: float | None, now: float) -> float | None:
+    """The start to show: one that has just passed stays for a while, though the API already tells of the one after it."""
+    if previous is not None and previous <= now < previous + LATE_SECONDS:
+        return previous
+    return still_to_come(found, now)
+
+
+def still_to_come(start: float | None, now: float) -> float | None:
+    return start if start is not None and now < start + LATE_SECONDS else None
+
+
+def from_weekdays(schedule: Mapping[str, Any], now: float) -> float | None:
+    """A weekly schedule: `daily_time` on `weekdays`, 1 for Monday to 7 for Sunday, both in UTC."""
+    days, text = schedule.get("weekdays"), schedule.get("daily_time")
+    if not isinstance(days, list) or not isinstance(text, str):
+        return None
+    try:
+        at = time.fromisoformat(text)
+    except ValueError:
+        return None
+    zone = at.tzinfo or UTC
+    wanted = {int(day) for day in days if str(day) in "1234567"}
+    first = moment(schedule.get("scheduled_time")) or 0.0
+    today = day_of(max(now - LATE_SECONDS, first), zone)
+    if today is None:
+        return None
+    for ahead in range(9):
+        day = today + timedelta(days=ahead)
+        start = datetime.combine(day, at.replace(tzinfo=zone)).timestamp()
+        if day.isoweekday() in wanted and start > now - LATE_SECONDS and start >= first:
+            return start
+    return None
+
+
+def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> float | None:
+    """A daily or weekly rule with INTERVAL, BYDAY, UNTIL and COUNT; None for any other, rather than a wrong time."""
+    text = schedule.get("rrule")
+    begin = moment(schedule.get("start_time")) or moment(schedule.get("scheduled_time"))
+    if not isinstance(text, str) or begin is None:
+        return None
+    rule = rule_parts(text)
+    days = rule.get("BYDAY", "").split(",") if rule.get("BYDAY") else []
+    known = {"FREQ", "INTERVAL", "BYDAY", "UNTIL", "COUNT", "WKST"}
+    if set(rule) - known or rule.get("FREQ") not in ("DAILY", "WEEKLY") or not set(days) <= set(WEEKDAYS):
+        return None
+    zone = zone_named(schedule.get("time_zone")) or zone_named(event_zone) or UTC
+    last = until(rule.get("UNTIL", ""), zone)
+    count = int(rule["COUNT"]) if rule.get("COUNT", "").isdigit() else None
+    for number, start in enumerate(occurrences(begin, zone, rule, days, now)):
+        if (last is not None and start > last) or (count is not None and number >= count):
+            return None
+        if start > now - LATE_SECONDS:
+            return start
+    return None
+
+
+def occurrences(begin: float, zone: tzinfo, rule: Mapping[str, str], days: list[str], now: float) -> Iterator[float]:
+    """The starts from `begin` on, in the local time of `zone`, until well after `now`."""
+    interval = max(int(rule["INTERVAL"]), 1) if rule.get("INTERVAL", "").isdigit() else 1
+    first = datetime.fromtimestamp(begin, zone)
+    week = first.date() - timedelta(days=first.weekday())
+    wanted = {WEEKDAYS.index(day) for day in days} or ({first.weekday()} if rule["FREQ"] == "WEEKLY" else set(range(7)))
+    for ahead in range(max(int((now - begin) / 86400), 0) + FARTHEST_DAYS):
+        day = first.date() + timedelta(days=ahead)
+        step = (day - week).days // 7 if rule["FREQ"] == "WEEKLY" else ahead
+        if step % interval == 0 and day.weekday() in wanted:
+            yield datetime.combine(day, first.time(), zone).timestamp()
+
+
+def rule_parts(text: str) -> dict[str, str]:
+    """The parts of an RRULE, from the bare rule or from the line that begins with RRULE:."""
+    found = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
+    pairs = (part.partition("=") for part in (found[1] if found else "").split(";") if "=" in part)
+    return {name: value for name, _, value in pairs}
+
+
+def until(text: str, zone: tzinfo) -> float | None:
+    """The last moment of a rule; a bare date counts to its end."""
+    if re.fullmatch(r"[0-9]{8}", text):
+        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=zone).timestamp() + 86399
+    found = re.fullmatch(r"([0-9]{8}T[0-9]{6})(Z?)", text)
+    if not found:
+        return None
+    return datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC if found[2] else zone).timestamp()
+
+
+def day_of(at: float, zone: tzinfo) -> date | None:
+    try:
+        return datetime.fromtimestamp(at, zone).date()
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def zone_named(name: object) -> tzinfo | None:
+    if not isinstance(name, str) or not name:
+        return None
+    from zoneinfo import ZoneInfo  # noqa: PLC0415 - rarely needed
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError):
+        return None

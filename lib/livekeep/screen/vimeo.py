@@ -1,0 +1,260 @@
+"""The Vimeo API 3.4, as far as it tells whether a stream is live: what is asked, and what an answer means.
+
+`classify` is the whole knowledge of the answers, by HTTP status and error_code, never by the presence of a key alone. Bodies are
+read leniently: numbers come as text, documented fields are absent, error bodies may hold `error` alone.
+Source: developer.vimeo.com (m3u8_playback of live events and videos, /oauth/verify, guidelines on rate limits).
+"""
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from livekeep.core.config import Stream
+from livekeep.core.state import Cause
+from livekeep.screen.transport import Client, Response, TransportError
+
+ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
+NOT_STARTED = 10008
+NOTHING_TO_STREAM = (4020, 4021)
+AVAILABLE_SOON = 7900
+EVENT_FIELDS = "uri,title,status,next_occurrence_time,schedule,time_zone,streamable_clip.live.scheduled_start_time"
+VIDEO_FIELDS = "uri,name,live.status,live.scheduled_start_time"
+SCOPE = "private"
+
+DOCTOR = "sudo livekeep doctor"
+SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
+CHECK_STREAM = "correct the number in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
+
+Verdict = Literal["live", "offline", "starting", "refused", "rate-limited", "outage"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The rate limit as the headers of an answer tell it, None where they don't: requests a minute, those left, Unix seconds."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one question to the API, or one look at a plain URL, says of the stream.
+
+    `outcome` is one of core.state.REQUEST_OUTCOMES. `cause`, `reason` and `advice` are those of `core.state.PollerState`.
+    """
+
+    verdict: Verdict
+    outcome: str
+    cause: Cause = ""
+    reason: str = ""
+    advice: str = ""
+    url: str = field(default="", repr=False)
+    limits: Limits = Limits()
+    status: int | None = None
+
+
+def ask_path(stream: Stream) -> str:
+    """Where the playlist's URL is asked for."""
+    if stream.vimeo_event:
+        return f"/me/live_events/{stream.vimeo_event}/m3u8_playback"
+    return f"/me/videos/{stream.vimeo_video}/m3u8_playback"
+
+
+def details_path(stream: Stream) -> str:
+    """Where the schedule is asked for."""
+    if stream.vimeo_event:
+        return f"/me/live_events/{stream.vimeo_event}?fields={EVENT_FIELDS}"
+    return f"/videos/{stream.vimeo_video}?fields={VIDEO_FIELDS}"
+
+
+def classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+    """What an answer of m3u8_playback means. `headers` by names in lower case."""
+    document = parsed(body)
+    code = error_code(document)
+    answer = judged(status, code, document)
+    return replace(answer, limits=limits_of(headers), status=status)
+
+
+def judged(status: int, code: int | None, document: Any) -> Answer:  # noqa: PLR0911 - the table, a row each
+    outcome = outcome_of(status)
+    if status == 200:
+        return with_url(document)
+    if status == 429:
+        reason = "Vimeo asks us to wait: too many requests with this token"
+        return Answer("rate-limited", outcome, "rate-limited", reason, DOCTOR)
+    if (status == 400 and code == NOT_STARTED) or (status == 500 and code in NOTHING_TO_STREAM):
+        return Answer("offline", outcome, reason="The event is not live")
+    if status == 503 and code == AVAILABLE_SOON:
+        return Answer("starting", outcome, reason="Vimeo says that the stream will be available soon")
+    if 400 <= status < 500 and status != 408:
+        return refusal(status, code)
+    if status >= 400:
+        return outage(outcome, f"it has a fault (HTTP {status})")
+    return outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which it should not")
+
+
+def with_url(document: Any) -> Answer:
+    """A 200: live only with a URL that a player may be given."""
+    url = document.get("m3u8_playback_url") if isinstance(document, dict) else None
+    if document is None:
+        return outage("invalid", "its answer is not JSON; does this network ask for a login?")
+    if not isinstance(url, str) or not url:
+        return outage("invalid", "its answer holds no stream URL")
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
+    except ValueError:
+        good = False
+    if not good:
+        return outage("invalid", "the stream URL in its answer is no web address, so it is not handed on")
+    return Answer("live", "2xx", url=url)
+
+
+def refusal(status: int, code: int | None) -> Answer:
+    """A 4xx that only a person can mend."""
+    told = f"HTTP {status}" + (f", code {code}" if code is not None else "")
+    outcome = outcome_of(status)
+    if status == 401 and code == 3200:
+        return Answer("refused", outcome, "refused", f"The Vimeo token may not see this event ({told})", SET_TOKEN)
+    if status == 401:
+        return Answer("refused", outcome, "refused", f"Vimeo does not accept the token ({told})", SET_TOKEN)
+    if status == 403:
+        reason = f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it ({told})"
+        return Answer("refused", outcome, "refused", reason, SET_TOKEN)
+    if status == 404:
+        return Answer("refused", outcome, "refused", f"Vimeo knows no such event: check its number ({told})", CHECK_STREAM)
+    return Answer("refused", outcome, "bad-config", f"Vimeo does not accept the question for this stream ({told})", CHECK_STREAM)
+
+
+def outage(outcome: str, text: str) -> Answer:
+    """The API cannot be used now; `text` ends the sentence."""
+    return Answer("outage", outcome, "outage", f"Vimeo's API cannot be reached: {text}", DOCTOR)
+
+
+def outcome_of(status: int) -> str:
+    return "429" if status == 429 else f"{status // 100}xx" if 200 <= status < 600 else "invalid"
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON document, or None for what is none (also when it is nested too deeply)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def error_code(document: Any) -> int | None:
+    """The error_code, which comes as a number, as text, or not at all."""
+    value = document.get("error_code") if isinstance(document, dict) else None
+    return whole_number(value if isinstance(value, int | str) and not isinstance(value, bool) else None)
+
+
+def whole_number(value: int | str | None) -> int | None:
+    text = str(value).strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
+
+
+def limits_of(headers: Mapping[str, str]) -> Limits:
+    return Limits(
+        whole_number(headers.get("x-ratelimit-limit")),
+        whole_number(headers.get("x-ratelimit-remaining")),
+        moment(headers.get("x-ratelimit-reset")),
+    )
+
+
+def moment(value: Any) -> float | None:
+    """Unix seconds of a time in ISO 8601 (UTC unless it says otherwise) or in Unix seconds; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    try:
+        if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", text):
+            return float(text)
+        found = datetime.fromisoformat(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def expiry_of(url: str) -> float | None:
+    """When a signed URL ends, Unix seconds, as far as its signature says so (`exp=`, `expires=`)."""
+    found = re.search(r"\b(?:exp|expires|e)=([0-9]{10})\b", url)
+    return float(found[1]) if found else None
+
+
+def scope_problem(status: int, document: Any) -> tuple[str, str] | None:
+    """What /oauth/verify finds wrong with the token: a sentence, and its scopes. None when it is good or nothing is said."""
+    if status == 401:
+        return "Vimeo does not accept the token", ""
+    scope = document.get("scope") if isinstance(document, dict) else None
+    if status != 200 or not isinstance(scope, str) or SCOPE in scope.split():
+        return None
+    scopes = scope if re.fullmatch(r"[a-z_ ]{1,200}", scope) else "none that is known"
+    return f"The Vimeo token lacks the scope {SCOPE}: make one with it at developer.vimeo.com/apps", scopes
+
+
+class Api:
+    """Asks the API; each call is one bounded request, made in a thread."""
+
+    def __init__(self, base_url: str, token: str) -> None:
+        self._base = base_url.rstrip("/")
+        self._secret = {"Authorization": f"bearer {token}"}
+
+    def get(self, client: Client, path: str, deadline: float) -> Response:
+        """Raises `TransportError`. `deadline` is in monotonic seconds."""
+        return client.get(self._base + path, deadline, {"Accept": ACCEPT}, self._secret)
+
+    def ask(self, client: Client, stream: Stream, deadline: float) -> Answer:
+        """Whether the stream is live, and its URL; every fault is an answer too."""
+        try:
+            response = self.get(client, ask_path(stream), deadline)
+            answer = classify(response.status, response.headers, response.body)
+            if stream.vimeo_video and answer.status == 404:
+                return self._missing_video(client, stream, deadline, answer)
+        except TransportError as error:
+            return outage(error.outcome, str(error))
+        return answer
+
+    def _missing_video(self, client: Client, stream: Stream, deadline: float, answer: Answer) -> Answer:
+        """A video has no code for "not started": one that exists and has no playlist is off air, not wrong."""
+        response = self.get(client, details_path(stream), deadline)
+        if response.status == 200 and isinstance(parsed(response.body), dict):
+            limits = limits_of(response.headers)
+            return Answer("offline", answer.outcome, reason="The event is not live", limits=limits, status=404)
+        details = classify(response.status, response.headers, response.body)
+        return details if details.verdict in ("outage", "rate-limited") else answer
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """How a request went, for the counters: a member of core.state.REQUEST_OUTCOMES, and its seconds."""
+
+    outcome: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a question beside the main one brought: the status (0 without an answer), the JSON document, the rate limit."""
+
+    exchange: Exchange
+    status: int = 0
+    document: Any = field(default=None, repr=False)
+    limits: Limits = Limits()
+
+
+def tell(api: Api, client: Client, path: str, deadline: float) -> Told:
+    """Ask for a JSON document; a fault gives a `Told` without one."""
+    began = time.monotonic()
+    try:
+        response = api.get(client, path, deadline)
+    except TransportError as error:
+        return Told(Exchange(error.outcome, time.monotonic() - began))
+    exchange = Exchange(outcome_of(response.status), time.monotonic() - began)
+    return Told(exchange, response.status, parsed(response.body), limits_of(response.headers))

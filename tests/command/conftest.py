@@ -1,0 +1,163 @@
+"""A box to run the command on: a root of its own, a stand-in for systemctl, and a local server that stands for Vimeo's API."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.core import state
+from livekeep.core.state import PlayerState, PollerState
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parent.parent
+TREES = HERE / "trees"
+SERVICES = ("livekeep-poller", "livekeep-display", "livekeep-player", "livekeep-error-screen")
+CONFIG = """\
+# The church's screen.
+[stream]
+selected = "main" # the usual one
+
+[streams.main]
+vimeo_event = "123"
+
+[streams."Youth, 2nd hall"]
+url = "https://user:made-up@media.example/live.m3u8?signature=made-up-signature"
+"""
+
+
+class Box:
+    """A machine below `root`. `run` runs the real command on it as a process."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.systemd = root / "fake-systemd"
+        self.programs = root / "fake-bin"
+        for folder in (self.systemd, self.programs, root / "etc/livekeep/livekeep.d", root / "run/livekeep"):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.install("systemctl", (HERE / "fake-systemctl").read_text())
+        self.install("timedatectl", "#!/bin/sh\necho NTPSynchronized=yes\n")
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NO_COLOR")},
+            "PATH": f"{self.programs}:/usr/bin:/bin",
+            "LIVEKEEP_ROOT": str(root),
+            "FAKE_SYSTEMD": str(self.systemd),
+            "TZ": "UTC",
+            "TERM": "xterm",
+        }
+
+    def install(self, name: str, text: str) -> None:
+        program = self.programs / name
+        program.write_text(text)
+        program.chmod(0o755)
+
+    def run(self, *arguments: str, stdin: bytes = b"", **changes: Any) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            self.command(*arguments), input=stdin, capture_output=True, timeout=25, check=False, env=self.environment, **changes
+        )
+        return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-I", str(REPOSITORY / "bin/livekeep"), *arguments]
+
+    def file(self, name: str, content: str | bytes) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    def configure(self, text: str = CONFIG) -> Path:
+        return self.file("etc/livekeep/livekeep.toml", text)
+
+    def write(self, *states: PollerState | PlayerState, age_seconds: float = 0.0) -> None:
+        for entry in states:
+            stamped = state.stamped(entry)
+            content = {**stamped.__dict__, "written_monotonic": stamped.written_monotonic - age_seconds}
+            (self.root / "run/livekeep" / state.FILES[type(entry)]).parent.mkdir(exist_ok=True)
+            state.write(type(entry)(**content), self.root / "run/livekeep")
+
+    def unit(self, name: str, active: str = "active", sub: str = "running", **more: str) -> None:
+        values = {
+            "Result": "success",
+            "NRestarts": "0",
+            "Id": name,
+            "LoadState": "loaded",
+            "ActiveState": active,
+            "SubState": sub,
+            "UnitFileState": "static",
+            "StateChangeTimestampMonotonic": str(int((time.monotonic() - 125) * 1e6)),
+            **more,
+        }
+        (self.systemd / name).write_text("".join(f"{key}={value}\n" for key, value in values.items()))
+
+    def start_units(self) -> None:
+        for name in SERVICES[:3]:
+            self.unit(f"{name}.service")
+        self.unit("livekeep-error-screen.service", "inactive", "dead")
+        self.unit("livekeep.target", "active", "active", UnitFileState="enabled")
+
+    def told(self) -> list[str]:
+        """What systemctl was told to do, beside being asked."""
+        calls = self.systemd / "calls"
+        return [line for line in calls.read_text().splitlines() if not line.startswith("show")] if calls.exists() else []
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Box:
+    return Box(tmp_path / "root")
+
+
+@pytest.fixture
+def pi4(tmp_path: Path) -> Box:
+    """A Raspberry Pi 4 as installed, in a copy that may be changed."""
+    shutil.copytree(TREES / "pi4", tmp_path / "root")
+    return Box(tmp_path / "root")
+
+
+class Api:
+    """Stands for the Vimeo API: answers every GET with `status` and `body`, after `delay_seconds`; remembers what was asked."""
+
+    def __init__(self) -> None:
+        self.status, self.delay_seconds = 200, 0.0
+        self.body: Any = {"scope": "private public", "user": {"name": "somebody"}}
+        self.headers: dict[str, str] = {}
+        self.asked: list[tuple[str, str, str]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                api.asked.append((self.path, self.headers.get("Authorization", ""), self.headers.get("Accept", "")))
+                time.sleep(api.delay_seconds)
+                content = api.body if isinstance(api.body, bytes) else json.dumps(api.body).encode()
+                self.send_response(api.status)
+                for name, value in {"Content-Length": str(len(content)), **api.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(content)
+
+            def log_message(self, *_arguments: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.server.block_on_close = False
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    api = Api()
+    thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield api
+    api.server.shutdown()
+    thread.join()
+    api.server.server_close()

@@ -1,0 +1,156 @@
+"""The judgement of the screen: the table of what must be down, degraded and ok, and every combination of states against it."""
+
+import itertools
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from livekeep.core import state
+from livekeep.core.health import Clock, Health, error_screen_is_active, verdict
+from livekeep.core.state import (
+    Cause,
+    Picture,
+    Playback,
+    PlayerState,
+    PollerState,
+    StateAbsentError,
+    StateBrokenError,
+    StreamState,
+    Wish,
+)
+
+NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
+CLOCK = Clock(NOW, MONOTONIC)
+LONG_AGO = NOW - 3600
+MOVING = Playback(position_seconds=12.0, position_changed_at=NOW - 0.2, width_pixels=1280, height_pixels=720)
+
+
+def poller(state: StreamState = "live", cause: Cause = "", age: float = 1.0, **more: object) -> PollerState:
+    return replace(PollerState(state, cause, "a reason", since=LONG_AGO, written_monotonic=MONOTONIC - age), **more)
+
+
+def player(picture: Picture = "stream", age: float = 1.0, **more: object) -> PlayerState:
+    start = PlayerState(picture, LONG_AGO, "why", display_up=True, playback=MOVING, written_at=NOW, written_monotonic=MONOTONIC - age)
+    return replace(start, **more)
+
+
+def judge(the_poller: object, the_player: object, error_screen: bool = False) -> Health:
+    return verdict(the_poller, the_player, error_screen, CLOCK)  # type: ignore[arg-type]
+
+
+OK = [
+    ("live and shown", poller(), player()),
+    ("off air and holding", poller("offline"), player("holding")),
+    ("starting, holding still shown", poller("starting"), player("holding")),
+    ("starting, stream already or still playing", poller("starting"), player()),
+    ("one failed request", poller(consecutive_failures=1), player()),
+    ("a stall that is long over", poller(), player(wish=Wish("stall", MONOTONIC - 301))),
+    ("asked for a URL at the start", poller(), player(wish=Wish("start", MONOTONIC - 1))),
+    ("display that tells no position", poller(), player(playback=Playback())),
+    ("state 30 s old", poller(age=30), player(age=30)),
+    ("position old, but so is the report", poller(), player(written_at=NOW - 20, playback=replace(MOVING, position_changed_at=NOW - 20))),
+]
+DEGRADED = [
+    ("poller absent", StateAbsentError("it is absent"), player(), "it is absent"),
+    ("poller's state broken", StateBrokenError("it is broken"), player("holding"), "it is broken"),
+    ("poller stuck", poller(age=31), player(), "stuck"),
+    ("outage while playing", poller("error", "outage"), player(), "a reason"),
+    ("outage, still counted", poller(consecutive_failures=2), player(), "last 2 requests failed"),
+    ("outage told in a live state", poller("live", "outage"), player(), "cannot be asked"),
+    ("rate-limited", poller("live", "rate-limited"), player(), "left alone"),
+    ("no token", poller("unknown", "no-token"), player("holding"), "a reason"),
+    ("holding for a moment although live", poller(), player("holding", since=NOW - 60), "holding picture is shown"),
+    ("live for a moment, not yet shown", poller(since=NOW - 59), player("holding"), "for 59 s"),
+    ("stream for a moment although off air", poller("offline", since=NOW - 3), player(), "off air but still shown"),
+    ("refused a moment ago", poller("error", "refused", since=NOW - 1), player(), "instead of the error picture"),
+    ("stands still", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 6)), "stood still for 6 s"),
+    ("buffers", poller(), player(playback=replace(MOVING, buffering=True)), "waiting for data"),
+    ("stalled lately", poller(), player(wish=Wish("stall", MONOTONIC - 299)), "stalled"),
+]
+DOWN = [
+    ("player absent", poller(), StateAbsentError("it is absent"), "it is absent"),
+    ("player's state broken", poller(), StateBrokenError("it is broken"), "it is broken"),
+    ("both absent", StateAbsentError("poller gone"), StateAbsentError("player gone"), "player gone"),
+    ("player stuck", poller(), player(age=31), "stuck"),
+    ("no display", poller(), player(display_up=False), "no display"),
+    ("nothing shown", poller(), player("none"), "nothing is on the screen"),
+    ("error picture", poller("error", "refused"), player("error"), "why"),
+    ("error picture while the poller is away", StateAbsentError("gone"), player("error"), "error picture"),
+    ("live but holding for long", poller(), player("holding", since=NOW - 61), "for 61 s"),
+    ("off air but shown for long", poller("offline", since=NOW - 61), player(), "for 61 s"),
+    ("refused but playing on for long", poller("error", "refused", since=NOW - 61), player(), "instead of"),
+    ("frozen for long", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 61)), "stood still for 61 s"),
+]
+
+
+@pytest.mark.parametrize(("the_poller", "the_player"), [case[1:] for case in OK], ids=[case[0] for case in OK])
+def test_is_ok(the_poller: object, the_player: object) -> None:
+    assert judge(the_poller, the_player).level == "ok"
+
+
+@pytest.mark.parametrize(("the_poller", "the_player", "says"), [case[1:] for case in DEGRADED], ids=[case[0] for case in DEGRADED])
+def test_is_degraded(the_poller: object, the_player: object, says: str) -> None:
+    found = judge(the_poller, the_player)
+    assert found.level == "degraded"
+    assert says in found.sentence
+
+
+@pytest.mark.parametrize(("the_poller", "the_player", "says"), [case[1:] for case in DOWN], ids=[case[0] for case in DOWN])
+def test_is_down(the_poller: object, the_player: object, says: str) -> None:
+    found = judge(the_poller, the_player)
+    assert found.level == "down"
+    assert says in found.sentence
+
+
+@pytest.mark.parametrize("the_player", [player(), player("holding"), StateAbsentError("gone")])
+def test_the_error_screen_is_down_whatever_the_states_say(the_player: object) -> None:
+    assert judge(poller(), the_player, error_screen=True).level == "down"
+
+
+RIGHT = {("live", "stream"), ("offline", "holding"), ("starting", "holding"), ("starting", "stream")}
+
+
+@pytest.mark.parametrize(
+    ("stream", "cause", "picture", "settled"),
+    itertools.product(get_args(StreamState), get_args(Cause), get_args(Picture), (True, False)),
+)
+def test_every_combination(stream: StreamState, cause: Cause, picture: Picture, settled: bool) -> None:
+    """Settled for an hour or for a second: only a right picture without an outage is ok; only a lasting wrong one is down."""
+    since = LONG_AGO if settled else NOW - 1
+    found = judge(poller(stream, cause, since=since), player(picture, since=since))
+    if picture in ("none", "error"):
+        assert found.level == "down"
+    elif (stream, picture) in RIGHT:
+        assert found.level == ("degraded" if cause in ("outage", "rate-limited") else "ok")
+    elif stream == "unknown" or (stream == "error" and picture == "stream" and cause not in ("refused", "bad-config")):
+        assert found.level == "degraded"
+    else:
+        assert found.level == ("down" if settled else "degraded")
+    assert "\n" not in found.sentence
+    assert found.sentence
+
+
+def test_a_clock_that_jumped_back_is_no_fault() -> None:
+    ahead = NOW + 7200
+    found = judge(poller(since=ahead), player("holding", since=ahead))
+    assert found.level == "degraded"
+    assert "for 0 s" in found.sentence
+
+
+def test_the_error_screen_is_seen_by_its_picture(tmp_path: Path) -> None:
+    assert not error_screen_is_active(tmp_path)
+    (tmp_path / "error-screen").mkdir()
+    assert not error_screen_is_active(tmp_path)
+    (tmp_path / "error-screen/picture.png").write_bytes(b"")
+    assert error_screen_is_active(tmp_path)
+
+
+def test_states_just_written_are_fresh(tmp_path: Path) -> None:
+    """The clocks of the states and of the judgement are the same."""
+    (tmp_path / "player").mkdir()
+    state.write(state.stamped(PlayerState("holding", display_up=True)), tmp_path)
+    found = verdict(poller("offline", age=MONOTONIC - time.monotonic()), state.read(PlayerState, tmp_path), False, Clock(time.time(), time.monotonic()))
+    assert found.level == "ok"

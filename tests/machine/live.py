@@ -1,0 +1,350 @@
+"""A live HLS source: a moving test picture that ffmpeg only copies, so that it costs next to no processor.
+
+Each variant is encoded once into a clip (cached), then looped into a rolling playlist in real time. The picture is one
+saturated colour per variant with a white bar that crosses it from left to right every eight seconds; the sound a tone.
+The HTTP server in front of it can misbehave at any moment. `Live` is the process, `LiveStream` the test's end of it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tests.machine import root
+from tests.machine.network import Network
+from tests.machine.standin import Handler, StandIn, parse, serve
+from tests.machine.tidy import end, remove_directory
+
+FRAMES_PER_SECOND = 25
+# A whole number of AAC frames at 48 kHz (64/3 ms each) and of the bar's journeys: the loop has no seam.
+CLIP_SECONDS = 32
+BAR_SECONDS = 8
+WINDOW_SEGMENTS = 6
+PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
+TYPES = {".m3u8": PLAYLIST_TYPE, ".ts": "video/mp2t"}
+MASTER = "master.m3u8"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One rendition; the colour tells a test which one is on the screen."""
+
+    name: str
+    width: int
+    height: int
+    colour: str
+    bits_per_second: int
+
+
+HD = Variant("hd", 1280, 720, "0x00A000", 2_000_000)
+SD = Variant("sd", 640, 360, "0x0000C0", 700_000)
+VARIANTS = {variant.name: variant for variant in (HD, SD)}
+
+
+@dataclass
+class State:
+    """What a test can steer: how requests are answered, and which of them."""
+
+    mode: str = "ok"
+    status: int = 404
+    only: str = ""
+    ended: bool = False
+    enforce_expiry: bool = False
+    log: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Live:
+    """The encoders, one per variant, and the switches."""
+
+    def __init__(self, names: Sequence[str], segment_seconds: int) -> None:
+        """Nothing runs yet."""
+        self.variants = [VARIANTS[name] for name in names]
+        self.segment_seconds = segment_seconds
+        self.state = State()
+        self.dir = Path(tempfile.mkdtemp(prefix="livekeep-live-"))
+        self.encoders: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        """Start the encoders with an empty playlist, and wait until each has its first segment."""
+        for variant in self.variants:
+            folder = self.dir / variant.name
+            remove_directory(folder)
+            folder.mkdir()
+            self.encoders.append(_stream(clip(variant, self.segment_seconds), folder, self.segment_seconds))
+        deadline = time.monotonic() + 20
+        while not all((self.dir / v.name / "index.m3u8").exists() for v in self.variants):
+            if time.monotonic() > deadline:
+                raise ValueError("ffmpeg wrote no playlist")
+            time.sleep(0.05)
+
+    def stop(self) -> None:
+        """End the encoders."""
+        for encoder in self.encoders:
+            encoder.kill()
+            end(encoder)
+        self.encoders.clear()
+
+    def control(self, do: str, arguments: dict[str, Any]) -> Any:
+        """`set` switches, `stall`, `resume`, `restart`, or read the `log`."""
+        if do == "set":
+            for name, value in arguments.items():
+                if name not in State.__dataclass_fields__:
+                    raise ValueError(f"no such switch: {name}")
+                setattr(self.state, name, value)
+        elif do in ("stall", "resume"):
+            for encoder in self.encoders:
+                encoder.send_signal(signal.SIGSTOP if do == "stall" else signal.SIGCONT)
+        elif do == "restart":
+            self.stop()
+            self.start()
+        elif do == "log":
+            return list(self.state.log)
+        else:
+            raise ValueError(f"cannot {do}")
+        return None
+
+    def file(self, path: str) -> bytes | None:
+        """The body for a path, or None."""
+        if path == f"/{MASTER}":
+            return self._master()
+        target = (self.dir / unquote(path).lstrip("/")).resolve()
+        try:
+            body = target.read_bytes() if target.is_relative_to(self.dir) else None
+        except OSError:
+            return None
+        if body and self.state.ended and target.suffix == ".m3u8":
+            body += b"#EXT-X-ENDLIST\n"
+        return body
+
+    def _master(self) -> bytes:
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+        for variant in self.variants:
+            size = f"RESOLUTION={variant.width}x{variant.height},FRAME-RATE={FRAMES_PER_SECOND}"
+            lines.append(f'#EXT-X-STREAM-INF:BANDWIDTH={variant.bits_per_second},{size},CODECS="avc1.64001f,mp4a.40.2"')
+            lines.append(f"{variant.name}/index.m3u8")
+        return ("\n".join(lines) + "\n").encode()
+
+
+class LiveStream(StandIn):
+    """Steers the live source; `url` is its playlist as the machine reaches it."""
+
+    module = "tests.machine.live"
+
+    def __init__(
+        self,
+        network: Network | None = None,
+        *,
+        segment_seconds: int = 1,
+        variants: Sequence[Variant] = (HD,),
+        port: int = 0,
+    ) -> None:
+        """`variants` are HD (green) and SD (blue); with more than one, `url` is a master playlist."""
+        options = (
+            "--variants",
+            ",".join(v.name for v in variants),
+            "--segment-seconds",
+            str(segment_seconds),
+        )
+        super().__init__(network, *options, port=port)
+        self.variants = tuple(variants)
+        # Encoded here, so that the first use does not count against the start of the process.
+        for variant in variants:
+            clip(variant, segment_seconds)
+
+    @property
+    def url(self) -> str:
+        """The playlist to play."""
+        path = MASTER if len(self.variants) > 1 else f"{self.variants[0].name}/index.m3u8"
+        return f"{self.base_url}/{path}"
+
+    def stall(self) -> None:
+        """The playlist stops growing, and is still answered."""
+        self.ask("stall")
+
+    def resume(self) -> None:
+        """Everything as it should be; after a stall the encoder catches up at once."""
+        self.ask("set", mode="ok", ended=False)
+        self.ask("resume")
+
+    def restart(self) -> None:
+        """A new broadcast: media sequence from 0, new segments."""
+        self.ask("restart")
+        self.ask("set", mode="ok", ended=False)
+
+    def end(self) -> None:
+        """The broadcast is over: the playlist stays and says ENDLIST."""
+        self.ask("stall")
+        self.ask("set", ended=True)
+
+    def answer(self, status: int, only: str = "") -> None:
+        """Answer with this status, for paths that contain `only` (".m3u8", ".ts", "hd/")."""
+        self.ask("set", mode="status", status=status, only=only)
+
+    def hang(self, only: str = "") -> None:
+        """Take requests and answer nothing."""
+        self.ask("set", mode="hang", only=only)
+
+    def reset(self, only: str = "") -> None:
+        """Reset connections."""
+        self.ask("set", mode="reset", only=only)
+
+    def enforce_expiry(self, on: bool = True) -> None:
+        """Answer 403 to a playlist whose signed `exp` has passed."""
+        self.ask("set", enforce_expiry=on)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """All requests: at (CLOCK_MONOTONIC), path, query, status (None when it was not answered)."""
+        found: list[dict[str, Any]] = self.ask("log")
+        return found
+
+
+def clip(variant: Variant, segment_seconds: int) -> Path:
+    """The encoded clip of a variant, with a key frame at every segment; made once."""
+    target = root.cache() / f"clip1-{variant.name}-{variant.width}x{variant.height}-{variant.colour}-{segment_seconds}s.ts"
+    if target.exists():
+        return target
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    size, rate = f"{variant.width}x{variant.height}", FRAMES_PER_SECOND
+    bar = f"color=white:s={variant.width // 16}x{variant.height}:r={rate}"
+    move = f"[0][1]overlay=x='mod(t,{BAR_SECONDS})*W/{BAR_SECONDS}',format=yuv420p"
+    # Converted and tagged, or players would guess the matrix by the size and show another green.
+    move += ",scale=in_color_matrix=bt601:out_color_matrix=bt709"
+    tags = [word for name in ("colorspace", "color_primaries", "color_trc") for word in (f"-{name}", "bt709")]
+    command = [
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        f"color={variant.colour}:s={size}:r={rate}",
+    ]
+    command += ["-f", "lavfi", "-i", bar, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
+    command += [
+        "-filter_complex",
+        move,
+        "-map",
+        "2:a",
+        "-t",
+        str(CLIP_SECONDS),
+        "-c:v",
+        "libx264",
+        "-preset",
+        "veryfast",
+    ]
+    command += [
+        "-profile:v",
+        "main",
+        "-bf",
+        "0",
+        "-b:v",
+        str(variant.bits_per_second),
+        "-g",
+        str(rate * segment_seconds),
+    ]
+    command += [
+        *tags,
+        "-sc_threshold",
+        "0",
+        "-c:a",
+        "aac",
+        "-ac",
+        "2",
+        "-b:a",
+        "96k",
+        "-f",
+        "mpegts",
+        str(partial),
+    ]
+    subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
+    partial.rename(target)
+    return target
+
+
+def _stream(source: Path, folder: Path, segment_seconds: int) -> subprocess.Popen[bytes]:
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "error",
+        "-re",
+        "-stream_loop",
+        "-1",
+    ]
+    command += ["-i", str(source), "-c", "copy", "-f", "hls", "-hls_time", str(segment_seconds)]
+    # Some more segments than the playlist lists: a player may still be fetching what has just left it.
+    command += ["-hls_list_size", str(WINDOW_SEGMENTS), "-hls_delete_threshold", "5"]
+    command += [
+        "-hls_flags",
+        "delete_segments+omit_endlist+temp_file",
+        "-hls_segment_filename",
+        str(folder / "%06d.ts"),
+    ]
+    return subprocess.Popen([*command, str(folder / "index.m3u8")], stdin=subprocess.DEVNULL)
+
+
+LIVE: Live
+
+
+class LiveHandler(Handler):
+    """One request for a playlist or a segment."""
+
+    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
+        """Answer it, or misbehave as asked."""
+        parts, state = urlsplit(self.path), LIVE.state
+        entry = {"at": time.monotonic(), "path": parts.path, "query": parts.query, "status": None}
+        state.log.append(entry)
+        mode = state.mode if state.only in parts.path else "ok"
+        if mode == "hang":
+            self.hang(lambda: state.mode == "hang")
+        elif mode == "reset":
+            self.reset()
+        else:
+            entry["status"] = state.status if mode == "status" else self._serve(parts.path, parts.query)
+            if mode == "status":
+                self.answer(state.status, b"no\n", "text/plain")
+
+    def _serve(self, path: str, query: str) -> int:
+        expiry = re.search(r"exp=(\d+)", query)
+        if LIVE.state.enforce_expiry and expiry and time.time() > int(expiry[1]):
+            self.answer(403, b"expired\n", "text/plain")
+            return 403
+        body = LIVE.file(path)
+        if body is None:
+            self.answer(404, b"not found\n", "text/plain")
+            return 404
+        kind = TYPES.get(Path(path).suffix, "application/octet-stream")
+        self.answer(200, body, kind, {"Cache-Control": "max-age=1"})
+        return 200
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the live source until standard input closes."""
+    global LIVE  # noqa: PLW0603 - http.server makes its handlers itself
+    arguments = parse(argv, ("--variants", HD.name), ("--segment-seconds", "1"))
+    LIVE = Live(arguments.variants.split(","), int(arguments.segment_seconds))
+    try:
+        LIVE.start()
+        return serve(LiveHandler, LIVE.control, arguments)
+    finally:
+        LIVE.stop()
+        remove_directory(LIVE.dir)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

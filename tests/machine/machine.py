@@ -1,0 +1,375 @@
+"""A test machine: a throw-away Debian that systemd-nspawn boots, with its own cgroup, network and file system.
+
+Its files are an overlay in memory above a cached root. Commands run in it through nsenter, as root. It needs root on the
+host, cgroup v2 mounted, and no systemd as PID 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, TypeVar
+
+from tests.machine import root
+from tests.machine.network import Network
+from tests.machine.tidy import (
+    CGROUPS,
+    Disposable,
+    directory,
+    end,
+    end_cgroup,
+    remove_directory,
+    unique,
+)
+from tests.machine.tv import TV
+
+T = TypeVar("T")
+
+ENVIRONMENT = {
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": "/root",
+    "DEBIAN_FRONTEND": "noninteractive",
+    "SYSTEMD_PAGER": "",
+    "SYSTEMD_COLORS": "0",
+}
+
+# The child cgroup of the commands a test runs, beside nspawn's own two.
+COMMANDS = "commands"
+
+BOOT_TIMEOUT_SECONDS = 60
+POWEROFF_TIMEOUT_SECONDS = 30
+
+
+class Pid(NamedTuple):
+    """One process: its pid on the host (for os.kill) and inside the machine."""
+
+    host: int
+    inside: int
+
+
+class Machine(Disposable):
+    """A Debian with real systemd; booted by `with`, gone after it.
+
+    `packages` are installed already. `network` is "own" (made and removed with the machine), "host" (for apt), or a Network
+    shared with a TV and stand-ins. `source` is bound read-only at /src. `binds` are more host paths by their place inside.
+    `share_ipc` lets software OpenGL (VLC's default output) reach the TV through shared memory, at the price of one IPC
+    namespace with the host.
+    """
+
+    def __init__(
+        self,
+        suite: root.Suite = "trixie",
+        *,
+        packages: Sequence[str] = (),
+        network: Network | Literal["own", "host"] = "own",
+        tv: TV | None = None,
+        source: Path | None = None,
+        binds: Mapping[str, Path] | None = None,
+        disk_bytes: int = 4 << 30,
+        share_ipc: bool = False,
+    ) -> None:
+        """Nothing is made yet."""
+        super().__init__()
+        self.suite = suite
+        self.packages = tuple(packages)
+        self.tv = tv
+        self.network: Network | None = network if isinstance(network, Network) else None
+        self._makes_network = network == "own"
+        self._binds = dict(binds or {})
+        if source:
+            self._binds["/src"] = source
+        self._disk_bytes = disk_bytes
+        self._share_ipc = share_ipc
+        self.name = unique()
+        self.leader = -1
+        self.boot_seconds = 0.0
+        self._nspawn: subprocess.Popen[bytes] | None = None
+        self._dir = Path()
+
+    # Commands and files
+
+    def run(
+        self,
+        command: str | Sequence[str],
+        *,
+        check: bool = True,
+        timeout: float = 60,
+        input: str | None = None,  # noqa: A002 - named as in subprocess.run
+        env: Mapping[str, str] | None = None,
+        user: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a shell line or an argument list; its output is text. With `check` a failure raises MachineError."""
+        full = self._command(command, user)
+        done = subprocess.run(
+            full,
+            check=False,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            input=input,
+            env=ENVIRONMENT | dict(env or {}),
+        )
+        if check and done.returncode != 0:
+            raise MachineError(f"{command!r} in {self.suite}: exit {done.returncode}\n{done.stdout}{done.stderr}")
+        return done
+
+    def popen(
+        self, command: str | Sequence[str], *, env: Mapping[str, str] | None = None, user: str | None = None
+    ) -> subprocess.Popen[str]:
+        """Start a command with pipes; it ends with the machine at the latest."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            self._command(command, user),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=ENVIRONMENT | dict(env or {}),
+        )
+
+    def read(self, path: str) -> str:
+        """A file's text. Raises MachineError when it cannot be read."""
+        return self.run(["cat", path]).stdout
+
+    def write(self, path: str, text: str, mode: int = 0o644) -> None:
+        """Write a file, with its directories."""
+        script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
+        self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=text)
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file."""
+        return self.run(["test", "-e", path], check=False).returncode == 0
+
+    def copy_in(self, source: Path, target: str) -> None:
+        """Copy a host's file, or a directory's content, to `target`, owned by root."""
+        command = ["tar", "--create", "--owner=0", "--group=0"]
+        whole = source.is_dir()
+        command += ["--directory", str(source if whole else source.parent), "." if whole else source.name]
+        archive = subprocess.run(command, check=True, capture_output=True).stdout
+        into = target if whole else str(Path(target).parent)
+        script = 'mkdir -p "$1" && tar --extract --no-same-owner --directory "$1"'
+        done = subprocess.run(
+            self._command(["sh", "-c", script, "sh", into], None),
+            input=archive,
+            check=False,
+            capture_output=True,
+            env=ENVIRONMENT,
+        )
+        if done.returncode != 0:
+            raise MachineError(f"copy to {target}: {done.stderr.decode(errors='replace')}")
+        if not whole and source.name != Path(target).name:
+            self.run(["mv", f"{into}/{source.name}", target])
+
+    # systemd
+
+    def systemctl(self, *arguments: str, check: bool = True, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        """`systemctl`, with its output."""
+        return self.run(["systemctl", *arguments], check=check, timeout=timeout)
+
+    def unit_property(self, unit: str, name: str) -> str:
+        """One property of a unit, as `systemctl show` prints it."""
+        return self.systemctl("show", "--value", f"--property={name}", unit).stdout.strip()
+
+    def main_pid(self, unit: str) -> Pid:
+        """The main process of a unit. Raises MachineError when it has none."""
+        inside = int(self.unit_property(unit, "MainPID") or 0)
+        for host, pids in self._processes():
+            if inside and pids[-1] == inside:
+                return Pid(host, inside)
+        raise MachineError(f"{unit} has no main process")
+
+    def journal(self, unit: str | None = None, *arguments: str) -> str:
+        """The journal as text with monotonic times, of one unit or all."""
+        return self.run(["journalctl", "--no-pager", "-o", "short-monotonic", *_of(unit), *arguments]).stdout
+
+    def journal_entries(self, unit: str | None = None, *arguments: str) -> list[dict[str, Any]]:
+        """The journal's entries with all their fields."""
+        text = self.run(["journalctl", "--no-pager", "--all", "-o", "json", *_of(unit), *arguments]).stdout
+        return [json.loads(line) for line in text.splitlines()]
+
+    def wait_for(self, predicate: Callable[[], T], timeout: float, every: float = 0.05) -> T:
+        """Wait until `predicate` returns something true, and return that. Raises MachineError when it never does."""
+        return wait_for(predicate, timeout, every)
+
+    # Power
+
+    def boot(self) -> None:
+        """Boot, and wait until systemd is done and the system bus answers; `boot_seconds` tells how long it took."""
+        began = time.monotonic()
+        group = CGROUPS / self.name
+        group.mkdir()
+        (group / COMMANDS).mkdir()
+        # The machine's cgroup must be entered before exec, or two machines share units of the same name.
+        script = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
+        command = ["sh", "-c", script, "sh", str(group), *self._nspawn_command()]
+        environment = os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+        if self._share_ipc:
+            environment["SYSTEMD_NSPAWN_SHARE_NS_IPC"] = "1"
+        with (self._dir / "console").open("ab") as console:
+            self._nspawn = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=console,
+                stderr=console,
+                env=environment,
+                start_new_session=True,
+            )
+        self.leader = self._until(self._find_leader, began)
+        self._until(self._is_up, began)
+        self.boot_seconds = time.monotonic() - began
+
+    def poweroff(self) -> None:
+        """Shut down in order; the files stay, `boot()` starts the machine again."""
+        self.systemctl("--no-block", "poweroff")
+        self._gone()
+
+    def reboot(self) -> None:
+        """Restart in order."""
+        self.systemctl("--no-block", "reboot")
+        self._gone()
+        self.boot()
+
+    def power_cut(self) -> None:
+        """Kill everything at once; the files stay as they were written, `boot()` starts the machine again."""
+        end_cgroup(CGROUPS / self.name)
+        self._gone()
+
+    def console(self) -> str:
+        """What the boot wrote to the console."""
+        return (self._dir / "console").read_text(encoding="utf-8", errors="replace")
+
+    def _make(self) -> None:
+        base = root.ready(self.suite, self.packages)
+        if self._makes_network:
+            self.network = Network().start()
+            self._stack.callback(self.network.close)
+        self._dir = directory(self.name)
+        self._stack.callback(remove_directory, self._dir)
+        self._mount(base)
+        self._stack.callback(self._off)
+        self.boot()
+
+    def _mount(self, base: Path) -> None:
+        disk, merged = self._dir / "disk", self._dir / "root"
+        disk.mkdir()
+        merged.mkdir()
+        # In memory: a throw-away machine must not wait for the host's disk at every fsync.
+        options = f"size={self._disk_bytes},mode=755"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, self.name, str(disk)], check=True, capture_output=True)
+        for name in ("upper", "work"):
+            (disk / name).mkdir()
+        options = f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work"
+        done = subprocess.run(["mount", "-t", "overlay", "-o", options, self.name, str(merged)], check=False)
+        if done.returncode != 0:
+            shutil.rmtree(disk / "upper")
+            subprocess.run(["cp", "-a", "--reflink=auto", f"{base}/.", str(merged)], check=True)
+        # Without an id of its own systemd would take every boot for the first and enable all units' presets.
+        (merged / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+
+    def _nspawn_command(self) -> list[str]:
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--timezone=off"]
+        command += [
+            "--link-journal=no",
+            "--console=pipe",
+            f"--machine={self.name}",
+            f"--directory={self._dir}/root",
+        ]
+        if self.network:
+            command += [f"--network-namespace-path={self.network.path}", "--resolv-conf=off"]
+        else:
+            command += ["--resolv-conf=replace-host"]
+        if self.tv:
+            command += ["--bind=/tmp/.X11-unix"]
+        return command + [f"--bind-ro={path}:{place}" for place, path in self._binds.items()]
+
+    def _command(self, command: str | Sequence[str], user: str | None) -> list[str]:
+        words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        # nsenter forks: without --pdeathsig its child would outlive a terminated or timed-out nsenter.
+        change = ["setpriv", "--pdeathsig=KILL"]
+        if user:
+            group = self.run(["id", "--group", user]).stdout.strip()
+            change += [f"--reuid={user}", f"--regid={group}", "--init-groups"]
+        script = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
+        enter = ["sh", "-c", script, "sh", str(CGROUPS / self.name / COMMANDS)]
+        return [*enter, "nsenter", "--target", str(self.leader), "--all", "--", *change, "--", *words]
+
+    def _processes(self) -> list[tuple[int, list[int]]]:
+        """Every process of the machine as (host pid, its pids from the outermost namespace inwards)."""
+        found = []
+        for group in (CGROUPS / self.name).rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found += [(int(word), _pids(int(word))) for word in group.read_text(encoding="ascii").split()]
+        return [(host, pids) for host, pids in found if len(pids) > 1]
+
+    def _find_leader(self) -> int:
+        return next((host for host, pids in self._processes() if pids[-1] == 1), 0)
+
+    def _is_up(self) -> bool:
+        state = self.systemctl("is-system-running", check=False).stdout.strip()
+        return state in ("running", "degraded") and self._bus_answers()
+
+    def _bus_answers(self) -> bool:
+        return self.run(["busctl", "status", "org.freedesktop.systemd1"], check=False).returncode == 0
+
+    def _until(self, predicate: Callable[[], T], began: float) -> T:
+        """`wait_for` that gives up at once when the machine has died, and shows its console."""
+
+        def alive_or_done() -> T:
+            if self._nspawn is None or self._nspawn.poll() is not None:
+                raise MachineError(f"{self.suite} did not boot:\n{self.console()[-3000:]}")
+            return predicate()
+
+        try:
+            return wait_for(alive_or_done, BOOT_TIMEOUT_SECONDS - (time.monotonic() - began), 0.05)
+        except TimeoutError as error:
+            raise MachineError(f"{self.suite} did not come up:\n{self.console()[-3000:]}") from error
+
+    def _gone(self) -> None:
+        if self._nspawn:
+            self._nspawn.wait(POWEROFF_TIMEOUT_SECONDS)
+        end_cgroup(CGROUPS / self.name)
+        self._nspawn = None
+        self.leader = -1
+
+    def _off(self) -> None:
+        end_cgroup(CGROUPS / self.name)
+        if self._nspawn:
+            end(self._nspawn)
+
+
+class MachineError(AssertionError):
+    """The machine did not do what was asked; an AssertionError, so that a test shows it as a failure."""
+
+
+def wait_for(predicate: Callable[[], T], timeout: float, every: float = 0.05) -> T:
+    """Wait until `predicate` returns something true, and return that; seconds. Raises TimeoutError."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise TimeoutError(f"not within {timeout:.1f} s; last value: {value!r}")
+        time.sleep(every)
+
+
+def _of(unit: str | None) -> list[str]:
+    return [f"--unit={unit}"] if unit else []
+
+
+def _pids(host: int) -> list[int]:
+    try:
+        status = Path(f"/proc/{host}/status").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return []
+    line = next((line for line in status.splitlines() if line.startswith("NSpid:")), "NSpid:")
+    return [int(word) for word in line.split()[1:]]

@@ -1,0 +1,236 @@
+"""A television: an Xvfb on the host whose pixels are a file, read by mmap.
+
+The frame buffer is an X window dump (XWD, version 7): a header of big-endian 32-bit words, then rows of BGRX pixels.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import random
+import struct
+import subprocess
+import threading
+import time
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.machine.network import Network
+from tests.machine.tidy import Disposable, directory, end, remove_directory, unique
+
+Colour = tuple[int, int, int]
+
+# What counts as black, per channel of 255: video black in limited range comes out as up to 16.
+BLACK_MAX = 16
+
+# X's shared memory does not reach across the machine's IPC namespace. mpv, which would wait for it for ever, does without
+# on displays from :10 on, which it takes for remote; VLC tries it, fails and goes on, but dies without the extension.
+FIRST_NUMBER = 10
+ATTEMPTS = 50
+
+
+class TV(Disposable):
+    """A screen of `width` x `height` pixels. With a network its abstract socket is in the machine's namespace too."""
+
+    def __init__(self, network: Network | None = None, width: int = 1920, height: int = 1080) -> None:
+        """Nothing is started yet."""
+        super().__init__()
+        self.network = network
+        self.width = width
+        self.height = height
+        self.name = unique()
+        self.number = -1
+        self._pixels: mmap.mmap | None = None
+        self._offset = 0
+        self._stride = 0
+
+    @property
+    def display(self) -> str:
+        """The value for DISPLAY, such as `:3`."""
+        return f":{self.number}"
+
+    def pixel(self, x: int, y: int) -> Colour:
+        """The colour at a point, (0, 0) being the top left."""
+        at = self._offset + y * self._stride + x * 4
+        blue, green, red = self._data()[at : at + 3]
+        return red, green, blue
+
+    def region_mean(self, x: int, y: int, width: int, height: int) -> tuple[float, float, float]:
+        """The mean colour of a rectangle."""
+        rows = [self._row(line)[x * 4 : (x + width) * 4] for line in range(y, y + height)]
+        data = b"".join(rows)
+        count = width * height
+        return sum(data[2::4]) / count, sum(data[1::4]) / count, sum(data[0::4]) / count
+
+    def grid(self, count: int = 64) -> tuple[Colour, ...]:
+        """The colours of about `count` points spread evenly, row by row."""
+        return tuple(self.pixel(x, y) for x, y in self.points(count))
+
+    def points(self, count: int = 64) -> list[tuple[int, int]]:
+        """Where `grid()` looks: the middles of equal cells."""
+        side = max(1, round(count**0.5))
+        half = 2 * side
+        return [
+            (self.width * (2 * column + 1) // half, self.height * (2 * row + 1) // half)
+            for row in range(side)
+            for column in range(side)
+        ]
+
+    def is_black(self, count: int = 64) -> bool:
+        """Whether all points of the grid are black."""
+        return black(self.grid(count))
+
+    def checksum(self) -> int:
+        """A checksum of all pixels: a different one means a different picture."""
+        return zlib.crc32(self._data()[self._offset : self._offset + self._stride * self.height])
+
+    def screenshot(self, path: Path | str) -> Path:
+        """Write the screen as a PNG file."""
+        rows = bytearray()
+        for line in range(self.height):
+            row = self._row(line)
+            rgb = bytearray(self.width * 3)
+            rgb[0::3], rgb[1::3], rgb[2::3] = row[2::4], row[1::4], row[0::4]
+            rows += b"\0" + rgb
+        header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
+        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows), 1)), (b"IEND", b""))
+        target = Path(path)
+        target.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks))
+        return target
+
+    def _make(self) -> None:
+        frames = directory(self.name)
+        self._stack.callback(remove_directory, frames)
+        first = random.randrange(FIRST_NUMBER, 1000)
+        for number in range(first, first + ATTEMPTS):
+            if self._launch(number, frames):
+                self.number = number
+                break
+        else:
+            raise RuntimeError(f"Xvfb did not start: {(frames / 'log').read_text(encoding='utf-8')[-500:]}")
+        self._map(frames / "Xvfb_screen0")
+
+    def _launch(self, number: int, frames: Path) -> bool:
+        """Start Xvfb with this number; False when it ended again, as it does when the number is taken."""
+        reading, writing = os.pipe()
+        # -br and -s 0: no root pattern and no screen saver, so that only the player's pixels are ever there.
+        command = ["setpriv", "--pdeathsig", "TERM", "Xvfb", f":{number}", "-displayfd", str(writing), "-screen", "0"]
+        command += [f"{self.width}x{self.height}x24", "-fbdir", str(frames), "-nolisten", "tcp", "-noreset", "-ac"]
+        command += ["-br", "-s", "0"]
+        if self.network:
+            command = self.network.in_machine(command)
+        with (frames / "log").open("wb") as log:
+            process = subprocess.Popen(command, pass_fds=[writing], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._stack.callback(end, process)
+        os.close(writing)
+        with os.fdopen(reading) as answer:
+            return bool(answer.readline().strip())
+
+    def _map(self, path: Path) -> None:
+        with path.open("rb") as file:
+            pixels = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        self._stack.callback(self._unmap)
+        self._pixels = pixels
+        words = struct.unpack(">25I", pixels[:100])
+        header_size, width, height, bits, stride, colours = (words[i] for i in (0, 4, 5, 11, 12, 19))
+        if (width, height, bits) != (self.width, self.height, 32):
+            raise RuntimeError(f"the frame buffer is {width}x{height} with {bits} bits a pixel")
+        self._stride = stride
+        self._offset = header_size + colours * 12
+
+    def _unmap(self) -> None:
+        if self._pixels:
+            self._pixels.close()
+        self._pixels = None
+
+    def _data(self) -> mmap.mmap:
+        if self._pixels is None:
+            raise RuntimeError("the TV is off")
+        return self._pixels
+
+    def _row(self, line: int) -> bytes:
+        start = self._offset + line * self._stride
+        return self._data()[start : start + self.width * 4]
+
+
+def black(colours: Sequence[Colour]) -> bool:
+    """Whether every colour is black."""
+    return all(max(colour) <= BLACK_MAX for colour in colours)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the screen showed: `at` in seconds of CLOCK_MONOTONIC."""
+
+    at: float
+    label: str
+
+
+@dataclass
+class Sampler:
+    """Looks at a TV at a fixed rate from a thread, as a context manager, and keeps every look.
+
+    `classify` names a grid of colours; without it a look is "black" or "picture".
+    """
+
+    tv: TV
+    classify: Callable[[tuple[Colour, ...]], str] = field(default=lambda grid: "black" if black(grid) else "picture")
+    rate_hz: float = 50.0
+    count: int = 64
+    samples: list[Sample] = field(default_factory=list)
+    late: int = 0
+
+    def __post_init__(self) -> None:
+        """The points stay the same for the whole time."""
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True, name="sampler")
+
+    def __enter__(self) -> Sampler:
+        """Begin to look."""
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop looking; the samples stay."""
+        self._stop.set()
+        self._thread.join()
+
+    def achieved_hz(self) -> float:
+        """The rate over all samples."""
+        if len(self.samples) < 2:
+            return 0.0
+        return (len(self.samples) - 1) / (self.samples[-1].at - self.samples[0].at)
+
+    def spans(self) -> list[tuple[float, float, str]]:
+        """Runs of one label as (first seen, until the next was seen, label); the last ends at its last sample."""
+        runs: list[tuple[float, float, str]] = []
+        for sample in list(self.samples):
+            if runs and runs[-1][2] == sample.label:
+                runs[-1] = (runs[-1][0], sample.at, sample.label)
+            else:
+                if runs:
+                    runs[-1] = (runs[-1][0], sample.at, runs[-1][2])
+                runs.append((sample.at, sample.at, sample.label))
+        return runs
+
+    def seconds(self, label: str) -> float:
+        """How long this label was on the screen in all."""
+        return sum(until - since for since, until, name in self.spans() if name == label)
+
+    def _look(self) -> None:
+        period = 1 / self.rate_hz
+        due = time.monotonic()
+        while not self._stop.is_set():
+            now = time.monotonic()
+            if now - due > period:
+                self.late += 1
+                due = now
+            self.samples.append(Sample(now, self.classify(self.tv.grid(self.count))))
+            due += period
+            self._stop.wait(max(0.0, due - time.monotonic()))
+
+
+def _png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

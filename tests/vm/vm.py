@@ -1,0 +1,396 @@
+"""Boots a virtual machine with a screen and a sound card, and looks at both from outside.
+
+    with VM(build(Recipe(packages=("mpv",)))) as machine:
+        machine.run("systemctl is-system-running --wait")
+        width, height, pixels = machine.screendump()
+
+The image stays as it was built: a machine writes to an overlay, which lives as long as the `VM` object.
+Sources: QEMU's QMP reference (screendump, quit, send-key); the PPM and RIFF/WAVE formats.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import shlex
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from array import array
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from .image import Image
+
+BOOT_SECONDS = 120.0
+RUN_SECONDS = 60.0
+KERNEL_OPTIONS = "root=/dev/vda rw quiet console=ttyS0 fsck.mode=skip mitigations=off random.trust_cpu=on"
+WAV_HEADER_BYTES = 44
+GUEST_HOST = "10.0.2.100"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command in the machine left: its exit code (124: out of time) and its output."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+
+class CommandFailedError(AssertionError):
+    """A command in the machine did not end with 0."""
+
+
+class Lines:
+    """JSON objects, one a line, over a Unix socket: QMP and the agent both speak so."""
+
+    def __init__(self, path: Path, timeout: float) -> None:
+        """Connect to a socket that QEMU is about to make. Raises TimeoutError."""
+        deadline = time.monotonic() + timeout
+        self._socket = socket.socket(socket.AF_UNIX)
+        while True:
+            try:
+                self._socket.connect(str(path))
+                break
+            except OSError as error:
+                if time.monotonic() > deadline:
+                    message = f"{path}: QEMU does not listen here: see its output"
+                    raise TimeoutError(message) from error
+                time.sleep(0.02)
+        self._pending = b""
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one object."""
+        self._socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self, timeout: float | None) -> dict[str, Any]:
+        """Return the next object. Raises TimeoutError, or EOFError when QEMU has ended."""
+        self._socket.settimeout(timeout)
+        while b"\n" not in self._pending:
+            data = self._socket.recv(1 << 20)
+            if not data:
+                raise EOFError("the machine is off")
+            self._pending += data
+        line, _, self._pending = self._pending.partition(b"\n")
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def close(self) -> None:
+        """Close the socket, waking who reads from it."""
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
+class VM:
+    """One machine: `start` (or `with`) powers it on, `power_cut` and `stop` end it, `start` boots the same disk again."""
+
+    def __init__(
+        self,
+        image: Image,
+        *,
+        memory_mib: int = 2048,
+        resolution: tuple[int, int] = (1280, 720),
+        kernel_options: str = "",
+        serve: Mapping[int, int] | None = None,
+    ) -> None:
+        """Prepare a machine with a fresh overlay.
+
+        `serve` maps TCP ports at GUEST_HOST, as the machine sees it, to ports of 127.0.0.1 here; it has no other
+        network, and without `serve` no network card at all. Bring the card up by `network_up`.
+        `kernel_options` may be changed between two starts.
+        """
+        self._image = image
+        self._memory_mib = memory_mib
+        self._resolution = resolution
+        self.kernel_options = kernel_options
+        self._serve = dict(serve or {})
+        self.directory = Path(tempfile.mkdtemp(prefix="livekeep-vm-"))
+        self._overlay = self.directory / "overlay.qcow2"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
+        subprocess.run([*create, str(self._overlay)], check=True)
+        self._boot = 0
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.started_monotonic = 0.0
+
+    def __enter__(self) -> VM:
+        """Power on and wait for the agent."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Power off and throw the overlay away."""
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    @property
+    def console(self) -> str:
+        """What the kernel and systemd wrote to the serial console since the last power-on."""
+        return (self.directory / f"console-{self._boot}.log").read_text(errors="replace")
+
+    @property
+    def wav(self) -> Path:
+        """The recording of the sound card since the last power-on; QEMU flushes it when the machine ends."""
+        return self.directory / f"sound-{self._boot}.wav"
+
+    def start(self, timeout: float = BOOT_SECONDS) -> None:
+        """Power on; returns when commands can run. Raises TimeoutError with the console's last lines."""
+        if self._process is not None:
+            raise RuntimeError("the machine is on already")
+        self._boot += 1
+        with (self.directory / f"qemu-{self._boot}.log").open("wb") as output:
+            self._process = subprocess.Popen(self._command(), stdout=output, stderr=subprocess.STDOUT)
+        self.started_monotonic = time.monotonic()
+        try:
+            self._qmp = Lines(self.directory / f"qmp-{self._boot}", 10)
+            self._qmp.receive(10)
+            self._qmp_lock = threading.Lock()
+            self.qmp("qmp_capabilities")
+            self._agent = Lines(self.directory / f"agent-{self._boot}", 10)
+            self._replies: dict[int, dict[str, Any]] = {}
+            self._replied = threading.Condition()
+            self._is_ready = self._is_off = False
+            threading.Thread(target=self._listen, args=(self._agent,), daemon=True).start()
+            self._await(lambda: self._is_ready, timeout, "the machine's agent does not answer")
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Power off without asking the guest, if it is on."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            try:
+                self.qmp("quit")
+                self._process.wait(10)
+            except (OSError, EOFError, AttributeError, subprocess.TimeoutExpired):
+                self._process.kill()
+        self._process.wait()
+        self._process = None
+        for name in ("_qmp", "_agent"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+
+    power_cut = stop
+
+    def shut_down(self, timeout: float = 60.0) -> None:
+        """Let the guest shut itself down. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        self.run("systemctl --no-block poweroff")
+        self._process.wait(timeout)
+        self.stop()
+
+    def qmp(self, command: str, **arguments: Any) -> Any:
+        """Call QEMU. Raises RuntimeError with its description when it refuses."""
+        with self._qmp_lock:
+            self._qmp.send({"execute": command, "arguments": arguments})
+            while True:
+                reply = self._qmp.receive(30)
+                if "error" in reply:
+                    raise RuntimeError(f"QMP {command}: {reply['error']['desc']}")
+                if "return" in reply:
+                    return reply["return"]
+
+    def wait_booted(self, timeout: float = BOOT_SECONDS) -> str:
+        """Wait until the boot is over, with all drivers loaded; returns systemd's word (`running`, `degraded`)."""
+        state = self.run("systemctl is-system-running --wait", check=False, timeout=timeout).stdout.strip()
+        self.run("udevadm settle", timeout=timeout)
+        return state
+
+    def connect_tv(self, *, connected: bool) -> None:
+        """Plug the TV in or out. To boot without one: kernel_options="video=Virtual-1:d"."""
+        # `detect` asks the card again, whose screen is always there.
+        word = "detect" if connected else "off"
+        self.run(f"echo {word} >/sys/class/drm/card0-Virtual-1/status")
+
+    def send_keys(self, *keys: str) -> None:
+        """Press keys one after the other; `ctrl-alt-f2` presses three at once. Names are QEMU's QKeyCode."""
+        for key in keys:
+            codes = [{"type": "qcode", "data": code} for code in key.split("-")]
+            self.qmp("send-key", keys=codes)
+            time.sleep(0.15)
+
+    def run(
+        self,
+        command: str,
+        *,
+        check: bool = True,
+        stdin: bytes = b"",
+        timeout: float = RUN_SECONDS,
+        user: str = "root",
+    ) -> Result:
+        """Run a bash command in the machine; safe from several threads at once.
+
+        Raises CommandFailedError (unless `check` is false), TimeoutError when the machine hangs, EOFError when
+        it is off.
+        """
+        if user != "root":
+            command = f"runuser -u {shlex.quote(user)} -- bash -c {shlex.quote(command)}"
+        number = next(self._numbers)
+        request = {"id": number, "command": command, "timeout": timeout}
+        self._agent.send(request | {"stdin": base64.b64encode(stdin).decode()})
+        self._await(lambda: number in self._replies, timeout + 30, f"no answer to {command!r}")
+        reply = self._replies.pop(number)
+        stdout, stderr = (base64.b64decode(reply[name]).decode(errors="replace") for name in ("stdout", "stderr"))
+        if check and reply["code"]:
+            raise CommandFailedError(f"{command!r} ended with {reply['code']}\n{stdout}{stderr}")
+        return Result(reply["code"], stdout, stderr)
+
+    def put(self, path: str, content: bytes, mode: int = 0o644) -> None:
+        """Write a file in the machine, and its directories."""
+        quoted = shlex.quote(path)
+        self.run(f"mkdir -p $(dirname {quoted}) && cat >{quoted} && chmod {mode:o} {quoted}", stdin=content)
+
+    def get(self, path: str) -> bytes:
+        """Return the content of a file in the machine."""
+        return base64.b64decode(self.run(f"base64 -w0 {shlex.quote(path)}").stdout)
+
+    def network_up(self) -> None:
+        """Give the machine's network card its address, so that it reaches GUEST_HOST."""
+        self.run(
+            "card=$(ls -d /sys/class/net/e*); card=${card##*/}; ip link set $card up;"
+            "ip address replace 10.0.2.15/24 dev $card"
+        )
+
+    def wait_for(self, condition: Callable[[], object], timeout: float = 30.0, pause: float = 0.2) -> float:
+        """Wait until the condition holds; returns the seconds it took. Raises TimeoutError."""
+        begin = time.monotonic()
+        while not condition():
+            if time.monotonic() - begin > timeout:
+                raise TimeoutError(f"not within {timeout} s; the console ends:\n{self.console[-2000:]}")
+            time.sleep(pause)
+        return time.monotonic() - begin
+
+    def screendump(self) -> tuple[int, int, bytes]:
+        """Return what the screen shows: width, height, and rows of 3 bytes (red, green, blue) a pixel."""
+        path = self.directory / "screen.ppm"
+        self.qmp("screendump", filename=str(path))
+        return read_ppm(path.read_bytes())
+
+    def pixel(self, x: int, y: int) -> tuple[int, int, int]:
+        """Return one pixel of the screen: red, green, blue."""
+        width, height, pixels = self.screendump()
+        if not (0 <= x < width and 0 <= y < height):
+            raise IndexError(f"the screen is {width}x{height}")
+        at = (y * width + x) * 3
+        return pixels[at], pixels[at + 1], pixels[at + 2]
+
+    def shows(self, x: int, y: int, colour: tuple[int, int, int], tolerance: int = 12) -> bool:
+        """Say whether the pixel is about that colour: video passes through YUV."""
+        try:
+            seen = self.pixel(x, y)
+        except IndexError:
+            return False
+        return all(abs(a - b) <= tolerance for a, b in zip(seen, colour, strict=True))
+
+    def screenshot(self, path: Path) -> None:
+        """Save what the screen shows in the format of the path's suffix, for people."""
+        from PIL import Image as Picture
+
+        width, height, pixels = self.screendump()
+        Picture.frombytes("RGB", (width, height), pixels).save(path)
+
+    def _listen(self, agent: Lines) -> None:
+        while True:
+            try:
+                message = agent.receive(None)
+            except (OSError, EOFError):
+                with self._replied:
+                    self._is_off = True
+                    self._replied.notify_all()
+                return
+            with self._replied:
+                if "ready" in message:
+                    self._is_ready = True
+                else:
+                    self._replies[message["id"]] = message
+                self._replied.notify_all()
+
+    def _await(self, done: Callable[[], bool], timeout: float, problem: str) -> None:
+        with self._replied:
+            self._replied.wait_for(lambda: done() or self._is_off, timeout)
+            if done():
+                return
+            if self._is_off:
+                raise EOFError(f"the machine is off: {problem}\n{self._last_words()}")
+            raise TimeoutError(f"{problem} within {timeout} s\n{self._last_words()}")
+
+    def _last_words(self) -> str:
+        return (self.directory / f"qemu-{self._boot}.log").read_text(errors="replace") + self.console[-3000:]
+
+    def _command(self) -> list[str]:
+        boot, directory = self._boot, self.directory
+        width, height = self._resolution
+        options = {
+            "-M": "q35,smbus=off,sata=off",
+            "-accel": "tcg,thread=multi",
+            "-cpu": "max",
+            "-smp": "2",
+            "-m": str(self._memory_mib),
+            "-display": "none",
+            "-vga": "none",
+            "-kernel": str(self._image.kernel),
+            "-initrd": str(self._image.initrd),
+            "-append": f"{KERNEL_OPTIONS} {self.kernel_options}",
+            "-drive": f"file={self._overlay},if=virtio,format=qcow2,cache=unsafe",
+            "-qmp": f"unix:{directory}/qmp-{boot},server=on,wait=off",
+            "-serial": f"file:{directory}/console-{boot}.log",
+            "-audiodev": f"wav,id=sound,path={self.wav}",
+        }
+        devices = [
+            f"virtio-gpu-pci,xres={width},yres={height}",
+            "intel-hda",
+            "hda-output,audiodev=sound",
+            "virtio-serial-pci",
+            "virtserialport,chardev=agent,name=livekeep.agent",
+            *(["virtio-net-pci,netdev=net"] if self._serve else []),
+        ]
+        command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot"]
+        command += [word for option in options.items() for word in option]
+        command += [word for device in devices for word in ("-device", device)]
+        command += ["-chardev", f"socket,id=agent,path={directory}/agent-{boot},server=on,wait=off"]
+        return command + (["-netdev", self._network()] if self._serve else [])
+
+    def _network(self) -> str:
+        relay = Path(__file__).with_name("relay.py")
+        forwards = (
+            f",guestfwd=tcp:{GUEST_HOST}:{inside}-cmd:/usr/bin/python3 -I {relay} {outside}"
+            for inside, outside in self._serve.items()
+        )
+        return "user,id=net,restrict=on" + "".join(forwards)
+
+
+def read_ppm(data: bytes) -> tuple[int, int, bytes]:
+    """Read a binary PPM of 8 bits: width, height, pixels. Raises ValueError."""
+    kind, width, height, largest, pixels = data.split(maxsplit=4) if data[-1:] else (b"",) * 5
+    if kind != b"P6" or largest != b"255":
+        raise ValueError("not a PPM of 8 bits a colour")
+    # split() would take a first pixel that looks like white space for a separator.
+    pixels = data[len(data) - int(width) * int(height) * 3 :]
+    return int(width), int(height), pixels
+
+
+def read_wav(path: Path) -> tuple[int, array[int]]:
+    """Return the rate in Hz and the left channel's samples of QEMU's 16-bit stereo recording.
+
+    The header's lengths are wrong until QEMU has ended: they are not read. Before the first sound the file is
+    empty: rate 0, no samples.
+    """
+    data = path.read_bytes()
+    rate = int.from_bytes(data[24:28], "little")
+    samples = array("h")
+    samples.frombytes(data[WAV_HEADER_BYTES : len(data) - (len(data) - WAV_HEADER_BYTES) % 4])
+    return rate, samples[::2]

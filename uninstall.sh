@@ -1,0 +1,122 @@
+#!/usr/bin/env bash
+# Removes livekeep; the inverse of install.sh. Keeps the configuration, the token and the history unless told otherwise.
+set -euo pipefail
+
+readonly destdir=${DESTDIR:-}
+readonly memory=$destdir/var/lib/livekeep/install
+purge=no packages=no
+
+usage() {
+    cat <<'EOF'
+sudo ./uninstall.sh [--purge] [--packages]
+  --purge      remove the configuration, the token, the history and the users too
+  --packages   remove the packages that install.sh had installed
+EOF
+}
+
+die() {
+    printf 'uninstall.sh: %s\n' "$*" >&2
+    exit 1
+}
+
+parse() {
+    while (($#)); do
+        case $1 in
+            --purge) purge=yes ;;
+            --packages) packages=yes ;;
+            --help | -h) usage && exit 0 ;;
+            *) usage >&2 && die "$1: no such option" ;;
+        esac
+        shift
+    done
+    [[ -n $destdir ]] || ((EUID == 0)) || die "must run as root: sudo ./uninstall.sh"
+}
+
+has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
+
+stop_units() {
+    if [[ -n $destdir ]]; then
+        systemctl --root="$destdir" disable livekeep.target 2>/dev/null || true
+        return
+    fi
+    systemctl disable livekeep.target 2>/dev/null || true
+    has_systemd || return 0
+    local units
+    mapfile -t units < <(systemctl list-units --all --plain --no-legend 'livekeep*' | awk '{print $1}')
+    ((${#units[@]} == 0)) || systemctl stop "${units[@]}" 2>/dev/null || true
+}
+
+remove_files() {
+    local file
+    if [[ -e $memory/files ]]; then
+        while IFS= read -r file; do rm -f "$destdir$file"; done <"$memory/files"
+    fi
+    rm -rf "$destdir/usr/local/lib/livekeep" "$destdir/usr/local/share/livekeep" "$destdir/usr/local/share/doc/livekeep"
+    rm -rf "$destdir"/usr/local/lib/systemd/system/livekeep-*.d "$destdir/var/cache/livekeep" "$destdir/run/livekeep"
+    rm -f "$destdir/etc/systemd/system/livekeep-display.service.d/50-desktop.conf"
+    rmdir -p --ignore-fail-on-non-empty "$destdir/etc/systemd/system/livekeep-display.service.d" 2>/dev/null || true
+}
+
+settle_systemd() {
+    has_systemd || return 0
+    systemctl daemon-reload
+    systemctl reset-failed 'livekeep*' 2>/dev/null || true
+    journalctl --update-catalog
+}
+
+give_back_the_screen() {
+    local kind what
+    if [[ -e $memory/disabled ]]; then
+        while read -r kind what; do
+            case $kind in
+                autostart) [[ -e $what.disabled-by-livekeep ]] && mv "$what.disabled-by-livekeep" "$what" ;;
+                unit) has_systemd && { systemctl enable "$what" && systemctl start --no-block "$what"; } ;;
+                *) ;;
+            esac || printf 'Could not be put back: %s %s\n' "$kind" "$what" >&2
+        done <"$memory/disabled"
+        rm -f "$memory/disabled"
+    fi
+    # The display had taken the console's place.
+    if has_systemd && [[ -c /dev/tty1 ]] && systemctl -q is-enabled getty@tty1.service 2>/dev/null; then
+        systemctl start --no-block getty@tty1.service
+    fi
+}
+
+remove_packages() {
+    [[ -e $memory/packages ]] || return 0
+    local names
+    mapfile -t names < <(sort -u "$memory/packages")
+    ((${#names[@]})) || return 0
+    DEBIAN_FRONTEND=noninteractive apt-get -qq purge -y "${names[@]}" >/dev/null
+    rm -f "$memory/packages"
+}
+
+purge_all() {
+    rm -rf "$destdir/etc/livekeep" "$destdir/var/lib/livekeep" "$destdir/etc/credstore/livekeep.vimeo-token"
+    [[ -z $destdir ]] || return 0
+    local user
+    for user in livekeep-poller livekeep-player livekeep-display livekeep-error-screen; do
+        if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
+        if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
+    done
+    if getent group livekeep >/dev/null; then groupdel livekeep 2>/dev/null || true; fi
+}
+
+main() {
+    parse "$@"
+    stop_units
+    remove_files
+    settle_systemd
+    give_back_the_screen
+    if [[ $packages = yes ]]; then remove_packages; fi
+    rm -f "$memory/files"
+    if [[ $purge = yes ]]; then
+        purge_all
+        printf 'livekeep is removed, with its configuration and history.\n'
+    else
+        rmdir --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
+        printf 'livekeep is removed. Kept: /etc/livekeep, the token, /var/lib/livekeep. Remove those too: --purge\n'
+    fi
+}
+
+main "$@"
