@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from livekeep.core import state
 from livekeep.core.state import PlayerState, PollerState
 
@@ -46,7 +45,9 @@ class Box:
         self.install("systemctl", (HERE / "fake-systemctl").read_text())
         self.install("timedatectl", "#!/bin/sh\necho NTPSynchronized=yes\n")
         self.environment = {
-            **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NO_COLOR")},
+            **{
+                name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NO_COLOR", "PYTEST_CURRENT_TEST")
+            },
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "LIVEKEEP_ROOT": str(root),
             "FAKE_SYSTEMD": str(self.systemd),

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
-
 from livekeep.core import state
 from livekeep.core.health import Clock, Health, error_screen_is_active, verdict
 from livekeep.core.state import (
@@ -33,7 +32,9 @@ def poller(state: StreamState = "live", cause: Cause = "", age: float = 1.0, **m
 
 
 def player(picture: Picture = "stream", age: float = 1.0, **more: object) -> PlayerState:
-    start = PlayerState(picture, LONG_AGO, "why", display_up=True, playback=MOVING, written_at=NOW, written_monotonic=MONOTONIC - age)
+    start = PlayerState(
+        picture, LONG_AGO, "why", display_up=True, playback=MOVING, written_at=NOW, written_monotonic=MONOTONIC - age
+    )
     return replace(start, **more)
 
 
@@ -51,7 +52,11 @@ OK = [
     ("asked for a URL at the start", poller(), player(wish=Wish("start", MONOTONIC - 1))),
     ("display that tells no position", poller(), player(playback=Playback())),
     ("state 30 s old", poller(age=30), player(age=30)),
-    ("position old, but so is the report", poller(), player(written_at=NOW - 20, playback=replace(MOVING, position_changed_at=NOW - 20))),
+    (
+        "position old, but so is the report",
+        poller(),
+        player(written_at=NOW - 20, playback=replace(MOVING, position_changed_at=NOW - 20)),
+    ),
 ]
 DEGRADED = [
     ("poller absent", StateAbsentError("it is absent"), player(), "it is absent"),
@@ -91,7 +96,9 @@ def test_is_ok(the_poller: object, the_player: object) -> None:
     assert judge(the_poller, the_player).level == "ok"
 
 
-@pytest.mark.parametrize(("the_poller", "the_player", "says"), [case[1:] for case in DEGRADED], ids=[case[0] for case in DEGRADED])
+@pytest.mark.parametrize(
+    ("the_poller", "the_player", "says"), [case[1:] for case in DEGRADED], ids=[case[0] for case in DEGRADED]
+)
 def test_is_degraded(the_poller: object, the_player: object, says: str) -> None:
     found = judge(the_poller, the_player)
     assert found.level == "degraded"
@@ -115,7 +122,7 @@ RIGHT = {("live", "stream"), ("offline", "holding"), ("starting", "holding"), ("
 
 @pytest.mark.parametrize(
     ("stream", "cause", "picture", "settled"),
-    itertools.product(get_args(StreamState), get_args(Cause), get_args(Picture), (True, False)),
+    list(itertools.product(get_args(StreamState), get_args(Cause), get_args(Picture), (True, False))),
 )
 def test_every_combination(stream: StreamState, cause: Cause, picture: Picture, settled: bool) -> None:
     """Settled for an hour or for a second: only a right picture without an outage is ok; only a lasting wrong one is down."""
@@ -152,5 +159,10 @@ def test_states_just_written_are_fresh(tmp_path: Path) -> None:
     """The clocks of the states and of the judgement are the same."""
     (tmp_path / "player").mkdir()
     state.write(state.stamped(PlayerState("holding", display_up=True)), tmp_path)
-    found = verdict(poller("offline", age=MONOTONIC - time.monotonic()), state.read(PlayerState, tmp_path), False, Clock(time.time(), time.monotonic()))
+    found = verdict(
+        poller("offline", age=MONOTONIC - time.monotonic()),
+        state.read(PlayerState, tmp_path),
+        False,
+        Clock(time.time(), time.monotonic()),
+    )
     assert found.level == "ok"

@@ -51,11 +51,15 @@ def settings(picture: Path, **changes: Any) -> ErrorScreenSettings:
     return ErrorScreenSettings(**(fields | changes))
 
 
+def brightest(image: Image.Image) -> int:
+    """The largest grey value in the image, 0 to 255."""
+    return max(value for value, count in enumerate(image.convert("L").histogram()) if count)
+
+
 def has_text(image: Image.Image, top: int) -> bool:
     """Whether something white stands below `top`, and nothing white above."""
-    below = image.crop((0, top, *image.size)).getextrema()
-    above = image.crop((0, 0, image.width, top)).getextrema()
-    return min(high for _, high in below) > 240 > min(high for _, high in above)
+    below = image.crop((0, top, *image.size))
+    return brightest(below) > 240 > brightest(image.crop((0, 0, image.width, top)))
 
 
 class Program:
@@ -69,7 +73,9 @@ class Program:
         self.began = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "livekeep.screen.error_screen", "--copy-to", str(self.copy), *arguments],
-            env=os.environ | {"PYTHONPATH": str(LIB), "NOTIFY_SOCKET": str(directory / "notify")} | environment,
+            env=os.environ
+            | {"PYTHONPATH": str(LIB), "NOTIFY_SOCKET": str(directory / "notify")}
+            | environment,
             stderr=subprocess.PIPE,
             text=True,
         )
@@ -109,7 +115,15 @@ def program(directory: Path, arguments: list[str], **environment: str) -> Iterat
 def x_server(size: str = "1280x720x24", name: str | None = None) -> Iterator[str]:
     """A virtual X server; its display."""
     reader, writer = os.pipe()
-    command = ["Xvfb", *([name] if name else ["-displayfd", str(writer)]), "-screen", "0", size, "-nolisten", "tcp"]
+    command = [
+        "Xvfb",
+        *([name] if name else ["-displayfd", str(writer)]),
+        "-screen",
+        "0",
+        size,
+        "-nolisten",
+        "tcp",
+    ]
     with subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL) as server:
         os.close(writer)
         try:
@@ -162,7 +176,7 @@ def test_text_is_shown_without_a_picture(tmp_path: Path, content: bytes | None) 
 def test_long_lines_and_many_lines_stay_on_the_screen(picture: Path) -> None:
     lines = tuple(f"{number} {'word ' * 80}" for number in range(60))
     image = render(settings(picture, lines=lines), (640, 480))
-    assert image.crop((621, 0, 640, 480)).convert("L").getextrema()[1] < 100
+    assert brightest(image.crop((621, 0, 640, 480))) < 100
 
 
 def test_transparent_picture_lies_on_black(tmp_path: Path) -> None:
@@ -171,7 +185,9 @@ def test_transparent_picture_lies_on_black(tmp_path: Path) -> None:
     assert render(settings(path), SIZE).getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
-def test_auto_takes_the_server_that_is_there(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_server_that_is_there(
+    picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     both = settings(picture, wayland_display="wayland-0", x11_display=":4711")
     assert choose_output(both) == "drm"
@@ -249,13 +265,16 @@ def compositor() -> Iterator[Path]:
     """
     directory = Path("/tmp") / f"livekeep-wayland-{os.getpid()}"  # another user must get there
     directory.mkdir(mode=0o700)
-    shutil.chown(directory, "nobody")
     headless = {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
-    # cage refuses to run as root.
+    is_root = os.getuid() == 0  # which cage refuses to be
+    if is_root:
+        shutil.chown(directory, "nobody")
     with subprocess.Popen(
         ["cage", "-r", "-r", "--", "sleep", "60"],
         env=os.environ | headless | {"XDG_RUNTIME_DIR": str(directory)},
-        **({"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}),
+        user="nobody" if is_root else None,
+        group="nogroup" if is_root else None,
+        extra_groups=[] if is_root else None,
         cwd="/",
         stderr=subprocess.DEVNULL,
     ) as process:

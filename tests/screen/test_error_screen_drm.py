@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,7 @@ def test_mode_is_read_from_the_kernels_structure() -> None:
         (painter_drm.DESTROY_DUMB, 0xC00464B4),
     ],
 )
-def test_request_numbers_are_the_kernels(request_: tuple[int, painter_drm.struct.Struct], code: int) -> None:
+def test_request_numbers_are_the_kernels(request_: tuple[int, struct.Struct], code: int) -> None:
     assert painter_drm.request_code(request_) == code
 
 

@@ -28,6 +28,7 @@ BASE_PACKAGES = (
     "dbus",
     "polkitd",
     "python3",
+    "alsa-utils",  # sets the sound card up at boot: it is mute otherwise
 )
 KEPT_SECONDS = 86400.0
 AGENT = Path(__file__).with_name("agent.py")
@@ -64,7 +65,15 @@ MASKED = (
 )
 NOT_UNPACKED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 # What every root has in common: another one is built when it changes.
-MADE_OF = (*BASE_PACKAGES, AGENT.read_text(), AGENT_UNIT, INITRAMFS, INITRAMFS_MODULES, *MASKED, *NOT_UNPACKED)
+MADE_OF = (
+    *BASE_PACKAGES,
+    AGENT.read_text(),
+    AGENT_UNIT,
+    INITRAMFS,
+    INITRAMFS_MODULES,
+    *MASKED,
+    *NOT_UNPACKED,
+)
 
 
 @dataclass(frozen=True)
@@ -219,6 +228,6 @@ def build_image(recipe: Recipe, tarball: Path, directory: Path) -> None:
             (root / name).touch()  # newer than /usr: the first boot need not catch up (ldconfig, sysusers)
         for name, link in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
             shutil.copy(sorted((root / "boot").glob(link))[-1], result / name)
-        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", root, result / "disk.img", recipe.size]
+        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(root), str(result / "disk.img"), recipe.size]
         subprocess.run(command, check=True)
         result.rename(directory)

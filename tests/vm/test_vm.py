@@ -7,16 +7,17 @@ import io
 import math
 import os
 import shutil
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from PIL import Image as Picture
 
-from . import VM, Recipe, build
-from .vm import read_wav
+from . import GUEST_HOST, VM, Recipe, build, read_wav
 
 LIB = Path(__file__).parents[2] / "lib"
 SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
@@ -100,9 +101,30 @@ def put_key() -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()
 
 
+class Greeter(BaseHTTPRequestHandler):
+    """Stands for a service outside: answers with the path."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+
+    def log_message(self, *_arguments: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[int]:
+    """A web server on this machine; its port."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Greeter) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
 @pytest.fixture(scope="module", params=SUITES)
-def machine(request: pytest.FixtureRequest) -> Iterator[VM]:
-    with VM(build(Recipe(request.param, PACKAGES, put, put_key()))) as booted:
+def machine(request: pytest.FixtureRequest, service: int) -> Iterator[VM]:
+    with VM(build(Recipe(request.param, PACKAGES, put, put_key())), serve={80: service}) as booted:
         yield booted
 
 
@@ -126,6 +148,14 @@ def test_machine_boots_with_a_screen_and_runs_commands(machine: VM) -> None:
     machine.put("/root/large", bytes(range(256)) * 4096)
     assert machine.get("/root/large") == bytes(range(256)) * 4096
     assert machine.run("cat /sys/fs/cgroup/system.slice/memory.max").stdout == "max\n"
+
+
+def test_machine_reaches_what_is_served_and_nothing_else(machine: VM) -> None:
+    machine.network_up()
+    fetch = "python3 -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=20).read().decode())'"
+    for name in ("one", "two"):
+        assert machine.run(f"{fetch} http://{GUEST_HOST}/{name}").stdout == f"/{name}\n"
+    assert machine.run(f"{fetch} http://10.0.2.2:{machine.serve[80]}/", check=False).code == 1
 
 
 def test_error_screen_paints_without_privileges_and_ends(machine: VM) -> None:
@@ -186,7 +216,9 @@ def test_sound_of_mpv_is_recorded(machine: VM) -> None:
 
     machine.wait_for(hears_tone, 60, pause=1)
     rate, samples = read_wav(machine.wav)
-    heard = {hertz: strength(samples[-rate // 2 :], rate, hertz) for hertz in (440, 800, TONE_HERTZ, 960, 1760)}
+    heard = {
+        hertz: strength(samples[-rate // 2 :], rate, hertz) for hertz in (440, 800, TONE_HERTZ, 960, 1760)
+    }
     assert max(heard, key=lambda hertz: heard[hertz]) == TONE_HERTZ
     machine.run("systemctl stop player")
 

@@ -5,35 +5,32 @@
         width, height, pixels = machine.screendump()
 
 The image stays as it was built: a machine writes to an overlay, which lives as long as the `VM` object.
-Sources: QEMU's QMP reference (screendump, quit, send-key); the PPM and RIFF/WAVE formats.
+Source: QEMU's QMP reference (screendump, quit, send-key).
 """
 
 from __future__ import annotations
 
 import base64
 import itertools
-import json
 import shlex
 import shutil
-import socket
 import subprocess
 import tempfile
 import threading
 import time
-from array import array
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from .image import Image
+from .lines import Lines
+from .recordings import read_ppm
 
 BOOT_SECONDS = 120.0
 RUN_SECONDS = 60.0
 KERNEL_OPTIONS = "root=/dev/vda rw quiet console=ttyS0 fsck.mode=skip mitigations=off random.trust_cpu=on"
-WAV_HEADER_BYTES = 44
 GUEST_HOST = "10.0.2.100"
 
 
@@ -48,47 +45,6 @@ class Result:
 
 class CommandFailedError(AssertionError):
     """A command in the machine did not end with 0."""
-
-
-class Lines:
-    """JSON objects, one a line, over a Unix socket: QMP and the agent both speak so."""
-
-    def __init__(self, path: Path, timeout: float) -> None:
-        """Connect to a socket that QEMU is about to make. Raises TimeoutError."""
-        deadline = time.monotonic() + timeout
-        self._socket = socket.socket(socket.AF_UNIX)
-        while True:
-            try:
-                self._socket.connect(str(path))
-                break
-            except OSError as error:
-                if time.monotonic() > deadline:
-                    message = f"{path}: QEMU does not listen here: see its output"
-                    raise TimeoutError(message) from error
-                time.sleep(0.02)
-        self._pending = b""
-
-    def send(self, message: Mapping[str, Any]) -> None:
-        """Send one object."""
-        self._socket.sendall(json.dumps(message).encode() + b"\n")
-
-    def receive(self, timeout: float | None) -> dict[str, Any]:
-        """Return the next object. Raises TimeoutError, or EOFError when QEMU has ended."""
-        self._socket.settimeout(timeout)
-        while b"\n" not in self._pending:
-            data = self._socket.recv(1 << 20)
-            if not data:
-                raise EOFError("the machine is off")
-            self._pending += data
-        line, _, self._pending = self._pending.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
-        return message
-
-    def close(self) -> None:
-        """Close the socket, waking who reads from it."""
-        with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
 
 
 class VM:
@@ -113,7 +69,7 @@ class VM:
         self._memory_mib = memory_mib
         self._resolution = resolution
         self.kernel_options = kernel_options
-        self._serve = dict(serve or {})
+        self.serve = dict(serve or {})
         self.directory = Path(tempfile.mkdtemp(prefix="livekeep-vm-"))
         self._overlay = self.directory / "overlay.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
@@ -244,7 +200,9 @@ class VM:
         self._agent.send(request | {"stdin": base64.b64encode(stdin).decode()})
         self._await(lambda: number in self._replies, timeout + 30, f"no answer to {command!r}")
         reply = self._replies.pop(number)
-        stdout, stderr = (base64.b64decode(reply[name]).decode(errors="replace") for name in ("stdout", "stderr"))
+        stdout, stderr = (
+            base64.b64decode(reply[name]).decode(errors="replace") for name in ("stdout", "stderr")
+        )
         if check and reply["code"]:
             raise CommandFailedError(f"{command!r} ended with {reply['code']}\n{stdout}{stderr}")
         return Result(reply["code"], stdout, stderr)
@@ -356,41 +314,18 @@ class VM:
             "hda-output,audiodev=sound",
             "virtio-serial-pci",
             "virtserialport,chardev=agent,name=livekeep.agent",
-            *(["virtio-net-pci,netdev=net"] if self._serve else []),
+            *(["virtio-net-pci,netdev=net"] if self.serve else []),
         ]
         command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot"]
         command += [word for option in options.items() for word in option]
         command += [word for device in devices for word in ("-device", device)]
         command += ["-chardev", f"socket,id=agent,path={directory}/agent-{boot},server=on,wait=off"]
-        return command + (["-netdev", self._network()] if self._serve else [])
+        return command + (["-netdev", self._network()] if self.serve else [])
 
     def _network(self) -> str:
         relay = Path(__file__).with_name("relay.py")
         forwards = (
             f",guestfwd=tcp:{GUEST_HOST}:{inside}-cmd:/usr/bin/python3 -I {relay} {outside}"
-            for inside, outside in self._serve.items()
+            for inside, outside in self.serve.items()
         )
         return "user,id=net,restrict=on" + "".join(forwards)
-
-
-def read_ppm(data: bytes) -> tuple[int, int, bytes]:
-    """Read a binary PPM of 8 bits: width, height, pixels. Raises ValueError."""
-    kind, width, height, largest, pixels = data.split(maxsplit=4) if data[-1:] else (b"",) * 5
-    if kind != b"P6" or largest != b"255":
-        raise ValueError("not a PPM of 8 bits a colour")
-    # split() would take a first pixel that looks like white space for a separator.
-    pixels = data[len(data) - int(width) * int(height) * 3 :]
-    return int(width), int(height), pixels
-
-
-def read_wav(path: Path) -> tuple[int, array[int]]:
-    """Return the rate in Hz and the left channel's samples of QEMU's 16-bit stereo recording.
-
-    The header's lengths are wrong until QEMU has ended: they are not read. Before the first sound the file is
-    empty: rate 0, no samples.
-    """
-    data = path.read_bytes()
-    rate = int.from_bytes(data[24:28], "little")
-    samples = array("h")
-    samples.frombytes(data[WAV_HEADER_BYTES : len(data) - (len(data) - WAV_HEADER_BYTES) % 4])
-    return rate, samples[::2]

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 from livekeep.command.checkup import Check, Surroundings, is_root
+from livekeep.command.picture import kind_of
 
 try:
     from PIL import Image, UnidentifiedImageError
@@ -14,26 +15,6 @@ except ImportError:  # Without it the first bytes have to do.
 DISPLAY_USER = "livekeep-display"
 HIDDEN = ("/home/", "/root/", "/tmp/", "/run/user/")  # noqa: S108 - named, not used
 """What the display's sandbox does not show it."""
-MAGIC = {
-    "picture": (
-        (0, b"\x89PNG\r\n\x1a\n"),
-        (0, b"\xff\xd8\xff"),
-        (0, b"GIF8"),
-        (8, b"WEBP"),
-        (0, b"BM"),
-        (0, b"II*\0"),
-        (0, b"MM\0*"),
-    ),
-    "video": (
-        (4, b"ftyp"),
-        (0, b"\x1a\x45\xdf\xa3"),
-        (8, b"AVI "),
-        (0, b"OggS"),
-        (188, b"\x47"),
-        (0, b"\0\0\x01\xba"),
-        (0, b"FLV"),
-    ),
-}
 ADVICE = "name a PNG or JPEG in livekeep.toml, such as one in /usr/local/share/livekeep/pictures"
 
 
@@ -49,8 +30,7 @@ def check_pictures(around: Surroundings) -> Check:
 def check_picture(around: Surroundings, name: str, key: str, video_is_fine: bool) -> Check:
     path = around.path(name)
     try:
-        with path.open("rb") as file:
-            head = file.read(512)
+        kind = kind_of(path)
     except OSError as error:
         return Check("pictures", "fail", f"{key}: {name}: {error.strerror}", ADVICE)
     if around.machine_path(name).startswith(HIDDEN):
@@ -60,7 +40,6 @@ def check_picture(around: Surroundings, name: str, key: str, video_is_fine: bool
             f"{key}: {name}: the display may not look there",
             "copy it to /var/lib/livekeep/pictures and name that",
         )
-    kind = kind_of(head)
     if kind == "video" and not video_is_fine:
         return Check("pictures", "fail", f"{key}: {name}: is a video; it must be a picture", ADVICE)
     fault = "" if kind == "video" else picture_fault(path, kind)
@@ -71,14 +50,6 @@ def check_picture(around: Surroundings, name: str, key: str, video_is_fine: bool
             "pictures", "fail", f"{key}: {name}: {DISPLAY_USER} may not read it", f"sudo chmod o+r {name}; see: namei -l {name}"
         )
     return Check("pictures", "ok", f"{path.name} is a good {kind}")
-
-
-def kind_of(head: bytes) -> str:
-    """ "picture", "video", or "" for anything else, by its first bytes."""
-    for kind, marks in MAGIC.items():
-        if any(head[offset : offset + len(mark)] == mark for offset, mark in marks):
-            return kind
-    return ""
 
 
 def picture_fault(path: Path, kind: str) -> str:

@@ -132,8 +132,8 @@ def check_sound(around: Surroundings) -> Check:
         return Check("sound", "ok", f"cards: {names}")
     if not device.startswith("alsa"):
         return Check("sound", "skip", f"{device} cannot be looked up here; cards: {names}")
-    named = re.search(r"CARD=([^,]+)|(?:hw|hdmi):(?:([^,=]+))", device)
-    card = (named[1] or named[2]) if named else ""
+    named = re.search(r":(?:CARD=)?([^,]+)", device)
+    card = named[1] if named else ""
     if card and card not in (*cards, *cards.values()):
         return Check(
             "sound",

@@ -12,6 +12,7 @@ from typing import Any
 from livekeep.core.errors import LivekeepError
 
 TIMEOUT_SECONDS = 5.0
+NO_ANSWER = f"no answer within {TIMEOUT_SECONDS:g} s"
 MODES = ("window", "subtitles")
 """As the TV shows it, with text and scaling; where the output cannot be read back, the video's own picture."""
 
@@ -25,6 +26,8 @@ def take(server: Path, picture: Path) -> None:
             if answer == "success":
                 return
             complaint = answer
+            if answer == NO_ANSWER:
+                break
     raise LivekeepError(f"{server}: mpv could not save its picture ({complaint}); is anything shown? See livekeep status")
 
 
@@ -69,7 +72,7 @@ def ask(connection: socket.socket, number: int, command: list[str]) -> str:
         pass
     except OSError as error:
         return f"the connection broke: {error.strerror}"
-    return f"no answer within {TIMEOUT_SECONDS:g} s"
+    return NO_ANSWER
 
 
 def parse(line: bytes) -> dict[str, Any]:

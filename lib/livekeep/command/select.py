@@ -4,6 +4,7 @@ import argparse
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from livekeep.command import file, toml_edit, unit
 from livekeep.core import config, paths
@@ -41,7 +42,13 @@ def source(stream: Stream) -> str:
         return f"Vimeo event {stream.vimeo_event}"
     if stream.vimeo_video:
         return f"Vimeo video {stream.vimeo_video}"
-    return config.shown("url", stream.url) if stream.url else "not set up"
+    return without_secrets(stream.url) if stream.url else "not set up"
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def select(name: str, streams: Mapping[str, Stream]) -> None:

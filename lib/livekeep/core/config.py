@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from livekeep.core import paths
 from livekeep.core.errors import ConfigError
@@ -46,14 +45,11 @@ def matching(pattern: str, meaning: str) -> Check:
 
 
 def url_with(*schemes: str) -> Check:
+    # No urllib.parse: it costs the player 0.6 MB.
+    url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?([/?#]\S*)?")
+
     def check(value: str) -> str | None:
-        if value == "":
-            return None
-        try:
-            parts = urlsplit(value)
-            good = parts.scheme.lower() in schemes and bool(parts.hostname) and value.isprintable() and " " not in value
-        except ValueError:
-            good = False
+        good = value == "" or (url.fullmatch(value) and value.isprintable())
         return None if good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
 
     return check

@@ -54,8 +54,13 @@ def emit(event: Event, sentence: str, **fields: object) -> None:
     """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret."""
     if set(fields) != set(event.fields):
         raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
+    caller = sys._getframe(1)
     journal.send(
         sentence,
+        # Told here, for the library would read source files to find it.
+        CODE_FILE=caller.f_code.co_filename,
+        CODE_LINE=caller.f_lineno,
+        CODE_FUNC=caller.f_code.co_name,
         MESSAGE_ID=event.message_id,
         PRIORITY=event.priority,
         SYSLOG_IDENTIFIER=Path(sys.argv[0]).name,

@@ -1,7 +1,6 @@
 """Waiting for files by inotify(7), through libc: the packaged bindings cost 3 to 4 MB of memory, this 0.2 MB."""
 
 import ctypes
-import ctypes.util
 import os
 import struct
 from pathlib import Path

@@ -13,6 +13,7 @@ Times called `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import time
@@ -222,7 +223,7 @@ def convert(kind: Any, value: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ValueError("an object is missing")
-        hints = typing.get_type_hints(kind)
+        hints = hints_of(kind)
         if unknown := set(value) - set(hints):
             raise ValueError(f"unknown field {sorted(unknown)[0]}")
         if missing := set(hints) - set(value):
@@ -241,6 +242,11 @@ def convert(kind: Any, value: Any) -> Any:
     if isinstance(kind, type) and type(value) is kind:
         return value
     raise ValueError(f"{value!r:.40} where {getattr(kind, '__name__', kind)} belongs")
+
+
+@functools.cache
+def hints_of(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def issubclass_of_mapping(origin: Any) -> bool:

@@ -52,13 +52,25 @@ def audio_device(screen: Screen, connector: str, model: str) -> str:
     return f"alsa/sysdefault:CARD={card}" if card else "auto"
 
 
-def output_arguments(screen: Screen, connector: str) -> list[str]:
+def audio_outputs(screen: Screen, cards: Path = Path("/proc/asound/cards")) -> str:
+    """mpv's sound outputs, the first that opens is used; silence where there is no sound card, or ALSA would complain at each start."""
+    if outputs.resolve(screen) == "wayland":
+        return "pipewire,pulse,alsa"
+    try:
+        has_card = "[" in cards.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        has_card = False
+    return "alsa" if has_card or screen.audio_device != "auto" else "null"
+
+
+def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:
+    """How mpv gets its picture out. Without a GPU its OpenGL in software would cost 100 MB and be refused in the end."""
     output = outputs.resolve(screen)
     if output == "x11":
-        return ["--vo=gpu,x11"]
+        return ["--vo=gpu,x11" if has_gpu else "--vo=x11"]
     if output == "wayland":
-        return ["--vo=gpu,wlshm", "--gpu-context=wayland"]
-    arguments = ["--vo=gpu,drm", "--gpu-context=drm"]
+        return ["--vo=gpu,wlshm", "--gpu-context=wayland"] if has_gpu else ["--vo=wlshm"]
+    arguments = ["--vo=gpu,drm", "--gpu-context=drm"] if has_gpu else ["--vo=drm"]
     if connector:
         arguments.append(f"--drm-connector={connector}")
     if screen.mode:
@@ -66,7 +78,7 @@ def output_arguments(screen: Screen, connector: str) -> list[str]:
     return arguments
 
 
-def mpv_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
+def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str) -> list[str]:
     """The command line of mpv; what never depends on the configuration stands in the shipped mpv.conf."""
     hwdec, cap = tuning(screen, model)
     return [
@@ -75,9 +87,10 @@ def mpv_command(screen: Screen, connector: str, model: str, picture: str) -> lis
         "--no-terminal",
         f"--config-dir={MPV_SETTINGS}",
         f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
-        *output_arguments(screen, connector),
+        *output_arguments(screen, connector, has_gpu),
         f"--hwdec={hwdec}",
         f"--hls-bitrate={cap}",
+        f"--ao={audio_outputs(screen)}",
         f"--audio-device={audio_device(screen, connector, model)}",
         f"--volume={screen.volume}",
         "--volume-max=130",
@@ -167,8 +180,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if screen.player == "vlc":
         command = vlc_command(screen, picture)
     else:
-        command = mpv_command(screen, connectors.connected(screen.connector), outputs.board(), picture)
-    open_socket_to_player(DIRECTORY / f"{screen.player}.sock")
+        command = mpv_command(screen, connectors.connected(screen.connector), outputs.board(), outputs.has_gpu(), picture)
+    path = DIRECTORY / f"{screen.player}.sock"
+    # A stale one would be taken for the new one.
+    path.unlink(missing_ok=True)
+    open_socket_to_player(path)
     try:
         os.execvpe(command[0], command, environment(screen))  # noqa: S606 – the unit becomes the player itself
     except OSError as error:

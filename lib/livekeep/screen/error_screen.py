@@ -1,7 +1,7 @@
 """Paint the error picture when the display program cannot start at all.
 
 Unit: livekeep-error-screen.service (Type=notify: ready once the picture is on the screen).
-Reads: the error picture. Writes: the screen, and a PNG of what it shows for remote screenshots.
+Reads: livekeep.toml ([screen]), the error picture. Writes: the screen, and a PNG of what it shows for remote screenshots.
 Depends on no player: the screen is painted by one of painter_drm, painter_x11 and painter_wayland.
 """
 
@@ -12,11 +12,11 @@ import os
 import signal
 import sys
 import time
-from bisect import bisect
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn, Protocol, get_args
@@ -24,7 +24,9 @@ from typing import Literal, NoReturn, Protocol, get_args
 import sdnotify
 from PIL import Image, ImageDraw, ImageFont
 
+from livekeep.core.config import load_leniently
 from livekeep.core.errors import TemporaryError
+from livekeep.screen.pictures import Slides
 
 Output = Literal["auto", "drm", "x11", "wayland"]
 
@@ -41,6 +43,7 @@ Image.MAX_IMAGE_PIXELS = 64_000_000
 QUICK_TRIES = 20
 QUICK_PAUSE_SECONDS = 0.2
 PAUSE_SECONDS = 2.0
+LINES = ("The picture cannot be shown now; it is tried again every minute", "Run: sudo livekeep doctor")
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ def shorten(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
     """Return the line, or its beginning and an ellipsis, within the width."""
     if font.getlength(line) <= width:
         return line
-    kept = bisect(range(len(line)), width, key=lambda end: font.getlength(f"{line[:end]}…"))
+    lengths = (font.getlength(f"{line[:end]}…") for end in range(len(line)))
+    kept = sum(1 for _ in takewhile(lambda length: length <= width, lengths))
     return f"{line[: max(0, kept - 1)]}…"
 
 
@@ -257,16 +261,22 @@ def end_on_signal(copy_to: Path | None) -> None:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Path | None]:
-    """Return the settings and where the copy goes, from the command line."""
+    """Return the settings and where the copy goes: the configuration's, each of which an option can replace.
+
+    A faulty configuration does not matter here: the default stands in for a faulty value.
+    """
+    screen = load_leniently()[0].screen
+    picture = Slides(screen.holding, screen.slideshow_seconds).error_picture(screen.error)
+    folder = os.environ.get("RUNTIME_DIRECTORY", "")
     parser = argparse.ArgumentParser(prog="livekeep-error-screen", description=__doc__)
-    parser.add_argument("--output", choices=get_args(Output), default="auto")
-    parser.add_argument("--x11-display", default=os.environ.get("DISPLAY", ""))
-    parser.add_argument("--connector", default="", help="HDMI-A-1, say; any if empty")
-    parser.add_argument("--mode", default="", help="1920x1080@60, say; the TV's preferred one if empty")
-    parser.add_argument("--wayland-display", default=os.environ.get("WAYLAND_DISPLAY", ""))
-    parser.add_argument("--picture", type=Path, required=True)
-    parser.add_argument("--line", action="append", default=[], help="a line of text; may be repeated")
-    parser.add_argument("--copy-to", type=Path, help="a PNG of what is shown")
+    parser.add_argument("--output", choices=get_args(Output), default=screen.output)
+    parser.add_argument("--x11-display", default=screen.x11_display or os.environ.get("DISPLAY", ""))
+    parser.add_argument("--connector", default=screen.connector, help="HDMI-A-1, say; any if empty")
+    parser.add_argument("--mode", default=screen.mode, help="1920x1080@60, say; the TV's preferred one if empty")
+    parser.add_argument("--wayland-display", default=screen.wayland_display or os.environ.get("WAYLAND_DISPLAY", ""))
+    parser.add_argument("--picture", type=Path, default=Path(picture))
+    parser.add_argument("--line", action="append", help="a line of text; may be repeated")
+    parser.add_argument("--copy-to", type=Path, default=Path(folder) / "picture.png" if folder else None, help="a PNG of what is shown")
     options = parser.parse_args(argv)
     settings = ErrorScreenSettings(
         output=options.output,
@@ -275,7 +285,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Pa
         mode=options.mode,
         wayland_display=options.wayland_display,
         picture=options.picture,
-        lines=tuple(options.line),
+        lines=LINES if options.line is None else tuple(options.line),
     )
     return settings, options.copy_to
 

@@ -28,9 +28,11 @@ class Knowledge:
         self._root = root
         self._tell_status = tell_status
         self._written_monotonic: float | None = None
-        self._write_failed = False
-        with contextlib.suppress(OSError):
-            state.path_of(PollerState, root).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        self._failed: set[type] = set()
+        # As a unit it finds both folders; run by hand it makes them.
+        for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
+            with contextlib.suppress(OSError):
+                state.path_of(kind, root).parent.mkdir(mode=mode, parents=True, exist_ok=True)
 
     def publish(self, fresh: PollerState, url: StreamUrl | None = None) -> None:
         """Make `fresh` what is known: the secret first, then the state, then the event if the stream's state is another.
@@ -69,11 +71,11 @@ class Knowledge:
     def _write(self, content: PollerState | StreamUrl) -> None:
         try:
             state.write(state.stamped(content), self._root)
-            self._write_failed = False
+            self._failed.discard(type(content))
         except TemporaryError as error:
-            if not self._write_failed:
+            if type(content) not in self._failed:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
-            self._write_failed = True
+            self._failed.add(type(content))
 
     def _tell_change(self, previous: PollerState) -> None:
         fresh = self.now

@@ -58,3 +58,8 @@ def board(file: Path = DEVICE_TREE_MODEL) -> str:
         return file.read_text(encoding="ascii", errors="replace").strip("\0\n ")
     except OSError:
         return ""
+
+
+def has_gpu(directory: Path = Path("/dev/dri")) -> bool:
+    """Whether there is a graphics processor that renders, as its device renderDN tells."""
+    return any(directory.glob("renderD*"))

@@ -6,10 +6,10 @@ Writes: /run/livekeep/player/state.json. May ask systemd to restart livekeep-dis
 It wakes by inotify, by the display's events, and once a second while a stream plays, to see that its position moves.
 """
 
-import argparse
 import dataclasses
 import logging
-import subprocess
+import os
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +39,8 @@ POLLER_STALE_SECONDS = 30.0
 BETWEEN_RESTARTS_SECONDS = 60.0
 DISPLAY_UNIT = "livekeep-display.service"
 """The one unit that polkit lets this program restart."""
+MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
 
 
 class Player:
@@ -64,7 +66,7 @@ class Player:
         self.connected_monotonic = 0.0
         self.restarted_monotonic = float("-inf")
         self.restarts = 0
-        self.restart_call: subprocess.Popen[bytes] | None = None
+        self.restart_call = 0
         self.connectors = connectors.Watch(self.config.screen.connector)
         self.written: PlayerState | None = None
         self.write_failed = False
@@ -84,6 +86,7 @@ class Player:
     def one_pass(self, now: float) -> float:
         """One pass of work; gives when the next is due at the latest."""
         self.read_poller(now)
+        self.take_restart_answer()
         self.reach_display(now)
         if self.display is not None and self.display.is_known:
             self.follow_stream(self.display, now)
@@ -190,10 +193,18 @@ class Player:
         """Ask systemd to restart the display; the answer is not waited for."""
         self.restarted_monotonic = now
         self.restarts += 1
-        manager = ["org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager"]
-        command = ["busctl", "--no-pager", "call", *manager, "RestartUnit", "ss", DISPLAY_UNIT, "replace"]
-        self.restart_call = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        self.restart_call = os.posix_spawn(RESTART[0], RESTART, os.environ)
         self.drop_display()
+
+    def take_restart_answer(self) -> None:
+        """Take in how the call for a restart ended."""
+        if not self.restart_call:
+            return
+        pid, status = os.waitpid(self.restart_call, os.WNOHANG)
+        if pid and status:
+            logger.error("%s: cannot be restarted; is polkit running? See /etc/polkit-1/rules.d/livekeep.rules", DISPLAY_UNIT)
+        if pid:
+            self.restart_call = 0
 
     # What to do
 
@@ -228,7 +239,9 @@ class Player:
             self.session.close()
         if not self.session.is_open:
             self.show_still(display)
-        self.note_shown(self.picture_on(display), self.choice)
+        shown = self.picture_on(display)
+        waiting = self.choice.picture == "stream" and shown != "stream"
+        self.note_shown(shown, Choice(shown, "The stream is live, but gives no picture now") if waiting else self.choice)
 
     def start_stream(self, display: Mpv | Vlc, now: float) -> None:
         obtained = self.poller.url_obtained_monotonic if self.poller and self.poller.state == "live" else None
@@ -311,10 +324,6 @@ class Player:
                 logger.error("%s", error)
             self.write_failed = True
         self.service.status(f"{self.shown}: {self.choice.reason}")
-        if self.restart_call is not None and self.restart_call.poll() is not None:
-            if self.restart_call.returncode:
-                logger.error("%s: cannot be restarted; is polkit running? See /etc/polkit-1/rules.d/livekeep.rules", DISPLAY_UNIT)
-            self.restart_call = None
 
 
 def is_idle(display: Mpv | Vlc) -> bool:
@@ -326,9 +335,7 @@ def without_figures(written: PlayerState) -> PlayerState:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="livekeep-player", description="Decide which picture belongs on the screen.")
-    parser.add_argument("--check-config", action="store_true", help="check the configuration and end")
-    if parser.parse_args(argv).check_config:
+    if "--check-config" in (sys.argv[1:] if argv is None else argv):
         configuration.load()
         return 0
     service = Service()

@@ -67,7 +67,6 @@ class Questions:
             return None
         told = taken[0]
         counted = replace(known, requests=judgement.counted(known.requests, told.exchange))
-        counted = judgement.with_limits(counted, told.limits)
         if self._asking_token:
             self._take_verified(told, now)
             return self._explained(counted)

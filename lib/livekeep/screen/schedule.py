@@ -4,6 +4,7 @@ In this order: `next_occurrence_time`, the schedule's `start_time`, what its `rr
 weekly fields give, the clip's `scheduled_start_time`. A start that has just passed still counts: the stream may be late.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
@@ -61,7 +62,7 @@ def from_weekdays(schedule: Mapping[str, Any], now: float) -> float | None:
     except ValueError:
         return None
     zone = at.tzinfo or UTC
-    wanted = {int(day) for day in days if str(day) in "1234567"}
+    wanted = {number for number in range(1, 8) if number in days or str(number) in days}
     first = moment(schedule.get("scheduled_time")) or 0.0
     today = day_of(max(now - LATE_SECONDS, first), zone)
     if today is None:
@@ -77,7 +78,8 @@ def from_weekdays(schedule: Mapping[str, Any], now: float) -> float | None:
 def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> float | None:
     """A daily or weekly rule with INTERVAL, BYDAY, UNTIL and COUNT; None for any other, rather than a wrong time."""
     text = schedule.get("rrule")
-    begin = moment(schedule.get("start_time")) or moment(schedule.get("scheduled_time"))
+    begin = moment(schedule.get("start_time"))
+    begin = moment(schedule.get("scheduled_time")) if begin is None else begin
     if not isinstance(text, str) or begin is None:
         return None
     rule = rule_parts(text)
@@ -86,10 +88,13 @@ def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> f
     if set(rule) - known or rule.get("FREQ") not in ("DAILY", "WEEKLY") or not set(days) <= set(WEEKDAYS):
         return None
     zone = zone_named(schedule.get("time_zone")) or zone_named(event_zone) or UTC
-    last = until(rule.get("UNTIL", ""), zone)
-    count = int(rule["COUNT"]) if rule.get("COUNT", "").isdigit() else None
+    try:
+        last = until(rule.get("UNTIL", ""), zone)
+    except (ValueError, OverflowError):
+        return None
+    count = int(rule["COUNT"]) if rule.get("COUNT", "").isdecimal() else None
     for number, start in enumerate(occurrences(begin, zone, rule, days, now)):
-        if (last is not None and start > last) or (count is not None and number >= count):
+        if start > last or (count is not None and number >= count):
             return None
         if start > now - LATE_SECONDS:
             return start
@@ -98,7 +103,7 @@ def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> f
 
 def occurrences(begin: float, zone: tzinfo, rule: Mapping[str, str], days: list[str], now: float) -> Iterator[float]:
     """The starts from `begin` on, in the local time of `zone`, until well after `now`."""
-    interval = max(int(rule["INTERVAL"]), 1) if rule.get("INTERVAL", "").isdigit() else 1
+    interval = max(int(rule["INTERVAL"]), 1) if rule.get("INTERVAL", "").isdecimal() else 1
     first = datetime.fromtimestamp(begin, zone)
     week = first.date() - timedelta(days=first.weekday())
     wanted = {WEEKDAYS.index(day) for day in days} or ({first.weekday()} if rule["FREQ"] == "WEEKLY" else set(range(7)))
@@ -116,14 +121,14 @@ def rule_parts(text: str) -> dict[str, str]:
     return {name: value for name, _, value in pairs}
 
 
-def until(text: str, zone: tzinfo) -> float | None:
-    """The last moment of a rule; a bare date counts to its end."""
-    if re.fullmatch(r"[0-9]{8}", text):
-        return datetime.strptime(text, "%Y%m%d").replace(tzinfo=zone).timestamp() + 86399
-    found = re.fullmatch(r"([0-9]{8}T[0-9]{6})(Z?)", text)
-    if not found:
-        return None
-    return datetime.strptime(found[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC if found[2] else zone).timestamp()
+def until(text: str, zone: tzinfo) -> float:
+    """The last moment of a rule, infinite without one; a bare date counts to its end. Raises `ValueError` for no date."""
+    if not text:
+        return math.inf
+    found = datetime.fromisoformat(text)
+    if "T" not in text:
+        found = datetime.combine(found.date(), time.max)
+    return (found if found.tzinfo else found.replace(tzinfo=zone)).timestamp()
 
 
 def day_of(at: float, zone: tzinfo) -> date | None:

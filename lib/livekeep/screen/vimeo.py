@@ -25,6 +25,8 @@ AVAILABLE_SOON = 7900
 EVENT_FIELDS = "uri,title,status,next_occurrence_time,schedule,time_zone,streamable_clip.live.scheduled_start_time"
 VIDEO_FIELDS = "uri,name,live.status,live.scheduled_start_time"
 SCOPE = "private"
+END_OF_TIME = 32503680000.0
+"""The year 3000: what is told to be later is no time, and calendars need not reckon with it."""
 
 DOCTOR = "sudo livekeep doctor"
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
@@ -175,11 +177,13 @@ def moment(value: Any) -> float | None:
     text = str(value).strip()
     try:
         if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", text):
-            return float(text)
-        found = datetime.fromisoformat(text)
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            seconds = float(text)
+        else:
+            found = datetime.fromisoformat(text)
+            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
+    return seconds if 0 <= seconds < END_OF_TIME else None
 
 
 def expiry_of(url: str) -> float | None:
@@ -241,12 +245,11 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Told:
-    """What a question beside the main one brought: the status (0 without an answer), the JSON document, the rate limit."""
+    """What a question beside the main one brought: the status (0 without an answer) and the JSON document."""
 
     exchange: Exchange
     status: int = 0
     document: Any = field(default=None, repr=False)
-    limits: Limits = Limits()
 
 
 def tell(api: Api, client: Client, path: str, deadline: float) -> Told:
@@ -257,4 +260,4 @@ def tell(api: Api, client: Client, path: str, deadline: float) -> Told:
     except TransportError as error:
         return Told(Exchange(error.outcome, time.monotonic() - began))
     exchange = Exchange(outcome_of(response.status), time.monotonic() - began)
-    return Told(exchange, response.status, parsed(response.body), limits_of(response.headers))
+    return Told(exchange, response.status, parsed(response.body))

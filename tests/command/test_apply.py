@@ -1,0 +1,133 @@
+"""livekeep apply: the display's drop-in for each output, and a restart only when it changed. Then tab completion."""
+
+import getpass
+import os
+import subprocess
+from dataclasses import replace
+
+import pytest
+from conftest import CONFIG, REPOSITORY, Box
+from livekeep.command import desktop
+from livekeep.command.main import SUBCOMMANDS
+from livekeep.core.config import Screen
+
+CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
+DROP_IN = "etc/systemd/system/livekeep-display.service.d/50-desktop.conf"
+
+
+@pytest.mark.parametrize(
+    ("screen", "expected"),
+    [
+        ({}, "drm"),
+        ({"wayland_display": "wayland-1"}, "wayland"),
+        ({"x11_display": ":0"}, "x11"),
+        ({"x11_display": ":0", "wayland_display": "wayland-0"}, "wayland"),
+        ({"output": "drm", "x11_display": ":0"}, "drm"),
+        ({"output": "wayland"}, "wayland"),
+        ({"output": "x11", "wayland_display": "wayland-0"}, "x11"),
+    ],
+)
+def test_the_output_that_is_meant(screen: dict[str, str], expected: str) -> None:
+    assert desktop.resolve_output(replace(Screen(), **screen)) == expected  # type: ignore[arg-type]
+
+
+def test_wayland() -> None:
+    text = desktop.drop_in(Screen(output="wayland", desktop_user="anna", wayland_display="wayland-1"), 1000, CONSOLE)
+    assert "User=anna\n" in text
+    assert "BindPaths=/run/user/1000/wayland-1\n" in text
+    assert "Environment=XDG_RUNTIME_DIR=/run/user/1000\n" in text
+    assert "tty1" not in text
+
+
+def test_x11() -> None:
+    text = desktop.drop_in(Screen(output="x11", x11_authority="/home/anna/100%/.Xauthority"), None, CONSOLE)
+    assert "LoadCredential=xauthority:/home/anna/100%%/.Xauthority\n" in text
+    assert "[Service]" not in desktop.drop_in(Screen(output="x11"), None, CONSOLE)
+
+
+def test_the_console() -> None:
+    assert desktop.drop_in(Screen(), None, CONSOLE).endswith("\n\n" + CONSOLE)
+
+
+def test_a_key_that_is_read_at_the_start_changes_the_text() -> None:
+    standard = desktop.drop_in(Screen(), None, CONSOLE)
+    others = {
+        desktop.drop_in(replace(Screen(), **change), None, CONSOLE)
+        for change in ({"volume": 50}, {"mode": "1280x720"}, {"hwdec": "no"})
+    }  # type: ignore[arg-type]
+    assert len(others | {standard}) == 4
+    assert desktop.drop_in(Screen(stall_seconds=20), None, CONSOLE) == standard
+    assert all(line.startswith("#") for line in desktop.in_force(Screen(audio_device="x\n[Service]\nUser=root")).splitlines())
+
+
+def test_writes_once_and_restarts_once(box: Box) -> None:
+    box.configure(CONFIG)
+    box.file("usr/local/share/livekeep/systemd/console.conf", CONSOLE)
+    box.start_units()
+    done = box.run("apply")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{box.root}/{DROP_IN}: written\nlivekeep-display.service: restarted\n"
+    assert (box.root / DROP_IN).read_text().endswith(CONSOLE)
+    assert (box.root / DROP_IN).stat().st_mode & 0o777 == 0o644
+    told = ["daemon-reload", "reset-failed livekeep-display.service", "restart livekeep-display.service"]
+    assert box.told() == told
+    assert box.run("apply").stdout == "livekeep-display.service: nothing to change\n"
+    assert box.told() == told
+    box.configure(CONFIG + "[screen]\nvolume = 50\n")
+    assert box.run("apply").stdout.startswith(f"{box.root}/{DROP_IN}: changed\n")
+    assert box.told() == told * 2
+
+
+@pytest.mark.parametrize("arguments", [("--no-restart",), ()])
+def test_no_restart_when_asked_or_when_nothing_runs(box: Box, arguments: tuple[str, ...]) -> None:
+    box.configure(CONFIG)
+    if arguments:
+        box.start_units()
+    assert box.run("apply", *arguments).returncode == 0
+    assert box.told() == ["daemon-reload"]
+
+
+def test_the_desktops_user_must_exist(box: Box) -> None:
+    box.configure(CONFIG + '[screen]\noutput = "wayland"\ndesktop_user = "nobody-of-that-name"\n')
+    done = box.run("apply")
+    assert done.returncode == 78
+    assert done.stderr == 'screen.desktop_user: there is no user "nobody-of-that-name"; see getent passwd\n'
+    assert not (box.root / DROP_IN).exists()
+    box.configure(CONFIG + f'[screen]\noutput = "wayland"\ndesktop_user = "{getpass.getuser()}"\n')
+    assert box.run("apply").returncode == 0
+    assert f"BindPaths=/run/user/{os.getuid()}/wayland-0" in (box.root / DROP_IN).read_text()
+
+
+def test_a_faulty_configuration_changes_nothing(box: Box) -> None:
+    box.configure("[screen]\nvolume = 500\n")
+    assert box.run("apply").returncode == 78
+    assert not (box.root / DROP_IN).exists()
+
+
+def complete(box: Box, *words: str) -> list[str]:
+    """What bash offers for the last of `words`."""
+    script = (
+        'source "$0"; COMP_WORDS=("$@"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _livekeep; '
+        '((${#COMPREPLY[@]} == 0)) || printf "%s\\n" "${COMPREPLY[@]}"'
+    )
+    path = REPOSITORY / "etc/bash-completion/livekeep"
+    command = ["bash", "-c", script, str(path), str(REPOSITORY / "bin/livekeep"), *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=box.environment, cwd=box.root, timeout=20)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_completion(box: Box) -> None:
+    box.configure(CONFIG)
+    box.file("out dir/x", "")
+    assert complete(box, "s") == ["status", "select", "screenshot", "set-token"]
+    assert complete(box, "doctor", "--") == ["--json", "--fix", "--yes", "--help"]
+    assert complete(box, "select", "") == ["Youth\\,\\ 2nd\\ hall", "main"]
+    assert complete(box, "select", "ma") == ["main"]
+    assert complete(box, "screenshot", "out") == ["out dir"]
+    assert complete(box, "import-env", "--source-tree", "ou") == ["out dir"]
+    assert complete(box, "health", "") == []
+
+
+def test_completion_knows_every_subcommand(box: Box) -> None:
+    assert set(complete(box, "")) == {*SUBCOMMANDS, "--help"}

@@ -1,0 +1,143 @@
+"""livekeep status: the text for people, the document for programs, and what stands there when something is missing."""
+
+import json
+import subprocess
+import time
+
+from conftest import Box
+from livekeep.command import terminal
+from livekeep.core.state import Playback, PlayerState, PollerState
+
+
+def fill(box: Box, age_seconds: float = 0.0) -> None:
+    now = time.time()
+    playback = Playback(
+        position_seconds=100.0, position_changed_at=now, cache_duration_seconds=4.4, input_bytes_per_second=250_000.0,
+        frame_rate_hertz=25.0, width_pixels=1280, height_pixels=720, video_codec="h264", hwdec="v4l2m2m-copy",
+        dropped_by_decoder=1, dropped_by_output=12, stalls=2, stalled_seconds=9.5, starts=3, failed_starts=1,
+    )  # fmt: skip
+    poller = PollerState(
+        "live", reason="The event is live", since=now - 200, selected="main", kind="vimeo_event", last_success=now - 3.5,
+        next_start=now + 86400 * 30, next_request_monotonic=time.monotonic() + 7.5,
+    )  # fmt: skip
+    player = PlayerState("stream", now - 190, "The stream is live", display_up=True, playback=playback, display_restarts=1)
+    box.write(poller, player, age_seconds=age_seconds)
+    box.start_units()
+
+
+def row(text: str, name: str) -> str:
+    return next(line.removeprefix(name).strip() for line in text.splitlines() if line.startswith(name))
+
+
+def test_tells_what_is_shown_since_when_and_why(box: Box) -> None:
+    fill(box)
+    done = box.run("status")
+    assert done.returncode == 0
+    assert done.stdout.startswith("ok: the stream is shown: The stream is live\n")
+    assert row(done.stdout, "Screen").startswith("the stream since ")
+    assert row(done.stdout, "Screen").endswith("(for 3 min)")
+    assert row(done.stdout, "Why") == "The stream is live"
+    assert row(done.stdout, "Stream").startswith('live "main" (vimeo_event) since ')
+    assert row(done.stdout, "Playback") == (
+        "position moving, 1280x720, 25 frames/s, h264, decoded by v4l2m2m-copy, 2.0 Mbit/s, 4 s cached"
+    )
+    assert row(done.stdout, "Counted") == (
+        "1 frames dropped by the decoder, 12 by the output; 2 stalls (10 s); 3 starts, 1 failed; 1 display restarts"
+    )
+    assert row(done.stdout, "Asked") == "last good answer 3 s ago; asks again in 7 s"
+    assert row(done.stdout, "Next start").startswith("20")
+
+
+def test_tells_what_each_unit_does(box: Box) -> None:
+    fill(box)
+    box.unit("livekeep-display.service", "failed", "failed", Result="start-limit-hit", NRestarts="6")
+    (box.systemd / "livekeep-player.service").unlink()
+    text = box.run("status").stdout
+    assert row(text, "livekeep-poller").split("  ")[0] == "active (running)"
+    assert row(text, "livekeep-poller").endswith("(for 2 min)")
+    assert row(text, "livekeep-display").startswith("failed (failed, start-limit-hit)  6")
+    assert row(text, "livekeep-player") == "not installed"
+    assert row(text, "livekeep-error-screen").startswith("inactive (dead)")
+
+
+def test_asks_systemd_once(box: Box) -> None:
+    fill(box)
+    box.run("status")
+    calls = (box.systemd / "calls").read_text().splitlines()
+    assert len(calls) == 1
+    assert calls[0].startswith("show ")
+
+
+def test_an_old_state_is_said_to_be_stuck(box: Box) -> None:
+    fill(box, age_seconds=90)
+    text = box.run("status").stdout
+    assert text.startswith("down: livekeep-player is stuck")
+    assert "livekeep-player wrote this 1 min ago: sudo systemctl restart livekeep-player" in text
+    assert "livekeep-poller wrote this 1 min ago: sudo systemctl restart livekeep-poller" in text
+
+
+def test_nothing_runs(box: Box) -> None:
+    done = box.run("status")
+    assert done.returncode == 0
+    assert done.stdout.startswith("down: ")
+    assert "player/state.json: absent; its unit is not running" in row(done.stdout, "Screen")
+    assert row(done.stdout, "livekeep-poller") == "not installed"
+
+
+def test_without_systemd_the_states_are_still_told(box: Box) -> None:
+    fill(box)
+    box.systemd.joinpath("fail-show").write_text(
+        "System has not been booted with systemd as init system (PID 1). Can't operate.\n"
+    )
+    done = box.run("status")
+    assert done.returncode == 0
+    assert row(done.stdout, "Why") == "The stream is live"
+    assert "Units: systemctl show: System has not been booted with systemd" in done.stdout
+
+
+def test_the_error_screen_and_what_to_do(box: Box) -> None:
+    fill(box)
+    box.file("run/livekeep/error-screen/picture.png", b"")
+    text = box.run("status").stdout
+    assert row(text, "Screen").startswith("the error screen")
+    assert row(text, "Do") == "journalctl -u livekeep-display -n 50"
+
+
+def test_json(box: Box) -> None:
+    fill(box)
+    (box.root / "run/livekeep/poller/state.json").unlink()
+    found = json.loads(box.run("status", "--json").stdout)
+    assert found["health"]["level"] == "degraded"
+    assert found["player"]["picture"] == "stream"
+    assert found["player"]["playback"]["dropped_by_output"] == 12
+    assert found["player_problem"] == ""
+    assert found["poller"] is None
+    assert "absent" in found["poller_problem"]
+    assert [unit["name"] for unit in found["units"]] == [
+        "livekeep-poller.service", "livekeep-display.service", "livekeep-player.service", "livekeep-error-screen.service",
+    ]  # fmt: skip
+    assert found["units"][0]["active"] == "active"
+
+
+def test_no_colour_but_on_a_terminal(box: Box) -> None:
+    fill(box)
+    assert "\033" not in box.run("status").stdout
+    script = " ".join(box.command("status"))
+    box.environment["TERM"] = "xterm"
+    coloured = subprocess.run(
+        ["script", "-qec", script, "/dev/null"], capture_output=True, text=True, check=True, env=box.environment, timeout=20
+    ).stdout
+    assert "\033[32mok\033[0m" in coloured
+
+
+def test_durations_and_times() -> None:
+    seconds = (0, -3, 59.9, 60, 3599, 3600, 7500, 86400, 90_000, 200_000)
+    assert [terminal.duration(value) for value in seconds] == [
+        "0 s", "0 s", "59 s", "1 min", "59 min", "1 h", "2 h 5 min", "1 day", "1 day 1 h", "2 days 7 h",
+    ]  # fmt: skip
+    noon = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
+    assert terminal.local_time(noon, noon + 60) == "12:00:00"
+    assert terminal.local_time(noon, noon + 86400) == "Saturday 12:00"
+    assert terminal.local_time(noon, noon + 30 * 86400) == "2026-11-21 12:00"
+    assert terminal.since(0.0, noon) == ""
+    assert terminal.table([("a", "bb", "c"), ("aaa", "b", "")]) == "a    bb  c\naaa  b"

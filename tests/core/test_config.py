@@ -1,0 +1,211 @@
+"""The configuration: merging, and that everything wrong with it is told at once, by file and key."""
+
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from livekeep.core import config
+from livekeep.core.config import Config, Screen, Stream, load, load_leniently
+from livekeep.core.errors import ConfigError
+from tests.outside import LIBRARY, UNPRIVILEGED
+
+
+class Files:
+    """A livekeep.toml and its drop-ins below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.main, self.drop_ins = root / "livekeep.toml", root / "livekeep.d"
+        self.drop_ins.mkdir()
+
+    def write(self, text: str, **drop_ins: str) -> None:
+        self.main.write_text(text)
+        for name, content in drop_ins.items():
+            (self.drop_ins / f"{name}.toml").write_text(content)
+
+    def load(self) -> Config:
+        return load(self.main, self.drop_ins)
+
+    def problems(self) -> tuple[str, ...]:
+        with pytest.raises(ConfigError) as caught:
+            self.load()
+        assert str(caught.value) == "\n".join(caught.value.problems)
+        return caught.value.problems
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_an_empty_file_means_the_defaults(files: Files) -> None:
+    files.write("")
+    assert files.load() == Config()
+    assert not files.load().selected_stream().is_set_up()
+
+
+def test_the_later_file_wins_key_by_key(files: Files) -> None:
+    files.write(
+        '[poller]\ninterval_seconds = 20\n[screen]\nvolume = 10\n[streams.main]\nvimeo_event = "1"\n',
+        b='[screen]\nvolume = 30\nholding = ["/b.png", "/c.png"]\n',
+        a='[screen]\nvolume = 20\nerror = "/a.png"\n[streams.other]\nurl = "rtsp://camera/1"\n',
+    )
+    (files.drop_ins / "z.conf").write_text("not read")
+    found = files.load()
+    assert found.poller.interval_seconds == 20.0
+    assert found.screen == Screen(volume=30, error="/a.png", holding=("/b.png", "/c.png"))
+    assert found.streams == {"main": Stream(vimeo_event="1"), "other": Stream(url="rtsp://camera/1")}
+    assert found.selected_stream() == Stream(vimeo_event="1")
+
+
+def test_one_picture_may_be_written_without_a_list(files: Files) -> None:
+    files.write('[screen]\nholding = "/one.mp4"\n')
+    assert files.load().screen.holding == ("/one.mp4",)
+
+
+def test_all_problems_are_told_at_once_with_their_file(files: Files) -> None:
+    files.write("[poller]\ninterval_seconds = 0\nspeed = 3\n[scren]\nx = 1\n", drop='[screen]\nvolume = "loud"\n', broken="[a\n")
+    problems = files.problems()
+    assert len(problems) == 5
+    main, drop, broken = files.main, files.drop_ins / "drop.toml", files.drop_ins / "broken.toml"
+    assert f"{main}: poller.interval_seconds: must be from 1 to 3600, is 0" in problems
+    assert f"{drop}: screen.volume: must be a whole number, is \"loud\"" in problems
+    assert any(line.startswith(f"{main}: poller.speed: unknown key; known are interval_seconds, ") for line in problems)
+    assert any(line.startswith(f"{main}: scren: unknown table") for line in problems)
+    assert any(line.startswith(f"{broken}: is not valid TOML: ") and "line 1" in line for line in problems)
+
+
+BAD_VALUES = (
+    ("log", "level", '"loud"', 'must be one of "debug", "info", "warning", "error"'),
+    ("log", "level", "3", "must be text in quotes"),
+    ("vimeo", "api_url", '"ftp://api.vimeo.com"', "must be a URL that begins with https://, http://"),
+    ("vimeo", "proxy", '"socks5://proxy:1"', "must be a URL that begins with"),
+    ("stream", "selected", "1", "must be text in quotes"),
+    ("poller", "interval_seconds", "true", "must be a number"),
+    ("poller", "interval_seconds", "nan", "must be from 1 to 3600"),
+    ("poller", "interval_seconds", "inf", "must be from 1 to 3600"),
+    ("poller", "interval_seconds", "1" + "0" * 400, "must be from 1 to 3600"),
+    ("poller", "timeout_seconds", "0.4", "must be from 0.5 to 60"),
+    ("poller", "failures_before_error", "2.5", "must be a whole number"),
+    ("poller", "failures_before_error", "true", "must be a whole number"),
+    ("screen", "player", '"omxplayer"', 'must be one of "mpv", "vlc"'),
+    ("screen", "output", '"hdmi"', 'must be one of "auto", "drm", "wayland", "x11"'),
+    ("screen", "x11_display", '"far:0"', "must be a local display"),
+    ("screen", "x11_authority", '"Xauthority"', "must be an absolute path"),
+    ("screen", "wayland_display", '"../wayland-0"', "must be a socket name"),
+    ("screen", "desktop_user", '"-root"', "must be a user's name"),
+    ("screen", "connector", '"HDMI A 1"', "must be a connector"),
+    ("screen", "mode", '"full"', "must be a mode"),
+    ("screen", "hwdec", '""', "must be a decoder"),
+    ("screen", "max_bitrate", "-1", "must be from 0"),
+    ("screen", "audio_device", '""', "must be a device"),
+    ("screen", "volume", "131", "must be from 0 to 130"),
+    ("screen", "holding", "[]", "must be a text or a list of texts, not empty"),
+    ("screen", "holding", '["/a.png", 3]', "must be a text or a list of texts"),
+    ("screen", "holding", '["/a.png", "b.png"]', "must be an absolute path"),
+    ("screen", "error", '"error.png"', "must be an absolute path"),
+    ("screen", "stall_seconds", "1.9", "must be from 2 to 120"),
+    ("screen", "show_next_start", '"yes"', "must be true or false"),
+    ("streams.main", "vimeo_event", '"12a"', "must be the event's number"),
+    ("streams.main", "vimeo_event", "123", "must be text in quotes"),
+    ("streams.main", "vimeo_video", '"vimeo.com/1"', "must be the video's number"),
+)
+
+
+@pytest.mark.parametrize(("table", "key", "value", "complaint"), BAD_VALUES, ids=[f"{at[1]}={at[2]:.12}" for at in BAD_VALUES])
+def test_a_bad_value_is_told_by_key_and_leaves_the_default(files: Files, table: str, key: str, value: str, complaint: str) -> None:
+    files.write(f"[{table}]\n{key} = {value}\n")
+    (line,) = files.problems()
+    assert line.startswith(f"{files.main}: {table}.{key}: {complaint}")
+    assert ", is " in line
+    found = load_leniently(files.main, files.drop_ins)[0]
+    assert found == (Config(streams={"main": Stream()}) if table == "streams.main" else Config())
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["file:///etc/shadow", "exec:rm", "lavfi://testsrc", "av://v4l2", "https://", "/x", "http://a b/", "http://[::1/", "http://a/\\nquit"],
+)
+def test_a_stream_is_opened_by_its_schemes_only(files: Files, url: str) -> None:
+    files.write(f'[streams.main]\nurl = "{url}"\n')
+    (line,) = files.problems()
+    assert "streams.main.url: must be a URL that begins with http://, https://, rtmp://" in line
+
+
+@pytest.mark.parametrize("scheme", config.STREAM_SCHEMES)
+def test_every_scheme_of_a_stream_is_taken_in_any_case(files: Files, scheme: str) -> None:
+    files.write(f'[streams.main]\nurl = "{scheme.upper()}://host/path?x=1"\n')
+    assert files.load().selected_stream().is_set_up()
+
+
+@pytest.mark.parametrize(
+    "url", ["htp://user:hunter2@host/x?sig=hunter2", "htp://user:hun/hunter2@host/x", "htp://host/x#hunter2", "htp:user:hunter2@h"]
+)
+def test_a_message_shows_no_secret_of_a_url(files: Files, url: str) -> None:
+    files.write(f'[streams.main]\nurl = "{url}"\n[vimeo]\nproxy = "{url}"\n')
+    problems = files.problems()
+    assert len(problems) == 2
+    assert all("htp:" in line and "hunter2" not in line for line in problems)
+
+
+def test_a_stream_has_one_source_and_the_selected_one_exists(files: Files) -> None:
+    files.write('[stream]\nselected = "hall"\n[streams.main]\nvimeo_event = "1"\nurl = "http://host/"\n')
+    both, selected = files.problems()
+    assert both == f"{files.main}: streams.main: set only one of vimeo_event, vimeo_video, url"
+    assert selected == f'{files.main}: stream.selected: must be one of the configured streams "main", is "hall"'
+
+
+@pytest.mark.parametrize("text", ['screen = "x"\n', "streams = 3\n", "[streams]\nmain = 3\n", "[[screen]]\n"])
+def test_a_table_must_be_one(files: Files, text: str) -> None:
+    files.write(text)
+    (line,) = files.problems()
+    assert "must be a table, written [" in line
+
+
+FOREIGN = {
+    "missing": (None, "missing; run install.sh again"),
+    "a picture": (b"\x89PNG\r\n\x1a\n\xff", "is not UTF-8 text"),
+    "JSON": (b'{"poller": 1}', "is not valid TOML"),
+    "nested": (b"a = " + b"[" * 10_000, "is not valid TOML"),
+    "a number without end": (b"[poller]\ninterval_seconds = 1" + b"0" * 5000, "interval_seconds"),
+    "a key twice": (b"[log]\nlevel = 'info'\nlevel = 'info'\n", "is not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_file_gives_one_line_and_the_defaults(files: Files, kind: str) -> None:
+    content, complaint = FOREIGN[kind]
+    if content is not None:
+        files.main.write_bytes(content)
+    (line,) = files.problems()
+    assert str(files.main) in line
+    assert complaint in line or "is not valid TOML" in line
+    assert load_leniently(files.main, files.drop_ins) == (Config(), (line,))
+
+
+def test_a_folder_in_place_of_the_file_is_told(files: Files) -> None:
+    files.main.mkdir()
+    (line,) = files.problems()
+    assert line.startswith(f"{files.main}: cannot be read (Is a directory)")
+
+
+@pytest.mark.parametrize("unreadable", ["livekeep.toml", "livekeep.d/x.toml", "livekeep.d"])
+def test_what_may_not_be_read_is_told(tmp_path: Path, unreadable: str) -> None:
+    world = Files(tmp_path)
+    world.write("", x="[screen]\nvolume = 50\n")
+    (tmp_path / unreadable).chmod(0)
+    drop = [f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups"] if os.geteuid() == 0 else []
+    script = (
+        "import pathlib, sys; from livekeep.core.config import load_leniently\n"
+        "print(*load_leniently(pathlib.Path('livekeep.toml'), pathlib.Path('livekeep.d'))[1], sep='\\n')"
+    )
+    tmp_path.chmod(0o755)
+    command = [*(["setpriv", *drop, "--"] if drop else []), sys.executable, "-c", script]
+    # The working folder is inherited: the folders above need not be passable for the other user.
+    ran = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, check=False)
+    (tmp_path / unreadable).chmod(stat.S_IRWXU)
+    assert ran.stdout.startswith(f"{unreadable}: cannot be read (Permission denied)"), ran.stdout + ran.stderr
+    assert ran.stdout.count("\n") == 1

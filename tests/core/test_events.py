@@ -1,0 +1,56 @@
+"""Events: each is unique, and every place that emits one gives it the fields that it carries."""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from livekeep.core import events
+from livekeep.core.events import Event
+from tests.outside import LIBRARY
+
+BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
+
+
+def emissions() -> Iterator[tuple[str, ast.Call]]:
+    """Each call of events.emit in the library, with its file."""
+    for file in sorted(LIBRARY.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "events.emit":
+                yield file.name, node
+
+
+def constants_of(call: ast.Call) -> set[str]:
+    """The events that the call may emit, by the names of their constants."""
+    return set(re.findall(r"[A-Z]+(?:_[A-Z]+)+", ast.unparse(call.args[0])))
+
+
+def test_the_list_holds_every_event_once() -> None:
+    assert sorted(event.name for event in events.ALL) == sorted(event.name for event in BY_CONSTANT.values())
+    for constant, event in BY_CONSTANT.items():
+        assert event.name == constant.lower().replace("_", "-")
+        assert re.fullmatch(r"[0-9a-f]{12}4[0-9a-f]{3}[89ab][0-9a-f]{15}", event.message_id), "a random UUID: journalctl --new-id128"
+        assert 2 <= event.priority <= 6
+        assert len(set(event.fields)) == len(event.fields)
+    assert len({event.message_id for event in events.ALL}) == len(events.ALL)
+
+
+@pytest.mark.parametrize(("file", "call"), emissions(), ids=lambda it: it if isinstance(it, str) else "")
+def test_what_is_emitted_has_the_event_s_fields(file: str, call: ast.Call) -> None:
+    given = {keyword.arg for keyword in call.keywords}
+    for constant in constants_of(call) & set(BY_CONSTANT):
+        event = BY_CONSTANT[constant]
+        assert given == set(event.fields), f"{file}:{call.lineno}"
+        assert event.writer in ("any", f"livekeep-{file.removesuffix('.py')}") or file in ("knowledge.py", "questions.py")
+
+
+def test_every_event_is_emitted_somewhere() -> None:
+    text = "\n".join(file.read_text() for file in LIBRARY.rglob("*.py") if file.name != "events.py")
+    assert {name for name in BY_CONSTANT if f"events.{name}" not in text} == set()
+
+
+@pytest.mark.parametrize("fields", [{}, {"SCOPE": "", "EXTRA": 1}, {"scope": ""}])
+def test_wrong_fields_are_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="event token-refused carries"):
+        events.emit(events.TOKEN_REFUSED, "The token is refused", **fields)

@@ -1,0 +1,193 @@
+"""State files: whole or refused, one for each writer."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.core import state
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import (
+    Playback,
+    PlayerState,
+    PollerState,
+    Requests,
+    StateAbsentError,
+    StateBrokenError,
+    StreamUrl,
+    Wish,
+)
+from tests.outside import LIBRARY
+
+POLLER = PollerState("error", "outage", "Vimeo is silent", "livekeep doctor", next_start=1e9, requests=Requests({"2xx": 3}))
+PLAYER = PlayerState("stream", wish=Wish("stall", 3.5), playback=Playback(position_seconds=1.0, hwdec="no", cache_bytes=7))
+SECRET = StreamUrl("https://video.example/x.m3u8?signature=made-up", 12.0)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for kind in state.FILES:
+        state.path_of(kind, tmp_path).parent.mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize("written", [POLLER, PLAYER, SECRET, PollerState(), PlayerState(), StreamUrl()], ids=lambda it: type(it).__name__)
+def test_what_is_written_is_read_again(root: Path, written: Any) -> None:
+    state.write(written, root)
+    assert state.read(type(written), root) == written
+
+
+def test_the_stamp_reads_both_clocks() -> None:
+    first, second = state.stamped(POLLER), state.stamped(POLLER)
+    assert replace(first, written_at=0.0, written_monotonic=0.0) == POLLER
+    assert 0 < first.written_monotonic < second.written_monotonic
+    assert first.written_at > 1.6e9
+
+
+def test_the_secret_is_not_in_its_text() -> None:
+    assert "made-up" not in f"{SECRET} {SECRET!r}"
+
+
+def test_a_file_is_for_owner_and_group_and_nothing_is_left_beside_it(root: Path) -> None:
+    before = os.umask(0)
+    try:
+        state.write(SECRET, root)
+    finally:
+        os.umask(before)
+    file = state.path_of(StreamUrl, root)
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_a_reader_sees_the_old_or_the_new_one_whole(root: Path) -> None:
+    reasons = ("short", "long " * 5000)
+    state.write(PlayerState(reason=reasons[0]), root)
+    ended, seen, broken = threading.Event(), set(), []
+
+    def read_on() -> None:
+        while not ended.is_set():
+            try:
+                seen.add(state.read(PlayerState, root).reason)
+            except TemporaryError as error:
+                broken.append(error)
+
+    reader = threading.Thread(target=read_on)
+    reader.start()
+    for number in range(400):
+        state.write(PlayerState(reason=reasons[number % 2]), root)
+    ended.set()
+    reader.join()
+    assert not broken
+    assert seen == set(reasons)
+
+
+def test_a_removed_state_is_absent(root: Path) -> None:
+    state.write(PLAYER, root)
+    state.remove(PlayerState, root)
+    state.remove(PlayerState, root)
+    with pytest.raises(StateAbsentError, match=r"player/state\.json: absent; its unit is not running"):
+        state.read(PlayerState, root)
+
+
+def test_a_missing_folder_is_a_passing_fault(tmp_path: Path) -> None:
+    with pytest.raises(TemporaryError, match=r"player/state\.json: cannot be written \(No such file"):
+        state.write(PLAYER, tmp_path)
+    with pytest.raises(StateAbsentError):
+        state.read(PlayerState, tmp_path)
+
+
+def test_a_full_run_keeps_the_old_state(root: Path) -> None:
+    state.write(PLAYER, root)
+    script = (
+        "import pathlib\nfrom livekeep.core import state\nfrom livekeep.core.errors import TemporaryError\n"
+        "try: state.write(state.PlayerState(reason='x' * 9000), pathlib.Path('.'))\nexcept TemporaryError as error: print(error)"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        cwd=root,
+        env={"PYTHONPATH": str(LIBRARY)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),  # noqa: PLW1509 – no thread runs here
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "cannot be written (File too large); is /run full? See df /run" in ran.stdout
+    assert state.read(PlayerState, root) == PLAYER
+    assert len(list((root / "player").iterdir())) == 1
+
+
+def changed(**fields: object) -> Callable[[dict[str, Any]], object]:
+    return lambda document: {**document, **fields}
+
+
+def without(name: str) -> Callable[[dict[str, Any]], object]:
+    return lambda document: {key: value for key, value in document.items() if key != name}
+
+
+DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
+    "an array": lambda document: [document],
+    "a number": lambda _: 3,
+    "null": lambda _: None,
+    "another writer's": changed(file="player/state.json"),
+    "another version": changed(version=2),
+    "no version": without("version"),
+    "an unknown field": changed(surprise=1),
+    "a missing field": without("since"),
+    "an unknown state": changed(state="on"),
+    "a list for a state": changed(state=[]),
+    "a text for a time": changed(since="now"),
+    "true for a time": changed(since=True),
+    "true for a count": changed(consecutive_failures=True),
+    "a fraction for a count": changed(consecutive_failures=1.5),
+    "null for a text": changed(reason=None),
+    "a number for a text": changed(reason=3),
+    "a list for an object": changed(requests=[]),
+    "half of the requests": changed(requests={}),
+    "texts for counts": lambda document: {**document, "requests": {**document["requests"], "by_outcome": {"2xx": "many"}}},
+    "an object for a list": lambda document: {**document, "requests": {**document["requests"], "duration_buckets": {}}},
+    "a time beyond all floats": changed(since=10**400),
+    "no time at all": changed(next_start=float("nan")),
+    "an endless time": changed(written_monotonic=float("inf")),
+    "too large": changed(reason="x" * state.LARGEST_BYTES),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_foreign_document_is_refused(root: Path, damage: str) -> None:
+    document = {"file": "poller/state.json", "version": state.VERSION, **asdict(POLLER)}
+    file = state.path_of(PollerState, root)
+    file.write_text(json.dumps(document))
+    assert state.read(PollerState, root) == POLLER
+    file.write_text(json.dumps(DAMAGE[damage](document)))
+    with pytest.raises(StateBrokenError, match=r"poller/state\.json: is not a state of this version \(.+\); restart its unit"):
+        state.read(PollerState, root)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b'{"file": "poller/sta', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 10_000, b"1" * 5000, b"\0" * 4096],
+    ids=["empty", "half", "not UTF-8", "nested lists", "nested objects", "a long number", "zeros"],
+)
+def test_a_file_that_is_no_document_is_refused(root: Path, content: bytes) -> None:
+    state.path_of(PollerState, root).write_bytes(content)
+    with pytest.raises(StateBrokenError, match=r"poller/state\.json: is not a state"):
+        state.read(PollerState, root)
+
+
+def test_what_is_no_file_is_refused(root: Path) -> None:
+    file = state.path_of(PollerState, root)
+    file.mkdir()
+    with pytest.raises(StateBrokenError, match=r"cannot be read \(Is a directory\)"):
+        state.read(PollerState, root)
+    file.rmdir()
+    file.symlink_to(file)
+    with pytest.raises(StateBrokenError, match="cannot be read"):
+        state.read(PollerState, root)

@@ -1,0 +1,147 @@
+"""The world outside of livekeep, for its tests: systemd's notify socket, a live HLS stream with its web server, waiting."""
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+PROJECT = Path(__file__).parents[1]
+LIBRARY = PROJECT / "lib"
+PATIENCE_SECONDS = 20.0
+"""How long anything may take on a busy machine."""
+UNPRIVILEGED = 65534
+
+
+def wait_until(what: str, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Return as soon as `holds()`; raise `AssertionError` that names `what` when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        time.sleep(0.02)
+
+
+class NotifySocket:
+    """Plays systemd: the datagram socket of sd_notify(3) at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.messages: list[str] = []
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(path))
+        path.chmod(0o777)
+
+    def __enter__(self) -> "NotifySocket":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+    def receive(self, seconds: float) -> bool:
+        """Take one more message if it comes in time."""
+        ready = bool(select.select([self._socket], [], [], max(seconds, 0))[0])
+        if ready:
+            self.messages.append(self._socket.recv(65536).decode())
+        return ready
+
+    def wait_for(self, beginning: str, seconds: float = PATIENCE_SECONDS, after: int = 0) -> int:
+        """The index of the first message from number `after` on that begins so."""
+        deadline = time.monotonic() + seconds
+        while True:
+            for index in range(after, len(self.messages)):
+                if self.messages[index].startswith(beginning):
+                    return index
+            assert self.receive(deadline - time.monotonic()), f"systemd was not told {beginning} but {self.messages[after:]}"
+
+
+class LiveStream:
+    """An HLS stream that ffmpeg writes as time goes by, served by HTTP. `url` is where."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        source = "testsrc=size=160x90:rate=10"
+        encoding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "5", "-pix_fmt", "yuv420p"]
+        form = ["-f", "hls", "-hls_time", "0.5", "-hls_list_size", "6", "-hls_flags", "delete_segments+temp_file"]
+        self._encoder = subprocess.Popen(
+            ["ffmpeg", "-loglevel", "error", "-re", "-f", "lavfi", "-i", source, *encoding, *form, folder / "live.m3u8"],
+            stdin=subprocess.DEVNULL,
+        )
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}/live.m3u8"
+
+    def wait(self) -> None:
+        wait_until("the live stream's playlist", lambda: len(list(self.folder.glob("*.ts"))) > 4)
+
+    def stall(self) -> None:
+        """The playlist stops growing."""
+        self._encoder.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        self._encoder.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        """The encoder ends: the playlist gets its ENDLIST."""
+        self._encoder.send_signal(signal.SIGINT)
+        self._encoder.wait(PATIENCE_SECONDS)
+
+    def close(self) -> None:
+        if self._encoder.poll() is None:
+            self._encoder.kill()
+            self._encoder.wait()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 – the base class's own name
+        pass
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        # A player that changes its mind hangs up.
+        with contextlib.suppress(ConnectionError):
+            super().copyfile(source, outputfile)
+
+
+@contextlib.contextmanager
+def live_stream(folder: Path) -> Iterator[LiveStream]:
+    stream = LiveStream(folder)
+    try:
+        stream.wait()
+        yield stream
+    finally:
+        stream.close()
+
+
+@contextlib.contextmanager
+def program(command: list[Any], as_nobody: bool = False, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is gone afterwards. `as_nobody`: without root's rights when the tests have them."""
+    if as_nobody and os.geteuid() == 0:
+        who = f"{UNPRIVILEGED}"
+        command = ["setpriv", f"--reuid={who}", f"--regid={who}", "--clear-groups", "--", *command]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **options)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            process.kill()
+        process.wait()
+
+
+def picture(path: Path, colour: str = "navy") -> Path:
+    Image.new("RGB", (64, 36), colour).save(path)
+    return path

@@ -1,0 +1,143 @@
+"""The poller's parts by themselves: threads with a deadline, and what answers make of what is known."""
+
+import threading
+import time
+from dataclasses import replace
+
+import pytest
+
+from livekeep.core.config import Stream
+from livekeep.core.state import PollerState, Requests
+from livekeep.screen import judgement
+from livekeep.screen.credential import token_from
+from livekeep.screen.transport import Client
+from livekeep.screen.vimeo import Answer, Exchange, Limits
+from livekeep.screen.worker import MOST_LEFT_BEHIND, Lane
+
+NOW = 1_800_000_000.0
+OUTAGE = Answer("outage", "timeout", "outage", "Vimeo's API cannot be reached: no answer within 5 s", "sudo livekeep doctor")
+LIVE = Answer("live", "2xx", url="https://a.example/x.m3u8")
+OFFLINE = Answer("offline", "4xx", reason="The event is not live")
+REFUSED = Answer("refused", "4xx", "refused", "no", "mend it")
+LIMITED = Answer("rate-limited", "429", "rate-limited", "wait", "", limits=Limits(250, 0, NOW + 30))
+
+
+def after(known: PollerState, *answers: Answer, failures: int = 3) -> PollerState:
+    for step, answer in enumerate(answers):
+        known = judgement.judged(known, answer, failures, NOW + step)
+    return known
+
+
+@pytest.mark.parametrize("first", [LIVE, OFFLINE, REFUSED, Answer("starting", "5xx", reason="soon")])
+def test_what_is_known_stands_through_a_short_outage_and_any_rate_limit(first: Answer) -> None:
+    known = after(PollerState(), first)
+    for trouble in ((OUTAGE,), (OUTAGE, OUTAGE), (LIMITED,), (LIMITED,) * 50, (OUTAGE, LIMITED, OUTAGE, LIMITED)):
+        found = after(known, *trouble)
+        assert (found.state, found.cause, found.reason, found.since) == (known.state, known.cause, known.reason, known.since)
+    broken = after(known, OUTAGE, OUTAGE, OUTAGE)
+    assert (broken.state, broken.cause, broken.consecutive_failures) == ("error", "outage", 3)
+    assert after(broken, first).state == known.state
+
+
+def test_where_nothing_is_known_trouble_is_at_least_named() -> None:
+    assert after(PollerState(), OUTAGE).cause == "outage"
+    assert after(PollerState(), LIMITED).cause == "rate-limited"
+    assert after(PollerState(), OUTAGE, OUTAGE, OUTAGE).state == "error"
+
+
+def test_a_good_answer_begins_the_count_anew() -> None:
+    found = after(PollerState(), OFFLINE, OUTAGE, OUTAGE, OFFLINE, OUTAGE, OUTAGE)
+    assert (found.state, found.consecutive_failures, found.last_success) == ("offline", 2, NOW + 3)
+
+
+def test_on_air_since_survives_an_outage_and_a_stall_but_not_the_end() -> None:
+    live = after(PollerState(), LIVE)
+    assert after(live, OUTAGE, OUTAGE, OUTAGE, LIVE).live_since == live.live_since
+    still = judgement.waiting(live, "standing-still", NOW + 5)
+    assert (still.state, still.live_since, after(still, LIVE).live_since) == ("starting", live.live_since, live.live_since)
+    assert after(live, OFFLINE, LIVE).live_since == NOW + 1
+    assert after(live, REFUSED).live_since is None
+
+
+def test_waiting_never_hides_an_error() -> None:
+    broken = after(PollerState(), REFUSED)
+    assert judgement.waiting(broken, "standing-still", NOW) == broken
+
+
+def test_requests_are_counted_cumulatively() -> None:
+    found = Requests()
+    for seconds, outcome in ((0.01, "2xx"), (0.3, "2xx"), (99.0, "timeout")):
+        found = judgement.counted(found, Exchange(outcome, seconds))
+    assert (found.by_outcome["2xx"], found.by_outcome["timeout"], found.duration_count) == (2, 1, 3)
+    assert found.duration_buckets == (1, 1, 1, 2, 2, 2, 2, 2)
+    assert found.duration_sum_seconds == pytest.approx(99.31)
+
+
+def test_the_status_line_holds_what_matters() -> None:
+    offline = replace(after(PollerState(), OFFLINE), next_start=NOW)
+    assert judgement.status_line(offline).startswith("offline; next start ")
+    assert judgement.status_line(after(PollerState(), LIVE)).startswith("live since ")
+    assert judgement.status_line(after(PollerState(), REFUSED)) == "error: no"
+    assert judgement.status_line(replace(offline, next_start=1e300)).startswith("offline; next start at an unknown")
+
+
+def test_what_keeps_from_asking() -> None:
+    event, plain = Stream(vimeo_event="1"), Stream(url="https://a.example/x.m3u8")
+    assert judgement.not_askable(event, "token", "") is None
+    assert judgement.not_askable(plain, "", "") is None
+    assert (judgement.not_askable(event, "", "") or ("",))[0] == "no-token"
+    assert (judgement.not_askable(Stream(), "token", "") or ("",))[0] == "no-stream"
+
+
+def test_a_token_is_stripped_and_must_be_one_word() -> None:
+    assert token_from(" abc123\n") == ("abc123", "")
+    assert token_from("\n \n") == ("", "")
+    assert token_from("a b")[0] == ""
+    assert "more than a token" in token_from("a\x1bb")[1]
+
+
+def finished(lane: Lane[str], seconds: float = 3.0) -> tuple[str, float]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        taken = lane.take(time.monotonic())
+        if taken:
+            return taken
+        time.sleep(0.005)
+    raise AssertionError("never done")
+
+
+def test_a_lane_gives_the_result_and_wakes() -> None:
+    woken = threading.Event()
+    lane: Lane[str] = Lane("test", Client, woken.set)
+    lane.start(lambda client, deadline: "done", "timed out", 1.0)
+    assert woken.wait(1)
+    assert finished(lane)[0] == "done"
+    assert not lane.is_busy()
+
+
+def test_threads_that_hang_are_left_behind_but_never_many() -> None:
+    release = threading.Event()
+    lane: Lane[str] = Lane("hanging", Client, lambda: None)
+
+    def hang(_client: Client, _deadline: float) -> str:
+        release.wait(20)
+        return "late"
+
+    for _ in range(MOST_LEFT_BEHIND + 3):
+        lane.start(hang, "timed out", 0.05)
+        assert finished(lane)[0] == "timed out"
+    assert sum(thread.name == "hanging" for thread in threading.enumerate()) == MOST_LEFT_BEHIND
+    release.set()
+    deadline = time.monotonic() + 3
+    while any(thread.name == "hanging" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    lane.start(lambda client, deadline: "well again", "timed out", 1.0)
+    assert finished(lane)[0] == "well again"
+
+
+def test_a_bug_in_the_work_is_raised_and_not_hidden() -> None:
+    lane: Lane[str] = Lane("test", Client, lambda: None)
+    lane.start(lambda client, deadline: str(1 / 0), "timed out", 1.0)
+    with pytest.raises(ZeroDivisionError):
+        finished(lane)

@@ -1,0 +1,155 @@
+"""The player's wish: a fresh URL at once, and after a stall one only when the stream goes on."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.screen.running_poller import RunningPoller, Vimeo, settings_for, unchanged
+from tests.screen.web import MASTER, Reply, Request, Web, error, http, playlist
+
+SLOW = "interval_seconds = 60"
+
+
+class Stream:
+    """An HLS stream with a master playlist, that goes on only when the test says so."""
+
+    def __init__(self) -> None:
+        self.web = Web(self._answer)
+        self.media: Reply = http(200, playlist(10, 4))
+        self.url = f"{self.web.url}/master.m3u8"
+
+    def _answer(self, request: Request) -> Reply:
+        return http(200, MASTER) if request.path.startswith("/master") else self.media
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    running = Stream()
+    yield running
+    running.web.close()
+
+
+@pytest.fixture
+def vimeo(stream: Stream) -> Iterator[Vimeo]:
+    with Vimeo() as running:
+        running.go_live(stream.url)
+        yield running
+
+
+def test_a_start_gets_a_fresh_url_at_once_and_only_one(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        time.sleep(1.0)
+        asked = poller.wish("start")
+        found = poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked, 1)
+        url = poller.url()
+        assert found.state == "live"
+        assert url is not None
+        assert url.obtained_monotonic == found.url_obtained_monotonic
+        unchanged(lambda: vimeo.asks() == 2, 1.5)
+        assert not stream.web.requests
+
+
+def test_wishes_keep_a_second_between_questions(tmp_path: Path, vimeo: Vimeo) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        deadline = time.monotonic() + 2.5
+        while time.monotonic() < deadline:
+            poller.wish("start")
+            time.sleep(0.05)
+        assert vimeo.asks() in (3, 4)
+
+
+def test_after_a_stall_it_waits_for_growth(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        live = poller.until_state("live")
+        asked = poller.wish("stall")
+        waiting = poller.until_state("starting", "standing-still", 3)
+        assert waiting.reason == "The stream stands still; waiting for it to go on"
+        assert poller.url() is None
+        unchanged(lambda: (found := poller.state()) and found.state == "starting", 1.5)
+        stream.media = http(200, playlist(11, 4))
+        again = poller.until_state("live", "", 2.5)
+        assert again.url_obtained_monotonic is not None
+        assert again.url_obtained_monotonic > asked
+        assert again.live_since == live.live_since
+        assert poller.url() is not None
+        looks = len(stream.web.requests)
+        unchanged(lambda: len(stream.web.requests) == looks, 1.5)
+
+
+def test_an_old_url_in_hand_is_replaced_before_it_is_handed_out(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        poller.wish("end")
+        poller.until_state("starting", "standing-still", 3)
+        time.sleep(8)
+        asks = vimeo.asks()
+        stream.media = http(200, playlist(12, 4))
+        poller.until_state("live", "", 3)
+        assert vimeo.asks() == asks + 1
+
+
+@pytest.mark.parametrize(
+    ("media", "cause"),
+    [(http(200, playlist(10, 4, ended=True)), "ended"), (http(404), "not-open"), (http(200, "<html>"), "not-open"), (None, "not-open")],
+)
+def test_a_stream_that_is_gone_while_the_api_says_live(
+    tmp_path: Path, vimeo: Vimeo, stream: Stream, media: Reply, cause: str
+) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        stream.media = media
+        poller.wish("end")
+        assert poller.until_state("starting", cause, 3).reason
+        stream.media = http(200, playlist(20, 4))
+        time.sleep(1.5)
+        stream.media = http(200, playlist(21, 4))
+        poller.until_state("live", "", 3)
+
+
+def test_the_end_that_the_api_confirms_is_told_at_once(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        time.sleep(1.0)
+        vimeo.answers(error(400, 10008))
+        poller.wish("end")
+        poller.until_state("offline", "", 1)
+        assert not stream.web.requests
+
+
+def test_a_stall_while_the_api_is_out_ends_with_the_url_in_hand(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        vimeo.answers(error(502))
+        asked = poller.wish("stall")
+        poller.until_state("starting", "standing-still", 4)
+        stream.media = http(200, playlist(11, 4))
+        found = poller.until_state("live", "", 4)
+        assert (found.url_obtained_monotonic or 0) > asked
+        assert poller.url() is not None
+
+
+def test_a_wish_is_seen_though_the_player_came_later(tmp_path: Path, vimeo: Vimeo) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        (poller.root / "player").rmdir()
+        poller.until_state("live")
+        time.sleep(1.0)
+        (poller.root / "player").mkdir()
+        time.sleep(0.2)
+        asked = poller.wish("start")
+        poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked, 1)
+
+
+def test_a_foreign_player_state_is_no_wish(tmp_path: Path, vimeo: Vimeo) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        for text in ("", "[]", "{", '{"file": "player/state.json", "version": 99}'):
+            new = poller.root / "player/.new"
+            new.write_text(text)
+            new.rename(poller.root / "player/state.json")
+            time.sleep(0.1)
+        asked = poller.wish("start")
+        poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked, 2)
