@@ -53,8 +53,11 @@ remove_files() {
     fi
     rm -rf "$destdir/usr/local/lib/livekeep" "$destdir/usr/local/share/livekeep" "$destdir/usr/local/share/doc/livekeep"
     rm -rf "$destdir"/usr/local/lib/systemd/system/livekeep-*.d "$destdir/var/cache/livekeep" "$destdir/run/livekeep"
-    rm -f "$destdir/etc/systemd/system/livekeep-display.service.d/50-desktop.conf"
-    rmdir -p --ignore-fail-on-non-empty "$destdir/etc/systemd/system/livekeep-display.service.d" 2>/dev/null || true
+    local unit
+    for unit in display error-screen; do
+        rm -f "$destdir/etc/systemd/system/livekeep-$unit.service.d/60-screen.conf"
+        rmdir --ignore-fail-on-non-empty "$destdir/etc/systemd/system/livekeep-$unit.service.d" 2>/dev/null || true
+    done
 }
 
 settle_systemd() {

@@ -71,8 +71,8 @@ class LiveStream:
         self.folder = folder
         folder.mkdir()
         source = "testsrc=size=160x90:rate=10"
-        encoding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "5", "-pix_fmt", "yuv420p"]
-        form = ["-f", "hls", "-hls_time", "0.5", "-hls_list_size", "6", "-hls_flags", "delete_segments+temp_file"]
+        encoding = ["-c:v", "libx264", "-preset", "ultrafast", "-tune", "zerolatency", "-g", "3", "-pix_fmt", "yuv420p"]
+        form = ["-f", "hls", "-hls_time", "0.3", "-hls_list_size", "9", "-hls_flags", "delete_segments+temp_file"]
         self._encoder = subprocess.Popen(
             ["ffmpeg", "-loglevel", "error", "-re", "-f", "lavfi", "-i", source, *encoding, *form, folder / "live.m3u8"],
             stdin=subprocess.DEVNULL,
@@ -82,7 +82,7 @@ class LiveStream:
         self.url = f"http://127.0.0.1:{self._server.server_port}/live.m3u8"
 
     def wait(self) -> None:
-        wait_until("the live stream's playlist", lambda: len(list(self.folder.glob("*.ts"))) > 4)
+        wait_until("the live stream's playlist", lambda: len(list(self.folder.glob("*.ts"))) > 3)
 
     def stall(self) -> None:
         """The playlist stops growing."""

@@ -1,5 +1,6 @@
 """A box to run the command on: a root of its own, a stand-in for systemctl, and a local server that stands for Vimeo's API."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -142,7 +143,9 @@ class Api:
                 for name, value in {"Content-Length": str(len(content)), **api.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(content)
+                # A client that has had enough goes.
+                with contextlib.suppress(ConnectionError):
+                    self.wfile.write(content)
 
             def log_message(self, *_arguments: object) -> None:
                 pass

@@ -12,7 +12,7 @@ from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Screen
 
 CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
-DROP_IN = "etc/systemd/system/livekeep-display.service.d/50-desktop.conf"
+DROP_IN = "etc/systemd/system/livekeep-display.service.d/60-screen.conf"
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,13 @@ DROP_IN = "etc/systemd/system/livekeep-display.service.d/50-desktop.conf"
     ],
 )
 def test_the_output_that_is_meant(screen: dict[str, str], expected: str) -> None:
-    assert desktop.resolve_output(replace(Screen(), **screen)) == expected  # type: ignore[arg-type]
+    assert replace(Screen(), **screen).resolved_output() == expected  # type: ignore[arg-type]
 
 
 def test_wayland() -> None:
     text = desktop.drop_in(Screen(output="wayland", desktop_user="anna", wayland_display="wayland-1"), 1000, CONSOLE)
     assert "User=anna\n" in text
-    assert "BindPaths=/run/user/1000/wayland-1\n" in text
+    assert "BindPaths=/run/user/1000/wayland-1 -/run/user/1000/pipewire-0 " in text
     assert "Environment=XDG_RUNTIME_DIR=/run/user/1000\n" in text
     assert "tty1" not in text
 
@@ -71,7 +71,7 @@ def test_writes_once_and_restarts_once(box: Box) -> None:
     assert (box.root / DROP_IN).stat().st_mode & 0o777 == 0o644
     told = ["daemon-reload", "reset-failed livekeep-display.service", "restart livekeep-display.service"]
     assert box.told() == told
-    assert box.run("apply").stdout == "livekeep-display.service: nothing to change\n"
+    assert box.run("apply").stdout == "Nothing to change\n"
     assert box.told() == told
     box.configure(CONFIG + "[screen]\nvolume = 50\n")
     assert box.run("apply").stdout.startswith(f"{box.root}/{DROP_IN}: changed\n")
@@ -79,6 +79,17 @@ def test_writes_once_and_restarts_once(box: Box) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("--no-restart",), ()])
+def test_a_running_box_without_a_console_gets_none(box: Box) -> None:
+    box.configure(CONFIG)
+    box.file("usr/local/share/livekeep/systemd/console.conf", CONSOLE)
+    box.file("run/systemd/system/.keep", "")
+    assert box.run("apply").returncode == 0
+    assert "tty1" not in (box.root / DROP_IN).read_text()
+    box.file("dev/tty1", "")
+    assert box.run("apply").returncode == 0
+    assert (box.root / DROP_IN).read_text().endswith(CONSOLE)
+
+
 def test_no_restart_when_asked_or_when_nothing_runs(box: Box, arguments: tuple[str, ...]) -> None:
     box.configure(CONFIG)
     if arguments:

@@ -48,7 +48,7 @@ OK = [
     ("starting, holding still shown", poller("starting"), player("holding")),
     ("starting, stream already or still playing", poller("starting"), player()),
     ("one failed request", poller(consecutive_failures=1), player()),
-    ("a stall that is long over", poller(), player(wish=Wish("stall", MONOTONIC - 301))),
+    ("a stall that is long over", poller(), player(playback=Playback(last_stall_at=NOW - 301))),
     ("asked for a URL at the start", poller(), player(wish=Wish("start", MONOTONIC - 1))),
     ("display that tells no position", poller(), player(playback=Playback())),
     ("state 30 s old", poller(age=30), player(age=30)),
@@ -73,7 +73,7 @@ DEGRADED = [
     ("refused a moment ago", poller("error", "refused", since=NOW - 1), player(), "instead of the error picture"),
     ("stands still", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 6)), "stood still for 6 s"),
     ("buffers", poller(), player(playback=replace(MOVING, buffering=True)), "waiting for data"),
-    ("stalled lately", poller(), player(wish=Wish("stall", MONOTONIC - 299)), "stalled"),
+    ("stalled lately", poller(), player(playback=Playback(last_stall_at=NOW - 299)), "stalled"),
 ]
 DOWN = [
     ("player absent", poller(), StateAbsentError("it is absent"), "it is absent"),

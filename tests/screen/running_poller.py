@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Self
 
 from livekeep.core import state
 from livekeep.core.state import PlayerState, PollerState, StreamUrl, Wish, WishReason
+
 from tests.screen.web import Reply, Request, Web, error, http
 
 PROGRAM = Path(__file__).resolve().parents[2] / "bin/livekeep-poller"
@@ -70,6 +72,7 @@ class RunningPoller:
         self.config = folder / "etc/livekeep/livekeep.toml"
         self.errors = folder / "stderr"
         self.told: list[str] = []
+        """All that systemd was told until now, line by line."""
 
     def __enter__(self) -> Self:
         for path in (self.root / "player", self.config.parent, self.folder / "credentials"):
@@ -79,7 +82,8 @@ class RunningPoller:
             (self.folder / "credentials/livekeep.vimeo-token").write_text(self.token, encoding="utf-8")
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.systemd.bind(str(self.folder / "notify"))
-        self.systemd.setblocking(False)
+        # A queue that nobody reads would hold up the program after ten messages.
+        threading.Thread(target=self._listen, daemon=True).start()
         environment = {
             "LIVEKEEP_ROOT": str(self.folder),
             "CREDENTIALS_DIRECTORY": str(self.folder / "credentials"),
@@ -87,6 +91,7 @@ class RunningPoller:
             "WATCHDOG_USEC": "2000000",
             "PATH": os.environ["PATH"],
         }
+        self.began_monotonic = time.monotonic()
         self.process = subprocess.Popen([PROGRAM], env=environment, stderr=self.errors.open("wb"))
         return self
 
@@ -94,7 +99,8 @@ class RunningPoller:
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self.systemd.close()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", str(self.folder / "notify"))
 
     def configure(self, settings: str) -> None:
         self.config.write_text(settings, encoding="utf-8")
@@ -141,20 +147,16 @@ class RunningPoller:
     def until_state(self, name: str, cause: str | None = None, seconds: float = WAIT_SECONDS) -> PollerState:
         return self.until(lambda found: found.state == name and cause in (None, found.cause), seconds)
 
-    def heard(self) -> list[str]:
-        """All that systemd was told until now, line by line."""
-        while True:
-            try:
-                self.told += self.systemd.recv(4096).decode().splitlines()
-            except BlockingIOError:
-                return self.told
+    def _listen(self) -> None:
+        while message := self.systemd.recv(4096):
+            self.told += message.decode().splitlines()
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
     def everything_told(self) -> str:
         """All that others can read: state, log, status lines, command line."""
-        texts = [self.errors.read_text(), *self.heard(), Path(f"/proc/{self.process.pid}/cmdline").read_text()]
+        texts = [self.errors.read_text(), *self.told, Path(f"/proc/{self.process.pid}/cmdline").read_text()]
         found = self.root / "poller/state.json"
         return "\n".join([*texts, found.read_text() if found.exists() else ""])
 

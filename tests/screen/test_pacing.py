@@ -4,7 +4,6 @@ import itertools
 from typing import get_args
 
 import pytest
-
 from livekeep.screen import pacing
 from livekeep.screen.pacing import Course, Pace
 from livekeep.screen.vimeo import Limits, Verdict
@@ -22,7 +21,17 @@ def most(_low: float, high: float) -> float:
     return high
 
 
-def delay(verdict: Verdict, course: Course = Course(), next_start: float | None = None, limits: Limits = Limits(), jitter: pacing.Jitter = most, pace: Pace = PACE) -> float:  # noqa: E501, B008
+WELL, UNTOLD = Course(), Limits()
+
+
+def delay(
+    verdict: Verdict,
+    course: Course = WELL,
+    next_start: float | None = None,
+    limits: Limits = UNTOLD,
+    jitter: pacing.Jitter = most,
+    pace: Pace = PACE,
+) -> float:
     return pacing.delay(verdict, course, pace, next_start, limits, WALL, jitter)
 
 
@@ -85,7 +94,10 @@ def test_the_short_interval_is_stretched_to_what_is_left() -> None:
 
 def test_no_delay_is_ever_beyond_its_bounds() -> None:
     starts = (None, WALL - 10**6, WALL, WALL + 301, WALL + 10**6)
-    limits = [Limits(*entry) for entry in itertools.product((None, 250), (None, -1, 0, 5, 6, 10**9), (None, WALL - 1, WALL + 1, WALL + 10**9))]
+    limits = [
+        Limits(*entry)
+        for entry in itertools.product((None, 250), (None, -1, 0, 5, 6, 10**9), (None, WALL - 1, WALL + 1, WALL + 10**9))
+    ]
     courses = [Course(failures=count, refusals=count, rate_limited=count) for count in (0, 1, 5, 10**9)]
     for verdict, start, limit, course, jitter in itertools.product(ALL, starts, limits, courses, (least, most)):
         assert 0.5 < delay(verdict, course, start, limit, jitter) <= pacing.LONGEST_WAIT_SECONDS + 1

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
-
 from livekeep.screen import playlist
 from livekeep.screen import rtsp as rtsp_module
 from livekeep.screen.playlist import Fingerprint, Look, Recovery
 from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Answer
+
 from tests.screen.web import MASTER, Reply, Request, Web, http
 from tests.screen.web import playlist as media
 
@@ -146,7 +146,8 @@ def with_password(header: str) -> Callable[[Request], bytes]:
 
 
 @pytest.mark.parametrize(
-    ("status", "verdict"), [(200, "live"), (404, "offline"), (454, "offline"), (401, "refused"), (403, "refused"), (500, "outage")]
+    ("status", "verdict"),
+    [(200, "live"), (404, "offline"), (454, "offline"), (401, "refused"), (403, "refused"), (500, "outage")],
 )
 def test_rtsp(status: int, verdict: str) -> None:
     with Web(lambda request: rtsp(status)) as web:

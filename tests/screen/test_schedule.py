@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-
 from livekeep.screen.schedule import LATE_SECONDS, kept, next_start
 
 
@@ -26,7 +25,10 @@ NOW = at("2026-10-15T08:00:00")
         ({"next_occurrence_time": "2026-10-15T07:20:00Z"}, None),
         ({"schedule": {"type": "single", "start_time": "2026-10-16T10:00:00Z"}}, "2026-10-16T10:00:00"),
         (
-            {"next_occurrence_time": "2026-01-01T00:00:00Z", "schedule": {"type": "single", "start_time": "2026-10-16T10:00:00Z"}},
+            {
+                "next_occurrence_time": "2026-01-01T00:00:00Z",
+                "schedule": {"type": "single", "start_time": "2026-10-16T10:00:00Z"},
+            },
             "2026-10-16T10:00:00",
         ),
         ({"schedule": {"type": "weekly", "daily_time": "10:00:00Z", "weekdays": [7]}}, "2026-10-18T10:00:00"),
@@ -34,7 +36,14 @@ NOW = at("2026-10-15T08:00:00")
         ({"schedule": {"type": "weekly", "daily_time": "07:00:00Z", "weekdays": [4]}}, "2026-10-22T07:00:00"),
         ({"schedule": {"type": "weekly", "daily_time": "07:45:00Z", "weekdays": [4]}}, "2026-10-15T07:45:00"),
         (
-            {"schedule": {"type": "weekly", "daily_time": "10:00:00Z", "weekdays": [7], "scheduled_time": "2026-11-01T10:00:00Z"}},
+            {
+                "schedule": {
+                    "type": "weekly",
+                    "daily_time": "10:00:00Z",
+                    "weekdays": [7],
+                    "scheduled_time": "2026-11-01T10:00:00Z",
+                }
+            },
             "2026-11-01T10:00:00",
         ),
         ({"schedule": {"rrule": "FREQ=WEEKLY;BYDAY=SU", "start_time": "2026-09-06T09:30:00Z"}}, "2026-10-18T09:30:00"),
@@ -43,7 +52,10 @@ NOW = at("2026-10-15T08:00:00")
         ({"schedule": {"rrule": "FREQ=WEEKLY;INTERVAL=2;BYDAY=SU", "start_time": "2026-09-27T09:30:00Z"}}, "2026-10-25T09:30:00"),
         ({"schedule": {"rrule": "FREQ=DAILY;INTERVAL=3", "start_time": "2026-10-10T09:00:00Z"}}, "2026-10-16T09:00:00"),
         ({"schedule": {"rrule": "FREQ=DAILY;UNTIL=20261014", "start_time": "2026-10-10T09:00:00Z"}}, None),
-        ({"schedule": {"rrule": "FREQ=DAILY;UNTIL=20261016T090000Z", "start_time": "2026-10-10T09:00:00Z"}}, "2026-10-15T09:00:00"),
+        (
+            {"schedule": {"rrule": "FREQ=DAILY;UNTIL=20261016T090000Z", "start_time": "2026-10-10T09:00:00Z"}},
+            "2026-10-15T09:00:00",
+        ),
         ({"schedule": {"rrule": "FREQ=DAILY;COUNT=3", "start_time": "2026-10-10T09:00:00Z"}}, None),
         ({"schedule": {"rrule": "FREQ=YEARLY;BYSETPOS=2", "start_time": "2026-10-10T09:00:00Z"}}, None),
         ({"schedule": {"rrule": "FREQ=WEEKLY;BYDAY=2SU", "start_time": "2026-10-10T09:00:00Z"}}, None),
@@ -71,7 +83,7 @@ def test_a_weekly_rule_keeps_its_local_time_over_the_change_of_clocks() -> None:
 
 
 def test_a_weekly_schedule_always_has_a_next_start_within_a_week() -> None:
-    for hours in range(0, 24 * 8):
+    for hours in range(24 * 8):
         now = NOW + hours * 3600
         for day in range(1, 8):
             found = next_start({"schedule": {"daily_time": "10:15:00Z", "weekdays": [day]}}, now)

@@ -1,18 +1,22 @@
 """What the API's answers mean, and that a request is bounded in every way."""
 
+import contextlib
 import json
 import socket
+import ssl
+import subprocess
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-
 from livekeep.core.config import Stream
 from livekeep.core.state import REQUEST_OUTCOMES
 from livekeep.screen import vimeo
 from livekeep.screen.transport import LARGEST_BODY_BYTES, Client
 from livekeep.screen.vimeo import Answer, Api, classify
+
 from tests.screen.web import Request, Web, error, http
 
 TOKEN = "a-token-that-nobody-may-see"
@@ -103,7 +107,9 @@ def test_what_is_wrong_with_a_4xx_is_told_in_words_with_its_status() -> None:
     ],
 )
 def test_the_reset_is_read_in_both_forms(text: str | None, expected: float | None) -> None:
-    headers = {"x-ratelimit-limit": "250", "x-ratelimit-remaining": "0"} | ({"x-ratelimit-reset": text} if text is not None else {})
+    headers = {"x-ratelimit-limit": "250", "x-ratelimit-remaining": "0"} | (
+        {"x-ratelimit-reset": text} if text is not None else {}
+    )
     limits = classify(429, headers, b"").limits
     assert (limits.limit, limits.remaining, limits.reset) == (250, 0, expected)
 
@@ -287,3 +293,59 @@ def test_no_fault_tells_the_token_or_an_address() -> None:
     assert TOKEN not in repr(answer)
     assert "signature" not in repr(answer)
     assert answer.outcome == "invalid"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate and its key for 127.0.0.1 in one file."""
+    file = tmp_path / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"]
+    file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return file
+
+
+def secure(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
+        client = Client()
+        answer = ask(web, client=client)
+        assert (answer.verdict, answer.outcome) == ("outage", "tls")
+        assert "is the clock right?" in answer.reason
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        client = Client()
+        assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
+        assert web.connections == 2
+        web.answer = lambda request: web.drip
+        assert ask(web, seconds=0.4, client=client).outcome == "timeout"
+
+
+@pytest.mark.parametrize("proxy_has_tls", [False, True])
+def test_a_proxy_passes_tls_through(certificate: Path, monkeypatch: pytest.MonkeyPatch, proxy_has_tls: bool) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    def pass_through(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", web.port)) as onward:
+            threading.Thread(target=copy, args=(onward, connection), daemon=True).start()
+            copy(connection, onward)
+
+    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
+        with Web(lambda request: pass_through, secure(certificate) if proxy_has_tls else None) as proxy:
+            client = Client(proxy.url)
+            assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
+            client.close()
+        assert proxy.requests[0].line == f"CONNECT 127.0.0.1:{web.port} HTTP/1.1"
+        assert TOKEN not in str(proxy.requests)
+        assert web.requests[0].headers["authorization"] == f"bearer {TOKEN}"
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := source.recv(65536):
+            target.sendall(block)

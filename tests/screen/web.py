@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -36,13 +37,14 @@ class Web:
     """Serves until `close`; `answer` may be replaced at any time."""
 
     answer: Callable[[Request], Reply] = lambda request: http(404)
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
     def __post_init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
         self.is_closing = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -89,6 +91,8 @@ class Web:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection = self.tls.wrap_socket(connection, server_side=True) if self.tls else connection
         with connection, contextlib.suppress(OSError):
             while request := read_request(connection):
                 self.requests.append(request)

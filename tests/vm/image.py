@@ -28,6 +28,7 @@ BASE_PACKAGES = (
     "dbus",
     "polkitd",
     "python3",
+    "iproute2",
     "alsa-utils",  # sets the sound card up at boot: it is mute otherwise
 )
 KEPT_SECONDS = 86400.0

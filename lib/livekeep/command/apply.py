@@ -1,4 +1,4 @@
-"""livekeep apply: write what the configuration asks of systemd, the display's drop-in; restart the display when that changed."""
+"""livekeep apply: write what the configuration asks of systemd, as drop-ins; restart the display when its drop-in changed."""
 
 import argparse
 import pwd
@@ -11,7 +11,9 @@ from livekeep.core.config import Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 
 DISPLAY = "livekeep-display.service"
-DROP_IN = paths.ROOT / f"etc/systemd/system/{DISPLAY}.d/50-desktop.conf"
+ERROR_SCREEN = "livekeep-error-screen.service"
+DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
+"""After the sandbox's 50-sandbox.conf, which it relaxes."""
 
 CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 """What the display's unit needs on the bare console."""
@@ -19,23 +21,38 @@ CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 
 def run(arguments: argparse.Namespace) -> int:
     screen = config.load().screen
-    wanted = desktop.drop_in(screen, user_id(screen), file.read_text(CONSOLE) if CONSOLE.exists() else "")
-    change = bring_to(DROP_IN, wanted)
-    if not change:
-        print(f"{DISPLAY}: nothing to change")
+    uid = user_id(screen)
+    console = file.read_text(CONSOLE) if CONSOLE.exists() and has_console() else ""
+    wanted = {DISPLAY: desktop.drop_in(screen, uid, console), ERROR_SCREEN: desktop.session_drop_in(screen, uid)}
+    changed = [name for name, text in wanted.items() if write(name, text)]
+    if not changed:
+        print("Nothing to change")
         return 0
-    print(f"{DROP_IN}: {change}")
     unit.tell("daemon-reload")
-    if not arguments.no_restart and unit.is_running(unit.TARGET):
+    if DISPLAY in changed and not arguments.no_restart and unit.is_running(unit.TARGET):
         unit.tell("reset-failed", DISPLAY)
         unit.tell("restart", DISPLAY)
         print(f"{DISPLAY}: restarted")
     return 0
 
 
+def has_console(root: Path = paths.ROOT) -> bool:
+    """Whether the box has a text console; a container has none. Taken for granted while an image is being made."""
+    return (root / "dev/tty1").exists() or not (root / "run/systemd/system").is_dir()
+
+
+def write(name: str, text: str) -> bool:
+    """Bring the drop-in of the unit `name` to `text`, and say so; whether it changed."""
+    path = paths.ROOT / DROP_IN.format(unit=name)
+    change = bring_to(path, text)
+    if change:
+        print(f"{path}: {change}")
+    return bool(change)
+
+
 def user_id(screen: Screen) -> int | None:
     """The uid of the desktop's user where one is needed. Raises `ConfigError` for a user that does not exist."""
-    if desktop.resolve_output(screen) != "wayland" or not screen.desktop_user:
+    if screen.resolved_output() != "wayland" or not screen.desktop_user:
         return None
     try:
         return pwd.getpwnam(screen.desktop_user).pw_uid

@@ -3,11 +3,9 @@
 import dataclasses
 import shlex
 from pathlib import Path
-from typing import Literal
 
 from livekeep.core.config import Screen
 
-Output = Literal["drm", "wayland", "x11"]
 HEADING = "# Written by `livekeep apply` from [screen] of livekeep.toml; changes made here are lost.\n"
 TAKEN_AT_START = (
     "player",
@@ -26,15 +24,6 @@ TAKEN_AT_START = (
 """The keys of [screen] that the display reads only when it starts: a change of one is a reason to restart it."""
 
 
-def resolve_output(screen: Screen) -> Output:
-    """The output that is meant: `auto` is the desktop whose display is configured, else the bare screen."""
-    if screen.output == "wayland" or (screen.output == "auto" and screen.wayland_display):
-        return "wayland"
-    if screen.output == "x11" or (screen.output == "auto" and screen.x11_display):
-        return "x11"
-    return "drm"
-
-
 def wayland_socket(screen: Screen, uid: int) -> Path:
     return Path(f"/run/user/{uid}") / (screen.wayland_display or "wayland-0")
 
@@ -45,9 +34,19 @@ def drop_in(screen: Screen, uid: int | None, console: str) -> str:
     `uid` is that of screen.desktop_user, None where none is needed; `console` is the text for the output drm, "" for none.
     The values in force stand in a comment, so that the text changes, and the display is restarted, when one of them does.
     """
-    output = resolve_output(screen)
-    body = {"wayland": wayland(screen, uid), "x11": x11(screen), "drm": console}[output]
+    body = session(screen, uid) or (console if screen.resolved_output() == "drm" else "")
     return HEADING + in_force(screen) + ("\n" + body if body else "")
+
+
+def session_drop_in(screen: Screen, uid: int | None) -> str:
+    """The drop-in for livekeep-error-screen.service, "" when it needs none: it paints in the same session."""
+    body = session(screen, uid)
+    return HEADING + "\n" + body if body else ""
+
+
+def session(screen: Screen, uid: int | None) -> str:
+    """What lets a unit into the desktop's session, "" on the bare console."""
+    return {"wayland": wayland(screen, uid), "x11": x11(screen), "drm": ""}[screen.resolved_output()]
 
 
 def in_force(screen: Screen) -> str:
@@ -65,8 +64,8 @@ def wayland(screen: Screen, uid: int | None) -> str:
     return f"""[Service]
 # A compositor takes clients of its own user only.
 User={screen.desktop_user}
-# ProtectHome= hides /run/user; only the compositor's socket is let in.
-BindPaths={quote(str(socket))}
+# ProtectHome= hides /run/user; only the compositor's socket is let in, and the desktop's sound.
+BindPaths={quote(str(socket))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
 Environment=XDG_RUNTIME_DIR={socket.parent}
 """
 

@@ -175,7 +175,7 @@ def rival_units(around: Surroundings) -> Iterator[tuple[str, str]]:
         desktop_manager, predecessor = unit.show(RIVALS)
     except LivekeepError:
         return
-    if desktop_manager.is_active() and desktop.resolve_output(around.config.screen) == "drm":
+    if desktop_manager.is_active() and around.config.screen.resolved_output() == "drm":
         yield (
             "a display manager holds the screen, but the output is drm",
             "sudo systemctl disable --now display-manager, or set screen.output to wayland or x11",

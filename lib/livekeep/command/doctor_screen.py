@@ -14,7 +14,7 @@ HARDWARE_BOARDS = ("Raspberry Pi 4", "Raspberry Pi 3", "Raspberry Pi 2", "Raspbe
 
 
 def check_display(around: Surroundings) -> Check:
-    output = desktop.resolve_output(around.config.screen)
+    output = around.config.screen.resolved_output()
     if output == "drm":
         return check_connector(around, around.config.screen)
     return check_wayland(around) if output == "wayland" else check_x11(around)

@@ -127,6 +127,14 @@ class Screen:
     stall_seconds: float = key(8.0, between(2, 120))
     show_next_start: bool = key(True)
 
+    def resolved_output(self) -> str:
+        """ "drm", "wayland" or "x11": as configured; "auto" takes the desktop whose display is named, else drm."""
+        if self.output != "auto":
+            return self.output
+        if self.wayland_display:
+            return "wayland"
+        return "x11" if self.x11_display else "drm"
+
 
 @dataclass(frozen=True)
 class Config:
@@ -255,10 +263,11 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
 
 def shown(name: str, value: Any) -> str:
     """A value for a message: short, and never a URL's user, password or query."""
-    text = repr(value) if not isinstance(value, str) else f'"{value}"'
+    if not isinstance(value, str):
+        return repr(value)[:60]
     if name in ("url", "proxy", "api_url"):
-        text = f"{re.sub(r'//[^/@]*@', '//…@', text).split('?')[0]}"
-    return text if len(text) <= 60 else text[:57] + "…"
+        value = re.sub(r"//[^/@]*@", "//…@", value).split("?")[0]
+    return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
 
 
 def check_streams(config: Config, file: Path) -> list[str]:

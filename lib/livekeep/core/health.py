@@ -141,8 +141,8 @@ def unrest(player: PlayerState, clock: Clock) -> str:
         return f"it has stood still for {still:.0f} s"
     if player.picture == "stream" and player.playback.buffering:
         return "it is waiting for data"
-    wish = player.wish
-    if wish and wish.reason == "stall" and clock.now_monotonic - wish.asked_monotonic < RECENT_STALL_SECONDS:
+    stalled = player.playback.last_stall_at
+    if stalled is not None and clock.now - stalled < RECENT_STALL_SECONDS:
         return "the stream stalled within the last five minutes"
     return ""
 

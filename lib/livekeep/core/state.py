@@ -125,6 +125,7 @@ class Playback:
     dropped_by_output: int = 0
     stalls: int = 0
     stalled_seconds: float = 0.0
+    last_stall_at: float | None = None
     starts: int = 0
     failed_starts: int = 0
 

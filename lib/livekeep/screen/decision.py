@@ -59,8 +59,10 @@ class Choice:
 
 def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -> Phase:
     """Playing means that the position changes; a living process or an open connection means nothing."""
-    if report.stage == "none" or report.stage == "ended":
-        return report.stage
+    if report.stage == "none":
+        return "none"
+    if report.stage == "ended":
+        return "ended"
     if report.stage == "loading":
         return "stalled" if now_monotonic - report.loaded_monotonic > LOADING_SECONDS else "loading"
     return "stalled" if now_monotonic - report.changed_monotonic > stall_seconds else "playing"
@@ -92,12 +94,16 @@ def choose_by_state(view: View, poller: PollerState) -> Choice:
     if poller.state == "starting":
         return Choice("stream", "The stream plays") if playing else Choice("holding", poller.reason or "The stream is starting")
     if poller.state == "error":
-        if playing and poller.cause not in ("refused", "bad-config"):
-            return Choice("stream", f"The stream plays on although: {poller.reason}", poller.advice)
-        return Choice("error", poller.reason, poller.advice, True)
+        return choose_with_error(poller, playing)
     if poller.cause in ("no-token", "no-stream"):
         return Choice("holding", poller.reason, poller.advice, True)
     return keep(view, poller.reason or "Nothing is known of the stream yet")
+
+
+def choose_with_error(poller: PollerState, playing: bool) -> Choice:
+    if playing and poller.cause not in ("refused", "bad-config"):
+        return Choice("stream", f"The stream plays on although: {poller.reason}", poller.advice)
+    return Choice("error", poller.reason, poller.advice, True)
 
 
 def keep(view: View, reason: str) -> Choice:

@@ -45,7 +45,7 @@ def tuning(screen: Screen, model: str) -> tuple[str, int]:
 
 
 def audio_device(screen: Screen, connector: str, model: str) -> str:
-    """mpv's audio device: the configured one, else on a Raspberry Pi the sound of the HDMI in use, else what the system prefers."""
+    """mpv's audio device: the configured one, else on a Raspberry Pi that of the HDMI in use, else the system's choice."""
     if screen.audio_device != "auto" or not model.startswith("Raspberry Pi"):
         return screen.audio_device
     card = {"HDMI-A-1": "vc4hdmi0", "HDMI-A-2": "vc4hdmi1"}.get(connector)
@@ -53,8 +53,11 @@ def audio_device(screen: Screen, connector: str, model: str) -> str:
 
 
 def audio_outputs(screen: Screen, cards: Path = Path("/proc/asound/cards")) -> str:
-    """mpv's sound outputs, the first that opens is used; silence where there is no sound card, or ALSA would complain at each start."""
-    if outputs.resolve(screen) == "wayland":
+    """mpv's sound outputs, of which the first that opens is used.
+
+    Silence where there is no sound card: ALSA would fill the journal at each start of the stream.
+    """
+    if screen.resolved_output() == "wayland":
         return "pipewire,pulse,alsa"
     try:
         has_card = "[" in cards.read_text(encoding="utf-8", errors="replace")
@@ -65,7 +68,7 @@ def audio_outputs(screen: Screen, cards: Path = Path("/proc/asound/cards")) -> s
 
 def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:
     """How mpv gets its picture out. Without a GPU its OpenGL in software would cost 100 MB and be refused in the end."""
-    output = outputs.resolve(screen)
+    output = screen.resolved_output()
     if output == "x11":
         return ["--vo=gpu,x11" if has_gpu else "--vo=x11"]
     if output == "wayland":
@@ -100,7 +103,7 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
 
 def vlc_command(screen: Screen, picture: str) -> list[str]:
     """The command line of VLC."""
-    video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[outputs.resolve(screen)]
+    video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
     socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
     quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-stats", "--no-metadata-network-access"]
     return [
@@ -117,7 +120,7 @@ def vlc_command(screen: Screen, picture: str) -> list[str]:
 def environment(screen: Screen) -> dict[str, str]:
     """What the program needs to find the desktop, beside what it has."""
     found = dict(os.environ)
-    output = outputs.resolve(screen)
+    output = screen.resolved_output()
     if output == "x11":
         found["DISPLAY"] = screen.x11_display or ":0"
         cookie = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / "xauthority"
@@ -138,14 +141,14 @@ def wait_for_screen(screen: Screen) -> None:
             notifier.notify(f"STATUS={problem}")
             said = problem
         time.sleep(LOOK_SECONDS)
-    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {outputs.resolve(screen)}")
+    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
 
 
 def open_socket_to_player(path: Path) -> None:
-    """From a process of its own: once the socket is there, let its group use it and tell systemd; end a program that makes none.
+    """Once the socket is there, let its group use it and tell systemd; end a program that makes none.
 
-    mpv makes its socket for its own user alone, whatever the umask says. The process is not this program's child, since what this
-    program becomes would never reap it.
+    mpv makes its socket for its own user alone, whatever the umask says. This happens in a process that is not this program's
+    child, since what this program becomes would never reap it.
     """
     program = os.getpid()
     if child := os.fork():
@@ -188,4 +191,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         os.execvpe(command[0], command, environment(screen))  # noqa: S606 – the unit becomes the player itself
     except OSError as error:
-        raise ConfigError([f"{command[0]}: cannot be started ({error.strerror}); install it: apt install {command[0]}"]) from error
+        sentence = f"{command[0]}: cannot be started ({error.strerror}); install it: sudo apt install {command[0]}"
+        raise ConfigError([sentence]) from error

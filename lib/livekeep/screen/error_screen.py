@@ -268,6 +268,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Pa
     screen = load_leniently()[0].screen
     picture = Slides(screen.holding, screen.slideshow_seconds).error_picture(screen.error)
     folder = os.environ.get("RUNTIME_DIRECTORY", "")
+    copy_to = Path(folder) / "picture.png" if folder else None
     parser = argparse.ArgumentParser(prog="livekeep-error-screen", description=__doc__)
     parser.add_argument("--output", choices=get_args(Output), default=screen.output)
     parser.add_argument("--x11-display", default=screen.x11_display or os.environ.get("DISPLAY", ""))
@@ -276,7 +277,7 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Pa
     parser.add_argument("--wayland-display", default=screen.wayland_display or os.environ.get("WAYLAND_DISPLAY", ""))
     parser.add_argument("--picture", type=Path, default=Path(picture))
     parser.add_argument("--line", action="append", help="a line of text; may be repeated")
-    parser.add_argument("--copy-to", type=Path, default=Path(folder) / "picture.png" if folder else None, help="a PNG of what is shown")
+    parser.add_argument("--copy-to", type=Path, default=copy_to, help="a PNG of what is shown")
     options = parser.parse_args(argv)
     settings = ErrorScreenSettings(
         output=options.output,

@@ -68,7 +68,7 @@ class Knowledge:
         state.remove(StreamUrl, self._root)
         return without_url(fresh)
 
-    def _write(self, content: PollerState | StreamUrl) -> None:
+    def _write(self, content: state.State) -> None:
         try:
             state.write(state.stamped(content), self._root)
             self._failed.discard(type(content))
@@ -91,4 +91,3 @@ class Knowledge:
             CAUSE=fresh.cause,
             PREVIOUS=previous.state,
         )
-

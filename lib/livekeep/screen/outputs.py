@@ -11,18 +11,9 @@ X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 – the X Window System's own
 DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
 
 
-def resolve(screen: Screen) -> str:
-    """ "drm", "wayland" or "x11": as configured; "auto" takes the desktop whose keys are set, else drm."""
-    if screen.output != "auto":
-        return screen.output
-    if screen.wayland_display:
-        return "wayland"
-    return "x11" if screen.x11_display else "drm"
-
-
 def obstacle(screen: Screen) -> str:
     """Why the output cannot be opened yet, in plain words, "" when it can."""
-    output = resolve(screen)
+    output = screen.resolved_output()
     if output == "drm":
         if connectors.connected(screen.connector):
             return ""

@@ -217,7 +217,8 @@ class WaylandPainter:
         elif event == ("xdg_surface", 0):
             self._configured(data)
         elif event == ("toplevel", 0):
-            self._wanted = struct.unpack_from("<2i", data)
+            width, height = struct.unpack_from("<2i", data)
+            self._wanted = (width, height)
         elif event == ("wl_output", 1):
             flags, width, height, _ = struct.unpack_from("<I3i", data)
             self._output = (width, height) if flags & CURRENT_MODE else self._output

@@ -19,8 +19,8 @@ from livekeep.core import events, log, paths, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
-from livekeep.core.state import PlayerState, PollerState, StreamUrl, Wish
-from livekeep.screen import connectors, outputs, pictures
+from livekeep.core.state import PlayerState, PollerState, StreamUrl
+from livekeep.screen import connectors, pictures
 from livekeep.screen.decision import Choice, View, choose, phase_of
 from livekeep.screen.line import next_change, next_start_line
 from livekeep.screen.mpv import Mpv
@@ -142,7 +142,7 @@ class Player:
             self.drop_display()
 
     def connect(self, now: float) -> None:
-        kind = Vlc if self.config.screen.player == "vlc" else Mpv
+        kind: type[Mpv | Vlc] = Vlc if self.config.screen.player == "vlc" else Mpv
         try:
             self.display = kind(self.root / f"display/{kind.name}.sock")
         except DisplayGoneError:
@@ -187,7 +187,7 @@ class Player:
 
     def drives_the_tv(self) -> bool:
         """Whether the display owns the output itself; on a desktop the desktop sees to a TV that comes back."""
-        return outputs.resolve(self.config.screen) == "drm"
+        return self.config.screen.resolved_output() == "drm"
 
     def restart_display(self, now: float) -> None:
         """Ask systemd to restart the display; the answer is not waited for."""
@@ -307,21 +307,26 @@ class Player:
             advice=self.choice.advice,
             line=" · ".join(lines),
             picture_file=display.current if display and self.shown in ("holding", "error") else "",
-            display_up=display is not None and display.waiting_since is None,
+            display_up=display is not None and display.has_output is not False,
             display_restarts=self.restarts,
             wish=self.session.wish,
         )
         if self.written and now - self.written.written_monotonic < STATE_SECONDS and fresh == without_figures(self.written):
             return
         playback = display.figures() if display else state.Playback()
-        counted = dataclasses.replace(playback, **dataclasses.asdict(self.session.counts))
+        changed = display.stream.changed_monotonic if display and display.stream.stage == "running" else None
+        counted = dataclasses.replace(
+            playback,
+            position_changed_at=None if changed is None else time.time() - (now - changed),
+            **dataclasses.asdict(self.session.counts),
+        )
         self.written = state.stamped(dataclasses.replace(fresh, playback=counted))
         try:
             state.write(self.written, self.root)
             self.write_failed = False
         except TemporaryError as error:
             if not self.write_failed:
-                logger.error("%s", error)
+                logger.error("%s", error)  # noqa: TRY400 – the sentence says it all
             self.write_failed = True
         self.service.status(f"{self.shown}: {self.choice.reason}")
 

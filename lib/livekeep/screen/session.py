@@ -1,8 +1,9 @@
 """The stream's session on the display: whether it plays, when it may be opened, what the player wishes of the poller.
 
-Pure but for its own memory; the time is passed in (monotonic seconds).
+Nothing but its own memory; the time is passed in (monotonic seconds).
 """
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +25,8 @@ class Counts:
 
     stalls: int = 0
     stalled_seconds: float = 0.0
+    last_stall_at: float | None = None
+    """Unix seconds."""
     starts: int = 0
     failed_starts: int = 0
 
@@ -100,6 +103,7 @@ class Session:
         played = self._playing_since is not None
         if phase == "stalled" and played:
             self.counts.stalls += 1
+            self.counts.last_stall_at = time.time()
             self._stalled_since = report.changed_monotonic
             self.wish_for("stall", now)
             return "stalled"

@@ -1,0 +1,227 @@
+"""The driver against a real mpv on its real socket; only its outputs are null."""
+
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from livekeep.screen.mpv import Mpv, overlay_text
+from livekeep.screen.wire import DisplayGoneError
+from tests.outside import PROJECT, LiveStream, live_stream, picture, program, wait_until
+
+
+def mpv_command(socket: Path) -> list[str]:
+    """mpv with the shipped settings, without a screen and a sound card."""
+    return ["mpv", "--no-terminal", f"--config-dir={PROJECT / 'etc/mpv'}", "--vo=null", "--ao=null", f"--input-ipc-server={socket}"]
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a running mpv."""
+    path = tmp_path / "mpv.sock"
+    with program(mpv_command(path)) as process:
+        wait_until("mpv's socket", path.exists)
+        (tmp_path / "pid").write_text(str(process.pid))
+        yield path
+
+
+@pytest.fixture
+def mpv(socket: Path) -> Iterator[Mpv]:
+    found = connect(socket)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[LiveStream]:
+    with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+def connect(socket: Path) -> Mpv:
+    found: list[Mpv] = []
+
+    def attempt() -> bool:
+        try:
+            found.append(Mpv(socket))
+        except DisplayGoneError:
+            return False
+        return True
+
+    wait_until("mpv listens", attempt)
+    until(found[0], "what mpv shows is known", lambda: found[0].is_known)
+    return found[0]
+
+
+def until(mpv: Mpv, what: str, holds: Callable[[], object], seconds: float = 20.0) -> None:
+    """Take in what mpv says, asking as the player does, until it holds."""
+    deadline, asked = time.monotonic() + seconds, 0.0
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; current {mpv.current}, {mpv.stream}"
+        if time.monotonic() - asked > 0.3 and mpv.waiting_since is None and mpv.is_known:
+            asked = time.monotonic()
+            mpv.ask(True)
+        select.select([mpv], [], [], 0.1)
+        mpv.receive()
+
+
+def test_nobody_listening_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DisplayGoneError, match=r"mpv\.sock: cannot be opened \(No such file"):
+        Mpv(tmp_path / "mpv.sock")
+
+
+def test_pictures_are_shown_one_after_the_other(mpv: Mpv, tmp_path: Path) -> None:
+    assert mpv.current == mpv.wanted == ""
+    for name in ("holding.png", "what's {on}? 100% ü.png", "error.png"):
+        path = str(picture(tmp_path / name))
+        mpv.show_picture(path)
+        assert mpv.wanted == path
+        until(mpv, name, lambda path=path: mpv.current == path)  # type: ignore[misc]
+    until(mpv, "an output", lambda: mpv.has_output)
+    assert mpv.failed_picture == ""
+    assert mpv.stream.stage == "none"
+    mpv.show_nothing()
+    assert mpv.current == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 100])
+def test_a_picture_that_is_none_is_told(mpv: Mpv, tmp_path: Path, content: bytes) -> None:
+    good, bad = str(picture(tmp_path / "good.png")), tmp_path / "bad.png"
+    bad.write_bytes(content)
+    mpv.show_picture(str(bad))
+    until(mpv, "the failure", lambda: mpv.failed_picture == str(bad))
+    mpv.failed_picture = ""
+    mpv.show_picture(good)
+    until(mpv, "the good picture", lambda: mpv.current == good)
+    assert mpv.failed_picture == ""
+
+
+def test_a_video_is_shown_over_and_over(mpv: Mpv, live: LiveStream) -> None:
+    video = str(sorted(live.folder.glob("*.ts"))[0])
+    mpv.show_picture(video)
+    until(mpv, "the video", lambda: mpv.current == video)
+    began = time.monotonic()
+    until(mpv, "more than its length", lambda: time.monotonic() - began > 1.5)
+    assert mpv.current == video
+    assert mpv.failed_picture == ""
+
+
+def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv, live: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    mpv.show_stream(live.url, holding)
+    assert (mpv.stream.stage, mpv.current) == ("loading", holding), "what is shown stays until the first frame"
+    until(mpv, "the stream", lambda: mpv.stream.stage == "running" and mpv.stream.position_seconds)
+    assert mpv.current == "stream"
+    first = mpv.stream
+    until(mpv, "a move", lambda: mpv.stream.position_seconds != first.position_seconds)
+    assert mpv.stream.changed_monotonic > first.changed_monotonic
+
+    until(mpv, "its figures", lambda: mpv.figures().width_pixels and mpv.figures().input_bytes_per_second)
+    figures = mpv.figures()
+    assert (figures.width_pixels, figures.height_pixels) == (160, 90)
+    assert "264" in figures.video_codec
+    assert figures.cache_bytes is not None
+    assert figures.position_seconds == mpv.stream.position_seconds
+
+    live.stall()
+    until(mpv, "a stall", lambda: time.monotonic() - mpv.stream.changed_monotonic > 1.5)
+    assert mpv.stream.stage == "running"
+    assert mpv.figures().buffering
+    live.go_on()
+    stood = mpv.stream.position_seconds
+    until(mpv, "the stream goes on", lambda: mpv.stream.position_seconds != stood)
+
+    live.end()
+    until(mpv, "the end", lambda: mpv.stream.stage == "ended")
+    until(mpv, "the holding picture by itself", lambda: mpv.current == holding)
+    assert mpv.wanted == holding
+    assert mpv.figures().position_seconds is None
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/live.m3u8", "{server}/absent.m3u8"])
+def test_a_stream_that_cannot_be_opened_leaves_the_picture(mpv: Mpv, live: LiveStream, tmp_path: Path, address: str) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    mpv.show_stream(address.format(server=live.url.rsplit("/", 1)[0]), holding)
+    until(mpv, "the end", lambda: mpv.stream.stage == "ended", 40)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+
+
+def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, live: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_stream(live.url, holding)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    assert mpv.stream.stage == "none", "the stream that was left is no stream that ended"
+    mpv.show_stream(live.url, holding)
+    until(mpv, "the stream again", lambda: mpv.current == "stream" and mpv.stream.stage == "running")
+
+
+def test_a_second_player_takes_over_what_plays(mpv: Mpv, socket: Path, live: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    second = connect(socket)
+    assert (second.current, second.wanted, second.stream.stage) == (holding, holding, "none")
+    second.close()
+
+    mpv.show_stream(live.url, holding)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    mpv.close()
+    third = connect(socket)
+    assert (third.current, third.wanted, third.stream.stage) == ("stream", holding, "running")
+    until(third, "the stream moves", lambda: third.stream.position_seconds)
+    live.end()
+    until(third, "the end is noticed", lambda: third.stream.stage == "ended" and third.current == holding)
+    third.close()
+
+
+def test_a_text_stands_on_the_picture_and_goes(mpv: Mpv, tmp_path: Path) -> None:
+    """Twice the same text is sent once; that mpv takes it shows in the pixels of the machine tests."""
+    path = str(picture(tmp_path / "a.png"))
+    mpv.show_picture(path)
+    until(mpv, "the picture", lambda: mpv.current == path)
+    for lines in (("Next: Sunday 10:00",), ("Next: Sunday 10:00",), (r"C:\N{\fs900}", "second"), ()):
+        mpv.write(lines)
+        mpv.ask(False)
+        until(mpv, "an answer", lambda: mpv.waiting_since is None)
+
+
+def test_overlay_text_is_text() -> None:
+    assert overlay_text(()) == ""
+    text = overlay_text(("{\\an7}a\nb", "c"))
+    assert r"\{" in text
+    assert "\n" not in text
+    assert text.count(r"\N") == 1
+    assert r"{\an7" not in text
+
+
+def test_quit_ends_it_with_an_error_and_the_connection(mpv: Mpv, tmp_path: Path) -> None:
+    mpv.quit()
+    with pytest.raises(DisplayGoneError):
+        until(mpv, "the end", lambda: False)
+    _pid, status = os.waitpid(int((tmp_path / "pid").read_text()), 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
+    pid = int((tmp_path / "pid").read_text())
+    until(mpv, "an answer", lambda: mpv.waiting_since is None)
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    mpv.ask(False)
+    for _ in range(3000):
+        mpv.write((f"line {time.monotonic_ns()}",))
+        mpv.ask(True)
+    mpv.receive()
+    assert mpv.waiting_since is not None
+    assert began <= mpv.waiting_since <= began + 1, "since the first question without an answer"
+    assert time.monotonic() - began < 5

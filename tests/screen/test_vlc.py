@@ -1,0 +1,165 @@
+"""The driver against a real VLC on its real socket, on a virtual X server or with dummy outputs; VLC refuses to run as root."""
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from livekeep.core.config import Screen
+from livekeep.screen import display
+from livekeep.screen.vlc import Vlc
+from livekeep.screen.wire import DisplayGoneError
+from tests.outside import LIBRARY, LiveStream, live_stream, picture, program, wait_until
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that VLC's user may use too; pytest's own are for the user of the tests alone."""
+    path = Path(tempfile.mkdtemp(prefix="livekeep-vlc-"))
+    path.chmod(0o777)
+    yield path
+    shutil.rmtree(path)
+
+
+def vlc_command(folder: Path, first: str) -> list[str]:
+    """The display's own command line, without a screen and a sound card."""
+    command = display.vlc_command(Screen(output="x11"), first)
+    placed = [part.replace(str(display.DIRECTORY), str(folder)) for part in command]
+    return [{"--vout=xcb_x11": "--vout=vdummy"}.get(part, part) for part in placed] + ["--aout=adummy"]
+
+
+@pytest.fixture
+def holding(folder: Path) -> str:
+    return str(picture(folder / "holding.png"))
+
+
+@pytest.fixture
+def process(folder: Path, holding: str) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "DBUS_SESSION_BUS_ADDRESS": "none:"}
+    with program(vlc_command(folder, holding), as_nobody=True, env=environment, stderr=subprocess.DEVNULL) as running:
+        wait_until("VLC's socket", (folder / "vlc.sock").exists)
+        yield running
+
+
+@pytest.fixture
+def vlc(process: subprocess.Popen[bytes], folder: Path) -> Iterator[Vlc]:
+    found = connect(folder / "vlc.sock")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[LiveStream]:
+    with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+def connect(socket: Path) -> Vlc:
+    found = Vlc(socket)
+    until(found, "what VLC shows is known", lambda: found.is_known)
+    return found
+
+
+def until(vlc: Vlc, what: str, holds: Callable[[], object], seconds: float = 20.0) -> None:
+    """Take in what VLC says, asking as the player does, until it holds."""
+    deadline, asked = time.monotonic() + seconds, 0.0
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; current {vlc.current}, {vlc.stream}"
+        if time.monotonic() - asked > 0.3 and vlc.waiting_since is None:
+            asked = time.monotonic()
+            vlc.ask(True)
+        select.select([vlc], [], [], 0.1)
+        vlc.receive()
+
+
+def test_pictures_are_shown_one_after_the_other(vlc: Vlc, folder: Path, holding: str) -> None:
+    until(vlc, "the first picture", lambda: vlc.current == holding)
+    for name in ("error.png", "two words ü.png"):
+        path = str(picture(folder / name))
+        vlc.show_picture(path)
+        assert vlc.wanted == path
+        until(vlc, name, lambda path=path: vlc.current == path)  # type: ignore[misc]
+        assert vlc.stream.stage == "none"
+
+
+def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(vlc: Vlc, live: LiveStream, holding: str) -> None:
+    vlc.show_picture(holding)
+    until(vlc, "the holding picture", lambda: vlc.current == holding)
+    vlc.show_stream(live.url, holding)
+    assert vlc.stream.stage == "loading"
+    until(vlc, "the stream", lambda: vlc.stream.stage == "running")
+    assert vlc.current == "stream"
+    first = vlc.stream
+    until(vlc, "a move", lambda: vlc.stream.changed_monotonic > first.changed_monotonic)
+    until(vlc, "its figures", lambda: vlc.figures().input_bytes_per_second)
+    live.stall()
+    until(vlc, "a stall", lambda: time.monotonic() - vlc.stream.changed_monotonic > 1.5)
+    live.go_on()
+    live.end()
+    until(vlc, "the end", lambda: vlc.stream.stage == "ended")
+    until(vlc, "the holding picture by itself", lambda: vlc.current == holding)
+
+
+def test_a_stream_that_cannot_be_opened_leaves_the_picture(vlc: Vlc, holding: str) -> None:
+    vlc.show_picture(holding)
+    until(vlc, "the holding picture", lambda: vlc.current == holding)
+    vlc.show_stream("http://127.0.0.1:9/live.m3u8", holding)
+    until(vlc, "the end", lambda: vlc.stream.stage == "ended", 40)
+    until(vlc, "the holding picture", lambda: vlc.current == holding)
+
+
+def test_a_second_player_takes_over_what_plays(vlc: Vlc, folder: Path, live: LiveStream, holding: str) -> None:
+    vlc.show_stream(live.url, holding)
+    until(vlc, "the stream", lambda: vlc.stream.stage == "running")
+    vlc.close()
+    second = connect(folder / "vlc.sock")
+    until(second, "the stream moves", lambda: second.stream.position_seconds)
+    assert (second.current, second.stream.stage) == ("stream", "running")
+    second.show_picture(holding)
+    until(second, "the picture", lambda: second.current == holding)
+    second.close()
+
+
+def test_the_text_lies_in_the_file_that_vlc_reads(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """In a process of its own, which has `folder` for the machine's root."""
+    (folder / "run/livekeep/player").mkdir(parents=True)
+    script = (
+        "import pathlib, sys\nfrom livekeep.screen.vlc import Vlc\nvlc = Vlc(pathlib.Path('vlc.sock'))\n"
+        "for text in sys.argv[1:]: vlc.write(tuple(text.split('|')) if text else ())"
+    )
+    environment = {"PYTHONPATH": str(LIBRARY), "LIVEKEEP_ROOT": str(folder)}
+    file = folder / "run/livekeep/player/line.txt"
+    for texts, content in ((["one", "größer|two"], "größer\ntwo"), ([""], "")):
+        subprocess.run([sys.executable, "-c", script, *texts], cwd=folder, env=environment, check=True)
+        assert file.read_text(encoding="utf-8") == content
+    shutil.rmtree(file.parent)
+    subprocess.run([sys.executable, "-c", script, "the picture matters more"], cwd=folder, env=environment, check=True)
+
+
+def test_quit_ends_it_and_the_connection(vlc: Vlc, process: subprocess.Popen[bytes]) -> None:
+    vlc.quit()
+    with pytest.raises(DisplayGoneError):
+        until(vlc, "the end", lambda: False)
+    process.wait(20)
+
+
+def test_silence_is_seen_and_nothing_blocks(vlc: Vlc, process: subprocess.Popen[bytes]) -> None:
+    until(vlc, "an answer", lambda: vlc.waiting_since is None)
+    os.kill(process.pid, signal.SIGSTOP)
+    began = time.monotonic()
+    for _ in range(20000):
+        vlc.ask(True)
+    vlc.receive()
+    assert vlc.waiting_since is not None
+    assert began <= vlc.waiting_since <= began + 1
+    assert time.monotonic() - began < 5
+
+
