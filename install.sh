@@ -102,6 +102,8 @@ put() { # MODE SOURCE TARGET: copies a file when it differs
     changed+=("${to#"$destdir"}")
 }
 
+systemd_version() { systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p'; }
+
 put_tree() { # MODE FOLDER TARGET [NAME-PATTERN]
     local file
     while IFS= read -r -d '' file; do
@@ -111,13 +113,17 @@ put_tree() { # MODE FOLDER TARGET [NAME-PATTERN]
 
 install_files() {
     manifest=$(mktemp)
-    put_tree 755 "$source_folder/bin" "$lib/bin"
+    # The demo needs the tests' machine and stays with the source.
+    put_tree 755 "$source_folder/bin" "$lib/bin" 'livekeep*[!o]'
     put_tree 644 "$source_folder/lib/livekeep" "$lib/lib/livekeep" '*.py'
     put_tree 644 "$source_folder/units" "$units" 'livekeep*.*'
     put_tree 644 "$source_folder/units/livekeep-.service.d" "$units/livekeep-.service.d"
     local unit
     for unit in display player poller; do
         put 644 "$source_folder/units/restart-policy.conf" "$units/livekeep-$unit.service.d/40-restart-policy.conf"
+        if is_staging || (($(systemd_version) >= 254)); then
+            put 644 "$source_folder/units/restart-steps.conf" "$units/livekeep-$unit.service.d/41-restart-steps.conf"
+        fi
     done
     put_tree 644 "$source_folder/etc/pictures" "$share/pictures" '*.png'
     put 644 "$source_folder/etc/mpv/mpv.conf" "$share/mpv/mpv.conf"
@@ -202,8 +208,11 @@ set_in_force() {
     if has_been_changed '/systemd/system/'; then systemctl daemon-reload; fi
     if has_been_changed 'polkit-1' && systemctl -q is-active polkit; then systemctl restart polkit; fi
     systemctl is-enabled -q livekeep.target || systemctl enable -q livekeep.target
-    livekeep apply --no-restart
-    [[ $start = yes ]] || return 0
+    if [[ $start = no ]]; then
+        livekeep apply --no-restart
+        return
+    fi
+    livekeep apply
     if systemctl -q is-active livekeep.target; then
         restart_what_changed
     else

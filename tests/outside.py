@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -32,36 +31,50 @@ def wait_until(what: str, holds: Callable[[], object], seconds: float = PATIENCE
 
 
 class NotifySocket:
-    """Plays systemd: the datagram socket of sd_notify(3) at `path`."""
+    """Plays systemd: reads the datagram socket of sd_notify(3) at `path` at all times, since a full one would block the sender."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.messages: list[str] = []
+        self._taken = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         path.chmod(0o777)
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
 
     def __enter__(self) -> "NotifySocket":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._socket.sendto(b"", str(self.path))
+        self._reader.join()
         self._socket.close()
 
+    def _read(self) -> None:
+        while message := self._socket.recv(65536):
+            self.messages.append(message.decode())
+
     def receive(self, seconds: float) -> bool:
-        """Take one more message if it comes in time."""
-        ready = bool(select.select([self._socket], [], [], max(seconds, 0))[0])
-        if ready:
-            self.messages.append(self._socket.recv(65536).decode())
-        return ready
+        """Whether one more message comes in time."""
+        deadline = time.monotonic() + seconds
+        while len(self.messages) <= self._taken:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.01)
+        self._taken += 1
+        return True
 
     def wait_for(self, beginning: str, seconds: float = PATIENCE_SECONDS, after: int = 0) -> int:
-        """The index of the first message from number `after` on that begins so."""
+        """The index of the first message from number `after` on that begins so; what came till then counts as received."""
         deadline = time.monotonic() + seconds
         while True:
             for index in range(after, len(self.messages)):
                 if self.messages[index].startswith(beginning):
+                    self._taken = max(self._taken, index + 1)
                     return index
-            assert self.receive(deadline - time.monotonic()), f"systemd was not told {beginning} but {self.messages[after:]}"
+            assert time.monotonic() < deadline, f"systemd was not told {beginning} but {self.messages[after:]}"
+            time.sleep(0.01)
 
 
 class LiveStream:
@@ -79,7 +92,7 @@ class LiveStream:
         )
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self._server.server_port}/live.m3u8"
+        self.url = f"http://127.0.0.1:{self._server.server_port}/live.m3u8?signature=made-up"
 
     def wait(self) -> None:
         wait_until("the live stream's playlist", lambda: len(list(self.folder.glob("*.ts"))) > 3)

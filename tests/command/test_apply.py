@@ -69,7 +69,12 @@ def test_writes_once_and_restarts_once(box: Box) -> None:
     assert done.stdout == f"{box.root}/{DROP_IN}: written\nlivekeep-display.service: restarted\n"
     assert (box.root / DROP_IN).read_text().endswith(CONSOLE)
     assert (box.root / DROP_IN).stat().st_mode & 0o777 == 0o644
-    told = ["daemon-reload", "reset-failed livekeep-display.service", "restart livekeep-display.service"]
+    told = [
+        "daemon-reload",
+        "reload livekeep-player.service",
+        "reset-failed livekeep-display.service",
+        "restart --no-block livekeep-display.service",
+    ]
     assert box.told() == told
     assert box.run("apply").stdout == "Nothing to change\n"
     assert box.told() == told
@@ -78,7 +83,6 @@ def test_writes_once_and_restarts_once(box: Box) -> None:
     assert box.told() == told * 2
 
 
-@pytest.mark.parametrize("arguments", [("--no-restart",), ()])
 def test_a_running_box_without_a_console_gets_none(box: Box) -> None:
     box.configure(CONFIG)
     box.file("usr/local/share/livekeep/systemd/console.conf", CONSOLE)
@@ -90,6 +94,7 @@ def test_a_running_box_without_a_console_gets_none(box: Box) -> None:
     assert (box.root / DROP_IN).read_text().endswith(CONSOLE)
 
 
+@pytest.mark.parametrize("arguments", [("--no-restart",), ()])
 def test_no_restart_when_asked_or_when_nothing_runs(box: Box, arguments: tuple[str, ...]) -> None:
     box.configure(CONFIG)
     if arguments:

@@ -142,10 +142,17 @@ def test_every_scheme_of_a_stream_is_taken_in_any_case(files: Files, scheme: str
 
 
 @pytest.mark.parametrize(
-    "url", ["htp://user:hunter2@host/x?sig=hunter2", "htp://user:hun/hunter2@host/x", "htp://host/x#hunter2", "htp:user:hunter2@h"]
+    "url",
+    [
+        '"htp://user:hunter2@host/x?sig=hunter2"',
+        '"htp://user:hun/hunter2@host/x"',
+        '"htp://host/x#hunter2"',
+        '"htp:user:hunter2@h"',
+        '["htp://user:hunter2@host"]',
+    ],
 )
 def test_a_message_shows_no_secret_of_a_url(files: Files, url: str) -> None:
-    files.write(f'[streams.main]\nurl = "{url}"\n[vimeo]\nproxy = "{url}"\n')
+    files.write(f"[streams.main]\nurl = {url}\n[vimeo]\nproxy = {url}\n")
     problems = files.problems()
     assert len(problems) == 2
     assert all("htp:" in line and "hunter2" not in line for line in problems)

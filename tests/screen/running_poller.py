@@ -13,7 +13,6 @@ from typing import Any, Self
 
 from livekeep.core import state
 from livekeep.core.state import PlayerState, PollerState, StreamUrl, Wish, WishReason
-
 from tests.screen.web import Reply, Request, Web, error, http
 
 PROGRAM = Path(__file__).resolve().parents[2] / "bin/livekeep-poller"

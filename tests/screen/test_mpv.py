@@ -216,6 +216,8 @@ def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
     pid = int((tmp_path / "pid").read_text())
     until(mpv, "an answer", lambda: mpv.waiting_since is None)
     os.kill(pid, signal.SIGSTOP)
+    while select.select([mpv], [], [], 0.3)[0]:
+        mpv.receive()
     began = time.monotonic()
     mpv.ask(False)
     for _ in range(3000):

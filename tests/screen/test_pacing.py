@@ -4,6 +4,7 @@ import itertools
 from typing import get_args
 
 import pytest
+
 from livekeep.screen import pacing
 from livekeep.screen.pacing import Course, Pace
 from livekeep.screen.vimeo import Limits, Verdict

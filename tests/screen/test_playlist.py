@@ -7,12 +7,12 @@ from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
+
 from livekeep.screen import playlist
 from livekeep.screen import rtsp as rtsp_module
 from livekeep.screen.playlist import Fingerprint, Look, Recovery
 from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Answer
-
 from tests.screen.web import MASTER, Reply, Request, Web, http
 from tests.screen.web import playlist as media
 

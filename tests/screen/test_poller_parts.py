@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 import pytest
+
 from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, Requests
 from livekeep.screen import judgement

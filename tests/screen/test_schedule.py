@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+
 from livekeep.screen.schedule import LATE_SECONDS, kept, next_start
 
 

@@ -11,6 +11,7 @@ from livekeep.core.config import Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 
 DISPLAY = "livekeep-display.service"
+PLAYER = "livekeep-player.service"
 ERROR_SCREEN = "livekeep-error-screen.service"
 DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
 """After the sandbox's 50-sandbox.conf, which it relaxes."""
@@ -30,8 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     unit.tell("daemon-reload")
     if DISPLAY in changed and not arguments.no_restart and unit.is_running(unit.TARGET):
+        # The player must know first which program it will meet.
+        unit.tell("reload", PLAYER)
         unit.tell("reset-failed", DISPLAY)
-        unit.tell("restart", DISPLAY)
+        unit.tell("restart", "--no-block", DISPLAY)
         print(f"{DISPLAY}: restarted")
     return 0
 

@@ -101,7 +101,14 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
     ]
 
 
-def vlc_command(screen: Screen, picture: str) -> list[str]:
+def vlc_sound(screen: Screen, connector: str, model: str) -> list[str]:
+    if audio_outputs(screen) == "null":
+        return ["--no-audio"]
+    device = audio_device(screen, connector, model).removeprefix("alsa/")
+    return [f"--gain={screen.volume / 100:g}", *([] if device == "auto" else ["--aout=alsa", f"--alsa-audio-device={device}"])]
+
+
+def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
     """The command line of VLC."""
     video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
     socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
@@ -111,6 +118,8 @@ def vlc_command(screen: Screen, picture: str) -> list[str]:
         *["--intf", "oldrc", "--rc-fake-tty", f"--rc-unix={socket}"],
         *quiet,
         *video,
+        *vlc_sound(screen, connector, model),
+        f"--avcodec-hw={'none' if screen.hwdec == 'no' else 'any'}",
         *["--fullscreen", "--image-duration=-1", f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}", "--network-caching=1500"],
         *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
         *([picture] if picture else []),
@@ -180,10 +189,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     screen = config.screen
     wait_for_screen(screen)
     picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
+    connector, model = connectors.connected(screen.connector), outputs.board()
     if screen.player == "vlc":
-        command = vlc_command(screen, picture)
+        command = vlc_command(screen, connector, model, picture)
     else:
-        command = mpv_command(screen, connectors.connected(screen.connector), outputs.board(), outputs.has_gpu(), picture)
+        command = mpv_command(screen, connector, model, outputs.has_gpu(), picture)
     path = DIRECTORY / f"{screen.player}.sock"
     # A stale one would be taken for the new one.
     path.unlink(missing_ok=True)

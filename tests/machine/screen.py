@@ -1,0 +1,265 @@
+"""A room: a booted machine with livekeep installed, its TV, and what plays the internet, with words for what a test asks.
+
+The picture is told by its mean colour: the shipped holding picture is bluish, the error picture reddish, the live stream
+green, and a screen without any picture black.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tests.machine import root
+from tests.machine.live import LiveStream
+from tests.machine.machine import Machine, MachineError, wait_for
+from tests.machine.network import Network
+from tests.machine.standin import PROJECT
+from tests.machine.tidy import Disposable
+from tests.machine.tv import TV, Colour, Sampler, black
+from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
+
+# What install.sh would install.
+PACKAGES = (
+    "alsa-utils",
+    "ca-certificates",
+    "fonts-dejavu-core",
+    "mpv",
+    "polkitd",
+    "python3-pil",
+    "python3-requests",
+    "python3-sdnotify",
+    "python3-systemd",
+    "python3-xlib",
+)
+
+Tables = Mapping[str, Mapping[str, Any]]
+Settings = dict[str, dict[str, Any]]
+
+DISPLAY, PLAYER, POLLER = "livekeep-display.service", "livekeep-player.service", "livekeep-poller.service"
+ERROR_SCREEN = "livekeep-error-screen.service"
+UNITS = (DISPLAY, PLAYER, POLLER)
+DROP_IN = "/etc/livekeep/livekeep.d/50-test.toml"
+PICTURES = "/usr/local/share/livekeep/pictures"
+
+# How long a change of picture may take when nothing is known to slow it: a processor shared with others.
+SOON_SECONDS = 30.0
+
+
+def kind(grid: Sequence[Colour]) -> str:
+    """What a grid of colours shows: "stream", "holding", "error", "black", or "other"."""
+    if black(grid):
+        return "black"
+    red, green, blue = (sum(colour[index] for colour in grid) / len(grid) for index in range(3))
+    if green > red + 60 and green > blue + 60:
+        return "stream"
+    if blue > red + 40:
+        return "holding"
+    return "error" if red > blue + 20 else "other"
+
+
+def toml(tables: Tables) -> str:
+    """Tables of plain values as TOML: JSON's notation for texts, numbers, booleans and lists is TOML's too."""
+    lines = []
+    for name, keys in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
+    return "\n".join(lines) + "\n"
+
+
+def merged(base: Tables, changes: Tables) -> Settings:
+    """`base` with the keys of `changes` in their tables."""
+    names = [*base, *(name for name in changes if name not in base)]
+    return {name: {**base.get(name, {}), **changes.get(name, {})} for name in names}
+
+
+class Screen(Disposable):
+    """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
+
+    def __init__(self, suite: root.Suite, *, packages: Sequence[str] = PACKAGES, outside: bool = False) -> None:
+        """Nothing is made yet. `outside`: the stand-ins are beyond a cable."""
+        super().__init__()
+        self.suite = suite
+        self.network = Network(outside=outside)
+        self.tv = TV(self.network)
+        self.live = LiveStream(self.network)
+        self.vimeo = VimeoStandIn(self.network)
+        self.machine = Machine(suite, packages=packages, network=self.network, tv=self.tv, source=PROJECT)
+
+    def _make(self) -> None:
+        for thing in (self.network, self.tv, self.live, self.vimeo, self.machine):
+            self._stack.enter_context(thing)
+        self.write_config()
+        self.install("--token-file", "/root/token")
+
+    # Installing and configuring
+
+    def install(self, *options: str) -> str:
+        """Run install.sh with --yes as an administrator would; its output."""
+        self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
+        return self.machine.run(["/src/install.sh", "--yes", *options], timeout=300).stdout
+
+    def settings(self) -> Settings:
+        """What every test's configuration begins with: quicker than the defaults, so that the tests are."""
+        return {
+            "vimeo": {"api_url": self.vimeo.base_url},
+            "screen": {"output": "x11", "x11_display": self.tv.display, "stall_seconds": 4.0},
+            "streams.main": {"vimeo_event": EVENT_ID},
+            "poller": {"interval_seconds": 2.0, "timeout_seconds": 2.0, "failures_before_error": 3},
+        }
+
+    def write_config(self, changes: Tables | None = None) -> None:
+        """Write the drop-in; nobody is told."""
+        self.machine.write(DROP_IN, toml(merged(self.settings(), changes or {})))
+
+    def configure(self, changes: Tables | None = None) -> None:
+        """Write the drop-in and have poller and player take it."""
+        self.write_config(changes)
+        self.machine.systemctl("reload", POLLER, PLAYER)
+
+    def restore(self) -> None:
+        """Idle and well again, whatever a test has done."""
+        self.vimeo.ok()
+        self.vimeo.go_off()
+        self.vimeo.token()
+        self.vimeo.limit(2500)
+        self.vimeo.schedule(None)
+        self.live.resume()
+        self.write_config()
+        self.forgive()
+        self.machine.systemctl("start", "livekeep.target", *UNITS)
+        # A test may have left one hung; the others are not disturbed.
+        self.machine.systemctl("reload", POLLER, PLAYER)
+        self.shows("holding", within=90)
+
+    def forgive(self) -> None:
+        """Forget the restarts that count towards the limit."""
+        self.machine.systemctl("reset-failed", *UNITS, check=False)
+
+    # What is on the screen
+
+    def picture(self) -> str:
+        """What the TV shows now."""
+        return kind(self.tv.grid())
+
+    def shows(self, picture: str, within: float = SOON_SECONDS) -> None:
+        """Wait until the TV shows this."""
+        with self._explained(f"the TV does not show {picture}"):
+            wait_for(lambda: self.picture() == picture, within)
+
+    def keeps(self, picture: str, seconds: float) -> None:
+        """Look at the TV for so long: it shows this and nothing else."""
+        with self.watched() as sampler:
+            time.sleep(seconds)
+        assert {sample.label for sample in sampler.samples} == {picture}, self.spans(sampler)
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[Sampler]:
+        """Look at the TV all the while; fails at the end when it was black at any moment."""
+        with Sampler(self.tv, classify=kind) as sampler:
+            yield sampler
+        assert sampler.seconds("black") == 0 and not any(s.label == "black" for s in sampler.samples), self.spans(sampler)
+
+    @staticmethod
+    def spans(sampler: Sampler) -> list[tuple[float, str]]:
+        """The runs of one picture as (seconds, picture), for a failing test and for the order of pictures."""
+        return [(round(until - since, 2), label) for since, until, label in sampler.spans()]
+
+    def moves(self, within: float = SOON_SECONDS) -> None:
+        """Wait until the stream is on the TV and its bar travels."""
+        self.shows("stream", within)
+        before = self.tv.checksum()
+        with self._explained("the stream stands still"):
+            wait_for(lambda: self.tv.checksum() != before and self.picture() == "stream", within, 0.1)
+
+    def goes_live(self, within: float = SOON_SECONDS) -> None:
+        """On air, and on the screen."""
+        self.vimeo.go_live(self.live.url)
+        self.moves(within)
+
+    # What is known
+
+    def state(self, unit: Literal["poller", "player"]) -> dict[str, Any]:
+        """A unit's state file; empty when it is absent."""
+        done = self.machine.run(["cat", f"/run/livekeep/{unit}/state.json"], check=False)
+        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 else {}
+        return found
+
+    def line(self) -> str:
+        """The text on the picture."""
+        return str(self.state("player").get("line", ""))
+
+    def says(self, words: str, within: float = SOON_SECONDS) -> None:
+        """Wait until the line on the picture holds these words."""
+        with self._explained(f"the line does not say {words!r} but {self.line()!r}"):
+            wait_for(lambda: words in self.line(), within, 0.2)
+
+    def knows(self, within: float = SOON_SECONDS, **wanted: Any) -> dict[str, Any]:
+        """Wait until the poller's state has these values; the state."""
+
+        def found() -> dict[str, Any]:
+            state = self.state("poller")
+            return state if all(state.get(name) == value for name, value in wanted.items()) else {}
+
+        with self._explained(f"the poller does not know {wanted}"):
+            return wait_for(found, within, 0.2)
+
+    def livekeep(self, *arguments: str, check: bool = False) -> str:
+        """Output and errors of the `livekeep` command."""
+        done = self.machine.run(["livekeep", *arguments], check=check)
+        return done.stdout + done.stderr
+
+    # Units
+
+    def main_pid(self, unit: str) -> int:
+        """The pid inside the machine; 0 when it does not run."""
+        return int(self.machine.unit_property(unit, "MainPID") or 0)
+
+    def signal(self, unit: str, number: signal.Signals) -> int:
+        """Send a signal to a unit's main process; its pid inside the machine."""
+        pid = self.machine.main_pid(unit)
+        os.kill(pid.host, number)
+        return pid.inside
+
+    def is_renewed(self, unit: str, old: int, within: float = SOON_SECONDS) -> None:
+        """Wait until the unit runs as another process and is active."""
+
+        def renewed() -> bool:
+            return self.main_pid(unit) not in (0, old) and self.machine.unit_property(unit, "ActiveState") == "active"
+
+        with self._explained(f"{unit} was not started anew"):
+            wait_for(renewed, within, 0.1)
+
+    def memory_bytes(self, unit: str) -> int:
+        """The proportional set size of a unit's main process."""
+        text = Path(f"/proc/{self.machine.main_pid(unit).host}/smaps_rollup").read_text(encoding="ascii")
+        return next(int(line.split()[1]) * 1024 for line in text.splitlines() if line.startswith("Pss:"))
+
+    def descriptors(self, unit: str) -> int:
+        """How many files a unit's main process has open."""
+        return len(list(Path(f"/proc/{self.machine.main_pid(unit).host}/fd").iterdir()))
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise MachineError(f"{what}; {error}\n{self.report()}") from error
+
+    def report(self) -> str:
+        """What a person would look at after a failure."""
+        poller, player = self.state("poller"), self.state("player")
+        told = {name: poller.get(name) for name in ("state", "cause", "reason", "consecutive_failures")}
+        shown = {name: player.get(name) for name in ("picture", "reason", "line", "display_up", "wish")}
+        active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, check=False).stdout.split()
+        journal = self.machine.journal(None, "--lines=40", "--unit=livekeep*")
+        return f"TV: {self.picture()}\npoller: {told}\nplayer: {shown}\nunits: {active}\n{journal}"
+
+
+def eventually(predicate: Callable[[], bool], within: float = SOON_SECONDS) -> None:
+    """Wait until it holds."""
+    wait_for(predicate, within, 0.2)

@@ -1,0 +1,189 @@
+"""What is on the TV while units are killed, stopped, restarted and misconfigured, and the power fails."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine.machine import MachineError, wait_for
+from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PLAYER, POLLER, Screen
+
+STARTS_ALLOWED = 6
+RETRY_SECONDS = 60.0
+
+
+def kill_until_given_up(screen: Screen, *units: str) -> None:
+    """Kill units as often as systemd starts them anew, until it waits for the retry."""
+    for _ in range(STARTS_ALLOWED):
+        for unit in units:
+            wait_for(lambda unit=unit: killed(screen, unit), 30)  # type: ignore[misc]
+    for unit in units:
+        wait_for(lambda unit=unit: screen.machine.unit_property(unit, "ActiveState") == "failed", 30)  # type: ignore[misc]
+
+
+def killed(screen: Screen, unit: str) -> bool:
+    """Kill a unit's main process once it is up; False while there is none."""
+    if screen.machine.unit_property(unit, "ActiveState") != "active":
+        return False
+    try:
+        screen.is_renewed(unit, screen.signal(unit, signal.SIGKILL), within=5)
+    except (MachineError, ProcessLookupError):
+        return screen.machine.unit_property(unit, "ActiveState") == "failed"
+    return True
+
+
+@pytest.mark.parametrize("unit", [PLAYER, POLLER])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hung"])
+def test_the_screen_does_not_notice(screen: Screen, unit: str, number: signal.Signals) -> None:
+    """Player or poller are gone or hang: the stream plays on, and they run again by themselves."""
+    screen.goes_live()
+    with screen.watched() as sampler:
+        screen.is_renewed(unit, screen.signal(unit, number), within=60)
+        screen.moves()
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+    screen.vimeo.go_off()
+    screen.shows("holding")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGTERM], ids=lambda n: n.name)
+def test_the_display_comes_back_with_the_right_picture(screen: Screen, number: signal.Signals) -> None:
+    """The holding picture, or the stream that still runs."""
+    screen.is_renewed(DISPLAY, screen.signal(DISPLAY, number), within=60)
+    screen.shows("holding")
+    screen.goes_live()
+    screen.is_renewed(DISPLAY, screen.signal(DISPLAY, number), within=60)
+    screen.moves()
+    assert "display_restarts" in screen.state("player")
+
+
+def test_a_display_killed_too_often_gives_way_to_the_error_screen(screen: Screen) -> None:
+    """The error picture, told as down; within a minute or so the right picture again."""
+    kill_until_given_up(screen, DISPLAY)
+    screen.shows("error")
+    assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "active"
+    assert screen.machine.run(["livekeep", "health"], check=False).returncode == 2
+    assert "error screen" in screen.livekeep("status")
+    assert "written" in screen.livekeep("screenshot", "/tmp/shot.png") or screen.machine.exists("/tmp/shot.png")
+    screen.vimeo.go_live(screen.live.url)
+    screen.moves(within=RETRY_SECONDS + 60)
+    assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
+
+
+def test_player_and_poller_killed_too_often_are_tried_again(screen: Screen) -> None:
+    """The stream plays on meanwhile, and nobody has to come."""
+    screen.goes_live()
+    kill_until_given_up(screen, PLAYER, POLLER)
+    screen.moves()
+    assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
+    screen.is_renewed(POLLER, 0, within=RETRY_SECONDS + 60)
+    screen.is_renewed(PLAYER, 0, within=RETRY_SECONDS + 60)
+    screen.vimeo.go_off()
+    screen.shows("holding")
+
+
+def test_a_stop_stops_all_and_a_start_starts_all(screen: Screen) -> None:
+    """Stopped units leave no state behind."""
+    screen.machine.systemctl("stop", "livekeep.target")
+    wait_for(lambda: screen.picture() == "black", 15)
+    assert screen.state("player") == {}
+    assert screen.state("poller") == {}
+    assert not screen.machine.exists("/run/livekeep/stream/stream.json")
+    assert screen.machine.run(["livekeep", "health"], check=False).returncode == 2
+    screen.machine.systemctl("start", "livekeep.target")
+    screen.shows("holding")
+
+
+def test_a_good_configuration_is_taken_at_a_reload(screen: Screen) -> None:
+    """Without a restart and without a black moment."""
+    before = [screen.main_pid(unit) for unit in (PLAYER, POLLER)]
+    with screen.watched():
+        screen.configure({"screen": {"holding": "/usr/local/share/livekeep/pictures/error.png"}})
+        screen.shows("error")
+        screen.configure()
+        screen.shows("holding")
+    assert [screen.main_pid(unit) for unit in (PLAYER, POLLER)] == before
+
+
+BAD_CONFIGURATIONS = {
+    "syntax": ("[poller\n", "is not valid TOML"),
+    "type": ('[poller]\ninterval_seconds = "ten"\n', "poller.interval_seconds: must be a number"),
+    "range": ("[poller]\ninterval_seconds = 0\n", "poller.interval_seconds: must be from 1 to 3600"),
+    "unknown": ("[screen]\ncolour = 1\n", "screen.colour: unknown key"),
+    "file URL": ('[streams.main]\nurl = "file:///etc/passwd"\n', "streams.main.url: must be a URL that begins with http://"),
+    "exec URL": ('[streams.main]\nurl = "exec://reboot"\n', "streams.main.url: must be a URL that begins with http://"),
+    "lavfi URL": ('[streams.main]\nurl = "lavfi://testsrc"\n', "streams.main.url: must be a URL that begins with http://"),
+    "not text": ("\x00\x01\x02", "is not valid TOML"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGURATIONS)
+def test_a_bad_configuration_changes_nothing(screen: Screen, name: str) -> None:
+    """The reload fails, says which file and key, and the stream plays on by the old one."""
+    text, problem = BAD_CONFIGURATIONS[name]
+    screen.goes_live()
+    before = [screen.main_pid(unit) for unit in (PLAYER, POLLER)]
+    with screen.watched() as sampler:
+        bad = "/etc/livekeep/livekeep.d/90-bad.toml"
+        screen.machine.write(bad, text)
+        try:
+            for unit in (PLAYER, POLLER):
+                assert screen.machine.systemctl("reload", unit, check=False).returncode != 0
+            assert f"{bad}: {problem}" in screen.livekeep("check-config")
+            assert f"{bad}: {problem}" in screen.machine.journal(POLLER)
+            screen.moves()
+        finally:
+            screen.machine.run(["rm", bad])
+        screen.machine.systemctl("reload", PLAYER, POLLER)
+        screen.moves()
+    assert [screen.main_pid(unit) for unit in (PLAYER, POLLER)] == before
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+
+
+def test_a_start_with_a_bad_configuration(screen: Screen) -> None:
+    """The TV shows the problem; once it is mended all comes back without a restart by hand."""
+    screen.machine.write(DROP_IN, screen.machine.read(DROP_IN).replace("interval_seconds = 2.0", "interval_seconds = 0"))
+    screen.machine.systemctl("restart", *(DISPLAY, PLAYER, POLLER), check=False)
+    screen.shows("error")
+    screen.says("poller.interval_seconds")
+    screen.says("livekeep check-config")
+    assert screen.machine.unit_property(POLLER, "ExecMainStatus") == "78"
+    screen.write_config()
+    screen.machine.systemctl("reload", PLAYER)
+    screen.is_renewed(POLLER, 0, within=RETRY_SECONDS + 60)
+    screen.shows("holding")
+
+
+def test_the_power_fails(screen: Screen) -> None:
+    """After a cut in the middle of the stream it comes up by itself with the stream."""
+    screen.goes_live()
+    screen.machine.power_cut()
+    time.sleep(1)
+    screen.machine.boot()
+    screen.moves(60)
+    assert screen.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+
+
+@pytest.fixture
+def wired() -> Iterator[Screen]:
+    """A room where the internet is beyond a cable."""
+    with Screen("trixie", outside=True) as room:
+        room.shows("holding", within=60)
+        yield room
+
+
+def test_the_cable_is_pulled(wired: Screen) -> None:
+    """Idle: the error picture. Playing: what the buffer holds, then no frozen picture. Plugged in again: as before."""
+    with wired.watched():
+        wired.network.cut()
+        wired.shows("error")
+        wired.network.plug()
+        wired.shows("holding")
+        wired.goes_live()
+        for cut, mend in ((wired.network.cut, wired.network.plug), (wired.network.silence, wired.network.restore)):
+            cut()
+            wait_for(lambda: wired.picture() in ("holding", "error"), 90)
+            mend()
+            wired.moves(60)

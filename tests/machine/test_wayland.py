@@ -1,0 +1,170 @@
+"""On a Wayland desktop: the display and the error screen in the session of an ordinary user, on a headless compositor.
+
+What the compositor shows is read by grim, its own means for screenshots.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from tests.machine import root
+from tests.machine.live import LiveStream
+from tests.machine.machine import Machine, MachineError, wait_for
+from tests.machine.network import Network
+from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PACKAGES, PLAYER, UNITS, kind, merged, toml
+from tests.machine.standin import PROJECT
+from tests.machine.tidy import Disposable
+from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
+
+USER, RUNTIME_DIRECTORY, SOCKET = "anna", "/run/user/1000", "wayland-1"
+WIDTH, HEIGHT = 1280, 720
+GRID = 8
+SOON_SECONDS = 60.0
+# An ordinary desktop without a screen or a graphics card; grim cannot read a surface that is scanned out directly.
+COMPOSITOR = f"""\
+[Service]
+User={USER}
+Environment=XDG_RUNTIME_DIR={RUNTIME_DIRECTORY} WLR_BACKENDS=headless WLR_RENDERER=pixman WLR_LIBINPUT_NO_DEVICES=1
+Environment=WLR_SCENE_DISABLE_DIRECT_SCANOUT=1
+ExecStartPre=+install --directory --mode=0700 --owner={USER} --group={USER} {RUNTIME_DIRECTORY}
+ExecStart=/usr/bin/sway --config /etc/desktop.conf
+"""
+SWAY = f"""\
+output HEADLESS-1 resolution {WIDTH}x{HEIGHT} background #404040 solid_color
+seat * hide_cursor 1
+"""
+
+
+class Desktop(Disposable):
+    """A room whose screen is a user's desktop; livekeep is installed, the desktop runs."""
+
+    def __init__(self, suite: root.Suite) -> None:
+        """Nothing is made yet."""
+        super().__init__()
+        self.network = Network()
+        self.live = LiveStream(self.network)
+        self.vimeo = VimeoStandIn(self.network)
+        packages = (*PACKAGES, "sway", "grim")
+        self.machine = Machine(suite, packages=packages, network=self.network, source=PROJECT)
+
+    def _make(self) -> None:
+        for thing in (self.network, self.live, self.vimeo, self.machine):
+            self._stack.enter_context(thing)
+        self.machine.run(["useradd", "--create-home", "--uid=1000", "--shell=/bin/bash", USER])
+        self.machine.write("/etc/systemd/system/desktop.service", COMPOSITOR)
+        self.machine.write("/etc/desktop.conf", SWAY)
+        self.machine.systemctl("daemon-reload")
+        self.machine.systemctl("start", "desktop.service")
+        self.machine.wait_for(lambda: self.machine.exists(f"{RUNTIME_DIRECTORY}/{SOCKET}"), SOON_SECONDS)
+        self.write_config()
+        self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
+        self.machine.run(["/src/install.sh", "--yes", "--output=wayland", "--token-file=/root/token"], timeout=300)
+
+    def write_config(self, **screen: object) -> None:
+        """Write the drop-in; nobody is told."""
+        keys = {"output": "wayland", "wayland_display": SOCKET, "desktop_user": USER, "stall_seconds": 4.0}
+        tables = {
+            "vimeo": {"api_url": self.vimeo.base_url},
+            "screen": keys,
+            "streams.main": {"vimeo_event": EVENT_ID},
+            "poller": {"interval_seconds": 2.0},
+        }
+        self.machine.write(DROP_IN, toml(merged(tables, {"screen": screen})))
+
+    def pixels(self) -> bytes:
+        """What the desktop shows: rows of 3 bytes a pixel; empty when it cannot be read."""
+        environment = {"XDG_RUNTIME_DIR": RUNTIME_DIRECTORY, "WAYLAND_DISPLAY": SOCKET}
+        done = self.machine.run("grim -t ppm - | base64 --wrap=0", env=environment, user=USER, check=False)
+        return base64.b64decode(done.stdout)[-WIDTH * HEIGHT * 3 :]
+
+    def grid(self) -> Sequence[tuple[int, int, int]]:
+        """The colours of 64 points, the middles of equal cells."""
+        data = self.pixels()
+        columns = [(2 * index + 1) * WIDTH // (2 * GRID) for index in range(GRID)]
+        rows = [(2 * index + 1) * HEIGHT // (2 * GRID) for index in range(GRID)]
+        places = [(y * WIDTH + x) * 3 for y in rows for x in columns] if data else []
+        return [(data[at], data[at + 1], data[at + 2]) for at in places] or [(0, 0, 0)]
+
+    def picture(self) -> str:
+        """What the desktop shows: "stream", "holding", "error", "black" or "other"."""
+        return kind(self.grid())
+
+    def shows(self, picture: str, within: float = SOON_SECONDS) -> None:
+        """Wait until the desktop shows this."""
+        try:
+            wait_for(lambda: self.picture() == picture, within, 0.2)
+        except TimeoutError as error:
+            raise MachineError(f"the desktop does not show {picture}; {error}\n{self.report()}") from error
+
+    def report(self) -> str:
+        """What a person would look at after a failure."""
+        active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, "desktop.service", check=False).stdout.split()
+        journal = self.machine.journal(None, "--lines=60")
+        return f"the desktop: {self.picture()} {self.grid()[:3]}\nunits: {active}\n{journal}"
+
+    def owner(self, unit: str) -> str:
+        """The user as whom a unit's main process runs."""
+        pid = self.machine.main_pid(unit).inside
+        return self.machine.run(["stat", "--format=%U", f"/proc/{pid}"]).stdout.strip()
+
+
+@pytest.fixture(scope="module", params=root.SUITES)
+def desktop(request: pytest.FixtureRequest) -> Iterator[Desktop]:
+    """A desktop with livekeep on it."""
+    with Desktop(request.param) as room:
+        yield room
+
+
+def test_holding_picture_in_the_users_session(desktop: Desktop) -> None:
+    desktop.shows("holding")
+    assert desktop.owner(DISPLAY) == USER
+    assert desktop.owner(PLAYER) == "livekeep-player"
+
+
+def test_display_sees_nothing_of_the_session_but_its_sockets(desktop: Desktop) -> None:
+    pid = desktop.machine.main_pid(DISPLAY).inside
+    seen = desktop.machine.run(["ls", "-A", f"/proc/{pid}/root{RUNTIME_DIRECTORY}"]).stdout.split()
+    assert seen == [SOCKET]
+    assert desktop.machine.run(["ls", "-A", f"/proc/{pid}/root/home"]).stdout == ""
+
+
+def test_goes_live_and_off(desktop: Desktop) -> None:
+    desktop.vimeo.go_live(desktop.live.url)
+    desktop.shows("stream")
+    before = desktop.pixels()
+    wait_for(lambda: desktop.pixels() != before and desktop.picture() == "stream", SOON_SECONDS, 0.2)
+    desktop.vimeo.go_off()
+    desktop.shows("holding")
+
+
+def test_error_screen_when_the_display_cannot_start(desktop: Desktop) -> None:
+    desktop.machine.systemctl("reset-failed", DISPLAY)
+    desktop.machine.run("mv /usr/bin/mpv /usr/bin/mpv.away && printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/mpv && chmod 755 /usr/bin/mpv")
+    desktop.machine.systemctl("kill", "--signal=SIGKILL", DISPLAY)
+    desktop.shows("error")
+    assert desktop.owner(ERROR_SCREEN) == USER
+    desktop.machine.run("mv /usr/bin/mpv.away /usr/bin/mpv")
+    desktop.shows("holding", within=90)
+    assert desktop.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
+
+
+def test_desktop_that_starts_anew(desktop: Desktop) -> None:
+    """As at a log-out and log-in: the compositor's socket is another one."""
+    desktop.machine.systemctl("reset-failed", DISPLAY)
+    desktop.machine.systemctl("restart", "desktop.service")
+    desktop.shows("holding", within=150)
+
+
+def test_desktop_that_comes_after_the_display(desktop: Desktop) -> None:
+    """As at a boot: nobody is logged in yet."""
+    desktop.machine.systemctl("stop", "livekeep.target", "desktop.service")
+    desktop.machine.run(["rm", "-rf", RUNTIME_DIRECTORY])
+    desktop.machine.systemctl("reset-failed", *UNITS, check=False)
+    desktop.machine.systemctl("start", "--no-block", "livekeep.target")
+    time.sleep(5)
+    desktop.machine.systemctl("start", "desktop.service")
+    desktop.shows("holding", within=150)
