@@ -114,7 +114,10 @@ put_tree() { # MODE FOLDER TARGET [NAME-PATTERN]
 install_files() {
     manifest=$(mktemp)
     # The demo needs the tests' machine and stays with the source.
-    put_tree 755 "$source_folder/bin" "$lib/bin" 'livekeep*[!o]'
+    local program
+    for program in "$source_folder"/bin/*; do
+        [[ $program = */livekeep-demo ]] || put 755 "$program" "$lib/bin/${program##*/}"
+    done
     put_tree 644 "$source_folder/lib/livekeep" "$lib/lib/livekeep" '*.py'
     put_tree 644 "$source_folder/units" "$units" 'livekeep*.*'
     put_tree 644 "$source_folder/units/livekeep-.service.d" "$units/livekeep-.service.d"

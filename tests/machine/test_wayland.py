@@ -62,7 +62,7 @@ class Desktop(Disposable):
         self.machine.wait_for(lambda: self.machine.exists(f"{RUNTIME_DIRECTORY}/{SOCKET}"), SOON_SECONDS)
         self.write_config()
         self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
-        self.machine.run(["/src/install.sh", "--yes", "--output=wayland", "--token-file=/root/token"], timeout=300)
+        self.machine.run(["/src/install.sh", "--yes", "--output", "wayland", "--token-file", "/root/token"], timeout=300)
 
     def write_config(self, **screen: object) -> None:
         """Write the drop-in; nobody is told."""

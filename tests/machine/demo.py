@@ -1,0 +1,147 @@
+"""The demo behind bin/livekeep-demo: a whole evening of a TV in two minutes, in a machine that is thrown away.
+
+Boots a Debian, installs livekeep as its README says, plays Vimeo by the stand-in, and tells what the TV showed and when. Every
+picture and every number comes from the pixels of the machine's screen.
+"""
+
+import argparse
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tests.machine import root
+from tests.machine.machine import MachineError
+from tests.machine.screen import DISPLAY, Screen, kind
+
+PATIENCE_SECONDS = 40.0
+
+
+class DemoScreen(Screen):
+    """A room with livekeep's default settings, but for where Vimeo and the TV are; livekeep is installed by the demo itself."""
+
+    def _make(self) -> None:
+        for thing in (self.network, self.tv, self.live, self.vimeo, self.machine):
+            self._stack.enter_context(thing)
+        self.write_config()
+
+    def settings(self) -> dict[str, dict[str, object]]:
+        """What must be said at least."""
+        wanted = super().settings()
+        del wanted["poller"], wanted["screen"]["stall_seconds"]
+        return wanted
+
+
+@dataclass
+class Story:
+    """What happened, row by row, and the pictures."""
+
+    screen: Screen
+    folder: Path
+    rows: list[tuple[str, str, str, str]] = field(default_factory=list)
+    began: float = field(default_factory=time.monotonic)
+
+    def scene(self, what: str, act: Callable[[], object], picture: str, settle_seconds: float = 1.0) -> None:
+        """Do something, wait until the TV shows `picture`, note how long it took, and save what it shows."""
+        print(f"  {what} …", end="", flush=True)
+        at = time.monotonic()
+        act()
+        seconds = self.wait(picture, at)
+        time.sleep(settle_seconds)
+        file = self.folder / f"{len(self.rows) + 1}-{picture}.png"
+        self.screen.tv.screenshot(file)
+        print(f" {picture} after {seconds:.1f} s")
+        self.rows.append((f"{at - self.began:6.1f} s", what, f"{picture} after {seconds:.1f} s", str(file)))
+
+    def wait(self, picture: str, since: float) -> float:
+        """Seconds until the TV shows `picture` and has not changed for two looks. Raises MachineError when it never does."""
+        while time.monotonic() - since < PATIENCE_SECONDS:
+            if kind(self.screen.tv.grid()) == picture:
+                return time.monotonic() - since
+            time.sleep(0.02)
+        raise MachineError(f"the TV never showed {picture}\n{self.screen.report()}")
+
+    def table(self) -> str:
+        """The rows, aligned."""
+        rows = [("at", "what happened", "what the TV showed", "picture"), *self.rows]
+        widths = [max(len(row[column]) for row in rows) for column in range(3)]
+        return "\n".join("  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]) for row in rows)
+
+
+def tell(story: Story) -> None:
+    """The evening: off air, on air, a fault while on air, a killed player program, off air, a refused token."""
+    screen = story.screen
+    soon = datetime.now(UTC) + timedelta(minutes=8)
+    screen.vimeo.schedule(soon)
+    story.scene("The box is installed and starts", lambda: screen.install("--token-file", "/root/token"), "holding", 3)
+    story.scene("The event goes live", lambda: screen.vimeo.go_live(screen.live.url), "stream", 3)
+    story.scene("Vimeo's API breaks down; the stream plays on", lambda: fail(screen), "stream", 12)
+    story.scene("The player program is killed", lambda: kill(screen), "stream")
+    story.scene("The stream stands still", screen.live.stall, "holding")
+    story.scene("The stream goes on", screen.live.resume, "stream")
+    story.scene("The event ends", screen.vimeo.go_off, "holding")
+    story.scene("Vimeo refuses the token", lambda: screen.vimeo.fault("401"), "error", 2)
+    screen.vimeo.ok()
+    story.scene(
+        "The token is mended and poller told to reload", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
+    )
+
+
+def fail(screen: Screen) -> None:
+    screen.vimeo.fault("500")
+    time.sleep(15)
+    screen.vimeo.ok()
+
+
+def kill(screen: Screen) -> None:
+    screen.signal(DISPLAY, signal.SIGKILL)
+    deadline = time.monotonic() + 2
+    while kind(screen.tv.grid()) == "stream" and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
+def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
+    """One picture of four of the scenes, side by side."""
+    from PIL import Image  # noqa: PLC0415 – only here, and only where it is installed
+
+    size, gap = (960, 540), 12
+    sheet = Image.new("RGB", (2 * size[0] + 3 * gap, 2 * size[1] + 3 * gap), (24, 24, 24))
+    for place, index in enumerate(names):
+        with Image.open(rows[index][3]) as picture:
+            column, line = place % 2, place // 2
+            sheet.paste(picture.resize(size), (gap + column * (size[0] + gap), gap + line * (size[1] + gap)))
+    path = folder / "overview.png"
+    sheet.quantize(160).save(path, optimize=True)
+    return path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; 0 when the TV showed what it had to."""
+    parser = argparse.ArgumentParser(prog="livekeep-demo", description=__doc__)
+    parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
+    parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for the pictures")
+    options = parser.parse_args(argv)
+    folder = options.to.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"Booting a Debian {options.suite} with a TV, a Vimeo and a live stream of its own (the first time is built: 1 to 3 min) …")
+    # A line at a time also where the output goes to a file.
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+    try:
+        with DemoScreen(options.suite) as screen:
+            story = Story(screen, folder)
+            tell(story)
+            print(f"\n{story.table()}\n")
+            print(screen.livekeep("status"))
+            print(f"The pictures, four of them at a glance: {overview(folder, story.rows, (0, 1, 4, 7))}")
+    except (MachineError, root.RootError, subprocess.CalledProcessError) as error:
+        print(f"livekeep-demo: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+# shellcheck shell=bash
+# What the tests and the demo need on a Debian, and how it comes there. Sourced by tests/run and bin/livekeep-demo.
+
+# A machine with a TV: see tests/machine.
+# shellcheck disable=SC2034 # used by those that source this
+readonly machine_packages=(python3 mmdebstrap systemd-container xvfb ffmpeg iproute2 debian-archive-keyring python3-pil util-linux)
+
+install_packages() { # NAME...: those that are missing
+    local missing=() name
+    for name; do
+        [[ $(dpkg-query -Wf '${db:Status-Status}' "$name" 2>/dev/null) = installed ]] || missing+=("$name")
+    done
+    ((${#missing[@]})) || return 0
+    printf 'Installing: %s\n' "${missing[*]}"
+    if ! { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}"; } >/dev/null; then
+        printf 'The packages cannot be installed; is the network up? Try: apt-get install %s\n' "${missing[*]}" >&2
+        return 1
+    fi
+}
