@@ -6,7 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-from livekeep.command import boot_line, desktop, unit
+from livekeep.command import boot_line, unit
 from livekeep.command.checkup import Check, Surroundings
 from livekeep.command.unit import Unit
 from livekeep.core.errors import LivekeepError

@@ -163,9 +163,7 @@ def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTOR
     return config
 
 
-def load_leniently(
-    file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY
-) -> tuple[Config, tuple[str, ...]]:
+def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Config, tuple[str, ...]]:
     """The configuration with the default in place of each faulty value, and the problems, for a unit that must show something."""
     problems: list[str] = []
     values: dict[tuple[str, ...], tuple[Path, Any]] = {}
@@ -191,7 +189,8 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
     except OSError as error:
-        problems.append(f"{source}: cannot be read ({error.strerror}); it must be readable by group livekeep: chgrp livekeep, chmod 640")
+        advice = f"it must be readable by group livekeep: sudo chgrp livekeep {source}; sudo chmod 640 {source}"
+        problems.append(f"{source}: cannot be read ({error.strerror}); {advice}")
     except UnicodeDecodeError:
         problems.append(f"{source}: is not UTF-8 text; is it a TOML file?")
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -237,24 +236,29 @@ def build(kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tupl
     return kind(**found)
 
 
+TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), 'text in quotes, such as "…"'),
+    tuple: ((str, list), "a text or a list of texts, not empty"),
+}
+"""The type of a key's default → the types that TOML may give for it, and what to call them."""
+
+
 def convert(value: Any, default: Any, check: Check | None) -> Any:
     """`value` in the type of `default`, checked. Raises `ValueError` that says what it must be."""
-    if isinstance(default, bool):
-        if not isinstance(value, bool):
-            raise ValueError("must be true or false")
-    elif isinstance(default, int) and not isinstance(default, bool):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise ValueError("must be a whole number")
-    elif isinstance(default, float):
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise ValueError("must be a number")
-        value = float(value)
-    elif isinstance(default, tuple):
-        value = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-        if not isinstance(value, tuple) or not value or not all(isinstance(item, str) for item in value):
-            raise ValueError("must be a text or a list of texts, not empty")
-    elif not isinstance(value, str):
-        raise ValueError('must be text in quotes, such as "…"')
+    accepted, name = TYPES[type(default)]
+    # To Python true and false are whole numbers too.
+    if not isinstance(value, accepted) or (isinstance(value, bool) and accepted != (bool,)):
+        raise ValueError(f"must be {name}")
+    if isinstance(default, float):
+        # A whole number may be beyond any float.
+        value = float(max(min(value, 1e300), -1e300))
+    if isinstance(default, tuple):
+        value = (value,) if isinstance(value, str) else tuple(value)
+        if not value or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"must be {name}")
     complaint = check(value) if check else None
     if complaint:
         raise ValueError(complaint)

@@ -5,6 +5,7 @@ watchdog is pinged after a completed pass, never from a timer of its own, so tha
 at once, SIGHUP reloads. Programs do their slow work in threads or without blocking: a pass takes milliseconds.
 """
 
+import contextlib
 import os
 import selectors
 import signal
@@ -50,10 +51,8 @@ class Service:
 
     def wake(self) -> None:
         """End the present wait; may be called from any thread."""
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._waker.send(b"\0")
-        except BlockingIOError:
-            pass
 
     def status(self, text: str) -> None:
         """Set the line that `systemctl status` shows; sent only when it changes."""

@@ -9,4 +9,4 @@ DROP_IN_DIRECTORY = ROOT / "etc/livekeep/livekeep.d"
 CREDENTIAL_STORE = ROOT / "etc/credstore"
 STATE_DIRECTORY = ROOT / "run/livekeep"
 PICTURE_DIRECTORY = ROOT / "usr/local/share/livekeep/pictures"
-TOKEN_NAME = "livekeep.vimeo-token"
+TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name

@@ -177,10 +177,10 @@ def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
     document = {"file": FILES[type(state)], "version": VERSION, **dataclasses.asdict(state)}
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             os.fchmod(descriptor, 0o640)
             json.dump(document, file)
-        os.rename(temporary, target)
+        temporary.rename(target)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -196,7 +196,7 @@ def read(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> State:
     """Read a state. Raises `StateAbsentError` or `StateBrokenError`, whose texts name the file."""
     file = path_of(kind, root)
     try:
-        with open(file, "rb") as stream:
+        with file.open("rb") as stream:
             raw = stream.read(LARGEST_BYTES + 1)
         document = json.loads(raw) if len(raw) <= LARGEST_BYTES else None
         return decode(kind, document)
@@ -222,21 +222,29 @@ def convert(kind: Any, value: Any) -> Any:
     """`value` from JSON as the annotated type `kind`: a dataclass, a union with None, a mapping, a tuple, or plain."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ValueError("an object is missing")
-        hints = hints_of(kind)
-        if unknown := set(value) - set(hints):
-            raise ValueError(f"unknown field {sorted(unknown)[0]}")
-        if missing := set(hints) - set(value):
-            raise ValueError(f"missing field {sorted(missing)[0]}")
-        return typing.cast(type, kind)(**{name: convert(hints[name], value[name]) for name in hints})
+        return convert_object(typing.cast(type, kind), value)
     if origin is types.UnionType:
         return None if value is None else convert(arguments[0], value)
     if origin is tuple and isinstance(value, list):
         return tuple(convert(arguments[0], item) for item in value)
-    if origin is not None and issubclass_of_mapping(origin) and isinstance(value, dict):
+    if origin is Mapping and isinstance(value, dict):
         return {str(name): convert(arguments[1], item) for name, item in value.items()}
-    if origin is Literal and value in arguments:
+    return convert_plain(kind, value)
+
+
+def convert_object(kind: type, value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError("an object is missing")
+    hints = hints_of(kind)
+    if unknown := set(value) - set(hints):
+        raise ValueError(f"unknown field {sorted(unknown)[0]}")
+    if missing := set(hints) - set(value):
+        raise ValueError(f"missing field {sorted(missing)[0]}")
+    return kind(**{name: convert(hints[name], value[name]) for name in hints})
+
+
+def convert_plain(kind: Any, value: Any) -> Any:
+    if typing.get_origin(kind) is Literal and value in typing.get_args(kind):
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
@@ -248,7 +256,3 @@ def convert(kind: Any, value: Any) -> Any:
 @functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
     return typing.get_type_hints(kind)
-
-
-def issubclass_of_mapping(origin: Any) -> bool:
-    return isinstance(origin, type) and issubclass(origin, Mapping)

@@ -27,7 +27,7 @@ Phase = Literal["none", "loading", "playing", "stalled", "ended"]
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What the display says of the stream: whether it is open, and when its position last changed. Times are monotonic seconds."""
+    """What the display says of the stream: whether it is open, and when its position last changed (monotonic seconds)."""
 
     stage: Literal["none", "loading", "running", "ended"] = "none"
     loaded_monotonic: float = 0.0

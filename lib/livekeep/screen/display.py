@@ -18,7 +18,7 @@ from livekeep.core import config as configuration
 from livekeep.core import log, paths
 from livekeep.core.config import Screen
 from livekeep.core.errors import ConfigError
-from livekeep.screen import connectors, outputs, pictures, vlc
+from livekeep.screen import connectors, outputs, pictures
 
 logger = logging.getLogger("livekeep.display")
 
@@ -110,6 +110,8 @@ def vlc_sound(screen: Screen, connector: str, model: str) -> list[str]:
 
 def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
     """The command line of VLC."""
+    from livekeep.screen import vlc  # noqa: PLC0415 – mpv's start need not wait for it
+
     video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
     socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
     quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-stats", "--no-metadata-network-access"]
@@ -120,7 +122,12 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
         *video,
         *vlc_sound(screen, connector, model),
         f"--avcodec-hw={'none' if screen.hwdec == 'no' else 'any'}",
-        *["--fullscreen", "--image-duration=-1", f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}", "--network-caching=1500"],
+        *[
+            "--fullscreen",
+            "--image-duration=-1",
+            f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}",
+            "--network-caching=1500",
+        ],
         *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
         *([picture] if picture else []),
     ]

@@ -162,9 +162,7 @@ def draw_band(canvas: Image.Image, lines: list[str]) -> None:
         draw.text((margin, top + margin + number * step), text, font=font, fill=(255, 255, 255))
 
 
-def fit_font(
-    lines: list[str], width: int, height: int
-) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
+def fit_font(lines: list[str], width: int, height: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
     """Return the largest font in which all lines fit, and the distance between lines in pixels."""
     largest, smallest = (max(8, round(height * part)) for part in (TEXT_HEIGHT, SMALLEST_TEXT_HEIGHT))
     try:

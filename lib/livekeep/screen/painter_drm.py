@@ -206,9 +206,7 @@ class DrmPainter:
             crtcs, _ = self._card.resources()
             crtc = self._card.crtc_for(self._connector, crtcs)
             numbers = array("I", [self._connector.number])
-            self._card.call(
-                SET_CRTC, numbers.buffer_info()[0], 1, crtc, self._framebuffer, 0, 0, 0, 1, self._mode.raw
-            )
+            self._card.call(SET_CRTC, numbers.buffer_info()[0], 1, crtc, self._framebuffer, 0, 0, 0, 1, self._mode.raw)
         except OSError as error:
             message = (
                 f"{self._card.path} {self._connector.name}: cannot be painted: end the program that has the "

@@ -167,9 +167,7 @@ class WaylandPainter:
 
     def _send(self, number: int, opcode: int, arguments: bytes = b"", file: int | None = None) -> None:
         message = HEADER.pack(number, opcode, HEADER.size + len(arguments)) + arguments
-        rights = (
-            [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
-        )
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))] if file is not None else []
         sent = self._socket.sendmsg([message], rights)
         if sent < len(message):
             self._socket.sendall(message[sent:])

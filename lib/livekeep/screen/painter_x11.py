@@ -44,9 +44,7 @@ class X11Painter:
         screen = self._display.screen()
         if screen.root_depth not in DEPTHS or self._display.display.info.image_byte_order != X.LSBFirst:
             self.close()
-            message = (
-                f"X11 display {name}: {screen.root_depth} bits a pixel: start the X server with depth 24"
-            )
+            message = f"X11 display {name}: {screen.root_depth} bits a pixel: start the X server with depth 24"
             raise TemporaryError(message)
         self._depth: int = screen.root_depth
         self._size: tuple[int, int] = (screen.width_in_pixels, screen.height_in_pixels)

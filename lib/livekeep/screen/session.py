@@ -41,12 +41,19 @@ class Session:
         self.failures = 0
         self.not_before = 0.0
         self.is_open = False
+        self.selected = ""
+        """The name of the stream that is or was open; "" for one that was taken over."""
         self._playing_since: float | None = None
         self._stalled_since: float | None = None
 
-    def open(self) -> None:
-        """The stream was handed to the display."""
+    def is_another(self, selected: str) -> bool:
+        """Whether the open stream is not the one of that name."""
+        return self.selected not in ("", selected)
+
+    def open(self, selected: str) -> None:
+        """The stream of the name `selected` was handed to the display."""
         self.is_open = True
+        self.selected = selected
         self._playing_since = None
         self.counts.starts += 1
 
@@ -76,7 +83,7 @@ class Session:
         """Take in what the display reports; gives what happened since the last call, "" for nothing of note."""
         if not self.is_open and phase in ("loading", "playing"):
             # A player that starts anew takes over the stream that the display already plays.
-            self.is_open = True
+            self.is_open, self.selected = True, ""
         if not self.is_open:
             self.phase = "none"
             return ""

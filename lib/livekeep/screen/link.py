@@ -1,0 +1,132 @@
+"""The player's link to the display: connects, asks, notices that the display hangs or lost the TV, and has it restarted."""
+
+import logging
+import os
+from pathlib import Path
+
+from livekeep.core import events
+from livekeep.core.config import Screen
+from livekeep.core.notify import Service
+from livekeep.screen import connectors
+from livekeep.screen.mpv import Mpv
+from livekeep.screen.vlc import Vlc
+from livekeep.screen.wire import DisplayGoneError
+
+logger = logging.getLogger("livekeep.player")
+
+ASK_PLAYING_SECONDS = 1.0
+ASK_IDLE_SECONDS = 5.0
+FIGURES_SECONDS = 10.0
+HUNG_SECONDS = 6.0
+NO_OUTPUT_SECONDS = 6.0
+BETWEEN_RESTARTS_SECONDS = 60.0
+"""A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
+DISPLAY_UNIT = "livekeep-display.service"
+"""The one unit that polkit lets this program restart."""
+MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
+
+Display = Mpv | Vlc
+
+
+class DisplayLink:
+    """`display` is the connection, None while there is none; `restarts` counts those that this program asked for."""
+
+    def __init__(self, service: Service, root: Path, screen: Screen) -> None:
+        self._service, self._root = service, root
+        self._connectors = connectors.Watch(screen.connector)
+        self.display: Display | None = None
+        self.restarts = 0
+        self._connected = self._asked = self._figures = 0.0
+        self._restarted = float("-inf")
+        self._restart_call = 0
+
+    def reach(self, screen: Screen, now: float) -> bool:
+        """Connect if need be, take in what the display says, ask it when due; whether this is a new connection."""
+        self._take_restart_answer()
+        is_new = self.display is None and self._connect(screen, now)
+        if self.display is None:
+            return False
+        try:
+            self.display.receive()
+            self._look_after(self.display, screen, now)
+        except DisplayGoneError as error:
+            self.drop(error)
+        return is_new
+
+    def drop(self, error: DisplayGoneError) -> None:
+        """The connection is over."""
+        logger.info("display: %s", error)
+        self._close()
+
+    def next_due(self, now: float) -> float:
+        """When (monotonic) the display is to be asked, or given up, at the latest."""
+        if self.display is None:
+            return now + ASK_IDLE_SECONDS
+        if self.display.waiting_since is not None:
+            return self.display.waiting_since + HUNG_SECONDS
+        return self._asked + ask_seconds(self.display)
+
+    def _connect(self, screen: Screen, now: float) -> bool:
+        kind: type[Display] = Vlc if screen.player == "vlc" else Mpv
+        try:
+            self.display = kind(self._root / f"display/{kind.name}.sock")
+        except DisplayGoneError:
+            # It starts, waits for a TV, or is to be restarted: its socket tells when it is there.
+            return False
+        self._connected = self._asked = now
+        self._service.watch(self.display, lambda: None)
+        return True
+
+    def _close(self) -> None:
+        if self.display is not None:
+            self._service.forget(self.display)
+            self.display.close()
+            self.display = None
+
+    def _look_after(self, display: Display, screen: Screen, now: float) -> None:
+        # On a desktop the desktop sees to a TV that comes back.
+        if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
+            name = self._connectors.name
+            events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display starts anew", CONNECTOR=name)
+            self._restart(now)
+        elif display.waiting_since is not None and now - display.waiting_since > HUNG_SECONDS:
+            seconds = now - display.waiting_since
+            sentence = f"{display.name} has not answered for {seconds:.0f} s: it is started anew"
+            events.emit(events.DISPLAY_HUNG, sentence, SECONDS=f"{seconds:.1f}")
+            self._restart(now)
+        elif display.has_output is False and now - self._connected > NO_OUTPUT_SECONDS:
+            logger.error("%s has no output on the screen: it is ended, so that it starts anew", display.name)
+            display.quit()
+        elif display.waiting_since is None and now - self._asked >= ask_seconds(display) - 0.01:
+            with_figures = not is_idle(display) and now - self._figures >= FIGURES_SECONDS
+            display.ask(with_figures)
+            self._asked = now
+            self._figures = now if with_figures else self._figures
+
+    def _may_restart(self, now: float) -> bool:
+        return now - self._restarted > BETWEEN_RESTARTS_SECONDS
+
+    def _restart(self, now: float) -> None:
+        """Ask systemd to restart the display; the answer is not waited for."""
+        self._restarted = now
+        self.restarts += 1
+        self._restart_call = os.posix_spawn(RESTART[0], RESTART, os.environ)
+        self._close()
+
+    def _take_restart_answer(self) -> None:
+        if not self._restart_call:
+            return
+        pid, status = os.waitpid(self._restart_call, os.WNOHANG)
+        if pid and status:
+            logger.error("%s: cannot be restarted; is polkit running? See /etc/polkit-1/rules.d/livekeep.rules", DISPLAY_UNIT)
+        if pid:
+            self._restart_call = 0
+
+
+def is_idle(display: Display) -> bool:
+    return display.stream.stage in ("none", "ended")
+
+
+def ask_seconds(display: Display) -> float:
+    return ASK_IDLE_SECONDS if is_idle(display) else ASK_PLAYING_SECONDS
