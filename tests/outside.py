@@ -31,7 +31,7 @@ def wait_until(what: str, holds: Callable[[], object], seconds: float = PATIENCE
 
 
 class NotifySocket:
-    """Plays systemd: reads the datagram socket of sd_notify(3) at `path` at all times, since a full one would block the sender."""
+    """Plays systemd: reads the socket of sd_notify(3) at `path` at all times, since a full one would block the sender."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

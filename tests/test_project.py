@@ -48,7 +48,7 @@ def texts() -> dict[Path, str]:
 
 
 def tool(name: str) -> str:
-    """The path of a tool, beside this Python or in PATH; its absence is a failure, since a check that is skipped checks nothing."""
+    """The path of a tool, beside this Python or in PATH; its absence is a failure: a check that is skipped checks nothing."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     assert found, f"{name} is not installed: tests/run installs what the tests need"
     return found
@@ -75,7 +75,7 @@ def test_the_shipped_configuration_names_every_key_and_no_other() -> None:
     assert set(main) == {"main"}
     assert list(main["main"]) == [entry.name for entry in dataclasses.fields(config.Stream)]
     assert {table: set(keys) for table, keys in shipped.items()} == {
-        table: {entry.name for entry in dataclasses.fields(kind)} for table, kind in config.TABLES.items()
+        table: {entry.name for entry in dataclasses.fields(getattr(config.Config(), table))} for table in config.TABLES
     }
 
 
@@ -186,12 +186,9 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         folder = copy / f"livekeep-{name}.service.d"
         folder.mkdir()
         shutil.copy(copy / "restart-policy.conf", folder / "restart-policy.conf")
-    verified = []
-    for unit in sorted(copy.iterdir()):
-        if unit.is_file() and unit.suffix != ".conf":
-            verified.append(unit.rename(unit.with_name(unit.name.replace("@.", "@livekeep-player."))) if "@." in unit.name else unit)
-    for original in UNITS.glob("*@.*"):
-        shutil.copy(original, copy)
+    for template in UNITS.glob("*@.*"):
+        shutil.copy(copy / template.name, copy / template.name.replace("@.", "@livekeep-player."))
+    verified = [unit for unit in sorted(copy.iterdir()) if unit.is_file() and unit.suffix != ".conf" and "@." not in unit.name]
     environment = {"PATH": os.environ["PATH"], "SYSTEMD_UNIT_PATH": f"{copy}:", "SYSTEMD_LOG_LEVEL": "notice"}
     ran = subprocess.run(
         [tool("systemd-analyze"), "verify", "--man=no", "--recursive-errors=yes", *verified],

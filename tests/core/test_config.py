@@ -116,7 +116,7 @@ BAD_VALUES = (
 
 
 @pytest.mark.parametrize(("table", "key", "value", "complaint"), BAD_VALUES, ids=[f"{at[1]}={at[2]:.12}" for at in BAD_VALUES])
-def test_a_bad_value_is_told_by_key_and_leaves_the_default(files: Files, table: str, key: str, value: str, complaint: str) -> None:
+def test_a_bad_value_is_told_and_leaves_the_default(files: Files, table: str, key: str, value: str, complaint: str) -> None:
     files.write(f"[{table}]\n{key} = {value}\n")
     (line,) = files.problems()
     assert line.startswith(f"{files.main}: {table}.{key}: {complaint}")

@@ -69,7 +69,7 @@ def test_ready_comes_after_the_first_pass_and_each_pass_feeds_the_watchdog(start
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stop_signal_ends_the_longest_wait_within_a_second(start: Start, systemd: NotifySocket, output: Path, number: int) -> None:
+def test_a_stop_signal_ends_the_wait_within_a_second(start: Start, systemd: NotifySocket, output: Path, number: int) -> None:
     with start(PLAIN) as process:
         systemd.wait_for("WATCHDOG=1")
         asked = time.monotonic()
@@ -108,7 +108,7 @@ def test_a_pass_that_hangs_does_not_feed_the_watchdog(start: Start, systemd: Not
         assert not systemd.receive(1.0)
 
 
-def test_a_wake_from_a_thread_a_file_and_the_time_wanted_each_bring_a_pass(start: Start, systemd: NotifySocket, output: Path) -> None:
+def test_a_thread_a_file_and_the_time_wanted_each_bring_a_pass(start: Start, systemd: NotifySocket, output: Path) -> None:
     script = """
 reading, writing = os.pipe()
 def ready():
@@ -144,7 +144,8 @@ def reload():
 service.run(lambda now: now + 1000, reload)
 """
     # Without systemd: it would read the thousands of pings.
-    with program([sys.executable, "-c", HEAD + "say('up')" + script], env={"PYTHONPATH": str(LIBRARY)}, stdout=output.open("wb")) as process:
+    command = [sys.executable, "-c", HEAD + "say('up')" + script]
+    with program(command, env={"PYTHONPATH": str(LIBRARY)}, stdout=output.open("wb")) as process:
         wait_until("the flood", lambda: output.read_text() == "up\n")
         process.send_signal(signal.SIGHUP)
         wait_until("the reload", lambda: output.read_text() == "up\nreload\n")

@@ -39,7 +39,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("written", [POLLER, PLAYER, SECRET, PollerState(), PlayerState(), StreamUrl()], ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize("written", [POLLER, PLAYER, SECRET, PollerState(), PlayerState(), StreamUrl()], ids=type)
 def test_what_is_written_is_read_again(root: Path, written: Any) -> None:
     state.write(written, root)
     assert state.read(type(written), root) == written
@@ -114,7 +114,7 @@ def test_a_full_run_keeps_the_old_state(root: Path) -> None:
         [sys.executable, "-B", "-c", script],
         cwd=root,
         env={"PYTHONPATH": str(LIBRARY)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),  # noqa: PLW1509 – no thread runs here
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
         capture_output=True,
         text=True,
         check=True,

@@ -12,7 +12,7 @@ from livekeep.screen.decision import LOADING_SECONDS, POLLER_MISSING_SECONDS, Ch
 REASONS = ("", "Vimeo says so")
 POLLERS = (
     None,
-    *(PollerState(state, cause, reason, "do it") for state in get_args(StreamState) for cause in get_args(Cause) for reason in REASONS),
+    *(PollerState(*told, "do it") for told in itertools.product(get_args(StreamState), get_args(Cause), REASONS)),
 )
 PREVIOUS = tuple(Choice(shown, f"was {shown}", says_reason=shown == "error") for shown in get_args(Picture))
 MISSING_SECONDS = (0.0, POLLER_MISSING_SECONDS - 1, POLLER_MISSING_SECONDS, 1e9)

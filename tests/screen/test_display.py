@@ -88,12 +88,12 @@ def test_the_picture_comes_last_and_is_no_option() -> None:
     assert mpv(shown="/a.png")[-2:] == ["--", "/a.png"]
     assert "--" not in mpv()
     assert value(mpv(volume=130), "--volume") == "130"
-    assert display.vlc_command(Screen(), "/a.png")[-1] == "/a.png"
+    assert display.vlc_command(Screen(), "", "", "/a.png")[-1] == "/a.png"
 
 
 def test_mpv_knows_the_options_of_every_output() -> None:
-    for screen in ({"output": "x11"}, {"output": "wayland"}, {"output": "drm", "mode": "preferred"}):
-        command = mpv(PI4, "HDMI-A-1", **screen)
+    for screen in (Screen(output="x11"), Screen(output="wayland"), Screen(output="drm", mode="preferred")):
+        command = display.mpv_command(screen, "HDMI-A-1", PI4, True, "")
         known = [part for part in command[1:] if not part.startswith(("--config-dir", "--input-ipc-server", "--no-terminal"))]
         ran = subprocess.run(["mpv", "--no-config", *known, "--version"], capture_output=True, text=True, check=False)
         assert ran.returncode == 0, ran.stdout + ran.stderr

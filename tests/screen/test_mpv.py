@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +17,8 @@ from tests.outside import PROJECT, LiveStream, live_stream, picture, program, wa
 
 def mpv_command(socket: Path) -> list[str]:
     """mpv with the shipped settings, without a screen and a sound card."""
-    return ["mpv", "--no-terminal", f"--config-dir={PROJECT / 'etc/mpv'}", "--vo=null", "--ao=null", f"--input-ipc-server={socket}"]
+    shipped = f"--config-dir={PROJECT / 'etc/mpv'}"
+    return ["mpv", "--no-terminal", shipped, "--vo=null", "--ao=null", f"--input-ipc-server={socket}"]
 
 
 @pytest.fixture
@@ -39,6 +41,13 @@ def mpv(socket: Path) -> Iterator[Mpv]:
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveStream]:
     with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
+    """A stream for the tests that neither stall nor end it."""
+    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
         yield stream
 
 
@@ -100,8 +109,8 @@ def test_a_picture_that_is_none_is_told(mpv: Mpv, tmp_path: Path, content: bytes
     assert mpv.failed_picture == ""
 
 
-def test_a_video_is_shown_over_and_over(mpv: Mpv, live: LiveStream) -> None:
-    video = str(sorted(live.folder.glob("*.ts"))[0])
+def test_a_video_is_shown_over_and_over(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:
+    video = str(shutil.copy(sorted(endless.folder.glob("*.ts"))[-2], tmp_path / "video.ts"))
     mpv.show_picture(video)
     until(mpv, "the video", lambda: mpv.current == video)
     began = time.monotonic()
@@ -145,23 +154,23 @@ def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv,
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/live.m3u8", "{server}/absent.m3u8"])
-def test_a_stream_that_cannot_be_opened_leaves_the_picture(mpv: Mpv, live: LiveStream, tmp_path: Path, address: str) -> None:
+def test_a_stream_that_cannot_be_opened_leaves_the_picture(mpv: Mpv, endless: LiveStream, tmp_path: Path, address: str) -> None:
     holding = str(picture(tmp_path / "holding.png"))
     mpv.show_picture(holding)
     until(mpv, "the holding picture", lambda: mpv.current == holding)
-    mpv.show_stream(address.format(server=live.url.rsplit("/", 1)[0]), holding)
+    mpv.show_stream(address.format(server=endless.url.rsplit("/", 1)[0]), holding)
     until(mpv, "the end", lambda: mpv.stream.stage == "ended", 40)
     until(mpv, "the holding picture", lambda: mpv.current == holding)
 
 
-def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, live: LiveStream, tmp_path: Path) -> None:
+def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:
     holding = str(picture(tmp_path / "holding.png"))
-    mpv.show_stream(live.url, holding)
+    mpv.show_stream(endless.url, holding)
     until(mpv, "the stream", lambda: mpv.current == "stream")
     mpv.show_picture(holding)
     until(mpv, "the picture", lambda: mpv.current == holding)
     assert mpv.stream.stage == "none", "the stream that was left is no stream that ended"
-    mpv.show_stream(live.url, holding)
+    mpv.show_stream(endless.url, holding)
     until(mpv, "the stream again", lambda: mpv.current == "stream" and mpv.stream.stage == "running")
 
 

@@ -45,7 +45,7 @@ def test_the_next_change_is_never_past(three: tuple[str, ...], count: int) -> No
     slides = Slides(three, 10.0)
     for path in three[count:]:
         Path(path).unlink()
-    for now in range(0, 100):
+    for now in range(100):
         slides.advance(float(now), True)
         assert slides.next_change() > now
 

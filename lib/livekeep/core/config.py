@@ -5,6 +5,7 @@ Unknown keys, wrong types and values out of range are errors that name file and 
 The shipped livekeep.toml shows every key with its default and is tied to these dataclasses by a test.
 """
 
+import contextlib
 import dataclasses
 import re
 import tomllib
@@ -167,7 +168,14 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
     """The configuration with the default in place of each faulty value, and the problems, for a unit that must show something."""
     problems: list[str] = []
     values: dict[tuple[str, ...], tuple[Path, Any]] = {}
-    for source in files(file, drop_ins):
+    try:
+        sources = files(file, drop_ins)
+    except OSError as error:
+        problems.append(
+            f"{drop_ins}: cannot be read ({error.strerror}); it must be readable by group livekeep: chgrp livekeep, chmod 750"
+        )
+        sources = [file]
+    for source in sources:
         for path, value in flatten(read_toml(source, problems), source, problems):
             values[path] = (source, value)
     tables = {name: build(kind, (name,), values, problems) for name, kind in TABLES.items()}
@@ -180,7 +188,9 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
 
 def files(file: Path, drop_ins: Path) -> list[Path]:
     """The files that make up the configuration, the first read first; the main one is always among them."""
-    return [file, *sorted(drop_ins.glob("*.toml"))]
+    with contextlib.suppress(FileNotFoundError):
+        return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix == ".toml")]
+    return [file]
 
 
 def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
@@ -193,7 +203,7 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
         problems.append(f"{source}: cannot be read ({error.strerror}); {advice}")
     except UnicodeDecodeError:
         problems.append(f"{source}: is not UTF-8 text; is it a TOML file?")
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         problems.append(f"{source}: is not valid TOML: {error}")
     return {}
 
@@ -267,10 +277,10 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
 
 def shown(name: str, value: Any) -> str:
     """A value for a message: short, and never a URL's user, password or query."""
+    if name in ("url", "proxy", "api_url"):
+        return f'"{str(value).split(":")[0].strip("[{")[:20]}:…"'
     if not isinstance(value, str):
         return repr(value)[:60]
-    if name in ("url", "proxy", "api_url"):
-        value = re.sub(r"//[^/@]*@", "//…@", value).split("?")[0]
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
 
 

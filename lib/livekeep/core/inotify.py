@@ -30,7 +30,10 @@ class FolderWatch:
         self._masks = {**dict.fromkeys(folders, IN_MOVED_TO), **dict.fromkeys(socket_folders, IN_ATTRIB)}
         self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0 or not self._add(root, IN_CREATE | IN_ATTRIB | IN_DELETE):
-            raise TemporaryError(f"{root}: cannot be watched ({os.strerror(ctypes.get_errno())})")
+            reason = os.strerror(ctypes.get_errno())
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+            raise TemporaryError(f"{root}: cannot be watched ({reason})")
         self._watch_folders()
 
     def fileno(self) -> int:

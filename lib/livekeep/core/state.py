@@ -15,6 +15,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+import math
 import os
 import time
 import types
@@ -204,7 +205,7 @@ def read(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> State:
         raise StateAbsentError(f"{file}: absent; its unit is not running") from error
     except OSError as error:
         raise StateBrokenError(f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
+    except (ValueError, OverflowError, RecursionError) as error:
         raise StateBrokenError(f"{file}: is not a state of this version ({error}); restart its unit") from error
 
 
@@ -247,6 +248,8 @@ def convert_plain(kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is Literal and value in typing.get_args(kind):
         return value
     if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise ValueError(f"{value!r:.40} where a finite number belongs")
         return float(value)
     if isinstance(kind, type) and type(value) is kind:
         return value

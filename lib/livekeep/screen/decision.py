@@ -96,14 +96,14 @@ def choose_by_state(view: View, poller: PollerState) -> Choice:
     if poller.state == "error":
         return choose_with_error(poller, playing)
     if poller.cause in ("no-token", "no-stream"):
-        return Choice("holding", poller.reason, poller.advice, True)
+        return Choice("holding", poller.reason or "No stream is set up yet", poller.advice, True)
     return keep(view, poller.reason or "Nothing is known of the stream yet")
 
 
 def choose_with_error(poller: PollerState, playing: bool) -> Choice:
     if playing and poller.cause not in ("refused", "bad-config"):
         return Choice("stream", f"The stream plays on although: {poller.reason}", poller.advice)
-    return Choice("error", poller.reason, poller.advice, True)
+    return Choice("error", poller.reason or "Nothing sure is known of the stream", poller.advice, True)
 
 
 def keep(view: View, reason: str) -> Choice:

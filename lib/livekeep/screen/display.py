@@ -6,6 +6,7 @@ A fault in the configuration never keeps the screen dark: the default takes the 
 
 import logging
 import os
+import shutil
 import signal
 import sys
 import time
@@ -31,7 +32,8 @@ BOARDS: tuple[tuple[str, str, int], ...] = (
     # No H.264 decoder in hardware on the 5, but cores that manage 1080p.
     ("Raspberry Pi 5", "auto-copy-safe", 10_000_000),
     ("Raspberry Pi 4", "v4l2m2m-copy", 8_000_000),
-    ("Compute Module 4", "v4l2m2m-copy", 8_000_000),
+    ("Raspberry Pi Compute Module 5", "auto-copy-safe", 10_000_000),
+    ("Raspberry Pi Compute Module 4", "v4l2m2m-copy", 8_000_000),
     ("Raspberry Pi", "v4l2m2m-copy", 4_500_000),
 )
 """Beginning of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
@@ -114,7 +116,7 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
 
     video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
     socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
-    quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-stats", "--no-metadata-network-access"]
+    quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-metadata-network-access"]
     return [
         "vlc",
         *["--intf", "oldrc", "--rc-fake-tty", f"--rc-unix={socket}"],
@@ -204,6 +206,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = DIRECTORY / f"{screen.player}.sock"
     # A stale one would be taken for the new one.
     path.unlink(missing_ok=True)
+    if not shutil.which(command[0]):
+        raise ConfigError(
+            [f"{command[0]}: cannot be started (No such file or directory); install it: sudo apt install {command[0]}"]
+        )
     open_socket_to_player(path)
     try:
         os.execvpe(command[0], command, environment(screen))  # noqa: S606 – the unit becomes the player itself

@@ -6,11 +6,12 @@ COUNTDOWN_SECONDS = 600
 OVERDUE_SECONDS = 1800
 """So long after its start a stream that is not live yet is still "starting soon"."""
 DAY_SECONDS = 86400
+FARTHEST_SECONDS = 1000 * DAY_SECONDS
 
 
 def next_start_line(next_start: float | None, now: float) -> str:
     """Text for `next_start` (Unix seconds) seen at `now`: a weekday, a date, a countdown, or "" when there is nothing to say."""
-    if next_start is None or now - next_start > OVERDUE_SECONDS:
+    if next_start is None or not -OVERDUE_SECONDS <= next_start - now <= FARTHEST_SECONDS:
         return ""
     remaining = int(next_start - now + 0.999)
     if remaining <= 0:

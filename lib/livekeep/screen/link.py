@@ -3,13 +3,13 @@
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 from livekeep.core import events
 from livekeep.core.config import Screen
 from livekeep.core.notify import Service
 from livekeep.screen import connectors
 from livekeep.screen.mpv import Mpv
-from livekeep.screen.vlc import Vlc
 from livekeep.screen.wire import DisplayGoneError
 
 logger = logging.getLogger("livekeep.player")
@@ -26,7 +26,10 @@ DISPLAY_UNIT = "livekeep-display.service"
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
 
-Display = Mpv | Vlc
+if TYPE_CHECKING:
+    from livekeep.screen.vlc import Vlc
+
+Display = Union[Mpv, "Vlc"]
 
 
 class DisplayLink:
@@ -68,7 +71,10 @@ class DisplayLink:
         return self._asked + ask_seconds(self.display)
 
     def _connect(self, screen: Screen, now: float) -> bool:
-        kind: type[Display] = Vlc if screen.player == "vlc" else Mpv
+        kind: type[Display] = Mpv
+        if screen.player == "vlc":
+            # Half a megabyte that few need.
+            from livekeep.screen.vlc import Vlc as kind  # noqa: N813, PLC0415
         try:
             self.display = kind(self._root / f"display/{kind.name}.sock")
         except DisplayGoneError:

@@ -38,7 +38,7 @@ class Slides:
 
     def next_change(self) -> float:
         """When (monotonic) the next picture is due; infinity when there is but one."""
-        if self._shown_since is None or len(self._holding) < 2:
+        if self._shown_since is None or len(self._usable()) < 2:
             return float("inf")
         return self._shown_since + self._seconds
 

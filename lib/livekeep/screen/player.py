@@ -183,7 +183,11 @@ class Player:
             return "stream"
         if display.current == "":
             return "none"
-        return "error" if display.current == self.slides.error_picture(self.config.screen.error) else "holding"
+        error = self.slides.error_picture(self.config.screen.error)
+        # One picture may serve for both: then it is what was chosen.
+        if display.current == error and (self.choice.picture == "error" or display.current != self.slides.present()):
+            return "error"
+        return "holding"
 
     def write_lines(self, display: Display) -> None:
         """Write the text that belongs on the picture; not yet while another picture is still on the screen."""

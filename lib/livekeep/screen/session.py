@@ -117,7 +117,7 @@ class Session:
         self.wish_for("end", now)
         if played and self._playing_since is not None and now - self._playing_since >= STEADY_SECONDS:
             return "ended"
-        self.not_before = now + min(0.5 * 2**self.failures, LONGEST_DELAY_SECONDS)
+        self.not_before = now + min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_DELAY_SECONDS)
         self.failures += 1
         self.counts.failed_starts += 1
         return "failed"

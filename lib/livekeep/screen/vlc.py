@@ -7,6 +7,7 @@ time only in whole seconds, tells little of its cache, and gets its text from a 
 import re
 import time
 from pathlib import Path
+from urllib.parse import unquote
 
 from livekeep.core import paths
 from livekeep.core.state import Playback
@@ -14,6 +15,8 @@ from livekeep.screen.decision import StreamReport
 from livekeep.screen.wire import Wire
 
 STREAM = "stream"
+OPENING_SECONDS = 3.0
+"""After so long the queued picture in place of the stream means that the stream could not be opened."""
 TEXT_FILE = paths.STATE_DIRECTORY / "player/line.txt"
 """Read by VLC's marquee; the display's unit is in the group that may."""
 INPUT = re.compile(r"status change: \( new input: (.*) \)")
@@ -51,8 +54,8 @@ class Vlc:
         self.stream = StreamReport("loading", time.monotonic())
         self.wanted = then
         self._frames = 0
-        self._wire.send("clear")
-        self._wire.send(f"add {url}")
+        for line in ("clear", "repeat off", f"add {url}"):
+            self._wire.send(line)
         if then:
             self._wire.send(f"enqueue {then}")
 
@@ -79,7 +82,7 @@ class Vlc:
             return
 
     def quit(self) -> None:
-        self._wire.send("shutdown")
+        self._wire.send("quit")
 
     def ask(self, with_figures: bool) -> None:
         """Ask what is played and how many frames were shown. VLC gives all of it or nothing."""
@@ -119,11 +122,14 @@ class Vlc:
     def _take_input(self, address: str) -> None:
         """An answer to `status`: the address that is played now."""
         self.is_known = True
-        path = address.removeprefix("file://")
+        path = unquote(address.removeprefix("file://")) if address.startswith("file://") else address
         if path.startswith("/"):
             self.current = path
             self.wanted = self.wanted or path
-            if self.stream.stage == "running" or (self.stream.stage == "loading" and self._seen_input == STREAM):
+            if self.stream.stage == "running" or (
+                self.stream.stage == "loading"
+                and (self._seen_input == STREAM or time.monotonic() - self.stream.loaded_monotonic > OPENING_SECONDS)
+            ):
                 self.stream = StreamReport("ended", self.stream.loaded_monotonic)
             self._seen_input = path
             return
