@@ -138,8 +138,9 @@ install_files() {
     put 644 "$source_folder/etc/livekeep.catalog" "$destdir/usr/local/lib/systemd/catalog/livekeep.catalog"
     put 644 "$source_folder/etc/polkit/livekeep.rules" "$destdir/etc/polkit-1/rules.d/livekeep.rules"
     put 644 "$source_folder/etc/bash-completion/livekeep" "$destdir/usr/local/share/bash-completion/completions/livekeep"
-    put_tree 644 "$source_folder/docs" "$destdir/usr/local/share/doc/livekeep"
-    put 644 "$source_folder/README.md" "$destdir/usr/local/share/doc/livekeep/README.md"
+    local doc=$destdir/usr/local/share/doc/livekeep text
+    put_tree 644 "$source_folder/docs" "$doc/docs"
+    for text in README.md CHANGELOG.md LICENSE; do put 644 "$source_folder/$text" "$doc/$text"; done
     [[ $keep_logs = yes ]] && put 644 "$source_folder/etc/journald.conf" "$destdir/etc/systemd/journald.conf.d/livekeep.conf"
     mkdir -p "$destdir/usr/local/bin"
     ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
@@ -177,9 +178,14 @@ install_config() { # the operator's own: never overwritten
     mkdir -p /var/lib/livekeep/pictures
     chgrp livekeep "$etc/livekeep.toml" "$etc/livekeep.d"
     chmod 750 "$etc/livekeep.d"
-    if [[ -n $event ]]; then
-        sed -i "0,/^vimeo_event = .*/s//vimeo_event = \"$event\"/" "$etc/livekeep.toml"
-    fi
+    if [[ -n $event ]]; then set_event; fi
+}
+
+set_event() {
+    sed -i -E '/^\[streams\.main\]/,/^\[/ s/^ *vimeo_event *=.*/vimeo_event = "'"$event"'"/' "$etc/livekeep.toml"
+    grep -q "^vimeo_event = \"$event\"" "$etc/livekeep.toml" ||
+        die "$etc/livekeep.toml: has no vimeo_event in [streams.main]; write it there: vimeo_event = \"$event\""
+    if has_systemd && systemctl -q is-active livekeep-poller; then systemctl reload livekeep-poller; fi
 }
 
 take_token() {
@@ -268,7 +274,7 @@ main() {
     install_files
     install_config
     # shellcheck source=/dev/null
-    if ! is_staging; then source "$source_folder/etc/desktop.sh" && settle_the_screen; fi
+    if ! is_staging; then source "$source_folder/install.d/desktop.sh" && settle_the_screen; fi
     take_token
     set_in_force
     report

@@ -65,6 +65,7 @@ settle_systemd() {
     systemctl daemon-reload
     systemctl reset-failed 'livekeep*' 2>/dev/null || true
     journalctl --update-catalog
+    if grep -q journald.conf.d "$memory/files" 2>/dev/null; then systemctl restart systemd-journald; fi
 }
 
 give_back_the_screen() {
@@ -90,6 +91,13 @@ remove_packages() {
     local names
     mapfile -t names < <(sort -u "$memory/packages")
     ((${#names[@]})) || return 0
+    local needed
+    needed=$(apt-get -qq -s purge "${names[@]}" | sed -n 's/^\(Remv\|Purg\) \([^ ]*\).*/\2/p' | LC_ALL=C sort -u |
+        LC_ALL=C comm -23 - <(printf '%s\n' "${names[@]}" | LC_ALL=C sort -u) | tr '\n' ' ')
+    if [[ -n $needed ]]; then
+        printf 'The packages are kept: these came later and need some of them: %s\n' "$needed" >&2
+        return 0
+    fi
     DEBIAN_FRONTEND=noninteractive apt-get -qq purge -y "${names[@]}" >/dev/null
     rm -f "$memory/packages"
 }

@@ -197,7 +197,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    # RestartMode= and RestartSteps= come with 254; bookworm's 252 passes them over (references: systemd-facts).
+    # RestartMode= and RestartSteps= come with 254; bookworm's 252 passes them over.
     newer = r"Unknown key name '(RestartMode|RestartSteps|RestartMaxDelaySec)' in section 'Service', ignoring"
     said = [line for line in (ran.stdout + ran.stderr).splitlines() if str(copy) in line or "livekeep" in line]
     assert [line for line in said if not re.search(newer, line)] == []

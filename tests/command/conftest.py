@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from livekeep.core import state
 from livekeep.core.state import PlayerState, PollerState
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import CONFIG, REPOSITORY, Box
+
 from livekeep.command import desktop
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Screen

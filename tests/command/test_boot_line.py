@@ -6,10 +6,11 @@ import subprocess
 
 import pytest
 from conftest import Box
+from test_set_token import read_until
+
 from livekeep.command import boot_line
 from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
-from test_set_token import read_until
 
 STOCK = "console=tty1 root=PARTUUID=4e639091-02 rootwait quiet\n"
 WANTED = ["video=HDMI-A-1:1920x1080@60D", "vc4.force_hotplug=1", "cgroup_enable=memory"]

@@ -9,9 +9,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import livekeep
 import pytest
 from conftest import CONFIG, REPOSITORY, Box
+
+import livekeep
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.state import Playback, PlayerState, PollerState
 

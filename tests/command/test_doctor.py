@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 import pytest
 from conftest import HERE, Api, Box
+
 from livekeep.command import doctor, doctor_account
 from livekeep.command.checkup import Surroundings
 from livekeep.core import config

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import TREES
+
 from livekeep.command import doctor_host, doctor_pictures, doctor_screen
 from livekeep.command.checkup import Check, Surroundings
 from livekeep.core.config import Config, Screen

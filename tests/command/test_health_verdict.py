@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+
 from livekeep.core import state
 from livekeep.core.health import Clock, Health, error_screen_is_active, verdict
 from livekeep.core.state import (

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from conftest import HERE, Box
+
 from livekeep.command import dotenv, predecessor
 from livekeep.core.errors import LivekeepError
 

@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 from conftest import CONFIG, Box
+
 from livekeep.command import toml_edit
 
 SECOND = "Youth, 2nd hall"

@@ -5,6 +5,7 @@ import subprocess
 import time
 
 from conftest import Box
+
 from livekeep.command import terminal
 from livekeep.core.state import Playback, PlayerState, PollerState
 

@@ -1,4 +1,4 @@
-"""The room that the tests of a module share, one for each Debian release."""
+"""The room that the tests of a module share, one for each Debian release, or for those in the module's own SUITES."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ from tests.machine import root
 from tests.machine.screen import Screen
 
 
-@pytest.fixture(scope="module", params=root.SUITES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One set of a module's tests for each release."""
+    if "screen_room" in metafunc.fixturenames:
+        suites = getattr(metafunc.module, "SUITES", root.SUITES)
+        metafunc.parametrize("screen_room", suites, indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def screen_room(request: pytest.FixtureRequest) -> Iterator[Screen]:
     """A room with livekeep installed and running."""
     with Screen(request.param) as room:

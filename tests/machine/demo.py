@@ -106,7 +106,7 @@ def kill(screen: Screen) -> None:
 
 def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
     """One picture of four of the scenes, side by side."""
-    from PIL import Image  # noqa: PLC0415 – only here, and only where it is installed
+    from PIL import Image
 
     size, gap = (960, 540), 12
     sheet = Image.new("RGB", (2 * size[0] + 3 * gap, 2 * size[1] + 3 * gap), (24, 24, 24))

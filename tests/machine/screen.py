@@ -11,7 +11,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,6 +49,7 @@ PICTURES = "/usr/local/share/livekeep/pictures"
 
 # How long a change of picture may take when nothing is known to slow it: a processor shared with others.
 SOON_SECONDS = 30.0
+LAST_LOOK_SECONDS = 0.2
 
 
 def kind(grid: Sequence[Colour]) -> str:
@@ -80,28 +81,36 @@ def merged(base: Tables, changes: Tables) -> Settings:
 class Screen(Disposable):
     """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
 
-    def __init__(self, suite: root.Suite, *, packages: Sequence[str] = PACKAGES, outside: bool = False) -> None:
-        """Nothing is made yet. `outside`: the stand-ins are beyond a cable."""
+    def __init__(self, suite: root.Suite, *, bare: bool = False, outside: bool = False, install: bool = True) -> None:
+        """Nothing is made yet. `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable."""
         super().__init__()
         self.suite = suite
         self.network = Network(outside=outside)
-        self.tv = TV(self.network)
-        self.live = LiveStream(self.network)
-        self.vimeo = VimeoStandIn(self.network)
-        self.machine = Machine(suite, packages=packages, network=self.network, tv=self.tv, source=PROJECT)
+        network = None if bare else self.network
+        self.tv = TV(network)
+        self.live = LiveStream(network)
+        self.vimeo = VimeoStandIn(network)
+        packages = () if bare else PACKAGES
+        self.machine = Machine(suite, packages=packages, network=network or "host", tv=self.tv, source=PROJECT)
+        self._parts: tuple[Disposable, ...] = (self.tv, self.live, self.vimeo, self.machine)
+        if network:
+            self._parts = (network, *self._parts)
+        self._install = install
 
     def _make(self) -> None:
-        for thing in (self.network, self.tv, self.live, self.vimeo, self.machine):
-            self._stack.enter_context(thing)
+        for part in self._parts:
+            self._stack.enter_context(part)
         self.write_config()
-        self.install("--token-file", "/root/token")
+        if self._install:
+            self.install("--token-file", "/root/token")
 
     # Installing and configuring
 
     def install(self, *options: str) -> str:
         """Run install.sh with --yes as an administrator would; its output."""
         self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
-        return self.machine.run(["/src/install.sh", "--yes", *options], timeout=300).stdout
+        done = self.machine.run(["/src/install.sh", "--yes", *options], timeout=600)
+        return done.stdout + done.stderr
 
     def settings(self) -> Settings:
         """What every test's configuration begins with: quicker than the defaults, so that the tests are."""
@@ -162,6 +171,8 @@ class Screen(Disposable):
         """Look at the TV all the while; fails at the end when it was black at any moment."""
         with Sampler(self.tv, classify=kind) as sampler:
             yield sampler
+            # The picture that a test has just waited for belongs to the samples too.
+            time.sleep(LAST_LOOK_SECONDS)
         assert sampler.seconds("black") == 0 and not any(s.label == "black" for s in sampler.samples), self.spans(sampler)
 
     @staticmethod
@@ -259,7 +270,3 @@ class Screen(Disposable):
         journal = self.machine.journal(None, "--lines=40", "--unit=livekeep*")
         return f"TV: {self.picture()}\npoller: {told}\nplayer: {shown}\nunits: {active}\n{journal}"
 
-
-def eventually(predicate: Callable[[], bool], within: float = SOON_SECONDS) -> None:
-    """Wait until it holds."""
-    wait_for(predicate, within, 0.2)

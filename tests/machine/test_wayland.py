@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -67,7 +68,7 @@ class Desktop(Disposable):
     def write_config(self, **screen: object) -> None:
         """Write the drop-in; nobody is told."""
         keys = {"output": "wayland", "wayland_display": SOCKET, "desktop_user": USER, "stall_seconds": 4.0}
-        tables = {
+        tables: dict[str, dict[str, Any]] = {
             "vimeo": {"api_url": self.vimeo.base_url},
             "screen": keys,
             "streams.main": {"vimeo_event": EVENT_ID},
@@ -143,11 +144,12 @@ def test_goes_live_and_off(desktop: Desktop) -> None:
 
 def test_error_screen_when_the_display_cannot_start(desktop: Desktop) -> None:
     desktop.machine.systemctl("reset-failed", DISPLAY)
-    desktop.machine.run("mv /usr/bin/mpv /usr/bin/mpv.away && printf '#!/bin/sh\\nexit 1\\n' >/usr/bin/mpv && chmod 755 /usr/bin/mpv")
+    desktop.machine.run(["mv", "/usr/bin/mpv", "/usr/bin/mpv.away"])
+    desktop.machine.write("/usr/bin/mpv", "#!/bin/sh\nexit 1\n", 0o755)
     desktop.machine.systemctl("kill", "--signal=SIGKILL", DISPLAY)
     desktop.shows("error")
     assert desktop.owner(ERROR_SCREEN) == USER
-    desktop.machine.run("mv /usr/bin/mpv.away /usr/bin/mpv")
+    desktop.machine.run(["mv", "/usr/bin/mpv.away", "/usr/bin/mpv"])
     desktop.shows("holding", within=90)
     assert desktop.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
 

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
+
 from livekeep.core.errors import TemporaryError
 from livekeep.screen.error_screen import ErrorScreenSettings, choose_output, render
-from PIL import Image
 
 LIB = Path(__file__).parents[2] / "lib"
 SIZE = (1280, 720)

@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import pytest
+
 from livekeep.core.errors import TemporaryError
 from livekeep.screen import painter_drm
 from livekeep.screen.painter_drm import Connector, Mode, choose_connector, choose_mode, parse_mode

@@ -1,7 +1,7 @@
 """A Debian machine with a real screen and real sound, in QEMU without KVM."""
 
 from .image import Image, Recipe, build
-from .recordings import read_ppm, read_wav
+from .recordings import read_ppm, read_wav, strength
 from .vm import GUEST_HOST, VM, CommandFailedError, Result
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "build",
     "read_ppm",
     "read_wav",
+    "strength",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from pathlib import Path
 
@@ -29,3 +30,12 @@ def read_wav(path: Path) -> tuple[int, array[int]]:
     samples = array("h")
     samples.frombytes(data[WAV_HEADER_BYTES : len(data) - (len(data) - WAV_HEADER_BYTES) % 4])
     return rate, samples[::2]
+
+
+def strength(samples: array[int], rate: int, hertz: float) -> float:
+    """How much of this frequency is in the sound, by Goertzel's algorithm."""
+    factor = 2 * math.cos(2 * math.pi * hertz / rate)
+    last = before = 0.0
+    for sample in samples:
+        last, before = sample + factor * last - before, last
+    return (last * last + before * before - factor * last * before) / len(samples) ** 2

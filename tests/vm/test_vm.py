@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
 import shutil
 import threading
 import time
-from array import array
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image as Picture
 
-from . import GUEST_HOST, VM, Recipe, build, read_wav
+from . import GUEST_HOST, VM, Recipe, build, read_wav, strength
 
 LIB = Path(__file__).parents[2] / "lib"
 SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
@@ -126,15 +124,6 @@ def service() -> Iterator[int]:
 def machine(request: pytest.FixtureRequest, service: int) -> Iterator[VM]:
     with VM(build(Recipe(request.param, PACKAGES, put, put_key())), serve={80: service}) as booted:
         yield booted
-
-
-def strength(samples: array[int], rate: int, hertz: float) -> float:
-    """How much of this frequency is in the sound, by Goertzel's algorithm."""
-    factor = 2 * math.cos(2 * math.pi * hertz / rate)
-    last = before = 0.0
-    for sample in samples:
-        last, before = sample + factor * last - before, last
-    return (last * last + before * before - factor * last * before) / len(samples) ** 2
 
 
 def test_machine_boots_with_a_screen_and_runs_commands(machine: VM) -> None:

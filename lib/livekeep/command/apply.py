@@ -32,7 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     unit.tell("daemon-reload")
     if DISPLAY in changed and not arguments.no_restart and unit.is_running(unit.TARGET):
         # The player must know first which program it will meet.
-        unit.tell("reload", PLAYER)
+        if unit.is_running(PLAYER):
+            unit.tell("reload", PLAYER)
         unit.tell("reset-failed", DISPLAY)
         unit.tell("restart", "--no-block", DISPLAY)
         print(f"{DISPLAY}: restarted")

@@ -76,7 +76,7 @@ def build_parser() -> Parser:
     parser = argparse.ArgumentParser(prog="livekeep", description="Keeps a live stream on the screen.", allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     for name, (_module, text, add_arguments) in SUBCOMMANDS.items():
-        add_arguments(subparsers.add_parser(name, help=text, description=text.capitalize() + ".", allow_abbrev=False))
+        add_arguments(subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False))
     return parser
 
 

@@ -1,4 +1,4 @@
-"""livekeep screenshot: what the TV shows now, as a PNG. Asks the display, or reads what the error screen paints."""
+"""livekeep screenshot: what the TV shows now, as a PNG. Asks the X server, the display, or reads what the error screen paints."""
 
 import argparse
 import contextlib
@@ -7,7 +7,7 @@ import stat
 import sys
 from pathlib import Path
 
-from livekeep.command import mpv_camera, vlc_camera
+from livekeep.command import mpv_camera, vlc_camera, x11_camera
 from livekeep.core import config, health, paths
 from livekeep.core.errors import LivekeepError
 
@@ -41,12 +41,15 @@ def refuse_target(target: Path) -> None:
 
 def take() -> bytes:
     """The PNG of what is on the screen. Raises `LivekeepError`."""
+    settings, _problems = config.load_leniently()
+    if settings.screen.resolved_output() == "x11":
+        with contextlib.suppress(LivekeepError):
+            return x11_camera.take(settings.screen)
     try:
         if health.error_screen_is_active():
             return read_picture(paths.STATE_DIRECTORY / health.ERROR_SCREEN_PICTURE)
     except PermissionError as error:
         raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
-    settings, _problems = config.load_leniently()
     if settings.screen.player == "vlc":
         return collect(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots"))
     target = DISPLAY / "screenshot.png"

@@ -135,9 +135,12 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
     ]
 
 
-def environment(screen: Screen) -> dict[str, str]:
-    """What the program needs to find the desktop, beside what it has."""
+def environment(screen: Screen, proxy: str) -> dict[str, str]:
+    """What the program needs to find the desktop and the stream, beside what it has."""
     found = dict(os.environ)
+    if proxy:
+        # FFmpeg takes it for https too, unlike mpv's own option.
+        found["http_proxy"] = proxy
     output = screen.resolved_output()
     if output == "x11":
         found["DISPLAY"] = screen.x11_display or ":0"
@@ -200,6 +203,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
     connector, model = connectors.connected(screen.connector), outputs.board()
     if screen.player == "vlc":
+        # Without the folder VLC would write one file of that name.
+        (DIRECTORY / "snapshots").mkdir(exist_ok=True)
         command = vlc_command(screen, connector, model, picture)
     else:
         command = mpv_command(screen, connector, model, outputs.has_gpu(), picture)
@@ -212,7 +217,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     open_socket_to_player(path)
     try:
-        os.execvpe(command[0], command, environment(screen))  # noqa: S606 – the unit becomes the player itself
+        os.execvpe(command[0], command, environment(screen, config.vimeo.proxy))  # noqa: S606 – the unit becomes the player itself
     except OSError as error:
         sentence = f"{command[0]}: cannot be started ({error.strerror}); install it: sudo apt install {command[0]}"
         raise ConfigError([sentence]) from error

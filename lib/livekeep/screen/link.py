@@ -37,12 +37,15 @@ class DisplayLink:
 
     def __init__(self, service: Service, root: Path, screen: Screen) -> None:
         self._service, self._root = service, root
-        self._connectors = connectors.Watch(screen.connector)
+        self.watch_connector(screen)
         self.display: Display | None = None
         self.restarts = 0
         self._connected = self._asked = self._figures = 0.0
         self._restarted = float("-inf")
         self._restart_call = 0
+
+    def watch_connector(self, screen: Screen) -> None:
+        self._connectors = connectors.Watch(screen.connector)
 
     def reach(self, screen: Screen, now: float) -> bool:
         """Connect if need be, take in what the display says, ask it when due; whether this is a new connection."""

@@ -63,6 +63,7 @@ class Player:
         self.config, self.config_problem = fresh, ""
         log.set_up(fresh.log.level)
         self.slides = Slides(fresh.screen.holding, fresh.screen.slideshow_seconds)
+        self.link.watch_connector(fresh.screen)
 
     def one_pass(self, now: float) -> float:
         """One pass of work; gives when the next is due at the latest."""
@@ -199,11 +200,18 @@ class Player:
 
     def wanted_lines(self) -> tuple[str, ...]:
         if self.choice.says_reason:
-            return (self.choice.reason, *([f"Run: {self.choice.advice}"] if self.choice.advice else []))
+            return (self.choice.reason, *advice_lines(self.choice.advice))
         if self.config.screen.show_next_start and self.poller and self.choice.picture == "holding":
             line = next_start_line(self.poller.next_start, time.time())
             return (line,) if line else ()
         return ()
+
+
+def advice_lines(advice: str) -> tuple[str, ...]:
+    """What to do, as a line on the picture; advice is a command to run, or a sentence."""
+    if not advice:
+        return ()
+    return (f"Run: {advice}" if advice.startswith("sudo ") else advice[0].upper() + advice[1:],)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

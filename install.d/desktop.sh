@@ -1,6 +1,7 @@
 # shellcheck shell=bash
 # Part of install.sh: finds what owns the screen now (a desktop, a login, an older player), asks, and notes what it changed in
 # /var/lib/livekeep/install/disabled, so that uninstall.sh can put it back. Uses ask, say, output, etc, memory of install.sh.
+# shellcheck disable=SC2154 # those are install.sh's
 
 readonly rival_autostarts=(streamreturn.desktop xrandr.desktop)
 
@@ -10,7 +11,7 @@ settle_the_screen() {
     [[ -n $found || -e $etc/livekeep.d/10-desktop.toml ]] || found=$(find_output)
     case $found in
         x11 | wayland) write_desktop_keys "$found" ;;
-        drm) offer_to_disable_display_manager ;;
+        drm) rm -f "$etc/livekeep.d/10-desktop.toml" && offer_to_disable_display_manager ;;
         *) ;;
     esac
 }
@@ -40,6 +41,7 @@ find_output() { # prints x11 or wayland when somebody is logged in on a desktop,
     local session kind
     if has_systemd && command -v loginctl >/dev/null; then
         while read -r session _; do
+            [[ $(loginctl show-session "$session" -p Class --value 2>/dev/null) = user ]] || continue
             kind=$(loginctl show-session "$session" -p Type --value 2>/dev/null || true)
             [[ $kind = @(x11|wayland) ]] && printf '%s\n' "$kind" && return
         done < <(loginctl --no-legend list-sessions 2>/dev/null)

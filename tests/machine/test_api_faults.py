@@ -1,0 +1,110 @@
+"""What is on the TV when Vimeo's API refuses, fails or asks to wait, or the token is missing or not good enough."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tests.machine.machine import wait_for
+from tests.machine.root import Suite
+from tests.machine.screen import POLLER, Screen
+
+# The poller is the same program everywhere; the older Python and requests are the more likely to trip.
+SUITES: tuple[Suite, ...] = ("bookworm",)
+
+OUTAGES = ("500", "503", "html502", "html200", "hang", "slow_drip", "reset", "garbage", "big", "deep_json", "redirect_loop",
+           "no_url", "bad_url_scheme")  # fmt: skip
+REFUSALS = {
+    "401": "does not accept the token",
+    "403": "does not hand out this stream",
+    "404": "knows no such event",
+    "2204": "does not accept the question",
+}
+CAN_TAKE_A_MINUTE = 90.0
+
+
+@pytest.mark.parametrize("fault", OUTAGES)
+def test_an_outage_shows_the_error_picture(screen: Screen, fault: str) -> None:
+    """After the configured number of failures; one answer later all is well again."""
+    screen.configure({"poller": {"failures_before_error": 2}})
+    with screen.watched():
+        screen.vimeo.fault(fault)
+        screen.shows("error")
+        screen.says("Vimeo's API cannot be reached: ")
+        screen.says("sudo livekeep doctor")
+        screen.vimeo.ok()
+        screen.shows("holding")
+
+
+@pytest.mark.parametrize("fault", REFUSALS)
+def test_a_refusal_shows_the_error_picture_with_its_reason(screen: Screen, fault: str) -> None:
+    """At the first answer, and while the stream plays too; a reload asks at once."""
+    with screen.watched():
+        screen.vimeo.fault(fault)
+        screen.shows("error")
+        screen.says(REFUSALS[fault])
+        screen.says("Run: " if fault != "404" else "livekeep.toml")
+        assert screen.knows(state="error")["consecutive_failures"] == 0
+        screen.vimeo.ok()
+        screen.vimeo.go_live(screen.live.url)
+        screen.machine.systemctl("reload", POLLER)
+        screen.moves()
+        screen.vimeo.fault(fault)
+        screen.shows("error")
+
+
+def test_an_outage_leaves_a_stream_that_plays(screen: Screen) -> None:
+    """Each kind in turn, until it counts as an error: the stream plays on."""
+    screen.goes_live()
+    with screen.watched() as sampler:
+        for fault in ("500", "hang", "reset", "garbage"):
+            screen.vimeo.fault(fault)
+            screen.knows(CAN_TAKE_A_MINUTE, state="error", cause="outage")
+            screen.moves()
+            screen.vimeo.ok()
+            screen.knows(state="live", consecutive_failures=0)
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+
+
+def test_a_rate_limit_is_waited_for(screen: Screen) -> None:
+    """No request before the window ends, though the operator reloads; the picture stays."""
+    screen.vimeo.forget()
+    screen.vimeo.fault("429", times=1, seconds=8)
+    wait_for(lambda: any(entry["fault"] == "429" for entry in screen.vimeo.requests()), 20)
+    screen.machine.systemctl("reload", POLLER)
+    screen.keeps("holding", 3)
+    wait_for(lambda: screen.vimeo.requests()[-1]["fault"] == "", 30)
+    entries = screen.vimeo.requests()
+    first = next(index for index, entry in enumerate(entries) if entry["fault"] == "429")
+    # The header tells whole seconds.
+    assert entries[first + 1]["at"] - entries[first]["at"] > 6
+
+
+def test_the_request_budget_is_kept(screen: Screen) -> None:
+    """With few requests a minute there is not one refusal for too many."""
+    screen.configure({"poller": {"interval_seconds": 1.0}})
+    screen.vimeo.limit(12)
+    screen.vimeo.forget()
+    time.sleep(15)
+    assert [entry["status"] for entry in screen.vimeo.requests() if entry["status"] == 429] == []
+
+
+def test_no_token_yet(screen: Screen) -> None:
+    """The TV says so; a token that comes later is taken without anybody's help."""
+    screen.machine.run("rm /etc/credstore/livekeep.vimeo-token; systemctl restart livekeep-poller")
+    screen.says("token is missing")
+    screen.shows("holding")
+    assert "restarted with it" in screen.livekeep("set-token", "/root/token")
+    screen.knows(state="offline")
+    wait_for(lambda: screen.line() == "", 15)
+    screen.goes_live()
+
+
+def test_a_token_without_the_scope(screen: Screen) -> None:
+    """The error picture names the scope that is missing."""
+    screen.vimeo.token(scope="public")
+    screen.machine.systemctl("restart", POLLER)
+    screen.shows("error")
+    screen.says("lacks the scope private")
+    assert any(entry.get("LIVEKEEP_EVENT") == "token-refused" for entry in screen.machine.journal_entries(POLLER))

@@ -1,0 +1,200 @@
+"""Files and answers that are not what they should be: one clear line each, and the best picture there is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.machine.machine import wait_for
+from tests.machine.root import Suite
+from tests.machine.screen import PICTURES, PLAYER, POLLER, UNITS, Screen
+
+# What is read and refused does not depend on the release.
+SUITES: tuple[Suite, ...] = ("trixie",)
+OWN_PICTURES = "/var/lib/livekeep/pictures"
+POLLER_STATE, PLAYER_STATE = "/run/livekeep/poller/state.json", "/run/livekeep/player/state.json"
+# The poller's MemoryMax=, which a container without the memory controller does not enforce.
+POLLER_MEMORY_BYTES = 128 << 20
+
+BAD_CONFIGURATIONS = {
+    "syntax": ("[poller\n", "is not valid TOML"),
+    "type": ('[poller]\ninterval_seconds = "ten"\n', "poller.interval_seconds: must be a number"),
+    "range": ("[poller]\ninterval_seconds = 0\n", "poller.interval_seconds: must be from 1 to 3600"),
+    "unknown": ("[screen]\ncolour = 1\n", "screen.colour: unknown key"),
+    "file URL": ('[streams.main]\nurl = "file:///etc/passwd"\n', "streams.main.url: must be a URL that begins with http://"),
+    "exec URL": ('[streams.main]\nurl = "exec://reboot"\n', "streams.main.url: must be a URL that begins with http://"),
+    "lavfi URL": ('[streams.main]\nurl = "lavfi://testsrc"\n', "streams.main.url: must be a URL that begins with http://"),
+    "not text": ("\x00\x01\x02", "is not valid TOML"),
+}
+BAD_PICTURES = {
+    "missing": "true",
+    "no picture": f"head -c 20000 /dev/urandom >{OWN_PICTURES}/bad.png",
+    "empty": f": >{OWN_PICTURES}/bad.png",
+    "half": f"head -c 30000 {PICTURES}/holding.png >{OWN_PICTURES}/bad.png",
+    "unreadable": f"install -m 600 {PICTURES}/holding.png {OWN_PICTURES}/bad.png",
+    "a folder": f"mkdir {OWN_PICTURES}/bad.png",
+}
+NONSENSE = ("big", "redirect_loop", "deep_json", "garbage", "empty", "html200", "hang", "reset", "slow_drip")
+BAD_STATES = {
+    "empty": "",
+    "half": '{"file": "poller/state", "version": 1, "state": "li',
+    "foreign": '{"hello": "world"}',
+    "deep": "[" * 100_000,
+    "another version": '{"file": "poller/state.json", "version": 999}',
+}
+BAD_TOKENS = {
+    "empty": ("", "holds no token"),
+    "two words": ("abc def\n", "no spaces or line breaks"),
+    "a line of .env": ("VIMEO_TOKEN=abc\n", "looks like a line NAME=TOKEN"),
+    "not ASCII": ("tökén\n", "ASCII letters and digits only"),
+    "too long": ("a" * 3000, "too many for a token"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CONFIGURATIONS)
+def test_a_bad_configuration_changes_nothing(screen: Screen, name: str) -> None:
+    """The reload fails, says which file and key, and the stream plays on by the old one."""
+    text, problem = BAD_CONFIGURATIONS[name]
+    screen.goes_live()
+    before = [screen.main_pid(unit) for unit in (PLAYER, POLLER)]
+    with screen.watched() as sampler:
+        bad = "/etc/livekeep/livekeep.d/90-bad.toml"
+        screen.machine.write(bad, text)
+        try:
+            for unit in (PLAYER, POLLER):
+                assert screen.machine.systemctl("reload", unit, check=False).returncode != 0
+            assert f"{bad}: {problem}" in screen.livekeep("check-config")
+            assert f"{bad}: {problem}" in screen.machine.journal(POLLER)
+            screen.moves()
+        finally:
+            screen.machine.run(["rm", bad])
+        screen.machine.systemctl("reload", PLAYER, POLLER)
+        screen.moves()
+    assert [screen.main_pid(unit) for unit in (PLAYER, POLLER)] == before
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+
+
+@pytest.mark.parametrize("name", BAD_PICTURES)
+@pytest.mark.parametrize("key", ["holding", "error"])
+def test_a_bad_picture(screen: Screen, key: str, name: str) -> None:
+    """The shipped one stands in; never black, never a restart."""
+    machine, path = screen.machine, f"{OWN_PICTURES}/bad.png"
+    before = [screen.main_pid(unit) for unit in UNITS]
+    machine.run(BAD_PICTURES[name])
+    with screen.watched():
+        screen.configure({"screen": {key: path}})
+        if key == "error":
+            screen.vimeo.fault("401")
+        # Of a half picture the display shows what there is.
+        wait_for(lambda: screen.picture() == key or (name == "half" and screen.picture() != "stream"), 30)
+        screen.vimeo.ok()
+        screen.goes_live(90)
+        screen.vimeo.go_off()
+        screen.configure()
+        screen.shows("holding", 90)
+    machine.run(["rm", "-rf", path])
+    assert [screen.main_pid(unit) for unit in UNITS] == before
+
+
+@pytest.mark.parametrize("name", BAD_STATES)
+def test_a_bad_state_file(screen: Screen, name: str) -> None:
+    """Poller and player say so, go on, and write a good one over it."""
+    before = [screen.main_pid(unit) for unit in UNITS]
+    screen.goes_live()
+    with screen.watched() as sampler:
+        for path in (POLLER_STATE, PLAYER_STATE):
+            # Moved into place, as a writer would.
+            screen.machine.run(f"cat >{path}.bad && chmod 644 {path}.bad && mv {path}.bad {path}", input=BAD_STATES[name])
+        screen.livekeep("status")
+        wait_for(lambda: screen.machine.run(["livekeep", "health"], check=False).returncode == 0, 40, 0.5)
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+    assert [screen.main_pid(unit) for unit in UNITS] == before
+
+
+@pytest.mark.parametrize("name", BAD_TOKENS)
+def test_a_bad_token_is_not_taken(screen: Screen, name: str) -> None:
+    """The one in force stays."""
+    text, problem = BAD_TOKENS[name]
+    screen.machine.write("/root/bad", text, 0o600)
+    before = screen.machine.read("/etc/credstore/livekeep.vimeo-token"), screen.main_pid(POLLER)
+    done = screen.machine.run("livekeep set-token /root/bad", check=False)
+    assert done.returncode == 1
+    assert problem in done.stderr
+    assert text.strip() not in done.stderr or not text.strip()
+    assert (screen.machine.read("/etc/credstore/livekeep.vimeo-token"), screen.main_pid(POLLER)) == before
+
+
+def test_a_token_file_of_rubbish(screen: Screen) -> None:
+    """The poller starts, and the TV tells of it."""
+    stored = "/etc/credstore/livekeep.vimeo-token"
+    screen.machine.run(f"head -c 5000 /dev/urandom >{stored}; systemctl restart {POLLER}")
+    screen.says("token")
+    screen.says("livekeep set-token")
+    screen.livekeep("set-token", "/root/token")
+    screen.knows(state="offline")
+    screen.shows("holding")
+
+
+@pytest.mark.parametrize("fault", NONSENSE)
+def test_a_plain_url_that_answers_nonsense(screen: Screen, fault: str) -> None:
+    """Off air or an error, never black, and no memory lost to it."""
+    screen.vimeo.fault(fault)
+    with screen.watched():
+        screen.configure({"streams.main": {"vimeo_event": "", "url": f"{screen.vimeo.base_url}/live.m3u8"}})
+        wait_for(lambda: screen.state("poller").get("state") in ("offline", "error"), 40, 0.2)
+        assert screen.picture() in ("holding", "error")
+        assert screen.memory_bytes(POLLER) < POLLER_MEMORY_BYTES
+        screen.configure({"streams.main": {"vimeo_event": "", "url": screen.live.url}})
+        screen.moves()
+
+
+def test_a_configuration_that_cannot_be_read(screen: Screen) -> None:
+    """The reload fails with the way out; the stream plays on."""
+    config = "/etc/livekeep/livekeep.toml"
+    screen.goes_live()
+    with screen.watched() as sampler:
+        screen.machine.run(["chmod", "600", config])
+        try:
+            assert screen.machine.systemctl("reload", POLLER, check=False).returncode != 0
+            assert f"{config}: cannot be read (Permission denied)" in screen.machine.journal(POLLER)
+            screen.moves()
+        finally:
+            screen.machine.run(["chmod", "640", config])
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+
+
+def test_a_full_run(screen: Screen) -> None:
+    """No state can be written: one line says so, no program ends, and with room again all goes on."""
+    before = [screen.main_pid(unit) for unit in UNITS]
+    size = screen.machine.run("findmnt -no OPTIONS /run | grep -o 'size=[^,]*' || echo size=20%").stdout.strip()
+    with screen.watched():
+        fill_run(screen)
+        screen.vimeo.go_live(screen.live.url)
+        wait_for(lambda: "No space left on device" in screen.machine.journal(None, "--unit=livekeep*", "--lines=200"), 40, 0.5)
+        assert screen.picture() in ("holding", "stream")
+        screen.machine.run(f"rm -f /run/filler; mount -o remount,{size} /run")
+        screen.moves(60)
+    assert [screen.main_pid(unit) for unit in UNITS] == before
+    assert screen.machine.run(["livekeep", "health"], check=False).returncode == 0
+
+
+def fill_run(screen: Screen) -> None:
+    """Leave not one page free on /run."""
+    screen.machine.run("mount -o remount,size=64M /run; dd if=/dev/zero of=/run/filler bs=4k 2>/dev/null", check=False)
+    assert screen.machine.run("echo x >/run/more", check=False).returncode != 0
+
+
+def test_what_is_told_is_one_line(screen: Screen) -> None:
+    """A fault that lasts is not told over and over."""
+
+    def told(words: str) -> Callable[[], int]:
+        return lambda: screen.machine.journal(PLAYER).count(words) + screen.machine.journal(POLLER).count(words)
+
+    count = told("cannot be reached")
+    before = count()
+    screen.vimeo.fault("reset")
+    screen.shows("error")
+    screen.keeps("error", 12)
+    # The poller's event, and the player's with the reason.
+    assert 1 <= count() - before <= 3

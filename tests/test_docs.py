@@ -1,0 +1,335 @@
+"""What the documentation says agrees with the code: keys, commands, options, events, units, reasons, links."""
+
+import ast
+import dataclasses
+import re
+import subprocess
+import tomllib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.command import desktop, doctor, predecessor
+from livekeep.command.checkup import Surroundings
+from livekeep.command.main import SUBCOMMANDS, build_parser
+from livekeep.core import config, events, state
+from livekeep.core.config import Config, Stream
+from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
+from livekeep.screen.decision import Choice, View
+from livekeep.screen.playlist import Look
+from tests.outside import LIBRARY, PROJECT
+
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+UNITS = {path.name for path in (PROJECT / "units").iterdir() if path.suffix != ".conf"}
+TABLES: dict[str, Any] = {**config.TABLES, "streams.NAME": Stream}
+CODE = re.compile(r"^    +\S.*$|`[^`\n]+`", re.MULTILINE)
+"""Code in Markdown: an indented line, or a span between backticks."""
+
+
+def code_in(text: str) -> list[str]:
+    return [found.strip(" `") for found in CODE.findall(text)]
+
+
+ALL_CODE = [(name, piece) for name, text in DOCS.items() for piece in code_in(text)]
+
+
+def section(document: str, heading: str) -> str:
+    """The text below a heading, to the next one of the same or a higher level."""
+    found = re.search(rf"^(#+) {re.escape(heading)}$", DOCS[document], re.MULTILINE)
+    assert found, f"{document} has no heading {heading}"
+    end = re.search(rf"^#{{1,{len(found[1])}}} ", DOCS[document][found.end() :], re.MULTILINE)
+    return DOCS[document][found.end() :][: end.start() if end else None]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of the tables in a text, without the headings of their columns."""
+    for table in re.findall(r"^\|.*\|\n\|[-|]+\|\n((?:\|.*\|\n?)+)", text, re.MULTILINE):
+        for line in table.splitlines():
+            yield [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+# The configuration
+
+
+@pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
+def test_the_reference_has_every_key_with_its_default_and_no_other(table: str, kind: Any) -> None:
+    told = {cells[0].strip("`"): cells for cells in rows(section("configuration.md", table))}
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    assert list(told) == list(fields)
+    for name, cells in told.items():
+        default = tomllib.loads(f"it = {cells[1].strip('`')}")["it"]
+        assert (tuple(default) if isinstance(default, list) else default) == fields[name].default, name
+        assert type(default) is type(fields[name].default) or isinstance(default, list), name
+
+
+def test_every_table_is_in_the_reference() -> None:
+    told = re.findall(r"^### (.+)$", section("configuration.md", "Keys"), re.MULTILINE)
+    assert [name.removesuffix(".NAME") for name in told] == [entry.name for entry in dataclasses.fields(Config)]
+
+
+@pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
+def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: Any) -> None:
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    for key, _default, values, *_rest in rows(section("configuration.md", table)):
+        entry = fields[key.strip("`")]
+        check = entry.metadata["check"]
+        if found := re.fullmatch(r"([0-9.]+) to ([0-9.]+)", values):
+            low, high = (float(found[1]), float(found[2])) if isinstance(entry.default, float) else (int(found[1]), int(found[2]))
+            assert [check(value) is None for value in (low - 1, low, high, high + 1)] == [False, True, True, False], key
+        for text in re.findall(r'`"([^"]*)"`', values):
+            assert check is None or check(text) is None, f"{key}: {text}"
+        if entry.default == "" or "or empty" in values:
+            assert check("") is None, key
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_reference_says_what_puts_a_key_in_force(table: str) -> None:
+    for key, _default, _values, force, _meaning in rows(section("configuration.md", table)):
+        needs_start = table == "screen" and key.strip("`") in desktop.TAKEN_AT_START
+        assert force == ("apply" if needs_start else "reload"), key
+
+
+def test_a_key_that_is_named_exists() -> None:
+    words = re.compile(r"(?<![\w/.-])([a-z]+)\.([a-z0-9]+(?:_[a-z]+)*)\b")
+    named = [(document, *found) for document, piece in ALL_CODE for found in words.findall(piece)]
+    known = {(table, entry.name) for table, kind in config.TABLES.items() for entry in dataclasses.fields(kind)}
+    assert len(named) > 20
+    assert [it for it in named if it[1] in config.TABLES and it[1:] not in known and it[2] not in ("com", "json")] == []
+
+
+def test_the_examples_of_the_configuration_are_taken(tmp_path: Path) -> None:
+    """Each indented block that begins with a comment which names a drop-in."""
+    found = 0
+    for text in DOCS.values():
+        for block in re.findall(r"^    # /etc/livekeep/livekeep\.d/\S+\n((?:    .*\n|\n(?=    ))+)", text, re.MULTILINE):
+            lines = [line.removeprefix("    ") for line in block.split("\n    sudo ")[0].splitlines()]
+            (tmp_path / "livekeep.toml").write_text("\n".join(lines))
+            config.load(tmp_path / "livekeep.toml", tmp_path / "no-drop-ins")
+            found += 1
+    assert found >= 4
+
+
+# The command and the scripts
+
+
+def options_of(name: str) -> set[str]:
+    """The options of a subcommand as its help shows them."""
+    subparsers = next(action for action in build_parser()._actions if action.dest == "subcommand")
+    assert isinstance(subparsers.choices, dict)
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", subparsers.choices[name].format_help()))
+
+
+def test_every_subcommand_is_in_the_reference_with_its_options() -> None:
+    overview = DOCS["command.md"].partition("\n## ")[0]
+    told = {cells[0].strip("`").split()[0]: cells[1] for cells in rows(overview)}
+    assert list(told) == list(SUBCOMMANDS)
+    for name, options in told.items():
+        assert set(re.findall(r"--[a-z-]+", options)) == options_of(name) - {"--help"}, name
+
+
+def test_a_subcommand_that_is_named_exists_with_its_options() -> None:
+    for document, piece in ALL_CODE:
+        for name, rest in re.findall(r"(?:^|sudo |&& |\| )livekeep ([a-z][a-z-]*)([^&|;]*)", piece.split(" # ")[0]):
+            assert name in SUBCOMMANDS, f"{document}: {piece}"
+            assert set(re.findall(r"(?<![\w-])--[a-z-]+", rest)) <= options_of(name), f"{document}: {piece}"
+
+
+SCRIPTS = [
+    ("install.sh", "install.md", "Options"),
+    ("uninstall.sh", "install.md", "Uninstalling"),
+    ("tests/run", "testing.md", "Testing"),
+]
+
+
+@pytest.mark.parametrize(("script", "reference", "heading"), SCRIPTS)
+def test_every_option_of_a_script_is_told_and_no_other(script: str, reference: str, heading: str) -> None:
+    ran = subprocess.run([PROJECT / script, "--help"], capture_output=True, text=True, check=True)
+    existing = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", ran.stdout)) | {"--help"}
+    told = {cells[0].strip("`").split()[0] for cells in rows(section(reference, heading))}
+    assert {name for name in told if name.startswith("--")} == existing
+    for document, piece in ALL_CODE:
+        for rest in re.findall(rf"(?:^|[ /]){re.escape(script)}((?: +[^#;&]+)?)", piece):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", rest)) <= existing, f"{document}: {piece}"
+
+
+def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
+    around = Surroundings(tmp_path, Config())
+    assert [cells[0] for cells in rows(section("command.md", "doctor"))] == [check.name for check in doctor.examine(around)]
+
+
+def test_the_packages_are_told() -> None:
+    listed = re.search(r"^readonly packages=\(([^)]*)\)", (PROJECT / "install.sh").read_text(), re.MULTILINE)
+    assert listed
+    cell = next(cells[1] for cells in rows(section("install.md", "What install.sh asks and changes")) if cells[0] == "packages")
+    assert cell.split(", and what")[0].split(", ") == listed[1].split()
+
+
+def test_every_setting_of_the_predecessor_is_told() -> None:
+    table = rows(section("migrating.md", "What becomes of the settings"))
+    told = {name: cells[1] for cells in table for name in re.findall(r"`([A-Z_]+)`", cells[0])}
+    assert {*predecessor.SECRETS, *predecessor.STREAM_IDS, "STREAM_SELECTION", "LOG_LEVEL"} <= set(told)
+    for names, part in ((predecessor.PICTURES, "screen"), (predecessor.NUMBERS, "poller")):
+        assert all(f"`{part}.{key}`" in told[name] for name, key in names.items())
+
+
+# The events
+
+
+def test_every_event_is_told_with_its_fields() -> None:
+    told = {cells[0].strip("`"): cells[1:] for cells in rows(section("journal.md", "Events")) if len(cells) == 5}
+    assert list(told) == [event.name for event in events.ALL]
+    for event in events.ALL:
+        priority, unit, fields, _when = told[event.name]
+        assert (int(priority.split()[0]), unit) == (event.priority, event.writer), event.name
+        assert re.findall(r"`LIVEKEEP_([A-Z]+)`", fields) == list(event.fields), event.name
+
+
+def test_every_identity_is_told() -> None:
+    told = [(cells[0].strip("`"), cells[1].strip("`")) for cells in rows(section("journal.md", "Identities"))]
+    assert told == [(event.name, event.message_id) for event in events.ALL]
+
+
+def test_every_cause_is_told() -> None:
+    told = [cells[0].strip("`").replace("(empty)", "") for cells in rows(section("journal.md", "Causes"))]
+    assert sorted(told) == sorted(typing.get_args(state.Cause))
+
+
+def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
+    fields = {f"LIVEKEEP_{name}" for event in events.ALL for name in event.fields} | {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE"}
+    for document, piece in ALL_CODE:
+        assert set(re.findall(r"\bLIVEKEEP_[A-Z]+\b(?!_)", piece)) <= fields, f"{document}: {piece}"
+        assert set(re.findall(r"LIVEKEEP_EVENT=([a-z-]+)", piece)) <= {event.name for event in events.ALL}, f"{document}: {piece}"
+        assert set(re.findall(r"MESSAGE_ID=([0-9a-f]+)", piece)) <= {event.message_id for event in events.ALL}, document
+
+
+# The reasons on the screen
+
+REFUSALS = ((400, 2204), (401, 8000), (401, 3200), (403, 3200), (404, 5000), (429, 9000))
+OTHERS = ((204, 0), (400, 10008), (500, 0), (503, 7900))
+UNUSABLE = (b"<html>", b"{}", b'{"m3u8_playback_url": "file:///etc/passwd"}')
+
+
+def reasons_of_vimeo() -> Iterator[str]:
+    for status, code in (*REFUSALS, *OTHERS):
+        yield vimeo.classify(status, {}, f'{{"error_code": {code}}}'.encode()).reason
+    for body in UNUSABLE:
+        yield vimeo.classify(200, {}, body).reason
+    yield vimeo.scope_problem(200, {"scope": "public"})[0]  # type: ignore[index]
+
+
+def reasons_of_plain_urls() -> Iterator[str]:
+    ended, empty = playlist.Fingerprint(1, 1, "", True), playlist.Fingerprint(1, 0)
+    looks = [Look("open", "2xx", fingerprint=found) for found in (ended, empty)]
+    looks += [Look("refused", "4xx", "HTTP 403"), Look("not-open", "4xx", "HTTP 404"), Look("outage", "5xx", "it has a fault")]
+    yield from (playlist.answer_of(look, "http://x").reason for look in looks)
+
+
+def reasons_of_our_own() -> Iterator[str]:
+    yield from judgement.WAITING.values()
+    for stream, problem in ((Stream(), ""), *((Stream(vimeo_event="1"), text) for text in ("", *token_problems()))):
+        yield judgement.not_askable(stream, "", problem)[1]  # type: ignore[index]
+    yield decision.choose(View(None, 61.0, "none", Choice("holding", ""))).reason
+    yield decision.choose(View(state.PollerState(state="error"), 0.0, "none", Choice("holding", ""))).reason
+    yield error_screen.LINES[0]
+    yield from words_of("player", r'"(The stream is live, but [^"]+)"')
+
+
+def texts_in(module: str, call: str) -> Iterator[str]:
+    """The texts that a module of the screen hands to a call, each inserted value as a row of dots."""
+    for node in ast.walk(ast.parse((LIBRARY / "livekeep/screen" / f"{module}.py").read_text())):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == call:
+            literals = [argument for argument in node.args if isinstance(argument, ast.Constant | ast.JoinedStr)]
+            texts = [re.sub(r"\{[^}]*\}", "…", ast.unparse(literal).lstrip("f").strip("'\"")) for literal in literals]
+            yield from (text for text in texts if " " in text and not text.startswith(("HTTP", "RTSP")))
+
+
+def token_problems() -> list[str]:
+    return words_of("credential", r'return "", "([^"]+)"')
+
+
+def words_of(module: str, pattern: str) -> list[str]:
+    """What a pattern finds in the source of a module of the screen, at least once."""
+    found = re.findall(pattern, (LIBRARY / "livekeep/screen" / f"{module}.py").read_text())
+    assert found, f"{module}.py: {pattern}"
+    return found
+
+
+def told_texts() -> list[re.Pattern[str]]:
+    """The texts in italics of the troubleshooting, as patterns: a row of dots stands for anything."""
+    texts = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", DOCS["troubleshooting.md"])
+    return [re.compile(".+".join(re.escape(part) for part in text.split("…"))) for text in texts]
+
+
+def test_every_reason_is_told() -> None:
+    faults = [*texts_in("transport", "TransportError"), *texts_in("rtsp", "TransportError"), *texts_in("playlist", "Look")]
+    texts = [*reasons_of_vimeo(), *reasons_of_plain_urls(), *reasons_of_our_own(), *faults]
+    assert len(faults) > 15
+    assert len(texts) > 40
+    patterns = told_texts()
+    assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
+
+
+# Hardware
+
+
+def test_the_boards_are_told_as_the_code_has_them() -> None:
+    told = [(cells[0], cells[1].strip("`"), int(cells[2].split()[0])) for cells in rows(section("hardware.md", "Boards"))]
+    assert [(hwdec, cap) for _board, hwdec, cap in told[-2:]] == [display.BOARDS[-1][1:], display.OTHER_BOARD]
+    models = {"Raspberry Pi " + board.removeprefix("Raspberry Pi "): row for row in told[:-2] for board in row[0].split(", ")}
+    assert {beginning for beginning, _hwdec, _cap in display.BOARDS[:-1]} <= set(models)
+    for model, (_boards, hwdec, cap) in models.items():
+        assert display.tuning(config.Screen(), f"{model} Rev 1.0") == (hwdec, cap), model
+
+
+# Names and links
+
+
+def test_a_unit_that_is_named_exists() -> None:
+    """Programs, users and folders bear the units' names."""
+    stems = {name.split(".")[0].rstrip("@") for name in UNITS} | {path.name for path in (PROJECT / "bin").iterdir()}
+    for document, text in DOCS.items():
+        for name in re.findall(r"(?<![\w/.-])livekeep(?:-[a-z-]+)?@?\.(?:service|timer|target|slice|socket|path)\b", text):
+            assert name in UNITS, f"{document}: {name}"
+        for name in re.findall(r"(?<![\w/.-])livekeep-[a-z][a-z-]*(?![\w.*/-])", text):
+            assert name in stems or name == "livekeep-before", f"{document}: {name}"
+
+
+def test_every_unit_is_told() -> None:
+    for name in UNITS - {"livekeep-.service.d"}:
+        assert f"`{name}`" in DOCS["architecture.md"], name
+
+
+def test_a_file_of_the_source_that_is_named_exists() -> None:
+    folders = r"(?<![\w/.-])(?:bin|etc|lib|units|tests|docs)/[\w./-]*\w"
+    named = {(document, name) for document, piece in ALL_CODE for name in re.findall(folders, piece)}
+    assert named
+    assert sorted((document, name) for document, name in named if not (PROJECT / name).exists()) == []
+
+
+def anchors(text: str) -> set[str]:
+    """The headings' anchors as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    targets = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    assert [target for target in targets if not re.match(r"https?://", target) and not leads_somewhere(document, target)] == []
+
+
+def leads_somewhere(document: Path, target: str) -> bool:
+    """Whether a relative link in a document leads to a file of the project and, with an anchor, to a heading in it."""
+    file, _, anchor = target.partition("#")
+    path = (document.parent / file).resolve() if file else document
+    is_there = path.is_file() and path.is_relative_to(PROJECT)
+    return is_there and (anchor == "" or anchor in anchors(path.read_text(encoding="utf-8")))
+
+
+def test_every_document_can_be_found_from_the_readme() -> None:
+    for path in DOCUMENTS[1:]:
+        assert f"]({path.relative_to(PROJECT)}" in DOCS["README.md"], path.name

@@ -1,0 +1,248 @@
+"""livekeep on a machine with a screen, a sound card and a kernel of its own: what a container cannot show.
+
+The tests share one machine and stand in the order of its life: first boot, a day with its troubles, a power cut, a boot
+without a TV, the end. `vimeo.interval` and all else are the defaults.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER
+from tests.machine.vimeo import VimeoStandIn
+
+from . import VM, build, read_wav, strength
+from .box import API_PORT, LIVE_PORT, SOON_SECONDS, UNITS, Box, recipe
+from .stream import TONE_HERTZ, SmallStream
+
+SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
+# An emulated processor, on a machine that has other things to do.
+BOOT_SECONDS = 240.0
+RETRY_SECONDS = 60.0
+MEMORY_BYTES = {PLAYER: 96 << 20, POLLER: 128 << 20, ERROR_SCREEN: 192 << 20}
+EXPOSURE = {POLLER: 1.5, PLAYER: 0.8, DISPLAY: 4.0}
+TYPED_FILE = "/root/typed"
+TYPED = ("ret", *"touch", "spc", "slash", *"root", "slash", *"typed", "ret")
+BRIGHT = 200
+
+Note = Callable[[str, float], None]
+
+
+@pytest.fixture(scope="module", params=SUITES)
+def box(request: pytest.FixtureRequest) -> Iterator[Box]:
+    """The machine, powered on for the first time after livekeep was installed."""
+    image = build(recipe(request.param))
+    with VimeoStandIn() as vimeo, SmallStream() as live:
+        machine = VM(image, serve={API_PORT: vimeo.port, LIVE_PORT: live.port})
+        try:
+            yield Box(machine, vimeo, live)
+        finally:
+            machine.stop()
+
+
+@pytest.fixture
+def note(record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]) -> Note:
+    """Writes a measured time into the report; nothing is asserted about it."""
+
+    def write(what: str, seconds: float) -> None:
+        record_property(what, round(seconds, 1))
+        with capsys.disabled():
+            print(f"\n{what}: {seconds:.1f} s")
+
+    return write
+
+
+def hears_tone(box: Box) -> bool:
+    """Whether the last second that the sound card played is the stream's tone and no other."""
+    rate, samples = read_wav(box.machine.wav)
+    second = samples[-rate:]
+    if not 0 < rate == len(second):
+        return False
+    heard = {hertz: strength(second, rate, hertz) for hertz in (220, 400, TONE_HERTZ, 480, 880)}
+    return heard[TONE_HERTZ] > 1e4 and max(heard, key=lambda hertz: heard[hertz]) == TONE_HERTZ
+
+
+def instance(box: Box) -> tuple[str, str]:
+    """Which run of the display this is: its invocation and process."""
+    return box.show(DISPLAY, "InvocationID"), box.show(DISPLAY, "MainPID")
+
+
+def forgive(box: Box) -> None:
+    """Forget the restarts that count towards the limit."""
+    box.machine.run(f"systemctl reset-failed {' '.join(UNITS)}")
+
+
+def replace_mpv(box: Box) -> None:
+    """Put a program that fails in mpv's place."""
+    box.machine.run("mv /usr/bin/mpv /usr/bin/mpv.away")
+    box.machine.put("/usr/bin/mpv", b"#!/bin/sh\nexit 1\n", 0o755)
+
+
+def restore_mpv(box: Box) -> None:
+    """Put mpv back."""
+    box.machine.run("mv /usr/bin/mpv.away /usr/bin/mpv")
+
+
+def test_boots_to_the_holding_picture(box: Box, note: Note) -> None:
+    box.machine.start(BOOT_SECONDS)
+    box.shows("holding", BOOT_SECONDS)
+    note("power-on to holding picture", time.monotonic() - box.machine.started_monotonic)
+    assert box.machine.wait_booted(BOOT_SECONDS) == "running"
+    assert box.machine.run(f"stat -c %U /proc/{box.show(DISPLAY, 'MainPID')}").stdout == "livekeep-display\n"
+    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3
+    status = box.machine.run(f"grep -E '^(CapEff|NoNewPrivs)' /proc/{box.show(DISPLAY, 'MainPID')}/status").stdout.split()
+    assert status == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
+
+
+def test_keystrokes_reach_no_login(box: Box) -> None:
+    assert box.show("getty@tty1.service", "ActiveState") == "inactive"
+    display = instance(box)
+    box.machine.send_keys("ctrl-c", *TYPED, "ctrl-d", "q", "esc", "ctrl-alt-f2", "ctrl-alt-f1", *TYPED)
+    time.sleep(3)
+    assert box.machine.run(f"test -e {TYPED_FILE}", check=False).code == 1
+    assert box.show("getty@tty1.service", "ActiveState") == "inactive"
+    assert instance(box) == display
+    box.shows("holding")
+
+
+def test_memory_is_bounded_by_the_kernel(box: Box) -> None:
+    for unit in (PLAYER, POLLER):
+        group = box.show(unit, "ControlGroup")
+        assert group.startswith("/livekeep.slice/")
+        limit = int(box.machine.run(f"cat /sys/fs/cgroup{group}/memory.max").stdout)
+        assert limit == MEMORY_BYTES[unit]
+        assert 0 < int(box.machine.run(f"cat /sys/fs/cgroup{group}/memory.current").stdout) < limit
+
+
+@pytest.mark.parametrize("unit", EXPOSURE)
+def test_exposure_is_low(box: Box, unit: str) -> None:
+    told = box.machine.run(f"systemd-analyze security --no-pager {unit}").stdout
+    found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
+    assert found
+    assert float(found[1]) <= EXPOSURE[unit], told
+
+
+def test_player_has_no_network(box: Box) -> None:
+    pid = box.show(PLAYER, "MainPID")
+    spaces = box.machine.run(f"readlink /proc/1/ns/net /proc/{pid}/ns/net").stdout.split()
+    assert spaces[0] != spaces[1]
+    links = box.machine.run(f"nsenter --target {pid} --net ip -brief link").stdout.splitlines()
+    assert [line.split()[0] for line in links] == ["lo"]
+    assert "proceeding without" not in box.journal(PLAYER, ERROR_SCREEN)
+
+
+def test_hung_mpv_is_started_anew_from_within_that_sandbox(box: Box, note: Note) -> None:
+    forgive(box)
+    before = instance(box)
+    began = time.monotonic()
+    box.machine.run(f"kill -STOP {before[1]}")
+    box.machine.wait_for(lambda: before[1] not in instance(box) and box.show(DISPLAY, "ActiveState") == "active", SOON_SECONDS)
+    box.machine.wait_for(lambda: box.state("player").get("picture") == "holding", SOON_SECONDS)
+    note("mpv hung to running again", time.monotonic() - began)
+    box.shows("holding")
+    assert box.state("player")["display_restarts"] == 1
+
+
+def test_goes_live_with_sound_and_off(box: Box, note: Note) -> None:
+    began = time.monotonic()
+    box.goes_live()
+    box.shows("stream")
+    note("live to stream", time.monotonic() - began)
+    box.moves()
+    box.machine.wait_for(lambda: hears_tone(box), SOON_SECONDS, pause=1)
+    began = time.monotonic()
+    box.vimeo.go_off()
+    box.shows("holding")
+    note("off air to holding picture", time.monotonic() - began)
+
+
+def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
+    forgive(box)
+    replace_mpv(box)
+    began = time.monotonic()
+    box.machine.run(f"systemctl kill --signal=SIGKILL {DISPLAY}")
+    box.shows("error", RETRY_SECONDS)
+    note("mpv gone for good to error picture", time.monotonic() - began)
+    assert box.machine.run(f"stat -c %U /proc/{box.show(ERROR_SCREEN, 'MainPID')}").stdout == "livekeep-error-screen\n"
+    group = box.show(ERROR_SCREEN, "ControlGroup")
+    assert int(box.machine.run(f"cat /sys/fs/cgroup{group}/memory.max").stdout) == MEMORY_BYTES[ERROR_SCREEN]
+    width, height, pixels = box.machine.screendump()
+    text = sum(1 for at in range(width * height * 9 // 10 * 3, len(pixels), 3) if min(pixels[at : at + 3]) > BRIGHT)
+    assert text > 500
+    began = time.monotonic()
+    restore_mpv(box)
+    box.shows("holding", RETRY_SECONDS + SOON_SECONDS)
+    note("mpv back to holding picture", time.monotonic() - began)
+    assert box.show(ERROR_SCREEN, "ActiveState") == "inactive"
+
+
+def test_tv_that_is_unplugged_and_plugged(box: Box, note: Note) -> None:
+    forgive(box)
+    before, restarts = instance(box), box.state("player")["display_restarts"]
+    box.machine.connect_tv(connected=False)
+    time.sleep(15)
+    assert box.show(DISPLAY, "ActiveState") in ("active", "activating")
+    began = time.monotonic()
+    box.machine.connect_tv(connected=True)
+    box.shows("holding")
+    note("TV plugged in again to holding picture", time.monotonic() - began)
+    # The player notices within five seconds.
+    box.machine.wait_for(lambda: instance(box) != before, 30)
+    after = instance(box)
+    box.shows("holding")
+    time.sleep(20)
+    assert instance(box) == after
+    assert box.state("player")["display_restarts"] == restarts + 1
+    assert box.picture() == "holding"
+
+
+def test_power_cut_while_live(box: Box, note: Note) -> None:
+    box.goes_live()
+    box.moves()
+    kept = "sha256sum /etc/livekeep/livekeep.toml /etc/livekeep/livekeep.d/* /etc/credstore/* /var/lib/livekeep/install/*"
+    before = box.machine.run(kept).stdout
+    box.machine.power_cut()
+    box.machine.start(BOOT_SECONDS)
+    box.shows("stream", BOOT_SECONDS)
+    note("power-on to stream", time.monotonic() - box.machine.started_monotonic)
+    box.moves()
+    assert box.machine.wait_booted(BOOT_SECONDS) == "running"
+    assert box.machine.run(kept).stdout == before
+    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3
+    box.vimeo.go_off()
+
+
+def test_tv_that_is_absent_at_boot(box: Box, note: Note) -> None:
+    box.machine.run("sync")
+    box.machine.power_cut()
+    box.machine.kernel_options = "video=Virtual-1:d"
+    box.machine.start(BOOT_SECONDS)
+    box.machine.wait_for(lambda: "Waiting for a TV" in box.show(DISPLAY, "StatusText"), BOOT_SECONDS)
+    began = instance(box)
+    box.machine.wait_for(lambda: box.state("poller").get("state") == "offline", BOOT_SECONDS)
+    time.sleep(20)
+    assert box.show(DISPLAY, "NRestarts") == "0"
+    assert box.machine.run(f"systemctl is-failed {' '.join(UNITS)}", check=False).code == 1
+    assert instance(box) == began
+    assert box.show(ERROR_SCREEN, "ActiveState") == "inactive"
+    assert box.journal(DISPLAY).count("Waiting for a TV") == 1
+    plugged = time.monotonic()
+    box.machine.connect_tv(connected=True)
+    box.shows("holding")
+    note("TV plugged in to holding picture", time.monotonic() - plugged)
+    assert box.show(DISPLAY, "NRestarts") == "0"
+
+
+def test_uninstall_gives_the_console_back(box: Box) -> None:
+    box.machine.run("/usr/local/share/livekeep/uninstall.sh", timeout=180)
+    box.machine.wait_for(lambda: box.show("getty@tty1.service", "ActiveState") == "active", SOON_SECONDS)
+    time.sleep(5)
+    box.machine.send_keys(*TYPED)
+    box.machine.wait_for(lambda: box.machine.run(f"test -e {TYPED_FILE}", check=False).code == 0, SOON_SECONDS)
+    left = box.machine.run("systemctl list-units --all --plain --no-legend 'livekeep*'; ls -A /run/livekeep", check=False).stdout
+    assert left == ""
