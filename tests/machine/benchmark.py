@@ -100,7 +100,9 @@ class Benchmark:
         self.rows.append(Row(scenario, wanted, measured))
         print(f"  {scenario}: {measured} (wanted {wanted})", flush=True)
 
-    def watch(self, act: Callable[[], object], done: Callable[[], bool], within: float, black_counts: bool = False) -> tuple[Watch, float]:
+    def watch(
+        self, act: Callable[[], object], done: Callable[[], bool], within: float, black_counts: bool = False
+    ) -> tuple[Watch, float]:
         """Act, and look until `done` or for `within` seconds; the samples, and when it began."""
         watch = Watch()
 
@@ -233,10 +235,13 @@ class Benchmark:
         self.add("mpv stopped (SIGSTOP) → right picture again", "≤ 20 s", [watch.back("stream", began)])
         self.rest("stream")
 
+    def break_api(self, fault: str) -> Callable[[], object]:
+        return lambda: self.screen.vimeo.fault(fault)
+
     def outages_while_playing(self) -> None:
         for fault in ("500", "hang", "reset", "garbage"):
             self.rest("stream")
-            watch, _ = self.watch(lambda fault=fault: self.screen.vimeo.fault(fault), lambda: False, 60, black_counts=True)
+            watch, _ = self.watch(self.break_api(fault), lambda: False, 60, black_counts=True)
             self.screen.vimeo.ok()
             other = len(watch.samples) - watch.count("stream")
             measured = f"{other} of {len(watch.samples)} samples without the stream in 60 s"
@@ -247,7 +252,7 @@ class Benchmark:
     def outages_while_idle(self) -> None:
         recoveries = []
         for fault in ("500", "hang", "reset", "garbage"):
-            watch, began = self.watch(lambda fault=fault: self.screen.vimeo.fault(fault), self.until("error"), 120, black_counts=True)
+            watch, began = self.watch(self.break_api(fault), self.until("error"), 120, black_counts=True)
             self.add(f"API {fault} while idle → error picture", "≤ 90 s", [watch.first("error", began)])
             watch, began = self.watch(self.screen.vimeo.ok, self.until("holding"), 60, black_counts=True)
             recoveries.append(watch.first("holding", began))
@@ -256,7 +261,7 @@ class Benchmark:
 
     def refusals(self) -> None:
         for fault in ("401", "403", "404"):
-            watch, began = self.watch(lambda fault=fault: self.screen.vimeo.fault(fault), self.until("error"), 40, black_counts=True)
+            watch, began = self.watch(self.break_api(fault), self.until("error"), 40, black_counts=True)
             time.sleep(0.5)
             measured = watch.first("error", began)
             text = "never" if measured is None else f'{measured:.2f} s: "{self.screen.line()}"'
@@ -266,7 +271,8 @@ class Benchmark:
             self.rest("holding")
 
     def costs(self) -> None:
-        pids = {name: self.screen.machine.main_pid(unit).host for name, unit in (("player", PLAYER), ("poller", POLLER), ("mpv", DISPLAY))}
+        units = {"player": PLAYER, "poller": POLLER, "mpv": DISPLAY}
+        pids = {name: self.screen.machine.main_pid(unit).host for name, unit in units.items()}
         for name, wanted in (("player", "≤ 13 MB"), ("poller", "≤ 28 MB"), ("mpv", "–")):
             self.add_text(f"memory, PSS, idle: {name}", wanted, f"{pss_megabytes(pids[name]):.1f} MB")
         for name, wanted in (("player", "≤ 0.2 %"), ("poller", "≤ 0.2 %"), ("mpv", "–")):
@@ -298,15 +304,20 @@ class Benchmark:
 
 def conditions(screen: DemoScreen, late: int) -> str:
     """Where and how this was measured."""
-    version = screen.machine.run("mpv --version | head -n 1; systemctl --version | head -n 1; python3 --version").stdout.splitlines()
-    cpu = next((line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), platform.machine())
+    shown = screen.machine.run(
+        "mpv --version | sed 's/ Copyright.*//;q'; systemctl --version | head -n 1; python3 --version"
+    ).stdout
+    version = ", ".join(shown.splitlines())
+    facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = next((line.split(": ")[1] for line in facts if line.startswith("model name")), platform.machine())
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return "\n".join(
         [
-            f"- Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in a systemd-nspawn machine ({screen.suite}); not on a Raspberry Pi.",
-            f"- {cpu}, {os.cpu_count()} cores, load {load} at the end; {', '.join(version)}.",
-            "- TV: Xvfb, 1920×1080, drawn by the processor; stream: 720p25 HLS, segments of 1 s, from this machine; Vimeo: a stand-in.",
-            f"- Default settings (interval {INTERVAL_SECONDS:g} s, stall_seconds {STALL_SECONDS:g}); screen sampled at 50 Hz, {late} samples late.",
+            f"- Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in a systemd-nspawn machine ({screen.suite}).",
+            f"- {cpu}, {os.cpu_count()} cores, load {load} at the end; {version}.",
+            "- TV: Xvfb, 1920×1080, drawn by the processor. Stream: 720p25 HLS in segments of 1 s. Vimeo: a stand-in.",
+            f"- Default settings (interval {INTERVAL_SECONDS:g} s, stall_seconds {STALL_SECONDS:g}).",
+            f"- The screen was sampled at 50 Hz; {late} samples came late.",
         ]
     )
 

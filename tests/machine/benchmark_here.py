@@ -1,4 +1,4 @@
-"""The benchmark on an installed box, a Raspberry Pi say: what can be seen without the screen's pixels, from systemd and the states."""
+"""The benchmark on an installed box, a Raspberry Pi say: what systemd and the states tell, without the screen's pixels."""
 
 import os
 import platform
@@ -16,8 +16,8 @@ UNITS = ("livekeep-player", "livekeep-poller", "livekeep-display")
 
 
 def main_pid(unit: str) -> int:
-    shown = subprocess.run(["systemctl", "show", "--value", "--property=MainPID", unit], check=True, capture_output=True, text=True)
-    return int(shown.stdout or 0)
+    command = ["systemctl", "show", "--value", "--property=MainPID", unit]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout or 0)
 
 
 def picture() -> str:

@@ -127,7 +127,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     folder = options.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"Booting a Debian {options.suite} with a TV, a Vimeo and a live stream of its own (the first time is built: 1 to 3 min) …")
+    print(f"Booting a Debian {options.suite} with a TV, a Vimeo and a live stream of its own (built first: 1 to 3 min) …")
     # A line at a time also where the output goes to a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
