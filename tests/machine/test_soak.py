@@ -30,7 +30,9 @@ FORGOTTEN_AFTER_SECONDS = 310.0
 API_FAULTS = ("500", "503", "hang", "reset", "garbage", "html200", "429", "401", "403", "404", "deep_json", "redirect_loop")
 BAD_CONFIG = "/etc/livekeep/livekeep.d/90-bad.toml"
 RIGHT_PICTURE_SECONDS = 90.0
-LEAST_SAMPLES = 4
+# A process takes what it needs in its first rounds; with fewer samples nothing can be said of growth.
+WARM_UP_SAMPLES = 8
+LEAST_SAMPLES = 20
 GROWTH_ALLOWED = {PLAYER: 2 << 20, POLLER: 4 << 20, DISPLAY: 24 << 20}
 DESCRIPTORS_ALLOWED = 3
 
@@ -70,11 +72,11 @@ class Growth:
         """Processes whose last samples are above their first ones."""
         found = []
         for (unit, pid), samples in self.samples.items():
-            # The first look is at a process that has not been through everything once.
-            third = max(1, len(samples) // 3)
             if len(samples) < LEAST_SAMPLES:
                 continue
-            first, last = samples[1 : 1 + third], samples[-third:]
+            warm = samples[WARM_UP_SAMPLES:]
+            third = len(warm) // 3
+            first, last = warm[:third], warm[-third:]
             memory = statistics.median(s[0] for s in last) - statistics.median(s[0] for s in first)
             files = statistics.median(s[1] for s in last) - statistics.median(s[1] for s in first)
             if memory > GROWTH_ALLOWED[unit] or files > DESCRIPTORS_ALLOWED:

@@ -20,7 +20,7 @@ def kill_until_given_up(screen: Screen, unit: str) -> None:
     # Forgetting the restarts forgets the present start too: six more are allowed.
     screen.forgive()
     for _ in range(STARTS_ALLOWED + 1):
-        assert screen.machine.unit_property(unit, "ActiveState") == "active"
+        wait_for(lambda: screen.machine.unit_property(unit, "ActiveState") == "active", 30)
         kill(screen, unit)
     assert screen.machine.unit_property(unit, "ActiveState") == "failed"
 

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,25 +121,30 @@ class Box:
 
     def shows(self, picture: str, within: float = SOON_SECONDS) -> float:
         """Wait until the screen shows this; seconds that it took."""
-        try:
-            return self.machine.wait_for(lambda: self.picture() == picture, within)
-        except TimeoutError as error:
-            raise AssertionError(f"the screen does not show {picture}; {error}\n{self.report()}") from error
+        return self._wait_for(f"the screen does not show {picture}", lambda: self.picture() == picture, within)
 
     def moves(self, within: float = SOON_SECONDS) -> None:
         """Wait until the stream is on the screen and its white bar travels."""
         self.shows("stream", within)
-        seen = {tuple(self.grid())}
+        seen = set()
 
         def moved() -> bool:
-            seen.add(tuple(self.grid()))
-            return len(seen) > 3 and self.picture() == "stream"
+            grid = tuple(self.grid())
+            seen.add(grid)
+            return len(seen) > 3 and kind(grid) == "stream"
 
-        self.machine.wait_for(moved, within)
+        self._wait_for("the stream stands still", moved, within)
 
     def goes_live(self) -> None:
         """On air, at the address by which the machine reaches the stream."""
         self.vimeo.go_live(f"http://{GUEST_HOST}:{LIVE_PORT}{self.live.path}")
+
+    def _wait_for(self, problem: str, condition: Callable[[], bool], within: float) -> float:
+        try:
+            # Each look costs the emulated processor some of its time.
+            return self.machine.wait_for(condition, within, pause=0.5)
+        except TimeoutError as error:
+            raise AssertionError(f"{problem}; {error}\n{self.report()}") from error
 
     # What is known
 

@@ -1,11 +1,13 @@
 """livekeep on a machine with a screen, a sound card and a kernel of its own: what a container cannot show.
 
 The tests share one machine and stand in the order of its life: first boot, a day with its troubles, a power cut, a boot
-without a TV, the end. `vimeo.interval` and all else are the defaults.
+without a TV, the end. All of the configuration but the
+addresses is the default.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -37,12 +39,11 @@ Note = Callable[[str, float], None]
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """The machine, powered on for the first time after livekeep was installed."""
     image = build(recipe(request.param))
-    with VimeoStandIn() as vimeo, SmallStream() as live:
+    with VimeoStandIn() as vimeo, SmallStream() as live, contextlib.ExitStack() as stack:
         machine = VM(image, serve={API_PORT: vimeo.port, LIVE_PORT: live.port})
-        try:
-            yield Box(machine, vimeo, live)
-        finally:
-            machine.stop()
+        # Powered on by the first test.
+        stack.push(machine)
+        yield Box(machine, vimeo, live)
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ def test_boots_to_the_holding_picture(box: Box, note: Note) -> None:
     note("power-on to holding picture", time.monotonic() - box.machine.started_monotonic)
     assert box.machine.wait_booted(BOOT_SECONDS) == "running"
     assert box.machine.run(f"stat -c %U /proc/{box.show(DISPLAY, 'MainPID')}").stdout == "livekeep-display\n"
-    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3
+    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3, box.report()
     status = box.machine.run(f"grep -E '^(CapEff|NoNewPrivs)' /proc/{box.show(DISPLAY, 'MainPID')}/status").stdout.split()
     assert status == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
 
@@ -213,7 +214,7 @@ def test_power_cut_while_live(box: Box, note: Note) -> None:
     box.moves()
     assert box.machine.wait_booted(BOOT_SECONDS) == "running"
     assert box.machine.run(kept).stdout == before
-    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3
+    assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3, box.report()
     box.vimeo.go_off()
 
 
