@@ -84,9 +84,9 @@ install_packages() {
     say "Installing packages: ${missing[*]}"
     local before after
     before=$(installed_packages)
-    DEBIAN_FRONTEND=noninteractive apt-get -qq update || die "the package lists cannot be fetched: is the network up? Try: apt-get update"
+    DEBIAN_FRONTEND=noninteractive apt-get -qq update || true
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
-        die "the packages cannot be installed; try: apt-get install ${missing[*]}"
+        die "the packages cannot be installed: is the network up? Try: apt-get update; apt-get install ${missing[*]}"
     after=$(installed_packages)
     mkdir -p "$memory"
     comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$memory/packages"
@@ -143,7 +143,8 @@ install_files() {
     for text in README.md CHANGELOG.md LICENSE; do put 644 "$source_folder/$text" "$doc/$text"; done
     [[ $keep_logs = yes ]] && put 644 "$source_folder/etc/journald.conf" "$destdir/etc/systemd/journald.conf.d/livekeep.conf"
     mkdir -p "$destdir/usr/local/bin"
-    ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
+    [[ $(readlink "$destdir/usr/local/bin/livekeep") = ../lib/livekeep/bin/livekeep ]] ||
+        ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
     printf '/usr/local/bin/livekeep\n' >>"$manifest"
     remove_stale_files
     # The services may not write there, and start slower without.
@@ -210,7 +211,7 @@ set_in_force() {
     if has_been_changed '/systemd/catalog/'; then journalctl --update-catalog; fi
     if ! has_systemd; then
         systemctl enable livekeep.target 2>/dev/null
-        livekeep apply --no-restart >/dev/null || true
+        livekeep apply --no-restart >/dev/null 2>&1 || true
         return
     fi
     if has_been_changed 'journald.conf.d'; then systemctl restart systemd-journald; fi

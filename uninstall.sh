@@ -103,7 +103,10 @@ remove_packages() {
 }
 
 purge_all() {
-    rm -rf "$destdir/etc/livekeep" "$destdir/var/lib/livekeep" "$destdir/etc/credstore/livekeep.vimeo-token"
+    rm -rf "$destdir/etc/livekeep" "$destdir/etc/credstore/livekeep.vimeo-token"
+    # The list of packages stays while they do.
+    find "$destdir/var/lib/livekeep" -mindepth 1 ! -path "$memory" ! -path "$memory/packages" -delete 2>/dev/null || true
+    rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
     for user in livekeep-poller livekeep-player livekeep-display livekeep-error-screen; do

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,8 @@ class Live:
         self.state = State()
         self.dir = Path(tempfile.mkdtemp(prefix="livekeep-live-"))
         self.encoders: list[subprocess.Popen[bytes]] = []
+        # ffmpeg dies with the thread that started it, so that one must outlive the request.
+        self._starter = ThreadPoolExecutor(1)
 
     def start(self) -> None:
         """Start the encoders with an empty playlist, and wait until each has its first segment."""
@@ -80,7 +83,8 @@ class Live:
             folder = self.dir / variant.name
             remove_directory(folder)
             folder.mkdir()
-            self.encoders.append(_stream(clip(variant, self.segment_seconds), folder, self.segment_seconds))
+            source = clip(variant, self.segment_seconds)
+            self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds).result())
         deadline = time.monotonic() + 20
         while not all((self.dir / v.name / "index.m3u8").exists() for v in self.variants):
             if time.monotonic() > deadline:

@@ -13,7 +13,6 @@ from PIL import Image
 from tests.machine.live import SD, LiveStream, clip
 from tests.machine.machine import wait_for
 from tests.machine.screen import PLAYER, POLLER, Screen
-from tests.machine.tidy import RUN
 from tests.machine.tv import Colour
 from tests.machine.vimeo import VIDEO_ID
 
@@ -160,11 +159,11 @@ def test_another_stream_is_selected(screen: Screen) -> None:
     screen.shows("holding")
 
 
-def test_several_holding_pictures(screen: Screen) -> None:
+def test_several_holding_pictures(screen: Screen, tmp_path: Path) -> None:
     """They take turns without a black moment."""
     colours = {"red": (200, 20, 20), "white": (230, 230, 230)}
     for name, colour in colours.items():
-        screen.machine.copy_in(painted(name, colour), f"{OWN_PICTURES}/{name}.png")
+        screen.machine.copy_in(painted(tmp_path / f"{name}.png", colour), f"{OWN_PICTURES}/{name}.png")
     with screen.watched():
         screen.configure({"screen": {"holding": [f"{OWN_PICTURES}/{name}.png" for name in colours], "slideshow_seconds": 2.0}})
         for name in ("error", "other", "error", "other"):
@@ -185,9 +184,8 @@ def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
         screen.shows("holding")
 
 
-def painted(name: str, colour: Colour) -> Path:
+def painted(path: Path, colour: Colour) -> Path:
     """A picture of one colour on the host."""
-    path = RUN / f"{name}.png"
     Image.new("RGB", (640, 360), colour).save(path)
     return path
 

@@ -1,8 +1,7 @@
 """livekeep on a machine with a screen, a sound card and a kernel of its own: what a container cannot show.
 
 The tests share one machine and stand in the order of its life: first boot, a day with its troubles, a power cut, a boot
-without a TV, the end. All of the configuration but the
-addresses is the default.
+without a TV, the end. The configuration is the default but for the addresses.
 """
 
 from __future__ import annotations

@@ -64,7 +64,8 @@ def wayland(screen: Screen, uid: int | None) -> str:
     return f"""[Service]
 # A compositor takes clients of its own user only.
 User={screen.desktop_user}
-# ProtectHome= hides /run/user; only the compositor's socket is let in, and the desktop's sound.
+# Only the compositor's socket is let into the empty /run/user, and the desktop's sound.
+ProtectHome=tmpfs
 BindPaths={quote(str(socket))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
 Environment=XDG_RUNTIME_DIR={socket.parent}
 """

@@ -54,18 +54,16 @@ def audio_device(screen: Screen, connector: str, model: str) -> str:
     return f"alsa/sysdefault:CARD={card}" if card else "auto"
 
 
-def audio_outputs(screen: Screen, cards: Path = Path("/proc/asound/cards")) -> str:
+def audio_outputs(screen: Screen, cards: Path = Path("/sys/class/sound")) -> str:
     """mpv's sound outputs, of which the first that opens is used.
 
-    Silence where there is no sound card: ALSA would fill the journal at each start of the stream.
+    On a desktop without a sound card silence, or ALSA would fill the journal at each start of the stream; on the console the
+    card may come later than the display.
     """
-    if screen.resolved_output() == "wayland":
+    output = screen.resolved_output()
+    if output == "wayland":
         return "pipewire,pulse,alsa"
-    try:
-        has_card = "[" in cards.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        has_card = False
-    return "alsa" if has_card or screen.audio_device != "auto" else "null"
+    return "alsa" if output == "drm" or screen.audio_device != "auto" or any(cards.glob("card*")) else "null"
 
 
 def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:

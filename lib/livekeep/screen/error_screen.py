@@ -267,12 +267,15 @@ def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Pa
     picture = Slides(screen.holding, screen.slideshow_seconds).error_picture(screen.error)
     folder = os.environ.get("RUNTIME_DIRECTORY", "")
     copy_to = Path(folder) / "picture.png" if folder else None
+    # As the display takes them when the output alone is named.
+    x11 = ":0" if screen.output == "x11" else ""
+    wayland = "wayland-0" if screen.output == "wayland" else ""
     parser = argparse.ArgumentParser(prog="livekeep-error-screen", description=__doc__)
     parser.add_argument("--output", choices=get_args(Output), default=screen.output)
-    parser.add_argument("--x11-display", default=screen.x11_display or os.environ.get("DISPLAY", ""))
+    parser.add_argument("--x11-display", default=screen.x11_display or os.environ.get("DISPLAY", x11))
     parser.add_argument("--connector", default=screen.connector, help="HDMI-A-1, say; any if empty")
     parser.add_argument("--mode", default=screen.mode, help="1920x1080@60, say; the TV's preferred one if empty")
-    parser.add_argument("--wayland-display", default=screen.wayland_display or os.environ.get("WAYLAND_DISPLAY", ""))
+    parser.add_argument("--wayland-display", default=screen.wayland_display or os.environ.get("WAYLAND_DISPLAY", wayland))
     parser.add_argument("--picture", type=Path, default=Path(picture))
     parser.add_argument("--line", action="append", help="a line of text; may be repeated")
     parser.add_argument("--copy-to", type=Path, default=copy_to, help="a PNG of what is shown")

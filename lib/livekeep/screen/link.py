@@ -18,7 +18,7 @@ ASK_PLAYING_SECONDS = 1.0
 ASK_IDLE_SECONDS = 5.0
 FIGURES_SECONDS = 10.0
 HUNG_SECONDS = 6.0
-NO_OUTPUT_SECONDS = 6.0
+NO_OUTPUT_SECONDS = 15.0
 BETWEEN_RESTARTS_SECONDS = 60.0
 """A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
 DISPLAY_UNIT = "livekeep-display.service"
@@ -105,8 +105,8 @@ class DisplayLink:
             events.emit(events.DISPLAY_HUNG, sentence, SECONDS=f"{seconds:.1f}")
             self._restart(now)
         elif display.has_output is False and now - self._connected > NO_OUTPUT_SECONDS:
-            logger.error("%s has no output on the screen: it is ended, so that it starts anew", display.name)
-            display.quit()
+            logger.error("%s has no output on the screen: it is started anew", display.name)
+            self._restart(now)
         elif display.waiting_since is None and now - self._asked >= ask_seconds(display) - 0.01:
             with_figures = not is_idle(display) and now - self._figures >= FIGURES_SECONDS
             display.ask(with_figures)

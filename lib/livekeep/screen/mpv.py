@@ -73,11 +73,13 @@ class Mpv:
         if then:
             self._load(then, then, "append", {"loop-file": "inf"})
 
-    def show_picture(self, path: str) -> None:
-        """Show a still picture, or a video over and over."""
+    def show_picture(self, path: str, instead: str = "") -> None:
+        """Show a still picture, or a video over and over; `instead` at once when it cannot be shown, or the screen went black."""
         self.stream = StreamReport()
         self.wanted = path
         self._load(path, path, "replace", {"loop-file": "inf"})
+        if instead not in ("", path):
+            self._load(instead, instead, "append", {"loop-file": "inf"})
 
     def show_nothing(self) -> None:
         """Show the plain background, on which a text can still stand."""
@@ -178,7 +180,7 @@ class Mpv:
             number, name = int(entry.get("id", 0)), str(entry.get("filename", ""))
             what = STREAM if "://" in name else name
             self._entries[number] = what
-            if what != STREAM:
+            if what != STREAM and not self.wanted:
                 self.wanted = what
             if entry.get("playing"):
                 self.current = self._starting = what

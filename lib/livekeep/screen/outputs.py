@@ -8,7 +8,10 @@ from livekeep.core.config import Screen
 from livekeep.screen import connectors
 
 X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 – the X Window System's own place, not ours
-DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
+# /proc/device-tree is hidden from a unit with ProcSubset=pid.
+DEVICE_TREE_MODEL = Path("/sys/firmware/devicetree/base/model")
+SOFTWARE_DRIVERS = ("virtio-pci", "virtio_gpu", "vgem", "vkms")
+"""Virtual machines' drivers: they have a render node, and OpenGL in software crashes or crawls on it."""
 
 
 def obstacle(screen: Screen) -> str:
@@ -51,6 +54,7 @@ def board(file: Path = DEVICE_TREE_MODEL) -> str:
         return ""
 
 
-def has_gpu(directory: Path = Path("/dev/dri")) -> bool:
-    """Whether there is a graphics processor that renders, as its device renderDN tells."""
-    return any(directory.glob("renderD*"))
+def has_gpu(directory: Path = Path("/sys/class/drm")) -> bool:
+    """Whether there is a graphics processor that renders: a device renderDN, and not of a driver that has none behind it."""
+    drivers = ((node / "device/driver").resolve().name for node in directory.glob("renderD*"))
+    return any(driver not in SOFTWARE_DRIVERS for driver in drivers)

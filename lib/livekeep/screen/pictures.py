@@ -20,11 +20,11 @@ class Slides:
         usable = self._usable()
         if usable:
             return usable[self._index % len(usable)]
-        return self._fallback("holding.png")
+        return self.shipped(is_error=False)
 
     def error_picture(self, wanted: str) -> str:
         """The path of the error picture: `wanted`, else the shipped one, else ""."""
-        return wanted if self._is_usable(wanted) else self._fallback("error.png")
+        return wanted if self._is_usable(wanted) else self.shipped(is_error=True)
 
     def advance(self, now: float, visible: bool) -> None:
         """Go to the next picture when the present one has been visible for its time."""
@@ -48,8 +48,9 @@ class Slides:
     def _usable(self) -> list[str]:
         return [path for path in self._holding if self._is_usable(path)]
 
-    def _fallback(self, name: str) -> str:
-        path = str(paths.PICTURE_DIRECTORY / name)
+    def shipped(self, is_error: bool) -> str:
+        """The path of the picture that livekeep ships; "" when it is gone."""
+        path = str(paths.PICTURE_DIRECTORY / ("error.png" if is_error else "holding.png"))
         return path if self._is_usable(path) else ""
 
     def _is_usable(self, path: str) -> bool:

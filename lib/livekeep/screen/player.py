@@ -171,11 +171,12 @@ class Player:
         display.show_stream(secret.url, self.slides.present())
 
     def show_still(self, display: Display) -> None:
-        wanted = self.slides.error_picture(self.config.screen.error) if self.choice.picture == "error" else self.slides.present()
+        is_error = self.choice.picture == "error"
+        wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
         if display.wanted == wanted and display.stream.stage in ("none", "ended"):
             return
         if wanted:
-            display.show_picture(wanted)
+            display.show_picture(wanted, self.slides.shipped(is_error))
         else:
             display.show_nothing()
 

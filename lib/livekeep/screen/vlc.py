@@ -59,8 +59,9 @@ class Vlc:
         if then:
             self._wire.send(f"enqueue {then}")
 
-    def show_picture(self, path: str) -> None:
-        """Show a still picture, or a video over and over."""
+    def show_picture(self, path: str, instead: str = "") -> None:
+        """Show a still picture, or a video over and over; VLC cannot fall back to another one without a gap."""
+        del instead
         self.stream = StreamReport()
         self.wanted = path
         for line in ("clear", "repeat on", f"add {path}"):
