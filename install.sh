@@ -179,6 +179,10 @@ install_config() { # the operator's own: never overwritten
     mkdir -p /var/lib/livekeep/pictures
     chgrp livekeep "$etc/livekeep.toml" "$etc/livekeep.d"
     chmod 750 "$etc/livekeep.d"
+    if [[ -z $event && -t 0 && $assume_yes = no ]] && ! grep -Eqs '^ *(vimeo_event|vimeo_video|url) *= *"[^"]' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
+        read -rp "The number of the Vimeo event, as in vimeo.com/event/NUMBER; empty to set it later in $etc/livekeep.toml: " event
+        [[ $event = *([0-9]) ]] || die "$event: must be a number, as in vimeo.com/event/NUMBER"
+    fi
     if [[ -n $event ]]; then set_event; fi
 }
 
