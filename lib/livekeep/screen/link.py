@@ -3,12 +3,12 @@
 import logging
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
 
 from livekeep.core import events
 from livekeep.core.config import Screen
 from livekeep.core.notify import Service
 from livekeep.screen import connectors
+from livekeep.screen.driver import Driver
 from livekeep.screen.mpv import Mpv
 from livekeep.screen.wire import DisplayGoneError
 
@@ -26,11 +26,6 @@ DISPLAY_UNIT = "livekeep-display.service"
 MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
 RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
 
-if TYPE_CHECKING:
-    from livekeep.screen.vlc import Vlc
-
-Display = Union[Mpv, "Vlc"]
-
 
 class DisplayLink:
     """`display` is the connection, None while there is none; `restarts` counts those that this program asked for."""
@@ -38,7 +33,7 @@ class DisplayLink:
     def __init__(self, service: Service, root: Path, screen: Screen) -> None:
         self._service, self._root = service, root
         self.watch_connector(screen)
-        self.display: Display | None = None
+        self.display: Driver | None = None
         self.restarts = 0
         self._connected = self._asked = self._figures = 0.0
         self._restarted = float("-inf")
@@ -74,7 +69,7 @@ class DisplayLink:
         return self._asked + ask_seconds(self.display)
 
     def _connect(self, screen: Screen, now: float) -> bool:
-        kind: type[Display] = Mpv
+        kind: type[Driver] = Mpv
         if screen.player == "vlc":
             # Half a megabyte that few need.
             from livekeep.screen.vlc import Vlc as kind  # noqa: N813, PLC0415
@@ -93,7 +88,7 @@ class DisplayLink:
             self.display.close()
             self.display = None
 
-    def _look_after(self, display: Display, screen: Screen, now: float) -> None:
+    def _look_after(self, display: Driver, screen: Screen, now: float) -> None:
         # On a desktop the desktop sees to a TV that comes back.
         if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
             name = self._connectors.name
@@ -133,9 +128,9 @@ class DisplayLink:
             self._restart_call = 0
 
 
-def is_idle(display: Display) -> bool:
+def is_idle(display: Driver) -> bool:
     return display.stream.stage in ("none", "ended")
 
 
-def ask_seconds(display: Display) -> float:
+def ask_seconds(display: Driver) -> float:
     return ASK_IDLE_SECONDS if is_idle(display) else ASK_PLAYING_SECONDS

@@ -11,10 +11,10 @@ from typing import Any
 
 from livekeep.core.state import Playback
 from livekeep.screen.decision import StreamReport
-from livekeep.screen.wire import DisplayGoneError, Wire
+from livekeep.screen.driver import STREAM, Driver
+from livekeep.screen.wire import DisplayGoneError
 
 OVERLAY = 1
-STREAM = "stream"
 FIGURES: dict[str, tuple[str, type]] = {
     "cache_duration_seconds": ("demuxer-cache-duration", float),
     "frame_rate_hertz": ("estimated-vf-fps", float),
@@ -29,25 +29,13 @@ FIGURES: dict[str, tuple[str, type]] = {
 """Field of `core.state.Playback` → mpv's property, and the type that it must have."""
 
 
-class Mpv:
-    """A connection to one running mpv; a new mpv needs a new object. All times are monotonic seconds.
-
-    `stream`: what is known of the stream. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
-    `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that mpv could not show.
-    `waiting_since`: since when an answer is due. `has_output`: whether mpv has a screen. `is_known`: whether `current` is known;
-    an mpv that plays already is taken over as it is.
-    """
+class Mpv(Driver):
+    """A connection to one running mpv."""
 
     name = "mpv"
 
     def __init__(self, path: Path) -> None:
-        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
-        self._wire = Wire(path)
-        self.stream = StreamReport()
-        self.current = self.wanted = self.failed_picture = ""
-        self.waiting_since: float | None = None
-        self.has_output: bool | None = None
-        self.is_known = False
+        super().__init__(path)
         self._serial = self._stream_entry = 0
         self._asked: dict[int, str] = {}
         self._loading: dict[int, str] = {}
@@ -57,12 +45,6 @@ class Mpv:
         self._figures: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
         self._get("playlist")
-
-    def fileno(self) -> int:
-        return self._wire.fileno()
-
-    def close(self) -> None:
-        self._wire.close()
 
     def show_stream(self, url: str, then: str) -> None:
         """Open `url`; what is shown stays until its first frame, and the picture `then` follows when it ends."""

@@ -19,8 +19,9 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
 from livekeep.core.state import Picture, PlayerState, PollerState, StreamUrl
 from livekeep.screen.decision import Choice, View, choose, phase_of
+from livekeep.screen.driver import Driver
 from livekeep.screen.line import next_change, next_start_line
-from livekeep.screen.link import Display, DisplayLink
+from livekeep.screen.link import DisplayLink
 from livekeep.screen.pictures import Slides
 from livekeep.screen.report import Report
 from livekeep.screen.session import Session
@@ -123,7 +124,7 @@ class Player:
             self.poller_gone_monotonic = now
         self.poller = found
 
-    def follow_stream(self, display: Display, now: float) -> None:
+    def follow_stream(self, display: Driver, now: float) -> None:
         """Notice that the stream plays, stalled or ended, and wish for a fresh URL where that helps."""
         phase = phase_of(display.stream, now, self.config.screen.stall_seconds)
         seconds = now - display.stream.changed_monotonic
@@ -136,7 +137,7 @@ class Player:
             sentence = f"The stream could not be started (attempt {self.session.failures}): trying again"
             events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
 
-    def show(self, display: Display, now: float) -> None:
+    def show(self, display: Driver, now: float) -> None:
         """Bring the display to show the choice; start the stream when its URL is at hand."""
         self.slides.advance(now, self.report.shown == "holding")
         if display.failed_picture:
@@ -153,7 +154,7 @@ class Player:
         is_awaited = self.choice.picture == "stream" and shown != "stream"
         self.report.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
 
-    def show_stream(self, display: Display, now: float) -> None:
+    def show_stream(self, display: Driver, now: float) -> None:
         """Open the stream unless it is open; open another one at once when another was selected."""
         if self.poller is None or self.poller.state != "live":
             return
@@ -170,7 +171,7 @@ class Player:
         self.session.open(self.poller.selected)
         display.show_stream(secret.url, self.slides.present())
 
-    def show_still(self, display: Display) -> None:
+    def show_still(self, display: Driver) -> None:
         is_error = self.choice.picture == "error"
         wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
         if display.wanted == wanted and display.stream.stage in ("none", "ended"):
@@ -180,7 +181,7 @@ class Player:
         else:
             display.show_nothing()
 
-    def picture_on(self, display: Display) -> Picture:
+    def picture_on(self, display: Driver) -> Picture:
         if display.current == "stream":
             return "stream"
         if display.current == "":
@@ -191,7 +192,7 @@ class Player:
             return "error"
         return "holding"
 
-    def write_lines(self, display: Display) -> None:
+    def write_lines(self, display: Driver) -> None:
         """Write the text that belongs on the picture; not yet while another picture is still on the screen."""
         if self.report.shown == "stream":
             self.lines = ()

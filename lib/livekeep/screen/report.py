@@ -9,7 +9,8 @@ from livekeep.core import events, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.notify import Service
 from livekeep.core.state import Picture, Playback, PlayerState
-from livekeep.screen.link import Display, DisplayLink
+from livekeep.screen.driver import Driver
+from livekeep.screen.link import DisplayLink
 from livekeep.screen.session import Counts
 
 logger = logging.getLogger("livekeep.player")
@@ -59,7 +60,7 @@ class Report:
             self._write_failed = True
 
 
-def figures(display: Display | None, counts: Counts, now: float) -> Playback:
+def figures(display: Driver | None, counts: Counts, now: float) -> Playback:
     """The display's figures and the player's counts."""
     playback = display.figures() if display else Playback()
     running = display is not None and display.stream.stage == "running"

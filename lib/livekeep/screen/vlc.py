@@ -1,6 +1,6 @@
 """VLC as the display, driven over its old remote control socket (vlc --intf oldrc --rc-unix): plain lines, no identities.
 
-The same interface as `screen.mpv.Mpv`. What VLC cannot do: it blackens the screen for a moment at a change of picture, shows the
+What VLC cannot do: it blackens the screen for a moment at a change of picture, shows the
 time only in whole seconds, tells little of its cache, and gets its text from a file that it reads once a second.
 """
 
@@ -12,9 +12,8 @@ from urllib.parse import unquote
 from livekeep.core import paths
 from livekeep.core.state import Playback
 from livekeep.screen.decision import StreamReport
-from livekeep.screen.wire import Wire
+from livekeep.screen.driver import STREAM, Driver
 
-STREAM = "stream"
 OPENING_SECONDS = 3.0
 """After so long the queued picture in place of the stream means that the stream could not be opened."""
 TEXT_FILE = paths.STATE_DIRECTORY / "player/line.txt"
@@ -26,28 +25,16 @@ LOST = re.compile(r"\| frames lost\s+:\s+(\d+)")
 BITRATE = re.compile(r"\| demux bitrate\s+:\s+(\d+) kb/s")
 
 
-class Vlc:
-    """A connection to one running VLC; see `Mpv` for what the attributes mean."""
+class Vlc(Driver):
+    """A connection to one running VLC."""
 
     name = "vlc"
 
     def __init__(self, path: Path) -> None:
-        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
-        self._wire = Wire(path)
-        self.stream = StreamReport()
-        self.current = self.wanted = self.failed_picture = ""
-        self.waiting_since: float | None = None
-        self.has_output: bool | None = None
-        self.is_known = False
+        super().__init__(path)
         self._frames = self._lost = self._kilobits = 0
         self._seen_input = ""
         self._wire.send("status")
-
-    def fileno(self) -> int:
-        return self._wire.fileno()
-
-    def close(self) -> None:
-        self._wire.close()
 
     def show_stream(self, url: str, then: str) -> None:
         """Open `url`; the picture `then` follows when it ends."""

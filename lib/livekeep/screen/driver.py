@@ -1,0 +1,69 @@
+"""What the player needs of any display: `screen.mpv` and `screen.vlc` each speak their program's own language for it."""
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from livekeep.core.state import Playback
+from livekeep.screen.decision import StreamReport
+from livekeep.screen.wire import Wire
+
+STREAM = "stream"
+
+
+class Driver(ABC):
+    """A connection to one running player program; a new program needs a new object. All times are monotonic seconds.
+
+    `stream`: what is known of the stream. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
+    `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that could not be shown.
+    `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say. `is_known`:
+    whether `current` is known; a program that plays already is taken over as it is.
+    """
+
+    name = ""
+
+    def __init__(self, path: Path) -> None:
+        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
+        self._wire = Wire(path)
+        self.stream = StreamReport()
+        self.current = self.wanted = self.failed_picture = ""
+        self.waiting_since: float | None = None
+        self.has_output: bool | None = None
+        self.is_known = False
+
+    def fileno(self) -> int:
+        return self._wire.fileno()
+
+    def close(self) -> None:
+        self._wire.close()
+
+    @abstractmethod
+    def show_stream(self, url: str, then: str) -> None:
+        """Open `url`; what is shown stays until its first frame, and the picture `then` follows when it ends."""
+
+    @abstractmethod
+    def show_picture(self, path: str, instead: str = "") -> None:
+        """Show a still picture, or a video over and over; `instead` when it cannot be shown."""
+
+    @abstractmethod
+    def show_nothing(self) -> None:
+        """Show the plain background, on which a text can still stand."""
+
+    @abstractmethod
+    def write(self, lines: tuple[str, ...]) -> None:
+        """Write `lines` in the lower part of the picture; none removes them."""
+
+    @abstractmethod
+    def quit(self) -> None:
+        """End the program, so that it is started anew."""
+
+    @abstractmethod
+    def ask(self, with_figures: bool) -> None:
+        """Ask how far the stream is and whether there is a screen, and for the figures when wanted."""
+
+    @abstractmethod
+    def figures(self) -> Playback:
+        """The latest figures of the running stream, as far as the program gave them."""
+
+    @abstractmethod
+    def receive(self) -> None:
+        """Take in all that the program sent. Raises `DisplayGoneError` when the connection is over."""
