@@ -23,7 +23,19 @@ from .stream import SmallStream
 from .vm import GUEST_HOST, VM
 
 PROJECT = Path(__file__).parents[2]
-SHIPPED = ("bin", "docs", "etc", "install.d", "lib", "units", "install.sh", "uninstall.sh", "README.md", "CHANGELOG.md", "LICENSE")
+SHIPPED = (
+    "bin",
+    "docs",
+    "etc",
+    "install.d",
+    "lib",
+    "units",
+    "install.sh",
+    "uninstall.sh",
+    "README.md",
+    "CHANGELOG.md",
+    "LICENSE",
+)
 API_PORT, LIVE_PORT = 80, 8080
 UNITS = (DISPLAY, PLAYER, POLLER)
 # What the machine's packages need besides those that install.sh would install: a login on the console.
