@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from tests.machine.costs import cpu_percent, pss_megabytes
+from tests.machine.costs import cpu_percents, pss_megabytes
 
 UNITS = ("livekeep-player", "livekeep-poller", "livekeep-display")
 
@@ -43,9 +43,9 @@ def main() -> int:
         print("benchmark: run as root on a box where livekeep is installed and runs", file=sys.stderr)
         return 1
     print(f"{platform.platform()}, load {os.getloadavg()[0]:.1f}; by systemd and the player's state, not by pixels")
-    for unit in UNITS:
-        pid = main_pid(unit)
-        print(f"{unit}: PSS {pss_megabytes(pid):.1f} MB, CPU over 30 s {cpu_percent(pid, 30):.2f} %")
+    pids = {unit: main_pid(unit) for unit in UNITS}
+    for unit, percent in cpu_percents(pids, 30).items():
+        print(f"{unit}: PSS {pss_megabytes(pids[unit]):.1f} MB, CPU over 30 s {percent:.2f} %")
     shown = picture()
     subprocess.run(["systemctl", "reset-failed", *UNITS], check=True)
     os.kill(main_pid("livekeep-display"), signal.SIGKILL)

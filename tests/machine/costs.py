@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -17,8 +18,8 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def cpu_percent(pid: int, seconds: float) -> float:
-    """Share of one core used during the next `seconds`, in percent."""
-    before = cpu_seconds(pid)
+def cpu_percents(pids: Mapping[str, int], seconds: float) -> dict[str, float]:
+    """Share of one core that each process uses during the next `seconds`, in percent, by its name in `pids`."""
+    before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     time.sleep(seconds)
-    return (cpu_seconds(pid) - before) / seconds * 100
+    return {name: (cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}
