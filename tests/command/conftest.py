@@ -84,7 +84,7 @@ class Box:
         for entry in states:
             stamped = state.stamped(entry)
             content = {**stamped.__dict__, "written_monotonic": stamped.written_monotonic - age_seconds}
-            (self.root / "run/livekeep" / state.FILES[type(entry)]).parent.mkdir(exist_ok=True)
+            (self.root / "run/livekeep" / entry.FILE).parent.mkdir(exist_ok=True)
             state.write(type(entry)(**content), self.root / "run/livekeep")
 
     def unit(self, name: str, active: str = "active", sub: str = "running", **more: str) -> None:

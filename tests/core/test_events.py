@@ -19,6 +19,7 @@ PROGRAMS = {
     "poller.py": "livekeep-poller",
     "questions.py": "livekeep-poller",
     "report.py": "livekeep-player",
+    "run.py": "livekeep-probe-*",
 }
 """Which program each module that emits belongs to."""
 

@@ -34,7 +34,7 @@ SECRET = StreamUrl("https://video.example/x.m3u8?signature=made-up", 12.0)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for kind in state.FILES:
+    for kind in (PollerState, PlayerState, StreamUrl):
         state.path_of(kind, tmp_path).parent.mkdir()
     return tmp_path
 

@@ -8,9 +8,9 @@ from typing import TypeVar
 from livekeep.core import health, paths, state
 from livekeep.core.errors import LivekeepError
 from livekeep.core.health import Clock, Health
-from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
+from livekeep.core.state import PlayerState, PollerState, State, StateAbsentError, StateBrokenError
 
-State = TypeVar("State", PollerState, PlayerState)
+AnyState = TypeVar("AnyState", bound=State)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def take(root: Path = paths.STATE_DIRECTORY) -> Reading:
         ) from error
 
 
-def look(kind: type[State], root: Path) -> State | StateAbsentError | StateBrokenError:
+def look(kind: type[AnyState], root: Path) -> AnyState | StateAbsentError | StateBrokenError:
     try:
         return state.read(kind, root)
     except (StateAbsentError, StateBrokenError) as error:

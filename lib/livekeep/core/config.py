@@ -137,6 +137,61 @@ class Screen:
         return "x11" if self.x11_display else "drm"
 
 
+IP_ADDRESS = matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'an IP address such as "127.0.0.1" or "::"')
+HOST = matching(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'a host\'s name or address, such as "vimeo.com"')
+
+
+@dataclass(frozen=True)
+class Exporter:
+    enabled: bool = key(True)
+    address: str = key("127.0.0.1", IP_ADDRESS)
+    port: int = key(9877, between(1024, 65535))
+    screen_picture: bool = key(False)
+
+
+@dataclass(frozen=True)
+class NetworkProbe:
+    enabled: bool = key(True)
+    interval_seconds: float = key(30.0, between(5, 86400))
+    hosts: tuple[str, ...] = key(("8.8.8.8", "1.1.1.1", "vimeo.com"), each(HOST))
+    packets: int = key(5, between(1, 100))
+    names: tuple[str, ...] = key(("api.vimeo.com",), each(HOST))
+    timeout_seconds: float = key(2.0, between(0.1, 10))
+
+
+@dataclass(frozen=True)
+class StreamProbe:
+    enabled: bool = key(True)
+    interval_seconds: float = key(60.0, between(10, 86400))
+    timeout_seconds: float = key(15.0, between(1, 300))
+    analysis_interval_seconds: float = key(21600.0, between(60, 2592000))
+
+
+@dataclass(frozen=True)
+class SpeedtestProbe:
+    enabled: bool = key(True)
+    interval_seconds: float = key(86400.0, between(300, 2592000))
+    tool: str = key("auto", one_of("auto", "librespeed-cli", "speedtest-cli", "url"))
+    download_url: str = key("", url_with("http", "https"))
+    upload_url: str = key("", url_with("http", "https"))
+    duration_seconds: float = key(10.0, between(1, 60))
+
+
+@dataclass(frozen=True)
+class HostProbe:
+    enabled: bool = key(True)
+    interval_seconds: float = key(60.0, between(10, 86400))
+    card_check_interval_seconds: float = key(3600.0, between(60, 2592000))
+
+
+@dataclass(frozen=True)
+class Probes:
+    network: NetworkProbe = NetworkProbe()
+    stream: StreamProbe = StreamProbe()
+    speedtest: SpeedtestProbe = SpeedtestProbe()
+    host: HostProbe = HostProbe()
+
+
 @dataclass(frozen=True)
 class Config:
     """All of livekeep.toml. `streams` is keyed by the name that `stream.selected` takes."""
@@ -147,13 +202,19 @@ class Config:
     streams: Mapping[str, Stream] = field(default_factory=dict)
     poller: Poller = Poller()
     screen: Screen = Screen()
+    exporter: Exporter = Exporter()
+    probes: Probes = Probes()
 
     def selected_stream(self) -> Stream:
         """The stream to show; one that is not set up when there is none of that name and no stream at all."""
         return self.streams.get(self.stream.selected, Stream())
 
 
-TABLES = {name.name: type(name.default) for name in dataclasses.fields(Config) if name.name != "streams"}
+GROUPS = {"probes": Probes}
+"""Tables of tables: [probes.network] and its like."""
+TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in ("streams", *GROUPS)}
+TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS.items() for entry in dataclasses.fields(group)}
+"""Every table with fixed keys by its name as TOML writes it. The streams, whose names are the operator's, are not among them."""
 
 
 def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
@@ -178,7 +239,10 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
     for source in sources:
         for path, value in flatten(read_toml(source, problems), source, problems):
             values[path] = (source, value)
-    tables = {name: build(kind, (name,), values, problems) for name, kind in TABLES.items()}
+    built = {name: build(kind, tuple(name.split(".")), values, problems) for name, kind in TABLES.items()}
+    tables = {name: table for name, table in built.items() if "." not in name}
+    for group, kind in GROUPS.items():
+        tables[group] = kind(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(kind)})
     names = sorted({path[1] for path in values if path[0] == "streams"})
     streams = {name: build(Stream, ("streams", name), values, problems) for name in names}
     config = Config(**tables, streams=streams)
@@ -209,22 +273,33 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk a document; give (table, key) or ("streams", name, key) with its value; complain of what is no known table."""
+    """Walk a document; give (table…, key) and its value, and ("streams", name) for each stream; complain of unknown tables."""
     for table, content in document.items():
-        if table not in TABLES and table != "streams":
+        if table in TABLES:
+            yield from keys_of((table,), content, source, problems)
+        elif table not in (*GROUPS, "streams"):
             known = ", ".join([*TABLES, "streams"])
             problems.append(f"{source}: {table}: unknown table or key; known tables are {known}")
         elif not isinstance(content, dict):
-            problems.append(f"{source}: {table}: must be a table, written [{table}]")
-        elif table != "streams":
-            yield from (((table, name), value) for name, value in content.items())
+            problems.append(f"{source}: {table}: must be a table, written [{table}.NAME]")
         else:
-            for name, stream in content.items():
-                if not isinstance(stream, dict):
-                    problems.append(f"{source}: streams.{name}: must be a table, written [streams.{name}]")
+            for name, inner in content.items():
+                if table in GROUPS and f"{table}.{name}" not in TABLES:
+                    known = ", ".join(known for known in TABLES if known.startswith(f"{table}."))
+                    problems.append(f"{source}: {table}.{name}: unknown table or key; known tables are {known}")
                     continue
-                yield ("streams", name), None
-                yield from ((("streams", name, entry), value) for entry, value in stream.items())
+                yield from keys_of((table, name), inner, source, problems)
+
+
+def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys of one table; a table of streams counts also when it is empty."""
+    if not isinstance(content, dict):
+        name = ".".join(path)
+        problems.append(f"{source}: {name}: must be a table, written [{name}]")
+        return
+    if path[0] == "streams":
+        yield path, None
+    yield from (((*path, key), value) for key, value in content.items())
 
 
 def build(kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str]) -> Any:
@@ -277,7 +352,7 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
 
 def shown(name: str, value: Any) -> str:
     """A value for a message: short, and never a URL's user, password or query."""
-    if name in ("url", "proxy", "api_url"):
+    if name == "proxy" or name.endswith("url"):
         return f'"{str(value).split(":")[0].strip("[{")[:20]}:…"'
     if not isinstance(value, str):
         return repr(value)[:60]

@@ -6,8 +6,9 @@
 | stream/stream.json (secret)   | livekeep-poller  | player alone (its folder's group)  |
 | player/state.json             | livekeep-player  | poller (its wish), command, exporter |
 
-A file that is absent means that its unit is not running. An old one means that its writer is stuck: every state carries when it
-was written, by the wall clock for people and by the monotonic clock (the same for all programs since boot) for comparing.
+A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
+stuck: every state carries when it was written, by the wall clock for people and by the monotonic clock (the same for all programs
+since boot) for comparing.
 Times called `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
 
@@ -23,7 +24,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from livekeep.core import paths
 from livekeep.core.errors import TemporaryError
@@ -50,6 +51,15 @@ class StateBrokenError(TemporaryError):
     """The file is there but is not a state that this version can read: half written, foreign, or unreadable."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What all states share: where the file lies below the state directory, and when it was written."""
+
+    FILE: ClassVar[str]
+    written_at: float = 0.0
+    written_monotonic: float = 0.0
+
+
 @dataclass(frozen=True)
 class Requests:
     """Requests to the API since the poller started: counts by outcome; durations as a cumulative histogram."""
@@ -61,8 +71,10 @@ class Requests:
 
 
 @dataclass(frozen=True)
-class PollerState:
+class PollerState(State):
     """What livekeep-poller knows of the stream."""
+
+    FILE = "poller/state.json"
 
     state: StreamState = "unknown"
     cause: Cause = ""
@@ -84,18 +96,16 @@ class PollerState:
     ratelimit_remaining: int | None = None
     ratelimit_reset: float | None = None
     requests: Requests = Requests()
-    written_at: float = 0.0
-    written_monotonic: float = 0.0
 
 
 @dataclass(frozen=True)
-class StreamUrl:
-    """The newest signed URL: a secret, in a file of its own that livekeep-player alone may read."""
+class StreamUrl(State):
+    """The newest signed URL: a secret, in a file of its own that livekeep-player and livekeep-probe-stream alone may read."""
+
+    FILE = "stream/stream.json"
 
     url: str = field(default="", repr=False)
     obtained_monotonic: float = 0.0
-    written_at: float = 0.0
-    written_monotonic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -132,8 +142,10 @@ class Playback:
 
 
 @dataclass(frozen=True)
-class PlayerState:
+class PlayerState(State):
     """What livekeep-player shows, and why."""
+
+    FILE = "player/state.json"
 
     picture: Picture = "none"
     since: float = 0.0
@@ -146,23 +158,16 @@ class PlayerState:
     display_restarts: int = 0
     wish: Wish | None = None
     playback: Playback = Playback()
-    written_at: float = 0.0
-    written_monotonic: float = 0.0
 
 
-State = TypeVar("State", PollerState, PlayerState, StreamUrl)
-FILES: dict[type, str] = {
-    PollerState: "poller/state.json",
-    PlayerState: "player/state.json",
-    StreamUrl: "stream/stream.json",
-}
+AnyState = TypeVar("AnyState", bound=State)
 
 
-def path_of(kind: type, root: Path = paths.STATE_DIRECTORY) -> Path:
-    return root / FILES[kind]
+def path_of(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> Path:
+    return root / kind.FILE
 
 
-def stamped(state: State) -> State:
+def stamped(state: AnyState) -> AnyState:
     """`state` with the two clocks read now."""
     return dataclasses.replace(state, written_at=time.time(), written_monotonic=time.monotonic())
 
@@ -175,7 +180,7 @@ def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
     """
     target = path_of(type(state), root)
     temporary = target.with_name(f".{target.name}.new")
-    document = {"file": FILES[type(state)], "version": VERSION, **dataclasses.asdict(state)}
+    document = {"file": state.FILE, "version": VERSION, **dataclasses.asdict(state)}
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -188,12 +193,12 @@ def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
         raise TemporaryError(f"{target}: cannot be written ({error.strerror}); is /run full? See df /run") from error
 
 
-def remove(kind: type, root: Path = paths.STATE_DIRECTORY) -> None:
+def remove(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> None:
     with contextlib.suppress(OSError):
         path_of(kind, root).unlink()
 
 
-def read(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> State:
+def read(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState:
     """Read a state. Raises `StateAbsentError` or `StateBrokenError`, whose texts name the file."""
     file = path_of(kind, root)
     try:
@@ -209,14 +214,14 @@ def read(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> State:
         raise StateBrokenError(f"{file}: is not a state of this version ({error}); restart its unit") from error
 
 
-def decode(kind: type[State], document: Any) -> State:
+def decode(kind: type[AnyState], document: Any) -> AnyState:
     """A state from its JSON document. Raises `ValueError` that says what is wrong with it."""
     if not isinstance(document, dict):
         raise ValueError("no JSON object, or too large")
-    if document.get("file") != FILES[kind] or document.get("version") != VERSION:
-        raise ValueError(f'not "{FILES[kind]}" of version {VERSION}')
+    if document.get("file") != kind.FILE or document.get("version") != VERSION:
+        raise ValueError(f'not "{kind.FILE}" of version {VERSION}')
     content = {name: value for name, value in document.items() if name not in ("file", "version")}
-    return typing.cast(State, convert(kind, content))
+    return typing.cast(AnyState, convert(kind, content))
 
 
 def convert(kind: Any, value: Any) -> Any:
@@ -258,4 +263,5 @@ def convert_plain(kind: Any, value: Any) -> Any:
 
 @functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
+    return {entry.name: hints[entry.name] for entry in dataclasses.fields(kind)}

@@ -1,0 +1,192 @@
+"""Findings: what each probe saw at its last run, and what it has counted since boot. States like the others (core/state.py).
+
+| file                       | written by               | read by                                |
+|----------------------------|--------------------------|----------------------------------------|
+| probe-network/state.json   | livekeep-probe-network   | command, exporter                      |
+| probe-stream/state.json    | livekeep-probe-stream    | command, exporter                      |
+| probe-speedtest/state.json | livekeep-probe-speedtest | command, exporter                      |
+| probe-host/state.json      | livekeep-probe-host      | command, exporter                      |
+
+A probe's state stays between its runs; `run.last_run` says how old it is. What could not be measured is None or absent, never 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from livekeep.core.state import State
+
+Verdict = Literal["ok", "warn", "fail", "skipped"]
+"""warn: it works, but badly; fail: it does not work; skipped: there was nothing to look at, or it was not the time to."""
+Family = Literal["ipv4", "ipv6"]
+ThrottleCondition = Literal["under_voltage", "frequency_capped", "throttled", "soft_temp_limit"]
+THROTTLE_CONDITIONS: tuple[ThrottleCondition, ...] = ("under_voltage", "frequency_capped", "throttled", "soft_temp_limit")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The last run of a probe, and the runs counted by outcome since boot."""
+
+    verdict: Verdict = "skipped"
+    reason: str = ""
+    """One sentence in plain words; it holds no URL."""
+    advice: str = ""
+    since: float = 0.0
+    """Since when the verdict is this one."""
+    last_run: float = 0.0
+    """When it last ended, skipped runs included."""
+    last_success: float | None = None
+    """When it last was ok or warn."""
+    duration_seconds: float = 0.0
+    interval_seconds: float = 0.0
+    successes: int = 0
+    failures: int = 0
+    skips: int = 0
+
+
+@dataclass(frozen=True)
+class Ping:
+    """A host over one family: this run's round trips, and the packets counted since boot."""
+
+    target: str
+    """As configured: a name or an address."""
+    family: Family
+    sent: int = 0
+    received: int = 0
+    sent_total: int = 0
+    received_total: int = 0
+    rtt_seconds: float | None = None
+    """The mean of this run, None without an answer."""
+    rtt_max_seconds: float | None = None
+    jitter_seconds: float | None = None
+    """The mean difference of two round trips that follow each other; None with fewer than two answers."""
+    problem: str = ""
+    """Why nothing was sent, such as that its name is not known; "" when packets were sent."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A name asked of one resolver, directly."""
+
+    name: str
+    resolver: str
+    duration_seconds: float | None = None
+    """Until the answer came; None without a good one."""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Interface:
+    """A network device other than the loopback; None where the kernel does not say."""
+
+    device: str
+    carrier: bool | None = None
+    addresses: tuple[str, ...] = ()
+    receive_bytes: int | None = None
+    transmit_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class NetworkFindings(State):
+    """What livekeep-probe-network saw."""
+
+    FILE = "probe-network/state.json"
+    run: Run = Run()
+    pings: tuple[Ping, ...] = ()
+    lookups: tuple[Lookup, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What ffprobe says of the stream; None or "" where it cannot say."""
+
+    analysed_at: float = 0.0
+    video_codec: str = ""
+    audio_codec: str = ""
+    width_pixels: int | None = None
+    height_pixels: int | None = None
+    frame_rate_hertz: float | None = None
+    audio_channels: int | None = None
+    audio_sample_rate_hertz: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamFindings(State):
+    """What livekeep-probe-stream saw of the stream that should be playing."""
+
+    FILE = "probe-stream/state.json"
+    run: Run = Run()
+    target: str = ""
+    """The configured stream's name."""
+    url_obtained_monotonic: float | None = None
+    """Of the URL that was looked at: another one is analysed anew."""
+    is_reachable: bool | None = None
+    """None when nothing was live."""
+    media_sequence: int | None = None
+    last_segment: str = ""
+    """The name of the newest segment, without its query."""
+    last_change: float | None = None
+    """When the playlist was last seen to have grown."""
+    target_duration_seconds: float | None = None
+    variants: int | None = None
+    """None when the stream has no master playlist."""
+    variant_bandwidth_bits_per_second: int | None = None
+    """The highest that the master playlist declares."""
+    analysis: Analysis | None = None
+    analysis_problem: str = ""
+
+
+@dataclass(frozen=True)
+class SpeedtestFindings(State):
+    """What livekeep-probe-speedtest measured when it last ran to its end."""
+
+    FILE = "probe-speedtest/state.json"
+    run: Run = Run()
+    tool: str = ""
+    """The tool's name, or "url"."""
+    measured_at: float | None = None
+    download_bytes_per_second: float | None = None
+    upload_bytes_per_second: float | None = None
+    latency_seconds: float | None = None
+    received_bytes_total: int = 0
+    sent_bytes_total: int = 0
+    """Used by speed tests since boot, failed ones included as far as they are known."""
+
+
+@dataclass(frozen=True)
+class Connector:
+    """A display connector as the kernel knows it."""
+
+    name: str
+    connected: bool | None = None
+    mode: str = ""
+    """The first mode that the TV offers, such as "1920x1080"; "" when there is none."""
+
+
+@dataclass(frozen=True)
+class HostFindings(State):
+    """What livekeep-probe-host saw; a board without a sensor has None."""
+
+    FILE = "probe-host/state.json"
+    run: Run = Run()
+    throttled: tuple[ThrottleCondition, ...] | None = None
+    throttled_since_boot: tuple[ThrottleCondition, ...] | None = None
+    under_voltage_events: int | None = None
+    """Times that under-voltage began, as seen from run to run since boot."""
+    connectors: tuple[Connector, ...] = ()
+    ext4_errors: Mapping[str, int] = field(default_factory=dict)
+    """Errors that the kernel counted on each mounted ext4 file system, by block device."""
+    card_is_good: bool | None = None
+    """Whether what was written to the card could be read again."""
+    card_checked_at: float | None = None
+    card_problem: str = ""
+    clock_synchronized: bool | None = None
+
+
+PROBES: dict[str, type[NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings]] = {
+    "network": NetworkFindings,
+    "stream": StreamFindings,
+    "speedtest": SpeedtestFindings,
+    "host": HostFindings,
+}
