@@ -48,8 +48,8 @@ def texts() -> dict[Path, str]:
 
 
 def tool(name: str) -> str:
-    """The path of a tool, beside this Python or in PATH; its absence is a failure: a check that is skipped checks nothing."""
-    found = shutil.which(name, path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    """The path of a tool, in PATH or beside this Python; its absence is a failure: a check that is skipped checks nothing."""
+    found = shutil.which(name, path=f"{os.environ['PATH']}:{Path(sys.executable).parent}")
     assert found, f"{name} is not installed: tests/run installs what the tests need"
     return found
 

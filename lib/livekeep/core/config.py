@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import re
 import tomllib
+import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +139,7 @@ class Screen:
 
 
 IP_ADDRESS = matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'an IP address such as "127.0.0.1" or "::"')
-HOST = matching(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'a host\'s name or address, such as "vimeo.com"')
+HOST = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'a name or an address, such as "vimeo.com"')
 
 
 @dataclass(frozen=True)
@@ -241,8 +242,8 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
             values[path] = (source, value)
     built = {name: build(kind, tuple(name.split(".")), values, problems) for name, kind in TABLES.items()}
     tables = {name: table for name, table in built.items() if "." not in name}
-    for group, kind in GROUPS.items():
-        tables[group] = kind(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(kind)})
+    for group, members in GROUPS.items():
+        tables[group] = members(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(members)})
     names = sorted({path[1] for path in values if path[0] == "streams"})
     streams = {name: build(Stream, ("streams", name), values, problems) for name in names}
     config = Config(**tables, streams=streams)
@@ -339,7 +340,7 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
         raise ValueError(f"must be {name}")
     if isinstance(default, float):
         # A whole number may be beyond any float.
-        value = float(max(min(value, 1e300), -1e300))
+        value = float(max(min(typing.cast(float, value), 1e300), -1e300))
     if isinstance(default, tuple):
         value = (value,) if isinstance(value, str) else tuple(value)
         if not value or not all(isinstance(item, str) for item in value):

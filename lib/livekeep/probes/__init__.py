@@ -1,1 +1,1 @@
-"""The probes: small programs, each run by its own timer, that look at what the stream depends on and write down their findings."""
+"""The probes: small programs, each with its own timer, that look at what the stream depends on and write down what they find."""

@@ -1,7 +1,7 @@
 """What every probe shares: one run reads the configuration and the last findings, looks, and writes what it found.
 
-Reads livekeep.toml and the probe's own state; writes that state (core/findings.py) and, when the verdict changed, an event. A
-probe that finds fault has done its work and exits with 0: the fault stands in its findings, not in systemd's list of failed units.
+Reads livekeep.toml and the probe's own state; writes that state (core/findings.py) and, when the verdict changed, an event.
+A probe that finds fault has done its work and exits with 0: the fault stands in its findings, not among systemd's failed units.
 """
 
 import dataclasses

@@ -286,8 +286,8 @@ class Poller:
 
 def keep_state(fresh: PollerState, base: PollerState) -> PollerState:
     """The figures of `fresh` with what `base` says of the stream."""
-    told = {"state": base.state, "cause": base.cause, "reason": base.reason, "advice": base.advice}
-    return replace(fresh, since=base.since, live_since=base.live_since, **told)
+    told = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
+    return replace(told, since=base.since, live_since=base.live_since)
 
 
 def timed_out(stream: Stream, seconds: float) -> Asked:
