@@ -4,6 +4,7 @@ import getpass
 import os
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from conftest import CONFIG, REPOSITORY, Box
@@ -119,6 +120,85 @@ def test_a_faulty_configuration_changes_nothing(box: Box) -> None:
     box.configure("[screen]\nvolume = 500\n")
     assert box.run("apply").returncode == 78
     assert not (box.root / DROP_IN).exists()
+
+
+UNIT_FOLDER = "usr/local/lib/systemd/system"
+TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in ("network", "stream", "speedtest", "host"))
+HEALTH_UNITS = ("livekeep-exporter.service", *TIMERS)
+
+
+@pytest.fixture
+def healthy(box: Box) -> Box:
+    """A box with the health part installed and running, and the display's drop-in in place."""
+    box.configure(CONFIG)
+    for name in HEALTH_UNITS:
+        box.file(f"{UNIT_FOLDER}/{name}", "[Unit]\n")
+        box.unit(name, UnitFileState="enabled")
+    box.run("apply")
+    (box.systemd / "calls").unlink()
+    return box
+
+
+def override(box: Box, unit: str, name: str) -> Path:
+    return box.root / f"etc/systemd/system/{unit}.d/{name}"
+
+
+def test_the_health_part_as_it_ships_needs_nothing(healthy: Box) -> None:
+    assert healthy.run("apply").stdout == "Nothing to change\n"
+    assert healthy.told() == []
+
+
+def test_what_is_not_enabled_yet_is_enabled_and_started(healthy: Box) -> None:
+    for name in HEALTH_UNITS:
+        healthy.unit(name, "inactive", "dead", UnitFileState="disabled")
+    done = healthy.run("apply")
+    assert done.stdout == "".join(f"{name}: enabled and started\n" for name in HEALTH_UNITS)
+    assert healthy.told() == [f"enable --quiet --now {name}" for name in HEALTH_UNITS]
+
+
+def test_an_interval_goes_to_its_timer_and_back(healthy: Box) -> None:
+    drop_in = override(healthy, "livekeep-probe-network.timer", "60-interval.conf")
+    healthy.configure(CONFIG + "[probes.network]\ninterval_seconds = 10\n")
+    done = healthy.run("apply")
+    assert done.stdout == f"{drop_in}: written\nlivekeep-probe-network.timer: restarted\n"
+    lines = drop_in.read_text().splitlines()
+    assert lines[-3:] == ["OnCalendar=", "OnBootSec=10s", "OnUnitActiveSec=10s"]
+    assert healthy.told() == ["daemon-reload", "restart livekeep-probe-network.timer"]
+    healthy.configure(CONFIG)
+    assert healthy.run("apply").stdout.startswith(f"{drop_in}: removed\n")
+    assert not drop_in.parent.exists()
+
+
+def test_a_probe_that_is_switched_off_is_stopped_and_forgotten(healthy: Box) -> None:
+    findings = healthy.file("run/livekeep/probe-speedtest/state.json", "{}")
+    healthy.configure(CONFIG + "[probes.speedtest]\nenabled = false\n")
+    assert healthy.run("apply").stdout == "livekeep-probe-speedtest.timer: disabled and stopped\n"
+    assert healthy.told() == ["disable --quiet --now livekeep-probe-speedtest.timer"]
+    assert not findings.exists()
+
+
+def test_the_exporter_is_restarted_when_its_settings_changed(healthy: Box) -> None:
+    drop_in = override(healthy, "livekeep-exporter.service", "60-exporter.conf")
+    healthy.configure(CONFIG + '[exporter]\naddress = "0.0.0.0"\n')
+    assert healthy.run("apply").stdout == f"{drop_in}: written\nlivekeep-exporter.service: restarted\n"
+    assert [line for line in drop_in.read_text().splitlines() if not line.startswith("#")] == []
+    assert healthy.run("apply").stdout == "Nothing to change\n"
+
+
+def test_without_the_health_part_its_leftovers_go(healthy: Box) -> None:
+    healthy.configure(CONFIG + '[exporter]\nport = 9000\n')
+    healthy.run("apply")
+    (healthy.root / UNIT_FOLDER / "livekeep-exporter.service").unlink()
+    drop_in = override(healthy, "livekeep-exporter.service", "60-exporter.conf")
+    assert healthy.run("apply").stdout == f"{drop_in}: removed\n"
+
+
+def test_a_long_interval_is_spread(healthy: Box) -> None:
+    healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 3600\n")
+    healthy.run("apply", "--no-restart")
+    text = override(healthy, "livekeep-probe-speedtest.timer", "60-interval.conf").read_text()
+    assert "OnBootSec=30s\nOnUnitActiveSec=3600s\nRandomizedDelaySec=900s\n" in text
+    assert healthy.told() == ["daemon-reload"]
 
 
 def complete(box: Box, *words: str) -> list[str]:

@@ -41,6 +41,7 @@ def test_takes_it_all_over(box: Box, env: Path) -> None:
         "log": {"level": "warning"},
         "poller": {"interval_seconds": 15, "failures_before_error": 3},
         "screen": {"holding": holding},
+        "exporter": {"enabled": True, "port": 8080},
     }
     assert Path(holding).read_bytes() == (env.parent / "media/holding.png").read_bytes()
     assert (box.root / "etc/credstore/livekeep.vimeo-token").read_text() == TOKEN
@@ -66,7 +67,8 @@ def test_the_report_names_each_line_and_no_secret(box: Box, env: Path) -> None:
     assert rows["LOG_FILE"].endswith("left: not needed: the journal keeps and rotates the log")
     assert rows["SOMETHING_ELSE"].endswith("left: not known to livekeep")
     assert "VLC_ARGS" in rows
-    assert "Taken over when the health part is installed: HEALTH_MONITORING_ENABLED, HEALTH_METRICS_PORT" in done.stdout
+    assert rows["HEALTH_METRICS_PORT"].split(maxsplit=2)[2] == "exporter.port = 8080"
+    assert "The exporter and the probes take their settings by: sudo livekeep apply" in done.stdout
     assert not [secret for secret in SECRETS if secret in done.stdout + done.stderr]
     everything = [path for path in box.root.rglob("*") if path.is_file() and path != env and "credstore" not in path.parts]
     assert not [path for path in everything if TOKEN.encode() in path.read_bytes()]
@@ -208,3 +210,52 @@ def test_streams_are_read_from_the_code(source: str) -> None:
 def test_code_without_streams(source: str) -> None:
     with pytest.raises(LivekeepError, match=r"^config\.py: "):
         predecessor.read_streams(source, Path("config.py"))
+
+
+HEALTH = """\
+HEALTH_METRICS_HOST=0.0.0.0
+HEALTH_HARDWARE_ENABLED=yes
+HEALTH_HARDWARE_INTERVAL=10
+HEALTH_NETWORK_ENABLED=TRUE
+HEALTH_NETWORK_INTERVAL=30
+HEALTH_NETWORK_PING_HOSTS=8.8.8.8,1.1.1.1, vimeo.com
+HEALTH_NETWORK_SPEEDTEST_ENABLED=false
+HEALTH_NETWORK_SPEEDTEST_INTERVAL=300
+HEALTH_STREAM_ENABLED=1
+HEALTH_STREAM_INTERVAL=60
+HEALTH_STREAM_FFPROBE_TIMEOUT=15
+"""
+
+
+def test_takes_over_every_health_setting(box: Box, env: Path) -> None:
+    env.write_text(HEALTH)
+    done = box.run("import-env", str(env))
+    assert done.returncode == 0, done.stderr
+    taken = imported(box)
+    assert taken["exporter"] == {"address": "0.0.0.0"}
+    assert taken["probes"] == {
+        "host": {"enabled": True, "interval_seconds": 10},
+        "network": {"enabled": True, "interval_seconds": 30, "hosts": ["8.8.8.8", "1.1.1.1", "vimeo.com"]},
+        "speedtest": {"enabled": False, "interval_seconds": 300},
+        "stream": {"enabled": True, "interval_seconds": 60, "timeout_seconds": 15},
+    }
+
+
+@pytest.mark.parametrize(
+    ("setting", "complaint"),
+    [
+        ("HEALTH_METRICS_PORT=80", "must be from 1024 to 65535"),
+        ("HEALTH_METRICS_HOST=everywhere", "must be an IP address"),
+        ("HEALTH_NETWORK_INTERVAL=soon", "is not a whole number"),
+        ("HEALTH_NETWORK_PING_HOSTS=", "must be a text or a list"),
+        ("HEALTH_STREAM_ENABLED=perhaps", "must be true or false"),
+        ("HEALTH_SOMETHING=1", "not known to livekeep"),
+    ],
+)
+def test_a_health_setting_that_cannot_be_taken_is_left(box: Box, env: Path, setting: str, complaint: str) -> None:
+    env.write_text(f"{setting}\nLOG_LEVEL=info\n")
+    done = box.run("import-env", "--dry-run", str(env))
+    assert done.returncode == 0, done.stderr
+    assert f"left: {complaint}" in done.stdout
+    assert "\n[exporter]" not in done.stdout
+    assert "\n[probes" not in done.stdout

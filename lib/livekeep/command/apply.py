@@ -1,13 +1,14 @@
-"""livekeep apply: write what the configuration asks of systemd, as drop-ins; restart the display when its drop-in changed."""
+"""livekeep apply: write what the configuration asks of systemd, as drop-ins; start, restart and stop what it concerns."""
 
 import argparse
 import pwd
 from pathlib import Path
 
-from livekeep.command import desktop, file, unit
+from livekeep.command import desktop, file, health_units, unit
 from livekeep.command.file import Ownership
-from livekeep.core import config, paths
-from livekeep.core.config import Screen
+from livekeep.command.health_units import Wanted
+from livekeep.core import config, findings, paths, state
+from livekeep.core.config import Config, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 
 DISPLAY = "livekeep-display.service"
@@ -20,24 +21,83 @@ CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 """What the display's unit needs on the bare console."""
 
 
+UNIT_FILES = paths.ROOT / "usr/local/lib/systemd/system"
+OVERRIDES = paths.ROOT / "etc/systemd/system"
+
+
 def run(arguments: argparse.Namespace) -> int:
-    screen = config.load().screen
+    settings = config.load()
+    may_start = not arguments.no_restart
+    # Both, whatever the first one did.
+    changed = [apply_screen(settings.screen, may_start), apply_health(settings, may_start)]
+    if not any(changed):
+        print("Nothing to change")
+    return 0
+
+
+def apply_screen(screen: Screen, may_restart: bool) -> bool:
+    """Whether anything of the display's changed."""
     uid = user_id(screen)
     console = file.read_text(CONSOLE) if CONSOLE.exists() and has_console() else ""
     wanted = {DISPLAY: desktop.drop_in(screen, uid, console), ERROR_SCREEN: desktop.session_drop_in(screen, uid)}
-    changed = [name for name, text in wanted.items() if write(name, text)]
+    changed = [name for name, text in wanted.items() if write(paths.ROOT / DROP_IN.format(unit=name), text)]
     if not changed:
-        print("Nothing to change")
-        return 0
+        return False
     unit.tell("daemon-reload")
-    if DISPLAY in changed and not arguments.no_restart and unit.is_running(unit.TARGET):
+    if DISPLAY in changed and may_restart and unit.is_running(unit.TARGET):
         # The player must know first which program it will meet.
         if unit.is_running(PLAYER):
             unit.tell("reload", PLAYER)
         unit.tell("reset-failed", DISPLAY)
         unit.tell("restart", "--no-block", DISPLAY)
         print(f"{DISPLAY}: restarted")
-    return 0
+    return True
+
+
+def apply_health(settings: Config, may_start: bool) -> bool:
+    """Whether anything of the exporter's or the probes' changed; without the health part only its leftovers go."""
+    wanted = health_units.wanted(settings)
+    installed = [entry for entry in wanted if (UNIT_FILES / entry.unit).exists()]
+    rewritten = [
+        entry
+        for entry in wanted
+        if write(OVERRIDES / f"{entry.unit}.d" / entry.drop_in_name, entry.drop_in if entry in installed else "")
+    ]
+    if rewritten:
+        unit.tell("daemon-reload")
+    switched = [entry for entry in installed if switch(entry, may_start)]
+    for entry in rewritten:
+        if may_start and entry in installed and entry not in switched and unit.is_running(entry.unit):
+            # A timer that runs would go on with its old time.
+            unit.tell("restart", entry.unit)
+            print(f"{entry.unit}: restarted")
+    return bool(rewritten or switched)
+
+
+def switch(entry: Wanted, may_start: bool) -> bool:
+    """Enable and start a unit, or disable and stop it, and say so; whether anything changed."""
+    # In an image that is being made systemctl shows nothing; there each unit is enabled once more.
+    is_enabled = unit.show([entry.unit])[0].enabled == "enabled"
+    now = ["--now"] if may_start else []
+    if entry.is_enabled:
+        if is_enabled and (not may_start or unit.is_running(entry.unit)):
+            return False
+        unit.tell("enable", "--quiet", *now, entry.unit)
+        print(f"{entry.unit}: {'enabled and started' if may_start else 'enabled'}")
+        return True
+    if not is_enabled and not unit.is_running(entry.unit):
+        return False
+    unit.tell("disable", "--quiet", *now, entry.unit)
+    forget_findings(entry.unit)
+    print(f"{entry.unit}: disabled{' and stopped' if may_start else ''}")
+    return True
+
+
+def forget_findings(timer: str) -> None:
+    """What a probe found that is switched off would else look like one that has fallen silent."""
+    kind = findings.PROBES.get(timer.removeprefix("livekeep-probe-").removesuffix(".timer"))
+    if kind:
+        state.remove(kind)
 
 
 def has_console(root: Path = paths.ROOT) -> bool:
@@ -45,9 +105,8 @@ def has_console(root: Path = paths.ROOT) -> bool:
     return (root / "dev/tty1").exists() or not (root / "run/systemd/system").is_dir()
 
 
-def write(name: str, text: str) -> bool:
-    """Bring the drop-in of the unit `name` to `text`, and say so; whether it changed."""
-    path = paths.ROOT / DROP_IN.format(unit=name)
+def write(path: Path, text: str) -> bool:
+    """Bring the drop-in `path` to `text`, and say so; whether it changed."""
     change = bring_to(path, text)
     if change:
         print(f"{path}: {change}")

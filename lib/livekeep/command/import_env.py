@@ -72,12 +72,11 @@ def check(content: str) -> None:
 
 
 def report(translation: Translation, note: str) -> str:
-    """What became of each setting, and of the health settings in one line, since there are many."""
-    health = [outcome.name for outcome in translation.outcomes if outcome.name.startswith("HEALTH_")]
-    rows = [("LINE", "SETTING", "BECOMES"), *(row(outcome) for outcome in translation.outcomes if outcome.name not in health)]
+    """What became of each setting, and where the streams come from."""
+    rows = [("LINE", "SETTING", "BECOMES"), *map(row, translation.outcomes)]
     lines = [terminal.table(rows), "", note]
-    if health:
-        lines.append(f"Taken over when the health part is installed: {', '.join(health)}")
+    if any(table.startswith(("exporter", "probes.")) for table in translation.tables):
+        lines.append("The exporter and the probes take their settings by: sudo livekeep apply")
     return "\n".join(lines)
 
 

@@ -40,8 +40,25 @@ LEFT = (
     (r"LOG_.*", "not needed: the journal keeps and rotates the log"),
     (r"DISPLAY|XAUTHORITY|WAYLAND_DISPLAY|DISPLAY_.*", "not needed: install.sh finds the screen; see [screen] in livekeep.toml"),
     (r"(VLC|CVLC|MPV|FFPLAY)_?.*", "not needed: the display has its own settings; see [screen] in livekeep.toml"),
-    (r"HEALTH_.*", "taken over when the health part is installed"),
+    (r"HEALTH_.*", "not known to livekeep; see [exporter] and [probes.…] in livekeep.toml"),
 )
+HEALTH = {
+    "HEALTH_METRICS_HOST": ("exporter", "address"),
+    "HEALTH_METRICS_PORT": ("exporter", "port"),
+    "HEALTH_MONITORING_ENABLED": ("exporter", "enabled"),
+    "HEALTH_HARDWARE_ENABLED": ("probes.host", "enabled"),
+    "HEALTH_HARDWARE_INTERVAL": ("probes.host", "interval_seconds"),
+    "HEALTH_NETWORK_ENABLED": ("probes.network", "enabled"),
+    "HEALTH_NETWORK_INTERVAL": ("probes.network", "interval_seconds"),
+    "HEALTH_NETWORK_PING_HOSTS": ("probes.network", "hosts"),
+    "HEALTH_NETWORK_SPEEDTEST_ENABLED": ("probes.speedtest", "enabled"),
+    "HEALTH_NETWORK_SPEEDTEST_INTERVAL": ("probes.speedtest", "interval_seconds"),
+    "HEALTH_STREAM_ENABLED": ("probes.stream", "enabled"),
+    "HEALTH_STREAM_INTERVAL": ("probes.stream", "interval_seconds"),
+    "HEALTH_STREAM_FFPROBE_TIMEOUT": ("probes.stream", "timeout_seconds"),
+}
+"""Each setting of the health module: table and key."""
+TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True)
@@ -120,6 +137,7 @@ def take(entry: Entry, result: Translation, streams: Mapping[str, str], folder: 
         (tuple(PICTURES), lambda: take_picture(entry, result, folder)),
         (tuple(NUMBERS), lambda: take_number(entry, result)),
         (("LOG_LEVEL",), lambda: take_level(entry, result)),
+        (tuple(HEALTH), lambda: take_health(entry, result)),
     )
     for names, taker in takers:
         if entry.name in names:
@@ -192,6 +210,30 @@ def take_level(entry: Entry, result: Translation) -> str:
     return result.set("log", "level", checked(config.Log, "level", LEVELS.get(level, level)))
 
 
+def take_health(entry: Entry, result: Translation) -> str:
+    table, key = HEALTH[entry.name]
+    kind = config.TABLES[table]
+    value = checked(kind, key, read_as(default_of(kind, key), entry.value.strip()))
+    return result.set(table, key, value)
+
+
+def read_as(default: Any, text: str) -> Any:
+    """The text of a setting in the type of the key's default. Raises `ValueError`."""
+    if isinstance(default, bool):
+        if text.lower() not in (*TRUE, *FALSE):
+            raise ValueError("must be true or false")
+        return text.lower() in TRUE
+    if isinstance(default, tuple):
+        return [part for part in re.split(r"[\s,;]+", text) if part]
+    if isinstance(default, int | float) and not re.fullmatch(r"[0-9]+", text):
+        raise ValueError("is not a whole number")
+    return int(text) if isinstance(default, int | float) else text
+
+
+def default_of(kind: Any, key: str) -> Any:
+    return next(entry.default for entry in dataclasses.fields(kind) if entry.name == key)
+
+
 def checked(kind: Any, key: str, value: Any) -> Any:
     """`value` as the configuration takes it for that key. Raises `ValueError` that says what it must be."""
     entry = next(entry for entry in dataclasses.fields(kind) if entry.name == key)
@@ -206,7 +248,11 @@ def select_default(result: Translation, streams: Mapping[str, str]) -> None:
 
 
 def literal(value: Any) -> str:
-    """A value as TOML: numbers, and texts without special characters, which is all that is translated."""
+    """A value as TOML: numbers, truth, texts without special characters and lists of them, which is all that is translated."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return f"[{', '.join(map(literal, value))}]"
     return str(value) if isinstance(value, int) else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 

@@ -1,0 +1,59 @@
+"""What the configuration asks of the health part's units: which of them run, how often, where the exporter listens. Pure."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from livekeep.core.config import Config, Exporter
+
+HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
+FIRST_RUN_SECONDS = 30.0
+"""After the machine's start, when an interval is set; a shorter interval begins sooner."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A unit as the configuration wants it: whether it runs, and its drop-in's text, "" for none."""
+
+    unit: str
+    is_enabled: bool
+    drop_in_name: str
+    drop_in: str
+
+
+def wanted(settings: Config) -> tuple[Wanted, ...]:
+    """The exporter and each probe's timer."""
+    text = exporter_drop_in(settings.exporter)
+    exporter = Wanted("livekeep-exporter.service", settings.exporter.enabled, "60-exporter.conf", text)
+    return exporter, *(timer(entry.name, getattr(settings.probes, entry.name)) for entry in dataclasses.fields(settings.probes))
+
+
+def timer(name: str, probe: object) -> Wanted:
+    """The timer of the probe `name`, whose table of the configuration is `probe`."""
+    seconds = float(getattr(probe, "interval_seconds"))  # noqa: B009 - each table of probes has these two
+    is_enabled = bool(getattr(probe, "enabled"))  # noqa: B009
+    text = "" if probe_default(probe) == seconds else HEADING + timer_text(name, seconds)
+    return Wanted(f"livekeep-probe-{name}.timer", is_enabled, "60-interval.conf", text)
+
+
+def probe_default(probe: object) -> float:
+    return float(type(probe).interval_seconds)  # type: ignore[attr-defined]
+
+
+def timer_text(name: str, seconds: float) -> str:
+    """The drop-in for another interval than the shipped one."""
+    lines = ["[Timer]", "# An empty value takes the shipped times away, all of them.", "OnCalendar="]
+    lines += [f"OnBootSec={min(seconds, FIRST_RUN_SECONDS):g}s", f"OnUnitActiveSec={seconds:g}s"]
+    if name == "speedtest":
+        # Many boxes on one line must not measure each other.
+        lines += [f"RandomizedDelaySec={seconds / 4:g}s"]
+    return "\n".join(lines) + "\n"
+
+
+def exporter_drop_in(exporter: Exporter) -> str:
+    """The values in force as comments, so that the text changes, and the exporter is restarted, when one of them does."""
+    changed = {
+        entry.name: getattr(exporter, entry.name)
+        for entry in dataclasses.fields(exporter)
+        if entry.name != "enabled" and getattr(exporter, entry.name) != entry.default
+    }
+    return HEADING + "".join(f"# {key} = {value!a}\n" for key, value in changed.items()) if changed else ""
