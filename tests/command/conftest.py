@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from livekeep.core import state
-from livekeep.core.state import PlayerState, PollerState
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -80,7 +79,7 @@ class Box:
     def configure(self, text: str = CONFIG) -> Path:
         return self.file("etc/livekeep/livekeep.toml", text)
 
-    def write(self, *states: PollerState | PlayerState, age_seconds: float = 0.0) -> None:
+    def write(self, *states: state.State, age_seconds: float = 0.0) -> None:
         for entry in states:
             stamped = state.stamped(entry)
             content = {**stamped.__dict__, "written_monotonic": stamped.written_monotonic - age_seconds}
