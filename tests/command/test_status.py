@@ -1,12 +1,14 @@
 """livekeep status: the text for people, the document for programs, and what stands there when something is missing."""
 
 import json
+import re
 import subprocess
 import time
 
 from conftest import Box
 
 from livekeep.command import terminal
+from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings
 from livekeep.core.state import Playback, PlayerState, PollerState
 
 
@@ -18,8 +20,8 @@ def fill(box: Box, age_seconds: float = 0.0) -> None:
         dropped_by_decoder=1, dropped_by_output=12, stalls=2, stalled_seconds=9.5, starts=3, failed_starts=1,
     )  # fmt: skip
     poller = PollerState(
-        "live", reason="The event is live", since=now - 200, selected="main", kind="vimeo_event", last_success=now - 3.5,
-        next_start=now + 86400 * 30, next_request_monotonic=time.monotonic() + 7.5,
+        "live", reason="The event is live", since=now - 200, selected="main", kind="vimeo_event", last_success=now - 80,
+        next_start=now + 86400 * 30, next_request_monotonic=time.monotonic() + 160,
     )  # fmt: skip
     player = PlayerState("stream", now - 190, "The stream is live", display_up=True, playback=playback, display_restarts=1)
     box.write(poller, player, age_seconds=age_seconds)
@@ -45,7 +47,7 @@ def test_tells_what_is_shown_since_when_and_why(box: Box) -> None:
     assert row(done.stdout, "Counted") == (
         "1 frames dropped by the decoder, 12 by the output; 2 stalls (10 s); 3 starts, 1 failed; 1 display restarts"
     )
-    assert row(done.stdout, "Asked") == "last good answer 3 s ago; asks again in 7 s"
+    assert row(done.stdout, "Asked") == "last good answer 1 min ago; asks again in 2 min"
     assert row(done.stdout, "Next start").startswith("20")
 
 
@@ -118,6 +120,59 @@ def test_json(box: Box) -> None:
         "livekeep-poller.service", "livekeep-display.service", "livekeep-player.service", "livekeep-error-screen.service",
     ]  # fmt: skip
     assert found["units"][0]["active"] == "active"
+
+
+def find(box: Box) -> None:
+    """Three probes have run, one of them long ago; a fourth one's findings are from another version."""
+    box.write(
+        NetworkFindings(run=Run("ok", "All hosts answer", interval_seconds=30.0)),
+        HostFindings(run=Run("fail", "The card is mounted read-only", interval_seconds=60.0), card_is_good=False),
+    )
+    box.write(SpeedtestFindings(run=Run("ok", "48 Mbit/s", interval_seconds=3600.0)), age_seconds=20_000)
+    box.file("run/livekeep/probe-stream/state.json", "{}")
+
+
+def test_a_line_for_each_probe(box: Box) -> None:
+    fill(box)
+    find(box)
+    text = box.run("status").stdout
+    assert text.startswith("degraded: the stream is shown, but the speedtest probe is silent: ")
+    block = next(part for part in text.split("\n\n") if part.startswith("PROBE "))
+    lines = [line.split(maxsplit=1) for line in block.splitlines()[1:]]
+    assert [name for name, _rest in lines] == ["network", "stream", "speedtest", "host"]
+    told = {name: " ".join(rest.split()) for name, rest in lines}
+    assert re.fullmatch(r"ok \d+ s ago All hosts answer", told["network"])
+    assert told["speedtest"] == "silent 5 h 33 min ago 48 Mbit/s"
+    assert told["host"].startswith("fail ")
+    assert told["stream"].startswith("unknown ")
+    assert "probe-stream/state.json" in told["stream"]
+
+
+def test_no_probes_no_block(box: Box) -> None:
+    fill(box)
+    assert "PROBE" not in box.run("status").stdout
+
+
+def test_the_findings_for_programs(box: Box) -> None:
+    fill(box)
+    assert json.loads(box.run("status", "--json").stdout)["findings"] == {}
+    find(box)
+    document = json.loads(box.run("status", "--json").stdout)
+    assert set(document["findings"]) == {"network", "stream", "speedtest", "host"}
+    assert document["findings"]["network"]["run"]["reason"] == "All hosts answer"
+    assert document["findings"]["stream"] is None
+    assert list(document["findings_problems"]) == ["stream"]
+
+
+def test_the_units_of_the_health_part_where_they_are_installed(box: Box) -> None:
+    fill(box)
+    assert "livekeep-exporter" not in box.run("status").stdout
+    box.unit("livekeep-exporter.service")
+    box.unit("livekeep-probe-network.timer", "active", "waiting")
+    text = box.run("status").stdout
+    assert row(text, "livekeep-exporter").startswith("active (running)")
+    assert row(text, "livekeep-probe-network.timer").startswith("active (waiting)")
+    assert "livekeep-probe-host.timer" not in text
 
 
 def test_no_colour_but_on_a_terminal(box: Box) -> None:

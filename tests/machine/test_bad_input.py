@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -107,7 +108,7 @@ def test_a_bad_state_file(screen: Screen, name: str) -> None:
             # Moved into place, as a writer would.
             screen.machine.run(f"cat >{path}.bad && chmod 644 {path}.bad && mv {path}.bad {path}", input=BAD_STATES[name])
         screen.livekeep("status")
-        wait_for(lambda: screen.machine.run(["livekeep", "health"], check=False).returncode == 0, 40, 0.5)
+        wait_for(lambda: has_good_states(screen), 40, 0.5)
     assert [label for _, label in screen.spans(sampler)] == ["stream"]
     assert [screen.main_pid(unit) for unit in UNITS] == before
 
@@ -176,7 +177,13 @@ def test_a_full_run(screen: Screen) -> None:
         screen.machine.run(f"rm -f /run/filler; mount -o remount,{size} /run")
         screen.moves(60)
     assert [screen.main_pid(unit) for unit in UNITS] == before
-    assert screen.machine.run(["livekeep", "health"], check=False).returncode == 0
+    wait_for(lambda: has_good_states(screen), 40, 0.5)
+
+
+def has_good_states(screen: Screen) -> bool:
+    """Whether the command can read what poller and player wrote, and both are at work."""
+    found = json.loads(screen.machine.run(["livekeep", "status", "--json"]).stdout)
+    return bool(found["poller"] and found["player"]) and found["poller_problem"] == found["player_problem"] == ""
 
 
 def fill_run(screen: Screen) -> None:

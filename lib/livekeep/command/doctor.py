@@ -8,6 +8,13 @@ from collections.abc import Callable
 from livekeep.command import boot_fix, terminal
 from livekeep.command.checkup import Check, Surroundings, Verdict
 from livekeep.command.doctor_account import check_config, check_dns, check_token
+from livekeep.command.doctor_health import (
+    check_exporter,
+    check_host_probe,
+    check_network_probe,
+    check_speedtest,
+    check_stream_probe,
+)
 from livekeep.command.doctor_host import (
     check_boot_line,
     check_clock,
@@ -37,6 +44,11 @@ CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_disk,
     check_units,
     check_rivals,
+    check_network_probe,
+    check_stream_probe,
+    check_speedtest,
+    check_host_probe,
+    check_exporter,
 )
 COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from livekeep.core.errors import LivekeepError
 
 EXIT_INTERRUPTED = 130
+PROBES = ("network", "stream", "speedtest", "host")
 
 Parser = argparse.ArgumentParser
 
@@ -22,6 +23,13 @@ def nothing(_parser: Parser) -> None:
 
 def json_argument(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print it for programs")
+
+
+def probe_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "name", nargs="?", metavar="NAME", choices=PROBES, help=f"one of {', '.join(PROBES)}; without it the last findings of all"
+    )
+    json_argument(parser)
 
 
 def select_arguments(parser: Parser) -> None:
@@ -60,6 +68,7 @@ def apply_arguments(parser: Parser) -> None:
 SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "status": ("status", "what is on the screen, since when, why, and what each unit does", json_argument),
     "health": ("health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
+    "probe": ("probe", "run a probe now and show what it found, or what each found last", probe_arguments),
     "check-config": ("check_config", "check the configuration; print every problem", nothing),
     "select": ("select", "choose the stream to show, or list the streams", select_arguments),
     "screenshot": ("screenshot", "save what the TV shows now as a PNG", screenshot_arguments),

@@ -1,47 +1,56 @@
-"""Both states as the operator's command reads them: a state, or the error that says why there is none."""
+"""What the units wrote, as the operator's command reads it: each state, or the error that says why there is none."""
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
-from livekeep.core import health, paths, state
+from livekeep.core import health, paths
 from livekeep.core.errors import LivekeepError
-from livekeep.core.health import Clock, Health
-from livekeep.core.state import PlayerState, PollerState, State, StateAbsentError, StateBrokenError
-
-AnyState = TypeVar("AnyState", bound=State)
+from livekeep.core.health import Clock, Findings, Health
+from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the units wrote, all at one moment."""
+    """What the units wrote, all at one moment. `findings` by the probe's name; those that never ran are not in it."""
 
     poller: PollerState | StateAbsentError | StateBrokenError
     player: PlayerState | StateAbsentError | StateBrokenError
     error_screen_active: bool
     clock: Clock
+    findings: Mapping[str, Findings | StateBrokenError] = field(default_factory=dict)
 
     def health(self) -> Health:
-        return health.verdict(self.poller, self.player, self.error_screen_active, self.clock)
+        known = health.readable(self.findings)
+        return health.verdict(self.poller, self.player, self.error_screen_active, self.clock, known)
 
 
 def take(root: Path = paths.STATE_DIRECTORY) -> Reading:
-    """Read both states now. Raises `LivekeepError` when this user may not read them."""
+    """Read everything now. Raises `LivekeepError` when this user may not read it."""
     clock = Clock(time.time(), time.monotonic())
     try:
-        return Reading(look(PollerState, root), look(PlayerState, root), health.error_screen_is_active(root), clock)
+        return Reading(
+            health.look(PollerState, root),
+            health.look(PlayerState, root),
+            health.error_screen_is_active(root),
+            clock,
+            health.read_findings(root),
+        )
     except PermissionError as error:
-        raise LivekeepError(
-            f"{error.filename}: may be read by root and group livekeep only; run with sudo, "
-            "or once: sudo adduser $USER livekeep, and log in again"
-        ) from error
+        raise not_permitted(error) from error
 
 
-def look(kind: type[AnyState], root: Path) -> AnyState | StateAbsentError | StateBrokenError:
+def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | StateBrokenError]:
+    """What the probes found, by name. Raises `LivekeepError` when this user may not read it."""
     try:
-        return state.read(kind, root)
-    except (StateAbsentError, StateBrokenError) as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise error.__cause__ from None
-        return error
+        return health.read_findings(root)
+    except PermissionError as error:
+        raise not_permitted(error) from error
+
+
+def not_permitted(error: PermissionError) -> LivekeepError:
+    return LivekeepError(
+        f"{error.filename}: may be read by root and group livekeep only; run with sudo, "
+        "or once: sudo adduser $USER livekeep, and log in again"
+    )

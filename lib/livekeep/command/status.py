@@ -1,4 +1,7 @@
-"""livekeep status: what is shown, since when, why, and what each unit does. Reads both states; asks systemd once."""
+"""livekeep status: what is shown, since when, why, what the probes found, and what each unit does.
+
+Reads the states and the findings; asks systemd once.
+"""
 
 import argparse
 import dataclasses
@@ -6,7 +9,7 @@ import json
 from typing import Any
 
 import livekeep
-from livekeep.command import reading, terminal, unit
+from livekeep.command import findings_text, reading, terminal, unit
 from livekeep.command.reading import Reading
 from livekeep.command.unit import Unit
 from livekeep.core.errors import LivekeepError
@@ -30,9 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def ask_units() -> tuple[tuple[Unit, ...], str]:
-    """The units, or none and why systemd cannot be asked: the states tell much without it."""
+    """The units, those of the health part where they are installed; or none and why systemd cannot be asked."""
     try:
-        return unit.show(), ""
+        found = unit.show([*unit.SERVICES, *unit.HEALTH_UNITS])
+        return tuple(entry for entry in found if entry.name in unit.SERVICES or entry.load != "not-found"), ""
     except LivekeepError as error:
         return (), str(error)
 
@@ -47,6 +51,7 @@ def document(now: Reading, units: tuple[Unit, ...]) -> dict[str, Any]:
         "error_screen_active": now.error_screen_active,
         **state_document("poller", now.poller, now.clock),
         **state_document("player", now.player, now.clock),
+        **findings_text.document(now.findings),
         "units": [dataclasses.asdict(entry) for entry in units],
     }
 
@@ -62,8 +67,9 @@ def text(now: Reading, units: tuple[Unit, ...], problem: str) -> str:
     found = now.health()
     head = f"{terminal.paint(found.level, COLOURS[found.level])}: {found.sentence}"
     rows = [*screen_rows(now), *stream_rows(now)]
+    probes = [findings_text.overview(now.findings, now.clock)] if now.findings else []
     below = unit_table(units, now.clock) if units else f"Units: {problem}"
-    return "\n\n".join([head, terminal.table(rows), below])
+    return "\n\n".join([head, terminal.table(rows), *probes, below])
 
 
 def screen_rows(now: Reading) -> list[Row]:
@@ -160,4 +166,5 @@ def unit_row(entry: Unit, clock: Clock) -> tuple[str, str, str, str]:
     result = f", {entry.result}" if entry.active == "failed" else ""
     changed = clock.now - (clock.now_monotonic - entry.changed_monotonic)
     moment = terminal.since(changed, clock.now) if entry.changed_monotonic else ""
-    return name, f"{entry.active} ({entry.sub}{result})", str(entry.restarts), moment
+    restarts = str(entry.restarts) if entry.name.endswith(".service") else ""
+    return name, f"{entry.active} ({entry.sub}{result})", restarts, moment

@@ -13,6 +13,14 @@ SERVICES = (
     "livekeep-player.service",
     "livekeep-error-screen.service",
 )
+HEALTH_UNITS = (
+    "livekeep-exporter.service",
+    "livekeep-probe-network.timer",
+    "livekeep-probe-stream.timer",
+    "livekeep-probe-speedtest.timer",
+    "livekeep-probe-host.timer",
+)
+"""Those of the health part, which need not be installed."""
 TARGET = "livekeep.target"
 PROPERTIES = (
     "Id",

@@ -1,4 +1,4 @@
-"""Health: one judgement of the screen, made of the states of poller and player. Pure; the times are passed in.
+"""Health: one judgement of the screen, made of the states of poller and player and of what the probes found.
 
 | level    | means                                                                                              |
 |----------|----------------------------------------------------------------------------------------------------|
@@ -7,12 +7,14 @@
 | down     | no picture, a wrong one, or one that tells of an error: somebody has to look                       |
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from livekeep.core import paths
-from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
+from livekeep.core import paths, state
+from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, SpeedtestFindings, StreamFindings
+from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 STUCK_SECONDS = 30.0
 """A state older than this has a stuck writer: both write at least twice as often."""
@@ -23,9 +25,13 @@ STILL_SECONDS = 5.0
 RECENT_STALL_SECONDS = 300.0
 FAILURES_OF_AN_OUTAGE = 2
 """One request that failed is not yet an outage."""
+SILENT_INTERVALS = 3
+SILENT_GRACE_SECONDS = 30.0
+"""A probe whose findings are older than so many of its intervals and this is silent: its timer is off, or its run hangs."""
 ERROR_SCREEN_PICTURE = "error-screen/picture.png"
 """What livekeep-error-screen paints, below the state directory; there only while that unit runs."""
 
+Findings = NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings
 Level = Literal["ok", "degraded", "down"]
 LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
 """In order of gravity; the index is the exit code of `livekeep health`."""
@@ -46,6 +52,39 @@ class Clock:
     now_monotonic: float
 
 
+def judge(root: Path, clock: Clock) -> Health:
+    """The screen's health by all that is written below the state directory `root`.
+
+    Raises `PermissionError` when that may not be read.
+    """
+    poller, player = look(PollerState, root), look(PlayerState, root)
+    return verdict(poller, player, error_screen_is_active(root), clock, readable(read_findings(root)))
+
+
+def look(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState | StateAbsentError | StateBrokenError:
+    """A state, or the error that says why there is none. Raises `PermissionError` when it may not be read."""
+    try:
+        return state.read(kind, root)
+    except (StateAbsentError, StateBrokenError) as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise error.__cause__ from None
+        return error
+
+
+def read_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | StateBrokenError]:
+    """What the probes found, by the probe's name. One that never ran, or is switched off, is left out.
+
+    Raises `PermissionError` when they may not be read.
+    """
+    found = {name: look(kind, root) for name, kind in PROBES.items()}
+    return {name: it for name, it in found.items() if not isinstance(it, StateAbsentError)}
+
+
+def readable(findings: Mapping[str, Findings | StateBrokenError]) -> tuple[Findings, ...]:
+    """Without those that could not be read: after an upgrade, a probe's old ones are foreign until its next run."""
+    return tuple(it for it in findings.values() if not isinstance(it, StateBrokenError))
+
+
 def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
     """Whether livekeep-error-screen holds the screen. Raises `PermissionError` when that may not be read."""
     try:
@@ -55,8 +94,14 @@ def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
     return True
 
 
-def is_stuck(state: PlayerState | PollerState, clock: Clock) -> bool:
-    return clock.now_monotonic - state.written_monotonic > STUCK_SECONDS
+def is_stuck(written: PlayerState | PollerState, clock: Clock) -> bool:
+    return clock.now_monotonic - written.written_monotonic > STUCK_SECONDS
+
+
+def is_silent(findings: Findings, clock: Clock) -> bool:
+    """Whether a probe has missed its runs. By the monotonic clock: a board without a battery boots with a wrong time."""
+    longest = SILENT_INTERVALS * findings.run.interval_seconds + SILENT_GRACE_SECONDS
+    return clock.now_monotonic - findings.written_monotonic > longest
 
 
 def verdict(
@@ -64,8 +109,9 @@ def verdict(
     player: PlayerState | StateAbsentError | StateBrokenError,
     error_screen_active: bool,
     clock: Clock,
+    findings: Sequence[Findings] = (),
 ) -> Health:
-    """The screen's health. A state that could not be read is passed as the error that says why."""
+    """The screen's health. A state that could not be read is passed as the error that says why; findings degrade at the worst."""
     if error_screen_active:
         return Health("down", "the error screen is on: the display could not be started")
     if not isinstance(player, PlayerState):
@@ -77,7 +123,7 @@ def verdict(
         return Health("degraded", f"{shown(player)}, but livekeep-poller: {poller}")
     if is_stuck(poller, clock):
         return Health("degraded", f"{shown(player)}, but livekeep-poller is stuck: its state is {age(poller, clock)} old")
-    return compare(poller, player, clock)
+    return compare(poller, player, clock, findings)
 
 
 def player_trouble(player: PlayerState, clock: Clock) -> str:
@@ -96,13 +142,15 @@ def player_trouble(player: PlayerState, clock: Clock) -> str:
     return ""
 
 
-def compare(poller: PollerState, player: PlayerState, clock: Clock) -> Health:
+def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Sequence[Findings] = ()) -> Health:
     """The judgement when both units run and a picture other than the error picture is shown."""
     wrong = wrong_picture(poller, player)
     if wrong:
         seconds = clock.now - max(poller.since, player.since)
         return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
-    concern = next(filter(None, (outage(poller), unfinished(poller), unrest(player, clock))), "")
+    concerns = [outage(poller), unfinished(poller), unrest(player, clock)]
+    concerns += [trouble_found(it, poller.state == "live", clock) for it in findings]
+    concern = next(filter(None, concerns), "")
     if concern:
         return Health("degraded", f"{shown(player)}, but {concern}")
     return Health("ok", sentence(shown(player), player.reason))
@@ -147,6 +195,31 @@ def unrest(player: PlayerState, clock: Clock) -> str:
     return ""
 
 
+def trouble_found(findings: Findings, is_live: bool, clock: Clock) -> str:
+    """What a probe's findings say against the screen's health, or ""."""
+    name = f"the {name_of(findings)} probe"
+    run = findings.run
+    if is_silent(findings, clock):
+        return f"{name} is silent: its findings are {age(findings, clock)} old"
+    if isinstance(findings, HostFindings) and (run.verdict == "fail" or is_badly_supplied(findings)):
+        return sentence(f"{name} finds fault", run.reason)
+    if isinstance(findings, NetworkFindings) and run.verdict == "fail":
+        return sentence(f"{name} failed", run.reason)
+    if isinstance(findings, StreamFindings) and run.verdict == "fail" and is_live:
+        return sentence(f"{name} failed", run.reason)
+    return ""
+
+
+def is_badly_supplied(findings: HostFindings) -> bool:
+    """Whether the board lacks what it needs now: voltage, or the right time."""
+    return findings.clock_synchronized is False or "under_voltage" in (findings.throttled or ())
+
+
+def name_of(findings: Findings) -> str:
+    """The probe's name, such as "network"."""
+    return findings.FILE.partition("/")[0].removeprefix("probe-")
+
+
 def still_seconds(player: PlayerState) -> float:
     """How long the position had not changed when the player wrote this; 0 when the display cannot say."""
     changed = player.playback.position_changed_at
@@ -157,8 +230,8 @@ def shown(player: PlayerState) -> str:
     return "the stream is shown" if player.picture == "stream" else f"the {player.picture} picture is shown"
 
 
-def age(state: PlayerState | PollerState, clock: Clock) -> str:
-    return f"{clock.now_monotonic - state.written_monotonic:.0f} s"
+def age(written: PlayerState | PollerState | Findings, clock: Clock) -> str:
+    return f"{clock.now_monotonic - written.written_monotonic:.0f} s"
 
 
 def sentence(start: str, reason: str) -> str:

@@ -1,0 +1,129 @@
+"""livekeep-probe-host: what of the board and its card cannot be read cheaply at scrape time, looked at once.
+
+Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
+Reads: livekeep.toml (probes.host), its own last findings; the firmware (throttle.py), /sys/class/drm (connectors.py),
+/sys/fs/ext4 (ext4.py), the kernel's clock (clock.py). Writes: its findings, the event probe-verdict-changed, and now and then a
+file that it reads again and deletes, /var/lib/livekeep/probe-host/card-check (card.py).
+
+A TV that is off is not a fault here: it may be off on purpose.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from livekeep.core import paths
+from livekeep.core.config import Config
+from livekeep.core.findings import HostFindings, ThrottleCondition, Verdict
+from livekeep.probes import card, clock, connectors, ext4, throttle
+from livekeep.probes.card import CardCheck
+from livekeep.probes.run import Judgement, conduct
+from livekeep.probes.throttle import Throttling
+
+NOW: dict[ThrottleCondition, str] = {
+    "under_voltage": "the board has under-voltage now",
+    "frequency_capped": "the board's frequency is capped now",
+    "throttled": "the board is throttled now",
+    "soft_temp_limit": "the board is at its soft temperature limit now",
+}
+EARLIER: dict[ThrottleCondition, str] = {
+    "under_voltage": "under-voltage",
+    "frequency_capped": "a capped frequency",
+    "throttled": "throttling",
+    "soft_temp_limit": "the soft temperature limit",
+}
+WARNED_OF: tuple[ThrottleCondition, ...] = ("under_voltage", "throttled")
+"""The others are what the board does about a warm day, and are only mentioned."""
+
+REPLACE_CARD = "save what is on the card and replace it; see: journalctl -k -g 'mmc|I/O error|EXT4'"
+MAKE_ROOM = "df -h /; sudo journalctl --vacuum-size=64M; sudo apt-get clean"
+CHECK_CARD = "save what is on the card; check it by fsck.mode=force on the kernel's command line; see: journalctl -k -g EXT4"
+BETTER_SUPPLY = "use the board's own power supply, a short cable, and fewer USB devices"
+COOLER = "give the board air, a heat sink or a fan"
+SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 out? See: timedatectl timesync-status"
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One thing that stands in the verdict's reason."""
+
+    verdict: Verdict
+    sentence: str
+    advice: str = ""
+
+
+def look(settings: Config, previous: HostFindings, now: float) -> tuple[HostFindings, Judgement]:
+    """Look at everything once."""
+    root = paths.ROOT
+    throttling = throttle.read(root)
+    before = Throttling(previous.throttled, previous.throttled_since_boot)
+    checked = CardCheck(previous.card_is_good, previous.card_checked_at, previous.card_problem)
+    if card.is_due(checked, now, settings.probes.host.card_check_interval_seconds):
+        checked = card.check(root, now)
+    findings = replace(
+        previous,
+        throttled=throttling.now,
+        throttled_since_boot=throttling.since_boot,
+        under_voltage_events=throttle.count_events(before, previous.under_voltage_events, throttling),
+        connectors=connectors.read(root),
+        ext4_errors=ext4.read(root),
+        card_is_good=checked.is_good,
+        card_checked_at=checked.checked_at,
+        card_problem=checked.problem,
+        clock_synchronized=clock.is_synchronized(root),
+    )
+    return findings, judge(previous, findings)
+
+
+def judge(previous: HostFindings, findings: HostFindings) -> Judgement:
+    """All that is as bad as the worst of it; "ok" mentions what is no fault."""
+    remarks = [*on_card(findings), *on_file_systems(previous, findings), *on_supply(findings), *on_clock(findings)]
+    for verdict in ("fail", "warn"):
+        found = [remark for remark in remarks if remark.verdict == verdict]
+        if found:
+            return Judgement(verdict, join(remark.sentence for remark in found), join(remark.advice for remark in found))
+    return Judgement("ok", join(remark.sentence for remark in remarks) or "no fault found")
+
+
+def join(texts: Iterable[str]) -> str:
+    return "; ".join(dict.fromkeys(text for text in texts if text))
+
+
+def on_card(findings: HostFindings) -> list[Remark]:
+    if findings.card_problem == card.FULL:
+        return [Remark("fail", card.FULL, MAKE_ROOM)]
+    if findings.card_is_good is False:
+        return [Remark("fail", findings.card_problem, REPLACE_CARD)]
+    return [Remark("ok", f"the card was not checked: {findings.card_problem}")] if findings.card_problem else []
+
+
+def on_file_systems(previous: HostFindings, findings: HostFindings) -> list[Remark]:
+    """Errors on ext4 that came since the last run, and older ones."""
+    known = previous.ext4_errors if previous.run.last_run else findings.ext4_errors
+    new = ext4.growth(known, findings.ext4_errors)
+    old = {device: count for device, count in findings.ext4_errors.items() if count and device not in new}
+    remarks = [
+        Remark("fail", f"the kernel met {count} new error(s) on the file system of {device}", REPLACE_CARD)
+        for device, count in new.items()
+    ]
+    remarks += [
+        Remark("warn", f"the file system of {device} has {count} error(s) on record", CHECK_CARD) for device, count in old.items()
+    ]
+    return remarks
+
+
+def on_supply(findings: HostFindings) -> list[Remark]:
+    now, since_boot = findings.throttled or (), findings.throttled_since_boot or ()
+    advice = {"under_voltage": BETTER_SUPPLY}
+    remarks = [Remark("warn" if name in WARNED_OF else "ok", NOW[name], advice.get(name, COOLER)) for name in now]
+    earlier = [EARLIER[name] for name in since_boot if name not in now]
+    return [*remarks, Remark("ok", f"since boot there was {', '.join(earlier)}")] if earlier else remarks
+
+
+def on_clock(findings: HostFindings) -> list[Remark]:
+    if findings.clock_synchronized is False:
+        return [Remark("warn", "the clock is not synchronised", SET_CLOCK)]
+    return []
+
+
+def main() -> int:
+    return conduct("host", HostFindings, lambda settings: settings.probes.host.interval_seconds, look)

@@ -1,0 +1,137 @@
+"""The network devices of this machine: carrier, addresses, bytes.
+
+Read from /sys/class/net, and the addresses from the kernel by rtnetlink(7). What the kernel does not say is None.
+"""
+
+import contextlib
+import socket
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from livekeep.core import paths
+from livekeep.core.findings import Interface
+
+DEVICE_FOLDER = paths.ROOT / "sys/class/net"
+LOOPBACK = "lo"
+
+# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
+MESSAGE_HEADER = struct.Struct("=IHHII")
+ADDRESS_HEADER = struct.Struct("=BBBBI")
+ATTRIBUTE_HEADER = struct.Struct("=HH")
+GET_ADDRESSES, NEW_ADDRESS, DONE, ERROR = 22, 20, 3, 2
+REQUEST_DUMP = 0x301
+LARGEST_BYTES = 65536
+ADDRESS, LOCAL_ADDRESS = 1, 2
+LINK_SCOPE = 253
+PATIENCE_SECONDS = 1.0
+
+
+def read(addresses: Mapping[str, Sequence[str]], folder: Path = DEVICE_FOLDER) -> tuple[Interface, ...]:
+    """Every device but the loopback, in the order of their names. `addresses` by device, as `own_addresses` gives them."""
+    return tuple(
+        Interface(
+            device=device.name,
+            carrier=read_carrier(device / "carrier"),
+            addresses=tuple(addresses.get(device.name, ())),
+            receive_bytes=read_number(device / "statistics/rx_bytes"),
+            transmit_bytes=read_number(device / "statistics/tx_bytes"),
+        )
+        for device in devices(folder)
+    )
+
+
+def devices(folder: Path) -> list[Path]:
+    """The folders of the devices. A file beside them, such as bonding_masters, is none."""
+    try:
+        return sorted(device for device in folder.iterdir() if device.name != LOOPBACK and device.is_dir())
+    except OSError:
+        return []
+
+
+def of_hardware(interfaces: tuple[Interface, ...], folder: Path = DEVICE_FOLDER) -> tuple[Interface, ...]:
+    """Those with hardware behind them: a tunnel or a bridge always has carrier. All of them when none has, as in a container."""
+    real = tuple(interface for interface in interfaces if (folder / interface.device / "device").exists())
+    return real or interfaces
+
+
+def read_text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def read_carrier(file: Path) -> bool | None:
+    """None also of a device that is switched off: the kernel does not look then."""
+    return {"1": True, "0": False}.get(read_text(file))
+
+
+def read_number(file: Path) -> int | None:
+    text = read_text(file)
+    # The kernel's largest has 20 digits.
+    return int(text) if text.isdigit() and len(text) <= 20 else None
+
+
+# The addresses
+
+
+def own_addresses() -> dict[str, list[str]]:
+    """The addresses of this machine by device; nothing when the kernel does not tell."""
+    found: dict[str, list[str]] = {}
+    for index, address in addresses_in(dump()):
+        # A device that went away meanwhile has no name.
+        with contextlib.suppress(OSError):
+            found.setdefault(socket.if_indextoname(index), []).append(address)
+    return found
+
+
+def dump() -> bytes:
+    """The kernel's messages about all addresses; what came until something failed."""
+    received = b""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
+        kernel.settimeout(PATIENCE_SECONDS)
+        kernel.bind((0, 0))
+        body = ADDRESS_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
+        kernel.send(MESSAGE_HEADER.pack(MESSAGE_HEADER.size + len(body), GET_ADDRESSES, REQUEST_DUMP, 1, 0) + body)
+        while not any(kind in (DONE, ERROR) for kind, _body in messages_in(received)):
+            received += kernel.recv(LARGEST_BYTES)
+    return received
+
+
+def messages_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    """Kind and body of each netlink message, up to the first that is not whole."""
+    while len(raw) >= MESSAGE_HEADER.size:
+        size, kind, _flags, _sequence, _port = MESSAGE_HEADER.unpack_from(raw)
+        if not MESSAGE_HEADER.size <= size <= len(raw):
+            return
+        yield kind, raw[MESSAGE_HEADER.size : size]
+        raw = raw[aligned(size) :]
+
+
+def addresses_in(raw: bytes) -> Iterator[tuple[int, str]]:
+    """Index of the device and address, of each address but the IPv6 ones that hold on their link alone."""
+    for kind, body in messages_in(raw):
+        if kind != NEW_ADDRESS or len(body) < ADDRESS_HEADER.size:
+            continue
+        family, _prefix, _flags, scope, index = ADDRESS_HEADER.unpack_from(body)
+        attributes = dict(attributes_in(body[ADDRESS_HEADER.size :]))
+        # Of a point-to-point device ADDRESS is the other end's.
+        value = attributes.get(LOCAL_ADDRESS) or attributes.get(ADDRESS, b"")
+        if family == socket.AF_INET6 and scope == LINK_SCOPE:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            yield index, socket.inet_ntop(family, value)
+
+
+def attributes_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
+    while len(raw) >= ATTRIBUTE_HEADER.size:
+        size, kind = ATTRIBUTE_HEADER.unpack_from(raw)
+        if not ATTRIBUTE_HEADER.size <= size <= len(raw):
+            return
+        yield kind, raw[ATTRIBUTE_HEADER.size : size]
+        raw = raw[aligned(size) :]
+
+
+def aligned(size: int) -> int:
+    return (size + 3) & ~3

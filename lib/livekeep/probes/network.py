@@ -1,0 +1,242 @@
+"""livekeep-probe-network.service: whether hosts, the name server and the network devices answer, and how well.
+
+Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its own findings of the run before. Pings the hosts,
+asks the name server, and writes probe-network/state.json (core/findings.py).
+"""
+
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping, Sequence
+
+from livekeep.core.config import Config, NetworkProbe
+from livekeep.core.findings import Family, Interface, Lookup, NetworkFindings, Ping
+from livekeep.probes import interfaces, lookup, ping, run
+from livekeep.probes.lookup import Addresses
+from livekeep.probes.ping import Destination
+from livekeep.probes.run import Judgement
+
+NAME = "network"
+LOSS = 0.05
+"""So great a share of lost packets is a trouble; a stream stutters at it."""
+CHANCE_PACKETS = 1
+"""So many lost packets of a run say nothing: of few packets, one is already more than that share."""
+SLOW_LOOKUP_SECONDS = 0.5
+NAMED_IN_A_SENTENCE = 3
+
+CHECK_DEVICE = "check the network device: ip link; sudo livekeep doctor"
+CHECK_CABLE = "check the cable, or the Wi-Fi: nmcli device; ip address"
+CHECK_ADDRESS = "check the router (DHCP) and the address: ip address; sudo livekeep doctor"
+CHECK_LINE = "check the router and its line: ip route; sudo livekeep doctor"
+CHECK_PINGS = "check the router's line; where pings are forbidden, set probes.network.hosts to hosts that answer"
+CHECK_NAME_SERVER = "check the router and the nameserver in /etc/resolv.conf; sudo livekeep doctor"
+CHECK_HOSTS = "if a host never answers pings, take it out of probes.network.hosts"
+CHECK_FAMILY = "check the router's IPv6; the stream may take long to start"
+CHECK_QUALITY = "check the cable, the Wi-Fi's signal, and who else uses the line"
+CHECK_NAMES = "check the spelling in probes.network.names, and the nameserver in /etc/resolv.conf"
+CHECK_RIGHTS = "run it as its unit: sudo systemctl start livekeep-probe-network"
+
+
+# Findings from measurements
+
+
+def plan(
+    hosts: Sequence[str], addresses: Mapping[str, Addresses], previous: Sequence[Ping]
+) -> tuple[list[Destination], list[Ping]]:
+    """Where to send packets, and the findings of the hosts without an address, for each family that they had before."""
+    destinations, unknown = [], []
+    for host in dict.fromkeys(hosts):
+        found = addresses.get(host, Addresses(problem=lookup.NAME_SILENT))
+        if found.problem:
+            families: list[Family] = [entry.family for entry in previous if entry.target == host] or ["ipv4"]
+            unknown += [Ping(host, family, problem=found.problem) for family in families]
+        if found.ipv4:
+            destinations.append(Destination(host, "ipv4", found.ipv4))
+        if found.ipv6:
+            destinations.append(Destination(host, "ipv6", found.ipv6))
+    return destinations, unknown
+
+
+def without_absent_ipv6(pings: Sequence[Ping]) -> list[Ping]:
+    """A machine that has no IPv6 is not at fault, as long as the host has an IPv4 address."""
+    with_ipv4 = {entry.target for entry in pings if entry.family == "ipv4"}
+    return [
+        entry for entry in pings if not (entry.family == "ipv6" and entry.problem == ping.NO_ROUTE and entry.target in with_ipv4)
+    ]
+
+
+def with_totals(pings: Iterable[Ping], previous: Iterable[Ping]) -> tuple[Ping, ...]:
+    """The packets since boot: those of the run before, and this run's."""
+    before = {(entry.target, entry.family): entry for entry in previous}
+    found = []
+    for entry in pings:
+        old = before.get((entry.target, entry.family), Ping(entry.target, entry.family))
+        sent_total, received_total = old.sent_total + entry.sent, old.received_total + entry.received
+        found.append(dataclasses.replace(entry, sent_total=sent_total, received_total=received_total))
+    return tuple(found)
+
+
+# The judgement
+
+
+def judge(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement:
+    """What the findings come to. `devices`: those whose carrier and addresses count."""
+    return outage(pings, lookups, devices) or weaknesses(pings, lookups) or Judgement("ok", good_news(pings, lookups))
+
+
+def outage(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement | None:
+    """Why a stream cannot be had, or None."""
+    is_looking_up = any(entry.duration_seconds is not None for entry in lookups)
+    is_pinging = any(entry.sent for entry in pings)
+    if answering(pings) or (is_looking_up and not is_pinging):
+        return name_outage(pings, lookups)
+    broken = link_outage(devices)
+    if broken:
+        return broken
+    count = len(targets(pings))
+    if is_looking_up:
+        return Judgement("fail", f"none of {count_of(count, 'host')} answers, though the name server does", CHECK_PINGS)
+    if is_pinging:
+        return Judgement("fail", f"nothing answers: none of {count_of(count, 'host')}, nor the name server", CHECK_LINE)
+    return name_outage(pings, lookups)
+
+
+def link_outage(devices: Sequence[Interface]) -> Judgement | None:
+    """What already fails in this machine, before any network."""
+    names = listed([device.device for device in devices])
+    if not devices:
+        return Judgement("fail", "this machine has no network device", CHECK_DEVICE)
+    if not any(device.carrier for device in devices):
+        return Judgement("fail", f"no network cable or Wi-Fi: {names} without a connection", CHECK_CABLE)
+    if not any(device.addresses for device in devices):
+        return Judgement("fail", f"the network gives no address: {names} without one", CHECK_ADDRESS)
+    return None
+
+
+def name_outage(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement | None:
+    """When no name can be had, neither by the direct question nor by the C library, which may know another server."""
+    if not lookups or any(entry.duration_seconds is not None for entry in lookups):
+        return None
+    named = [entry for entry in pings if lookup.literal(entry.target) is None]
+    if any(entry.problem not in lookup.NAME_PROBLEMS for entry in named):
+        return None
+    problem = lookups[0].problem
+    if not named and all(entry.problem == lookup.NO_SUCH_NAME for entry in lookups):
+        return None
+    count = len(answering(pings))
+    though = f", though {count_of(count, 'host')} can be reached by address" if count else ""
+    if problem.startswith(lookup.NO_ANSWER):
+        return Judgement("fail", f"the name server {lookups[0].resolver} does not answer{though}", CHECK_NAME_SERVER)
+    return Judgement("fail", f"no name can be looked up: {problem}{though}", CHECK_NAME_SERVER)
+
+
+def weaknesses(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement | None:
+    """What works badly, the gravest first, or None. The advice is that of the gravest."""
+    found = [*host_weaknesses(pings), *lookup_weaknesses(lookups)]
+    return Judgement("warn", "; ".join(reason for reason, _advice in found), found[0][1]) if found else None
+
+
+def host_weaknesses(pings: Sequence[Ping]) -> list[tuple[str, str]]:
+    """Reason and advice of each trouble with the hosts."""
+    found = []
+    good = answering(pings)
+    if any(entry.problem == ping.NOT_ALLOWED for entry in pings) and not good:
+        return [(f"the hosts are not pinged: {ping.NOT_ALLOWED}", CHECK_RIGHTS)]
+    silent = [target for target in targets(pings) if target not in good]
+    if silent:
+        problem = next((f": {entry.problem}" for entry in pings if entry.target == silent[0] and entry.problem), "")
+        found.append((f"no answer from {listed(silent)}{problem}", CHECK_HOSTS))
+    for family, title in (("ipv4", "IPv4"), ("ipv6", "IPv6")):
+        half = [entry.target for entry in pings if entry.target in good and entry.family == family and not entry.received]
+        if half:
+            found.append((f"no answer over {title} from {listed(half)}", CHECK_FAMILY))
+    lossy = lossy_pings(pings)
+    if lossy:
+        found.append((f"{loss_of(lossy):.0%} of the packets to {listed([e.target for e in lossy])} are lost", CHECK_QUALITY))
+    return found
+
+
+def lossy_pings(pings: Sequence[Ping]) -> list[Ping]:
+    """The hosts that lose too much, each by itself or all together; those that do not answer at all are another matter."""
+    losing = [entry for entry in pings if 0 < entry.received < entry.sent]
+    alone = [entry for entry in losing if is_lossy([entry])]
+    return alone or (losing if is_lossy([entry for entry in pings if entry.received]) else [])
+
+
+def is_lossy(pings: Sequence[Ping]) -> bool:
+    return sum(entry.sent - entry.received for entry in pings) > CHANCE_PACKETS and loss_of(pings) >= LOSS
+
+
+def loss_of(pings: Sequence[Ping]) -> float:
+    """The share of packets without an answer, 0 to 1."""
+    sent = sum(entry.sent for entry in pings)
+    return 1 - sum(entry.received for entry in pings) / sent if sent else 0.0
+
+
+def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
+    """Reason and advice of each trouble with the names."""
+    found = [(f"{entry.name} cannot be looked up: {entry.problem}", CHECK_NAMES) for entry in lookups if entry.problem]
+    slow = [entry for entry in lookups if (entry.duration_seconds or 0) > SLOW_LOOKUP_SECONDS]
+    found += [(f"looking up {entry.name} takes {entry.duration_seconds:.1f} s", CHECK_NAME_SERVER) for entry in slow]
+    return found[:NAMED_IN_A_SENTENCE]
+
+
+def good_news(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> str:
+    durations = [entry.duration_seconds for entry in lookups if entry.duration_seconds is not None]
+    measured = [(entry.target, entry.rtt_seconds) for entry in pings if entry.rtt_seconds is not None]
+    if not measured:
+        return f"the name server answers in {milliseconds(max(durations, default=0))}"
+    # A name says more than an address.
+    target, seconds = next((entry for entry in measured if lookup.literal(entry[0]) is None), measured[0])
+    count = len(targets(pings))
+    if count == 1:
+        return f"{target} answers in {milliseconds(seconds)}"
+    return f"all {count} hosts answer, {milliseconds(seconds)} to {target}"
+
+
+def targets(pings: Sequence[Ping]) -> list[str]:
+    return list(dict.fromkeys(entry.target for entry in pings))
+
+
+def answering(pings: Sequence[Ping]) -> set[str]:
+    """The targets that answer over any family."""
+    return {entry.target for entry in pings if entry.received}
+
+
+def listed(names: Sequence[str]) -> str:
+    names = list(dict.fromkeys(names))
+    more = len(names) - NAMED_IN_A_SENTENCE
+    return ", ".join(names[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
+
+
+def count_of(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "less than 1 ms"
+
+
+# Looking
+
+
+def look(settings: Config, previous: NetworkFindings, _now: float) -> tuple[NetworkFindings, Judgement]:
+    wanted = settings.probes.network
+    pings, lookups = measure(wanted, previous.pings)
+    devices = interfaces.read(interfaces.own_addresses())
+    findings = NetworkFindings(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
+    return findings, judge(findings.pings, lookups, interfaces.of_hardware(devices))
+
+
+def measure(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
+    """Ask the name server while the C library looks up the hosts, then ping those."""
+    until_monotonic = time.monotonic() + wanted.timeout_seconds
+    resolution = lookup.Resolution(wanted.hosts)
+    lookups = lookup.ask(dict.fromkeys(wanted.names), lookup.resolver(), wanted.timeout_seconds)
+    destinations, unknown = plan(wanted.hosts, resolution.wait(until_monotonic), previous)
+    found = [*ping.measure(destinations, wanted.packets, wanted.timeout_seconds), *unknown]
+    order = {host: number for number, host in enumerate(wanted.hosts)}
+    return sorted(without_absent_ipv6(found), key=lambda entry: (order[entry.target], entry.family)), lookups
+
+
+def main() -> int:
+    return run.conduct(NAME, NetworkFindings, lambda settings: settings.probes.network.interval_seconds, look)

@@ -1,0 +1,142 @@
+"""A Raspberry Pi's throttling: whether the board has too little voltage, is too hot, or was slowed down.
+
+The firmware tells it in one word: bits 0 to 3 for now, 16 to 19 for since boot. Asked in this order, until one answers:
+
+| where                  | by                         | on                                                                   |
+|------------------------|----------------------------|----------------------------------------------------------------------|
+| /dev/vcio_gencmd       | vcgencmd's text command    | Raspberry Pi OS of 2026 on: there group video may use no other door  |
+| /dev/vcio              | the tag GET_THROTTLED      | older ones                                                           |
+| soc:firmware           | its file get_throttled     | kernels that have it                                                 |
+| hwmon `rpi_volt`       | its file in0_lcrit_alarm   | every kernel; it knows of under-voltage now, and of nothing else     |
+
+Sources: raspberrypi/linux drivers/char/broadcom/vcio.c, drivers/hwmon/raspberrypi-hwmon.c; raspberrypi/utils vcgencmd.c.
+"""
+
+import fcntl
+import os
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekeep.core.findings import THROTTLE_CONDITIONS, ThrottleCondition
+from livekeep.probes import sensor_file
+
+COMMAND_DEVICE = "dev/vcio_gencmd"
+PROPERTY_DEVICE = "dev/vcio"
+FIRMWARE_FILE = "sys/devices/platform/soc/soc:firmware/get_throttled"
+SENSORS = "sys/class/hwmon"
+VOLTAGE_SENSOR = "rpi_volt"
+
+MAILBOX_PROPERTY = 0xC0006400 | struct.calcsize("P") << 16
+"""_IOWR(100, 0, char *)"""
+GET_THROTTLED = 0x00030046
+GET_COMMAND_RESULT = 0x00030080
+COMMAND_BYTES = 1024
+SUCCESS = 0x80000000
+SINCE_BOOT_SHIFT = 16
+
+Conditions = tuple[ThrottleCondition, ...]
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """What holds now and what held since boot. `since_boot` None: only under-voltage is known here, not the other conditions.
+
+    Both None: the board has no such sensor.
+    """
+
+    now: Conditions | None = None
+    since_boot: Conditions | None = None
+
+
+def read(root: Path) -> Throttling:
+    """Ask the board below the file tree `root`."""
+    word = answered_command(converse(root / COMMAND_DEVICE, command_message("get_throttled")))
+    if word is None:
+        word = answered_property(converse(root / PROPERTY_DEVICE, property_message(GET_THROTTLED)))
+    if word is None:
+        word = hexadecimal(sensor_file.read(root / FIRMWARE_FILE) or "")
+    if word is not None:
+        return Throttling(conditions(word), conditions(word >> SINCE_BOOT_SHIFT))
+    alarm = voltage_alarm(root)
+    return Throttling() if alarm is None else Throttling(("under_voltage",) if alarm else ())
+
+
+def conditions(word: int) -> Conditions:
+    """The conditions whose bits are set in the lowest four of `word`."""
+    return tuple(name for bit, name in enumerate(THROTTLE_CONDITIONS) if word >> bit & 1)
+
+
+def count_events(previous: Throttling, events: int | None, now: Throttling) -> int | None:
+    """The times that under-voltage began: `events` till now, one more when it began since. None without a sensor.
+
+    The mark since boot rises also when it came and went between two runs.
+    """
+    if now.now is None:
+        return None
+    began = has_risen(previous.now, now.now) or has_risen(previous.since_boot, now.since_boot)
+    return (events or 0) + began
+
+
+def has_risen(before: Conditions | None, after: Conditions | None) -> bool:
+    return "under_voltage" in (after or ()) and "under_voltage" not in (before or ())
+
+
+def property_message(tag: int) -> bytes:
+    """A mailbox message of one tag with one word: size, code, tag, its value's size and length, the value, the end.
+
+    The value 0 asks the firmware to forget none of its marks since boot.
+    """
+    return struct.pack("=7I", 28, 0, tag, 4, 4, 0, 0)
+
+
+def answered_property(answer: bytes | None) -> int | None:
+    """The word in the firmware's answer; None when it refused or did not know the tag."""
+    if answer is None or len(answer) < 28:
+        return None
+    _size, code, _tag, _room, length, word, _end = struct.unpack_from("=7I", answer)
+    return int(word) if code == SUCCESS and length & SUCCESS else None
+
+
+def command_message(command: str) -> bytes:
+    """A mailbox message with a command of vcgencmd: its value is an error's number and the text."""
+    text = command.encode().ljust(COMMAND_BYTES, b"\0")
+    return struct.pack("=6I", 28 + COMMAND_BYTES, 0, GET_COMMAND_RESULT, COMMAND_BYTES, 0, 0) + text + bytes(4)
+
+
+def answered_command(answer: bytes | None) -> int | None:
+    """The word in an answer such as "throttled=0x50005"; None when it is another."""
+    if answer is None or len(answer) < 28:
+        return None
+    _size, code, _tag, _room, _length, error = struct.unpack_from("=6I", answer)
+    name, _, value = answer[24:].partition(b"\0")[0].decode("ascii", "replace").strip().partition("=")
+    return hexadecimal(value) if code == SUCCESS and error == 0 and name == "throttled" else None
+
+
+def hexadecimal(text: str) -> int | None:
+    return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text) else None
+
+
+def voltage_alarm(root: Path) -> bool | None:
+    """Whether the voltage sensor gives the alarm now; None without one. Its number differs from boot to boot."""
+    for folder in sorted((root / SENSORS).glob("hwmon*")):
+        if sensor_file.read(folder / "name") == VOLTAGE_SENSOR:
+            return {"0": False, "1": True}.get(sensor_file.read(folder / "in0_lcrit_alarm") or "")
+    return None
+
+
+def converse(device: Path, message: bytes) -> bytes | None:
+    """The firmware's answer to a mailbox message; None when there is no such door, or it is shut."""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        buffer = bytearray(message)
+        fcntl.ioctl(descriptor, MAILBOX_PROPERTY, buffer)
+        return bytes(buffer)
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,134 @@
+"""The host probe under systemd: its timer, its sandbox, a card that is full or read-only, and the operator's view of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.machine.machine import wait_for
+from tests.machine.screen import Screen
+
+SERVICE, TIMER = "livekeep-probe-host.service", "livekeep-probe-host.timer"
+FOLDER = "/var/lib/livekeep/probe-host"
+STATE = "/run/livekeep/probe-host/state.json"
+OTHERS = ("network", "stream", "speedtest")
+
+
+def findings(screen: Screen) -> dict[str, Any]:
+    """What the probe found in a run that begins now."""
+    screen.machine.systemctl("start", SERVICE)
+    document: dict[str, Any] = json.loads(screen.machine.read(STATE))
+    return document
+
+
+def probe(screen: Screen, *arguments: str) -> tuple[int, str]:
+    done = screen.machine.run(["livekeep", "probe", *arguments], check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@contextlib.contextmanager
+def mounted(screen: Screen, options: str) -> Iterator[None]:
+    """A small file system of its own where the card is checked, owned as systemd made the folder."""
+    owner = "uid=$(id -u livekeep-probe-host),gid=$(getent group livekeep | cut -d: -f3),mode=0750"
+    screen.machine.run(f"mount -t tmpfs -o {options},{owner} card {FOLDER}")
+    try:
+        yield
+    finally:
+        screen.machine.run(["umount", FOLDER])
+
+
+@pytest.fixture
+def alone(screen: Screen) -> Iterator[Screen]:
+    """Without the other probes' findings: what they say of the room's network is not the matter here."""
+    timers = [f"livekeep-probe-{name}.timer" for name in OTHERS]
+    screen.machine.systemctl("stop", *timers)
+    for name in OTHERS:
+        screen.machine.systemctl("clean", "--what=runtime", f"livekeep-probe-{name}.service")
+    yield screen
+    screen.machine.systemctl("start", *timers)
+
+
+def test_its_timer_runs_it(screen: Screen) -> None:
+    assert screen.machine.unit_property(TIMER, "ActiveState") == "active"
+    wait_for(lambda: screen.machine.exists(STATE), 60)
+    before = json.loads(screen.machine.read(STATE))["written_monotonic"]
+    quick = "[Timer]\nOnUnitActiveSec=\nOnUnitActiveSec=2s\nAccuracySec=1ms\n"
+    screen.machine.write(f"/run/systemd/system/{TIMER}.d/90-quick.conf", quick)
+    screen.machine.systemctl("daemon-reload")
+    screen.machine.systemctl("restart", TIMER)
+    wait_for(lambda: json.loads(screen.machine.read(STATE))["written_monotonic"] > before, 60)
+    screen.machine.run(["rm", "-r", f"/run/systemd/system/{TIMER}.d"])
+    screen.machine.systemctl("daemon-reload")
+    screen.machine.systemctl("restart", TIMER)
+
+
+def test_it_finds_what_the_machine_shows_and_leaves_nothing(screen: Screen) -> None:
+    found = findings(screen)
+    assert found["run"]["verdict"] in ("ok", "warn")
+    # A container has neither the board's firmware nor a card of its own.
+    assert (found["throttled"], found["under_voltage_events"], found["card_is_good"]) == (None, None, None)
+    assert found["card_problem"].endswith("in memory, not on a card")
+    assert screen.machine.run(["ls", "-A", FOLDER]).stdout == ""
+    owner = screen.machine.run(["stat", "--format=%U %G %a", STATE, FOLDER]).stdout.splitlines()
+    assert owner == ["livekeep-probe-host livekeep 640", "livekeep-probe-host livekeep 750"]
+    assert screen.machine.unit_property(SERVICE, "Result") == "success"
+
+
+@pytest.mark.parametrize("group", ["video", "root"])
+def test_a_door_that_is_none_is_no_fault(screen: Screen, group: str) -> None:
+    """Nodes of the firmware's names which answer nothing, and which may be opened or not."""
+    screen.machine.run(f"for door in vcio vcio_gencmd; do mknod -m 660 /dev/$door c 1 3; chgrp {group} /dev/$door; done")
+    try:
+        assert findings(screen)["throttled"] is None
+        assert screen.machine.unit_property(SERVICE, "Result") == "success"
+    finally:
+        screen.machine.run("rm /dev/vcio /dev/vcio_gencmd")
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence", "is_good"),
+    [
+        ("size=16k", "the card is full: nothing can be saved", None),
+        ("ro", "the card is mounted read-only: nothing can be saved", False),
+    ],
+)
+def test_a_card_that_takes_nothing_is_told_everywhere(alone: Screen, options: str, sentence: str, is_good: bool | None) -> None:
+    screen = alone
+    # What was found before is forgotten: the next run checks at once.
+    screen.machine.systemctl("clean", "--what=runtime", SERVICE)
+    with mounted(screen, options):
+        code, said = probe(screen, "host")
+        assert code == 1
+        assert said.startswith(f"host: fail: {sentence}")
+        assert json.loads(screen.machine.read(STATE))["card_is_good"] is is_good
+        assert sentence in screen.livekeep("status")
+        health = screen.machine.run(["livekeep", "health"], check=False)
+        assert (health.returncode, sentence in health.stdout) == (1, True), health.stdout
+        event = screen.machine.journal_entries(SERVICE, "LIVEKEEP_EVENT=probe-verdict-changed")[-1]
+        assert (event["LIVEKEEP_PROBE"], event["LIVEKEEP_VERDICT"]) == ("host", "fail")
+        # While it fails it is checked again at every run.
+        first = findings(screen)["card_checked_at"]
+        assert findings(screen)["card_checked_at"] > first
+    assert findings(screen)["run"]["verdict"] in ("ok", "warn")
+    health = screen.machine.run(["livekeep", "health"], check=False)
+    assert health.returncode == 0, health.stdout
+
+
+def test_each_probe_has_its_line(screen: Screen) -> None:
+    findings(screen)
+    _code, said = probe(screen)
+    assert said.splitlines()[0].startswith("PROBE")
+    assert any(line.startswith("host ") for line in said.splitlines())
+
+
+def test_one_that_is_off_is_run_by_hand_and_not_kept(screen: Screen) -> None:
+    screen.write_config({"probes.host": {"enabled": False}})
+    code, said = probe(screen, "host")
+    assert (code, said.startswith("host: ")) == (0, True)
+    assert not screen.machine.exists(STATE)
+    screen.write_config()
+    findings(screen)

@@ -1,0 +1,211 @@
+"""livekeep-probe-network in a made-up world with known loss and delay; as its unit: no root, the one capability."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from livekeep.core import state
+from livekeep.core.findings import NetworkFindings, Ping
+from tests.machine.tun import DEVICE, Host, Plan, World
+from tests.outside import PROJECT, UNPRIVILEGED
+
+PROGRAM = PROJECT / "bin/livekeep-probe-network"
+CAPABILITY = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
+TRUTH = 0.1
+"""So near must a measured figure be to the true one."""
+NEAR, NEAR_6, FAR, AWAY = "198.18.0.10", "fd18::10", "198.18.0.20", "203.0.113.7"
+BROADCAST = "127.255.255.255"
+NAMES = {"near.example": [NEAR, NEAR_6], "four.example": [FAR], "six.example": [NEAR_6], "api.example": ["192.0.2.1"]}
+DELAY = Host(delay_seconds=0.2)
+
+
+def settings(hosts: Sequence[str], packets: int = 3, names: Sequence[str] = ("api.example",), timeout: float = 1.0) -> str:
+    lists = f"hosts = {list(hosts)}\nnames = {list(names)}".replace("'", '"')
+    return f"[probes.network]\n{lists}\npackets = {packets}\ntimeout_seconds = {timeout}\n"
+
+
+def look(world: World, toml: str, rights: Sequence[str] = CAPABILITY, resolver: str = "127.0.0.1") -> NetworkFindings:
+    """Run the program once in the world, with the world's own /sys and resolv.conf; give what it wrote."""
+    folder = world.folder
+    (folder / "etc/livekeep").mkdir(parents=True, exist_ok=True)
+    (folder / "run/livekeep/probe-network").mkdir(parents=True, exist_ok=True)
+    if not (folder / "sys").is_symlink():
+        (folder / "sys").symlink_to("/sys")
+    (folder / "etc/livekeep/livekeep.toml").write_text(toml)
+    (folder / "etc/resolv.conf").write_text(f"nameserver {resolver}\n")
+    (folder / "etc/nsswitch.conf").write_text("hosts: files dns\n")
+    os.chown(folder / "run/livekeep/probe-network", UNPRIVILEGED, UNPRIVILEGED)
+    inside = "mount -t sysfs sysfs /sys && for f in resolv nsswitch; do mount --bind $0/etc/$f.conf /etc/$f.conf; done && exec $@"
+    who = [f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", "--no-new-privs"]
+    rights = ["--bounding-set=-all,+net_raw", *rights]
+    program = ["setpriv", *who, *rights, "--", str(PROGRAM)]
+    command = world.network.in_machine(["unshare", "--mount", "sh", "-c", inside, str(folder), *program])
+    environment = {"LIVEKEEP_ROOT": str(folder), "PATH": os.environ["PATH"], "RES_OPTIONS": "timeout:1 attempts:1"}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
+    return state.read(NetworkFindings, folder / "run/livekeep")
+
+
+def pings_of(findings: NetworkFindings) -> dict[tuple[str, str], Ping]:
+    return {(entry.target, entry.family): entry for entry in findings.pings}
+
+
+def test_a_known_loss_and_delay_is_reported_within_a_tenth() -> None:
+    hosts = {NEAR: DELAY, NEAR_6: Host(loses_every=5, delay_seconds=0.3), FAR: Host(loses_every=4, delay_seconds=0.4)}
+    with World(Plan(hosts, NAMES)) as world:
+        toml = settings(["near.example", FAR], packets=100, timeout=3)
+        first = look(world, toml)
+        found = pings_of(first)
+        assert set(found) == {("near.example", "ipv4"), ("near.example", "ipv6"), (FAR, "ipv4")}
+        truth = {("near.example", "ipv4"): (100, 0.2), ("near.example", "ipv6"): (80, 0.3), (FAR, "ipv4"): (75, 0.4)}
+        for key, (received, delay) in truth.items():
+            entry = found[key]
+            assert entry.sent == 100
+            assert abs(entry.received - received) <= TRUTH * (100 - received), key
+            assert entry.rtt_seconds is not None
+            assert entry.rtt_max_seconds is not None
+            assert entry.jitter_seconds is not None
+            assert delay <= entry.rtt_seconds <= delay * (1 + TRUTH), key
+            assert entry.rtt_seconds <= entry.rtt_max_seconds
+            assert 0 < entry.jitter_seconds < delay
+        assert (first.run.verdict, first.lookups[0].problem) == ("warn", "")
+        assert first.run.reason == f"22% of the packets to near.example, {FAR} are lost"
+        assert first.lookups[0].resolver == "127.0.0.1"
+        assert first.lookups[0].duration_seconds is not None
+        assert {device.device: device.addresses for device in first.interfaces} == {DEVICE: ("198.18.0.1", "fd18::1")}
+        assert (first.interfaces[0].receive_bytes or 0) > 100 * 84
+        assert first.interfaces[0].carrier is True
+        second = look(world, settings(["near.example"], packets=10, timeout=3))
+        totals = [(entry.family, entry.sent_total, entry.received_total) for entry in second.pings]
+        assert totals == [("ipv4", 110, 110), ("ipv6", 110, 88)]
+        assert (second.run.successes, second.run.failures) == (2, 0)
+
+
+@pytest.fixture(scope="module")
+def faulty_answers() -> dict[str, Ping]:
+    """One run against one host of each fault, by fault."""
+    faults = ("", "twice", "late", "identifier", "sequence", "payload", "source", "short", "unreachable")
+    addresses = {fault: f"198.18.1.{number}" for number, fault in enumerate(faults, 1)}
+    hosts = {address: Host(delay_seconds=0.7) if fault == "late" else Host(fault=fault) for fault, address in addresses.items()}
+    with World(Plan(hosts, NAMES)) as world:
+        found = look(world, settings(list(hosts), packets=6, timeout=0.5))
+    assert found.run.verdict == "warn"
+    by_target = {entry.target: entry for entry in found.pings}
+    return {fault: by_target[address] for fault, address in addresses.items()}
+
+
+@pytest.mark.parametrize("fault", ["", "twice"])
+def test_an_answer_counts_once(faulty_answers: dict[str, Ping], fault: str) -> None:
+    assert (faulty_answers[fault].sent, faulty_answers[fault].received) == (6, 6)
+
+
+@pytest.mark.parametrize("fault", ["late", "identifier", "sequence", "payload", "source", "short", "unreachable"])
+def test_late_foreign_and_broken_answers_do_not_count(faulty_answers: dict[str, Ping], fault: str) -> None:
+    found = faulty_answers[fault]
+    assert (found.sent, found.received, found.rtt_seconds, found.problem) == (6, 0, None, "")
+
+
+def test_hosts_that_cannot_be_pinged_say_why() -> None:
+    """Unknown names, no route, and a silent host, beside one that answers; IPv6 where there is a route alone."""
+    hosts = {NEAR: Host(), NEAR_6: Host(), FAR: Host()}
+    names = NAMES | {"away.example": [NEAR, "2001:db8::1"], "far-six.example": ["2001:db8::1"]}
+    with World(Plan(hosts, names)) as world:
+        targets = ["four.example", "nowhere.example", AWAY, "198.18.0.99", "away.example", "far-six.example", "six.example"]
+        targets += [BROADCAST]
+        found = look(world, settings(targets))
+    entries = {(entry.target, entry.family): (entry.sent, entry.received, entry.problem) for entry in found.pings}
+    assert entries == {
+        ("four.example", "ipv4"): (3, 3, ""),
+        ("nowhere.example", "ipv4"): (0, 0, "its name is not known"),
+        (AWAY, "ipv4"): (0, 0, "there is no route to it"),
+        ("198.18.0.99", "ipv4"): (3, 0, ""),
+        (BROADCAST, "ipv4"): (0, 0, "it cannot be pinged (Permission denied)"),
+        ("away.example", "ipv4"): (3, 3, ""),
+        ("far-six.example", "ipv6"): (0, 0, "there is no route to it"),
+        ("six.example", "ipv6"): (3, 3, ""),
+    }
+    assert found.run.verdict == "warn"
+    assert found.run.reason == f"no answer from nowhere.example, {AWAY}, 198.18.0.99 and 2 more: its name is not known"
+
+
+def test_all_is_well() -> None:
+    with World(Plan({NEAR: DELAY, NEAR_6: DELAY, FAR: DELAY}, NAMES)) as world:
+        found = look(world, settings([FAR, "near.example"]))
+    assert (found.run.verdict, found.run.advice) == ("ok", "")
+    assert found.run.reason.startswith("all 2 hosts answer, 2")
+    assert found.run.reason.endswith(" ms to near.example")
+    assert found.run.interval_seconds == 30
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        ("silent", "the name server 127.0.0.1 does not answer, though 1 host can be reached by address"),
+        ("garbage", "no name can be looked up: no valid answer within 0.5 s, though 1 host can be reached by address"),
+        ("wrong-id", "no name can be looked up: no valid answer within 0.5 s, though 1 host can be reached by address"),
+        ("refusing", "no name can be looked up: the resolver refuses, though 1 host can be reached by address"),
+        ("absent", "no name can be looked up: no resolver runs at its address, though 1 host can be reached by address"),
+    ],
+)
+def test_without_names_the_network_is_of_no_use(mode: str, reason: str) -> None:
+    with World(Plan({NEAR: Host()}, NAMES, mode)) as world:
+        found = look(world, settings([NEAR, "four.example"], timeout=0.5))
+    assert (found.run.verdict, found.run.reason) == ("fail", reason)
+    assert "/etc/resolv.conf" in found.run.advice
+    problems = {entry.target: entry.problem for entry in found.pings}
+    assert problems[NEAR] == ""
+    assert problems["four.example"].startswith("its name")
+    assert found.lookups[0].duration_seconds is None
+    assert found.run.duration_seconds < 10
+
+
+def test_one_name_that_nobody_knows_is_a_weakness() -> None:
+    with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
+        found = look(world, settings(["near.example"], names=["api.example", "nowhere.example"]))
+    assert (found.run.verdict, found.run.reason) == ("warn", "nowhere.example cannot be looked up: no such name")
+    assert [entry.problem for entry in found.lookups] == ["", "no such name"]
+
+
+def test_no_route_to_the_resolver() -> None:
+    with World(Plan({NEAR: Host()}, NAMES, "absent")) as world:
+        found = look(world, settings([NEAR]), resolver=AWAY)
+    assert found.lookups[0].problem == "there is no route to the resolver"
+    assert found.run.verdict == "fail"
+
+
+def test_the_cable_is_out() -> None:
+    """A pair of devices whose other end is down has no carrier."""
+    with World(Plan({}, {}, "silent")) as world:
+        world.ip("link", "delete", DEVICE)
+        world.ip("link", "add", "eth0", "type", "veth", "peer", "name", "eth1")
+        world.ip("address", "add", "198.18.0.1/15", "dev", "eth0")
+        world.ip("link", "set", "eth0", "up")
+        found = look(world, settings([NEAR, "four.example"], timeout=0.5))
+    assert [(device.device, device.carrier) for device in found.interfaces] == [("eth0", False), ("eth1", None)]
+    assert (found.run.verdict, found.run.reason) == ("fail", "no network cable or Wi-Fi: eth0, eth1 without a connection")
+    assert "cable" in found.run.advice
+    assert found.run.last_success is None
+
+
+def test_nothing_answers() -> None:
+    with World(Plan({}, NAMES, "silent")) as world:
+        found = look(world, settings([NEAR, FAR], timeout=0.5))
+    assert (found.run.verdict, found.run.reason) == ("fail", "nothing answers: none of 2 hosts, nor the name server")
+    assert found.run.failures == 1
+
+
+@pytest.mark.parametrize(
+    ("range_of_groups", "verdict", "problem", "received"),
+    [("1 0", "warn", "pinging is not allowed here", 0), (f"0 {UNPRIVILEGED}", "ok", "", 3)],
+)
+def test_without_the_capability_the_kernel_s_ping_socket_decides(
+    range_of_groups: str, verdict: str, problem: str, received: int
+) -> None:
+    with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
+        setting = "/proc/sys/net/ipv4/ping_group_range"
+        subprocess.run(world.network.in_machine(["sh", "-c", f"echo {range_of_groups} >{setting}"]), check=True, timeout=30)
+        found = look(world, settings(["near.example"]), rights=())
+    assert found.run.verdict == verdict
+    assert {(entry.problem, entry.received) for entry in found.pings} == {(problem, received)}
