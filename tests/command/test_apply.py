@@ -193,11 +193,13 @@ def test_without_the_health_part_its_leftovers_go(healthy: Box) -> None:
     assert healthy.run("apply").stdout == f"{drop_in}: removed\n"
 
 
-def test_a_long_interval_is_spread(healthy: Box) -> None:
-    healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 3600\n")
+def test_speed_tests_are_spread(healthy: Box) -> None:
+    healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 7200\n")
+    assert healthy.run("apply").stdout == "Nothing to change\n"
+    healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 1200\n")
     healthy.run("apply", "--no-restart")
     text = override(healthy, "livekeep-probe-speedtest.timer", "60-interval.conf").read_text()
-    assert "OnBootSec=30s\nOnUnitActiveSec=3600s\nRandomizedDelaySec=900s\n" in text
+    assert "OnBootSec=30s\nOnUnitActiveSec=1200s\nRandomizedDelaySec=300s\n" in text
     assert healthy.told() == ["daemon-reload"]
 
 

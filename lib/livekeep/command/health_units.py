@@ -8,6 +8,8 @@ from livekeep.core.config import Config, Exporter
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
 FIRST_RUN_SECONDS = 30.0
 """After the machine's start, when an interval is set; a shorter interval begins sooner."""
+SPEEDTEST_TICK_SECONDS = 3600.0
+"""So often the speed test's timer asks whether one is due; a longer interval is the probe's own affair."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,8 @@ def timer(name: str, probe: object) -> Wanted:
     """The timer of the probe `name`, whose table of the configuration is `probe`."""
     seconds = float(getattr(probe, "interval_seconds"))  # noqa: B009 - each table of probes has these two
     is_enabled = bool(getattr(probe, "enabled"))  # noqa: B009
-    text = "" if probe_default(probe) == seconds else HEADING + timer_text(name, seconds)
+    is_shipped = seconds >= SPEEDTEST_TICK_SECONDS if name == "speedtest" else seconds == probe_default(probe)
+    text = "" if is_shipped else HEADING + timer_text(name, seconds)
     return Wanted(f"livekeep-probe-{name}.timer", is_enabled, "60-interval.conf", text)
 
 

@@ -1,10 +1,11 @@
 """State: what is true now. One JSON file a writer, /run/livekeep/UNIT/state.json, replaced atomically.
 
-| file                          | written by       | read by                            |
-|-------------------------------|------------------|------------------------------------|
-| poller/state.json             | livekeep-poller  | player, command, exporter          |
-| stream/stream.json (secret)   | livekeep-poller  | player alone (its folder's group)  |
-| player/state.json             | livekeep-player  | poller (its wish), command, exporter |
+| file                        | written by       | read by                              |
+|-----------------------------|------------------|--------------------------------------|
+| poller/state.json           | livekeep-poller  | player, command, exporter, probes    |
+| stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
+| player/state.json           | livekeep-player  | poller (its wish), command, exporter |
+| probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/findings.py) |
 
 A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
 stuck: every state carries when it was written, by the wall clock for people and by the monotonic clock (the same for all programs

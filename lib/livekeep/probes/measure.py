@@ -1,0 +1,137 @@
+"""The speed of the line by a tool: librespeed-cli (Debian 13 has it), speedtest-cli, or our own transfer to configured addresses.
+
+What the tools print was looked at with librespeed-cli 1.0.11 (a list of reports, speeds in Mbit/s whatever its help says) and
+speedtest-cli 2.1.3 (one report, speeds in bit/s). Both give the latency in milliseconds and the bytes that they used.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from livekeep.core.config import SpeedtestProbe
+from livekeep.core.errors import TemporaryError
+from livekeep.probes import child, fetch, transfer
+from livekeep.probes.transfer import Used
+
+TOOLS = ("librespeed-cli", "speedtest-cli")
+"""The better one first."""
+INSTALL = "sudo apt install librespeed-cli (Debian 13), or sudo apt install speedtest-cli; or set probes.speedtest.download_url"
+SET_URL = "set probes.speedtest.download_url in /etc/livekeep/livekeep.toml"
+GRACE_SECONDS = 60.0
+"""What a tool may take beside the two transfers: it looks for a server first."""
+BITS_OF_TOOL = {"librespeed-cli": 1e6, "speedtest-cli": 1.0}
+"""The unit of a tool's speeds, in bit/s."""
+FASTEST_BITS_PER_SECOND = 1e12
+MOST_BYTES = 1e15
+SLOWEST_LATENCY_MILLISECONDS = 60_000.0
+
+
+class NoToolError(TemporaryError):
+    """There is nothing to measure with; `advice` says what to do."""
+
+    def __init__(self, text: str, advice: str) -> None:
+        super().__init__(text)
+        self.advice = advice
+
+
+class MeasureError(TemporaryError):
+    """The test failed."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A test that ran to its end; None for what it did not measure."""
+
+    tool: str
+    download_bytes_per_second: float
+    upload_bytes_per_second: float | None = None
+    latency_seconds: float | None = None
+
+
+def choose(settings: SpeedtestProbe) -> str:
+    """The tool that is to measure: "librespeed-cli", "speedtest-cli" or "url". Raises `NoToolError`."""
+    if settings.tool in TOOLS:
+        if shutil.which(settings.tool):
+            return settings.tool
+        raise NoToolError(f"{settings.tool} is not installed", INSTALL)
+    if settings.tool == "auto":
+        installed = next(filter(shutil.which, TOOLS), "")
+        if installed or settings.download_url:
+            return installed or "url"
+        raise NoToolError("no tool for a speed test is installed", INSTALL)
+    if not settings.download_url:
+        raise NoToolError("there is no address to download from", SET_URL)
+    return "url"
+
+
+def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
+    """Run the test; `used` grows by what it uses, also when it fails, as far as that is known.
+
+    Raises `NoToolError`, `MeasureError`, `child.CalledOffError`.
+    """
+    tool = choose(settings)
+    if tool == "url":
+        return by_url(settings, proxy, used, reason_to_stop)
+    if problem := child.proxy_problem(proxy):
+        raise MeasureError(f"{tool} cannot be used: {problem}")
+    seconds = settings.duration_seconds
+    command = [str(shutil.which(tool)), "--json", "--secure"]
+    if tool == "librespeed-cli":
+        command += ["--no-icmp", "--duration", str(max(round(seconds), 1))]
+    try:
+        ended = child.run(command, 2 * seconds + GRACE_SECONDS, child.environment_of_tool(proxy), reason_to_stop=reason_to_stop)
+    except child.ChildError as error:
+        raise MeasureError(str(error)) from error
+    if ended.exit_code != 0:
+        raise MeasureError(f"{tool} ended with {ended.exit_code}; is there a way to the Internet?")
+    return measurement_of(tool, ended.output, used)
+
+
+def measurement_of(tool: str, output: bytes, used: Used) -> Measurement:
+    """A tool's JSON. Raises `MeasureError` for what is no result."""
+    try:
+        document = json.loads(output)
+    except (ValueError, RecursionError) as error:
+        raise MeasureError(f"what {tool} printed is no JSON") from error
+    if tool == "librespeed-cli" and isinstance(document, list):
+        document = document[0] if document else None
+    if not isinstance(document, dict):
+        raise MeasureError(f"what {tool} printed is no result")
+    used.received_bytes += int(amount(document.get("bytes_received"), MOST_BYTES) or 0)
+    used.sent_bytes += int(amount(document.get("bytes_sent"), MOST_BYTES) or 0)
+    bits = BITS_OF_TOOL[tool]
+    download = amount(document.get("download"), FASTEST_BITS_PER_SECOND / bits)
+    upload = amount(document.get("upload"), FASTEST_BITS_PER_SECOND / bits)
+    latency = amount(document.get("ping"), SLOWEST_LATENCY_MILLISECONDS)
+    if download is None:
+        raise MeasureError(f"{tool} measured no download")
+    return Measurement(
+        tool=tool,
+        download_bytes_per_second=download * bits / 8,
+        upload_bytes_per_second=None if upload is None else upload * bits / 8,
+        latency_seconds=None if latency is None else latency / 1000,
+    )
+
+
+def amount(value: Any, highest: float) -> float | None:
+    """A number above 0; None for nonsense, and for the 0 by which the tools say that something was not measured."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if 0 < value <= highest else None
+
+
+def by_url(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
+    """Our own client: the download, the upload where there is an address for it, and the time that a connection takes."""
+    seconds = settings.duration_seconds
+    latency = transfer.latency(proxy or settings.download_url)
+    try:
+        down = transfer.download(settings.download_url, proxy, seconds, used, reason_to_stop)
+    except fetch.FetchError as error:
+        raise MeasureError(f"the download failed: {error}") from error
+    try:
+        up = transfer.upload(settings.upload_url, proxy, seconds, used, reason_to_stop) if settings.upload_url else None
+    except fetch.FetchError as error:
+        raise MeasureError(f"the upload failed: {error}") from error
+    return Measurement("url", down, up, latency)

@@ -1,0 +1,150 @@
+"""The probe of the line's speed: livekeep-probe-speedtest.service, about once a day at a random time.
+
+Reads poller's and player's state, so that it never takes the stream's bandwidth: with --may-run (the unit's ExecCondition=) it
+only says whether a test may run now, and a stream that begins during a test ends it. Writes probe-speedtest/state.json.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from livekeep.core import config, state
+from livekeep.core.config import Config
+from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import SpeedtestFindings, StreamFindings
+from livekeep.core.state import PlayerState, PollerState, StateAbsentError
+from livekeep.probes import measure, run
+from livekeep.probes.child import CalledOffError
+from livekeep.probes.measure import Measurement
+from livekeep.probes.run import Judgement
+from livekeep.probes.transfer import Used
+
+QUIET_BEFORE_START_SECONDS = 15 * 60.0
+EARLY_SHARE = 0.5
+EARLIEST_SECONDS = 600.0
+"""A test is due a little before its interval is over: the timer does not tick exactly."""
+NEEDED_TIMES_BANDWIDTH = 1.5
+"""Of the stream's highest declared bandwidth: less, and the player has no reserve to fill its cache again."""
+DOCTOR = "run: sudo livekeep doctor"
+
+
+def is_due(previous: SpeedtestFindings, interval_seconds: float, now: float) -> bool:
+    """Whether the last test, good or failed, is long enough ago; a skipped one used nothing and does not count."""
+    tests = [previous.measured_at or 0.0]
+    if previous.run.verdict != "skipped":
+        tests.append(previous.run.last_run)
+    age = now - max(tests)
+    return age < 0 or age >= interval_seconds - min(EARLY_SHARE * interval_seconds, EARLIEST_SECONDS)
+
+
+def reason_to_wait(
+    poller: PollerState | TemporaryError, player: PlayerState | TemporaryError, now: float, quiet_seconds: float
+) -> str:
+    """Why a test would be in the stream's way, or "". A state that could not be read is passed as the error that says why."""
+    if isinstance(player, PlayerState) and player.picture == "stream":
+        return "the stream is on the screen"
+    if isinstance(poller, StateAbsentError):
+        # Nobody asks for a stream: nothing can be in its way.
+        return ""
+    if isinstance(poller, TemporaryError):
+        return f"it cannot be told whether the stream is live: {poller}"
+    if poller.state in ("live", "starting"):
+        return "the stream is live" if poller.state == "live" else "the stream is about to start"
+    if poller.next_start is not None and 0 <= poller.next_start - now <= quiet_seconds:
+        return f"the stream starts in {(poller.next_start - now) / 60:.0f} min"
+    return ""
+
+
+def megabits(bits_per_second: float) -> str:
+    value = bits_per_second / 1e6
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
+def judge(found: Measurement, bandwidth_bits_per_second: int | None) -> Judgement:
+    """A measurement, and what the stream needs of the line as far as that is known."""
+    words = [f"{megabits(found.download_bytes_per_second * 8)} Mbit/s down"]
+    if found.upload_bytes_per_second is not None:
+        words.append(f"{megabits(found.upload_bytes_per_second * 8)} up")
+    if found.latency_seconds is not None:
+        words.append(f"{found.latency_seconds * 1000:.3g} ms")
+    needed = NEEDED_TIMES_BANDWIDTH * (bandwidth_bits_per_second or 0)
+    if found.download_bytes_per_second * 8 >= needed:
+        return Judgement("ok", ", ".join(words))
+    words.append(f"too slow for the stream, which wants {megabits(needed)} Mbit/s at its best quality")
+    return Judgement("warn", ", ".join(words), "ask for a faster line, use a cable, or lower screen.max_bitrate")
+
+
+def read(kind: type[state.AnyState]) -> state.AnyState | TemporaryError:
+    try:
+        return state.read(kind)
+    except TemporaryError as error:
+        return error
+
+
+def reason_now(now: float, quiet_seconds: float = 0.0) -> str:
+    return reason_to_wait(read(PollerState), read(PlayerState), now, quiet_seconds)
+
+
+def look(settings: Config, previous: SpeedtestFindings, now: float) -> tuple[SpeedtestFindings, Judgement]:
+    """One test; whatever becomes of it, the last measurement stays until there is a new one."""
+    if reason := reason_now(now, QUIET_BEFORE_START_SECONDS):
+        return previous, Judgement("skipped", reason)
+    used = Used()
+    found: Measurement | None = None
+    try:
+        found = measure.measure(settings.probes.speedtest, settings.vimeo.proxy, used, lambda: reason_now(now))
+        stream = read(StreamFindings)
+        judgement = judge(found, stream.variant_bandwidth_bits_per_second if isinstance(stream, StreamFindings) else None)
+    except measure.NoToolError as error:
+        judgement = Judgement("skipped", str(error), error.advice)
+    except CalledOffError as error:
+        judgement = Judgement("skipped", f"the test was broken off: {error}")
+    except measure.MeasureError as error:
+        judgement = Judgement("fail", str(error), DOCTOR)
+    kept = replace(
+        previous,
+        received_bytes_total=previous.received_bytes_total + used.received_bytes,
+        sent_bytes_total=previous.sent_bytes_total + used.sent_bytes,
+    )
+    return (with_measurement(kept, found, now) if found else kept), judgement
+
+
+def with_measurement(kept: SpeedtestFindings, found: Measurement, now: float) -> SpeedtestFindings:
+    return replace(
+        kept,
+        tool=found.tool,
+        measured_at=now,
+        download_bytes_per_second=found.download_bytes_per_second,
+        upload_bytes_per_second=found.upload_bytes_per_second,
+        latency_seconds=found.latency_seconds,
+    )
+
+
+def interval_of(settings: Config) -> float:
+    return settings.probes.speedtest.interval_seconds
+
+
+def may_run(now: float) -> bool:
+    """Whether a test may run now; a test that is due and may not is written down as skipped."""
+    # Set by systemd when the timer starts us. Who starts the unit by hand wants a test now.
+    if "TRIGGER_UNIT" in os.environ:
+        settings, _problems = config.load_leniently()
+        if not is_due(run.last_findings(SpeedtestFindings), interval_of(settings), now):
+            return False
+    reason = reason_now(now, QUIET_BEFORE_START_SECONDS)
+    if reason:
+        skipped = Judgement("skipped", reason)
+        run.conduct("speedtest", SpeedtestFindings, interval_of, lambda _settings, previous, _now: (previous, skipped))
+    return not reason
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments not in ([], ["--may-run"]):
+        print("usage: livekeep-probe-speedtest [--may-run]", file=sys.stderr)
+        return 2
+    if arguments:
+        return 0 if may_run(time.time()) else 1
+    return run.conduct("speedtest", SpeedtestFindings, interval_of, look)

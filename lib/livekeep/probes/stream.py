@@ -1,0 +1,229 @@
+"""The probe of the stream that should be playing: livekeep-probe-stream.service, by its timer.
+
+Reads the poller's state and the signed URL, looks at the playlist (RFC 8216) and, rarely, has ffprobe look at the stream. Writes
+probe-stream/state.json. When nothing is live there is nothing to look at, and the probe reads nothing from the network.
+"""
+
+from dataclasses import dataclass, field, replace
+from urllib.parse import urljoin
+
+from livekeep.core import state
+from livekeep.core.config import Config
+from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.state import PollerState, StateAbsentError, StreamUrl
+from livekeep.probes import analysis, fetch, playlist, run
+from livekeep.probes.analysis import Source
+from livekeep.probes.playlist import Media
+from livekeep.probes.run import Judgement
+
+STALE_TARGET_DURATIONS = 3
+USUAL_TARGET_SECONDS = 6.0
+"""For a playlist without the duration that it must have."""
+PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
+"""Before one that failed is tried again, and before a stream that began anew is analysed once more."""
+JUMP_BACK_SEGMENTS = 10
+"""A playlist that is so far behind was begun anew; a smaller step back is another server of the same stream."""
+DOCTOR = "run: sudo livekeep doctor"
+ENCODER = "look at the encoder that sends the stream, and at its network"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look: `media` is None for a stream without playlist, `fault` says why nothing was seen."""
+
+    media: Media | None = None
+    variants: int | None = None
+    bandwidth_bits_per_second: int | None = None
+    source: Source | None = field(default=None, repr=False)
+    fault: str = ""
+    advice: str = ""
+
+
+def is_web(url: str) -> bool:
+    return url.lower().startswith(("http://", "https://"))
+
+
+def position(findings: StreamFindings) -> tuple[int | None, str]:
+    """How far the stream has got."""
+    return findings.media_sequence, findings.last_segment
+
+
+def noted(previous: StreamFindings, seen: Seen, now: float) -> StreamFindings:
+    """The findings after a look. `previous` is of the same stream; where it got to is remembered over a look that failed."""
+    if seen.fault:
+        return replace(previous, is_reachable=False, target_duration_seconds=None, variants=None)
+    found = replace(
+        previous,
+        is_reachable=True,
+        variants=seen.variants,
+        variant_bandwidth_bits_per_second=seen.bandwidth_bits_per_second,
+        target_duration_seconds=None,
+        media_sequence=None,
+        last_segment="",
+        last_change=None,
+    )
+    if seen.media is None:
+        return found
+    found = replace(
+        found,
+        media_sequence=seen.media.media_sequence,
+        last_segment=seen.media.last_segment,
+        target_duration_seconds=seen.media.target_duration_seconds,
+    )
+    is_unchanged = previous.last_change is not None and position(found) == position(previous)
+    return replace(found, last_change=previous.last_change if is_unchanged else now)
+
+
+def analysis_is_due(previous: StreamFindings, found: StreamFindings, interval_seconds: float, now: float) -> bool:
+    """Whether ffprobe is to run: `previous.analysis` is of the same stream, and one without a codec is an attempt that failed.
+
+    The poller obtains a fresh URL at every question, so a new URL alone is no reason.
+    """
+    is_other_kind = (previous.media_sequence is None) != (found.media_sequence is None)
+    if previous.analysis is None or is_other_kind:
+        return True
+    age = now - previous.analysis.analysed_at
+    if age < 0 or age >= interval_seconds:
+        return True
+    began_anew = (found.media_sequence or 0) < (previous.media_sequence or 0) - JUMP_BACK_SEGMENTS
+    return (began_anew or bool(previous.analysis_problem)) and age >= PAUSE_BETWEEN_ANALYSES_SECONDS
+
+
+def judge(previous: StreamFindings, found: StreamFindings, seen: Seen, now: float) -> Judgement:
+    """What the findings come to; `found` holds the analysis already."""
+    if seen.fault:
+        return Judgement("fail", seen.fault, seen.advice)
+    if seen.media is None:
+        return judge_plain(found)
+    if seen.media.has_ended:
+        return Judgement("fail", "the stream has ended, says its playlist, though it counts as live", ENCODER)
+    if not seen.media.segments:
+        return Judgement("fail", "the playlist lists no segment", ENCODER)
+    target = found.target_duration_seconds or USUAL_TARGET_SECONDS
+    still = now - (found.last_change or now)
+    if still > STALE_TARGET_DURATIONS * target:
+        return Judgement("fail", f"the playlist has not grown for {still:.0f} s; its segments last {target:g} s", ENCODER)
+    # The first look has nothing to compare with.
+    growing = "growing" if previous.last_change is not None else "open"
+    variants = f"{found.variants} variant{'s' if found.variants != 1 else ''}" if found.variants else ""
+    if found.variants and found.variant_bandwidth_bits_per_second:
+        variants += f" up to {found.variant_bandwidth_bits_per_second / 1e6:.3g} Mbit/s"
+    return with_analysis([growing, variants], found)
+
+
+def judge_plain(found: StreamFindings) -> Judgement:
+    """A stream without a playlist is as good as its analysis."""
+    if not found.is_reachable:
+        return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
+    return with_analysis(["its server answers (it has no playlist to look at)"], found)
+
+
+def with_analysis(words: list[str], found: StreamFindings) -> Judgement:
+    if found.analysis_problem:
+        return Judgement("warn", ", ".join(filter(None, [*words, found.analysis_problem])))
+    return Judgement("ok", ", ".join(filter(None, [*words, summary(found.analysis)])))
+
+
+def summary(found: Analysis | None) -> str:
+    """ "h264 1280x720 25 frames/s, aac"."""
+    if found is None:
+        return ""
+    size = f"{found.width_pixels}x{found.height_pixels}" if found.width_pixels and found.height_pixels else ""
+    rate = f"{found.frame_rate_hertz:.4g} frames/s" if found.frame_rate_hertz else ""
+    return ", ".join(filter(None, [" ".join(filter(None, [found.video_codec, size, rate])), found.audio_codec]))
+
+
+def look(settings: Config, previous: StreamFindings, now: float) -> tuple[StreamFindings, Judgement]:
+    """One run of the probe."""
+    try:
+        poller = state.read(PollerState)
+    except StateAbsentError:
+        return skip(previous, previous.target, "livekeep-poller is not running")
+    except TemporaryError as error:
+        return skip(previous, previous.target, str(error))
+    target = poller.selected or settings.stream.selected
+    if poller.state != "live":
+        return skip(previous, target, "the stream is not live")
+    try:
+        secret = state.read(StreamUrl)
+    except TemporaryError as error:
+        return skip(previous, target, f"the stream's URL cannot be had: {error}")
+    if previous.target != target:
+        previous = StreamFindings(target=target)
+    seen = see_in_time(secret.url, settings)
+    found = replace(noted(previous, seen, now), url_obtained_monotonic=secret.obtained_monotonic)
+    if seen.source and analysis_is_due(previous, found, settings.probes.stream.analysis_interval_seconds, now):
+        found = analysed(found, seen.source, settings, now)
+    if seen.media is None and seen.source and found.analysis_problem not in ("", analysis.NOT_INSTALLED):
+        # Nothing else tells whether such a stream can be read; a web server at least gave its answer.
+        found = replace(found, is_reachable=is_web(secret.url))
+    return found, judge(previous, found, seen, now)
+
+
+def skip(previous: StreamFindings, target: str, reason: str) -> tuple[StreamFindings, Judgement]:
+    """Nothing was looked at: no figure is left but what the stream declared, by which the line's speed is measured."""
+    bandwidth = previous.variant_bandwidth_bits_per_second if previous.target == target else None
+    return StreamFindings(target=target, variant_bandwidth_bits_per_second=bandwidth), Judgement("skipped", reason)
+
+
+def see_in_time(url: str, settings: Config) -> Seen:
+    seconds = settings.probes.stream.timeout_seconds
+    try:
+        return fetch.within(seconds, lambda: see(url, settings.vimeo.proxy, seconds))
+    except fetch.RefusedStatusError as error:
+        advice = DOCTOR if error.status != 403 else "if it stays so, run: sudo systemctl restart livekeep-poller"
+        return Seen(fault=f"the stream cannot be reached: {error}", advice=advice)
+    except fetch.FetchError as error:
+        return Seen(fault=f"the stream cannot be reached: {error}", advice=DOCTOR)
+    except playlist.PlaylistError as error:
+        return Seen(fault=f"the playlist {error}", advice=ENCODER)
+    except ValueError:
+        # Of a URL that cannot be taken apart; its text would hold it.
+        return Seen(fault="the playlist names no usable address", advice=ENCODER)
+
+
+def see(url: str, proxy: str, seconds: float) -> Seen:
+    """Look at the playlist; of a master playlist at its first variant. Raises `FetchError`, `PlaylistError`."""
+    if not is_web(url):
+        fetch.connect(url, seconds)
+        return Seen(source=analysis.listed(url))
+    answer = fetch.get(url, proxy, seconds, playlist.MARK)
+    if not answer.body.startswith(playlist.MARK):
+        if is_promised(url, answer):
+            raise playlist.PlaylistError("is none: the answer is of another kind")
+        return Seen(source=analysis.listed(url))
+    found = playlist.parse(text_of(answer))
+    if isinstance(found, Media):
+        return Seen(found, source=Source(playlist.master_of_one(answer.url)))
+    source = Source(playlist.master_of(found, answer.url))
+    first = fetch.get(urljoin(answer.url, found.variants[0].uri), proxy, seconds, playlist.MARK)
+    media = playlist.parse(text_of(first)) if first.body.startswith(playlist.MARK) else None
+    if not isinstance(media, Media):
+        raise playlist.PlaylistError("of the first variant is none")
+    return Seen(media, len(found.variants), found.highest_bandwidth(), source)
+
+
+def is_promised(url: str, answer: fetch.Answer) -> bool:
+    """Whether an answer that is no playlist should have been one, or is a page of excuse."""
+    path = url.partition("?")[0].lower()
+    return path.endswith((".m3u8", ".m3u")) or "mpegurl" in answer.media_type or "html" in answer.media_type
+
+
+def text_of(answer: fetch.Answer) -> str:
+    return answer.body.decode("utf-8", "replace")
+
+
+def analysed(found: StreamFindings, source: Source, settings: Config, now: float) -> StreamFindings:
+    try:
+        result = analysis.analyse(source, settings.vimeo.proxy, settings.probes.stream.timeout_seconds, now)
+    except analysis.NotInstalledError as error:
+        return replace(found, analysis=None, analysis_problem=str(error))
+    except analysis.AnalysisError as error:
+        # The time of the attempt is kept, so that the next one waits.
+        return replace(found, analysis=Analysis(analysed_at=now), analysis_problem=str(error))
+    return replace(found, analysis=result, analysis_problem="")
+
+
+def main() -> int:
+    return run.conduct("stream", StreamFindings, lambda settings: settings.probes.stream.interval_seconds, look)
