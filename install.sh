@@ -11,8 +11,12 @@ readonly units=$destdir/usr/local/lib/systemd/system
 readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
 readonly packages=(python3 python3-sdnotify python3-systemd python3-requests python3-pil python3-xlib mpv polkitd dbus
     ca-certificates alsa-utils fonts-dejavu-core)
+# What the probes run; which of the speed tests there is depends on the release.
+readonly health_packages=(ffmpeg) speed_test_packages=(librespeed-cli speedtest-cli)
+# What belongs to the health part and to nothing else.
+readonly health_files='/(livekeep-exporter|livekeep-probe-|livekeep-screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
 
-token_file='' event='' output='' start=yes assume_yes=no keep_logs=no
+token_file='' event='' output='' start=yes assume_yes=no keep_logs=no health=''
 changed=() # installed files that this run changed
 
 usage() {
@@ -22,6 +26,7 @@ sudo ./install.sh [options]
   --event NUMBER      the Vimeo event to show, as in vimeo.com/event/NUMBER
   --output OUTPUT     drm, x11 or wayland; found by itself otherwise
   --keep-logs         keep the journal over a reboot: 7 days, 64 MB
+  --without-health    leave out the probes and the exporter; later runs do so too, until --with-health
   --no-start          install and enable, but start nothing now
   --yes               answer every question with yes, ask for nothing
 DESTDIR=/folder ./install.sh stages the files there and touches nothing else.
@@ -51,6 +56,7 @@ parse() {
             --event) event=${2:-} && shift ;;
             --output) output=${2:-} && shift ;;
             --keep-logs) keep_logs=yes ;;
+            --with-health | --without-health) health=${1#--} ;;
             --no-start) start=no ;;
             --yes | -y) assume_yes=yes ;;
             --help | -h) usage && exit 0 ;;
@@ -61,6 +67,14 @@ parse() {
     [[ $output = @(|auto|drm|x11|wayland) ]] || die "--output $output: must be drm, x11 or wayland"
     [[ $event = *([0-9]) ]] || die "--event $event: must be a number, as in vimeo.com/event/NUMBER"
     [[ -z $token_file || -r $token_file ]] || die "--token-file $token_file: cannot be read"
+    if [[ -z $health && -e $memory/without-health ]]; then health=without-health; fi
+}
+
+has_health() { [[ $health != without-health ]]; }
+
+remember_health() {
+    mkdir -p "$memory"
+    if has_health; then rm -f "$memory/without-health"; else touch "$memory/without-health"; fi
 }
 
 check_system() {
@@ -77,14 +91,17 @@ install_packages() {
     is_staging && return
     local missing=() package wanted=("${packages[@]}")
     grep -qs '^ *player *= *"vlc"' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml && wanted+=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
+    if has_health; then wanted+=("${health_packages[@]}"); fi
     for package in "${wanted[@]}"; do
         [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) = installed ]] || missing+=("$package")
     done
-    ((${#missing[@]})) || return 0
-    say "Installing packages: ${missing[*]}"
+    ((${#missing[@]})) || { has_health && ! has_speed_test; } || return 0
     local before after
     before=$(installed_packages)
     DEBIAN_FRONTEND=noninteractive apt-get -qq update || true
+    if has_health && ! has_speed_test; then mapfile -t -O "${#missing[@]}" missing < <(speed_test_package); fi
+    ((${#missing[@]})) || return 0
+    say "Installing packages: ${missing[*]}"
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
         die "the packages cannot be installed: is the network up? Try: apt-get update; apt-get install ${missing[*]}"
     after=$(installed_packages)
@@ -92,10 +109,26 @@ install_packages() {
     comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$memory/packages"
 }
 
+has_speed_test() {
+    local program
+    for program in "${speed_test_packages[@]}"; do
+        if command -v "$program" >/dev/null; then return 0; fi
+    done
+    return 1
+}
+
+speed_test_package() { # prints the first that the release has
+    local package
+    for package in "${speed_test_packages[@]}"; do
+        if apt-cache show "$package" >/dev/null 2>&1; then printf '%s\n' "$package" && return; fi
+    done
+}
+
 installed_packages() { dpkg-query -Wf '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | LC_ALL=C sort -u; }
 
 put() { # MODE SOURCE TARGET: copies a file when it differs
     local mode=$1 from=$2 to=$3
+    if ! has_health && [[ $to =~ $health_files ]]; then return; fi
     printf '%s\n' "${to#"$destdir"}" >>"$manifest"
     if cmp -s "$from" "$to" && [[ $(stat -c %a "$to") = "$mode" ]]; then return; fi
     install -D -m "$mode" "$from" "$to"
@@ -103,6 +136,15 @@ put() { # MODE SOURCE TARGET: copies a file when it differs
 }
 
 systemd_version() { systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p'; }
+
+put_revision() { # of the source, where it is a clone
+    local revision note
+    revision=$(git -c safe.directory="$source_folder" -C "$source_folder" rev-parse --short HEAD 2>/dev/null) || return 0
+    note=$(mktemp)
+    printf '%s\n' "$revision" >"$note"
+    put 644 "$note" "$lib/revision"
+    rm -f "$note"
+}
 
 put_tree() { # MODE FOLDER TARGET [NAME-PATTERN]
     local file
@@ -120,8 +162,8 @@ install_files() {
     done
     put_tree 644 "$source_folder/lib/livekeep" "$lib/lib/livekeep" '*.py'
     put_tree 644 "$source_folder/units" "$units" 'livekeep*.*'
-    put_tree 644 "$source_folder/units/livekeep-.service.d" "$units/livekeep-.service.d"
-    local unit
+    local drop_ins unit
+    for drop_ins in "$source_folder"/units/livekeep-*.d; do put_tree 644 "$drop_ins" "$units/${drop_ins##*/}"; done
     for unit in display player poller; do
         put 644 "$source_folder/units/restart-policy.conf" "$units/livekeep-$unit.service.d/40-restart-policy.conf"
         if is_staging || (($(systemd_version) >= 254)); then
@@ -132,6 +174,8 @@ install_files() {
     put 644 "$source_folder/etc/mpv/mpv.conf" "$share/mpv/mpv.conf"
     put_tree 644 "$source_folder/etc/systemd" "$share/systemd"
     put 644 "$source_folder/etc/livekeep.toml" "$share/livekeep.toml"
+    put_tree 644 "$source_folder/etc/prometheus" "$share/prometheus"
+    put_tree 644 "$source_folder/etc/grafana" "$share/grafana"
     put 755 "$source_folder/uninstall.sh" "$share/uninstall.sh"
     put 644 "$source_folder/etc/sysusers.conf" "$destdir/usr/local/lib/sysusers.d/livekeep.conf"
     put 644 "$source_folder/etc/tmpfiles.conf" "$destdir/usr/local/lib/tmpfiles.d/livekeep.conf"
@@ -141,6 +185,7 @@ install_files() {
     local doc=$destdir/usr/local/share/doc/livekeep text
     put_tree 644 "$source_folder/docs" "$doc/docs"
     for text in README.md CHANGELOG.md LICENSE; do put 644 "$source_folder/$text" "$doc/$text"; done
+    put_revision
     [[ $keep_logs = yes ]] && put 644 "$source_folder/etc/journald.conf" "$destdir/etc/systemd/journald.conf.d/livekeep.conf"
     mkdir -p "$destdir/usr/local/bin"
     [[ $(readlink "$destdir/usr/local/bin/livekeep") = ../lib/livekeep/bin/livekeep ]] ||
@@ -209,12 +254,12 @@ has_been_changed() { # REGEX: whether this run changed a file of that name
 
 set_in_force() {
     is_staging && {
-        systemctl --root="$destdir" enable livekeep.target 2>/dev/null || true
+        enable_all --root="$destdir" 2>/dev/null || true
         return
     }
     if has_been_changed '/systemd/catalog/'; then journalctl --update-catalog; fi
     if ! has_systemd; then
-        systemctl enable livekeep.target 2>/dev/null
+        enable_all 2>/dev/null
         livekeep apply --no-restart >/dev/null 2>&1 || true
         return
     fi
@@ -227,6 +272,7 @@ set_in_force() {
         return
     fi
     livekeep apply
+    restart_exporter
     if systemctl -q is-active livekeep.target; then
         restart_what_changed
     else
@@ -234,8 +280,21 @@ set_in_force() {
     fi
 }
 
+enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` enables what is configured
+    local units=(livekeep.target)
+    if has_health; then
+        units+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
+    fi
+    systemctl "$@" enable "${units[@]}"
+}
+
+restart_exporter() {
+    has_health && has_been_changed '/lib/livekeep/(core|health)/|livekeep-exporter|sandbox' || return 0
+    systemctl try-restart --no-block livekeep-exporter
+}
+
 restart_what_changed() {
-    has_been_changed '/usr/local/lib/|/usr/local/share/livekeep/mpv' || return 0
+    has_been_changed '/lib/livekeep/(core|screen)/|/bin/livekeep-p|systemd/system/livekeep-p(oll|lay)er|sandbox|display|outputs|mpv/mpv.conf' || return 0
     local services=(livekeep-poller livekeep-player)
     has_been_changed 'display|outputs|mpv/mpv.conf|sandbox|restart-policy' && services+=(livekeep-display)
     systemctl reset-failed "${services[@]}" 2>/dev/null || true
@@ -271,6 +330,7 @@ main() {
     shopt -s extglob
     parse "$@"
     check_system
+    remember_health
     install_packages
     if ! is_staging; then
         # The configuration's group must exist before the files.

@@ -35,11 +35,12 @@ parse() {
 has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
 
 stop_units() {
+    local enabled=(livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
     if [[ -n $destdir ]]; then
-        systemctl --root="$destdir" disable livekeep.target 2>/dev/null || true
+        systemctl --root="$destdir" disable "${enabled[@]}" 2>/dev/null || true
         return
     fi
-    systemctl disable livekeep.target 2>/dev/null || true
+    systemctl disable "${enabled[@]}" 2>/dev/null || true
     has_systemd || return 0
     local units
     mapfile -t units < <(systemctl list-units --all --plain --no-legend 'livekeep*' | awk '{print $1}')
@@ -54,9 +55,12 @@ remove_files() {
     rm -rf "$destdir/usr/local/lib/livekeep" "$destdir/usr/local/share/livekeep" "$destdir/usr/local/share/doc/livekeep"
     rm -rf "$destdir"/usr/local/lib/systemd/system/livekeep-*.d "$destdir/var/cache/livekeep" "$destdir/run/livekeep"
     local unit
-    for unit in display error-screen; do
-        rm -f "$destdir/etc/systemd/system/livekeep-$unit.service.d/60-screen.conf"
-        rmdir --ignore-fail-on-non-empty "$destdir/etc/systemd/system/livekeep-$unit.service.d" 2>/dev/null || true
+    # What `livekeep apply` wrote.
+    rm -f "$destdir"/etc/systemd/system/livekeep-{display,error-screen}.service.d/60-screen.conf \
+        "$destdir"/etc/systemd/system/livekeep-exporter.service.d/60-exporter.conf \
+        "$destdir"/etc/systemd/system/livekeep-probe-*.timer.d/60-interval.conf
+    for unit in "$destdir"/etc/systemd/system/livekeep-*.d; do
+        rmdir --ignore-fail-on-non-empty "$unit" 2>/dev/null || true
     done
 }
 
@@ -109,7 +113,7 @@ purge_all() {
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
-    for user in livekeep-poller livekeep-player livekeep-display livekeep-error-screen; do
+    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host}}; do
         if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
         if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
     done

@@ -17,3 +17,19 @@ install_packages() { # NAME...: those that are missing
         return 1
     fi
 }
+
+# Programs of Debian packages that must not be installed, since their services would start. They are unpacked into the cache.
+readonly unpacked_packages=(prometheus prometheus-alertmanager)
+
+unpack_tools() { # FOLDER: promtool and amtool are in FOLDER/usr/bin then
+    local folder=$1
+    [[ -x $folder/usr/bin/promtool && -x $folder/usr/bin/amtool ]] && return
+    printf 'Unpacking: %s\n' "${unpacked_packages[*]}"
+    mkdir -p "$folder/packages"
+    if ! (apt-get -qq update && cd "$folder/packages" && apt-get -qq download "${unpacked_packages[@]}"); then
+        printf 'The packages cannot be fetched; is the network up? Try: apt-get download %s\n' "${unpacked_packages[*]}" >&2
+        return 1
+    fi
+    local package
+    for package in "$folder"/packages/*.deb; do dpkg-deb -x "$package" "$folder"; done
+}

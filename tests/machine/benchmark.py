@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.machine import root
+from tests.machine import benchmark_health, root
 from tests.machine.costs import cpu_percents, pss_megabytes
 from tests.machine.demo import DemoScreen
 from tests.machine.machine import MachineError
@@ -296,11 +296,15 @@ class Benchmark:
             score = lines[-1].partition(": ")[2].split()[0] if lines else "unknown"
             self.add_text(f"systemd-analyze security {unit.removesuffix('.service')}", wanted, score)
 
+    def health(self) -> None:
+        benchmark_health.measure(self)
+
     def run(self) -> None:
         """All of them, in an order that leaves each its rest."""
         self.start()
         self.costs()
         self.security()
+        self.health()
         self.live_and_off()
         self.stream_ends()
         self.stall()
@@ -347,7 +351,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="*", default=[], help="measurements by name, such as: start stall killed")
     options = parser.parse_args(argv)
     try:
-        with DemoScreen(options.suite) as screen:
+        with DemoScreen(options.suite, more_packages=[benchmark_health.PACKAGE]) as screen:
             screen.install("--token-file", "/root/token")
             screen.shows("holding", within=90)
             benchmark = Benchmark(screen)

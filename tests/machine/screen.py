@@ -28,6 +28,7 @@ from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 PACKAGES = (
     "alsa-utils",
     "ca-certificates",
+    "ffmpeg",
     "fonts-dejavu-core",
     "mpv",
     "polkitd",
@@ -37,6 +38,7 @@ PACKAGES = (
     "python3-systemd",
     "python3-xlib",
 )
+SPEED_TESTS: Mapping[root.Suite, str] = {"trixie": "librespeed-cli", "bookworm": "speedtest-cli"}
 
 Tables = Mapping[str, Mapping[str, Any]]
 Settings = dict[str, dict[str, Any]]
@@ -64,6 +66,10 @@ def kind(grid: Sequence[Colour]) -> str:
     return "error" if red > blue + 20 else "other"
 
 
+def packages_of(suite: root.Suite) -> tuple[str, ...]:
+    return (*PACKAGES, SPEED_TESTS[suite])
+
+
 def toml(tables: Tables) -> str:
     """Tables of plain values as TOML: JSON's notation for texts, numbers, booleans and lists is TOML's too."""
     lines = []
@@ -81,7 +87,15 @@ def merged(base: Tables, changes: Tables) -> Settings:
 class Screen(Disposable):
     """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
 
-    def __init__(self, suite: root.Suite, *, bare: bool = False, outside: bool = False, install: bool = True) -> None:
+    def __init__(
+        self,
+        suite: root.Suite,
+        *,
+        bare: bool = False,
+        outside: bool = False,
+        install: bool = True,
+        more_packages: Sequence[str] = (),
+    ) -> None:
         """Nothing is made yet. `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable."""
         super().__init__()
         self.suite = suite
@@ -90,7 +104,7 @@ class Screen(Disposable):
         self.tv = TV(network)
         self.live = LiveStream(network)
         self.vimeo = VimeoStandIn(network)
-        packages = () if bare else PACKAGES
+        packages = () if bare else (*packages_of(suite), *more_packages)
         self.machine = Machine(suite, packages=packages, network=network or "host", tv=self.tv, source=PROJECT)
         self._parts: tuple[Disposable, ...] = (self.tv, self.live, self.vimeo, self.machine)
         if network:
@@ -119,6 +133,8 @@ class Screen(Disposable):
             "screen": {"output": "x11", "x11_display": self.tv.display, "stall_seconds": 4.0},
             "streams.main": {"vimeo_event": EVENT_ID},
             "poller": {"interval_seconds": 2.0, "timeout_seconds": 2.0, "failures_before_error": 3},
+            # There is no internet in the room.
+            "probes.network": {"hosts": ["127.0.0.1"]},
         }
 
     def write_config(self, changes: Tables | None = None) -> None:

@@ -16,7 +16,7 @@ from tests.machine import root
 from tests.machine.live import LiveStream
 from tests.machine.machine import Machine, MachineError, wait_for
 from tests.machine.network import Network
-from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PACKAGES, PLAYER, UNITS, kind, merged, toml
+from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PLAYER, UNITS, kind, merged, packages_of, toml
 from tests.machine.standin import PROJECT
 from tests.machine.tidy import Disposable
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
@@ -49,7 +49,7 @@ class Desktop(Disposable):
         self.network = Network()
         self.live = LiveStream(self.network)
         self.vimeo = VimeoStandIn(self.network)
-        packages = (*PACKAGES, "sway", "grim")
+        packages = (*packages_of(suite), "sway", "grim")
         self.machine = Machine(suite, packages=packages, network=self.network, source=PROJECT)
 
     def _make(self) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind, toml
+from tests.machine import root
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, SPEED_TESTS, kind, toml
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
 from .image import Recipe
@@ -52,14 +53,15 @@ SOON_SECONDS = 60.0
 GRID = 8
 
 
-def recipe(suite: str) -> Recipe:
+def recipe(suite: root.Suite) -> Recipe:
     """The disk: a Debian with livekeep installed and never started."""
-    return Recipe(suite, packages() + MORE_PACKAGES, put, put_key())
+    wanted = (*packages("packages"), *packages("health_packages"), SPEED_TESTS[suite], *MORE_PACKAGES)
+    return Recipe(suite, wanted, put, put_key())
 
 
-def packages() -> tuple[str, ...]:
-    """What install.sh would install: there already, for want of a network."""
-    found = re.search(r"^readonly packages=\((.*?)\)", (PROJECT / "install.sh").read_text(), re.DOTALL | re.MULTILINE)
+def packages(name: str) -> tuple[str, ...]:
+    """What install.sh would install, from its list of that name: there already, for want of a network."""
+    found = re.search(rf"^readonly {name}=\((.*?)\)", (PROJECT / "install.sh").read_text(), re.DOTALL | re.MULTILINE)
     assert found
     return tuple(found[1].split())
 

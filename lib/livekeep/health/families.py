@@ -1,0 +1,176 @@
+"""Every metric family that livekeep-exporter may give: its kind, its labels in order, and what it means.
+
+docs/metrics.md shows the same as a page; a test ties the two together. Units are the base ones (seconds, bytes, celsius, hertz);
+a `_total` only counts up; moments are Unix times; what is not known has no series; no label holds a URL, a title or an error.
+"""
+
+from typing import Literal, NamedTuple
+
+Kind = Literal["counter", "gauge", "histogram", "info", "stateset"]
+"""info: always 1, what it says is in its labels. stateset: one series for each value of its last label, 1 for the present one."""
+Sample = tuple[str, tuple[str, ...], float]
+"""The family's name, the values of its labels in the family's order, the figure."""
+
+
+class Family(NamedTuple):
+    """`help` is a sentence for people."""
+
+    kind: Kind
+    labels: tuple[str, ...]
+    help: str
+
+
+def counter(text: str, *labels: str) -> Family:
+    return Family("counter", labels, text)
+
+
+def gauge(text: str, *labels: str) -> Family:
+    return Family("gauge", labels, text)
+
+
+def info(text: str, *labels: str) -> Family:
+    return Family("info", labels, text)
+
+
+def stateset(text: str, *labels: str) -> Family:
+    return Family("stateset", labels, text)
+
+
+HEALTH = {
+    "livekeep_health_state": stateset("The verdict of livekeep health: ok, degraded or down.", "level"),
+}
+
+POLLER = {
+    "livekeep_stream_state": stateset("What is known of the stream: live, offline, starting, error or unknown.", "state"),
+    "livekeep_stream_cause": stateset("Why the stream is in its state; none when nothing is wrong.", "cause"),
+    "livekeep_stream_live_since_timestamp_seconds": gauge("When the stream went live; absent while it is not live."),
+    "livekeep_stream_next_start_timestamp_seconds": gauge("When the stream is announced to start."),
+    "livekeep_stream_url_expiry_timestamp_seconds": gauge("When the signed URL of the stream expires."),
+    "livekeep_api_requests_total": counter("Requests to the API or the stream's server, by what came of them.", "outcome"),
+    "livekeep_api_request_duration_seconds": Family("histogram", (), "How long the requests took."),
+    "livekeep_api_consecutive_failures": gauge("Requests that failed since the last good one."),
+    "livekeep_api_last_success_timestamp_seconds": gauge("When a request last succeeded."),
+    "livekeep_api_ratelimit_remaining": gauge("Requests that the API still allows within its present period."),
+}
+
+PLAYER = {
+    "livekeep_display_mode": stateset("The picture on the screen: stream, holding, error or off.", "mode"),
+    "livekeep_display_restarts_total": counter("Times that the player had the display restarted."),
+    "livekeep_player_up": gauge("Whether the display answers and has a screen."),
+    "livekeep_player_position_seconds": gauge("The stream's position; it may jump back."),
+    "livekeep_player_position_last_change_timestamp_seconds": gauge(
+        "When the position last changed: playing means that it does."
+    ),
+    "livekeep_player_dropped_frames_total": counter("Frames dropped by the decoder or at the output.", "stage"),
+    "livekeep_player_cache_duration_seconds": gauge("How much of the stream is loaded ahead, in time."),
+    "livekeep_player_cache_bytes": gauge("How much of the stream is loaded ahead, in bytes."),
+    "livekeep_player_input_bytes_per_second": gauge("How fast the stream comes in."),
+    "livekeep_player_buffering": gauge("Whether the display waits for data."),
+    "livekeep_player_stalls_total": counter("Times that the stream stood still."),
+    "livekeep_player_stalled_seconds_total": counter("How long the stream stood still altogether."),
+    "livekeep_player_av_offset_seconds": gauge("How far sound and picture are apart."),
+    "livekeep_player_video_frame_rate_hertz": gauge("Frames a second that are shown."),
+    "livekeep_player_decoder_info": info("The stream's codec, and the hardware decoder in use.", "codec", "hwdec"),
+}
+
+PROBES = {
+    "livekeep_probe_success": gauge(
+        "Whether the last run found what it looked for; absent when it was skipped.", "probe", "target"
+    ),
+    "livekeep_probe_duration_seconds": gauge("How long the last run took.", "probe", "target"),
+    "livekeep_probe_last_run_timestamp_seconds": gauge("When the probe last ran, skipped runs included.", "probe"),
+    "livekeep_probe_last_success_timestamp_seconds": gauge("When a run last succeeded.", "probe"),
+    "livekeep_probe_interval_seconds": gauge("The configured time between two runs.", "probe"),
+    "livekeep_probe_runs_total": counter("Runs since boot, by outcome: success, failure or skipped.", "probe", "outcome"),
+    "livekeep_ping_rtt_seconds": gauge("The mean round trip of the last run's packets.", "target", "family"),
+    "livekeep_ping_rtt_max_seconds": gauge("The longest round trip of the last run's packets.", "target", "family"),
+    "livekeep_ping_jitter_seconds": gauge("The mean difference of two round trips that follow each other.", "target", "family"),
+    "livekeep_ping_packets_sent_total": counter("Packets sent since boot.", "target", "family"),
+    "livekeep_ping_packets_received_total": counter("Answers received since boot.", "target", "family"),
+    "livekeep_dns_lookup_duration_seconds": gauge("How long the resolver took for the name at the last run.", "name", "resolver"),
+    "livekeep_speedtest_download_bytes_per_second": gauge("The download speed at the last speed test."),
+    "livekeep_speedtest_upload_bytes_per_second": gauge("The upload speed at the last speed test."),
+    "livekeep_speedtest_latency_seconds": gauge("The latency at the last speed test."),
+    "livekeep_speedtest_transferred_bytes_total": counter(
+        "Data that speed tests used since boot: received or sent.", "direction"
+    ),
+    "livekeep_stream_variant_bandwidth_bytes_per_second": gauge(
+        "The bandwidth of the best variant, as the playlist declares it."
+    ),
+    "livekeep_stream_playlist_media_sequence": gauge("The media sequence number of the playlist."),
+    "livekeep_stream_playlist_last_change_timestamp_seconds": gauge("When the playlist was last seen to have grown."),
+    "livekeep_stream_playlist_target_duration_seconds": gauge("The longest segment that the playlist announces."),
+    "livekeep_stream_video_width_pixels": gauge("The width of the stream's video."),
+    "livekeep_stream_video_height_pixels": gauge("The height of the stream's video."),
+    "livekeep_stream_video_frame_rate_hertz": gauge("The frame rate of the stream's video."),
+    "livekeep_stream_audio_channels": gauge("The channels of the stream's sound."),
+    "livekeep_stream_audio_sample_rate_hertz": gauge("The sample rate of the stream's sound."),
+    "livekeep_stream_info": info("The codecs of the stream.", "video_codec", "audio_codec"),
+    "livekeep_display_connected": gauge("Whether a TV is connected.", "connector"),
+    "livekeep_pi_throttled": gauge("What slows the Raspberry Pi down now.", "condition"),
+    "livekeep_pi_throttled_since_boot": gauge("What has slowed the Raspberry Pi down since boot.", "condition"),
+    "livekeep_pi_under_voltage_events_total": counter("Times that under-voltage was seen to begin."),
+    "livekeep_host_clock_synchronized": gauge("Whether the clock is synchronised."),
+    "livekeep_host_filesystem_errors_total": counter("Errors that the kernel counted on an ext4 file system.", "device"),
+    "livekeep_card_good": gauge("Whether what was written to the card could be read again."),
+    "livekeep_card_last_check_timestamp_seconds": gauge("When the card was last checked."),
+}
+
+HOST = {
+    "livekeep_pi_temperature_celsius": gauge("The temperature of a sensor.", "sensor"),
+    "livekeep_pi_fan_speed_rpm": gauge(
+        "The speed of the fan.",
+    ),
+    "livekeep_host_cpu_seconds_total": counter("What the processors spent their time on, all of them together.", "mode"),
+    "livekeep_host_cpu_frequency_hertz": gauge("The present frequency of a processor.", "cpu"),
+    "livekeep_host_load1": gauge("The load average over one minute."),
+    "livekeep_host_load5": gauge("The load average over five minutes."),
+    "livekeep_host_load15": gauge("The load average over fifteen minutes."),
+    "livekeep_host_memory_available_bytes": gauge("Memory that programs can still get."),
+    "livekeep_host_memory_size_bytes": gauge("The machine's memory."),
+    "livekeep_host_filesystem_size_bytes": gauge("The size of a file system.", "mountpoint"),
+    "livekeep_host_filesystem_available_bytes": gauge("What ordinary users may still write to a file system.", "mountpoint"),
+    "livekeep_host_filesystem_readonly": gauge("Whether a file system is mounted read-only.", "mountpoint"),
+    "livekeep_host_network_receive_bytes_total": counter("Bytes that a network device received.", "device"),
+    "livekeep_host_network_transmit_bytes_total": counter("Bytes that a network device sent.", "device"),
+    "livekeep_host_network_carrier": gauge("Whether a network device has a link.", "device"),
+    "livekeep_host_oom_kills_total": counter("Processes that the kernel killed for want of memory."),
+    "livekeep_host_pressure_waiting_seconds_total": counter("How long some task had to wait for a resource.", "resource"),
+    "livekeep_host_boot_time_seconds": gauge("When the machine was started."),
+}
+
+UNITS = {
+    "livekeep_unit_state": stateset("The unit's state as systemd calls it.", "unit", "state"),
+    "livekeep_unit_start_time_seconds": gauge("When the unit last became active.", "unit"),
+    "livekeep_unit_restarts_total": counter("Automatic restarts; a manual start sets them to zero.", "unit"),
+    "livekeep_unit_result_info": info("How the unit last ended, as systemd calls it.", "unit", "result"),
+    "livekeep_unit_watchdog_timeout_seconds": gauge("How long the unit may stay silent before systemd restarts it.", "unit"),
+    "livekeep_unit_watchdog_last_ping_timestamp_seconds": gauge("When the unit last told systemd that it works.", "unit"),
+    "livekeep_unit_memory_bytes": gauge("Memory in use by the unit.", "unit"),
+    "livekeep_unit_memory_peak_bytes": gauge("The most memory that the unit has used.", "unit"),
+    "livekeep_unit_cpu_seconds_total": counter("Processor time that the unit has used.", "unit"),
+    "livekeep_unit_tasks": gauge("Processes and threads of the unit.", "unit"),
+    "livekeep_timer_last_trigger_timestamp_seconds": gauge("When the timer last started its unit.", "unit"),
+    "livekeep_systemd_failed_units": gauge("Units of the machine that have failed."),
+    "livekeep_hardware_watchdog_timeout_seconds": gauge(
+        "How long systemd may stay silent before the hardware restarts the machine."
+    ),
+    "livekeep_hardware_watchdog_last_ping_timestamp_seconds": gauge(
+        "When systemd last told the hardware watchdog that it works."
+    ),
+}
+
+EXPORTER = {
+    "livekeep_build_info": info("The version of livekeep.", "version", "revision", "python"),
+    "livekeep_exporter_collector_success": gauge(
+        "Whether a source of figures could be read; 1 when it is rightly absent.", "collector"
+    ),
+    "livekeep_exporter_collector_duration_seconds": gauge("How long the reading of a source took.", "collector"),
+    "process_start_time_seconds": gauge("When the exporter was started."),
+    "process_cpu_seconds_total": counter("Processor time that the exporter has used."),
+    "process_resident_memory_bytes": gauge("Memory in use by the exporter."),
+    "process_open_fds": gauge("File descriptors that the exporter has open."),
+}
+
+FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **PROBES, **HOST, **UNITS, **EXPORTER}
+"""By name, in the order of the answer. A counter's name ends in _total."""

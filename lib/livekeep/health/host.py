@@ -1,0 +1,292 @@
+"""The machine's own figures, read from /proc and /sys when they are asked for.
+
+Part of livekeep-exporter. It needs all of /proc, not only the processes in it (ProcSubset=all). Sources: proc(5), and the
+kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst.
+
+Which devices and file systems there are is looked up every half minute, and with it whether a file system is read-only.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from livekeep.core.errors import TemporaryError
+from livekeep.health.families import Sample
+from livekeep.health.held import HeldFile, count, figure_after
+
+LOOK_SECONDS = 30.0
+MOST_DEVICES = 32
+"""Of one sort: a machine full of containers has hundreds of network devices."""
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
+RESOURCES = ("cpu", "memory", "io")
+LOADS = ("livekeep_host_load1", "livekeep_host_load5", "livekeep_host_load15")
+
+MOUNT_POINTS = ("/", "/boot/firmware", "/boot", "/run", "/var/lib/livekeep")
+LOCAL_TYPES = frozenset(
+    ("btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ntfs3", "overlay", "ramfs", "squashfs", "tmpfs", "vfat", "xfs")
+)
+"""Asking any other for its size may take for ever: a server may have to answer."""
+READ_ONLY = frozenset(("ro", "emergency_ro", "shutdown"))
+"""Options of the file system, not of the mount: the sandbox mounts everything read-only. ext4 has the others since Linux 6.15."""
+
+COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS = -50_000, 150_000
+FASTEST_KILOHERTZ = 100_000_000
+FASTEST_FAN = 100_000
+LONGEST_LABEL = 64
+
+
+class Mount(NamedTuple):
+    """A file system worth a look: where it is mounted, and whether it refuses writes."""
+
+    point: str
+    is_read_only: bool
+
+
+class Source(NamedTuple):
+    """A file that holds one whole number: its family and labels, the range of good values, and what to multiply them by."""
+
+    path: str
+    family: str
+    labels: tuple[str, ...]
+    least: int = 0
+    most: int = 2**64 - 1
+    scale: float = 1.0
+
+
+def cpu(content: bytes) -> list[Sample]:
+    """From /proc/stat. The guests' time is part of the user's."""
+    words = content[: content.index(b"\n")].split()
+    if words[0] != b"cpu" or len(words) < 5:
+        raise ValueError("no line of all processors")
+    return [
+        ("livekeep_host_cpu_seconds_total", (mode,), count(word) / TICKS_A_SECOND)
+        for mode, word in zip(CPU_MODES, words[1:], strict=False)
+    ]
+
+
+def boot_time(content: bytes) -> list[Sample]:
+    """From /proc/stat. It moves when the clock is set."""
+    return [("livekeep_host_boot_time_seconds", (), float(figure_after(content, b"\nbtime ")))]
+
+
+def load(content: bytes) -> list[Sample]:
+    """From /proc/loadavg."""
+    values = [float(word) for word in content.split()[:3]]
+    if len(values) != 3 or not all(0 <= value < 1e9 for value in values):
+        raise ValueError("no load")
+    return [(family, (), value) for family, value in zip(LOADS, values, strict=True)]
+
+
+def memory_size(content: bytes) -> list[Sample]:
+    """From /proc/meminfo."""
+    return [("livekeep_host_memory_size_bytes", (), figure_after(content, b"MemTotal:") * 1024.0)]
+
+
+def memory_available(content: bytes) -> list[Sample]:
+    """From /proc/meminfo."""
+    return [("livekeep_host_memory_available_bytes", (), figure_after(content, b"\nMemAvailable:") * 1024.0)]
+
+
+def oom_kills(content: bytes) -> list[Sample]:
+    """From /proc/vmstat."""
+    return [("livekeep_host_oom_kills_total", (), float(figure_after(content, b"\noom_kill ")))]
+
+
+def pressure(resource: str) -> Callable[[bytes], list[Sample]]:
+    """From /proc/pressure/RESOURCE."""
+
+    def waiting(content: bytes) -> list[Sample]:
+        if not content.startswith(b"some "):
+            raise ValueError("no pressure")
+        return [("livekeep_host_pressure_waiting_seconds_total", (resource,), figure_after(content, b" total=") / 1e6)]
+
+    return waiting
+
+
+def mounts(content: bytes) -> list[Mount]:
+    """Of the lines of /proc/self/mountinfo those of MOUNT_POINTS that lie on local file systems, each file system once.
+
+    Of several mounts on one point the last counts; a nonsense line is passed over.
+    """
+    found: dict[str, tuple[str, Mount | None]] = {}
+    for line in content.decode("utf-8", "replace").splitlines():
+        mount, parted, system = line.partition(" - ")
+        words, (kind, _, options) = mount.split(" "), (system.split(" ") + [""] * 3)[:3]
+        if not parted or len(words) < 6 or words[4] not in MOUNT_POINTS:
+            continue
+        read_only = not READ_ONLY.isdisjoint(options.split(","))
+        found[words[4]] = (words[2], Mount(words[4], read_only) if kind in LOCAL_TYPES else None)
+    kept: dict[str, Mount] = {}
+    for point in MOUNT_POINTS:
+        device, good = found.get(point, ("", None))
+        if good:
+            kept.setdefault(device, good)
+    return list(kept.values())
+
+
+def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
+    """The size as it is now. An unmounted one gives nothing."""
+    try:
+        now = os.statvfs(f"{root}{mount.point}")
+    except OSError:
+        return
+    if now.f_blocks:
+        labels = (mount.point,)
+        yield "livekeep_host_filesystem_size_bytes", labels, float(now.f_blocks * now.f_frsize)
+        yield "livekeep_host_filesystem_available_bytes", labels, float(now.f_bavail * now.f_frsize)
+        yield "livekeep_host_filesystem_readonly", labels, float(mount.is_read_only)
+
+
+def names_in(folder: Path, beginning: str = "") -> list[str]:
+    """The entries of a folder that can be labels, in the order of their numbers; none when it is absent."""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except OSError:
+        return []
+    good = [name for name in names if name.startswith(beginning) and name.isascii() and name.isprintable()]
+    return sorted(good, key=lambda name: (len(name), name))
+
+
+def text_in(path: Path) -> str:
+    """The short text in a file of /sys; "" when there is none that can be a label."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_LABEL + 1).decode("ascii").strip()
+    except (OSError, ValueError):
+        return ""
+    return text if len(text) <= LONGEST_LABEL and text.isprintable() else ""
+
+
+def network_sources(root: Path) -> Iterator[Source]:
+    folder = root / "sys/class/net"
+    for device in [name for name in names_in(folder) if name != "lo"][:MOST_DEVICES]:
+        statistics = f"{folder}/{device}/statistics"
+        yield Source(f"{statistics}/rx_bytes", "livekeep_host_network_receive_bytes_total", (device,))
+        yield Source(f"{statistics}/tx_bytes", "livekeep_host_network_transmit_bytes_total", (device,))
+        # A device that is switched off has no link to speak of: reading fails.
+        yield Source(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
+
+
+def frequency_sources(root: Path) -> Iterator[Source]:
+    folder = root / "sys/devices/system/cpu"
+    for name in [name for name in names_in(folder, "cpu") if name[3:].isdigit()][:MOST_DEVICES]:
+        path = f"{folder}/{name}/cpufreq/scaling_cur_freq"
+        yield Source(path, "livekeep_host_cpu_frequency_hertz", (name[3:],), 1, FASTEST_KILOHERTZ, 1000.0)
+
+
+def temperature(path: Path, sensor: str) -> Source:
+    family = "livekeep_pi_temperature_celsius"
+    return Source(str(path), family, (sensor,), COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS, 0.001)
+
+
+def temperature_sources(root: Path) -> list[Source]:
+    """The thermal zones; without any, the sensors of the hardware monitors."""
+    folder = root / "sys/class/thermal"
+    zones = [folder / name for name in names_in(folder, "thermal_zone")]
+    found = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if (zone / "temp").exists()]
+    return distinct(found or monitor_temperatures(root))[:MOST_DEVICES]
+
+
+def monitor_temperatures(root: Path) -> list[Source]:
+    found = []
+    for monitor in monitors(root):
+        chip = text_in(monitor / "name") or monitor.name
+        for name in names_in(monitor, "temp"):
+            if name.endswith("_input"):
+                sensor = name.removesuffix("_input")
+                found.append(temperature(monitor / name, f"{chip} {text_in(monitor / f'{sensor}_label') or sensor}"))
+    return found
+
+
+def distinct(sources: Iterable[Source]) -> list[Source]:
+    """The same with a number behind the label of each sensor whose name an earlier one has."""
+    seen: set[tuple[str, ...]] = set()
+    found = []
+    for source in sources:
+        (name,) = labels = source.labels
+        number = 1
+        while labels in seen:
+            number += 1
+            labels = (f"{name} {number}",)
+        seen.add(labels)
+        found.append(source._replace(labels=labels))
+    return found
+
+
+def monitors(root: Path) -> list[Path]:
+    folder = root / "sys/class/hwmon"
+    return [folder / name for name in names_in(folder, "hwmon")]
+
+
+def fan_sources(root: Path) -> list[Source]:
+    """The first fan: a Raspberry Pi has no other."""
+    paths = [monitor / "fan1_input" for monitor in monitors(root)]
+    return [Source(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if path.exists()][:1]
+
+
+class Host:
+    """The collector. What is absent or nonsense has no sample; `collect` raises `TemporaryError` when that is everything."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._statfs_root = Path(str(root).rstrip("/"))
+        self._looked_at = float("-inf")
+        self._sources: list[Source] = []
+        self._held: list[tuple[Source, HeldFile]] = []
+        self._mounts: list[Mount] = []
+        proc = root / "proc"
+        stat, meminfo = HeldFile(str(proc / "stat")), HeldFile(str(proc / "meminfo"))
+        self._mountinfo = HeldFile(str(proc / "self/mountinfo"))
+        self._parts: list[tuple[HeldFile, tuple[Callable[[bytes], list[Sample]], ...]]] = [
+            (stat, (cpu, boot_time)),
+            (HeldFile(str(proc / "loadavg")), (load,)),
+            (meminfo, (memory_size, memory_available)),
+            (HeldFile(str(proc / "vmstat")), (oom_kills,)),
+            *((HeldFile(str(proc / "pressure" / resource)), (pressure(resource),)) for resource in RESOURCES),
+        ]
+
+    def collect(self, now: float) -> Iterator[Sample]:
+        """Every figure; `now` in Unix seconds."""
+        if not 0 <= now - self._looked_at < LOOK_SECONDS:
+            self._look()
+            self._looked_at = now
+        found = self._proc_samples()
+        for source, held in self._held:
+            content = held.read()
+            if content:
+                try:
+                    value = int(content)
+                except ValueError:
+                    continue
+                if source.least <= value <= source.most:
+                    found.append((source.family, source.labels, value * source.scale))
+        for mount in self._mounts:
+            found += file_system(self._statfs_root, mount)
+        if not found:
+            raise TemporaryError(f"{self._root}/proc: nothing can be read; does the unit have ProcSubset=all?")
+        yield from found
+
+    def _proc_samples(self) -> list[Sample]:
+        found: list[Sample] = []
+        for held, parsers in self._parts:
+            content = held.read()
+            for parse in parsers if content else ():
+                try:
+                    found += parse(content)
+                except (ValueError, IndexError):
+                    continue
+        return found
+
+    def _look(self) -> None:
+        """Find the devices and file systems that there are."""
+        self._mounts = mounts(self._mountinfo.read())
+        root = self._root
+        sources = [*network_sources(root), *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
+        if sources != self._sources:
+            for _, held in self._held:
+                held.close()
+            self._sources, self._held = sources, [(source, HeldFile(source.path)) for source in sources]
+        for held in [self._mountinfo, *(held for held, _ in self._parts), *(held for _, held in self._held)]:
+            held.open()

@@ -1,0 +1,158 @@
+"""Figures of the screen: the health verdict, what livekeep-poller knows of the stream, what livekeep-player shows.
+
+A state that is absent has no figures, and that is no fault: its unit was stopped. One that is broken, or older than a writer that
+works leaves it, has none and is a fault.
+"""
+
+import time
+import typing
+from collections.abc import Iterable, Iterator
+
+from livekeep.core import health
+from livekeep.core.errors import TemporaryError
+from livekeep.core.health import LEVELS, Clock
+from livekeep.core.state import (
+    DURATION_BUCKETS_SECONDS,
+    Cause,
+    Picture,
+    Playback,
+    PlayerState,
+    PollerState,
+    Requests,
+    StateAbsentError,
+    StreamState,
+)
+from livekeep.health.families import Sample
+from livekeep.health.states import States
+
+STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
+CAUSES = tuple(cause or "none" for cause in typing.get_args(Cause))
+MODES: dict[Picture, str] = {"stream": "stream", "holding": "holding", "error": "error", "none": "off"}
+
+
+def one_of(name: str, values: Iterable[str], present: str) -> Iterator[Sample]:
+    """A state set."""
+    return ((name, (value,), float(value == present)) for value in values)
+
+
+def known(figures: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
+    """Figures without labels, those left out that are not known."""
+    return ((name, (), float(value)) for name, value in figures if value is not None)
+
+
+def poller_samples(state: PollerState) -> Iterator[Sample]:
+    yield from one_of("livekeep_stream_state", STREAM_STATES, state.state)
+    yield from one_of("livekeep_stream_cause", CAUSES, state.cause or "none")
+    yield from known(
+        (
+            ("livekeep_stream_live_since_timestamp_seconds", state.live_since),
+            ("livekeep_stream_next_start_timestamp_seconds", state.next_start),
+            ("livekeep_stream_url_expiry_timestamp_seconds", state.url_expires),
+            ("livekeep_api_consecutive_failures", state.consecutive_failures),
+            ("livekeep_api_last_success_timestamp_seconds", state.last_success),
+            ("livekeep_api_ratelimit_remaining", state.ratelimit_remaining),
+        )
+    )
+    yield from request_samples(state.requests)
+
+
+def request_samples(requests: Requests) -> Iterator[Sample]:
+    for outcome, count in requests.by_outcome.items():
+        yield "livekeep_api_requests_total", (outcome,), count
+    name = "livekeep_api_request_duration_seconds"
+    for bound, count in zip(DURATION_BUCKETS_SECONDS, requests.duration_buckets, strict=True):
+        yield f"{name}_bucket", (str(bound),), count
+    yield f"{name}_bucket", ("+Inf",), requests.duration_count
+    yield f"{name}_count", (), requests.duration_count
+    yield f"{name}_sum", (), requests.duration_sum_seconds
+
+
+def player_samples(state: PlayerState) -> Iterator[Sample]:
+    """All but the mode, which the error screen has a part in."""
+    yield "livekeep_player_up", (), state.display_up
+    yield "livekeep_display_restarts_total", (), state.display_restarts
+    yield from playback_samples(state.playback)
+
+
+def playback_samples(playback: Playback) -> Iterator[Sample]:
+    yield from known(
+        (
+            ("livekeep_player_position_seconds", playback.position_seconds),
+            ("livekeep_player_position_last_change_timestamp_seconds", playback.position_changed_at),
+            ("livekeep_player_cache_duration_seconds", playback.cache_duration_seconds),
+            ("livekeep_player_cache_bytes", playback.cache_bytes),
+            ("livekeep_player_input_bytes_per_second", playback.input_bytes_per_second),
+            ("livekeep_player_buffering", playback.buffering),
+            ("livekeep_player_stalls_total", playback.stalls),
+            ("livekeep_player_stalled_seconds_total", playback.stalled_seconds),
+            ("livekeep_player_av_offset_seconds", playback.av_offset_seconds),
+            ("livekeep_player_video_frame_rate_hertz", playback.frame_rate_hertz),
+        )
+    )
+    yield "livekeep_player_dropped_frames_total", ("decoder",), playback.dropped_by_decoder
+    yield "livekeep_player_dropped_frames_total", ("output",), playback.dropped_by_output
+    if playback.video_codec:
+        yield "livekeep_player_decoder_info", (playback.video_codec, playback.hwdec), 1
+
+
+def refuse_stuck(state: PollerState | PlayerState, now: float) -> None:
+    """Raises `TemporaryError` when the state is old."""
+    clock = Clock(now, time.monotonic())
+    if health.is_stuck(state, clock):
+        raise TemporaryError(f"{state.FILE}: is {health.age(state, clock)} old; its unit is stuck: see livekeep status")
+
+
+class Poller:
+    """The collector of poller/state.json."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._of: PollerState | None = None
+        self._samples: tuple[Sample, ...] = ()
+
+    def collect(self, now: float) -> Iterable[Sample]:
+        """Raises `TemporaryError`."""
+        try:
+            state = self._states.poller.read()
+        except StateAbsentError:
+            return ()
+        refuse_stuck(state, now)
+        if state is not self._of:
+            self._of, self._samples = state, tuple(poller_samples(state))
+        return self._samples
+
+
+class Player:
+    """The collector of player/state.json, and of whether the error screen has taken the player's place."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._of: PlayerState | None = None
+        self._samples: tuple[Sample, ...] = ()
+
+    def collect(self, now: float) -> Iterator[Sample]:
+        """Raises `TemporaryError`."""
+        is_error = self._states.error_screen_is_active()
+        if is_error:
+            yield from one_of("livekeep_display_mode", MODES.values(), "error")
+        try:
+            state = self._states.player.read()
+        except StateAbsentError:
+            return
+        refuse_stuck(state, now)
+        if state is not self._of:
+            self._of, self._samples = state, tuple(player_samples(state))
+        if not is_error:
+            yield from one_of("livekeep_display_mode", MODES.values(), MODES[state.picture])
+        yield from self._samples
+
+
+class Verdict:
+    """The collector of the health verdict."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+
+    def collect(self, now: float) -> Iterator[Sample]:
+        """Raises `TemporaryError`."""
+        yield from one_of("livekeep_health_state", LEVELS, self._states.health(Clock(now, time.monotonic())).level)

@@ -1,0 +1,108 @@
+"""States that hold all that a unit can know, as the units write them."""
+
+import dataclasses
+import time
+from pathlib import Path
+
+from livekeep.core import state
+from livekeep.core.findings import (
+    Analysis,
+    Connector,
+    HostFindings,
+    Interface,
+    Lookup,
+    NetworkFindings,
+    Ping,
+    Run,
+    SpeedtestFindings,
+    StreamFindings,
+)
+from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State
+
+NOW = 1_800_000_000.0
+RUN = Run("ok", "", "", NOW - 100, NOW - 5, NOW - 6, 1.5, 60.0, 10, 2, 3)
+REQUESTS = Requests({**dict.fromkeys(REQUEST_OUTCOMES, 0), "2xx": 55, "4xx": 2}, (1, 20, 50, 55, 55, 56, 56, 56), 57, 32.25)
+POLLER = PollerState(
+    state="live",
+    since=NOW - 600,
+    live_since=NOW - 600,
+    next_start=NOW + 3600,
+    last_success=NOW - 3,
+    consecutive_failures=1,
+    url_expires=NOW + 600,
+    ratelimit_remaining=480,
+    requests=REQUESTS,
+)
+PLAYBACK = Playback(
+    position_seconds=12.5,
+    position_changed_at=NOW - 1,
+    buffering=True,
+    cache_duration_seconds=4.0,
+    cache_bytes=123456,
+    input_bytes_per_second=654321.5,
+    frame_rate_hertz=25.0,
+    av_offset_seconds=-0.01,
+    video_codec="h264",
+    hwdec="v4l2m2m-copy",
+    dropped_by_decoder=3,
+    dropped_by_output=4,
+    stalls=2,
+    stalled_seconds=8.5,
+)
+PLAYER = PlayerState(picture="stream", since=NOW - 600, display_up=True, display_restarts=1, playback=PLAYBACK)
+PINGS = (
+    Ping("vimeo.com", "ipv4", 5, 4, 500, 499, 0.0123, 0.02, 0.001),
+    Ping("vimeo.com", "ipv6", 0, 0, 0, 0, problem="there is no IPv6 here"),
+    Ping("8.8.8.8", "ipv4", 5, 0, 500, 400),
+)
+LOOKUPS = (Lookup("api.vimeo.com", "192.0.2.1", 0.0321), Lookup("api.vimeo.com", "192.0.2.2", problem="no answer"))
+INTERFACES = (Interface("eth0", True, ("192.0.2.7",), 1, 2),)
+FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings] = {
+    "network": NetworkFindings(run=RUN, pings=PINGS, lookups=LOOKUPS, interfaces=INTERFACES),
+    "stream": StreamFindings(
+        run=RUN,
+        target="main",
+        is_reachable=True,
+        media_sequence=123,
+        last_change=NOW - 2,
+        target_duration_seconds=6.0,
+        variants=3,
+        variant_bandwidth_bits_per_second=5_000_000,
+        analysis=Analysis(NOW - 100, "h264", "aac", 1920, 1080, 25.0, 2, 48000),
+    ),
+    "speedtest": SpeedtestFindings(
+        run=RUN,
+        tool="url",
+        measured_at=NOW - 1000,
+        download_bytes_per_second=6e6,
+        upload_bytes_per_second=1.5e6,
+        latency_seconds=0.013,
+        received_bytes_total=63_000_000,
+        sent_bytes_total=16_000_000,
+    ),
+    "host": HostFindings(
+        run=RUN,
+        throttled=("under_voltage",),
+        throttled_since_boot=("under_voltage", "throttled"),
+        under_voltage_events=2,
+        connectors=(Connector("HDMI-A-1", True, "1920x1080"), Connector("HDMI-A-2", None)),
+        ext4_errors={"mmcblk0p2": 7},
+        card_is_good=True,
+        card_checked_at=NOW - 99,
+        clock_synchronized=True,
+    ),
+}
+ALL: tuple[State, ...] = (POLLER, PLAYER, *FINDINGS.values())
+
+
+def write(written: State, root: Path, seconds_ago: float = 0.0) -> None:
+    """Write a state below the state directory `root` as its unit does, or did so long ago."""
+    path = state.path_of(type(written), root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    moment = {"written_at": time.time() - seconds_ago, "written_monotonic": time.monotonic() - seconds_ago}
+    state.write(dataclasses.replace(written, **moment), root)  # type: ignore[arg-type]
+
+
+def write_all(root: Path, seconds_ago: float = 0.0) -> None:
+    for each in ALL:
+        write(each, root, seconds_ago)

@@ -1,0 +1,355 @@
+"""The machine's figures: generated trees as a Raspberry Pi 4 and a PC have them, damaged ones, and this very machine."""
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.core.errors import TemporaryError
+from livekeep.health import families
+from livekeep.health.held import HeldFile
+from livekeep.health.host import LOOK_SECONDS, MOST_DEVICES, Host
+from tests.outside import PATIENCE_SECONDS, PROJECT, UNPRIVILEGED
+
+NOW = 1_790_000_000.0
+TICKS = os.sysconf("SC_CLK_TCK")
+Found = dict[tuple[str, tuple[str, ...]], float]
+Tree = dict[str, str]
+
+MOUNT_ROOT = "21 1 179:2 / / ro,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n"
+PI4: Tree = {
+    "proc/stat": "cpu  1000 20 300 40000 50 0 7 0 5 0\ncpu0 250 5 75 10000 12 0 2 0 1 0\nintr 9 0 0\nbtime 1789000000\nctxt 1\n",
+    "proc/loadavg": "0.31 1.25 0.80 2/190 1234\n",
+    "proc/meminfo": "MemTotal:         951304 kB\nMemFree:          120000 kB\nMemAvailable:     612344 kB\nSwapTotal:  0 kB\n",
+    "proc/vmstat": "nr_free_pages 5\npgfault 11\noom_kill 2\nnr_unstable 0\n",
+    "proc/self/mountinfo": MOUNT_ROOT
+    + "22 21 0:22 / /run ro,nosuid - tmpfs tmpfs rw,size=189M\n"
+    + "23 21 179:1 / /boot/firmware ro,relatime - vfat /dev/mmcblk0p1 rw\n",
+    "sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+    "sys/class/thermal/thermal_zone0/temp": "48686\n",
+    "sys/class/thermal/cooling_device0/type": "gpio-fan\n",
+    "sys/class/hwmon/hwmon0/name": "cpu_thermal\n",
+    "sys/class/hwmon/hwmon0/temp1_input": "48686\n",
+    **{f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_cur_freq": "1500000\n" for number in range(4)},
+    "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
+    "sys/class/net/eth0/statistics/rx_bytes": "123456789012\n",
+    "sys/class/net/eth0/statistics/tx_bytes": "42\n",
+    "sys/class/net/eth0/carrier": "1\n",
+    "sys/class/net/wlan0/statistics/rx_bytes": "0\n",
+    "sys/class/net/wlan0/statistics/tx_bytes": "0\n",
+    "sys/class/net/lo/statistics/rx_bytes": "5\n",
+    "sys/class/net/bonding_masters": "\n",
+}
+PC: Tree = {
+    **{path: text for path, text in PI4.items() if "thermal" not in path and "cpufreq" not in path},
+    **{
+        f"proc/pressure/{name}": f"some avg10=0.00 avg60=0.12 avg300=0.00 total={total}\n"
+        for name, total in (("cpu", 3_500_000), ("io", 9))
+    },
+    "proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\nfull avg10=0.00 avg60=0.00 total=7\n",
+    "sys/class/hwmon/hwmon0/name": "coretemp\n",
+    "sys/class/hwmon/hwmon0/temp1_input": "51000\n",
+    "sys/class/hwmon/hwmon0/temp1_label": "Package id 0\n",
+    "sys/class/hwmon/hwmon0/temp2_input": "-3000\n",
+    "sys/class/hwmon/hwmon3/name": "nct6775\n",
+    "sys/class/hwmon/hwmon3/fan1_input": "0\n",
+}
+
+
+def grow(root: Path, tree: Tree) -> Path:
+    for path, text in tree.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    return root
+
+
+def collect(host: Host, now: float = NOW) -> Found:
+    samples = list(host.collect(now))
+    found = {(family, labels): value for family, labels, value in samples}
+    assert len(found) == len(samples), "a series is given twice"
+    assert all(len(labels) == len(families.HOST[family].labels) for family, labels in found)
+    assert all(type(value) is float for value in found.values())
+    return found
+
+
+def of(found: Found, family: str) -> dict[str, float]:
+    """The values of a family by their one label; by "" without one."""
+    return {labels[0] if labels else "": value for (name, labels), value in found.items() if name == f"livekeep_{family}"}
+
+
+@pytest.fixture
+def pi4(tmp_path: Path) -> Path:
+    return grow(tmp_path, PI4)
+
+
+def test_a_pi_4(pi4: Path) -> None:
+    found = collect(Host(pi4))
+    ticks = {"user": 1000, "nice": 20, "system": 300, "idle": 40000, "iowait": 50, "irq": 0, "softirq": 7, "steal": 0}
+    assert of(found, "host_cpu_seconds_total") == {mode: count / TICKS for mode, count in ticks.items()}
+    assert of(found, "host_boot_time_seconds") == {"": 1_789_000_000}
+    assert [of(found, f"host_load{minutes}")[""] for minutes in (1, 5, 15)] == [0.31, 1.25, 0.8]
+    assert of(found, "host_memory_size_bytes") == {"": 951304 * 1024}
+    assert of(found, "host_memory_available_bytes") == {"": 612344 * 1024}
+    assert of(found, "host_oom_kills_total") == {"": 2}
+    assert of(found, "pi_temperature_celsius") == {"cpu-thermal": pytest.approx(48.686)}
+    assert of(found, "host_cpu_frequency_hertz") == dict.fromkeys("0123", 1.5e9)
+    assert of(found, "host_network_receive_bytes_total") == {"eth0": 123456789012, "wlan0": 0}
+    assert of(found, "host_network_transmit_bytes_total") == {"eth0": 42, "wlan0": 0}
+    assert of(found, "host_network_carrier") == {"eth0": 1}
+    assert of(found, "host_pressure_waiting_seconds_total") == {}, "off on a Pi"
+    assert of(found, "pi_fan_speed_rpm") == {}, "it has none"
+    assert collect(Host(pi4)) == found
+
+
+def test_a_pc(tmp_path: Path) -> None:
+    found = collect(Host(grow(tmp_path, PC)))
+    assert of(found, "host_pressure_waiting_seconds_total") == {"cpu": 3.5, "memory": 0.25, "io": 9e-6}
+    assert of(found, "pi_temperature_celsius") == {"coretemp Package id 0": 51, "coretemp temp2": -3}
+    assert of(found, "pi_fan_speed_rpm") == {"": 0}, "it stands still, and that is known"
+    assert of(found, "host_cpu_frequency_hertz") == {}
+
+
+def test_each_family_comes_from_one_of_the_two(tmp_path: Path) -> None:
+    found: set[str] = set()
+    for name, tree in (("pi4", PI4), ("pc", PC)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run").mkdir()
+        found |= {family for family, _ in collect(Host(grow(tmp_path / name, tree)))}
+    assert found == set(families.HOST)
+
+
+def test_figures_move(pi4: Path) -> None:
+    host = Host(pi4)
+    collect(host)
+    grow(pi4, {"sys/class/net/eth0/carrier": "0\n", "proc/loadavg": "9.00 0.10 0.10 1/1 1\n"})
+    found = collect(host, NOW + 1)
+    assert of(found, "host_network_carrier") == {"eth0": 0}
+    assert of(found, "host_load1") == {"": 9}
+
+
+@pytest.mark.parametrize("later", [LOOK_SECONDS, -1.0])
+def test_devices_come_and_go(pi4: Path, later: float) -> None:
+    """Also when the clock is set back. No descriptor is lost."""
+    host = Host(pi4)
+    collect(host)
+    descriptors = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 – the very entries count
+    (pi4 / "sys/class/net/eth0").rename(pi4 / "sys/class/net/eth1")
+    grow(pi4, {"sys/class/net/usb0/carrier": "1\n", "proc/pressure/io": "some avg10=0.00 total=5\n"})
+    found = collect(host, NOW + later)
+    assert of(found, "host_network_carrier") == {"eth1": 1, "usb0": 1}
+    assert of(found, "host_pressure_waiting_seconds_total") == {"io": 5e-6}
+    assert len(os.listdir("/proc/self/fd")) == descriptors + 2  # noqa: PTH208
+
+
+# File systems
+
+
+def test_file_systems(pi4: Path) -> None:
+    (pi4 / "run").mkdir()
+    (pi4 / "boot/firmware").mkdir(parents=True)
+    host = Host(pi4)
+    found = collect(host)
+    real = os.statvfs(pi4)
+    assert of(found, "host_filesystem_size_bytes") == dict.fromkeys(
+        ("/", "/boot/firmware", "/run"), real.f_blocks * real.f_frsize
+    )
+    assert of(found, "host_filesystem_available_bytes")["/"] == pytest.approx(real.f_bavail * real.f_frsize, rel=0.1)
+    assert set(of(found, "host_filesystem_readonly").values()) == {0}, "the sandbox's own ro of the mount does not count"
+    (pi4 / "boot/firmware").rmdir()
+    assert set(of(collect(host), "host_filesystem_size_bytes")) == {"/", "/run"}, "unmounted since"
+
+
+@pytest.mark.parametrize("options", ["ro", "ro,errors=remount-ro", "rw,emergency_ro,errors=remount-ro", "rw,shutdown"])
+def test_a_file_system_that_refuses_writes(pi4: Path, options: str) -> None:
+    host = Host(pi4)
+    collect(host)
+    grow(pi4, {"proc/self/mountinfo": MOUNT_ROOT.replace(" rw\n", f" {options}\n")})
+    assert of(collect(host, NOW + LOOK_SECONDS), "host_filesystem_readonly") == {"/": 1}
+
+
+@pytest.mark.parametrize(
+    ("more", "points"),
+    [
+        ("30 21 0:44 / /boot rw - autofs systemd-1 rw\n", {"/"}),
+        ("30 21 0:44 / /boot rw - autofs systemd-1 rw\n31 30 179:1 / /boot rw - vfat /dev/sda1 rw\n", {"/", "/boot"}),
+        ("30 21 0:50 / /var/lib/livekeep rw - nfs4 server:/x rw\n", {"/"}),
+        ("30 21 0:50 / /var/lib/livekeep rw - fuse.sshfs x rw\n", {"/"}),
+        ("30 21 179:2 /var/lib/livekeep /var/lib/livekeep rw - ext4 /dev/mmcblk0p2 rw\n", {"/"}),
+        ("30 21 8:1 / /var/lib/livekeep rw shared:9 master:1 - ext4 /dev/sda1 rw\n", {"/", "/var/lib/livekeep"}),
+        ("30 21 8:1 / /home rw - ext4 /dev/sda1 rw\n", {"/"}),
+        ("30 21 8:1 / /boot\n - \n\0\n30 21 8:1 / /boot rw ext4\n30 21 8:1 / /boot rw - ext4\n", {"/", "/boot"}),
+    ],
+    ids=["waits", "mounted", "nfs", "fuse", "bind", "own", "home", "nonsense"],
+)
+def test_which_file_systems_count(pi4: Path, more: str, points: set[str]) -> None:
+    (pi4 / "boot").mkdir(exist_ok=True)
+    (pi4 / "var/lib/livekeep").mkdir(parents=True)
+    grow(pi4, {"proc/self/mountinfo": MOUNT_ROOT + more})
+    assert set(of(collect(Host(pi4)), "host_filesystem_size_bytes")) == points
+
+
+# Sensors
+
+
+def test_sensors_of_one_name_are_told_apart(pi4: Path) -> None:
+    zones = "sys/class/thermal/thermal_zone"
+    grow(
+        pi4,
+        {
+            f"{zones}{number}/{name}": text
+            for number in (2, 10)
+            for name, text in (("type", "acpitz\n"), ("temp", f"{number}000\n"))
+        },
+    )
+    grow(pi4, {f"{zones}11/temp": "11000\n", f"{zones}12/type": "ä\n", f"{zones}12/temp": "12000\n", f"{zones}13/type": "gone\n"})
+    expected = {"cpu-thermal": pytest.approx(48.686), "acpitz": 2, "acpitz 2": 10, "thermal_zone11": 11, "thermal_zone12": 12}
+    assert of(collect(Host(pi4)), "pi_temperature_celsius") == expected
+
+
+def test_hundreds_of_devices_are_not_all_told(pi4: Path) -> None:
+    grow(pi4, {f"sys/class/net/veth{number}/carrier": "1\n" for number in range(200)})
+    assert len(of(collect(Host(pi4)), "host_network_carrier")) <= MOST_DEVICES
+
+
+# Damage
+
+SOURCES = {
+    "proc/stat": {"host_cpu_seconds_total", "host_boot_time_seconds"},
+    "proc/loadavg": {"host_load1", "host_load5", "host_load15"},
+    "proc/meminfo": {"host_memory_size_bytes", "host_memory_available_bytes"},
+    "proc/vmstat": {"host_oom_kills_total"},
+    "proc/pressure/io": {"host_pressure_waiting_seconds_total"},
+    "proc/self/mountinfo": {f"host_filesystem_{what}" for what in ("size_bytes", "available_bytes", "readonly")},
+    "sys/class/net/eth0/carrier": {"host_network_carrier"},
+    "sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": {"host_cpu_frequency_hertz"},
+    "sys/class/thermal/thermal_zone0/temp": {"pi_temperature_celsius"},
+    "sys/class/hwmon/hwmon0/fan1_input": {"pi_fan_speed_rpm"},
+}
+WHOLE: Tree = {
+    **PI4,
+    "proc/pressure/io": "some avg10=0.00 total=5\n",
+    "sys/class/hwmon/hwmon0/fan1_input": "3000\n",
+}
+for _number in (1, 2, 3):
+    del WHOLE[f"sys/devices/system/cpu/cpu{_number}/cpufreq/scaling_cur_freq"]
+NONSENSE = {
+    "empty": "",
+    "words": "no such thing\n",
+    "negative": "-99999999\n",
+    "huge": "9" * 5000,
+    "long": "x" * 200_000,
+    "binary": "\0\1\2\n\n",
+    "unknown": "<unknown>\n",
+    "fraction": "nan inf 1e999\n",
+    "names": "cpu \nbtime \nMemTotal: \nMemAvailable: kB\noom_kill \nsome total=\n",
+    "minus": "cpu  -1 2 3 4 5\nbtime -5\nMemTotal: -5 kB\nMemAvailable: -1 kB\noom_kill -3\nsome total=-1\n",
+    "many": f"cpu  {'9' * 40} 1 1 1 1\nbtime {'9' * 70}\nMemTotal: {'9' * 30} kB\n",
+}
+
+
+@pytest.mark.parametrize("path", SOURCES)
+@pytest.mark.parametrize("text", NONSENSE.values(), ids=NONSENSE)
+def test_a_nonsense_file_loses_its_series_only(tmp_path: Path, path: str, text: str) -> None:
+    host = Host(grow(tmp_path, WHOLE))
+    whole = collect(host)
+    grow(tmp_path, {path: text})
+    found = collect(host, NOW + LOOK_SECONDS)
+    lost = {family.removeprefix("livekeep_") for family, _ in whole.keys() - found.keys()}
+    assert lost == SOURCES[path]
+    kept = {key: value for key, value in whole.items() if "filesystem" not in key[0]}
+    assert {key: kept[key] for key in found if key in kept} == {key: value for key, value in found.items() if key in kept}
+
+
+@pytest.mark.parametrize("path", SOURCES)
+@pytest.mark.parametrize("how", ["absent", "folder", "pipe", "socket"])
+def test_a_file_that_is_none_loses_its_series_only(tmp_path: Path, path: str, how: str) -> None:
+    whole = collect(Host(grow(tmp_path, WHOLE)))
+    (tmp_path / path).unlink()
+    with socket.socket(socket.AF_UNIX) as listener:
+        if how == "folder":
+            (tmp_path / path).mkdir()
+        elif how == "pipe":
+            os.mkfifo(tmp_path / path)
+        elif how == "socket":
+            here = os.open((tmp_path / path).parent, os.O_PATH)
+            listener.bind(f"/proc/self/fd/{here}/{Path(path).name}")
+            os.close(here)
+        found = collect(Host(tmp_path))
+    assert {family.removeprefix("livekeep_") for family, _ in whole.keys() - found.keys()} == SOURCES[path]
+
+
+def test_half_a_meminfo(pi4: Path) -> None:
+    grow(pi4, {"proc/meminfo": "MemTotal: 5 kB\n"})
+    found = collect(Host(pi4))
+    assert of(found, "host_memory_size_bytes") == {"": 5 * 1024}
+    assert of(found, "host_memory_available_bytes") == {}
+
+
+def test_nothing_at_all_is_told(tmp_path: Path) -> None:
+    with pytest.raises(TemporaryError, match=r"proc: nothing can be read; .*ProcSubset"):
+        collect(Host(tmp_path))
+
+
+# This machine
+
+
+def test_this_machine() -> None:
+    found = collect(Host(Path("/")), time.time())
+    assert of(found, "host_memory_size_bytes")[""] == pytest.approx(
+        os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), rel=0.01
+    )
+    boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert of(found, "host_boot_time_seconds")[""] == pytest.approx(boot, abs=5)
+    assert "lo" not in of(found, "host_network_receive_bytes_total")
+    assert "/" in of(found, "host_filesystem_size_bytes")
+    assert of(found, "host_cpu_seconds_total")["user"] > 0
+
+
+def test_this_machine_without_rights_twice() -> None:
+    """As somebody without any right; the processor's time goes on through the same descriptors."""
+    script = (
+        "import time; from pathlib import Path; from livekeep.health.host import Host; host = Host(Path('/'))\n"
+        "first = dict((s[:2], s[2]) for s in host.collect(time.time())); end = time.time() + 0.5\n"
+        "while time.time() < end: pass\n"
+        "second = dict((s[:2], s[2]) for s in host.collect(time.time()))\n"
+        "total = [sum(v for (f, _), v in x.items() if f.endswith('cpu_seconds_total')) for x in (first, second)]\n"
+        "print(first.keys() == second.keys(), total[1] > total[0], len(first) > 20)"
+    )
+    command: list[Any] = ["/usr/bin/python3", "-c", script]
+    if os.geteuid() == 0:
+        command = ["setpriv", f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", "--", *command]
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(PROJECT / "lib"), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=PATIENCE_SECONDS)
+    assert done.stdout == "True True True\n"
+
+
+def test_a_device_that_is_gone_is_looked_for_once_more() -> None:
+    """The kernel says ENODEV for a held file of a cgroup or device that is no more, and another may be in its place."""
+    group = Path("/sys/fs/cgroup/unified") if Path("/sys/fs/cgroup/unified").is_dir() else Path("/sys/fs/cgroup")
+    if os.geteuid() != 0 or not (group / "cgroup.procs").exists():
+        group = Path("/sys/class/net")
+        assert HeldFile(str(group / "lo/carrier")).read() == b"1\n"
+        return
+    folder = group / f"livekeep-test-{os.getpid()}"
+    folder.mkdir()
+    held = HeldFile(str(folder / "cgroup.procs"))
+    processor = HeldFile(str(folder / "cpu.stat"))
+    assert processor.read().startswith(b"usage_usec ")
+    folder.rmdir()
+    assert (held.read(), processor.read()) == (b"", b"")
+    folder.mkdir()
+    try:
+        assert processor.read() == b"", "it is looked for when its owner says so"
+        processor.open()
+        assert processor.read().startswith(b"usage_usec ")
+        folder.rmdir()
+        folder.mkdir()
+        assert processor.read().startswith(b"usage_usec ")
+    finally:
+        folder.rmdir()
+        held.close()
+        processor.close()

@@ -1,0 +1,199 @@
+"""/screen.png: who gets it, when a new picture is taken, and what is said when none comes."""
+
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from livekeep.health.picture import AGAIN_SECONDS, FILE, PATIENCE_SECONDS, Camera
+from livekeep.health.web import Answer
+from tests.health.served import Reply, Served, get, receive
+from tests.outside import wait_until
+
+TOKEN = "a-token-that-nobody-guesses"
+GOOD = f"Authorization: Bearer {TOKEN}"
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+class Studio:
+    """A camera whose unit is a script of the test's, behind the HTTP side. Each run leaves a line in `runs`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.script, self.runs = root, root / "start", root / "runs"
+        self.picture = root / FILE
+        self.picture.parent.mkdir()
+        self.takes()
+        self.camera = Camera(root, True, [str(self.script)])
+
+    def does(self, *lines: str) -> None:
+        self.script.write_text("\n".join(["#!/bin/sh", f"echo run >>{self.runs}", *lines, ""]))
+        self.script.chmod(0o755)
+
+    def takes(self, delay_seconds: float = 0.1) -> None:
+        """The unit takes a picture: the file comes later than the start is answered, and as a whole."""
+        new = self.root / "new.png"
+        steps = f"sleep {delay_seconds}; printf '\\211PNG\\r\\n\\032\\n%s' $$ >{new}; mv {new} {self.picture}"
+        self.does(f"({steps}) >/dev/null 2>&1 &")
+
+    def count(self) -> int:
+        return len(self.runs.read_text().splitlines()) if self.runs.exists() else 0
+
+
+@pytest.fixture
+def credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "credentials"
+    folder.mkdir()
+    (folder / "livekeep.screen-token").write_text(f"{TOKEN}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    return folder
+
+
+@pytest.fixture
+def studio(tmp_path: Path, credentials: Path) -> Studio:
+    return Studio(tmp_path)
+
+
+@pytest.fixture
+def gallery(studio: Studio) -> Iterator[Served]:
+    with Served(studio.camera.answer, studio.camera.one_pass) as running:
+        yield running
+
+
+def ask(gallery: Served, *headers: str) -> Reply:
+    return get(gallery.port, "/screen.png", *headers)
+
+
+def test_a_picture_is_taken_and_given(gallery: Served, studio: Studio) -> None:
+    reply = ask(gallery, GOOD)
+    assert (reply.status, reply.headers["content-type"], reply.headers["cache-control"]) == (200, "image/png", "no-store")
+    assert reply.body == studio.picture.read_bytes()
+    assert reply.body.startswith(PNG)
+
+
+def test_an_old_picture_is_not_given_as_new(gallery: Served, studio: Studio) -> None:
+    studio.picture.write_bytes(PNG + b"yesterday")
+    reply = ask(gallery, GOOD)
+    assert reply.status == 200
+    assert b"yesterday" not in reply.body
+
+
+def test_no_new_picture_is_told_after_a_while(gallery: Served, studio: Studio) -> None:
+    studio.picture.write_bytes(PNG + b"yesterday")
+    studio.does("exit 0")
+    with gallery.connect() as client:
+        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+        wait_until("the unit is started", lambda: studio.count() == 1)
+        gallery.tend_later_seconds = PATIENCE_SECONDS + 1
+        reply = receive(client)
+    assert (reply.status, b"no picture came within 10 s: journalctl -u livekeep-screen-picture" in reply.body) == (504, True)
+
+
+def test_who_asks_soon_again_gets_the_same_one(gallery: Served, studio: Studio) -> None:
+    pictures = {ask(gallery, GOOD).body for _ in range(5)}
+    assert (len(pictures), studio.count()) == (1, 1)
+
+
+def test_who_asks_at_once_waits_for_the_same_one(gallery: Served, studio: Studio) -> None:
+    studio.takes(0.5)
+    clients = [gallery.connect() for _ in range(10)]
+    for client in clients:
+        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+    replies = [receive(client) for client in clients]
+    for client in clients:
+        client.close()
+    assert {reply.status for reply in replies} == {200}
+    assert (len({reply.body for reply in replies}), studio.count()) == (1, 1)
+
+
+def test_a_new_one_is_taken_later(gallery: Served, studio: Studio) -> None:
+    first = ask(gallery, GOOD).body
+    time.sleep(AGAIN_SECONDS + 0.1)
+    assert ask(gallery, GOOD).body != first
+    assert studio.count() == 2
+
+
+def test_a_start_that_is_refused_is_told_and_not_repeated_at_once(gallery: Served, studio: Studio) -> None:
+    studio.does("exit 1")
+    for _ in range(3):
+        reply = ask(gallery, GOOD)
+        assert (reply.status, b"/etc/polkit-1/rules.d/livekeep.rules" in reply.body) == (502, True)
+    assert studio.count() == 1
+
+
+def test_a_start_that_cannot_be_tried_is_told(gallery: Served, studio: Studio) -> None:
+    studio.script.unlink()
+    reply = ask(gallery, GOOD)
+    assert (reply.status, b"start: cannot be run (No such file or directory)" in reply.body) == (502, True)
+
+
+def test_others_are_served_while_one_waits(gallery: Served, studio: Studio) -> None:
+    studio.does("exit 0")
+    with gallery.connect() as waiting:
+        waiting.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+        wait_until("the unit is started", lambda: studio.count() == 1)
+        assert ask(gallery).status == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "X: y",
+        "Authorization: Bearer",
+        "Authorization: Bearer wrong",
+        f"Authorization: Basic {TOKEN}",
+        f"Authorization: {TOKEN}",
+        f"Authorization: Bearer {TOKEN}x",
+        f"Authorization: Bearer {TOKEN[:-1]}",
+        "Authorization: Bearer \u00fc",
+    ],
+)
+def test_nobody_without_the_token_gets_it(gallery: Served, studio: Studio, header: str) -> None:
+    reply = ask(gallery, header)
+    assert reply.status == 401
+    assert reply.headers["www-authenticate"] == 'Bearer realm="livekeep"'
+    assert TOKEN.encode() not in reply.body
+    assert studio.count() == 0
+
+
+@pytest.mark.parametrize("content", ["", " ", None])
+def test_without_a_token_nobody_gets_it(gallery: Served, studio: Studio, credentials: Path, content: str | None) -> None:
+    token = credentials / "livekeep.screen-token"
+    if content is None:
+        token.unlink()
+    else:
+        token.write_text(content)
+    for header in (GOOD, "Authorization: Bearer ", "X: y"):
+        reply = ask(gallery, header)
+        assert (reply.status, reply.body.startswith(b"no token is set: put one into ")) == (503, True)
+    assert studio.count() == 0
+
+
+def test_switched_off_it_is_not_there(tmp_path: Path, credentials: Path) -> None:
+    with Served(Camera(tmp_path, False, ["/bin/false"]).answer) as served:
+        reply = get(served.port, "/screen.png", GOOD)
+    assert (reply.status, b"exporter.screen_picture = true" in reply.body) == (404, True)
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "empty"])
+def test_what_is_no_plain_file_is_not_given(gallery: Served, studio: Studio, kind: str) -> None:
+    secret = studio.root / "secret"
+    secret.write_text("nobody may see me")
+    made = {"link": f"ln -s {secret} {studio.picture}", "folder": f"mkdir {studio.picture}", "empty": f": >{studio.picture}"}
+    studio.does(made[kind])
+    reply = ask(gallery, GOOD)
+    assert reply.status == 502
+    assert b"nobody may see me" not in reply.body
+
+
+def test_the_camera_asks_for_nothing_when_idle(studio: Studio) -> None:
+    assert studio.camera.one_pass(time.monotonic()) == float("inf")
+
+
+def test_the_picture_s_file_is_not_changed(gallery: Served, studio: Studio) -> None:
+    ask(gallery, GOOD)
+    before = studio.picture.stat()
+    assert stat.S_ISREG(before.st_mode)
+    assert isinstance(studio.camera._look(), Answer)
+    assert studio.picture.stat().st_mtime_ns == before.st_mtime_ns

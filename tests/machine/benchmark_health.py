@@ -1,0 +1,124 @@
+"""The health part's share of the benchmark: what exporter and probes cost, beside node_exporter on the same machine."""
+
+import json
+import statistics
+import subprocess
+from typing import Any, Protocol
+
+from livekeep.health.families import FAMILIES
+from tests.machine.costs import pss_megabytes
+from tests.machine.demo import DemoScreen
+from tests.machine.screen import PLAYER, POLLER
+
+EXPORTER, RIVAL = "livekeep-exporter.service", "prometheus-node-exporter.service"
+PORTS = {EXPORTER: 9877, RIVAL: 9100}
+PACKAGE = "prometheus-node-exporter"
+PROBES = ("network", "stream", "speedtest", "host")
+SCRAPES, CROWD, CLIENTS, RUNS = 1000, 10_000, 50, 10
+PACED, PACE_SECONDS = 12, 5.0
+
+
+class Table(Protocol):
+    """Where the rows go."""
+
+    screen: DemoScreen
+
+    def add_text(self, scenario: str, wanted: str, measured: str) -> None: ...
+
+
+def measure(table: Table) -> None:
+    """All rows, from a screen at rest."""
+    costs(table)
+    pace(table)
+    output(table)
+    probe(table)
+    crowd(table)
+    security(table)
+
+
+def scraped(screen: DemoScreen, port: int, *arguments: str) -> dict[str, Any]:
+    done = screen.machine.run(["python3", "-I", "/src/tests/machine/scraper.py", str(port), *arguments], timeout=600)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def cpu_milliseconds(screen: DemoScreen, unit: str) -> float:
+    return int(screen.machine.unit_property(unit, "CPUUsageNSec")) / 1e6
+
+
+def pss(screen: DemoScreen, unit: str) -> float:
+    return pss_megabytes(screen.machine.main_pid(unit).host)
+
+
+def costs(table: Table) -> None:
+    """Memory, time and CPU of scrapes one after the other; node_exporter has its defaults."""
+    for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
+        ours = unit == EXPORTER
+        before = cpu_milliseconds(table.screen, unit)
+        found = scraped(table.screen, PORTS[unit], str(SCRAPES))
+        used = cpu_milliseconds(table.screen, unit) - before
+        order = sorted(found["seconds"])
+        median, late = statistics.median(order) * 1000, order[int(len(order) * 0.99)] * 1000
+        table.add_text(
+            f"{name}: scrape, median / 99th percentile, {found['samples']} samples",
+            "≤ 1.0 / ≤ 5 ms" if ours else "–",
+            f"{median:.2f} / {late:.2f} ms",
+        )
+        table.add_text(f"{name}: CPU a scrape", "≤ 1.0 ms" if ours else "–", f"{used / SCRAPES:.2f} ms")
+        table.add_text(
+            f"{name}: memory, PSS, after {SCRAPES:,} scrapes", "≤ 16 MB" if ours else "–", f"{pss(table.screen, unit):.1f} MB"
+        )
+    sizes = {unit: pss(table.screen, unit) for unit in (POLLER, PLAYER, EXPORTER)}
+    text = " + ".join(f"{size:.1f}" for size in sizes.values())
+    table.add_text("poller, player and exporter, sum of PSS", "≤ 54 MB", f"{text} = {sum(sizes.values()):.1f} MB")
+
+
+def pace(table: Table) -> None:
+    """The same at a real pace: the states change between two scrapes, and nothing is held over."""
+    for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
+        before = cpu_milliseconds(table.screen, unit)
+        found = scraped(table.screen, PORTS[unit], str(PACED), str(PACE_SECONDS))
+        used = cpu_milliseconds(table.screen, unit) - before
+        table.add_text(
+            f"{name}: one scrape every {PACE_SECONDS:g} s: median, CPU a scrape",
+            "–",
+            f"{statistics.median(found['seconds']) * 1000:.2f} ms, {used / PACED:.2f} ms",
+        )
+
+
+def output(table: Table) -> None:
+    """What the exporter says, and what promtool thinks of it."""
+    script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:9877/metrics').read().decode())"
+    text = table.screen.machine.run(["python3", "-c", script]).stdout
+    present = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")} & set(FAMILIES)
+    table.add_text("families of metrics present, idle", "–", f"{len(present)} of {len(FAMILIES)}")
+    checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    complaints = [line for line in (checked.stdout + checked.stderr).splitlines() if line.strip()]
+    table.add_text("promtool check metrics", "no complaint", "; ".join(complaints) or "no complaint")
+
+
+def probe(table: Table) -> None:
+    """The network probe's runs as systemd counts them: start of Python, pings and all."""
+    unit, used = "livekeep-probe-network.service", []
+    for _ in range(RUNS):
+        table.screen.machine.systemctl("start", unit)
+        used.append(cpu_milliseconds(table.screen, unit))
+    table.add_text(f"network probe: CPU a run, median of {RUNS}", "≤ 80 ms", f"{statistics.median(used):.0f} ms")
+
+
+def crowd(table: Table) -> None:
+    """Many clients at once, slow and half-open ones among them."""
+    screen = table.screen
+    before, files = pss(screen, EXPORTER), screen.descriptors(EXPORTER)
+    found = scraped(screen, PORTS[EXPORTER], str(CROWD), "--crowd", str(CLIENTS))
+    growth = f"PSS {before:.1f} → {pss(screen, EXPORTER):.1f} MB, descriptors {files} → {screen.descriptors(EXPORTER)}"
+    measured = f"{found['done']:,} done, {len(found['failed'])} failed in {found['seconds']:.0f} s; {growth}"
+    table.add_text(f"{CROWD:,} scrapes from {CLIENTS} clients, slow and half-open among them", "none fails, no growth", measured)
+
+
+def security(table: Table) -> None:
+    for name in ("exporter", *(f"probe-{name}" for name in PROBES)):
+        unit = f"livekeep-{name}.service"
+        lines = table.screen.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()
+        score = lines[-1].partition(": ")[2].split()[0] if lines else "unknown"
+        table.add_text(f"systemd-analyze security livekeep-{name}", "≤ 1.2" if name == "exporter" else "≤ 1.5", score)
