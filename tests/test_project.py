@@ -24,6 +24,15 @@ DESIGNED_UNITS = (
     "livekeep-display.service",
     "livekeep-player.service",
     "livekeep-error-screen.service",
+    "livekeep-exporter.service",
+    "livekeep-probe-network.service",
+    "livekeep-probe-network.timer",
+    "livekeep-probe-stream.service",
+    "livekeep-probe-stream.timer",
+    "livekeep-probe-speedtest.service",
+    "livekeep-probe-speedtest.timer",
+    "livekeep-probe-host.service",
+    "livekeep-probe-host.timer",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED_FOLDERS = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build"}
@@ -204,6 +213,13 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     said = [line for line in (ran.stdout + ran.stderr).splitlines() if str(copy) in line or "livekeep" in line]
     assert [line for line in said if not re.search(newer, line)] == []
     assert len(verified) >= 10
+
+
+@pytest.mark.parametrize("name", ["network", "stream", "host"])
+def test_a_probe_s_timer_ships_with_the_default_interval(name: str) -> None:
+    text = (UNITS / f"livekeep-probe-{name}.timer").read_text()
+    seconds = getattr(config.Probes(), name).interval_seconds
+    assert f"\nOnUnitActiveSec={seconds:g}s\n" in text
 
 
 # All files

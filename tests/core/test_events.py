@@ -13,6 +13,7 @@ from tests.outside import LIBRARY
 BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 
 PROGRAMS = {
+    "exporter.py": "livekeep-exporter",
     "knowledge.py": "livekeep-poller",
     "link.py": "livekeep-player",
     "player.py": "livekeep-player",

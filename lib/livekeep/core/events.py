@@ -7,8 +7,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from systemd import journal
-
 
 @dataclass(frozen=True)
 class Event:
@@ -58,6 +56,9 @@ def emit(event: Event, sentence: str, **fields: object) -> None:
     """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret."""
     if set(fields) != set(event.fields):
         raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
+    # Probes start every half minute and have seldom an event.
+    from systemd import journal  # noqa: PLC0415
+
     caller = sys._getframe(1)
     journal.send(
         sentence,
