@@ -303,7 +303,7 @@ def test_a_unit_that_is_named_exists() -> None:
 
 
 def test_every_unit_is_told() -> None:
-    for name in UNITS - {"livekeep-.service.d"}:
+    for name in {name for name in UNITS if not name.endswith(".d")}:
         assert f"`{name}`" in DOCS["architecture.md"], name
 
 
