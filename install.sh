@@ -192,6 +192,7 @@ install_files() {
         ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
     printf '/usr/local/bin/livekeep\n' >>"$manifest"
     remove_stale_files
+    remove_health_remains
     # The services may not write there, and start slower without.
     is_staging || python3 -m compileall -q "$lib/lib"
 }
@@ -201,7 +202,7 @@ remove_stale_files() { # what an earlier version installed and this one does not
     [[ $keep_logs = no && -e $destdir/etc/systemd/journald.conf.d/livekeep.conf ]] &&
         printf '/etc/systemd/journald.conf.d/livekeep.conf\n' >>"$manifest"
     LC_ALL=C sort -u -o "$manifest" "$manifest"
-    local file
+    local file removed_health=0
     if [[ -e $memory/files ]]; then
         while IFS= read -r file; do
             if has_systemd && [[ $file = /usr/local/lib/systemd/system/livekeep*.@(service|timer|socket) && $file != *@* ]]; then
@@ -209,11 +210,22 @@ remove_stale_files() { # what an earlier version installed and this one does not
             fi
             rm -f "$destdir$file"
             changed+=("$file")
-            say "Removed, no longer part of livekeep: $file"
+            if ! has_health && [[ $file =~ $health_files ]]; then
+                removed_health=$((removed_health + 1))
+            else
+                say "Removed, no longer part of livekeep: $file"
+            fi
         done < <(LC_ALL=C comm -23 "$memory/files" "$manifest")
     fi
+    ((removed_health == 0)) || say "Removed the health part: $removed_health files."
     cmp -s "$manifest" "$memory/files" || install -m 644 "$manifest" "$memory/files"
     rm -f "$manifest"
+}
+
+remove_health_remains() { # what its programs have made; findings that nobody renews would count as silent
+    if has_health; then return; fi
+    rm -rf "$lib"/lib/livekeep/{health,probes} "$destdir"/run/livekeep/{probe-*,screen-picture} "$destdir"/var/lib/livekeep/probe-*
+    rm -rf "$units"/livekeep-{exporter,probe-*}.service.d
 }
 
 install_config() { # the operator's own: never overwritten
@@ -271,8 +283,10 @@ set_in_force() {
         livekeep apply --no-restart
         return
     fi
+    local exporter_ran=no
+    if systemctl -q is-active livekeep-exporter; then exporter_ran=yes; fi
     livekeep apply
-    restart_exporter
+    if [[ $exporter_ran = yes ]]; then restart_exporter; fi
     if systemctl -q is-active livekeep.target; then
         restart_what_changed
     else
@@ -281,11 +295,11 @@ set_in_force() {
 }
 
 enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` enables what is configured
-    local units=(livekeep.target)
+    local wanted=(livekeep.target)
     if has_health; then
-        units+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
+        wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
     fi
-    systemctl "$@" enable "${units[@]}"
+    systemctl "$@" enable "${wanted[@]}"
 }
 
 restart_exporter() {
@@ -294,7 +308,7 @@ restart_exporter() {
 }
 
 restart_what_changed() {
-    has_been_changed '/lib/livekeep/(core|screen)/|/bin/livekeep-p|systemd/system/livekeep-p(oll|lay)er|sandbox|display|outputs|mpv/mpv.conf' || return 0
+    has_been_changed '/lib/livekeep/(core|screen)/|/bin/livekeep-p(oll|lay)er|systemd/system/livekeep-p(oll|lay)er|sandbox|display|outputs|mpv/mpv.conf' || return 0
     local services=(livekeep-poller livekeep-player)
     has_been_changed 'display|outputs|mpv/mpv.conf|sandbox|restart-policy' && services+=(livekeep-display)
     systemctl reset-failed "${services[@]}" 2>/dev/null || true

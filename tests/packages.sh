@@ -3,7 +3,7 @@
 
 # A machine with a TV: see tests/machine.
 # shellcheck disable=SC2034 # used by those that source this
-readonly machine_packages=(python3 mmdebstrap systemd-container xvfb ffmpeg iproute2 debian-archive-keyring python3-pil util-linux)
+readonly machine_packages=(python3 python3-yaml openssl mmdebstrap systemd-container xvfb ffmpeg iproute2 debian-archive-keyring python3-pil util-linux)
 
 install_packages() { # NAME...: those that are missing
     local missing=() name
@@ -19,11 +19,13 @@ install_packages() { # NAME...: those that are missing
 }
 
 # Programs of Debian packages that must not be installed, since their services would start. They are unpacked into the cache.
-readonly unpacked_packages=(prometheus prometheus-alertmanager)
+readonly unpacked_packages=(prometheus prometheus-alertmanager prometheus-node-exporter nginx)
 
-unpack_tools() { # FOLDER: promtool and amtool are in FOLDER/usr/bin then
+unpack_tools() { # FOLDER: their programs are in FOLDER/usr/bin and FOLDER/usr/sbin then
     local folder=$1
-    [[ -x $folder/usr/bin/promtool && -x $folder/usr/bin/amtool ]] && return
+    local marker=$folder/complete-${unpacked_packages[*]}
+    marker=${marker// /_}
+    [[ -e $marker ]] && return
     printf 'Unpacking: %s\n' "${unpacked_packages[*]}"
     mkdir -p "$folder/packages"
     if ! (apt-get -qq update && cd "$folder/packages" && apt-get -qq download "${unpacked_packages[@]}"); then
@@ -32,4 +34,5 @@ unpack_tools() { # FOLDER: promtool and amtool are in FOLDER/usr/bin then
     fi
     local package
     for package in "$folder"/packages/*.deb; do dpkg-deb -x "$package" "$folder"; done
+    touch "$marker"
 }

@@ -218,6 +218,36 @@ def test_vlc(tv: Box) -> None:
     display.close()
 
 
+def test_vlc_that_saves_nothing_whole(tv: Box) -> None:
+    """Neither into a folder that is not there yet, nor more than the beginning of a picture."""
+    tv.configure('[screen]\nplayer = "vlc"\n')
+    folder = tv.root / "run/livekeep/display/snapshots"
+
+    def save(_line: bytes) -> bytes:
+        folder.mkdir()
+        (folder / "vlcsnap-short.png").write_bytes(PNG[:4])
+        (folder / "vlcsnap-half.png").write_bytes(PNG[:40])
+        return b"> "
+
+    display = Display(tv.root / "run/livekeep/display/vlc.sock", save)
+    done = tv.run("screenshot", str(tv.root / "out.png"))
+    assert done.returncode == 1
+    assert f"{folder}: VLC saved no picture within 5 s" in done.stderr
+    assert not (tv.root / "out.png").exists()
+    display.close()
+
+
+def test_a_snapshot_folder_that_is_none(tv: Box) -> None:
+    tv.configure('[screen]\nplayer = "vlc"\n')
+    tv.file("run/livekeep/display/snapshots", b"")
+    display = Display(tv.root / "run/livekeep/display/vlc.sock", lambda _line: b"> ")
+    done = tv.run("screenshot", str(tv.root / "out.png"))
+    assert done.returncode == 1
+    assert "cannot be reached (Not a directory)" in done.stderr
+    assert display.lines == []
+    display.close()
+
+
 def test_targets_that_cannot_be(tv: Box) -> None:
     display = Mpv(tv)
     folder, absent = tv.root / "etc", tv.root / "absent/out.png"

@@ -95,6 +95,27 @@ def test_no_streams_at_all(box: Box) -> None:
     assert box.run("select", "main").stderr == 'there is no stream "main"; the configured ones are none yet\n'
 
 
+def test_what_stands_in_no_simple_place_is_left_to_the_administrator(box: Box) -> None:
+    text = CONFIG.replace('"main" #', '"""\nmain""" #')
+    config = box.configure(text)
+    done = box.run("select", SECOND)
+    assert done.returncode == 1
+    assert done.stderr == f'{config}: stream.selected cannot be changed automatically; set it to "{SECOND}" by hand\n'
+    assert config.read_text() == text
+
+
+def test_a_broken_file_is_passed_over_and_named(box: Box) -> None:
+    config = box.configure()
+    broken = box.file("etc/livekeep/livekeep.d/20-broken.toml", "[stream\n")
+    box.start_units()
+    done = box.run("select", SECOND)
+    assert done.returncode == 78
+    assert f"{broken}: is not valid TOML" in done.stderr
+    assert config.read_text() == CONFIG.replace('selected = "main" #', f'selected = "{SECOND}" #')
+    assert broken.read_text() == "[stream\n"
+    assert box.told() == []
+
+
 EDITS = [
     ('[stream]\nselected = "a"\n', '[stream]\nselected = "b"\n'),
     ("[stream]\n  selected='a'   # why\n", '[stream]\n  selected="b"   # why\n'),

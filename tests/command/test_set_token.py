@@ -4,6 +4,7 @@ import os
 import pty
 import select
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -49,6 +50,36 @@ def test_from_a_prompt_without_echo(box: Box) -> None:
     os.close(ours)
     assert stored(box) == TOKEN
     assert TOKEN.encode() not in shown
+
+
+@pytest.mark.parametrize(
+    ("typed", "code", "says"),
+    [(b"\x04", 1, b"what was typed: holds no token; nothing was changed"), (b"\x03", 130, b"")],
+)
+def test_a_prompt_that_is_left_changes_nothing(box: Box, typed: bytes, code: int, says: bytes) -> None:
+    """By Ctrl-D and Ctrl-C."""
+    box.start_units()
+    ours, theirs = pty.openpty()
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            ["setsid", "-c", "-w", *box.command("set-token")], stdin=theirs, stdout=theirs, stderr=errors, env=box.environment
+        )
+        os.close(theirs)
+        read_until(ours, b"shown): ")
+        os.write(ours, typed)
+        assert process.wait(timeout=20) == code
+        os.close(ours)
+        errors.seek(0)
+        assert errors.read().strip() == says
+    assert not (box.root / "etc/credstore").exists()
+    assert box.told() == []
+
+
+def test_bytes_from_a_pipe_that_are_no_token(box: Box) -> None:
+    done = box.run("set-token", stdin=b"\xff\xfemade-up")
+    assert done.returncode == 1
+    assert done.stderr == "standard input: a token has ASCII letters and digits only; copy it again\n"
+    assert not (box.root / "etc/credstore").exists()
 
 
 def read_until(descriptor: int, end: bytes) -> bytes:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeVar
 
-from tests.machine import root
+from tests.machine import coverage, root
 from tests.machine.network import Network
 from tests.machine.tidy import (
     CGROUPS,
@@ -289,7 +289,8 @@ class Machine(Disposable):
             command += ["--resolv-conf=replace-host"]
         if self.tv:
             command += ["--bind=/tmp/.X11-unix"]
-        return command + [f"--bind-ro={path}:{place}" for place, path in self._binds.items()]
+        command += [f"--bind-ro={path}:{place}" for place, path in self._binds.items()]
+        return command + coverage.options(self.suite, "/src" if "/src" in self._binds else "", self._dir)
 
     def _command(self, command: str | Sequence[str], user: str | None) -> list[str]:
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
@@ -341,6 +342,9 @@ class Machine(Disposable):
         self.leader = -1
 
     def _off(self) -> None:
+        if self._nspawn and coverage.measures(self.suite):
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                self.systemctl(*coverage.END, check=False, timeout=POWEROFF_TIMEOUT_SECONDS)
         end_cgroup(CGROUPS / self.name)
         if self._nspawn:
             end(self._nspawn)

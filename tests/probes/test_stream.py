@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.state import Cause
 from tests.outside import LiveStream, live_stream, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, descendants, is_running
 from tests.screen.web import Reply, Web, http
@@ -240,6 +241,20 @@ def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamFindings],
         target="main",
         variant_bandwidth_bits_per_second=4_500_000,
     )
+
+
+@pytest.mark.parametrize(("cause", "reachable"), [("standing-still", True), ("not-open", False)])
+def test_what_the_poller_has_given_up_is_a_fault(
+    probe: Probe[StreamFindings], web: Web, live: LiveStream, cause: Cause, reachable: bool
+) -> None:
+    """The player shows the holding picture then, and the URL is withdrawn: without a word here nobody would be told."""
+    probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
+    before = probe.run()
+    probe.poller_says("starting", cause=cause, reason="The stream stands still")
+    found = probe.run()
+    assert (found.run.verdict, found.run.reason) == ("fail", "The stream stands still")
+    assert found.is_reachable is reachable
+    assert (found.analysis, found.last_change) == (before.analysis, before.last_change)
 
 
 def test_without_a_poller_it_is_skipped(probe: Probe[StreamFindings]) -> None:

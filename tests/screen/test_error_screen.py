@@ -217,6 +217,31 @@ def test_x11_shows_the_picture_and_its_copy(picture: Path, tmp_path: Path) -> No
         assert x_screen(display).getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
+def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, tmp_path: Path) -> None:
+    from Xlib import X
+    from Xlib.display import Display
+
+    with (
+        x_server() as display,
+        program(tmp_path / "run", ["--output", "x11", "--picture", str(picture), "--x11-display", display]) as running,
+    ):
+        running.wait_ready()
+        other = Display(display)
+        root = other.screen().root
+        window = root.create_window(
+            600, 300, 80, 120, 0, 24, X.InputOutput, override_redirect=True, background_pixel=0xFFFFFF, event_mask=X.ExposureMask
+        )
+        window.map()
+        other.sync()
+        # That it was drawn tells that it was on top.
+        assert other.next_event().type == X.Expose
+        wait_for(lambda: x_screen(display).getpixel((640, 360)) == BLUE)
+        stack = root.query_tree().children
+        assert stack[0].id == window.id
+        assert len(stack) == 2
+        other.close()
+
+
 def test_x11_refuses_a_depth_it_cannot_paint(tmp_path: Path, picture: Path) -> None:
     with x_server("640x480x16") as display:
         arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
@@ -229,7 +254,7 @@ def test_x11_is_quick(picture: Path, tmp_path: Path) -> None:
     with x_server("1920x1080x24") as display:
         for _ in range(TRIES):
             arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
-            with program(tmp_path / "run", arguments) as running:
+            with program(tmp_path / "run", arguments, LIVEKEEP_UNMEASURED="1") as running:
                 starts.append(running.wait_ready())
                 wait_for(running.copy.exists)
                 ends.append(running.stop())

@@ -1,5 +1,6 @@
 """The real player program with a real mpv, a real stream, and a datagram socket in systemd's place."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -39,7 +40,8 @@ class Box:
         self.poller: PollerState | None = None
         self.url = ""
 
-    def player(self) -> Any:
+    @contextlib.contextmanager
+    def player(self) -> Iterator[subprocess.Popen[bytes]]:
         environment = {
             "LIVEKEEP_ROOT": str(self.root),
             "NOTIFY_SOCKET": str(self.systemd.path),
@@ -49,7 +51,11 @@ class Box:
             "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.bus}",
             "TZ": "UTC",
         }
-        return program([PROJECT / "bin/livekeep-player"], env=environment, stderr=self.log.open("ab"), stdout=subprocess.DEVNULL)
+        errors = self.log.open("ab")
+        with program([PROJECT / "bin/livekeep-player"], env=environment, stderr=errors, stdout=subprocess.DEVNULL) as process:
+            yield process
+            process.terminate()
+            wait_until("the player's end", lambda: process.poll() is not None)
 
     def display(self) -> Any:
         self.socket.unlink(missing_ok=True)

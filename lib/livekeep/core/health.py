@@ -149,7 +149,7 @@ def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Se
         seconds = clock.now - max(poller.since, player.since)
         return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
     concerns = [outage(poller), unfinished(poller), unrest(player, clock)]
-    concerns += [trouble_found(it, poller.state == "live", clock) for it in findings]
+    concerns += [trouble_found(it, poller.state in ("live", "starting"), clock) for it in findings]
     concern = next(filter(None, concerns), "")
     if concern:
         return Health("degraded", f"{shown(player)}, but {concern}")
@@ -195,7 +195,7 @@ def unrest(player: PlayerState, clock: Clock) -> str:
     return ""
 
 
-def trouble_found(findings: Findings, is_live: bool, clock: Clock) -> str:
+def trouble_found(findings: Findings, is_on: bool, clock: Clock) -> str:
     """What a probe's findings say against the screen's health, or ""."""
     name = f"the {name_of(findings)} probe"
     run = findings.run
@@ -205,7 +205,7 @@ def trouble_found(findings: Findings, is_live: bool, clock: Clock) -> str:
         return sentence(f"{name} finds fault", run.reason)
     if isinstance(findings, NetworkFindings) and run.verdict == "fail":
         return sentence(f"{name} failed", run.reason)
-    if isinstance(findings, StreamFindings) and run.verdict == "fail" and is_live:
+    if isinstance(findings, StreamFindings) and run.verdict == "fail" and is_on:
         return sentence(f"{name} failed", run.reason)
     return ""
 

@@ -19,6 +19,10 @@ class HeldFile:
         self._descriptor = -1
         self.open()
 
+    def __del__(self) -> None:
+        # Whoever forgets one gives its descriptor back.
+        self.close()
+
     def open(self) -> None:
         """Open the file unless it is open; no error when it is absent."""
         if self._descriptor < 0:

@@ -29,7 +29,7 @@ TOKEN_NAME = "livekeep.screen-token"  # noqa: S105 – a file's name
 TOKEN_ADVICE = "put one into /etc/credstore/livekeep.screen-token and restart livekeep-exporter"  # noqa: S105
 AGAIN_SECONDS = 5.0
 """Between two pictures; until then everybody gets the same one."""
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 30.0
 NEVER = -math.inf
 
 

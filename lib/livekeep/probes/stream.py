@@ -11,7 +11,7 @@ from livekeep.core import state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis, StreamFindings
-from livekeep.core.state import PollerState, StateAbsentError, StreamUrl
+from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
 from livekeep.probes import analysis, fetch, playlist, run
 from livekeep.probes.analysis import Source
 from livekeep.probes.playlist import Media
@@ -24,6 +24,8 @@ PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
 """Before one that failed is tried again, and before a stream that began anew is analysed once more."""
 JUMP_BACK_SEGMENTS = 10
 """A playlist that is so far behind was begun anew; a smaller step back is another server of the same stream."""
+BROKEN: tuple[Cause, ...] = ("standing-still", "not-open")
+"""What the poller calls a stream that should be live and of which nothing comes."""
 DOCTOR = "run: sudo livekeep doctor"
 ENCODER = "look at the encoder that sends the stream, and at its network"
 
@@ -143,6 +145,8 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
     except TemporaryError as error:
         return skip(previous, previous.target, str(error))
     target = poller.selected or settings.stream.selected
+    if poller.state == "starting" and poller.cause in BROKEN:
+        return broken(previous, target, poller)
     if poller.state != "live":
         return skip(previous, target, "the stream is not live")
     try:
@@ -159,6 +163,12 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
         # Nothing else tells whether such a stream can be read; a web server at least gave its answer.
         found = replace(found, is_reachable=is_web(secret.url))
     return found, judge(previous, found, seen, now)
+
+
+def broken(previous: StreamFindings, target: str, poller: PollerState) -> tuple[StreamFindings, Judgement]:
+    """The poller has looked at the playlist already and hands out no URL: what was known of the stream stays."""
+    known = previous if previous.target == target else StreamFindings(target=target)
+    return replace(known, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
 
 
 def skip(previous: StreamFindings, target: str, reason: str) -> tuple[StreamFindings, Judgement]:

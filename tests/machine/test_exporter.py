@@ -1,0 +1,286 @@
+"""livekeep-exporter under systemd, asked as its users ask it: Prometheus, node_exporter, a web server in front, a browser."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from livekeep.health.families import FAMILIES
+from tests.machine.health_part import (
+    EXPORTER,
+    PROBES,
+    Answer,
+    applied,
+    ask,
+    ask_at_once,
+    figures,
+    figures_of,
+    internet,
+    line_settings,
+    run_probe,
+    verdict,
+)
+from tests.machine.machine import wait_for
+from tests.machine.screen import POLLER, Screen, kind
+from tests.machine.services import Services
+from tests.machine.standin import PROJECT
+from tests.outside import program
+
+DOCUMENT = PROJECT / "docs/health.md"
+TOKEN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+PASSWORD = "pass-7e5c3a1f"
+PICTURE_UNIT = "livekeep-screen-picture.service"
+CGROUP = "/sys/fs/cgroup/livekeep.slice"
+
+NO_BOARD = {
+    "livekeep_pi_temperature_celsius", "livekeep_pi_fan_speed_rpm", "livekeep_pi_throttled", "livekeep_pi_throttled_since_boot",
+    "livekeep_pi_under_voltage_events_total", "livekeep_host_cpu_frequency_hertz", "livekeep_display_connected",
+    "livekeep_hardware_watchdog_timeout_seconds", "livekeep_hardware_watchdog_last_ping_timestamp_seconds",
+}  # fmt: skip
+"""Sensors of a Raspberry Pi, connectors and a watchdog, which the host of a container may have or not."""
+NO_DISK = {"livekeep_card_good", "livekeep_host_filesystem_errors_total", "livekeep_host_pressure_waiting_seconds_total"}
+"""A container's files lie in memory; ext4 and the kernel's pressure accounts are the host's own."""
+NO_CLOCK = {"livekeep_host_clock_synchronized"}
+"""A container may not ask the kernel about its clock."""
+CONTROLLERS = {"livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks"}
+"""Where the host keeps these cgroup controllers in the old hierarchy, the machine has none of them."""
+WHILE_LIVE = {
+    "livekeep_stream_live_since_timestamp_seconds", "livekeep_stream_url_expiry_timestamp_seconds",
+    "livekeep_player_position_seconds", "livekeep_player_position_last_change_timestamp_seconds",
+    "livekeep_player_cache_duration_seconds", "livekeep_player_cache_bytes", "livekeep_player_input_bytes_per_second",
+    "livekeep_player_av_offset_seconds", "livekeep_player_video_frame_rate_hertz", "livekeep_player_decoder_info",
+    "livekeep_stream_playlist_media_sequence", "livekeep_stream_playlist_last_change_timestamp_seconds",
+    "livekeep_stream_playlist_target_duration_seconds", "livekeep_stream_video_width_pixels",
+    "livekeep_stream_video_height_pixels", "livekeep_stream_video_frame_rate_hertz", "livekeep_stream_audio_channels",
+    "livekeep_stream_audio_sample_rate_hertz", "livekeep_stream_info", "livekeep_stream_variant_bandwidth_bytes_per_second",
+}  # fmt: skip
+VERDICTS = {"network": ["ok"], "stream": ["skipped"], "speedtest": ["ok"], "host": ["ok", "warn"]}
+# Bytes, and the first line of the answer; "" for none.
+REQUESTS = (
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "HTTP/1.1 400 "),
+    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nAcc", ""),
+    (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 431 "),
+    (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 "),
+    (b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 "),
+)
+SEND = """
+import contextlib, socket, sys
+with socket.create_connection(("127.0.0.1", 9877), 30) as connection:
+    with contextlib.suppress(ConnectionError):
+        connection.sendall(bytes.fromhex(sys.argv[1]))
+        connection.shutdown(socket.SHUT_WR)
+    got = b""
+    with contextlib.suppress(ConnectionError):
+        while more := connection.recv(65536):
+            got += more
+print(got.partition(b"\\r\\n")[0].decode())
+"""
+
+
+@pytest.fixture(scope="module")
+def services(screen_room: Screen) -> Iterator[Services]:
+    with internet(screen_room) as found:
+        yield found
+
+
+@pytest.fixture
+def box(screen: Screen, services: Services) -> Screen:
+    """The room, with names and a line to measure."""
+    assert services.port
+    return screen
+
+
+def families(text: str) -> set[str]:
+    return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
+
+
+def check(text: str) -> None:
+    """Prometheus' own check has no complaint."""
+    ran = subprocess.run([tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
+
+
+def tool(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"{name} is not installed: tests/run provides what the tests need"
+    return found
+
+
+def listens(screen: Screen, url: str) -> bool:
+    done = screen.machine.run(["python3", "-c", f"import socket; socket.create_connection({address_of(url)})"], check=False)
+    return done.returncode == 0
+
+
+def address_of(url: str) -> tuple[str, int]:
+    host, _, port = url.rpartition("//")[2].rpartition(":")
+    return host, int(port)
+
+
+def missing(text: str) -> set[str]:
+    return set(FAMILIES) - families(text)
+
+
+def cannot_have(screen: Screen) -> set[str]:
+    cannot = NO_BOARD | NO_DISK | NO_CLOCK
+    return cannot if screen.machine.exists(f"{CGROUP}/memory.current") else cannot | CONTROLLERS
+
+
+def test_every_family_is_there_while_idle(box: Screen, services: Services) -> None:
+    """But for those that such a machine cannot have, and those of a stream."""
+    box.vimeo.schedule(datetime.now(UTC) + timedelta(days=3))
+    box.machine.systemctl("restart", POLLER)
+    with applied(box, line_settings(services)):
+        found = {name: run_probe(box, name)["run"] for name in PROBES}
+    assert [run["verdict"] in VERDICTS[name] for name, run in found.items()] == [True] * len(PROBES), found
+    box.shows("holding")
+    box.says("Next: ")
+    text = ask(box, "/metrics").text
+    check(text)
+    assert families(text) - set(FAMILIES) == set()
+    assert families(text) & WHILE_LIVE == set()
+    assert missing(text) - cannot_have(box) - WHILE_LIVE == set()
+
+
+def test_a_live_stream_s_figures(box: Screen) -> None:
+    """All of them, and what they say."""
+    box.vimeo.go_live(f"{box.live.base_url}/master.m3u8")
+    box.moves()
+    assert verdict(run_probe(box, "stream"))[0] == "ok"
+    text = wait_for(lambda: seen if not WHILE_LIVE & missing(seen := ask(box, "/metrics").text) else "", 60, 0.5)
+    check(text)
+    first = figures_of(text)
+    assert first['livekeep_display_mode{mode="stream"}'] == 1
+    assert first['livekeep_stream_state{state="live"}'] == 1
+    assert first['livekeep_stream_info{video_codec="h264",audio_codec="aac"}'] == 1
+    assert (first["livekeep_stream_video_width_pixels"], first["livekeep_stream_video_height_pixels"]) == (1280, 720)
+    assert first["livekeep_stream_variant_bandwidth_bytes_per_second"] == 250_000
+    assert first['livekeep_probe_success{probe="stream",target="main"}'] == 1
+    changed = "livekeep_player_position_last_change_timestamp_seconds"
+    wait_for(lambda: figures(box)[changed] > first[changed], 60, 0.5)
+
+
+def test_the_forms_of_an_answer(box: Screen) -> None:
+    packed = ask(box, "/metrics", {"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert len(figures_of(gzip.decompress(packed.body).decode())) > 100
+    newer = ask(box, "/metrics", {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"})
+    assert newer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+    assert newer.text.endswith("\n# EOF\n")
+    assert "# TYPE livekeep_api_requests counter\n" in newer.text
+    plain = ask(box, "/metrics")
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_bad_requests_disturb_nobody(box: Screen) -> None:
+    pid = box.main_pid(EXPORTER)
+    for request, answer in REQUESTS:
+        line = box.machine.run(["python3", "-c", SEND, request.hex()]).stdout
+        assert line.startswith(answer) if answer else line == "\n", line
+    assert figures(box)["livekeep_player_up"] == 1
+    assert box.main_pid(EXPORTER) == pid
+
+
+def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
+    """As the document says it is written."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    (command,) = re.findall(r"^    sudo (livekeep-exporter --textfile \S+)$", text, re.MULTILINE)
+    target = command.split()[-1]
+    box.machine.run(["mkdir", "-p", str(Path(target).parent)])
+    box.machine.run(f"PATH=/usr/local/lib/livekeep/bin:$PATH {command}")
+    assert box.machine.run(["ls", "-A", str(Path(target).parent)]).stdout == "livekeep.prom\n"
+    text = box.machine.read(target)
+    check(text)
+    (tmp_path / "livekeep.prom").write_text(text, encoding="utf-8")
+    url = "http://127.0.0.1:9100"
+    options = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={tmp_path}"]
+    rival = [tool("prometheus-node-exporter"), *options, "--web.listen-address=127.0.0.1:9100"]
+    with (tmp_path / "log").open("wb") as log, program(box.network.in_machine(rival), stdout=log, stderr=log):
+        wait_for(lambda: listens(box, url), 60)
+        found = figures_of(ask(box, "/metrics", url=url).text)
+    assert found["node_textfile_scrape_error"] == 0
+    assert sum(found[f'livekeep_health_state{{level="{level}"}}'] for level in ("ok", "degraded", "down")) == 1
+    assert any(series.startswith("node_textfile_mtime_seconds") for series in found)
+
+
+@contextlib.contextmanager
+def web_server(screen: Screen, folder: Path) -> Iterator[str]:
+    """The document's nginx in front of the exporter, with its files in `folder`; its URL."""
+    text = DOCUMENT.read_text(encoding="utf-8")
+    block = text.partition("# /etc/nginx/conf.d/livekeep.conf\n")[2].partition("\n\n")[0]
+    assert "listen 9878 ssl;" in block
+    (words,) = re.findall(r"^    printf '(prometheus:%s\\n)' \"\$\(openssl passwd -6\)\"", text, re.MULTILINE)
+    hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True)
+    (folder / "livekeep.htpasswd").write_text(words.replace("%s\\n", hashed.stdout), encoding="ascii")
+    certify = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=box"
+    files = "-addext subjectAltName=IP:127.0.0.1 -keyout livekeep.key -out livekeep.crt"
+    subprocess.run(f"{certify} {files}".split(), cwd=folder, check=True, capture_output=True)
+    screen.machine.copy_in(folder / "livekeep.crt", "/root/livekeep.crt")
+    block = re.sub(r"/etc/(ssl|nginx)/livekeep", f"{folder}/livekeep", block)
+    paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    # What Debian's own nginx.conf has around it, with paths of the test's own; as root its workers read those too.
+    top = f"user root;\ndaemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
+    (folder / "nginx.conf").write_text(f"{top}http {{\naccess_log off;\n{paths}{block}\n}}\n", encoding="utf-8")
+    command = [tool("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-g", "master_process off;"]
+    with (folder / "log").open("wb") as log, program(screen.network.in_machine(command), stdout=log, stderr=log):
+        wait_for(lambda: listens(screen, "https://127.0.0.1:9878"), 60)
+        yield "https://127.0.0.1:9878"
+
+
+def test_a_web_server_in_front_asks_for_a_password(box: Screen, tmp_path: Path) -> None:
+    def basic(password: str) -> dict[str, str]:
+        return {"Authorization": f"Basic {subprocess.check_output(['base64', '-w0'], input=f'prometheus:{password}', text=True)}"}
+
+    with web_server(box, tmp_path) as url:
+        assert ask(box, "/metrics", url=url).status == 401
+        assert ask(box, "/metrics", basic("guess"), url=url).status == 401
+        answer = ask(box, "/metrics", basic(PASSWORD), url=url)
+        assert (answer.status, figures_of(answer.text)["livekeep_player_up"]) == (200, 1)
+
+
+def picture_of(answer: Answer) -> str:
+    """What a picture shows, as the TV's own is told."""
+    assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
+    with Image.open(io.BytesIO(answer.body)) as image:
+        small = image.convert("RGB").resize((16, 9))
+    pixels = small.tobytes()
+    return kind([(pixels[at], pixels[at + 1], pixels[at + 2]) for at in range(0, len(pixels), 3)])
+
+
+def bearer() -> dict[str, str]:
+    return {"Authorization": f"Bearer {TOKEN}"}
+
+
+def test_the_picture_is_for_who_knows_the_token(box: Screen) -> None:
+    """Off by default; then what the TV shows, the same for all who ask at once; the token is told nowhere."""
+    off = ask(box, "/screen.png", bearer())
+    assert (off.status, off.headers["content-type"]) == (404, "text/plain; charset=utf-8")
+    assert "exporter.screen_picture" in off.text
+    box.machine.run("install -m 600 /dev/stdin /etc/credstore/livekeep.screen-token", input=TOKEN)
+    with applied(box, {"exporter": {"screen_picture": True}}):
+        for headers in ({}, {"Authorization": "Bearer guess"}, {"Authorization": f"Basic {TOKEN}"}):
+            assert ask(box, "/screen.png", headers).status == 401
+        assert PICTURE_UNIT not in box.machine.journal(PICTURE_UNIT)
+        found = ask_at_once(box, "/screen.png", bearer(), 4)
+        assert {picture_of(answer) for answer in found} == {"holding"}
+        assert len({answer.body for answer in found}) == 1
+        assert box.machine.journal(PICTURE_UNIT).count(f"Finished {PICTURE_UNIT}") == 1
+        box.goes_live()
+        # The one before may still be handed out.
+        wait_for(lambda: picture_of(ask(box, "/screen.png", bearer())) == "stream", 60, 1)
+        seen = box.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+        seen += box.machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).stdout
+        seen += box.machine.systemctl("show", EXPORTER, PICTURE_UNIT).stdout + ask(box, "/metrics").text
+        assert EXPORTER in seen
+        assert TOKEN not in seen
+    assert ask(box, "/screen.png", bearer()).status == 404

@@ -1,0 +1,321 @@
+"""The probes and their timers under systemd, and that the screen depends on none of the health part."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.machine.health_part import (
+    EXPORTER,
+    PROBES,
+    TIMERS,
+    applied,
+    ask,
+    figures,
+    internet,
+    line_settings,
+    named,
+    run_probe,
+    success,
+    verdict,
+)
+from tests.machine.machine import wait_for
+from tests.machine.screen import PLAYER, POLLER, UNITS, Screen
+from tests.machine.services import Services
+from tests.machine.test_secrets import found_in
+
+CODE, UNIT_FILES = "/usr/local/lib/livekeep", "/usr/local/lib/systemd/system"
+STREAM_FILE = "/run/livekeep/stream/stream.json"
+SPEEDTEST = "livekeep-probe-speedtest.service"
+LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
+# What --without-health leaves out, wherever it may be.
+PARTS = r".*/livekeep-\(exporter\|probe-\|screen-picture\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
+
+
+@pytest.fixture(scope="module")
+def services(screen_room: Screen) -> Iterator[Services]:
+    with internet(screen_room) as found:
+        yield found
+
+
+@pytest.fixture
+def box(screen: Screen, services: Services) -> Screen:
+    """The room, with names and a line to measure."""
+    assert services.port
+    return screen
+
+
+def failed_units(screen: Screen) -> str:
+    return screen.machine.systemctl("--failed", "--no-legend", "--plain").stdout
+
+
+def forget(screen: Screen, probe: str) -> None:
+    """The next run is the probe's first."""
+    screen.machine.run(["rm", "-f", f"/run/livekeep/probe-{probe}/state.json"])
+
+
+def pids(screen: Screen) -> list[int]:
+    return [screen.main_pid(unit) for unit in UNITS]
+
+
+def test_after_the_install(box: Screen) -> None:
+    for unit in (EXPORTER, *TIMERS):
+        names = ("ActiveState", "UnitFileState")
+        assert [box.machine.unit_property(unit, name) for name in names] == ["active", "enabled"], unit
+    assert failed_units(box) == ""
+    for name in PROBES:
+        if name != "speedtest":
+            run_probe(box, name)
+    told = box.livekeep("status").splitlines()
+    assert next(line for line in told if line.startswith("network ")).split()[1] == "ok"
+    assert {f"livekeep-probe-{name}.timer" for name in PROBES} <= {line.split()[0] for line in told if line}
+    assert failed_units(box) == ""
+
+
+@pytest.mark.parametrize("unit", LIMITS)
+def test_the_sandbox_holds(box: Screen, unit: str) -> None:
+    """As the systemd that runs the unit counts it."""
+    last = box.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()[-1]
+    assert float(last.partition(": ")[2].split()[0]) <= LIMITS[unit], last
+
+
+def test_a_stream_is_looked_at_while_it_is_live(box: Screen) -> None:
+    """What ffprobe says of it is right; a playlist that stands still is a fault; off the air there is nothing to look at."""
+    # The player would else give the stream up, and the poller with it.
+    box.configure({"screen": {"stall_seconds": 120.0}})
+    box.goes_live()
+    forget(box, "stream")
+    first = run_probe(box, "stream")
+    assert verdict(first)[0] == "ok", verdict(first)
+    seen = first["analysis"]
+    assert (seen["video_codec"], seen["width_pixels"], seen["height_pixels"], seen["audio_codec"]) == ("h264", 1280, 720, "aac")
+    box.live.stall()
+    still = wait_for(lambda: found if verdict(found := run_probe(box, "stream"))[0] == "fail" else None, 60, 0.5)
+    assert verdict(still)[1].startswith("the playlist has not grown for ")
+    assert figures(box)['livekeep_probe_success{probe="stream",target="main"}'] == 0
+    box.live.resume()
+    wait_for(lambda: verdict(run_probe(box, "stream"))[0] == "ok", 60, 0.5)
+    box.vimeo.go_off()
+    box.shows("holding")
+    assert verdict(run_probe(box, "stream")) == ("skipped", "the stream is not live")
+    assert named(figures(box), "livekeep_stream_video") == {}
+    assert failed_units(box) == ""
+
+
+def test_a_stream_that_the_player_has_given_up_is_a_fault(box: Screen) -> None:
+    """It stands still for longer than the player waits: the holding picture is shown, and the probe says why."""
+    box.goes_live()
+    box.live.stall()
+    box.shows("holding")
+    wait_for(lambda: verdict(run_probe(box, "stream"))[0] == "fail", 30, 0.5)
+    assert figures(box)['livekeep_probe_success{probe="stream",target="main"}'] == 0
+    box.live.resume()
+    box.moves()
+    wait_for(lambda: verdict(run_probe(box, "stream"))[0] == "ok", 60, 0.5)
+
+
+def test_the_signed_url_is_nowhere_while_ffprobe_runs(box: Screen) -> None:
+    """Nor afterwards: not on a command line, in an environment, a state, the journal, a figure or a report."""
+    box.vimeo.forget()
+    box.goes_live()
+    forget(box, "stream")
+    # So ffprobe waits for as long as we look.
+    box.live.hang(only=".ts")
+    command = box.machine.popen(["livekeep", "probe", "stream"])
+    processes = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
+    text = wait_for(lambda: found if "ffprobe" in (found := box.machine.run(processes, check=False).stdout) else "", 60)
+    box.live.resume()
+    report, _errors = command.communicate(timeout=120)
+    assert report.startswith("stream: ")
+    text += report + ask(box, "/metrics").text
+    text += box.machine.run(f"find /run/livekeep -type f ! -path {STREAM_FILE} -exec cat {{}} +").stdout
+    text += box.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+    text += box.machine.systemctl("show", "livekeep-probe-stream.service").stdout
+    assert '"probe-stream/state.json"' in text
+    secrets = {"hmac=", "SECRET", *(url.partition("hmac=")[2] for url in box.vimeo.signed())}
+    assert found_in(box.machine.read(STREAM_FILE), secrets)
+    assert found_in(text, secrets) == []
+
+
+def test_the_line_is_measured(box: Screen, services: Services) -> None:
+    """By a server in the room; what it used is counted, and a stream that begins ends it."""
+    before = services.counted()
+    with applied(box, line_settings(services)):
+        forget(box, "speedtest")
+        found = run_probe(box, "speedtest")
+        used = services.counted()
+        assert verdict(found)[0] == "ok", verdict(found)
+        assert 0 < found["latency_seconds"] < 10
+        assert 1e6 < found["received_bytes_total"] <= used.sent - before.sent
+        # The server has the whole of a body before it answers.
+        assert found["sent_bytes_total"] == used.received - before.received > 0
+        for way, total in (("download", "received"), ("upload", "sent")):
+            speed = found[f"{way}_bytes_per_second"]
+            # The configured second, and never less.
+            assert 0 < speed <= found[f"{total}_bytes_total"], way
+            assert figures(box)[f"livekeep_speedtest_{way}_bytes_per_second"] == speed
+    with applied(box, line_settings(services, seconds=60.0)):
+        box.machine.systemctl("start", "--no-block", SPEEDTEST)
+        wait_for(lambda: services.counted().sent > used.sent, 60)
+        box.goes_live(within=60)
+        wait_for(lambda: box.machine.unit_property(SPEEDTEST, "ActiveState") == "inactive", 60)
+        state: dict[str, Any] = json.loads(box.machine.read("/run/livekeep/probe-speedtest/state.json"))
+        # Poller or player, whichever says so first.
+        assert (verdict(state)[0], verdict(state)[1].split(": ")[0]) == ("skipped", "the test was broken off")
+        assert state["received_bytes_total"] > found["received_bytes_total"]
+        assert state["measured_at"] == found["measured_at"]
+        # Nor does one begin.
+        assert verdict(run_probe(box, "speedtest")) == ("skipped", "the stream is on the screen")
+        assert box.machine.unit_property(SPEEDTEST, "Result") == "exec-condition"
+        assert failed_units(box) == ""
+
+
+def test_apply_puts_intervals_in_force(box: Screen) -> None:
+    """The timer really ticks otherwise, at once; a probe that is off leaves nothing behind; and back."""
+    timer = "livekeep-probe-network.timer"
+
+    def wait() -> float:
+        """Seconds until the next run; the machine has the host's clock."""
+        (row,) = json.loads(box.machine.systemctl("list-timers", "--output=json", timer).stdout)
+        return row["next"] / 1e6 - time.time() if row["next"] else 0.0
+
+    run_probe(box, "network")
+    run_probe(box, "host")
+    wait_for(lambda: 0 < wait() < 120, 60)
+    with applied(box, {"probes.network": {"interval_seconds": 3600}, "probes.host": {"enabled": False}}):
+        wait_for(lambda: 600 < wait() < 4200, 60)
+        run_probe(box, "network")
+        found = figures(box)
+        assert found['livekeep_probe_interval_seconds{probe="network"}'] == 3600
+        assert box.machine.systemctl("is-enabled", "livekeep-probe-host.timer", check=False).stdout == "disabled\n"
+        # systemd forgets a unit that is switched off and that nobody refers to.
+        assert found.get('livekeep_unit_state{unit="livekeep-probe-host.timer",state="active"}', 0) == 0
+        assert not box.machine.exists("/run/livekeep/probe-host/state.json")
+        assert [series for series in found if 'probe="host"' in series] == []
+        assert success(found)["probe-host"] == 1
+        assert "host: switched off" in box.livekeep("probe")
+        assert "Nothing to change" in box.livekeep("apply")
+    wait_for(lambda: 0 < wait() < 120, 60)
+    wait_for(lambda: 'livekeep_probe_success{probe="host",target=""}' in figures(box), 60, 0.5)
+
+
+def test_a_broken_state_costs_nobody_else_s_figures(box: Screen) -> None:
+    """The player's, while it hangs, and a probe's."""
+    run_probe(box, "network")
+    pid = box.machine.main_pid(PLAYER).host
+    box.signal(PLAYER, signal.SIGSTOP)
+    try:
+        for name in ("player", "probe-network"):
+            box.machine.run(f"echo 'no state at all' >/run/livekeep/{name}/state.json")
+        found, health = figures(box), ask(box, "/healthz")
+        same = box.livekeep("health")
+    finally:
+        box.signal(PLAYER, signal.SIGCONT)
+    assert pid == box.machine.main_pid(PLAYER).host
+    assert {name for name, good in success(found).items() if not good} == {"player", "probe-network"}
+    for beginning in ("livekeep_player_", "livekeep_display_mode", "livekeep_ping_"):
+        assert named(found, beginning) == {}
+    assert [series for series in named(found, "livekeep_probe_") if '"network"' in series] == []
+    assert found['livekeep_stream_state{state="offline"}'] == 1
+    assert found['livekeep_health_state{level="down"}'] == 1
+    assert (health.status, health.text) == (503, same)
+    assert run_probe(box, "network")["run"]["successes"] == 1
+    wait_for(lambda: all(success(figures(box)).values()), 60, 0.5)
+    assert "its figures are missing" in box.machine.journal(EXPORTER)
+
+
+def test_healthz_is_the_verdict_s_line(box: Screen) -> None:
+    def agrees(status: int, level: str) -> bool:
+        """At one moment at least: each of the two reads the clock."""
+        answer = ask(box, "/healthz")
+        return (answer.status, answer.text) == (status, box.livekeep("health")) and answer.text.startswith(f"{level}: ")
+
+    run_probe(box, "network")
+    wait_for(lambda: agrees(200, "ok") or agrees(200, "degraded"), 60)
+    box.machine.systemctl("stop", PLAYER)
+    wait_for(lambda: agrees(503, "down"), 60)
+    box.machine.systemctl("start", PLAYER)
+    box.shows("holding")
+    wait_for(lambda: agrees(200, "ok") or agrees(200, "degraded"), 60)
+
+
+def test_the_exporter_outlives_the_screen(box: Screen) -> None:
+    """Which is off on purpose: nothing is wrong with the figures, they are fewer."""
+    box.machine.systemctl("stop", "livekeep.target")
+    wait_for(lambda: all(box.machine.unit_property(unit, "ActiveState") == "inactive" for unit in UNITS), 60)
+    found = figures(box)
+    assert found['livekeep_unit_state{unit="livekeep.target",state="inactive"}'] == 1
+    assert set(success(found).values()) == {1}
+    assert named(found, "livekeep_player_") == named(found, "livekeep_stream_state") == {}
+    assert ask(box, "/healthz").status == 503
+    assert verdict(run_probe(box, "stream")) == ("skipped", "livekeep-poller is not running")
+    box.machine.systemctl("start", "livekeep.target")
+    box.shows("holding")
+    wait_for(lambda: figures(box).get('livekeep_display_mode{mode="holding"}') == 1, 60)
+
+
+def test_the_exporter_comes_back(box: Screen) -> None:
+    with box.watched():
+        box.is_renewed(EXPORTER, box.signal(EXPORTER, signal.SIGKILL), within=60)
+        assert figures(box)[f'livekeep_unit_restarts_total{{unit="{EXPORTER}"}}'] == 1
+    assert box.picture() == "holding"
+
+
+def test_the_screen_needs_none_of_it(box: Screen) -> None:
+    """Stopped, and even its files deleted: the screen goes live and off, also when it is started anew. An install repairs it."""
+    try:
+        with box.watched() as sampler:
+            box.machine.systemctl("stop", EXPORTER, *TIMERS)
+            parts = "bin/livekeep-exporter bin/livekeep-probe-* lib/livekeep/health lib/livekeep/probes"
+            box.machine.run(f"cd {CODE} && rm -r {parts}")
+            box.machine.run(f"rm -r /run/livekeep/probe-* {UNIT_FILES}/livekeep-exporter* {UNIT_FILES}/livekeep-probe-*")
+            box.machine.systemctl("daemon-reload")
+            box.machine.systemctl("restart", POLLER, PLAYER)
+            box.goes_live()
+            box.vimeo.go_off()
+            box.shows("holding")
+        assert [label for _, label in box.spans(sampler) if label != "other"] == ["holding", "stream", "holding"]
+        assert box.machine.run(["livekeep", "health"], check=False).returncode == 0
+        assert "holding" in box.livekeep("status", check=True)
+    finally:
+        box.install()
+    assert figures(box)['livekeep_display_mode{mode="holding"}'] == 1
+    assert verdict(run_probe(box, "network"))[0] == "ok"
+
+
+def no_health(screen: Screen) -> None:
+    """Nothing of it is there, and nothing misses it."""
+    skipped = r"-path /proc -o -path /sys -o -path /src -o -path '*/doc/livekeep'"
+    found = screen.machine.run(rf"find / \( {skipped} \) -prune -o ! -type d -regex '{PARTS}' -print")
+    assert found.stdout == ""
+    units = screen.machine.systemctl("list-units", "--all", "--no-legend", "livekeep-exporter*", "livekeep-probe*")
+    assert units.stdout == ""
+    users = screen.machine.run("stat -c %U /proc/[0-9]*", check=False).stdout.split()
+    assert [user for user in users if user.startswith(("livekeep-exporter", "livekeep-probe"))] == []
+    # What the probes had found would soon count as silent.
+    assert screen.machine.run(["find", "/run/livekeep", "-name", "probe-*"]).stdout == ""
+    assert "PROBE" not in screen.livekeep("status")
+    assert "the health part is not installed" in screen.livekeep("probe")
+    assert screen.machine.run(["livekeep", "health"], check=False).returncode == 0
+
+
+def test_a_box_without_health_and_back(box: Screen) -> None:
+    """As install.sh was last told; the screen's processes are the same all the while."""
+    for name in ("network", "host"):
+        run_probe(box, name)
+    before = pids(box)
+    with box.watched():
+        box.install("--without-health")
+        no_health(box)
+        assert "Nothing to change" in box.install()
+        no_health(box)
+        box.install("--with-health")
+        assert pids(box) == before
+    assert all(box.machine.unit_property(unit, "ActiveState") == "active" for unit in (EXPORTER, *TIMERS))
+    assert verdict(run_probe(box, "network"))[0] == "ok"
+    assert failed_units(box) == ""
