@@ -207,6 +207,8 @@ remove_stale_files() { # what an earlier version installed and this one does not
         while IFS= read -r file; do
             if has_systemd && [[ $file = /usr/local/lib/systemd/system/livekeep*.@(service|timer|socket) && $file != *@* ]]; then
                 systemctl disable --now "${file##*/}" 2>/dev/null || true
+                # One that was just at work would stand there as failed, without a file.
+                systemctl reset-failed "${file##*/}" 2>/dev/null || true
             fi
             rm -f "$destdir$file"
             changed+=("$file")

@@ -28,7 +28,7 @@ unpack_tools() { # FOLDER: their programs are in FOLDER/usr/bin and FOLDER/usr/s
     [[ -e $marker ]] && return
     printf 'Unpacking: %s\n' "${unpacked_packages[*]}"
     mkdir -p "$folder/packages"
-    if ! (apt-get -qq update && cd "$folder/packages" && apt-get -qq download "${unpacked_packages[@]}"); then
+    if ! (apt-get -qq update && cd "$folder/packages" && apt-get -qq -o APT::Sandbox::User=root download "${unpacked_packages[@]}"); then
         printf 'The packages cannot be fetched; is the network up? Try: apt-get download %s\n' "${unpacked_packages[*]}" >&2
         return 1
     fi
