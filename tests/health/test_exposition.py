@@ -145,7 +145,7 @@ def test_the_beginnings_of_lines_do_not_pile_up() -> None:
         mounts = [f"/{turn}/{number}" for number in range(MOST_KEPT)]
         writer.write([("livekeep_host_filesystem_size_bytes", (mount,), 1) for mount in mounts], block)
         assert page([block], False).count(b"\nlivekeep_host_filesystem_size_bytes{") == MOST_KEPT
-    assert len(writer._beginnings) <= MOST_KEPT
+    assert len(writer._series) <= MOST_KEPT
 
 
 def test_openmetrics_ends_with_its_mark_and_the_older_format_without() -> None:

@@ -33,6 +33,8 @@ class DemoScreen(Screen):
         """What must be said at least."""
         wanted = super().settings()
         del wanted["poller"], wanted["screen"]["stall_seconds"]
+        # As many hosts as by default, which are beyond this room.
+        wanted["probes.network"] = {"hosts": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]}
         return wanted
 
 

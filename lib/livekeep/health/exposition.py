@@ -15,8 +15,10 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 GZIP_LEVEL = 1
 GZIP_FORM = 31
 """zlib's window bits for gzip's frame."""
+GZIP_MEMORY_LEVEL = 6
+"""A page is small: the usual tables cost more to be cleared than the page to be packed."""
 MOST_KEPT = 5000
-"""Beginnings of lines: units and mounts that come and go must not pile up."""
+"""Series: units and mounts that come and go must not pile up."""
 HISTOGRAM_PARTS: dict[str, tuple[str, ...]] = {"_bucket": ("le",), "_count": (), "_sum": ()}
 
 Block = dict[str, dict[str, str]]
@@ -57,28 +59,40 @@ def number(value: float) -> str:
     return INFINITIES[text] if text.endswith("f") else text
 
 
+class Series:
+    """A series' family, the beginning of its line, and the line as it was last written."""
+
+    __slots__ = ("family", "line", "start", "value")
+
+    def __init__(self, family: str, start: str) -> None:
+        self.family, self.start, self.line = family, start, ""
+        # Differs from every figure, itself included.
+        self.value = float("nan")
+
+
 class Writer:
-    """Turns samples into lines and keeps their beginnings, which hardly ever change."""
+    """Turns samples into lines and keeps them: most figures are those of the scrape before."""
 
     def __init__(self) -> None:
-        self._beginnings: dict[tuple[str, tuple[str, ...]], tuple[str, str]] = {}
+        self._series: dict[tuple[str, tuple[str, ...]], Series] = {}
 
     def write(self, samples: Iterable[Sample], block: Block) -> None:
         """Add the samples to `block`; NaN is left out. Raises `ValueError` for one that its family does not allow."""
-        known = self._beginnings
+        known = self._series
         for name, labels, value in samples:
-            if value != value:  # noqa: PLR0124 – only NaN is not itself
-                continue
             found = known.get((name, labels))
             if found is None:
                 if len(known) >= MOST_KEPT:
                     known.clear()
-                found = known[name, labels] = beginning(name, labels)
-            family, start = found
-            lines = block.get(family)
+                found = known[name, labels] = Series(*beginning(name, labels))
+            if value != found.value:
+                if value != value:  # noqa: PLR0124 – only NaN is not itself
+                    continue
+                found.value, found.line = value, f"{found.start}{number(value)}\n"
+            lines = block.get(found.family)
             if lines is None:
-                lines = block[family] = {}
-            lines[start] = f"{start}{number(value)}\n"
+                lines = block[found.family] = {}
+            lines[found.start] = found.line
 
 
 def beginning(name: str, labels: tuple[str, ...]) -> tuple[str, str]:
@@ -111,5 +125,5 @@ def page(blocks: Iterable[Block], is_openmetrics: bool) -> bytes:
 
 
 def gzipped(text: bytes) -> bytes:
-    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_FORM)
+    packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, GZIP_FORM, GZIP_MEMORY_LEVEL)
     return packer.compress(text) + packer.flush()

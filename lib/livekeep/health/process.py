@@ -8,8 +8,10 @@ from pathlib import Path
 
 import livekeep
 from livekeep.health.families import Sample
+from livekeep.health.held import HeldFile
 
 SELF = Path("/proc/self")
+FILES = "/proc/self/fd"
 REVISION_FILE = Path(livekeep.__file__).parents[2] / "revision"
 """Beside lib and bin: the source's revision, where whoever installed it has noted it."""
 START_FIELD = 19
@@ -29,13 +31,14 @@ class Process:
 
     def __init__(self) -> None:
         self._start_time = start_time()
+        self._memory = HeldFile(str(SELF / "statm"))
 
     def collect(self, _now: float) -> Iterator[Sample]:
         yield "process_start_time_seconds", (), self._start_time
         yield "process_cpu_seconds_total", (), time.process_time()
-        yield "process_resident_memory_bytes", (), int((SELF / "statm").read_bytes().split()[1]) * PAGE_BYTES
+        yield "process_resident_memory_bytes", (), int(self._memory.read().split()[1]) * PAGE_BYTES
         # The folder itself is open while it is read.
-        yield "process_open_fds", (), len(os.listdir(SELF / "fd")) - 1  # noqa: PTH208 – a list of names costs least
+        yield "process_open_fds", (), len(os.listdir(FILES)) - 1  # noqa: PTH208 – a list of names costs least
 
 
 class Build:

@@ -19,11 +19,18 @@ class StateFile(Generic[AnyState]):
         self._path = str(state.path_of(kind, root))
         self._signature: tuple[int, int, int] | None = None
         self._kept: AnyState | None = None
+        self._is_read_ahead = False
 
     def read(self) -> AnyState:
         """Raises `StateAbsentError` or `StateBrokenError`."""
+        is_read_ahead, self._is_read_ahead = self._is_read_ahead, False
+        if is_read_ahead and self._kept is not None:
+            return self._kept
         try:
-            found = os.stat(self._path)  # noqa: PTH116 – at each scrape, of six files, twice: a Path takes twice as long
+            found = os.stat(self._path)  # noqa: PTH116 – at each scrape, of six files: a Path takes twice as long
+        except FileNotFoundError as error:
+            self._kept = None
+            raise StateAbsentError(f"{self._path}: absent; its unit is not running") from error
         except OSError:
             # It says best itself what is wrong.
             return state.read(self._kind, self._root)
@@ -40,6 +47,14 @@ class StateFile(Generic[AnyState]):
             return self.read()
         except (StateAbsentError, StateBrokenError) as error:
             return error
+
+
+    def read_ahead(self) -> AnyState | StateAbsentError | StateBrokenError:
+        """What `look` gives; the next `read`, of the same scrape, does not look at the file once more."""
+        self._is_read_ahead = False
+        found = self.look()
+        self._is_read_ahead = True
+        return found
 
 
 class States:
@@ -60,7 +75,7 @@ class States:
 
     def health(self, clock: Clock) -> Health:
         """The same verdict as `livekeep health` gives. Raises `TemporaryError`."""
-        findings = {name: file.look() for name, file in self.findings.items()}
+        findings = {name: file.read_ahead() for name, file in self.findings.items()}
         there = {name: it for name, it in findings.items() if not isinstance(it, StateAbsentError)}
         active = self.error_screen_is_active()
-        return health.verdict(self.poller.look(), self.player.look(), active, clock, health.readable(there))
+        return health.verdict(self.poller.read_ahead(), self.player.read_ahead(), active, clock, health.readable(there))
