@@ -199,7 +199,7 @@ def test_speed_tests_are_spread(healthy: Box) -> None:
     healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 1200\n")
     healthy.run("apply", "--no-restart")
     text = override(healthy, "livekeep-probe-speedtest.timer", "60-interval.conf").read_text()
-    assert "OnBootSec=30s\nOnUnitActiveSec=1200s\nRandomizedDelaySec=300s\n" in text
+    assert "OnBootSec=60s\nOnUnitActiveSec=1200s\nRandomizedDelaySec=300s\n" in text
     assert healthy.told() == ["daemon-reload"]
 
 

@@ -145,7 +145,7 @@ def test_every_family_is_there_while_idle(box: Screen, services: Services) -> No
     box.shows("holding")
     box.says("Next: ")
     # A timer has a figure from its first run on, and the exporter asks for those only now and then.
-    wait_for(lambda: missing(ask(box, "/metrics").text) <= cannot_have(box) | WHILE_LIVE, 60, 0.5)
+    wait_for(lambda: missing(ask(box, "/metrics").text) <= cannot_have(box) | WHILE_LIVE, 100, 0.5)
     text = ask(box, "/metrics").text
     check(text)
     assert families(text) - set(FAMILIES) == set()

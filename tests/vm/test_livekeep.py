@@ -25,8 +25,9 @@ SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
 # An emulated processor, on a machine that has other things to do.
 BOOT_SECONDS = 240.0
 RETRY_SECONDS = 60.0
-MEMORY_BYTES = {PLAYER: 96 << 20, POLLER: 128 << 20, ERROR_SCREEN: 192 << 20}
-EXPOSURE = {POLLER: 1.5, PLAYER: 0.8, DISPLAY: 4.0}
+EXPORTER = "livekeep-exporter.service"
+MEMORY_BYTES = {PLAYER: 96 << 20, POLLER: 128 << 20, ERROR_SCREEN: 192 << 20, EXPORTER: 48 << 20}
+EXPOSURE = {POLLER: 1.5, PLAYER: 0.8, DISPLAY: 4.0, EXPORTER: 1.2}
 TYPED_FILE = "/root/typed"
 TYPED = ("ret", *"touch", "spc", "slash", *"root", "slash", *"typed", "ret")
 BRIGHT = 200
@@ -125,6 +126,37 @@ def test_exposure_is_low(box: Box, unit: str) -> None:
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", told)
     assert found
     assert float(found[1]) <= EXPOSURE[unit], told
+
+
+def test_figures_that_a_container_cannot_have(box: Box) -> None:
+    box.machine.run("systemctl start livekeep-probe-host.service", timeout=180)
+    script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:9877/metrics').read().decode())"
+    text = box.machine.run(f'python3 -c "{script}"', timeout=60).stdout
+    figures = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
+    for unit in (PLAYER, POLLER, EXPORTER):
+        assert 0 < float(figures[f'livekeep_unit_memory_bytes{{unit="{unit}"}}']) < MEMORY_BYTES[unit]
+        assert float(figures[f'livekeep_unit_tasks{{unit="{unit}"}}']) >= 1
+    assert figures['livekeep_display_connected{connector="Virtual-1"}'] == "1"
+    assert figures["livekeep_card_good"] == "1"
+    carriers = {name: value for name, value in figures.items() if name.startswith("livekeep_host_network_carrier{")}
+    assert list(carriers.values()) == ["1"], carriers
+
+
+def test_the_network_probe_tells_loss_and_delay(box: Box) -> None:
+    """As the kernel's emulator makes them on the loopback, which a packet passes going and coming; its counters are the truth."""
+    box.machine.put("/etc/livekeep/livekeep.d/60-netem.toml", b'[probes.network]\nhosts = ["127.0.0.1"]\npackets = 100\n')
+    box.machine.run("systemctl stop livekeep-probe-network.timer; tc qdisc add dev lo root netem delay 100ms loss 15%")
+    try:
+        box.machine.run("systemctl start livekeep-probe-network.service", timeout=180)
+        counted = re.search(r"dropped ([0-9]+)", box.machine.run("tc -s qdisc show dev lo").stdout)
+    finally:
+        box.machine.run("tc qdisc del dev lo root; rm /etc/livekeep/livekeep.d/60-netem.toml", check=False)
+        box.machine.run("systemctl start livekeep-probe-network.timer")
+    ping = box.state("probe-network")["pings"][0]
+    assert counted
+    assert ping["sent"] == 100
+    assert abs(ping["sent"] - ping["received"] - int(counted[1])) <= 0.1 * int(counted[1])
+    assert abs(ping["rtt_seconds"] - 0.2) <= 0.02
 
 
 def test_player_has_no_network(box: Box) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from livekeep.core.config import Config, Exporter
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
-FIRST_RUN_SECONDS = 30.0
+FIRST_RUN_SECONDS = 60.0
 """After the machine's start, when an interval is set; a shorter interval begins sooner."""
 SPEEDTEST_TICK_SECONDS = 3600.0
 """So often the speed test's timer asks whether one is due; a longer interval is the probe's own affair."""
