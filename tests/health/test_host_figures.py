@@ -11,7 +11,7 @@ import pytest
 
 from livekeep.core.errors import TemporaryError
 from livekeep.health import families
-from livekeep.health.held import HeldFile
+from livekeep.health.held import LARGEST_BYTES, HeldFile
 from livekeep.health.host import LOOK_SECONDS, MOST_DEVICES, Host
 from tests.outside import PATIENCE_SECONDS, PROJECT, UNPRIVILEGED
 
@@ -353,3 +353,11 @@ def test_a_device_that_is_gone_is_looked_for_once_more() -> None:
         folder.rmdir()
         held.close()
         processor.close()
+
+
+def test_a_file_that_comes_page_by_page_is_read_whole() -> None:
+    """Of this one the kernel gives a page at a read, as of a long list of mounts."""
+    held = HeldFile("/proc/kallsyms")
+    assert len(os.pread(held._descriptor, LARGEST_BYTES, 0)) < LARGEST_BYTES
+    assert len(held.read()) == LARGEST_BYTES
+    assert held.read() == Path("/proc/kallsyms").read_bytes()[:LARGEST_BYTES]

@@ -7,6 +7,8 @@ import errno
 import os
 
 LARGEST_BYTES = 64 * 1024
+ALMOST_A_PAGE_BYTES = 3072
+"""What is shorter than this, and its longest line, is whole."""
 
 
 class HeldFile:
@@ -41,7 +43,7 @@ class HeldFile:
         if self._descriptor < 0:
             return b""
         try:
-            return os.pread(self._descriptor, LARGEST_BYTES, 0)
+            return self._whole()
         except OSError as error:
             if error.errno != errno.ENODEV:
                 return b""
@@ -49,9 +51,18 @@ class HeldFile:
         self.close()
         self.open()
         try:
-            return os.pread(self._descriptor, LARGEST_BYTES, 0) if self._descriptor >= 0 else b""
+            return self._whole() if self._descriptor >= 0 else b""
         except OSError:
             return b""
+
+    def _whole(self) -> bytes:
+        """All of it: a single read of some of the kernel's files gives no more than about a page."""
+        found = os.pread(self._descriptor, LARGEST_BYTES, 0)
+        if len(found) < ALMOST_A_PAGE_BYTES:
+            return found
+        while more := os.pread(self._descriptor, LARGEST_BYTES - len(found), len(found)):
+            found += more
+        return found
 
 
 def count(word: bytes) -> int:
