@@ -16,6 +16,12 @@ PACKAGE = "prometheus-node-exporter"
 PROBES = ("network", "stream", "speedtest", "host")
 SCRAPES, CROWD, CLIENTS, RUNS = 1000, 10_000, 50, 10
 PACED, PACE_SECONDS = 12, 5.0
+BARE_RUN = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-I", "-c", "pass"], check=True)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print((used.ru_utime + used.ru_stime) * 1000)
+"""
 PROBE_RUN = """
 import resource, subprocess
 user = "livekeep-probe-network"
@@ -36,6 +42,7 @@ class Table(Protocol):
 
 def measure(table: Table) -> None:
     """All rows, from a screen at rest."""
+    yardstick(table)
     costs(table)
     pace(table)
     output(table)
@@ -56,6 +63,13 @@ def cpu_milliseconds(screen: DemoScreen, unit: str) -> float:
 
 def pss(screen: DemoScreen, unit: str) -> float:
     return pss_megabytes(screen.machine.main_pid(unit).host)
+
+
+def yardstick(table: Table) -> None:
+    """How quick the machine is just now: the limits were set where this took 8 ms."""
+    used = sorted(float(table.screen.machine.run(["python3", "-I", "-c", BARE_RUN]).stdout) for _ in range(RUNS))
+    text = f"{statistics.median(used):.0f} ms ({used[0]:.0f} to {used[-1]:.0f})"
+    table.add_text(f"yardstick: CPU of python3 -c pass, median of {RUNS}", "8 ms where the limits were set", text)
 
 
 def costs(table: Table) -> None:
