@@ -43,6 +43,9 @@ def conduct(
         "PYTHONDONTWRITEBYTECODE": "1",
         "PATH": os.environ["PATH"],
     }
+    if largest_file_bytes < 1_000_000:
+        # What notes the lines that were run writes files too.
+        environment["LIVEKEEP_UNMEASURED"] = "1"
     command = ["prlimit", f"--fsize={largest_file_bytes}", sys.executable, "-c", CONDUCT, verdict, reason]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
