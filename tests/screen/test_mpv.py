@@ -1,9 +1,14 @@
 """The driver against a real mpv on its real socket; only its outputs are null."""
 
+import contextlib
+import itertools
+import json
 import os
 import select
 import shutil
 import signal
+import socket as sockets
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +54,40 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
     """A stream for the tests that neither stall nor end it."""
     with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
         yield stream
+
+
+@contextlib.contextmanager
+def slow_way(socket: Path, way: Path, seconds: float) -> Iterator[tuple[Path, list[bytes]]]:
+    """A socket `way` that hands each command on to `socket` after so many seconds; and all that comes back, line by line."""
+    listener, onward = (sockets.socket(sockets.AF_UNIX) for _ in range(2))
+    listener.bind(str(way))
+    listener.listen(1)
+    onward.connect(str(socket))
+    answers: list[bytes] = []
+
+    def carry() -> None:
+        near, _address = listener.accept()
+        back = threading.Thread(target=carry_back, args=(near,))
+        back.start()
+        with near, near.makefile("rb") as commands:
+            for line in commands:
+                time.sleep(seconds)
+                onward.sendall(line)
+            onward.shutdown(sockets.SHUT_RDWR)
+            back.join()
+
+    def carry_back(near: sockets.socket) -> None:
+        with onward.makefile("rb") as lines, contextlib.suppress(OSError):
+            for line in lines:
+                answers.append(line)
+                near.sendall(line)
+
+    thread = threading.Thread(target=carry)
+    thread.start()
+    with listener, onward:
+        yield way, answers
+        thread.join(20)
+    assert not thread.is_alive()
 
 
 def connect(socket: Path) -> Mpv:
@@ -163,6 +202,46 @@ def test_a_stream_that_cannot_be_opened_leaves_the_picture(mpv: Mpv, endless: Li
     until(mpv, "the holding picture", lambda: mpv.current == holding)
 
 
+def test_a_stream_that_fails_at_once_never_leaves_the_screen_empty(socket: Path, tmp_path: Path) -> None:
+    """On a busy machine a command may come long after the one before it, when what that one opened has failed already."""
+    holding, error = (str(picture(tmp_path / name)) for name in ("holding.png", "error.png"))
+    with slow_way(socket, tmp_path / "slow.sock", 0.02) as (way, answers), contextlib.closing(connect(way)) as mpv:
+        mpv.show_picture(error)
+        until(mpv, "the error picture", lambda: mpv.current == error)
+        begun = len(answers)
+        for url, attempt in itertools.product((f"file://{tmp_path}/absent.m3u8", "http://127.0.0.1:9/live.m3u8"), range(3)):
+            mpv.show_stream(url, holding)
+            until(mpv, f"the holding picture, {attempt}", lambda: mpv.stream.stage == "ended" and mpv.current == holding)
+            mpv.show_picture(error)
+            until(mpv, "the error picture", lambda: mpv.current == error)
+        emptied = [line for line in answers[begun:] if json.loads(line).get("name") == "idle-active" and b"true" in line]
+        assert emptied == []
+
+
+def test_an_mpv_that_forgot_its_picture_is_noticed(mpv: Mpv, socket: Path, endless: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    other = connect(socket)
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    other.show_nothing()
+    until(mpv, "the empty screen", lambda: mpv.is_empty(time.monotonic()))
+    assert (mpv.current, mpv.wanted) == ("", holding)
+    mpv.show_stream(endless.url, holding)
+    assert not mpv.is_empty(time.monotonic())
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    other.show_nothing()
+    until(mpv, "the stream's end", lambda: mpv.stream.stage == "ended")
+    assert mpv.current == ""
+    assert mpv.is_empty(time.monotonic())
+    mpv.show_picture(holding)
+    until(mpv, "the picture again", lambda: mpv.current == holding)
+    mpv.show_nothing()
+    began = time.monotonic()
+    until(mpv, "some answers", lambda: time.monotonic() - began > 1)
+    assert mpv.empty_since is None, "nothing was asked for"
+    other.close()
+
+
 def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:
     holding = str(picture(tmp_path / "holding.png"))
     mpv.show_stream(endless.url, holding)
@@ -190,6 +269,26 @@ def test_a_second_player_takes_over_what_plays(mpv: Mpv, socket: Path, live: Liv
     until(third, "the stream moves", lambda: third.stream.position_seconds)
     live.end()
     until(third, "the end is noticed", lambda: third.stream.stage == "ended" and third.current == holding)
+    third.close()
+
+
+def test_a_second_player_takes_only_what_is_shown_or_comes(mpv: Mpv, socket: Path, endless: LiveStream, tmp_path: Path) -> None:
+    """Neither a picture that has gone, nor one that could not be shown."""
+    bad, first, then = tmp_path / "bad.png", str(picture(tmp_path / "a.png")), str(picture(tmp_path / "b.png"))
+    bad.write_bytes(b"")
+    mpv.show_picture(str(bad))
+    until(mpv, "the failure", lambda: mpv.failed_picture)
+    until(mpv, "the empty screen", lambda: mpv.empty_since)
+    second = connect(socket)
+    assert (second.current, second.wanted) == ("", "")
+    second.close()
+
+    mpv.show_picture(first)
+    until(mpv, "the picture", lambda: mpv.current == first)
+    mpv.show_stream(endless.url, then)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    third = connect(socket)
+    assert (third.current, third.wanted) == ("stream", then)
     third.close()
 
 

@@ -16,6 +16,7 @@ import pytest
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.state import PlayerState, PollerState, StreamUrl
+from livekeep.screen.mpv import Mpv
 from tests.outside import PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
 
 CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
@@ -403,6 +404,34 @@ def test_a_second_player_takes_over_the_stream_without_a_new_start(box: Box, end
     with box.player():
         shown = box.until("the stream is its own", lambda now: now.picture == "stream" and now.written_monotonic > began)
         assert shown.playback.starts == 0
+
+
+def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: LiveStream) -> None:
+    """Whatever the cause; here another program says stop."""
+    with box.player():
+        box.until_shown("holding")
+        other = Mpv(box.socket)
+        other.show_nothing()
+        box.until_shown("none")
+        box.until_shown("holding")
+        assert box.log.read_text().count("mpv shows nothing although it was given a picture") == 1
+        box.say("live", url=endless.url)
+        box.until_shown("stream")
+        other.show_nothing()
+        box.until("another start", lambda now: now.picture == "stream" and now.playback.starts == 2)
+        other.close()
+
+
+def test_a_new_player_gives_an_empty_mpv_its_picture(box: Box) -> None:
+    """What is left in its playlist is not what it shows."""
+    other = Mpv(box.socket)
+    Path(box.holding).rename(box.root / "away.png")
+    other.show_picture(box.holding)
+    wait_until("its failure", lambda: other.receive() or other.failed_picture)
+    (box.root / "away.png").rename(box.holding)
+    with box.player():
+        box.until_shown("holding")
+    other.close()
 
 
 def test_two_hundred_changes_leave_nothing_behind(box: Box) -> None:

@@ -8,6 +8,8 @@ from livekeep.screen.decision import StreamReport
 from livekeep.screen.wire import Wire
 
 STREAM = "stream"
+EMPTY_SECONDS = 1.5
+"""So long may the screen be without what was asked for; a change of picture may leave it so for a moment."""
 
 
 class Driver(ABC):
@@ -15,8 +17,9 @@ class Driver(ABC):
 
     `stream`: what is known of the stream. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
     `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that could not be shown.
-    `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say. `is_known`:
-    whether `current` is known; a program that plays already is taken over as it is.
+    `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say.
+    `empty_since`: since when nothing is shown although something was asked for, None when that is not so or not known.
+    `is_known`: whether `current` is known; a program that plays already is taken over as it is.
     """
 
     name = ""
@@ -27,6 +30,7 @@ class Driver(ABC):
         self.stream = StreamReport()
         self.current = self.wanted = self.failed_picture = ""
         self.waiting_since: float | None = None
+        self.empty_since: float | None = None
         self.has_output: bool | None = None
         self.is_known = False
 
@@ -35,6 +39,10 @@ class Driver(ABC):
 
     def close(self) -> None:
         self._wire.close()
+
+    def is_empty(self, now: float) -> bool:
+        """Whether the program has lost what it was to show, and will show nothing until it is asked anew."""
+        return self.empty_since is not None and now - self.empty_since >= EMPTY_SECONDS
 
     @abstractmethod
     def show_stream(self, url: str, then: str) -> None:

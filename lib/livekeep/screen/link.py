@@ -133,4 +133,4 @@ def is_idle(display: Driver) -> bool:
 
 
 def ask_seconds(display: Driver) -> float:
-    return ASK_IDLE_SECONDS if is_idle(display) else ASK_PLAYING_SECONDS
+    return ASK_IDLE_SECONDS if is_idle(display) and display.empty_since is None else ASK_PLAYING_SECONDS

@@ -1,7 +1,8 @@
 """mpv as the display, driven over its JSON IPC socket (mpv(1), "JSON IPC").
 
-One long-lived mpv: `loadfile` on it changes the picture without a black frame, and the holding picture is queued behind the
-stream, so that mpv goes to it by itself when the stream ends, even with the player gone.
+One long-lived mpv: going to another file in it changes the picture without a black frame, and the holding picture is queued
+behind the stream, so that mpv goes to it by itself when the stream ends, even with the player gone. An mpv that has nothing
+left to go to is *idle*, and its screen empty: black, or the plain background.
 """
 
 import json
@@ -44,6 +45,7 @@ class Mpv(Driver):
         self._buffering = False
         self._figures: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
+        self._send(["observe_property", 2, "idle-active"])
         self._get("playlist")
 
     def show_stream(self, url: str, then: str) -> None:
@@ -51,22 +53,19 @@ class Mpv(Driver):
         self.stream = StreamReport("loading", time.monotonic())
         self._stream_entry = 0
         self.wanted = then
-        self._load(STREAM, url, "replace")
-        if then:
-            self._load(then, then, "append", {"loop-file": "inf"})
+        self._go_to((STREAM, url), then)
 
     def show_picture(self, path: str, instead: str = "") -> None:
         """Show a still picture, or a video over and over; `instead` at once when it cannot be shown, or the screen went black."""
         self.stream = StreamReport()
         self.wanted = path
-        self._load(path, path, "replace", {"loop-file": "inf"})
-        if instead not in ("", path):
-            self._load(instead, instead, "append", {"loop-file": "inf"})
+        self._go_to((path, path), "" if instead == path else instead)
 
     def show_nothing(self) -> None:
         """Show the plain background, on which a text can still stand."""
         self.stream = StreamReport()
         self.current = self.wanted = ""
+        self.empty_since = None
         self._send(["stop"])
 
     def write(self, lines: tuple[str, ...]) -> None:
@@ -82,10 +81,11 @@ class Mpv(Driver):
         self._send(["quit", 1])
 
     def ask(self, with_figures: bool) -> None:
-        """Ask for the position and whether there is an output, and for the rest of the figures when wanted."""
+        """Ask for the position and whether there is an output and a picture, and for the rest of the figures when wanted."""
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
         self._get("vo-configured")
+        self._get("idle-active")
         self._get("time-pos")
         if with_figures:
             self._get("demuxer-cache-state")
@@ -119,11 +119,29 @@ class Mpv(Driver):
             elif message.get("request_id"):
                 self._take_reply(message["request_id"], message.get("data"))
 
-    def _load(self, what: str, url: str, how: str, options: dict[str, str] | None = None) -> None:
+    def _go_to(self, first: tuple[str, str], then: str) -> None:
+        """Show `first`, what it is and where, and the picture `then` (if any) when that ends or fails.
+
+        mpv leaves what it shows only when both are queued: `first` may have failed before another command comes, and nothing
+        would follow it.
+        """
+        self.empty_since = None
+        if self.current and then:
+            # All but the one that is shown.
+            self._send(["playlist-clear"])
+            self._load(*first, "append")
+            self._load(then, then, "append")
+            self._send(["playlist-play-index", 1])
+            return
+        self._load(*first, "replace")
+        if then:
+            self._load(then, then, "append-play")
+
+    def _load(self, what: str, url: str, how: str) -> None:
         # By name: the index argument before the options is refused by 0.35 and wanted by 0.38 and later.
         command: dict[str, Any] = {"name": "loadfile", "url": url, "flags": how}
-        if options:
-            command["options"] = options
+        if what != STREAM:
+            command["options"] = {"loop-file": "inf"}
         self._loading[self._send(command)] = what
 
     def _get(self, name: str) -> None:
@@ -150,6 +168,8 @@ class Mpv(Driver):
             self._take_position(data)
         elif name == "vo-configured":
             self.has_output = bool(data)
+        elif name == "idle-active":
+            self._take_idle(data is True)
         elif name:
             self._figures[name] = data
 
@@ -162,14 +182,25 @@ class Mpv(Driver):
             number, name = int(entry.get("id", 0)), str(entry.get("filename", ""))
             what = STREAM if "://" in name else name
             self._entries[number] = what
-            if what != STREAM and not self.wanted:
-                self.wanted = what
             if entry.get("playing"):
                 self.current = self._starting = what
+            # Not one that lies behind: it does not come any more.
+            if self.current and what != STREAM and not self.wanted:
+                self.wanted = what
             if entry.get("playing") and what == STREAM:
                 now = time.monotonic()
                 self._stream_entry = number
                 self.stream = StreamReport("running", now, None, now)
+
+    def _take_idle(self, is_idle: bool) -> None:
+        now = time.monotonic()
+        if not is_idle or not self.wanted:
+            self.empty_since = None
+            return
+        self.current = ""
+        self.empty_since = now if self.empty_since is None else self.empty_since
+        if self.is_empty(now) and self.stream.stage in ("loading", "running"):
+            self.stream = StreamReport("ended", self.stream.loaded_monotonic)
 
     def _take_position(self, position: object) -> None:
         if self.stream.stage != "running" or self.current != STREAM or not isinstance(position, int | float):
@@ -188,6 +219,9 @@ class Mpv(Driver):
             self._take_end(entry, str(message.get("reason", "")))
         elif event == "property-change" and message.get("name") == "paused-for-cache":
             self._buffering = bool(message.get("data"))
+        elif event == "property-change" and message.get("name") == "idle-active" and message.get("data"):
+            # This may come after what has ended it; an answer is true when it is given.
+            self._get("idle-active")
 
     def _take_first_frame(self) -> None:
         self.current = self._starting

@@ -149,7 +149,7 @@ class Player:
         elif self.session.is_open:
             self.session.close()
         if not self.session.is_open:
-            self.show_still(display)
+            self.show_still(display, now)
         shown = self.picture_on(display)
         is_awaited = self.choice.picture == "stream" and shown != "stream"
         self.report.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
@@ -171,11 +171,14 @@ class Player:
         self.session.open(self.poller.selected)
         display.show_stream(secret.url, self.slides.present())
 
-    def show_still(self, display: Driver) -> None:
+    def show_still(self, display: Driver, now: float) -> None:
         is_error = self.choice.picture == "error"
         wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
-        if display.wanted == wanted and display.stream.stage in ("none", "ended"):
+        is_lost = display.is_empty(now)
+        if display.wanted == wanted and display.stream.stage in ("none", "ended") and not is_lost:
             return
+        if is_lost:
+            logger.warning("%s shows nothing although it was given a picture: the picture is loaded again", display.name)
         if wanted:
             display.show_picture(wanted, self.slides.shipped(is_error))
         else:
