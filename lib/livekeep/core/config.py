@@ -21,6 +21,8 @@ from livekeep.core.errors import ConfigError
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
 """What a stream may be opened by. mpv would also take file:, exec-like and synthetic sources."""
 
+MOST_INGESTS = 2
+
 Check = Callable[[Any], str | None]
 """Gives None for a good value, or what is wrong with it, to stand behind the key: "must be …"."""
 
@@ -193,9 +195,58 @@ class Probes:
     host: HostProbe = HostProbe()
 
 
+MEDIA = matching(
+    r"|/[^\0]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0]*)?", 'a folder such as "/srv/media", or "s3://bucket/prefix"'
+)
+EXTENSION = matching(r"\.[a-z0-9]{1,8}", 'in small letters with its dot, such as ".mp4"')
+
+
+@dataclass(frozen=True)
+class Channel:
+    """What a channel plays, where to, and in which shape. Its stream key is the credential livekeep.stream-key.CHANNEL."""
+
+    media: str = key("", MEDIA)
+    order: str = key("name", one_of("name", "oldest", "newest", "shuffle"))
+    loop: bool = key(True)
+    extensions: tuple[str, ...] = key(
+        (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".flv", ".avi", ".mpg", ".mpeg"), each(EXTENSION)
+    )
+    rescan_seconds: float = key(60.0, between(2, 86400))
+    ingest_urls: tuple[str, ...] = key((), each(url_with("rtmp", "rtmps")))
+    width: int = key(1280, between(160, 3840))
+    height: int = key(720, between(90, 2160))
+    frame_rate: float = key(25.0, between(5, 60))
+    video_bitrate: int = key(3_000_000, between(100_000, 50_000_000))
+    audio_bitrate: int = key(128_000, between(32_000, 512_000))
+    keyframe_seconds: float = key(2.0, between(0.5, 4))
+    preset: str = key("veryfast", one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"))
+    slate: str = key(str(paths.PICTURE_DIRECTORY / "slate.png"), ABSOLUTE_PATH)
+    rotate_hours: float = key(0.0, between(0, 590))
+
+    def is_set_up(self) -> bool:
+        return bool(self.media and self.ingest_urls)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The server of the buckets. Its keys are the credentials livekeep.storage-key-id and livekeep.storage-secret."""
+
+    provider: str = key("s3", one_of("s3", "r2"))
+    endpoint_url: str = key("", url_with("https", "http"))
+    region: str = key("", matching(r"|[a-z0-9-]{1,40}", 'a region such as "eu-central-1"'))
+    url_seconds: int = key(86400, between(60, 604800))
+    timeout_seconds: float = key(10.0, between(1, 60))
+
+
+@dataclass(frozen=True)
+class Controller:
+    cors_origins: tuple[str, ...] = key((), each(url_with("https", "http")))
+    idle_seconds: float = key(60.0, between(5, 86400))
+
+
 @dataclass(frozen=True)
 class Config:
-    """All of livekeep.toml. `streams` is keyed by the name that `stream.selected` takes."""
+    """All of livekeep.toml. `streams` is keyed by the name that `stream.selected` takes, `channels` by the unit's instance."""
 
     log: Log = Log()
     vimeo: Vimeo = Vimeo()
@@ -205,6 +256,9 @@ class Config:
     screen: Screen = Screen()
     exporter: Exporter = Exporter()
     probes: Probes = Probes()
+    storage: Storage = Storage()
+    controller: Controller = Controller()
+    channels: Mapping[str, Channel] = field(default_factory=dict)
 
     def selected_stream(self) -> Stream:
         """The stream to show; one that is not set up when there is none of that name and no stream at all."""
@@ -213,9 +267,13 @@ class Config:
 
 GROUPS = {"probes": Probes}
 """Tables of tables: [probes.network] and its like."""
-TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in ("streams", *GROUPS)}
+NAMED = {"streams": Stream, "channels": Channel}
+"""Tables of tables whose names are the operator's: [streams.main] and its like."""
+TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in (*NAMED, *GROUPS)}
 TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS.items() for entry in dataclasses.fields(group)}
-"""Every table with fixed keys by its name as TOML writes it. The streams, whose names are the operator's, are not among them."""
+"""Every table with fixed keys by its name as TOML writes it."""
+CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+"""A channel's name is a unit's instance, a file's name and a label."""
 
 
 def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
@@ -244,10 +302,12 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
     tables = {name: table for name, table in built.items() if "." not in name}
     for group, members in GROUPS.items():
         tables[group] = members(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(members)})
-    names = sorted({path[1] for path in values if path[0] == "streams"})
-    streams = {name: build(Stream, ("streams", name), values, problems) for name in names}
-    config = Config(**tables, streams=streams)
+    for table, kind in NAMED.items():
+        names = sorted({path[1] for path in values if path[0] == table})
+        tables[table] = {name: build(kind, (table, name), values, problems) for name in names}
+    config = Config(**tables)
     problems += check_streams(config, file)
+    problems += check_channels(config, file)
     return config, tuple(problems)
 
 
@@ -274,12 +334,12 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk a document; give (table…, key) and its value, and ("streams", name) for each stream; complain of unknown tables."""
+    """Walk a document; give (table…, key) and its value, (table, name) for each named table; complain of unknown tables."""
     for table, content in document.items():
         if table in TABLES:
             yield from keys_of((table,), content, source, problems)
-        elif table not in (*GROUPS, "streams"):
-            known = ", ".join([*TABLES, "streams"])
+        elif table not in (*GROUPS, *NAMED):
+            known = ", ".join([*TABLES, *NAMED])
             problems.append(f"{source}: {table}: unknown table or key; known tables are {known}")
         elif not isinstance(content, dict):
             problems.append(f"{source}: {table}: must be a table, written [{table}.NAME]")
@@ -293,12 +353,12 @@ def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iter
 
 
 def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The keys of one table; a table of streams counts also when it is empty."""
+    """The keys of one table; a named one counts also when it is empty."""
     if not isinstance(content, dict):
         name = ".".join(path)
         problems.append(f"{source}: {name}: must be a table, written [{name}]")
         return
-    if path[0] == "streams":
+    if path[0] in NAMED:
         yield path, None
     yield from (((*path, key), value) for key, value in content.items())
 
@@ -353,11 +413,30 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
 
 def shown(name: str, value: Any) -> str:
     """A value for a message: short, and never a URL's user, password or query."""
-    if name == "proxy" or name.endswith("url"):
+    if name == "proxy" or name.endswith(("url", "urls")):
         return f'"{str(value).split(":")[0].strip("[{")[:20]}:…"'
     if not isinstance(value, str):
         return repr(value)[:60]
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
+
+
+def check_channels(config: Config, file: Path) -> list[str]:
+    problems = []
+    for name, channel in config.channels.items():
+        where = f"{file}: channels.{name}"
+        if not CHANNEL_NAME.fullmatch(name):
+            problems.append(f"{where}: must be named with small letters, digits, - and _, 32 at most")
+        problems += [f"{where}.{complaint}" for complaint in faults_of_channel(channel)]
+    return problems
+
+
+def faults_of_channel(channel: Channel) -> list[str]:
+    """What is wrong with a channel beyond its single values, each beginning with the key."""
+    odd = [name for name in ("width", "height") if getattr(channel, name) % 2]
+    faults = [f"{name}: must be even, is {getattr(channel, name)}" for name in odd]
+    if len(channel.ingest_urls) > MOST_INGESTS:
+        faults.append(f"ingest_urls: must be a primary and at most one backup, are {len(channel.ingest_urls)}")
+    return faults
 
 
 def check_streams(config: Config, file: Path) -> list[str]:

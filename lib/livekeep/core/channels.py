@@ -1,0 +1,265 @@
+"""Channels: what is meant to be on air, and what is. States like the others (core/state.py), one folder a channel.
+
+| file                                      | written by                    | read by                               |
+|-------------------------------------------|-------------------------------|---------------------------------------|
+| /run/livekeep/worker@CHANNEL/state.json   | livekeep-worker@CHANNEL       | command, exporter, controller         |
+| /run/livekeep/worker@CHANNEL/end.json     | livekeep-worker-ended (hook)  | command, exporter, controller, worker |
+| /var/lib/livekeep/channels/CHANNEL.json   | livekeep-controller (its API) | all of them                           |
+| /var/lib/livekeep/channels/CHANNEL.on-air | livekeep-controller, command  | livekeep-air (at boot), all of them   |
+
+state.json is there only while the worker runs: the hook takes it away when the worker has ended, however it ended.
+CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a reboot too.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from livekeep.core import config, paths, state
+from livekeep.core.config import CHANNEL_NAME, Channel, Config
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import State
+
+DIRECTORY = paths.ROOT / "var/lib/livekeep/channels"
+LARGEST_BYTES = 64 * 1024
+ON_AIR_SECONDS = 5.0
+"""On air means that the ingest acknowledged bytes within so many seconds."""
+STALE_SECONDS = 10.0
+"""A worker writes its state at least every two seconds."""
+
+Publishing = Literal["preparing", "connecting", "on-air", "stalled", "unreachable", "refused", "stopping"]
+"""unreachable: nobody answers there; refused: the ingest answers and does not take the stream; both are tried again."""
+Mode = Literal["", "copy", "normalise"]
+Outcome = Literal["playing", "played", "short", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Played:
+    """An item of the playlist, as it is, was or will be played. `name` is its path below the channel's media."""
+
+    name: str = ""
+    mode: Mode = ""
+    """copy: neither picture nor sound is encoded anew. "" before it was looked at."""
+    duration_seconds: float | None = None
+    """As its file says."""
+    started_at: float | None = None
+    played_seconds: float = 0.0
+    outcome: Outcome = "playing"
+    problem: str = ""
+    """What was wrong with it, in one sentence; it holds no URL."""
+
+
+@dataclass(frozen=True)
+class ChannelState(State):
+    """What livekeep-worker@CHANNEL does. Counters since the worker started; moments are Unix seconds."""
+
+    FILE: ClassVar[str] = "state.json"
+
+    channel: str = ""
+    pid: int = 0
+    started_at: float = 0.0
+    publishing: Publishing = "preparing"
+    since: float = 0.0
+    reason: str = ""
+    advice: str = ""
+    error_type: str = ""
+    """Of the last failure to publish, such as "refused", "unreachable", "dropped", "stalled"; "" since it is on air again."""
+    retry_count: int = 0
+    """Failures to publish in a row."""
+    next_retry: float | None = None
+    last_health_check: float = 0.0
+    """When the worker last looked whether the ingest acknowledges bytes."""
+    ingest: str = ""
+    """The server's host and port: never the whole URL."""
+    is_backup: bool = False
+    connected_since: float | None = None
+    acknowledged_bytes: int = 0
+    last_acknowledged_monotonic: float | None = None
+    picture: Literal["item", "slate"] = "slate"
+    slate_reason: str = ""
+    now: Played | None = None
+    next: Played | None = None
+    last: tuple[Played, ...] = ()
+    """The newest first, ten at most."""
+    items_known: int = 0
+    storage_problem: str = ""
+    items_played: int = 0
+    items_short: int = 0
+    items_failed: int = 0
+    items_skipped: int = 0
+    slates: int = 0
+    slate_seconds: float = 0.0
+    connections: int = 0
+    """Connections that came on air; one less is the number of reconnects."""
+    refusals: int = 0
+    timeline_seconds: float = 0.0
+    """How much has been played out, items and slate, in media time."""
+    drift_seconds: float = 0.0
+    """How far the timeline is behind the clock (ahead of it: less than 0)."""
+    speed: float | None = None
+    """Media time a second of the clock over the last ten seconds; None before."""
+
+
+@dataclass(frozen=True)
+class ChannelEnd(State):
+    """How the worker of a channel last ended, as systemd told its hook."""
+
+    FILE: ClassVar[str] = "end.json"
+
+    channel: str = ""
+    pid: int = 0
+    result: str = ""
+    """systemd's word: success, exit-code, signal, watchdog, timeout, …"""
+    exit_code: str = ""
+    """exited, killed or dumped."""
+    exit_status: str = ""
+    """The number, or the signal's name."""
+    ended_at: float = 0.0
+
+
+def folder_of(channel: str, root: Path = paths.STATE_DIRECTORY) -> Path:
+    """Where the worker of `channel` and its hook write: the `root` for `state.read` and `state.write`."""
+    return root / f"worker@{channel}"
+
+
+def is_on_air(found: ChannelState, now_monotonic: float) -> bool:
+    """Whether the ingest takes the stream: bytes acknowledged within the last seconds, as a living worker saw."""
+    acknowledged = found.last_acknowledged_monotonic
+    return (
+        found.publishing == "on-air"
+        and now_monotonic - found.written_monotonic < STALE_SECONDS
+        and acknowledged is not None
+        and now_monotonic - acknowledged < ON_AIR_SECONDS + (now_monotonic - found.written_monotonic)
+    )
+
+
+def running(root: Path = paths.STATE_DIRECTORY) -> tuple[str, ...]:
+    """The channels whose worker runs, by name. Raises `PermissionError` when that may not be read."""
+    found = (folder.name.removeprefix("worker@") for folder in root.glob("worker@*") if (folder / ChannelState.FILE).exists())
+    return tuple(sorted(found))
+
+
+def intended(directory: Path = DIRECTORY) -> tuple[str, ...]:
+    """The channels that are meant to be on air, by name. Raises `TemporaryError` when that cannot be read."""
+    return tuple(name for name, _file in files(".on-air", directory))
+
+
+def intend(channel: str, directory: Path = DIRECTORY) -> None:
+    """Note that `channel` is meant to be on air. Raises `TemporaryError`."""
+    replace(directory / f"{channel}.on-air", b"")
+
+
+def intend_not(channel: str, directory: Path = DIRECTORY) -> None:
+    """Note that `channel` is not meant to be on air. Raises `TemporaryError`."""
+    remove(directory / f"{channel}.on-air")
+
+
+def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Channel], tuple[str, ...]]:
+    """All channels by name, those of livekeep.toml and those of the API, and what is wrong with files of the latter.
+
+    A channel of livekeep.toml wins over one of the same name. Raises `TemporaryError` when the folder cannot be read.
+    """
+    found, problems = dict(settings.channels), []
+    for name, file in files(".json", directory):
+        if name in settings.channels:
+            problems.append(f"{file}: livekeep.toml has a channel of that name, which is used; remove one of the two")
+            continue
+        try:
+            found[name] = decode(json.loads(file.read_bytes()[: LARGEST_BYTES + 1]))
+        except OSError as error:
+            problems.append(f"{file}: cannot be read ({error.strerror})")
+        except (ValueError, RecursionError) as error:
+            problems.append(f"{file}: is not a channel ({error}); remove the file, or add the channel anew")
+    return found, tuple(problems)
+
+
+def decode(document: Any) -> Channel:
+    """A channel from the JSON of its keys, each checked as in livekeep.toml. Raises `ValueError` that names the faults."""
+    if not isinstance(document, dict):
+        raise ValueError("no object with a channel's keys")
+    problems: list[str] = []
+    values: dict[tuple[str, ...], tuple[Path, Any]] = {
+        ("channels", "it", str(name)): (Path(), value) for name, value in document.items()
+    }
+    built: Channel = config.build(Channel, ("channels", "it"), values, problems)
+    faults = [problem.partition("channels.it.")[2] for problem in problems] + config.faults_of_channel(built)
+    if faults:
+        raise ValueError("; ".join(faults))
+    return built
+
+
+def save(name: str, document: Mapping[str, Any], directory: Path = DIRECTORY) -> None:
+    """Keep a channel of the API. Raises `ValueError` for a wrong one and `TemporaryError` when it cannot be written."""
+    if not CHANNEL_NAME.fullmatch(name):
+        raise ValueError("channel: must be named with small letters, digits, - and _, 32 at most")
+    decode(dict(document))
+    replace(directory / f"{name}.json", json.dumps(document, indent=2).encode() + b"\n")
+
+
+def delete(name: str, directory: Path = DIRECTORY) -> None:
+    """Forget a channel of the API. Raises `TemporaryError`."""
+    remove(directory / f"{name}.json")
+
+
+def as_document(channel: Channel) -> dict[str, Any]:
+    return dataclasses.asdict(channel)
+
+
+def files(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
+    try:
+        found = sorted(directory.iterdir())
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise TemporaryError(f"{directory}: cannot be read ({error.strerror}); run as root or group livekeep") from error
+    for file in found:
+        if file.suffix == suffix and CHANNEL_NAME.fullmatch(file.stem):
+            yield file.stem, file
+
+
+def replace(file: Path, content: bytes) -> None:
+    """Put `content` in the place of `file`, so that a crash at any moment leaves one of the two whole, on the disk too."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(descriptor)
+        temporary.rename(file)
+        synchronise(file.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise TemporaryError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+        synchronise(file.parent)
+    except OSError as error:
+        raise TemporaryError(f"{file}: cannot be removed ({error.strerror})") from error
+
+
+def synchronise(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def read_state(channel: str, root: Path = paths.STATE_DIRECTORY) -> ChannelState:
+    """What the worker of `channel` does. Raises `StateAbsentError` when it does not run, or `StateBrokenError`."""
+    return state.read(ChannelState, folder_of(channel, root))
+
+
+def read_end(channel: str, root: Path = paths.STATE_DIRECTORY) -> ChannelEnd:
+    """How it last ended. Raises `StateAbsentError` when it never did since boot, or `StateBrokenError`."""
+    return state.read(ChannelEnd, folder_of(channel, root))
