@@ -17,6 +17,8 @@ from typing import Any
 import sdnotify
 
 LONGEST_WAIT_SECONDS = 60.0
+LEAST_PING_SECONDS = 1.0
+"""Each ping wakes systemd."""
 SHARE_OF_WATCHDOG = 0.45
 """Of the watchdog's time, the longest wait between two pings: two fit, so that one late pass is no fault."""
 
@@ -31,6 +33,7 @@ class Service:
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
         self._longest = min(LONGEST_WAIT_SECONDS, int(microseconds or 0) / 1e6 * SHARE_OF_WATCHDOG or LONGEST_WAIT_SECONDS)
+        self._pinged = -LONGEST_WAIT_SECONDS
         self._selector = selectors.DefaultSelector()
         self._status = ""
         self._pending: set[int] = set()
@@ -70,9 +73,16 @@ class Service:
             if not is_ready:
                 self._notifier.notify("READY=1")
                 is_ready = True
-            self._notifier.notify("WATCHDOG=1")
+            self._ping(wanted)
             self._wait(wanted)
         self._notifier.notify("STOPPING=1")
+
+    def _ping(self, wanted_monotonic: float) -> None:
+        """Tell the watchdog of a completed pass; when the next one follows soon, once a second is enough."""
+        now = time.monotonic()
+        if wanted_monotonic - now >= LEAST_PING_SECONDS or now - self._pinged >= min(LEAST_PING_SECONDS, self._longest / 4):
+            self._notifier.notify("WATCHDOG=1")
+            self._pinged = now
 
     def _wait(self, wanted_monotonic: float) -> None:
         if self._pending:

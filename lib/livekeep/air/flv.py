@@ -1,0 +1,96 @@
+"""FLV, as ffmpeg writes and reads it: a stream of tags, each a piece of sound or picture with its time.
+
+Source: Adobe Flash Video File Format Specification 10.1, annex E; H.264 and AAC only.
+"""
+
+from typing import NamedTuple
+
+AUDIO, VIDEO, SCRIPT = 8, 9, 18
+FILE_HEADER = b"FLV\1\5\0\0\0\x09\0\0\0\0"
+"""Sound and picture, and the size of the tag before the first: none."""
+HEADER_BYTES = 11
+SIZE_BYTES = 4
+LARGEST_BODY_BYTES = 8 * 1024 * 1024
+KEYFRAME = 1
+AVC_SEQUENCE_HEADER, AVC_PICTURE = 0, 1
+AAC, AAC_SEQUENCE_HEADER = 10, 0
+
+
+class FlvError(ValueError):
+    """The bytes are no FLV."""
+
+
+class Tag(NamedTuple):
+    """A piece of the stream. `timestamp` is its decoding time in ms, `body` begins with the codec's own header."""
+
+    kind: int
+    timestamp: int
+    body: bytes
+
+    @property
+    def is_sequence_header(self) -> bool:
+        """Whether it says how to decode what follows: SPS and PPS, or AAC's configuration."""
+        if len(self.body) < 2 or self.body[1] != AVC_SEQUENCE_HEADER:
+            return False
+        return self.kind == VIDEO or self.body[0] >> 4 == AAC
+
+    @property
+    def is_picture(self) -> bool:
+        return self.kind == VIDEO and len(self.body) > 5 and self.body[1] == AVC_PICTURE
+
+    @property
+    def is_keyframe(self) -> bool:
+        return self.is_picture and self.body[0] >> 4 == KEYFRAME
+
+    @property
+    def composition_ms(self) -> int:
+        """How long after its decoding time a picture is shown, in ms."""
+        raw = int.from_bytes(self.body[2:5], "big")
+        return raw - (1 << 24) if raw >> 23 else raw
+
+
+class Reader:
+    """Takes FLV in pieces of any size, gives its whole tags."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._is_begun = False
+
+    def feed(self, data: bytes) -> list[Tag]:
+        """The tags that are complete with `data`. Raises `FlvError` for what is no FLV."""
+        self._buffer += data
+        if not self._is_begun and not self._begin():
+            return []
+        tags = []
+        buffer, position, end = self._buffer, 0, len(self._buffer)
+        while end - position >= HEADER_BYTES:
+            size = int.from_bytes(buffer[position + 1 : position + 4], "big")
+            following = position + HEADER_BYTES + size + SIZE_BYTES
+            kind = buffer[position] & 0x1F
+            if kind not in (AUDIO, VIDEO, SCRIPT) or size > LARGEST_BODY_BYTES:
+                raise FlvError(f"no tag of FLV: kind {kind}, {size} bytes")
+            if following > end:
+                break
+            timestamp = int.from_bytes(buffer[position + 4 : position + 7], "big") | buffer[position + 7] << 24
+            tags.append(Tag(kind, timestamp, bytes(buffer[position + HEADER_BYTES : following - SIZE_BYTES])))
+            position = following
+        del buffer[:position]
+        return tags
+
+    def _begin(self) -> bool:
+        """Take the file's header away; whether it was there whole."""
+        if len(self._buffer) < len(FILE_HEADER):
+            return False
+        if not self._buffer.startswith(b"FLV"):
+            raise FlvError("does not begin as FLV does")
+        del self._buffer[: len(FILE_HEADER)]
+        self._is_begun = True
+        return True
+
+
+def encode(tag: Tag, timestamp: int) -> bytes:
+    """The tag as bytes, with another time: ms, of which FLV keeps 32 bits."""
+    size = len(tag.body)
+    time = timestamp & 0xFFFFFFFF
+    header = (tag.kind << 56 | size << 32 | (time & 0xFFFFFF) << 8 | time >> 24).to_bytes(8, "big")
+    return b"".join((header, b"\0\0\0", tag.body, (size + HEADER_BYTES).to_bytes(4, "big")))

@@ -1,0 +1,117 @@
+"""An item on its way from its feeder into the relay: the tags that have come, and whether they are enough to begin with. Pure."""
+
+from collections import deque
+
+from livekeep.air.flv import AUDIO, SCRIPT, VIDEO, Reader, Tag
+
+LARGEST_AHEAD_BYTES = 3 * 1024 * 1024
+"""What is held of an item in memory; the rest waits in the feeder."""
+LONGEST_AHEAD_SECONDS = 6.0
+NEED_SECONDS = 0.4
+LARGEST_NEED_SECONDS = 5.0
+"""An item that ran dry comes back when it has gathered more than the last time, but no more than this."""
+END_OF_SEQUENCE = 2
+
+
+class Intake:
+    """The tags of one item, in the item's own time. Its feeder's bytes go in; the relay takes tags out."""
+
+    def __init__(self, name: str, frame_ms: float) -> None:
+        self.name = name
+        self.frame_ms = frame_ms
+        self.tags: deque[Tag] = deque()
+        self.headers: dict[int, Tag] = {}
+        """The newest sequence header of picture and sound, by kind."""
+        self.is_over = False
+        """No more will come."""
+        self.first_ms: int | None = None
+        self.played_to_ms = 0.0
+        """The end of what the relay has taken."""
+        self._bytes = 0
+        self._reader = Reader()
+        self._need_seconds = NEED_SECONDS
+        self._waits_for_keyframe = True
+        self._is_interrupted = False
+        self._has_sound = False
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes of the feeder. Raises `FlvError`."""
+        for tag in self._reader.feed(data):
+            self._take(tag)
+
+    def end(self) -> None:
+        """The feeder is at its end."""
+        self.is_over = True
+
+    def _take(self, tag: Tag) -> None:
+        if tag.kind == SCRIPT or (tag.kind == VIDEO and len(tag.body) > 1 and tag.body[1] == END_OF_SEQUENCE):
+            return
+        if tag.is_sequence_header:
+            # A file may have another one in its middle: it travels with the tags.
+            if tag.kind not in self.headers:
+                self.headers[tag.kind] = tag
+                return
+        elif self._waits_for_keyframe:
+            if tag.kind == VIDEO and not tag.is_keyframe:
+                return
+            if tag.kind == AUDIO and self._is_interrupted:
+                # Sound without its picture would come before the slate is left.
+                return
+            if tag.kind == VIDEO:
+                self._waits_for_keyframe = self._is_interrupted = False
+        if self.first_ms is None:
+            self.first_ms = tag.timestamp
+            self.played_to_ms = float(tag.timestamp)
+        self._has_sound = self._has_sound or tag.kind == AUDIO
+        self.tags.append(tag)
+        self._bytes += len(tag.body)
+
+    @property
+    def is_full(self) -> bool:
+        return self._bytes >= LARGEST_AHEAD_BYTES or self.ahead_seconds >= LONGEST_AHEAD_SECONDS
+
+    @property
+    def ahead_seconds(self) -> float:
+        return (self.tags[-1].timestamp - self.tags[0].timestamp) / 1000 if self.tags else 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can go on the wire and will not run dry at once."""
+        if VIDEO not in self.headers or self._waits_for_keyframe or not self.tags:
+            return False
+        enough = self.ahead_seconds >= self._need_seconds and (self._has_sound or AUDIO not in self.headers)
+        return self.is_over or self.is_full or enough
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing is there, and nothing will come."""
+        return self.is_over and (not self.tags or self._waits_for_keyframe or VIDEO not in self.headers)
+
+    @property
+    def played_seconds(self) -> float:
+        return (self.played_to_ms - self.first_ms) / 1000 if self.first_ms is not None else 0.0
+
+    def pop(self) -> Tag:
+        tag = self.tags.popleft()
+        self._bytes -= len(tag.body)
+        if tag.is_sequence_header:
+            self.headers[tag.kind] = tag
+        elif tag.kind == VIDEO:
+            self.played_to_ms = max(self.played_to_ms, tag.timestamp + tag.composition_ms + self.frame_ms)
+        return tag
+
+    def put_back(self, tags: list[Tag]) -> None:
+        """What was taken last goes to the front again."""
+        self.tags.extendleft(reversed(tags))
+        self._bytes += sum(len(tag.body) for tag in tags)
+
+    def leave_to_keyframe(self) -> None:
+        """Leave out what cannot be shown by itself, now and in what comes."""
+        while self.tags and not self.tags[0].is_keyframe:
+            self.pop()
+        self._waits_for_keyframe = self._is_interrupted = not self.tags
+
+    def interrupt(self) -> None:
+        """It ran dry: it begins again with a keyframe, when it has gathered more than the last time."""
+        self.leave_to_keyframe()
+        self._need_seconds = min(self._need_seconds * 2 + 1, LARGEST_NEED_SECONDS)

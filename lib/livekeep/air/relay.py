@@ -1,0 +1,332 @@
+"""The relay: one timeline for all that goes on the wire, items and slate, without a hole and without a jump. Pure.
+
+It is told the time (seconds of any steady clock) and gives the bytes that are due. Each item is put where picture and sound of
+the one before it ended; what is late is sent at once. When an item is missing or runs dry the slate goes out, from its first
+picture, until an item is ready. Each connection has a timeline of its own: after a reconnect the last group of pictures is sent
+once more, so that nothing of the item is lost.
+"""
+
+import math
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from livekeep.air.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
+from livekeep.air.intake import Intake
+
+UNDERRUN_SECONDS = 0.15
+"""So long is an item waited for that has run dry, before the slate."""
+LONGEST_LAG_MS = 2000.0
+"""What is later than this, after a sleep of the whole machine, is not made up for: the timeline goes on from here."""
+AAC_FRAME_SAMPLES = 1024
+SOUND_HERTZ = 44100
+SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
+MOST_KEPT = 2000
+"""Tags that are kept for the next connection: more than any good group of pictures has."""
+
+Kind = Literal["began", "ended", "slate", "slate-left", "resumed"]
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the relay did, for who keeps the books. `intake` is the item concerned; `seconds` how long the slate was on."""
+
+    kind: Kind
+    intake: Intake | None = None
+    seconds: float = 0.0
+
+
+class Slate:
+    """The slate's tags, over and over. Its headers are those of the items, when it was made with the same parameters."""
+
+    def __init__(self, flv: bytes, frame_ms: float) -> None:
+        """Raises `FlvError`, or `ValueError` when there is no picture in it."""
+        intake = Intake("slate", frame_ms)
+        intake.feed(flv)
+        intake.end()
+        if intake.is_empty:
+            raise ValueError("the slate holds no picture")
+        self.headers = intake.headers
+        self.tags = tuple(intake.tags)
+        ends = [ending(tag, frame_ms) for tag in self.tags]
+        self._length_ms = max(ends) - self.tags[0].timestamp
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._next = 0
+        self._offset_ms = 0.0
+
+    def peek(self) -> Tag:
+        tag = self.tags[self._next]
+        return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
+
+    def pop(self) -> Tag:
+        tag = self.peek()
+        self._next += 1
+        if self._next == len(self.tags):
+            self._next = 0
+            self._offset_ms += self._length_ms
+        return tag
+
+
+class Relay:
+    """Give it intakes by `queue`; ask it for bytes by `take`. `changes` grows by what it did; who reads it empties it."""
+
+    def __init__(self, slate: Slate, frame_ms: float) -> None:
+        self.queue: deque[Intake] = deque()
+        self.changes: list[Change] = []
+        self.current: Intake | None = None
+        self.is_on_slate = False
+        self.slate_seconds = 0.0
+        self.media_seconds = 0.0
+        """Of timeline sent, over all connections."""
+        self.drift_seconds = 0.0
+        """How late the newest tag was sent, as of its time on the timeline."""
+        self._slate = slate
+        self._frame_ms = frame_ms
+        self._epoch: float | None = None
+        self._first_ms = 0
+        self._limit_ms = 0.0
+        self._offset_ms = 0.0
+        self._ends = {VIDEO: 0.0, AUDIO: 0.0}
+        self._last = {VIDEO: -1, AUDIO: -1}
+        self._sent_headers: dict[int, bytes] = {}
+        self._kept: list[Tag] = []
+        self._slate_began = self._slate_seen = 0.0
+        self._interrupted: Intake | None = None
+        self._out: list[bytes] = []
+
+    # Connections
+
+    def connect(self, now: float, first_ms: int = 0) -> None:
+        """A new connection: it gets everything a receiver must know, and the last pictures once more."""
+        self._epoch, self._first_ms = now, first_ms
+        self._ends = {VIDEO: float(first_ms), AUDIO: float(first_ms)}
+        self._last = {VIDEO: first_ms - 1, AUDIO: first_ms - 1}
+        self._sent_headers.clear()
+        self._out = [FILE_HEADER]
+        if self.current:
+            if len(self._kept) < MOST_KEPT:
+                self.current.put_back(self._kept)
+            else:
+                self.current.leave_to_keyframe()
+            self._place(self.current)
+        elif self.is_on_slate:
+            self._slate_seen = now
+            self._slate.rewind()
+            self._place_slate()
+        self._kept = []
+
+    def disconnect(self, now: float) -> None:
+        """Nobody takes anything: the items wait, the slate's time stands still."""
+        if self.is_on_slate:
+            self._count_slate(now)
+        self._epoch = None
+        self._out.clear()
+
+    @property
+    def is_connected(self) -> bool:
+        return self._epoch is not None
+
+    def timestamp_ms(self, now: float) -> float:
+        """Where the clock stands on this connection's timeline."""
+        return self._first_ms + (now - (self._epoch if self._epoch is not None else now)) * 1000
+
+    # What is sent
+
+    def take(self, now: float) -> bytes:
+        """What is due at `now`. To be called while connected."""
+        self._limit_ms = self.timestamp_ms(now)
+        while self._step(now):
+            pass
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    def due(self, now: float) -> float:
+        """When `take` will have something, as far as it is known now; the clock's own time."""
+        if self._epoch is None:
+            return math.inf
+        if self.current and self.current.tags:
+            wanted = self.current.tags[0].timestamp + self._offset_ms
+        elif self.is_on_slate:
+            wanted = self._slate.peek().timestamp + self._offset_ms
+        else:
+            wanted = self._end_ms()
+        return max(now, self._epoch + (wanted - self._first_ms) / 1000)
+
+    def skip(self) -> bool:
+        """Leave the present item; whether there was one."""
+        if not self.current:
+            return False
+        self._end(self.current)
+        self.current = None
+        return True
+
+    def drop_interrupted(self) -> Intake | None:
+        """Give up waiting for an item that ran dry; the item, when there was one."""
+        intake, self._interrupted = self._interrupted, None
+        if intake and intake in self.queue:
+            self.queue.remove(intake)
+            self._end(intake)
+        return intake
+
+    def _step(self, now: float) -> bool:
+        """Do the next thing that is due; whether there may be more."""
+        if self.current:
+            return self._step_item(self.current, now)
+        if self.queue and self.queue[0].is_empty:
+            self._end(self.queue.popleft())
+        elif self.queue and self.queue[0].is_ready:
+            self._begin(now)
+        elif self.is_on_slate:
+            return self._step_slate(now)
+        elif self._end_ms() > self._limit_ms and self._sent_headers:
+            return False
+        else:
+            self._show_slate(now)
+        return True
+
+    def _step_item(self, intake: Intake, now: float) -> bool:
+        """Send the item's next tag when it is due; whether there is more to look at now."""
+        if not intake.tags:
+            if intake.is_over:
+                self._end(intake)
+                self.current = None
+                return True
+            if self._limit_ms < self._end_ms() + UNDERRUN_SECONDS * 1000:
+                return False
+            self._interrupt(intake, now)
+            return True
+        tag = intake.tags[0]
+        if tag.timestamp + self._offset_ms > self._limit_ms:
+            return False
+        intake.pop()
+        self._send(tag)
+        self._keep(tag)
+        return True
+
+    def _step_slate(self, now: float) -> bool:
+        tag = self._slate.peek()
+        if tag.timestamp + self._offset_ms > self._limit_ms:
+            return False
+        self._send(self._slate.pop())
+        self._count_slate(now)
+        return True
+
+    def _count_slate(self, now: float) -> None:
+        self.slate_seconds += now - self._slate_seen
+        self._slate_seen = now
+
+    def _send(self, tag: Tag) -> None:
+        """Put one tag on the timeline, behind all that went before."""
+        if tag.is_sequence_header:
+            self._send_header(tag, round(tag.timestamp + self._offset_ms))
+            return
+        timestamp = round(tag.timestamp + self._offset_ms)
+        if timestamp <= self._last[tag.kind]:
+            tag = squeezed(tag, self._last[tag.kind] + 1 - timestamp)
+            timestamp = self._last[tag.kind] + 1
+        late_ms = self._limit_ms - timestamp
+        if late_ms > LONGEST_LAG_MS and self._epoch is not None:
+            self._epoch += late_ms / 1000
+            self._limit_ms, late_ms = float(timestamp), 0.0
+        self.drift_seconds = late_ms / 1000
+        before = self._end_ms()
+        self._last[tag.kind] = timestamp
+        self._ends[tag.kind] = max(self._ends[tag.kind], ending(tag, self._frame_ms) + self._offset_ms)
+        self.media_seconds += (self._end_ms() - before) / 1000
+        self._out.append(encode(tag, timestamp))
+
+    def _send_header(self, tag: Tag, timestamp: int) -> None:
+        if self._sent_headers.get(tag.kind) != tag.body:
+            self._sent_headers[tag.kind] = tag.body
+            self._out.append(encode(tag, max(timestamp, self._last[tag.kind] + 1)))
+
+    def _keep(self, tag: Tag) -> None:
+        """Remember what belongs to the present group of pictures."""
+        if tag.is_keyframe:
+            self._kept = [tag]
+        elif self._kept and len(self._kept) < MOST_KEPT:
+            self._kept.append(tag)
+
+    def _end_ms(self) -> float:
+        return max(self._ends.values())
+
+    # What is shown
+
+    def _begin(self, now: float) -> None:
+        intake = self.queue.popleft()
+        is_back, self._interrupted = intake is self._interrupted, None
+        if self.is_on_slate:
+            self._leave_slate(now)
+        self.current = intake
+        self._kept = []
+        self._place(intake)
+        self.changes.append(Change("resumed" if is_back else "began", intake))
+
+    def _place(self, intake: Intake) -> None:
+        """Put the item where picture and sound both have ended."""
+        self._offset_ms = self._offset_of(list(intake.tags))
+        self._put_headers(intake.headers)
+
+    def _place_slate(self) -> None:
+        self._offset_ms = self._offset_of(self._slate.tags)
+        self._put_headers(self._slate.headers)
+
+    def _offset_of(self, tags: Sequence[Tag]) -> float:
+        """What to add to the times of `tags` so that they follow on what was sent."""
+        offsets = []
+        picture = next((tag for tag in tags if tag.is_picture), None)
+        if picture:
+            offsets.append(self._ends[VIDEO] - picture.timestamp - picture.composition_ms)
+        sound = next((tag for tag in tags if tag.kind == AUDIO and not tag.is_sequence_header), None)
+        if sound:
+            offsets.append(self._ends[AUDIO] - sound.timestamp)
+        return max(offsets, default=0.0)
+
+    def _put_headers(self, headers: dict[int, Tag]) -> None:
+        for tag in headers.values():
+            self._send_header(tag, max(self._last[tag.kind] + 1, round(self._end_ms())))
+
+    def _end(self, intake: Intake) -> None:
+        self._kept = []
+        self.changes.append(Change("ended", intake))
+
+    def _interrupt(self, intake: Intake, now: float) -> None:
+        """The item has run dry: the slate until it has gathered more."""
+        intake.interrupt()
+        self.current = None
+        self._interrupted = intake
+        self.queue.appendleft(intake)
+        self._show_slate(now)
+
+    def _show_slate(self, now: float) -> None:
+        self.is_on_slate = True
+        self._slate_began = self._slate_seen = now
+        self._slate.rewind()
+        self._kept = []
+        self._place_slate()
+        self.changes.append(Change("slate"))
+
+    def _leave_slate(self, now: float) -> None:
+        self.is_on_slate = False
+        self._count_slate(now)
+        self.changes.append(Change("slate-left", seconds=now - self._slate_began))
+
+
+def squeezed(tag: Tag, later_ms: int) -> Tag:
+    """A tag that is decoded later than it says, and shown when it says: an item may need more time for its reordering than the
+    one before it has left."""
+    if not tag.is_picture:
+        return tag
+    composition_ms = max(tag.composition_ms - later_ms, 0)
+    return tag._replace(body=tag.body[:2] + composition_ms.to_bytes(3, "big") + tag.body[5:])
+
+
+def ending(tag: Tag, frame_ms: float) -> float:
+    """When the tag's picture or sound ends, in its own time, ms."""
+    if tag.kind == AUDIO:
+        return tag.timestamp + SOUND_FRAME_MS
+    return tag.timestamp + tag.composition_ms + frame_ms

@@ -1,0 +1,255 @@
+"""The relay on a clock of its own: one timeline whatever items come, fail, run dry or are cut by a reconnect."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+from flv_maker import FRAME_MS, SOUND_MS, item, read
+
+from livekeep.air.flv import AUDIO, FILE_HEADER, VIDEO, FlvError, Reader, Tag
+from livekeep.air.intake import Intake
+from livekeep.air.relay import Relay, Slate
+
+STEP_SECONDS = 0.02
+
+
+class Wire:
+    """Drives a relay as the worker does, in steps of 20 ms; `tags` are all that went out on the present connection."""
+
+    def __init__(self, slate_seconds: float = 2.0) -> None:
+        self.relay = Relay(Slate(item(slate_seconds, name=b"slate"), FRAME_MS), FRAME_MS)
+        self.now = 1000.0
+        self.tags: list[tuple[float, Tag]] = []
+        self._reader = Reader()
+
+    def connect(self, first_ms: int = 0) -> None:
+        self.tags, self._reader = [], Reader()
+        self.relay.connect(self.now, first_ms)
+
+    def run(self, seconds: float) -> None:
+        for _ in range(round(seconds / STEP_SECONDS)):
+            self.tags += [(self.now, tag) for tag in self._reader.feed(self.relay.take(self.now))]
+            self.now += STEP_SECONDS
+
+    def give(self, name: str, data: bytes, is_over: bool = True) -> Intake:
+        intake = Intake(name, FRAME_MS)
+        intake.feed(data)
+        if is_over:
+            intake.end()
+        self.relay.queue.append(intake)
+        return intake
+
+    def kinds(self) -> list[str]:
+        return [change.kind + (f" {change.intake.name}" if change.intake else "") for change in self.relay.changes]
+
+    def pictures(self) -> list[Tag]:
+        return [tag for _when, tag in self.tags if tag.is_picture]
+
+    def sounds(self) -> list[Tag]:
+        return [tag for _when, tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header]
+
+    def headers(self, kind: int = VIDEO) -> list[bytes]:
+        return [tag.body for _when, tag in self.tags if tag.kind == kind and tag.is_sequence_header]
+
+
+def shown_at(tags: Sequence[Tag]) -> list[int]:
+    return sorted(tag.timestamp + tag.composition_ms for tag in tags)
+
+
+def longest_step(moments: Sequence[float]) -> float:
+    return max(after - before for before, after in itertools.pairwise(moments))
+
+
+@pytest.fixture
+def wire() -> Wire:
+    wire = Wire()
+    wire.connect()
+    return wire
+
+
+def test_items_follow_each_other_without_a_hole(wire: Wire) -> None:
+    wire.give("a", item(3.0, delay_frames=2))
+    wire.give("b", item(2.52))
+    wire.give("c", item(4.0, delay_frames=3, sound_seconds=4.02))
+    wire.run(9.9)
+    assert wire.kinds() == ["began a", "ended a", "began b", "ended b", "began c", "ended c", "slate"]
+    steps = shown_at(wire.pictures())
+    assert longest_step(steps) <= FRAME_MS + 2 * SOUND_MS
+    decoded = [tag.timestamp for _when, tag in wire.tags if tag.kind == VIDEO]
+    assert decoded == sorted(decoded)
+    heard = [tag.timestamp for tag in wire.sounds()]
+    assert heard == sorted(heard)
+    assert longest_step(heard) <= 110
+
+
+def test_items_of_the_same_shape_leave_no_trace(wire: Wire) -> None:
+    for name in "abcdef":
+        wire.give(name, item(2.0, delay_frames=2))
+    wire.run(11.9)
+    assert longest_step(shown_at(wire.pictures())) <= FRAME_MS + SOUND_MS + 1
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= SOUND_MS * 2 + 1
+    assert wire.headers() == [b"\x17\0\0\0\0same"]
+
+
+def test_everything_is_sent_when_it_is_due(wire: Wire) -> None:
+    wire.give("a", item(5.0))
+    wire.run(5.0)
+    began = wire.tags[0][0]
+    lateness = [when - began - tag.timestamp / 1000 for when, tag in wire.tags if not tag.is_sequence_header]
+    assert max(lateness) <= STEP_SECONDS + 0.001
+    assert min(lateness) >= -0.001
+
+
+def test_nothing_to_play_is_the_slate_until_there_is(wire: Wire) -> None:
+    wire.run(5.0)
+    assert wire.kinds() == ["slate"]
+    assert longest_step(shown_at(wire.pictures())) <= FRAME_MS + SOUND_MS + 1
+    wire.give("a", item(2.0))
+    wire.run(1.0)
+    assert wire.kinds() == ["slate", "slate-left", "began a"]
+    assert wire.relay.slate_seconds == pytest.approx(5.0, abs=0.05)
+    assert wire.headers() == [b"\x17\0\0\0\0slate", b"\x17\0\0\0\0same"]
+    assert longest_step(shown_at(wire.pictures())) <= 2 * FRAME_MS + SOUND_MS + 1
+
+
+def test_an_item_that_ends_early_gives_way_at_once(wire: Wire) -> None:
+    short = wire.give("a", item(10.0)[:15_000])
+    wire.give("b", item(3.0))
+    wire.run(9.0)
+    assert wire.kinds()[:3] == ["began a", "ended a", "began b"]
+    assert 0 < short.played_seconds < 9
+    assert longest_step(shown_at(wire.pictures())) <= 2 * FRAME_MS + SOUND_MS + 1
+
+
+def test_an_item_without_a_picture_is_passed_over(wire: Wire) -> None:
+    wire.give("empty", b"")
+    wire.give("cut", item(3.0)[:40])
+    wire.give("b", item(1.0))
+    wire.run(0.5)
+    assert wire.kinds() == ["ended empty", "ended cut", "began b"]
+
+
+def test_an_item_that_runs_dry_is_bridged_and_comes_back_with_a_keyframe(wire: Wire) -> None:
+    data = item(20.0)
+    half = len(data) // 2
+    intake = wire.give("a", data[:half], is_over=False)
+    wire.run(14.0)
+    assert wire.kinds() == ["began a", "slate"]
+    moments = [when for when, tag in wire.tags if tag.is_picture]
+    assert longest_step(moments) <= 0.3
+    intake.feed(data[half:])
+    intake.end()
+    wire.run(0.1)
+    assert wire.kinds() == ["began a", "slate", "slate-left", "resumed a"]
+    back = next(index for index, (_when, tag) in enumerate(wire.tags) if tag.body == b"\x17\0\0\0\0same" and index > 10)
+    assert next(tag for _when, tag in wire.tags[back:] if tag.is_picture).is_keyframe
+    assert longest_step(shown_at(wire.pictures())) <= 2 * FRAME_MS + SOUND_MS + 1
+
+
+def test_an_item_that_stays_dry_can_be_given_up(wire: Wire) -> None:
+    wire.give("a", item(3.0), is_over=False)
+    wire.give("b", item(2.0))
+    wire.run(5.0)
+    assert wire.kinds() == ["began a", "slate"]
+    dropped = wire.relay.drop_interrupted()
+    assert dropped is not None
+    assert dropped.name == "a"
+    wire.run(0.2)
+    assert wire.kinds() == ["began a", "slate", "ended a", "slate-left", "began b"]
+    assert wire.relay.drop_interrupted() is None
+
+
+def test_skipping(wire: Wire) -> None:
+    assert not wire.relay.skip()
+    wire.give("a", item(30.0))
+    wire.give("b", item(2.0))
+    wire.run(1.0)
+    assert wire.relay.skip()
+    wire.run(0.5)
+    assert wire.kinds() == ["began a", "ended a", "began b"]
+
+
+def test_a_reconnect_keeps_the_place(wire: Wire) -> None:
+    wire.give("a", item(12.0))
+    wire.run(5.0)
+    before = wire.pictures()
+    wire.relay.disconnect(wire.now)
+    wire.now += 7.0
+    wire.connect()
+    wire.run(7.9)
+    after = wire.pictures()
+    assert wire.tags[0][1].is_sequence_header
+    assert wire.headers(AUDIO)
+    assert after[0].is_keyframe
+    assert after[0].timestamp in (0, 1)
+    # The group that was on its way is sent again, and nothing is missing behind it.
+    assert len(before) + len(after) == pytest.approx(12 * 25 + (len(before) % 50), abs=3)
+    assert wire.kinds() == ["began a", "ended a"][: len(wire.kinds())]
+
+
+def test_a_reconnect_on_the_slate(wire: Wire) -> None:
+    wire.run(3.0)
+    wire.relay.disconnect(wire.now)
+    wire.now += 60.0
+    wire.connect()
+    wire.run(3.0)
+    assert wire.pictures()[0].is_keyframe
+    assert wire.relay.slate_seconds == pytest.approx(6.0, abs=0.1)
+
+
+def test_a_header_in_the_middle_of_an_item_is_sent_again_after_a_reconnect(wire: Wire) -> None:
+    first, second = item(2.0), item(4.0, name=b"other")
+    intake = Intake("a", FRAME_MS)
+    intake.feed(first)
+    for tag in read(second):
+        intake._take(tag._replace(timestamp=tag.timestamp + 2000))
+    intake.end()
+    wire.relay.queue.append(intake)
+    wire.run(3.0)
+    assert wire.headers() == [b"\x17\0\0\0\0same", b"\x17\0\0\0\0other"]
+    wire.relay.disconnect(wire.now)
+    wire.connect()
+    wire.run(0.1)
+    assert wire.headers() == [b"\x17\0\0\0\0other"]
+
+
+def test_the_timeline_may_begin_anywhere(wire: Wire) -> None:
+    first = 2**31 - 1500
+    wire.connect(first)
+    wire.give("a", item(3.0))
+    wire.run(3.0)
+    times = [tag.timestamp for tag in wire.pictures()]
+    assert times[0] == first
+    assert times[-1] > 2**31
+    assert times == sorted(times)
+
+
+def test_after_a_sleep_the_timeline_goes_on_where_it_was(wire: Wire) -> None:
+    wire.give("a", item(10.0))
+    wire.run(2.0)
+    wire.now += 600.0
+    wire.run(3.0)
+    times = [tag.timestamp for tag in wire.pictures()]
+    assert longest_step(times) <= FRAME_MS
+    assert 4900 <= times[-1] <= 5100
+
+
+def test_what_is_no_flv_is_refused() -> None:
+    for data in (b"not a video at all", FILE_HEADER + b"\xff" * 40, b"<html>" * 10):
+        with pytest.raises(FlvError):
+            Reader().feed(data)
+    with pytest.raises(ValueError, match="no picture"):
+        Slate(FILE_HEADER, FRAME_MS)
+
+
+def test_bytes_may_come_in_any_pieces() -> None:
+    data, random_ = item(1.0), random.Random(7)
+    whole, pieces, reader, position = read(data), [], Reader(), 0
+    while position < len(data):
+        size = random_.choice((1, 2, 3, 11, 50, 4000))
+        pieces += reader.feed(data[position : position + size])
+        position += size
+    assert pieces == whole
