@@ -16,7 +16,7 @@ from livekeep.command import desktop, doctor, predecessor
 from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, state
-from livekeep.core.config import Config, Stream
+from livekeep.core.config import Channel, Config, Stream
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
 from livekeep.screen.playlist import Look
@@ -25,7 +25,9 @@ from tests.outside import LIBRARY, PROJECT
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 UNITS = {path.name for path in (PROJECT / "units").iterdir() if path.suffix != ".conf"}
-TABLES: dict[str, Any] = {**config.TABLES, "streams.NAME": Stream}
+TABLES: dict[str, Any] = {**config.TABLES, "streams.NAME": Stream, "channels.NAME": Channel}
+AIR_FORCE = {"storage": "next start", "controller": "next start", "channels.NAME": "air restart"}
+"""What puts the keys of the air part in force."""
 CODE = re.compile(r"^    +\S.*$|`[^`\n]+`", re.MULTILINE)
 """Code in Markdown: an indented line, or a span between backticks."""
 
@@ -92,6 +94,8 @@ def test_the_reference_says_what_puts_a_key_in_force(table: str) -> None:
         name = key.strip("`")
         if table.startswith("probes."):
             assert force == ("apply" if name in ("enabled", "interval_seconds") else "next run"), key
+        elif table in AIR_FORCE:
+            assert force == AIR_FORCE[table], key
         else:
             needs_start = table == "exporter" or (table == "screen" and name in desktop.TAKEN_AT_START)
             assert force == ("apply" if needs_start else "reload"), key

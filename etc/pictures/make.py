@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""Make holding.png and error.png, the default pictures, beside this script or in a given directory.
+"""Make holding.png, error.png and slate.png, the default pictures, beside this script or in a given directory.
 
 Needs the Debian packages python3-pil and fonts-inter-variable; run with /usr/bin/python3. The same versions
 give the same bytes every time.
 
-The lower part of either picture is left empty, as livekeep writes there at run time: on holding.png one line
-centred at 82 % of the height, on error.png the reason and what to do, from 66 % to 92 %. No part is black.
+The lower part of holding.png and error.png is left empty, as livekeep writes there at run time: on the first one line
+centred at 82 % of the height, on the other the reason and what to do, from 66 % to 92 %. Nothing is written on slate.png,
+which goes on air as it is. No part is black.
 """
 
 import math
@@ -106,6 +107,18 @@ ERROR = Picture(
     ),
     mark_y=242,
     mark_colour=(236, 184, 122),
+    interrupted=True,
+)
+
+SLATE = Picture(
+    corners=((38, 22, 66), (22, 38, 84), (30, 24, 66), (62, 36, 96)),
+    lights=lights(glow=(22, 22, 38), far=(10, 10, 22), near=(10, 9, 15)),
+    words=(
+        Words("We will be right back", 540, 116, 390, (246, 243, 253), spacing=-0.008),
+        Words("The programme continues shortly", 668, 50, 400, (204, 194, 236), spacing=0.01),
+    ),
+    mark_y=342,
+    mark_colour=(184, 168, 236),
     interrupted=True,
 )
 
@@ -247,7 +260,7 @@ def made(picture: Picture, tile: list[list[float]]) -> Image.Image:
 def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
     tile = thresholds()
-    for name, picture in (("holding.png", HOLDING), ("error.png", ERROR)):
+    for name, picture in (("holding.png", HOLDING), ("error.png", ERROR), ("slate.png", SLATE)):
         made(picture, tile).save(directory / name, optimize=True)
 
 

@@ -15,7 +15,7 @@ from flv_maker import FRAME_MS, item
 
 from livekeep.air.flv import AUDIO, VIDEO, Reader
 from livekeep.air.intake import Intake
-from livekeep.air.relay import Relay, Slate, ending
+from livekeep.air.relay import BURST_SECONDS, Relay, Slate, ending
 
 DAY_SECONDS = 86400.0
 STEP_SECONDS = 0.2
@@ -77,7 +77,7 @@ class Day:
 
     def step(self) -> None:
         self.feed()
-        limit = (self.now - self.began) * 1000
+        limit = (self.now - self.began + BURST_SECONDS) * 1000
         for tag in self.reader.feed(self.relay.take(self.now)):
             if not tag.is_sequence_header:
                 assert tag.timestamp <= limit + 1

@@ -1,17 +1,20 @@
 """The configuration: merging, and that everything wrong with it is told at once, by file and key."""
 
+import dataclasses
 import os
+import re
 import stat
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from livekeep.core import config
-from livekeep.core.config import Config, Screen, Stream, load, load_leniently
+from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
 from livekeep.core.errors import ConfigError
-from tests.outside import LIBRARY, UNPRIVILEGED
+from tests.outside import LIBRARY, PROJECT, UNPRIVILEGED
 
 
 class Files:
@@ -109,10 +112,37 @@ BAD_VALUES = (
     ("screen", "error", '"error.png"', "must be an absolute path"),
     ("screen", "stall_seconds", "1.9", "must be from 2 to 120"),
     ("screen", "show_next_start", '"yes"', "must be true or false"),
+    ("storage", "provider", '"gcs"', 'must be one of "s3", "r2"'),
+    ("storage", "endpoint_url", '"s3://bucket"', "must be a URL that begins with https://, http://"),
+    ("storage", "region", '"EU west"', "must be a region"),
+    ("storage", "url_seconds", "59", "must be from 60 to 604800"),
+    ("storage", "timeout_seconds", "0", "must be from 1 to 60"),
+    ("controller", "cors_origins", '["*"]', "must be a URL that begins with https://, http://"),
+    ("controller", "idle_seconds", "4", "must be from 5 to 86400"),
+    ("channels.main", "media", '"media"', "must be a folder"),
+    ("channels.main", "media", '"s3://B/x"', "must be a folder"),
+    ("channels.main", "order", '"random"', 'must be one of "name", "oldest", "newest", "shuffle"'),
+    ("channels.main", "loop", '"yes"', "must be true or false"),
+    ("channels.main", "extensions", '["mp4"]', "must be in small letters with its dot"),
+    ("channels.main", "extensions", "[]", "must be a text or a list of texts, not empty"),
+    ("channels.main", "rescan_seconds", "1", "must be from 2 to 86400"),
+    ("channels.main", "ingest_urls", '["srt://host:1"]', "must be a URL that begins with rtmp://, rtmps://"),
+    ("channels.main", "width", "8000", "must be from 160 to 3840"),
+    ("channels.main", "height", "720.0", "must be a whole number"),
+    ("channels.main", "frame_rate", "120", "must be from 5 to 60"),
+    ("channels.main", "video_bitrate", "3000", "must be from 100000 to 5e+07"),
+    ("channels.main", "audio_bitrate", "1", "must be from 32000 to 512000"),
+    ("channels.main", "keyframe_seconds", "5", "must be from 0.5 to 4"),
+    ("channels.main", "preset", '"placebo"', 'must be one of "ultrafast"'),
+    ("channels.main", "slate", '"slate.png"', "must be an absolute path"),
+    ("channels.main", "rotate_hours", "591", "must be from 0 to 590"),
     ("streams.main", "vimeo_event", '"12a"', "must be the event's number"),
     ("streams.main", "vimeo_event", "123", "must be text in quotes"),
     ("streams.main", "vimeo_video", '"vimeo.com/1"', "must be the video's number"),
 )
+
+
+WITH_NAMED = {"streams.main": Config(streams={"main": Stream()}), "channels.main": Config(channels={"main": Channel()})}
 
 
 @pytest.mark.parametrize(("table", "key", "value", "complaint"), BAD_VALUES, ids=[f"{at[1]}={at[2]:.12}" for at in BAD_VALUES])
@@ -122,7 +152,7 @@ def test_a_bad_value_is_told_and_leaves_the_default(files: Files, table: str, ke
     assert line.startswith(f"{files.main}: {table}.{key}: {complaint}")
     assert ", is " in line
     found = load_leniently(files.main, files.drop_ins)[0]
-    assert found == (Config(streams={"main": Stream()}) if table == "streams.main" else Config())
+    assert found == WITH_NAMED.get(table, Config())
 
 
 @pytest.mark.parametrize(
@@ -219,3 +249,68 @@ def test_what_may_not_be_read_is_told(tmp_path: Path, unreadable: str) -> None:
     (tmp_path / unreadable).chmod(stat.S_IRWXU)
     assert ran.stdout.startswith(f"{unreadable}: cannot be read (Permission denied)"), ran.stdout + ran.stderr
     assert ran.stdout.count("\n") == 1
+
+
+# Channels
+
+
+def test_a_channel_has_two_ingests_at_most_and_an_even_size(files: Files) -> None:
+    urls = '["rtmp://a/1", "rtmp://a/2", "rtmps://b/3"]'
+    files.write(f'[channels.main]\nwidth = 321\ningest_urls = {urls}\n[channels."Two words"]\n')
+    size, ingests, name = sorted(files.problems(), key=lambda line: ("Two" in line, "ingest" in line))
+    assert size == f"{files.main}: channels.main.width: must be even, is 321"
+    assert ingests == f"{files.main}: channels.main.ingest_urls: must be a primary and at most one backup, are 3"
+    assert name == f"{files.main}: channels.Two words: must be named with small letters, digits, - and _, 32 at most"
+
+
+def test_a_channel_is_set_up_with_media_and_an_ingest(files: Files) -> None:
+    files.write(
+        '[channels.a]\nmedia = "/srv/media"\n[channels.b]\nmedia = "s3://bucket/some/prefix"\ningest_urls = "rtmps://host/app"\n'
+    )
+    channels = files.load().channels
+    assert [(name, channel.is_set_up()) for name, channel in channels.items()] == [("a", False), ("b", True)]
+    assert channels["b"].ingest_urls == ("rtmps://host/app",)
+
+
+def test_a_list_may_be_empty_where_its_default_is(files: Files) -> None:
+    files.write("[channels.main]\ningest_urls = []\n[controller]\ncors_origins = []\n")
+    assert files.load() == Config(controller=Controller(), channels={"main": Channel()})
+
+
+def example() -> str:
+    """The shipped configuration with its example of a channel put into force: each # that stands right before a key or table."""
+    return re.sub(r"^#(?=[a-z_\[])", "", (PROJECT / "etc/livekeep.toml").read_text(), flags=re.MULTILINE)
+
+
+def test_the_example_of_a_channel_names_every_key_in_order() -> None:
+    shown = tomllib.loads(example())["channels"]
+    assert list(shown) == ["main"]
+    assert list(shown["main"]) == [entry.name for entry in dataclasses.fields(Channel)]
+
+
+def test_the_example_of_a_channel_holds_the_defaults(files: Files) -> None:
+    files.write(example())
+    assert files.load() == Config(streams={"main": Stream()}, channels={"main": Channel()})
+
+
+def test_each_range_of_the_example_is_the_one_that_is_taken() -> None:
+    """Numbers in the comments above a channel's keys: "2 to 86400" of the key that follows."""
+    block = example().partition("[channels.main]")[2]
+    said = {(low, high) for low, high in re.findall(r"([0-9.]+) (?:to|and at most) ([0-9]+)", block)}
+    assert said == {
+        ("2", "86400"), ("160", "3840"), ("90", "2160"), ("5", "60"), ("100000", "50000000"), ("32000", "512000"), ("0.5", "4"),
+        ("0", "590"),
+    }  # fmt: skip
+    rates = {"frame_rate", "video_bitrate", "audio_bitrate"}
+    keys = rates | {"rescan_seconds", "width", "height", "keyframe_seconds", "rotate_hours"}
+    found = set()
+    for entry in dataclasses.fields(Channel):
+        check = entry.metadata["check"]
+        pairs = [pair for pair in said if entry.name in keys and is_range(check, float(pair[0]), float(pair[1]))]
+        found |= {(entry.name, *pair) for pair in pairs}
+    assert {name for name, _low, _high in found} == keys
+
+
+def is_range(check: config.Check, low: float, high: float) -> bool:
+    """Whether a key takes these two and nothing beyond them."""
+    return [check(value) is None for value in (low - 0.1, low, high, high + 0.1)] == [False, True, True, False]

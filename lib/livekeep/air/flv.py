@@ -3,6 +3,8 @@
 Source: Adobe Flash Video File Format Specification 10.1, annex E; H.264 and AAC only.
 """
 
+import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 AUDIO, VIDEO, SCRIPT = 8, 9, 18
@@ -94,3 +96,15 @@ def encode(tag: Tag, timestamp: int) -> bytes:
     time = timestamp & 0xFFFFFFFF
     header = (tag.kind << 56 | size << 32 | (time & 0xFFFFFF) << 8 | time >> 24).to_bytes(8, "big")
     return b"".join((header, b"\0\0\0", tag.body, (size + HEADER_BYTES).to_bytes(4, "big")))
+
+
+def metadata(values: Mapping[str, float]) -> bytes:
+    """The tag that tells a receiver of the stream beforehand, so that it need not look for itself; AMF0."""
+    body = bytearray(b"\2" + text("onMetaData") + b"\x08" + len(values).to_bytes(4, "big"))
+    for name, value in values.items():
+        body += text(name) + b"\0" + struct.pack(">d", value)
+    return encode(Tag(SCRIPT, 0, bytes(body + b"\0\0\x09")), 0)
+
+
+def text(value: str) -> bytes:
+    return len(value).to_bytes(2, "big") + value.encode()

@@ -7,7 +7,8 @@ from livekeep.air.flv import AUDIO, SCRIPT, VIDEO, Reader, Tag
 LARGEST_AHEAD_BYTES = 3 * 1024 * 1024
 """What is held of an item in memory; the rest waits in the feeder."""
 LONGEST_AHEAD_SECONDS = 6.0
-NEED_SECONDS = 0.4
+NEED_SECONDS = 1.0
+"""More than the relay sends at once when a connection begins."""
 LARGEST_NEED_SECONDS = 5.0
 """An item that ran dry comes back when it has gathered more than the last time, but no more than this."""
 END_OF_SEQUENCE = 2
@@ -19,7 +20,9 @@ class Intake:
     def __init__(self, name: str, frame_ms: float) -> None:
         self.name = name
         self.frame_ms = frame_ms
-        self.tags: deque[Tag] = deque()
+        self.pictures: deque[Tag] = deque()
+        self.sounds: deque[Tag] = deque()
+        """Apart, since a feeder may be far ahead with one of them."""
         self.headers: dict[int, Tag] = {}
         """The newest sequence header of picture and sound, by kind."""
         self.is_over = False
@@ -63,7 +66,7 @@ class Intake:
             self.first_ms = tag.timestamp
             self.played_to_ms = float(tag.timestamp)
         self._has_sound = self._has_sound or tag.kind == AUDIO
-        self.tags.append(tag)
+        (self.pictures if tag.kind == VIDEO else self.sounds).append(tag)
         self._bytes += len(tag.body)
 
     @property
@@ -72,12 +75,13 @@ class Intake:
 
     @property
     def ahead_seconds(self) -> float:
-        return (self.tags[-1].timestamp - self.tags[0].timestamp) / 1000 if self.tags else 0.0
+        """Of the picture."""
+        return (self.pictures[-1].timestamp - self.pictures[0].timestamp) / 1000 if self.pictures else 0.0
 
     @property
     def is_ready(self) -> bool:
         """Whether it can go on the wire and will not run dry at once."""
-        if VIDEO not in self.headers or self._waits_for_keyframe or not self.tags:
+        if VIDEO not in self.headers or self._waits_for_keyframe or self.head is None:
             return False
         enough = self.ahead_seconds >= self._need_seconds and (self._has_sound or AUDIO not in self.headers)
         return self.is_over or self.is_full or enough
@@ -85,14 +89,23 @@ class Intake:
     @property
     def is_empty(self) -> bool:
         """Nothing is there, and nothing will come."""
-        return self.is_over and (not self.tags or self._waits_for_keyframe or VIDEO not in self.headers)
+        return self.is_over and (self.head is None or self._waits_for_keyframe or VIDEO not in self.headers)
 
     @property
     def played_seconds(self) -> float:
         return (self.played_to_ms - self.first_ms) / 1000 if self.first_ms is not None else 0.0
 
+    @property
+    def head(self) -> Tag | None:
+        """The next tag in the order of their times."""
+        if self.pictures and self.sounds:
+            return self.pictures[0] if self.pictures[0].timestamp <= self.sounds[0].timestamp else self.sounds[0]
+        return self.pictures[0] if self.pictures else self.sounds[0] if self.sounds else None
+
     def pop(self) -> Tag:
-        tag = self.tags.popleft()
+        """Take the next tag, which is there."""
+        head = self.head
+        tag = (self.pictures if head and head.kind == VIDEO else self.sounds).popleft()
         self._bytes -= len(tag.body)
         if tag.is_sequence_header:
             self.headers[tag.kind] = tag
@@ -102,14 +115,17 @@ class Intake:
 
     def put_back(self, tags: list[Tag]) -> None:
         """What was taken last goes to the front again."""
-        self.tags.extendleft(reversed(tags))
-        self._bytes += sum(len(tag.body) for tag in tags)
+        for tag in reversed(tags):
+            (self.pictures if tag.kind == VIDEO else self.sounds).appendleft(tag)
+            self._bytes += len(tag.body)
 
     def leave_to_keyframe(self) -> None:
         """Leave out what cannot be shown by itself, now and in what comes."""
-        while self.tags and not self.tags[0].is_keyframe:
-            self.pop()
-        self._waits_for_keyframe = self._is_interrupted = not self.tags
+        while self.pictures and not self.pictures[0].is_keyframe:
+            self._bytes -= len(self.pictures.popleft().body)
+        while self.sounds and (not self.pictures or self.sounds[0].timestamp < self.pictures[0].timestamp):
+            self._bytes -= len(self.sounds.popleft().body)
+        self._waits_for_keyframe = self._is_interrupted = not self.pictures
 
     def interrupt(self) -> None:
         """It ran dry: it begins again with a keyframe, when it has gathered more than the last time."""

@@ -17,7 +17,7 @@ from livekeep.air.flv import FlvError
 from livekeep.air.intake import LONGEST_AHEAD_SECONDS, Intake
 from livekeep.air.item import Media
 from livekeep.air.library import Library
-from livekeep.air.media import MediaFile, StorageError
+from livekeep.air.media import MediaFile, NothingThereError, StorageError
 from livekeep.air.playlist import Playlist
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import Plan, mode_of, plan
@@ -157,7 +157,7 @@ class Programme:
             self._prepared = self.books.next = None
 
     def _note_storage_failure(self, error: LivekeepError, now: float) -> None:
-        """The items that are known go on being played."""
+        """The items that are known go on being played, unless they are known to be gone."""
         self._next_listing = now + min(self._channel.rescan_seconds, RETRY_SECONDS)
         problem = str(error)
         if problem != self.books.storage_problem:
@@ -166,6 +166,9 @@ class Programme:
         self.books.storage_problem = problem
         if self._storage_failed_at is None:
             self._storage_failed_at = now
+        if isinstance(error, NothingThereError):
+            self._playlist.update(())
+            self.books.items_known = 0
 
     # What comes next
 
@@ -212,7 +215,7 @@ class Programme:
         self._prepared = None
         intake = Intake(prepared.name, self._frame_ms)
         try:
-            feeder = Feeder(prepared.source, prepared.name, prepared.plan, prepared.media, self._channel)
+            feeder = Feeder(prepared.source, prepared.name, prepared.plan, prepared.media, self._channel, channel_name=self._name)
         except LivekeepError as error:
             self._note_failure(Played(prepared.name, outcome="failed", problem=str(error)), "not-started")
             return

@@ -8,13 +8,15 @@ once more, so that nothing of the item is lost.
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from livekeep.air.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
 from livekeep.air.intake import Intake
 
+BURST_SECONDS = 0.5
+"""A connection begins with so much at once: the publisher knows sooner what it has, and the receiver has something in hand."""
 UNDERRUN_SECONDS = 0.15
 """So long is an item waited for that has run dry, before the slate."""
 LONGEST_LAG_MS = 2000.0
@@ -48,7 +50,7 @@ class Slate:
         if intake.is_empty:
             raise ValueError("the slate holds no picture")
         self.headers = intake.headers
-        self.tags = tuple(intake.tags)
+        self.tags = tuple(iter(lambda: intake.pop() if intake.head else None, None))
         ends = [ending(tag, frame_ms) for tag in self.tags]
         self._length_ms = max(ends) - self.tags[0].timestamp
         self.rewind()
@@ -60,6 +62,12 @@ class Slate:
     def peek(self) -> Tag:
         tag = self.tags[self._next]
         return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
+
+    def next_of(self, kind: int) -> Tag:
+        """The next tag of a kind, which stays."""
+        following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
+        found = next(tag for tag in following if tag.kind == kind)
+        return found._replace(timestamp=round(found.timestamp + self._offset_ms))
 
     def pop(self) -> Tag:
         tag = self.peek()
@@ -73,7 +81,8 @@ class Slate:
 class Relay:
     """Give it intakes by `queue`; ask it for bytes by `take`. `changes` grows by what it did; who reads it empties it."""
 
-    def __init__(self, slate: Slate, frame_ms: float) -> None:
+    def __init__(self, slate: Slate, frame_ms: float, metadata: bytes = b"") -> None:
+        """`metadata`: what each connection begins with (`flv.metadata`)."""
         self.queue: deque[Intake] = deque()
         self.changes: list[Change] = []
         self.current: Intake | None = None
@@ -85,6 +94,7 @@ class Relay:
         """How late the newest tag was sent, as of its time on the timeline."""
         self._slate = slate
         self._frame_ms = frame_ms
+        self._metadata = metadata
         self._epoch: float | None = None
         self._first_ms = 0
         self._limit_ms = 0.0
@@ -101,11 +111,11 @@ class Relay:
 
     def connect(self, now: float, first_ms: int = 0) -> None:
         """A new connection: it gets everything a receiver must know, and the last pictures once more."""
-        self._epoch, self._first_ms = now, first_ms
+        self._epoch, self._first_ms = now - BURST_SECONDS, first_ms
         self._ends = {VIDEO: float(first_ms), AUDIO: float(first_ms)}
         self._last = {VIDEO: first_ms - 1, AUDIO: first_ms - 1}
         self._sent_headers.clear()
-        self._out = [FILE_HEADER]
+        self._out = [FILE_HEADER, self._metadata]
         if self.current:
             if len(self._kept) < MOST_KEPT:
                 self.current.put_back(self._kept)
@@ -148,8 +158,8 @@ class Relay:
         """When `take` will have something, as far as it is known now; the clock's own time."""
         if self._epoch is None:
             return math.inf
-        if self.current and self.current.tags:
-            wanted = self.current.tags[0].timestamp + self._offset_ms
+        if self.current and (head := self.current.head):
+            wanted = head.timestamp + self._offset_ms
         elif self.is_on_slate:
             wanted = self._slate.peek().timestamp + self._offset_ms
         else:
@@ -178,7 +188,7 @@ class Relay:
             return self._step_item(self.current, now)
         if self.queue and self.queue[0].is_empty:
             self._end(self.queue.popleft())
-        elif self.queue and self.queue[0].is_ready:
+        elif self.queue and self.queue[0].is_ready and self._can_begin():
             self._begin(now)
         elif self.is_on_slate:
             return self._step_slate(now)
@@ -190,7 +200,8 @@ class Relay:
 
     def _step_item(self, intake: Intake, now: float) -> bool:
         """Send the item's next tag when it is due; whether there is more to look at now."""
-        if not intake.tags:
+        tag = intake.head
+        if tag is None:
             if intake.is_over:
                 self._end(intake)
                 self.current = None
@@ -199,7 +210,6 @@ class Relay:
                 return False
             self._interrupt(intake, now)
             return True
-        tag = intake.tags[0]
         if tag.timestamp + self._offset_ms > self._limit_ms:
             return False
         intake.pop()
@@ -256,6 +266,14 @@ class Relay:
 
     # What is shown
 
+    def _can_begin(self) -> bool:
+        """Whether the slate, if it is on, is at a place where it can be left: no picture before the next one is missing."""
+        if not self.is_on_slate:
+            return True
+        following = self._slate.next_of(VIDEO)
+        shown_ms = following.timestamp + following.composition_ms + self._offset_ms
+        return following.is_keyframe or shown_ms >= self._ends[VIDEO] - 1
+
     def _begin(self, now: float) -> None:
         intake = self.queue.popleft()
         is_back, self._interrupted = intake is self._interrupted, None
@@ -268,20 +286,20 @@ class Relay:
 
     def _place(self, intake: Intake) -> None:
         """Put the item where picture and sound both have ended."""
-        self._offset_ms = self._offset_of(list(intake.tags))
+        self._offset_ms = self._offset_of(intake.pictures, intake.sounds)
         self._put_headers(intake.headers)
 
     def _place_slate(self) -> None:
-        self._offset_ms = self._offset_of(self._slate.tags)
+        self._offset_ms = self._offset_of(self._slate.tags, self._slate.tags)
         self._put_headers(self._slate.headers)
 
-    def _offset_of(self, tags: Sequence[Tag]) -> float:
-        """What to add to the times of `tags` so that they follow on what was sent."""
+    def _offset_of(self, pictures: Iterable[Tag], sounds: Iterable[Tag]) -> float:
+        """What to add to the times of these tags so that they follow on what was sent."""
         offsets = []
-        picture = next((tag for tag in tags if tag.is_picture), None)
+        picture = next((tag for tag in pictures if tag.is_picture), None)
         if picture:
             offsets.append(self._ends[VIDEO] - picture.timestamp - picture.composition_ms)
-        sound = next((tag for tag in tags if tag.kind == AUDIO and not tag.is_sequence_header), None)
+        sound = next((tag for tag in sounds if tag.kind == AUDIO and not tag.is_sequence_header), None)
         if sound:
             offsets.append(self._ends[AUDIO] - sound.timestamp)
         return max(offsets, default=0.0)
@@ -311,6 +329,11 @@ class Relay:
         self.changes.append(Change("slate"))
 
     def _leave_slate(self, now: float) -> None:
+        # Its pictures are sent earlier than they are shown: the sound for the last of them is still to come.
+        while self._slate.peek().timestamp + self._offset_ms + SOUND_FRAME_MS / 2 < self._ends[VIDEO]:
+            tag = self._slate.pop()
+            if tag.kind == AUDIO:
+                self._send(tag)
         self.is_on_slate = False
         self._count_slate(now)
         self.changes.append(Change("slate-left", seconds=now - self._slate_began))

@@ -22,7 +22,7 @@ from livekeep.core.notify import Service
 
 logger = logging.getLogger("livekeep.worker")
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 0.4
 """Between two looks at what was acknowledged."""
 WRAP_MS = 2**31
 """FLV's times, as ffmpeg keeps them, end here: 24 d 20 h."""
@@ -66,6 +66,7 @@ class Uplink:
         self._next_look = 0.0
         self._is_planned_end = False
         self._was_on_air = False
+        self._has_news = False
 
     @property
     def ingest(self) -> str:
@@ -123,9 +124,12 @@ class Uplink:
         self._waiting = b""
         self._is_planned_end = self._was_on_air = False
         self._relay.connect(now, self._first_ms)
-        self._service.watch(publisher.errors_fileno(), lambda: None)
+        self._service.watch(publisher.errors_fileno(), self._note_news)
         if self.publishing == "preparing":
             self._become("connecting", "", "")
+
+    def _note_news(self) -> None:
+        self._has_news = True
 
     def _send(self, publisher: Publisher, now: float) -> None:
         if self._is_planned_end or not self._relay.is_connected:
@@ -137,8 +141,9 @@ class Uplink:
     def _look(self, now: float) -> None:
         """Whether the publisher is still there, and what has arrived."""
         publisher = self._publisher
-        if publisher is None:
+        if publisher is None or (now < self._next_look and not self._has_news):
             return
+        self._has_news = False
         ended = self._poll(publisher, now)
         if ended:
             self._end(ended, now)
@@ -148,11 +153,13 @@ class Uplink:
         self._next_look = now + LOOK_SECONDS
         self.last_look = time.time()
         sample = self._acknowledged.read() if self._acknowledged else None
-        before = self._arrival
-        self._arrival = before.seen(now, publisher.given_bytes, sample.acknowledged_bytes if sample else None)
-        if self._arrival.acknowledged_bytes > before.acknowledged_bytes and publisher.is_publishing:
-            self.last_acknowledged_monotonic = now
-            self._note_arrival(now)
+        if publisher.is_publishing:
+            before = self._arrival
+            bytes_, is_shut = (sample.acknowledged_bytes, sample.is_window_shut) if sample else (None, False)
+            self._arrival = before.seen(now, publisher.given_bytes, bytes_, is_shut)
+            if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
+                self.last_acknowledged_monotonic = now
+                self._note_arrival(now)
         if self._arrival.is_stalled(now) and not self._is_planned_end:
             publisher.kill()
         self._plan(now)

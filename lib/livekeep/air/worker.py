@@ -17,11 +17,12 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from livekeep.air import flv
 from livekeep.air.broker import Broker
-from livekeep.air.flv import FlvError
+from livekeep.air.flv import AAC, FlvError
 from livekeep.air.library import open_library
 from livekeep.air.programme import Programme
-from livekeep.air.relay import Relay, Slate
+from livekeep.air.relay import SOUND_HERTZ, Relay, Slate
 from livekeep.air.slate import make_slate
 from livekeep.air.uplink import Uplink
 from livekeep.core import channels, config, log, paths, state
@@ -37,6 +38,8 @@ LEAST_WAIT_SECONDS = 0.02
 """Between two looks at the relay: several tags go out together."""
 PROGRAMME_SECONDS = 0.1
 """Between two looks at the programme, when nothing calls for one sooner."""
+LOOK_SECONDS = 0.2
+"""Between two looks whether the state says something new."""
 STATE_SECONDS = 2.0
 SPEED_SECONDS = 10.0
 USAGE = "usage: livekeep-worker CHANNEL"
@@ -50,7 +53,7 @@ class Worker:
         self._programme, self._uplink, self._relay = programme, uplink, relay
         self._root = channels.folder_of(name)
         self._started_at = time.time()
-        self._next_programme = self._next_state = 0.0
+        self._next_programme = self._next_look = self._next_state = 0.0
         self._written: ChannelState | None = None
         self._write_failed = False
         self._wants_skip = False
@@ -68,8 +71,10 @@ class Worker:
         wanted = self._uplink.one_pass(now)
         if self._relay.changes or now >= self._next_programme:
             self._next_programme = min(self._programme.one_pass(now), now + PROGRAMME_SECONDS)
-        self._report(now)
-        return max(min(wanted, self._next_programme, self._next_state), now + LEAST_WAIT_SECONDS)
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._report(now)
+        return max(min(wanted, self._next_programme, self._next_look), now + LEAST_WAIT_SECONDS)
 
     def stop(self) -> None:
         self._uplink.stop(time.sleep)
@@ -203,6 +208,20 @@ def slate_of(channel: Channel, name: str) -> Slate:
         raise TemporaryError(f"{file}: is damaged ({error}); remove it, it will be made anew") from error
 
 
+def metadata_of(channel: Channel) -> dict[str, float]:
+    """What is said of the stream before it begins; bit rates in kbit/s, as FLV has them."""
+    return {
+        "width": channel.width,
+        "height": channel.height,
+        "framerate": channel.frame_rate,
+        "videodatarate": channel.video_bitrate / 1000,
+        "videocodecid": 7,
+        "audiodatarate": channel.audio_bitrate / 1000,
+        "audiosamplerate": SOUND_HERTZ,
+        "audiocodecid": AAC,
+    }
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM. Raises `ConfigError`, and `GivenUpError` (exit 69)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -215,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = config.load()
     log.set_up(settings.log.level)
     channel, key = channel_of(settings, name), stream_key(name)
-    relay = Relay(slate_of(channel, name), 1000 / channel.frame_rate)
+    relay = Relay(slate_of(channel, name), 1000 / channel.frame_rate, flv.metadata(metadata_of(channel)))
     service = Service()
     broker = Broker(library := open_library(channel.media, channel.extensions, settings.storage.timeout_seconds))
     programme = Programme(service, relay, name, channel, library, broker)

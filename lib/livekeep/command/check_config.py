@@ -1,10 +1,13 @@
-"""livekeep check-config: the configuration as the units will read it, or every problem with it; what speed tests will use."""
+"""livekeep check-config: the configuration as the units will read it, or every problem with it; what is doubtful about channels;
+what speed tests will use.
+"""
 
 import argparse
 import contextlib
 
-from livekeep.core import config, state
-from livekeep.core.config import SpeedtestProbe
+from livekeep.command import air_config
+from livekeep.core import channels, config, state
+from livekeep.core.config import Config, SpeedtestProbe
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import SpeedtestFindings
 
@@ -21,7 +24,18 @@ def run(_arguments: argparse.Namespace) -> int:
     speedtest = settings.probes.speedtest
     if speedtest.enabled and speedtest.interval_seconds < OFTEN_SECONDS:
         print(usage(speedtest, last_measurement()))
+    for line in doubts(settings):
+        print(f"warning: {line}")
     return 0
+
+
+def doubts(settings: Config) -> list[str]:
+    """What is doubtful about the channels, and wrong with those that the API keeps: they hold up nothing but themselves."""
+    try:
+        found, problems = channels.load(settings)
+    except TemporaryError as error:
+        found, problems = dict(settings.channels), (str(error),)
+    return [*problems, *(line for name, channel in found.items() for line in air_config.warnings(name, channel))]
 
 
 def last_measurement() -> SpeedtestFindings:

@@ -65,6 +65,38 @@ def apply_arguments(parser: Parser) -> None:
     parser.add_argument("--no-restart", action="store_true", help="write only; the display takes it at its next start")
 
 
+def air_arguments(parser: Parser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, text: str) -> Parser:
+        return actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+
+    def add_channel(action: Parser, meaning: str = "the channel's name; not needed when there is only one") -> None:
+        action.add_argument("channel", nargs="?", metavar="CHANNEL", help=meaning)
+
+    def add_file(action: Parser, content: str) -> None:
+        action.add_argument(
+            "file", nargs="?", metavar="FILE", help=f"the file that holds {content}; else asked for, or read from a pipe"
+        )
+
+    add_channel(add("start", "bring a channel on air, now and after each start of the machine"))
+    add_channel(add("stop", "take a channel off air until it is started again"))
+    add_channel(add("restart", "end a channel's connection and begin anew, with its configuration as it is now"))
+    add_channel(add("skip", "leave the item that is playing for the next one"))
+    status = add("status", "what is on air, since when, what comes next, and what went wrong (--json for programs)")
+    add_channel(status, "the channel's name; without it all channels")
+    json_argument(status)
+    status.add_argument("--names", action="store_true", help=argparse.SUPPRESS)
+    check = add("check", "try all that a channel needs but the publishing, and each of its items (--json for programs)")
+    add_channel(check)
+    json_argument(check)
+    set_key = add("set-key", "store a channel's stream key where only its worker gets it")
+    set_key.add_argument("channel", metavar="CHANNEL", help="the channel's name")
+    add_file(set_key, "the stream key")
+    add_file(add("set-storage-keys", "store the id and the secret of the storage's key"), "both, one a line")
+    add_file(add("set-api-token", "store the API's token, or make one and print it once"), "the token")
+
+
 SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "status": ("status", "what is on the screen, since when, why, and what each unit does", json_argument),
     "health": ("health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
@@ -73,7 +105,8 @@ SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "select": ("select", "choose the stream to show, or list the streams", select_arguments),
     "screenshot": ("screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
     "set-token": ("set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
-    "doctor": ("doctor", "check everything that the screen depends on", doctor_arguments),
+    "doctor": ("doctor", "check everything that the screen and the channels depend on", doctor_arguments),
+    "air": ("air", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
     "import-env": ("import_env", "take over the .env of vimeo-monitor", import_env_arguments),
     "apply": ("apply", "put the display's settings in force, with a restart of the display when they changed", apply_arguments),
     "version": ("version", "print the version", nothing),
@@ -82,7 +115,8 @@ SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
 
 
 def build_parser() -> Parser:
-    parser = argparse.ArgumentParser(prog="livekeep", description="Keeps a live stream on the screen.", allow_abbrev=False)
+    purpose = "Keeps a live stream on the screen, and channels on air."
+    parser = argparse.ArgumentParser(prog="livekeep", description=purpose, allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
     for name, (_module, text, add_arguments) in SUBCOMMANDS.items():
         add_arguments(subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False))

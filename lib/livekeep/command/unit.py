@@ -1,5 +1,6 @@
 """The units as systemd knows them, asked and told through systemctl(1)."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Sequence
@@ -54,6 +55,11 @@ class Unit:
         return self.active in ("active", "reloading", "refreshing", "activating")
 
 
+def worker(channel: str) -> str:
+    """The unit that keeps `channel` on air."""
+    return f"livekeep-worker@{channel}.service"
+
+
 def show(names: Sequence[str] = SERVICES) -> tuple[Unit, ...]:
     """The units in the order of `names`, by one call. Raises `LivekeepError` when systemd cannot be asked."""
     output = call(["show", "--no-pager", f"--property={','.join(PROPERTIES)}", "--", *names], TIMEOUT_SECONDS)
@@ -88,6 +94,12 @@ def number(text: str) -> int:
 def tell(verb: str, *names: str) -> None:
     """Run `systemctl VERB NAME…`. Raises `LivekeepError` with what systemctl says."""
     call([verb, *names], ACTION_TIMEOUT_SECONDS)
+
+
+def forgive(name: str) -> None:
+    """Forget a unit's failure, and the starts that its policy has counted; a unit that systemd has not in mind has neither."""
+    with contextlib.suppress(LivekeepError):
+        tell("reset-failed", name)
 
 
 def is_running(name: str) -> bool:

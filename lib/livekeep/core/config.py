@@ -66,6 +66,8 @@ def key(default: Any, check: Check | None = None) -> Any:
 
 def each(check: Check) -> Check:
     def check_all(values: tuple[str, ...]) -> str | None:
+        if "" in values:
+            return "must not hold an empty text"
         return next((complaint for value in values if (complaint := check(value))), None)
 
     return check_all
@@ -403,7 +405,8 @@ def convert(value: Any, default: Any, check: Check | None) -> Any:
         value = float(max(min(typing.cast(float, value), 1e300), -1e300))
     if isinstance(default, tuple):
         value = (value,) if isinstance(value, str) else tuple(value)
-        if not value or not all(isinstance(item, str) for item in value):
+        # Where the default is empty, so may the value be.
+        if (default and not value) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"must be {name}")
     complaint = check(value) if check else None
     if complaint:

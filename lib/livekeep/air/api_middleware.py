@@ -1,0 +1,235 @@
+"""What stands before the API: request ids, one log line a request, the token, and bodies that are small, quick and sound JSON.
+
+Part of livekeep-controller; ASGI applications, the outer ones first: `Entrance`, then CORS when it is configured, then `Guard`.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextvars import ContextVar
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+LARGEST_BYTES = 64 * 1024
+DISCARDED_BYTES = 1024 * 1024
+"""What is read beyond that, so that the sender comes to read the answer."""
+BODY_SECONDS = 5.0
+DEEPEST = 32
+OPEN_PATHS = ("/health", "/openapi.json")
+"""They need no token: they tell nothing of what is on air, and the same on every machine."""
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+logger = logging.getLogger("livekeep.controller")
+
+
+class WithRequestId(logging.Filter):
+    """Puts the id of the request that is served behind each line that is logged for it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if found := request_id.get():
+            record.msg, record.args = f"{record.getMessage()} [{found}]", ()
+        return True
+
+
+def error_document(error_type: str, message: str, field: str | None = None) -> dict[str, Any]:
+    """The one shape of all errors."""
+    error = {"type": error_type, "message": message} | ({"field": field} if field else {})
+    return {"error": error, "request_id": request_id.get()}
+
+
+class BodyError(Exception):
+    """The body cannot be taken: the status, a word for programs, and a sentence."""
+
+    def __init__(self, status: int, error_type: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.error_type = status, error_type
+
+
+def header(scope: Scope, name: bytes) -> str:
+    """A request's header; "" when it is not there."""
+    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
+
+
+def id_for(given: str) -> str:
+    """The id of a request: what its sender gave when that is an id, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def shown(path: str) -> str:
+    """A path for a log line: short, printable, on one line."""
+    return "".join(letter if letter.isprintable() else "?" for letter in path[:200])
+
+
+def parse(raw: bytes) -> Any:
+    """JSON, and nothing that only looks like it. Raises `ValueError` that says what is wrong."""
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _value in found]
+        if len(set(names)) < len(names):
+            raise ValueError("a field stands there twice")
+        return dict(found)
+
+    def constant(name: str) -> Any:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        document = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
+    except RecursionError as error:
+        raise ValueError("too much within each other") from error
+    except UnicodeError as error:
+        raise ValueError("no UTF-8 text") from error
+    if depth_of(document) > DEEPEST:
+        raise ValueError("too much within each other")
+    return document
+
+
+def depth_of(document: Any, depth: int = 0) -> int:
+    inner = list(document.values()) if isinstance(document, dict) else document if isinstance(document, list) else []
+    return depth if depth > DEEPEST else max((depth_of(one, depth + 1) for one in inner), default=depth)
+
+
+async def read_body(receive: Receive) -> bytes:
+    """All of a request's body. Raises `BodyError` when it is too large, too slow, or breaks off."""
+    body, total = bytearray(), 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while True:
+                message = await receive()
+                if message["type"] != "http.request":
+                    raise BodyError(400, "broken-off", "the request broke off in its body")
+                part = message.get("body", b"")
+                total += len(part)
+                if total <= LARGEST_BYTES:
+                    body += part
+                if not message.get("more_body") or total > LARGEST_BYTES + DISCARDED_BYTES:
+                    break
+    except TimeoutError as error:
+        raise BodyError(408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s") from error
+    if total > LARGEST_BYTES:
+        raise BodyError(413, "too-large", f"a body may have {LARGEST_BYTES} bytes")
+    return bytes(body)
+
+
+def check_json(scope: Scope, body: bytes) -> None:
+    """Raises `BodyError` for a body that is no JSON object."""
+    kind = header(scope, b"content-type").partition(";")[0].strip().lower()
+    if kind not in ("", "application/json"):
+        raise BodyError(415, "no-json", "the body must be JSON: Content-Type: application/json")
+    try:
+        document = parse(body)
+    except ValueError as error:
+        raise BodyError(422, "invalid", f"the body is not valid JSON: {error}") from error
+    if not isinstance(document, dict):
+        raise BodyError(422, "invalid", "the body must be an object, such as {}")
+
+
+async def answer(send: Send, status: int, document: Any, headers: Mapping[bytes, bytes] | None = None) -> None:
+    body = json.dumps(document).encode()
+    told = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": told})
+    await send({"type": "http.response.body", "body": body})
+
+
+class Entrance:
+    """Gives each request its id, logs it, and answers for bugs. HEAD is answered as GET; the server leaves out the body."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.active = 0
+        """Requests that are served just now."""
+        self.last_monotonic = time.monotonic()
+        """When the last one ended."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        began = time.monotonic()
+        status = 0
+        request_id.set(id_for(header(scope, b"x-request-id")))
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                own = (b"x-request-id", request_id.get().encode())
+                message["headers"] = [*message.get("headers", []), own, *HEADERS]
+            await send(message)
+
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        self.active += 1
+        try:
+            await self.app(inner, receive, send_on)
+        except Exception:
+            logger.exception("a bug, while answering %s %s", scope["method"], shown(scope["path"]))
+            if not status:
+                await answer(send_on, 500, error_document("bug", "this is a bug in livekeep-controller; its journal tells where"))
+        finally:
+            self.active -= 1
+            self.last_monotonic = time.monotonic()
+            milliseconds = (self.last_monotonic - began) * 1000
+            logger.info("%s %s: %d in %.1f ms", shown(scope["method"]), shown(scope["path"]), status, milliseconds)
+
+
+class Guard:
+    """Reads the body and looks at the token before the application is asked."""
+
+    def __init__(self, app: App, token: str) -> None:
+        self.app = app
+        self.token = token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            body = await read_body(receive)
+            if scope["path"] not in OPEN_PATHS and not self.knows(header(scope, b"authorization")):
+                await self.refuse(send)
+                return
+            if body and scope["method"] in ("POST", "PUT", "PATCH"):
+                check_json(scope, body)
+        except BodyError as error:
+            await answer(send, error.status, error_document(error.error_type, str(error)))
+            return
+        await self.app(scope, replay(body, receive), send)
+
+    def knows(self, authorization: str) -> bool:
+        """Whether the request carries the token, found in a time that tells nothing of it."""
+        scheme, _, given = authorization.partition(" ")
+        is_right = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
+        return is_right and scheme.lower() == "bearer" and bool(self.token)
+
+    async def refuse(self, send: Send) -> None:
+        text = "the header Authorization: Bearer TOKEN is missing or wrong"
+        if not self.token:
+            text = "no API token is set, so that nobody is let in: sudo livekeep air set-api-token"
+        await answer(send, 401, error_document("no-token", text), {b"www-authenticate": b"Bearer"})
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that gives `body` once more, then what comes."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
+
+
+def set_up_logging() -> None:
+    for handler in logging.getLogger("livekeep").handlers:
+        handler.addFilter(WithRequestId())

@@ -1,0 +1,278 @@
+"""What the API takes and gives, for pydantic 1.10 and 2: bodies and answers are checked by it, and OpenAPI is made of it.
+
+A channel's keys are checked by core.channels.decode alone, so that livekeep.toml and the API have one set of rules; the schema
+below says the same to programs, and a test holds the two together.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any, Optional
+
+import pydantic
+
+from livekeep.core import channels, config
+from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.core.config import CHANNEL_NAME, Channel
+
+IS_PYDANTIC_1 = pydantic.VERSION.startswith("1.")
+NAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{CHANNEL_NAME.pattern}$", "example": "main"}
+NUMBERS: dict[str, tuple[float, float]] = {
+    "rescan_seconds": (2, 86400),
+    "width": (160, 3840),
+    "height": (90, 2160),
+    "frame_rate": (5, 60),
+    "video_bitrate": (100_000, 50_000_000),
+    "audio_bitrate": (32_000, 512_000),
+    "keyframe_seconds": (0.5, 4),
+    "rotate_hours": (0, 590),
+}
+CHOICES = {
+    "order": ("name", "oldest", "newest", "shuffle"),
+    "preset": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
+}
+PATTERNS = {
+    "media": r"^(|/[ -~]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[ -~]*)?)$",
+    "slate": r"^/[ -~]+$",
+    "extensions": r"^\.[a-z0-9]{1,8}$",
+    "ingest_urls": r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$",
+}
+MEANINGS = {
+    "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
+    "order": "In which order the items are played.",
+    "loop": "Whether the playlist begins anew at its end.",
+    "extensions": "Which files are media, by the ends of their names.",
+    "rescan_seconds": "How often media is listed anew.",
+    "ingest_urls": "Where to: the primary server and at most one backup. The stream key is a credential, not a part of them.",
+    "width": "Of the picture, in pixels; even.",
+    "height": "Of the picture, in pixels; even.",
+    "frame_rate": "Pictures a second.",
+    "video_bitrate": "In bit/s.",
+    "audio_bitrate": "In bit/s.",
+    "keyframe_seconds": "Between two keyframes.",
+    "preset": "How much processor time goes into quality, when an item is encoded anew.",
+    "slate": "The image or video for the time when nothing can be played.",
+    "rotate_hours": "A planned reconnect after so many hours; 0 for none.",
+}
+EXAMPLE = {"media": "/srv/media", "ingest_urls": ["rtmps://a.rtmps.youtube.com/live2"]}
+
+
+def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
+    """The JSON Schema of one key."""
+    told: dict[str, Any] = {"description": MEANINGS[entry.name], "default": entry.default}
+    if isinstance(entry.default, bool):
+        return told | {"type": "boolean"}
+    if isinstance(entry.default, int | float):
+        low, high = NUMBERS[entry.name]
+        told |= {"type": "integer" if isinstance(entry.default, int) else "number", "minimum": low, "maximum": high}
+        return told | ({"multipleOf": 2} if entry.name in ("width", "height") else {})
+    if isinstance(entry.default, tuple):
+        each = {"type": "string", "pattern": PATTERNS[entry.name]}
+        most = {"maxItems": config.MOST_INGESTS} if entry.name == "ingest_urls" else {}
+        listed = {"type": "array", "items": each, "minItems": 1, **most}
+        # No ingest at all is a default that nobody can give.
+        default = {"default": list(entry.default)} if entry.default else {}
+        return {"description": told["description"], "anyOf": [listed, each], **default}
+    if entry.name in CHOICES:
+        return told | {"type": "string", "enum": list(CHOICES[entry.name])}
+    return told | {"type": "string", "pattern": PATTERNS[entry.name]}
+
+
+KEYS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "A channel's keys, as below [channels.NAME] in livekeep.toml; each may be left out.",
+    "properties": {entry.name: schema_of(entry) for entry in dataclasses.fields(Channel)},
+    "additionalProperties": False,
+    "example": EXAMPLE,
+}
+
+
+class Checked:
+    """A type that pydantic 1 and 2 check by `check` and describe by `SCHEMA`; its values are what `check` gives."""
+
+    SCHEMA: typing.ClassVar[dict[str, Any]]
+
+    @classmethod
+    def check(cls, value: Any) -> Any:
+        raise NotImplementedError
+
+    @classmethod
+    def __get_validators__(cls) -> Iterator[Callable[[Any], Any]]:
+        yield cls.check
+
+    @classmethod
+    def __modify_schema__(cls, schema: dict[str, Any]) -> None:
+        schema.update(cls.SCHEMA)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
+        # pydantic 1 has none.
+        from pydantic_core import core_schema  # noqa: PLC0415
+
+        return core_schema.no_info_plain_validator_function(cls.check)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
+        return {key: value for key, value in cls.SCHEMA.items() if key != "nullable"}
+
+
+class ChannelName(Checked, str):
+    SCHEMA = NAME_SCHEMA
+
+    @classmethod
+    def check(cls, value: Any) -> str:
+        if not isinstance(value, str) or not CHANNEL_NAME.fullmatch(value):
+            raise ValueError("must be a channel's name: small letters, digits, - and _, 32 at most")
+        return value
+
+
+class ChannelKeys(Checked, dict[str, Any]):
+    SCHEMA = KEYS_SCHEMA
+
+    @classmethod
+    def check(cls, value: Any) -> dict[str, Any]:
+        built = channels.decode(value)
+        # Keys that hold one URL may be empty, which core allows for lists of them too.
+        if "" in built.ingest_urls:
+            raise ValueError("ingest_urls: must be URLs, one is empty")
+        return dict(value)
+
+
+class MaybeName(ChannelName):
+    """In a body that may leave it out, or say null."""
+
+    SCHEMA = NAME_SCHEMA | {"nullable": True}
+
+
+class MaybeKeys(ChannelKeys):
+    SCHEMA = KEYS_SCHEMA | {"nullable": True}
+
+
+class Strict(pydantic.BaseModel):  # type: ignore[misc]  # mypy does not see pydantic
+    """Unknown fields are faults."""
+
+    if IS_PYDANTIC_1:
+
+        class Config:
+            extra = "forbid"
+
+    else:
+        model_config = {"extra": "forbid"}
+
+
+class StopBody(Strict):
+    channel: Optional[MaybeName] = None  # noqa: UP045 – pydantic 1 looks for this form
+
+
+class StartBody(StopBody):
+    stream_config: Optional[MaybeKeys] = None  # noqa: UP045
+
+
+# Answers
+
+
+def field(default: Any, is_optional: bool = False, description: str = "") -> Any:
+    """A field of an answer. pydantic 1 does not say by itself that a field may be null."""
+    more: dict[str, Any] = {"nullable": True} if is_optional and IS_PYDANTIC_1 else {}
+    return pydantic.Field(default, description=description or None, **more)
+
+
+def maybe(kind: Any) -> Any:
+    """`kind` or null, in the form that pydantic 1 looks for."""
+    return Optional[kind]  # noqa: UP045
+
+
+def many(kind: Any) -> Any:
+    return list[kind]
+
+
+def model_of(kind: type) -> Any:
+    """A pydantic model with the fields of a dataclass of core."""
+    hints = typing.get_type_hints(kind)
+    fields = {}
+    for entry in dataclasses.fields(kind):
+        hint = typed(hints[entry.name])
+        is_optional = typing.get_origin(hint) is typing.Union
+        fields[entry.name] = (hint, field(..., is_optional))
+    return pydantic.create_model(kind.__name__, **fields)
+
+
+def typed(hint: Any) -> Any:
+    """An annotation of core as pydantic wants it: dataclasses as models, tuples as lists, "or None" in the old form."""
+    if hint is Played:
+        return ITEM
+    if typing.get_origin(hint) is tuple:
+        return many(typed(typing.get_args(hint)[0]))
+    if typing.get_origin(hint) is types.UnionType:
+        return maybe(typed(typing.get_args(hint)[0]))
+    return hint
+
+
+ITEM = model_of(Played)
+STATE = model_of(ChannelState)
+END = model_of(ChannelEnd)
+UNIT = pydantic.create_model(
+    "Unit",
+    name=(str, field(..., description="The worker's unit.")),
+    active=(str, field(..., description="systemd's ActiveState: active, activating, deactivating, inactive, failed …")),
+    sub=(str, field(..., description="systemd's SubState: running, auto-restart, dead, failed …")),
+    pid=(maybe(int), field(..., is_optional=True)),
+    restarts=(
+        maybe(int),
+        field(..., is_optional=True, description="By systemd itself, since it was last started by somebody."),
+    ),
+    result=(str, field(..., description="How it last ended: success, exit-code, signal, watchdog …")),
+    exit_status=(maybe(int), field(..., is_optional=True)),
+)
+STATUS = pydantic.create_model(
+    "ChannelStatus",
+    channel=(str, field(...)),
+    configured_by=(maybe(str), field(..., is_optional=True, description='"livekeep.toml", "api", or null when it is gone.')),
+    intended=(bool, field(..., description="Whether it is meant to be on air, after a reboot too.")),
+    on_air=(bool, field(..., description="Whether the ingest acknowledges what it is sent, within the last seconds.")),
+    unit=(UNIT, field(...)),
+    state=(maybe(STATE), field(..., is_optional=True, description="What the worker says; null when it does not run.")),
+    last_end=(maybe(END), field(..., is_optional=True, description="How it last ended since the machine started.")),
+    problems=(list[str], field(..., description="What is wrong, one sentence each.")),
+)
+STATUSES = pydantic.create_model("Statuses", channels=(many(STATUS), field(...)))
+ITEMS = pydantic.create_model(
+    "Items",
+    channel=(str, field(...)),
+    running=(bool, field(...)),
+    picture=(maybe(str), field(..., is_optional=True, description='"item" or "slate".')),
+    now=(maybe(ITEM), field(..., is_optional=True)),
+    next=(maybe(ITEM), field(..., is_optional=True)),
+    last=(many(ITEM), field(..., description="The newest first.")),
+)
+SKIPPED = pydantic.create_model(
+    "Skipped",
+    channel=(str, field(...)),
+    skipped=(maybe(ITEM), field(..., is_optional=True, description="What was played till now.")),
+    next=(maybe(ITEM), field(..., is_optional=True)),
+)
+CONFIGURED = pydantic.create_model(
+    "ConfiguredChannel",
+    channel=(str, field(...)),
+    configured_by=(str, field(..., description='"livekeep.toml" or "api".')),
+    config=(dict[str, Any], field(..., description="All keys, defaults too; an ingest's URL is cut behind its application.")),
+    problems=(list[str], field(...)),
+)
+CHANNELS = pydantic.create_model("Channels", channels=(many(CONFIGURED), field(...)))
+HEALTH = pydantic.create_model(
+    "Health",
+    status=(typing.Literal["ok", "degraded", "down"], field(...)),
+    version=(str, field(...)),
+)
+ERROR = pydantic.create_model(
+    "Error",
+    type=(str, field(..., description="A short word for programs.")),
+    message=(str, field(..., description="A sentence for people: what is wrong, and what to do.")),
+    field=(maybe(str), field(None, is_optional=True, description="Which field is at fault.")),
+)
+ERROR_ANSWER = pydantic.create_model(
+    "ErrorAnswer",
+    error=(ERROR, field(...)),
+    request_id=(str, field(..., description="As in the header X-Request-ID and in the journal.")),
+)

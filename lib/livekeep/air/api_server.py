@@ -1,0 +1,121 @@
+"""uvicorn for a socket of systemd: it ends when nobody asks, and loses no request by that.
+
+Part of livekeep-controller. Each connection carries one request: there is none, kept open, that could be closed under a client's
+next one. When it is time to end, no connection is accepted any more; those that were are served; what comes later waits in the
+socket, which is systemd's, and starts the program anew.
+"""
+
+import asyncio
+import json
+import logging
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from livekeep.air.api_middleware import Entrance, error_document, id_for, request_id
+
+BACKLOG = 1024
+REQUEST_SECONDS = 5.0
+"""Within so many seconds a connection must have sent its request's header."""
+CONNECTION_SECONDS = 60.0
+"""No connection lives longer, whatever it does."""
+LAST_SECONDS = 1.0
+"""After SIGTERM, for answers that are on their way."""
+WATCHDOG_SECONDS = 3.0
+
+logger = logging.getLogger("livekeep.controller")
+
+
+class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
+    """A connection that does not wait for ever, and that answers nonsense in the API's own shape."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._limits = [
+            self.loop.call_later(REQUEST_SECONDS, self._end_if_silent),
+            self.loop.call_later(CONNECTION_SECONDS, transport.abort),
+        ]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for limit in self._limits:
+            limit.cancel()
+        super().connection_lost(exc)
+
+    def _end_if_silent(self) -> None:
+        if self.cycle is None:
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is None or not self.cycle.response_started:
+            request_id.set(id_for(""))
+            body = json.dumps(error_document("invalid", "this is no HTTP request that can be read")).encode()
+            lines = (
+                "HTTP/1.1 400 Bad Request",
+                "Content-Type: application/json",
+                f"Content-Length: {len(body)}",
+                "Connection: close",
+            )
+            self.transport.write("\r\n".join((*lines, "", "")).encode() + body)
+        self.transport.close()
+
+
+class Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not see uvicorn
+    """Runs until SIGTERM, or until nobody has asked for `idle_seconds`."""
+
+    def __init__(self, entrance: Entrance, idle_seconds: float, notify: Callable[[str], None]) -> None:
+        config = uvicorn.Config(
+            entrance,
+            loop="asyncio",
+            http=Protocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            log_level="critical",
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            headers=[("connection", "close")],
+            backlog=BACKLOG,
+        )
+        super().__init__(config)
+        self.entrance, self.idle_seconds, self.notify = entrance, idle_seconds, notify
+        self._told_monotonic = 0.0
+
+    def is_idle(self) -> bool:
+        is_silent = time.monotonic() - self.entrance.last_monotonic > self.idle_seconds
+        return is_silent and not self.entrance.active and not self.server_state.connections
+
+    async def on_tick(self, counter: int) -> bool:
+        now = time.monotonic()
+        if now - self._told_monotonic > WATCHDOG_SECONDS:
+            self.notify("WATCHDOG=1" if self._told_monotonic else "READY=1\nWATCHDOG=1")
+            self._told_monotonic = now
+        has_to_end = bool(await super().on_tick(counter))
+        if not has_to_end and self.is_idle():
+            await self._drain()
+            return True
+        return has_to_end
+
+    async def _drain(self) -> None:
+        """Accept no more, and serve what was accepted up to this moment."""
+        for server in self.servers:
+            server.close()
+        # What was accepted becomes a connection within the next turns of the loop.
+        await asyncio.sleep(0.05)
+        while (self.server_state.connections or self.server_state.tasks) and not self.should_exit:
+            await asyncio.sleep(0.01)
+        logger.debug("nobody asks: ended until somebody does")
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self.notify("STOPPING=1")
+        asyncio.get_running_loop().call_later(LAST_SECONDS, self._end_all)
+        await super().shutdown(sockets)
+
+    def _end_all(self) -> None:
+        self.force_exit = True
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()

@@ -1,0 +1,69 @@
+"""livekeep-worker-ended: notes how the worker of a channel ended, however it ended.
+
+Hook of livekeep-worker@CHANNEL.service (ExecStopPost=), run by systemd as the worker's user, in its sandbox. Reads: what systemd
+says in the environment (systemd.exec(5): $SERVICE_RESULT, $EXIT_CODE, $EXIT_STATUS), and the dead worker's state.json for its
+process id. Writes: end.json; it takes state.json away, for that says that a worker runs. An end on purpose is no event.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from livekeep.core import channels, events, state
+from livekeep.core.channels import ChannelEnd, ChannelState
+from livekeep.core.config import CHANNEL_NAME
+from livekeep.core.errors import TemporaryError
+
+MEANINGS = {"78": "its configuration or its stream key is missing or wrong", "69": "the ingest refused the stream three times"}
+
+
+def end_of(channel: str, pid: int, said: Mapping[str, str], now: float) -> ChannelEnd:
+    """How the worker ended, from the environment of its hook."""
+    return ChannelEnd(
+        channel=channel,
+        pid=pid,
+        result=said.get("SERVICE_RESULT", ""),
+        exit_code=said.get("EXIT_CODE", ""),
+        exit_status=said.get("EXIT_STATUS", ""),
+        ended_at=now,
+    )
+
+
+def sentence_of(end: ChannelEnd) -> str:
+    meaning = MEANINGS.get(end.exit_status, "") if end.result == "exit-code" else ""
+    why = meaning or f"{end.result}: {end.exit_code} {end.exit_status}".rstrip()
+    return f"The worker of channel {end.channel} (process {end.pid or 'unknown'}) ended: {why}"
+
+
+def pid_of(channel: str) -> int:
+    """The process that wrote the state; 0 when that cannot be read."""
+    try:
+        return channels.read_state(channel).pid
+    except TemporaryError:
+        return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Always 0 for a channel: a hook that fails would make a failure of a good end."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if len(arguments) != 1 or not CHANNEL_NAME.fullmatch(arguments[0]):
+        print("<3>livekeep-worker-ended CHANNEL: is run by livekeep-worker@CHANNEL.service", file=sys.stderr)
+        return 2
+    (channel,) = arguments
+    end = end_of(channel, pid_of(channel), os.environ, time.time())
+    folder = channels.folder_of(channel)
+    # First, for it frees what a full /run needs for the other file.
+    state.remove(ChannelState, folder)
+    try:
+        state.write(state.stamped(end), folder)
+    except TemporaryError as error:
+        print(f"<3>{error}", file=sys.stderr)
+    if end.result != "success":
+        fields = {"RESULT": end.result, "EXIT_CODE": end.exit_code, "EXIT_STATUS": end.exit_status}
+        try:
+            events.emit(events.WORKER_ENDED, sentence_of(end), CHANNEL=channel, WORKER_PID=end.pid, **fields)
+        # The journal's socket may be gone; the end is noted all the same.
+        except OSError as error:
+            print(f"<4>{sentence_of(end)} (not in the journal: {error.strerror})", file=sys.stderr)
+    return 0

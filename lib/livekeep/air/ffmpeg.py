@@ -1,0 +1,33 @@
+"""How ffmpeg and ffprobe are started on an item: on a leash, able to open that item only, knowing no secret.
+
+Sources: ffmpeg-protocols(1), ffmpeg-formats(1), setpriv(1), PR_SET_PDEATHSIG of prctl(2).
+"""
+
+import os
+
+LEASH = ("setpriv", "--pdeathsig", "KILL", "--")
+"""What is started so is killed when the THREAD that started it ends, not only when the process does."""
+FORMATS = "mov,matroska,mpegts,flv,avi,mpeg,asf,ogg,mxf,mpegvideo,h264,hevc"
+"""The demuxers that may read an item. Playlists (HLS, concat, SDP …) could open other files, and are none of them."""
+STALL_SECONDS = 8
+"""A server that sends nothing for so long is connected to afresh."""
+LONGEST_PAUSE_SECONDS = 5
+"""Between two tries to connect; ffmpeg doubles its pause each time, and gives up beyond this one."""
+HTTP_OPTIONS = (
+    *("-protocol_whitelist", "http,https,tcp,tls"),
+    *("-rw_timeout", f"{STALL_SECONDS * 1_000_000}"),
+    *("-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_on_network_error", "1"),
+    *("-reconnect_on_http_error", "5xx", "-reconnect_delay_max", f"{LONGEST_PAUSE_SECONDS}"),
+)
+
+
+def input_options(source: str) -> list[str]:
+    """What ffmpeg and ffprobe are told before `-i`, and what they open: an absolute path, or the broker's loopback URL."""
+    if source.startswith(("http://", "https://")):
+        return [*HTTP_OPTIONS, "-format_whitelist", FORMATS, "-i", source]
+    return ["-protocol_whitelist", "file", "-format_whitelist", FORMATS, "-i", f"file:{source}"]
+
+
+def environment() -> dict[str, str]:
+    """What ffmpeg and ffprobe get to know of ours: no credentials, no proxy, English messages."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}

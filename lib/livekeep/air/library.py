@@ -1,0 +1,158 @@
+"""A channel's media as its worker sees them: a folder, or a bucket by way of livekeep-storage. Both block."""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+from livekeep.air import folder
+from livekeep.air.media import (
+    KINDS,
+    MediaFile,
+    NothingThereError,
+    ServerFaultError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnreachableError,
+    UnreadableError,
+    is_bucket,
+)
+from livekeep.core import paths
+
+SOCKET = paths.STATE_DIRECTORY / "storage.sock"
+DEFAULT_TIMEOUT_SECONDS = 10.0
+START_SECONDS = 15.0
+"""What the start of livekeep-storage may take on a slow, busy machine."""
+LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
+ADVICE = "sudo systemctl enable --now livekeep-storage.socket"
+
+
+class Library(Protocol):
+    is_remote: bool
+    """Whether `locate` gives an address instead of a path."""
+
+    def list_media(self) -> tuple[MediaFile, ...]:
+        """The files to play, at least one. Raises `StorageError`."""
+
+    def locate(self, name: str) -> str:
+        """The path of a file, or an address signed just now, which is a secret. Raises `StorageError`."""
+
+
+class FolderLibrary:
+    is_remote = False
+
+    def __init__(self, path: Path, extensions: Iterable[str]) -> None:
+        self._folder, self._extensions = path, tuple(extensions)
+
+    def list_media(self) -> tuple[MediaFile, ...]:
+        return folder.list_media(self._folder, self._extensions)
+
+    def locate(self, name: str) -> str:
+        if ".." in name.split("/") or name.startswith("/") or "\0" in name:
+            raise UnreadableError(f"{self._folder}: a name that leads out of it is not read")
+        return str(self._folder / name)
+
+
+class BucketLibrary:
+    is_remote = True
+
+    def __init__(self, media: str, extensions: Iterable[str], timeout_seconds: float, path: Path = SOCKET) -> None:
+        """`timeout_seconds`: storage.timeout_seconds; a question takes two of them at most, and the start of the unit."""
+        self._media, self._extensions, self._path = media, tuple(extensions), path
+        self._longest_seconds = 2 * timeout_seconds + START_SECONDS
+
+    def list_media(self) -> tuple[MediaFile, ...]:
+        answer = self._ask({"list": {"media": self._media, "extensions": self._extensions}})
+        try:
+            files = tuple(MediaFile(str(name), int(size), float(modified)) for name, size, modified in answer["files"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise not_understood() from error
+        if not files:
+            raise NothingThereError(f"{self._media.partition('://')[2]}: is empty; upload files")
+        return files
+
+    def locate(self, name: str) -> str:
+        url = self._ask({"sign": {"media": self._media, "name": name}}).get("url")
+        if not isinstance(url, str):
+            raise not_understood()
+        return url
+
+    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The answer of livekeep-storage. Raises the `StorageError` that it tells of, or one about itself."""
+        line, deadline = json.dumps(question).encode() + b"\n", time.monotonic() + self._longest_seconds
+        # It may have been stopped just as it was asked; a question may be asked twice without harm.
+        raw = exchange(self._path, line, deadline) or exchange(self._path, line, deadline)
+        if not raw:
+            raise ServerFaultError("livekeep-storage: ends without an answer; see: journalctl -u livekeep-storage")
+        answer: Any = None
+        with contextlib.suppress(ValueError, RecursionError):
+            answer = json.loads(raw)
+        if not isinstance(answer, dict):
+            raise not_understood()
+        if "error_type" in answer:
+            raise KINDS.get(str(answer["error_type"]), StorageError)(str(answer.get("message", "livekeep-storage refuses")))
+        return answer
+
+
+def exchange(path: Path, line: bytes, deadline: float) -> bytes:
+    """One line to the socket at `path`, and the line that comes back by `deadline`; b"" when it hangs up instead.
+
+    Raises `StorageUnreachableError` or `StorageTimeoutError`.
+    """
+    answer = bytearray()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        try:
+            connection.settimeout(seconds_until(deadline))
+            connection.connect(str(path))
+        except TimeoutError as error:
+            raise timed_out() from error
+        except OSError as error:
+            raise unreachable(path, error) from error
+        try:
+            connection.sendall(line)
+            while not answer.endswith(b"\n"):
+                connection.settimeout(seconds_until(deadline))
+                received = connection.recv(256 * 1024)
+                if not received:
+                    return b""
+                answer += received
+                if len(answer) > LARGEST_ANSWER_BYTES:
+                    raise ServerFaultError(
+                        "livekeep-storage: the listing is too long; give the channel a prefix with fewer files"
+                    )
+        except TimeoutError as error:
+            raise timed_out() from error
+        except OSError:
+            return b""
+    return bytes(answer)
+
+
+def seconds_until(deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise TimeoutError
+    return left
+
+
+def timed_out() -> StorageTimeoutError:
+    return StorageTimeoutError("livekeep-storage: gives no answer in time; see: journalctl -u livekeep-storage")
+
+
+def unreachable(path: Path, error: OSError) -> StorageUnreachableError:
+    if isinstance(error, PermissionError):
+        return StorageUnreachableError(f"{path}: may not be used ({error.strerror}); run as root or group livekeep")
+    return StorageUnreachableError(f"{path}: nobody listens there ({error.strerror}); start it: {ADVICE}")
+
+
+def not_understood() -> ServerFaultError:
+    return ServerFaultError("livekeep-storage: answers what this version does not know; restart both units after an update")
+
+
+def open_library(media: str, extensions: Iterable[str], timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Library:
+    """The library of a channel's `media`. Nothing is read yet. `timeout_seconds`: storage.timeout_seconds."""
+    if is_bucket(media):
+        return BucketLibrary(media, extensions, timeout_seconds)
+    return FolderLibrary(Path(media), extensions)

@@ -1,0 +1,139 @@
+"""The media of a channel: what a file of it is, in which order they are played, and how reading them can fail.
+
+Used by the folder, by the bucket and by whoever asks for either.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import ClassVar
+
+from livekeep.core.errors import TemporaryError
+
+BUCKET_SCHEME = "s3://"
+MOST_FILES = 20_000
+"""Files of one channel that are listed; the worker holds all of them in its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaFile:
+    name: str
+    """Its path below the channel's media, "/"-separated."""
+    size_bytes: int
+    modified: float
+    """Unix seconds."""
+
+
+class StorageError(TemporaryError):
+    """The media cannot be listed or read now. Its text is one line without any URL; `error_type` names the kind."""
+
+    error_type: ClassVar[str] = "other"
+
+
+class StorageTimeoutError(StorageError):
+    error_type = "timeout"
+
+
+class StorageUnreachableError(StorageError):
+    error_type = "unreachable"
+
+
+class MisconfiguredError(StorageError):
+    error_type = "bad-config"
+
+
+class WrongKeysError(StorageError):
+    error_type = "wrong-keys"
+
+
+class NoKeysError(StorageError):
+    error_type = "no-keys"
+
+
+class NoBucketError(StorageError):
+    error_type = "no-bucket"
+
+
+class WrongRegionError(StorageError):
+    error_type = "wrong-region"
+
+
+class ClockSkewError(StorageError):
+    error_type = "clock-skew"
+
+
+class NothingThereError(StorageError):
+    error_type = "empty"
+
+
+class NoFolderError(StorageError):
+    error_type = "no-folder"
+
+
+class UnreadableError(StorageError):
+    error_type = "unreadable"
+
+
+class ServerFaultError(StorageError):
+    error_type = "server-fault"
+
+
+KINDS: dict[str, type[StorageError]] = {StorageError.error_type: StorageError}
+KINDS.update({kind.error_type: kind for kind in StorageError.__subclasses__()})
+"""Each kind of error by its `error_type`."""
+
+
+def is_bucket(media: str) -> bool:
+    return media.startswith(BUCKET_SCHEME)
+
+
+def split_bucket(media: str) -> tuple[str, str]:
+    """The bucket of "s3://bucket/a/b", and "a/b/", what each of its keys begins with ("" for the whole bucket)."""
+    bucket, _slash, prefix = media.removeprefix(BUCKET_SCHEME).partition("/")
+    prefix = prefix.strip("/")
+    return bucket, prefix and f"{prefix}/"
+
+
+def is_playable(name: str, extensions: Iterable[str]) -> bool:
+    """Whether a file of that name belongs to the channel: its ending, no part of its path hidden, all of it writable as text."""
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return not hidden and name.isprintable() and name.lower().endswith(tuple(extensions))
+
+
+def nothing_in(where: str, others: int, extensions: Iterable[str]) -> NothingThereError:
+    """The error of media without a file to play, `others` being the number of files that are none."""
+    kinds = ", ".join(extensions)
+    if not others:
+        return NothingThereError(f"{where}: is empty; upload files that end in one of {kinds}")
+    some = "the only file" if others == 1 else f"each of the {others} files"
+    return NothingThereError(f"{where}: nothing to play: {some} is hidden, empty, or ends in none of {kinds}")
+
+
+def natural(name: str) -> tuple[list[list[str | int]], str]:
+    """What names are sorted by: clip2 before clip10, small and capital letters alike, a folder's files together."""
+    return [pieces_of(part) for part in name.casefold().split("/")], name
+
+
+def pieces_of(part: str) -> list[str | int]:
+    """Text and number in turn, beginning with text, so that like is compared with like."""
+    pieces = re.split(r"([0-9]{1,18})", part)
+    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+
+
+def ordered(files: Iterable[MediaFile], order: str, previous: tuple[str, ...], random: Random) -> tuple[MediaFile, ...]:
+    """The files of one round in the channel's `order`: "name", "oldest", "newest" or "shuffle".
+
+    `previous`: the names of the round before; a shuffled round never begins with what that one ended with.
+    """
+    by_name = sorted(files, key=lambda file: natural(file.name))
+    if order == "oldest":
+        by_name.sort(key=lambda file: file.modified)
+    elif order == "newest":
+        by_name.sort(key=lambda file: -file.modified)
+    elif order == "shuffle":
+        random.shuffle(by_name)
+        if len(by_name) > 1 and previous and by_name[0].name == previous[-1]:
+            other = random.randrange(1, len(by_name))
+            by_name[0], by_name[other] = by_name[other], by_name[0]
+    return tuple(by_name)

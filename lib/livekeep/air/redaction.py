@@ -1,0 +1,34 @@
+"""What other programs print, made fit for the journal: without anything secret, on one line, and short.
+
+A URL may hold a stream key in its path, a signature in its query, a password before its host: only scheme and host remain.
+"""
+
+import re
+from collections.abc import Iterable
+
+LONGEST_CHARACTERS = 300
+
+URL = re.compile(
+    r"\b([A-Za-z][A-Za-z0-9+.-]*://)(?:[^\s/?#'\"<>@]*@)?(\[[0-9A-Fa-f:.%]*\](?::[0-9]+)?|[^\s/?#'\"<>@\\]*)([/?#][^\s'\"<>]*)?"
+)
+QUERY = re.compile(r"\?[^\s'\"?]*=[^\s'\"]*")
+PARAMETER = re.compile(
+    r"(?i)\b((?:x-amz-[a-z-]+|signature|awsaccesskeyid|rtmp_playpath|playpath|authorization)\s*[=:]\s*)[^\s&'\"]+"
+)
+
+
+def redacted(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` with each of `secrets`, and all of a URL behind its host, as "…"; control characters become blanks."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, "…")
+    text = URL.sub(without_path, text)
+    text = QUERY.sub("?…", text)
+    text = PARAMETER.sub(r"\1…", text)
+    text = "".join(character if character.isprintable() else " " for character in text).strip()
+    return text if len(text) <= LONGEST_CHARACTERS else text[: LONGEST_CHARACTERS - 1] + "…"
+
+
+def without_path(found: re.Match[str]) -> str:
+    scheme, host, path = found.groups()
+    return f"{scheme}{host}/…" if path else f"{scheme}{host}"

@@ -1,0 +1,80 @@
+"""What is doubtful about a channel's configuration although every value may stand: what is missing, or nothing that works. Pure
+but for looks at the file system.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from livekeep.core import paths
+from livekeep.core.config import Channel
+
+HIDDEN_PLACES = ("home", "root", "run/user", "tmp", "var/tmp")
+"""What ProtectHome= and PrivateTmp= hide from the units."""
+ABSENT = "there is no such"
+KEY_LIKE = re.compile(r"[a-z0-9]{4}(-[a-z0-9]{4}){3,4}")
+"""YouTube's stream keys."""
+
+
+def warnings(name: str, channel: Channel) -> list[str]:
+    """One line for each doubt, beginning with its key. No line shows an ingest's URL."""
+    return [f"channels.{name}.{line}" for line in (*media(channel), *ingests(channel), *slate(channel))]
+
+
+def media(channel: Channel) -> Iterator[str]:
+    if not channel.media:
+        yield 'media: is empty, so the channel is not set up; give a folder, or "s3://bucket/prefix"'
+    elif not channel.media.startswith("s3://"):
+        yield from (f"media: {line}" for line in place(Path(channel.media)))
+        if not is_there(Path(channel.media), is_folder=True):
+            yield f"media: {channel.media}: {ABSENT} folder"
+
+
+def ingests(channel: Channel) -> Iterator[str]:
+    if not channel.ingest_urls:
+        yield 'ingest_urls: is empty, so the channel is not set up; give the ingest\'s URL without the key: "rtmp://HOST/APP"'
+    for url in channel.ingest_urls:
+        if "@" in authority_of(url):
+            yield f"ingest_urls: {host_of(url)}: holds a user's name and password, which are not supported"
+        elif carries_key(url):
+            yield "ingest_urls: seems to hold the stream key; it belongs into its credential: sudo livekeep air set-key CHANNEL"
+        elif not re.match(r"[a-z]+://[^/]+/[^/]", url, re.IGNORECASE):
+            yield f"ingest_urls: {host_of(url)}: names no application; YouTube's ends with /live2"
+
+
+def carries_key(url: str) -> bool:
+    """Whether an ingest's URL says more than its application: RTMP's form is rtmp://HOST/APP, and YouTube marks its backup."""
+    path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
+    segments = [segment for segment in path.split("/") if segment]
+    is_plain_query = re.fullmatch(r"(backup=\d)?", query)
+    return not is_plain_query or len(segments) > 1 or any(map(KEY_LIKE.fullmatch, segments))
+
+
+def authority_of(url: str) -> str:
+    return re.split(r"[/?#]", url.partition("://")[2])[0]
+
+
+def host_of(url: str) -> str:
+    """The host, and the port where the URL has one."""
+    return authority_of(url).rpartition("@")[2]
+
+
+def slate(channel: Channel) -> Iterator[str]:
+    file = Path(channel.slate)
+    yield from (f"slate: {line}" for line in place(file))
+    if not is_there(file):
+        yield f"slate: {channel.slate}: {ABSENT} file"
+
+
+def is_there(path: Path, is_folder: bool = False) -> bool:
+    """Whether there is such a file or folder; so it is taken where that may not be looked at."""
+    try:
+        return path.is_dir() if is_folder else path.is_file()
+    except OSError:
+        return True
+
+
+def place(path: Path, root: Path = paths.ROOT) -> Iterator[str]:
+    for hidden in HIDDEN_PLACES:
+        if path.is_relative_to(root / hidden):
+            yield f"{path}: the units cannot see what lies in /{hidden}; put it elsewhere, such as below /srv"

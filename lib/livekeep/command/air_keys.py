@@ -1,0 +1,125 @@
+"""livekeep air set-key, set-storage-keys, set-api-token: the secrets of the air part, stored for the one unit that uses each.
+
+Each comes from a file, a prompt or a pipe, never from the command line. Writes /etc/credstore/livekeep.stream-key.CHANNEL,
+livekeep.storage-key-id, livekeep.storage-secret and livekeep.api-token; restarts the unit where it runs.
+"""
+
+import argparse
+import re
+import secrets
+import sys
+from pathlib import Path
+
+from livekeep.command import credential, file, unit
+from livekeep.command.air import names_of
+from livekeep.command.credential import Secret
+from livekeep.core import channels, config
+from livekeep.core.config import CHANNEL_NAME
+from livekeep.core.errors import LivekeepError
+
+API_TOKEN_BYTES = 32
+STORAGE = "livekeep-storage.service"
+STORAGE_KEY_ID = Secret(
+    "livekeep.storage-key-id",
+    "storage key's id",
+    STORAGE,
+    "make a key for the bucket at its provider, and give its id",
+    title="Id of the storage key",
+)
+STORAGE_SECRET = Secret(
+    "livekeep.storage-secret", "storage secret", STORAGE, "it is shown by the provider when the key is made", title="Its secret"
+)
+API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "make one, or give none", article="an")
+
+
+def stream_key(channel: str) -> Secret:
+    source = "copy it from the service that the channel publishes to, such as YouTube Studio"
+    return Secret(f"livekeep.stream-key.{channel}", "stream key", unit.worker(channel), source)
+
+
+def set_key(arguments: argparse.Namespace) -> int:
+    channel = arguments.channel
+    if not CHANNEL_NAME.fullmatch(channel):
+        raise LivekeepError(f'"{channel}": a channel is named with small letters, digits, - and _, 32 at most')
+    secret = stream_key(channel)
+    raw, where = credential.read(arguments.file, secret)
+    key = credential.clean(raw, where, secret)
+    if fault := fault_of_key(key):
+        raise LivekeepError(f"{where}: {fault}")
+    keep(key, secret)
+    known = channels.load(config.load_leniently()[0])[0]
+    if channel not in known:
+        print(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
+    return 0
+
+
+def fault_of_key(key: str) -> str:
+    """Why a text without blanks is no stream key, "" when it may be one."""
+    if re.match(r"[a-z]+://", key, re.IGNORECASE):
+        return "looks like a whole URL; the stream key is what stands behind its last /, and the rest belongs into ingest_urls"
+    return "holds no stream key but a path; give the key alone" if key.startswith("/") else ""
+
+
+def set_storage_keys(arguments: argparse.Namespace) -> int:
+    if credential.is_asked_for(arguments.file):
+        pair = (credential.ask(STORAGE_KEY_ID), credential.ask(STORAGE_SECRET))
+        where = "what was typed"
+    else:
+        raw, where = credential.read(arguments.file, STORAGE_SECRET)
+        pair = two_lines(raw, where)
+    cleaned = [credential.clean(text, where, secret) for text, secret in zip(pair, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True)]
+    changed = False
+    for content, secret in zip(cleaned, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True):
+        is_new = credential.store_secret(content, secret)
+        credential.tell_stored(secret, is_new)
+        changed |= is_new
+    if changed:
+        credential.start_anew(STORAGE_SECRET)
+    return 0
+
+
+def two_lines(raw: str, where: str) -> tuple[str, str]:
+    lines = [line for line in raw.splitlines() if line.strip()]
+    if len(lines) != 2:
+        raise LivekeepError(f"{where}: must hold two lines, the storage key's id and its secret, and holds {len(lines)}")
+    return lines[0], lines[1]
+
+
+def set_api_token(arguments: argparse.Namespace) -> int:
+    """Without a token a random one is made, and printed this once."""
+    if credential.is_asked_for(arguments.file):
+        raw, where = credential.ask(API_TOKEN, "it is not shown; Enter alone makes one"), "what was typed"
+    else:
+        raw, where = credential.read(arguments.file, API_TOKEN)
+    if raw.strip():
+        keep(credential.clean(raw, where, API_TOKEN), API_TOKEN)
+        return 0
+    made = secrets.token_urlsafe(API_TOKEN_BYTES)
+    keep(made, API_TOKEN)
+    print("The API token, shown this once:", file=sys.stderr)
+    print(made)
+    return 0
+
+
+def keep(content: str, secret: Secret) -> None:
+    """Store a secret, say so, and have its unit take it."""
+    changed = credential.store_secret(content, secret)
+    credential.tell_stored(secret, changed)
+    if changed:
+        credential.start_anew(secret)
+
+
+def problem_with_key(channel: str, store: Path) -> str:
+    """What is wrong with the stored stream key of `channel`, or that it cannot be read; "" when it is well."""
+    secret = stream_key(channel)
+    target = credential.credential_file(store, secret)
+    if not target.exists():
+        return f"{target}: there is none"
+    try:
+        key = credential.clean(file.read_text(target, credential.LARGEST_BYTES), str(target), secret)
+    except LivekeepError as error:
+        return str(error)
+    if fault := fault_of_key(key):
+        return f"{target}: {fault}"
+    found = target.stat()
+    return f"{target}: others may read it (mode {found.st_mode & 0o777:o})" if found.st_mode & 0o077 else ""

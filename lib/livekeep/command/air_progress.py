@@ -1,0 +1,40 @@
+"""One line that tells how far something is, on a terminal; nothing elsewhere, where it would only fill a log."""
+
+import shutil
+import sys
+from types import TracebackType
+from typing import TextIO
+
+BAR_CHARACTERS = 24
+
+
+class Progress:
+    """Used with `with`: the line is gone afterwards, so that what follows stands alone."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream or sys.stderr
+        self.is_shown = self._stream.isatty()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        self.clear()
+
+    def show(self, text: str) -> None:
+        """Put `text` in the place of what the line said."""
+        if self.is_shown:
+            # A line that wraps could not be taken back.
+            width = max(shutil.get_terminal_size().columns - 1, 1)
+            self._stream.write(f"\r\033[K{text[:width]}")
+            self._stream.flush()
+
+    def clear(self) -> None:
+        self.show("")
+
+
+def bar(done: int, total: int, text: str) -> str:
+    """ "[######..........]  3 of 8  intro.mp4"; `total` 0 counts as all done."""
+    share = min(done / total, 1.0) if total else 1.0
+    full = int(share * BAR_CHARACTERS)
+    return f"[{'#' * full}{'.' * (BAR_CHARACTERS - full)}] {done} of {total}  {text}"

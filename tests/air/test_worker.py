@@ -1,0 +1,202 @@
+"""The worker with all but its unit real: unlike clips, ffmpeg, nginx-rtmp, a player at the far end; and what goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from ingest import ingest
+from running_worker import KEY, RunningWorker, running
+
+UNLIKE = ("larger.mp4", "no-audio.mp4", "ntsc.mp4", "hevc.mp4", "film.mp4")
+LONG_ENOUGH_BYTES = 20_000
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    # A socket's path has 108 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="worker") as name:
+        yield Path(name)
+
+
+def test_unlike_items_over_one_connection(folder: Path) -> None:
+    with running(folder, *UNLIKE) as worker, worker.viewer() as viewer:
+        viewer.wait_for_pictures(30)
+        seen = worker.wait_for("five items were played", lambda found: found.items_played >= 5)
+        assert worker.server.publishes(KEY) == 1
+        assert seen.items_short == seen.items_failed == 0
+        assert [item.outcome for item in seen.last[:5]] == ["played"] * 5
+        shows = sorted(packet.showing for packet in viewer.pictures()[25:])
+        assert max(later - earlier for earlier, later in itertools.pairwise(shows)) <= 0.100
+        assert abs(seen.drift_seconds) < 1
+        assert seen.acknowledged_bytes > LONG_ENOUGH_BYTES
+        assert worker.stop() == 0
+    assert KEY not in worker.log.read_text()
+
+
+def test_the_key_is_nowhere_to_be_seen(folder: Path) -> None:
+    with running(folder, "matching.mp4", "larger.mp4") as worker:
+        worker.wait_for("an item", lambda found: found.now)
+        for pid in (*worker.children(), worker.process.pid if worker.process else 0):
+            for name in ("cmdline", "environ"):
+                assert KEY.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
+        assert KEY not in (worker.states / "state.json").read_text()
+
+
+def test_files_join_and_leave(folder: Path) -> None:
+    with running(folder) as worker:
+        waiting = worker.wait_for("the slate", lambda found: found.picture == "slate" and found.storage_problem)
+        assert "is empty" in waiting.storage_problem
+        worker.add("matching.mp4", "a.mp4")
+        worker.wait_for("the item", lambda found: found.now and found.now.name == "a.mp4")
+        worker.add("larger.mp4", "b.mp4")
+        worker.wait_for("the other one", lambda found: found.now and found.now.name == "b.mp4")
+        (worker.media / "a.mp4").unlink()
+        worker.wait_for("one is left", lambda found: found.items_known == 1)
+        assert worker.server.publishes(KEY) == 1
+
+
+def test_broken_items_are_passed_over(folder: Path) -> None:
+    with running(folder, "matching.mp4", "truncated.mp4", "text.mp4", "audio-only.mp4") as worker:
+        (worker.media / "zero.mp4").write_bytes(b"")
+        seen = worker.wait_for("a second round", lambda found: min(found.items_played, found.items_failed, 2 * found.items_short) >= 2)
+        problems = {item.name: item.problem for item in seen.last if item.outcome == "failed"}
+        assert any("text.mp4" in name for name in problems)
+        assert all(problems.values())
+        assert worker.server.publishes(KEY) == 1
+
+
+def test_only_broken_items_leave_the_slate_on_air(folder: Path) -> None:
+    with running(folder, "text.mp4") as worker, worker.viewer() as viewer:
+        worker.wait_for("it failed", lambda found: found.items_failed)
+        viewer.wait_for_pictures(100)
+        seen = worker.state()
+        assert (seen.picture, seen.publishing) == ("slate", "on-air")
+        assert seen.slate_seconds > 2
+        assert seen.items_failed == 1
+
+
+def test_skipping(folder: Path) -> None:
+    with running(folder, "matching.mp4", "larger.mp4") as worker:
+        first = worker.wait_for("an item", lambda found: found.now)
+        worker.send(signal.SIGUSR1)
+        after = worker.wait_for("skipped", lambda found: found.items_skipped == 1)
+        assert first.now
+        assert after.last[0].outcome == "skipped"
+
+
+def test_an_ingest_that_dies_and_comes_back(folder: Path) -> None:
+    with running(folder, "matching.mp4", "larger.mp4", "ntsc.mp4") as worker:
+        worker.wait_for("some bytes", lambda found: found.acknowledged_bytes > LONG_ENOUGH_BYTES)
+        before = worker.state()
+        worker.server.kill()
+        worker.wait_for("seen", lambda found: found.publishing != "on-air", 5)
+        worker.server.start()
+        after = worker.wait_for("on air again", lambda found: found.publishing == "on-air" and found.connections == 2)
+        assert after.items_failed == after.items_short == 0
+        assert after.acknowledged_bytes >= before.acknowledged_bytes
+        worker.wait_for("it goes on", lambda found: found.items_played >= 3)
+
+
+def test_an_ingest_that_refuses(folder: Path) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        worker.add("matching.mp4")
+        server.refuse()
+        worker.start()
+        seen = worker.wait_for("refused", lambda found: found.publishing == "refused")
+        assert (seen.error_type, seen.retry_count, seen.refusals) == ("refused", 1, 1)
+        assert seen.next_retry is not None
+        assert 20 < seen.next_retry - time.time() <= 30
+        assert "livekeep air check main" in seen.advice
+        assert worker.stop() == 0
+
+
+def test_a_backup_ingest(folder: Path) -> None:
+    with (
+        ingest(folder / "ingest") as server,
+        ingest(folder / "other") as other,
+        RunningWorker(folder, other, ingest_urls=[server.url, other.url]) as worker,
+    ):
+        worker.add("matching.mp4")
+        server.kill()
+        worker.start()
+        seen = worker.goes_on_air()
+        assert seen.is_backup
+        assert seen.ingest == f"{other.host}:{other.port}"
+        assert worker.stop() == 0
+
+
+def test_an_ingest_that_stops_reading(folder: Path) -> None:
+    with running(folder, "matching.mp4", "larger.mp4") as worker:
+        worker.wait_for("steady", lambda found: found.acknowledged_bytes > LONG_ENOUGH_BYTES)
+        worker.server.stall()
+        worker.wait_for("stalled", lambda found: found.error_type == "stalled", 60)
+        worker.server.go_on()
+        worker.wait_for("on air again", lambda found: found.publishing == "on-air" and found.connections == 2)
+
+
+def test_a_new_connection_before_the_timeline_wraps(folder: Path) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        worker.add("matching.mp4")
+        worker.start(f"--first-ms={2**31 - 610_000}")
+        worker.goes_on_air()
+        seen = worker.wait_for("a second connection", lambda found: found.connections == 2)
+        assert seen.retry_count == 0
+        assert server.publishes(KEY) == 2
+        assert worker.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_its_end_leaves_no_process(folder: Path, number: signal.Signals) -> None:
+    with running(folder, "larger.mp4", "ntsc.mp4") as worker:
+        worker.wait_for("an item", lambda found: found.now)
+        children = worker.children()
+        assert len(children) >= 2
+        worker.send(number)
+        assert worker.process
+        assert worker.process.wait(20) in (0, -9)
+        deadline = time.monotonic() + 10
+        while any(is_running(pid) for pid in children) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not any(is_running(pid) for pid in children)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda worker: (worker.folder / "credentials/livekeep.stream-key").write_text(" "), "sudo livekeep air set-key main"),
+        (lambda worker: (worker.folder / "credentials/livekeep.stream-key").write_text("a key"), "holds more than a stream key"),
+        (lambda worker: worker.configure(ingest_urls=[]), "ingest_urls"),
+        (lambda worker: worker.configure(media=""), "channels.main.media: is not set"),
+        (lambda worker: worker.configure(width=321), "channels.main.width: must be even"),
+    ],
+)
+def test_what_a_person_must_mend_ends_it_with_78(folder: Path, change, says: str) -> None:  # type: ignore[no-untyped-def]
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        change(worker)
+        worker.start()
+        assert worker.process
+        assert worker.process.wait(30) == 78
+        assert says in worker.log.read_text()
+        assert KEY not in worker.log.read_text()
+
+
+def test_a_channel_that_is_not_there(folder: Path) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        (worker.root / "etc/livekeep/livekeep.toml").write_text("")
+        worker.start()
+        assert worker.process
+        assert worker.process.wait(30) == 78
+        assert "channels.main: there is no such channel" in worker.log.read_text()

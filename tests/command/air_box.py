@@ -1,0 +1,72 @@
+"""A box with the air part installed: its channels' states and ends, and a systemctl that does to them what a worker would."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from conftest import HERE, Box
+
+from livekeep.core import channels, state
+from livekeep.core.channels import ChannelEnd, ChannelState, Played
+
+CHANNELS = """\
+[channels.main]
+media = "/srv/media"
+ingest_urls = ["rtmp://ingest.example/live2"]
+"""
+TWO = CHANNELS + CHANNELS.replace("main", "hall")
+WORKER = "livekeep-worker@main.service"
+NOW_PLAYING = Played("a.mp4", "copy", 60.0, 1.0)
+
+
+def on_air(**changes: Any) -> ChannelState:
+    """A state as a worker that is on air writes it."""
+    now, now_monotonic = time.time(), time.monotonic()
+    values: dict[str, Any] = {
+        "channel": "main", "pid": 2, "publishing": "on-air", "since": now - 60, "ingest": "ingest.example:1935",
+        "connected_since": now - 61, "acknowledged_bytes": 23_000_000, "last_acknowledged_monotonic": now_monotonic - 1,
+        "picture": "item", "now": NOW_PLAYING, "next": Played("b.mp4"), "connections": 1, "items_known": 3,
+    }  # fmt: skip
+    return ChannelState(**{**values, **changes})
+
+
+class AirBox:
+    """A `Box` whose channels may be set, and whose systemctl may carry an action out."""
+
+    def __init__(self, box: Box) -> None:
+        self.box = box
+        self.folder = box.root / "run/livekeep/worker@main"
+        self.directory = box.root / "var/lib/livekeep/channels"
+        self.directory.mkdir(parents=True)
+        box.configure(CHANNELS)
+        box.unit(WORKER, "inactive", "dead")
+
+    def put(self, *found: ChannelState | ChannelEnd, folder: Path | None = None) -> None:
+        target = folder or self.folder
+        target.mkdir(parents=True, exist_ok=True)
+        for entry in found:
+            state.write(state.stamped(entry), target)
+
+    def has_intention(self, name: str = "main") -> bool:
+        return name in channels.intended(self.directory)
+
+    def on(self, verb: str, *found: ChannelState | ChannelEnd, unit: str = "active", after_seconds: float = 0.0) -> None:
+        """From now on `systemctl VERB` puts these states into force, and leaves the worker's unit in the state `unit`."""
+        ready = self.box.root / f"ready-{verb}"
+        self.put(*found, folder=ready)
+        self.box.unit(WORKER, unit, "running")
+        (self.box.systemd / WORKER).rename(ready / "unit")
+        self.box.unit(WORKER, "inactive" if verb == "start" else "active", "dead")
+        self.box.install("fake-systemctl", (HERE / "fake-systemctl").read_text())
+        self.box.install(
+            "systemctl",
+            f'#!/bin/sh\n"{self.box.programs}/fake-systemctl" "$@" || exit\n[ "$1" = {verb} ] || exit 0\n'
+            f"( sleep {after_seconds}; mkdir -p '{self.folder}'; cp '{ready}'/*.json '{self.folder}/' 2>/dev/null\n"
+            f"cp '{ready}/unit' '{self.box.systemd}/{WORKER}' ) >/dev/null 2>&1 {'&' if after_seconds else ''}\n",
+        )
+
+    def document(self, *arguments: str) -> Any:
+        done = self.box.run("air", *arguments, "--json")
+        assert done.stderr == ""
+        return json.loads(done.stdout)
