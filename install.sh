@@ -9,15 +9,28 @@ readonly destdir=${DESTDIR:-}
 readonly lib=$destdir/usr/local/lib/livekeep share=$destdir/usr/local/share/livekeep
 readonly units=$destdir/usr/local/lib/systemd/system
 readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
-readonly packages=(python3 python3-sdnotify python3-systemd python3-requests python3-pil python3-xlib mpv polkitd dbus
-    ca-certificates alsa-utils fonts-dejavu-core)
-# What the probes run; which of the speed tests there is depends on the release.
-readonly health_packages=(ffmpeg) speed_test_packages=(librespeed-cli speedtest-cli)
-# What belongs to the health part and to nothing else.
-readonly health_files='/(livekeep-exporter|livekeep-probe-|livekeep-screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
+# What every part needs.
+readonly packages=(python3 python3-sdnotify python3-systemd python3-requests polkitd dbus ca-certificates)
+# The parts, which of them come unasked, what each needs besides, and which files belong to it: one that belongs to a part which is
+# left out is not installed.
+readonly parts=(screen health air)
+readonly -A is_default=([screen]=yes [health]=yes [air]=no)
+readonly -A part_packages=(
+    [screen]='mpv python3-pil python3-xlib alsa-utils fonts-dejavu-core'
+    # What the probes run; besides, a speed test: which there is depends on the release.
+    [health]='ffmpeg'
+    [air]='ffmpeg python3-boto3 python3-fastapi python3-jeepney python3-uvicorn util-linux'
+)
+readonly -A part_files=(
+    [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
+    [health]='/livekeep-(exporter|probe-|screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
+    [air]='/livekeep-(air|controller|storage|worker)|/lib/livekeep/air/|/pictures/slate\.png'
+)
+readonly speed_test_packages=(librespeed-cli speedtest-cli)
 
-token_file='' event='' output='' start=yes assume_yes=no keep_logs=no health=''
-changed=() # installed files that this run changed
+token_file='' event='' output='' start=yes assume_yes=no keep_logs=no rollback=no
+declare -A wants=() had=() # by part, yes or no: what this run is to install, and what was installed before
+changed=()                 # installed files that this run changed
 
 usage() {
     cat <<'EOF'
@@ -26,7 +39,13 @@ sudo ./install.sh [options]
   --event NUMBER      the Vimeo event to show, as in vimeo.com/event/NUMBER
   --output OUTPUT     drm, x11 or wayland; found by itself otherwise
   --keep-logs         keep the journal over a reboot: 7 days, 64 MB
-  --without-health    leave out the probes and the exporter; later runs do so too, until --with-health
+  --with PART         install this part too; later runs do so as well, until --without PART. The parts are:
+                        screen   the live stream on a TV (comes unasked)
+                        health   the probes and the exporter (comes unasked)
+                        air      a channel that never stops
+  --without PART      leave this part out, or remove it
+  --with-health, --without-health   the same as --with health, --without health
+  --rollback          back to what was installed before the last run that changed something; once more: forth again
   --no-start          install and enable, but start nothing now
   --yes               answer every question with yes, ask for nothing
 DESTDIR=/folder ./install.sh stages the files there and touches nothing else.
@@ -56,7 +75,9 @@ parse() {
             --event) event=${2:-} && shift ;;
             --output) output=${2:-} && shift ;;
             --keep-logs) keep_logs=yes ;;
-            --with-health | --without-health) health=${1#--} ;;
+            --with | --without) choose "$1" "${2:-}" && shift ;;
+            --with-health | --without-health) choose "${1%-health}" health ;;
+            --rollback) rollback=yes ;;
             --no-start) start=no ;;
             --yes | -y) assume_yes=yes ;;
             --help | -h) usage && exit 0 ;;
@@ -67,14 +88,51 @@ parse() {
     [[ $output = @(|auto|drm|x11|wayland) ]] || die "--output $output: must be drm, x11 or wayland"
     [[ $event = *([0-9]) ]] || die "--event $event: must be a number, as in vimeo.com/event/NUMBER"
     [[ -z $token_file || -r $token_file ]] || die "--token-file $token_file: cannot be read"
-    if [[ -z $health && -e $memory/without-health ]]; then health=without-health; fi
+    [[ $rollback = no || -z $destdir ]] || die "--rollback: not with DESTDIR"
+    recall_parts
 }
 
-has_health() { [[ $health != without-health ]]; }
+choose() { # --with|--without PART
+    [[ -n $2 && -v part_files[$2] ]] || die "$1 $2: must be one of ${parts[*]}"
+    if [[ $1 = --with ]]; then wants[$2]=yes; else wants[$2]=no; fi
+}
 
-remember_health() {
+has() { [[ ${wants[$1]} = yes ]]; } # PART
+
+marker() { # PART: the file that is there when the part differs from what comes unasked
+    if [[ ${is_default[$1]} = yes ]]; then printf '%s/without-%s\n' "$memory" "$1"; else printf '%s/with-%s\n' "$memory" "$1"; fi
+}
+
+recall_parts() { # what was chosen before, where nothing is chosen now
+    local part
+    for part in "${parts[@]}"; do
+        had[$part]=${is_default[$part]}
+        if [[ -e $(marker "$part") ]]; then
+            if [[ ${had[$part]} = yes ]]; then had[$part]=no; else had[$part]=yes; fi
+        fi
+        [[ -v wants[$part] ]] || wants[$part]=${had[$part]}
+    done
+}
+
+remember_parts() {
     mkdir -p "$memory"
-    if has_health; then rm -f "$memory/without-health"; else touch "$memory/without-health"; fi
+    local part file
+    for part in "${parts[@]}"; do
+        file=$(marker "$part")
+        if [[ ${wants[$part]} = "${is_default[$part]}" ]]; then
+            rm -f "$file"
+        elif [[ ! -e $file ]]; then
+            touch "$file"
+        fi
+    done
+}
+
+is_left_out() { # FILE: whether it belongs to a part that is not wanted
+    local part
+    for part in "${parts[@]}"; do
+        if ! has "$part" && [[ $1 =~ ${part_files[$part]} ]]; then return 0; fi
+    done
+    return 1
 }
 
 check_system() {
@@ -89,17 +147,23 @@ check_system() {
 
 install_packages() {
     is_staging && return
-    local missing=() package wanted=("${packages[@]}")
-    grep -qs '^ *player *= *"vlc"' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml && wanted+=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
-    if has_health; then wanted+=("${health_packages[@]}"); fi
-    for package in "${wanted[@]}"; do
-        [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) = installed ]] || missing+=("$package")
+    local missing=() package part wanted=("${packages[@]}")
+    for part in "${parts[@]}"; do
+        # shellcheck disable=SC2206 # names without blanks
+        if has "$part"; then wanted+=(${part_packages[$part]}); fi
     done
-    ((${#missing[@]})) || { has_health && ! has_speed_test; } || return 0
+    if has screen && grep -qs '^ *player *= *"vlc"' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
+        wanted+=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
+    fi
+    for package in "${wanted[@]}"; do
+        [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) = installed || " ${missing[*]} " = *" $package "* ]] ||
+            missing+=("$package")
+    done
+    ((${#missing[@]})) || lacks_speed_test || return 0
     local before after
     before=$(installed_packages)
     DEBIAN_FRONTEND=noninteractive apt-get -qq update || true
-    if has_health && ! has_speed_test; then mapfile -t -O "${#missing[@]}" missing < <(speed_test_package); fi
+    if lacks_speed_test; then mapfile -t -O "${#missing[@]}" missing < <(speed_test_package); fi
     ((${#missing[@]})) || return 0
     say "Installing packages: ${missing[*]}"
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
@@ -109,12 +173,12 @@ install_packages() {
     comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$memory/packages"
 }
 
-has_speed_test() {
+lacks_speed_test() {
+    has health || return 1
     local program
     for program in "${speed_test_packages[@]}"; do
-        if command -v "$program" >/dev/null; then return 0; fi
+        if command -v "$program" >/dev/null; then return 1; fi
     done
-    return 1
 }
 
 speed_test_package() { # prints the first that the release has
@@ -128,9 +192,10 @@ installed_packages() { dpkg-query -Wf '${db:Status-Status} ${Package}\n' | sed -
 
 put() { # MODE SOURCE TARGET: copies a file when it differs
     local mode=$1 from=$2 to=$3
-    if ! has_health && [[ $to =~ $health_files ]]; then return; fi
+    if is_left_out "$to"; then return; fi
     printf '%s\n' "${to#"$destdir"}" >>"$manifest"
     if cmp -s "$from" "$to" && [[ $(stat -c %a "$to") = "$mode" ]]; then return; fi
+    keep_previous
     install -D -m "$mode" "$from" "$to"
     changed+=("${to#"$destdir"}")
 }
@@ -166,6 +231,8 @@ install_files() {
     for drop_ins in "$source_folder"/units/livekeep-*.d; do put_tree 644 "$drop_ins" "$units/${drop_ins##*/}"; done
     for unit in display player poller; do
         put 644 "$source_folder/units/restart-policy.conf" "$units/livekeep-$unit.service.d/40-restart-policy.conf"
+    done
+    for unit in display player poller worker@; do
         if is_staging || (($(systemd_version) >= 254)); then
             put 644 "$source_folder/units/restart-steps.conf" "$units/livekeep-$unit.service.d/41-restart-steps.conf"
         fi
@@ -180,54 +247,101 @@ install_files() {
     put 644 "$source_folder/etc/sysusers.conf" "$destdir/usr/local/lib/sysusers.d/livekeep.conf"
     put 644 "$source_folder/etc/tmpfiles.conf" "$destdir/usr/local/lib/tmpfiles.d/livekeep.conf"
     put 644 "$source_folder/etc/livekeep.catalog" "$destdir/usr/local/lib/systemd/catalog/livekeep.catalog"
-    put 644 "$source_folder/etc/polkit/livekeep.rules" "$destdir/etc/polkit-1/rules.d/livekeep.rules"
+    put_tree 644 "$source_folder/etc/polkit" "$destdir/etc/polkit-1/rules.d" '*.rules'
     put 644 "$source_folder/etc/bash-completion/livekeep" "$destdir/usr/local/share/bash-completion/completions/livekeep"
     local doc=$destdir/usr/local/share/doc/livekeep text
     put_tree 644 "$source_folder/docs" "$doc/docs"
     for text in README.md CHANGELOG.md LICENSE; do put 644 "$source_folder/$text" "$doc/$text"; done
     put_revision
     [[ $keep_logs = yes ]] && put 644 "$source_folder/etc/journald.conf" "$destdir/etc/systemd/journald.conf.d/livekeep.conf"
+    finish_files
+}
+
+finish_files() { # what the lists of both ways, forth and back, have in common
     mkdir -p "$destdir/usr/local/bin"
     [[ $(readlink "$destdir/usr/local/bin/livekeep") = ../lib/livekeep/bin/livekeep ]] ||
         ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
     printf '/usr/local/bin/livekeep\n' >>"$manifest"
     remove_stale_files
-    remove_health_remains
+    local part
+    for part in "${parts[@]}"; do
+        if ! has "$part"; then "remove_remains_of_$part"; fi
+    done
     # The services may not write there, and start slower without.
     is_staging || python3 -m compileall -q "$lib/lib"
+    is_staging || settle_previous
 }
 
-remove_stale_files() { # what an earlier version installed and this one does not
+remove_stale_files() { # what an earlier run installed and this one does not
     mkdir -p "$memory"
     [[ $keep_logs = no && -e $destdir/etc/systemd/journald.conf.d/livekeep.conf ]] &&
         printf '/etc/systemd/journald.conf.d/livekeep.conf\n' >>"$manifest"
     LC_ALL=C sort -u -o "$manifest" "$manifest"
-    local file removed_health=0
-    if [[ -e $memory/files ]]; then
-        while IFS= read -r file; do
-            if has_systemd && [[ $file = /usr/local/lib/systemd/system/livekeep*.@(service|timer|socket) && $file != *@* ]]; then
-                systemctl disable --now "${file##*/}" 2>/dev/null || true
-                # One that was just at work would stand there as failed, without a file.
-                systemctl reset-failed "${file##*/}" 2>/dev/null || true
-            fi
-            rm -f "$destdir$file"
-            changed+=("$file")
-            if ! has_health && [[ $file =~ $health_files ]]; then
-                removed_health=$((removed_health + 1))
-            else
-                say "Removed, no longer part of livekeep: $file"
-            fi
-        done < <(LC_ALL=C comm -23 "$memory/files" "$manifest")
+    local file part stale=()
+    local -A removed=()
+    if [[ -e $memory/files ]]; then mapfile -t stale < <(LC_ALL=C comm -23 "$memory/files" "$manifest"); fi
+    if ((${#stale[@]})); then
+        keep_previous
+        end_units "${stale[@]}"
     fi
-    ((removed_health == 0)) || say "Removed the health part: $removed_health files."
+    for file in "${stale[@]}"; do
+        rm -f "$destdir$file"
+        changed+=("$file")
+        if ! is_left_out "$file"; then
+            say "Removed, no longer part of livekeep: $file"
+            continue
+        fi
+        for part in "${parts[@]}"; do
+            if ! has "$part" && [[ $file =~ ${part_files[$part]} ]]; then removed[$part]=$((${removed[$part]:-0} + 1)) && break; fi
+        done
+    done
+    for part in "${!removed[@]}"; do say "Removed the $part part: ${removed[$part]} files."; done
     cmp -s "$manifest" "$memory/files" || install -m 644 "$manifest" "$memory/files"
     rm -f "$manifest"
 }
 
-remove_health_remains() { # what its programs have made; findings that nobody renews would count as silent
-    if has_health; then return; fi
-    rm -rf "$lib"/lib/livekeep/{health,probes} "$destdir"/run/livekeep/{probe-*,screen-picture} "$destdir"/var/lib/livekeep/probe-*
+end_units() { # FILE...: stops and disables the units among these files, as long as all that they need is there
+    local file ended=() running=()
+    for file; do
+        [[ $file = /usr/local/lib/systemd/system/livekeep*.@(service|timer|socket|target) ]] || continue
+        file=${file##*/}
+        ended+=("$file")
+        # Of a template all that was made from it.
+        running+=("${file/@./@*.}")
+    done
+    ((${#ended[@]})) || return 0
+    # All at once: a socket would start its service again.
+    if has_systemd; then systemctl stop "${running[@]}" 2>/dev/null || true; fi
+    for file in "${ended[@]}"; do systemctl --root="$destdir/" disable --quiet "$file" 2>/dev/null || true; done
+    # One that was just at work would stand there as failed, without a file.
+    if has_systemd; then systemctl reset-failed "${running[@]}" 2>/dev/null || true; fi
+}
+
+# What the programs of a part have made; what nobody renews would count as silent.
+
+remove_remains_of_screen() {
+    rm -rf "$lib/lib/livekeep/screen" "$share"/{mpv,systemd} "$destdir"/run/livekeep/{poller,player,display,error-screen,stream,screen-picture}
+    rm -rf "$units"/livekeep-{poller,player,display,error-screen,screen-picture}.service.d
+    local unit
+    for unit in display error-screen; do
+        rm -f "$destdir/etc/systemd/system/livekeep-$unit.service.d/60-screen.conf"
+        rmdir --ignore-fail-on-non-empty "$destdir/etc/systemd/system/livekeep-$unit.service.d" 2>/dev/null || true
+    done
+    # The display had taken the console's place.
+    if [[ ${had[screen]} = yes ]] && has_systemd && [[ -c /dev/tty1 ]] && systemctl -q is-enabled getty@tty1.service 2>/dev/null; then
+        systemctl start --no-block getty@tty1.service
+    fi
+}
+
+remove_remains_of_health() {
+    rm -rf "$lib"/lib/livekeep/{health,probes} "$share"/{prometheus,grafana} "$destdir"/run/livekeep/{probe-*,screen-picture} "$destdir"/var/lib/livekeep/probe-*
     rm -rf "$units"/livekeep-{exporter,probe-*}.service.d
+}
+
+remove_remains_of_air() { # a channel's configuration and keys stay, but nothing is meant to be on air
+    rm -rf "$lib/lib/livekeep/air" "$destdir"/run/livekeep/{worker@*,storage,storage.sock,controller} "$destdir"/var/cache/livekeep/worker@*
+    rm -rf "$units"/livekeep-{air,controller,storage,worker@,worker-retry@}.service.d
+    rm -f "$destdir"/var/lib/livekeep/channels/*.on-air
 }
 
 install_config() { # the operator's own: never overwritten
@@ -238,7 +352,7 @@ install_config() { # the operator's own: never overwritten
     mkdir -p /var/lib/livekeep/pictures
     chgrp livekeep "$etc/livekeep.toml" "$etc/livekeep.d"
     chmod 750 "$etc/livekeep.d"
-    if [[ -z $event && -t 0 && $assume_yes = no ]] && ! grep -Eqs '^ *(vimeo_event|vimeo_video|url) *= *"[^"]' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
+    if [[ -z $event && -t 0 && $assume_yes = no ]] && has screen && ! grep -Eqs '^ *(vimeo_event|vimeo_video|url) *= *"[^"]' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
         read -rp "The number of the Vimeo event, as in vimeo.com/event/NUMBER; empty to set it later in $etc/livekeep.toml: " event
         [[ $event = *([0-9]) ]] || die "$event: must be a number, as in vimeo.com/event/NUMBER"
     fi
@@ -253,7 +367,7 @@ set_event() {
 }
 
 take_token() {
-    is_staging && return
+    if is_staging || ! has screen; then return; fi
     if [[ -n $token_file ]]; then
         livekeep set-token "$token_file"
     elif [[ ! -s /etc/credstore/livekeep.vimeo-token && -t 0 && $assume_yes = no ]]; then
@@ -280,7 +394,8 @@ set_in_force() {
     if has_been_changed 'journald.conf.d'; then systemctl restart systemd-journald; fi
     if has_been_changed '/systemd/system/'; then systemctl daemon-reload; fi
     if has_been_changed 'polkit-1' && systemctl -q is-active polkit; then systemctl restart polkit; fi
-    systemctl is-enabled -q livekeep.target || systemctl enable -q livekeep.target
+    if has screen; then systemctl is-enabled -q livekeep.target || systemctl enable -q livekeep.target; fi
+    if has air; then settle_air; fi
     if [[ $start = no ]]; then
         livekeep apply --no-restart
         return
@@ -289,6 +404,7 @@ set_in_force() {
     if systemctl -q is-active livekeep-exporter; then exporter_ran=yes; fi
     livekeep apply
     if [[ $exporter_ran = yes ]]; then restart_exporter; fi
+    if ! has screen; then return; fi
     if systemctl -q is-active livekeep.target; then
         restart_what_changed
     else
@@ -297,15 +413,15 @@ set_in_force() {
 }
 
 enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` enables what is configured
-    local wanted=(livekeep.target)
-    if has_health; then
-        wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
-    fi
-    systemctl "$@" enable "${wanted[@]}"
+    local wanted=()
+    if has screen; then wanted+=(livekeep.target); fi
+    if has health; then wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer); fi
+    if has air; then wanted+=("${air_units[@]}"); fi
+    ((${#wanted[@]} == 0)) || systemctl "$@" enable "${wanted[@]}"
 }
 
 restart_exporter() {
-    has_health && has_been_changed '/lib/livekeep/(core|health)/|livekeep-exporter|sandbox' || return 0
+    has health && has_been_changed '/lib/livekeep/(core|health)/|livekeep-exporter|sandbox' || return 0
     systemctl try-restart --no-block livekeep-exporter
 }
 
@@ -325,10 +441,13 @@ report() {
     }
     if ((${#changed[@]})); then say "Installed: ${#changed[@]} files are new or changed."; else say "Nothing to change: this version is installed."; fi
     if ! has_systemd || [[ $start = no ]]; then
-        say "Start it with: sudo systemctl start livekeep.target"
+        local wanted=()
+        if has screen; then wanted+=(livekeep.target); fi
+        if has air; then wanted+=("${air_units[@]}"); fi
+        say "Start it with: sudo systemctl start ${wanted[*]:-livekeep-exporter}"
         return
     fi
-    wait_for_picture
+    if has screen; then wait_for_picture; fi
     livekeep doctor || true
     livekeep status || true
 }
@@ -344,19 +463,25 @@ wait_for_picture() { # at most 15 s
 
 main() {
     shopt -s extglob
+    local piece
+    for piece in air rollback desktop; do
+        # shellcheck source=/dev/null
+        source "$source_folder/install.d/$piece.sh"
+    done
     parse "$@"
     check_system
-    remember_health
-    install_packages
-    if ! is_staging; then
+    if [[ $rollback = yes ]]; then
+        roll_back
+    else
+        install_packages
+        remember_parts
         # The configuration's group must exist before the files.
-        systemd-sysusers "$source_folder/etc/sysusers.conf"
+        if ! is_staging; then systemd-sysusers "$source_folder/etc/sysusers.conf"; fi
+        install_files
+        install_config
+        if ! is_staging && has screen; then settle_the_screen; fi
+        take_token
     fi
-    install_files
-    install_config
-    # shellcheck source=/dev/null
-    if ! is_staging; then source "$source_folder/install.d/desktop.sh" && settle_the_screen; fi
-    take_token
     set_in_force
     report
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes livekeep; the inverse of install.sh. Keeps the configuration, the token and the history unless told otherwise.
+# Removes livekeep; the inverse of install.sh. Keeps the configuration, the keys and the history unless told otherwise.
 set -euo pipefail
 
 readonly destdir=${DESTDIR:-}
@@ -9,7 +9,7 @@ purge=no packages=no
 usage() {
     cat <<'EOF'
 sudo ./uninstall.sh [--purge] [--packages]
-  --purge      remove the configuration, the token, the history and the users too
+  --purge      remove the configuration, the keys and tokens, the history and the users too
   --packages   remove the packages that install.sh had installed
 EOF
 }
@@ -35,12 +35,12 @@ parse() {
 has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
 
 stop_units() {
-    local enabled=(livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer)
-    if [[ -n $destdir ]]; then
-        systemctl --root="$destdir" disable "${enabled[@]}" 2>/dev/null || true
-        return
-    fi
-    systemctl disable "${enabled[@]}" 2>/dev/null || true
+    local name
+    for name in livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer \
+        livekeep-{storage,controller}.socket livekeep-air.service; do
+        # Of a part that is not installed there is none.
+        systemctl --root="$destdir/" disable "$name" 2>/dev/null || true
+    done
     has_systemd || return 0
     local units
     mapfile -t units < <(systemctl list-units --all --plain --no-legend 'livekeep*' | awk '{print $1}')
@@ -54,6 +54,8 @@ remove_files() {
     fi
     rm -rf "$destdir/usr/local/lib/livekeep" "$destdir/usr/local/share/livekeep" "$destdir/usr/local/share/doc/livekeep"
     rm -rf "$destdir"/usr/local/lib/systemd/system/livekeep-*.d "$destdir/var/cache/livekeep" "$destdir/run/livekeep"
+    # What a later --rollback would need, and what was meant to be on air: installed anew, nothing goes on air unasked.
+    rm -rf "$memory"/previous{,.new} "$destdir"/var/lib/livekeep/channels/*.on-air
     local unit
     # What `livekeep apply` wrote.
     rm -f "$destdir"/etc/systemd/system/livekeep-{display,error-screen}.service.d/60-screen.conf \
@@ -107,13 +109,13 @@ remove_packages() {
 }
 
 purge_all() {
-    rm -rf "$destdir/etc/livekeep" "$destdir/etc/credstore/livekeep.vimeo-token"
+    rm -rf "$destdir/etc/livekeep" "$destdir"/etc/credstore/livekeep.*
     # The list of packages stays while they do.
     find "$destdir/var/lib/livekeep" -mindepth 1 ! -path "$memory" ! -path "$memory/packages" -delete 2>/dev/null || true
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
-    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host}}; do
+    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host},worker,storage,controller}; do
         if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
         if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
     done
@@ -133,7 +135,7 @@ main() {
         printf 'livekeep is removed, with its configuration and history.\n'
     else
         rmdir --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
-        printf 'livekeep is removed. Kept: /etc/livekeep, the token, /var/lib/livekeep. Remove those too: --purge\n'
+        printf 'livekeep is removed. Kept: /etc/livekeep, the keys and tokens, /var/lib/livekeep. Remove those too: --purge\n'
     fi
 }
 

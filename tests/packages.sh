@@ -19,7 +19,7 @@ install_packages() { # NAME...: those that are missing
 }
 
 # Programs of Debian packages that must not be installed, since their services would start. They are unpacked into the cache.
-readonly unpacked_packages=(prometheus prometheus-alertmanager prometheus-node-exporter nginx)
+readonly unpacked_packages=(prometheus prometheus-alertmanager prometheus-node-exporter nginx libnginx-mod-rtmp)
 
 unpack_tools() { # FOLDER: their programs are in FOLDER/usr/bin and FOLDER/usr/sbin then
     local folder=$1

@@ -33,6 +33,13 @@ DESIGNED_UNITS = (
     "livekeep-probe-speedtest.timer",
     "livekeep-probe-host.service",
     "livekeep-probe-host.timer",
+    "livekeep-air.service",
+    "livekeep-controller.service",
+    "livekeep-controller.socket",
+    "livekeep-storage.service",
+    "livekeep-storage.socket",
+    "livekeep-worker@.service",
+    "livekeep-worker-retry@.timer",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED_FOLDERS = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build"}
@@ -198,7 +205,8 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
         folder.mkdir()
         shutil.copy(copy / "restart-policy.conf", folder / "restart-policy.conf")
     for template in UNITS.glob("*@.*"):
-        shutil.copy(copy / template.name, copy / template.name.replace("@.", "@livekeep-player."))
+        if template.is_file():
+            shutil.copy(copy / template.name, copy / template.name.replace("@.", "@livekeep-player."))
     verified = [unit for unit in sorted(copy.iterdir()) if unit.is_file() and unit.suffix != ".conf" and "@." not in unit.name]
     environment = {"PATH": os.environ["PATH"], "SYSTEMD_UNIT_PATH": f"{copy}:", "SYSTEMD_LOG_LEVEL": "notice"}
     ran = subprocess.run(

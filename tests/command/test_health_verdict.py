@@ -225,7 +225,7 @@ def write(root: Path, *states: state.State) -> None:
 
 def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
     def judged() -> Health:
-        return judge_folder(tmp_path, Clock(time.time(), time.monotonic()))
+        return judge_folder(tmp_path, Clock(time.time(), time.monotonic()), tmp_path / "kept")
 
     assert judged().level == "down"
     write(tmp_path, PollerState("live"), PlayerState("stream", display_up=True))

@@ -1,6 +1,8 @@
 """livekeep status: the text for people, the document for programs, and what stands there when something is missing."""
 
+import dataclasses
 import json
+import os
 import re
 import subprocess
 import time
@@ -8,6 +10,8 @@ import time
 from conftest import Box
 
 from livekeep.command import terminal
+from livekeep.core import state
+from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings
 from livekeep.core.state import Playback, PlayerState, PollerState
 
@@ -173,6 +177,119 @@ def test_the_units_of_the_health_part_where_they_are_installed(box: Box) -> None
     assert row(text, "livekeep-exporter").startswith("active (running)")
     assert row(text, "livekeep-probe-network.timer").startswith("active (waiting)")
     assert "livekeep-probe-host.timer" not in text
+
+
+def put(box: Box, *found: ChannelState | ChannelEnd) -> None:
+    """Write them as workers and their hook do."""
+    for entry in found:
+        folder = box.root / f"run/livekeep/worker@{entry.channel}"
+        folder.mkdir(exist_ok=True)
+        state.write(state.stamped(entry), folder)
+
+
+def intend(box: Box, name: str) -> None:
+    path = box.file(f"var/lib/livekeep/channels/{name}.on-air", b"")
+    os.utime(path, (time.time() - 3600, time.time() - 3600))
+
+
+def on_air(name: str, **more: object) -> ChannelState:
+    now = time.time()
+    playing = Played("shows/Tuesday.mp4", "copy", 60.0, now - 5, 5.0)
+    found = ChannelState(
+        channel=name, publishing="on-air", since=now - 100, connected_since=now - 3700, picture="item", now=playing,
+        ingest="a.example:443", last_acknowledged_monotonic=time.monotonic(),
+    )  # fmt: skip
+    return dataclasses.replace(found, **more)  # type: ignore[arg-type]
+
+
+def channels_block(text: str) -> list[list[str]]:
+    """The cells of the table of channels."""
+    block = next(part for part in text.split("\n\n") if part.startswith("CHANNEL "))
+    return [re.split(r"  +", line.strip()) for line in block.splitlines()[1:]]
+
+
+def test_the_channels(box: Box) -> None:
+    fill(box)
+    box.configure('[channels.main]\nmedia = "/srv"\ningest_urls = "rtmp://a.example"\n[channels.spare]\n')
+    box.file("var/lib/livekeep/channels/api.json", '{"media": "/srv/api"}')
+    put(box, on_air("main", is_backup=True))
+    intend(box, "main")
+    box.unit("livekeep-worker@main.service")
+    box.unit("livekeep-controller.service", "inactive", "dead")
+    done = box.run("status")
+    assert done.stdout.startswith("ok: the stream is shown: The stream is live; channel main is on air\n")
+    rows = channels_block(done.stdout)
+    assert rows[0] == ["api", "off"]
+    assert rows[1][:2] == ["main", "on air"]
+    assert rows[1][2].endswith("(for 1 h 1 min)")
+    assert rows[1][3:] == ["shows/Tuesday.mp4", "a.example:443 (backup)"]
+    assert rows[2] == ["spare", "off"]
+    assert "Do " not in done.stdout
+    assert row(done.stdout, "livekeep-worker@main").startswith("active (running)")
+    assert row(done.stdout, "livekeep-controller").startswith("inactive (dead)")
+    assert "livekeep-worker@spare" not in done.stdout
+
+
+def test_what_to_do_about_channels_that_are_not_well(box: Box) -> None:
+    fill(box)
+    advised = {"reason": "the key is not taken", "advice": "look at the broadcast's page"}
+    put(box, on_air("a", publishing="refused", **advised), on_air("b", picture="slate", slate_reason="it is empty"))
+    intend(box, "gone")
+    put(box, ChannelEnd("gone", 9, "exit-code", "exited", "78", time.time() - 5))
+    (box.root / "run/livekeep/worker@half").mkdir()
+    box.file("run/livekeep/worker@half/state.json", "{")
+    text = box.run("status").stdout
+    assert text.startswith("down: channel a: the ingest refuses it: the key is not taken (and 3 more)\n")
+    assert {cells[0]: cells[1] for cells in channels_block(text)} == {
+        "a": "refused", "b": "on air", "gone": "not running", "half": "unknown",
+    }  # fmt: skip
+    assert channels_block(text)[1][3] == "the slate"
+    blocks = [part.splitlines() for part in text.split("\n\n") if part.startswith("Why  channel ")]
+    told = {lines[0].split()[2].rstrip(":"): lines for lines in blocks}
+    assert told["a"][1] == "Do   look at the broadcast's page"
+    assert "sudo livekeep air check b" in told["b"][1]
+    assert "its configuration or its key cannot be used" in told["gone"][0]
+    assert "journalctl -u livekeep-worker@gone -n 50" in told["gone"][1]
+    assert "sudo livekeep air restart half" in told["half"][1]
+
+
+def test_the_channels_for_programs(box: Box) -> None:
+    fill(box)
+    assert json.loads(box.run("status", "--json").stdout)["channels"] == {}
+    box.configure("[channels.spare]\n")
+    put(box, on_air("main"), ChannelEnd("main", 9, "signal", "killed", "KILL", 5.0))
+    found = json.loads(box.run("status", "--json").stdout)["channels"]
+    assert list(found) == ["main", "spare"]
+    main = found["main"]
+    assert (main["state"], main["intended"], main["on_air"], main["worker_problem"]) == ("on air", False, True, "")
+    assert main["health"] == {"level": "ok", "sentence": "channel main is on air"}
+    assert main["worker"]["now"]["name"] == "shows/Tuesday.mp4"
+    assert main["last_end"]["exit_status"] == "KILL"
+    assert found["spare"]["worker"] is found["spare"]["health"] is None
+
+
+def test_a_machine_without_a_screen(box: Box) -> None:
+    box.file("var/lib/livekeep/install/without-screen", b"")
+    put(box, on_air("main"))
+    box.unit("livekeep-worker@main.service")
+    done = box.run("status")
+    assert done.stdout.startswith("ok: channel main is on air\n")
+    assert not re.search(r"^(Screen|Stream|livekeep-player)", done.stdout, re.MULTILINE)
+    found = json.loads(box.run("status", "--json").stdout)
+    assert not {"player", "poller", "error_screen_active"} & set(found)
+    assert [unit["name"] for unit in found["units"]] == ["livekeep-worker@main.service"]
+    health = box.run("health")
+    assert (health.returncode, health.stdout) == (0, "ok: channel main is on air\n")
+
+
+def test_nothing_is_meant_to_be_on_air(box: Box) -> None:
+    box.file("var/lib/livekeep/install/without-screen", b"")
+    done = box.run("health")
+    assert (done.returncode, done.stdout) == (0, "ok: no channel is meant to be on air\n")
+    intend(box, "main")
+    done = box.run("health")
+    assert done.returncode == (2 if time.monotonic() > 60 else 1)
+    assert done.stdout.startswith("down: channel main is meant to be on air" if done.returncode == 2 else "degraded: ")
 
 
 def test_no_colour_but_on_a_terminal(box: Box) -> None:

@@ -1,10 +1,12 @@
 """States that hold all that a unit can know, as the units write them."""
 
 import dataclasses
+import os
 import time
 from pathlib import Path
 
-from livekeep.core import state
+from livekeep.core import channels, state
+from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.findings import (
     Analysis,
     Connector,
@@ -92,6 +94,37 @@ FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostF
         clock_synchronized=True,
     ),
 }
+CHANNEL = ChannelState(
+    channel="main",
+    pid=4711,
+    started_at=NOW - 7200,
+    publishing="on-air",
+    since=NOW - 3600,
+    last_health_check=NOW - 1,
+    ingest="a.rtmps.example:443",
+    is_backup=True,
+    connected_since=NOW - 3600,
+    acknowledged_bytes=1_400_000_000,
+    last_acknowledged_monotonic=0.0,
+    picture="item",
+    now=Played("shows/Tuesday.mp4", "copy", 1800.0, NOW - 60, 60.0),
+    next=Played("shows/Wednesday.mp4", "normalise", 1750.0),
+    last=(Played("shows/Monday.mp4", "copy", 1700.0, NOW - 1760, 1700.0, "played"),),
+    items_known=50,
+    items_played=7,
+    items_short=1,
+    items_failed=2,
+    items_skipped=3,
+    slates=4,
+    slate_seconds=12.5,
+    connections=3,
+    refusals=2,
+    retry_count=0,
+    timeline_seconds=7190.0,
+    drift_seconds=-0.02,
+    speed=1.0,
+)
+END = ChannelEnd("main", 4700, "signal", "killed", "KILL", NOW - 7201)
 ALL: tuple[State, ...] = (POLLER, PLAYER, *FINDINGS.values())
 
 
@@ -106,3 +139,22 @@ def write(written: State, root: Path, seconds_ago: float = 0.0) -> None:
 def write_all(root: Path, seconds_ago: float = 0.0) -> None:
     for each in ALL:
         write(each, root, seconds_ago)
+
+
+def write_channel(
+    written: ChannelState | ChannelEnd, root: Path, seconds_ago: float = 0.0, silent_seconds: float | None = 0.5
+) -> None:
+    """As `write`, below the channel's own folder. The last bytes were acknowledged so long before; never, when that is None."""
+    if isinstance(written, ChannelState):
+        moment = None if silent_seconds is None else time.monotonic() - seconds_ago - silent_seconds
+        written = dataclasses.replace(written, last_acknowledged_monotonic=moment)
+    write(written, channels.folder_of(written.channel, root), seconds_ago)
+
+
+def intend(channel: str, kept: Path, seconds_ago: float = 3600.0) -> None:
+    """Note that the channel is meant to be on air, since so long ago."""
+    directory = kept / "channels"
+    directory.mkdir(parents=True, exist_ok=True)
+    channels.intend(channel, directory)
+    moment = time.time() - seconds_ago
+    os.utime(directory / f"{channel}.on-air", (moment, moment))

@@ -17,7 +17,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 
 import livekeep
 from livekeep.health.families import FAMILIES, HOST, UNITS
-from tests.health.full_states import FINDINGS, PLAYER, POLLER, write, write_all
+from tests.health.full_states import CHANNEL, END, FINDINGS, PLAYER, POLLER, intend, write, write_all, write_channel
 from tests.health.running_exporter import RunningExporter, environment_for, run
 from tests.health.served import get, receive
 from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
@@ -38,6 +38,9 @@ def exporter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningExport
 @pytest.fixture(autouse=True)
 def fresh(exporter: RunningExporter) -> None:
     write_all(exporter.states)
+    write_channel(CHANNEL, exporter.states)
+    write_channel(END, exporter.states)
+    intend("main", exporter.folder / "var/lib/livekeep")
 
 
 def test_the_page_has_every_family_of_the_states(exporter: RunningExporter) -> None:
@@ -47,7 +50,7 @@ def test_the_page_has_every_family_of_the_states(exporter: RunningExporter) -> N
     assert told >= set(FAMILIES) - set(HOST) - set(UNITS)
     assert told <= set(FAMILIES)
     figures = exporter.figures()
-    for name in ("health", "poller", "player", "build", "process", *(f"probe-{name}" for name in FINDINGS)):
+    for name in ("health", "poller", "player", "channels", "build", "process", *(f"probe-{name}" for name in FINDINGS)):
         assert figures[f"exporter_collector_success {name}"] == 1, name
     assert {"exporter_collector_success host", "exporter_collector_success units"} <= set(figures)
 

@@ -21,7 +21,7 @@ Figures = dict[tuple[str, ...], float]
 
 
 def collectors(root: Path) -> dict[str, Any]:
-    states = States(root)
+    states = States(root, root / "kept")
     probes = {name: Probe(name, file) for name, file in states.findings.items()}
     return {"poller": Poller(states), "player": Player(states), "health": Verdict(states), **probes}
 
@@ -208,7 +208,8 @@ def test_what_is_absent_has_no_figures_and_is_no_fault(tmp_path: Path) -> None:
 
 def test_health_is_judged_without_any_state(tmp_path: Path) -> None:
     found = figures(collectors(tmp_path)["health"].collect(time.time()))
-    assert found == {("health_state", "ok"): 0, ("health_state", "degraded"): 0, ("health_state", "down"): 1}
+    down = {"ok": 0, "degraded": 0, "down": 1}
+    assert found == {(name, level): it for name in ("health_state", "screen_health_state") for level, it in down.items()}
 
 
 def test_health_is_told(tmp_path: Path) -> None:

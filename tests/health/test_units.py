@@ -117,6 +117,28 @@ def test_other_units_and_names_without_a_unit_are_left_out(systemd: FakeSystemd,
     assert set(states(collect(units))) == {"livekeep-exporter.service"} < UNITS
 
 
+def test_the_units_of_the_channels(systemd: FakeSystemd, units: Units, tmp_path: Path) -> None:
+    """Each channel's worker, sockets, and what a socket has not started yet; nothing else of that name."""
+    worker, socket = "livekeep-worker@main-2_b.service", "livekeep-controller.socket"
+    others = (
+        "livekeep-worker@.service",
+        "livekeep-worker@UPPER.service",
+        "livekeep-worker-retry@main.timer",
+        "livekeep-other.socket",
+    )
+    systemd.units = [row(worker), row(socket), row("livekeep-controller.service", "inactive"), *(row(name) for name in others)]
+    systemd.set(worker, "Service", NRestarts=("u", 4), Result=("s", "signal"))
+    systemd.set(socket, "Unit", ActiveEnterTimestamp=("t", 1_789_000_000_250_000))
+    systemd.tell()
+    cgroup(tmp_path, worker, {"cgroup.procs": "41\n", "cpu.stat": "usage_usec 2500000\n", "pids.current": "5\n"})
+    found = collect(units)
+    assert states(found) == {worker: "active", socket: "active", "livekeep-controller.service": "inactive"}
+    assert found["livekeep_unit_restarts_total", (worker,)] == 4
+    assert found["livekeep_unit_result_info", (worker, "signal")] == 1
+    assert found["livekeep_unit_cpu_seconds_total", (worker,)] == 2.5
+    assert found["livekeep_unit_start_time_seconds", (socket,)] == 1_789_000_000.25
+
+
 def test_what_systemd_does_not_know_or_says_wrongly_has_no_series(systemd: FakeSystemd, units: Units) -> None:
     systemd.properties.clear()
     systemd.set(POLLER, "Service", NRestarts=("s", "many"), Result=("u", 3), WatchdogUSec=("t", 0), WatchdogTimestamp=("t", 5))

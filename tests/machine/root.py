@@ -64,7 +64,7 @@ def cache() -> Path:
 def bare(suite: Suite) -> Path:
     """The directory of the cached bare root, built first when absent. Raises RootError."""
     target = cache() / f"{suite}-bare-{_key(suite, BARE_PACKAGES)}"
-    with _locked(target):
+    with locked(target):
         if not target.exists():
             _build_bare(suite, target)
     return target
@@ -77,7 +77,7 @@ def ready(suite: Suite, packages: Sequence[str]) -> Path:
         return bare(suite)
     base = bare(suite)
     target = cache() / f"{suite}-ready-{_key(suite, [base.name, *wanted])}"
-    with _locked(target):
+    with locked(target):
         if not target.exists():
             _build_ready(base, wanted, target)
     return target
@@ -132,7 +132,7 @@ def _key(suite: str, packages: Sequence[str]) -> str:
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[None]:
+def locked(target: Path) -> Iterator[None]:
     """Only one process builds a root; the others wait for it."""
     with Path(f"{target}.lock").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -142,7 +142,7 @@ def _locked(target: Path) -> Iterator[None]:
 def _build_bare(suite: Suite, target: Path) -> None:
     if shutil.which("mmdebstrap") is None:
         raise RootError("mmdebstrap is missing: apt-get install mmdebstrap")
-    partial = _fresh(target)
+    partial = fresh(target)
     command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
     command += [
         f"--include={','.join(BARE_PACKAGES)}",
@@ -171,7 +171,7 @@ def _settle(root: Path) -> None:
 
 
 def _build_ready(base: Path, packages: Sequence[str], target: Path) -> None:
-    partial = _fresh(target)
+    partial = fresh(target)
     _checked(["cp", "-a", "--reflink=auto", str(base), str(partial)])
     script = (
         "export DEBIAN_FRONTEND=noninteractive; apt-get update -q && "
@@ -193,7 +193,7 @@ def _build_ready(base: Path, packages: Sequence[str], target: Path) -> None:
     partial.rename(target)
 
 
-def _fresh(target: Path) -> Path:
+def fresh(target: Path) -> Path:
     """A name for the unfinished root, with the remains of an interrupted build removed."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from livekeep.health.families import FAMILIES
+from livekeep.health.families import CHANNELS, FAMILIES
 from tests.machine.health_part import (
     EXPORTER,
     PROBES,
@@ -52,6 +52,8 @@ NO_DISK = {"livekeep_card_good", "livekeep_host_filesystem_errors_total", "livek
 """A container's files lie in memory; ext4 and the kernel's pressure accounts are the host's own."""
 NO_CLOCK = {"livekeep_host_clock_synchronized"}
 """A container may not ask the kernel about its clock."""
+NO_CHANNEL = {*CHANNELS, "livekeep_channel_health_state"}
+"""A screen has none."""
 CONTROLLERS = {"livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks"}
 """Where the host keeps these cgroup controllers in the old hierarchy, the machine has none of them."""
 WHILE_LIVE = {
@@ -131,7 +133,7 @@ def missing(text: str) -> set[str]:
 
 
 def cannot_have(screen: Screen) -> set[str]:
-    cannot = NO_BOARD | NO_DISK | NO_CLOCK
+    cannot = NO_BOARD | NO_DISK | NO_CLOCK | NO_CHANNEL
     return cannot if screen.machine.exists(f"{CGROUP}/memory.current") else cannot | CONTROLLERS
 
 

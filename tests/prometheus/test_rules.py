@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from livekeep.command.main import SUBCOMMANDS
-from livekeep.core import state
+from livekeep.core import channels, state
 from livekeep.core.health import LEVELS
 from livekeep.health.families import FAMILIES, UNITS
 from tests.outside import PROJECT, wait_until
@@ -41,6 +41,10 @@ VALUES = {
     ("livekeep_stream_state", "state"): set(typing.get_args(state.StreamState)),
     ("livekeep_stream_cause", "cause"): {cause or "none" for cause in typing.get_args(state.Cause)},
     ("livekeep_health_state", "level"): set(LEVELS),
+    ("livekeep_screen_health_state", "level"): set(LEVELS),
+    ("livekeep_channel_health_state", "level"): set(LEVELS),
+    ("livekeep_channel_state", "state"): set(typing.get_args(channels.Publishing)),
+    ("livekeep_channel_items_total", "outcome"): set(typing.get_args(channels.Outcome)) - {"playing"},
     ("livekeep_api_requests_total", "outcome"): set(state.REQUEST_OUTCOMES),
     ("livekeep_unit_state", "state"): {"active", "reloading", "inactive", "failed", "activating", "deactivating"},
     ("livekeep_probe_runs_total", "outcome"): {"success", "failure", "skipped"},
@@ -329,6 +333,7 @@ def test_a_dashboard_can_be_imported_anywhere(dashboard: Any) -> None:
 def test_every_panel_is_explained_and_has_a_place_of_its_own(dashboard: Any) -> None:
     panels = list(expressions.panels(dashboard))
     assert len({panel["id"] for panel in panels}) == len(panels)
+    assert all(bool(panel["panels"]) == panel["collapsed"] for panel in panels if panel["type"] == "row")
     taken: set[tuple[int, int]] = set()
     for panel in panels:
         assert panel["type"] in PANEL_TYPES

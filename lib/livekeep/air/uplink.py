@@ -104,7 +104,6 @@ class Uplink:
 
     def stop(self, wait: Callable[[float], None]) -> None:
         """Take leave of the ingest; `wait` is given the seconds to wait between two looks. Takes ten seconds at most."""
-        self.publishing = "stopping"
         publisher, self._publisher = self._publisher, None
         if publisher is None:
             return

@@ -77,6 +77,9 @@ class Worker:
         return max(min(wanted, self._next_programme, self._next_look), now + LEAST_WAIT_SECONDS)
 
     def stop(self) -> None:
+        """Take leave of the ingest, and say so meanwhile."""
+        self._uplink.publishing = "stopping"
+        self._report(time.monotonic())
         self._uplink.stop(time.sleep)
         self._programme.stop()
 

@@ -23,6 +23,8 @@ CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 
 UNIT_FILES = paths.ROOT / "usr/local/lib/systemd/system"
 OVERRIDES = paths.ROOT / "etc/systemd/system"
+WITHOUT_SCREEN = paths.ROOT / "var/lib/livekeep/install/without-screen"
+"""install.sh notes there that the box has no TV."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -37,9 +39,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def apply_screen(screen: Screen, may_restart: bool) -> bool:
     """Whether anything of the display's changed."""
-    uid = user_id(screen)
-    console = file.read_text(CONSOLE) if CONSOLE.exists() and has_console() else ""
-    wanted = {DISPLAY: desktop.drop_in(screen, uid, console), ERROR_SCREEN: desktop.session_drop_in(screen, uid)}
+    wanted = dict.fromkeys((DISPLAY, ERROR_SCREEN), "")
+    if not WITHOUT_SCREEN.exists():
+        uid = user_id(screen)
+        console = file.read_text(CONSOLE) if CONSOLE.exists() and has_console() else ""
+        wanted = {DISPLAY: desktop.drop_in(screen, uid, console), ERROR_SCREEN: desktop.session_drop_in(screen, uid)}
     changed = [name for name, text in wanted.items() if write(paths.ROOT / DROP_IN.format(unit=name), text)]
     if not changed:
         return False

@@ -1,4 +1,7 @@
-"""livekeep doctor: everything that the screen depends on, each with a verdict and what to do. Changes nothing without --fix."""
+"""livekeep doctor: everything that screen and channels depend on, each with a verdict and what to do.
+
+Changes nothing without --fix.
+"""
 
 import argparse
 import dataclasses
@@ -8,6 +11,14 @@ from collections.abc import Callable
 from livekeep.command import boot_fix, terminal
 from livekeep.command.checkup import Check, Surroundings, Verdict
 from livekeep.command.doctor_account import check_config, check_dns, check_token
+from livekeep.command.doctor_air import (
+    check_channels,
+    check_encoder,
+    check_media,
+    check_on_air,
+    check_slates,
+    check_stream_keys,
+)
 from livekeep.command.doctor_health import (
     check_exporter,
     check_host_probe,
@@ -26,7 +37,7 @@ from livekeep.command.doctor_host import (
 )
 from livekeep.command.doctor_pictures import check_pictures
 from livekeep.command.doctor_screen import check_decoder, check_display, check_sound
-from livekeep.core import config, paths
+from livekeep.core import config, health, paths
 from livekeep.core.errors import LivekeepError
 
 CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
@@ -49,7 +60,25 @@ CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_speedtest,
     check_host_probe,
     check_exporter,
+    check_channels,
+    check_stream_keys,
+    check_media,
+    check_slates,
+    check_encoder,
+    check_on_air,
 )
+OF_THE_SCREEN: dict[Callable[[Surroundings], Check], str] = {
+    check_dns: "DNS",
+    check_token: "token",
+    check_display: "display",
+    check_boot_line: "resolution",
+    check_decoder: "decoder",
+    check_sound: "sound",
+    check_pictures: "pictures",
+    check_units: "units",
+    check_rivals: "other programs",
+}
+"""Those that look at nothing but the screen, with their names, for a machine without one."""
 COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 
 
@@ -69,7 +98,18 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(around: Surroundings) -> tuple[Check, ...]:
-    return tuple(check(around) for check in CHECKS)
+    if health.has_screen(around.path("/var/lib/livekeep")):
+        return tuple(check(around) for check in CHECKS)
+    return tuple(without_screen(check, around) for check in CHECKS)
+
+
+def without_screen(check: Callable[[Surroundings], Check], around: Surroundings) -> Check:
+    """The check where livekeep was installed without the screen: then no stream need be set up."""
+    if check in OF_THE_SCREEN:
+        return Check(OF_THE_SCREEN[check], "skip", "livekeep is installed without the screen")
+    if check is check_config and not around.problems:
+        return Check("config", "ok", "sound")
+    return check(around)
 
 
 def worst(checks: tuple[Check, ...]) -> Verdict:

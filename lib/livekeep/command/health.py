@@ -1,4 +1,4 @@
-"""livekeep health: one line for a person or a monitor. Reads both states and the probes' findings."""
+"""livekeep health: one line for a person or a monitor. Reads all states and the probes' findings."""
 
 import argparse
 

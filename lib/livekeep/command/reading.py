@@ -6,27 +6,39 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from livekeep.core import health, paths
+from livekeep.core.broadcasts import Broadcast
 from livekeep.core.errors import LivekeepError
-from livekeep.core.health import Clock, Findings, Health
+from livekeep.core.health import Clock, Findings, Health, Judgement
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What the units wrote, all at one moment. `findings` by the probe's name; those that never ran are not in it."""
+    """What the units wrote, all at one moment. `findings` by the probe's name; those that never ran are not in it.
+
+    `broadcasts` by the channel's name: those that are meant to be on air, or run.
+    """
 
     poller: PollerState | StateAbsentError | StateBrokenError
     player: PlayerState | StateAbsentError | StateBrokenError
     error_screen_active: bool
     clock: Clock
     findings: Mapping[str, Findings | StateBrokenError] = field(default_factory=dict)
+    broadcasts: Mapping[str, Broadcast] = field(default_factory=dict)
+    has_screen: bool = True
+
+    def judgement(self) -> Judgement:
+        on_air = health.channel_verdicts(self.broadcasts, self.clock)
+        if not self.has_screen:
+            return Judgement(None, on_air)
+        known = health.readable(self.findings)
+        return Judgement(health.verdict(self.poller, self.player, self.error_screen_active, self.clock, known), on_air)
 
     def health(self) -> Health:
-        known = health.readable(self.findings)
-        return health.verdict(self.poller, self.player, self.error_screen_active, self.clock, known)
+        return self.judgement().whole()
 
 
-def take(root: Path = paths.STATE_DIRECTORY) -> Reading:
+def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY) -> Reading:
     """Read everything now. Raises `LivekeepError` when this user may not read it."""
     clock = Clock(time.time(), time.monotonic())
     try:
@@ -36,6 +48,8 @@ def take(root: Path = paths.STATE_DIRECTORY) -> Reading:
             health.error_screen_is_active(root),
             clock,
             health.read_findings(root),
+            health.read_broadcasts(root, kept),
+            health.has_screen(kept),
         )
     except PermissionError as error:
         raise not_permitted(error) from error

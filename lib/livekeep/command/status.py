@@ -1,17 +1,20 @@
-"""livekeep status: what is shown, since when, why, what the probes found, and what each unit does.
+"""livekeep status: what is shown, since when, why, which channels are on air, what the probes found, and what each unit does.
 
-Reads the states and the findings; asks systemd once.
+Reads the states, the findings and which channels are configured; asks systemd once.
 """
 
 import argparse
 import dataclasses
 import json
+from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 
 import livekeep
-from livekeep.command import findings_text, reading, terminal, unit
+from livekeep.command import channels_text, findings_text, reading, terminal, unit
 from livekeep.command.reading import Reading
 from livekeep.command.unit import Unit
+from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
 from livekeep.core.health import Clock, Level, is_stuck, still_seconds
 from livekeep.core.state import Playback, PlayerState, PollerState
@@ -19,40 +22,66 @@ from livekeep.core.state import Playback, PlayerState, PollerState
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 UNIT_COLOURS: dict[str, terminal.Colour] = {"active": "green", "failed": "red", "activating": "yellow"}
 PICTURES = {"stream": "the stream", "holding": "the holding picture", "error": "the error picture", "none": "nothing"}
+AIR_UNITS = (
+    "livekeep-controller.socket",
+    "livekeep-controller.service",
+    "livekeep-storage.socket",
+    "livekeep-storage.service",
+    "livekeep-air.service",
+)
 Row = tuple[str, str]
 
 
 def run(arguments: argparse.Namespace) -> int:
     now = reading.take()
-    units, problem = ask_units()
+    configured = configured_channels()
+    units, problem = ask_units(now.has_screen, sorted({*configured, *now.broadcasts}))
     if arguments.json:
-        print(json.dumps(document(now, units), indent=2, ensure_ascii=False))
+        print(json.dumps(document(now, configured, units), indent=2, ensure_ascii=False))
     else:
-        print(text(now, units, problem))
+        print(text(now, configured, units, problem))
     return 0
 
 
-def ask_units() -> tuple[tuple[Unit, ...], str]:
-    """The units, those of the health part where they are installed; or none and why systemd cannot be asked."""
+def configured_channels(directory: Path = channels.DIRECTORY) -> tuple[str, ...]:
+    """The channels of livekeep.toml and of the API, by name, as far as they can be read."""
+    settings, _problems = config.load_leniently()
     try:
-        found = unit.show([*unit.SERVICES, *unit.HEALTH_UNITS])
-        return tuple(entry for entry in found if entry.name in unit.SERVICES or entry.load != "not-found"), ""
+        return tuple(sorted(channels.load(settings, directory)[0]))
+    except LivekeepError:
+        return tuple(sorted(settings.channels))
+
+
+def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...], str]:
+    """The units, of health and channels those that are installed; or none and why systemd cannot be asked."""
+    always = unit.SERVICES if has_screen else ()
+    workers = [unit.worker(name) for name in names]
+    try:
+        found = unit.show([*unit.SERVICES, *unit.HEALTH_UNITS, *AIR_UNITS, *workers])
+        return tuple(entry for entry in found if entry.name in always or entry.load != "not-found"), ""
     except LivekeepError as error:
         return (), str(error)
 
 
-def document(now: Reading, units: tuple[Unit, ...]) -> dict[str, Any]:
+def document(now: Reading, configured: Collection[str], units: tuple[Unit, ...]) -> dict[str, Any]:
     """All of it for programs. A state that could not be read is null, with the reason beside it."""
     return {
         "version": livekeep.__version__,
         "health": dataclasses.asdict(now.health()),
         "now": now.clock.now,
         "now_monotonic": now.clock.now_monotonic,
+        **(screen_document(now) if now.has_screen else {}),
+        "channels": channels_text.document(now.broadcasts, configured, now.clock),
+        **findings_text.document(now.findings),
+        "units": [dataclasses.asdict(entry) for entry in units],
+    }
+
+
+def screen_document(now: Reading) -> dict[str, Any]:
+    return {
         "error_screen_active": now.error_screen_active,
         **state_document("poller", now.poller, now.clock),
         **state_document("player", now.player, now.clock),
-        **findings_text.document(now.findings),
-        "units": [dataclasses.asdict(entry) for entry in units],
     }
 
 
@@ -63,13 +92,14 @@ def state_document(name: str, state: PollerState | PlayerState | Exception, cloc
     return {name: dataclasses.asdict(state), f"{name}_problem": "stuck" if stuck else ""}
 
 
-def text(now: Reading, units: tuple[Unit, ...], problem: str) -> str:
+def text(now: Reading, configured: Collection[str], units: tuple[Unit, ...], problem: str) -> str:
     found = now.health()
     head = f"{terminal.paint(found.level, COLOURS[found.level])}: {found.sentence}"
-    rows = [*screen_rows(now), *stream_rows(now)]
-    probes = [findings_text.overview(now.findings, now.clock)] if now.findings else []
-    below = unit_table(units, now.clock) if units else f"Units: {problem}"
-    return "\n\n".join([head, terminal.table(rows), *probes, below])
+    screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
+    on_air = channels_text.overview(now.broadcasts, configured, now.clock)
+    probes = findings_text.overview(now.findings, now.clock) if now.findings else ""
+    below = unit_table(units, now.clock) if units else f"Units: {problem or 'none of livekeep is installed'}"
+    return "\n\n".join(filter(None, [head, screen, on_air, probes, below]))
 
 
 def screen_rows(now: Reading) -> list[Row]:

@@ -140,8 +140,12 @@ def is_on_air(found: ChannelState, now_monotonic: float) -> bool:
 
 def running(root: Path = paths.STATE_DIRECTORY) -> tuple[str, ...]:
     """The channels whose worker runs, by name. Raises `PermissionError` when that may not be read."""
-    found = (folder.name.removeprefix("worker@") for folder in root.glob("worker@*") if (folder / ChannelState.FILE).exists())
-    return tuple(sorted(found))
+    try:
+        folders = [folder for folder in root.iterdir() if folder.name.startswith("worker@")]
+    except FileNotFoundError:
+        return ()
+    names = (folder.name.removeprefix("worker@") for folder in folders if (folder / ChannelState.FILE).exists())
+    return tuple(sorted(name for name in names if CHANNEL_NAME.fullmatch(name)))
 
 
 def intended(directory: Path = DIRECTORY) -> tuple[str, ...]:
@@ -207,7 +211,9 @@ def delete(name: str, directory: Path = DIRECTORY) -> None:
 
 
 def as_document(channel: Channel) -> dict[str, Any]:
-    return dataclasses.asdict(channel)
+    """A channel's keys, as JSON and TOML have them."""
+    found = dataclasses.asdict(channel)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
 def files(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
@@ -241,8 +247,10 @@ def replace(file: Path, content: bytes) -> None:
 
 def remove(file: Path) -> None:
     try:
-        file.unlink(missing_ok=True)
+        file.unlink()
         synchronise(file.parent)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise TemporaryError(f"{file}: cannot be removed ({error.strerror})") from error
 

@@ -1,18 +1,24 @@
-"""Health: one judgement of the screen, made of the states of poller and player and of what the probes found.
+"""Health: one judgement of the screen, made of the states of poller and player and of what the probes found, and one of each
+channel that is meant to be on air or is; the worst of them is the machine's.
 
-| level    | means                                                                                              |
-|----------|----------------------------------------------------------------------------------------------------|
-| ok       | the right picture is on the screen and nothing points to trouble                                   |
-| degraded | the right picture is on the screen (or will be within a minute), but something is wrong behind it  |
-| down     | no picture, a wrong one, or one that tells of an error: somebody has to look                       |
+| level    | the screen                                                     | a channel                                          |
+|----------|----------------------------------------------------------------|----------------------------------------------------|
+| ok       | the right picture, and nothing points to trouble               | on air with its items                              |
+| degraded | the right picture (or within a minute), but something is wrong | on air without them, or off air for a minute       |
+| down     | no picture, a wrong one, or one that tells of an error         | off air for longer, given up, or its worker is not |
+
+A machine that was installed without the screen has no judgement of one.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from livekeep.core import paths, state
+from livekeep.core import broadcasts, channels, paths, state
+from livekeep.core.broadcasts import Broadcast
+from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, SpeedtestFindings, StreamFindings
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 
@@ -30,6 +36,20 @@ SILENT_GRACE_SECONDS = 30.0
 """A probe whose findings are older than so many of its intervals and this is silent: its timer is off, or its run hangs."""
 ERROR_SCREEN_PICTURE = "error-screen/picture.png"
 """What livekeep-error-screen paints, below the state directory; there only while that unit runs."""
+
+KEPT_DIRECTORY = channels.DIRECTORY.parent
+"""What outlives a restart of the machine: the folder of the channels, and what install.sh notes."""
+WITHOUT_SCREEN = "install/without-screen"
+"""There, below the kept directory, where livekeep was installed without the screen."""
+OFF_AIR_SECONDS = 60.0
+"""So long may a channel be off air, or be on its way there, before that counts as down."""
+RESTART_SECONDS = 10.0
+"""Within so many seconds systemd starts a worker again that has ended, unless it has given up for a while."""
+GIVEN_UP = {
+    "78": "its configuration or its key cannot be used",
+    "69": "the ingest refused it again and again; it is tried again in a while",
+}
+"""Exit codes of a worker that systemd does not start again at once."""
 
 Findings = NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings
 Level = Literal["ok", "degraded", "down"]
@@ -52,13 +72,36 @@ class Clock:
     now_monotonic: float
 
 
-def judge(root: Path, clock: Clock) -> Health:
-    """The screen's health by all that is written below the state directory `root`.
+@dataclass(frozen=True)
+class Judgement:
+    """`screen` is None where there is none; `channels` has those that count, by name."""
 
-    Raises `PermissionError` when that may not be read.
+    screen: Health | None
+    channels: Mapping[str, Health]
+
+    def whole(self) -> Health:
+        """The worst of all, in its own words."""
+        found = [*([self.screen] if self.screen else []), *self.channels.values()]
+        if not found:
+            return Health("ok", "no channel is meant to be on air")
+        worst = max(found, key=lambda health: LEVELS.index(health.level))
+        if worst.level == "ok":
+            return Health("ok", "; ".join(filter(None, (self.screen.sentence if self.screen else "", all_on_air(self.channels)))))
+        others = sum(health.level != "ok" for health in found) - 1
+        return Health(worst.level, f"{worst.sentence} (and {others} more)" if others else worst.sentence)
+
+
+def judge(root: Path, clock: Clock, kept: Path = KEPT_DIRECTORY) -> Health:
+    """The machine's health by all that is written below the state directory `root` and in `kept`.
+
+    Raises `PermissionError` or `TemporaryError` when that may not be read.
     """
+    on_air = channel_verdicts(read_broadcasts(root, kept), clock)
+    if not has_screen(kept):
+        return Judgement(None, on_air).whole()
     poller, player = look(PollerState, root), look(PlayerState, root)
-    return verdict(poller, player, error_screen_is_active(root), clock, readable(read_findings(root)))
+    screen = verdict(poller, player, error_screen_is_active(root), clock, readable(read_findings(root)))
+    return Judgement(screen, on_air).whole()
 
 
 def look(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState | StateAbsentError | StateBrokenError:
@@ -83,6 +126,17 @@ def read_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | St
 def readable(findings: Mapping[str, Findings | StateBrokenError]) -> tuple[Findings, ...]:
     """Without those that could not be read: after an upgrade, a probe's old ones are foreign until its next run."""
     return tuple(it for it in findings.values() if not isinstance(it, StateBrokenError))
+
+
+def read_broadcasts(root: Path = paths.STATE_DIRECTORY, kept: Path = KEPT_DIRECTORY) -> dict[str, Broadcast]:
+    """What is known of the channels, by name. Raises `PermissionError` or `TemporaryError` when that may not be read."""
+    return broadcasts.read(look, root, kept / channels.DIRECTORY.name)
+
+
+def has_screen(kept: Path = KEPT_DIRECTORY) -> bool:
+    """Whether livekeep was installed with the screen."""
+    # Not by a Path: at each scrape, and a folder that may not be read is no fault.
+    return not os.path.exists(f"{kept}/{WITHOUT_SCREEN}")  # noqa: PTH110
 
 
 def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
@@ -236,3 +290,70 @@ def age(written: PlayerState | PollerState | Findings, clock: Clock) -> str:
 
 def sentence(start: str, reason: str) -> str:
     return f"{start}: {reason}" if reason else start
+
+
+# Channels
+
+
+def channel_verdicts(found: Mapping[str, Broadcast], clock: Clock) -> dict[str, Health]:
+    """The health of each channel that counts."""
+    return {name: channel_verdict(it, clock) for name, it in found.items() if it.counts()}
+
+
+def channel_verdict(it: Broadcast, clock: Clock) -> Health:
+    worker, name = it.worker, f"channel {it.channel}"
+    if isinstance(worker, StateAbsentError):
+        return without_worker(it, clock)
+    if isinstance(worker, StateBrokenError):
+        return Health("down", f"{name}: {worker}")
+    silent = clock.now_monotonic - worker.written_monotonic
+    if silent > channels.STALE_SECONDS:
+        return Health("down", f"{name}: its worker is stuck: its state is {silent:.0f} s old")
+    if channels.is_on_air(worker, clock.now_monotonic):
+        concern = trouble_on_air(worker)
+        return Health("degraded", f"{name} is on air, but {concern}") if concern else Health("ok", f"{name} is on air")
+    if worker.publishing == "refused":
+        return Health("down", sentence(f"{name}: the ingest refuses it", worker.reason))
+    seconds = off_air_seconds(worker, clock)
+    told = sentence(f"{name} has been off air for {seconds:.0f} s", worker.reason)
+    return Health("down" if seconds > OFF_AIR_SECONDS else "degraded", told)
+
+
+def without_worker(it: Broadcast, clock: Clock) -> Health:
+    """The health of a channel that is meant to be on air, and no worker runs."""
+    name, end, meant_since = f"channel {it.channel}", it.end, it.meant_since or 0.0
+    if end and end.exit_code == "exited" and end.exit_status in GIVEN_UP and end.ended_at >= meant_since:
+        return Health("down", f"{name} is off air: {GIVEN_UP[end.exit_status]}")
+    # A moment that is still to come was noted while the clock was wrong.
+    meant_seconds = clock.now - meant_since if clock.now >= meant_since else clock.now_monotonic
+    if min(meant_seconds, clock.now_monotonic) <= OFF_AIR_SECONDS:
+        return Health("degraded", f"{name} is being started")
+    ended = f"its worker ended ({ending(end)})" if end else ""
+    if end and 0 <= clock.now - end.ended_at <= RESTART_SECONDS:
+        return Health("degraded", f"{name} is being started again: {ended}")
+    return Health("down", sentence(f"{name} is meant to be on air, but its worker does not run", ended))
+
+
+def ending(end: ChannelEnd) -> str:
+    """How a worker ended, such as "exit-code 1", in systemd's words."""
+    return " ".join(filter(None, (end.result, end.exit_status))) or "it is not known how"
+
+
+def trouble_on_air(worker: ChannelState) -> str:
+    """What is wrong with a channel that is on air, or ""."""
+    if worker.picture == "slate":
+        return sentence("it shows the slate", worker.slate_reason)
+    return sentence("its media cannot be listed", worker.storage_problem) if worker.storage_problem else ""
+
+
+def off_air_seconds(worker: ChannelState, clock: Clock) -> float:
+    """How long nothing has been acknowledged, at most since this worker started."""
+    if worker.last_acknowledged_monotonic is not None:
+        return max(clock.now_monotonic - worker.last_acknowledged_monotonic, 0.0)
+    return min(max(clock.now - worker.started_at, 0.0), clock.now_monotonic)
+
+
+def all_on_air(verdicts: Mapping[str, Health]) -> str:
+    """That all of these are on air; "" for none."""
+    *others, last = verdicts or [""]
+    return f"channels {', '.join(others)} and {last} are on air" if others else f"channel {last} is on air" if last else ""

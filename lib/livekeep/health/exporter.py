@@ -36,7 +36,7 @@ START_PAGE = b"""<!DOCTYPE html>
 <h1>livekeep</h1>
 <ul>
 <li><a href="/metrics">/metrics</a>: the figures, for Prometheus</li>
-<li><a href="/healthz">/healthz</a>: whether the screen is well, in one line</li>
+<li><a href="/healthz">/healthz</a>: whether the screen and the channels are well, in one line</li>
 <li><a href="/screen.png">/screen.png</a>: what the TV shows, if that is switched on, for who knows the token</li>
 </ul>
 </body>
@@ -77,7 +77,7 @@ class Exporter:
 
     def healthz(self, _request: Request) -> Answer:
         try:
-            found = self._states.health(Clock(time.time(), time.monotonic()))
+            found = self._states.judgement(Clock(time.time(), time.monotonic())).whole()
         except LivekeepError as error:
             return line(503, f"down: {error}")
         return line(503 if found.level == "down" else 200, f"{found.level}: {found.sentence}")

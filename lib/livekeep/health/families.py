@@ -38,6 +38,8 @@ def stateset(text: str, *labels: str) -> Family:
 
 HEALTH = {
     "livekeep_health_state": stateset("The verdict of livekeep health: ok, degraded or down.", "level"),
+    "livekeep_screen_health_state": stateset("The verdict on the screen alone; absent where there is none.", "level"),
+    "livekeep_channel_health_state": stateset("The verdict on a channel that is meant to be on air, or is.", "channel", "level"),
 }
 
 POLLER = {
@@ -71,6 +73,32 @@ PLAYER = {
     "livekeep_player_av_offset_seconds": gauge("How far sound and picture are apart."),
     "livekeep_player_video_frame_rate_hertz": gauge("Frames a second that are shown."),
     "livekeep_player_decoder_info": info("The stream's codec, and the hardware decoder in use.", "codec", "hwdec"),
+}
+
+CHANNELS = {
+    "livekeep_channel_intended": gauge("Whether the channel is meant to be on air.", "channel"),
+    "livekeep_channel_on_air": gauge("Whether the ingest has acknowledged bytes within the last seconds.", "channel"),
+    "livekeep_channel_state": stateset("What the channel's worker does; absent while none runs.", "channel", "state"),
+    "livekeep_channel_connected_since_timestamp_seconds": gauge("Since when the present connection has been on air.", "channel"),
+    "livekeep_channel_on_backup": gauge("Whether the channel goes to its backup ingest.", "channel"),
+    "livekeep_channel_connections_total": counter("Connections that came on air; all but one are reconnects.", "channel"),
+    "livekeep_channel_refusals_total": counter("Times that the ingest refused the stream.", "channel"),
+    "livekeep_channel_retries": gauge("Failures to publish since the channel was last on air.", "channel"),
+    "livekeep_channel_acknowledged_bytes_total": counter("Bytes that the ingest has acknowledged.", "channel"),
+    "livekeep_channel_last_acknowledged_timestamp_seconds": gauge("When the ingest last acknowledged bytes.", "channel"),
+    "livekeep_channel_items_known": gauge("Items that the channel's folder or bucket holds.", "channel"),
+    "livekeep_channel_items_total": counter("Items by outcome: played, short, failed or skipped.", "channel", "outcome"),
+    "livekeep_channel_slate_active": gauge("Whether the slate is shown in place of an item.", "channel"),
+    "livekeep_channel_slates_total": counter("Times that the slate was shown.", "channel"),
+    "livekeep_channel_slate_seconds_total": counter("How long the slate was shown altogether.", "channel"),
+    "livekeep_channel_storage_success": gauge("Whether the folder or bucket could be listed when last tried.", "channel"),
+    "livekeep_channel_timeline_seconds_total": counter("Media time that was sent, items and slate.", "channel"),
+    "livekeep_channel_speed_ratio": gauge("Media time sent a second, over the last seconds; 1 keeps pace.", "channel"),
+    "livekeep_channel_drift_seconds": gauge("How far the channel is behind the clock; less than 0 is ahead of it.", "channel"),
+    "livekeep_channel_last_end_timestamp_seconds": gauge("When a worker of the channel last ended.", "channel"),
+    "livekeep_channel_last_end_info": info(
+        "How it ended, as systemd calls it, and with which number or signal.", "channel", "result", "status"
+    ),
 }
 
 PROBES = {
@@ -172,5 +200,5 @@ EXPORTER = {
     "process_open_fds": gauge("File descriptors that the exporter has open."),
 }
 
-FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **PROBES, **HOST, **UNITS, **EXPORTER}
+FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **HOST, **UNITS, **EXPORTER}
 """By name, in the order of the answer. A counter's name ends in _total."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from livekeep.core.errors import LivekeepError
+from livekeep.health.channels import Channels
 from livekeep.health.exposition import Block, Writer, page
 from livekeep.health.families import Sample
 from livekeep.health.findings import Probe
@@ -30,7 +31,7 @@ def collectors_of(states: States, root: Path) -> dict[str, Collector]:
     """All sources by their name; `root` is the machine's root folder."""
     screen: dict[str, Collector] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
     probes: dict[str, Collector] = {f"probe-{name}": Probe(name, file) for name, file in states.findings.items()}
-    return {**screen, **probes, "host": Host(root), "units": Units(root), "build": Build()}
+    return {**screen, "channels": Channels(states), **probes, "host": Host(root), "units": Units(root), "build": Build()}
 
 
 class Gathering:

@@ -1,13 +1,14 @@
-"""The state files as the exporter reads them: again only when they were replaced, and the screen's health made of them all."""
+"""The state files as the exporter reads them: again only when they were replaced, and the machine's health made of them all."""
 
 import os
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
-from livekeep.core import health, state
+from livekeep.core import broadcasts, channels, health, state
+from livekeep.core.broadcasts import Broadcast
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import PROBES
-from livekeep.core.health import Clock, Findings, Health
+from livekeep.core.health import Clock, Findings, Judgement
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 
@@ -48,7 +49,6 @@ class StateFile(Generic[AnyState]):
         except (StateAbsentError, StateBrokenError) as error:
             return error
 
-
     def read_ahead(self) -> AnyState | StateAbsentError | StateBrokenError:
         """What `look` gives; the next `read`, of the same scrape, does not look at the file once more."""
         self._is_read_ahead = False
@@ -57,14 +57,49 @@ class StateFile(Generic[AnyState]):
         return found
 
 
-class States:
-    """All state files below `root`."""
+class ChannelFiles:
+    """What is known of the channels, with the same objects in it while their files are the same."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, directory: Path) -> None:
+        self._root, self._directory = root, directory
+        self._files: dict[tuple[type[Any], Path], StateFile[Any]] = {}
+        self._read_ahead: dict[str, Broadcast] | None = None
+
+    def read(self) -> dict[str, Broadcast]:
+        """By name. Raises `TemporaryError` when it cannot be told which there are."""
+        if self._read_ahead is not None:
+            found, self._read_ahead = self._read_ahead, None
+            return found
+        try:
+            found = broadcasts.read(self._look, self._root, self._directory)
+        except OSError as error:
+            raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror})") from error
+        folders = {channels.folder_of(name, self._root) for name in found}
+        self._files = {key: file for key, file in self._files.items() if key[1] in folders}
+        return found
+
+    def read_ahead(self) -> dict[str, Broadcast]:
+        """What `read` gives; the next `read`, of the same scrape, gives the same."""
+        self._read_ahead = None
+        self._read_ahead = self.read()
+        return self._read_ahead
+
+    def _look(self, kind: type[AnyState], root: Path, /) -> AnyState | StateAbsentError | StateBrokenError:
+        file: StateFile[AnyState] | None = self._files.get((kind, root))
+        if file is None:
+            file = self._files[kind, root] = StateFile(kind, root)
+        return file.look()
+
+
+class States:
+    """All state files below `root`, and what is kept beside them of the channels."""
+
+    def __init__(self, root: Path, kept: Path = health.KEPT_DIRECTORY) -> None:
+        self.root, self._kept = root, kept
         self.poller = StateFile(PollerState, root)
         self.player = StateFile(PlayerState, root)
         self.findings: dict[str, StateFile[Findings]] = {name: StateFile(kind, root) for name, kind in PROBES.items()}
+        self.channels = ChannelFiles(root, kept / channels.DIRECTORY.name)
 
     def error_screen_is_active(self) -> bool:
         """Raises `TemporaryError` when that cannot be told."""
@@ -73,9 +108,13 @@ class States:
         except OSError as error:
             raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror})") from error
 
-    def health(self, clock: Clock) -> Health:
+    def judgement(self, clock: Clock) -> Judgement:
         """The same verdict as `livekeep health` gives. Raises `TemporaryError`."""
+        on_air = health.channel_verdicts(self.channels.read_ahead(), clock)
+        if not health.has_screen(self._kept):
+            return Judgement(None, on_air)
         findings = {name: file.read_ahead() for name, file in self.findings.items()}
         there = {name: it for name, it in findings.items() if not isinstance(it, StateAbsentError)}
         active = self.error_screen_is_active()
-        return health.verdict(self.poller.read_ahead(), self.player.read_ahead(), active, clock, health.readable(there))
+        poller, player = self.poller.read_ahead(), self.player.read_ahead()
+        return Judgement(health.verdict(poller, player, active, clock, health.readable(there)), on_air)

@@ -7,10 +7,12 @@ the time is asked every ten seconds, the rest when a unit's state or its process
 The states come by pattern, not by name: systemd would load a unit that nothing refers to from disk, at each scrape, for 3 ms.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from livekeep.core.config import CHANNEL_NAME
 from livekeep.health.bus import Bus, BusError, Reply, encode_call
 from livekeep.health.cgroup import Cgroup, folder_of_all
 from livekeep.health.families import Sample
@@ -23,10 +25,20 @@ LIST_UNITS = encode_call(SYSTEMD, SYSTEMD_PATH, MANAGER, "ListUnitsByPatterns", 
 LIST_SIGNATURE = "a(ssssssouso)"
 
 PROBES = ("network", "stream", "speedtest", "host")
-SERVICES = ("poller", "display", "player", "error-screen", "exporter", *(f"probe-{probe}" for probe in PROBES))
+AIR = ("storage", "controller", "air")
+SERVICES = ("poller", "display", "player", "error-screen", "exporter", *(f"probe-{probe}" for probe in PROBES), *AIR)
+TIMERS = tuple(f"probe-{probe}" for probe in PROBES)
+SOCKETS = ("storage", "controller")
 UNITS = frozenset(
-    ["livekeep.target", *(f"livekeep-{name}.service" for name in SERVICES), *(f"livekeep-probe-{name}.timer" for name in PROBES)]
+    [
+        "livekeep.target",
+        *(f"livekeep-{name}.service" for name in SERVICES),
+        *(f"livekeep-{name}.timer" for name in TIMERS),
+        *(f"livekeep-{name}.socket" for name in SOCKETS),
+    ]
 )
+WORKER = re.compile(rf"livekeep-worker@{CHANNEL_NAME.pattern}\.service")
+"""A channel's unit."""
 STATES = ("active", "reloading", "inactive", "failed", "activating", "deactivating")
 HAVE_PROCESSES = ("active", "reloading", "activating", "deactivating")
 
@@ -61,6 +73,7 @@ PROPERTIES = {
     ),
     "timer": (STARTED, Property(TIMER, "LastTriggerUSec", "livekeep_timer_last_trigger_timestamp_seconds", True)),
     "target": (STARTED,),
+    "socket": (STARTED,),
     "": (
         Property(MANAGER, "NFailedUnits", "livekeep_systemd_failed_units", True),
         Property(MANAGER, "RuntimeWatchdogUSec", "livekeep_hardware_watchdog_timeout_seconds"),
@@ -147,7 +160,7 @@ def listed_units(reply: Reply) -> dict[str, Listed]:
         raise BusError(f"systemd: does not list its units ({reply.error or reply.signature!r}); see systemctl status")
     (rows,) = reply.values()
     named = (Listed(name, state, path) for name, _, load, state, _, _, path, *_ in rows if load != "not-found")
-    return {unit.name: unit for unit in named if unit.name in UNITS}
+    return {unit.name: unit for unit in named if unit.name in UNITS or WORKER.fullmatch(unit.name)}
 
 
 def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[Sample]:

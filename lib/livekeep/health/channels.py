@@ -1,0 +1,122 @@
+"""Figures of the channels: what each worker says of itself, whether the channel is meant to be on air, how its worker last ended.
+
+A channel that is neither meant to be on air nor runs has no figures. One that is meant to, and whose worker does not run, is not
+on air, and nothing else is known of it. A state that is broken, or older than a living worker leaves it, is a fault besides.
+"""
+
+import time
+import typing
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from livekeep.core import channels
+from livekeep.core.broadcasts import Broadcast
+from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import StateBrokenError
+from livekeep.health.families import Sample
+from livekeep.health.states import States
+
+PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
+
+
+def worker_samples(state: ChannelState) -> Iterator[Sample]:
+    """All that a state says, and that stays true while it is the newest."""
+    channel = (state.channel,)
+    yield from (("livekeep_channel_state", (*channel, it), float(it == state.publishing)) for it in PUBLISHING)
+    outcomes = {
+        "played": state.items_played, "short": state.items_short, "failed": state.items_failed, "skipped": state.items_skipped,
+    }  # fmt: skip
+    yield from (("livekeep_channel_items_total", (*channel, outcome), count) for outcome, count in outcomes.items())
+    figures: dict[str, float | None] = {
+        "connected_since_timestamp_seconds": state.connected_since,
+        "on_backup": state.is_backup,
+        "connections_total": state.connections,
+        "refusals_total": state.refusals,
+        "retries": state.retry_count,
+        "acknowledged_bytes_total": state.acknowledged_bytes,
+        "last_acknowledged_timestamp_seconds": last_acknowledged(state),
+        "items_known": state.items_known,
+        "slate_active": state.picture == "slate",
+        "slates_total": state.slates,
+        "slate_seconds_total": state.slate_seconds,
+        "storage_success": not state.storage_problem,
+        "timeline_seconds_total": state.timeline_seconds,
+        "speed_ratio": state.speed,
+        "drift_seconds": state.drift_seconds,
+    }
+    yield from ((f"livekeep_channel_{name}", channel, float(value)) for name, value in figures.items() if value is not None)
+
+
+def last_acknowledged(state: ChannelState) -> float | None:
+    """The moment in Unix seconds, as the wall clock was when the state was written."""
+    if state.last_acknowledged_monotonic is None:
+        return None
+    return state.written_at - (state.written_monotonic - state.last_acknowledged_monotonic)
+
+
+def end_samples(end: ChannelEnd) -> Iterator[Sample]:
+    yield "livekeep_channel_last_end_timestamp_seconds", (end.channel,), end.ended_at
+    yield "livekeep_channel_last_end_info", (end.channel, end.result, end.exit_status), 1.0
+
+
+def fault_of(it: Broadcast, now_monotonic: float) -> str:
+    """Why the worker's own figures cannot be told though there is a state, or ""."""
+    if isinstance(it.worker, StateBrokenError):
+        return str(it.worker)
+    if isinstance(it.worker, ChannelState):
+        silent = now_monotonic - it.worker.written_monotonic
+        if silent > channels.STALE_SECONDS:
+            return f"worker@{it.channel}/state.json: is {silent:.0f} s old; its worker is stuck: see livekeep status"
+        if it.worker.channel != it.channel:
+            return f"worker@{it.channel}/state.json: is of another channel"
+    return ""
+
+
+class Seen(NamedTuple):
+    """All that a channel's figures are made of. `worker` is None where its own figures cannot be told."""
+
+    channel: str
+    is_intended: bool
+    is_on_air: bool
+    worker: ChannelState | None
+    end: ChannelEnd | None
+    fault: str
+
+    def samples(self) -> Iterator[Sample]:
+        yield "livekeep_channel_intended", (self.channel,), float(self.is_intended)
+        yield "livekeep_channel_on_air", (self.channel,), float(self.is_on_air)
+        if self.worker:
+            yield from worker_samples(self.worker)
+        if self.end and self.end.channel == self.channel:
+            yield from end_samples(self.end)
+
+
+def seen(it: Broadcast, now_monotonic: float) -> Seen:
+    fault = fault_of(it, now_monotonic)
+    worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
+    is_on_air = worker is not None and channels.is_on_air(worker, now_monotonic)
+    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, fault)
+
+
+class Channels:
+    """The collector of all channels. While nothing has changed it gives the same samples again."""
+
+    def __init__(self, states: States) -> None:
+        self._states = states
+        self._seen: tuple[Seen, ...] = ()
+        self._samples: tuple[Sample, ...] = ()
+
+    def collect(self, _now: float) -> Iterable[Sample]:
+        """Raises `TemporaryError`; all that can be told comes before that."""
+        now_monotonic = time.monotonic()
+        found = tuple(seen(it, now_monotonic) for it in self._states.channels.read().values())
+        if found != self._seen:
+            self._seen, self._samples = found, tuple(sample for it in found for sample in it.samples())
+        faults = "; ".join(it.fault for it in found if it.fault)
+        return faulty(self._samples, faults) if faults else self._samples
+
+
+def faulty(samples: Iterable[Sample], faults: str) -> Iterator[Sample]:
+    yield from samples
+    raise TemporaryError(faults)

@@ -1,0 +1,232 @@
+"""A room for channels: a booted machine with livekeep's air part and no screen, a folder of clips, and the ingest at the far end.
+
+The machine has the network to itself; the ingest listens on its loopback. `install.sh` finds all packages there already.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from tests.machine import root
+from tests.machine.channel_clips import COLOURS, clips
+from tests.machine.channel_ingest import ChannelIngest
+from tests.machine.health_part import Answer
+from tests.machine.machine import Machine, MachineError, wait_for
+from tests.machine.network import Network
+from tests.machine.screen import DROP_IN, SPEED_TESTS, Settings, Tables, merged, toml
+from tests.machine.standin import PROJECT
+from tests.machine.tidy import Disposable
+
+T = TypeVar("T")
+
+# What install.sh --with air --without screen would install.
+PACKAGES = (
+    "ca-certificates",
+    "ffmpeg",
+    "polkitd",
+    "python3-boto3",
+    "python3-fastapi",
+    "python3-jeepney",
+    "python3-requests",
+    "python3-sdnotify",
+    "python3-systemd",
+    "python3-uvicorn",
+    "util-linux",
+)
+OPTIONS = ("--with", "air", "--without", "screen")
+STORAGE_SOCKET, CONTROLLER_SOCKET = "livekeep-storage.socket", "livekeep-controller.socket"
+STORAGE, CONTROLLER, BOOT = "livekeep-storage.service", "livekeep-controller.service", "livekeep-air.service"
+AIR_UNITS = (STORAGE_SOCKET, CONTROLLER_SOCKET, BOOT)
+MEDIA, INTENTIONS, CREDENTIALS = "/srv/media", "/var/lib/livekeep/channels", "/etc/credstore"
+STREAM_KEY = "abcd-1234-efgh-5678-made-up"
+API = "http://127.0.0.1:9878"
+SOON_SECONDS = 45.0
+"""How long anything may take on a busy machine."""
+# Run in the machine: method, URL, headers, body.
+FETCH = """
+import base64, json, sys, urllib.error, urllib.request
+method, url, headers, body = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
+try:
+    answer = urllib.request.urlopen(urllib.request.Request(url, body.encode() or None, headers, method=method), timeout=60)
+except urllib.error.HTTPError as error:
+    answer = error
+fields = {name.lower(): value for name, value in answer.headers.items()}
+print(json.dumps([answer.status, fields, base64.b64encode(answer.read()).decode()]))
+"""
+
+
+def worker(channel: str = "main") -> str:
+    """The unit that keeps it on air."""
+    return f"livekeep-worker@{channel}.service"
+
+
+def packages_of(suite: root.Suite) -> tuple[str, ...]:
+    return (*PACKAGES, SPEED_TESTS[suite])
+
+
+class ChannelRoom(Disposable):
+    """One room. Its channel "main" plays the clips of /srv/media to the ingest, where its stream is called STREAM_KEY."""
+
+    def __init__(
+        self,
+        suite: root.Suite,
+        *,
+        bare: bool = False,
+        outside: bool = False,
+        install: bool = True,
+        more_packages: Sequence[str] = (),
+    ) -> None:
+        """Nothing is made yet. `bare`: without packages and on the host's network; `outside`: the ingest is beyond a cable."""
+        super().__init__()
+        self.suite = suite
+        self.network = Network(outside=outside)
+        self.ingest = ChannelIngest(self.network)
+        packages = () if bare else (*packages_of(suite), *more_packages)
+        self.machine = Machine(suite, packages=packages, network="host" if bare else self.network, source=PROJECT)
+        self._parts: tuple[Disposable, ...] = (self.machine,) if bare else (self.network, self.ingest, self.machine)
+        self._bare, self._install = bare, install
+
+    def _make(self) -> None:
+        for part in self._parts:
+            self._stack.enter_context(part)
+        if not self._bare:
+            self.machine.copy_in(clips(), MEDIA)
+            self.write_config()
+            self.store("livekeep.stream-key.main", STREAM_KEY)
+        if self._install:
+            self.install()
+
+    # Installing and configuring
+
+    def install(self, *options: str, check: bool = True) -> str:
+        """Run install.sh for a machine without a screen as an administrator would; its output."""
+        done = self.machine.run(["/src/install.sh", "--yes", *(options or OPTIONS)], timeout=600, check=check)
+        return done.stdout + done.stderr
+
+    def settings(self) -> Settings:
+        """What every test's configuration begins with: quicker than the defaults, so that the tests are."""
+        return {
+            "channels.main": {
+                "media": MEDIA,
+                "ingest_urls": [self.ingest.url],
+                "rescan_seconds": 2.0,
+                "preset": "ultrafast",
+            },
+            # There is no internet in the room.
+            "probes.network": {"hosts": ["127.0.0.1"]},
+        }
+
+    def write_config(self, changes: Tables | None = None) -> None:
+        """Write the drop-in; a worker takes it at its next start, storage and controller when they start anew."""
+        self.machine.write(DROP_IN, toml(merged(self.settings(), changes or {})))
+
+    def store(self, name: str, text: str) -> None:
+        """A credential, as root's file."""
+        self.machine.write(f"{CREDENTIALS}/{name}", f"{text}\n", 0o600)
+
+    # The channel
+
+    def livekeep(self, *arguments: str, check: bool = False) -> str:
+        """Output and errors of the `livekeep` command."""
+        done = self.machine.run(["livekeep", *arguments], check=check, timeout=120)
+        return done.stdout + done.stderr
+
+    def goes_on_air(self, channel: str = "main") -> None:
+        """Put it on air as an operator does, and wait until the ingest takes it."""
+        self.livekeep("air", "start", channel, check=True)
+        self.is_on_air(channel)
+
+    def goes_off(self, channel: str = "main") -> None:
+        """Take it off the air as an operator does."""
+        self.livekeep("air", "stop", channel, check=True)
+
+    def is_on_air(self, channel: str = "main", within: float = SOON_SECONDS) -> dict[str, Any]:
+        """Wait until the worker says that the ingest takes the stream; the state."""
+
+        def found() -> dict[str, Any]:
+            state = self.state(channel)
+            return state if state.get("publishing") == "on-air" else {}
+
+        return self.until(f"{channel} is on air", found, within)
+
+    def state(self, channel: str = "main") -> dict[str, Any]:
+        """What the worker does; empty when it does not run."""
+        return self._json(f"/run/livekeep/worker@{channel}/state.json")
+
+    def end(self, channel: str = "main") -> dict[str, Any]:
+        """How it last ended; empty when it never did."""
+        return self._json(f"/run/livekeep/worker@{channel}/end.json")
+
+    def is_intended(self, channel: str = "main") -> bool:
+        """Whether it is noted as meant to be on air."""
+        return self.machine.exists(f"{INTENTIONS}/{channel}.on-air")
+
+    def colour(self, name: str = STREAM_KEY) -> str:
+        """The name of the clip whose colour a viewer of the stream is shown now; "other" for a slate or a change."""
+        command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", f"{self.ingest.url}/{name}", "-frames:v", "1"]
+        command += ["-vf", "scale=1:1:flags=area,format=rgb24", "-f", "rawvideo", "pipe:1"]
+        done = subprocess.run(self.network.in_servers(command), check=True, capture_output=True, timeout=SOON_SECONDS)
+        return nearest(done.stdout)
+
+    # The API
+
+    def ask(
+        self, method: str, path: str, body: Any = None, *, token: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        """What the controller answers. `token` None is the right one, "" none at all."""
+        fields = dict(headers or {})
+        if token is None:
+            token = self.machine.read(f"{CREDENTIALS}/livekeep.api-token").strip()
+        if token:
+            fields["Authorization"] = f"Bearer {token}"
+        if body is not None:
+            fields.setdefault("Content-Type", "application/json")
+        text = "" if body is None else json.dumps(body)
+        command = ["python3", "-c", FETCH, method, f"{API}{path}", json.dumps(fields), text]
+        status, found, content = json.loads(self.machine.run(command, timeout=90).stdout)
+        return Answer(status, found, base64.b64decode(content))
+
+    # Words for tests
+
+    def until(self, what: str, holds: Callable[[], T], within: float = SOON_SECONDS) -> T:
+        """Wait until `holds()` is true, and return that; a failure shows what a person would look at."""
+        with self._explained(what):
+            return wait_for(holds, within, 0.2)
+
+    def property(self, unit: str, name: str) -> str:
+        """One property of a unit."""
+        return self.machine.unit_property(unit, name)
+
+    def report(self) -> str:
+        """What a person would look at after a failure."""
+        units = self.machine.systemctl("list-units", "--all", "--no-legend", "--plain", "livekeep*").stdout
+        journal = self.machine.journal(None, "--lines=60", "--unit=livekeep*")
+        return f"state: {self.state()}\nend: {self.end()}\n{units}\n{journal}"
+
+    def _json(self, path: str) -> dict[str, Any]:
+        done = self.machine.run(["cat", path], check=False)
+        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout else {}
+        return found
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except TimeoutError as error:
+            raise MachineError(f"not so: {what}; {error}\n{self.report()}") from error
+
+
+def nearest(pixel: bytes, limit: int = 60) -> str:
+    """The clip of that colour (red, green, blue)."""
+
+    def distance(name: str) -> int:
+        wanted = bytes.fromhex(COLOURS[name].removeprefix("0x"))
+        return max(abs(one - other) for one, other in zip(pixel, wanted, strict=True))
+
+    name = min(COLOURS, key=distance)
+    return name if distance(name) < limit else "other"

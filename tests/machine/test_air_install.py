@@ -1,0 +1,228 @@
+"""install.sh --with air --without screen: a machine without a TV, its parts, the way back, and away again.
+
+The tests of a room build on each other in their order, as an administrator's days do.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine import root
+from tests.machine.channel import (
+    AIR_UNITS,
+    CONTROLLER_SOCKET,
+    CREDENTIALS,
+    INTENTIONS,
+    OPTIONS,
+    STORAGE_SOCKET,
+    ChannelRoom,
+    worker,
+)
+from tests.machine.test_install import fingerprint
+
+MEMORY = "/var/lib/livekeep/install"
+TOKEN = f"{CREDENTIALS}/livekeep.api-token"
+CODE = "/usr/local/lib/livekeep/lib/livekeep"
+MODULE = f"{CODE}/core/channels.py"
+MARK = "# Not of this version."
+SLEEPER = worker("sleeper")
+OWN = [f"/etc/systemd/system/{SLEEPER}.d", f"/etc/systemd/system/{SLEEPER}.d/90-test.conf"]
+# Stands for a channel that is on air: what install.sh does with it does not depend on what it sends.
+SLEEPING = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep infinity\nWatchdogSec=0\n"
+# What a part leaves out, wherever it may be; the documents apart.
+AIR = r".*/livekeep-\(air\|controller\|storage\|worker\).*\|.*/livekeep/air/.*"
+SCREEN = r".*/livekeep-\(display\|player\|poller\|error-screen\|screen-picture\).*\|.*/livekeep/screen/.*\|.*/livekeep\.target"
+
+
+@pytest.fixture(scope="module", params=root.SUITES)
+def box(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
+    """A machine before its first install; trixie without any of the packages, which apt brings."""
+    with ChannelRoom(request.param, bare=request.param == "trixie", install=False) as room:
+        yield room
+
+
+def files_of(box: ChannelRoom, pattern: str, folder: str = "") -> list[str]:
+    """What there is of a part below the system's folders, or below those of a stage."""
+    places = [f"{folder}{place}" for place in ("/usr/local/lib", "/etc", "/var/cache", "/var/lib", "/run")]
+    there = [place for place in places if box.machine.exists(place)]
+    found = box.machine.run(["find", *there, "-regex", pattern, "!", "-path", "/run/credentials/*"]).stdout.splitlines()
+    elsewhere = ("/run/systemd/", f"{folder}{MEMORY}/", f"{CREDENTIALS}/")
+    return [path for path in found if not path.startswith(elsewhere)]
+
+
+def failed_units(box: ChannelRoom) -> str:
+    return box.machine.systemctl("--failed", "--no-legend", "--plain").stdout
+
+
+def pid(box: ChannelRoom, unit: str = SLEEPER) -> int:
+    return int(box.property(unit, "MainPID"))
+
+
+def test_wrong_choices_are_refused(box: ChannelRoom) -> None:
+    """Before anything is changed."""
+    before = fingerprint(box.machine)
+    for options in (["--with"], ["--with", "radio"], ["--without", "--yes"], ["--rollback"]):
+        done = box.machine.run(["/src/install.sh", "--yes", *options], check=False)
+        assert done.returncode == 1, options
+        assert "install.sh: " in done.stderr
+    assert fingerprint(box.machine) == before
+
+
+def test_staging_takes_the_chosen_parts(box: ChannelRoom) -> None:
+    """And leaves out again what is no longer chosen."""
+    stage, environment = "/tmp/stage", {"DESTDIR": "/tmp/stage"}
+    before = fingerprint(box.machine)
+    box.machine.run("install -d -o nobody /tmp/stage")
+    box.machine.run(["/src/install.sh", *OPTIONS], env=environment, user="nobody")
+    assert f"{stage}/usr/local/lib/systemd/system/{worker('')}" in files_of(box, AIR, stage)
+    assert files_of(box, SCREEN, stage) == []
+    assert box.machine.exists(f"{stage}{MEMORY}/without-screen")
+    enabled = box.machine.run(["find", f"{stage}/etc/systemd", "-type", "l", "-printf", "%f\n"]).stdout.split()
+    assert set(AIR_UNITS) <= set(enabled)
+    box.machine.run(["/src/install.sh", "--without", "air", "--with", "screen"], env=environment, user="nobody")
+    assert files_of(box, AIR, stage) == []
+    assert f"{stage}/usr/local/lib/systemd/system/livekeep.target" in files_of(box, SCREEN, stage)
+    box.machine.run(["/src/uninstall.sh", "--purge"], env=environment, user="nobody")
+    assert box.machine.run(f"find {stage} ! -type d").stdout == ""
+    assert fingerprint(box.machine) == before
+
+
+def test_one_command_makes_a_channel_s_machine(box: ChannelRoom) -> None:
+    """The doors stand open, nothing runs, and nothing of the screen is there."""
+    told = box.install()
+    assert ("Installing packages" in told) == (box.suite == "trixie")
+    for unit in (STORAGE_SOCKET, CONTROLLER_SOCKET):
+        assert [box.property(unit, name) for name in ("ActiveState", "UnitFileState")] == ["active", "enabled"], unit
+    assert [box.property(unit, "UnitFileState") for unit in AIR_UNITS] == ["enabled"] * len(AIR_UNITS)
+    assert box.machine.run("stat -c '%a %U:%G' /run/livekeep/storage.sock").stdout == "660 root:livekeep\n"
+    assert box.machine.run(["stat", "-c", "%a %U:%G", INTENTIONS]).stdout == "750 livekeep-controller:livekeep\n"
+    assert files_of(box, SCREEN) == []
+    assert box.machine.exists(f"{MEMORY}/without-screen")
+    assert not box.machine.exists("/usr/bin/mpv")
+    assert failed_units(box) == ""
+
+
+def test_the_api_s_token_is_made_and_kept_secret(box: ChannelRoom) -> None:
+    token = box.machine.read(TOKEN).strip()
+    assert re.fullmatch(r"[A-Za-z0-9+/]{43}=", token)
+    assert box.machine.run(["stat", "-c", "%a %U:%G", TOKEN]).stdout == "600 root:root\n"
+    told = box.install()
+    assert token not in told
+    assert token not in box.machine.journal()
+    assert box.machine.read(TOKEN).strip() == token
+
+
+def test_the_command_works_without_a_screen(box: ChannelRoom) -> None:
+    """Nothing is missed that is not meant to be there."""
+    assert box.machine.run(["livekeep", "check-config"], check=False).returncode == 0
+    done = box.machine.run(["livekeep", "health"], check=False)
+    assert done.returncode == 0, done.stdout
+    assert "PICTURE" not in box.livekeep("status", check=True)
+
+
+def test_a_second_run_changes_nothing(box: ChannelRoom) -> None:
+    before = fingerprint(box.machine)
+    assert "Nothing to change" in box.install("--yes")
+    after = fingerprint(box.machine)
+    assert sorted(set(after.splitlines()) ^ set(before.splitlines())) == []
+
+
+def test_an_upgrade_leaves_a_channel_on_air(box: ChannelRoom) -> None:
+    """It says how the new version comes into force."""
+    box.machine.write(f"/etc/systemd/system/{SLEEPER}.d/90-test.conf", SLEEPING)
+    box.machine.systemctl("daemon-reload")
+    box.machine.systemctl("start", SLEEPER)
+    before = pid(box)
+    box.machine.run(f"echo '{MARK}' >>{MODULE}")
+    told = box.install()
+    assert "livekeep air restart sleeper" in told
+    assert MARK not in box.machine.read(MODULE)
+    assert pid(box) == before != 0
+    assert failed_units(box) == ""
+
+
+def test_going_back_and_forth(box: ChannelRoom) -> None:
+    """To the version before the upgrade, and to the upgrade again; the channel stays on air all the while."""
+    now, before = box.machine.read(MODULE), pid(box)
+    listed = box.machine.read(f"{MEMORY}/files")
+    told = box.install("--rollback")
+    assert re.search(r"^From livekeep \d\S*.* back to \d\S*", told, re.MULTILINE), told
+    assert "livekeep air restart sleeper" in told
+    assert box.machine.read(MODULE) == f"{now}{MARK}\n"
+    box.install("--rollback")
+    assert box.machine.read(MODULE) == now
+    assert box.machine.read(f"{MEMORY}/files") == listed
+    assert pid(box) == before
+    assert "Nothing to change" in box.install("--yes")
+
+
+def test_going_back_from_another_choice_of_parts(box: ChannelRoom) -> None:
+    """A part that was removed is there again and runs, and later runs keep to that."""
+    token = box.machine.read(TOKEN)
+    box.install("--without", "health")
+    assert not box.machine.exists(f"{CODE}/health")
+    told = box.install("--rollback")
+    assert box.property("livekeep-exporter.service", "ActiveState") == "active", told
+    assert not box.machine.exists(f"{MEMORY}/without-health")
+    assert box.machine.exists(f"{MEMORY}/with-air")
+    assert "Nothing to change" in box.install("--yes")
+    assert box.machine.read(TOKEN) == token
+
+
+def test_an_interrupted_run_does_not_forget_the_version_before(box: ChannelRoom) -> None:
+    """What it had kept is taken as it is: what lies there afterwards is half of both."""
+    now = box.machine.read(MODULE)
+    box.machine.run(f"echo '# oldest' >>{MODULE}")
+    # Its end comes after the files are kept, and before any is replaced.
+    fault = f"chattr +i {MODULE} 2>/dev/null || mount --bind {MODULE} {MODULE}; mount -o remount,ro,bind {MODULE}"
+    box.machine.run(fault)
+    assert box.machine.run(["/src/install.sh", "--yes"], check=False, timeout=300).returncode != 0
+    box.machine.run(f"umount {MODULE}; echo '# half' >>{MODULE}")
+    box.install("--yes")
+    assert box.machine.read(MODULE) == now
+    box.install("--rollback")
+    assert box.machine.read(MODULE) == f"{now}# oldest\n"
+    box.install("--rollback")
+
+
+def test_without_air_and_back(box: ChannelRoom) -> None:
+    """Channels are stopped and no longer meant to be on air; their settings and keys stay."""
+    machine = box.machine
+    machine.write(f"{INTENTIONS}/sleeper.on-air", "")
+    machine.write(f"{INTENTIONS}/other.json", "{}")
+    told = box.install("--without", "air")
+    assert "Removed the air part" in told
+    assert files_of(box, AIR) == OWN
+    assert machine.systemctl("list-units", "--all", "--no-legend", "--plain", *AIR_UNITS, "livekeep-worker*").stdout == ""
+    assert machine.run("ps -eo args | grep '[s]leep infinity'", check=False).stdout == ""
+    assert machine.run(["find", INTENTIONS, "-type", "f", "-printf", "%f\n"]).stdout == "other.json\n"
+    assert machine.exists(TOKEN)
+    assert machine.run(["livekeep", "health"], check=False).returncode == 0
+    assert "Nothing to change" in box.install("--yes")
+    assert files_of(box, AIR) == OWN
+    box.install("--with", "air")
+    assert box.property(CONTROLLER_SOCKET, "ActiveState") == "active"
+    assert box.property(SLEEPER, "ActiveState") == "inactive"
+    assert failed_units(box) == ""
+
+
+def test_uninstalling_stops_the_channels_and_leaves_nothing(box: ChannelRoom) -> None:
+    """Neither file nor process nor user."""
+    machine = box.machine
+    machine.systemctl("start", SLEEPER)
+    files = machine.read(f"{MEMORY}/files").split("\n")[:-1]
+    machine.run(["/src/uninstall.sh", "--purge"], timeout=300)
+    assert [path for path in files if machine.exists(path)] == []
+    machine.run(["rm", "-r", f"/etc/systemd/system/{SLEEPER}.d"])
+    found = machine.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
+    kept = ("/var/log/journal", "/var/lib/livekeep")
+    assert [path for path in found if not path.startswith(kept)] == []
+    # The list of the packages that install.sh brought.
+    left = machine.run("find /var/lib/livekeep ! -type d", check=False).stdout.split()
+    assert left == ([f"{MEMORY}/packages"] if box.suite == "trixie" else [])
+    assert machine.run("ps -eo user:32,args | grep -E '^livekeep|[s]leep infinity'", check=False).stdout == ""
+    assert machine.run("getent passwd | grep livekeep", check=False).stdout == ""
+    assert failed_units(box) == ""
