@@ -166,9 +166,10 @@ class Desk:
                 choose(name, sorted({*known.channels, *known.intended}))
                 raise RefusedError(404, "not-running", f'channel "{name}" does not run', "channel")
             await asyncio.to_thread(channels.intend_not, name, self.directory)
-            if unit.runs():
+            if unit.runs() or unit.active == "failed":
+                # A failed one may wait for its retry timer, which a stop takes along.
                 await self.systemd.stop(unit_of(name), STOP_SECONDS)
-            elif unit.active == "failed":
+            if unit.active == "failed":
                 await self.systemd.reset_failed(unit_of(name))
             return await self.status(name)
 
