@@ -13,24 +13,40 @@ from tests.outside import LIBRARY
 BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 
 PROGRAMS = {
+    "controller.py": "livekeep-controller",
+    "ended.py": "livekeep-worker-ended",
     "exporter.py": "livekeep-exporter",
     "knowledge.py": "livekeep-poller",
     "link.py": "livekeep-player",
     "player.py": "livekeep-player",
     "poller.py": "livekeep-poller",
+    "programme.py": "livekeep-worker",
     "questions.py": "livekeep-poller",
     "report.py": "livekeep-player",
     "run.py": "livekeep-probe-*",
+    "uplink.py": "livekeep-worker",
 }
 """Which program each module that emits belongs to."""
 
 
-def emissions() -> Iterator[tuple[str, ast.Call]]:
-    """Each call of events.emit in the library, with its file."""
+def emissions() -> Iterator[tuple[str, ast.Call, set[str]]]:
+    """Each call of events.emit in the library, with its file and the fields that it gives."""
     for file in sorted(LIBRARY.rglob("*.py")):
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "events.emit":
-                yield file.name, node
+        functions = [node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.FunctionDef)]
+        for function in functions:
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "events.emit":
+                    yield file.name, node, fields_given(node, function)
+
+
+def fields_given(call: ast.Call, function: ast.FunctionDef) -> set[str]:
+    """The fields named in a call, and those of a dictionary of the same function that is handed over by `**`."""
+    found = {keyword.arg for keyword in call.keywords if keyword.arg}
+    spread = {ast.unparse(keyword.value) for keyword in call.keywords if not keyword.arg}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict) and ast.unparse(node.targets[0]) in spread:
+            found |= {ast.literal_eval(key) for key in node.value.keys if key}
+    return found
 
 
 def constants_of(call: ast.Call) -> set[str]:
@@ -48,9 +64,8 @@ def test_the_list_holds_every_event_once() -> None:
     assert len({event.message_id for event in events.ALL}) == len(events.ALL)
 
 
-@pytest.mark.parametrize(("file", "call"), emissions(), ids=lambda it: it if isinstance(it, str) else "")
-def test_what_is_emitted_has_the_event_s_fields(file: str, call: ast.Call) -> None:
-    given = {keyword.arg for keyword in call.keywords}
+@pytest.mark.parametrize(("file", "call", "given"), emissions(), ids=lambda it: it if isinstance(it, str) else "")
+def test_what_is_emitted_has_the_event_s_fields(file: str, call: ast.Call, given: set[str]) -> None:
     for constant in constants_of(call) & set(BY_CONSTANT):
         event = BY_CONSTANT[constant]
         assert given == set(event.fields), f"{file}:{call.lineno}"

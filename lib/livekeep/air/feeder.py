@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from livekeep.air import profile
-from livekeep.air.ffmpeg import LEASH, environment
+from livekeep.air.ffmpeg import CHATTER, LEASH, environment
 from livekeep.air.item import Media
 from livekeep.air.profile import Plan
 from livekeep.air.redaction import redacted
@@ -129,6 +129,8 @@ class Feeder:
         line = raw.decode(errors="replace")
         level = next((level for word, level in LEVELS.items() if word in line), logging.INFO)
         text = redacted(line, self._secrets)
+        if text in CHATTER:
+            return
         self.errors.append(text)
         if is_logged:
             logger.log(level, "%s: %s", self._label, text)

@@ -20,6 +20,9 @@ HTTP_OPTIONS = (
     *("-reconnect_on_http_error", "5xx", "-reconnect_delay_max", f"{LONGEST_PAUSE_SECONDS}"),
 )
 
+CHATTER = ("Warning: using insecure memory!",)
+"""What says nothing of an item or an ingest: libgcrypt prints it wherever memory may not be locked, as in a container."""
+
 
 def input_options(source: str) -> list[str]:
     """What ffmpeg and ffprobe are told before `-i`, and what they open: an absolute path, or the broker's loopback URL."""

@@ -3,7 +3,7 @@
 | why it ended                 | what follows                                                                               |
 |------------------------------|--------------------------------------------------------------------------------------------|
 | dropped, crashed, stalled    | again at once; the second time in a row without 30 s on air after 1 s, then 2, 5, 5, … s   |
-| unreachable                  | again after 1, 2, 5, 5, … s, for ever                                                      |
+| unreachable                  | again after 1 s, then every 2 s, from the twelfth time on every 5 s, for ever              |
 | refused                      | after 30 s, then 60 s; the third refusal ends the run with exit 69                         |
 
 No two attempts begin within a second. With a backup ingest: unreachable and stalled go to the other one, and so does a connection
@@ -13,6 +13,7 @@ takes the stream is kept until it fails, or until a planned reconnect, which beg
 Coming on air (`ON_AIR_SECONDS` of acknowledged bytes) clears the counts. After exit 69 systemd waits 120 s: the third delay.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -26,6 +27,8 @@ EXIT_GIVEN_UP = 69
 STEADY_SECONDS = 30.0
 """Once on air for so long, a connection that ends was a good one."""
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0)
+UNREACHABLE_SECONDS = (1.0, *(2.0,) * 10, 5.0)
+"""An ingest that is started anew is met within two seconds; one that stays away is not asked too often."""
 REFUSED_SECONDS = (30.0, 60.0)
 """One refusal more ends the run."""
 LEAST_SECONDS = 1.0
@@ -78,7 +81,7 @@ def after_failure(state: Retry, why: Failure, ingests: int, ran_seconds: float, 
         return again(state, why, back_off(count - 1), ran_seconds)
     if why == "unreachable" and not state.is_refused:
         state = replace(state, unreachable=state.unreachable + 1, ingest=other)
-        return again(state, why, back_off(state.unreachable), ran_seconds)
+        return again(state, why, back_off(state.unreachable, UNREACHABLE_SECONDS), ran_seconds)
     if not state.is_refused and ingests > 1:
         return again(replace(state, is_refused=True, ingest=other), why, 0.0, ran_seconds)
     state = replace(state, is_refused=False, refusals=state.refusals + 1, ingest=other)
@@ -92,9 +95,9 @@ def again(state: Retry, why: Failure, delay_seconds: float, ran_seconds: float) 
     return state, Decision(why, state.failures, will_retry=True, delay_seconds=delay_seconds)
 
 
-def back_off(count: int) -> float:
+def back_off(count: int, delays: Sequence[float] = BACK_OFF_SECONDS) -> float:
     """The delay before attempt number `count`; none before those that are numbered 0 and less."""
-    return BACK_OFF_SECONDS[min(count, len(BACK_OFF_SECONDS)) - 1] if count > 0 else 0.0
+    return delays[min(count, len(delays)) - 1] if count > 0 else 0.0
 
 
 def on_air(state: Retry) -> Retry:

@@ -291,7 +291,7 @@ class Publisher:
         found = LINE.fullmatch(line.strip())
         level, text = found.groups() if found else ("error", line)
         text = redacted(text, self._secrets())
-        if not text:
+        if not text or text in ffmpeg.CHATTER:
             return
         self._told.heard(now, level, text)
         if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
