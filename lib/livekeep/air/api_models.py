@@ -70,10 +70,8 @@ def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
     if isinstance(entry.default, tuple):
         each = {"type": "string", "pattern": PATTERNS[entry.name]}
         most = {"maxItems": config.MOST_INGESTS} if entry.name == "ingest_urls" else {}
-        listed = {"type": "array", "items": each, "minItems": 1, **most}
-        # No ingest at all is a default that nobody can give.
-        default = {"default": list(entry.default)} if entry.default else {}
-        return {"description": told["description"], "anyOf": [listed, each], **default}
+        listed = {"type": "array", "items": each, "minItems": 1 if entry.default else 0, **most}
+        return {"description": told["description"], "anyOf": [listed, each], "default": list(entry.default)}
     if entry.name in CHOICES:
         return told | {"type": "string", "enum": list(CHOICES[entry.name])}
     return told | {"type": "string", "pattern": PATTERNS[entry.name]}

@@ -91,7 +91,7 @@ def fingerprint(file: Path) -> str:
 
 def ffmpeg_version() -> str:
     try:
-        done = subprocess.run(["ffmpeg", "-version"], stdout=subprocess.PIPE, check=True, env=environment(), timeout=20)
+        done = subprocess.run(["ffmpeg", "-version"], capture_output=True, check=True, env=environment(), timeout=20)
     except (OSError, subprocess.SubprocessError) as error:
         raise SlateError(f"ffmpeg cannot be started ({redacted(str(error))}); is the package ffmpeg installed?") from error
     return done.stdout.decode(errors="replace").partition("\n")[0]
