@@ -2,7 +2,9 @@
 
 import ast
 import dataclasses
+import json
 import re
+import shlex
 import subprocess
 import tomllib
 import typing
@@ -12,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from livekeep.command import desktop, doctor, predecessor
+from livekeep.air import api, api_models, media, policy, probe, publisher
+from livekeep.command import air_status, desktop, doctor, predecessor
 from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, state
@@ -207,12 +210,116 @@ def test_every_cause_is_told() -> None:
 
 
 def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
-    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED"}
+    soak = {"LIVEKEEP_SOAK_ROUNDS", "LIVEKEEP_SOAK_SEED", "LIVEKEEP_SOAK_SUITE"}
+    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED"} | soak
     fields = {f"LIVEKEEP_{name}" for event in events.ALL for name in event.fields} | variables
     for document, piece in ALL_CODE:
         assert set(re.findall(r"\bLIVEKEEP_[A-Z_]+\b", piece)) <= fields, f"{document}: {piece}"
         assert set(re.findall(r"LIVEKEEP_EVENT=([a-z-]+)", piece)) <= {event.name for event in events.ALL}, f"{document}: {piece}"
         assert set(re.findall(r"MESSAGE_ID=([0-9a-f]+)", piece)) <= {event.message_id for event in events.ALL}, document
+
+
+# On air
+
+
+def kinds_raised(*modules: str) -> set[str]:
+    """The words for programs that modules of the air part give with an error; `"word", f"…"` is their form everywhere."""
+    calls = ("ItemError", "RefusedError", "BodyError", "error_document", "self._note_failure", "self._tell_failure")
+    found: set[str] = set()
+    for module in modules:
+        for node in ast.walk(ast.parse((LIBRARY / f"livekeep/air/{module}.py").read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in calls:
+                texts = [argument.value for argument in node.args if isinstance(argument, ast.Constant)]
+                words = [text for text in texts if isinstance(text, str) and re.fullmatch(r"[a-z]+(-[a-z]+)*", text)]
+                # What follows the word is a field's name.
+                found |= set(words[:1])
+    return found
+
+
+def test_every_kind_of_failure_is_told() -> None:
+    told = {cells[0]: set(re.findall(r"`([a-z-]+)`", cells[1])) for cells in rows(section("journal.md", "Kinds of failures"))}
+    publishing, storage, item = told.values()
+    assert publishing == set(policy.FAILURES) == set(typing.get_args(publisher.Why)) - {"stopped"}
+    assert storage == set(media.KINDS)
+    assert item - {"storage-failed"} == kinds_raised("probe", "programme") | {kind for _text, kind, _sentence in probe.FAULTS}
+    mended = [cells[0] for cells in rows(section("troubleshooting.md", "Storage fails"))]
+    assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.KINDS) - {"other"}
+
+
+def test_every_reason_of_a_channel_is_told() -> None:
+    programme = (LIBRARY / "livekeep/air/programme.py").read_text()
+    slate = [re.sub(r"\{[^}]*\}", "…", text) for text in re.findall(r'reason(?:: str)? = f?"([^"]+)"', programme)]
+    unlike = (
+        publisher.Told(has_wrong_certificate=True),
+        publisher.Told(has_no_name=True),
+        publisher.Told(has_no_connection=True, cause="Connection refused"),
+        publisher.Told(has_no_connection=True, cause="Connection timed out"),
+        publisher.Told(connected_at=0.0, has_no_connection=True),
+    )
+    verdicts = [publisher.judge(told, 20.0, 1, "ingest.example:1935") for told in unlike]
+    assert {why for why, _sentence in verdicts} == {"unreachable"}
+    words = [word for state, word in air_status.WORDS.items() if state != "stopping"]
+    texts = [*slate, *(sentence for _why, sentence in verdicts), *words]
+    assert len(slate) == 5
+    patterns = told_texts()
+    assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
+
+
+def openapi() -> dict[str, Any]:
+    """The API's own document; nothing is asked of systemd for it."""
+    made: dict[str, Any] = api.Api(typing.cast(Any, None)).app.openapi()
+    return made
+
+
+def test_every_endpoint_is_told_with_what_it_answers() -> None:
+    answers = {}
+    for path, methods in openapi()["paths"].items():
+        for method, described in methods.items():
+            common = set() if path == "/health" else {str(status) for status in api.ALWAYS}
+            answers[f"{method.upper()} {path}"] = set(described["responses"]) - common - {"200"}
+    told = {cells[0].strip("`"): set(cells[2].split(", ")) for cells in rows(section("api.md", "Endpoints"))}
+    assert told == answers
+
+
+def test_every_error_of_the_api_is_told() -> None:
+    table = list(rows(section("api.md", "Errors")))
+    assert [int(cells[0]) for cells in table] == sorted({*api.MEANINGS, 405})
+    told = {kind for cells in table for kind in re.findall(r"`([a-z-]+)`", cells[1])}
+    assert told == kinds_raised("api", "api_middleware", "api_server", "intent") | {"unknown-path", "unknown-method"}
+    always = re.search(r"^([0-9, ]+ and [0-9]+) may come from every path", section("api.md", "Errors"), re.MULTILINE)
+    assert always
+    assert tuple(map(int, re.findall("[0-9]+", always[1]))) == api.ALWAYS
+
+
+def curls() -> Iterator[tuple[str, str, Any]]:
+    """Method, path and body of each example that asks the API."""
+    for document, piece in ALL_CODE:
+        if not (piece.startswith("curl ") and ":9878/" in piece):
+            continue
+        words = shlex.split(piece.partition(" | ")[0])
+        body = words[words.index("--json") + 1] if "--json" in words else None
+        method = words[words.index("-X") + 1] if "-X" in words else "GET" if body is None else "POST"
+        url = next(word for word in words if word.startswith("http://127.0.0.1:9878/"))
+        assert document in ("api.md", "air.md", "README.md", "troubleshooting.md")
+        yield method, url.partition(":9878")[2].partition("?")[0], None if body is None else json.loads(body)
+
+
+def test_the_examples_of_the_api_are_what_it_takes() -> None:
+    paths = openapi()["paths"]
+    bodies = {"/streams/start": api_models.StartBody, "/streams/stop": api_models.StopBody}
+    asked = set()
+    for method, path, body in curls():
+        templates = [one for one in paths if re.fullmatch(re.sub(r"\{[a-z]+\}", "[a-z]+", one), path)]
+        if path == "/openapi.json":
+            continue
+        assert len(templates) == 1, path
+        assert method.lower() in paths[templates[0]], f"{method} {path}"
+        asked.add((method, templates[0]))
+        if path in bodies and body is not None:
+            bodies[path](**body)
+        elif method == "PUT":
+            api_models.ChannelKeys.check(body)
+    assert asked == {(method.upper(), path) for path, methods in paths.items() for method in methods}
 
 
 # The reasons on the screen

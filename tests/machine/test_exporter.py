@@ -222,7 +222,7 @@ def web_server(screen: Screen, folder: Path) -> Iterator[str]:
     """The document's nginx in front of the exporter, with its files in `folder`; its URL."""
     text = DOCUMENT.read_text(encoding="utf-8")
     block = text.partition("# /etc/nginx/conf.d/livekeep.conf\n")[2].partition("\n\n")[0]
-    assert "listen 9878 ssl;" in block
+    assert "listen 9443 ssl;" in block
     (words,) = re.findall(r"^    printf '(prometheus:%s\\n)' \"\$\(openssl passwd -6\)\"", text, re.MULTILINE)
     hashed = subprocess.run(["openssl", "passwd", "-6", "-stdin"], input=PASSWORD, capture_output=True, text=True, check=True)
     (folder / "livekeep.htpasswd").write_text(words.replace("%s\\n", hashed.stdout), encoding="ascii")
@@ -237,8 +237,8 @@ def web_server(screen: Screen, folder: Path) -> Iterator[str]:
     (folder / "nginx.conf").write_text(f"{top}http {{\naccess_log off;\n{paths}{block}\n}}\n", encoding="utf-8")
     command = [tool("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-g", "master_process off;"]
     with (folder / "log").open("wb") as log, program(screen.network.in_machine(command), stdout=log, stderr=log):
-        wait_for(lambda: listens(screen, "https://127.0.0.1:9878"), 60)
-        yield "https://127.0.0.1:9878"
+        wait_for(lambda: listens(screen, "https://127.0.0.1:9443"), 60)
+        yield "https://127.0.0.1:9443"
 
 
 def test_a_web_server_in_front_asks_for_a_password(box: Screen, tmp_path: Path) -> None:

@@ -36,118 +36,37 @@ DISPLAY_RECONNECTED = Event("display-reconnected", "eb72263f741e447bb8cf94430804
 PROBE_VERDICT_CHANGED = Event(
     "probe-verdict-changed", "4d9e036e34804991ad50f3a7bea0e5c8", 5, "livekeep-probe-*", ("PROBE", "VERDICT", "PREVIOUS")
 )
-CHANNEL_ON_AIR = Event(
-    "channel-on-air",
-    "b97993870f95404d9036b721262f58d7",
-    5,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "INGEST",
-    ),
-)
+CHANNEL_ON_AIR = Event("channel-on-air", "b97993870f95404d9036b721262f58d7", 5, "livekeep-worker", ("CHANNEL", "INGEST"))
 PUBLISHING_FAILED = Event(
     "publishing-failed",
     "569f86d568cf4abf9227f7bf2483b11b",
     4,
     "livekeep-worker",
-    (
-        "CHANNEL",
-        "ERROR_TYPE",
-        "RETRY_COUNT",
-        "WILL_RETRY",
-        "SECONDS",
-    ),
+    ("CHANNEL", "ERROR_TYPE", "RETRY_COUNT", "WILL_RETRY", "SECONDS"),
 )
 CHANNEL_GIVEN_UP = Event(
-    "channel-given-up",
-    "5886b49e4d72424ebfbdb14522a233e5",
-    3,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "ERROR_TYPE",
-        "RETRY_COUNT",
-    ),
+    "channel-given-up", "5886b49e4d72424ebfbdb14522a233e5", 3, "livekeep-worker", ("CHANNEL", "ERROR_TYPE", "RETRY_COUNT")
 )
 ITEM_FAILED = Event(
     "item-failed",
     "10ba09ce8e2c4f09abbdbc03e3bac304",
     4,
     "livekeep-worker",
-    (
-        "CHANNEL",
-        "ITEM",
-        "ERROR_TYPE",
-        "SECONDS",
-        "DURATION",
-    ),
+    ("CHANNEL", "ITEM", "ERROR_TYPE", "SECONDS", "DURATION"),
 )
 ITEM_PLAYED = Event(
-    "item-played",
-    "8fb34451d8964d10a649d1ea6884d6bf",
-    6,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "ITEM",
-        "OUTCOME",
-        "SECONDS",
-        "MODE",
-    ),
+    "item-played", "8fb34451d8964d10a649d1ea6884d6bf", 6, "livekeep-worker", ("CHANNEL", "ITEM", "OUTCOME", "SECONDS", "MODE")
 )
-SLATE_SHOWN = Event(
-    "slate-shown",
-    "56e8910a1008404ebaf5a88c94450394",
-    4,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "REASON",
-    ),
-)
-SLATE_LEFT = Event(
-    "slate-left",
-    "6133a00d5f024295b9abb7ae52ae99a0",
-    5,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "SECONDS",
-    ),
-)
-STORAGE_FAILED = Event(
-    "storage-failed",
-    "cc80b4a9966b463099460e30b3e11118",
-    4,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "ERROR_TYPE",
-    ),
-)
-STORAGE_BACK = Event(
-    "storage-back",
-    "1ad19754bfcd4a3c9b2eac1fb3daefdb",
-    5,
-    "livekeep-worker",
-    (
-        "CHANNEL",
-        "SECONDS",
-    ),
-)
+SLATE_SHOWN = Event("slate-shown", "56e8910a1008404ebaf5a88c94450394", 4, "livekeep-worker", ("CHANNEL", "REASON"))
+SLATE_LEFT = Event("slate-left", "6133a00d5f024295b9abb7ae52ae99a0", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
+STORAGE_FAILED = Event("storage-failed", "cc80b4a9966b463099460e30b3e11118", 4, "livekeep-worker", ("CHANNEL", "ERROR_TYPE"))
+STORAGE_BACK = Event("storage-back", "1ad19754bfcd4a3c9b2eac1fb3daefdb", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
 WORKER_ENDED = Event(
     "worker-ended",
     "427d9a69614c4d8daa33a07d1f503827",
     4,
     "livekeep-worker-ended",
-    (
-        "CHANNEL",
-        "WORKER_PID",
-        "RESULT",
-        "EXIT_CODE",
-        "EXIT_STATUS",
-    ),
+    ("CHANNEL", "WORKER_PID", "RESULT", "EXIT_CODE", "EXIT_STATUS"),
 )
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
