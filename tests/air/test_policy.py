@@ -171,3 +171,26 @@ def test_nothing_given_is_no_stall() -> None:
 def test_connection_in_the_making_is_no_stall() -> None:
     assert not seen((0.0, 100, None), (5.0, 200, None)).is_stalled(LONG)
     assert seen((0.0, 100, None)).on_air_seconds() == 0.0
+
+
+def streamed(offered_share: float, seconds: float = 6.0) -> Arrival:
+    """At 3 Mbit/s, all of it acknowledged; the receiver offers `offered_share` of that anew."""
+    arrival = Arrival()
+    for step in range(round(seconds / 0.4) + 1):
+        sent = round(step * 0.4 * 375_000)
+        arrival = arrival.seen(step * 0.4, sent, sent, offered_bytes=4_000_000 + round(sent * offered_share))
+    return arrival
+
+
+def test_what_only_the_receiver_s_kernel_takes_is_a_stall() -> None:
+    assert not streamed(1.0).is_stalled(6.0)
+    assert not streamed(0.5).is_stalled(6.0)
+    assert streamed(0.0).is_stalled(6.0)
+    assert streamed(0.05).is_stalled(6.0)
+    assert not streamed(0.0, 2.8).is_stalled(2.8)
+
+
+def test_a_receiver_that_reads_again_is_none() -> None:
+    arrival = streamed(0.0, 3.2)
+    sent = arrival.acknowledged_bytes + 150_000
+    assert not arrival.seen(3.4, sent, sent, offered_bytes=5_200_000).is_stalled(4.0)

@@ -104,7 +104,7 @@ class Api:
             "streams",
             openapi_extra=START,
         )
-        self._add("POST", "/streams/stop", self.stop, models.STATUS, errors(*common, 415), "streams", openapi_extra=STOP)
+        self._add("POST", "/streams/stop", self.stop, models.STATUS, errors(*common, 409, 415), "streams", openapi_extra=STOP)
         self._add("GET", "/streams/status", self.status, models.STATUSES, errors(*common), "streams")
         self._add("GET", "/streams/{channel}/items", self.items, models.ITEMS, errors(*common), "streams")
         self._add("POST", "/streams/{channel}/skip", self.skip, models.SKIPPED, errors(*common, 409, 415), "streams")

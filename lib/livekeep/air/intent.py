@@ -7,9 +7,10 @@ it away first, so that nothing brings the channel back.
 """
 
 import asyncio
+import contextlib
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from livekeep.core.state import StateAbsentError, StateBrokenError
 START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 """The worker gives its publisher ten seconds; systemd ends both after fifteen."""
+TURN_SECONDS = 25.0
+"""So long does a request wait for those before it; with its own work that is less than a connection's life (api_server.py)."""
 
 
 class RefusedError(LivekeepError):
@@ -87,8 +90,20 @@ class Desk:
         found, more = channels.load(settings, self.directory)
         return Known(settings, found, channels.intended(self.directory), (*problems, *more))
 
-    def lock(self, name: str) -> asyncio.Lock:
-        return self._locks.setdefault(name, asyncio.Lock())
+    @contextlib.asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Whoever changes a channel is alone. Raises `RefusedError` when many others are before, and it takes too long."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await lock.acquire()
+        except TimeoutError as error:
+            text = f'channel "{name}" is being started and stopped by others; nothing was changed, ask again'
+            raise RefusedError(409, "busy", text, "channel") from error
+        try:
+            yield
+        finally:
+            lock.release()
 
     async def unit(self, name: str, with_details: bool = False) -> Unit:
         return (await self.systemd.units([unit_of(name)], with_details)).get(unit_of(name), Unit())
@@ -129,7 +144,7 @@ class Desk:
         """Put a channel on air, with `keys` as the API's channel of that name; whether systemd's job ended, and the status."""
         if name is None or keys is None:
             name = choose(name, sorted(self.known().channels))
-        async with self.lock(name):
+        async with self.turn(name):
             known = self.known()
             unit = await self.unit(name)
             if unit.runs():
@@ -159,7 +174,7 @@ class Desk:
         """Take a channel off air. Raises `RefusedError` when it neither runs nor is meant to."""
         if name is None:
             name = choose(name, sorted(self.known().channels))
-        async with self.lock(name):
+        async with self.turn(name):
             known = self.known()
             unit = await self.unit(name)
             if not unit.runs() and name not in known.intended:
@@ -201,7 +216,7 @@ class Desk:
 
     async def put(self, name: str, keys: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
         """Add or replace a channel of the API; whether it is a new one, and how it is configured."""
-        async with self.lock(name):
+        async with self.turn(name):
             known = self.known()
             await self._save(name, keys, known)
             return name not in known.channels, self._configured(name, self.known())
@@ -213,7 +228,7 @@ class Desk:
 
     async def delete(self, name: str) -> None:
         """Forget a channel of the API, and that it was meant to be on air."""
-        async with self.lock(name):
+        async with self.turn(name):
             known = self.known()
             has_file = (self.directory / f"{name}.json").exists()
             if not has_file and name in known.settings.channels:

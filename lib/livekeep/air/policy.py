@@ -35,8 +35,13 @@ LEAST_SECONDS = 1.0
 """Between the beginnings of two attempts."""
 STALL_SECONDS = 3.0
 """Nothing acknowledged for so long, although there was something to acknowledge."""
+UNREAD_SECONDS = 3.5
+"""The receiver's kernel has acknowledged for so long what its program does not read: it may hold many seconds' worth."""
+LEAST_UNREAD_BYTES = 128 * 1024
+READING_SHARE = 0.25
+"""A program that reads lets its kernel offer as much anew as it acknowledges. Without it the offer creeps a few percent."""
 SHUT_SECONDS = 1.0
-"""The same with the receiver's window shut: its buffers are full then, which took seconds already, and no packet was lost."""
+"""As `STALL_SECONDS`, with the receiver's window shut: its buffers are full then, which took seconds, and no packet was lost."""
 
 
 @dataclass(frozen=True)
@@ -126,20 +131,44 @@ class Arrival:
     waiting_since: float | None = None
     """Since when something was given and nothing acknowledged; None while nothing waits."""
     is_window_shut: bool = False
+    read: tuple[float, int, int] | None = None
+    """When the receiver's program was last seen to read, and the bytes acknowledged and offered then."""
 
-    def seen(self, now: float, given_bytes: int, acknowledged_bytes: int | None, is_window_shut: bool = False) -> "Arrival":
-        """With the totals at `now`: bytes that the publisher took, and bytes acknowledged (None: not known)."""
+    def seen(
+        self,
+        now: float,
+        given_bytes: int,
+        acknowledged_bytes: int | None,
+        is_window_shut: bool = False,
+        offered_bytes: int | None = None,
+    ) -> "Arrival":
+        """With the totals at `now`: bytes that the publisher took, bytes acknowledged, and offered to be (None: not known)."""
         if acknowledged_bytes is not None and acknowledged_bytes > self.acknowledged_bytes:
             since = now if self.acknowledged_since is None else self.acknowledged_since
-            return Arrival(given_bytes, acknowledged_bytes, since, now)
+            read = self._read(now, acknowledged_bytes, offered_bytes)
+            return Arrival(given_bytes, acknowledged_bytes, since, now, read=read)
         waiting = now if self.waiting_since is None and given_bytes > self.given_bytes else self.waiting_since
         return replace(self, given_bytes=given_bytes, waiting_since=waiting, is_window_shut=is_window_shut)
+
+    def _read(self, now: float, acknowledged_bytes: int, offered_bytes: int | None) -> tuple[float, int, int] | None:
+        if offered_bytes is None:
+            return None
+        if self.read and offered_bytes - self.read[2] < READING_SHARE * (acknowledged_bytes - self.read[1]):
+            return self.read
+        return now, acknowledged_bytes, offered_bytes
+
+    def is_unread(self, now: float) -> bool:
+        """Whether the receiver's program has long read nothing of what its kernel acknowledges."""
+        if self.read is None:
+            return False
+        at, acknowledged_bytes, _offered = self.read
+        return now - at >= UNREAD_SECONDS and self.acknowledged_bytes - acknowledged_bytes >= LEAST_UNREAD_BYTES
 
     def is_stalled(self, now: float) -> bool:
         """Whether it once arrived and no longer does. A connection that is only being made is never stalled."""
         if self.last_acknowledged is None or self.waiting_since is None:
-            return False
-        return now - self.waiting_since >= (SHUT_SECONDS if self.is_window_shut else STALL_SECONDS)
+            return self.is_unread(now)
+        return self.is_unread(now) or now - self.waiting_since >= (SHUT_SECONDS if self.is_window_shut else STALL_SECONDS)
 
     def on_air_seconds(self) -> float:
         """For how long bytes were acknowledged."""

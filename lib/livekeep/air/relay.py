@@ -17,7 +17,7 @@ from livekeep.air.intake import Intake
 
 BURST_SECONDS = 0.5
 """A connection begins with so much at once: the publisher knows sooner what it has, and the receiver has something in hand."""
-UNDERRUN_SECONDS = 0.15
+UNDERRUN_SECONDS = 0.1
 """So long is an item waited for that has run dry, before the slate."""
 LONGEST_LAG_MS = 2000.0
 """What is later than this, after a sleep of the whole machine, is not made up for: the timeline goes on from here."""

@@ -155,7 +155,7 @@ class Uplink:
         if publisher.is_publishing:
             before = self._arrival
             bytes_, is_shut = (sample.acknowledged_bytes, sample.is_window_shut) if sample else (None, False)
-            self._arrival = before.seen(now, publisher.given_bytes, bytes_, is_shut)
+            self._arrival = before.seen(now, publisher.given_bytes, bytes_, is_shut, sample.offered_bytes if sample else None)
             if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
                 self.last_acknowledged_monotonic = now
                 self._note_arrival(now)

@@ -1,0 +1,355 @@
+"""The air part's benchmark behind `tests/benchmark --only air`: what a player sees when things change or fail, and the costs.
+
+A booted machine with livekeep on air, nginx-rtmp in its network, a player at the far end. Clocks are this program's; nothing here
+asserts: the table says what was measured beside what is wanted. How it is measured stands in each row, or where it is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from livekeep.core.config import Channel
+from tests.machine import benchmark_air_here, root
+from tests.machine.benchmark import Row, table
+from tests.machine.benchmark_air_clips import BIG, FAULTS, FIFTY, SMALL_PROFILE, clips
+from tests.machine.channel import CONTROLLER, CREDENTIALS, STORAGE, STREAM_KEY, ChannelRoom, worker
+from tests.machine.channel_viewer import FarViewer
+from tests.machine.costs import cpu_percents, pss_megabytes
+from tests.machine.machine import MachineError, wait_for
+from tests.machine.screen import Settings
+from tests.machine.standin import PROJECT
+
+PATIENCE_SECONDS = 90.0
+CLOSE_SECONDS = 0.005
+CPU_SECONDS = 60.0
+STEADY_SECONDS = 8.0
+AWAY_SECONDS = 1.0
+ITEMS = 50
+MIXES, MIX_THREADS = 1000, 1000
+CROWD = PROJECT / "tests/machine/benchmark_air_api.py"
+KEY_ID, SECRET = "AKIDFORTESTS", "made-up-secret"
+
+
+class BenchmarkRoom(ChannelRoom):
+    """A room whose controller ends soon when idle."""
+
+    def settings(self) -> Settings:
+        wanted = super().settings()
+        wanted["controller"] = {"idle_seconds": 5.0}
+        return wanted
+
+
+@dataclass
+class Benchmark:
+    """Takes the measurements one by one."""
+
+    room: BenchmarkRoom
+    rows: list[Row] = field(default_factory=list)
+    storage: dict[str, dict[str, object]] = field(default_factory=dict)
+    """The configuration's table of it, when there is a bucket."""
+
+    def add(self, scenario: str, wanted: str, measured: str) -> None:
+        self.rows.append(Row(scenario, wanted, measured))
+        print(f"  {scenario}: {measured} (wanted {wanted})", flush=True)
+
+    # The channel
+
+    def plays(self, media: str, **keys: Any) -> None:
+        """Start it anew with these media and keys; it is on air, and an item is, when this returns."""
+        self.room.goes_off()
+        self.room.write_config({"channels.main": {"media": media, **keys}, **self.storage})
+        self.room.goes_on_air()
+        self.until("an item is on air", lambda: self.state().get("picture") == "item" and self.state().get("now"))
+
+    def media(self, kind: str) -> str:
+        """The folder of these clips in the machine."""
+        place = f"/srv/{kind}"
+        if not self.room.machine.exists(place):
+            self.room.machine.copy_in(clips(kind), place)
+        return place
+
+    def state(self) -> dict[str, Any]:
+        """The worker's state, read from outside the machine: within a millisecond."""
+        return self._json("state.json")
+
+    def end(self) -> dict[str, Any]:
+        return self._json("end.json")
+
+    def _json(self, name: str) -> dict[str, Any]:
+        file = Path(f"/proc/{self.room.machine.leader}/root/run/livekeep/worker@main/{name}")
+        try:
+            found: dict[str, Any] = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def until(self, what: str, holds: Callable[[], Any], within: float = PATIENCE_SECONDS) -> float:
+        """Wait, closely; when it was so, by the monotonic clock."""
+        try:
+            wait_for(holds, within, CLOSE_SECONDS)
+        except TimeoutError as error:
+            raise MachineError(f"not so: {what}; {error}\n{self.room.report()}") from error
+        return time.monotonic()
+
+    def watch(self) -> FarViewer:
+        viewer = FarViewer(self.room.network, f"{self.room.ingest.url}/{STREAM_KEY}")
+        viewer.wait_for_pictures()
+        return viewer
+
+    def processes(self) -> dict[str, int]:
+        """The worker's by what they are, with their pids on the host: worker, publisher, feeder (the youngest one)."""
+        pid = self.room.machine.main_pid(worker()).host
+        found = {"worker": pid}
+        for child in benchmark_air_here.children(pid):
+            words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if b"ffmpeg" in words[0]:
+                found["publisher" if b"pipe:0" in words else "feeder"] = child
+        return found
+
+    # Rows
+
+    def fifty(self) -> None:
+        """Each change begins with a keyframe; keyframes within items only add to what is looked at."""
+        before = self.room.ingest.publishes(STREAM_KEY)
+        self.plays(self.media(FIFTY), **SMALL_PROFILE)
+        with self.watch() as viewer:
+            self.until(f"{ITEMS} items", lambda: self.state().get("items_played", 0) >= ITEMS, 400)
+            time.sleep(1)
+        found = self.state()
+        publishes = self.room.ingest.publishes(STREAM_KEY) - before
+        failed = found["items_failed"] + found["items_short"]
+        played = f"{found['items_played']} played, {failed} failed or short, slate {found['slate_seconds']:.1f} s at the start"
+        self.add(f"publishes over {ITEMS} unlike items (2 to 3 s each)", "1", f"{publishes}; {played}, slates {found['slates']}")
+        changes = viewer.gap(counts=lambda packet: packet.is_keyframe)
+        self.add(f"gap at an item's change, worst of {ITEMS}, at the player", "≤ 100 ms", str(changes))
+        self.add(f"gap anywhere, worst of {len(viewer.packets)} pictures", "–", str(viewer.gap()))
+        self.add("drift at the end of that", "≤ 40 ms", f"{found['drift_seconds'] * 1000:.0f} ms, speed {found['speed']}")
+
+    def failing_items(self) -> None:
+        self._cut_off()
+        self._killed_feeder()
+
+    def _cut_off(self) -> None:
+        self.plays(self.media(FAULTS), order="name", **SMALL_PROFILE)
+        self._failure("item's file is cut off after a third", lambda: None, "items_short")
+
+    def _killed_feeder(self) -> None:
+        self.plays(self.media(FAULTS), order="newest", **SMALL_PROFILE)
+        kill = lambda: os.kill(self.processes()["feeder"], signal.SIGKILL)  # noqa: E731
+        self._failure("item's feeder killed (SIGKILL)", kill, "items_short")
+
+    def _failure(self, what: str, act: Callable[[], object], counter: str) -> None:
+        """The longest gap from the act until two seconds after the item was given up: within that the picture changes."""
+        publishes = self.room.ingest.publishes(STREAM_KEY)
+        with self.watch() as viewer:
+            count, began = self.state()[counter], time.monotonic()
+            act()
+            self.until(what, lambda: self.state().get(counter, 0) > count)
+            time.sleep(2)
+            over = time.monotonic()
+        same = self.room.ingest.publishes(STREAM_KEY) == publishes and self.state()["connections"] == 1
+        text = f"{viewer.gap(began, over)}; {'same connection' if same else 'ANOTHER CONNECTION'}"
+        self.add(f"{what} → slate or next item on the wire", "≤ 300 ms, same connection", text)
+
+    def ingest_killed(self) -> None:
+        """Twice, the second time after half a minute on air; the time is that from the ingest's start until it has got bytes."""
+        self.plays(self.media(BIG))
+        seconds, positions = [], []
+        for steady_seconds in (STEADY_SECONDS, 32.0):
+            time.sleep(steady_seconds)
+            self.room.ingest.kill()
+            self.until("seen", lambda: self.state().get("publishing") != "on-air")
+            held = self.state()["now"]
+            time.sleep(AWAY_SECONDS)
+            began = time.monotonic()
+            self.room.ingest.start_again()
+            got = self.until("bytes there", lambda: (self.room.ingest.received_bytes(STREAM_KEY) or 0) > 0)
+            again = self.until("on air", lambda: self.state().get("publishing") == "on-air")
+            seconds.append(f"{got - began:.2f} (on air in the state: {again - began:.2f})")
+            now = self.state()["now"]
+            positions.append(f"{held['name']} {held['played_seconds']:.1f} → {now['name']} {now['played_seconds']:.1f} s")
+        what = f"ingest killed, back after {AWAY_SECONDS:g} s → it has bytes again after its return"
+        self.add(what, "≤ 3 s", f"{', '.join(seconds)} s")
+        self.add("item's position when it was killed → when on air again", "kept", "; ".join(positions))
+
+    def ingest_stops_reading(self) -> None:
+        self.plays(self.media(BIG))
+        time.sleep(STEADY_SECONDS)
+        self.room.ingest.stall()
+        began = time.monotonic()
+        seen = self.until("stalled", lambda: self.state().get("publishing") != "on-air")
+        what = self.state()["publishing"]
+        self.room.ingest.go_on()
+        text = f"{seen - began:.2f} s ({what})"
+        self.add("ingest stops reading (SIGSTOP) at 3 Mbit/s → in the state", "≤ 5 s", text)
+        self.room.is_on_air()
+
+    def costs(self) -> None:
+        """An item of 150 s, copied: the feeder reads it beside the relay, nothing is encoded."""
+        self.plays(self.media(BIG))
+        time.sleep(STEADY_SECONDS)
+        before, began = self.state()["acknowledged_bytes"], time.monotonic()
+        pids = self.processes()
+        shares = cpu_percents(pids, CPU_SECONDS)
+        rate = (self.state()["acknowledged_bytes"] - before) * 8 / (time.monotonic() - began) / 1e6
+        mode = self.state()["now"]["mode"]
+        text = f"{shares['worker']:.2f} % of a core ({mode}, {rate:.2f} Mbit/s acknowledged)"
+        self.add(f"CPU of the worker's Python over {CPU_SECONDS:g} s, 720p25 at 3 Mbit/s", "≤ 3 %", text)
+        beside = ", ".join(f"{name} {shares[name]:.2f} %" for name in ("feeder", "publisher") if name in shares)
+        self.add("CPU of its ffmpegs meanwhile", "–", beside)
+        sizes = {name: pss_megabytes(pid) for name, pid in pids.items()}
+        self.add("memory, PSS: the worker's Python, copying", "≤ 25 MB", f"{sizes.pop('worker'):.1f} MB")
+        self.add("memory, PSS: its ffmpegs, copying", "–", ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items()))
+        self.plays("/srv/media", preset="ultrafast")
+        normalising = lambda: (self.state().get("now") or {}).get("mode") == "normalise" and "feeder" in self.processes()  # noqa: E731
+        self.until("normalising", normalising)
+        # Its buffers fill as it works.
+        time.sleep(2.5)
+        sizes = {name: pss_megabytes(pid) for name, pid in self.processes().items()}
+        text = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
+        self.add("memory, PSS, normalising to 720p (one feeder of up to two)", "–", text)
+
+    def bucket(self) -> None:
+        """The bucket is rclone's; it is stopped by SIGSTOP while an item is fetched from it."""
+        store = clips(BIG).parent / "bench-bucket"
+        with benchmark_air_here.bucket(self.room.network, store, clips(BIG), (KEY_ID, SECRET)) as (endpoint, process):
+            self.room.store("livekeep.storage-key-id", KEY_ID)
+            self.room.store("livekeep.storage-secret", SECRET)
+            self.storage = {"storage": {"endpoint_url": endpoint, "region": "us-east-1", "timeout_seconds": 5.0}}
+            self.plays("s3://media/")
+            self._pss_of_storage()
+            publishes, slates = self.room.ingest.publishes(STREAM_KEY), self.state()["slates"]
+            with self.watch() as viewer:
+                process.send_signal(signal.SIGSTOP)
+                began = time.monotonic()
+                # What lies in the sockets' buffers is played first.
+                slate = self.until("the slate", lambda: self.state().get("slates", 0) > slates, 180)
+                time.sleep(2)
+                process.send_signal(signal.SIGCONT)
+            same = self.room.ingest.publishes(STREAM_KEY) == publishes and self.state()["connections"] == 1
+            held = f"{'same connection' if same else 'ANOTHER CONNECTION'}; the slate {slate - began:.1f} s after the stop"
+            what = "storage stalls within an item → slate or next item on the wire"
+            self.add(what, "≤ 300 ms, same connection", f"{viewer.gap(began)}; {held}")
+        self.storage = {}
+
+    def _pss_of_storage(self) -> None:
+        self.room.machine.run(["systemctl", "start", STORAGE], check=False)
+        pid = self.room.machine.main_pid(STORAGE).host
+        self.until("it listed and signed", lambda: self.state().get("items_known"))
+        self.add("memory, PSS: storage while it runs", "–", f"{pss_megabytes(pid):.1f} MB")
+
+    def worker_killed(self) -> None:
+        self.plays("/srv/media", **SMALL_PROFILE)
+        self.until("asleep", lambda: self.room.property(CONTROLLER, "ActiveState") == "inactive")
+        asked = time.monotonic()
+        with benchmark_air_here.api_watch(self.room.network, self._token()) as answers:
+            self.until("it answers", lambda: answers)
+            self.add("API: first answer when the controller is not running", "–", f"{answers[0][0] - asked:.2f} s")
+            time.sleep(1)
+            pid = self.room.machine.main_pid(worker())
+            began = time.monotonic()
+            os.kill(pid.host, signal.SIGKILL)
+            noted = self.until("noted", lambda: self.end().get("pid") == pid.inside)
+            self.until("told", lambda: any(at >= began and pid.inside == ended for at, ended in answers))
+            told = next(at for at, ended in answers if at >= began and ended == pid.inside)
+        self.add("worker killed (SIGKILL) → end.json written", "≤ 1 s", f"{noted - began:.2f} s")
+        self.add("worker killed (SIGKILL) → in the API (asked every 20 ms)", "≤ 1 s", f"{told - began:.2f} s")
+        self.room.is_on_air()
+        back = self.state()["connected_since"] - self.end()["ended_at"]
+        self.add("the same → on air again", "–", f"{back:.1f} s after its end")
+
+    def api(self) -> None:
+        """Each request in a thread and on a connection of its own, all begun together; workers are counted meanwhile."""
+        self.room.goes_off()
+        most = 0
+        command = ["/usr/bin/python3", str(CROWD), str(MIXES), str(MIX_THREADS)]
+        crowd = subprocess.Popen(
+            self.room.network.in_machine(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
+        )
+        assert crowd.stdin and crowd.stdout
+        crowd.stdin.write(self._token() + "\n")
+        crowd.stdin.close()
+        while crowd.poll() is None:
+            most = max(most, benchmark_air_here.workers(self.room.machine))
+            time.sleep(0.05)
+        found = json.loads(crowd.stdout.read())
+        codes = ", ".join(f"{code}: {count}" for code, count in sorted(found["codes"].items()))
+        faults = sum(count for code, count in found["codes"].items() if code.startswith("5") or not code.isdecimal())
+        text = f"{faults} faults, {most} worker at most; in {found['seconds']:.1f} s ({codes}); slowest {found['slowest']:.1f} s"
+        self.add(f"API: {MIXES:,} concurrent start, stop, status", "no 5xx, one worker at most", text)
+        self.until("quiet", lambda: self.room.property(CONTROLLER, "ActiveState") == "active", 5)
+        pid = self.room.machine.main_pid(CONTROLLER).host
+        self.add("memory, PSS: controller after that", "–", f"{pss_megabytes(pid):.1f} MB")
+        began = time.monotonic()
+        gone = self.until("idle", lambda: self.room.property(CONTROLLER, "ActiveState") == "inactive", 180)
+        left = self.room.property(CONTROLLER, "MainPID")
+        held = "0 MB: no process" if left == "0" else f"process {left}"
+        self.add("memory: controller when idle", "0", f"{held}, {gone - began:.0f} s after the last request (idle_seconds 5)")
+        self.room.goes_off()
+
+    def _token(self) -> str:
+        return self.room.machine.read(f"{CREDENTIALS}/livekeep.api-token").strip()
+
+    def day(self) -> None:
+        """On the host, as it needs no machine."""
+        self.add(*benchmark_air_here.day())
+
+    def normalising(self) -> None:
+        for row in benchmark_air_here.normalising():
+            self.add(*row)
+
+    def run(self) -> None:
+        """All of them."""
+        for measure in ROWS:
+            getattr(self, measure)()
+
+
+ROWS = (
+    "fifty",
+    "failing_items",
+    "ingest_killed",
+    "ingest_stops_reading",
+    "costs",
+    "bucket",
+    "worker_killed",
+    "api",
+    "day",
+    "normalising",
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure, print the table, write it where asked."""
+    parser = argparse.ArgumentParser(prog="benchmark --only air", description=__doc__)
+    parser.add_argument("--suite", choices=root.SUITES, default="trixie")
+    parser.add_argument("--write", type=Path, help="a file for the table")
+    parser.add_argument("--rows", nargs="*", default=[], choices=ROWS, help="some measurements alone")
+    options = parser.parse_args(argv)
+    load = os.getloadavg()[0]
+    try:
+        with BenchmarkRoom(options.suite) as room:
+            benchmark = Benchmark(room)
+            for name in options.rows or ROWS:
+                getattr(benchmark, name)()
+            text = f"{benchmark_air_here.conditions(room.machine, load, Channel(**SMALL_PROFILE))}\n\n{table(benchmark.rows)}\n"
+    except MachineError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return 1
+    print(f"\n{text}")
+    if options.write:
+        options.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

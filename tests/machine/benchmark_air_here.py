@@ -1,0 +1,191 @@
+"""What the air part's benchmark does on the host: a bucket for the room, watching the API, a day, normalising."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from livekeep.air.probe import probe
+from livekeep.air.profile import feeder_command, plan
+from livekeep.core.config import Channel
+from tests.machine import root
+from tests.machine.channel import packages_of
+from tests.machine.machine import Machine
+from tests.machine.network import Network
+from tests.machine.standin import PROJECT
+from tests.machine.tidy import CGROUPS, end
+
+PRESETS = ("ultrafast", "superfast", "veryfast")
+FULL_HD_SECONDS = 12.0
+CORE = "0"
+PROGRAM = PROJECT / "tests/machine/benchmark_air_api.py"
+DAY = "tests/air/test_relay_day.py"
+Line = tuple[str, str, str]
+
+
+@contextlib.contextmanager
+def bucket(network: Network, folder: Path, content: Path, keys: tuple[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """rclone's S3 server in the room's network with the files of `content` in its bucket "media": endpoint and process."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "media").mkdir(parents=True)
+    for file in content.iterdir():
+        (folder / "media" / file.name).hardlink_to(file)
+    log = folder / "log"
+    command = ["rclone", "serve", "s3", "--config", "/dev/null", "--auth-key", ",".join(keys)]
+    command += ["--addr", "127.0.0.1:0", str(folder)]
+    with log.open("wb") as said:
+        process = subprocess.Popen(network.in_servers(command), stdin=subprocess.DEVNULL, stderr=said)
+    try:
+        deadline = time.monotonic() + 30
+        while not (found := re.search(r"127\.0\.0\.1:[1-9][0-9]*", log.read_text())):
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"rclone did not start: {log.read_text()}")
+            time.sleep(0.05)
+        yield f"http://{found[0]}", process
+    finally:
+        process.send_signal(signal.SIGCONT)
+        end(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def api_watch(network: Network, token: str) -> Iterator[list[tuple[float, int]]]:
+    """A list that grows with the API's answers: when, and the pid of the last worker that ended."""
+    command = network.in_machine(["/usr/bin/python3", str(PROGRAM), "watch"])
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin and process.stdout
+    process.stdin.write(f"{token}\n")
+    process.stdin.close()
+    answers: list[tuple[float, int]] = []
+
+    def read() -> None:
+        assert process.stdout
+        for line in process.stdout:
+            at, pid = line.split()
+            answers.append((float(at), int(pid)))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield answers
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join()
+        process.stdout.close()
+
+
+def day() -> Line:
+    """The test's own figures: it fails when memory grows or the drift is too large."""
+    environment = os.environ | {"PYTHONPATH": f"{PROJECT}/lib:{PROJECT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    began = time.monotonic()
+    command = ["/usr/bin/python3", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", DAY]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=PROJECT, env=environment, timeout=900)
+    seconds = time.monotonic() - began
+    figures = next((line for line in done.stdout.splitlines() if line.startswith("a day:")), "no figures").removeprefix("a day: ")
+    outcome = "" if done.returncode == 0 else "TEST FAILED; "
+    growth = "memory grew by less than 1 MiB; " if done.returncode == 0 else ""
+    what = "24 h through the relay on a simulated clock"
+    return what, "no growth, drift ≤ 40 ms, within 10 min", f"{outcome}{figures}; {growth}{seconds:.0f} s"
+
+
+def full_hd() -> Path:
+    """1080p25 of a moving test picture with some noise, 8 Mbit/s, with sound."""
+    file = root.cache() / f"benchmark-full-hd-{FULL_HD_SECONDS:g}s.mp4"
+    with root.locked(file):
+        if not file.exists():
+            partial = file.with_suffix(".partial.mp4")
+            source = f"testsrc2=size=1920x1080:rate=25:duration={FULL_HD_SECONDS},noise=alls=8:allf=t,format=yuv420p"
+            command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-f", "lavfi", "-i", source, "-f", "lavfi"]
+            command += ["-i", f"sine=frequency=440:sample_rate=48000:duration={FULL_HD_SECONDS}", "-c:v", "libx264"]
+            command += ["-preset", "superfast", "-b:v", "8M", "-maxrate", "8M", "-bufsize", "16M", "-g", "50", "-c:a", "aac"]
+            subprocess.run([*command, str(partial)], check=True, timeout=300)
+            partial.rename(file)
+    return file
+
+
+def normalising() -> list[Line]:
+    """The feeder's own command on one core, of both releases' ffmpeg, each in its root, where nothing is written."""
+    file = full_hd()
+    media = probe(str(file), 60.0)
+    rows = []
+    for suite in root.SUITES:
+        folder = root.ready(suite, packages_of(suite))
+        told = []
+        for preset in PRESETS:
+            channel = Channel(preset=preset)
+            found = plan(media, channel)
+            wall, used = speed(folder, file, feeder_command(f"/mnt/{file.name}", found, channel, media))
+            told.append(f"{preset} {FULL_HD_SECONDS / used:.2f} × ({FULL_HD_SECONDS / wall:.2f} × by the clock)")
+        version = version_of(folder)
+        what = f"normalising 1080p25 to 720p25 at 3 Mbit/s on one core, ffmpeg {version}: of CPU time"
+        rows.append((what, "≥ 1.3 × real time", ", ".join(told)))
+    return rows
+
+
+def in_root(folder: Path, file: Path | None, command: Sequence[str]) -> list[str]:
+    """`command` in that root, seeing the folder of `file` at /mnt; the mount is this process's alone."""
+    bind = 'mount --bind "$1" "$2/mnt"; ' if file else ""
+    script = f'set -e; {bind}root=$2; shift 2; exec taskset -c {CORE} chroot "$root" "$@"'
+    return ["unshare", "--mount", "sh", "-c", script, "sh", str(file.parent if file else "/"), str(folder), *command]
+
+
+def speed(folder: Path, file: Path, command: Sequence[str]) -> tuple[float, float]:
+    """Seconds by the clock, and of CPU time."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    subprocess.run(in_root(folder, file, command), check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=300)
+    after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def version_of(folder: Path) -> str:
+    said = subprocess.run(in_root(folder, None, ["ffmpeg", "-version"]), check=True, capture_output=True, text=True).stdout
+    return said.split()[2].partition("-")[0]
+
+
+def children(pid: int) -> list[int]:
+    """The processes that the threads of a process have started, and that run."""
+    return [int(child) for thread in Path(f"/proc/{pid}/task").iterdir() for child in (thread / "children").read_text().split()]
+
+
+def workers(machine: Machine) -> int:
+    """How many workers of the channel there are: processes of that name which systemd has started, not forks of one."""
+    found = set()
+    for procs in (CGROUPS / machine.name).glob("**/*livekeep*worker*main*/**/cgroup.procs"):
+        for pid in procs.read_text().split():
+            try:
+                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+                is_worker = b"livekeep-worker\0main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if is_worker and int(stat[1]) == machine.leader:
+                found.add(pid)
+    return len(found)
+
+
+def conditions(machine: Machine, load: float, small: Channel) -> str:
+    """Where and how it was measured; `load` is that of the start, `small` the profile of the rows that say nothing else."""
+    ask = "ffmpeg -version | cut -d' ' -f 1,3 | head -n 1; systemctl --version | head -n 1; python3 --version"
+    shown = ", ".join(machine.run(ask).stdout.splitlines())
+    facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    cpu = next((line.split(": ")[1] for line in facts if line.startswith("model name")), platform.machine())
+    profile = f"{small.width}×{small.height}, {small.video_bitrate / 1000:.0f} kbit/s, preset {small.preset}"
+    return "\n".join(
+        [
+            f"- Measured {datetime.now(UTC):%Y-%m-%d %H:%M} UTC in a systemd-nspawn machine ({machine.suite}).",
+            f"- {cpu}, {os.cpu_count()} cores, load {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end; {shown}.",
+            "- Ingest: nginx-rtmp, on loopback. Player: ffprobe, beside it; by the clock is when it names a packet.",
+            f"- Profile: 1280×720, 25 a second, 3 Mbit/s for ingest, memory, CPU and storage; {profile} for the rest.",
+        ]
+    )

@@ -1,0 +1,135 @@
+"""A player at the far end of a channel, in the room's network: what came, when, and, if wanted, a recording of it.
+
+ffprobe names each packet as it comes; ffmpeg records the same stream without touching it. The player of tests/air/viewer.py
+is this one's model, which plays on the host's own network.
+"""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.machine.network import Network
+from tests.machine.tidy import end
+
+PATIENCE_SECONDS = 60.0
+SETTLED_PICTURES = 50
+"""The first pictures come in one go: the ingest gives a player what it has since the last keyframe."""
+LOOKING = ("-fflags", "+nofillin+noparse", "-analyzeduration", "1000000")
+SHOWING = ("-show_entries", "packet=codec_type,dts_time,pts_time,flags", "-of", "compact=p=0:nk=0")
+PICTURE_SIZE = (384, 216)
+
+
+class Packet(NamedTuple):
+    """A picture's packet: its times in the stream, and when it came by the monotonic clock; seconds."""
+
+    decoding: float
+    showing: float
+    arrival: float
+    is_keyframe: bool
+
+
+class Gap(NamedTuple):
+    """The longest way from one picture to the next, by the clock as they come, by the stream's own time as they are shown."""
+
+    wall: float
+    media: float
+
+    def __str__(self) -> str:
+        return f"{self.wall * 1000:.0f} ms wall, {self.media * 1000:.0f} ms media"
+
+
+class FarViewer:
+    """Watches `url` from when it is made until `close`; `recording` is a file for what it saw, FLV."""
+
+    def __init__(self, network: Network, url: str, recording: Path | None = None) -> None:
+        self.packets: list[Packet] = []
+        self._network, self._url, self._recording = network, url, recording
+        patience = ("-rw_timeout", f"{PATIENCE_SECONDS * 1e6:.0f}", "-rtmp_live", "live")
+        # Line by line, or its lines would come when 4 KB are full.
+        self._probe = self._start(["stdbuf", "-oL", "ffprobe", "-v", "error", *patience, *LOOKING, *SHOWING, url])
+        self._recorder = None
+        if recording:
+            whole = ["-map", "0", "-c", "copy", "-copyts", "-f", "flv", "-y", str(recording)]
+            self._recorder = self._start(["ffmpeg", "-nostdin", "-v", "fatal", *patience, *LOOKING, "-i", url, *whole])
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        full = self._network.in_servers(list(command))
+        return subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+    def _read(self) -> None:
+        assert self._probe.stdout
+        for line in self._probe.stdout:
+            arrival = time.monotonic()
+            found = dict(part.split("=", 1) for part in line.decode().strip().split("|") if "=" in part)
+            if found.get("codec_type") == "video" and "N/A" not in (found["dts_time"], found["pts_time"]):
+                times = float(found["dts_time"]), float(found["pts_time"])
+                self.packets.append(Packet(*times, arrival, found["flags"].startswith("K")))
+
+    def wait_for_pictures(self, count: int = SETTLED_PICTURES + 1, seconds: float = PATIENCE_SECONDS) -> None:
+        """Return when it has so many. Raises TimeoutError."""
+        deadline = time.monotonic() + seconds
+        while len(self.packets) < count:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the player has {len(self.packets)} pictures of {count} after {seconds:g} s")
+            time.sleep(0.05)
+
+    def gap(self, since: float = 0.0, until: float = float("inf"), counts: Callable[[Packet], bool] | None = None) -> Gap:
+        """The longest (seconds) among pictures that came between two moments; only before those that count, when that is said."""
+        seen = list(self.packets)[SETTLED_PICTURES:]
+
+        def pairs(order: list[Packet]) -> list[tuple[Packet, Packet]]:
+            near = [(a, b) for a, b in itertools.pairwise(order) if since <= b.arrival and a.arrival <= until]
+            return [(a, b) for a, b in near if counts is None or counts(b)]
+
+        came, shown = pairs(seen), pairs(sorted(seen, key=lambda packet: packet.showing))
+        if not came or not shown:
+            return Gap(float("nan"), float("nan"))
+        return Gap(max(b.arrival - a.arrival for a, b in came), max(b.showing - a.showing for a, b in shown))
+
+    def wall_gap(self, showing: float) -> float | None:
+        """Seconds from the picture that came before the one to be shown at that time of the stream; None when neither is known.
+
+        Not from the one shown before it, which may have come earlier: pictures come in another order.
+        """
+        pairs = itertools.pairwise(list(self.packets))
+        return next((later.arrival - one.arrival for one, later in pairs if abs(later.showing - showing) < 0.002), None)
+
+    def close(self) -> None:
+        """Stop watching, and recording."""
+        for process in (self._probe, self._recorder):
+            if process:
+                end(process)
+                if process.stdout:
+                    process.stdout.close()
+        self._reader.join()
+
+    def __enter__(self) -> FarViewer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def pictures(recording: Path) -> Iterator[tuple[float, bytes]]:
+    """Each picture of a recording as a player shows it: its time in the stream, and its pixels (RGB, of PICTURE_SIZE)."""
+    asked = ["ffprobe", "-v", "fatal", "-select_streams", "v", "-show_entries", "frame=best_effort_timestamp_time"]
+    told = subprocess.run([*asked, "-of", "csv=p=0", str(recording)], check=False, capture_output=True, text=True).stdout
+    times = [float(line.rstrip(",")) for line in told.split() if line.rstrip(",") not in ("", "N/A")]
+    width, height = PICTURE_SIZE
+    command = ["ffmpeg", "-nostdin", "-v", "fatal", "-threads", "1", "-copyts", "-i", str(recording), "-fps_mode", "passthrough"]
+    command += ["-vf", f"scale={width}:{height}:flags=area", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        for at in times:
+            pixels = process.stdout.read(width * height * 3)
+            if len(pixels) < width * height * 3:
+                return
+            yield at, pixels
