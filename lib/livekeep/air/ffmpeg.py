@@ -11,7 +11,7 @@ FORMATS = "mov,matroska,mpegts,flv,avi,mpeg,asf,ogg,mxf,mpegvideo,h264,hevc"
 """The demuxers that may read an item. Playlists (HLS, concat, SDP …) could open other files, and are none of them."""
 STALL_SECONDS = 8
 """A server that sends nothing for so long is connected to afresh."""
-LONGEST_PAUSE_SECONDS = 5
+LONGEST_PAUSE_SECONDS = 10
 """Between two tries to connect; ffmpeg doubles its pause each time, and gives up beyond this one."""
 HTTP_OPTIONS = (
     *("-protocol_whitelist", "http,https,tcp,tls"),

@@ -1,0 +1,108 @@
+"""Words that the tests of channels in a machine share: what runs in a worker's unit, and what was said where."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from livekeep.core.events import Event
+from tests.machine.channel import FETCH, ChannelRoom, worker
+from tests.machine.health_part import figures_of
+
+EXPORTER = "http://127.0.0.1:9877/metrics"
+MADE = "/srv/made"
+LONG_SECONDS = 300
+# Run in the machine: kills the worker of a channel, and says after how many seconds its state was away and its end told.
+KILL_AND_LOOK = """
+import json, os, pathlib, signal, sys, time
+pid, folder = int(sys.argv[1]), pathlib.Path("/run/livekeep/worker@" + sys.argv[2])
+def pid_in(name):
+    try:
+        return json.loads((folder / name).read_text())["pid"]
+    except FileNotFoundError:
+        return 0
+os.kill(pid, signal.SIGKILL)
+began, left, told = time.monotonic(), None, None
+while (left is None or told is None) and time.monotonic() < began + 20:
+    if left is None and pid_in("state.json") != pid:
+        left = time.monotonic() - began
+    if told is None and pid_in("end.json") == pid:
+        told = time.monotonic() - began
+    time.sleep(0.005)
+print(json.dumps([left, told]))
+"""
+
+# A block for each process of a cgroup: its pid, then its arguments, a line each.
+LIST = """
+for pid in $(cat "/sys/fs/cgroup$1/cgroup.procs"); do
+    echo "$pid"
+    tr '\\0\\n' '\\n ' <"/proc/$pid/cmdline"
+    echo
+done
+"""
+
+
+class Process(NamedTuple):
+    """A process of a unit, as the machine sees it."""
+
+    pid: int
+    words: tuple[str, ...]
+
+
+def processes(room: ChannelRoom, unit: str) -> list[Process]:
+    """All that runs in the unit's cgroup."""
+    group = room.property(unit, "ControlGroup")
+    if not group:
+        return []
+    blocks = room.machine.run(["sh", "-c", LIST, "sh", group], check=False).stdout.strip().split("\n\n")
+    lines = [block.strip().split("\n") for block in blocks if block.strip()]
+    return [Process(int(number), tuple(words)) for number, *words in lines]
+
+
+def publisher(room: ChannelRoom, channel: str = "main") -> int:
+    """The pid of the ffmpeg that publishes, in the machine; 0 when there is none."""
+    found = [it.pid for it in processes(room, worker(channel)) if it.words[:1] == ("ffmpeg",) and "-fpre" in it.words]
+    return found[0] if found else 0
+
+
+def feeders(room: ChannelRoom, channel: str = "main") -> list[Process]:
+    """Those that read items."""
+    return [it for it in processes(room, worker(channel)) if it.words[:1] == ("ffmpeg",) and "-fpre" not in it.words]
+
+
+def kill(room: ChannelRoom, pid: int) -> None:
+    room.machine.run(["kill", "-KILL", str(pid)])
+
+
+def make_long(room: ChannelRoom) -> str:
+    """A folder with one item of five minutes that is copied; its path."""
+    script = f"mkdir -p {MADE} && ffmpeg -loglevel error -y -stream_loop {LONG_SECONDS // 4 - 1} -i /srv/media/1-fits.mp4 -c copy"
+    room.machine.run(f"{script} {MADE}/long.mp4")
+    return MADE
+
+
+def metrics(room: ChannelRoom) -> dict[str, float]:
+    """What the exporter tells, by name and labels."""
+    status, _fields, content = json.loads(room.machine.run(["python3", "-c", FETCH, "GET", EXPORTER, "{}", ""]).stdout)
+    assert status == 200
+    return figures_of(base64.b64decode(content).decode())
+
+
+def moment() -> int:
+    """Now, as the journal counts: microseconds of the clock that host and machine share."""
+    return time.monotonic_ns() // 1000
+
+
+def events(room: ChannelRoom, kind: Event, since: int = 0, **fields: str) -> list[Mapping[str, Any]]:
+    """The events of a kind with these LIVEKEEP_* fields, the oldest first; `since`: what `moment` gave."""
+    found = room.machine.journal_entries(None, f"MESSAGE_ID={kind.message_id}")
+    found = [entry for entry in found if int(entry["__MONOTONIC_TIMESTAMP"]) >= since]
+    return [entry for entry in found if all(entry.get(f"LIVEKEEP_{name}") == value for name, value in fields.items())]
+
+
+def lines_with(text: str, *wanted: str) -> list[str]:
+    """The lines of `text` that hold one of these."""
+    return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]
