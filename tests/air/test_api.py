@@ -57,7 +57,8 @@ def test_start_and_stop_note_the_intention_and_ask_systemd(at: Machine, api: Run
     stopped = api.ask("POST", "/streams/stop", {"channel": "main"})
     assert (stopped.status, stopped.document["unit"]["active"], stopped.document["intended"]) == (200, "inactive", False)
     assert at.intended() == ()
-    assert at.calls() == [f"start {UNIT} inactive", f"stop {UNIT} active"]
+    retry = UNIT.replace("worker@", "worker-retry@").replace(".service", ".timer")
+    assert at.calls() == [f"start {UNIT} inactive", f"stop {retry} inactive", f"stop {UNIT} active"]
 
 
 def test_what_runs_is_not_started_and_what_does_not_is_not_stopped(at: Machine, api: Running) -> None:

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from livekeep.core.events import Event
+from tests.machine.air_store import LONG_SECONDS
 from tests.machine.channel import FETCH, ChannelRoom, worker
 from tests.machine.health_part import figures_of
 
 EXPORTER = "http://127.0.0.1:9877/metrics"
 MADE = "/srv/made"
-LONG_SECONDS = 300
 # Run in the machine: kills the worker of a channel, and says after how many seconds its state was away and its end told.
 KILL_AND_LOOK = """
 import json, os, pathlib, signal, sys, time

@@ -153,8 +153,7 @@ def test_a_stop_by_hand_ends_the_waiting(box: ChannelRoom) -> None:
     starts(box, "69")
     box.until("the timer waits", lambda: is_waiting(box))
     box.machine.run(["rm", f"{INTENTIONS}/trial.on-air"])
-    box.machine.systemctl("stop", UNIT)
-    # systemctl waits for the worker alone.
+    box.machine.systemctl("stop", TIMER, UNIT)
     box.until("nothing waits", lambda: not is_waiting(box), 5)
 
 
@@ -173,7 +172,7 @@ for round in $(seq 1 15); do
     until systemctl is-failed -q {UNIT}; do sleep 0.02; done
     sleep "$(printf '0.%02d' $((35 + round * 2)))"
     rm {INTENTIONS}/trial.on-air
-    systemctl stop {UNIT}
+    systemctl stop {TIMER} {UNIT}
     run=$(systemctl show --value --property=InvocationID {UNIT})
     systemctl is-active -q {UNIT} && echo "round $round: it runs"
     sleep 0.8

@@ -60,6 +60,11 @@ def unit_of(channel: str) -> str:
     return f"livekeep-worker@{channel}.service"
 
 
+def retry_of(channel: str) -> str:
+    """The timer that starts the worker again after it gave up."""
+    return f"livekeep-worker-retry@{channel}.timer"
+
+
 def channel_of(unit: str) -> str:
     return unit.removeprefix("livekeep-worker@").removesuffix(".service")
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.api_answers import Known, Look, channel_of, describe, items_of, masked, unit_of, why_it_ended
+from livekeep.air.api_answers import Known, Look, channel_of, describe, items_of, masked, retry_of, unit_of, why_it_ended
 from livekeep.air.systemd import NOT_RUNNING, Systemd, Unit
 from livekeep.core import channels, config, paths
 from livekeep.core.config import Config
@@ -181,8 +181,9 @@ class Desk:
                 choose(name, sorted({*known.channels, *known.intended}))
                 raise RefusedError(404, "not-running", f'channel "{name}" does not run', "channel")
             await asyncio.to_thread(channels.intend_not, name, self.directory)
+            # systemd 252 did not always take the timer along with a worker that had failed.
+            await self.systemd.stop(retry_of(name), STOP_SECONDS)
             if unit.runs() or unit.active == "failed":
-                # A failed one may wait for its retry timer, which a stop takes along.
                 await self.systemd.stop(unit_of(name), STOP_SECONDS)
             if unit.active == "failed":
                 await self.systemd.reset_failed(unit_of(name))

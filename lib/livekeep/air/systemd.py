@@ -191,8 +191,11 @@ class Systemd:
         return await self._run_job("StartUnit", unit, seconds)
 
     async def stop(self, unit: str, seconds: float) -> str:
-        """Stop `unit`, as `start`."""
-        return await self._run_job("StopUnit", unit, seconds)
+        """Stop `unit`, as `start`; one that is not known has nothing to stop."""
+        try:
+            return await self._run_job("StopUnit", unit, seconds)
+        except NotLoadedError:
+            return "done"
 
     async def _run_job(self, member: str, unit: str, seconds: float) -> str:
         connection = await self.connection()

@@ -60,6 +60,11 @@ def worker(channel: str) -> str:
     return f"livekeep-worker@{channel}.service"
 
 
+def retry(channel: str) -> str:
+    """The timer that starts it again after it gave up."""
+    return f"livekeep-worker-retry@{channel}.timer"
+
+
 def show(names: Sequence[str] = SERVICES) -> tuple[Unit, ...]:
     """The units in the order of `names`, by one call. Raises `LivekeepError` when systemd cannot be asked."""
     output = call(["show", "--no-pager", f"--property={','.join(PROPERTIES)}", "--", *names], TIMEOUT_SECONDS)
