@@ -103,6 +103,22 @@ def test_an_ingest_that_dies_and_comes_back(folder: Path) -> None:
         worker.wait_for("it goes on", lambda found: found.items_played >= 3)
 
 
+def test_an_ingest_that_drops_each_connection(folder: Path) -> None:
+    with running(folder, "matching.mp4") as worker:
+        for connections in (1, 2, 3):
+            worker.wait_for(
+                "on air", lambda found, wanted=connections: found.publishing == "on-air" and found.connections == wanted
+            )
+            assert not worker.state().advice
+            worker.server.kill()
+            worker.server.start()
+        # Still tried: it may be the network's fault.
+        seen = worker.wait_for("advice", lambda found: found.advice)
+        assert "stream key" in seen.advice
+        assert seen.error_type == "dropped"
+        worker.wait_for("on air, and no advice", lambda found: found.publishing == "on-air" and not found.advice)
+
+
 def test_an_ingest_that_refuses(folder: Path) -> None:
     with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
         worker.add("matching.mp4")

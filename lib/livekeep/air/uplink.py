@@ -29,7 +29,8 @@ WRAP_MS = 2**31
 WRAP_MARGIN_MS = 600_000
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
 """What may wait for a publisher that takes nothing; by then it has long been seen to stall."""
-NEVER = float("inf")
+UNWANTED_CONNECTIONS = 3
+"""So many short ones in a row: some services take the stream of a wrong key, and end it a moment later."""
 
 
 class GivenUpError(TemporaryError):
@@ -218,9 +219,8 @@ class Uplink:
         self._next_try = now + decision.delay_seconds
         self.next_retry = time.time() + decision.delay_seconds
         states: dict[str, Publishing] = {"refused": "refused", "unreachable": "unreachable", "stalled": "stalled"}
-        advice = (
-            f"check the stream key and the ingest: livekeep air check {self._name}" if decision.error_type == "refused" else ""
-        )
+        is_unwanted = decision.error_type == "refused" or self._retry.short_lived >= UNWANTED_CONNECTIONS
+        advice = f"check the stream key and the ingest: livekeep air check {self._name}" if is_unwanted else ""
         self._become(states.get(decision.error_type, "connecting"), ended.sentence, advice)
         fields = {"CHANNEL": self._name, "ERROR_TYPE": decision.error_type, "RETRY_COUNT": decision.retry_count}
         if not decision.will_retry:
