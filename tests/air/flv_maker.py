@@ -8,8 +8,6 @@ from livekeep.air.flv import AUDIO, FILE_HEADER, SCRIPT, VIDEO, Reader, Tag, enc
 
 FRAME_MS = 40.0
 SOUND_MS = 1024 / 44100 * 1000
-REORDER = (2, 4, 1, 1)
-"""What a picture's composition time is, in frames, within each group of I B-pyramid-free P b b."""
 
 
 def header(kind: int, name: bytes) -> Tag:

@@ -66,7 +66,6 @@ def test_bytes_that_arrived(acknowledged: Acknowledged, address: str) -> None:
         sample = acknowledged.read()
         assert sample
         assert (sample.unsent_bytes, sample.unacknowledged_segments, sample.is_window_shut) == (0, 0, False)
-        assert 0 < sample.round_trip_seconds < 1
 
 
 def test_as_ss_shows_it(acknowledged: Acknowledged) -> None:

@@ -77,9 +77,6 @@ class Viewer:
             max(later.decoding - earlier.decoding for earlier, later in pairs),
         )
 
-    def is_watching(self) -> bool:
-        return self._process.poll() is None
-
     def close(self) -> list[Packet]:
         """What it saw in all."""
         if self._process.poll() is None:

@@ -57,13 +57,6 @@ class TV(Disposable):
         blue, green, red = self._data()[at : at + 3]
         return red, green, blue
 
-    def region_mean(self, x: int, y: int, width: int, height: int) -> tuple[float, float, float]:
-        """The mean colour of a rectangle."""
-        rows = [self._row(line)[x * 4 : (x + width) * 4] for line in range(y, y + height)]
-        data = b"".join(rows)
-        count = width * height
-        return sum(data[2::4]) / count, sum(data[1::4]) / count, sum(data[0::4]) / count
-
     def grid(self, count: int = 64) -> tuple[Colour, ...]:
         """The colours of about `count` points spread evenly, row by row."""
         return tuple(self.pixel(x, y) for x, y in self.points(count))

@@ -28,8 +28,8 @@ HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBBI48s")
 MESSAGE = struct.Struct("=BBBB48sIIIII")
 ATTRIBUTE = struct.Struct("=HH")
-# tcpi_unacked and tcpi_rtt, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4) at their places.
-TCP_INFO = struct.Struct("=24xI40xI48xQ16xI80xI")
+# tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4) at their places.
+TCP_INFO = struct.Struct("=24xI92xQ16xI80xI")
 RECEIVE_BYTES = 64 * 1024
 PATIENCE_SECONDS = 1.0
 """The kernel answers within microseconds; without an end a lost answer would hang the worker."""
@@ -44,7 +44,6 @@ class Sample:
     unsent_bytes: int
     """Written by the program and not yet sent, such as when the peer's window is shut."""
     unacknowledged_segments: int
-    round_trip_seconds: float
     window_bytes: int
     """What the peer's kernel would take beyond that."""
 
@@ -146,8 +145,8 @@ def sample_of(message: bytes) -> Sample | None:
     while offset + ATTRIBUTE.size <= len(message):
         length, kind = ATTRIBUTE.unpack_from(message, offset)
         if kind == INET_DIAG_INFO and length - ATTRIBUTE.size >= TCP_INFO.size:
-            segments, microseconds, acknowledged, unsent, window = TCP_INFO.unpack_from(message, offset + ATTRIBUTE.size)
-            return Sample(acknowledged, unsent, segments, microseconds / 1e6, window)
+            segments, acknowledged, unsent, window = TCP_INFO.unpack_from(message, offset + ATTRIBUTE.size)
+            return Sample(acknowledged, unsent, segments, window)
         offset += max(length, ATTRIBUTE.size) + 3 & ~3
     return None
 

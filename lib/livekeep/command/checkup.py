@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from livekeep.core import paths
 from livekeep.core.config import Config
 
 Verdict = Literal["ok", "warn", "fail", "skip"]
@@ -67,9 +66,6 @@ class Surroundings:
             if user == name and uid.isdecimal():
                 return int(uid)
         return None
-
-    def is_this_machine(self) -> bool:
-        return self.root.resolve() == paths.ROOT.resolve()
 
 
 def connectors(around: Surroundings) -> Iterator[tuple[str, Path]]:
