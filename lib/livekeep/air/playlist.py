@@ -27,9 +27,20 @@ class Playlist:
     def __len__(self) -> int:
         return len(self._files)
 
+    def file(self, name: str) -> MediaFile | None:
+        """It as it was last listed."""
+        return self._files.get(name)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is something that `retry` would bring back."""
+        return bool(self._failed)
+
     def update(self, files: Iterable[MediaFile]) -> None:
         """Take over a new listing."""
         before, self._files = self._files, {file.name: file for file in files}
+        if self._files == before:
+            return
         changed = {name for name, file in self._files.items() if before.get(name) != file}
         # One that was written anew may be a mended one.
         self._failed = (self._failed & self._files.keys()) - changed
@@ -58,8 +69,8 @@ class Playlist:
             self._taken = found
         return found
 
-    def played(self, name: str) -> None:
-        """It was played, if only in part: what failed before may be tried again when its turn comes."""
+    def played(self) -> None:
+        """Something was played, if only in part: what failed before may be tried again when its turn comes."""
         self._failed.clear()
 
     def failed(self, name: str) -> None:

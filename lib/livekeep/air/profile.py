@@ -164,7 +164,7 @@ def feeder_command(source: str, found: Plan, channel: Channel, media: Media) -> 
     if found.video == "copy":
         picture += ["-c:v", "copy"]
     else:
-        picture += ["-vf", f"{fitting(media, channel)},{timing(media, channel)}", *encoder_options(channel)]
+        picture += ["-vf", picture_steps(media, channel), *encoder_options(channel)]
     if found.audio == "copy" and media.audio:
         sound = ["-map", f"0:{media.audio.index}", "-c:a", "copy"]
         return [*beginning(), *input_options(source), *picture, *sound, *flv_options()]
@@ -214,28 +214,31 @@ def sound_options(media: Media, channel: Channel) -> list[str]:
     return ["-filter_complex", graph, "-map", "[sound]", *sound_encoder_options(channel), "-shortest"]
 
 
-def fitting(media: Media | None, channel: Channel) -> str:
-    """The picture fitted into the channel's size, in its colours. None is a still picture."""
-    width, height = channel.width, channel.height
-    fitted = f"w='2*round(min({width},{height}*dar)/2)':h='2*round(min({height},{width}/dar)/2)'"
+def picture_steps(media: Media, channel: Channel) -> str:
+    """The item's picture as the channel's: its size, its rate, its headers."""
+    rate, longer = rate_of(channel), min(sound_goes_on(media), LONGEST_STILL_SECONDS)
+    # From 0 on only where it is wanted: a change within the item (a recorded broadcast) would repeat the wait.
+    at_rate = f"fps={rate}" + (":start_time=0" if media.video.start_seconds > float(1 / rate) else "")
+    # A frame that is left out is not scaled before, one that is repeated is scaled once.
+    is_faster = (media.video.frame_rate or 0.0) > rate
     steps = [
-        *([] if media is None or media.video.is_interlaced is False else ["bwdif=deint=interlaced"]),
-        f"scale={fitted}:flags=bicubic:out_color_matrix=bt709:out_range=tv",
-        "format=yuv420p",
-        f"pad={width}:{height}:-1:-1",
-        "setsar=1",
+        *([] if media.video.is_interlaced is False else ["bwdif=deint=interlaced"]),
+        *([at_rate, fitting(channel)] if is_faster else [fitting(channel), at_rate]),
+        *([f"tpad=stop_mode=clone:stop_duration={longer:.3f}"] if longer > SLACK_SECONDS else []),
+        headers(),
     ]
     return ",".join(steps)
 
 
-def timing(media: Media, channel: Channel) -> str:
-    """The picture at the channel's rate."""
-    rate, longer = rate_of(channel), min(sound_goes_on(media), LONGEST_STILL_SECONDS)
+def fitting(channel: Channel) -> str:
+    """The picture fitted into the channel's size, in its colours."""
+    width, height = channel.width, channel.height
+    fitted = f"w='2*round(min({width},{height}*dar)/2)':h='2*round(min({height},{width}/dar)/2)'"
     steps = [
-        # From 0 on only where it is wanted: a change within the item (a recorded broadcast) would repeat the wait.
-        f"fps={rate}" + (":start_time=0" if media.video.start_seconds > float(1 / rate) else ""),
-        *([f"tpad=stop_mode=clone:stop_duration={longer:.3f}"] if longer > SLACK_SECONDS else []),
-        headers(),
+        f"scale={fitted}:flags=bicubic:out_color_matrix=bt709:out_range=tv",
+        "format=yuv420p",
+        f"pad={width}:{height}:-1:-1",
+        "setsar=1",
     ]
     return ",".join(steps)
 

@@ -1,15 +1,15 @@
-"""The programme of a channel: lists the media, prepares what comes next, feeds the relay, and keeps the books of items and slate.
+"""The programme of a channel: lists the media, prepares what comes next, and feeds the relay.
 
 Part of livekeep-worker@CHANNEL. Listing and looking at items block, and run beside the loop; feeders are started by it.
 """
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from livekeep.air.books import Books
 from livekeep.air.broker import Broker
 from livekeep.air.errand import Errand
 from livekeep.air.feeder import Feeder
@@ -17,13 +17,12 @@ from livekeep.air.flv import FlvError
 from livekeep.air.intake import LONGEST_AHEAD_SECONDS, Intake
 from livekeep.air.item import Media
 from livekeep.air.library import Library
-from livekeep.air.media import MediaFile, NothingThereError, StorageError
+from livekeep.air.media import MediaFile, NoFolderError, NothingThereError, StorageError, StorageTimeoutError
 from livekeep.air.playlist import Playlist
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import Plan, mode_of, plan
 from livekeep.air.relay import Change, Relay
-from livekeep.core import events
-from livekeep.core.channels import Outcome, Played
+from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
 from livekeep.core.notify import Service
@@ -34,14 +33,18 @@ PREFETCH_SECONDS = 20.0
 """So long before an item's end the next one's feeder is started."""
 PROBE_SECONDS = 30.0
 START_SECONDS = 30.0
-"""A feeder that has given nothing to show for so long is given up."""
+"""A feeder that has not given enough to begin with for so long is given up."""
 DRY_SECONDS = 15.0
 """So is an item that ran dry for so long."""
 RETRY_SECONDS = 30.0
 """After so long what failed is tried again, when nothing else is left."""
-SHORT_SECONDS, SHORT_SHARE = 1.0, 0.02
-"""An item is short when it lacks more than both of these of what its file says."""
-MOST_PLAYED = 10
+HUNG_SECONDS = 60.0
+"""A listing that takes so long, such as that of a network's folder whose server is gone, is told of; it goes on."""
+LEAST_LISTING_SECONDS = 10.0
+"""Between two listings, when an item fails: is it the storage?"""
+FAILURES_AT_ONCE = 20
+FAILURES_PAUSE_SECONDS = 1.0
+"""After so many failures in a row the next item is looked at only after a pause."""
 NEVER = float("inf")
 
 
@@ -49,10 +52,19 @@ NEVER = float("inf")
 class Prepared:
     """An item that was looked at."""
 
-    name: str
+    file: MediaFile
     source: str
     media: Media
     plan: Plan
+
+    @property
+    def name(self) -> str:
+        return self.file.name
+
+    @property
+    def entry(self) -> Played:
+        """As the books have it."""
+        return Played(self.name, mode_of(self.plan), self.media.duration_seconds)
 
 
 @dataclass(eq=False)
@@ -64,41 +76,28 @@ class Feed:
     intake: Intake
     began_monotonic: float
     is_watched: bool = False
+    has_begun: bool = False
     dry_since: float | None = None
     problem: str = ""
     is_skipped: bool = False
-
-
-@dataclass
-class Books:
-    """What the state tells of items and slate."""
-
-    now: Played | None = None
-    next: Played | None = None
-    last: tuple[Played, ...] = ()
-    items_known: int = 0
-    storage_problem: str = ""
-    slate_reason: str = "nothing was played yet"
-    items_played: int = 0
-    items_short: int = 0
-    items_failed: int = 0
-    items_skipped: int = 0
-    slates: int = 0
 
 
 class Programme:
     """One pass does what can be done now, and says when it wants the next; `books` is what it did."""
 
     def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, library: Library, broker: Broker) -> None:
-        self.books = Books()
+        self.books = Books(name)
         self._service, self._relay, self._name, self._channel = service, relay, name, channel
         self._library, self._broker = library, broker
         self._playlist = Playlist(channel.order, channel.loop, Random())  # noqa: S311 – an order to play in
         self._listing: Errand[tuple[MediaFile, ...]] = Errand(service.wake)
         self._next_listing = 0.0
+        self._listing_began = 0.0
         self._storage_failed_at: float | None = None
         self._look: Errand[Prepared] = Errand(service.wake)
         self._looked_at = ""
+        self._next_look = 0.0
+        self._failures = 0
         self._prepared: Prepared | None = None
         self._feeds: dict[Intake, Feed] = {}
         self._next_retry = NEVER
@@ -108,21 +107,22 @@ class Programme:
         """Raises `LivekeepError` only for what no other pass can mend."""
         self._list(now)
         self._take_look(now)
-        self._note_changes()
+        self._note_changes(now)
         self._give_up(now)
         self._start_look(now)
         self._start_feeder(now)
         self._watch()
+        if self._relay.is_on_slate:
+            self.books.slate_reason = self._slate_reason()
         return min(self._next_listing, self._next_retry, now + 1.0)
 
     def skip(self) -> None:
-        """Go on to the next item."""
-        feed = self._feeds.get(self._relay.current) if self._relay.current else None
-        if feed is None:
+        """Go on to the next item: from the present one, or from one that is waited for."""
+        intake = self._relay.skip()
+        if intake is None:
             logger.info("%s: nothing is being played that could be skipped", self._name)
-            return
-        feed.is_skipped = True
-        self._relay.skip()
+        else:
+            self._feeds[intake].is_skipped = True
 
     def stop(self) -> None:
         for feed in self._feeds.values():
@@ -136,77 +136,90 @@ class Programme:
             self._note_storage_failure(found, now)
         elif found is not None:
             self._note_files(found, now)
+        elif self._listing.is_busy and now - self._listing_began > HUNG_SECONDS:
+            sentence = f"{self._channel.media}: gives no answer for {HUNG_SECONDS:.0f} s; does its disk or its server hang?"
+            self._note_storage_failure(StorageTimeoutError(sentence), now)
         if now >= self._next_listing and not self._listing.is_busy:
-            self._next_listing = NEVER
+            self._next_listing, self._listing_began = NEVER, now
             self._listing.start(self._library.list_media)
 
     def _note_files(self, files: tuple[MediaFile, ...], now: float) -> None:
         self._next_listing = now + self._channel.rescan_seconds
-        before = len(self._playlist)
-        self._playlist.update(files)
-        self.books.items_known = len(self._playlist)
-        if len(self._playlist) != before:
-            logger.info("%s: %d items to play", self._name, len(self._playlist))
+        self._take_over(files)
         if self._storage_failed_at is not None:
-            seconds = now - self._storage_failed_at
-            self._storage_failed_at, self.books.storage_problem = None, ""
+            self.books.regain_storage(now - self._storage_failed_at)
+            self._storage_failed_at, self._next_look = None, now
             self._playlist.retry()
-            sentence = f"{self._name}: the media can be listed again, after {seconds:.0f} s"
-            events.emit(events.STORAGE_BACK, sentence, CHANNEL=self._name, SECONDS=f"{seconds:.0f}")
-        if self._prepared and self._prepared.name not in {file.name for file in files}:
+
+    def _take_over(self, files: tuple[MediaFile, ...]) -> None:
+        self._playlist.update(files)
+        self.books.know(len(self._playlist))
+        if self._prepared and (file := self._playlist.file(self._prepared.name)) != self._prepared.file:
             self._prepared = self.books.next = None
+            if file:
+                # Its length or its format may be another.
+                self._look_at(file)
 
     def _note_storage_failure(self, error: LivekeepError, now: float) -> None:
         """The items that are known go on being played, unless they are known to be gone."""
         self._next_listing = now + min(self._channel.rescan_seconds, RETRY_SECONDS)
-        problem = str(error)
-        if problem != self.books.storage_problem:
-            kind = error.error_type if isinstance(error, StorageError) else "other"
-            events.emit(events.STORAGE_FAILED, f"{self._name}: {problem}", CHANNEL=self._name, ERROR_TYPE=kind)
-        self.books.storage_problem = problem
+        self.books.lose_storage(error)
         if self._storage_failed_at is None:
             self._storage_failed_at = now
-        if isinstance(error, NothingThereError):
-            self._playlist.update(())
-            self.books.items_known = 0
+        if isinstance(error, NothingThereError | NoFolderError):
+            self._take_over(())
 
     # What comes next
 
     def _start_look(self, now: float) -> None:
-        if self._look.is_busy or self._prepared or self._has_next():
+        if self._look.is_busy or self._prepared or now < self._next_look or self._has_next():
             return
         if now >= self._next_retry:
             self._next_retry = NEVER
             self._playlist.retry()
         found = self._playlist.next()
-        if found is None:
-            if len(self._playlist) and self._next_retry == NEVER:
-                self._next_retry = now + RETRY_SECONDS
-            return
-        self._next_retry = NEVER
-        self._looked_at = found.name
-        self.books.next = Played(found.name)
-        self._look.start(lambda: self._prepare(found.name))
+        if found:
+            self._next_retry = NEVER
+            self._look_at(found)
+        elif self._playlist.has_failed and self._next_retry == NEVER:
+            self._next_retry = now + RETRY_SECONDS
 
-    def _prepare(self, name: str) -> Prepared:
+    def _look_at(self, file: MediaFile) -> None:
+        self._looked_at = file.name
+        self.books.next = Played(file.name)
+        self._look.start(lambda: self._prepare(file))
+
+    def _prepare(self, file: MediaFile) -> Prepared:
         """In a thread. Raises `ItemError` or `StorageError`."""
-        source = self._broker.address_of(name)
-        media = probe(source, PROBE_SECONDS, name)
-        return Prepared(name, source, media, plan(media, self._channel))
+        source = self._broker.address_of(file.name)
+        media = probe(source, PROBE_SECONDS, file.name)
+        return Prepared(file, source, media, plan(media, self._channel))
 
     def _take_look(self, now: float) -> None:
         found = self._look.take()
         if isinstance(found, LivekeepError):
             self.books.next = None
             kind = found.error_type if isinstance(found, ItemError | StorageError) else "other"
-            self._note_failure(Played(self._looked_at, outcome="failed", problem=str(found)), kind)
+            self.books.fail(Played(self._looked_at, outcome="failed", problem=str(found)), kind)
+            self._note_failure(self._looked_at, now)
         elif found is not None:
             self._prepared = found
-            self.books.next = Played(found.name, mode_of(found.plan), found.media.duration_seconds)
+            self.books.next = found.entry
             logger.debug("%s: %s: %s", self._name, found.name, "; ".join(found.plan.reasons) or "is copied")
 
+    def _note_failure(self, name: str, now: float) -> None:
+        """An item failed: when that is the storage's fault, or goes on, the others need not fail as quickly."""
+        self._playlist.failed(name)
+        self._failures += 1
+        if self.books.storage_problem:
+            self._next_look = now + RETRY_SECONDS
+        elif self._failures >= FAILURES_AT_ONCE:
+            self._next_look = now + FAILURES_PAUSE_SECONDS
+        if not self._listing.is_busy and now - self._listing_began >= LEAST_LISTING_SECONDS:
+            self._next_listing = now
+
     def _has_next(self) -> bool:
-        return any(feed.dry_since is None for intake, feed in self._feeds.items() if intake in self._relay.queue)
+        return any(intake is not self._relay.interrupted and not intake.is_empty for intake in self._relay.queue)
 
     def _start_feeder(self, now: float) -> None:
         prepared = self._prepared
@@ -217,7 +230,8 @@ class Programme:
         try:
             feeder = Feeder(prepared.source, prepared.name, prepared.plan, prepared.media, self._channel, channel_name=self._name)
         except LivekeepError as error:
-            self._note_failure(Played(prepared.name, outcome="failed", problem=str(error)), "not-started")
+            self.books.fail(Played(prepared.name, outcome="failed", problem=str(error)), "not-started")
+            self._note_failure(prepared.name, now)
             return
         self._feeds[intake] = Feed(prepared, feeder, intake, now)
         self._relay.queue.append(intake)
@@ -261,110 +275,67 @@ class Programme:
             self._service.forget(feed.feeder)
 
     def _give_up(self, now: float) -> None:
-        """Items that give nothing any more."""
+        """Items of which nothing comes any more."""
         for feed in list(self._feeds.values()):
-            if feed.dry_since is not None and now - feed.dry_since > DRY_SECONDS and not feed.intake.is_over:
+            intake = feed.intake
+            is_dry = intake is self._relay.interrupted and not intake.is_ready and self._relay.is_connected
+            if not is_dry:
+                feed.dry_since = None
+            elif feed.dry_since is None:
+                feed.dry_since = now
+            if feed.dry_since is not None and now - feed.dry_since > DRY_SECONDS:
                 feed.problem = f"nothing came of it for {DRY_SECONDS:.0f} s"
                 self._unwatch(feed)
                 self._relay.drop_interrupted()
-            elif feed.intake.first_ms is None and now - feed.began_monotonic > START_SECONDS and not feed.intake.is_over:
-                feed.problem = f"nothing came of it within {START_SECONDS:.0f} s"
+            elif not (feed.has_begun or intake.is_ready or intake.is_over) and now - feed.began_monotonic > START_SECONDS:
+                feed.problem = f"not enough came of it within {START_SECONDS:.0f} s"
                 self._unwatch(feed)
-                feed.intake.end()
-        self._note_changes()
+                intake.end()
+        self._note_changes(now)
 
     # What went out
 
-    def _note_changes(self) -> None:
+    def _note_changes(self, now: float) -> None:
         changes, self._relay.changes = self._relay.changes, []
         for change in changes:
             if change.kind == "slate":
-                self._note_slate()
+                self.books.show_slate(self._slate_reason())
             elif change.kind == "slate-left":
-                sentence = f"{self._name}: the slate was on for {change.seconds:.1f} s"
-                events.emit(events.SLATE_LEFT, sentence, CHANNEL=self._name, SECONDS=f"{change.seconds:.1f}")
+                self.books.leave_slate(change.seconds)
             elif change.intake in self._feeds:
-                self._note_item(change, self._feeds[change.intake])
+                self._note_item(change, self._feeds[change.intake], now)
 
-    def _note_slate(self) -> None:
-        self.books.slates += 1
-        dry = next((feed for feed in self._feeds.values() if feed.intake in self._relay.queue), None)
-        if dry and dry.intake.first_ms is not None and dry.dry_since is None:
-            dry.dry_since = time.monotonic()
-        if dry and dry.dry_since is not None:
-            reason = f"{dry.prepared.name}: no more of it came in time"
-        elif self.books.storage_problem:
-            reason = self.books.storage_problem
-        elif not len(self._playlist):
-            reason = "no item is known yet"
-        elif self._next_retry != NEVER:
-            reason = "no item can be played"
-        else:
-            reason = "the next item is not ready"
-        self.books.slate_reason = reason
-        events.emit(events.SLATE_SHOWN, f"{self._name}: the slate is on: {reason}", CHANNEL=self._name, REASON=reason)
+    def _slate_reason(self) -> str:
+        dry = self._feeds.get(self._relay.interrupted) if self._relay.interrupted else None
+        if dry:
+            return f"{dry.prepared.name}: no more of it came in time"
+        if self.books.storage_problem:
+            return self.books.storage_problem
+        if not len(self._playlist):
+            return "no item is known yet"
+        if self._next_retry != NEVER:
+            return "no item can be played"
+        is_over = not (self._channel.loop or self._look.is_busy or self._prepared or self._has_next() or self._playlist.peek())
+        return "everything was played" if is_over else "the next item is not ready"
 
-    def _note_item(self, change: Change, feed: Feed) -> None:
+    def _note_item(self, change: Change, feed: Feed, now: float) -> None:
         if change.kind == "began":
-            prepared = feed.prepared
-            duration = prepared.media.duration_seconds
-            self.books.now = Played(prepared.name, mode_of(prepared.plan), duration, time.time())
-            self.books.next = None
-            logger.info("%s: %s begins", self._name, prepared.name)
-        elif change.kind == "resumed":
-            feed.dry_since = None
+            feed.has_begun, self._failures = True, 0
+            self.books.begin(feed.prepared.entry)
         elif change.kind == "ended":
-            self._close(feed)
+            self._close(feed, now)
 
-    def _close(self, feed: Feed) -> None:
+    def _close(self, feed: Feed, now: float) -> None:
         """The item is over, in one way or another."""
         self._unwatch(feed)
         del self._feeds[feed.intake]
         feed.feeder.stop()
-        is_present = self.books.now is not None and self.books.now.name == feed.prepared.name
-        entry = self.books.now if is_present and self.books.now else Played(feed.prepared.name, mode_of(feed.prepared.plan))
-        if is_present:
-            self.books.now = None
-        duration = feed.prepared.media.duration_seconds
-        seconds = feed.intake.played_seconds
-        outcome = outcome_of(seconds, duration, feed.is_skipped)
-        problem = "" if outcome in ("played", "skipped") else feed.problem or said_last(feed.feeder.errors)
-        entry = replace(entry, duration_seconds=duration, played_seconds=round(seconds, 3), outcome=outcome, problem=problem)
+        problem = feed.problem or said_last(feed.feeder.errors)
+        outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem)
         if outcome == "failed":
-            self._note_failure(entry, "no-picture")
-            return
-        self._playlist.played(entry.name)
-        self._put(entry)
-        self.books.items_played += outcome == "played"
-        self.books.items_short += outcome == "short"
-        self.books.items_skipped += outcome == "skipped"
-        if outcome == "short":
-            self._tell_failure(entry, "short")
-        sentence = f"{self._name}: {entry.name}: {outcome}, {seconds:.1f} s"
-        fields = {"CHANNEL": self._name, "ITEM": entry.name, "OUTCOME": outcome, "SECONDS": f"{seconds:.3f}", "MODE": entry.mode}
-        events.emit(events.ITEM_PLAYED, sentence, **fields)
-
-    def _note_failure(self, entry: Played, error_type: str) -> None:
-        self._playlist.failed(entry.name)
-        self._put(entry)
-        self.books.items_failed += 1
-        self._tell_failure(entry, error_type)
-
-    def _tell_failure(self, entry: Played, error_type: str) -> None:
-        of = f" of {entry.duration_seconds:.1f} s" if entry.duration_seconds else ""
-        why = f": {entry.problem}" if entry.problem else ""
-        events.emit(
-            events.ITEM_FAILED,
-            f"{self._name}: {entry.name}: only {entry.played_seconds:.1f} s{of} were played{why}",
-            CHANNEL=self._name,
-            ITEM=entry.name,
-            ERROR_TYPE=error_type,
-            SECONDS=f"{entry.played_seconds:.3f}",
-            DURATION="" if entry.duration_seconds is None else f"{entry.duration_seconds:.3f}",
-        )
-
-    def _put(self, entry: Played) -> None:
-        self.books.last = (entry, *self.books.last)[:MOST_PLAYED]
+            self._note_failure(feed.prepared.name, now)
+        else:
+            self._playlist.played()
 
     def present(self) -> Played | None:
         """The item on air with what was played of it so far."""
@@ -373,17 +344,6 @@ class Programme:
             return None
         seconds = current.played_seconds if current else self.books.now.played_seconds
         return replace(self.books.now, played_seconds=round(seconds, 1))
-
-
-def outcome_of(seconds: float, duration_seconds: float | None, is_skipped: bool) -> Outcome:
-    """How an item went of which `seconds` were played."""
-    if is_skipped:
-        return "skipped"
-    if seconds <= 0:
-        return "failed"
-    if duration_seconds is None:
-        return "played"
-    return "short" if duration_seconds - seconds > max(SHORT_SECONDS, SHORT_SHARE * duration_seconds) else "played"
 
 
 def said_last(errors: "deque[str]") -> str:

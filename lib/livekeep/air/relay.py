@@ -104,7 +104,8 @@ class Relay:
         self._sent_headers: dict[int, bytes] = {}
         self._kept: list[Tag] = []
         self._slate_began = self._slate_seen = 0.0
-        self._interrupted: Intake | None = None
+        self.interrupted: Intake | None = None
+        """The item that has run dry, and is waited for."""
         self._out: list[bytes] = []
 
     # Connections
@@ -166,17 +167,20 @@ class Relay:
             wanted = self._end_ms()
         return max(now, self._epoch + (wanted - self._first_ms) / 1000)
 
-    def skip(self) -> bool:
-        """Leave the present item; whether there was one."""
-        if not self.current:
-            return False
-        self._end(self.current)
-        self.current = None
-        return True
+    def skip(self) -> Intake | None:
+        """Leave the present item, or else the one that is waited for; None when there is neither."""
+        intake, self.current = self.current, None
+        if intake is None and self.queue:
+            intake = self.queue.popleft()
+        if intake is self.interrupted:
+            self.interrupted = None
+        if intake:
+            self._end(intake)
+        return intake
 
     def drop_interrupted(self) -> Intake | None:
         """Give up waiting for an item that ran dry; the item, when there was one."""
-        intake, self._interrupted = self._interrupted, None
+        intake, self.interrupted = self.interrupted, None
         if intake and intake in self.queue:
             self.queue.remove(intake)
             self._end(intake)
@@ -276,7 +280,7 @@ class Relay:
 
     def _begin(self, now: float) -> None:
         intake = self.queue.popleft()
-        is_back, self._interrupted = intake is self._interrupted, None
+        is_back, self.interrupted = intake is self.interrupted, None
         if self.is_on_slate:
             self._leave_slate(now)
         self.current = intake
@@ -316,7 +320,7 @@ class Relay:
         """The item has run dry: the slate until it has gathered more."""
         intake.interrupt()
         self.current = None
-        self._interrupted = intake
+        self.interrupted = intake
         self.queue.appendleft(intake)
         self._show_slate(now)
 

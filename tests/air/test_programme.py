@@ -1,0 +1,342 @@
+"""The programme with real feeders and a clock of the test's: items that give too little, that change, a storage that hangs.
+
+The relay's bytes go nowhere: what is sent is the business of others.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.air.broker import Broker
+from livekeep.air.library import FolderLibrary, Library
+from livekeep.air.media import MediaFile
+from livekeep.air.probe import probe
+from livekeep.air.programme import (
+    DRY_SECONDS,
+    FAILURES_AT_ONCE,
+    FAILURES_PAUSE_SECONDS,
+    HUNG_SECONDS,
+    START_SECONDS,
+    Programme,
+)
+from livekeep.air.relay import Relay, Slate
+from livekeep.core.config import Channel
+from livekeep.core.notify import Service
+from tests.air import flv_maker
+from tests.air.clips import CHANNEL, clip
+from tests.outside import PATIENCE_SECONDS
+
+FRAME_MS = 40.0
+PASS_SECONDS = 0.05
+EXTENSIONS = (".mp4",)
+
+
+class SeenError(Exception):
+    """What was waited for is there."""
+
+
+class Station:
+    """A programme, its relay and a clock: it follows the real one while `flows`, and can be set forward."""
+
+    def __init__(self, library: Library, **changes: Any) -> None:
+        self.channel: Channel = replace(CHANNEL, rescan_seconds=60.0, **changes)
+        self.broker = Broker(library)
+        self.service = Service()
+        self.relay = Relay(Slate(flv_maker.item(10.0), FRAME_MS), FRAME_MS)
+        self.programme = Programme(self.service, self.relay, "main", self.channel, library, self.broker)
+        self.books = self.programme.books
+        self.ahead_seconds = 0.0
+        self.stopped_at: float | None = None
+        self.relay.connect(self.now())
+
+    def now(self) -> float:
+        return (time.monotonic() if self.stopped_at is None else self.stopped_at) + self.ahead_seconds
+
+    def until(self, what: str, condition: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+        """Run until `condition` holds."""
+        deadline = time.monotonic() + seconds
+
+        def one_pass(_now: float) -> float:
+            self.programme.one_pass(self.now())
+            self.relay.take(self.now())
+            if condition():
+                raise SeenError
+            assert time.monotonic() < deadline, f"{what}: not within {seconds} s; {vars(self.books)}"
+            return time.monotonic() + PASS_SECONDS
+
+        with pytest.raises(SeenError):
+            self.service.run(one_pass, lambda: None)
+
+    def run(self, seconds: float) -> None:
+        """For so long by the real clock."""
+        end = time.monotonic() + seconds
+        self.until("the time is over", lambda: time.monotonic() >= end, seconds + PATIENCE_SECONDS)
+
+    def outcomes(self) -> list[tuple[str, str]]:
+        """The items that ended, the newest first."""
+        return [(item.name, item.outcome) for item in self.books.last]
+
+    def close(self) -> None:
+        self.programme.stop()
+        self.broker.close()
+
+
+class Tap:
+    """An HTTP server whose file "a.mp4" gives out to an item's feeder only what is let through."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.limit_bytes = 10**9
+        self.requests = 0
+        self.free_requests = 10**9
+        """The first ones, which look at the file, are answered whole."""
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                name = self.path.rpartition("/")[2]
+                content = files[name]
+                outer.requests += name == "a.mp4"
+                is_free = name != "a.mp4" or outer.requests <= outer.free_requests
+                first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
+                self.send_response(206)
+                self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
+                self.send_header("Content-Length", str(len(content) - first))
+                self.end_headers()
+                try:
+                    while first < len(content):
+                        end = len(content) if is_free else min(outer.limit_bytes, len(content))
+                        self.wfile.write(content[first:end])
+                        first = max(first, end)
+                        time.sleep(0.02)
+                except ConnectionError:
+                    pass
+
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 – the base class's own name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.library = Served(self.url, files)
+
+    def let_through(self, share: float, content: bytes) -> None:
+        """Of `content`, from the next reader on that does not look at it only."""
+        if self.free_requests == 10**9:
+            probe(f"{self.url}/a.mp4", PATIENCE_SECONDS)
+            self.free_requests, self.requests = self.requests, 0
+        self.limit_bytes = round(len(content) * share)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Served:
+    """The media of a `Tap`."""
+
+    is_remote = True
+
+    def __init__(self, url: str, files: dict[str, bytes]) -> None:
+        self._url, self._files = url, files
+
+    def list_media(self) -> tuple[MediaFile, ...]:
+        return tuple(MediaFile(name, len(content), 1.0) for name, content in self._files.items())
+
+    def locate(self, name: str) -> str:
+        return f"{self._url}/{name}"
+
+
+@pytest.fixture
+def media(tmp_path: Path) -> Path:
+    folder = tmp_path / "media"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def station(media: Path) -> Iterator[Station]:
+    made = Station(FolderLibrary(media, EXTENSIONS))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def content() -> bytes:
+    return clip("matching-faststart.mp4").read_bytes()
+
+
+@pytest.fixture
+def tap(content: bytes) -> Iterator[Tap]:
+    made = Tap({"a.mp4": content, "b.mp4": content})
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def tapped(tap: Tap) -> Iterator[Station]:
+    made = Station(tap.library)
+    yield made
+    made.close()
+
+
+def put(file: Path, name: str) -> None:
+    """As an uploader does that shows whole files only."""
+    hidden = file.with_name(f".{file.name}")
+    hidden.write_bytes(clip(name).read_bytes())
+    hidden.rename(file)
+
+
+def put_long(file: Path) -> None:
+    """39 s."""
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "12", "-i", clip("matching.mp4"), "-c", "copy", file]
+    subprocess.run(command, check=True)
+
+
+def has_come(station: Station) -> bool:
+    return any(intake.first_ms is not None for intake in station.relay.queue)
+
+
+def test_an_item_that_gives_too_little_to_begin_with_is_left(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.25, content)
+    tapped.until("a little of it", lambda: has_come(tapped))
+    tapped.ahead_seconds += START_SECONDS - 1
+    tapped.run(0.5)
+    assert not tapped.books.last
+    tapped.ahead_seconds += 1
+    tapped.until("it is left", lambda: tapped.books.last)
+    assert "not enough came of it" in tapped.books.last[0].problem
+    tapped.until("the other one", lambda: ("b.mp4", "played") in tapped.outcomes())
+
+
+def test_an_item_that_is_waited_for_can_be_skipped(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.25, content)
+    tapped.until("a little of it", lambda: has_come(tapped))
+    assert tapped.books.slate_reason == "the next item is not ready"
+    tapped.programme.skip()
+    tapped.until("the other one", lambda: tapped.books.now and tapped.books.now.name == "b.mp4")
+    assert tapped.outcomes() == [("a.mp4", "skipped")]
+
+
+def test_an_item_that_came_late_may_run_dry_like_any_other(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.25, content)
+    tapped.until("the slate, and a little of it", lambda: tapped.relay.is_on_slate and has_come(tapped))
+    tapped.ahead_seconds += DRY_SECONDS + 1
+    tapped.run(0.2)
+    tap.let_through(0.7, content)
+    tapped.until("it begins", lambda: tapped.books.now)
+    tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+    tapped.run(0.5)
+    assert tapped.books.slate_reason == "a.mp4: no more of it came in time"
+    assert not tapped.books.last
+    tap.let_through(1.0, content)
+    tapped.until("it is over", lambda: tapped.books.last)
+    assert tapped.outcomes() == [("a.mp4", "played")]
+
+
+def test_an_item_that_stays_dry_is_left(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.5, content)
+    tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+    tapped.run(0.2)
+    tapped.ahead_seconds += DRY_SECONDS + 1
+    tapped.until("it is left", lambda: tapped.books.last)
+    assert tapped.outcomes() == [("a.mp4", "short")]
+    assert "nothing came of it for 15 s" in tapped.books.last[0].problem
+
+
+def test_time_without_a_connection_leaves_no_item(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.7, content)
+    tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+    tapped.relay.disconnect(tapped.now())
+    tapped.ahead_seconds += DRY_SECONDS + 1
+    tap.let_through(1.0, content)
+    tapped.programme.one_pass(tapped.now())
+    tapped.relay.connect(tapped.now())
+    tapped.until("it is over", lambda: tapped.books.last)
+    assert tapped.outcomes() == [("a.mp4", "played")]
+
+
+def test_a_file_that_is_replaced_while_it_is_next_is_looked_at_anew(station: Station, media: Path) -> None:
+    put_long(media / "a.mp4")
+    put(media / "b.mp4", "matching.mp4")
+    station.until("the next one was looked at", lambda: station.books.next and station.books.next.mode == "copy")
+    put(media / "b.mp4", "larger.mp4")
+    station.ahead_seconds += station.channel.rescan_seconds
+    station.until("it was looked at anew", lambda: station.books.next and station.books.next.mode == "normalise")
+    (media / "b.mp4").unlink()
+    station.ahead_seconds += station.channel.rescan_seconds
+    station.until("it is gone", lambda: station.books.next and station.books.next.name == "a.mp4")
+    assert not station.books.items_failed
+
+
+def test_a_folder_that_vanishes_fails_no_items(station: Station, media: Path) -> None:
+    for name in "abcdefgh":
+        put(media / f"{name}.mp4", "matching.mp4")
+    station.until("the first one", lambda: station.books.now)
+    media.rename(media.with_name("elsewhere"))
+    station.ahead_seconds += station.channel.rescan_seconds
+    station.until("it is told", lambda: station.relay.is_on_slate and station.books.storage_problem)
+    station.run(2.0)
+    assert "media" in station.books.slate_reason
+    assert station.books.items_known == 0
+    # Not all of them: those that were being prepared.
+    assert station.books.items_failed <= 3
+    played = station.books.items_played
+    media.with_name("elsewhere").rename(media)
+    station.ahead_seconds += 30
+    station.until("it plays on", lambda: station.books.items_played > played)
+    assert not station.books.storage_problem
+
+
+def test_failures_soon_follow_each_other_slowly(station: Station, media: Path) -> None:
+    for number in range(FAILURES_AT_ONCE + 5):
+        (media / f"{number:02}.mp4").write_text("no film")
+    station.stopped_at = time.monotonic()
+    station.until("some failures", lambda: station.books.items_failed == FAILURES_AT_ONCE)
+    station.run(1.0)
+    assert station.books.items_failed == FAILURES_AT_ONCE
+    station.ahead_seconds += FAILURES_PAUSE_SECONDS
+    station.until("one more", lambda: station.books.items_failed == FAILURES_AT_ONCE + 1)
+
+
+def test_a_listing_that_hangs_is_told(media: Path) -> None:
+    answers = threading.Event()
+
+    class Hanging(FolderLibrary):
+        def list_media(self) -> tuple[MediaFile, ...]:
+            answers.wait(PATIENCE_SECONDS)
+            return super().list_media()
+
+    put(media / "a.mp4", "matching.mp4")
+    station = Station(Hanging(media, EXTENSIONS), media="/srv/far")
+    try:
+        station.run(0.3)
+        assert not station.books.storage_problem
+        station.ahead_seconds += HUNG_SECONDS
+        station.until("it is told", lambda: station.books.storage_problem)
+        assert station.books.slate_reason.startswith("/srv/far: gives no answer")
+        answers.set()
+        station.until("it plays", lambda: station.books.now)
+        assert not station.books.storage_problem
+    finally:
+        answers.set()
+        station.close()
+
+
+def test_after_the_last_item_the_slate_says_so(media: Path) -> None:
+    put(media / "a.mp4", "matching.mp4")
+    station = Station(FolderLibrary(media, EXTENSIONS), loop=False)
+    try:
+        station.until("all is played", lambda: station.relay.is_on_slate and station.books.items_played == 1)
+        station.until("it says so", lambda: station.books.slate_reason == "everything was played")
+    finally:
+        station.close()
