@@ -21,8 +21,10 @@ KEY_ID, SECRET = "AKIDFORTESTS", "made/up+secret"
 S3RVER_KEY = "S3RVER"
 """Both of s3rver's keys; it takes no others."""
 BUCKET = "media"
-TEMPORARY_NAME = "a b'c\"d#e?f%25&g+h;i=j é ü 日本.mp4"
-"""A name with everything that a URL may spoil."""
+UNSEEN = "\u202f\u00a0\u200d\u200c\u00ad"
+"""Letters of good names that cannot be seen: spaces as macOS writes them, joiners of emoji and of Persian, a soft hyphen."""
+TEMPORARY_NAME = f"a b'c\"d#e?f%25&g+h;i=j é ü 日本{UNSEEN}.mp4"
+"""A name with everything that a URL or a log may spoil."""
 
 
 @dataclass(frozen=True)

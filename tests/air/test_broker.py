@@ -1,7 +1,9 @@
 """The broker between ffmpeg and a bucket, with real stores, a real livekeep-storage, ffmpeg and ffprobe."""
 
+import contextlib
 import errno
 import http.client
+import json
 import os
 import socket
 import subprocess
@@ -14,10 +16,14 @@ from random import Random
 
 import pytest
 
-from livekeep.air.broker import MOST_NAMES, Broker, quote, uid_by_question, uid_in_table, uid_of, unquote
+from livekeep.air.broker import Broker, quote, uid_by_question, uid_in_table, uid_of, unquote
+from livekeep.air.ffmpeg import input_options
 from livekeep.air.library import BucketLibrary, open_library
+from livekeep.air.media import StorageUnreachableError
+from livekeep.air.probe import fault_of
+from tests.air.ingest import Certificates, encrypted
 from tests.air.object_stores import TEMPORARY_NAME, Activator, Reply, StandIn, Store, rclone, s3rver
-from tests.outside import UNPRIVILEGED
+from tests.outside import LIBRARY, UNPRIVILEGED
 
 EXTENSIONS = (".mp4", ".ts")
 SECONDS, RATE = 2, 25
@@ -93,7 +99,7 @@ def test_ffprobe_and_ffmpeg_read_what_it_sends_them_to(broker: Broker, name: str
     entries = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"]
     duration = subprocess.run(["ffprobe", *entries, address], capture_output=True, text=True, check=True).stdout
     assert float(duration) == SECONDS
-    assert frames_of(address) == SECONDS * RATE
+    assert frames_of(address, *input_options(address)[:-2]) == SECONDS * RATE
 
 
 def test_the_other_store_is_read_too(tmp_path: Path, clip: Path) -> None:
@@ -118,10 +124,11 @@ def test_get_and_head_are_sent_on_and_nobody_keeps_it(broker: Broker, store: Sto
 
 def test_what_was_not_given_out_is_not_there(broker: Broker) -> None:
     address = broker.address_of("clip.mp4")
-    token = parts_of(address)[1].split("/")[1]
+    token = parts_of(address)[1].split("/")[2]
     base = address.partition(token)[0]
     for wrong in (
         f"{address}x",
+        broker.address_of("other.mp4").replace("other", "clip"),
         f"{base}{'0' * len(token)}/clip.mp4",
         f"{base}{token}",
         f"{base}clip.mp4",
@@ -131,9 +138,14 @@ def test_what_was_not_given_out_is_not_there(broker: Broker) -> None:
         status, location, _body = ask(wrong)
         assert (status, location) == (404, "")
     assert ask(address, "POST")[0] == 405
-    for number in range(MOST_NAMES):
+
+
+def test_an_address_stays_good_however_many_are_given_out_after_it(broker: Broker) -> None:
+    address = broker.address_of("clip.mp4")
+    for number in range(100):
         broker.address_of(f"{number}.mp4")
-    assert ask(address)[0] == 404
+    assert ask(address)[0] == 302
+    assert ask(broker.address_of("clip.mp4"))[0] == 302
 
 
 def test_each_start_has_another_token(broker: Broker, unit: Activator) -> None:
@@ -172,9 +184,15 @@ def test_both_ways_to_tell_a_user_agree() -> None:
         assert uid_by_question(absent, absent) is uid_in_table(absent, absent) is uid_of(absent, absent) is None
 
 
-def test_a_storage_that_fails_is_told_in_a_line_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    made = Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, tmp_path / "absent.sock"))
-    status, location, body = ask(made.address_of("clip.mp4"))
+def test_a_storage_that_fails_is_told_in_a_line_and_logged(
+    tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(StorageUnreachableError):
+        Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, tmp_path / "absent.sock")).address_of("clip.mp4")
+    with Activator(tmp_path / "unit", store) as unit:
+        made = Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))
+        address = made.address_of("clip.mp4")
+    status, location, body = ask(address)
     made.close()
     assert (status, location) == (502, "")
     assert "sudo systemctl enable --now livekeep-storage.socket\n" in body
@@ -271,6 +289,99 @@ def test_ffmpeg_comes_back_for_a_fresh_address_when_it_is_cut_off(tmp_path: Path
         made.close()
     assert frames == SECONDS * RATE
     assert 0 < starts[1] < starts[2]
+
+
+# A process of its own, since where the authorities stand is read as it begins.
+READER = """
+import json, sys, time
+from pathlib import Path
+from livekeep.air import profile
+from livekeep.air.broker import Broker
+from livekeep.air.feeder import Feeder
+from livekeep.air.ffmpeg import input_options
+from livekeep.air.library import BucketLibrary
+from livekeep.air.probe import probe
+from livekeep.core.config import Channel
+broker = Broker(BucketLibrary("s3://media/p", (".mp4",), 5.0, Path(sys.argv[1])))
+address = broker.address_of("clip.mp4")
+print(json.dumps(input_options(address)), flush=True)
+if sys.argv[2] == "play":
+    media, channel = probe(address, 20), Channel(width=128, height=72, preset="ultrafast")
+    feeder, size = Feeder(address, "clip.mp4", profile.plan(media, channel), media, channel), 0
+    while (block := feeder.read()) is not None:
+        size += len(block)
+        time.sleep(0.01)
+    print(json.dumps([media.duration_seconds, size]), flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def reader(folder: Path, store: Store, served: Certificates, trusted: Path, mode: str) -> Iterator[subprocess.Popen[str]]:
+    """READER behind TLS in front of `store`, where `trusted` is the one authority."""
+    authorities = folder / "etc/ssl/certs/ca-certificates.crt"
+    authorities.parent.mkdir(parents=True)
+    authorities.write_bytes(trusted.read_bytes())
+    host, _, port = store.host.partition(":")
+    with encrypted((host, int(port)), served) as secure_port:
+        secure = Store(f"https://localhost:{secure_port}", store.key_id, store.secret)
+        with Activator(folder / "unit", secure) as unit:
+            environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(LIBRARY), "LIVEKEEP_ROOT": str(folder)}
+            with subprocess.Popen(
+                [sys.executable, "-c", READER, unit.path, mode],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            ) as process:
+                yield process
+                process.kill()
+
+
+def refusal(program: str, options: list[str], *rest: str) -> str:
+    """What ffmpeg or ffprobe says when it refuses to read, at once instead of after eleven seconds of new tries."""
+    command = [program, "-v", "error", *options[:-2], "-reconnect_on_network_error", "0", *options[-2:], *rest]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert said.returncode
+    return said.stderr
+
+
+def test_an_item_is_read_over_https(tmp_path: Path, store: Store) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    with reader(tmp_path, store, certificates, certificates.authority, "play") as process:
+        assert process.stdout
+        process.stdout.readline()
+        duration, size = json.loads(process.stdout.readline())
+    assert duration == SECONDS
+    assert size > 10_000
+
+
+@pytest.mark.parametrize("fault", ["authority", "name"])
+def test_https_without_a_valid_certificate_is_not_read(tmp_path: Path, store: Store, fault: str) -> None:
+    certificates = Certificates(tmp_path / "certificates", "elsewhere.example" if fault == "name" else "localhost")
+    other = Certificates(tmp_path / "other")
+    trusted = other.authority if fault == "authority" else certificates.authority
+    with reader(tmp_path, store, certificates, trusted, "wait") as process:
+        assert process.stdout
+        options = json.loads(process.stdout.readline())
+        address = options[-1]
+        for program, rest in (("ffprobe", []), ("ffmpeg", ["-f", "null", "-"])):
+            found = fault_of(refusal(program, options, *rest), "clip.mp4", address)
+            assert found.error_type == "unreachable"
+            assert str(found).startswith("clip.mp4: cannot be read: the storage has no valid certificate for its name: ")
+        # Neither is it to be had by an address that leads to http.
+        assert ask(address)[0] == 302
+        assert ask(address.replace("/https/", "/http/"))[0] == 502
+
+
+def test_an_address_of_http_never_leads_to_https(tmp_path: Path, store: Store) -> None:
+    certificates = Certificates(tmp_path / "certificates")
+    host, _, port = store.host.partition(":")
+    with encrypted((host, int(port)), certificates) as secure_port:
+        elsewhere = Reply(302, b"", {"Location": f"https://localhost:{secure_port}/media/p/clip.mp4"})
+        with StandIn(lambda _target, _headers: elsewhere) as server:
+            options = input_options(f"{server.store.endpoint_url}/http/token/clip.mp4")
+            assert "not on whitelist" in refusal("ffprobe", options)
 
 
 @pytest.mark.parametrize("name", [TEMPORARY_NAME, "a/b c.mp4", "%41.mp4", "+ .mp4", "a\\b.mp4", "..mp4"])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -14,7 +15,9 @@ from flv_output import taken_apart
 
 from livekeep.air import profile
 from livekeep.air.feeder import MOST_LOGGED_LINES, Feeder, lines_of
+from livekeep.air.folder import list_media
 from livekeep.air.probe import probe
+from tests.air.object_stores import UNSEEN
 from tests.outside import LIBRARY, PROJECT, wait_until
 
 SECONDS = 20.0
@@ -78,6 +81,15 @@ def test_an_item_that_is_gone_ends_with_its_reason() -> None:
     assert read_all(feeder) == b""
     wait_until("its complaint", lambda: any("No such file" in line for line in feeder.errors))
     wait_until("its exit code", lambda: feeder.exit_code)
+
+
+def test_a_name_with_letters_that_cannot_be_seen_is_played(tmp_path: Path) -> None:
+    shutil.copy(clip("matching.mp4"), tmp_path / f"Screen Recording{UNSEEN}PM.mp4")
+    (file,) = list_media(tmp_path, (".mp4",))
+    source = str(tmp_path / file.name)
+    media = probe(source, SECONDS)
+    feeder = Feeder(source, file.name, profile.plan(media, CHANNEL), media, CHANNEL)
+    assert len(taken_apart(read_all(feeder)).video) == 75
 
 
 PARENT = """

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.folder import list_media, warn_once
-from livekeep.air.media import NoFolderError, NothingThereError
+from livekeep.air.folder import list_media
+from livekeep.air.media import NoFolderError, NothingThereError, warn_once
+from tests.air.object_stores import TEMPORARY_NAME
 from tests.outside import LIBRARY, UNPRIVILEGED
 
 EXTENSIONS = (".mp4", ".mkv")
@@ -60,13 +61,17 @@ def test_links_are_followed_but_never_round_and_round(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_no_text_is_left_out_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fill(tmp_path, "a.mp4", "two\nlines.mp4")
+    fill(tmp_path, "a.mp4", "two\nlines.mp4", "two\nlines.txt", TEMPORARY_NAME)
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))).write_bytes(b"1")
     warn_once.cache_clear()
-    with caplog.at_level(logging.WARNING, "livekeep.folder"):
-        assert names_in(tmp_path) == names_in(tmp_path) == ["a.mp4"]
+    with caplog.at_level(logging.WARNING, "livekeep.media"):
+        assert names_in(tmp_path) == names_in(tmp_path) == [TEMPORARY_NAME, "a.mp4"]
     assert len(caplog.messages) == 2
     assert all("rename it" in message and "\n" not in message for message in caplog.messages)
+    assert {message.partition("for its name ")[2].partition(";")[0] for message in caplog.messages} == {
+        "is not UTF-8 text",
+        "holds a line break or another control character",
+    }
 
 
 def test_an_absent_folder(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 import http.server
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from clips import clip
+from clips import CHANNEL, clip, encode
 
+from livekeep.air import profile
 from livekeep.air.item import looked_at, media_of, packets_of
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.redaction import redacted
@@ -97,6 +99,47 @@ def test_what_a_server_answers_is_told_without_its_url(refusing: str, status: in
 def test_a_server_that_says_nothing_costs_no_more_than_the_timeout() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert problem(f"http://127.0.0.1:{silent.getsockname()[1]}/clip.mp4", 1.0).error_type == "timeout"
+
+
+HEADER_BYTES = 256 * 1024
+
+
+class Slow(http.server.BaseHTTPRequestHandler):
+    """Gives the beginning of `content` at once, and the rest so slowly that it never comes."""
+
+    protocol_version = "HTTP/1.1"
+    content = b""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.content)))
+        self.end_headers()
+        try:
+            self.wfile.write(self.content[:HEADER_BYTES])
+            for byte in self.content[HEADER_BYTES:]:
+                time.sleep(0.2)
+                self.wfile.write(bytes([byte]))
+        except ConnectionError:
+            pass
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_what_a_slow_storage_gives_of_an_item_in_time_is_enough_to_play_it(tmp_path: Path) -> None:
+    clipped = tmp_path / "clip.mp4"
+    encode(["-i", str(clip("high-bitrate.mp4")), "-c", "copy", "-movflags", "+faststart"], clipped)
+    Slow.content = clipped.read_bytes()
+    assert len(Slow.content) > 2 * HEADER_BYTES
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        media = probe(f"http://127.0.0.1:{server.server_port}/clip.mp4", 5.0)
+        server.shutdown()
+    whole = probe(str(clipped), SECONDS)
+    assert (media.video.codec, media.duration_seconds, media.audio) == ("h264", whole.duration_seconds, whole.audio)
+    assert whole.video.keyframe_seconds and media.video.keyframe_seconds is None
+    assert profile.plan(media, CHANNEL).video == "encode"
 
 
 def test_output_that_says_nothing_is_nothing() -> None:

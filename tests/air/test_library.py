@@ -21,8 +21,9 @@ from livekeep.air.media import (
     StorageTimeoutError,
     StorageUnreachableError,
     UnreadableError,
+    warn_once,
 )
-from tests.air.object_stores import KEY_ID, SECRET, TEMPORARY_NAME, Activator, StandIn, rclone, s3_error
+from tests.air.object_stores import KEY_ID, SECRET, TEMPORARY_NAME, Activator, StandIn, listing, rclone, s3_error
 from tests.outside import LIBRARY
 
 EXTENSIONS = (".mp4",)
@@ -58,6 +59,21 @@ def test_a_bucket(tmp_path: Path) -> None:
             assert unit.process
             unit.process.kill()
             assert bucket.locate("a.mp4")
+
+
+def test_a_key_that_is_no_line_is_left_out_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    warn_once.cache_clear()
+    found = listing("p/two&#10;lines.mp4", "p/two&#10;lines.txt", "p/3.45.12\u202fPM.mp4")
+    with StandIn(lambda _target, _headers: found) as server, Activator(tmp_path, server.store) as unit:
+        bucket = BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path)
+        for _ in range(2):
+            assert [file.name for file in bucket.list_media()] == ["3.45.12\u202fPM.mp4"]
+        assert [message for message in caplog.messages if "left out" in message] == [
+            r"media/p: 'two\nlines.mp4': is left out, for its name holds a line break or another control character; rename it"
+        ]
+        found = listing("p/two&#10;lines.mp4")
+        with pytest.raises(NothingThereError, match="no file has a name that can be used"):
+            bucket.list_media()
 
 
 def test_errors_come_back_as_the_same_kinds(tmp_path: Path) -> None:

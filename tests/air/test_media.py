@@ -1,11 +1,27 @@
 """What media are called, and the orders of a round."""
 
+import logging
+import unicodedata
 from random import Random
 
 import pytest
 
-from livekeep.air.media import KINDS, MediaFile, StorageError, is_playable, natural, nothing_in, ordered, split_bucket
+from livekeep.air.media import (
+    KINDS,
+    MediaFile,
+    NothingThereError,
+    StorageError,
+    fault_of_name,
+    is_playable,
+    natural,
+    nothing_in,
+    ordered,
+    split_bucket,
+    usable,
+    warn_once,
+)
 from livekeep.core.errors import TemporaryError
+from tests.air.object_stores import TEMPORARY_NAME
 
 EXTENSIONS = (".mp4", ".mkv")
 
@@ -68,12 +84,33 @@ def test_a_shuffled_round_has_each_file_once_and_rounds_differ() -> None:
         (".a.mp4", False),
         (".x/a.mp4", False),
         ("x/.y/a.mp4", False),
-        ("a\nb.mp4", False),
-        ("a\udcff.mp4", False),
     ],
 )
 def test_what_belongs_to_a_channel(name: str, belongs: bool) -> None:
     assert is_playable(name, EXTENSIONS) is belongs
+
+
+def test_only_what_no_text_or_no_line_can_hold_is_refused_in_a_name() -> None:
+    refused = {"Cs": "is not UTF-8 text", **dict.fromkeys(("Cc", "Zl", "Zp"), "holds a line break or another control character")}
+    for number in range(0x10000):
+        letter = chr(number)
+        assert fault_of_name(f"a{letter}.mp4") == refused.get(unicodedata.category(letter), ""), hex(number)
+    assert fault_of_name(TEMPORARY_NAME) == fault_of_name("family \N{MAN}\u200d\N{WOMAN}.mp4") == ""
+
+
+def test_files_without_a_good_name_are_told_once_and_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    warn_once.cache_clear()
+    for _ in range(2):
+        assert names(usable(files("a", "b\n", TEMPORARY_NAME, "c\udcff"), "/srv")) == ["a", TEMPORARY_NAME]
+    assert caplog.record_tuples == [
+        ("livekeep.media", logging.WARNING, f"/srv: {name}: is left out, for its name {fault}; rename it")
+        for name, fault in (
+            (r"'b\n'", "holds a line break or another control character"),
+            (r"'c\udcff'", "is not UTF-8 text"),
+        )
+    ]
+    with pytest.raises(NothingThereError, match="no file has a name that can be used"):
+        usable(files("b\n"), "/srv")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,14 @@
 """The broker: gives ffmpeg an address on loopback that stays good for as long as the item plays.
 
-A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/TOKEN/NAME, is sent on by a
-302 to an address signed at that moment, and comes back here for each connection. Only the worker's own user may ask, only with
-the token, which changes with each start, and only for what the worker gave out. Sources of the check: sock_diag(7) with
-inet_diag; proc(5) for /proc/self/net/tcp.
+A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/NAME, is sent
+on by a 302 to an address signed at that moment, and comes back here for each connection. The scheme is that of where it leads,
+so that ffmpeg can be told to check a certificate. Only the worker's own user may ask, and only for what the worker gave out: the
+token is good for that name alone, and until the worker ends, since its key changes with each start.
+Sources of the check: sock_diag(7) with inet_diag; proc(5) for /proc/self/net/tcp.
 """
 
 import contextlib
+import hashlib
 import logging
 import os
 import re
@@ -15,7 +17,6 @@ import struct
 import sys
 import threading
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 from livekeep.air.acknowledged import (
@@ -29,11 +30,9 @@ from livekeep.air.acknowledged import (
     messages,
 )
 from livekeep.air.library import Library
-from livekeep.air.media import StorageError
+from livekeep.air.media import MisconfiguredError, StorageError
 
 MOST_CONNECTIONS = 8
-MOST_NAMES = 64
-"""Items whose addresses are good: those given out last."""
 LARGEST_REQUEST_BYTES = 16 * 1024
 REQUEST_SECONDS = 10.0
 PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
@@ -54,8 +53,7 @@ class Broker:
 
     def __init__(self, library: Library) -> None:
         self._library = library
-        self._names: OrderedDict[str, None] = OrderedDict()
-        self._token = os.urandom(16).hex()
+        self._key = os.urandom(32)
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._listener: socket.socket | None = None
         if library.is_remote:
@@ -63,14 +61,12 @@ class Broker:
             threading.Thread(target=self._accept_all, args=(self._listener,), daemon=True).start()
 
     def address_of(self, name: str) -> str:
-        """What ffmpeg opens to read the file. Raises `StorageError`, for a folder only."""
+        """What ffmpeg opens to read the file. Blocks, and raises `StorageError`, as `Library.locate` does."""
+        location = self._library.locate(name)
         if not self._listener:
-            return self._library.locate(name)
-        self._names[name] = None
-        self._names.move_to_end(name)
-        while len(self._names) > MOST_NAMES:
-            self._names.popitem(last=False)
-        return f"http://127.0.0.1:{self._listener.getsockname()[1]}/{self._token}/{quote(name)}"
+            return location
+        port, scheme = self._listener.getsockname()[1], scheme_of(location)
+        return f"http://127.0.0.1:{port}/{scheme}/{self._token_of(name)}/{quote(name)}"
 
     def close(self) -> None:
         """May be called again."""
@@ -78,6 +74,9 @@ class Broker:
             # Closing alone would leave the thread in accept().
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
+
+    def _token_of(self, name: str) -> str:
+        return hashlib.blake2b(name.encode(), key=self._key, digest_size=16).hexdigest()
 
     def _accept_all(self, listener: socket.socket) -> None:
         while True:
@@ -116,12 +115,16 @@ class Broker:
         method, target = request.groups()
         if method not in (b"GET", b"HEAD"):
             return response(405, "only GET and HEAD are answered here", "Allow: GET, HEAD")
-        token, _slash, quoted = target.decode()[1:].partition("/")
+        scheme, _slash, rest = target.decode()[1:].partition("/")
+        token, _slash, quoted = rest.partition("/")
         name = unquote(quoted)
-        if token != self._token or name not in self._names:
+        if token != self._token_of(name):
             return response(404, "there is no such item", with_body=method == b"GET")
         try:
-            return response(302, "", f"Location: {self._library.locate(name)}")
+            location = self._library.locate(name)
+            if scheme_of(location) != scheme:
+                raise MisconfiguredError("the storage's address is no longer of that scheme; the next item has the new one")
+            return response(302, "", f"Location: {location}")
         except StorageError as error:
             logger.warning("%s: cannot be read now: %s", name, error)
             return response(502, str(error), with_body=method == b"GET")
@@ -188,6 +191,10 @@ def hexadecimal(address: tuple[str, int]) -> str:
 
 def is_listening(listener: socket.socket) -> bool:
     return bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+
+def scheme_of(url: str) -> str:
+    return url.partition("://")[0].lower()
 
 
 def quote(name: str) -> str:

@@ -96,7 +96,10 @@ class Bucket:
         self._host = self._client.meta.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
     def list_media(self, bucket: str, prefix: str, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
-        """The files to play below `prefix` (as `split_bucket` gives it), named without it. Raises `StorageError`."""
+        """The files to play below `prefix` (as `split_bucket` gives it), named without it. Raises `StorageError`.
+
+        Those whose names cannot be used are among them: who asked tells of them, being there for longer than this program.
+        """
         endings = tuple(extensions)
         found: list[MediaFile] = []
         others = 0

@@ -3,16 +3,21 @@
 Hidden files are left out, so that an upload under a hidden name (as rsync does it) is not played before it is whole.
 """
 
-import functools
-import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from livekeep.air.media import MOST_FILES, MediaFile, NoFolderError, UnreadableError, is_playable, nothing_in
-
-logger = logging.getLogger("livekeep.folder")
+from livekeep.air.media import (
+    MOST_FILES,
+    MediaFile,
+    NoFolderError,
+    UnreadableError,
+    is_playable,
+    nothing_in,
+    usable,
+    warn_once,
+)
 
 
 def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
@@ -24,12 +29,9 @@ def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]
     found: list[MediaFile] = []
     others = 0
     for name, entry in entries_below(folder):
-        is_wanted = is_playable(name, endings)
-        file = media_file(name, entry) if is_wanted else None
+        file = media_file(name, entry) if is_playable(name, endings) else None
         if not file:
             others += 1
-            if not name.isprintable():
-                warn_once(f"{folder}: {name!a}: is left out, for its name is not UTF-8 text or holds a line break; rename it")
             continue
         if len(found) == MOST_FILES:
             warn_once(f"{folder}: holds more than {MOST_FILES} files; only so many are played")
@@ -37,7 +39,7 @@ def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]
         found.append(file)
     if not found:
         raise nothing_in(str(folder), others, endings)
-    return tuple(found)
+    return usable(found, str(folder))
 
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -91,8 +93,3 @@ def complaint_of(folder: Path, error: OSError) -> NoFolderError | UnreadableErro
 
 def advice_for(folder: Path) -> str:
     return f"the user livekeep-worker must be able to: sudo chmod -R o+rX '{folder}', and o+x the folders above it"
-
-
-@functools.lru_cache(maxsize=256)
-def warn_once(sentence: str) -> None:
-    logger.warning(sentence)

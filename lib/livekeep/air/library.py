@@ -19,6 +19,7 @@ from livekeep.air.media import (
     StorageUnreachableError,
     UnreadableError,
     is_bucket,
+    usable,
 )
 from livekeep.core import paths
 
@@ -70,9 +71,10 @@ class BucketLibrary:
             files = tuple(MediaFile(str(name), int(size), float(modified)) for name, size, modified in answer["files"])
         except (KeyError, TypeError, ValueError) as error:
             raise not_understood() from error
+        where = self._media.partition("://")[2]
         if not files:
-            raise NothingThereError(f"{self._media.partition('://')[2]}: is empty; upload files")
-        return files
+            raise NothingThereError(f"{where}: is empty; upload files")
+        return usable(files, where)
 
     def locate(self, name: str) -> str:
         url = self._ask({"sign": {"media": self._media, "name": name}}).get("url")

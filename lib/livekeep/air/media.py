@@ -3,6 +3,8 @@
 Used by the folder, by the bucket and by whoever asks for either.
 """
 
+import functools
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +16,12 @@ from livekeep.core.errors import TemporaryError
 BUCKET_SCHEME = "s3://"
 MOST_FILES = 20_000
 """Files of one channel that are listed; the worker holds all of them in its memory."""
+NO_TEXT = re.compile(r"[\ud800-\udfff]")
+"""What Python makes of bytes that are not UTF-8."""
+NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What controls a terminal or ends a line; whatever else cannot be seen stands in good names too, as macOS gives them."""
+
+logger = logging.getLogger("livekeep.media")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +104,37 @@ def split_bucket(media: str) -> tuple[str, str]:
 
 
 def is_playable(name: str, extensions: Iterable[str]) -> bool:
-    """Whether a file of that name belongs to the channel: its ending, no part of its path hidden, all of it writable as text."""
+    """Whether a file of that name belongs to the channel: its ending, and no part of its path hidden."""
     hidden = any(part.startswith(".") for part in name.split("/"))
-    return not hidden and name.isprintable() and name.lower().endswith(tuple(extensions))
+    return not hidden and name.lower().endswith(tuple(extensions))
+
+
+def usable(files: Iterable[MediaFile], where: str) -> tuple[MediaFile, ...]:
+    """Those whose names can stand in logs, states and addresses; the journal is told of each other one, once.
+
+    Raises `NothingThereError` when none is left.
+    """
+    found = []
+    for file in files:
+        if fault := fault_of_name(file.name):
+            warn_once(f"{where}: {file.name!a}: is left out, for its name {fault}; rename it")
+        else:
+            found.append(file)
+    if not found:
+        raise NothingThereError(f"{where}: nothing to play: no file has a name that can be used; rename them")
+    return tuple(found)
+
+
+def fault_of_name(name: str) -> str:
+    """Why a file of that name cannot be played; "" when it can."""
+    if NO_TEXT.search(name):
+        return "is not UTF-8 text"
+    return "holds a line break or another control character" if NO_LINE.search(name) else ""
+
+
+@functools.lru_cache(maxsize=256)
+def warn_once(sentence: str) -> None:
+    logger.warning(sentence)
 
 
 def nothing_in(where: str, others: int, extensions: Iterable[str]) -> NothingThereError:

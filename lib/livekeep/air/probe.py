@@ -37,9 +37,15 @@ class ItemError(TemporaryError):
         super().__init__(sentence)
 
 
+class TooSlowError(ItemError):
+    def __init__(self, name: str) -> None:
+        super().__init__("timeout", f"{name}: could not be looked at in time; is the storage slow?")
+
+
 def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
     """Look at an item, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
 
+    Where the time is enough for the headers only, nothing is known of the keyframes.
     Raises `ItemError`: missing, empty, unreadable, unreachable, forbidden, timeout, not-media, truncated, no-video.
     """
     deadline = time.monotonic() + timeout_seconds
@@ -53,7 +59,11 @@ def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
         return media
     wanted = ["-select_streams", str(media.video.index), "-read_intervals", f"%+{LOOK_SECONDS}"]
     command = [*wanted, "-show_entries", "packet=pts_time,dts_time,flags", "-of", "csv=p=0", *input_options(source)]
-    _exit_code, output, _errors = run_ffprobe(command, deadline, name)
+    try:
+        _exit_code, output, _errors = run_ffprobe(command, deadline, name)
+    except TooSlowError:
+        # A storage that is busy with the item on air may still be quick enough to play this one, as its headers describe it.
+        return media
     return Media(media.container, media.duration_seconds, looked_at(media.video, packets_of(output)), media.audio)
 
 
@@ -85,6 +95,7 @@ def streams_of(source: str, deadline: float, name: str) -> dict[str, Any]:
     return document
 
 
+NO_CERTIFICATE = "cannot be read: the storage has no valid certificate for its name: is the clock right?"
 FAULTS = (
     ("404 not found", "missing", "is not there any more"),
     ("no such file", "missing", "is not there any more"),
@@ -93,6 +104,8 @@ FAULTS = (
     ("permission denied", "unreadable", "cannot be read (permission denied); group livekeep must be able to read it"),
     ("server returned 5xx", "unreachable", "cannot be read: the storage answers with an error"),
     ("http error 5", "unreachable", "cannot be read: the storage answers with an error"),
+    ("certificate failed verification", "unreachable", NO_CERTIFICATE),
+    ("certificate's owner does not match", "unreachable", NO_CERTIFICATE),
     ("connection refused", "unreachable", "cannot be read: nobody answers at the storage's address"),
     ("connection timed out", "unreachable", "cannot be read: the storage does not answer"),
     ("connection reset", "unreachable", "cannot be read: the storage hung up"),
@@ -122,7 +135,7 @@ def is_mp4(source: str) -> bool:
 
 
 def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, str, str]:
-    """Exit code, output and the beginning of the errors. Raises `ItemError` "timeout", or when it cannot run."""
+    """Exit code, output and the beginning of the errors. Raises `TooSlowError`, or `ItemError` when it cannot run."""
     command = [*LEASH, "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
     try:
         child = subprocess.Popen(
@@ -137,7 +150,7 @@ def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, 
             output, errors = collect(child, deadline, name)
             return child.wait(max(deadline - time.monotonic(), 0.1)), output, errors
         except subprocess.TimeoutExpired:
-            raise too_slow(name) from None
+            raise TooSlowError(name) from None
         finally:
             child.kill()
 
@@ -152,7 +165,7 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
             left = deadline - time.monotonic()
             ready = selector.select(left) if left > 0 else []
             if not ready:
-                raise too_slow(name)
+                raise TooSlowError(name)
             for key, _events in ready:
                 block = os.read(key.fd, 65536)
                 into, most = key.data
@@ -160,7 +173,3 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
                 if not block:
                     selector.unregister(key.fileobj)
     return output.decode(errors="replace"), errors.decode(errors="replace")
-
-
-def too_slow(name: str) -> ItemError:
-    return ItemError("timeout", f"{name}: could not be looked at in time; is the storage slow?")

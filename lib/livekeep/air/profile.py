@@ -79,10 +79,15 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
         (video.rotation_degrees == 0, f"picture is turned by {video.rotation_degrees} degrees"),
         (is_close(video.frame_rate, float(rate)), f"frame rate is {shown(video.frame_rate)}, not {shown(float(rate))}"),
         (bool(video.has_constant_rate), "frame rate varies"),
-        (bool(video.starts_with_keyframe), "does not begin with a keyframe"),
+        (
+            bool(video.starts_with_keyframe),
+            f"{'may' if video.starts_with_keyframe is None else 'does'} not begin with a keyframe",
+        ),
         (
             video.keyframe_seconds is not None and video.keyframe_seconds <= longest + SLACK_SECONDS,
-            f"keyframes are {shown(video.keyframe_seconds)} s apart, not {longest:g} s at most",
+            "distance of the keyframes is not known"
+            if video.keyframe_seconds is None
+            else f"keyframes are {shown(video.keyframe_seconds)} s apart, not {longest:g} s at most",
         ),
         (
             video.bitrate is not None and video.bitrate <= most,
