@@ -25,7 +25,7 @@ HOOK = PROJECT / "bin/livekeep-worker-ended"
 CONFIG = """
 [channels.main]
 media = "/srv/media"
-ingest_urls = ["rtmp://ingest.example/live2", "rtmps://user:word@backup.example:443/app/a-key-that-should-not-be-here?more=secret"]
+ingest_urls = ["rtmp://ingest.example/live2", "rtmps://backup.example:443/app/a-key-that-should-not-be-here?more=secret"]
 """
 # As systemd does it: the socket is descriptor 3, and LISTEN_PID is who gets it.
 LAUNCH = """import os, sys

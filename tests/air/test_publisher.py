@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.air.publisher import START_SECONDS, STOP_SECONDS, Address, Publisher, preset_of
+from livekeep.core import channels
 from livekeep.core.errors import ConfigError
 from tests.air.ingest import Certificates, Ingest, Port, encrypted, ingest
 from tests.air.sender import Sender
@@ -365,6 +366,48 @@ def test_address_that_cannot_be_used(url: str) -> None:
     with pytest.raises(ConfigError, match="ingest_urls: ") as error:
         Address.parse(url)
     assert "made-up" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "is_taken"),
+    [
+        ("rtmps://a.rtmps.youtube.com/live2", True),
+        ("rtmp://b.rtmp.youtube.com/live2?backup=1", True),
+        ("RTMP://[2001:db8::1]:1936/one/two/", True),
+        ("rtmp://host", True),
+        ("rtmp://höst/live", True),
+        ("rtmp://user:made-up@host/live", False),
+        ("rtmp://made-up@host/live", False),
+        ("rtmp://host?made-up", False),
+        ("rtmp://host#made-up", False),
+        ("rtmp://host:123456/made-up", False),
+        ("http://host/made-up", False),
+        ("rtmp://host/made-up\a", False),
+        ("rtmp://host/made-up\nlive", False),
+        (f"rtmp://host/made-up{'x' * 900}", False),
+        ("rtmp://ho st/made-up", False),
+    ],
+    ids=lambda it: repr(it)[:40],
+)
+def test_the_configuration_takes_what_can_be_published_to(url: str, is_taken: bool) -> None:
+    """Else a backup would be found wanting in the very moment that it is needed."""
+    if is_taken:
+        assert channels.decode({"ingest_urls": ["rtmp://host/live", url]}).ingest_urls[1] == url
+        preset_of(Address.parse(url), KEY)
+        return
+    with pytest.raises(ConfigError):
+        preset_of(Address.parse(url), KEY)
+    with pytest.raises(ValueError, match="ingest_urls: must be a URL that begins with rtmp:") as error:
+        channels.decode({"ingest_urls": ["rtmp://host/live", url]})
+    assert "made-up" not in str(error.value)
+
+
+def test_a_pass_of_the_highest_bit_rate_is_taken_at_once() -> None:
+    """50 Mbit/s, every 20 ms, by an ffmpeg that does not read just now."""
+    with listener(say_nothing) as url, sending(url) as sender:
+        os.kill(sender.publisher.pid, signal.SIGSTOP)
+        passes = [bytes(125_000)] * 5
+        assert [sender.publisher.write(data, time.monotonic()) for data in passes] == [len(data) for data in passes]
 
 
 @pytest.mark.parametrize("key", ["two\nlines", "x" * 901, "bell\a"])

@@ -1,15 +1,21 @@
 """The slate: encoded as the items are, small, kept, and there whatever the operator's file is."""
 
 import dataclasses
+import os
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from clips import CHANNEL, clip
 from flv_output import output_of, taken_apart
 
-from livekeep.air import profile
+from livekeep.air import profile, slate
+from livekeep.air.flv import AUDIO, FILE_HEADER, Reader, Tag, encode
 from livekeep.air.probe import probe
-from livekeep.air.slate import make_slate
+from livekeep.air.slate import flaw_of, make_slate
+from livekeep.core.config import Channel
 from tests.outside import PROJECT, picture
 
 SECONDS = 20.0
@@ -19,13 +25,13 @@ SHIPPED = dataclasses.replace(CHANNEL, slate=str(PROJECT / "etc/pictures/slate.p
 def test_the_shipped_slate_is_small_whole_and_has_the_headers_of_an_item(tmp_path: Path) -> None:
     path = make_slate(SHIPPED, tmp_path)
     assert path.stat().st_size < 1024 * 1024
-    slate = taken_apart(path.read_bytes())
-    assert len(slate.video) == 250 and slate.keyframes == [0, 50, 100, 150, 200]
-    assert abs(slate.sound_end - slate.picture_end(40)) <= 75
-    assert sum(len(tag.body) for tag in slate.audio) * 8 / 10 > CHANNEL.audio_bitrate / 2
+    found = taken_apart(path.read_bytes())
+    assert len(found.video) == 250 and found.keyframes == [0, 50, 100, 150, 200]
+    assert abs(found.sound_end - found.picture_end(40)) <= 75
+    assert sum(len(tag.body) for tag in found.audio) * 8 / 10 > CHANNEL.audio_bitrate / 2
     source = str(clip("larger.mp4"))
     command = profile.feeder_command(source, profile.Plan("encode", "encode"), CHANNEL, probe(source, SECONDS))
-    assert slate.headers == output_of(command).headers
+    assert found.headers == output_of(command).headers
 
 
 def test_a_slate_is_made_once_for_the_same_profile_and_content(tmp_path: Path) -> None:
@@ -41,16 +47,106 @@ def test_a_slate_is_made_once_for_the_same_profile_and_content(tmp_path: Path) -
 
 
 def test_a_video_is_a_slate_of_whole_groups(tmp_path: Path) -> None:
-    slate = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=str(clip("larger.mp4"))), tmp_path).read_bytes())
-    assert len(slate.video) == 50
-    assert abs(slate.sound_end - slate.picture_end(40)) <= 75
+    found = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=str(clip("larger.mp4"))), tmp_path).read_bytes())
+    assert len(found.video) == 50
+    assert abs(found.sound_end - found.picture_end(40)) <= 75
 
 
-@pytest.mark.parametrize("name", ["text.mp4", "gone.png"])
+def a_text(_folder: Path) -> Path:
+    return clip("text.mp4")
+
+
+def nothing(folder: Path) -> Path:
+    return folder / "gone.png"
+
+
+def half_a_picture(folder: Path) -> Path:
+    """ffmpeg 5.1 makes ten seconds of sound of it, and is content."""
+    whole = Path(SHIPPED.slate).read_bytes()
+    (folder / "half.png").write_bytes(whole[: len(whole) // 2])
+    return folder / "half.png"
+
+
+def a_folder(folder: Path) -> Path:
+    (folder / "folder.png").mkdir()
+    return folder / "folder.png"
+
+
+def what_waits_for_a_writer(folder: Path) -> Path:
+    os.mkfifo(folder / "fifo.mp4")
+    return folder / "fifo.mp4"
+
+
+def is_plain(path: Path, channel: Channel = CHANNEL) -> bool:
+    assert not flaw_of(path, channel)
+    return len(taken_apart(path.read_bytes()).video) == 50
+
+
+@pytest.mark.parametrize("bad", [a_text, nothing, half_a_picture, a_folder, what_waits_for_a_writer])
 def test_a_slate_that_cannot_be_used_gives_way_to_a_plain_one(
-    tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, bad: Callable[[Path], Path], caplog: pytest.LogCaptureFixture
 ) -> None:
-    broken = str(clip("text.mp4")) if name == "text.mp4" else str(tmp_path / name)
-    slate = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=broken), tmp_path / "cache").read_bytes())
-    assert len(slate.video) == 250
-    assert len(caplog.messages) == 1 and name in caplog.messages[0]
+    source = bad(tmp_path)
+    for _ in range(2):
+        caplog.clear()
+        assert is_plain(make_slate(dataclasses.replace(CHANNEL, slate=str(source)), tmp_path / "cache"))
+        assert len(caplog.messages) == 1 and source.name in caplog.messages[0]
+    assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_a_slate_that_takes_too_long_gives_way_to_a_plain_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An ffmpeg that never ends with the one picture, as with a large one on a small machine."""
+    program = tmp_path / "bin/ffmpeg"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ncase "$*" in *slate.png*) exec sleep 1000;; esac\nexec {shutil.which("ffmpeg")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    assert is_plain(make_slate(SHIPPED, tmp_path / "cache", encode_seconds=6))
+    (message,) = caplog.messages
+    assert "slate.png: cannot be used as slate (ffmpeg did not make it within 6 s)" in message
+
+
+def test_all_that_it_may_take_ends_before_systemd_ends_the_start() -> None:
+    (limit,) = re.findall(r"^TimeoutStartSec=(\d+)s$", (PROJECT / "units/livekeep-worker@.service").read_text(), re.MULTILINE)
+    needed = slate.VERSION_SECONDS + slate.PROBE_SECONDS + 2 * slate.ENCODE_SECONDS
+    assert needed + 20 <= int(limit)
+
+
+def test_a_damaged_slate_of_the_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_slate(SHIPPED, tmp_path)
+    for content in (
+        b"",
+        b"no FLV",
+        FILE_HEADER,
+        FILE_HEADER + encode(Tag(AUDIO, 0, b"\xaf\1sound"), 0),
+        path.read_bytes()[:2000],
+    ):
+        caplog.clear()
+        path.write_bytes(content)
+        assert make_slate(SHIPPED, tmp_path) == path
+        assert not flaw_of(path, SHIPPED)
+        assert ["it is made anew" in message for message in caplog.messages] == [True]
+
+
+def test_a_slate_without_sound_does_not_go_on_air(tmp_path: Path) -> None:
+    path = make_slate(SHIPPED, tmp_path)
+    tags = [tag for tag in Reader().feed(path.read_bytes()) if tag.kind != AUDIO]
+    path.write_bytes(FILE_HEADER + b"".join(encode(tag, tag.timestamp) for tag in tags))
+    assert "no sound" in flaw_of(path, CHANNEL)
+
+
+def test_a_large_slate_is_not_read_whole_at_each_start(tmp_path: Path) -> None:
+    file = tmp_path / "large.mp4"
+    with file.open("wb") as stream:
+        stream.truncate(slate.LARGEST_READ_BYTES + 1)
+    first = slate.fingerprint(file)
+    with file.open("r+b") as stream:
+        stream.write(b"changed")
+    os.utime(file, (1, 1))
+    second = slate.fingerprint(file)
+    with file.open("r+b") as stream:
+        stream.write(b"another")
+    os.utime(file, (1, 1))
+    assert slate.fingerprint(file) == second != first

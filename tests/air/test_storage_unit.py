@@ -149,6 +149,8 @@ def test_sigterm_ends_it_within_a_second_while_it_waits_for_a_server(tmp_path: P
         ((f"{KEY_ID}\nsecond line", SECRET), "", "wrong-keys", "livekeep.storage-key-id: holds more than a key"),
         ((KEY_ID, "wrong"), "", "wrong-keys", "SignatureDoesNotMatch"),
         (None, 'provider = "glacier"', "bad-config", 'storage.provider: must be one of "s3", "r2"'),
+        (None, "buckets = 3", "bad-config", "storage.buckets: unknown key"),
+        (None, "[[[", "bad-config", "is not valid TOML"),
     ],
 )
 def test_what_is_wrong_at_its_start_is_told_to_whoever_asks(
@@ -161,6 +163,19 @@ def test_what_is_wrong_at_its_start_is_told_to_whoever_asks(
         assert not [key for key in keys or () if key.strip() and key.strip() in answer["message"]]
         assert error_type == "wrong-keys" or words in unit.log.read_text()
         assert unit.starts == 1
+
+
+@pytest.mark.parametrize(
+    "extra", ['[screen]\nplayre = "mpv"', "screen_of = 1", "[storages]\nx = 1", "[channels.main]\nwidth = 321"]
+)
+def test_a_mistake_elsewhere_is_none_of_its_business(tmp_path: Path, store: Store, extra: str) -> None:
+    with Activator(tmp_path, store) as unit:
+        file = tmp_path / "etc/livekeep/livekeep.d/wrong.toml"
+        file.parent.mkdir()
+        file.write_text(extra)
+        listed, signed = ask(unit, LIST, {"sign": {"media": MEDIA, "name": "a.mp4"}})
+        assert listed["files"][0][0] == "a.mp4"
+        assert "url" in signed
 
 
 def test_it_ends_when_idle_and_no_question_is_lost_as_it_ends(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import signal
 import tempfile
@@ -9,9 +10,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import flv_maker
 import pytest
+from clips import CHANNEL
 from ingest import ingest
 from running_worker import KEY, RunningWorker, running
+
+from livekeep.air.relay import Relay, Slate
+from livekeep.air.uplink import GivenUpError, Uplink
+from livekeep.core.notify import Service
 
 UNLIKE = ("larger.mp4", "no-audio.mp4", "ntsc.mp4", "hevc.mp4", "film.mp4")
 LONG_ENOUGH_BYTES = 20_000
@@ -216,3 +223,60 @@ def test_a_channel_that_is_not_there(folder: Path) -> None:
         assert worker.process
         assert worker.process.wait(30) == 78
         assert "channels.main: there is no such channel" in worker.log.read_text()
+
+
+@pytest.mark.parametrize("wrong", ["rtmp://user:made-up@host/live", "rtmp://host?made-up"])
+def test_a_backup_that_cannot_be_published_to_is_told_at_the_start(folder: Path, wrong: str) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server, ingest_urls=[server.url, wrong]) as worker:
+        worker.start()
+        assert worker.process
+        assert worker.process.wait(30) == 78
+        assert "channels.main.ingest_urls: must be a URL that begins with rtmp:" in worker.log.read_text()
+        assert "made-up" not in worker.log.read_text()
+
+
+def test_a_mistake_elsewhere_in_the_configuration_is_logged_and_no_reason_to_end(folder: Path) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        wrong = '[screen]\nplayre = "mpv"\n[channels.main2]\nwidth = 321\n[storage]\nprovider = "glacier"\n'
+        (worker.root / "etc/livekeep/livekeep.d/wrong.toml").write_text(wrong)
+        worker.start()
+        worker.goes_on_air()
+        assert worker.stop() == 0
+        for place in ("screen.playre", "channels.main2.width", "storage.provider"):
+            (line,) = [line for line in worker.log.read_text().splitlines() if f"{place}: " in line]
+            assert line.startswith("<4>")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ('[storage]\nprovider = "glacier"', "storage.provider: must be one of"),
+        ("[channels.main]\nwidht = 320", "channels.main.widht: unknown key"),
+        ("[[[", "is not valid TOML"),
+    ],
+)
+def test_a_mistake_of_its_own_ends_it_with_78(folder: Path, wrong: str, says: str) -> None:
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server, media="s3://bucket/prefix") as worker:
+        (worker.root / "etc/livekeep/livekeep.d/wrong.toml").write_text(wrong)
+        worker.start()
+        assert worker.process
+        assert worker.process.wait(30) == 78
+        assert says in worker.log.read_text()
+
+
+def test_a_run_counts_the_refusals_of_its_own(folder: Path) -> None:
+    """Each of two ingests refuses three times; the clock is set forward to the next attempt."""
+    relay = Relay(Slate(flv_maker.item(10.0), 40.0), 40.0)
+    with ingest(folder / "ingest") as server:
+        server.refuse()
+        channel = dataclasses.replace(CHANNEL, ingest_urls=(server.url, server.url))
+        uplink = Uplink(Service(), relay, "main", channel, KEY)
+        ahead_seconds = 0.0
+        deadline = time.monotonic() + 60
+        with pytest.raises(GivenUpError, match="given up after 3 refusals: "):
+            while time.monotonic() < deadline:
+                now = time.monotonic() + ahead_seconds
+                wanted = uplink.one_pass(now)
+                ahead_seconds += max(wanted - now - 1, 0)
+                time.sleep(0.02)
+        assert uplink.refusals == 6

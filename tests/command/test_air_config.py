@@ -83,11 +83,6 @@ def test_a_url_that_seems_to_hold_the_key(url: str, is_doubtful: bool) -> None:
     assert not [line for line in found if KEY in line or "made-up" in line]
 
 
-def test_a_url_with_a_user() -> None:
-    (line,) = air_config.ingests(Channel(ingest_urls=("rtmp://me:made-up@live.example/app",)))
-    assert line == "ingest_urls: live.example: holds a user's name and password, which are not supported"
-
-
 def test_a_url_without_an_application() -> None:
     (line,) = air_config.ingests(Channel(ingest_urls=("rtmp://live.example:1935",)))
     assert line.startswith("ingest_urls: live.example:1935: names no application")

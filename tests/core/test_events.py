@@ -2,17 +2,20 @@
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from livekeep.core import events
 from livekeep.core.events import Event
-from tests.outside import LIBRARY
+from tests.outside import LIBRARY, PATIENCE_SECONDS
 
 BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 
 PROGRAMS = {
+    "books.py": "livekeep-worker",
     "controller.py": "livekeep-controller",
     "ended.py": "livekeep-worker-ended",
     "exporter.py": "livekeep-exporter",
@@ -20,7 +23,6 @@ PROGRAMS = {
     "link.py": "livekeep-player",
     "player.py": "livekeep-player",
     "poller.py": "livekeep-poller",
-    "programme.py": "livekeep-worker",
     "questions.py": "livekeep-poller",
     "report.py": "livekeep-player",
     "run.py": "livekeep-probe-*",
@@ -81,3 +83,19 @@ def test_every_event_is_emitted_somewhere() -> None:
 def test_wrong_fields_are_refused(fields: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="event token-refused carries"):
         events.emit(events.TOKEN_REFUSED, "The token is refused", **fields)
+
+
+def test_a_journal_that_takes_nothing_ends_nobody_s_work() -> None:
+    """Its library opens a socket for the first event, and there is no descriptor left."""
+    script = (
+        "import resource\nfrom livekeep.core import events\nfrom systemd import journal\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "for _ in range(2): events.emit(events.TOKEN_REFUSED, 'The token is refused', SCOPE='x')\n"
+        "print('goes on')"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+    assert done.stdout == "goes on\n"
+    assert done.stderr == "<3>The token is refused (not in the journal: Too many open files)\n" * 2

@@ -131,4 +131,4 @@ def masked_url(url: str) -> str:
     host, slash, path = rest.partition("/")
     application, more, _ = re.split(r"[?#]", path, maxsplit=1)[0].partition("/")
     is_cut = more or "?" in url or "#" in url
-    return f"{scheme}://{re.split(r'[?#]', host.rpartition('@')[2])[0]}{slash}{application}{'/…' if is_cut else ''}"
+    return f"{scheme}://{host}{slash}{application}{'/…' if is_cut else ''}"

@@ -68,8 +68,11 @@ def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
         told |= {"type": "integer" if isinstance(entry.default, int) else "number", "minimum": low, "maximum": high}
         return told | ({"multipleOf": 2} if entry.name in ("width", "height") else {})
     if isinstance(entry.default, tuple):
-        each = {"type": "string", "pattern": PATTERNS[entry.name]}
-        most = {"maxItems": config.MOST_INGESTS} if entry.name == "ingest_urls" else {}
+        each: dict[str, Any] = {"type": "string", "pattern": PATTERNS[entry.name]}
+        most = {}
+        if entry.name == "ingest_urls":
+            each["maxLength"] = config.LONGEST_INGEST_BYTES
+            most = {"maxItems": config.MOST_INGESTS}
         listed = {"type": "array", "items": each, "minItems": 1 if entry.default else 0, **most}
         return {"description": told["description"], "anyOf": [listed, each], "default": list(entry.default)}
     if entry.name in CHOICES:

@@ -180,14 +180,18 @@ class Desk:
             if not unit.runs() and name not in known.intended:
                 choose(name, sorted({*known.channels, *known.intended}))
                 raise RefusedError(404, "not-running", f'channel "{name}" does not run', "channel")
-            await asyncio.to_thread(channels.intend_not, name, self.directory)
-            # systemd 252 did not always take the timer along with a worker that had failed.
-            await self.systemd.stop(retry_of(name), STOP_SECONDS)
-            if unit.runs() or unit.active == "failed":
-                await self.systemd.stop(unit_of(name), STOP_SECONDS)
-            if unit.active == "failed":
-                await self.systemd.reset_failed(unit_of(name))
+            await self._put_to_rest(name, unit)
             return await self.status(name)
+
+    async def _put_to_rest(self, name: str, unit: Unit) -> None:
+        """Nothing brings the channel back: no boot, and not the timer that tries again after the worker gave up."""
+        await asyncio.to_thread(channels.intend_not, name, self.directory)
+        # systemd 252 did not always take the timer along with a worker that had failed.
+        await self.systemd.stop(retry_of(name), STOP_SECONDS)
+        if unit.runs() or unit.active == "failed":
+            await self.systemd.stop(unit_of(name), STOP_SECONDS)
+        if unit.active == "failed":
+            await self.systemd.reset_failed(unit_of(name))
 
     async def skip(self, name: str) -> dict[str, Any]:
         """End the present item; what the worker played till now. Raises `RefusedError` when it does not run."""
@@ -238,11 +242,13 @@ class Desk:
                 )
             if not has_file:
                 choose(name, sorted(known.channels))
-            if (await self.unit(name)).runs():
+            unit = await self.unit(name)
+            if unit.runs():
                 raise RefusedError(409, "already-running", f'channel "{name}" runs; stop it first', "channel")
-            await asyncio.to_thread(channels.delete, name, self.directory)
             if name not in known.settings.channels:
-                await asyncio.to_thread(channels.intend_not, name, self.directory)
+                # First: the timer looks at the intention only when it is set, not when its time has come.
+                await self._put_to_rest(name, unit)
+            await asyncio.to_thread(channels.delete, name, self.directory)
 
     async def health(self) -> str:
         """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `SystemdError`."""

@@ -26,6 +26,7 @@ Sources: ffmpeg-protocols(1), rtmpproto.c, ffmpeg's option fpre.
 """
 
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -47,6 +48,8 @@ ANSWER_SECONDS = 10
 START_SECONDS = 25.0
 """From the first byte given to the stream being taken; a name server that does not answer is in no other time limit."""
 STOP_SECONDS = 10.0
+PIPE_BYTES = 1024 * 1024
+"""What ffmpeg can be given at once: a pipe as it comes (64 KiB), filled once a pass, would carry no more than 25 Mbit/s."""
 ERRORS_KEPT = 20
 LINES_LOGGED = 100
 """Of one process: something that is wrong with every picture must not fill the journal."""
@@ -193,6 +196,9 @@ class Publisher:
         assert self._process.stdin and self._process.stderr  # noqa: S101 – both are pipes
         self._input, self._output = self._process.stdin, self._process.stderr
         os.set_blocking(self._input.fileno(), False)
+        # Beyond /proc/sys/fs/pipe-user-pages-soft it is refused, and the pipe stays as it came.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._input.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._output.fileno(), False)
 
     @property

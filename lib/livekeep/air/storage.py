@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from livekeep.air.bucket import MOST_CONNECTIONS, SET_KEYS, Bucket
+from livekeep.air.faults import concerns
 from livekeep.air.media import MisconfiguredError, NoKeysError, StorageError, WrongKeysError, is_bucket, split_bucket
 from livekeep.core import config, log
-from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.core.errors import TemporaryError
 
 IDLE_SECONDS = 20.0
 LONGEST_LINE_BYTES = 64 * 1024
@@ -112,9 +113,10 @@ def credential(file: Path) -> str:
 def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
     """The buckets' server, or why there is none: the question that started this program must be answered all the same."""
     settings, problems = config.load_leniently()
+    problems = tuple(problem for problem in problems if concerns(problem, "storage"))
     try:
         if problems:
-            raise MisconfiguredError("; ".join(ConfigError(problems).problems))
+            raise MisconfiguredError("; ".join(problems))
         return Bucket(settings.storage, *keys_in(os.environ.get("CREDENTIALS_DIRECTORY", ""))), settings
     except StorageError as error:
         return error, settings

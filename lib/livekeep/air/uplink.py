@@ -224,7 +224,7 @@ class Uplink:
         self._become(states.get(decision.error_type, "connecting"), ended.sentence, advice)
         fields = {"CHANNEL": self._name, "ERROR_TYPE": decision.error_type, "RETRY_COUNT": decision.retry_count}
         if not decision.will_retry:
-            sentence = f"{self._name}: given up after {self.refusals} refusals: {ended.sentence}"
+            sentence = f"{self._name}: given up after {self._retry.refusals} refusals: {ended.sentence}"
             events.emit(events.CHANNEL_GIVEN_UP, sentence, **fields)
             raise GivenUpError(f"{sentence}; systemd tries again after two minutes")
         sentence = f"{self._name}: {ended.sentence}; again in {decision.delay_seconds:.0f} s"

@@ -19,9 +19,12 @@ from pathlib import Path
 
 from livekeep.air import flv
 from livekeep.air.broker import Broker
-from livekeep.air.flv import AAC, FlvError
+from livekeep.air.faults import concerns
+from livekeep.air.flv import AAC
 from livekeep.air.library import open_library
+from livekeep.air.media import is_bucket
 from livekeep.air.programme import Programme
+from livekeep.air.publisher import Address, preset_of
 from livekeep.air.relay import SOUND_HERTZ, Relay, Slate
 from livekeep.air.slate import make_slate
 from livekeep.air.uplink import Uplink
@@ -170,11 +173,23 @@ def status_of(found: ChannelState) -> str:
     return f"{found.publishing}: {shown}{f'. {found.reason}' if found.reason else ''}"
 
 
-def channel_of(settings: Config, name: str) -> Channel:
-    """The channel's configuration, checked as far as it must be to begin. Raises `ConfigError`."""
-    found, problems = channels.load(settings)
+def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
+    """The channel's configuration, checked as far as it must be to begin; `problems` are those of the whole.
+
+    Those of others are logged. Raises `ConfigError` for its own, and for those of the storage that it plays from.
+    """
+    found, more = channels.load(settings)
+    tables = [f"channels.{name}"]
+    if name in found and is_bucket(found[name].media):
+        tables.append("storage")
+    own = [problem for problem in problems if concerns(problem, *tables)]
+    for problem in problems:
+        if problem not in own:
+            logger.warning("%s", problem)
+    if own:
+        raise ConfigError(own)
     if name not in found:
-        about = [problem for problem in problems if f"/{name}.json" in problem]
+        about = [problem for problem in more if f"/{name}.json" in problem]
         raise ConfigError(about or [f"{paths.CONFIG_FILE}: channels.{name}: there is no such channel; add [channels.{name}]"])
     channel = found[name]
     missing = [key for key in ("media", "ingest_urls") if not getattr(channel, key)]
@@ -199,6 +214,12 @@ def stream_key(name: str) -> str:
     return text
 
 
+def check_ingests(channel: Channel, key: str) -> None:
+    """Raises `ConfigError` for a backup too: not hours later, when its turn comes."""
+    for url in channel.ingest_urls:
+        preset_of(Address.parse(url), key)
+
+
 def slate_of(channel: Channel, name: str) -> Slate:
     """The channel's slate, made when it is not in the cache. Raises `ConfigError`, or `TemporaryError`."""
     cache = Path(os.environ.get("CACHE_DIRECTORY") or paths.ROOT / f"var/cache/livekeep/worker@{name}")
@@ -207,8 +228,8 @@ def slate_of(channel: Channel, name: str) -> Slate:
         return Slate(file.read_bytes(), 1000 / channel.frame_rate)
     except OSError as error:
         raise TemporaryError(f"{file}: cannot be read ({error.strerror})") from error
-    except FlvError as error:
-        raise TemporaryError(f"{file}: is damaged ({error}); remove it, it will be made anew") from error
+    except ValueError as error:
+        raise TemporaryError(f"{file}: is damaged ({error})") from error
 
 
 def metadata_of(channel: Channel) -> dict[str, float]:
@@ -234,9 +255,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(USAGE, file=sys.stderr)
         return 2
     name = arguments[0]
-    settings = config.load()
+    settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
-    channel, key = channel_of(settings, name), stream_key(name)
+    channel, key = channel_of(settings, problems, name), stream_key(name)
+    check_ingests(channel, key)
     relay = Relay(slate_of(channel, name), 1000 / channel.frame_rate, flv.metadata(metadata_of(channel)))
     service = Service()
     broker = Broker(library := open_library(channel.media, channel.extensions, settings.storage.timeout_seconds))

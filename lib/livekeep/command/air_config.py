@@ -34,9 +34,7 @@ def ingests(channel: Channel) -> Iterator[str]:
     if not channel.ingest_urls:
         yield 'ingest_urls: is empty, so the channel is not set up; give the ingest\'s URL without the key: "rtmp://HOST/APP"'
     for url in channel.ingest_urls:
-        if "@" in authority_of(url):
-            yield f"ingest_urls: {host_of(url)}: holds a user's name and password, which are not supported"
-        elif carries_key(url):
+        if carries_key(url):
             yield "ingest_urls: seems to hold the stream key; it belongs into its credential: sudo livekeep air set-key CHANNEL"
         elif not re.match(r"[a-z]+://[^/]+/[^/]", url, re.IGNORECASE):
             yield f"ingest_urls: {host_of(url)}: names no application; YouTube's ends with /live2"
@@ -50,13 +48,9 @@ def carries_key(url: str) -> bool:
     return not is_plain_query or len(segments) > 1 or any(map(KEY_LIKE.fullmatch, segments))
 
 
-def authority_of(url: str) -> str:
-    return re.split(r"[/?#]", url.partition("://")[2])[0]
-
-
 def host_of(url: str) -> str:
     """The host, and the port where the URL has one."""
-    return authority_of(url).rpartition("@")[2]
+    return url.partition("://")[2].partition("/")[0]
 
 
 def slate(channel: Channel) -> Iterator[str]:

@@ -197,6 +197,17 @@ class Probes:
     host: HostProbe = HostProbe()
 
 
+INGEST = re.compile(r"(?i:rtmps?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/\S*)?")
+LONGEST_INGEST_BYTES = 900
+
+
+def ingest_url(value: str) -> str | None:
+    """As a channel can be published to: the rest of the URL goes to ffmpeg in lines of 1000 bytes, and no password with it."""
+    is_good = INGEST.fullmatch(value) and value.isprintable() and len(value.encode()) <= LONGEST_INGEST_BYTES
+    example = '"rtmps://a.rtmps.youtube.com/live2"'
+    return None if is_good else f"must be a URL that begins with rtmp://, rtmps://, such as {example}, without user and password"
+
+
 MEDIA = matching(
     r"|/[^\0]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0]*)?", 'a folder such as "/srv/media", or "s3://bucket/prefix"'
 )
@@ -214,7 +225,7 @@ class Channel:
         (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".flv", ".avi", ".mpg", ".mpeg"), each(EXTENSION)
     )
     rescan_seconds: float = key(60.0, between(2, 86400))
-    ingest_urls: tuple[str, ...] = key((), each(url_with("rtmp", "rtmps")))
+    ingest_urls: tuple[str, ...] = key((), each(ingest_url))
     width: int = key(1280, between(160, 3840))
     height: int = key(720, between(90, 2160))
     frame_rate: float = key(25.0, between(5, 60))

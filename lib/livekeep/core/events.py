@@ -3,6 +3,7 @@
 The catalog etc/livekeep.catalog holds a text for each, shown by `journalctl -x`; a test ties the two together.
 """
 
+import contextlib
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,22 +96,31 @@ ALL = (
 
 
 def emit(event: Event, sentence: str, **fields: object) -> None:
-    """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret."""
+    """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret.
+
+    A journal that does not take it (it is being started anew, or there are too many files open) ends nobody's work: the sentence
+    goes to standard error then.
+    """
     if set(fields) != set(event.fields):
         raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
     # Probes start every half minute and have seldom an event.
     from systemd import journal  # noqa: PLC0415
 
     caller = sys._getframe(1)
-    journal.send(
-        sentence,
-        # Told here, for the library would read source files to find it.
-        CODE_FILE=caller.f_code.co_filename,
-        CODE_LINE=caller.f_lineno,
-        CODE_FUNC=caller.f_code.co_name,
-        MESSAGE_ID=event.message_id,
-        PRIORITY=event.priority,
-        SYSLOG_IDENTIFIER=Path(sys.argv[0]).name,
-        LIVEKEEP_EVENT=event.name,
-        **{f"LIVEKEEP_{name}": str(value) for name, value in fields.items()},
-    )
+    try:
+        journal.send(
+            sentence,
+            # Told here, for the library would read source files to find it.
+            CODE_FILE=caller.f_code.co_filename,
+            CODE_LINE=caller.f_lineno,
+            CODE_FUNC=caller.f_code.co_name,
+            MESSAGE_ID=event.message_id,
+            PRIORITY=event.priority,
+            SYSLOG_IDENTIFIER=Path(sys.argv[0]).name,
+            LIVEKEEP_EVENT=event.name,
+            **{f"LIVEKEEP_{name}": str(value) for name, value in fields.items()},
+        )
+    except OSError as error:
+        # Standard error may lead to the same journal.
+        with contextlib.suppress(OSError):
+            print(f"<{event.priority}>{sentence} (not in the journal: {error.strerror})", file=sys.stderr, flush=True)
