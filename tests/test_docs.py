@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import inspect
 import json
 import re
 import shlex
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 
 from livekeep.air import api, api_models, media, policy, probe, publisher
+from livekeep.air.books import Books
+from livekeep.air.programme import Programme
 from livekeep.command import air_status, desktop, doctor, predecessor
 from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
@@ -224,7 +227,8 @@ def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
 
 def kinds_raised(*modules: str) -> set[str]:
     """The words for programs that modules of the air part give with an error; `"word", f"…"` is their form everywhere."""
-    calls = ("ItemError", "RefusedError", "BodyError", "error_document", "self._note_failure", "self._tell_failure")
+    calls = ("ItemError", "TooSlowError", "RefusedError", "BodyError", "error_document")
+    calls += ("self.books.fail", "self.fail", "self._tell_failure")
     found: set[str] = set()
     for module in modules:
         for node in ast.walk(ast.parse((LIBRARY / f"livekeep/air/{module}.py").read_text())):
@@ -241,14 +245,20 @@ def test_every_kind_of_failure_is_told() -> None:
     publishing, storage, item = told.values()
     assert publishing == set(policy.FAILURES) == set(typing.get_args(publisher.Why)) - {"stopped"}
     assert storage == set(media.KINDS)
-    assert item - {"storage-failed"} == kinds_raised("probe", "programme") | {kind for _text, kind, _sentence in probe.FAULTS}
+    seen = {kind for _text, kind, _sentence in probe.FAULTS}
+    assert item - {"storage-failed"} == kinds_raised("probe", "programme", "books") | seen
     mended = [cells[0] for cells in rows(section("troubleshooting.md", "Storage fails"))]
     assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.KINDS) - {"other"}
 
 
+def reasons_of_the_slate() -> list[str]:
+    """What the programme gives as one, with … for what differs."""
+    source = inspect.getsource(Programme._slate_reason)
+    return [re.sub(r"\{[^}]*\}", "…", text) for text in re.findall(r'f?"([^"]+)"', source)]
+
+
 def test_every_reason_of_a_channel_is_told() -> None:
-    programme = (LIBRARY / "livekeep/air/programme.py").read_text()
-    slate = [re.sub(r"\{[^}]*\}", "…", text) for text in re.findall(r'reason(?:: str)? = f?"([^"]+)"', programme)]
+    slate = [Books("main").slate_reason, *reasons_of_the_slate()]
     unlike = (
         publisher.Told(has_wrong_certificate=True),
         publisher.Told(has_no_name=True),
@@ -260,7 +270,7 @@ def test_every_reason_of_a_channel_is_told() -> None:
     assert {why for why, _sentence in verdicts} == {"unreachable"}
     words = [word for state, word in air_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]
-    assert len(slate) == 5
+    assert len(slate) == 6
     patterns = told_texts()
     assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
 

@@ -38,7 +38,8 @@ def test_unlike_items_over_one_connection(folder: Path) -> None:
         assert worker.server.publishes(KEY) == 1
         assert seen.items_short == seen.items_failed == 0
         assert [item.outcome for item in seen.last[:5]] == ["played"] * 5
-        shows = sorted(packet.showing for packet in viewer.pictures()[25:])
+        # Without the last ones: pictures that are shown between them may still be on their way.
+        shows = sorted(packet.showing for packet in viewer.pictures()[25:])[:-4]
         assert max(later - earlier for earlier, later in itertools.pairwise(shows)) <= 0.100
         assert abs(seen.drift_seconds) < 1
         assert seen.acknowledged_bytes > LONG_ENOUGH_BYTES

@@ -28,7 +28,7 @@ class Books:
         self.last: tuple[Played, ...] = ()
         self.items_known = 0
         self.storage_problem = ""
-        self.slate_reason = ""
+        self.slate_reason = "nothing was played yet"
         self.items_played = 0
         self.items_short = 0
         self.items_failed = 0

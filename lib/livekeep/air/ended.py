@@ -61,9 +61,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"<3>{error}", file=sys.stderr)
     if end.result != "success":
         fields = {"RESULT": end.result, "EXIT_CODE": end.exit_code, "EXIT_STATUS": end.exit_status}
-        try:
-            events.emit(events.WORKER_ENDED, sentence_of(end), CHANNEL=channel, WORKER_PID=end.pid, **fields)
-        # The journal's socket may be gone; the end is noted all the same.
-        except OSError as error:
-            print(f"<4>{sentence_of(end)} (not in the journal: {error.strerror})", file=sys.stderr)
+        events.emit(events.WORKER_ENDED, sentence_of(end), CHANNEL=channel, WORKER_PID=end.pid, **fields)
     return 0

@@ -38,8 +38,7 @@ class ItemError(TemporaryError):
 
 
 class TooSlowError(ItemError):
-    def __init__(self, name: str) -> None:
-        super().__init__("timeout", f"{name}: could not be looked at in time; is the storage slow?")
+    """ffprobe did not end in time."""
 
 
 def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
@@ -150,7 +149,7 @@ def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, 
             output, errors = collect(child, deadline, name)
             return child.wait(max(deadline - time.monotonic(), 0.1)), output, errors
         except subprocess.TimeoutExpired:
-            raise TooSlowError(name) from None
+            raise too_slow(name) from None
         finally:
             child.kill()
 
@@ -165,7 +164,7 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
             left = deadline - time.monotonic()
             ready = selector.select(left) if left > 0 else []
             if not ready:
-                raise TooSlowError(name)
+                raise too_slow(name)
             for key, _events in ready:
                 block = os.read(key.fd, 65536)
                 into, most = key.data
@@ -173,3 +172,7 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
                 if not block:
                     selector.unregister(key.fileobj)
     return output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def too_slow(name: str) -> TooSlowError:
+    return TooSlowError("timeout", f"{name}: could not be looked at in time; is the storage slow?")
