@@ -24,7 +24,7 @@ readonly -A part_packages=(
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
     [health]='/livekeep-(exporter|probe-|screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
-    [air]='/livekeep-(air|controller|storage|worker)|/lib/livekeep/air/|/pictures/slate\.png'
+    [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )
 readonly speed_test_packages=(librespeed-cli speedtest-cli)
 
@@ -339,8 +339,8 @@ remove_remains_of_health() {
 }
 
 remove_remains_of_air() { # a channel's configuration and keys stay, but nothing is meant to be on air
-    rm -rf "$lib/lib/livekeep/air" "$destdir"/run/livekeep/{worker@*,storage,storage.sock,controller} "$destdir"/var/cache/livekeep/worker@*
-    rm -rf "$units"/livekeep-{air,controller,storage,worker@,worker-retry@}.service.d
+    rm -rf "$lib/lib/livekeep/air" "$destdir"/run/livekeep/{worker@*,storage,storage.sock,controller,probe-youtube} "$destdir"/var/cache/livekeep/worker@*
+    rm -rf "$units"/livekeep-{air,controller,storage,worker@,worker-retry@,probe-youtube}.service.d
     rm -f "$destdir"/var/lib/livekeep/channels/*.on-air
 }
 
@@ -417,6 +417,7 @@ enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` ena
     if has screen; then wanted+=(livekeep.target); fi
     if has health; then wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer); fi
     if has air; then wanted+=("${air_units[@]}"); fi
+    if has health && has air; then wanted+=(livekeep-probe-youtube.timer); fi
     ((${#wanted[@]} == 0)) || systemctl "$@" enable "${wanted[@]}"
 }
 

@@ -36,7 +36,7 @@ has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
 
 stop_units() {
     local name
-    for name in livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer \
+    for name in livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host,youtube}.timer \
         livekeep-{storage,controller}.socket livekeep-air.service; do
         # Of a part that is not installed there is none.
         systemctl --root="$destdir/" disable "$name" 2>/dev/null || true
@@ -115,7 +115,7 @@ purge_all() {
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
-    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host},worker,storage,controller}; do
+    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host,youtube},worker,storage,controller}; do
         if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
         if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
     done

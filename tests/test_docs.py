@@ -21,8 +21,9 @@ from livekeep.air.programme import Programme
 from livekeep.command import air_status, desktop, doctor, predecessor
 from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
-from livekeep.core import config, events, state
+from livekeep.core import config, events, findings, state
 from livekeep.core.config import Channel, Config, Stream
+from livekeep.probes import youtube, youtube_api
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
 from livekeep.screen.playlist import Look
@@ -101,7 +102,7 @@ def test_the_reference_says_what_puts_a_key_in_force(table: str) -> None:
         if table.startswith("probes."):
             assert force == ("apply" if name in ("enabled", "interval_seconds") else "next run"), key
         elif table in AIR_FORCE:
-            assert force == AIR_FORCE[table], key
+            assert force == ("next run" if name == "youtube_video" else AIR_FORCE[table]), key
         else:
             needs_start = table == "exporter" or (table == "screen" and name in desktop.TAKEN_AT_START)
             assert force == ("apply" if needs_start else "reload"), key
@@ -271,6 +272,14 @@ def test_every_reason_of_a_channel_is_told() -> None:
     words = [word for state, word in air_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]
     assert len(slate) == 6
+    patterns = told_texts()
+    assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
+
+
+def test_every_answer_of_youtube_is_told() -> None:
+    refusals = {str(youtube_api.refusal(status, b"")) for status in (400, 401, 403, 429, 500, 503)}
+    texts = [*refusals, youtube.NO_KEY, *(said for said, _advice in findings.NOT_SHOWN.values())]
+    texts += [said for _reasons, said, _advice in youtube_api.REFUSALS]
     patterns = told_texts()
     assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
 

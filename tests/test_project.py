@@ -33,6 +33,8 @@ DESIGNED_UNITS = (
     "livekeep-probe-speedtest.timer",
     "livekeep-probe-host.service",
     "livekeep-probe-host.timer",
+    "livekeep-probe-youtube.service",
+    "livekeep-probe-youtube.timer",
     "livekeep-air.service",
     "livekeep-controller.service",
     "livekeep-controller.socket",
@@ -223,7 +225,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert len(verified) >= 10
 
 
-@pytest.mark.parametrize("name", ["network", "stream", "host"])
+@pytest.mark.parametrize("name", ["network", "stream", "host", "youtube"])
 def test_a_probe_s_timer_ships_with_the_default_interval(name: str) -> None:
     text = (UNITS / f"livekeep-probe-{name}.timer").read_text()
     seconds = getattr(config.Probes(), name).interval_seconds

@@ -1,4 +1,4 @@
-"""livekeep air set-key, set-storage-keys, set-api-token: from files, pipes and prompts; what is refused; nobody is told them."""
+"""livekeep air set-key, set-storage-keys, set-api-token, set-youtube-key: from files, pipes, prompts; what is refused."""
 
 import os
 import pty
@@ -100,6 +100,34 @@ def test_a_key_is_never_an_argument(box: Box) -> None:
     done = box.run("air", "set-key", "main", KEY)
     assert done.returncode == 1
     assert "cannot be read (No such file or directory)" in done.stderr
+
+
+# YouTube's key
+
+
+def test_the_youtube_key(box: Box) -> None:
+    done = box.run("air", "set-youtube-key", stdin=b" AIza-made-up\n")
+    assert done.returncode == 0, done.stderr
+    assert stored(box, "livekeep.youtube-api-key") == "AIza-made-up"
+    assert "YouTube API key stored" in done.stdout
+    assert "livekeep-probe-youtube does not run; it takes it when it starts" in done.stdout
+    assert done.stdout.endswith("No channel names its video yet: set youtube_video in [channels.NAME] of livekeep.toml\n")
+    assert "made-up" not in done.stdout + done.stderr
+    box.configure(f'{CHANNELS}youtube_video = "dQw4w9WgXcQ"\n')
+    again = box.run("air", "set-youtube-key", str(box.file("key", "AIza-made-up")))
+    assert "the YouTube API key is already that one" in again.stdout
+    assert "No channel" not in again.stdout
+
+
+def test_what_is_no_youtube_key_is_refused_without_showing_it(box: Box) -> None:
+    for content, says in (
+        (b"", "make one in Google's Cloud console"),
+        (b"made up", "no spaces"),
+        (b"KEY=made-up", "a line NAME="),
+    ):
+        done = box.run("air", "set-youtube-key", stdin=content)
+        assert (done.returncode, says in done.stderr, "made" in done.stderr.replace("make", "")) == (1, True, False)
+    assert not (box.root / "etc/credstore").exists()
 
 
 # The storage's key

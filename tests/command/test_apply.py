@@ -123,7 +123,7 @@ def test_a_faulty_configuration_changes_nothing(box: Box) -> None:
 
 
 UNIT_FOLDER = "usr/local/lib/systemd/system"
-TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in ("network", "stream", "speedtest", "host"))
+TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in ("network", "stream", "speedtest", "host", "youtube"))
 HEALTH_UNITS = ("livekeep-exporter.service", *TIMERS)
 
 
@@ -186,7 +186,7 @@ def test_the_exporter_is_restarted_when_its_settings_changed(healthy: Box) -> No
 
 
 def test_without_the_health_part_its_leftovers_go(healthy: Box) -> None:
-    healthy.configure(CONFIG + '[exporter]\nport = 9000\n')
+    healthy.configure(CONFIG + "[exporter]\nport = 9000\n")
     healthy.run("apply")
     (healthy.root / UNIT_FOLDER / "livekeep-exporter.service").unlink()
     drop_in = override(healthy, "livekeep-exporter.service", "60-exporter.conf")

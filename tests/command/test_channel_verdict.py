@@ -12,6 +12,7 @@ import pytest
 from livekeep.core import channels, health, state
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
+from livekeep.core.findings import Run, Showing, YoutubeFindings, YoutubeVideo
 from livekeep.core.health import Clock, Health, Judgement, channel_verdict, channel_verdicts
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 
@@ -37,6 +38,21 @@ def meant(found: object = None, since: float | None = LONG_AGO, end: ChannelEnd 
     return Broadcast("main", since, found or StateAbsentError("absent"), end)  # type: ignore[arg-type]
 
 
+def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, channel: str = "main") -> YoutubeFindings:
+    """What YouTube said `age` seconds ago; the channel has been on air without being shown for `unshown` seconds."""
+    since = None if unshown is None else NOW - unshown
+    videos = (
+        YoutubeVideo("other", "AAAAAAAAAAA", "ended", unshown_since=LONG_AGO),
+        YoutubeVideo(channel, "dQw4w9WgXcQ", showing),
+    )
+    videos = (videos[0], replace(videos[1], unshown_since=since))
+    return YoutubeFindings(run=Run("ok", interval_seconds=60.0), videos=videos, written_monotonic=MONOTONIC - age)
+
+
+def seen(findings: YoutubeFindings, **more: object) -> Broadcast:
+    return replace(meant(worker(**more)), youtube=findings)  # type: ignore[arg-type]
+
+
 def ended(status: str, seconds_ago: float, code: str = "exited", result: str = "exit-code") -> ChannelEnd:
     return ChannelEnd("main", 7, result, code, status, NOW - seconds_ago)
 
@@ -46,12 +62,22 @@ OK = [
     ("on air without being meant to", meant(worker(), since=None)),
     ("on air over the backup", meant(worker(is_backup=True))),
     ("on air after failures", meant(worker(retry_count=0, refusals=4, items_failed=3))),
+    ("shown by YouTube", seen(youtube("live", None))),
+    ("not shown by YouTube yet", seen(youtube("upcoming", 119.0))),
+    ("YouTube cannot be asked", seen(youtube("", 9999.0))),
+    ("YouTube was asked long ago", seen(youtube("ended", 9999.0, age=211.0))),
+    ("YouTube was asked for another channel", seen(youtube("ended", channel="hall"))),
     ("state and acknowledgement at their limits", meant(worker(age=9.9, silent=14.8))),
 ]
 DEGRADED = [
     ("the slate", meant(worker(picture="slate", slate_reason="no item can be played")), "shows the slate: no item can be played"),
     ("storage", meant(worker(storage_problem="the keys are refused")), "its media cannot be listed: the keys are refused"),
     ("both", meant(worker(picture="slate", storage_problem="gone")), "shows the slate"),
+    ("announced by YouTube", seen(youtube("upcoming")), "on air, but YouTube only announces its broadcast"),
+    ("no broadcast at YouTube", seen(youtube("none")), "on air, but YouTube says that its video is no broadcast"),
+    ("not to be seen at YouTube", seen(youtube("missing")), "on air, but YouTube has no such video"),
+    ("ended by YouTube", seen(youtube("ended", 1.0)), "on air, but YouTube has ended its broadcast"),
+    ("ended by YouTube, and with the slate", seen(youtube("ended"), picture="slate"), "shows the slate"),
     ("connecting", meant(worker("connecting", silent=59.0, reason="dropped")), "has been off air for 59 s: dropped"),
     ("first connection", meant(worker("connecting", silent=None, started_at=NOW - 5)), "off air for 5 s"),
     ("stalled", meant(worker("stalled", silent=9.0)), "off air for 9 s"),

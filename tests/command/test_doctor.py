@@ -217,14 +217,14 @@ def test_the_report(pi4: Box, api: Api) -> None:
     done = pi4.run("doctor")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[1 if line.startswith(("warn", "fail", "skip")) else 2].strip() for line in lines[:25]] == [
+    assert [line.split("  ")[1 if line.startswith(("warn", "fail", "skip")) else 2].strip() for line in lines[:26]] == [
         "config", "network", "DNS", "clock", "token", "display", "resolution", "decoder", "sound", "pictures", "memory limits",
         "disk", "units", "other programs", "network probe", "stream probe", "speed test", "host probe", "exporter",
-        "channels", "stream keys", "media", "slates", "ffmpeg", "on air",
+        "channels", "stream keys", "media", "slates", "ffmpeg", "on air", "YouTube",
     ]  # fmt: skip
     assert f"screen.holding: {picture}: is not a picture" in done.stdout
     assert "  memory limits   sudo livekeep doctor --fix" in lines
-    assert lines[-1] == "4 of 25 want attention."
+    assert lines[-1] == "4 of 26 want attention."
     assert "\033" not in done.stdout
 
 
@@ -241,7 +241,7 @@ def test_warnings_are_no_failure(pi4: Box, api: Api) -> None:
         "resolution": "warn",
         "memory limits": "warn",
         **dict.fromkeys(("network probe", "stream probe", "speed test", "host probe", "exporter"), "skip"),
-        **dict.fromkeys(("channels", "stream keys", "media", "slates", "ffmpeg", "on air"), "skip"),
+        **dict.fromkeys(("channels", "stream keys", "media", "slates", "ffmpeg", "on air", "YouTube"), "skip"),
     }
     assert (done.returncode, found["verdict"]) == (0, "warn")
 

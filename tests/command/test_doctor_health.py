@@ -12,9 +12,17 @@ import pytest
 from conftest import Box
 
 from livekeep.command import doctor_health
-from livekeep.command.checkup import Check, Surroundings
+from livekeep.command.checkup import Check, Surroundings, is_root
 from livekeep.core import config
-from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings
+from livekeep.core.findings import (
+    PROBES,
+    HostFindings,
+    NetworkFindings,
+    Run,
+    SpeedtestFindings,
+    StreamFindings,
+    YoutubeFindings,
+)
 from livekeep.core.findings import Verdict as Found
 
 CHECKS = {
@@ -22,6 +30,7 @@ CHECKS = {
     "stream": doctor_health.check_stream_probe,
     "speedtest": doctor_health.check_speedtest,
     "host": doctor_health.check_host_probe,
+    "youtube": doctor_health.check_youtube,
 }
 
 
@@ -75,7 +84,26 @@ def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
     assert check(health_box, name).finding == f"switched off by probes.{name}.enabled"
     (health_box.root / f"usr/local/lib/livekeep/bin/livekeep-probe-{name}").unlink()
     told = check(health_box, name)
-    assert (told.verdict, told.finding) == ("skip", "the health part is not installed")
+    missing = "the health part is not installed" if name != "youtube" else "the health part, or the channels, are not installed"
+    assert (told.verdict, told.finding) == ("skip", missing)
+
+
+def test_the_api_key_of_youtube(health_box: Box) -> None:
+    """Only root may look for it; whether it is taken, the probe's findings say."""
+    health_box.write(YoutubeFindings(run=Run("ok", "main: live", interval_seconds=60.0)))
+    assert check(health_box, "youtube") == Check("YouTube", "ok", "main: live")
+    health_box.configure('[channels.main]\nyoutube_video = "dQw4w9WgXcQ"\n')
+    told = check(health_box, "youtube")
+    if not is_root():
+        assert told.verdict == "ok"
+        return
+    assert (told.verdict, told.finding) == ("warn", "/etc/credstore/livekeep.youtube-api-key is not there")
+    assert told.advice == "sudo livekeep air set-youtube-key"
+    key = health_box.file("etc/credstore/livekeep.youtube-api-key", "made-up")
+    key.chmod(0o644)
+    assert "can be read by others than root" in check(health_box, "youtube").finding
+    key.chmod(0o600)
+    assert check(health_box, "youtube") == Check("YouTube", "ok", "main: live")
 
 
 def test_findings_of_another_version(health_box: Box) -> None:

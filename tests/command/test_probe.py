@@ -16,6 +16,7 @@ import pytest
 from conftest import HERE, REPOSITORY, Box
 
 from livekeep.command import findings_text
+from livekeep.command.probe import WITHOUT_AIR
 from livekeep.core.findings import (
     PROBES,
     Analysis,
@@ -28,6 +29,8 @@ from livekeep.core.findings import (
     Run,
     SpeedtestFindings,
     StreamFindings,
+    YoutubeFindings,
+    YoutubeVideo,
 )
 from livekeep.core.health import Clock, Findings
 
@@ -205,6 +208,13 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+def test_youtube_s_words_are_told() -> None:
+    live = YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day", started_at=NOW - 60, viewers=12)
+    told = shown(YoutubeFindings(run=RUN, videos=(live, YoutubeVideo("hall", "AAAAAAAAAAA"))))
+    assert re.fullmatch(r'dQw4w9WgXcQ "A day": live since .* \(for 1 min\), 12 viewers', told["Channel main"])
+    assert told["Channel hall"] == "AAAAAAAAAAA: not known"
+
+
 def test_it_is_run_through_its_unit_and_told(health_box: Box) -> None:
     health_box.file("sys/fs/ext4/mmcblk0p2/errors_count", "0\n")
     done = as_root(health_box, "probe", "host")
@@ -259,6 +269,13 @@ def test_findings_that_cannot_be_read(health_box: Box) -> None:
 def test_nothing_was_found_at_all(health_box: Box) -> None:
     done = as_root(health_box, "probe", "network")
     assert (done.returncode, done.stderr) == (3, "network: has not run yet; now: sudo livekeep probe network\n")
+
+
+def test_without_channels_there_is_nothing_to_ask_youtube(health_box: Box) -> None:
+    (health_box.systemd / "livekeep-probe-youtube.service").unlink()
+    done = as_root(health_box, "probe", "youtube")
+    assert (done.returncode, done.stderr) == (3, f"{WITHOUT_AIR}\n")
+    assert WITHOUT_AIR in as_root(health_box, "probe").stdout.splitlines()
 
 
 @pytest.mark.parametrize("arguments", [("probe",), ("probe", "network"), ("probe", "host", "--json")])

@@ -75,7 +75,7 @@ def test_all_problems_are_told_at_once_with_their_file(files: Files) -> None:
     assert len(problems) == 5
     main, drop, broken = files.main, files.drop_ins / "drop.toml", files.drop_ins / "broken.toml"
     assert f"{main}: poller.interval_seconds: must be from 1 to 3600, is 0" in problems
-    assert f"{drop}: screen.volume: must be a whole number, is \"loud\"" in problems
+    assert f'{drop}: screen.volume: must be a whole number, is "loud"' in problems
     assert any(line.startswith(f"{main}: poller.speed: unknown key; known are interval_seconds, ") for line in problems)
     assert any(line.startswith(f"{main}: scren: unknown table") for line in problems)
     assert any(line.startswith(f"{broken}: is not valid TOML: ") and "line 1" in line for line in problems)
@@ -94,6 +94,12 @@ BAD_VALUES = (
     ("poller", "timeout_seconds", "0.4", "must be from 0.5 to 60"),
     ("poller", "failures_before_error", "2.5", "must be a whole number"),
     ("poller", "failures_before_error", "true", "must be a whole number"),
+    ("probes.youtube", "interval_seconds", "29", "must be from 30 to 86400"),
+    ("probes.youtube", "api_url", '"http://youtube.example"', "must be a URL that begins with https://"),
+    ("probes.youtube", "api_url", '"http://127.0.0.1.example/"', "must be a URL that begins with https://"),
+    ("probes.youtube", "api_url", '"https://youtube.example/?key=1"', "must be a URL that begins with https://"),
+    ("probes.youtube", "api_url", '"https://me@youtube.example"', "must be a URL that begins with https://"),
+    ("probes.youtube", "api_url", '""', "must be a URL that begins with https://"),
     ("screen", "player", '"omxplayer"', 'must be one of "mpv", "vlc"'),
     ("screen", "output", '"hdmi"', 'must be one of "auto", "drm", "wayland", "x11"'),
     ("screen", "x11_display", '"far:0"', "must be a local display"),
@@ -157,7 +163,17 @@ def test_a_bad_value_is_told_and_leaves_the_default(files: Files, table: str, ke
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/shadow", "exec:rm", "lavfi://testsrc", "av://v4l2", "https://", "/x", "http://a b/", "http://[::1/", "http://a/\\nquit"],
+    [
+        "file:///etc/shadow",
+        "exec:rm",
+        "lavfi://testsrc",
+        "av://v4l2",
+        "https://",
+        "/x",
+        "http://a b/",
+        "http://[::1/",
+        "http://a/\\nquit",
+    ],
 )
 def test_a_stream_is_opened_by_its_schemes_only(files: Files, url: str) -> None:
     files.write(f'[streams.main]\nurl = "{url}"\n')
@@ -270,6 +286,37 @@ def test_a_channel_is_set_up_with_media_and_an_ingest(files: Files) -> None:
     channels = files.load().channels
     assert [(name, channel.is_set_up()) for name, channel in channels.items()] == [("a", False), ("b", True)]
     assert channels["b"].ingest_urls == ("rtmps://host/app",)
+
+
+@pytest.mark.parametrize("value", ["", "dQw4w9WgXcQ", "-_-_-_-_-_-"])
+def test_a_video_s_id(files: Files, value: str) -> None:
+    files.write(f'[channels.main]\nyoutube_video = "{value}"\n')
+    assert files.load().channels["main"].youtube_video == value
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("https://www.youtube.com/watch?v=dQw4w9WgXcQ&t=10s", 'here "dQw4w9WgXcQ"'),
+        ("https://www.youtube.com/watch?feature=share&v=dQw4w9WgXcQ", 'here "dQw4w9WgXcQ"'),
+        ("https://youtu.be/dQw4w9WgXcQ?si=abc", 'here "dQw4w9WgXcQ"'),
+        ("youtube.com/live/dQw4w9WgXcQ", 'here "dQw4w9WgXcQ"'),
+        ("https://studio.youtube.com/video/dQw4w9WgXcQ/livestreaming", 'here "dQw4w9WgXcQ"'),
+        ("https://www.youtube.com/@somebody/live", "the 11 characters behind v= in its address"),
+        ("dQw4w9WgXc", "the 11 characters behind v= in its address"),
+        ("dQw4w9WgXcQ\\n", "the 11 characters behind v= in its address"),
+    ],
+)
+def test_what_is_no_video_s_id_is_told_where_it_stands(files: Files, value: str, says: str) -> None:
+    files.write(f'[channels.main]\nyoutube_video = "{value}"\n')
+    with pytest.raises(ConfigError, match=re.escape(f"channels.main.youtube_video: must be the video's id alone, {says}, is ")):
+        files.load()
+
+
+@pytest.mark.parametrize("value", ["https://a.example", "HTTPS://a.example:8443/v3/", "http://localhost:1/v3", "http://[::1]:80"])
+def test_where_a_key_may_be_sent(files: Files, value: str) -> None:
+    files.write(f'[probes.youtube]\napi_url = "{value}"\n')
+    assert files.load().probes.youtube.api_url == value
 
 
 def test_a_list_may_be_empty_where_its_default_is(files: Files) -> None:

@@ -18,6 +18,8 @@ from livekeep.core.findings import (
     Run,
     SpeedtestFindings,
     StreamFindings,
+    YoutubeFindings,
+    YoutubeVideo,
 )
 from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State
 
@@ -59,7 +61,7 @@ PINGS = (
 )
 LOOKUPS = (Lookup("api.vimeo.com", "192.0.2.1", 0.0321), Lookup("api.vimeo.com", "192.0.2.2", problem="no answer"))
 INTERFACES = (Interface("eth0", True, ("192.0.2.7",), 1, 2),)
-FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings] = {
+FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings] = {
     "network": NetworkFindings(run=RUN, pings=PINGS, lookups=LOOKUPS, interfaces=INTERFACES),
     "stream": StreamFindings(
         run=RUN,
@@ -92,6 +94,10 @@ FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostF
         card_is_good=True,
         card_checked_at=NOW - 99,
         clock_synchronized=True,
+    ),
+    "youtube": YoutubeFindings(
+        run=RUN,
+        videos=(YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day in the wood", None, NOW - 3600, None, 12),),
     ),
 }
 CHANNEL = ChannelState(

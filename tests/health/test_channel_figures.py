@@ -11,13 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import Showing, YoutubeFindings, YoutubeVideo
 from livekeep.health.channels import PUBLISHING, Channels
 from livekeep.health.exposition import Block, Writer, page
 from livekeep.health.families import CHANNELS, Sample
 from livekeep.health.gathering import Gathering
 from livekeep.health.screen import Verdict
 from livekeep.health.states import States
-from tests.health.full_states import CHANNEL, END, NOW, intend, write_channel
+from tests.health.full_states import CHANNEL, END, FINDINGS, NOW, RUN, intend, write, write_channel
 
 Figures = dict[tuple[str, ...], float]
 
@@ -57,6 +58,7 @@ def machine(tmp_path: Path) -> Machine:
 def test_all_that_a_worker_says(machine: Machine) -> None:
     write_channel(CHANNEL, machine.run)
     write_channel(END, machine.run)
+    write(FINDINGS["youtube"], machine.run)
     intend("main", machine.kept)
     found = machine.collect()
     expected = {
@@ -64,6 +66,7 @@ def test_all_that_a_worker_says(machine: Machine) -> None:
         "refusals_total": 2, "retries": 0, "acknowledged_bytes_total": 1.4e9, "items_known": 50, "slate_active": 0,
         "slates_total": 4, "slate_seconds_total": 12.5, "storage_success": 1, "timeline_seconds_total": 7190, "speed_ratio": 1,
         "drift_seconds": -0.02, "last_end_timestamp_seconds": NOW - 7201,
+        "youtube_live": 1, "youtube_viewers": 12,
     }  # fmt: skip
     assert {name: found[name, "main"] for name in expected} == expected
     assert found["last_acknowledged_timestamp_seconds", "main"] == pytest.approx(time.time() - 0.5, abs=60)
@@ -95,8 +98,30 @@ def test_what_is_not_known_has_no_series(machine: Machine) -> None:
     missing = {name.removeprefix("livekeep_channel_") for name in CHANNELS} - found
     assert missing == {
         "connected_since_timestamp_seconds", "last_acknowledged_timestamp_seconds", "speed_ratio", "last_end_timestamp_seconds",
-        "last_end_info",
+        "last_end_info", "youtube_live", "youtube_viewers",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("showing", "viewers", "told"),
+    [
+        ("live", None, {"youtube_live": 1}),
+        ("upcoming", None, {"youtube_live": 0}),
+        ("missing", None, {"youtube_live": 0}),
+        ("ended", None, {"youtube_live": 0}),
+        ("", None, {}),
+    ],
+)
+def test_what_youtube_shows(machine: Machine, showing: Showing, viewers: int | None, told: dict[str, float]) -> None:
+    write_channel(CHANNEL, machine.run)
+    other = YoutubeVideo("other", "AAAAAAAAAAA", "live", viewers=3)
+    findings = YoutubeFindings(run=RUN, videos=(other, YoutubeVideo("main", "dQw4w9WgXcQ", showing, viewers=viewers)))
+    write(findings, machine.run)
+    assert {key[0]: value for key, value in machine.collect().items() if key[0].startswith("youtube")} == told
+    write(findings, machine.run, seconds_ago=211)
+    assert not [key for key in machine.collect() if key[0].startswith("youtube")], "what a silent probe said is not known now"
+    (machine.run / "probe-youtube/state.json").write_text("{")
+    assert machine.collect()["on_air", "main"] == 1
 
 
 def test_one_that_is_stopped_on_purpose_has_no_figures(machine: Machine) -> None:

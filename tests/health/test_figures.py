@@ -9,7 +9,7 @@ import pytest
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings
+from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, YoutubeFindings
 from livekeep.core.state import Playback, PlayerState, PollerState, State, StateBrokenError
 from livekeep.health.families import Sample
 from livekeep.health.findings import Probe
@@ -178,7 +178,7 @@ def test_the_host_probe_s_figures(tmp_path: Path) -> None:
     assert found["host_clock_synchronized",] == 1
 
 
-@pytest.mark.parametrize("kind", [NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings])
+@pytest.mark.parametrize("kind", [NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings, YoutubeFindings])
 def test_a_probe_that_found_nothing_tells_its_runs_alone(tmp_path: Path, kind: Any) -> None:
     found = of(kind(run=replace(RUN, verdict="skipped", last_success=None)), tmp_path)
     names = {key[0] for key in found} - {"speedtest_transferred_bytes_total"}

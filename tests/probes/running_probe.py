@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from livekeep.core import state
-from livekeep.core.findings import SpeedtestFindings, StreamFindings
+from livekeep.core.findings import SpeedtestFindings, StreamFindings, YoutubeFindings
 from livekeep.core.state import Picture, PlayerState, PollerState, StreamState, StreamUrl
 from tests.outside import PATIENCE_SECONDS, PROJECT
 
 SIGNATURE = "hmac-nobody-may-see-me"
-Findings = TypeVar("Findings", StreamFindings, SpeedtestFindings)
+Findings = TypeVar("Findings", StreamFindings, SpeedtestFindings, YoutubeFindings)
 
 
 @dataclass

@@ -37,6 +37,7 @@ PATTERNS = {
     "slate": r"^/[ -~]+$",
     "extensions": r"^\.[a-z0-9]{1,8}$",
     "ingest_urls": r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$",
+    "youtube_video": r"^(|[A-Za-z0-9_-]{11})$",
 }
 MEANINGS = {
     "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
@@ -54,6 +55,7 @@ MEANINGS = {
     "preset": "How much processor time goes into quality, when an item is encoded anew.",
     "slate": "The image or video for the time when nothing can be played.",
     "rotate_hours": "A planned reconnect after so many hours; 0 for none.",
+    "youtube_video": "The id of the broadcast's video at YouTube, which is asked whether it shows it; empty for not.",
 }
 EXAMPLE = {"media": "/srv/media", "ingest_urls": ["rtmps://a.rtmps.youtube.com/live2"]}
 

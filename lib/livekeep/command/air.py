@@ -23,6 +23,7 @@ ACTIONS = {
     "set-key": ("air_keys", "set_key"),
     "set-storage-keys": ("air_keys", "set_storage_keys"),
     "set-api-token": ("air_keys", "set_api_token"),
+    "set-youtube-key": ("air_keys", "set_youtube_key"),
 }
 """Name: module, function."""
 NONE_THERE = "no channel is configured; add [channels.main] to livekeep.toml"

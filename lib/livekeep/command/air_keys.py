@@ -1,7 +1,8 @@
-"""livekeep air set-key, set-storage-keys, set-api-token: the secrets of the air part, stored for the one unit that uses each.
+"""livekeep air set-key, set-storage-keys, set-api-token, set-youtube-key: the secrets of the air part, each for its one unit.
 
 Each comes from a file, a prompt or a pipe, never from the command line. Writes /etc/credstore/livekeep.stream-key.CHANNEL,
-livekeep.storage-key-id, livekeep.storage-secret and livekeep.api-token; restarts the unit where it runs.
+livekeep.storage-key-id, livekeep.storage-secret, livekeep.api-token and livekeep.youtube-api-key; restarts the unit where it
+runs.
 """
 
 import argparse
@@ -30,6 +31,12 @@ STORAGE_SECRET = Secret(
     "livekeep.storage-secret", "storage secret", STORAGE, "it is shown by the provider when the key is made", title="Its secret"
 )
 API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "make one, or give none", article="an")
+YOUTUBE_KEY = Secret(
+    "livekeep.youtube-api-key",
+    "YouTube API key",
+    "livekeep-probe-youtube.service",
+    "make one in Google's Cloud console, in a project with the YouTube Data API v3 enabled",
+)
 
 
 def stream_key(channel: str) -> Secret:
@@ -98,6 +105,13 @@ def set_api_token(arguments: argparse.Namespace) -> int:
     keep(made, API_TOKEN)
     print("The API token, shown this once:", file=sys.stderr)
     print(made)
+    return 0
+
+
+def set_youtube_key(arguments: argparse.Namespace) -> int:
+    keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
+    if not any(channel.youtube_video for channel in channels.load(config.load_leniently()[0])[0].values()):
+        print("No channel names its video yet: set youtube_video in [channels.NAME] of livekeep.toml")
     return 0
 
 

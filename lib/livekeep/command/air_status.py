@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import livekeep
-from livekeep.command import air, findings_text, reading, terminal, unit
+from livekeep.command import air, channels_text, findings_text, reading, terminal, unit
 from livekeep.command.air import Known
 from livekeep.command.unit import Unit
-from livekeep.core import channels
+from livekeep.core import channels, health
+from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError
+from livekeep.core.findings import YoutubeFindings
 from livekeep.core.health import Clock
 from livekeep.core.state import StateAbsentError, StateBrokenError
 
@@ -45,6 +47,7 @@ class ChannelLook:
     end: ChannelEnd | None
     unit: Unit | None
     clock: Clock
+    youtube: YoutubeFindings | None = None
 
     def is_on_air(self) -> bool:
         return isinstance(self.state, ChannelState) and channels.is_on_air(self.state, self.clock.now_monotonic)
@@ -76,9 +79,11 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
     except LivekeepError as error:
         problem = str(error)
     clock = Clock(time.time(), time.monotonic())
-    intended = channels.intended()
+    intended, youtube = channels.intended(), read_youtube()
     looks = [
-        ChannelLook(name, name in there.configured, name in intended, read_state(name), read_end(name), units.get(name), clock)
+        ChannelLook(
+            name, name in there.configured, name in intended, read_state(name), read_end(name), units.get(name), clock, youtube
+        )
         for name in names
     ]
     return looks, problem
@@ -98,6 +103,14 @@ def read_end(name: str) -> ChannelEnd | None:
         return channels.read_end(name)
     except (StateAbsentError, StateBrokenError):
         return None
+
+
+def read_youtube() -> YoutubeFindings | None:
+    try:
+        found = health.look(YoutubeFindings)
+    except PermissionError as error:
+        raise reading.not_permitted(error) from error
+    return found if isinstance(found, YoutubeFindings) else None
 
 
 # For programs
@@ -125,6 +138,7 @@ def channel_document(look: ChannelLook) -> dict[str, Any]:
         "state": dataclasses.asdict(look.state) if isinstance(look.state, ChannelState) else None,
         "state_problem": "" if is_known else str(look.state),
         "end": dataclasses.asdict(look.end) if look.end else None,
+        "youtube": dataclasses.asdict(video) if (video := health.youtube_of(broadcast(look), look.clock)) else None,
     }
 
 
@@ -135,10 +149,16 @@ def text(look: ChannelLook) -> str:
     """A headline, and rows below it."""
     headline, colour = head(look)
     rows = state_rows(look.state, look.clock) if isinstance(look.state, ChannelState) else end_rows(look)
+    if shown := channels_text.youtube(broadcast(look), look.clock):
+        rows.append(("YouTube", shown))
     if not look.is_configured:
         rows.append(("Mind", "it is not configured any more"))
     table = terminal.table(rows, indent=2)
     return "\n".join(filter(None, [f"{look.name}: {terminal.paint(headline, colour)}", table]))
+
+
+def broadcast(look: ChannelLook) -> Broadcast:
+    return Broadcast(look.name, worker=look.state, end=look.end, youtube=look.youtube)
 
 
 def head(look: ChannelLook) -> tuple[str, terminal.Colour]:

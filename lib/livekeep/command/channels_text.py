@@ -8,6 +8,7 @@ from livekeep.command import terminal
 from livekeep.core import channels, health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelState, Publishing
+from livekeep.core.findings import NOT_SHOWN, YoutubeVideo
 from livekeep.core.health import Clock, Level
 from livekeep.core.state import StateAbsentError
 
@@ -76,13 +77,39 @@ def since(it: Broadcast, clock: Clock) -> str:
 
 
 def trouble_rows(it: Broadcast, clock: Clock) -> Iterator[tuple[str, str]]:
-    """What is wrong with a channel and what to do, when something is."""
+    """What is wrong with a channel and what to do, when something is, and what YouTube shows of it."""
     if not it.counts():
         return
     found = health.channel_verdict(it, clock)
     if found.level != "ok":
         yield "Why", found.sentence
         yield "Do", advice(it, clock)
+    if shown := youtube(it, clock):
+        yield "YouTube", f"{it.channel}: {shown}"
+
+
+def youtube(it: Broadcast, clock: Clock) -> str:
+    """What YouTube shows of a channel, such as "live since 10:02:11 (for 3 min), 12 viewers (asked 20 s ago)", or ""."""
+    video = health.youtube_of(it, clock)
+    if not video or not it.youtube:
+        return ""
+    return f"{showing(video, clock.now)} (asked {terminal.duration(clock.now_monotonic - it.youtube.written_monotonic)} ago)"
+
+
+def showing(video: YoutubeVideo, now: float) -> str:
+    """In words."""
+    if video.showing == "live":
+        began = terminal.since(video.started_at or 0, now)
+        viewers = f", {video.viewers} viewer{'' if video.viewers == 1 else 's'}" if video.viewers is not None else ""
+        return f"live{f' since {began}' if began else ''}{viewers}"
+    if video.showing == "ended":
+        return f"ended{f' at {terminal.local_time(video.ended_at, now)}' if video.ended_at else ''}"
+    if video.showing == "upcoming":
+        start = video.scheduled_start
+        return f"not live yet{f', announced for {terminal.local_time(start, now)}' if start else ''}"
+    return {"none": "the video is no broadcast", "missing": "no such video: private, deleted or mistyped"}.get(
+        video.showing, "not known"
+    )
 
 
 def advice(it: Broadcast, clock: Clock) -> str:
@@ -95,6 +122,12 @@ def advice(it: Broadcast, clock: Clock) -> str:
         return f"sudo livekeep air restart {name}; {journal}"
     if isinstance(worker, ChannelState) and worker.advice:
         return worker.advice
+    video = health.youtube_of(it, clock)
+    is_sound = (
+        isinstance(worker, ChannelState) and channels.is_on_air(worker, clock.now_monotonic) and not health.trouble_on_air(worker)
+    )
+    if video and is_sound and health.not_shown(it, clock):
+        return NOT_SHOWN[video.showing][1]
     return f"sudo livekeep air check {name}; {journal}"
 
 
@@ -116,4 +149,5 @@ def entry(it: Broadcast, clock: Clock) -> dict[str, Any]:
         "worker": dataclasses.asdict(worker) if worker else None,
         "worker_problem": problem,
         "last_end": dataclasses.asdict(it.end) if it.end else None,
+        "youtube": dataclasses.asdict(video) if (video := health.youtube_of(it, clock)) else None,
     }

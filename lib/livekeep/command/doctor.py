@@ -25,6 +25,7 @@ from livekeep.command.doctor_health import (
     check_network_probe,
     check_speedtest,
     check_stream_probe,
+    check_youtube,
 )
 from livekeep.command.doctor_host import (
     check_boot_line,
@@ -66,6 +67,7 @@ CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_slates,
     check_encoder,
     check_on_air,
+    check_youtube,
 )
 OF_THE_SCREEN: dict[Callable[[Surroundings], Check], str] = {
     check_dns: "DNS",

@@ -4,7 +4,9 @@ import http.client
 import time
 
 from livekeep.command import unit
-from livekeep.command.checkup import Check, Surroundings, Verdict
+from livekeep.command.air_keys import YOUTUBE_KEY
+from livekeep.command.checkup import Check, Surroundings, Verdict, is_root
+from livekeep.command.doctor_air import credential_faults, load
 from livekeep.core import health
 from livekeep.core.config import Exporter, SpeedtestProbe
 from livekeep.core.errors import LivekeepError
@@ -16,7 +18,13 @@ from livekeep.core.state import StateAbsentError, StateBrokenError
 PROGRAMS = "/usr/local/lib/livekeep/bin"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 VERDICTS: dict[Found, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
-TITLES = {"network": "network probe", "stream": "stream probe", "speedtest": "speed test", "host": "host probe"}
+TITLES = {
+    "network": "network probe",
+    "stream": "stream probe",
+    "speedtest": "speed test",
+    "host": "host probe",
+    "youtube": "YouTube",
+}
 SPEEDTEST_TOOLS = ("librespeed-cli", "speedtest-cli")
 NOT_INSTALLED = "the health part is not installed"
 EXPORTER = "livekeep-exporter.service"
@@ -39,6 +47,22 @@ def check_speedtest(around: Surroundings) -> Check:
 
 def check_host_probe(around: Surroundings) -> Check:
     return check_probe(around, "host")
+
+
+def check_youtube(around: Surroundings) -> Check:
+    """What YouTube answered last, and whether the API key is there where a channel names its video."""
+    title = TITLES["youtube"]
+    if not around.path(f"{PROGRAMS}/livekeep-probe-youtube").exists():
+        return Check(title, "skip", "the health part, or the channels, are not installed")
+    found = check_probe(around, "youtube")
+    if not around.config.probes.youtube.enabled or not is_root():
+        return found
+    try:
+        is_named = any(channel.youtube_video for channel in load(around)[0].values())
+    except LivekeepError as error:
+        return Check(title, "skip", str(error))
+    faults = credential_faults(around, YOUTUBE_KEY.file_name, "sudo livekeep air set-youtube-key") if is_named else ()
+    return next((Check(title, "warn", finding, advice) for _verdict, finding, advice in faults), found)
 
 
 def check_probe(around: Surroundings, name: str) -> Check:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from livekeep.command import terminal
+from livekeep.command import channels_text, terminal
 from livekeep.core.findings import (
     Analysis,
     HostFindings,
@@ -16,6 +16,7 @@ from livekeep.core.findings import (
     SpeedtestFindings,
     StreamFindings,
     ThrottleCondition,
+    YoutubeFindings,
 )
 from livekeep.core.health import Clock, Findings, is_silent
 from livekeep.core.state import StateBrokenError
@@ -84,6 +85,8 @@ def rows(found: Findings, clock: Clock) -> list[Row]:
         return stream_rows(found, clock)
     if isinstance(found, SpeedtestFindings):
         return speedtest_rows(found, clock)
+    if isinstance(found, YoutubeFindings):
+        return youtube_rows(found, clock)
     return host_rows(found, clock)
 
 
@@ -207,6 +210,14 @@ def card(found: HostFindings, clock: Clock) -> str:
     if found.card_is_good:
         return f"takes and gives back what is written{checked}"
     return f"{found.card_problem or 'not checked'}{checked}"
+
+
+def youtube_rows(found: YoutubeFindings, clock: Clock) -> list[Row]:
+    rows = []
+    for video in found.videos:
+        title = f' "{video.title}"' if video.title else ""
+        rows.append((f"Channel {video.channel}", f"{video.video}{title}: {channels_text.showing(video, clock.now)}"))
+    return rows
 
 
 # Figures

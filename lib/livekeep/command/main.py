@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from livekeep.core.errors import LivekeepError
 
 EXIT_INTERRUPTED = 130
-PROBES = ("network", "stream", "speedtest", "host")
+PROBES = ("network", "stream", "speedtest", "host", "youtube")
 
 Parser = argparse.ArgumentParser
 
@@ -95,6 +95,7 @@ def air_arguments(parser: Parser) -> None:
     add_file(set_key, "the stream key")
     add_file(add("set-storage-keys", "store the id and the secret of the storage's key"), "both, one a line")
     add_file(add("set-api-token", "store the API's token, or make one and print it once"), "the token")
+    add_file(add("set-youtube-key", "store the key by which YouTube is asked whether it shows the channels"), "the API key")
 
 
 SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {

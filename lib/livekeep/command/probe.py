@@ -21,6 +21,7 @@ from livekeep.core.state import StateBrokenError
 EXIT_ON_ERROR = 3
 """Nothing can be told: neither well nor failed."""
 NOT_INSTALLED = "the health part is not installed: run install.sh --with-health"
+WITHOUT_AIR = "youtube: there are no channels to ask for: the air part is not installed (install.sh --with air)"
 START_TIMEOUT_SECONDS = 300.0
 """The longest run, a speed test at its slowest, and some."""
 SPEEDTEST_EXTRA_SECONDS = 20.0
@@ -90,7 +91,7 @@ def start(name: str, settings: Config) -> None:
     """Run the probe's unit to its end. Raises `LivekeepError` when it is not there or fails to run."""
     service = f"livekeep-probe-{name}.service"
     if not is_installed(name):
-        raise LivekeepError(NOT_INSTALLED)
+        raise LivekeepError(why_absent(name, settings))
     if name == "speedtest":
         longest = 2 * settings.probes.speedtest.duration_seconds + SPEEDTEST_EXTRA_SECONDS
         print(f"Measuring: this takes up to {longest:.0f} s and all of the line", file=sys.stderr, flush=True)
@@ -120,7 +121,7 @@ def is_installed(name: str) -> bool:
 
 def why_absent(name: str, settings: Config) -> str:
     if not is_installed(name):
-        return NOT_INSTALLED
+        return WITHOUT_AIR if name == "youtube" and is_installed("host") else NOT_INSTALLED
     if not getattr(settings.probes, name).enabled:
         return f"{name}: switched off by probes.{name}.enabled in livekeep.toml; once: sudo livekeep probe {name}"
     return f"{name}: has not run yet; now: sudo livekeep probe {name}"

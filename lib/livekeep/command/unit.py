@@ -20,6 +20,7 @@ HEALTH_UNITS = (
     "livekeep-probe-stream.timer",
     "livekeep-probe-speedtest.timer",
     "livekeep-probe-host.timer",
+    "livekeep-probe-youtube.timer",
 )
 """Those of the health part, which need not be installed."""
 TARGET = "livekeep.target"

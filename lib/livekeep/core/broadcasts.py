@@ -12,6 +12,7 @@ from livekeep.core import channels, paths
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import YoutubeFindings
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError
 
 
@@ -25,6 +26,8 @@ class Broadcast:
     worker: ChannelState | StateAbsentError | StateBrokenError = field(default_factory=StateAbsentError)
     end: ChannelEnd | None = None
     """How its worker last ended since boot."""
+    youtube: YoutubeFindings | None = None
+    """What livekeep-probe-youtube last wrote, of all channels."""
 
     def counts(self) -> bool:
         """Whether it is meant to be on air, or runs all the same. One that is being stopped on purpose does not count."""
@@ -45,11 +48,14 @@ def read(look: Look, root: Path = paths.STATE_DIRECTORY, directory: Path = chann
     """
     meant = meant_channels(directory)
     found = {}
-    for name in sorted({*meant, *with_folder(root)}):
+    names = sorted({*meant, *with_folder(root)})
+    youtube = look(YoutubeFindings, root) if names else None
+    shown = youtube if isinstance(youtube, YoutubeFindings) else None
+    for name in names:
         folder = channels.folder_of(name, root)
         worker, end = look(ChannelState, folder), look(ChannelEnd, folder)
         if name in meant or not isinstance(worker, StateAbsentError):
-            found[name] = Broadcast(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None)
+            found[name] = Broadcast(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
     return found
 
 

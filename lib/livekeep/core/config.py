@@ -73,6 +73,22 @@ def each(check: Check) -> Check:
     return check_all
 
 
+def youtube_video(value: str) -> str | None:
+    """Checks a video's id; who pasted the video's whole address is told which part of it that is."""
+    if re.fullmatch(r"|[A-Za-z0-9_-]{11}", value):
+        return None
+    inside = re.search(r"(?:[?&]v=|youtu\.be/|/(?:live|embed|shorts|video)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", value)
+    meaning = f'here "{inside[1]}"' if inside else "the 11 characters behind v= in its address"
+    return f"must be the video's id alone, {meaning}"
+
+
+def https_or_loopback(value: str) -> str | None:
+    """Checks the address of a server that is sent a secret."""
+    server = r"(?i:https://[^\s/?#@]+|http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]{1,5})?)"
+    good = re.fullmatch(rf"{server}(/[^\s?#]*)?", value) and value.isprintable()
+    return None if good else "must be a URL that begins with https://, without a question mark (http:// for this machine alone)"
+
+
 ABSOLUTE_PATH = matching(r"/.+", "an absolute path")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
@@ -190,11 +206,22 @@ class HostProbe:
 
 
 @dataclass(frozen=True)
+class YoutubeProbe:
+    """Its key is the credential livekeep.youtube-api-key."""
+
+    enabled: bool = key(True)
+    interval_seconds: float = key(60.0, between(30, 86400))
+    timeout_seconds: float = key(10.0, between(1, 60))
+    api_url: str = key("https://www.googleapis.com/youtube/v3", https_or_loopback)
+
+
+@dataclass(frozen=True)
 class Probes:
     network: NetworkProbe = NetworkProbe()
     stream: StreamProbe = StreamProbe()
     speedtest: SpeedtestProbe = SpeedtestProbe()
     host: HostProbe = HostProbe()
+    youtube: YoutubeProbe = YoutubeProbe()
 
 
 INGEST = re.compile(r"(?i:rtmps?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/\S*)?")
@@ -235,6 +262,7 @@ class Channel:
     preset: str = key("superfast", one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"))
     slate: str = key(str(paths.PICTURE_DIRECTORY / "slate.png"), ABSOLUTE_PATH)
     rotate_hours: float = key(0.0, between(0, 590))
+    youtube_video: str = key("", youtube_video)
 
     def is_set_up(self) -> bool:
         return bool(self.media and self.ingest_urls)

@@ -6,6 +6,7 @@
 | probe-stream/state.json    | livekeep-probe-stream    | command, exporter                      |
 | probe-speedtest/state.json | livekeep-probe-speedtest | command, exporter                      |
 | probe-host/state.json      | livekeep-probe-host      | command, exporter                      |
+| probe-youtube/state.json   | livekeep-probe-youtube   | command, exporter                      |
 
 A probe's state stays between its runs; `run.last_run` says how old it is. What could not be measured is None or absent, never 0.
 """
@@ -184,9 +185,61 @@ class HostFindings(State):
     clock_synchronized: bool | None = None
 
 
-PROBES: dict[str, type[NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings]] = {
+Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]
+"""none: a video that is no broadcast; missing: private, deleted, or there never was one; "": YouTube could not be asked."""
+NOT_SHOWN_SECONDS = 120.0
+"""So long may YouTube take to show what it is sent."""
+NOT_SHOWN: dict[Showing, tuple[str, str]] = {
+    "upcoming": (
+        "YouTube only announces its broadcast",
+        "is youtube_video the video of this stream key, and is its auto-start on? See YouTube Studio",
+    ),
+    "none": ("YouTube says that its video is no broadcast", "is youtube_video the video of this stream key? See YouTube Studio"),
+    "ended": ("YouTube has ended its broadcast", "begin a new one in YouTube Studio, and set youtube_video to its video"),
+    "missing": (
+        "YouTube has no such video: it is private, deleted or mistyped",
+        "set youtube_video to a video that is public or unlisted",
+    ),
+}
+"""What it means that a channel is on air here and not live there, and what to do."""
+
+
+@dataclass(frozen=True)
+class YoutubeVideo:
+    """What YouTube shows of a channel's broadcast. Moments are Unix seconds, None where YouTube does not say."""
+
+    channel: str
+    video: str
+    """The video's id."""
+    showing: Showing = ""
+    title: str = ""
+    scheduled_start: float | None = None
+    started_at: float | None = None
+    ended_at: float | None = None
+    viewers: int | None = None
+    unshown_since: float | None = None
+    """Since when the channel has been on air here without being live there."""
+
+    def contradicts(self, now: float) -> bool:
+        """Whether the channel is on air here for long enough that it should be live there. An end counts at once."""
+        if self.unshown_since is None or self.showing not in NOT_SHOWN:
+            return False
+        return self.showing == "ended" or now - self.unshown_since >= NOT_SHOWN_SECONDS
+
+
+@dataclass(frozen=True)
+class YoutubeFindings(State):
+    """What livekeep-probe-youtube was told of the channels that name their video."""
+
+    FILE = "probe-youtube/state.json"
+    run: Run = Run()
+    videos: tuple[YoutubeVideo, ...] = ()
+
+
+PROBES: dict[str, type[NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings]] = {
     "network": NetworkFindings,
     "stream": StreamFindings,
     "speedtest": SpeedtestFindings,
     "host": HostFindings,
+    "youtube": YoutubeFindings,
 }

@@ -4,7 +4,7 @@ channel that is meant to be on air or is; the worst of them is the machine's.
 | level    | the screen                                                     | a channel                                          |
 |----------|----------------------------------------------------------------|----------------------------------------------------|
 | ok       | the right picture, and nothing points to trouble               | on air with its items                              |
-| degraded | the right picture (or within a minute), but something is wrong | on air without them, or off air for a minute       |
+| degraded | the right picture (or within a minute), but something is wrong | on air without them or unseen, or just off air     |
 | down     | no picture, a wrong one, or one that tells of an error         | off air for longer, given up, or its worker is not |
 
 A machine that was installed without the screen has no judgement of one.
@@ -19,7 +19,16 @@ from typing import Literal
 from livekeep.core import broadcasts, channels, paths, state
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState
-from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, SpeedtestFindings, StreamFindings
+from livekeep.core.findings import (
+    NOT_SHOWN,
+    PROBES,
+    HostFindings,
+    NetworkFindings,
+    SpeedtestFindings,
+    StreamFindings,
+    YoutubeFindings,
+    YoutubeVideo,
+)
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 STUCK_SECONDS = 30.0
@@ -51,7 +60,7 @@ GIVEN_UP = {
 }
 """Exit codes of a worker that systemd does not start again at once."""
 
-Findings = NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings
+Findings = NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings
 Level = Literal["ok", "degraded", "down"]
 LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
 """In order of gravity; the index is the exit code of `livekeep health`."""
@@ -310,7 +319,7 @@ def channel_verdict(it: Broadcast, clock: Clock) -> Health:
     if silent > channels.STALE_SECONDS:
         return Health("down", f"{name}: its worker is stuck: its state is {silent:.0f} s old")
     if channels.is_on_air(worker, clock.now_monotonic):
-        concern = trouble_on_air(worker)
+        concern = trouble_on_air(worker) or not_shown(it, clock)
         return Health("degraded", f"{name} is on air, but {concern}") if concern else Health("ok", f"{name} is on air")
     if worker.publishing == "refused":
         return Health("down", sentence(f"{name}: the ingest refuses it", worker.reason))
@@ -344,6 +353,19 @@ def trouble_on_air(worker: ChannelState) -> str:
     if worker.picture == "slate":
         return sentence("it shows the slate", worker.slate_reason)
     return sentence("its media cannot be listed", worker.storage_problem) if worker.storage_problem else ""
+
+
+def youtube_of(it: Broadcast, clock: Clock) -> YoutubeVideo | None:
+    """What YouTube shows of a channel's broadcast; None when it was not asked lately, or did not say."""
+    if it.youtube is None or is_silent(it.youtube, clock):
+        return None
+    return next((video for video in it.youtube.videos if video.channel == it.channel and video.showing), None)
+
+
+def not_shown(it: Broadcast, clock: Clock) -> str:
+    """Why a channel that is on air is not to be seen at YouTube, or ""."""
+    video = youtube_of(it, clock)
+    return NOT_SHOWN[video.showing][0] if video and video.contradicts(clock.now) else ""
 
 
 def off_air_seconds(worker: ChannelState, clock: Clock) -> float:

@@ -9,10 +9,12 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from livekeep.core import channels
+from livekeep.core import channels, health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import YoutubeVideo
+from livekeep.core.health import Clock
 from livekeep.core.state import StateBrokenError
 from livekeep.health.families import Sample
 from livekeep.health.states import States
@@ -60,6 +62,12 @@ def end_samples(end: ChannelEnd) -> Iterator[Sample]:
     yield "livekeep_channel_last_end_info", (end.channel, end.result, end.exit_status), 1.0
 
 
+def youtube_samples(video: YoutubeVideo) -> Iterator[Sample]:
+    yield "livekeep_channel_youtube_live", (video.channel,), float(video.showing == "live")
+    if video.viewers is not None:
+        yield "livekeep_channel_youtube_viewers", (video.channel,), float(video.viewers)
+
+
 def fault_of(it: Broadcast, now_monotonic: float) -> str:
     """Why the worker's own figures cannot be told though there is a state, or ""."""
     if isinstance(it.worker, StateBrokenError):
@@ -81,6 +89,7 @@ class Seen(NamedTuple):
     is_on_air: bool
     worker: ChannelState | None
     end: ChannelEnd | None
+    youtube: YoutubeVideo | None
     fault: str
 
     def samples(self) -> Iterator[Sample]:
@@ -90,13 +99,15 @@ class Seen(NamedTuple):
             yield from worker_samples(self.worker)
         if self.end and self.end.channel == self.channel:
             yield from end_samples(self.end)
+        if self.youtube:
+            yield from youtube_samples(self.youtube)
 
 
-def seen(it: Broadcast, now_monotonic: float) -> Seen:
-    fault = fault_of(it, now_monotonic)
+def seen(it: Broadcast, clock: Clock) -> Seen:
+    fault = fault_of(it, clock.now_monotonic)
     worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
-    is_on_air = worker is not None and channels.is_on_air(worker, now_monotonic)
-    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, fault)
+    is_on_air = worker is not None and channels.is_on_air(worker, clock.now_monotonic)
+    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, health.youtube_of(it, clock), fault)
 
 
 class Channels:
@@ -107,10 +118,10 @@ class Channels:
         self._seen: tuple[Seen, ...] = ()
         self._samples: tuple[Sample, ...] = ()
 
-    def collect(self, _now: float) -> Iterable[Sample]:
+    def collect(self, now: float) -> Iterable[Sample]:
         """Raises `TemporaryError`; all that can be told comes before that."""
-        now_monotonic = time.monotonic()
-        found = tuple(seen(it, now_monotonic) for it in self._states.channels.read().values())
+        clock = Clock(now, time.monotonic())
+        found = tuple(seen(it, clock) for it in self._states.channels.read().values())
         if found != self._seen:
             self._seen, self._samples = found, tuple(sample for it in found for sample in it.samples())
         faults = "; ".join(it.fault for it in found if it.fault)

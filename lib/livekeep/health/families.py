@@ -99,6 +99,8 @@ CHANNELS = {
     "livekeep_channel_last_end_info": info(
         "How it ended, as systemd calls it, and with which number or signal.", "channel", "result", "status"
     ),
+    "livekeep_channel_youtube_live": gauge("Whether YouTube shows the channel's broadcast live.", "channel"),
+    "livekeep_channel_youtube_viewers": gauge("Who is watching now, as YouTube counts; absent when it does not.", "channel"),
 }
 
 PROBES = {

@@ -1,7 +1,8 @@
 """Figures of the probes, from what each wrote at its last run.
 
 Findings that are absent have no figures, and that is no fault: the probe is switched off or has not run yet. Of a probe that is
-silent only its runs are told, so that its silence can be seen, and that is a fault; so are findings that cannot be read.
+silent only its runs are told, so that its silence can be seen, and that is a fault; so are findings that cannot be read. What
+YouTube says of a channel is among the channel's figures.
 """
 
 import time
@@ -52,7 +53,7 @@ def samples_of(probe: str, findings: Findings) -> Iterator[Sample]:
         yield from stream_samples(findings)
     elif isinstance(findings, SpeedtestFindings):
         yield from speedtest_samples(findings)
-    else:
+    elif isinstance(findings, HostFindings):
         yield from host_samples(findings)
 
 

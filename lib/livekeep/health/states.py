@@ -74,7 +74,7 @@ class ChannelFiles:
             found = broadcasts.read(self._look, self._root, self._directory)
         except OSError as error:
             raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror})") from error
-        folders = {channels.folder_of(name, self._root) for name in found}
+        folders = {channels.folder_of(name, self._root) for name in found} | ({self._root} if found else set())
         self._files = {key: file for key, file in self._files.items() if key[1] in folders}
         return found
 

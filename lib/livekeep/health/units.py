@@ -24,7 +24,7 @@ BUS_SOCKET = "run/dbus/system_bus_socket"
 LIST_UNITS = encode_call(SYSTEMD, SYSTEMD_PATH, MANAGER, "ListUnitsByPatterns", [], ["livekeep*"])
 LIST_SIGNATURE = "a(ssssssouso)"
 
-PROBES = ("network", "stream", "speedtest", "host")
+PROBES = ("network", "stream", "speedtest", "host", "youtube")
 AIR = ("storage", "controller", "air")
 SERVICES = ("poller", "display", "player", "error-screen", "exporter", *(f"probe-{probe}" for probe in PROBES), *AIR)
 TIMERS = tuple(f"probe-{probe}" for probe in PROBES)

@@ -14,9 +14,9 @@ from typing import TypeVar
 from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, Verdict
+from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, Verdict, YoutubeFindings
 
-Findings = TypeVar("Findings", NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings)
+Findings = TypeVar("Findings", NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings, YoutubeFindings)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,111 @@
+"""livekeep-probe-youtube.service: whether YouTube shows the broadcasts of the channels that are on air here.
+
+Reads livekeep.toml ([probes.youtube]), the channels with their youtube_video and their workers' states, the API key (credential
+livekeep.youtube-api-key) and its own findings of the run before. Asks YouTube (youtube_api.py), when a channel names its video
+and there is a key; writes probe-youtube/state.json (core/findings.py).
+"""
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from livekeep.core import channels
+from livekeep.core.config import Config
+from livekeep.core.errors import TemporaryError
+from livekeep.core.findings import NOT_SHOWN, YoutubeFindings, YoutubeVideo
+from livekeep.probes import run
+from livekeep.probes.run import Judgement
+
+KEY_NAME = "livekeep.youtube-api-key"
+NAMED_IN_A_SENTENCE = 3
+STORE_KEY = "sudo livekeep air set-youtube-key"
+NOTHING_NAMED = "no channel names its youtube_video"
+NO_KEY = "YouTube is not asked: no API key is stored"
+ODD_KEY = "the API key's file holds more than a key: a space, a line break or a character that no key has"
+
+
+def noted(video: YoutubeVideo, before: YoutubeVideo | None, is_on_air: bool, now: float) -> YoutubeVideo:
+    """`video` with the moment since when it has not been shown, though the channel is on air here.
+
+    An answer that could not be had changes nothing of that; `before` is of the run before, if that was of the same video.
+    """
+    since = before.unshown_since if before and before.video == video.video else None
+    if not is_on_air or video.showing == "live":
+        since = None
+    elif video.showing:
+        # The clock may have been set back.
+        since = now if since is None else min(since, now)
+    return dataclasses.replace(video, unshown_since=since)
+
+
+def judge(videos: Sequence[YoutubeVideo], now: float) -> Judgement:
+    """What the answers come to. A video that is not there is a fault at any time, for it was named."""
+    wrong = [video for video in videos if video.contradicts(now) or video.showing == "missing"]
+    if not wrong:
+        return Judgement("ok", listed([f"{video.channel}: {video.showing}" for video in videos]))
+    reasons = [f"channel {video.channel}: {NOT_SHOWN[video.showing][0]}" for video in wrong]
+    return Judgement("warn", listed(reasons), NOT_SHOWN[wrong[0].showing][1])
+
+
+def listed(texts: Sequence[str]) -> str:
+    more = len(texts) - NAMED_IN_A_SENTENCE
+    return "; ".join(texts[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
+
+
+def key_in(folder: str) -> tuple[str, str]:
+    """The API key among the unit's credentials, and what is wrong with it; "" twice when there is none."""
+    try:
+        key = (Path(folder) / KEY_NAME).read_text(encoding="utf-8").strip() if folder else ""
+    except FileNotFoundError:
+        return "", ""
+    except (OSError, UnicodeDecodeError):
+        return "", ODD_KEY
+    return (key, "") if all("!" <= letter <= "~" for letter in key) else ("", ODD_KEY)
+
+
+def is_on_air(channel: str) -> bool:
+    try:
+        return channels.is_on_air(channels.read_state(channel), time.monotonic())
+    except TemporaryError:
+        return False
+
+
+def look(settings: Config, previous: YoutubeFindings, now: float) -> tuple[YoutubeFindings, Judgement]:
+    """One run of the probe."""
+    try:
+        known = channels.load(settings)[0]
+    except TemporaryError as error:
+        return YoutubeFindings(), Judgement("fail", str(error))
+    named = {name: channel.youtube_video for name, channel in sorted(known.items()) if channel.youtube_video}
+    if not named:
+        return YoutubeFindings(), Judgement("skipped", NOTHING_NAMED)
+    key, problem = key_in(os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    if not key:
+        return YoutubeFindings(), Judgement("fail" if problem else "skipped", problem or NO_KEY, STORE_KEY)
+    return asked(settings, named, key, previous, now)
+
+
+def asked(
+    settings: Config, named: Mapping[str, str], key: str, previous: YoutubeFindings, now: float
+) -> tuple[YoutubeFindings, Judgement]:
+    """The findings of one question about the videos `named` by channel."""
+    # Most boxes name none, and shall not load what speaks HTTP every minute.
+    from livekeep.probes import youtube_api  # noqa: PLC0415
+
+    fault, told = None, {}
+    try:
+        told = youtube_api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
+    except youtube_api.ApiError as error:
+        fault = Judgement("fail", f"YouTube cannot be asked: {error}", error.advice)
+    before = {video.channel: video for video in previous.videos}
+    videos = []
+    for channel, video in named.items():
+        found = told.get(video) or YoutubeVideo("", video, "" if fault else "missing")
+        videos.append(noted(dataclasses.replace(found, channel=channel), before.get(channel), is_on_air(channel), now))
+    return YoutubeFindings(videos=tuple(videos)), fault or judge(videos, now)
+
+
+def main() -> int:
+    return run.conduct("youtube", YoutubeFindings, lambda settings: settings.probes.youtube.interval_seconds, look)
