@@ -33,7 +33,7 @@ OWN = [f"/etc/systemd/system/{SLEEPER}.d", f"/etc/systemd/system/{SLEEPER}.d/90-
 # Stands for a channel that is on air: what install.sh does with it does not depend on what it sends.
 SLEEPING = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep infinity\nWatchdogSec=0\n"
 # What a part leaves out, wherever it may be; the documents apart.
-AIR = r".*/livekeep-\(air\|controller\|storage\|worker\).*\|.*/livekeep/air/.*"
+AIR = r".*/livekeep-\(air\|controller\|probe-youtube\|storage\|worker\).*\|.*/livekeep/air/.*"
 SCREEN = r".*/livekeep-\(display\|player\|poller\|error-screen\|screen-picture\).*\|.*/livekeep/screen/.*\|.*/livekeep\.target"
 
 

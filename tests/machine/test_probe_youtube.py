@@ -31,7 +31,7 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 (folder / "port").write_text(str(server.server_port))
 server.serve_forever()
 """
-METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9877/metrics', timeout=30).read().decode())"
+METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9877/metrics').read().decode(), end='')"
 LIVE = {"actualStartTime": "2026-11-21T10:02:00Z", "concurrentViewers": "12"}
 
 
