@@ -89,8 +89,10 @@ def test_a_journal_that_takes_nothing_ends_nobody_s_work() -> None:
     """Its library opens a socket for the first event, and there is no descriptor left."""
     script = (
         "import resource\nfrom livekeep.core import events\nfrom systemd import journal\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))\n"
+        "most, hard = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))\n"
         "for _ in range(2): events.emit(events.TOKEN_REFUSED, 'The token is refused', SCOPE='x')\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))\n"
         "print('goes on')"
     )
     command = [sys.executable, "-c", script]
