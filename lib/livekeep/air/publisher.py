@@ -37,12 +37,10 @@ from pathlib import Path
 from typing import Literal
 
 from livekeep.air import ffmpeg
+from livekeep.air.ffmpeg import AUTHORITIES
 from livekeep.air.redaction import redacted
-from livekeep.core import paths
 from livekeep.core.errors import ConfigError, TemporaryError
 
-AUTHORITIES = paths.ROOT / "etc/ssl/certs/ca-certificates.crt"
-"""Who may vouch for an RTMPS server: the system's authorities (ca-certificates); update-ca-certificates adds one's own."""
 ANSWER_SECONDS = 10
 """Within it the server must take the connection, and answer each question."""
 START_SECONDS = 25.0
