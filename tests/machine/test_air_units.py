@@ -153,7 +153,8 @@ def test_a_stop_by_hand_ends_the_waiting(box: ChannelRoom) -> None:
     starts(box, "69")
     box.until("the timer waits", lambda: is_waiting(box))
     box.machine.run(["rm", f"{INTENTIONS}/trial.on-air"])
-    box.machine.systemctl("stop", TIMER, UNIT)
+    box.machine.systemctl("stop", TIMER)
+    box.machine.systemctl("stop", UNIT)
     box.until("nothing waits", lambda: not is_waiting(box), 5)
 
 
@@ -172,7 +173,8 @@ for round in $(seq 1 15); do
     until systemctl is-failed -q {UNIT}; do sleep 0.02; done
     sleep "$(printf '0.%02d' $((35 + round * 2)))"
     rm {INTENTIONS}/trial.on-air
-    systemctl stop {TIMER} {UNIT}
+    systemctl stop {TIMER}
+    systemctl stop {UNIT}
     run=$(systemctl show --value --property=InvocationID {UNIT})
     systemctl is-active -q {UNIT} && echo "round $round: it runs"
     sleep 0.8

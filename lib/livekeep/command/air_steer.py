@@ -113,8 +113,10 @@ def stop(arguments: argparse.Namespace) -> int:
     found = installed(name)
     # First, so that nothing starts it again meanwhile: no reboot, and not the timer that retries a worker which gave up.
     note(name, is_meant=False)
-    # systemd 252 did not always take the timer along with a worker that had failed.
-    unit.tell("stop", unit.retry(name), found.name)
+    # systemd 252 did not always take the timer along with a worker that had failed; and one after the other, for a worker that
+    # takes it along cancels the other stop.
+    unit.tell("stop", unit.retry(name))
+    unit.tell("stop", found.name)
     unit.forgive(found.name)
     print(f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}")
     return 0
