@@ -163,7 +163,12 @@ def workers(machine: Machine) -> int:
     """How many workers of the channel there are: processes of that name which systemd has started, not forks of one."""
     found = set()
     for procs in (CGROUPS / machine.name).glob("**/*livekeep*worker*main*/**/cgroup.procs"):
-        for pid in procs.read_text().split():
+        try:
+            pids = procs.read_text().split()
+        except OSError:
+            # The worker ended meanwhile, and its control group with it.
+            continue
+        for pid in pids:
             try:
                 stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
                 is_worker = b"livekeep-worker\0main" in Path(f"/proc/{pid}/cmdline").read_bytes()
