@@ -253,6 +253,14 @@ def test_an_item_that_stays_dry_is_left(tapped: Station, tap: Tap, content: byte
     assert "nothing came of it for 15 s" in tapped.books.last[0].problem
 
 
+def test_an_item_that_has_run_dry_can_be_skipped(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.5, content)
+    tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+    tapped.programme.skip()
+    tapped.until("the other one", lambda: tapped.books.now and tapped.books.now.name == "b.mp4")
+    assert tapped.outcomes() == [("a.mp4", "skipped")]
+
+
 def test_time_without_a_connection_leaves_no_item(tapped: Station, tap: Tap, content: bytes) -> None:
     tap.let_through(0.7, content)
     tapped.until("it has run dry", lambda: tapped.relay.interrupted)

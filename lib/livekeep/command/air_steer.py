@@ -128,7 +128,7 @@ def skip(arguments: argparse.Namespace) -> int:
     before = worker_state(name)
     if before is None:
         raise LivekeepError(f"{name}: does not run, so there is nothing to skip; now: sudo livekeep air start {name}")
-    if before.now is None or before.picture != "item":
+    if before.now is None:
         raise LivekeepError(f"{name}: no item is playing, so there is nothing to skip; it is {playing(before)}")
     unit.tell("kill", "--signal=SIGUSR1", "--kill-whom=main", unit.worker(name))
     deadline = time.monotonic() + SKIP_SECONDS
@@ -144,8 +144,8 @@ def skip(arguments: argparse.Namespace) -> int:
 
 
 def is_same(before: ChannelState, after: ChannelState | None) -> bool:
-    """Whether the same item still plays; a single one that comes again began later."""
-    now = after.now if after and after.picture == "item" else None
+    """Whether it is the same item still, on the wire or waited for; a single one that comes again began later."""
+    now = after.now if after else None
     return after is None or (now is not None and before.now is not None and playing_of(now) == playing_of(before.now))
 
 
