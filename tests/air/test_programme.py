@@ -232,7 +232,7 @@ def test_an_item_that_came_late_may_run_dry_like_any_other(tapped: Station, tap:
     tapped.until("the slate, and a little of it", lambda: tapped.relay.is_on_slate and has_come(tapped))
     tapped.ahead_seconds += DRY_SECONDS + 1
     tapped.run(0.2)
-    tap.let_through(0.7, content)
+    tap.let_through(0.5, content)
     tapped.until("it begins", lambda: tapped.books.now)
     tapped.until("it has run dry", lambda: tapped.relay.interrupted)
     tapped.run(0.5)
@@ -262,8 +262,9 @@ def test_an_item_that_has_run_dry_can_be_skipped(tapped: Station, tap: Tap, cont
 
 
 def test_time_without_a_connection_leaves_no_item(tapped: Station, tap: Tap, content: bytes) -> None:
-    tap.let_through(0.7, content)
+    tap.let_through(0.5, content)
     tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+    tapped.run(0.2)
     tapped.relay.disconnect(tapped.now())
     tapped.ahead_seconds += DRY_SECONDS + 1
     tap.let_through(1.0, content)
