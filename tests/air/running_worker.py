@@ -126,8 +126,23 @@ class RunningWorker:
     def children(self) -> Sequence[int]:
         """The worker's own processes: feeders and publisher."""
         assert self.process
-        threads = Path(f"/proc/{self.process.pid}/task").iterdir()
-        return [int(pid) for thread in threads for pid in (thread / "children").read_text().split()]
+        pids = []
+        for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended
+                pids += [int(pid) for pid in (thread / "children").read_text().split()]
+        return pids
+
+    def plays_with(self, count: int) -> Sequence[int]:
+        """The first moment at which at least `count` children run while an item plays: their process ids."""
+        children: Sequence[int] = []
+
+        def enough(found: ChannelState) -> bool:
+            nonlocal children
+            children = self.children()
+            return found.now is not None and len(children) >= count
+
+        self.wait_for(f"an item and {count} children", enough)
+        return children
 
 
 def shown(value: object) -> str:

@@ -94,6 +94,7 @@ def resident_bytes() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("seed", [20261121])
 def test_a_day(seed: int) -> None:
     day = Day(seed)
