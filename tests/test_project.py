@@ -44,15 +44,15 @@ DESIGNED_UNITS = (
     "livekeep-worker-retry@.timer",
     "livekeep-.service.d/50-sandbox.conf",
 )
-SKIPPED_FOLDERS = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build"}
+SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}
 
 
 def files() -> list[Path]:
-    """Every file of the project, generated ones apart."""
+    """Every file of the project, generated ones apart; in a worktree ".git" is a file."""
     found = []
     for folder, folders, names in os.walk(PROJECT):
-        folders[:] = [name for name in folders if name not in SKIPPED_FOLDERS]
-        found += [Path(folder) / name for name in names]
+        folders[:] = [name for name in folders if name not in SKIPPED]
+        found += [Path(folder) / name for name in names if name not in SKIPPED]
     return sorted(path for path in found if path.is_file())
 
 
