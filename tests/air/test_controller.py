@@ -84,6 +84,7 @@ def test_without_a_usable_token_the_message_says_how(at: Machine, content: str) 
 
 def test_what_a_token_is() -> None:
     assert token_from(b" abcdefghijklmnop\n") == ("abcdefghijklmnop", "")
+    assert token_from("\ufeff“abcdefghijklmnop”\n".encode()) == ("abcdefghijklmnop", ""), "as editors and copying leave it"
     assert token_from(b" ") == ("", "")
     for wrong in (b"short", b"two words that are long", b"\xff" * 20):
         token, fault = token_from(wrong)

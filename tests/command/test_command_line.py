@@ -1,5 +1,6 @@
 """The command as a whole: its subcommands and exit codes, what it loads, and who may use it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -103,6 +104,18 @@ def test_check_config(box: Box) -> None:
     assert done.returncode == 78
     assert len(done.stderr.splitlines()) == 3
     assert all(line.startswith(f"{box.root}/etc/livekeep/livekeep.toml: ") for line in done.stderr.splitlines())
+
+
+@pytest.mark.parametrize("name", ["hall.toml.txt", "hall.conf", "HALL.TOML"])
+def test_check_config_and_doctor_name_what_is_not_read(box: Box, name: str) -> None:
+    box.configure()
+    ignored = box.file(f"etc/livekeep/livekeep.d/{name}", "[screen]\nvolume = 0\n")
+    done = box.run("check-config")
+    assert done.stdout == f"ok\nwarning: {ignored}: is not read: give it a name that ends with .toml, or remove it\n"
+    checks = {check["name"]: check for check in json.loads(box.run("doctor", "--json").stdout)["checks"]}
+    assert checks["config"]["verdict"] == "warn"
+    assert checks["config"]["finding"] == f"sound, but not read in /etc/livekeep/livekeep.d: {name}"
+    assert checks["config"]["advice"] == "give the files names that end with .toml, or remove them"
 
 
 def test_check_config_says_what_frequent_speed_tests_use(box: Box) -> None:

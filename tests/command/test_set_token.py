@@ -29,6 +29,15 @@ def test_from_a_file(box: Box) -> None:
     assert TOKEN not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("around", ['"{}"', "'{}'\n", "“{}”", "\ufeff{}", "\ufeff „{}“ ", "`{}`"])
+@pytest.mark.parametrize("by_pipe", [False, True])
+def test_what_editors_and_copying_put_around_it_is_left_out(box: Box, around: str, by_pipe: bool) -> None:
+    text = around.format(TOKEN).encode()
+    done = box.run("set-token", stdin=text) if by_pipe else box.run("set-token", str(box.file("token", text)))
+    assert done.returncode == 0, done.stderr
+    assert stored(box) == TOKEN
+
+
 @pytest.mark.parametrize("arguments", [(), ("-",)])
 def test_from_a_pipe(box: Box, arguments: tuple[str, ...]) -> None:
     done = box.run("set-token", *arguments, stdin=f"{TOKEN}\n".encode())

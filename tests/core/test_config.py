@@ -218,8 +218,93 @@ def test_a_table_must_be_one(files: Files, text: str) -> None:
     assert "must be a table, written [" in line
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:p@ss#1@host/",
+        "rtsp://admin:p@ss@host/",
+        "rtsp://admin:p#ss@host/",
+        "rtsp://admin:p?ss@host/",
+        "rtsp://admin:12/34@host/",
+        "http://admin#1:x@host/live.m3u8",
+    ],
+)
+def test_a_password_with_a_raw_sign_is_refused_and_no_piece_of_it_shown(files: Files, url: str) -> None:
+    """Else what stands before the sign would be taken for the host, and go to the resolver."""
+    files.write(f'[streams.main]\nurl = "{url}"\n')
+    (line,) = files.problems()
+    scheme = url.partition(":")[0]
+    wanted = "must have the signs of its user and password percent-encoded: @ as %40, # as %23, / as %2F, ? as %3F"
+    assert line == f'{files.main}: streams.main.url: {wanted}, is "{scheme}:…"'
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:p%40ss%231@host:554/1",
+        "http://host/@user/live.m3u8",
+        "http://host:8080/live/a@b.m3u8",
+        "http://host/live?mail=a@b#x@y",
+        "http://user:p@host/a@b",
+        "rtsp://192.168.1.10:554/user=admin&password=p@ss&channel=1",
+    ],
+)
+def test_an_at_sign_behind_the_host_is_no_password_s(files: Files, url: str) -> None:
+    files.write(f'[streams.main]\nurl = "{url}"\n')
+    assert files.load().streams["main"].url == url
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_read(files: Files) -> None:
+    files.main.write_bytes(b'\xef\xbb\xbf[streams.main]\r\nvimeo_event = "1"\r\n')
+    (files.drop_ins / "a.toml").write_bytes(b"\xef\xbb\xbf[screen]\nvolume = 30\n")
+    assert files.load().streams == {"main": Stream(vimeo_event="1")}
+    assert files.load().screen.volume == 30
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("# “so”\n[screen]\nerror = “/a.png”\n", 'line 3 holds a typographic quote in place of " (“)'),
+        ("[screen]\nerror = ‘/a.png’\n", "line 2 holds a typographic quote in place of ' (‘)"),
+        ("[screen]\nerror = „/a.png“\n", 'line 2 holds a typographic quote in place of " („)'),
+        ("[poller]\ninterval_seconds =\u00a010\n", "line 2 holds a space that does not break in place of a plain one (0xa0)"),
+        ("[screen]\nvolume = –1\n", "line 2 holds a dash in place of - (–)"),
+    ],
+)
+def test_signs_of_a_word_processor_are_named_with_their_line(files: Files, text: str, says: str) -> None:
+    files.write(text)
+    (line,) = files.problems()
+    assert line == f"{files.main}: is not valid TOML: {says}; type it again by keyboard"
+
+
+def test_signs_of_a_word_processor_within_a_text_are_text(files: Files) -> None:
+    files.write('[streams."“Youth” – hall"]\nvimeo_event = "1"\n[stream]\nselected = "“Youth” – hall"\n')
+    assert list(files.load().streams) == ["“Youth” – hall"]
+    files.write('[streams."“Youth”"]\nvimeo_event = "1\n')
+    assert "typographic" not in files.problems()[0]
+
+
+def test_files_that_are_passed_over_for_their_name_are_known(files: Files) -> None:
+    for name in (
+        "a.toml",
+        "hall.toml.txt",
+        "hall.conf",
+        "B.TOML",
+        ".hidden",
+        "a.toml~",
+        "a.toml.bak",
+        "a.toml.dpkg-old",
+        "a.toml.livekeep-20260101-101010",
+    ):
+        (files.drop_ins / name).touch()
+    (files.drop_ins / "folder").mkdir()
+    assert [path.name for path in config.ignored_files(files.drop_ins)] == ["B.TOML", "hall.conf", "hall.toml.txt"]
+    assert config.ignored_files(files.drop_ins / "absent") == ()
+
+
 FOREIGN = {
     "missing": (None, "missing; run install.sh again"),
+    "UTF-16": ("[log]".encode("utf-16"), "is not UTF-8 text; save it as UTF-8"),
     "a picture": (b"\x89PNG\r\n\x1a\n\xff", "is not UTF-8 text"),
     "JSON": (b'{"poller": 1}', "is not valid TOML"),
     "nested": (b"a = " + b"[" * 10_000, "is not valid TOML"),

@@ -91,6 +91,7 @@ def test_what_keeps_from_asking() -> None:
 
 def test_a_token_is_stripped_and_must_be_one_word() -> None:
     assert token_from(" abc123\n") == ("abc123", "")
+    assert token_from('\ufeff"abc123"\r\n') == ("abc123", ""), "as editors and copying leave it"
     assert token_from("\n \n") == ("", "")
     assert token_from("a b")[0] == ""
     assert "more than a token" in token_from("a\x1bb")[1]

@@ -18,7 +18,7 @@ from livekeep.air.api_middleware import set_up_logging
 from livekeep.air.api_server import Server
 from livekeep.air.intent import Desk
 from livekeep.air.systemd import connected
-from livekeep.core import config, events, log
+from livekeep.core import config, events, log, secret_text
 from livekeep.core.errors import TemporaryError
 
 TOKEN_NAME = "livekeep.api-token"  # noqa: S105 – a file's name
@@ -43,7 +43,7 @@ def read_token() -> tuple[str, str]:
 
 def token_from(raw: bytes) -> tuple[str, str]:
     """The token in its file, and what is wrong with it ("" when nothing is, or when it is empty)."""
-    token = raw.decode("latin-1").strip()
+    token = secret_text.bare(raw.decode("utf-8", "replace"))
     if token and not (len(token) >= LEAST_TOKEN_LETTERS and all("!" <= letter <= "~" for letter in token)):
         text = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
         return "", text

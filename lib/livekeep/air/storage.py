@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from livekeep.air.bucket import MOST_CONNECTIONS, SET_KEYS, Bucket
 from livekeep.air.faults import concerns
 from livekeep.air.media import MisconfiguredError, NoKeysError, StorageError, WrongKeysError, is_bucket, split_bucket
-from livekeep.core import config, log
+from livekeep.core import config, log, secret_text
 from livekeep.core.errors import TemporaryError
 
 IDLE_SECONDS = 20.0
@@ -99,7 +99,7 @@ def keys_in(folder: str) -> tuple[str, str]:
 def credential(file: Path) -> str:
     """The text of a credential, "" when there is none. Raises `WrongKeysError`."""
     try:
-        text = file.read_text(encoding="utf-8").strip()
+        text = secret_text.bare(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -28,7 +28,7 @@ from livekeep.air.publisher import Address, preset_of
 from livekeep.air.relay import SOUND_HERTZ, Relay, Slate
 from livekeep.air.slate import make_slate
 from livekeep.air.uplink import Uplink
-from livekeep.core import channels, config, log, paths, state
+from livekeep.core import channels, config, log, paths, secret_text, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import ConfigError, TemporaryError
@@ -202,7 +202,8 @@ def stream_key(name: str) -> str:
     """The channel's stream key, from the unit's credentials. Raises `ConfigError`."""
     where = f"{paths.CREDENTIAL_STORE}/{KEY_NAME}.{name}"
     try:
-        text = (Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / KEY_NAME).read_text(encoding="utf-8").strip()
+        file = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / KEY_NAME
+        text = secret_text.bare(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError) as error:

@@ -14,6 +14,7 @@ from livekeep.core.findings import SpeedtestFindings
 DAY_SECONDS = 86400.0
 OFTEN_SECONDS = 6 * 3600.0
 """Speed tests that come more often than this use so much that it is said."""
+NAME_ADVICE = "give it a name that ends with .toml, or remove it"
 ASSUMED = SpeedtestFindings(download_bytes_per_second=50e6 / 8, upload_bytes_per_second=10e6 / 8)
 """A household's line, until one was measured."""
 
@@ -30,12 +31,15 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 def doubts(settings: Config) -> list[str]:
-    """What is doubtful about the channels, and wrong with those that the API keeps: they hold up nothing but themselves."""
+    """What is doubtful: files that are not read, channels, and what is wrong with those that the API keeps, which hold up
+    nothing but themselves.
+    """
+    ignored = [f"{path}: is not read: {NAME_ADVICE}" for path in config.ignored_files()]
     try:
         found, problems = channels.load(settings)
     except TemporaryError as error:
         found, problems = dict(settings.channels), (str(error),)
-    return [*problems, *(line for name, channel in found.items() for line in air_config.warnings(name, channel))]
+    return [*ignored, *problems, *(line for name, channel in found.items() for line in air_config.warnings(name, channel))]
 
 
 def last_measurement() -> SpeedtestFindings:

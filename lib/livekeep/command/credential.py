@@ -12,7 +12,7 @@ from pathlib import Path
 
 from livekeep.command import file, unit
 from livekeep.command.file import Ownership
-from livekeep.core import paths
+from livekeep.core import paths, secret_text
 from livekeep.core.errors import LivekeepError
 
 LONGEST_CHARACTERS = 1024
@@ -57,7 +57,7 @@ def read(name: str | None, secret: Secret) -> tuple[str, str]:
         return ask(secret), "what was typed"
     raw = sys.stdin.buffer.read(LARGEST_BYTES)
     try:
-        return raw.decode("ascii"), "standard input"
+        return raw.decode("utf-8"), "standard input"
     except UnicodeDecodeError as error:
         raise LivekeepError(f"standard input: {secret.one()} has {secret.made_of} only; copy it again") from error
 
@@ -76,8 +76,8 @@ def ask(secret: Secret, hint: str = "it is not shown") -> str:
 
 
 def clean(raw: str, where: str, secret: Secret = VIMEO_TOKEN) -> str:
-    """The secret in `raw`, without space around it. Raises `LivekeepError` that says what is wrong but never shows it."""
-    found = raw.strip()
+    """The secret in `raw`, without what is around it. Raises `LivekeepError` that says what is wrong but never shows it."""
+    found = secret_text.bare(raw)
     if not found:
         raise LivekeepError(f"{where}: holds no {secret.noun}; {secret.source}")
     if any(character.isspace() for character in found):

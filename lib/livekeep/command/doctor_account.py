@@ -12,7 +12,7 @@ import requests
 
 from livekeep.command import credential
 from livekeep.command.checkup import Check, Surroundings
-from livekeep.core import paths
+from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
 
 TIMEOUT_SECONDS = 5.0
@@ -53,6 +53,10 @@ def check_config(around: Surroundings) -> Check:
     if around.problems:
         more = f" (and {len(around.problems) - 1} more)" if len(around.problems) > 1 else ""
         return Check("config", "fail", around.problems[0] + more, "sudo livekeep check-config shows every problem")
+    if ignored := config.ignored_files(around.path(paths.DROP_IN_DIRECTORY)):
+        names = ", ".join(path.name for path in ignored)
+        finding = f"sound, but not read in {around.machine_path(ignored[0].parent)}: {names}"
+        return Check("config", "warn", finding, "give the files names that end with .toml, or remove them")
     if not around.config.streams:
         return Check("config", "warn", "sound, but no stream is set up", f"add [streams.main] to {paths.CONFIG_FILE}")
     stream = around.config.selected_stream()

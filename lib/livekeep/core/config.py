@@ -48,11 +48,17 @@ def matching(pattern: str, meaning: str) -> Check:
     return check
 
 
+PASSWORD_IN_PIECES = re.compile(r"[^:]*://(?:[^/]*[@?#][^/]*@|[^/?#@:.]*:[^/?#@]*/[^/]+@)")
+"""A URL whose user or password holds a raw @, ?, # or /, so that a piece of the password would pass for the host or the path."""
+
+
 def url_with(*schemes: str) -> Check:
     # No urllib.parse: it costs the player 0.6 MB.
     url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?([/?#]\S*)?")
 
     def check(value: str) -> str | None:
+        if PASSWORD_IN_PIECES.match(value):
+            return "must have the signs of its user and password percent-encoded: @ as %40, # as %23, / as %2F, ? as %3F"
         good = value == "" or (url.fullmatch(value) and value.isprintable())
         return None if good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
 
@@ -313,6 +319,13 @@ NAMED = {"streams": Stream, "channels": Channel}
 TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in (*NAMED, *GROUPS)}
 TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS.items() for entry in dataclasses.fields(group)}
 """Every table with fixed keys by its name as TOML writes it."""
+COPY_OR_HIDDEN = re.compile(r"^\.|~$|\.(bak|orig|old|swp)$|\.dpkg-[a-z]+$|\.livekeep-[0-9-]+$")
+TYPESET_SIGNS = {
+    **dict.fromkeys("“”„‟«»″", 'a typographic quote in place of "'),
+    **dict.fromkeys("‘’‚‛‹›′", "a typographic quote in place of '"),
+    **dict.fromkeys("–—−", "a dash in place of -"),
+    **dict.fromkeys("\u00a0\u202f\u2009", "a space that does not break in place of a plain one"),
+}
 CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """A channel's name is a unit's instance, a file's name and a label."""
 
@@ -359,19 +372,45 @@ def files(file: Path, drop_ins: Path) -> list[Path]:
     return [file]
 
 
-def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
+def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
+    """The files of the drop-in folder that are not read for their name, such as `hall.toml.txt` or `hall.conf`, by name.
+
+    Hidden files and the copies that editors and packages leave are meant to be ignored, and are not among them.
+    """
     try:
-        return tomllib.loads(source.read_text(encoding="utf-8"))
+        names = sorted(path for path in drop_ins.iterdir() if path.suffix != ".toml" and path.is_file())
+    except OSError:
+        return ()
+    return tuple(path for path in names if not COPY_OR_HIDDEN.search(path.name))
+
+
+def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
+    text = ""
+    try:
+        # Windows' editors put a byte order mark in front.
+        text = source.read_text(encoding="utf-8-sig")
+        return tomllib.loads(text)
     except FileNotFoundError:
         problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
     except OSError as error:
         advice = f"it must be readable by group livekeep: sudo chgrp livekeep {source}; sudo chmod 640 {source}"
         problems.append(f"{source}: cannot be read ({error.strerror}); {advice}")
     except UnicodeDecodeError:
-        problems.append(f"{source}: is not UTF-8 text; is it a TOML file?")
+        problems.append(f"{source}: is not UTF-8 text; save it as UTF-8 (in Windows' Notepad: Save as, Encoding)")
     except (ValueError, RecursionError) as error:
-        problems.append(f"{source}: is not valid TOML: {error}")
+        problems.append(f"{source}: is not valid TOML: {typesetting(text) or error}")
     return {}
+
+
+def typesetting(text: str) -> str:
+    """The first sign that a word processor or a web page put in place of a plain one, and its line; "" when there is none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        # Within straight quotes and comments such signs are text.
+        bare = re.sub(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*', "", line)
+        for sign in bare:
+            if sign in TYPESET_SIGNS:
+                return f"line {number} holds {TYPESET_SIGNS[sign]} ({sign.strip() or hex(ord(sign))}); type it again by keyboard"
+    return ""
 
 
 def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from livekeep.core import channels
+from livekeep.core import channels, secret_text
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import NOT_SHOWN, YoutubeFindings, YoutubeVideo
@@ -57,7 +57,7 @@ def listed(texts: Sequence[str]) -> str:
 def key_in(folder: str) -> tuple[str, str]:
     """The API key among the unit's credentials, and what is wrong with it; "" twice when there is none."""
     try:
-        key = (Path(folder) / KEY_NAME).read_text(encoding="utf-8").strip() if folder else ""
+        key = secret_text.bare((Path(folder) / KEY_NAME).read_text(encoding="utf-8")) if folder else ""
     except FileNotFoundError:
         return "", ""
     except (OSError, UnicodeDecodeError):

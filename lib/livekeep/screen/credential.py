@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from livekeep.core import paths
+from livekeep.core import paths, secret_text
 
 
 def read_token() -> tuple[str, str]:
@@ -21,7 +21,7 @@ def read_token() -> tuple[str, str]:
 
 def token_from(text: str) -> tuple[str, str]:
     """The token in its file's text, and what is wrong with it ("" when nothing is, or when it is empty)."""
-    token = text.strip()
+    token = secret_text.bare(text)
     if token and not all("!" <= letter <= "~" for letter in token):
         return "", "The Vimeo token's file holds more than a token: a space, a line break or a character that no token has"
     return token, ""
