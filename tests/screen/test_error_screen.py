@@ -180,6 +180,26 @@ def test_long_lines_and_many_lines_stay_on_the_screen(picture: Path) -> None:
     assert brightest(image.crop((621, 0, 640, 480))) < 100
 
 
+@pytest.mark.parametrize(
+    ("turn", "upright"),
+    [(1, "red above blue"), (3, "blue above red"), (6, "blue left of red"), (8, "red left of blue")],
+)
+def test_picture_stands_upright_as_its_camera_says(tmp_path: Path, turn: int, upright: str) -> None:
+    """By EXIF's orientation, as mpv does; phones store each photograph in the sensor's own direction."""
+    image = Image.new("RGB", (400, 400), BLUE)
+    image.paste(RED, (0, 0, 400, 200))
+    exif = Image.Exif()
+    exif[0x0112] = turn
+    image.save(tmp_path / "photo.jpg", exif=exif, quality=95)
+    shown = render(settings(tmp_path / "photo.jpg"), (400, 400))
+    colours = {
+        place: "red" if shown.getpixel(where)[0] > 150 else "blue"
+        for place, where in {"top": (200, 50), "bottom": (200, 350), "left": (50, 200), "right": (350, 200)}.items()
+    }
+    found = "{left} left of {right}" if colours["left"] != colours["right"] else "{top} above {bottom}"
+    assert found.format(**colours) == upright
+
+
 def test_transparent_picture_lies_on_black(tmp_path: Path) -> None:
     path = tmp_path / "error.png"
     Image.new("RGBA", (10, 10), (255, 255, 255, 0)).save(path)

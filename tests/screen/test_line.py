@@ -1,5 +1,6 @@
 """The line about the next start, in the time zones of the world."""
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -25,6 +26,15 @@ def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[SetZone]:
 
 def at(zone: str, text: str) -> float:
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+def test_a_changed_zone_is_taken_without_a_restart(set_zone: SetZone) -> None:
+    set_zone("UTC")
+    now, start = at("UTC", "2025-06-02 09:00"), at("UTC", "2025-06-02 18:00")
+    assert next_start_line(start, now) == "Next: today 18:00"
+    # As `timedatectl set-timezone` does: nobody tells the program.
+    os.environ["TZ"] = "Asia/Tokyo"
+    assert next_start_line(start, now) == "Next: Tuesday 03:00"
 
 
 @pytest.mark.parametrize(

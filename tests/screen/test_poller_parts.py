@@ -28,6 +28,17 @@ def after(known: PollerState, *answers: Answer, failures: int = 3) -> PollerStat
     return known
 
 
+def test_a_changed_zone_is_taken_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = PollerState(state="offline", next_start=NOW)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert judgement.status_line(known) == "offline; next start Fri 08:00"
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert judgement.status_line(known) == "offline; next start Fri 03:00"
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.mark.parametrize("first", [LIVE, OFFLINE, REFUSED, Answer("starting", "5xx", reason="soon")])
 def test_what_is_known_stands_through_a_short_outage_and_any_rate_limit(first: Answer) -> None:
     known = after(PollerState(), first)

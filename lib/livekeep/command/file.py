@@ -107,10 +107,11 @@ def read_text(path: Path, largest_bytes: int = 1024 * 1024) -> str:
 
 
 def make_folder(path: Path, mode: int) -> None:
-    """Make a folder where there is none; its parents get the usual mode. Raises `LivekeepError`."""
+    """Make a folder where there is none, its parents with mode 755, whatever the umask. Raises `LivekeepError`."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.mkdir(mode=mode, exist_ok=True)
+        for folder in [folder for folder in (*reversed(path.parents), path) if not folder.exists()]:
+            folder.mkdir(mode=0o700)
+            folder.chmod(mode if folder == path else 0o755)
     except OSError as error:
         raise cannot("made", path, error) from error
 
