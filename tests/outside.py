@@ -17,7 +17,7 @@ from PIL import Image
 
 PROJECT = Path(__file__).parents[1]
 LIBRARY = PROJECT / "lib"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
 """How long anything may take on a busy machine."""
 UNPRIVILEGED = 65534
 

@@ -77,10 +77,10 @@ def test_a_redirect_does_not_get_the_token(box: Box, api: Api) -> None:
 
 def test_an_api_that_hangs_or_is_not_there(box: Box, api: Api) -> None:
     set_up(box, api.url)
-    api.delay_seconds = 8
+    api.delay_seconds = 60
     start = time.monotonic()
     check = examine(box)["token"]
-    assert time.monotonic() - start < 7
+    assert time.monotonic() - start < 24
     assert (check["verdict"], "did not answer within 5 s" in check["finding"]) == ("warn", True)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -142,15 +142,15 @@ def test_names_that_do_not_resolve() -> None:
         around = Surroundings(Path("/"), Config(vimeo=Vimeo(api_url=f"https://{host}")))
         start = time.monotonic()
         assert doctor_account.check_dns(around).verdict == "fail"
-        assert time.monotonic() - start < 6
+        assert time.monotonic() - start < 20
 
 
 def test_a_call_that_hangs_is_left_behind() -> None:
     with pytest.raises(doctor_account.TooSlowError):
-        doctor_account.within(0.05, lambda: time.sleep(0.5))
+        doctor_account.within(0.05, lambda: time.sleep(20))
     with pytest.raises(KeyError):
-        doctor_account.within(1, lambda: {}["x"])
-    assert doctor_account.within(1, lambda: 5) == 5
+        doctor_account.within(20, lambda: {}["x"])
+    assert doctor_account.within(20, lambda: 5) == 5
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from tests.probes.name_server import SLOW_SECONDS, NameServer
 
 PROGRAM = PROJECT / "bin/livekeep-probe-network"
 NAMES = {"api.example": ["192.0.2.1"], "www.example": ["192.0.2.2", "2001:db8::2"]}
-PATIENCE_SECONDS = 5.0
+PATIENCE_SECONDS = 20.0
 
 
 # The name server
@@ -45,11 +45,11 @@ def test_a_slow_answer_gives_its_time() -> None:
 @pytest.mark.parametrize(
     ("mode", "problem"),
     [
-        ("silent", "no answer within 0.4 s"),
-        ("garbage", "no valid answer within 0.4 s"),
-        ("wrong-id", "no valid answer within 0.4 s"),
-        ("wrong-question", "no valid answer within 0.4 s"),
-        ("headless", "no valid answer within 0.4 s"),
+        ("silent", "no answer within 1 s"),
+        ("garbage", "no valid answer within 1 s"),
+        ("wrong-id", "no valid answer within 1 s"),
+        ("wrong-question", "no valid answer within 1 s"),
+        ("headless", "no valid answer within 1 s"),
         ("no-such-name", "no such name"),
         ("refusing", "the resolver refuses"),
         ("bare-refusal", "the resolver refuses"),
@@ -59,7 +59,7 @@ def test_a_slow_answer_gives_its_time() -> None:
 )
 def test_a_bad_answer_gives_a_problem_and_no_time(mode: str, problem: str) -> None:
     with NameServer(mode, NAMES) as server:
-        found = lookup.ask(["api.example"], "127.0.0.1", 0.4, server.port)[0]
+        found = lookup.ask(["api.example"], "127.0.0.1", 1.0 if "within" in problem else PATIENCE_SECONDS, server.port)[0]
     assert (found.duration_seconds, found.problem) == (None, problem)
 
 
@@ -73,7 +73,7 @@ def test_a_name_server_that_cannot_be_asked() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         unused = taken.getsockname()[1]
-    assert lookup.ask(["api.example"], "127.0.0.1", 2, unused)[0].problem == "no resolver runs at its address"
+    assert lookup.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, unused)[0].problem == "no resolver runs at its address"
     assert lookup.ask(["api.example"], "router", 2)[0].problem == "the nameserver in /etc/resolv.conf is not an address"
     assert lookup.ask(["api.example"], "", 2)[0].problem == "no resolver configured"
     assert lookup.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be asked (Permission denied)"
@@ -97,7 +97,7 @@ def test_addresses_are_not_looked_up() -> None:
 
 
 def test_the_c_library_looks_up_the_others() -> None:
-    found = lookup.Resolution(["localhost"]).wait(time.monotonic() + 20)
+    found = lookup.Resolution(["localhost"]).wait(time.monotonic() + PATIENCE_SECONDS)
     assert found["localhost"].problem == ""
     assert "127.0.0.1" in found["localhost"] or "::1" in found["localhost"]
 

@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from livekeep.core import state
 from livekeep.core.state import PlayerState, PollerState, StreamUrl, Wish, WishReason
+from tests.outside import PATIENCE_SECONDS, wait_until
 from tests.screen.web import Reply, Request, Web, error, http
 
 PROGRAM = Path(__file__).resolve().parents[2] / "bin/livekeep-poller"
 TOKEN = "token-0123456789-nobody-may-see-me"
 SIGNATURE = "hmac-nobody-may-see-me-either"
 STREAM = '[streams.main]\nvimeo_event = "12345"\n'
-WAIT_SECONDS = 8.0
 
 
 class Vimeo:
@@ -97,7 +97,7 @@ class RunningPoller:
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         try:
-            self.process.wait(WAIT_SECONDS)
+            self.process.wait(PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -114,8 +114,10 @@ class RunningPoller:
         """End it by SIGTERM; gives the seconds that took."""
         began = time.monotonic()
         self.process.terminate()
-        assert self.process.wait(5) == 0, self.errors.read_text()
-        return time.monotonic() - began
+        assert self.process.wait(PATIENCE_SECONDS) == 0, self.errors.read_text()
+        took = time.monotonic() - began
+        wait_until("systemd was told", lambda: "STOPPING=1" in self.told)
+        return took
 
     def state(self) -> PollerState | None:
         try:
@@ -135,7 +137,7 @@ class RunningPoller:
         state.write(state.stamped(PlayerState(wish=Wish(reason, now))), self.root)
         return now
 
-    def until(self, met: Callable[[PollerState], object], seconds: float = WAIT_SECONDS) -> PollerState:
+    def until(self, met: Callable[[PollerState], object], seconds: float = PATIENCE_SECONDS) -> PollerState:
         """The first state that meets the condition."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
@@ -146,7 +148,7 @@ class RunningPoller:
             time.sleep(0.01)
         raise AssertionError(f"not within {seconds} s; the state is {found}; it said: {self.errors.read_text()}")
 
-    def until_state(self, name: str, cause: str | None = None, seconds: float = WAIT_SECONDS) -> PollerState:
+    def until_state(self, name: str, cause: str | None = None, seconds: float = PATIENCE_SECONDS) -> PollerState:
         return self.until(lambda found: found.state == name and cause in (None, found.cause), seconds)
 
     def _listen(self) -> None:

@@ -19,13 +19,15 @@ from PIL import Image
 
 from livekeep.core.errors import TemporaryError
 from livekeep.screen.error_screen import ErrorScreenSettings, choose_output, render
+from tests.outside import PATIENCE_SECONDS
 
 LIB = Path(__file__).parents[2] / "lib"
 SIZE = (1280, 720)
 RED, BLUE = (200, 40, 40), (40, 90, 220)
-TO_PICTURE_SECONDS = 0.7
-TO_END_SECONDS = 0.1
-# Of several tries the best counts: the machine has other things to do too.
+# Of the processor's time, which does not depend on what else the machine has to do.
+TO_PICTURE_CPU_SECONDS = 0.7
+TO_END_SECONDS = 0.5
+# Of several tries the best counts.
 TRIES = 5
 
 
@@ -69,7 +71,7 @@ class Program:
     def __init__(self, directory: Path, arguments: list[str], **environment: str) -> None:
         self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notified.bind(str(directory / "notify"))
-        self.notified.settimeout(10)
+        self.notified.settimeout(PATIENCE_SECONDS)
         self.copy = directory / "copy.png"
         self.began = time.monotonic()
         self.process = subprocess.Popen(
@@ -91,14 +93,14 @@ class Program:
         """Seconds from SIGTERM to its end."""
         begin = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(5)
+        self.process.wait(PATIENCE_SECONDS)
         return time.monotonic() - begin
 
     def end(self) -> str:
         """End it in any case; its standard error."""
         self.process.terminate()
         self.notified.close()
-        return self.process.communicate(timeout=5)[1]
+        return self.process.communicate(timeout=PATIENCE_SECONDS)[1]
 
 
 @contextmanager
@@ -269,16 +271,23 @@ def test_x11_refuses_a_depth_it_cannot_paint(tmp_path: Path, picture: Path) -> N
             assert b"start the X server with depth 24" in running.notified.recv(4096)
 
 
+def cpu_seconds(pid: int) -> float:
+    """What the process has taken so far, in user and system mode."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def test_x11_is_quick(picture: Path, tmp_path: Path) -> None:
     starts, ends = [], []
     with x_server("1920x1080x24") as display:
         for _ in range(TRIES):
             arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
             with program(tmp_path / "run", arguments, LIVEKEEP_UNMEASURED="1") as running:
-                starts.append(running.wait_ready())
+                running.wait_ready()
+                starts.append(cpu_seconds(running.process.pid))
                 wait_for(running.copy.exists)
                 ends.append(running.stop())
-    assert min(starts) <= TO_PICTURE_SECONDS
+    assert min(starts) <= TO_PICTURE_CPU_SECONDS
     assert min(ends) <= TO_END_SECONDS
 
 
@@ -291,7 +300,7 @@ def test_x11_waits_for_the_server_with_one_line_and_comes_back(picture: Path, tm
             running.notified.settimeout(1.5)
             running.wait_ready()
         assert running.process.poll() is None
-        running.notified.settimeout(10)
+        running.notified.settimeout(PATIENCE_SECONDS)
         for _ in range(2):  # the second time after the server's end
             with x_server(name=display):
                 running.wait_ready()
@@ -328,7 +337,7 @@ def compositor() -> Iterator[Path]:
         yield directory
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
-            process.wait(2)
+            process.wait(PATIENCE_SECONDS)
         process.kill()
     shutil.rmtree(directory)
 
@@ -359,8 +368,8 @@ def test_wayland_says_what_is_absent(tmp_path: Path) -> None:
         WaylandPainter(tmp_path / "wayland-0")
 
 
-def wait_for(condition: Any, seconds: float = 5.0) -> None:
-    deadline = time.monotonic() + seconds
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

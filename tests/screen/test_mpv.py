@@ -17,7 +17,7 @@ import pytest
 
 from livekeep.screen.mpv import Mpv, overlay_text
 from livekeep.screen.wire import DisplayGoneError
-from tests.outside import PROJECT, LiveStream, live_stream, picture, program, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, live_stream, picture, program, wait_until
 
 
 def mpv_command(socket: Path) -> list[str]:
@@ -105,7 +105,7 @@ def connect(socket: Path) -> Mpv:
     return found[0]
 
 
-def until(mpv: Mpv, what: str, holds: Callable[[], object], seconds: float = 20.0) -> None:
+def until(mpv: Mpv, what: str, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
     """Take in what mpv says, asking as the player does, until it holds."""
     deadline, asked = time.monotonic() + seconds, 0.0
     while not holds():
@@ -328,10 +328,10 @@ def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
         mpv.receive()
     began = time.monotonic()
     mpv.ask(False)
+    first_asked = time.monotonic()
     for _ in range(3000):
         mpv.write((f"line {time.monotonic_ns()}",))
         mpv.ask(True)
     mpv.receive()
     assert mpv.waiting_since is not None
-    assert began <= mpv.waiting_since <= began + 1, "since the first question without an answer"
-    assert time.monotonic() - began < 5
+    assert began <= mpv.waiting_since <= first_asked, "since the first question without an answer"

@@ -17,12 +17,12 @@ from tests.screen.web import MASTER, Reply, Request, Web, http
 from tests.screen.web import playlist as media
 
 
-def ask(url: str, seconds: float = 3.0) -> Answer:
+def ask(url: str, seconds: float = 20.0) -> Answer:
     return playlist.ask(Client(), url, time.monotonic() + seconds)
 
 
 def look(url: str) -> Look:
-    return playlist.look(Client(), url, time.monotonic() + 3)
+    return playlist.look(Client(), url, time.monotonic() + 20)
 
 
 def test_a_playlist_is_told_by_its_position_and_last_segment() -> None:
@@ -119,7 +119,7 @@ def test_an_endless_body_is_not_read() -> None:
     with Web(lambda request: pour) as web:
         began = time.monotonic()
         assert ask(f"{web.url}/live.ts").verdict == "live"
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 15
 
 
 def test_nobody_there_is_off_air_and_silence_is_an_outage() -> None:

@@ -13,6 +13,7 @@ from livekeep.screen.credential import token_from
 from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Answer, Exchange, Limits
 from livekeep.screen.worker import MOST_LEFT_BEHIND, Lane
+from tests.outside import PATIENCE_SECONDS
 
 NOW = 1_800_000_000.0
 OUTAGE = Answer("outage", "timeout", "outage", "Vimeo's API cannot be reached: no answer within 5 s", "sudo livekeep doctor")
@@ -108,7 +109,7 @@ def test_a_token_is_stripped_and_must_be_one_word() -> None:
     assert "more than a token" in token_from("a\x1bb")[1]
 
 
-def finished(lane: Lane[str], seconds: float = 3.0) -> tuple[str, float]:
+def finished(lane: Lane[str], seconds: float = PATIENCE_SECONDS) -> tuple[str, float]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         taken = lane.take(time.monotonic())
@@ -121,8 +122,8 @@ def finished(lane: Lane[str], seconds: float = 3.0) -> tuple[str, float]:
 def test_a_lane_gives_the_result_and_wakes() -> None:
     woken = threading.Event()
     lane: Lane[str] = Lane("test", Client, woken.set)
-    lane.start(lambda client, deadline: "done", "timed out", 1.0)
-    assert woken.wait(1)
+    lane.start(lambda client, deadline: "done", "timed out", PATIENCE_SECONDS)
+    assert woken.wait(PATIENCE_SECONDS)
     assert finished(lane)[0] == "done"
     assert not lane.is_busy()
 
@@ -140,16 +141,16 @@ def test_threads_that_hang_are_left_behind_but_never_many() -> None:
         assert finished(lane)[0] == "timed out"
     assert sum(thread.name == "hanging" for thread in threading.enumerate()) == MOST_LEFT_BEHIND
     release.set()
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while any(thread.name == "hanging" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    lane.start(lambda client, deadline: "well again", "timed out", 1.0)
+    lane.start(lambda client, deadline: "well again", "timed out", PATIENCE_SECONDS)
     assert finished(lane)[0] == "well again"
 
 
 def test_a_bug_in_the_work_is_raised_and_not_hidden() -> None:
     lane: Lane[str] = Lane("test", Client, lambda: None)
-    lane.start(lambda client, deadline: str(1 / 0), "timed out", 1.0)
+    lane.start(lambda client, deadline: str(1 / 0), "timed out", PATIENCE_SECONDS)
     with pytest.raises(ZeroDivisionError):
         finished(lane)
