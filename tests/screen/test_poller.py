@@ -91,12 +91,12 @@ def test_refusals_are_told_at_once_and_asked_again_on_reload(
 ) -> None:
     vimeo.answers(reply)
     with RunningPoller(tmp_path, settings_for(vimeo, "interval_seconds = 60")) as poller:
-        refused = poller.until_state("error", cause, 3)
+        refused = poller.until_state("error", cause)
         assert word in refused.reason
         assert refused.advice
         vimeo.answers(error(400, 10008))
         poller.reload()
-        poller.until_state("offline", "", 2)
+        poller.until_state("offline", "")
 
 
 def test_a_token_without_the_scope_is_explained(tmp_path: Path, vimeo: Vimeo) -> None:
@@ -294,5 +294,5 @@ def test_without_a_stream_it_waits_and_shows_that_it_lives(idle: RunningPoller) 
     found = idle.until_state("unknown", "no-stream")
     assert "vimeo_event" in found.advice
     started = idle.began_monotonic
-    assert idle.until(lambda later: later.written_monotonic > started + 10, 15)
+    assert idle.until(lambda later: later.written_monotonic > started + 10)
     assert found.since < time.time() - 9

@@ -120,7 +120,7 @@ def test_a_stream_that_cannot_be_opened_leaves_the_picture(vlc: Vlc, holding: st
     vlc.show_picture(holding)
     until(vlc, "the holding picture", lambda: vlc.current == holding)
     vlc.show_stream("http://127.0.0.1:9/live.m3u8", holding)
-    until(vlc, "the end", lambda: vlc.stream.stage == "ended", 15)
+    until(vlc, "the end", lambda: vlc.stream.stage == "ended")
     until(vlc, "the holding picture", lambda: vlc.current == holding)
 
 
