@@ -5,28 +5,21 @@ set -euo pipefail
 
 source_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly source_folder
+# shellcheck source=install.d/packages.sh
+source "$source_folder/install.d/packages.sh"
 readonly destdir=${DESTDIR:-}
 readonly lib=$destdir/usr/local/lib/livekeep share=$destdir/usr/local/share/livekeep
 readonly units=$destdir/usr/local/lib/systemd/system
 readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
-# What every part needs.
-readonly packages=(python3 python3-sdnotify python3-systemd python3-requests polkitd dbus ca-certificates)
-# The parts, which of them come unasked, what each needs besides, and which files belong to it: one that belongs to a part which is
-# left out is not installed.
+# The parts, which of them come unasked, and which files belong to each: one that belongs to a part which is left out is not
+# installed. What they need is in install.d/packages.sh.
 readonly parts=(screen health air)
 readonly -A is_default=([screen]=yes [health]=yes [air]=no)
-readonly -A part_packages=(
-    [screen]='mpv python3-pil python3-xlib alsa-utils fonts-dejavu-core'
-    # What the probes run; besides, a speed test: which there is depends on the release.
-    [health]='ffmpeg'
-    [air]='ffmpeg python3-boto3 python3-fastapi python3-jeepney python3-uvicorn util-linux'
-)
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
     [health]='/livekeep-(exporter|probe-|screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
     [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )
-readonly speed_test_packages=(librespeed-cli speedtest-cli)
 
 token_file='' event='' output='' start=yes assume_yes=no keep_logs=no rollback=no
 declare -A wants=() had=() # by part, yes or no: what this run is to install, and what was installed before
@@ -153,7 +146,7 @@ install_packages() {
         if has "$part"; then wanted+=(${part_packages[$part]}); fi
     done
     if has screen && grep -qs '^ *player *= *"vlc"' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
-        wanted+=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
+        wanted+=("${vlc_packages[@]}")
     fi
     for package in "${wanted[@]}"; do
         [[ $(dpkg-query -Wf '${db:Status-Status}' "$package" 2>/dev/null) = installed || " ${missing[*]} " = *" $package "* ]] ||

@@ -177,7 +177,7 @@ def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
 
 
 def test_the_packages_are_told() -> None:
-    listed = re.search(r"^readonly packages=\(([^)]*)\)", (PROJECT / "install.sh").read_text(), re.MULTILINE)
+    listed = re.search(r"^readonly packages=\(([^)]*)\)", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
     assert listed
     cell = next(cells[1] for cells in rows(section("install.md", "What install.sh asks and changes")) if cells[0] == "packages")
     assert cell.split(", and what")[0].split(", ") == listed[1].split()

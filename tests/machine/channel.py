@@ -24,20 +24,6 @@ from tests.machine.tidy import Disposable
 
 T = TypeVar("T")
 
-# What install.sh --with air --without screen would install.
-PACKAGES = (
-    "ca-certificates",
-    "ffmpeg",
-    "polkitd",
-    "python3-boto3",
-    "python3-fastapi",
-    "python3-jeepney",
-    "python3-requests",
-    "python3-sdnotify",
-    "python3-systemd",
-    "python3-uvicorn",
-    "util-linux",
-)
 OPTIONS = ("--with", "air", "--without", "screen")
 STORAGE_SOCKET, CONTROLLER_SOCKET = "livekeep-storage.socket", "livekeep-controller.socket"
 STORAGE, CONTROLLER, BOOT = "livekeep-storage.service", "livekeep-controller.service", "livekeep-air.service"
@@ -66,7 +52,8 @@ def worker(channel: str = "main") -> str:
 
 
 def packages_of(suite: root.Suite) -> tuple[str, ...]:
-    return (*PACKAGES, SPEED_TESTS[suite])
+    """What install.sh --with air --without screen would install."""
+    return (*root.needed_by("health", "air"), SPEED_TESTS[suite])
 
 
 class ChannelRoom(Disposable):

@@ -44,6 +44,8 @@ BARE_PACKAGES = (
 # Counts as a part of the hash: raise it when this module builds a different root from the same packages.
 RECIPE = 1
 
+PACKAGES = Path(__file__).parents[2] / "install.d/packages.sh"
+
 # Units that wait for hardware or a network the container does not have.
 MASKED_UNITS = ("systemd-networkd-wait-online.service", "systemd-timesyncd.service", "console-getty.service")
 
@@ -81,6 +83,13 @@ def ready(suite: Suite, packages: Sequence[str]) -> Path:
         if not target.exists():
             _build_ready(base, wanted, target)
     return target
+
+
+def needed_by(*parts: str) -> tuple[str, ...]:
+    """The packages that install.sh brings for these parts of livekeep, from its own list; without the speed test."""
+    script = 'source "$1"; shift; echo "${packages[@]}"; for part; do echo "${part_packages[$part]}"; done'
+    command = ["bash", "-euc", script, "bash", str(PACKAGES), *parts]
+    return tuple(dict.fromkeys(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()))
 
 
 def mirrors() -> tuple[str, str | None]:

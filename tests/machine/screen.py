@@ -24,20 +24,6 @@ from tests.machine.tidy import Disposable
 from tests.machine.tv import TV, Colour, Sampler, black
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
-# What install.sh would install.
-PACKAGES = (
-    "alsa-utils",
-    "ca-certificates",
-    "ffmpeg",
-    "fonts-dejavu-core",
-    "mpv",
-    "polkitd",
-    "python3-pil",
-    "python3-requests",
-    "python3-sdnotify",
-    "python3-systemd",
-    "python3-xlib",
-)
 SPEED_TESTS: Mapping[root.Suite, str] = {"trixie": "librespeed-cli", "bookworm": "speedtest-cli"}
 
 Tables = Mapping[str, Mapping[str, Any]]
@@ -67,7 +53,8 @@ def kind(grid: Sequence[Colour]) -> str:
 
 
 def packages_of(suite: root.Suite) -> tuple[str, ...]:
-    return (*PACKAGES, SPEED_TESTS[suite])
+    """What install.sh would install."""
+    return (*root.needed_by("screen", "health"), SPEED_TESTS[suite])
 
 
 def toml(tables: Tables) -> str:

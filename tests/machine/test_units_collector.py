@@ -11,7 +11,6 @@ import pytest
 
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
-from tests.machine.screen import PACKAGES
 from tests.machine.standin import PROJECT
 
 POLLER, PLAYER, PROBE, TIMER, LOOKER = (
@@ -81,7 +80,7 @@ Found = dict[tuple[str, tuple[str, ...]], float]
 @pytest.fixture(scope="module", params=root.SUITES)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Poller and player that only ping, a probe with its timer, and the collectors where the exporter would be."""
-    with Machine(request.param, packages=PACKAGES, source=PROJECT) as made:
+    with Machine(request.param, packages=root.needed_by("screen", "health"), source=PROJECT) as made:
         made.write("/usr/local/share/worker.py", WORKER)
         made.write("/usr/local/share/looker.py", LOOKER_PROGRAM)
         sandbox = (PROJECT / "units/livekeep-.service.d/50-sandbox.conf").read_text(encoding="utf-8")

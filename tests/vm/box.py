@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine import root
-from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, SPEED_TESTS, kind, toml
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind, packages_of, toml
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
 from .image import Recipe
@@ -55,15 +54,7 @@ GRID = 8
 
 def recipe(suite: root.Suite) -> Recipe:
     """The disk: a Debian with livekeep installed and never started."""
-    wanted = (*packages("packages"), *packages("health_packages"), SPEED_TESTS[suite], *MORE_PACKAGES)
-    return Recipe(suite, wanted, put, put_key())
-
-
-def packages(name: str) -> tuple[str, ...]:
-    """What install.sh would install, from its list of that name: there already, for want of a network."""
-    found = re.search(rf"^readonly {name}=\((.*?)\)", (PROJECT / "install.sh").read_text(), re.DOTALL | re.MULTILINE)
-    assert found
-    return tuple(found[1].split())
+    return Recipe(suite, (*packages_of(suite), *MORE_PACKAGES), put, put_key())
 
 
 def shipped() -> Iterator[Path]:

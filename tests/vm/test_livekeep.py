@@ -128,6 +128,7 @@ def test_exposure_is_low(box: Box, unit: str) -> None:
     assert float(found[1]) <= EXPOSURE[unit], told
 
 
+@pytest.mark.nightly
 def test_figures_that_a_container_cannot_have(box: Box) -> None:
     box.machine.run("systemctl start livekeep-probe-host.service", timeout=180)
     script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:9877/metrics').read().decode())"
@@ -142,6 +143,7 @@ def test_figures_that_a_container_cannot_have(box: Box) -> None:
     assert list(carriers.values()) == ["1"], carriers
 
 
+@pytest.mark.nightly
 def test_the_network_probe_tells_loss_and_delay(box: Box) -> None:
     """As the kernel's emulator makes them on the loopback, which a packet passes going and coming; its counters are the truth."""
     box.machine.put("/etc/livekeep/livekeep.d/60-netem.toml", b'[probes.network]\nhosts = ["127.0.0.1"]\npackets = 100\n')
@@ -168,6 +170,7 @@ def test_player_has_no_network(box: Box) -> None:
     assert "proceeding without" not in box.journal(PLAYER, ERROR_SCREEN)
 
 
+@pytest.mark.nightly
 def test_hung_mpv_is_started_anew_from_within_that_sandbox(box: Box, note: Note) -> None:
     forgive(box)
     before = instance(box)
@@ -213,6 +216,7 @@ def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
     assert box.show(ERROR_SCREEN, "ActiveState") == "inactive"
 
 
+@pytest.mark.nightly
 def test_tv_that_is_unplugged_and_plugged(box: Box, note: Note) -> None:
     forgive(box)
     before, restarts = instance(box), box.state("player")["display_restarts"]
@@ -233,6 +237,7 @@ def test_tv_that_is_unplugged_and_plugged(box: Box, note: Note) -> None:
     assert box.picture() == "holding"
 
 
+@pytest.mark.nightly
 def test_power_cut_while_live(box: Box, note: Note) -> None:
     box.goes_live()
     box.moves()
@@ -249,6 +254,7 @@ def test_power_cut_while_live(box: Box, note: Note) -> None:
     box.vimeo.go_off()
 
 
+@pytest.mark.nightly
 def test_tv_that_is_absent_at_boot(box: Box, note: Note) -> None:
     box.machine.run("sync")
     box.machine.power_cut()
@@ -270,6 +276,7 @@ def test_tv_that_is_absent_at_boot(box: Box, note: Note) -> None:
     assert box.show(DISPLAY, "NRestarts") == "0"
 
 
+@pytest.mark.nightly
 def test_uninstall_gives_the_console_back(box: Box) -> None:
     box.machine.run("/usr/local/share/livekeep/uninstall.sh", timeout=180)
     box.machine.wait_for(lambda: box.show("getty@tty1.service", "ActiveState") == "active", SOON_SECONDS)

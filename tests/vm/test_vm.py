@@ -17,6 +17,8 @@ from PIL import Image as Picture
 
 from . import GUEST_HOST, VM, Recipe, build, read_wav, strength
 
+pytestmark = pytest.mark.nightly
+
 LIB = Path(__file__).parents[2] / "lib"
 SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
 PACKAGES = ("mpv", "python3-pil", "python3-sdnotify", "python3-xlib", "fonts-dejavu-core")

@@ -295,7 +295,7 @@ class VM:
         options = {
             "-M": "q35,smbus=off,sata=off",
             "-accel": "tcg,thread=multi",
-            "-cpu": "max",
+            "-cpu": "Nehalem",
             "-smp": "2",
             "-m": str(self._memory_mib),
             "-display": "none",

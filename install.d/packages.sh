@@ -1,0 +1,16 @@
+# shellcheck shell=bash disable=SC2034 # used by those that source this
+# The Debian packages that livekeep needs. Sourced by install.sh; the tests build their machines from the same lists.
+
+# What every part needs.
+readonly packages=(python3 python3-sdnotify python3-systemd python3-requests polkitd dbus ca-certificates)
+# What each part needs besides.
+readonly -A part_packages=(
+    [screen]='mpv python3-pil python3-xlib alsa-utils fonts-dejavu-core'
+    # What the probes run; besides, a speed test: see below.
+    [health]='ffmpeg'
+    [air]='ffmpeg python3-boto3 python3-fastapi python3-jeepney python3-uvicorn util-linux'
+)
+# With player = "vlc".
+readonly vlc_packages=(vlc-bin vlc-plugin-base vlc-plugin-video-output)
+# Of these the first that the release has.
+readonly speed_test_packages=(librespeed-cli speedtest-cli)
