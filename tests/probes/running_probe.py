@@ -53,16 +53,16 @@ class Probe(Generic[Findings]):
         (self.folder / "etc/livekeep/livekeep.toml").write_text(settings)
 
     def poller_says(self, says: StreamState, **more: Any) -> None:
-        state.write(state.stamped(PollerState(state=says, selected="main", **more)), self.root)
+        state.write(state.stamped(PollerState(state=says, **{"selected": "main", "source": "one", **more})), self.root)
 
     def player_shows(self, picture: Picture) -> None:
         state.write(state.stamped(PlayerState(picture=picture)), self.root)
 
-    def go_live(self, url: str) -> None:
+    def go_live(self, url: str, source: str = "one") -> None:
         """Live by a URL with a signature, which the poller has just obtained."""
         signed = f"{url}{'&' if '?' in url else '?'}signature={SIGNATURE}"
-        state.write(state.stamped(StreamUrl(url=signed, obtained_monotonic=time.monotonic())), self.root)
-        self.poller_says("live")
+        state.write(state.stamped(StreamUrl(url=signed, obtained_monotonic=time.monotonic(), source=source)), self.root)
+        self.poller_says("live", source=source)
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {"LIVEKEEP_ROOT": str(self.folder), "PATH": f"{self.tools}:{os.environ['PATH']}", **self.environment}

@@ -74,6 +74,19 @@ def test_live_hls_is_growing_and_analysed_by_the_real_ffprobe(probe: Probe[Strea
     assert SIGNATURE not in probe.everything_told()
 
 
+def test_another_stream_of_the_same_name_is_looked_at_afresh(probe: Probe[StreamFindings], live: LiveStream) -> None:
+    probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
+    first = probe.run()
+    probe.go_live(live.url.replace("live.m3u8", "master.m3u8"), source="two")
+    second = probe.run()
+    assert first.analysis
+    assert second.analysis
+    assert second.run.reason.startswith("open, "), "nothing is there to compare it with"
+    assert second.analysis.analysed_at > first.analysis.analysed_at
+    probe.poller_says("live", source="three")
+    assert probe.run().run.reason == "another stream was just selected"
+
+
 def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: Probe[StreamFindings], web: Web) -> None:
     probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
     web.answer = lambda _request: http(200, playlist(7, 3))
@@ -239,6 +252,7 @@ def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamFindings],
         written_monotonic=found.written_monotonic,
         run=found.run,
         target="main",
+        source="one",
         variant_bandwidth_bits_per_second=4_500_000,
     )
 

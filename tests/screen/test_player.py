@@ -1,6 +1,7 @@
 """The real player program with a real mpv, a real stream, and a datagram socket in systemd's place."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -15,9 +16,9 @@ import pytest
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.state import PlayerState, PollerState, StreamUrl
+from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.mpv import Mpv
-from tests.outside import PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
 
 CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
 PICTURES = "usr/local/share/livekeep/pictures"
@@ -68,14 +69,15 @@ class Box:
         wait_until("mpv's socket", self.socket.exists)
         self.socket.chmod(0o660)
 
-    def say(self, name: str, cause: str = "", reason: str = "", url: str = "", **more: Any) -> None:
+    def say(self, name: str, cause: str = "", reason: str = "", url: str = "", source: str = "one", **more: Any) -> None:
         """Write the poller's state, and the secret beside it, as the poller does."""
         now = time.monotonic()
         self.url = url
         if url:
-            state.write(state.stamped(StreamUrl(url, now)), self.run)
-        fields = {"state": name, "cause": cause, "reason": reason, "url_obtained_monotonic": now if url else None, **more}
-        self.poller = state.stamped(PollerState(**fields))
+            state.write(state.stamped(StreamUrl(url, now, source)), self.run)
+        obtained = now if url else None
+        told = {"state": name, "cause": cause, "reason": reason, "source": source, "url_obtained_monotonic": obtained, **more}
+        self.poller = state.stamped(PollerState(**told))
         state.write(self.poller, self.run)
 
     def shown(self) -> PlayerState:
@@ -90,7 +92,7 @@ class Box:
         def look() -> bool:
             shown, poller = self.shown(), self.poller
             if shown.wish and self.url and poller and shown.wish.asked_monotonic > (poller.url_obtained_monotonic or 0):
-                self.say(poller.state, poller.cause, poller.reason, self.url)
+                self.say(poller.state, poller.cause, poller.reason, self.url, poller.source)
             return bool(holds(shown))
 
         try:
@@ -98,6 +100,16 @@ class Box:
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.shown()}\n{self.log.read_text()}") from None
         return self.shown()
+
+    def path(self) -> str:
+        """What mpv itself says that it plays."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(self.socket))
+            connection.sendall(b'{"command": ["get_property", "path"], "request_id": 1}\n')
+            with connection.makefile("rb") as lines:
+                answers = (json.loads(line) for line in lines)
+                return str(next(answer for answer in answers if answer.get("request_id") == 1).get("data", ""))
 
     def until_shown(self, wanted: str, reason: str = "") -> PlayerState:
         return self.until(f"{wanted} on the screen", lambda now: now.picture == wanted and reason in now.reason)
@@ -404,6 +416,90 @@ def test_a_second_player_takes_over_the_stream_without_a_new_start(box: Box, end
     with box.player():
         shown = box.until("the stream is its own", lambda now: now.picture == "stream" and now.written_monotonic > began)
         assert shown.playback.starts == 0
+
+
+def another(stream: LiveStream) -> str:
+    """The address of another stream, which plays as well."""
+    return f"{stream.url}&stream=two"
+
+
+def test_another_stream_of_any_name_takes_the_place_of_the_open_one(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url, selected="main")
+    with box.player():
+        shown = box.until_shown("stream")
+        since = shown.since
+        box.say("live", url=endless.url, selected="renamed")
+        box.say("live", url=another(endless), source="two", selected="main")
+        shown = box.until("a second start", lambda now: now.playback.starts == 2 and now.picture == "stream")
+        wait_until("the corrected address", lambda: box.path() == another(endless))
+        assert shown.since == since, "straight from the one to the other"
+
+
+@pytest.mark.parametrize("selected", ["one", "two"])
+def test_an_outage_keeps_the_selected_stream_alone_on_the_screen(box: Box, endless: LiveStream, selected: str) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.say("unknown", "outage", "The server answers 503", source=selected)
+        box.until_shown("stream" if selected == "one" else "holding", "The server answers 503")
+        box.say("error", "outage", "The server answers 503 still", source=selected)
+        box.until_shown("stream" if selected == "one" else "error", "The server answers 503 still")
+        assert box.path() == (endless.url if selected == "one" else box.error)
+
+
+def test_another_stream_without_a_fresh_url_gets_the_holding_picture(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.say("live", url=another(endless), source="two", url_obtained_monotonic=time.monotonic() - 60)
+        box.url = ""
+        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
+        assert shown.wish
+        assert shown.wish.reason == "start"
+        box.url = another(endless)
+        box.until_shown("stream")
+        assert box.path() == another(endless)
+
+
+def test_what_was_wrong_with_another_stream_is_not_said_of_this_one(box: Box) -> None:
+    box.say("error", "refused", "The event is gone")
+    with box.player():
+        box.until_shown("error", "The event is gone")
+        box.say("unknown", "outage", "The server answers 503", source="two")
+        box.until_shown("holding", "The server answers 503")
+
+
+@pytest.mark.parametrize("meanwhile", ["", "another is selected", "no memory", "the memory of another display"])
+def test_a_second_player_keeps_on_what_is_selected_alone(box: Box, endless: LiveStream, meanwhile: str) -> None:
+    box.say("live", url=endless.url)
+    with box.player() as first:
+        box.until_shown("stream")
+        first.kill()
+        first.wait()
+    began, url, file = time.monotonic(), endless.url, box.run / "player/open.json"
+    if meanwhile == "another is selected":
+        url = another(endless)
+        box.say("live", url=url, source="two")
+    elif meanwhile == "no memory":
+        file.unlink()
+    elif meanwhile == "the memory of another display":
+        state.write(replace(state.read(OpenStream, box.run), display="1-1"), box.run)
+    with box.player():
+        box.until(
+            "the stream is its own",
+            lambda now: now.picture == "stream" and now.written_monotonic > began and now.playback.starts == bool(meanwhile),
+        )
+        wait_until("the selected stream", lambda: box.path() == url)
+
+
+def test_the_memory_of_what_is_open_outlives_the_player_alone(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+    file = box.run / "player/open.json"
+    assert (box.run / "player/state.json").exists() is False
+    assert state.read(OpenStream, box.run).source == "one"
+    assert "signature" not in file.read_text()
 
 
 def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: LiveStream) -> None:

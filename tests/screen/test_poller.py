@@ -231,6 +231,36 @@ def test_another_stream_is_selected(tmp_path: Path, vimeo: Vimeo) -> None:
         poller.until_state("unknown", "no-stream")
 
 
+def test_a_corrected_number_is_another_source_and_another_name_is_not(tmp_path: Path, vimeo: Vimeo) -> None:
+    vimeo.go_live()
+    with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
+        first = poller.until_state("live").source
+        poller.configure(settings_for(vimeo, stream=STREAM.replace("12345", "12346")))
+        poller.reload()
+        corrected = poller.until(lambda found: found.source != first and found.state == "live")
+        url = poller.url()
+        assert url
+        assert url.source == corrected.source, "the URL carries what it is of"
+        poller.configure(settings_for(vimeo, stream='[stream]\nselected = "sunday"\n[streams.sunday]\nvimeo_event = "12345"\n'))
+        poller.reload()
+        assert poller.until(lambda found: found.selected == "sunday" and found.state == "live").source == first
+    with RunningPoller(tmp_path / "again", settings_for(vimeo)) as poller:
+        assert poller.until_state("live").source == first, "the same after a restart"
+
+
+def test_another_stream_is_told_of_at_its_first_answer_whatever_that_is(tmp_path: Path, vimeo: Vimeo) -> None:
+    """The player keeps the stream that it has until then, and must learn that another one is meant."""
+    vimeo.go_live()
+    with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
+        first = poller.until_state("live")
+        vimeo.answers(error(503))
+        poller.configure(settings_for(vimeo, stream=STREAM.replace("12345", "12346")))
+        poller.reload()
+        found = poller.until(lambda found: found.source != first.source)
+        assert (found.selected, found.state, found.cause, found.live_since) == ("main", "unknown", "outage", None)
+        assert poller.url() is None
+
+
 def test_a_faulty_configuration_is_refused(tmp_path: Path, vimeo: Vimeo) -> None:
     bad = settings_for(vimeo, "interval_seconds = 0")
     with RunningPoller(tmp_path / "a", bad) as poller:

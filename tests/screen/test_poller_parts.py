@@ -8,7 +8,7 @@ import pytest
 
 from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, Requests
-from livekeep.screen import judgement
+from livekeep.screen import judgement, knowledge
 from livekeep.screen.credential import token_from
 from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Answer, Exchange, Limits
@@ -21,6 +21,24 @@ LIVE = Answer("live", "2xx", url="https://a.example/x.m3u8")
 OFFLINE = Answer("offline", "4xx", reason="The event is not live")
 REFUSED = Answer("refused", "4xx", "refused", "no", "mend it")
 LIMITED = Answer("rate-limited", "429", "rate-limited", "wait", "", limits=Limits(250, 0, NOW + 30))
+
+
+EVENT = Stream(vimeo_event="12345")
+
+
+def test_a_source_tells_nothing_without_the_key_of_the_machine() -> None:
+    camera = Stream(url="rtsp://admin:1234@camera.example/1")
+    assert judgement.source_of(camera, b"this") != judgement.source_of(camera, b"that")
+    assert judgement.source_of(camera, b"this") == judgement.source_of(Stream(url=camera.url), b"this")
+    others = (EVENT, Stream(vimeo_video="12345"), Stream(url="12345"), Stream(url="rtsp://admin:1235@camera.example/1"), camera)
+    assert len({judgement.source_of(stream, b"this") for stream in others}) == 5
+    assert judgement.source_of(Stream(), b"this") == ""
+
+
+def test_another_source_of_the_same_name_is_news() -> None:
+    known = PollerState("live", selected="main", source="one")
+    assert knowledge.what_is_told(known) != knowledge.what_is_told(replace(known, source="two"))
+    assert knowledge.what_is_told(known) == knowledge.what_is_told(replace(known, next_start=NOW, since=NOW))
 
 
 def after(known: PollerState, *answers: Answer, failures: int = 3) -> PollerState:

@@ -16,7 +16,7 @@ def opened(now: float = 100.0) -> Session:
     """A session whose stream was opened at `now`."""
     session = Session()
     assert session.may_start(now, now)
-    session.open("main")
+    session.open()
     return session
 
 
@@ -56,7 +56,7 @@ def test_a_wish_that_was_granted_too_late_is_wished_again() -> None:
 def test_the_wish_goes_once_the_stream_plays() -> None:
     session = Session()
     session.wish_for("start", 100.0)
-    session.open("main")
+    session.open()
     follow(session, "loading", 101.0)
     assert session.wish
     follow(session, "playing", 102.0)
@@ -73,7 +73,7 @@ def test_a_stall_is_told_once_counted_and_followed_by_a_wish() -> None:
     assert (session.counts.stalls, session.counts.starts) == (1, 1)
     assert not session.may_start(207.0, 208.3)
     assert session.may_start(209.0, 209.0), "after a stall there is no delay"
-    session.open("main")
+    session.open()
     follow(session, "loading", 209.0)
     follow(session, "playing", 210.0)
     assert (session.counts.stalls, session.counts.stalled_seconds, session.counts.starts) == (1, 10.0, 2)
@@ -114,7 +114,7 @@ def test_the_delay_doubles_up_to_its_cap_for_ever() -> None:
         assert not session.may_start(session.not_before - 0.01, session.not_before - 0.01)
         now = session.not_before
         assert session.may_start(now, now)
-        session.open("main")
+        session.open()
     assert delays[:6] == pytest.approx([0.5, 1, 2, 4, 8, 10])
     assert set(delays[5:]) == {LONGEST_DELAY_SECONDS}
 
@@ -124,7 +124,7 @@ def test_a_steady_stream_clears_the_failures_and_a_short_one_does_not() -> None:
     for _ in range(4):
         follow(session, "ended", now)
         now = session.not_before
-        session.open("main")
+        session.open()
     follow(session, "playing", now)
     follow(session, "playing", now + STEADY_SECONDS - 0.1)
     assert session.failures == 4
@@ -148,3 +148,22 @@ def test_a_player_that_starts_anew_takes_over_what_plays(phase: Phase, taken: bo
     assert session.is_open == taken
     assert session.phase == (phase if taken else "none")
     assert session.counts.starts == 0
+    assert not session.is_of(""), "of what is not known nothing can be said"
+    assert not session.is_of("one")
+
+
+def test_another_source_leaves_the_open_stream_and_its_troubles() -> None:
+    session = Session(source="one")
+    session.open()
+    assert follow(session, "ended", 100.0) == "failed"
+    session.turn_to("one")
+    assert (session.failures, session.wish) == (1, Wish("end", 100.0)), "the same stream again changes nothing"
+    assert not session.may_start(100.1, 100.1)
+    session.turn_to("two")
+    assert (session.failures, session.wish, session.is_of("two")) == (0, None, True)
+    assert session.may_start(100.1, 100.1)
+    session.open()
+    session.turn_to("two")
+    assert session.is_open
+    session.turn_to("three")
+    assert not session.is_open

@@ -5,6 +5,7 @@ import os
 import select
 import shutil
 import signal
+import socket as sockets
 import subprocess
 import sys
 import tempfile
@@ -16,9 +17,10 @@ import pytest
 
 from livekeep.core.config import Screen
 from livekeep.screen import display
-from livekeep.screen.vlc import Vlc
+from livekeep.screen.vlc import INPUT, Vlc
 from livekeep.screen.wire import DisplayGoneError
-from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, live_stream, picture, program, wait_until
+from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.screen.test_player import Box
 
 
 @pytest.fixture
@@ -60,6 +62,13 @@ def vlc(process: subprocess.Popen[bytes], folder: Path) -> Iterator[Vlc]:
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[LiveStream]:
     with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
+    """A stream for the tests that neither stall nor end it."""
+    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
         yield stream
 
 
@@ -134,6 +143,46 @@ def test_a_second_player_takes_over_what_plays(vlc: Vlc, folder: Path, live: Liv
     second.show_picture(holding)
     until(second, "the picture", lambda: second.current == holding)
     second.close()
+
+
+def input_of(socket: Path) -> str:
+    """What VLC itself says that it plays; it speaks with one at a time."""
+    with sockets.socket(sockets.AF_UNIX) as connection:
+        connection.settimeout(PATIENCE_SECONDS)
+        connection.connect(str(socket))
+        connection.sendall(b"status\n")
+        with connection.makefile(encoding="utf-8") as lines:
+            return next(found[1] for line in lines if (found := INPUT.match(line)))
+
+
+def test_another_stream_takes_the_place_of_the_open_one(folder: Path, endless: LiveStream) -> None:
+    """Of the program: while it runs, and after it was killed meanwhile."""
+    urls = [f"{endless.url}&stream={name}" for name in ("one", "two", "three")]
+    with NotifySocket(folder / "notify") as systemd:
+        box = Box(folder, systemd)
+        box.config.write_text('[screen]\nplayer = "vlc"\noutput = "x11"\n')
+        display_folder = box.run / "display"
+        socket, environment = display_folder / "vlc.sock", {"PATH": os.environ["PATH"], "HOME": str(folder)}
+        display_folder.chmod(0o777)
+        with program(vlc_command(display_folder, box.holding), as_nobody=True, env=environment, stderr=subprocess.DEVNULL):
+            wait_until("VLC's socket", socket.exists)
+            box.say("live", url=urls[0], source="one")
+            with box.player() as first:
+                box.until_shown("stream")
+                box.say("live", url=urls[1], source="two")
+                box.until("the second start", lambda now: now.playback.starts == 2 and now.picture == "stream")
+                first.kill()
+                first.wait()
+            assert input_of(socket) == urls[1]
+            began = time.monotonic()
+            with box.player():
+                found = box.until("it is taken over", lambda now: now.written_monotonic > began and now.picture == "stream")
+                assert found.playback.starts == 0
+                box.say("error", "outage", "The server answers 503", source="three")
+                box.until_shown("error")
+                box.say("live", url=urls[2], source="three")
+                box.until_shown("stream")
+            assert input_of(socket) == urls[2]
 
 
 def test_the_text_lies_in_the_file_that_vlc_reads(process: subprocess.Popen[bytes], folder: Path) -> None:

@@ -120,6 +120,8 @@ class StreamFindings(State):
     run: Run = Run()
     target: str = ""
     """The configured stream's name."""
+    source: str = ""
+    """Which stream that was, as in `core.state.PollerState`: the name may be given to another one."""
     url_obtained_monotonic: float | None = None
     """Of the URL that was looked at: another one is analysed anew."""
     is_reachable: bool | None = None

@@ -5,6 +5,7 @@
 | poller/state.json           | livekeep-poller  | player, command, exporter, probes    |
 | stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
 | player/state.json           | livekeep-player  | poller (its wish), command, exporter |
+| player/open.json            | livekeep-player  | player, when it starts again         |
 | probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/findings.py) |
 
 A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
@@ -85,6 +86,8 @@ class PollerState(State):
     """What to run or do about it."""
     since: float = 0.0
     selected: str = ""
+    source: str = ""
+    """What the stream is opened from, whatever its name: a hash of the kind and the number or URL; "" when none is set up."""
     kind: str = ""
     next_start: float | None = None
     live_since: float | None = None
@@ -107,6 +110,8 @@ class StreamUrl(State):
 
     url: str = field(default="", repr=False)
     obtained_monotonic: float = 0.0
+    source: str = ""
+    """As in `PollerState`."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +164,18 @@ class PlayerState(State):
     display_restarts: int = 0
     wish: Wish | None = None
     playback: Playback = Playback()
+
+
+@dataclass(frozen=True)
+class OpenStream(State):
+    """What livekeep-player last handed to the display. It outlives the player, whose next run compares it with the selection."""
+
+    FILE = "player/open.json"
+
+    source: str = ""
+    """As in `PollerState`."""
+    display: str = ""
+    """Which run of the display it was: `Driver.run`."""
 
 
 AnyState = TypeVar("AnyState", bound=State)

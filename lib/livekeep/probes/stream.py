@@ -140,21 +140,21 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
     """One run of the probe."""
     try:
         poller = state.read(PollerState)
-    except StateAbsentError:
-        return skip(previous, previous.target, "livekeep-poller is not running")
     except TemporaryError as error:
-        return skip(previous, previous.target, str(error))
+        return skip(previous, "livekeep-poller is not running" if isinstance(error, StateAbsentError) else str(error))
     target = poller.selected or settings.stream.selected
+    if (previous.target, previous.source) != (target, poller.source):
+        previous = StreamFindings(target=target, source=poller.source)
     if poller.state == "starting" and poller.cause in BROKEN:
-        return broken(previous, target, poller)
+        return broken(previous, poller)
     if poller.state != "live":
-        return skip(previous, target, "the stream is not live")
+        return skip(previous, "the stream is not live")
     try:
         secret = state.read(StreamUrl)
     except TemporaryError as error:
-        return skip(previous, target, f"the stream's URL cannot be had: {error}")
-    if previous.target != target:
-        previous = StreamFindings(target=target)
+        return skip(previous, f"the stream's URL cannot be had: {error}")
+    if secret.source != poller.source:
+        return skip(previous, "another stream was just selected")
     seen = see_in_time(secret.url, settings)
     found = replace(noted(previous, seen, now), url_obtained_monotonic=secret.obtained_monotonic)
     if seen.source and analysis_is_due(previous, found, settings.probes.stream.analysis_interval_seconds, now):
@@ -165,16 +165,16 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
     return found, judge(previous, found, seen, now)
 
 
-def broken(previous: StreamFindings, target: str, poller: PollerState) -> tuple[StreamFindings, Judgement]:
+def broken(previous: StreamFindings, poller: PollerState) -> tuple[StreamFindings, Judgement]:
     """The poller has looked at the playlist already and hands out no URL: what was known of the stream stays."""
-    known = previous if previous.target == target else StreamFindings(target=target)
-    return replace(known, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
+    return replace(previous, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
 
 
-def skip(previous: StreamFindings, target: str, reason: str) -> tuple[StreamFindings, Judgement]:
+def skip(previous: StreamFindings, reason: str) -> tuple[StreamFindings, Judgement]:
     """Nothing was looked at: no figure is left but what the stream declared, by which the line's speed is measured."""
-    bandwidth = previous.variant_bandwidth_bits_per_second if previous.target == target else None
-    return StreamFindings(target=target, variant_bandwidth_bits_per_second=bandwidth), Judgement("skipped", reason)
+    bandwidth = previous.variant_bandwidth_bits_per_second
+    left = StreamFindings(target=previous.target, source=previous.source, variant_bandwidth_bits_per_second=bandwidth)
+    return left, Judgement("skipped", reason)
 
 
 def see_in_time(url: str, settings: Config) -> Seen:

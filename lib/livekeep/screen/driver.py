@@ -20,6 +20,7 @@ class Driver(ABC):
     `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say.
     `empty_since`: since when nothing is shown although something was asked for, None when that is not so or not known.
     `is_known`: whether `current` is known; a program that plays already is taken over as it is.
+    `run`: the same for all connections to one run of the program, and another for its next run.
     """
 
     name = ""
@@ -27,6 +28,7 @@ class Driver(ABC):
     def __init__(self, path: Path) -> None:
         """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
         self._wire = Wire(path)
+        self.run = run_of(path)
         self.stream = StreamReport()
         self.current = self.wanted = self.failed_picture = ""
         self.waiting_since: float | None = None
@@ -75,3 +77,12 @@ class Driver(ABC):
     @abstractmethod
     def receive(self) -> None:
         """Take in all that the program sent. Raises `DisplayGoneError` when the connection is over."""
+
+
+def run_of(socket: Path) -> str:
+    """Which run of the program listens at `socket`: each makes it anew, and the launcher's chmod changes neither of the two."""
+    try:
+        found = socket.stat()
+    except OSError:
+        return ""
+    return f"{found.st_ino}-{found.st_mtime_ns}"

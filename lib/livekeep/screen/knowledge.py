@@ -46,7 +46,7 @@ class Knowledge:
             fresh = with_url(fresh, url.url, url.obtained_monotonic)
         previous, self.now = self.now, fresh
         self.write()
-        if (previous.selected, previous.state, previous.cause) != (fresh.selected, fresh.state, fresh.cause):
+        if what_is_told(previous) != what_is_told(fresh):
             self._tell_change(previous)
         self._tell_status(status_line(fresh))
 
@@ -91,3 +91,8 @@ class Knowledge:
             CAUSE=fresh.cause,
             PREVIOUS=previous.state,
         )
+
+
+def what_is_told(known: PollerState) -> tuple[str, ...]:
+    """What an event tells of: of which stream, and how it is."""
+    return known.selected, known.source, known.state, known.cause

@@ -1,7 +1,8 @@
 """livekeep-player.service: decides which picture belongs on the screen, and tells the display.
 
 Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the display's socket, /sys/class/drm.
-Writes: /run/livekeep/player/state.json. May ask systemd to restart livekeep-display.service, and nothing else.
+Writes: /run/livekeep/player/state.json, and open.json beside it, by which its next run knows what it finds open.
+May ask systemd to restart livekeep-display.service, and nothing else.
 
 It wakes by inotify, by the display's events, and once a second while a stream plays, to see that its position moves.
 """
@@ -17,7 +18,7 @@ from livekeep.core import events, log, paths, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
-from livekeep.core.state import Picture, PlayerState, PollerState, StreamUrl
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl
 from livekeep.screen.decision import Choice, View, choose, phase_of
 from livekeep.screen.driver import Driver
 from livekeep.screen.line import next_change, next_start_line
@@ -30,6 +31,7 @@ from livekeep.screen.wire import DisplayGoneError
 logger = logging.getLogger("livekeep.player")
 
 POLLER_STALE_SECONDS = 30.0
+NOTHING_CHOSEN = Choice("none", "Waiting for the display")
 
 
 class Player:
@@ -50,7 +52,9 @@ class Player:
         self.session = Session()
         self.poller: PollerState | None = None
         self.poller_gone_monotonic: float | None = time.monotonic()
-        self.choice = Choice("none", "Waiting for the display")
+        self.choice = NOTHING_CHOSEN
+        self.chosen_for = ""
+        """The source of the stream that `choice` was made for."""
         self.lines: tuple[str, ...] = ()
 
     def reload(self) -> None:
@@ -70,7 +74,7 @@ class Player:
         """One pass of work; gives when the next is due at the latest."""
         self.read_poller(now)
         if self.link.reach(self.config.screen, now):
-            self.session = Session(counts=self.session.counts)
+            self.session = Session(self.session.counts, self.source_of_open())
         try:
             self.serve(now)
         except DisplayGoneError as error:
@@ -90,10 +94,27 @@ class Player:
         if display is None or not display.is_known:
             return
         self.follow_stream(display, now)
-        gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
-        self.choice = choose(View(self.poller, gone, self.session.phase, self.choice, self.config_problem))
+        self.choice = self.choose(now)
         self.show(display, now)
         self.write_lines(display)
+
+    def choose(self, now: float) -> Choice:
+        """The choice for the selected stream: what is known, shown or was chosen of another one does not count for it."""
+        gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
+        if self.poller is None:
+            return choose(View(None, gone, self.session.phase, self.choice, self.config_problem))
+        phase = self.session.phase if self.session.is_of(self.poller.source) else "none"
+        previous = self.choice if self.chosen_for == self.poller.source else NOTHING_CHOSEN
+        self.chosen_for = self.poller.source
+        return choose(View(self.poller, gone, phase, previous, self.config_problem))
+
+    def source_of_open(self) -> str:
+        """What the run before this one opened on this run of the display; "" when that is not known."""
+        try:
+            found = state.read(OpenStream, self.root)
+        except TemporaryError:
+            return ""
+        return found.source if self.link.display and found.display == self.link.display.run else ""
 
     def next_pass(self, now: float) -> float:
         due = [self.link.next_due(now)]
@@ -155,10 +176,11 @@ class Player:
         self.report.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
 
     def show_stream(self, display: Driver, now: float) -> None:
-        """Open the stream unless it is open; open another one at once when another was selected."""
+        """Open the stream unless it is open; one of another source is left, for the new one at once when its URL is at hand."""
         if self.poller is None or self.poller.state != "live":
             return
-        if self.session.is_open and not self.session.is_another(self.poller.selected):
+        self.session.turn_to(self.poller.source)
+        if self.session.is_open:
             return
         if not self.session.may_start(self.poller.url_obtained_monotonic, now):
             return
@@ -168,8 +190,17 @@ class Player:
             logger.warning("%s", error)
             self.session.wish_for("start", now)
             return
-        self.session.open(self.poller.selected)
+        if secret.source != self.poller.source:
+            # The poller has another stream's already: its state comes next.
+            return
+        self.session.open()
+        # Without the file the next run opens the stream again; with a wrong one it would keep the wrong stream on.
+        state.remove(OpenStream, self.root)
         display.show_stream(secret.url, self.slides.present())
+        try:
+            state.write(state.stamped(OpenStream(self.session.source, display.run)), self.root)
+        except TemporaryError as error:
+            logger.warning("%s", error)
 
     def show_still(self, display: Driver, now: float) -> None:
         is_error = self.choice.picture == "error"

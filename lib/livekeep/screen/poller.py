@@ -9,12 +9,16 @@ what follows from it in `judgement`, when to ask next in `pacing`.
 
 import logging
 import math
+import os
 import random
 import sys
 import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from systemd import id128
 
 from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config, Stream
@@ -38,6 +42,8 @@ FRESH_SECONDS = 8.0
 """A signed URL may live for ten seconds only: an older one is asked for anew before a start."""
 ANSWER_SECONDS = 1.5
 NEVER = math.inf
+KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
+"""sd_id128_get_machine_app_specific(3): what is told of a stream's source must not tell the machine's id."""
 
 logger = logging.getLogger("livekeep.poller")
 
@@ -55,6 +61,7 @@ class Poller:
 
     def __init__(self, service: Service, settings: Config, root: Path) -> None:
         self.root, self.settings = root, settings
+        self.source_key = machine_key()
         self.knowledge = Knowledge(root, service.status)
         self.asks: Lane[Asked] = Lane("ask", self.new_client, service.wake)
         self.looks: Lane[Look] = Lane("look", self.new_client, service.wake)
@@ -78,6 +85,7 @@ class Poller:
         self.settings, self.stream = settings, settings.selected_stream()
         token, problem = read_token()
         self.source = (self.stream, settings.stream.selected, settings.vimeo, token)
+        self.stream_source = judgement.source_of(self.stream, self.source_key)
         self.api = Api(settings.vimeo.api_url, token)
         self.obstacle = judgement.not_askable(self.stream, token, problem)
         if self.obstacle:
@@ -109,8 +117,8 @@ class Poller:
 
     def blank(self) -> PollerState:
         """Nothing known of the selected stream; the counters go on."""
-        name = self.settings.stream.selected
-        return PollerState(selected=name, kind=judgement.kind_of(self.stream), requests=self.knowledge.now.requests)
+        name, kind = self.settings.stream.selected, judgement.kind_of(self.stream)
+        return PollerState(selected=name, source=self.stream_source, kind=kind, requests=self.knowledge.now.requests)
 
     # A pass
 
@@ -179,7 +187,7 @@ class Poller:
     ) -> tuple[PollerState, StreamUrl | None]:
         """What the answer means for the URL: the state to publish, and the URL to hand out with it."""
         if answer.verdict == "live":
-            self.in_hand = StreamUrl(answer.url, now)
+            self.in_hand = StreamUrl(answer.url, now, self.stream_source)
             if self.recovery is None or self.recovery.has_grown or not answer.url.startswith("http"):
                 self.recovery = None
                 return fresh, self.in_hand
@@ -282,6 +290,14 @@ class Poller:
             wait = pacing.regular("live" if fresh.state == "live" else "offline", pace, fresh.next_start, time.time())
             self.due = max(min(self.due, self.asked_monotonic + wait), self.held_until)
         self.knowledge.publish(replace(fresh, next_request_monotonic=self.due))
+
+
+def machine_key() -> bytes:
+    """A key of this machine alone, the same after each start; where the machine has no identity it holds for this run."""
+    try:
+        return bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
+    except OSError:
+        return os.urandom(16)
 
 
 def keep_state(fresh: PollerState, base: PollerState) -> PollerState:

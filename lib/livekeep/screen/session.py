@@ -32,28 +32,35 @@ class Counts:
 
 
 class Session:
-    """One stream on one display, from the first attempt to the end. `is_open` tells whether the display holds the stream now."""
+    """One stream on one display, from the first attempt to the end. `is_open` tells whether the display holds the stream now.
 
-    def __init__(self, counts: Counts | None = None) -> None:
+    `source` tells what the stream is opened from, as in `core.state.PollerState`; "" when that is not known.
+    """
+
+    def __init__(self, counts: Counts | None = None, source: str = "") -> None:
         self.counts = counts or Counts()
+        self.source = source
         self.phase: Phase = "none"
         self.wish: Wish | None = None
         self.failures = 0
         self.not_before = 0.0
         self.is_open = False
-        self.selected = ""
-        """The name of the stream that is or was open; "" for one that was taken over."""
         self._playing_since: float | None = None
         self._stalled_since: float | None = None
 
-    def is_another(self, selected: str) -> bool:
-        """Whether the open stream is not the one of that name."""
-        return self.selected not in ("", selected)
+    def is_of(self, source: str) -> bool:
+        """Whether this is about the stream of that source; of one that is not known it never is."""
+        return source != "" and self.source == source
 
-    def open(self, selected: str) -> None:
-        """The stream of the name `selected` was handed to the display."""
+    def turn_to(self, source: str) -> None:
+        """The stream of `source` is wanted now: an open one of another source is left, and its failures and wishes with it."""
+        if not self.is_of(source):
+            self.close()
+            self.source = source
+
+    def open(self) -> None:
+        """The stream was handed to the display."""
         self.is_open = True
-        self.selected = selected
         self._playing_since = None
         self.counts.starts += 1
 
@@ -63,6 +70,7 @@ class Session:
         self.phase = "none"
         self.wish = None
         self.failures = 0
+        self.not_before = 0.0
         self._stalled_since = None
 
     def wish_for(self, reason: WishReason, now: float) -> None:
@@ -83,7 +91,7 @@ class Session:
         """Take in what the display reports; gives what happened since the last call, "" for nothing of note."""
         if not self.is_open and phase in ("loading", "playing"):
             # A player that starts anew takes over the stream that the display already plays.
-            self.is_open, self.selected = True, ""
+            self.is_open = True
         if not self.is_open:
             self.phase = "none"
             return ""

@@ -33,7 +33,7 @@ class Vlc(Driver):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._frames = self._lost = self._kilobits = 0
-        self._seen_input = ""
+        self._seen_input = self._address = self._left = ""
         self._wire.send("status")
 
     def show_stream(self, url: str, then: str) -> None:
@@ -41,6 +41,8 @@ class Vlc(Driver):
         self.stream = StreamReport("loading", time.monotonic())
         self.wanted = then
         self._frames = 0
+        # Answers about what was open before may still come.
+        self._left, self._seen_input = ("" if self._address == url else self._address), ""
         for line in ("clear", "repeat off", f"add {url}"):
             self._wire.send(line)
         if then:
@@ -110,6 +112,9 @@ class Vlc(Driver):
     def _take_input(self, address: str) -> None:
         """An answer to `status`: the address that is played now."""
         self.is_known = True
+        self._address = address
+        if self.stream.stage == "loading" and address == self._left and not address.startswith("file://"):
+            return
         path = unquote(address.removeprefix("file://")) if address.startswith("file://") else address
         if path.startswith("/"):
             self.current = path
