@@ -349,3 +349,18 @@ def test_after_the_last_item_the_slate_says_so(media: Path) -> None:
         station.until("it says so", lambda: station.books.slate_reason == "everything was played")
     finally:
         station.close()
+
+
+def test_an_item_that_breaks_the_connection_twice_at_one_place_is_told(station: Station, media: Path) -> None:
+    """Its length is known, and most of it may have been played."""
+    put(media / "a.mp4", "matching.mp4")
+    station.until("it plays", lambda: station.relay.current and station.relay.current.played_seconds > 0.5)
+    for _ in range(2):
+        station.relay.disconnect(station.now())
+        station.relay.note_break()
+        station.relay.connect(station.now())
+    station.until("it is left", lambda: station.books.last)
+    (last,) = station.books.last
+    assert (last.name, last.outcome) == ("a.mp4", "short")
+    assert last.problem.startswith("the connection broke twice at ")
+    assert station.books.items_short == 1

@@ -11,7 +11,7 @@ from flv_maker import FRAME_MS, SOUND_MS, item, read
 
 from livekeep.air.flv import AUDIO, FILE_HEADER, VIDEO, FlvError, Reader, Tag, encode
 from livekeep.air.intake import Intake
-from livekeep.air.relay import BURST_SECONDS, Relay, Slate
+from livekeep.air.relay import BURST_SECONDS, LONGEST_HOLE_MS, Relay, Slate
 
 STEP_SECONDS = 0.02
 
@@ -272,3 +272,112 @@ def test_bytes_may_come_in_any_pieces() -> None:
         pieces += reader.feed(data[position : position + size])
         position += size
     assert pieces == whole
+
+
+@pytest.mark.parametrize("delays", [(3, 0), (0, 3), (2, 1, 0, 4, 0), (6, 0, 6)])
+def test_a_change_is_no_step_in_decoding_time(wire: Wire, delays: tuple[int, ...]) -> None:
+    """Whatever an item needs for its reordering; sound and picture that do not end together are no reason either."""
+    for number, delay in enumerate(delays):
+        wire.give(str(number), item(2.0, delay_frames=delay, sound_seconds=2.0 + (-0.1, 0.0, 0.1)[number % 3]))
+    wire.run(2.0 * len(delays) + 3.0)
+    assert wire.kinds()[-1] == "slate"
+    decoded = [tag.timestamp for tag in wire.pictures()]
+    heard = [tag.timestamp for tag in wire.sounds()]
+    assert longest_step(decoded) <= 80
+    assert longest_step(heard) <= 80
+    assert min(after - before for before, after in itertools.pairwise(decoded)) > 0
+    assert longest_step(shown_at(wire.pictures())) <= 80
+    # No picture is decoded after it is to be shown, and none twice.
+    assert min(tag.composition_ms for tag in wire.pictures()) >= 0
+    assert len(set(shown_at(wire.pictures()))) >= len(wire.pictures()) - 6 * len(delays)
+
+
+def test_an_item_that_breaks_the_connection_twice_at_one_place_is_left(wire: Wire) -> None:
+    culprit = wire.give("a", item(30.0))
+    wire.give("b", item(10.0))
+    wire.run(11.5)
+    break_and_connect(wire)
+    # The group of pictures that was on its way is sent again.
+    wire.run(2.5)
+    assert wire.kinds() == ["began a"]
+    break_and_connect(wire)
+    wire.run(0.5)
+    assert wire.kinds() == ["began a", "ended a", "began b"]
+    assert culprit.problem == "the connection broke twice at 12.5 s of it"
+
+
+def test_a_connection_that_breaks_at_other_places_leaves_no_item(wire: Wire) -> None:
+    wire.give("a", item(60.0))
+    for _ in range(4):
+        wire.run(8.0)
+        break_and_connect(wire)
+    assert wire.kinds() == ["began a"]
+
+
+def test_an_ingest_that_breaks_each_connection_costs_one_item_at_most(wire: Wire) -> None:
+    for name in "abcd":
+        wire.give(name, item(30.0))
+    for _ in range(10):
+        wire.run(1.0)
+        break_and_connect(wire)
+    assert wire.kinds() == ["began a", "ended a", "began b"]
+    # A connection that holds makes it believable again that it is the item.
+    wire.relay.note_steady()
+    for _ in range(2):
+        wire.run(1.0)
+        break_and_connect(wire)
+    assert wire.kinds() == ["began a", "ended a", "began b", "ended b"]
+
+
+def break_and_connect(wire: Wire) -> None:
+    wire.relay.disconnect(wire.now)
+    wire.relay.note_break()
+    wire.connect()
+
+
+def without(data: bytes, begin_ms: int, end_ms: int, *kinds: int) -> bytes:
+    """The item without the tags of those kinds between two moments."""
+
+    def stays(tag: Tag) -> bool:
+        return tag.kind not in kinds or tag.is_sequence_header or not begin_ms <= tag.timestamp < end_ms
+
+    return FILE_HEADER + b"".join(encode(tag, tag.timestamp) for tag in read(data) if stays(tag))
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_a_hole_in_the_pictures_is_left_out_and_told(wire: Wire, delay: int) -> None:
+    intake = wire.give("a", without(item(12.0, delay_frames=delay), 4000, 9000, VIDEO))
+    wire.run(8.0)
+    assert longest_step([tag.timestamp for tag in wire.pictures()]) <= 80
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 80
+    assert wire.kinds() == ["began a", "ended a", "slate"]
+    assert intake.played_seconds == pytest.approx(7.0 + delay * FRAME_MS / 1000, abs=0.05)
+    assert intake.problem.startswith("it has no pictures from 4.")
+
+
+def test_sound_that_is_missing_is_quiet_and_counted(wire: Wire) -> None:
+    intake = wire.give("a", without(item(12.0), 4000, 9000, AUDIO))
+    wire.run(11.9)
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 2 * SOUND_MS
+    assert longest_step([tag.timestamp for tag in wire.pictures()]) <= FRAME_MS
+    assert intake.quiet_ms == pytest.approx(5000, abs=50)
+    # It comes when it is due, not when the item's own sound is there again.
+    lateness = [when - wire.tags[0][0] - tag.timestamp / 1000 for when, tag in wire.tags if tag.kind == AUDIO]
+    assert max(lateness) <= 0.1
+
+
+def test_sound_behind_the_last_picture_is_no_reason_to_stand_still(wire: Wire) -> None:
+    intake = wire.give("a", item(4.0, sound_seconds=12.0))
+    wire.give("b", item(3.0))
+    wire.run(6.9)
+    assert wire.kinds() == ["began a", "ended a", "began b"]
+    assert longest_step([tag.timestamp for tag in wire.pictures()]) <= 80
+    assert intake.problem == "it has no pictures from 4.0 to 12.0 s"
+
+
+def test_an_item_of_which_only_sound_still_comes_gives_way_to_the_slate(wire: Wire) -> None:
+    wire.give("a", without(item(12.0), 4000, 12_000, VIDEO), is_over=False)
+    wire.run(9.0)
+    assert wire.kinds() == ["began a", "slate"]
+    assert longest_step([tag.timestamp for tag in wire.pictures()]) <= LONGEST_HOLE_MS + 2 * FRAME_MS
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 80

@@ -45,11 +45,16 @@ class Books:
         self.now, self.next = replace(item, started_at=time.time()), None
         logger.info("%s: %s begins", self._channel, item.name)
 
-    def end(self, item: Played, seconds: float, is_skipped: bool, problem: str) -> Outcome:
-        """An item is over of which `seconds` were played; `problem`: what is wrong with it, if something is. How it went."""
+    def end(self, item: Played, seconds: float, is_skipped: bool, problem: str, is_cut: bool = False) -> Outcome:
+        """An item is over of which `seconds` were played. How it went.
+
+        `problem`: what is wrong with it, if something is. `is_cut`: not all of it went out, whatever its length was said to be.
+        """
         if self.now and self.now.name == item.name:
             item, self.now = self.now, None
         outcome = outcome_of(seconds, item.duration_seconds, is_skipped)
+        if is_cut and outcome == "played":
+            outcome = "short"
         if outcome in ("played", "skipped"):
             problem = ""
         entry = replace(item, played_seconds=round(seconds, 3), outcome=outcome, problem=problem)

@@ -1,5 +1,6 @@
 """An item on its way from its feeder into the relay: the tags that have come, and whether they are enough to begin with. Pure."""
 
+import math
 from collections import deque
 
 from livekeep.air.flv import AUDIO, SCRIPT, VIDEO, Reader, Tag
@@ -30,6 +31,14 @@ class Intake:
         self.first_ms: int | None = None
         self.played_to_ms = 0.0
         """The end of what the relay has taken."""
+        self.taken_ms: int | None = None
+        """The decoding time of the last picture that the relay has taken."""
+        self.left_out_ms = 0.0
+        """The holes that the relay has closed."""
+        self.quiet_ms = 0.0
+        """The sound that the relay has put where the item had none."""
+        self.problem = ""
+        """Why not all of it went out, or not as it is; one sentence."""
         self._bytes = 0
         self._reader = Reader()
         self._need_seconds = NEED_SECONDS
@@ -93,7 +102,12 @@ class Intake:
 
     @property
     def played_seconds(self) -> float:
-        return (self.played_to_ms - self.first_ms) / 1000 if self.first_ms is not None else 0.0
+        """Of what was shown; the holes in it do not count."""
+        return (self.played_to_ms - self.first_ms - self.left_out_ms) / 1000 if self.first_ms is not None else 0.0
+
+    def place(self, timestamp_ms: float) -> str:
+        """A moment of the item's own time as people say it."""
+        return f"{(timestamp_ms - (self.first_ms or 0)) / 1000:.1f}"
 
     @property
     def head(self) -> Tag | None:
@@ -102,16 +116,28 @@ class Intake:
             return self.pictures[0] if self.pictures[0].timestamp <= self.sounds[0].timestamp else self.sounds[0]
         return self.pictures[0] if self.pictures else self.sounds[0] if self.sounds else None
 
-    def pop(self) -> Tag:
-        """Take the next tag, which is there."""
-        head = self.head
-        tag = (self.pictures if head and head.kind == VIDEO else self.sounds).popleft()
+    def pop(self, first: Tag | None = None) -> Tag:
+        """Take the next tag, which is there: `first`, the first of its kind, or else the next in the order of their times."""
+        first = first or self.head
+        tag = (self.pictures if first and first.kind == VIDEO else self.sounds).popleft()
         self._bytes -= len(tag.body)
         if tag.is_sequence_header:
             self.headers[tag.kind] = tag
         elif tag.kind == VIDEO:
+            self.taken_ms = tag.timestamp
             self.played_to_ms = max(self.played_to_ms, tag.timestamp + tag.composition_ms + self.frame_ms)
         return tag
+
+    def drop_sounds(self, before_ms: float) -> None:
+        """Leave out the sound that begins earlier."""
+        while self.sounds and self.sounds[0].timestamp < before_ms:
+            self._drop(self.sounds)
+
+    def _drop(self, tags: deque[Tag]) -> None:
+        tag = tags.popleft()
+        self._bytes -= len(tag.body)
+        if tag.is_sequence_header:
+            self.headers[tag.kind] = tag
 
     def put_back(self, tags: list[Tag]) -> None:
         """What was taken last goes to the front again."""
@@ -121,10 +147,10 @@ class Intake:
 
     def leave_to_keyframe(self) -> None:
         """Leave out what cannot be shown by itself, now and in what comes."""
+        self.taken_ms = None
         while self.pictures and not self.pictures[0].is_keyframe:
-            self._bytes -= len(self.pictures.popleft().body)
-        while self.sounds and (not self.pictures or self.sounds[0].timestamp < self.pictures[0].timestamp):
-            self._bytes -= len(self.sounds.popleft().body)
+            self._drop(self.pictures)
+        self.drop_sounds(self.pictures[0].timestamp if self.pictures else math.inf)
         self._waits_for_keyframe = self._is_interrupted = not self.pictures
 
     def interrupt(self) -> None:

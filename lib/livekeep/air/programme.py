@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from livekeep.air.books import Books
+from livekeep.air.books import SHORT_SECONDS, Books
 from livekeep.air.broker import Broker
 from livekeep.air.errand import Errand
 from livekeep.air.feeder import Feeder
@@ -330,8 +330,11 @@ class Programme:
         self._unwatch(feed)
         del self._feeds[feed.intake]
         feed.feeder.stop()
-        problem = feed.problem or said_last(feed.feeder.errors)
-        outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem)
+        problem = feed.problem or feed.intake.problem or said_last(feed.feeder.errors)
+        is_cut, quiet_seconds = bool(feed.intake.problem), feed.intake.quiet_ms / 1000
+        outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem, is_cut)
+        if quiet_seconds >= SHORT_SECONDS:
+            logger.warning("%s: %s: has no sound for %.1f s: quiet sound went out", self._name, feed.prepared.name, quiet_seconds)
         if outcome == "failed":
             self._note_failure(feed.prepared.name, now)
         else:

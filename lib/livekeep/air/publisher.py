@@ -51,6 +51,8 @@ PIPE_BYTES = 1024 * 1024
 ERRORS_KEPT = 20
 LINES_LOGGED = 100
 """Of one process: something that is wrong with every picture must not fill the journal."""
+MOST_HELD_BACK_MICROSECONDS = 100_000
+"""What ffmpeg keeps of picture or sound while it waits for the other one; by itself it waits for ten seconds."""
 LONGEST_KEY_BYTES = 900
 """ffmpeg reads its presets in lines of 1000."""
 DEFAULT_PORTS = {"rtmp": 1935, "rtmps": 443}
@@ -319,6 +321,8 @@ def command(address: Address, preset: str, authorities: Path) -> list[str]:
         *("-protocol_whitelist", "pipe,file", "-fflags", "+nofillin+noparse+discardcorrupt", "-analyzeduration", "500000"),
         *("-f", "flv", "-i", "pipe:0", "-c", "copy", "-fpre", preset),
         *("-rw_timeout", f"{ANSWER_SECONDS * 1_000_000}", "-tcp_nodelay", "1", *trust),
+        # What the relay sends is in order: where one of the two streams pauses, ffmpeg must not hold the other one back for it.
+        *("-max_interleave_delta", f"{MOST_HELD_BACK_MICROSECONDS}"),
         # A live stream has no length that could be written into its head afterwards.
         *("-flvflags", "no_duration_filesize", "-f", "flv", f"{address.scheme}://{address.host}:{address.port}"),
     ]

@@ -3,7 +3,10 @@
 It is told the time (seconds of any steady clock) and gives the bytes that are due. Each item is put where picture and sound of
 the one before it ended; what is late is sent at once. When an item is missing or runs dry the slate goes out, from its first
 picture, until an item is ready. Each connection has a timeline of its own: after a reconnect the last group of pictures is sent
-once more, so that nothing of the item is lost.
+once more, so that nothing of the item is lost. An item at whose place the connection breaks twice is left.
+
+No stream on the wire has a hole, whatever the item has: where pictures are missing the item goes on with the next one, its sound
+left out meanwhile; where sound is missing, the slate's quiet one takes its place.
 """
 
 import math
@@ -24,6 +27,16 @@ LONGEST_LAG_MS = 2000.0
 AAC_FRAME_SAMPLES = 1024
 SOUND_HERTZ = 44100
 SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
+LONGEST_HOLE_MS = 500.0
+"""Pictures that are missing for longer are a hole in the item; so is sound that has not come for so long."""
+TOLD_MS = 1000.0
+"""What is left out of an item is told from this length on."""
+MISSING_FRAMES = 1.5
+"""So many frames of sound that are missing are filled."""
+SAME_PLACE_MS = 3000.0
+"""Two connections that broke within so much of an item broke at the same place."""
+FORMAT_BYTES = 4
+"""Of a header of the sound, those that a decoder goes by: the codec of FLV, then AAC's profile, sampling rate and channels."""
 MOST_KEPT = 2000
 """Tags that are kept for the next connection: more than any good group of pictures has."""
 
@@ -50,7 +63,9 @@ class Slate:
         if intake.is_empty:
             raise ValueError("the slate holds no picture")
         self.headers = intake.headers
+        self._quiet = -1
         self.tags = tuple(iter(lambda: intake.pop() if intake.head else None, None))
+        self._sounds = tuple(tag.body for tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header)
         ends = [ending(tag, frame_ms) for tag in self.tags]
         self._length_ms = max(ends) - self.tags[0].timestamp
         self.rewind()
@@ -68,6 +83,14 @@ class Slate:
         following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
         found = next(tag for tag in following if tag.kind == kind)
         return found._replace(timestamp=round(found.timestamp + self._offset_ms))
+
+    def quiet(self, header: bytes | None) -> bytes | None:
+        """A frame of the slate's sound, each time the next one, for a decoder that was given `header`; None when it is no other's."""
+        own = self.headers.get(AUDIO)
+        if not (self._sounds and own and header and header[:FORMAT_BYTES] == own.body[:FORMAT_BYTES]):
+            return None
+        self._quiet = (self._quiet + 1) % len(self._sounds)
+        return self._sounds[self._quiet]
 
     def pop(self) -> Tag:
         tag = self.peek()
@@ -101,6 +124,10 @@ class Relay:
         self._offset_ms = 0.0
         self._ends = {VIDEO: 0.0, AUDIO: 0.0}
         self._last = {VIDEO: -1, AUDIO: -1}
+        self._hole_ms = max(LONGEST_HOLE_MS, 3 * frame_ms)
+        self._is_new = False
+        self._broke_at: tuple[Intake, float] | None = None
+        self._has_left = False
         self._sent_headers: dict[int, bytes] = {}
         self._kept: list[Tag] = []
         self._slate_began = self._slate_seen = 0.0
@@ -136,6 +163,25 @@ class Relay:
         self._epoch = None
         self._out.clear()
 
+    def note_break(self) -> None:
+        """The connection broke that was on air: an item at whose place that happens twice is left.
+
+        Only one item is, until `note_steady`: where one after the other breaks the connection, it is not the items.
+        """
+        intake = self.current
+        if intake is None:
+            return
+        before, self._broke_at = self._broke_at, (intake, intake.played_to_ms)
+        is_same = before is not None and before[0] is intake and abs(intake.played_to_ms - before[1]) <= SAME_PLACE_MS
+        if is_same and not self._has_left:
+            self._has_left = True
+            intake.problem = f"the connection broke twice at {intake.place(intake.played_to_ms)} s of it"
+            self.skip()
+
+    def note_steady(self) -> None:
+        """The connection has held for long."""
+        self._has_left, self._broke_at = False, None
+
     @property
     def is_connected(self) -> bool:
         return self._epoch is not None
@@ -159,10 +205,10 @@ class Relay:
         """When `take` will have something, as far as it is known now; the clock's own time."""
         if self._epoch is None:
             return math.inf
-        if self.current and (head := self.current.head):
-            wanted = head.timestamp + self._offset_ms
+        if self.current and (head := self._head(self.current)):
+            wanted = self._time_of(head)
         elif self.is_on_slate:
-            wanted = self._slate.peek().timestamp + self._offset_ms
+            wanted = self._time_of(self._slate.peek())
         else:
             wanted = self._end_ms()
         return max(now, self._epoch + (wanted - self._first_ms) / 1000)
@@ -204,27 +250,74 @@ class Relay:
 
     def _step_item(self, intake: Intake, now: float) -> bool:
         """Send the item's next tag when it is due; whether there is more to look at now."""
-        tag = intake.head
+        tag = self._head(intake)
+        if tag is None and intake.is_over:
+            self._end(intake)
+            self.current = None
+            return True
         if tag is None:
-            if intake.is_over:
-                self._end(intake)
-                self.current = None
-                return True
             if self._limit_ms < self._end_ms() + UNDERRUN_SECONDS * 1000:
                 return False
             self._interrupt(intake, now)
             return True
-        if tag.timestamp + self._offset_ms > self._limit_ms:
+        if self._is_beyond_pictures(intake, tag):
+            self._leave_hole(intake, now)
+            return True
+        if self._time_of(tag) > self._limit_ms:
             return False
-        intake.pop()
-        self._send(tag)
-        self._keep(tag)
+        intake.pop(tag)
+        before_ms = self._ends[AUDIO]
+        may_come = tag.kind == VIDEO and not (intake.sounds or intake.is_over)
+        self._fill_sound(self._time_of(tag), LONGEST_HOLE_MS if may_come else 0.0)
+        intake.quiet_ms += self._ends[AUDIO] - before_ms
+        # Quiet sound has taken the place of what comes too late.
+        if tag.kind == VIDEO or tag.is_sequence_header or self._time_of(tag) >= self._last[AUDIO]:
+            self._send(tag)
+            self._keep(tag)
         return True
+
+    def _head(self, intake: Intake) -> Tag | None:
+        """The item's tag that comes next on the timeline."""
+        if self._is_new and intake.pictures and intake.sounds:
+            return min(intake.pictures[0], intake.sounds[0], key=self._time_of)
+        return intake.head
+
+    def _is_beyond_pictures(self, intake: Intake, tag: Tag) -> bool:
+        """Whether the item's next tag lies in a hole between its pictures, or behind the last of them."""
+        if intake.taken_ms is None or tag.is_sequence_header:
+            return False
+        if tag.kind == VIDEO:
+            return tag.timestamp - intake.taken_ms > self._hole_ms
+        if tag.timestamp + SOUND_FRAME_MS / 2 < intake.played_to_ms:
+            return False
+        if intake.pictures:
+            return intake.pictures[0].timestamp - intake.taken_ms > self._hole_ms
+        return intake.is_over or tag.timestamp - intake.played_to_ms > self._hole_ms
+
+    def _leave_hole(self, intake: Intake, now: float) -> None:
+        """Go on with the item where it has a picture again."""
+        picture = intake.pictures[0] if intake.pictures else None
+        began_ms = intake.played_to_ms
+        if picture is None and not intake.is_over:
+            intake.problem = f"no picture came after {intake.place(began_ms)} s of it"
+            self._interrupt(intake, now)
+            return
+        until_ms = picture.timestamp if picture else intake.sounds[-1].timestamp
+        # A header that travels with the pictures has the time of the one behind it.
+        intake.drop_sounds(until_ms + picture.composition_ms * picture.is_picture if picture else math.inf)
+        if until_ms - began_ms >= TOLD_MS:
+            intake.problem = f"it has no pictures from {intake.place(began_ms)} to {intake.place(until_ms)} s"
+        if picture:
+            intake.left_out_ms += until_ms - (intake.taken_ms or 0) - self._frame_ms
+            intake.taken_ms = None
+            sound_ms = self._ends[AUDIO] - intake.sounds[0].timestamp if intake.sounds else -math.inf
+            self._offset_ms = max(self._last[VIDEO] + self._frame_ms - until_ms, sound_ms)
 
     def _step_slate(self, now: float) -> bool:
         tag = self._slate.peek()
-        if tag.timestamp + self._offset_ms > self._limit_ms:
+        if self._time_of(tag) > self._limit_ms:
             return False
+        self._fill_sound(self._time_of(tag))
         self._send(self._slate.pop())
         self._count_slate(now)
         return True
@@ -233,15 +326,36 @@ class Relay:
         self.slate_seconds += now - self._slate_seen
         self._slate_seen = now
 
+    def _time_of(self, tag: Tag) -> float:
+        """When a tag is decoded, on the timeline.
+
+        The pictures of an item that needs less time for its reordering than the one before it would come later by as much: the
+        first of them are decoded earlier, each a little less so, and shown when they say.
+        """
+        wanted = tag.timestamp + self._offset_ms
+        if tag.kind == VIDEO and self._is_new:
+            return min(wanted, self._last[VIDEO] + self._frame_ms + SOUND_FRAME_MS)
+        return wanted
+
+    def _fill_sound(self, until_ms: float, slack_ms: float = 0.0) -> None:
+        """Put quiet sound where it is missing, up to about a moment; what lacks no more than `slack_ms` may still come."""
+        least_ms = max(MISSING_FRAMES * SOUND_FRAME_MS, slack_ms)
+        while until_ms - self._ends[AUDIO] >= least_ms and (body := self._slate.quiet(self._sent_headers.get(AUDIO))):
+            end_ms = self._ends[AUDIO]
+            self._put(Tag(AUDIO, 0, body), max(round(end_ms), self._last[AUDIO] + 1), end_ms + SOUND_FRAME_MS)
+
     def _send(self, tag: Tag) -> None:
         """Put one tag on the timeline, behind all that went before."""
         if tag.is_sequence_header:
             self._send_header(tag, round(tag.timestamp + self._offset_ms))
             return
-        timestamp = round(tag.timestamp + self._offset_ms)
-        if timestamp <= self._last[tag.kind]:
-            tag = squeezed(tag, self._last[tag.kind] + 1 - timestamp)
-            timestamp = self._last[tag.kind] + 1
+        wanted = round(tag.timestamp + self._offset_ms)
+        timestamp = max(round(self._time_of(tag)), self._last[tag.kind] + 1)
+        if tag.kind == VIDEO and timestamp >= wanted:
+            self._is_new = False
+        self._put(moved(tag, timestamp - wanted), timestamp, ending(tag, self._frame_ms) + self._offset_ms)
+
+    def _put(self, tag: Tag, timestamp: int, end_ms: float) -> None:
         late_ms = self._limit_ms - timestamp
         if late_ms > LONGEST_LAG_MS and self._epoch is not None:
             self._epoch += late_ms / 1000
@@ -249,7 +363,7 @@ class Relay:
         self.drift_seconds = late_ms / 1000
         before = self._end_ms()
         self._last[tag.kind] = timestamp
-        self._ends[tag.kind] = max(self._ends[tag.kind], ending(tag, self._frame_ms) + self._offset_ms)
+        self._ends[tag.kind] = max(self._ends[tag.kind], end_ms)
         self.media_seconds += (self._end_ms() - before) / 1000
         self._out.append(encode(tag, timestamp))
 
@@ -290,10 +404,12 @@ class Relay:
 
     def _place(self, intake: Intake) -> None:
         """Put the item where picture and sound both have ended."""
+        self._is_new, intake.taken_ms = True, None
         self._offset_ms = self._offset_of(intake.pictures, intake.sounds)
         self._put_headers(intake.headers)
 
     def _place_slate(self) -> None:
+        self._is_new = True
         self._offset_ms = self._offset_of(self._slate.tags, self._slate.tags)
         self._put_headers(self._slate.headers)
 
@@ -310,7 +426,7 @@ class Relay:
 
     def _put_headers(self, headers: dict[int, Tag]) -> None:
         for tag in headers.values():
-            self._send_header(tag, max(self._last[tag.kind] + 1, round(self._end_ms())))
+            self._send_header(tag, self._last[tag.kind] + 1)
 
     def _end(self, intake: Intake) -> None:
         self._kept = []
@@ -343,10 +459,9 @@ class Relay:
         self.changes.append(Change("slate-left", seconds=now - self._slate_began))
 
 
-def squeezed(tag: Tag, later_ms: int) -> Tag:
-    """A tag that is decoded later than it says, and shown when it says: an item may need more time for its reordering than the
-    one before it has left."""
-    if not tag.is_picture:
+def moved(tag: Tag, later_ms: int) -> Tag:
+    """A tag that is decoded later than it says (earlier: less than 0), and shown when it says."""
+    if not tag.is_picture or not later_ms:
         return tag
     composition_ms = max(tag.composition_ms - later_ms, 0)
     return tag._replace(body=tag.body[:2] + composition_ms.to_bytes(3, "big") + tag.body[5:])

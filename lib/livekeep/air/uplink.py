@@ -181,6 +181,8 @@ class Uplink:
             self._service.wake()
             sentence = f"{self._name}: on air at {self.ingest}"
             events.emit(events.CHANNEL_ON_AIR, sentence, CHANNEL=self._name, INGEST=self.ingest)
+        if self._arrival.on_air_seconds() >= policy.STEADY_SECONDS:
+            self._relay.note_steady()
         if self._arrival.on_air_seconds() >= ON_AIR_SECONDS:
             self._retry = policy.on_air(self._retry)
             self.retry_count, self.error_type = 0, ""
@@ -202,6 +204,8 @@ class Uplink:
         self._arrival = Arrival()
         self._first_ms = 0
         self._relay.disconnect(now)
+        if on_air_seconds and ended.why in ("dropped", "stalled", "crashed") and not self._is_planned_end:
+            self._relay.note_break()
         self.connected_since = None
         if self._is_planned_end:
             self._retry, self._next_try = policy.planned(self._retry), now

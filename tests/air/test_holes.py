@@ -1,0 +1,125 @@
+"""Items with holes, copied, over the real publisher to a real ingest: the connection holds, and no stream on the wire has a hole."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from clips import AAC, CHANNEL, encode, h264, picture, sound
+from ingest import Ingest, ingest
+from viewer import Packet, Viewer
+
+from livekeep.air import profile
+from livekeep.air.intake import Intake
+from livekeep.air.probe import probe
+from livekeep.air.profile import Plan
+from livekeep.air.relay import Relay, Slate
+from livekeep.air.slate import make_slate
+from livekeep.air.uplink import Uplink
+from livekeep.core.notify import Service
+
+KEY = "holes"
+FRAME_MS = 40.0
+COPY = Plan("copy", "copy")
+PAUSE_SECONDS = 0.02
+
+
+def without(stream: str, begin: float, end: float) -> list[str]:
+    """The filter that leaves out what lies between two moments of the picture ("v") or the sound ("a"); seconds."""
+    select = "select" if stream == "v" else "aselect"
+    return [f"-filter:{stream}", f"{select}='not(gte(t,{begin})*lt(t,{end}))'"]
+
+
+def holed(seconds: float, *holes: list[str]) -> list[str]:
+    filters = [option for hole in holes for option in hole]
+    return [*picture(seconds=seconds), *sound(seconds), *filters, "-fps_mode", "passthrough", *h264(25), *AAC]
+
+
+ITEMS = {
+    "no-pictures": holed(13, without("v", 3, 11)),
+    "no-sound": holed(9, without("a", 2, 7)),
+    "nothing": holed(34, without("v", 2, 32), without("a", 2, 32)),
+}
+"""Each with one hole: of 8 s in the pictures, 5 s in the sound, 30 s in both."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("holes")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Ingest]:
+    with ingest(tmp_path / "ingest") as running:
+        yield running
+
+
+def copied(name: str, folder: Path) -> Intake:
+    """The item as its feeder gives it when it is copied, whole."""
+    file = folder / f"{name}.mkv"
+    if not file.exists():
+        encode(ITEMS[name], file)
+    command = profile.feeder_command(str(file), COPY, CHANNEL, probe(str(file), 20.0))
+    intake = Intake(name, FRAME_MS)
+    intake.feed(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
+    intake.end()
+    return intake
+
+
+class Channel:
+    """Relay and uplink in the loop that the worker has, with a viewer at the far end."""
+
+    def __init__(self, server: Ingest, folder: Path) -> None:
+        channel = dataclasses.replace(CHANNEL, ingest_urls=(server.url,), slate="/none")
+        slate = Slate(make_slate(channel, folder).read_bytes(), FRAME_MS)
+        self.relay = Relay(slate, FRAME_MS)
+        self.uplink = Uplink(Service(), self.relay, "main", channel, KEY)
+
+    def run_until(self, what: str, holds: object, seconds: float = 90.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not holds():  # type: ignore[operator]
+            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s; {self.uplink.publishing}: {self.uplink.reason}"
+            self.uplink.one_pass(time.monotonic())
+            time.sleep(PAUSE_SECONDS)
+
+    def stop(self) -> None:
+        self.uplink.stop(time.sleep)
+
+    def kinds(self) -> list[str]:
+        return [f"{change.kind} {change.intake.name}" for change in self.relay.changes if change.intake]
+
+
+def longest_step(packets: list[Packet], kind: str) -> float:
+    times = [packet.decoding for packet in packets if packet.kind == kind]
+    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+
+
+def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) -> None:
+    channel = Channel(server, folder)
+    intakes = {name: copied(name, folder) for name in ITEMS}
+    try:
+        channel.run_until("the slate is on air", lambda: channel.uplink.publishing == "on-air")
+        with Viewer(f"{server.url}/{KEY}") as viewer:
+            channel.run_until("the player has pictures", lambda: len(viewer.pictures()) > 25)
+            channel.relay.queue.extend(intakes.values())
+            channel.run_until("all items ended", lambda: "ended nothing" in channel.kinds())
+            channel.run_until("the last of it is through", lambda until=time.monotonic() + 2: time.monotonic() > until)
+            packets = list(viewer.packets)
+    finally:
+        channel.stop()
+    assert server.publishes(KEY) == channel.uplink.connections == 1
+    assert channel.uplink.retry_count == 0
+    assert longest_step(packets, "video") <= 0.080
+    assert longest_step(packets, "audio") <= 0.080
+    # What was left out was not played, and why is told.
+    pictures, sounds, both = intakes.values()
+    assert pictures.played_seconds == pytest.approx(5.0, abs=0.1)
+    assert pictures.problem == "it has no pictures from 3.0 to 11.0 s"
+    assert sounds.played_seconds == pytest.approx(9.0, abs=0.1)
+    assert sounds.quiet_ms == pytest.approx(5000, abs=100)
+    assert both.played_seconds == pytest.approx(4.0, abs=0.1)
+    assert both.problem == "it has no pictures from 2.0 to 32.0 s"
