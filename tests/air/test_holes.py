@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -79,9 +80,9 @@ class Channel:
         self.relay = Relay(slate, FRAME_MS)
         self.uplink = Uplink(Service(), self.relay, "main", channel, KEY)
 
-    def run_until(self, what: str, holds: object, seconds: float = 90.0) -> None:
+    def run_until(self, what: str, holds: Callable[[], object], seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
-        while not holds():  # type: ignore[operator]
+        while not holds():
             assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s; {self.uplink.publishing}: {self.uplink.reason}"
             self.uplink.one_pass(time.monotonic())
             time.sleep(PAUSE_SECONDS)
@@ -95,7 +96,7 @@ class Channel:
 
 def longest_step(packets: list[Packet], kind: str) -> float:
     times = [packet.decoding for packet in packets if packet.kind == kind]
-    return max(later - earlier for earlier, later in zip(times, times[1:], strict=False))
+    return max(later - earlier for earlier, later in itertools.pairwise(times))
 
 
 def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) -> None:
