@@ -85,7 +85,7 @@ class Slate:
         return found._replace(timestamp=round(found.timestamp + self._offset_ms))
 
     def quiet(self, header: bytes | None) -> bytes | None:
-        """A frame of the slate's sound, each time the next one, for a decoder that was given `header`; None when it is no other's."""
+        """A frame of the slate's sound, each time the next one, when that is of the kind that `header` announced; else None."""
         own = self.headers.get(AUDIO)
         if not (self._sounds and own and header and header[:FORMAT_BYTES] == own.body[:FORMAT_BYTES]):
             return None
