@@ -23,6 +23,7 @@ from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, findings, state
 from livekeep.core.config import Channel, Config, Stream
+from livekeep.core.hls import Media
 from livekeep.probes import youtube, youtube_api
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
@@ -344,7 +345,7 @@ def test_the_examples_of_the_api_are_what_it_takes() -> None:
 # The reasons on the screen
 
 REFUSALS = ((400, 2204), (401, 8000), (401, 3200), (403, 3200), (404, 5000), (429, 9000))
-OTHERS = ((204, 0), (400, 10008), (500, 0), (503, 7900))
+OTHERS = ((204, 0), (400, 10008), (500, 0), (503, 7900), (511, 0))
 UNUSABLE = (b"<html>", b"{}", b'{"m3u8_playback_url": "file:///etc/passwd"}')
 
 
@@ -357,8 +358,8 @@ def reasons_of_vimeo() -> Iterator[str]:
 
 
 def reasons_of_plain_urls() -> Iterator[str]:
-    ended, empty = playlist.Fingerprint(1, 1, "", True), playlist.Fingerprint(1, 0)
-    looks = [Look("open", "2xx", fingerprint=found) for found in (ended, empty)]
+    ended, empty = Media(1, 1, has_ended=True), Media(1, 0)
+    looks = [Look("open", "2xx", media=found) for found in (ended, empty)]
     looks += [Look("refused", "4xx", "HTTP 403"), Look("not-open", "4xx", "HTTP 404"), Look("outage", "5xx", "it has a fault")]
     yield from (playlist.answer_of(look, "http://x").reason for look in looks)
 
@@ -374,8 +375,8 @@ def reasons_of_our_own() -> Iterator[str]:
 
 
 def texts_in(module: str, call: str) -> Iterator[str]:
-    """The texts that a module of the screen hands to a call, each inserted value as a row of dots."""
-    for node in ast.walk(ast.parse((LIBRARY / "livekeep/screen" / f"{module}.py").read_text())):
+    """The texts that a module hands to a call, each inserted value as a row of dots."""
+    for node in ast.walk(ast.parse((LIBRARY / "livekeep" / f"{module}.py").read_text())):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == call:
             literals = [argument for argument in node.args if isinstance(argument, ast.Constant | ast.JoinedStr)]
             texts = [re.sub(r"\{[^}]*\}", "…", ast.unparse(literal).lstrip("f").strip("'\"")) for literal in literals]
@@ -400,7 +401,8 @@ def told_texts() -> list[re.Pattern[str]]:
 
 
 def test_every_reason_is_told() -> None:
-    faults = [*texts_in("transport", "TransportError"), *texts_in("rtsp", "TransportError"), *texts_in("playlist", "Look")]
+    faults = [text for module in ("core/http_client", "core/hls", "screen/rtsp") for text in texts_in(module, "TransportError")]
+    faults += texts_in("screen/playlist", "Look")
     texts = [*reasons_of_vimeo(), *reasons_of_plain_urls(), *reasons_of_our_own(), *faults]
     assert len(faults) > 15
     assert len(texts) > 40

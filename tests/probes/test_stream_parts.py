@@ -6,28 +6,13 @@ from dataclasses import replace
 
 import pytest
 
+from livekeep.core import hls
 from livekeep.core.findings import Analysis, StreamFindings
-from livekeep.probes import analysis, child, playlist
-from livekeep.probes.playlist import Master, Media
+from livekeep.core.hls import Master, Media
+from livekeep.probes import analysis, child
 from livekeep.probes.stream import Seen, analysis_is_due, judge, noted, summary
 
 NOW = 1_790_000_000.0
-
-
-@pytest.mark.parametrize(
-    ("text", "media"),
-    [
-        ("#EXTM3U\n", Media()),
-        ("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE: 12 \n#EXT-X-TARGETDURATION:6\n#EXTINF:6\na.ts\n", Media(12, 1, "a.ts", 6.0)),
-        ("#EXTM3U\r\n#EXTINF:6\r\nhttp://x/y/a.ts?sig=1#f\r\n", Media(0, 1, "a.ts")),
-        ("#EXTM3U\n#EXTINF:6\n/y/a.ts;jsessionid=1/2\n", Media(0, 1, "a.ts")),
-        ("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:-5\n#EXT-X-TARGETDURATION:nan\na\x00b.ts", Media(0, 1, "ab.ts")),
-        ("#EXTM3U\n#EXT-X-MEDIA-SEQUENCE:99999999999999999999\n#EXT-X-TARGETDURATION:0\n", Media()),
-        ("#EXTM3U\n#EXT-X-ENDLIST\n" + "x" * 500, Media(0, 1, "x" * 100, None, True)),
-    ],
-)
-def test_a_media_playlist(text: str, media: Media) -> None:
-    assert playlist.parse(text) == media
 
 
 def test_a_master_playlist_for_a_pipe_has_its_best_variant_with_absolute_addresses() -> None:
@@ -38,21 +23,15 @@ def test_a_master_playlist_for_a_pipe_has_its_best_variant_with_absolute_address
         '#EXT-X-STREAM-INF:PROGRAM-ID=1, BANDWIDTH=4500000,AUDIO="a"\n../best.m3u8?sig=2\n'
         "#EXT-X-STREAM-INF:RESOLUTION=1x1\nunknown.m3u8\n"
     )
-    found = playlist.parse(text)
+    found = hls.playlist_of(text.encode())
     assert isinstance(found, Master)
     assert (len(found.variants), found.highest_bandwidth()) == (3, 4_500_000)
-    assert playlist.master_of(found, "https://cdn.example/live/event/master.m3u8?sig=0") == (
+    assert analysis.best_of(found, "https://cdn.example/live/event/master.m3u8?sig=0").text == (
         "#EXTM3U\n"
         '#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="a",URI="https://cdn.example/live/event/sound/a.m3u8?sig=1"\n'
         '#EXT-X-STREAM-INF:PROGRAM-ID=1, BANDWIDTH=4500000,AUDIO="a"\n'
         "https://cdn.example/live/best.m3u8?sig=2\n"
     )
-
-
-def test_a_master_playlist_without_bandwidth_declares_none() -> None:
-    found = playlist.parse("#EXTM3U\n#EXT-X-STREAM-INF:RESOLUTION=1x1\nx.m3u8\n")
-    assert isinstance(found, Master)
-    assert found.highest_bandwidth() is None
 
 
 def test_what_ffprobe_says_of_picture_and_sound() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from livekeep.core import state
-from livekeep.core.state import PlayerState, PollerState, StreamUrl, Wish, WishReason
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl, Wish, WishReason
 from tests.outside import PATIENCE_SECONDS, wait_until
 from tests.screen.web import Reply, Request, Web, error, http
 
@@ -136,6 +136,13 @@ class RunningPoller:
         now = time.monotonic()
         state.write(state.stamped(PlayerState(wish=Wish(reason, now))), self.root)
         return now
+
+    def show(self, picture: Picture) -> None:
+        """Have `picture` on the screen, of the stream that is live, as the player reports it."""
+        found = self.state()
+        assert found
+        state.write(state.stamped(OpenStream(source=found.source)), self.root)
+        state.write(state.stamped(PlayerState(picture=picture)), self.root)
 
     def until(self, met: Callable[[PollerState], object], seconds: float = PATIENCE_SECONDS) -> PollerState:
         """The first state that meets the condition."""

@@ -1,5 +1,7 @@
 """Is a plain URL open, and does a playlist grow? Against real sockets."""
 
+import contextlib
+import gzip
 import socket
 import threading
 import time
@@ -8,65 +10,59 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from livekeep.core.config import Stream
+from livekeep.core.hls import Media
+from livekeep.core.http_client import Client
 from livekeep.screen import playlist
 from livekeep.screen import rtsp as rtsp_module
-from livekeep.screen.playlist import Fingerprint, Look, Recovery
-from livekeep.screen.transport import Client
-from livekeep.screen.vimeo import Answer
+from livekeep.screen.playlist import Look, Recovery
+from livekeep.screen.vimeo import Answer, Api
 from tests.screen.web import MASTER, Reply, Request, Web, http
 from tests.screen.web import playlist as media
 
 
-def ask(url: str, seconds: float = 20.0) -> Answer:
-    return playlist.ask(Client(), url, time.monotonic() + seconds)
+def ask(url: str, seconds: float = 20.0, is_shown: bool = False) -> Answer:
+    return playlist.ask(Client(), url, time.monotonic() + seconds, is_shown)
 
 
 def look(url: str) -> Look:
     return playlist.look(Client(), url, time.monotonic() + 20)
 
 
-def test_a_playlist_is_told_by_its_position_and_last_segment() -> None:
-    assert playlist.fingerprint(media(7, 3).decode()) == Fingerprint(7, 3, "segment9.ts", False)
-    assert playlist.fingerprint(media(7, 3, ended=True).decode()) == Fingerprint(7, 3, "segment9.ts", True)
-    assert playlist.fingerprint("#EXTM3U\n") == Fingerprint(0, 0)
-    assert playlist.fingerprint(MASTER.decode()) is None
-    assert playlist.first_variant(MASTER.decode()) == "low/index.m3u8?sig=1"
-
-
-FIRST = Fingerprint(100, 5, "s104.ts")
+EVENT = Stream(vimeo_event="12345")
+FIRST = Media(100, 5, "s104.ts")
 
 
 @pytest.mark.parametrize(
     ("now", "expected"),
     [
         (FIRST, "standing-still"),
-        (Fingerprint(101, 5, "s105.ts"), "grown"),
-        (Fingerprint(100, 6, "s105.ts"), "grown"),
-        (Fingerprint(102, 3, "s104.ts"), "standing-still"),
-        (Fingerprint(99, 5, "s103.ts"), "standing-still"),
-        (Fingerprint(0, 3, "n2.ts"), "grown"),
-        (Fingerprint(101, 5, "s105.ts", has_ended=True), "ended"),
-        (Fingerprint(0, 0), "standing-still"),
+        (Media(101, 5, "s105.ts"), "grown"),
+        (Media(100, 6, "s105.ts"), "grown"),
+        (Media(102, 3, "s104.ts"), "standing-still"),
+        (Media(99, 5, "s103.ts"), "standing-still"),
+        (Media(0, 3, "n2.ts"), "grown"),
+        (Media(101, 5, "s105.ts", has_ended=True), "ended"),
+        (Media(0, 0), "standing-still"),
     ],
 )
-def test_growth(now: Fingerprint, expected: str) -> None:
-    assert playlist.progress(Recovery(0, 0, FIRST), Look("open", "2xx", fingerprint=now)) == expected
+def test_growth(now: Media, expected: str) -> None:
+    assert playlist.progress(Recovery(0, 0, FIRST), Look("open", "2xx", media=now)) == expected
 
 
 def test_growth_is_never_seen_at_the_first_look_nor_where_nothing_is_open() -> None:
-    assert playlist.progress(Recovery(0, 0), Look("open", "2xx", fingerprint=FIRST)) == "standing-still"
+    assert playlist.progress(Recovery(0, 0), Look("open", "2xx", media=FIRST)) == "standing-still"
     assert playlist.progress(Recovery(0, 0, FIRST), Look("not-open", "4xx")) == "not-open"
     assert playlist.progress(Recovery(0, 0, FIRST), Look("outage", "timeout")) == "not-open"
-    assert playlist.progress(Recovery(0, 0), Look("open", "2xx")) == "grown"
-    ended = Fingerprint(100, 5, "s104.ts", has_ended=True)
-    assert playlist.progress(Recovery(0, 0, ended), Look("open", "2xx", fingerprint=FIRST)) == "grown"
+    ended = Media(100, 5, "s104.ts", has_ended=True)
+    assert playlist.progress(Recovery(0, 0, ended), Look("open", "2xx", media=FIRST)) == "grown"
 
 
 def test_looks_are_a_second_apart_and_two_later() -> None:
-    seen = Look("open", "2xx", fingerprint=FIRST)
+    seen = Look("open", "2xx", media=FIRST)
     early = playlist.after_look(Recovery(1000, 1000), seen, 1010)
     assert (early.next_look_monotonic, early.first) == (1011, FIRST)
-    later = playlist.after_look(early, Look("open", "2xx", fingerprint=Fingerprint(1, 1)), 1070)
+    later = playlist.after_look(early, Look("open", "2xx", media=Media(1, 1)), 1070)
     assert (later.next_look_monotonic, later.first, later.began_monotonic) == (1072, FIRST, 1000)
 
 
@@ -75,7 +71,7 @@ def test_a_master_playlist_is_followed_to_its_first_variant() -> None:
         return http(200, media(7, 3) if request.path == "/a/low/index.m3u8?sig=1" else MASTER)
 
     with Web(answer) as web:
-        assert look(f"{web.url}/a/master.m3u8?sig=2").fingerprint == Fingerprint(7, 3, "segment9.ts")
+        assert look(f"{web.url}/a/master.m3u8?sig=2").media == Media(7, 3, "segment9.ts", 2.0)
         assert ask(f"{web.url}/a/master.m3u8").verdict == "live"
 
 
@@ -100,6 +96,7 @@ def test_a_master_playlist_is_followed_to_its_first_variant() -> None:
         ("/live.ts", http(200, b"\x47" * 188, Content_Type="video/mp2t"), "live", ""),
         ("/live.ts", http(200, "<html>log in</html>", Content_Type="text/html"), "offline", "not-open"),
         ("/live", http(200, b"", Content_Type="application/vnd.apple.mpegurl"), "offline", "not-open"),
+        ("/x.m3u8", http(511, "<html>log in</html>"), "outage", "outage"),
     ],
 )
 def test_a_plain_web_address(path: str, reply: Reply, verdict: str, cause: str) -> None:
@@ -108,6 +105,85 @@ def test_a_plain_web_address(path: str, reply: Reply, verdict: str, cause: str) 
     assert (answer.verdict, answer.cause) == (verdict, cause)
     assert answer.url == (web.url + path if verdict == "live" else "")
     assert bool(answer.reason) == (verdict != "live")
+
+
+@pytest.mark.parametrize(
+    ("path", "reply"),
+    [
+        ("/x.m3u8", http(200, "<html>log in</html>", Content_Type="text/html")),
+        ("/live", http(200, "<html>log in</html>", Content_Type="text/html; charset=utf-8")),
+        ("/x.m3u8", http(200, "<html>log in</html>")),
+        ("/x.m3u8", http(511, "<html>log in</html>")),
+    ],
+)
+def test_a_login_page_in_between_is_named(path: str, reply: bytes) -> None:
+    """A guest network answers every request itself until somebody has logged in, or sends it on to such a page."""
+    with Web(lambda request: reply) as portal, Web(lambda request: http(302, Location=f"{portal.url}{path}")) as web:
+        for server in (portal, web):
+            assert "does this network ask for a login?" in ask(server.url + path).reason
+        assert "does this network ask for a login?" in Api(portal.url, "").ask(Client(), EVENT, time.monotonic() + 15).reason
+
+
+def long_playlist(segments: int, ended: bool = False) -> bytes:
+    lines = [b"#EXTM3U", b"#EXT-X-TARGETDURATION:2", b"#EXT-X-PLAYLIST-TYPE:EVENT"]
+    lines += [b"#EXTINF:2.0,\nsegment%d.ts?hmac=%s" % (number, b"s" * 80) for number in range(segments)]
+    return b"\n".join([*lines, *([b"#EXT-X-ENDLIST"] if ended else []), b""])
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_playlist_of_five_mebibytes_is_judged_by_its_end(ended: bool) -> None:
+    """An event of 29 hours that can be rewound."""
+    body = long_playlist(52_200, ended)
+    assert len(body) > 5 * 1024 * 1024
+    with Web(lambda request: http(200, body)) as web:
+        seen = look(f"{web.url}/x.m3u8")
+        assert seen.media == Media(0, 52_200, "segment52199.ts", 2.0, ended)
+        assert ask(f"{web.url}/x.m3u8").verdict == ("offline" if ended else "live")
+        web.answer = lambda request: http(200, long_playlist(52_201))
+        assert playlist.progress(Recovery(0, 0, seen.media), look(f"{web.url}/x.m3u8")) == "grown"
+
+
+def test_what_cannot_be_judged_is_left_to_the_player_program() -> None:
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n#EXTM3U\n")
+        while True:
+            connection.sendall(b"#" + b"x" * 65535)
+
+    too_long = http(200, gzip.compress(b"#EXTM3U\n" + b"#EXTINF:2\n" * 10_000_000, 1), Content_Encoding="gzip")
+    replies: tuple[Reply, ...] = (pour, too_long, http(403))
+    for reply in replies:
+        with Web(lambda request, reply=reply: reply) as web:
+            assert playlist.progress(Recovery(0, 0, FIRST), look(f"{web.url}/x.m3u8")) == "unknown"
+            assert ask(f"{web.url}/x.m3u8").verdict == ("refused" if reply == http(403) else "live")
+    assert playlist.progress(Recovery(0, 0, FIRST), Look("open", "2xx")) == "unknown"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [http(404), http(403), http(200, "<html>"), http(200, media(1, 0)), http(200, media(1, 3, ended=True)), b"garbage\r\n\r\n"],
+)
+def test_a_stream_that_is_shown_is_on_air_whatever_its_playlist_says(reply: bytes) -> None:
+    with Web(lambda request: reply) as web:
+        answer = ask(f"{web.url}/x.m3u8", is_shown=True)
+        assert (answer.verdict, answer.url) == ("live", f"{web.url}/x.m3u8")
+        assert ask(f"{web.url}/x.m3u8").verdict in ("offline", "refused")
+        web.answer = lambda request: http(503)
+        assert ask(f"{web.url}/x.m3u8", is_shown=True).verdict == "outage"
+
+
+def test_of_a_long_playlist_little_is_read_while_it_is_shown() -> None:
+    sent: list[int] = []
+
+    def pour(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n#EXTM3U\n")
+        with contextlib.suppress(OSError):
+            while True:
+                sent.append(connection.send(b"#" + b"x" * 1023 + b"\n"))
+
+    with Web(lambda request: pour) as web:
+        assert ask(f"{web.url}/x.m3u8", is_shown=True).verdict == "live"
+        # What the sockets' buffers hold is sent and never read.
+        assert sum(sent) < 16 * 1024 * 1024
 
 
 def test_an_endless_body_is_not_read() -> None:

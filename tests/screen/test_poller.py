@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from livekeep.core import state
+from livekeep.core.state import OpenStream
 from tests.outside import PATIENCE_SECONDS, wait_until
 from tests.screen.running_poller import PROGRAM, SIGNATURE, STREAM, TOKEN, RunningPoller, Vimeo, settings_for, unchanged
 from tests.screen.web import Reply, Web, error, http, playlist
@@ -317,6 +319,29 @@ def test_a_plain_address_needs_no_token(tmp_path: Path, vimeo: Vimeo) -> None:
             assert SIGNATURE not in poller.everything_told()
         assert "authorization" not in web.requests[0].headers
     assert not vimeo.web.requests
+
+
+def test_a_plain_address_that_is_shown_stays_on_whatever_its_playlist_says(tmp_path: Path, vimeo: Vimeo) -> None:
+    with Web(lambda request: http(200, playlist(1, 3))) as web:
+        stream = f'[streams.main]\nurl = "{web.url}/live.m3u8"\n'
+        with RunningPoller(tmp_path, settings_for(vimeo, stream=stream), token=None) as poller:
+            poller.until_state("live")
+            poller.show("stream")
+            for reply in (http(404), http(200, playlist(1, 3, ended=True))):
+                web.answer = lambda request, reply=reply: reply
+                two_more = len(web.requests) + 2
+                wait_until("two more looks", lambda two_more=two_more: len(web.requests) >= two_more)
+                assert poller.until(lambda found: found).state == "live"
+            # Another stream's picture says nothing of this one.
+            state.write(state.stamped(OpenStream(source="another")), poller.root)
+            poller.until_state("offline", "ended")
+            web.answer = lambda request: http(200, playlist(1, 3))
+            poller.until_state("live")
+            poller.show("stream")
+            web.answer = lambda request: http(200, playlist(1, 3, ended=True))
+            # The player reports its end: now the playlist counts.
+            poller.wish("end")
+            poller.until_state("offline", "ended")
 
 
 def test_without_a_stream_it_waits_and_shows_that_it_lives(idle: RunningPoller) -> None:

@@ -1,5 +1,7 @@
 """The player's wish: a fresh URL at once, and after a stall one only when the stream goes on."""
 
+import contextlib
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.outside import wait_until
 from tests.screen.running_poller import RunningPoller, Vimeo, settings_for, unchanged
 from tests.screen.web import MASTER, Reply, Request, Web, error, http, playlist
 
@@ -20,8 +23,12 @@ class Stream:
         self.web = Web(self._answer)
         self.media: Reply = http(200, playlist(10, 4))
         self.url = f"{self.web.url}/master.m3u8"
+        self.oldest_signature = 0
 
     def _answer(self, request: Request) -> Reply:
+        signature = re.search(r"=([0-9]+)&exp=", request.path)
+        if signature and int(signature[1]) < self.oldest_signature:
+            return http(403)
         return http(200, MASTER) if request.path.startswith("/master") else self.media
 
 
@@ -48,17 +55,29 @@ class Standing:
     stream: Stream
 
 
-@pytest.fixture(scope="module", autouse=True)
-def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+@contextlib.contextmanager
+def standing_still(folder: Path) -> Iterator[Standing]:
     stream = Stream()
     with Vimeo() as vimeo:
         vimeo.go_live(stream.url)
-        with RunningPoller(tmp_path_factory.mktemp("standing"), settings_for(vimeo, SLOW)) as poller:
+        with RunningPoller(folder, settings_for(vimeo, SLOW)) as poller:
             poller.until_state("live")
             poller.wish("end")
             poller.until_state("starting", "standing-still")
             yield Standing(poller, vimeo, stream)
     stream.web.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    with standing_still(tmp_path_factory.mktemp("standing")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def another_standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
+    with standing_still(tmp_path_factory.mktemp("standing")) as running:
+        yield running
 
 
 def test_a_start_gets_a_fresh_url_at_once_and_only_one(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
@@ -72,7 +91,8 @@ def test_a_start_gets_a_fresh_url_at_once_and_only_one(tmp_path: Path, vimeo: Vi
         assert url is not None
         assert url.obtained_monotonic == found.url_obtained_monotonic
         unchanged(lambda: vimeo.asks() == 2, 1.2)
-        assert not stream.web.requests
+        # Each start begins with one look whether the event has ended.
+        assert [request.path.partition("?")[0] for request in stream.web.requests] == ["/master.m3u8", "/low/index.m3u8"] * 2
 
 
 def test_wishes_keep_a_second_between_questions(tmp_path: Path, vimeo: Vimeo) -> None:
@@ -120,14 +140,57 @@ def test_a_stream_that_is_gone_while_the_api_says_live(tmp_path: Path, vimeo: Vi
         poller.until_state("live", "")
 
 
+def test_an_event_that_is_over_is_not_started_though_the_api_says_live(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    stream.media = http(200, playlist(0, 400, ended=True))
+    with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
+        ended = poller.until_state("offline", "ended")
+        assert ended.reason == "The stream has ended, says its playlist"
+        assert poller.url() is None
+        # The display was restarted: its player wishes for a fresh URL.
+        poller.wish("start")
+        asks = vimeo.asks()
+        unchanged(lambda: (found := poller.state()) and (found.state, found.cause) == ("offline", "ended"), 2.5)
+        assert vimeo.asks() > asks
+        assert poller.url() is None
+        stream.media = http(200, playlist(0, 3))
+        poller.until_state("live")
+
+
+def test_an_event_that_ended_while_it_was_shown_stays_ended_after_a_restart_of_the_display(
+    tmp_path: Path, vimeo: Vimeo, stream: Stream
+) -> None:
+    with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
+        poller.until_state("live")
+        poller.show("stream")
+        stream.media = http(200, playlist(0, 4, ended=True))
+        # mpv plays on to the end of what it has.
+        unchanged(lambda: (found := poller.state()) and found.state == "live", 2.5)
+        poller.wish("end")
+        poller.until_state("starting", "ended")
+        poller.wish("start")
+        poller.until_state("offline", "ended")
+
+
+def test_a_playlist_that_cannot_be_judged_is_left_to_the_player(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
+    """A server that lets the player in and not us, such as one that asks for something we don't know of."""
+    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
+        poller.until_state("live")
+        stream.media = http(403)
+        asked = poller.wish("stall")
+        found = poller.until(lambda found: found.state == "live" and (found.url_obtained_monotonic or 0) > asked, 15)
+        assert poller.url() is not None
+        assert found.cause == ""
+
+
 def test_the_end_that_the_api_confirms_is_told_at_once(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         time.sleep(1.0)
         vimeo.answers(error(400, 10008))
+        looks = len(stream.web.requests)
         poller.wish("end")
         poller.until_state("offline", "")
-        assert not stream.web.requests
+        assert len(stream.web.requests) == looks
 
 
 def test_a_stall_while_the_api_is_out_ends_with_the_url_in_hand(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
@@ -166,9 +229,21 @@ def test_a_foreign_player_state_is_no_wish(tmp_path: Path, vimeo: Vimeo) -> None
 
 
 def test_an_old_url_in_hand_is_replaced_before_it_is_handed_out(standing: Standing) -> None:
-    """The last test of this file: the stream stood still beside the others, with one URL in hand."""
+    """Near the end of this file: the stream stood still beside the others, with one URL in hand."""
     time.sleep(max(0.0, standing.poller.began_monotonic + 11 - time.monotonic()))
     asks = standing.vimeo.asks()
     standing.stream.media = http(200, playlist(12, 4))
     standing.poller.until_state("live", "")
     assert standing.vimeo.asks() == asks + 1
+
+
+def test_a_signature_that_is_over_is_no_reason_to_start(another_standing: Standing) -> None:
+    """The same, and its server lets the old URL in no more: a fresh one is asked for, and looked at."""
+    poller, vimeo, stream = another_standing.poller, another_standing.vimeo, another_standing.stream
+    time.sleep(max(0.0, poller.began_monotonic + 11 - time.monotonic()))
+    asks = vimeo.asks()
+    stream.oldest_signature = asks + 1
+    wait_until("a fresh URL is asked for", lambda: vimeo.asks() > asks)
+    unchanged(lambda: (found := poller.state()) and found.state == "starting", 2.5)
+    stream.media = http(200, playlist(11, 4))
+    poller.until_state("live", "", 15)

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from livekeep.core.config import Stream
+from livekeep.core.http_client import LARGEST_BODY_BYTES, Client
 from livekeep.core.state import REQUEST_OUTCOMES
 from livekeep.screen import vimeo
-from livekeep.screen.transport import LARGEST_BODY_BYTES, Client
 from livekeep.screen.vimeo import Answer, Api, classify
 from tests.screen.web import Request, Web, error, http
 

@@ -52,9 +52,11 @@ PASSWORD_IN_PIECES = re.compile(r"[^:]*://(?:[^/]*[@?#][^/]*@|[^/?#@:.]*:[^/?#@]
 """A URL whose user or password holds a raw @, ?, # or /, so that a piece of the password would pass for the host or the path."""
 
 
-def url_with(*schemes: str) -> Check:
+def url_with(*schemes: str, blanks: str = "") -> Check:
+    """A URL with one of the schemes; with `blanks=" "` one that may have blanks in its path and query."""
     # No urllib.parse: it costs the player 0.6 MB.
-    url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?([/?#]\S*)?")
+    rest = rf"[/?#]\S*({blanks}+\S+)*" if blanks else r"[/?#]\S*"
+    url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?({rest})?")
 
     def check(value: str) -> str | None:
         if PASSWORD_IN_PIECES.match(value):
@@ -121,7 +123,7 @@ class Stream:
 
     vimeo_event: str = key("", matching(r"|[0-9]+", "the event's number, as in vimeo.com/event/NUMBER"))
     vimeo_video: str = key("", matching(r"|[0-9]+", "the video's number, as in vimeo.com/NUMBER"))
-    url: str = key("", url_with(*STREAM_SCHEMES))
+    url: str = key("", url_with(*STREAM_SCHEMES, blanks=" "))
 
     def is_set_up(self) -> bool:
         return bool(self.vimeo_event or self.vimeo_video or self.url)

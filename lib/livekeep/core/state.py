@@ -5,7 +5,7 @@
 | poller/state.json           | livekeep-poller  | player, command, exporter, probes    |
 | stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
 | player/state.json           | livekeep-player  | poller (its wish), command, exporter |
-| player/open.json            | livekeep-player  | player, when it starts again         |
+| player/open.json            | livekeep-player  | player (started again), poller       |
 | probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/findings.py) |
 
 A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is

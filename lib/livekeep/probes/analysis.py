@@ -9,9 +9,12 @@ import re
 import shutil
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urljoin
 
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis
+from livekeep.core.hls import Master
+from livekeep.core.http_client import encoded
 from livekeep.probes import child
 
 FIELDS = "stream=codec_type,codec_name,width,height,avg_frame_rate,channels,sample_rate"
@@ -44,6 +47,22 @@ def listed(url: str) -> Source:
     quoted = url.replace("'", "'\\''")
     options = "option rtsp_flags prefer_tcp\n" if url.lower().startswith("rtsp") else ""
     return Source(f"ffconcat version 1.0\nfile '{quoted}'\n{options}", is_hls=False)
+
+
+def best_of(master: Master, base: str) -> Source:
+    """A master playlist of the best variant alone, its addresses made absolute: it can be read from a pipe."""
+    best = master.best()
+
+    def absolute(found: re.Match[str]) -> str:
+        return f'URI="{encoded(urljoin(base, found[1]))}"'
+
+    renditions = [re.sub(r'URI="([^"]*)"', absolute, line) for line in master.renditions]
+    return Source("\n".join(["#EXTM3U", *renditions, best.line, encoded(urljoin(base, best.uri)), ""]))
+
+
+def media_at(url: str) -> Source:
+    """The same for a stream that has no master playlist."""
+    return Source(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{encoded(url)}\n")
 
 
 def analyse(source: Source, proxy: str, seconds: float, now: float) -> Analysis:

@@ -12,14 +12,12 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from livekeep import __version__
 from livekeep.core.errors import TemporaryError
 
-LARGEST_BODY_BYTES = 1024 * 1024
 MOST_REDIRECTS = 3
 FAULTS: dict[type[Exception], str] = {
     socket.gaierror: "its name cannot be looked up",
@@ -48,16 +46,6 @@ class RefusedStatusError(FetchError):
         self.status = status
 
 
-@dataclass(frozen=True)
-class Answer:
-    """An answer of status 200; `body` ends after the wanted beginning when it did not begin so."""
-
-    url: str = field(repr=False)
-    """Where it came from, after redirects."""
-    media_type: str
-    body: bytes = field(repr=False)
-
-
 def within(seconds: float, work: Callable[[], Result]) -> Result:
     """What `work` gives or raises. Raises `FetchError` when that takes longer."""
     results: list[Result] = []
@@ -75,23 +63,6 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     if results:
         return results[0]
     raise problems[0] if problems else FetchError(f"no answer within {seconds:g} s")
-
-
-def get(url: str, proxy: str, seconds: float, beginning: bytes) -> Answer:
-    """GET `url`; a body that does not begin with `beginning` is not read on. Raises `FetchError`.
-
-    `seconds` bounds each wait alone: put the whole into `within`.
-    """
-    try:
-        with opened(url, proxy, seconds) as (answer, source):
-            body = answer.read(len(beginning))
-            if body == beginning:
-                body += answer.read(LARGEST_BODY_BYTES + 1 - len(body))
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise FetchError(fault(error, seconds)) from error
-    if len(body) > LARGEST_BODY_BYTES:
-        raise FetchError(f"its answer is larger than {LARGEST_BODY_BYTES // 1024**2} MiB")
-    return Answer(source, (answer.getheader("Content-Type") or "").partition(";")[0].strip().lower(), body)
 
 
 @contextlib.contextmanager

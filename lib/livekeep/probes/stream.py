@@ -4,40 +4,46 @@ Reads the poller's state and the signed URL, looks at the playlist (RFC 8216) an
 probe-stream/state.json. When nothing is live there is nothing to look at, and the probe reads nothing from the network.
 """
 
+import time
 from dataclasses import dataclass, field, replace
-from urllib.parse import urljoin
 
-from livekeep.core import state
+from livekeep.core import hls, state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.hls import JUMP_BACK_SEGMENTS, Media
+from livekeep.core.http_client import Client, Response, TransportError
 from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
-from livekeep.probes import analysis, fetch, playlist, run
+from livekeep.probes import analysis, fetch, run
 from livekeep.probes.analysis import Source
-from livekeep.probes.playlist import Media
 from livekeep.probes.run import Judgement
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0
 """For a playlist without the duration that it must have."""
+GRACE_SECONDS = 0.5
+"""After its deadline a look has ended by itself, with a better word for what was wrong; a name lookup may not."""
 PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
 """Before one that failed is tried again, and before a stream that began anew is analysed once more."""
-JUMP_BACK_SEGMENTS = 10
-"""A playlist that is so far behind was begun anew; a smaller step back is another server of the same stream."""
 BROKEN: tuple[Cause, ...] = ("standing-still", "not-open")
 """What the poller calls a stream that should be live and of which nothing comes."""
+NO_PLAYLIST = "its server answers (it has no playlist to look at)"
 DOCTOR = "run: sudo livekeep doctor"
 ENCODER = "look at the encoder that sends the stream, and at its network"
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One look: `media` is None for a stream without playlist, `fault` says why nothing was seen."""
+    """One look: `media` is None for a stream without playlist, and for a playlist that was not read to its end (`is_cut`).
+
+    `fault` says why nothing was seen.
+    """
 
     media: Media | None = None
     variants: int | None = None
     bandwidth_bits_per_second: int | None = None
     source: Source | None = field(default=None, repr=False)
+    is_cut: bool = False
     fault: str = ""
     advice: str = ""
 
@@ -97,7 +103,7 @@ def judge(previous: StreamFindings, found: StreamFindings, seen: Seen, now: floa
     if seen.fault:
         return Judgement("fail", seen.fault, seen.advice)
     if seen.media is None:
-        return judge_plain(found)
+        return judge_plain(found, "its playlist is too long to be read" if seen.is_cut else NO_PLAYLIST)
     if seen.media.has_ended:
         return Judgement("fail", "the stream has ended, says its playlist, though it counts as live", ENCODER)
     if not seen.media.segments:
@@ -114,11 +120,11 @@ def judge(previous: StreamFindings, found: StreamFindings, seen: Seen, now: floa
     return with_analysis([growing, variants], found)
 
 
-def judge_plain(found: StreamFindings) -> Judgement:
-    """A stream without a playlist is as good as its analysis."""
+def judge_plain(found: StreamFindings, words: str) -> Judgement:
+    """A stream without a playlist that could be read is as good as its analysis."""
     if not found.is_reachable:
         return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
-    return with_analysis(["its server answers (it has no playlist to look at)"], found)
+    return with_analysis([words], found)
 
 
 def with_analysis(words: list[str], found: StreamFindings) -> Judgement:
@@ -177,51 +183,62 @@ def skip(previous: StreamFindings, reason: str) -> tuple[StreamFindings, Judgeme
     return left, Judgement("skipped", reason)
 
 
+class PlaylistError(ValueError):
+    """A playlist that cannot be played; the text ends "the playlist …"."""
+
+
 def see_in_time(url: str, settings: Config) -> Seen:
     seconds = settings.probes.stream.timeout_seconds
     try:
-        return fetch.within(seconds, lambda: see(url, settings.vimeo.proxy, seconds))
+        return fetch.within(seconds + GRACE_SECONDS, lambda: see(url, settings.vimeo.proxy, seconds))
     except fetch.RefusedStatusError as error:
         advice = DOCTOR if error.status != 403 else "if it stays so, run: sudo systemctl restart livekeep-poller"
         return Seen(fault=f"the stream cannot be reached: {error}", advice=advice)
-    except fetch.FetchError as error:
+    except (fetch.FetchError, TransportError) as error:
         return Seen(fault=f"the stream cannot be reached: {error}", advice=DOCTOR)
-    except playlist.PlaylistError as error:
+    except PlaylistError as error:
         return Seen(fault=f"the playlist {error}", advice=ENCODER)
-    except ValueError:
-        # Of a URL that cannot be taken apart; its text would hold it.
-        return Seen(fault="the playlist names no usable address", advice=ENCODER)
 
 
 def see(url: str, proxy: str, seconds: float) -> Seen:
-    """Look at the playlist; of a master playlist at its first variant. Raises `FetchError`, `PlaylistError`."""
+    """Look at the playlist; of a master playlist at the first variant that can be read.
+
+    Raises `FetchError`, `TransportError`, `PlaylistError`.
+    """
     if not is_web(url):
         fetch.connect(url, seconds)
         return Seen(source=analysis.listed(url))
-    answer = fetch.get(url, proxy, seconds, playlist.MARK)
-    if not answer.body.startswith(playlist.MARK):
-        if is_promised(url, answer):
-            raise playlist.PlaylistError("is none: the answer is of another kind")
+    stream = hls.read(Client(proxy), url, time.monotonic() + seconds)
+    if not stream.is_playlist:
+        if stream.response.status != 200:
+            raise fetch.RefusedStatusError(stream.response.status)
+        if is_promised(url, stream.response):
+            raise PlaylistError("is none: the answer is of another kind; does this network ask for a login?")
         return Seen(source=analysis.listed(url))
-    found = playlist.parse(text_of(answer))
-    if isinstance(found, Media):
-        return Seen(found, source=Source(playlist.master_of_one(answer.url)))
-    source = Source(playlist.master_of(found, answer.url))
-    first = fetch.get(urljoin(answer.url, found.variants[0].uri), proxy, seconds, playlist.MARK)
-    media = playlist.parse(text_of(first)) if first.body.startswith(playlist.MARK) else None
-    if not isinstance(media, Media):
-        raise playlist.PlaylistError("of the first variant is none")
-    return Seen(media, len(found.variants), found.highest_bandwidth(), source)
+    if stream.master is None:
+        return Seen(stream.media, source=analysis.media_at(stream.response.url), is_cut=stream.is_cut)
+    if not stream.master.variants:
+        raise PlaylistError("names no variant")
+    if stream.media is None and not stream.is_cut:
+        raise no_variant(stream.last)
+    source = analysis.best_of(stream.master, stream.response.url)
+    return Seen(stream.media, len(stream.master.variants), stream.master.highest_bandwidth(), source, stream.is_cut)
 
 
-def is_promised(url: str, answer: fetch.Answer) -> bool:
+def no_variant(last: Response | TransportError | None) -> Exception:
+    """What to raise for a master playlist none of whose variants has a playlist."""
+    if isinstance(last, TransportError):
+        return last
+    if last and last.status != 200:
+        return fetch.RefusedStatusError(last.status)
+    return PlaylistError("of each variant is none")
+
+
+def is_promised(url: str, response: Response) -> bool:
     """Whether an answer that is no playlist should have been one, or is a page of excuse."""
     path = url.partition("?")[0].lower()
-    return path.endswith((".m3u8", ".m3u")) or "mpegurl" in answer.media_type or "html" in answer.media_type
-
-
-def text_of(answer: fetch.Answer) -> str:
-    return answer.body.decode("utf-8", "replace")
+    media_type = response.headers.get("content-type", "").lower()
+    return path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type
 
 
 def analysed(found: StreamFindings, source: Source, settings: Config, now: float) -> StreamFindings:

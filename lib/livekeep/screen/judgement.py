@@ -49,7 +49,7 @@ def after_outage(known: PollerState, answer: Answer, failures_before_error: int,
 
 def waiting(known: PollerState, progress: Progress, now: float) -> PollerState:
     """The stream was reported to stand still and has not gone on yet. An error stands: it says more."""
-    if known.state == "error" or progress == "grown":
+    if known.state == "error" or progress == "grown" or progress == "unknown":  # noqa: PLR1714 - mypy narrows by ==
         return known
     return changed(known, "starting", progress, WAITING[progress], "", now)
 

@@ -7,6 +7,7 @@ The main loop only decides; requests run in threads with a deadline (`worker`). 
 what follows from it in `judgement`, when to ask next in `pacing`.
 """
 
+import contextlib
 import logging
 import math
 import os
@@ -14,7 +15,7 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,16 +24,16 @@ from systemd import id128
 from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.core.http_client import Client
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
-from livekeep.core.state import PlayerState, PollerState, StreamUrl
+from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen import judgement, pacing, playlist, vimeo
 from livekeep.screen.credential import read_token
 from livekeep.screen.knowledge import Knowledge
 from livekeep.screen.pacing import Course, Pace
 from livekeep.screen.playlist import Look, Recovery
 from livekeep.screen.questions import Questions
-from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Answer, Api, Exchange
 from livekeep.screen.worker import Lane
 
@@ -41,6 +42,10 @@ LEAST_PAUSE_SECONDS = 1.0
 FRESH_SECONDS = 8.0
 """A signed URL may live for ten seconds only: an older one is asked for anew before a start."""
 ANSWER_SECONDS = 1.5
+SHOWN_SECONDS = 30.0
+"""A player's state that is older says nothing of the screen: the player writes it every ten seconds."""
+CHECK_SECONDS = 2.0
+"""So long may the playlist of a stream that is about to start be read; a longer one belongs to a stream that goes on."""
 NEVER = math.inf
 KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
 """sd_id128_get_machine_app_specific(3): what is told of a stream's source must not tell the machine's id."""
@@ -143,7 +148,7 @@ class Poller:
         moments = [self.asks.deadline(), self.looks.deadline(), self.questions.deadline(), self.write_due()]
         if not self.obstacle and not self.asks.is_busy():
             moments.append(self.due)
-        if self.recovery and not self.looks.is_busy() and not self.recovery.has_grown and self.in_hand:
+        if self.recovery and not self.looks.is_busy() and not self.recovery.may_play and self.in_hand:
             moments.append(self.recovery.next_look_monotonic)
         if self.may_question():
             moments.append(self.questions.due(self.knowledge.now.state))
@@ -156,7 +161,18 @@ class Poller:
             return
         seconds = self.settings.poller.timeout_seconds
         self.asked_monotonic = now
-        self.asks.start(AskWork(self.api, self.stream), timed_out(self.stream, seconds), seconds)
+        work = AskWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery is not None)
+        self.asks.start(work, timed_out(self.stream, seconds), seconds)
+
+    def is_shown(self, now: float) -> bool:
+        """Whether the player has this stream's picture on the screen, and has nothing to complain of."""
+        try:
+            player = state.read(PlayerState, self.root)
+            opened = state.read(OpenStream, self.root)
+        except TemporaryError:
+            return False
+        is_fresh = now - player.written_monotonic < SHOWN_SECONDS
+        return is_fresh and player.picture == "stream" and player.wish is None and opened.source == self.stream_source
 
     def hurry(self, now: float) -> None:
         """Ask as soon as it is allowed."""
@@ -188,7 +204,7 @@ class Poller:
         """What the answer means for the URL: the state to publish, and the URL to hand out with it."""
         if answer.verdict == "live":
             self.in_hand = StreamUrl(answer.url, now, self.stream_source)
-            if self.recovery is None or self.recovery.has_grown or not answer.url.startswith("http"):
+            if self.recovery is None or self.recovery.may_play or not answer.url.startswith("http"):
                 self.recovery = None
                 return fresh, self.in_hand
             self.look_soon(now)
@@ -197,7 +213,7 @@ class Poller:
             return judgement.waiting(replace(fresh, state="starting"), "standing-still", time.time()), None
         if answer.verdict in ("outage", "rate-limited"):
             self.look_soon(now)
-            if self.recovery and self.recovery.has_grown and self.in_hand:
+            if self.recovery and self.recovery.may_play and self.in_hand:
                 return self.hand_out_again(fresh, now)
             return fresh, None
         self.recovery, self.in_hand = None, None
@@ -236,7 +252,7 @@ class Poller:
 
     def start_look(self, now: float) -> None:
         recovery = self.recovery
-        if not recovery or not self.in_hand or recovery.has_grown or self.looks.is_busy() or now < recovery.next_look_monotonic:
+        if not recovery or not self.in_hand or recovery.may_play or self.looks.is_busy() or now < recovery.next_look_monotonic:
             return
         seconds = self.settings.poller.timeout_seconds
         url = self.in_hand.url
@@ -251,13 +267,17 @@ class Poller:
         progress = playlist.progress(self.recovery, taken[0])
         self.recovery = playlist.after_look(self.recovery, taken[0], now)
         logger.debug("looked at the playlist: %s", progress)
-        if progress != "grown":
+        is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
+        if taken[0].kind == "refused" and not is_fresh:
+            # Its signature may be over.
+            self.hurry(now)
+            return
+        if progress not in ("grown", "unknown"):
             waiting = judgement.waiting(self.knowledge.now, progress, time.time())
             if waiting != self.knowledge.now:
                 self.knowledge.publish(waiting)
             return
-        is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
-        self.recovery = replace(self.recovery, has_grown=True)
+        self.recovery = replace(self.recovery, may_play=True)
         if is_fresh or now < self.held_until:
             fresh, url = self.hand_out_again(self.knowledge.now, now)
             self.knowledge.publish(fresh, url)
@@ -321,12 +341,23 @@ class AskWork:
 
     api: Api
     stream: Stream
+    new_client: Callable[[], Client]
+    is_shown: bool
+    is_looked_at: bool
+    """Whether its playlist is looked at anyway, since the stream stalled or ended."""
 
     def __call__(self, client: Client, deadline: float) -> Asked:
         began = time.monotonic()
-        url = self.stream.url
-        answer = playlist.ask(client, url, deadline) if url else self.api.ask(client, self.stream, deadline)
-        return Asked(answer, Exchange(answer.outcome, time.monotonic() - began))
+        if self.stream.url:
+            answer = playlist.ask(client, self.stream.url, deadline, self.is_shown)
+            return Asked(answer, Exchange(answer.outcome, time.monotonic() - began))
+        answer = self.api.ask(client, self.stream, deadline)
+        exchange = Exchange(answer.outcome, time.monotonic() - began)
+        if answer.verdict == "live" and not self.is_shown and not self.is_looked_at:
+            # Not the client that keeps the connection to the API.
+            with contextlib.closing(self.new_client()) as other:
+                answer = playlist.unless_ended(answer, other, min(deadline, time.monotonic() + CHECK_SECONDS))
+        return Asked(answer, exchange)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

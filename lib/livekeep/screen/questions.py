@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from livekeep.core import events
 from livekeep.core.config import Stream
+from livekeep.core.http_client import Client
 from livekeep.core.state import PollerState, StreamState
 from livekeep.screen import judgement, pacing, schedule, vimeo
-from livekeep.screen.transport import Client
 from livekeep.screen.vimeo import Api, Exchange, Told
 from livekeep.screen.worker import Lane
 

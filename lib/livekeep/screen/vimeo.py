@@ -15,8 +15,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from livekeep.core.config import Stream
+from livekeep.core.http_client import Client, Response, TransportError
 from livekeep.core.state import Cause
-from livekeep.screen.transport import Client, Response, TransportError
 
 ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
 NOT_STARTED = 10008
@@ -29,6 +29,9 @@ END_OF_TIME = 32503680000.0
 """The year 3000: what is told to be later is no time, and calendars need not reckon with it."""
 
 DOCTOR = "sudo livekeep doctor"
+LOGIN_STATUS = 511
+"""Network Authentication Required (RFC 6585): the answer of a login page that stands in between."""
+LOGIN = "does this network ask for a login?"
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 CHECK_STREAM = "correct the number in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 
@@ -97,7 +100,7 @@ def judged(status: int, code: int | None, document: Any) -> Answer:  # noqa: PLR
     if 400 <= status < 500 and status != 408:
         return refusal(status, code)
     if status >= 400:
-        return outage(outcome, f"it has a fault (HTTP {status})")
+        return outage(outcome, f"HTTP {status}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault (HTTP {status})")
     return outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which it should not")
 
 
@@ -105,7 +108,7 @@ def with_url(document: Any) -> Answer:
     """A 200: live only with a URL that a player may be given."""
     url = document.get("m3u8_playback_url") if isinstance(document, dict) else None
     if document is None:
-        return outage("invalid", "its answer is not JSON; does this network ask for a login?")
+        return outage("invalid", f"its answer is not JSON; {LOGIN}")
     if not isinstance(url, str) or not url:
         return outage("invalid", "its answer holds no stream URL")
     try:

@@ -1,8 +1,9 @@
 """One bounded HTTP request: a deadline over everything, a limit on the body, redirects that carry no secret to another host.
 
-Used by livekeep-poller for the API and for playlists. It stands on http.client: the usual library would cost 7 MB more memory
-and has no deadline over a whole request. Name lookup has no timeout of its own: the caller runs requests in a thread that it may
-leave behind. Error texts never hold a URL, a header or anything that a server sent.
+Used by livekeep-poller and livekeep-probe-stream, for the API (`Client.get`) and for what the player program will read too
+(`Client.read`). It stands on http.client: the usual library would cost 7 MB more memory and has no deadline over a whole request.
+Name lookup has no timeout of its own: the caller runs requests in a thread that it may leave behind. Error texts never hold a
+URL, a header or anything that a server sent.
 """
 
 import base64
@@ -14,20 +15,30 @@ import socket
 import ssl
 import time
 import typing
-from collections.abc import Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 from livekeep import __version__
 from livekeep.core.errors import TemporaryError
 
 USER_AGENT = f"livekeep/{__version__}"
+PLAYERS_HEADERS = {"User-Agent": "libmpv", "Accept": "*/*"}
+"""What mpv sends (0.35 and 0.40): a server that chooses by these answers us as it answers the player. No Accept-Encoding."""
 LARGEST_BODY_BYTES = 1024 * 1024
+BLOCK_BYTES = 64 * 1024
 MOST_REDIRECTS = 3
+MOST_REDIRECTS_OF_PLAYER = 8
+"""As FFmpeg follows them."""
 REDIRECTS = (301, 302, 303, 307, 308)
+SAFE = "!#$%&'()*+,/:;=?@[]|~"
+"""What stays as it is in a URL that is percent-encoded."""
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
 Origin = tuple[str, str, int]
+Sink = Callable[[bytes], bool]
+"""Takes the body's next bytes, unpacked; gives whether it wants more."""
 
 
 class TransportError(TemporaryError):
@@ -42,13 +53,39 @@ class TransportError(TemporaryError):
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer; header names in lower case. `body` is at most a prefix when the caller asked only for one."""
+    """An HTTP answer; header names in lower case. `body` is empty when it went to a `Sink`."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     url: str = field(default="", repr=False)
     """Where the answer came from, after redirects."""
+
+
+class Cookies:
+    """The cookies of one look, from redirect to playlist to variant; they go to the hosts and paths that they are meant for."""
+
+    def __init__(self) -> None:
+        self._jar: typing.Any = None
+
+    def take(self, url: str, answer: http.client.HTTPResponse) -> None:
+        if "Set-Cookie" not in answer.headers:
+            return
+        # Few servers set any, and the module is large.
+        cookiejar = importlib.import_module("http.cookiejar")
+        self._jar = self._jar or cookiejar.CookieJar()
+        self._jar.extract_cookies(answer, self._request(url))
+
+    def header(self, url: str) -> dict[str, str]:
+        if self._jar is None:
+            return {}
+        request = self._request(url)
+        self._jar.add_cookie_header(request)
+        value = request.get_header("Cookie")
+        return {"Cookie": value} if value else {}
+
+    def _request(self, url: str) -> typing.Any:
+        return importlib.import_module("urllib.request").Request(url)  # a URL of http or https
 
 
 class Wire:
@@ -101,26 +138,35 @@ class Client:
         self._kept: tuple[Origin, http.client.HTTPConnection, Wire] | None = None
         self._good_address: object = None
 
-    def get(
-        self, url: str, deadline: float, headers: Mapping[str, str], secret: Mapping[str, str], prefix: bytes = b""
-    ) -> Response:
+    def get(self, url: str, deadline: float, headers: Mapping[str, str], secret: Mapping[str, str]) -> Response:
         """GET `url` until `deadline` (monotonic seconds), following a few redirects.
 
-        The `secret` headers go to the first origin only. With `prefix`, a body that does not begin so is not read on.
-        Raises `TransportError`.
+        The `secret` headers go to the first origin only. Raises `TransportError`.
         """
         with translated(deadline):
             for _ in range(MOST_REDIRECTS + 1):
-                response = self._get_once(url, deadline, {**headers, **secret}, prefix)
-                location = response.headers.get("location", "")
-                if response.status not in REDIRECTS or not location:
+                response = self._get_once(url, deadline, {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret})
+                target = redirect_of(response, url)
+                if not target:
                     return response
-                target = urljoin(url, location)
-                if urlsplit(target).scheme not in ("http", "https"):
-                    raise TransportError("3xx", "it sends us to an address that is no web address")
                 if origin_of(urlsplit(target)) != origin_of(urlsplit(url)):
                     secret = {}
                 url = target
+        raise TransportError("3xx", "it sends us on and on to other addresses")
+
+    def read(self, url: str, deadline: float, sink: Sink, cookies: Cookies) -> Response:
+        """GET `url` as the player program does, the body of a 200 to `sink`; other bodies are not read.
+
+        Raises `TransportError`.
+        """
+        with translated(deadline):
+            url = encoded(url)
+            for _ in range(MOST_REDIRECTS_OF_PLAYER + 1):
+                response = self._get_once(url, deadline, {**PLAYERS_HEADERS, **cookies.header(url)}, sink, cookies)
+                target = redirect_of(response, url)
+                if not target:
+                    return response
+                url = encoded(target)
         raise TransportError("3xx", "it sends us on and on to other addresses")
 
     def open_socket(self, parts: SplitResult, deadline: float) -> Wire:
@@ -137,27 +183,38 @@ class Client:
             self._kept[2].hang_up()
         self._kept = None
 
-    def _get_once(self, url: str, deadline: float, headers: Mapping[str, str], prefix: bytes) -> Response:
+    def _get_once(
+        self, url: str, deadline: float, headers: Mapping[str, str], sink: Sink | None = None, cookies: Cookies | None = None
+    ) -> Response:
         parts = urlsplit(url)
         if self._kept and self._kept[0] == origin_of(parts):
             try:
-                return self._exchange(parts, deadline, headers, prefix)
+                return self._exchange(parts, deadline, headers, sink, cookies)
             except (http.client.RemoteDisconnected, ConnectionError):
                 # The server had closed the kept connection meanwhile, which is no fault.
                 pass
         self.close()
         self._kept = self._connected(parts, deadline)
-        return self._exchange(parts, deadline, headers, prefix)
+        return self._exchange(parts, deadline, headers, sink, cookies)
 
-    def _exchange(self, parts: SplitResult, deadline: float, headers: Mapping[str, str], prefix: bytes) -> Response:
+    def _exchange(
+        self, parts: SplitResult, deadline: float, headers: Mapping[str, str], sink: Sink | None, cookies: Cookies | None
+    ) -> Response:
         assert self._kept  # noqa: S101 - both callers have just seen to it
         _origin, connection, wire = self._kept
         wire.deadline = deadline
         keep = False
         try:
-            connection.request("GET", self._target(parts), headers=self._headers(parts, headers))
+            connection.putrequest("GET", self._target(parts), skip_accept_encoding=sink is not None)
+            for name, value in self._headers(parts, headers).items():
+                connection.putheader(name, value)
+            connection.endheaders()
             answer = connection.getresponse()
-            body, complete = read_body(answer, prefix)
+            if cookies:
+                cookies.take(parts.geturl(), answer)
+            body, complete = read_body(answer, sink)
+            # Else http.client takes the connection for busy.
+            answer.close()
             keep = complete and not answer.will_close
         finally:
             if not keep:
@@ -172,7 +229,7 @@ class Client:
         return path
 
     def _headers(self, parts: SplitResult, headers: Mapping[str, str]) -> dict[str, str]:
-        found = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}
+        found = dict(headers)
         if parts.username and "Authorization" not in found:
             found["Authorization"] = basic(parts)
         if self._proxy and self._proxy.username and parts.scheme == "http":
@@ -244,17 +301,40 @@ class Client:
             raise
 
 
-def read_body(answer: http.client.HTTPResponse, prefix: bytes) -> tuple[bytes, bool]:
+def read_body(answer: http.client.HTTPResponse, sink: Sink | None) -> tuple[bytes, bool]:
     """The body, and whether it was read to its end. Raises `TransportError` for one that is too large."""
-    body = b""
-    if prefix:
-        body = answer.read(len(prefix))
-        if body != prefix:
-            return body, False
-    body += answer.read(LARGEST_BODY_BYTES + 1)
-    if len(body) > LARGEST_BODY_BYTES:
-        raise TransportError("invalid", "its answer is larger than 1 MiB")
-    return body, True
+    if sink is None:
+        body = answer.read(LARGEST_BODY_BYTES + 1)
+        if len(body) > LARGEST_BODY_BYTES:
+            raise TransportError("invalid", "its answer is larger than 1 MiB")
+        return body, True
+    if answer.status != 200:
+        return b"", answer.length == 0
+    return b"", all(sink(block) for block in unpacked(answer))
+
+
+def unpacked(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body in blocks, without the packing that its Content-Encoding names, as FFmpeg takes it off.
+
+    A packing that FFmpeg does not know is left on. Raises `TransportError` for a body that ends too soon or is packed wrongly.
+    """
+    packing = answer.headers.get("Content-Encoding", "").strip().lower()
+    # 47: gzip or zlib, as the bytes themselves tell.
+    unpacker = zlib.decompressobj(47) if packing in ("gzip", "x-gzip", "deflate") else None
+    while block := answer.read1(BLOCK_BYTES):
+        if unpacker is None:
+            yield block
+            continue
+        try:
+            while block and not unpacker.eof:
+                yield unpacker.decompress(block, BLOCK_BYTES)
+                block = unpacker.unconsumed_tail
+        except zlib.error as error:
+            raise TransportError("invalid", "its answer is not packed as it says") from error
+    if unpacker is not None:
+        yield unpacker.flush()
+    if answer.length:
+        raise TransportError("connect", "the connection was broken off")
 
 
 @contextlib.contextmanager
@@ -295,6 +375,27 @@ def origin_of(parts: SplitResult) -> Origin:
     if not parts.hostname:
         raise ValueError("no host")
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
+
+
+def redirect_of(response: Response, url: str) -> str:
+    """Where a response sends us on to, "" when it does not. Raises `TransportError` for what is no web address."""
+    location = response.headers.get("location", "")
+    if response.status not in REDIRECTS or not location:
+        return ""
+    # http.client reads headers as Latin-1, whatever the bytes are.
+    target = urljoin(url, quote(location.encode("latin-1"), safe=SAFE))
+    if urlsplit(target).scheme not in ("http", "https"):
+        raise TransportError("3xx", "it sends us to an address that is no web address")
+    return target
+
+
+def encoded(url: str) -> str:
+    """`url` with letters beyond ASCII and blanks percent-encoded, those of its host in Punycode; what is encoded stays so."""
+    if url.isascii() and " " not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.encode("idna").decode("ascii")
+    return parts._replace(netloc=host, path=quote(parts.path, safe=SAFE), query=quote(parts.query, safe=SAFE)).geturl()
 
 
 def authority_of(parts: SplitResult) -> str:
