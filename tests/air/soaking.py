@@ -128,8 +128,8 @@ class Soak:
                 time.sleep(LOOK_SECONDS)
             if len(viewer.pictures()) <= 60:
                 return f"only {len(viewer.pictures())} pictures"
-            gap = viewer.longest_gap()
-            return f"gap {gap.wall * 1000:.0f} ms wall, {gap.media * 1000:.0f} ms media"
+            gaps = viewer.gaps()
+            return f"gap {gaps.wall * 1000:.0f} ms wall, {gaps.decoding * 1000:.0f} ms decoded"
 
     def _note(self, states: dict[float, ChannelState]) -> None:
         """Keep the worker's state. Raises `TemporaryError` when there is none."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 from clips import AAC, CHANNEL, encode, h264, picture, sound
 from ingest import Ingest, ingest
-from viewer import Packet, Viewer
+from viewer import Viewer
 
 from livekeep.air import profile
 from livekeep.air.intake import Intake
@@ -21,6 +20,7 @@ from livekeep.air.profile import Plan
 from livekeep.air.relay import Relay, Slate
 from livekeep.air.slate import make_slate
 from livekeep.air.uplink import Uplink
+from livekeep.command.air_measure import measured
 from livekeep.core.notify import Service
 
 KEY = "holes"
@@ -94,11 +94,6 @@ class Channel:
         return [f"{change.kind} {change.intake.name}" for change in self.relay.changes if change.intake]
 
 
-def longest_step(packets: list[Packet], kind: str) -> float:
-    times = [packet.decoding for packet in packets if packet.kind == kind]
-    return max(later - earlier for earlier, later in itertools.pairwise(times))
-
-
 def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) -> None:
     channel = Channel(server, folder)
     intakes = {name: copied(name, folder) for name in ITEMS}
@@ -115,8 +110,13 @@ def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) ->
         channel.stop()
     assert server.publishes(KEY) == channel.uplink.connections == 1
     assert channel.uplink.retry_count == 0
-    assert longest_step(packets, "video") <= 0.080
-    assert longest_step(packets, "audio") <= 0.080
+    found = measured(packets)
+    assert found.video
+    assert found.audio
+    assert max(found.video.decoding, found.video.showing, found.audio.decoding) <= 0.080
+    assert (found.video.back, found.audio.back) == (0, 0)
+    assert found.apart is not None
+    assert found.apart <= 0.5
     # What was left out was not played, and why is told.
     pictures, sounds, both = intakes.values()
     assert pictures.played_seconds == pytest.approx(5.0, abs=0.1)

@@ -135,7 +135,7 @@ def test_player_sees_it_without_gaps(server: Ingest) -> None:
         sender.until("the server takes the stream", lambda: sender.publisher.is_publishing)
         with Viewer(f"{server.url}/watched") as viewer:
             sender.until("four seconds at the player", lambda: len(viewer.pictures()) > 100)
-        assert viewer.longest_gap().media == pytest.approx(0.04, abs=0.002)
+        assert viewer.gaps().decoding == pytest.approx(0.04, abs=0.002)
 
 
 def test_nobody_else_sees_key_or_application(server: Ingest) -> None:

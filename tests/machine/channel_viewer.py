@@ -1,19 +1,18 @@
 """A player at the far end of a channel, in the room's network: what came, when, and, if wanted, a recording of it.
 
-ffprobe names each packet as it comes; ffmpeg records the same stream without touching it. The player of tests/air/viewer.py
-is this one's model, which plays on the host's own network.
+The player is that of `livekeep air measure`; ffmpeg records the same stream without touching it.
 """
 
 from __future__ import annotations
 
 import itertools
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from livekeep.command.air_measure import Measurement, Packet, Player, measured
 from tests.machine.network import Network
 from tests.machine.tidy import end
 
@@ -21,17 +20,7 @@ PATIENCE_SECONDS = 60.0
 SETTLED_PICTURES = 50
 """The first pictures come in one go: the ingest gives a player what it has since the last keyframe."""
 LOOKING = ("-fflags", "+nofillin+noparse", "-analyzeduration", "1000000")
-SHOWING = ("-show_entries", "packet=codec_type,dts_time,pts_time,flags", "-of", "compact=p=0:nk=0")
 PICTURE_SIZE = (384, 216)
-
-
-class Packet(NamedTuple):
-    """A picture's packet: its times in the stream, and when it came by the monotonic clock; seconds."""
-
-    decoding: float
-    showing: float
-    arrival: float
-    is_keyframe: bool
 
 
 class Gap(NamedTuple):
@@ -48,30 +37,26 @@ class FarViewer:
     """Watches `url` from when it is made until `close`; `recording` is a file for what it saw, FLV."""
 
     def __init__(self, network: Network, url: str, recording: Path | None = None) -> None:
-        self.packets: list[Packet] = []
-        self._network, self._url, self._recording = network, url, recording
-        patience = ("-rw_timeout", f"{PATIENCE_SECONDS * 1e6:.0f}", "-rtmp_live", "live")
-        # Line by line, or its lines would come when 4 KB are full.
-        self._probe = self._start(["stdbuf", "-oL", "ffprobe", "-v", "error", *patience, *LOOKING, *SHOWING, url])
+        self._network = network
+        self._player = Player(url, inside=network.in_servers)
         self._recorder = None
         if recording:
+            patience = ("-rw_timeout", f"{PATIENCE_SECONDS * 1e6:.0f}", "-rtmp_live", "live")
             whole = ["-map", "0", "-c", "copy", "-copyts", "-f", "flv", "-y", str(recording)]
             self._recorder = self._start(["ffmpeg", "-nostdin", "-v", "fatal", *patience, *LOOKING, "-i", url, *whole])
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+
+    @property
+    def packets(self) -> list[Packet]:
+        """Of the picture."""
+        return [packet for packet in list(self._player.packets) if packet.kind == "video"]
+
+    def measured(self) -> Measurement:
+        """All that it saw so far."""
+        return measured(list(self._player.packets))
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         full = self._network.in_servers(list(command))
         return subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-
-    def _read(self) -> None:
-        assert self._probe.stdout
-        for line in self._probe.stdout:
-            arrival = time.monotonic()
-            found = dict(part.split("=", 1) for part in line.decode().strip().split("|") if "=" in part)
-            if found.get("codec_type") == "video" and "N/A" not in (found["dts_time"], found["pts_time"]):
-                times = float(found["dts_time"]), float(found["pts_time"])
-                self.packets.append(Packet(*times, arrival, found["flags"].startswith("K")))
 
     def wait_for_pictures(self, count: int = SETTLED_PICTURES + 1, seconds: float = PATIENCE_SECONDS) -> None:
         """Return when it has so many. Raises TimeoutError."""
@@ -83,7 +68,7 @@ class FarViewer:
 
     def gap(self, since: float = 0.0, until: float = float("inf"), counts: Callable[[Packet], bool] | None = None) -> Gap:
         """The longest (seconds) among pictures that came between two moments; only before those that count, when that is said."""
-        seen = list(self.packets)[SETTLED_PICTURES:]
+        seen = self.packets[SETTLED_PICTURES:]
 
         def pairs(order: list[Packet]) -> list[tuple[Packet, Packet]]:
             near = [(a, b) for a, b in itertools.pairwise(order) if since <= b.arrival and a.arrival <= until]
@@ -99,17 +84,16 @@ class FarViewer:
 
         Not from the one shown before it, which may have come earlier: pictures come in another order.
         """
-        pairs = itertools.pairwise(list(self.packets))
+        pairs = itertools.pairwise(self.packets)
         return next((later.arrival - one.arrival for one, later in pairs if abs(later.showing - showing) < 0.002), None)
 
     def close(self) -> None:
         """Stop watching, and recording."""
-        for process in (self._probe, self._recorder):
-            if process:
-                end(process)
-                if process.stdout:
-                    process.stdout.close()
-        self._reader.join()
+        self._player.close()
+        if self._recorder:
+            end(self._recorder)
+            if self._recorder.stdout:
+                self._recorder.stdout.close()
 
     def __enter__(self) -> FarViewer:
         return self

@@ -20,6 +20,7 @@ ACTIONS = {
     "skip": ("air_steer", "skip"),
     "status": ("air_status", "status"),
     "check": ("air_check", "check"),
+    "measure": ("air_measure", "measure"),
     "set-key": ("air_keys", "set_key"),
     "set-storage-keys": ("air_keys", "set_storage_keys"),
     "set-api-token": ("air_keys", "set_api_token"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from livekeep.core.errors import LivekeepError
 
 EXIT_INTERRUPTED = 130
+MOST_SECONDS = 86400.0
 PROBES = ("network", "stream", "speedtest", "host", "youtube")
 
 Parser = argparse.ArgumentParser
@@ -65,6 +66,13 @@ def apply_arguments(parser: Parser) -> None:
     parser.add_argument("--no-restart", action="store_true", help="write only; the display takes it at its next start")
 
 
+def seconds(text: str) -> float:
+    found = float(text)
+    if not 0 < found <= MOST_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be more than 0 and at most {MOST_SECONDS:g}, is {text}")
+    return found
+
+
 def air_arguments(parser: Parser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
@@ -90,6 +98,10 @@ def air_arguments(parser: Parser) -> None:
     check = add("check", "try all that a channel needs but the publishing, and each of its items (--json for programs)")
     add_channel(check)
     json_argument(check)
+    measure = add("measure", "play a stream as a viewer does, and say how evenly it comes (--seconds N; --json for programs)")
+    measure.add_argument("url", metavar="URL", help="what a player would be given; - reads it from standard input")
+    measure.add_argument("--seconds", metavar="N", type=seconds, default=60.0, help="for how long (default: 60)")
+    json_argument(measure)
     set_key = add("set-key", "store a channel's stream key where only its worker gets it")
     set_key.add_argument("channel", metavar="CHANNEL", help="the channel's name")
     add_file(set_key, "the stream key")
