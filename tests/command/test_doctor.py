@@ -222,7 +222,7 @@ def test_the_report(pi4: Box, api: Api) -> None:
         "disk", "units", "other programs", "network probe", "stream probe", "speed test", "host probe", "exporter",
         "channels", "stream keys", "media", "slates", "ffmpeg", "on air", "YouTube",
     ]  # fmt: skip
-    assert f"screen.holding: {picture}: is not a picture" in done.stdout
+    assert f"screen.holding: {picture}: mpv cannot show it" in done.stdout
     assert "  memory limits   sudo livekeep doctor --fix" in lines
     assert lines[-1] == "4 of 26 want attention."
     assert "\033" not in done.stdout

@@ -2,16 +2,21 @@
 
 import os
 import socket
+import subprocess
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import TREES
+from PIL import Image
 
 from livekeep.command import doctor_host, doctor_pictures, doctor_screen
 from livekeep.command.checkup import Check, Surroundings
+from livekeep.command.picture import TRIAL
 from livekeep.core.config import Config, Screen
+from livekeep.screen.pictures import MPV_OPTIONS
 
 
 def around(tree: str | Path, **screen: object) -> Surroundings:
@@ -204,18 +209,52 @@ def test_autostart_files_of_the_predecessor() -> None:
 PICTURE = (TREES.parent / "predecessor/media/holding.png").read_bytes()
 
 
+SVG = b"""<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" width="64" height="36"><rect width="64" height="36" fill="red"/></svg>
+"""
+
+
+def made(name: str, *arguments: str, **options: Any) -> bytes:
+    """What ffmpeg, or Pillow with `options`, makes of a small picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        if options:
+            Image.new("RGB", (64, 36), "red").save(file, **options)
+        else:
+            source = ["-f", "lavfi", "-i", "testsrc=size=64x36:rate=5:duration=1"]
+            subprocess.run(["ffmpeg", "-loglevel", "error", *source, *arguments, file], check=True)
+        return file.read_bytes()
+
+
+MP4 = made("a.mp4", "-pix_fmt", "yuv420p")
+JPEG = made("a.jpg", quality=95)
+FRAMES = [Image.new("RGB", (64, 36), colour) for colour in ("blue", "green")]
+CANNOT = "mpv cannot show it; is it a picture, and whole?"
+
+
+def test_pictures_are_tried_with_the_player_s_options() -> None:
+    given = {f"--{name}={value}" for name, value in MPV_OPTIONS.items()}
+    assert given - set(TRIAL) == {"--loop-file=inf"}
+
+
 @pytest.mark.parametrize(
     ("content", "key", "verdict", "says"),
     [
-        (PICTURE, "holding", "ok", "own.png is a good picture"),
-        (PICTURE, "error", "ok", "own.png is a good picture"),
-        (b"\0\0\0\x20ftypisom" + bytes(100), "holding", "ok", "own.png is a good video"),
-        (b"\x1a\x45\xdf\xa3" + bytes(100), "error", "fail", "is a video; it must be a picture"),
-        (PICTURE[: len(PICTURE) // 2], "holding", "fail", "is a damaged picture"),
-        (b"", "holding", "fail", "is not a picture"),
-        (b"#!/bin/sh\n", "error", "fail", "is not a picture"),
+        (PICTURE, "holding", "ok", "own.png can be shown"),
+        (PICTURE, "error", "ok", "own.png can be shown"),
+        (MP4, "holding", "ok", "own.png can be shown"),
+        (MP4, "error", "warn", "the error screen cannot paint it: it shows its text alone"),
+        (MP4[: MP4.index(b"moov")], "holding", "fail", CANNOT),
+        (made("a.webp", save_all=True, append_images=FRAMES), "holding", "fail", CANNOT),
+        (SVG, "holding", "ok", "own.png can be shown"),
+        (SVG, "error", "warn", "the error screen cannot paint it: it shows its text alone"),
+        (JPEG[: len(JPEG) - 40], "holding", "fail", CANNOT),
+        (PICTURE[: len(PICTURE) // 2], "holding", "fail", CANNOT),
+        (b"", "holding", "fail", "is empty"),
+        (b"#!/bin/sh\n", "error", "fail", CANNOT),
         (None, "holding", "fail", "No such file or directory"),
     ],
+    ids=range(13),
 )
 def test_pictures(tmp_path: Path, content: bytes | None, key: str, verdict: str, says: str) -> None:
     folder = tmp_path / "var/lib/livekeep/pictures"

@@ -143,7 +143,7 @@ def test_what_is_no_picture_is_left(box: Box) -> None:
     box.configure(OWN)
     box.file("x/note.png", "not a picture")
     done = box.run("import-env", str(box.file("x/.env", "STATIC_IMAGE_PATH=note.png\n")))
-    assert "left: is not a picture that can be read; livekeep's own is shown" in done.stdout
+    assert "left: mpv cannot show it; is it a picture, and whole? livekeep's own is shown" in done.stdout
     assert imported(box) == {}
 
 

@@ -32,6 +32,13 @@ def fill(box: Box, age_seconds: float = 0.0) -> None:
     box.start_units()
 
 
+def test_says_why_the_owner_s_picture_is_not_on_the_tv(box: Box) -> None:
+    problem = "/srv/hall.jpg: cannot be shown; is it a picture, and whole? Copy it again"
+    box.write(PollerState("offline"), PlayerState("holding", time.time(), display_up=True, picture_problems=(problem,)))
+    box.start_units()
+    assert row(box.run("status").stdout, "Picture") == f"{problem} (another one stands in)"
+
+
 def row(text: str, name: str) -> str:
     return next(line.removeprefix(name).strip() for line in text.splitlines() if line.startswith(name))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
@@ -286,9 +287,73 @@ def test_missing_and_bad_pictures_give_the_next_best(box: Box) -> None:
     box.say("offline")
     with box.player():
         box.until("the only good one", lambda now: now.picture == "holding" and now.picture_file == good)
-        assert f"{bad}: cannot be shown; is it a picture?" in box.log.read_text()
+        assert f"{bad}: cannot be shown; is it a picture, and whole?" in box.log.read_text()
         box.say("error", "refused", "No")
         box.until("the shipped error picture", lambda now: now.picture == "error" and now.picture_file == box.error)
+
+
+def size_on(box: Box) -> tuple[object, object]:
+    """Width and height in pixels of what mpv shows, by a connection of the test's own."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(box.socket))
+        connection.settimeout(PATIENCE_SECONDS)
+        file = connection.makefile("rwb")
+        values = []
+        for number, name in enumerate(("width", "height"), 1):
+            file.write(json.dumps({"command": ["get_property", name], "request_id": number}).encode() + b"\n")
+            file.flush()
+            while (reply := json.loads(file.readline())).get("request_id") != number:
+                pass
+            values.append(reply.get("data"))
+        return values[0], values[1]
+
+
+def photograph(path: Path, size: tuple[int, int]) -> bytes:
+    """The bytes of a JPEG of that size, large enough to be copied for a while."""
+    Image.effect_noise(size, 60).convert("RGB").save(path, "JPEG", quality=90)
+    return path.read_bytes()
+
+
+def test_a_picture_replaced_under_its_name_is_shown_when_it_is_whole(box: Box) -> None:
+    """By a copy that takes its time, and by one that breaks off: nothing half is shown, and status says what is wrong."""
+    mine = box.root / "mine.jpg"
+    first, second = photograph(mine, (640, 360)), photograph(box.root / "second.jpg", (800, 600))
+    mine.write_bytes(first)
+    box.config.write_text(CONFIG + f'holding = "{mine}"\n')
+    box.say("offline")
+    with box.player():
+        box.until("the owner's picture", lambda now: now.picture_file == str(mine))
+        wait_until("the first", lambda: size_on(box) == (640, 360))
+        sizes = set()
+        with mine.open("wb", buffering=0) as file:
+            for part in range(0, len(second), len(second) // 8 + 1):
+                file.write(second[part : part + len(second) // 8 + 1])
+                time.sleep(0.3)
+                sizes.add(size_on(box))
+        assert sizes == {(640, 360)}, "the old one stands until the new one is whole"
+        wait_until("the second", lambda: size_on(box) == (800, 600), PATIENCE_SECONDS)
+        (box.root / "new.jpg").write_bytes(first)
+        (box.root / "new.jpg").rename(mine)
+        wait_until("the first again", lambda: size_on(box) == (640, 360))
+        mine.write_bytes(second[: len(second) // 2])
+        problem = f"{mine}: cannot be shown; is it a picture, and whole? Copy it again"
+        box.until("what is wrong", lambda now: now.picture_problems == (problem,) and now.picture_file == box.holding)
+        assert size_on(box) not in ((800, 600), (640, 360))
+        mine.write_bytes(second)
+        box.until("nothing wrong any more", lambda now: now.picture_problems == () and now.picture_file == str(mine))
+        wait_until("the second", lambda: size_on(box) == (800, 600))
+
+
+def test_a_picture_replaced_while_the_player_is_away_is_shown_when_it_is_back(box: Box) -> None:
+    mine = box.root / "mine.jpg"
+    photograph(mine, (640, 360))
+    box.config.write_text(CONFIG + f'holding = "{mine}"\n')
+    box.say("offline")
+    with box.player():
+        wait_until("the first", lambda: size_on(box) == (640, 360))
+    photograph(mine, (800, 600))
+    with box.player():
+        wait_until("the second", lambda: size_on(box) == (800, 600))
 
 
 def test_without_any_picture_the_reason_still_stands_there(box: Box) -> None:

@@ -1,41 +1,55 @@
-"""What a file is that is meant to be shown: picture or video, by its first bytes."""
+"""Whether a file can be shown on the screen, judged by what shows it: mpv, and Pillow for what the error screen paints."""
 
+import pwd
+import subprocess
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
-HEAD_BYTES = 512
-Mark = tuple[int, bytes]
-PICTURES: tuple[Mark, ...] = (
-    (0, b"\x89PNG\r\n\x1a\n"),
-    (0, b"\xff\xd8\xff"),
-    (0, b"GIF8"),
-    (8, b"WEBP"),
-    (0, b"BM"),
-    (0, b"II*\0"),
-    (0, b"MM\0*"),
-)
-VIDEOS: tuple[Mark, ...] = (
-    (4, b"ftyp"),
-    (0, b"\x1a\x45\xdf\xa3"),
-    (8, b"AVI "),
-    (0, b"OggS"),
-    (188, b"\x47"),
-    (0, b"\0\0\x01\xba"),
-    (0, b"FLV"),
-)
-"""Offset and bytes: PNG, JPEG, GIF, WebP, BMP, TIFF (two); MP4, Matroska, AVI, Ogg, MPEG-TS, MPEG-PS, FLV."""
+from livekeep.command.checkup import is_root
 
-Kind = Literal["picture", "video", ""]
+try:
+    from PIL import Image
+except ImportError:  # The error screen needs it; then it says so itself.
+    Image = None
+
+DISPLAY_USER = "livekeep-display"
+TRIAL_SECONDS = 20.0
+TRIAL = (
+    "mpv", "--no-config", "--really-quiet", "--load-scripts=no", "--ytdl=no", "--vo=null", "--ao=null", "--frames=1",
+    "--vd-lavc-o=err_detect=explode",
+)  # fmt: skip
+"""mpv without a window, with the picture's options as the player gives them."""
 
 
-def kind_of(path: Path) -> Kind:
-    """ "picture", "video", or "" for anything else. Raises `OSError`."""
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-    if matches(head, PICTURES):
-        return "picture"
-    return "video" if matches(head, VIDEOS) else ""
+def as_display_user() -> dict[str, Any]:
+    """The arguments for `subprocess.run` that make a program run as the display's user, where there is one and root may."""
+    try:
+        user = pwd.getpwnam(DISPLAY_USER)
+    except KeyError:
+        return {}
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if is_root() else {}
 
 
-def matches(head: bytes, marks: tuple[Mark, ...]) -> bool:
-    return any(head[offset : offset + len(mark)] == mark for offset, mark in marks)
+def display_fault(path: Path) -> str:
+    """What keeps mpv from showing the file, a picture or a video; "" for nothing, and where there is no mpv to try it."""
+    try:
+        done = subprocess.run(
+            [*TRIAL, "--", path], check=False, timeout=TRIAL_SECONDS, capture_output=True, cwd="/", **as_display_user()
+        )
+    except subprocess.TimeoutExpired:
+        return f"gives no picture within {TRIAL_SECONDS:g} s"
+    except OSError:
+        return ""
+    return "mpv cannot show it; is it a picture, and whole?" if done.returncode else ""
+
+
+def painter_fault(path: Path) -> str:
+    """What keeps the error screen from painting the file, which must be a picture; "" for nothing, and without Pillow."""
+    if Image is None:
+        return ""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError):
+        return "the error screen cannot paint it"
+    return ""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.command.dotenv import Entry
-from livekeep.command.picture import kind_of
+from livekeep.command.picture import display_fault
 from livekeep.core import config
 from livekeep.core.errors import LivekeepError
 
@@ -184,18 +184,10 @@ def take_picture(entry: Entry, result: Translation, folder: Path) -> str:
     if not picture.is_file():
         raise ValueError("there is no such file; livekeep's own picture is shown")
     key = PICTURES[entry.name]
-    if not may_be_shown(picture, key):
-        raise ValueError("is not a picture that can be read; livekeep's own is shown")
+    if fault := display_fault(picture):
+        raise ValueError(f"{fault} livekeep's own is shown")
     result.pictures[key] = picture
     return f"screen.{key}: the picture is copied"
-
-
-def may_be_shown(picture: Path, key: str) -> bool:
-    """Whether the file is a picture or, where the holding picture may be one, a video."""
-    try:
-        return kind_of(picture) in (("picture", "video") if key == "holding" else ("picture",))
-    except OSError:
-        return False
 
 
 def take_number(entry: Entry, result: Translation) -> str:

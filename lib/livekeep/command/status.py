@@ -113,6 +113,7 @@ def screen_rows(now: Reading) -> list[Row]:
         return [("Screen", f"not known; {player}")]
     rows = [("Screen", f"{PICTURES[player.picture]} since {terminal.since(player.since, clock.now)}")]
     rows += [(name, value) for name, value in (("Why", player.reason), ("Do", player.advice), ("Line", player.line)) if value]
+    rows += [("Picture", f"{problem} (another one stands in)") for problem in player.picture_problems]
     if not player.display_up:
         rows.append(("Display", "does not answer, or no TV is connected"))
     if player.picture == "stream":

@@ -8,6 +8,7 @@ from pathlib import Path
 from livekeep.core.errors import TemporaryError
 
 IN_ATTRIB = 0x00000004
+IN_CLOSE_WRITE = 0x00000008
 IN_MOVED_TO = 0x00000080
 IN_CREATE = 0x00000100
 IN_DELETE = 0x00000200
@@ -50,6 +51,10 @@ class FolderWatch:
         if appeared:
             self._watch_folders()
 
+    def watch_contents(self, folder: Path) -> bool:
+        """Tell also when a file in `folder` is written whole or moved there; whether the folder can be watched."""
+        return self._add(folder, IN_CLOSE_WRITE | IN_MOVED_TO)
+
     def close(self) -> None:
         os.close(self._descriptor)
 
@@ -57,7 +62,7 @@ class FolderWatch:
         offset = 0
         while offset < len(data):
             _watch, mask, _cookie, length = HEADER.unpack_from(data, offset)
-            if not mask & IN_MOVED_TO:
+            if not mask & (IN_MOVED_TO | IN_CLOSE_WRITE):
                 return True
             offset += HEADER.size + length
         return False

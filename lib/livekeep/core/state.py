@@ -160,6 +160,8 @@ class PlayerState(State):
     line: str = ""
     """The text that stands on the picture."""
     picture_file: str = ""
+    picture_problems: tuple[str, ...] = ()
+    """Why pictures of the configuration are not shown, one text each, with what to do."""
     display_up: bool = False
     display_restarts: int = 0
     wish: Wish | None = None

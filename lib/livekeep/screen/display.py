@@ -97,7 +97,7 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
         f"--audio-device={audio_device(screen, connector, model)}",
         f"--volume={screen.volume}",
         "--volume-max=130",
-        *(["--", picture] if picture else []),
+        *(["--{", *(f"--{name}={value}" for name, value in pictures.MPV_OPTIONS.items()), picture, "--}"] if picture else []),
     ]
 
 

@@ -19,6 +19,7 @@ class Driver(ABC):
     `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that could not be shown.
     `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say.
     `empty_since`: since when nothing is shown although something was asked for, None when that is not so or not known.
+    `started`: when the program made its socket (Unix seconds).
     `is_known`: whether `current` is known; a program that plays already is taken over as it is.
     `run`: the same for all connections to one run of the program, and another for its next run.
     """
@@ -28,6 +29,7 @@ class Driver(ABC):
     def __init__(self, path: Path) -> None:
         """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
         self._wire = Wire(path)
+        self.started = started_at(path)
         self.run = run_of(path)
         self.stream = StreamReport()
         self.current = self.wanted = self.failed_picture = ""
@@ -77,6 +79,14 @@ class Driver(ABC):
     @abstractmethod
     def receive(self) -> None:
         """Take in all that the program sent. Raises `DisplayGoneError` when the connection is over."""
+
+
+def started_at(socket: Path) -> float:
+    """When the program made its socket (Unix seconds); 0 for a socket that is gone."""
+    try:
+        return socket.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def run_of(socket: Path) -> str:

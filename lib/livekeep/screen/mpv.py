@@ -13,6 +13,7 @@ from typing import Any
 from livekeep.core.state import Playback
 from livekeep.screen.decision import StreamReport
 from livekeep.screen.driver import STREAM, Driver
+from livekeep.screen.pictures import MPV_OPTIONS
 from livekeep.screen.wire import DisplayGoneError
 
 OVERLAY = 1
@@ -141,7 +142,7 @@ class Mpv(Driver):
         # By name: the index argument before the options is refused by 0.35 and wanted by 0.38 and later.
         command: dict[str, Any] = {"name": "loadfile", "url": url, "flags": how}
         if what != STREAM:
-            command["options"] = {"loop-file": "inf"}
+            command["options"] = MPV_OPTIONS
         self._loading[self._send(command)] = what
 
     def _get(self, name: str) -> None:

@@ -1,9 +1,23 @@
-"""The pictures that may stand on the screen: which is next, and what to show in place of one that cannot be shown."""
+"""The pictures that may stand on the screen: which is next, what stands in for one that cannot be shown, and which changed.
+
+A file that is being written is left alone until it rests; the display, which decodes it, says whether it is whole.
+"""
 
 import os
+import stat
+import time
 from pathlib import Path
 
 from livekeep.core import paths
+
+REST_SECONDS = 1.0
+"""A file whose size and times stay the same for so long is taken to be written."""
+
+MPV_OPTIONS = {"loop-file": "inf", "vd-lavc-o": "err_detect=explode"}
+"""How mpv loads a picture: over and over if it is a video, and not at all, rather than half, if it is cut short."""
+
+Stamp = tuple[int, int, int, int]
+"""Inode, size in bytes, time of the content and of the inode in nanoseconds: one of them changes with the file."""
 
 
 class Slides:
@@ -11,9 +25,15 @@ class Slides:
 
     def __init__(self, holding: tuple[str, ...], seconds: float) -> None:
         self._holding, self._seconds = holding, seconds
-        self._rejected: set[str] = set()
+        self._rejected: dict[str, Stamp] = {}
         self._index = 0
         self._shown_since: float | None = None
+        self._files: dict[str, tuple[Stamp, float]] = {}
+        """What was looked at: each file's stamp, and since when (monotonic) it is so."""
+        self.given = ""
+        """The picture that the display was given last."""
+        self._given_stamp: Stamp | None = None
+        """Which state of its file that is; None for one that is not known."""
 
     def present(self) -> str:
         """The path of the picture whose turn it is; "" when there is none at all."""
@@ -37,13 +57,44 @@ class Slides:
             self._shown_since = now
 
     def next_change(self) -> float:
-        """When (monotonic) the next picture is due; infinity when there is but one."""
-        if self._shown_since is None or len(self._usable()) < 2:
-            return float("inf")
-        return self._shown_since + self._seconds
+        """When (monotonic) the next picture is due, or a file that changed can be at rest; infinity when neither is."""
+        resting = [since + REST_SECONDS for _stamp, since in self._files.values() if not is_at_rest(since)]
+        if self._shown_since is not None and len(self._usable()) > 1:
+            resting.append(self._shown_since + self._seconds)
+        return min(resting, default=float("inf"))
+
+    def give(self, path: str, older_than: float | None = None) -> None:
+        """The display has the picture at `path`, from now on, or since before `older_than` (Unix seconds)."""
+        stamp = self._stamp(path)
+        if stamp and older_than is not None and max(stamp[2:]) > older_than * 1e9:
+            stamp = None
+        self.given, self._given_stamp = path, stamp
+
+    def is_outdated(self, path: str) -> bool:
+        """Whether the display has an older state of that file, and the new one is at rest."""
+        stamp = self._stamp(path)
+        return path == self.given and stamp not in (None, self._given_stamp) and self._is_at_rest(path)
 
     def reject(self, path: str) -> None:
-        self._rejected.add(path)
+        """The display cannot show that picture; it is not tried again until its file changes."""
+        if stamp := self._stamp(path):
+            self._rejected[path] = stamp
+
+    def problem(self, path: str) -> str:
+        """Why the owner's picture at `path` is not shown, and what to do; "" when it is fit, or about to be."""
+        stamp = self._stamp(path)
+        return "" if stamp and not self._is_at_rest(path) else self._fault(path, stamp)
+
+    def _fault(self, path: str, stamp: Stamp | None) -> str:
+        if stamp is None:
+            return f"{path}: is missing, or no file; copy it there"
+        if not stamp[1]:
+            return f"{path}: is empty; copy it again"
+        if not os.access(path, os.R_OK):
+            return f"{path}: may not be read; run: chmod o+r, and see: namei -l"
+        if self._rejected.get(path) == stamp:
+            return f"{path}: cannot be shown; is it a picture, and whole? Copy it again"
+        return ""
 
     def _usable(self) -> list[str]:
         return [path for path in self._holding if self._is_usable(path)]
@@ -54,4 +105,39 @@ class Slides:
         return path if self._is_usable(path) else ""
 
     def _is_usable(self, path: str) -> bool:
-        return path not in self._rejected and Path(path).is_file() and os.access(path, os.R_OK)
+        stamp = self._stamp(path)
+        if stamp and not self._is_at_rest(path):
+            if path == self.given:
+                # It stays on the screen while its file is being replaced.
+                return True
+            # The shipped ones are never half written.
+            if not Path(path).is_relative_to(paths.PICTURE_DIRECTORY):
+                return False
+        return not self._fault(path, stamp)
+
+    def _is_at_rest(self, path: str) -> bool:
+        return is_at_rest(self._files[path][1])
+
+    def _stamp(self, path: str) -> Stamp | None:
+        """The file's stamp now; None when there is no regular file."""
+        try:
+            found = Path(path).stat()
+        except (OSError, ValueError):
+            self._files.pop(path, None)
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            return None
+        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        seen = self._files.get(path)
+        if seen is None:
+            # Another program may have written it just now; a time to come means a clock that was set.
+            age = time.time() - found.st_mtime
+            self._files[path] = stamp, time.monotonic() - max(age, 0.0)
+        elif seen[0] != stamp:
+            self._files[path] = stamp, time.monotonic()
+        return stamp
+
+
+def is_at_rest(since: float) -> bool:
+    """Whether a file that is as it is since then (monotonic seconds) has rested long enough."""
+    return time.monotonic() - since >= REST_SECONDS

@@ -47,6 +47,7 @@ class Player:
         for problem in problems:
             logger.error("%s", problem)
         self.slides = Slides(self.config.screen.holding, self.config.screen.slideshow_seconds)
+        self.watch_pictures()
         self.link = DisplayLink(service, root, self.config.screen)
         self.report = Report(service, root)
         self.session = Session()
@@ -68,7 +69,17 @@ class Player:
         self.config, self.config_problem = fresh, ""
         log.set_up(fresh.log.level)
         self.slides = Slides(fresh.screen.holding, fresh.screen.slideshow_seconds)
+        self.watch_pictures()
         self.link.watch_connector(fresh.screen)
+
+    def watch_pictures(self) -> None:
+        """Wake when a picture is replaced; a folder that cannot be watched, as of a network's, is looked at in each pass."""
+        for folder in {Path(path).parent for path in self.pictures()}:
+            self.watch.watch_contents(folder)
+
+    def pictures(self) -> tuple[str, ...]:
+        """The owner's pictures by path: the holding ones, then the error picture."""
+        return (*self.config.screen.holding, self.config.screen.error)
 
     def one_pass(self, now: float) -> float:
         """One pass of work; gives when the next is due at the latest."""
@@ -83,7 +94,11 @@ class Player:
             self.lines = ()
             self.report.note_shown("none", "The display is not running")
         told = PlayerState(
-            reason=self.choice.reason, advice=self.choice.advice, line=" · ".join(self.lines), wish=self.session.wish
+            reason=self.choice.reason,
+            advice=self.choice.advice,
+            line=" · ".join(self.lines),
+            picture_problems=tuple(filter(None, map(self.slides.problem, self.pictures()))),
+            wish=self.session.wish,
         )
         self.report.write(told, self.link, self.session.counts, now)
         return self.next_pass(now)
@@ -120,11 +135,11 @@ class Player:
         due = [self.link.next_due(now)]
         if self.session.not_before > now:
             due.append(self.session.not_before)
-        if self.report.shown == "holding":
-            due.append(self.slides.next_change())
-            if self.config.screen.show_next_start and self.poller and not self.choice.says_reason:
-                wall = time.time()
-                due.append(now + next_change(self.poller.next_start, wall) - wall)
+        due.append(self.slides.next_change())
+        shows_start = self.config.screen.show_next_start and self.report.shown == "holding" and not self.choice.says_reason
+        if shows_start and self.poller:
+            wall = time.time()
+            due.append(now + next_change(self.poller.next_start, wall) - wall)
         return max(min(due), now + 0.02)
 
     def read_poller(self, now: float) -> None:
@@ -163,7 +178,7 @@ class Player:
         self.slides.advance(now, self.report.shown == "holding")
         if display.failed_picture:
             self.slides.reject(display.failed_picture)
-            logger.error("%s: cannot be shown; is it a picture? The next best is shown", display.failed_picture)
+            logger.error("%s: cannot be shown; is it a picture, and whole? The next best is shown", display.failed_picture)
             display.failed_picture = ""
         if self.choice.picture == "stream":
             self.show_stream(display, now)
@@ -206,12 +221,16 @@ class Player:
         is_error = self.choice.picture == "error"
         wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
         is_lost = display.is_empty(now)
-        if display.wanted == wanted and display.stream.stage in ("none", "ended") and not is_lost:
+        if display.wanted != self.slides.given:
+            self.slides.give(display.wanted, display.started)
+        is_outdated = self.slides.is_outdated(wanted)
+        if display.wanted == wanted and display.stream.stage in ("none", "ended") and not is_lost and not is_outdated:
             return
         if is_lost:
             logger.warning("%s shows nothing although it was given a picture: the picture is loaded again", display.name)
         if wanted:
             display.show_picture(wanted, self.slides.shipped(is_error))
+            self.slides.give(wanted)
         else:
             display.show_nothing()
 
