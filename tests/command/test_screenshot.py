@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import socket
 import subprocess
 import tempfile
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from conftest import Box
+
+from tests.outside import UNPRIVILEGED
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05"
@@ -245,6 +248,77 @@ def test_a_snapshot_folder_that_is_none(tv: Box) -> None:
     assert done.returncode == 1
     assert "cannot be reached (Not a directory)" in done.stderr
     assert display.lines == []
+    display.close()
+
+
+@pytest.mark.parametrize("unfit", ["FIFO", "link to a picture of root's", "endless device"])
+def test_vlc_s_snapshot_that_is_no_plain_file(tv: Box, unfit: str) -> None:
+    """A FIFO that nobody writes to would hang root's command."""
+    tv.configure('[screen]\nplayer = "vlc"\n')
+    folder = tv.root / "run/livekeep/display/snapshots"
+    folder.mkdir()
+    secret = tv.file("etc/secret", PNG)
+
+    def save(_line: bytes) -> bytes:
+        if unfit == "FIFO":
+            os.mkfifo(folder / "vlcsnap-new.png")
+        else:
+            (folder / "vlcsnap-new.png").symlink_to("/dev/zero" if unfit == "endless device" else secret)
+        return b"> "
+
+    display = Display(tv.root / "run/livekeep/display/vlc.sock", save)
+    done = tv.run("screenshot", str(tv.root / "out.png"))
+    assert done.returncode == 1
+    assert f"{folder}: VLC saved no picture within 5 s" in done.stderr
+    assert not (tv.root / "out.png").exists()
+    assert secret.read_bytes() == PNG
+    display.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
+def test_a_snapshot_folder_elsewhere_is_not_gone_into(tv: Box) -> None:
+    """Its unit may make it a link: root would read and remove a picture of somebody else's."""
+    tv.configure('[screen]\nplayer = "vlc"\n')
+    (tv.root / "pictures").mkdir()
+    link = tv.root / "run/livekeep/display/snapshots"
+    link.symlink_to(tv.root / "pictures")
+    os.chown(link, UNPRIVILEGED, UNPRIVILEGED, follow_symlinks=False)
+    display = Display(tv.root / "run/livekeep/display/vlc.sock", lambda _line: tv.file("pictures/new.png", PNG) and b"> ")
+    done = tv.run("screenshot", str(tv.root / "out.png"))
+    assert done.returncode == 1
+    assert '"snapshots" on the way is a symbolic link of another user' in done.stderr
+    assert not (tv.root / "out.png").exists()
+    display.close()
+
+
+def test_what_lies_at_the_target_is_not_written_through(tv: Box) -> None:
+    """root saves into a folder of another user, who has put something there."""
+    display = Mpv(tv)
+    victim = tv.file("etc/roots.conf", b"root's own")
+    link, pipe = tv.root / "link.png", tv.root / "pipe.png"
+    link.symlink_to(victim)
+    os.mkfifo(pipe)
+    assert tv.run("screenshot", str(link)).stderr == (
+        f'{link}: is a symbolic link, which is not followed; name the file itself, or "-" for standard output\n'
+    )
+    assert "is not a plain file" in tv.run("screenshot", str(pipe)).stderr
+    assert "is not a plain file" in tv.run("screenshot", "/dev/null").stderr
+    assert victim.read_bytes() == b"root's own"
+    assert display.lines == []
+    display.close()
+
+
+def test_a_link_that_comes_while_the_picture_is_taken_is_replaced(tv: Box) -> None:
+    victim = tv.file("etc/roots.conf", b"root's own")
+    target = tv.root / "out.png"
+    display = Mpv(tv)
+    save = display.answer
+    display.answer = lambda line: (target.symlink_to(victim), save(line))[1]
+    done = tv.run("screenshot", str(target))
+    assert done.returncode == 0, done.stderr
+    assert victim.read_bytes() == b"root's own"
+    assert not target.is_symlink()
+    assert target.read_bytes() == PNG
     display.close()
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 import threading
@@ -156,6 +157,13 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "a time beyond all floats": changed(since=10**400),
     "no time at all": changed(next_start=float("nan")),
     "an endless time": changed(written_monotonic=float("inf")),
+    "a time before all times": changed(written_at=-1.0),
+    "a time after all times": changed(since=1e308),
+    "a time in the year 10000": changed(since=253_402_300_800),
+    "less than no count": changed(consecutive_failures=-1),
+    "a count beyond 64 bits": changed(consecutive_failures=2**63),
+    "less than no limit": changed(ratelimit_remaining=-5),
+    "a name with a line break": lambda document: {**document, "\nDo  sudo halt": 1},
     "too large": changed(reason="x" * state.LARGEST_BYTES),
 }
 
@@ -182,12 +190,40 @@ def test_a_file_that_is_no_document_is_refused(root: Path, content: bytes) -> No
         state.read(PollerState, root)
 
 
-def test_what_is_no_file_is_refused(root: Path) -> None:
+def test_a_figure_that_may_be_negative_is_read(root: Path) -> None:
+    player = replace(PLAYER, playback=Playback(position_seconds=-0.02, av_offset_seconds=-3.5))
+    state.write(player, root)
+    assert state.read(PlayerState, root) == player
+
+
+def link_to_a_state(file: Path) -> None:
+    state.write(POLLER, file.parent.parent)
+    file.symlink_to(file.rename(file.with_name("other.json")))
+
+
+def sparse(file: Path, size: int) -> None:
+    file.touch()
+    os.truncate(file, size)
+
+
+UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a folder": (Path.mkdir, "not a plain file"),
+    "a FIFO": (os.mkfifo, "not a plain file"),
+    "a socket": (lambda file: socket.socket(socket.AF_UNIX).bind(str(file)), "not a plain file|No such device or address"),
+    "a link to itself": (lambda file: file.symlink_to(file), "a symbolic link"),
+    "a link to a state": (link_to_a_state, "a symbolic link"),
+    "a link to an endless device": (lambda file: file.symlink_to("/dev/zero"), "a symbolic link"),
+    "a terabyte": (lambda file: sparse(file, 2**40), "larger than 262144 bytes"),
+    "one byte too many": (lambda file: sparse(file, state.LARGEST_BYTES + 1), "larger than 262144 bytes"),
+}
+"""What may lie in the place of a state, and what is said of it."""
+
+
+@pytest.mark.parametrize("unfit", UNFIT)
+def test_what_is_no_plain_file_of_a_sane_size_is_refused_at_once(root: Path, unfit: str) -> None:
+    """A FIFO would hang whoever opens it, root's command too; a large file would fill the memory."""
     file = state.path_of(PollerState, root)
-    file.mkdir()
-    with pytest.raises(StateBrokenError, match=r"cannot be read \(Is a directory\)"):
-        state.read(PollerState, root)
-    file.rmdir()
-    file.symlink_to(file)
-    with pytest.raises(StateBrokenError, match="cannot be read"):
+    make, said = UNFIT[unfit]
+    make(file)
+    with pytest.raises(StateBrokenError, match=rf"poller/state\.json: .*\(({said})\)"):
         state.read(PollerState, root)

@@ -177,11 +177,16 @@ def test_switched_off_it_is_not_there(tmp_path: Path, credentials: Path) -> None
     assert (reply.status, b"exporter.screen_picture = true" in reply.body) == (404, True)
 
 
-@pytest.mark.parametrize("kind", ["link", "folder", "empty"])
+@pytest.mark.parametrize("kind", ["link", "folder", "FIFO", "empty"])
 def test_what_is_no_plain_file_is_not_given(gallery: Served, studio: Studio, kind: str) -> None:
     secret = studio.root / "secret"
     secret.write_text("nobody may see me")
-    made = {"link": f"ln -s {secret} {studio.picture}", "folder": f"mkdir {studio.picture}", "empty": f": >{studio.picture}"}
+    made = {
+        "link": f"ln -s {secret} {studio.picture}",
+        "folder": f"mkdir {studio.picture}",
+        "FIFO": f"mkfifo {studio.picture}",
+        "empty": f": >{studio.picture}",
+    }
     studio.does(made[kind])
     reply = ask(gallery, GOOD)
     assert reply.status == 502

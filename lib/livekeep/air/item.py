@@ -9,6 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 SAME_RATE = 0.001
+LONGEST_SECONDS = 1e9
 """Two rates that differ by no more than this part are one."""
 JITTER_SECONDS = 0.0021
 """Matroska and FLV round times to milliseconds."""
@@ -83,7 +84,7 @@ def media_of(document: dict[str, Any]) -> Media | None:
     begins = [number(stream.get("start_time")) or 0.0 for stream in (picture, sound) if stream]
     return Media(
         container=str(form.get("format_name", "")),
-        duration_seconds=number(form.get("duration")),
+        duration_seconds=length(form.get("duration")),
         video=video_of(picture, min(begins), number(form.get("bit_rate"))),
         audio=audio_of(sound, min(begins)) if sound else None,
     )
@@ -144,13 +145,19 @@ def rotation_of(stream: dict[str, Any]) -> int:
 
 def duration_of(stream: dict[str, Any]) -> float | None:
     """Of one stream in seconds. Matroska has the moment of its end, counted from the start of the file, in a tag."""
-    if (found := number(stream.get("duration"))) is not None:
+    if (found := length(stream.get("duration"))) is not None:
         return found
     parts = [number(part) for part in str(stream.get("tags", {}).get("DURATION", "")).split(":")]
     if len(parts) != 3 or None in parts:
         return None
     hours, minutes, seconds = (part or 0.0 for part in parts)
     return max(hours * 3600 + minutes * 60 + seconds - (number(stream.get("start_time")) or 0.0), 0.0)
+
+
+def length(value: Any) -> float | None:
+    """A span of time in seconds, or None for one that no item has."""
+    found = number(value)
+    return found if found is not None and 0 <= found <= LONGEST_SECONDS else None
 
 
 def number(value: Any) -> float | None:

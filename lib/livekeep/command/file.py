@@ -1,12 +1,12 @@
 """Writing files of the administrator's: whole or not at all, with the owner and mode they had, and a backup beside them."""
 
-import contextlib
 import grp
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from livekeep.core import files
 from livekeep.core.errors import LivekeepError
 
 GROUP = "livekeep"
@@ -29,22 +29,10 @@ def replace(path: Path, content: bytes, ownership: Ownership, keep: bool = True)
     Raises `LivekeepError` that names the file.
     """
     target = path.resolve()
-    temporary = target.with_name(f".{target.name}.new")
     try:
         wanted = (ownership_of(target) if keep else None) or ownership
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            own(descriptor, wanted)
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.rename(target)
-        sync_folder(target.parent)
+        files.replace(target, content, wanted.mode, (wanted.uid, wanted.gid))
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise cannot("written", path, error) from error
 
 
@@ -54,26 +42,6 @@ def ownership_of(path: Path) -> Ownership | None:
     except FileNotFoundError:
         return None
     return Ownership(found.st_mode & 0o7777, found.st_uid, found.st_gid)
-
-
-def own(descriptor: int, wanted: Ownership) -> None:
-    """Set owner and mode where they differ: the boot partition's file system refuses both calls."""
-    found = os.fstat(descriptor)
-    uid = found.st_uid if wanted.uid == -1 else wanted.uid
-    gid = found.st_gid if wanted.gid == -1 else wanted.gid
-    if (uid, gid) != (found.st_uid, found.st_gid):
-        os.fchown(descriptor, uid, gid)
-    if found.st_mode & 0o7777 != wanted.mode:
-        with contextlib.suppress(PermissionError):
-            os.fchmod(descriptor, wanted.mode)
-
-
-def sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def back_up(path: Path, now: float) -> Path:

@@ -3,17 +3,17 @@
 import argparse
 import contextlib
 import os
-import stat
 import sys
 from pathlib import Path
 
 from livekeep.command import mpv_camera, vlc_camera, x11_camera
-from livekeep.core import config, health, paths
+from livekeep.core import config, files, health, paths
 from livekeep.core.errors import LivekeepError
 
 DISPLAY = paths.STATE_DIRECTORY / "display"
 LARGEST_BYTES = 128 * 1024 * 1024
 PNG = b"\x89PNG\r\n\x1a\n"
+OUTPUT = '"-" for standard output'
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,11 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
 
 def refuse_target(target: Path) -> None:
     """Say what is wrong with the target before the display is troubled. Raises `LivekeepError`."""
-    if target.is_dir():
-        raise LivekeepError(f"{target}: is a folder; name a file in it, such as {target / 'tv.png'}")
     if not target.parent.is_dir():
         raise LivekeepError(f"{target}: there is no folder {target.parent}; make it first")
-    if not os.access(target if target.exists() else target.parent, os.W_OK):
+    if target.is_symlink():
+        raise LivekeepError(f"{target}: is a symbolic link, which is not followed; name the file itself, or {OUTPUT}")
+    if target.is_dir():
+        raise LivekeepError(f"{target}: is a folder; name a file in it, such as {target / 'tv.png'}")
+    if target.exists() and not target.is_file():
+        raise LivekeepError(f"{target}: is not a plain file; name another one, or {OUTPUT}")
+    if not os.access(target.parent, os.W_OK):
         raise LivekeepError(f"{target}: cannot be written; choose another place, such as /tmp/tv.png")
 
 
@@ -51,7 +55,7 @@ def take() -> bytes:
     except PermissionError as error:
         raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
     if settings.screen.player == "vlc":
-        return collect(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots"))
+        return checked(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots", LARGEST_BYTES), DISPLAY / "snapshots")
     target = DISPLAY / "screenshot.png"
     remove(target)
     mpv_camera.take(DISPLAY / "mpv.sock", target)
@@ -68,15 +72,17 @@ def collect(source: Path) -> bytes:
 def read_picture(source: Path) -> bytes:
     """A PNG from the display's folder. Its unit could put anything there, so only a plain file of a sane size is read."""
     try:
-        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise LivekeepError(f"{source}: is not a plain file; restart livekeep-display")
-            picture = file.read(LARGEST_BYTES + 1)
+        picture = files.read(source, LARGEST_BYTES)
+    except files.UnfitFileError as error:
+        raise LivekeepError(f"{source}: cannot be read ({error.strerror}); restart livekeep-display") from error
     except OSError as error:
         advice = "; run this with sudo" if isinstance(error, PermissionError) else ""
         raise LivekeepError(f"{source}: the display's picture cannot be read ({error.strerror}){advice}") from error
-    if not picture.startswith(PNG) or len(picture) > LARGEST_BYTES:
+    return checked(picture, source)
+
+
+def checked(picture: bytes, source: Path) -> bytes:
+    if not picture.startswith(PNG):
         raise LivekeepError(f"{source}: the display saved something that is no PNG; restart livekeep-display")
     return picture
 
@@ -87,9 +93,9 @@ def remove(source: Path) -> None:
 
 
 def write(target: Path, picture: bytes) -> None:
-    """Write with the caller's umask."""
+    """Write with the caller's umask, and as the caller's file."""
     try:
-        target.write_bytes(picture)
+        files.replace(target, picture, mode=None, owner=(-1, -1), is_durable=False)
     except OSError as error:
         raise LivekeepError(
             f"{target}: cannot be written ({error.strerror}); choose another place, such as /tmp/tv.png"

@@ -62,7 +62,7 @@ def read(look: Look, root: Path = paths.STATE_DIRECTORY, directory: Path = chann
 def meant_channels(directory: Path) -> dict[str, float]:
     """The channels that are meant to be on air, with the moment since when (Unix seconds). Raises `TemporaryError`."""
     found = {}
-    for name, file in channels.files(".on-air", directory):
+    for name, file in channels.names(".on-air", directory):
         try:
             found[name] = file.stat().st_mtime
         except FileNotFoundError:

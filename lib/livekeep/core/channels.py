@@ -11,19 +11,17 @@ state.json is there only while the worker runs: the hook takes it away when the 
 CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a reboot too.
 """
 
-import contextlib
 import dataclasses
 import json
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from livekeep.core import config, paths, state
+from livekeep.core import config, files, paths, state
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.state import State
+from livekeep.core.state import Signed, State
 
 DIRECTORY = paths.ROOT / "var/lib/livekeep/channels"
 LARGEST_BYTES = 64 * 1024
@@ -99,9 +97,9 @@ class ChannelState(State):
     refusals: int = 0
     timeline_seconds: float = 0.0
     """How much has been played out, items and slate, in media time."""
-    drift_seconds: float = 0.0
+    drift_seconds: Signed = 0.0
     """How far the timeline is behind the clock (ahead of it: less than 0)."""
-    speed: float | None = None
+    speed: Signed | None = None
     """Media time a second of the clock over the last ten seconds; None before."""
 
 
@@ -150,7 +148,7 @@ def running(root: Path = paths.STATE_DIRECTORY) -> tuple[str, ...]:
 
 def intended(directory: Path = DIRECTORY) -> tuple[str, ...]:
     """The channels that are meant to be on air, by name. Raises `TemporaryError` when that cannot be read."""
-    return tuple(name for name, _file in files(".on-air", directory))
+    return tuple(name for name, _file in names(".on-air", directory))
 
 
 def intend(channel: str, directory: Path = DIRECTORY) -> None:
@@ -169,12 +167,12 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
     A channel of livekeep.toml wins over one of the same name. Raises `TemporaryError` when the folder cannot be read.
     """
     found, problems = dict(settings.channels), []
-    for name, file in files(".json", directory):
+    for name, file in names(".json", directory):
         if name in settings.channels:
             problems.append(f"{file}: livekeep.toml has a channel of that name, which is used; remove one of the two")
             continue
         try:
-            found[name] = decode(json.loads(file.read_bytes()[: LARGEST_BYTES + 1]))
+            found[name] = decode(json.loads(files.read(file, LARGEST_BYTES)))
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror})")
         except (ValueError, RecursionError) as error:
@@ -216,7 +214,7 @@ def as_document(channel: Channel) -> dict[str, Any]:
     return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
 
 
-def files(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
+def names(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
     try:
         found = sorted(directory.iterdir())
     except FileNotFoundError:
@@ -229,38 +227,20 @@ def files(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Put `content` in the place of `file`, so that a crash at any moment leaves one of the two whole, on the disk too."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    """Put `content` in the place of `file`; root does so for the folder's owner, whom the controller's folder belongs to."""
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
-        temporary.rename(file)
-        synchronise(file.parent)
+        files.replace(file, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise TemporaryError(f"{file}: cannot be written ({error.strerror})") from error
 
 
 def remove(file: Path) -> None:
     try:
-        file.unlink()
-        synchronise(file.parent)
+        files.remove(file)
     except FileNotFoundError:
         return
     except OSError as error:
         raise TemporaryError(f"{file}: cannot be removed ({error.strerror})") from error
-
-
-def synchronise(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_state(channel: str, root: Path = paths.STATE_DIRECTORY) -> ChannelState:

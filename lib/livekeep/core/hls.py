@@ -18,6 +18,7 @@ LARGEST_MASTER_BYTES = 512 * 1024
 LONGEST_LINE_BYTES = 64 * 1024
 MOST_VARIANTS_TRIED = 6
 LONGEST_NAME = 100
+LONGEST_SEGMENT_SECONDS = 86_400.0
 JUMP_BACK_SEGMENTS = 10
 """A playlist that is so far behind was begun anew; a smaller step back is another server of the same stream."""
 
@@ -135,7 +136,8 @@ class Reader:
         if self._is_master or self.is_cut or not self.is_playlist():
             return None
         name = name_of(self._last_uri.decode("utf-8", "replace"))
-        return Media(int(self._sequence or 0), self._segments, name, self._target or None, self._has_ended)
+        target = self._target if self._target and self._target <= LONGEST_SEGMENT_SECONDS else None
+        return Media(int(self._sequence or 0), self._segments, name, target, self._has_ended)
 
     def _take_lines(self, lines: bytes) -> None:
         if not lines:

@@ -18,21 +18,24 @@ import contextlib
 import dataclasses
 import functools
 import json
-import math
-import os
 import time
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from livekeep.core import paths
+from livekeep.core import files, paths
 from livekeep.core.errors import TemporaryError
 
 VERSION = 1
 LARGEST_BYTES = 256 * 1024
+LARGEST_FLOAT = 253_402_300_799.0
+"""The end of the year 9999, as far as a Unix time can be shown; no other figure comes near it."""
+LARGEST_INT = 2**63 - 1
+Signed = Annotated[float, "may be negative"]
+"""Every other number of a state is zero or more. `written_monotonic` may lie before zero in a time namespace."""
 
 StreamState = Literal["live", "offline", "starting", "error", "unknown"]
 Cause = Literal[
@@ -59,7 +62,7 @@ class State:
 
     FILE: ClassVar[str]
     written_at: float = 0.0
-    written_monotonic: float = 0.0
+    written_monotonic: Signed = 0.0
 
 
 @dataclass(frozen=True)
@@ -126,14 +129,14 @@ class Wish:
 class Playback:
     """What the display reports of the running stream; None where it cannot say. Counters since the player started."""
 
-    position_seconds: float | None = None
+    position_seconds: Signed | None = None
     position_changed_at: float | None = None
     buffering: bool = False
     cache_duration_seconds: float | None = None
     cache_bytes: int | None = None
     input_bytes_per_second: float | None = None
     frame_rate_hertz: float | None = None
-    av_offset_seconds: float | None = None
+    av_offset_seconds: Signed | None = None
     width_pixels: int | None = None
     height_pixels: int | None = None
     video_codec: str = ""
@@ -199,17 +202,10 @@ def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
     Raises `TemporaryError` when the file cannot be written.
     """
     target = path_of(type(state), root)
-    temporary = target.with_name(f".{target.name}.new")
     document = {"file": state.FILE, "version": VERSION, **dataclasses.asdict(state)}
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(descriptor, 0o640)
-            json.dump(document, file)
-        temporary.rename(target)
+        files.replace(target, json.dumps(document).encode(), is_durable=False)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise TemporaryError(f"{target}: cannot be written ({error.strerror}); is /run full? See df /run") from error
 
 
@@ -222,12 +218,11 @@ def read(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState:
     """Read a state. Raises `StateAbsentError` or `StateBrokenError`, whose texts name the file."""
     file = path_of(kind, root)
     try:
-        with file.open("rb") as stream:
-            raw = stream.read(LARGEST_BYTES + 1)
-        document = json.loads(raw) if len(raw) <= LARGEST_BYTES else None
-        return decode(kind, document)
+        return decode(kind, json.loads(files.read(file, LARGEST_BYTES)))
     except FileNotFoundError as error:
         raise StateAbsentError(f"{file}: absent; its unit is not running") from error
+    except files.UnfitFileError as error:
+        raise StateBrokenError(f"{file}: is not a state of this version ({error.strerror}); restart its unit") from error
     except OSError as error:
         raise StateBrokenError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, OverflowError, RecursionError) as error:
@@ -237,7 +232,7 @@ def read(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState:
 def decode(kind: type[AnyState], document: Any) -> AnyState:
     """A state from its JSON document. Raises `ValueError` that says what is wrong with it."""
     if not isinstance(document, dict):
-        raise ValueError("no JSON object, or too large")
+        raise ValueError("no JSON object")
     if document.get("file") != kind.FILE or document.get("version") != VERSION:
         raise ValueError(f'not "{kind.FILE}" of version {VERSION}')
     content = {name: value for name, value in document.items() if name not in ("file", "version")}
@@ -249,7 +244,7 @@ def convert(kind: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if dataclasses.is_dataclass(kind):
         return convert_object(typing.cast(type, kind), value)
-    if origin is types.UnionType:
+    if origin in (types.UnionType, typing.Union):
         return None if value is None else convert(arguments[0], value)
     if origin is tuple and isinstance(value, list):
         return tuple(convert(arguments[0], item) for item in value)
@@ -263,7 +258,7 @@ def convert_object(kind: type, value: Any) -> Any:
         raise ValueError("an object is missing")
     hints = hints_of(kind)
     if unknown := set(value) - set(hints):
-        raise ValueError(f"unknown field {sorted(unknown)[0]}")
+        raise ValueError(f"unknown field {sorted(unknown)[0]!r:.40}")
     if missing := set(hints) - set(value):
         raise ValueError(f"missing field {sorted(missing)[0]}")
     return kind(**{name: convert(hints[name], value[name]) for name in hints})
@@ -272,10 +267,12 @@ def convert_object(kind: type, value: Any) -> Any:
 def convert_plain(kind: Any, value: Any) -> Any:
     if typing.get_origin(kind) is Literal and value in typing.get_args(kind):
         return value
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if not math.isfinite(value):
-            raise ValueError(f"{value!r:.40} where a finite number belongs")
+    if kind in (float, Signed) and isinstance(value, int | float) and not isinstance(value, bool):
+        if not (-LARGEST_FLOAT if kind is Signed else 0) <= value <= LARGEST_FLOAT:
+            raise ValueError(f"{value!r:.40} is beyond all that can be")
         return float(value)
+    if kind is int and type(value) is int and not 0 <= value <= LARGEST_INT:
+        raise ValueError(f"{value!r:.40} is beyond all that can be")
     if isinstance(kind, type) and type(value) is kind:
         return value
     raise ValueError(f"{value!r:.40} where {getattr(kind, '__name__', kind)} belongs")
@@ -283,5 +280,5 @@ def convert_plain(kind: Any, value: Any) -> Any:
 
 @functools.cache
 def hints_of(kind: type) -> dict[str, Any]:
-    hints = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind, include_extras=True)
     return {entry.name: hints[entry.name] for entry in dataclasses.fields(kind)}

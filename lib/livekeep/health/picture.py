@@ -8,12 +8,12 @@ passing through this program's memory.
 import logging
 import math
 import os
-import stat
 import time
 from _operator import _compare_digest as is_equal  # hmac, which tells it, costs 2 MB
 from collections.abc import Sequence
 from pathlib import Path
 
+from livekeep.core import files
 from livekeep.health.request import Request
 from livekeep.health.web import LATER_SECONDS, Answer, Later, line
 
@@ -119,11 +119,10 @@ class Camera:
 
     def _open(self) -> Answer:
         try:
-            descriptor = os.open(self._file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor, found = files.open_plain(self._file)
         except OSError as error:
             return line(502, f"{self._file}: cannot be read ({error.strerror})")
-        found = os.fstat(descriptor)
-        if stat.S_ISREG(found.st_mode) and found.st_size:
+        if found.st_size:
             return Answer(200, content_type="image/png", file=descriptor, size=found.st_size)
         os.close(descriptor)
         return line(502, f"{self._file}: is no picture: journalctl -u {UNIT}")

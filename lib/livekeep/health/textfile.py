@@ -3,10 +3,9 @@
 It is replaced as a whole, since node_exporter may read it at any moment.
 """
 
-import contextlib
-import os
 from pathlib import Path
 
+from livekeep.core import files
 from livekeep.core.errors import LivekeepError, TemporaryError
 
 SUFFIX = ".prom"
@@ -23,16 +22,9 @@ def check(target: Path) -> None:
 
 def write(target: Path, text: bytes) -> None:
     """Raises `TemporaryError`."""
-    # Without the suffix it is not read while it is being written.
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(text)
-            os.fchmod(descriptor, MODE)
-        temporary.rename(target)
+        # Until it is whole it has another suffix, and is not read.
+        files.replace(target, text, MODE, is_durable=False)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         advice = "make its folder first" if isinstance(error, FileNotFoundError) else "who runs this must own the folder"
         raise TemporaryError(f"{target}: cannot be written ({error.strerror}); {advice}") from error

@@ -165,10 +165,15 @@ def whole_number(value: int | str | None) -> int | None:
     return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
 
 
+def count(value: str | None) -> int | None:
+    found = whole_number(value)
+    return found if found is not None and found >= 0 else None
+
+
 def limits_of(headers: Mapping[str, str]) -> Limits:
     return Limits(
-        whole_number(headers.get("x-ratelimit-limit")),
-        whole_number(headers.get("x-ratelimit-remaining")),
+        count(headers.get("x-ratelimit-limit")),
+        count(headers.get("x-ratelimit-remaining")),
         moment(headers.get("x-ratelimit-reset")),
     )
 
