@@ -310,7 +310,7 @@ def test_failures_soon_follow_each_other_slowly(station: Station, media: Path) -
     for number in range(FAILURES_AT_ONCE + 5):
         (media / f"{number:02}.mp4").write_text("no film")
     station.stopped_at = time.monotonic()
-    station.until("some failures", lambda: station.books.items_failed == FAILURES_AT_ONCE)
+    station.until("some failures", lambda: station.books.items_failed == FAILURES_AT_ONCE, 3 * PATIENCE_SECONDS)
     station.run(1.0)
     assert station.books.items_failed == FAILURES_AT_ONCE
     station.ahead_seconds += FAILURES_PAUSE_SECONDS

@@ -146,7 +146,7 @@ def test_the_commands_that_alerts_name_exist() -> None:
 
 def cases() -> Iterator[dict[str, Any]]:
     for path in CASES:
-        yield from yaml.safe_load(path.read_text())["tests"]
+        yield from expressions.parse(path)["tests"]
 
 
 def alerts_of(case: dict[str, Any]) -> list[set[str]]:
