@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Literal, NoReturn, Protocol, get_args
 
 import sdnotify
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from livekeep.core.config import load_leniently
 from livekeep.core.errors import TemporaryError
@@ -134,9 +134,10 @@ def background(picture: Path, size: tuple[int, int]) -> Image.Image:
         with Image.open(picture) as opened:
             # A JPEG is decoded at a fraction of its size when that is enough.
             opened.draft("RGB", size)
-            scale = min(size[0] / opened.width, size[1] / opened.height)
-            fitted = (max(1, round(opened.width * scale)), max(1, round(opened.height * scale)))
-            flat = opened.convert("RGBA" if "A" in opened.getbands() else "RGB")
+            upright = ImageOps.exif_transpose(opened)
+            scale = min(size[0] / upright.width, size[1] / upright.height)
+            fitted = (max(1, round(upright.width * scale)), max(1, round(upright.height * scale)))
+            flat = upright.convert("RGBA" if "A" in upright.getbands() else "RGB")
             scaled = flat.resize(fitted, Image.Resampling.BILINEAR, reducing_gap=2.0)
     except (OSError, ValueError, SyntaxError, MemoryError, Image.DecompressionBombError) as error:
         log(f"{picture}: no picture can be read here, showing the text alone: replace it ({error})")

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 from livekeep.core.config import Stream
+from livekeep.core.local_time import local_time
 from livekeep.core.state import DURATION_BUCKETS_SECONDS, Cause, PollerState, Requests, StreamState
 from livekeep.screen.pacing import Course
 from livekeep.screen.playlist import Progress
@@ -150,6 +151,6 @@ def status_line(known: PollerState) -> str:
 
 def clock(at: float, form: str) -> str:
     try:
-        return time.strftime(form, time.localtime(at))
+        return time.strftime(form, local_time(at))
     except (ValueError, OverflowError, OSError):
         return "at an unknown time"

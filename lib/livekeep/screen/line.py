@@ -2,6 +2,8 @@
 
 import time
 
+from livekeep.core.local_time import local_time
+
 COUNTDOWN_SECONDS = 600
 OVERDUE_SECONDS = 1800
 """So long after its start a stream that is not live yet is still "starting soon"."""
@@ -18,7 +20,7 @@ def next_start_line(next_start: float | None, now: float) -> str:
         return "Starting soon"
     if remaining <= COUNTDOWN_SECONDS:
         return f"Live in {remaining // 60}:{remaining % 60:02d}"
-    start, today = time.localtime(next_start), time.localtime(now)
+    start, today = local_time(next_start), local_time(now)
     clock = time.strftime("%H:%M", start)
     if start[:3] == today[:3]:
         return f"Next: today {clock}"
