@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import shlex
+import ssl
 import subprocess
 import tomllib
 import typing
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from livekeep.air import api, api_models, media, policy, probe, publisher
+from livekeep.air import api, api_models, certificate, media, policy, probe, publisher
 from livekeep.air.books import Books
 from livekeep.air.programme import Programme
 from livekeep.command import air_status, desktop, doctor, predecessor
@@ -259,10 +260,18 @@ def reasons_of_the_slate() -> list[str]:
     return [re.sub(r"\{[^}]*\}", "…", text) for text in re.findall(r'f?"([^"]+)"', source)]
 
 
+def refused(code: int) -> ssl.SSLCertVerificationError:
+    """A certificate that OpenSSL does not accept, for the reason of that number."""
+    error = ssl.SSLCertVerificationError()
+    error.verify_code, error.verify_message = code, "unsuitable certificate purpose"
+    return error
+
+
 def test_every_reason_of_a_channel_is_told() -> None:
     slate = [Books("main").slate_reason, *reasons_of_the_slate()]
+    faults = ["", *(certificate.meaning_of(refused(code)) for code in (2, 9, 10, 18, 19, 20, 21, 26, 62, 64))]
     unlike = (
-        publisher.Told(has_wrong_certificate=True),
+        *(publisher.Told(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
         publisher.Told(has_no_name=True),
         publisher.Told(has_no_connection=True, cause="Connection refused"),
         publisher.Told(has_no_connection=True, cause="Connection timed out"),

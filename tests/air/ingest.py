@@ -197,23 +197,49 @@ def ingest(folder: Path, address: str = "127.0.0.1") -> Iterator[Ingest]:
         server.close()
 
 
-class Certificates:
-    """An authority of our own (`authority`), and a server's certificate for `name` with its key."""
+AUTHORITY = """
+[ca]
+default_ca = ours
+[ours]
+database = {folder}/index.txt
+serial = {folder}/serial
+new_certs_dir = {folder}
+default_md = sha256
+policy = names
+copy_extensions = copy
+[names]
+commonName = supplied
+"""
 
-    def __init__(self, folder: Path, name: str = "localhost") -> None:
+
+class Certificates:
+    """An authority of our own (`authority`), and a server's certificate for `name` with its key, valid from and until a year."""
+
+    def __init__(self, folder: Path, name: str = "localhost", first: int = 2020, last: int = 2099) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.authority, authority_key = folder / "authority.pem", folder / "authority.key"
         self.certificate, self.key = folder / "server.pem", folder / "server.key"
         key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-        new: list[str | Path] = ["openssl", "req", "-x509", *key, "-days", "2"]
+        new: list[str | Path] = ["openssl", "req", *key]
+        own = [*new, "-x509", "-days", "2", "-subj", "/CN=Authority of the tests"]
         names = ["-addext", f"subjectAltName=DNS:{name}", "-addext", "basicConstraints=critical,CA:FALSE"]
-        signed: list[str | Path] = ["-CA", self.authority, "-CAkey", authority_key]
+        request, settings = folder / "server.csr", folder / "authority.conf"
+        settings.write_text(AUTHORITY.format(folder=folder))
+        (folder / "index.txt").touch()
+        valid = ["-startdate", f"{first}0101000000Z", "-enddate", f"{last}0101000000Z"]
+        signing: list[str | Path] = ["openssl", "ca", "-batch", "-notext", "-rand_serial", "-config", settings]
         commands: list[list[str | Path]] = [
-            [*new, "-subj", "/CN=Authority of the tests", "-keyout", authority_key, "-out", self.authority],
-            [*new, "-subj", f"/CN={name}", *names, *signed, "-keyout", self.key, "-out", self.certificate],
+            [*own, "-keyout", authority_key, "-out", self.authority],
+            [*new, "-subj", f"/CN={name}", *names, "-keyout", self.key, "-out", request],
+            [*signing, "-cert", self.authority, "-keyfile", authority_key, *valid, "-in", request, "-out", self.certificate],
         ]
         for command in commands:
             subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+
+    def vouch_for_themselves(self) -> None:
+        """The server shows a certificate that it made itself."""
+        shutil.copy(self.authority, self.certificate)
+        shutil.copy(self.authority.with_suffix(".key"), self.key)
 
 
 @contextlib.contextmanager

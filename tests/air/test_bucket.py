@@ -11,6 +11,7 @@ import pytest
 from livekeep.air.bucket import Bucket, region_elsewhere
 from livekeep.air.media import KINDS, MediaFile, MisconfiguredError, NothingThereError, StorageError, WrongKeysError
 from livekeep.core.config import Storage
+from tests.air.ingest import Certificates, encrypted
 from tests.air.object_stores import (
     BUCKET,
     KEY_ID,
@@ -233,6 +234,26 @@ def test_a_name_that_does_not_resolve_and_tls_that_is_none(real: Store) -> None:
         with pytest.raises(KINDS["unreachable"]) as caught:
             Bucket(Storage(endpoint_url=url, timeout_seconds=2.0), KEY_ID, SECRET).list_media(BUCKET, "", EXTENSIONS)
         check_sentence(caught.value, words)
+
+
+@pytest.mark.parametrize(
+    ("years", "words"),
+    [
+        ((2020, 2021), "it has a certificate that has expired: if the clock is right (it says "),
+        ((2090, 2099), "it has a certificate that is not valid yet: is the clock right"),
+        ((2020, 2099), "it has a certificate of an authority that this machine does not know: put its certificate into "),
+    ],
+)
+def test_a_certificate_that_is_refused_is_refused_for_a_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, years: tuple[int, int], words: str
+) -> None:
+    made = Certificates(tmp_path, "localhost", *years)
+    if years != (2020, 2099):
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(made.authority))
+    with encrypted(("127.0.0.1", 9), made) as port, pytest.raises(KINDS["unreachable"]) as caught:
+        endpoint = f"https://localhost:{port}"
+        Bucket(Storage(endpoint_url=endpoint, timeout_seconds=5.0), KEY_ID, SECRET).list_media(BUCKET, "", EXTENSIONS)
+    check_sentence(caught.value, words)
 
 
 def test_a_password_in_the_endpoint_is_not_told() -> None:

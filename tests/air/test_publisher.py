@@ -312,22 +312,39 @@ def test_what_is_no_stream_is_a_crash() -> None:
     assert publisher.write(b"more", time.monotonic()) == 0
 
 
-def test_certificate_is_checked(server: Ingest, certificates: Certificates, tmp_path: Path) -> None:
-    with encrypted(("127.0.0.1", server.port), certificates) as port:
-        with sending(f"rtmps://localhost:{port}/live", "secure", authorities=certificates.authority) as sender:
-            sender.until("bytes are acknowledged", lambda: sender.arrival.on_air_seconds() > 0.5)
-            assert server.received_bytes("secure")
-        with sending(f"rtmps://localhost:{port}/live", "not trusted") as sender:
-            assert sender.end().why == "unreachable"
-            assert "no valid certificate" in sender.end().sentence
-    other = Certificates(tmp_path / "other", "elsewhere.invalid")
+def test_certificate_is_checked(server: Ingest, certificates: Certificates) -> None:
     with (
-        encrypted(("127.0.0.1", server.port), other) as port,
-        sending(f"rtmps://localhost:{port}/live", "misnamed", authorities=other.authority) as sender,
+        encrypted(("127.0.0.1", server.port), certificates) as port,
+        sending(f"rtmps://localhost:{port}/live", "secure", authorities=certificates.authority) as sender,
+    ):
+        sender.until("bytes are acknowledged", lambda: sender.arrival.on_air_seconds() > 0.5)
+        assert server.received_bytes("secure")
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("unknown", "of an authority that this machine does not know: put its certificate into "),
+        ("self-made", "that it made itself, and nobody vouches for it: put it into /usr/local/share/ca-certificates "),
+        ("expired", "that has expired: if the clock is right (it says "),
+        ("early", "that is not valid yet: is the clock right (timedatectl; it says "),
+        ("misnamed", "for another name: is the address right"),
+    ],
+)
+def test_a_certificate_that_is_refused_is_refused_for_a_reason(server: Ingest, tmp_path: Path, fault: str, told: str) -> None:
+    years = {"expired": (2020, 2021), "early": (2090, 2099)}.get(fault, (2020, 2099))
+    made = Certificates(tmp_path / "own", "elsewhere.invalid" if fault == "misnamed" else "localhost", *years)
+    other = Certificates(tmp_path / "other")
+    if fault == "self-made":
+        made.vouch_for_themselves()
+    trusted = other.authority if fault in ("unknown", "self-made") else made.authority
+    with (
+        encrypted(("127.0.0.1", server.port), made) as port,
+        sending(f"rtmps://localhost:{port}/live", fault, authorities=trusted) as sender,
     ):
         assert sender.end().why == "unreachable"
-        assert "no valid certificate" in sender.end().sentence
-    assert server.publishes("misnamed") == 0
+        assert sender.end().sentence.startswith(f"localhost:{port} has a certificate {told}")
+    assert server.publishes(fault) == 0
 
 
 def test_publisher_dies_with_its_worker(server: Ingest) -> None:

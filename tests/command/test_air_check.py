@@ -20,6 +20,7 @@ from livekeep.command import air_check
 from livekeep.command.air_check import Report
 from livekeep.core.config import Channel
 from tests.air.clips import CHANNEL, clip
+from tests.air.ingest import Certificates, encrypted
 from tests.air.object_stores import BUCKET, Activator, rclone
 from tests.outside import picture, wait_until
 
@@ -126,6 +127,16 @@ def test_everything_that_is_wrong_is_told(box: Box) -> None:
         assert "      sudo livekeep air set-key main" in shown
     assert "wrong: " in lines_of(done)[-1]
     assert KEY not in shown
+
+
+def test_a_certificate_that_is_not_accepted_is_told_with_what_to_do(ready: Box, port: int, tmp_path: Path) -> None:
+    ready.file("etc/ssl/certs/ca-certificates.crt", Certificates(tmp_path / "others").authority.read_text())
+    with encrypted(("127.0.0.1", port), Certificates(tmp_path / "certificates")) as encrypted_port:
+        configure(ready, f"rtmps://localhost:{encrypted_port}/live2")
+        done = ready.run("air", "check")
+    where = f"localhost:{encrypted_port}"
+    assert f"fail  ingest: {where} has a certificate of an authority that this machine does not know" in done.stdout
+    assert "      put its certificate into /usr/local/share/ca-certificates " in done.stdout
 
 
 def test_a_bucket_without_livekeep_storage(ready: Box, port: int) -> None:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from livekeep.air import certificate
 from livekeep.air.media import (
     MOST_FILES,
     ClockSkewError,
@@ -171,7 +172,10 @@ class Bucket:
             sentence = f"no answer within {self._seconds:g} s; check the network, and storage.endpoint_url"
             return StorageTimeoutError(self._told(bucket, sentence))
         if isinstance(error, exceptions.SSLError):
-            sentence = "no TLS connection (certificate?); check this machine's clock, and storage.endpoint_url"
+            refused = certificate.cause_of(error)
+            sentence = "no TLS connection; check storage.endpoint_url, and this machine's clock"
+            if refused:
+                sentence = f"it {certificate.meaning_of(refused)}"
             return StorageUnreachableError(self._told(bucket, sentence))
         if isinstance(error, ResponseParserError):
             return NO_STORAGE[0](self._told(bucket, NO_STORAGE[1]))

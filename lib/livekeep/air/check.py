@@ -1,7 +1,7 @@
 """livekeep-air-check CHANNEL: all that the channel needs but the publishing. Run by `livekeep air check`, as the worker's user.
 
-Reads the configuration and the media as the worker does; connects to each ingest and says nothing there. Writes one JSON object a
-line to standard output, as soon as it is known; `kind` says which:
+Reads the configuration and the media as the worker does; connects to each ingest, looks at its certificate and publishes nothing.
+Writes one JSON object a line to standard output, as soon as it is known; `kind` says which:
 - "doing": `text`, what is looked at now, and for items `number` and `total`
 - "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; that of the media the number of `items` too
 - "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" for one that cannot be played), `reasons`,
@@ -22,7 +22,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from livekeep.air import certificate
 from livekeep.air.broker import Broker
+from livekeep.air.ffmpeg import AUTHORITIES
 from livekeep.air.library import Library, open_library
 from livekeep.air.media import MediaFile, StorageError, natural
 from livekeep.air.probe import ItemError, probe
@@ -140,6 +142,9 @@ def ingest(url: str, is_backup: bool) -> Line:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return check(name, "fail", f"{where}: takes no connection ({reason})", "is that the right host and port?")
+    if found.scheme == "rtmps" and (fault := in_time_or(lambda: certificate.fault_of(host, port, AUTHORITIES), LOOK_UP_SECONDS)):
+        what, _colon, advice = fault.partition(": ")
+        return check(name, "fail", f"{where} {what}", advice)
     return check(name, "ok", f"{where} takes connections{f' at {address}' if address != host else ''}")
 
 
@@ -149,6 +154,14 @@ def connect(host: str, port: int) -> str:
         raise OSError(0, f"there is no port {port}")
     with socket.create_connection((host, port), CONNECT_SECONDS) as connection:
         return str(connection.getpeername()[0])
+
+
+def in_time_or(work: Callable[[], str], seconds: float, otherwise: str = "") -> str:
+    """What `work` gives; `otherwise` where that takes longer."""
+    try:
+        return in_time(work, seconds)
+    except TimeoutError:
+        return otherwise
 
 
 def in_time(work: Callable[[], str], seconds: float) -> str:

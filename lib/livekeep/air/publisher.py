@@ -12,7 +12,7 @@ What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
 | swallows what is sent (a firewall)      | 10 s       | Connection timed out (rw_timeout)              | unreachable |
 | takes the connection and says nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
 | closes it at once                       | 0.1 s      | Cannot read RTMP handshake response            | unreachable |
-| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification           | unreachable |
+| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification (no why)  | unreachable |
 | says nothing after the handshake        | 10 s       | Input/output error                             | unreachable |
 | closes it after the handshake           | 0.1 s      | Input/output error                             | refused     |
 | refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
@@ -36,7 +36,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from livekeep.air import ffmpeg
+from livekeep.air import certificate, ffmpeg
+from livekeep.air.errand import Errand
 from livekeep.air.ffmpeg import AUTHORITIES
 from livekeep.air.redaction import redacted
 from livekeep.core.errors import ConfigError, TemporaryError
@@ -46,6 +47,8 @@ ANSWER_SECONDS = 10
 START_SECONDS = 25.0
 """From the first byte given to the stream being taken; a name server that does not answer is in no other time limit."""
 STOP_SECONDS = 10.0
+CERTIFICATE_SECONDS = 5.0
+"""So long it may take to find out why a certificate is refused."""
 PIPE_BYTES = 1024 * 1024
 """What ffmpeg can be given at once: a pipe as it comes (64 KiB), filled once a pass, would carry no more than 25 Mbit/s."""
 ERRORS_KEPT = 20
@@ -116,6 +119,8 @@ class Told:
     server_words: str = ""
     has_no_connection: bool = False
     has_wrong_certificate: bool = False
+    certificate_fault: str = ""
+    """What is wrong with it, as far as that could be found out."""
     has_no_name: bool = False
     cause: str = ""
     """The last thing that went wrong, such as "Broken pipe"."""
@@ -144,7 +149,7 @@ def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]
         (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
         (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
         (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
-        (told.has_wrong_certificate, "unreachable", f"{shown} has no valid certificate for its name: is the clock right?"),
+        (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
         (told.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
         (told.server_words, "refused", f'{shown} refused the stream: "{told.server_words}"'),
         (told.has_no_connection and told.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
@@ -169,7 +174,9 @@ class Publisher:
         self.address = Address.parse(url)
         self.errors: deque[str] = deque(maxlen=ERRORS_KEPT)
         self.given_bytes = 0
-        self._key, self._channel = key, channel
+        self._key, self._channel, self._authorities = key, channel, authorities
+        self._certificate: Errand[str] = Errand(lambda: None)
+        self._certificate_until = 0.0
         self._told = Told()
         self._text = b""
         self._lines_logged = 0
@@ -257,10 +264,20 @@ class Publisher:
             # Its output ends a moment before the process does.
             exit_code = self._process.wait(0.05 if is_at_end else 0)
             self._read(now)
+            if self._is_looking_at_certificate(now):
+                return None
             self._ended = self._conclude(now, exit_code)
             self._input.close()
             self._output.close()
         return self._ended
+
+    def _is_looking_at_certificate(self, now: float) -> bool:
+        """Whether it is still being found out what is wrong with it."""
+        if not self._certificate.is_busy or now >= self._certificate_until:
+            return False
+        found = self._certificate.take()
+        self._told.certificate_fault = found if isinstance(found, str) else ""
+        return found is None
 
     def _kill(self, why: Why) -> None:
         if self._killed is None and self._ended is None:
@@ -299,7 +316,12 @@ class Publisher:
         text = redacted(text, self._secrets())
         if not text or text in ffmpeg.CHATTER:
             return
+        had_wrong_certificate = self._told.has_wrong_certificate
         self._told.heard(now, level, text)
+        if self._told.has_wrong_certificate and not had_wrong_certificate:
+            host, port, authorities = self.address.host.strip("[]"), self.address.port, self._authorities
+            self._certificate_until = now + CERTIFICATE_SECONDS
+            self._certificate.start(lambda: certificate.fault_of(host, port, authorities))
         if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
             return
         self.errors.append(text)
