@@ -1,8 +1,12 @@
-"""The rooms that the tests of a module share, one for each Debian release, or for those in the module's own SUITES."""
+"""The rooms that the tests of a module share, one for each Debian release, or for those in the module's own SUITES.
+
+The tests of one module on one release are a group: they share a room, and one process runs them in their order.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +15,18 @@ from tests.machine.channel import ChannelRoom
 from tests.machine.screen import Screen
 
 ROOMS = ("screen_room", "channel_room")
+LONGEST_FIRST = (
+    "prometheus-trixie", "air_install-trixie", "bad_input-trixie", "air_channel-trixie", "air_channel-bookworm", "wayland-trixie",
+    "wayland-bookworm", "survival-trixie", "survival-bookworm", "install-trixie", "api_faults-bookworm", "screen-trixie",
+    "screen-bookworm", "air_storage-trixie", "air_control-trixie", "health-trixie",
+)  # fmt: skip
+"""The groups that take minutes: when they begin first, none is left alone at the end."""
+NIGHTLY = (
+    "exporter-bookworm", "health-bookworm", "host_probe-bookworm", "secrets-bookworm", "probe_youtube-bookworm",
+    "air_control-bookworm", "air_storage-bookworm", "harness-bookworm", "soak",
+)  # fmt: skip
+"""What takes long, or shows once more what the other release shows. The rest of bookworm is tried each time: installing, units,
+and what its mpv, its ffmpeg and its desktop do."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -19,6 +35,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         if name in metafunc.fixturenames:
             suites = getattr(metafunc.module, "SUITES", root.SUITES)
             metafunc.parametrize(name, suites, indirect=True, scope="module")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its group, and the groups in their order."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    groups: dict[str, list[pytest.Item]] = {}
+    others = []
+    for item in items:
+        if Path(__file__).parent not in item.path.parents:
+            others.append(item)
+            continue
+        group = group_of(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        if group in NIGHTLY:
+            item.add_marker(pytest.mark.nightly)
+        groups.setdefault(group, []).append(item)
+    names = sorted(groups, key=lambda name: ranks.get(name, len(ranks)))
+    items[:] = [*others, *(item for name in names for item in groups[name])]
+
+
+def group_of(item: pytest.Item) -> str:
+    """The module's name and the release, such as `screen-trixie`."""
+    module = item.path.stem.removeprefix("test_")
+    parameters = item.callspec.params.values() if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ()
+    return "-".join([module, *(value for value in parameters if value in root.SUITES)])
 
 
 @pytest.fixture(scope="module")
