@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from tests.machine import root
+from tests.machine import layer, root
 from tests.machine.channel_clips import COLOURS, clips
 from tests.machine.channel_ingest import ChannelIngest
 from tests.machine.health_part import Answer
@@ -66,9 +66,14 @@ class ChannelRoom(Disposable):
         bare: bool = False,
         outside: bool = False,
         install: bool = True,
+        kept: bool = False,
         more_packages: Sequence[str] = (),
     ) -> None:
-        """Nothing is made yet. `bare`: without packages and on the host's network; `outside`: the ingest is beyond a cable."""
+        """Nothing is made yet.
+
+        `bare`: without packages and on the host's network; `outside`: the ingest is beyond a cable; `kept`: what install.sh has
+        made once for all rooms is booted, instead of running it here.
+        """
         super().__init__()
         self.suite = suite
         self.network = Network(outside=outside)
@@ -76,16 +81,20 @@ class ChannelRoom(Disposable):
         packages = () if bare else (*packages_of(suite), *more_packages)
         self.machine = Machine(suite, packages=packages, network="host" if bare else self.network, source=PROJECT)
         self._parts: tuple[Disposable, ...] = (self.machine,) if bare else (self.network, self.ingest, self.machine)
-        self._bare, self._install = bare, install
+        self._bare, self._install, self._kept = bare, install, kept
 
     def _make(self) -> None:
         for part in self._parts:
+            if part is self.machine and self._kept:
+                files = {DROP_IN: toml(self.settings())}
+                self.machine.layer = layer.installed(self.suite, self.machine.packages, OPTIONS, files)
+                self.machine.files = files
             self._stack.enter_context(part)
         if not self._bare:
             self.machine.copy_in(clips(), MEDIA)
             self.write_config()
             self.store("livekeep.stream-key.main", STREAM_KEY)
-        if self._install:
+        if self._install and not self._kept:
             self.install()
 
     # Installing and configuring

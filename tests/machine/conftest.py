@@ -66,7 +66,7 @@ def group_of(item: pytest.Item) -> str:
 @pytest.fixture(scope="module")
 def screen_room(request: pytest.FixtureRequest) -> Iterator[Screen]:
     """A room with livekeep installed and running."""
-    with Screen(request.param) as room:
+    with Screen(request.param, kept=True) as room:
         room.shows("holding", within=60)
         yield room
 
@@ -81,5 +81,5 @@ def screen(screen_room: Screen) -> Screen:
 @pytest.fixture(scope="module")
 def channel_room(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
     """A room with livekeep's air part installed, and nothing on air."""
-    with ChannelRoom(request.param) as room:
+    with ChannelRoom(request.param, kept=True) as room:
         yield room

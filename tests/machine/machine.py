@@ -60,6 +60,7 @@ class Machine(Disposable):
 
     `packages` are installed already. `network` is "own" (made and removed with the machine), "host" (for apt), or a Network
     shared with a TV and stand-ins. `source` is bound read-only at /src. `binds` are more host paths by their place inside.
+    `layer` lies upon the root: what another machine left, see `keep()`. `files` lie there before the first boot, by their place.
     `share_ipc` lets software OpenGL (VLC's default output) reach the TV through shared memory, at the price of one IPC
     namespace with the host.
     """
@@ -73,6 +74,8 @@ class Machine(Disposable):
         tv: TV | None = None,
         source: Path | None = None,
         binds: Mapping[str, Path] | None = None,
+        layer: Path | None = None,
+        files: Mapping[str, str] | None = None,
         disk_bytes: int = 4 << 30,
         share_ipc: bool = False,
     ) -> None:
@@ -86,6 +89,8 @@ class Machine(Disposable):
         self._binds = dict(binds or {})
         if source:
             self._binds["/src"] = source
+        self.layer = layer
+        self.files = dict(files or {})
         self._disk_bytes = disk_bytes
         self._share_ipc = share_ipc
         self.name = unique()
@@ -243,6 +248,11 @@ class Machine(Disposable):
         end_cgroup(CGROUPS / self.name)
         self._gone()
 
+    def keep(self, target: Path) -> None:
+        """Copy what this machine, which is off, has changed on its root, as the layer of another one's."""
+        upper = self._dir / "disk/upper"
+        subprocess.run(["cp", "-a", str(upper if upper.exists() else self._dir / "root"), str(target)], check=True)
+
     def console(self) -> str:
         """What the boot wrote to the console."""
         return (self._dir / "console").read_text(encoding="utf-8", errors="replace")
@@ -267,13 +277,19 @@ class Machine(Disposable):
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, self.name, str(disk)], check=True, capture_output=True)
         for name in ("upper", "work"):
             (disk / name).mkdir()
-        options = f"lowerdir={base},upperdir={disk}/upper,workdir={disk}/work"
+        lower = [self.layer, base] if self.layer else [base]
+        options = f"lowerdir={':'.join(map(str, lower))},upperdir={disk}/upper,workdir={disk}/work"
         done = subprocess.run(["mount", "-t", "overlay", "-o", options, self.name, str(merged)], check=False)
         if done.returncode != 0:
             shutil.rmtree(disk / "upper")
-            subprocess.run(["cp", "-a", "--reflink=auto", f"{base}/.", str(merged)], check=True)
+            for path in reversed(lower):
+                subprocess.run(["cp", "-a", "--reflink=auto", f"{path}/.", str(merged)], check=True)
         # Without an id of its own systemd would take every boot for the first and enable all units' presets.
         (merged / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
+        for place, text in self.files.items():
+            path = merged / place.lstrip("/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
 
     def _nspawn_command(self) -> list[str]:
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--timezone=off"]

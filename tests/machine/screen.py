@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.machine import root
+from tests.machine import layer, root
 from tests.machine.live import LiveStream
 from tests.machine.machine import Machine, MachineError, wait_for
 from tests.machine.network import Network
@@ -34,6 +34,9 @@ ERROR_SCREEN = "livekeep-error-screen.service"
 UNITS = (DISPLAY, PLAYER, POLLER)
 DROP_IN = "/etc/livekeep/livekeep.d/50-test.toml"
 PICTURES = "/usr/local/share/livekeep/pictures"
+
+# Of a timer for which a minute has gone by.
+MINUTE_GONE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=100ms\n"
 
 # How long a change of picture may take when nothing is known to slow it: a processor shared with others.
 SOON_SECONDS = 30.0
@@ -71,6 +74,27 @@ def merged(base: Tables, changes: Tables) -> Settings:
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in names}
 
 
+def is_given_up(machine: Machine, unit: str) -> bool:
+    """Not for a moment only: since systemd 254 one that will be started anew has failed too, "before-auto-restart"."""
+    return machine.unit_property(unit, "SubState") == "failed"
+
+
+def is_retried(machine: Machine, unit: str) -> None:
+    """A unit was given up, and a timer waits for it to be tried again: let its minute be over, and wait until the unit runs."""
+    timer = f"livekeep-retry@{unit.removesuffix('.service')}.timer"
+    assert "OnActiveUSec=1min ;" in machine.unit_property(timer, "TimersMonotonic")
+    # On a slow machine the minute may be over by itself.
+    assert "active" in [machine.unit_property(name, "ActiveState") for name in (timer, unit)]
+    folder = f"/run/systemd/system/{timer}.d"
+    machine.write(f"{folder}/90-soon.conf", MINUTE_GONE)
+    machine.systemctl("daemon-reload")
+    machine.systemctl("restart", timer)
+    wait_for(lambda: machine.unit_property(unit, "ActiveState") == "active", 60, 0.1)
+    # Only now: a timer that waits takes its times from what is read again.
+    machine.run(["rm", "-r", folder])
+    machine.systemctl("daemon-reload")
+
+
 class Screen(Disposable):
     """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
 
@@ -81,9 +105,14 @@ class Screen(Disposable):
         bare: bool = False,
         outside: bool = False,
         install: bool = True,
+        kept: bool = False,
         more_packages: Sequence[str] = (),
     ) -> None:
-        """Nothing is made yet. `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable."""
+        """Nothing is made yet.
+
+        `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable; `kept`: what install.sh has
+        made once for all rooms is booted, instead of running it here.
+        """
         super().__init__()
         self.suite = suite
         self.network = Network(outside=outside)
@@ -96,14 +125,23 @@ class Screen(Disposable):
         self._parts: tuple[Disposable, ...] = (self.tv, self.live, self.vimeo, self.machine)
         if network:
             self._parts = (network, *self._parts)
-        self._install = install
+        self._install, self._kept = install, kept
 
     def _make(self) -> None:
         for part in self._parts:
+            if part is self.machine and self._kept:
+                self._lay()
             self._stack.enter_context(part)
         self.write_config()
-        if self._install:
+        if self._install and not self._kept:
             self.install("--token-file", "/root/token")
+
+    def _lay(self) -> None:
+        # What every room's settings have, whatever this one's are.
+        files = {"/root/token": f"{TOKEN}\n", DROP_IN: toml(Screen.settings(self))}
+        options = ("--token-file", "/root/token")
+        self.machine.layer = layer.installed(self.suite, self.machine.packages, options, files)
+        self.machine.files = {DROP_IN: toml(self.settings())}
 
     # Installing and configuring
 
@@ -272,4 +310,3 @@ class Screen(Disposable):
         active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, check=False).stdout.split()
         journal = self.machine.journal(None, "--lines=40", "--unit=livekeep*")
         return f"TV: {self.picture()}\npoller: {told}\nplayer: {shown}\nunits: {active}\n{journal}"
-

@@ -64,7 +64,7 @@ class Watched(Screen):
 @pytest.fixture(scope="module")
 def screen_room(request: pytest.FixtureRequest) -> Iterator[Screen]:
     """A room with livekeep and Prometheus, and with names and a line to measure."""
-    with Watched(request.param, more_packages=["prometheus"]) as room, internet(room) as services:
+    with Watched(request.param, kept=True, more_packages=["prometheus"]) as room, internet(room) as services:
         room.probes = merged(room.probes, line_settings(services))
         room.write_config()
         room.livekeep("apply", check=True)

@@ -87,7 +87,7 @@ class Growth:
 @pytest.fixture(scope="module")
 def room() -> Iterator[Screen]:
     """One release is enough for this: the other modules run on both."""
-    with Screen(SUITE) as screen:
+    with Screen(SUITE, kept=True) as screen:
         screen.shows("holding", within=60)
         yield screen
 

@@ -9,11 +9,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine.machine import wait_for
-from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PLAYER, POLLER, Screen
+from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PLAYER, POLLER, Screen, is_given_up, is_retried
 
 STARTS_ALLOWED = 6
-# Of a timer for which a minute has gone by.
-SOON = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=100ms\n"
 
 
 def kill_until_given_up(screen: Screen, unit: str) -> None:
@@ -23,28 +21,7 @@ def kill_until_given_up(screen: Screen, unit: str) -> None:
     for _ in range(STARTS_ALLOWED + 1):
         wait_for(lambda: screen.machine.unit_property(unit, "ActiveState") == "active", 30)
         kill(screen, unit)
-    assert is_given_up(screen, unit)
-
-
-def is_given_up(screen: Screen, unit: str) -> bool:
-    """Not for a moment only: since systemd 254 one that will be started anew has failed too, "before-auto-restart"."""
-    return screen.machine.unit_property(unit, "SubState") == "failed"
-
-
-def is_retried(screen: Screen, unit: str) -> None:
-    """A timer waits for the unit to be tried again in a minute: let that minute be over, and wait until the unit runs."""
-    timer = f"livekeep-retry@{unit.removesuffix('.service')}.timer"
-    assert "OnActiveUSec=1min ;" in screen.machine.unit_property(timer, "TimersMonotonic")
-    # On a slow machine the minute may be over.
-    assert screen.machine.unit_property(timer, "ActiveState") == "active" or screen.main_pid(unit)
-    folder = f"/run/systemd/system/{timer}.d"
-    screen.machine.write(f"{folder}/90-soon.conf", SOON)
-    screen.machine.systemctl("daemon-reload")
-    screen.machine.systemctl("restart", timer)
-    screen.is_renewed(unit, 0, within=60)
-    # Only now: a timer that waits takes its times from what is read again.
-    screen.machine.run(["rm", "-r", folder])
-    screen.machine.systemctl("daemon-reload")
+    assert is_given_up(screen.machine, unit)
 
 
 def kill(screen: Screen, unit: str) -> None:
@@ -53,7 +30,7 @@ def kill(screen: Screen, unit: str) -> None:
 
     def settled() -> bool:
         is_active = screen.machine.unit_property(unit, "ActiveState") == "active"
-        return is_given_up(screen, unit) or (is_active and screen.main_pid(unit) not in (0, old))
+        return is_given_up(screen.machine, unit) or (is_active and screen.main_pid(unit) not in (0, old))
 
     wait_for(settled, 30, 0.02)
 
@@ -91,7 +68,7 @@ def test_a_display_killed_too_often_gives_way_to_the_error_screen(screen: Screen
     assert "error screen" in screen.livekeep("status")
     assert "written" in screen.livekeep("screenshot", "/tmp/shot.png") or screen.machine.exists("/tmp/shot.png")
     screen.vimeo.go_live(screen.live.url)
-    is_retried(screen, DISPLAY)
+    is_retried(screen.machine, DISPLAY)
     screen.moves(60)
     assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
 
@@ -104,7 +81,7 @@ def test_player_and_poller_killed_too_often_are_tried_again(screen: Screen) -> N
     screen.moves()
     assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
     for unit in (PLAYER, POLLER):
-        is_retried(screen, unit)
+        is_retried(screen.machine, unit)
     screen.vimeo.go_off()
     screen.shows("holding")
 
@@ -142,7 +119,7 @@ def test_a_start_with_a_bad_configuration(screen: Screen) -> None:
     assert screen.machine.unit_property(POLLER, "ExecMainStatus") == "78"
     screen.write_config()
     screen.machine.systemctl("reload", PLAYER)
-    is_retried(screen, POLLER)
+    is_retried(screen.machine, POLLER)
     screen.shows("holding")
 
 
@@ -159,7 +136,7 @@ def test_the_power_fails(screen: Screen) -> None:
 @pytest.fixture
 def wired() -> Iterator[Screen]:
     """A room where the internet is beyond a cable."""
-    with Screen("trixie", outside=True) as room:
+    with Screen("trixie", outside=True, kept=True) as room:
         room.shows("holding", within=60)
         yield room
 
