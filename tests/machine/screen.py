@@ -179,6 +179,7 @@ class Screen(Disposable):
         self.vimeo.limit(2500)
         self.vimeo.schedule(None)
         self.live.resume()
+        self.live.enforce_expiry(False)
         self.write_config()
         self.forgive()
         self.machine.systemctl("start", "livekeep.target", *UNITS)

@@ -155,7 +155,7 @@ def test_a_stop_by_hand_ends_the_waiting(box: ChannelRoom) -> None:
     box.machine.run(["rm", f"{INTENTIONS}/trial.on-air"])
     box.machine.systemctl("stop", TIMER)
     box.machine.systemctl("stop", UNIT)
-    box.until("nothing waits", lambda: not is_waiting(box), 5)
+    box.until("nothing waits", lambda: not is_waiting(box), 15)
 
 
 def test_a_stop_by_hand_at_any_moment_is_not_undone(box: ChannelRoom) -> None:

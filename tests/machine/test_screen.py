@@ -177,7 +177,7 @@ def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
     screen.configure({"screen": {"holding": f"{OWN_PICTURES}/loop.ts"}})
     wait_for(lambda: screen.tv.pixel(1900, 5)[2] > 150 and screen.tv.pixel(1900, 5)[0] < 40, 20)
     first = screen.tv.checksum()
-    wait_for(lambda: screen.tv.checksum() != first, 10)
+    wait_for(lambda: screen.tv.checksum() != first, 20)
     with screen.watched():
         screen.goes_live()
         screen.vimeo.go_off()
