@@ -43,10 +43,32 @@ def test_unlike_items_over_one_connection(folder: Path) -> None:
         # Without the last ones: pictures that are shown between them may still be on their way.
         shows = sorted(packet.showing for packet in viewer.pictures()[25:])[:-4]
         assert max(later - earlier for earlier, later in itertools.pairwise(shows)) <= 0.100
+        found = viewer.measured()
+        assert found.video
+        assert found.audio
+        assert max(found.video.decoding, found.audio.decoding) <= 0.080
+        assert (found.video.back, found.audio.back) == (0, 0)
         assert abs(seen.drift_seconds) < 1
         assert seen.acknowledged_bytes > LONG_ENOUGH_BYTES
         assert worker.stop() == 0
     assert KEY not in worker.log.read_text()
+
+
+def test_where_nothing_is_copied_the_headers_stay_the_same(folder: Path) -> None:
+    """From the slate on, whatever the items are like: also where each of them could be copied."""
+    with running(folder, copy="never") as worker, worker.viewer() as viewer:
+        viewer.wait_for_pictures(30)
+        for number, name in enumerate(("matching.mp4", "larger.mp4", "matching-b-frames.mp4", "no-audio.mp4")):
+            worker.add(name, f"{number}.mp4")
+        seen = worker.wait_for("four items were played", lambda found: found.items_played >= 4)
+        assert {item.mode for item in seen.last} == {"normalise"}
+        assert worker.server.publishes(KEY) == 1
+        found = viewer.measured()
+        assert found.header_changes == 0
+        assert found.longest_keyframe_distance is not None
+        assert found.longest_keyframe_distance <= 2.080
+        assert found.video
+        assert max(found.video.decoding, found.video.showing) <= 0.080
 
 
 def test_the_key_is_nowhere_to_be_seen(folder: Path) -> None:

@@ -139,6 +139,7 @@ BAD_VALUES = (
     ("channels.main", "video_bitrate", "3000", "must be from 100000 to 5e+07"),
     ("channels.main", "audio_bitrate", "1", "must be from 32000 to 512000"),
     ("channels.main", "keyframe_seconds", "5", "must be from 0.5 to 4"),
+    ("channels.main", "copy", '"always"', 'must be one of "auto", "never"'),
     ("channels.main", "preset", '"placebo"', 'must be one of "ultrafast"'),
     ("channels.main", "slate", '"slate.png"', "must be an absolute path"),
     ("channels.main", "rotate_hours", "591", "must be from 0 to 590"),

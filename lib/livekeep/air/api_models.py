@@ -30,6 +30,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
 }
 CHOICES = {
     "order": ("name", "oldest", "newest", "shuffle"),
+    "copy": ("auto", "never"),
     "preset": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
 }
 PATTERNS = {
@@ -52,6 +53,7 @@ MEANINGS = {
     "video_bitrate": "In bit/s.",
     "audio_bitrate": "In bit/s.",
     "keyframe_seconds": "Between two keyframes.",
+    "copy": "Whether an item that has just the channel's form is copied; never: each is encoded anew, all with the same headers.",
     "preset": "How much processor time goes into quality, when an item is encoded anew.",
     "slate": "The image or video for the time when nothing can be played.",
     "rotate_hours": "A planned reconnect after so many hours; 0 for none.",

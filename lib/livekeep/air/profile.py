@@ -64,6 +64,8 @@ def mode_of(found: Plan) -> Mode:
 
 def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
     """Why the picture itself cannot be copied."""
+    if channel.copy == "never":
+        return ['the channel copies nothing (copy = "never")']
     rate, most = rate_of(channel), int(channel.video_bitrate * RICHER_VIDEO)
     longest = max(LONGEST_KEYFRAME_SECONDS, channel.keyframe_seconds)
     if video.codec != "h264":

@@ -267,6 +267,7 @@ class Channel:
     video_bitrate: int = key(3_000_000, between(100_000, 50_000_000))
     audio_bitrate: int = key(128_000, between(32_000, 512_000))
     keyframe_seconds: float = key(2.0, between(0.5, 4))
+    copy: str = key("auto", one_of("auto", "never"))
     preset: str = key("superfast", one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"))
     slate: str = key(str(paths.PICTURE_DIRECTORY / "slate.png"), ABSOLUTE_PATH)
     rotate_hours: float = key(0.0, between(0, 590))
