@@ -12,12 +12,16 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from livekeep.air.item import Media, scanned
+from livekeep.air.probe import probe
+from livekeep.air.scan import scan
 from livekeep.core.config import Channel
 
 CHANNEL = Channel(width=320, height=180, frame_rate=25.0, video_bitrate=400_000, audio_bitrate=64_000, preset="ultrafast")
 """A small profile, quick to encode."""
 
 SECONDS = 3
+READING_SECONDS = 30.0
 TONE = "sine=frequency=440:sample_rate=48000"
 
 
@@ -106,6 +110,13 @@ def clip(name: str) -> Path:
     if not path.exists():
         make(name, path)
     return path
+
+
+@functools.cache
+def known(path: Path) -> Media:
+    """An item as the worker knows it when all of it is read."""
+    media = probe(str(path), READING_SECONDS)
+    return scanned(media, scan(str(path), media, path.name, timeout_seconds=READING_SECONDS))
 
 
 def make_all(into: Path, names: tuple[str, ...]) -> list[Path]:

@@ -148,6 +148,30 @@ def test_an_address_stays_good_however_many_are_given_out_after_it(broker: Broke
     assert ask(broker.address_of("clip.mp4"))[0] == 302
 
 
+def test_an_object_that_was_replaced_is_gone_for_who_began_with_the_other(broker: Broker, store: Store, clip: Path) -> None:
+    content = clip.read_bytes()
+    for other in (content + b"longer", bytes(reversed(content))):
+        store.put("p/other.mp4", content)
+        address = broker.address_of("other.mp4")
+        assert ask(address)[0] == 302
+        store.put("p/other.mp4", other)
+        assert not broker.was_replaced(address)
+        status, location, body = ask(address)
+        assert (status, location, body) == (410, "", "it was replaced or removed\n")
+        assert broker.was_replaced(address)
+        again = broker.address_of("other.mp4")
+        assert ask(again)[0] == 302
+        assert broker.version_of(again) != broker.version_of(address)
+        assert not broker.was_replaced(again)
+
+
+def test_a_storage_that_does_not_tell_versions_is_read_all_the_same(tmp_path: Path) -> None:
+    with StandIn(lambda _target, _headers: Reply(200, b"content")) as server, Activator(tmp_path / "unit", server.store) as unit:
+        made = Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))
+        assert ask(made.address_of("clip.mp4"))[0] == 302
+        made.close()
+
+
 def test_each_start_has_another_token(broker: Broker, unit: Activator) -> None:
     other = Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))
     assert parts_of(other.address_of("a"))[1] != parts_of(broker.address_of("a"))[1]

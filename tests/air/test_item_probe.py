@@ -9,10 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
-from clips import CHANNEL, clip, encode
+from clips import CHANNEL, clip, encode, known
 
 from livekeep.air import profile
-from livekeep.air.item import looked_at, media_of, packets_of
+from livekeep.air.item import media_of
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.redaction import redacted
 
@@ -26,7 +26,7 @@ def problem(source: str, seconds: float = SECONDS) -> ItemError:
 
 
 def test_a_plain_clip_is_known_in_full() -> None:
-    media = probe(str(clip("matching.mp4")), SECONDS)
+    media = known(clip("matching.mp4"))
     video, audio = media.video, media.audio
     assert (video.codec, video.width, video.height, video.pixel_format) == ("h264", 320, 180, "yuv420p")
     assert (video.frame_rate, video.has_constant_rate, video.is_interlaced, video.sample_aspect) == (25.0, True, False, 1)
@@ -37,12 +37,12 @@ def test_a_plain_clip_is_known_in_full() -> None:
 
 
 def test_what_sets_a_clip_apart_is_seen() -> None:
-    assert probe(str(clip("matching-b-frames.mp4")), SECONDS).video.has_b_frames
+    assert known(clip("matching-b-frames.mp4")).video.has_b_frames
     assert probe(str(clip("portrait.mp4")), SECONDS).video.rotation_degrees in (90, 270)
     assert probe(str(clip("anamorphic.mp4")), SECONDS).video.sample_aspect == Fraction(16, 11)
     assert probe(str(clip("interlaced.mp4")), SECONDS).video.is_interlaced
-    assert not probe(str(clip("varying-rate.mp4")), SECONDS).video.has_constant_rate
-    assert (probe(str(clip("long-gop.mp4")), SECONDS).video.keyframe_seconds or 0) > 5
+    assert not known(clip("varying-rate.mp4")).video.has_constant_rate
+    assert (known(clip("long-gop.mp4")).video.keyframe_seconds or 0) > 5
     assert probe(str(clip("no-audio.mp4")), SECONDS).audio is None
 
 
@@ -138,19 +138,13 @@ def test_what_a_slow_storage_gives_of_an_item_in_time_is_enough_to_play_it(tmp_p
         server.shutdown()
     whole = probe(str(clipped), SECONDS)
     assert (media.video.codec, media.duration_seconds, media.audio) == ("h264", whole.duration_seconds, whole.audio)
-    assert whole.video.keyframe_seconds and media.video.keyframe_seconds is None
+    assert known(clipped).video.keyframe_seconds and media.video.keyframe_seconds is None
     assert profile.plan(media, CHANNEL).video == "encode"
 
 
 def test_output_that_says_nothing_is_nothing() -> None:
     assert media_of({}) is None
     assert media_of({"streams": [{"codec_type": "video", "width": 600, "disposition": {"attached_pic": 1}}]}) is None
-    assert packets_of("N/A,N/A\nrubbish\n") == []
-
-
-def test_packets_without_times_leave_the_picture_unknown() -> None:
-    video = probe(str(clip("matching.mp4")), SECONDS).video
-    assert looked_at(video, packets_of("N/A,0.0,K_\n0.04,0.04,__\n")) == video
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,21 @@
 """What is copied and what is normalised; every normalised clip through real ffmpeg."""
 
 import dataclasses
-import functools
 
 import pytest
-from clips import CHANNEL, MATCHING, PLAYABLE, clip
+from clips import CHANNEL, MATCHING, PLAYABLE, clip, known
 from flv_output import Flv, output_of
 
 from livekeep.air import profile
 from livekeep.air.item import Media
-from livekeep.air.probe import probe
 
-SECONDS = 20.0
 ENCODED = tuple(name for name in PLAYABLE if name not in MATCHING)
 MOST_BESIDE_MS = 75.0
 """How far the sound may end from the picture: two frames of AAC and the rounding of the rate."""
 
 
-@functools.cache
 def media_of(name: str) -> Media:
-    return probe(str(clip(name)), SECONDS)
+    return known(clip(name))
 
 
 def fed(name: str, plan: profile.Plan) -> Flv:

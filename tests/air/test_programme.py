@@ -25,14 +25,17 @@ from livekeep.air.programme import (
     FAILURES_AT_ONCE,
     FAILURES_PAUSE_SECONDS,
     HUNG_SECONDS,
+    SCAN_PATIENCE_SECONDS,
     START_SECONDS,
     Programme,
 )
 from livekeep.air.relay import Relay, Slate
+from livekeep.air.scan import Scans, scan
 from livekeep.core.config import Channel
 from livekeep.core.notify import Service
 from tests.air import flv_maker
 from tests.air.clips import CHANNEL, clip
+from tests.air.test_scan import odd
 from tests.outside import PATIENCE_SECONDS
 
 FRAME_MS = 40.0
@@ -52,7 +55,7 @@ class Station:
         self.broker = Broker(library)
         self.service = Service()
         self.relay = Relay(Slate(flv_maker.item(10.0), FRAME_MS), FRAME_MS)
-        self.programme = Programme(self.service, self.relay, "main", self.channel, library, self.broker)
+        self.programme = Programme(self.service, self.relay, "main", self.channel, library, self.broker, Scans(None))
         self.books = self.programme.books
         self.ahead_seconds = 0.0
         self.stopped_at: float | None = None
@@ -98,6 +101,9 @@ class Tap:
         self.requests = 0
         self.free_requests = 10**9
         """The first ones, which look at the file, are answered whole."""
+        self.versions: dict[str, str] = {}
+        self.is_cut = False
+        """Whether the connections hang up."""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -112,7 +118,7 @@ class Tap:
                 self.send_header("Content-Length", str(len(content) - first))
                 self.end_headers()
                 try:
-                    while first < len(content):
+                    while first < len(content) and not outer.is_cut:
                         end = len(content) if is_free else min(outer.limit_bytes, len(content))
                         self.wfile.write(content[first:end])
                         first = max(first, end)
@@ -127,12 +133,13 @@ class Tap:
         self._server.daemon_threads = True
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self.library = Served(self.url, files)
+        self.library = Served(self.url, files, self.versions)
 
     def let_through(self, share: float, content: bytes) -> None:
         """Of `content`, from the next reader on that does not look at it only."""
         if self.free_requests == 10**9:
-            probe(f"{self.url}/a.mp4", PATIENCE_SECONDS)
+            media = probe(f"{self.url}/a.mp4", PATIENCE_SECONDS)
+            scan(f"{self.url}/a.mp4", media, "a.mp4")
             self.free_requests, self.requests = self.requests, 0
         self.limit_bytes = round(len(content) * share)
 
@@ -146,14 +153,17 @@ class Served:
 
     is_remote = True
 
-    def __init__(self, url: str, files: dict[str, bytes]) -> None:
-        self._url, self._files = url, files
+    def __init__(self, url: str, files: dict[str, bytes], versions: dict[str, str]) -> None:
+        self._url, self._files, self._versions = url, files, versions
 
     def list_media(self) -> tuple[MediaFile, ...]:
         return tuple(MediaFile(name, len(content), 1.0) for name, content in self._files.items())
 
     def locate(self, name: str) -> str:
         return f"{self._url}/{name}"
+
+    def identify(self, name: str) -> str:
+        return self._versions.get(name, "first")
 
 
 @pytest.fixture
@@ -259,6 +269,78 @@ def test_an_item_that_has_run_dry_can_be_skipped(tapped: Station, tap: Tap, cont
     tapped.programme.skip()
     tapped.until("the other one", lambda: tapped.books.now and tapped.books.now.name == "b.mp4")
     assert tapped.outcomes() == [("a.mp4", "skipped")]
+
+
+def test_an_object_that_is_replaced_while_it_plays_ends_with_that_reason(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.5, content)
+    tapped.until("it plays", lambda: tapped.books.now)
+    tap.versions["a.mp4"] = "second"
+    tap.is_cut = True
+    tapped.until("the other one", lambda: (tapped.books.now and tapped.books.now.name == "b.mp4") or tapped.books.last)
+    tap.is_cut = False
+    tapped.until("it has ended", lambda: tapped.books.last)
+    assert tapped.outcomes()[-1] == ("a.mp4", "short")
+    assert tapped.books.last[-1].problem == "it was replaced or removed in the bucket while it was read"
+
+
+def test_an_object_that_stays_plays_on_after_its_connection_broke(tapped: Station, tap: Tap, content: bytes) -> None:
+    tap.let_through(0.5, content)
+    tapped.until("it plays", lambda: tapped.books.now)
+    tap.limit_bytes = len(content)
+    tap.is_cut = True
+    tapped.run(0.5)
+    tap.is_cut = False
+    tapped.until("it has ended", lambda: tapped.books.last)
+    assert tapped.outcomes() == [("a.mp4", "played")]
+
+
+class TestRead:
+    """Items are copied when they are read to their end, and not before."""
+
+    def test_an_item_is_read_before_it_plays(self, station: Station, media: Path) -> None:
+        put(media / "a.mp4", "matching.mp4")
+        station.until("it plays", lambda: station.books.now)
+        assert station.books.now and station.books.now.mode == "copy"
+
+    def test_one_that_cannot_be_read_in_time_is_encoded_and_copied_the_next_time(
+        self, tapped: Station, tap: Tap, content: bytes
+    ) -> None:
+        probe(f"{tap.url}/a.mp4", PATIENCE_SECONDS)
+        looks, tap.requests = tap.requests, 0
+        # The look is answered, and the feeder; what reads ahead gets nothing.
+        tap.free_requests, tap.limit_bytes = looks, 1000
+        tapped.until("it was looked at", lambda: tapped.books.next and tapped.books.next.mode == "normalise")
+        tapped.run(0.5)
+        assert tapped.books.now is None
+        tapped.ahead_seconds += SCAN_PATIENCE_SECONDS
+        tap.limit_bytes = len(content)
+        tapped.until("it plays", lambda: tapped.books.now and tapped.books.now.name == "a.mp4")
+        assert tapped.books.now and tapped.books.now.mode == "normalise"
+        tapped.until("the next time", lambda: sum(name == "a.mp4" for name, _ in tapped.outcomes()) == 2)
+        modes = [item.mode for item in tapped.books.last if item.name == "a.mp4"]
+        assert modes == ["copy", "normalise"]
+
+    @pytest.mark.parametrize(
+        ("name", "outcome", "seconds"),
+        [
+            ("wrong-header.flv", "played", 4.0),
+            ("again.flv", "played", 4.0),
+            ("late-start.mkv", "played", 3.0),
+            ("truncated.mp4", "short", 6.0),
+        ],
+    )
+    def test_what_was_played_is_held_against_the_packets(self, media: Path, name: str, outcome: str, seconds: float) -> None:
+        (media / name).write_bytes(odd(name).read_bytes())
+        station = Station(FolderLibrary(media, (".mp4", ".flv", ".mkv")))
+        try:
+            station.until("it has ended", lambda: station.books.last)
+            (item,) = station.books.last
+            assert (item.outcome, item.duration_seconds) == (outcome, pytest.approx(seconds, abs=0.1))
+            assert ("it is cut off: " in item.problem) is (outcome == "short")
+            if outcome == "played":
+                assert item.played_seconds == pytest.approx(seconds, abs=0.15)
+        finally:
+            station.close()
 
 
 def test_time_without_a_connection_leaves_no_item(tapped: Station, tap: Tap, content: bytes) -> None:

@@ -207,9 +207,7 @@ def test_sound_of_mpv_is_recorded(machine: VM) -> None:
 
     machine.wait_for(hears_tone, 60, pause=1)
     rate, samples = read_wav(machine.wav)
-    heard = {
-        hertz: strength(samples[-rate // 2 :], rate, hertz) for hertz in (440, 800, TONE_HERTZ, 960, 1760)
-    }
+    heard = {hertz: strength(samples[-rate // 2 :], rate, hertz) for hertz in (440, 800, TONE_HERTZ, 960, 1760)}
     assert max(heard, key=lambda hertz: heard[hertz]) == TONE_HERTZ
     machine.run("systemctl stop player")
 

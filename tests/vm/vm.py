@@ -84,9 +84,7 @@ class VM:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         """Power off and throw the overlay away."""
         self.stop()
         shutil.rmtree(self.directory, ignore_errors=True)
@@ -200,9 +198,7 @@ class VM:
         self._agent.send(request | {"stdin": base64.b64encode(stdin).decode()})
         self._await(lambda: number in self._replies, timeout + 30, f"no answer to {command!r}")
         reply = self._replies.pop(number)
-        stdout, stderr = (
-            base64.b64decode(reply[name]).decode(errors="replace") for name in ("stdout", "stderr")
-        )
+        stdout, stderr = (base64.b64decode(reply[name]).decode(errors="replace") for name in ("stdout", "stderr"))
         if check and reply["code"]:
             raise CommandFailedError(f"{command!r} ended with {reply['code']}\n{stdout}{stderr}")
         return Result(reply["code"], stdout, stderr)
@@ -219,8 +215,7 @@ class VM:
     def network_up(self) -> None:
         """Give the machine's network card its address, so that it reaches GUEST_HOST."""
         self.run(
-            "card=$(ls -d /sys/class/net/e*); card=${card##*/}; ip link set $card up;"
-            "ip address replace 10.0.2.15/24 dev $card"
+            "card=$(ls -d /sys/class/net/e*); card=${card##*/}; ip link set $card up;ip address replace 10.0.2.15/24 dev $card"
         )
 
     def wait_for(self, condition: Callable[[], object], timeout: float = 30.0, pause: float = 0.2) -> float:

@@ -1,9 +1,10 @@
 """The broker: gives ffmpeg an address on loopback that stays good for as long as the item plays.
 
-A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/NAME, is sent
-on by a 302 to an address signed at that moment, and comes back here for each connection. The scheme is that of where it leads,
-so that ffmpeg can be told to check a certificate. Only the worker's own user may ask, and only for what the worker gave out: the
-token is good for that name alone, and until the worker ends, since its key changes with each start.
+A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/VERSION/NAME,
+is sent on by a 302 to an address signed at that moment, and comes back here for each connection. The scheme is that of where it
+leads, so that ffmpeg can be told to check a certificate. Only the worker's own user may ask, and only for what the worker gave
+out: the token is good for that name and version alone, and until the worker ends, since its key changes with each start. When
+another object has taken the place of the one that the item began with, the answer is 410: in the middle its bytes are rubbish.
 Sources of the check: sock_diag(7) with inet_diag; proc(5) for /proc/self/net/tcp.
 """
 
@@ -37,7 +38,9 @@ LARGEST_REQUEST_BYTES = 16 * 1024
 REQUEST_SECONDS = 10.0
 PLAIN = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/")
 REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) (/[!-~]*) HTTP/1\.[01]")
-REASONS = {302: "Found", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 502: "Bad Gateway"}
+REASONS = {302: "Found", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"}
+REASONS |= {410: "Gone", 502: "Bad Gateway"}
+UNKNOWN_VERSION = "0"
 TCP_TABLE = Path("/proc/self/net/tcp")
 SOCKET_IDENTITY = struct.Struct("!HH4s12x4s12x4x8s")
 """struct inet_diag_sockid of an IPv4 connection: its ports and addresses, no interface, and the cookie."""
@@ -55,18 +58,34 @@ class Broker:
         self._library = library
         self._key = os.urandom(32)
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
+        self._replaced: set[str] = set()
+        """The tokens of what is another object by now."""
         self._listener: socket.socket | None = None
         if library.is_remote:
             self._listener = socket.create_server(("127.0.0.1", 0), backlog=MOST_CONNECTIONS)
             threading.Thread(target=self._accept_all, args=(self._listener,), daemon=True).start()
 
     def address_of(self, name: str) -> str:
-        """What ffmpeg opens to read the file. Blocks, and raises `StorageError`, as `Library.locate` does."""
+        """What ffmpeg opens to read the file as it is now. Blocks, and raises `StorageError`, as `Library.locate` does."""
         location = self._library.locate(name)
         if not self._listener:
             return location
-        port, scheme = self._listener.getsockname()[1], scheme_of(location)
-        return f"http://127.0.0.1:{port}/{scheme}/{self._token_of(name)}/{quote(name)}"
+        version = UNKNOWN_VERSION
+        with contextlib.suppress(StorageError):
+            # A storage that does not tell may still give the file; then it cannot be seen whether that is replaced.
+            version = digest(self._library.identify(name)) or UNKNOWN_VERSION
+        port, scheme, token = self._listener.getsockname()[1], scheme_of(location), self._token_of(name, version)
+        # It may be back in its place.
+        self._replaced.discard(token)
+        return f"http://127.0.0.1:{port}/{scheme}/{token}/{version}/{quote(name)}"
+
+    def version_of(self, address: str) -> str:
+        """One word for the version of the file that `address_of` gave the address of; the same for all of a folder."""
+        return address.split("/")[5] if self._listener else ""
+
+    def was_replaced(self, address: str) -> bool:
+        """Whether a reader of that address came back and met another object."""
+        return bool(self._listener) and address.split("/")[4] in self._replaced
 
     def close(self) -> None:
         """May be called again."""
@@ -75,8 +94,8 @@ class Broker:
             self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
 
-    def _token_of(self, name: str) -> str:
-        return hashlib.blake2b(name.encode(), key=self._key, digest_size=16).hexdigest()
+    def _token_of(self, name: str, version: str) -> str:
+        return hashlib.blake2b(f"{version}/{name}".encode(), key=self._key, digest_size=16).hexdigest()
 
     def _accept_all(self, listener: socket.socket) -> None:
         while True:
@@ -116,18 +135,28 @@ class Broker:
         if method not in (b"GET", b"HEAD"):
             return response(405, "only GET and HEAD are answered here", "Allow: GET, HEAD")
         scheme, _slash, rest = target.decode()[1:].partition("/")
-        token, _slash, quoted = rest.partition("/")
+        token, _slash, rest = rest.partition("/")
+        version, _slash, quoted = rest.partition("/")
         name = unquote(quoted)
-        if token != self._token_of(name):
+        if token != self._token_of(name, version):
             return response(404, "there is no such item", with_body=method == b"GET")
+        status, text = self._place_of(name, scheme, token, version)
+        return response(302, "", f"Location: {text}") if status == 302 else response(status, text, with_body=method == b"GET")
+
+    def _place_of(self, name: str, scheme: str, token: str, version: str) -> tuple[int, str]:
+        """302 and the address signed just now, or the status and the sentence of why there is none."""
         try:
+            if version != UNKNOWN_VERSION and digest(self._library.identify(name)) != version:
+                self._replaced.add(token)
+                logger.warning("%s: was replaced or removed in the bucket while it was read; the item ends", name)
+                return 410, "it was replaced or removed"
             location = self._library.locate(name)
             if scheme_of(location) != scheme:
                 raise MisconfiguredError("the storage's address is no longer of that scheme; the next item has the new one")
-            return response(302, "", f"Location: {location}")
         except StorageError as error:
             logger.warning("%s: cannot be read now: %s", name, error)
-            return response(502, str(error), with_body=method == b"GET")
+            return 502, str(error)
+        return 302, location
 
 
 def read_head(connection: socket.socket) -> bytes:
@@ -195,6 +224,11 @@ def is_listening(listener: socket.socket) -> bool:
 
 def scheme_of(url: str) -> str:
     return url.partition("://")[0].lower()
+
+
+def digest(version: str) -> str:
+    """Of a version; "" of none."""
+    return hashlib.blake2b(version.encode(), digest_size=8).hexdigest() if version else ""
 
 
 def quote(name: str) -> str:

@@ -28,6 +28,7 @@ from livekeep.air.media import (
 from livekeep.core.config import Storage
 
 ATTEMPTS = 2
+NOT_FOUND = 404
 MOST_CONNECTIONS = 16
 DEFAULT_REGION = {"r2": "auto", "s3": "us-east-1"}
 """By provider; servers other than AWS seldom look at it, but it is part of the signature."""
@@ -128,6 +129,25 @@ class Bucket:
             return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds))
         except BotoCoreError as error:
             raise self._complaint(bucket, error) from error
+
+    def identify(self, bucket: str, key: str) -> str:
+        """Which version of an object is there: its ETag and its size, by one HEAD request; "" when there is none.
+
+        Raises `StorageError`.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            answer = self._client.head_object(Bucket=bucket, Key=key)
+            return f"{answer.get('ETag', '')} {answer['ContentLength']}"
+        except ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode") == NOT_FOUND:
+                return ""
+            raise self._complaint_of_answer(bucket, error.response) from error
+        except BotoCoreError as error:
+            raise self._complaint(bucket, error) from error
+        except (TypeError, AttributeError, KeyError) as error:
+            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
 
     def _objects(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415

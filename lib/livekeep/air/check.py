@@ -6,6 +6,8 @@ Writes one JSON object a line to standard output, as soon as it is known; `kind`
 - "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; that of the media the number of `items` too
 - "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" for one that cannot be played), `reasons`,
   `error_type`, `problem`
+An item of a folder is read to its end, as by the worker. Of one of a bucket that would cost as much traffic as to play it: what
+the worker knows of it is used, or its headers alone.
 No line holds a URL. Ends with 0 when it came to its end, whatever it found.
 """
 
@@ -25,21 +27,26 @@ from typing import Any
 from livekeep.air import certificate
 from livekeep.air.broker import Broker
 from livekeep.air.ffmpeg import AUTHORITIES
+from livekeep.air.item import scanned
 from livekeep.air.library import Library, open_library
 from livekeep.air.media import MediaFile, StorageError, natural
 from livekeep.air.probe import ItemError, probe
-from livekeep.air.profile import mode_of, plan
+from livekeep.air.profile import UNREAD, mode_of, plan
 from livekeep.air.publisher import Address
+from livekeep.air.scan import Scans, scan
 from livekeep.air.slate import make_slate
 from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from livekeep.core.errors import ConfigError, LivekeepError
 
 PROBE_SECONDS = 30.0
+SCAN_SECONDS = 600.0
+"""To read an item of a folder to its end."""
 CONNECT_SECONDS = 5.0
 LOOK_UP_SECONDS = 8.0
 """For the look-up of a name and the connection together."""
 PROGRAM_SECONDS = 20.0
+HEADERS_ONLY = "as far as its headers tell; all of it is read before it is played"
 ENCODERS = ("libx264", "aac")
 
 Line = dict[str, Any]
@@ -58,7 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     found = channels.load(settings)[0]
     if len(arguments) != 1 or arguments[0] not in found:
         raise ConfigError([f"livekeep-air-check: give a channel: {', '.join(found) or 'none is configured'}"])
-    for line in examine(found[arguments[0]], settings.storage.timeout_seconds):
+    scans = Scans(channels.cache_of(arguments[0]) / "scans")
+    for line in examine(found[arguments[0]], settings.storage.timeout_seconds, scans):
         tell(line)
     return 0
 
@@ -85,7 +93,7 @@ class Warnings(logging.Handler):
         logging.getLogger("livekeep").removeHandler(self)
 
 
-def examine(channel: Channel, storage_timeout_seconds: float) -> Iterator[Line]:
+def examine(channel: Channel, storage_timeout_seconds: float, scans: Scans) -> Iterator[Line]:
     yield ffmpeg(channel)
     for number, url in enumerate(channel.ingest_urls):
         yield {"kind": "doing", "text": "connecting to the ingest"}
@@ -94,7 +102,7 @@ def examine(channel: Channel, storage_timeout_seconds: float) -> Iterator[Line]:
     yield slate(channel)
     if channel.media:
         yield {"kind": "doing", "text": "listing the media"}
-        yield from media(channel, storage_timeout_seconds)
+        yield from media(channel, storage_timeout_seconds, scans)
 
 
 # The programs
@@ -200,7 +208,7 @@ def slate(channel: Channel) -> Line:
     return check("slate", "ok", f"{channel.slate} can be shown")
 
 
-def media(channel: Channel, timeout_seconds: float) -> Iterator[Line]:
+def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Line]:
     """The listing, then each item."""
     with Warnings() as warnings:
         try:
@@ -212,22 +220,33 @@ def media(channel: Channel, timeout_seconds: float) -> Iterator[Line]:
     yield from (check("media", "warn", sentence) for sentence in warnings.sentences)
     count = f"{len(files)} item{'s' * (len(files) != 1)}"
     yield {**check("media", "ok", f"{count} in {channel.media}"), "items": len(files)}
-    yield from items(files, library, channel)
+    yield from items(files, library, channel, scans)
 
 
-def items(files: list[MediaFile], library: Library, channel: Channel) -> Iterator[Line]:
+def items(files: list[MediaFile], library: Library, channel: Channel, scans: Scans) -> Iterator[Line]:
     broker = Broker(library)
     for number, file in enumerate(files, 1):
         yield {"kind": "doing", "text": file.name, "number": number, "total": len(files)}
-        yield item(file, broker, channel)
+        yield item(file, broker, channel, scans, is_read=not library.is_remote)
 
 
-def item(file: MediaFile, broker: Broker, channel: Channel) -> Line:
+def item(file: MediaFile, broker: Broker, channel: Channel, scans: Scans, is_read: bool) -> Line:
     line: Line = {"kind": "item", "name": file.name, "size_bytes": file.size_bytes, "duration_seconds": None, "mode": ""}
     try:
-        found = probe(broker.address_of(file.name), PROBE_SECONDS, file.name)
+        source = broker.address_of(file.name)
+        found = probe(source, PROBE_SECONDS, file.name)
+        known = scans.load(file, broker.version_of(source))
+        if known is None and is_read:
+            known = scan(source, found, file.name, timeout_seconds=SCAN_SECONDS)
+        found = scanned(found, known) if known else found
     except (ItemError, StorageError) as error:
         return {**line, "reasons": [], "error_type": error.error_type, "problem": str(error)}
+    if found.lack:
+        problem = f"{file.name}: {found.lack}"
+        return {**line, "duration_seconds": found.duration_seconds, "reasons": [], "error_type": "truncated", "problem": problem}
     wanted = plan(found, channel)
     line |= {"duration_seconds": found.duration_seconds, "mode": mode_of(wanted)}
-    return {**line, "reasons": list(wanted.reasons), "error_type": "", "problem": ""}
+    reasons = list(wanted.reasons)
+    if reasons == [UNREAD]:
+        line["mode"], reasons = "copy", [HEADERS_ONLY]
+    return {**line, "reasons": reasons, "error_type": "", "problem": ""}

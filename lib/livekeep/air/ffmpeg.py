@@ -30,6 +30,8 @@ HTTP_OPTIONS = (
     *("-reconnect", "1", "-reconnect_streamed", "1", "-reconnect_on_network_error", "1"),
     *("-reconnect_on_http_error", "5xx", "-reconnect_delay_max", f"{LONGEST_PAUSE_SECONDS}"),
 )
+WHOLE_PACKETS = ("-fflags", "+discardcorrupt")
+"""What MPEG marks as damaged goes neither into a decoder nor on air."""
 
 CHATTER = ("Warning: using insecure memory!",)
 """What says nothing of an item or an ingest: libgcrypt prints it wherever memory may not be locked, as in a container."""
@@ -39,8 +41,8 @@ def input_options(source: str) -> list[str]:
     """What ffmpeg and ffprobe are told before `-i`, and what they open: an absolute path, or the broker's loopback URL."""
     if source.startswith(("http://", "https://")):
         protocols = CHECKED_PROTOCOLS if is_encrypted(source) else PLAIN_PROTOCOLS
-        return [*protocols, *HTTP_OPTIONS, "-format_whitelist", FORMATS, "-i", source]
-    return ["-protocol_whitelist", "file", "-format_whitelist", FORMATS, "-i", f"file:{source}"]
+        return [*protocols, *HTTP_OPTIONS, *WHOLE_PACKETS, "-format_whitelist", FORMATS, "-i", source]
+    return ["-protocol_whitelist", "file", *WHOLE_PACKETS, "-format_whitelist", FORMATS, "-i", f"file:{source}"]
 
 
 def is_encrypted(source: str) -> bool:

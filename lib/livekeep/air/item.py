@@ -1,29 +1,34 @@
-"""An item of the playlist, as ffprobe describes it: the facts, and how they are read from its output. Pure."""
+"""An item of the playlist, as its headers and its packets describe it: the facts, and how they are read from ffprobe. Pure."""
 
 import dataclasses
-import itertools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+from livekeep.air.packets import Scan, Track
+
 SAME_RATE = 0.001
-LONGEST_SECONDS = 1e9
 """Two rates that differ by no more than this part are one."""
+LONGEST_SECONDS = 1e9
 JITTER_SECONDS = 0.0021
 """Matroska and FLV round times to milliseconds."""
+DECLARING = ("matroska", "mov", "flv", "avi", "asf")
+"""The containers whose header tells their length; of others ffprobe finds it from timestamps."""
+LACKING_SECONDS, LACKING_SHARE = 1.0, 0.02
+"""An item lacks something when more than both of these of it is not there."""
 
 
 @dataclass(frozen=True)
 class Video:
-    """The picture; None is not known. The look at its first seconds is for H.264 only."""
+    """The picture; None is not known. Some of it only the packets tell (`scanned`)."""
 
     index: int
     """Of the stream in its file."""
     codec: str
     width: int
     height: int
+    profile: str = ""
     sample_aspect: Fraction | None = None
     rotation_degrees: int = 0
     pixel_format: str = ""
@@ -37,7 +42,7 @@ class Video:
     duration_seconds: float | None = None
     starts_with_keyframe: bool | None = None
     keyframe_seconds: float | None = None
-    """The longest distance between two keyframes, or from the last one to the end of the look."""
+    """The longest distance between two keyframes, or from the last one to the end."""
     has_b_frames: bool | None = None
 
 
@@ -61,15 +66,13 @@ class Media:
 
     container: str
     duration_seconds: float | None
+    """How much of it should go out: by its packets where those are known, and what its header tells of beyond them."""
     video: Video
     audio: Audio | None = None
-
-
-@dataclass(frozen=True)
-class Packet:
-    pts_seconds: float | None
-    dts_seconds: float | None
-    is_keyframe: bool
+    scan: Scan | None = None
+    """All its packets; None before they were read."""
+    lack: str = ""
+    """Why not all of `duration_seconds` can be played; "" where nothing says so."""
 
 
 def media_of(document: dict[str, Any]) -> Media | None:
@@ -82,9 +85,14 @@ def media_of(document: dict[str, Any]) -> Media | None:
         return None
     picture, sound = preferred(pictures), preferred(sounds) if sounds else None
     begins = [number(stream.get("start_time")) or 0.0 for stream in (picture, sound) if stream]
+    container = str(form.get("format_name", ""))
+    duration, start = length(form.get("duration")), number(form.get("start_time")) or 0.0
+    if duration is not None and container.startswith(("matroska", "flv")) and 0 < start < duration:
+        # These tell the moment of their end.
+        duration -= start
     return Media(
-        container=str(form.get("format_name", "")),
-        duration_seconds=length(form.get("duration")),
+        container=container,
+        duration_seconds=duration,
         video=video_of(picture, min(begins), number(form.get("bit_rate"))),
         audio=audio_of(sound, min(begins)) if sound else None,
     )
@@ -107,6 +115,7 @@ def video_of(stream: dict[str, Any], begin_seconds: float, whole_bitrate: float 
         codec=str(stream.get("codec_name", "")),
         width=int(stream["width"]),
         height=int(stream["height"]),
+        profile=str(stream.get("profile", "")),
         sample_aspect=ratio(stream.get("sample_aspect_ratio"), ":"),
         rotation_degrees=rotation_of(stream),
         pixel_format=str(stream.get("pix_fmt", "")),
@@ -176,37 +185,62 @@ def ratio(value: Any, sign: str) -> Fraction | None:
     return Fraction(int(above), int(below))
 
 
-def packets_of(text: str) -> list[Packet]:
-    """From ffprobe's lines "pts,dts,flags"."""
-    found = []
-    for line in text.splitlines():
-        pts, _, rest = line.partition(",")
-        dts, _, flags = rest.partition(",")
-        if flags:
-            found.append(Packet(number(pts), number(dts), flags.startswith("K")))
-    return found
-
-
-def looked_at(video: Video, packets: list[Packet]) -> Video:
-    """`video` with what its first packets show."""
-    times = [packet.pts_seconds for packet in packets if packet.pts_seconds is not None]
-    if not packets or len(times) < len(packets):
-        return video
-    keys = sorted(packet.pts_seconds for packet in packets if packet.is_keyframe and packet.pts_seconds is not None)
-    return dataclasses.replace(
+def scanned(media: Media, scan: Scan) -> Media:
+    """`media` with what all its packets show, which counts more than its headers."""
+    video, audio = media.video, media.audio
+    closed = sum(hole.seconds for hole in scan.shared_holes)
+    if audio and scan.audio:
+        audio = dataclasses.replace(
+            audio,
+            start_seconds=scan.audio.start_seconds,
+            duration_seconds=max(scan.audio.seconds - closed, 0.0),
+            bitrate=bitrate_of(scan.audio),
+        )
+    elif audio:
+        # There is none of the sound that the header tells of.
+        audio = None
+    rate = real_rate(scan.video, video.frame_rate)
+    video = dataclasses.replace(
         video,
-        starts_with_keyframe=packets[0].is_keyframe,
-        keyframe_seconds=longest(sorted({min(times), *keys, max(times)})),
-        has_b_frames=any(packet.pts_seconds != packet.dts_seconds for packet in packets if packet.dts_seconds is not None),
-        has_constant_rate=video.has_constant_rate and is_even(sorted(times), video.frame_rate),
+        start_seconds=scan.video.start_seconds,
+        duration_seconds=max(scan.video.seconds - closed, 0.0),
+        bitrate=bitrate_of(scan.video) or video.bitrate,
+        frame_rate=rate,
+        has_constant_rate=has_even_steps(scan, rate),
+        starts_with_keyframe=scan.video.starts_with_keyframe,
+        keyframe_seconds=scan.video.keyframe_seconds if scan.video.has_all_times else None,
+        has_b_frames=scan.video.has_b_frames,
     )
+    seconds, lack = scan.seconds, ""
+    declared = media.duration_seconds if media.container.startswith(DECLARING) and not scan.restarts else None
+    lacking = (declared or 0.0) - seconds - closed
+    if declared and (lacking > max(LACKING_SECONDS, LACKING_SHARE * declared) or (scan.cut_off and lacking > 0)):
+        lack = f"it is cut off: {seconds:.1f} s of {declared:.1f} s are there"
+        seconds = declared
+    elif scan.cut_off:
+        lack = "it is cut off"
+    return dataclasses.replace(media, duration_seconds=round(seconds, 3), video=video, audio=audio, scan=scan, lack=lack)
 
 
-def longest(times: list[float]) -> float:
-    return max((later - earlier for earlier, later in itertools.pairwise(times)), default=0.0)
+def bitrate_of(track: Track) -> int | None:
+    return round(track.bits / track.seconds) if track.seconds > 0 else None
 
 
-def is_even(times: Iterable[float], frame_rate: float | None) -> bool:
-    ordered = list(times)
-    steps = [later - earlier for earlier, later in itertools.pairwise(ordered)]
-    return bool(frame_rate) and all(abs(step - 1 / (frame_rate or 1)) <= JITTER_SECONDS for step in steps)
+def real_rate(track: Track, told: float | None) -> float | None:
+    """Pictures a second: as the header tells while the pictures do not contradict it, else as they come."""
+    mean = track.mean_step_seconds
+    if not mean or mean <= 0:
+        return told
+    steps = track.packets - 1
+    if told and abs(steps * mean - steps / told) <= 2 * JITTER_SECONDS:
+        return told
+    return 1 / mean
+
+
+def has_even_steps(scan: Scan, rate: float | None) -> bool:
+    shortest, longest = scan.video.shortest_step_seconds, scan.video.longest_step_seconds
+    if not rate or not scan.video.has_all_times or scan.video.holes or scan.restarts:
+        return False
+    if shortest is None or longest is None:
+        return True
+    return shortest >= 1 / rate - JITTER_SECONDS and longest <= 1 / rate + JITTER_SECONDS

@@ -41,6 +41,9 @@ class Library(Protocol):
     def locate(self, name: str) -> str:
         """The path of a file, or an address signed just now, which is a secret. Raises `StorageError`."""
 
+    def identify(self, name: str) -> str:
+        """Which version of a file is there now; "" for none, or where one that is open stays as it is. Raises `StorageError`."""
+
 
 class FolderLibrary:
     is_remote = False
@@ -55,6 +58,10 @@ class FolderLibrary:
         if ".." in name.split("/") or name.startswith("/") or "\0" in name:
             raise UnreadableError(f"{self._folder}: a name that leads out of it is not read")
         return str(self._folder / name)
+
+    def identify(self, name: str) -> str:
+        # Who has a file open goes on reading that one.
+        return ""
 
 
 class BucketLibrary:
@@ -81,6 +88,12 @@ class BucketLibrary:
         if not isinstance(url, str):
             raise not_understood()
         return url
+
+    def identify(self, name: str) -> str:
+        version = self._ask({"identify": {"media": self._media, "name": name}}).get("version")
+        if not isinstance(version, str):
+            raise not_understood()
+        return version
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         """The answer of livekeep-storage. Raises the `StorageError` that it tells of, or one about itself."""

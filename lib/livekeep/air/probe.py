@@ -1,7 +1,7 @@
-"""Looks at an item before it is played, in livekeep-worker@CHANNEL: runs ffprobe, and says why one cannot be played.
+"""Looks at an item's headers before it is played, in livekeep-worker@CHANNEL: runs ffprobe, and says why one cannot be played.
 
-One run of ffprobe reads the streams; a second looks at the first seconds of an H.264 picture, which alone may be copied.
-Blocking, for a thread. ffprobe dies with the thread that started it, which outlives it here, as `probe` waits for its end.
+What its packets show, without which nothing is copied, is read by scan.py. Blocking, for a thread. ffprobe dies with the thread
+that started it, which outlives it here, as `probe` waits for its end.
 """
 
 import contextlib
@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.air.ffmpeg import LEASH, environment, input_options
-from livekeep.air.item import Media, looked_at, media_of, packets_of
+from livekeep.air.item import Media, media_of
 from livekeep.core.errors import TemporaryError
 
-LOOK_SECONDS = 20
-"""How much of the picture is looked at for its keyframes."""
 LARGEST_OUTPUT_BYTES = 2 * 1024 * 1024
 LARGEST_ERRORS_BYTES = 16 * 1024
 ENTRIES = (
@@ -37,14 +35,9 @@ class ItemError(TemporaryError):
         super().__init__(sentence)
 
 
-class TooSlowError(ItemError):
-    """ffprobe did not end in time."""
-
-
 def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
-    """Look at an item, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
+    """An item by its headers, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
 
-    Where the time is enough for the headers only, nothing is known of the keyframes.
     Raises `ItemError`: missing, empty, unreadable, unreachable, forbidden, timeout, not-media, truncated, no-video.
     """
     deadline = time.monotonic() + timeout_seconds
@@ -54,16 +47,7 @@ def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
     media = media_of(document)
     if media is None:
         raise ItemError("no-video", f"{name}: holds no picture")
-    if media.video.codec != "h264":
-        return media
-    wanted = ["-select_streams", str(media.video.index), "-read_intervals", f"%+{LOOK_SECONDS}"]
-    command = [*wanted, "-show_entries", "packet=pts_time,dts_time,flags", "-of", "csv=p=0", *input_options(source)]
-    try:
-        _exit_code, output, _errors = run_ffprobe(command, deadline, name)
-    except TooSlowError:
-        # A storage that is busy with the item on air may still be quick enough to play this one, as its headers describe it.
-        return media
-    return Media(media.container, media.duration_seconds, looked_at(media.video, packets_of(output)), media.audio)
+    return media
 
 
 def check_file(source: str, name: str) -> None:
@@ -98,6 +82,7 @@ NO_CERTIFICATE = "cannot be read: the storage has no valid certificate for its n
 FAULTS = (
     ("404 not found", "missing", "is not there any more"),
     ("no such file", "missing", "is not there any more"),
+    ("410 gone", "missing", "is another object by now"),
     ("403 forbidden", "forbidden", "may not be read from the bucket; check the storage's keys"),
     ("401 unauthorized", "forbidden", "may not be read from the bucket; check the storage's keys"),
     ("permission denied", "unreadable", "cannot be read (permission denied); group livekeep must be able to read it"),
@@ -134,7 +119,7 @@ def is_mp4(source: str) -> bool:
 
 
 def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, str, str]:
-    """Exit code, output and the beginning of the errors. Raises `TooSlowError`, or `ItemError` when it cannot run."""
+    """Exit code, output and the beginning of the errors. Raises `ItemError`: timeout, or when it cannot run."""
     command = [*LEASH, "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
     try:
         child = subprocess.Popen(
@@ -174,5 +159,5 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
     return output.decode(errors="replace"), errors.decode(errors="replace")
 
 
-def too_slow(name: str) -> TooSlowError:
-    return TooSlowError("timeout", f"{name}: could not be looked at in time; is the storage slow?")
+def too_slow(name: str) -> ItemError:
+    return ItemError("timeout", f"{name}: could not be looked at in time; is the storage slow?")

@@ -6,12 +6,14 @@ without a new decoder; AAC-LC, 44.1 kHz, stereo, exactly as long as the picture.
 Sources: YouTube's encoder settings; libx264's options (ffmpeg-codecs(1)); broadcast.md's measurements are repeated by the tests.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
 from livekeep.air.ffmpeg import input_options
 from livekeep.air.item import SAME_RATE, Audio, Media, Video
+from livekeep.air.packets import BACK_SECONDS, RESTARTING, Hole, Restart
 from livekeep.core.channels import Mode
 from livekeep.core.config import Channel
 
@@ -29,6 +31,13 @@ LONGEST_INTERLEAVING_SECONDS = 30
 """How much of the sound waits in ffmpeg for the picture, or the other way round, before it is written out of order."""
 RICHER_VIDEO, RICHER_AUDIO = 1.25, 1.5
 """What is copied may have so many times the channel's bit rate."""
+RICHEST_SECOND = 2.5
+"""The picture of one second may have so many times the channel's bit rate. An encoder with a buffer of a second makes twice."""
+UNREAD = "is not yet read to its end"
+PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")
+"""Of H.264, which every player takes."""
+MOST_JOINED = 40
+"""Holes, and restarts of timestamps, that are joined: more would make ffmpeg's expression too long."""
 THREADS = 2
 """Of the decoder and of the encoder: more only cost memory, as the relay takes the output at the clock's pace."""
 QUIET = "anoisesrc=amplitude=0.001:colour=pink:seed=1:sample_rate=44100"
@@ -48,7 +57,7 @@ class Plan:
 
 
 def plan(media: Media, channel: Channel) -> Plan:
-    video_reasons = (*reasons_to_encode(media.video, channel), *reasons_of_length(media))
+    video_reasons = (*reasons_to_encode(media.video, channel), *reasons_of_packets(media, channel), *reasons_of_length(media))
     audio_reasons = reasons_of_sound(media, channel)
     return Plan(
         video="encode" if video_reasons else "copy",
@@ -71,6 +80,7 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
     if video.codec != "h264":
         return [f"picture is {video.codec or 'of an unknown codec'}, not h264"]
     checks = (
+        (not video.profile or video.profile in PROFILES, f"picture has H.264's profile {video.profile}"),
         (video.pixel_format == "yuv420p", f"pixels are {video.pixel_format or 'of an unknown format'}, not yuv420p"),
         (video.is_interlaced is False, "picture is interlaced" if video.is_interlaced else "picture may be interlaced"),
         (
@@ -80,16 +90,11 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
         (video.sample_aspect in (None, 1), f"pixels are not square ({video.sample_aspect})"),
         (video.rotation_degrees == 0, f"picture is turned by {video.rotation_degrees} degrees"),
         (is_close(video.frame_rate, float(rate)), f"frame rate is {shown(video.frame_rate)}, not {shown(float(rate))}"),
-        (bool(video.has_constant_rate), "frame rate varies"),
+        (video.has_constant_rate is not False, "frame rate varies"),
+        (video.starts_with_keyframe is not False, "does not begin with a keyframe"),
         (
-            bool(video.starts_with_keyframe),
-            f"{'may' if video.starts_with_keyframe is None else 'does'} not begin with a keyframe",
-        ),
-        (
-            video.keyframe_seconds is not None and video.keyframe_seconds <= longest + SLACK_SECONDS,
-            "distance of the keyframes is not known"
-            if video.keyframe_seconds is None
-            else f"keyframes are {shown(video.keyframe_seconds)} s apart, not {longest:g} s at most",
+            video.keyframe_seconds is None or video.keyframe_seconds <= longest + SLACK_SECONDS,
+            f"keyframes are {shown(video.keyframe_seconds)} s apart, not {longest:g} s at most",
         ),
         (
             video.bitrate is not None and video.bitrate <= most,
@@ -98,6 +103,41 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
         (video.start_seconds <= SLACK_SECONDS, f"picture begins {video.start_seconds:.1f} s after the sound"),
     )
     return [reason for is_good, reason in checks if not is_good]
+
+
+def reasons_of_packets(media: Media, channel: Channel) -> list[str]:
+    """Why the packets of the picture must not go on air as they are; without knowing them none may."""
+    scan, most = media.scan, int(channel.video_bitrate * RICHEST_SECOND)
+    if scan is None:
+        return [UNREAD]
+    video = media.video
+    known = None not in (video.has_constant_rate, video.starts_with_keyframe, video.keyframe_seconds)
+    checks = (
+        (not scan.damage, f"is damaged ({scan.damage})"),
+        (known, "has packets without a time"),
+        (not scan.restarts, f"its timestamps begin again at {restart_text(scan.restarts)}"),
+        (not scan.video.holes, f"picture has a hole {hole_text(scan.video.holes)}"),
+        (not scan.video.left_out, "an edit list leaves some of its pictures out"),
+        (
+            scan.video.worst_second_bits <= most,
+            f"picture has up to {kilobits(scan.video.worst_second_bits)} in a second, not {kilobits(most)} at most",
+        ),
+    )
+    return [reason for is_good, reason in checks if not is_good]
+
+
+def hole_text(holes: Sequence[Hole]) -> str:
+    """Of the first one, and how many there are; "" without any."""
+    if not holes:
+        return ""
+    more = f", and {len(holes) - 1} more" if len(holes) > 1 else ""
+    return f"of {holes[0].seconds:.1f} s at {holes[0].start_seconds:.1f} s{more}"
+
+
+def restart_text(restarts: Sequence[Restart]) -> str:
+    if not restarts:
+        return ""
+    return f"{restarts[0].moment_seconds:.1f} s" + (f", and {len(restarts) - 1} times more" if len(restarts) > 1 else "")
 
 
 def reasons_of_length(media: Media) -> list[str]:
@@ -116,6 +156,7 @@ def reasons_of_sound(media: Media, channel: Channel) -> list[str]:
         ]
     ends = end_of(media.video), end_of(audio)
     differ = None if None in ends else abs((ends[0] or 0) - (ends[1] or 0))
+    holes = media.scan.audio.holes if media.scan and media.scan.audio else ()
     checks = (
         (audio.sample_rate == SAMPLE_RATE, f"sound has {shown(audio.sample_rate)} Hz, not {SAMPLE_RATE}"),
         (audio.channels == 2, f"sound has {shown(audio.channels)} channel{'s' * (audio.channels != 1)}, not 2"),
@@ -124,6 +165,7 @@ def reasons_of_sound(media: Media, channel: Channel) -> list[str]:
             f"bit rate of the sound is {kilobits(audio.bitrate)}, not {kilobits(most)} at most",
         ),
         (audio.start_seconds <= SLACK_SECONDS, f"sound begins {audio.start_seconds:.1f} s after the picture"),
+        (not holes, f"sound has a hole {hole_text(holes)}"),
         (differ is not None, "length of the sound is not known"),
         ((differ or 0) <= SLACK_SECONDS, f"sound and picture end {differ or 0:.1f} s apart"),
     )
@@ -200,8 +242,11 @@ def flv_options() -> list[str]:
 
 
 def silence_input(media: Media) -> list[str]:
-    """Sound for what has none; for a known picture, hardly longer than that: 7.1 may take more of it than the picture needs."""
-    end, longer = end_of(media.video), min(sound_goes_on(media), LONGEST_STILL_SECONDS)
+    """Sound for what has none; for a known picture, hardly longer than that: 7.1 may take more of it than the picture needs.
+
+    What a header says is not known: a limit that is too short would cut the picture off.
+    """
+    end, longer = end_of(media.video) if media.scan else None, min(sound_goes_on(media), LONGEST_STILL_SECONDS)
     limit = [] if end is None else ["-t", f"{end + longer + SLACK_SECONDS:.3f}"]
     return ["-f", "lavfi", *limit, "-i", QUIET if media.audio is None else SILENCE]
 
@@ -229,12 +274,29 @@ def picture_steps(media: Media, channel: Channel) -> str:
     # A frame that is left out is not scaled before, one that is repeated is scaled once.
     is_faster = (media.video.frame_rate or 0.0) > rate
     steps = [
+        *joined(media, "setpts"),
         *([] if media.video.is_interlaced is False else ["bwdif=deint=interlaced"]),
         *([at_rate, fitting(channel)] if is_faster else [fitting(channel), at_rate]),
         *([f"tpad=stop_mode=clone:stop_duration={longer:.3f}"] if longer > SLACK_SECONDS else []),
         headers(),
     ]
     return ",".join(steps)
+
+
+def joined(media: Media, setter: str) -> list[str]:
+    """One line of time without restarts, and without the holes that picture and sound share: nobody wants to see those.
+
+    Registers of the expression: 0, how often the timestamps have begun again; 1, the time of the last frame; 2, that on the line.
+    """
+    scan = media.scan
+    restarts = () if scan is None or media.container in RESTARTING else scan.restarts[:MOST_JOINED]
+    holes = scan.shared_holes[:MOST_JOINED] if scan else ()
+    if not restarts and not holes:
+        return []
+    shift = "+".join(f"gte(ld(0),{number})*{restart.shift_seconds:.6f}" for number, restart in enumerate(restarts, 1)) or "0"
+    closed = "".join(f"-gte(ld(2),{hole.start_seconds + hole.seconds / 2:.6f})*{hole.seconds:.6f}" for hole in holes)
+    counting = f"st(0,ld(0)+gt(N,0)*lt(T,ld(1)-{BACK_SECONDS}));st(1,T);st(2,T+{shift})"
+    return [f"{setter}='{counting};PTS+({shift}{closed})/TB'"]
 
 
 def fitting(channel: Channel) -> str:
@@ -260,6 +322,7 @@ def paced(media: Media) -> str:
     audio, picture_end = media.audio, end_of(media.video)
     start, end = (audio.start_seconds, end_of(audio)) if audio else (0.0, None)
     steps = [
+        *joined(media, "asetpts"),
         f"aresample={SAMPLE_RATE}:async=1000" + (":first_pts=0" if start > SLACK_SECONDS else ""),
         "aformat=sample_fmts=fltp:channel_layouts=stereo",
     ]

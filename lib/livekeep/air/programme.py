@@ -1,9 +1,12 @@
 """The programme of a channel: lists the media, prepares what comes next, and feeds the relay.
 
-Part of livekeep-worker@CHANNEL. Listing and looking at items block, and run beside the loop; feeders are started by it.
+Part of livekeep-worker@CHANNEL. Listing the media, looking at items and reading them block, and run beside the loop; feeders are
+started by it. The next item is read to its end while the present one plays. One that is not read by its turn is encoded, which
+any item stands, and goes on being read for the next time.
 """
 
 import logging
+import threading
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -15,13 +18,15 @@ from livekeep.air.errand import Errand
 from livekeep.air.feeder import Feeder
 from livekeep.air.flv import FlvError
 from livekeep.air.intake import LONGEST_AHEAD_SECONDS, Intake
-from livekeep.air.item import Media
+from livekeep.air.item import Media, scanned
 from livekeep.air.library import Library
 from livekeep.air.media import MediaFile, NoFolderError, NothingThereError, StorageError, StorageTimeoutError
+from livekeep.air.packets import Scan
 from livekeep.air.playlist import Playlist
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import Plan, mode_of, plan
 from livekeep.air.relay import Change, Relay
+from livekeep.air.scan import Scans, scan
 from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
@@ -36,6 +41,14 @@ START_SECONDS = 30.0
 """A feeder that has not given enough to begin with for so long is given up."""
 DRY_SECONDS = 15.0
 """So is an item that ran dry for so long."""
+SCAN_PATIENCE_SECONDS = 5.0
+"""So long the slate stays for an item that is being read, which may be copied then."""
+LAST_START_SECONDS = 10.0
+"""So long before the end of the present item the next one is no longer waited for to be read."""
+SHORT_START_SECONDS, SHORT_PATIENCE_SECONDS = 3.0, 1.0
+"""The same where the present item is short, and how long at most."""
+HUNGRY_SECONDS = 2.0
+"""An item on air that has less in hand gets all that the storage gives: no other is read meanwhile."""
 RETRY_SECONDS = 30.0
 """After so long what failed is tried again, when nothing else is left."""
 HUNG_SECONDS = 60.0
@@ -56,6 +69,8 @@ class Prepared:
     source: str
     media: Media
     plan: Plan
+    is_tried: bool = False
+    """Whether all of it was read, or that failed."""
 
     @property
     def name(self) -> str:
@@ -85,10 +100,12 @@ class Feed:
 class Programme:
     """One pass does what can be done now, and says when it wants the next; `books` is what it did."""
 
-    def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, library: Library, broker: Broker) -> None:
+    def __init__(
+        self, service: Service, relay: Relay, name: str, channel: Channel, library: Library, broker: Broker, scans: Scans
+    ) -> None:
         self.books = Books(name)
         self._service, self._relay, self._name, self._channel = service, relay, name, channel
-        self._library, self._broker = library, broker
+        self._library, self._broker, self._scans = library, broker, scans
         self._playlist = Playlist(channel.order, channel.loop, Random())  # noqa: S311 – an order to play in
         self._listing: Errand[tuple[MediaFile, ...]] = Errand(service.wake)
         self._next_listing = 0.0
@@ -99,6 +116,11 @@ class Programme:
         self._next_look = 0.0
         self._failures = 0
         self._prepared: Prepared | None = None
+        self._prepared_at = 0.0
+        self._reading: Errand[Scan] = Errand(service.wake)
+        self._may_read = threading.Event()
+        self._read_item: Prepared | None = None
+        """What is being read to its end."""
         self._feeds: dict[Intake, Feed] = {}
         self._next_retry = NEVER
         self._frame_ms = 1000 / channel.frame_rate
@@ -107,9 +129,12 @@ class Programme:
         """Raises `LivekeepError` only for what no other pass can mend."""
         self._list(now)
         self._take_look(now)
+        self._take_scan()
         self._note_changes(now)
         self._give_up(now)
         self._start_look(now)
+        self._start_scan()
+        self._share_storage()
         self._start_feeder(now)
         self._watch()
         if self._relay.is_on_slate:
@@ -193,7 +218,10 @@ class Programme:
         """In a thread. Raises `ItemError` or `StorageError`."""
         source = self._broker.address_of(file.name)
         media = probe(source, PROBE_SECONDS, file.name)
-        return Prepared(file, source, media, plan(media, self._channel))
+        known = self._scans.load(file, self._broker.version_of(source))
+        if known:
+            media = scanned(media, known)
+        return Prepared(file, source, media, plan(media, self._channel), is_tried=known is not None)
 
     def _take_look(self, now: float) -> None:
         found = self._look.take()
@@ -203,9 +231,54 @@ class Programme:
             self.books.fail(Played(self._looked_at, outcome="failed", problem=str(found)), kind)
             self._note_failure(self._looked_at, now)
         elif found is not None:
-            self._prepared = found
-            self.books.next = found.entry
-            logger.debug("%s: %s: %s", self._name, found.name, "; ".join(found.plan.reasons) or "is copied")
+            self._prepare_as(found)
+            self._prepared_at = now
+
+    def _prepare_as(self, found: Prepared) -> None:
+        self._prepared = found
+        self.books.next = found.entry
+        logger.debug("%s: %s: %s", self._name, found.name, "; ".join(found.plan.reasons) or "is copied")
+
+    def _start_scan(self) -> None:
+        """Read the next item to its end, one at a time."""
+        item = self._prepared
+        if item is None or item.is_tried or self._reading.is_busy:
+            return
+        self._read_item = item
+        self._reading.start(lambda: self._read_all(item))
+
+    def _share_storage(self) -> None:
+        """Reading ahead rests while an item on air needs the storage for itself."""
+        intake = self._relay.current or self._relay.interrupted
+        is_hungry = intake and not (intake.is_over or intake.is_full) and intake.ahead_seconds < HUNGRY_SECONDS
+        if is_hungry:
+            self._may_read.clear()
+        else:
+            self._may_read.set()
+
+    def _read_all(self, item: Prepared) -> Scan:
+        """In a thread. Raises `ItemError`."""
+        found = scan(item.source, item.media, item.name, may_read=self._may_read)
+        self._scans.keep(item.file, self._broker.version_of(item.source), found)
+        return found
+
+    def _take_scan(self) -> None:
+        found, item = self._reading.take(), self._read_item
+        if found is None or item is None:
+            return
+        self._read_item = None
+        if isinstance(found, LivekeepError):
+            logger.info("%s: %s", self._name, found)
+            known = replace(item, is_tried=True)
+        else:
+            media = scanned(item.media, found)
+            known = Prepared(item.file, item.source, media, plan(media, self._channel), is_tried=True)
+        if self._prepared is item:
+            self._prepare_as(known)
+        for feed in self._feeds.values():
+            if feed.prepared is item:
+                # It plays as it was begun; its length is known now.
+                feed.prepared = replace(item, media=known.media, is_tried=True)
 
     def _note_failure(self, name: str, now: float) -> None:
         """An item failed: when that is the storage's fault, or goes on, the others need not fail as quickly."""
@@ -223,7 +296,7 @@ class Programme:
 
     def _start_feeder(self, now: float) -> None:
         prepared = self._prepared
-        if prepared is None or self._has_next() or not self._is_time_for_next():
+        if prepared is None or self._has_next() or not self._is_time_for_next() or self._waits_for_scan(prepared, now):
             return
         self._prepared = None
         intake = Intake(prepared.name, self._frame_ms)
@@ -240,8 +313,25 @@ class Programme:
         current = self._feeds.get(self._relay.current) if self._relay.current else None
         if current is None or current.intake.is_over:
             return True
-        duration = current.prepared.media.duration_seconds
-        return duration is None or duration - current.intake.played_seconds <= PREFETCH_SECONDS
+        left = self._seconds_left()
+        return left is None or left <= PREFETCH_SECONDS
+
+    def _seconds_left(self) -> float | None:
+        """Of the present item, when there is one and its length is known."""
+        current = self._feeds.get(self._relay.current) if self._relay.current else None
+        duration = current.prepared.media.duration_seconds if current else None
+        return None if current is None or duration is None else duration - current.intake.played_seconds
+
+    def _waits_for_scan(self, prepared: Prepared, now: float) -> bool:
+        """Whether the item had better begin when it is read, since it may be copied then."""
+        if prepared.is_tried or self._read_item is not prepared:
+            return False
+        waited, left = now - self._prepared_at, self._seconds_left()
+        if self._relay.current is None:
+            return waited < SCAN_PATIENCE_SECONDS
+        return left is not None and (
+            left > LAST_START_SECONDS or (left > SHORT_START_SECONDS and waited < SHORT_PATIENCE_SECONDS)
+        )
 
     # What comes in
 
@@ -275,9 +365,14 @@ class Programme:
             self._service.forget(feed.feeder)
 
     def _give_up(self, now: float) -> None:
-        """Items of which nothing comes any more."""
+        """Items of which nothing comes any more, or nothing that belongs to them."""
         for feed in list(self._feeds.values()):
             intake = feed.intake
+            if not intake.is_over and self._broker.was_replaced(feed.prepared.source):
+                feed.problem = "it was replaced or removed in the bucket while it was read"
+                self._unwatch(feed)
+                feed.feeder.stop()
+                intake.end()
             is_dry = intake is self._relay.interrupted and not intake.is_ready and self._relay.is_connected
             if not is_dry:
                 feed.dry_since = None
@@ -330,7 +425,7 @@ class Programme:
         self._unwatch(feed)
         del self._feeds[feed.intake]
         feed.feeder.stop()
-        problem = feed.problem or feed.intake.problem or said_last(feed.feeder.errors)
+        problem = feed.problem or feed.intake.problem or feed.prepared.media.lack or said_last(feed.feeder.errors)
         is_cut, quiet_seconds = bool(feed.intake.problem), feed.intake.quiet_ms / 1000
         outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem, is_cut)
         if quiet_seconds >= SHORT_SECONDS:

@@ -7,6 +7,7 @@ Reads: the configuration, the credentials livekeep.storage-key-id and livekeep.s
 Each line of a connection is a question in JSON, answered by one line:
     {"list": {"media": "s3://bucket/prefix", "extensions": [".mp4"]}}  →  {"files": [[name, size_bytes, modified], …]}
     {"sign": {"media": "s3://bucket/prefix", "name": "clip.mp4"}}      →  {"url": "https://…"}
+    {"identify": {"media": "s3://bucket/prefix", "name": "clip.mp4"}}  →  {"version": "its ETag and size"}, "" for none
     whatever cannot be answered                                        →  {"error_type": "wrong-keys", "message": "…"}
 """
 
@@ -71,6 +72,9 @@ class Answerer:
             case {"sign": {"media": str(media), "name": str(name)}} if is_bucket(media):
                 bucket, prefix = split_bucket(media)
                 return {"url": self._bucket.sign(bucket, prefix + name, self._url_seconds)}, f"signed {name!a} in bucket {bucket}"
+            case {"identify": {"media": str(media), "name": str(name)}} if is_bucket(media):
+                bucket, prefix = split_bucket(media)
+                return {"version": self._bucket.identify(bucket, prefix + name)}, f"identified {name!a} in bucket {bucket}"
         return refusal(
             "bad-request", "livekeep-storage does not know that question; see its program's description"
         ), "bad request"

@@ -26,6 +26,7 @@ from livekeep.air.media import is_bucket
 from livekeep.air.programme import Programme
 from livekeep.air.publisher import Address, preset_of
 from livekeep.air.relay import SOUND_HERTZ, Relay, Slate
+from livekeep.air.scan import Scans
 from livekeep.air.slate import make_slate
 from livekeep.air.uplink import Uplink
 from livekeep.core import channels, config, log, paths, secret_text, state
@@ -223,8 +224,7 @@ def check_ingests(channel: Channel, key: str) -> None:
 
 def slate_of(channel: Channel, name: str) -> Slate:
     """The channel's slate, made when it is not in the cache. Raises `ConfigError`, or `TemporaryError`."""
-    cache = Path(os.environ.get("CACHE_DIRECTORY") or paths.ROOT / f"var/cache/livekeep/worker@{name}")
-    file = make_slate(channel, cache)
+    file = make_slate(channel, channels.cache_of(name))
     try:
         return Slate(file.read_bytes(), 1000 / channel.frame_rate)
     except OSError as error:
@@ -263,7 +263,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     relay = Relay(slate_of(channel, name), 1000 / channel.frame_rate, flv.metadata(metadata_of(channel)))
     service = Service()
     broker = Broker(library := open_library(channel.media, channel.extensions, settings.storage.timeout_seconds))
-    programme = Programme(service, relay, name, channel, library, broker)
+    scans = Scans(channels.cache_of(name) / "scans")
+    scans.tidy()
+    programme = Programme(service, relay, name, channel, library, broker, scans)
     worker = Worker(service, name, programme, Uplink(service, relay, name, channel, key, first_ms), relay)
     signal.signal(signal.SIGUSR1, lambda _number, _frame: worker.skip())
     service.run(worker.one_pass, lambda: log.set_up(config.load_leniently()[0].log.level))

@@ -170,7 +170,11 @@ def item_text(item: dict[str, Any]) -> str:
     if item["problem"]:
         said = item["problem"].removeprefix(f"{item['name']}: ")
     else:
-        how = COPY_TEXT if item["mode"] == "copy" else f"normalised: {'; '.join(item['reasons']) or 'for its form'}"
+        reasons = "; ".join(item["reasons"])
+        if item["mode"] == "copy":
+            how = f"{COPY_TEXT}{f' {reasons}' if reasons else ''}"
+        else:
+            how = f"normalised: {reasons or 'for its form'}"
         said = ", ".join(filter(None, [length(item), rate_text(item), how]))
     return f"{terminal.paint(verdict.ljust(4), COLOURS[verdict])}  {item['name']}: {said}"
 

@@ -13,6 +13,7 @@ CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,11 @@ class ChannelEnd(State):
 def folder_of(channel: str, root: Path = paths.STATE_DIRECTORY) -> Path:
     """Where the worker of `channel` and its hook write: the `root` for `state.read` and `state.write`."""
     return root / f"worker@{channel}"
+
+
+def cache_of(channel: str) -> Path:
+    """Where its worker keeps what it can make again: the folder that its unit gives it."""
+    return Path(os.environ.get("CACHE_DIRECTORY") or paths.ROOT / f"var/cache/livekeep/worker@{channel}")
 
 
 def is_on_air(found: ChannelState, now_monotonic: float) -> bool:

@@ -1,0 +1,317 @@
+"""What all packets of an item show: its real length, holes, keyframes, the worst second of its bit rate. Pure.
+
+Headers are often wrong and never say it all, so an item is copied only when each of its packets is known. Packets are taken one
+by one in the order of the file; what is kept of them is bounded.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+HOLE_SECONDS = 0.5
+"""From one packet to the next; a longer step is a hole."""
+SOUND_HOLE_SECONDS = 0.1
+"""The same within the sound, which has no repeated pictures."""
+BACK_SECONDS = 0.1
+"""A timestamp that goes back by more begins the timestamps again; less is jitter."""
+LEAP_SECONDS = 10.0
+"""Where a container may begin its timestamps again (MPEG), ffmpeg takes a larger step forward for that, and so does this."""
+RESTARTING = ("mpegts", "mpeg")
+"""The containers whose timestamps ffmpeg itself joins."""
+MOST_HOLES = 200
+"""Of one stream; further ones are not noted."""
+REORDERED = 40
+"""More pictures than any decoder keeps back."""
+
+Kind = Literal["video", "audio"]
+
+
+class Packet(NamedTuple):
+    kind: Kind
+    pts_seconds: float | None
+    dts_seconds: float | None
+    duration_seconds: float | None
+    size_bytes: int
+    is_keyframe: bool
+    is_left_out: bool
+    """By an edit list."""
+
+
+class Hole(NamedTuple):
+    """A time for which a stream has nothing; on the line of `Scan`."""
+
+    start_seconds: float
+    seconds: float
+
+
+class Restart(NamedTuple):
+    """The timestamps begin again."""
+
+    moment_seconds: float
+    """On the line of `Scan`."""
+    shift_seconds: float
+    """What joins them: to be added to all times from here on."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One stream by its packets. Times are seconds on one line from the item's first packet, restarts of timestamps joined."""
+
+    packets: int = 0
+    start_seconds: float = 0.0
+    end_seconds: float = 0.0
+    bits: int = 0
+    worst_second_bits: int = 0
+    """Most bits within one second."""
+    holes: tuple[Hole, ...] = ()
+    left_out: int = 0
+    """Packets that an edit list leaves out."""
+    has_all_times: bool = True
+    shortest_step_seconds: float | None = None
+    longest_step_seconds: float | None = None
+    mean_step_seconds: float | None = None
+    """From one picture to the next in the order of showing."""
+    starts_with_keyframe: bool = False
+    keyframe_seconds: float = 0.0
+    """The longest distance of two keyframes, or from the last one to the end."""
+    has_b_frames: bool = False
+
+    @property
+    def seconds(self) -> float:
+        return self.end_seconds - self.start_seconds
+
+
+@dataclass(frozen=True)
+class Scan:
+    """An item by all its packets."""
+
+    video: Track
+    audio: Track | None = None
+    restarts: tuple[Restart, ...] = ()
+    damage: str = ""
+    """What ffprobe says of damaged packets; "" when there are none."""
+    cut_off: bool = False
+    """The container's index tells of more than there is."""
+
+    @property
+    def shared_holes(self) -> tuple[Hole, ...]:
+        """Where neither stream has anything. Of a picture without sound nothing is known: one that stands still may be meant."""
+        return tuple(overlaps(self.video.holes, self.audio.holes)) if self.audio else ()
+
+    @property
+    def seconds(self) -> float:
+        """How long there is something to play."""
+        tracks = [track for track in (self.video, self.audio) if track and track.packets]
+        whole = max((track.end_seconds for track in tracks), default=0.0) - min(
+            (track.start_seconds for track in tracks), default=0.0
+        )
+        return whole - sum(hole.seconds for hole in self.shared_holes)
+
+    def as_document(self) -> dict[str, Any]:
+        return {
+            "video": vars(self.video),
+            "audio": self.audio and vars(self.audio),
+            "restarts": self.restarts,
+            "damage": self.damage,
+            "cut_off": self.cut_off,
+        }
+
+
+def scan_of(document: dict[str, Any]) -> Scan:
+    """From `Scan.as_document`. Raises `ValueError`, `TypeError` or `KeyError` for what is none."""
+    audio = document["audio"]
+    return Scan(
+        track_of(document["video"]),
+        track_of(audio) if audio else None,
+        tuple(Restart(float(moment), float(shift)) for moment, shift in document["restarts"]),
+        str(document["damage"]),
+        bool(document["cut_off"]),
+    )
+
+
+def track_of(document: dict[str, Any]) -> Track:
+    return Track(**{**document, "holes": tuple(Hole(float(start), float(seconds)) for start, seconds in document["holes"])})
+
+
+def overlaps(ones: Iterable[Hole], others: Iterable[Hole]) -> Iterable[Hole]:
+    """The common parts that are holes themselves. Both are in order and do not overlap."""
+    waiting = deque(others)
+    for one in ones:
+        while waiting and waiting[0].start_seconds + waiting[0].seconds <= one.start_seconds:
+            waiting.popleft()
+        for other in waiting:
+            start = max(one.start_seconds, other.start_seconds)
+            end = min(one.start_seconds + one.seconds, other.start_seconds + other.seconds)
+            if end - start > HOLE_SECONDS:
+                yield Hole(start, end - start)
+            if other.start_seconds + other.seconds > one.start_seconds + one.seconds:
+                break
+
+
+@dataclass
+class Course:
+    """One stream while it is read."""
+
+    hole_seconds: float
+    packets: int = 0
+    left_out: int = 0
+    restarts: int = 0
+    bits: int = 0
+    worst_bits: int = 0
+    start: float | None = None
+    end: float = 0.0
+    last_dts: float | None = None
+    expected: float = 0.0
+    """Where the next packet should be, in the file's own time."""
+    step: float = 0.0
+    """The usual one."""
+    has_all_times: bool = True
+    has_b_frames: bool = False
+    starts_with_keyframe: bool = False
+    key_seconds: float | None = None
+    keyframe_seconds: float = 0.0
+    holes: list[Hole] = field(default_factory=list)
+    showing: list[float] = field(default_factory=list)
+    first_shown: float | None = None
+    last_shown: float | None = None
+    shortest: float | None = None
+    longest: float | None = None
+    second: deque[tuple[float, int]] = field(default_factory=deque)
+    second_bits: int = 0
+
+
+class Scanner:
+    """Give it the packets by `take`; `result` is what they show."""
+
+    def __init__(self, container: str) -> None:
+        """`container`: ffprobe's format_name."""
+        self._may_leap = container in RESTARTING
+        self._courses: dict[str, Course] = {"video": Course(HOLE_SECONDS), "audio": Course(SOUND_HOLE_SECONDS)}
+        self._shifts: list[float] = [0.0]
+        """What to add to the times after so many restarts, the same for both streams."""
+        self._restarts: list[Restart] = []
+
+    def take(self, packet: Packet) -> None:
+        course = self._courses[packet.kind]
+        if packet.is_left_out:
+            course.left_out += 1
+            return
+        course.packets += 1
+        if course.packets == 1:
+            course.starts_with_keyframe = packet.is_keyframe
+        times = [moment for moment in (packet.dts_seconds, packet.pts_seconds) if moment is not None]
+        course.has_all_times = course.has_all_times and packet.pts_seconds is not None
+        if times:
+            self._place(course, packet, times[0], times[-1])
+
+    def _place(self, course: Course, packet: Packet, dts: float, pts: float) -> None:
+        # The first pictures of Matroska have no time of decoding, and the one of showing goes forth and back.
+        is_in_order = packet.kind == "audio" or packet.dts_seconds is not None
+        if is_in_order:
+            self._note_restart(course, dts)
+        shift = self._shifts[course.restarts]
+        if is_in_order:
+            if not self._note_hole(course, dts, shift) and course.last_dts is not None and dts > course.last_dts:
+                course.step = dts - course.last_dts
+            course.last_dts, course.expected = dts, dts + (packet.duration_seconds or course.step)
+        course.has_b_frames = course.has_b_frames or dts != pts
+        pts += shift
+        # The length of a packet of MP4 reaches to the next one, over a hole too.
+        length = min(packet.duration_seconds or course.step, max(course.step, HOLE_SECONDS))
+        course.start = pts if course.start is None else min(course.start, pts)
+        course.end = max(course.end, pts + length)
+        self._note_size(course, dts + shift, packet.size_bytes * 8)
+        if packet.is_keyframe:
+            if course.key_seconds is not None:
+                course.keyframe_seconds = max(course.keyframe_seconds, pts - course.key_seconds)
+            course.key_seconds = pts
+        if packet.kind == "video":
+            heapq.heappush(course.showing, pts)
+            if len(course.showing) > REORDERED:
+                show(course, heapq.heappop(course.showing))
+
+    def result(self, damage: str = "", cut_off: bool = False) -> Scan:
+        video, audio = self._courses["video"], self._courses["audio"]
+        starts = [course.start for course in (video, audio) if course.start is not None]
+        zero = min(starts, default=0.0)
+        return Scan(
+            track(video, zero),
+            track(audio, zero) if audio.packets else None,
+            tuple(Restart(round(moment - zero, 6), round(shift, 6)) for moment, shift in self._restarts),
+            damage,
+            cut_off,
+        )
+
+    def _note_restart(self, course: Course, dts: float) -> None:
+        """Timestamps that begin again follow on those before. The stream that comes first says by how much, for both."""
+        if course.last_dts is None:
+            return
+        leaps = self._may_leap and dts - course.expected > LEAP_SECONDS
+        if dts + BACK_SECONDS >= course.last_dts and not leaps:
+            return
+        course.restarts += 1
+        if course.restarts == len(self._shifts):
+            line = self._shifts[-1] + course.expected
+            # Not before the end of the other stream.
+            line = max(line, *(other.end for other in self._courses.values() if other.packets))
+            if len(self._restarts) < MOST_HOLES:
+                self._restarts.append(Restart(line, line - dts - self._shifts[-1]))
+            self._shifts.append(line - dts)
+        course.last_dts = None
+
+    def _note_hole(self, course: Course, dts: float, shift: float) -> bool:
+        """Whether there is one before this packet."""
+        if course.last_dts is None:
+            return False
+        begins = course.last_dts + min(course.step or HOLE_SECONDS, HOLE_SECONDS)
+        is_hole = dts - begins > course.hole_seconds
+        if is_hole and len(course.holes) < MOST_HOLES:
+            course.holes.append(Hole(begins + shift, dts - begins))
+        return is_hole
+
+    def _note_size(self, course: Course, moment: float, bits: int) -> None:
+        course.bits += bits
+        course.second.append((moment, bits))
+        course.second_bits += bits
+        while course.second[0][0] <= moment - 1.0 + 1e-6:
+            course.second_bits -= course.second.popleft()[1]
+        course.worst_bits = max(course.worst_bits, course.second_bits)
+
+
+def show(course: Course, pts: float) -> None:
+    """The next picture in the order of showing."""
+    if course.last_shown is not None:
+        step = pts - course.last_shown
+        course.shortest = step if course.shortest is None else min(course.shortest, step)
+        course.longest = step if course.longest is None else max(course.longest, step)
+    else:
+        course.first_shown = pts
+    course.last_shown = pts
+
+
+def track(course: Course, zero: float) -> Track:
+    while course.showing:
+        show(course, heapq.heappop(course.showing))
+    # From the last keyframe to the last picture.
+    if course.key_seconds is not None and course.last_shown is not None:
+        course.keyframe_seconds = max(course.keyframe_seconds, course.last_shown - course.key_seconds)
+    start = course.start if course.start is not None else zero
+    steps, span = course.packets - 1, (course.last_shown or 0.0) - (course.first_shown or 0.0)
+    return Track(
+        packets=course.packets,
+        start_seconds=round(start - zero, 6),
+        end_seconds=round(max(course.end, start) - zero, 6),
+        bits=course.bits,
+        worst_second_bits=course.worst_bits,
+        holes=tuple(Hole(round(hole.start_seconds - zero, 6), round(hole.seconds, 6)) for hole in course.holes),
+        left_out=course.left_out,
+        has_all_times=course.has_all_times,
+        shortest_step_seconds=None if course.shortest is None else round(course.shortest, 6),
+        longest_step_seconds=None if course.longest is None else round(course.longest, 6),
+        mean_step_seconds=span / steps if course.shortest is not None and steps > 0 else None,
+        starts_with_keyframe=course.starts_with_keyframe,
+        keyframe_seconds=round(course.keyframe_seconds, 6),
+        has_b_frames=course.has_b_frames,
+    )

@@ -1,0 +1,316 @@
+"""What all packets of an item show, from real files with real ffprobe; what becomes of it, and where it is kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import http.server
+import json
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from clips import AAC, CHANNEL, clip, encode, folder, h264, known, picture, sound
+from flv_output import output_of
+
+from livekeep.air import profile
+from livekeep.air.item import Media, scanned
+from livekeep.air.media import MediaFile
+from livekeep.air.packets import HOLE_SECONDS, Hole, Packet, Scanner, overlaps
+from livekeep.air.probe import ItemError, probe
+from livekeep.air.scan import Scans, scan
+
+SECONDS = 30.0
+MEASURED = {"abs": 0.06}
+"""A frame of sound and the rounding of Matroska."""
+STEADY = h264(25, "-maxrate", "400k", "-bufsize", "400k")
+NOISE = "noise=alls=100:allf=t:enable='between(t,8,9.5)'"
+FORCED = ("-force_key_frames", "expr:lt(t,22)*gte(t,n_forced)")
+COPY = profile.Plan("copy", "copy")
+
+
+def without(first: float, last: float) -> str:
+    return rf"select='not(between(t\,{first}\,{last}))'"
+
+
+RECIPES: dict[str, list[str]] = {
+    "hole-in-picture.mkv": [*picture(seconds=30), *sound(30), "-vf", without(22, 28), "-vsync", "passthrough", *STEADY, *AAC],
+    "hole-in-sound.mp4": [*picture(seconds=6), *sound(6), "-af", f"a{without(2, 4)}", *STEADY, *AAC],
+    "hole-in-both.mkv": [*picture(seconds=12), *sound(12), "-vf", without(4, 10), "-vsync", "passthrough", "-af",
+                         f"a{without(4, 10)}", *STEADY, *AAC],
+    "late-keyframes.mp4": [*picture(seconds=34), *sound(34), *h264(1000, *FORCED), *AAC],
+    "burst.mp4": [*picture(seconds=20), *sound(20), "-vf", NOISE, *h264(50, "-crf", "30", "-b:v", "0"), *AAC],
+    "lossless.mp4": ["-f", "lavfi", "-i", "color=gray:size=320x180:rate=25:duration=2", *sound(2), *h264(50), "-b:v", "0",
+                     "-qp", "0", *AAC],
+    "late-start.mkv": [*picture(), *sound(), *STEADY, *AAC, "-output_ts_offset", "300", "-avoid_negative_ts", "disabled"],
+    "slower.mp4": [*picture(rate="25", seconds=4), *sound(4), *STEADY, *AAC],
+}  # fmt: skip
+
+
+def piece(ending: str, *, seconds: float = 2, is_silent: bool = False) -> bytes:
+    path = folder() / f"piece-{seconds}{is_silent}.{ending}"
+    if not path.exists():
+        encode([*picture(seconds=seconds), *([] if is_silent else sound(seconds)), *STEADY, *([] if is_silent else AAC)], path)
+    return path.read_bytes()
+
+
+def wrong_header() -> bytes:
+    """An FLV whose header tells of 1 s: its recorder died."""
+    content = bytearray(piece("flv", seconds=4))
+    at = content.index(b"duration\0") + len(b"duration\0")
+    content[at : at + 8] = b"\x3f\xf0" + bytes(6)
+    return bytes(content)
+
+
+MADE: dict[str, Callable[[], bytes]] = {
+    "again.flv": lambda: piece("flv") + piece("flv")[13:],
+    "again.mkv": lambda: piece("mkv") * 2,
+    "again-silent.ts": lambda: piece("ts", is_silent=True) * 2,
+    "wrong-header.flv": wrong_header,
+    "damaged.ts": lambda: b"".join(packet for number, packet in enumerate(packets_188()) if number % 97),
+}
+
+
+def packets_188() -> list[bytes]:
+    content = clip("matching.ts").read_bytes()
+    return [content[at : at + 188] for at in range(0, len(content), 188)]
+
+
+@functools.cache
+def odd(name: str) -> Path:
+    path = folder() / name
+    if name in RECIPES:
+        encode(RECIPES[name], path)
+    elif name in MADE:
+        path.write_bytes(MADE[name]())
+    else:
+        return clip(name)
+    return path
+
+
+def media_of(name: str) -> Media:
+    return known(odd(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("hole-in-picture.mkv", "picture has a hole of 6.0 s at 22.0 s"),
+        ("hole-in-both.mkv", "picture has a hole of 6.0 s at 4.0 s"),
+        ("late-keyframes.mp4", "keyframes are 12"),
+        ("burst.mp4", "picture has up to "),
+        ("lossless.mp4", "picture has H.264's profile High 4:4:4 Predictive"),
+        ("again.flv", "its timestamps begin again at 2.0 s"),
+        ("again-silent.ts", "its timestamps begin again at 2.0 s"),
+        ("corrupt.mp4", "is damaged (Invalid NAL unit size"),
+        ("damaged.ts", "is damaged (Packet corrupt"),
+    ],
+)
+def test_what_only_its_packets_show_keeps_a_picture_from_being_copied(name: str, reason: str) -> None:
+    plan = profile.plan(media_of(name), CHANNEL)
+    assert plan.video == "encode"
+    assert any(found.startswith(reason) for found in plan.reasons), plan.reasons
+
+
+def test_a_hole_in_the_sound_is_filled_beside_a_picture_that_is_copied() -> None:
+    media = media_of("hole-in-sound.mp4")
+    plan = profile.plan(media, CHANNEL)
+    assert (plan.video, plan.audio) == ("copy", "encode")
+    assert plan.reasons == ("sound has a hole of 2.0 s at 2.0 s",)
+    found = output_of(profile.feeder_command(str(odd("hole-in-sound.mp4")), plan, CHANNEL, media))
+    assert found.longest_step() <= 40 and len(found.video) == 150
+
+
+def test_what_is_not_read_to_its_end_is_not_copied() -> None:
+    media = probe(str(clip("matching.mp4")), SECONDS)
+    assert media.scan is None
+    assert profile.plan(media, CHANNEL).video == "encode"
+    assert "is not yet read to its end" in profile.plan(media, CHANNEL).reasons
+    assert profile.plan(media_of("matching.mp4"), CHANNEL) == COPY
+
+
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("matching.mp4", 3),
+        ("late-start.mkv", 3),
+        ("wrong-header.flv", 4),
+        ("again.flv", 4),
+        ("again.mkv", 4),
+        ("again-silent.ts", 4),
+        ("changing.ts", 4),
+        ("hole-in-both.mkv", 6),
+        ("hole-in-picture.mkv", 30),
+        ("vp8.webm", 3),
+    ],
+)
+def test_its_length_is_that_of_its_packets_and_all_of_it_goes_out(name: str, seconds: float) -> None:
+    media = media_of(name)
+    # A TS that is cut in the middle of a picture loses that one.
+    assert media.duration_seconds == pytest.approx(seconds, abs=0.13)
+    assert not media.lack
+    plan = profile.plan(media, CHANNEL)
+    found = output_of(profile.feeder_command(str(odd(name)), plan, CHANNEL, media))
+    assert (found.picture_end(40) - found.picture_start) / 1000 == pytest.approx(seconds, abs=0.13)
+    assert len(found.video) == pytest.approx(seconds * 25, abs=3)
+    assert found.sound_end / 1000 == pytest.approx(seconds, abs=0.13)
+
+
+@pytest.mark.parametrize(("name", "told"), [("truncated.mp4", 6), ("cut.flv", 4), ("cut.mkv", 3)])
+def test_what_is_cut_off_lacks_what_its_header_tells_of(name: str, told: float) -> None:
+    if name.startswith("cut"):
+        whole = piece("flv", seconds=4) if name.endswith("flv") else clip("matching.mkv").read_bytes()
+        (folder() / name).write_bytes(whole[: len(whole) // 2])
+        media = known(folder() / name)
+    else:
+        media = media_of(name)
+    assert media.scan
+    assert media.duration_seconds == pytest.approx(told, abs=0.06)
+    assert media.scan.seconds < told * 0.7
+    assert media.lack == f"it is cut off: {media.scan.seconds:.1f} s of {media.duration_seconds:.1f} s are there"
+
+
+def test_the_real_rate_counts_not_the_one_of_the_header() -> None:
+    taker = Scanner("mov,mp4")
+    for number in range(100):
+        taker.take(Packet("video", number / 30, number / 30, 1 / 30, 1000, number % 25 == 0, False))
+    media = media_of("matching.mp4")
+    found = scanned(media, taker.result())
+    assert found.video.frame_rate == pytest.approx(30) and found.video.has_constant_rate
+    assert "frame rate is 30, not 25" in profile.plan(found, CHANNEL).reasons
+
+
+def test_the_worst_second_is_found_wherever_it_is() -> None:
+    taker = Scanner("mpegts")
+    for number in range(500):
+        size = 40_000 if 333 <= number < 358 else 2_000
+        taker.take(Packet("video", number / 25, number / 25, 0.04, size, number % 50 == 0, False))
+    assert taker.result().video.worst_second_bits == 25 * 40_000 * 8
+
+
+def test_reading_is_bounded_in_memory() -> None:
+    taker = Scanner("matroska,webm")
+    moment = 0.0
+    for number in range(20_000):
+        moment += 1.0 if number % 2 else 0.04
+        taker.take(Packet("video", moment, moment, 0.04, 1000, True, False))
+        taker.take(Packet("audio", 9.0 * (number % 2), 9.0 * (number % 2), 0.02, 100, True, False))
+    document = json.dumps(taker.result().as_document())
+    assert len(document) < 20_000
+
+
+def test_holes_that_both_have_are_the_common_parts() -> None:
+    ones = [Hole(1, 4), Hole(10, 1), Hole(20, 10)]
+    others = [Hole(0, 2), Hole(3, 10), Hole(21, 2), Hole(25, 20)]
+    assert list(overlaps(ones, others)) == [Hole(1, 1), Hole(3, 2), Hole(10, 1), Hole(21, 2), Hole(25, 5)]
+    assert list(overlaps([Hole(0, 1)], [Hole(1 - HOLE_SECONDS, 4)])) == []
+
+
+class TestKept:
+    FILE = MediaFile("a/b c.mp4", 123, 1234.5)
+
+    def test_it_is_read_once_for_a_file_and_anew_for_another(self, tmp_path: Path) -> None:
+        made = media_of("hole-in-both.mkv").scan
+        assert made
+        Scans(tmp_path / "scans").keep(self.FILE, "etag", made)
+        again = Scans(tmp_path / "scans")
+        assert again.load(self.FILE, "etag") == made
+        assert again.load(self.FILE, "another") is None
+        for change in ({"size_bytes": 124}, {"modified": 1235.5}, {"name": "a/b.mp4"}):
+            assert again.load(dataclasses.replace(self.FILE, **change), "etag") is None
+
+    def test_what_is_broken_is_not_known(self, tmp_path: Path) -> None:
+        made = media_of("matching.mp4").scan
+        assert made
+        Scans(tmp_path).keep(self.FILE, "", made)
+        (path,) = tmp_path.iterdir()
+        whole = path.read_text()
+        for content in ("", whole[: len(whole) // 2], "[]", '{"of": [], "scan": {}}', whole.replace('"bits"', '"bats"')):
+            path.write_text(content)
+            assert Scans(tmp_path).load(self.FILE, "") is None
+
+    def test_without_a_disk_it_is_remembered(self, tmp_path: Path) -> None:
+        made = media_of("matching.mp4").scan
+        assert made
+        (tmp_path / "file").write_text("")
+        for where in (None, tmp_path / "file"):
+            scans = Scans(where)
+            scans.keep(self.FILE, "", made)
+            assert scans.load(self.FILE, "") == made
+            scans.tidy()
+
+
+class Breaking(http.server.BaseHTTPRequestHandler):
+    """Hangs up in the middle, once or for good."""
+
+    content = b""
+    is_for_good = False
+    requests = 0
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        if self.requests > 1 and self.is_for_good:
+            self.send_error(404)
+            return
+        first = int((self.headers.get("Range") or "bytes=0-").removeprefix("bytes=").partition("-")[0])
+        self.send_response(206)
+        self.send_header("Content-Range", f"bytes {first}-{len(self.content) - 1}/{len(self.content)}")
+        self.send_header("Content-Length", str(len(self.content) - first))
+        self.end_headers()
+        self.wfile.write(self.content[first : len(self.content) // 2 if self.requests == 1 else None])
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_for_good", [False, True])
+def test_what_a_storage_broke_off_is_not_taken_for_the_whole(is_for_good: bool) -> None:
+    Breaking.content, Breaking.is_for_good, Breaking.requests = clip("matching.ts").read_bytes(), is_for_good, 0
+    media = media_of("matching.ts")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Breaking) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_port}/clip.ts"
+        if is_for_good:
+            with pytest.raises(ItemError, match=r"clip.ts: could not be read to its end") as caught:
+                scan(url, media, "clip.ts")
+            assert caught.value.error_type == "unreachable"
+        else:
+            assert scan(url, media, "clip.ts") == media.scan
+        server.shutdown()
+    assert Breaking.requests >= 2
+
+
+def test_it_rests_while_an_item_on_air_needs_the_storage() -> None:
+    may_read = threading.Event()
+    media, done = media_of("matching.ts"), threading.Event()
+
+    def read() -> None:
+        scan(str(clip("matching.ts")), media, "clip.ts", may_read=may_read)
+        done.set()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert not done.wait(1.0)
+    may_read.set()
+    assert done.wait(SECONDS)
+    thread.join()
+
+
+def test_it_gives_way_to_what_is_on_air(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two that read, the one ahead has the lower priority."""
+    seen = tmp_path / "nice"
+    program = tmp_path / "ffprobe"
+    program.write_text(f"#!/bin/sh\nnice > {seen}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    own = int(subprocess.run(["nice"], capture_output=True, text=True, check=True).stdout)
+    media = media_of("matching.mp4")
+    for may_read, wanted in ((None, own), (threading.Event(), min(own + 10, 19))):
+        if may_read:
+            may_read.set()
+        with pytest.raises(ItemError):
+            scan(str(clip("matching.mp4")), media, "clip.mp4", may_read=may_read)
+        assert int(seen.read_text()) == wanted
