@@ -1,14 +1,41 @@
-"""In CI and as root nothing may be skipped: a check that does not run checks nothing. And Ctrl-C works everywhere."""
+"""In CI and as root nothing may be skipped: a check that does not run checks nothing. And Ctrl-C works everywhere.
+
+The tests of a module are a group, which one process runs in their order; the groups that take longest begin first.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
 # A shell that starts the tests in the background lets them, and all that they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+ELSEWHERE = {"machine", "vm"}
+"""Folders that have groups of their own."""
+LONGEST_FIRST = (
+    "test_worker", "test_stream", "test_profile", "test_youtube", "test_speedtest", "test_programme", "test_player", "test_rules",
+    "test_slate", "test_api", "test_mpv", "test_controller", "test_bucket", "test_air_check", "test_publisher", "test_poller",
+    "test_poller_wish", "test_exporter", "test_item_probe", "test_storage_unit", "test_broker", "test_error_screen", "test_holes",
+)  # fmt: skip
+SHARING_NOTHING = ("test_worker", "test_youtube", "test_speedtest", "test_programme")
+"""Long modules whose tests are spread, each a group of its own."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put each test into its group, and the groups in their order."""
+    ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
+    here = [item for item in items if item.path.relative_to(Path(__file__).parent).parts[0] not in ELSEWHERE]
+    for item in here:
+        if item.path.stem not in SHARING_NOTHING:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    here.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+    elsewhere = set(items) - set(here)
+    items[:] = [*here, *(item for item in items if item in elsewhere)]
 
 
 def must_not_skip() -> bool:

@@ -219,10 +219,10 @@ def has_come(station: Station) -> bool:
 def test_an_item_that_gives_too_little_to_begin_with_is_left(tapped: Station, tap: Tap, content: bytes) -> None:
     tap.let_through(0.25, content)
     tapped.until("a little of it", lambda: has_come(tapped))
-    tapped.ahead_seconds += START_SECONDS - 1
+    tapped.ahead_seconds += START_SECONDS - 15
     tapped.run(0.5)
     assert not tapped.books.last
-    tapped.ahead_seconds += 1
+    tapped.ahead_seconds += 15
     tapped.until("it is left", lambda: tapped.books.last)
     assert "not enough came of it" in tapped.books.last[0].problem
     tapped.until("the other one", lambda: ("b.mp4", "played") in tapped.outcomes())

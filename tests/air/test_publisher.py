@@ -237,7 +237,7 @@ def test_silent_servers_are_not_waited_for_without_end(lines: pytest.LogCaptureF
         senders = [stack.enter_context(sending(url)) for url in urls]
         began = time.monotonic()
         while any(sender.ended is None for sender in senders):
-            assert time.monotonic() - began < START_SECONDS + 5
+            assert time.monotonic() - began < START_SECONDS + 20
             for sender in senders:
                 if sender.ended is None:
                     sender.step()
@@ -252,7 +252,7 @@ def test_silent_servers_are_not_waited_for_without_end(lines: pytest.LogCaptureF
 def test_start_that_takes_too_long_is_ended() -> None:
     with listener(say_nothing) as url, sending(url) as sender:
         sender.until("it is given something", lambda: sender.publisher.given_bytes)
-        assert sender.publisher.poll(time.monotonic() + START_SECONDS - 5) is None
+        assert sender.publisher.poll(time.monotonic() + START_SECONDS - 15) is None
         sender.publisher.poll(time.monotonic() + START_SECONDS)
         assert sender.end().why == "unreachable"
         assert "in time" in sender.end().sentence

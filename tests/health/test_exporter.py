@@ -287,6 +287,7 @@ class Crowd:
             thread.join()
 
 
+@pytest.mark.nightly
 def test_ten_thousand_scrapes_with_bad_neighbours(exporter: RunningExporter) -> None:
     warm_up = Crowd(exporter)
     warm_up.gather(20)
