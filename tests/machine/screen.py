@@ -38,6 +38,10 @@ PICTURES = "/usr/local/share/livekeep/pictures"
 # Of a timer for which a minute has gone by.
 MINUTE_GONE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=100ms\n"
 
+FULL_HD = (1920, 1080)
+# The live picture's own size: on a busy machine the player need not scale each frame, and drops none.
+SMALL_TV = (1280, 720)
+
 # How long a change of picture may take when nothing is known to slow it: a processor shared with others.
 SOON_SECONDS = 30.0
 LAST_LOOK_SECONDS = 0.2
@@ -117,7 +121,7 @@ class Screen(Disposable):
         self.suite = suite
         self.network = Network(outside=outside)
         network = None if bare else self.network
-        self.tv = TV(network)
+        self.tv = TV(network, *(SMALL_TV if kept else FULL_HD))
         self.live = LiveStream(network)
         self.vimeo = VimeoStandIn(network)
         packages = () if bare else (*packages_of(suite), *more_packages)
@@ -157,7 +161,7 @@ class Screen(Disposable):
             "vimeo": {"api_url": self.vimeo.base_url},
             "screen": {"output": "x11", "x11_display": self.tv.display, "stall_seconds": 4.0},
             "streams.main": {"vimeo_event": EVENT_ID},
-            "poller": {"interval_seconds": 2.0, "timeout_seconds": 2.0, "failures_before_error": 3},
+            "poller": {"interval_seconds": 1.0, "timeout_seconds": 2.0, "failures_before_error": 3},
             # There is no internet in the room.
             "probes.network": {"hosts": ["127.0.0.1"]},
         }

@@ -176,6 +176,8 @@ def test_every_panel_has_data_while_the_stream_is_live(box: Watched, quick: Prom
         wait_for(lambda: not empty(), 90, 2)
     except TimeoutError:
         assert empty() == []
+    # On a busy machine the player may have dropped frames when it began.
+    quick.rest()
     _, filled = split()
     there = {name for name, places in SENSORS.items() if box.machine.run(f"ls -d {places}", check=False).stdout}
     assert [found.where for found in filled if found.raw in hardware and not reads(found) & there] == []

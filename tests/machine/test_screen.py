@@ -175,7 +175,7 @@ def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
     """Shown over and over."""
     screen.machine.copy_in(clip(SD, 1), f"{OWN_PICTURES}/loop.ts")
     screen.configure({"screen": {"holding": f"{OWN_PICTURES}/loop.ts"}})
-    wait_for(lambda: screen.tv.pixel(1900, 5)[2] > 150 and screen.tv.pixel(1900, 5)[0] < 40, 20)
+    wait_for(lambda: (corner := screen.tv.pixel(screen.tv.width - 20, 5))[2] > 150 and corner[0] < 40, 20)
     first = screen.tv.checksum()
     wait_for(lambda: screen.tv.checksum() != first, 20)
     with screen.watched():

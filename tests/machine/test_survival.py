@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.machine.machine import wait_for
-from tests.machine.screen import DISPLAY, DROP_IN, ERROR_SCREEN, PLAYER, POLLER, Screen, is_given_up, is_retried
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, Screen, is_given_up, is_retried
 
 STARTS_ALLOWED = 6
 
@@ -111,7 +111,7 @@ def test_a_good_configuration_is_taken_at_a_reload(screen: Screen) -> None:
 
 def test_a_start_with_a_bad_configuration(screen: Screen) -> None:
     """The TV shows the problem; once it is mended all comes back without a restart by hand."""
-    screen.machine.write(DROP_IN, screen.machine.read(DROP_IN).replace("interval_seconds = 2.0", "interval_seconds = 0"))
+    screen.write_config({"poller": {"interval_seconds": 0}})
     screen.machine.systemctl("restart", *(DISPLAY, PLAYER, POLLER), check=False)
     screen.shows("error")
     screen.says("poller.interval_seconds")
