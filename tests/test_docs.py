@@ -281,7 +281,7 @@ def test_every_reason_of_a_channel_is_told() -> None:
     assert {why for why, _sentence in verdicts} == {"unreachable"}
     words = [word for state, word in air_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]
-    assert len(slate) == 6
+    assert len(slate) == 7
     patterns = told_texts()
     assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
 

@@ -59,6 +59,8 @@ class RunningWorker:
         name = name or clip
         temporary = self.folder / "upload"
         shutil.copy(clips.clip(clip), temporary)
+        # As an uploader does that keeps the time.
+        os.utime(temporary, (1, 1))
         temporary.rename(self.media / name)
         return name
 

@@ -1,10 +1,12 @@
 """A channel's media as its worker sees them: the same from a folder and from a bucket, errors too."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,14 +36,55 @@ def test_what_media_says_decides() -> None:
     assert isinstance(open_library("/srv/media", EXTENSIONS), FolderLibrary)
 
 
+def put(file: Path, content: bytes, age_seconds: float = 1000.0) -> None:
+    file.write_bytes(content)
+    moment = time.time() - age_seconds
+    os.utime(file, (moment, moment))
+
+
 def test_a_folder(tmp_path: Path) -> None:
-    (tmp_path / TEMPORARY_NAME).write_bytes(b"1")
+    put(tmp_path / TEMPORARY_NAME, b"1")
     folder = open_library(str(tmp_path), EXTENSIONS)
     (file,) = folder.list_media()
     assert Path(folder.locate(file.name)).read_bytes() == b"1"
     for name in ("../x.mp4", "/etc/passwd", "a/../../x", "a\0b"):
         with pytest.raises(UnreadableError):
             folder.locate(name)
+
+
+def test_a_file_that_is_still_being_written_waits(tmp_path: Path) -> None:
+    found = FolderLibrary(tmp_path, EXTENSIONS, rest_seconds=500)
+    put(tmp_path / "old.mp4", b"1")
+    for content in (b"1", b"12", b"123"):
+        put(tmp_path / "growing.mp4", content, age_seconds=1)
+        assert [file.name for file in found.list_media()] == ["old.mp4"]
+        assert found.waiting == ("growing.mp4",)
+    put(tmp_path / "growing.mp4", b"123")
+    assert [(file.name, file.size_bytes) for file in found.list_media()] == [("growing.mp4", 3), ("old.mp4", 1)]
+    assert found.waiting == ()
+    # It goes on.
+    put(tmp_path / "growing.mp4", b"1234", age_seconds=1)
+    assert [file.name for file in found.list_media()] == ["old.mp4"]
+
+
+def test_a_file_of_the_future_waits_until_it_stays_as_it_is(tmp_path: Path) -> None:
+    found = FolderLibrary(tmp_path, EXTENSIONS, rest_seconds=1.0)
+    moment = time.time() + 100_000
+    for content in (b"1", b"12"):
+        (tmp_path / "future.mp4").write_bytes(content)
+        os.utime(tmp_path / "future.mp4", (moment, moment))
+        assert found.list_media() == ()
+        assert found.waiting == ("future.mp4",)
+    time.sleep(1.1)
+    assert [file.size_bytes for file in found.list_media()] == [2]
+    assert found.waiting == ()
+
+
+def test_one_that_was_moved_here_joins_at_once(tmp_path: Path) -> None:
+    put(tmp_path / "elsewhere.mp4", b"1")
+    (tmp_path / "media").mkdir()
+    (tmp_path / "elsewhere.mp4").rename(tmp_path / "media/a.mp4")
+    assert len(open_library(str(tmp_path / "media"), EXTENSIONS).list_media()) == 1
 
 
 def test_a_bucket(tmp_path: Path) -> None:

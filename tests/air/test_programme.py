@@ -5,6 +5,7 @@ The relay's bytes go nowhere: what is sent is the business of others.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 import time
@@ -156,6 +157,8 @@ class Served:
     def __init__(self, url: str, files: dict[str, bytes], versions: dict[str, str]) -> None:
         self._url, self._files, self._versions = url, files, versions
 
+    waiting = ()
+
     def list_media(self) -> tuple[MediaFile, ...]:
         return tuple(MediaFile(name, len(content), 1.0) for name, content in self._files.items())
 
@@ -201,15 +204,23 @@ def tapped(tap: Tap) -> Iterator[Station]:
 
 def put(file: Path, name: str) -> None:
     """As an uploader does that shows whole files only."""
+    put_whole(file, clip(name).read_bytes())
+
+
+def put_whole(file: Path, content: bytes) -> None:
     hidden = file.with_name(f".{file.name}")
-    hidden.write_bytes(clip(name).read_bytes())
+    hidden.write_bytes(content)
+    long_ago = time.time() - 1000
+    os.utime(hidden, (long_ago, long_ago))
     hidden.rename(file)
 
 
 def put_long(file: Path) -> None:
     """39 s."""
-    command = ["ffmpeg", "-v", "error", "-stream_loop", "12", "-i", clip("matching.mp4"), "-c", "copy", file]
+    made = file.with_name(f".{file.name}")
+    command = ["ffmpeg", "-v", "error", "-stream_loop", "12", "-i", clip("matching.mp4"), "-c", "copy", made]
     subprocess.run(command, check=True)
+    put_whole(file, made.read_bytes())
 
 
 def has_come(station: Station) -> bool:
@@ -294,6 +305,20 @@ def test_an_object_that_stays_plays_on_after_its_connection_broke(tapped: Statio
     assert tapped.outcomes() == [("a.mp4", "played")]
 
 
+def test_a_file_that_grows_joins_when_it_is_whole(station: Station, media: Path) -> None:
+    content = clip("matching.mp4").read_bytes()
+    half = len(content) // 2
+    (media / "a.mp4").write_bytes(content[:half])
+    # So that no pause of this machine makes it look whole.
+    os.utime(media / "a.mp4", (time.time() + 1000,) * 2)
+    station.until("it is seen", lambda: station.books.slate_reason == "a.mp4: is still being written")
+    (media / "a.mp4").write_bytes(content)
+    assert not station.books.items_known and not station.books.last and not station.books.storage_problem
+    station.until("it plays", lambda: station.books.now)
+    station.until("it has ended", lambda: station.books.last)
+    assert station.outcomes() == [("a.mp4", "played")]
+
+
 class TestRead:
     """Items are copied when they are read to their end, and not before."""
 
@@ -330,7 +355,7 @@ class TestRead:
         ],
     )
     def test_what_was_played_is_held_against_the_packets(self, media: Path, name: str, outcome: str, seconds: float) -> None:
-        (media / name).write_bytes(odd(name).read_bytes())
+        put_whole(media / name, odd(name).read_bytes())
         station = Station(FolderLibrary(media, (".mp4", ".flv", ".mkv")))
         try:
             station.until("it has ended", lambda: station.books.last)
@@ -390,7 +415,7 @@ def test_a_folder_that_vanishes_fails_no_items(station: Station, media: Path) ->
 
 def test_failures_soon_follow_each_other_slowly(station: Station, media: Path) -> None:
     for number in range(FAILURES_AT_ONCE + 5):
-        (media / f"{number:02}.mp4").write_text("no film")
+        put_whole(media / f"{number:02}.mp4", b"no film")
     station.stopped_at = time.monotonic()
     station.until("some failures", lambda: station.books.items_failed == FAILURES_AT_ONCE, 3 * PATIENCE_SECONDS)
     station.run(1.0)

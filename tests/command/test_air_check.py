@@ -52,6 +52,8 @@ def fill(box: Box, *names: str) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         (folder / name).write_bytes(clip(name).read_bytes())
+        # Not one that is still being written.
+        os.utime(folder / name, (1, 1))
     return folder
 
 
@@ -67,6 +69,13 @@ def ready(box: Box, port: int) -> Box:
 
 def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
     return done.stdout.splitlines()
+
+
+def test_what_was_put_there_just_now_is_waited_for(ready: Box) -> None:
+    fresh = ready.root / "srv/media/fresh.mp4"
+    fresh.write_bytes(clip("matching.mp4").read_bytes())
+    lines = lines_of(ready.run("air", "check"))
+    assert f"ok    media: 4 items in {ready.root / 'srv/media'}" in lines
 
 
 def test_each_item_is_looked_at(ready: Box, port: int) -> None:

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from livekeep.air import certificate
 from livekeep.air.broker import Broker
 from livekeep.air.ffmpeg import AUTHORITIES
 from livekeep.air.item import scanned
-from livekeep.air.library import Library, open_library
+from livekeep.air.library import REST_SECONDS, Library, open_library
 from livekeep.air.media import MediaFile, StorageError, natural
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import UNREAD, mode_of, plan
@@ -214,10 +215,17 @@ def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Li
         try:
             library = open_library(channel.media, channel.extensions, timeout_seconds)
             files = sorted(library.list_media(), key=lambda file: natural(file.name))
+            if library.waiting:
+                # They may have been put there just now.
+                yield {"kind": "doing", "text": "waiting for files that are still being written"}
+                time.sleep(REST_SECONDS)
+                files = sorted(library.list_media(), key=lambda file: natural(file.name))
         except StorageError as error:
             yield check("media", "fail", str(error))
             return
     yield from (check("media", "warn", sentence) for sentence in warnings.sentences)
+    for name in library.waiting:
+        yield check("media", "warn", f"{name}: is still being written; it joins when its size is at rest")
     count = f"{len(files)} item{'s' * (len(files) != 1)}"
     yield {**check("media", "ok", f"{count} in {channel.media}"), "items": len(files)}
     yield from items(files, library, channel, scans)

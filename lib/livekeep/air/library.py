@@ -27,6 +27,8 @@ SOCKET = paths.STATE_DIRECTORY / "storage.sock"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 START_SECONDS = 15.0
 """What the start of livekeep-storage may take on a slow, busy machine."""
+REST_SECONDS = 5.0
+"""A file of a folder that was not written for so long is whole."""
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 ADVICE = "sudo systemctl enable --now livekeep-storage.socket"
 
@@ -34,9 +36,11 @@ ADVICE = "sudo systemctl enable --now livekeep-storage.socket"
 class Library(Protocol):
     is_remote: bool
     """Whether `locate` gives an address instead of a path."""
+    waiting: tuple[str, ...]
+    """The files that the last listing left out because they are still being written."""
 
     def list_media(self) -> tuple[MediaFile, ...]:
-        """The files to play, at least one. Raises `StorageError`."""
+        """The files to play, at least one or one that is waited for. Raises `StorageError`."""
 
     def locate(self, name: str) -> str:
         """The path of a file, or an address signed just now, which is a secret. Raises `StorageError`."""
@@ -46,13 +50,25 @@ class Library(Protocol):
 
 
 class FolderLibrary:
+    """A file of it joins when its size is at rest: one that is still being written would end early."""
+
     is_remote = False
 
-    def __init__(self, path: Path, extensions: Iterable[str]) -> None:
-        self._folder, self._extensions = path, tuple(extensions)
+    def __init__(self, path: Path, extensions: Iterable[str], rest_seconds: float = REST_SECONDS) -> None:
+        self._folder, self._extensions, self._rest_seconds = path, tuple(extensions), rest_seconds
+        self.waiting: tuple[str, ...] = ()
+        self._changed: dict[MediaFile, float] = {}
+        """Files that were written lately, and since when each is seen as it is, by the monotonic clock."""
 
     def list_media(self) -> tuple[MediaFile, ...]:
-        return folder.list_media(self._folder, self._extensions)
+        files = folder.list_media(self._folder, self._extensions)
+        now, clock = time.time(), time.monotonic()
+        lately = [file for file in files if file.modified > now - self._rest_seconds]
+        # A file may be of the future, where the clock of a server or of a camera is wrong: its time says nothing.
+        self._changed = {file: self._changed.get(file, clock) for file in lately}
+        waiting = {file for file, since in self._changed.items() if clock - since < self._rest_seconds}
+        self.waiting = tuple(file.name for file in files if file in waiting)
+        return tuple(file for file in files if file not in waiting)
 
     def locate(self, name: str) -> str:
         if ".." in name.split("/") or name.startswith("/") or "\0" in name:
@@ -66,6 +82,8 @@ class FolderLibrary:
 
 class BucketLibrary:
     is_remote = True
+    waiting: tuple[str, ...] = ()
+    """An object is there when it is whole."""
 
     def __init__(self, media: str, extensions: Iterable[str], timeout_seconds: float, path: Path = SOCKET) -> None:
         """`timeout_seconds`: storage.timeout_seconds; a question takes two of them at most, and the start of the unit."""

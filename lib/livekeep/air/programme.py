@@ -19,7 +19,7 @@ from livekeep.air.feeder import Feeder
 from livekeep.air.flv import FlvError
 from livekeep.air.intake import LONGEST_AHEAD_SECONDS, Intake
 from livekeep.air.item import Media, scanned
-from livekeep.air.library import Library
+from livekeep.air.library import REST_SECONDS, Library
 from livekeep.air.media import MediaFile, NoFolderError, NothingThereError, StorageError, StorageTimeoutError
 from livekeep.air.packets import Scan
 from livekeep.air.playlist import Playlist
@@ -110,6 +110,9 @@ class Programme:
         self._listing: Errand[tuple[MediaFile, ...]] = Errand(service.wake)
         self._next_listing = 0.0
         self._listing_began = 0.0
+        self._waiting: set[str] = set()
+        """Files that are still being written."""
+        self._rest_seconds = REST_SECONDS
         self._storage_failed_at: float | None = None
         self._look: Errand[Prepared] = Errand(service.wake)
         self._looked_at = ""
@@ -170,11 +173,22 @@ class Programme:
 
     def _note_files(self, files: tuple[MediaFile, ...], now: float) -> None:
         self._next_listing = now + self._channel.rescan_seconds
+        self._wait_for(set(self._library.waiting), now)
         self._take_over(files)
         if self._storage_failed_at is not None:
             self.books.regain_storage(now - self._storage_failed_at)
             self._storage_failed_at, self._next_look = None, now
             self._playlist.retry()
+
+    def _wait_for(self, waiting: set[str], now: float) -> None:
+        """List again soon for files that are still being written, and less and less often when that goes on."""
+        is_news = waiting != self._waiting
+        for name in waiting - self._waiting:
+            logger.info("%s: %s: is still being written; it joins when its size is at rest", self._name, name)
+        self._waiting = waiting
+        self._rest_seconds = REST_SECONDS if is_news else min(2 * self._rest_seconds, self._channel.rescan_seconds)
+        if waiting:
+            self._next_listing = min(self._next_listing, now + self._rest_seconds)
 
     def _take_over(self, files: tuple[MediaFile, ...]) -> None:
         self._playlist.update(files)
@@ -406,6 +420,8 @@ class Programme:
             return f"{dry.prepared.name}: no more of it came in time"
         if self.books.storage_problem:
             return self.books.storage_problem
+        if not len(self._playlist) and self._waiting:
+            return f"{min(self._waiting)}: is still being written"
         if not len(self._playlist):
             return "no item is known yet"
         if self._next_retry != NEVER:
