@@ -3,13 +3,21 @@
 # what differs; the configuration, the token and the history are kept.
 set -euo pipefail
 
+# What is installed depends on nothing that the caller's shell happens to have: `su` leaves out /usr/sbin, a hardened system has
+# another umask, CDPATH sends a relative cd elsewhere, and comm refuses what was sorted in another locale.
+umask 022
+unset CDPATH TMPDIR POSIXLY_CORRECT GREP_OPTIONS GIT_DIR GIT_WORK_TREE
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+
 source_folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly source_folder
+destdir=${DESTDIR:-}
+[[ -z $destdir || $destdir = /* ]] || destdir=$PWD/$destdir
+readonly destdir
 # shellcheck source=install.d/packages.sh
 source "$source_folder/install.d/packages.sh"
-readonly destdir=${DESTDIR:-}
 readonly lib=$destdir/usr/local/lib/livekeep share=$destdir/usr/local/share/livekeep
-readonly units=$destdir/usr/local/lib/systemd/system
+readonly units=$destdir/usr/local/lib/systemd/system doc=$destdir/usr/local/share/doc/livekeep
 readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
 # The parts, which of them come unasked, and which files belong to each: one that belongs to a part which is left out is not
 # installed. What they need is in install.d/packages.sh.
@@ -81,6 +89,7 @@ parse() {
     [[ $output = @(|auto|drm|x11|wayland) ]] || die "--output $output: must be drm, x11 or wayland"
     [[ $event = *([0-9]) ]] || die "--event $event: must be a number, as in vimeo.com/event/NUMBER"
     [[ -z $token_file || -r $token_file ]] || die "--token-file $token_file: cannot be read"
+    [[ -z $token_file || $token_file = /* ]] || token_file=$PWD/$token_file
     [[ $rollback = no || -z $destdir ]] || die "--rollback: not with DESTDIR"
     recall_parts
 }
@@ -107,8 +116,18 @@ recall_parts() { # what was chosen before, where nothing is chosen now
     done
 }
 
+make_memory() { # what root's next run takes at its word
+    local is_open=no
+    if [[ -n $(find "$memory" -maxdepth 0 -perm -o+w 2>/dev/null) ]]; then is_open=yes; fi
+    install -d -m 755 "${memory%/*}" "$memory"
+    chmod -R go-w "$memory"
+    if [[ $is_open = no || ! -e $memory/previous ]]; then return; fi
+    rm -rf "$memory"/previous{,.new}
+    say "Removed what --rollback would have brought back: any user could write in $memory"
+}
+
 remember_parts() {
-    mkdir -p "$memory"
+    make_memory
     local part file
     for part in "${parts[@]}"; do
         file=$(marker "$part")
@@ -162,7 +181,7 @@ install_packages() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null ||
         die "the packages cannot be installed: is the network up? Try: apt-get update; apt-get install ${missing[*]}"
     after=$(installed_packages)
-    mkdir -p "$memory"
+    make_memory
     comm -13 <(printf '%s\n' "$before") <(printf '%s\n' "$after") >>"$memory/packages"
 }
 
@@ -181,7 +200,7 @@ speed_test_package() { # prints the first that the release has
     done
 }
 
-installed_packages() { dpkg-query -Wf '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | LC_ALL=C sort -u; }
+installed_packages() { dpkg-query -Wf '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' | sort -u; }
 
 put() { # MODE SOURCE TARGET: copies a file when it differs
     local mode=$1 from=$2 to=$3
@@ -242,7 +261,7 @@ install_files() {
     put 644 "$source_folder/etc/livekeep.catalog" "$destdir/usr/local/lib/systemd/catalog/livekeep.catalog"
     put_tree 644 "$source_folder/etc/polkit" "$destdir/etc/polkit-1/rules.d" '*.rules'
     put 644 "$source_folder/etc/bash-completion/livekeep" "$destdir/usr/local/share/bash-completion/completions/livekeep"
-    local doc=$destdir/usr/local/share/doc/livekeep text
+    local text
     put_tree 644 "$source_folder/docs" "$doc/docs"
     for text in README.md CHANGELOG.md LICENSE; do put 644 "$source_folder/$text" "$doc/$text"; done
     put_revision
@@ -251,28 +270,37 @@ install_files() {
 }
 
 finish_files() { # what the lists of both ways, forth and back, have in common
-    mkdir -p "$destdir/usr/local/bin"
+    install -d "$destdir/usr/local/bin"
     [[ $(readlink "$destdir/usr/local/bin/livekeep") = ../lib/livekeep/bin/livekeep ]] ||
         ln -sfn ../lib/livekeep/bin/livekeep "$destdir/usr/local/bin/livekeep"
     printf '/usr/local/bin/livekeep\n' >>"$manifest"
+    local folders
+    mapfile -t folders < <(awk -F/ -v root="$destdir" '{ path = ""; for (i = 2; i < NF; i++) print root (path = path "/" $i) }' "$manifest" | sort -u)
     remove_stale_files
     local part
     for part in "${parts[@]}"; do
         if ! has "$part"; then "remove_remains_of_$part"; fi
     done
     # The services may not write there, and start slower without.
-    is_staging || python3 -m compileall -q "$lib/lib"
+    is_staging || python3 -I -m compileall -q "$lib/lib"
+    settle_modes "${folders[@]}"
     is_staging || settle_previous
 }
 
+settle_modes() { # FOLDER...: heals what a run under another umask left behind
+    chmod -R u+rwX,go+rX,go-w "$lib" "$share" "$doc"
+    find "$@" -maxdepth 0 -perm -o+w ! -perm -1000 -exec chmod go-w {} +
+    # Some below /etc are others', and closed on purpose.
+    find "$@" -maxdepth 0 -path '*/usr/local/*' ! -perm -555 -exec chmod a+rx {} +
+}
+
 remove_stale_files() { # what an earlier run installed and this one does not
-    mkdir -p "$memory"
     [[ $keep_logs = no && -e $destdir/etc/systemd/journald.conf.d/livekeep.conf ]] &&
         printf '/etc/systemd/journald.conf.d/livekeep.conf\n' >>"$manifest"
-    LC_ALL=C sort -u -o "$manifest" "$manifest"
+    sort -u -o "$manifest" "$manifest"
     local file part stale=()
     local -A removed=()
-    if [[ -e $memory/files ]]; then mapfile -t stale < <(LC_ALL=C comm -23 "$memory/files" "$manifest"); fi
+    if [[ -e $memory/files ]]; then mapfile -t stale < <(comm -23 "$memory/files" "$manifest"); fi
     if ((${#stale[@]})); then
         keep_previous
         end_units "${stale[@]}"
@@ -338,13 +366,13 @@ remove_remains_of_air() { # a channel's configuration and keys stay, but nothing
 }
 
 install_config() { # the operator's own: never overwritten
-    mkdir -p "$etc/livekeep.d"
+    install -d -m 755 "$etc"
+    install -d -m 750 "$etc/livekeep.d"
     [[ -e $etc/livekeep.toml ]] || install -m 640 "$source_folder/etc/livekeep.toml" "$etc/livekeep.toml"
     is_staging && return
     if has_systemd; then systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/livekeep.conf; fi
-    mkdir -p /var/lib/livekeep/pictures
+    [[ -d /var/lib/livekeep/pictures ]] || install -d -m 755 -g livekeep /var/lib/livekeep/pictures
     chgrp livekeep "$etc/livekeep.toml" "$etc/livekeep.d"
-    chmod 750 "$etc/livekeep.d"
     if [[ -z $event && -t 0 && $assume_yes = no ]] && has screen && ! grep -Eqs '^ *(vimeo_event|vimeo_video|url) *= *"[^"]' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then
         read -rp "The number of the Vimeo event, as in vimeo.com/event/NUMBER; empty to set it later in $etc/livekeep.toml: " event
         [[ $event = *([0-9]) ]] || die "$event: must be a number, as in vimeo.com/event/NUMBER"
@@ -463,6 +491,8 @@ main() {
         source "$source_folder/install.d/$piece.sh"
     done
     parse "$@"
+    # The caller's folder may be gone by now.
+    cd /
     check_system
     if [[ $rollback = yes ]]; then
         roll_back

@@ -2,7 +2,14 @@
 # Removes livekeep; the inverse of install.sh. Keeps the configuration, the keys and the history unless told otherwise.
 set -euo pipefail
 
-readonly destdir=${DESTDIR:-}
+# As in install.sh: the caller's shell does not matter.
+umask 022
+unset CDPATH TMPDIR POSIXLY_CORRECT GREP_OPTIONS
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8
+
+destdir=${DESTDIR:-}
+[[ -z $destdir || $destdir = /* ]] || destdir=$PWD/$destdir
+readonly destdir
 readonly memory=$destdir/var/lib/livekeep/install
 purge=no packages=no
 
@@ -98,8 +105,8 @@ remove_packages() {
     mapfile -t names < <(sort -u "$memory/packages")
     ((${#names[@]})) || return 0
     local needed
-    needed=$(apt-get -qq -s purge "${names[@]}" | sed -n 's/^\(Remv\|Purg\) \([^ ]*\).*/\2/p' | LC_ALL=C sort -u |
-        LC_ALL=C comm -23 - <(printf '%s\n' "${names[@]}" | LC_ALL=C sort -u) | tr '\n' ' ')
+    needed=$(apt-get -qq -s purge "${names[@]}" | sed -n 's/^\(Remv\|Purg\) \([^ ]*\).*/\2/p' | sort -u |
+        comm -23 - <(printf '%s\n' "${names[@]}" | sort -u) | tr '\n' ' ')
     if [[ -n $needed ]]; then
         printf 'The packages are kept: these came later and need some of them: %s\n' "$needed" >&2
         return 0
@@ -124,6 +131,7 @@ purge_all() {
 
 main() {
     parse "$@"
+    cd /
     stop_units
     remove_files
     settle_systemd

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Part of install.sh: finds what owns the screen now (a desktop, a login, an older player), asks, and notes what it changed in
-# /var/lib/livekeep/install/disabled, so that uninstall.sh can put it back. Uses ask, say, output, etc, memory of install.sh.
+# /var/lib/livekeep/install/disabled, so that uninstall.sh can put it back. Uses ask, say, make_memory, output, etc, memory of install.sh.
 # shellcheck disable=SC2154 # those are install.sh's
 
 readonly rival_autostarts=(streamreturn.desktop xrandr.desktop)
@@ -33,7 +33,7 @@ disable_rival_autostarts() { # the predecessor's, in any home
 }
 
 note_disabled() {
-    mkdir -p "$memory"
+    make_memory
     printf '%s\n' "$1" >>"$memory/disabled"
 }
 

@@ -1,17 +1,20 @@
 # shellcheck shell=bash
 # Part of install.sh: keeps what was installed before a run that changes something, and brings it back (--rollback). It lies in
 # /var/lib/livekeep/install/previous: the files below tree/, their list in files, the parts that they are in parts. Configuration,
-# credentials and packages are not among them. Uses say, die, choose, put, parts, had, memory, manifest of install.sh.
+# credentials and packages are not among them. Uses say, die, choose, put,
+# make_memory, parts, had, memory, manifest of install.sh.
 # shellcheck disable=SC2154,SC2034 # those are install.sh's
 
 keep_previous() { # before the first change; what an interrupted run has kept is the older truth
     local kept=$memory/previous.new file part
     if is_staging || [[ ! -e $memory/files || -e $kept/files ]]; then return; fi
     rm -rf "$kept"
-    mkdir -p "$kept/tree"
+    install -d "$kept" "$kept/tree"
+    # By tar: cp --parents of bookworm fails on absolute names in any folder but /.
     while IFS= read -r file; do
-        if [[ -e $file || -L $file ]]; then printf '%s\0' "$file"; fi
-    done <"$memory/files" | xargs -0 --no-run-if-empty cp --archive --parents --target-directory="$kept/tree"
+        if [[ -e $file || -L $file ]]; then printf '%s\0' "${file#/}"; fi
+    done <"$memory/files" | tar --create --directory=/ --no-recursion --null --verbatim-files-from --files-from=- |
+        tar --extract --same-permissions --directory="$kept/tree"
     for part in "${parts[@]}"; do
         if [[ ${had[$part]} = yes ]]; then printf '%s\n' "$part"; fi
     done >"$kept/parts"
@@ -27,6 +30,7 @@ settle_previous() { # what was kept is what the next --rollback brings back
 
 roll_back() {
     local kept=$memory/previous part file
+    if [[ -d $memory ]]; then make_memory; fi
     [[ -e $kept/files ]] || die "there is nothing to go back to: no run has changed anything since the first"
     for part in "${parts[@]}"; do
         if grep -qx "$part" "$kept/parts"; then choose --with "$part"; else choose --without "$part"; fi

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import CONFIG, REPOSITORY, Box
 
-from livekeep.command import desktop
+from livekeep.command import desktop, file
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Screen
 
@@ -230,3 +230,16 @@ def test_completion(box: Box) -> None:
 
 def test_completion_knows_every_subcommand(box: Box) -> None:
     assert set(complete(box, "")) == {*SUBCOMMANDS, "--help"}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077])
+def test_a_folder_that_is_made_has_its_mode_under_any_umask(tmp_path: Path, umask: int) -> None:
+    """A drop-in of a unit lies there: whoever may write beside it is root."""
+    before = os.umask(umask)
+    try:
+        file.make_folder(tmp_path / "a/b/unit.d", 0o755)
+        file.make_folder(tmp_path / "a/credstore", 0o700)
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/unit.d", "a/credstore")]
+    assert modes == [0o755, 0o755, 0o755, 0o700]

@@ -100,8 +100,9 @@ class ChannelRoom(Disposable):
     # Installing and configuring
 
     def install(self, *options: str, check: bool = True) -> str:
-        """Run install.sh for a machine without a screen as an administrator would; its output."""
-        done = self.machine.run(["/src/install.sh", "--yes", *(options or OPTIONS)], timeout=600, check=check)
+        """Run install.sh for a machine without a screen as an administrator would, from his home; its output."""
+        command = ["env", "--chdir=/root", "/src/install.sh", "--yes", *(options or OPTIONS)]
+        done = self.machine.run(command, timeout=600, check=check)
         return done.stdout + done.stderr
 
     def settings(self) -> Settings:

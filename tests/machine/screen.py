@@ -150,9 +150,9 @@ class Screen(Disposable):
     # Installing and configuring
 
     def install(self, *options: str) -> str:
-        """Run install.sh with --yes as an administrator would; its output."""
+        """Run install.sh with --yes as an administrator would, from his home; its output."""
         self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
-        done = self.machine.run(["/src/install.sh", "--yes", *options], timeout=600)
+        done = self.machine.run(["env", "--chdir=/root", "/src/install.sh", "--yes", *options], timeout=600)
         return done.stdout + done.stderr
 
     def settings(self) -> Settings:

@@ -5,6 +5,7 @@ The tests of a room build on each other in their order, as an administrator's da
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -46,6 +47,11 @@ def box(request: pytest.FixtureRequest) -> Iterator[Screen]:
 def fingerprint(machine: Machine) -> str:
     """All files that an install may touch: name, mode, owner, time, inode."""
     return machine.run(f"find {PLACES} -printf '%p %m %u %g %T@ %i\\n' | sort").stdout
+
+
+def modes(machine: Machine) -> set[str]:
+    """The same without what differs from one install to the next: the API's and the units' own leftovers apart."""
+    return set(machine.run(f"find {PLACES} -path '*livekeep*' -printf '%p %m %u:%g\n'").stdout.splitlines())
 
 
 def processes(screen: Screen) -> list[str]:
@@ -194,6 +200,21 @@ def test_without_a_token(box: Screen) -> None:
     box.shows("holding")
     box.says("token is missing")
     box.says("livekeep set-token")
+
+
+def test_the_umask_does_not_matter(box: Screen) -> None:
+    """Nobody but root may write where root reads, and all users may read what is theirs to read."""
+    listings = {}
+    for umask in ("022", "000", "027", "077"):
+        for command in ("/src/uninstall.sh --purge", "/src/install.sh --yes --no-start"):
+            box.machine.run(f"cd /root && umask {umask} && {command}", timeout=300)
+        listings[umask] = modes(box.machine)
+    assert [line for line in listings["022"] if re.search(r" [0-7]*[2367] ", line) and " 777 " not in line] == []
+    for umask in ("000", "027", "077"):
+        assert sorted(listings[umask] ^ listings["022"]) == [], umask
+    box.write_config()
+    box.machine.systemctl("start", "livekeep.target")
+    box.shows("holding")
 
 
 def test_purging_leaves_nothing(box: Screen) -> None:
