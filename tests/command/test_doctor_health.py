@@ -70,11 +70,27 @@ def test_what_each_probe_found(health_box: Box, name: str) -> None:
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_that_is_silent(health_box: Box, name: str) -> None:
-    health_box.write(PROBES[name](run=Run("ok", interval_seconds=60.0)), age_seconds=300)
+    health_box.configure(f"[probes.{name}]\ninterval_seconds = 300\n")
+    health_box.write(PROBES[name](run=Run("ok", interval_seconds=300.0)), age_seconds=1000)
     told = check(health_box, name)
     assert told.verdict == "fail"
-    assert told.finding.startswith("silent: last run 30")
+    assert told.finding.startswith("silent: last run 100")
     assert f"livekeep-probe-{name}.timer" in told.advice
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_whose_interval_is_longer_now_is_not_silent(health_box: Box, name: str) -> None:
+    """The next run comes later than the last one knew."""
+    health_box.configure(f"[probes.{name}]\ninterval_seconds = 86400\n")
+    health_box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=300.0)), age_seconds=1000)
+    assert check(health_box, name) == Check(doctor_health.TITLES[name], "ok", "48 Mbit/s")
+
+
+@pytest.mark.parametrize("name", PROBES)
+def test_a_probe_whose_interval_is_shorter_now_is_given_until_its_next_run(health_box: Box, name: str) -> None:
+    health_box.configure(f"[probes.{name}]\ninterval_seconds = 300\n")
+    health_box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=3600.0)), age_seconds=1000)
+    assert check(health_box, name).verdict == "ok"
 
 
 @pytest.mark.parametrize("name", PROBES)

@@ -146,6 +146,10 @@ def find(box: Box) -> None:
 def test_a_line_for_each_probe(box: Box) -> None:
     fill(box)
     find(box)
+    # Its interval is the longer one of then and now.
+    assert not box.run("health").stdout.startswith("degraded: the stream is shown, but the speedtest probe is silent: ")
+    box.configure("[probes.speedtest]\ninterval_seconds = 3600\n")
+    assert box.run("health").stdout.startswith("degraded: the stream is shown, but the speedtest probe is silent: ")
     text = box.run("status").stdout
     assert text.startswith("degraded: the stream is shown, but the speedtest probe is silent: ")
     block = next(part for part in text.split("\n\n") if part.startswith("PROBE "))

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -25,7 +26,9 @@ def free_port(address: str = "127.0.0.1") -> int:
 class RunningExporter:
     """The process, its files below `folder`, and what it told systemd."""
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1", settings: str = "") -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1", settings: str = "", as_user: Sequence[str] = ()) -> None:
+        """`as_user`: the beginning of the command, such as setpriv."""
+        self.as_user = as_user
         self.folder, self.address = folder, address
         self.port = free_port(address)
         self.states = folder / "run/livekeep"
@@ -45,7 +48,7 @@ class RunningExporter:
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             "WATCHDOG_USEC": "4000000",
         }
-        self.process = subprocess.Popen([PROGRAM], env=environment, stderr=self.errors.open("wb"))
+        self.process = subprocess.Popen([*self.as_user, PROGRAM], env=environment, stderr=self.errors.open("wb"))
         self.systemd.wait_for("READY=1")
         return self
 

@@ -1,6 +1,7 @@
 """livekeep-exporter as a process: what it answers, what it tells systemd, and ten thousand scrapes with bad neighbours."""
 
 import gzip
+import os
 import random
 import re
 import shutil
@@ -53,6 +54,25 @@ def test_the_page_has_every_family_of_the_states(exporter: RunningExporter) -> N
     for name in ("health", "poller", "player", "channels", "build", "process", *(f"probe-{name}" for name in FINDINGS)):
         assert figures[f"exporter_collector_success {name}"] == 1, name
     assert {"exporter_collector_success host", "exporter_collector_success units"} <= set(figures)
+
+
+FOLDERS = ("sys/fs/cgroup", "sys/class/thermal/thermal_zone0", "sys/class/net", "sys/class/hwmon/hwmon0")
+
+
+@pytest.mark.parametrize("closed", FOLDERS)
+def test_a_folder_of_the_kernel_s_that_may_not_be_read_costs_only_its_own_figures(tmp_path: Path, closed: str) -> None:
+    for name in (*FOLDERS, "proc"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "proc/loadavg").write_text("0.50 0.25 0.10 1/100 4711\n")
+    (tmp_path / closed).chmod(0)
+    # Root reads what it may not, unless it has given that up.
+    without = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-dac_override,-dac_read_search"]
+    try:
+        with RunningExporter(tmp_path, as_user=without if os.geteuid() == 0 else ()) as running:
+            assert running.figures()["host_load1"] == 0.5
+            assert running.figures()["exporter_collector_success host"] == 1
+    finally:
+        (tmp_path / closed).chmod(0o755)
 
 
 def test_promtool_is_content_with_the_page(exporter: RunningExporter) -> None:

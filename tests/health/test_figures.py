@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from livekeep.core import state
+from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, YoutubeFindings
 from livekeep.core.state import Playback, PlayerState, PollerState, State, StateBrokenError
@@ -230,6 +231,16 @@ def test_a_stuck_writer_s_state_has_no_figures_and_is_a_fault(tmp_path: Path, wr
 @pytest.mark.parametrize("name", FINDINGS)
 def test_a_probe_that_is_a_little_late_is_not_silent(tmp_path: Path, name: str) -> None:
     assert ("probe_success", name, "main" if name == "stream" else "") in of(FINDINGS[name], tmp_path, 3 * 60)
+
+
+def test_a_probe_whose_interval_is_longer_now_is_not_silent(tmp_path: Path) -> None:
+    """Nor for Prometheus, which compares the same figures."""
+    file = States(tmp_path, probes=Probes()).findings["speedtest"]
+    write(SpeedtestFindings(run=replace(RUN, interval_seconds=300.0)), tmp_path, seconds_ago=2000)
+    found = figures(Probe("speedtest", file).collect(time.time()))
+    assert found["probe_interval_seconds", "speedtest"] == 86400
+    assert ("speedtest_transferred_bytes_total", "received") in found
+    assert file.read() is file.read()
 
 
 @pytest.mark.parametrize("name", FINDINGS)

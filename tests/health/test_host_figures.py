@@ -214,8 +214,31 @@ def test_sensors_of_one_name_are_told_apart(pi4: Path) -> None:
 
 
 def test_hundreds_of_devices_are_not_all_told(pi4: Path) -> None:
-    grow(pi4, {f"sys/class/net/veth{number}/carrier": "1\n" for number in range(200)})
-    assert len(of(collect(Host(pi4)), "host_network_carrier")) <= MOST_DEVICES
+    grow(pi4, {f"sys/class/net/wg{number}/carrier": "1\n" for number in range(200)})
+    assert len(of(collect(Host(pi4)), "host_network_carrier")) == MOST_DEVICES
+
+
+def test_the_devices_of_containers_hide_no_real_one(pi4: Path) -> None:
+    """Their names are shorter than that of the USB adapter, and others at each start of a container."""
+    grow(pi4, {"sys/class/net/enx00e04c680001/carrier": "1\n", "sys/class/net/enx00e04c680001/device/uevent": ""})
+    usual = of(collect(Host(pi4)), "host_network_carrier")
+    grow(pi4, {f"sys/class/net/veth{number:07x}/carrier": "1\n" for number in range(40)})
+    bridges = ("docker0", "br-0123456789ab", "virbr0", "vnet3", "ve-web", "cni0")
+    grow(pi4, {f"sys/class/net/{name}/carrier": "1\n" for name in bridges})
+    assert of(collect(Host(pi4)), "host_network_carrier") == usual == {"enx00e04c680001": 1, "eth0": 1}
+
+
+def test_what_has_hardware_comes_before_what_has_not(pi4: Path) -> None:
+    grow(pi4, {f"sys/class/net/wg{number}/carrier": "1\n" for number in range(200)})
+    grow(pi4, {"sys/class/net/enx00e04c680001/carrier": "1\n", "sys/class/net/enx00e04c680001/device/uevent": ""})
+    assert "enx00e04c680001" in of(collect(Host(pi4)), "host_network_carrier")
+
+
+def test_the_only_device_of_a_container_is_told(pi4: Path) -> None:
+    """And a bridge, a bond, a VLAN or a tunnel that somebody has named."""
+    names = ("host0", "br0", "bond0", "eth0.10", "wg0", "tun0")
+    grow(pi4, {f"sys/class/net/{name}/carrier": "1\n" for name in names})
+    assert set(names) < set(of(collect(Host(pi4)), "host_network_carrier"))
 
 
 # Damage

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import ssl
 import struct
 import tempfile
 import threading
@@ -172,6 +173,42 @@ def test_nonsense_is_refused_and_ends_the_connection(served: Served, site: Site,
     assert reply.body.endswith(b"\n")
     assert site.asked == []
     assert get(served.port, "/small").status == 200
+
+
+@pytest.mark.parametrize(
+    ("beginning", "sentence"),
+    [
+        (bytes.fromhex("160301020001000001fc0303"), b"plain HTTP is spoken here, not HTTPS: the address begins with http://\n"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", b"this is no HTTP request\n"),
+        (bytes.fromhex("0300002f2ae00000000000"), b"this is no HTTP request\n"),
+        (b"GET /small\r\n", b"this is no HTTP request\n"),
+    ],
+    ids=["TLS", "SSH", "RDP", "HTTP/0.9"],
+)
+def test_another_protocol_is_refused_at_once(served: Served, site: Site, beginning: bytes, sentence: bytes) -> None:
+    """Its client waits for an answer and says no more. No deadline of ours comes in this test."""
+    with served.connect() as client:
+        client.sendall(beginning)
+        reply = receive(client)
+        assert (reply.status, reply.body) == (400, sentence)
+        # Nothing more comes: the client may hang up.
+        assert client.recv(1) == b""
+    assert site.asked == []
+
+
+def test_a_request_may_begin_with_any_method(served: Served) -> None:
+    """Byte by byte: what may become a request is waited for."""
+    with served.connect() as client:
+        for byte in b"\r\nGET /small HTTP/1.1\r\nHost: it\r\n\r\n":
+            client.sendall(bytes((byte,)))
+        assert receive(client).status == 200
+
+
+def test_a_client_of_tls_learns_at_once_that_this_is_none(served: Served) -> None:
+    """A real hello of TLS."""
+    context = ssl.create_default_context()
+    with served.connect() as client, pytest.raises(ssl.SSLError, match=r"(?i)wrong.version.number|record layer"):
+        context.wrap_socket(client, server_hostname="localhost")
 
 
 def test_a_body_of_another_method_ends_the_connection(served: Served) -> None:

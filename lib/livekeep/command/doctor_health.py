@@ -86,6 +86,7 @@ def last_findings(around: Surroundings, name: str) -> Check:
         return Check(title, "skip", "has not run yet")
     if isinstance(found, StateBrokenError):
         return Check(title, "warn", str(found), f"sudo livekeep probe {name}")
+    found = health.with_interval(found, getattr(around.config.probes, name).interval_seconds)
     if health.is_silent(found, clock):
         advice = f"systemctl status livekeep-probe-{name}.timer; journalctl -u livekeep-probe-{name} -n 20; sudo livekeep apply"
         return Check(title, "fail", f"silent: last run {health.age(found, clock)} ago", advice)

@@ -3,7 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
-from livekeep.core.config import Config, Exporter
+from livekeep.core.config import Config
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
 FIRST_RUN_SECONDS = 60.0
@@ -24,7 +24,7 @@ class Wanted:
 
 def wanted(settings: Config) -> tuple[Wanted, ...]:
     """The exporter and each probe's timer."""
-    text = exporter_drop_in(settings.exporter)
+    text = exporter_drop_in(settings)
     exporter = Wanted("livekeep-exporter.service", settings.exporter.enabled, "60-exporter.conf", text)
     return exporter, *(timer(entry.name, getattr(settings.probes, entry.name)) for entry in dataclasses.fields(settings.probes))
 
@@ -52,11 +52,16 @@ def timer_text(name: str, seconds: float) -> str:
     return "\n".join(lines) + "\n"
 
 
-def exporter_drop_in(exporter: Exporter) -> str:
-    """The values in force as comments, so that the text changes, and the exporter is restarted, when one of them does."""
+def exporter_drop_in(settings: Config) -> str:
+    """The values that the exporter reads as comments, so that the text changes, and it is restarted, when one of them does."""
+    exporter = settings.exporter
     changed = {
         entry.name: getattr(exporter, entry.name)
         for entry in dataclasses.fields(exporter)
         if entry.name != "enabled" and getattr(exporter, entry.name) != entry.default
     }
+    speedtest = settings.probes.speedtest
+    # The other probes run as soon as their timer is restarted, and say it themselves.
+    if speedtest.interval_seconds != probe_default(speedtest):
+        changed["probes.speedtest.interval_seconds"] = speedtest.interval_seconds
     return HEADING + "".join(f"# {key} = {value!a}\n" for key, value in changed.items()) if changed else ""

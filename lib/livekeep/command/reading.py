@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livekeep.core import health, paths
+from livekeep.core import config, health, paths
 from livekeep.core.broadcasts import Broadcast
+from livekeep.core.config import Probes
 from livekeep.core.errors import LivekeepError
 from livekeep.core.health import Clock, Findings, Health, Judgement
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
@@ -47,7 +48,7 @@ def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY)
             health.look(PlayerState, root),
             health.error_screen_is_active(root),
             clock,
-            health.read_findings(root),
+            health.read_findings(root, configured_probes()),
             health.read_broadcasts(root, kept),
             health.has_screen(kept),
         )
@@ -58,9 +59,14 @@ def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY)
 def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | StateBrokenError]:
     """What the probes found, by name. Raises `LivekeepError` when this user may not read it."""
     try:
-        return health.read_findings(root)
+        return health.read_findings(root, configured_probes())
     except PermissionError as error:
         raise not_permitted(error) from error
+
+
+def configured_probes() -> Probes:
+    """A faulty key has its default here, as it has for the probes."""
+    return config.load_leniently()[0].probes
 
 
 def not_permitted(error: PermissionError) -> LivekeepError:

@@ -12,13 +12,14 @@ A machine that was installed without the screen has no judgement of one.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from livekeep.core import broadcasts, channels, paths, state
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState
+from livekeep.core.config import Probes
 from livekeep.core.findings import (
     NOT_SHOWN,
     PROBES,
@@ -123,13 +124,31 @@ def look(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState |
         return error
 
 
-def read_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | StateBrokenError]:
-    """What the probes found, by the probe's name. One that never ran, or is switched off, is left out.
+def read_findings(root: Path = paths.STATE_DIRECTORY, probes: Probes | None = None) -> dict[str, Findings | StateBrokenError]:
+    """What the probes found, by the probe's name, with the intervals of `probes`. One that never ran, or is off, is left out.
 
     Raises `PermissionError` when they may not be read.
     """
     found = {name: look(kind, root) for name, kind in PROBES.items()}
-    return {name: it for name, it in found.items() if not isinstance(it, StateAbsentError)}
+    there = {name: it for name, it in found.items() if not isinstance(it, StateAbsentError)}
+    intervals = configured_intervals(probes)
+    return {name: with_interval(it, intervals.get(name, 0.0)) for name, it in there.items()}
+
+
+def configured_intervals(probes: Probes | None) -> dict[str, float]:
+    """The configured seconds between two runs, by the probe's name."""
+    return {name: float(getattr(probes, name).interval_seconds) for name in PROBES} if probes else {}
+
+
+ReadFindings = TypeVar("ReadFindings", Findings, StateBrokenError, Findings | StateBrokenError)
+
+
+def with_interval(findings: ReadFindings, seconds: float) -> ReadFindings:
+    """The same findings, with the interval of now where it is longer than the one of the last run: the next run comes later
+    than that run knew."""
+    if isinstance(findings, StateBrokenError) or seconds <= findings.run.interval_seconds:
+        return findings
+    return replace(findings, run=replace(findings.run, interval_seconds=seconds))
 
 
 def readable(findings: Mapping[str, Findings | StateBrokenError]) -> tuple[Findings, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livekeep.health.families import Sample
-from livekeep.health.held import HeldFile, count, figure_after
+from livekeep.health.held import HeldFile, count, figure_after, is_there
 
 SLICE = "livekeep.slice"
 FIGURES = {
@@ -23,7 +23,7 @@ def folder_of_all(root: Path) -> Path:
     """Where the second version's hierarchy is mounted: there, or beside those of the first version."""
     folder = root / "sys/fs/cgroup"
     unified = folder / "unified"
-    return unified if (unified / "cgroup.controllers").exists() else folder
+    return unified if is_there(unified / "cgroup.controllers") else folder
 
 
 class Cgroup:

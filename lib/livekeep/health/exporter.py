@@ -101,7 +101,8 @@ def write_textfile(target: Path) -> int:
     textfile.check(target)
     log.set_up("warning")
     # No process_…: node_exporter has its own of these names, and would refuse the file.
-    textfile.write(target, Gathering(collectors_of(States(paths.STATE_DIRECTORY), paths.ROOT)).scrape())
+    states = States(paths.STATE_DIRECTORY, probes=config.load_leniently()[0].probes)
+    textfile.write(target, Gathering(collectors_of(states, paths.ROOT)).scrape())
     return 0
 
 
@@ -109,7 +110,7 @@ def serve(settings: Config) -> int:
     """Run until SIGTERM. Raises `TemporaryError` when the address cannot be listened on."""
     log.set_up(settings.log.level)
     address, port = settings.exporter.address, settings.exporter.port
-    states = States(paths.STATE_DIRECTORY)
+    states = States(paths.STATE_DIRECTORY, probes=settings.probes)
     gathering = Gathering({**collectors_of(states, paths.ROOT), "process": Process()})
     exporter = Exporter(settings, states, gathering)
     web = Web(listen(address, port), exporter.respond)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from livekeep.core import netdevices
 from livekeep.core.errors import TemporaryError
 from livekeep.health.families import Sample
-from livekeep.health.held import HeldFile, count, figure_after
+from livekeep.health.held import HeldFile, count, figure_after, is_there
 
 LOOK_SECONDS = 30.0
 MOST_DEVICES = 32
-"""Of one sort: a machine full of containers has hundreds of network devices."""
+"""Of one sort."""
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 RESOURCES = ("cpu", "memory", "io")
@@ -145,8 +146,12 @@ def names_in(folder: Path, beginning: str = "") -> list[str]:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
         return []
-    good = [name for name in names if name.startswith(beginning) and name.isascii() and name.isprintable()]
+    good = [name for name in names if name.startswith(beginning) and is_label(name)]
     return sorted(good, key=lambda name: (len(name), name))
+
+
+def is_label(name: str) -> bool:
+    return name.isascii() and name.isprintable()
 
 
 def text_in(path: Path) -> str:
@@ -161,7 +166,7 @@ def text_in(path: Path) -> str:
 
 def network_sources(root: Path) -> Iterator[Source]:
     folder = root / "sys/class/net"
-    for device in [name for name in names_in(folder) if name != "lo"][:MOST_DEVICES]:
+    for device in [name for name in netdevices.names(folder) if is_label(name)][:MOST_DEVICES]:
         statistics = f"{folder}/{device}/statistics"
         yield Source(f"{statistics}/rx_bytes", "livekeep_host_network_receive_bytes_total", (device,))
         yield Source(f"{statistics}/tx_bytes", "livekeep_host_network_transmit_bytes_total", (device,))
@@ -185,7 +190,7 @@ def temperature_sources(root: Path) -> list[Source]:
     """The thermal zones; without any, the sensors of the hardware monitors."""
     folder = root / "sys/class/thermal"
     zones = [folder / name for name in names_in(folder, "thermal_zone")]
-    found = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if (zone / "temp").exists()]
+    found = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if is_there(zone / "temp")]
     return distinct(found or monitor_temperatures(root))[:MOST_DEVICES]
 
 
@@ -223,7 +228,7 @@ def monitors(root: Path) -> list[Path]:
 def fan_sources(root: Path) -> list[Source]:
     """The first fan: a Raspberry Pi has no other."""
     paths = [monitor / "fan1_input" for monitor in monitors(root)]
-    return [Source(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if path.exists()][:1]
+    return [Source(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if is_there(path)][:1]
 
 
 class Host:

@@ -10,6 +10,9 @@ TOKEN = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # noqa: S105 – a word of the protocol
 REQUEST_LINE = re.compile(rf"({TOKEN}) (\S+) HTTP/([0-9])\.([0-9])")
 HEADER = re.compile(rf"({TOKEN}):[ \t]*(.*?)[ \t]*")
 ABSOLUTE = re.compile(r"https?://[^/?#]+", re.IGNORECASE)
+TLS_HANDSHAKE = b"\x16\x03"
+METHOD_BEGINNING = re.compile(rf"({TOKEN}( .*)?)?\Z".encode())
+"""What the beginning of a request line looks like."""
 END = re.compile(rb"\r?\n\r?\n")
 
 
@@ -42,21 +45,37 @@ def take_head(received: bytearray) -> bytes | None:
     if (end.start() if end else len(received)) > LARGEST_BYTES:
         raise RefusedError(431, f"the request has more than {LARGEST_BYTES} bytes")
     if not end:
+        check_beginning(received)
         return None
     head = bytes(received[: end.start()])
     del received[: end.end()]
     return head
 
 
-def parse(head: bytes) -> Request:
-    """Raises `RefusedError`."""
-    first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+def check_beginning(received: bytearray) -> None:
+    """Refuse at once what cannot become a request: its client would wait for an answer. Raises `RefusedError`."""
+    if received.startswith(TLS_HANDSHAKE):
+        raise RefusedError(400, "plain HTTP is spoken here, not HTTPS: the address begins with http://")
+    first, newline, _ = received.partition(b"\n")
+    if newline or not METHOD_BEGINNING.match(first):
+        parsed_first_line(first.decode("latin-1").removesuffix("\r"))
+
+
+def parsed_first_line(first: str) -> tuple[str, str, str, str]:
+    """Method, target, and the two numbers of the version. Raises `RefusedError`."""
     found = REQUEST_LINE.fullmatch(first)
     if not found:
         raise RefusedError(400, "this is no HTTP request")
     method, target, major, minor = found.groups()
     if major != "1":
         raise RefusedError(505, "HTTP/1.1 and HTTP/1.0 are spoken here")
+    return method, target, major, minor
+
+
+def parse(head: bytes) -> Request:
+    """Raises `RefusedError`."""
+    first, *lines = head.decode("latin-1").replace("\r\n", "\n").split("\n")
+    method, target, _major, minor = parsed_first_line(first)
     headers = headers_of(lines)
     is_1_0 = minor == "0"
     if not is_1_0 and "host" not in headers:

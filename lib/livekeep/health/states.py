@@ -1,11 +1,14 @@
 """The state files as the exporter reads them: again only when they were replaced, and the machine's health made of them all."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
 from livekeep.core import broadcasts, channels, health, state
 from livekeep.core.broadcasts import Broadcast
+from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import PROBES
 from livekeep.core.health import Clock, Findings, Judgement
@@ -13,10 +16,10 @@ from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentE
 
 
 class StateFile(Generic[AnyState]):
-    """One state. While its file is the same, `read` gives the same object."""
+    """One state, completed by `complete` when it is read. While its file is the same, `read` gives the same object."""
 
-    def __init__(self, kind: type[AnyState], root: Path) -> None:
-        self._kind, self._root = kind, root
+    def __init__(self, kind: type[AnyState], root: Path, complete: Callable[[AnyState], AnyState] | None = None) -> None:
+        self._kind, self._root, self._complete = kind, root, complete
         self._path = str(state.path_of(kind, root))
         self._signature: tuple[int, int, int] | None = None
         self._kept: AnyState | None = None
@@ -38,7 +41,8 @@ class StateFile(Generic[AnyState]):
         signature = (found.st_ino, found.st_mtime_ns, found.st_size)
         if self._kept is None or signature != self._signature:
             self._kept = None
-            self._kept = state.read(self._kind, self._root)
+            found_state = state.read(self._kind, self._root)
+            self._kept = self._complete(found_state) if self._complete else found_state
             self._signature = signature
         return self._kept
 
@@ -94,11 +98,16 @@ class ChannelFiles:
 class States:
     """All state files below `root`, and what is kept beside them of the channels."""
 
-    def __init__(self, root: Path, kept: Path = health.KEPT_DIRECTORY) -> None:
+    def __init__(self, root: Path, kept: Path = health.KEPT_DIRECTORY, probes: Probes | None = None) -> None:
+        """`probes`: their configuration."""
+        intervals = health.configured_intervals(probes)
         self.root, self._kept = root, kept
         self.poller = StateFile(PollerState, root)
         self.player = StateFile(PlayerState, root)
-        self.findings: dict[str, StateFile[Findings]] = {name: StateFile(kind, root) for name, kind in PROBES.items()}
+        self.findings: dict[str, StateFile[Findings]] = {
+            name: StateFile(kind, root, partial(health.with_interval, seconds=intervals.get(name, 0.0)))
+            for name, kind in PROBES.items()
+        }
         self.channels = ChannelFiles(root, kept / channels.DIRECTORY.name)
 
     def error_screen_is_active(self) -> bool:

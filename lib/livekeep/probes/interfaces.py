@@ -9,11 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from livekeep.core import paths
+from livekeep.core import netdevices
 from livekeep.core.findings import Interface
-
-DEVICE_FOLDER = paths.ROOT / "sys/class/net"
-LOOPBACK = "lo"
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 MESSAGE_HEADER = struct.Struct("=IHHII")
@@ -27,8 +24,8 @@ LINK_SCOPE = 253
 PATIENCE_SECONDS = 1.0
 
 
-def read(addresses: Mapping[str, Sequence[str]], folder: Path = DEVICE_FOLDER) -> tuple[Interface, ...]:
-    """Every device but the loopback, in the order of their names. `addresses` by device, as `own_addresses` gives them."""
+def read(addresses: Mapping[str, Sequence[str]], folder: Path = netdevices.FOLDER) -> tuple[Interface, ...]:
+    """Every device that stands for a network, by name. `addresses` by device, as `own_addresses` gives them."""
     return tuple(
         Interface(
             device=device.name,
@@ -37,21 +34,13 @@ def read(addresses: Mapping[str, Sequence[str]], folder: Path = DEVICE_FOLDER) -
             receive_bytes=read_number(device / "statistics/rx_bytes"),
             transmit_bytes=read_number(device / "statistics/tx_bytes"),
         )
-        for device in devices(folder)
+        for device in sorted(folder / name for name in netdevices.names(folder))
     )
 
 
-def devices(folder: Path) -> list[Path]:
-    """The folders of the devices. A file beside them, such as bonding_masters, is none."""
-    try:
-        return sorted(device for device in folder.iterdir() if device.name != LOOPBACK and device.is_dir())
-    except OSError:
-        return []
-
-
-def of_hardware(interfaces: tuple[Interface, ...], folder: Path = DEVICE_FOLDER) -> tuple[Interface, ...]:
-    """Those with hardware behind them: a tunnel or a bridge always has carrier. All of them when none has, as in a container."""
-    real = tuple(interface for interface in interfaces if (folder / interface.device / "device").exists())
+def of_hardware(interfaces: tuple[Interface, ...], folder: Path = netdevices.FOLDER) -> tuple[Interface, ...]:
+    """Those with hardware behind them. All of them when none has, as in a container."""
+    real = tuple(interface for interface in interfaces if netdevices.has_hardware(interface.device, folder))
     return real or interfaces
 
 

@@ -1,0 +1,33 @@
+"""The machine's network devices, as /sys/class/net has them: shared by the network probe and the exporter.
+
+A host of containers has hundreds of devices that stand for no network, and whose names are others after each start.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from livekeep.core import paths
+
+FOLDER = paths.ROOT / "sys/class/net"
+LOOPBACK = "lo"
+OF_A_CONTAINER = re.compile(
+    r"veth.*|v[eb]-.*|docker.*|br-[0-9a-f]{12}|podman[0-9]+|lxc.*|lxdbr[0-9]+|cni.*|cali.*|flannel.*|cilium.*|virbr.*|vnet[0-9]+"
+)
+"""What Docker, podman, LXC, nspawn, Kubernetes and libvirt make on their host; a container's own device is not named so."""
+
+
+def names(folder: Path = FOLDER) -> list[str]:
+    """The devices that stand for a network, those with hardware first, then by name; none where /sys has no such folder."""
+    try:
+        found = [entry.name for entry in os.scandir(folder) if entry.name != LOOPBACK and entry.is_dir()]
+    except OSError:
+        return []
+    real = {name for name in found if has_hardware(name, folder)}
+    wanted = [name for name in found if name in real or not OF_A_CONTAINER.fullmatch(name)]
+    return sorted(wanted, key=lambda name: (name not in real, len(name), name))
+
+
+def has_hardware(name: str, folder: Path = FOLDER) -> bool:
+    """Whether there is hardware behind it: a tunnel or a bridge always has carrier."""
+    return os.access(folder / name / "device", os.F_OK)
