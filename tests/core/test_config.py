@@ -149,6 +149,15 @@ BAD_VALUES = (
 )
 
 
+BAD_VALUES += tuple(
+    ("probes.network", key, f'["{name}"]', 'must be a name or an address, such as "vimeo.com"')
+    for key in ("names", "hosts")
+    for name in ("a..b", ".a", "a b.example", "-a.example", "x" * 64 + ".example", "1.2.3.400", "1.2.3", ":::", "fe80::g")
+)
+BAD_VALUES += tuple(
+    ("exporter", "address", f'"{address}"', 'must be an IP address such as "127.0.0.1" or "::"')
+    for address in ("300.1.1.1", "1.2.3", ":::", "localhost", "")
+)
 WITH_NAMED = {"streams.main": Config(streams={"main": Stream()}), "channels.main": Config(channels={"main": Channel()})}
 
 
@@ -160,6 +169,15 @@ def test_a_bad_value_is_told_and_leaves_the_default(files: Files, table: str, ke
     assert ", is " in line
     found = load_leniently(files.main, files.drop_ins)[0]
     assert found == WITH_NAMED.get(table, Config())
+
+
+GOOD_HOSTS = ("vimeo.com", "vimeo.com.", "a", "_dmarc.a-b.example", "x" * 63 + ".example", "192.0.2.1", "2001:db8::1")
+
+
+@pytest.mark.parametrize("name", GOOD_HOSTS)
+def test_a_name_or_an_address_is_taken(files: Files, name: str) -> None:
+    files.write(f'[probes.network]\nnames = ["{name}"]\nhosts = ["{name}"]\n')
+    assert files.load().probes.network.names == files.load().probes.network.hosts == (name,)
 
 
 @pytest.mark.parametrize(

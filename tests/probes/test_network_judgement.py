@@ -64,9 +64,28 @@ def test_without_names_there_is_no_stream(problem: str, reason: str, with_name: 
     assert (found.verdict, found.reason) == ("fail", reason)
 
 
-def test_a_second_name_server_keeps_it_going() -> None:
-    found = network.judge([entry("vimeo.example")], [SILENT_LOOKUP], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "api.example cannot be looked up: no answer within 2 s")
+@pytest.mark.parametrize(
+    "problem",
+    ["no answer within 2 s", "no resolver runs at its address", "there is no route to the resolver", "the resolver refuses"],
+)
+@pytest.mark.parametrize("names", [("api.example",), ("api.example", "vimeo.example")])
+def test_a_second_name_server_keeps_it_going(problem: str, names: tuple[str, ...]) -> None:
+    """The first one is named, and not the spelling of the names."""
+    lookups = [Lookup(name, "192.0.2.1", problem=problem) for name in names]
+    found = network.judge([entry("vimeo.example")], lookups, PLUGGED)
+    reason = f"the name server 192.0.2.1 is of no use ({problem}); another one answers in its place"
+    assert (found.verdict, found.reason) == ("warn", reason)
+    assert found.advice.startswith("take 192.0.2.1 out of /etc/resolv.conf")
+    assert "spelling" not in found.advice
+
+
+def test_the_advice_on_a_name_fits_its_problem() -> None:
+    misspelt = Lookup("api.exmaple", "192.0.2.1", problem=lookup.NO_SUCH_NAME)
+    assert "spelling" in network.judge([entry("vimeo.example")], [GOOD_LOOKUP, misspelt], PLUGGED).advice
+    lost = Lookup("api.vimeo.example", "192.0.2.1", problem="the resolver cannot find out")
+    found = network.judge([entry("vimeo.example")], [GOOD_LOOKUP, lost], PLUGGED)
+    assert found.reason == "api.vimeo.example cannot be looked up: the resolver cannot find out"
+    assert found.advice == network.CHECK_NAME_SERVER
 
 
 def test_a_misspelt_name_is_no_outage() -> None:

@@ -8,6 +8,7 @@ The shipped livekeep.toml shows every key with its default and is tied to these 
 import contextlib
 import dataclasses
 import re
+import socket
 import tomllib
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -166,14 +167,29 @@ class Screen:
         return "x11" if self.x11_display else "drm"
 
 
-IP_ADDRESS = matching(r"[0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'an IP address such as "127.0.0.1" or "::"')
-HOST = matching(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}|[0-9a-fA-F:]*:[0-9a-fA-F:.]*", 'a name or an address, such as "vimeo.com"')
+LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*\.?")
+LOOKS_LIKE_ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.DOTALL)
+
+
+def ip_address(value: str) -> str | None:
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError, ValueError):
+            socket.inet_pton(family, value)
+            return None
+    return 'must be an IP address such as "127.0.0.1" or "::"'
+
+
+def host(value: str) -> str | None:
+    """Checks a name of the domain name system, or an address."""
+    good = ip_address(value) is None if LOOKS_LIKE_ADDRESS.fullmatch(value) else HOST_NAME.fullmatch(value)
+    return None if good else 'must be a name or an address, such as "vimeo.com"'
 
 
 @dataclass(frozen=True)
 class Exporter:
     enabled: bool = key(True)
-    address: str = key("127.0.0.1", IP_ADDRESS)
+    address: str = key("127.0.0.1", ip_address)
     port: int = key(9877, between(1024, 65535))
     screen_picture: bool = key(False)
 
@@ -182,9 +198,9 @@ class Exporter:
 class NetworkProbe:
     enabled: bool = key(True)
     interval_seconds: float = key(30.0, between(5, 86400))
-    hosts: tuple[str, ...] = key(("8.8.8.8", "1.1.1.1", "vimeo.com"), each(HOST))
+    hosts: tuple[str, ...] = key(("8.8.8.8", "1.1.1.1", "vimeo.com"), each(host))
     packets: int = key(5, between(1, 100))
-    names: tuple[str, ...] = key(("api.vimeo.com",), each(HOST))
+    names: tuple[str, ...] = key(("api.vimeo.com",), each(host))
     timeout_seconds: float = key(2.0, between(0.1, 10))
 
 

@@ -36,6 +36,10 @@ PROBLEMS = {
 }
 """By response code."""
 
+NOT_A_NAME = "it is not a name"
+THE_NAME_S_FAULT = (NO_SUCH_NAME, NOT_A_NAME)
+"""Whoever is asked, there is no answer to these."""
+
 NAME_UNKNOWN = "its name is not known"
 NAME_SILENT = "its name cannot be looked up: no answer"
 NAME_FAULTY = "its name cannot be looked up"
@@ -180,7 +184,7 @@ class Question:
 def why(error: OSError | ValueError) -> str:
     """Why a question cannot be asked, for people."""
     if isinstance(error, ValueError):
-        return "it is not a name"
+        return NOT_A_NAME
     if isinstance(error, socket.gaierror):
         return "the nameserver in /etc/resolv.conf is not an address"
     if isinstance(error, ConnectionRefusedError):

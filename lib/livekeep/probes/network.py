@@ -33,6 +33,7 @@ CHECK_HOSTS = "if a host never answers pings, take it out of probes.network.host
 CHECK_FAMILY = "check the router's IPv6; the stream may take long to start"
 CHECK_QUALITY = "check the cable, the Wi-Fi's signal, and who else uses the line"
 CHECK_NAMES = "check the spelling in probes.network.names, and the nameserver in /etc/resolv.conf"
+CHECK_THAT_NAME_SERVER = "take {} out of /etc/resolv.conf, or out of what writes that file: the router (DHCP), nmcli, resolvectl"
 CHECK_RIGHTS = "run it as its unit: sudo systemctl start livekeep-probe-network"
 
 
@@ -174,10 +175,32 @@ def loss_of(pings: Sequence[Ping]) -> float:
 
 def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
     """Reason and advice of each trouble with the names."""
-    found = [(f"{entry.name} cannot be looked up: {entry.problem}", CHECK_NAMES) for entry in lookups if entry.problem]
+    useless = useless_name_server(lookups)
+    if useless:
+        return [useless]
+    found = [(f"{entry.name} cannot be looked up: {entry.problem}", name_advice(entry)) for entry in lookups if entry.problem]
     slow = [entry for entry in lookups if (entry.duration_seconds or 0) > SLOW_LOOKUP_SECONDS]
     found += [(f"looking up {entry.name} takes {entry.duration_seconds:.1f} s", CHECK_NAME_SERVER) for entry in slow]
     return found[:NAMED_IN_A_SENTENCE]
+
+
+def useless_name_server(lookups: Sequence[Lookup]) -> tuple[str, str] | None:
+    """When the first name server answers no question, though the C library finds names: each program waits for it in vain."""
+    if not lookups or not all(is_the_server_s_fault(entry) for entry in lookups):
+        return None
+    server, problem = lookups[0].resolver, lookups[0].problem
+    if not server:
+        return f"no name server is asked: {problem}", CHECK_NAME_SERVER
+    reason = f"the name server {server} is of no use ({problem}); another one answers in its place"
+    return reason, CHECK_THAT_NAME_SERVER.format(server)
+
+
+def is_the_server_s_fault(entry: Lookup) -> bool:
+    return bool(entry.problem) and entry.problem not in lookup.THE_NAME_S_FAULT
+
+
+def name_advice(entry: Lookup) -> str:
+    return CHECK_NAME_SERVER if is_the_server_s_fault(entry) else CHECK_NAMES
 
 
 def good_news(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> str:
