@@ -14,7 +14,8 @@ import pytest
 from tests.outside import PROJECT
 
 UMASKS = (0o000, 0o027, 0o077)
-SOURCES = ("bin", "docs", "etc", "install.d", "lib", "units", "install.sh", "uninstall.sh", "README.md", "CHANGELOG.md", "LICENSE")
+TEXTS = ("README.md", "CHANGELOG.md", "LICENSE")
+SOURCES = ("bin", "docs", "etc", "install.d", "lib", "units", "install.sh", "uninstall.sh", *TEXTS)
 PROGRAM = re.compile(r"usr/local/lib/livekeep/bin/[^/]+|usr/local/share/livekeep/uninstall\.sh")
 SCRIPTS = ("install.sh", "tests/run", "bin/livekeep-demo")
 

@@ -185,6 +185,25 @@ def test_the_exporter_is_restarted_when_its_settings_changed(healthy: Box) -> No
     assert healthy.run("apply").stdout == "Nothing to change\n"
 
 
+@pytest.mark.parametrize("address", ["192.0.2.7", "2001:db8::7"])
+def test_an_address_that_the_box_lacks_is_told_with_what_to_do(healthy: Box, address: str) -> None:
+    """The rest is put in force all the same, and the exporter that runs is left alone."""
+    healthy.configure(CONFIG + f'[exporter]\naddress = "{address}"\n[probes.network]\ninterval_seconds = 10\n')
+    done = healthy.run("apply")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f'exporter.address: this machine cannot listen on "{address}" (')
+    every = "::" if ":" in address else "0.0.0.0"
+    assert f'; see which it has: ip -brief address; or "{every}" for all of them; then: sudo livekeep apply\n' in done.stderr
+    assert healthy.told() == ["daemon-reload", "restart livekeep-probe-network.timer"]
+
+
+def test_an_exporter_that_is_off_needs_no_address(healthy: Box) -> None:
+    healthy.configure(CONFIG + '[exporter]\nenabled = false\naddress = "192.0.2.7"\n')
+    assert healthy.run("apply").returncode == 0
+    healthy.configure(CONFIG + '[exporter]\naddress = "192.0.2.7"\n')
+    assert healthy.run("apply", "--no-restart").returncode == 0, "an image is made elsewhere than it runs"
+
+
 def test_without_the_health_part_its_leftovers_go(healthy: Box) -> None:
     healthy.configure(CONFIG + "[exporter]\nport = 9000\n")
     healthy.run("apply")
@@ -195,12 +214,14 @@ def test_without_the_health_part_its_leftovers_go(healthy: Box) -> None:
 
 def test_speed_tests_are_spread(healthy: Box) -> None:
     healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 7200\n")
-    assert healthy.run("apply").stdout == "Nothing to change\n"
+    exporter = override(healthy, "livekeep-exporter.service", "60-exporter.conf")
+    # Its timer ticks often enough; the exporter tells Prometheus when the probe is silent.
+    assert healthy.run("apply").stdout == f"{exporter}: written\nlivekeep-exporter.service: restarted\n"
     healthy.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 1200\n")
     healthy.run("apply", "--no-restart")
     text = override(healthy, "livekeep-probe-speedtest.timer", "60-interval.conf").read_text()
     assert "OnBootSec=60s\nOnUnitActiveSec=1200s\nRandomizedDelaySec=300s\n" in text
-    assert healthy.told() == ["daemon-reload"]
+    assert healthy.told() == ["daemon-reload", "restart livekeep-exporter.service", "daemon-reload"]
 
 
 def complete(box: Box, *words: str) -> list[str]:

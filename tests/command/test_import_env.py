@@ -79,6 +79,25 @@ def test_the_predecessors_code_is_not_run(box: Box, env: Path) -> None:
     assert not (box.root / "was-run").exists()
 
 
+@pytest.mark.parametrize(("address", "is_warned"), [("0.0.0.0", True), ("::", True), ("192.168.1.7", True), ("127.0.0.1", False)])
+def test_an_exporter_that_the_network_can_read_is_not_taken_over_without_a_word(box: Box, address: str, is_warned: bool) -> None:
+    box.configure(OWN)
+    done = box.run("import-env", str(box.file("home/.env", f"HEALTH_METRICS_HOST={address}\n")))
+    assert done.returncode == 0
+    assert imported(box) == {"exporter": {"address": address}}
+    warning = f'warning: exporter.address = "{address}": who reaches this box over the network can read its figures'
+    assert (warning in done.stdout) == is_warned
+    assert ('set "127.0.0.1" in ' in done.stdout) == is_warned
+
+
+def test_speed_tests_that_come_often_are_not_taken_over_without_a_word(box: Box) -> None:
+    box.configure(OWN)
+    done = box.run("import-env", str(box.file("home/.env", "HEALTH_NETWORK_SPEEDTEST_INTERVAL=300\n")))
+    assert "warning: probes.speedtest: 288 speed tests a day use about 21.6 GB" in done.stdout
+    done = box.run("import-env", str(box.file("home/.env", "HEALTH_NETWORK_SPEEDTEST_INTERVAL=86400\n")))
+    assert "warning" not in done.stdout
+
+
 def test_dry_run_writes_nothing(box: Box, env: Path) -> None:
     before = sorted(box.root.rglob("*"))
     done = box.run("import-env", str(env), "--dry-run")

@@ -2,18 +2,20 @@
 
 import argparse
 import pwd
+import socket
 from pathlib import Path
 
 from livekeep.command import desktop, file, health_units, unit
 from livekeep.command.file import Ownership
 from livekeep.command.health_units import Wanted
 from livekeep.core import config, findings, paths, state
-from livekeep.core.config import Config, Screen
+from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 
 DISPLAY = "livekeep-display.service"
 PLAYER = "livekeep-player.service"
 ERROR_SCREEN = "livekeep-error-screen.service"
+EXPORTER = "livekeep-exporter.service"
 DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
 """After the sandbox's 50-sandbox.conf, which it relaxes."""
 
@@ -59,9 +61,13 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
 
 
 def apply_health(settings: Config, may_start: bool) -> bool:
-    """Whether anything of the exporter's or the probes' changed; without the health part only its leftovers go."""
+    """Whether anything of the exporter's or the probes' changed; without the health part only its leftovers go.
+
+    Raises `LivekeepError`, when all else is done, for an exporter that could not listen.
+    """
     wanted = health_units.wanted(settings)
     installed = [entry for entry in wanted if (UNIT_FILES / entry.unit).exists()]
+    problem = address_problem(settings.exporter) if may_start and EXPORTER in [entry.unit for entry in installed] else ""
     rewritten = [
         entry
         for entry in wanted
@@ -69,13 +75,33 @@ def apply_health(settings: Config, may_start: bool) -> bool:
     ]
     if rewritten:
         unit.tell("daemon-reload")
+    if problem:
+        # systemd would say that it could not be started, and no more.
+        installed = [entry for entry in installed if entry.unit != EXPORTER]
     switched = [entry for entry in installed if switch(entry, may_start)]
     for entry in rewritten:
         if may_start and entry in installed and entry not in switched and unit.is_running(entry.unit):
             # A timer that runs would go on with its old time.
             unit.tell("restart", entry.unit)
             print(f"{entry.unit}: restarted")
+    if problem:
+        raise LivekeepError(problem)
     return bool(rewritten or switched)
+
+
+def address_problem(exporter: Exporter) -> str:
+    """Why the exporter could not listen on its address, and what to do; "" when it can, or is switched off."""
+    if not exporter.enabled:
+        return ""
+    family = socket.AF_INET6 if ":" in exporter.address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((exporter.address, 0))
+    except OSError as error:
+        every = "::" if family == socket.AF_INET6 else "0.0.0.0"  # noqa: S104 - said, not listened on
+        advice = f'see which it has: ip -brief address; or "{every}" for all of them; then: sudo livekeep apply'
+        return f'exporter.address: this machine cannot listen on "{exporter.address}" ({error.strerror}); {advice}'
+    return ""
 
 
 def switch(entry: Wanted, may_start: bool) -> bool:

@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 from livekeep.command import credential, dotenv, file, predecessor, terminal, unit
+from livekeep.command.check_config import OFTEN_SECONDS, last_measurement, usage
 from livekeep.command.file import Ownership
 from livekeep.command.predecessor import Outcome, Translation
 from livekeep.core import config, paths
+from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
@@ -27,8 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     if translation.token:
         credential.clean(translation.token, str(source))
     content = render(translation, source)
-    check(content)
-    print(report(translation, note))
+    settings = check(content)
+    print("\n".join([report(translation, note), *warnings(translation, settings)]))
     if arguments.dry_run:
         print("\nNothing was written. It would be:\n\n" + content, end="")
         return 0
@@ -58,17 +60,36 @@ def copy_of(key: str, picture: Path) -> Path:
     return PICTURES / f"{key}{picture.suffix.lower()}"
 
 
-def check(content: str) -> None:
-    """Read the configuration as it would be. Raises `ConfigError`; nothing has been written then."""
+def check(content: str) -> Config:
+    """The configuration as it would be. Raises `ConfigError`; nothing has been written then."""
     with tempfile.TemporaryDirectory(prefix="livekeep-") as name:
         trial = Path(name)
         for drop_in in config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)[1:]:
             (trial / drop_in.name).write_text(file.read_text(drop_in), encoding="utf-8")
         (trial / TARGET.name).write_text(content, encoding="utf-8")
-        _settings, problems = config.load_leniently(paths.CONFIG_FILE, trial)
+        settings, problems = config.load_leniently(paths.CONFIG_FILE, trial)
     if problems:
         told = [problem.replace(str(trial), str(paths.DROP_IN_DIRECTORY)) for problem in problems]
         raise ConfigError([*told, "nothing was taken over: put the configuration right first"])
+    return settings
+
+
+def warnings(translation: Translation, settings: Config) -> list[str]:
+    """What was taken over and does more than livekeep's defaults, which may not be meant."""
+    found = []
+    exporter, speedtest = settings.exporter, settings.probes.speedtest
+    if "address" in translation.tables.get("exporter", {}) and not is_loopback(exporter.address):
+        found.append(
+            f'warning: exporter.address = "{exporter.address}": who reaches this box over the network can read its figures, '
+            f'without a password; if Prometheus does not ask from elsewhere, set "127.0.0.1" in {TARGET}'
+        )
+    if "interval_seconds" in translation.tables.get("probes.speedtest", {}) and speedtest.interval_seconds < OFTEN_SECONDS:
+        found.append(f"warning: {usage(speedtest, last_measurement())}")
+    return found
+
+
+def is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 def report(translation: Translation, note: str) -> str:
