@@ -25,6 +25,8 @@ PI4: Tree = {
     "proc/stat": "cpu  1000 20 300 40000 50 0 7 0 5 0\ncpu0 250 5 75 10000 12 0 2 0 1 0\nintr 9 0 0\nbtime 1789000000\nctxt 1\n",
     "proc/loadavg": "0.31 1.25 0.80 2/190 1234\n",
     "proc/meminfo": "MemTotal:         951304 kB\nMemFree:          120000 kB\nMemAvailable:     612344 kB\nSwapTotal:  0 kB\n",
+    "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
+    "sys/fs/cgroup/livekeep.slice/memory.events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n",
     "proc/vmstat": "nr_free_pages 5\npgfault 11\noom_kill 2\nnr_unstable 0\n",
     "proc/self/mountinfo": MOUNT_ROOT
     + "22 21 0:22 / /run ro,nosuid - tmpfs tmpfs rw,size=189M\n"
@@ -51,6 +53,8 @@ PC: Tree = {
         for name, total in (("cpu", 3_500_000), ("io", 9))
     },
     "proc/pressure/memory": "some avg10=0.00 avg60=0.00 avg300=0.00 total=250000\nfull avg10=0.00 avg60=0.00 total=7\n",
+    "proc/device-tree/model": "",
+    "sys/class/dmi/id/product_name": "NUC8i3BEH\n",
     "sys/class/hwmon/hwmon0/name": "coretemp\n",
     "sys/class/hwmon/hwmon0/temp1_input": "51000\n",
     "sys/class/hwmon/hwmon0/temp1_label": "Package id 0\n",
@@ -95,6 +99,8 @@ def test_a_pi_4(pi4: Path) -> None:
     assert of(found, "host_memory_size_bytes") == {"": 951304 * 1024}
     assert of(found, "host_memory_available_bytes") == {"": 612344 * 1024}
     assert of(found, "host_oom_kills_total") == {"": 2}
+    assert of(found, "oom_kills_total") == {"": 1}
+    assert found["livekeep_host_board_info", ("raspberry-pi", "Raspberry Pi 4 Model B Rev 1.4")] == 1
     assert of(found, "pi_temperature_celsius") == {"cpu-thermal": pytest.approx(48.686)}
     assert of(found, "host_cpu_frequency_hertz") == dict.fromkeys("0123", 1.5e9)
     assert of(found, "host_network_receive_bytes_total") == {"eth0": 123456789012, "wlan0": 0}
@@ -110,6 +116,7 @@ def test_a_pi_4(pi4: Path) -> None:
 
 def test_a_pc(tmp_path: Path) -> None:
     found = collect(Host(grow(tmp_path, PC)))
+    assert found["livekeep_host_board_info", ("other", "NUC8i3BEH")] == 1
     assert of(found, "host_pressure_waiting_seconds_total") == {"cpu": 3.5, "memory": 0.25, "io": 9e-6}
     assert of(found, "pi_temperature_celsius") == {"coretemp Package id 0": 51, "coretemp temp2": -3}
     assert of(found, "pi_fan_speed_rpm") == {"": 0}, "it stands still, and that is known"
@@ -248,6 +255,7 @@ SOURCES = {
     "proc/loadavg": {"host_load1", "host_load5", "host_load15"},
     "proc/meminfo": {"host_memory_size_bytes", "host_memory_available_bytes"},
     "proc/vmstat": {"host_oom_kills_total"},
+    "sys/fs/cgroup/livekeep.slice/memory.events": {"oom_kills_total"},
     "proc/pressure/io": {"host_pressure_waiting_seconds_total"},
     "proc/self/mountinfo": {f"host_filesystem_{what}" for what in ("size_bytes", "available_bytes", "readonly")},
     "sys/class/net/eth0/carrier": {"host_network_carrier"},

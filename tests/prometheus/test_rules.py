@@ -35,7 +35,8 @@ CASES = sorted(HERE.glob("*.yml"))
 DOCUMENT = (PROJECT / "docs/alerts.md").read_text(encoding="utf-8")
 ALERTS = expressions.alerts()
 EVERY_EXPRESSION = expressions.of_dashboards() + expressions.of_rules()
-TARGET_LABELS = {"job", "instance", "site", "room"}
+TARGET_LABELS = {"job", "instance", "site", "room", "hours"}
+OF_NO_BOX = ("LivekeepNoBoxes", "LivekeepFleetUnreachable")
 VALUES = {
     ("livekeep_display_mode", "mode"): {"stream", "holding", "error", "off"},
     ("livekeep_stream_state", "state"): set(typing.get_args(state.StreamState)),
@@ -48,6 +49,7 @@ VALUES = {
     ("livekeep_api_requests_total", "outcome"): set(state.REQUEST_OUTCOMES),
     ("livekeep_unit_state", "state"): {"active", "reloading", "inactive", "failed", "activating", "deactivating"},
     ("livekeep_probe_runs_total", "outcome"): {"success", "failure", "skipped"},
+    ("livekeep_host_board_info", "board"): {"raspberry-pi", "other"},
 }
 """What a label may say."""
 
@@ -131,11 +133,29 @@ def test_an_alert_says_how_grave_it_is_what_is_wrong_and_what_to_do(name: str) -
     assert re.fullmatch(r"Livekeep([A-Z][a-z]+)+", name)
     assert rule["labels"]["severity"] in ("critical", "warning", "info")
     assert re.fullmatch(r"[1-9]\d*m", rule["for"])
-    assert set(rule["annotations"]) == {"summary", "description"}
-    for text in rule["annotations"].values():
+    assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    for text in (rule["annotations"]["summary"], rule["annotations"]["description"]):
         assert text.endswith(".") and "\n" not in text.strip() and "  " not in text
-    assert rule["annotations"]["summary"].startswith("{{ $labels.instance }}: ") or name == "LivekeepNoBoxes"
+    assert rule["annotations"]["summary"].startswith("{{ $labels.instance }}: ") or name in OF_NO_BOX
     assert 80 <= len(rule["annotations"]["description"]) <= 420 or name == "LivekeepOtherUnitsFailed"
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_an_alert_leads_to_its_heading_in_the_installed_document(name: str, stage: Path) -> None:
+    """The anchor is what GitHub, GitLab and other renderers make of the heading."""
+    address, _, anchor = ALERTS[name]["annotations"]["runbook_url"].partition("#")
+    document = stage / urllib.parse.urlparse(address).path.lstrip("/")
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    assert name in headings
+    assert anchor == name.lower()
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What install.sh installs."""
+    folder = tmp_path_factory.mktemp("stage")
+    subprocess.run([PROJECT / "install.sh"], env={"DESTDIR": str(folder)}, check=True, capture_output=True)
+    return folder
 
 
 def test_the_commands_that_alerts_name_exist() -> None:

@@ -164,9 +164,13 @@ HOST = {
     "livekeep_host_network_receive_bytes_total": counter("Bytes that a network device received.", "device"),
     "livekeep_host_network_transmit_bytes_total": counter("Bytes that a network device sent.", "device"),
     "livekeep_host_network_carrier": gauge("Whether a network device has a link.", "device"),
-    "livekeep_host_oom_kills_total": counter("Processes that the kernel killed for want of memory."),
+    "livekeep_host_oom_kills_total": counter(
+        "Processes of the whole machine, containers included, that the kernel killed for want of memory."
+    ),
+    "livekeep_oom_kills_total": counter("Processes of livekeep's units that the kernel killed for want of memory."),
     "livekeep_host_pressure_waiting_seconds_total": counter("How long some task had to wait for a resource.", "resource"),
     "livekeep_host_boot_time_seconds": gauge("When the machine was started."),
+    "livekeep_host_board_info": info("What machine it is, as its firmware says.", "board", "model"),
 }
 
 UNITS = {

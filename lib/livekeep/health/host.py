@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from livekeep.core import netdevices
 from livekeep.core.errors import TemporaryError
+from livekeep.health.cgroup import SLICE, folder_of_all
 from livekeep.health.families import Sample
 from livekeep.health.held import HeldFile, count, figure_after, is_there
 
@@ -95,6 +96,11 @@ def oom_kills(content: bytes) -> list[Sample]:
     return [("livekeep_host_oom_kills_total", (), float(figure_after(content, b"\noom_kill ")))]
 
 
+def own_oom_kills(content: bytes) -> list[Sample]:
+    """From memory.events of livekeep.slice, which counts for all units in it."""
+    return [("livekeep_oom_kills_total", (), float(figure_after(content, b"\noom_kill ")))]
+
+
 def pressure(resource: str) -> Callable[[bytes], list[Sample]]:
     """From /proc/pressure/RESOURCE."""
 
@@ -158,10 +164,18 @@ def text_in(path: Path) -> str:
     """The short text in a file of /sys; "" when there is none that can be a label."""
     try:
         with path.open("rb") as file:
-            text = file.read(LONGEST_LABEL + 1).decode("ascii").strip()
+            text = file.read(LONGEST_LABEL + 1).decode("ascii").strip("\0 \n")
     except (OSError, ValueError):
         return ""
     return text if len(text) <= LONGEST_LABEL and text.isprintable() else ""
+
+
+def board(root: Path) -> list[Sample]:
+    """What the firmware calls the machine; nothing where it says nothing."""
+    model = text_in(root / "proc/device-tree/model") or text_in(root / "sys/class/dmi/id/product_name")
+    if not model:
+        return []
+    return [("livekeep_host_board_info", ("raspberry-pi" if model.startswith("Raspberry Pi") else "other", model), 1.0)]
 
 
 def network_sources(root: Path) -> Iterator[Source]:
@@ -241,6 +255,7 @@ class Host:
         self._sources: list[Source] = []
         self._held: list[tuple[Source, HeldFile]] = []
         self._mounts: list[Mount] = []
+        self._board: list[Sample] = []
         proc = root / "proc"
         stat, meminfo = HeldFile(str(proc / "stat")), HeldFile(str(proc / "meminfo"))
         self._mountinfo = HeldFile(str(proc / "self/mountinfo"))
@@ -249,6 +264,7 @@ class Host:
             (HeldFile(str(proc / "loadavg")), (load,)),
             (meminfo, (memory_size, memory_available)),
             (HeldFile(str(proc / "vmstat")), (oom_kills,)),
+            (HeldFile(str(folder_of_all(root) / SLICE / "memory.events")), (own_oom_kills,)),
             *((HeldFile(str(proc / "pressure" / resource)), (pressure(resource),)) for resource in RESOURCES),
         ]
 
@@ -272,6 +288,7 @@ class Host:
         if not found:
             raise TemporaryError(f"{self._root}/proc: nothing can be read; does the unit have ProcSubset=all?")
         yield from found
+        yield from self._board
 
     def _proc_samples(self) -> list[Sample]:
         found: list[Sample] = []
@@ -288,6 +305,7 @@ class Host:
         """Find the devices and file systems that there are."""
         self._mounts = mounts(self._mountinfo.read())
         root = self._root
+        self._board = board(root)
         sources = [*network_sources(root), *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
         if sources != self._sources:
             for _, held in self._held:
