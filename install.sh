@@ -251,6 +251,7 @@ install_files() {
     done
     put_tree 644 "$source_folder/etc/pictures" "$share/pictures" '*.png'
     put 644 "$source_folder/etc/mpv/mpv.conf" "$share/mpv/mpv.conf"
+    put 644 "$source_folder/etc/mpv/livekeep.lua" "$share/mpv/livekeep.lua"
     put_tree 644 "$source_folder/etc/systemd" "$share/systemd"
     put 644 "$source_folder/etc/livekeep.toml" "$share/livekeep.toml"
     put_tree 644 "$source_folder/etc/prometheus" "$share/prometheus"
@@ -448,9 +449,9 @@ restart_exporter() {
 }
 
 restart_what_changed() {
-    has_been_changed '/lib/livekeep/(core|screen)/|/bin/livekeep-p(oll|lay)er|systemd/system/livekeep-p(oll|lay)er|sandbox|display|outputs|mpv/mpv.conf' || return 0
+    has_been_changed '/lib/livekeep/(core|screen)/|/bin/livekeep-p(oll|lay)er|systemd/system/livekeep-p(oll|lay)er|sandbox|display|outputs|/mpv/' || return 0
     local services=(livekeep-poller livekeep-player)
-    has_been_changed 'display|outputs|mpv/mpv.conf|sandbox|restart-policy' && services+=(livekeep-display)
+    has_been_changed 'display|outputs|/mpv/|sandbox|restart-policy' && services+=(livekeep-display)
     systemctl reset-failed "${services[@]}" 2>/dev/null || true
     systemctl restart --no-block "${services[@]}"
     say "Restarted: ${services[*]}"

@@ -28,6 +28,7 @@ from livekeep.core.state import (
 NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
 CLOCK = Clock(NOW, MONOTONIC)
 LONG_AGO = NOW - 3600
+FROZEN = Playback(position_seconds=12.0, position_changed_at=NOW - 0.2, picture_changed_at=NOW - 720)
 MOVING = Playback(position_seconds=12.0, position_changed_at=NOW - 0.2, width_pixels=1280, height_pixels=720)
 
 
@@ -77,6 +78,10 @@ DEGRADED = [
     ("refused a moment ago", poller("error", "refused", since=NOW - 1), player(), "instead of the error picture"),
     ("stands still", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 6)), "stood still for 6 s"),
     ("buffers", poller(), player(playback=replace(MOVING, buffering=True)), "waiting for data"),
+    ("sound only", poller(), player("holding", stream_picture="none"), "holding picture is shown, but the stream has no picture"),
+    ("black", poller(), player(stream_picture="blank"), "the stream is shown, but the stream's picture is of one colour"),
+    ("frozen", poller(), player(stream_picture="frozen", playback=FROZEN), "the stream's picture has not changed for 12 min"),
+    ("sound only in an outage", poller("error", "outage"), player("holding", stream_picture="none"), "cannot be asked"),
     ("stalled lately", poller(), player(playback=Playback(last_stall_at=NOW - 299)), "stalled"),
 ]
 DOWN = [
@@ -89,6 +94,7 @@ DOWN = [
     ("error picture", poller("error", "refused"), player("error"), "why"),
     ("error picture while the poller is away", StateAbsentError("gone"), player("error"), "error picture"),
     ("live but holding for long", poller(), player("holding", since=NOW - 61), "for 61 s"),
+    ("off air but heard for long", poller("offline", since=NOW - 61), player("holding", stream_picture="none"), "for 61 s"),
     ("off air but shown for long", poller("offline", since=NOW - 61), player(), "for 61 s"),
     ("refused but playing on for long", poller("error", "refused", since=NOW - 61), player(), "instead of"),
     ("frozen for long", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 61)), "stood still for 61 s"),

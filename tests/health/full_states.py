@@ -40,6 +40,7 @@ POLLER = PollerState(
 PLAYBACK = Playback(
     position_seconds=12.5,
     position_changed_at=NOW - 1,
+    picture_changed_at=NOW - 700,
     buffering=True,
     cache_duration_seconds=4.0,
     cache_bytes=123456,
@@ -53,7 +54,9 @@ PLAYBACK = Playback(
     stalls=2,
     stalled_seconds=8.5,
 )
-PLAYER = PlayerState(picture="stream", since=NOW - 600, display_up=True, display_restarts=1, playback=PLAYBACK)
+PLAYER = PlayerState(
+    picture="stream", stream_picture="frozen", since=NOW - 600, display_up=True, display_restarts=1, playback=PLAYBACK
+)
 PINGS = (
     Ping("vimeo.com", "ipv4", 5, 4, 500, 499, 0.0123, 0.02, 0.001),
     Ping("vimeo.com", "ipv6", 0, 0, 0, 0, problem="there is no IPv6 here"),

@@ -82,7 +82,10 @@ def test_what_the_poller_does_not_know_has_no_series(tmp_path: Path) -> None:
 def test_the_player_s_figures(tmp_path: Path) -> None:
     found = of(PLAYER, tmp_path)
     assert present(found, "display_mode") == ["stream"]
+    assert present(found, "player_stream_picture") == ["frozen"]
+    assert {key[1] for key in found if key[0] == "player_stream_picture"} == {"moving", "frozen", "blank", "none"}
     expected = {
+        "player_picture_last_change_timestamp_seconds": NOW - 700,
         "player_up": 1,
         "display_restarts_total": 1,
         "player_position_seconds": 12.5,
@@ -216,7 +219,7 @@ def test_health_is_judged_without_any_state(tmp_path: Path) -> None:
 def test_health_is_told(tmp_path: Path) -> None:
     still = replace(PLAYBACK, buffering=False, position_changed_at=None, last_stall_at=None)
     write(replace(POLLER, consecutive_failures=0), tmp_path)
-    write(replace(PLAYER, playback=still), tmp_path)
+    write(replace(PLAYER, playback=still, stream_picture="moving"), tmp_path)
     assert present(figures(collectors(tmp_path)["health"].collect(time.time())), "health_state") == ["ok"]
     write(replace(PLAYER, picture="error"), tmp_path)
     assert present(figures(collectors(tmp_path)["health"].collect(time.time())), "health_state") == ["down"]

@@ -2,12 +2,23 @@
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import pytest
 
-from livekeep.core.state import Cause, Picture, PollerState, StreamState
-from livekeep.screen.decision import LOADING_SECONDS, POLLER_MISSING_SECONDS, Choice, Phase, StreamReport, View, choose, phase_of
+from livekeep.core.state import Cause, Picture, PollerState, StreamPicture, StreamState
+from livekeep.screen.decision import (
+    LOADING_SECONDS,
+    NO_MOVING_PICTURE,
+    POLLER_MISSING_SECONDS,
+    Choice,
+    Phase,
+    StreamReport,
+    View,
+    choose,
+    phase_of,
+)
 
 REASONS = ("", "Vimeo says so")
 POLLERS = (
@@ -30,6 +41,16 @@ CONFIGURED = tuple((view, choice) for view, choice in ALL if not view.config_pro
 
 def test_every_combination_is_there() -> None:
     assert len(ALL) == (5 * 10 * 2 + 1) * 4 * 5 * 4 * 2
+
+
+def test_a_stream_that_plays_without_a_moving_picture_stays_and_is_told() -> None:
+    for view, choice in ALL:
+        for seen in get_args(StreamPicture):
+            found = choose(replace(view, stream_picture=seen))
+            is_told = seen in NO_MOVING_PICTURE and view.phase == "playing" and choice.picture == "stream"
+            assert found.picture == choice.picture
+            assert found.reason == (f"{choice.reason}, but {NO_MOVING_PICTURE[seen]}" if is_told else choice.reason)
+            assert bool(found.advice) or not is_told
 
 
 def test_there_is_always_a_picture() -> None:

@@ -18,6 +18,7 @@ import pytest
 from livekeep.screen.mpv import Mpv, overlay_text
 from livekeep.screen.wire import DisplayGoneError
 from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, live_stream, picture, program, wait_until
+from tests.screen.changing_stream import changing_stream
 
 
 def mpv_command(socket: Path) -> list[str]:
@@ -240,6 +241,49 @@ def test_an_mpv_that_forgot_its_picture_is_noticed(mpv: Mpv, socket: Path, endle
     until(mpv, "some answers", lambda: time.monotonic() - began > 1)
     assert mpv.empty_since is None, "nothing was asked for"
     other.close()
+
+
+def test_sound_alone_plays_beside_the_picture_that_follows(mpv: Mpv, socket: Path, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "a: holding, 100%.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    with changing_stream(tmp_path / "live", "sound") as stream:
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the sound", lambda: mpv.stream.stage == "running" and mpv.has_picture is not None)
+        assert (mpv.has_picture, mpv.current) == (False, holding)
+        first = mpv.stream.position_seconds
+        until(mpv, "the sound goes on", lambda: (mpv.stream.position_seconds or 0) > (first or 0) + 1)
+        assert (mpv.current, mpv.new_picture_at) == (holding, None)
+        second = connect(socket)
+        until(second, "what it plays", lambda: second.has_picture is not None)
+        assert (second.has_picture, second.current, second.stream.stage) == (False, holding, "running")
+        second.close()
+        stream.content = "moving"
+        until(mpv, "the picture that came", lambda: mpv.new_picture_at and time.monotonic() > mpv.new_picture_at)
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the picture", lambda: mpv.has_picture and mpv.current == "stream")
+        assert mpv.new_picture_at is None
+
+
+def test_a_small_copy_of_the_stream_s_picture_tells_what_moves(mpv: Mpv, tmp_path: Path) -> None:
+    """The stream's alone: what is no stream is not looked at."""
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    with changing_stream(tmp_path / "live", "black") as stream:
+        mpv.look()
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the stream", lambda: mpv.current == "stream")
+        assert mpv.motion.changed is None
+        for content, seen in (("black", "blank"), ("still", "frozen"), ("moving", "moving")):
+            stream.content = content
+            until(mpv, content, lambda seen=seen: looked(mpv, seen))  # type: ignore[misc]
+        assert 0 < mpv.motion.cost_seconds < 5
+
+
+def looked(mpv: Mpv, seen: str) -> bool:
+    mpv.look()
+    return mpv.motion.judge(time.monotonic(), 1.5, 2.5) == seen
 
 
 def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:

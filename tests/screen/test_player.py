@@ -20,6 +20,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.mpv import Mpv
 from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.screen.changing_stream import changing_stream
 
 CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
 PICTURES = "usr/local/share/livekeep/pictures"
@@ -565,6 +566,43 @@ def test_the_memory_of_what_is_open_outlives_the_player_alone(box: Box, endless:
     assert (box.run / "player/state.json").exists() is False
     assert state.read(OpenStream, box.run).source == "one"
     assert "signature" not in file.read_text()
+
+
+def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(box: Box, tmp_path: Path) -> None:
+    """Its pictures come in mid-stream, and vanish again."""
+    with changing_stream(tmp_path / "changing", "sound") as stream:
+        box.say("live", url=stream.url)
+        with box.player():
+            shown = box.until("sound only", lambda now: now.stream_picture == "none" and now.picture == "holding")
+            assert shown.reason == "The stream is live, but it has no picture, only sound: the holding picture is shown"
+            assert shown.advice == "look at the camera, and at the encoder that sends the stream"
+            assert (shown.picture_file, shown.playback.starts, shown.wish) == (box.holding, 1, None)
+            assert box.path() == stream.url, "the sound plays on"
+            stream.content = "moving"
+            shown = box.until("pictures", lambda now: now.picture == "stream" and now.stream_picture != "none")
+            assert (shown.reason, shown.playback.failed_starts) == ("The stream is live", 0)
+            stream.content = "sound"
+            box.until("a stall", lambda now: now.playback.stalls)
+            shown = box.until("sound only again", lambda now: now.stream_picture == "none" and now.picture == "holding")
+            assert box.path() == stream.url
+
+
+def test_a_picture_that_does_not_move_is_told_and_stays(box: Box, tmp_path: Path) -> None:
+    box.config.write_text(CONFIG + "blank_seconds = 2\nfrozen_seconds = 4\n")
+    with changing_stream(tmp_path / "changing", "black") as stream:
+        box.say("live", url=stream.url)
+        with box.player():
+            for content, seen, reason in (
+                ("black", "blank", "The stream is live, but its picture is of one colour, such as black"),
+                ("moving", "moving", "The stream is live"),
+                ("still", "frozen", "The stream is live, but its picture does not change any more"),
+            ):
+                stream.content = content  # type: ignore[assignment]
+                shown = box.until(seen, lambda now, seen=seen: now.stream_picture == seen)  # type: ignore[misc]
+                assert (shown.picture, shown.reason) == ("stream", reason)
+            assert shown.playback.picture_changed_at
+            assert shown.written_at - shown.playback.picture_changed_at >= 4
+            assert shown.playback.starts == 1
 
 
 def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: LiveStream) -> None:

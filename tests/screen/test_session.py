@@ -152,6 +152,14 @@ def test_a_player_that_starts_anew_takes_over_what_plays(phase: Phase, taken: bo
     assert not session.is_of("one")
 
 
+def test_a_stream_that_is_opened_again_has_not_failed() -> None:
+    session = playing(200.0, 30.0)
+    session.reopen(200.0)
+    assert (session.is_open, session.wish, session.counts) == (False, Wish("start", 200.0), Counts(starts=1))
+    assert not session.may_start(199.9, 200.1)
+    assert session.may_start(200.1, 200.2)
+
+
 def test_another_source_leaves_the_open_stream_and_its_troubles() -> None:
     session = Session(source="one")
     session.open()

@@ -116,7 +116,7 @@ def screen_rows(now: Reading) -> list[Row]:
     rows += [("Picture", f"{problem} (another one stands in)") for problem in player.picture_problems]
     if not player.display_up:
         rows.append(("Display", "does not answer, or no TV is connected"))
-    if player.picture == "stream":
+    if player.picture == "stream" or player.stream_picture == "none":
         rows.append(("Playback", playback(player)))
     rows.append(("Counted", counters(player.playback, player.display_restarts)))
     return [*rows, *stuck_row("livekeep-player", player, clock)]
@@ -130,13 +130,16 @@ def playback(player: PlayerState) -> str:
         movement = "waiting for data"
     else:
         movement = f"position stands still for {still:.0f} s" if still > 1.5 else "position moving"
+    seen = "sound only" if player.stream_picture == "none" else "one colour" if player.stream_picture == "blank" else ""
+    if player.stream_picture == "frozen" and found.picture_changed_at is not None:
+        seen = f"the same picture for {terminal.duration(player.written_at - found.picture_changed_at)}"
     size = f"{found.width_pixels}x{found.height_pixels}" if found.width_pixels and found.height_pixels else ""
     rate = f"{found.frame_rate_hertz:.4g} frames/s" if found.frame_rate_hertz else ""
     decoder = found.hwdec if found.hwdec not in ("", "no") else "software"
     codec = f"{found.video_codec}, decoded by {decoder}" if found.video_codec else ""
     bits = f"{found.input_bytes_per_second * 8 / 1e6:.1f} Mbit/s" if found.input_bytes_per_second else ""
     cache = f"{found.cache_duration_seconds:.0f} s cached" if found.cache_duration_seconds is not None else ""
-    return ", ".join(filter(None, (movement, size, rate, codec, bits, cache)))
+    return ", ".join(filter(None, (movement, seen, size, rate, codec, bits, cache)))
 
 
 def counters(found: Playback, display_restarts: int) -> str:

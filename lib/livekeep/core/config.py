@@ -156,6 +156,8 @@ class Screen:
     slideshow_seconds: float = key(10.0, between(1, 86400))
     error: str = key(str(paths.PICTURE_DIRECTORY / "error.png"), ABSOLUTE_PATH)
     stall_seconds: float = key(8.0, between(2, 120))
+    blank_seconds: float = key(60.0, between(0, 86400))
+    frozen_seconds: float = key(600.0, between(0, 86400))
     show_next_start: bool = key(True)
 
     def resolved_output(self) -> str:

@@ -30,7 +30,7 @@ from livekeep.core.findings import (
     YoutubeFindings,
     YoutubeVideo,
 )
-from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
+from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
 
 STUCK_SECONDS = 30.0
 """A state older than this has a stuck writer: both write at least twice as often."""
@@ -230,7 +230,7 @@ def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Se
     if wrong:
         seconds = clock.now - max(poller.since, player.since)
         return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
-    concerns = [outage(poller), unfinished(poller), unrest(player, clock)]
+    concerns = [outage(poller), unfinished(poller), unrest(player, clock), fault_of_picture(player)]
     concerns += [trouble_found(it, poller.state in ("live", "starting"), clock) for it in findings]
     concern = next(filter(None, concerns), "")
     if concern:
@@ -240,11 +240,13 @@ def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Se
 
 def wrong_picture(poller: PollerState, player: PlayerState) -> str:
     """How picture and stream contradict each other, or "". A stream that plays on in an outage or before its start is right."""
-    if poller.state == "live" and player.picture == "holding":
+    # The holding picture stands beside a stream's sound.
+    is_held = player.picture == "holding" and player.stream_picture != "none"
+    if poller.state == "live" and is_held:
         return "the stream is live but the holding picture is shown"
-    if poller.state == "offline" and player.picture == "stream":
+    if poller.state == "offline" and (player.picture == "stream" or player.stream_picture == "none"):
         return "the stream is off air but still shown"
-    if poller.state == "error" and (player.picture == "holding" or poller.cause in ("refused", "bad-config")):
+    if poller.state == "error" and (is_held or poller.cause in ("refused", "bad-config")):
         return sentence(f"{shown(player)} instead of the error picture", poller.reason)
     return ""
 
@@ -275,6 +277,18 @@ def unrest(player: PlayerState, clock: Clock) -> str:
     if stalled is not None and clock.now - stalled < RECENT_STALL_SECONDS:
         return "the stream stalled within the last five minutes"
     return ""
+
+
+def fault_of_picture(player: PlayerState) -> str:
+    """What is wrong with the picture of a stream that plays on, or ""."""
+    changed = player.playback.picture_changed_at
+    minutes = f" for {(player.written_at - changed) / 60:.0f} min" if changed is not None else ""
+    faults: dict[StreamPicture, str] = {
+        "none": "the stream has no picture, only sound",
+        "blank": "the stream's picture is of one colour, such as black",
+        "frozen": f"the stream's picture has not changed{minutes}",
+    }
+    return faults.get(player.stream_picture, "")
 
 
 def trouble_found(findings: Findings, is_on: bool, clock: Clock) -> str:

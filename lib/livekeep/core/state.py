@@ -43,6 +43,8 @@ Cause = Literal[
 ]
 """Why the stream state is what it is, where that is not said by the state alone."""
 Picture = Literal["stream", "holding", "error", "none"]
+StreamPicture = Literal["", "moving", "frozen", "blank", "none"]
+"""What is to be seen of a stream that plays: "blank" is one colour, such as black; "none" is sound only; "" is not known."""
 WishReason = Literal["start", "end", "stall"]
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
@@ -131,6 +133,8 @@ class Playback:
 
     position_seconds: Signed | None = None
     position_changed_at: float | None = None
+    picture_changed_at: float | None = None
+    """When the stream's picture was last seen to change."""
     buffering: bool = False
     cache_duration_seconds: float | None = None
     cache_bytes: int | None = None
@@ -163,6 +167,7 @@ class PlayerState(State):
     line: str = ""
     """The text that stands on the picture."""
     picture_file: str = ""
+    stream_picture: StreamPicture = ""
     picture_problems: tuple[str, ...] = ()
     """Why pictures of the configuration are not shown, one text each, with what to do."""
     display_up: bool = False

@@ -63,6 +63,10 @@ PLAYER = {
     "livekeep_player_position_last_change_timestamp_seconds": gauge(
         "When the position last changed: playing means that it does."
     ),
+    "livekeep_player_stream_picture": stateset(
+        "What is to be seen of a stream that plays: moving, frozen, blank (one colour) or none (sound only).", "picture"
+    ),
+    "livekeep_player_picture_last_change_timestamp_seconds": gauge("When the stream's picture was last seen to change."),
     "livekeep_player_dropped_frames_total": counter("Frames dropped by the decoder or at the output.", "stage"),
     "livekeep_player_cache_duration_seconds": gauge("How much of the stream is loaded ahead, in time."),
     "livekeep_player_cache_bytes": gauge("How much of the stream is loaded ahead, in bytes."),

@@ -20,6 +20,7 @@ from livekeep.core.state import (
     PollerState,
     Requests,
     StateAbsentError,
+    StreamPicture,
     StreamState,
 )
 from livekeep.health.families import Sample
@@ -27,6 +28,7 @@ from livekeep.health.states import States
 
 STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
 CAUSES = tuple(cause or "none" for cause in typing.get_args(Cause))
+STREAM_PICTURES: tuple[StreamPicture, ...] = tuple(filter(None, typing.get_args(StreamPicture)))
 MODES: dict[Picture, str] = {"stream": "stream", "holding": "holding", "error": "error", "none": "off"}
 
 
@@ -71,6 +73,8 @@ def player_samples(state: PlayerState) -> Iterator[Sample]:
     """All but the mode, which the error screen has a part in."""
     yield "livekeep_player_up", (), state.display_up
     yield "livekeep_display_restarts_total", (), state.display_restarts
+    if state.stream_picture:
+        yield from one_of("livekeep_player_stream_picture", STREAM_PICTURES, state.stream_picture)
     yield from playback_samples(state.playback)
 
 
@@ -79,6 +83,7 @@ def playback_samples(playback: Playback) -> Iterator[Sample]:
         (
             ("livekeep_player_position_seconds", playback.position_seconds),
             ("livekeep_player_position_last_change_timestamp_seconds", playback.position_changed_at),
+            ("livekeep_player_picture_last_change_timestamp_seconds", playback.picture_changed_at),
             ("livekeep_player_cache_duration_seconds", playback.cache_duration_seconds),
             ("livekeep_player_cache_bytes", playback.cache_bytes),
             ("livekeep_player_input_bytes_per_second", playback.input_bytes_per_second),

@@ -12,15 +12,23 @@
 | nothing (absent, stuck)               | stream              | what is shown now; error after a minute |
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from livekeep.core.state import Picture, PollerState
+from livekeep.core.state import Picture, PollerState, StreamPicture
 
 POLLER_MISSING_SECONDS = 60.0
 """So long may the poller be away (restarting, being upgraded) before the screen says so."""
 LOADING_SECONDS = 20.0
 """So long may a stream take from being opened to its first moving picture; a slow network needs 5 to 10 s."""
+
+CAMERA = "look at the camera, and at the encoder that sends the stream"
+NO_MOVING_PICTURE: dict[StreamPicture, str] = {
+    "none": "it has no picture, only sound: the holding picture is shown",
+    "blank": "its picture is of one colour, such as black",
+    "frozen": "its picture does not change any more",
+}
+"""What is wrong with a stream that plays."""
 
 Phase = Literal["none", "loading", "playing", "stalled", "ended"]
 
@@ -44,6 +52,7 @@ class View:
     phase: Phase
     previous: "Choice"
     config_problem: str = ""
+    stream_picture: StreamPicture = ""
 
 
 @dataclass(frozen=True)
@@ -72,9 +81,9 @@ def choose(view: View) -> Choice:
     """The picture that belongs on the screen."""
     if view.config_problem:
         return Choice("error", view.config_problem, "sudo livekeep check-config", True)
-    if view.poller is None:
-        return choose_without_poller(view)
-    return choose_by_state(view, view.poller)
+    choice = choose_without_poller(view) if view.poller is None else choose_by_state(view, view.poller)
+    fault = NO_MOVING_PICTURE.get(view.stream_picture) if view.phase == "playing" and choice.picture == "stream" else None
+    return replace(choice, reason=f"{choice.reason}, but {fault}", advice=choice.advice or CAMERA) if fault else choice
 
 
 def choose_without_poller(view: View) -> Choice:

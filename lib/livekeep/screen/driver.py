@@ -5,6 +5,7 @@ from pathlib import Path
 
 from livekeep.core.state import Playback
 from livekeep.screen.decision import StreamReport
+from livekeep.screen.motion import Motion
 from livekeep.screen.wire import Wire
 
 STREAM = "stream"
@@ -20,6 +21,9 @@ class Driver(ABC):
     `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say.
     `empty_since`: since when nothing is shown although something was asked for, None when that is not so or not known.
     `started`: when the program made its socket (Unix seconds).
+    `has_picture`: whether the stream that plays has one, None when that is not known; without one its sound plays on beside the
+    picture that follows it. `new_picture_at`: when to open the stream again for one that has come, None for not.
+    `motion`: what was seen of the stream's picture.
     `is_known`: whether `current` is known; a program that plays already is taken over as it is.
     `run`: the same for all connections to one run of the program, and another for its next run.
     """
@@ -36,6 +40,9 @@ class Driver(ABC):
         self.waiting_since: float | None = None
         self.empty_since: float | None = None
         self.has_output: bool | None = None
+        self.has_picture: bool | None = None
+        self.new_picture_at: float | None = None
+        self.motion = Motion()
         self.is_known = False
 
     def fileno(self) -> int:
@@ -71,6 +78,10 @@ class Driver(ABC):
     @abstractmethod
     def ask(self, with_figures: bool) -> None:
         """Ask how far the stream is and whether there is a screen, and for the figures when wanted."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Ask for a small copy of the stream's picture, for `motion`; a program that cannot give it does nothing."""
 
     @abstractmethod
     def figures(self) -> Playback:

@@ -18,6 +18,9 @@ ASK_PLAYING_SECONDS = 1.0
 ASK_IDLE_SECONDS = 5.0
 FIGURES_SECONDS = 10.0
 HUNG_SECONDS = 6.0
+LOOK_SECONDS = 20.0
+"""Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where they take longer."""
+LONGEST_LOOK_SECONDS = 120.0
 NO_OUTPUT_SECONDS = 15.0
 BETWEEN_RESTARTS_SECONDS = 60.0
 """A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
@@ -35,7 +38,7 @@ class DisplayLink:
         self.watch_connector(screen)
         self.display: Driver | None = None
         self.restarts = 0
-        self._connected = self._asked = self._figures = 0.0
+        self._connected = self._asked = self._figures = self._looked = 0.0
         self._restarted = float("-inf")
         self._restart_call = 0
 
@@ -107,6 +110,10 @@ class DisplayLink:
             display.ask(with_figures)
             self._asked = now
             self._figures = now if with_figures else self._figures
+            pause = look_seconds(screen, display)
+            if pause and now - self._looked >= pause - 0.01:
+                self._looked = now
+                display.look()
 
     def _may_restart(self, now: float) -> bool:
         return now - self._restarted > BETWEEN_RESTARTS_SECONDS
@@ -130,6 +137,17 @@ class DisplayLink:
 
 def is_idle(display: Driver) -> bool:
     return display.stream.stage in ("none", "ended")
+
+
+def look_seconds(screen: Screen, display: Driver) -> float:
+    """The pause between two copies of the stream's picture, 0 for none at all.
+
+    Three fit into what is to be noticed; on a slow board it is a thousand times what one takes, or it would drop frames.
+    """
+    wanted = [seconds for seconds in (screen.blank_seconds, screen.frozen_seconds) if seconds]
+    if not wanted or not display.has_picture:
+        return 0.0
+    return min(max(min(LOOK_SECONDS, min(wanted) / 3), 1000 * display.motion.cost_seconds), LONGEST_LOOK_SECONDS)
 
 
 def ask_seconds(display: Driver) -> float:

@@ -5,6 +5,7 @@ behind the stream, so that mpv goes to it by itself when the stream ends, even w
 left to go to is *idle*, and its screen empty: black, or the plain background.
 """
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from livekeep.core.state import Playback
 from livekeep.screen.decision import StreamReport
 from livekeep.screen.driver import STREAM, Driver
+from livekeep.screen.motion import Motion
 from livekeep.screen.pictures import MPV_OPTIONS
 from livekeep.screen.wire import DisplayGoneError
 
@@ -43,10 +45,13 @@ class Mpv(Driver):
         self._loading: dict[int, str] = {}
         self._entries: dict[int, str] = {}
         self._starting = self._overlay = ""
-        self._buffering = False
+        self._buffering = self._is_picture_ahead = False
         self._figures: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
         self._send(["observe_property", 2, "idle-active"])
+        # What comes and goes in the stream: see `_take_tracks`.
+        self._send(["observe_property", 3, "track-list/count"])
+        self._send(["observe_property", 4, "vid"])
         self._get("playlist")
 
     def show_stream(self, url: str, then: str) -> None:
@@ -54,17 +59,20 @@ class Mpv(Driver):
         self.stream = StreamReport("loading", time.monotonic())
         self._stream_entry = 0
         self.wanted = then
+        self._forget_stream()
         self._go_to((STREAM, url), then)
 
     def show_picture(self, path: str, instead: str = "") -> None:
         """Show a still picture, or a video over and over; `instead` at once when it cannot be shown, or the screen went black."""
         self.stream = StreamReport()
+        self._forget_stream()
         self.wanted = path
         self._go_to((path, path), "" if instead == path else instead)
 
     def show_nothing(self) -> None:
         """Show the plain background, on which a text can still stand."""
         self.stream = StreamReport()
+        self._forget_stream()
         self.current = self.wanted = ""
         self.empty_since = None
         self._send(["stop"])
@@ -92,6 +100,10 @@ class Mpv(Driver):
             self._get("demuxer-cache-state")
             for name, _kind in FIGURES.values():
                 self._get(name)
+
+    def look(self) -> None:
+        """Ask livekeep.lua for a small copy of the picture; it answers by a message of its own."""
+        self._send(["script-message", "livekeep-look"])
 
     def figures(self) -> Playback:
         """The latest figures of the running stream, as far as mpv gave them."""
@@ -165,6 +177,8 @@ class Mpv(Driver):
         name = self._asked.pop(serial, "")
         if name == "playlist":
             self._take_over(data)
+        elif name == "track-list":
+            self._take_tracks(data)
         elif name == "time-pos":
             self._take_position(data)
         elif name == "vo-configured":
@@ -173,6 +187,8 @@ class Mpv(Driver):
             self._take_idle(data is True)
         elif name:
             self._figures[name] = data
+        if name == "demuxer-cache-duration" and self._is_picture_ahead and self.new_picture_at is None:
+            self.new_picture_at = time.monotonic() + (float(data) if isinstance(data, int | float) else 0.0)
 
     def _take_over(self, playlist: object) -> None:
         """Learn what mpv shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
@@ -204,11 +220,35 @@ class Mpv(Driver):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
 
     def _take_position(self, position: object) -> None:
-        if self.stream.stage != "running" or self.current != STREAM or not isinstance(position, int | float):
+        if self.stream.stage != "running" or self._starting != STREAM or not isinstance(position, int | float):
             return
         # A position that jumps back has changed too: a stream that goes on after a stall may begin earlier.
         if position != self.stream.position_seconds:
             self.stream = StreamReport("running", self.stream.loaded_monotonic, float(position), time.monotonic())
+
+    def _forget_stream(self) -> None:
+        self.has_picture, self.new_picture_at, self.motion = None, None, Motion()
+        self._is_picture_ahead = False
+
+    def _take_tracks(self, tracks: object) -> None:
+        """Learn whether the stream has a picture: `tracks` is mpv's property. What is marked as albumart is none.
+
+        In place of one that was missing from the beginning livekeep.lua has put a cover, the only external track. mpv does not go
+        to a picture that comes later, and when it is told to (vid), sound and picture are seconds apart.
+        """
+        if self._starting != STREAM or self.stream.stage != "running" or not isinstance(tracks, list):
+            return
+        videos = [track for track in tracks if isinstance(track, dict) and track.get("type") == "video"]
+        pictures = [track for track in videos if not track.get("albumart")]
+        self.has_picture = any(track.get("selected") for track in pictures)
+        if self.has_picture:
+            self.current = STREAM
+            return
+        self.current = self.wanted if any(track.get("selected") for track in videos) else ""
+        if pictures and self.new_picture_at is None and any(track.get("external") for track in videos):
+            # Opened now, it would begin before it.
+            self._is_picture_ahead = True
+            self._get("demuxer-cache-duration")
 
     def _take_event(self, message: dict[str, Any]) -> None:
         event, entry = message["event"], message.get("playlist_entry_id", 0)
@@ -216,19 +256,33 @@ class Mpv(Driver):
             self._starting = self._entries.get(entry, "")
         elif event == "playback-restart":
             self._take_first_frame()
+        elif event == "client-message":
+            self._take_message(message.get("args"))
         elif event == "end-file":
             self._take_end(entry, str(message.get("reason", "")))
         elif event == "property-change" and message.get("name") == "paused-for-cache":
             self._buffering = bool(message.get("data"))
+        elif event == "property-change" and message.get("name") in ("track-list/count", "vid"):
+            self._get("track-list")
         elif event == "property-change" and message.get("name") == "idle-active" and message.get("data"):
             # This may come after what has ended it; an answer is true when it is given.
             self._get("idle-active")
 
     def _take_first_frame(self) -> None:
-        self.current = self._starting
-        if self.current == STREAM and self.stream.stage == "loading":
+        if self._starting != STREAM:
+            self.current = self._starting
+            return
+        if self.stream.stage == "loading":
             self._figures.clear()
             self.stream = StreamReport("running", self.stream.loaded_monotonic, None, time.monotonic())
+        # Only they tell whether it is a frame, or sound.
+        self._get("track-list")
+
+    def _take_message(self, words: object) -> None:
+        if isinstance(words, list) and len(words) == 3 and words[0] == "livekeep-seen" and self._starting == STREAM:
+            with contextlib.suppress(ValueError, TypeError):
+                self.motion.cost_seconds = float(words[2])
+                self.motion.note(bytes.fromhex(words[1]), time.monotonic())
 
     def _take_end(self, entry: int, reason: str) -> None:
         what = self._entries.pop(entry, "")

@@ -18,8 +18,8 @@ from livekeep.core import events, log, paths, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
-from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl
-from livekeep.screen.decision import Choice, View, choose, phase_of
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
+from livekeep.screen.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose, phase_of
 from livekeep.screen.driver import Driver
 from livekeep.screen.line import next_change, next_start_line
 from livekeep.screen.link import DisplayLink
@@ -56,6 +56,7 @@ class Player:
         self.choice = NOTHING_CHOSEN
         self.chosen_for = ""
         """The source of the stream that `choice` was made for."""
+        self.stream_picture: StreamPicture = ""
         self.lines: tuple[str, ...] = ()
 
     def reload(self) -> None:
@@ -98,6 +99,7 @@ class Player:
             advice=self.choice.advice,
             line=" · ".join(self.lines),
             picture_problems=tuple(filter(None, map(self.slides.problem, self.pictures()))),
+            stream_picture=self.stream_picture if self.link.display else "",
             wish=self.session.wish,
         )
         self.report.write(told, self.link, self.session.counts, now)
@@ -109,6 +111,7 @@ class Player:
         if display is None or not display.is_known:
             return
         self.follow_stream(display, now)
+        self.look_at_picture(display, now)
         self.choice = self.choose(now)
         self.show(display, now)
         self.write_lines(display)
@@ -117,11 +120,11 @@ class Player:
         """The choice for the selected stream: what is known, shown or was chosen of another one does not count for it."""
         gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
         if self.poller is None:
-            return choose(View(None, gone, self.session.phase, self.choice, self.config_problem))
+            return choose(View(None, gone, self.session.phase, self.choice, self.config_problem, self.stream_picture))
         phase = self.session.phase if self.session.is_of(self.poller.source) else "none"
         previous = self.choice if self.chosen_for == self.poller.source else NOTHING_CHOSEN
         self.chosen_for = self.poller.source
-        return choose(View(self.poller, gone, phase, previous, self.config_problem))
+        return choose(View(self.poller, gone, phase, previous, self.config_problem, self.stream_picture))
 
     def source_of_open(self) -> str:
         """What the run before this one opened on this run of the display; "" when that is not known."""
@@ -173,6 +176,21 @@ class Player:
             sentence = f"The stream could not be started (attempt {self.session.failures}): trying again"
             events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
 
+    def look_at_picture(self, display: Driver, now: float) -> None:
+        """Learn what is to be seen of the stream; one that has got a picture is opened again to show it."""
+        if self.session.phase != "playing":
+            self.stream_picture = ""
+            return
+        previous, screen = self.stream_picture, self.config.screen
+        judged = display.motion.judge(now, screen.blank_seconds, screen.frozen_seconds)
+        self.stream_picture = "none" if display.has_picture is False else judged
+        if self.stream_picture != previous and self.stream_picture in NO_MOVING_PICTURE:
+            logger.warning("The stream plays, but %s; %s", NO_MOVING_PICTURE[self.stream_picture], CAMERA)
+        has_new = display.new_picture_at is not None and now >= display.new_picture_at
+        if has_new and self.session.is_open and self.poller and self.poller.state == "live":
+            logger.info("The stream has a picture now: it is opened again")
+            self.session.reopen(now)
+
     def show(self, display: Driver, now: float) -> None:
         """Bring the display to show the choice; start the stream when its URL is at hand."""
         self.slides.advance(now, self.report.shown == "holding")
@@ -187,7 +205,7 @@ class Player:
         if not self.session.is_open:
             self.show_still(display, now)
         shown = self.picture_on(display)
-        is_awaited = self.choice.picture == "stream" and shown != "stream"
+        is_awaited = self.choice.picture == "stream" and shown != "stream" and self.stream_picture != "none"
         self.report.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
 
     def show_stream(self, display: Driver, now: float) -> None:

@@ -65,7 +65,10 @@ def figures(display: Driver | None, counts: Counts, now: float) -> Playback:
     playback = display.figures() if display else Playback()
     running = display is not None and display.stream.stage == "running"
     changed_at = time.time() - (now - display.stream.changed_monotonic) if display and running else None
-    return dataclasses.replace(playback, position_changed_at=changed_at, **dataclasses.asdict(counts))
+    seen = display.motion.changed if display and running else None
+    picture_changed_at = None if seen is None else time.time() - (now - seen)
+    playback = dataclasses.replace(playback, position_changed_at=changed_at, picture_changed_at=picture_changed_at)
+    return dataclasses.replace(playback, **dataclasses.asdict(counts))
 
 
 def without_figures(written: PlayerState) -> PlayerState:

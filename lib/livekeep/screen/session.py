@@ -73,6 +73,11 @@ class Session:
         self.not_before = 0.0
         self._stalled_since = None
 
+    def reopen(self, now: float) -> None:
+        """The stream plays, but must be opened again by a fresh URL; that is no failure."""
+        self.is_open = False
+        self.wish_for("start", now)
+
     def wish_for(self, reason: WishReason, now: float) -> None:
         self.wish = Wish(reason, now)
 

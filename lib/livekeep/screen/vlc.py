@@ -82,6 +82,9 @@ class Vlc(Driver):
         self._wire.send("status")
         self._wire.send("stats")
 
+    def look(self) -> None:
+        """VLC would have to write a whole picture to a file."""
+
     def figures(self) -> Playback:
         if self.stream.stage != "running":
             return Playback()
