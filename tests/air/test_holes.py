@@ -76,7 +76,7 @@ class Channel:
 
     def __init__(self, server: Ingest, folder: Path) -> None:
         channel = dataclasses.replace(CHANNEL, ingest_urls=(server.url,), slate="/none")
-        slate = Slate(make_slate(channel, folder).read_bytes(), FRAME_MS)
+        slate = Slate(make_slate(channel, folder).content, FRAME_MS)
         self.relay = Relay(slate, FRAME_MS)
         self.uplink = Uplink(Service(), self.relay, "main", channel, KEY)
 

@@ -14,7 +14,7 @@ from flv_output import output_of, taken_apart
 from livekeep.air import profile, slate
 from livekeep.air.flv import AUDIO, FILE_HEADER, Reader, Tag, encode
 from livekeep.air.probe import probe
-from livekeep.air.slate import flaw_of, make_slate
+from livekeep.air.slate import MadeSlate, flaw_of, make_slate
 from livekeep.core.config import Channel
 from tests.outside import PROJECT, picture
 
@@ -23,7 +23,7 @@ SHIPPED = dataclasses.replace(CHANNEL, slate=str(PROJECT / "etc/pictures/slate.p
 
 
 def test_the_shipped_slate_is_small_whole_and_has_the_headers_of_an_item(tmp_path: Path) -> None:
-    path = make_slate(SHIPPED, tmp_path)
+    path = make_slate(SHIPPED, tmp_path).file
     assert path.stat().st_size < 1024 * 1024
     found = taken_apart(path.read_bytes())
     assert len(found.video) == 250 and found.keyframes == [0, 50, 100, 150, 200]
@@ -37,17 +37,17 @@ def test_the_shipped_slate_is_small_whole_and_has_the_headers_of_an_item(tmp_pat
 def test_a_slate_is_made_once_for_the_same_profile_and_content(tmp_path: Path) -> None:
     source = picture(tmp_path / "own.png")
     channel = dataclasses.replace(CHANNEL, slate=str(source))
-    first = make_slate(channel, tmp_path / "cache")
+    first = make_slate(channel, tmp_path / "cache").file
     made = first.stat().st_mtime_ns
-    assert make_slate(channel, tmp_path / "cache").stat().st_mtime_ns == made
+    assert make_slate(channel, tmp_path / "cache").file.stat().st_mtime_ns == made
     picture(source, "olive")
-    assert make_slate(channel, tmp_path / "cache") != first
-    assert make_slate(dataclasses.replace(channel, width=322), tmp_path / "cache") != first
+    assert make_slate(channel, tmp_path / "cache").file != first
+    assert make_slate(dataclasses.replace(channel, width=322), tmp_path / "cache").file != first
     assert sorted(file.suffix for file in (tmp_path / "cache").iterdir()) == [".flv"] * 3
 
 
 def test_a_video_is_a_slate_of_whole_groups(tmp_path: Path) -> None:
-    found = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=str(clip("larger.mp4"))), tmp_path).read_bytes())
+    found = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=str(clip("larger.mp4"))), tmp_path).content)
     assert len(found.video) == 50
     assert abs(found.sound_end - found.picture_end(40)) <= 75
 
@@ -77,9 +77,9 @@ def what_waits_for_a_writer(folder: Path) -> Path:
     return folder / "fifo.mp4"
 
 
-def is_plain(path: Path, channel: Channel = CHANNEL) -> bool:
-    assert not flaw_of(path, channel)
-    return len(taken_apart(path.read_bytes()).video) == 50
+def is_plain(made: MadeSlate, channel: Channel = CHANNEL) -> bool:
+    assert not flaw_of(made.content, channel)
+    return len(taken_apart(made.content).video) == 50
 
 
 @pytest.mark.parametrize("bad", [a_text, nothing, half_a_picture, a_folder, what_waits_for_a_writer])
@@ -115,7 +115,7 @@ def test_all_that_it_may_take_ends_before_systemd_ends_the_start() -> None:
 
 
 def test_a_damaged_slate_of_the_cache_is_made_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = make_slate(SHIPPED, tmp_path)
+    path = make_slate(SHIPPED, tmp_path).file
     for content in (
         b"",
         b"no FLV",
@@ -125,16 +125,33 @@ def test_a_damaged_slate_of_the_cache_is_made_anew(tmp_path: Path, caplog: pytes
     ):
         caplog.clear()
         path.write_bytes(content)
-        assert make_slate(SHIPPED, tmp_path) == path
-        assert not flaw_of(path, SHIPPED)
+        assert make_slate(SHIPPED, tmp_path).file == path
+        assert not flaw_of(path.read_bytes(), SHIPPED)
         assert ["it is made anew" in message for message in caplog.messages] == [True]
 
 
 def test_a_slate_without_sound_does_not_go_on_air(tmp_path: Path) -> None:
-    path = make_slate(SHIPPED, tmp_path)
+    path = make_slate(SHIPPED, tmp_path).file
     tags = [tag for tag in Reader().feed(path.read_bytes()) if tag.kind != AUDIO]
     path.write_bytes(FILE_HEADER + b"".join(encode(tag, tag.timestamp) for tag in tags))
-    assert "no sound" in flaw_of(path, CHANNEL)
+    assert "no sound" in flaw_of(path.read_bytes(), CHANNEL)
+
+
+def test_a_cache_that_cannot_be_written_keeps_nothing_off_air(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Not a folder, a place where nothing can be made, and a disk without room."""
+    plain = make_slate(SHIPPED, None)
+    (tmp_path / "file").write_text("")
+    full = tmp_path / "full"
+    full.mkdir()
+    # What is written to this device fails as on a full disk.
+    (full / f".{make_slate(SHIPPED, tmp_path / 'good').file.name}.new").symlink_to("/dev/full")
+    for cache, reason in ((tmp_path / "file", "File exists"), (Path("/proc/none"), "No such file"), (full, "No space left")):
+        caplog.clear()
+        made = make_slate(SHIPPED, cache)
+        assert made.content == plain.content
+        assert made.problem.startswith(f"{cache}: the slate cannot be kept ({reason}")
+        assert caplog.messages == [made.problem]
+        assert not made.file.exists()
 
 
 def test_a_large_slate_is_not_read_whole_at_each_start(tmp_path: Path) -> None:

@@ -106,6 +106,15 @@ def test_broken_items_are_passed_over(folder: Path) -> None:
         assert worker.server.publishes(KEY) == 1
 
 
+def test_a_cache_that_cannot_be_written_keeps_nothing_off_air(folder: Path) -> None:
+    (folder / "cache").write_text("")
+    with running(folder, "matching.mp4") as worker:
+        seen = worker.wait_for("an item", lambda found: found.now)
+        assert seen.slate_problem.startswith(f"{folder / 'cache'}: the slate cannot be kept (File exists)")
+        assert seen.now and seen.now.mode == "copy"
+        worker.wait_for("it played", lambda found: found.items_played)
+
+
 def test_only_broken_items_leave_the_slate_on_air(folder: Path) -> None:
     with running(folder, "text.mp4") as worker, worker.viewer() as viewer:
         worker.wait_for("it failed", lambda found: found.items_failed)

@@ -96,6 +96,7 @@ def problems_of(name: str, known: Known, look: Look) -> list[str]:
     if state:
         if look.now_monotonic - state.written_monotonic > channels.STALE_SECONDS:
             found.append("its worker is stuck: its state is old")
+        found += [state.slate_problem] if state.slate_problem else []
         found += [text for text in (state.reason, state.advice, state.storage_problem) if text and not look.is_on_air()]
     elif name in known.intended and look.unit.active in NOT_RUNNING:
         found.append(f"it is meant to be on air and its worker does not run{why_it_ended(look.unit, look.end)}")

@@ -28,6 +28,7 @@ class Books:
         self.last: tuple[Played, ...] = ()
         self.items_known = 0
         self.storage_problem = ""
+        self.slate_problem = ""
         self.slate_reason = "nothing was played yet"
         self.items_played = 0
         self.items_short = 0
@@ -77,6 +78,12 @@ class Books:
         self._put(entry)
         self.items_failed += 1
         self._tell_failure(entry, error_type)
+
+    def note_slate(self, problem: str) -> None:
+        """Why the slate is not the channel's own, or is not kept; "" when all is well with it."""
+        self.slate_problem = problem
+        if problem:
+            events.emit(events.SLATE_FAULTY, f"{self._channel}: {problem}", CHANNEL=self._channel, REASON=problem)
 
     def show_slate(self, reason: str) -> None:
         self.slates += 1

@@ -1,4 +1,4 @@
-"""What goes on air when no item can: ten seconds of FLV, made once and kept. Runs in livekeep-worker@CHANNEL.
+"""What goes on air when no item can: ten seconds of FLV, made once and kept where that can be. Runs in livekeep-worker@CHANNEL.
 
 The slate is encoded as every normalised item is, so that going to it and back changes no header. It is named by what it was made
 from: the profile, the content of the channel's slate and the version of ffmpeg; another of these makes another file.
@@ -13,6 +13,7 @@ import os
 import stat
 import subprocess
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from livekeep.air import profile
@@ -51,39 +52,79 @@ class SlateError(TemporaryError):
     """No slate could be made at all."""
 
 
-def make_slate(channel: Channel, cache: Path, encode_seconds: float = ENCODE_SECONDS) -> Path:
-    """The slate of `channel` as an FLV file in `cache`, made if it is not there: whole groups of pictures, with quiet sound.
+@dataclass(frozen=True)
+class MadeSlate:
+    content: bytes
+    """FLV."""
+    file: Path
+    """Where it is kept, if it could be."""
+    problem: str = ""
+    """Why it is not the channel's own, or not kept; one sentence."""
 
-    Takes some seconds, for the start of the worker, in its main thread. Raises `SlateError` when even the plain one fails.
+
+def make_slate(channel: Channel, cache: Path | None, encode_seconds: float = ENCODE_SECONDS) -> MadeSlate:
+    """The slate of `channel` in FLV, made if it is not in `cache`: whole groups of pictures, with quiet sound.
+
+    Takes some seconds, for the start of the worker, in its main thread. A cache that cannot be written, as on a full disk, only
+    costs that time at each start; with None nothing is kept. Raises `SlateError` when even the plain one fails.
     """
     version = ffmpeg_version()
     try:
-        own = cache / name_of(channel, fingerprint(Path(channel.slate)), version)
-        return kept(own, channel, lambda: command_for(channel), encode_seconds)
+        own = name_of(channel, fingerprint(Path(channel.slate)), version)
+        return made_or_kept(cache, own, channel, lambda: command_for(channel), encode_seconds)
     except FileNotFoundError:
-        logger.warning("%s: is not there; a plain picture is the slate. Set the channel's slate", channel.slate)
+        problem = f"{channel.slate}: is not there; a plain picture is the slate. Set the channel's slate"
     except (ItemError, SlateError) as error:
-        logger.warning("%s: cannot be used as slate (%s); a plain picture takes its place", channel.slate, error)
-    return kept(cache / name_of(channel, PLAIN, version), channel, lambda: plain_command(channel), encode_seconds)
+        problem = f"{channel.slate}: cannot be used as slate ({error}); a plain picture takes its place"
+    logger.warning("%s", problem)
+    plain = made_or_kept(cache, name_of(channel, PLAIN, version), channel, lambda: plain_command(channel), encode_seconds)
+    return replace(plain, problem="; ".join(filter(None, (problem, plain.problem))))
 
 
-def kept(target: Path, channel: Channel, command: Callable[[], list[str]], encode_seconds: float) -> Path:
-    """`target`, made by `command` when it is not there or is damaged. Raises `ItemError` or `SlateError`."""
-    if target.exists():
-        flaw = flaw_of(target, channel)
-        if not flaw:
-            return target
-        logger.warning("%s: %s; it is made anew", target, flaw)
-    encode(command(), target, channel, encode_seconds)
-    return target
-
-
-def flaw_of(file: Path, channel: Channel) -> str:
-    """What keeps a slate's file off air, "" when nothing does."""
+def made_or_kept(
+    cache: Path | None, name: str, channel: Channel, command: Callable[[], list[str]], encode_seconds: float
+) -> MadeSlate:
+    """The slate `name` of the cache, made by `command` when it is not there or is damaged. Raises `ItemError` or `SlateError`."""
+    if cache is None:
+        return MadeSlate(encode(command(), channel, encode_seconds), Path(name))
+    target = cache / name
     try:
-        found = Slate(file.read_bytes(), 1000 / channel.frame_rate)
+        content = target.read_bytes()
+        if not (flaw := flaw_of(content, channel)):
+            return MadeSlate(content, target)
+        logger.warning("%s: %s; it is made anew", target, flaw)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
     except OSError as error:
-        return f"cannot be read ({error.strerror})"
+        logger.warning("%s: cannot be read (%s); it is made anew", target, error.strerror)
+    made = encode(command(), channel, encode_seconds)
+    return MadeSlate(made, target, keep(made, target))
+
+
+def keep(content: bytes, target: Path) -> str:
+    """Write the slate whole or not at all; why it could not be kept, "" when it was."""
+    # Always the same name: what a worker that was killed left behind is written over.
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as output:
+            output.write(content)
+            output.flush()
+            os.fsync(output.fileno())
+        temporary.rename(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        problem = f"{target.parent}: the slate cannot be kept ({error.strerror}); it is made anew at each start; free the disk"
+        logger.warning("%s", problem)
+        return problem
+    return ""
+
+
+def flaw_of(content: bytes, channel: Channel) -> str:
+    """What keeps a slate off air, "" when nothing does."""
+    try:
+        found = Slate(content, 1000 / channel.frame_rate)
     except ValueError as error:
         return f"is damaged: {error}"
     return "" if AUDIO in found.headers else "is damaged: it holds no sound"
@@ -165,36 +206,21 @@ def with_length(command: list[str], seconds: float) -> list[str]:
     return [*most, "-t", f"{seconds:.6f}", output]
 
 
-def encode(command: list[str], target: Path, channel: Channel, seconds: float) -> None:
-    """Write what `command` prints into `target`: whole, and found good, or not at all. Raises `SlateError`."""
-    # Always the same name: what a worker that was killed left behind is written over.
-    temporary = target.with_name(f".{target.name}.new")
+def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
+    """What `command` prints, found good. Nothing is written. Raises `SlateError`."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as output:
-            done = subprocess.run(
-                [*LEASH, *command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.PIPE,
-                env=environment(),
-                timeout=seconds,
-                check=False,
-            )
-            output.flush()
-            os.fsync(output.fileno())
-        if done.returncode or not temporary.stat().st_size:
-            raise SlateError(redacted(last_line(done.stderr)) or f"ffmpeg ended with {done.returncode}")
-        if flaw := flaw_of(temporary, channel):
-            raise SlateError(f"what ffmpeg made of it {flaw}")
-        temporary.rename(target)
+        done = subprocess.run(
+            [*LEASH, *command], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), timeout=seconds, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise SlateError(f"ffmpeg did not make it within {seconds:g} s") from error
     except OSError as error:
-        raise SlateError(f"{target}: cannot be written ({error.strerror}); is the disk full?") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        raise SlateError(f"ffmpeg cannot be started ({error.strerror}); is util-linux installed?") from error
+    if done.returncode or not done.stdout:
+        raise SlateError(redacted(last_line(done.stderr)) or f"ffmpeg ended with {done.returncode}")
+    if flaw := flaw_of(done.stdout, channel):
+        raise SlateError(f"what ffmpeg made of it {flaw}")
+    return done.stdout
 
 
 def last_line(printed: bytes) -> str:

@@ -127,6 +127,7 @@ class Worker:
             last_acknowledged_monotonic=uplink.last_acknowledged_monotonic,
             picture="item" if relay.current else "slate",
             slate_reason="" if relay.current else books.slate_reason,
+            slate_problem=books.slate_problem,
             now=self._programme.present(),
             next=books.next,
             last=books.last,
@@ -222,17 +223,6 @@ def check_ingests(channel: Channel, key: str) -> None:
         preset_of(Address.parse(url), key)
 
 
-def slate_of(channel: Channel, name: str) -> Slate:
-    """The channel's slate, made when it is not in the cache. Raises `ConfigError`, or `TemporaryError`."""
-    file = make_slate(channel, channels.cache_of(name))
-    try:
-        return Slate(file.read_bytes(), 1000 / channel.frame_rate)
-    except OSError as error:
-        raise TemporaryError(f"{file}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise TemporaryError(f"{file}: is damaged ({error})") from error
-
-
 def metadata_of(channel: Channel) -> dict[str, float]:
     """What is said of the stream before it begins; bit rates in kbit/s, as FLV has them."""
     return {
@@ -260,12 +250,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.set_up(settings.log.level)
     channel, key = channel_of(settings, problems, name), stream_key(name)
     check_ingests(channel, key)
-    relay = Relay(slate_of(channel, name), 1000 / channel.frame_rate, flv.metadata(metadata_of(channel)))
+    made = make_slate(channel, channels.cache_of(name))
+    frame_ms = 1000 / channel.frame_rate
+    relay = Relay(Slate(made.content, frame_ms), frame_ms, flv.metadata(metadata_of(channel)))
     service = Service()
     broker = Broker(library := open_library(channel.media, channel.extensions, settings.storage.timeout_seconds))
     scans = Scans(channels.cache_of(name) / "scans")
     scans.tidy()
     programme = Programme(service, relay, name, channel, library, broker, scans)
+    programme.books.note_slate(made.problem)
     worker = Worker(service, name, programme, Uplink(service, relay, name, channel, key, first_ms), relay)
     signal.signal(signal.SIGUSR1, lambda _number, _frame: worker.skip())
     service.run(worker.one_pass, lambda: log.set_up(config.load_leniently()[0].log.level))

@@ -183,6 +183,8 @@ def state_rows(state: ChannelState, clock: Clock) -> list[Row]:
         rows.append(("Retries", retries(state, clock)))
     if state.storage_problem:
         rows.append(("Storage", state.storage_problem))
+    if state.slate_problem:
+        rows.append(("Its slate", state.slate_problem))
     if state.picture == "slate":
         rows.append(("Slate", f"on the wire{f': {state.slate_reason}' if state.slate_reason else ''}"))
     elif state.now:

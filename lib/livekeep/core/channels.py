@@ -81,6 +81,8 @@ class ChannelState(State):
     last_acknowledged_monotonic: float | None = None
     picture: Literal["item", "slate"] = "slate"
     slate_reason: str = ""
+    slate_problem: str = ""
+    """Why the slate is not the channel's own, or is not kept in the cache."""
     now: Played | None = None
     next: Played | None = None
     last: tuple[Played, ...] = ()

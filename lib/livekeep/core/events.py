@@ -59,6 +59,7 @@ ITEM_PLAYED = Event(
     "item-played", "8fb34451d8964d10a649d1ea6884d6bf", 6, "livekeep-worker", ("CHANNEL", "ITEM", "OUTCOME", "SECONDS", "MODE")
 )
 SLATE_SHOWN = Event("slate-shown", "56e8910a1008404ebaf5a88c94450394", 4, "livekeep-worker", ("CHANNEL", "REASON"))
+SLATE_FAULTY = Event("slate-faulty", "33731fd13d994718918aa20b8be4abef", 4, "livekeep-worker", ("CHANNEL", "REASON"))
 SLATE_LEFT = Event("slate-left", "6133a00d5f024295b9abb7ae52ae99a0", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
 STORAGE_FAILED = Event("storage-failed", "cc80b4a9966b463099460e30b3e11118", 4, "livekeep-worker", ("CHANNEL", "ERROR_TYPE"))
 STORAGE_BACK = Event("storage-back", "1ad19754bfcd4a3c9b2eac1fb3daefdb", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
@@ -86,6 +87,7 @@ ALL = (
     CHANNEL_GIVEN_UP,
     ITEM_FAILED,
     ITEM_PLAYED,
+    SLATE_FAULTY,
     SLATE_SHOWN,
     SLATE_LEFT,
     STORAGE_FAILED,
