@@ -87,6 +87,7 @@ RECIPES: dict[str, list[str]] = {
     "late-picture.mkv": [*picture(seconds=2), *sound(), "-vf", "setpts=PTS+1/TB", *h264(), *AAC],
     "long-sound.mp4": [*picture(seconds=1), *sound(4), *h264(), *AAC],
     "one-frame.mp4": [*picture(seconds=0.04), *h264()],
+    "half.mp4": [*picture(seconds=0.4), *sound(0.4), *h264(), *AAC],
     # Nothing to be shown.
     "audio-only.mp4": [*sound(), *AAC],
 }  # fmt: skip

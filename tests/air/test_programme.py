@@ -471,3 +471,20 @@ def test_an_item_that_breaks_the_connection_twice_at_one_place_is_told(station: 
     assert (last.name, last.outcome) == ("a.mp4", "short")
     assert last.problem.startswith("the connection broke twice at ")
     assert station.books.items_short == 1
+
+
+def test_behind_items_that_are_over_at_once_the_next_follows_at_once(station: Station, media: Path) -> None:
+    for name, clip_name in (("a", "matching.mp4"), ("b", "one-frame.mp4"), ("c", "half.mp4"), ("d", "matching.mp4")):
+        put(media / f"{name}.mp4", clip_name)
+    station.until("the first one", lambda: station.books.now)
+    # All that follows is made ready while the first one lasts, however slow the machine is.
+    station.stopped_at = time.monotonic()
+    station.until("the others wait", lambda: [intake.name for intake in station.relay.queue] == ["b.mp4", "c.mp4", "d.mp4"])
+    station.until("they are ready", lambda: all(intake.is_ready for intake in station.relay.queue))
+    assert station.books.next
+    assert station.books.next.name == "b.mp4"
+    station.ahead_seconds, station.stopped_at = station.stopped_at - time.monotonic(), None
+    station.until("the last one", lambda: station.books.now and station.books.now.name == "d.mp4")
+    assert station.outcomes() == [(f"{name}.mp4", "played") for name in "cba"]
+    # The one before the first item.
+    assert station.books.slates == 1

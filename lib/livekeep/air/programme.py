@@ -36,6 +36,10 @@ logger = logging.getLogger("livekeep.worker")
 
 PREFETCH_SECONDS = 20.0
 """So long before an item's end the next one's feeder is started."""
+ENOUGH_SECONDS = 5.0
+"""So much is to be in hand: behind an item that is over sooner, the one after it is made ready too."""
+MOST_WAITING = 4
+"""Items that are ready at once: each may have an ffmpeg that encodes."""
 PROBE_SECONDS = 30.0
 START_SECONDS = 30.0
 """A feeder that has not given enough to begin with for so long is given up."""
@@ -140,6 +144,10 @@ class Programme:
         self._share_storage()
         self._start_feeder(now)
         self._watch()
+        if waiting := self._waiting():
+            self.books.next = waiting[0].prepared.entry
+        elif self._prepared:
+            self.books.next = self._prepared.entry
         if self._relay.is_on_slate:
             self.books.slate_reason = self._slate_reason()
         return min(self._next_listing, self._next_retry, now + 1.0)
@@ -211,7 +219,7 @@ class Programme:
     # What comes next
 
     def _start_look(self, now: float) -> None:
-        if self._look.is_busy or self._prepared or now < self._next_look or self._has_next():
+        if self._look.is_busy or self._prepared or now < self._next_look or self._has_enough():
             return
         if now >= self._next_retry:
             self._next_retry = NEVER
@@ -305,12 +313,20 @@ class Programme:
         if not self._listing.is_busy and now - self._listing_began >= LEAST_LISTING_SECONDS:
             self._next_listing = now
 
-    def _has_next(self) -> bool:
-        return any(intake is not self._relay.interrupted and not intake.is_empty for intake in self._relay.queue)
+    def _waiting(self) -> list[Feed]:
+        """What is ready, or about to be, in its order."""
+        queued = (intake for intake in self._relay.queue if intake is not self._relay.interrupted and not intake.is_empty)
+        return [self._feeds[intake] for intake in queued]
+
+    def _has_enough(self) -> bool:
+        """Whether nothing more need be made ready now."""
+        waiting = self._waiting()
+        lengths = [feed.prepared.media.duration_seconds or ENOUGH_SECONDS for feed in waiting]
+        return bool(waiting) and (len(waiting) >= MOST_WAITING or sum(lengths) + (self._seconds_left() or 0.0) >= ENOUGH_SECONDS)
 
     def _start_feeder(self, now: float) -> None:
         prepared = self._prepared
-        if prepared is None or self._has_next() or not self._is_time_for_next() or self._waits_for_scan(prepared, now):
+        if prepared is None or self._has_enough() or not self._is_time_for_next() or self._waits_for_scan(prepared, now):
             return
         self._prepared = None
         intake = Intake(prepared.name, self._frame_ms)
@@ -426,7 +442,7 @@ class Programme:
             return "no item is known yet"
         if self._next_retry != NEVER:
             return "no item can be played"
-        is_over = not (self._channel.loop or self._look.is_busy or self._prepared or self._has_next() or self._playlist.peek())
+        is_over = not (self._channel.loop or self._look.is_busy or self._prepared or self._waiting() or self._playlist.peek())
         return "everything was played" if is_over else "the next item is not ready"
 
     def _note_item(self, change: Change, feed: Feed, now: float) -> None:
