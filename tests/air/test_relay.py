@@ -381,3 +381,14 @@ def test_an_item_of_which_only_sound_still_comes_gives_way_to_the_slate(wire: Wi
     assert wire.kinds() == ["began a", "slate"]
     assert longest_step([tag.timestamp for tag in wire.pictures()]) <= LONGEST_HOLE_MS + 2 * FRAME_MS
     assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 80
+
+
+@pytest.mark.parametrize("early_ms", [40, 100, 3000])
+def test_sound_that_begins_before_its_picture_lets_no_picture_stand_still(wire: Wire, early_ms: int) -> None:
+    wire.give("a", item(2.0, delay_frames=2))
+    shifted = [tag._replace(timestamp=tag.timestamp + early_ms * (tag.kind == VIDEO)) for tag in read(item(4.0, delay_frames=2))]
+    wire.give("b", FILE_HEADER + b"".join(encode(tag, tag.timestamp) for tag in sorted(shifted, key=lambda tag: tag.timestamp)))
+    wire.run(5.9)
+    assert wire.kinds() == ["began a", "ended a", "began b"]
+    assert longest_step(shown_at(wire.pictures())) <= FRAME_MS + SOUND_MS + 1
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 80

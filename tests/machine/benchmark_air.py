@@ -133,6 +133,10 @@ class Benchmark:
         changes = viewer.gap(counts=lambda packet: packet.is_keyframe)
         self.add(f"gap at an item's change, worst of {ITEMS}, at the player", "≤ 100 ms", str(changes))
         self.add(f"gap anywhere, worst of {len(viewer.packets)} pictures", "–", str(viewer.gap()))
+        seen = viewer.measured()
+        steps = [f"{gaps.decoding * 1000:.0f} ms, {gaps.back} out of order" for gaps in (seen.video, seen.audio) if gaps]
+        self.add("step in decoding time anywhere: pictures; sound", "≤ 80 ms", "; ".join(steps))
+        self.add("changes of the picture's headers", "–", str(seen.header_changes))
         self.add("drift at the end of that", "≤ 40 ms", f"{found['drift_seconds'] * 1000:.0f} ms, speed {found['speed']}")
 
     def failing_items(self) -> None:

@@ -405,6 +405,9 @@ class Relay:
     def _place(self, intake: Intake) -> None:
         """Put the item where picture and sound both have ended."""
         self._is_new, intake.taken_ms = True, None
+        if first := next((tag for tag in intake.pictures if tag.is_picture), None):
+            # Sound from before the first picture would let the one before stand still.
+            intake.drop_sounds(first.timestamp + first.composition_ms - SOUND_FRAME_MS / 2)
         self._offset_ms = self._offset_of(intake.pictures, intake.sounds)
         self._put_headers(intake.headers)
 
