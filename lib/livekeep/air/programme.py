@@ -144,8 +144,8 @@ class Programme:
         self._share_storage()
         self._start_feeder(now)
         self._watch()
-        if waiting := self._waiting():
-            self.books.next = waiting[0].prepared.entry
+        if queued := self._queued():
+            self.books.next = queued[0].prepared.entry
         elif self._prepared:
             self.books.next = self._prepared.entry
         if self._relay.is_on_slate:
@@ -313,16 +313,16 @@ class Programme:
         if not self._listing.is_busy and now - self._listing_began >= LEAST_LISTING_SECONDS:
             self._next_listing = now
 
-    def _waiting(self) -> list[Feed]:
+    def _queued(self) -> list[Feed]:
         """What is ready, or about to be, in its order."""
         queued = (intake for intake in self._relay.queue if intake is not self._relay.interrupted and not intake.is_empty)
         return [self._feeds[intake] for intake in queued]
 
     def _has_enough(self) -> bool:
         """Whether nothing more need be made ready now."""
-        waiting = self._waiting()
-        lengths = [feed.prepared.media.duration_seconds or ENOUGH_SECONDS for feed in waiting]
-        return bool(waiting) and (len(waiting) >= MOST_WAITING or sum(lengths) + (self._seconds_left() or 0.0) >= ENOUGH_SECONDS)
+        queued = self._queued()
+        lengths = [feed.prepared.media.duration_seconds or ENOUGH_SECONDS for feed in queued]
+        return bool(queued) and (len(queued) >= MOST_WAITING or sum(lengths) + (self._seconds_left() or 0.0) >= ENOUGH_SECONDS)
 
     def _start_feeder(self, now: float) -> None:
         prepared = self._prepared
@@ -442,7 +442,7 @@ class Programme:
             return "no item is known yet"
         if self._next_retry != NEVER:
             return "no item can be played"
-        is_over = not (self._channel.loop or self._look.is_busy or self._prepared or self._waiting() or self._playlist.peek())
+        is_over = not (self._channel.loop or self._look.is_busy or self._prepared or self._queued() or self._playlist.peek())
         return "everything was played" if is_over else "the next item is not ready"
 
     def _note_item(self, change: Change, feed: Feed, now: float) -> None:
