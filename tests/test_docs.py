@@ -216,8 +216,8 @@ def test_every_cause_is_told() -> None:
 
 
 def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
-    soak = {"LIVEKEEP_SOAK_ROUNDS", "LIVEKEEP_SOAK_SEED", "LIVEKEEP_SOAK_SUITE"}
-    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED"} | soak
+    suites = {"LIVEKEEP_SOAK_ROUNDS", "LIVEKEEP_SOAK_SEED", "LIVEKEEP_SOAK_SUITE", "LIVEKEEP_VM_SUITES", "LIVEKEEP_FRESH_SUITES"}
+    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED"} | suites
     fields = {f"LIVEKEEP_{name}" for event in events.ALL for name in event.fields} | variables
     for document, piece in ALL_CODE:
         assert set(re.findall(r"\bLIVEKEEP_[A-Z_]+\b", piece)) <= fields, f"{document}: {piece}"

@@ -128,7 +128,7 @@ def _source_uris() -> Iterator[tuple[str, list[str]]]:
                 yield match[1], [match[2]]
 
 
-def _apt_options() -> str:
+def apt_options() -> str:
     """This machine's proxy and date checks as apt.conf text: a mirror that needs them here needs them in the root."""
     dump = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
     wanted = r"^Acquire::(?:https?::Proxy|https?::Verify-\S+|Check-Valid-Until|Check-Date) \".+\";$"
@@ -155,7 +155,7 @@ def _build_bare(suite: Suite, target: Path) -> None:
     command = ["mmdebstrap", "--mode=root", "--variant=apt", "--format=directory"]
     command += [
         f"--include={','.join(BARE_PACKAGES)}",
-        *(f"--aptopt={o}" for o in _apt_options().splitlines()),
+        *(f"--aptopt={o}" for o in apt_options().splitlines()),
     ]
     _checked([*command, suite, str(partial), *sources(suite)])
     _settle(partial)
@@ -164,7 +164,7 @@ def _build_bare(suite: Suite, target: Path) -> None:
 
 def _settle(root: Path) -> None:
     """What the installed packages leave open, and what only a container needs."""
-    (root / "etc/apt/apt.conf.d/99host").write_text(_apt_options(), encoding="utf-8")
+    (root / "etc/apt/apt.conf.d/99host").write_text(apt_options(), encoding="utf-8")
     (root / "etc/hostname").write_text("livekeep-test\n", encoding="utf-8")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text("", encoding="utf-8")
