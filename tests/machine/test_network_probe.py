@@ -168,6 +168,20 @@ def test_one_name_that_nobody_knows_is_a_weakness() -> None:
     assert [entry.problem for entry in found.lookups] == ["", "no such name"]
 
 
+@pytest.mark.parametrize(
+    ("first", "problem"),
+    [("127.0.0.9", "no resolver runs at its address"), (FAR, "no answer within 4 s")],
+    ids=["refuses", "is silent"],
+)
+def test_a_first_name_server_that_is_dead_is_named(first: str, problem: str) -> None:
+    """The second one is good, and the C library goes on to it."""
+    with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
+        found = look(world, settings(["near.example"], timeout=4), resolver=f"{first}\nnameserver 127.0.0.1")
+    reason = f"the name server {first} is of no use ({problem}); another one answers in its place"
+    assert (found.run.verdict, found.run.reason) == ("warn", reason)
+    assert found.run.advice.startswith(f"take {first} out of /etc/resolv.conf")
+
+
 def test_no_route_to_the_resolver() -> None:
     with World(Plan({NEAR: Host()}, NAMES, "absent")) as world:
         found = look(world, settings([NEAR]), resolver=AWAY)
