@@ -128,11 +128,22 @@ def night(request: pytest.FixtureRequest, example: dict[str, Any]) -> Iterator[d
 
 def test_a_whole_fleet_that_is_silent_is_one_message(example: dict[str, Any], tmp_path: Path) -> None:
     with Alertmanager(tmp_path, example) as running:
-        running.fire(FLEET)
+        running.fire(FLEET, {**CRITICAL, "alertname": "LivekeepSiteUnreachable", "site": "north"})
         running.fire(*BOXES)
         wait_until("the message is there", lambda: not running.messages.empty(), 60)
         running.fire(MARKER)
         assert running.until_the_marker() == [("LivekeepFleetUnreachable", "")]
+
+
+def test_a_whole_site_that_is_silent_is_one_message(example: dict[str, Any], tmp_path: Path) -> None:
+    """A box of another site is told beside it."""
+    north = [{**box, "site": "north"} for box in BOXES[:10]]
+    with Alertmanager(tmp_path, example) as running:
+        running.fire({**CRITICAL, "alertname": "LivekeepSiteUnreachable", "site": "north"})
+        running.fire(*north, {**BOXES[20], "site": "south"})
+        wait_until("the messages are there", lambda: running.messages.qsize() == 2, 60)
+        running.fire(MARKER)
+        assert set(running.until_the_marker()) == {("LivekeepSiteUnreachable", ""), ("LivekeepExporterDown", "box-20")}
 
 
 def test_some_boxes_that_are_silent_are_a_message_each(example: dict[str, Any], tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ DOCUMENT = (PROJECT / "docs/alerts.md").read_text(encoding="utf-8")
 ALERTS = expressions.alerts()
 EVERY_EXPRESSION = expressions.of_dashboards() + expressions.of_rules()
 TARGET_LABELS = {"job", "instance", "site", "room", "hours"}
-OF_NO_BOX = ("LivekeepNoBoxes", "LivekeepFleetUnreachable")
+OF_NO_BOX = ("LivekeepNoBoxes", "LivekeepFleetUnreachable", "LivekeepSiteUnreachable")
 VALUES = {
     ("livekeep_display_mode", "mode"): {"stream", "holding", "error", "off"},
     ("livekeep_stream_state", "state"): set(typing.get_args(state.StreamState)),
