@@ -167,7 +167,8 @@ class Activator:
         self._root = root
         for folder in ("etc/livekeep", "run/livekeep", "credentials"):
             (root / folder).mkdir(parents=True)
-        text = f'[log]\nlevel = "debug"\n[storage]\nendpoint_url = "{store.endpoint_url}"\ntimeout_seconds = 5\n{extra}\n'
+        played = "".join(f'[channels.{name}]\nmedia = "s3://{BUCKET}/{name}"\n' for name in ("p", "absent"))
+        text = f'{played}[log]\nlevel = "debug"\n[storage]\nendpoint_url = "{store.endpoint_url}"\ntimeout_seconds = 5\n{extra}\n'
         (root / "etc/livekeep/livekeep.toml").write_text(text)
         for name, key in zip(("id", "secret"), keys or (store.key_id, store.secret), strict=True):
             (root / f"credentials/livekeep.storage-{'key-' if name == 'id' else ''}{name}").write_text(key)

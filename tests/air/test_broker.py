@@ -174,7 +174,7 @@ def test_a_storage_that_does_not_tell_versions_is_read_all_the_same(tmp_path: Pa
 
 def test_each_start_has_another_token(broker: Broker, unit: Activator) -> None:
     other = Broker(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))
-    assert parts_of(other.address_of("a"))[1] != parts_of(broker.address_of("a"))[1]
+    assert parts_of(other.address_of("a.mp4"))[1] != parts_of(broker.address_of("a.mp4"))[1]
     other.close()
 
 

@@ -21,6 +21,7 @@ import pytest
 from livekeep.air import storage
 from livekeep.air.bucket import Bucket
 from livekeep.air.media import NoKeysError, WrongKeysError
+from livekeep.core.config import Channel
 from tests.air.object_stores import BUCKET, KEY_ID, SECRET, Activator, Reply, StandIn, Store, listing, rclone
 from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
 
@@ -63,7 +64,7 @@ def test_it_starts_when_asked_and_answers(unit: Activator) -> None:
     assert (name, size) == ("a.mp4", 3)
     assert abs(modified - time.time()) < 3600
     assert f"/{BUCKET}/p/a.mp4?" in signed["url"]
-    assert "X-Amz-Expires=86400" in signed["url"]
+    assert "X-Amz-Expires=300" in signed["url"]
 
 
 def test_its_log_tells_of_each_question_and_holds_no_secret(unit: Activator) -> None:
@@ -99,6 +100,40 @@ def test_a_bad_question_is_refused_and_the_next_one_answered(unit: Activator, li
     bad, good = ask(unit, line, LIST)
     assert bad["error_type"] == "bad-request"
     assert good["files"]
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ({"list": {"media": "s3://private", "extensions": [".mp4"]}}, "s3://private: no configured channel plays it"),
+        ({"list": {"media": f"s3://{BUCKET}", "extensions": [".mp4"]}}, f"s3://{BUCKET}: no configured channel plays it"),
+        ({"list": {"media": f"s3://{BUCKET}/p/q", "extensions": [".mp4"]}}, "/p/q: no configured channel plays it"),
+        ({"list": {"media": MEDIA, "extensions": [".mp4", ".txt", ""]}}, f"{MEDIA}: no configured channel plays , .txt there"),
+        ({"sign": {"media": "s3://private", "name": "a.mp4"}}, "s3://private: no configured channel plays it"),
+        ({"sign": {"media": f"s3://{BUCKET}/", "name": "p/a.mp4"}}, "no configured channel plays it"),
+        ({"sign": {"media": MEDIA, "name": "ledger.csv"}}, "no configured channel plays a file of that name there"),
+        ({"sign": {"media": MEDIA, "name": ".hidden/a.mp4"}}, "no configured channel plays a file of that name there"),
+    ],
+)
+def test_what_no_channel_plays_is_neither_listed_nor_signed(unit: Activator, question: dict[str, Any], says: str) -> None:
+    """Whoever breaks into a worker gets no other object of the account."""
+    refused, good = ask(unit, question, LIST)
+    assert refused["error_type"] == "bad-config"
+    assert says in refused["message"]
+    assert good["files"]
+
+
+def test_a_channel_that_is_configured_later_is_served_and_one_that_is_removed_is_not(tmp_path: Path, store: Store) -> None:
+    with Activator(tmp_path, store) as unit:
+        file = tmp_path / "etc/livekeep/livekeep.toml"
+        text = file.read_text()
+        sign = {"sign": {"media": f"s3://{BUCKET}/new", "name": "a.mp4"}}
+        assert "url" not in ask(unit, sign)[0]
+        file.write_text(f'[channels.new]\nmedia = "s3://{BUCKET}/new"\n{text}')
+        assert "url" in ask(unit, sign)[0]
+        file.write_text(text)
+        assert "url" not in ask(unit, sign)[0]
+        assert unit.starts == 1
 
 
 def test_an_endless_line_ends_its_connection_only(unit: Activator) -> None:
@@ -193,7 +228,7 @@ def test_it_ends_when_idle_and_no_question_is_lost_as_it_ends(tmp_path: Path) ->
             if is_over.is_set():
                 return
             starts += 1
-            storage.Server(listener, storage.Answerer(bucket, 60), 0.003).run()
+            storage.Server(listener, storage.Answerer(bucket, 60, lambda: [Channel(media=MEDIA)]), 0.003).run()
 
     with StandIn(lambda _target, _headers: listing("p/a.mp4")) as server:
         bucket = Bucket(server.store.settings(), KEY_ID, SECRET)
@@ -217,13 +252,13 @@ def test_it_ends_when_idle_and_no_question_is_lost_as_it_ends(tmp_path: Path) ->
 def test_it_reads_a_changed_configuration_at_its_next_start(tmp_path: Path, store: Store) -> None:
     with Activator(tmp_path, store) as unit:
         file = tmp_path / "etc/livekeep/livekeep.toml"
-        assert "X-Amz-Expires=86400" in ask(unit, {"sign": {"media": MEDIA, "name": "a"}})[0]["url"]
+        assert "X-Amz-Expires=300" in ask(unit, {"sign": {"media": MEDIA, "name": "a.mp4"}})[0]["url"]
         file.write_text(file.read_text() + "url_seconds = 600\n")
         assert unit.process
         first = unit.process
         first.send_signal(signal.SIGTERM)
         first.wait(PATIENCE_SECONDS)
-        assert "X-Amz-Expires=600" in ask(unit, {"sign": {"media": MEDIA, "name": "a"}})[0]["url"]
+        assert "X-Amz-Expires=600" in ask(unit, {"sign": {"media": MEDIA, "name": "a.mp4"}})[0]["url"]
         assert unit.starts == 2
 
 

@@ -198,10 +198,22 @@ def test_no_signature_and_no_key_is_anywhere_but_where_it_belongs(playing: Bucke
 
 
 def test_nobody_else_may_ask_for_addresses(bucket: Bucket) -> None:
-    """The socket is the group's."""
+    """The socket is the workers'; and where it stands open by mistake, the service looks who asks."""
     script = "import socket; socket.socket(socket.AF_UNIX).connect('/run/livekeep/storage.sock')"
-    done = bucket.room.machine.run(["python3", "-c", script], user="nobody", check=False)
-    assert "PermissionError" in done.stderr
+    as_probe = ["setpriv", "--reuid=livekeep-probe-network", "--regid=livekeep", "--clear-groups", "--"]
+    for user in (["setpriv", "--reuid=nobody", "--clear-groups", "--"], as_probe):
+        done = bucket.room.machine.run([*user, "python3", "-c", script], check=False)
+        assert "PermissionError" in done.stderr, user
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/livekeep/storage.sock'); "
+        "s.settimeout(20); s.sendall(b'{}\\n'); print(s.recv(9999))"
+    )
+    bucket.room.machine.run(["chmod", "666", "/run/livekeep/storage.sock"])
+    try:
+        assert bucket.room.machine.run([*as_probe, "python3", "-c", ask], check=False).stdout in ("b''\n", "")
+    finally:
+        bucket.room.machine.run(["chmod", "600", "/run/livekeep/storage.sock"])
+    assert "bad-request" in bucket.room.machine.run(["python3", "-c", ask]).stdout, "root may ask"
     as_worker = ["setpriv", "--reuid=livekeep-worker", "--regid=livekeep", "--clear-groups", "--"]
     bucket.room.machine.run([*as_worker, "python3", "-c", script])
 

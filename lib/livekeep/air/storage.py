@@ -1,5 +1,8 @@
 """livekeep-storage: lists buckets and signs addresses of what they hold, for the workers. It alone knows the storage keys.
 
+Only root and the owner of the socket, livekeep-worker, may ask, and only for what a configured channel plays: its media, and
+there its extensions. So the keys of a whole account give away no other object of it, whichever other program is broken into.
+
 Unit: livekeep-storage.service, started by livekeep-storage.socket, ends when nobody has asked for a while. systemd keeps the
 socket, so that a question which comes as it ends starts it anew. With its next start a changed configuration or key is in force.
 Reads: the configuration, the credentials livekeep.storage-key-id and livekeep.storage-secret. Writes nothing.
@@ -11,23 +14,26 @@ Each line of a connection is a question in JSON, answered by one line:
     whatever cannot be answered                                        →  {"error_type": "wrong-keys", "message": "…"}
 """
 
+import contextlib
 import json
 import logging
 import os
 import select
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from livekeep.air.bucket import MOST_CONNECTIONS, SET_KEYS, Bucket
 from livekeep.air.faults import concerns
-from livekeep.air.media import MisconfiguredError, NoKeysError, StorageError, WrongKeysError, is_bucket, split_bucket
-from livekeep.core import config, log, secret_text
+from livekeep.air.media import MisconfiguredError, NoKeysError, StorageError, WrongKeysError, is_bucket, is_playable, split_bucket
+from livekeep.core import channels, config, log, secret_text
+from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
 
 IDLE_SECONDS = 20.0
@@ -43,9 +49,11 @@ logger = logging.getLogger("livekeep.storage")
 class Answerer:
     """What is answered to which question."""
 
-    def __init__(self, bucket: Bucket | StorageError, url_seconds: int) -> None:
-        """`bucket`: the error that each question is answered with when there is none."""
-        self._bucket, self._url_seconds = bucket, url_seconds
+    def __init__(self, bucket: Bucket | StorageError, url_seconds: int, channels_now: Callable[[], Iterable[Channel]]) -> None:
+        """`bucket`: the error that each question is answered with when there is none. `channels_now` gives those that are
+        configured at that moment.
+        """
+        self._bucket, self._url_seconds, self._channels_now = bucket, url_seconds, channels_now
 
     def answer(self, line: bytes) -> dict[str, Any]:
         began = time.monotonic()
@@ -65,11 +73,13 @@ class Answerer:
             raise self._bucket
         match parsed(line):
             case {"list": {"media": str(media), "extensions": [*extensions]}} if is_bucket(media):
+                self._check_media(media, [str(extension) for extension in extensions])
                 bucket, prefix = split_bucket(media)
                 files = self._bucket.list_media(bucket, prefix, [str(extension) for extension in extensions])
                 listed = [[file.name, file.size_bytes, file.modified] for file in files]
                 return {"files": listed}, f"{len(files)} files in bucket {bucket}"
             case {"sign": {"media": str(media), "name": str(name)}} if is_bucket(media):
+                self._check_name(media, name)
                 bucket, prefix = split_bucket(media)
                 return {"url": self._bucket.sign(bucket, prefix + name, self._url_seconds)}, f"signed {name!a} in bucket {bucket}"
             case {"identify": {"media": str(media), "name": str(name)}} if is_bucket(media):
@@ -78,6 +88,35 @@ class Answerer:
         return refusal(
             "bad-request", "livekeep-storage does not know that question; see its program's description"
         ), "bad request"
+
+    def _extensions_of(self, media: str) -> set[str]:
+        """Those of all channels that play `media`. Raises `MisconfiguredError` when none does."""
+        wanted = split_bucket(media)
+        played = [
+            channel.extensions
+            for channel in self._channels_now()
+            if is_bucket(channel.media) and split_bucket(channel.media) == wanted
+        ]
+        if not played:
+            raise MisconfiguredError(f"{media}: no configured channel plays it, and livekeep-storage gives nothing else")
+        return {extension for extensions in played for extension in extensions}
+
+    def _check_media(self, media: str, extensions: Collection[str]) -> None:
+        """Raises `MisconfiguredError` when no channel plays such files there."""
+        if others := set(extensions) - self._extensions_of(media):
+            raise MisconfiguredError(f"{media}: no configured channel plays {', '.join(sorted(others))} there")
+
+    def _check_name(self, media: str, name: str) -> None:
+        if not is_playable(name, self._extensions_of(media)):
+            raise MisconfiguredError(f"{media}: no configured channel plays a file of that name there")
+
+
+def configured_channels() -> Iterable[Channel]:
+    """The channels of the configuration and of the API, read anew; those of the API are left out where they cannot be read."""
+    settings, _problems = config.load_leniently()
+    with contextlib.suppress(TemporaryError):
+        return channels.load(settings)[0].values()
+    return settings.channels.values()
 
 
 def parsed(line: bytes) -> Any:
@@ -135,6 +174,8 @@ class Server:
         self._lock = threading.Lock()
         self._connections = 0
         self._last_used = time.monotonic()
+        # systemd gives the socket to the user that may ask.
+        self._users = {0, Path(listener.getsockname()).stat().st_uid}
         listener.setblocking(False)
 
     def run(self) -> None:
@@ -163,6 +204,9 @@ class Server:
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rb") as lines:
+                if (user := peer_uid(connection)) not in self._users:
+                    logger.warning("user %d asked, who is neither root nor the socket's owner: refused", user)
+                    return
                 connection.settimeout(self._idle_seconds)
                 while (line := lines.readline(LONGEST_LINE_BYTES)).endswith(b"\n"):
                     connection.sendall(json.dumps(self._answerer.answer(line)).encode() + b"\n")
@@ -173,6 +217,12 @@ class Server:
                 self._connections -= 1
                 self._last_used = time.monotonic()
             self._free.release()
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The uid of the process that connected, unix(7)."""
+    _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+    return int(uid)
 
 
 def inherited_listener() -> socket.socket:
@@ -199,5 +249,5 @@ def main(argv: Sequence[str] | None = None) -> int:
     log.set_up(settings.log.level)
     if isinstance(bucket, StorageError):
         logger.error("%s", bucket)
-    Server(listener, Answerer(bucket, settings.storage.url_seconds), IDLE_SECONDS).run()
+    Server(listener, Answerer(bucket, settings.storage.url_seconds, configured_channels), IDLE_SECONDS).run()
     return 0

@@ -302,7 +302,7 @@ class Storage:
     provider: str = key("s3", one_of("s3", "r2"))
     endpoint_url: str = key("", url_with("https", "http"))
     region: str = key("", matching(r"|[a-z0-9-]{1,40}", 'a region such as "eu-central-1"'))
-    url_seconds: int = key(86400, between(60, 604800))
+    url_seconds: int = key(300, between(60, 604800))
     timeout_seconds: float = key(10.0, between(1, 60))
 
 
