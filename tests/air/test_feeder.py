@@ -12,9 +12,11 @@ from pathlib import Path
 import pytest
 from clips import CHANNEL, clip
 from flv_output import taken_apart
+from PIL import Image
 
 from livekeep.air import profile
 from livekeep.air.feeder import MOST_LOGGED_LINES, Feeder, lines_of
+from livekeep.air.ffmpeg import MODEST
 from livekeep.air.folder import list_media
 from livekeep.air.probe import probe
 from tests.air.object_stores import UNSEEN
@@ -73,6 +75,17 @@ def test_complaints_are_logged_with_channel_and_item_up_to_a_limit(caplog: pytes
     assert all(message.startswith("main: corrupt.mp4: ") for message in caplog.messages)
     assert 1 <= len(caplog.messages) <= MOST_LOGGED_LINES + 1
     assert feeder.errors and all("clips-" not in line for line in feeder.errors)
+
+
+@pytest.mark.parametrize("size", ["8000x5100", "16000x16000"])
+def test_a_picture_that_no_small_machine_can_hold_is_refused(tmp_path: Path, size: str) -> None:
+    """Few of them have a memory cgroup: 16,000 by 16,000 took 1.5 GB."""
+    width, _x, height = size.partition("x")
+    Image.new("1", (int(width), int(height))).save(tmp_path / "big.png")
+    command = ["ffmpeg", "-v", "error", *MODEST, "-f", "image2", "-i", tmp_path / "big.png", "-f", "null", "-"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode
+    assert f"Picture size {size} exceeds specified max pixel count 40000000" in ran.stderr
 
 
 def test_an_item_that_is_gone_ends_with_its_reason() -> None:

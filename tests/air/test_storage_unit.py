@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import resource
 import select
 import shutil
 import signal
@@ -156,6 +157,27 @@ def test_many_ask_at_once_and_one_that_is_silent_holds_nobody_up(unit: Activator
         for thread in threads:
             thread.join()
         assert found == [2] * 30
+
+
+def test_an_answer_without_end_costs_no_more_memory_than_the_unit_allows(tmp_path: Path) -> None:
+    """Raspberry Pi OS has no memory cgroup; the limit of the process is what bounds it there."""
+    unit_file = (PROJECT / "units/livekeep-storage.service").read_text()
+    megabytes = int(re.findall(r"^LimitDATA=(\d+)M$", unit_file, re.MULTILINE)[0])
+    endless = Reply(200, b"<" * ((megabytes + 64) * 1024**2), {"Content-Type": "application/xml"})
+    normal = listing("p/a.mp4")
+    with StandIn(lambda _target, _headers: normal) as server, Activator(tmp_path, server.store) as unit:
+        assert ask(unit, LIST)[0]["files"]
+        assert unit.process
+        resource.prlimit(unit.process.pid, resource.RLIMIT_DATA, (megabytes * 1024**2,) * 2)
+        server.decide = lambda _target, _headers: endless
+        (refused,) = ask(unit, LIST)
+        assert refused["error_type"] == "server-fault"
+        assert "its answer is larger than this program may hold" in refused["message"]
+        peak = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{unit.process.pid}/status").read_text())[0]
+        assert int(peak) < (megabytes + 100) * 1024, "libraries are not data"
+        server.decide = lambda _target, _headers: normal
+        assert ask(unit, LIST)[0]["files"], "and it goes on"
+        assert unit.starts == 1
 
 
 def test_sigterm_ends_it_while_it_waits_for_a_server(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The worker's own program is replaced by one that ends as it is told; here it is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -23,7 +24,20 @@ Path(os.environ["RUNTIME_DIRECTORY"], "key").write_text(key)
 Path(os.environ["CACHE_DIRECTORY"], "slate").touch()
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
-if order != "stay":
+if order == "decode":
+    import json, subprocess
+    sys.path.insert(0, "/usr/local/lib/livekeep")
+    from livekeep.air.ffmpeg import confined_leash, has_landlock
+    item, key_file = "/srv/trial.mp4", os.environ["CREDENTIALS_DIRECTORY"] + "/livekeep.stream-key"
+    files = (item, "/srv/other.mp4", key_file, "/etc/livekeep/livekeep.toml", "/run/livekeep/worker@trial/key", "/etc/passwd")
+    def run(*command):
+        return subprocess.run([*confined_leash(item), *command], capture_output=True, text=True)
+    readable = [file for file in files if not run("cat", file).returncode]
+    writes = not run("touch", os.environ["CACHE_DIRECTORY"] + "/made").returncode
+    codec = run("ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", item).stdout
+    result = {"landlock": has_landlock(), "readable": readable, "writes": writes, "ffprobe": codec}
+    Path(os.environ["RUNTIME_DIRECTORY"], "decoder").write_text(json.dumps(result))
+elif order != "stay":
     sys.exit(int(order))
 time.sleep(3600)
 """
@@ -90,6 +104,21 @@ def test_the_worker_finds_its_key_and_its_folders(box: ChannelRoom) -> None:
         assert box.machine.run(["stat", "-c", "%a %U:%G", folder]).stdout == "750 livekeep-worker:livekeep\n"
     told = box.machine.systemctl("show", UNIT).stdout
     assert "trial-key" not in told
+
+
+def test_a_decoder_opens_its_item_and_nothing_else(box: ChannelRoom) -> None:
+    """In the worker's own sandbox. Where setpriv has no Landlock, as on bookworm, it opens what the worker may."""
+    made = "ffmpeg -loglevel error -y -f lavfi -i testsrc=size=64x36:duration=1 -pix_fmt yuv420p"
+    box.machine.run(f"mkdir -p /srv && {made} /srv/trial.mp4 && cp /srv/trial.mp4 /srv/other.mp4", timeout=60)
+    box.machine.run("printf key > /run/livekeep/worker@trial/key || true", check=False)
+    starts(box, "decode")
+    result = json.loads(box.machine.read("/run/livekeep/worker@trial/decoder"))
+    assert result["ffprobe"].startswith(("h264", "mpeg4")), "ffprobe finds all that it needs"
+    if box.suite == "bookworm":
+        assert not result["landlock"]
+        assert "/srv/other.mp4" in result["readable"]
+    else:
+        assert (result["landlock"], result["readable"], result["writes"]) == (True, ["/srv/trial.mp4"], False)
 
 
 def test_a_worker_that_is_killed_is_back_at_once(box: ChannelRoom) -> None:

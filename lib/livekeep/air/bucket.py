@@ -50,6 +50,12 @@ SKEWED: Words = (ClockSkewError, "this machine's clock is wrong; set it: sudo ti
 BUSY: Words = (ServerFaultError, "the server is too busy; it is asked again")
 ELSEWHERE: Words = (WrongRegionError, "the bucket lies in another region; set storage.region to it")
 NO_STORAGE: Words = (ServerFaultError, "what answers is no S3 server, or was cut off; check storage.endpoint_url")
+TOO_LARGE: Words = (ServerFaultError, "its answer is larger than this program may hold; check storage.endpoint_url")
+NO_TLS: Words = (StorageUnreachableError, "no TLS connection; check storage.endpoint_url, and this machine's clock")
+    StorageUnreachableError,
+    "no TLS connection (certificate?); check this machine's clock, and storage.endpoint_url",
+)
+UNREACHABLE: Words = (StorageUnreachableError, "cannot be reached, or hung up; check the network, and storage.endpoint_url")
 BY_CODE: dict[str, Words] = {
     "InvalidAccessKeyId": KEYS_UNKNOWN,
     "SignatureDoesNotMatch": KEYS_UNKNOWN,
@@ -162,7 +168,7 @@ class Bucket:
                     raise StorageTimeoutError(self._told(bucket, "the listing takes too long; raise storage.timeout_seconds"))
         except ClientError as error:
             raise self._complaint_of_answer(bucket, error.response) from error
-        except (BotoCoreError, ResponseParserError) as error:
+        except (BotoCoreError, ResponseParserError, MemoryError) as error:
             raise self._complaint(bucket, error) from error
         except (TypeError, AttributeError, KeyError) as error:
             # Over XML that is not S3's botocore itself stumbles.
@@ -188,23 +194,23 @@ class Bucket:
         from botocore import exceptions  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
-        if isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
+        if isinstance(error, MemoryError) or isinstance(getattr(error, "kwargs", {}).get("error"), MemoryError):
+            words = TOO_LARGE
+        elif isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
             sentence = f"no answer within {self._seconds:g} s; check the network, and storage.endpoint_url"
-            return StorageTimeoutError(self._told(bucket, sentence))
-        if isinstance(error, exceptions.SSLError):
+            words = (StorageTimeoutError, sentence)
+        elif isinstance(error, exceptions.SSLError):
             refused = certificate.cause_of(error)
-            sentence = "no TLS connection; check storage.endpoint_url, and this machine's clock"
-            if refused:
-                sentence = f"it {certificate.meaning_of(refused)}"
-            return StorageUnreachableError(self._told(bucket, sentence))
-        if isinstance(error, ResponseParserError):
-            return NO_STORAGE[0](self._told(bucket, NO_STORAGE[1]))
-        if isinstance(error, exceptions.ParamValidationError):
-            return NO_BUCKET[0](self._told(bucket, NO_BUCKET[1]))
-        if isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-            sentence = "cannot be reached, or hung up; check the network, and storage.endpoint_url"
-            return StorageUnreachableError(self._told(bucket, sentence))
-        return ServerFaultError(self._told(bucket, f"the request failed ({type(error).__name__})"))
+            words = (StorageUnreachableError, f"it {certificate.meaning_of(refused)}") if refused else NO_TLS
+        elif isinstance(error, ResponseParserError):
+            words = NO_STORAGE
+        elif isinstance(error, exceptions.ParamValidationError):
+            words = NO_BUCKET
+        elif isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+            words = UNREACHABLE
+        else:
+            words = (ServerFaultError, f"the request failed ({type(error).__name__})")
+        return words[0](self._told(bucket, words[1]))
 
     def _told(self, bucket: str, sentence: str) -> str:
         return f"bucket {bucket} at {self._host}: {sentence}"

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from livekeep.air import profile
-from livekeep.air.ffmpeg import CHATTER, LEASH, environment
+from livekeep.air.ffmpeg import CHATTER, confined_leash, environment
 from livekeep.air.item import Media
 from livekeep.air.profile import Plan
 from livekeep.air.redaction import redacted
@@ -59,7 +59,7 @@ class Feeder:
         """ffmpeg's last lines, without secrets."""
         self._label = f"{channel_name}: {name}" if channel_name else name
         self._secrets = tuple(secrets)
-        command = [*LEASH, *profile.feeder_command(source, plan, channel, media)]
+        command = [*confined_leash(source), *profile.feeder_command(source, plan, channel, media)]
         try:
             self._process = subprocess.Popen(
                 command,

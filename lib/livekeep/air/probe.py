@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.ffmpeg import LEASH, environment, input_options
+from livekeep.air.ffmpeg import confined_leash, environment, input_options
 from livekeep.air.item import Media, media_of
 from livekeep.core.errors import TemporaryError
 
@@ -119,8 +119,11 @@ def is_mp4(source: str) -> bool:
 
 
 def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, str, str]:
-    """Exit code, output and the beginning of the errors. Raises `ItemError`: timeout, or when it cannot run."""
-    command = [*LEASH, "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
+    """Exit code, output and the beginning of the errors; the last argument is what is read.
+
+    Raises `ItemError`: timeout, or when it cannot run.
+    """
+    command = [*confined_leash(arguments[-1].removeprefix("file:")), "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
     try:
         child = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()

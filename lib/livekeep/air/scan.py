@@ -20,7 +20,7 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import IO
 
-from livekeep.air.ffmpeg import LEASH, environment, input_options
+from livekeep.air.ffmpeg import confined_leash, environment, input_options
 from livekeep.air.item import Media, number
 from livekeep.air.media import MediaFile
 from livekeep.air.packets import Kind, Packet, Scan, Scanner, scan_of
@@ -61,7 +61,7 @@ def scan(
     politeness = () if may_read is None else POLITENESS
     try:
         child = subprocess.Popen(
-            [*LEASH, *politeness, "ffprobe", *arguments],
+            [*confined_leash(source), *politeness, "ffprobe", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from livekeep.air import profile
-from livekeep.air.ffmpeg import LEASH, environment
+from livekeep.air.ffmpeg import MODEST, confined_leash, environment
 from livekeep.air.flv import AUDIO
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import Plan
@@ -165,7 +165,7 @@ def command_for(channel: Channel) -> list[str]:
     """Raises `ItemError` for a video that cannot be played."""
     file = Path(channel.slate)
     if file.suffix.lower() in PICTURES:
-        picture = ["-protocol_whitelist", "file", "-f", "image2", "-pattern_type", "none"]
+        picture = [*MODEST, "-protocol_whitelist", "file", "-f", "image2", "-pattern_type", "none"]
         picture += ["-framerate", f"{profile.rate_of(channel)}", "-i", f"file:{file}"]
         return still_command(picture, channel, seconds_of(channel))
     media = probe(str(file), PROBE_SECONDS)
@@ -210,7 +210,12 @@ def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
     """What `command` prints, found good. Nothing is written. Raises `SlateError`."""
     try:
         done = subprocess.run(
-            [*LEASH, *command], stdin=subprocess.DEVNULL, capture_output=True, env=environment(), timeout=seconds, check=False
+            [*confined_leash(channel.slate), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment(),
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise SlateError(f"ffmpeg did not make it within {seconds:g} s") from error

@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.air import flv
+from livekeep.air import ffmpeg, flv
 from livekeep.air.broker import Broker
 from livekeep.air.faults import concerns
 from livekeep.air.flv import AAC
@@ -253,6 +253,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     made = make_slate(channel, channels.cache_of(name))
     frame_ms = 1000 / channel.frame_rate
     relay = Relay(Slate(made.content, frame_ms), frame_ms, flv.metadata(metadata_of(channel)))
+    if not ffmpeg.has_landlock():
+        logger.info("Decoders may read what this worker may: kernel or setpriv has no Landlock (Debian trixie has)")
     service = Service()
     broker = Broker(library := open_library(channel.media, channel.extensions, settings.storage.timeout_seconds))
     scans = Scans(channels.cache_of(name) / "scans")
