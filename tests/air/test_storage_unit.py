@@ -113,6 +113,7 @@ def test_a_bad_question_is_refused_and_the_next_one_answered(unit: Activator, li
         ({"sign": {"media": "s3://private", "name": "a.mp4"}}, "s3://private: no configured channel plays it"),
         ({"sign": {"media": f"s3://{BUCKET}/", "name": "p/a.mp4"}}, "no configured channel plays it"),
         ({"sign": {"media": MEDIA, "name": "ledger.csv"}}, "no configured channel plays a file of that name there"),
+        ({"identify": {"media": MEDIA, "name": "ledger.csv"}}, "no configured channel plays a file of that name there"),
         ({"sign": {"media": MEDIA, "name": ".hidden/a.mp4"}}, "no configured channel plays a file of that name there"),
     ],
 )

@@ -296,6 +296,8 @@ class Machine(Disposable):
         command += [
             "--link-journal=no",
             "--console=pipe",
+            # As on a real machine; bookworm's nspawn refuses these.
+            "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
             f"--machine={self.name}",
             f"--directory={self._dir}/root",
         ]

@@ -26,17 +26,18 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 if order == "decode":
     import json, subprocess
-    sys.path.insert(0, "/usr/local/lib/livekeep")
+    sys.path.insert(0, "/usr/local/lib/livekeep/lib")
     from livekeep.air.ffmpeg import confined_leash, has_landlock
     item, key_file = "/srv/trial.mp4", os.environ["CREDENTIALS_DIRECTORY"] + "/livekeep.stream-key"
     files = (item, "/srv/other.mp4", key_file, "/etc/livekeep/livekeep.toml", "/run/livekeep/worker@trial/key", "/etc/passwd")
     def run(*command):
-        return subprocess.run([*confined_leash(item), *command], capture_output=True, text=True)
+        return subprocess.run([*confined_leash(item), *command], capture_output=True)
     readable = [file for file in files if not run("cat", file).returncode]
     writes = not run("touch", os.environ["CACHE_DIRECTORY"] + "/made").returncode
-    codec = run("ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", item).stdout
-    result = {"landlock": has_landlock(), "readable": readable, "writes": writes, "ffprobe": codec}
-    Path(os.environ["RUNTIME_DIRECTORY"], "decoder").write_text(json.dumps(result))
+    codec = run("ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", item).stdout.decode()
+    result = dict(landlock=has_landlock(), readable=readable, writes=writes, ffprobe=codec)
+    Path(os.environ["RUNTIME_DIRECTORY"], "new").write_text(json.dumps(result))
+    Path(os.environ["RUNTIME_DIRECTORY"], "new").rename(os.environ["RUNTIME_DIRECTORY"] + "/decoder")
 elif order != "stay":
     sys.exit(int(order))
 time.sleep(3600)
@@ -112,6 +113,7 @@ def test_a_decoder_opens_its_item_and_nothing_else(box: ChannelRoom) -> None:
     box.machine.run(f"mkdir -p /srv && {made} /srv/trial.mp4 && cp /srv/trial.mp4 /srv/other.mp4", timeout=60)
     box.machine.run("printf key > /run/livekeep/worker@trial/key || true", check=False)
     starts(box, "decode")
+    box.until("its result", lambda: box.machine.exists("/run/livekeep/worker@trial/decoder"))
     result = json.loads(box.machine.read("/run/livekeep/worker@trial/decoder"))
     assert result["ffprobe"].startswith(("h264", "mpeg4")), "ffprobe finds all that it needs"
     if box.suite == "bookworm":

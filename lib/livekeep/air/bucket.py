@@ -52,9 +52,6 @@ ELSEWHERE: Words = (WrongRegionError, "the bucket lies in another region; set st
 NO_STORAGE: Words = (ServerFaultError, "what answers is no S3 server, or was cut off; check storage.endpoint_url")
 TOO_LARGE: Words = (ServerFaultError, "its answer is larger than this program may hold; check storage.endpoint_url")
 NO_TLS: Words = (StorageUnreachableError, "no TLS connection; check storage.endpoint_url, and this machine's clock")
-    StorageUnreachableError,
-    "no TLS connection (certificate?); check this machine's clock, and storage.endpoint_url",
-)
 UNREACHABLE: Words = (StorageUnreachableError, "cannot be reached, or hung up; check the network, and storage.endpoint_url")
 BY_CODE: dict[str, Words] = {
     "InvalidAccessKeyId": KEYS_UNKNOWN,

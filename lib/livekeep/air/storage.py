@@ -83,6 +83,7 @@ class Answerer:
                 bucket, prefix = split_bucket(media)
                 return {"url": self._bucket.sign(bucket, prefix + name, self._url_seconds)}, f"signed {name!a} in bucket {bucket}"
             case {"identify": {"media": str(media), "name": str(name)}} if is_bucket(media):
+                self._check_name(media, name)
                 bucket, prefix = split_bucket(media)
                 return {"version": self._bucket.identify(bucket, prefix + name)}, f"identified {name!a} in bucket {bucket}"
         return refusal(
