@@ -184,6 +184,11 @@ def test_a_channel_that_is_not_set_up(box: Box) -> None:
     assert "fail  configuration: channels.main.media: is empty, so the channel is not set up" in done.stdout
     assert "fail  configuration: channels.main.ingest_urls: is empty, so the channel is not set up" in done.stdout
     assert "  media: " not in done.stdout
+    assert done.stdout.count(f"\n      in {box.root}/etc/livekeep/livekeep.toml\n") == 2
+    box.configure("")
+    box.file("etc/livekeep/livekeep.d/50-channel.toml", channel(box.root, media=""))
+    done = box.run("air", "check")
+    assert done.stdout.count(f"\n      in {box.root}/etc/livekeep/livekeep.d/50-channel.toml\n") == 2
 
 
 @pytest.mark.parametrize(

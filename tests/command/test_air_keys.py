@@ -111,7 +111,7 @@ def test_the_youtube_key(box: Box) -> None:
     assert stored(box, "livekeep.youtube-api-key") == "AIza-made-up"
     assert "YouTube API key stored" in done.stdout
     assert "livekeep-probe-youtube does not run; it takes it when it starts" in done.stdout
-    assert done.stdout.endswith("No channel names its video yet: set youtube_video in [channels.NAME] of livekeep.toml\n")
+    assert done.stdout.endswith("/etc/livekeep/livekeep.d/50-channel.toml\n")
     assert "made-up" not in done.stdout + done.stderr
     box.configure(f'{CHANNELS}youtube_video = "dQw4w9WgXcQ"\n')
     again = box.run("air", "set-youtube-key", str(box.file("key", "AIza-made-up")))

@@ -173,7 +173,8 @@ def test_for_programs(air: AirBox) -> None:
 
 def test_no_channel_at_all(air: AirBox) -> None:
     air.box.configure("")
-    assert air.box.run("air", "status").stdout == "no channel is configured; add [channels.main] to livekeep.toml\n"
+    place = air.box.root / "etc/livekeep/livekeep.d/50-channel.toml"
+    assert air.box.run("air", "status").stdout == f"no channel is configured; add [channels.main] to {place}\n"
     assert air.document("status")["channels"] == {}
 
 

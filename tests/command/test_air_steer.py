@@ -88,7 +88,7 @@ def test_an_old_end_is_not_taken_for_this_one(air: AirBox) -> None:
     ("arguments", "config", "says"),
     [
         (("start",), TWO, 'say which channel: "hall", "main"\n'),
-        (("start",), "", "no channel is configured; add [channels.main] to livekeep.toml\n"),
+        (("start",), "", "no channel is configured; add [channels.main] to {root}/etc/livekeep/livekeep.d/50-channel.toml\n"),
         (("start", "other"), CHANNELS, 'there is no channel "other"; the configured ones are "main"\n'),
         (("stop", "../main"), CHANNELS, 'there is no channel "../main"; the configured ones are "main"\n'),
         (("skip", "other"), "", 'there is no channel "other"; the configured ones are none yet\n'),
@@ -97,7 +97,7 @@ def test_an_old_end_is_not_taken_for_this_one(air: AirBox) -> None:
 def test_which_channel(air: AirBox, arguments: tuple[str, ...], config: str, says: str) -> None:
     air.box.configure(config)
     done = air.box.run("air", *arguments)
-    assert (done.returncode, done.stderr) == (1, says)
+    assert (done.returncode, done.stderr) == (1, says.format(root=air.box.root))
     assert air.box.told() == []
 
 

@@ -87,6 +87,23 @@ def test_channels_that_are_not_set_up(air: Box, text: str, verdict: str, says: s
     assert (found.verdict, says in found.finding) == (verdict, True), found
 
 
+def test_where_a_channel_is_configured_is_told(air: Box) -> None:
+    air.configure("")
+    assert check(air, "channels").advice == "add [channels.main] to /etc/livekeep/livekeep.d/50-channel.toml"
+    air.configure("[channels.main]\n")
+    assert check(air, "channels").advice == "set media and ingest_urls in [channels.main] of /etc/livekeep/livekeep.toml"
+    air.file("etc/livekeep/livekeep.d/40-a.toml", '[channels.main]\nmedia = "/srv"\n')
+    air.file("etc/livekeep/livekeep.d/60-b.toml", "[channels.other]\n")
+    assert check(air, "channels").advice == "set ingest_urls in [channels.main] of /etc/livekeep/livekeep.d/40-a.toml"
+    air.configure("")
+    air.file("etc/livekeep/livekeep.d/40-a.toml", "")
+    air.file("etc/livekeep/livekeep.d/60-b.toml", "")
+    air.file("var/lib/livekeep/channels/night.json", "{}")
+    assert (
+        check(air, "channels").advice == "set media and ingest_urls in [channels.night] of /var/lib/livekeep/channels/night.json"
+    )
+
+
 def test_a_faulty_channel_of_the_api(air: Box) -> None:
     air.file("var/lib/livekeep/channels/api.json", '{"width": 1}')
     found = check(air, "channels")

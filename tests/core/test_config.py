@@ -50,6 +50,26 @@ def test_an_empty_file_means_the_defaults(files: Files) -> None:
     assert not files.load().selected_stream().is_set_up()
 
 
+def test_a_channel_s_fault_names_the_file_that_it_stands_in(files: Files) -> None:
+    files.write("[channels.main]\n", a="[channels.main]\nwidth = 641\n", b='[channels.Night]\nheight = 361\nmedia = "/srv"\n')
+    assert files.problems() == (
+        f"{files.drop_ins}/b.toml: channels.Night: must be named with small letters, digits, - and _, 32 at most",
+        f"{files.drop_ins}/b.toml: channels.Night.height: must be even, is 361",
+        f"{files.drop_ins}/a.toml: channels.main.width: must be even, is 641",
+    )
+
+
+def test_the_place_of_a_key_is_the_last_file_that_sets_it(files: Files) -> None:
+    files.write("[channels.main]\nwidth = 640\n", a='[channels.main]\nmedia = "/srv"\n', b="[log]\n")
+
+    def place_of(*wanted: str) -> Path | None:
+        return config.place_of(*wanted, file=files.main, drop_ins=files.drop_ins)
+
+    assert place_of("channels", "main") == files.drop_ins / "a.toml"
+    assert place_of("channels", "main", "width") == files.main
+    assert place_of("channels", "other") is None
+
+
 def test_the_later_file_wins_key_by_key(files: Files) -> None:
     files.write(
         '[poller]\ninterval_seconds = 20\n[screen]\nvolume = 10\n[streams.main]\nvimeo_event = "1"\n',

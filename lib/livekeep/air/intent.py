@@ -49,7 +49,7 @@ def choose(name: str | None, names: list[str]) -> str:
 
 def among(names: list[str]) -> str:
     if not names:
-        return "no channel is configured; add one to livekeep.toml, or by PUT /channels/CHANNEL"
+        return f"no channel is configured; add one to {channels.NEW_FILE}, or by PUT /channels/CHANNEL"
     return f"there {'is' if len(names) == 1 else 'are'} {', '.join(sorted(names)[:20])}{' …' if len(names) > 20 else ''}"
 
 

@@ -192,11 +192,11 @@ def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
         raise ConfigError(own)
     if name not in found:
         about = [problem for problem in more if f"/{name}.json" in problem]
-        raise ConfigError(about or [f"{paths.CONFIG_FILE}: channels.{name}: there is no such channel; add [channels.{name}]"])
+        raise ConfigError(about or [f"{channels.NEW_FILE}: channels.{name}: there is no such channel; add [channels.{name}]"])
     channel = found[name]
     missing = [key for key in ("media", "ingest_urls") if not getattr(channel, key)]
     if missing:
-        raise ConfigError([f"{paths.CONFIG_FILE}: channels.{name}.{key}: is not set" for key in missing])
+        raise ConfigError([f"{channels.place_of(name)}: channels.{name}.{key}: is not set" for key in missing])
     return channel
 
 

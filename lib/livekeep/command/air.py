@@ -27,7 +27,7 @@ ACTIONS = {
     "set-youtube-key": ("air_keys", "set_youtube_key"),
 }
 """Name: module, function."""
-NONE_THERE = "no channel is configured; add [channels.main] to livekeep.toml"
+NONE_THERE = f"no channel is configured; add [channels.main] to {channels.NEW_FILE}"
 NOT_INSTALLED = "the air part is not installed: run install.sh --with air"
 
 

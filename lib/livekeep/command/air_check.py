@@ -105,8 +105,10 @@ def carry_out(report: Report, channel: Channel, progress: Progress) -> Iterator[
 def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
     # Whether the folder and the slate can be used is tried by the program.
     doubts = [line for line in air_config.warnings(name, channel) if air_config.ABSENT not in line]
+    place = str(channels.place_of(name))
     for line in doubts:
-        yield Check("configuration", "fail" if "is not set up" in line or "cannot see" in line else "warn", line)
+        verdict: Verdict = "fail" if "is not set up" in line or "cannot see" in line else "warn"
+        yield Check("configuration", verdict, line, f"in {place}")
     if not doubts:
         yield Check("configuration", "ok", f"channels.{name} is set up")
     yield key_check(name, paths.CREDENTIAL_STORE) if is_root() else Check("stream key", "skip", "only root may look", "use sudo")

@@ -111,7 +111,7 @@ def set_api_token(arguments: argparse.Namespace) -> int:
 def set_youtube_key(arguments: argparse.Namespace) -> int:
     keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
     if not any(channel.youtube_video for channel in channels.load(config.load_leniently()[0])[0].values()):
-        print("No channel names its video yet: set youtube_video in [channels.NAME] of livekeep.toml")
+        print(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
     return 0
 
 

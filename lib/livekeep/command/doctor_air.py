@@ -14,7 +14,7 @@ from pathlib import Path
 from livekeep.command import channels_text, unit
 from livekeep.command.checkup import Check, Surroundings, Verdict, is_root
 from livekeep.command.doctor_pictures import HIDDEN
-from livekeep.core import channels, health
+from livekeep.core import channels, config, health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
@@ -24,6 +24,7 @@ WORKER = "/usr/local/lib/livekeep/bin/livekeep-worker"
 WORKER_USER, WORKER_GROUP = "livekeep-worker", "livekeep"
 BOOT_UNIT = "livekeep-air.service"
 KEPT, STATES = "/var/lib/livekeep", "/run/livekeep"
+NEW_FILE = "/etc/livekeep/livekeep.d/50-channel.toml"
 STORES = ("/etc/credstore", "/etc/credstore.encrypted")
 STORAGE_KEYS = ("livekeep.storage-key-id", "livekeep.storage-secret")
 NOT_INSTALLED = "channels are not installed (install.sh --with air)"
@@ -42,6 +43,13 @@ def is_installed(around: Surroundings) -> bool:
 def load(around: Surroundings) -> tuple[dict[str, Channel], tuple[str, ...]]:
     """All channels, and what is wrong with those of the API. Raises `LivekeepError` when they may not be read."""
     return channels.load(around.config, around.path(f"{KEPT}/{channels.DIRECTORY.name}"))
+
+
+def place_of(around: Surroundings, name: str) -> Path:
+    """The file that a channel is configured in."""
+    etc = around.path("/etc/livekeep")
+    found = config.place_of("channels", name, file=etc / "livekeep.toml", drop_ins=etc / "livekeep.d")
+    return found or around.path(f"{KEPT}/{channels.DIRECTORY.name}/{name}.json")
 
 
 def set_up(around: Surroundings) -> dict[str, Channel]:
@@ -70,10 +78,11 @@ def check_channels(around: Surroundings) -> Check:
     for name, channel in found.items():
         missing = [key for key in ("media", "ingest_urls") if not getattr(channel, key)]
         if missing:
-            advice = f"set {' and '.join(missing)} in [channels.{name}] of /etc/livekeep/livekeep.toml"
+            place = around.machine_path(place_of(around, name))
+            advice = f"set {' and '.join(missing)} in [channels.{name}] of {place}"
             faults.append(Check("channels", "warn", f"{name} is not set up: it lacks {' and '.join(missing)}", advice))
     if not found and not faults:
-        return Check("channels", "warn", "none is configured", "add [channels.main] to /etc/livekeep/livekeep.toml")
+        return Check("channels", "warn", "none is configured", f"add [channels.main] to {NEW_FILE}")
     return summary("channels", faults, f"set up: {', '.join(found)}")
 
 

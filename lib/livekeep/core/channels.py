@@ -25,6 +25,8 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.state import Signed, State
 
 DIRECTORY = paths.ROOT / "var/lib/livekeep/channels"
+NEW_FILE = paths.DROP_IN_DIRECTORY / "50-channel.toml"
+"""Where the documents put a channel."""
 LARGEST_BYTES = 64 * 1024
 ON_AIR_SECONDS = 5.0
 """On air means that the ingest acknowledged bytes within so many seconds."""
@@ -186,6 +188,12 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
         except (ValueError, RecursionError) as error:
             problems.append(f"{file}: is not a channel ({error}); remove the file, or add the channel anew")
     return found, tuple(problems)
+
+
+def place_of(channel: str, directory: Path = DIRECTORY) -> Path:
+    """The file that a channel is configured in, or where to put it when there is none of that name."""
+    file = directory / f"{channel}.json"
+    return config.place_of("channels", channel) or (file if file.exists() else NEW_FILE)
 
 
 def decode(document: Any) -> Channel:

@@ -382,7 +382,7 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
         tables[table] = {name: build(kind, (table, name), values, problems) for name in names}
     config = Config(**tables)
     problems += check_streams(config, file)
-    problems += check_channels(config, file)
+    problems += check_channels(config, {path: source for path, (source, _value) in values.items()})
     return config, tuple(problems)
 
 
@@ -391,6 +391,18 @@ def files(file: Path, drop_ins: Path) -> list[Path]:
     with contextlib.suppress(FileNotFoundError):
         return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix == ".toml")]
     return [file]
+
+
+def place_of(*wanted: str, file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Path | None:
+    """The file that sets a key or a named table, such as "channels", "main"; the last one, which counts. None when none does."""
+    try:
+        sources = files(file, drop_ins)
+    except OSError:
+        sources = [file]
+    for source in reversed(sources):
+        if any(path[: len(wanted)] == wanted for path, _value in flatten(read_toml(source, []), source, [])):
+            return source
+    return None
 
 
 def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
@@ -522,13 +534,16 @@ def shown(name: str, value: Any) -> str:
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
 
 
-def check_channels(config: Config, file: Path) -> list[str]:
+def check_channels(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """`places`: the file of each key and named table."""
     problems = []
     for name, channel in config.channels.items():
-        where = f"{file}: channels.{name}"
+        table = places["channels", name]
         if not CHANNEL_NAME.fullmatch(name):
-            problems.append(f"{where}: must be named with small letters, digits, - and _, 32 at most")
-        problems += [f"{where}.{complaint}" for complaint in faults_of_channel(channel)]
+            problems.append(f"{table}: channels.{name}: must be named with small letters, digits, - and _, 32 at most")
+        for complaint in faults_of_channel(channel):
+            place = places.get(("channels", name, complaint.partition(":")[0]), table)
+            problems.append(f"{place}: channels.{name}.{complaint}")
     return problems
 
 
