@@ -324,9 +324,11 @@ class Machine(Disposable):
     def _processes(self) -> list[tuple[int, list[int]]]:
         """Every process of the machine as (host pid, its pids from the outermost namespace inwards)."""
         found = []
-        for group in (CGROUPS / self.name).rglob("cgroup.procs"):
+        # Bears with groups that vanish while it looks.
+        for group, _, _ in os.walk(CGROUPS / self.name):
             with contextlib.suppress(OSError):
-                found += [(int(word), _pids(int(word))) for word in group.read_text(encoding="ascii").split()]
+                words = Path(group, "cgroup.procs").read_text(encoding="ascii").split()
+                found += [(int(word), _pids(int(word))) for word in words]
         return [(host, pids) for host, pids in found if len(pids) > 1]
 
     def _find_leader(self) -> int:

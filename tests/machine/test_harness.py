@@ -356,6 +356,19 @@ def test_nothing_is_left_behind(ending: signal.Signals) -> None:
     wait_for(lambda: not leftovers(mark), 15)
 
 
+def test_several_runs_may_tidy_up_at_once() -> None:
+    """What one removes while another looks at it is no fault."""
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait(15)
+    group = CGROUPS / f"lkt{ended.pid}-1"
+    for number in range(400):
+        (group / f"payload/{number % 20}/{number}").mkdir(parents=True)
+    command = [sys.executable, "-c", "from tests.machine import tidy; tidy.sweep()"]
+    runs = [subprocess.Popen(command, cwd=PROJECT, stderr=subprocess.PIPE, text=True) for _ in range(6)]
+    assert [(run.communicate(timeout=60)[1], run.returncode) for run in runs] == [("", 0)] * 6
+    wait_for(lambda: not group.exists(), 15)
+
+
 def leftovers(mark: str) -> list[str]:
     """Directories, namespaces, cgroups, mounts and processes that bear this mark."""
     found = [str(p) for place in (RUN, Path("/run/netns"), CGROUPS) for p in place.glob(f"{mark}*")]
