@@ -101,3 +101,20 @@ def test_a_journal_that_takes_nothing_ends_nobody_s_work() -> None:
     )
     assert done.stdout == "goes on\n"
     assert done.stderr == "<3>The token is refused (not in the journal: Too many open files)\n" * 2
+
+
+def test_an_event_is_one_line_and_always_text() -> None:
+    """Of a title with a line break, and of a name with half a surrogate pair, which is no text that the journal could be sent."""
+    script = (
+        "from systemd import journal\nfrom livekeep.core import events\n"
+        "journal.sendv = lambda *fields: [print(ascii(field.encode().decode())) for field in fields]\n"
+        "events.emit(events.TOKEN_REFUSED, 'refused\\n<0>forged\\x1b[2J', SCOPE='a\\ud800\\u202e')\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(
+        command, env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    sent = [ast.literal_eval(line) for line in done.stdout.splitlines()]
+    assert r"MESSAGE=refused\n<0>forged\x1b[2J" in sent
+    assert r"LIVEKEEP_SCOPE=a\ud800\u202e" in sent

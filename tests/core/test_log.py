@@ -16,7 +16,11 @@ log.set_up(sys.argv[1])
 logger = logging.getLogger("livekeep.test")
 for level in ("debug", "info", "warning", "error", "critical"):
     getattr(logger, level)("%s line", level)
-logger.error("two\\nlines")
+logger.error("not %s", "two\\nlines\\x1b[2J")
+try:
+    raise ValueError("of two\\nlines\\x1b[2J")
+except ValueError:
+    logger.exception("a bug")
 """
 
 
@@ -25,13 +29,19 @@ def run(level: str, stderr: int) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env={"PYTHONPATH": str(LIBRARY)}, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True)
 
 
-ALL = ["<7>debug line", "<6>info line", "<4>warning line", "<3>error line", "<2>critical line", "<3>two", "<3>lines"]
+ALL = ["<7>debug line", "<6>info line", "<4>warning line", "<3>error line", "<2>critical line", r"<3>not two\nlines\x1b[2J"]
+BUG = ["<3>a bug", "<3>Traceback (most recent call last):"]
 
 
 @pytest.mark.parametrize(("level", "first"), [("debug", 0), ("info", 1), ("warning", 2), ("error", 3)])
 def test_each_line_goes_out_once_with_its_priority(level: str, first: int) -> None:
     ran = run(level, subprocess.PIPE)
-    assert ran.stderr.splitlines() == ALL[first:]
+    lines = ran.stderr.splitlines()
+    assert lines[: len(ALL) - first] == ALL[first:]
+    bug = lines[len(ALL) - first :]
+    assert bug[:2] == BUG
+    assert bug[-2:] == ["<3>ValueError: of two", r"<3>lines\x1b[2J"]
+    assert all(line.startswith("<3>") for line in bug)
     assert ran.stdout == ""
 
 
@@ -39,5 +49,7 @@ def test_a_terminal_gets_plain_lines() -> None:
     ours, theirs = os.openpty()
     run("error", theirs)
     os.close(theirs)
-    assert os.read(ours, 4096).decode().splitlines() == ["error line", "critical line", "two", "lines"]
+    lines = os.read(ours, 4096).decode().splitlines()
+    assert lines[:4] == ["error line", "critical line", r"not two\nlines\x1b[2J", "a bug"]
+    assert lines[-1] == r"lines\x1b[2J"
     os.close(ours)

@@ -58,6 +58,14 @@ def start(systemd: NotifySocket, output: Path) -> Start:
     return run
 
 
+def test_a_status_is_one_line_whatever_it_says(start: Start, systemd: NotifySocket) -> None:
+    """A server's text with a line break would be a message of its own: here, that another process is the service."""
+    script = PLAIN.replace('"at work"', r'"at work\nMAINPID=1\n\x1b[2J\ud800"')
+    with start(script):
+        systemd.wait_for("WATCHDOG=1")
+        assert systemd.messages == [r"STATUS=at work\nMAINPID=1\n\x1b[2J\ud800", "READY=1", "WATCHDOG=1"]
+
+
 def test_ready_comes_after_the_first_pass_and_each_pass_feeds_the_watchdog(start: Start, systemd: NotifySocket) -> None:
     with start(PLAIN) as process:
         systemd.wait_for("WATCHDOG=1")

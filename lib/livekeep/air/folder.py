@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from shlex import quote
 
 from livekeep.air.media import (
     MOST_FILES,
@@ -92,4 +93,4 @@ def complaint_of(folder: Path, error: OSError) -> NoFolderError | UnreadableErro
 
 
 def advice_for(folder: Path) -> str:
-    return f"the user livekeep-worker must be able to: sudo chmod -R o+rX '{folder}', and o+x the folders above it"
+    return f"the user livekeep-worker must be able to: sudo chmod -R o+rX {quote(str(folder))}, and o+x the folders above it"

@@ -23,6 +23,7 @@ from livekeep.command.checkup import Check, Verdict, is_root
 from livekeep.core import channels, config, paths
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
+from livekeep.core.text import shown
 
 PROGRAM = Path(__file__).resolve().parents[3] / "bin/livekeep-air-check"
 USER, GROUP = "livekeep-worker", "livekeep"
@@ -80,10 +81,10 @@ def check(arguments: argparse.Namespace) -> int:
             for text in carry_out(report, found[name], progress):
                 progress.clear()
                 if not arguments.json:
-                    print(text, flush=True)
+                    terminal.say_block(text)
         except KeyboardInterrupt:
             code = EXIT_INTERRUPTED
-    print(json.dumps(document(report), indent=2) if arguments.json else summary(report, found[name]))
+    terminal.say_block(terminal.json_text(document(report)) if arguments.json else summary(report, found[name]))
     return code or (0 if report.is_well() else 1)
 
 
@@ -163,8 +164,8 @@ def program(name: str) -> Iterator[Iterable[dict[str, Any]]]:
 
 
 def check_text(found: Check) -> str:
-    advice = f"\n      {found.advice}" if found.advice and found.verdict in ("fail", "warn") else ""
-    return f"{terminal.paint(found.verdict.ljust(4), COLOURS[found.verdict])}  {found.name}: {found.finding}{advice}"
+    advice = f"\n      {shown(found.advice)}" if found.advice and found.verdict in ("fail", "warn") else ""
+    return f"{terminal.paint(found.verdict.ljust(4), COLOURS[found.verdict])}  {shown(f'{found.name}: {found.finding}')}{advice}"
 
 
 def item_text(item: dict[str, Any]) -> str:
@@ -178,7 +179,7 @@ def item_text(item: dict[str, Any]) -> str:
         else:
             how = f"normalised: {reasons or 'for its form'}"
         said = ", ".join(filter(None, [length(item), rate_text(item), how]))
-    return f"{terminal.paint(verdict.ljust(4), COLOURS[verdict])}  {item['name']}: {said}"
+    return f"{terminal.paint(verdict.ljust(4), COLOURS[verdict])}  {shown(item['name'])}: {shown(said)}"
 
 
 def length(item: dict[str, Any]) -> str:

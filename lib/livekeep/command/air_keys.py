@@ -11,7 +11,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from livekeep.command import credential, file, unit
+from livekeep.command import credential, file, terminal, unit
 from livekeep.command.air import names_of
 from livekeep.command.credential import Secret
 from livekeep.core import channels, config
@@ -56,7 +56,7 @@ def set_key(arguments: argparse.Namespace) -> int:
     keep(key, secret)
     known = channels.load(config.load_leniently()[0])[0]
     if channel not in known:
-        print(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
+        terminal.say(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
     return 0
 
 
@@ -103,15 +103,15 @@ def set_api_token(arguments: argparse.Namespace) -> int:
         return 0
     made = secrets.token_urlsafe(API_TOKEN_BYTES)
     keep(made, API_TOKEN)
-    print("The API token, shown this once:", file=sys.stderr)
-    print(made)
+    terminal.say("The API token, shown this once:", to=sys.stderr)
+    terminal.say(made)
     return 0
 
 
 def set_youtube_key(arguments: argparse.Namespace) -> int:
     keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
     if not any(channel.youtube_video for channel in channels.load(config.load_leniently()[0])[0].values()):
-        print(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
+        terminal.say(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
     return 0
 
 

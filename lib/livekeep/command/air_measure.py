@@ -9,7 +9,6 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
 import math
 import os
 import re
@@ -241,7 +240,7 @@ def measure(arguments: argparse.Namespace) -> int:
     url = url_of(arguments.url)
     shown = shown_of(url)
     if sys.stderr.isatty():
-        print(f"Watching {shown} for {arguments.seconds:g} s …", file=sys.stderr)
+        terminal.say(f"Watching {shown} for {arguments.seconds:g} s …", to=sys.stderr)
     player, began = Player(url), time.monotonic()
     with contextlib.suppress(KeyboardInterrupt):
         while not player.packets and player.is_running:
@@ -252,11 +251,11 @@ def measure(arguments: argparse.Namespace) -> int:
     if not found.pictures and not found.sounds:
         raise LivekeepError(f"{shown} cannot be played: {reason_of(player.errors, url)}")
     if arguments.json:
-        print(json.dumps(dataclasses.asdict(found) | {"url": shown, "is_over": is_over}, indent=2))
+        terminal.say_block(terminal.json_text(dataclasses.asdict(found) | {"url": shown, "is_over": is_over}))
     else:
-        print(terminal.table(rows_of(found, shown)))
+        terminal.say_block(terminal.table(rows_of(found, shown)))
     if is_over:
-        print(f"{shown} ended after {time.monotonic() - began:.0f} s", file=sys.stderr)
+        terminal.say(f"{shown} ended after {time.monotonic() - began:.0f} s", to=sys.stderr)
     return int(is_over)
 
 

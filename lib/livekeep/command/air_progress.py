@@ -5,6 +5,8 @@ import sys
 from types import TracebackType
 from typing import TextIO
 
+from livekeep.core.text import shown
+
 BAR_CHARACTERS = 24
 
 
@@ -26,7 +28,7 @@ class Progress:
         if self.is_shown:
             # A line that wraps could not be taken back.
             width = max(shutil.get_terminal_size().columns - 1, 1)
-            self._stream.write(f"\r\033[K{text[:width]}")
+            self._stream.write(f"\r\033[K{shown(text)[:width]}")
             self._stream.flush()
 
     def clear(self) -> None:

@@ -5,7 +5,6 @@ Reads the channels' states and ends (core/channels.py); asks systemd once.
 
 import argparse
 import dataclasses
-import json
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.findings import YoutubeFindings
 from livekeep.core.health import Clock
 from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.core.text import shown
 
 WORDS = {
     "preparing": "preparing",
@@ -56,18 +56,18 @@ class ChannelLook:
 def status(arguments: argparse.Namespace) -> int:
     there = air.known()
     if arguments.names:
-        print("\n".join(there.names()))
+        terminal.say_block("\n".join(there.names()))
         return 0
     names = there.names() if arguments.channel is None else [air.one_of(there.names(), arguments.channel)]
     looks, problem = take(names, there)
     if arguments.json:
-        print(json.dumps(document(looks, (*there.problems, *filter(None, [problem]))), indent=2, ensure_ascii=False))
+        terminal.say_block(terminal.json_text(document(looks, (*there.problems, *filter(None, [problem])))))
         return 0
     if not looks:
-        print(air.NONE_THERE)
-    print("\n\n".join(text(look) for look in looks), end="\n" if looks else "")
+        terminal.say(air.NONE_THERE)
+    terminal.say_block("\n\n".join(text(look) for look in looks), end="\n" if looks else "")
     for line in filter(None, (*there.problems, problem)):
-        print(line)
+        terminal.say(line)
     return 0
 
 
@@ -149,12 +149,12 @@ def text(look: ChannelLook) -> str:
     """A headline, and rows below it."""
     headline, colour = head(look)
     rows = state_rows(look.state, look.clock) if isinstance(look.state, ChannelState) else end_rows(look)
-    if shown := channels_text.youtube(broadcast(look), look.clock):
-        rows.append(("YouTube", shown))
+    if showing := channels_text.youtube(broadcast(look), look.clock):
+        rows.append(("YouTube", showing))
     if not look.is_configured:
         rows.append(("Mind", "it is not configured any more"))
     table = terminal.table(rows, indent=2)
-    return "\n".join(filter(None, [f"{look.name}: {terminal.paint(headline, colour)}", table]))
+    return "\n".join(filter(None, [f"{look.name}: {terminal.paint(shown(headline), colour)}", table]))
 
 
 def broadcast(look: ChannelLook) -> Broadcast:

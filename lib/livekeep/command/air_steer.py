@@ -9,7 +9,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from livekeep.command import air, air_config, reading, unit
+from livekeep.command import air, air_config, reading, terminal, unit
 from livekeep.command.air_progress import Progress
 from livekeep.command.checkup import is_root
 from livekeep.command.unit import Unit
@@ -94,7 +94,7 @@ def start(arguments: argparse.Namespace) -> int:
     found = installed(name)
     note(name, is_meant=True)
     if found.is_active():
-        print(f"{name}: already runs: {run_on(name)}")
+        terminal.say(f"{name}: already runs: {run_on(name)}")
         return 0
     unit.forgive(found.name)
     return begin("start", name)
@@ -118,7 +118,9 @@ def stop(arguments: argparse.Namespace) -> int:
     unit.tell("stop", unit.retry(name))
     unit.tell("stop", found.name)
     unit.forgive(found.name)
-    print(f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}")
+    terminal.say(
+        f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}"
+    )
     return 0
 
 
@@ -137,9 +139,9 @@ def skip(arguments: argparse.Namespace) -> int:
         time.sleep(LOOK_SECONDS)
         after = worker_state(name)
     if after is None or is_same(before, after):
-        print(f"{name}: its worker was told to leave {before.now.name}; next comes {said(before.next)}")
+        terminal.say(f"{name}: its worker was told to leave {before.now.name}; next comes {said(before.next)}")
         return 0
-    print(f"{name}: left {before.now.name}, now {playing(after)}; next comes {said(after.next)}")
+    terminal.say(f"{name}: left {before.now.name}, now {playing(after)}; next comes {said(after.next)}")
     return 0
 
 
@@ -201,11 +203,11 @@ def begin(verb: str, name: str) -> int:
                 break
             progress.show(f"{name}: {look.state.publishing if look.state else 'starting'} ({look.seconds:.0f} s)")
             time.sleep(LOOK_SECONDS)
-    print(f"{name}: {found.sentence}", file=sys.stdout if found.is_on_air else sys.stderr)
+    terminal.say(f"{name}: {found.sentence}", to=sys.stdout if found.is_on_air else sys.stderr)
     if found.advice:
-        print(f"See: {found.advice}" if found.advice.startswith("journalctl") else f"Do: {found.advice}", file=sys.stderr)
+        terminal.say(f"See: {found.advice}" if found.advice.startswith("journalctl") else f"Do: {found.advice}", to=sys.stderr)
     if not found.is_on_air and has_no_key(name):
-        print(f"There is no stream key: sudo livekeep air set-key {name}", file=sys.stderr)
+        terminal.say(f"There is no stream key: sudo livekeep air set-key {name}", to=sys.stderr)
     return 0 if found.is_on_air else 1
 
 

@@ -5,7 +5,7 @@ import pwd
 import socket
 from pathlib import Path
 
-from livekeep.command import desktop, file, health_units, unit
+from livekeep.command import desktop, file, health_units, terminal, unit
 from livekeep.command.file import Ownership
 from livekeep.command.health_units import Wanted
 from livekeep.core import config, findings, paths, state
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Both, whatever the first one did.
     changed = [apply_screen(settings.screen, may_start), apply_health(settings, may_start)]
     if not any(changed):
-        print("Nothing to change")
+        terminal.say("Nothing to change")
     return 0
 
 
@@ -56,7 +56,7 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
             unit.tell("reload", PLAYER)
         unit.tell("reset-failed", DISPLAY)
         unit.tell("restart", "--no-block", DISPLAY)
-        print(f"{DISPLAY}: restarted")
+        terminal.say(f"{DISPLAY}: restarted")
     return True
 
 
@@ -83,7 +83,7 @@ def apply_health(settings: Config, may_start: bool) -> bool:
         if may_start and entry in installed and entry not in switched and unit.is_running(entry.unit):
             # A timer that runs would go on with its old time.
             unit.tell("restart", entry.unit)
-            print(f"{entry.unit}: restarted")
+            terminal.say(f"{entry.unit}: restarted")
     if problem:
         raise LivekeepError(problem)
     return bool(rewritten or switched)
@@ -113,13 +113,13 @@ def switch(entry: Wanted, may_start: bool) -> bool:
         if is_enabled and (not may_start or unit.is_running(entry.unit)):
             return False
         unit.tell("enable", "--quiet", *now, entry.unit)
-        print(f"{entry.unit}: {'enabled and started' if may_start else 'enabled'}")
+        terminal.say(f"{entry.unit}: {'enabled and started' if may_start else 'enabled'}")
         return True
     if not is_enabled and not unit.is_running(entry.unit):
         return False
     unit.tell("disable", "--quiet", *now, entry.unit)
     forget_findings(entry.unit)
-    print(f"{entry.unit}: disabled{' and stopped' if may_start else ''}")
+    terminal.say(f"{entry.unit}: disabled{' and stopped' if may_start else ''}")
     return True
 
 
@@ -139,7 +139,7 @@ def write(path: Path, text: str) -> bool:
     """Bring the drop-in `path` to `text`, and say so; whether it changed."""
     change = bring_to(path, text)
     if change:
-        print(f"{path}: {change}")
+        terminal.say(f"{path}: {change}")
     return bool(change)
 
 

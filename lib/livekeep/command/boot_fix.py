@@ -15,18 +15,19 @@ def fix(around: Surroundings, yes: bool) -> None:
     """Offer each change that is missing; write those that were accepted. Raises `LivekeepError`."""
     path = around.boot_file()
     if path is None:
-        print("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")
+        terminal.say("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")
         return
     text = file.read_text(path)
     accepted = [change for change in missing(path, text, around.config.screen) if accept(change, path, yes)]
     if not accepted:
-        print(f"{path}: nothing was changed")
+        terminal.say(f"{path}: nothing was changed")
         return
     for change in accepted:
         text = boot_line.with_change(text, change)
     backup = file.back_up(path, time.time())
     file.replace(path, text.encode(), Ownership(0o755))
-    print(f"{path}: changed; the old one is kept as {backup}\nReboot for it to take effect: sudo reboot")
+    terminal.say(f"{path}: changed; the old one is kept as {backup}")
+    terminal.say("Reboot for it to take effect: sudo reboot")
 
 
 def missing(path: Path, text: str, screen: Screen) -> tuple[Change, ...]:
@@ -37,5 +38,5 @@ def missing(path: Path, text: str, screen: Screen) -> tuple[Change, ...]:
 
 
 def accept(change: Change, path: Path, yes: bool) -> bool:
-    print(f"{path}: add {change.word}: {change.purpose}")
+    terminal.say(f"{path}: add {change.word}: {change.purpose}")
     return yes or terminal.confirm("Make this change?")

@@ -5,7 +5,7 @@ what speed tests will use.
 import argparse
 import contextlib
 
-from livekeep.command import air_config
+from livekeep.command import air_config, terminal
 from livekeep.core import channels, config, state
 from livekeep.core.config import Config, SpeedtestProbe
 from livekeep.core.errors import TemporaryError
@@ -21,12 +21,12 @@ ASSUMED = SpeedtestFindings(download_bytes_per_second=50e6 / 8, upload_bytes_per
 
 def run(_arguments: argparse.Namespace) -> int:
     settings = config.load()
-    print("ok")
+    terminal.say("ok")
     speedtest = settings.probes.speedtest
     if speedtest.enabled and speedtest.interval_seconds < OFTEN_SECONDS:
-        print(usage(speedtest, last_measurement()))
+        terminal.say(usage(speedtest, last_measurement()))
     for line in doubts(settings):
-        print(f"warning: {line}")
+        terminal.say(f"warning: {line}")
     return 0
 
 

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from livekeep.command import file, unit
+from livekeep.command import file, terminal, unit
 from livekeep.command.file import Ownership
 from livekeep.core import paths, secret_text
 from livekeep.core.errors import LivekeepError
@@ -120,7 +120,7 @@ def root_where_possible() -> tuple[int, int]:
 
 def tell_stored(secret: Secret, is_changed: bool) -> None:
     stored = f"{secret.noun} stored" if is_changed else f"the {secret.noun} is already that one"
-    print(f"{credential_file(secret=secret)}: {stored}")
+    terminal.say(f"{credential_file(secret=secret)}: {stored}")
 
 
 def start_anew(secret: Secret) -> None:
@@ -131,4 +131,4 @@ def start_anew(secret: Secret) -> None:
         restarted = unit.restart_if_running(secret.unit)
     except LivekeepError as error:
         raise LivekeepError(f"{error}\nThe {secret.noun} is stored; the {called} takes it at its next start.") from error
-    print(f"{program} was restarted with it" if restarted else f"{program} does not run; it takes it when it starts")
+    terminal.say(f"{program} was restarted with it" if restarted else f"{program} does not run; it takes it when it starts")

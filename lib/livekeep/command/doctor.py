@@ -5,7 +5,6 @@ Changes nothing without --fix.
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Callable
 
 from livekeep.command import boot_fix, terminal
@@ -92,9 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
     settings, problems = config.load_leniently()
     around = Surroundings(paths.ROOT, settings, problems)
     checks = examine(around)
-    print(as_json(checks) if arguments.json else as_text(checks))
+    terminal.say_block(as_json(checks) if arguments.json else as_text(checks))
     if arguments.fix:
-        print()
+        terminal.say()
         boot_fix.fix(around, arguments.yes)
     return 1 if worst(checks) == "fail" else 0
 
@@ -121,7 +120,7 @@ def worst(checks: tuple[Check, ...]) -> Verdict:
 
 def as_json(checks: tuple[Check, ...]) -> str:
     document = {"verdict": worst(checks), "checks": [dataclasses.asdict(check) for check in checks]}
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    return terminal.json_text(document)
 
 
 def as_text(checks: tuple[Check, ...]) -> str:

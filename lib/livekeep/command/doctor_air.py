@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 
 from livekeep.command import channels_text, unit
 from livekeep.command.checkup import Check, Surroundings, Verdict, is_root
@@ -128,7 +129,12 @@ def credential_faults(around: Surroundings, file_name: str, advice: str) -> Iter
         return
     shown, status = around.machine_path(found), found.stat()
     if status.st_uid != 0 or stat.S_IMODE(status.st_mode) & 0o077:
-        yield "fail", f"{shown} can be read by others than root", f"sudo chown root:root {shown}; sudo chmod 600 {shown}"
+        name = quote(shown)
+        yield (
+            "fail",
+            f"{shown} can be read by others than root",
+            f"sudo chown root:root {name}; sudo chmod 600 {name}",
+        )
     if not around.read(found).strip():
         yield "fail", f"{shown} is empty", advice
 
@@ -141,9 +147,9 @@ def media_faults(around: Surroundings, name: str, channel: Channel) -> Iterator[
     if f"{channel.media}/".startswith(HIDDEN):
         yield "fail", f"{key}: the worker may not look into {channel.media}", "move the media to /srv/media, say, and name that"
     elif not folder.is_dir():
-        yield "fail", f"{key}: {channel.media} is no folder", f"sudo mkdir -p {channel.media}, or name the right one"
+        yield "fail", f"{key}: {channel.media} is no folder", f"sudo mkdir -p {quote(channel.media)}, or name the right one"
     elif not may_read(folder):
-        advice = f"sudo chmod o+rx {channel.media}; see: namei -l {channel.media}"
+        advice = f"sudo chmod o+rx {quote(channel.media)}; see: namei -l {quote(channel.media)}"
         yield "fail", f"{key}: {WORKER_USER} may not read {channel.media}", advice
 
 
@@ -164,7 +170,7 @@ def slate_faults(around: Surroundings, name: str, channel: Channel) -> Iterator[
     elif not slate.is_file():
         yield "fail", f"{key}: {shown} is not there", advice
     elif not may_read(slate):
-        yield "fail", f"{key}: {WORKER_USER} may not read {shown}", f"sudo chmod o+r {shown}; see: namei -l {shown}"
+        yield "fail", f"{key}: {WORKER_USER} may not read {shown}", f"sudo chmod o+r {quote(shown)}; see: namei -l {quote(shown)}"
 
 
 def may_read(path: Path) -> bool:

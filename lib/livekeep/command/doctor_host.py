@@ -5,10 +5,13 @@ import re
 import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
 
 from livekeep.command import boot_line, unit
-from livekeep.command.checkup import Check, Surroundings
+from livekeep.command.checkup import LARGEST_BYTES, Check, Surroundings
 from livekeep.command.unit import Unit
+from livekeep.core import files
 from livekeep.core.errors import LivekeepError
 
 MIB = 1024 * 1024
@@ -189,6 +192,14 @@ def autostarts(around: Surroundings) -> Iterator[tuple[str, str]]:
     for home in (*sorted(around.path("/home").glob("*")), around.path("/root")):
         for name, harm in AUTOSTART.items():
             entry = home / ".config/autostart" / name
-            text = around.read(entry)
+            text = read_foreign(entry)
             if text and not re.search(r"^Hidden[ \t]*=[ \t]*true", text, re.MULTILINE | re.IGNORECASE):
-                yield f"{entry} {harm}", f"mv {entry} {entry}.disabled"
+                yield f"{entry} {harm}", f"mv -T {quote(str(entry))} {quote(f'{entry}.disabled')}"
+
+
+def read_foreign(file: Path) -> str:
+    """A small text file of another user; "" for what is none."""
+    try:
+        return files.read(file, LARGEST_BYTES).decode("utf-8", "replace")
+    except OSError:
+        return ""

@@ -2,6 +2,7 @@
 
 import subprocess
 from pathlib import Path
+from shlex import quote
 
 from livekeep.command.checkup import Check, Surroundings, Verdict
 from livekeep.command.picture import DISPLAY_USER, as_display_user, display_fault, painter_fault
@@ -32,7 +33,7 @@ def check_picture(around: Surroundings, name: str, key: str) -> Check:
     if around.machine_path(name).startswith(HIDDEN):
         fault, advice = "the display may not look there", "copy it to /var/lib/livekeep/pictures and name that"
     elif not readable_by_display(path):
-        fault, advice = f"{DISPLAY_USER} may not read it", f"sudo chmod o+r {name}; see: namei -l {name}"
+        fault, advice = f"{DISPLAY_USER} may not read it", f"sudo chmod o+r {quote(name)}; see: namei -l {quote(name)}"
     elif is_empty:
         fault, advice = "is empty", "copy it again"
     else:

@@ -20,6 +20,7 @@ from livekeep.core.findings import (
 )
 from livekeep.core.health import Clock, Findings, is_silent
 from livekeep.core.state import StateBrokenError
+from livekeep.core.text import shown
 
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim", "silent": "red"}
 FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
@@ -73,7 +74,7 @@ def report(name: str, found: Findings, clock: Clock) -> str:
     """The verdict with its reason, and rows of what was found."""
     run = found.run
     verdict = terminal.paint(run.verdict, COLOURS[run.verdict])
-    head = f"{name}: {verdict}: {run.reason}" if run.reason else f"{name}: {verdict}"
+    head = f"{name}: {verdict}: {shown(run.reason)}" if run.reason else f"{name}: {verdict}"
     advice = [("Do", run.advice)] if run.advice else []
     return f"{head}\n\n{terminal.table([*advice, *rows(found, clock), *run_rows(found, clock)])}"
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from livekeep.command import reading
+from livekeep.command import reading, terminal
 from livekeep.core import health
 
 EXIT_ON_ERROR = 3
@@ -11,5 +11,5 @@ EXIT_ON_ERROR = 3
 
 def run(_arguments: argparse.Namespace) -> int:
     found = reading.take().health()
-    print(f"{found.level}: {found.sentence}")
+    terminal.say(f"{found.level}: {found.sentence}")
     return health.LEVELS.index(found.level)

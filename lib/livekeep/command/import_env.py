@@ -12,6 +12,7 @@ from livekeep.command.predecessor import Outcome, Translation
 from livekeep.core import config, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.core.text import shown
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
 PICTURES = paths.ROOT / "var/lib/livekeep/pictures"
@@ -30,9 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         credential.clean(translation.token, str(source))
     content = render(translation, source)
     settings = check(content)
-    print("\n".join([report(translation, note), *warnings(translation, settings)]))
+    terminal.say_block("\n".join([report(translation, note), *map(shown, warnings(translation, settings))]))
     if arguments.dry_run:
-        print("\nNothing was written. It would be:\n\n" + content, end="")
+        terminal.say_block("\nNothing was written. It would be:\n\n" + content, end="")
         return 0
     write(translation, content, source)
     return 0
@@ -95,7 +96,7 @@ def is_loopback(address: str) -> bool:
 def report(translation: Translation, note: str) -> str:
     """What became of each setting, and where the streams come from."""
     rows = [("LINE", "SETTING", "BECOMES"), *map(row, translation.outcomes)]
-    lines = [terminal.table(rows), "", note]
+    lines = [terminal.table(rows), "", shown(note)]
     if any(table.startswith(("exporter", "probes.")) for table in translation.tables):
         lines.append("The exporter and the probes take their settings by: sudo livekeep apply")
     return "\n".join(lines)
@@ -109,16 +110,16 @@ def write(translation: Translation, content: str, source: Path) -> None:
     file.make_folder(TARGET.parent, 0o755)
     copy_pictures(translation)
     if TARGET.exists() and file.read_text(TARGET) == content:
-        print(f"{TARGET}: is already so")
+        terminal.say(f"{TARGET}: is already so")
     else:
         if TARGET.exists():
-            print(f"{TARGET}: the old one is kept as {file.back_up(TARGET, time.time()).name}")
+            terminal.say(f"{TARGET}: the old one is kept as {file.back_up(TARGET, time.time()).name}")
         file.replace(TARGET, content.encode(), file.config_ownership())
-        print(f"{TARGET}: written")
+        terminal.say(f"{TARGET}: written")
     if translation.token:
         stored = credential.store_token(translation.token)
-        print(f"{credential.credential_file()}: {'token stored' if stored else 'the token is already that one'}")
-        print(f"The token still stands in {source}: delete that file when vimeo-monitor is no longer used.")
+        terminal.say(f"{credential.credential_file()}: {'token stored' if stored else 'the token is already that one'}")
+        terminal.say(f"The token still stands in {source}: delete that file when vimeo-monitor is no longer used.")
     take_effect()
 
 
@@ -133,7 +134,7 @@ def copy_pictures(translation: Translation) -> None:
         except OSError as error:
             raise file.cannot("read", picture, error) from error
         file.replace(target, content, Ownership(0o644))
-        print(f"{target}: copied from {picture}")
+        terminal.say(f"{target}: copied from {picture}")
 
 
 def take_effect() -> None:
@@ -141,4 +142,5 @@ def take_effect() -> None:
         if unit.restart_if_running("livekeep-poller.service"):
             unit.tell("try-reload-or-restart", "livekeep-player.service")
     except LivekeepError as error:
-        print(f"{error}\nThe units take this at their next start.")
+        terminal.say(str(error))
+        terminal.say("The units take this at their next start.")

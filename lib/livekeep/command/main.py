@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
+from livekeep.command import terminal
 from livekeep.core.errors import LivekeepError
 
 EXIT_INTERRUPTED = 130
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
-        print(file=sys.stderr)
+        terminal.say(to=sys.stderr)
         return EXIT_INTERRUPTED
     return code
 
@@ -158,5 +159,5 @@ def run(arguments: argparse.Namespace) -> int:
         return int(module.run(arguments))
     except LivekeepError as error:
         # Read by a person or a script, not by the journal: without its priority prefix.
-        print(error, file=sys.stderr)
+        terminal.say_block(str(error), sys.stderr)
         return int(getattr(module, "EXIT_ON_ERROR", error.exit_code))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.core.errors import LivekeepError
+from livekeep.core.text import shown
 
 TIMEOUT_SECONDS = 5.0
 NO_ANSWER = f"no answer within {TIMEOUT_SECONDS:g} s"
@@ -67,7 +68,7 @@ def ask(connection: socket.socket, number: int, command: list[str]) -> str:
             for line in lines:
                 answer = parse(line)
                 if answer.get("request_id") == number and "error" in answer:
-                    return str(answer["error"])
+                    return shown(str(answer["error"]))
     except TimeoutError:
         pass
     except OSError as error:

@@ -4,12 +4,11 @@ A run is the probe's own unit, started through systemd: the same user and sandbo
 """
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping
 
-from livekeep.command import findings_text, reading, unit
+from livekeep.command import findings_text, reading, terminal, unit
 from livekeep.command.checkup import is_root
 from livekeep.core import config
 from livekeep.core.config import Config
@@ -41,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         drop_if_off(name, settings)
     else:
         found = reading.take_findings().get(name)
-        print(f"These are the last findings. To run it now: sudo livekeep probe {name}", file=sys.stderr)
+        terminal.say(f"These are the last findings. To run it now: sudo livekeep probe {name}", to=sys.stderr)
     if found is None:
         raise LivekeepError(why_absent(name, settings))
     return show_one(name, found, arguments.json)
@@ -51,7 +50,7 @@ def show_one(name: str, found: Findings | StateBrokenError, as_json: bool) -> in
     if as_json:
         print_json({name: found})
     elif not isinstance(found, StateBrokenError):
-        print(findings_text.report(name, found, clock()))
+        terminal.say_block(findings_text.report(name, found, clock()))
     if isinstance(found, StateBrokenError):
         raise found
     return exit_code({name: found})
@@ -66,17 +65,17 @@ def show_all(settings: Config, as_json: bool) -> int:
         print_json(found)
     else:
         if found:
-            print(findings_text.overview(found, clock()))
+            terminal.say_block(findings_text.overview(found, clock()))
         for name in PROBES:
             if name not in found:
-                print(why_absent(name, settings))
+                terminal.say(why_absent(name, settings))
     return exit_code(found)
 
 
 def print_json(found: Known) -> None:
     now = clock()
     document = {"now": now.now, "now_monotonic": now.now_monotonic, **findings_text.document(found)}
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    terminal.say_block(terminal.json_text(document))
 
 
 def exit_code(found: Known) -> int:
@@ -94,14 +93,14 @@ def start(name: str, settings: Config) -> None:
         raise LivekeepError(why_absent(name, settings))
     if name == "speedtest":
         longest = 2 * settings.probes.speedtest.duration_seconds + SPEEDTEST_EXTRA_SECONDS
-        print(f"Measuring: this takes up to {longest:.0f} s and all of the line", file=sys.stderr, flush=True)
+        terminal.say(f"Measuring: this takes up to {longest:.0f} s and all of the line", to=sys.stderr)
     before = reading.take_findings().get(name)
     try:
         unit.call(["start", service], START_TIMEOUT_SECONDS)
     except LivekeepError as error:
         raise LivekeepError(f"{error}; see: journalctl -u {service} -n 20") from error
     if before is not None and written(reading.take_findings().get(name)) == written(before):
-        print("It was not run now: its unit's condition does not hold. These are the last findings.", file=sys.stderr)
+        terminal.say("It was not run now: its unit's condition does not hold. These are the last findings.", to=sys.stderr)
 
 
 def written(found: Findings | StateBrokenError | None) -> float | None:

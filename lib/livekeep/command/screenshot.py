@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from livekeep.command import mpv_camera, vlc_camera, x11_camera
+from livekeep.command import mpv_camera, terminal, vlc_camera, x11_camera
 from livekeep.core import config, files, health, paths
 from livekeep.core.errors import LivekeepError
 
@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
         sys.stdout.buffer.write(picture)
         return 0
     write(Path(arguments.file), picture)
-    print(f"{arguments.file}: {len(picture) // 1024} KiB", file=sys.stderr)
+    terminal.say(f"{arguments.file}: {len(picture) // 1024} KiB", to=sys.stderr)
     return 0
 
 

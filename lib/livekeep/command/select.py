@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from livekeep.command import file, toml_edit, unit
+from livekeep.command import file, terminal, toml_edit, unit
 from livekeep.core import config, paths
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.core.text import shown
 
 POLLER = "livekeep-poller.service"
 
@@ -17,9 +18,9 @@ POLLER = "livekeep-poller.service"
 def run(arguments: argparse.Namespace) -> int:
     settings, _problems = config.load_leniently()
     if arguments.names:
-        print("\n".join(settings.streams))
+        terminal.say_block("\n".join(map(shown, settings.streams)))
     elif arguments.name is None:
-        print(listing(settings))
+        terminal.say_block(listing(settings))
     else:
         select(arguments.name, settings.streams)
     return 0
@@ -57,15 +58,15 @@ def select(name: str, streams: Mapping[str, Stream]) -> None:
         known = ", ".join(f'"{known}"' for known in streams) or "none yet"
         raise LivekeepError(f'there is no stream "{name}"; the configured ones are {known}')
     changed = write(name)
-    print(f'{changed}: stream.selected = "{name}"')
+    terminal.say(f'{changed}: stream.selected = "{name}"')
     _settings, problems = config.load_leniently()
     if problems:
         raise ConfigError([*problems, "the poller was not told: it would refuse this configuration"])
     if not unit.is_running(POLLER):
-        print("livekeep-poller does not run; it takes this when it starts")
+        terminal.say("livekeep-poller does not run; it takes this when it starts")
         return
     unit.tell("reload", POLLER)
-    print("livekeep-poller has taken it")
+    terminal.say("livekeep-poller has taken it")
 
 
 def write(name: str) -> Path:

@@ -5,7 +5,6 @@ Reads the states, the findings and which channels are configured; asks systemd o
 
 import argparse
 import dataclasses
-import json
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
 from livekeep.core.health import Clock, Level, is_stuck, still_seconds
 from livekeep.core.state import Playback, PlayerState, PollerState
+from livekeep.core.text import shown
 
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 UNIT_COLOURS: dict[str, terminal.Colour] = {"active": "green", "failed": "red", "activating": "yellow"}
@@ -37,9 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     configured = configured_channels()
     units, problem = ask_units(now.has_screen, sorted({*configured, *now.broadcasts}))
     if arguments.json:
-        print(json.dumps(document(now, configured, units), indent=2, ensure_ascii=False))
+        terminal.say_block(terminal.json_text(document(now, configured, units)))
     else:
-        print(text(now, configured, units, problem))
+        terminal.say_block(text(now, configured, units, problem))
     return 0
 
 
@@ -94,11 +94,11 @@ def state_document(name: str, state: PollerState | PlayerState | Exception, cloc
 
 def text(now: Reading, configured: Collection[str], units: tuple[Unit, ...], problem: str) -> str:
     found = now.health()
-    head = f"{terminal.paint(found.level, COLOURS[found.level])}: {found.sentence}"
+    head = f"{terminal.paint(found.level, COLOURS[found.level])}: {shown(found.sentence)}"
     screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
     on_air = channels_text.overview(now.broadcasts, configured, now.clock)
     probes = findings_text.overview(now.findings, now.clock) if now.findings else ""
-    below = unit_table(units, now.clock) if units else f"Units: {problem or 'none of livekeep is installed'}"
+    below = unit_table(units, now.clock) if units else f"Units: {shown(problem) or 'none of livekeep is installed'}"
     return "\n\n".join(filter(None, [head, screen, on_air, probes, below]))
 
 

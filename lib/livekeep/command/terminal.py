@@ -1,13 +1,23 @@
-"""What a person reads on a terminal: durations, local times, aligned tables, colour, and a question with yes or no."""
+"""What a person reads on a terminal: durations, local times, aligned tables, colour, and a question with yes or no.
 
+Whatever the command prints passes `say`, `say_block` or `json_text`: nothing that a unit, a server or a file's name says reaches
+the terminal as anything but text, and only our own line breaks break lines.
+"""
+
+import json
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
+
+from livekeep.core.text import UNSAFE, escape, shown
 
 Colour = Literal["green", "yellow", "red", "dim", "bold", ""]
 CODES: dict[Colour, str] = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
+IN_BLOCK = re.compile(rf"(?!\n|\x1b\[(?:{'|'.join([*CODES.values(), '0'])})m)[{UNSAFE}]")
+"""What is not to be shown, but for line breaks and our colours."""
 
 
 def has_colour(stream: TextIO) -> bool:
@@ -18,6 +28,22 @@ def has_colour(stream: TextIO) -> bool:
 def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
     """`text` in `colour` when `stream` (standard output) takes colour, else unchanged."""
     return f"\033[{CODES[colour]}m{text}\033[0m" if colour and has_colour(stream or sys.stdout) else text
+
+
+def say(line: str = "", to: TextIO | None = None) -> None:
+    """Print one line, to standard output unless told otherwise."""
+    print(shown(line), file=to or sys.stdout, flush=True)
+
+
+def say_block(block: str, to: TextIO | None = None, end: str = "\n") -> None:
+    """Print lines that were put together of tables and of what passed `shown`, with our colours."""
+    print(IN_BLOCK.sub(escape, block), file=to or sys.stdout, end=end, flush=True)
+
+
+def json_text(document: Any) -> str:
+    """A document for programs, which a person may look at too: what is not to be shown stands there escaped."""
+    raw = json.dumps(document, indent=2, ensure_ascii=False)
+    return IN_BLOCK.sub(lambda found: f"\\u{ord(found[0]):04x}", raw)
 
 
 def duration(seconds: float) -> str:
@@ -53,9 +79,10 @@ def since(moment: float, now: float) -> str:
 
 
 def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
-    """Rows of cells in aligned columns, two spaces apart; the last column is not padded."""
+    """Rows of cells in aligned columns, two spaces apart; the last column is not padded. Each cell is one line."""
     if not rows:
         return ""
+    rows = [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     widths[-1] = 0
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -67,6 +94,6 @@ def confirm(question: str) -> bool:
     if not sys.stdin.isatty():
         return False
     try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{shown(question)} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False

@@ -3,8 +3,9 @@
 import argparse
 
 import livekeep
+from livekeep.command import terminal
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    print(f"livekeep {livekeep.__version__}")
+    terminal.say(f"livekeep {livekeep.__version__}")
     return 0

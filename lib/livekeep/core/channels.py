@@ -23,6 +23,7 @@ from livekeep.core import config, files, paths, state
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.state import Signed, State
+from livekeep.core.text import shown
 
 DIRECTORY = paths.ROOT / "var/lib/livekeep/channels"
 NEW_FILE = paths.DROP_IN_DIRECTORY / "50-channel.toml"
@@ -186,7 +187,7 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror})")
         except (ValueError, RecursionError) as error:
-            problems.append(f"{file}: is not a channel ({error}); remove the file, or add the channel anew")
+            problems.append(f"{file}: is not a channel ({shown(str(error))}); remove the file, or add the channel anew")
     return found, tuple(problems)
 
 

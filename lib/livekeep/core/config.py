@@ -14,6 +14,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from livekeep.core import paths
@@ -426,7 +427,8 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
     except FileNotFoundError:
         problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
     except OSError as error:
-        advice = f"it must be readable by group livekeep: sudo chgrp livekeep {source}; sudo chmod 640 {source}"
+        name = quote(str(source))
+        advice = f"it must be readable by group livekeep: sudo chgrp livekeep {name}; sudo chmod 640 {name}"
         problems.append(f"{source}: cannot be read ({error.strerror}); {advice}")
     except UnicodeDecodeError:
         problems.append(f"{source}: is not UTF-8 text; save it as UTF-8 (in Windows' Notepad: Save as, Encoding)")

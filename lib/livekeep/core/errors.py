@@ -7,6 +7,8 @@ itself: it is retried. Everything that is not a `LivekeepError` is a bug: it end
 import sys
 from collections.abc import Callable, Sequence
 
+from livekeep.core.text import shown
+
 EXIT_CONFIG = 78
 
 
@@ -35,7 +37,7 @@ def exit_with_sentence(main: Callable[[], int]) -> int:
     try:
         return main()
     except LivekeepError as error:
-        for line in str(error).splitlines():
+        for line in str(error).split("\n"):
             prefix = "" if sys.stderr.isatty() else "<3>"
-            print(f"{prefix}{line}", file=sys.stderr)
+            print(f"{prefix}{shown(line)}", file=sys.stderr)
         return error.exit_code

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from livekeep.core.text import shown
+
 
 @dataclass(frozen=True)
 class Event:
@@ -100,8 +102,8 @@ ALL = (
 def emit(event: Event, sentence: str, **fields: object) -> None:
     """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret.
 
-    A journal that does not take it (it is being started anew, or there are too many files open) ends nobody's work: the sentence
-    goes to standard error then.
+    Each is one line (core/text.py). A journal that does not take it (it is being started anew, or there are too many
+    files open) ends nobody's work: the sentence goes to standard error then.
     """
     if set(fields) != set(event.fields):
         raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
@@ -111,7 +113,7 @@ def emit(event: Event, sentence: str, **fields: object) -> None:
     caller = sys._getframe(1)
     try:
         journal.send(
-            sentence,
+            shown(sentence),
             # Told here, for the library would read source files to find it.
             CODE_FILE=caller.f_code.co_filename,
             CODE_LINE=caller.f_lineno,
@@ -120,9 +122,9 @@ def emit(event: Event, sentence: str, **fields: object) -> None:
             PRIORITY=event.priority,
             SYSLOG_IDENTIFIER=Path(sys.argv[0]).name,
             LIVEKEEP_EVENT=event.name,
-            **{f"LIVEKEEP_{name}": str(value) for name, value in fields.items()},
+            **{f"LIVEKEEP_{name}": shown(str(value)) for name, value in fields.items()},
         )
     except OSError as error:
         # Standard error may lead to the same journal.
         with contextlib.suppress(OSError):
-            print(f"<{event.priority}>{sentence} (not in the journal: {error.strerror})", file=sys.stderr, flush=True)
+            print(f"<{event.priority}>{shown(sentence)} (not in the journal: {error.strerror})", file=sys.stderr, flush=True)

@@ -3,13 +3,27 @@
 import logging
 import sys
 
+from livekeep.core.text import shown
+
 PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3, logging.CRITICAL: 2}
 
 
-class JournalFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter):
+    """One line for each record, whatever its message holds, and one for each of a traceback's."""
+
     def format(self, record: logging.LogRecord) -> str:
-        priority = PRIORITIES.get(record.levelno, 6)
-        return "\n".join(f"<{priority}>{line}" for line in super().format(record).splitlines())
+        lines = [record.getMessage()]
+        if record.exc_info:
+            lines += self.formatException(record.exc_info).split("\n")
+        return "\n".join(self.begin(record) + shown(line) for line in lines)
+
+    def begin(self, _record: logging.LogRecord) -> str:
+        return ""
+
+
+class JournalFormatter(LineFormatter):
+    def begin(self, record: logging.LogRecord) -> str:
+        return f"<{PRIORITIES.get(record.levelno, 6)}>"
 
 
 def set_up(level: str) -> None:
@@ -17,7 +31,7 @@ def set_up(level: str) -> None:
     logger = logging.getLogger("livekeep")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter() if sys.stderr.isatty() else JournalFormatter())
+        handler.setFormatter(LineFormatter() if sys.stderr.isatty() else JournalFormatter())
         logger.addHandler(handler)
         logger.propagate = False
     logger.setLevel(level.upper())

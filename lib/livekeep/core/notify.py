@@ -16,6 +16,8 @@ from typing import Any
 
 import sdnotify
 
+from livekeep.core.text import shown
+
 LONGEST_WAIT_SECONDS = 60.0
 LEAST_PING_SECONDS = 1.0
 """Each ping wakes systemd."""
@@ -61,7 +63,8 @@ class Service:
         """Set the line that `systemctl status` shows; sent only when it changes."""
         if text != self._status:
             self._status = text
-            self._notifier.notify(f"STATUS={text}")
+            # A line of its own would be another message, such as READY=1.
+            self._notifier.notify(f"STATUS={shown(text)}")
 
     def run(self, one_pass: Callable[[float], float], reload: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT. `one_pass(now_monotonic)` gives when it wants to be called again at the latest."""

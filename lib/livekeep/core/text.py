@@ -1,0 +1,20 @@
+"""Texts of others as they may be shown: names of files, answers of servers, states of units that an attacker may have taken over.
+
+On a terminal or in a journal a control character could clear what stands there, a line break add a row that is not ours, such as
+a command to run, and a bidirectional control show the words of a line in another order. Sources: ECMA-48; Unicode's UTS #55.
+"""
+
+import re
+
+UNSAFE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff"
+"""Control characters, line and paragraph separators, bidirectional controls, halves of surrogate pairs, the byte order mark."""
+CHARACTER = re.compile(f"[{UNSAFE}]")
+
+
+def shown(text: str) -> str:
+    r"""`text` on one line, with an escape such as \n, \x1b or \u202e in the place of each character that is not to be shown."""
+    return text if text.isprintable() else CHARACTER.sub(escape, text)
+
+
+def escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode("ascii")
