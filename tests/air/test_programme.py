@@ -102,6 +102,8 @@ class Tap:
         self.requests = 0
         self.free_requests = 10**9
         """The first ones, which look at the file, are answered whole."""
+        self.held_requests = 0
+        """So many of them are held back at `limit_bytes` whatever else is let through."""
         self.versions: dict[str, str] = {}
         self.is_cut = False
         """Whether the connections hang up."""
@@ -112,7 +114,8 @@ class Tap:
                 name = self.path.rpartition("/")[2]
                 content = files[name]
                 outer.requests += name == "a.mp4"
-                is_free = name != "a.mp4" or outer.requests <= outer.free_requests
+                number = outer.requests
+                is_free = name != "a.mp4" or number <= outer.free_requests
                 first = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").partition("-")[0])
                 self.send_response(206)
                 self.send_header("Content-Range", f"bytes {first}-{len(content) - 1}/{len(content)}")
@@ -120,7 +123,8 @@ class Tap:
                 self.end_headers()
                 try:
                     while first < len(content) and not outer.is_cut:
-                        end = len(content) if is_free else min(outer.limit_bytes, len(content))
+                        is_given = is_free or (number > outer.held_requests and outer.free_requests == 10**9)
+                        end = len(content) if is_given else min(outer.limit_bytes, len(content))
                         self.wfile.write(content[first:end])
                         first = max(first, end)
                         time.sleep(0.02)
@@ -366,6 +370,36 @@ class TestRead:
                 assert item.played_seconds == pytest.approx(seconds, abs=0.15)
         finally:
             station.close()
+
+
+def test_an_item_that_ended_before_it_was_read_is_judged_afterwards(tmp_path: Path) -> None:
+    """Its header tells of what goes out, its packets of twice as much."""
+    content = odd("again.mkv").read_bytes()
+    slow = Tap({"a.mp4": content})
+    station = Station(slow.library)
+    try:
+        media = probe(f"{slow.url}/a.mp4", PATIENCE_SECONDS)
+        assert media.duration_seconds == pytest.approx(2, abs=0.1)
+        looks, slow.requests = slow.requests, 0
+        slow.free_requests = looks
+        # The look is answered; what reads ahead gets nothing, what plays gets all.
+        slow.limit_bytes = 1000
+        station.until("it was looked at", lambda: station.books.next and station.books.next.mode)
+        station.run(0.5)
+        slow.free_requests, slow.held_requests = 10**9, slow.requests
+        station.ahead_seconds += SCAN_PATIENCE_SECONDS
+        station.until("it has ended", lambda: station.books.last)
+        assert station.outcomes() == [("a.mp4", "played")]
+        assert station.books.items_short == 0
+        slow.held_requests = 0
+        slow.limit_bytes = len(content)
+        station.until("it is judged", lambda: station.books.items_short)
+        item = station.books.last[-1]
+        assert (item.outcome, item.duration_seconds) == ("short", pytest.approx(4, abs=0.1))
+        assert item.problem == "its header tells of less than there is, and the rest was not played"
+    finally:
+        station.close()
+        slow.close()
 
 
 def test_time_without_a_connection_leaves_no_item(tapped: Station, tap: Tap, content: bytes) -> None:

@@ -73,6 +73,16 @@ class Books:
         events.emit(events.ITEM_PLAYED, sentence, CHANNEL=self._channel, **fields)
         return outcome
 
+    def judge_late(self, item: Played, seconds: float, problem: str) -> None:
+        """The length of an item that counted as played is known only now, when it has ended."""
+        if outcome_of(seconds, item.duration_seconds, is_skipped=False) != "short":
+            return
+        self.items_short += 1
+        problem = problem or "its header tells of less than there is, and the rest was not played"
+        entry = replace(item, played_seconds=round(seconds, 3), outcome="short", problem=problem)
+        self.last = tuple(entry if old.name == item.name and old.outcome == "played" else old for old in self.last)
+        self._tell_failure(entry, "short")
+
     def fail(self, entry: Played, error_type: str) -> None:
         """Nothing of an item could be played."""
         self._put(entry)

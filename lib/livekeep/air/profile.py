@@ -182,6 +182,14 @@ def sound_goes_on(media: Media) -> float:
     return 0.0 if ends[0] is None or ends[1] is None else max(ends[1] - ends[0], 0.0)
 
 
+def cut_text(media: Media) -> str:
+    """What of an item is cut off although its file has it; "" when nothing is."""
+    longer = sound_goes_on(media)
+    if longer <= LONGEST_STILL_SECONDS:
+        return ""
+    return f"its sound goes on for {longer:.1f} s after the picture, of which {LONGEST_STILL_SECONDS:.0f} s are played"
+
+
 def is_close(value: float | None, wanted: float) -> bool:
     return value is not None and abs(value - wanted) <= wanted * SAME_RATE
 

@@ -24,7 +24,7 @@ from livekeep.air.media import MediaFile, NoFolderError, NothingThereError, Stor
 from livekeep.air.packets import Scan
 from livekeep.air.playlist import Playlist
 from livekeep.air.probe import ItemError, probe
-from livekeep.air.profile import Plan, mode_of, plan
+from livekeep.air.profile import Plan, cut_text, mode_of, plan
 from livekeep.air.relay import Change, Relay
 from livekeep.air.scan import Scans, scan
 from livekeep.core.channels import Played
@@ -128,6 +128,8 @@ class Programme:
         self._may_read = threading.Event()
         self._read_item: Prepared | None = None
         """What is being read to its end."""
+        self._played_unread: tuple[Prepared, float] | None = None
+        """It, when it has played meanwhile, and for how long."""
         self._feeds: dict[Intake, Feed] = {}
         self._next_retry = NEVER
         self._frame_ms = 1000 / channel.frame_rate
@@ -301,6 +303,9 @@ class Programme:
             if feed.prepared is item:
                 # It plays as it was begun; its length is known now.
                 feed.prepared = replace(item, media=known.media, is_tried=True)
+        if self._played_unread and self._played_unread[0] is item:
+            self.books.judge_late(known.entry, self._played_unread[1], lack_of(known.media))
+        self._played_unread = None
 
     def _note_failure(self, name: str, now: float) -> None:
         """An item failed: when that is the storage's fault, or goes on, the others need not fail as quickly."""
@@ -457,11 +462,14 @@ class Programme:
         self._unwatch(feed)
         del self._feeds[feed.intake]
         feed.feeder.stop()
-        problem = feed.problem or feed.intake.problem or feed.prepared.media.lack or said_last(feed.feeder.errors)
+        problem = feed.problem or feed.intake.problem or lack_of(feed.prepared.media) or said_last(feed.feeder.errors)
         is_cut, quiet_seconds = bool(feed.intake.problem), feed.intake.quiet_ms / 1000
         outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem, is_cut)
         if quiet_seconds >= SHORT_SECONDS:
             logger.warning("%s: %s: has no sound for %.1f s: quiet sound went out", self._name, feed.prepared.name, quiet_seconds)
+        if outcome == "played" and feed.prepared is self._read_item:
+            # What its header says of its length is not yet known to be true.
+            self._played_unread = feed.prepared, feed.intake.played_seconds
         if outcome == "failed":
             self._note_failure(feed.prepared.name, now)
         else:
@@ -474,6 +482,11 @@ class Programme:
             return None
         seconds = current.played_seconds if current else self.books.now.played_seconds
         return replace(self.books.now, played_seconds=round(seconds, 1))
+
+
+def lack_of(media: Media) -> str:
+    """Why not all of an item can go out; "" where nothing says so."""
+    return media.lack or cut_text(media)
 
 
 def said_last(errors: "deque[str]") -> str:
