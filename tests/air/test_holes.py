@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from clips import AAC, CHANNEL, encode, h264, picture, sound
 from ingest import Ingest, ingest
+from running_uplink import FRAME_MS, RunningUplink
 from viewer import Viewer
 
 from livekeep.air import profile
 from livekeep.air.intake import Intake
 from livekeep.air.probe import probe
 from livekeep.air.profile import Plan
-from livekeep.air.relay import Relay, Slate
-from livekeep.air.slate import make_slate
-from livekeep.air.uplink import Uplink
 from livekeep.command.air_measure import measured
-from livekeep.core.notify import Service
 
 KEY = "holes"
-FRAME_MS = 40.0
 COPY = Plan("copy", "copy")
-PAUSE_SECONDS = 0.02
 
 
 def without(stream: str, begin: float, end: float) -> list[str]:
@@ -71,31 +64,8 @@ def copied(name: str, folder: Path) -> Intake:
     return intake
 
 
-class Channel:
-    """Relay and uplink in the loop that the worker has, with a viewer at the far end."""
-
-    def __init__(self, server: Ingest, folder: Path) -> None:
-        channel = dataclasses.replace(CHANNEL, ingest_urls=(server.url,), slate="/none")
-        slate = Slate(make_slate(channel, folder).content, FRAME_MS)
-        self.relay = Relay(slate, FRAME_MS)
-        self.uplink = Uplink(Service(), self.relay, "main", channel, KEY)
-
-    def run_until(self, what: str, holds: Callable[[], object], seconds: float = 90.0) -> None:
-        deadline = time.monotonic() + seconds
-        while not holds():
-            assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s; {self.uplink.reason}"
-            self.uplink.one_pass(time.monotonic())
-            time.sleep(PAUSE_SECONDS)
-
-    def stop(self) -> None:
-        self.uplink.stop(time.sleep)
-
-    def kinds(self) -> list[str]:
-        return [f"{change.kind} {change.intake.name}" for change in self.relay.changes if change.intake]
-
-
 def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) -> None:
-    channel = Channel(server, folder)
+    channel = RunningUplink(server.url, KEY, folder)
     intakes = {name: copied(name, folder) for name in ITEMS}
     try:
         channel.run_until("the slate is on air", lambda: channel.uplink.publishing == "on-air")
@@ -103,8 +73,7 @@ def test_holes_of_all_kinds_over_one_connection(server: Ingest, folder: Path) ->
             channel.run_until("the player has pictures", lambda: len(viewer.pictures()) > 25)
             channel.relay.queue.extend(intakes.values())
             channel.run_until("all items ended", lambda: "ended nothing" in channel.kinds())
-            ended = time.monotonic()
-            channel.run_until("the last of it is through", lambda: time.monotonic() > ended + 2)
+            channel.run(2)
             packets = list(viewer.packets)
     finally:
         channel.stop()

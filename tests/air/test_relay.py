@@ -392,3 +392,16 @@ def test_sound_that_begins_before_its_picture_lets_no_picture_stand_still(wire: 
     assert wire.kinds() == ["began a", "ended a", "began b"]
     assert longest_step(shown_at(wire.pictures())) <= FRAME_MS + SOUND_MS + 1
     assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 80
+
+
+@pytest.mark.parametrize("sound_seconds", [1.9, 2.0, 2.06, 3.0])
+def test_a_slate_that_begins_again_lets_no_picture_stand_still(sound_seconds: float) -> None:
+    relay = Relay(Slate(item(2.0, delay_frames=1, sound_seconds=sound_seconds), FRAME_MS), FRAME_MS)
+    wire = Wire()
+    wire.relay = relay
+    wire.connect()
+    wire.run(9.0)
+    assert wire.kinds() == ["slate"]
+    assert longest_step(shown_at(wire.pictures())) <= FRAME_MS + 1
+    assert longest_step([tag.timestamp for tag in wire.sounds()]) <= 60
+    assert len(wire.pictures()) == pytest.approx(9 * 25, abs=2)

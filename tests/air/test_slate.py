@@ -28,6 +28,7 @@ def test_the_shipped_slate_is_small_whole_and_has_the_headers_of_an_item(tmp_pat
     found = taken_apart(path.read_bytes())
     assert len(found.video) == 250 and found.keyframes == [0, 50, 100, 150, 200]
     assert abs(found.sound_end - found.picture_end(40)) <= 75
+    assert found.longest_step() == 40
     assert sum(len(tag.body) for tag in found.audio) * 8 / 10 > CHANNEL.audio_bitrate / 2
     source = str(clip("larger.mp4"))
     command = profile.feeder_command(source, profile.Plan("encode", "encode"), CHANNEL, probe(source, SECONDS))
@@ -50,6 +51,12 @@ def test_a_video_is_a_slate_of_whole_groups(tmp_path: Path) -> None:
     found = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate=str(clip("larger.mp4"))), tmp_path).content)
     assert len(found.video) == 50
     assert abs(found.sound_end - found.picture_end(40)) <= 75
+
+
+def test_the_plain_slate_has_each_of_its_pictures(tmp_path: Path) -> None:
+    found = taken_apart(make_slate(dataclasses.replace(CHANNEL, slate="/none"), tmp_path).content)
+    assert len(found.video) == 50
+    assert found.longest_step() == 40
 
 
 def a_text(_folder: Path) -> Path:

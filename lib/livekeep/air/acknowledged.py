@@ -28,8 +28,8 @@ HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBBI48s")
 MESSAGE = struct.Struct("=BBBB48sIIIII")
 ATTRIBUTE = struct.Struct("=HH")
-# tcpi_unacked, tcpi_bytes_acked, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4) at their places.
-TCP_INFO = struct.Struct("=24xI92xQ16xI80xI")
+# tcpi_unacked, tcpi_bytes_acked, tcpi_bytes_received, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4) at their places.
+TCP_INFO = struct.Struct("=24xI92xQQ8xI80xI")
 RECEIVE_BYTES = 64 * 1024
 PATIENCE_SECONDS = 1.0
 """The kernel answers within microseconds; without an end a lost answer would hang the worker."""
@@ -46,6 +46,8 @@ class Sample:
     unacknowledged_segments: int
     window_bytes: int
     """What the peer's kernel would take beyond that."""
+    received_bytes: int
+    """Sent by the peer since the connection began."""
 
     @property
     def offered_bytes(self) -> int:
@@ -145,8 +147,8 @@ def sample_of(message: bytes) -> Sample | None:
     while offset + ATTRIBUTE.size <= len(message):
         length, kind = ATTRIBUTE.unpack_from(message, offset)
         if kind == INET_DIAG_INFO and length - ATTRIBUTE.size >= TCP_INFO.size:
-            segments, acknowledged, unsent, window = TCP_INFO.unpack_from(message, offset + ATTRIBUTE.size)
-            return Sample(acknowledged, unsent, segments, window)
+            segments, acknowledged, received, unsent, window = TCP_INFO.unpack_from(message, offset + ATTRIBUTE.size)
+            return Sample(acknowledged, unsent, segments, window, received)
         offset += max(length, ATTRIBUTE.size) + 3 & ~3
     return None
 

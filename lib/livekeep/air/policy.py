@@ -40,6 +40,12 @@ UNREAD_SECONDS = 3.5
 LEAST_UNREAD_BYTES = 128 * 1024
 READING_SHARE = 0.25
 """A program that reads lets its kernel offer as much anew as it acknowledges. Without it the offer creeps a few percent."""
+LEAST_MESSAGE_BYTES = 80
+"""What an ingest sends in the middle of a stream are receipts and pings, of 16 to 45 bytes; the least status has about 100."""
+OPENING_SECONDS = 3.0
+"""What it sends sooner after it took the stream belongs to the beginning."""
+MESSAGE_PAUSE_SECONDS = 3600.0
+"""So seldom a message alone is the reason for a new connection."""
 SHUT_SECONDS = 1.0
 """As `STALL_SECONDS`, with the receiver's window shut: its buffers are full then, which took seconds, and no packet was lost."""
 
@@ -178,3 +184,31 @@ class Arrival:
     def is_on_air(self, now: float) -> bool:
         """Bytes were acknowledged for `ON_AIR_SECONDS`, and are."""
         return self.on_air_seconds() >= ON_AIR_SECONDS and not self.is_stalled(now)
+
+
+class Listener:
+    """Whether an ingest says something in the middle of a stream, by the number of the bytes that it sends.
+
+    RTMP tells so that it has ended the stream (onStatus, NetStream.Unpublish.Success), and an ingest may go on reading then.
+    ffmpeg reads such a message and says nothing of it. An ingest that sends as much again and again is a talkative one.
+    """
+
+    def __init__(self) -> None:
+        self._usual_bytes = 0
+        self._since: float | None = None
+        self._received_bytes = 0
+
+    def connect(self) -> None:
+        """A new connection. What the ingest usually sends is remembered."""
+        self._since = None
+
+    def hears(self, now: float, received_bytes: int) -> int:
+        """The bytes of a message, 0 for none; `received_bytes`: the total at `now`, asked from when the stream was taken."""
+        size, self._received_bytes = received_bytes - self._received_bytes, received_bytes
+        if self._since is None:
+            self._since = now
+        if now - self._since < OPENING_SECONDS:
+            return 0
+        is_message = size >= LEAST_MESSAGE_BYTES and size >= 2 * self._usual_bytes
+        self._usual_bytes = max(self._usual_bytes, size)
+        return size if is_message else 0

@@ -18,6 +18,8 @@ What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
 | refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
 | has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
 | dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
+| says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
+| tells that it has ended the stream      | never      | nothing: `policy.Listener` counts the bytes    | –           |
 | no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
 
 Timestamps stay as they are given, a jump forward too; one that goes back becomes the one before. They wrap at 2³¹ ms.
@@ -147,6 +149,7 @@ def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]
     is_slow = told.connected_at is not None and now - told.connected_at >= ANSWER_SECONDS - 1
     verdicts: tuple[tuple[object, Why, str], ...] = (
         (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
+        (told.has_published and told.server_words, "dropped", f'{shown} ended the stream: "{told.server_words}"'),
         (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
         (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
         (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
@@ -184,6 +187,7 @@ class Publisher:
         self._kill_at: float | None = None
         self._is_stopping = False
         self._killed: Why | None = None
+        self._left_for = ""
         self._ended: Ended | None = None
         preset = one_time_file(preset_of(self.address, key))
         try:
@@ -243,6 +247,11 @@ class Publisher:
             self._kill_at = now + STOP_SECONDS
             self._input.close()
 
+    def leave(self, sentence: str, now: float) -> None:
+        """Begin an orderly end, since the server is said to have ended the stream: `poll` tells "dropped" with that sentence."""
+        self._left_for = sentence
+        self.stop(now)
+
     def kill(self) -> None:
         """At once: for a stream that does not arrive, or when there is no time left to stop. `poll` reaps it and tells which.
 
@@ -286,6 +295,8 @@ class Publisher:
 
     def _conclude(self, now: float, exit_code: int) -> Ended:
         shown = self.address.shown
+        if self._left_for:
+            return Ended("dropped", self._left_for, exit_code)
         if self._is_stopping:
             how = "stopped in good order" if exit_code == 0 and not self._killed else "stopped by force"
             return Ended("stopped", f"publishing to {shown} was {how}", exit_code)

@@ -64,10 +64,13 @@ class Slate:
             raise ValueError("the slate holds no picture")
         self.headers = intake.headers
         self._quiet = -1
-        self.tags = tuple(iter(lambda: intake.pop() if intake.head else None, None))
+        tags = tuple(iter(lambda: intake.pop() if intake.head else None, None))
+        shown = [tag.timestamp + tag.composition_ms for tag in tags if tag.is_picture]
+        self._length_ms = max(shown) + frame_ms - min(shown)
+        # Sound beside the pictures would let the last of them stand each time that it begins again.
+        first_ms, last_ms = min(shown) - SOUND_FRAME_MS / 2, max(shown) + frame_ms - SOUND_FRAME_MS / 2
+        self.tags = tuple(tag for tag in tags if tag.kind == VIDEO or first_ms <= tag.timestamp < last_ms)
         self._sounds = tuple(tag.body for tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header)
-        ends = [ending(tag, frame_ms) for tag in self.tags]
-        self._length_ms = max(ends) - self.tags[0].timestamp
         self.rewind()
 
     def rewind(self) -> None:

@@ -37,7 +37,7 @@ PROBE_SECONDS = 10.0
 ENCODE_SECONDS = 60.0
 """Of each of the two. All of these together end well before TimeoutStartSec= of livekeep-worker@.service."""
 PROFILE_KEYS = ("width", "height", "frame_rate", "video_bitrate", "audio_bitrate", "keyframe_seconds", "preset")
-RECIPE = 1
+RECIPE = 2
 """Goes up when the slate is made in another way."""
 PLAIN = "color=c=0x10466a"
 STILL_QUALITY = ("-qmin", "20")
@@ -191,7 +191,7 @@ def still_command(picture: list[str], channel: Channel, seconds: float) -> list[
     rate = profile.rate_of(channel)
     graph = ";".join(
         (
-            f"[0:v]{profile.fitting(channel)},loop=loop=-1:size=1,setpts=N/({rate})/TB,{profile.headers()}[picture]",
+            f"[0:v]{profile.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{profile.headers()}[picture]",
             f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{profile.BEGUN}[sound]",
         )
     )

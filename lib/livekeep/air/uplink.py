@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from livekeep.air import policy
 from livekeep.air.acknowledged import Acknowledged
-from livekeep.air.policy import Arrival, Decision, Retry
+from livekeep.air.policy import Arrival, Decision, Listener, Retry
 from livekeep.air.publisher import Address, Ended, Publisher
 from livekeep.air.relay import Relay
 from livekeep.core import events
@@ -29,6 +29,8 @@ WRAP_MS = 2**31
 WRAP_MARGIN_MS = 600_000
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
 """What may wait for a publisher that takes nothing; by then it has long been seen to stall."""
+MESSAGE_SECONDS = 1.0
+"""ffmpeg, which ends at an error, gets so long to read a message of the ingest."""
 UNWANTED_CONNECTIONS = 3
 """So many short ones in a row: some services take the stream of a wrong key, and end it a moment later."""
 
@@ -57,6 +59,9 @@ class Uplink:
         self._service, self._relay, self._name, self._channel, self._key = service, relay, name, channel, key
         self._first_ms = first_ms
         self._retry = Retry()
+        self._listener = Listener()
+        self._message: tuple[float, str] | None = None
+        self._left_for_message: float | None = None
         self._publisher: Publisher | None = None
         self._acknowledged: Acknowledged | None = None
         self._arrival = Arrival()
@@ -119,6 +124,8 @@ class Uplink:
         self._publisher = publisher = Publisher(url, self._key, self._name)
         self._acknowledged = Acknowledged(publisher.pid)
         self._arrival = Arrival()
+        self._listener.connect()
+        self._message = None
         self._began, self._next_look = now, now + LOOK_SECONDS
         self.next_retry = None
         self._waiting = b""
@@ -160,6 +167,10 @@ class Uplink:
             if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
                 self.last_acknowledged_monotonic = now
                 self._note_arrival(now)
+            if sample and (size := self._listener.hears(now, sample.received_bytes)):
+                said = f"{self.ingest} sent a message of {size} bytes in the middle of the stream, as when it ends it"
+                self._message = now, said
+            self._note_message(publisher, now)
         if self._arrival.is_stalled(now) and not self._is_planned_end:
             publisher.kill()
         self._plan(now)
@@ -186,6 +197,18 @@ class Uplink:
         if self._arrival.on_air_seconds() >= ON_AIR_SECONDS:
             self._retry = policy.on_air(self._retry)
             self.retry_count, self.error_type = 0, ""
+
+    def _note_message(self, publisher: Publisher, now: float) -> None:
+        """The ingest said something, which may be that it has ended the stream: once an hour that is believed."""
+        if self._message is None or now - self._message[0] < MESSAGE_SECONDS or self._is_planned_end:
+            return
+        (_heard_at, said), self._message = self._message, None
+        if self._left_for_message is None or now - self._left_for_message >= policy.MESSAGE_PAUSE_SECONDS:
+            self._left_for_message = now
+            publisher.leave(said, now)
+            return
+        logger.warning("%s: %s; the connection stays", self._name, said)
+        self._become(self.publishing, f"{said}; a new connection did not help", "look whether the ingest shows the stream")
 
     def _plan(self, now: float) -> None:
         """A new connection before the timeline wraps, and as often as the operator wants."""

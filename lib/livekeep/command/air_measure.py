@@ -232,7 +232,8 @@ def packet_of(line: str, arrival: float) -> Packet | None:
         kind, size, flags = found["codec_type"], int(found["size"]), found["flags"]
     except (KeyError, ValueError):
         return None
-    return Packet(kind, *times, arrival, size, flags.startswith("K"), found.get("side_data_type") == "New Extradata")
+    # The name before it is another one in 7.1.
+    return Packet(kind, *times, arrival, size, flags.startswith("K"), "=New Extradata" in line)
 
 
 def measure(arguments: argparse.Namespace) -> int:
