@@ -91,6 +91,11 @@ def run_probe(screen: Screen, name: str) -> dict[str, Any]:
     return found
 
 
+def forget(screen: Screen, probe: str) -> None:
+    """The next run is the probe's first."""
+    screen.machine.run(["rm", "-f", f"/run/livekeep/probe-{probe}/state.json"])
+
+
 def verdict(found: Mapping[str, Any]) -> tuple[str, str]:
     """The verdict with its reason."""
     return found["run"]["verdict"], found["run"]["reason"]

@@ -25,6 +25,7 @@ from tests.machine.health_part import (
     ask_at_once,
     figures,
     figures_of,
+    forget,
     internet,
     line_settings,
     run_probe,
@@ -139,6 +140,8 @@ def cannot_have(screen: Screen) -> set[str]:
 
 def test_every_family_is_there_while_idle(box: Screen, services: Services) -> None:
     """But for those that such a machine cannot have, and those of a stream."""
+    # What a stream before had for the line to carry is kept.
+    forget(box, "stream")
     box.vimeo.schedule(datetime.now(UTC) + timedelta(days=3))
     box.machine.systemctl("restart", POLLER)
     with applied(box, line_settings(services)):

@@ -17,6 +17,7 @@ from tests.machine.health_part import (
     applied,
     ask,
     figures,
+    forget,
     internet,
     line_settings,
     named,
@@ -52,11 +53,6 @@ def box(screen: Screen, services: Services) -> Screen:
 
 def failed_units(screen: Screen) -> str:
     return screen.machine.systemctl("--failed", "--no-legend", "--plain").stdout
-
-
-def forget(screen: Screen, probe: str) -> None:
-    """The next run is the probe's first."""
-    screen.machine.run(["rm", "-f", f"/run/livekeep/probe-{probe}/state.json"])
 
 
 def pids(screen: Screen) -> list[int]:
