@@ -16,9 +16,10 @@ from tests.machine.screen import Screen
 
 ROOMS = ("screen_room", "channel_room")
 LONGEST_FIRST = (
-    "prometheus-trixie", "air_install-trixie", "bad_input-trixie", "air_channel-trixie", "air_channel-bookworm", "wayland-trixie",
-    "wayland-bookworm", "survival-trixie", "survival-bookworm", "install-trixie", "api_faults-bookworm", "screen-trixie",
-    "screen-bookworm", "air_storage-trixie", "air_control-trixie", "health-trixie",
+    "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "air_channel-bookworm", "bad_input-trixie", "health-trixie",
+    "install-trixie", "air_storage-trixie", "air_control-trixie", "screen-trixie", "screen-bookworm", "api_faults-bookworm",
+    "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm", "wayland-trixie", "wayland-bookworm",
+    "exporter-trixie", "secrets-trixie",
 )  # fmt: skip
 """The groups that take minutes: when they begin first, none is left alone at the end."""
 NIGHTLY = (

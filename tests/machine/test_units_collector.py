@@ -11,6 +11,7 @@ import pytest
 
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
+from tests.machine.screen import packages_of
 from tests.machine.standin import PROJECT
 
 POLLER, PLAYER, PROBE, TIMER, LOOKER = (
@@ -80,7 +81,7 @@ Found = dict[tuple[str, tuple[str, ...]], float]
 @pytest.fixture(scope="module", params=root.SUITES)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     """Poller and player that only ping, a probe with its timer, and the collectors where the exporter would be."""
-    with Machine(request.param, packages=root.needed_by("screen", "health"), source=PROJECT) as made:
+    with Machine(request.param, packages=packages_of(request.param), source=PROJECT) as made:
         made.write("/usr/local/share/worker.py", WORKER)
         made.write("/usr/local/share/looker.py", LOOKER_PROGRAM)
         sandbox = (PROJECT / "units/livekeep-.service.d/50-sandbox.conf").read_text(encoding="utf-8")
