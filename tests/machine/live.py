@@ -77,14 +77,14 @@ class Live:
         # ffmpeg dies with the thread that started it, so that one must outlive the request.
         self._starter = ThreadPoolExecutor(1)
 
-    def start(self) -> None:
+    def start(self, sound_only: bool = False) -> None:
         """Start the encoders with an empty playlist, and wait until each has its first segment."""
         for variant in self.variants:
             folder = self.dir / variant.name
             remove_directory(folder)
             folder.mkdir()
             source = clip(variant, self.segment_seconds)
-            self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds).result())
+            self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds, sound_only).result())
         deadline = time.monotonic() + 20
         while not all((self.dir / v.name / "index.m3u8").exists() for v in self.variants):
             if time.monotonic() > deadline:
@@ -110,7 +110,7 @@ class Live:
                 encoder.send_signal(signal.SIGSTOP if do == "stall" else signal.SIGCONT)
         elif do == "restart":
             self.stop()
-            self.start()
+            self.start(**arguments)
         elif do == "log":
             return list(self.state.log)
         else:
@@ -180,9 +180,9 @@ class LiveStream(StandIn):
         self.ask("set", mode="ok", ended=False)
         self.ask("resume")
 
-    def restart(self) -> None:
+    def restart(self, sound_only: bool = False) -> None:
         """A new broadcast: media sequence from 0, new segments."""
-        self.ask("restart")
+        self.ask("restart", sound_only=sound_only)
         self.ask("set", mode="ok", ended=False)
 
     def end(self) -> None:
@@ -277,7 +277,7 @@ def clip(variant: Variant, segment_seconds: int) -> Path:
     return target
 
 
-def _stream(source: Path, folder: Path, segment_seconds: int) -> subprocess.Popen[bytes]:
+def _stream(source: Path, folder: Path, segment_seconds: int, sound_only: bool) -> subprocess.Popen[bytes]:
     command = [
         "setpriv",
         "--pdeathsig",
@@ -290,7 +290,8 @@ def _stream(source: Path, folder: Path, segment_seconds: int) -> subprocess.Pope
         "-stream_loop",
         "-1",
     ]
-    command += ["-i", str(source), "-c", "copy", "-f", "hls", "-hls_time", str(segment_seconds)]
+    command += ["-i", str(source), "-c", "copy", *(["-map", "0:a"] if sound_only else [])]
+    command += ["-f", "hls", "-hls_time", str(segment_seconds)]
     # Some more segments than the playlist lists: a player may still be fetching what has just left it.
     command += ["-hls_list_size", str(WINDOW_SEGMENTS), "-hls_delete_threshold", "5"]
     command += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -147,16 +148,40 @@ def test_a_plain_url(screen: Screen) -> None:
 
 def test_another_stream_is_selected(screen: Screen) -> None:
     """`livekeep select` changes the stream on the screen, and an unknown name changes nothing."""
-    screen.configure({"streams.spare": {"url": screen.live.url}})
+    screen.configure({"streams.spare": {"url": screen.live.url}, "streams.dead": {"url": "http://127.0.0.1:9/live.m3u8"}})
     try:
         assert "has taken it" in screen.livekeep("select", "spare")
         screen.moves()
         assert "there is no stream" in screen.livekeep("select", "nonsense")
         assert "* spare" in screen.livekeep("select")
         screen.keeps("stream", 2)
+        # A player that starts again knows what it finds on the screen.
+        old = screen.signal(PLAYER, signal.SIGKILL)
+        screen.is_renewed(PLAYER, old)
+        screen.keeps("stream", 2)
+        screen.livekeep("select", "dead")
+        wait_for(lambda: screen.picture() in ("holding", "error"), 15)
     finally:
         screen.livekeep("select", "main")
     screen.shows("holding")
+
+
+def test_sound_alone_is_heard_beside_the_holding_picture(screen: Screen) -> None:
+    """Not a black screen; and the pictures are shown when they are there again."""
+    screen.live.restart(sound_only=True)
+    screen.vimeo.go_live(screen.live.url)
+    try:
+        with screen.watched():
+            wait_for(lambda: screen.state("player").get("stream_picture") == "none", 30, 0.2)
+            screen.keeps("holding", 3)
+        assert "degraded: the holding picture is shown, but the stream has no picture, only sound" in screen.livekeep("health")
+        assert "sound only" in screen.livekeep("status")
+    finally:
+        with screen.watched():
+            screen.live.end()
+            wait_for(lambda: screen.state("player").get("stream_picture") != "none", 30, 0.2)
+            screen.live.restart()
+            screen.moves(60)
 
 
 def test_several_holding_pictures(screen: Screen, tmp_path: Path) -> None:

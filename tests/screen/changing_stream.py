@@ -1,7 +1,9 @@
 """A live HLS stream whose content changes while it goes on, as that of an encoder that loses its camera."""
 
 import contextlib
+import functools
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -25,15 +27,12 @@ SOURCES: dict[Content, str] = {
 class ChangingStream:
     """`content` is what the segments hold from now on; `url` is where the playlist is."""
 
-    def __init__(self, folder: Path, content: Content) -> None:
-        folder.mkdir()
+    def __init__(self, content: Content) -> None:
         self.content = content
         self._listed: list[Content] = []
         self._lock = threading.Lock()
-        for name in SOURCES:
-            make_segments(folder, name)
+        handler = partial(PlaylistHandler, self, directory=segments().name)
         self._began = time.monotonic()
-        handler = partial(PlaylistHandler, self, directory=str(folder))
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         self.url = f"http://127.0.0.1:{self._server.server_port}/live.m3u8"
@@ -69,6 +68,15 @@ class PlaylistHandler(QuietHandler):
         self.wfile.write(body)
 
 
+@functools.cache
+def segments() -> "tempfile.TemporaryDirectory[str]":
+    """The folder of all segments, made once; it goes with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="livekeep-segments-")
+    for content in SOURCES:
+        make_segments(Path(folder.name), content)
+    return folder
+
+
 def make_segments(folder: Path, content: Content) -> None:
     """Two minutes, each content with the same timestamps and the same PID for its sound."""
     seconds = str(SEGMENTS * SEGMENT_SECONDS)
@@ -84,8 +92,8 @@ def make_segments(folder: Path, content: Content) -> None:
 
 
 @contextlib.contextmanager
-def changing_stream(folder: Path, content: Content) -> Iterator[ChangingStream]:
-    stream = ChangingStream(folder, content)
+def changing_stream(content: Content) -> Iterator[ChangingStream]:
+    stream = ChangingStream(content)
     try:
         yield stream
     finally:

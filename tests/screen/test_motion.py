@@ -1,7 +1,13 @@
 """What small copies of a picture tell, in simulated time."""
 
+from types import SimpleNamespace
+from typing import cast
+
 import pytest
 
+from livekeep.core.config import Screen
+from livekeep.screen.driver import Driver
+from livekeep.screen.link import look_seconds
 from livekeep.screen.motion import LONGEST_GAP_SECONDS, TOLERANCE, Motion
 
 PICTURE = bytes(range(100, 244))
@@ -62,3 +68,16 @@ def test_a_slow_change_is_one() -> None:
     slow = [bytes(value + number // 4 for value in PICTURE[:100]) for number in range(40)]
     motion, now = copies(*slow)
     assert motion.judge(now, 60.0, 600.0) == "moving"
+
+
+def test_how_often_a_copy_is_taken() -> None:
+    shown = cast(Driver, SimpleNamespace(has_picture=True, motion=Motion()))
+    assert look_seconds(Screen(), shown) == 20
+    assert look_seconds(Screen(blank_seconds=3), shown) == 1
+    assert look_seconds(Screen(blank_seconds=0, frozen_seconds=30), shown) == 10
+    assert look_seconds(Screen(blank_seconds=0, frozen_seconds=0), shown) == 0
+    for cost, pause in ((0.015, 20), (0.05, 50), (1.0, 120)):
+        shown.motion.cost_seconds = cost
+        assert look_seconds(Screen(), shown) == pause
+    for has_picture in (None, False):
+        assert look_seconds(Screen(), cast(Driver, SimpleNamespace(has_picture=has_picture, motion=Motion()))) == 0

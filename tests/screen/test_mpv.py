@@ -247,13 +247,15 @@ def test_sound_alone_plays_beside_the_picture_that_follows(mpv: Mpv, socket: Pat
     holding = str(picture(tmp_path / "a: holding, 100%.png"))
     mpv.show_picture(holding)
     until(mpv, "the holding picture", lambda: mpv.current == holding)
-    with changing_stream(tmp_path / "live", "sound") as stream:
+    with changing_stream("sound") as stream:
         mpv.show_stream(stream.url, holding)
         until(mpv, "the sound", lambda: mpv.stream.stage == "running" and mpv.has_picture is not None)
         assert (mpv.has_picture, mpv.current) == (False, holding)
         first = mpv.stream.position_seconds
         until(mpv, "the sound goes on", lambda: (mpv.stream.position_seconds or 0) > (first or 0) + 1)
         assert (mpv.current, mpv.new_picture_at) == (holding, None)
+        until(mpv, "its figures", lambda: mpv.figures().input_bytes_per_second)
+        assert (mpv.figures().width_pixels, mpv.figures().video_codec) == (None, ""), "not those of the picture beside it"
         second = connect(socket)
         until(second, "what it plays", lambda: second.has_picture is not None)
         assert (second.has_picture, second.current, second.stream.stage) == (False, holding, "running")
@@ -270,7 +272,7 @@ def test_a_small_copy_of_the_stream_s_picture_tells_what_moves(mpv: Mpv, tmp_pat
     holding = str(picture(tmp_path / "holding.png"))
     mpv.show_picture(holding)
     until(mpv, "the holding picture", lambda: mpv.current == holding)
-    with changing_stream(tmp_path / "live", "black") as stream:
+    with changing_stream("black") as stream:
         mpv.look()
         # The answer comes before the stream, however quick the stream is.
         while select.select([mpv], [], [], 1.0)[0]:

@@ -31,6 +31,8 @@ FIGURES: dict[str, tuple[str, type]] = {
     "dropped_by_output": ("frame-drop-count", int),
 }
 """Field of `core.state.Playback` → mpv's property, and the type that it must have."""
+OF_PICTURES = ("frame_rate_hertz", "av_offset_seconds", "width_pixels", "height_pixels", "video_codec", "hwdec")
+"""Those that are of the holding picture where a stream has none."""
 
 
 class Mpv(Driver):
@@ -111,6 +113,8 @@ class Mpv(Driver):
             return Playback()
         found: dict[str, Any] = {}
         for field, (name, kind) in FIGURES.items():
+            if self.has_picture is False and field in OF_PICTURES:
+                continue
             value = self._figures.get(name)
             if isinstance(value, str if kind is str else int | float):
                 found[field] = kind(value)
