@@ -66,6 +66,7 @@ WHILE_LIVE = {
     "livekeep_stream_playlist_target_duration_seconds", "livekeep_stream_video_width_pixels",
     "livekeep_stream_video_height_pixels", "livekeep_stream_video_frame_rate_hertz", "livekeep_stream_audio_channels",
     "livekeep_stream_audio_sample_rate_hertz", "livekeep_stream_info", "livekeep_stream_variant_bandwidth_bytes_per_second",
+    "livekeep_player_stream_picture", "livekeep_player_picture_last_change_timestamp_seconds",
 }  # fmt: skip
 VERDICTS = {"network": ["ok"], "stream": ["skipped"], "speedtest": ["ok"], "host": ["ok", "warn"]}
 # Bytes, and the first line of the answer; "" for none.
@@ -167,6 +168,7 @@ def test_a_live_stream_s_figures(box: Screen) -> None:
     check(text)
     first = figures_of(text)
     assert first['livekeep_display_mode{mode="stream"}'] == 1
+    assert first['livekeep_player_stream_picture{picture="moving"}'] == 1
     assert first['livekeep_stream_state{state="live"}'] == 1
     assert first['livekeep_stream_info{video_codec="h264",audio_codec="aac"}'] == 1
     assert (first["livekeep_stream_video_width_pixels"], first["livekeep_stream_video_height_pixels"]) == (1280, 720)

@@ -30,7 +30,7 @@ SUITES: tuple[root.Suite, ...] = ("trixie",)
 PICTURE_ALERTS = {
     "LivekeepLiveStreamNotShown", "LivekeepOffAirStreamShown", "LivekeepErrorPictureShown", "LivekeepStreamStandsStill",
     "LivekeepStreamStalls", "LivekeepFramesDropped", "LivekeepBlackScreen", "LivekeepPlayerSilent", "LivekeepScreenDown",
-    "LivekeepScreenDegraded", "LivekeepScreenUnitFailed",
+    "LivekeepScreenDegraded", "LivekeepScreenUnitFailed", "LivekeepStreamWithoutPicture", "LivekeepStreamFrozen",
 }  # fmt: skip
 SENSORS = {
     "livekeep_pi_temperature_celsius": "/sys/class/thermal/thermal_zone* /sys/class/hwmon/hwmon*",
