@@ -210,7 +210,9 @@ def command() -> list[str]:
     probe = ["stdbuf", "-oL", "ffprobe", "-v", "error", "-fflags", "+nofillin+noparse", "-analyzeduration", "1000000"]
     entries = "packet=codec_type,dts_time,pts_time,size,flags:packet_side_data=side_data_type"
     protocols = ["-protocol_whitelist", "pipe,rtmp,rtmps,tcp,tls,http,https,httpproxy,crypto"]
-    return [*probe, "-show_entries", entries, "-of", "compact=p=0:nk=0", *protocols, "-safe", "0", "-f", "concat", "pipe:0"]
+    # A conversion of H.264, which nobody needs here, would take its new headers away (7.1).
+    listed = ["-safe", "0", "-auto_convert", "0", "-f", "concat", "pipe:0"]
+    return [*probe, "-show_entries", entries, "-of", "compact=p=0:nk=0", *protocols, *listed]
 
 
 def script(url: str) -> str:
