@@ -304,6 +304,7 @@ def test_an_item_that_breaks_the_connection_twice_at_one_place_is_left(wire: Wir
     wire.run(0.5)
     assert wire.kinds() == ["began a", "ended a", "began b"]
     assert culprit.problem == "the connection broke twice at 12.5 s of it"
+    assert culprit.is_cut
 
 
 def test_a_connection_that_breaks_at_other_places_leaves_no_item(wire: Wire) -> None:
@@ -353,6 +354,7 @@ def test_a_hole_in_the_pictures_is_left_out_and_told(wire: Wire, delay: int) -> 
     assert wire.kinds() == ["began a", "ended a", "slate"]
     assert intake.played_seconds == pytest.approx(7.0 + delay * FRAME_MS / 1000, abs=0.05)
     assert intake.problem.startswith("it has no pictures from 4.")
+    assert intake.is_cut
 
 
 def test_sound_that_is_missing_is_quiet_and_counted(wire: Wire) -> None:
@@ -373,6 +375,8 @@ def test_sound_behind_the_last_picture_is_no_reason_to_stand_still(wire: Wire) -
     assert wire.kinds() == ["began a", "ended a", "began b"]
     assert longest_step([tag.timestamp for tag in wire.pictures()]) <= 80
     assert intake.problem == "it has no pictures from 4.0 to 12.0 s"
+    # All its pictures went out: whether that is enough is for its length to say.
+    assert not intake.is_cut
 
 
 def test_an_item_of_which_only_sound_still_comes_gives_way_to_the_slate(wire: Wire) -> None:

@@ -39,6 +39,8 @@ class Intake:
         """The sound that the relay has put where the item had none."""
         self.problem = ""
         """Why not all of it went out, or not as it is; one sentence."""
+        self.is_cut = False
+        """Pictures of it are missing for certain, whatever its length was said to be."""
         self._bytes = 0
         self._reader = Reader()
         self._need_seconds = NEED_SECONDS

@@ -463,7 +463,7 @@ class Programme:
         del self._feeds[feed.intake]
         feed.feeder.stop()
         problem = feed.problem or feed.intake.problem or lack_of(feed.prepared.media) or said_last(feed.feeder.errors)
-        is_cut, quiet_seconds = bool(feed.intake.problem), feed.intake.quiet_ms / 1000
+        is_cut, quiet_seconds = feed.intake.is_cut, feed.intake.quiet_ms / 1000
         outcome = self.books.end(feed.prepared.entry, feed.intake.played_seconds, feed.is_skipped, problem, is_cut)
         if quiet_seconds >= SHORT_SECONDS:
             logger.warning("%s: %s: has no sound for %.1f s: quiet sound went out", self._name, feed.prepared.name, quiet_seconds)

@@ -179,6 +179,7 @@ class Relay:
         if is_same and not self._has_left:
             self._has_left = True
             intake.problem = f"the connection broke twice at {intake.place(intake.played_to_ms)} s of it"
+            intake.is_cut = True
             self.skip()
 
     def note_steady(self) -> None:
@@ -311,6 +312,7 @@ class Relay:
         if until_ms - began_ms >= TOLD_MS:
             intake.problem = f"it has no pictures from {intake.place(began_ms)} to {intake.place(until_ms)} s"
         if picture:
+            intake.is_cut = intake.is_cut or until_ms - began_ms >= TOLD_MS
             intake.left_out_ms += until_ms - (intake.taken_ms or 0) - self._frame_ms
             intake.taken_ms = None
             sound_ms = self._ends[AUDIO] - intake.sounds[0].timestamp if intake.sounds else -math.inf
