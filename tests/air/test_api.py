@@ -6,15 +6,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from livekeep.air.api_models import KEYS_SCHEMA
-from livekeep.core import channels
+from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from tests.air.running_controller import CONFIG, TOKEN, Machine, Running, machine
 
-KEYS = {"media": "/srv/lectures", "ingest_urls": ["rtmps://ingest.example/live2"]}
+KEYS: dict[str, Any] = {"media": "/srv/lectures", "ingest_urls": ["rtmps://ingest.example/live2"]}
 UNIT = "livekeep-worker@main.service"
 
 
@@ -185,6 +186,41 @@ def test_channels_of_the_api(at: Machine, api: Running) -> None:
     for method, body in (("PUT", KEYS), ("DELETE", None)):
         refused = api.ask(method, "/channels/main", body)
         assert (refused.status, refused.error["type"]) == (409, "configured-elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("keys", "field"),
+    [
+        (KEYS | {"ingest_urls": ["rtmp://thief.example/live"]}, "ingest_urls"),
+        (KEYS | {"ingest_urls": [*KEYS["ingest_urls"], "rtmp://ingest.example.thief.example/live"]}, "ingest_urls"),
+        (KEYS | {"media": "/srv/lectures-of-others"}, "media"),
+        (KEYS | {"media": "/srv/lectures/../private"}, "media"),
+        (KEYS | {"media": "s3://bucket"}, "media"),
+        (KEYS | {"media": "s3://bucket/live-private"}, "media"),
+    ],
+)
+def test_the_token_reaches_no_further_than_the_configuration_lets_it(
+    at: Machine, api: Running, keys: dict[str, Any], field: str
+) -> None:
+    at.configure('[controller]\nallowed_ingests = ["Ingest.example"]\nallowed_media = ["/srv/lectures", "s3://bucket/live/"]\n')
+    try:
+        for method, path, body in (
+            ("PUT", "/channels/lectures", keys),
+            ("POST", "/streams/start", {"channel": "lectures", "stream_config": keys}),
+        ):
+            refused = api.ask(method, path, body)
+            assert (refused.status, refused.error["type"], refused.error["field"]) == (403, "not-allowed", field)
+        assert not (at.directory / "lectures.json").exists()
+        for good in ({}, {"media": "/srv/lectures/2026"}, {"media": "s3://bucket/live"}, {"media": "s3://bucket/live/a"}):
+            assert api.ask("PUT", "/channels/lectures", KEYS | good).status in (200, 201)
+        # What was written there by other means is no channel either: for no worker, and not for the storage.
+        (at.directory / "lectures.json").write_text(json.dumps(keys))
+        found, problems = channels.load(config.load(at.root / "etc/livekeep/livekeep.toml", at.root / "absent"), at.directory)
+        assert (found, len(problems)) == ({}, 1)
+        assert f"lectures.json: {field}: " in problems[0]
+    finally:
+        (at.directory / "lectures.json").unlink(missing_ok=True)
+        at.configure(CONFIG)
 
 
 def test_a_start_may_bring_its_channel(at: Machine, api: Running) -> None:

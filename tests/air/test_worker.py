@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import json
 import signal
 import tempfile
 import time
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -246,6 +248,29 @@ def test_what_a_person_must_mend_ends_it_with_78(folder: Path, change, says: str
         assert worker.process.wait(30) == 78
         assert says in worker.log.read_text()
         assert KEY not in worker.log.read_text()
+
+
+@pytest.mark.parametrize(("stored_for", "status"), [(" ", 78), ("a.example b.example", 78), ("other.example 127.0.0.1", None)])
+def test_a_key_goes_to_the_servers_that_it_was_stored_for_alone(folder: Path, stored_for: str, status: int | None) -> None:
+    """The channel is one of the API: whoever has its token may name any server."""
+    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
+        worker.add("matching.mp4")
+        text = (worker.root / "etc/livekeep/livekeep.toml").read_text()
+        log, _title, keys = text.partition("[channels.main]\n")
+        (worker.root / "etc/livekeep/livekeep.toml").write_text(log)
+        (worker.root / "var/lib/livekeep/channels").mkdir(parents=True)
+        (worker.root / "var/lib/livekeep/channels/main.json").write_text(json.dumps(tomllib.loads(keys)))
+        (worker.folder / "credentials/livekeep.stream-ingest").write_text(stored_for)
+        worker.start()
+        assert worker.process
+        if status is None:
+            worker.goes_on_air()
+            return
+        assert worker.process.wait(30) == status
+        said = worker.log.read_text()
+        assert "livekeep.stream-ingest.main: the stream key was not stored for 127.0.0.1" in said
+        assert "run: sudo livekeep air bind-key main" in said
+        assert KEY not in said
 
 
 def test_a_channel_that_is_not_there(folder: Path) -> None:

@@ -57,6 +57,23 @@ def test_a_stream_key_with_signs(box: Box) -> None:
     assert stored(box, "livekeep.stream-key.main") == key
 
 
+def test_a_key_is_stored_with_the_servers_that_its_channel_names(box: Box) -> None:
+    """Before the worker is restarted with it; and later only by a command of root's."""
+    box.unit(WORKER)
+    done = box.run("air", "set-key", "main", stdin=KEY.encode())
+    assert "The stream key goes to ingest.example alone\n" in done.stdout
+    assert stored(box, "livekeep.stream-ingest.main") == "ingest.example"
+    box.file(
+        "var/lib/livekeep/channels/lectures.json",
+        '{"media": "/srv/l", "ingest_urls": ["rtmps://B.example/x", "rtmp://a.example"]}',
+    )
+    done = box.run("air", "bind-key", "lectures")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The stream key goes to a.example, b.example alone\n")
+    assert stored(box, "livekeep.stream-ingest.lectures") == "a.example b.example"
+    assert box.run("air", "bind-key", "nobody").stderr.startswith('there is no channel "nobody"')
+
+
 def test_a_stream_key_before_its_channel(box: Box) -> None:
     done = box.run("air", "set-key", "later", stdin=KEY.encode())
     assert done.returncode == 0

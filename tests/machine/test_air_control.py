@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -93,6 +94,8 @@ def room(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
     """The room with a controller that soon goes, one channel in livekeep.toml, and the key of another."""
     channel_room.write_config({"controller": {"idle_seconds": IDLE_SECONDS}})
     channel_room.store("livekeep.stream-key.second", SECOND_KEY)
+    ingest = urlsplit(channel_room.settings()["channels.main"]["ingest_urls"][0]).hostname
+    channel_room.store("livekeep.stream-ingest.second", ingest)
     channel_room.machine.systemctl("stop", CONTROLLER)
     yield channel_room
     for name in ("main", "second", "keyless"):
@@ -231,6 +234,24 @@ def test_a_channel_is_added_and_played_and_forgotten(room: ChannelRoom) -> None:
     assert room.ask("POST", "/streams/stop", {"channel": "second"}).status == 200
     assert room.ask("DELETE", "/channels/second").status == 204
     assert not room.machine.exists(file)
+
+
+def test_a_key_goes_to_no_server_that_the_token_s_holder_names(room: ChannelRoom) -> None:
+    """Only root can say that another one is right."""
+    keys = {**second(room), "ingest_urls": ["rtmp://127.0.0.1:1935/live2"]}
+    answer = room.ask("POST", "/streams/start", {"channel": "second", "stream_config": keys})
+    assert answer.status == 424, answer.text
+    said = room.machine.run(["journalctl", "--no-pager", "-o", "cat", "-u", worker("second"), "-n", "20"]).stdout
+    fault = "the stream key was not stored for 127.0.0.1; if that is the right server, run: sudo livekeep air bind-key second"
+    assert fault in said
+    assert fault in room.machine.run("livekeep air check second", check=False).stdout
+    assert room.ask("POST", "/streams/stop", {"channel": "second"}).status == 200
+    assert room.ask("PUT", "/channels/second", second(room)).status == 200
+    assert "The stream key goes to" in room.livekeep("air", "bind-key", "second")
+    assert room.ask("POST", "/streams/start", {"channel": "second"}).status in (200, 202)
+    room.until("it is on air", lambda: on_air_by(room, "second"))
+    assert room.ask("POST", "/streams/stop", {"channel": "second"}).status == 200
+    assert room.ask("DELETE", "/channels/second").status == 204
 
 
 def test_a_worker_that_cannot_start_is_told_with_its_reason(room: ChannelRoom) -> None:

@@ -29,6 +29,7 @@ MEANINGS = {
     401: "The token is missing or wrong.",
     404: "There is no such channel, or it does not run.",
     408: "The body did not come in time.",
+    403: "Beyond what controller.allowed_ingests and controller.allowed_media let channels of the API do.",
     409: "It runs already, or not, or it is configured in livekeep.toml.",
     413: "The body is too large.",
     415: "The body is not JSON.",
@@ -100,7 +101,7 @@ class Api:
             "/streams/start",
             self.start,
             models.STATUS,
-            errors(*common, 409, 415, 424) | LATER,
+            errors(*common, 403, 409, 415, 424) | LATER,
             "streams",
             openapi_extra=START,
         )
@@ -109,7 +110,7 @@ class Api:
         self._add("GET", "/streams/{channel}/items", self.items, models.ITEMS, errors(*common), "streams")
         self._add("POST", "/streams/{channel}/skip", self.skip, models.SKIPPED, errors(*common, 409, 415), "streams")
         self._add("GET", "/channels", self.channels, models.CHANNELS, errors(507), "channels")
-        put = errors(409, 415, 507) | {201: {"model": models.CONFIGURED, "description": "A new channel."}}
+        put = errors(403, 409, 415, 507) | {201: {"model": models.CONFIGURED, "description": "A new channel."}}
         self._add("PUT", "/channels/{channel}", self.put, models.CONFIGURED, put, "channels")
         gone = errors(*common, 409)
         self._add("DELETE", "/channels/{channel}", self.delete, None, gone, "channels", status_code=204, response_class=Response)

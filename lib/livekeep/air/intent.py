@@ -229,6 +229,8 @@ class Desk:
     async def _save(self, name: str, keys: Mapping[str, Any], known: Known) -> None:
         if name in known.settings.channels:
             raise RefusedError(409, "configured-elsewhere", f'channel "{name}" is in livekeep.toml; change it there', "channel")
+        if faults := channels.not_allowed(channels.decode(dict(keys)), known.settings.controller):
+            raise RefusedError(403, "not-allowed", "; ".join(faults), faults[0].partition(":")[0])
         await asyncio.to_thread(channels.save, name, keys, self.directory)
 
     async def delete(self, name: str) -> None:

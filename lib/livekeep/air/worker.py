@@ -7,6 +7,7 @@ leave of the ingest, in ten seconds at most. Exit codes: 78 for what a person mu
 One loop: the programme (what is played) fills the relay (one timeline), the uplink (where to) empties it.
 """
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -38,6 +39,7 @@ from livekeep.core.notify import Service
 logger = logging.getLogger("livekeep.worker")
 
 KEY_NAME = "livekeep.stream-key"
+INGEST_NAME = "livekeep.stream-ingest"
 LEAST_WAIT_SECONDS = 0.02
 """Between two looks at the relay: several tags go out together."""
 PROGRAMME_SECONDS = 0.1
@@ -217,6 +219,16 @@ def stream_key(name: str) -> str:
     return text
 
 
+def check_key(settings: Config, channel: Channel, name: str) -> None:
+    """Raises `ConfigError` when the stream key was stored for other servers than the channel's."""
+    stored_for = ""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"))
+        stored_for = (folder / INGEST_NAME).read_text(encoding="utf-8")
+    if fault := channels.key_fault(name, channel, settings, stored_for):
+        raise ConfigError([f"{paths.CREDENTIAL_STORE}/{INGEST_NAME}.{name}: {fault}"])
+
+
 def check_ingests(channel: Channel, key: str) -> None:
     """Raises `ConfigError` for a backup too: not hours later, when its turn comes."""
     for url in channel.ingest_urls:
@@ -249,6 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
     channel, key = channel_of(settings, problems, name), stream_key(name)
+    check_key(settings, channel, name)
     check_ingests(channel, key)
     made = make_slate(channel, channels.cache_of(name))
     frame_ms = 1000 / channel.frame_rate

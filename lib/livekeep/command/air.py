@@ -22,6 +22,7 @@ ACTIONS = {
     "check": ("air_check", "check"),
     "measure": ("air_measure", "measure"),
     "set-key": ("air_keys", "set_key"),
+    "bind-key": ("air_keys", "bind_key"),
     "set-storage-keys": ("air_keys", "set_storage_keys"),
     "set-api-token": ("air_keys", "set_api_token"),
     "set-youtube-key": ("air_keys", "set_youtube_key"),

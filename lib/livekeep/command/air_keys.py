@@ -6,16 +6,17 @@ runs.
 """
 
 import argparse
+import contextlib
 import re
 import secrets
 import sys
 from pathlib import Path
 
 from livekeep.command import credential, file, terminal, unit
-from livekeep.command.air import names_of
+from livekeep.command.air import names_of, one_of
 from livekeep.command.credential import Secret
 from livekeep.core import channels, config
-from livekeep.core.config import CHANNEL_NAME
+from livekeep.core.config import CHANNEL_NAME, Channel
 from livekeep.core.errors import LivekeepError
 
 API_TOKEN_BYTES = 32
@@ -53,11 +54,37 @@ def set_key(arguments: argparse.Namespace) -> int:
     key = credential.clean(raw, where, secret)
     if fault := fault_of_key(key):
         raise LivekeepError(f"{where}: {fault}")
-    keep(key, secret)
     known = channels.load(config.load_leniently()[0])[0]
+    # First: what restarts the worker comes last.
+    bind(channel, known.get(channel, Channel()))
+    keep(key, secret)
     if channel not in known:
         terminal.say(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
     return 0
+
+
+def bind_key(arguments: argparse.Namespace) -> int:
+    """Let the stored key go to the channel's ingests as they are now: root says so, whoever named them."""
+    known = channels.load(config.load_leniently()[0])[0]
+    channel = one_of(known, arguments.channel)
+    if not channels.ingest_hosts(known[channel]):
+        raise LivekeepError(f'channel "{channel}" names no ingest yet; set its ingest_urls first')
+    bind(channel, known[channel])
+    terminal.say(f"It counts from the channel's next start: sudo livekeep air restart {channel}")
+    return 0
+
+
+def bind(name: str, channel: Channel) -> None:
+    """Store which servers the key of the channel may go to. Without any it may go to those that livekeep.toml names alone."""
+    hosts = " ".join(sorted(channels.ingest_hosts(channel)))
+    credential.store_secret(hosts, ingests_of(name))
+    if hosts:
+        terminal.say(f"The stream key goes to {hosts.replace(' ', ', ')} alone")
+
+
+def ingests_of(channel: str) -> Secret:
+    """The servers that a stream key was stored for. They are no secret, but lie where the key does."""
+    return Secret(f"livekeep.stream-ingest.{channel}", "list of servers", unit.worker(channel), "run livekeep air bind-key")
 
 
 def fault_of_key(key: str) -> str:
@@ -135,5 +162,11 @@ def problem_with_key(channel: str, store: Path) -> str:
         return str(error)
     if fault := fault_of_key(key):
         return f"{target}: {fault}"
+    settings = config.load_leniently()[0]
+    with contextlib.suppress(LivekeepError):
+        known, bound = channels.load(settings)[0], store / ingests_of(channel).file_name
+        stored_for = file.read_text(bound) if bound.exists() else ""
+        if channel in known and (fault := channels.key_fault(channel, known[channel], settings, stored_for)):
+            return f"{bound}: {fault}"
     found = target.stat()
     return f"{target}: others may read it (mode {found.st_mode & 0o777:o})" if found.st_mode & 0o077 else ""

@@ -106,6 +106,8 @@ def air_arguments(parser: Parser) -> None:
     set_key = add("set-key", "store a channel's stream key where only its worker gets it")
     set_key.add_argument("channel", metavar="CHANNEL", help="the channel's name")
     add_file(set_key, "the stream key")
+    bind_key = add("bind-key", "let a stored stream key go to the servers that its channel names now")
+    bind_key.add_argument("channel", metavar="CHANNEL", help="the channel's name")
     add_file(add("set-storage-keys", "store the id and the secret of the storage's key"), "both, one a line")
     add_file(add("set-api-token", "store the API's token, or make one and print it once"), "the token")
     add_file(add("set-youtube-key", "store the key by which YouTube is asked whether it shows the channels"), "the API key")

@@ -14,13 +14,14 @@ CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a
 import dataclasses
 import json
 import os
-from collections.abc import Iterator, Mapping
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from livekeep.core import config, files, paths, state
-from livekeep.core.config import CHANNEL_NAME, Channel, Config
+from livekeep.core.config import CHANNEL_NAME, Channel, Config, Controller
 from livekeep.core.errors import TemporaryError
 from livekeep.core.state import Signed, State
 from livekeep.core.text import shown
@@ -175,7 +176,8 @@ def intend_not(channel: str, directory: Path = DIRECTORY) -> None:
 def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Channel], tuple[str, ...]]:
     """All channels by name, those of livekeep.toml and those of the API, and what is wrong with files of the latter.
 
-    A channel of livekeep.toml wins over one of the same name. Raises `TemporaryError` when the folder cannot be read.
+    A channel of livekeep.toml wins over one of the same name. One of the API that goes beyond what [controller] allows is left
+    out: whoever writes there may be no more than the holder of a token. Raises `TemporaryError` when the folder cannot be read.
     """
     found, problems = dict(settings.channels), []
     for name, file in names(".json", directory):
@@ -183,7 +185,11 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
             problems.append(f"{file}: livekeep.toml has a channel of that name, which is used; remove one of the two")
             continue
         try:
-            found[name] = decode(json.loads(files.read(file, LARGEST_BYTES)))
+            channel = decode(json.loads(files.read(file, LARGEST_BYTES)))
+            if faults := not_allowed(channel, settings.controller):
+                problems.append(f"{file}: {'; '.join(faults)}")
+                continue
+            found[name] = channel
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror})")
         except (ValueError, RecursionError) as error:
@@ -195,6 +201,51 @@ def place_of(channel: str, directory: Path = DIRECTORY) -> Path:
     """The file that a channel is configured in, or where to put it when there is none of that name."""
     file = directory / f"{channel}.json"
     return config.place_of("channels", channel) or (file if file.exists() else NEW_FILE)
+
+
+def not_allowed(channel: Channel, controller: Controller) -> list[str]:
+    """What a channel of the API asks for beyond `controller`'s limits, each beginning with the key."""
+    faults = []
+    if controller.allowed_ingests and (others := ingest_hosts(channel) - lowered(controller.allowed_ingests)):
+        faults.append(f"ingest_urls: {', '.join(sorted(others))}: must be one of controller.allowed_ingests")
+    if controller.allowed_media and channel.media and not any(is_below(channel.media, one) for one in controller.allowed_media):
+        faults.append("media: must be in one of controller.allowed_media")
+    return faults
+
+
+def ingest_hosts(channel: Channel) -> frozenset[str]:
+    """The hosts of the channel's ingests, in small letters."""
+    found = (config.INGEST.fullmatch(url) for url in channel.ingest_urls)
+    return frozenset(match[1].lower() for match in found if match)
+
+
+def lowered(hosts: Iterable[str]) -> frozenset[str]:
+    return frozenset(host.lower() for host in hosts)
+
+
+def is_below(media: str, limit: str) -> bool:
+    """Whether `media` is the folder or the bucket's prefix `limit`, or lies in it; what leads out by ".." does not."""
+    is_bucket = media.startswith("s3://")
+    if is_bucket != limit.startswith("s3://") or ".." in media.split("/"):
+        return False
+    inner, outer = (posixpath.normpath(one.removeprefix("s3:/")).strip("/").split("/") for one in (media, limit))
+    return outer == [""] or inner[: len(outer)] == outer
+
+
+def key_fault(name: str, channel: Channel, settings: Config, stored_for: str) -> str:
+    """Why the stored stream key may not go to the channel's ingests, and what to do; "" when it may.
+
+    A channel of livekeep.toml may send it where it says, for root wrote that. One of the API may send it to the hosts that it was
+    stored for (`stored_for`, with blanks between), and to controller.allowed_ingests: else whoever has the API's token could have
+    it sent to a server of his own.
+    """
+    if name in settings.channels:
+        return ""
+    others = ingest_hosts(channel) - lowered(stored_for.split()) - lowered(settings.controller.allowed_ingests)
+    if not others:
+        return ""
+    hosts = ", ".join(sorted(others))
+    return f"the stream key was not stored for {hosts}; if that is the right server, run: sudo livekeep air bind-key {name}"
 
 
 def decode(document: Any) -> Channel:

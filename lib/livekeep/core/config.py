@@ -310,6 +310,8 @@ class Storage:
 @dataclass(frozen=True)
 class Controller:
     cors_origins: tuple[str, ...] = key((), each(url_with("https", "http")))
+    allowed_ingests: tuple[str, ...] = key((), each(host))
+    allowed_media: tuple[str, ...] = key((), each(MEDIA))
     idle_seconds: float = key(60.0, between(5, 86400))
 
 
