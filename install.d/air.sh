@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# Part of install.sh: puts the air part in force. Running channels stay on air as they are. Uses say, start, has_been_changed of install.sh.
+# Part of install.sh: puts the air part in force. Running channels stay on air as they are. Uses say, start, memory, has_been_changed of install.sh.
 # shellcheck disable=SC2154 # those are install.sh's
 
 # The programs start by their sockets, the channels at boot by livekeep-air.
@@ -8,6 +8,7 @@ readonly air_token=/etc/credstore/livekeep.api-token
 
 settle_air() {
     make_api_token
+    bind_old_keys
     local name
     for name in "${air_units[@]}"; do systemctl is-enabled -q "$name" || systemctl enable -q "$name"; done
     if [[ $start = no ]]; then return; fi
@@ -21,6 +22,16 @@ settle_air() {
     # Starts what is meant to be on air and is not.
     systemctl start --no-block livekeep-air.service
     if has_been_changed '/lib/livekeep/(core|air)/|livekeep-worker|sandbox'; then name_running_channels; fi
+}
+
+bind_old_keys() { # once: a key that was stored before keys were bound to servers goes where its channel says now
+    [[ ! -e $memory/keys-bound ]] || return 0
+    local file channel
+    for file in /etc/credstore/livekeep.stream-key.*; do
+        channel=${file#*.stream-key.}
+        if [[ -e $file ]]; then livekeep air bind-key "$channel" >/dev/null 2>&1 || true; fi
+    done
+    touch "$memory/keys-bound"
 }
 
 make_api_token() { # when there is none; it is nowhere shown

@@ -115,6 +115,20 @@ def test_the_api_s_token_is_made_and_kept_secret(box: ChannelRoom) -> None:
     assert box.machine.read(TOKEN).strip() == token
 
 
+def test_keys_that_were_stored_before_are_bound_once_to_where_they_go(box: ChannelRoom) -> None:
+    """An upgrade keeps channels of the API on air; afterwards only root binds a key."""
+    bound = "/etc/credstore/livekeep.stream-ingest.old"
+    box.machine.write(f"{INTENTIONS}/old.json", '{"media": "/srv/media", "ingest_urls": ["rtmp://ingest.example/live2"]}')
+    box.store("livekeep.stream-key.old", "a-key")
+    box.machine.run(f"rm -f {MEMORY}/keys-bound")
+    box.install("--yes")
+    assert box.machine.read(bound) == "ingest.example"
+    box.machine.run(["rm", bound])
+    box.install("--yes")
+    assert not box.machine.exists(bound)
+    box.machine.run(["rm", f"{INTENTIONS}/old.json", "/etc/credstore/livekeep.stream-key.old"])
+
+
 def test_the_command_works_without_a_screen(box: ChannelRoom) -> None:
     """Nothing is missed that is not meant to be there."""
     assert box.machine.run(["livekeep", "check-config"], check=False).returncode == 0
