@@ -97,7 +97,7 @@ def test_one_command_makes_a_channel_s_machine(box: ChannelRoom) -> None:
     for unit in (STORAGE_SOCKET, CONTROLLER_SOCKET):
         assert [box.property(unit, name) for name in ("ActiveState", "UnitFileState")] == ["active", "enabled"], unit
     assert [box.property(unit, "UnitFileState") for unit in AIR_UNITS] == ["enabled"] * len(AIR_UNITS)
-    assert box.machine.run("stat -c '%a %U:%G' /run/livekeep/storage.sock").stdout == "600 livekeep-worker:root\n"
+    assert box.machine.run("stat -c '%a %U:%G' /run/livekeep/storage.sock").stdout == "600 livekeep-worker:livekeep-worker\n"
     assert box.machine.run(["stat", "-c", "%a %U:%G", INTENTIONS]).stdout == "750 livekeep-controller:livekeep\n"
     assert files_of(box, SCREEN) == []
     assert box.machine.exists(f"{MEMORY}/without-screen")
