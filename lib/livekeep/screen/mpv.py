@@ -8,10 +8,11 @@ left to go to is *idle*, and its screen empty: black, or the plain background.
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from livekeep.core.state import Playback
+from livekeep.core.state import LARGEST_FLOAT, Playback
 from livekeep.screen.decision import StreamReport
 from livekeep.screen.driver import STREAM, Driver
 from livekeep.screen.motion import Motion
@@ -116,25 +117,24 @@ class Mpv(Driver):
             if self.has_picture is False and field in OF_PICTURES:
                 continue
             value = self._figures.get(name)
-            if isinstance(value, str if kind is str else int | float):
+            if isinstance(value, str) if kind is str else is_figure(value, is_signed=name == "avsync"):
                 found[field] = kind(value)
         cache = self._figures.get("demuxer-cache-state")
         if isinstance(cache, dict):
-            found["cache_bytes"] = int(cache.get("fw-bytes", 0))
-            found["input_bytes_per_second"] = float(cache.get("raw-input-rate", 0))
+            ahead, rate = cache.get("fw-bytes"), cache.get("raw-input-rate")
+            found["cache_bytes"] = int(ahead) if is_figure(ahead) else 0
+            found["input_bytes_per_second"] = float(rate) if is_figure(rate) else 0.0
         return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **found)
 
     def receive(self) -> None:
-        """Take in all that mpv sent. Raises `DisplayGoneError` when the connection is over."""
+        """Take in all that mpv sent. Raises `DisplayGoneError` when the connection is over, or does not speak as mpv does."""
         for line in self._wire.lines():
-            try:
+            with as_mpv_speaks():
                 message = json.loads(line)
-            except ValueError as error:
-                raise DisplayGoneError("mpv's socket speaks no JSON") from error
-            if "event" in message:
-                self._take_event(message)
-            elif message.get("request_id"):
-                self._take_reply(message["request_id"], message.get("data"))
+                if "event" in message:
+                    self._take_event(message)
+                elif message.get("request_id"):
+                    self._take_reply(message["request_id"], message.get("data"))
 
     def _go_to(self, first: tuple[str, str], then: str) -> None:
         """Show `first`, what it is and where, and the picture `then` (if any) when that ends or fails.
@@ -192,7 +192,7 @@ class Mpv(Driver):
         elif name:
             self._figures[name] = data
         if name == "demuxer-cache-duration" and self._is_picture_ahead and self.new_picture_at is None:
-            self.new_picture_at = time.monotonic() + (float(data) if isinstance(data, int | float) else 0.0)
+            self.new_picture_at = time.monotonic() + (float(data) if is_figure(data) else 0.0)
 
     def _take_over(self, playlist: object) -> None:
         """Learn what mpv shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
@@ -200,7 +200,7 @@ class Mpv(Driver):
         if self._loading or not isinstance(playlist, list):
             return
         for entry in playlist:
-            number, name = int(entry.get("id", 0)), str(entry.get("filename", ""))
+            number, name = int(entry.get("id", 0)), str(entry.get("filename", "")).encode().decode()
             what = STREAM if "://" in name else name
             self._entries[number] = what
             if entry.get("playing"):
@@ -224,7 +224,7 @@ class Mpv(Driver):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
 
     def _take_position(self, position: object) -> None:
-        if self.stream.stage != "running" or self._starting != STREAM or not isinstance(position, int | float):
+        if self.stream.stage != "running" or self._starting != STREAM or not is_figure(position, is_signed=True):
             return
         # A position that jumps back has changed too: a stream that goes on after a stall may begin earlier.
         if position != self.stream.position_seconds:
@@ -294,6 +294,22 @@ class Mpv(Driver):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
         elif what not in ("", STREAM) and reason == "error":
             self.failed_picture = what
+
+
+@contextlib.contextmanager
+def as_mpv_speaks() -> Iterator[None]:
+    """Raises `DisplayGoneError` for whatever a program that is not mpv, or not well, may send in the place of a message."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise DisplayGoneError(f"mpv's socket does not speak as mpv does ({type(error).__name__}: {error!s:.100})") from error
+
+
+def is_figure(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
+    """Whether it is a number that a state may hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return (-LARGEST_FLOAT if is_signed else 0) <= value <= LARGEST_FLOAT
 
 
 def overlay_text(lines: tuple[str, ...]) -> str:

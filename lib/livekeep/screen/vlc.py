@@ -20,9 +20,9 @@ TEXT_FILE = paths.STATE_DIRECTORY / "player/line.txt"
 """Read by VLC's marquee; the display's unit is in the group that may."""
 INPUT = re.compile(r"status change: \( new input: (.*) \)")
 STOPPED = re.compile(r"status change: \( stop state: \d+ \)")
-DISPLAYED = re.compile(r"\| frames displayed :\s+(\d+)")
-LOST = re.compile(r"\| frames lost\s+:\s+(\d+)")
-BITRATE = re.compile(r"\| demux bitrate\s+:\s+(\d+) kb/s")
+DISPLAYED = re.compile(r"\| frames displayed :\s+([0-9]{1,11})\b")
+LOST = re.compile(r"\| frames lost\s+:\s+([0-9]{1,11})\b")
+BITRATE = re.compile(r"\| demux bitrate\s+:\s+([0-9]{1,8}) kb/s")
 
 
 class Vlc(Driver):
