@@ -220,7 +220,13 @@ def test_systemd_away_is_said_and_systemd_back_is_found(at: Machine, running: Ru
 
 
 def test_it_tells_systemd_that_it_is_ready_and_ends_at_once_when_told(at: Machine, tmp_path: Path) -> None:
-    with NotifySocket(tmp_path / "notify") as systemd, at.controller(NOTIFY_SOCKET=str(systemd.path)) as found:
+    # Of three tries one must be quick: the machine has other things to do too.
+    assert any(seconds_to_end(at, tmp_path / f"notify-{number}") < 3 for number in range(3))
+
+
+def seconds_to_end(at: Machine, notify: Path) -> float:
+    """How long it takes from SIGTERM to its end while a request is half sent."""
+    with NotifySocket(notify) as systemd, at.controller(NOTIFY_SOCKET=str(systemd.path)) as found:
         ready = systemd.wait_for("READY=1")
         systemd.wait_for("WATCHDOG=1", after=ready + 1)
         with socket.create_connection(("127.0.0.1", found.port), PATIENCE_SECONDS) as open_one:
@@ -229,8 +235,9 @@ def test_it_tells_systemd_that_it_is_ready_and_ends_at_once_when_told(at: Machin
             began = time.monotonic()
             # uvicorn of trixie ends by the signal itself, which is as well to systemd.
             assert found.end() in (0, -signal.SIGTERM)
-            assert time.monotonic() - began < 5
+            took = time.monotonic() - began
         systemd.wait_for("STOPPING=1")
+    return took
 
 
 def test_without_a_socket_it_says_what_to_start(at: Machine) -> None:

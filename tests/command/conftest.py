@@ -63,7 +63,7 @@ class Box:
 
     def run(self, *arguments: str, stdin: bytes = b"", **changes: Any) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, timeout=25, check=False, env=self.environment, **changes
+            self.command(*arguments), input=stdin, capture_output=True, timeout=120, check=False, env=self.environment, **changes
         )
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 

@@ -147,7 +147,7 @@ def test_every_fault_is_survived_and_forgotten(tmp_path: Path, vimeo: Vimeo) -> 
             vimeo.answers(error(400, 10008))
             poller.reload()
             poller.until(lambda found: found.consecutive_failures == 0)
-        assert poller.descriptors() <= descriptors + 2
+        wait_until("no descriptor more", lambda: poller.descriptors() <= descriptors + 2)
         outcomes = poller.until(lambda found: True).requests.by_outcome
         assert all(outcomes[name] for name in ("4xx", "5xx", "timeout", "invalid", "connect", "3xx"))
 
