@@ -123,6 +123,19 @@ def test_a_hole_in_the_sound_is_filled_beside_a_picture_that_is_copied() -> None
     assert found.longest_step() <= 40 and len(found.video) == 150
 
 
+def test_sound_whose_rate_changes_in_the_middle_is_encoded() -> None:
+    path = folder() / "rates.ts"
+    later = folder() / "later.ts"
+    at_48 = ["-c:a", "aac", "-ar", "48000", "-ac", "2", "-b:a", "64k"]
+    encode([*picture(seconds=2), *sound(2), *STEADY, *at_48, "-output_ts_offset", "2"], later)
+    path.write_bytes(piece("ts") + later.read_bytes())
+    plan = profile.plan(known(path), CHANNEL)
+    assert "rate of the sound changes" in plan.reasons and plan.audio == "encode"
+    for name in ("matching.mp4", "matching.mkv", "matching.ts"):
+        made = media_of(name).scan
+        assert made and made.audio and not made.audio.changes_length
+
+
 def test_what_is_not_read_to_its_end_is_not_copied() -> None:
     media = probe(str(clip("matching.mp4")), SECONDS)
     assert media.scan is None

@@ -156,7 +156,8 @@ def reasons_of_sound(media: Media, channel: Channel) -> list[str]:
         ]
     ends = end_of(media.video), end_of(audio)
     differ = None if None in ends else abs((ends[0] or 0) - (ends[1] or 0))
-    holes = media.scan.audio.holes if media.scan and media.scan.audio else ()
+    track = media.scan.audio if media.scan else None
+    holes = track.holes if track else ()
     checks = (
         (audio.sample_rate == SAMPLE_RATE, f"sound has {shown(audio.sample_rate)} Hz, not {SAMPLE_RATE}"),
         (audio.channels == 2, f"sound has {shown(audio.channels)} channel{'s' * (audio.channels != 1)}, not 2"),
@@ -165,6 +166,7 @@ def reasons_of_sound(media: Media, channel: Channel) -> list[str]:
             f"bit rate of the sound is {kilobits(audio.bitrate)}, not {kilobits(most)} at most",
         ),
         (audio.start_seconds <= SLACK_SECONDS, f"sound begins {audio.start_seconds:.1f} s after the picture"),
+        (not (track and track.changes_length), "rate of the sound changes"),
         (not holes, f"sound has a hole {hole_text(holes)}"),
         (differ is not None, "length of the sound is not known"),
         ((differ or 0) <= SLACK_SECONDS, f"sound and picture end {differ or 0:.1f} s apart"),

@@ -43,7 +43,7 @@ CUT_OFF = re.compile(r"partial file|file ended prematurely|truncat", re.IGNORECA
 BREAK = re.compile(r"(?:will reconnect|ends prematurely) at ([0-9]+)", re.IGNORECASE)
 """What ffprobe prints of a connection that broke off, and where in the file. It does not say whether another one went on."""
 TAGS = re.compile(r"^(\[[^]]*\] )+")
-RECIPE = 1
+RECIPE = 2
 """Goes up when a scan means something else."""
 MOST_REMEMBERED = 64
 MOST_KEPT = 20_000
