@@ -194,7 +194,9 @@ class Listener:
     """
 
     def __init__(self) -> None:
-        self._usual_bytes = 0
+        self.is_usual = False
+        """Whether the last message was no longer than others before, on this connection or another one."""
+        self._longest_bytes = 0
         self._since: float | None = None
         self._received_bytes = 0
 
@@ -209,6 +211,8 @@ class Listener:
             self._since = now
         if now - self._since < OPENING_SECONDS:
             return 0
-        is_message = size >= LEAST_MESSAGE_BYTES and size >= 2 * self._usual_bytes
-        self._usual_bytes = max(self._usual_bytes, size)
-        return size if is_message else 0
+        if size < LEAST_MESSAGE_BYTES:
+            return 0
+        self.is_usual = size < 2 * self._longest_bytes
+        self._longest_bytes = max(self._longest_bytes, size)
+        return size

@@ -203,11 +203,13 @@ class Uplink:
         if self._message is None or now - self._message[0] < MESSAGE_SECONDS or self._is_planned_end:
             return
         (_heard_at, said), self._message = self._message, None
-        if self._left_for_message is None or now - self._left_for_message >= policy.MESSAGE_PAUSE_SECONDS:
+        is_rare = self._left_for_message is None or now - self._left_for_message >= policy.MESSAGE_PAUSE_SECONDS
+        if is_rare and not self._listener.is_usual:
             self._left_for_message = now
             publisher.leave(said, now)
             return
-        logger.warning("%s: %s; the connection stays", self._name, said)
+        if said not in self.reason:
+            logger.warning("%s: %s; the connection stays", self._name, said)
         self._become(self.publishing, f"{said}; a new connection did not help", "look whether the ingest shows the stream")
 
     def _plan(self, now: float) -> None:
