@@ -93,7 +93,10 @@ def is_retried(machine: Machine, unit: str) -> None:
     machine.write(f"{folder}/90-soon.conf", MINUTE_GONE)
     machine.systemctl("daemon-reload")
     machine.systemctl("restart", timer)
-    wait_for(lambda: machine.unit_property(unit, "ActiveState") == "active", 60, 0.1)
+    try:
+        wait_for(lambda: machine.unit_property(unit, "ActiveState") == "active", 60, 0.1)
+    except TimeoutError as error:
+        raise MachineError(f"{unit} was not tried again; {error}\n{machine.journal(None, '--lines=40')}") from error
     # Only now: a timer that waits takes its times from what is read again.
     machine.run(["rm", "-r", folder])
     machine.systemctl("daemon-reload")
