@@ -47,15 +47,18 @@ NO_BOARD = {
     "livekeep_pi_temperature_celsius", "livekeep_pi_fan_speed_rpm", "livekeep_pi_throttled", "livekeep_pi_throttled_since_boot",
     "livekeep_pi_under_voltage_events_total", "livekeep_host_cpu_frequency_hertz", "livekeep_display_connected",
     "livekeep_hardware_watchdog_timeout_seconds", "livekeep_hardware_watchdog_last_ping_timestamp_seconds",
+    "livekeep_host_board_info",
 }  # fmt: skip
-"""Sensors of a Raspberry Pi, connectors and a watchdog, which the host of a container may have or not."""
+"""A Raspberry Pi's sensors, connectors, a watchdog, the firmware's name: the host of a container may have them or not."""
 NO_DISK = {"livekeep_card_good", "livekeep_host_filesystem_errors_total", "livekeep_host_pressure_waiting_seconds_total"}
 """A container's files lie in memory; ext4 and the kernel's pressure accounts are the host's own."""
 NO_CLOCK = {"livekeep_host_clock_synchronized"}
 """A container may not ask the kernel about its clock."""
 NO_CHANNEL = {*CHANNELS, "livekeep_channel_health_state"}
 """A screen has none."""
-CONTROLLERS = {"livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks"}
+CONTROLLERS = {
+    "livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks", "livekeep_oom_kills_total",
+}  # fmt: skip
 """Where the host keeps these cgroup controllers in the old hierarchy, the machine has none of them."""
 WHILE_LIVE = {
     "livekeep_stream_live_since_timestamp_seconds", "livekeep_stream_url_expiry_timestamp_seconds",
