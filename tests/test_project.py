@@ -245,3 +245,16 @@ def test_no_file_knows_a_developer_s_machine() -> None:
     allowed = ("tests/", "docs/", "README.md")
     found = {str(path): places.findall(text) for path, text in texts().items() if places.search(text)}
     assert {path: hits for path, hits in found.items() if not path.startswith(allowed) or any("wor" in hit for hit in hits)} == {}
+
+
+def test_no_service_leaves_a_core_with_its_secrets() -> None:
+    """The sandbox's drop-in is that of every service whose name begins with its own, and nothing takes the limit back."""
+    services = [path.name for path in (PROJECT / "units").glob("*.service")]
+    assert services
+    assert [name for name in services if not name.startswith("livekeep-")] == []
+    limits = {
+        str(path.relative_to(PROJECT)): found
+        for path in sorted((PROJECT / "units").rglob("*"))
+        if path.is_file() and (found := re.findall(r"^LimitCORE=.*$", path.read_text(encoding="utf-8"), re.MULTILINE))
+    }
+    assert limits == {"units/livekeep-.service.d/50-sandbox.conf": ["LimitCORE=0"]}

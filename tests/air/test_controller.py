@@ -145,12 +145,22 @@ def test_what_is_no_request_gets_an_error_of_ours(running: Running, data: bytes)
     assert running.ask("GET", "/health").status == 200
 
 
+@pytest.mark.parametrize("path", ["/health", "/streams/status", "/openapi.json"])
+def test_who_means_another_name_is_not_answered(running: Running, path: str) -> None:
+    """A page whose name leads to 127.0.0.1, in the browser of somebody on this machine."""
+    for host in ("evil.example", "evil.example:9878", "127.0.0.1.evil.example"):
+        refused = running.ask("GET", path, Host=host)
+        assert (refused.status, refused.error["type"]) == (421, "wrong-host")
+    for host in ("localhost", "127.0.0.1:9878", "[::1]:9878"):
+        assert running.ask("GET", path, Host=host).status == 200
+
+
 def test_odd_requests_are_answered(running: Running) -> None:
     for lines in (
         b"GET /health HTTP/1.0\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: keep-alive\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /health HTTP/1.1\r\nHost: localhost\r\n\r\n",
     ):
         found = raw(running.port, lines)
         assert found.startswith(b"HTTP/1.1 200 "), found
@@ -160,7 +170,7 @@ def test_odd_requests_are_answered(running: Running) -> None:
 
 def test_slow_clients_hold_up_nobody(running: Running) -> None:
     with contextlib.ExitStack() as stack:
-        for data in (b"", b"GET /hea", b"POST /streams/start HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{"):
+        for data in (b"", b"GET /hea", b"POST /streams/start HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"):
             for _ in range(20):
                 slow = stack.enter_context(socket.create_connection(("127.0.0.1", running.port), PATIENCE_SECONDS))
                 slow.sendall(data)
@@ -173,7 +183,7 @@ def test_slow_clients_hold_up_nobody(running: Running) -> None:
 
 def test_a_client_that_goes_away_harms_nobody(at: Machine, running: Running) -> None:
     with socket.create_connection(("127.0.0.1", running.port), PATIENCE_SECONDS) as gone:
-        gone.sendall(b"POST /streams/start HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        gone.sendall(b"POST /streams/start HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
     assert running.ask("GET", "/health").status == 200
     assert "a bug" not in at.log.read_text()
 
@@ -230,7 +240,7 @@ def seconds_to_end(at: Machine, notify: Path) -> float:
         ready = systemd.wait_for("READY=1")
         systemd.wait_for("WATCHDOG=1", after=ready + 1)
         with socket.create_connection(("127.0.0.1", found.port), PATIENCE_SECONDS) as open_one:
-            open_one.sendall(b"POST /streams/start HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            open_one.sendall(b"POST /streams/start HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n")
             assert found.ask("GET", "/health").status == 200
             began = time.monotonic()
             # uvicorn of trixie ends by the signal itself, which is as well to systemd.

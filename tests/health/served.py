@@ -15,14 +15,14 @@ from tests.outside import PATIENCE_SECONDS
 
 
 class Served:
-    """Runs a `Web` on a free port of 127.0.0.1, and `tend` in each pass, if there is one.
+    """Runs a `Web` on a free port of `address`, and `tend` in each pass, if there is one.
 
     What is added to `later_seconds` has gone by for its deadlines, and what is added to `tend_later_seconds` for `tend`.
     """
 
-    def __init__(self, respond: Respond, tend: Callable[[float], float] | None = None) -> None:
+    def __init__(self, respond: Respond, tend: Callable[[float], float] | None = None, address: str = "127.0.0.1") -> None:
         self.tend, self.tend_later_seconds = tend, 0.0
-        self.listener = listen("127.0.0.1", 0)
+        self.listener = listen(address, 0)
         self.port: int = self.listener.getsockname()[1]
         self.web = Web(self.listener, respond)
         self.later_seconds = 0.0
@@ -116,7 +116,7 @@ def parse(raw: bytes) -> Reply:
 def get(port: int, path: str, *headers: str, method: str = "GET", host: str = "127.0.0.1") -> Reply:
     """One request on a connection of its own."""
     with socket.create_connection((host, port), PATIENCE_SECONDS) as client:
-        client.sendall("\r\n".join([f"{method} {path} HTTP/1.1", "Host: it", *headers, "", ""]).encode())
+        client.sendall("\r\n".join([f"{method} {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode())
         return receive(client, has_body=method != "HEAD")
 
 

@@ -272,7 +272,7 @@ class Crowd:
             with socket.create_connection(("127.0.0.1", self.exporter.port), PATIENCE_SECONDS * 3) as client:
                 replies = []
                 for _ in range(10):
-                    client.sendall(f"GET /metrics HTTP/1.1\r\nHost: it\r\n{OPENMETRICS}\r\n\r\n".encode())
+                    client.sendall(f"GET /metrics HTTP/1.1\r\nHost: localhost\r\n{OPENMETRICS}\r\n\r\n".encode())
                     replies.append(receive(client))
         assert all(reply.status == 200 and reply.body.endswith(b"# EOF\n") for reply in replies)
         with self._lock:
@@ -280,7 +280,7 @@ class Crowd:
 
     def annoy(self, number: int) -> None:
         """Connect and say nothing, say half, never read, or hang up in the middle; again and again."""
-        whole = b"GET /metrics HTTP/1.1\r\nHost: it\r\n\r\n"
+        whole = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"
         dice = random.Random(number)
         while not self._is_over:
             with socket.socket() as client:

@@ -83,7 +83,7 @@ def test_no_new_picture_is_told_after_a_while(gallery: Served, studio: Studio) -
     studio.picture.write_bytes(PNG + b"yesterday")
     studio.does("exit 0")
     with gallery.connect() as client:
-        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
         wait_until("the unit is started", lambda: studio.count() == 1)
         gallery.tend_later_seconds = PATIENCE_SECONDS + 1
         reply = receive(client)
@@ -100,7 +100,7 @@ def test_who_asks_at_once_waits_for_the_same_one(gallery: Served, studio: Studio
     studio.takes(0.5)
     clients = [gallery.connect() for _ in range(10)]
     for client in clients:
-        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
     replies = [receive(client) for client in clients]
     for client in clients:
         client.close()
@@ -132,7 +132,7 @@ def test_a_start_that_cannot_be_tried_is_told(gallery: Served, studio: Studio) -
 def test_others_are_served_while_one_waits(gallery: Served, studio: Studio) -> None:
     studio.does("exit 0")
     with gallery.connect() as waiting:
-        waiting.sendall(f"GET /screen.png HTTP/1.1\r\nHost: it\r\n{GOOD}\r\n\r\n".encode())
+        waiting.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
         wait_until("the unit is started", lambda: studio.count() == 1)
         assert ask(gallery).status == 401
 

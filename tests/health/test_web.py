@@ -19,7 +19,7 @@ from tests.health.served import Reply, Served, descriptors, get, parse, receive,
 from tests.outside import wait_until
 
 BIG = bytes(range(256)) * 32768
-GET = b"GET /small HTTP/1.1\r\nHost: it\r\n\r\n"
+GET = b"GET /small HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Site:
@@ -97,7 +97,7 @@ def test_head_is_the_same_without_the_body(served: Served, path: str) -> None:
 def test_what_does_not_fit_into_the_socket_comes_whole(served: Served, path: str) -> None:
     with served.connect(receive_buffer=65536) as client:
         for _ in range(2):
-            client.sendall(f"GET {path} HTTP/1.1\r\nHost: it\r\n\r\n".encode())
+            client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert receive(client).body == BIG
 
 
@@ -105,7 +105,7 @@ def test_a_connection_is_kept_and_requests_may_come_together(served: Served, sit
     with served.connect() as client:
         client.sendall(GET)
         assert receive(client).headers["connection"] == "keep-alive"
-        client.sendall(GET * 20 + b"GET /nothing HTTP/1.1\r\nHost: it\r\nConnection: close\r\n\r\n")
+        client.sendall(GET * 20 + b"GET /nothing HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         replies = rest(client).split(b"HTTP/1.1 ")[1:]
     assert [parse(b"HTTP/1.1 " + reply).status for reply in replies] == [200] * 20 + [404]
     assert site.asked == ["GET /small"] * 21 + ["GET /nothing"]
@@ -159,12 +159,12 @@ def test_a_client_that_has_said_all_is_answered(served: Served) -> None:
         (b"nonsense\r\n\r\n", 400),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /small HTTP/1.1\r\n\r\n", 400),
-        (b"GET /small HTTP/3.0\r\nHost: it\r\n\r\n", 505),
-        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: it\r\n\r\n", 431),
-        (b"GET /small HTTP/1.1\r\nHost: it\r\nX: " + b"y" * 300_000, 431),
-        (b"GET /small HTTP/1.1\r\nHost: it\r\nContent-Length: 300000\r\n\r\n" + b"y" * 300_000, 413),
-        (b"GET /small HTTP/1.1\r\nHost: it\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n", 413),
-        (b"CONNECT it:443 HTTP/1.1\r\nHost: it\r\n\r\n", 400),
+        (b"GET /small HTTP/3.0\r\nHost: localhost\r\n\r\n", 505),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 431),
+        (b"GET /small HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 300_000, 431),
+        (b"GET /small HTTP/1.1\r\nHost: localhost\r\nContent-Length: 300000\r\n\r\n" + b"y" * 300_000, 413),
+        (b"GET /small HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n", 413),
+        (b"CONNECT localhost:443 HTTP/1.1\r\nHost: localhost\r\n\r\n", 400),
     ],
 )
 def test_nonsense_is_refused_and_ends_the_connection(served: Served, site: Site, raw: bytes, status: int) -> None:
@@ -173,6 +173,36 @@ def test_nonsense_is_refused_and_ends_the_connection(served: Served, site: Site,
     assert reply.body.endswith(b"\n")
     assert site.asked == []
     assert get(served.port, "/small").status == 200
+
+
+FOREIGN = (
+    b"GET /small HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+    b"GET /small HTTP/1.1\r\nHost: evil.example:9876\r\n\r\n",
+    b"GET /small HTTP/1.0\r\nHost: 127.0.0.1.evil.example\r\n\r\n",
+    b"GET http://evil.example/small HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /small HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+)
+
+
+@pytest.mark.parametrize("raw", FOREIGN)
+def test_on_loopback_nobody_is_answered_who_means_another_name(served: Served, site: Site, raw: bytes) -> None:
+    """A page whose name leads to 127.0.0.1 would read the answer in its visitor's browser."""
+    reply = parse(served.ask(raw))
+    assert (reply.status, reply.headers["connection"]) == (421, "close")
+    assert b"localhost" in reply.body
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:9876", "[::1]:9876", "box.localhost"])
+def test_on_loopback_its_names_are_answered(served: Served, host: str) -> None:
+    assert parse(served.ask(f"GET /small HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())).status == 200
+    assert parse(served.ask(b"GET /small HTTP/1.0\r\n\r\n")).status == 200
+
+
+def test_on_a_network_every_name_is_answered(site: Site) -> None:
+    with Served(site.respond, address="0.0.0.0") as served:
+        for raw in FOREIGN[:4]:
+            assert parse(served.ask(raw.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))).status == 200
 
 
 @pytest.mark.parametrize(
@@ -199,7 +229,7 @@ def test_another_protocol_is_refused_at_once(served: Served, site: Site, beginni
 def test_a_request_may_begin_with_any_method(served: Served) -> None:
     """Byte by byte: what may become a request is waited for."""
     with served.connect() as client:
-        for byte in b"\r\nGET /small HTTP/1.1\r\nHost: it\r\n\r\n":
+        for byte in b"\r\nGET /small HTTP/1.1\r\nHost: localhost\r\n\r\n":
             client.sendall(bytes((byte,)))
         assert receive(client).status == 200
 
@@ -212,7 +242,7 @@ def test_a_client_of_tls_learns_at_once_that_this_is_none(served: Served) -> Non
 
 
 def test_a_body_of_another_method_ends_the_connection(served: Served) -> None:
-    raw = b"POST /nothing HTTP/1.1\r\nHost: it\r\nContent-Length: 200000\r\n\r\n" + b"y" * 200_000
+    raw = b"POST /nothing HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n" + b"y" * 200_000
     reply = parse(served.ask(raw))
     assert (reply.status, reply.headers["connection"]) == (404, "close")
 
@@ -220,7 +250,7 @@ def test_a_body_of_another_method_ends_the_connection(served: Served) -> None:
 @pytest.mark.parametrize("path", ["/bug", "/later-bug"])
 def test_a_bug_is_answered_and_the_connection_lives_on(served: Served, path: str) -> None:
     with served.connect() as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: it\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         reply = receive(client)
         assert (reply.status, b"journalctl -u livekeep-exporter" in reply.body) == (500, True)
         client.sendall(GET)
@@ -230,7 +260,7 @@ def test_a_bug_is_answered_and_the_connection_lives_on(served: Served, path: str
 def test_an_answer_that_takes_its_time_holds_up_nobody(served: Served, site: Site) -> None:
     with served.connect() as patient, served.connect() as gone:
         for client in (patient, gone):
-            client.sendall(b"GET /later HTTP/1.1\r\nHost: it\r\n\r\n" + GET)
+            client.sendall(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n" + GET)
         wait_until("both have asked", lambda: site.asked.count("GET /later") == 2)
         reset(gone)
         assert get(served.port, "/small").status == 200
@@ -254,7 +284,7 @@ def reset(client: socket.socket) -> None:
 
 def test_who_hangs_up_in_the_middle_of_anything_is_forgotten(served: Served) -> None:
     for path in (b"/small", b"/big", b"/file", b"/later", b"/bug"):
-        whole = b"GET " + path + b" HTTP/1.1\r\nHost: it\r\n\r\n"
+        whole = b"GET " + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
         for sent in (whole[:1], whole[:-1], whole):
             client = served.connect(receive_buffer=4096)
             client.sendall(sent)
@@ -266,7 +296,7 @@ def test_who_hangs_up_in_the_middle_of_anything_is_forgotten(served: Served) -> 
 def test_a_file_that_becomes_shorter_ends_the_connection(served: Served, site: Site) -> None:
     opened = site.opened(BIG)
     site.later = Answer(200, file=opened["file"], size=opened["size"] + 1)
-    reply = parse(served.ask(b"GET /later HTTP/1.1\r\nHost: it\r\n\r\n"))
+    reply = parse(served.ask(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n"))
     assert reply.headers["content-length"] == str(len(BIG) + 1)
     assert reply.body == BIG
 
@@ -306,7 +336,7 @@ def test_one_byte_after_the_other_does_not_prolong_a_request(served: Served) -> 
 @pytest.mark.parametrize("path", ["/big", "/file"])
 def test_a_slow_reader_is_dropped_in_time(served: Served, path: str) -> None:
     with served.connect(receive_buffer=4096) as client:
-        client.sendall(f"GET {path} HTTP/1.1\r\nHost: it\r\n\r\n".encode())
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert client.recv(1000)
         served.later_seconds = ANSWER_SECONDS - 2
         time.sleep(0.1)
@@ -340,7 +370,7 @@ def test_too_many_connections_cost_the_one_that_was_silent_longest(served: Serve
 def test_new_clients_are_served_while_all_places_are_taken(served: Served, site: Site) -> None:
     waiting = [served.connect() for _ in range(MOST_CONNECTIONS)]
     for client in waiting:
-        client.sendall(b"GET /later HTTP/1.1\r\nHost: it\r\n\r\n")
+        client.sendall(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_until("all wait", lambda: len(site.asked) == MOST_CONNECTIONS)
     assert get(served.port, "/small").status == 200
     for client in waiting:

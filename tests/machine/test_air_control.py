@@ -87,6 +87,26 @@ while not told() and time.monotonic() < began + 20:
     time.sleep(0.02)
 print(time.monotonic() - began)
 """
+# Run in the machine as the controller's user: links in its folder, under the names that root's command could write to.
+PLANT = """
+import os, pathlib
+os.chdir("/var/lib/livekeep/channels")
+os.symlink("/etc/roots.conf", "main.on-air")
+last = int(pathlib.Path("/proc/sys/kernel/ns_last_pid").read_text())
+for number in range(last, last + 3000):
+    os.symlink("/etc/made-by-root", f".main.on-air.{number}")
+os.mkfifo("second.json")
+os.symlink("/dev/zero", "third.json")
+"""
+# Run in the machine as the worker's user: an end whose text forges a row, and a FIFO for a state.
+FORGE = """
+import json, os, pathlib
+folder = pathlib.Path("/run/livekeep/worker@main")
+end = json.loads((folder / "end.json").read_text()) | {"result": "x\\x1b[2J\\n  Do  sudo rm -rf /\\u202e"}
+(folder / "end.json").write_text(json.dumps(end))
+os.mkfifo(folder / "state.json")
+"""
+AS_ROOT = ("livekeep status", "livekeep air status", "livekeep health", "livekeep doctor", "livekeep status --json")
 
 
 @pytest.fixture(scope="module")
@@ -303,3 +323,33 @@ def test_a_crowd_gets_answers_and_one_worker_at_most(room: ChannelRoom) -> None:
     room.ask("POST", "/streams/stop", {"channel": "main"})
     assert room.property(worker(), "ActiveState") == "inactive"
     assert room.property(CONTROLLER, "InvocationID") == run
+
+
+# What was taken over
+
+
+def test_root_is_led_nowhere_by_what_the_units_users_leave(room: ChannelRoom) -> None:
+    """A controller and a worker that an attacker has taken over: root's command writes through no link and waits for no FIFO."""
+    machine = room.machine
+    room.ask("POST", "/streams/stop", {"channel": "main"})
+    machine.systemctl("stop", CONTROLLER)
+    machine.write("/etc/roots.conf", "root's own\n", 0o600)
+    machine.run(["python3", "-c", PLANT], user="livekeep-controller")
+    try:
+        assert "main: on air" in machine.run("timeout 60 livekeep air start main").stdout
+        assert machine.read("/etc/roots.conf") == "root's own\n"
+        assert not machine.exists("/etc/made-by-root")
+        found = machine.run(["stat", "-c", "%F %a %U:%G", f"{INTENTIONS}/main.on-air"]).stdout
+        assert found == "regular empty file 640 livekeep-controller:livekeep\n"
+        machine.run("timeout 60 livekeep air stop main")
+        machine.run(["python3", "-c", FORGE], user="livekeep-worker")
+        for command in AS_ROOT:
+            done = machine.run(f"timeout 30 {command}", check=False)
+            assert done.returncode != 124, f"{command} hangs"
+            assert "Traceback" not in done.stderr, done.stderr
+            said = done.stdout + done.stderr
+            assert not [line for line in said.splitlines() if line.split()[:3] == ["Do", "sudo", "rm"]], said
+            assert "\x1b" not in said
+        assert r"x\x1b[2J\n  Do  sudo rm -rf /\u202e" in machine.run("livekeep air status main").stdout
+    finally:
+        machine.run("rm -f /etc/roots.conf /run/livekeep/worker@main/*.json; find /var/lib/livekeep/channels -mindepth 1 -delete")

@@ -75,10 +75,10 @@ VERDICTS = {"network": ["ok"], "stream": ["skipped"], "speedtest": ["ok"], "host
 # Bytes, and the first line of the answer; "" for none.
 REQUESTS = (
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "HTTP/1.1 400 "),
-    (b"GET /metrics HTTP/1.1\r\nHost: x\r\nAcc", ""),
-    (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 431 "),
-    (b"GET /../../etc/passwd HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 404 "),
-    (b"DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP/1.1 405 "),
+    (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAcc", ""),
+    (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 431 "),
+    (b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 404 "),
+    (b"DELETE /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "HTTP/1.1 405 "),
 )
 SEND = """
 import contextlib, socket, sys

@@ -18,7 +18,7 @@ from starlette.routing import Match
 
 from livekeep import __version__
 from livekeep.air import api_models as models
-from livekeep.air.api_middleware import App, Entrance, Guard, error_document
+from livekeep.air.api_middleware import App, Door, Entrance, Guard, error_document
 from livekeep.air.api_models import ChannelKeys, ChannelName, StartBody, StopBody
 from livekeep.air.intent import Desk, RefusedError
 from livekeep.air.systemd import SystemdError
@@ -33,13 +33,14 @@ MEANINGS = {
     409: "It runs already, or not, or it is configured in livekeep.toml.",
     413: "The body is too large.",
     415: "The body is not JSON.",
+    421: "Host names another machine than this one, on which alone the API listens.",
     422: "Something in the request is wrong; `field` names it.",
     424: "The worker did not start; the message says why.",
     500: "A bug.",
     503: "systemd cannot be asked, or refuses.",
     507: "The intention, or the channel, cannot be written to the disk.",
 }
-ALWAYS = (400, 401, 408, 413, 422, 500)
+ALWAYS = (400, 401, 408, 413, 421, 422, 500)
 DESCRIPTION = """Puts channels on air and tells how they are.
 
 Every path but /health and /openapi.json asks for the header `Authorization: Bearer TOKEN`; the token lies in
@@ -226,8 +227,8 @@ async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return JSONResponse(error_document("invalid", text, ".".join(names) or where[0]), 422)
 
 
-def entrance_for(desk: Desk, token: str, origins: tuple[str, ...]) -> Entrance:
-    """The whole application, from its entrance on."""
+def entrance_for(desk: Desk, token: str, origins: tuple[str, ...], is_local: bool = True) -> Entrance:
+    """The whole application, from its entrance on; `is_local`: whether it listens on loopback alone."""
     app: App = Guard(Api(desk).app, token)
     if origins:
         app = CORSMiddleware(
@@ -237,4 +238,4 @@ def entrance_for(desk: Desk, token: str, origins: tuple[str, ...]) -> Entrance:
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["x-request-id"],
         )
-    return Entrance(app)
+    return Entrance(Door(app) if is_local else app)

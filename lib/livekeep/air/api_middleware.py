@@ -1,6 +1,7 @@
 """What stands before the API: request ids, one log line a request, the token, and bodies that are small, quick and sound JSON.
 
-Part of livekeep-controller; ASGI applications, the outer ones first: `Entrance`, then CORS when it is configured, then `Guard`.
+Part of livekeep-controller; ASGI applications, the outer ones first: `Entrance`, `Door` on loopback, CORS
+when it is configured, `Guard`.
 """
 
 import asyncio
@@ -13,6 +14,8 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextvars import ContextVar
 from typing import Any
+
+from livekeep.core.hosts import is_loopback_name
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -181,6 +184,21 @@ class Entrance:
             self.last_monotonic = time.monotonic()
             milliseconds = (self.last_monotonic - began) * 1000
             logger.info("%s %s: %d in %.1f ms", shown(scope["method"]), shown(scope["path"]), status, milliseconds)
+
+
+class Door:
+    """For a server on loopback: answers nobody who thinks it has another name, as a page does whose name leads here."""
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = header(scope, b"host")
+        if not host or is_loopback_name(host):
+            await self.app(scope, receive, send)
+            return
+        text = "only this machine is answered here, by the name localhost or 127.0.0.1; a web server in front must ask by that"
+        await answer(send, 421, error_document("wrong-host", text))
 
 
 class Guard:

@@ -20,6 +20,7 @@ from livekeep.air.intent import Desk
 from livekeep.air.systemd import connected
 from livekeep.core import config, events, log, secret_text
 from livekeep.core.errors import TemporaryError
+from livekeep.core.hosts import is_loopback_address
 
 TOKEN_NAME = "livekeep.api-token"  # noqa: S105 – a file's name
 FIRST_DESCRIPTOR = 3
@@ -63,7 +64,8 @@ def inherited_socket() -> socket.socket:
 
 async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:
     async with connected() as systemd:
-        entrance = entrance_for(Desk(systemd), token, settings.controller.cors_origins)
+        is_local = is_loopback_address(str(listener.getsockname()[0]))
+        entrance = entrance_for(Desk(systemd), token, settings.controller.cors_origins, is_local)
         server = Server(entrance, settings.controller.idle_seconds, notifier.notify)
         await server.serve(sockets=[listener])
 

@@ -34,6 +34,8 @@ class Request:
     is_1_0: bool
     keeps_alive: bool
     has_body: bool
+    host: str = ""
+    """Whom the client thinks it asks; \"\" when it does not say."""
 
 
 def take_head(received: bytearray) -> bytes | None:
@@ -82,7 +84,7 @@ def parse(head: bytes) -> Request:
         raise RefusedError(400, "the header Host is missing")
     options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
     keeps_alive = "close" not in options and (not is_1_0 or "keep-alive" in options)
-    return Request(method, path_of(target), headers, is_1_0, keeps_alive, has_body(headers))
+    return Request(method, path_of(target), headers, is_1_0, keeps_alive, has_body(headers), host_of(target, headers))
 
 
 def headers_of(lines: list[str]) -> dict[str, str]:
@@ -96,6 +98,12 @@ def headers_of(lines: list[str]) -> dict[str, str]:
             raise RefusedError(400, f"the header {found[1]} is there twice")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+def host_of(target: str, headers: Mapping[str, str]) -> str:
+    """The server's name before the path, which counts before the header."""
+    server = ABSOLUTE.match(target)
+    return server[0].partition("://")[2] if server else headers.get("host", "")
 
 
 def path_of(target: str) -> str:

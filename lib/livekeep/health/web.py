@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from livekeep.core.hosts import is_loopback_address, is_loopback_name
 from livekeep.health.request import RefusedError, Request, parse, take_head
 
 MOST_CONNECTIONS = 100
@@ -36,6 +37,7 @@ REASONS = {
     404: "Not Found",
     405: "Method Not Allowed",
     413: "Content Too Large",
+    421: "Misdirected Request",
     431: "Request Header Fields Too Large",
     500: "Internal Server Error",
     502: "Bad Gateway",
@@ -142,6 +144,7 @@ class Web:
 
     def __init__(self, listener: socket.socket, respond: Respond) -> None:
         self._listener, self._respond = listener, respond
+        self._is_local = is_loopback_address(str(listener.getsockname()[0]))
         self._epoll = select.epoll()
         self._epoll.register(listener, select.EPOLLIN)
         self._connections: dict[int, Connection] = {}
@@ -291,6 +294,8 @@ class Web:
     def _answer_to(self, request: Request) -> Answer | Later:
         if request.has_body and request.method in ("GET", "HEAD"):
             raise RefusedError(413, "a request with a body is not taken")
+        if self._is_local and request.host and not is_loopback_name(request.host):
+            raise RefusedError(421, "only this machine is answered here, as localhost or 127.0.0.1; see exporter.address")
         try:
             return self._respond(request)
         except Exception:
