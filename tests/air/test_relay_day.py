@@ -22,8 +22,8 @@ STEP_SECONDS = 0.2
 """The worker looks every 20 ms; the timeline is the same, and the day is over sooner."""
 CHUNK_BYTES = 64 * 1024
 LARGEST_DRIFT_SECONDS = 0.040
-LARGEST_HOLE_SECONDS = {VIDEO: 0.100, AUDIO: 0.200}
-"""At an item's change or on the way to the slate. Where a file is cut off its sound ends before its last pictures are shown."""
+LARGEST_HOLE_SECONDS = {VIDEO: 0.040, AUDIO: 0.080}
+"""At an item's change or on the way to the slate."""
 GROWTH_BYTES = 1024 * 1024
 
 
