@@ -478,7 +478,8 @@ report() {
 wait_for_picture() { # at most 15 s
     local attempt
     for ((attempt = 0; attempt < 75; attempt++)); do
-        grep -Eqs '"picture": "(stream|holding|error)"' /run/livekeep/player/state.json && return
+        # The file is the player's, which might put a FIFO in its place.
+        timeout 5 grep -Eqs '"picture": "(stream|holding|error)"' /run/livekeep/player/state.json && return
         sleep 0.2
     done
     say "No picture after 15 s; the lines below say why."

@@ -86,7 +86,7 @@ give_back_the_screen() {
     if [[ -e $memory/disabled ]]; then
         while read -r kind what; do
             case $kind in
-                autostart) [[ -e $what.disabled-by-livekeep ]] && mv "$what.disabled-by-livekeep" "$what" ;;
+                autostart) [[ -e $what.disabled-by-livekeep ]] && mv -T "$what.disabled-by-livekeep" "$what" ;;
                 unit) has_systemd && { systemctl enable "$what" && systemctl start --no-block "$what"; } ;;
                 *) ;;
             esac || printf 'Could not be put back: %s %s\n' "$kind" "$what" >&2

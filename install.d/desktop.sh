@@ -23,7 +23,8 @@ disable_rival_autostarts() { # the predecessor's, in any home
             file=$home/.config/autostart/$name
             [[ -f $file ]] || continue
             if ask "$file starts another player on this screen. Disable it?"; then
-                mv "$file" "$file.disabled-by-livekeep"
+                # The folder is the user's: without -T a folder, or a link to one, of the new name would take the file in.
+                mv -T "$file" "$file.disabled-by-livekeep"
                 note_disabled "autostart $file"
             else
                 say "Kept: $file will fight for the screen."

@@ -158,3 +158,20 @@ def test_what_the_programs_called_see_is_always_the_same(name: str, tmp_path: Pa
     environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "en_GB.UTF-8"}
     ran = subprocess.run(["bash", script], umask=0, env=environment, capture_output=True, text=True, check=True)
     assert ran.stdout == "0022 C.UTF-8 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def test_a_user_s_folder_takes_no_file_of_another_folder_in(tmp_path: Path) -> None:
+    """root disables an autostart file in a user's folder, who has made the new name a link to a folder of root's."""
+    autostart, roots = tmp_path / "home/.config/autostart", tmp_path / "etc/cron.d"
+    autostart.mkdir(parents=True)
+    roots.mkdir(parents=True)
+    file, disabled = autostart / "streamreturn.desktop", autostart / "streamreturn.desktop.disabled-by-livekeep"
+    file.write_text("the user's\n")
+    disabled.symlink_to(roots)
+    script = (
+        'source "$1/install.d/desktop.sh"; getent() { printf "u:x:1:1::%s:/bin/sh\\n" "$home_folder"; }; ask() { true; }\n'
+        "note_disabled() { true; }; home_folder=$2; disable_rival_autostarts"
+    )
+    subprocess.run(["bash", "-euc", script, "bash", str(PROJECT), str(tmp_path / "home")], check=True)
+    assert list(roots.iterdir()) == []
+    assert (file.exists(), disabled.is_symlink(), disabled.read_text()) == (False, False, "the user's\n")
