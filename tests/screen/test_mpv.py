@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import socket as sockets
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -384,3 +385,53 @@ def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
     mpv.receive()
     assert mpv.waiting_since is not None
     assert began <= mpv.waiting_since <= first_asked, "since the first question without an answer"
+
+
+def property_of(mpv: Mpv, name: str) -> object:
+    """What the running mpv says of one of its properties."""
+    mpv._get(name)
+    mpv._figures.pop(name, None)
+    until(mpv, name, lambda: name in mpv._figures)
+    return mpv._figures[name]
+
+
+def test_the_shipped_settings_are_in_force(mpv: Mpv) -> None:
+    """A setting that this mpv does not know would be passed over in silence."""
+    expected = {"audio-samplerate": 48000, "rebase-start-time": False, "sid": False, "video-sync": "audio"}
+    assert {name: property_of(mpv, name) for name in expected} == expected
+    assert property_of(mpv, "gapless-audio") in (True, "yes")
+    # 0.35 has no "auto" and stays without.
+    assert property_of(mpv, "deinterlace") in ("auto", False)
+
+
+def lavfi(*sources: str) -> list[str]:
+    """ffmpeg's inputs."""
+    return [word for source in sources for word in ("-f", "lavfi", "-i", source)]
+
+
+def test_sound_of_six_channels_comes_in_two(mpv: Mpv, tmp_path: Path) -> None:
+    clip = tmp_path / "six.mkv"
+    source = lavfi("testsrc=size=64x36:rate=10:duration=20", "anullsrc=channel_layout=5.1:duration=20")
+    subprocess.run(["ffmpeg", "-loglevel", "error", *source, "-c:v", "mpeg4", "-c:a", "ac3", clip], check=True)
+    mpv.show_stream(f"file://{clip}", str(picture(tmp_path / "holding.png")))
+    until(mpv, "it plays", lambda: mpv.stream.position_seconds is not None)
+    assert property_of(mpv, "audio-params/channel-count") == 6
+    assert property_of(mpv, "audio-out-params/channels") == "stereo"
+
+
+def test_an_encoder_that_restarts_is_no_stall(mpv: Mpv, tmp_path: Path) -> None:
+    """Timestamps from 0 behind a discontinuity, below those that the stream began with, and another size and rate."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1"]
+    for name, size, offset, rate in (("old", "64x36", 30, "48000"), ("new", "32x18", 0, "44100")):
+        source = lavfi(f"testsrc=size={size}:rate=10:duration=6", f"sine=sample_rate={rate}:duration=6")
+        coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "10", "-c:a", "aac"]
+        form = ["-output_ts_offset", str(offset), "-f", "hls", "-hls_time", "1", "-hls_list_size", "0", tmp_path / f"{name}.m3u8"]
+        subprocess.run(["ffmpeg", "-loglevel", "error", *source, *coding, *form], check=True)
+        lines += [line for segment in range(6 if name == "new" else 2) for line in ("#EXTINF:1.0,", f"{name}{segment}.ts")]
+        lines += ["#EXT-X-DISCONTINUITY"] if name == "old" else []
+    (tmp_path / "both.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    mpv.show_stream(f"file://{tmp_path / 'both.m3u8'}", str(picture(tmp_path / "holding.png")))
+    until(mpv, "the new picture", lambda: mpv.figures().width_pixels == 32)
+    changed = mpv.stream.changed_monotonic
+    until(mpv, "the position goes on", lambda: mpv.stream.changed_monotonic > changed + 1, 15)
+    assert mpv.stream.stage == "running"
