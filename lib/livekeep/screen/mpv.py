@@ -20,6 +20,8 @@ from livekeep.screen.pictures import MPV_OPTIONS
 from livekeep.screen.wire import DisplayGoneError
 
 OVERLAY = 1
+MOST_ENTRIES = 100_000
+"""Of a list of files; a playlist of an event that can be rewound has some ten thousand."""
 FIGURES: dict[str, tuple[str, type]] = {
     "cache_duration_seconds": ("demuxer-cache-duration", float),
     "frame_rate_hertz": ("estimated-vf-fps", float),
@@ -262,6 +264,8 @@ class Mpv(Driver):
             self._take_first_frame()
         elif event == "client-message":
             self._take_message(message.get("args"))
+        elif event == "end-file" and message.get("reason") == "redirect":
+            self._take_list(entry, message.get("playlist_insert_id"), message.get("playlist_insert_num_entries"))
         elif event == "end-file":
             self._take_end(entry, str(message.get("reason", "")))
         elif event == "property-change" and message.get("name") == "paused-for-cache":
@@ -287,6 +291,15 @@ class Mpv(Driver):
             with contextlib.suppress(ValueError, TypeError):
                 self.motion.cost_seconds = float(words[2])
                 self.motion.note(bytes.fromhex(words[1]), time.monotonic())
+
+    def _take_list(self, entry: int, first: object, entries: object) -> None:
+        """The entry was a list of files, which take its place: a playlist with a byte order mark, whose segments mpv plays so."""
+        what = self._entries.pop(entry, "")
+        if not isinstance(first, int) or not isinstance(entries, int) or not 0 < entries <= MOST_ENTRIES:
+            return
+        self._entries.update(dict.fromkeys(range(first, first + entries), what))
+        if what == STREAM and entry == self._stream_entry:
+            self._stream_entry = first + entries - 1
 
     def _take_end(self, entry: int, reason: str) -> None:
         what = self._entries.pop(entry, "")
