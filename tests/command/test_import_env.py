@@ -1,6 +1,8 @@
 """livekeep import-env: the .env's syntax, what becomes of each setting, and what is written."""
 
+import os
 import shutil
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from conftest import HERE, Box
 
 from livekeep.command import dotenv, predecessor
 from livekeep.core.errors import LivekeepError
+from tests.outside import UNPRIVILEGED
 
 TOKEN = "made-up-token-0123456789abcdef"
 SECRETS = (TOKEN, "made-up-key", "made-up-secret", "made-up-secret-too")
@@ -278,3 +281,24 @@ def test_a_health_setting_that_cannot_be_taken_is_left(box: Box, env: Path, sett
     assert f"left: {complaint}" in done.stdout
     assert "\n[exporter]" not in done.stdout
     assert "\n[probes" not in done.stdout
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_a_picture_that_the_owner_of_the_file_may_not_read_is_not_published(mode: int) -> None:
+    """root copies it for all to read: a user's .env may name a picture of somebody else's."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can have files of two users")
+    with tempfile.TemporaryDirectory(prefix="livekeep-test-") as name:
+        Path(name).chmod(0o755)
+        box = Box(Path(name) / "root")
+        folder = box.root / "home/admin/vimeo-monitor"
+        shutil.copytree(HERE / "predecessor", folder)
+        (folder / "dotenv").rename(folder / ".env")
+        box.configure(OWN)
+        (private,) = (folder / "media").glob("*.png")
+        private.chmod(mode)
+        os.chown(folder / ".env", UNPRIVILEGED, UNPRIVILEGED)
+        done = box.run("import-env", str(folder / ".env"))
+        assert (box.root / "var/lib/livekeep/pictures/holding.png").exists() == (mode == 0o644), done.stderr
+        if mode == 0o600:
+            assert f"{private}: cannot be read (the owner of {folder / '.env'} may not read it)" in done.stderr

@@ -1,6 +1,10 @@
 """livekeep import-env: take over vimeo-monitor's .env. Writes a drop-in, the credential, copies of its pictures."""
 
 import argparse
+import errno
+import os
+import pwd
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -108,7 +112,7 @@ def row(outcome: Outcome) -> tuple[str, str, str]:
 
 def write(translation: Translation, content: str, source: Path) -> None:
     file.make_folder(TARGET.parent, 0o755)
-    copy_pictures(translation)
+    copy_pictures(translation, source)
     if TARGET.exists() and file.read_text(TARGET) == content:
         terminal.say(f"{TARGET}: is already so")
     else:
@@ -123,18 +127,36 @@ def write(translation: Translation, content: str, source: Path) -> None:
     take_effect()
 
 
-def copy_pictures(translation: Translation) -> None:
+def copy_pictures(translation: Translation, source: Path) -> None:
     for key, picture in translation.pictures.items():
         target = copy_of(key, picture)
         file.make_folder(PICTURES, 0o755)
         try:
             if picture.stat().st_size > LARGEST_PICTURE_BYTES:
                 raise LivekeepError(f"{picture}: is larger than 1 GiB; make it smaller, or set screen.{key} by hand")
-            content = picture.read_bytes()
+            content = read_as_owner_of(source, picture)
         except OSError as error:
             raise file.cannot("read", picture, error) from error
         file.replace(target, content, Ownership(0o644))
         terminal.say(f"{target}: copied from {picture}")
+
+
+def read_as_owner_of(source: Path, picture: Path) -> bytes:
+    """The picture as whoever owns `source` may read it: a user's file must not have root publish another's. Raises `OSError`."""
+    owner = source.stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        return picture.read_bytes()
+    try:
+        account = pwd.getpwuid(owner.st_uid)
+        group, groups = account.pw_gid, os.getgrouplist(account.pw_name, account.pw_gid)
+    except KeyError:
+        group, groups = owner.st_gid, []
+    done = subprocess.run(
+        ["cat", "--", picture], user=owner.st_uid, group=group, extra_groups=groups, capture_output=True, cwd="/", check=False
+    )
+    if done.returncode != 0:
+        raise OSError(errno.EACCES, f"the owner of {source} may not read it", str(picture))
+    return done.stdout
 
 
 def take_effect() -> None:
