@@ -99,7 +99,7 @@ class Live:
         self.encoders.clear()
 
     def control(self, do: str, arguments: dict[str, Any]) -> Any:
-        """`set` switches, `stall`, `resume`, `restart`, or read the `log`."""
+        """`set` switches, `stall`, `resume`, `restart`, `relaunch`, or read the `log`."""
         if do == "set":
             for name, value in arguments.items():
                 if name not in State.__dataclass_fields__:
@@ -111,6 +111,12 @@ class Live:
         elif do == "restart":
             self.stop()
             self.start(**arguments)
+        elif do == "relaunch":
+            self.stop()
+            for variant in self.variants:
+                source = clip(variant, self.segment_seconds)
+                folder = self.dir / variant.name
+                self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds, False, True).result())
         elif do == "log":
             return list(self.state.log)
         else:
@@ -184,6 +190,10 @@ class LiveStream(StandIn):
         """A new broadcast: media sequence from 0, new segments."""
         self.ask("restart", sound_only=sound_only)
         self.ask("set", mode="ok", ended=False)
+
+    def relaunch(self) -> None:
+        """The encoder restarts within the broadcast: timestamps from 0, another size and rate of picture and sound."""
+        self.ask("relaunch")
 
     def end(self) -> None:
         """The broadcast is over: the playlist stays and says ENDLIST."""
@@ -277,7 +287,9 @@ def clip(variant: Variant, segment_seconds: int) -> Path:
     return target
 
 
-def _stream(source: Path, folder: Path, segment_seconds: int, sound_only: bool) -> subprocess.Popen[bytes]:
+def _stream(
+    source: Path, folder: Path, segment_seconds: int, sound_only: bool, is_relaunch: bool = False
+) -> subprocess.Popen[bytes]:
     command = [
         "setpriv",
         "--pdeathsig",
@@ -291,12 +303,15 @@ def _stream(source: Path, folder: Path, segment_seconds: int, sound_only: bool) 
         "-1",
     ]
     command += ["-i", str(source), "-c", "copy", *(["-map", "0:a"] if sound_only else [])]
+    if is_relaunch:
+        command += ["-s", "640x360", "-r", "30", "-c:v", "libx264", "-preset", "ultrafast", "-g", str(30 * segment_seconds)]
+        command += ["-pix_fmt", "yuv420p", "-sc_threshold", "0", "-c:a", "aac", "-ar", "44100"]
     command += ["-f", "hls", "-hls_time", str(segment_seconds)]
     # Some more segments than the playlist lists: a player may still be fetching what has just left it.
     command += ["-hls_list_size", str(WINDOW_SEGMENTS), "-hls_delete_threshold", "5"]
     command += [
         "-hls_flags",
-        "delete_segments+omit_endlist+temp_file",
+        "delete_segments+omit_endlist+temp_file" + ("+append_list+discont_start" if is_relaunch else ""),
         "-hls_segment_filename",
         str(folder / "%06d.ts"),
     ]

@@ -92,6 +92,21 @@ def test_a_short_stall_is_sat_out(screen: Screen) -> None:
     assert [label for _, label in screen.spans(sampler)] == ["stream"]
 
 
+def test_an_encoder_that_restarts_keeps_the_stream_on_the_screen(screen: Screen) -> None:
+    """Timestamps begin again, picture and sound have another form: mpv 0.40 stood still at that for ever, or told so."""
+    screen.goes_live()
+    stalls = screen.state("player")["playback"]["stalls"]
+    with screen.watched() as sampler:
+        screen.live.relaunch()
+        wait_for(lambda: screen.state("player")["playback"]["width_pixels"] == 640, 40)
+        # Longer than a stall may last.
+        time.sleep(12)
+        screen.moves()
+    assert [label for _, label in screen.spans(sampler)] == ["stream"]
+    assert screen.state("player")["playback"]["stalls"] == stalls
+    screen.live.restart()
+
+
 def test_the_stream_ends_and_begins_anew(screen: Screen) -> None:
     """At the end the holding picture at once, though the API still says live; a new broadcast is shown."""
     screen.goes_live()
