@@ -164,7 +164,7 @@ def test_a_bucket(tmp_path: Path, port: int) -> None:
     text = channel(root, f"rtmp://127.0.0.1:{port}/live2", media=f"s3://{BUCKET}/p")
     with rclone(folder) as store, Activator(root, store, extra=text):
         picture(root / "slate.png")
-        done = Box(root).run("air", "check")
+        done = Box(root).run("air", "check", "main")
     assert done.returncode == 1
     lines = lines_of(done)
     assert f"ok    media: 2 items in s3://{BUCKET}/p" in lines
