@@ -161,6 +161,17 @@ def test_the_network_probe_tells_loss_and_delay(box: Box) -> None:
     assert abs(ping["rtt_seconds"] - 0.2) <= 0.02
 
 
+def test_the_system_is_read_only_to_each_unit(box: Box) -> None:
+    """Also for root in their name space: in some containers /run stays writable under ProtectSystem=strict."""
+    for unit in (PLAYER, POLLER):
+        pid = box.show(unit, "MainPID")
+        for folder in ("/run", "/usr", "/etc", "/var/lib", "/var/cache"):
+            tried = box.machine.run(f"nsenter --target {pid} --mount touch {folder}/made-by-a-test 2>&1", check=False).stdout
+            assert "Read-only file system" in tried, (unit, folder, tried)
+        own = f"/run/livekeep/{unit.removeprefix('livekeep-').removesuffix('.service')}"
+        box.machine.run(f"nsenter --target {pid} --mount sh -c 'touch {own}/made && rm {own}/made'")
+
+
 def test_player_has_no_network(box: Box) -> None:
     pid = box.show(PLAYER, "MainPID")
     spaces = box.machine.run(f"readlink /proc/1/ns/net /proc/{pid}/ns/net").stdout.split()
