@@ -123,7 +123,8 @@ def test_a_state_that_breaks_and_comes_back(exporter: RunningExporter) -> None:
 @pytest.mark.parametrize("level", ["ok", "degraded", "down"])
 def test_healthz_is_what_livekeep_health_says(exporter: RunningExporter, level: str) -> None:
     if level == "ok":
-        well = replace(PLAYER, stream_picture="moving", playback=replace(PLAYER.playback, buffering=False, position_changed_at=None))
+        playback = replace(PLAYER.playback, buffering=False, position_changed_at=None)
+        well = replace(PLAYER, stream_picture="moving", playback=playback)
         write(well, exporter.states)
         write(replace(POLLER, consecutive_failures=0), exporter.states)
         write(replace(FINDINGS["host"], throttled=()), exporter.states)
