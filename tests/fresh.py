@@ -21,14 +21,16 @@ AUTHORITIES = Path("/usr/local/share/ca-certificates")
 SETTINGS = (Path("/etc/pip.conf"), Path.home() / ".config/pip/pip.conf", Path.home() / ".npmrc")
 PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "PIP_INDEX_URL", "PIP_CERT")
 # Process ids, mounts and devices of its own; the network is this machine's.
+# No mere chroot: in one nobody may make a namespace of users.
 ENTER = """
-cd "$1"; shift
+mount --bind "$1" "$1"; cd "$1"; shift
 mount -t proc proc proc; mount --rbind /sys sys; mount -t tmpfs run run; mount -t tmpfs -o mode=755 dev dev
 for node in null zero full random urandom tty; do touch dev/$node; mount --bind /dev/$node dev/$node; done
 mkdir -m 1777 dev/shm; mkdir dev/pts; mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts
 ln -s pts/ptmx dev/ptmx; ln -s /proc/self/fd dev/fd; for number in 0 1 2; do ln -s fd/$number dev/$(echo stdin stdout stderr |
     cut -d ' ' -f $((number + 1))); done
-exec chroot . "$@"
+pivot_root . mnt
+exec chroot . /bin/sh -euc 'umount -l /mnt; exec "$@"' sh "$@"
 """
 RUN = f"""
 if command -v update-ca-certificates >/dev/null; then update-ca-certificates >/dev/null; fi
