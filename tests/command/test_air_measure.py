@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,16 +18,16 @@ from livekeep.air.publisher import Publisher
 from livekeep.command.air_measure import SETTLE_SECONDS, Packet, Player, measured, reason_of, script
 from tests.air import sender
 from tests.air.ingest import Ingest, Port, ingest
-from tests.outside import LIBRARY, wait_until
+from tests.outside import PROJECT, wait_until
 
 KEY = "k3y-that-nobody-may-see"
-COMMAND = [sys.executable, "-c", "import sys; from livekeep.command.main import main; sys.exit(main())", "air", "measure"]
+METER = PROJECT / "tests/air/meter"
 
 
 def run(*arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(LIBRARY), "PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [*COMMAND, *arguments], input=given, capture_output=True, text=True, env=environment, timeout=60, check=False
+        [METER, *arguments], input=given, capture_output=True, text=True, env=environment, timeout=60, check=False
     )
 
 
