@@ -77,10 +77,10 @@ class RtmpServer:
 
     def _take(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError, StopIteration):
-            stream = connection.makefile("rb")
-            greeting = stream.read(1 + HANDSHAKE_BYTES)
+            # No byte more than that: the first command may come together with the handshake's end.
+            greeting = connection.recv(1 + HANDSHAKE_BYTES, socket.MSG_WAITALL)
             connection.sendall(b"\3" + bytes(HANDSHAKE_BYTES) + greeting[1:])
-            stream.read(HANDSHAKE_BYTES)
+            connection.recv(HANDSHAKE_BYTES, socket.MSG_WAITALL)
             heard = self._commands(connection)
             next(command for command in heard if command == b"connect")
             connection.sendall(message(string("_result") + number(1.0) + b"\5\5"))
