@@ -47,6 +47,7 @@ class RtmpServer:
 
     def __init__(self) -> None:
         self.connections: list[socket.socket] = []
+        self._accepted: list[socket.socket] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"rtmp://127.0.0.1:{self._listening.getsockname()[1]}/live"
         threading.Thread(target=self._serve, daemon=True).start()
@@ -60,7 +61,9 @@ class RtmpServer:
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        for connection in self.connections:
+        for connection in self._accepted:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
     def __enter__(self) -> RtmpServer:
@@ -73,6 +76,7 @@ class RtmpServer:
         with contextlib.suppress(OSError):
             while True:
                 connection, _address = self._listening.accept()
+                self._accepted.append(connection)
                 threading.Thread(target=self._take, args=(connection,), daemon=True).start()
 
     def _take(self, connection: socket.socket) -> None:

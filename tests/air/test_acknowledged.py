@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -32,9 +33,30 @@ print(sample.acknowledged_bytes)
 
 @pytest.fixture
 def acknowledged() -> Iterator[Acknowledged]:
+    """Of this very process, whose connections are the tests' own then."""
     found = Acknowledged(os.getpid())
+    wait_until("no connection is left of a test before", lambda: end_connections() == 0 and found.read() is None)
     yield found
     found.close()
+
+
+def end_connections() -> int:
+    """End the TCP connections of this process, such as a server's thread of another module keeps; how many there were."""
+    ended = 0
+    for file in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as kept:
+            if kept.family in (socket.AF_INET, socket.AF_INET6) and kept.getpeername():
+                kept.shutdown(socket.SHUT_RDWR)
+                ended += 1
+    return ended
+
+
+def test_what_another_module_left_open_is_no_matter(acknowledged: Acknowledged) -> None:
+    with pair() as (connected, accepted):
+        connected.sendall(SENT)
+        assert end_connections() == 2
+        assert accepted.recv(len(SENT) + 1, socket.MSG_WAITALL) == SENT
+        wait_until("none is left", lambda: end_connections() == 0 and acknowledged.read() is None)
 
 
 @contextlib.contextmanager
