@@ -39,9 +39,9 @@ exec /{SOURCE}/tests/run --unit "$@"
 
 
 def build(suite: root.Suite, target: Path) -> None:
-    """A Debian with apt and nothing else, and the checkout."""
+    """A Debian with the packages that each one has, and the checkout."""
     authorities = sorted(AUTHORITIES.glob("*.crt"))
-    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=apt", "--format=directory"]
+    command = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--format=directory"]
     command += [f"--aptopt={option}" for option in root.apt_options().splitlines()]
     # Whoever trusts more than Debian does needs it for apt, pip and npm.
     command += ["--include=ca-certificates"] if authorities else []
