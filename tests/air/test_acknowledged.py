@@ -40,10 +40,17 @@ def acknowledged() -> Iterator[Acknowledged]:
     found.close()
 
 
+def descriptors() -> list[Path]:
+    """Of this process, as they are now: a copy of one is one more."""
+    return sorted(Path("/proc/self/fd").iterdir())
+
+
 def end_connections() -> int:
     """End the TCP connections of this process, such as a server's thread of another module keeps; how many there were."""
     ended = 0
-    for file in Path("/proc/self/fd").iterdir():
+    for file in descriptors():
+        if not file.is_socket():
+            continue
         with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(file.name))) as kept:
             if kept.family in (socket.AF_INET, socket.AF_INET6) and kept.getpeername():
                 kept.shutdown(socket.SHUT_RDWR)
@@ -54,7 +61,9 @@ def end_connections() -> int:
 def test_what_another_module_left_open_is_no_matter(acknowledged: Acknowledged) -> None:
     with pair() as (connected, accepted):
         connected.sendall(SENT)
+        before = descriptors()
         assert end_connections() == 2
+        assert descriptors() == before, "none is left open"
         assert accepted.recv(len(SENT) + 1, socket.MSG_WAITALL) == SENT
         wait_until("none is left", lambda: end_connections() == 0 and acknowledged.read() is None)
 
