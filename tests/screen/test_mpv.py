@@ -291,6 +291,9 @@ def look_and_wait(mpv: Mpv, socket: Path) -> None:
         other.settimeout(PATIENCE_SECONDS)
         other.connect(str(socket))
         with other.makefile("rb") as lines:
+            # Else mpv might answer before it knows of this connection.
+            other.sendall(b'{"command": ["get_property", "pid"], "request_id": 1}\n')
+            assert any(b'"request_id":1' in line for line in lines)
             mpv.look()
             assert any(b"livekeep-seen" in line for line in lines)
     mpv.receive()
