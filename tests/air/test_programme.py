@@ -349,9 +349,10 @@ class TestRead:
         tap.limit_bytes = len(content)
         tapped.until("it plays", lambda: tapped.books.now and tapped.books.now.name == "a.mp4")
         assert tapped.books.now and tapped.books.now.mode == "normalise"
-        tapped.until("the next time", lambda: sum(name == "a.mp4" for name, _ in tapped.outcomes()) == 2)
+        # Or the time after that: a busy machine may take longer to read it than it plays.
+        tapped.until("it was copied", lambda: any(item.mode == "copy" for item in tapped.books.last))
         modes = [item.mode for item in tapped.books.last if item.name == "a.mp4"]
-        assert modes == ["copy", "normalise"]
+        assert (modes[0], modes[-1], set(modes)) == ("copy", "normalise", {"copy", "normalise"})
 
     @pytest.mark.parametrize(
         ("name", "outcome", "seconds"),
