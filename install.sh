@@ -21,11 +21,12 @@ readonly units=$destdir/usr/local/lib/systemd/system doc=$destdir/usr/local/shar
 readonly etc=$destdir/etc/livekeep memory=$destdir/var/lib/livekeep/install
 # The parts, which of them come unasked, and which files belong to each: one that belongs to a part which is left out is not
 # installed. What they need is in install.d/packages.sh.
-readonly parts=(screen health air)
-readonly -A is_default=([screen]=yes [health]=yes [air]=no)
+readonly parts=(screen health air record)
+readonly -A is_default=([screen]=yes [health]=yes [air]=no [record]=no)
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
     [health]='/livekeep-(exporter|probe-|screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
+    [record]='/livekeep-(recorder|alerter|web|report@|tidy|clips)|/bin/livekeep-(record|report)$|/lib/livekeep/record/|/dist-packages/livekeep\.pth'
     [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )
 
@@ -44,6 +45,7 @@ sudo ./install.sh [options]
                         screen   the live stream on a TV (comes unasked)
                         health   the probes and the exporter (comes unasked)
                         air      a channel that never stops
+                        record   what ran and how well, a web page, a mail when it matters
   --without PART      leave this part out, or remove it
   --with-health, --without-health   the same as --with health, --without health
   --rollback          back to what was installed before the last run that changed something; once more: forth again
@@ -358,6 +360,10 @@ remove_remains_of_screen() {
 remove_remains_of_health() {
     rm -rf "$lib"/lib/livekeep/{health,probes} "$share"/{prometheus,grafana} "$destdir"/run/livekeep/{probe-*,screen-picture} "$destdir"/var/lib/livekeep/probe-*
     rm -rf "$units"/livekeep-{exporter,probe-*}.service.d
+}
+
+remove_remains_of_record() { # the record itself stays
+    rm -rf "$lib/lib/livekeep/record" "$destdir"/run/livekeep/{recorder,alerter,clips,web}
 }
 
 remove_remains_of_air() { # a channel's configuration and keys stay, but nothing is meant to be on air

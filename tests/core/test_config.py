@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import config
+from livekeep.core.checks import Check
 from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
 from livekeep.core.errors import ConfigError
+from livekeep.core.record_config import SHIPPED_ALERTS
 from tests.outside import LIBRARY, PROJECT, UNPRIVILEGED
 
 
@@ -448,25 +450,65 @@ def test_a_list_may_be_empty_where_its_default_is(files: Files) -> None:
     assert files.load() == Config(controller=Controller(), channels={"main": Channel()})
 
 
+EXAMPLES = (("channels", "main"), ("notify", "me"), ("alerts", "mine"), ("clips", "mine"))
+
+
 def example() -> str:
-    """The shipped configuration with its example of a channel put into force: each # that stands right before a key or table."""
+    """The shipped configuration with its examples put into force: each # that stands right before a key or table."""
     return re.sub(r"^#(?=[a-z_\[])", "", (PROJECT / "etc/livekeep.toml").read_text(), flags=re.MULTILINE)
 
 
-def test_the_example_of_a_channel_names_every_key_in_order() -> None:
-    shown = tomllib.loads(example())["channels"]
-    assert list(shown) == ["main"]
-    assert list(shown["main"]) == [entry.name for entry in dataclasses.fields(Channel)]
+@pytest.mark.parametrize(("table", "name"), EXAMPLES)
+def test_an_example_names_every_key_once(table: str, name: str) -> None:
+    shown = tomllib.loads(example())[table]
+    assert list(shown) == [name]
+    assert set(shown[name]) == {entry.name for entry in dataclasses.fields(config.NAMED[table])}
 
 
-def test_the_example_of_a_channel_holds_the_defaults(files: Files) -> None:
+def test_the_examples_hold_the_defaults(files: Files) -> None:
     files.write(example())
-    assert files.load() == Config(streams={"main": Stream()}, channels={"main": Channel()})
+    loaded = files.load()
+    for table, name in EXAMPLES:
+        assert getattr(loaded, table)[name] == config.NAMED[table]()
+
+
+def test_a_shipped_rule_is_changed_key_by_key(files: Files) -> None:
+    files.write("[alerts.hot]\nabove = 70\n")
+    alerts = files.load().alerts
+    assert alerts["hot"] == dataclasses.replace(SHIPPED_ALERTS["hot"], above=70.0)
+    assert {name: rule for name, rule in alerts.items() if name != "hot"} == {
+        name: rule for name, rule in SHIPPED_ALERTS.items() if name != "hot"
+    }
+
+
+@pytest.mark.parametrize("value", ['"much"', "true", "[1]"])
+def test_where_a_number_or_a_word_is_taken_nothing_else_is(files: Files, value: str) -> None:
+    files.write(f"[alerts.mine]\nthreshold = {value}\n")
+    with pytest.raises(ConfigError, match=r"livekeep.toml: alerts.mine.threshold: must be a number"):
+        files.load()
+
+
+def test_a_drop_in_may_be_json(files: Files) -> None:
+    files.write("")
+    (files.drop_ins / "40-mine.json").write_text('{"record": {"call_days": 30}, "alerts": {"mine": {"threshold": 2}}}')
+    (files.drop_ins / "50-mine.toml").write_text("[record]\nsummary_days = 40\n")
+    loaded = files.load()
+    assert (loaded.record.call_days, loaded.record.summary_days, loaded.alerts["mine"].threshold) == (30, 40, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("[1]", "must hold an object"), ('{"record": ', "is not valid JSON"), ("", "is not valid JSON")]
+)
+def test_a_json_drop_in_that_is_none_is_told(files: Files, text: str, says: str) -> None:
+    files.write("")
+    (files.drop_ins / "40-mine.json").write_text(text)
+    with pytest.raises(ConfigError, match=f"40-mine.json: {says}"):
+        files.load()
 
 
 def test_each_range_of_the_example_is_the_one_that_is_taken() -> None:
     """Numbers in the comments above a channel's keys: "2 to 86400" of the key that follows."""
-    block = example().partition("[channels.main]")[2]
+    block = example().partition("[channels.main]")[2].partition("[record]")[0]
     said = {(low, high) for low, high in re.findall(r"([0-9.]+) (?:to|and at most) ([0-9]+)", block)}
     assert said == {
         ("2", "86400"), ("160", "3840"), ("90", "2160"), ("5", "60"), ("100000", "50000000"), ("32000", "512000"), ("0.5", "4"),
@@ -482,6 +524,6 @@ def test_each_range_of_the_example_is_the_one_that_is_taken() -> None:
     assert {name for name, _low, _high in found} == keys
 
 
-def is_range(check: config.Check, low: float, high: float) -> bool:
+def is_range(check: Check, low: float, high: float) -> bool:
     """Whether a key takes these two and nothing beyond them."""
     return [check(value) is None for value in (low - 0.1, low, high, high + 0.1)] == [False, True, True, False]

@@ -5,9 +5,9 @@ import tracemalloc
 
 import pytest
 
-from livekeep.core import hls
-from livekeep.core.hls import Master, Media, Reader
-from livekeep.core.http_client import Client, TransportError
+from livekeep.system import hls
+from livekeep.system.hls import Master, Media, Reader
+from livekeep.system.http import Client, TransportError
 from tests.screen.web import MASTER, Request, Web, http
 from tests.screen.web import playlist as media
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from livekeep.core import hls
 from livekeep.core.findings import Analysis, StreamFindings
-from livekeep.core.hls import Master, Media
 from livekeep.probes import analysis, child
 from livekeep.probes.stream import Seen, analysis_is_due, judge, noted, summary
+from livekeep.system import hls
+from livekeep.system.hls import Master, Media
 
 NOW = 1_790_000_000.0
 

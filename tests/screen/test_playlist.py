@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 import pytest
 
 from livekeep.core.config import Stream
-from livekeep.core.hls import Media
-from livekeep.core.http_client import Client
 from livekeep.screen import playlist
 from livekeep.screen import rtsp as rtsp_module
 from livekeep.screen.playlist import Look, Recovery
 from livekeep.screen.vimeo import Answer, Api
+from livekeep.system.hls import Media
+from livekeep.system.http import Client
 from tests.screen.web import MASTER, Reply, Request, Web, http
 from tests.screen.web import playlist as media
 

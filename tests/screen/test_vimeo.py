@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from livekeep.core.config import Stream
-from livekeep.core.http_client import LARGEST_BODY_BYTES, Client
 from livekeep.core.state import REQUEST_OUTCOMES
 from livekeep.screen import vimeo
 from livekeep.screen.vimeo import Answer, Api, classify
+from livekeep.system.http import LARGEST_BODY_BYTES, Client
 from tests.screen.web import Request, Web, error, http
 
 TOKEN = "a-token-that-nobody-may-see"

@@ -1,105 +1,47 @@
 """The configuration: one frozen dataclass a table of livekeep.toml, and how it is read.
 
-Read in this order, the later wins: the defaults below, /etc/livekeep/livekeep.toml, /etc/livekeep/livekeep.d/*.toml by name.
+Read in this order, the later wins: the defaults below, /etc/livekeep/livekeep.toml, then *.toml and *.json in
+/etc/livekeep/livekeep.d by name.
 Unknown keys, wrong types and values out of range are errors that name file and key; all of them are reported at once.
 The shipped livekeep.toml shows every key with its default and is tied to these dataclasses by a test.
 """
 
 import contextlib
 import dataclasses
+import json
 import re
-import socket
 import tomllib
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from livekeep.core import paths
+from livekeep.core.checks import (
+    ABSOLUTE_PATH,
+    NAME,
+    Check,
+    between,
+    each,
+    host,
+    https_or_loopback,
+    ip_address,
+    key,
+    matching,
+    one_of,
+    url_with,
+    youtube_video,
+)
 from livekeep.core.errors import ConfigError
+from livekeep.core.record_config import SHIPPED_ALERTS, Alert, Analyzer, Clips, Notify, Record, Reports, Web
 
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
 """What a stream may be opened by. mpv would also take file:, exec-like and synthetic sources."""
 
 MOST_INGESTS = 2
 
-Check = Callable[[Any], str | None]
-"""Gives None for a good value, or what is wrong with it, to stand behind the key: "must be …"."""
-
-
-def between(low: float, high: float) -> Check:
-    def check(value: float) -> str | None:
-        return None if low <= value <= high else f"must be from {low:g} to {high:g}"
-
-    return check
-
-
-def one_of(*choices: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if value in choices else "must be one of " + ", ".join(f'"{choice}"' for choice in choices)
-
-    return check
-
-
-def matching(pattern: str, meaning: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if re.fullmatch(pattern, value) else f"must be {meaning}"
-
-    return check
-
-
-PASSWORD_IN_PIECES = re.compile(r"[^:]*://(?:[^/]*[@?#][^/]*@|[^/?#@:.]*:[^/?#@]*/[^/]+@)")
-"""A URL whose user or password holds a raw @, ?, # or /, so that a piece of the password would pass for the host or the path."""
-
-
-def url_with(*schemes: str, blanks: str = "") -> Check:
-    """A URL with one of the schemes; with `blanks=" "` one that may have blanks in its path and query."""
-    # No urllib.parse: it costs the player 0.6 MB.
-    rest = rf"[/?#]\S*({blanks}+\S+)*" if blanks else r"[/?#]\S*"
-    url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?({rest})?")
-
-    def check(value: str) -> str | None:
-        if PASSWORD_IN_PIECES.match(value):
-            return "must have the signs of its user and password percent-encoded: @ as %40, # as %23, / as %2F, ? as %3F"
-        good = value == "" or (url.fullmatch(value) and value.isprintable())
-        return None if good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
-
-    return check
-
-
-def key(default: Any, check: Check | None = None) -> Any:
-    """A key with its default and its check."""
-    return field(default=default, metadata={"check": check})
-
-
-def each(check: Check) -> Check:
-    def check_all(values: tuple[str, ...]) -> str | None:
-        if "" in values:
-            return "must not hold an empty text"
-        return next((complaint for value in values if (complaint := check(value))), None)
-
-    return check_all
-
-
-def youtube_video(value: str) -> str | None:
-    """Checks a video's id; who pasted the video's whole address is told which part of it that is."""
-    if re.fullmatch(r"|[A-Za-z0-9_-]{11}", value):
-        return None
-    inside = re.search(r"(?:[?&]v=|youtu\.be/|/(?:live|embed|shorts|video)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", value)
-    meaning = f'here "{inside[1]}"' if inside else "the 11 characters behind v= in its address"
-    return f"must be the video's id alone, {meaning}"
-
-
-def https_or_loopback(value: str) -> str | None:
-    """Checks the address of a server that is sent a secret."""
-    server = r"(?i:https://[^\s/?#@]+|http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]{1,5})?)"
-    good = re.fullmatch(rf"{server}(/[^\s?#]*)?", value) and value.isprintable()
-    return None if good else "must be a URL that begins with https://, without a question mark (http:// for this machine alone)"
-
-
-ABSOLUTE_PATH = matching(r"/.+", "an absolute path")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -168,25 +110,6 @@ class Screen:
         if self.wayland_display:
             return "wayland"
         return "x11" if self.x11_display else "drm"
-
-
-LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
-HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*\.?")
-LOOKS_LIKE_ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.DOTALL)
-
-
-def ip_address(value: str) -> str | None:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError, ValueError):
-            socket.inet_pton(family, value)
-            return None
-    return 'must be an IP address such as "127.0.0.1" or "::"'
-
-
-def host(value: str) -> str | None:
-    """Checks a name of the domain name system, or an address."""
-    good = ip_address(value) is None if LOOKS_LIKE_ADDRESS.fullmatch(value) else HOST_NAME.fullmatch(value)
-    return None if good else 'must be a name or an address, such as "vimeo.com"'
 
 
 @dataclass(frozen=True)
@@ -330,6 +253,13 @@ class Config:
     storage: Storage = Storage()
     controller: Controller = Controller()
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    record: Record = Record()
+    web: Web = Web()
+    reports: Reports = Reports()
+    analyzer: Analyzer = Analyzer()
+    alerts: Mapping[str, Alert] = field(default_factory=lambda: dict(SHIPPED_ALERTS))
+    notify: Mapping[str, Notify] = field(default_factory=dict)
+    clips: Mapping[str, Clips] = field(default_factory=dict)
 
     def selected_stream(self) -> Stream:
         """The stream to show; one that is not set up when there is none of that name and no stream at all."""
@@ -338,11 +268,17 @@ class Config:
 
 GROUPS = {"probes": Probes}
 """Tables of tables: [probes.network] and its like."""
-NAMED = {"streams": Stream, "channels": Channel}
+NAMED = {"streams": Stream, "channels": Channel, "alerts": Alert, "notify": Notify, "clips": Clips}
 """Tables of tables whose names are the operator's: [streams.main] and its like."""
+SHIPPED: Mapping[str, Mapping[str, Any]] = {"alerts": SHIPPED_ALERTS}
+"""Named tables that are there without a line of configuration; one of the operator's changes single keys."""
 TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in (*NAMED, *GROUPS)}
 TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS.items() for entry in dataclasses.fields(group)}
 """Every table with fixed keys by its name as TOML writes it."""
+CHANNEL_NAME = NAME
+"""A channel's name is a unit's instance, too."""
+SUFFIXES = (".toml", ".json")
+"""Of the files in the drop-in folder that are read."""
 COPY_OR_HIDDEN = re.compile(r"^\.|~$|\.(bak|orig|old|swp)$|\.dpkg-[a-z]+$|\.livekeep-[0-9-]+$")
 TYPESET_SIGNS = {
     **dict.fromkeys("“”„‟«»″", 'a typographic quote in place of "'),
@@ -350,8 +286,6 @@ TYPESET_SIGNS = {
     **dict.fromkeys("–—−", "a dash in place of -"),
     **dict.fromkeys("\u00a0\u202f\u2009", "a space that does not break in place of a plain one"),
 }
-CHANNEL_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-"""A channel's name is a unit's instance, a file's name and a label."""
 
 
 def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
@@ -374,7 +308,7 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
         )
         sources = [file]
     for source in sources:
-        for path, value in flatten(read_toml(source, problems), source, problems):
+        for path, value in flatten(read_document(source, problems), source, problems):
             values[path] = (source, value)
     built = {name: build(kind, tuple(name.split(".")), values, problems) for name, kind in TABLES.items()}
     tables = {name: table for name, table in built.items() if "." not in name}
@@ -382,17 +316,22 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
         tables[group] = members(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(members)})
     for table, kind in NAMED.items():
         names = sorted({path[1] for path in values if path[0] == table})
-        tables[table] = {name: build(kind, (table, name), values, problems) for name in names}
+        shipped = SHIPPED.get(table, {})
+        tables[table] = {
+            name: build(kind, (table, name), values, problems, shipped.get(name)) for name in sorted({*shipped, *names})
+        }
     config = Config(**tables)
     problems += check_streams(config, file)
-    problems += check_channels(config, {path: source for path, (source, _value) in values.items()})
+    places = {path: source for path, (source, _value) in values.items()}
+    problems += check_channels(config, places)
+    problems += check_names(config, places)
     return config, tuple(problems)
 
 
 def files(file: Path, drop_ins: Path) -> list[Path]:
     """The files that make up the configuration, the first read first; the main one is always among them."""
     with contextlib.suppress(FileNotFoundError):
-        return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix == ".toml")]
+        return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix in SUFFIXES)]
     return [file]
 
 
@@ -403,7 +342,7 @@ def place_of(*wanted: str, file: Path = paths.CONFIG_FILE, drop_ins: Path = path
     except OSError:
         sources = [file]
     for source in reversed(sources):
-        if any(path[: len(wanted)] == wanted for path, _value in flatten(read_toml(source, []), source, [])):
+        if any(path[: len(wanted)] == wanted for path, _value in flatten(read_document(source, []), source, [])):
             return source
     return None
 
@@ -414,18 +353,22 @@ def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
     Hidden files and the copies that editors and packages leave are meant to be ignored, and are not among them.
     """
     try:
-        names = sorted(path for path in drop_ins.iterdir() if path.suffix != ".toml" and path.is_file())
+        names = sorted(path for path in drop_ins.iterdir() if path.suffix not in SUFFIXES and path.is_file())
     except OSError:
         return ()
     return tuple(path for path in names if not COPY_OR_HIDDEN.search(path.name))
 
 
-def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
-    text = ""
+def read_document(source: Path, problems: list[str]) -> dict[str, Any]:
+    """The tables in a file of TOML or JSON; none, and a problem more, when it cannot be read."""
+    text, form = "", source.suffix.removeprefix(".").upper()
     try:
         # Windows' editors put a byte order mark in front.
         text = source.read_text(encoding="utf-8-sig")
-        return tomllib.loads(text)
+        document = json.loads(text) if form == "JSON" else tomllib.loads(text)
+        if isinstance(document, dict):
+            return document
+        problems.append(f"{source}: must hold an object with a table's name and its keys")
     except FileNotFoundError:
         problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
     except OSError as error:
@@ -435,7 +378,7 @@ def read_toml(source: Path, problems: list[str]) -> dict[str, Any]:
     except UnicodeDecodeError:
         problems.append(f"{source}: is not UTF-8 text; save it as UTF-8 (in Windows' Notepad: Save as, Encoding)")
     except (ValueError, RecursionError) as error:
-        problems.append(f"{source}: is not valid TOML: {typesetting(text) or error}")
+        problems.append(f"{source}: is not valid {form}: {typesetting(text) or error}")
     return {}
 
 
@@ -480,8 +423,13 @@ def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[st
     yield from (((*path, key), value) for key, value in content.items())
 
 
-def build(kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str]) -> Any:
-    """One dataclass from the values below `prefix`; a faulty one is left at its default and complained of."""
+def build(
+    kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str], shipped: Any = None
+) -> Any:
+    """One dataclass from the values below `prefix`; a faulty one is left at its default and complained of.
+
+    Keys that are not there are as in `shipped`, or have their defaults.
+    """
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     found: dict[str, Any] = {}
     for path, (source, value) in values.items():
@@ -493,10 +441,10 @@ def build(kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tupl
             continue
         entry = fields[path[-1]]
         try:
-            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
+            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"), entry.metadata.get("is_number", False))
         except ValueError as error:
             problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
-    return kind(**found)
+    return dataclasses.replace(shipped, **found) if shipped else kind(**found)
 
 
 TYPES: dict[type, tuple[tuple[type, ...], str]] = {
@@ -509,13 +457,13 @@ TYPES: dict[type, tuple[tuple[type, ...], str]] = {
 """The type of a key's default → the types that TOML may give for it, and what to call them."""
 
 
-def convert(value: Any, default: Any, check: Check | None) -> Any:
-    """`value` in the type of `default`, checked. Raises `ValueError` that says what it must be."""
-    accepted, name = TYPES[type(default)]
+def convert(value: Any, default: Any, check: Check | None, is_number: bool = False) -> Any:
+    """`value` in the type of `default`, or a number for one of `number_key`, checked. Raises `ValueError`: what it must be."""
+    accepted, name = TYPES[float if is_number and not isinstance(value, str) else type(default)]
     # To Python true and false are whole numbers too.
     if not isinstance(value, accepted) or (isinstance(value, bool) and accepted != (bool,)):
         raise ValueError(f"must be {name}")
-    if isinstance(default, float):
+    if float in accepted:
         # A whole number may be beyond any float.
         value = float(max(min(typing.cast(float, value), 1e300), -1e300))
     if isinstance(default, tuple):
@@ -536,6 +484,17 @@ def shown(name: str, value: Any) -> str:
     if not isinstance(value, str):
         return repr(value)[:60]
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
+
+
+def check_names(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """What is wrong with the names of the record part's tables, and with names of channels for notifications that are nowhere."""
+    named = {"alerts": config.alerts, "notify": config.notify, "clips": config.clips}
+    return [
+        f"{places[table, name]}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most"
+        for table, content in named.items()
+        for name in content
+        if not CHANNEL_NAME.fullmatch(name)
+    ]
 
 
 def check_channels(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:

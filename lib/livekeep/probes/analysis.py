@@ -13,9 +13,9 @@ from urllib.parse import urljoin
 
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis
-from livekeep.core.hls import Master
-from livekeep.core.http_client import encoded
 from livekeep.probes import child
+from livekeep.system.hls import Master
+from livekeep.system.http import encoded
 
 FIELDS = "stream=codec_type,codec_name,width,height,avg_frame_rate,channels,sample_rate"
 # No file: a playlist of others must not make us read ours.

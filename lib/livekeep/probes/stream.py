@@ -7,16 +7,17 @@ probe-stream/state.json. When nothing is live there is nothing to look at, and t
 import time
 from dataclasses import dataclass, field, replace
 
-from livekeep.core import hls, state
+from livekeep.core import state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis, StreamFindings
-from livekeep.core.hls import JUMP_BACK_SEGMENTS, Media
-from livekeep.core.http_client import Client, Response, TransportError
 from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
 from livekeep.probes import analysis, fetch, run
 from livekeep.probes.analysis import Source
 from livekeep.probes.run import Judgement
+from livekeep.system import hls
+from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
+from livekeep.system.http import Client, Response, TransportError
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0

@@ -1,4 +1,5 @@
-"""Is a plain URL open, and does an HLS playlist still grow? One bounded look each; HLS by core.hls, RTSP by its own module, RTMP.
+"""Is a plain URL open, and does an HLS playlist still grow? HLS by system.hls, RTSP by its own
+module, RTMP. One bounded look each.
 
 A plain URL has no API that explains itself: what is not there, refuses the connection or is no playlist is off air, not broken.
 A look reports and does not decide: what it cannot judge is for the player program to try.
@@ -8,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
-from livekeep.core import hls
-from livekeep.core.hls import Media
-from livekeep.core.http_client import Client, Response, TransportError
 from livekeep.core.state import Cause
 from livekeep.screen.vimeo import DOCTOR, LOGIN, LOGIN_STATUS, Answer, outcome_of
+from livekeep.system import hls
+from livekeep.system.hls import Media
+from livekeep.system.http import Client, Response, TransportError
 
 CHECK_URL = "correct the url in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 SHORT_BYTES = 256 * 1024

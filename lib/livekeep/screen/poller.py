@@ -24,7 +24,6 @@ from systemd import id128
 from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, TemporaryError
-from livekeep.core.http_client import Client
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.notify import Service
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
@@ -36,6 +35,7 @@ from livekeep.screen.playlist import Look, Recovery
 from livekeep.screen.questions import Questions
 from livekeep.screen.vimeo import Answer, Api, Exchange
 from livekeep.screen.worker import Lane
+from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
 """Between the beginnings of two questions, whoever wishes for the second."""

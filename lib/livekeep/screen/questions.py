@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from livekeep.core import events
 from livekeep.core.config import Stream
-from livekeep.core.http_client import Client
 from livekeep.core.state import PollerState, StreamState
 from livekeep.screen import judgement, pacing, schedule, vimeo
 from livekeep.screen.vimeo import Api, Exchange, Told
 from livekeep.screen.worker import Lane
+from livekeep.system.http import Client
 
 VERIFY_PATH = "/oauth/verify"
 DETAILS_SECONDS = 600.0

@@ -5,7 +5,7 @@ import re
 from io import BufferedReader
 from urllib.parse import SplitResult, unquote
 
-from livekeep.core.http_client import USER_AGENT, Client, TransportError, authority_of, basic, translated
+from livekeep.system.http import USER_AGENT, Client, TransportError, authority_of, basic, translated
 
 
 def describe(client: Client, parts: SplitResult, deadline: float) -> int:

@@ -15,8 +15,8 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from livekeep.core.config import Stream
-from livekeep.core.http_client import Client, Response, TransportError
 from livekeep.core.state import Cause
+from livekeep.system.http import Client, Response, TransportError
 
 ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
 NOT_STARTED = 10008

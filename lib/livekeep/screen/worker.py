@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from livekeep.core.http_client import Client
+from livekeep.system.http import Client
 
 GRACE_SECONDS = 0.1
 """After its deadline a thread that watches it has ended by itself, with a better word for what was wrong."""

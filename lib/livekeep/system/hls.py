@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import urljoin
 
-from livekeep.core.http_client import Client, Cookies, Response, TransportError
+from livekeep.system.http import Client, Cookies, Response, TransportError
 
 MARK = b"#EXTM3U"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -1,0 +1,156 @@
+"""The tables of livekeep.toml that belong to the record part: recorder, web pages, reports, alerts, notifications, clips."""
+
+from dataclasses import dataclass
+
+from livekeep.core.checks import between, each, https_or_loopback, ip_address, key, matching, number_key, one_of
+
+SEVERITIES = ("info", "warning", "critical")
+ALERT_KINDS = ("event", "failures", "slow", "regression", "absent", "verdict", "figure")
+STATISTICS = ("mean", "p50", "p95", "p99")
+FIGURES = (
+    "cpu_percent",
+    "memory_percent",
+    "temperature_celsius",
+    "disk_percent",
+    "disk_free_bytes",
+    "unit_memory_bytes",
+    "unit_cpu_percent",
+)
+"""What the recorder samples each minute; see [alerts.NAME]."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Of livekeep-recorder and livekeep-tidy."""
+
+    journal: str = key("", matching(r"|/.+", "an absolute path"))
+    call_days: int = key(90, between(1, 3650))
+    summary_days: int = key(365, between(1, 3650))
+    sample_seconds: float = key(60.0, between(10, 3600))
+    least_free_percent: float = key(10.0, between(1, 90))
+
+
+@dataclass(frozen=True)
+class Web:
+    """Of livekeep-web. Its password is the credential livekeep.web-password."""
+
+    address: str = key("127.0.0.1", ip_address)
+    port: int = key(9879, between(1024, 65535))
+    idle_seconds: float = key(60.0, between(5, 86400))
+
+
+@dataclass(frozen=True)
+class Reports:
+    daily: bool = key(True)
+    weekly: bool = key(True)
+    notify: tuple[str, ...] = key(())
+
+
+@dataclass(frozen=True)
+class Alert:
+    """A rule of livekeep-alerter: what to watch for, and when to send a message."""
+
+    enabled: bool = key(True)
+    kind: str = key("event", one_of(*ALERT_KINDS))
+    severity: str = key("warning", one_of(*SEVERITIES))
+    machine: str = key("*")
+    event: str = key("")
+    match: tuple[str, ...] = key((), each(matching(r"[A-Z][A-Z0-9_]*=.*", 'a field and a pattern, such as "OUTCOME=failed"')))
+    function: str = key("*")
+    call_kind: str = key("*")
+    session: str = key("*")
+    statistic: str = key("p95", one_of(*STATISTICS))
+    threshold: str | float = number_key("auto")
+    share: float = key(0.0, between(0, 1))
+    number: int = key(0, between(0, 1_000_000_000))
+    verdict: str = key("down", one_of("degraded", "down"))
+    figure: str = key("", one_of("", *FIGURES))
+    unit: str = key("*")
+    above: str | float = number_key("")
+    below: str | float = number_key("")
+    window_seconds: float = key(3600.0, between(10, 31_536_000))
+    for_seconds: float = key(0.0, between(0, 31_536_000))
+    period_seconds: float = key(90_000.0, between(60, 31_536_000))
+    cooldown_seconds: float = key(600.0, between(0, 31_536_000))
+    repeat_seconds: float = key(86400.0, between(60, 31_536_000))
+    notify: tuple[str, ...] = key(())
+    advice: str = key("")
+
+
+@dataclass(frozen=True)
+class Notify:
+    """A channel of livekeep-alerter. An address with a password is the credential livekeep.notify, one line for each channel."""
+
+    enabled: bool = key(True)
+    address: str = key(
+        "", matching(r"|[a-z][a-z0-9+.-]*://\S+", 'an address of apprise, such as "mailto://mail.example.org?to=me@example.org"')
+    )
+    file: str = key("", matching(r"|/.+", "an absolute path"))
+    severity: str = key("info", one_of(*SEVERITIES))
+    limit_per_hour: int = key(20, between(1, 10_000))
+
+
+@dataclass(frozen=True)
+class Analyzer:
+    """Of livekeep-clips."""
+
+    interval_seconds: float = key(900.0, between(60, 86400))
+    timeout_seconds: float = key(10.0, between(1, 60))
+    snapshot_days: int = key(90, between(2, 3650))
+    youtube_api_url: str = key("https://www.googleapis.com/youtube/v3", https_or_loopback)
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Where clips come from: exactly one of the three is set."""
+
+    vimeo: str = key(
+        "", matching(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"')
+    )
+    youtube_channel: str = key("", matching(r"|UC[A-Za-z0-9_-]{22}", "a channel's id, which begins with UC"))
+    file: str = key("", matching(r"|/.+", "an absolute path"))
+
+
+SHIPPED_ALERTS = {
+    "down": Alert(
+        kind="verdict",
+        severity="critical",
+        for_seconds=300.0,
+        advice="Run: sudo livekeep doctor",
+    ),
+    "session-failed": Alert(
+        event="session-ended",
+        match=("OUTCOME=failed",),
+        advice="Run: livekeep record show SESSION",
+    ),
+    "session-lost": Alert(
+        event="session-lost",
+        advice="The process ended without a word: journalctl -b shows its last lines",
+    ),
+    "failures": Alert(
+        kind="failures",
+        share=0.5,
+        number=10,
+        window_seconds=900.0,
+        advice="Run: livekeep record functions --failed",
+    ),
+    "regression": Alert(kind="regression", severity="info"),
+    "hot": Alert(
+        kind="figure",
+        figure="temperature_celsius",
+        above=80.0,
+        for_seconds=600.0,
+        advice="Give the box more air; see: sudo livekeep probe host",
+    ),
+    "disk": Alert(
+        kind="figure",
+        severity="critical",
+        figure="disk_percent",
+        above=95.0,
+        for_seconds=600.0,
+        advice="Run: df -h; journalctl --vacuum-size=100M",
+    ),
+    "clip": Alert(event="clip-takes-off", severity="info", cooldown_seconds=0.0),
+    "clips-failed": Alert(event="clips-failed"),
+}
+"""The rules that are on without a line of configuration. [alerts.NAME] of the same name changes single keys of one."""

@@ -1,0 +1,106 @@
+"""States of the record part (core/state.py). Whether it runs well; the record itself is a database.
+
+| file                | written by        | read by                                |
+|---------------------|-------------------|----------------------------------------|
+| recorder/state.json | livekeep-recorder | command, exporter, alerter, web        |
+| alerter/state.json  | livekeep-alerter  | command, exporter, web                 |
+| clips/state.json    | livekeep-clips    | command, exporter, worker (hot order)  |
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from livekeep.core.state import State
+
+
+@dataclass(frozen=True)
+class RecorderState(State):
+    """What livekeep-recorder does. Counters since it started; moments are Unix seconds."""
+
+    FILE: ClassVar[str] = "recorder/state.json"
+
+    started_at: float = 0.0
+    problem: str = ""
+    """What is wrong, in one sentence; "" when nothing is."""
+    advice: str = ""
+    entries: int = 0
+    calls: int = 0
+    events: int = 0
+    sessions_running: int = 0
+    duplicates: int = 0
+    lost_entries: int = 0
+    lost_calls: int = 0
+    commits: int = 0
+    lag_seconds: float = 0.0
+    """How much later than it was written the newest entry was committed."""
+    last_commit_at: float | None = None
+    database_bytes: int = 0
+    oldest_call_at: float | None = None
+    checked_at: float | None = None
+    """When the database was last checked and copied, and whether it was good."""
+    is_sound: bool = True
+
+
+@dataclass(frozen=True)
+class OpenAlert:
+    """An alert that has begun and is not over."""
+
+    rule: str = ""
+    subject: str = ""
+    """What it is about, within the rule: a function, a session, a unit, a machine; "" where there is only one."""
+    severity: Literal["info", "warning", "critical"] = "warning"
+    since: float = 0.0
+    sentence: str = ""
+    advice: str = ""
+    is_silenced: bool = False
+
+
+@dataclass(frozen=True)
+class AlerterState(State):
+    """What livekeep-alerter does. Counters since it started; moments are Unix seconds."""
+
+    FILE: ClassVar[str] = "alerter/state.json"
+
+    started_at: float = 0.0
+    problems: tuple[str, ...] = ()
+    """What is wrong with rules and channels, one sentence each."""
+    rules: int = 0
+    channels: int = 0
+    open: tuple[OpenAlert, ...] = ()
+    waiting: int = 0
+    """Messages that are not delivered yet."""
+    delivered: int = 0
+    failed: int = 0
+    """Attempts that failed."""
+    last_delivered_at: float | None = None
+
+
+@dataclass(frozen=True)
+class HotClip:
+    """A clip that takes off."""
+
+    source: str = ""
+    clip: str = ""
+    """Its number or id at its source."""
+    name: str = ""
+    link: str = ""
+    score: float = 0.0
+    reason: str = ""
+    """In words, such as "9 × its usual rate for 3 h"."""
+
+
+@dataclass(frozen=True)
+class ClipsState(State):
+    """What the newest run of livekeep-clips found. Moments are Unix seconds."""
+
+    FILE: ClassVar[str] = "clips/state.json"
+
+    ran_at: float = 0.0
+    interval_seconds: float = 0.0
+    outcome: Literal["succeeded", "partly", "failed", "skipped"] = "skipped"
+    reason: str = ""
+    advice: str = ""
+    sources: int = 0
+    clips: int = 0
+    hot: tuple[HotClip, ...] = ()
+    """The hottest first."""

@@ -1,0 +1,197 @@
+"""The record's SQLite database: its tables, its version, how it is opened. Standard library only.
+
+One writer: livekeep-recorder (livekeep-tidy asks it to delete: see store/retention.py). All others open it read-only.
+"""
+
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from livekeep.core import paths
+
+FILE = paths.ROOT / "var/lib/livekeep/record/record.db"
+VERSION = 1
+BUSY_SECONDS = 10.0
+
+SCHEMA = """
+CREATE TABLE machines (
+    id INTEGER PRIMARY KEY,
+    machine_id TEXT NOT NULL UNIQUE,                -- _MACHINE_ID
+    hostname TEXT NOT NULL                          -- _HOSTNAME, the newest
+) STRICT;
+CREATE TABLE processes (
+    id INTEGER PRIMARY KEY,
+    machine INTEGER NOT NULL REFERENCES machines,
+    boot_id TEXT NOT NULL,
+    token TEXT NOT NULL,                            -- LIVEKEEP_PROCESS
+    pid INTEGER NOT NULL,
+    uid INTEGER,
+    unit TEXT NOT NULL,                             -- _SYSTEMD_UNIT, or _SYSTEMD_USER_UNIT, or ""
+    program TEXT NOT NULL,                          -- SYSLOG_IDENTIFIER
+    first_at INTEGER NOT NULL,                      -- us
+    last_at INTEGER NOT NULL,
+    next_sequence INTEGER NOT NULL,
+    calls_received INTEGER NOT NULL,
+    UNIQUE (boot_id, token)
+) STRICT;
+CREATE TABLE functions (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    UNIQUE (name, kind)
+) STRICT;
+CREATE TABLE errors (                               -- each text once
+    id INTEGER PRIMARY KEY,
+    digest BLOB NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    message TEXT NOT NULL,
+    traceback TEXT NOT NULL
+) STRICT;
+CREATE TABLE threads (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY,                         -- begin in us since 1970, times 1000, plus a counter
+    function INTEGER NOT NULL,
+    machine INTEGER NOT NULL,
+    process INTEGER NOT NULL,
+    session INTEGER,                                -- sessions.id
+    number INTEGER NOT NULL,                        -- within the process
+    parent INTEGER NOT NULL,                        -- its number, or 0
+    thread INTEGER,
+    duration INTEGER NOT NULL,                      -- us
+    outcome INTEGER NOT NULL,                       -- 0 succeeded, 1 failed, 2 cancelled
+    cpu INTEGER,                                    -- us
+    memory INTEGER,                                 -- bytes
+    read INTEGER,
+    written INTEGER,
+    arguments TEXT,
+    error INTEGER                                   -- errors.id
+) STRICT;
+CREATE INDEX calls_function ON calls (function);
+CREATE INDEX calls_session ON calls (session) WHERE session IS NOT NULL;
+CREATE INDEX calls_failed ON calls (id) WHERE outcome = 1;
+CREATE TABLE sessions (
+    id INTEGER PRIMARY KEY,
+    token TEXT NOT NULL,
+    machine INTEGER NOT NULL,
+    process INTEGER NOT NULL,
+    parent INTEGER,                                 -- sessions.id
+    name TEXT NOT NULL,
+    began_at INTEGER NOT NULL,                      -- us
+    ended_at INTEGER,
+    updated_at INTEGER NOT NULL,
+    outcome TEXT NOT NULL,                          -- running, succeeded, failed, cancelled, lost
+    total REAL,
+    done REAL NOT NULL DEFAULT 0,
+    percent REAL,
+    rate REAL,
+    left_seconds REAL,
+    message TEXT NOT NULL DEFAULT '',
+    error INTEGER,
+    UNIQUE (process, token)
+) STRICT;
+CREATE INDEX sessions_began ON sessions (began_at);
+CREATE INDEX sessions_name ON sessions (name, began_at);
+CREATE INDEX sessions_running ON sessions (process) WHERE outcome = 'running';
+CREATE TABLE steps (
+    session INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    parent INTEGER,                                 -- steps.number of the same session
+    name TEXT NOT NULL,
+    weight REAL NOT NULL DEFAULT 1,
+    began_at INTEGER NOT NULL,
+    ended_at INTEGER,
+    outcome TEXT NOT NULL,
+    total REAL,
+    done REAL NOT NULL DEFAULT 0,
+    error INTEGER,
+    PRIMARY KEY (session, number)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE events (                               -- what a person reads: livekeep's own, and those of jobs
+    id INTEGER PRIMARY KEY,                         -- as in calls
+    machine INTEGER NOT NULL,
+    process INTEGER,
+    session INTEGER,
+    unit TEXT NOT NULL,
+    name TEXT NOT NULL,                             -- LIVEKEEP_EVENT
+    priority INTEGER NOT NULL,
+    message TEXT NOT NULL,
+    fields TEXT NOT NULL,                           -- JSON object, names without LIVEKEEP_
+    origin BLOB UNIQUE                              -- identity in the journal, where no sequence tells what comes twice
+) STRICT;
+CREATE INDEX events_name ON events (name);
+CREATE TABLE samples (
+    at INTEGER NOT NULL,                            -- us
+    machine INTEGER NOT NULL,
+    cpu_percent REAL,
+    memory_bytes INTEGER,
+    memory_total_bytes INTEGER,
+    temperature_celsius REAL,
+    disk_bytes INTEGER,
+    disk_total_bytes INTEGER,
+    PRIMARY KEY (machine, at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE unit_samples (
+    at INTEGER NOT NULL,
+    machine INTEGER NOT NULL,
+    unit TEXT NOT NULL,
+    memory_bytes INTEGER,
+    cpu_percent REAL,                               -- of one core, since the sample before
+    PRIMARY KEY (machine, unit, at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE summaries (                            -- of calls, and of sessions and steps as kinds "session" and "step"
+    period TEXT NOT NULL,                           -- hour, day
+    began_at INTEGER NOT NULL,                      -- us; a day begins at local midnight
+    function INTEGER NOT NULL,
+    machine INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    sum INTEGER NOT NULL,                           -- us
+    min INTEGER NOT NULL,
+    max INTEGER NOT NULL,
+    histogram BLOB NOT NULL,                        -- store/histogram.py
+    PRIMARY KEY (period, function, machine, began_at)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE losses (                               -- what is known to be missing
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    machine INTEGER NOT NULL,
+    process INTEGER,
+    unit TEXT NOT NULL,
+    reason TEXT NOT NULL,                           -- gap, suppressed, vacuumed, unreadable, corrupt, retention
+    entries INTEGER,
+    calls INTEGER,
+    sentence TEXT NOT NULL
+) STRICT;
+CREATE TABLE positions (
+    journal TEXT PRIMARY KEY,
+    cursor TEXT NOT NULL,
+    boot_id TEXT NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+"""
+
+
+def open_read_only(file: Path = FILE) -> sqlite3.Connection:
+    """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read."""
+    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
+    """The record, for its one writer; made when absent. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    # Must come before the first table.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    # Debian compiles it in; it would write each deleted page once more.
+    connection.execute("PRAGMA secure_delete = OFF")
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    return connection

@@ -1,0 +1,1 @@
+"""One way for each thing that a program asks of the system: HTTP, credentials, processes. Below all parts; knows none of them."""
