@@ -26,12 +26,13 @@ readonly -A is_default=([screen]=yes [health]=yes [air]=no [record]=no)
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
     [health]='/livekeep-(exporter|probe-|screen-picture)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
-    [record]='/livekeep-(recorder|alerter|web|report@|tidy|clips)|/bin/livekeep-(record|report)$|/lib/livekeep/record/|/dist-packages/livekeep\.pth'
+    [record]='/livekeep-(recorder|alerter|web|report@|tidy|clips)|/bin/livekeep-(record|report|alert)$|/lib/livekeep/record/|/dist-packages/livekeep\.pth'
     [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )
 
 token_file='' event='' output='' start=yes assume_yes=no keep_logs=no rollback=no
 declare -A wants=() had=() # by part, yes or no: what this run is to install, and what was installed before
+declare -A chosen=()       # the parts that the caller named
 changed=()                 # installed files that this run changed
 
 usage() {
@@ -99,6 +100,8 @@ parse() {
 choose() { # --with|--without PART
     [[ -n $2 && -v part_files[$2] ]] || die "$1 $2: must be one of ${parts[*]}"
     if [[ $1 = --with ]]; then wants[$2]=yes; else wants[$2]=no; fi
+    # shellcheck disable=SC2034 # read in install.d/record.sh
+    chosen[$2]=yes
 }
 
 has() { [[ ${wants[$1]} = yes ]]; } # PART
@@ -240,6 +243,8 @@ install_files() {
         [[ $program = */livekeep-demo ]] || put 755 "$program" "$lib/bin/${program##*/}"
     done
     put_tree 644 "$source_folder/lib/livekeep" "$lib/lib/livekeep" '*.py'
+    # The pages' templates and styles lie beside their code.
+    if [[ -d $source_folder/lib/livekeep/record/web ]]; then put_tree 644 "$source_folder/lib/livekeep/record/web" "$lib/lib/livekeep/record/web"; fi
     put_tree 644 "$source_folder/units" "$units" 'livekeep*.*'
     local drop_ins unit
     for drop_ins in "$source_folder"/units/livekeep-*.d; do put_tree 644 "$drop_ins" "$units/${drop_ins##*/}"; done
@@ -262,6 +267,7 @@ install_files() {
     put 644 "$source_folder/etc/sysusers.conf" "$destdir/usr/local/lib/sysusers.d/livekeep.conf"
     put 644 "$source_folder/etc/tmpfiles.conf" "$destdir/usr/local/lib/tmpfiles.d/livekeep.conf"
     put 644 "$source_folder/etc/livekeep.catalog" "$destdir/usr/local/lib/systemd/catalog/livekeep.catalog"
+    put_path_files
     put_tree 644 "$source_folder/etc/polkit" "$destdir/etc/polkit-1/rules.d" '*.rules'
     put 644 "$source_folder/etc/bash-completion/livekeep" "$destdir/usr/local/share/bash-completion/completions/livekeep"
     local text
@@ -364,6 +370,9 @@ remove_remains_of_health() {
 
 remove_remains_of_record() { # the record itself stays
     rm -rf "$lib/lib/livekeep/record" "$destdir"/run/livekeep/{recorder,alerter,clips,web}
+    rm -rf "$units"/livekeep-{recorder,alerter,web,report@,tidy,clips}.service.d
+    rm -f "$destdir"/etc/systemd/system/livekeep-{web.socket,clips.timer}.d/60-*.conf
+    rmdir --ignore-fail-on-non-empty "$destdir"/etc/systemd/system/livekeep-{web.socket,clips.timer}.d 2>/dev/null || true
 }
 
 remove_remains_of_air() { # a channel's configuration and keys stay, but nothing is meant to be on air
@@ -428,6 +437,7 @@ set_in_force() {
         livekeep apply --no-restart
         return
     fi
+    if has record; then restart_record; fi
     local exporter_ran=no
     if systemctl -q is-active livekeep-exporter; then exporter_ran=yes; fi
     livekeep apply
@@ -446,6 +456,7 @@ enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` ena
     if has health; then wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer); fi
     if has air; then wanted+=("${air_units[@]}"); fi
     if has health && has air; then wanted+=(livekeep-probe-youtube.timer); fi
+    if has record; then mapfile -t -O "${#wanted[@]}" wanted < <(record_units); fi
     ((${#wanted[@]} == 0)) || systemctl "$@" enable "${wanted[@]}"
 }
 
@@ -473,6 +484,7 @@ report() {
         local wanted=()
         if has screen; then wanted+=(livekeep.target); fi
         if has air; then wanted+=("${air_units[@]}"); fi
+        if has record; then mapfile -t -O "${#wanted[@]}" wanted < <(record_units); fi
         say "Start it with: sudo systemctl start ${wanted[*]:-livekeep-exporter}"
         return
     fi
@@ -494,7 +506,7 @@ wait_for_picture() { # at most 15 s
 main() {
     shopt -s extglob
     local piece
-    for piece in air rollback desktop; do
+    for piece in air record rollback desktop; do
         # shellcheck source=/dev/null
         source "$source_folder/install.d/$piece.sh"
     done
@@ -505,6 +517,7 @@ main() {
     if [[ $rollback = yes ]]; then
         roll_back
     else
+        offer_record
         install_packages
         remember_parts
         # The configuration's group must exist before the files.
@@ -515,6 +528,7 @@ main() {
         take_token
     fi
     set_in_force
+    if has record && has_systemd; then take_address; fi
     report
 }
 

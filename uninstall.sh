@@ -44,7 +44,8 @@ has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
 stop_units() {
     local name
     for name in livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host,youtube}.timer \
-        livekeep-{storage,controller}.socket livekeep-air.service; do
+        livekeep-{storage,controller}.socket livekeep-air.service livekeep-{recorder,alerter}.service livekeep-web.socket \
+        livekeep-{tidy,report@daily,report@weekly,clips}.timer; do
         # Of a part that is not installed there is none.
         systemctl --root="$destdir/" disable "$name" 2>/dev/null || true
     done
@@ -67,7 +68,8 @@ remove_files() {
     # What `livekeep apply` wrote.
     rm -f "$destdir"/etc/systemd/system/livekeep-{display,error-screen}.service.d/60-screen.conf \
         "$destdir"/etc/systemd/system/livekeep-exporter.service.d/60-exporter.conf \
-        "$destdir"/etc/systemd/system/livekeep-probe-*.timer.d/60-interval.conf
+        "$destdir"/etc/systemd/system/livekeep-{probe-*,clips}.timer.d/60-interval.conf \
+        "$destdir"/etc/systemd/system/livekeep-web.socket.d/60-web.conf
     for unit in "$destdir"/etc/systemd/system/livekeep-*.d; do
         rmdir --ignore-fail-on-non-empty "$unit" 2>/dev/null || true
     done
@@ -122,7 +124,7 @@ purge_all() {
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
-    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host,youtube},worker,storage,controller}; do
+    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host,youtube},worker,storage,controller,recorder,alerter,web,report,clips}; do
         if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
         if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
     done

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from conftest import CONFIG, REPOSITORY, Box
 
-from livekeep.command import desktop, file
+from livekeep.command import desktop, file, record_units
 from livekeep.command.main import SUBCOMMANDS
-from livekeep.core.config import Screen
+from livekeep.core.config import Config, Screen
+from livekeep.core.record_config import Analyzer, Clips, Reports, Web
 
 CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
 DROP_IN = "etc/systemd/system/livekeep-display.service.d/60-screen.conf"
@@ -264,3 +265,54 @@ def test_a_folder_that_is_made_has_its_mode_under_any_umask(tmp_path: Path, umas
         os.umask(before)
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/unit.d", "a/credstore")]
     assert modes == [0o755, 0o755, 0o755, 0o700]
+
+
+RECORD = {
+    "livekeep-recorder.service": True,
+    "livekeep-alerter.service": True,
+    "livekeep-tidy.timer": True,
+    "livekeep-web.socket": True,
+    "livekeep-report@daily.timer": True,
+    "livekeep-report@weekly.timer": True,
+    "livekeep-clips.timer": False,
+}
+
+
+def test_the_record_s_units_as_shipped() -> None:
+    """All but the analyzer's, which has nothing to look at."""
+    assert {entry.unit: entry.is_enabled for entry in record_units.wanted(Config())} == RECORD
+    assert [entry.drop_in for entry in record_units.wanted(Config()) if entry.drop_in] == []
+
+
+def test_the_record_s_units_as_configured() -> None:
+    settings = replace(
+        Config(),
+        reports=Reports(daily=False),
+        web=Web(address="::", port=8080),
+        analyzer=Analyzer(interval_seconds=300),
+        clips={"ours": Clips(vimeo="me")},
+    )
+    wanted = {entry.unit: entry for entry in record_units.wanted(settings)}
+    assert {name: entry.is_enabled for name, entry in wanted.items()} == RECORD | {
+        "livekeep-report@daily.timer": False,
+        "livekeep-clips.timer": True,
+    }
+    assert "\nListenStream=\nListenStream=[::]:8080\n" in wanted["livekeep-web.socket"].drop_in
+    assert "\nOnCalendar=\nOnBootSec=60s\nOnUnitActiveSec=300s\n" in wanted["livekeep-clips.timer"].drop_in
+
+
+def test_the_record_s_units_are_put_in_force(box: Box) -> None:
+    """Those that are installed; the report's two timers are of one template. A socket gives way only without its service."""
+    for name in ("livekeep-recorder.service", "livekeep-report@.timer", "livekeep-web.socket"):
+        box.file(f"usr/local/lib/systemd/system/{name}", "[Unit]\n")
+    box.configure(CONFIG)
+    assert box.run("apply").returncode == 0
+    enabled = [line for line in box.told() if line.startswith("enable")]
+    names = ("recorder.service", "web.socket", "report@daily.timer", "report@weekly.timer")
+    assert enabled == [f"enable --quiet --now livekeep-{name}" for name in names]
+    box.unit("livekeep-web.socket", ActiveState="active", UnitFileState="enabled")
+    before = len(box.told())
+    box.configure(CONFIG + "[web]\nport = 8080\n")
+    assert "livekeep-web.socket: restarted\n" in box.run("apply").stdout
+    told = box.told()[before:]
+    assert told.index("stop livekeep-web.socket livekeep-web.service") < told.index("restart livekeep-web.socket")

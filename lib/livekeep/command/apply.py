@@ -3,9 +3,10 @@
 import argparse
 import pwd
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.command import desktop, file, health_units, terminal, unit
+from livekeep.command import desktop, file, health_units, record_units, terminal, unit
 from livekeep.command.file import Ownership
 from livekeep.command.health_units import Wanted
 from livekeep.core import config, findings, paths, state
@@ -33,7 +34,11 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load()
     may_start = not arguments.no_restart
     # Both, whatever the first one did.
-    changed = [apply_screen(settings.screen, may_start), apply_health(settings, may_start)]
+    changed = [
+        apply_screen(settings.screen, may_start),
+        apply_units(record_units.wanted(settings), may_start),
+        apply_health(settings, may_start),
+    ]
     if not any(changed):
         terminal.say("Nothing to change")
     return 0
@@ -65,9 +70,19 @@ def apply_health(settings: Config, may_start: bool) -> bool:
 
     Raises `LivekeepError`, when all else is done, for an exporter that could not listen.
     """
-    wanted = health_units.wanted(settings)
-    installed = [entry for entry in wanted if (UNIT_FILES / entry.unit).exists()]
-    problem = address_problem(settings.exporter) if may_start and EXPORTER in [entry.unit for entry in installed] else ""
+    is_installed = (UNIT_FILES / EXPORTER).exists()
+    problem = address_problem(settings.exporter) if may_start and is_installed else ""
+    # systemd would say that it could not be started, and no more.
+    changed = apply_units(health_units.wanted(settings), may_start, unfit=EXPORTER if problem else "")
+    if problem:
+        raise LivekeepError(problem)
+    return changed
+
+
+def apply_units(wanted: Sequence[Wanted], may_start: bool, unfit: str = "") -> bool:
+    """Write drop-ins, and start, restart and stop units as the configuration wants them; of those that are not installed only the
+    leftovers go. `unfit`: one that is left as it is. Whether anything changed."""
+    installed = [entry for entry in wanted if unit_file(entry.unit).exists()]
     rewritten = [
         entry
         for entry in wanted
@@ -75,18 +90,22 @@ def apply_health(settings: Config, may_start: bool) -> bool:
     ]
     if rewritten:
         unit.tell("daemon-reload")
-    if problem:
-        # systemd would say that it could not be started, and no more.
-        installed = [entry for entry in installed if entry.unit != EXPORTER]
-    switched = [entry for entry in installed if switch(entry, may_start)]
+    fit = [entry for entry in installed if entry.unit != unfit]
+    switched = [entry for entry in fit if switch(entry, may_start)]
     for entry in rewritten:
-        if may_start and entry in installed and entry not in switched and unit.is_running(entry.unit):
-            # A timer that runs would go on with its old time.
+        if may_start and entry in fit and entry not in switched and unit.is_running(entry.unit):
+            # A timer that runs would go on with its old time; a socket does not give way while its service runs.
+            if entry.unit.endswith(".socket"):
+                unit.tell("stop", entry.unit, entry.unit.replace(".socket", ".service"))
             unit.tell("restart", entry.unit)
             terminal.say(f"{entry.unit}: restarted")
-    if problem:
-        raise LivekeepError(problem)
     return bool(rewritten or switched)
+
+
+def unit_file(name: str) -> Path:
+    """Where a unit's own file lies, or its template's."""
+    own = UNIT_FILES / name
+    return own if own.exists() or "@" not in name else UNIT_FILES / f"{name.partition('@')[0]}@.{name.rpartition('.')[2]}"
 
 
 def address_problem(exporter: Exporter) -> str:
