@@ -323,7 +323,7 @@ def test_every_error_of_the_api_is_told() -> None:
     table = list(rows(section("api.md", "Errors")))
     assert [int(cells[0]) for cells in table] == sorted({*api.MEANINGS, 405})
     told = {kind for cells in table for kind in re.findall(r"`([a-z-]+)`", cells[1])}
-    assert told == kinds_raised("api", "api_middleware", "api_server", "intent") | {"unknown-path", "unknown-method"}
+    assert told == kinds_raised("api", "api_middleware", "intent") | {"unknown-path", "unknown-method"}
     always = re.search(r"^([0-9, ]+ and [0-9]+) may come from every path", section("api.md", "Errors"), re.MULTILINE)
     assert always
     assert tuple(map(int, re.findall("[0-9]+", always[1]))) == api.ALWAYS

@@ -15,9 +15,9 @@ from random import Random
 
 import pytest
 
-from livekeep.air.api_middleware import LARGEST_BYTES, Entrance, Guard, answer
-from livekeep.air.api_server import Server
+from livekeep.air.api_middleware import LARGEST_BYTES, ApiEntrance, ApiProtocol, Guard, answer
 from livekeep.air.controller import token_from
+from livekeep.system.http_server import Server
 from tests.air.running_controller import CONFIG, TOKEN, Activator, Machine, Running, ask, listener, machine
 from tests.outside import PATIENCE_SECONDS, NotifySocket, wait_until
 
@@ -291,7 +291,7 @@ def test_no_request_is_lost_when_it_ends() -> None:
     def activate() -> None:
         while not over.is_set():
             if select.select([listening], [], [], 0.02)[0]:
-                server = Server(Entrance(Guard(application, "")), 0.05, lambda text: None)
+                server = Server(ApiEntrance(Guard(application, "")), 0.05, lambda text: None, ApiProtocol)
                 asyncio.run(server.serve(sockets=[listening.dup()]))
                 ends.append(time.monotonic())
 

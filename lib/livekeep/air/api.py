@@ -18,11 +18,12 @@ from starlette.routing import Match
 
 from livekeep import __version__
 from livekeep.air import api_models as models
-from livekeep.air.api_middleware import App, Door, Entrance, Guard, error_document
+from livekeep.air.api_middleware import ApiEntrance, Door, Guard, error_document
 from livekeep.air.api_models import ChannelKeys, ChannelName, StartBody, StopBody
 from livekeep.air.intent import Desk, RefusedError
 from livekeep.air.systemd import SystemdError
 from livekeep.core.errors import TemporaryError
+from livekeep.system.asgi import App
 
 MEANINGS = {
     400: "The request breaks off.",
@@ -227,7 +228,7 @@ async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return JSONResponse(error_document("invalid", text, ".".join(names) or where[0]), 422)
 
 
-def entrance_for(desk: Desk, token: str, origins: tuple[str, ...], is_local: bool = True) -> Entrance:
+def entrance_for(desk: Desk, token: str, origins: tuple[str, ...], is_local: bool = True) -> ApiEntrance:
     """The whole application, from its entrance on; `is_local`: whether it listens on loopback alone."""
     app: App = Guard(Api(desk).app, token)
     if origins:
@@ -238,4 +239,4 @@ def entrance_for(desk: Desk, token: str, origins: tuple[str, ...], is_local: boo
             allow_headers=["authorization", "content-type", "x-request-id"],
             expose_headers=["x-request-id"],
         )
-    return Entrance(Door(app) if is_local else app)
+    return ApiEntrance(Door(app) if is_local else app)

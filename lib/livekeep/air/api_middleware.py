@@ -1,6 +1,6 @@
 """What stands before the API: request ids, one log line a request, the token, and bodies that are small, quick and sound JSON.
 
-Part of livekeep-controller; ASGI applications, the outer ones first: `Entrance`, `Door` on loopback, CORS
+Part of livekeep-controller; ASGI applications, the outer ones first: `ApiEntrance`, `Door` on loopback, CORS
 when it is configured, `Guard`.
 """
 
@@ -9,19 +9,14 @@ import hmac
 import json
 import logging
 import re
-import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
 from livekeep.core.hosts import is_loopback_name
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from livekeep.system.asgi import App, Entrance, Header, Message, Receive, Scope, Send, header
+from livekeep.system.http_server import Protocol
 
 LARGEST_BYTES = 64 * 1024
 DISCARDED_BYTES = 1024 * 1024
@@ -31,7 +26,6 @@ DEEPEST = 32
 OPEN_PATHS = ("/health", "/openapi.json")
 """They need no token: they tell nothing of what is on air, and the same on every machine."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
-HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 logger = logging.getLogger("livekeep.controller")
@@ -60,19 +54,9 @@ class BodyError(Exception):
         self.status, self.error_type = status, error_type
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """A request's header; "" when it is not there."""
-    return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
-
-
 def id_for(given: str) -> str:
     """The id of a request: what its sender gave when that is an id, else a new one."""
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def shown(path: str) -> str:
-    """A path for a log line: short, printable, on one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in path[:200])
 
 
 def parse(raw: bytes) -> Any:
@@ -146,44 +130,28 @@ async def answer(send: Send, status: int, document: Any, headers: Mapping[bytes,
     await send({"type": "http.response.body", "body": body})
 
 
-class Entrance:
-    """Gives each request its id, logs it, and answers for bugs. HEAD is answered as GET; the server leaves out the body."""
+class ApiEntrance(Entrance):
+    """Gives each request its id."""
 
     def __init__(self, app: App) -> None:
-        self.app = app
-        self.active = 0
-        """Requests that are served just now."""
-        self.last_monotonic = time.monotonic()
-        """When the last one ended."""
+        super().__init__(app, answer_bug, logger)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        began = time.monotonic()
-        status = 0
+    def begin(self, scope: Scope) -> list[Header]:
         request_id.set(id_for(header(scope, b"x-request-id")))
+        return [*super().begin(scope), (b"cache-control", b"no-store"), (b"x-request-id", request_id.get().encode())]
 
-        async def send_on(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                own = (b"x-request-id", request_id.get().encode())
-                message["headers"] = [*message.get("headers", []), own, *HEADERS]
-            await send(message)
 
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-        self.active += 1
-        try:
-            await self.app(inner, receive, send_on)
-        except Exception:
-            logger.exception("a bug, while answering %s %s", scope["method"], shown(scope["path"]))
-            if not status:
-                await answer(send_on, 500, error_document("bug", "this is a bug in livekeep-controller; its journal tells where"))
-        finally:
-            self.active -= 1
-            self.last_monotonic = time.monotonic()
-            milliseconds = (self.last_monotonic - began) * 1000
-            logger.info("%s %s: %d in %.1f ms", shown(scope["method"]), shown(scope["path"]), status, milliseconds)
+async def answer_bug(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await answer(send, 500, error_document("bug", "this is a bug in livekeep-controller; its journal tells where"))
+
+
+class ApiProtocol(Protocol):
+    """Answers nonsense in the one shape of all errors."""
+
+    @staticmethod
+    def nonsense() -> tuple[str, bytes]:
+        request_id.set(id_for(""))
+        return "application/json", json.dumps(error_document("invalid", "this is no HTTP request that can be read")).encode()
 
 
 class Door:

@@ -14,16 +14,14 @@ from pathlib import Path
 import sdnotify
 
 from livekeep.air.api import entrance_for
-from livekeep.air.api_middleware import set_up_logging
-from livekeep.air.api_server import Server
+from livekeep.air.api_middleware import ApiProtocol, set_up_logging
 from livekeep.air.intent import Desk
 from livekeep.air.systemd import connected
 from livekeep.core import config, events, log, secret_text
-from livekeep.core.errors import TemporaryError
 from livekeep.core.hosts import is_loopback_address
+from livekeep.system.http_server import Server, inherited_socket
 
 TOKEN_NAME = "livekeep.api-token"  # noqa: S105 – a file's name
-FIRST_DESCRIPTOR = 3
 LEAST_TOKEN_LETTERS = 16
 
 logger = logging.getLogger("livekeep.controller")
@@ -51,22 +49,11 @@ def token_from(raw: bytes) -> tuple[str, str]:
     return token, ""
 
 
-def inherited_socket() -> socket.socket:
-    """The socket that systemd listens on, sd_listen_fds(3). Raises `TemporaryError` when there is none."""
-    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
-        raise TemporaryError("no socket from systemd: start livekeep-controller.socket, not this program")
-    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-        os.environ.pop(name, None)
-    listener = socket.socket(fileno=FIRST_DESCRIPTOR)
-    listener.setblocking(False)
-    return listener
-
-
 async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:
     async with connected() as systemd:
         is_local = is_loopback_address(str(listener.getsockname()[0]))
         entrance = entrance_for(Desk(systemd), token, settings.controller.cors_origins, is_local)
-        server = Server(entrance, settings.controller.idle_seconds, notifier.notify)
+        server = Server(entrance, settings.controller.idle_seconds, notifier.notify, ApiProtocol)
         await server.serve(sockets=[listener])
 
 
@@ -84,5 +71,5 @@ def main() -> int:
         logger.error("%s", fault)
     elif not token:
         logger.warning("no API token is set: nobody but /health is answered; sudo livekeep air set-api-token")
-    asyncio.run(serve(inherited_socket(), settings, token, sdnotify.SystemdNotifier()))
+    asyncio.run(serve(inherited_socket("livekeep-controller.socket"), settings, token, sdnotify.SystemdNotifier()))
     return 0

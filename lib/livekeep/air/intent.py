@@ -25,7 +25,7 @@ START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 """The worker gives its publisher ten seconds; systemd ends both after fifteen."""
 TURN_SECONDS = 25.0
-"""So long does a request wait for those before it; with its own work that is less than a connection's life (api_server.py)."""
+"""So long does a request wait for those before it; with its own work that is less than a connection's life (http_server.py)."""
 
 
 class RefusedError(LivekeepError):

@@ -1,13 +1,13 @@
 """uvicorn for a socket of systemd: it ends when nobody asks, and loses no request by that.
 
-Part of livekeep-controller. Each connection carries one request: there is none, kept open, that could be closed under a client's
-next one. When it is time to end, no connection is accepted any more; those that were are served; what comes later waits in the
-socket, which is systemd's, and starts the program anew.
+Used by livekeep-controller and livekeep-web. Each connection carries one request: there is none, kept open, that could be closed
+under a client's next one. When it is time to end, no connection is accepted any more; those that were are served; what comes
+later waits in the socket, which is systemd's, and starts the program again.
 """
 
 import asyncio
-import json
 import logging
+import os
 import socket
 import time
 from collections.abc import Callable
@@ -16,22 +16,41 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from livekeep.air.api_middleware import Entrance, error_document, id_for, request_id
+from livekeep.core.errors import TemporaryError
+from livekeep.system.asgi import Entrance
 
 BACKLOG = 1024
 REQUEST_SECONDS = 5.0
 """Within so many seconds a connection must have sent its request's header."""
 CONNECTION_SECONDS = 60.0
-"""No connection lives longer, whatever it does."""
+"""No connection lives longer, whatever it does, unless it became a WebSocket."""
 LAST_SECONDS = 1.0
-"""After SIGTERM, for answers that are on their way."""
+"""After SIGTERM, for answers that are in flight."""
 WATCHDOG_SECONDS = 3.0
+FIRST_DESCRIPTOR = 3
 
-logger = logging.getLogger("livekeep.controller")
+logger = logging.getLogger("livekeep.http")
+
+
+def inherited_socket(unit: str) -> socket.socket:
+    """The socket that systemd listens on, sd_listen_fds(3). Raises `TemporaryError`, which names the socket's unit, when there is
+    none."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
+        raise TemporaryError(f"no socket from systemd: start {unit}, not this program")
+    for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(name, None)
+    listener = socket.socket(fileno=FIRST_DESCRIPTOR)
+    listener.setblocking(False)
+    return listener
 
 
 class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
-    """A connection that does not wait for ever, and that answers nonsense in the API's own shape."""
+    """A connection that does not wait forever, and that answers nonsense in its program's own shape."""
+
+    @staticmethod
+    def nonsense() -> tuple[str, bytes]:
+        """The type and the body of the answer to what is no HTTP request."""
+        return "text/plain; charset=utf-8", b"this is no HTTP request that can be read\n"
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -41,9 +60,21 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
         ]
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._lift_limits()
+        super().connection_lost(exc)
+
+    # Two names: that of uvicorn before 0.19, and that of the later ones.
+    def handle_upgrade(self, event: Any) -> None:
+        self._lift_limits()
+        super().handle_upgrade(event)
+
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        self._lift_limits()
+        super().handle_websocket_upgrade(event)
+
+    def _lift_limits(self) -> None:
         for limit in self._limits:
             limit.cancel()
-        super().connection_lost(exc)
 
     def _end_if_silent(self) -> None:
         if self.cycle is None:
@@ -51,11 +82,10 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
 
     def send_400_response(self, msg: str) -> None:
         if self.cycle is None or not self.cycle.response_started:
-            request_id.set(id_for(""))
-            body = json.dumps(error_document("invalid", "this is no HTTP request that can be read")).encode()
+            content_type, body = self.nonsense()
             lines = (
                 "HTTP/1.1 400 Bad Request",
-                "Content-Type: application/json",
+                f"Content-Type: {content_type}",
                 f"Content-Length: {len(body)}",
                 "Connection: close",
             )
@@ -66,20 +96,29 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
 class Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not see uvicorn
     """Runs until SIGTERM, or until nobody has asked for `idle_seconds`."""
 
-    def __init__(self, entrance: Entrance, idle_seconds: float, notify: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        entrance: Entrance,
+        idle_seconds: float,
+        notify: Callable[[str], None],
+        protocol: type[Protocol] = Protocol,
+        **options: Any,
+    ) -> None:
         config = uvicorn.Config(
             entrance,
-            loop="asyncio",
-            http=Protocol,
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            headers=[("connection", "close")],
-            backlog=BACKLOG,
+            **{
+                "loop": "asyncio",
+                "http": protocol,
+                "ws": "none",
+                "lifespan": "off",
+                "log_config": None,
+                "log_level": "critical",
+                "access_log": False,
+                "proxy_headers": False,
+                "server_header": False,
+                "backlog": BACKLOG,
+            }
+            | options,
         )
         super().__init__(config)
         self.entrance, self.idle_seconds, self.notify = entrance, idle_seconds, notify
