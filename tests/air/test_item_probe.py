@@ -14,7 +14,7 @@ from clips import CHANNEL, clip, encode, known
 from livekeep.air import profile
 from livekeep.air.item import media_of
 from livekeep.air.probe import ItemError, probe
-from livekeep.air.redaction import redacted
+from livekeep.system.redaction import redacted
 
 SECONDS = 20.0
 

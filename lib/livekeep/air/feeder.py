@@ -19,9 +19,9 @@ from livekeep.air import profile
 from livekeep.air.ffmpeg import CHATTER, confined_leash, environment
 from livekeep.air.item import Media
 from livekeep.air.profile import Plan
-from livekeep.air.redaction import redacted
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
+from livekeep.system.redaction import redacted
 
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024

@@ -41,8 +41,8 @@ from typing import Literal
 from livekeep.air import certificate, ffmpeg
 from livekeep.air.errand import Errand
 from livekeep.air.ffmpeg import AUTHORITIES
-from livekeep.air.redaction import redacted
 from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.system.redaction import redacted
 
 ANSWER_SECONDS = 10
 """Within it the server must take the connection, and answer each question."""

@@ -25,7 +25,7 @@ from livekeep.air.item import Media, number
 from livekeep.air.media import MediaFile
 from livekeep.air.packets import Kind, Packet, Scan, Scanner, scan_of
 from livekeep.air.probe import ItemError, fault_of, too_slow
-from livekeep.air.redaction import redacted
+from livekeep.system.redaction import redacted
 
 POLITENESS = ("nice", "-n", "10")
 STALL_SECONDS = 60.0

@@ -21,10 +21,10 @@ from livekeep.air.ffmpeg import MODEST, confined_leash, environment
 from livekeep.air.flv import AUDIO
 from livekeep.air.probe import ItemError, probe
 from livekeep.air.profile import Plan
-from livekeep.air.redaction import redacted
 from livekeep.air.relay import Slate
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
+from livekeep.system.redaction import redacted
 
 SECONDS = 10.0
 PLAIN_SECONDS = 2.0

@@ -119,9 +119,13 @@ CREATE TABLE events (                               -- what a person reads: live
     priority INTEGER NOT NULL,
     message TEXT NOT NULL,
     fields TEXT NOT NULL,                           -- JSON object, names without LIVEKEEP_
-    origin BLOB UNIQUE                              -- identity in the journal, where no sequence tells what comes twice
+    origin BLOB UNIQUE,                             -- identity in the journal, where no sequence tells what comes twice
+    arrival INTEGER UNIQUE                          -- 1, 2, 3 ... in the order of writing: some come late; set by the trigger
 ) STRICT;
 CREATE INDEX events_name ON events (name);
+CREATE TRIGGER events_arrive AFTER INSERT ON events BEGIN
+    UPDATE events SET arrival = (SELECT ifnull(max(arrival), 0) + 1 FROM events) WHERE id = new.id;
+END;
 CREATE TABLE samples (
     at INTEGER NOT NULL,                            -- us
     machine INTEGER NOT NULL,

@@ -1,0 +1,122 @@
+"""Messages of others for livekeep-alerter to deliver: a file dropped in its spool, which it takes at once.
+
+The alerter alone writes its database; whoever has a message, such as livekeep-report, needs no more than to be in group livekeep
+(and, in a unit, `ReadWritePaths=-/var/lib/livekeep/alerter/spool`). What lies there waits while the alerter does not run. Once
+taken, a message is never lost: see `outbox`. Standard library only.
+"""
+
+import base64
+import json
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from livekeep.core import files, paths
+from livekeep.core.errors import TemporaryError
+from livekeep.core.record_config import SEVERITIES
+
+SPOOL = paths.ROOT / "var/lib/livekeep/alerter/spool"
+SUFFIX = ".message"
+LARGEST_FILE_BYTES = 24 * 1024 * 1024
+LARGEST_ATTACHMENTS_BYTES = 16 * 1024 * 1024
+"""Of one message together; most mail servers take no more."""
+LONGEST_TITLE = 200
+LONGEST_TEXT = 256 * 1024
+
+
+@dataclass(frozen=True)
+class Attachment:
+    name: str
+    """The file's name as the reader sees it."""
+    type: str
+    """Such as "application/pdf"."""
+    content: bytes
+
+
+@dataclass(frozen=True)
+class Message:
+    """What people get. Where a channel takes no HTML it gets the text."""
+
+    title: str
+    text: str
+    html: str = ""
+    severity: str = "info"
+    channels: tuple[str, ...] = ()
+    """Names of [notify.NAME]; () for all that take this severity. One that is named gets it whatever its severity."""
+    attachments: tuple[Attachment, ...] = ()
+
+
+def submit(message: Message, spool: Path = SPOOL) -> None:
+    """Hand `message` to livekeep-alerter. Once this returns it is on the disk, whole.
+
+    Raises `ValueError` for a message that it would not take, and `TemporaryError` when the spool cannot be written.
+    """
+    content = json.dumps(as_document(message), ensure_ascii=False).encode()
+    decode(content)
+    drop(content, SUFFIX, spool)
+
+
+def drop(content: bytes, suffix: str, spool: Path = SPOOL) -> str:
+    """Put a file in the spool in one step; its name without suffix. Raises `TemporaryError`."""
+    token = uuid.uuid4().hex
+    try:
+        # Its owner says who it is from; its group, livekeep, is the folder's.
+        files.replace(spool / f"{token}{suffix}", content, 0o640, (-1, -1))
+    except FileNotFoundError as error:
+        raise TemporaryError(f"{spool}: missing; install the part record, or run: systemd-tmpfiles --create") from error
+    except OSError as error:
+        advice = "; run this with sudo" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+        raise TemporaryError(f"{spool}: cannot be written ({error.strerror}){advice}") from error
+    return token
+
+
+def as_document(message: Message) -> dict[str, Any]:
+    return {
+        "title": message.title,
+        "text": message.text,
+        "html": message.html,
+        "severity": message.severity,
+        "channels": list(message.channels),
+        "attachments": [
+            {"name": it.name, "type": it.type, "content": base64.b64encode(it.content).decode("ascii")}
+            for it in message.attachments
+        ],
+    }
+
+
+def decode(content: bytes) -> Message:
+    """The message in a file of the spool. Raises `ValueError` that says what is wrong with it."""
+    document = json.loads(content)
+    try:
+        message = Message(
+            str(document["title"]),
+            str(document["text"]),
+            str(document.get("html", "")),
+            str(document.get("severity", "info")),
+            tuple(map(str, document.get("channels", ()))),
+            tuple(attachment_of(it) for it in document.get("attachments", ())),
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"is not a message ({error})") from error
+    check(message)
+    return message
+
+
+def attachment_of(document: dict[str, Any]) -> Attachment:
+    return Attachment(str(document["name"]), str(document["type"]), base64.b64decode(document["content"], validate=True))
+
+
+def check(message: Message) -> None:
+    if message.severity not in SEVERITIES:
+        raise ValueError(f"severity: must be one of {', '.join(SEVERITIES)}")
+    if not message.title.strip() or len(message.title) > LONGEST_TITLE or not message.title.isprintable():
+        raise ValueError(f"title: must be one line of at most {LONGEST_TITLE} characters")
+    if len(message.text) > LONGEST_TEXT or len(message.html) > 4 * LONGEST_TEXT:
+        raise ValueError(f"text: must have at most {LONGEST_TEXT} characters, and html four times as many")
+    if sum(len(it.content) for it in message.attachments) > LARGEST_ATTACHMENTS_BYTES:
+        raise ValueError(f"attachments: must have at most {LARGEST_ATTACHMENTS_BYTES // 1024**2} MiB together")
+    for it in message.attachments:
+        if not it.name.isprintable() or "/" in it.name or not it.name or not it.type.isprintable() or "/" not in it.type:
+            raise ValueError('attachments: must have a file\'s name and a type such as "application/pdf"')
