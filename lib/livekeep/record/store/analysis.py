@@ -1,0 +1,153 @@
+"""What the figures of many days say: trend, regression, the comparison of two periods, a threshold from a function's own history.
+
+Pure: days come from `queries.function_series`, and `now` is passed in. Standard library only. Durations and moments are
+microseconds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Literal
+
+from livekeep.record.store.queries import Bucket, Figures, FunctionFigures
+
+RECENT_DAYS = 7
+EARLIER_DAYS = 28
+REGRESSION_RATIO = 1.15
+"""The median of the last 7 days over the median of the 28 before. Found all steps of 30 % within 4 days on made series."""
+LEAST_RECENT_DAYS = 4
+"""A function that runs once a week has no 7 days; with fewer than these there is nothing to judge."""
+LEAST_EARLIER_DAYS = 7
+LEAST_CALLS_PER_DAY = 1
+SECOND = 1_000_000
+DAY_SECONDS = 86400
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A function that takes longer than it did."""
+
+    before: float
+    """The median of the 28 earlier days' medians."""
+    now: float
+    """The median of the last 7 days' medians."""
+    since: int
+    """The beginning of the day on which the change is most likely to have come."""
+
+    @property
+    def ratio(self) -> float:
+        return self.now / self.before
+
+
+@dataclass(frozen=True)
+class Trend:
+    """By how much the daily median changes in a week, as a share (0.05 is 5 % more each week)."""
+
+    weekly: float
+    is_clear: bool
+    """Whether it is more than the days' own noise (Mann-Kendall, 1 %)."""
+    days: int
+
+
+@dataclass(frozen=True)
+class Change:
+    """One figure of two periods."""
+
+    before: float
+    after: float
+
+    @property
+    def difference(self) -> float:
+        return self.after - self.before
+
+    @property
+    def ratio(self) -> float | None:
+        """`None` when there was nothing before."""
+        return self.after / self.before if self.before else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A function in two periods."""
+
+    name: str
+    kind: str
+    status: Literal["both", "new", "gone"]
+    count: Change
+    failed_share: Change
+    mean: Change
+    p50: Change
+    p95: Change
+
+
+def regression(days: Sequence[Bucket], now: int) -> Regression | None:
+    """Whether a function has become slower, by its days up to `now`; `None` when it has not, or has too few days."""
+    recent_begin = now - RECENT_DAYS * DAY_SECONDS * SECOND
+    begin = recent_begin - EARLIER_DAYS * DAY_SECONDS * SECOND
+    usable = [day for day in days if begin <= day.began_at and day.ends_at <= now and day.figures.count >= LEAST_CALLS_PER_DAY]
+    recent = [day.figures.p50 for day in usable if day.began_at >= recent_begin]
+    earlier = [day.figures.p50 for day in usable if day.began_at < recent_begin]
+    if len(recent) < LEAST_RECENT_DAYS or len(earlier) < LEAST_EARLIER_DAYS:
+        return None
+    before, after = median(earlier), median(recent)
+    if after <= before * REGRESSION_RATIO or not before:
+        return None
+    return Regression(before, after, usable[change_point([day.figures.p50 for day in usable])].began_at)
+
+
+def change_point(values: Sequence[float]) -> int:
+    """The index at which a series is best cut in two, each part near its own median (least absolute deviation); at least 1."""
+
+    def deviation(part: Sequence[float]) -> float:
+        middle = median(part)
+        return sum(abs(value - middle) for value in part)
+
+    return min(range(1, len(values)), key=lambda cut: deviation(values[:cut]) + deviation(values[cut:]))
+
+
+def trend(days: Sequence[Bucket]) -> Trend | None:
+    """The slope of the daily medians after Theil and Sen, over their logarithms; `None` with fewer than 7 days."""
+    points = [(day.began_at / SECOND / DAY_SECONDS, math.log(day.figures.p50)) for day in days[-365:] if day.figures.p50 > 0]
+    if len(points) < RECENT_DAYS:
+        return None
+    slopes = [
+        (later[1] - earlier[1]) / (later[0] - earlier[0]) for index, earlier in enumerate(points) for later in points[index + 1 :]
+    ]
+    rising = sum((slope > 0) - (slope < 0) for slope in slopes)
+    n = len(points)
+    deviation = math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    return Trend(math.exp(median(slopes) * 7) - 1, abs(rising) > 2.576 * deviation, n)
+
+
+def compare(before: Sequence[FunctionFigures], after: Sequence[FunctionFigures]) -> tuple[Comparison, ...]:
+    """Every function of two periods; the one whose time in all changed most comes first."""
+    old = {(row.name, row.kind): row.figures for row in before}
+    new = {(row.name, row.kind): row.figures for row in after}
+    keys = sorted({*old, *new}, key=lambda key: -abs(new.get(key, Figures()).sum - old.get(key, Figures()).sum))
+    return tuple(_comparison(key, old.get(key), new.get(key)) for key in keys)
+
+
+def auto_threshold(values: Sequence[float]) -> float | None:
+    """Above which a figure is unusual, by its values on earlier days or hours; `None` with fewer than 7.
+
+    Their median plus 5 deviations (median absolute deviation, scaled to a normal distribution's), at least half as much again.
+    """
+    if len(values) < RECENT_DAYS:
+        return None
+    middle = median(values)
+    spread = 1.4826 * median(abs(value - middle) for value in values)
+    return max(middle + 5 * spread, middle * 1.5)
+
+
+def _comparison(key: tuple[str, str], old: Figures | None, new: Figures | None) -> Comparison:
+    before, after = old or Figures(), new or Figures()
+    return Comparison(
+        *key,
+        "both" if old and new else ("new" if new else "gone"),
+        Change(before.count, after.count),
+        Change(before.failed_share, after.failed_share),
+        Change(before.mean, after.mean),
+        Change(before.p50, after.p50),
+        Change(before.p95, after.p95),
+    )

@@ -1,0 +1,92 @@
+"""What is asked of the record: one module a noun, every answer a frozen dataclass. Standard library only.
+
+Each function takes a connection of `schema.open_read_only`. Moments are microseconds since 1970 and durations are microseconds,
+both whole numbers, as the database has them.
+"""
+
+from livekeep.record.store.queries.boxes import Loss, Sample, UnitSample, losses, samples, unit_samples
+from livekeep.record.store.queries.calls import (
+    Call,
+    Error,
+    ErrorGroup,
+    TreeCall,
+    call,
+    call_tree,
+    calls,
+    error_groups,
+    slowest_calls,
+)
+from livekeep.record.store.queries.events import Event, events
+from livekeep.record.store.queries.filter import (
+    EVER,
+    Filter,
+    Machine,
+    Page,
+    Watch,
+    event_names,
+    function_names,
+    kinds,
+    machines,
+    period,
+    session_names,
+    units,
+)
+from livekeep.record.store.queries.functions import Bucket, Figures, FunctionFigures, function_series, functions, totals
+from livekeep.record.store.queries.sessions import (
+    Session,
+    SessionTotals,
+    Step,
+    earlier_sessions,
+    running_sessions,
+    session,
+    session_totals,
+    sessions,
+    steps,
+)
+
+__all__ = [
+    "EVER",
+    "Bucket",
+    "Call",
+    "Error",
+    "ErrorGroup",
+    "Event",
+    "Figures",
+    "Filter",
+    "FunctionFigures",
+    "Loss",
+    "Machine",
+    "Page",
+    "Sample",
+    "Session",
+    "SessionTotals",
+    "Step",
+    "TreeCall",
+    "UnitSample",
+    "Watch",
+    "call",
+    "call_tree",
+    "calls",
+    "earlier_sessions",
+    "error_groups",
+    "event_names",
+    "events",
+    "function_names",
+    "function_series",
+    "functions",
+    "kinds",
+    "losses",
+    "machines",
+    "period",
+    "running_sessions",
+    "samples",
+    "session",
+    "session_names",
+    "session_totals",
+    "sessions",
+    "slowest_calls",
+    "steps",
+    "totals",
+    "unit_samples",
+    "units",
+]

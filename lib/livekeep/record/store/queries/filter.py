@@ -1,0 +1,205 @@
+"""What part of the record is meant: a range of time, and names of functions, machines, sessions, units. What names there are."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Generic, TypeVar
+
+EVER = 2**53
+"""A moment after all others, in microseconds; times 1000 it is still a row id."""
+IDS_PER_MICROSECOND = 1000
+CALL_OUTCOMES = ("succeeded", "failed", "cancelled")
+"""By their number in the table of calls."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Filter:
+    """From `begin` to before `end`, in microseconds since 1970. Each name may be a pattern with * and ?; "*" or "" means any."""
+
+    begin: int = 0
+    end: int = EVER
+    function: str = "*"
+    kind: str = "*"
+    """Of functions: "function", "api", "database" or a job's own word; "session" and "step"."""
+    machine: str = "*"
+    """A host's name, or a machine id."""
+    session: str = "*"
+    """A session's name."""
+    unit: str = "*"
+    outcome: str = "*"
+    """Of calls: succeeded, failed, cancelled; of sessions and steps also running and lost."""
+    session_id: int | None = None
+    """Of one session's calls and events."""
+    event: str = "*"
+    priority: int = 7
+    """Of events: the least grave that is wanted."""
+    text: str = ""
+    """Part of an event's message."""
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """Some rows of a list. `after`, given with the same filter, leads to the next page; it is "" at the end of the list."""
+
+    rows: tuple[T, ...]
+    after: str = ""
+    searched_to: int | None = None
+    """The moment back to which the search came, when it stopped for lack of time before the page was full."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    id: int
+    machine_id: str
+    hostname: str
+
+
+class Watch:
+    """Notices that somebody has written to the database."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._version = self._read()
+
+    def has_changed(self) -> bool:
+        """Whether the database has changed since the last call."""
+        version = self._read()
+        changed, self._version = version != self._version, version
+        return changed
+
+    def _read(self) -> int:
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
+
+
+class Conditions:
+    """The terms of a WHERE clause with their parameters."""
+
+    def __init__(self) -> None:
+        self.terms: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, term: str, *parameters: Any) -> None:
+        self.terms.append(term)
+        self.parameters += parameters
+
+    def add_one_of(self, column: str, values: Sequence[Any] | None) -> None:
+        """`None` sets no condition, no value at all lets nothing through."""
+        if values is None:
+            return
+        if len(values) == 1:
+            self.add(f"{column} = ?", values[0])
+        else:
+            self.add(f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values)))  # noqa: S608
+
+    def text(self) -> str:
+        return " AND ".join(self.terms) or "1"
+
+
+def is_any(pattern: str) -> bool:
+    return pattern in ("", "*")
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str] | None:
+    """The names that a pattern means, `None` for any. A name that is written out means itself only, whatever signs are in it."""
+    if is_any(pattern):
+        return None
+    known = list(names)
+    return [pattern] if pattern in known else [name for name in known if fnmatchcase(name, pattern)]
+
+
+def machine_ids(connection: sqlite3.Connection, pattern: str) -> list[int] | None:
+    """The rows of the machines that are meant, `None` for all."""
+    if is_any(pattern):
+        return None
+    return [row.id for row in machines(connection) if matching(pattern, (row.hostname, row.machine_id))]
+
+
+def function_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | None:
+    """The rows of the functions that are meant by name and kind, `None` for all."""
+    if is_any(wanted.function) and is_any(wanted.kind):
+        return None
+    rows = connection.execute("SELECT id, name, kind FROM functions").fetchall()
+    names = matching(wanted.function, {row["name"] for row in rows})
+    known = matching(wanted.kind, {row["kind"] for row in rows})
+    return [row["id"] for row in rows if (names is None or row["name"] in names) and (known is None or row["kind"] in known)]
+
+
+def process_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | None:
+    """The rows of the processes of the units that are meant, `None` for all."""
+    chosen = matching(wanted.unit, units(connection)) if not is_any(wanted.unit) else None
+    if chosen is None:
+        return None
+    conditions = Conditions()
+    conditions.add_one_of("unit", chosen)
+    conditions.add("first_at < ? AND last_at >= ?", wanted.end, wanted.begin)
+    rows = connection.execute(f"SELECT id FROM processes WHERE {conditions.text()}", conditions.parameters)  # noqa: S608
+    return [row[0] for row in rows]
+
+
+def id_range(wanted: Filter) -> tuple[int, int]:
+    """The range of time as a range of row ids of calls and events."""
+    return wanted.begin * IDS_PER_MICROSECOND, wanted.end * IDS_PER_MICROSECOND
+
+
+def moment(row_id: int) -> int:
+    """The moment in the id of a call or an event."""
+    return row_id // IDS_PER_MICROSECOND
+
+
+# What names there are
+
+
+def machines(connection: sqlite3.Connection) -> tuple[Machine, ...]:
+    rows = connection.execute("SELECT id, machine_id, hostname FROM machines ORDER BY hostname, id")
+    return tuple(Machine(**dict(row)) for row in rows)
+
+
+def function_names(connection: sqlite3.Connection, kind: str = "*") -> tuple[str, ...]:
+    rows = connection.execute("SELECT name, kind FROM functions ORDER BY name").fetchall()
+    return tuple(dict.fromkeys(row["name"] for row in rows if is_any(kind) or row["kind"] == kind))
+
+
+def kinds(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return tuple(row[0] for row in connection.execute("SELECT DISTINCT kind FROM functions ORDER BY kind"))
+
+
+def session_names(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return distinct(connection, "sessions", "name")
+
+
+def event_names(connection: sqlite3.Connection) -> tuple[str, ...]:
+    return distinct(connection, "events", "name")
+
+
+def units(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The units whose processes have written records, without ""."""
+    return tuple(row[0] for row in connection.execute("SELECT DISTINCT unit FROM processes WHERE unit <> '' ORDER BY unit"))
+
+
+def distinct(connection: sqlite3.Connection, table: str, column: str) -> tuple[str, ...]:
+    """The values of a column that leads an index: one look into the index for each value, however many rows there are."""
+    rows = connection.execute(
+        f"WITH RECURSIVE found(value) AS (SELECT min({column}) FROM {table} UNION ALL "  # noqa: S608
+        f"SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM found WHERE value IS NOT NULL) "
+        "SELECT value FROM found WHERE value IS NOT NULL"
+    )
+    return tuple(row[0] for row in rows)
+
+
+def period(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """The moments of the first and the last row of calls, sessions and events; `None` when the record is empty."""
+    spans = [
+        (moment(first), moment(last))
+        for table in ("calls", "events")
+        for first, last in connection.execute(f"SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table})")  # noqa: S608
+        if first is not None
+    ]
+    first, last = connection.execute(
+        "SELECT (SELECT min(began_at) FROM sessions), (SELECT max(began_at) FROM sessions)"
+    ).fetchone()
+    spans += [(first, last)] if first is not None else []
+    return (min(span[0] for span in spans), max(span[1] for span in spans)) if spans else None

@@ -1,0 +1,174 @@
+"""Sessions and their steps: the failed ones first, those that run, how long the same session took earlier."""
+
+import sqlite3
+from dataclasses import dataclass
+
+from livekeep.record.store.queries.calls import ERROR_COLUMNS, Error, error_of
+from livekeep.record.store.queries.filter import (
+    EVER,
+    Conditions,
+    Filter,
+    Page,
+    is_any,
+    machine_ids,
+    matching,
+    process_ids,
+    session_names,
+)
+
+RANK = "CASE s.outcome WHEN 'failed' THEN 0 WHEN 'lost' THEN 0 WHEN 'running' THEN 1 ELSE 2 END"
+"""What failed comes first, then what runs."""
+SESSION = (
+    f"SELECT s.*, {RANK} AS rank, m.hostname, p.unit, p.program, p.pid, {ERROR_COLUMNS} FROM sessions s "  # noqa: S608
+    "JOIN machines m ON m.id = s.machine JOIN processes p ON p.id = s.process LEFT JOIN errors e ON e.id = s.error"
+)
+
+
+@dataclass(frozen=True)
+class Session:
+    id: int
+    name: str
+    hostname: str
+    unit: str
+    program: str
+    pid: int
+    parent: int | None
+    """The id of the session around this one."""
+    began_at: int
+    ended_at: int | None
+    updated_at: int
+    outcome: str
+    """running, succeeded, failed, cancelled or lost."""
+    total: float | None
+    done: float
+    percent: float | None
+    rate: float | None
+    """Items in a second."""
+    left_seconds: float | None
+    message: str
+    error: Error | None
+
+    @property
+    def duration(self) -> int:
+        """To its end, or as far as is known."""
+        return (self.ended_at or self.updated_at) - self.began_at
+
+
+@dataclass(frozen=True)
+class Step:
+    number: int
+    parent: int | None
+    """The number of the step around this one."""
+    name: str
+    weight: float
+    began_at: int
+    ended_at: int | None
+    outcome: str
+    total: float | None
+    done: float
+    error: Error | None
+
+
+@dataclass(frozen=True)
+class SessionTotals:
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    lost: int = 0
+    running: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.succeeded + self.failed + self.cancelled + self.lost + self.running
+
+
+def sessions(
+    connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "", failed_first: bool = True
+) -> Page[Session]:
+    """Sessions that began within the range: those that failed or were lost first, then those that run, then the others;
+    each the newest first.
+    """
+    conditions = _conditions(connection, wanted)
+    order = "s.began_at DESC, s.id DESC"
+    if failed_first:
+        order = f"{RANK}, {order}"
+    if after:
+        rank, began, row = (int(part) for part in after.split("-"))
+        place = "(s.began_at, s.id) < (?, ?)"
+        if failed_first:
+            conditions.add(f"({RANK} > ? OR ({RANK} = ? AND {place}))", rank, rank, began, row)
+        else:
+            conditions.add(place, began, row)
+    sql = f"{SESSION} WHERE {conditions.text()} ORDER BY {order} LIMIT ?"
+    found = connection.execute(sql, [*conditions.parameters, limit + 1]).fetchall()
+    last = found[limit - 1] if len(found) > limit else None
+    return Page(tuple(_session(row) for row in found[:limit]), f"{last['rank']}-{last['began_at']}-{last['id']}" if last else "")
+
+
+def session(connection: sqlite3.Connection, id_: int) -> Session | None:
+    row = connection.execute(f"{SESSION} WHERE s.id = ?", [id_]).fetchone()
+    return _session(row) if row else None
+
+
+def running_sessions(connection: sqlite3.Connection) -> tuple[Session, ...]:
+    """What runs now, on all machines; the newest first."""
+    rows = connection.execute(f"{SESSION} WHERE s.outcome = 'running' ORDER BY s.began_at DESC, s.id DESC LIMIT 200")
+    return tuple(_session(row) for row in rows)
+
+
+def session_totals(connection: sqlite3.Connection, wanted: Filter) -> SessionTotals:
+    """How many sessions began within the range, by what became of them."""
+    conditions = _conditions(connection, wanted)
+    rows = connection.execute(
+        "SELECT s.outcome, count(*) FROM sessions s JOIN processes p ON p.id = s.process "  # noqa: S608
+        f"WHERE {conditions.text()} GROUP BY s.outcome",
+        conditions.parameters,
+    )
+    return SessionTotals(**{row[0]: row[1] for row in rows})
+
+
+def earlier_sessions(connection: sqlite3.Connection, of: Session, limit: int = 50) -> tuple[Session, ...]:
+    """Ended sessions of the same name on the same machine that began before this one; the newest first."""
+    rows = connection.execute(
+        f"{SESSION} WHERE s.name = ? AND s.began_at < ? AND m.hostname = ? AND s.ended_at IS NOT NULL "
+        "ORDER BY s.began_at DESC LIMIT ?",
+        [of.name, of.began_at, of.hostname, limit],
+    )
+    return tuple(_session(row) for row in rows)
+
+
+def steps(connection: sqlite3.Connection, session_id: int, limit: int = 1000) -> tuple[Step, ...]:
+    """The steps of a session by their number, which is the order in which they began."""
+    rows = connection.execute(
+        f"SELECT t.*, {ERROR_COLUMNS} FROM steps t LEFT JOIN errors e ON e.id = t.error "  # noqa: S608
+        "WHERE t.session = ? ORDER BY t.number LIMIT ?",
+        [session_id, limit],
+    )
+    return tuple(
+        Step(
+            row["number"], row["parent"], row["name"], row["weight"], row["began_at"], row["ended_at"], row["outcome"],
+            row["total"], row["done"], error_of(row),
+        )
+        for row in rows
+    )  # fmt: skip
+
+
+def _conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
+    conditions = Conditions()
+    if wanted.begin > 0 or wanted.end < EVER:
+        conditions.add("s.began_at >= ? AND s.began_at < ?", wanted.begin, wanted.end)
+    if not is_any(wanted.session):
+        conditions.add_one_of("s.name", matching(wanted.session, session_names(connection)))
+    conditions.add_one_of("s.machine", machine_ids(connection, wanted.machine))
+    conditions.add_one_of("s.process", process_ids(connection, wanted))
+    if not is_any(wanted.outcome):
+        conditions.add_one_of("s.outcome", matching(wanted.outcome, SessionTotals.__dataclass_fields__))
+    return conditions
+
+
+def _session(row: sqlite3.Row) -> Session:
+    return Session(
+        row["id"], row["name"], row["hostname"], row["unit"], row["program"], row["pid"], row["parent"], row["began_at"],
+        row["ended_at"], row["updated_at"], row["outcome"], row["total"], row["done"], row["percent"], row["rate"],
+        row["left_seconds"], row["message"], error_of(row),
+    )  # fmt: skip
