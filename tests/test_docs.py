@@ -24,10 +24,11 @@ from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, findings, state
 from livekeep.core.config import NAMED, Config, Stream
-from livekeep.probes import youtube, youtube_api
+from livekeep.probes import youtube
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
 from livekeep.screen.playlist import Look
+from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
 from tests.outside import LIBRARY, PROJECT
 
@@ -296,9 +297,9 @@ def test_every_reason_of_a_channel_is_told() -> None:
 
 
 def test_every_answer_of_youtube_is_told() -> None:
-    refusals = {str(youtube_api.refusal(status, b"")) for status in (400, 401, 403, 429, 500, 503)}
+    refusals = {str(youtube_refusals.refusal(status, b"")) for status in (400, 401, 403, 429, 500, 503)}
     texts = [*refusals, youtube.NO_KEY, *(said for said, _advice in findings.NOT_SHOWN.values())]
-    texts += [said for _reasons, said, _advice in youtube_api.REFUSALS]
+    texts += [said for _reasons, said, _advice in youtube_refusals.REFUSALS]
     patterns = told_texts()
     assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []
 

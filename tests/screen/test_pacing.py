@@ -7,7 +7,8 @@ import pytest
 
 from livekeep.screen import pacing
 from livekeep.screen.pacing import Course, Pace
-from livekeep.screen.vimeo import Limits, Verdict
+from livekeep.screen.vimeo import Verdict
+from livekeep.system.vimeo import Limits
 
 WALL = 1_800_000_000.0
 PACE = Pace(10.0, 3.0)

@@ -10,9 +10,10 @@ from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, Requests
 from livekeep.screen import judgement, knowledge
 from livekeep.screen.credential import token_from
-from livekeep.screen.vimeo import Answer, Exchange, Limits
+from livekeep.screen.vimeo import Answer, Exchange
 from livekeep.screen.worker import MOST_LEFT_BEHIND, Lane
 from livekeep.system.http import Client
+from livekeep.system.vimeo import Limits
 from tests.outside import PATIENCE_SECONDS
 
 NOW = 1_800_000_000.0

@@ -15,7 +15,7 @@ from pathlib import Path
 from livekeep.command import credential, file, terminal, unit
 from livekeep.command.air import names_of, one_of
 from livekeep.command.credential import Secret
-from livekeep.core import channels, config
+from livekeep.core import channels, config, paths
 from livekeep.core.config import CHANNEL_NAME, Channel
 from livekeep.core.errors import LivekeepError
 
@@ -33,7 +33,7 @@ STORAGE_SECRET = Secret(
 )
 API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "make one, or give none", article="an")
 YOUTUBE_KEY = Secret(
-    "livekeep.youtube-api-key",
+    paths.YOUTUBE_KEY_NAME,
     "YouTube API key",
     "livekeep-probe-youtube.service",
     "make one in Google's Cloud console, in a project with the YouTube Data API v3 enabled",

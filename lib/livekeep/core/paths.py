@@ -10,3 +10,4 @@ CREDENTIAL_STORE = ROOT / "etc/credstore"
 STATE_DIRECTORY = ROOT / "run/livekeep"
 PICTURE_DIRECTORY = ROOT / "usr/local/share/livekeep/pictures"
 TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name
+YOUTUBE_KEY_NAME = "livekeep.youtube-api-key"

@@ -1,8 +1,6 @@
 """HTTP by the standard library for one look: a limit on the body, few redirects, and a deadline over everything.
 
-The deadline is kept from outside: the work runs in a thread that is left behind when its time is over, for a probe ends soon
-after. That also bounds what has no timeout of its own: a name lookup, and an answer that comes byte by byte. Texts hold no URL,
-and nothing that a server sent.
+The deadline is kept from outside, by system.http.within. Texts hold no URL, and nothing that a server sent.
 """
 
 import base64
@@ -10,9 +8,7 @@ import contextlib
 import http.client
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
 from livekeep import __version__
@@ -31,8 +27,6 @@ FAULTS: dict[type[Exception], str] = {
 PROXY_REFUSED = "the proxy does not let us through"
 PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
-Result = TypeVar("Result")
-
 
 class FetchError(TemporaryError):
     """No usable answer; the text ends a sentence such as "the playlist cannot be read: …"."""
@@ -44,25 +38,6 @@ class RefusedStatusError(FetchError):
     def __init__(self, status: int) -> None:
         super().__init__(f"HTTP {status}" + ("; has its signature expired?" if status == 403 else ""))
         self.status = status
-
-
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` gives or raises. Raises `FetchError` when that takes longer."""
-    results: list[Result] = []
-    problems: list[Exception] = []
-
-    def carry_out() -> None:
-        try:
-            results.append(work())
-        except Exception as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=carry_out, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if results:
-        return results[0]
-    raise problems[0] if problems else FetchError(f"no answer within {seconds:g} s")
 
 
 @contextlib.contextmanager

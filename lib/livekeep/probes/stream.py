@@ -17,7 +17,7 @@ from livekeep.probes.analysis import Source
 from livekeep.probes.run import Judgement
 from livekeep.system import hls
 from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
-from livekeep.system.http import Client, Response, TransportError
+from livekeep.system.http import Client, Response, TransportError, within
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0
@@ -191,7 +191,7 @@ class PlaylistError(ValueError):
 def see_in_time(url: str, settings: Config) -> Seen:
     seconds = settings.probes.stream.timeout_seconds
     try:
-        return fetch.within(seconds + GRACE_SECONDS, lambda: see(url, settings.vimeo.proxy, seconds))
+        return within(seconds + GRACE_SECONDS, lambda: see(url, settings.vimeo.proxy, seconds))
     except fetch.RefusedStatusError as error:
         advice = DOCTOR if error.status != 403 else "if it stays so, run: sudo systemctl restart livekeep-poller"
         return Seen(fault=f"the stream cannot be reached: {error}", advice=advice)

@@ -1,6 +1,6 @@
 """The speed of the line by transfers of our own: a GET that is thrown away as it comes, and POSTs of zero bytes.
 
-A transfer runs in a thread, watched from outside as in fetch.py; nothing of it is stored.
+A transfer runs in a thread, watched from outside; nothing of it is stored.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from livekeep.probes import fetch
 from livekeep.probes.child import SECONDS_BETWEEN_CHECKS, CalledOffError
+from livekeep.system.http import TransportError, within
 
 WAIT_SECONDS = 10.0
 """For a connection, for an answer, and for data in between."""
@@ -150,8 +151,8 @@ def check_status(answer: http.client.HTTPResponse) -> None:
 def latency(url: str) -> float | None:
     """The median seconds of a TCP handshake with the server of `url`, None when none succeeds."""
     try:
-        return fetch.within(WAIT_SECONDS, lambda: handshake(url))
-    except (OSError, ValueError, fetch.FetchError):
+        return within(WAIT_SECONDS, lambda: handshake(url))
+    except (OSError, ValueError, TransportError):
         return None
 
 

@@ -6,19 +6,17 @@ and there is a key; writes probe-youtube/state.json (core/findings.py).
 """
 
 import dataclasses
-import os
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
-from livekeep.core import channels, secret_text
+from livekeep.core import channels, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import NOT_SHOWN, YoutubeFindings, YoutubeVideo
 from livekeep.probes import run
 from livekeep.probes.run import Judgement
+from livekeep.system import credentials
 
-KEY_NAME = "livekeep.youtube-api-key"
 NAMED_IN_A_SENTENCE = 3
 STORE_KEY = "sudo livekeep air set-youtube-key"
 NOTHING_NAMED = "no channel names its youtube_video"
@@ -54,17 +52,6 @@ def listed(texts: Sequence[str]) -> str:
     return "; ".join(texts[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
 
 
-def key_in(folder: str) -> tuple[str, str]:
-    """The API key among the unit's credentials, and what is wrong with it; "" twice when there is none."""
-    try:
-        key = secret_text.bare((Path(folder) / KEY_NAME).read_text(encoding="utf-8")) if folder else ""
-    except FileNotFoundError:
-        return "", ""
-    except (OSError, UnicodeDecodeError):
-        return "", ODD_KEY
-    return (key, "") if all("!" <= letter <= "~" for letter in key) else ("", ODD_KEY)
-
-
 def is_on_air(channel: str) -> bool:
     try:
         return channels.is_on_air(channels.read_state(channel), time.monotonic())
@@ -81,9 +68,12 @@ def look(settings: Config, previous: YoutubeFindings, now: float) -> tuple[Youtu
     named = {name: channel.youtube_video for name, channel in sorted(known.items()) if channel.youtube_video}
     if not named:
         return YoutubeFindings(), Judgement("skipped", NOTHING_NAMED)
-    key, problem = key_in(os.environ.get("CREDENTIALS_DIRECTORY", ""))
+    try:
+        key = credentials.read_key(paths.YOUTUBE_KEY_NAME)
+    except (OSError, ValueError):
+        return YoutubeFindings(), Judgement("fail", ODD_KEY, STORE_KEY)
     if not key:
-        return YoutubeFindings(), Judgement("fail" if problem else "skipped", problem or NO_KEY, STORE_KEY)
+        return YoutubeFindings(), Judgement("skipped", NO_KEY, STORE_KEY)
     return asked(settings, named, key, previous, now)
 
 
@@ -93,11 +83,12 @@ def asked(
     """The findings of one question about the videos `named` by channel."""
     # Most boxes name none, and shall not load what speaks HTTP every minute.
     from livekeep.probes import youtube_api  # noqa: PLC0415
+    from livekeep.system.youtube import ApiError  # noqa: PLC0415
 
     fault, told = None, {}
     try:
         told = youtube_api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
-    except youtube_api.ApiError as error:
+    except ApiError as error:
         fault = Judgement("fail", f"YouTube cannot be asked: {error}", error.advice)
     before = {video.channel: video for video in previous.videos}
     videos = []

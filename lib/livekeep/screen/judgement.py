@@ -12,7 +12,8 @@ from livekeep.core.local_time import local_time
 from livekeep.core.state import DURATION_BUCKETS_SECONDS, Cause, PollerState, Requests, StreamState
 from livekeep.screen.pacing import Course
 from livekeep.screen.playlist import Progress
-from livekeep.screen.vimeo import SET_TOKEN, Answer, Exchange, Limits, expiry_of
+from livekeep.screen.vimeo import SET_TOKEN, Answer, Exchange, expiry_of
+from livekeep.system.vimeo import Limits
 
 CHOOSE_STREAM = "set vimeo_event in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 WAITING: dict[Progress, str] = {

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from livekeep.screen.schedule import LATE_SECONDS
-from livekeep.screen.vimeo import Limits, Verdict
+from livekeep.screen.vimeo import Verdict
+from livekeep.system.vimeo import Limits
 
 LONGEST_WAIT_SECONDS = 300.0
 LONGEST_BACK_OFF_SECONDS = 10.0

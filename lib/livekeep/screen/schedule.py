@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
 
-from livekeep.screen.vimeo import moment
+from livekeep.system.vimeo import moment
 
 LATE_SECONDS = 30 * 60.0
 """So long after its start a stream that is not live counts as late, and not as over."""

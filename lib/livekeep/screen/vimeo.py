@@ -5,28 +5,24 @@ read leniently: numbers come as text, documented fields are absent, error bodies
 Source: developer.vimeo.com (m3u8_playback of live events and videos, /oauth/verify, guidelines on rate limits).
 """
 
-import json
 import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from livekeep.core.config import Stream
 from livekeep.core.state import Cause
 from livekeep.system.http import Client, Response, TransportError
+from livekeep.system.vimeo import ACCEPT, Limits, error_code, limits_of, parsed
 
-ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
 NOT_STARTED = 10008
 NOTHING_TO_STREAM = (4020, 4021)
 AVAILABLE_SOON = 7900
 EVENT_FIELDS = "uri,title,status,next_occurrence_time,schedule,time_zone,streamable_clip.live.scheduled_start_time"
 VIDEO_FIELDS = "uri,name,live.status,live.scheduled_start_time"
 SCOPE = "private"
-END_OF_TIME = 32503680000.0
-"""The year 3000: what is told to be later is no time, and calendars need not reckon with it."""
 
 DOCTOR = "sudo livekeep doctor"
 LOGIN_STATUS = 511
@@ -36,15 +32,6 @@ SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 CHECK_STREAM = "correct the number in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 
 Verdict = Literal["live", "offline", "starting", "refused", "rate-limited", "outage"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """The rate limit as the headers of an answer tell it, None where they don't: requests a minute, those left, Unix seconds."""
-
-    limit: int | None = None
-    remaining: int | None = None
-    reset: float | None = None
 
 
 @dataclass(frozen=True)
@@ -144,54 +131,6 @@ def outage(outcome: str, text: str) -> Answer:
 
 def outcome_of(status: int) -> str:
     return "429" if status == 429 else f"{status // 100}xx" if 200 <= status < 600 else "invalid"
-
-
-def parsed(body: bytes) -> Any:
-    """The JSON document, or None for what is none (also when it is nested too deeply)."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def error_code(document: Any) -> int | None:
-    """The error_code, which comes as a number, as text, or not at all."""
-    value = document.get("error_code") if isinstance(document, dict) else None
-    return whole_number(value if isinstance(value, int | str) and not isinstance(value, bool) else None)
-
-
-def whole_number(value: int | str | None) -> int | None:
-    text = str(value).strip()
-    return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
-
-
-def count(value: str | None) -> int | None:
-    found = whole_number(value)
-    return found if found is not None and found >= 0 else None
-
-
-def limits_of(headers: Mapping[str, str]) -> Limits:
-    return Limits(
-        count(headers.get("x-ratelimit-limit")),
-        count(headers.get("x-ratelimit-remaining")),
-        moment(headers.get("x-ratelimit-reset")),
-    )
-
-
-def moment(value: Any) -> float | None:
-    """Unix seconds of a time in ISO 8601 (UTC unless it says otherwise) or in Unix seconds; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    text = str(value).strip()
-    try:
-        if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", text):
-            seconds = float(text)
-        else:
-            found = datetime.fromisoformat(text)
-            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError):
-        return None
-    return seconds if 0 <= seconds < END_OF_TIME else None
 
 
 def expiry_of(url: str) -> float | None:

@@ -16,6 +16,17 @@ def read(name: str) -> str:
     return secret_text.bare(read_text(name))
 
 
+def read_key(name: str) -> str:
+    """The key or token `name`, one word of ASCII; "" when there is none.
+
+    Raises `OSError` when it cannot be read, and `ValueError` when its file holds something else, or more.
+    """
+    key = read(name)
+    if not all("!" <= letter <= "~" for letter in key):
+        raise ValueError("a space, a line break or a character that no key has")
+    return key
+
+
 def read_text(name: str) -> str:
     """The whole text of the credential `name`; "" when there is none. Raises as `read` does."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY", "")

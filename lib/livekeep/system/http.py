@@ -1,9 +1,8 @@
 """One bounded HTTP request: a deadline over everything, a limit on the body, redirects that carry no secret to another host.
 
-Used by livekeep-poller and livekeep-probe-stream, for the API (`Client.get`) and for what the player program will read too
-(`Client.read`). It stands on http.client: the usual library would cost 7 MB more memory and has no deadline over a whole request.
-Name lookup has no timeout of its own: the caller runs requests in a thread that it may leave behind. Error texts never hold a
-URL, a header or anything that a server sent.
+For APIs (`Client.get`) and for what the player program will read too (`Client.read`). It stands on http.client: the usual library
+would cost 7 MB more memory and has no deadline over a whole request. Name lookup has no timeout of its own: the caller runs
+requests in a thread that it may leave behind (`within`). Error texts never hold a URL, a header or anything that a server sent.
 """
 
 import base64
@@ -13,6 +12,7 @@ import importlib
 import io
 import socket
 import ssl
+import threading
 import time
 import typing
 import zlib
@@ -37,6 +37,7 @@ SAFE = "!#$%&'()*+,/:;=?@[]|~"
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
 Origin = tuple[str, str, int]
+Result = typing.TypeVar("Result")
 Sink = Callable[[bytes], bool]
 """Takes the body's next bytes, unpacked; gives whether it wants more."""
 
@@ -138,15 +139,22 @@ class Client:
         self._kept: tuple[Origin, http.client.HTTPConnection, Wire] | None = None
         self._good_address: object = None
 
-    def get(self, url: str, deadline: float, headers: Mapping[str, str], secret: Mapping[str, str]) -> Response:
-        """GET `url` until `deadline` (monotonic seconds), following a few redirects.
+    def get(
+        self,
+        url: str,
+        deadline: float,
+        headers: Mapping[str, str],
+        secret: Mapping[str, str],
+        most_redirects: int = MOST_REDIRECTS,
+    ) -> Response:
+        """GET `url` until `deadline` (monotonic seconds), following a few redirects; with `most_redirects=0` they are responses.
 
         The `secret` headers go to the first origin only. Raises `TransportError`.
         """
         with translated(deadline):
-            for _ in range(MOST_REDIRECTS + 1):
+            for _ in range(most_redirects + 1):
                 response = self._get_once(url, deadline, {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret})
-                target = redirect_of(response, url)
+                target = redirect_of(response, url) if most_redirects else ""
                 if not target:
                     return response
                 if origin_of(urlsplit(target)) != origin_of(urlsplit(url)):
@@ -360,6 +368,28 @@ def translated(deadline: float) -> Iterator[None]:
         raise TransportError("connect", f"no connection ({error.strerror or type(error).__name__})") from error
     except (http.client.HTTPException, ValueError) as error:
         raise TransportError("invalid", "its answer is not HTTP as it should be") from error
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` gives or raises; it runs in a thread that is left behind when its time is over, for programs that end soon.
+
+    That bounds what has no timeout of its own, such as a name lookup. Raises `TransportError` when it takes longer.
+    """
+    results: list[Result] = []
+    problems: list[Exception] = []
+
+    def carry_out() -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            problems.append(error)
+
+    thread = threading.Thread(target=carry_out, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if results:
+        return results[0]
+    raise problems[0] if problems else TransportError("timeout", f"no answer within {seconds:g} s")
 
 
 def seconds_left(deadline: float) -> float:

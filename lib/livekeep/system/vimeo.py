@@ -1,0 +1,73 @@
+"""The Vimeo API 3.4, as far as every program that asks it needs it: headers, the rate limit, numbers and times in its answers.
+
+Bodies are read leniently: numbers come as text, documented fields are absent, error bodies may hold `error` alone.
+Source: developer.vimeo.com (guidelines on rate limits, common formats).
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
+END_OF_TIME = 32503680000.0
+"""The year 3000: what is told to be later is no time, and calendars need not reckon with it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The rate limit as the headers of an answer tell it, None where they don't: requests a minute, those left, Unix seconds."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset: float | None = None
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON document, or None for what is none (also when it is nested too deeply)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+
+
+def error_code(document: Any) -> int | None:
+    """The error_code, which comes as a number, as text, or not at all."""
+    value = document.get("error_code") if isinstance(document, dict) else None
+    return whole_number(value if isinstance(value, int | str) and not isinstance(value, bool) else None)
+
+
+def whole_number(value: int | str | None) -> int | None:
+    text = str(value).strip()
+    return int(text) if re.fullmatch(r"-?[0-9]{1,15}", text) else None
+
+
+def count(value: str | None) -> int | None:
+    found = whole_number(value)
+    return found if found is not None and found >= 0 else None
+
+
+def limits_of(headers: Mapping[str, str]) -> Limits:
+    return Limits(
+        count(headers.get("x-ratelimit-limit")),
+        count(headers.get("x-ratelimit-remaining")),
+        moment(headers.get("x-ratelimit-reset")),
+    )
+
+
+def moment(value: Any) -> float | None:
+    """Unix seconds of a time in ISO 8601 (UTC unless it says otherwise) or in Unix seconds; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    text = str(value).strip()
+    try:
+        if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", text):
+            seconds = float(text)
+        else:
+            found = datetime.fromisoformat(text)
+            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return seconds if 0 <= seconds < END_OF_TIME else None

@@ -1,0 +1,108 @@
+"""YouTube's Data API v3, as far as an API key goes: one request, what a refusal means, numbers and times in answers.
+
+The key goes in a header and stands in no text. No redirect is followed: the key would go along.
+Sources: https://developers.google.com/youtube/v3/docs and https://developers.google.com/youtube/v3/docs/errors
+"""
+
+import json
+import re
+from datetime import datetime
+from typing import Any
+
+from livekeep.core.errors import TemporaryError
+from livekeep.system.http import Client, TransportError
+
+VIDEOS_A_REQUEST = 50
+ABSURD = "its answer is not what its documents promise"
+STORE_KEY = "look at the key in Google's Cloud console; sudo livekeep air set-youtube-key"
+NETWORK = "sudo livekeep probe network"
+SPARE = "a longer probes.youtube.interval_seconds; a day has 10000 units, and each question takes one of them"
+REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
+    (
+        frozenset({"quotaExceeded", "dailyLimitExceeded"}),
+        "the API key's quota of today is used up",
+        f"it is renewed at midnight, Pacific time; {SPARE}",
+    ),
+    (frozenset({"rateLimitExceeded", "userRateLimitExceeded"}), "there were too many questions at once", SPARE),
+    (
+        frozenset({"accessNotConfigured", "SERVICE_DISABLED"}),
+        "the YouTube Data API v3 is not enabled for the API key's project",
+        "enable it in Google's Cloud console",
+    ),
+    (
+        frozenset({"ipRefererBlocked", "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_SERVICE_BLOCKED"}),
+        "the API key's restrictions do not let this machine ask",
+        "change them in Google's Cloud console: by IP address, or to the YouTube Data API v3 alone",
+    ),
+)
+"""By the reason that YouTube gives: what is wrong, and what to do."""
+
+
+class ApiError(TemporaryError):
+    """Nothing was told. The text ends a sentence such as "YouTube cannot be asked: …"."""
+
+    def __init__(self, text: str, advice: str = "") -> None:
+        super().__init__(text)
+        self.advice = advice
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("no text")
+    return value
+
+
+def count(value: Any) -> int | None:
+    """A number, which comes as a text."""
+    if value is None:
+        return None
+    if not re.fullmatch("[0-9]{1,15}", text(value)):
+        raise ValueError("no count")
+    return int(value)
+
+
+def moment(value: Any) -> float | None:
+    """Unix seconds of a time such as "2026-11-21T10:02:00Z"."""
+    return None if value is None else datetime.fromisoformat(text(value)).timestamp()
+
+
+def refusal(status: int, body: bytes) -> ApiError:
+    """What an answer of another status than 200 means."""
+    reasons = reasons_in(body)
+    for known, said, advice in REFUSALS:
+        if known & reasons:
+            return ApiError(said, advice)
+    if status == 429:
+        return ApiError(REFUSALS[1][1], SPARE)
+    if status in (400, 401, 403):
+        return ApiError(f"it does not accept the API key (HTTP {status})", STORE_KEY)
+    return ApiError(f"it has a fault (HTTP {status})" if status >= 500 else f"its answer is HTTP {status}")
+
+
+def reasons_in(body: bytes) -> set[str]:
+    """The words for programs in an error of Google's, of its older form and of its newer one."""
+    try:
+        error = json.loads(body)["error"]
+        entries = [*error.get("errors", []), *error.get("details", [])]
+        return {reason for entry in entries if isinstance(reason := entry.get("reason"), str)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return set()
+
+
+def proxy_for(api_url: str, proxy: str) -> str:
+    """The proxy to ask by; a server on this machine is none that a proxy could reach."""
+    return proxy if api_url.lower().startswith("https:") else ""
+
+
+def request(client: Client, url: str, key: str, deadline: float) -> Any:
+    """The JSON document at `url` of the API, asked for until `deadline` (monotonic seconds). Raises `ApiError`."""
+    try:
+        response = client.get(url, deadline, {"Accept": "application/json"}, {"X-Goog-Api-Key": key}, most_redirects=0)
+    except TransportError as error:
+        raise ApiError(str(error), NETWORK) from error
+    if response.status != 200:
+        raise refusal(response.status, response.body)
+    try:
+        return json.loads(response.body)
+    except (ValueError, RecursionError) as error:
+        raise ApiError(ABSURD) from error
