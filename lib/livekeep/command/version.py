@@ -3,7 +3,7 @@
 import argparse
 
 import livekeep
-from livekeep.system import terminal
+from livekeep.command import terminal
 
 
 def run(_arguments: argparse.Namespace) -> int:

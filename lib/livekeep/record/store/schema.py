@@ -25,15 +25,23 @@ CREATE TABLE processes (
     boot_id TEXT NOT NULL,
     token TEXT NOT NULL,                            -- LIVEKEEP_PROCESS
     pid INTEGER NOT NULL,
-    uid INTEGER,
+    uid INTEGER NOT NULL,                           -- -1: not known
     unit TEXT NOT NULL,                             -- _SYSTEMD_UNIT, or _SYSTEMD_USER_UNIT, or ""
     program TEXT NOT NULL,                          -- SYSLOG_IDENTIFIER
     first_at INTEGER NOT NULL,                      -- us
     last_at INTEGER NOT NULL,
     next_sequence INTEGER NOT NULL,
-    calls_received INTEGER NOT NULL,
-    UNIQUE (boot_id, token)
+    calls_sent INTEGER NOT NULL,                    -- in all its entries up to the newest, those lost included
+    UNIQUE (boot_id, token, pid, uid)               -- who uses the token of another is another
 ) STRICT;
+CREATE INDEX processes_unit ON processes (unit);
+CREATE TABLE gaps (                                 -- sequence numbers that did not come, until they do
+    process INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    loss INTEGER NOT NULL,                          -- losses.id
+    PRIMARY KEY (process, first)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE functions (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL,
@@ -90,7 +98,7 @@ CREATE TABLE sessions (
     left_seconds REAL,
     message TEXT NOT NULL DEFAULT '',
     error INTEGER,
-    UNIQUE (process, token)
+    UNIQUE (token, process)
 ) STRICT;
 CREATE INDEX sessions_began ON sessions (began_at);
 CREATE INDEX sessions_name ON sessions (name, began_at);
@@ -167,7 +175,8 @@ CREATE TABLE losses (                               -- what is known to be missi
     reason TEXT NOT NULL,                           -- gap, suppressed, vacuumed, unreadable, corrupt, retention
     entries INTEGER,
     calls INTEGER,
-    sentence TEXT NOT NULL
+    sentence TEXT NOT NULL,
+    origin BLOB UNIQUE                              -- as in events
 ) STRICT;
 CREATE TABLE positions (
     journal TEXT PRIMARY KEY,

@@ -1,0 +1,116 @@
+"""Processes of jobs, for the one writer: what came of each, and what is missing.
+
+The sequence numbers that did not arrive are kept, so that an entry which comes late (from another file of the journal, or from a
+box that was not connected) is taken and is lost no longer.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+MOST_CACHED = 2000
+MOST_GAPS = 10_000
+"""Of a process: a forger who leaves out every second number must not fill the disk."""
+
+
+@dataclass(slots=True)
+class Process:
+    machine: int
+    unit: str
+    program: str
+    first_at: int
+    """us, as `last_at`."""
+    last_at: int
+    id: int = 0
+    pid: int = 0
+    next_sequence: int = 1
+    calls_sent: int = 0
+    gaps: int = 0
+    is_joined_late: bool = False
+    """It goes on with the token and the numbers of another process (a fork that Python did not notice): its first is no gap."""
+
+
+class Processes:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._known: dict[tuple[str, str, int, int], Process] = {}
+        self._changed: dict[int, Process] = {}
+
+    def clear(self) -> None:
+        """Forget what was not committed."""
+        self._known.clear()
+        self._changed.clear()
+
+    def find(self, boot_id: str, token: str, pid: int, uid: int, new: Process) -> Process:
+        """The process that wrote; `new` is stored when there is none."""
+        key = (boot_id, token, pid, uid)
+        process = self._known.get(key)
+        if process is None:
+            process = self._known[key] = self._load(key) or self._insert(key, new)
+        return process
+
+    def changed(self, process: Process) -> None:
+        self._changed[process.id] = process
+
+    def open_gap(self, process: Process, first: int, last: int, loss: int) -> None:
+        if process.gaps < MOST_GAPS:
+            self._connection.execute(
+                "INSERT OR REPLACE INTO gaps (process, first, last, loss) VALUES (?, ?, ?, ?)", (process.id, first, last, loss)
+            )
+            process.gaps += 1
+
+    def fill_gap(self, process: Process, sequence: int) -> int | None:
+        """Take a number out of its gap; the id of the gap's loss, or None when that number is not missing."""
+        if not process.gaps:
+            return None
+        row = self._connection.execute(
+            "SELECT first, last, loss FROM gaps WHERE process = ? AND first <= ? ORDER BY first DESC LIMIT 1",
+            (process.id, sequence),
+        ).fetchone()
+        if row is None or row[1] < sequence:
+            return None
+        first, last, loss = row
+        self._connection.execute("DELETE FROM gaps WHERE process = ? AND first = ?", (process.id, first))
+        process.gaps -= 1
+        for begin, end in ((first, sequence - 1), (sequence + 1, last)):
+            if begin <= end:
+                self.open_gap(process, begin, end, loss)
+        return int(loss)
+
+    def has_unit(self, unit: str) -> bool:
+        """Whether a process of that unit has written to the record."""
+        return self._connection.execute("SELECT 1 FROM processes WHERE unit = ? LIMIT 1", (unit,)).fetchone() is not None
+
+    def write(self) -> None:
+        """Within the transaction."""
+        self._connection.executemany(
+            "UPDATE processes SET first_at = ?, last_at = ?, next_sequence = ?, calls_sent = ? WHERE id = ?",
+            [
+                (process.first_at, process.last_at, process.next_sequence, process.calls_sent, process.id)
+                for process in self._changed.values()
+            ],
+        )
+        self._changed.clear()
+        if len(self._known) > MOST_CACHED:
+            self._known.clear()
+
+    def _load(self, key: tuple[str, str, int, int]) -> Process | None:
+        row = self._connection.execute(
+            "SELECT machine, unit, program, first_at, last_at, id, pid, next_sequence, calls_sent, "
+            "(SELECT count(*) FROM gaps WHERE process = processes.id) "
+            "FROM processes WHERE boot_id = ? AND token = ? AND pid = ? AND uid = ?",
+            key,
+        ).fetchone()
+        return Process(*row) if row else None
+
+    def _insert(self, key: tuple[str, str, int, int], new: Process) -> Process:
+        boot_id, token, pid, _uid = key
+        other = self._connection.execute("SELECT 1 FROM processes WHERE boot_id = ? AND token = ?", (boot_id, token)).fetchone()
+        new.pid, new.is_joined_late = pid, other is not None
+        cursor = self._connection.execute(
+            "INSERT INTO processes "
+            "(machine, boot_id, token, pid, uid, unit, program, first_at, last_at, next_sequence, calls_sent) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
+            (new.machine, *key, new.unit, new.program, new.first_at, new.last_at),
+        )
+        new.id = cursor.lastrowid or 0
+        return new

@@ -1,0 +1,481 @@
+"""The one writer of the record: entries of a journal become rows, committed together with the position in the journal.
+
+What comes twice is dropped: a job's entries by boot, process and sequence, all others by the identity of their entry. A sequence
+number that is left out is a row in losses, until it comes. Only fields that begin with "_" say who wrote an entry: somebody who
+uses another process's token from another process is another process here, and takes nothing from the real one.
+"""
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from livekeep.record import wire
+from livekeep.record.store import records, schema
+from livekeep.record.store.names import Names
+from livekeep.record.store.processes import Process, Processes
+from livekeep.record.store.records import integer, text
+from livekeep.record.store.sessions import Sessions
+from livekeep.record.store.summaries import Summaries
+
+IDS_PER_MICROSECOND = 1000
+LONGEST_MESSAGE, LONGEST_FIELD, MOST_FIELDS = 8000, 4000, 64
+SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
+"""MESSAGE_ID of journald's "Suppressed N messages from UNIT"; this and the next: sd-messages.h."""
+UNIT_EVENTS = {
+    "d9b373ed55a64feb8242e02dbe79a49c": "unit-failed",
+    "98e322203f7a4ed290d09fe03c09fe15": "unit-exited",
+    "fe6faa94e7774663a0da52717891d8ef": "unit-out-of-memory",
+}
+UNIT_FIELDS = ("UNIT", "USER_UNIT", "UNIT_RESULT", "EXIT_CODE", "EXIT_STATUS", "COMMAND", "INVOCATION_ID", "USER_INVOCATION_ID")
+WORST_LOG_PRIORITY = 3
+"""Plain lines of livekeep's units that are kept as events "log": errors and worse."""
+RECORDER = "livekeep-recorder.service"
+NOT_FIELDS = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
+
+Entry = Mapping[str, str]
+"""Fields of a journal entry, with __REALTIME_TIMESTAMP and, where it has one, __CURSOR."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the writer was opened."""
+
+    entries: int = 0
+    """That the record took, not those that are none of its business."""
+    calls: int = 0
+    events: int = 0
+    duplicates: int = 0
+    lost_entries: int = 0
+    lost_calls: int = 0
+    commits: int = 0
+
+
+class Position(NamedTuple):
+    """How far a journal has been read."""
+
+    cursor: str
+    boot_id: str
+    at: int
+    """us."""
+
+
+class Origin(NamedTuple):
+    """Where an entry comes from, by its trusted fields."""
+
+    machine: int
+    boot_id: str
+    unit: str
+    moment: int
+    """us: when the journal took it."""
+
+
+INSERT_CALL = (
+    "INSERT INTO calls (id, function, machine, process, session, number, parent, thread, duration, outcome, cpu, memory, read, "
+    "written, arguments, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
+
+class Writer:
+    """Raises `sqlite3.Error` wherever it writes. Then call `rollback`: what was not committed is forgotten, and the entries since
+    the position that was committed last have to be given again.
+    """
+
+    def __init__(self, file: Path = schema.FILE, journal: str = "") -> None:
+        self.connection = schema.open_for_writing(file)
+        self.journal = journal
+        self.counters = Counters()
+        self.names = Names(self.connection)
+        self.summaries = Summaries()
+        self.sessions = Sessions(self.connection, self.names, self.summaries)
+        self.processes = Processes(self.connection)
+        self._calls: list[tuple[Any, ...]] = []
+        self._call_ids: set[int] = set()
+        self._counter = 0
+
+    def close(self) -> None:
+        self.rollback()
+        self.connection.close()
+
+    @property
+    def has_rows(self) -> bool:
+        """Whether something waits to be committed."""
+        return self.connection.in_transaction
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait to be committed."""
+        return len(self._calls)
+
+    def position(self, journal: str | None = None) -> Position | None:
+        row = self.connection.execute(
+            "SELECT cursor, boot_id, at FROM positions WHERE journal = ?", (self.journal if journal is None else journal,)
+        ).fetchone()
+        return Position(*row) if row else None
+
+    def ingest(self, entries: Iterable[Entry]) -> Counters:
+        """Add all and commit them, with the cursor of the last. Counters since the writer was opened."""
+        position = None
+        for entry in entries:
+            self.add(entry)
+            if "__CURSOR" in entry:
+                position = Position(entry["__CURSOR"], entry.get("_BOOT_ID", ""), moment_of(entry))
+        self.commit({self.journal: position} if position else {})
+        return self.counters
+
+    def add(self, entry: Entry) -> bool:
+        """Take one entry; whether it is for the record. Never raises because of what an entry holds."""
+        if wire.PROCESS in entry and (wire.SEQUENCE in entry or wire.RECORDS in entry):
+            self._begin()
+            self._add_of_job(entry)
+        elif wire.EVENT in entry:
+            self._begin()
+            self._add_event(entry, self._origin(entry), text(entry[wire.EVENT], records.LONGEST_NAME), fields_of(entry))
+        elif entry.get("MESSAGE_ID") == SUPPRESSED:
+            return self._add_suppressed(entry)
+        elif entry.get("MESSAGE_ID") in UNIT_EVENTS:
+            return self._add_unit_event(entry)
+        elif is_own_error(entry):
+            self._begin()
+            self._add_event(entry, self._origin(entry), "log", {})
+        else:
+            return False
+        self.counters.entries += 1
+        return True
+
+    def add_loss(
+        self,
+        reason: str,
+        sentence: str,
+        origin: Origin,
+        process: int | None = None,
+        entries: int | None = None,
+        calls: int | None = None,
+        identity: bytes | None = None,
+    ) -> int | None:
+        """A row that says what is missing; its id, or None when the same was noted before."""
+        self._begin()
+        cursor = self.connection.execute(
+            "INSERT OR IGNORE INTO losses (at, machine, process, unit, reason, entries, calls, sentence, origin) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (origin.moment, origin.machine, process, origin.unit, reason, entries, calls, sentence, identity),
+        )
+        if not cursor.rowcount:
+            return None
+        self.counters.lost_entries += entries or 0
+        self.counters.lost_calls += calls or 0
+        return cursor.lastrowid
+
+    def add_sample(self, machine_id: str, hostname: str, moment: int, sample: Mapping[str, float | None]) -> None:
+        """Of the box: columns of `samples`."""
+        self._begin()
+        self._insert_sample("samples", {"at": moment, "machine": self.names.machine(machine_id, hostname), **sample})
+
+    def add_unit_sample(self, machine_id: str, hostname: str, moment: int, unit: str, sample: Mapping[str, float | None]) -> None:
+        self._begin()
+        machine = self.names.machine(machine_id, hostname)
+        self._insert_sample("unit_samples", {"at": moment, "machine": machine, "unit": unit, **sample})
+
+    def lose_session(self, session: int) -> None:
+        """The process of a running session is gone."""
+        self._begin()
+        self.sessions.lose(session)
+
+    def commit(self, positions: Mapping[str, Position] | None = None) -> None:
+        """Commit what was added, together with how far each journal has been read."""
+        if not positions and not self.has_rows:
+            return
+        try:
+            self._begin()
+            self._write_calls()
+            self.sessions.write()
+            self.processes.write()
+            self.summaries.write(self.connection)
+            self.connection.executemany(
+                "INSERT OR REPLACE INTO positions (journal, cursor, boot_id, at) VALUES (?, ?, ?, ?)",
+                [(journal, *position) for journal, position in (positions or {}).items()],
+            )
+            self.connection.execute("COMMIT")
+        except BaseException:
+            self.rollback()
+            raise
+        self.counters.commits += 1
+        self.names.bound()
+
+    def rollback(self) -> None:
+        """Forget what was not committed."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        for memory in (self.names, self.summaries, self.sessions, self.processes):
+            memory.clear()
+        self._calls.clear()
+        self._call_ids.clear()
+
+    # Entries
+
+    def _begin(self) -> None:
+        if not self.connection.in_transaction:
+            self.connection.execute("BEGIN IMMEDIATE")
+
+    def _origin(self, entry: Entry) -> Origin:
+        hostname = text(entry.get("_HOSTNAME", ""), 255)
+        machine_id = text(entry.get("_MACHINE_ID", "") or hostname or "unknown", 255)
+        unit = entry.get("_SYSTEMD_USER_UNIT") or entry.get("_SYSTEMD_UNIT") or ""
+        machine = self.names.machine(machine_id, hostname or machine_id)
+        return Origin(machine, text(entry.get("_BOOT_ID", ""), 64), text(unit, 255), moment_of(entry))
+
+    def _add_of_job(self, entry: Entry) -> None:
+        origin = self._origin(entry)
+        try:
+            sequence = natural(entry[wire.SEQUENCE])
+            sent, number_of_calls = natural(entry.get(wire.SENT, "0")), natural(entry.get(wire.COUNT, "0"))
+        except (ValueError, LookupError):
+            self._add_unreadable(entry, origin, None, 1, None)
+            return
+        process = self._process(entry, origin)
+        if sequence < process.next_sequence:
+            if not self._fill_gap(process, sequence, number_of_calls):
+                self.counters.duplicates += 1
+                return
+        else:
+            if sequence > process.next_sequence and not process.is_joined_late:
+                self._add_gap(process, origin, sequence, sent)
+            process.next_sequence = sequence + 1
+            process.calls_sent = max(process.calls_sent, sent + number_of_calls)
+        process.is_joined_late = False
+        process.first_at, process.last_at = min(process.first_at, origin.moment), max(process.last_at, origin.moment)
+        self.processes.changed(process)
+        self._add_records(entry, origin, process, number_of_calls)
+        if wire.EVENT in entry:
+            self._add_event(entry, origin, text(entry[wire.EVENT], records.LONGEST_NAME), fields_of(entry), process)
+
+    def _process(self, entry: Entry, origin: Origin) -> Process:
+        return self.processes.find(
+            origin.boot_id,
+            text(entry[wire.PROCESS], records.LONGEST_TOKEN),
+            whole(entry.get("_PID", "0")),
+            whole(entry.get("_UID", "-1")),
+            Process(
+                machine=origin.machine,
+                unit=origin.unit,
+                program=text(entry.get("SYSLOG_IDENTIFIER", ""), 255),
+                first_at=origin.moment,
+                last_at=origin.moment,
+            ),
+        )
+
+    def _add_gap(self, process: Process, origin: Origin, sequence: int, sent: int) -> None:
+        first, last, calls = process.next_sequence, sequence - 1, max(sent - process.calls_sent, 0)
+        sentence = (
+            f"{process.program or 'a job'} (PID {process.pid}): entries {first} to {last} did not arrive, with {calls} calls"
+        )
+        loss = self.add_loss("gap", sentence, origin, process.id, last - first + 1, calls)
+        if loss is not None:
+            self.processes.open_gap(process, first, last, loss)
+
+    def _fill_gap(self, process: Process, sequence: int, calls: int) -> bool:
+        """Whether that entry was missing; then it is no longer."""
+        loss = self.processes.fill_gap(process, sequence)
+        if loss is None:
+            return False
+        self.connection.execute("UPDATE losses SET entries = entries - 1, calls = max(calls - ?, 0) WHERE id = ?", (calls, loss))
+        self.connection.execute("DELETE FROM losses WHERE id = ? AND entries <= 0", (loss,))
+        self.counters.lost_entries -= 1
+        self.counters.lost_calls -= calls
+        return True
+
+    def _add_records(self, entry: Entry, origin: Origin, process: Process, number_of_calls: int) -> None:
+        content = records.read(entry.get(wire.RECORDS, ""))
+        for token, session in content.sessions:
+            self.sessions.take(token, session, process.id, origin.machine, origin.moment)
+        for token, number, step in content.steps:
+            self.sessions.take_step(token, number, step, process.id, origin.machine, origin.moment)
+        self._add_calls(content.calls, origin, process)
+        missing = max(number_of_calls - len(content.calls), 0)
+        if content.malformed or missing:
+            self._add_unreadable(entry, origin, process.id, 0, missing, content.malformed)
+
+    def _add_calls(self, calls: list[records.Call], origin: Origin, process: Process) -> None:
+        """The inner loop: it runs for each call."""
+        machine, process_id, names, ids = origin.machine, process.id, self.names, self._call_ids
+        counter, append, summarize = self._counter, self._calls.append, self.summaries.add
+        for call in calls:
+            function = names.function(call.function)
+            counter = (counter + 1) % IDS_PER_MICROSECOND
+            number = call.start * IDS_PER_MICROSECOND + counter
+            while number in ids:
+                number += 1
+            ids.add(number)
+            session = call.session
+            append(
+                (
+                    number,
+                    function,
+                    machine,
+                    process_id,
+                    None if session is None else self.sessions.id_of(session, process_id, machine, origin.moment),
+                    call.number,
+                    call.parent,
+                    None if call.thread is None else names.thread(call.thread),
+                    call.duration,
+                    call.outcome,
+                    call.cpu,
+                    call.memory,
+                    call.read,
+                    call.written,
+                    call.arguments,
+                    None if call.error is None else names.error(call.error),
+                )
+            )
+            summarize(function, machine, call.start, call.duration, call.outcome == 1)
+        self._counter = counter
+        self.counters.calls += len(calls)
+
+    def _write_calls(self) -> None:
+        if not self._calls:
+            return
+        self.connection.execute("SAVEPOINT calls")
+        try:
+            self.connection.executemany(INSERT_CALL, self._calls)
+        except sqlite3.IntegrityError:
+            # Seldom: another call began in the same microsecond, and was committed before.
+            self.connection.execute("ROLLBACK TO calls")
+            for number, *values in self._calls:
+                free = number
+                while self.connection.execute("SELECT 1 FROM calls WHERE id = ?", (free,)).fetchone():
+                    free += 1
+                self.connection.execute(INSERT_CALL, (free, *values))
+        self.connection.execute("RELEASE calls")
+        self._calls.clear()
+        self._call_ids.clear()
+
+    def _add_event(self, entry: Entry, origin: Origin, name: str, fields: dict[str, str], process: Process | None = None) -> None:
+        session = None
+        token = fields.get("SESSION", "")
+        if process and token:
+            session = self.sessions.id_of(text(token, records.LONGEST_TOKEN), process.id, origin.machine, origin.moment)
+        elif token:
+            session = self.sessions.find(token)
+        number = origin.moment * IDS_PER_MICROSECOND
+        while self.connection.execute("SELECT 1 FROM events WHERE id = ?", (number,)).fetchone():
+            number += 1
+        cursor = self.connection.execute(
+            "INSERT OR IGNORE INTO events (id, machine, process, session, unit, name, priority, message, fields, origin) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                origin.machine,
+                process.id if process else None,
+                session,
+                origin.unit,
+                name,
+                priority_of(entry),
+                text(entry.get("MESSAGE", ""), LONGEST_MESSAGE),
+                json.dumps(fields, ensure_ascii=False, separators=(",", ":")),
+                None if process else identity_of(entry),
+            ),
+        )
+        self.counters.events += cursor.rowcount
+        self.counters.duplicates += 1 - cursor.rowcount
+
+    def _add_unreadable(
+        self, entry: Entry, origin: Origin, process: int | None, entries: int, calls: int | None, lines: int = 0
+    ) -> None:
+        program = text(entry.get("SYSLOG_IDENTIFIER", "") or "a job", 255)
+        what = f"{lines} lines of an entry" if lines else "an entry"
+        sentence = f"{program} (PID {whole(entry.get('_PID', '0'))}): {what} cannot be read"
+        self.add_loss("unreadable", sentence, origin, process, entries, calls, identity_of(entry))
+
+    def _add_suppressed(self, entry: Entry) -> bool:
+        """journald's word that it dropped messages of a unit that writes to the record."""
+        match = re.search(r"Suppressed (\d{1,9}) messages from (\S{1,255})", entry.get("MESSAGE", ""))
+        if entry.get("_TRANSPORT") != "driver" or not match:
+            return False
+        unit = text(match[2].rsplit("/", 1)[-1], 255)
+        if not self._is_known(unit):
+            return False
+        self._begin()
+        origin = self._origin(entry)._replace(unit=unit)
+        sentence = f"journald dropped {match[1]} messages of {unit}: its rate limit (RateLimitBurst=) was reached"
+        self.add_loss("suppressed", sentence, origin, None, int(match[1]), None, identity_of(entry))
+        self.counters.entries += 1
+        return True
+
+    def _add_unit_event(self, entry: Entry) -> bool:
+        """systemd's word that a unit failed, which is livekeep's or has written to the record."""
+        is_system = entry.get("_PID") == "1" and entry.get("_UID") == "0"
+        unit = text(entry.get("UNIT" if is_system else "USER_UNIT", ""), 255)
+        if not unit or not (is_system or entry.get("_SYSTEMD_UNIT") == f"user@{entry.get('_UID')}.service"):
+            return False
+        if not self._is_known(unit):
+            return False
+        self._begin()
+        origin = self._origin(entry)._replace(unit=unit)
+        fields = {name: text(entry[name], LONGEST_FIELD) for name in UNIT_FIELDS if name in entry}
+        fields["UNIT"] = unit
+        self._add_event(entry, origin, UNIT_EVENTS[entry["MESSAGE_ID"]], fields)
+        self.counters.entries += 1
+        return True
+
+    def _is_known(self, unit: str) -> bool:
+        """Whether a unit is livekeep's, or one of a job."""
+        return unit.startswith("livekeep-") or self.processes.has_unit(unit)
+
+    def _insert_sample(self, table: str, values: Mapping[str, object]) -> None:
+        self.connection.execute(
+            f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
+            tuple(values.values()),
+        )
+
+
+def is_own_error(entry: Entry) -> bool:
+    """A plain line of one of livekeep's units that tells of an error. The recorder's own would come back as more of them."""
+    unit = entry.get("_SYSTEMD_UNIT", "")
+    return unit.startswith("livekeep-") and unit != RECORDER and priority_of(entry) <= WORST_LOG_PRIORITY
+
+
+def fields_of(entry: Entry) -> dict[str, str]:
+    """The LIVEKEEP_* fields of an event, without the prefix."""
+    names = [name for name in entry if name.startswith("LIVEKEEP_") and name not in NOT_FIELDS]
+    return {name.removeprefix("LIVEKEEP_"): text(entry[name], LONGEST_FIELD) for name in sorted(names)[:MOST_FIELDS]}
+
+
+def identity_of(entry: Entry) -> bytes:
+    """The same wherever an entry has been copied to: its boot, its time since, and the hash of its content."""
+    cursor = dict(part.partition("=")[::2] for part in entry.get("__CURSOR", "").split(";"))
+    if {"b", "m", "x"} <= cursor.keys():
+        content = f"{cursor['b']};{cursor['m']};{cursor['x']}"
+    else:
+        content = json.dumps(sorted((name, str(value)) for name, value in entry.items()))
+    return blake2b(content.encode(errors="replace"), digest_size=16).digest()
+
+
+def moment_of(entry: Entry) -> int:
+    """When the journal took it, in us since 1970."""
+    moment = whole(entry.get("__REALTIME_TIMESTAMP", "0"))
+    return min(max(moment, records.EARLIEST), records.LATEST)
+
+
+def priority_of(entry: Entry) -> int:
+    priority = whole(entry.get("PRIORITY", "6"))
+    return priority if 0 <= priority <= 7 else 6
+
+
+def natural(value: str) -> int:
+    """Raises `ValueError` for what is no number of zero or more."""
+    number = integer(int(value))
+    if number < 0:
+        raise ValueError("less than zero")
+    return number
+
+
+def whole(value: str) -> int:
+    """A number that journald wrote; -1 for what is none."""
+    try:
+        return integer(int(value))
+    except ValueError:
+        return -1
