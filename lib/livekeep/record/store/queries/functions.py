@@ -1,17 +1,28 @@
-"""How long functions take and how often they fail, over a range of time and bucket by bucket."""
+"""How long functions take and how often they fail, over a range of time and bucket by bucket.
+
+Daily and hourly summaries (store/summaries.py) count whole days and hours; only what lies within the hour that a range begins or
+ends in is counted row by row. Percentiles come from the summaries' histograms, and are off by at most `histogram.ERROR`.
+"""
 
 import sqlite3
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from livekeep.record.store.queries.filter import IDS_PER_MICROSECOND, Conditions, Filter, function_ids, id_range, machine_ids
+from livekeep.core.local_time import local_time
+from livekeep.record.store import histogram
+from livekeep.record.store.queries.filter import Conditions, Filter, function_ids, is_any, machine_ids
+from livekeep.record.store.summaries import HOUR, Durations, Summary, day_of, hour_of, next_day, summarized
 
 Size = Literal["hour", "day", "week", "month"]
-"""Of a bucket, by the local calendar; a week begins on Monday."""
-SECOND = 1_000_000
+"""Of a bucket: an hour of UTC, or a day, week (from Monday) or month of the local calendar."""
+NOT_CALLS = ("session", "step")
+"""Kinds of what is no call, and whose time is that of calls."""
+LAST_MOMENT = 4_000_000_000_000_000
+"""2096; summaries of later moments are not looked for."""
+
+LONGEST_SESSION = 31 * 24 * HOUR
+"""Steps of sessions that began earlier than this before a moment are not looked for."""
 
 
 @dataclass(frozen=True)
@@ -55,63 +66,148 @@ class Bucket:
     figures: Figures
 
 
+class Part(NamedTuple):
+    """Of a range of time: whole days, whole hours, or less (period "")."""
+
+    period: Literal["day", "hour", ""]
+    begin: int
+    end: int
+
+
+class Counted(NamedTuple):
+    """A summary of calls of one function that began at `began_at` or a little later."""
+
+    function: int
+    began_at: int
+    summary: Summary
+
+
 def functions(connection: sqlite3.Connection, wanted: Filter) -> tuple[FunctionFigures, ...]:
-    """Every function that was called, the one that took most time in all first."""
+    """Every function that was called, the one that took most time in all first. Sessions and steps are among them."""
     names = {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
-    by_function: dict[int, list[tuple[int, int]]] = {}
-    for function, _began, duration, outcome in _rows(connection, wanted):
-        by_function.setdefault(function, []).append((duration, outcome))
-    found = [FunctionFigures(*names[function], _figures(calls)) for function, calls in by_function.items()]
+    by_function: dict[int, Summary] = {}
+    for function, _began_at, summary in _counted(connection, wanted, parts(wanted)):
+        by_function.setdefault(function, Summary()).add(summary)
+    found = [FunctionFigures(*names[function], figures(summary)) for function, summary in by_function.items()]
     return tuple(sorted(found, key=lambda row: -row.figures.sum))
 
 
 def totals(connection: sqlite3.Connection, wanted: Filter) -> Figures:
-    """All calls together."""
-    return _figures([(duration, outcome) for _function, _began, duration, outcome in _rows(connection, wanted)])
+    """All calls together; sessions and steps only when the filter names their kind."""
+    total = Summary()
+    for _function, _began_at, summary in _counted(connection, wanted, parts(wanted), calls_only=is_any(wanted.kind)):
+        total.add(summary)
+    return figures(total)
 
 
 def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size = "day") -> tuple[Bucket, ...]:
     """The calls bucket by bucket, in the order of time; buckets without a call are left out."""
-    by_bucket: dict[int, list[tuple[int, int]]] = {}
-    for _function, began, duration, outcome in _rows(connection, wanted):
-        by_bucket.setdefault(bucket_start(began, size), []).append((duration, outcome))
-    return tuple(Bucket(began, bucket_end(began, size), _figures(calls)) for began, calls in sorted(by_bucket.items()))
+    by_bucket: dict[int, Summary] = {}
+    cut = parts(wanted, with_days=size != "hour")
+    for _function, began_at, summary in _counted(connection, wanted, cut, calls_only=is_any(wanted.kind)):
+        by_bucket.setdefault(bucket_start(began_at, size), Summary()).add(summary)
+    return tuple(Bucket(began, bucket_end(began, size), figures(summary)) for began, summary in sorted(by_bucket.items()))
+
+
+def figures(summary: Summary) -> Figures:
+    if not summary.count:
+        return Figures()
+    p50, p95, p99 = (
+        # No value lies beyond the two that are known exactly.
+        min(max(round(histogram.percentile(summary.histogram, share) or 0), summary.min), summary.max)
+        for share in (0.5, 0.95, 0.99)
+    )
+    return Figures(summary.count, summary.failures, summary.sum, summary.min, summary.max, p50, p95, p99)
 
 
 def bucket_start(at: int, size: Size) -> int:
-    """The beginning of the bucket that a moment lies in, by the local calendar."""
-    time.tzset()
-    local = datetime.fromtimestamp(at // SECOND).astimezone()
+    """The beginning of the bucket that a moment lies in."""
     if size == "hour":
-        return int(local.replace(minute=0, second=0).timestamp()) * SECOND
-    day = local.replace(hour=0, minute=0, second=0, tzinfo=None)
-    if size == "week":
-        day -= timedelta(days=day.weekday())
-    elif size == "month":
-        day = day.replace(day=1)
-    return int(day.timestamp()) * SECOND
+        return hour_of(at)
+    began = day_of(at)
+    if size == "day":
+        return began
+    date = local_time(began // 1_000_000)
+    days_before = date.tm_wday if size == "week" else date.tm_mday - 1
+    # Half a day more, since a day has 23 to 25 hours.
+    return day_of(began - days_before * 24 * HOUR + 12 * HOUR) if days_before else began
 
 
 def bucket_end(began_at: int, size: Size) -> int:
-    """The beginning of the next bucket."""
-    lengths = {"hour": 1, "day": 25, "week": 7 * 24 + 12, "month": 31 * 24 + 12}
-    return bucket_start(began_at + lengths[size] * 3600 * SECOND, size)
+    """The beginning of the bucket after the one that begins at `began_at`."""
+    if size == "hour":
+        return began_at + HOUR
+    if size == "day":
+        return next_day(began_at)
+    return bucket_start(began_at + (7 if size == "week" else 31) * 24 * HOUR + 12 * HOUR, size)
 
 
-def _rows(connection: sqlite3.Connection, wanted: Filter) -> Iterable[tuple[int, int, int, int]]:
-    """Function, beginning, duration, outcome of each call."""
+def parts(wanted: Filter, with_days: bool = True) -> list[Part]:
+    """A range of time as whole days, whole hours, and the rest, none of them empty."""
+    end = min(wanted.end, LAST_MOMENT)
+    if not with_days:
+        return list(_in_hours(wanted.begin, end))
+    first = day_of(wanted.begin)
+    first = first if first == wanted.begin else next_day(first)
+    last = day_of(end)
+    if first >= last:
+        return list(_in_hours(wanted.begin, end))
+    return [*_in_hours(wanted.begin, first), Part("day", first, last), *_in_hours(last, end)]
+
+
+def _in_hours(begin: int, end: int) -> Iterator[Part]:
+    first, last = -(-begin // HOUR) * HOUR, hour_of(end)
+    whole = [Part("", begin, first), Part("hour", first, last), Part("", last, end)]
+    cut = whole if first < last else [Part("", begin, end)]
+    return (part for part in cut if part.begin < part.end)
+
+
+def _counted(connection: sqlite3.Connection, wanted: Filter, cut: Iterable[Part], calls_only: bool = False) -> Iterator[Counted]:
+    functions_wanted, machines_wanted = function_ids(connection, wanted), machine_ids(connection, wanted.machine)
     conditions = Conditions()
-    conditions.add("id >= ? AND id < ?", *id_range(wanted))
-    conditions.add_one_of("function", function_ids(connection, wanted))
-    conditions.add_one_of("machine", machine_ids(connection, wanted.machine))
-    sql = f"SELECT function, id / {IDS_PER_MICROSECOND}, duration, outcome FROM calls WHERE {conditions.text()}"  # noqa: S608
-    return (tuple(row) for row in connection.execute(sql, conditions.parameters))
+    conditions.add_one_of("f.id", functions_wanted)
+    conditions.add_one_of("m.id", machines_wanted)
+    if calls_only:
+        conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
+    for part in cut:
+        yield from _summaries(connection, conditions, part) if part.period else _rows(connection, conditions, part)
 
 
-def _figures(calls: Sequence[tuple[int, int]]) -> Figures:
-    if not calls:
-        return Figures()
-    durations = sorted(duration for duration, _outcome in calls)
-    p50, p95, p99 = (durations[min(len(durations) - 1, int(len(durations) * share))] for share in (0.5, 0.95, 0.99))
-    failures = sum(outcome == 1 for _duration, outcome in calls)
-    return Figures(len(durations), failures, sum(durations), durations[0], durations[-1], p50, p95, p99)
+def _summaries(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> Iterator[Counted]:
+    rows = connection.execute(
+        # In this order each function is one look into the summaries, whatever the number of days that are kept.
+        "SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram "  # noqa: S608
+        "FROM functions f CROSS JOIN machines m CROSS JOIN summaries s "
+        "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ? "
+        f"WHERE {conditions.text()}",
+        [*part, *conditions.parameters],
+    )
+    for row in rows:
+        function, began_at, count, failures, total, least, most, blob = row
+        yield Counted(function, began_at, Summary(count, failures, total, least, most, histogram.decode(blob)))
+
+
+def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> Iterator[Counted]:
+    """What began within less than an hour, from the rows themselves; all of it as of the part's beginning."""
+    begin, end = part.begin, part.end
+    rows = connection.execute(
+        "SELECT f.id, x.duration, x.failed FROM ("  # noqa: S608
+        "SELECT function, machine, duration, outcome = 1 AS failed FROM calls WHERE id >= ? AND id < ? "
+        "UNION ALL SELECT f.id, s.machine, max(s.ended_at - s.began_at, 0), s.outcome IN ('failed', 'lost') "
+        "FROM sessions s JOIN functions f ON f.name = s.name AND f.kind = 'session' "
+        "WHERE s.began_at >= ? AND s.began_at < ? AND s.ended_at IS NOT NULL "
+        "UNION ALL SELECT f.id, s.machine, max(t.ended_at - t.began_at, 0), t.outcome IN ('failed', 'lost') "
+        "FROM sessions s JOIN steps t ON t.session = s.id "
+        "JOIN functions f ON f.name = s.name || ' / ' || t.name AND f.kind = 'step' "
+        "WHERE s.began_at >= ? AND s.began_at < ? AND t.began_at >= ? AND t.began_at < ? AND t.ended_at IS NOT NULL"
+        ") x JOIN functions f ON f.id = x.function JOIN machines m ON m.id = x.machine "
+        f"WHERE {conditions.text()}",
+        [begin * 1000, end * 1000, begin, end, begin - LONGEST_SESSION, end, begin, end, *conditions.parameters],
+    )
+    by_function: dict[int, Durations] = {}
+    for function, duration, is_failure in rows:
+        durations = by_function.setdefault(function, Durations())
+        durations.values.append(duration)
+        durations.failures += is_failure
+    for function, durations in by_function.items():
+        yield Counted(function, begin, summarized(durations))

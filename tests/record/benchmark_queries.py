@@ -1,0 +1,138 @@
+"""How long each page's question takes with many calls in the record, and the export's time and memory. Prints a table.
+
+    python3 -m tests.record.benchmark_queries [--calls 10000000] [--days 100] [--file FILE] [--runs 20]
+
+A FILE that exists is used as it is.
+"""
+
+import argparse
+import random
+import sqlite3
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from livekeep.record.store import queries, schema
+from livekeep.record.store.queries import Filter
+from livekeep.record.store.summaries import HOUR
+from tests.record.made_record import Made, make
+
+DAY = 24 * HOUR
+LIMIT_SECONDS = 0.2
+
+Question = Callable[[sqlite3.Connection], object]
+
+
+def questions(made: Made) -> Iterator[tuple[str, Question]]:
+    """What the pages ask, by name. Ranges begin at odd moments, so that raw rows are read at their beginning."""
+    draw = random.Random(7)
+    odd = made.ended_at - 3 * DAY + 1234567890
+    day, week, month, ever = (Filter(begin=made.ended_at - n * DAY + 1_234_567_890) for n in (1, 7, 30, 100))
+
+    def function() -> str:
+        return f"job.module{(n := draw.randrange(50)) % 7}.function_{n}"
+
+    def session(connection: sqlite3.Connection) -> queries.Session:
+        found = queries.session(connection, draw.randrange(1, made.ended_at // 1 % 28000 + 2))
+        return found or queries.sessions(connection, Filter(), 1).rows[0]
+
+    yield "functions, a day", lambda c: queries.functions(c, day)
+    yield "functions, a week", lambda c: queries.functions(c, week)
+    yield "functions, a month", lambda c: queries.functions(c, month)
+    yield "functions, 100 days", lambda c: queries.functions(c, ever)
+    yield "functions of kind api, 100 days", lambda c: queries.functions(c, replace(ever, kind="api"))
+    yield "compare two weeks", lambda c: (
+        queries.functions(c, Filter(odd - 14 * DAY, odd - 7 * DAY)), queries.functions(c, Filter(odd - 7 * DAY, odd)),
+    )  # fmt: skip
+    yield "a function's days, 100 days", lambda c: queries.function_series(c, replace(ever, function=function()))
+    yield "a function's hours, a week", lambda c: queries.function_series(c, replace(week, function=function()), "hour")
+    yield "all calls' days, 100 days", lambda c: queries.function_series(c, ever)
+    yield "totals, a day", lambda c: (queries.totals(c, day), queries.session_totals(c, day))
+    yield "sessions, failed first, a day", lambda c: queries.sessions(c, day)
+    yield "sessions, failed first, 100 days", lambda c: queries.sessions(c, ever)
+    yield "sessions of a unit, 100 days", lambda c: queries.sessions(c, replace(ever, unit="job-2.service"))
+    yield "session: steps, calls, errors, earlier", lambda c: (
+        (found := session(c)), queries.steps(c, found.id), queries.calls(c, Filter(session_id=found.id)),
+        queries.error_groups(c, Filter(session_id=found.id)), queries.earlier_sessions(c, found),
+    )  # fmt: skip
+    yield "calls, newest", lambda c: queries.calls(c, Filter())
+    yield "calls of a function, 100 days", lambda c: queries.calls(c, replace(ever, function=function()))
+    yield "failed calls, 100 days", lambda c: queries.calls(c, replace(ever, outcome="failed"))
+    yield "failed calls of a function, 100 days", lambda c: queries.calls(c, replace(ever, outcome="failed", function=function()))
+    yield "cancelled calls (none), 100 days", lambda c: queries.calls(c, replace(ever, outcome="cancelled"))
+    yield "calls of a unit, 100 days", lambda c: queries.calls(c, replace(ever, unit="job-1.service"))
+    yield "calls of sessions of a name, 100 days", lambda c: queries.calls(c, replace(ever, session="cut"))
+    yield "slowest calls, a day", lambda c: queries.slowest_calls(c, day)
+    yield "slowest calls, 100 days", lambda c: queries.slowest_calls(c, ever)
+    yield "slowest calls of a function, 100 days", lambda c: queries.slowest_calls(c, replace(ever, function=function()))
+    yield "call tree", lambda c: queries.call_tree(c, queries.calls(c, Filter(session_id=session(c).id), 400).rows[-1])
+    yield "errors, a day", lambda c: queries.error_groups(c, day)
+    yield "errors, 100 days", lambda c: queries.error_groups(c, ever)
+    yield "events, newest", lambda c: queries.events(c, Filter())
+    yield "events by name, 100 days", lambda c: queries.events(c, replace(ever, event="item-played"))
+    yield "events of priority err, 100 days", lambda c: queries.events(c, replace(ever, priority=3))
+    yield "events by a text that is rare, 100 days", lambda c: queries.events(c, replace(ever, text="session 77 does"))
+    yield "events of a unit, 100 days", lambda c: queries.events(c, replace(ever, unit="job-3.service"))
+    yield "samples, a day", lambda c: queries.samples(c, day)
+    yield "samples, a month", lambda c: queries.samples(c, month)
+    yield "samples, 100 days", lambda c: queries.samples(c, ever)
+    yield "unit samples, a day", lambda c: queries.unit_samples(c, day)
+    yield "losses", lambda c: queries.losses(c, ever)
+    yield "running sessions", queries.running_sessions
+    yield "names for the filters", lambda c: (
+        queries.function_names(c), queries.session_names(c), queries.units(c), queries.event_names(c), queries.machines(c),
+    )  # fmt: skip
+    yield "period", queries.period
+
+
+def measure(made: Made, runs: int) -> dict[str, list[float]]:
+    """Seconds of each run, by question; each run has a connection of its own, as each page has."""
+    taken: dict[str, list[float]] = {}
+    for name, ask in questions(made):
+        for _ in range(runs):
+            connection = schema.open_read_only(made.file)
+            began = time.perf_counter()
+            ask(connection)
+            taken.setdefault(name, []).append(time.perf_counter() - began)
+            connection.close()
+    return taken
+
+
+def percentile95(values: Sequence[float]) -> float:
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=10_000_000)
+    parser.add_argument("--days", type=int, default=100)
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--runs", type=int, default=20)
+    arguments = parser.parse_args(argv)
+    with TemporaryDirectory() as folder:
+        file = arguments.file or Path(folder) / "record.db"
+        if file.exists():
+            connection = schema.open_read_only(file)
+            first, last = queries.period(connection) or (0, 0)
+            made = Made(file, first, last // HOUR * HOUR + HOUR, connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+        else:
+            began = time.perf_counter()
+            made = make(file, arguments.calls, arguments.days)
+            print(
+                f"made {made.calls} calls in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 1e6:.0f} MB", flush=True
+            )
+        slow = 0
+        for name, values in measure(made, arguments.runs).items():
+            slow += percentile95(values) > LIMIT_SECONDS
+            print(
+                f"{name:45} p50 {statistics.median(values) * 1000:7.1f} ms  p95 {percentile95(values) * 1000:7.1f} ms", flush=True
+            )
+    return 1 if slow else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
