@@ -209,7 +209,7 @@ def test_media_times() -> None:
         (["air", "set-key", "h"], "hall"),
         (["air", "set-key", "main", "ke"], "key.txt"),
         (["air", "set-storage-keys", "ke"], "key.txt"),
-        (["a"], "air apply"),
+        (["a"], "air alert apply"),
     ],
 )
 def test_the_completion_knows_actions_and_channels(air: AirBox, words: list[str], expected: str) -> None:

@@ -15,6 +15,7 @@ from conftest import CONFIG, REPOSITORY, Box
 
 import livekeep
 from livekeep.command.main import SUBCOMMANDS
+from livekeep.command.record import LAUNCHERS
 from livekeep.core.findings import SpeedtestFindings
 from livekeep.core.state import Playback, PlayerState, PollerState
 
@@ -43,11 +44,22 @@ def test_wrong_usage(box: Box, arguments: tuple[str, ...]) -> None:
     assert done.stderr.startswith("usage: livekeep")
 
 
-@pytest.mark.parametrize("name", SUBCOMMANDS)
+@pytest.mark.parametrize("name", [name for name in SUBCOMMANDS if name not in LAUNCHERS])
 def test_every_subcommand_explains_itself(box: Box, name: str) -> None:
     done = box.run(name, "--help")
     assert done.returncode == 0
     assert done.stdout.startswith(f"usage: livekeep {name}")
+
+
+@pytest.mark.parametrize("name", LAUNCHERS)
+def test_what_belongs_to_an_absent_part_says_how_to_install_it(tmp_path: Path, name: str) -> None:
+    shutil.copytree(REPOSITORY / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__", "record"))
+    (tmp_path / "bin").mkdir()
+    shutil.copy(REPOSITORY / "bin/livekeep", tmp_path / "bin")
+    program = [sys.executable, "-I", tmp_path / "bin/livekeep", name, "--help"]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "the record part is not installed: run install.sh --with record\n"
 
 
 def test_health_loads_nothing_heavy(box: Box) -> None:

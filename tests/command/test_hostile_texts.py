@@ -20,7 +20,7 @@ from air_box import CHANNELS
 from conftest import CONFIG, REPOSITORY, Box
 
 from livekeep.air import folder
-from livekeep.command import doctor_air, doctor_host, findings_text, terminal
+from livekeep.command import doctor_air, doctor_host, findings_text
 from livekeep.command.checkup import Surroundings
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState
@@ -28,6 +28,7 @@ from livekeep.core.config import Channel, Config
 from livekeep.core.findings import PROBES, Run, YoutubeFindings
 from livekeep.core.health import Clock
 from livekeep.core.state import PlayerState, PollerState
+from livekeep.system import terminal
 
 FORGED = "sudo rm -rf /"
 HOSTILE = (

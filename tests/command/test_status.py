@@ -9,11 +9,11 @@ import time
 
 from conftest import Box
 
-from livekeep.command import terminal
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings
 from livekeep.core.state import Playback, PlayerState, PollerState
+from livekeep.system import terminal
 
 
 def fill(box: Box, age_seconds: float = 0.0) -> None:

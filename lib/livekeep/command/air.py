@@ -8,10 +8,9 @@ import importlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from livekeep.command import reading
 from livekeep.core import channels, config
 from livekeep.core.config import Channel
-from livekeep.core.errors import LivekeepError
+from livekeep.core.errors import LivekeepError, not_permitted
 
 ACTIONS = {
     "start": ("air_steer", "start"),
@@ -57,7 +56,7 @@ def known() -> Known:
     try:
         alive = {*channels.intended(), *channels.running()}
     except PermissionError as error:
-        raise reading.not_permitted(error) from error
+        raise not_permitted(error) from error
     return Known(configured, problems, frozenset(alive - set(configured)))
 
 

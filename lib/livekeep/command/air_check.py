@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livekeep.command import air, air_config, air_keys, findings_text, terminal
+from livekeep.command import air, air_config, air_keys, findings_text
 from livekeep.command.air_progress import Progress, bar
 from livekeep.command.checkup import Check, Verdict, is_root
 from livekeep.core import channels, config, paths
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
 from livekeep.core.text import shown
+from livekeep.system import terminal
 
 PROGRAM = Path(__file__).resolve().parents[3] / "bin/livekeep-air-check"
 USER, GROUP = "livekeep-worker", "livekeep"
-EXIT_INTERRUPTED = 130
 RESOLVER = "timeout:2 attempts:2"
 """A silent resolver would else hold a look-up for long."""
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
@@ -83,7 +83,7 @@ def check(arguments: argparse.Namespace) -> int:
                 if not arguments.json:
                     terminal.say_block(text)
         except KeyboardInterrupt:
-            code = EXIT_INTERRUPTED
+            code = terminal.EXIT_INTERRUPTED
     terminal.say_block(terminal.json_text(document(report)) if arguments.json else summary(report, found[name]))
     return code or (0 if report.is_well() else 1)
 

@@ -12,12 +12,13 @@ import secrets
 import sys
 from pathlib import Path
 
-from livekeep.command import credential, file, terminal, unit
+from livekeep.command import credential, file, unit
 from livekeep.command.air import names_of, one_of
 from livekeep.command.credential import Secret
 from livekeep.core import channels, config, paths
 from livekeep.core.config import CHANNEL_NAME, Channel
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 API_TOKEN_BYTES = 32
 STORAGE = "livekeep-storage.service"

@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from livekeep.command import terminal
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 SETTLE_SECONDS = 1.0
 """A server gives a viewer what it has since the last keyframe in one go: so long the clock says nothing."""

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 import livekeep
-from livekeep.command import air, channels_text, findings_text, reading, terminal, unit
+from livekeep.command import air, channels_text, findings_text, unit
 from livekeep.command.air import Known
 from livekeep.command.unit import Unit
 from livekeep.core import channels, health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
-from livekeep.core.errors import LivekeepError
+from livekeep.core.errors import LivekeepError, not_permitted
 from livekeep.core.findings import YoutubeFindings
 from livekeep.core.health import Clock
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.core.text import shown
+from livekeep.system import terminal
 
 WORDS = {
     "preparing": "preparing",
@@ -94,7 +95,7 @@ def read_state(name: str) -> ChannelState | StateAbsentError | StateBrokenError:
         return channels.read_state(name)
     except (StateAbsentError, StateBrokenError) as error:
         if isinstance(error.__cause__, PermissionError):
-            raise reading.not_permitted(error.__cause__) from error
+            raise not_permitted(error.__cause__) from error
         return error
 
 
@@ -109,7 +110,7 @@ def read_youtube() -> YoutubeFindings | None:
     try:
         found = health.look(YoutubeFindings)
     except PermissionError as error:
-        raise reading.not_permitted(error) from error
+        raise not_permitted(error) from error
     return found if isinstance(found, YoutubeFindings) else None
 
 

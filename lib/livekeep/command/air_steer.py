@@ -9,13 +9,14 @@ import sys
 import time
 from dataclasses import dataclass
 
-from livekeep.command import air, air_config, reading, terminal, unit
+from livekeep.command import air, air_config, unit
 from livekeep.command.air_progress import Progress
 from livekeep.command.checkup import is_root
 from livekeep.command.unit import Unit
 from livekeep.core import channels, config, paths
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
-from livekeep.core.errors import LivekeepError, TemporaryError
+from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
+from livekeep.system import terminal
 
 WAIT_SECONDS = 30.0
 """So long a channel is waited for to come on air."""
@@ -230,7 +231,7 @@ def worker_state(name: str) -> ChannelState | None:
     try:
         return channels.read_state(name) if (channels.folder_of(name) / ChannelState.FILE).exists() else None
     except PermissionError as error:
-        raise reading.not_permitted(error) from error
+        raise not_permitted(error) from error
     except TemporaryError:
         return None
 

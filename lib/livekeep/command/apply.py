@@ -6,12 +6,13 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.command import desktop, file, health_units, record_units, terminal, unit
+from livekeep.command import desktop, file, health_units, record_units, unit
 from livekeep.command.file import Ownership
 from livekeep.command.health_units import Wanted
 from livekeep.core import config, findings, paths, state
 from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.system import terminal
 
 DISPLAY = "livekeep-display.service"
 PLAYER = "livekeep-player.service"

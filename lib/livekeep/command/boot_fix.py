@@ -3,12 +3,13 @@
 import time
 from pathlib import Path
 
-from livekeep.command import boot_line, file, terminal
+from livekeep.command import boot_line, file
 from livekeep.command.boot_line import Change
 from livekeep.command.checkup import Surroundings
 from livekeep.command.file import Ownership
 from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 
 def fix(around: Surroundings, yes: bool) -> None:

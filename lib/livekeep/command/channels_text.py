@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from livekeep.command import terminal
 from livekeep.core import channels, health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.findings import NOT_SHOWN, YoutubeVideo
 from livekeep.core.health import Clock, Level
 from livekeep.core.state import StateAbsentError
+from livekeep.system import terminal
 
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 WORDS: dict[Publishing, str] = {

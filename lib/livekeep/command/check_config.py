@@ -5,11 +5,12 @@ what speed tests will use.
 import argparse
 import contextlib
 
-from livekeep.command import air_config, terminal
+from livekeep.command import air_config
 from livekeep.core import channels, config, state
 from livekeep.core.config import Config, SpeedtestProbe
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import SpeedtestFindings
+from livekeep.system import terminal
 
 DAY_SECONDS = 86400.0
 OFTEN_SECONDS = 6 * 3600.0

@@ -10,10 +10,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from livekeep.command import file, terminal, unit
+from livekeep.command import file, unit
 from livekeep.command.file import Ownership
 from livekeep.core import paths, secret_text
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 LONGEST_CHARACTERS = 1024
 LARGEST_BYTES = 64 * 1024

@@ -7,7 +7,7 @@ import argparse
 import dataclasses
 from collections.abc import Callable
 
-from livekeep.command import boot_fix, terminal
+from livekeep.command import boot_fix
 from livekeep.command.checkup import Check, Surroundings, Verdict
 from livekeep.command.doctor_account import check_config, check_dns, check_token
 from livekeep.command.doctor_air import (
@@ -39,6 +39,7 @@ from livekeep.command.doctor_pictures import check_pictures
 from livekeep.command.doctor_screen import check_decoder, check_display, check_sound
 from livekeep.core import config, health, paths
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_config,

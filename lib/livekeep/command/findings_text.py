@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from livekeep.command import channels_text, terminal
+from livekeep.command import channels_text
 from livekeep.core.findings import (
     Analysis,
     HostFindings,
@@ -21,6 +21,7 @@ from livekeep.core.findings import (
 from livekeep.core.health import Clock, Findings, is_silent
 from livekeep.core.state import StateBrokenError
 from livekeep.core.text import shown
+from livekeep.system import terminal
 
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim", "silent": "red"}
 FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}

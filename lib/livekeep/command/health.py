@@ -2,8 +2,9 @@
 
 import argparse
 
-from livekeep.command import reading, terminal
+from livekeep.command import reading
 from livekeep.core import health
+from livekeep.system import terminal
 
 EXIT_ON_ERROR = 3
 """The state may not be read: that is neither ok nor down."""

@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from livekeep.command import credential, dotenv, file, predecessor, terminal, unit
+from livekeep.command import credential, dotenv, file, predecessor, unit
 from livekeep.command.check_config import OFTEN_SECONDS, last_measurement, usage
 from livekeep.command.file import Ownership
 from livekeep.command.predecessor import Outcome, Translation
@@ -17,6 +17,7 @@ from livekeep.core import config, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.text import shown
+from livekeep.system import terminal
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
 PICTURES = paths.ROOT / "var/lib/livekeep/pictures"

@@ -5,14 +5,13 @@ The subcommands' modules are imported only when they are called, so that `liveke
 
 import argparse
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 
-from livekeep.command import terminal
+from livekeep.command import record
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
-EXIT_INTERRUPTED = 130
 MOST_SECONDS = 86400.0
 PROBES = ("network", "stream", "speedtest", "host", "youtube")
 
@@ -123,6 +122,10 @@ SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "set-token": ("set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
     "doctor": ("doctor", "check everything that the screen and the channels depend on", doctor_arguments),
     "air": ("air", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
+    "record": ("record", "what jobs did, how long it took, how far they are", nothing),
+    "alert": ("record", "what is wrong now, and the rules and channels of the messages about it", nothing),
+    "report": ("record", "a report of some days, as PDF, HTML or CSV", nothing),
+    "clips": ("record", "the clips that take off", nothing),
     "import-env": ("import_env", "take over the .env of vimeo-monitor", import_env_arguments),
     "apply": ("apply", "put the display's settings in force, with a restart of the display when they changed", apply_arguments),
     "version": ("version", "print the version", nothing),
@@ -141,18 +144,12 @@ def build_parser() -> Parser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; give its exit code: 0 ok, 1 failure, 2 usage, 78 configuration, or the subcommand's own."""
-    arguments = build_parser().parse_args(argv)
-    try:
-        code = run(arguments)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader, such as head(1), has gone; Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except KeyboardInterrupt:
-        terminal.say(to=sys.stderr)
-        return EXIT_INTERRUPTED
-    return code
+    words = sys.argv[1:] if argv is None else list(argv)
+    # Whatever follows these, --help too, is the launcher's.
+    if words and words[0] in record.LAUNCHERS:
+        return terminal.exit_code(lambda: record.hand_over(words[0], words[1:]))
+    arguments = build_parser().parse_args(words)
+    return terminal.exit_code(lambda: run(arguments))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -160,6 +157,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         return int(module.run(arguments))
     except LivekeepError as error:
-        # Read by a person or a script, not by the journal: without its priority prefix.
+        if not hasattr(module, "EXIT_ON_ERROR"):
+            raise
         terminal.say_block(str(error), sys.stderr)
-        return int(getattr(module, "EXIT_ON_ERROR", error.exit_code))
+        return int(module.EXIT_ON_ERROR)

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from livekeep.command import findings_text, reading, terminal, unit
+from livekeep.command import findings_text, reading, unit
 from livekeep.command.checkup import is_root
 from livekeep.core import config
 from livekeep.core.config import Config
@@ -16,6 +16,7 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.findings import PROBES
 from livekeep.core.health import Clock, Findings
 from livekeep.core.state import StateBrokenError
+from livekeep.system import terminal
 
 EXIT_ON_ERROR = 3
 """Nothing can be told: neither well nor failed."""

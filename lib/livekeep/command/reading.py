@@ -8,7 +8,7 @@ from pathlib import Path
 from livekeep.core import config, health, paths
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.config import Probes
-from livekeep.core.errors import LivekeepError
+from livekeep.core.errors import not_permitted
 from livekeep.core.health import Clock, Findings, Health, Judgement
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 
@@ -67,10 +67,3 @@ def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | St
 def configured_probes() -> Probes:
     """A faulty key has its default here, as it has for the probes."""
     return config.load_leniently()[0].probes
-
-
-def not_permitted(error: PermissionError) -> LivekeepError:
-    return LivekeepError(
-        f"{error.filename}: may be read by root and group livekeep only; run with sudo, "
-        "or once: sudo adduser $USER livekeep, and log in again"
-    )

@@ -6,9 +6,10 @@ import os
 import sys
 from pathlib import Path
 
-from livekeep.command import mpv_camera, terminal, vlc_camera, x11_camera
+from livekeep.command import mpv_camera, vlc_camera, x11_camera
 from livekeep.core import config, files, health, paths
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 DISPLAY = paths.STATE_DIRECTORY / "display"
 LARGEST_BYTES = 128 * 1024 * 1024

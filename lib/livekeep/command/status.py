@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import livekeep
-from livekeep.command import channels_text, findings_text, reading, terminal, unit
+from livekeep.command import channels_text, findings_text, reading, unit
 from livekeep.command.reading import Reading
 from livekeep.command.unit import Unit
 from livekeep.core import channels, config
@@ -18,6 +18,7 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.health import Clock, Level, is_stuck, still_seconds
 from livekeep.core.state import Playback, PlayerState, PollerState
 from livekeep.core.text import shown
+from livekeep.system import terminal
 
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 UNIT_COLOURS: dict[str, terminal.Colour] = {"active": "green", "failed": "red", "activating": "yellow"}

@@ -3,7 +3,7 @@
 import argparse
 
 import livekeep
-from livekeep.command import terminal
+from livekeep.system import terminal
 
 
 def run(_arguments: argparse.Namespace) -> int:

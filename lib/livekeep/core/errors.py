@@ -32,6 +32,14 @@ class TemporaryError(LivekeepError):
     """Something outside does not work now; the same call may succeed later."""
 
 
+def not_permitted(error: PermissionError) -> LivekeepError:
+    """What to do about a file that this user may not read."""
+    return LivekeepError(
+        f"{error.filename}: may be read by root and group livekeep only; run with sudo, "
+        "or once: sudo adduser $USER livekeep, and log in again"
+    )
+
+
 def exit_with_sentence(main: Callable[[], int]) -> int:
     """Run `main`; turn a `LivekeepError` into its lines on standard error (priority 3) and its exit code."""
     try:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from livekeep.core.errors import TemporaryError
 
+IN_MODIFY = 0x00000002
 IN_ATTRIB = 0x00000004
 IN_CLOSE_WRITE = 0x00000008
+IN_MOVED_FROM = 0x00000040
 IN_MOVED_TO = 0x00000080
 IN_CREATE = 0x00000100
 IN_DELETE = 0x00000200
@@ -54,6 +56,10 @@ class FolderWatch:
     def watch_contents(self, folder: Path) -> bool:
         """Tell also when a file in `folder` is written whole or moved there; whether the folder can be watched."""
         return self._add(folder, IN_CLOSE_WRITE | IN_MOVED_TO)
+
+    def watch_all(self, folder: Path) -> bool:
+        """Tell of each change of a file in `folder`, each write too, and of files that come and go; whether it can be watched."""
+        return self._add(folder, IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -9,15 +9,37 @@ import os
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, TextIO
 
+from livekeep.core.errors import LivekeepError
 from livekeep.core.text import UNSAFE, escape, shown
 
+EXIT_INTERRUPTED = 130
 Colour = Literal["green", "yellow", "red", "dim", "bold", ""]
 CODES: dict[Colour, str] = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 IN_BLOCK = re.compile(rf"(?!\n|\x1b\[(?:{'|'.join([*CODES.values(), '0'])})m)[{UNSAFE}]")
 """What is not to be shown, but for line breaks and our colours."""
+
+
+def exit_code(run: Callable[[], int]) -> int:
+    """Run a command that a person or a script called, to its exit code; without a traceback when its reader goes away, at
+    Ctrl-C, and for a `LivekeepError`, whose lines go to standard error without the prefix that is meant for the journal.
+    """
+    try:
+        code = run()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head(1), has gone; Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        say(to=sys.stderr)
+        return EXIT_INTERRUPTED
+    except LivekeepError as error:
+        say_block(str(error), sys.stderr)
+        return error.exit_code
+    return code
 
 
 def has_colour(stream: TextIO) -> bool:

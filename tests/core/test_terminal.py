@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from livekeep.command.terminal import duration, local_time, table
+from livekeep.system.terminal import duration, local_time, table
 from tests.outside import LIBRARY
 
-QUESTION = "from livekeep.command.terminal import confirm; print(confirm('Really?'))"
+QUESTION = "from livekeep.system.terminal import confirm; print(confirm('Really?'))"
 
 
 def moment(day: int, hour: int, minute: int, second: int = 0) -> float:
