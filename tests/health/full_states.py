@@ -21,6 +21,7 @@ from livekeep.core.findings import (
     YoutubeFindings,
     YoutubeVideo,
 )
+from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
 from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State
 
 NOW = 1_800_000_000.0
@@ -134,7 +135,46 @@ CHANNEL = ChannelState(
     speed=1.0,
 )
 END = ChannelEnd("main", 4700, "signal", "killed", "KILL", NOW - 7201)
+RECORDER = RecorderState(
+    started_at=NOW - 7200,
+    entries=900,
+    calls=123_456,
+    events=78,
+    sessions_running=2,
+    duplicates=3,
+    lost_entries=1,
+    lost_calls=45,
+    commits=120,
+    lag_seconds=0.7,
+    last_commit_at=NOW - 2,
+    database_bytes=71_000_000,
+    oldest_call_at=NOW - 90 * 86400,
+    checked_at=NOW - 3600,
+)
+ALERTER = AlerterState(
+    started_at=NOW - 7200,
+    problems=("alerts.slow: there is no function of that name",),
+    rules=9,
+    channels=1,
+    open=(
+        OpenAlert("down", "", "critical", NOW - 400, "the screen is dark", "sudo livekeep doctor"),
+        OpenAlert("hot", "", "warning", NOW - 900, "81 °C"),
+    ),
+    waiting=1,
+    delivered=12,
+    failed=2,
+    last_delivered_at=NOW - 60,
+)
+CLIPS = ClipsState(
+    ran_at=NOW - 300,
+    interval_seconds=900.0,
+    outcome="succeeded",
+    sources=2,
+    clips=150,
+    hot=(HotClip("ours", "987", "A day in the wood", "https://vimeo.com/987", 9.1, "9 × its usual rate for 3 h"),),
+)
 ALL: tuple[State, ...] = (POLLER, PLAYER, *FINDINGS.values())
+OF_RECORD: tuple[State, ...] = (RECORDER, ALERTER, CLIPS)
 
 
 def write(written: State, root: Path, seconds_ago: float = 0.0) -> None:
@@ -146,7 +186,7 @@ def write(written: State, root: Path, seconds_ago: float = 0.0) -> None:
 
 
 def write_all(root: Path, seconds_ago: float = 0.0) -> None:
-    for each in ALL:
+    for each in (*ALL, *OF_RECORD):
         write(each, root, seconds_ago)
 
 

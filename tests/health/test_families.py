@@ -30,7 +30,7 @@ def test_a_help_text_is_a_sentence(name: str, family: Family) -> None:
 
 
 def test_no_family_is_in_two_groups() -> None:
-    groups = [families.HEALTH, families.POLLER, families.PLAYER, families.CHANNELS, families.PROBES]
+    groups = [families.HEALTH, families.POLLER, families.PLAYER, families.CHANNELS, families.PROBES, families.RECORD]
     assert sum(map(len, [*groups, families.HOST, families.UNITS, families.EXPORTER])) == len(FAMILIES)
 
 

@@ -1,4 +1,4 @@
-"""livekeep doctor: everything that screen and channels depend on, each with a verdict and what to do.
+"""livekeep doctor: everything that screen, channels and record depend on, each with a verdict and what to do.
 
 Changes nothing without --fix.
 """
@@ -36,6 +36,7 @@ from livekeep.command.doctor_host import (
     check_units,
 )
 from livekeep.command.doctor_pictures import check_pictures
+from livekeep.command.doctor_record import check_alerts, check_pages, check_record
 from livekeep.command.doctor_screen import check_decoder, check_display, check_sound
 from livekeep.core import config, health, paths
 from livekeep.core.errors import LivekeepError
@@ -68,6 +69,9 @@ CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_encoder,
     check_on_air,
     check_youtube,
+    check_record,
+    check_alerts,
+    check_pages,
 )
 OF_THE_SCREEN: dict[Callable[[Surroundings], Check], str] = {
     check_dns: "DNS",

@@ -5,11 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livekeep.core import config, health, paths
+from livekeep.core import config, health, paths, record_health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.config import Probes
 from livekeep.core.errors import not_permitted
 from livekeep.core.health import Clock, Findings, Health, Judgement
+from livekeep.core.record_health import Record
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 
@@ -24,6 +25,7 @@ class Reading:
     player: PlayerState | StateAbsentError | StateBrokenError
     error_screen_active: bool
     clock: Clock
+    record: Record
     findings: Mapping[str, Findings | StateBrokenError] = field(default_factory=dict)
     broadcasts: Mapping[str, Broadcast] = field(default_factory=dict)
     has_screen: bool = True
@@ -48,6 +50,7 @@ def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY)
             health.look(PlayerState, root),
             health.error_screen_is_active(root),
             clock,
+            record_health.read(root),
             health.read_findings(root, configured_probes()),
             health.read_broadcasts(root, kept),
             health.has_screen(kept),

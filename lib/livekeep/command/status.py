@@ -1,4 +1,5 @@
-"""livekeep status: what is shown, since when, why, which channels are on air, what the probes found, and what each unit does.
+"""livekeep status: what is shown, since when, why, which channels are on air, what the probes found, what is
+recorded, and what each unit does.
 
 Reads the states, the findings and which channels are configured; asks systemd once.
 """
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import livekeep
-from livekeep.command import channels_text, findings_text, reading, unit
+from livekeep.command import channels_text, findings_text, reading, record_text, unit
 from livekeep.command.reading import Reading
 from livekeep.command.unit import Unit
 from livekeep.core import channels, config
@@ -58,7 +59,7 @@ def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...
     always = unit.SERVICES if has_screen else ()
     workers = [unit.worker(name) for name in names]
     try:
-        found = unit.show([*unit.SERVICES, *unit.HEALTH_UNITS, *AIR_UNITS, *workers])
+        found = unit.show([*unit.SERVICES, *unit.HEALTH_UNITS, *AIR_UNITS, *unit.RECORD_UNITS, *workers])
         return tuple(entry for entry in found if entry.name in always or entry.load != "not-found"), ""
     except LivekeepError as error:
         return (), str(error)
@@ -74,6 +75,7 @@ def document(now: Reading, configured: Collection[str], units: tuple[Unit, ...])
         **(screen_document(now) if now.has_screen else {}),
         "channels": channels_text.document(now.broadcasts, configured, now.clock),
         **findings_text.document(now.findings),
+        "record": record_text.document(now.record, now.clock),
         "units": [dataclasses.asdict(entry) for entry in units],
     }
 
@@ -99,8 +101,9 @@ def text(now: Reading, configured: Collection[str], units: tuple[Unit, ...], pro
     screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
     on_air = channels_text.overview(now.broadcasts, configured, now.clock)
     probes = findings_text.overview(now.findings, now.clock) if now.findings else ""
+    record = record_text.overview(now.record, now.clock)
     below = unit_table(units, now.clock) if units else f"Units: {shown(problem) or 'none of livekeep is installed'}"
-    return "\n\n".join(filter(None, [head, screen, on_air, probes, below]))
+    return "\n\n".join(filter(None, [head, screen, on_air, probes, record, below]))
 
 
 def screen_rows(now: Reading) -> list[Row]:

@@ -23,6 +23,17 @@ HEALTH_UNITS = (
     "livekeep-probe-youtube.timer",
 )
 """Those of the health part, which need not be installed."""
+RECORD_UNITS = (
+    "livekeep-recorder.service",
+    "livekeep-alerter.service",
+    "livekeep-web.socket",
+    "livekeep-web.service",
+    "livekeep-tidy.timer",
+    "livekeep-report@daily.timer",
+    "livekeep-report@weekly.timer",
+    "livekeep-clips.timer",
+)
+"""Those of the record part."""
 TARGET = "livekeep.target"
 PROPERTIES = (
     "Id",

@@ -326,7 +326,7 @@ def shown(player: PlayerState) -> str:
     return "the stream is shown" if player.picture == "stream" else f"the {player.picture} picture is shown"
 
 
-def age(written: PlayerState | PollerState | Findings, clock: Clock) -> str:
+def age(written: state.State, clock: Clock) -> str:
     return f"{clock.now_monotonic - written.written_monotonic:.0f} s"
 
 

@@ -150,6 +150,33 @@ PROBES = {
     "livekeep_card_last_check_timestamp_seconds": gauge("When the card was last checked."),
 }
 
+RECORD = {
+    "livekeep_record_well": gauge("Whether the recorder works and its database was good when last checked."),
+    "livekeep_record_entries_total": counter("Entries of the journal that were recorded."),
+    "livekeep_record_calls_total": counter("Calls of jobs that were recorded."),
+    "livekeep_record_events_total": counter("Events that were recorded."),
+    "livekeep_record_duplicates_total": counter("Entries that came twice and were dropped."),
+    "livekeep_record_lost_entries_total": counter("Entries that are known to be lost."),
+    "livekeep_record_lost_calls_total": counter("Calls that are known to be lost."),
+    "livekeep_record_commits_total": counter("Transactions that the recorder committed."),
+    "livekeep_record_sessions_running": gauge("Sessions of jobs that run now."),
+    "livekeep_record_lag_seconds": gauge("How much later than it was written the newest entry was committed."),
+    "livekeep_record_last_commit_timestamp_seconds": gauge("When the recorder last committed."),
+    "livekeep_record_database_bytes": gauge("The size of the record's database."),
+    "livekeep_record_oldest_call_timestamp_seconds": gauge("When the oldest call that is kept began."),
+    "livekeep_record_last_check_timestamp_seconds": gauge("When the database was last checked and copied."),
+    "livekeep_record_alerts_open": gauge("Alerts of the record part that have begun and are not over.", "severity"),
+    "livekeep_record_alerter_problems": gauge("Rules and channels of the record part that are faulty."),
+    "livekeep_record_messages_waiting": gauge("Messages that are not delivered yet."),
+    "livekeep_record_messages_delivered_total": counter("Messages that a channel took."),
+    "livekeep_record_deliveries_failed_total": counter("Attempts to deliver a message that failed."),
+    "livekeep_record_last_delivery_timestamp_seconds": gauge("When a message was last delivered."),
+    "livekeep_record_clips_success": gauge("Whether the last run of the clip analyzer fetched all that it should."),
+    "livekeep_record_clips_last_run_timestamp_seconds": gauge("When the clip analyzer last ran."),
+    "livekeep_record_clips": gauge("Clips that the clip analyzer knows."),
+    "livekeep_record_clips_taking_off": gauge("Clips that take off now."),
+}
+
 HOST = {
     "livekeep_pi_temperature_celsius": gauge("The temperature of a sensor.", "sensor"),
     "livekeep_pi_fan_speed_rpm": gauge(
@@ -210,5 +237,5 @@ EXPORTER = {
     "process_open_fds": gauge("File descriptors that the exporter has open."),
 }
 
-FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **HOST, **UNITS, **EXPORTER}
+FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **RECORD, **HOST, **UNITS, **EXPORTER}
 """By name, in the order of the answer. A counter's name ends in _total."""

@@ -13,6 +13,7 @@ from livekeep.health.families import Sample
 from livekeep.health.findings import Probe
 from livekeep.health.host import Host
 from livekeep.health.process import Build
+from livekeep.health.record import Record
 from livekeep.health.screen import Player, Poller, Verdict
 from livekeep.health.states import States
 from livekeep.health.units import Units
@@ -31,7 +32,8 @@ def collectors_of(states: States, root: Path) -> dict[str, Collector]:
     """All sources by their name; `root` is the machine's root folder."""
     screen: dict[str, Collector] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
     probes: dict[str, Collector] = {f"probe-{name}": Probe(name, file) for name, file in states.findings.items()}
-    return {**screen, "channels": Channels(states), **probes, "host": Host(root), "units": Units(root), "build": Build()}
+    own = {"channels": Channels(states), **probes, "record": Record(states)}
+    return {**screen, **own, "host": Host(root), "units": Units(root), "build": Build()}
 
 
 class Gathering:

@@ -12,6 +12,7 @@ from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import PROBES
 from livekeep.core.health import Clock, Findings, Judgement
+from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 
 
@@ -108,6 +109,9 @@ class States:
             name: StateFile(kind, root, partial(health.with_interval, seconds=intervals.get(name, 0.0)))
             for name, kind in PROBES.items()
         }
+        self.recorder = StateFile(RecorderState, root)
+        self.alerter = StateFile(AlerterState, root)
+        self.clips = StateFile(ClipsState, root)
         self.channels = ChannelFiles(root, kept / channels.DIRECTORY.name)
 
     def error_screen_is_active(self) -> bool:
