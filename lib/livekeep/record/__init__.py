@@ -1,1 +1,37 @@
-"""On record: what ran, how well, how far it is, and a message when it matters."""
+"""On record: what ran, how well, how far it is, and a message when it matters.
+
+The names below are the library for jobs. It is imported when one of them is asked for: the part's own programs need none.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from livekeep.record.instrument import (
+        Notification,
+        ProgressMonitor,
+        Session,
+        flush,
+        monitor_execution,
+        progress_step,
+        session,
+        subscribe,
+    )
+
+__all__ = [
+    "Notification",
+    "ProgressMonitor",
+    "Session",
+    "flush",
+    "monitor_execution",
+    "progress_step",
+    "session",
+    "subscribe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from livekeep.record import instrument  # noqa: PLC0415
+
+    return getattr(instrument, name)

@@ -1,0 +1,153 @@
+"""Arguments of a call as a short text, in which no secret stands.
+
+What cannot change (numbers, short texts) is kept as it is and described when the batch is sent; all else at the call itself, since
+the function may change it. A value takes 80 characters at most, all of a call 200.
+"""
+
+import inspect
+import re
+import threading
+from collections.abc import Callable, Collection, Mapping
+from itertools import islice
+from typing import Any
+
+MOST_CHARACTERS = 200
+MOST_OF_A_VALUE = 80
+MOST_ITEMS = 5
+DEEPEST = 3
+LONGEST_KEPT = 200
+"""Characters of a text that is kept until the batch is sent."""
+REDACTED = "[redacted]"
+UNSHOWABLE = "[no repr]"
+
+SECRET_NAME = re.compile(
+    r"passw(or)?d|passphrase|secret|token|credential|authorization|cookie|(^|_)(auth|pin|pwd)$|(^|[_a-z])keys?$|signature", re.IGNORECASE
+)
+"""Names of parameters, and keys in dictionaries, whose values never leave the process."""
+IN_URL = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
+IN_QUERY = re.compile(r"(?i)([?&][a-z_-]*(?:key|token|secret|password|passwd|signature|sig|auth)=)[^&\s'\"#]+")
+IN_HEADER = re.compile(r"(?i)\b(bearer|basic) [a-z0-9._~+/=-]{8,}")
+
+Captured = str | tuple[tuple[Any, ...], Mapping[str, Any]] | None
+"""Of a call's arguments: their description, or what it is made of later."""
+
+ATOMS = frozenset({int, float, bool, complex, type(None)})
+
+
+class Busy(threading.local):
+    """Whether this thread is describing a value: a `__repr__` may call recorded functions."""
+
+    now = False
+
+
+busy = Busy()
+
+
+class Parameters:
+    """Of one function: how its arguments are described."""
+
+    def __init__(self, function: Callable[..., Any], redact: Collection[str]) -> None:
+        self.redact = frozenset([redact] if isinstance(redact, str) else redact)
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except (ValueError, TypeError):
+            parameters = []
+        positional = [one.name for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+        self.skip = 1 if positional and positional[0] in ("self", "cls", "mcs") else 0
+        self.names = positional[self.skip :]
+        rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
+        self.is_rest_secret = self.is_secret(rest)
+
+    def is_secret(self, name: str) -> bool:
+        return name in self.redact or SECRET_NAME.search(name) is not None
+
+    def capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
+        """Never raises an `Exception`."""
+        if self.skip:
+            args = args[1:]
+        for value in args:
+            kind = type(value)
+            if kind not in ATOMS and (kind is not str or len(value) > LONGEST_KEPT):
+                return self.describe(args, kwargs)
+        for value in kwargs.values():
+            kind = type(value)
+            if kind not in ATOMS and (kind is not str or len(value) > LONGEST_KEPT):
+                return self.describe(args, kwargs)
+        return (args, kwargs)
+
+    def describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        """Of arguments without a method's own object."""
+        try:
+            parts = [self.describe_positional(place, value) for place, value in enumerate(args)]
+            parts += [f"{name}={REDACTED if self.is_secret(name) else described(value)}" for name, value in kwargs.items()]
+            return shortened(masked(", ".join(parts)), MOST_CHARACTERS)
+        except Exception:  # noqa: BLE001 – whatever a job's own objects do when they are looked at
+            return UNSHOWABLE
+
+    def describe_positional(self, place: int, value: Any) -> str:
+        if place >= len(self.names):
+            return REDACTED if self.is_rest_secret else described(value)
+        name = self.names[place]
+        return f"{name}={REDACTED if self.is_secret(name) else described(value)}"
+
+    def text(self, captured: Captured) -> str | None:
+        return captured if captured is None or isinstance(captured, str) else self.describe(*captured) or None
+
+    def secrets(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
+        """The texts among the arguments that are not to leave."""
+        values = list(zip(self.names, args[self.skip :], strict=False)) + list(kwargs.items())
+        if self.is_rest_secret:
+            values += [("", value) for value in args[self.skip + len(self.names) :]]
+        found = [value for name, value in values if name == "" or self.is_secret(name)]
+        return [value for value in found if type(value) is str and len(value) > 2]
+
+
+def described(value: Any, depth: int = DEEPEST) -> str:
+    """A short text for `value`, which for containers looks at the first few items only."""
+    kind = type(value)
+    if kind is str:
+        return repr(value if len(value) <= MOST_OF_A_VALUE else value[: MOST_OF_A_VALUE - 1] + "…")
+    if kind in (bytes, bytearray):
+        return repr(value) if len(value) <= MOST_OF_A_VALUE // 4 else f"{kind.__name__} of {len(value)}"
+    if kind in (list, tuple, set, frozenset, dict):
+        return described_container(value, kind, depth)
+    if busy.now:
+        return f"<{kind.__name__}>"
+    busy.now = True
+    try:
+        return shortened(str(repr(value)), MOST_OF_A_VALUE)
+    except Exception:  # noqa: BLE001 – as above
+        return f"<{kind.__name__}>"
+    finally:
+        busy.now = False
+
+
+def described_container(value: Any, kind: type, depth: int) -> str:
+    opening, closing = {list: "[]", tuple: "()", dict: "{}", set: "{}"}.get(kind, ("frozenset({", "})"))
+    if depth == 0 and value:
+        return f"{opening}…{closing}"
+    if kind is dict:
+        parts = [f"{described(name, depth - 1)}: {described_entry(name, item, depth)}" for name, item in islice(value.items(), MOST_ITEMS)]
+    else:
+        parts = [described(item, depth - 1) for item in islice(value, MOST_ITEMS)]
+    if len(value) > MOST_ITEMS:
+        parts.append(f"… {len(value)} in all")
+    return shortened(f"{opening}{', '.join(parts)}{closing}", MOST_OF_A_VALUE * 2)
+
+
+def described_entry(name: Any, item: Any, depth: int) -> str:
+    is_secret = isinstance(name, str) and SECRET_NAME.search(name) is not None
+    return REDACTED if is_secret else described(item, depth - 1)
+
+
+def shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def masked(text: str) -> str:
+    """`text` without the passwords that stand in addresses and headers."""
+    if "://" in text:
+        text = IN_URL.sub(REDACTED, text)
+    if "=" in text:
+        text = IN_QUERY.sub(rf"\1{REDACTED}", text)
+    return IN_HEADER.sub(rf"\1 {REDACTED}", text) if "earer " in text or "asic " in text else text

@@ -1,0 +1,266 @@
+"""The sender: takes records out of the queue in batches and sends them, half a second after the first one or when there are many.
+
+One thread, which sleeps while there is nothing to send. Exit, SIGTERM and a forked process are lifecycle.py's. Each entry has a
+number; one that cannot be sent is tried again for a while, then given up: the gap in the numbers says so (record/wire.py).
+"""
+
+import _thread
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from livekeep.core.text import shown
+from livekeep.record import wire
+from livekeep.record.instrument import sinks, subscribers
+from livekeep.record.instrument.encoding import Encoder, Entry
+from livekeep.record.instrument.recording import MANY, MOST_QUEUED, EntryRecord, gate, queue, thread
+
+BATCH_SECONDS = 0.5
+PROGRESS_SECONDS = 1.0
+"""Between two entries that say how far a session is, when nothing else happens."""
+GIVE_UP_SECONDS = 10.0
+MOST_PENDING = 200
+"""Entries that wait for the journal."""
+EXIT_SECONDS = 2.0
+RETRY_SECONDS = 0.05
+
+NO_JOURNAL = (
+    "livekeep: there is no journal here, so what this program does is not recorded. LIVEKEEP_EVENTS=FILE writes it to a file,"
+    " LIVEKEEP_EVENTS=/dev/null stops this warning."
+)
+
+Progress = Callable[[], list[list[Any]]]
+"""Lines of sessions and steps that changed."""
+
+
+class Pending:
+    """An entry that was numbered and not yet sent."""
+
+    __slots__ = ("fields", "since")
+
+    def __init__(self, fields: dict[str, str], since: float) -> None:
+        self.fields, self.since = fields, since
+
+
+class Sender:
+    def __init__(self) -> None:
+        self.progress: Progress = list
+        self.has_progress: Callable[[], bool] = bool
+        self.warned = False
+        self.program = Path(sys.argv[0]).name if getattr(sys, "argv", None) and sys.argv[0] else "python3"
+        self.begin_process()
+
+    def begin_process(self) -> None:
+        """Also in the child of a fork: nothing of the parent's is sent twice, and no lock is one that the parent's threads hold."""
+        self.token = os.urandom(8).hex()
+        self.sequence = 0
+        self.sent = 0
+        self.drops, self.drops_seen = count(), 0
+        self.encoder = Encoder()
+        self.pending: deque[Pending] = deque()
+        self.sink: sinks.Sink | None = None
+        self.lock = threading.Lock()
+        self.owner = 0
+        self.wake = _thread.allocate_lock()
+        self.wake.acquire()
+        self.is_urgent = False
+        self.is_running = False
+        self.progress_at = 0.0
+        queue.clear()
+        gate.limit, gate.crowded, gate.is_closed = 0, self.crowded, False
+
+    # Called by the job's threads, from signal handlers and finalizers too: takes no lock.
+
+    def crowded(self) -> None:
+        """There are more records than `gate.limit`."""
+        if gate.is_closed:
+            queue.clear()
+            return
+        if len(queue) > MOST_QUEUED:
+            with contextlib.suppress(IndexError):
+                queue.pop()
+                next(self.drops)
+        if gate.limit == 0:
+            gate.limit = MANY
+            self.start()
+            self.ring()
+        elif gate.limit == MANY:
+            gate.limit = MOST_QUEUED
+            self.is_urgent = True
+            self.ring()
+
+    def ring(self) -> None:
+        """Wake the thread; as often as one likes."""
+        with contextlib.suppress(RuntimeError):
+            self.wake.release()
+
+    def urge(self) -> None:
+        """Send what there is now."""
+        self.is_urgent = True
+        self.note()
+
+    def note(self) -> None:
+        """There is progress to send."""
+        if gate.limit == 0 and not gate.is_closed:
+            gate.limit = MANY
+            self.start()
+            self.ring()
+        elif self.is_urgent:
+            self.ring()
+
+    def start(self) -> None:
+        if self.is_running:
+            return
+        self.is_running = True
+        for begin in self.at_start:
+            with contextlib.suppress(Exception):
+                begin()
+        # None can be started any more while the interpreter ends.
+        with contextlib.suppress(RuntimeError):
+            threading.Thread(target=self.run, args=(self.token,), name="livekeep", daemon=True).start()
+
+    at_start: tuple[Callable[[], None], ...] = ()
+
+    # The thread
+
+    def run(self, token: str) -> None:
+        thread.name = None
+        while self.token == token and not gate.is_closed:
+            self.sleep()
+            self.gather()
+            if self.token == token:
+                self.flush(BATCH_SECONDS, is_final=False)
+
+    def sleep(self) -> None:
+        gate.limit = 0
+        if queue or self.pending or self.is_urgent or self.has_progress():
+            gate.limit = max(gate.limit, MANY)
+        else:
+            self.wake.acquire()
+
+    def gather(self) -> None:
+        """Wait for more, so that many travel together."""
+        if not self.is_urgent:
+            self.wake.acquire(timeout=BATCH_SECONDS)
+        if not self.is_urgent and not queue and not self.pending:
+            wait = self.progress_at + PROGRESS_SECONDS - time.monotonic()
+            if wait > 0:
+                self.wake.acquire(timeout=wait)
+        self.is_urgent = False
+
+    def flush(self, seconds: float = EXIT_SECONDS, is_final: bool = True) -> bool:
+        """Send all that is there; whether that was done in time. `is_final` tries again until then what cannot be sent."""
+        if self.owner == _thread.get_ident():
+            return False
+        deadline = time.monotonic() + seconds
+        if not self.lock.acquire(timeout=seconds):
+            return False
+        try:
+            self.owner = _thread.get_ident()
+            self.send()
+            while is_final and self.pending and time.monotonic() < deadline:
+                time.sleep(RETRY_SECONDS)
+                self.send()
+            return not self.pending and not queue
+        except Exception as error:  # noqa: BLE001 – a fault of the recording never reaches the job
+            self.warn(f"livekeep: recording failed: {type(error).__name__}: {error}")
+            return False
+        finally:
+            self.owner = 0
+            self.lock.release()
+
+    def send(self) -> None:
+        self.send_pending()
+        while not self.pending:
+            records = self.taken()
+            self.count_drops()
+            lines = self.progress()
+            if not records and not lines:
+                return
+            if lines:
+                self.progress_at = time.monotonic()
+            subscribers.tell(records, lines)
+            self.pending.extend(self.numbered(self.encoder.entries(records, lines)))
+            self.send_pending()
+
+    def taken(self) -> list[Any]:
+        records = []
+        with contextlib.suppress(IndexError):
+            while len(records) < 4 * MANY:
+                record = queue.popleft()
+                # What subscribers do in this thread would never end.
+                if isinstance(record, EntryRecord) or record[5] is not None:
+                    records.append(record)
+        return records
+
+    def count_drops(self) -> None:
+        """A gap in the numbers stands for what the queue could not hold."""
+        # Reading the counter moves it by one.
+        dropped = next(self.drops) - self.drops_seen
+        self.drops_seen += dropped + 1
+        if dropped:
+            self.sequence += 1
+            self.sent += dropped
+
+    def numbered(self, entries: Iterator[Entry]) -> Iterator[Pending]:
+        now = time.monotonic()
+        for entry in entries:
+            self.sequence += 1
+            fields = {
+                "MESSAGE": shown(entry.message),
+                "MESSAGE_ID": entry.event.message_id,
+                "PRIORITY": str(entry.event.priority),
+                "SYSLOG_IDENTIFIER": self.program,
+                wire.EVENT: entry.event.name,
+                wire.PROCESS: self.token,
+                wire.SEQUENCE: str(self.sequence),
+                wire.SENT: str(self.sent),
+                **{f"LIVEKEEP_{name}": value for name, value in entry.fields.items()},
+            }
+            if entry.lines:
+                fields[wire.COUNT] = str(entry.calls)
+                fields[wire.RECORDS] = "\n".join(entry.lines)
+            self.sent += entry.calls
+            yield Pending(fields, now)
+
+    def send_pending(self) -> None:
+        if not self.pending:
+            return
+        if self.sink is None:
+            self.sink = sinks.chosen()
+        if not self.sink.is_there():
+            self.pending.clear()
+            self.warn(NO_JOURNAL)
+            return
+        while self.pending:
+            try:
+                self.sink.send(self.pending[0].fields)
+            except OSError as error:
+                oldest = time.monotonic() - GIVE_UP_SECONDS
+                while self.pending and (self.pending[0].since < oldest or len(self.pending) > MOST_PENDING):
+                    self.pending.popleft()
+                    self.warn(f"livekeep: what this program does cannot be recorded: {error.strerror or error}")
+                return
+            self.pending.popleft()
+
+    def warn(self, text: str) -> None:
+        """Once in the life of a program."""
+        if not self.warned:
+            self.warned = True
+            with contextlib.suppress(Exception):
+                print(shown(text), file=sys.stderr, flush=True)
+
+
+sender = Sender()
+
+
+def flush(seconds: float = EXIT_SECONDS) -> bool:
+    """Send what is recorded now, such as before `os._exit` or `os.execv`; whether all of it left in time."""
+    return sender.flush(seconds)

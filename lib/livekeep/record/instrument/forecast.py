@@ -1,0 +1,127 @@
+"""How long a session still takes: what its steps took in earlier runs × how fast this run is against them. Pure functions.
+
+Figures of this way and of others stand in docs/record.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import NamedTuple
+
+TRUST_IN_HISTORY = 0.02
+"""The share of the whole run that counts as having gone as fast as usual, so that the first seconds decide nothing."""
+SLOWEST, FASTEST = 20.0, 0.05
+MOST_UNMEASURED = 0.95
+"""Of a step that says nothing of its progress, the part that may count as done by the clock."""
+
+
+class StepRun(NamedTuple):
+    """All calls of one step in an earlier run."""
+
+    count: int
+    seconds: float
+
+
+class Run(NamedTuple):
+    """An earlier run that succeeded."""
+
+    seconds: float
+    total: float | None
+    steps: Mapping[str, StepRun]
+
+
+class StepNow(NamedTuple):
+    """All calls of one step in this run."""
+
+    count: int = 0
+    """Those that have ended."""
+    seconds: float = 0.0
+    open_count: int = 0
+    open_seconds: float = 0.0
+    open_fraction: float | None = None
+    """How far the open one is; None when it does not say."""
+
+    def with_open(self, seconds: float, fraction: float | None) -> "StepNow":
+        return self._replace(open_count=self.open_count + 1, open_seconds=self.open_seconds + seconds, open_fraction=fraction)
+
+
+class Now(NamedTuple):
+    """This run."""
+
+    elapsed: float
+    total: float | None
+    done: float
+    share: float | None
+    """0 to 1, by items or weights."""
+    steps: Mapping[str, StepNow]
+
+
+class Expected(NamedTuple):
+    """A step in this run, if it goes as usual."""
+
+    count: float
+    seconds: float
+
+
+def left(past: Sequence[Run], now: Now) -> float | None:
+    """Seconds; None when nothing can be said yet."""
+    usual = [run for run in past if run.seconds > 0]
+    if not usual:
+        return now.elapsed * (1 - now.share) / now.share if now.share else None
+    steps = {name: expected(name, usual, now.total) for name in {name for run in usual for name in run.steps}}
+    outside = median(outside_steps(run) * scale(run, now.total) for run in usual)
+    whole = sum(step.seconds for step in steps.values()) + outside
+    if whole <= 0:
+        return None
+    speed, rest = speed_and_rest(steps, outside, whole, now)
+    return max(0.0, rest * speed * median(at_once(run) for run in usual))
+
+
+def speed_and_rest(steps: Mapping[str, Expected], outside: float, whole: float, now: Now) -> tuple[float, float]:
+    """This run's seconds for one usual second, and the usual seconds that are left."""
+    taken = usual = rest = begun = 0.0
+    for name, step in steps.items():
+        done = now.steps.get(name, StepNow())
+        counted = done.count + (done.open_fraction or 0.0)
+        if counted and step.count:
+            usual += step.seconds * counted / step.count
+            taken += done.seconds + (done.open_seconds if done.open_fraction is not None else 0.0)
+        if done.open_fraction is None and done.open_count and step.seconds:
+            counted += min(MOST_UNMEASURED, done.open_seconds * step.count / step.seconds)
+        fraction = min(1.0, counted / step.count) if step.count else 1.0
+        rest += step.seconds * (1 - fraction)
+        begun += step.seconds * fraction
+    if steps:
+        by_steps = begun / (whole - outside) if whole > outside else 1.0
+        rest += outside * (1 - min(1.0, now.done / now.total if now.total else by_steps))
+    elif now.total:
+        share = min(1.0, now.done / now.total)
+        taken, usual, rest = (now.elapsed if now.done else 0.0), outside * share, outside * (1 - share)
+    else:
+        rest = max(0.0, outside - now.elapsed)
+    trust = TRUST_IN_HISTORY * whole
+    return min(SLOWEST, max(FASTEST, (taken + trust) / (usual + trust))), rest
+
+
+def expected(name: str, past: Sequence[Run], total: float | None) -> Expected:
+    counts, seconds = [], []
+    for run in past:
+        step = run.steps.get(name, StepRun(0, 0.0))
+        factor = scale(run, total) if run.total and step.count >= run.total / 2 else 1.0
+        counts.append(step.count * factor)
+        seconds.append(step.seconds * factor)
+    return Expected(median(counts), median(seconds))
+
+
+def scale(run: Run, total: float | None) -> float:
+    """How much larger this run is."""
+    return total / run.total if total and run.total else 1.0
+
+
+def outside_steps(run: Run) -> float:
+    return max(0.0, run.seconds - sum(step.seconds for step in run.steps.values()))
+
+
+def at_once(run: Run) -> float:
+    """Below 1 where steps ran at the same time."""
+    inside = sum(step.seconds for step in run.steps.values())
+    return min(1.0, run.seconds / inside) if inside > 0 else 1.0

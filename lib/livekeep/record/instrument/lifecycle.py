@@ -1,0 +1,68 @@
+"""The ends and the births of a process: exit, SIGTERM, fork, the children of multiprocessing.
+
+An uncaught exception ends in an ordinary exit. After SIGKILL, `os._exit` and `os.execv` the last half second is missing.
+"""
+
+import atexit
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from livekeep.record.instrument.delivery import EXIT_SECONDS, sender
+from livekeep.record.instrument.recording import gate, place
+
+after_fork: list[Callable[[], None]] = []
+"""What else is renewed in the child of a fork."""
+installed: list[bool] = []
+
+
+def install() -> None:
+    """Once in a program. Handlers of the job's own, also those that it sets later, stay as they are."""
+    if installed:
+        return
+    installed.append(True)
+    atexit.register(at_exit)
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=renew)
+    if threading.current_thread() is threading.main_thread():
+        # Embedded interpreters have no signals.
+        with contextlib.suppress(ValueError):
+            if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+                signal.signal(signal.SIGTERM, terminate)
+    sender.at_start = (watch_multiprocessing,)
+
+
+def at_exit() -> None:
+    sender.flush(EXIT_SECONDS)
+    gate.is_closed = True
+    sender.ring()
+
+
+def terminate(number: int, _frame: Any) -> None:
+    """Send what there is, then end as if there had been no handler."""
+    sender.flush(EXIT_SECONDS)
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+
+
+def renew() -> None:
+    sender.begin_process()
+    # The call around the fork is one of the parent's.
+    place.set((0, place.get()[1]))
+    for renewal in after_fork:
+        with contextlib.suppress(Exception):
+            renewal()
+    with contextlib.suppress(Exception):
+        if "multiprocessing.util" in sys.modules:
+            sys.modules["multiprocessing.util"].register_after_fork(sender, lambda _sender: watch_multiprocessing())
+
+
+def watch_multiprocessing() -> None:
+    """A child of multiprocessing ends by `os._exit`, after its finalizers only."""
+    util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
+    if util is not None and process is not None and process.parent_process() is not None:
+        util.Finalize(None, sender.flush, args=(EXIT_SECONDS,), exitpriority=-100)

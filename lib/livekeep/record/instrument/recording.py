@@ -1,0 +1,264 @@
+"""Calls: what a recorded function leaves behind, and the queue in which it waits until it is sent (delivery.py).
+
+A call costs one tuple: all that can wait is done when the batch is sent. The call's place (its number and its session) is a context
+variable, so that tasks and copied contexts know their parent; a thread that the job starts begins without one.
+"""
+
+import functools
+import threading
+import types
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar, Token
+from itertools import count
+from time import perf_counter_ns
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+
+from livekeep.core.events import Event
+from livekeep.record.instrument import failure
+from livekeep.record.instrument.arguments import Captured, Parameters
+from livekeep.record.instrument.failure import Failure
+from livekeep.record.instrument.wrapping import Begin, Scope, finished, name_of, wrap
+from livekeep.record.wire import Outcome
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Place = tuple[int, str | None]
+"""The call that is running, or 0, and the session's token."""
+place: ContextVar[Place] = ContextVar("livekeep_place", default=(0, None))
+numbers = count(1)
+
+MOST_QUEUED = 50_000
+"""Calls that wait to be sent: about 15 MB. What comes beyond is dropped and counted."""
+MANY = 2_000
+"""Calls that are sent before the half second is over."""
+
+
+class Thread(threading.local):
+    """Of each thread: its name, and the exception that it reported last, so that each is reported once."""
+
+    def __init__(self) -> None:
+        self.name: str | None = threading.current_thread().name
+        self.reported = 0
+
+
+thread = Thread()
+
+
+class Usage(NamedTuple):
+    """What a call used; None where the kernel does not say."""
+
+    cpu: int | None
+    """Microseconds."""
+    memory: int | None
+    """Growth of the peak of resident memory, bytes."""
+    read: int | None
+    written: int | None
+
+
+class Site:
+    """A function, or a place in the code, whose calls are recorded."""
+
+    __slots__ = ("kind", "name", "parameters", "slow_ns")
+
+    def __init__(self, name: str, kind: str, slow_seconds: float | None = None, parameters: Parameters | None = None) -> None:
+        self.name = failure.clean(name)
+        self.kind = failure.clean(kind)
+        self.slow_ns = None if slow_seconds is None else int(slow_seconds * 1e9)
+        self.parameters = parameters
+
+    def text(self, captured: Captured) -> str | None:
+        if captured is None or self.parameters is None:
+            return captured if isinstance(captured, str) else None
+        return self.parameters.text(captured)
+
+
+class CallRecord(NamedTuple):
+    """A call that has ended. The shorter form is the plain tuple (site, number, start, duration, place, thread, arguments)."""
+
+    site: Site
+    number: int
+    start: int
+    """perf_counter_ns."""
+    duration: int
+    """Nanoseconds."""
+    place: Place
+    """Around the call."""
+    thread: str | None
+    arguments: Captured
+    outcome: Outcome
+    failure: Failure | None
+    usage: Usage | None
+    has_entry: bool
+    """A failure that no call within has reported."""
+
+
+class EntryRecord(NamedTuple):
+    """What has a journal entry of its own."""
+
+    event: Event
+    message: str
+    fields: Mapping[str, object]
+    lines: tuple[list[Any], ...] = ()
+    comes_in_order: bool = False
+    """After the calls that are before it in the queue, rather than after the batch."""
+
+
+queue: deque[Any] = deque()
+"""Never replaced: the wrappers hold its methods."""
+
+
+class Gate:
+    """How many records may wait before somebody has to look: 0 while the sender sleeps."""
+
+    __slots__ = ("crowded", "is_closed", "limit")
+
+    def __init__(self) -> None:
+        self.limit = 0
+        self.is_closed = False
+        self.crowded: Callable[[], None] = queue.clear
+
+
+gate = Gate()
+
+
+def put(record: Any) -> None:
+    queue.append(record)
+    if len(queue) > gate.limit:
+        gate.crowded()
+
+
+class CallScope(Scope):
+    """A call from its beginning to its end, for all but the plain function of `recorded`."""
+
+    __slots__ = ("arguments", "around", "mine", "number", "secrets", "site", "start")
+
+    def __init__(self, site: Site, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = types.MappingProxyType({})) -> None:
+        self.site = site
+        self.around = place.get()
+        self.number = next(numbers)
+        self.mine: Place = (self.number, self.around[1])
+        self.arguments: Captured = None
+        self.secrets: list[str] = []
+        if site.parameters is not None and (args or kwargs):
+            self.arguments = site.parameters.capture(args, kwargs)
+            self.secrets = site.parameters.secrets(args, kwargs)
+        self.start = perf_counter_ns()
+
+    def resume(self) -> Token[Place]:
+        return place.set(self.mine)
+
+    def pause(self, token: Any) -> None:
+        place.reset(token)
+
+    def usage(self) -> Usage | None:
+        return None
+
+    def end(self, error: BaseException | None) -> None:
+        duration = perf_counter_ns() - self.start
+        self.finish(duration, error, self.usage())
+
+    def finish(self, duration: int, error: BaseException | None, usage: Usage | None) -> None:
+        if error is None and usage is None:
+            put((self.site, self.number, self.start, duration, self.around, thread.name, self.arguments))
+        else:
+            record_end(self.site, self.number, self.start, duration, self.around, self.arguments, error, self.secrets, usage)
+
+
+def record_end(
+    site: Site,
+    number: int,
+    start: int,
+    duration: int,
+    around: Place,
+    arguments: Captured,
+    error: BaseException | None,
+    secrets: Collection[str] = (),
+    usage: Usage | None = None,
+) -> None:
+    """Put a call into the queue that failed, or whose use of the machine was measured."""
+    outcome: Outcome = finished(error)
+    noted = failure.capture(error, secrets) if error is not None and outcome == "failed" else None
+    is_first = noted is not None and thread.reported != id(error)
+    if is_first:
+        thread.reported = id(error)
+    put(CallRecord(site, number, start, duration, around, thread.name, arguments, outcome, noted, usage, is_first))
+
+
+def recorded(site: Site) -> Callable[..., Any]:
+    """The wrapper of plain functions. It does what `CallScope` does, within a microsecond."""
+
+    def make(function: Callable[..., Any], _begin: Any) -> Callable[..., Any]:
+        around_of, enter, leave = place.get, place.set, place.reset
+        next_number, clock, append, waiting = numbers.__next__, perf_counter_ns, queue.append, queue.__len__
+        capture = cast(Parameters, site.parameters).capture
+        here, door = thread, gate
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            try:
+                around = around_of()
+                number = next_number()
+                arguments = capture(args, kwargs) if args or kwargs else None
+                token = enter((number, around[1]))
+            except Exception:  # noqa: BLE001 – too deep a recursion, no memory left: the function may do without
+                return function(*args, **kwargs)
+            start = clock()
+            try:
+                result = function(*args, **kwargs)
+            except BaseException as error:
+                fail(site, number, start, token, around, arguments, error, args, kwargs)
+                raise
+            duration = clock() - start
+            try:
+                leave(token)
+                append((site, number, start, duration, around, here.name, arguments))
+                if waiting() > door.limit:
+                    door.crowded()
+            except Exception:  # noqa: BLE001, S110 – a fault of the recording never reaches the job
+                pass
+            return result
+
+        return wrapper
+
+    return make
+
+
+def fail(
+    site: Site, number: int, start: int, token: Token[Place], around: Place, arguments: Captured, error: BaseException, args: Any, kwargs: Any
+) -> None:
+    try:
+        duration = perf_counter_ns() - start
+        place.reset(token)
+        secrets = cast(Parameters, site.parameters).secrets(args, kwargs)
+        record_end(site, number, start, duration, around, arguments, error, secrets)
+    except Exception:  # noqa: BLE001, S110 – as above
+        pass
+
+
+def monitor_execution(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    kind: str = "function",
+    redact: Collection[str] = (),
+    slow: float | None = None,
+) -> Any:
+    """Record each call of a function, method, coroutine, generator or async generator.
+
+    `redact` names parameters whose values never leave the process, beside those whose names say it (arguments.SECRET_NAME).
+    A call that takes `slow` seconds or more has a journal entry of its own. Raises `TypeError` when it decorates a class.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        site: Site | None = None
+
+        def prepare(target: Callable[..., Any]) -> Begin:
+            nonlocal site
+            site = Site(name or name_of(target), kind, slow, Parameters(target, redact))
+            return functools.partial(CallScope, site)
+
+        return wrap(function, prepare, lambda target, begin: recorded(cast(Site, site))(target, begin))
+
+    return decorate if function is None else decorate(function)

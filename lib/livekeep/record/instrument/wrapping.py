@@ -1,0 +1,220 @@
+"""How a function is wrapped, whatever its kind: the scope begins when its body does, and ends when its body ends.
+
+A coroutine and a generator are followed to their end, not to their creation. A fault of a scope never reaches the function.
+"""
+
+import functools
+import inspect
+import sys
+import types
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar, cast
+
+from livekeep.record.wire import Outcome
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+CANCELLATIONS = {"CancelledError", "Cancelled"}
+"""Of asyncio and of others that name theirs alike; their modules are not imported for it."""
+
+
+class Scope:
+    """What surrounds one run of a function."""
+
+    __slots__ = ()
+
+    def resume(self) -> Any:
+        """The body runs, or goes on; what is returned goes to `pause`."""
+
+    def pause(self, token: Any) -> None:
+        """The body has yielded, or ended."""
+
+    def end(self, error: BaseException | None) -> None:
+        """The body has ended; comes after the last `pause`."""
+
+
+class Guarded:
+    """A scope whose faults are kept from the job."""
+
+    __slots__ = ("scope",)
+
+    def __init__(self, begin: Callable[[tuple[Any, ...], Mapping[str, Any]], Scope], args: tuple[Any, ...], kwargs: Any) -> None:
+        try:
+            self.scope = begin(args, kwargs)
+        except Exception:  # noqa: BLE001 – a fault of the recording never reaches the job
+            self.scope = Scope()
+
+    def resume(self) -> Any:
+        try:
+            return self.scope.resume()
+        except Exception:  # noqa: BLE001
+            return None
+
+    def pause(self, token: Any) -> None:
+        try:
+            self.scope.pause(token)
+        except Exception:  # noqa: BLE001, S110 – among others: a generator that ends in another context than it began in
+            pass
+
+    def end(self, error: BaseException | None) -> None:
+        try:
+            self.scope.end(error)
+        except Exception:  # noqa: BLE001, S110
+            pass
+
+
+Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
+
+
+def wrap(
+    function: Callable[P, R], prepare: Callable[[Callable[..., Any]], Begin], plain: Callable[..., Any] | None = None
+) -> Callable[P, R]:
+    """`function` with a scope around each run. `plain` is a faster way for functions that are no coroutine or generator."""
+    if isinstance(function, classmethod | staticmethod):
+        return cast(Callable[P, R], type(function)(wrap(function.__func__, prepare, plain)))
+    if isinstance(function, type) or not callable(function):
+        raise TypeError(f"only functions can be recorded, not {function!r}")
+    begin = prepare(function)
+    wrapper: Callable[..., Any]
+    if inspect.iscoroutinefunction(function):
+        wrapper = coroutine_wrapper(function, begin)
+    elif inspect.isasyncgenfunction(function):
+        wrapper = async_generator_wrapper(function, begin)
+    elif inspect.isgeneratorfunction(function):
+        wrapper = generator_wrapper(function, begin)
+    else:
+        wrapper = (plain or plain_wrapper)(function, begin)
+    return cast(Callable[P, R], functools.wraps(function)(wrapper))
+
+
+def plain_wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = Guarded(begin, args, kwargs)
+        token = scope.resume()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            scope.pause(token)
+            scope.end(error)
+            raise
+        scope.pause(token)
+        scope.end(None)
+        return result
+
+    return wrapper
+
+
+def coroutine_wrapper(function: Callable[..., Awaitable[Any]], begin: Begin) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        scope = Guarded(begin, args, kwargs)
+        try:
+            result = await steps(function(*args, **kwargs), scope)
+        except BaseException as error:
+            scope.end(error)
+            raise
+        scope.end(None)
+        return result
+
+    return wrapper
+
+
+def generator_wrapper(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) -> Callable[..., Any]:
+    def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        scope = Guarded(begin, args, kwargs)
+        try:
+            result = yield from follow(function(*args, **kwargs), scope)
+        except BaseException as error:
+            scope.end(error)
+            raise
+        scope.end(None)
+        return result
+
+    return wrapper
+
+
+def follow(body: Any, scope: Guarded) -> Generator[Any, Any, Any]:
+    """Run `body`, a generator or a coroutine, as `yield from` does; the scope pauses while it waits. Source: PEP 380."""
+    step = functools.partial(body.send, None)
+    while True:
+        token = scope.resume()
+        try:
+            item = step()
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            scope.pause(token)
+        try:
+            sent = yield item
+        except GeneratorExit:
+            token = scope.resume()
+            try:
+                body.close()
+            finally:
+                scope.pause(token)
+            raise
+        except BaseException as error:  # noqa: BLE001 – all of them belong to the body
+            step = functools.partial(body.throw, error)
+        else:
+            step = functools.partial(body.send, sent)
+
+
+steps = types.coroutine(follow)
+
+
+def async_generator_wrapper(function: Callable[..., AsyncGenerator[Any, Any]], begin: Begin) -> Callable[..., Any]:
+    async def wrapper(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        scope = Guarded(begin, args, kwargs)
+        try:
+            body = function(*args, **kwargs)
+            step = body.__anext__()
+            while True:
+                try:
+                    item = await steps(awaitable(step), scope)
+                except StopAsyncIteration:
+                    break
+                try:
+                    sent = yield item
+                except GeneratorExit:
+                    await steps(awaitable(body.aclose()), scope)
+                    raise
+                except BaseException as error:  # noqa: BLE001 – as above
+                    step = body.athrow(error)
+                else:
+                    step = body.asend(sent)
+        except BaseException as error:
+            scope.end(error)
+            raise
+        scope.end(None)
+
+    return wrapper
+
+
+async def awaitable(step: Awaitable[Any]) -> Any:
+    """`step`, of an async generator, as a coroutine, which has `send`, `throw` and `close`."""
+    return await step
+
+
+def finished(error: BaseException | None) -> Outcome:
+    if error is None:
+        return "succeeded"
+    if isinstance(error, GeneratorExit | KeyboardInterrupt) or type(error).__name__ in CANCELLATIONS:
+        return "cancelled"
+    if isinstance(error, SystemExit):
+        return "succeeded" if error.code in (None, 0) else "failed"
+    return "failed"
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Module and qualified name; of a program itself its file's name, for all are called __main__."""
+    module = getattr(function, "__module__", None) or ""
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return f"{program_module() if module == '__main__' else module}.{name.replace('.<locals>', '')}".strip(".")
+
+
+def program_module() -> str:
+    main = sys.modules.get("__main__")
+    if spec := getattr(main, "__spec__", None):
+        return str(spec.name).removesuffix(".__main__")
+    return Path(getattr(main, "__file__", None) or "__main__").stem
