@@ -27,6 +27,7 @@ from livekeep.command.record import LAUNCHERS
 from livekeep.core import config, events, findings, state
 from livekeep.core.config import NAMED, Config, Stream
 from livekeep.probes import youtube
+from livekeep.record import wire
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
 from livekeep.screen.playlist import Look
@@ -245,7 +246,8 @@ def test_every_cause_is_told() -> None:
 
 def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
     suites = {"LIVEKEEP_SOAK_ROUNDS", "LIVEKEEP_SOAK_SEED", "LIVEKEEP_SOAK_SUITE", "LIVEKEEP_VM_SUITES", "LIVEKEEP_FRESH_SUITES"}
-    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED"} | suites
+    wire_fields = {wire.PROCESS, wire.SEQUENCE, wire.SENT}
+    variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED", "LIVEKEEP_EVENTS", *wire_fields} | suites
     fields = {f"LIVEKEEP_{name}" for event in events.ALL for name in event.fields} | variables
     for document, piece in ALL_CODE:
         assert set(re.findall(r"\bLIVEKEEP_[A-Z_]+\b", piece)) <= fields, f"{document}: {piece}"

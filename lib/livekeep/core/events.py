@@ -72,6 +72,48 @@ WORKER_ENDED = Event(
     "livekeep-worker-ended",
     ("CHANNEL", "WORKER_PID", "RESULT", "EXIT_CODE", "EXIT_STATUS"),
 )
+SESSION_BEGAN = Event(
+    "session-began",
+    "7d4d91a30c484affbb10a6d3fb24d846",
+    6,
+    "jobs",
+    ("SESSION", "NAME", "TOTAL"),
+)
+SESSION_ENDED = Event(
+    "session-ended",
+    "1c43bf4d97094dcbba6bc9a6b7ef8a3f",
+    5,
+    "jobs",
+    ("SESSION", "NAME", "OUTCOME", "SECONDS", "DONE", "TOTAL", "ERROR"),
+)
+STEP_ENDED = Event(
+    "step-ended",
+    "6f679e9862ba4094930c40bf42de9000",
+    6,
+    "jobs",
+    ("SESSION", "NAME", "OUTCOME", "SECONDS", "DONE", "TOTAL", "ERROR"),
+)
+CALL_FAILED = Event(
+    "call-failed",
+    "9cc41fec5c7c4fbaa89f7f74243ab48d",
+    4,
+    "jobs",
+    ("FUNCTION", "KIND", "ERROR_TYPE", "ERROR", "SECONDS", "SESSION"),
+)
+CALL_SLOW = Event(
+    "call-slow",
+    "d573f587ffb24af3a6d80edb2aa6dffd",
+    4,
+    "jobs",
+    ("FUNCTION", "KIND", "SECONDS", "THRESHOLD", "SESSION"),
+)
+CALLS_RECORDED = Event(
+    "calls-recorded",
+    "c0a8bba309c04caab9deb9fca9678a50",
+    7,
+    "jobs",
+    ("COUNT", "RECORDS"),
+)
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
 ALL = (
@@ -95,6 +137,12 @@ ALL = (
     STORAGE_FAILED,
     STORAGE_BACK,
     WORKER_ENDED,
+    SESSION_BEGAN,
+    SESSION_ENDED,
+    STEP_ENDED,
+    CALL_FAILED,
+    CALL_SLOW,
+    CALLS_RECORDED,
     CONFIG_REJECTED,
 )
 

@@ -1,4 +1,4 @@
-"""The library for jobs: `from livekeep.record import …`. Standard library only; what it costs and sends stands in docs/record.md."""
+"""The library for jobs: `from livekeep.record import …`. Standard library only; its cost and what it sends: docs/record.md."""
 
 from livekeep.record.instrument import lifecycle, progress
 from livekeep.record.instrument.delivery import flush, sender

@@ -1,7 +1,7 @@
 """Arguments of a call as a short text, in which no secret stands.
 
-What cannot change (numbers, short texts) is kept as it is and described when the batch is sent; all else at the call itself, since
-the function may change it. A value takes 80 characters at most, all of a call 200.
+What cannot change (numbers, short texts) is kept as it is and described when the batch is sent; all else at the call itself,
+since the function may change it. A value takes 80 characters at most, all of a call 200.
 """
 
 import inspect
@@ -21,7 +21,8 @@ REDACTED = "[redacted]"
 UNSHOWABLE = "[no repr]"
 
 SECRET_NAME = re.compile(
-    r"passw(or)?d|passphrase|secret|token|credential|authorization|cookie|(^|_)(auth|pin|pwd)$|(^|[_a-z])keys?$|signature", re.IGNORECASE
+    r"passw(or)?d|passphrase|secret|token|credential|authorization|cookie|signature|(^|_)(auth|pin|pwd)$|(^|[_a-z])keys?$",
+    re.IGNORECASE,
 )
 """Names of parameters, and keys in dictionaries, whose values never leave the process."""
 IN_URL = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
@@ -32,6 +33,15 @@ Captured = str | tuple[tuple[Any, ...], Mapping[str, Any]] | None
 """Of a call's arguments: their description, or what it is made of later."""
 
 ATOMS = frozenset({int, float, bool, complex, type(None)})
+
+
+BRACKETS: dict[type, tuple[str, str]] = {
+    list: ("[", "]"),
+    tuple: ("(", ")"),
+    dict: ("{", "}"),
+    set: ("{", "}"),
+    frozenset: ("frozenset({", "})"),
+}
 
 
 class Busy(threading.local):
@@ -81,7 +91,7 @@ class Parameters:
             parts = [self.describe_positional(place, value) for place, value in enumerate(args)]
             parts += [f"{name}={REDACTED if self.is_secret(name) else described(value)}" for name, value in kwargs.items()]
             return shortened(masked(", ".join(parts)), MOST_CHARACTERS)
-        except Exception:  # noqa: BLE001 – whatever a job's own objects do when they are looked at
+        except Exception:
             return UNSHOWABLE
 
     def describe_positional(self, place: int, value: Any) -> str:
@@ -116,18 +126,19 @@ def described(value: Any, depth: int = DEEPEST) -> str:
     busy.now = True
     try:
         return shortened(str(repr(value)), MOST_OF_A_VALUE)
-    except Exception:  # noqa: BLE001 – as above
+    except Exception:
         return f"<{kind.__name__}>"
     finally:
         busy.now = False
 
 
 def described_container(value: Any, kind: type, depth: int) -> str:
-    opening, closing = {list: "[]", tuple: "()", dict: "{}", set: "{}"}.get(kind, ("frozenset({", "})"))
+    opening, closing = BRACKETS[kind]
     if depth == 0 and value:
         return f"{opening}…{closing}"
     if kind is dict:
-        parts = [f"{described(name, depth - 1)}: {described_entry(name, item, depth)}" for name, item in islice(value.items(), MOST_ITEMS)]
+        first = islice(value.items(), MOST_ITEMS)
+        parts = [f"{described(name, depth - 1)}: {described_entry(name, item, depth)}" for name, item in first]
     else:
         parts = [described(item, depth - 1) for item in islice(value, MOST_ITEMS)]
     if len(value) > MOST_ITEMS:

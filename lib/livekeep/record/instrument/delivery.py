@@ -58,7 +58,7 @@ class Sender:
         self.begin_process()
 
     def begin_process(self) -> None:
-        """Also in the child of a fork: nothing of the parent's is sent twice, and no lock is one that the parent's threads hold."""
+        """Also in the child of a fork: nothing of the parent's is sent twice, and no lock is held by a thread of the parent's."""
         self.token = os.urandom(8).hex()
         self.sequence = 0
         self.sent = 0
@@ -168,13 +168,13 @@ class Sender:
             while is_final and self.pending and time.monotonic() < deadline:
                 time.sleep(RETRY_SECONDS)
                 self.send()
-            return not self.pending and not queue
-        except Exception as error:  # noqa: BLE001 – a fault of the recording never reaches the job
+        except Exception as error:
             self.warn(f"livekeep: recording failed: {type(error).__name__}: {error}")
             return False
         finally:
             self.owner = 0
             self.lock.release()
+        return not self.pending and not queue
 
     def send(self) -> None:
         self.send_pending()
@@ -191,7 +191,7 @@ class Sender:
             self.send_pending()
 
     def taken(self) -> list[Any]:
-        records = []
+        records: list[Any] = []
         with contextlib.suppress(IndexError):
             while len(records) < 4 * MANY:
                 record = queue.popleft()

@@ -1,4 +1,4 @@
-"""Records of the queue as journal entries: what a person would read has one of its own, the calls travel together (record/wire.py)."""
+"""Records of the queue as journal entries: what a person would read has its own, the calls travel together (record/wire.py)."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -104,7 +104,7 @@ class Encoder:
     """Makes entries of what the queue held."""
 
     def __init__(self) -> None:
-        self.limit = Limit(ENTRIES_PER_SECOND, ENTRIES_AT_ONCE)
+        self.limits: dict[Event, Limit] = {}
 
     def entries(self, records: Iterable[Any], progress: Iterable[list[Any]] = ()) -> Iterator[Entry]:
         """`progress` are lines that are newer than `records`."""
@@ -115,7 +115,7 @@ class Encoder:
                 if record.comes_in_order and (batch.lines or after):
                     yield from self.closed(batch, after)
                     batch, after = Batch(), []
-                if record.comes_in_order or self.limit.allows():
+                if record.comes_in_order or self.allows(record.event):
                     own = own_entry(record)
                     if record.comes_in_order:
                         yield own
@@ -132,6 +132,9 @@ class Encoder:
         batch.lines += encoded(progress)
         yield from self.closed(batch, after)
 
+    def allows(self, event: Event) -> bool:
+        return self.limits.setdefault(event, Limit(ENTRIES_PER_SECOND, ENTRIES_AT_ONCE)).allows()
+
     def closed(self, batch: Batch, after: list[Entry]) -> Iterator[Entry]:
         if batch.lines:
             yield batch.entry()
@@ -142,9 +145,9 @@ class Encoder:
         site, duration = record[0], record[3]
         is_failure = isinstance(record, CallRecord) and record.has_entry
         is_slow = site.slow_ns is not None and duration >= site.slow_ns
-        if is_failure and self.limit.allows():
+        if is_failure and self.allows(events.CALL_FAILED):
             yield failed_entry(record)
-        if is_slow and self.limit.allows():
+        if is_slow and self.allows(events.CALL_SLOW):
             yield slow_entry(record)
 
 
@@ -153,7 +156,8 @@ def encoded(lines: Iterable[list[Any]]) -> list[str]:
 
 
 def own_entry(record: EntryRecord) -> Entry:
-    return Entry(record.event, record.message, {name: one_line(value) for name, value in record.fields.items()}, encoded(record.lines))
+    fields = {name: one_line(value) for name, value in record.fields.items()}
+    return Entry(record.event, record.message, fields, encoded(record.lines))
 
 
 def one_line(value: object) -> str:

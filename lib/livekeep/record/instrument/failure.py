@@ -1,4 +1,4 @@
-"""An exception as text. The frames are noted when it passes, without a reference to them; source lines are read when it is sent."""
+"""An exception as text. Its frames are noted when it passes, without a reference; source lines are read when it is sent."""
 
 import linecache
 from collections import deque
@@ -87,7 +87,7 @@ def type_name(error: BaseException) -> str:
 def message_of(error: BaseException) -> str:
     try:
         return shortened(scrubbed(clean(str(error)[:LONGEST_SEARCHED])), MOST_OF_A_MESSAGE)
-    except Exception:  # noqa: BLE001 – an exception whose text cannot be shown
+    except Exception:
         return ""
 
 
@@ -132,7 +132,7 @@ def link_text(link: Link) -> str:
 def source_line(frame: Frame) -> str:
     try:
         return linecache.getline(frame.file, frame.line).strip()
-    except Exception:  # noqa: BLE001 – a loader of the job's own
+    except Exception:
         return ""
 
 

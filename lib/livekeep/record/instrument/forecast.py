@@ -17,7 +17,7 @@ MOST_UNMEASURED = 0.95
 class StepRun(NamedTuple):
     """All calls of one step in an earlier run."""
 
-    count: int
+    calls: int
     seconds: float
 
 
@@ -32,7 +32,7 @@ class Run(NamedTuple):
 class StepNow(NamedTuple):
     """All calls of one step in this run."""
 
-    count: int = 0
+    calls: int = 0
     """Those that have ended."""
     seconds: float = 0.0
     open_count: int = 0
@@ -58,7 +58,7 @@ class Now(NamedTuple):
 class Expected(NamedTuple):
     """A step in this run, if it goes as usual."""
 
-    count: float
+    calls: float
     seconds: float
 
 
@@ -81,13 +81,13 @@ def speed_and_rest(steps: Mapping[str, Expected], outside: float, whole: float, 
     taken = usual = rest = begun = 0.0
     for name, step in steps.items():
         done = now.steps.get(name, StepNow())
-        counted = done.count + (done.open_fraction or 0.0)
-        if counted and step.count:
-            usual += step.seconds * counted / step.count
+        counted = done.calls + (done.open_fraction or 0.0)
+        if counted and step.calls:
+            usual += step.seconds * counted / step.calls
             taken += done.seconds + (done.open_seconds if done.open_fraction is not None else 0.0)
         if done.open_fraction is None and done.open_count and step.seconds:
-            counted += min(MOST_UNMEASURED, done.open_seconds * step.count / step.seconds)
-        fraction = min(1.0, counted / step.count) if step.count else 1.0
+            counted += min(MOST_UNMEASURED, done.open_seconds * step.calls / step.seconds)
+        fraction = min(1.0, counted / step.calls) if step.calls else 1.0
         rest += step.seconds * (1 - fraction)
         begun += step.seconds * fraction
     if steps:
@@ -106,8 +106,8 @@ def expected(name: str, past: Sequence[Run], total: float | None) -> Expected:
     counts, seconds = [], []
     for run in past:
         step = run.steps.get(name, StepRun(0, 0.0))
-        factor = scale(run, total) if run.total and step.count >= run.total / 2 else 1.0
-        counts.append(step.count * factor)
+        factor = scale(run, total) if run.total and step.calls >= run.total / 2 else 1.0
+        counts.append(step.calls * factor)
         seconds.append(step.seconds * factor)
     return Expected(median(counts), median(seconds))
 

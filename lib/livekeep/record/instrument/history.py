@@ -1,6 +1,6 @@
 """The earlier runs of this user's sessions, in a small JSON file: what the time left is estimated from (forecast.py).
 
-It lies in $STATE_DIRECTORY of a unit that has one, else in $XDG_STATE_HOME/livekeep or ~/.local/state/livekeep. A damaged file counts
+In $STATE_DIRECTORY of a unit that has one, else in $XDG_STATE_HOME/livekeep or ~/.local/state/livekeep. A damaged file counts
 as none. Where none can be written, the time left comes from this run alone.
 """
 
@@ -46,7 +46,7 @@ def add(name: str, run: Run) -> None:
         with locked(path.with_suffix(".lock")):
             sessions = load(path)
             earlier = sessions.pop(name, [])
-            steps = {step: [run.steps[step].count, round(run.steps[step].seconds, 6)] for step in list(run.steps)[:MOST_STEPS]}
+            steps = {step: [run.steps[step].calls, round(run.steps[step].seconds, 6)] for step in list(run.steps)[:MOST_STEPS]}
             entry = {"seconds": round(run.seconds, 6), "total": run.total, "steps": steps}
             sessions[name] = [*(earlier if isinstance(earlier, list) else []), entry][-MOST_RUNS:]
             kept = dict(list(sessions.items())[-MOST_SESSIONS:])

@@ -1,7 +1,7 @@
 """Sessions, their steps, and how far they are.
 
-A session is one run of a batch; a step is a part of it with a weight. Both count items. A session belongs to the process that began
-it: in the child of a fork its methods do nothing.
+A session is one run of a batch; a step is a part of it with a weight. Both count items. A session belongs to the process that
+began it: in the child of a fork its methods do nothing.
 """
 
 import functools
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from contextvars import ContextVar, Token
 from itertools import count
 from types import TracebackType
-from typing import Any, ClassVar, ParamSpec, Self, TypeVar
+from typing import Any, ClassVar, ParamSpec, Self, TypeVar, overload
 
 from livekeep.core import events
 from livekeep.record import wire
@@ -48,7 +48,7 @@ def harmless(method: Callable[P, None]) -> Callable[P, None]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
         try:
             method(*args, **kwargs)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             sender.warn(f"livekeep: recording failed: {type(error).__name__}: {error}")
 
     return guarded
@@ -223,7 +223,7 @@ class Session(Progress):
             watcher(self)
 
     def run(self, seconds: float) -> Run:
-        steps = {name: StepRun(step.count, step.seconds) for name, step in self.steps.items()}
+        steps = {name: StepRun(step.calls, step.seconds) for name, step in self.steps.items()}
         return Run(seconds, self.total if self.total is not None else (self.done or None), steps)
 
     def moved(self, count: float) -> None:
@@ -240,7 +240,7 @@ class Session(Progress):
             self.open_steps.pop(step.number, None)
             if step.parent is None:
                 before = self.steps.get(step.name, StepNow())
-                self.steps[step.name] = StepNow(before.count + 1, before.seconds + step.seconds())
+                self.steps[step.name] = StepNow(before.calls + 1, before.seconds + step.seconds())
                 self.since_item[step.name] = self.weights.get(step.name, step.weight)
         self.note()
 
@@ -316,7 +316,7 @@ class Session(Progress):
 class ProgressMonitor(Progress):
     """A step of the session that runs: `with ProgressMonitor("upload", total=size, weight=3) as step: step.advance(sent)`.
 
-    Without a session it counts, and nothing is recorded. `ProgressMonitor.current()` is the step, else the session, that runs here.
+    Without a session nothing is recorded. `ProgressMonitor.current()` is what runs here: the step, else the session.
     """
 
     nothing: ClassVar[Progress]
@@ -439,6 +439,12 @@ def session(
     return Session(name, total, weights, message, show)
 
 
+@overload
+def progress_step(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def progress_step(
+    *, weight: float = 1.0, name: str | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def progress_step(
     function: Callable[P, R] | None = None, /, *, weight: float = 1.0, name: str | None = None
 ) -> Any:
@@ -446,7 +452,7 @@ def progress_step(
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         def prepare(target: Callable[..., Any]) -> Begin:
-            step = name or getattr(target, "__name__", "step")
+            step = name or str(getattr(target, "__name__", "step"))
             registered_steps.setdefault(getattr(target, "__module__", ""), {})[step] = weight
             site = Site(name_of(target), "function", None, Parameters(target, ()))
 

@@ -1,9 +1,10 @@
 """Calls: what a recorded function leaves behind, and the queue in which it waits until it is sent (delivery.py).
 
-A call costs one tuple: all that can wait is done when the batch is sent. The call's place (its number and its session) is a context
-variable, so that tasks and copied contexts know their parent; a thread that the job starts begins without one.
+A call costs one tuple: all that can wait is done when the batch is sent. The call's place (its number and its session) is a
+context variable, so that tasks and copied contexts know their parent; a thread that the job starts begins without one.
 """
 
+import contextlib
 import functools
 import threading
 import types
@@ -12,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
 from itertools import count
 from time import perf_counter_ns
-from typing import Any, NamedTuple, ParamSpec, TypeVar, cast
+from typing import Any, NamedTuple, ParamSpec, TypeVar, cast, overload
 
 from livekeep.core.events import Event
 from livekeep.record.instrument import failure
@@ -74,8 +75,12 @@ class Site:
         return self.parameters.text(captured)
 
 
+Plain = tuple[Site, int, int, int, Place, str | None, Captured]
+"""Site, number, start, duration, place, thread, arguments: a `CallRecord` of a call that succeeded."""
+
+
 class CallRecord(NamedTuple):
-    """A call that has ended. The shorter form is the plain tuple (site, number, start, duration, place, thread, arguments)."""
+    """A call that has ended."""
 
     site: Site
     number: int
@@ -160,82 +165,69 @@ class CallScope(Scope):
         self.finish(duration, error, self.usage())
 
     def finish(self, duration: int, error: BaseException | None, usage: Usage | None) -> None:
+        record = (self.site, self.number, self.start, duration, self.around, thread.name, self.arguments)
         if error is None and usage is None:
-            put((self.site, self.number, self.start, duration, self.around, thread.name, self.arguments))
+            put(record)
         else:
-            record_end(self.site, self.number, self.start, duration, self.around, self.arguments, error, self.secrets, usage)
+            record_end(record, error, self.secrets, usage)
 
 
-def record_end(
-    site: Site,
-    number: int,
-    start: int,
-    duration: int,
-    around: Place,
-    arguments: Captured,
-    error: BaseException | None,
-    secrets: Collection[str] = (),
-    usage: Usage | None = None,
-) -> None:
+def record_end(record: Plain, error: BaseException | None, secrets: Collection[str] = (), usage: Usage | None = None) -> None:
     """Put a call into the queue that failed, or whose use of the machine was measured."""
     outcome: Outcome = finished(error)
     noted = failure.capture(error, secrets) if error is not None and outcome == "failed" else None
     is_first = noted is not None and thread.reported != id(error)
     if is_first:
         thread.reported = id(error)
-    put(CallRecord(site, number, start, duration, around, thread.name, arguments, outcome, noted, usage, is_first))
+    put(CallRecord(*record, outcome, noted, usage, is_first))
 
 
-def recorded(site: Site) -> Callable[..., Any]:
+def recorded(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
     """The wrapper of plain functions. It does what `CallScope` does, within a microsecond."""
+    around_of, enter, leave = place.get, place.set, place.reset
+    next_number, clock, append, waiting = numbers.__next__, perf_counter_ns, queue.append, queue.__len__
+    capture = cast(Parameters, site.parameters).capture
+    here, door = thread, gate
 
-    def make(function: Callable[..., Any], _begin: Any) -> Callable[..., Any]:
-        around_of, enter, leave = place.get, place.set, place.reset
-        next_number, clock, append, waiting = numbers.__next__, perf_counter_ns, queue.append, queue.__len__
-        capture = cast(Parameters, site.parameters).capture
-        here, door = thread, gate
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            around = around_of()
+            number = next_number()
+            arguments = capture(args, kwargs) if args or kwargs else None
+            token = enter((number, around[1]))
+        except Exception:
+            return function(*args, **kwargs)
+        start = clock()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            fail((site, number, start, clock() - start, around, here.name, arguments), token, error, args, kwargs)
+            raise
+        duration = clock() - start
+        try:
+            leave(token)
+            append((site, number, start, duration, around, here.name, arguments))
+            if waiting() > door.limit:
+                door.crowded()
+        except Exception:  # noqa: S110 – a fault of the recording never reaches the job
+            pass
+        return result
 
-        def wrapper(*args: Any, **kwargs: Any) -> Any:
-            try:
-                around = around_of()
-                number = next_number()
-                arguments = capture(args, kwargs) if args or kwargs else None
-                token = enter((number, around[1]))
-            except Exception:  # noqa: BLE001 – too deep a recursion, no memory left: the function may do without
-                return function(*args, **kwargs)
-            start = clock()
-            try:
-                result = function(*args, **kwargs)
-            except BaseException as error:
-                fail(site, number, start, token, around, arguments, error, args, kwargs)
-                raise
-            duration = clock() - start
-            try:
-                leave(token)
-                append((site, number, start, duration, around, here.name, arguments))
-                if waiting() > door.limit:
-                    door.crowded()
-            except Exception:  # noqa: BLE001, S110 – a fault of the recording never reaches the job
-                pass
-            return result
-
-        return wrapper
-
-    return make
+    return wrapper
 
 
-def fail(
-    site: Site, number: int, start: int, token: Token[Place], around: Place, arguments: Captured, error: BaseException, args: Any, kwargs: Any
-) -> None:
-    try:
-        duration = perf_counter_ns() - start
+def fail(record: Plain, token: Token[Place], error: BaseException, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    with contextlib.suppress(Exception):
         place.reset(token)
-        secrets = cast(Parameters, site.parameters).secrets(args, kwargs)
-        record_end(site, number, start, duration, around, arguments, error, secrets)
-    except Exception:  # noqa: BLE001, S110 – as above
-        pass
+        record_end(record, error, cast(Parameters, record[0].parameters).secrets(args, kwargs))
 
 
+@overload
+def monitor_execution(function: Callable[P, R], /) -> Callable[P, R]: ...
+@overload
+def monitor_execution(
+    *, name: str | None = None, kind: str = "function", redact: Collection[str] = (), slow: float | None = None
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 def monitor_execution(
     function: Callable[P, R] | None = None,
     /,
@@ -259,6 +251,6 @@ def monitor_execution(
             site = Site(name or name_of(target), kind, slow, Parameters(target, redact))
             return functools.partial(CallScope, site)
 
-        return wrap(function, prepare, lambda target, begin: recorded(cast(Site, site))(target, begin))
+        return wrap(function, prepare, lambda target, _begin: recorded(cast(Site, site), target))
 
     return decorate if function is None else decorate(function)

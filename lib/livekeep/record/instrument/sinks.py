@@ -1,7 +1,7 @@
 """Where entries go: the journal's native socket, or a file of JSON lines.
 
-Sources: systemd's "Native Journal Protocol" (what is too large for a datagram travels as a sealed memory file) and "Journal Export
-Formats" (the JSON form).
+Sources: systemd's "Native Journal Protocol" (what is too large for a datagram travels as a sealed memory file) and "Journal
+Export Formats" (the JSON form).
 """
 
 import contextlib

@@ -1,5 +1,6 @@
 """What happens in this process, told to functions of the process itself."""
 
+import contextlib
 import sys
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -51,10 +52,10 @@ def tell(records: list[Any], lines: list[list[Any]]) -> None:
     told = [notification for record in records for notification in notifications(record)]
     told += [of_line(line) for line in lines]
     for notification in told:
-        for callback in list(callbacks):
+        for callback in callbacks:
             try:
                 callback(notification)
-            except Exception as error:  # noqa: BLE001 – one subscriber's fault is not another's
+            except Exception as error:
                 complain(error)
 
 
@@ -80,10 +81,8 @@ def complain(error: Exception) -> None:
     if not complained:
         complained.append(True)
         text = f"livekeep: a subscriber failed: {type(error).__name__}: {error}"
-        try:
+        with contextlib.suppress(Exception):  # standard error is closed
             print(text, file=sys.stderr)
-        except Exception:  # noqa: BLE001, S110 – standard error is closed
-            pass
 
 
 complained: list[bool] = []

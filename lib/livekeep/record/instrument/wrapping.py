@@ -3,6 +3,7 @@
 A coroutine and a generator are followed to their end, not to their creation. A fault of a scope never reaches the function.
 """
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -43,26 +44,23 @@ class Guarded:
     def __init__(self, begin: Callable[[tuple[Any, ...], Mapping[str, Any]], Scope], args: tuple[Any, ...], kwargs: Any) -> None:
         try:
             self.scope = begin(args, kwargs)
-        except Exception:  # noqa: BLE001 – a fault of the recording never reaches the job
+        except Exception:
             self.scope = Scope()
 
     def resume(self) -> Any:
         try:
             return self.scope.resume()
-        except Exception:  # noqa: BLE001
+        except Exception:
             return None
 
     def pause(self, token: Any) -> None:
-        try:
+        # Among others: a generator that ends in another context than it began in.
+        with contextlib.suppress(Exception):
             self.scope.pause(token)
-        except Exception:  # noqa: BLE001, S110 – among others: a generator that ends in another context than it began in
-            pass
 
     def end(self, error: BaseException | None) -> None:
-        try:
+        with contextlib.suppress(Exception):
             self.scope.end(error)
-        except Exception:  # noqa: BLE001, S110
-            pass
 
 
 Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
@@ -154,7 +152,7 @@ def follow(body: Any, scope: Guarded) -> Generator[Any, Any, Any]:
             finally:
                 scope.pause(token)
             raise
-        except BaseException as error:  # noqa: BLE001 – all of them belong to the body
+        except BaseException as error:
             step = functools.partial(body.throw, error)
         else:
             step = functools.partial(body.send, sent)
@@ -179,7 +177,7 @@ def async_generator_wrapper(function: Callable[..., AsyncGenerator[Any, Any]], b
                 except GeneratorExit:
                     await steps(awaitable(body.aclose()), scope)
                     raise
-                except BaseException as error:  # noqa: BLE001 – as above
+                except BaseException as error:
                     step = body.athrow(error)
                 else:
                     step = body.asend(sent)
