@@ -8,7 +8,7 @@ readonly -A part_packages=(
     [screen]='mpv python3-pil python3-xlib alsa-utils fonts-dejavu-core'
     # What the probes run; besides, a speed test: see below.
     [health]='ffmpeg'
-    [record]='apprise fonts-dejavu-core libjs-chart.js python3-fastapi python3-jinja2 python3-psutil python3-reportlab python3-rich python3-uvicorn
+    [record]='apprise fonts-dejavu-core libjs-chart.js python3-jinja2 python3-psutil python3-reportlab python3-rich python3-starlette python3-uvicorn
         python3-websockets'
     [air]='ffmpeg python3-boto3 python3-fastapi python3-jeepney python3-uvicorn util-linux'
 )

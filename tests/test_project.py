@@ -42,6 +42,8 @@ DESIGNED_UNITS = (
     "livekeep-storage.socket",
     "livekeep-worker@.service",
     "livekeep-worker-retry@.timer",
+    "livekeep-web.service",
+    "livekeep-web.socket",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.health import picture
+from livekeep.system import screen_picture as picture
 from tests.outside import PROJECT
 
 UNITS = PROJECT / "units"

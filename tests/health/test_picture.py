@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.health.picture import AGAIN_SECONDS, FILE, PATIENCE_SECONDS, Camera
+from livekeep.health.picture import Camera
 from livekeep.health.web import Answer
+from livekeep.system.screen_picture import AGAIN_SECONDS, FILE, PATIENCE_SECONDS
 from tests.health.served import Reply, Served, get, receive
 from tests.outside import wait_until
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from livekeep.core.checks import between, each, https_or_loopback, ip_address, key, matching, number_key, one_of
+from livekeep.core.checks import between, each, host, https_or_loopback, ip_address, key, matching, number_key, one_of
 
 SEVERITIES = ("info", "warning", "critical")
 ALERT_KINDS = ("event", "failures", "slow", "regression", "absent", "verdict", "figure")
@@ -36,6 +36,7 @@ class Web:
 
     address: str = key("127.0.0.1", ip_address)
     port: int = key(9879, between(1024, 65535))
+    names: tuple[str, ...] = key((), each(host))
     idle_seconds: float = key(60.0, between(5, 86400))
 
 

@@ -1,0 +1,125 @@
+"""What a page is asked for, as its address has it: a range of time, names, a metric. The same address shows the same to others.
+
+Part of livekeep-web. A value that cannot be used is left out, and a sentence says so.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from livekeep.record.store.queries import Filter
+
+SECOND = 1_000_000
+HOUR_SECONDS = 3600
+RANGES: Mapping[str, tuple[int, str]] = {
+    "1h": (HOUR_SECONDS, "1 hour"),
+    "24h": (24 * HOUR_SECONDS, "24 hours"),
+    "7d": (7 * 24 * HOUR_SECONDS, "7 days"),
+    "30d": (30 * 24 * HOUR_SECONDS, "30 days"),
+    "90d": (90 * 24 * HOUR_SECONDS, "90 days"),
+    "365d": (365 * 24 * HOUR_SECONDS, "1 year"),
+}
+"""Word in the address → seconds back from now, and what people call it."""
+METRICS: Mapping[str, str] = {
+    "p95": "95th percentile",
+    "p50": "median",
+    "p99": "99th percentile",
+    "mean": "mean",
+    "count": "calls",
+    "failures": "failed calls",
+}
+LONGEST_VALUE = 1024
+NAMES = ("function", "kind", "machine", "session", "unit", "outcome")
+"""Keys that are fields of `Filter`."""
+OTHERS = ("range", "from", "to", "metric", "name", "priority", "text", "after", "first", "from2", "to2", "error")
+AHEAD = 60 * SECOND
+"""A range to now ends so much later: clocks of several machines differ."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a page is asked for. `begin` and `end` are microseconds since 1970."""
+
+    path: str
+    values: Mapping[str, str]
+    begin: int
+    end: int
+    problems: tuple[str, ...] = ()
+
+    @property
+    def filter(self) -> Filter:
+        names: dict[str, Any] = {name: self.values[name] for name in NAMES if self.values.get(name)}
+        return Filter(self.begin, self.end, **names)
+
+    @property
+    def metric(self) -> str:
+        return self.values.get("metric", "") if self.values.get("metric") in METRICS else "p95"
+
+    @property
+    def range(self) -> str:
+        """The word of the range that ends now, "" for one from a moment to another."""
+        return self.values.get("range", "")
+
+    def get(self, key: str) -> str:
+        return self.values.get(key, "")
+
+    def address(self, path: str = "", **changes: str | int | None) -> str:
+        """The address of the same view with changes: a value, or None for none. The place within a list is left."""
+        values = {key: value for key, value in self.values.items() if key != "after"}
+        for key, value in changes.items():
+            name = key.removesuffix("_")
+            values.pop(name, None)
+            if value not in (None, ""):
+                values[name] = str(value)
+        return address(path or self.path, values)
+
+
+def address(path: str, values: Mapping[str, str]) -> str:
+    return quote(path) + (f"?{urlencode(values)}" if values else "")
+
+
+def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
+    """The view that an address asks for, `now` in Unix seconds."""
+    given = {key: value[:LONGEST_VALUE] for key, value in parse_qsl(query, errors="replace", max_num_fields=64) if value}
+    values = {key: value.replace("\0", "") for key, value in given.items() if key in (*NAMES, *OTHERS)}
+    problems = []
+    if values.get("range", default_range) not in RANGES:
+        problems.append(f"there is no range “{values.pop('range')}”: one of {', '.join(RANGES)}")
+    moments: dict[str, int | None] = {}
+    for key in ("from", "to"):
+        if key in values:
+            try:
+                moments[key] = moment(values[key], is_end=key == "to")
+            except ValueError as error:
+                problems.append(f"{key}: {error}")
+                del values[key]
+    if values.get("metric", "p95") not in METRICS:
+        problems.append(f"there is no metric “{values.pop('metric')}”: one of {', '.join(METRICS)}")
+    if moments:
+        values.pop("range", None)
+        begin = moments.get("from") or 0
+        end = moments.get("to") or int(now * SECOND) + AHEAD
+        if begin >= end:
+            problems.append("the range ends before it begins")
+        return View(path, values, begin, max(begin, end), tuple(problems))
+    values.setdefault("range", default_range)
+    end = int(now * SECOND)
+    found = View(path, values, end - RANGES[values["range"]][0] * SECOND, end + AHEAD, tuple(problems))
+    return replace(found, values={**values})
+
+
+def moment(text: str, is_end: bool = False) -> int:
+    """A date, or a date and a time, in the machine's zone unless it names one, as microseconds since 1970; `is_end`: a date means
+    the end of its day. Raises `ValueError` that says what is wrong.
+    """
+    time.tzset()
+    try:
+        found = datetime.fromisoformat(text)
+        if len(text) <= 10 and is_end:
+            found += timedelta(days=1)
+        return int(found.timestamp() * SECOND)
+    except (ValueError, OverflowError, OSError) as error:
+        raise ValueError(f"“{text[:40]}” is no date such as 2026-11-29 or 2026-11-29T14:00") from error

@@ -1,0 +1,48 @@
+"""The files that the pages load: our style sheet and script, and Debian's Chart.js. Each has its digest in its address, so that a
+browser keeps it for good and never uses an old one.
+
+Part of livekeep-web.
+"""
+
+import gzip
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+STATIC = Path(__file__).with_name("static")
+CHART = Path("/usr/share/javascript/chart.js/chart.min.js")
+TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True)
+class Asset:
+    content: bytes
+    compressed: bytes
+    content_type: str
+    tag: str
+    """Of its content; in its address, and the ETag."""
+
+
+class Assets:
+    """By name, each read when it is first asked for."""
+
+    def __init__(self) -> None:
+        self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
+        if CHART.exists():
+            self._files["chart.js"] = CHART
+        self._read: dict[str, Asset] = {}
+
+    def get(self, name: str) -> Asset | None:
+        if name not in self._files:
+            return None
+        if name not in self._read:
+            path = self._files[name]
+            content = path.read_bytes()
+            tag = hashlib.blake2b(content, digest_size=9).hexdigest()
+            self._read[name] = Asset(content, gzip.compress(content, 6, mtime=0), TYPES[path.suffix], tag)
+        return self._read[name]
+
+    def address(self, name: str) -> str:
+        """Of a file for a page; "" for one that is not installed."""
+        found = self.get(name)
+        return f"/static/{found.tag}/{name}" if found else ""

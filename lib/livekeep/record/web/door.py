@@ -1,0 +1,162 @@
+"""What stands before the pages: the names that this machine is asked by, the headers that bind a browser, who is let in.
+
+Part of livekeep-web. A page of somebody else can have its own name point at this machine (DNS rebinding); the header Host tells.
+An address instead of a name cannot be pointed anywhere. Sources: RFC 9110; Content Security Policy 3; RFC 6265bis (SameSite).
+"""
+
+import html
+import ipaddress
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import quote
+
+from starlette.responses import HTMLResponse, RedirectResponse
+
+from livekeep.core.hosts import HOST, is_loopback_address, is_loopback_name
+from livekeep.record.web.password import COOKIE, Password
+from livekeep.system.asgi import App, Message, Receive, Scope, Send, header
+
+HOME_DOMAINS = ("local", "lan", "internal", "home.arpa")
+"""Domains that nobody outside can own a name in: RFC 6762, RFC 8375, ICANN's reserved ones."""
+OPEN_PATHS = ("/login", "/favicon.ico")
+OPEN_FOLDER = "/static/"
+SET_PASSWORD = "sudo livekeep set-web-password"  # noqa: S105 – a command
+CACHE_CONTROL = b"cache-control"
+
+
+@dataclass(frozen=True)
+class Names:
+    """By which names this machine is asked. On loopback alone it has no others than localhost."""
+
+    is_local: bool
+    configured: tuple[str, ...] = ()
+
+    def knows(self, host: str) -> bool:
+        """Whether what a header Host holds, with a port or without, means this machine."""
+        found = HOST.fullmatch(host)
+        if not found:
+            return False
+        name = found[1].removesuffix(".").lower()
+        if is_loopback_name(host) or name in (configured.lower() for configured in self.configured):
+            return True
+        return not self.is_local and (is_address(name.strip("[]")) or name in own_names())
+
+
+def is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def own_names() -> Iterable[str]:
+    name = socket.gethostname().lower()
+    short = name.partition(".")[0]
+    return {name, short, *(f"{short}.{domain}" for domain in HOME_DOMAINS)}
+
+
+def headers_for(host: str) -> list[tuple[bytes, bytes]]:
+    """What each answer tells the browser: load nothing from elsewhere, run no script that stands in a page, be in no frame."""
+    # Safari takes 'self' for http alone.
+    sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
+    policy = (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+        f"connect-src 'self'{sockets}; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
+    return [
+        (b"content-security-policy", policy.encode("latin-1")),
+        (b"x-frame-options", b"DENY"),
+        (b"referrer-policy", b"same-origin"),
+        (b"cross-origin-opener-policy", b"same-origin"),
+        (b"cross-origin-resource-policy", b"same-origin"),
+        (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
+    ]
+
+
+def cookie_of(scope: Scope) -> str:
+    """The value of our cookie; "" when there is none."""
+    try:
+        found = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
+    except CookieError:
+        return ""
+    return found.value if found else ""
+
+
+def client_address(scope: Scope) -> str:
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def is_same_origin(scope: Scope) -> bool:
+    """Whether a page of ours asks: the header Origin names the host that the request is for."""
+    origin = header(scope, b"origin")
+    return origin.partition("://")[2] == header(scope, b"host") != "" and origin.startswith(("http://", "https://"))
+
+
+class Door:
+    """Lets in who may read the pages. Without a password that is this machine alone."""
+
+    def __init__(self, app: App, names: Names, password: Password) -> None:
+        self.app, self.names, self.password = app, names, password
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = header(scope, b"host")
+        refused = self.refusal(scope, host)
+        if scope["type"] == "websocket":
+            if refused or not is_same_origin(scope):
+                await receive()
+                await send({"type": "websocket.close", "code": 1008})
+            else:
+                await self.app(scope, receive, send)
+            return
+        await (refused or self.app)(scope, receive, adding(send, headers_for(host)))
+
+    def refusal(self, scope: Scope, host: str) -> App | None:
+        """What answers a request that is not let in; None for one that is."""
+        if not self.names.knows(host):
+            advice = 'Open the pages by this machine\'s address, or add the name to livekeep.toml: [web] names = ["…"]'
+            return notice(421, "This machine does not know itself by that name", advice)
+        if not self.password.is_set:
+            if self.names.is_local or is_loopback_address(client_address(scope)):
+                return None
+            return notice(403, "These pages have no password yet", f"On the machine itself, run: {SET_PASSWORD}")
+        path = scope["path"]
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self.password.knows(cookie_of(scope), time.time()):
+            return None
+        return to_login(scope)
+
+
+def to_login(scope: Scope) -> App:
+    """What answers somebody who gave no password yet."""
+    if scope.get("method") != "GET" or scope["path"] == "/screen.png":
+        return notice(401, "Password needed", "Open /login first")
+    if header(scope, b"sec-fetch-site") == "cross-site":
+        # The browser kept our cookie back, since a link in a mail led here; it gives it to this page's own request.
+        return notice(200, "livekeep", "One moment", '<meta http-equiv="refresh" content="0">')
+    query = scope["query_string"].decode("latin-1")
+    wanted = quote(scope["path"]) + (f"?{query}" if query else "")
+    return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)  # type: ignore[no-any-return]
+
+
+def adding(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
+    """A `send` that puts headers on the answer; no page is kept by the browser unless it says so itself."""
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            own = message.get("headers", [])
+            kept = [] if any(name.lower() == CACHE_CONTROL for name, _ in own) else [(CACHE_CONTROL, b"no-store")]
+            message["headers"] = [*own, *headers, *kept]
+        await send(message)
+
+    return send_on
+
+
+def notice(status: int, title: str, text: str, head: str = "") -> App:
+    """A page of two sentences, for whom nothing else is shown."""
+    page = f'<!doctype html><html lang="en"><meta charset="utf-8">{head}<title>{html.escape(title)}</title>'
+    page += f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p></html>"
+    return HTMLResponse(page, status)  # type: ignore[no-any-return]

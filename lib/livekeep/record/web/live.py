@@ -1,0 +1,179 @@
+"""What changes while somebody reads: the fragments of a page are made again when the record or a state changed, and those that
+differ are sent over the reader's WebSocket.
+
+Part of livekeep-web. The record's PRAGMA data_version and the states' files are looked at only while somebody reads. Readers of
+the same address share what is made. However much changes, making it takes a quarter of a processor at most.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from pathlib import Path
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from livekeep.record.store.queries import Watch
+from livekeep.record.web.database import Database, NoRecordError
+from livekeep.record.web.rendering import stamp
+
+TICK_SECONDS = 0.15
+REST = 3.0
+"""After making fragments, so many times as long as it took is waited before they are made again."""
+MOST_READERS = 64
+TOO_MANY = 1013
+"""RFC 6455's registry: try again later."""
+PICTURE = "screen-picture/screen.png"
+
+logger = logging.getLogger("livekeep.web")
+
+
+class Reader:
+    """Somebody who has a page open: its address, and the stamps of the fragments that he has."""
+
+    def __init__(self, address: str, stamps: dict[str, str]) -> None:
+        self.address, self.stamps = address, stamps
+        self._newest: Mapping[str, str] = {}
+        self._is_new = asyncio.Event()
+
+    def offer(self, fragments: Mapping[str, str]) -> None:
+        self._newest = fragments
+        self._is_new.set()
+
+    async def message(self) -> str:
+        """Waits for something that differs; gives it as the text to send."""
+        while True:
+            await self._is_new.wait()
+            self._is_new.clear()
+            different = {
+                name: {"stamp": new, "html": fragment}
+                for name, fragment in self._newest.items()
+                if name in self.stamps and (new := stamp(fragment)) != self.stamps[name]
+            }
+            if different:
+                self.stamps |= {name: found["stamp"] for name, found in different.items()}
+                return json.dumps(different, ensure_ascii=False, separators=(",", ":"))
+
+
+class Changes:
+    """Whether the record or a state changed since it was last asked. Belongs to one thread."""
+
+    def __init__(self, database: Database, states: Path) -> None:
+        self._database, self._states = database, states
+        self._watch: Watch | None = None
+        self._connection: object = None
+        self._seen: object = None
+
+    def have_come(self) -> bool:
+        record, states = self._record_changed(), self._signature()
+        changed = record or states != self._seen
+        self._seen = states
+        return changed
+
+    def _record_changed(self) -> bool:
+        try:
+            connection = self._database.connection()
+        except NoRecordError:
+            was_there, self._watch, self._connection = self._watch is not None, None, None
+            return was_there
+        if self._watch is None or connection is not self._connection:
+            self._watch, self._connection = Watch(connection), connection
+            return True
+        return self._watch.has_changed()
+
+    def _signature(self) -> object:
+        """Of the states' files: which they are, and when they were replaced."""
+        try:
+            folders = os.listdir(self._states)  # noqa: PTH208 – several times a second
+        except OSError:
+            return None
+        files = [f"{self._states}/{folder}/state.json" for folder in folders]
+        return [signature(file) for file in (*files, f"{self._states}/{PICTURE}")]
+
+
+def signature(file: str) -> tuple[str, int, int] | None:
+    try:
+        found = os.stat(file)  # noqa: PTH116
+    except OSError:
+        return None
+    return file, found.st_ino, found.st_mtime_ns
+
+
+class Live:
+    """`make(address)` gives the fragments of a page; it runs in `executor`. `attend` is called now and then while somebody reads,
+    with the addresses that are read.
+    """
+
+    def __init__(
+        self,
+        changes: Changes,
+        make: Callable[[str], Mapping[str, str]],
+        executor: Executor,
+        attend: Callable[[set[str]], None] = lambda addresses: None,
+    ) -> None:
+        self._changes, self._make, self._executor, self._attend = changes, make, executor, attend
+        self.readers: set[Reader] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    async def serve(self, websocket: WebSocket) -> None:
+        """One reader, to the end. The first message from the page holds the stamps of the fragments that it has."""
+        if len(self.readers) >= MOST_READERS:
+            await websocket.close(TOO_MANY)
+            return
+        await websocket.accept()
+        sender: asyncio.Task[None] | None = None
+        reader = None
+        try:
+            stamps = json.loads(await websocket.receive_text())
+            reader = Reader(websocket.query_params.get("page", "/"), {str(name): str(text) for name, text in stamps.items()})
+            self._add(reader)
+            sender = asyncio.create_task(send_all(reader, websocket))
+            while True:
+                await websocket.receive_text()
+        except (WebSocketDisconnect, ValueError, AttributeError, KeyError):
+            # What is no message of our page ends it.
+            pass
+        finally:
+            if sender:
+                sender.cancel()
+            if reader:
+                self.readers.discard(reader)
+
+    def _add(self, reader: Reader) -> None:
+        self.readers.add(reader)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+        else:
+            self._is_behind = True
+
+    _is_behind = False
+    """A reader came who may have an older version than the others."""
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._is_behind = True
+        while self.readers:
+            self._attend({reader.address for reader in self.readers})
+            spent = 0.0
+            if self._changes.have_come() or self._is_behind:
+                self._is_behind = False
+                began = time.monotonic()
+                for address in {reader.address for reader in self.readers}:
+                    try:
+                        fragments = await loop.run_in_executor(self._executor, self._make, address)
+                    except Exception:
+                        logger.exception("a bug, while making the fragments of %s", address[:200])
+                        continue
+                    for reader in self.readers:
+                        if reader.address == address:
+                            reader.offer(fragments)
+                spent = time.monotonic() - began
+            await asyncio.sleep(max(TICK_SECONDS, spent * REST))
+
+
+async def send_all(reader: Reader, websocket: WebSocket) -> None:
+    while True:
+        await websocket.send_text(await reader.message())

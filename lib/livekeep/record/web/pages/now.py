@@ -1,0 +1,160 @@
+"""Now: what the TV shows, whether all is well and what to do, the channels, what runs, open alerts, the box. Made for a phone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from livekeep.core import channels, health
+from livekeep.core.broadcasts import Broadcast
+from livekeep.core.channels import ChannelState
+from livekeep.core.errors import TemporaryError
+from livekeep.core.health import Health
+from livekeep.core.record_states import AlerterState, OpenAlert, RecorderState
+from livekeep.core.state import PlayerState, PollerState
+from livekeep.record.store import queries
+from livekeep.record.web.address import SECOND, View
+from livekeep.record.web.database import NoRecordError
+from livekeep.record.web.sources import Sources
+from livekeep.system import screen_picture
+
+HEADLINES = {"ok": "All is well", "degraded": "Something is not right", "down": "Out of order", "unknown": "Not known"}
+SEVERITIES = ("critical", "warning", "info")
+RECENT_SECONDS = 24 * 3600
+NEWEST = 5
+STEPS = 3
+"""Of a running session: how many of its running steps are shown."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    level: str
+    """ok, degraded, down, or unknown."""
+    sentence: str
+    advice: tuple[str, ...]
+
+    @property
+    def headline(self) -> str:
+        return HEADLINES[self.level]
+
+
+@dataclass(frozen=True)
+class Tv:
+    """What the TV shows, and its newest picture."""
+
+    picture_stamp: str
+    """Changes with the picture; "" when there is none."""
+    picture_at: float | None
+    shown: str
+    since: float
+    player: PlayerState | None
+    poller: PollerState | None
+
+
+@dataclass(frozen=True)
+class ChannelRow:
+    name: str
+    level: str
+    sentence: str
+    is_on_air: bool
+    worker: ChannelState | None
+
+
+@dataclass(frozen=True)
+class Running:
+    session: queries.Session
+    steps: tuple[queries.Step, ...]
+    """Those that run, the outermost first."""
+
+
+def collect(sources: Sources, view: View) -> Mapping[str, Any]:
+    clock = sources.clock()
+    alerts = sources.state(AlerterState)
+    found: dict[str, Any] = {
+        "verdict": verdict(sources),
+        "tv": tv(sources) if health.has_screen(sources.kept) else None,
+        "channels": channel_rows(sources),
+        "alerts": sorted(alerts.open, key=severity) if alerts else [],
+        "recorder": sources.state(RecorderState),
+        "record_problem": None,
+        "running": (),
+        "failed": (),
+        "totals": queries.SessionTotals(),
+        "boxes": (),
+        "hour": int(clock.now * SECOND) - RECENT_SECONDS * SECOND,
+    }
+    try:
+        return found | recorded(sources, clock.now)
+    except NoRecordError as error:
+        return found | {"record_problem": error}
+
+
+def recorded(sources: Sources, now: float) -> dict[str, Any]:
+    """What the record has of now. Raises `NoRecordError`."""
+    connection = sources.connection()
+    recent = queries.Filter(begin=int((now - RECENT_SECONDS) * SECOND))
+    failed = queries.Filter(begin=recent.begin, outcome="failed")
+    lost = queries.Filter(begin=recent.begin, outcome="lost")
+    rows = [*queries.sessions(connection, failed, NEWEST).rows, *queries.sessions(connection, lost, NEWEST).rows]
+    return {
+        "running": tuple(Running(one, running_steps(connection, one)) for one in queries.running_sessions(connection)),
+        "failed": sorted(rows, key=lambda row: -row.began_at)[:NEWEST],
+        "totals": queries.session_totals(connection, recent),
+        "boxes": newest_samples(connection, now),
+    }
+
+
+def running_steps(connection: Any, session: queries.Session) -> tuple[queries.Step, ...]:
+    return tuple(step for step in queries.steps(connection, session.id) if step.outcome == "running")[:STEPS]
+
+
+def newest_samples(connection: Any, now: float) -> tuple[queries.Sample, ...]:
+    """The newest sample of each machine that has one of the last ten minutes."""
+    recent = queries.samples(connection, queries.Filter(begin=int((now - 600) * SECOND)))
+    return tuple({sample.hostname: sample for sample in recent}.values())
+
+
+def severity(alert: OpenAlert) -> tuple[int, float]:
+    return SEVERITIES.index(alert.severity), -alert.since
+
+
+def verdict(sources: Sources) -> Verdict:
+    try:
+        found = health.judge(sources.states, sources.clock(), sources.kept)
+    except (PermissionError, TemporaryError) as error:
+        return Verdict("unknown", f"the states cannot be read: {error}", ("sudo livekeep doctor",))
+    return Verdict(found.level, found.sentence, advice(sources) if found.level != "ok" else ())
+
+
+def advice(sources: Sources) -> tuple[str, ...]:
+    """What to do, as the programs say, and what always helps."""
+    poller, player = sources.state(PollerState), sources.state(PlayerState)
+    told = [one.advice for one in (poller, player, *(row.worker for row in channel_rows(sources))) if one]
+    return tuple(dict.fromkeys([*filter(None, told), "Run: sudo livekeep doctor"]))
+
+
+def tv(sources: Sources) -> Tv:
+    player, poller = sources.state(PlayerState), sources.state(PollerState)
+    file = sources.states / screen_picture.FILE
+    try:
+        found = file.stat()
+        stamp, taken_at = f"{found.st_mtime_ns:x}", found.st_mtime
+    except OSError:
+        stamp, taken_at = "", None
+    shown = health.shown(player) if player else "nobody knows what is shown: livekeep-player does not run"
+    return Tv(stamp, taken_at, shown, player.since if player else 0.0, player, poller)
+
+
+def channel_rows(sources: Sources) -> tuple[ChannelRow, ...]:
+    clock = sources.clock()
+    try:
+        found = health.read_broadcasts(sources.states, sources.kept)
+    except (PermissionError, TemporaryError):
+        return ()
+    judged = health.channel_verdicts(found, clock)
+    return tuple(channel_row(it, judged[name], clock.now_monotonic) for name, it in found.items() if name in judged)
+
+
+def channel_row(it: Broadcast, judged: Health, now_monotonic: float) -> ChannelRow:
+    worker = it.worker if isinstance(it.worker, ChannelState) else None
+    is_on_air = worker is not None and channels.is_on_air(worker, now_monotonic)
+    return ChannelRow(it.channel, judged.level, judged.sentence, is_on_air, worker)

@@ -1,0 +1,37 @@
+"""What a page is: its address, its template, and what collects what it shows."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class NotThereError(Exception):
+    """There is nothing of that name or number: a sentence for people."""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that is made for the reader, in place of a page."""
+
+    content: bytes
+    content_type: str
+    name: str = ""
+    """Under which it is saved; "" for one that the browser shows."""
+
+    def headers(self) -> dict[str, str]:
+        return {"Content-Disposition": f'attachment; filename="{self.name}"'} if self.name else {}
+
+
+@dataclass(frozen=True)
+class Page:
+    title: str
+    pattern: re.Pattern[str]
+    template: str
+    collect: Callable[..., Mapping[str, Any] | Download]
+    """`collect(sources, view, **what the pattern found)` gives what the template shows. Raises `NotThereError`."""
+    menu: str = ""
+    """The menu's entry that it belongs to."""
+    default_range: str = "24h"
+    has_picture: bool = False
+    has_charts: bool = False

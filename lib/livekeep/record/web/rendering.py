@@ -1,0 +1,108 @@
+"""Jinja2 for the pages: filters for figures and times, and the fragments of a page that change while somebody reads it.
+
+Part of livekeep-web. Each block of a page's template that the layout does not have is a fragment: `live("NAME")` puts it into the
+page, and it is sent again when it changes. All texts are escaped, and control characters in them are shown as such.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+
+from livekeep.core.local_time import local_time
+from livekeep.core.text import CHARACTER
+from livekeep.core.text import escape as escape_character
+from livekeep.record import figures
+from livekeep.record.web.address import SECOND
+
+TEMPLATES = Path(__file__).with_name("templates")
+LAYOUT = "layout.html"
+UNKNOWN = "–"
+LINE_BREAKS_AND_TABS = "\n\t"
+
+
+class Renderer:
+    """Makes pages. `assets` gives the address of a file of ours; `globals_` is what every page knows."""
+
+    def __init__(self, **globals_: Any) -> None:
+        self.environment = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+            finalize=finalize,
+        )
+        self.environment.filters |= {
+            "seconds": figures.duration,
+            "duration": lambda micros: figures.duration(None if micros is None else micros / SECOND),
+            "count": figures.count,
+            "percent": figures.percent,
+            "change": figures.change,
+            "size": figures.size,
+            "moment": moment,
+            "moment_of": lambda seconds: moment(None if seconds is None else int(seconds * SECOND)),
+            "day": lambda micros: moment(micros, "day"),
+            "text": text_block,
+        }
+        self.environment.globals |= {"plural": figures.plural, **globals_}
+        self.environment.globals["ui"] = self.environment.get_template("ui.html").module
+
+    def fragments(self, name: str, context: Mapping[str, Any]) -> dict[str, str]:
+        """The fragments of a page by name."""
+        template = self.environment.get_template(name)
+        layout = self.environment.get_template(LAYOUT)
+        return {block: render_block(template, block, context) for block in template.blocks if block not in layout.blocks}
+
+    def page(self, name: str, context: Mapping[str, Any]) -> str:
+        found = self.fragments(name, context)
+
+        def live(block: str, label: str = "") -> Markup:
+            attributes = f'aria-label="{escape(label)}"' if label else ""
+            # Both are ours: the name is that of a block, the fragment was rendered with escaping.
+            return Markup(f'<div id="{block}" data-live="{stamp(found[block])}" {attributes}>{found[block]}</div>')  # noqa: S704
+
+        return str(self.environment.get_template(name).render({**context, "live": live}))
+
+
+def render_block(template: Template, block: str, context: Mapping[str, Any]) -> str:
+    return "".join(template.blocks[block](template.new_context(dict(context))))
+
+
+def stamp(fragment: str) -> str:
+    """Tells two versions of a fragment apart."""
+    return hashlib.blake2b(fragment.encode(), digest_size=9).hexdigest()
+
+
+def finalize(value: Any) -> Any:
+    """What is printed for a value in a template: control characters of texts as escapes, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
+        return CHARACTER.sub(escape_character, value)
+    return value
+
+
+def text_block(text: str) -> Markup:
+    """A text of several lines, such as a traceback, with its line breaks."""
+    shown = CHARACTER.sub(lambda found: found[0] if found[0] in LINE_BREAKS_AND_TABS else escape_character(found), text)
+    return Markup("{}").format(shown)
+
+
+def moment(micros: int | None, form: str = "") -> Markup | str:
+    """A <time> in the machine's zone; scripts put it into the reader's. `form`: "" with seconds, "day" the date alone."""
+    if micros is None:
+        return UNKNOWN
+    try:
+        local = local_time(micros / SECOND)
+        shown = time.strftime("%Y-%m-%d" if form == "day" else "%Y-%m-%d %H:%M:%S", local)
+        iso = datetime.fromtimestamp(micros / SECOND, UTC).isoformat(timespec="milliseconds")
+    except (ValueError, OverflowError, OSError):
+        return str(micros)
+    return Markup('<time datetime="{}" data-form="{}">{}</time>').format(iso, form, shown)

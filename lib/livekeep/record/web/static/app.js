@@ -1,0 +1,164 @@
+// The pages of livekeep-web, for browsers with scripts: what changes comes over a WebSocket, times are shown in the reader's zone,
+// tables marked data-chart are drawn. Without it everything is there, as of when the page was loaded.
+"use strict";
+
+(() => {
+  const SILENT_MS = 1000;
+  const LONGEST_WAIT_MS = 15000;
+  const two = (number) => String(number).padStart(2, "0");
+
+  // Times
+
+  const shown = (date, form) => {
+    const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+    return form === "day" ? day : `${day} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+  };
+
+  const localise = (root) => {
+    for (const element of root.querySelectorAll("time[datetime]")) {
+      // A day is one of the machine's calendar, wherever the reader is.
+      if (element.dataset.form === "day") continue;
+      const date = new Date(element.dateTime);
+      if (!Number.isNaN(date.getTime())) element.textContent = shown(date, element.dataset.form);
+    }
+  };
+
+  // Charts: each draws the table that it belongs to, so that both always say the same.
+
+  const charts = new Map();
+  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  const PALETTE = ["--accent", "--info", "--warn", "--bad", "--ok"];
+
+  const duration = (micros) => {
+    const units = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"]];
+    const [size, name] = units.filter(([least]) => Math.abs(micros) >= least).pop() || units[0];
+    return `${Number((micros / size).toPrecision(3))} ${name}`;
+  };
+  const FORMS = { duration, count: (value) => value.toLocaleString("en"), percent: (value) => `${Number(value.toPrecision(3))} %` };
+
+  const read = (table) => {
+    const heads = [...table.tHead.rows[0].cells];
+    const rows = [...table.tBodies[0].rows];
+    const labels = rows.map((row) => row.cells[0].textContent.trim());
+    const series = heads.map((head, index) => ({ head, index })).filter(({ head }) => head.dataset.series !== undefined);
+    return { labels, datasets: series.map(({ head, index }) => ({
+      label: head.textContent.trim(),
+      data: rows.map((row) => (row.cells[index].dataset.value === undefined ? null : Number(row.cells[index].dataset.value))),
+    })) };
+  };
+
+  const draw = (table) => {
+    const holder = document.getElementById(table.dataset.chartIn);
+    if (!holder || !window.Chart || !table.tBodies[0] || table.tBodies[0].rows.length < 2) return;
+    const { labels, datasets } = read(table);
+    const form = FORMS[table.dataset.unit] || FORMS.count;
+    const grid = colour("--line"), text = colour("--quiet");
+    datasets.forEach((set, index) => {
+      const tint = colour(PALETTE[index % PALETTE.length]);
+      Object.assign(set, { borderColor: tint, backgroundColor: table.dataset.chart === "bar" ? tint : "transparent", borderWidth: 2,
+        pointRadius: labels.length > 60 ? 0 : 2, tension: 0.2, spanGaps: true });
+    });
+    const earlier = charts.get(holder.id);
+    if (earlier && earlier.canvas.isConnected) {
+      earlier.data.labels = labels;
+      earlier.data.datasets.forEach((set, index) => { set.data = datasets[index] ? datasets[index].data : []; });
+      earlier.update("none");
+      return;
+    }
+    if (earlier) earlier.destroy();
+    const canvas = document.createElement("canvas");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", `${table.caption ? table.caption.textContent.trim() : "Chart"}; the table below has its numbers`);
+    holder.replaceChildren(canvas);
+    charts.set(holder.id, new window.Chart(canvas, {
+      type: table.dataset.chart,
+      data: { labels, datasets },
+      options: {
+        animation: false, responsive: true, maintainAspectRatio: false,
+        interaction: { mode: "index", intersect: false },
+        scales: {
+          x: { grid: { display: false }, ticks: { color: text, maxRotation: 0, autoSkipPadding: 16 } },
+          y: { beginAtZero: true, grid: { color: grid }, ticks: { color: text, callback: (value) => form(value) } },
+        },
+        plugins: {
+          legend: { display: datasets.length > 1, labels: { color: text, boxWidth: 12 } },
+          tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${form(item.parsed.y)}` } },
+        },
+      },
+    }));
+  };
+
+  const drawAll = () => document.querySelectorAll("table[data-chart]").forEach(draw);
+
+  // What changes
+
+  const replace = (element, found) => {
+    // A fragment is replaced where the reader is at work only when it keeps his place.
+    const focused = element.contains(document.activeElement) ? document.activeElement : null;
+    const open = [...element.querySelectorAll("details[open][id]")].map((it) => it.id);
+    const place = focused && [...element.querySelectorAll("a, button, input, select, summary")].indexOf(focused);
+    element.innerHTML = found.html;
+    element.dataset.live = found.stamp;
+    for (const id of open) {
+      const again = document.getElementById(id);
+      if (again) again.open = true;
+    }
+    if (focused) {
+      const next = element.querySelectorAll("a, button, input, select, summary")[place];
+      if (next) next.focus({ preventScroll: true });
+    }
+    localise(element);
+  };
+
+  const live = () => [...document.querySelectorAll("[data-live]")];
+  const status = document.querySelector(".connection");
+  let socket = null;
+  let wait = SILENT_MS;
+  let timer = 0;
+
+  const connect = () => {
+    if (socket || document.hidden || !live().length) return;
+    const scheme = location.protocol === "https:" ? "wss:" : "ws:";
+    const page = encodeURIComponent(location.pathname + location.search);
+    socket = new WebSocket(`${scheme}//${location.host}/live?page=${page}`);
+    socket.onopen = () => {
+      wait = SILENT_MS;
+      status.hidden = true;
+      socket.send(JSON.stringify(Object.fromEntries(live().map((element) => [element.id, element.dataset.live]))));
+    };
+    socket.onmessage = (message) => {
+      const fragments = JSON.parse(message.data);
+      for (const [id, found] of Object.entries(fragments)) {
+        const element = document.getElementById(id);
+        if (element) replace(element, found);
+      }
+      drawAll();
+    };
+    socket.onclose = () => {
+      socket = null;
+      if (document.hidden) return;
+      status.textContent = "Not connected: what you see may be old";
+      status.hidden = false;
+      clearTimeout(timer);
+      timer = setTimeout(connect, wait);
+      wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+    };
+  };
+
+  document.addEventListener("visibilitychange", () => {
+    // Nobody looks: the server may go.
+    if (document.hidden && socket) socket.close();
+    else connect();
+  });
+
+  localise(document);
+  const zone = document.querySelector(".zone");
+  if (zone) zone.textContent = `are yours (${Intl.DateTimeFormat().resolvedOptions().timeZone || "local"}); days are this machine's`;
+  drawAll();
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    charts.forEach((chart) => chart.destroy());
+    charts.clear();
+    drawAll();
+  });
+  connect();
+})();
