@@ -5,7 +5,7 @@ both whole numbers, as the database has them.
 """
 
 from livekeep.record.store.queries.boxes import Loss, Sample, UnitSample, losses, samples, unit_samples
-from livekeep.record.store.queries.calls import (
+from livekeep.record.store.queries.call_rows import (
     Call,
     Error,
     ErrorGroup,
@@ -16,7 +16,17 @@ from livekeep.record.store.queries.calls import (
     error_groups,
     slowest_calls,
 )
-from livekeep.record.store.queries.events import Event, events
+from livekeep.record.store.queries.event_rows import Event, events
+from livekeep.record.store.queries.figures import (
+    Bucket,
+    Figures,
+    FunctionFigures,
+    bucket_end,
+    bucket_start,
+    function_series,
+    functions,
+    totals,
+)
 from livekeep.record.store.queries.filter import (
     EVER,
     Filter,
@@ -31,8 +41,7 @@ from livekeep.record.store.queries.filter import (
     session_names,
     units,
 )
-from livekeep.record.store.queries.functions import Bucket, Figures, FunctionFigures, function_series, functions, totals
-from livekeep.record.store.queries.sessions import (
+from livekeep.record.store.queries.session_rows import (
     Session,
     SessionTotals,
     Step,
@@ -64,6 +73,8 @@ __all__ = [
     "TreeCall",
     "UnitSample",
     "Watch",
+    "bucket_end",
+    "bucket_start",
     "call",
     "call_tree",
     "calls",

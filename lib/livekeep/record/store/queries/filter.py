@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -10,6 +11,8 @@ from typing import Any, Generic, TypeVar
 EVER = 2**53
 """A moment after all others, in microseconds; times 1000 it is still a row id."""
 IDS_PER_MICROSECOND = 1000
+SEARCH_SECONDS = 0.1
+FIRST_SLICE = 3_600_000_000 * IDS_PER_MICROSECOND
 CALL_OUTCOMES = ("succeeded", "failed", "cancelled")
 """By their number in the table of calls."""
 
@@ -43,12 +46,15 @@ class Filter:
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list. `after`, given with the same filter, leads to the next page; it is "" at the end of the list."""
+    """Some rows of a list. `after`, given with the same filter, leads to the next page; it is "" at the end of the list.
+
+    A search that finds little in much stops after `SEARCH_SECONDS`: its page is not full, or even empty, but has an `after`.
+    """
 
     rows: tuple[T, ...]
     after: str = ""
     searched_to: int | None = None
-    """The moment back to which the search came, when it stopped for lack of time before the page was full."""
+    """The moment back to which the search came, when it stopped for lack of time."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +144,30 @@ def process_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | N
     conditions.add("first_at < ? AND last_at >= ?", wanted.end, wanted.begin)
     rows = connection.execute(f"SELECT id FROM processes WHERE {conditions.text()}", conditions.parameters)  # noqa: S608
     return [row[0] for row in rows]
+
+
+def newest(
+    connection: sqlite3.Connection, table: str, select: str, conditions: Conditions, place: tuple[Filter, int, str]
+) -> Page[sqlite3.Row]:
+    """A page of calls or events, by slices of time that grow as long as little is found in them."""
+    wanted, limit, after = place
+    low, high = id_range(wanted)
+    first, last = connection.execute(f"SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table})").fetchone()  # noqa: S608
+    if first is None:
+        return Page(())
+    low, high = max(low, first), min(high, last + 1, int(after) if after else high)
+    sql = f"{select} WHERE x.id >= ? AND x.id < ? AND {conditions.text()} ORDER BY x.id DESC LIMIT ?"
+    rows: list[sqlite3.Row] = []
+    width, deadline = FIRST_SLICE, time.monotonic() + SEARCH_SECONDS
+    while low < high and len(rows) <= limit:
+        begin, began = max(low, high - width), time.monotonic()
+        rows += connection.execute(sql, [begin, high, *conditions.parameters, limit + 1 - len(rows)])
+        high, now = begin, time.monotonic()
+        if now > deadline and len(rows) <= limit and low < high:
+            return Page(tuple(rows), str(high), moment(high))
+        # A slice takes a quarter of the time at most.
+        width *= 4 if now - began < SEARCH_SECONDS / 16 else 1
+    return Page(tuple(rows[:limit]), str(rows[limit - 1]["id"]) if len(rows) > limit else "")
 
 
 def id_range(wanted: Filter) -> tuple[int, int]:

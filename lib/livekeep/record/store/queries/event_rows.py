@@ -10,13 +10,15 @@ from livekeep.record.store.queries.filter import (
     Filter,
     Page,
     event_names,
-    id_range,
     is_any,
     machine_ids,
     matching,
     moment,
+    newest,
     session_names,
 )
+
+EVENT = "SELECT x.*, m.hostname FROM events x JOIN machines m ON m.id = x.machine"
 
 
 @dataclass(frozen=True)
@@ -36,33 +38,27 @@ class Event:
 
 def events(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Event]:
     """Events, the newest first."""
-    conditions = _conditions(connection, wanted)
-    if after:
-        conditions.add("v.id < ?", int(after))
-    sql = f"SELECT v.*, m.hostname FROM events v JOIN machines m ON m.id = v.machine WHERE {conditions.text()} "  # noqa: S608
-    found = connection.execute(f"{sql} ORDER BY v.id DESC LIMIT ?", [*conditions.parameters, limit + 1]).fetchall()
-    rows = tuple(_event(row) for row in found[:limit])
-    return Page(rows, str(rows[-1].id) if len(found) > limit else "")
+    page = newest(connection, "events", EVENT, _conditions(connection, wanted), (wanted, limit, after))
+    return Page(tuple(map(_event, page.rows)), page.after, page.searched_to)
 
 
 def _conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
     conditions = Conditions()
-    conditions.add("v.id >= ? AND v.id < ?", *id_range(wanted))
-    conditions.add_one_of("v.machine", machine_ids(connection, wanted.machine))
+    conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.event):
-        conditions.add_one_of("v.name", matching(wanted.event, event_names(connection)))
+        conditions.add_one_of("x.name", matching(wanted.event, event_names(connection)))
     if wanted.priority < 7:
-        conditions.add("v.priority <= ?", wanted.priority)
+        conditions.add("x.priority <= ?", wanted.priority)
     if wanted.text:
-        conditions.add("instr(lower(v.message), lower(?))", wanted.text)
+        conditions.add("instr(lower(x.message), lower(?))", wanted.text)
     if wanted.session_id is not None:
-        conditions.add("v.session = ?", wanted.session_id)
+        conditions.add("x.session = ?", wanted.session_id)
     if not is_any(wanted.unit):
-        conditions.add("v.unit GLOB ?", wanted.unit)
+        conditions.add("x.unit GLOB ?", wanted.unit)
     if not is_any(wanted.session):
         names = Conditions()
         names.add_one_of("name", matching(wanted.session, session_names(connection)))
-        conditions.add(f"v.session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
+        conditions.add(f"x.session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
     return conditions
 
 

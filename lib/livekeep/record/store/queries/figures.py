@@ -24,6 +24,12 @@ LAST_MOMENT = 4_000_000_000_000_000
 LONGEST_SESSION = 31 * 24 * HOUR
 """Steps of sessions that began earlier than this before a moment are not looked for."""
 
+SUMMARIES = (
+    "FROM functions f CROSS JOIN machines m CROSS JOIN summaries s "
+    "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ?"
+)
+"""In this order each function is one look into the summaries, whatever the number of days that are kept."""
+
 
 @dataclass(frozen=True)
 class Figures:
@@ -109,6 +115,31 @@ def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size =
     return tuple(Bucket(began, bucket_end(began, size), figures(summary)) for began, summary in sorted(by_bucket.items()))
 
 
+def longest_calls(
+    connection: sqlite3.Connection,
+    wanted: Filter,
+    function: int | None = None,
+    machine: int | None = None,
+    day: Part | None = None,
+) -> Iterator[tuple[Part, int, int, int]]:
+    """A range of time as days, hours and less, with function, machine, and a duration that no call of theirs exceeds; of one
+    function's `day` its hours.
+    """
+    ids, machines_wanted = function_ids(connection, wanted), machine_ids(connection, wanted.machine)
+    conditions = Conditions()
+    conditions.add_one_of("f.id", ids if function is None else [function])
+    conditions.add_one_of("m.id", machines_wanted if machine is None else [machine])
+    conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
+    for part in parts(wanted) if day is None else _in_hours(day.begin, day.end):
+        # What is less than an hour long is looked into in any case.
+        within = part if part.period else Part("hour", hour_of(part.begin), part.end)
+        sql = f"SELECT s.began_at, s.function, s.machine, s.max {SUMMARIES} WHERE {conditions.text()}"
+        for began_at, *owner, longest in connection.execute(sql, [*within, *conditions.parameters]):
+            ends_at = next_day(began_at) if part.period == "day" else began_at + HOUR
+            cell = Part(part.period, max(began_at, part.begin), min(ends_at, part.end))
+            yield cell, owner[0], owner[1], longest
+
+
 def figures(summary: Summary) -> Figures:
     if not summary.count:
         return Figures()
@@ -175,10 +206,7 @@ def _counted(connection: sqlite3.Connection, wanted: Filter, cut: Iterable[Part]
 
 def _summaries(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> Iterator[Counted]:
     rows = connection.execute(
-        # In this order each function is one look into the summaries, whatever the number of days that are kept.
-        "SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram "  # noqa: S608
-        "FROM functions f CROSS JOIN machines m CROSS JOIN summaries s "
-        "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ? "
+        f"SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram {SUMMARIES} "
         f"WHERE {conditions.text()}",
         [*part, *conditions.parameters],
     )

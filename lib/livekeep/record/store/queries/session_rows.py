@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 
-from livekeep.record.store.queries.calls import ERROR_COLUMNS, Error, error_of
+from livekeep.record.store.queries.call_rows import ERROR_COLUMNS, Error, error_of
 from livekeep.record.store.queries.filter import (
     EVER,
     Conditions,
