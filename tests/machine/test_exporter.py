@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from livekeep.health.families import CHANNELS, FAMILIES
+from livekeep.health.families import CHANNELS, FAMILIES, RECORD
 from tests.machine.health_part import (
     EXPORTER,
     PROBES,
@@ -56,6 +56,8 @@ NO_CLOCK = {"livekeep_host_clock_synchronized"}
 """A container may not ask the kernel about its clock."""
 NO_CHANNEL = {*CHANNELS, "livekeep_channel_health_state"}
 """A screen has none."""
+NO_RECORD = {*RECORD}
+"""It has no such part."""
 CONTROLLERS = {
     "livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks", "livekeep_oom_kills_total",
 }  # fmt: skip
@@ -138,7 +140,7 @@ def missing(text: str) -> set[str]:
 
 
 def cannot_have(screen: Screen) -> set[str]:
-    cannot = NO_BOARD | NO_DISK | NO_CLOCK | NO_CHANNEL
+    cannot = NO_BOARD | NO_DISK | NO_CLOCK | NO_CHANNEL | NO_RECORD
     return cannot if screen.machine.exists(f"{CGROUP}/memory.current") else cannot | CONTROLLERS
 
 
