@@ -28,6 +28,7 @@ from livekeep.core import config, events, findings, state
 from livekeep.core.config import NAMED, Config, Stream
 from livekeep.probes import youtube
 from livekeep.record import wire
+from livekeep.record.reports import program
 from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
 from livekeep.screen.decision import Choice, View
 from livekeep.screen.playlist import Look
@@ -146,7 +147,7 @@ def test_the_examples_of_the_configuration_are_taken(tmp_path: Path) -> None:
 # The command and the scripts
 
 
-HANDED_OVER: dict[str, Any] = {}
+HANDED_OVER: dict[str, Any] = {"report": program.build_parser}
 """What builds the parser of a subcommand of the record part (command/record.py), by its name."""
 
 

@@ -44,6 +44,9 @@ DESIGNED_UNITS = (
     "livekeep-worker-retry@.timer",
     "livekeep-web.service",
     "livekeep-web.socket",
+    "livekeep-report@.service",
+    "livekeep-report@daily.timer",
+    "livekeep-report@weekly.timer",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}

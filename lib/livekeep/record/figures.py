@@ -17,7 +17,7 @@ def duration(seconds: float | None) -> str:
     for unit, size in (("µs", 1e-6), ("ms", 1e-3), ("s", 1.0)):
         # 999.6 ms is 1 s, not 1000 ms.
         if seconds < (999.5 * size if size < 1 else 59.95):
-            return f"{digits(seconds / size)} {unit}"
+            return f"{three(seconds / size)} {unit}" if seconds else "0 s"
     return long_duration(seconds)
 
 
@@ -32,10 +32,15 @@ def long_duration(seconds: float) -> str:
     return f"{hours // 24} d {hours % 24:02} h"
 
 
-def digits(value: float) -> str:
-    """Three digits that matter, no trailing zeros behind a point: "0", "1.5", "12.3", "740"."""
+def three(value: float) -> str:
+    """Three digits that matter: "1.50", "12.3", "740"."""
     places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    text = f"{value:.{places}f}"
+    return f"{value:.{places}f}"
+
+
+def digits(value: float) -> str:
+    """The same without trailing zeros behind a point: "0", "1.5", "12.3", "740"."""
+    text = three(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -59,10 +64,12 @@ def percent(share: float | None) -> str:
 
 
 def change(share: float | None) -> str:
-    """How much more: "+31 %", "-8 %", "×3.1" from three times on, "" where nothing is known."""
+    """How much more: "+31 %", "-8 %", "0 %", "×3.1" from three times on, "" where nothing is known."""
     if share is None:
         return ""
-    return f"×{digits(share + 1)}" if share >= 2 else f"{share * 100:+.0f} %"
+    if share >= 2:
+        return f"×{digits(share + 1)}"
+    return f"{share * 100:+.0f} %" if abs(share) >= 0.005 else "0 %"
 
 
 def size(count_bytes: float | None) -> str:

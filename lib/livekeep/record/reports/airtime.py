@@ -1,0 +1,123 @@
+"""How a screen or a channel spent its time, from its events. Pure.
+
+Events say what changed, and nothing while all is well: what holds at the beginning of a period is said by the last event before
+it. A box that is off says nothing either, nor does a channel that is stopped on purpose; `known` are the spans in which it ran.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from livekeep.core import events
+from livekeep.record.reports.content import Air
+
+Span = tuple[float, float]
+SCREEN_EVENTS = (events.PICTURE_CHANGED.name, events.STREAM_STALLED.name)
+CHANNEL_EVENTS = tuple(
+    event.name
+    for event in (
+        events.CHANNEL_ON_AIR,
+        events.PUBLISHING_FAILED,
+        events.CHANNEL_GIVEN_UP,
+        events.WORKER_ENDED,
+        events.SLATE_SHOWN,
+        events.SLATE_LEFT,
+    )
+)
+STATE_EVENTS = (events.PICTURE_CHANGED.name, *CHANNEL_EVENTS)
+"""Those that say how it is from then on."""
+GOOD = ("stream", "holding", "on air")
+Subject = tuple[str, str]
+""" "screen" or "channel NAME", and the machine."""
+
+
+@dataclass(frozen=True)
+class Change:
+    at: float
+    machine: str
+    event: str
+    fields: Mapping[str, str]
+
+    @property
+    def subject(self) -> str:
+        return f"channel {self.fields.get('CHANNEL', '')}" if self.event in CHANNEL_EVENTS else "screen"
+
+
+@dataclass
+class Course:
+    """One screen or channel, event by event."""
+
+    is_on_air: bool = False
+    has_slate: bool = False
+    picture: str = ""
+
+    def follow(self, change: Change) -> str:
+        """What is shown from `change` on."""
+        if change.event == events.PICTURE_CHANGED.name:
+            self.picture = change.fields.get("PICTURE", "none")
+            return "no picture" if self.picture == "none" else self.picture
+        if change.event in (events.SLATE_SHOWN.name, events.SLATE_LEFT.name):
+            self.has_slate = change.event == events.SLATE_SHOWN.name
+        else:
+            self.is_on_air = change.event == events.CHANNEL_ON_AIR.name
+            self.has_slate = self.has_slate and change.event != events.WORKER_ENDED.name
+        if not self.is_on_air:
+            return "off air"
+        return "slate" if self.has_slate else "on air"
+
+
+def airtime(changes: Iterable[Change], begin: float, end: float, known: Mapping[Subject, Sequence[Span]]) -> tuple[Air, ...]:
+    """Every screen and channel that `changes` (in the order of time, with the last ones before `begin`) are about.
+
+    `known` has the spans in which each ran; one that is not in it is taken to have run all the time.
+    """
+    by_subject: dict[Subject, list[Change]] = {}
+    for change in changes:
+        by_subject.setdefault((change.subject, change.machine), []).append(change)
+    return tuple(
+        spent(subject, machine, own, begin, end, known.get((subject, machine), ((begin, end),)))
+        for (subject, machine), own in sorted(by_subject.items(), key=lambda entry: (entry[0][0] != "screen", entry[0]))
+    )
+
+
+def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, end: float, known: Sequence[Span]) -> Air:
+    course, spans = Course(), []
+    states = [change for change in changes if change.event in STATE_EVENTS]
+    for place, change in enumerate(states):
+        until = states[place + 1].at if place + 1 < len(states) else end
+        spans.append((course.follow(change), max(change.at, begin), min(until, end)))
+    shown: dict[str, float] = {}
+    interruptions: list[float] = []
+    previous_is_bad = False
+    for name, first, last in spans:
+        seconds = overlap(first, last, known)
+        if seconds <= 0:
+            continue
+        shown[name] = shown.get(name, 0.0) + seconds
+        if name not in GOOD:
+            # "off air" after the slate is the same interruption.
+            if previous_is_bad:
+                interruptions[-1] += seconds
+            else:
+                interruptions.append(seconds)
+        previous_is_bad = name not in GOOD
+    return Air(
+        subject,
+        machine,
+        known_seconds=sum(shown.values()),
+        good_seconds=sum(seconds for name, seconds in shown.items() if name in GOOD),
+        shown=tuple(sorted(shown.items(), key=lambda entry: -entry[1])),
+        interruptions=len(interruptions),
+        longest_seconds=max(interruptions, default=0.0),
+        stalls=sum(change.event == events.STREAM_STALLED.name and begin <= change.at < end for change in changes),
+    )
+
+
+def overlap(first: float, last: float, spans: Sequence[Span]) -> float:
+    return sum(max(0.0, min(last, until) - max(first, since)) for since, until in spans)
+
+
+def on_spans(first: float, last: float, gaps: Sequence[Span]) -> tuple[Span, ...]:
+    """The spans between `first` and `last` that are left between `gaps`, which are in the order of time."""
+    begins = [first, *(until for _since, until in gaps)]
+    ends = [*(since for since, _until in gaps), last]
+    return tuple(zip(begins, ends, strict=True))

@@ -1,0 +1,274 @@
+"""What a report says, before it has a form: one model, so that the numbers of all forms agree. Pure.
+
+Lengths are in seconds, moments in Unix seconds, sizes in bytes, shares between 0 and 1.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from livekeep.record.reports.period import Period
+from livekeep.record.store.queries import Filter
+
+
+@dataclass(frozen=True)
+class Job:
+    """All runs of the sessions of one name that began in the period."""
+
+    name: str
+    runs: int
+    succeeded: int
+    failed: int
+    lost: int
+    cancelled: int
+    running: int
+    items: float
+    """What its runs got done, such as clips."""
+    mean_seconds: float | None
+    """Of the runs that succeeded; None where none did."""
+    longest_seconds: float | None
+    mean_before: float | None = None
+
+    @property
+    def change(self) -> float | None:
+        return change(self.mean_seconds, self.mean_before)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run of a job that failed or was lost."""
+
+    at: float
+    session: int
+    job: str
+    machine: str
+    outcome: str
+    after_seconds: float | None
+    reason: str
+    """The error in one line; "" where none is known."""
+
+
+@dataclass(frozen=True)
+class CallError:
+    """Failed calls of one function with one error."""
+
+    function: str
+    kind: str
+    error: str
+    count: int
+    newest_at: float
+
+
+@dataclass(frozen=True)
+class Performance:
+    """All calls of one function that began in the period."""
+
+    function: str
+    kind: str
+    count: int
+    failures: int
+    mean_seconds: float
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+    longest_seconds: float
+    p50_before: float | None = None
+    """In the period that it is compared with."""
+
+    @property
+    def change(self) -> float | None:
+        return change(self.p50_seconds, self.p50_before)
+
+
+@dataclass(frozen=True)
+class Slowdown:
+    """A function, step or job that takes longer than it did: the rule is that of store/analysis.py."""
+
+    function: str
+    kind: str
+    from_seconds: float
+    to_seconds: float
+    since: float
+
+    @property
+    def ratio(self) -> float:
+        return self.to_seconds / self.from_seconds
+
+
+@dataclass(frozen=True)
+class Box:
+    """What the recorder sampled of one machine."""
+
+    machine: str
+    samples: int
+    on_seconds: float
+    """How long it was on, as far as samples show it."""
+    cpu_mean_percent: float | None
+    cpu_peak_percent: float | None
+    memory_peak_share: float | None
+    temperature_mean: float | None
+    temperature_peak: float | None
+    disk_share: float | None
+    """Used, at the end."""
+    disk_growth_bytes: int | None
+
+
+@dataclass(frozen=True)
+class UnitMemory:
+    machine: str
+    unit: str
+    mean_bytes: float
+    peak_bytes: int
+    cpu_mean_percent: float | None
+
+
+@dataclass(frozen=True)
+class Air:
+    """A screen or a channel: how it spent the time, from its events."""
+
+    subject: str
+    """ "screen", or "channel NAME"."""
+    machine: str
+    known_seconds: float
+    """Of the period; before the first event nothing is known, and while the box is off."""
+    good_seconds: float
+    shown: tuple[tuple[str, float], ...]
+    """What was shown for how long: pictures of a screen; "on air", "slate" and "off air" of a channel."""
+    interruptions: int
+    longest_seconds: float
+    """The longest interruption."""
+    stalls: int = 0
+    """How often the stream stood still."""
+
+    @property
+    def share(self) -> float | None:
+        return self.good_seconds / self.known_seconds if self.known_seconds > 0 else None
+
+
+@dataclass(frozen=True)
+class AlertCount:
+    rule: str
+    subject: str
+    count: int
+    newest_at: float
+    sentence: str
+    is_open: bool
+
+
+@dataclass(frozen=True)
+class HotClip:
+    at: float
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    reason: str
+    count: int
+    entries: int
+    calls: int
+    sentence: str
+    """The newest."""
+
+
+@dataclass(frozen=True)
+class Day:
+    """Figures of one day of the period, for the charts."""
+
+    begin: float
+    succeeded: int
+    failed: int
+    """Failed and lost."""
+    items: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A function's days: (begin of the day, value in seconds)."""
+
+    function: str
+    kind: str
+    points: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of a period; of the one before, for as long a time."""
+
+    runs: float
+    bad_runs: float
+    """Failed and lost."""
+    items: float
+    calls: float
+    failed_calls: float
+
+
+ALL = Filter()
+METRICS = ("count", "failures", "mean", "p50", "p95", "p99", "max")
+"""Of functions."""
+
+
+@dataclass(frozen=True)
+class Report:
+    period: Period
+    made_at: float
+    machines: tuple[str, ...]
+    filter: Filter = ALL
+    """What it is restricted to, besides the period."""
+    metric: str = ""
+    """One of METRICS, "" for all."""
+    began: float | None = None
+    """Where the record begins, when that is within the period; else None."""
+    jobs: tuple[Job, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    """The newest first; at most MOST_ROWS of them."""
+    before: Totals | None = None
+    """None: the record does not reach back so far."""
+    errors: tuple[CallError, ...] = ()
+    performance: tuple[Performance, ...] = ()
+    slowdowns: tuple[Slowdown, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    units: tuple[UnitMemory, ...] = ()
+    air: tuple[Air, ...] = ()
+    alerts: tuple[AlertCount, ...] = ()
+    clips: tuple[HotClip, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    days: tuple[Day, ...] = ()
+    curves: tuple[Curve, ...] = ()
+
+    @property
+    def totals(self) -> Totals:
+        return totals_of(self.jobs, self.performance)
+
+    @property
+    def box_name(self) -> str:
+        """For the head: the machine's name, or how many they are."""
+        return self.machines[0] if len(self.machines) == 1 else f"{len(self.machines)} machines"
+
+    @property
+    def restriction(self) -> str:
+        """What it is restricted to, for its head; "" when it is about all."""
+        names = (("function", self.filter.function), ("kind", self.filter.kind), ("machine", self.filter.machine))
+        said = [f"{name} {value}" for name, value in names if value not in ("", "*")]
+        return ", ".join(said + ([f"metric {self.metric}"] if self.metric else []))
+
+    def is_empty(self) -> bool:
+        return not (self.jobs or self.performance or self.boxes or self.air or self.alerts or self.losses or self.clips)
+
+
+def totals_of(jobs: Iterable[Job], performance: Iterable[Performance], scale: float = 1) -> Totals:
+    """All of them together, times `scale`. Steps are no calls."""
+    calls = [entry for entry in performance if entry.kind != "step"]
+    own = list(jobs)
+    return Totals(
+        runs=scale * sum(job.runs for job in own),
+        bad_runs=scale * sum(job.failed + job.lost for job in own),
+        items=scale * sum(job.items for job in own),
+        calls=scale * sum(entry.count for entry in calls),
+        failed_calls=scale * sum(entry.failures for entry in calls),
+    )
+
+
+def change(now: float | None, before: float | None) -> float | None:
+    """How much longer, as a share: 0.31 for "31 % longer". None where one is not known."""
+    return now / before - 1 if now is not None and before else None

@@ -1,0 +1,174 @@
+"""What a report says of jobs and functions, read from the record.
+
+The figures of functions are those of store/queries, so that pages, commands and reports agree.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from livekeep.core.text import shown
+from livekeep.record.reports.content import CallError, Curve, Day, Failure, Job, Performance, Slowdown
+from livekeep.record.reports.period import date_of, midnight
+from livekeep.record.reports.source import Source, microseconds, seconds
+from livekeep.record.store import analysis, queries
+from livekeep.record.store.queries import Bucket, Error, FunctionFigures
+from livekeep.record.store.queries.filter import Conditions, machine_ids
+
+MOST_FAILURES = 500
+MOST_ERRORS = 200
+MOST_JUDGED = 200
+"""Functions that are looked at for regressions: those that take most time."""
+MOST_CURVES = 8
+HISTORY_DAYS = 36
+
+NO_RUN = {"succeeded": 0, "failed": 0, "items": 0.0}
+
+JOBS = """
+SELECT s.name, count(*) AS runs, sum(s.outcome = 'succeeded') AS succeeded, sum(s.outcome = 'failed') AS failed,
+    sum(s.outcome = 'lost') AS lost, sum(s.outcome = 'cancelled') AS cancelled, sum(s.outcome = 'running') AS running,
+    sum(s.done) AS items, avg(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) AS mean,
+    max(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) AS longest
+FROM sessions s WHERE {} GROUP BY s.name ORDER BY sum(s.outcome IN ('failed', 'lost')) DESC, runs DESC, s.name
+"""
+DAYS = """
+SELECT date(s.began_at / 1000000, 'unixepoch', 'localtime') AS day, sum(s.outcome = 'succeeded') AS succeeded,
+    sum(s.outcome IN ('failed', 'lost')) AS failed, sum(s.done) AS items
+FROM sessions s WHERE {} GROUP BY day
+"""
+
+
+def jobs(source: Source, wanted: queries.Filter, means: Mapping[str, float | None]) -> tuple[Job, ...]:
+    """Those with failures first. `means` are the means of the period that it is compared with, by name."""
+    return tuple(
+        Job(
+            name=row["name"],
+            runs=row["runs"],
+            succeeded=row["succeeded"],
+            failed=row["failed"],
+            lost=row["lost"],
+            cancelled=row["cancelled"],
+            running=row["running"],
+            items=row["items"],
+            mean_seconds=maybe(row["mean"]),
+            longest_seconds=maybe(row["longest"]),
+            mean_before=means.get(row["name"]),
+        )
+        for row in of_sessions(source, JOBS, wanted)
+    )
+
+
+def of_sessions(source: Source, sql: str, wanted: queries.Filter) -> list[dict[str, Any]]:
+    conditions = Conditions()
+    conditions.add("s.began_at >= ? AND s.began_at < ?", wanted.begin, wanted.end)
+    conditions.add_one_of("s.machine", machine_ids(source.connection, wanted.machine))
+    return [dict(row) for row in source.connection.execute(sql.format(conditions.text()), conditions.parameters)]
+
+
+def maybe(value: float | None) -> float | None:
+    return None if value is None else seconds(value)
+
+
+def failures(source: Source) -> tuple[Failure, ...]:
+    """Runs that failed or were lost, the newest first."""
+    found = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
+    return tuple(
+        Failure(
+            at=seconds(row.began_at),
+            session=row.id,
+            job=row.name,
+            machine=row.hostname,
+            outcome=row.outcome,
+            after_seconds=seconds(row.duration),
+            reason=reason(row.error, row.outcome),
+        )
+        for row in found
+        if row.outcome in ("failed", "lost")
+    )
+
+
+def reason(error: Error | None, outcome: str) -> str:
+    if error is None:
+        return "its process ended without a word" if outcome == "lost" else ""
+    return first_line(f"{error.type}: {error.message}")
+
+
+def first_line(text: str) -> str:
+    """The first line that is not blank; the rest is in the record."""
+    return shown(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+
+
+def errors(source: Source) -> tuple[CallError, ...]:
+    """Failed calls by function and error, the most frequent first."""
+    return tuple(
+        CallError(row.name, row.kind, reason(row.error, "failed") or "unknown", row.count, seconds(row.last_at))
+        for row in queries.error_groups(source.connection, source.within, limit=MOST_ERRORS)
+    )
+
+
+def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFigures]) -> tuple[Performance, ...]:
+    """Functions and steps of a period, beside those of the period that it is compared with."""
+    before = {(row.name, row.kind): row.figures for row in earlier}
+    rows = []
+    for row in current:
+        if row.kind == "session":
+            continue
+        own, old = row.figures, before.get((row.name, row.kind))
+        rows.append(
+            Performance(
+                function=row.name,
+                kind=row.kind,
+                count=own.count,
+                failures=own.failures,
+                mean_seconds=seconds(own.mean),
+                p50_seconds=seconds(own.p50),
+                p95_seconds=seconds(own.p95),
+                p99_seconds=seconds(own.p99),
+                longest_seconds=seconds(own.max),
+                p50_before=seconds(old.p50) if old else None,
+            )
+        )
+    return tuple(rows)
+
+
+def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str, str], tuple[Bucket, ...]]:
+    """The days of each function up to the end of the period, as far back as the rule of regressions looks."""
+    history = source.spanning(source.period.end - HISTORY_DAYS * 86400, source.period.end)
+    return {
+        (row.name, row.kind): queries.function_series(source.connection, replace(history, function=row.name, kind=row.kind))
+        for row in list(figures)[:MOST_JUDGED]
+    }
+
+
+def slowdowns(source: Source, days: dict[tuple[str, str], tuple[Bucket, ...]]) -> tuple[Slowdown, ...]:
+    """The largest first."""
+    now = microseconds(source.period.end)
+    found = [(key, analysis.regression(buckets, now)) for key, buckets in days.items()]
+    rows = [Slowdown(*key, seconds(it.before), seconds(it.now), seconds(it.since)) for key, it in found if it]
+    return tuple(sorted(rows, key=lambda row: -row.ratio))
+
+
+def curves(days: dict[tuple[str, str], tuple[Bucket, ...]], metric: str) -> tuple[Curve, ...]:
+    """Of the functions that take most time."""
+    found = []
+    for (name, kind), buckets in days.items():
+        points = tuple((seconds(day.began_at), value_of(day, metric or "p50")) for day in buckets)
+        found.append(Curve(name, kind, points))
+    return tuple(curve for curve in found if len(curve.points) > 1)[:MOST_CURVES]
+
+
+def value_of(day: Bucket, metric: str) -> float:
+    figure = float(getattr(day.figures, metric))
+    return figure if metric in ("count", "failures") else seconds(figure)
+
+
+def days(source: Source) -> tuple[Day, ...]:
+    """Every day of the period; of a single one nothing, for that is the whole report."""
+    first, last = date_of(source.period.begin), date_of(source.period.end - 1)
+    if first == last:
+        return ()
+    found = {row["day"]: row for row in of_sessions(source, DAYS, source.within)}
+    dates = [first + timedelta(number) for number in range((last - first).days + 1)]
+    rows = [(date, found.get(str(date), NO_RUN)) for date in dates]
+    return tuple(Day(midnight(date), row.get("succeeded", 0), row.get("failed", 0), row.get("items", 0.0)) for date, row in rows)

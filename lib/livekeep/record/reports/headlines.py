@@ -1,0 +1,185 @@
+"""The sentences on top of a report: how it went, and what to look at first. Pure."""
+
+from dataclasses import dataclass
+
+from livekeep.record import figures
+from livekeep.record.reports.content import Air, Report
+
+WORTH_TELLING = 0.15
+"""A length of time that changed by less is within the usual."""
+FEWEST_CALLS = 10
+LARGE_SHARE = 0.05
+"""Of the time that all calls took."""
+HOT_CELSIUS, FULL_SHARE, GOOD_SHARE = 80.0, 0.9, 0.99
+MOST_CHANGES = 2
+LONGEST_NAME = 60
+
+
+@dataclass(frozen=True)
+class Advice:
+    """Something to look at, and the command that shows it."""
+
+    text: str
+    command: str = ""
+
+
+def headlines(report: Report) -> list[str]:
+    """How it went, in a few sentences; the first is the subject of the mail."""
+    if report.is_empty():
+        return [nothing(report)]
+    said = [runs(report), *changes(report), items(report), calls(report), *(air(entry) for entry in report.air)]
+    return [sentence for sentence in said if sentence]
+
+
+def nothing(report: Report) -> str:
+    return "Nothing matches the filter" if report.restriction else "Nothing happened: no job ran, and nothing else is recorded"
+
+
+def runs(report: Report) -> str:
+    totals = report.totals
+    if not totals.runs:
+        return "No job ran"
+    said = figures.plural(totals.runs, "job")
+    if totals.bad_runs:
+        return f"{figures.count(totals.bad_runs)} of {said} failed"
+    if totals.runs > sum(job.succeeded for job in report.jobs):
+        return f"None of {said} failed"
+    return f"All {said} succeeded" if totals.runs > 1 else "1 job ran and succeeded"
+
+
+def changes(report: Report) -> list[str]:
+    """What took much longer or shorter than before: jobs, else functions that take much of the time."""
+    found = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
+    if not any(abs(change) > WORTH_TELLING for change, _name in found):
+        calls = [entry for entry in report.performance if entry.kind != "step"]
+        whole = sum(entry.count * entry.mean_seconds for entry in calls)
+        large = [
+            entry for entry in calls if entry.count >= FEWEST_CALLS and entry.count * entry.mean_seconds > LARGE_SHARE * whole
+        ]
+        found = [(entry.change, shortened(entry.function)) for entry in large if entry.change is not None]
+    worth = sorted((entry for entry in found if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
+    return [f"{name} took {how_much(change)} than in {report.period.compared}" for change, name in worth[:MOST_CHANGES]]
+
+
+def how_much(change: float) -> str:
+    if change >= 2:
+        return f"{figures.digits(change + 1)} times longer"
+    return f"{abs(change) * 100:.0f} % {'longer' if change > 0 else 'shorter'}"
+
+
+def items(report: Report) -> str:
+    return f"{figures.plural(report.totals.items, 'item')} processed" if report.totals.items else ""
+
+
+def calls(report: Report) -> str:
+    totals = report.totals
+    if not totals.calls:
+        return ""
+    said = f"{figures.plural(totals.calls, 'call')} recorded"
+    if not totals.failed_calls:
+        return f"{said}, none failed"
+    return f"{said}, {figures.count(totals.failed_calls)} failed ({figures.percent(totals.failed_calls / totals.calls)})"
+
+
+def air(entry: Air) -> str:
+    if entry.share is None:
+        return ""
+    verb = "was on air" if entry.subject.startswith("channel") else "was good"
+    said = f"The {entry.subject} {verb} for {figures.percent(entry.share)} of the time"
+    if not entry.interruptions:
+        return said
+    longest = figures.duration(entry.longest_seconds)
+    if entry.interruptions == 1:
+        return f"{said}, with one interruption of {longest}"
+    return f"{said}, with {figures.count(entry.interruptions)} interruptions, the longest {longest}"
+
+
+def look_first(report: Report) -> list[Advice]:
+    """What needs a person, the worst first; empty when nothing does."""
+    return [
+        *of_alerts(report),
+        *of_air(report),
+        *of_jobs(report),
+        *of_slowdowns(report),
+        *of_calls(report),
+        *of_boxes(report),
+        *of_losses(report),
+    ]
+
+
+def of_alerts(report: Report) -> list[Advice]:
+    still = [entry for entry in report.alerts if entry.is_open]
+    return [
+        Advice(f"Alert {entry.rule} is still open: {shortened(entry.sentence, 160)}", "livekeep alert list")
+        for entry in still[:3]
+    ]
+
+
+def of_air(report: Report) -> list[Advice]:
+    bad = [entry for entry in report.air if entry.share is not None and entry.share < GOOD_SHARE]
+    return [Advice(air(entry), "livekeep record events") for entry in bad]
+
+
+def of_jobs(report: Report) -> list[Advice]:
+    """The newest failure of each job."""
+    found: dict[str, Advice] = {}
+    for failure in report.failures:
+        why = f": {shortened(failure.reason, 160)}" if failure.reason else ""
+        job = next((job for job in report.jobs if job.name == failure.job), None)
+        times = f" {figures.plural(job.failed + job.lost, 'time')}" if job else ""
+        said = f"{shortened(failure.job)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
+        found.setdefault(failure.job, Advice(said, f"livekeep record show {failure.session}"))
+    return list(found.values())[:5]
+
+
+def of_slowdowns(report: Report) -> list[Advice]:
+    return [
+        Advice(
+            f"{shortened(entry.function)} takes {figures.duration(entry.to_seconds)} instead of "
+            f"{figures.duration(entry.from_seconds)} since {figures.moment(entry.since)[:10]}",
+            "livekeep record compare",
+        )
+        for entry in report.slowdowns[:3]
+    ]
+
+
+def of_calls(report: Report) -> list[Advice]:
+    bad = [entry for entry in report.performance if entry.count >= FEWEST_CALLS and entry.failures / entry.count >= 0.05]
+    worst = sorted(bad, key=lambda entry: -entry.failures / entry.count)[:3]
+    return [
+        Advice(
+            f"{shortened(entry.function)}: {figures.count(entry.failures)} of {figures.plural(entry.count, 'call')} failed",
+            "livekeep record functions",
+        )
+        for entry in worst
+    ]
+
+
+def of_boxes(report: Report) -> list[Advice]:
+    said = []
+    for box in report.boxes:
+        if box.temperature_peak is not None and box.temperature_peak >= HOT_CELSIUS:
+            said.append(
+                Advice(
+                    f"{box.machine} was {figures.digits(box.temperature_peak)} °C hot: give it more air", "livekeep probe host"
+                )
+            )
+        if box.disk_share is not None and box.disk_share > FULL_SHARE:
+            said.append(Advice(f"The disk of {box.machine} is {figures.percent(box.disk_share)} full", "df -h"))
+    return said
+
+
+def of_losses(report: Report) -> list[Advice]:
+    if not report.losses:
+        return []
+    entries = figures.plural(sum(loss.entries for loss in report.losses), "entry", "entries")
+    missing = figures.plural(sum(loss.calls for loss in report.losses), "call")
+    return [Advice(f"The record misses {entries} and {missing}: the figures are too low", "livekeep record check")]
+
+
+def shortened(text: str, longest: int = LONGEST_NAME) -> str:
+    """The beginning and the end, where names differ."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 1]}…{text[-end:]}"

@@ -1,0 +1,152 @@
+"""Periods that a report is about: days and weeks from local midnight to local midnight. Pure; the zone is the machine's.
+
+A timer says when to look, not what for: each day and each week that is over gets one report, whenever the timer elapses. So a run
+that comes late, because the box was off, is still about the right day, and one that comes twice makes nothing twice.
+"""
+
+import datetime
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from livekeep.core.local_time import local_time
+
+Kind = Literal["daily", "weekly"]
+KINDS: tuple[Kind, ...] = ("daily", "weekly")
+DAYS: dict[Kind, int] = {"daily": 1, "weekly": 7}
+MOST_CAUGHT_UP: dict[Kind, int] = {"daily": 7, "weekly": 4}
+"""Reports of one run, after a box was off for long."""
+Date = datetime.date
+
+
+@dataclass(frozen=True)
+class Period:
+    """Moments are Unix seconds; `end` is no part of it."""
+
+    begin: float
+    end: float
+    before: float
+    """Where the period that it is compared with begins; that one ends at `begin`."""
+    kind: Kind | None = None
+    """None: of a person's choice."""
+
+    @property
+    def stem(self) -> str:
+        """What its files are called, without the suffix."""
+        first = date_of(self.begin)
+        if self.kind == "weekly":
+            year, week, _day = first.isocalendar()
+            return f"weekly-{year}-W{week:02}"
+        return f"daily-{first}" if self.kind == "daily" else f"report-{first}-{last_date(self)}"
+
+    @property
+    def label(self) -> str:
+        """For people, such as "Saturday 28 November 2026"."""
+        first, last = date_of(self.begin), last_date(self)
+        if self.kind == "daily":
+            return f"{first:%A} {written(first)}"
+        days = f"{short(first, last)} – {written(last)}" if first != last else written(first)
+        if self.kind == "weekly":
+            return f"Week {first.isocalendar()[1]}: {days}"
+        return days if self.is_of_whole_days() else f"{clock(self.begin)} – {clock(self.end)}"
+
+    @property
+    def compared(self) -> str:
+        """What it is compared with, after "than in"."""
+        return {"daily": "the seven days before", "weekly": "the week before", None: "as long a time before"}[self.kind]
+
+    def is_of_whole_days(self) -> bool:
+        return all(midnight(date_of(moment)) == moment for moment in (self.begin, self.end))
+
+
+def written(day: Date) -> str:
+    return f"{day.day} {day:%B %Y}"
+
+
+def short(day: Date, other: Date) -> str:
+    """`day` without what it shares with the later `other`."""
+    if day.year != other.year:
+        return written(day)
+    return f"{day.day} {day:%B}" if day.month != other.month else str(day.day)
+
+
+def clock(moment: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M", local_time(moment))
+
+
+def date_of(moment: float) -> Date:
+    there = local_time(moment)
+    return datetime.date(there.tm_year, there.tm_mon, there.tm_mday)
+
+
+def last_date(period: Period) -> Date:
+    return date_of(period.end - 1)
+
+
+def midnight(day: Date) -> float:
+    """The moment at which `day` begins here: 23 to 25 hours before the next one's."""
+    time.tzset()
+    return time.mktime((day.year, day.month, day.day, 0, 0, 0, 0, 0, -1))
+
+
+def period_of(kind: Kind, first: Date) -> Period:
+    """The day or week that begins on `first`."""
+    days = datetime.timedelta(DAYS[kind])
+    # A day is compared with seven: a single one is often another kind of day.
+    before = first - datetime.timedelta(7)
+    return Period(midnight(first), midnight(first + days), midnight(before), kind)
+
+
+def newest(kind: Kind, now: float) -> Date:
+    """The first day of the newest day or week that is over at `now`."""
+    today = date_of(now)
+    monday = today - datetime.timedelta(today.weekday())
+    return (today if kind == "daily" else monday) - datetime.timedelta(DAYS[kind])
+
+
+def due(kind: Kind, now: float, reported: Date | None, began: float | None) -> list[Period]:
+    """What a run at `now` reports on, the oldest first.
+
+    `reported` is the first day of the newest period that was reported on before, None for none. `began` is when the record
+    begins, None when nothing is recorded yet: a time before it is no news.
+    """
+    last, days = newest(kind, now), datetime.timedelta(DAYS[kind])
+    if began is None:
+        return []
+    if reported is None:
+        firsts = [last]
+    else:
+        missed = max(0, (last - reported).days // DAYS[kind])
+        firsts = [last - days * number for number in reversed(range(min(missed, MOST_CAUGHT_UP[kind])))]
+    return [period for period in (period_of(kind, first) for first in firsts) if period.end > began]
+
+
+def chosen(begin: float, end: float) -> Period:
+    """A period of somebody's choice, compared with as long a time before it. Raises `ValueError` when it has no length."""
+    if not begin < end:
+        raise ValueError("it must end after it begins")
+    period = Period(begin, end, begin - (end - begin))
+    if not period.is_of_whole_days():
+        return period
+    first, last = date_of(begin), date_of(end)
+    return Period(begin, end, midnight(first - (last - first)))
+
+
+def chosen_range(begin: str, end: str, now: float) -> tuple[float, float]:
+    """The range between two texts, each a day or a moment of ISO 8601 in the machine's zone; a day as the end is part of it.
+
+    "" as the end is now, as the begin a week before the end. Raises `ValueError` for a text that is neither.
+    """
+    until = moment_of("to", end, is_end=True) if end else now
+    return (moment_of("from", begin) if begin else until - 7 * 86400), until
+
+
+def moment_of(name: str, text: str, is_end: bool = False) -> float:
+    try:
+        if len(text) == len("2026-11-28"):
+            return midnight(datetime.date.fromisoformat(text) + datetime.timedelta(is_end))
+        time.tzset()
+        return datetime.datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError) as error:
+        example = 'a day such as 2026-11-28, or a moment such as "2026-11-28 14:00"'
+        raise ValueError(f"--{name} {text}: must be {example}") from error

@@ -1,0 +1,161 @@
+"""livekeep-report: makes reports from the record.
+
+Units: livekeep-report@daily and livekeep-report@weekly, each started by its timer, report on every day and week that is over and
+was not reported on yet: files in /var/lib/livekeep/reports, and a message that livekeep-alerter delivers.
+`livekeep report` makes one for a person. Reads: the record, [reports] of the configuration.
+"""
+
+import argparse
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from livekeep.core import config, log
+from livekeep.core import files as plain_files
+from livekeep.core.config import Config
+from livekeep.core.errors import LivekeepError, TemporaryError, exit_with_sentence
+from livekeep.core.text import shown
+from livekeep.record import reports
+from livekeep.record.alerts import notify
+from livekeep.record.alerts.notify import Attachment, Message
+from livekeep.record.reports import files, headlines, making
+from livekeep.record.reports.content import METRICS, Report
+from livekeep.record.reports.headlines import shortened
+from livekeep.record.reports.making import FORMATS, SUFFIXES, Format
+from livekeep.record.reports.period import KINDS, Kind, chosen_range, date_of, due, newest
+from livekeep.record.reports.source import began, microseconds
+from livekeep.record.store import schema
+from livekeep.record.store.queries import Filter
+from livekeep.system import terminal
+
+logger = logging.getLogger("livekeep.report")
+
+LONGEST_SUBJECT = 150
+DAY_SECONDS = 86400
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="livekeep report", description="A report of some days: what ran, how well, and what to look at.", allow_abbrev=False
+    )
+    parser.add_argument("--from", dest="begin", metavar="TIME", default="", help="the first day or moment (default: a week ago)")
+    parser.add_argument("--to", dest="end", metavar="TIME", default="", help="the last day, or a moment (default: now)")
+    parser.add_argument(
+        "--function", metavar="PATTERN", default="*", help="these functions only; * and ? stand for other letters"
+    )
+    parser.add_argument("--kind", metavar="KIND", default="*", help="function, api, database, step, or a kind of your jobs")
+    parser.add_argument("--machine", metavar="NAME", default="*", help="this machine only")
+    parser.add_argument("--metric", metavar="METRIC", choices=METRICS, default="", help=f"one figure: {', '.join(METRICS)}")
+    parser.add_argument("--format", metavar="FORMAT", choices=FORMATS, help=f"{', '.join(FORMATS)} (default: by FILE, else text)")
+    parser.add_argument("--json", action="store_const", const="json", dest="format", help="print it for programs")
+    parser.add_argument("--output", metavar="FILE", help="where it goes (default: standard output)")
+    parser.add_argument("--scheduled", choices=KINDS, help=argparse.SUPPRESS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    if arguments.scheduled:
+        return exit_with_sentence(lambda: run_scheduled(arguments.scheduled, time.time()))
+    return terminal.exit_code(lambda: run_once(arguments, time.time()))
+
+
+# For a person
+
+
+def run_once(arguments: argparse.Namespace, now: float) -> int:
+    format_ = arguments.format or format_of(arguments.output)
+    if format_ == "pdf" and not arguments.output and sys.stdout.isatty():
+        raise LivekeepError("a PDF is not for a terminal: add --output FILE.pdf")
+    try:
+        begin, end = chosen_range(arguments.begin, arguments.end, now)
+        wanted = Filter(
+            microseconds(begin), microseconds(end), function=arguments.function, kind=arguments.kind, machine=arguments.machine
+        )
+        made = reports.make(wanted, format_, arguments.metric)
+    except ValueError as error:
+        raise LivekeepError(str(error)) from error
+    except sqlite3.Error as error:
+        raise unreadable(error) from error
+    if arguments.output:
+        write(Path(arguments.output), made)
+    else:
+        sys.stdout.buffer.write(made)
+    return 0
+
+
+def format_of(output: str | None) -> Format:
+    """By a file's suffix; text for all others."""
+    return next((name for name, suffix in SUFFIXES.items() if output and output.endswith(suffix)), "text")
+
+
+def write(file: Path, made: bytes) -> None:
+    try:
+        plain_files.replace(file, made, mode=None)
+    except OSError as error:
+        raise LivekeepError(f"{file}: cannot be written ({error.strerror})") from error
+
+
+def unreadable(error: sqlite3.Error) -> LivekeepError:
+    if not schema.FILE.parent.exists():
+        return LivekeepError(f"{schema.FILE}: there is no record; run: systemctl status livekeep-recorder")
+    advice = "run with sudo, or once: sudo adduser $USER livekeep, and log in again; or: systemctl status livekeep-recorder"
+    return TemporaryError(f"{schema.FILE}: cannot be read ({error}); {advice}")
+
+
+# By the timers
+
+
+def run_scheduled(kind: Kind, now: float) -> int:
+    settings = config.load()
+    log.set_up(settings.log.level)
+    if not (settings.reports.daily if kind == "daily" else settings.reports.weekly):
+        # Once it is switched on it begins with the time from then on.
+        files.remember(kind, newest(kind, now))
+        logger.info("The %s report is switched off: [reports] %s = false", kind, kind)
+        return 0
+    try:
+        connection = schema.open_read_only()
+    except sqlite3.Error as error:
+        raise unreadable(error) from error
+    try:
+        report_all(connection, kind, settings, now)
+    except sqlite3.Error as error:
+        raise unreadable(error) from error
+    finally:
+        connection.close()
+    files.remove_old(now - settings.record.summary_days * DAY_SECONDS)
+    return 0
+
+
+def report_all(connection: sqlite3.Connection, kind: Kind, settings: Config, now: float) -> None:
+    periods = due(kind, now, files.remembered(kind), began(connection))
+    if not periods:
+        logger.info("No %s report is due", kind)
+    for period in periods:
+        report = making.compose(connection, period)
+        # While the box was off nothing happened; only the newest period is worth a word all the same.
+        if not report.is_empty() or period is periods[-1]:
+            publish(report, kind, settings)
+        files.remember(kind, date_of(period.begin))
+
+
+def publish(report: Report, kind: Kind, settings: Config) -> None:
+    """Write the files of a report, and hand its message to the alerter."""
+    formats: tuple[Format, ...] = ("text", "html") if kind == "daily" else ("pdf",)
+    for format_ in formats:
+        files.write(f"{report.period.stem}{SUFFIXES[format_]}", making.rendered(report, format_))
+    notify.submit(message_of(report, kind, settings.reports.notify))
+    logger.info("Reported on %s: %s", report.period.label, headlines.headlines(report)[0])
+
+
+def message_of(report: Report, kind: Kind, channels: tuple[str, ...]) -> Message:
+    subject = shortened(shown(f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"), LONGEST_SUBJECT)
+    attachments: tuple[Attachment, ...] = ()
+    if kind == "weekly":
+        attachments = (Attachment(f"{report.period.stem}.pdf", "application/pdf", making.rendered(report, "pdf")),)
+    text, html = (making.rendered(report, format_).decode() for format_ in ("text", "html"))
+    return Message(subject, text, html, "info", channels, attachments)

@@ -1,0 +1,61 @@
+"""Where a report is read from: the record, a period, and what it is restricted to."""
+
+import sqlite3
+from dataclasses import dataclass, replace
+
+from livekeep.record.reports.period import Period
+from livekeep.record.store import queries
+from livekeep.record.store.queries import Filter
+from livekeep.record.store.queries.filter import is_any, matching
+
+SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class Source:
+    connection: sqlite3.Connection
+    period: Period
+    filter: Filter
+    """Its range does not count; the period's does."""
+    metric: str = ""
+
+    def spanning(self, begin: float, end: float) -> Filter:
+        return replace(self.filter, begin=microseconds(begin), end=microseconds(end))
+
+    @property
+    def within(self) -> Filter:
+        return self.spanning(self.period.begin, self.period.end)
+
+    @property
+    def before(self) -> Filter:
+        return self.spanning(self.period.before, self.period.begin)
+
+    @property
+    def scale(self) -> float:
+        """By which a number of the period before is multiplied to be one of as long a time."""
+        return (self.period.end - self.period.begin) / (self.period.begin - self.period.before)
+
+    @property
+    def is_of_functions(self) -> bool:
+        """Whether it is restricted to functions or to a figure of them: jobs, boxes and alerts are left out then."""
+        return bool(self.metric) or not (is_any(self.filter.function) and is_any(self.filter.kind))
+
+    def machines(self) -> tuple[queries.Machine, ...]:
+        known = queries.machines(self.connection)
+        return tuple(row for row in known if matching(self.filter.machine, (row.hostname, row.machine_id)) != [])
+
+
+def microseconds(moment: float) -> int:
+    return round(moment * SECOND)
+
+
+def seconds(value: float) -> float:
+    return value / SECOND
+
+
+def began(connection: sqlite3.Connection) -> float | None:
+    """The moment of the first row of calls, events, sessions and samples; None when the record is empty."""
+    span = queries.period(connection)
+    row = connection.execute("SELECT min(at) FROM samples").fetchone()
+    firsts = [first for first in (span[0] if span else None, row[0]) if first is not None]
+    return seconds(min(firsts)) if firsts else None
