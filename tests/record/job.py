@@ -10,12 +10,13 @@ import argparse
 import asyncio
 import contextlib
 import json
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 
-from livekeep.record import flush, monitor_execution, progress_step, session
+from livekeep.record import flush, instrument_sqlite, monitor_execution, progress_step, session, track, track_performance
 
 calls: dict[str, int] = {}
 
@@ -68,6 +69,24 @@ async def async_generator(number: int) -> AsyncIterator[int]:
         yield item
 
 
+@track_performance(kind="analysis")
+def measured(clip: int) -> int:
+    count("job.measured")
+    return sum(range(clip * 10_000))
+
+
+def database_and_api() -> None:
+    with contextlib.closing(instrument_sqlite(sqlite3.connect(":memory:"))) as database:
+        database.execute("CREATE TABLE clips (number)")
+        database.execute("INSERT INTO clips VALUES (17)")
+        database.execute("SELECT number FROM clips WHERE number = 17").fetchall()
+    with track("GET api.example.org/videos", kind="api"):
+        time.sleep(0.002)
+    for name in ("CREATE TABLE clips (number)", "INSERT INTO clips VALUES (?)", "SELECT number FROM clips WHERE number = ?"):
+        count(name)
+    count("GET api.example.org/videos")
+
+
 @progress_step(weight=1)
 def fetch(clip: int, seconds: float) -> None:
     hidden(f"https://anna:secret@example.org/{clip}", "geheim")
@@ -105,6 +124,8 @@ def main() -> int:
             for clip in range(options.calls):
                 ordinary(clip)
             slow()
+            measured(5)
+            database_and_api()
             asyncio.run(asynchronous(7))
             with contextlib.suppress(ValueError):
                 broken(3)

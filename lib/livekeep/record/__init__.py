@@ -10,22 +10,32 @@ if TYPE_CHECKING:
         Notification,
         ProgressMonitor,
         Session,
+        Tracked,
         flush,
+        instrument_requests,
+        instrument_sqlite,
         monitor_execution,
         progress_step,
         session,
         subscribe,
+        track,
+        track_performance,
     )
 
 __all__ = [
     "Notification",
     "ProgressMonitor",
     "Session",
+    "Tracked",
     "flush",
+    "instrument_requests",
+    "instrument_sqlite",
     "monitor_execution",
     "progress_step",
     "session",
     "subscribe",
+    "track",
+    "track_performance",
 ]
 
 

@@ -1,7 +1,9 @@
 """The library for jobs: `from livekeep.record import …`. Standard library only; its cost and what it sends: docs/record.md."""
 
-from livekeep.record.instrument import lifecycle, progress
+from livekeep.record.instrument import lifecycle, progress, terminal
 from livekeep.record.instrument.delivery import flush, sender
+from livekeep.record.instrument.libraries import instrument_requests, instrument_sqlite
+from livekeep.record.instrument.performance import Tracked, track, track_performance
 from livekeep.record.instrument.progress import ProgressMonitor, Session, progress_step, session
 from livekeep.record.instrument.recording import monitor_execution
 from livekeep.record.instrument.subscribers import Notification, subscribe
@@ -10,13 +12,20 @@ __all__ = [
     "Notification",
     "ProgressMonitor",
     "Session",
+    "Tracked",
     "flush",
+    "instrument_requests",
+    "instrument_sqlite",
     "monitor_execution",
     "progress_step",
     "session",
     "subscribe",
+    "track",
+    "track_performance",
 ]
 
 sender.progress, sender.has_progress = progress.lines, lambda: bool(progress.changed)
-lifecycle.after_fork.append(progress.renew)
+progress.watchers.append(terminal.show)
+lifecycle.after_fork += [progress.renew, terminal.renew]
+lifecycle.at_terminate.append(progress.cancel_all)
 lifecycle.install()

@@ -25,6 +25,8 @@ from livekeep.record.instrument.recording import MANY, MOST_QUEUED, EntryRecord,
 BATCH_SECONDS = 0.5
 PROGRESS_SECONDS = 1.0
 """Between two entries that say how far a session is, when nothing else happens."""
+MOST_TAKEN = 4 * MANY
+"""Records that are encoded in one go."""
 GIVE_UP_SECONDS = 10.0
 MOST_PENDING = 200
 """Entries that wait for the journal."""
@@ -142,6 +144,8 @@ class Sender:
         gate.limit = 0
         if queue or self.pending or self.is_urgent or self.has_progress():
             gate.limit = max(gate.limit, MANY)
+            # What rang for these has been heard.
+            self.wake.acquire(blocking=False)
         else:
             self.wake.acquire()
 
@@ -180,6 +184,7 @@ class Sender:
         self.send_pending()
         while not self.pending:
             records = self.taken()
+            is_all = len(records) < MOST_TAKEN
             self.count_drops()
             lines = self.progress()
             if not records and not lines:
@@ -189,11 +194,13 @@ class Sender:
             subscribers.tell(records, lines)
             self.pending.extend(self.numbered(self.encoder.entries(records, lines)))
             self.send_pending()
+            if is_all:
+                return
 
     def taken(self) -> list[Any]:
         records: list[Any] = []
         with contextlib.suppress(IndexError):
-            while len(records) < 4 * MANY:
+            while len(records) < MOST_TAKEN:
                 record = queue.popleft()
                 # What subscribers do in this thread would never end.
                 if isinstance(record, EntryRecord) or record[5] is not None:

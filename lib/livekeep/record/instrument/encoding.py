@@ -10,7 +10,7 @@ from livekeep.core import events
 from livekeep.core.events import Event
 from livekeep.core.text import shown
 from livekeep.record import wire
-from livekeep.record.instrument.arguments import shortened
+from livekeep.record.instrument.arguments import Captured, shortened
 from livekeep.record.instrument.failure import clean
 from livekeep.record.instrument.recording import CallRecord, EntryRecord, Site
 
@@ -57,6 +57,7 @@ class Batch:
         self.counts: list[int] = []
         self.calls = 0
         self.size = 0
+        self.progress = "Progress"
 
     def add(self, record: tuple[Any, ...], offset: int) -> None:
         site = record[0]
@@ -71,6 +72,13 @@ class Batch:
         self.calls += 1
         self.size += len(line)
 
+    def report(self, progress: Iterable[list[Any]]) -> None:
+        progress = list(progress)
+        self.lines += encoded(progress)
+        sessions = [line[2] for line in progress if line[0] == "s"]
+        shares = [(state["name"], state["percent"]) for state in sessions if state["percent"] is not None]
+        self.progress = ", ".join(f"{name}: {percent:.0f} %" for name, percent in shares) or self.progress
+
     def is_full(self) -> bool:
         return self.calls >= MOST_CALLS or self.size >= MOST_TEXT
 
@@ -78,7 +86,7 @@ class Batch:
         most = sorted(self.indices.items(), key=lambda item: -self.counts[item[1]])[:3]
         names = ", ".join(f"{self.counts[index]} × {site.name}" for site, index in most)
         others = f" and {len(self.indices) - 3} more" if len(self.indices) > 3 else ""
-        message = f"{self.calls} calls: {names}{others}" if self.calls else "Progress"
+        message = f"{self.calls} call{'s' if self.calls > 1 else ''}: {names}{others}" if self.calls else self.progress
         return Entry(events.CALLS_RECORDED, message, {}, self.lines, self.calls)
 
 
@@ -129,7 +137,7 @@ class Encoder:
             if batch.is_full():
                 yield from self.closed(batch, after)
                 batch, after = Batch(), []
-        batch.lines += encoded(progress)
+        batch.report(progress)
         yield from self.closed(batch, after)
 
     def allows(self, event: Event) -> bool:
@@ -166,7 +174,7 @@ def one_line(value: object) -> str:
 
 def failed_entry(record: Any) -> Entry:
     site, seconds, noted = record.site, record.duration / 1e9, record.failure
-    call = f"{site.name}({shortened(site.text(record.arguments) or '', 80)})"
+    call = call_text(site, record.arguments)
     fields = {
         "FUNCTION": site.name,
         "KIND": site.kind,
@@ -189,8 +197,14 @@ def slow_entry(record: tuple[Any, ...]) -> Entry:
         "THRESHOLD": f"{threshold:g}",
         "SESSION": record[4][1] or "",
     }
-    call = f"{site.name}({shortened(site.text(record[6]) or '', 80)})"
+    call = call_text(site, record[6])
     return Entry(events.CALL_SLOW, f"{call} took {spoken(seconds)}, more than {spoken(threshold)}", fields)
+
+
+def call_text(site: Site, arguments: Captured) -> str:
+    """For people."""
+    text = site.text(arguments)
+    return f"{site.name}({shortened(text or '', 80)})" if text or site.parameters is not None else site.name
 
 
 def spoken(seconds: float) -> str:

@@ -15,8 +15,15 @@ from typing import Any
 from livekeep.record.instrument.delivery import EXIT_SECONDS, sender
 from livekeep.record.instrument.recording import gate, place
 
+
+class TerminatedError(BaseException):
+    """What ends the sessions of a process that is told to end; never raised."""
+
+
 after_fork: list[Callable[[], None]] = []
 """What else is renewed in the child of a fork."""
+at_terminate: list[Callable[[BaseException], None]] = []
+"""What is said to have been cancelled when SIGTERM ends the process."""
 installed: list[bool] = []
 
 
@@ -44,6 +51,9 @@ def at_exit() -> None:
 
 def terminate(number: int, _frame: Any) -> None:
     """Send what there is, then end as if there had been no handler."""
+    for cancel in at_terminate:
+        with contextlib.suppress(Exception):
+            cancel(TerminatedError("SIGTERM"))
     sender.flush(EXIT_SECONDS)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

@@ -186,8 +186,7 @@ class Session(Progress):
         fields = {"SESSION": self.id, "NAME": self.name, "TOTAL": number_text(self.total)}
         put(EntryRecord(events.SESSION_BEGAN, f"{self.name}: began{total}", fields, (self.line(),), True))
         sender.urge()
-        for watcher in watchers:
-            watcher(self)
+        self.show()
 
     @harmless
     def end(self, error: BaseException | None) -> None:
@@ -219,8 +218,7 @@ class Session(Progress):
         }
         put(EntryRecord(events.SESSION_ENDED, ending(self, seconds), fields, (self.line(),), True))
         sender.urge()
-        for watcher in watchers:
-            watcher(self)
+        self.show()
 
     def run(self, seconds: float) -> Run:
         steps = {name: StepRun(step.calls, step.seconds) for name, step in self.steps.items()}
@@ -232,6 +230,9 @@ class Session(Progress):
 
     def note(self) -> None:
         super().note()
+        self.show()
+
+    def show(self) -> None:
         for watcher in watchers:
             watcher(self)
 

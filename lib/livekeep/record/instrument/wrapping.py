@@ -17,8 +17,8 @@ from livekeep.record.wire import Outcome
 P = ParamSpec("P")
 R = TypeVar("R")
 
-CANCELLATIONS = {"CancelledError", "Cancelled"}
-"""Of asyncio and of others that name theirs alike; their modules are not imported for it."""
+CANCELLATIONS = {"CancelledError", "Cancelled", "TerminatedError"}
+"""Of asyncio and of others that name theirs alike, whose modules are not imported for it; and of lifecycle.py."""
 
 
 class Scope:
