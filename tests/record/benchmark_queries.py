@@ -89,17 +89,17 @@ def questions(made: Made) -> Iterator[tuple[str, Question]]:
     yield "period", queries.period
 
 
-def measure(made: Made, runs: int) -> dict[str, list[float]]:
+def measure(made: Made, runs: int) -> Iterator[tuple[str, list[float]]]:
     """Seconds of each run, by question; each run has a connection of its own, as each page has."""
-    taken: dict[str, list[float]] = {}
     for name, ask in questions(made):
+        taken = []
         for _ in range(runs):
             connection = schema.open_read_only(made.file)
             began = time.perf_counter()
             ask(connection)
-            taken.setdefault(name, []).append(time.perf_counter() - began)
+            taken.append(time.perf_counter() - began)
             connection.close()
-    return taken
+        yield name, taken
 
 
 def percentile95(values: Sequence[float]) -> float:
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 f"made {made.calls} calls in {time.perf_counter() - began:.0f} s, {file.stat().st_size / 1e6:.0f} MB", flush=True
             )
         slow = 0
-        for name, values in measure(made, arguments.runs).items():
+        for name, values in measure(made, arguments.runs):
             slow += percentile95(values) > LIMIT_SECONDS
             print(
                 f"{name:45} p50 {statistics.median(values) * 1000:7.1f} ms  p95 {percentile95(values) * 1000:7.1f} ms", flush=True

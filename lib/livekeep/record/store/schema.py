@@ -79,7 +79,7 @@ CREATE TABLE calls (
 ) STRICT;
 CREATE INDEX calls_function ON calls (function);
 CREATE INDEX calls_session ON calls (session) WHERE session IS NOT NULL;
-CREATE INDEX calls_failed ON calls (id) WHERE outcome = 1;
+CREATE INDEX calls_failed ON calls (id, function, machine, session, error, outcome) WHERE outcome = 1; -- what errors are found by
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     token TEXT NOT NULL,

@@ -1,9 +1,17 @@
 """The machines: samples of processor, memory, temperature and disk, and what is known to be missing from the record."""
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from livekeep.record.store.queries.filter import Conditions, Filter, Page, is_any, machine_ids
+from livekeep.record.store.queries.filter import EVER, Conditions, Filter, Machine, Page, machine_ids, machines, matching
+from livekeep.record.store.summaries import HOUR
+
+MOST_SAMPLES = 240
+"""Of one series: as many as a chart shows."""
+SHORTEST_PIECE = 10_000_000
+"""Samples are not taken more often."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +30,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class UnitSample:
+    """The figures of a unit, as of `Sample`."""
+
     at: int
     hostname: str
     unit: str
@@ -44,39 +54,50 @@ class Loss:
     sentence: str
 
 
-def samples(connection: sqlite3.Connection, wanted: Filter, most: int = 500) -> tuple[Sample, ...]:
+class Series(NamedTuple):
+    """The samples of a machine, or of one of its units."""
+
+    table: str
+    columns: str
+    where: str
+    parameters: tuple[object, ...]
+    longest: int = EVER
+    """How much time a mean is taken over."""
+
+
+def samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[Sample, ...]:
     """The samples of each machine in the order of time, put together to about `most` of each machine."""
-    conditions = _conditions(connection, wanted)
-    width = _width(connection, "samples", conditions, most)
-    rows = connection.execute(
-        "SELECT min(x.at) AS at, m.hostname, avg(cpu_percent) AS cpu_percent, avg(memory_bytes) AS memory_bytes, "  # noqa: S608
-        "max(memory_total_bytes) AS memory_total_bytes, avg(temperature_celsius) AS temperature_celsius, "
-        "avg(disk_bytes) AS disk_bytes, max(disk_total_bytes) AS disk_total_bytes "
-        f"FROM samples x JOIN machines m ON m.id = x.machine WHERE {conditions.text()} "
-        "GROUP BY x.machine, x.at / ? ORDER BY m.hostname, x.at",
-        [*conditions.parameters, width],
+    columns = (
+        "min(at), avg(cpu_percent), avg(memory_bytes), max(memory_total_bytes), avg(temperature_celsius), avg(disk_bytes), "
+        "max(disk_total_bytes)"
     )
-    return tuple(Sample(**dict(row)) for row in rows)
+    return tuple(
+        Sample(row[0], machine.hostname, *row[1:])
+        for machine in _machines(connection, wanted)
+        for row in _means(connection, Series("samples", columns, "machine = ?", (machine.id,)), wanted, most)
+    )
 
 
-def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = 500) -> tuple[UnitSample, ...]:
-    """The samples of each unit in the order of time, put together to about `most` of each unit."""
-    conditions = _conditions(connection, wanted)
-    if not is_any(wanted.unit):
-        conditions.add("x.unit GLOB ?", wanted.unit)
-    width = _width(connection, "unit_samples", conditions, most)
-    rows = connection.execute(
-        "SELECT min(x.at) AS at, m.hostname, x.unit, avg(memory_bytes) AS memory_bytes, avg(cpu_percent) AS cpu_percent "  # noqa: S608
-        f"FROM unit_samples x JOIN machines m ON m.id = x.machine WHERE {conditions.text()} "
-        "GROUP BY x.machine, x.unit, x.at / ? ORDER BY m.hostname, x.unit, x.at",
-        [*conditions.parameters, width],
+def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[UnitSample, ...]:
+    """The samples of each unit in the order of time, put together to about `most` of each unit; over a long range by the mean of
+    the first hour of each piece, for there are many units.
+    """
+    columns = "min(at), avg(memory_bytes), avg(cpu_percent)"
+    return tuple(
+        UnitSample(row[0], machine.hostname, unit, *row[1:])
+        for machine in _machines(connection, wanted)
+        for unit in _units(connection, machine.id, wanted.unit)
+        for row in _means(
+            connection, Series("unit_samples", columns, "machine = ? AND unit = ?", (machine.id, unit), HOUR), wanted, most
+        )
     )
-    return tuple(UnitSample(**dict(row)) for row in rows)
 
 
 def losses(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Loss]:
     """What is known to be missing, the newest first."""
-    conditions = _conditions(connection, wanted)
+    conditions = Conditions()
+    conditions.add("x.at >= ? AND x.at < ?", wanted.begin, wanted.end)
+    conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if after:
         at, row = (int(part) for part in after.split("-"))
         conditions.add("(x.at, x.id) < (?, ?)", at, row)
@@ -85,19 +106,37 @@ def losses(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, afte
         f"JOIN machines m ON m.id = x.machine WHERE {conditions.text()} ORDER BY x.at DESC, x.id DESC LIMIT ?",
         [*conditions.parameters, limit + 1],
     ).fetchall()
-    rows = tuple(Loss(**dict(row)) for row in found[:limit])
+    rows = tuple(Loss(*row) for row in found[:limit])
     return Page(rows, f"{rows[-1].at}-{rows[-1].id}" if len(found) > limit else "")
 
 
-def _conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
-    conditions = Conditions()
-    conditions.add("x.at >= ? AND x.at < ?", wanted.begin, wanted.end)
-    conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
-    return conditions
+def _machines(connection: sqlite3.Connection, wanted: Filter) -> list[Machine]:
+    ids = machine_ids(connection, wanted.machine)
+    return [machine for machine in machines(connection) if ids is None or machine.id in ids]
 
 
-def _width(connection: sqlite3.Connection, table: str, conditions: Conditions, most: int) -> int:
-    """How many microseconds are put together so that about `most` samples are left of each series."""
-    sql = f"SELECT min(x.at), max(x.at) FROM {table} x WHERE {conditions.text()}"  # noqa: S608
-    first, last = connection.execute(sql, conditions.parameters).fetchone()
-    return max((last - first) // most, 1) if first is not None else 1
+def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[str]:
+    """The units of which there are samples: one look into the table for each."""
+    names: list[str] = []
+    sql = "SELECT min(unit) FROM unit_samples WHERE machine = ? AND unit > ?"
+    while name := connection.execute(sql, [machine, names[-1] if names else ""]).fetchone()[0]:
+        names.append(name)
+    chosen = matching(pattern, names)
+    return names if chosen is None else chosen
+
+
+def _means(connection: sqlite3.Connection, series: Series, wanted: Filter, most: int) -> Iterator[tuple[Any, ...]]:
+    """A row for each of about `most` pieces of time that has samples."""
+
+    def ask(columns: str, begin: int, end: int) -> tuple[Any, ...]:
+        sql = f"SELECT {columns} FROM {series.table} WHERE {series.where} AND at >= ? AND at < ?"  # noqa: S608
+        return tuple(connection.execute(sql, [*series.parameters, begin, end]).fetchone())
+
+    (first,), (last,) = ask("min(at)", wanted.begin, wanted.end), ask("max(at)", wanted.begin, wanted.end)
+    if first is None:
+        return
+    width = max(-(-(last + 1 - first) // most), SHORTEST_PIECE)
+    for begin in range(first, last + 1, width):
+        row = ask(series.columns, begin, min(begin + min(width, series.longest), last + 1))
+        if row[0] is not None:
+            yield row

@@ -30,8 +30,6 @@ CALL = (
     "JOIN functions f ON f.id = x.function JOIN machines m ON m.id = x.machine JOIN processes p ON p.id = x.process "
     "LEFT JOIN threads t ON t.id = x.thread LEFT JOIN errors e ON e.id = x.error"
 )
-
-
 FEW_SESSIONS = 50
 
 
@@ -160,11 +158,13 @@ def call_tree(connection: sqlite3.Connection, root: Call, limit: int = 500) -> t
 
 def error_groups(connection: sqlite3.Connection, wanted: Filter, limit: int = 50) -> tuple[ErrorGroup, ...]:
     """Failed calls by function and error, the most frequent first."""
-    conditions = _conditions(connection, wanted)
-    conditions.add("x.outcome = 1")
+    if matching(wanted.outcome, ["failed"]) == []:
+        return ()
+    conditions = _conditions(connection, replace(wanted, outcome="failed"))
+    processes = "" if is_any(wanted.unit) else "JOIN processes p ON p.id = x.process"
     rows = connection.execute(
         f"SELECT f.name, f.kind, g.*, {ERROR_COLUMNS} FROM (SELECT x.function, x.error, count(*) AS count, min(x.id) AS first, "  # noqa: S608
-        f"max(x.id) AS last FROM calls x JOIN processes p ON p.id = x.process WHERE {conditions.text()} "
+        f"max(x.id) AS last FROM calls x {processes} WHERE {conditions.text()} "
         "GROUP BY x.function, x.error ORDER BY count DESC, last DESC LIMIT ?) g "
         "JOIN functions f ON f.id = g.function LEFT JOIN errors e ON e.id = g.error",
         [*conditions.parameters, limit],
@@ -186,10 +186,12 @@ def _conditions(connection: sqlite3.Connection, wanted: Filter, with_range: bool
     conditions = Conditions()
     if with_range:
         conditions.add("x.id >= ? AND x.id < ?", *id_range(wanted))
-    conditions.add_one_of("x.function", function_ids(connection, wanted))
+    failed_only = wanted.outcome == "failed" and is_any(wanted.session) and wanted.session_id is None
+    # By "+" a column's index is not used: what failed is found by the index of the failed ones.
+    conditions.add_one_of("+x.function" if failed_only else "x.function", function_ids(connection, wanted))
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.unit):
-        # By "+" no index is used, since there is none from processes to their calls.
+        # No index leads from processes to their calls.
         conditions.add_one_of("+p.unit", matching(wanted.unit, units(connection)))
     if wanted.session_id is not None:
         conditions.add("x.session = ?", wanted.session_id)

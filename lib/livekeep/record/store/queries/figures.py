@@ -5,8 +5,9 @@ ends in is counted row by row. Percentiles come from the summaries' histograms, 
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from livekeep.core.local_time import local_time
@@ -80,38 +81,24 @@ class Part(NamedTuple):
     end: int
 
 
-class Counted(NamedTuple):
-    """A summary of calls of one function that began at `began_at` or a little later."""
-
-    function: int
-    began_at: int
-    summary: Summary
-
-
 def functions(connection: sqlite3.Connection, wanted: Filter) -> tuple[FunctionFigures, ...]:
     """Every function that was called, the one that took most time in all first. Sessions and steps are among them."""
     names = {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
-    by_function: dict[int, Summary] = {}
-    for function, _began_at, summary in _counted(connection, wanted, parts(wanted)):
-        by_function.setdefault(function, Summary()).add(summary)
+    by_function = _counted(connection, wanted, parts(wanted), lambda function, _began_at: function, every_kind=True)
     found = [FunctionFigures(*names[function], figures(summary)) for function, summary in by_function.items()]
     return tuple(sorted(found, key=lambda row: -row.figures.sum))
 
 
 def totals(connection: sqlite3.Connection, wanted: Filter) -> Figures:
     """All calls together; sessions and steps only when the filter names their kind."""
-    total = Summary()
-    for _function, _began_at, summary in _counted(connection, wanted, parts(wanted), calls_only=is_any(wanted.kind)):
-        total.add(summary)
-    return figures(total)
+    return figures(_counted(connection, wanted, parts(wanted), lambda _function, _began_at: 0).get(0, Summary()))
 
 
 def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size = "day") -> tuple[Bucket, ...]:
-    """The calls bucket by bucket, in the order of time; buckets without a call are left out."""
-    by_bucket: dict[int, Summary] = {}
+    """The calls bucket by bucket, in the order of time; buckets without a call are left out. As of `totals`."""
+    starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, size))
     cut = parts(wanted, with_days=size != "hour")
-    for _function, began_at, summary in _counted(connection, wanted, cut, calls_only=is_any(wanted.kind)):
-        by_bucket.setdefault(bucket_start(began_at, size), Summary()).add(summary)
+    by_bucket = _counted(connection, wanted, cut, lambda _function, began_at: starts(began_at))
     return tuple(Bucket(began, bucket_end(began, size), figures(summary)) for began, summary in sorted(by_bucket.items()))
 
 
@@ -193,30 +180,35 @@ def _in_hours(begin: int, end: int) -> Iterator[Part]:
     return (part for part in cut if part.begin < part.end)
 
 
-def _counted(connection: sqlite3.Connection, wanted: Filter, cut: Iterable[Part], calls_only: bool = False) -> Iterator[Counted]:
-    functions_wanted, machines_wanted = function_ids(connection, wanted), machine_ids(connection, wanted.machine)
+def _counted(
+    connection: sqlite3.Connection,
+    wanted: Filter,
+    cut: Iterable[Part],
+    key: Callable[[int, int], int],
+    every_kind: bool = False,
+) -> dict[int, Summary]:
+    """Sums by `key`, which is given a function and when it was called, or a little earlier."""
     conditions = Conditions()
-    conditions.add_one_of("f.id", functions_wanted)
-    conditions.add_one_of("m.id", machines_wanted)
-    if calls_only:
+    conditions.add_one_of("f.id", function_ids(connection, wanted))
+    conditions.add_one_of("m.id", machine_ids(connection, wanted.machine))
+    if is_any(wanted.kind) and not every_kind:
         conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
+    found: dict[int, Summary] = {}
     for part in cut:
-        yield from _summaries(connection, conditions, part) if part.period else _rows(connection, conditions, part)
+        if not part.period:
+            for function, durations in _rows(connection, conditions, part).items():
+                found.setdefault(key(function, part.begin), Summary()).add(summarized(durations))
+            continue
+        sql = f"SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram {SUMMARIES}"
+        for function, began_at, *numbers, blob in connection.execute(
+            f"{sql} WHERE {conditions.text()}", [*part, *conditions.parameters]
+        ):
+            found.setdefault(key(function, began_at), Summary()).add_encoded(numbers, blob)
+    return found
 
 
-def _summaries(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> Iterator[Counted]:
-    rows = connection.execute(
-        f"SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram {SUMMARIES} "
-        f"WHERE {conditions.text()}",
-        [*part, *conditions.parameters],
-    )
-    for row in rows:
-        function, began_at, count, failures, total, least, most, blob = row
-        yield Counted(function, began_at, Summary(count, failures, total, least, most, histogram.decode(blob)))
-
-
-def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> Iterator[Counted]:
-    """What began within less than an hour, from the rows themselves; all of it as of the part's beginning."""
+def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> dict[int, Durations]:
+    """By function what began within less than an hour, from the rows themselves."""
     begin, end = part.begin, part.end
     rows = connection.execute(
         "SELECT f.id, x.duration, x.failed FROM ("  # noqa: S608
@@ -237,5 +229,4 @@ def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) ->
         durations = by_function.setdefault(function, Durations())
         durations.values.append(duration)
         durations.failures += is_failure
-    for function, durations in by_function.items():
-        yield Counted(function, begin, summarized(durations))
+    return by_function
