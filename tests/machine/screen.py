@@ -13,7 +13,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from tests.machine import layer, root
 from tests.machine.live import LiveStream
@@ -105,6 +105,9 @@ def is_retried(machine: Machine, unit: str) -> None:
 class Screen(Disposable):
     """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
 
+    options: ClassVar[tuple[str, ...]] = ("--token-file", "/root/token")
+    """Of install.sh."""
+
     def __init__(
         self,
         suite: root.Suite,
@@ -141,13 +144,12 @@ class Screen(Disposable):
             self._stack.enter_context(part)
         self.write_config()
         if self._install and not self._kept:
-            self.install("--token-file", "/root/token")
+            self.install(*self.options)
 
     def _lay(self) -> None:
         # What every room's settings have, whatever this one's are.
         files = {"/root/token": f"{TOKEN}\n", DROP_IN: toml(Screen.settings(self))}
-        options = ("--token-file", "/root/token")
-        self.machine.layer = layer.installed(self.suite, self.machine.packages, options, files)
+        self.machine.layer = layer.installed(self.suite, self.machine.packages, self.options, files)
         self.machine.files = {DROP_IN: toml(self.settings())}
 
     # Installing and configuring

@@ -168,8 +168,8 @@ class Server(ThreadingHTTPServer):
             request.close()
 
 
-def serve(handler: type[Handler], control: Control, arguments: argparse.Namespace) -> int:
-    """Serve HTTP and the control socket until standard input closes; the port goes to standard output."""
+def serve(handler: type[socketserver.StreamRequestHandler], control: Control, arguments: argparse.Namespace) -> int:
+    """Serve the handler's protocol and the control socket until standard input closes; the port goes to standard output."""
     http = Server(("0.0.0.0", arguments.port), handler)
     threading.Thread(target=http.serve_forever, daemon=True).start()
 

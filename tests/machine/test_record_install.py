@@ -1,0 +1,192 @@
+"""install.sh --with record --without screen: the record alone, its upgrade, the way back, and away again.
+
+The tests of a machine build on each other in their order, as an administrator's days do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.machine import root
+from tests.machine.machine import Machine, wait_for
+from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKET
+from tests.machine.screen import SPEED_TESTS
+from tests.machine.standin import PROJECT
+from tests.machine.test_install import fingerprint
+
+OPTIONS = ("--with", "record", "--without", "screen", "--without", "health")
+MEMORY, RECORD = "/var/lib/livekeep/install", "/var/lib/livekeep/record"
+MODULE = "/usr/local/lib/livekeep/lib/livekeep/record/recorder/__init__.py"
+MARK = "# Not of this version."
+PROGRAMS = r".*/livekeep-\(recorder\|alerter\|alert\|web\|report\|record\|tidy\|clips\).*"
+PART = rf"{PROGRAMS}\|.*/livekeep/record/.*\|.*/dist-packages/livekeep.pth"
+IMPORT = "import livekeep.record as record; print(record.__file__, callable(record.monitor_execution))"
+
+
+@pytest.fixture(scope="module", params=root.SUITES)
+def box(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """A machine before its first install; trixie without any of the packages, which apt brings."""
+    suite: root.Suite = request.param
+    is_bare = suite == "trixie"
+    # Those of the room of screen and record, whose root there is already.
+    packages = () if is_bare else (*root.needed_by("screen", "health"), SPEED_TESTS[suite], *root.needed_by("record"))
+    with Machine(suite, packages=packages, network="host" if is_bare else "own", source=PROJECT) as machine:
+        yield machine
+
+
+def install(box: Machine, *options: str, program: str = "install.sh") -> str:
+    done = box.run(["env", "--chdir=/root", f"/src/{program}", *options], timeout=600)
+    return done.stdout + done.stderr
+
+
+def files_of(box: Machine, folder: str = "") -> list[str]:
+    """What there is of the part below the system's folders, or below those of a stage; the documents apart."""
+    places = [f"{folder}{place}" for place in ("/usr/local/lib", "/etc", "/run/livekeep")]
+    there = [place for place in places if box.exists(place)]
+    return box.run(["find", *there, "-regex", PART, "!", "-path", "*/credstore/*", "!", "-type", "d"]).stdout.splitlines()
+
+
+def pids(box: Machine) -> list[str]:
+    return [box.unit_property(unit, "MainPID") for unit in (RECORDER, ALERTER)]
+
+
+def active(box: Machine) -> list[str]:
+    return box.systemctl("is-active", *ENABLED, check=False).stdout.split()
+
+
+def test_staging_takes_the_part(box: Machine) -> None:
+    """Its units are enabled there, and it is left out again when it is no longer chosen."""
+    stage, environment = "/tmp/stage", {"DESTDIR": "/tmp/stage"}
+    before = fingerprint(box)
+    box.run("install -d -o nobody /tmp/stage")
+    box.run(["/src/install.sh", *OPTIONS], env=environment, user="nobody")
+    found = files_of(box, stage)
+    for name in ("systemd/system/livekeep-recorder.service", "python3.11/dist-packages/livekeep.pth"):
+        assert f"{stage}/usr/local/lib/{name}" in found
+    enabled = box.run(["find", f"{stage}/etc/systemd", "-type", "l", "-printf", "%f\n"]).stdout.split()
+    assert set(ENABLED) <= set(enabled)
+    box.run(["/src/install.sh", "--without", "record"], env=environment, user="nobody")
+    assert files_of(box, stage) == []
+    box.run(["/src/uninstall.sh", "--purge"], env=environment, user="nobody")
+    assert box.run(f"find {stage} ! -type d").stdout == ""
+    assert fingerprint(box) == before
+
+
+def test_one_command_begins_the_record(box: Machine) -> None:
+    told = install(box, "--yes", *OPTIONS)
+    assert ("Installing packages" in told) == (box.suite == "trixie")
+    assert [box.unit_property(unit, "UnitFileState") for unit in ENABLED] == ["enabled"] * len(ENABLED)
+    wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
+    wait_for(lambda: box.exists(f"{RECORD}/record.db"), 30)
+    assert box.run(["stat", "-c", "%a %U:%G", RECORD]).stdout == "750 livekeep-recorder:livekeep\n"
+    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert not box.exists("/usr/bin/mpv") or box.suite == "bookworm"
+    # The analyzer has nothing to look at.
+    assert box.unit_property("livekeep-clips.timer", "UnitFileState") == "disabled"
+
+
+def test_debian_s_python_finds_the_library_for_jobs(box: Machine) -> None:
+    """From any folder, as any user, and isolated too."""
+    for command in (["python3", "-c", IMPORT], ["/usr/bin/python3", "-I", "-c", IMPORT]):
+        told = box.run(["env", "--chdir=/tmp", *command], user="nobody").stdout
+        assert told == "/usr/local/lib/livekeep/lib/livekeep/record/__init__.py True\n"
+
+
+def test_the_command_works_with_the_record_alone(box: Machine) -> None:
+    assert box.run(["livekeep", "health"]).stdout.startswith("ok: ")
+    status = box.run(["livekeep", "status"]).stdout
+    assert "\nRecord " in f"\n{status}"
+    assert "livekeep-poller" not in status
+    checks = box.run(["livekeep", "doctor"], check=False).stdout.splitlines()
+    assert [line.split()[0] for line in checks if line.split()[1:2] in (["record"], ["web"])] == ["ok", "ok"], checks
+
+
+def test_a_second_run_changes_nothing(box: Machine) -> None:
+    before, running = fingerprint(box), pids(box)
+    assert "Nothing to change" in install(box, "--yes")
+    own = (RECORD, "/var/lib/livekeep/alerter", "/var/lib/livekeep ")
+    changed = set(fingerprint(box).splitlines()) ^ set(before.splitlines())
+    assert sorted(line for line in changed if not line.startswith(own)) == []
+    assert pids(box) == running
+
+
+def test_an_upgrade_restarts_what_changed(box: Machine) -> None:
+    """And the socket stays where it is."""
+    before = pids(box)
+    socket = box.unit_property(WEB_SOCKET, "ActiveEnterTimestampMonotonic")
+    box.run(f"echo '{MARK}' >>{MODULE}")
+    install(box, "--yes")
+    assert MARK not in box.read(MODULE)
+    wait_for(lambda: not set(pids(box)) & {*before, "0"}, 30)
+    wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
+    assert box.unit_property(WEB_SOCKET, "ActiveEnterTimestampMonotonic") == socket
+
+
+def test_going_back_and_forth(box: Machine) -> None:
+    now = box.read(MODULE)
+    install(box, "--yes", "--rollback")
+    assert box.read(MODULE) == f"{now}{MARK}\n"
+    install(box, "--yes", "--rollback")
+    assert box.read(MODULE) == now
+    wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
+
+
+def test_the_pages_move_where_the_configuration_says(box: Machine) -> None:
+    """Also while they are being read."""
+    fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).status)"
+    assert box.run(["python3", "-c", fetch, "http://127.0.0.1:9879/"]).stdout == "200\n"
+    assert box.unit_property(WEB, "ActiveState") == "active"
+    box.write("/etc/livekeep/livekeep.d/50-web.toml", "[web]\nport = 9899\n")
+    assert "livekeep-web.socket: restarted" in box.run(["livekeep", "apply"]).stdout
+    assert box.run(["python3", "-c", fetch, "http://127.0.0.1:9899/"]).stdout == "200\n"
+    box.run(["rm", "/etc/livekeep/livekeep.d/50-web.toml"])
+    box.run(["livekeep", "apply"])
+    assert box.run(["python3", "-c", fetch, "http://127.0.0.1:9879/"]).stdout == "200\n"
+
+
+def test_a_report_that_is_switched_off_has_no_timer(box: Machine) -> None:
+    box.write("/etc/livekeep/livekeep.d/50-reports.toml", '[reports]\nweekly = false\n[clips.ours]\nfile = "/srv/clips.json"\n')
+    box.run(["livekeep", "apply"])
+    expected = {"report@daily": "active", "report@weekly": "inactive", "clips": "active"}
+    assert {name: box.unit_property(f"livekeep-{name}.timer", "ActiveState") for name in expected} == expected
+    box.run(["rm", "/etc/livekeep/livekeep.d/50-reports.toml"])
+    box.run(["livekeep", "apply"])
+
+
+def test_without_record_and_back(box: Machine) -> None:
+    """The record itself stays."""
+    told = install(box, "--yes", "--without", "record")
+    assert "Removed the record part" in told
+    assert files_of(box) == []
+    assert box.exists(f"{RECORD}/record.db")
+    assert box.run("ps -eo user:32 | grep '^livekeep'", check=False).stdout == ""
+    assert box.run(["python3", "-c", IMPORT], check=False).returncode != 0
+    assert box.run(["livekeep", "record", "sessions"], check=False).stderr == (
+        "the record part is not installed: run install.sh --with record\n"
+    )
+    install(box, "--yes", "--with", "record")
+    wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
+    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+
+
+def test_a_person_is_asked_once(box: Machine) -> None:
+    """By a terminal; whoever says no is not asked again."""
+    install(box, "--yes", "--without", "record")
+    asked = 'printf "n\\n" | script -qec "/src/install.sh" /dev/null'
+    assert "A web page and mails about this box" in box.run(asked, timeout=300).stdout
+    assert "A web page and mails about this box" not in box.run(asked, timeout=300).stdout
+    assert files_of(box) == []
+
+
+def test_uninstalling_leaves_nothing(box: Machine) -> None:
+    install(box, "--yes", "--with", "record")
+    files = box.read(f"{MEMORY}/files").split("\n")[:-1]
+    box.run(["/src/uninstall.sh", "--purge"], timeout=300)
+    assert [path for path in files if box.exists(path)] == []
+    found = box.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
+    assert [path for path in found if not path.startswith(("/var/log/journal", "/var/lib/livekeep"))] == []
+    assert box.run("ps -eo user:32,args | grep '^livekeep'", check=False).stdout == ""
+    assert box.run("getent passwd | grep livekeep", check=False).stdout == ""
+    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
