@@ -30,7 +30,9 @@ record_units() { # prints those that are there and run without being asked for
 restart_record() { # what runs, with the version of now
     local concerned=() name
     for name in recorder alerter web; do
-        if has_been_changed "/lib/livekeep/(core|system|record)/|/livekeep-$name\.service|sandbox"; then concerned+=("livekeep-$name.service"); fi
+        if [[ -e $units/livekeep-$name.service ]] && has_been_changed "/lib/livekeep/(core|system|record)/|/livekeep-$name\.service|sandbox"; then
+            concerned+=("livekeep-$name.service")
+        fi
     done
     if ((${#concerned[@]})); then systemctl try-restart --no-block "${concerned[@]}"; fi
 }
