@@ -213,6 +213,10 @@ def test_the_packages_are_told() -> None:
     assert listed
     cell = next(cells[1] for cells in rows(section("install.md", "What install.sh asks and changes")) if cells[0] == "packages")
     assert cell.split(", and what")[0].split(", ") == listed[1].split()
+    of_record = re.search(r"^ *\[record\]='([^']*)'", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
+    assert of_record
+    named = next(cells[3] for cells in rows(section("install.md", "Parts")) if cells[0].strip("`") == "record")
+    assert named.split(", ") == of_record[1].split()
 
 
 def test_every_setting_of_the_predecessor_is_told() -> None:

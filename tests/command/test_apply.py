@@ -297,7 +297,10 @@ def test_the_record_s_units_as_configured() -> None:
         "livekeep-report@daily.timer": False,
         "livekeep-clips.timer": True,
     }
-    assert "\nListenStream=\nListenStream=[::]:8080\n" in wanted["livekeep-web.socket"].drop_in
+    socket = wanted["livekeep-web.socket"].drop_in
+    assert "\nListenStream=\nListenStream=[::]:8080\n" in socket
+    assert "\nIPAddressAllow=any\n" in socket
+    assert "IPAddressAllow" not in record_units.socket_drop_in(Web(port=8080))
     assert "\nOnCalendar=\nOnBootSec=60s\nOnUnitActiveSec=300s\n" in wanted["livekeep-clips.timer"].drop_in
 
 

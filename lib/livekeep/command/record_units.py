@@ -1,5 +1,7 @@
 """What the configuration asks of the record part's units: which of them run, how often, where the web pages listen. Pure."""
 
+from ipaddress import ip_address
+
 from livekeep.command.health_units import FIRST_RUN_SECONDS, HEADING, Wanted
 from livekeep.core.config import Config
 from livekeep.core.record_config import Analyzer, Web
@@ -27,6 +29,9 @@ def socket_drop_in(web: Web) -> str:
     lines = ["[Socket]", "# An empty value takes the shipped address away.", "ListenStream="]
     # An address that comes with the network need not be there yet.
     lines += [f"ListenStream={address}:{web.port}", "FreeBind=yes"]
+    if not ip_address(web.address).is_loopback:
+        # It wins over the shipped IPAddressDeny=.
+        lines += ["IPAddressAllow=any"]
     return HEADING + "\n".join(lines) + "\n"
 
 
