@@ -41,11 +41,9 @@ REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
 class ApiError(TemporaryError):
     """Nothing was told. The text ends a sentence such as "YouTube cannot be asked: …"."""
 
-    def __init__(self, text: str, advice: str = "", is_passing: bool = False) -> None:
+    def __init__(self, text: str, advice: str = "") -> None:
         super().__init__(text)
         self.advice = advice
-        self.is_passing = is_passing
-        """Whether another try may go well: a fault of the network or of the server."""
 
 
 def text(value: Any) -> str:
@@ -78,9 +76,7 @@ def refusal(status: int, body: bytes) -> ApiError:
         return ApiError(REFUSALS[1][1], SPARE)
     if status in (400, 401, 403):
         return ApiError(f"it does not accept the API key (HTTP {status})", STORE_KEY)
-    if status >= 500:
-        return ApiError(f"it has a fault (HTTP {status})", is_passing=True)
-    return ApiError(f"its answer is HTTP {status}")
+    return ApiError(f"it has a fault (HTTP {status})" if status >= 500 else f"its answer is HTTP {status}")
 
 
 def reasons_in(body: bytes) -> set[str]:
@@ -103,7 +99,7 @@ def request(client: Client, url: str, key: str, deadline: float) -> Any:
     try:
         response = client.get(url, deadline, {"Accept": "application/json"}, {"X-Goog-Api-Key": key}, most_redirects=0)
     except TransportError as error:
-        raise ApiError(str(error), NETWORK, is_passing=True) from error
+        raise ApiError(str(error), NETWORK) from error
     if response.status != 200:
         raise refusal(response.status, response.body)
     try:

@@ -5,7 +5,7 @@ Part of livekeep-web. A value that cannot be used is left out, and a sentence sa
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -28,13 +28,15 @@ METRICS: Mapping[str, str] = {
     "p50": "median",
     "p99": "99th percentile",
     "mean": "mean",
+    "max": "longest",
     "count": "calls",
     "failures": "failed calls",
 }
+MOMENTS = ("from", "to", "from2", "to2")
 LONGEST_VALUE = 1024
 NAMES = ("function", "kind", "machine", "session", "unit", "outcome")
 """Keys that are fields of `Filter`."""
-OTHERS = ("range", "from", "to", "metric", "name", "priority", "text", "after", "first", "from2", "to2", "error")
+OTHERS = ("range", *MOMENTS, "metric", "name", "priority", "text", "after", "format")
 AHEAD = 60 * SECOND
 """A range to now ends so much later: clocks of several machines differ."""
 
@@ -48,6 +50,9 @@ class View:
     begin: int
     end: int
     problems: tuple[str, ...] = ()
+    begin2: int = 0
+    end2: int = 0
+    """What the range is compared with: as long a time right before it, unless the address says otherwise."""
 
     @property
     def filter(self) -> Filter:
@@ -65,6 +70,10 @@ class View:
 
     def get(self, key: str) -> str:
         return self.values.get(key, "")
+
+    def input_type(self, key: str) -> str:
+        """Of the form's field for a moment: a date alone, unless there is a time behind it."""
+        return "datetime-local" if "T" in self.get(key) else "date"
 
     def address(self, path: str = "", **changes: str | int | None) -> str:
         """The address of the same view with changes: a value, or None for none. The place within a list is left."""
@@ -88,27 +97,34 @@ def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
     problems = []
     if values.get("range", default_range) not in RANGES:
         problems.append(f"there is no range “{values.pop('range')}”: one of {', '.join(RANGES)}")
-    moments: dict[str, int | None] = {}
-    for key in ("from", "to"):
+    moments = moments_of(values, problems)
+    if values.get("metric", "p95") not in METRICS:
+        problems.append(f"there is no metric “{values.pop('metric')}”: one of {', '.join(METRICS)}")
+    end = moments.get("to", int(now * SECOND))
+    if "from" in moments or "to" in moments:
+        values.pop("range", None)
+        begin = moments.get("from", 0)
+        if begin > end:
+            problems.append("the range ends before it begins")
+    else:
+        begin = end - RANGES[values.setdefault("range", default_range)][0] * SECOND
+    end2 = moments.get("to2", begin)
+    begin2 = moments.get("from2", end2 - (end - begin))
+    ahead = 0 if "to" in moments else AHEAD
+    return View(path, values, begin, max(begin, end) + ahead, tuple(problems), max(begin2, 0), max(end2, 0))
+
+
+def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:
+    """The moments among the values, by key; one that cannot be used goes."""
+    found = {}
+    for key in MOMENTS:
         if key in values:
             try:
-                moments[key] = moment(values[key], is_end=key == "to")
+                found[key] = moment(values[key], is_end=key.startswith("to"))
             except ValueError as error:
                 problems.append(f"{key}: {error}")
                 del values[key]
-    if values.get("metric", "p95") not in METRICS:
-        problems.append(f"there is no metric “{values.pop('metric')}”: one of {', '.join(METRICS)}")
-    if moments:
-        values.pop("range", None)
-        begin = moments.get("from") or 0
-        end = moments.get("to") or int(now * SECOND) + AHEAD
-        if begin >= end:
-            problems.append("the range ends before it begins")
-        return View(path, values, begin, max(begin, end), tuple(problems))
-    values.setdefault("range", default_range)
-    end = int(now * SECOND)
-    found = View(path, values, end - RANGES[values["range"]][0] * SECOND, end + AHEAD, tuple(problems))
-    return replace(found, values={**values})
+    return found
 
 
 def moment(text: str, is_end: bool = False) -> int:

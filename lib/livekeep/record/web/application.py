@@ -96,7 +96,7 @@ class Application:
         except pages.NotThereError as error:
             return self._notice(404, str(error), "It may be older than what the record keeps.", page)
         if isinstance(found, pages.Download):
-            return Response(found.content, media_type=found.content_type, headers=found.headers())
+            return Response(found.content, headers={"Content-Type": found.content_type, **found.headers()})
         return HTMLResponse(self.renderer.page(page.template, {**context(page, wanted), **found}))
 
     def _notice(self, status: int, title: str, text: str, page: Page | None = None) -> Response:

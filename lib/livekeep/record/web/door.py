@@ -24,7 +24,7 @@ HOME_DOMAINS = ("local", "lan", "internal", "home.arpa")
 OPEN_PATHS = ("/login", "/favicon.ico")
 OPEN_FOLDER = "/static/"
 SET_PASSWORD = "sudo livekeep set-web-password"  # noqa: S105 – a command
-CACHE_CONTROL = b"cache-control"
+KEEP_NOTHING = (b"cache-control", b"no-store")
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,8 @@ def adding(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
             own = message.get("headers", [])
-            kept = [] if any(name.lower() == CACHE_CONTROL for name, _ in own) else [(CACHE_CONTROL, b"no-store")]
-            message["headers"] = [*own, *headers, *kept]
+            names = {name.lower() for name, _ in own}
+            message["headers"] = [*own, *((name, text) for name, text in (*headers, KEEP_NOTHING) if name not in names)]
         await send(message)
 
     return send_on

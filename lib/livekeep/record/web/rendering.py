@@ -18,7 +18,7 @@ from livekeep.core.local_time import local_time
 from livekeep.core.text import CHARACTER
 from livekeep.core.text import escape as escape_character
 from livekeep.record import figures
-from livekeep.record.web.address import SECOND
+from livekeep.record.web.address import RANGES, SECOND
 
 TEMPLATES = Path(__file__).with_name("templates")
 LAYOUT = "layout.html"
@@ -50,8 +50,9 @@ class Renderer:
             "moment_of": lambda seconds: moment(None if seconds is None else int(seconds * SECOND)),
             "day": lambda micros: moment(micros, "day"),
             "text": text_block,
+            "pair": lambda value: (value, value),
         }
-        self.environment.globals |= {"plural": figures.plural, **globals_}
+        self.environment.globals |= {"plural": figures.plural, "ranges": RANGES, **globals_}
         self.environment.globals["ui"] = self.environment.get_template("ui.html").module
 
     def fragments(self, name: str, context: Mapping[str, Any]) -> dict[str, str]:

@@ -5,14 +5,20 @@ Part of livekeep-web.
 
 import sqlite3
 import time
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.health import KEPT_DIRECTORY, Clock
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError, read
 from livekeep.record.web.database import Database
+
+MOST_KEPT = 16
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -22,6 +28,7 @@ class Sources:
     states: Path = paths.STATE_DIRECTORY
     kept: Path = KEPT_DIRECTORY
     """What outlives a restart: the channels, the reports."""
+    _kept: dict[Hashable, tuple[float, Any]] = field(default_factory=dict)
 
     def connection(self) -> sqlite3.Connection:
         """Raises `NoRecordError`."""
@@ -33,6 +40,18 @@ class Sources:
             return read(kind, root or self.states)
         except (StateAbsentError, StateBrokenError):
             return None
+
+    def kept_for(self, seconds: float, key: Hashable, read: Callable[[], T]) -> T:
+        """What `read` gives, or gave less than `seconds` ago for the same key. Called by several threads."""
+        now = time.monotonic()
+        made_monotonic, found = self._kept.get(key, (0.0, None))
+        if found is None or now - made_monotonic > seconds:
+            found = read()
+            for old in [name for name, (made, _) in list(self._kept.items()) if now - made > seconds]:
+                self._kept.pop(old, None)
+            if len(self._kept) < MOST_KEPT:
+                self._kept[key] = now, found
+        return cast(T, found)
 
     def clock(self) -> Clock:
         return Clock(time.time(), time.monotonic())

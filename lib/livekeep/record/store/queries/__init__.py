@@ -25,6 +25,7 @@ from livekeep.record.store.queries.figures import (
     bucket_start,
     function_series,
     functions,
+    series_by_function,
     totals,
 )
 from livekeep.record.store.queries.filter import (
@@ -91,6 +92,7 @@ __all__ = [
     "period",
     "running_sessions",
     "samples",
+    "series_by_function",
     "session",
     "session_names",
     "session_totals",

@@ -5,10 +5,10 @@ ends in is counted row by row. Percentiles come from the summaries' histograms, 
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from livekeep.core.local_time import local_time
 from livekeep.record.store import histogram
@@ -30,6 +30,8 @@ SUMMARIES = (
     "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ?"
 )
 """In this order each function is one look into the summaries, whatever the number of days that are kept."""
+
+K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,19 @@ def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size =
     cut = parts(wanted, with_days=size != "hour")
     by_bucket = _counted(connection, wanted, cut, lambda _function, began_at: starts(began_at))
     return tuple(Bucket(began, bucket_end(began, size), figures(summary)) for began, summary in sorted(by_bucket.items()))
+
+
+def series_by_function(connection: sqlite3.Connection, wanted: Filter) -> dict[tuple[str, str], tuple[Bucket, ...]]:
+    """The days of each function by its name and kind, sessions and steps among them; days without a call are left out."""
+    names = {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
+    # Thousands of summaries have few beginnings: the calendar is asked once for each.
+    starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, "day"))
+    by_day = _counted(connection, wanted, parts(wanted), lambda function, began_at: (function, starts(began_at)), every_kind=True)
+    ends = {began: bucket_end(began, "day") for _function, began in by_day}
+    found: dict[tuple[str, str], list[Bucket]] = {}
+    for (function, began), summary in sorted(by_day.items(), key=lambda item: item[0]):
+        found.setdefault(names[function], []).append(Bucket(began, ends[began], figures(summary)))
+    return {key: tuple(buckets) for key, buckets in found.items()}
 
 
 def longest_calls(
@@ -184,16 +199,16 @@ def _counted(
     connection: sqlite3.Connection,
     wanted: Filter,
     cut: Iterable[Part],
-    key: Callable[[int, int], int],
+    key: Callable[[int, int], K],
     every_kind: bool = False,
-) -> dict[int, Summary]:
+) -> dict[K, Summary]:
     """Sums by `key`, which is given a function and when it was called, or a little earlier."""
     conditions = Conditions()
     conditions.add_one_of("f.id", function_ids(connection, wanted))
     conditions.add_one_of("m.id", machine_ids(connection, wanted.machine))
     if is_any(wanted.kind) and not every_kind:
         conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
-    found: dict[int, Summary] = {}
+    found: dict[K, Summary] = {}
     for part in cut:
         if not part.period:
             for function, durations in _rows(connection, conditions, part).items():

@@ -29,12 +29,14 @@
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const PALETTE = ["--accent", "--info", "--warn", "--bad", "--ok"];
 
-  const duration = (micros) => {
-    const units = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"]];
-    const [size, name] = units.filter(([least]) => Math.abs(micros) >= least).pop() || units[0];
-    return `${Number((micros / size).toPrecision(3))} ${name}`;
+  const UNITS = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"]];
+  const short = (value) => Number(value.toPrecision(3)).toLocaleString("en");
+  // Durations are drawn in the unit of the longest, so that the lines of the grid have round numbers.
+  const scale = (unit, datasets) => {
+    if (unit !== "duration") return [1, ""];
+    const most = Math.max(0, ...datasets.flatMap((set) => set.data));
+    return UNITS.filter(([least]) => most >= least).pop() || UNITS[0];
   };
-  const FORMS = { duration, count: (value) => value.toLocaleString("en"), percent: (value) => `${Number(value.toPrecision(3))} %` };
 
   const read = (table) => {
     const heads = [...table.tHead.rows[0].cells];
@@ -51,7 +53,9 @@
     const holder = document.getElementById(table.dataset.chartIn);
     if (!holder || !window.Chart || !table.tBodies[0] || table.tBodies[0].rows.length < 2) return;
     const { labels, datasets } = read(table);
-    const form = FORMS[table.dataset.unit] || FORMS.count;
+    const [size, name] = scale(table.dataset.unit, datasets);
+    const form = (value) => (name ? `${short(value)} ${name}` : short(value));
+    for (const set of datasets) set.data = set.data.map((value) => (value === null ? null : value / size));
     const grid = colour("--line"), text = colour("--quiet");
     datasets.forEach((set, index) => {
       const tint = colour(PALETTE[index % PALETTE.length]);
@@ -59,7 +63,7 @@
         pointRadius: labels.length > 60 ? 0 : 2, tension: 0.2, spanGaps: true });
     });
     const earlier = charts.get(holder.id);
-    if (earlier && earlier.canvas.isConnected) {
+    if (earlier && earlier.canvas.isConnected && earlier.livekeepUnit === name) {
       earlier.data.labels = labels;
       earlier.data.datasets.forEach((set, index) => { set.data = datasets[index] ? datasets[index].data : []; });
       earlier.update("none");
@@ -70,7 +74,7 @@
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `${table.caption ? table.caption.textContent.trim() : "Chart"}; the table below has its numbers`);
     holder.replaceChildren(canvas);
-    charts.set(holder.id, new window.Chart(canvas, {
+    const chart = new window.Chart(canvas, {
       type: table.dataset.chart,
       data: { labels, datasets },
       options: {
@@ -85,7 +89,9 @@
           tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${form(item.parsed.y)}` } },
         },
       },
-    }));
+    });
+    chart.livekeepUnit = name;
+    charts.set(holder.id, chart);
   };
 
   const drawAll = () => document.querySelectorAll("table[data-chart]").forEach(draw);
@@ -151,6 +157,8 @@
     else connect();
   });
 
+  const here = document.querySelector(".bar [aria-current]");
+  if (here) here.scrollIntoView({ block: "nearest", inline: "center" });
   localise(document);
   const zone = document.querySelector(".zone");
   if (zone) zone.textContent = `are yours (${Intl.DateTimeFormat().resolvedOptions().timeZone || "local"}); days are this machine's`;

@@ -1,1 +1,0 @@
-"""The program of livekeep-recorder, and of livekeep-tidy."""

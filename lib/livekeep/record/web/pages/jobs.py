@@ -1,0 +1,100 @@
+"""Jobs: the sessions, failed ones first; one session with its steps on a time line, its calls, errors, events, earlier durations;
+one call with what it called."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from livekeep.record.store import queries
+from livekeep.record.store.queries import Session, Step
+from livekeep.record.web.address import SECOND, View
+from livekeep.record.web.pages.page import NotThereError
+from livekeep.record.web.sources import Sources
+
+ROWS = 50
+CALLS = 25
+EARLIER = 30
+EVENTS = 20
+MOST_STEPS = 500
+DEEPEST = 3
+"""Steps within steps are indented up to here."""
+MOST_CALLS_OF_ERRORS = 200_000
+OUTCOMES = ("failed", "lost", "running", "cancelled", "succeeded")
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A step on the time line: where it begins and how wide it is, in percent of the session."""
+
+    step: Step
+    depth: int
+    x: float
+    width: float
+    duration: int
+
+
+def collect(sources: Sources, view: View) -> Mapping[str, Any]:
+    connection = sources.connection()
+    found = queries.sessions(connection, view.filter, ROWS, view.get("after"))
+    return {
+        "sessions": found.rows,
+        "after": found.after,
+        "totals": queries.session_totals(connection, view.filter),
+        "session_names": queries.session_names(connection),
+        "units": queries.units(connection),
+        "machines": queries.machines(connection),
+        "outcomes": OUTCOMES,
+    }
+
+
+def collect_session(sources: Sources, view: View, number: str) -> Mapping[str, Any]:
+    connection = sources.connection()
+    session = queries.session(connection, int(number[:18]))
+    if not session:
+        raise NotThereError(f"There is no session {number[:18]}")
+    now = int(time.time() * SECOND)
+    # Whatever the address says of a range, it is the session's own time.
+    own = queries.Filter(session.began_at, queries.EVER, session_id=session.id)
+    calls = queries.calls(connection, replace(own, outcome=view.get("outcome") or "*"), CALLS, view.get("after"))
+    return {
+        "title": session.name,
+        "session": session,
+        "bars": bars(session, queries.steps(connection, session.id, MOST_STEPS), now),
+        "calls": calls.rows,
+        "after": calls.after,
+        "errors": queries.error_groups(connection, own),
+        "events": queries.events(connection, own, EVENTS).rows,
+        "earlier": tuple(reversed((session, *queries.earlier_sessions(connection, session, EARLIER)))),
+        "parent": queries.session(connection, session.parent) if session.parent else None,
+    }
+
+
+def collect_call(sources: Sources, view: View, number: str) -> Mapping[str, Any]:
+    connection = sources.connection()
+    call = queries.call(connection, int(number[:18]))
+    if not call:
+        raise NotThereError(f"There is no call {number[:18]}")
+    return {"title": call.name, "call": call, "tree": queries.call_tree(connection, call)}
+
+
+def bars(session: Session, steps: Sequence[Step], now: int) -> tuple[Bar, ...]:
+    """The steps in the order of the tree: each behind the one that it is part of."""
+    end = session.ended_at or (now if session.outcome == "running" else session.updated_at)
+    length = max(end - session.began_at, 1)
+    children: dict[int | None, list[Step]] = {}
+    known = {step.number for step in steps}
+    for step in steps:
+        # A parent that is not there, or itself, must not hide a step.
+        parent = step.parent if step.parent in known and step.parent != step.number else None
+        children.setdefault(parent, []).append(step)
+    found: list[Bar] = []
+    waiting = [(step, 0) for step in reversed(children.get(None, []))]
+    while waiting:
+        step, depth = waiting.pop()
+        ended = step.ended_at or (end if step.outcome in ("running", "lost") else step.began_at)
+        x = min(max((step.began_at - session.began_at) / length * 100, 0), 99.5)
+        width = min(max((ended - step.began_at) / length * 100, 0.5), 100 - x)
+        found.append(Bar(step, min(depth, DEEPEST), round(x, 2), round(width, 2), ended - step.began_at))
+        waiting += [(child, depth + 1) for child in reversed(children.get(step.number, []))]
+    return tuple(found)
