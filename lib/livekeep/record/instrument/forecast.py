@@ -72,34 +72,46 @@ def left(past: Sequence[Run], now: Now) -> float | None:
     whole = sum(step.seconds for step in steps.values()) + outside
     if whole <= 0:
         return None
-    speed, rest = speed_and_rest(steps, outside, whole, now)
+    speed = speed_of(steps, outside, whole, now)
+    rest = sum(rest_of(step, now.steps.get(name, StepNow()), speed) for name, step in steps.items())
+    if not steps and not now.total:
+        return max(0.0, outside - now.elapsed)
+    inside = whole - outside
+    share = now.done / now.total if now.total else 1 - rest / inside if inside > 0 else 1.0
+    rest += outside * (1 - min(1.0, share))
     return max(0.0, rest * speed * median(at_once(run) for run in usual))
 
 
-def speed_and_rest(steps: Mapping[str, Expected], outside: float, whole: float, now: Now) -> tuple[float, float]:
-    """This run's seconds for one usual second, and the usual seconds that are left."""
-    taken = usual = rest = begun = 0.0
+def speed_of(steps: Mapping[str, Expected], outside: float, whole: float, now: Now) -> float:
+    """This run's seconds for one usual second."""
+    taken = usual = TRUST_IN_HISTORY * whole
     for name, step in steps.items():
         done = now.steps.get(name, StepNow())
-        counted = done.calls + (done.open_fraction or 0.0)
-        if counted and step.calls:
-            usual += step.seconds * counted / step.calls
-            taken += done.seconds + (done.open_seconds if done.open_fraction is not None else 0.0)
-        if done.open_fraction is None and done.open_count and step.seconds:
-            counted += min(MOST_UNMEASURED, done.open_seconds * step.calls / step.seconds)
-        fraction = min(1.0, counted / step.calls) if step.calls else 1.0
-        rest += step.seconds * (1 - fraction)
-        begun += step.seconds * fraction
-    if steps:
-        by_steps = begun / (whole - outside) if whole > outside else 1.0
-        rest += outside * (1 - min(1.0, now.done / now.total if now.total else by_steps))
-    elif now.total:
-        share = min(1.0, now.done / now.total)
-        taken, usual, rest = (now.elapsed if now.done else 0.0), outside * share, outside * (1 - share)
-    else:
-        rest = max(0.0, outside - now.elapsed)
-    trust = TRUST_IN_HISTORY * whole
-    return min(SLOWEST, max(FASTEST, (taken + trust) / (usual + trust))), rest
+        each = step.seconds / step.calls if step.calls else 0.0
+        usual += each * done.calls
+        taken += done.seconds if each else 0.0
+        if done.open_fraction is not None:
+            usual += each * done.open_fraction
+            taken += done.open_seconds
+        elif done.open_seconds > each * done.open_count:
+            # It says nothing, but it is late already.
+            usual += each * done.open_count
+            taken += done.open_seconds
+    if not steps and now.total and now.done:
+        usual += outside * min(1.0, now.done / now.total)
+        taken += now.elapsed
+    return min(SLOWEST, max(FASTEST, taken / usual))
+
+
+def rest_of(step: Expected, done: StepNow, speed: float) -> float:
+    """The usual seconds that are left of a step."""
+    if not step.calls:
+        return 0.0
+    calls = done.calls + (done.open_fraction or 0.0)
+    if done.open_fraction is None and done.open_count and step.seconds:
+        by_the_clock = done.open_seconds * step.calls / (step.seconds * speed)
+        calls += min(MOST_UNMEASURED * done.open_count, by_the_clock)
+    return step.seconds * (1 - min(1.0, calls / step.calls))
 
 
 def expected(name: str, past: Sequence[Run], total: float | None) -> Expected:
