@@ -68,7 +68,7 @@ def change(share: float | None) -> str:
     if share is None:
         return ""
     if share >= 2:
-        return f"×{digits(share + 1)}"
+        return f"×{digits(share + 1)}" if share < 998.5 else "> ×999"
     return f"{share * 100:+.0f} %" if abs(share) >= 0.005 else "0 %"
 
 

@@ -89,8 +89,8 @@ def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple
     gaps = [(seconds(since), seconds(until)) for since, until in found]
     # What is not sampled yet is not off.
     first, last = seconds(ends[0]), seconds(ends[1])
-    first = source.period.begin if first - source.period.begin < LEAST_GAP_SECONDS else first
-    last = source.period.end if source.period.end - last < LEAST_GAP_SECONDS else last
+    first = source.period.begin if first - source.period.begin <= LEAST_GAP_SECONDS else first
+    last = source.period.end if source.period.end - last <= LEAST_GAP_SECONDS else last
     return airtime.on_spans(first, last, gaps)
 
 
@@ -117,10 +117,11 @@ def air(source: Source) -> tuple[Air, ...]:
 
 
 def ran(source: Source, machine: Machine, subject: Subject) -> tuple[Span, ...] | None:
-    """When the screen's machine was on, or the channel's worker ran; None when no samples say so."""
+    """When the screen's machine was on, or the channel's worker ran; None for a machine that is not sampled."""
     on = spans(source, "samples", machine)
     if not on:
-        return None
+        is_sampled = source.connection.execute("SELECT EXISTS (SELECT 1 FROM samples WHERE machine = ?)", (machine.id,))
+        return () if is_sampled.fetchone()[0] else None
     name = subject[0].removeprefix("channel ")
     own = spans(source, "unit_samples", machine, f"livekeep-worker@{name}.service") if subject[0] != "screen" else ()
     return own or on

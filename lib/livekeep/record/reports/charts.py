@@ -1,7 +1,123 @@
 """The charts of a report's PDF. They can be read in black and white: by shape and brightness, not by colour alone."""
 
-from livekeep.record.reports.content import Report
+import math
+from collections.abc import Callable
+
+from reportlab.graphics.shapes import Drawing, Group, Line, PolyLine, Rect, String
+from reportlab.lib import colors
+
+from livekeep.record import figures
+from livekeep.record.reports.content import Curve, Report
+from livekeep.record.reports.period import date_of
+
+PLAIN, BOLD = "DejaVuSans", "DejaVuSans-Bold"
+INK, QUIET, GRID, BAND, LIGHT, DARK = (
+    colors.HexColor(value) for value in ("#1c2128", "#5b6470", "#dfe3e8", "#e9eef6", "#9db9de", "#7a1712")
+)
+LINE = colors.HexColor("#2f5fa8")
+SMALL = 6.5
+GAP = 14
+HEIGHT = 96
+STEPS = (1, 2, 4, 6, 8, 10)
+LEFT, BOTTOM, TOP = 42, 14, 18
+"""Room for the numbers, the dates and the title around a plot."""
 
 
-def charts(report: Report, width: float) -> list[object]:
-    return []
+def charts(report: Report, width: float, printable: Callable[[str], str]) -> list[Drawing]:
+    """Jobs day by day first, then functions, two beside each other."""
+    half = (width - GAP) / 2
+    plots = [bars(report, half)] if len(report.days) > 1 else []
+    plots += [curve(entry, report, half, printable) for entry in report.curves]
+    rows = []
+    for place in range(0, len(plots), 2):
+        drawing = Drawing(width, HEIGHT + 8)
+        for column, plot in enumerate(plots[place : place + 2]):
+            plot.translate(column * (half + GAP), 4)
+            drawing.add(plot)
+        rows.append(drawing)
+    return rows
+
+
+def label(x: float, y: float, text: str, anchor: str = "start", bold: bool = False, size: float = SMALL) -> String:
+    colour = INK if bold else QUIET
+    return String(x, y, text, fontName=BOLD if bold else PLAIN, fontSize=size, fillColor=colour, textAnchor=anchor)
+
+
+def frame(title: str, width: float, top: float, value: Callable[[float], str]) -> Group:
+    """Title, three lines across with their numbers, the highest of them at `top`."""
+    group = Group(label(0, HEIGHT - 8, title, bold=True, size=7.5))
+    for step in range(3):
+        y = BOTTOM + (HEIGHT - TOP - BOTTOM) * step / 2
+        group.add(Line(LEFT, y, width, y, strokeColor=QUIET if step == 0 else GRID, strokeWidth=0.5))
+        group.add(label(LEFT - 4, y - 2, value(top * step / 2), "end"))
+    return group
+
+
+def bars(report: Report, width: float) -> Group:
+    """Runs of jobs: what failed is dark and at the bottom, what succeeded light above it."""
+    top = ceiling(max(2, *(day.succeeded + day.failed for day in report.days)))
+    group = frame("Runs of jobs (dark: failed)", width, top, figures.count)
+    height, place = HEIGHT - TOP - BOTTOM, (width - LEFT) / len(report.days)
+    every = math.ceil(len(report.days) / 8)
+    for number, day in enumerate(report.days):
+        x, bar = LEFT + place * (number + 0.15), place * 0.7
+        failed, succeeded = height * day.failed / top, height * day.succeeded / top
+        group.add(Rect(x, BOTTOM, bar, failed, fillColor=DARK, strokeColor=None))
+        group.add(Rect(x, BOTTOM + failed, bar, succeeded, fillColor=LIGHT, strokeColor=None))
+        if number % every == 0:
+            group.add(label(x + bar / 2, 4, day_name(day.begin, len(report.days)), "middle"))
+        if day.failed and len(report.days) <= 14:
+            group.add(label(x + bar / 2, BOTTOM + failed + succeeded + 2, figures.count(day.failed), "middle", bold=True))
+    return group
+
+
+def day_name(moment: float, days: int) -> str:
+    date = date_of(moment)
+    return f"{date:%a}" if days <= 7 else f"{date.day} {date:%b}"
+
+
+def curve(entry: Curve, report: Report, width: float, printable: Callable[[str], str]) -> Group:
+    """A figure of a function day by day; the days of the report stand on a band."""
+    is_time = report.metric not in ("count", "failures")
+    unit = axis_length if is_time else figures.count
+    top = ceiling(max(0 if is_time else 2, *(value for _moment, value in entry.points)), is_time)
+    name = fitting(printable(entry.function), width - 40)
+    group = frame(f"{name}, {report.metric or 'p50'}", width, top, unit)
+    first, last = entry.points[0][0], max(report.period.end, entry.points[-1][0] + 1)
+    height = HEIGHT - TOP - BOTTOM
+
+    def x_of(moment: float) -> float:
+        return LEFT + (width - LEFT) * min(max((moment - first) / (last - first), 0), 1)
+
+    left, right = x_of(report.period.begin), x_of(report.period.end)
+    group.contents.insert(0, Rect(left, BOTTOM, right - left, height, fillColor=BAND, strokeColor=None))
+    places = [(x_of(moment + 43200), BOTTOM + height * value / top) for moment, value in entry.points]
+    group.add(PolyLine([number for place in places for number in place], strokeColor=LINE, strokeWidth=1.2))
+    for x, y in places:
+        group.add(Rect(x - 1.2, y - 1.2, 2.4, 2.4, fillColor=LINE, strokeColor=None))
+    group.add(label(LEFT, 4, day_name(first, 99)))
+    group.add(label(width, 4, day_name(last - 1, 99), "end"))
+    return group
+
+
+def axis_length(seconds: float) -> str:
+    """Without the zeros of a table: "8 min", not "8 min 00 s"."""
+    text = figures.duration(seconds)
+    return f"{figures.digits(float(text.split()[0]))} {text.split()[1]}" if text.count(" ") == 1 else text.partition(" 00 ")[0]
+
+
+def fitting(text: str, width: float) -> str:
+    """As much of `text` as is wide enough, its end first, where names of functions differ."""
+    most = int(width / (7.5 * 0.62))
+    return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
+
+
+def ceiling(value: float, is_time: bool = False) -> float:
+    """The next round number, of which the half is round, too; of a length of time, one of its unit's."""
+    if value <= 0:
+        return 1.0
+    if is_time and value > 60:
+        unit = next(size for size, most in ((60.0, 3600.0), (3600.0, 172800.0), (86400.0, math.inf)) if value <= most)
+        return ceiling(value / unit) * unit
+    size = 10.0 ** math.floor(math.log10(value))
+    return next(step * size for step in STEPS if step * size >= value * 0.9999)

@@ -246,6 +246,10 @@ class Report:
         return self.machines[0] if len(self.machines) == 1 else f"{len(self.machines)} machines"
 
     @property
+    def title(self) -> str:
+        return {"daily": "Daily report", "weekly": "Weekly report", None: "Report"}[self.period.kind]
+
+    @property
     def restriction(self) -> str:
         """What it is restricted to, for its head; "" when it is about all."""
         names = (("function", self.filter.function), ("kind", self.filter.kind), ("machine", self.filter.machine))
@@ -253,7 +257,11 @@ class Report:
         return ", ".join(said + ([f"metric {self.metric}"] if self.metric else []))
 
     def is_empty(self) -> bool:
-        return not (self.jobs or self.performance or self.boxes or self.air or self.alerts or self.losses or self.clips)
+        """Whether nothing happened; an alert that is still open is older."""
+        if self.restriction:
+            return not (self.jobs or self.performance)
+        has_alerts = any(entry.count for entry in self.alerts)
+        return not (self.jobs or self.performance or self.boxes or self.air or has_alerts or self.losses or self.clips)
 
 
 def totals_of(jobs: Iterable[Job], performance: Iterable[Performance], scale: float = 1) -> Totals:

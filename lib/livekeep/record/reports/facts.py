@@ -20,7 +20,7 @@ MOST_FAILURES = 500
 MOST_ERRORS = 200
 MOST_JUDGED = 200
 """Functions that are looked at for regressions: those that take most time."""
-MOST_CURVES = 8
+MOST_CURVES = 5
 HISTORY_DAYS = 36
 
 NO_RUN = {"succeeded": 0, "failed": 0, "items": 0.0}
@@ -153,9 +153,12 @@ def curves(days: dict[tuple[str, str], tuple[Bucket, ...]], metric: str) -> tupl
     """Of the functions that take most time."""
     found = []
     for (name, kind), buckets in days.items():
+        # Of a job, the whole says enough.
+        if kind == "step":
+            continue
         points = tuple((seconds(day.began_at), value_of(day, metric or "p50")) for day in buckets)
         found.append(Curve(name, kind, points))
-    return tuple(curve for curve in found if len(curve.points) > 1)[:MOST_CURVES]
+    return tuple(curve for curve in found if len(curve.points) > 2)[:MOST_CURVES]
 
 
 def value_of(day: Bucket, metric: str) -> float:

@@ -8,10 +8,12 @@ from livekeep.record.reports.content import Air, Report
 WORTH_TELLING = 0.15
 """A length of time that changed by less is within the usual."""
 FEWEST_CALLS = 10
+FAILED_SHARE = 0.05
 LARGE_SHARE = 0.05
 """Of the time that all calls took."""
 HOT_CELSIUS, FULL_SHARE, GOOD_SHARE = 80.0, 0.9, 0.99
 MOST_CHANGES = 2
+MOST_ADVICE = 8
 LONGEST_NAME = 60
 
 
@@ -96,15 +98,8 @@ def air(entry: Air) -> str:
 
 def look_first(report: Report) -> list[Advice]:
     """What needs a person, the worst first; empty when nothing does."""
-    return [
-        *of_alerts(report),
-        *of_air(report),
-        *of_jobs(report),
-        *of_slowdowns(report),
-        *of_calls(report),
-        *of_boxes(report),
-        *of_losses(report),
-    ]
+    kinds = (of_alerts, of_air, of_jobs, of_slowdowns, of_boxes, of_losses, of_calls)
+    return [advice for find in kinds for advice in find(report)][:MOST_ADVICE]
 
 
 def of_alerts(report: Report) -> list[Advice]:
@@ -139,12 +134,13 @@ def of_slowdowns(report: Report) -> list[Advice]:
             f"{figures.duration(entry.from_seconds)} since {figures.moment(entry.since)[:10]}",
             "livekeep record compare",
         )
-        for entry in report.slowdowns[:3]
+        for entry in sorted(report.slowdowns, key=lambda entry: entry.kind != "session")[:3]
     ]
 
 
 def of_calls(report: Report) -> list[Advice]:
-    bad = [entry for entry in report.performance if entry.count >= FEWEST_CALLS and entry.failures / entry.count >= 0.05]
+    often = [entry for entry in report.performance if entry.kind != "step" and entry.count >= FEWEST_CALLS]
+    bad = [entry for entry in often if entry.failures / entry.count >= FAILED_SHARE]
     worst = sorted(bad, key=lambda entry: -entry.failures / entry.count)[:3]
     return [
         Advice(

@@ -53,7 +53,7 @@ def safe(text: str) -> str:
 
 def head(report: Report) -> str:
     lines = [f'<h1 style="font-size:24px;line-height:1.25;margin:0">{safe(report.box_name)}</h1>']
-    lines.append(f'<p class="quiet" style="{QUIET};font-size:15px">{safe(report.period.label)}</p>')
+    lines.append(f'<p class="quiet" style="{QUIET};font-size:15px">{safe(report.title)} · {safe(report.period.label)}</p>')
     if words := report.restriction:
         lines.append(f'<p class="quiet" style="{QUIET}">Only {safe(words)}.</p>')
     if report.began:
@@ -106,8 +106,7 @@ def body_cell(column: Column, cell: Cell) -> str:
 
 
 def side(column: Column) -> str:
-    return (
-        "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
-        if column.is_number
-        else "text-align:left;overflow-wrap:anywhere"
-    )
+    if column.is_number:
+        return "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
+    # On a phone a table is scrolled rather than squeezed.
+    return f"text-align:left;overflow-wrap:anywhere;min-width:{column.width * 4.2:.0f}em"

@@ -40,6 +40,7 @@ from livekeep.record.reports.sections import Cell, Column, Section, sections
 FOLDER = "/usr/share/fonts/truetype/dejavu"
 PLAIN, BOLD, MONO = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono"
 MARGIN = 18 * mm
+PADDING = 8
 WIDTH = A4[0] - 2 * MARGIN
 INK, QUIET, RULE, TINT, ACCENT, BAD = (
     colors.HexColor(value) for value in ("#1c2128", "#5b6470", "#c9ced6", "#eef3fb", "#2f5fa8", "#a8201a")
@@ -142,11 +143,14 @@ class NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
 
 
 def story(report: Report) -> list[Flowable]:
-    parts: list[Flowable] = [Paragraph(safe(report.box_name), TITLE), Paragraph(safe(report.period.label), SUBTITLE)]
+    parts: list[Flowable] = [
+        Paragraph(safe(report.box_name), TITLE),
+        Paragraph(safe(f"{report.title} · {report.period.label}"), SUBTITLE),
+    ]
     parts += [Paragraph(f"Only {safe(report.restriction)}.", SUBTITLE)] if report.restriction else []
     parts += [Paragraph(f"The record begins at {clock(report.began)}.", SUBTITLE)] if report.began else []
     parts += [Spacer(0, 4 * mm), summary(report), *advice(report)]
-    if drawings := charts.charts(report, WIDTH):
+    if drawings := charts.charts(report, WIDTH, printable):
         parts += [heading("At a glance"), *drawings]
     for section in sections(report):
         parts += block(section.for_people())
@@ -189,14 +193,13 @@ def block(section: Section) -> list[Flowable]:
 def table(section: Section) -> Table:
     heads = [Paragraph(safe(column.heading), HEAD_NUMBER if column.is_number else HEAD) for column in section.columns]
     rows = [[entry(column, cell) for column, cell in zip(section.columns, row, strict=True)] for row in section.rows]
-    whole = sum(column.width for column in section.columns)
-    drawn = Table([heads, *rows], colWidths=[WIDTH * column.width / whole for column in section.columns], repeatRows=1)
+    drawn = Table([heads, *rows], colWidths=widths(section), repeatRows=1)
     drawn.setStyle(
         [
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
             ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
             ("LEFTPADDING", (0, 0), (-1, -1), 0),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 5),
+            ("RIGHTPADDING", (0, 0), (-1, -1), PADDING),
             ("RIGHTPADDING", (-1, 0), (-1, -1), 0),
             ("TOPPADDING", (0, 0), (-1, -1), 2.5),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 2.5),
@@ -205,6 +208,28 @@ def table(section: Section) -> Table:
         ]
     )
     return drawn
+
+
+def widths(section: Section) -> list[float]:
+    """Numbers get the place that they need, texts share what is left."""
+    needed = {
+        place: PADDING + 1 + max(needs(section, place, row) for row in range(-1, len(section.rows)))
+        for place, column in enumerate(section.columns)
+        if column.is_number
+    }
+    left = max(WIDTH - sum(needed.values()), WIDTH / 7)
+    whole = sum(column.width for column in section.columns if not column.is_number) or 1
+    found = [needed.get(place, left * column.width / whole) for place, column in enumerate(section.columns)]
+    # Numbers alone are spread over the page.
+    return [width * WIDTH / sum(found) for width in found]
+
+
+def needs(section: Section, place: int, row: int) -> float:
+    """The width of a number, or, above the first row, of a heading."""
+    if row < 0:
+        return float(pdfmetrics.stringWidth(section.columns[place].heading, PLAIN, HEAD.fontSize))
+    cell = section.rows[row][place]
+    return float(pdfmetrics.stringWidth(printable(cell.text), BOLD if cell.is_bad else PLAIN, NUMBER.fontSize))
 
 
 def entry(column: Column, cell: Cell) -> Paragraph:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from livekeep.core.local_time import local_time
+from livekeep.record.store.summaries import day_of
 
 Kind = Literal["daily", "weekly"]
 KINDS: tuple[Kind, ...] = ("daily", "weekly")
 DAYS: dict[Kind, int] = {"daily": 1, "weekly": 7}
 MOST_CAUGHT_UP: dict[Kind, int] = {"daily": 7, "weekly": 4}
 """Reports of one run, after a box was off for long."""
+SECOND = 1_000_000
 Date = datetime.date
 
 
@@ -86,7 +88,8 @@ def last_date(period: Period) -> Date:
 def midnight(day: Date) -> float:
     """The moment at which `day` begins here: 23 to 25 hours before the next one's."""
     time.tzset()
-    return time.mktime((day.year, day.month, day.day, 0, 0, 0, 0, 0, -1))
+    noon = time.mktime((day.year, day.month, day.day, 12, 0, 0, 0, 0, -1))
+    return day_of(int(noon) * SECOND) / SECOND
 
 
 def period_of(kind: Kind, first: Date) -> Period:

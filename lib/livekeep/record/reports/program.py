@@ -24,7 +24,7 @@ from livekeep.record.alerts.notify import Attachment, Message
 from livekeep.record.reports import files, headlines, making
 from livekeep.record.reports.content import METRICS, Report
 from livekeep.record.reports.headlines import shortened
-from livekeep.record.reports.making import FORMATS, SUFFIXES, Format
+from livekeep.record.reports.making import FORMATS, SUFFIXES, TYPES, Format
 from livekeep.record.reports.period import KINDS, Kind, chosen_range, date_of, due, newest
 from livekeep.record.reports.source import began, microseconds
 from livekeep.record.store import schema
@@ -139,23 +139,22 @@ def report_all(connection: sqlite3.Connection, kind: Kind, settings: Config, now
         report = making.compose(connection, period)
         # While the box was off nothing happened; only the newest period is worth a word all the same.
         if not report.is_empty() or period is periods[-1]:
-            publish(report, kind, settings)
+            publish(report, kind, settings.reports.notify)
         files.remember(kind, date_of(period.begin))
 
 
-def publish(report: Report, kind: Kind, settings: Config) -> None:
+def publish(report: Report, kind: Kind, channels: tuple[str, ...]) -> None:
     """Write the files of a report, and hand its message to the alerter."""
-    formats: tuple[Format, ...] = ("text", "html") if kind == "daily" else ("pdf",)
-    for format_ in formats:
-        files.write(f"{report.period.stem}{SUFFIXES[format_]}", making.rendered(report, format_))
-    notify.submit(message_of(report, kind, settings.reports.notify))
+    text, html = making.rendered(report, "text"), making.rendered(report, "html")
+    made: dict[Format, bytes] = {"text": text, "html": html} if kind == "daily" else {"pdf": making.rendered(report, "pdf")}
+    for format_, content in made.items():
+        files.write(f"{report.period.stem}{SUFFIXES[format_]}", content)
+    attachments = tuple(
+        Attachment(f"{report.period.stem}.pdf", TYPES[format_], content) for format_, content in made.items() if format_ == "pdf"
+    )
+    notify.submit(Message(subject(report), text.decode(), html.decode(), "info", channels, attachments))
     logger.info("Reported on %s: %s", report.period.label, headlines.headlines(report)[0])
 
 
-def message_of(report: Report, kind: Kind, channels: tuple[str, ...]) -> Message:
-    subject = shortened(shown(f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"), LONGEST_SUBJECT)
-    attachments: tuple[Attachment, ...] = ()
-    if kind == "weekly":
-        attachments = (Attachment(f"{report.period.stem}.pdf", "application/pdf", making.rendered(report, "pdf")),)
-    text, html = (making.rendered(report, format_).decode() for format_ in ("text", "html"))
-    return Message(subject, text, html, "info", channels, attachments)
+def subject(report: Report) -> str:
+    return shortened(shown(f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"), LONGEST_SUBJECT)

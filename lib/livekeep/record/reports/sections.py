@@ -11,7 +11,8 @@ from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.period import clock, date_of
 
 Value = str | int | float | None
-LONGEST_CELL = 160
+LONGEST_SENTENCE, LONGEST_NAME = 160, 60
+WIDTH_OF_SENTENCES = 4.0
 MOST_ROWS = 40
 """In a table for people; CSV has all."""
 
@@ -23,8 +24,8 @@ class Cell:
     """For CSV: seconds, bytes, shares."""
     is_bad: bool = False
 
-    def shortened(self) -> "Cell":
-        return dataclasses.replace(self, text=shortened(self.text, LONGEST_CELL))
+    def shortened(self, longest: int) -> "Cell":
+        return dataclasses.replace(self, text=shortened(self.text, longest))
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Column:
     """People don't get it when nothing stands in it, or zeros only."""
     is_shared: bool = False
     """People don't get it when all rows have the same."""
+
+    @property
+    def longest(self) -> int:
+        """Letters that people get of a text."""
+        return LONGEST_SENTENCE if self.width >= WIDTH_OF_SENTENCES else LONGEST_NAME
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,9 @@ class Section:
         return dataclasses.replace(
             self,
             columns=tuple(self.columns[place] for place in kept),
-            rows=tuple(tuple(row[place].shortened() for place in kept) for row in self.rows[:MOST_ROWS]),
+            rows=tuple(
+                tuple(row[place].shortened(self.columns[place].longest) for place in kept) for row in self.rows[:MOST_ROWS]
+            ),
             note=" ".join([*notes, self.note]).strip(),
         )
 
@@ -191,7 +199,7 @@ def failures(report: Report) -> Section:
         "failures",
         "Runs that failed",
         (
-            text_column("began", "began", 1.8),
+            text_column("began", "began", 2.1),
             JOB,
             MACHINE,
             text_column("outcome", "outcome", 1.0),
@@ -219,7 +227,7 @@ def errors(report: Report) -> Section:
     return Section(
         "errors",
         "Errors of calls",
-        (FUNCTION, KIND, text_column("error", "error", 5.0), Column("count", "count", 0.8), text_column("newest", "newest", 1.8)),
+        (FUNCTION, KIND, text_column("error", "error", 5.0), Column("count", "count", 0.8), text_column("newest", "newest", 2.1)),
         tuple(
             (words(entry.function), words(entry.kind), words(entry.error), bad_count(entry.count), moment(entry.newest_at))
             for entry in report.errors
@@ -391,7 +399,7 @@ def alerts(report: Report) -> Section:
             text_column("rule", "rule", 1.6),
             text_column("about", "subject", 1.8),
             Column("count", "count", 0.7),
-            text_column("newest", "newest", 1.8),
+            text_column("newest", "newest", 2.1),
             text_column("state", "state", 0.9),
             text_column("what it said", "sentence", 5.0),
         ),
@@ -413,7 +421,7 @@ def clips(report: Report) -> Section:
     return Section(
         "clips",
         "Clips that took off",
-        (text_column("when", "at", 1.4), text_column("clip", "clip", 3.0), text_column("why", "reason", 4.0)),
+        (text_column("when", "at", 1.5), text_column("clip", "clip", 3.0), text_column("why", "reason", 4.0)),
         tuple((moment(clip.at), words(clip.name), words(clip.reason)) for clip in report.clips),
     )
 
