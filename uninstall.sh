@@ -62,6 +62,8 @@ remove_files() {
     fi
     rm -rf "$destdir/usr/local/lib/livekeep" "$destdir/usr/local/share/livekeep" "$destdir/usr/local/share/doc/livekeep"
     rm -rf "$destdir"/usr/local/lib/systemd/system/livekeep-*.d "$destdir/var/cache/livekeep" "$destdir/run/livekeep"
+    # When systemd's timers last fired.
+    rm -f "$destdir"/var/lib/systemd/timers/stamp-livekeep-*
     # What a later --rollback would need, and what was meant to be on air: installed anew, nothing goes on air unasked.
     rm -rf "$memory"/previous{,.new} "$destdir"/var/lib/livekeep/channels/*.on-air
     local unit
