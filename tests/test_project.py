@@ -47,6 +47,11 @@ DESIGNED_UNITS = (
     "livekeep-report@.service",
     "livekeep-report@daily.timer",
     "livekeep-report@weekly.timer",
+    "livekeep-recorder.service",
+    "livekeep-tidy.service",
+    "livekeep-tidy.timer",
+    "livekeep-clips.service",
+    "livekeep-clips.timer",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}

@@ -47,7 +47,7 @@ class Maker:
 
     def begin(self) -> None:
         write = self.connection.executemany
-        self.connection.execute("INSERT INTO machines VALUES (1, ?, 'box')", ["0" * 32])
+        self.connection.execute("INSERT INTO machines (id, machine_id, hostname) VALUES (1, ?, 'box')", ["0" * 32])
         kinds = [
             (number + 1, f"job.module{number % 7}.function_{number}", KINDS[number % len(KINDS)]) for number in range(FUNCTIONS)
         ]
@@ -59,7 +59,7 @@ class Maker:
         ]
         write("INSERT INTO functions VALUES (?, ?, ?)", kinds)
         write(
-            "INSERT INTO errors VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO errors (id, digest, type, message, traceback) VALUES (?, ?, ?, ?, ?)",
             [(n + 1, n.to_bytes(16), f"Error{n % 9}", f"what went wrong, {n}", "Traceback …\n" * 10) for n in range(self.errors)],
         )
         self.connection.execute("INSERT INTO threads VALUES (1, 'MainThread')")

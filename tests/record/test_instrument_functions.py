@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.record.journal_socket import JournalSocket, calls_of
 
 from livekeep.record import Notification, flush, monitor_execution, subscribe, track_performance
 from livekeep.record.instrument.arguments import SECRET_NAME, Parameters, described
 from livekeep.record.instrument.delivery import sender
+from tests.record.journal_socket import JournalSocket, calls_of
 
 
 class Recorded:

@@ -13,10 +13,10 @@ import pytest
 import requests
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.record.journal_socket import calls_of
 
 from livekeep.record import instrument_requests, instrument_sqlite, track, track_performance
 from livekeep.record.instrument.libraries import RecordedConnection, request_name, statement_name
+from tests.record.journal_socket import calls_of
 from tests.record.test_instrument_functions import Recorded
 
 KINDS = st.one_of(st.sampled_from(["function", "api", "database"]), st.text(min_size=1, max_size=20))

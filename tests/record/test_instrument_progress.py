@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.record.journal_socket import JournalSocket, calls_of, command, lines_of
 
 from livekeep.core import events
 from livekeep.record import ProgressMonitor, Session, flush, monitor_execution, progress_step, session, wire
 from livekeep.record.instrument import forecast, history, terminal
 from livekeep.record.instrument.forecast import Now, Run, StepNow, StepRun
 from tests.outside import PATIENCE_SECONDS
+from tests.record.journal_socket import JournalSocket, calls_of, command, lines_of
 from tests.record.test_instrument_functions import Recorded
 
 

@@ -114,6 +114,19 @@ CALLS_RECORDED = Event(
     "jobs",
     ("COUNT", "RECORDS"),
 )
+SESSION_LOST = Event("session-lost", "bb3dd4aa461f4483a4228d0544f631c9", 4, "livekeep-recorder", ("SESSION", "NAME", "UNIT"))
+RECORD_SET_ASIDE = Event("record-set-aside", "378d53c83a874a768d20249928d1a73d", 3, "livekeep-recorder", ("FILE", "REASON"))
+RECORD_KEEPS_LESS = Event(
+    "record-keeps-less", "d7c53cff48f54606b276eb5fd11efd7e", 4, "livekeep-recorder", ("DAYS", "FREE_PERCENT")
+)
+CLIPS_FAILED = Event("clips-failed", "bf7023cc9a204347a4977a941f0b6eaa", 4, "livekeep-clips", ("SOURCE", "REASON"))
+CLIP_TAKES_OFF = Event(
+    "clip-takes-off",
+    "86c4067ae44b4ea0b7fafa4190cfa2d9",
+    5,
+    "livekeep-clips",
+    ("CLIP", "NAME", "SOURCE", "SCORE", "REASON", "LINK"),
+)
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
 ALL = (
@@ -143,6 +156,11 @@ ALL = (
     CALL_FAILED,
     CALL_SLOW,
     CALLS_RECORDED,
+    SESSION_LOST,
+    RECORD_SET_ASIDE,
+    RECORD_KEEPS_LESS,
+    CLIPS_FAILED,
+    CLIP_TAKES_OFF,
     CONFIG_REJECTED,
 )
 

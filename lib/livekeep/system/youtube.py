@@ -41,9 +41,11 @@ REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
 class ApiError(TemporaryError):
     """Nothing was told. The text ends a sentence such as "YouTube cannot be asked: …"."""
 
-    def __init__(self, text: str, advice: str = "") -> None:
+    def __init__(self, text: str, advice: str = "", is_passing: bool = False) -> None:
         super().__init__(text)
         self.advice = advice
+        self.is_passing = is_passing
+        """Whether another try may go well: a fault of the network or of the server."""
 
 
 def text(value: Any) -> str:
@@ -76,7 +78,9 @@ def refusal(status: int, body: bytes) -> ApiError:
         return ApiError(REFUSALS[1][1], SPARE)
     if status in (400, 401, 403):
         return ApiError(f"it does not accept the API key (HTTP {status})", STORE_KEY)
-    return ApiError(f"it has a fault (HTTP {status})" if status >= 500 else f"its answer is HTTP {status}")
+    if status >= 500:
+        return ApiError(f"it has a fault (HTTP {status})", is_passing=True)
+    return ApiError(f"its answer is HTTP {status}")
 
 
 def reasons_in(body: bytes) -> set[str]:
@@ -99,7 +103,7 @@ def request(client: Client, url: str, key: str, deadline: float) -> Any:
     try:
         response = client.get(url, deadline, {"Accept": "application/json"}, {"X-Goog-Api-Key": key}, most_redirects=0)
     except TransportError as error:
-        raise ApiError(str(error), NETWORK) from error
+        raise ApiError(str(error), NETWORK, is_passing=True) from error
     if response.status != 200:
         raise refusal(response.status, response.body)
     try:

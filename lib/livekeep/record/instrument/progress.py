@@ -19,7 +19,7 @@ from typing import Any, ClassVar, ParamSpec, Self, TypeVar, overload
 from livekeep.core import events
 from livekeep.record import wire
 from livekeep.record.instrument import failure, forecast, history
-from livekeep.record.instrument.arguments import Parameters
+from livekeep.record.instrument.arguments import Parameters, shortened
 from livekeep.record.instrument.delivery import sender
 from livekeep.record.instrument.failure import clean
 from livekeep.record.instrument.forecast import Run, StepNow, StepRun
@@ -32,6 +32,9 @@ T = TypeVar("T")
 
 Position = tuple["Session | None", "ProgressMonitor | None"]
 position: ContextVar[Position] = ContextVar("livekeep_position", default=(None, None))
+
+MOST_OF_A_NAME = 200
+MOST_OF_A_MESSAGE = 500
 
 changed: "deque[Progress]" = deque()
 """What is to be sent: each once, until it is sent."""
@@ -58,11 +61,11 @@ class Progress:
     """What counts items: a session or a step."""
 
     def __init__(self, name: str, total: float | None, message: str = "") -> None:
-        self.name = clean(str(name))
+        self.name = shortened(clean(str(name)), MOST_OF_A_NAME)
         self.total = None if total is None else max(0.0, float(total))
         self.has_own_total = total is not None
         self.done = 0.0
-        self.message = clean(str(message))
+        self.message = shortened(clean(str(message)), MOST_OF_A_MESSAGE)
         self.outcome: wire.SessionOutcome = "running"
         self.error: tuple[str, str, str] | None = None
         self.began_at = 0
@@ -97,7 +100,7 @@ class Progress:
                 self.total, self.has_own_total = max(0.0, float(total)), True
             self.done = max(0.0, self.done + count if done is None else float(done))
             if message is not None:
-                self.message = clean(str(message))
+                self.message = shortened(clean(str(message)), MOST_OF_A_MESSAGE)
             self.moved(count)
         self.note()
 

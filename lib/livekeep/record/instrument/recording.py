@@ -37,11 +37,11 @@ MANY = 2_000
 
 
 class Thread(threading.local):
-    """Of each thread: its name, and the exception that it reported last, so that each is reported once."""
+    """Of each thread: its name, and which exception passes to which call, so that the innermost call alone reports it."""
 
     def __init__(self) -> None:
         self.name: str | None = threading.current_thread().name
-        self.reported = 0
+        self.passing = (0, 0)
 
 
 thread = Thread()
@@ -176,9 +176,11 @@ def record_end(record: Plain, error: BaseException | None, secrets: Collection[s
     """Put a call into the queue that failed, or whose use of the machine was measured."""
     outcome: Outcome = finished(error)
     noted = failure.capture(error, secrets) if error is not None and outcome == "failed" else None
-    is_first = noted is not None and thread.reported != id(error)
-    if is_first:
-        thread.reported = id(error)
+    is_first = False
+    if noted is not None:
+        _site, number, _start, _duration, around, *_rest = record
+        is_first = thread.passing != (id(error), number)
+        thread.passing = (id(error), around[0])
     put(CallRecord(*record, outcome, noted, usage, is_first))
 
 

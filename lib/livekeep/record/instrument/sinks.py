@@ -43,8 +43,9 @@ def chosen(environment: Mapping[str, str] = os.environ) -> Sink:
 
 
 class Journal:
-    def __init__(self, path: str = JOURNAL_SOCKET) -> None:
+    def __init__(self, path: str = JOURNAL_SOCKET, buffer_bytes: int = BUFFER_BYTES) -> None:
         self.path = path
+        self.buffer_bytes = buffer_bytes
         self._socket: socket.socket | None = None
 
     def is_there(self) -> bool:
@@ -64,7 +65,7 @@ class Journal:
         channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | getattr(socket, "SOCK_CLOEXEC", 0))
         channel.settimeout(SEND_SECONDS)
         with contextlib.suppress(OSError):
-            channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+            channel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.buffer_bytes)
         self._socket = channel
         return channel
 

@@ -6,8 +6,9 @@ A job that makes up names (one for each item) is bounded: what is beyond shares 
 import sqlite3
 from hashlib import blake2b
 
-MOST_FUNCTIONS, MOST_THREADS, MOST_ERRORS = 20_000, 10_000, 200_000
+MOST_FUNCTIONS, MOST_THREADS, MOST_ERRORS = 20_000, 10_000, 50_000
 MOST_CACHED = 5000
+DAY = 86_400_000_000
 OTHERS = "(others)"
 
 
@@ -16,10 +17,10 @@ class Names:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._machines: dict[str, tuple[int, str]] = {}
+        self._machines: dict[str, tuple[int, str, str]] = {}
         self._functions: dict[tuple[str, str], int] = {}
         self._threads: dict[str, int] = {}
-        self._errors: dict[bytes, int] = {}
+        self._errors: dict[tuple[bytes, int], int] = {}
         self._counts: dict[str, int] = {}
 
     def clear(self) -> None:
@@ -31,15 +32,20 @@ class Names:
         if len(self._functions) + len(self._threads) + len(self._errors) + len(self._machines) > MOST_CACHED:
             self.clear()
 
-    def machine(self, machine_id: str, hostname: str) -> int:
+    def machine(self, machine_id: str, hostname: str, boot_id: str, moment: int) -> int:
+        """Of an entry that was written then, in us; without a boot where that is not known."""
         cached = self._machines.get(machine_id)
-        if cached is None or cached[1] != hostname:
+        if cached is None or cached[1:] != (hostname, boot_id):
+            # What an upload repeats may be of an earlier boot.
             number = self._connection.execute(
-                "INSERT INTO machines (machine_id, hostname) VALUES (?, ?) "
-                "ON CONFLICT DO UPDATE SET hostname = excluded.hostname RETURNING id",
-                (machine_id, hostname),
+                "INSERT INTO machines (machine_id, hostname, boot_id, boot_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+                "hostname = excluded.hostname, "
+                "boot_at = CASE WHEN excluded.boot_id NOT IN ('', boot_id) THEN max(boot_at, excluded.boot_at) ELSE boot_at END, "
+                "boot_id = CASE WHEN excluded.boot_id <> '' AND excluded.boot_at > boot_at THEN excluded.boot_id "
+                "ELSE boot_id END RETURNING id",
+                (machine_id, hostname, boot_id, moment),
             ).fetchone()[0]
-            cached = self._machines[machine_id] = (number, hostname)
+            cached = self._machines[machine_id] = (number, hostname, boot_id)
         return cached[0]
 
     def function(self, name: tuple[str, str]) -> int:
@@ -62,16 +68,18 @@ class Names:
                 self._threads[name] = number
         return number
 
-    def error(self, error: tuple[str, str, str]) -> int:
+    def error(self, error: tuple[str, str, str], moment: int) -> int:
         """Its id; 0, which no row has, when there are too many."""
-        digest = blake2b("\0".join(error).encode(), digest_size=16).digest()
-        number = self._errors.get(digest)
+        digest, day = blake2b("\0".join(error).encode(), digest_size=16).digest(), moment // DAY
+        number = self._errors.get((digest, day))
         if number is None:
             number = self._find("errors", ("digest",), (digest,))
             if number is None:
-                columns = ("digest", "type", "message", "traceback")
-                number = self._make("errors", columns, (digest, *error), MOST_ERRORS) or 0
-            self._errors[digest] = number
+                columns = ("digest", "type", "message", "traceback", "last_day")
+                number = self._make("errors", columns, (digest, *error, day), MOST_ERRORS) or 0
+            else:
+                self._connection.execute("UPDATE errors SET last_day = max(last_day, ?) WHERE id = ?", (day, number))
+            self._errors[digest, day] = number
         return number
 
     def _find(self, table: str, columns: tuple[str, ...], values: tuple[object, ...]) -> int | None:

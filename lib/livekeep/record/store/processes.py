@@ -25,6 +25,8 @@ class Process:
     next_sequence: int = 1
     calls_sent: int = 0
     gaps: int = 0
+    first_monotonic: int | None = None
+    """us since boot."""
     is_joined_late: bool = False
     """It goes on with the token and the numbers of another process (a fork that Python did not notice): its first is no gap."""
 
@@ -96,7 +98,7 @@ class Processes:
     def _load(self, key: tuple[str, str, int, int]) -> Process | None:
         row = self._connection.execute(
             "SELECT machine, unit, program, first_at, last_at, id, pid, next_sequence, calls_sent, "
-            "(SELECT count(*) FROM gaps WHERE process = processes.id) "
+            "(SELECT count(*) FROM gaps WHERE process = processes.id), first_monotonic "
             "FROM processes WHERE boot_id = ? AND token = ? AND pid = ? AND uid = ?",
             key,
         ).fetchone()
@@ -108,9 +110,9 @@ class Processes:
         new.pid, new.is_joined_late = pid, other is not None
         cursor = self._connection.execute(
             "INSERT INTO processes "
-            "(machine, boot_id, token, pid, uid, unit, program, first_at, last_at, next_sequence, calls_sent) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
-            (new.machine, *key, new.unit, new.program, new.first_at, new.last_at),
+            "(machine, boot_id, token, pid, uid, unit, program, first_at, last_at, first_monotonic, next_sequence, "
+            "calls_sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
+            (new.machine, *key, new.unit, new.program, new.first_at, new.last_at, new.first_monotonic),
         )
         new.id = cursor.lastrowid or 0
         return new

@@ -4,20 +4,25 @@ One writer: livekeep-recorder (livekeep-tidy asks it to delete: see store/retent
 """
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from livekeep.core import paths
+from livekeep.core.errors import ConfigError
 
 FILE = paths.ROOT / "var/lib/livekeep/record/record.db"
-VERSION = 1
 BUSY_SECONDS = 10.0
+LARGEST_LOG_BYTES = 16 * 1024 * 1024
+"""Of the -wal file between two bursts."""
 
 SCHEMA = """
 CREATE TABLE machines (
     id INTEGER PRIMARY KEY,
     machine_id TEXT NOT NULL UNIQUE,                -- _MACHINE_ID
-    hostname TEXT NOT NULL                          -- _HOSTNAME, the newest
+    hostname TEXT NOT NULL,                         -- _HOSTNAME, the newest
+    boot_id TEXT NOT NULL DEFAULT '',               -- the newest that wrote
+    boot_at INTEGER NOT NULL DEFAULT 0              -- us: its first entry
 ) STRICT;
 CREATE TABLE processes (
     id INTEGER PRIMARY KEY,
@@ -28,6 +33,7 @@ CREATE TABLE processes (
     uid INTEGER NOT NULL,                           -- -1: not known
     unit TEXT NOT NULL,                             -- _SYSTEMD_UNIT, or _SYSTEMD_USER_UNIT, or ""
     program TEXT NOT NULL,                          -- SYSLOG_IDENTIFIER
+    first_monotonic INTEGER,                        -- us since boot, of its first entry
     first_at INTEGER NOT NULL,                      -- us
     last_at INTEGER NOT NULL,
     next_sequence INTEGER NOT NULL,
@@ -53,7 +59,8 @@ CREATE TABLE errors (                               -- each text once
     digest BLOB NOT NULL UNIQUE,
     type TEXT NOT NULL,
     message TEXT NOT NULL,
-    traceback TEXT NOT NULL
+    traceback TEXT NOT NULL,
+    last_day INTEGER NOT NULL DEFAULT 0             -- since 1970: when it came last
 ) STRICT;
 CREATE TABLE threads (
     id INTEGER PRIMARY KEY,
@@ -187,24 +194,78 @@ CREATE TABLE positions (
 """
 
 
-def open_read_only(file: Path = FILE) -> sqlite3.Connection:
-    """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read."""
-    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+MIGRATIONS: tuple[str, ...] = (SCHEMA,)
+"""The scripts that lead from each version to the next: a new record runs all of them, an older one those that it lacks."""
+VERSION = len(MIGRATIONS)
+
+
+class Connection(sqlite3.Connection):
+    is_snapshot = False
+    """Whether it never sees a change: there is no writer, and the folder is not this program's to write."""
+
+
+def open_read_only(file: Path = FILE) -> Connection:
+    """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read.
+
+    While the recorder runs, or after it was killed, all that is committed is seen. After it has ended, SQLite's shared files are
+    gone, and who may not make them gets a snapshot: open it again for each look, or when `is_snapshot` says so.
+    """
+    try:
+        return connected(file, "mode=ro")
+    except sqlite3.OperationalError:
+        log = file.with_name(f"{file.name}-wal")
+        if not file.exists() or (log.exists() and log.stat().st_size):
+            raise
+        connection = connected(file, "mode=ro&immutable=1")
+        connection.is_snapshot = True
+        return connection
+
+
+def connected(file: Path, options: str) -> Connection:
+    uri = f"file:{quote(str(file))}?{options}"
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=Connection)
     connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA query_only = ON")
+    try:
+        connection.execute("PRAGMA query_only = ON")
+        # SQLite opens its files at the first read.
+        connection.execute("PRAGMA data_version").fetchone()
+        connection.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
-def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
-    """The record, for its one writer; made when absent. Raises `sqlite3.Error`."""
+def open_for_writing(file: Path = FILE, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
+    """The record, for its one writer; made when absent, brought to this version when older.
+
+    Raises `sqlite3.Error`, and `ConfigError` for a record of a newer livekeep, which is not touched.
+    """
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
-    # Must come before the first table.
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    # Debian compiles it in; it would write each deleted page once more.
-    connection.execute("PRAGMA secure_delete = OFF")
-    if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    try:
+        version = version_of(connection, file, len(migrations))
+        # Must come before the first table.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        # Debian compiles it in; it would write each deleted page once more.
+        connection.execute("PRAGMA secure_delete = OFF")
+        connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
+        for number in range(version, len(migrations)):
+            connection.executescript(f"BEGIN; {migrations[number]} PRAGMA user_version = {number + 1}; COMMIT;")
+    except BaseException:
+        connection.close()
+        raise
     return connection
+
+
+def version_of(connection: sqlite3.Connection, file: Path, newest: int) -> int:
+    """Raises `ConfigError` when it is newer than this program knows."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version > newest:
+        sentence = (
+            f"{file}: a newer livekeep wrote it (version {version}, this one knows {newest}); update livekeep, or move it away"
+        )
+        raise ConfigError([sentence])
+    return version

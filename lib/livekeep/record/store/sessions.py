@@ -27,7 +27,7 @@ class Row:
     done: float = 0.0
     error: int | None = None
 
-    def take(self, content: wire.Session | wire.Step, names: Names) -> None:
+    def take(self, content: wire.Session | wire.Step, names: Names, moment: int) -> None:
         self.name = content.get("name", self.name)
         self.began_at = content.get("began", self.began_at)
         self.ended_at = content.get("ended", self.ended_at)
@@ -38,7 +38,7 @@ class Row:
             self.ended_at = None
         error = content.get("error")
         if error is not None:
-            self.error = names.error(error)
+            self.error = names.error(error, moment)
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ class Sessions:
     def take(self, token: str, content: wire.Session, process: int, machine: int, moment: int) -> None:
         row = self._row(token, process, machine, moment)
         before = dataclasses.replace(row)
-        row.take(content, self._names)
+        row.take(content, self._names, moment)
         row.updated_at = max(row.updated_at, moment)
         row.percent = content.get("percent", row.percent)
         row.rate = content.get("rate", row.rate)
@@ -122,7 +122,7 @@ class Sessions:
         self._changed_sessions[session.id] = session
         row = self._step(session.id, number, moment)
         before = dataclasses.replace(row)
-        row.take(content, self._names)
+        row.take(content, self._names, moment)
         row.parent = content.get("parent", row.parent)
         row.weight = content.get("weight", row.weight)
         self._end(row, moment)

@@ -39,7 +39,7 @@ def day_of(moment: int) -> int:
 
 def next_day(began_at: int) -> int:
     """When the local day after the one of `began_at` begins."""
-    return day_of(began_at + 36 * HOUR if day_of(began_at + 26 * HOUR) == day_of(began_at) else began_at + 26 * HOUR)
+    return day_of(day_of(began_at) + 26 * HOUR)
 
 
 @dataclass(slots=True)

@@ -9,11 +9,12 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from livekeep.core import events
 from livekeep.record import wire
 from livekeep.record.store import records, schema
 from livekeep.record.store.names import Names
@@ -35,6 +36,8 @@ UNIT_FIELDS = ("UNIT", "USER_UNIT", "UNIT_RESULT", "EXIT_CODE", "EXIT_STATUS", "
 WORST_LOG_PRIORITY = 3
 """Plain lines of livekeep's units that are kept as events "log": errors and worse."""
 RECORDER = "livekeep-recorder.service"
+CARRIER = events.CALLS_RECORDED.name
+"""The event of an entry that nobody reads: it carries calls."""
 NOT_FIELDS = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
 
 Entry = Mapping[str, str]
@@ -85,10 +88,11 @@ class Writer:
     the position that was committed last have to be given again.
     """
 
-    def __init__(self, file: Path = schema.FILE, journal: str = "") -> None:
+    def __init__(self, file: Path = schema.FILE, journal: str = "", counters: Counters | None = None) -> None:
         self.connection = schema.open_for_writing(file)
         self.journal = journal
-        self.counters = Counters()
+        self.counters = counters or Counters()
+        self._committed_counters = replace(self.counters)
         self.names = Names(self.connection)
         self.summaries = Summaries()
         self.sessions = Sessions(self.connection, self.names, self.summaries)
@@ -111,10 +115,8 @@ class Writer:
         """Calls that wait to be committed."""
         return len(self._calls)
 
-    def position(self, journal: str | None = None) -> Position | None:
-        row = self.connection.execute(
-            "SELECT cursor, boot_id, at FROM positions WHERE journal = ?", (self.journal if journal is None else journal,)
-        ).fetchone()
+    def read_position(self, journal: str) -> Position | None:
+        row = self.connection.execute("SELECT cursor, boot_id, at FROM positions WHERE journal = ?", (journal,)).fetchone()
         return Position(*row) if row else None
 
     def ingest(self, entries: Iterable[Entry]) -> Counters:
@@ -170,15 +172,20 @@ class Writer:
         self.counters.lost_calls += calls or 0
         return cursor.lastrowid
 
-    def add_sample(self, machine_id: str, hostname: str, moment: int, sample: Mapping[str, float | None]) -> None:
-        """Of the box: columns of `samples`."""
+    def origin_here(self, machine_id: str, hostname: str, boot_id: str, moment: int) -> Origin:
+        """What the recorder itself has to say."""
         self._begin()
-        self._insert_sample("samples", {"at": moment, "machine": self.names.machine(machine_id, hostname), **sample})
+        return Origin(self.names.machine(machine_id, hostname, boot_id, moment), boot_id, RECORDER, moment)
+
+    def add_sample(self, machine_id: str, hostname: str, moment: int, sample: Mapping[str, float | None]) -> None:
+        """Of the box: columns of the table samples."""
+        origin = self.origin_here(machine_id, hostname, "", moment)
+        self._insert_sample("samples", {"at": moment, "machine": origin.machine, **sample})
 
     def add_unit_sample(self, machine_id: str, hostname: str, moment: int, unit: str, sample: Mapping[str, float | None]) -> None:
-        self._begin()
-        machine = self.names.machine(machine_id, hostname)
-        self._insert_sample("unit_samples", {"at": moment, "machine": machine, "unit": unit, **sample})
+        """Of a unit: columns of the table unit_samples."""
+        origin = self.origin_here(machine_id, hostname, "", moment)
+        self._insert_sample("unit_samples", {"at": moment, "machine": origin.machine, "unit": unit, **sample})
 
     def lose_session(self, session: int) -> None:
         """The process of a running session is gone."""
@@ -204,6 +211,7 @@ class Writer:
             self.rollback()
             raise
         self.counters.commits += 1
+        self._committed_counters = replace(self.counters)
         self.names.bound()
 
     def rollback(self) -> None:
@@ -214,6 +222,8 @@ class Writer:
             memory.clear()
         self._calls.clear()
         self._call_ids.clear()
+        for counter in fields(Counters):
+            setattr(self.counters, counter.name, getattr(self._committed_counters, counter.name))
 
     # Entries
 
@@ -225,8 +235,9 @@ class Writer:
         hostname = text(entry.get("_HOSTNAME", ""), 255)
         machine_id = text(entry.get("_MACHINE_ID", "") or hostname or "unknown", 255)
         unit = entry.get("_SYSTEMD_USER_UNIT") or entry.get("_SYSTEMD_UNIT") or ""
-        machine = self.names.machine(machine_id, hostname or machine_id)
-        return Origin(machine, text(entry.get("_BOOT_ID", ""), 64), text(unit, 255), moment_of(entry))
+        boot, moment = text(entry.get("_BOOT_ID", ""), 64), moment_of(entry)
+        machine = self.names.machine(machine_id, hostname or machine_id, boot, moment)
+        return Origin(machine, boot, text(unit, 255), moment)
 
     def _add_of_job(self, entry: Entry) -> None:
         origin = self._origin(entry)
@@ -250,7 +261,7 @@ class Writer:
         process.first_at, process.last_at = min(process.first_at, origin.moment), max(process.last_at, origin.moment)
         self.processes.changed(process)
         self._add_records(entry, origin, process, number_of_calls)
-        if wire.EVENT in entry:
+        if entry.get(wire.EVENT, CARRIER) != CARRIER:
             self._add_event(entry, origin, text(entry[wire.EVENT], records.LONGEST_NAME), fields_of(entry), process)
 
     def _process(self, entry: Entry, origin: Origin) -> Process:
@@ -265,6 +276,7 @@ class Writer:
                 program=text(entry.get("SYSLOG_IDENTIFIER", ""), 255),
                 first_at=origin.moment,
                 last_at=origin.moment,
+                first_monotonic=monotonic_of(entry),
             ),
         )
 
@@ -328,7 +340,7 @@ class Writer:
                     call.read,
                     call.written,
                     call.arguments,
-                    None if call.error is None else names.error(call.error),
+                    None if call.error is None else names.error(call.error, call.start),
                 )
             )
             summarize(function, machine, call.start, call.duration, call.outcome == 1)
@@ -426,6 +438,7 @@ class Writer:
         return unit.startswith("livekeep-") or self.processes.has_unit(unit)
 
     def _insert_sample(self, table: str, values: Mapping[str, object]) -> None:
+        self._begin()
         self.connection.execute(
             f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
             tuple(values.values()),
@@ -451,6 +464,10 @@ def identity_of(entry: Entry) -> bytes:
         content = f"{cursor['b']};{cursor['m']};{cursor['x']}"
     else:
         content = json.dumps(sorted((name, str(value)) for name, value in entry.items()))
+    return digest(content)
+
+
+def digest(content: str) -> bytes:
     return blake2b(content.encode(errors="replace"), digest_size=16).digest()
 
 
@@ -458,6 +475,12 @@ def moment_of(entry: Entry) -> int:
     """When the journal took it, in us since 1970."""
     moment = whole(entry.get("__REALTIME_TIMESTAMP", "0"))
     return min(max(moment, records.EARLIEST), records.LATEST)
+
+
+def monotonic_of(entry: Entry) -> int | None:
+    """us since boot, from the cursor."""
+    match = re.search(r"(?:^|;)m=([0-9a-f]{1,13})(?:;|$)", entry.get("__CURSOR", ""))
+    return int(match[1], 16) if match else None
 
 
 def priority_of(entry: Entry) -> int:

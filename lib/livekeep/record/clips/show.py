@@ -1,0 +1,177 @@
+"""livekeep clips: the ranking, all clips of a source, one clip with its take-offs and days; and a run at once.
+
+Reads clips.db and clips/state.json; decides nothing.
+"""
+
+import argparse
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import datetime
+from typing import Any
+
+from livekeep.core import state
+from livekeep.core.errors import LivekeepError, TemporaryError
+from livekeep.core.record_states import ClipsState
+from livekeep.core.text import shown
+from livekeep.record.clips.snapshots import FILE, MICROSECONDS
+from livekeep.record.store.schema import open_read_only
+
+UNIT = "livekeep-clips.service"
+SHOWN = 20
+DAYS = 14
+NAME_WIDTH = 40
+COLUMNS = """
+    SELECT sources.name AS source, clips.clip AS clip, clips.name AS name, clips.link AS link, clips.plays AS plays,
+        clips.likes AS likes, clips.comments AS comments, clips.created_at AS created_at,
+        clips.duration_seconds AS duration_seconds, ranking.score AS score, ranking.ratio AS ratio,
+        ranking.plays AS recent_plays, ranking.hours AS recent_hours, ranking.reason AS reason, clips.id AS number,
+        EXISTS (SELECT 1 FROM takeoffs WHERE takeoffs.clip = clips.id AND ended_at IS NULL) AS is_hot
+    FROM clips JOIN sources ON sources.id = clips.source LEFT JOIN ranking ON ranking.clip = clips.id
+    WHERE gone_at IS NULL
+"""
+"""Each clip that is listed, with what the newest run thinks of it; livekeep-web reads it, too."""
+ORDER = "ORDER BY is_hot DESC, score DESC, ratio DESC, recent_plays DESC, number"
+RANKED = f"{COLUMNS} AND ranking.score IS NOT NULL {ORDER} LIMIT ?"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(all=False, source="")
+
+
+def add_arguments(subcommands: Any) -> None:
+    listing = subcommands.add_parser("list", help="the clips that take off first, then the others by score (the default)")
+    listing.add_argument("--all", action="store_true", help="all clips, the most played first")
+    listing.add_argument("--source", default="", metavar="NAME", help="of [clips.NAME] alone")
+    one = subcommands.add_parser("show", help="one clip: its figures, its take-offs, its days")
+    one.add_argument("clip", metavar="CLIP", help="its number or id at its source")
+    run_now = subcommands.add_parser("run", help="look at the clips now, by starting livekeep-clips.service")
+    for parser in (listing, one, run_now):
+        # Without a default of its own, so that it may stand before the subcommand, too.
+        parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Exit code 1 for a run that failed. Raises `LivekeepError`."""
+    if arguments.subcommand == "run":
+        start_unit()
+    newest = read_state()
+    try:
+        with closing(open_read_only(FILE)) as connection:
+            if arguments.subcommand == "show":
+                show_clip(connection, arguments.clip, arguments.json)
+            else:
+                show_list(connection, newest, arguments)
+    except sqlite3.OperationalError as error:
+        if not FILE.exists():
+            reason = newest.reason if newest else "livekeep-clips has not run yet"
+            raise LivekeepError(f"there are no clips: {reason}; see docs/clips.md") from error
+        raise LivekeepError(f"{FILE}: cannot be read ({error}); run this with sudo, or as a user of group livekeep") from error
+    return int(arguments.subcommand == "run" and newest is not None and newest.outcome == "failed")
+
+
+def start_unit() -> None:
+    started = subprocess.run(["systemctl", "start", UNIT], capture_output=True, text=True, check=False)
+    if started.returncode != 0:
+        raise LivekeepError(f"{UNIT}: cannot be started: {shown(started.stderr.strip())}; run this with sudo")
+
+
+def read_state() -> ClipsState | None:
+    try:
+        return state.read(ClipsState)
+    except TemporaryError:
+        return None
+
+
+def show_list(connection: sqlite3.Connection, newest: ClipsState | None, arguments: argparse.Namespace) -> None:
+    if arguments.all:
+        rows = connection.execute(f"{COLUMNS} ORDER BY plays DESC, number").fetchall()
+    else:
+        rows = connection.execute(RANKED, (SHOWN if not arguments.source else -1,)).fetchall()
+    rows = [row for row in rows if arguments.source in ("", row["source"])]
+    if arguments.json:
+        run_of = None if newest is None else {name: getattr(newest, name) for name in ("ran_at", "outcome", "reason", "advice")}
+        say(json.dumps({"run": run_of, "clips": [document_of(row) for row in rows]}, ensure_ascii=False, indent=2))
+        return
+    if newest is not None:
+        ago = max(time.time() - newest.ran_at, 0) / 60
+        problem = f": {newest.reason}" if newest.reason else ""
+        say(f"{newest.clips} clips of {newest.sources} sources, looked at {ago:.0f} min ago ({newest.outcome}{problem})")
+    head = ["", "CLIP", "NAME", "SOURCE", "PLAYS", "SCORE", "WHY"]
+    body = [
+        [
+            "↑" if row["is_hot"] else "",
+            row["clip"],
+            row["name"][:NAME_WIDTH],
+            row["source"],
+            text_of(row["plays"]),
+            "" if row["score"] is None else f"{row['score']:.1f}",
+            row["reason"] or "",
+        ]
+        for row in rows
+    ]
+    say_table([head, *body])
+
+
+def show_clip(connection: sqlite3.Connection, clip: str, as_json: bool) -> None:
+    rows = connection.execute(f"{COLUMNS} AND clips.clip = ?", (clip,)).fetchall()
+    if not rows:
+        raise LivekeepError(f'there is no clip "{clip}"; see: livekeep clips list --all')
+    documents = [document_of(row) | history_of(connection, row["number"]) for row in rows]
+    if as_json:
+        say(json.dumps(documents if len(documents) > 1 else documents[0], ensure_ascii=False, indent=2))
+        return
+    for document in documents:
+        say(f"{document['name'] or document['clip']} ({document['source']})  {document['link']}")
+        figures = [f"{text_of(document[key])} {key}" for key in ("plays", "likes", "comments")]
+        say(f"  {', '.join(figures)}" + (f"; {document['reason']}" if document["reason"] else ""))
+        say_table([["  DAY", "PLAYS"], *([f"  {day['day']}", str(day["plays"])] for day in document["days"])])
+        for takeoff in document["takeoffs"]:
+            until = f" until {local(takeoff['ended_at'])}" if takeoff["ended_at"] else ""
+            say(f"  took off {local(takeoff['began_at'])}{until}: {takeoff['reason']}")
+
+
+def history_of(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
+    """The plays of a clip on each of the last days, by local time, and its take-offs."""
+    days = connection.execute(
+        "SELECT date(at / 1000000, 'unixepoch', 'localtime') AS day, sum(gained) AS plays FROM snapshots"
+        " JOIN fetches ON fetches.id = fetch WHERE clip = ? GROUP BY day ORDER BY day DESC LIMIT ?",
+        (number, DAYS),
+    )
+    takeoffs = connection.execute(
+        "SELECT began_at / 1e6 AS began_at, ended_at / 1e6 AS ended_at, score, reason FROM takeoffs"
+        " WHERE clip = ? ORDER BY takeoffs.began_at",
+        (number,),
+    )
+    return {"days": [dict(row) for row in days][::-1], "takeoffs": [dict(row) for row in takeoffs]}
+
+
+def document_of(row: sqlite3.Row) -> dict[str, Any]:
+    document = {name: row[name] for name in row.keys() if name not in ("number", "created_at")}  # noqa: SIM118 – a row is no mapping
+    created = row["created_at"]
+    return document | {"is_hot": bool(row["is_hot"]), "created_at": None if created is None else created / MICROSECONDS}
+
+
+def text_of(value: int | None) -> str:
+    return "–" if value is None else f"{value:,}"
+
+
+def local(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def say_table(rows: Sequence[Sequence[str]]) -> None:
+    texts = [[shown(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
+    for row in texts:
+        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def say(*lines: str) -> None:
+    print(*lines, sep="\n", file=sys.stdout)
+

@@ -1,0 +1,326 @@
+"""clips.db: the clips of all sources, and snapshots of their figures. Its one writer is livekeep-clips; see docs/clips.md.
+
+A snapshot is a row only where a figure has changed since the fetch before; `gained` is by how much plays grew, so that the plays
+of any span are a sum. Of a counter that goes back nothing is gained, nor of one that appears. Old fetches are thinned: what a
+clip has gained in an hour, later in a day, moves to the last one. The database keeps its rollback journal: other users read it,
+and a run commits a few times only.
+"""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekeep.core import paths
+from livekeep.record import instrument_sqlite, monitor_execution, track_performance
+from livekeep.record.clips.clip import Clip
+from livekeep.record.clips.score import AGE_HOURS, HOUR
+
+FILE = paths.ROOT / "var/lib/livekeep/clips/clips.db"
+VERSION = 1
+BUSY_SECONDS = 10.0
+MICROSECONDS = 1_000_000
+THINNED = ((2.0, HOUR), (14.0, 24 * HOUR))
+"""After so many days one fetch in so many seconds is kept."""
+AHEAD_SECONDS = 60.0
+"""Fetches of the future by more than that were made when the clock was wrong."""
+
+SCHEMA = """
+CREATE TABLE sources (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,                      -- of [clips.NAME]
+    outcome TEXT NOT NULL DEFAULT '',               -- succeeded, failed; of the newest run
+    reason TEXT NOT NULL DEFAULT '',
+    advice TEXT NOT NULL DEFAULT '',
+    outcome_since INTEGER                           -- us
+) STRICT;
+CREATE TABLE clips (
+    id INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources,
+    clip TEXT NOT NULL,                             -- its number or id at its source
+    name TEXT NOT NULL,
+    link TEXT NOT NULL,
+    duration_seconds REAL,
+    created_at INTEGER,                             -- us since 1970
+    known_since INTEGER NOT NULL,                   -- us; all plays after it are in the snapshots
+    gone_at INTEGER,                                -- us; its source no longer lists it
+    plays INTEGER,
+    likes INTEGER,
+    comments INTEGER,
+    UNIQUE (source, clip)
+) STRICT;
+CREATE TABLE fetches (
+    id INTEGER PRIMARY KEY,
+    source INTEGER NOT NULL REFERENCES sources,
+    at INTEGER NOT NULL                             -- us
+) STRICT;
+CREATE INDEX fetches_source ON fetches (source, at);
+CREATE TABLE snapshots (
+    fetch INTEGER NOT NULL,
+    clip INTEGER NOT NULL,
+    plays INTEGER,
+    likes INTEGER,
+    comments INTEGER,
+    gained INTEGER NOT NULL,                        -- plays since the snapshot before
+    PRIMARY KEY (fetch, clip)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE ranking (                              -- of the newest run
+    clip INTEGER PRIMARY KEY REFERENCES clips,
+    score REAL NOT NULL,
+    ratio REAL NOT NULL,                            -- plays against what was expected
+    plays INTEGER NOT NULL,                         -- in so many hours
+    hours REAL NOT NULL,
+    reason TEXT NOT NULL
+) STRICT;
+CREATE TABLE takeoffs (
+    id INTEGER PRIMARY KEY,
+    clip INTEGER NOT NULL REFERENCES clips,
+    began_at INTEGER NOT NULL,                      -- us
+    ended_at INTEGER,                               -- us; NULL while it goes on
+    usual REAL NOT NULL,                            -- plays in an hour, as expected before it
+    size REAL NOT NULL,                             -- of the negative binomial around that
+    score REAL NOT NULL,                            -- the highest
+    reason TEXT NOT NULL                            -- the newest
+) STRICT;
+CREATE INDEX takeoffs_going_on ON takeoffs (clip) WHERE ended_at IS NULL;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClip:
+    """A clip that its source lists. Moments are Unix seconds."""
+
+    id: int
+    clip: str
+    name: str
+    link: str
+    created: float | None
+    since: float
+
+
+def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
+    """The database, made when it is absent; each statement is recorded. Raises `sqlite3.Error`."""
+    connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    # Must come before the first table.
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    # Debian compiles it in; it would write each deleted page once more.
+    connection.execute("PRAGMA secure_delete = OFF")
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+    elif version != VERSION:
+        connection.close()
+        raise sqlite3.DatabaseError(f"it is of version {version}, and this program knows {VERSION}")
+    return instrument_sqlite(connection)
+
+
+class Snapshots:
+    """The database with what a run does to it."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def source(self, name: str) -> int:
+        """The number of a source, made when it is new."""
+        self._db.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
+        return int(self._db.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchone()[0])
+
+    @track_performance(kind="database")
+    def take(self, source: int, clips: Sequence[Clip], now: float) -> int:
+        """Take over what a source gives `now` (Unix seconds), all of it or nothing; how many snapshots that makes."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            self._forget_the_future(source, now)
+            count = self._take(source, clips, now)
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        return count
+
+    def _take(self, source: int, clips: Sequence[Clip], now: float) -> int:
+        at = round(now * MICROSECONDS)
+        previous = self._db.execute("SELECT max(at) FROM fetches WHERE source = ?", (source,)).fetchone()[0]
+        if previous is not None:
+            at = max(at, previous + 1)
+        fetch = self._db.execute("INSERT INTO fetches (source, at) VALUES (?, ?)", (source, at)).lastrowid
+        columns = "id, clip, name, link, duration_seconds, created_at, gone_at, plays, likes, comments"
+        known = {row["clip"]: row for row in self._db.execute(f"SELECT {columns} FROM clips WHERE source = ?", (source,))}  # noqa: S608
+        snapshots = []
+        for clip in clips:
+            row = known.get(clip.id)
+            if row is None:
+                number, gained = self._add(source, clip, at, previous)
+            elif row["gone_at"] is not None or (row["plays"] is None and clip.plays is not None):
+                # What it was played meanwhile is not known.
+                number, gained = row["id"], 0
+                self._update(number, clip)
+                self._db.execute("UPDATE clips SET known_since = ?, gone_at = NULL WHERE id = ?", (at, number))
+            elif (row["plays"], row["likes"], row["comments"]) != (clip.plays, clip.likes, clip.comments):
+                number, gained = row["id"], max((clip.plays or 0) - (row["plays"] or 0), 0)
+                self._update(number, clip)
+            else:
+                if described(row) != description_of(clip):
+                    self._update(row["id"], clip)
+                continue
+            snapshots.append((fetch, number, clip.plays, clip.likes, clip.comments, gained))
+        self._db.executemany("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", snapshots)
+        listed = {clip.id for clip in clips}
+        gone = [(at, row["id"]) for identity, row in known.items() if identity not in listed and row["gone_at"] is None]
+        self._db.executemany("UPDATE clips SET gone_at = ? WHERE id = ?", gone)
+        return len(snapshots)
+
+    def _add(self, source: int, clip: Clip, at: int, previous: int | None) -> tuple[int, int]:
+        """The number of a new clip, and what it has gained: all of its plays, when it was published since the fetch before."""
+        created = None if clip.created is None else round(clip.created * MICROSECONDS)
+        is_seen_from_the_start = created is not None and previous is not None and previous <= created <= at
+        since = created if is_seen_from_the_start else at
+        figures = clip.plays, clip.likes, clip.comments
+        cursor = self._db.execute(
+            "INSERT INTO clips (source, clip, known_since, name, link, duration_seconds, created_at, plays, likes, comments)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (source, clip.id, since, *description_of(clip), *figures),
+        )
+        return int(cursor.lastrowid or 0), (clip.plays or 0) if is_seen_from_the_start else 0
+
+    def _update(self, number: int, clip: Clip) -> None:
+        self._db.execute(
+            "UPDATE clips SET name = ?, link = ?, duration_seconds = ?, created_at = ?, plays = ?, likes = ?,"
+            " comments = ? WHERE id = ?",
+            (*description_of(clip), clip.plays, clip.likes, clip.comments, number),
+        )
+
+    def _forget_the_future(self, source: int, now: float) -> None:
+        limit = round((now + AHEAD_SECONDS) * MICROSECONDS)
+        late = "SELECT id FROM fetches WHERE source = ? AND at > ?"
+        self._db.execute(f"DELETE FROM snapshots WHERE fetch IN ({late})", (source, limit))  # noqa: S608
+        self._db.execute("DELETE FROM fetches WHERE source = ? AND at > ?", (source, limit))
+        self._db.execute("UPDATE clips SET known_since = ?1 WHERE source = ?2 AND known_since > ?1", (limit, source))
+
+    def moments(self, source: int, since: float) -> list[float]:
+        """When a source was fetched since a moment, Unix seconds, ascending."""
+        values = source, round(since * MICROSECONDS)
+        rows = self._db.execute("SELECT at FROM fetches WHERE source = ? AND at >= ? ORDER BY at", values)
+        return [row["at"] / MICROSECONDS for row in rows]
+
+    def clips(self, source: int) -> list[KnownClip]:
+        """Those that the source lists and whose plays it tells."""
+        rows = self._db.execute(
+            "SELECT id, clip, name, link, created_at, known_since FROM clips"
+            " WHERE source = ? AND gone_at IS NULL AND plays IS NOT NULL ORDER BY id",
+            (source,),
+        )
+        return [
+            KnownClip(
+                row["id"],
+                row["clip"],
+                row["name"],
+                row["link"],
+                None if row["created_at"] is None else row["created_at"] / MICROSECONDS,
+                row["known_since"] / MICROSECONDS,
+            )
+            for row in rows
+        ]
+
+    @track_performance(kind="database")
+    def gains(self, source: int, edges: Sequence[float]) -> dict[int, list[int]]:
+        """For each clip what it gained between each two neighbours of `edges` (moments of fetches, ascending)."""
+        moments = [round(edge * MICROSECONDS) for edge in edges]
+        cases = " ".join(f"WHEN at <= {moment} THEN {number}" for number, moment in enumerate(moments[1:]))
+        rows = self._db.execute(
+            f"SELECT clip, CASE {cases} END AS span, sum(gained) AS gained FROM fetches JOIN snapshots ON fetch = fetches.id"  # noqa: S608
+            " WHERE source = ? AND at > ? AND at <= ? GROUP BY clip, span",
+            (source, moments[0], moments[-1]),
+        )
+        found: dict[int, list[int]] = {}
+        for row in rows:
+            found.setdefault(row["clip"], [0] * (len(edges) - 1))[row["span"]] = row["gained"]
+        return found
+
+    @track_performance(kind="database")
+    def gains_by_age(self, source: int, since: float) -> dict[tuple[int, int], int]:
+        """What each clip gained at each age, by clip and bin of the age curve."""
+        edges = [round(hours * HOUR * MICROSECONDS) for hours in AGE_HOURS[1:]]
+        limits = " ".join(f"WHEN at - created_at < {edge} THEN {number}" for number, edge in enumerate(edges))
+        rows = self._db.execute(
+            f"SELECT snapshots.clip AS clip, CASE {limits} ELSE {len(AGE_HOURS) - 1} END AS bin, sum(gained) AS gained"  # noqa: S608
+            " FROM fetches JOIN snapshots ON fetch = fetches.id JOIN clips ON clips.id = snapshots.clip"
+            " WHERE fetches.source = ? AND at >= ? AND created_at IS NOT NULL GROUP BY snapshots.clip, bin",
+            (source, round(since * MICROSECONDS)),
+        )
+        return {(row["clip"], row["bin"]): row["gained"] for row in rows}
+
+    @monitor_execution
+    def tidy(self, now: float, keep_days: int) -> None:
+        """Thin what is old, and forget what is older than `keep_days`."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            limit = round((now - keep_days * 86400) * MICROSECONDS)
+            self._db.execute("DELETE FROM snapshots WHERE fetch IN (SELECT id FROM fetches WHERE at < ?)", (limit,))
+            self._db.execute("DELETE FROM fetches WHERE at < ?", (limit,))
+            self._db.execute("DELETE FROM takeoffs WHERE ended_at < ?", (limit,))
+            for days, seconds in THINNED:
+                self._thin(round((now - days * 86400) * MICROSECONDS), round(seconds * MICROSECONDS))
+            gone = "SELECT id FROM clips WHERE gone_at < ?"
+            for table in ("ranking", "takeoffs", "snapshots"):
+                self._db.execute(f"DELETE FROM {table} WHERE clip IN ({gone})", (limit,))  # noqa: S608
+            self._db.execute("DELETE FROM clips WHERE gone_at < ?", (limit,))
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+        # By execute() it would free one page.
+        self._db.executescript("PRAGMA incremental_vacuum(1000);")
+
+    def _thin(self, before: int, span: int) -> None:
+        """Let the last fetch of each `span` before a moment stand for all of it."""
+        spans = self._db.execute(
+            "SELECT source, at / ?1 AS span, max(id) AS kept FROM fetches WHERE at < ?2 / ?1 * ?1"
+            " GROUP BY source, span HAVING count(*) > 1",
+            (span, before),
+        ).fetchall()
+        for row in spans:
+            within = "SELECT id FROM fetches WHERE source = ? AND at / ? = ?"
+            which = (row["source"], span, row["span"])
+            merged = self._db.execute(
+                "SELECT clip, max(fetch), plays, likes, comments, sum(gained) AS gained FROM snapshots"  # noqa: S608
+                f" WHERE fetch IN ({within}) GROUP BY clip",
+                which,
+            ).fetchall()
+            self._db.execute(f"DELETE FROM snapshots WHERE fetch IN ({within})", which)  # noqa: S608
+            self._db.executemany(
+                "INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)",
+                [(row["kept"], it["clip"], it["plays"], it["likes"], it["comments"], it["gained"]) for it in merged],
+            )
+            self._db.execute("DELETE FROM fetches WHERE source = ? AND at / ? = ? AND id <> ?", (*which, row["kept"]))
+
+    def forget_others(self, names: Iterable[str], now: float) -> None:
+        """Call the clips of all sources gone but those of `names`, which are configured."""
+        kept = set(names)
+        others = [row["id"] for row in self._db.execute("SELECT id, name FROM sources").fetchall() if row["name"] not in kept]
+        at = round(now * MICROSECONDS)
+        for source in others:
+            self._db.execute("UPDATE clips SET gone_at = ? WHERE gone_at IS NULL AND source = ?", (at, source))
+            self._db.execute("DELETE FROM ranking WHERE clip IN (SELECT id FROM clips WHERE source = ?)", (source,))
+
+    def outcome(self, source: int) -> tuple[str, str]:
+        """How the last run fared with the source, and what there was to do; "" twice before the first one."""
+        row = self._db.execute("SELECT outcome, advice FROM sources WHERE id = ?", (source,)).fetchone()
+        return str(row["outcome"]), str(row["advice"])
+
+    def note_outcome(self, source: int, outcome: str, reason: str, advice: str, now: float) -> None:
+        self._db.execute(
+            "UPDATE sources SET outcome_since = CASE WHEN outcome = ?1 THEN outcome_since ELSE ?4 END,"
+            " outcome = ?1, reason = ?2, advice = ?3 WHERE id = ?5",
+            (outcome, reason, advice, round(now * MICROSECONDS), source),
+        )
+
+
+def description_of(clip: Clip) -> tuple[str, str, float | None, int | None]:
+    created = None if clip.created is None else round(clip.created * MICROSECONDS)
+    return clip.name, clip.link, clip.duration_seconds, created
+
+
+def described(row: sqlite3.Row) -> tuple[str, str, float | None, int | None]:
+    return row["name"], row["link"], row["duration_seconds"], row["created_at"]

@@ -1,0 +1,48 @@
+"""The configured sources of clips: which program reads each, and with which secret."""
+
+from pathlib import Path
+
+from livekeep.core import paths
+from livekeep.core.config import Config
+from livekeep.core.record_config import Clips
+from livekeep.record.clips import file_source
+from livekeep.record.clips.clip import MOST_CLIPS, Clip, SourceError
+from livekeep.record.clips.vimeo_source import SET_TOKEN, VimeoSource
+from livekeep.record.clips.youtube_source import YoutubeSource
+from livekeep.system import credentials
+
+SET_YOUTUBE_KEY = "sudo livekeep air set-youtube-key"
+NO_SOURCE = "set exactly one of vimeo, youtube_channel and file in [clips.NAME]"
+
+
+def kind_of(source: Clips) -> str:
+    """ "vimeo", "youtube", "file", or "" where not exactly one of the three is set."""
+    kinds = {"vimeo": source.vimeo, "youtube": source.youtube_channel, "file": source.file}
+    chosen = [kind for kind, value in kinds.items() if value]
+    return chosen[0] if len(chosen) == 1 else ""
+
+
+def fetch(source: Clips, settings: Config) -> list[Clip]:
+    """The clips of `source`, the newest `MOST_CLIPS` of them. Raises `SourceError`."""
+    seconds, proxy = settings.analyzer.timeout_seconds, settings.vimeo.proxy
+    kind = kind_of(source)
+    if kind == "vimeo":
+        token = secret(paths.TOKEN_NAME, "Vimeo token", SET_TOKEN)
+        return VimeoSource(settings.vimeo.api_url, proxy, token, seconds).clips(source.vimeo)[:MOST_CLIPS]
+    if kind == "youtube":
+        key = secret(paths.YOUTUBE_KEY_NAME, "YouTube API key", SET_YOUTUBE_KEY)
+        return YoutubeSource(settings.analyzer.youtube_api_url, proxy, key, seconds).clips(source.youtube_channel)
+    if kind == "file":
+        return file_source.clips(Path(source.file))
+    raise SourceError("it says nowhere, or in more than one way, where its clips are", NO_SOURCE)
+
+
+def secret(name: str, noun: str, advice: str) -> str:
+    """A token or key of the unit. Raises `SourceError` when there is none that can be used."""
+    try:
+        found = credentials.read_key(name)
+    except (OSError, ValueError) as error:
+        raise SourceError(f"the {noun}'s file holds more than that, or cannot be read", advice) from error
+    if not found:
+        raise SourceError(f"no {noun} is stored", advice)
+    return found

@@ -1,0 +1,101 @@
+"""Which clips take off, when that begins and when it is over. Pure.
+
+One begins with a score that chance seldom gives. From then on the clip is held against what was usual before, not against its own
+newest day, which the take-off itself would soon make usual. It is over when the clip is played less than twice as much as that,
+or after three days, which are a new usual.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from livekeep.record.clips.score import HOUR, Score, surprise
+
+BEGIN_SCORE = 5.0
+"""One in 100,000 for one clip in one run; see docs/clips.md for how often that is a false alarm."""
+BEGIN_RATIO = 3.0
+BEGIN_PLAYS = 10
+END_RATIO = 2.0
+LONGEST_SECONDS = 3 * 86400.0
+SLACK_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Takeoff:
+    """Of one clip. `id` is 0 for one that has just begun. `usual`: plays an hour; `size`: of the distribution around it."""
+
+    id: int
+    clip: int
+    began: float
+    usual: float
+    size: float
+    score: float
+    reason: str = ""
+    ended: float | None = None
+
+
+class Recent(NamedTuple):
+    """The plays of a clip in a window that ends now, and how much its source rose as a whole meanwhile."""
+
+    plays: int
+    hours: float
+    rise: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """A clip with what the list shows of it."""
+
+    clip: int
+    score: float
+    ratio: float
+    plays: int
+    hours: float
+    reason: str
+    is_hot: bool = False
+
+
+def begins(score: Score) -> bool:
+    return score.score >= BEGIN_SCORE and score.ratio >= BEGIN_RATIO and score.plays >= BEGIN_PLAYS
+
+
+def begin(score: Score) -> Takeoff:
+    return Takeoff(0, score.clip, score.begin, score.usual, score.size, score.score, reason_of(score))
+
+
+def go_on(takeoff: Takeoff, recent: Sequence[Recent], now: float) -> tuple[Takeoff, Ranked]:
+    """A take-off that had begun, with the plays of the last hours: it ends, or goes on with a new reason."""
+    # Where all of it is younger than the shortest window, that one has to do.
+    within = [it for it in recent if now - it.hours * HOUR >= takeoff.began - SLACK_SECONDS] or recent[:1]
+    ratio, newest = max((it.plays / max(takeoff.usual * it.rise * it.hours, 1e-9), it) for it in within)
+    score = surprise(newest.plays, takeoff.usual * newest.rise * newest.hours, takeoff.size)
+    reason = f"{times(ratio)} its usual rate for {duration((now - takeoff.began) / HOUR)}"
+    is_over = ratio < END_RATIO or now - takeoff.began > LONGEST_SECONDS
+    after = replace(takeoff, score=max(score, takeoff.score), reason=reason, ended=now if is_over else None)
+    return after, Ranked(takeoff.clip, score, ratio, newest.plays, newest.hours, reason, is_hot=not is_over)
+
+
+def ranked(score: Score) -> Ranked:
+    return Ranked(score.clip, score.score, score.ratio, score.plays, score.hours, reason_of(score), begins(score))
+
+
+def in_order(entries: Mapping[int, Ranked]) -> list[Ranked]:
+    """Those that take off first, then by score, ratio and plays."""
+    return sorted(entries.values(), key=lambda it: (not it.is_hot, -it.score, -it.ratio, -it.plays, it.clip))
+
+
+def reason_of(score: Score) -> str:
+    """In words, such as "9 × its usual rate for 3 h"."""
+    if score.is_new:
+        return f"{times(score.ratio)} what is usual for clips of its age, in its first {duration(score.hours)}"
+    return f"{times(score.ratio)} its usual rate for {duration(score.hours)}"
+
+
+def times(ratio: float) -> str:
+    return f"{ratio:.0f} ×" if ratio >= 9.5 else f"{ratio:.2g} ×"
+
+
+def duration(hours: float) -> str:
+    if hours < 1:
+        return f"{max(round(hours * 60), 1)} min"
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"

@@ -1,0 +1,188 @@
+"""Clips of Vimeo: of the token's account, a user, a channel or a showcase.
+
+Source: developer.vimeo.com (GET /me/videos and its like; `fields`; paging; rate limits). `fields` halves what a request counts
+against the rate limit. A list goes on at `paging.next`, which is followed on the API's own server alone.
+"""
+
+import re
+import time
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from livekeep.record import track_performance
+from livekeep.record.clips.clip import MOST_CLIPS, Clip, SourceError, count_of, link_of, name_of, seconds_of
+from livekeep.system import vimeo
+from livekeep.system.http import Client, Response, TransportError, origin_of, within
+
+CLIPS_A_PAGE = 100
+MOST_PAGES = MOST_CLIPS // CLIPS_A_PAGE
+FIELDS = (
+    "uri,name,link,duration,created_time,stats.plays,metadata.connections.likes.total,metadata.connections.comments.total"
+)
+QUERY = f"fields={FIELDS}&per_page={CLIPS_A_PAGE}&sort=date&direction=desc"
+PAST_THE_END = 2286
+SPARE_REQUESTS = 5
+"""So many of the account's requests a minute are left to the others that use it, such as livekeep-poller."""
+WINDOW_SECONDS = 60.0
+"""Of the rate limit."""
+LONGEST_WAIT_SECONDS = 75.0
+LONGEST_SECONDS = 300.0
+"""For all pages of a source."""
+RETRY_SECONDS = (0.5, 2.0)
+"""Before the second and the third try of a page that a fault of the network or the server has spoilt."""
+GRACE_SECONDS = 1.0
+"""For a name lookup, which keeps no deadline."""
+SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
+DOCTOR = "sudo livekeep doctor"
+ODD = "Vimeo's answer is not what its documents promise"
+
+
+class VimeoSource:
+    """Reads the list of one source to its end."""
+
+    def __init__(self, api_url: str, proxy: str, token: str, timeout_seconds: float) -> None:
+        self._base = api_url.rstrip("/")
+        self._client = Client(proxy)
+        self._secret = {"Authorization": f"bearer {token}"}
+        self._timeout_seconds = timeout_seconds
+        self._free_at = 0.0
+        """When the rate limit lets us ask again, monotonic seconds."""
+        self._deadline = time.monotonic() + LONGEST_SECONDS
+
+    def clips(self, of: str) -> list[Clip]:
+        """The clips of "me", "users/ID", "channels/ID" or "albums/ID", the newest first. Raises `SourceError`."""
+        clips: dict[str, Clip] = {}
+        url = f"{self._base}/{of}/videos?{QUERY}"
+        for page in range(MOST_PAGES):
+            document = self._page(url, is_first=page == 0)
+            # A clip that is published meanwhile moves the others to the next page, where they come again.
+            for clip in clips_in(document):
+                clips.setdefault(clip.id, clip)
+            following = next_of(document)
+            if not following:
+                break
+            url = self._joined(url, following)
+        return list(clips.values())
+
+    def _joined(self, url: str, following: str) -> str:
+        try:
+            target = urljoin(f"{self._base}/", following)
+            if origin_of(urlsplit(target)) == origin_of(urlsplit(url)):
+                return target
+        except (ValueError, KeyError):
+            pass
+        raise SourceError("Vimeo's list goes on at another server, which is not asked", "look at vimeo.api_url and vimeo.proxy")
+
+    def _page(self, url: str, is_first: bool) -> Any:
+        """The document of one page, after as many tries as it takes. Raises `SourceError`."""
+        problem = SourceError(ODD)
+        for pause in (0.0, *RETRY_SECONDS):
+            time.sleep(pause)
+            try:
+                response = self._served(url)
+            except TransportError as error:
+                problem = SourceError(f"Vimeo cannot be reached: {error}", DOCTOR)
+                continue
+            if response.status < 500:
+                return document_of(response, is_first)
+            problem = SourceError(f"Vimeo has a fault (HTTP {response.status})")
+        raise problem
+
+    def _served(self, url: str) -> Response:
+        """The answer when the rate limit lets us have one. Raises `SourceError` or `TransportError`."""
+        while True:
+            self._wait_for_turn()
+            response = self.get(url)
+            limits = vimeo.limits_of(response.headers)
+            is_refused = response.status == 429
+            if is_refused or (limits.remaining is not None and limits.remaining <= SPARE_REQUESTS):
+                self._free_at = time.monotonic() + wait_seconds(limits.reset, time.time())
+            if not is_refused:
+                return response
+
+    def _wait_for_turn(self) -> None:
+        """Raises `SourceError` when that would take too long."""
+        now = time.monotonic()
+        seconds = max(self._free_at - now, 0.0)
+        if now > self._deadline:
+            raise SourceError(f"Vimeo's list took longer than {LONGEST_SECONDS:.0f} s", DOCTOR)
+        if seconds > LONGEST_WAIT_SECONDS or now + seconds > self._deadline:
+            raise SourceError("Vimeo asks us to wait: too many requests with this token", "a longer analyzer.interval_seconds")
+        time.sleep(seconds)
+
+    @track_performance(kind="api")
+    def get(self, url: str) -> Response:
+        """One request. Raises `TransportError`."""
+        seconds = self._timeout_seconds
+        deadline = time.monotonic() + seconds
+        return within(
+            seconds + GRACE_SECONDS,
+            lambda: self._client.get(url, deadline, {"Accept": vimeo.ACCEPT}, self._secret, most_redirects=0),
+        )
+
+
+def wait_seconds(reset: float | None, now: float) -> float:
+    """How long to wait for the rate limit, which begins anew at `reset` (Unix seconds) or, where None, in a minute."""
+    return max((reset if reset is not None else now + WINDOW_SECONDS) - now, 0.0) + 0.5
+
+
+def document_of(response: Response, is_first: bool) -> Any:
+    """What a page says; None for one past the end. Raises `SourceError`."""
+    document = vimeo.parsed(response.body)
+    code = vimeo.error_code(document)
+    if response.status == 404 and code == PAST_THE_END and not is_first:
+        return None
+    if response.status != 200:
+        raise refusal(response.status, code)
+    if not isinstance(document, dict) or not isinstance(document.get("data"), list):
+        raise SourceError(ODD, "does this network ask for a login?")
+    return document
+
+
+def refusal(status: int, code: int | None) -> SourceError:
+    """What an answer means that brings no list."""
+    told = f"HTTP {status}" + (f", code {code}" if code is not None else "")
+    if status == 401:
+        return SourceError(f"Vimeo does not accept the token ({told})", SET_TOKEN)
+    if status == 403:
+        return SourceError(f"the Vimeo token may not see these clips ({told})", SET_TOKEN)
+    if status == 404:
+        return SourceError(f"Vimeo knows no such user, channel or showcase ({told})", "correct it in [clips.NAME]")
+    return SourceError(f"Vimeo does not answer as it should ({told})")
+
+
+def next_of(document: Any) -> str:
+    paging = document.get("paging") if isinstance(document, dict) else None
+    following = paging.get("next") if isinstance(paging, dict) else None
+    return following if isinstance(following, str) else ""
+
+
+def clips_in(document: Any) -> list[Clip]:
+    """The clips of a page; an entry without a number is none."""
+    entries = document["data"] if document else []
+    return [clip for entry in entries if isinstance(entry, dict) and (clip := clip_of(entry))]
+
+
+def clip_of(entry: dict[str, Any]) -> Clip | None:
+    number = re.match(r"/videos/([0-9]{1,20})(?![0-9])", str(entry.get("uri")))
+    if not number:
+        return None
+    connections = inner(entry, "metadata", "connections")
+    return Clip(
+        id=number[1],
+        name=name_of(entry.get("name")),
+        link=link_of(entry.get("link")),
+        duration_seconds=seconds_of(entry.get("duration")),
+        created=vimeo.moment(entry.get("created_time")),
+        plays=count_of(inner(entry, "stats").get("plays")),
+        likes=count_of(inner(connections, "likes").get("total")),
+        comments=count_of(inner(connections, "comments").get("total")),
+    )
+
+
+def inner(document: dict[str, Any], *names: str) -> dict[str, Any]:
+    """An object within an object; an empty one where it is null or absent."""
+    for name in names:
+        found = document.get(name)
+        document = found if isinstance(found, dict) else {}
+    return document

@@ -1,0 +1,1 @@
+"""The program of livekeep-recorder, and of livekeep-tidy."""

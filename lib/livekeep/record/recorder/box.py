@@ -1,0 +1,103 @@
+"""A sample of this box: processor, memory, temperature, disk, and what each unit uses. Sources: psutil, the kernel's cgroup-v2.
+
+Units are livekeep's and those of jobs. Memory of a unit is its cgroup's; where the kernel has no memory cgroup (Raspberry Pi OS),
+it is the resident memory of its processes.
+"""
+
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+CGROUPS = Path("/sys/fs/cgroup")
+MOST_UNITS = 100
+PROCESSOR_SENSORS = ("cpu_thermal", "coretemp", "k10temp", "soc_thermal", "acpitz")
+
+
+@dataclass(frozen=True)
+class UnitSample:
+    unit: str
+    memory_bytes: int | None
+    cpu_percent: float | None
+    """Of one core, since the sample before; None at the first."""
+
+
+class Box:
+    def __init__(self, disk: Path, cgroups: Path = CGROUPS) -> None:
+        """`disk` is a folder on the disk that is looked at."""
+        self._cgroups, self._disk = cgroups, disk
+        self._used_seconds: dict[str, float] = {}
+        self._sampled_monotonic: float | None = None
+        # The first figure is of no time at all.
+        psutil.cpu_percent()
+
+    def sample(self) -> dict[str, float | None]:
+        """Columns of the table samples."""
+        memory, disk = psutil.virtual_memory(), psutil.disk_usage(str(self._disk))
+        return {
+            "cpu_percent": psutil.cpu_percent(),
+            "memory_bytes": memory.total - memory.available,
+            "memory_total_bytes": memory.total,
+            "temperature_celsius": temperature(),
+            "disk_bytes": disk.total - disk.free,
+            "disk_total_bytes": disk.total,
+        }
+
+    def units(self, names: Iterable[str], now_monotonic: float) -> list[UnitSample]:
+        """Of livekeep's units, and of those among `names` that run."""
+        wanted = set(names)
+        found = {
+            folder.name: folder for folder in self._folders() if folder.name in wanted or folder.name.startswith("livekeep-")
+        }
+        seconds = now_monotonic - self._sampled_monotonic if self._sampled_monotonic is not None else 0.0
+        samples, used = [], {}
+        for unit, folder in sorted(found.items())[:MOST_UNITS]:
+            total = used_seconds(folder)
+            if total is not None:
+                used[unit] = total
+            before = self._used_seconds.get(unit)
+            share = None
+            if total is not None and before is not None and seconds > 0:
+                # A unit that was started again counts from zero.
+                share = 100 * (total - before if total >= before else total) / seconds
+            samples.append(UnitSample(unit, memory_of(folder), share))
+        self._used_seconds, self._sampled_monotonic = used, now_monotonic
+        return samples
+
+    def _folders(self) -> Iterable[Path]:
+        for pattern in ("*.slice/*.service", "*.slice/*.slice/*.service", "*.slice/*.slice/*.slice/*.service"):
+            yield from self._cgroups.glob(pattern)
+        yield from self._cgroups.glob("user.slice/user-*.slice/user@*.service/*.slice/*.service")
+
+
+def temperature() -> float | None:
+    """Of the processor, in °C; of the hottest sensor where none is known to be the processor's."""
+    sensors = psutil.sensors_temperatures()
+    named = [reading.current for name in PROCESSOR_SENSORS for reading in sensors.get(name, ())]
+    every = [reading.current for readings in sensors.values() for reading in readings]
+    return max(named or every, default=None)
+
+
+def used_seconds(folder: Path) -> float | None:
+    """Processor time of a cgroup."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (folder / "cpu.stat").read_text().splitlines():
+            if line.startswith("usage_usec "):
+                return int(line.split()[1]) / 1e6
+    return None
+
+
+def memory_of(folder: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):
+        return int((folder / "memory.current").read_text())
+    try:
+        processes = [int(line) for line in (folder / "cgroup.procs").read_text().split()]
+    except (OSError, ValueError):
+        return None
+    resident = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            resident += psutil.Process(process).memory_info().rss
+    return resident

@@ -1,0 +1,73 @@
+"""Files of JSON lines, as jobs write them where there is no journal (LIVEKEEP_EVENTS): each line is the fields of an entry.
+
+What is imported is as good as the file: whoever may write into the recorder's folder of requests is believed. `journalctl -o
+json` writes such lines too.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from livekeep.record.store.records import HALF
+from livekeep.record.store.writer import Position
+
+LONGEST_LINE = 8 * 1024 * 1024
+"""Bytes."""
+
+
+class Import:
+    """A file that is being read: the position after each line is committed with its rows."""
+
+    def __init__(self, file: Path, begin: int) -> None:
+        """Raises `OSError`."""
+        self.key, self.file = f"import {file.name}", file
+        self.is_at_end = False
+        self.unreadable = 0
+        """Lines, up to here."""
+        # It may be removed by hand meanwhile.
+        self._stream = file.open("rb")
+        self._stream.seek(begin)
+        self._file_time = os.fstat(self._stream.fileno()).st_mtime_ns // 1000
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def position(self) -> Position:
+        return Position(str(self._stream.tell()), "", self._file_time)
+
+    def entries(self) -> Iterator[dict[str, str]]:
+        """The entries from here on."""
+        while line := self._stream.readline(LONGEST_LINE + 1):
+            entry = self._entry(line)
+            if entry:
+                yield entry
+        self.is_at_end = True
+
+    def _entry(self, line: bytes) -> dict[str, str] | None:
+        if not line.strip():
+            return None
+        try:
+            document = json.loads(line) if len(line) <= LONGEST_LINE else None
+        except (ValueError, RecursionError):
+            document = None
+        if not isinstance(document, dict):
+            self.unreadable += 1
+            return None
+        entry = {HALF.sub("\ufffd", name): text for name, value in document.items() if (text := field(value)) is not None}
+        entry.setdefault("__REALTIME_TIMESTAMP", entry.get("_SOURCE_REALTIME_TIMESTAMP", str(self._file_time)))
+        return entry
+
+
+def field(value: Any) -> str | None:
+    """journalctl writes a field that is no text as a list of bytes, and one that is there twice as a list."""
+    if isinstance(value, str):
+        return HALF.sub("\ufffd", value)
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, list) and value:
+        if all(isinstance(item, int) and 0 <= item < 256 for item in value):
+            return bytes(value).decode(errors="replace")
+        return field(value[0])
+    return None

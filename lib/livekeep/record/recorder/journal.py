@@ -1,0 +1,324 @@
+"""Following journals: this machine's, or those of many boxes in a folder. Sources: sd_journal_next(3), sd_journal_get_cursor(3).
+
+One reader goes through all files of a journal in order, and passes over what appears with an earlier time than it has reached. So
+each box's files in a folder (remote-BOX.journal and its rotated ones) have a reader and a position of their own: what a box sends
+late is not passed over.
+"""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from systemd import id128, journal
+
+from livekeep.core import paths
+from livekeep.core.inotify import FolderWatch
+from livekeep.core.notify import Service
+from livekeep.record import wire
+from livekeep.record.store.records import LONGEST_RECORDS
+from livekeep.record.store.writer import SUPPRESSED, UNIT_EVENTS, WORST_LOG_PRIORITY, Position
+
+THRESHOLD_BYTES = 4 * LONGEST_RECORDS + 1
+"""Longer fields are cut off; a character has up to four bytes."""
+MESSAGE_IDS = {identity.encode() for identity in (SUPPRESSED, *UNIT_EVENTS)}
+LOG_PRIORITIES = {b"%d" % priority for priority in range(WORST_LOG_PRIORITY + 1)}
+LONGEST_SKIP_SECONDS = 86400
+LOCAL = ""
+"""The key of this machine's journal."""
+IN_TURN = 200
+"""Entries of one journal before the next one's."""
+SMALLEST_FILE_BYTES = 4096
+"""A shorter file has just been made."""
+
+logger = logging.getLogger("livekeep.recorder")
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What cannot be read, for a row in losses."""
+
+    reason: str
+    sentence: str
+    identity: str
+    """The same when it is noticed again."""
+
+
+class Source:
+    """One journal, followed from a position on."""
+
+    def __init__(self, key: str, files: tuple[Path, ...] = ()) -> None:
+        """Of these files, or else this machine's own. `key` names its position. Raises `OSError`."""
+        self.key, self.files = key, files
+        self.missing: list[Missing] = []
+        self._is_local = not files
+        self._boot = id128.get_boot().hex if self._is_local else ""
+        self._reader = self._open()
+        self._realtime = 0
+        self._failures = 0
+        self._at_entry = False
+        self._is_boot_due = self._is_in_boot = False
+
+    def fileno(self) -> int:
+        return int(self._reader.fileno())
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def drain(self) -> None:
+        """Take the notice that there is something new; of this machine's journal only."""
+        self._reader.process()
+
+    def seek(self, position: Position | None) -> None:
+        """Go on after `position`. When the journal no longer has it, all that it has is read: what is known is dropped later.
+
+        The first entries of a new boot may be older than the last of the one before, on a board without a clock, and would be
+        passed over. So they are read once more, after the rest.
+        """
+        self._reader.flush_matches()
+        self._at_entry = self._is_in_boot = False
+        self._is_boot_due = self._is_local and position is not None and position.boot_id != self._boot
+        self._previous_boot = position.boot_id if position else ""
+        if position is None:
+            self._reader.seek_head()
+            return
+        self._realtime = position.at
+        try:
+            self._reader.seek_cursor(position.cursor)
+            if self._reader._next() and self._reader.test_cursor(position.cursor):
+                self._at_entry = True
+                return
+        except OSError as error:
+            logger.info("%s: the position cannot be found: %s", self.key or "journal", error)
+        self.missing.append(
+            Missing(
+                "vacuumed",
+                "The journal no longer has the entry that was recorded last: it was emptied, or kept in memory over a restart. "
+                "Entries may be missing",
+                position.cursor,
+            )
+        )
+        self._is_boot_due = False
+        self._reader.seek_head()
+
+    def read(self) -> dict[str, str] | None:
+        """The next entry that may be for the record; {} for one that is not; None at the end."""
+        try:
+            if not self._reader._next():
+                return self._after_end()
+            self._at_entry, self._failures = True, 0
+            return self._entry()
+        except OSError as error:
+            self._skip(error)
+            return {}
+
+    def position(self) -> Position | None:
+        """How far it has been read; None before the first entry."""
+        if not self._at_entry:
+            return None
+        try:
+            boot = self._previous_boot if self._is_boot_due else self._boot
+            return Position(self._reader._get_cursor(), boot, self._reader_time())
+        except OSError:
+            return None
+
+    def _open(self) -> journal.Reader:
+        reader = journal.Reader(files=[str(file) for file in self.files]) if self.files else local_reader()
+        reader.data_threshold = THRESHOLD_BYTES
+        return reader
+
+    def _after_end(self) -> dict[str, str] | None:
+        if self._is_boot_due:
+            self._is_boot_due, self._is_in_boot = False, True
+            self._reader.add_match(f"_BOOT_ID={self._boot}")
+            self._reader.seek_head()
+            return {}
+        if self._is_in_boot:
+            self._is_in_boot = False
+            cursor = self._reader._get_cursor() if self._at_entry else ""
+            self._reader.flush_matches()
+            if cursor:
+                self._reader.seek_cursor(cursor)
+                self._reader._next()
+            return {}
+        return None
+
+    def _entry(self) -> dict[str, str]:
+        if not self._is_wanted():
+            return {}
+        fields = {
+            name: (value[0] if isinstance(value, list) else value).decode(errors="replace")
+            for name, value in self._reader._get_all().items()
+        }
+        fields["__REALTIME_TIMESTAMP"] = str(self._reader_time())
+        fields["__CURSOR"] = self._reader._get_cursor()
+        return fields
+
+    def _is_wanted(self) -> bool:
+        """Told by few fields: most entries of a journal are none of the record's business."""
+        if self._field(wire.PROCESS) or self._field(wire.EVENT):
+            return True
+        if self._field("MESSAGE_ID") in MESSAGE_IDS:
+            return True
+        return self._field("_SYSTEMD_UNIT").startswith(b"livekeep-") and self._field("PRIORITY") in LOG_PRIORITIES
+
+    def _field(self, name: str) -> bytes:
+        try:
+            return bytes(self._reader._get(name))
+        except KeyError:
+            return b""
+
+    def _reader_time(self) -> int:
+        self._realtime = int(self._reader._get_realtime())
+        return self._realtime
+
+    def _skip(self, error: OSError) -> None:
+        """A damaged file: go on further and further behind it."""
+        if not self._failures:
+            sentence = f"A file of the journal is damaged ({error.strerror or error}); entries may be missing"
+            self.missing.append(Missing("corrupt", sentence, f"{self.key} {self._realtime}"))
+        self._failures += 1
+        self._reader.close()
+        self._reader = self._open()
+        self._at_entry = False
+        if error.errno not in (errno.EBADMSG, errno.EIO, errno.EUCLEAN) and self._failures == 1:
+            self._reader.seek_realtime(self._realtime / 1e6)
+        else:
+            self._reader.seek_realtime(self._realtime / 1e6 + min(2.0**self._failures, LONGEST_SKIP_SECONDS))
+
+
+def local_reader() -> journal.Reader:
+    """Of this machine's journal, users' entries included."""
+    return journal.Reader() if Path("/") == paths.ROOT else journal.Reader(path=str(paths.ROOT / "var/log/journal"))
+
+
+def groups(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The files of each journal in `folder` and its subfolders: the one being written, and the rotated ones."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(journal_files(folder)):
+        name = file.name.partition("@")[0].removesuffix("~").removesuffix(".journal")
+        found.setdefault(str(file.parent / name), []).append(file)
+    return {key: tuple(files) for key, files in found.items()}
+
+
+def journal_files(folder: Path) -> Iterator[Path]:
+    for pattern in ("*.journal", "*.journal~", "*/*.journal", "*/*.journal~"):
+        for file in folder.glob(pattern):
+            try:
+                if file.stat().st_size >= SMALLEST_FILE_BYTES:
+                    yield file
+            except OSError:
+                continue
+
+
+def readable(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Missing, ...]]:
+    """Those that can be opened, and a word on each other: one damaged file keeps the library from opening the rest."""
+    good, missing = [], []
+    for file in files:
+        try:
+            journal.Reader(files=[str(file)]).close()
+            good.append(file)
+        except OSError as error:
+            sentence = f"{file} cannot be read ({error.strerror or error}); its entries are missing"
+            missing.append(Missing("corrupt", sentence, str(file)))
+    return tuple(good), tuple(missing)
+
+
+class Journals:
+    """This machine's journal, and those in a folder, if one is configured. `committed` gives the stored position in one."""
+
+    def __init__(self, service: Service, folder: str, committed: Callable[[str], Position | None]) -> None:
+        """Raises `OSError` and `TemporaryError` when they cannot be opened or watched."""
+        self.missing: list[Missing] = []
+        self.has_more = True
+        """Whether the end was not reached yet."""
+        self._service, self._committed = service, committed
+        self._folder = Path(folder) if folder else None
+        self._watch: FolderWatch | None = None
+        self._sources: dict[str, Source] = {}
+        self._positions: dict[str, Position] = {}
+        self._told: set[Missing] = set()
+        self._local = self._start(Source(LOCAL))
+        self._service.watch(self._local, self._notice)
+        if self._folder:
+            self._watch = FolderWatch(self._folder, ())
+            for place in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
+                self._watch.watch_all(place)
+            self._service.watch(self._watch, self._notice_folder)
+            self._refresh()
+
+    def close(self) -> None:
+        self._service.forget(self._local)
+        if self._watch:
+            self._service.forget(self._watch)
+            self._watch.close()
+        for source in self._sources.values():
+            source.close()
+
+    def entries(self, is_due: Callable[[], bool]) -> Iterator[dict[str, str]]:
+        """What is new, until `is_due` says to stop; a few of each journal in turn."""
+        waiting = list(self._sources.values())
+        while waiting and not is_due():
+            for source in tuple(waiting):
+                for _ in range(IN_TURN):
+                    entry = source.read()
+                    if entry is None:
+                        waiting.remove(source)
+                        break
+                    if entry:
+                        yield entry
+                self.missing += source.missing
+                source.missing.clear()
+        self.has_more = bool(waiting)
+
+    def positions(self) -> dict[str, Position]:
+        """Of the journals that have been read further than was said last."""
+        found = {key: position for key, source in self._sources.items() if (position := source.position())}
+        return {key: position for key, position in found.items() if self._positions.get(key) != position}
+
+    def note_committed(self, positions: dict[str, Position]) -> None:
+        self._positions |= positions
+
+    def rewind(self) -> None:
+        """Read again what was read since the positions that are stored."""
+        self.has_more = True
+        for key, source in self._sources.items():
+            source.seek(self._committed(key))
+            self._positions.pop(key, None)
+
+    def _start(self, source: Source, position: Position | None = None) -> Source:
+        source.seek(position or self._committed(source.key))
+        self._sources[source.key] = source
+        return source
+
+    def _notice(self) -> None:
+        self._local.drain()
+        self.has_more = True
+
+    def _notice_folder(self) -> None:
+        if self._watch:
+            self._watch.drain()
+        self._refresh()
+        self.has_more = True
+
+    def _refresh(self) -> None:
+        """Open what is new in the folder; a journal that was rotated is opened again with its new file."""
+        if not self._folder:
+            return
+        present = groups(self._folder)
+        for key, files in present.items():
+            source = self._sources.get(key)
+            if source and source.files == files:
+                continue
+            good, missing = readable(files)
+            self.missing += [word for word in missing if word not in self._told]
+            self._told |= set(missing)
+            if not good or (source and source.files == good):
+                continue
+            position = source.position() if source else None
+            if source:
+                source.close()
+            self._start(Source(key, good), position)
+        for key in [key for key in self._sources if key != LOCAL and key not in present]:
+            self._sources.pop(key).close()

@@ -1,0 +1,109 @@
+"""What others ask of the one writer, as files in a folder: see store/requests.py."""
+
+import logging
+import time
+from pathlib import Path
+
+from livekeep.core.errors import TemporaryError
+from livekeep.core.inotify import FolderWatch
+from livekeep.core.notify import Service
+from livekeep.record.recorder.imports import Import
+from livekeep.record.recorder.keeping import Keeping
+from livekeep.record.store.requests import IMPORT_SUFFIX, TIDY_NAME, folder_of
+from livekeep.record.store.writer import Position, Writer, digest
+
+logger = logging.getLogger("livekeep.recorder")
+
+
+class Requests:
+    def __init__(self, service: Service, file: Path) -> None:
+        self._service, self._folder = service, folder_of(file)
+        self._watch: FolderWatch | None = None
+        self._files: list[Path] = []
+        self._import: Import | None = None
+        self._is_told = False
+        self._is_tidying = False
+        self._open()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there are entries to take."""
+        return bool(self._files or self._import) and not (self._import and self._import.is_at_end)
+
+    def take_entries(self, writer: Writer, until_monotonic: float) -> None:
+        """Of the file that is being imported; until then, or until enough wait to be committed."""
+        if self._import is None and self._files:
+            self._begin(writer, self._files.pop(0))
+        if self._import is None or self._import.is_at_end:
+            return
+        before = self._import.unreadable
+        for entry in self._import.entries():
+            writer.add(entry)
+            if time.monotonic() >= until_monotonic:
+                break
+        if self._import.unreadable > before:
+            self._add_loss(writer, self._import, self._import.unreadable - before)
+        if self._import.is_at_end and not writer.has_rows:
+            self.note_committed()
+
+    def positions(self) -> dict[str, Position]:
+        return {self._import.key: self._import.position()} if self._import else {}
+
+    def note_committed(self) -> None:
+        """What was read is in the record; a file that is through is removed."""
+        if self._import and self._import.is_at_end:
+            logger.info("%s is imported", self._import.file)
+            self._import.close()
+            self._import.file.unlink(missing_ok=True)
+            self._import = None
+
+    def rewind(self) -> None:
+        """Read again from where the rows are committed."""
+        if self._import:
+            self._files.insert(0, self._import.file)
+            self._import.close()
+            self._import = None
+
+    def finish(self, keeping: Keeping) -> None:
+        """Start to delete what is too old when somebody asks for it, and say when it is done."""
+        if self._is_tidying and keeping.is_done:
+            (self._folder / TIDY_NAME).unlink(missing_ok=True)
+            self._is_tidying = False
+        elif not self._is_tidying and self._is_told:
+            self._is_told = False
+            keeping.request()
+            self._is_tidying = True
+
+    def _open(self) -> None:
+        try:
+            self._folder.mkdir(mode=0o750, exist_ok=True)
+            self._watch = FolderWatch(self._folder, ())
+            self._watch.watch_contents(self._folder)
+        except (OSError, TemporaryError) as error:
+            logger.warning("%s: requests are not seen: %s", self._folder, error)
+            return
+        self._service.watch(self._watch, self._notice)
+        self._look()
+
+    def _notice(self) -> None:
+        if self._watch:
+            self._watch.drain()
+        self._look()
+
+    def _look(self) -> None:
+        known = {*self._files, self._import.file if self._import else None}
+        self._files += sorted(path for path in self._folder.glob(f"*{IMPORT_SUFFIX}") if path not in known)
+        self._is_told = (self._folder / TIDY_NAME).exists()
+
+    def _begin(self, writer: Writer, file: Path) -> None:
+        position = writer.read_position(f"import {file.name}")
+        try:
+            self._import = Import(file, int(position.cursor) if position else 0)
+        except OSError as error:
+            logger.warning("%s cannot be imported: %s", file, error)
+
+    def _add_loss(self, writer: Writer, current: Import, lines: int) -> None:
+        origin = writer.origin_here("unknown", "unknown", "", current.position().at)
+        sentence = f"{current.file.name}: {lines} lines of an imported file cannot be read"
+        identity = digest(f"{current.key} {current.position().cursor}")
+        writer.add_loss("unreadable", sentence, origin, entries=lines, identity=identity)

@@ -1,0 +1,65 @@
+"""livekeep-tidy: has the recorder delete what is too old, then checks the record and copies it.
+
+Unit: livekeep-tidy.service, by its timer. Reads: record.db, the configuration. Writes: record.db.copy, check.json, and a request
+to the recorder, which is the record's one writer. Checking and copying only read, and take minutes: they would hold it up.
+"""
+
+import logging
+import sqlite3
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from livekeep.core import config, log
+from livekeep.core.errors import LivekeepError, TemporaryError
+from livekeep.record.store import requests, schema, upkeep
+from livekeep.record.store.upkeep import CheckResult
+
+DELETION_SECONDS = 1800.0
+
+logger = logging.getLogger("livekeep.tidy")
+
+
+def tidy(file: Path, least_free_percent: float, deletion_seconds: float = DELETION_SECONDS) -> CheckResult:
+    """Raises `LivekeepError` when there is no record, and `TemporaryError` when the recorder does not answer."""
+    if not file.exists():
+        raise LivekeepError(f"{file}: there is no record; is the recorder running? systemctl status livekeep-recorder")
+    is_done = requests.wait(requests.request_tidy(file), deletion_seconds)
+    result = checked_and_copied(file, least_free_percent)
+    upkeep.write_result(file.parent, result)
+    if not is_done:
+        raise TemporaryError("The recorder did not delete what is too old; see: systemctl status livekeep-recorder")
+    return result
+
+
+def checked_and_copied(file: Path, least_free_percent: float) -> CheckResult:
+    inode = file.stat().st_ino
+    try:
+        connection = schema.open_read_only(file)
+        try:
+            faults = upkeep.check(connection)
+        finally:
+            connection.close()
+    except sqlite3.OperationalError as error:
+        raise TemporaryError(f"{file}: cannot be opened: {error}") from error
+    except sqlite3.DatabaseError as error:
+        faults = (str(error),)
+    if faults:
+        logger.error("%s is damaged: %s", file, "; ".join(faults))
+        return CheckResult(time.time(), inode, faults)
+    try:
+        copied_bytes, reason = upkeep.copy(file, least_free_percent)
+    except (sqlite3.Error, OSError) as error:
+        copied_bytes, reason = None, str(error)
+    if reason:
+        logger.warning("%s is not copied: %s", file, reason)
+    return CheckResult(time.time(), inode, (), copied_bytes, reason)
+
+
+def main(_argv: Sequence[str] | None = None) -> int:
+    settings = config.load()
+    log.set_up(settings.log.level)
+    result = tidy(schema.FILE, settings.record.least_free_percent)
+    print("The record is sound" if not result.faults else "The record is damaged; the recorder sets it aside", file=sys.stderr)
+    return 0

@@ -1,0 +1,106 @@
+"""The record's file: whether it is sound, its copy, and what becomes of one that is damaged."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import shutil
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekeep.core import files
+from livekeep.record.store import schema
+
+COPY_NAME = "record.db.copy"
+RESULT_NAME = "check.json"
+LARGEST_RESULT_BYTES = 65536
+MOST_FAULTS = 10
+MOST_SET_ASIDE = 2
+LARGEST_COPY_BYTES = 4 * 1024**3
+"""A larger record is not copied each day: use a disk for it, and its own backup."""
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What livekeep-tidy found, for the recorder."""
+
+    at: float
+    """Unix seconds."""
+    inode: int
+    """Of the file that was checked."""
+    faults: tuple[str, ...] = ()
+    copied_bytes: int | None = None
+    reason: str = ""
+    """Why there is no new copy."""
+
+
+def check(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The faults that SQLite finds in the file, at most ten; none in a sound one."""
+    try:
+        found = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_FAULTS})")]
+    except sqlite3.DatabaseError as error:
+        return (str(error),)
+    return () if found == ["ok"] else tuple(found)
+
+
+def copy(file: Path, least_free_percent: float) -> tuple[int | None, str]:
+    """Copy the record beside itself, as it is at one moment; its size in bytes, or why not. Raises `sqlite3.Error`, `OSError`."""
+    target, unfinished = file.with_name(COPY_NAME), file.with_name(f"{COPY_NAME}.new")
+    size = file.stat().st_size
+    disk = shutil.disk_usage(file.parent)
+    # The old copy goes only when the new one is there.
+    if size > LARGEST_COPY_BYTES:
+        return None, f"the record is larger than {LARGEST_COPY_BYTES // 1024**3} GiB"
+    if disk.free - size < disk.total * least_free_percent / 100:
+        return None, "the disk has too little room for a copy"
+    unfinished.unlink(missing_ok=True)
+    source, destination = schema.open_read_only(file), sqlite3.connect(unfinished)
+    try:
+        # In one step: it sees one moment, and the writer writes on.
+        source.backup(destination)
+        destination.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        source.close()
+        destination.close()
+    with unfinished.open("rb") as stream:
+        os.fsync(stream.fileno())
+    unfinished.replace(target)
+    return target.stat().st_size, ""
+
+
+def write_result(folder: Path, result: CheckResult) -> None:
+    files.replace(folder / RESULT_NAME, json.dumps(dataclasses.asdict(result)).encode())
+
+
+def read_result(folder: Path) -> CheckResult | None:
+    """None when there is none, or it cannot be read."""
+    try:
+        document = json.loads(files.read(folder / RESULT_NAME, LARGEST_RESULT_BYTES))
+        return CheckResult(**{**document, "faults": tuple(document["faults"])})
+    except (OSError, ValueError, TypeError, LookupError):
+        return None
+
+
+def set_aside(file: Path, now: float) -> tuple[Path, bool]:
+    """Rename a damaged record, and put the last copy in its place; its new name, and whether there was a copy. Raises `OSError`.
+
+    The copy holds its position in the journal too, so that what came later is read again.
+    """
+    moment = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(now))
+    aside = file.with_name(f"{file.name}.corrupt-{moment}")
+    if file.exists():
+        file.replace(aside)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            file.with_name(f"{file.name}{suffix}").replace(aside.with_name(f"{aside.name}{suffix}"))
+    older = sorted(path for path in file.parent.glob(f"{file.name}.corrupt-*") if not path.name.endswith(("-wal", "-shm")))
+    for path in older[:-MOST_SET_ASIDE]:
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(f"{path.name}{suffix}").unlink(missing_ok=True)
+    copied = file.with_name(COPY_NAME)
+    if copied.exists():
+        copied.replace(file)
+        return aside, True
+    return aside, False

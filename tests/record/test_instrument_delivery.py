@@ -1,0 +1,452 @@
+"""What a job recorded arrives, each call once, however the job ends, and nothing of it disturbs the job."""
+
+import json
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livekeep.core import events
+from livekeep.record import wire
+from livekeep.record.instrument.sinks import Journal
+from tests.outside import PROJECT, wait_until
+from tests.record.journal_socket import JournalSocket, assert_complete, calls_of, last_json, lines_of, names_of
+
+JOB = (PROJECT / "tests/record/job.py").read_text()
+
+MANY_WAYS = """
+    import json, multiprocessing, os, signal, sys, threading
+    from livekeep.record import flush, monitor_execution, session
+
+    calls, threads, children, method, ending = json.loads(sys.argv[1])
+
+    @monitor_execution
+    def work(number): return number
+
+    def many(): [work(number) for number in range(calls)]
+
+    def start(target):
+        others = [threading.Thread(target=target) for _ in range(threads)]
+        [one.start() for one in others]
+        target()
+        [one.join() for one in others]
+
+    def child(): start(many)
+
+    if __name__ == "__main__":
+        start(many)
+        if method == "os.fork":
+            for _ in range(children):
+                if (pid := os.fork()) == 0:
+                    many()
+                    sys.exit(0)
+                os.waitpid(pid, 0)
+        elif method:
+            context = multiprocessing.get_context(method)
+            processes = [context.Process(target=child) for _ in range(children)]
+            [one.start() for one in processes]
+            [one.join() for one in processes]
+        many()
+        if ending == "exception":
+            raise RuntimeError("uncaught")
+        if ending == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+            threading.Event().wait()
+        if ending == "flush":
+            flush()
+            os._exit(7)
+        sys.exit(3 if ending == "exit" else 0)
+"""
+STATUS = {"return": 0, "exit": 3, "exception": 1, "SIGTERM": -signal.SIGTERM, "flush": 7}
+
+
+@settings(deadline=None, max_examples=14, derandomize=True)
+@given(
+    calls=st.integers(0, 3000),
+    threads=st.integers(0, 3),
+    children=st.integers(0, 2),
+    method=st.sampled_from(["", "os.fork", "fork", "spawn", "forkserver"]),
+    ending=st.sampled_from(list(STATUS)),
+)
+def test_property_event_delivery_completeness(calls: int, threads: int, children: int, method: str, ending: str) -> None:
+    with JournalSocket() as journal:
+        done = journal.run(MANY_WAYS, json.dumps([calls, threads, children, method, ending]))
+    assert done.returncode == STATUS[ending], done.stderr
+    assert_complete(journal.entries)
+    by_children = {"": 0, "os.fork": 1}.get(method, threads + 1) * children
+    assert names_of(journal.entries) == Counter({"job.work": calls * (threads + 2 + by_children)} if calls else {})
+
+
+def test_the_job_of_the_tests_records_all_that_it_did() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(JOB)
+    assert done.returncode == 0, done.stderr
+    said = last_json(done.stdout)
+    assert_complete(journal.entries)
+    assert names_of(journal.entries) == {**said["calls"], "job.measured": 1}
+    assert [entry[wire.EVENT] for entry in journal.entries][:1] == ["session-began"]
+    assert journal.entries[-1][wire.EVENT] == "session-ended"
+    assert journal.entries[-1]["LIVEKEEP_OUTCOME"] == "succeeded"
+    assert "geheim" not in str(journal.entries)
+    assert "secret" not in str(journal.entries)
+
+
+def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
+    with JournalSocket() as journal:
+        journal.run(JOB, "--fail")
+    common = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
+    known = {event.name: event for event in events.ALL}
+    seen = set()
+    for entry in journal.entries:
+        event = known[entry[wire.EVENT]]
+        seen.add(event.name)
+        own = {name for name in entry if name.startswith("LIVEKEEP_")} - common
+        assert own == {f"LIVEKEEP_{name}" for name in event.fields} - common
+        assert (entry["MESSAGE_ID"], entry["PRIORITY"]) == (event.message_id, str(event.priority))
+        assert entry["SYSLOG_IDENTIFIER"] == "job.py"
+        assert "\n" not in entry["MESSAGE"]
+    assert seen == {event.name for event in events.ALL if event.writer == "jobs"}
+
+
+def test_a_failed_session_says_why() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(JOB, "--fail")
+    assert done.returncode == 1
+    ended = journal.entries[-1]
+    assert (ended["LIVEKEEP_OUTCOME"], ended["LIVEKEEP_ERROR"]) == ("failed", "ValueError: clip 4 cannot be read")
+    (*_, last) = lines_of([ended], "s")
+    assert "in broken" in last[2]["error"][2]
+    assert "wrapper" not in last[2]["error"][2]
+
+
+def test_sigkill_loses_the_last_batch_at_most() -> None:
+    with JournalSocket() as journal:
+        job = journal.start(
+            """
+            import time
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def work(number): pass
+            for number in range(2_000_000):
+                work(number)
+                if number % 1000 == 999:
+                    print(number, flush=True)
+                    time.sleep(0.02)
+            """
+        )
+        assert job.stdout
+        printed = [int(job.stdout.readline()) for _ in range(60)]
+        job.kill()
+        printed += map(int, job.stdout.read().split())
+        job.wait()
+    received = sorted(call.number for _name, _kind, call in calls_of(journal.entries))
+    assert received == list(range(1, len(received) + 1))
+    # What was recorded half a second and one encoding before the end has arrived.
+    assert len(received) > printed[-1] / 4
+
+
+def test_sigterm_leaves_the_job_s_own_handler_alone() -> None:
+    script = """
+        import os, signal, sys
+        from livekeep.record import monitor_execution
+        @monitor_execution
+        def work(): pass
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))
+        work()
+        os.kill(os.getpid(), signal.SIGTERM)
+    """
+    before = script.replace("import os", "import os\n        import os", 1).replace(
+        "from livekeep", "signal.signal(signal.SIGTERM, lambda *_: sys.exit(4))\n        from livekeep"
+    )
+    for text in (script, before):
+        with JournalSocket() as journal:
+            assert journal.run(text).returncode == 4
+        assert names_of(journal.entries) == {"job.work": 1}
+
+
+def test_sigterm_cancels_the_session() -> None:
+    with JournalSocket() as journal:
+        job = journal.start(JOB, "--crash")
+        assert job.stdout
+        assert job.stdout.readline() == "waiting\n"
+        job.terminate()
+        assert job.wait() == -signal.SIGTERM
+        job.stdout.close()
+    assert (journal.entries[-1][wire.EVENT], journal.entries[-1]["LIVEKEEP_OUTCOME"]) == ("session-ended", "cancelled")
+
+
+def test_a_fork_in_the_middle_of_everything_ends() -> None:
+    """Threads record, progress moves and batches leave while children are forked, which do the same."""
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import os, sys, threading
+            from livekeep.record import flush, monitor_execution, session
+            @monitor_execution
+            def work(number): pass
+            over = threading.Event()
+            def busy(run):
+                while not over.is_set():
+                    work(1); run.advance(); flush()
+            with session("forking") as run:
+                others = [threading.Thread(target=busy, args=(run,)) for _ in range(3)]
+                [one.start() for one in others]
+                for _ in range(40):
+                    if (pid := os.fork()) == 0:
+                        work(2); run.advance(); flush()
+                        os._exit(0)
+                    assert os.waitpid(pid, 0)[1] == 0
+                over.set()
+                [one.join() for one in others]
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    assert_complete(journal.entries)
+    assert len({entry[wire.PROCESS] for entry in journal.entries}) == 41
+    assert len([entry for entry in journal.entries if entry[wire.EVENT] == "session-began"]) == 1
+    assert {line[2]["outcome"] for line in lines_of(journal.entries, "s")} == {"running", "succeeded"}
+    sessions = {entry[wire.PROCESS] for entry in journal.entries if lines_of([entry], "s")}
+    assert len(sessions) == 1
+
+
+def test_the_child_s_calls_have_no_parent_in_another_process() -> None:
+    with JournalSocket() as journal:
+        journal.run(
+            """
+            import os
+            from livekeep.record import flush, monitor_execution, session
+            @monitor_execution
+            def inner(): pass
+            @monitor_execution
+            def outer():
+                if (pid := os.fork()) == 0:
+                    inner(); flush(); os._exit(0)
+                os.waitpid(pid, 0)
+            with session("x") as run: outer()
+            """
+        )
+    calls = {name: call for name, _kind, call in calls_of(journal.entries)}
+    assert calls["job.inner"].parent == 0
+    assert calls["job.inner"].session == calls["job.outer"].session != ""
+
+
+TWO_CALLS = """
+    import sys, time
+    from livekeep.record import flush, monitor_execution
+    @monitor_execution
+    def work(): pass
+    work(); flush(); work()
+    print("goes on")
+"""
+
+
+def test_without_a_journal_there_is_one_warning() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(TWO_CALLS, LIVEKEEP_JOURNAL_SOCKET="/nowhere/socket")
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+    assert done.stderr.count("\n") == 1
+    assert "LIVEKEEP_EVENTS=FILE" in done.stderr
+
+
+def test_a_full_disk_costs_the_record_only() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(TWO_CALLS, LIVEKEEP_EVENTS="/dev/full")
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+def test_a_closed_standard_error_disturbs_nobody() -> None:
+    with JournalSocket() as journal:
+        script = "\n    import sys, os\n    os.close(2)\n    sys.stderr = None" + TWO_CALLS
+        done = journal.run(script, LIVEKEEP_EVENTS="/dev/full")
+    assert (done.returncode, done.stdout) == (0, "goes on\n")
+
+
+def test_the_same_goes_to_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    with JournalSocket() as journal:
+        journal.run(JOB, LIVEKEEP_EVENTS=str(file))
+        journal.run(JOB, LIVEKEEP_EVENTS=str(file))
+    assert not journal.entries
+    entries = [json.loads(line) for line in file.read_text().splitlines()]
+    assert_complete(entries)
+    assert len({entry[wire.PROCESS] for entry in entries}) == 2
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    assert {entry["_BOOT_ID"] for entry in entries} == {boot}
+    assert all(entry["_HOSTNAME"] and entry["_MACHINE_ID"] and entry["_UID"] == str(os.getuid()) for entry in entries)
+    assert all(int(entry["__REALTIME_TIMESTAMP"]) > 1_600_000_000_000_000 for entry in entries)
+
+
+def test_a_journal_that_is_away_for_a_while_misses_nothing() -> None:
+    # The socket's file stays while systemd restarts the journal; nobody reads it.
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import os, socket, threading
+            from livekeep.record import flush, monitor_execution
+            @monitor_execution
+            def work(): pass
+            work(); assert flush()
+            path = os.environ["LIVEKEEP_JOURNAL_SOCKET"]
+            os.rename(path, path + ".away")
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead: dead.bind(path)
+            work(); assert not flush(0.2)
+            work(); assert not flush(0.2)
+            os.rename(path + ".away", path)
+            work(); assert flush()
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    assert_complete(journal.entries)
+    assert names_of(journal.entries) == {"job.work": 4}
+
+
+def test_a_journal_that_stays_away_is_a_gap_that_is_counted() -> None:
+    """Nothing is sent meanwhile; then the number of calls before the first entry says how many are missing."""
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import os
+            from livekeep.record import flush, monitor_execution
+            @monitor_execution
+            def work(): pass
+            path = os.environ["LIVEKEEP_JOURNAL_SOCKET"]
+            os.rename(path, path + ".away")
+            for _ in range(5): work(); flush()
+            os.rename(path + ".away", path)
+            work(); work()
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    (entry,) = journal.entries
+    assert (entry[wire.SENT], entry[wire.COUNT]) == ("5", "2")
+    assert int(entry[wire.SEQUENCE]) == 6
+
+
+def test_what_the_queue_cannot_hold_is_counted() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            from livekeep.record import flush, monitor_execution
+            from livekeep.record.instrument.delivery import sender
+            @monitor_execution
+            def work(): pass
+            with sender.lock:  # nobody can send
+                for _ in range(60_000): work()
+            flush(10)
+            work()
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    last = journal.entries[-1]
+    received = len(calls_of(journal.entries))
+    assert 50_000 <= received < 60_001
+    assert int(last[wire.SENT]) + int(last[wire.COUNT]) == 60_001
+
+
+def test_an_entry_that_is_too_large_for_a_datagram_travels_as_a_file() -> None:
+    with JournalSocket() as journal:
+        sink = Journal(str(journal.path), buffer_bytes=8192)
+        sink.send({"MESSAGE": "short", wire.RECORDS: "a\nb"})
+        sink.send({"MESSAGE": "\U0001f3a5" * 500_000, wire.RECORDS: "c\nd"})
+        sink.close()
+    assert [entry[wire.RECORDS] for entry in journal.entries] == ["a\nb", "c\nd"]
+    assert (len(journal.entries[1]["MESSAGE"]), journal.by_file) == (500_000, 1)
+
+
+def test_batches_leave_by_themselves_while_the_job_runs() -> None:
+    with JournalSocket() as journal:
+        job = journal.start(
+            """
+            import threading
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def work(): pass
+            work()
+            threading.Event().wait()
+            """
+        )
+        try:
+            wait_until("the call arrives", lambda: journal.entries)
+        finally:
+            job.kill()
+            job.wait()
+            assert job.stdout
+            job.stdout.close()
+    assert names_of(journal.entries) == {"job.work": 1}
+
+
+def test_failures_by_the_hundred_have_few_entries_of_their_own() -> None:
+    with JournalSocket() as journal:
+        journal.run(
+            """
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def inner(number): raise KeyError(number)
+            @monitor_execution
+            def outer(number):
+                try: inner(number)
+                except LookupError: raise
+            for number in range(500):
+                try: outer(number)
+                except KeyError: pass
+            """
+        )
+    failed = [entry for entry in journal.entries if entry[wire.EVENT] == "call-failed"]
+    assert 50 <= len(failed) <= 70
+    assert {entry["LIVEKEEP_FUNCTION"] for entry in failed} == {"job.inner"}
+    assert names_of(journal.entries) == {"job.inner": 500, "job.outer": 500}
+    assert {call.outcome for _name, _kind, call in calls_of(journal.entries)} == {"failed"}
+
+
+def test_subscribers_hear_of_everything_and_disturb_nobody() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            from livekeep.record import flush, monitor_execution, session, subscribe
+            @monitor_execution
+            def work(clip): return clip
+            heard = []
+            def hears(notification):
+                work(0)
+                heard.append((notification.what, notification.name, notification.outcome))
+                raise ValueError("mine")
+            stop = subscribe(hears)
+            with session("clips", total=1) as run:
+                work(17)
+                run.advance()
+            flush(); stop(); work(18); flush()
+            print([one for one in heard if one[1] != "job.work"], sum(one[1] == "job.work" for one in heard) >= 1)
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    assert "('session', 'clips', 'running')" in done.stdout
+    assert "('session', 'clips', 'succeeded')" in done.stdout
+    assert done.stdout.strip().endswith("True")
+    assert done.stderr == "livekeep: a subscriber failed: ValueError: mine\n"
+
+
+@pytest.mark.parametrize("moment", ["atexit", "__del__", "thread"])
+def test_calls_at_the_interpreter_s_end_disturb_nobody(moment: str) -> None:
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import atexit, sys, threading, time
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def work(clip): return clip
+            class Last:
+                def __del__(self): work(1)
+            moment = sys.argv[1]
+            if moment == "atexit": atexit.register(work, 1)
+            if moment == "__del__": last = Last(); sys.modules["kept"] = last
+            if moment == "thread": threading.Thread(target=lambda: [work(n) for n in range(10**9)], daemon=True).start()
+            work(2)
+            """,
+            moment,
+        )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert names_of(journal.entries)["job.work"] >= (2 if moment == "atexit" else 1)
