@@ -52,6 +52,7 @@ DESIGNED_UNITS = (
     "livekeep-tidy.timer",
     "livekeep-clips.service",
     "livekeep-clips.timer",
+    "livekeep-alerter.service",
     "livekeep-.service.d/50-sandbox.conf",
 )
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}

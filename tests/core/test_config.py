@@ -467,7 +467,9 @@ def test_an_example_names_every_key_once(table: str, name: str) -> None:
 
 def test_the_examples_hold_the_defaults(files: Files) -> None:
     files.write(example())
-    loaded = files.load()
+    loaded, problems = load_leniently(files.main, files.drop_ins)
+    # They lack the one key that says what is meant.
+    assert [problem.split(": ")[1] for problem in problems] == ["alerts.mine.event", "clips.mine.vimeo"]
     for table, name in EXAMPLES:
         assert getattr(loaded, table)[name] == config.NAMED[table]()
 
@@ -490,7 +492,8 @@ def test_where_a_number_or_a_word_is_taken_nothing_else_is(files: Files, value: 
 
 def test_a_drop_in_may_be_json(files: Files) -> None:
     files.write("")
-    (files.drop_ins / "40-mine.json").write_text('{"record": {"call_days": 30}, "alerts": {"mine": {"threshold": 2}}}')
+    mine = '{"record": {"call_days": 30}, "alerts": {"mine": {"kind": "slow", "threshold": 2}}}'
+    (files.drop_ins / "40-mine.json").write_text(mine)
     (files.drop_ins / "50-mine.toml").write_text("[record]\nsummary_days = 40\n")
     loaded = files.load()
     assert (loaded.record.call_days, loaded.record.summary_days, loaded.alerts["mine"].threshold) == (30, 40, 2.0)

@@ -18,7 +18,7 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from livekeep.core import paths
+from livekeep.core import paths, record_config
 from livekeep.core.checks import (
     ABSOLUTE_PATH,
     NAME,
@@ -324,7 +324,7 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
     problems += check_streams(config, file)
     places = {path: source for path, (source, _value) in values.items()}
     problems += check_channels(config, places)
-    problems += check_names(config, places)
+    problems += check_record(config, places)
     return config, tuple(problems)
 
 
@@ -486,15 +486,22 @@ def shown(name: str, value: Any) -> str:
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
 
 
-def check_names(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
-    """What is wrong with the names of the record part's tables, and with names of channels for notifications that are nowhere."""
-    named = {"alerts": config.alerts, "notify": config.notify, "clips": config.clips}
-    return [
-        f"{places[table, name]}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most"
-        for table, content in named.items()
-        for name in content
-        if not CHANNEL_NAME.fullmatch(name)
+def check_record(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """What is wrong with the record part's named tables beyond their single values. `places`: as `check_channels` has them."""
+    faults: list[tuple[str, str, list[str]]] = [
+        *(("alerts", name, record_config.faults_of_alert(it)) for name, it in config.alerts.items()),
+        *(("notify", name, record_config.faults_of_notify(it)) for name, it in config.notify.items()),
+        *(("clips", name, record_config.faults_of_clips(it)) for name, it in config.clips.items()),
     ]
+    problems = []
+    for table, name, complaints in faults:
+        place = places.get((table, name), paths.CONFIG_FILE)
+        if not CHANNEL_NAME.fullmatch(name):
+            problems.append(f"{place}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most")
+        for complaint in complaints:
+            file = places.get((table, name, complaint.partition(":")[0]), place)
+            problems.append(f"{file}: {table}.{name}.{complaint}")
+    return problems
 
 
 def check_channels(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:

@@ -127,6 +127,13 @@ CLIP_TAKES_OFF = Event(
     "livekeep-clips",
     ("CLIP", "NAME", "SOURCE", "SCORE", "REASON", "LINK"),
 )
+ALERT_BEGAN = Event("alert-began", "39e556635c3e466db2460514dca41af6", 4, "livekeep-alerter", ("RULE", "SUBJECT", "SEVERITY"))
+ALERT_OVER = Event(
+    "alert-over", "d3ed259132824862817f42a71bbeb55a", 5, "livekeep-alerter", ("RULE", "SUBJECT", "SEVERITY", "SECONDS")
+)
+DELIVERY_FAILED = Event(
+    "delivery-failed", "756afacf823b4827b5a09b39b859fa72", 4, "livekeep-alerter", ("CHANNEL", "ATTEMPT", "REASON", "SECONDS")
+)
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
 ALL = (
@@ -161,6 +168,9 @@ ALL = (
     RECORD_KEEPS_LESS,
     CLIPS_FAILED,
     CLIP_TAKES_OFF,
+    ALERT_BEGAN,
+    ALERT_OVER,
+    DELIVERY_FAILED,
     CONFIG_REJECTED,
 )
 

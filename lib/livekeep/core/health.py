@@ -101,17 +101,22 @@ class Judgement:
         return Health(worst.level, f"{worst.sentence} (and {others} more)" if others else worst.sentence)
 
 
-def judge(root: Path, clock: Clock, kept: Path = KEPT_DIRECTORY) -> Health:
-    """The machine's health by all that is written below the state directory `root` and in `kept`.
+def judge(root: Path, clock: Clock, kept: Path = KEPT_DIRECTORY, probes: Probes | None = None) -> Health:
+    """The machine's health: the worst of what `judgement` gives. Raises as it does."""
+    return judgement(root, clock, kept, probes).whole()
+
+
+def judgement(root: Path, clock: Clock, kept: Path = KEPT_DIRECTORY, probes: Probes | None = None) -> Judgement:
+    """Screen and channels by all that is written below the state directory `root` and in `kept`: as `livekeep health` sees them.
 
     Raises `PermissionError` or `TemporaryError` when that may not be read.
     """
     on_air = channel_verdicts(read_broadcasts(root, kept), clock)
     if not has_screen(kept):
-        return Judgement(None, on_air).whole()
-    poller, player = look(PollerState, root), look(PlayerState, root)
-    screen = verdict(poller, player, error_screen_is_active(root), clock, readable(read_findings(root)))
-    return Judgement(screen, on_air).whole()
+        return Judgement(None, on_air)
+    findings = readable(read_findings(root, probes))
+    screen = verdict(look(PollerState, root), look(PlayerState, root), error_screen_is_active(root), clock, findings)
+    return Judgement(screen, on_air)
 
 
 def look(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState | StateAbsentError | StateBrokenError:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from livekeep.core.checks import between, each, host, https_or_loopback, ip_address, key, matching, number_key, one_of
+from livekeep.core.checks import NAME, between, each, host, https_or_loopback, ip_address, key, matching, number_key, one_of
 
 SEVERITIES = ("info", "warning", "critical")
 ALERT_KINDS = ("event", "failures", "slow", "regression", "absent", "verdict", "figure")
@@ -17,6 +17,12 @@ FIGURES = (
     "unit_cpu_percent",
 )
 """What the recorder samples each minute; see [alerts.NAME]."""
+
+
+RECORDER = "livekeep-recorder"
+"""The `unit` of a verdict rule that watches whether the record grows."""
+PATTERN = matching(r"[^\x00-\x1f\x7f]{1,200}", 'a name or a pattern with * and ?, such as "clip *"')
+CHANNEL_NAMES = each(matching(NAME.pattern, "names of [notify.NAME]: small letters, digits, - and _, 32 at most"))
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Web:
 class Reports:
     daily: bool = key(True)
     weekly: bool = key(True)
-    notify: tuple[str, ...] = key(())
+    notify: tuple[str, ...] = key((), CHANNEL_NAMES)
 
 
 @dataclass(frozen=True)
@@ -54,19 +60,19 @@ class Alert:
     enabled: bool = key(True)
     kind: str = key("event", one_of(*ALERT_KINDS))
     severity: str = key("warning", one_of(*SEVERITIES))
-    machine: str = key("*")
+    machine: str = key("*", PATTERN)
     event: str = key("")
     match: tuple[str, ...] = key((), each(matching(r"[A-Z][A-Z0-9_]*=.*", 'a field and a pattern, such as "OUTCOME=failed"')))
-    function: str = key("*")
-    call_kind: str = key("*")
-    session: str = key("*")
+    function: str = key("*", PATTERN)
+    call_kind: str = key("*", PATTERN)
+    session: str = key("*", PATTERN)
     statistic: str = key("p95", one_of(*STATISTICS))
     threshold: str | float = number_key("auto")
     share: float = key(0.0, between(0, 1))
     number: int = key(0, between(0, 1_000_000_000))
     verdict: str = key("down", one_of("degraded", "down"))
     figure: str = key("", one_of("", *FIGURES))
-    unit: str = key("*")
+    unit: str = key("*", PATTERN)
     above: str | float = number_key("")
     below: str | float = number_key("")
     window_seconds: float = key(3600.0, between(10, 31_536_000))
@@ -74,7 +80,7 @@ class Alert:
     period_seconds: float = key(90_000.0, between(60, 31_536_000))
     cooldown_seconds: float = key(600.0, between(0, 31_536_000))
     repeat_seconds: float = key(86400.0, between(60, 31_536_000))
-    notify: tuple[str, ...] = key(())
+    notify: tuple[str, ...] = key((), CHANNEL_NAMES)
     advice: str = key("")
 
 
@@ -135,7 +141,13 @@ SHIPPED_ALERTS = {
         window_seconds=900.0,
         advice="Run: livekeep record functions --failed",
     ),
-    "regression": Alert(kind="regression", severity="info"),
+    "regression": Alert(kind="regression", severity="info", advice="Run: livekeep record compare"),
+    "recorder": Alert(
+        kind="verdict",
+        unit=RECORDER,
+        for_seconds=300.0,
+        advice="Run: systemctl status livekeep-recorder; journalctl -u livekeep-recorder",
+    ),
     "hot": Alert(
         kind="figure",
         figure="temperature_celsius",
@@ -155,3 +167,38 @@ SHIPPED_ALERTS = {
     "clips-failed": Alert(event="clips-failed"),
 }
 """The rules that are on without a line of configuration. [alerts.NAME] of the same name changes single keys of one."""
+
+
+def faults_of_alert(alert: Alert) -> list[str]:
+    """What is wrong with a rule beyond its single values, each beginning with the key."""
+    match alert.kind:
+        case "event" if not alert.event:
+            return ['event: must be the name of an event, such as "session-ended", or set kind to what the rule watches']
+        case "failures" if not (alert.share or alert.number):
+            return ["number: must be more than 0, or share"]
+        case "slow" if isinstance(alert.threshold, float) and alert.threshold <= 0:
+            return [f"threshold: must be more than 0, is {alert.threshold:g}"]
+        case "figure":
+            return faults_of_figure(alert)
+        case "verdict" if alert.unit not in ("*", RECORDER):
+            return [f'unit: must be "*" (screen and channels) or "{RECORDER}", is "{alert.unit}"']
+    return []
+
+
+def faults_of_figure(alert: Alert) -> list[str]:
+    if not alert.figure:
+        return [f"figure: must be one of {', '.join(FIGURES)}"]
+    if alert.above == "" and alert.below == "":
+        return ["above: must be a number, or below"]
+    if isinstance(alert.above, float) and isinstance(alert.below, float) and alert.above < alert.below:
+        return [f"below: must be at most what above is, else it is always so; is {alert.below:g}"]
+    return []
+
+
+def faults_of_notify(channel: Notify) -> list[str]:
+    return ["file: must not be set beside address; make a second [notify.NAME]"] if channel.file and channel.address else []
+
+
+def faults_of_clips(source: Clips) -> list[str]:
+    is_one = sum(map(bool, (source.vimeo, source.youtube_channel, source.file))) == 1
+    return [] if is_one else ["vimeo: set exactly one of vimeo, youtube_channel, file"]

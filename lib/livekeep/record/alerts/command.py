@@ -1,0 +1,337 @@
+"""livekeep alert: what is wrong now and was told to whom, a test of a channel, silences, and addresses.
+
+Reads the alerter's database; whatever is to be changed goes through its spool, for it alone writes there. Addresses go to the
+credential livekeep.notify, which systemd hands to the alerter alone.
+"""
+
+import argparse
+import contextlib
+import getpass
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from livekeep.core import config, files, paths
+from livekeep.core.checks import NAME
+from livekeep.core.config import Config
+from livekeep.core.errors import LivekeepError
+from livekeep.core.text import shown
+from livekeep.record.alerts import channels, notify, spool, store
+from livekeep.record.alerts.message import moment
+from livekeep.record.alerts.rules import fits
+from livekeep.record.figures import duration
+
+UNIT = "livekeep-alerter.service"
+CREDENTIAL_FILE = paths.CREDENTIAL_STORE / channels.CREDENTIAL
+TEST_SECONDS = 120.0
+DAYS = 7
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+DEFAULT_CHANNEL = "me"
+LARGEST_BYTES = 64 * 1024
+LONGEST_SILENCE_SECONDS = 366 * 86400.0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run an action; give its exit code. Raises `LivekeepError`."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def parser() -> argparse.ArgumentParser:
+    whole = argparse.ArgumentParser(prog="livekeep alert", description="Alerts of this box.", allow_abbrev=False)
+    actions = whole.add_subparsers(dest="action", metavar="ACTION", required=True)
+
+    def add(name: str, text: str, run: Any) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False)
+        action.set_defaults(run=run)
+        return action
+
+    listing = add("list", "what is wrong now, the rules and the channels", list_alerts)
+    listing.add_argument(
+        "--all", action="store_true", help=f"also what is over, and what was sent to whom, of the last {DAYS} days"
+    )
+    listing.add_argument("--json", action="store_true", help="print it for programs")
+    showing = add("show", "the newest alerts of a rule, with all that their messages said", show)
+    showing.add_argument("rule", metavar="RULE", help="the rule's name, or a pattern")
+    showing.add_argument("--json", action="store_true", help="print it for programs")
+    test = add("test", "send a test message to a channel, and say what became of it", send_test)
+    test.add_argument("channel", metavar="NAME", help="the channel's name, as in [notify.NAME]")
+    silencing = add("silence", "send no messages of a rule for a while", silence)
+    silencing.add_argument("rule", metavar="RULE", help="the rule's name, or a pattern")
+    silencing.add_argument(
+        "--for", dest="seconds", metavar="TIME", type=seconds, default=2 * 3600.0, help="such as 30m, 2h, 3d (default: 2h)"
+    )
+    silencing.add_argument("--subject", metavar="PATTERN", default="*", help="only of this function, session, unit or channel")
+    silencing.add_argument("--end", action="store_true", help="end such a silence now")
+    address = add("set-address", "store a channel's address where only the alerter gets it", set_address)
+    address.add_argument(
+        "channel", nargs="?", metavar="NAME", default=DEFAULT_CHANNEL, help=f"the channel's name (default: {DEFAULT_CHANNEL})"
+    )
+    address.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file that holds the address; else it is asked for, or read from a pipe"
+    )
+    return whole
+
+
+def seconds(text: str) -> float:
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
+    if not found or not 0 < float(found[1]) * UNITS[found[2]] <= LONGEST_SILENCE_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be such as 30m, 2h or 3d, and a year at most, is {shown(text)}")
+    return float(found[1]) * UNITS[found[2]]
+
+
+@contextlib.contextmanager
+def database() -> Iterator[sqlite3.Connection]:
+    """The alerter's database. Raises `LivekeepError` when it cannot be read."""
+    file = store.FILE
+    try:
+        if not file.exists():
+            raise LivekeepError(f"{file}: there is none yet; see systemctl status livekeep-alerter")
+        with contextlib.closing(store.open_read_only(file)) as connection:
+            connection.execute("SELECT 1 FROM alerts LIMIT 1")
+            yield connection
+    except PermissionError as error:
+        raise LivekeepError(not_permitted(error.filename)) from error
+    except sqlite3.Error as error:
+        if not os.access(file, os.R_OK):
+            raise LivekeepError(not_permitted(str(file))) from error
+        raise LivekeepError(f"{file}: cannot be read ({error})") from error
+
+
+def not_permitted(name: str) -> str:
+    return (
+        f"{name}: may be read by root and group livekeep only; run with sudo, "
+        "or once: sudo adduser $USER livekeep, and log in again"
+    )
+
+
+def say(line: str = "") -> None:
+    print(shown(line))
+
+
+def say_json(document: Any) -> None:
+    # What is not to be shown stands there escaped.
+    print(json.dumps(document, indent=2))
+
+
+# list and show
+
+
+def list_alerts(arguments: argparse.Namespace) -> int:
+    """Exit code 0 when nothing is wrong, 1 when an alert is open."""
+    now = time.time()
+    settings, _problems = config.load_leniently()
+    with database() as connection:
+        opened = [dict(row) for row in store.open_alerts(connection)]
+        silences = [dict(row) for row in store.silences(connection, now)]
+        begin = now - DAYS * 86400 if arguments.all else now
+        past = [dict(row) for row in store.alerts_since(connection, begin) if row["over_at"] is not None]
+        deliveries = [dict(row) for row in store.deliveries_since(connection, begin)]
+        known = channel_rows(connection, settings)
+    if arguments.json:
+        rules = {name: rule.kind for name, rule in settings.alerts.items() if rule.enabled}
+        document = {"open": opened, "silences": silences, "channels": known, "rules": rules}
+        say_json({**document, "past": past, "deliveries": deliveries} if arguments.all else document)
+        return 1 if opened else 0
+    for row in opened:
+        say(f"{row['severity']}: {row['sentence']}")
+        say(f"    rule {row['rule']}, since {moment(row['since'])} ({duration(now - row['since'])})")
+        if row["advice"]:
+            say(f"    {row['advice']}")
+    if not opened:
+        say("No alert is open.")
+    for row in silences:
+        say(f"Silenced: {row['rule']}{about(row['subject'])} until {moment(row['until'])}")
+    say()
+    for channel in known:
+        said = f"; the last failure: {channel['reason']}" if channel["waiting"] and channel["reason"] else ""
+        say(f"Channel {channel['name']}: {channel['delivered']} delivered, {channel['waiting']} waiting{said}")
+    if not known:
+        say("Nobody gets a message. Give an address: sudo livekeep alert set-address")
+    say(f"Rules: {', '.join(sorted(name for name, rule in settings.alerts.items() if rule.enabled))}")
+    if arguments.all:
+        list_past(past, deliveries)
+    return 1 if opened else 0
+
+
+def about(subject: str) -> str:
+    return "" if subject in ("", "*") else f" ({subject})"
+
+
+def list_past(past: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, Any]]) -> None:
+    say()
+    for row in past:
+        times = f", {row['count']} times" if row["count"] > 1 else ""
+        say(f"{moment(row['began_at'])}  {row['rule']}: {row['sentence']} ({duration(row['over_at'] - row['since'])}{times})")
+    say()
+    for row in deliveries:
+        reason = f": {row['reason']}" if row["reason"] else ""
+        tries = f"{row['state']} after {row['attempts']} attempts{reason}"
+        say(f"{moment(row['created_at'])}  {row['channel']}: {tries}: {row['title']}")
+
+
+def channel_rows(connection: sqlite3.Connection, settings: Config) -> list[dict[str, Any]]:
+    """What is known of each channel: those of the configuration, and those that something was sent to."""
+    rows = connection.execute(
+        "SELECT channel AS name, sum(state = 'delivered') AS delivered, sum(state IN ('waiting', 'held')) AS waiting, "
+        "max(CASE WHEN state = 'waiting' THEN reason ELSE '' END) AS reason FROM deliveries GROUP BY channel ORDER BY channel"
+    ).fetchall()
+    found = {row["name"]: dict(row) for row in rows}
+    with contextlib.suppress(OSError):
+        secret, _problems = channels.addresses(files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode(errors="replace"))
+        names = {*secret, *settings.notify}
+        found |= {name: {"name": name, "delivered": 0, "waiting": 0, "reason": ""} for name in names if name not in found}
+    return [found[name] for name in sorted(found)]
+
+
+def show(arguments: argparse.Namespace) -> int:
+    with database() as connection:
+        rows = [dict(row) for row in store.alerts_since(connection, 0.0, 5, arguments.rule)]
+        messages = connection.execute(
+            "SELECT * FROM messages WHERE rule GLOB ? ORDER BY id DESC LIMIT 5", [arguments.rule]
+        ).fetchall()
+    if arguments.json:
+        say_json({"alerts": rows, "messages": [dict(row) for row in messages]})
+        return 0
+    if not rows:
+        names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
+        known = any(fits(arguments.rule, name) for name in names)
+        say("No alert of this rule yet." if known else f"There is no rule {arguments.rule}; there are {', '.join(names)}.")
+        return 0 if known else 1
+    for row in rows:
+        end = f"over {moment(row['over_at'])}" if row["over_at"] is not None else "open"
+        say(f"{row['rule']}{about(row['subject'])}, {row['severity']}, since {moment(row['since'])}, {end}")
+        say(f"    {row['sentence']}")
+        for line in [*row["why"].splitlines(), *row["log"].splitlines()]:
+            say(f"        {line}")
+        if row["advice"]:
+            say(f"    {row['advice']}")
+    return 0
+
+
+# test and silence
+
+
+def send_test(arguments: argparse.Namespace) -> int:
+    """Exit code 0 when the channel took it."""
+    token = notify.drop(json.dumps({"channel": arguments.channel}).encode(), spool.TEST, notify.SPOOL)
+    end = time.monotonic() + TEST_SECONDS
+    while time.monotonic() < end:
+        time.sleep(0.2)
+        if (notify.SPOOL / f"{token}{spool.TEST}").exists():
+            if time.monotonic() > end - TEST_SECONDS + 10:
+                raise LivekeepError("livekeep-alerter does not take it; is it running? See systemctl status livekeep-alerter")
+            continue
+        row = delivery_of(token)
+        if row is None:
+            name = shown(arguments.channel)
+            raise LivekeepError(f"there is no channel {name}; store its address: sudo livekeep alert set-address {name}")
+        if row["state"] == "delivered":
+            say(f"{arguments.channel}: the test message was delivered")
+            return 0
+        if row["reason"]:
+            raise LivekeepError(f"{arguments.channel}: {shown(row['reason'])}\nIt waits, and is tried again.")
+    raise LivekeepError(f"{arguments.channel}: no answer within {TEST_SECONDS:.0f} s\nIt waits, and is tried again.")
+
+
+def delivery_of(token: str) -> sqlite3.Row | None:
+    with database() as connection:
+        row: sqlite3.Row | None = connection.execute(
+            "SELECT d.* FROM messages m JOIN deliveries d ON d.message = m.id WHERE m.token = ?", [token]
+        ).fetchone()
+        return row
+
+
+def silence(arguments: argparse.Namespace) -> int:
+    until = 0.0 if arguments.end else time.time() + arguments.seconds
+    names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
+    if not any(fits(arguments.rule, name) for name in names):
+        raise LivekeepError(f"there is no rule {shown(arguments.rule)}; there are {', '.join(names)}")
+    document = {"rule": arguments.rule, "subject": arguments.subject, "until": until}
+    notify.drop(json.dumps(document).encode(), spool.SILENCE, notify.SPOOL)
+    what = f"{arguments.rule}{about(arguments.subject)}"
+    say(f"{what}: no longer silenced" if arguments.end else f"{what}: no messages until {moment(until)}")
+    return 0
+
+
+# set-address
+
+
+def set_address(arguments: argparse.Namespace) -> int:
+    name = arguments.channel
+    if not NAME.fullmatch(name):
+        raise LivekeepError(f"{shown(name)}: a channel is named with small letters, digits, - and _, 32 at most")
+    address = read_address(arguments.file)
+    check_address(address)
+    try:
+        before = files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode() if CREDENTIAL_FILE.exists() else ""
+    except (OSError, ValueError) as error:
+        raise LivekeepError(f"{CREDENTIAL_FILE}: cannot be read ({error}); run this with sudo") from error
+    known, _problems = channels.addresses(before)
+    known[name] = address
+    content = "".join(f"{channel} {stored}\n" for channel, stored in sorted(known.items()))
+    try:
+        CREDENTIAL_FILE.parent.mkdir(mode=0o700, exist_ok=True)
+        files.replace(CREDENTIAL_FILE, content.encode(), 0o600, (0, 0) if os.geteuid() == 0 else (-1, -1))
+    except OSError as error:
+        raise LivekeepError(f"{CREDENTIAL_FILE}: cannot be written ({error.strerror}); run this with sudo") from error
+    say(f"{CREDENTIAL_FILE}: the address of {name} is stored")
+    restart()
+    say(f"Try it: sudo livekeep alert test {name}")
+    return 0
+
+
+def read_address(file: str | None) -> str:
+    """From a file, a prompt or a pipe. Raises `LivekeepError` when there is none."""
+    try:
+        if file not in (None, "-"):
+            text = files.read(Path(str(file)).absolute(), LARGEST_BYTES).decode()
+        elif file is None and sys.stdin.isatty():
+            text = getpass.getpass("Address, such as mailtos://USER:PASSWORD@gmail.com?to=me@example.org (it is not shown): ")
+        else:
+            text = sys.stdin.buffer.read(LARGEST_BYTES).decode()
+    except OSError as error:
+        raise LivekeepError(f"{file}: cannot be read ({error.strerror})") from error
+    except (EOFError, UnicodeDecodeError) as error:
+        raise LivekeepError("that is no address; nothing was changed") from error
+    if not text.strip():
+        raise LivekeepError("that is no address; nothing was changed")
+    return text.strip()
+
+
+def check_address(address: str) -> None:
+    """Raises `LivekeepError` that never shows the address."""
+    if len(address.split()) != 1 or not address.isprintable():
+        raise LivekeepError("an address is one line without blanks; write %20 for a blank in it. Nothing was changed")
+    try:
+        import apprise  # noqa: PLC0415 – it takes long
+    except ImportError as error:
+        raise LivekeepError("apprise is missing: apt-get install apprise") from error
+    if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None:
+        advice = "see docs/alerting.md, and write signs such as @ and / within a password as %40 and %2F"
+        raise LivekeepError(f"apprise cannot use this address; {advice}. Nothing was changed")
+
+
+def restart() -> None:
+    """systemd reads a credential only at the start of a unit."""
+    try:
+        done = subprocess.run(["systemctl", "try-restart", UNIT], capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        say("The alerter takes it at its next start.")
+        return
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or ["it is not known why"]
+        say(f"{UNIT} could not be restarted ({said[0]}); it takes the address at its next start.")

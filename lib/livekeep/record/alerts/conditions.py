@@ -1,0 +1,312 @@
+"""What the rules find in the record: for which subjects the condition of a rule holds now.
+
+One function for each kind: (record, rule, now in Unix seconds) → findings. Those of kind "event" are in `events`, the box's own
+verdict in `verdict`.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from livekeep.core.record_config import Alert
+from livekeep.record.alerts.record import SECOND, traceback_of
+from livekeep.record.alerts.rules import Finding, fits
+from livekeep.record.figures import duration, plural, size
+from livekeep.record.store import analysis, queries
+from livekeep.record.store.queries.figures import bucket_start
+from livekeep.record.store.queries.filter import (
+    IDS_PER_MICROSECOND,
+    Conditions,
+    Filter,
+    Machine,
+    function_ids,
+    is_any,
+    machine_ids,
+    machines,
+    matching,
+    moment,
+    session_names,
+)
+
+LEAST_CALLS = 10
+"""Of a window that is compared with a threshold from earlier days: fewer say nothing."""
+EARLIER_DAYS = 28
+PLAUSIBLE = 1_704_067_200.0
+"""The beginning of 2024: a clock that says less is not set yet."""
+MOST_SUBJECTS = 200
+NOT_CALLS = ("session", "step")
+SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+STALE_SAMPLES = 5
+"""Samples that are so many intervals apart are no unbroken row."""
+PERCENT_FIGURES = {"memory_percent": ("memory_bytes", "memory_total_bytes"), "disk_percent": ("disk_bytes", "disk_total_bytes")}
+UNIT_FIGURES = {"unit_memory_bytes": "memory_bytes", "unit_cpu_percent": "cpu_percent"}
+WORDS = {
+    "cpu_percent": ("CPU use", "%"),
+    "memory_percent": ("memory in use", "%"),
+    "temperature_celsius": ("temperature", "°C"),
+    "disk_percent": ("disk in use", "%"),
+    "disk_free_bytes": ("free on the disk", "bytes"),
+    "unit_memory_bytes": ("memory", "bytes"),
+    "unit_cpu_percent": ("CPU use", "%"),
+}
+
+
+def calls_in_window(record: sqlite3.Connection, rule: Alert, now: float) -> Conditions:
+    """The calls that a rule of kind "failures" or "slow" is about."""
+    conditions = Conditions()
+    conditions.add("id >= ?", int((now - rule.window_seconds) * SECOND) * IDS_PER_MICROSECOND)
+    conditions.add_one_of("function", function_ids(record, Filter(function=rule.function, kind=rule.call_kind)))
+    conditions.add_one_of("machine", machine_ids(record, rule.machine))
+    if not is_any(rule.session):
+        names = Conditions()
+        names.add_one_of("name", matching(rule.session, session_names(record)))
+        conditions.add(f"session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
+    return conditions
+
+
+def names_of(record: sqlite3.Connection, function: int) -> str:
+    row = record.execute("SELECT name, kind FROM functions WHERE id = ?", [function]).fetchone()
+    return f"{row['name']}" if row else str(function)
+
+
+def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
+    """Functions of which so many calls, and so large a share of them, failed within the window."""
+    conditions = calls_in_window(record, rule, now)
+    rows = record.execute(
+        "SELECT function, count(*) AS failed, min(id) AS first, max(id) AS last FROM calls "  # noqa: S608
+        f"WHERE outcome = 1 AND {conditions.text()} GROUP BY function HAVING failed >= ? "
+        f"ORDER BY failed DESC LIMIT {MOST_SUBJECTS}",
+        [*conditions.parameters, max(rule.number, 1)],
+    ).fetchall()
+    found = []
+    for row in rows:
+        sql = f"SELECT count(*) FROM calls WHERE function = ? AND {conditions.text()}"  # noqa: S608
+        count = record.execute(sql, [row["function"], *conditions.parameters]).fetchone()[0]
+        if row["failed"] / count < rule.share:
+            continue
+        name = names_of(record, row["function"])
+        sentence = f"{row['failed']} of {count} calls of {name} failed within {duration(rule.window_seconds)}"
+        error = record.execute("SELECT type, message FROM errors e JOIN calls c ON c.error = e.id WHERE c.id = ?", [row["last"]])
+        newest = error.fetchone()
+        why = f"The newest: {newest['type']}: {newest['message']}" if newest else ""
+        found.append(Finding(name, sentence, moment(row["first"]) / SECOND, why, traceback_of(record, row["last"])))
+    return found
+
+
+def slow(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
+    """Functions whose mean or percentile within the window is above the threshold, given or made of earlier days."""
+    if rule.call_kind in NOT_CALLS:
+        return slow_sessions(record, rule, now)
+    conditions = calls_in_window(record, rule, now)
+    rows = record.execute(
+        "SELECT function, count(*) AS count, avg(duration) AS mean, min(id) AS first FROM calls "  # noqa: S608
+        f"WHERE {conditions.text()} GROUP BY function LIMIT {MOST_SUBJECTS}",
+        conditions.parameters,
+    ).fetchall()
+    found = []
+    for row in rows:
+        value = row["mean"] if rule.statistic == "mean" else percentile(record, conditions, row, SHARES[rule.statistic])
+        found += too_slow(record, rule, names_of(record, row["function"]), row["count"], value, moment(row["first"]), now)
+    return found
+
+
+def slow_sessions(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
+    """The same for sessions and steps."""
+    begin = int((now - rule.window_seconds) * SECOND)
+    wanted = Filter(begin, function=rule.function, kind=rule.call_kind, machine=rule.machine)
+    found = []
+    for row in queries.functions(record, wanted):
+        found += too_slow(record, rule, row.name, row.figures.count, float(getattr(row.figures, rule.statistic)), begin, now)
+    return found
+
+
+def too_slow(
+    record: sqlite3.Connection, rule: Alert, name: str, count: int, value: float, since: int, now: float
+) -> list[Finding]:
+    """The finding, if there is one, for a function's figure (microseconds) of the window; `since` in microseconds, too."""
+    is_auto = isinstance(rule.threshold, str)
+    if is_auto and count < LEAST_CALLS:
+        return []
+    threshold = auto_threshold(record, rule, name, now) if isinstance(rule.threshold, str) else rule.threshold * SECOND
+    if threshold is None or value <= threshold:
+        return []
+    sentence = f"{name} is slow: {rule.statistic} {duration(value / SECOND)} within {duration(rule.window_seconds)}"
+    origin = "its usual limit by the last four weeks" if is_auto else "the rule's threshold"
+    return [Finding(name, sentence, since / SECOND, f"{plural(count, 'call')}; {origin} is {duration(threshold / SECOND)}")]
+
+
+def percentile(record: sqlite3.Connection, conditions: Conditions, row: sqlite3.Row, share: float) -> float:
+    """By SQLite, so that no list of all durations is in memory."""
+    sql = f"SELECT duration FROM calls WHERE function = ? AND {conditions.text()} ORDER BY duration LIMIT 1 OFFSET ?"  # noqa: S608
+    offset = min(row["count"] - 1, int(row["count"] * share))
+    return float(record.execute(sql, [row["function"], *conditions.parameters, offset]).fetchone()[0])
+
+
+def auto_threshold(record: sqlite3.Connection, rule: Alert, function: str, now: float) -> float | None:
+    """Microseconds, by the whole days before today."""
+    days = earlier_days(record, rule, function, now, EARLIER_DAYS)
+    return analysis.auto_threshold([float(getattr(day.figures, rule.statistic)) for day in days])
+
+
+def earlier_days(record: sqlite3.Connection, rule: Alert, function: str, now: float, count: int) -> tuple[queries.Bucket, ...]:
+    """Only whole days, which are summarised: today's calls one by one may be millions."""
+    today = bucket_start(int(now * SECOND), "day")
+    wanted = Filter(today - count * 86400 * SECOND, today, function, rule.call_kind, rule.machine)
+    return queries.function_series(record, wanted, "day")
+
+
+def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
+    """Functions that have become slower."""
+    found = []
+    for name, kind in functions_of(record, rule)[:MOST_SUBJECTS]:
+        days = earlier_days(record, replace(rule, call_kind=kind), name, now, analysis.RECENT_DAYS + analysis.EARLIER_DAYS)
+        slower = analysis.regression(days, days[-1].ends_at) if days else None
+        if slower:
+            sentence = f"{name} takes {(slower.ratio - 1) * 100:.0f} % longer than it did"
+            recent = f"The median of the last {analysis.RECENT_DAYS} days is {duration(slower.now / SECOND)}"
+            why = f"{recent}; of the {analysis.EARLIER_DAYS} before it was {duration(slower.before / SECOND)}"
+            found.append(Finding(name, sentence, slower.since / SECOND, why))
+    return found
+
+
+def functions_of(record: sqlite3.Connection, rule: Alert) -> list[tuple[str, str]]:
+    """Name and kind of what a rule means: functions, sessions and steps."""
+    rows = record.execute("SELECT name, kind FROM functions ORDER BY name, kind")
+    return [(row["name"], row["kind"]) for row in rows if fits(rule.function, row["name"]) and fits(rule.call_kind, row["kind"])]
+
+
+def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> list[Finding]:
+    """The job that did not succeed in time: since its last success, or since there is the rule (`first_at`)."""
+    if now < PLAUSIBLE:
+        return []
+    last = last_success(record, rule)
+    since = max(last or 0.0, first_at)
+    if now - since < rule.period_seconds:
+        return []
+    subject = rule.function if is_of_calls(rule) else rule.session
+    name = "no job" if is_any(subject) else f"{subject}: nothing"
+    sentence = f"{name} has succeeded for {duration(now - since)}"
+    told = "It has never succeeded since there is this rule" if last is None else "Its last success is that old"
+    why = f"{told}; it should succeed every {duration(rule.period_seconds)}"
+    return [Finding("" if is_any(subject) else subject, sentence, since, why)]
+
+
+def due_of_absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> float:
+    """Seconds until the job is late, when nothing succeeds until then."""
+    last = last_success(record, rule)
+    return max(max(last or 0.0, first_at) + rule.period_seconds - now, 0.0)
+
+
+def is_of_calls(rule: Alert) -> bool:
+    """Whether an absent rule names a function and no session."""
+    return is_any(rule.session) and not is_any(rule.function)
+
+
+def last_success(record: sqlite3.Connection, rule: Alert) -> float | None:
+    """When a session, or a call, that is meant last succeeded."""
+    if is_of_calls(rule):
+        return last_success_of_calls(record, rule)
+    conditions = Conditions()
+    conditions.add("outcome = 'succeeded'")
+    conditions.add_one_of("name", matching(rule.session, session_names(record)))
+    conditions.add_one_of("machine", machine_ids(record, rule.machine))
+    sql = f"SELECT max(ended_at) FROM sessions WHERE {conditions.text()}"  # noqa: S608
+    newest = record.execute(sql, conditions.parameters).fetchone()[0]
+    return newest / SECOND if newest else None
+
+
+def last_success_of_calls(record: sqlite3.Connection, rule: Alert) -> float | None:
+    """When a call that is meant last succeeded."""
+    ends = []
+    for function in function_ids(record, Filter(function=rule.function, kind=rule.call_kind)) or []:
+        conditions = Conditions()
+        conditions.add("function = ? AND outcome = 0", function)
+        conditions.add_one_of("machine", machine_ids(record, rule.machine))
+        sql = f"SELECT id, duration FROM calls WHERE {conditions.text()} ORDER BY id DESC LIMIT 1"  # noqa: S608
+        row = record.execute(sql, conditions.parameters).fetchone()
+        if row:
+            ends.append((moment(row["id"]) + row["duration"]) / SECOND)
+    return max(ends, default=None)
+
+
+# Figures of machines and units
+
+
+def figure(record: sqlite3.Connection, rule: Alert, now: float, sample_seconds: float) -> list[Finding]:
+    """Machines or units whose figure has been above or below the rule's number for so long, sample by sample."""
+    begin = int((now - rule.for_seconds - 2 * STALE_SAMPLES * sample_seconds) * SECOND)
+    meant = [it for it in machines(record) if fits(rule.machine, it.hostname) or fits(rule.machine, it.machine_id)]
+    is_of_units = rule.figure in UNIT_FIGURES
+    found = []
+    for machine in meant:
+        series = unit_series(record, rule, machine, begin) if is_of_units else {"": box_series(record, rule, machine, begin)}
+        for unit, values in series.items():
+            since = beyond_since(values, rule, now, sample_seconds)
+            if since is None:
+                continue
+            subject = unit if len(meant) == 1 else f"{unit} on {machine.hostname}" if unit else machine.hostname
+            found.append(finding_of_figure(rule, subject, values[-1][1], since))
+    return found
+
+
+def finding_of_figure(rule: Alert, subject: str, value: float, since: float) -> Finding:
+    what, unit = WORDS[rule.figure]
+    is_above = isinstance(rule.above, float) and value > rule.above
+    limit = rule.above if is_above else rule.below
+    whose = f"{subject}: " if subject else ""
+    sentence = f"{whose}{what} is {amount(value, unit)}, {'above' if is_above else 'below'} {amount(float(limit), unit)}"
+    return Finding(subject, sentence, since)
+
+
+def amount(value: float, unit: str) -> str:
+    return size(value) if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+Values = Sequence[tuple[float, float]]
+"""Unix seconds and the figure, in the order of time."""
+
+
+def box_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin: int) -> Values:
+    rows = record.execute("SELECT * FROM samples WHERE machine = ? AND at >= ? ORDER BY at", [machine.id, begin])
+    values = ((row["at"] / SECOND, value_of(row, rule.figure)) for row in rows)
+    return [(at, value) for at, value in values if value is not None]
+
+
+def value_of(row: sqlite3.Row, name: str) -> float | None:
+    if name in PERCENT_FIGURES:
+        part, whole = (row[column] for column in PERCENT_FIGURES[name])
+        return 100.0 * part / whole if part is not None and whole else None
+    if name == "disk_free_bytes":
+        used, total = row["disk_bytes"], row["disk_total_bytes"]
+        return float(total - used) if used is not None and total is not None else None
+    return None if row[name] is None else float(row[name])
+
+
+def unit_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin: int) -> dict[str, Values]:
+    rows = record.execute("SELECT * FROM unit_samples WHERE machine = ? AND at >= ? ORDER BY at", [machine.id, begin])
+    series: dict[str, list[tuple[float, float]]] = {}
+    for row in rows:
+        value = row[UNIT_FIGURES[rule.figure]]
+        if value is not None and (fits(rule.unit, row["unit"]) or fits(rule.unit, row["unit"].removesuffix(".service"))):
+            series.setdefault(row["unit"], []).append((row["at"] / SECOND, float(value)))
+    return dict(series)
+
+
+def beyond_since(values: Values, rule: Alert, now: float, sample_seconds: float) -> float | None:
+    """Since when all samples up to the newest are beyond the rule's number, if that is long enough; None when not, or unknown."""
+    longest_gap = STALE_SAMPLES * sample_seconds
+    since, after = None, now
+    for at, value in reversed(values):
+        if after - at > longest_gap or not is_beyond(value, rule):
+            break
+        since = after = at
+    return since if since is not None and now - since >= rule.for_seconds else None
+
+
+def is_beyond(value: float, rule: Alert) -> bool:
+    above = isinstance(rule.above, float) and value > rule.above
+    return above or (isinstance(rule.below, float) and value < rule.below)
+
+
+Condition = Callable[[sqlite3.Connection, Alert, float], list[Finding]]
+OF_CALLS: dict[str, Condition] = {"failures": failures, "slow": slow, "regression": regression}

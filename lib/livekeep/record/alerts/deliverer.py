@@ -1,0 +1,233 @@
+"""Serves the outbox: one short-lived child for each channel that something is due for, so that no server stops the rules.
+
+A child (`delivery`) writes what was taken to RECEIPTS/CHANNEL, which it keeps locked. After a kill of the alerter at any moment
+the next one waits for a child that is still at work, and reads what it has left. So a message is delivered twice only where the
+world gives no other way: when a server took it and all was cut off before its word arrived here and was written. Mail has the
+same Message-ID then.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from sqlite3 import Connection
+from typing import Any
+
+from livekeep.core import events
+from livekeep.core.text import shown
+from livekeep.record.alerts import outbox
+from livekeep.record.alerts.channels import Channel
+
+LAUNCHER = Path(__file__).resolve().parents[4] / "bin/livekeep-alerter"
+MOST_CHILDREN = 2
+"""At once: each takes about 35 MB."""
+BASE_SECONDS = 60.0
+MESSAGE_SECONDS = 30.0
+ORPHAN_SECONDS = 1.0
+"""Between two looks whether a child of an alerter that was killed has ended."""
+
+
+@dataclass
+class Child:
+    """A batch on its way."""
+
+    channel: str
+    process: subprocess.Popen[bytes]
+    pid_descriptor: int
+    messages: tuple[int, ...]
+    deadline: float
+    """Steady seconds."""
+    is_overdue: bool = False
+
+
+class Deliverer:
+    """Counters since it was made."""
+
+    def __init__(
+        self,
+        database: Connection,
+        receipts: Path,
+        watch: Callable[[int, Callable[[], None]], None],
+        forget: Callable[[int], None],
+    ) -> None:
+        """`watch` and `forget`: of `core.notify.Service`, for the end of a child."""
+        self._database, self._receipts = database, receipts
+        self._watch, self._forget = watch, forget
+        self._children: dict[str, Child] = {}
+        self._known: Mapping[str, Channel] = {}
+        self.delivered = 0
+        self.failed = 0
+        self.last_delivered_at: float | None = None
+        receipts.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._orphans = {file.name for file in receipts.iterdir()}
+        """Channels whose receipts may hold what an earlier alerter did not read."""
+
+    def adopt(self, known: Mapping[str, Channel]) -> None:
+        self._known = known
+
+    def one_pass(self, wall: float, steady: float) -> float:
+        """Reap, start; give when to be called again at the latest, steady seconds."""
+        for child in list(self._children.values()):
+            if child.process.poll() is not None:
+                self._reap(child, wall)
+            elif steady >= child.deadline and not child.is_overdue:
+                child.is_overdue = True
+                child.process.kill()
+        for name in sorted(self._orphans):
+            self._take_over(name, wall)
+        for name in outbox.due_channels(self._database, self._known, wall):
+            if len(self._children) < MOST_CHILDREN and name not in self._children and name not in self._orphans:
+                self._start(self._known[name], wall, steady)
+        return self._next(wall, steady)
+
+    def close(self) -> None:
+        """End the children: what they have done is noted, what they have not is tried after the next start."""
+        for child in list(self._children.values()):
+            child.process.terminate()
+            try:
+                child.process.wait(2)
+            except subprocess.TimeoutExpired:
+                child.process.kill()
+                child.process.wait()
+
+    def _next(self, wall: float, steady: float) -> float:
+        moments = [child.deadline for child in self._children.values() if not child.is_overdue]
+        if self._orphans:
+            moments.append(steady + ORPHAN_SECONDS)
+        if len(self._children) < MOST_CHILDREN:
+            due = outbox.next_due(self._database, self._known, [*self._children, *self._orphans])
+            if due is not None:
+                moments.append(steady + max(due - wall, 0.0))
+        return min(moments, default=float("inf"))
+
+    def _start(self, channel: Channel, wall: float, steady: float) -> None:
+        receipts = self._locked(channel.name)
+        if receipts is None:
+            self._orphans.add(channel.name)
+            return
+        try:
+            os.ftruncate(receipts, 0)
+            self._database.execute("BEGIN IMMEDIATE")
+            messages = outbox.batch(self._database, channel, wall)
+            self._database.execute("COMMIT")
+            if not messages:
+                return
+            seconds = BASE_SECONDS + MESSAGE_SECONDS * len(messages)
+            content = {"address": channel.address, "file": channel.file, "messages": messages, "seconds": seconds}
+            with memory_file(json.dumps(content).encode()) as batch:
+                process = subprocess.Popen(
+                    [sys.executable, "-I", LAUNCHER, "--deliver"],
+                    stdin=batch,
+                    stdout=receipts,
+                    # A traceback could hold the address.
+                    stderr=subprocess.DEVNULL,
+                )
+        finally:
+            os.close(receipts)
+        descriptor = os.pidfd_open(process.pid)
+        self._watch(descriptor, lambda: None)
+        numbers = tuple(int(message["message"]) for message in messages)
+        self._children[channel.name] = Child(channel.name, process, descriptor, numbers, steady + seconds)
+
+    def _locked(self, channel: str) -> int | None:
+        """A descriptor of its receipts, locked; None while a child of an earlier alerter has it."""
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(self._receipts / channel, flags, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        return descriptor
+
+    def _take_over(self, channel: str, wall: float) -> None:
+        descriptor = self._locked(channel)
+        if descriptor is None:
+            return
+        os.close(descriptor)
+        self._orphans.discard(channel)
+        self._settle(channel, (), "", wall)
+
+    def _reap(self, child: Child, wall: float) -> None:
+        del self._children[child.channel]
+        self._forget(child.pid_descriptor)
+        os.close(child.pid_descriptor)
+        code = child.process.returncode
+        ending = "no answer in time" if child.is_overdue or code == -14 else f"the delivery ended with exit code {code}"
+        self._settle(child.channel, child.messages, ending, wall)
+
+    def _settle(self, channel: str, messages: tuple[int, ...], ending: str, wall: float) -> None:
+        """Note what became of each message, in one transaction; then the receipts are no longer needed."""
+        receipts = read_receipts(self._receipts / channel)
+        told = {int(receipt["message"]) for receipt in receipts}
+        is_channel = any(receipt["is_channel"] for receipt in receipts)
+        if not is_channel:
+            # Nothing is known of these: the child was ended, or died.
+            receipts += [{"message": it, "taken": [], "reason": ending, "is_channel": False} for it in messages if it not in told]
+        failures = []
+        self._database.execute("BEGIN IMMEDIATE")
+        for receipt in receipts:
+            wait = outbox.settle(self._database, channel, receipt["message"], receipt["taken"], receipt["reason"], wall)
+            if receipt["reason"]:
+                failures.append((receipt["message"], receipt["reason"], wait or 0.0))
+            else:
+                self.delivered += 1
+                self.last_delivered_at = wall
+        if failures and (is_channel or ending == "no answer in time"):
+            outbox.postpone(self._database, channel, failures[-1][2], wall)
+        self._database.execute("COMMIT")
+        with contextlib.suppress(FileNotFoundError):
+            os.truncate(self._receipts / channel, 0)
+        self.failed += len(failures)
+        for message, reason, wait in failures[:1]:
+            self._tell(channel, message, reason, wait)
+
+    def _tell(self, channel: str, message: int, reason: str, wait: float) -> None:
+        row = self._database.execute(
+            "SELECT attempts FROM deliveries WHERE message = ? AND channel = ?", [message, channel]
+        ).fetchone()
+        sentence = f"A message to {channel} could not be delivered: {reason}; it is tried again in {wait:.0f} s"
+        attempt = row["attempts"] if row else 0
+        events.emit(events.DELIVERY_FAILED, sentence, CHANNEL=channel, ATTEMPT=attempt, REASON=reason, SECONDS=f"{wait:.0f}")
+
+
+@contextlib.contextmanager
+def memory_file(content: bytes) -> Any:
+    """A descriptor that `content` can be read from, and that has no name: what is in it is seen by the child alone."""
+    descriptor = os.memfd_create("batch", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.write(content)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def read_receipts(file: Path) -> list[dict[str, Any]]:
+    """The receipts that are there; a line that was cut short is none."""
+    found = []
+    try:
+        lines = file.read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
+    for line in lines:
+        try:
+            receipt = json.loads(line)
+            taken = [str(name) for name in receipt["taken"]]
+            found.append(
+                {
+                    "message": int(receipt["message"]),
+                    "taken": taken,
+                    "reason": shown(str(receipt["reason"])),
+                    "is_channel": bool(receipt["is_channel"]),
+                }
+            )
+        except (ValueError, KeyError, TypeError):
+            continue
+    return found

@@ -1,0 +1,77 @@
+"""Of what was gathered the messages: one for each rule and kind when its time has come, with all that is to be told by then."""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from livekeep.core.record_config import Alert
+from livekeep.record.alerts import message as words
+from livekeep.record.alerts import outbox
+from livekeep.record.alerts.channels import Channel
+from livekeep.record.alerts.message import Told
+from livekeep.record.alerts.notify import Message
+from livekeep.record.alerts.rules import Finding
+
+Announced = Callable[[Sequence[int], float], None]
+Found = Callable[[tuple[str, str]], Finding | None]
+
+
+def flush(
+    database: sqlite3.Connection,
+    rules: Mapping[str, Alert],
+    known: Mapping[str, Channel],
+    found: Found,
+    announced: Announced,
+    now: float,
+) -> int:
+    """Make the messages that are due; how many. `found`: what an open alert's rule found last. `announced` gets their alerts."""
+    due = database.execute(
+        "SELECT DISTINCT rule, kind FROM gathering WHERE due_at <= ? OR due_at > ?", [now, now + 2 * 31_536_000]
+    )
+    pairs = [(row["rule"], row["kind"]) for row in due.fetchall()]
+    for name, kind in pairs:
+        rows = database.execute(
+            "SELECT a.* FROM gathering g JOIN alerts a ON a.id = g.alert WHERE g.rule = ? AND g.kind = ? "
+            "ORDER BY a.began_at, a.id",
+            [name, kind],
+        ).fetchall()
+        numbers = [row["id"] for row in rows]
+        database.execute("BEGIN IMMEDIATE")
+        if rows:
+            message = message_of(name, rules.get(name), kind, rows, found, now)
+            usable = tuple(channel for channel in message.channels if channel in known)
+            outbox.enqueue(database, replace(message, channels=usable), kind, known, now, rule=name)
+        database.execute("DELETE FROM gathering WHERE rule = ? AND kind = ?", [name, kind])
+        if kind != "over":
+            database.executemany("UPDATE alerts SET announced_at = ? WHERE id = ?", [(now, number) for number in numbers])
+        database.execute("UPDATE rules SET messaged_at = ? WHERE rule = ?", [now, name])
+        database.execute("COMMIT")
+        if kind != "over" and numbers:
+            announced(numbers, now)
+    return len(pairs)
+
+
+def message_of(name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], found: Found, now: float) -> Message:
+    """Of a rule that is gone meanwhile its alerts tell what is needed."""
+    rule = rule or Alert(severity=rows[0]["severity"], advice=rows[0]["advice"])
+    told = [told_of(row, found((row["rule"], row["subject"])) if kind == "reminder" else None) for row in rows]
+    return words.compose(name, rule, kind, told, now)
+
+
+def told_of(row: sqlite3.Row, newest: Finding | None) -> Told:
+    return Told(
+        row["subject"],
+        newest.sentence if newest else row["sentence"],
+        row["since"],
+        row["over_at"],
+        (newest.why if newest else "") or row["why"],
+        row["log"],
+        row["count"],
+        row["times"],
+    )
+
+
+def next_due(database: sqlite3.Connection) -> float | None:
+    """When the next message is to be made."""
+    due = database.execute("SELECT min(due_at) FROM gathering").fetchone()[0]
+    return float(due) if due is not None else None

@@ -1,0 +1,137 @@
+"""The record as the alerter reads it: opened when it is there, again when another file has taken its place, and what it says.
+
+No rule is judged by a record that cannot be read: what was so stays so.
+"""
+
+import contextlib
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from livekeep.record.store import schema
+from livekeep.record.store.queries.filter import IDS_PER_MICROSECOND, Watch, moment
+from livekeep.system.redaction import redacted
+
+LOG_LINES = 12
+TRACEBACK_LINES = 16
+LONGEST_LINE = 300
+SECRET = re.compile(
+    r"""(?i)((?:password|passwd|secret|token|api[_-]?key)["']?\s*(?:=|["']\s*:)\s*["']?|\bbearer\s+)[^\s"',;)&]{3,}"""
+)
+SECOND = 1_000_000
+
+
+class Record:
+    """`problem` says in one sentence why there is nothing to read; "" when there is."""
+
+    def __init__(self, file: Path = schema.FILE) -> None:
+        self.file = file
+        self.problem = ""
+        self.identity = ""
+        self._connection: sqlite3.Connection | None = None
+        self._watch: Watch | None = None
+        self._is_new = False
+
+    def connection(self) -> sqlite3.Connection | None:
+        """The record as it is now, or None."""
+        identity = self._read_identity()
+        if self._connection is not None and identity == self.identity:
+            return self._connection
+        self.close()
+        if not identity:
+            self.problem = f"{self.file}: there is no record; see systemctl status livekeep-recorder"
+            return None
+        try:
+            connection = schema.open_read_only(self.file)
+            connection.execute("PRAGMA cache_size = -1024")
+            connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
+            self._watch = Watch(connection)
+        except sqlite3.Error as error:
+            self.problem = f"{self.file}: cannot be read ({error}); see systemctl status livekeep-recorder"
+            return None
+        self._connection, self.identity, self.problem, self._is_new = connection, identity, "", True
+        return connection
+
+    def has_changed(self) -> bool:
+        """Whether somebody has written to it since the last call."""
+        if self.connection() is None or self._watch is None:
+            return False
+        is_new, self._is_new = self._is_new, False
+        return self._watch.has_changed() or is_new
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Around what is asked of it: an error is its problem, not the program's end."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            self.close()
+            self.problem = f"{self.file}: cannot be read ({error}); see systemctl status livekeep-recorder"
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+        self._connection, self._watch, self.identity = None, None, ""
+
+    def _read_identity(self) -> str:
+        try:
+            status = self.file.stat()
+        except OSError:
+            return ""
+        return f"{status.st_dev}:{status.st_ino}"
+
+
+# The last lines
+
+
+def lines_of_session(record: sqlite3.Connection, session: int) -> str:
+    """The traceback that ended it, and its last events."""
+    row = record.execute(
+        "SELECT e.traceback FROM sessions s JOIN errors e ON e.id = s.error WHERE s.id = ?", [session]
+    ).fetchone()
+    messages = newest(record, "session = ?", session)
+    return fit([*messages, *(tail(row["traceback"]) if row else [])])
+
+
+def lines_of_unit(record: sqlite3.Connection, unit: str, before: int) -> str:
+    """The last events of a unit; `before` is an event's id, which is among them."""
+    return fit(newest(record, "unit = ? AND id <= ? AND id > ?", unit, before, before - 3600 * SECOND * IDS_PER_MICROSECOND))
+
+
+def lines_of_units(record: sqlite3.Connection, pattern: str, since: float, priority: int = 5) -> str:
+    """The last events of some units that say more than the everyday."""
+    begin = int(since * SECOND) * IDS_PER_MICROSECOND
+    return fit(newest(record, "unit GLOB ? AND id > ? AND priority <= ?", pattern, begin, priority))
+
+
+def traceback_of(record: sqlite3.Connection, call: int) -> str:
+    """What a call failed with."""
+    row = record.execute("SELECT e.traceback FROM calls c JOIN errors e ON e.id = c.error WHERE c.id = ?", [call]).fetchone()
+    return fit(tail(row["traceback"])) if row else ""
+
+
+def newest(record: sqlite3.Connection, terms: str, *parameters: object) -> list[str]:
+    rows = record.execute(
+        f"SELECT id, message FROM events WHERE {terms} ORDER BY id DESC LIMIT {LOG_LINES}",  # noqa: S608
+        parameters,
+    ).fetchall()
+    return [f"{clock(moment(row['id']) / SECOND)} {row['message']}" for row in reversed(rows)]
+
+
+def clock(at: float) -> str:
+    return time.strftime("%H:%M:%S", time.localtime(at))
+
+
+def tail(text: str) -> list[str]:
+    return text.rstrip().splitlines()[-TRACEBACK_LINES:]
+
+
+def fit(lines: list[str]) -> str:
+    """Lines of others as a message may hold them: each short, and without what looks like a secret."""
+    kept = []
+    for line in lines:
+        bare = line.strip()
+        kept.append(" " * (len(line) - len(line.lstrip())) + redacted(SECRET.sub(r"\1…", bare))[:LONGEST_LINE])
+    return "\n".join(kept)

@@ -1,0 +1,76 @@
+"""What others have dropped in the spool, taken into the database: messages, silences, tests. Each file once, and then removed."""
+
+import json
+import logging
+import os
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+
+from livekeep.core import files
+from livekeep.core.text import shown
+from livekeep.record.alerts import message as words
+from livekeep.record.alerts import notify, outbox
+from livekeep.record.alerts.channels import Channel
+
+SILENCE = ".silence"
+TEST = ".test"
+FIRST_PERSON = 1000
+"""Users from here on are people (login.defs(5)); those below are units, which may not silence an alert of themselves."""
+MOST_AT_ONCE = 20
+
+logger = logging.getLogger("livekeep.alerter")
+
+
+def take(database: sqlite3.Connection, spool: Path, known: Mapping[str, Channel], now: float) -> int:
+    """Take what lies there; how many files that were. Raises `OSError` when the spool cannot be read."""
+    names = sorted(name for name in os.listdir(spool) if not name.startswith("."))[:MOST_AT_ONCE]  # noqa: PTH208
+    for name in names:
+        file = spool / name
+        try:
+            take_file(database, file, known, now)
+        except (OSError, ValueError) as error:
+            logger.warning("%s: is dropped: %s", shown(name), error)
+        file.unlink(missing_ok=True)
+    return len(names)
+
+
+def take_file(database: sqlite3.Connection, file: Path, known: Mapping[str, Channel], now: float) -> None:
+    """Raises `ValueError` for what is wrong with it."""
+    owner = file.lstat().st_uid
+    content = files.read(file, notify.LARGEST_FILE_BYTES)
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        # A file that was taken and not yet removed when the alerter was killed.
+        is_known = database.execute("SELECT 1 FROM messages WHERE token = ?", [file.stem]).fetchone()
+        if file.suffix == notify.SUFFIX and not is_known:
+            outbox.enqueue(database, notify.decode(content), "report", known, now, token=file.stem)
+        elif file.suffix == TEST and not is_known:
+            take_test(database, content, file.stem, known, now)
+        elif file.suffix == SILENCE:
+            take_silence(database, content, owner, now)
+        database.execute("COMMIT")
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+
+
+def take_test(database: sqlite3.Connection, content: bytes, token: str, known: Mapping[str, Channel], now: float) -> None:
+    channel = str(json.loads(content)["channel"])
+    if channel not in known:
+        raise ValueError(f"there is no channel {shown(channel)}")
+    outbox.enqueue(database, words.test(channel, now), "test", known, now, token=token)
+
+
+def take_silence(database: sqlite3.Connection, content: bytes, owner: int, now: float) -> None:
+    """A silence replaces those of the same patterns; one that ends at once only takes them away."""
+    if owner not in (0, os.geteuid()) and owner < FIRST_PERSON:
+        raise ValueError("a unit may not silence alerts")
+    document = json.loads(content)
+    try:
+        rule, subject, until = str(document["rule"]), str(document["subject"]), float(document["until"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"is no silence ({error})") from error
+    database.execute("DELETE FROM silences WHERE rule = ? AND subject = ?", [rule, subject])
+    if until > now:
+        database.execute("INSERT INTO silences (rule, subject, began_at, until) VALUES (?, ?, ?, ?)", [rule, subject, now, until])

@@ -1,0 +1,316 @@
+"""A box for the alerter: a root with a record, the program itself, a mail server and a web server that behave as a test wants."""
+
+import contextlib
+import http.server
+import json
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from livekeep.record.alerts import store
+from livekeep.record.store import schema
+from tests.outside import PROJECT
+
+Result = TypeVar("Result")
+LONGEST_WAIT_SECONDS = 15.0
+SECOND = 1_000_000
+
+
+def wait_for(condition: Callable[[], Result], what: str = "", seconds: float = LONGEST_WAIT_SECONDS) -> Result:
+    """The first true result of `condition`."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds:g} s: {what or condition}")
+
+
+class MailServer:
+    """Takes mail on 127.0.0.1 as RFC 5321 has it. `refuse`: a recipient, or a word such as "DATA", and the answer to it."""
+
+    def __init__(self) -> None:
+        self.mails: list[str] = []
+        self.recipients: list[list[str]] = []
+        self.refuse: dict[str, str] = {}
+        self.delay_seconds = 0.0
+        self.cuts_after_data = False
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        self._is_closed = False
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def address(self, to: str = "me@example.org", options: str = "") -> str:
+        return f"mailto://127.0.0.1:{self.port}?from=tv@example.org&to={to}{options}"
+
+    def subjects(self) -> list[str]:
+        return [re.sub(r"\r\n\s", " ", re.search(r"^Subject: ((?:.|\r\n\s)*?)\r\n\S", mail, re.M)[1]) for mail in self.mails]  # type: ignore[index]
+
+    def close(self) -> None:
+        self._is_closed = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+    def _accept(self) -> None:
+        while not self._is_closed:
+            try:
+                connection, _address = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rwb") as file, contextlib.suppress(OSError, ValueError):
+            self._talk(file)
+
+    def _talk(self, file: Any) -> None:
+        def say(line: str) -> None:
+            file.write(f"{line}\r\n".encode())
+            file.flush()
+
+        time.sleep(self.delay_seconds)
+        say("220 mail.example.org")
+        recipients: list[str] = []
+        while line := file.readline().decode().strip():
+            word = line.split()[0].upper()
+            found = re.search(r"TO:<(.*?)>", line, re.I)
+            refusal = self.refuse.get(found[1] if found else word)
+            if refusal:
+                say(refusal)
+            elif word == "QUIT":
+                say("221 bye")
+                return
+            elif word == "DATA":
+                say("354 go on")
+                lines = []
+                while (part := file.readline()) not in (b".\r\n", b""):
+                    lines.append(part)
+                self.recipients.append(recipients)
+                self.mails.append(b"".join(lines).decode())
+                recipients = []
+                if self.cuts_after_data:
+                    return
+                say("250 taken")
+            else:
+                if found:
+                    recipients.append(found[1])
+                say("250 well")
+
+
+class WebHook:
+    """Takes POSTs on 127.0.0.1 and answers with `status`; None: never."""
+
+    def __init__(self) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.tries = 0
+        self.status: int | None = 200
+        self.location = ""
+        self._hang = threading.Event()
+        hook = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                hook.tries += 1
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if hook.status is None:
+                    hook._hang.wait()
+                    return
+                if hook.status < 300:
+                    hook.taken.append(json.loads(body))
+                self.send_response(hook.status)
+                if hook.location:
+                    self.send_header("Location", hook.location)
+                self.end_headers()
+
+            def do_GET(self) -> None:
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self._server.server_port
+        self._server.daemon_threads = True
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def address(self, options: str = "") -> str:
+        return f"json://127.0.0.1:{self.port}/hook{options}"
+
+    def titles(self) -> list[str]:
+        return [document["title"] for document in self.taken]
+
+    def close(self) -> None:
+        self._hang.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class Box:
+    """A root below which the alerter lives; `start` and `kill` as often as a test wants."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in (
+            "etc/livekeep/livekeep.d",
+            "run/livekeep/alerter",
+            "var/lib/livekeep/record",
+            "var/lib/livekeep/alerter/spool",
+            "creds",
+        ):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        for folder in ("var/lib/livekeep/install", "var/lib/livekeep/channels"):
+            (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / "var/lib/livekeep/install/without-screen").touch()
+        self.config = root / "etc/livekeep/livekeep.toml"
+        self.spool = root / "var/lib/livekeep/alerter/spool"
+        self.log = root / "log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.configure("")
+        self.record = schema.open_for_writing(root / "var/lib/livekeep/record/record.db")
+        self.machine()
+        self._counter = 0
+
+    # The configuration
+
+    def configure(self, text: str, shipped: bool = False) -> None:
+        """Without the shipped rules unless a test is about them."""
+        off = (
+            ""
+            if shipped
+            else "".join(f"[alerts.{name}]\nenabled = false\n" for name in shipped_names() if f"[alerts.{name}]" not in text)
+        )
+        temporary = self.config.with_suffix(".new")
+        temporary.write_text(f"{text}\n{off}")
+        temporary.rename(self.config)
+
+    def credential(self, text: str) -> None:
+        (self.root / "creds/livekeep.notify").write_text(text)
+
+    # The program
+
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "LIVEKEEP_ROOT": str(self.root), "CREDENTIALS_DIRECTORY": str(self.root / "creds")}
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            program = [sys.executable, "-I", PROJECT / "bin/livekeep-alerter"]
+            self.process = subprocess.Popen(program, env=self.environment(), stderr=log, stdout=log)
+        began = time.time()
+        wait_for(lambda: self.state().get("written_at", 0) >= began, "the alerter's state")
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        if self.process:
+            self.process.send_signal(number)
+            self.process.wait()
+            self.process = None
+
+    def state(self) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads((self.root / "run/livekeep/alerter/state.json").read_text())
+        except FileNotFoundError:
+            return {}
+        return found
+
+    def rows(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
+        """Of the alerter's database."""
+        with contextlib.closing(store.open_read_only(self.root / "var/lib/livekeep/alerter/alerts.db")) as database:
+            return database.execute(sql, parameters).fetchall()
+
+    def alert(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:
+        program = [sys.executable, "-I", PROJECT / "bin/livekeep-alert", *arguments]
+        return subprocess.run(program, env=self.environment(), capture_output=True, text=True, input=text, check=False)
+
+    def close(self) -> None:
+        self.kill()
+        self.record.close()
+
+    # The record
+
+    def machine(self, hostname: str = "foyer") -> int:
+        cursor = self.record.execute("INSERT INTO machines (machine_id, hostname) VALUES (?, ?)", [hostname * 4, hostname])
+        number = int(cursor.lastrowid or 0)
+        self.record.execute(
+            "INSERT INTO processes (machine, boot_id, token, pid, uid, unit, program, first_at, last_at, next_sequence, "
+            "calls_sent) VALUES (?, 'b', ?, 1, 0, 'job.service', 'job', 0, 0, 1, 0)",
+            [number, hostname],
+        )
+        return number
+
+    def next_id(self, at: float) -> int:
+        self._counter += 1
+        return int(at * SECOND) * 1000 + self._counter % 1000
+
+    def event(
+        self, name: str, message: str = "", at: float | None = None, machine: int = 1, unit: str = "job.service", **fields: str
+    ) -> None:
+        self.record.execute(
+            "INSERT INTO events (id, machine, process, session, unit, name, priority, message, fields) "
+            "VALUES (?, ?, 1, ?, ?, ?, 4, ?, ?)",
+            [
+                self.next_id(at or time.time()),
+                machine,
+                fields.pop("session_id", None),
+                unit,
+                name,
+                message or name,
+                json.dumps(fields),
+            ],
+        )
+
+    def call(
+        self, function: str, at: float | None = None, seconds: float = 0.01, error: str = "", kind: str = "function"
+    ) -> None:
+        self.record.execute("INSERT OR IGNORE INTO functions (name, kind) VALUES (?, ?)", [function, kind])
+        number = self.record.execute("SELECT id FROM functions WHERE name = ? AND kind = ?", [function, kind]).fetchone()[0]
+        identity = None
+        if error:
+            self.record.execute(
+                "INSERT OR IGNORE INTO errors (digest, type, message, traceback) VALUES (?, 'ValueError', ?, ?)",
+                [error.encode(), error, f"Traceback\n  File x\nValueError: {error}"],
+            )
+            identity = self.record.execute("SELECT id FROM errors WHERE digest = ?", [error.encode()]).fetchone()[0]
+        self.record.execute(
+            "INSERT INTO calls (id, function, machine, process, number, parent, duration, outcome, error) "
+            "VALUES (?, ?, 1, 1, 1, 0, ?, ?, ?)",
+            [self.next_id(at or time.time()), number, int(seconds * SECOND), 1 if error else 0, identity],
+        )
+
+    def session(self, name: str, outcome: str, at: float) -> None:
+        self.record.execute(
+            "INSERT INTO sessions (token, machine, process, name, began_at, ended_at, updated_at, outcome) "
+            "VALUES (?, 1, 1, ?, ?, ?, ?, ?)",
+            [str(self.next_id(at)), name, int((at - 1) * SECOND), int(at * SECOND), int(at * SECOND), outcome],
+        )
+
+    def sample(self, at: float, machine: int = 1, **values: float) -> None:
+        moment = int(at * SECOND)
+        self.record.execute("INSERT INTO samples (at, machine) VALUES (?, ?)", [moment, machine])
+        for name, value in values.items():
+            self.record.execute(f"UPDATE samples SET {name} = ? WHERE at = ? AND machine = ?", [value, moment, machine])  # noqa: S608
+
+
+def shipped_names() -> tuple[str, ...]:
+    from livekeep.core.record_config import SHIPPED_ALERTS
+
+    return tuple(SHIPPED_ALERTS)
+
+
+@contextlib.contextmanager
+def box_in(root: Path) -> Iterator[Box]:
+    box = Box(root)
+    try:
+        yield box
+    finally:
+        box.close()
