@@ -99,6 +99,7 @@ class Writer:
         self.processes = Processes(self.connection)
         self._calls: list[tuple[Any, ...]] = []
         self._call_ids: set[int] = set()
+        self._next_ids: dict[int, int] = {}
         self._counter = 0
 
     def close(self) -> None:
@@ -222,6 +223,7 @@ class Writer:
             memory.clear()
         self._calls.clear()
         self._call_ids.clear()
+        self._next_ids.clear()
         for counter in fields(Counters):
             setattr(self.counters, counter.name, getattr(self._committed_counters, counter.name))
 
@@ -319,8 +321,8 @@ class Writer:
             function = names.function(call.function)
             counter = (counter + 1) % IDS_PER_MICROSECOND
             number = call.start * IDS_PER_MICROSECOND + counter
-            while number in ids:
-                number += 1
+            if number in ids:
+                number = self._free_id(call.start, number)
             ids.add(number)
             session = call.session
             append(
@@ -347,6 +349,14 @@ class Writer:
         self._counter = counter
         self.counters.calls += len(calls)
 
+    def _free_id(self, start: int, number: int) -> int:
+        """Another call of this transaction began in the same microsecond."""
+        number = max(number, self._next_ids.get(start, 0))
+        while number in self._call_ids:
+            number += 1
+        self._next_ids[start] = number + 1
+        return number
+
     def _write_calls(self) -> None:
         if not self._calls:
             return
@@ -356,14 +366,17 @@ class Writer:
         except sqlite3.IntegrityError:
             # Seldom: another call began in the same microsecond, and was committed before.
             self.connection.execute("ROLLBACK TO calls")
+            free: dict[int, int] = {}
             for number, *values in self._calls:
-                free = number
-                while self.connection.execute("SELECT 1 FROM calls WHERE id = ?", (free,)).fetchone():
-                    free += 1
-                self.connection.execute(INSERT_CALL, (free, *values))
+                candidate = max(number, free.get(number // IDS_PER_MICROSECOND, 0))
+                while self.connection.execute("SELECT 1 FROM calls WHERE id = ?", (candidate,)).fetchone():
+                    candidate += 1
+                free[number // IDS_PER_MICROSECOND] = candidate + 1
+                self.connection.execute(INSERT_CALL, (candidate, *values))
         self.connection.execute("RELEASE calls")
         self._calls.clear()
         self._call_ids.clear()
+        self._next_ids.clear()
 
     def _add_event(self, entry: Entry, origin: Origin, name: str, fields: dict[str, str], process: Process | None = None) -> None:
         session = None
