@@ -172,3 +172,61 @@ def test_many_random_changes_lose_nothing_and_repeat_nothing_within_a_round() ->
         # Left alone, two rounds play all of them twice.
         rest = [file.name for _ in range(3 * len(known)) if (file := made.next())]
         assert all(rest.count(name) >= 2 for name in known)
+
+
+def favouring(names: str, *hot: str) -> Playlist:
+    made = playlist(*names, order="hot")
+    made.favour(hot)
+    return made
+
+
+def test_hot_without_a_clip_that_takes_off_is_by_name() -> None:
+    assert take(favouring("bcad"), 8) == "abcdabcd"
+
+
+def test_hot_one_comes_again_after_every_four_others() -> None:
+    assert take(favouring("abcdefghijkl", "k"), 16) == "abcdkefghkijkl" + "ab"
+
+
+def test_hot_several_come_by_rank() -> None:
+    assert take(favouring("abcdefghijklmnopqrstuvwxyz", "y", "z"), 20) == "abcdyefgzyhijkylmzny"
+
+
+def test_hot_changes_at_a_listing() -> None:
+    made = favouring("abcdefgh", "h")
+    assert take(made, 5) == "abcdh"
+    made.favour(["g"])
+    assert take(made, 4) == "efgh"
+    made.favour([])
+    assert take(made, 8) == "abcdefgh"
+
+
+def test_hot_one_that_is_gone_or_fails_is_passed_over() -> None:
+    made = favouring("abcdef", "f", "nowhere")
+    made.failed("f")
+    assert take(made, 5) == "abcde"
+    made.played()
+    assert take(made, 2) == "fa"
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_hot_never_twice_running_and_each_file_once_a_round_all_the_same(seed: int) -> None:
+    random = Random(seed)
+    names = "abcdefghijklmnopqrst"[: random.randrange(2, 20)]
+    hot = random.sample(names, random.randrange(min(5, len(names)) + 1))
+    played = take(favouring(names, *hot), 200)
+    assert all(one != other for one, other in pairwise(played))
+    # In between come hot ones alone: without them it is by name.
+    rest = [name for name in played if name not in hot]
+    expected = [name for name in names if name not in hot]
+    assert all(name == expected[index % len(expected)] for index, name in enumerate(rest))
+    share = sum(name in hot for name in played) / len(played)
+    assert share >= len(hot) / len(names) - 0.05
+    assert share <= 0.5 + len(hot) / len(names)
+
+
+def test_hot_without_loop_ends_with_the_round() -> None:
+    made = Playlist("hot", False, Random(1))
+    made.update(listed(*"abcdef"))
+    made.favour(["a"])
+    assert take(made, 9) == "abcdeaf--"

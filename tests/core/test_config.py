@@ -149,7 +149,7 @@ BAD_VALUES = (
     ("controller", "idle_seconds", "4", "must be from 5 to 86400"),
     ("channels.main", "media", '"media"', "must be a folder"),
     ("channels.main", "media", '"s3://B/x"', "must be a folder"),
-    ("channels.main", "order", '"random"', 'must be one of "name", "oldest", "newest", "shuffle"'),
+    ("channels.main", "order", '"random"', 'must be one of "name", "oldest", "newest", "shuffle", "hot"'),
     ("channels.main", "loop", '"yes"', "must be true or false"),
     ("channels.main", "extensions", '["mp4"]', "must be in small letters with its dot"),
     ("channels.main", "extensions", "[]", "must be a text or a list of texts, not empty"),

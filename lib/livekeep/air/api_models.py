@@ -29,7 +29,7 @@ NUMBERS: dict[str, tuple[float, float]] = {
     "rotate_hours": (0, 590),
 }
 CHOICES = {
-    "order": ("name", "oldest", "newest", "shuffle"),
+    "order": ("name", "oldest", "newest", "shuffle", "hot"),
     "copy": ("auto", "never"),
     "preset": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
 }

@@ -158,7 +158,7 @@ def pieces_of(part: str) -> list[str | int]:
 
 
 def ordered(files: Iterable[MediaFile], order: str, previous: tuple[str, ...], random: Random) -> tuple[MediaFile, ...]:
-    """The files of one round in the channel's `order`: "name", "oldest", "newest" or "shuffle".
+    """The files of one round in the channel's `order`: "name" (as is "hot"), "oldest", "newest" or "shuffle".
 
     `previous`: the names of the round before; a shuffled round never begins with what that one ended with.
     """

@@ -3,12 +3,17 @@
 It goes in rounds: each file once in a round, in the channel's order. A file that joins is played in the present round when its
 place is still to come (shuffled: at the round's end), else in the next. Without `loop` there is one round, which whatever joins
 makes longer. Files that fail one after the other are left alone until something was played, or until `retry`.
+
+In the order "hot" it goes by name, and favoured files come again in between: the first one after every HOT_GAP others, the second
+after twice as many, and so on.
 """
 
 from collections.abc import Iterable
 from random import Random
 
 from livekeep.air.media import MediaFile, ordered
+
+HOT_GAP = 4
 
 
 class Playlist:
@@ -23,6 +28,10 @@ class Playlist:
         """The name that the round before ended with."""
         self._failed: set[str] = set()
         """What failed since something was last played."""
+        self._others: dict[str, int] = {}
+        """For each favoured file, in their order, how many others were taken since it was."""
+        self._newest = ""
+        """The last one that was taken."""
 
     def __len__(self) -> int:
         return len(self._files)
@@ -51,22 +60,27 @@ class Playlist:
         else:
             self._left = self._sorted([*staying, *(file for file in joined if self._is_to_come(file))])
 
+    def favour(self, names: Iterable[str]) -> None:
+        """Let these files come again more often, the first one most of all."""
+        self._others = {name: self._others.get(name, 0) for name in names}
+
     def peek(self) -> MediaFile | None:
         """What `next` will give."""
-        found = self._first_left()
-        if found or not self._loop:
-            return found
-        if not self._files.keys() - self._failed:
-            return None
-        self._begin_round()
-        return self._first_left()
+        found = self._next_of_round()
+        return (self._due() or found) if found else None
 
     def next(self) -> MediaFile | None:
         """Take the next file; None when there is none to play now."""
-        found = self.peek()
-        if found:
+        turn = self._next_of_round()
+        if turn is None:
+            return None
+        found = self._due() or turn
+        # One that comes in between leaves the round as it is.
+        if found is turn:
             del self._left[: self._left.index(found) + 1]
             self._taken = found
+        self._newest = found.name
+        self._others = {name: 0 if name == found.name else count + 1 for name, count in self._others.items()}
         return found
 
     def played(self) -> None:
@@ -88,6 +102,22 @@ class Playlist:
             again = [file for file in again if file.name not in left]
             shuffled = self._order == "shuffle"
             self._left = self._left + self._shuffled(again) if shuffled else self._sorted([*self._left, *again])
+
+    def _next_of_round(self) -> MediaFile | None:
+        found = self._first_left()
+        if found or not self._loop:
+            return found
+        if not self._files.keys() - self._failed:
+            return None
+        self._begin_round()
+        return self._first_left()
+
+    def _due(self) -> MediaFile | None:
+        """The first favoured file that has waited for enough others."""
+        for rank, (name, others) in enumerate(self._others.items(), 1):
+            if others >= HOT_GAP * rank and name != self._newest and name in self._files and name not in self._failed:
+                return self._files[name]
+        return None
 
     def _first_left(self) -> MediaFile | None:
         return next((file for file in self._left if file.name not in self._failed), None)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
+from livekeep.air import hot
 from livekeep.air.books import SHORT_SECONDS, Books
 from livekeep.air.broker import Broker
 from livekeep.air.errand import Errand
@@ -116,6 +117,7 @@ class Programme:
         self._listing_began = 0.0
         self._waiting: set[str] = set()
         """Files that are still being written."""
+        self._hot_files: tuple[str, ...] = ()
         self._rest_seconds = REST_SECONDS
         self._storage_failed_at: float | None = None
         self._look: Errand[Prepared] = Errand(service.wake)
@@ -179,12 +181,20 @@ class Programme:
             self._note_storage_failure(StorageTimeoutError(sentence), now)
         if now >= self._next_listing and not self._listing.is_busy:
             self._next_listing, self._listing_began = NEVER, now
-            self._listing.start(self._library.list_media)
+            self._listing.start(self._list_media)
+
+    def _list_media(self) -> tuple[MediaFile, ...]:
+        """In a thread. Raises `StorageError`."""
+        files = self._library.list_media()
+        if self._channel.order == "hot":
+            self._hot_files = hot.hot_files((file.name for file in files), hot.hot_clips())
+        return files
 
     def _note_files(self, files: tuple[MediaFile, ...], now: float) -> None:
         self._next_listing = now + self._channel.rescan_seconds
         self._wait_for(set(self._library.waiting), now)
         self._take_over(files)
+        self._playlist.favour(self._hot_files)
         if self._storage_failed_at is not None:
             self.books.regain_storage(now - self._storage_failed_at)
             self._storage_failed_at, self._next_look = None, now

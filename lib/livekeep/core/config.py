@@ -196,7 +196,7 @@ class Channel:
     """What a channel plays, where to, and in which shape. Its stream key is the credential livekeep.stream-key.CHANNEL."""
 
     media: str = key("", MEDIA)
-    order: str = key("name", one_of("name", "oldest", "newest", "shuffle"))
+    order: str = key("name", one_of("name", "oldest", "newest", "shuffle", "hot"))
     loop: bool = key(True)
     extensions: tuple[str, ...] = key(
         (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".flv", ".avi", ".mpg", ".mpeg"), each(EXTENSION)
