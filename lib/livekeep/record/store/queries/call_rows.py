@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from livekeep.record.store.queries.figures import longest_calls
 from livekeep.record.store.queries.filter import (
     CALL_OUTCOMES,
-    EVER,
     IDS_PER_MICROSECOND,
     Conditions,
     Filter,
@@ -30,7 +29,7 @@ CALL = (
     "JOIN functions f ON f.id = x.function JOIN machines m ON m.id = x.machine JOIN processes p ON p.id = x.process "
     "LEFT JOIN threads t ON t.id = x.thread LEFT JOIN errors e ON e.id = x.error"
 )
-FEW_SESSIONS = 50
+FEW_SESSIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ class ErrorGroup:
 
 def calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Call]:
     """Calls, the newest first."""
-    page = newest(connection, "calls", CALL, _conditions(connection, wanted, with_range=False), (wanted, limit, after))
+    page = newest(connection, "calls", CALL, call_conditions(connection, wanted, with_range=False), (wanted, limit, after))
     return Page(tuple(map(_call, page.rows)), page.after, page.searched_to)
 
 
@@ -109,7 +108,7 @@ def slowest_calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 2
 
     The summaries know the longest call of each day and hour: only hours that can hold one of the slowest are looked into.
     """
-    conditions = _conditions(connection, wanted, with_range=False)
+    conditions = call_conditions(connection, wanted, with_range=False)
     (first,) = connection.execute("SELECT min(id) FROM calls").fetchone()
     if first is None or limit < 1:
         return ()
@@ -160,7 +159,7 @@ def error_groups(connection: sqlite3.Connection, wanted: Filter, limit: int = 50
     """Failed calls by function and error, the most frequent first."""
     if matching(wanted.outcome, ["failed"]) == []:
         return ()
-    conditions = _conditions(connection, replace(wanted, outcome="failed"))
+    conditions = call_conditions(connection, replace(wanted, outcome="failed"))
     processes = "" if is_any(wanted.unit) else "JOIN processes p ON p.id = x.process"
     rows = connection.execute(
         f"SELECT f.name, f.kind, g.*, {ERROR_COLUMNS} FROM (SELECT x.function, x.error, count(*) AS count, min(x.id) AS first, "  # noqa: S608
@@ -182,7 +181,8 @@ def error_of(row: sqlite3.Row) -> Error | None:
     return Error(row["error_id"], row["error_type"], row["error_message"], row["error_traceback"])
 
 
-def _conditions(connection: sqlite3.Connection, wanted: Filter, with_range: bool = True) -> Conditions:
+def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: bool = True) -> Conditions:
+    """For a statement in which calls are x and their processes p."""
     conditions = Conditions()
     if with_range:
         conditions.add("x.id >= ? AND x.id < ?", *id_range(wanted))
@@ -205,12 +205,10 @@ def _conditions(connection: sqlite3.Connection, wanted: Filter, with_range: bool
 
 
 def _of_sessions(connection: sqlite3.Connection, wanted: Filter) -> tuple[str, list[int]]:
-    """The column of calls, and the sessions of that name that may have calls within the range."""
+    """The column of calls, and the sessions of that name."""
     names = Conditions()
     names.add_one_of("name", matching(wanted.session, session_names(connection)))
-    names.add("began_at < ? AND ifnull(ended_at, ?) >= ?", wanted.end, EVER, wanted.begin)
-    rows = connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)  # noqa: S608
-    ids = [row[0] for row in rows]
+    ids = [row[0] for row in connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)]  # noqa: S608
     # The calls of a few sessions are found by their index; those of many are met on the way back in time.
     return ("x.session" if len(ids) <= FEW_SESSIONS else "+x.session"), ids
 

@@ -38,11 +38,12 @@ class Event:
 
 def events(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Event]:
     """Events, the newest first."""
-    page = newest(connection, "events", EVENT, _conditions(connection, wanted), (wanted, limit, after))
+    page = newest(connection, "events", EVENT, event_conditions(connection, wanted), (wanted, limit, after))
     return Page(tuple(map(_event, page.rows)), page.after, page.searched_to)
 
 
-def _conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
+def event_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
+    """For a statement in which events are x; without the range of time."""
     conditions = Conditions()
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.event):

@@ -88,7 +88,7 @@ def sessions(
     """Sessions that began within the range: those that failed or were lost first, then those that run, then the others;
     each the newest first.
     """
-    conditions = _conditions(connection, wanted)
+    conditions = session_conditions(connection, wanted)
     order = "s.began_at DESC, s.id DESC"
     if failed_first:
         order = f"{RANK}, {order}"
@@ -118,7 +118,7 @@ def running_sessions(connection: sqlite3.Connection) -> tuple[Session, ...]:
 
 def session_totals(connection: sqlite3.Connection, wanted: Filter) -> SessionTotals:
     """How many sessions began within the range, by what became of them."""
-    conditions = _conditions(connection, wanted)
+    conditions = session_conditions(connection, wanted)
     rows = connection.execute(
         "SELECT s.outcome, count(*) FROM sessions s JOIN processes p ON p.id = s.process "  # noqa: S608
         f"WHERE {conditions.text()} GROUP BY s.outcome",
@@ -153,8 +153,11 @@ def steps(connection: sqlite3.Connection, session_id: int, limit: int = 1000) ->
     )  # fmt: skip
 
 
-def _conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
+def session_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
+    """For a statement in which sessions are s."""
     conditions = Conditions()
+    if wanted.session_id is not None:
+        conditions.add("s.id = ?", wanted.session_id)
     if wanted.begin > 0 or wanted.end < EVER:
         conditions.add("s.began_at >= ? AND s.began_at < ?", wanted.begin, wanted.end)
     if not is_any(wanted.session):
