@@ -133,7 +133,18 @@ def of_alerts(last: date) -> list[dict[str, str]]:
     ]
     return [
         *begun,
-        event("clip-takes-off", "9 × its usual rate for 3 h", "livekeep-clips.service", us(last, 60), CLIP="Summer concert"),
+        event(
+            "clip-takes-off",
+            "9 × its usual rate for 3 h",
+            "livekeep-clips.service",
+            us(last, 60),
+            CLIP="1",
+            NAME="Summer concert",
+            SOURCE="mine",
+            SCORE="9",
+            REASON="9 × its usual rate for 3 h",
+            LINK="",
+        ),
     ]
 
 

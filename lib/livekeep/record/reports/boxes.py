@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import replace
 
+from livekeep.core import events
 from livekeep.core.text import shown
 from livekeep.record.reports import airtime
 from livekeep.record.reports.airtime import Change, Span, Subject
@@ -146,9 +147,9 @@ def alerts(source: Source) -> tuple[AlertCount, ...]:
     began: dict[tuple[str, str], queries.Event] = {}
     count: dict[tuple[str, str], int] = {}
     still_open = set()
-    for event in events_of(source, ("alert-began", "alert-over"), source.spanning(0, source.period.end)):
+    for event in events_of(source, (events.ALERT_BEGAN.name, events.ALERT_OVER.name), source.spanning(0, source.period.end)):
         key = (event.fields.get("RULE", ""), event.fields.get("SUBJECT", ""))
-        if event.name == "alert-over":
+        if event.name == events.ALERT_OVER.name:
             still_open.discard(key)
             continue
         still_open.add(key)
@@ -172,8 +173,16 @@ def events_of(source: Source, names: Iterable[str], wanted: queries.Filter) -> l
 
 def clips(source: Source) -> tuple[HotClip, ...]:
     """The newest first."""
-    found = events_of(source, ("clip-takes-off",), source.within)
-    return tuple(HotClip(seconds(event.at), event.fields.get("CLIP", ""), event.message) for event in reversed(found))
+    found = events_of(source, (events.CLIP_TAKES_OFF.name,), source.within)
+    return tuple(
+        HotClip(
+            at=seconds(event.at),
+            source=event.fields.get("SOURCE", ""),
+            name=event.fields.get("NAME") or event.fields.get("CLIP", ""),
+            reason=event.fields.get("REASON") or event.message,
+        )
+        for event in reversed(found)
+    )
 
 
 def losses(source: Source) -> tuple[Loss, ...]:

@@ -157,6 +157,7 @@ class AlertCount:
 @dataclass(frozen=True)
 class HotClip:
     at: float
+    source: str
     name: str
     reason: str
 

@@ -421,8 +421,13 @@ def clips(report: Report) -> Section:
     return Section(
         "clips",
         "Clips that took off",
-        (text_column("when", "at", 1.5), text_column("clip", "clip", 3.0), text_column("why", "reason", 4.0)),
-        tuple((moment(clip.at), words(clip.name), words(clip.reason)) for clip in report.clips),
+        (
+            text_column("when", "at", 1.5),
+            text_column("source", "source", 1.4, is_shared=True),
+            text_column("clip", "clip", 3.0),
+            text_column("why", "reason", 4.0),
+        ),
+        tuple((moment(clip.at), words(clip.source), words(clip.name), words(clip.reason)) for clip in report.clips),
     )
 
 

@@ -1,7 +1,7 @@
 """Where a report is read from: the record, a period, and what it is restricted to."""
 
 import sqlite3
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from livekeep.record.reports.period import Period
 from livekeep.record.store import queries
@@ -16,11 +16,12 @@ class Source:
     connection: sqlite3.Connection
     period: Period
     filter: Filter
-    """Its range does not count; the period's does."""
+    """Its function, kind and machine count, its range does not: the period's does."""
     metric: str = ""
 
     def spanning(self, begin: float, end: float) -> Filter:
-        return replace(self.filter, begin=microseconds(begin), end=microseconds(end))
+        own = self.filter
+        return Filter(microseconds(begin), microseconds(end), function=own.function, kind=own.kind, machine=own.machine)
 
     @property
     def within(self) -> Filter:
