@@ -57,7 +57,8 @@ def export(connection: sqlite3.Connection, table: str, wanted: Filter, form: For
     converts = [(CSV if form == "csv" else JSON)[kind] for kind, _sql in TABLES[table].columns.values()]
     # The values are JSON already.
     line = "{" + ",".join(f'"{name}":%s' for name in names) + "}\n"
-    writer = csv.writer(to, lineterminator="\n")
+    # The lines' ends of RFC 4180: with others a lone carriage return within a cell would not be quoted.
+    writer = csv.writer(to, lineterminator="\r\n")
     if form == "csv":
         writer.writerow(names)
     count = 0
