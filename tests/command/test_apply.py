@@ -241,7 +241,7 @@ def complete(box: Box, *words: str) -> list[str]:
 def test_completion(box: Box) -> None:
     box.configure(CONFIG)
     box.file("out dir/x", "")
-    assert complete(box, "s") == ["status", "select", "screenshot", "set-token"]
+    assert complete(box, "s") == ["status", "select", "screenshot", "set-token", "set-web-password"]
     assert complete(box, "doctor", "--") == ["--json", "--fix", "--yes", "--help"]
     assert complete(box, "select", "") == ["Youth\\,\\ 2nd\\ hall", "main"]
     assert complete(box, "select", "ma") == ["main"]

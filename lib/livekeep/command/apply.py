@@ -6,18 +6,21 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.command import desktop, file, health_units, record_units, unit
+from livekeep.command import credential, desktop, file, health_units, record_units, unit
 from livekeep.command.file import Ownership
 from livekeep.command.health_units import Wanted
+from livekeep.command.set_web_password import WEB_PASSWORD
 from livekeep.core import config, findings, paths, state
 from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.core.hosts import is_loopback_address
 from livekeep.system import terminal
 
 DISPLAY = "livekeep-display.service"
 PLAYER = "livekeep-player.service"
 ERROR_SCREEN = "livekeep-error-screen.service"
 EXPORTER = "livekeep-exporter.service"
+WEB_SOCKET = "livekeep-web.socket"
 DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
 """After the sandbox's 50-sandbox.conf, which it relaxes."""
 
@@ -37,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Both, whatever the first one did.
     changed = [
         apply_screen(settings.screen, may_start),
-        apply_units(record_units.wanted(settings), may_start),
+        apply_record(settings, may_start),
         apply_health(settings, may_start),
     ]
     if not any(changed):
@@ -64,6 +67,15 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
         unit.tell("restart", "--no-block", DISPLAY)
         terminal.say(f"{DISPLAY}: restarted")
     return True
+
+
+def apply_record(settings: Config, may_start: bool) -> bool:
+    """Whether anything of the record part's changed."""
+    changed = apply_units(record_units.wanted(settings), may_start)
+    is_open = unit_file(WEB_SOCKET).exists() and not is_loopback_address(settings.web.address)
+    if is_open and not credential.credential_file(secret=WEB_PASSWORD).exists():
+        terminal.say("web.address: without a password only this machine is let in; set one: sudo livekeep set-web-password")
+    return changed
 
 
 def apply_health(settings: Config, may_start: bool) -> bool:

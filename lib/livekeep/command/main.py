@@ -48,6 +48,12 @@ def set_token_arguments(parser: Parser) -> None:
     )
 
 
+def set_web_password_arguments(parser: Parser) -> None:
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="the file that holds the password; else it is asked for, or read from a pipe"
+    )
+
+
 def doctor_arguments(parser: Parser) -> None:
     json_argument(parser)
     parser.add_argument("--fix", action="store_true", help="offer each change to the boot files, with a backup")
@@ -120,6 +126,7 @@ SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "select": ("select", "choose the stream to show, or list the streams", select_arguments),
     "screenshot": ("screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
     "set-token": ("set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
+    "set-web-password": ("set_web_password", "store the password of the web pages", set_web_password_arguments),
     "doctor": ("doctor", "check everything that the screen and the channels depend on", doctor_arguments),
     "air": ("air", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
     "record": ("record", "what jobs did, how long it took, how far they are", nothing),
