@@ -28,7 +28,7 @@ WINDOW_SECONDS = 60.0
 LONGEST_WAIT_SECONDS = 75.0
 LONGEST_SECONDS = 300.0
 """For all pages of a source."""
-RETRY_SECONDS = (0.5, 2.0)
+RETRY_SECONDS = (0.3, 1.0)
 """Before the second and the third try of a page that a fault of the network or the server has spoilt."""
 GRACE_SECONDS = 1.0
 """For a name lookup, which keeps no deadline."""
@@ -113,11 +113,10 @@ class VimeoSource:
     @track_performance(kind="api")
     def get(self, url: str) -> Response:
         """One request. Raises `TransportError`."""
-        seconds = self._timeout_seconds
-        deadline = time.monotonic() + seconds
+        seconds, headers = self._timeout_seconds, {"Accept": vimeo.ACCEPT}
         return within(
             seconds + GRACE_SECONDS,
-            lambda: self._client.get(url, deadline, {"Accept": vimeo.ACCEPT}, self._secret, most_redirects=0),
+            lambda: self._client.get(url, time.monotonic() + seconds, headers, self._secret, most_redirects=0),
         )
 
 

@@ -19,7 +19,7 @@ MOST_VIDEOS = 2000
 MOST_PAGES = MOST_VIDEOS // VIDEOS_A_REQUEST
 GRACE_SECONDS = 1.0
 """For a name lookup, which keeps no deadline."""
-RETRY_SECONDS = (0.5, 2.0)
+RETRY_SECONDS = (0.3, 1.0)
 UNKNOWN_CHANNEL = "YouTube knows no such channel"
 FIELDS = "items(id,snippet(title,publishedAt),statistics(viewCount,likeCount,commentCount),contentDetails(duration))"
 DURATION = re.compile(r"P(?:([0-9]{1,4})D)?(?:T(?:([0-9]{1,4})H)?(?:([0-9]{1,4})M)?(?:([0-9]{1,5})S)?)?")
@@ -88,9 +88,12 @@ class YoutubeSource:
     def get(self, url: str) -> Any:
         """One request. Raises `ApiError`."""
         seconds = self._timeout_seconds
-        deadline = time.monotonic() + seconds
+
+        def ask() -> Any:
+            return youtube.request(self._client, url, self._key, time.monotonic() + seconds)
+
         try:
-            return within(seconds + GRACE_SECONDS, lambda: youtube.request(self._client, url, self._key, deadline))
+            return within(seconds + GRACE_SECONDS, ask)
         except TransportError as error:
             raise ApiError(str(error), youtube.NETWORK, is_passing=True) from error
 
