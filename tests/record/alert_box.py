@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from livekeep.record.alerts import store
 from livekeep.record.store import schema
+from livekeep.record.store.summaries import Summaries
 from tests.outside import PROJECT
 
 Result = TypeVar("Result")
@@ -165,6 +166,7 @@ class Box:
         for folder in (
             "etc/livekeep/livekeep.d",
             "run/livekeep/alerter",
+            "run/livekeep/recorder",
             "var/lib/livekeep/record",
             "var/lib/livekeep/alerter/spool",
             "creds",
@@ -286,6 +288,15 @@ class Box:
             "VALUES (?, ?, 1, 1, 1, 0, ?, ?, ?)",
             [self.next_id(at or time.time()), number, int(seconds * SECOND), 1 if error else 0, identity],
         )
+
+    def summarise(self) -> None:
+        """Build the summaries of all calls, as the recorder does along the way."""
+        summaries = Summaries()
+        for row in self.record.execute("SELECT id, function, machine, duration, outcome FROM calls").fetchall():
+            summaries.add(row["function"], row["machine"], row["id"] // 1000, row["duration"], row["outcome"] == 1)
+        self.record.execute("BEGIN")
+        summaries.write(self.record)
+        self.record.execute("COMMIT")
 
     def session(self, name: str, outcome: str, at: float) -> None:
         self.record.execute(

@@ -40,8 +40,6 @@ RECORD_PAUSE_SECONDS = 0.2
 """Between two looks at a record that is written to all the time."""
 WATCH_SECONDS = 30.0
 """Between two tries to watch a folder that is not there yet."""
-STEP_SECONDS = 60.0
-"""A wall clock that is so far from where it should be has been set."""
 
 logger = logging.getLogger("livekeep.alerter")
 
@@ -66,7 +64,6 @@ class Alerter:
         self._watch: FolderWatch | None = None
         self._watch_due = 0.0
         self._resume_at = math.inf
-        self._offset = time.time() - time.monotonic()
         self.adopt(settings)
 
     def adopt(self, settings: Config) -> None:
@@ -93,7 +90,6 @@ class Alerter:
         if settings:
             self.adopt(settings)
         clock = clock_now()
-        self._notice_step(clock)
         self._watch_folders(now)
         has_more = self._take_spool(clock.wall)
         due = [self._engine.one_pass(clock)]
@@ -110,13 +106,6 @@ class Alerter:
     def _wait_for_message(self, wall: float) -> float | None:
         due = gathering.next_due(self._database)
         return None if due is None else max(due - wall, 0.0)
-
-    def _notice_step(self, clock: Clock) -> None:
-        offset = clock.wall - clock.steady
-        if abs(offset - self._offset) > STEP_SECONDS:
-            logger.warning("The clock was set by %.0f s", offset - self._offset)
-            outbox.bring_forward(self._database, clock.wall)
-        self._offset = offset
 
     def _watch_folders(self, now: float) -> None:
         """The spool and the folder of the record; the latter may come later."""

@@ -19,7 +19,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.record_config import RECORDER, Alert
 from livekeep.core.record_states import OpenAlert, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.record.alerts import conditions, event_rules
+from livekeep.record.alerts import conditions, event_rules, gathering, outbox
 from livekeep.record.alerts.event_rules import Event, Position
 from livekeep.record.alerts.record import Record, fit, lines_of_session, lines_of_unit, lines_of_units
 from livekeep.record.alerts.rules import Clock, Ended, Finding, Standing, decide, fits
@@ -40,6 +40,8 @@ SHARE_OF_TIME = 0.02
 GRACE_SECONDS = 60.0
 """After a start the recorder may need so long to catch up; nothing is called absent before."""
 MOST_BATCHES = 4
+STEP_SECONDS = 5.0
+"""A wall clock that is so far from where it should be has been set."""
 
 Key = tuple[str, str]
 """A rule's name and a subject."""
@@ -74,6 +76,7 @@ class Engine:
         self._saved = -math.inf
         self._changes: list[Change] = []
         self._started = time.monotonic()
+        self._offset: float | None = None
         for row in database.execute("SELECT * FROM alerts WHERE over_at IS NULL"):
             key = row["rule"], row["subject"]
             self.standings[key] = Standing(is_open=True, announced_at=row["announced_at"], times=row["times"])
@@ -89,6 +92,7 @@ class Engine:
         self._database.execute("BEGIN IMMEDIATE")
         for name, rule in self.rules.items():
             self._note_rule(name, rule, clock.wall)
+            gathering.bound(self._database, name, rule.cooldown_seconds + AGAIN_SECONDS, clock.wall)
         for key in list(self.standings):
             rule_now = self.rules.get(key[0])
             if rule_now is None or kinds.get(key[0], rule_now.kind) != rule_now.kind:
@@ -119,6 +123,7 @@ class Engine:
 
     def one_pass(self, clock: Clock) -> float:
         """Judge what is new and what is due; when to be called again at the latest, steady seconds."""
+        self._notice_step(clock)
         has_changed = False
         with self._record.guarded():
             has_changed = self._record.has_changed()
@@ -133,6 +138,14 @@ class Engine:
         self._announce(clock)
         self._tell()
         return clock.steady if has_more else min(self._due.values(), default=math.inf)
+
+    def _notice_step(self, clock: Clock) -> None:
+        """A clock that was set must not let messages wait for as long as it was wrong."""
+        before, self._offset = self._offset, clock.wall - clock.steady
+        if before is not None and abs(self._offset - before) > STEP_SECONDS:
+            logger.warning("The clock was set by %.0f s", self._offset - before)
+            gathering.shift(self._database, self._offset - before)
+            outbox.shift(self._database, self._offset - before)
 
     def _pause(self, name: str) -> float:
         return max(self._cost.get(name, 0.0) / SHARE_OF_TIME, 0.5 if self._cost else 0.0)

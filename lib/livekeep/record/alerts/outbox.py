@@ -126,11 +126,9 @@ def next_due(database: sqlite3.Connection, known: Mapping[str, Channel], busy: S
     return min((row["due"] for row in rows if row["channel"] in known and row["channel"] not in busy), default=None)
 
 
-def bring_forward(database: sqlite3.Connection, now: float) -> None:
-    """After the clock has stepped back nothing waits for longer than the longest back-off."""
-    database.execute(
-        "UPDATE deliveries SET due_at = ? WHERE state = 'waiting' AND due_at > ?", [now, now + BACK_OFF_SECONDS[-1] * 1.5]
-    )
+def shift(database: sqlite3.Connection, seconds: float) -> None:
+    """The clock was set by so much: what is due comes as soon as it would have."""
+    database.execute("UPDATE deliveries SET due_at = due_at + ? WHERE state = 'waiting'", [seconds])
 
 
 def batch(database: sqlite3.Connection, channel: Channel, now: float) -> list[dict[str, Any]]:

@@ -1,0 +1,364 @@
+"""What rules find in a real record: each kind, against plain arithmetic over what was put in."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from livekeep.core import config, health, state
+from livekeep.core.channels import ChannelState
+from livekeep.core.config import Config
+from livekeep.core.findings import Connector, HostFindings, Run
+from livekeep.core.record_config import RECORDER, Alert
+from livekeep.core.record_states import RecorderState
+from livekeep.core.state import PlayerState, PollerState
+from livekeep.record.alerts import conditions, gathering, store
+from livekeep.record.alerts.channels import Channel
+from livekeep.record.alerts.engine import Engine
+from livekeep.record.alerts.record import Record
+from livekeep.record.alerts.rules import Clock
+from tests.record.alert_box import Box, box_in
+
+NOW = 1_800_000_000.0
+EVERYBODY = {"me": Channel("me", file="/nowhere", limit_per_hour=10_000)}
+
+
+class Watched:
+    """An engine over a box's record, with a clock of the test's."""
+
+    def __init__(self, box: Box, rules: dict[str, Alert], now: float = NOW) -> None:
+        self.box, self.clock = box, Clock(now, 1000.0)
+        self.database = store.open_for_writing(box.root / "var/lib/livekeep/alerter/alerts.db")
+        self.settings = dataclasses.replace(Config(), alerts=rules)
+        self.begin()
+
+    def begin(self) -> None:
+        """As a start of the alerter does."""
+        self.record = Record(self.box.root / "var/lib/livekeep/record/record.db")
+        self.engine = Engine(self.database, self.record, self.box.root / "run/livekeep", self.box.root / "var/lib/livekeep")
+        self.engine.adopt(self.settings, self.clock)
+        self.engine.one_pass(self.clock)
+
+    def pass_time(self, seconds: float, step: float = 5.0) -> None:
+        """Look again and again, and make the messages that are due."""
+        end = self.clock.steady + seconds
+        while self.clock.steady < end:
+            self.clock = Clock(self.clock.wall + step, self.clock.steady + step)
+            self.engine.one_pass(self.clock)
+            gathering.flush(
+                self.database, self.engine.rules, EVERYBODY, self.engine.finding, self.engine.announced, self.clock.wall
+            )
+
+    def messages(self) -> list[tuple[str, str]]:
+        return [(row["kind"], row["title"]) for row in self.database.execute("SELECT kind, title FROM messages ORDER BY id")]
+
+    def kinds(self) -> list[str]:
+        return [kind for kind, _title in self.messages()]
+
+    def texts(self) -> list[str]:
+        return [row["text"] for row in self.database.execute("SELECT text FROM messages ORDER BY id")]
+
+
+@pytest.fixture
+def box(tmp_path: Path) -> Iterator[Box]:
+    with box_in(tmp_path) as made:
+        yield made
+
+
+# Failures
+
+
+@given(
+    outcomes=st.lists(st.booleans(), min_size=1, max_size=30),
+    share=st.sampled_from([0.0, 0.3, 0.5, 1.0]),
+    number=st.integers(1, 12),
+)
+@settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_failures_are_share_and_number_within_the_window(
+    outcomes: list[bool], share: float, number: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with box_in(tmp_path_factory.mktemp("box")) as box:
+        rule = Alert(kind="failures", share=share, number=number, window_seconds=600)
+        for index, is_failed in enumerate(outcomes):
+            # Every second one lies before the window.
+            at = NOW - (10 + index if index % 2 == 0 else 700 + index)
+            box.call("fetch", at, error="no answer" if is_failed else "")
+        within = outcomes[::2]
+        expected = sum(within) >= number and sum(within) / len(within) >= share
+        found = conditions.failures(box.record, rule, NOW)
+        assert [finding.subject for finding in found] == (["fetch"] if expected else [])
+        if found:
+            assert found[0].sentence.startswith(f"{sum(within)} of {len(within)} calls of fetch failed")
+            assert "no answer" in found[0].why
+            assert "Traceback" in found[0].log
+
+
+def test_failures_of_others_do_not_count(box: Box) -> None:
+    for name in ("fetch", "cut"):
+        box.call(name, NOW - 5, error="x")
+    rule = Alert(kind="failures", number=1, function="f*")
+    assert [finding.subject for finding in conditions.failures(box.record, rule, NOW)] == ["fetch"]
+    assert conditions.failures(box.record, dataclasses.replace(rule, call_kind="api"), NOW) == []
+    assert conditions.failures(box.record, dataclasses.replace(rule, machine="elsewhere"), NOW) == []
+    assert conditions.failures(box.record, dataclasses.replace(rule, session="none"), NOW) == []
+
+
+# Slow
+
+
+@pytest.mark.parametrize(("statistic", "limit"), [("mean", 5.05), ("p50", 5.1), ("p95", 9.6), ("p99", 10.0)])
+def test_slow_compares_the_statistic_with_the_threshold(box: Box, statistic: str, limit: float) -> None:
+    for tenth in range(1, 101):
+        box.call("cut", NOW - tenth, seconds=tenth / 10)
+    rule = Alert(kind="slow", statistic=statistic, threshold=limit - 0.01)
+    (found,) = conditions.slow(box.record, rule, NOW)
+    assert found.subject == "cut"
+    assert statistic in found.sentence
+    assert conditions.slow(box.record, dataclasses.replace(rule, threshold=limit + 0.01), NOW) == []
+
+
+def test_slow_by_its_own_history(box: Box) -> None:
+    rule = Alert(kind="slow", statistic="p95", threshold="auto", window_seconds=3600)
+    for day in range(1, 15):
+        for number in range(12):
+            box.call("cut", NOW - day * 86400 - number * 60, seconds=1.0 + number / 100)
+    box.summarise()
+    for number in range(12):
+        box.call("cut", NOW - number * 60, seconds=1.05)
+    assert conditions.slow(box.record, rule, NOW) == []
+    for number in range(12):
+        box.call("cut", NOW - number * 50, seconds=4.0)
+    (found,) = conditions.slow(box.record, rule, NOW)
+    assert "its usual limit" in found.why
+    # Few calls say nothing.
+    assert conditions.slow(box.record, dataclasses.replace(rule, window_seconds=100), NOW) == []
+
+
+def test_a_regression_is_found_and_a_steady_function_is_not(box: Box) -> None:
+    for day in range(1, 36):
+        for name, seconds in (("steady", 1.0), ("slower", 1.4 if day <= 7 else 1.0)):
+            for number in range(3):
+                box.call(name, NOW - day * 86400 + number, seconds=seconds + number / 1000)
+    box.summarise()
+    (found,) = conditions.regression(box.record, Alert(kind="regression"), NOW)
+    assert found.subject == "slower"
+    assert "40 % longer" in found.sentence
+    assert abs(found.since - (NOW - 7 * 86400)) < 2 * 86400
+
+
+# Absent
+
+
+@given(
+    ages=st.lists(st.floats(1, 400_000), max_size=4), first_age=st.floats(0, 400_000), period=st.sampled_from([3600.0, 90_000.0])
+)
+@settings(deadline=None, max_examples=25, derandomize=True)
+def test_absent_counts_from_the_later_of_last_success_and_first_sight(
+    ages: list[float], first_age: float, period: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with box_in(tmp_path_factory.mktemp("box")) as box:
+        rule = Alert(kind="absent", session="backup", period_seconds=period)
+        box.session("backup", "failed", NOW - 1)
+        box.session("other", "succeeded", NOW - 1)
+        for age in ages:
+            box.session("backup", "succeeded", NOW - age)
+        expected = min([*ages, first_age]) >= period
+        found = conditions.absent(box.record, rule, NOW, NOW - first_age)
+        assert bool(found) == expected
+        assert (
+            abs(conditions.due_of_absent(box.record, rule, NOW, NOW - first_age) - max(period - min([*ages, first_age]), 0))
+            < 1e-3
+        )
+
+
+def test_absent_calls_count_too(box: Box) -> None:
+    rule = Alert(kind="absent", function="upload", period_seconds=3600)
+    box.call("upload", NOW - 100, error="x")
+    assert [it.subject for it in conditions.absent(box.record, rule, NOW, NOW - 7200)] == ["upload"]
+    box.call("upload", NOW - 50)
+    assert conditions.absent(box.record, rule, NOW, NOW - 7200) == []
+
+
+def test_a_clock_that_is_not_set_calls_nothing_absent(box: Box) -> None:
+    assert conditions.absent(box.record, Alert(kind="absent", session="x"), 100_000.0, 0.0) == []
+
+
+def test_a_dead_man_s_switch_works_after_downtime_and_is_told_once(box: Box) -> None:
+    rule = Alert(kind="absent", session="backup", period_seconds=3600)
+    box.session("backup", "succeeded", NOW - 10)
+    watched = Watched(box, {"backup": rule})
+    write_recorder(box, last_commit_at=NOW)
+    watched.pass_time(3000)
+    assert watched.messages() == []
+    watched.clock = Clock(NOW + 86400, watched.clock.steady + 20)
+    watched.begin()
+    watched.pass_time(20)
+    assert watched.kinds() == ["begin"]
+    watched.begin()
+    watched.pass_time(60)
+    assert watched.kinds() == ["begin"]
+    box.session("backup", "succeeded", watched.clock.wall)
+    watched.pass_time(120)
+    assert watched.kinds() == ["begin", "over"]
+
+
+# Figures
+
+
+@given(
+    values=st.lists(st.floats(60, 100), min_size=1, max_size=20),
+    for_seconds=st.sampled_from([0.0, 300.0, 600.0]),
+    gap=st.sampled_from([60.0, 60.0, 400.0]),
+)
+@settings(deadline=None, max_examples=40, derandomize=True)
+def test_a_figure_must_be_beyond_in_each_sample_for_so_long(values: list[float], for_seconds: float, gap: float) -> None:
+    rule = Alert(kind="figure", figure="temperature_celsius", above=80.0, for_seconds=for_seconds)
+    series = [(NOW - 30 - gap * index, value) for index, value in enumerate(values)][::-1]
+    run = 0
+    for value in values:
+        if value <= 80:
+            break
+        run += 1
+    if gap > conditions.STALE_SAMPLES * 60 and run:
+        run = 1
+    expected = run > 0 and 30 + gap * (run - 1) >= for_seconds
+    since = conditions.beyond_since(series, rule, NOW, 60.0)
+    assert (since is not None) == expected
+    if since is not None:
+        assert since == NOW - 30 - gap * (run - 1)
+
+
+def test_figures_of_the_box_and_of_units(box: Box) -> None:
+    other = box.machine("stage")
+    for minute in range(12):
+        box.sample(NOW - 60 * minute, disk_bytes=96, disk_total_bytes=100, temperature_celsius=50.0)
+        box.sample(NOW - 60 * minute, other, disk_bytes=10, disk_total_bytes=100)
+        box.record.execute(
+            "INSERT INTO unit_samples VALUES (?, 1, 'job.service', 500000000, 3.0)", [int((NOW - 60 * minute) * 1_000_000)]
+        )
+    disk = Alert(kind="figure", figure="disk_percent", above=95.0, for_seconds=600.0)
+    (found,) = conditions.figure(box.record, disk, NOW, 60.0)
+    assert (found.subject, found.since) == ("foyer", NOW - 660)
+    assert found.sentence == "foyer: disk in use is 96.0 %, above 95.0 %"
+    assert conditions.figure(box.record, dataclasses.replace(disk, machine="stage"), NOW, 60.0) == []
+    free = Alert(kind="figure", figure="disk_free_bytes", below=50.0, machine="foyer")
+    assert [it.subject for it in conditions.figure(box.record, free, NOW, 60.0)] == [""]
+    unit = Alert(kind="figure", figure="unit_memory_bytes", above=4e8, unit="job*", machine="foyer")
+    (found,) = conditions.figure(box.record, unit, NOW, 60.0)
+    assert found.sentence == "job.service: memory is 477 MiB, above 381 MiB"
+    assert conditions.figure(box.record, dataclasses.replace(unit, unit="livekeep-*"), NOW, 60.0) == []
+    # Samples that are old say nothing of now.
+    assert conditions.figure(box.record, disk, NOW + 3600, 60.0) == []
+
+
+# The box's own verdict
+
+
+def write_recorder(box: Box, **values: object) -> None:
+    state.write(state.stamped(dataclasses.replace(RecorderState(), **values)), box.root / "run/livekeep")  # type: ignore[arg-type]
+
+
+def with_screen(box: Box, player: PlayerState, poller: PollerState) -> None:
+    (box.root / "var/lib/livekeep/install/without-screen").unlink(missing_ok=True)
+    for it in (player, poller):
+        (box.root / "run/livekeep" / it.FILE).parent.mkdir(exist_ok=True)
+        state.write(state.stamped(it), box.root / "run/livekeep")
+
+
+def test_a_screen_that_is_dark_for_five_minutes_is_told_of_with_its_reason(box: Box) -> None:
+    watched = Watched(box, {"down": Config().alerts["down"]}, time.time())
+    dark = PlayerState(picture="error", reason="the stream cannot be opened", display_up=True, since=NOW)
+    with_screen(box, dark, PollerState("error", "outage", since=NOW))
+    watched.pass_time(295)
+    assert watched.messages() == []
+    watched.pass_time(15)
+    ((kind, title),) = watched.messages()
+    assert kind == "begin"
+    assert "critical: screen: the error picture is on the screen: the stream cannot be opened" in title
+    (text,) = watched.texts()
+    assert "What to do: Run: sudo livekeep doctor" in text
+    with_screen(box, dataclasses.replace(dark, picture="stream"), PollerState("live", since=NOW))
+    watched.pass_time(70)
+    assert watched.kinds() == ["begin", "over"]
+
+
+@given(
+    picture=st.sampled_from(["stream", "holding", "error", "none"]),
+    display_up=st.booleans(),
+    stream=st.sampled_from(["live", "offline", "error", "unknown"]),
+)
+@settings(deadline=None, max_examples=32, derandomize=True)
+def test_the_verdict_is_that_of_livekeep_health(
+    picture: str, display_up: bool, stream: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from livekeep.command import reading
+    from livekeep.record.alerts.verdict import verdict
+
+    with box_in(tmp_path_factory.mktemp("box")) as box:
+        with_screen(box, PlayerState(picture, display_up=display_up), PollerState(stream))  # type: ignore[arg-type]
+        root, kept = box.root / "run/livekeep", box.root / "var/lib/livekeep"
+        said = reading.take(root, kept).health()
+        for least in ("degraded", "down"):
+            found = verdict(Alert(kind="verdict", verdict=least), root, kept, config.Probes(), time.time())
+            assert bool(found) == (health.LEVELS.index(said.level) >= health.LEVELS.index(least))
+            if found:
+                assert found[0].sentence == f"screen: {said.sentence}"
+
+
+def test_a_screen_that_is_off_on_purpose_alerts_nobody(box: Box) -> None:
+    (box.root / "var/lib/livekeep/install/without-screen").unlink()
+    watched = Watched(box, {"down": Config().alerts["down"]}, time.time())
+    watched.pass_time(900)
+    assert watched.messages() == []
+    with_screen(box, PlayerState("none", display_up=False), PollerState("live"))
+    (box.root / "run/livekeep/probe-host").mkdir(exist_ok=True)
+    seen = HostFindings(run=Run(interval_seconds=60.0, verdict="ok"), connectors=(Connector("HDMI-A-1", connected=False),))
+    state.write(state.stamped(seen), box.root / "run/livekeep")
+    watched.pass_time(900)
+    assert watched.messages() == []
+    state.write(
+        state.stamped(dataclasses.replace(seen, connectors=(Connector("HDMI-A-1", connected=True),))), box.root / "run/livekeep"
+    )
+    watched.pass_time(400)
+    assert watched.kinds() == ["begin"]
+
+
+def test_a_channel_that_is_off_air_is_told_of_by_its_name(box: Box) -> None:
+    folder = box.root / "run/livekeep/worker@main"
+    folder.mkdir()
+    (box.root / "var/lib/livekeep/channels/main.on-air").touch()
+    refused = ChannelState(channel="main", publishing="refused", reason="the stream key is wrong", started_at=NOW)
+    watched = Watched(box, {"down": Config().alerts["down"]}, time.time())
+    state.write(state.stamped(dataclasses.replace(refused)), folder)
+    watched.pass_time(330, step=10)
+    ((_kind, title),) = watched.messages()
+    assert "channel main" in title
+
+
+def test_a_record_that_does_not_grow_is_told_of(box: Box) -> None:
+    watched = Watched(box, {"recorder": Config().alerts["recorder"]}, time.time())
+    write_recorder(box)
+    watched.pass_time(600)
+    assert watched.messages() == []
+    (box.root / "run/livekeep/recorder/state.json").unlink()
+    watched.pass_time(310)
+    ((_kind, title),) = watched.messages()
+    assert f"{RECORDER} does not run" in title
+
+
+def test_without_a_record_verdicts_still_work(box: Box) -> None:
+    box.record.close()
+    for file in (box.root / "var/lib/livekeep/record").iterdir():
+        file.unlink()
+    watched = Watched(box, {"recorder": Config().alerts["recorder"], "late": Alert(kind="absent", session="x")}, time.time())
+    watched.pass_time(310)
+    assert watched.kinds() == ["begin"]
+    assert "there is no record" in watched.record.problem
+    with contextlib.closing(Box(box.root).record):
+        watched.pass_time(10)
+        assert watched.record.problem == ""
