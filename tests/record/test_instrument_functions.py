@@ -251,6 +251,8 @@ def test_passwords_in_addresses_headers_and_dictionaries_are_masked() -> None:
     text = Parameters(fetch, ()).describe(("https://me:geheim@host/x?key=abcdef&n=3", {"password": "geheim", "n": 1}), {})
     assert text == "url='https://[redacted]@host/x?key=[redacted]&n=3', options={'password': [redacted], 'n': 1}"
     assert "geheim" not in Parameters(fetch, ()).describe(("Bearer geheimgeheim", {}), {})
+    nested = Parameters(fetch, ["n"]).describe(("", {"n": [1], "m": {"n": 2}}), {})
+    assert nested == "url='', options={'n': [redacted], 'm': {'n': [redacted]}}"
 
 
 def test_descriptions_stay_short_and_never_walk_through_all() -> None:

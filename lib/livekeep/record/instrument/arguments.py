@@ -4,6 +4,8 @@ What cannot change (numbers, short texts) is kept as it is and described when th
 since the function may change it. A value takes 80 characters at most, all of a call 200.
 """
 
+import contextlib
+import functools
 import inspect
 import re
 import threading
@@ -28,6 +30,8 @@ SECRET_NAME = re.compile(
 IN_URL = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
 IN_QUERY = re.compile(r"(?i)([?&][a-z_-]*(?:key|token|secret|password|passwd|signature|sig|auth)=)[^&\s'\"#]+")
 IN_HEADER = re.compile(r"(?i)\b(bearer|basic) [a-z0-9._~+/=-]{8,}")
+SUSPICIOUS = re.compile(r"://|[?&]|earer|asic")
+"""A text without these needs no masking."""
 
 Captured = str | tuple[tuple[Any, ...], Mapping[str, Any]] | None
 """Of a call's arguments: their description, or what it is made of later."""
@@ -67,9 +71,12 @@ class Parameters:
         self.names = positional[self.skip :]
         rest = next((one.name for one in parameters if one.kind is one.VAR_POSITIONAL), "")
         self.is_rest_secret = self.is_secret(rest)
+        self.prefixes = [f"{name}=" for name in self.names]
+        self.open_names = next((place for place, name in enumerate(self.names) if self.is_secret(name)), len(self.names))
+        """How many of the first ones are no secrets."""
 
     def is_secret(self, name: str) -> bool:
-        return name in self.redact or SECRET_NAME.search(name) is not None
+        return name in self.redact or has_secret_name(name)
 
     def capture(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Captured:
         """Never raises an `Exception`."""
@@ -89,19 +96,31 @@ class Parameters:
         """Of arguments without a method's own object."""
         try:
             parts = [self.describe_positional(place, value) for place, value in enumerate(args)]
-            parts += [f"{name}={REDACTED if self.is_secret(name) else described(value)}" for name, value in kwargs.items()]
+            parts += [self.describe_named(name, value) for name, value in kwargs.items()]
             return shortened(masked(", ".join(parts)), MOST_CHARACTERS)
         except Exception:
             return UNSHOWABLE
 
     def describe_positional(self, place: int, value: Any) -> str:
         if place >= len(self.names):
-            return REDACTED if self.is_rest_secret else described(value)
-        name = self.names[place]
-        return f"{name}={REDACTED if self.is_secret(name) else described(value)}"
+            return REDACTED if self.is_rest_secret else described(value, self.is_secret)
+        return self.describe_named(self.names[place], value)
+
+    def describe_named(self, name: str, value: Any) -> str:
+        return f"{name}={REDACTED if self.is_secret(name) else described(value, self.is_secret)}"
 
     def text(self, captured: Captured) -> str | None:
-        return captured if captured is None or isinstance(captured, str) else self.describe(*captured) or None
+        """Of what `capture` returned."""
+        if captured is None or isinstance(captured, str):
+            return captured
+        args, kwargs = captured
+        if not kwargs and len(args) <= self.open_names:
+            # A number may have more digits than Python likes to print.
+            with contextlib.suppress(ValueError):
+                text = ", ".join([f"{prefix}{value!r}" for prefix, value in zip(self.prefixes, args, strict=False)])
+                if len(text) <= MOST_OF_A_VALUE and not SUSPICIOUS.search(text):
+                    return text or None
+        return self.describe(args, kwargs) or None
 
     def secrets(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
         """The texts among the arguments that are not to leave."""
@@ -112,15 +131,20 @@ class Parameters:
         return [value for value in found if type(value) is str and len(value) > 2]
 
 
-def described(value: Any, depth: int = DEEPEST) -> str:
-    """A short text for `value`, which for containers looks at the first few items only."""
+@functools.lru_cache(maxsize=1024)
+def has_secret_name(name: str) -> bool:
+    return SECRET_NAME.search(name) is not None
+
+
+def described(value: Any, is_secret: Callable[[str], bool] = has_secret_name, depth: int = DEEPEST) -> str:
+    """A short text for `value`, which for containers looks at the first few items only. `is_secret` judges keys."""
     kind = type(value)
     if kind is str:
         return repr(value if len(value) <= MOST_OF_A_VALUE else value[: MOST_OF_A_VALUE - 1] + "…")
     if kind in (bytes, bytearray):
         return repr(value) if len(value) <= MOST_OF_A_VALUE // 4 else f"{kind.__name__} of {len(value)}"
     if kind in (list, tuple, set, frozenset, dict):
-        return described_container(value, kind, depth)
+        return described_container(value, kind, is_secret, depth)
     if busy.now:
         return f"<{kind.__name__}>"
     busy.now = True
@@ -132,23 +156,22 @@ def described(value: Any, depth: int = DEEPEST) -> str:
         busy.now = False
 
 
-def described_container(value: Any, kind: type, depth: int) -> str:
+def described_container(value: Any, kind: type, is_secret: Callable[[str], bool], depth: int) -> str:
+    if kind is list and len(value) <= MOST_ITEMS and ATOMS.issuperset(map(type, value)):
+        return shortened(repr(value), MOST_OF_A_VALUE * 2)
     opening, closing = BRACKETS[kind]
     if depth == 0 and value:
         return f"{opening}…{closing}"
-    if kind is dict:
-        first = islice(value.items(), MOST_ITEMS)
-        parts = [f"{described(name, depth - 1)}: {described_entry(name, item, depth)}" for name, item in first]
-    else:
-        parts = [described(item, depth - 1) for item in islice(value, MOST_ITEMS)]
+    parts = []
+    for item in islice(value, MOST_ITEMS):
+        text = described(item, is_secret, depth - 1)
+        if kind is dict:
+            is_hidden = isinstance(item, str) and is_secret(item)
+            text = f"{text}: {REDACTED if is_hidden else described(value[item], is_secret, depth - 1)}"
+        parts.append(text)
     if len(value) > MOST_ITEMS:
         parts.append(f"… {len(value)} in all")
     return shortened(f"{opening}{', '.join(parts)}{closing}", MOST_OF_A_VALUE * 2)
-
-
-def described_entry(name: Any, item: Any, depth: int) -> str:
-    is_secret = isinstance(name, str) and SECRET_NAME.search(name) is not None
-    return REDACTED if is_secret else described(item, depth - 1)
 
 
 def shortened(text: str, most: int) -> str:

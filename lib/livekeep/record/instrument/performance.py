@@ -3,14 +3,16 @@
 Two getrusage(2) for a call, 0.4 us each. Processor and disk are those of the thread while the body runs; memory is the process's.
 """
 
+import contextlib
 import functools
 from collections.abc import Callable, Collection, Mapping
 from contextvars import Token
+from time import perf_counter_ns
 from types import MappingProxyType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from livekeep.record.instrument.arguments import Parameters
-from livekeep.record.instrument.recording import CallScope, Place, Site, Usage
+from livekeep.record.instrument.recording import CallScope, Place, Site, Usage, numbers, place, record_end, thread
 from livekeep.record.instrument.wrapping import Begin, Guarded, name_of, wrap
 
 try:
@@ -29,12 +31,11 @@ NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 class MeasuredScope(CallScope):
-    __slots__ = ("before", "cpu", "memory", "read", "written")
+    __slots__ = ("before", "used")
 
     def __init__(self, site: Site, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] = NO_ARGUMENTS) -> None:
         super().__init__(site, args, kwargs)
-        self.cpu = 0.0
-        self.memory = self.read = self.written = 0
+        self.used = (0, 0, 0, 0)
 
     def resume(self) -> Token[Place]:
         self.before = None if WHO is None else resource.getrusage(WHO)
@@ -42,17 +43,55 @@ class MeasuredScope(CallScope):
 
     def pause(self, token: Any) -> None:
         if self.before is not None and WHO is not None:
-            before, now = self.before, resource.getrusage(WHO)
-            self.cpu += now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime
-            self.memory += (now.ru_maxrss - before.ru_maxrss) * KIB
-            self.read += (now.ru_inblock - before.ru_inblock) * BLOCK_BYTES
-            self.written += (now.ru_oublock - before.ru_oublock) * BLOCK_BYTES
+            cpu, memory, read, written = difference(self.before, resource.getrusage(WHO))
+            self.used = (self.used[0] + cpu, self.used[1] + memory, self.used[2] + read, self.used[3] + written)
         super().pause(token)
 
     def usage(self) -> Usage | None:
         # A body that goes on in another thread would make them negative.
-        figures = (round(self.cpu * 1e6), self.memory, self.read, self.written)
-        return None if WHO is None else Usage(*(max(0, figure) for figure in figures))
+        return None if WHO is None else Usage(*(max(0, figure) for figure in self.used))
+
+
+def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The wrapper of plain functions. It does what `MeasuredScope` does, faster."""
+    around_of, enter, next_number, clock, usage_of = place.get, place.set, numbers.__next__, perf_counter_ns, resource.getrusage
+    parameters, who = cast(Parameters, site.parameters), cast(int, WHO)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            around = around_of()
+            number = next_number()
+            arguments = parameters.capture(args, kwargs) if args or kwargs else None
+            before = usage_of(who)
+            token = enter((number, around[1]))
+        except Exception:  # too deep a recursion, no memory left: the function may do without
+            return function(*args, **kwargs)
+        start, failed = clock(), None
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            failed = error
+            raise
+        finally:
+            with contextlib.suppress(Exception):
+                record = (site, number, start, clock() - start, around, thread.name, arguments)
+                place.reset(token)
+                usage = Usage(*(max(0, figure) for figure in difference(before, usage_of(who))))
+                record_end(record, failed, parameters.secrets(args, kwargs) if failed is not None else (), usage)
+            # A traceback and its frame would keep each other.
+            del failed
+
+    return wrapper
+
+
+def difference(before: Any, now: Any) -> tuple[int, int, int, int]:
+    """Processor time in microseconds, growth of the peak of memory, bytes read and written."""
+    return (
+        round((now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime) * 1e6),
+        (now.ru_maxrss - before.ru_maxrss) * KIB,
+        (now.ru_inblock - before.ru_inblock) * BLOCK_BYTES,
+        (now.ru_oublock - before.ru_oublock) * BLOCK_BYTES,
+    )
 
 
 @overload
@@ -76,10 +115,15 @@ def track_performance(
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        def prepare(target: Callable[..., Any]) -> Begin:
-            return functools.partial(MeasuredScope, Site(name or name_of(target), kind, slow, Parameters(target, redact)))
+        site: Site | None = None
 
-        return wrap(function, prepare)
+        def prepare(target: Callable[..., Any]) -> Begin:
+            nonlocal site
+            site = Site(name or name_of(target), kind, slow, Parameters(target, redact))
+            return functools.partial(MeasuredScope, site)
+
+        plain = None if WHO is None else lambda target, _begin: measured(cast(Site, site), target)
+        return wrap(function, prepare, plain)
 
     return decorate if function is None else decorate(function)
 
