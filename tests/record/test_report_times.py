@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from livekeep.core.errors import TemporaryError
 from livekeep.record.alerts import notify
-from livekeep.record.reports import files
+from livekeep.record.reports import FORMATS, files, program
+from livekeep.record.reports.content import METRICS
 from livekeep.record.reports.period import (
     DAYS,
     KINDS,
@@ -431,3 +432,20 @@ def test_a_record_that_others_write_is_read_without_waiting(box: Box) -> None:
         box.writer.connection.execute("ROLLBACK")
     with contextlib.closing(sqlite3.connect(box.root / "var/lib/livekeep/record/record.db")) as connection:
         assert connection.execute("SELECT count(*) FROM sessions").fetchone()[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["report", "--"], {option for action in program.build_parser()._actions for option in action.option_strings}),
+        (["report", "--metric", ""], set(METRICS)),
+        (["report", "--format", "c"], {"csv"}),
+        (["report", "--format", ""], set(FORMATS)),
+    ],
+)
+def test_the_shell_completes_a_report(words: list[str], expected: set[str]) -> None:
+    line = " ".join(f"'{word}'" for word in ["livekeep", *words])
+    setting = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
+    script = f". {PROJECT}/etc/bash-completion/livekeep; {setting}; _livekeep; echo ${{COMPREPLY[*]}}"
+    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert set(told) == expected - {"-h", "--scheduled"}
