@@ -15,6 +15,7 @@ from tests.outside import LIBRARY, PATIENCE_SECONDS
 BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 
 PROGRAMS = {
+    "analyzer.py": "livekeep-clips",
     "books.py": "livekeep-worker",
     "controller.py": "livekeep-controller",
     "deliverer.py": "livekeep-alerter",

@@ -36,6 +36,9 @@ from urllib.parse import parse_qs, urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "lib"))
 
+from livekeep.record.clips import snapshots
+from livekeep.record.clips.clip import Clip
+
 STEP_SECONDS = 900.0
 DAY = 86400.0
 WORDS = ("Market", "Choir", "Harbour", "Summer", "Council", "Railway", "Garden", "Winter", "Bakery", "River", "School", "Forest")
@@ -95,6 +98,13 @@ class MadeClips:
                 clip.plays += poisson(self.random, clip.rate(self.now) * clip.burst * STEP_SECONDS / 3600)
             self.now += STEP_SECONDS
 
+    def figures(self) -> list[Clip]:
+        """As a source gives them."""
+        return [
+            Clip(str(it.number), it.name, link_of(it), 60.0, it.created, it.plays, it.plays // 50, it.plays // 400)
+            for it in self.published()
+        ]
+
     def published(self) -> list[MadeClip]:
         """The newest first."""
         return sorted((clip for clip in self.clips if clip.created <= self.now), key=lambda clip: -clip.created)
@@ -110,14 +120,18 @@ def poisson(random: Random, mean: float) -> int:
     return count
 
 
+def link_of(clip: MadeClip) -> str:
+    return f"https://vimeo.com/{clip.number}"
+
+
 def entry_of(clip: MadeClip) -> dict[str, Any]:
     """As Vimeo gives it for the fields that the analyzer asks for."""
     return {
         "uri": f"/videos/{clip.number}",
         "name": clip.name,
-        "link": f"https://vimeo.com/{clip.number}",
-        "duration": 60 + clip.number % 600,
-        "created_time": datetime.fromtimestamp(clip.created, UTC).isoformat(timespec="seconds"),
+        "link": link_of(clip),
+        "duration": 60,
+        "created_time": datetime.fromtimestamp(clip.created, UTC).isoformat(),
         "stats": {"plays": clip.plays},
         "metadata": {"connections": {"likes": {"total": clip.plays // 50}, "comments": {"total": clip.plays // 400}}},
     }
@@ -200,9 +214,6 @@ def demo_clips(began: float, hours: float) -> MadeClips:
 
 
 def fill_history(hours: float) -> None:
-    from livekeep.record.clips import snapshots
-    from livekeep.record.clips.vimeo_source import clip_of
-
     folder = snapshots.FILE.parent
     folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     began = time.time() - hours * 3600
@@ -215,7 +226,7 @@ def fill_history(hours: float) -> None:
     source = store.source("made")
     while made.now + STEP_SECONDS <= time.time():
         made.advance(made.now + STEP_SECONDS)
-        store.take(source, [it for clip in made.published() if (it := clip_of(entry_of(clip)))], made.now)
+        store.take(source, made.figures(), made.now)
     connection.close()
     if os.geteuid() == 0:
         for path in (folder, *folder.iterdir()):
@@ -223,8 +234,6 @@ def fill_history(hours: float) -> None:
 
 
 def serve(port: int) -> None:
-    from livekeep.record.clips import snapshots
-
     began, hours = map(float, (snapshots.FILE.parent / "made-began").read_text().split())
     site = Site(demo_clips(began, hours), port=port, is_living=True)
     print(f"serves {site.url}", flush=True)

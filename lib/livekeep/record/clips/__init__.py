@@ -1,1 +1,1 @@
-"""The clip analyzer: what clips are played, and which of them take off. Its unit is livekeep-clips; its program is main.py."""
+"""The clip analyzer: what clips are played, and which of them take off. Its unit is livekeep-clips, its program analyzer.py."""

@@ -41,7 +41,9 @@ class SourceError(TemporaryError):
 def name_of(value: Any) -> str:
     """A name on one line, shortened."""
     text = value if isinstance(value, str) else ""
-    return "".join(letter if letter.isprintable() else " " for letter in text).strip()[:LONGEST_NAME]
+    if not text.isprintable():
+        text = "".join(letter if letter.isprintable() else " " for letter in text)
+    return text.strip()[:LONGEST_NAME]
 
 
 def link_of(value: Any) -> str:

@@ -182,14 +182,20 @@ def expectation(clip: Plays, index: int, window: Window, curve: AgeCurve) -> Exp
     return Expectation(max(size / (LEVEL_SHAPE + before) * usual, LEAST_RATE * hours), size, hours)
 
 
+def surroundings(telling: Mapping[int, tuple[int, float]], but: int | None = None) -> tuple[float, float]:
+    """What the plays of a source's clips and what was expected of them tell: how it rose as a whole, and the dispersion."""
+    pairs = [pair for clip, pair in telling.items() if clip != but]
+    together = rise(pairs)
+    return together, dispersion([(plays, mean * together) for plays, mean in pairs])
+
+
 def rise(pairs: Sequence[tuple[int, float]]) -> float:
-    """How much the source as a whole is played against what was expected, by the median of its clips; 1 where too few tell."""
-    ratios = [plays / mean for plays, mean in pairs if mean >= LEAST_EXPECTED]
-    if not ratios:
+    """How much the clips were played against what was expected, by their median; nearer to 1 where there are few."""
+    if not pairs:
         return 1.0
     low, high = RISE_RANGE
-    middle = min(max(statistics.median(ratios), low), high)
-    return math.exp(math.log(middle) * len(ratios) / (len(ratios) + FEW_CLIPS))
+    middle = min(max(statistics.median(plays / mean for plays, mean in pairs), low), high)
+    return math.exp(math.log(middle) * len(pairs) / (len(pairs) + FEW_CLIPS))
 
 
 def dispersion(pairs: Sequence[tuple[int, float]]) -> float:
@@ -197,7 +203,7 @@ def dispersion(pairs: Sequence[tuple[int, float]]) -> float:
 
     The median does not mind if some of them take off.
     """
-    squares = [((plays - mean) ** 2, mean) for plays, mean in pairs if mean >= LEAST_EXPECTED]
+    squares = [((plays - mean) ** 2, mean) for plays, mean in pairs]
     low, high = DISPERSION_RANGE
     if squares:
         for _ in range(12):
@@ -216,10 +222,14 @@ def scores(clips: Sequence[Plays], spans: Sequence[Window], curve: AgeCurve) -> 
     discount = math.log10(len(spans)) if spans else 0.0
     for index, window in enumerate(spans):
         known = [(clip, expectation(clip, index, window, curve)) for clip in clips if clip.since < window.end]
-        rises.append(rise([(clip.recent[index], expected.mean) for clip, expected in known]))
-        spread = dispersion([(clip.recent[index], expected.mean * rises[-1]) for clip, expected in known])
+        telling = {clip.clip: (clip.recent[index], it.mean) for clip, it in known if it.mean >= LEAST_EXPECTED}
+        shared = surroundings(telling)
+        rises.append(shared[0])
         for clip, expected in known:
-            result = scored(clip, index, window, expected, rises[-1], spread)
+            # Of a few, one that takes off would be too much of what it is held against.
+            is_alone = clip.clip in telling and len(telling) <= 2 * FEW_CLIPS
+            together, spread = surroundings(telling, but=clip.clip) if is_alone else shared
+            result = scored(clip, index, window, expected, together, spread)
             result = replace(result, score=max(result.score - discount, 0.0))
             if clip.clip not in best or result.score > best[clip.clip].score:
                 best[clip.clip] = result

@@ -145,50 +145,43 @@ class Snapshots:
         if previous is not None:
             at = max(at, previous + 1)
         fetch = self._db.execute("INSERT INTO fetches (source, at) VALUES (?, ?)", (source, at)).lastrowid
-        columns = "id, clip, name, link, duration_seconds, created_at, gone_at, plays, likes, comments"
-        known = {row["clip"]: row for row in self._db.execute(f"SELECT {columns} FROM clips WHERE source = ?", (source,))}  # noqa: S608
-        snapshots = []
+        known = self._known(source)
+        self._add([clip for clip in clips if clip.id not in known], source, at, previous)
+        now_known = self._known(source)
+        changed, snapshots = [], []
         for clip in clips:
-            row = known.get(clip.id)
-            if row is None:
-                number, gained = self._add(source, clip, at, previous)
-            elif row["gone_at"] is not None or (row["plays"] is None and clip.plays is not None):
-                # What it was played meanwhile is not known.
-                number, gained = row["id"], 0
-                self._update(number, clip)
-                self._db.execute("UPDATE clips SET known_since = ?, gone_at = NULL WHERE id = ?", (at, number))
-            elif (row["plays"], row["likes"], row["comments"]) != (clip.plays, clip.likes, clip.comments):
-                number, gained = row["id"], max((clip.plays or 0) - (row["plays"] or 0), 0)
-                self._update(number, clip)
-            else:
-                if described(row) != description_of(clip):
-                    self._update(row["id"], clip)
-                continue
-            snapshots.append((fetch, number, clip.plays, clip.likes, clip.comments, gained))
+            before, row = known.get(clip.id), now_known[clip.id]
+            gained, is_seen_again = gained_by(clip, before, row, at)
+            if before is None or is_seen_again or figures(before) != figures_of(clip):
+                snapshots.append((fetch, row["id"], *figures_of(clip), gained))
+            if before is not None and (is_seen_again or (*described(before), *figures(before)) != all_of(clip)):
+                changed.append((*all_of(clip), at if is_seen_again else row["known_since"], row["id"]))
+        # Many rows by one statement: each is a call on record.
+        self._db.executemany(
+            "UPDATE clips SET name = ?, link = ?, duration_seconds = ?, created_at = ?, plays = ?, likes = ?, comments = ?,"
+            " known_since = ?, gone_at = NULL WHERE id = ?",
+            changed,
+        )
         self._db.executemany("INSERT INTO snapshots VALUES (?, ?, ?, ?, ?, ?)", snapshots)
         listed = {clip.id for clip in clips}
         gone = [(at, row["id"]) for identity, row in known.items() if identity not in listed and row["gone_at"] is None]
         self._db.executemany("UPDATE clips SET gone_at = ? WHERE id = ?", gone)
         return len(snapshots)
 
-    def _add(self, source: int, clip: Clip, at: int, previous: int | None) -> tuple[int, int]:
-        """The number of a new clip, and what it has gained: all of its plays, when it was published since the fetch before."""
-        created = None if clip.created is None else round(clip.created * MICROSECONDS)
-        is_seen_from_the_start = created is not None and previous is not None and previous <= created <= at
-        since = created if is_seen_from_the_start else at
-        figures = clip.plays, clip.likes, clip.comments
-        cursor = self._db.execute(
+    def _known(self, source: int) -> dict[str, sqlite3.Row]:
+        return {row["clip"]: row for row in self._db.execute("SELECT * FROM clips WHERE source = ?", (source,)).fetchall()}
+
+    def _add(self, clips: Sequence[Clip], source: int, at: int, previous: int | None) -> None:
+        """Make rows for clips that are new. One that was published since the fetch before is known from its beginning."""
+        rows = []
+        for clip in clips:
+            created = created_at(clip)
+            is_seen_from_the_start = created is not None and previous is not None and previous <= created < at
+            rows.append((source, clip.id, created if is_seen_from_the_start else at, *all_of(clip)))
+        self._db.executemany(
             "INSERT INTO clips (source, clip, known_since, name, link, duration_seconds, created_at, plays, likes, comments)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (source, clip.id, since, *description_of(clip), *figures),
-        )
-        return int(cursor.lastrowid or 0), (clip.plays or 0) if is_seen_from_the_start else 0
-
-    def _update(self, number: int, clip: Clip) -> None:
-        self._db.execute(
-            "UPDATE clips SET name = ?, link = ?, duration_seconds = ?, created_at = ?, plays = ?, likes = ?,"
-            " comments = ? WHERE id = ?",
-            (*description_of(clip), clip.plays, clip.likes, clip.comments, number),
+            rows,
         )
 
     def _forget_the_future(self, source: int, now: float) -> None:
@@ -232,7 +225,7 @@ class Snapshots:
             f"SELECT clip, CASE {cases} END AS span, sum(gained) AS gained FROM fetches JOIN snapshots ON fetch = fetches.id"  # noqa: S608
             " WHERE source = ? AND at > ? AND at <= ? GROUP BY clip, span",
             (source, moments[0], moments[-1]),
-        )
+        ).fetchall()
         found: dict[int, list[int]] = {}
         for row in rows:
             found.setdefault(row["clip"], [0] * (len(edges) - 1))[row["span"]] = row["gained"]
@@ -248,7 +241,7 @@ class Snapshots:
             " FROM fetches JOIN snapshots ON fetch = fetches.id JOIN clips ON clips.id = snapshots.clip"
             " WHERE fetches.source = ? AND at >= ? AND created_at IS NOT NULL GROUP BY snapshots.clip, bin",
             (source, round(since * MICROSECONDS)),
-        )
+        ).fetchall()
         return {(row["clip"], row["bin"]): row["gained"] for row in rows}
 
     @monitor_execution
@@ -317,9 +310,29 @@ class Snapshots:
         )
 
 
-def description_of(clip: Clip) -> tuple[str, str, float | None, int | None]:
-    created = None if clip.created is None else round(clip.created * MICROSECONDS)
-    return clip.name, clip.link, clip.duration_seconds, created
+def gained_by(clip: Clip, before: sqlite3.Row | None, row: sqlite3.Row, at: int) -> tuple[int, bool]:
+    """The plays that a clip has gained at a fetch, and whether what it was played until then is not known."""
+    if before is None:
+        return (clip.plays or 0) if row["known_since"] < at else 0, False
+    if before["gone_at"] is not None or (before["plays"] is None and clip.plays is not None):
+        return 0, True
+    return max((clip.plays or 0) - (before["plays"] or 0), 0), False
+
+
+def created_at(clip: Clip) -> int | None:
+    return None if clip.created is None else round(clip.created * MICROSECONDS)
+
+
+def figures_of(clip: Clip) -> tuple[int | None, int | None, int | None]:
+    return clip.plays, clip.likes, clip.comments
+
+
+def all_of(clip: Clip) -> tuple[str, str, float | None, int | None, int | None, int | None, int | None]:
+    return clip.name, clip.link, clip.duration_seconds, created_at(clip), *figures_of(clip)
+
+
+def figures(row: sqlite3.Row) -> tuple[int | None, int | None, int | None]:
+    return row["plays"], row["likes"], row["comments"]
 
 
 def described(row: sqlite3.Row) -> tuple[str, str, float | None, int | None]:

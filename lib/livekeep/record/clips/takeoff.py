@@ -92,7 +92,7 @@ def reason_of(score: Score) -> str:
 
 
 def times(ratio: float) -> str:
-    return f"{ratio:.0f} ×" if ratio >= 9.5 else f"{ratio:.2g} ×"
+    return f"{ratio:.0f} ×" if ratio >= 4 else f"{ratio:.2g} ×"
 
 
 def duration(hours: float) -> str:

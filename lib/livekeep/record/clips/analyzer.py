@@ -98,8 +98,7 @@ class Analyzer:
         self.run.failed += 1
         self.run.problems.append(f"{name}: {error}")
         self.run.advice = self.run.advice or error.advice
-        # Of two faults of the network, which take turns, one is told.
-        if self._snapshots.outcome(number) != ("failed", error.advice):
+        if is_news(self._snapshots.outcome(number), error):
             sentence = f"The clips of {name} cannot be fetched: {error}" + (f"; {error.advice}" if error.advice else "")
             events.emit(events.CLIPS_FAILED, sentence, SOURCE=name, REASON=str(error))
         self._snapshots.note_outcome(number, "failed", str(error), error.advice, self._now)
@@ -122,6 +121,14 @@ class Analyzer:
         )
         state.write(state.stamped(result))
         return result
+
+
+def is_news(previous: tuple[str, str], error: SourceError) -> bool:
+    """Whether a source went well in the run before, or another thing was to be done about it (outcome and advice).
+
+    Of two faults of the network, which take turns, one is told.
+    """
+    return previous != ("failed", error.advice)
 
 
 @progress_step(weight=6)

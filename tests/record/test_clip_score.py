@@ -1,0 +1,227 @@
+"""The score of clips: its arithmetic, what it bears with, and that it finds clips that take off among made ones."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from livekeep.record.clips import score, takeoff
+from livekeep.record.clips.score import AGE_HOURS, BEFORE_HOURS, HOUR, AgeCurve, Plays, Score, Window, surprise, windows
+from livekeep.record.clips.takeoff import Recent, Takeoff
+from tests.record.benchmark_clips import trial
+
+NOW = 1_800_000_000.0
+DAY = 86400.0
+FLAT = AgeCurve([1000.0] * len(AGE_HOURS), [1000.0] * len(AGE_HOURS))
+"""One play an hour at any age, as far as the prior lets it be."""
+SPANS = tuple(Window(NOW - (hours + BEFORE_HOURS) * HOUR, NOW - hours * HOUR, NOW) for hours in (1.0, 3.0, 6.0, 12.0))
+
+
+def exact(plays: int, expected: float, size: float) -> float:
+    """-log10 P(X ≥ plays), by all terms below it."""
+    share, below, term = expected / (size + expected), 0.0, math.exp(size * math.log(size / (size + expected)))
+    for number in range(plays):
+        below += term
+        term *= (number + size) / (number + 1) * share
+    return -math.log10(1 - below)
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(st.integers(1, 400), st.floats(0.01, 200), st.floats(0.3, 60))
+def test_the_surprise_is_the_tail_of_a_negative_binomial(plays: int, expected: float, size: float) -> None:
+    found = surprise(plays, expected, size)
+    if plays <= expected:
+        assert found == 0
+    elif found < 8:
+        assert found == pytest.approx(exact(plays, expected, size), abs=0.01)
+    assert surprise(plays + 1, expected, size) >= found
+    assert surprise(plays, expected * 1.1, size) <= found + 1e-9
+
+
+FAR_OUT = [(10**9, 10.0, 4.0), (10**9, 10**8, 50.0), (3_000_000, 10**6, 0.5), (1, 1e-9, 1.0)]
+
+
+@pytest.mark.parametrize(("plays", "expected", "size"), FAR_OUT)
+def test_the_surprise_of_what_is_far_out_is_a_number(plays: int, expected: float, size: float) -> None:
+    assert 0 < surprise(plays, expected, size) < 1e10
+
+
+def plays_of(clip: int, recent: Sequence[int], earlier: Sequence[int], age_hours: float = 2000) -> Plays:
+    created = NOW - age_hours * HOUR
+    return Plays(clip, created, created, tuple(recent), tuple(earlier))
+
+
+def steady(clip: int, an_hour: float) -> Plays:
+    recent = [round(an_hour * span.hours) for span in SPANS]
+    return plays_of(clip, recent, [round(an_hour * BEFORE_HOURS)] * len(SPANS))
+
+
+def scores(*clips: Plays, curve: AgeCurve = FLAT, spans: Sequence[Window] = SPANS) -> dict[int, Score]:
+    return score.scores(clips, spans, curve)[0]
+
+
+def test_one_that_is_played_nine_times_as_often_for_three_hours() -> None:
+    hot = plays_of(1, [90, 270, 300, 360], [240, 240, 240, 240])
+    found = scores(hot, *(steady(number, 5) for number in range(2, 30)))
+    assert max(found.values(), key=lambda it: it.score).clip == 1
+    assert found[1].score > 8
+    assert takeoff.begins(found[1])
+    assert takeoff.reason_of(found[1]) == "9 × its usual rate for 3 h"
+    assert all(it.score < 1 for number, it in found.items() if number != 1)
+
+
+def test_few_plays_are_no_surprise() -> None:
+    others = [steady(number, 2) for number in range(2, 30)]
+    assert scores(plays_of(1, [2, 3, 3, 3], [1, 1, 1, 1]), *others)[1].score < 3
+    assert not takeoff.begins(scores(plays_of(1, [5, 9, 9, 9], [0, 0, 0, 0]), *others)[1])
+    assert scores(plays_of(1, [0, 0, 0, 0], [0, 0, 0, 0]), *others)[1].score == 0
+
+
+def test_an_evening_lifts_all_and_is_no_take_off_of_any() -> None:
+    busy = [plays_of(number, [40, 120, 240, 400], [240] * 4) for number in range(1, 40)]
+    assert not any(takeoff.begins(it) for it in scores(*busy).values())
+    # One alone that is played so takes off, and one that rises beside the others does, too.
+    assert takeoff.begins(scores(busy[0], *(steady(number, 10) for number in range(2, 40)))[1])
+    hot = plays_of(1, [320, 960, 1300, 1500], [240] * 4)
+    assert [it.clip for it in scores(hot, *busy[1:]).values() if takeoff.begins(it)] == [1]
+
+
+def test_a_new_clip_is_held_against_what_is_usual_for_its_age() -> None:
+    hours, counts = [400.0] * len(AGE_HOURS), [40_000.0 / 2**number for number in range(len(AGE_HOURS))]
+    curve = AgeCurve(hours, counts)
+    others = [steady(number, 3) for number in range(2, 30)]
+    usual = plays_of(1, [100] * 4, [0] * 4, age_hours=1)
+    assert not takeoff.begins(scores(usual, *others, curve=curve)[1])
+    found = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, curve=curve)[1]
+    assert takeoff.begins(found)
+    assert takeoff.reason_of(found).endswith("× what is usual for clips of its age, in its first 1 h")
+    # That a new clip is played less and less is no news either.
+    falling = plays_of(1, [12, 40, 85, 200], [888, 860, 815, 700], age_hours=20)
+    assert not takeoff.begins(scores(falling, *others, curve=curve)[1])
+
+
+def test_a_clip_whose_age_is_not_told_counts_as_old() -> None:
+    unknown = replace(plays_of(1, [90, 270, 300, 360], [240] * 4), created=None)
+    assert takeoff.begins(scores(unknown, *(steady(number, 5) for number in range(2, 30)))[1])
+
+
+def test_one_clip_alone_and_none_at_all() -> None:
+    assert scores() == {}
+    assert takeoff.begins(scores(plays_of(1, [90, 270, 300, 360], [240] * 4))[1])
+    assert scores(steady(1, 10), spans=()) == {}
+
+
+# The windows
+
+
+def test_the_windows_of_regular_runs() -> None:
+    moments = [NOW - number * 900 for number in range(40 * 4, -1, -1)]
+    assert [round(span.hours) for span in windows(moments)] == [1, 3, 6, 12]
+    assert all((span.begin - span.before) / HOUR == pytest.approx(24, abs=0.2) for span in windows(moments))
+
+
+def test_after_missed_runs_the_window_is_as_long_as_the_gap() -> None:
+    moments = [*(NOW - number * 900 for number in range(60 * 4, 5 * 4 - 1, -1)), NOW]
+    assert [round(span.hours) for span in windows(moments)] == [5, 6, 12]
+    moments = [*(NOW - number * 900 for number in range(90 * 4, 50 * 4 - 1, -1)), NOW]
+    assert [round(span.hours) for span in windows(moments)] == [50]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_a_young_source_has_no_window_yet(count: int) -> None:
+    assert windows([NOW - number * 900 for number in range(count)][::-1]) == ()
+
+
+@settings(deadline=None, max_examples=200, derandomize=True)
+@given(st.lists(st.floats(1, 200_000), max_size=60))
+def test_the_windows_of_any_runs_are_in_order_and_of_fetches(gaps: list[float]) -> None:
+    moments = [NOW]
+    for gap in gaps:
+        moments.append(moments[-1] + gap)
+    found = windows(moments)
+    assert all(span.before < span.begin < span.end == moments[-1] for span in found)
+    assert {moment for span in found for moment in (span.before, span.begin, span.end)} <= set(moments)
+    assert [span.begin for span in found] == sorted({span.begin for span in found}, reverse=True)
+
+
+# The age curve
+
+
+def test_the_age_curve_is_that_of_the_source_and_before_it_is_known_the_usual_one() -> None:
+    falling = AgeCurve([1e6] * len(AGE_HOURS), [1e6 / 2**number for number in range(len(AGE_HOURS))])
+    assert falling.rate(0.5) == pytest.approx(1, rel=0.01)
+    assert falling.rate(math.sqrt(8)) == pytest.approx(0.25, rel=0.01)
+    assert falling.rate(1e5) == pytest.approx(2.0**-11, rel=0.1)
+    unknown = AgeCurve([0.0] * len(AGE_HOURS), [0.0] * len(AGE_HOURS))
+    assert unknown.rate(1) == unknown.rate(1000) > 0
+    young = AgeCurve([10.0, *[0.0] * 11], [100.0, *[0.0] * 11])
+    assert young.rate(0.5) > young.rate(10) > young.rate(100)
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(st.floats(0, 3000), st.floats(0.1, 50), st.floats(0.1, 50))
+def test_the_curve_adds_up(age: float, first: float, second: float) -> None:
+    created = NOW - age * HOUR
+    whole = FLAT.plays(created, NOW, NOW + (first + second) * HOUR)
+    parts = FLAT.plays(created, NOW, NOW + first * HOUR) + FLAT.plays(created, NOW + first * HOUR, NOW + (first + second) * HOUR)
+    assert whole == pytest.approx(parts, rel=0.05)
+    assert FLAT.plays(created, NOW, NOW - 1) == 0
+
+
+def test_a_viral_clip_does_not_make_the_curve() -> None:
+    seen = {(number, 5): (10.0, 10) for number in range(40)}
+    usual = score.curve_of(seen).rate(22)
+    assert score.curve_of(seen | {(99, 5): (10.0, 100_000)}).rate(22) < 2 * usual
+
+
+# When a take-off is over
+
+
+def going_on(*recent: Recent, began_hours: float = 5.0) -> tuple[Takeoff, takeoff.Ranked]:
+    return takeoff.go_on(Takeoff(7, 1, NOW - began_hours * HOUR, usual=10.0, size=4.0, score=6.0), recent, NOW)
+
+
+def test_a_take_off_goes_on_while_it_is_twice_what_was_usual() -> None:
+    after, ranked = going_on(Recent(25, 1.0, 1.0), Recent(60, 3.0, 1.0))
+    assert (after.ended, ranked.is_hot, ranked.reason) == (None, True, "2.5 × its usual rate for 5 h")
+    after, ranked = going_on(Recent(19, 1.0, 1.0), Recent(59, 3.0, 1.0))
+    assert (after.ended, ranked.is_hot) == (NOW, False)
+
+
+def test_what_was_before_the_take_off_is_not_held_against_it() -> None:
+    assert going_on(Recent(50, 1.0, 1.0), Recent(50, 3.0, 1.0), began_hours=1.2)[0].ended is None
+    # Not even where all of it is shorter than the shortest window.
+    assert going_on(Recent(50, 1.0, 1.0), began_hours=0.4)[0].ended is None
+
+
+def test_in_an_evening_twice_is_twice_of_the_evening() -> None:
+    assert going_on(Recent(30, 1.0, 1.0), Recent(90, 3.0, 1.0))[0].ended is None
+    assert going_on(Recent(30, 1.0, 2.0), Recent(90, 3.0, 2.0))[0].ended == NOW
+
+
+def test_after_three_days_it_is_usual() -> None:
+    assert going_on(Recent(90, 1.0, 1.0), began_hours=71)[0].ended is None
+    assert going_on(Recent(90, 1.0, 1.0), began_hours=73)[0].ended == NOW
+
+
+DURATIONS = [(0.004, "1 min"), (0.25, "15 min"), (1.02, "1 h"), (5.6, "6 h"), (47, "47 h"), (50, "2 days")]
+
+
+@pytest.mark.parametrize(("hours", "text"), DURATIONS)
+def test_durations_in_words(hours: float, text: str) -> None:
+    assert takeoff.duration(hours) == text
+
+
+# Made clips
+
+
+def test_it_finds_those_that_take_off_among_made_clips() -> None:
+    """See benchmark_clips.py for the figures; here a few trials, of which each is the same at any time."""
+    found = [trial(seed, count=200, factors=(8, 20), days=2.5) for seed in range(2)]
+    ours, hacker_news = (sum(it.precision[name] for it in found) / len(found) for name in ("score", "Hacker News"))
+    assert ours >= 0.9
+    assert hacker_news <= 0.5
+    assert sum(it.false_alarms for it in found) == 0
