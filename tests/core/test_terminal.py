@@ -78,3 +78,15 @@ def test_without_a_terminal_the_answer_is_no() -> None:
         input=b"yes\n", capture_output=True, check=True, timeout=20, env=os.environ | {"PYTHONPATH": str(LIBRARY)},
     )  # fmt: skip
     assert done.stdout == b"False\n"
+
+
+def test_a_table_fits_where_it_is_shown_and_its_numbers_stand_on_the_right() -> None:
+    rows = [("NAME", "N"), ("a name that is much longer than the others are", "5"), ("b", "1234")]
+    lines = table(rows, numbers=(1,), widest=30).split("\n")
+    assert lines == [
+        "NAME                         N",
+        "a name that is m…ers are     5",
+        "b                         1234",
+    ]
+    assert table([("字字字字字字", "é", "x")], widest=12) == "字…字   é  x"
+    assert table([("abcdefgh", "abcdefgh")], widest=5) == "abcd…h  abcd…h"

@@ -5,6 +5,7 @@ import io
 import json
 import tempfile
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
@@ -60,7 +61,7 @@ def exported(connection: Connection, table: str, form: export.Format, wanted: Fi
     count = export.export(connection, table, wanted, form, stream)
     text = stream.getvalue()
     if form == "json":
-        rows = [json.loads(line) for line in text.split("\n") if line]
+        rows = [json.loads(line, parse_float=Decimal) for line in text.split("\n") if line]
     else:
         rows = [
             {name: cell[1:] if cell.startswith("'") else cell for name, cell in row.items()}
@@ -96,9 +97,9 @@ def as_told(row: dict[str, Any]) -> tuple[Any, ...]:
 
     seconds = row["cpu_seconds"]
     return (
-        int(row["id"]), moment(row["began_at"]), round(float(row["duration_seconds"]) * 1e6), row["function"], row["kind"],
+        int(row["id"]), moment(row["began_at"]), int(Decimal(row["duration_seconds"]) * 1_000_000), row["function"], row["kind"],
         row["outcome"], row["hostname"], row["unit"], number(row["session"]), int(row["number"]), int(row["parent"]),
-        row["thread"] or "", seconds if seconds in (None, "") else round(float(seconds) * 1e6), number(row["memory_bytes"]),
+        row["thread"] or "", seconds if seconds in (None, "") else int(Decimal(seconds) * 1_000_000), number(row["memory_bytes"]),
         number(row["read_bytes"]), number(row["written_bytes"]), row["arguments"], row["error_type"], row["error_message"],
         row["error_traceback"],
     )  # fmt: skip
@@ -138,7 +139,7 @@ def test_times_are_local_and_lose_no_microsecond(tmp_path: Path) -> None:
     (row,) = exported(connection, "sessions", "json")
     assert moment(row["began_at"]) == NOW
     assert moment(row["ended_at"]) == NOW + 1_500_001
-    assert row["duration_seconds"] == 1.500001
+    assert row["duration_seconds"] == Decimal("1.500001")
     (step,) = exported(connection, "steps", "csv")
     assert (step["ended_at"], step["duration_seconds"], step["weight"]) == ("", "", "0.1")
     (told,) = exported(connection, "events", "json", Filter(event="picture*"))

@@ -9,13 +9,16 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+import unicodedata
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Literal, TextIO
 
 from livekeep.core.errors import LivekeepError
 from livekeep.core.text import UNSAFE, escape, shown
 
 EXIT_INTERRUPTED = 130
+NARROWEST = 6
+"""To which a column is shortened."""
 Colour = Literal["green", "yellow", "red", "dim", "bold", ""]
 CODES: dict[Colour, str] = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 IN_BLOCK = re.compile(rf"(?!\n|\x1b\[(?:{'|'.join([*CODES.values(), '0'])})m)[{UNSAFE}]")
@@ -100,15 +103,51 @@ def since(moment: float, now: float) -> str:
     return f"{local_time(moment, now)} (for {duration(now - moment)})" if moment > 0 else ""
 
 
-def table(rows: Sequence[Sequence[str]], indent: int = 0) -> str:
-    """Rows of cells in aligned columns, two spaces apart; the last column is not padded. Each cell is one line."""
+def table(rows: Sequence[Sequence[str]], indent: int = 0, numbers: Collection[int] = (), widest: int | None = None) -> str:
+    """Rows of cells in aligned columns, two spaces apart; the last column is not padded. Each cell is one line.
+
+    The columns of `numbers` stand on the right. With `widest` the lines are no longer than that: the widest column is shortened.
+    """
     if not rows:
         return ""
     rows = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    widths[-1] = 0
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    widths = [max(width(row[column]) for row in rows) for column in range(len(rows[0]))]
+    if widest is not None:
+        while (excess := indent + sum(widths) + 2 * (len(widths) - 1) - widest) > 0 and max(widths) > NARROWEST:
+            column = widths.index(max(widths))
+            second = max([NARROWEST, *(size for place, size in enumerate(widths) if place != column)])
+            widths[column] -= min(excess, max(widths[column] - second, 1))
+        rows = [[shortened(cell, size) for cell, size in zip(row, widths, strict=True)] for row in rows]
+    lines = (
+        "  ".join(padded(cell, size, place in numbers) for place, (cell, size) in enumerate(zip(row, widths, strict=True)))
+        for row in rows
+    )
     return "\n".join(" " * indent + line.rstrip() for line in lines)
+
+
+def padded(text: str, size: int, on_the_right: bool = False) -> str:
+    blanks = " " * (size - width(text))
+    return blanks + text if on_the_right else text + blanks
+
+
+def width(text: str) -> int:
+    """Places on a terminal: two for a wide letter, none for an accent that joins the one before."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text
+    )
+
+
+def shortened(text: str, longest: int) -> str:
+    """The beginning and the end, where names differ, in `longest` places."""
+    if width(text) <= longest:
+        return text
+    end = (longest - 1) // 3
+    head, tail = text[: longest - end - 1], text[len(text) - end :]
+    while width(head) + 1 + width(tail) > longest:
+        head, tail = (head[:-1], tail) if width(head) >= width(tail) else (head, tail[1:])
+    return f"{head}…{tail}"
 
 
 def confirm(question: str) -> bool:

@@ -198,13 +198,17 @@ def set_aside(file: Path) -> Path:
     return aside
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="livekeep clips", description="The clips that take off, and all others.")
     subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     show.add_arguments(subcommands)
     subcommands.add_parser("analyze", help="look at the clips now, in this process, as livekeep-clips.service does")
     show.add_options(parser)
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
     if arguments.subcommand == "analyze":
         return analyze()
     return show.run(arguments)

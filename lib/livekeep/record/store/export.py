@@ -102,7 +102,8 @@ def _cached(convert: Callable[[Any], Any], unknown: str = "") -> Convert:
 
 
 def _decimal(microseconds: int) -> str:
-    return f"{microseconds / 1_000_000:.6f}"
+    """Exactly, in seconds."""
+    return f"-{_decimal(-microseconds)}" if microseconds < 0 else "{}.{:06d}".format(*divmod(microseconds, 1_000_000))
 
 
 def _percentile(share: float) -> Convert:

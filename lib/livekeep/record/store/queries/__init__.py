@@ -15,6 +15,7 @@ from livekeep.record.store.queries.call_rows import (
     calls,
     error_groups,
     slowest_calls,
+    slowest_of_session,
 )
 from livekeep.record.store.queries.event_rows import Event, events
 from livekeep.record.store.queries.figures import (
@@ -98,6 +99,7 @@ __all__ = [
     "session_totals",
     "sessions",
     "slowest_calls",
+    "slowest_of_session",
     "steps",
     "totals",
     "unit_samples",

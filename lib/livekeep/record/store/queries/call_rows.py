@@ -140,6 +140,16 @@ def slowest_calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 2
     return tuple(found.values())
 
 
+def slowest_of_session(connection: sqlite3.Connection, session_id: int, limit: int = 10) -> tuple[Call, ...]:
+    """The calls of a session that took longest, the slowest first."""
+    rows = connection.execute(
+        f"{CALL} WHERE x.id IN (SELECT id FROM calls WHERE session = ? ORDER BY duration DESC, id LIMIT ?) "  # noqa: S608
+        "ORDER BY x.duration DESC, x.id",
+        [session_id, limit],
+    )
+    return tuple(map(_call, rows))
+
+
 def call_tree(connection: sqlite3.Connection, root: Call, limit: int = 500) -> tuple[TreeCall, ...]:
     """A call and all calls below it, in the order in which they began."""
     rows = connection.execute(

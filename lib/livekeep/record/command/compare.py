@@ -1,0 +1,70 @@
+"""livekeep record compare: functions in two periods."""
+
+import argparse
+import sqlite3
+from dataclasses import replace
+
+from livekeep.core.errors import LivekeepError
+from livekeep.record import figures
+from livekeep.record.command import output
+from livekeep.record.command.lists import more
+from livekeep.record.command.main import range_of, wanted_of
+from livekeep.record.store import analysis, queries
+from livekeep.record.store.analysis import Change, Comparison
+from livekeep.record.store.export import iso
+from livekeep.record.store.queries import Filter
+from livekeep.system import terminal
+
+
+def run_compare(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
+    wanted = wanted_of(arguments, now)
+    earlier = period_before(arguments, wanted, now)
+    rows = analysis.compare(queries.functions(connection, earlier), queries.functions(connection, wanted))
+    some = rows[: arguments.limit]
+    if arguments.json:
+        document = {
+            "before": {"from": iso(earlier.begin), "to": iso(earlier.end)},
+            "after": {"from": iso(wanted.begin), "to": iso(min(wanted.end, round(now * 1_000_000)))},
+            "functions": output.document(some),
+        }
+        terminal.say_block(terminal.json_text(document))
+        return 0
+    end = min(wanted.end, round(now * 1_000_000))
+    terminal.say(f"{span(wanted.begin, end)}, beside {span(earlier.begin, earlier.end)}")
+    if not rows:
+        terminal.say("No call in either")
+        return 0
+    terminal.say()
+    heads = ("FUNCTION", "CALLS", "", "FAILED", "P50", "", "P95", "")
+    terminal.say_block(output.table(heads, [cells(row) for row in some], range(1, 8)))
+    more("more" if len(rows) > arguments.limit else "")
+    return 0
+
+
+def period_before(arguments: argparse.Namespace, wanted: Filter, now: float) -> Filter:
+    """As the options say, or as long a time before the other. Raises `LivekeepError`."""
+    if arguments.before_from:
+        begin, end = range_of(arguments.before_from, arguments.before_to, now)
+        return replace(wanted, begin=begin, end=min(end, round(now * 1_000_000)))
+    if arguments.before_to:
+        raise LivekeepError("--before-to needs --before-from")
+    length = min(wanted.end, round(now * 1_000_000)) - wanted.begin
+    return replace(wanted, begin=max(wanted.begin - length, 0), end=wanted.begin)
+
+
+def span(begin: int, end: int) -> str:
+    return f"{figures.moment(begin / 1_000_000)} to {figures.moment(end / 1_000_000)}"
+
+
+def cells(row: Comparison) -> tuple[str, ...]:
+    """The later figures, each with how much more they are than the earlier ones."""
+    name = row.name if row.status == "both" else f"{row.name} ({row.status})"
+    if row.status == "gone":
+        return name, "0", figures.change(-1.0), "", "", "", "", ""
+    failed = figures.percent(row.failed_share.after) if row.failed_share.after or row.failed_share.before else ""
+    p50, p95 = output.duration(row.p50.after), output.duration(row.p95.after)
+    return name, figures.count(row.count.after), more_of(row.count), failed, p50, more_of(row.p50), p95, more_of(row.p95)
+
+
+def more_of(change: Change) -> str:
+    return "" if change.ratio is None else figures.change(change.ratio - 1)

@@ -1,0 +1,187 @@
+"""livekeep record sessions, functions, events: lists, for people or programs."""
+
+import argparse
+import sqlite3
+import textwrap
+from collections.abc import Callable
+from dataclasses import replace
+
+from livekeep.core.text import shown
+from livekeep.record import figures
+from livekeep.record.command import output
+from livekeep.record.command.main import PRIORITIES, wanted_of
+from livekeep.record.store import analysis, queries
+from livekeep.record.store.analysis import Regression
+from livekeep.record.store.queries import Error, ErrorGroup, Event, Filter, FunctionFigures, Page, Session
+from livekeep.system import terminal
+
+MOST_JUDGED = 20
+"""Functions that are looked at for a regression: those that take most time."""
+SECOND = 1_000_000
+HISTORY_DAYS = 36
+
+
+def run_sessions(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
+    page = queries.sessions(connection, wanted_of(arguments, now), arguments.limit)
+    if arguments.json:
+        terminal.say_block(terminal.json_text(output.document(page.rows)))
+        return 0
+    heads = ("NO.", "SESSION", "OUTCOME", "BEGAN", "TOOK", "DONE")
+    rows = [
+        (str(row.id), row.name, row.outcome, output.moment(row.began_at, now), took(row, now), done(row)) for row in page.rows
+    ]
+    if not rows:
+        terminal.say("No session in this time")
+        return 0
+    head, *lines = output.table(heads, rows, (0, 4), [row.outcome for row in page.rows]).split("\n")
+    terminal.say_block(head)
+    for line, row in zip(lines, page.rows, strict=True):
+        terminal.say_block(line)
+        if text := remark(row):
+            terminal.say(f"  {terminal.shortened(shown(text), output.columns() - 2)}")
+    more(page.after)
+    return 0
+
+
+def took(row: Session, now: float) -> str:
+    """How long a session took, or has taken so far."""
+    return output.duration(round(now * SECOND) - row.began_at if row.outcome == "running" else row.duration)
+
+
+def done(row: Session) -> str:
+    """ "30 of 100", "42 %", "12"."""
+    if row.total:
+        return f"{figures.count(row.done)} of {figures.count(row.total)}"
+    if row.percent is not None and row.outcome == "running":
+        return f"{row.percent:.0f} %"
+    return figures.count(row.done) if row.done else ""
+
+
+def left(row: Session) -> str:
+    """The time that is left, estimated."""
+    return figures.duration(row.left_seconds) if row.outcome == "running" and row.left_seconds is not None else ""
+
+
+def why(row: Session) -> str:
+    if row.error:
+        return f"{row.error.type}: {row.error.message}"
+    return "its process ended without a word" if row.outcome == "lost" else row.message
+
+
+def remark(row: Session) -> str:
+    """What stands below a session in the list."""
+    return ", ".join(part for part in (f"{left(row)} left" if left(row) else "", why(row)) if part)
+
+
+def run_functions(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
+    wanted = wanted_of(arguments, now)
+    found = queries.functions(connection, wanted)
+    if arguments.failed:
+        found = tuple(sorted((row for row in found if row.figures.failures), key=lambda row: -row.figures.failures))
+    shown_rows = found[: arguments.limit]
+    slower = regressions(connection, shown_rows[:MOST_JUDGED], wanted, now)
+    errors = queries.error_groups(connection, wanted, arguments.limit) if arguments.failed else ()
+    if arguments.json:
+        rows = [{**output.document(row), "regression": output.document(slower.get((row.name, row.kind)))} for row in shown_rows]
+        terminal.say_block(
+            terminal.json_text({"functions": rows, "errors": output.document(errors)} if arguments.failed else rows)
+        )
+        return 0
+    if not found:
+        terminal.say("No failure in this time" if arguments.failed else "No call in this time")
+        return 0
+    terminal.say_block(function_table(shown_rows))
+    for (name, _kind), change in slower.items():
+        terminal.say(f"slower: {name}: {told(change, now)}")
+    if errors:
+        terminal.say()
+        terminal.say_block(error_table(errors, now))
+    more("more" if len(found) > arguments.limit else "")
+    return 0
+
+
+def error_table(errors: tuple[ErrorGroup, ...], now: float) -> str:
+    rows = [
+        (figures.count(group.count), output.moment(group.last_at, now), group.name, sentence(group.error)) for group in errors
+    ]
+    return output.table(("TIMES", "LAST", "FUNCTION", "ERROR"), rows, (0,))
+
+
+def sentence(error: Error | None) -> str:
+    return f"{error.type}: {error.message}" if error else "not known"
+
+
+def function_table(rows: tuple[FunctionFigures, ...]) -> str:
+    heads = ("FUNCTION", "KIND", "CALLS", "FAILED", "P50", "P95", "LONGEST")
+    return output.table(heads, [function_cells(row) for row in rows], (2, 3, 4, 5, 6))
+
+
+def function_cells(row: FunctionFigures) -> tuple[str, ...]:
+    found = row.figures
+    failures = figures.count(found.failures) if found.failures else ""
+    return row.name, row.kind, figures.count(found.count), failures, *map(output.duration, (found.p50, found.p95, found.max))
+
+
+def regressions(
+    connection: sqlite3.Connection, rows: tuple[FunctionFigures, ...], wanted: Filter, now: float
+) -> dict[tuple[str, str], Regression]:
+    """Those of the functions that are slower at the end of the range than before, by name and kind."""
+    end = min(wanted.end, round(now * SECOND))
+    found = {}
+    for row in rows:
+        history = replace(wanted, begin=end - HISTORY_DAYS * 86400 * SECOND, end=wanted.end, function=row.name, kind=row.kind)
+        regression = analysis.regression(queries.function_series(connection, history), end)
+        if regression:
+            found[row.name, row.kind] = regression
+    return found
+
+
+def told(change: Regression, now: float) -> str:
+    """ "12 ms → 17 ms (+41 %) since Friday 14:00"."""
+    share = figures.change(change.ratio - 1)
+    return f"{output.duration(change.before)} → {output.duration(change.now)} ({share}) since {output.moment(change.since, now)}"
+
+
+def run_events(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
+    wanted = replace(wanted_of(arguments, now), priority=PRIORITIES.index(arguments.priority), text=arguments.text)
+    rows = whole(lambda limit, after: queries.events(connection, wanted, limit, after), arguments.limit)
+    if arguments.json:
+        terminal.say_block(terminal.json_text([event_document(row) for row in rows]))
+        return 0
+    if not rows:
+        terminal.say("No event in this time")
+        return 0
+    hosts = {row.hostname for row in rows}
+    for row in rows:
+        where = row.unit if len(hosts) == 1 else f"{row.hostname} {row.unit}"
+        head = f"{output.moment(row.at, now)}  {row.name}  {where.removesuffix('.service')}"
+        terminal.say_block(terminal.paint(shown(head), priority_colour(row.priority)))
+        terminal.say_block(textwrap.fill(shown(row.message), output.columns(), initial_indent="  ", subsequent_indent="  "))
+    more("more" if len(rows) == arguments.limit else "")
+    return 0
+
+
+def event_document(row: Event) -> dict[str, object]:
+    return {**output.document(row), "fields": dict(row.fields)}
+
+
+def priority_colour(priority: int) -> terminal.Colour:
+    return "red" if priority <= 3 else "yellow" if priority == 4 else "bold"
+
+
+def whole(ask: Callable[[int, str], Page[Event]], limit: int) -> list[Event]:
+    """So many rows, however long it takes to find them."""
+    rows: list[Event] = []
+    after = ""
+    while len(rows) < limit:
+        page = ask(limit - len(rows), after)
+        rows += page.rows
+        after = page.after
+        if not after:
+            break
+    return rows
+
+
+def more(after: str) -> None:
+    if after:
+        terminal.say("There are more: see --limit, --from and the other filters")
