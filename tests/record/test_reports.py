@@ -269,6 +269,7 @@ def test_a_filter_restricts_functions_and_leaves_the_rest_out(week: sqlite3.Conn
         )
         assert all(column in row for row in document["performance"])
     assert b"function jobs.fetch.*" in reports.make(wanted, "text", "", week)
+    assert json.loads(reports.make(wanted, "json", "", week))["headlines"] == ["1,680 calls recorded, 42 failed (2.5 %)"]
     assert b"Nothing matches the filter" in reports.make(Filter(wanted.begin, wanted.end, function="none"), "text", "", week)
     assert "jobs" not in json.loads(reports.make(Filter(wanted.begin, wanted.end, machine="other"), "json", "", week))
     with pytest.raises(ValueError, match="metric"):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from livekeep.record.reports.period import Period
 from livekeep.record.store.queries import Filter
+from livekeep.record.store.queries.filter import is_any
 
 
 @dataclass(frozen=True)
@@ -244,11 +245,18 @@ class Report:
     @property
     def box_name(self) -> str:
         """For the head: the machine's name, or how many they are."""
-        return self.machines[0] if len(self.machines) == 1 else f"{len(self.machines)} machines"
+        if len(self.machines) == 1:
+            return self.machines[0]
+        return f"{len(self.machines)} machines" if self.machines else "livekeep"
 
     @property
     def title(self) -> str:
         return {"daily": "Daily report", "weekly": "Weekly report", None: "Report"}[self.period.kind]
+
+    @property
+    def is_of_functions(self) -> bool:
+        """Whether it is restricted to functions, or to a figure of them: jobs, boxes and alerts are left out then."""
+        return bool(self.metric) or not (is_any(self.filter.function) and is_any(self.filter.kind))
 
     @property
     def restriction(self) -> str:

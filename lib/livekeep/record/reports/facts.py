@@ -133,8 +133,8 @@ def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFi
 
 
 def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str, str], tuple[Bucket, ...]]:
-    """The days of each function up to the end of the period, as far back as the rule of regressions looks."""
-    history = source.spanning(source.period.end - HISTORY_DAYS * 86400, source.period.end)
+    """The days of each function up to the end of the period: all of it, and as far back as the rule of regressions looks."""
+    history = source.spanning(min(source.period.begin, source.period.end - HISTORY_DAYS * 86400), source.period.end)
     return {
         (row.name, row.kind): queries.function_series(source.connection, replace(history, function=row.name, kind=row.kind))
         for row in list(figures)[:MOST_JUDGED]

@@ -80,6 +80,9 @@ def remember(kind: Kind, first: datetime.date, folder: Path = FOLDER) -> None:
 def remove_old(before: float, folder: Path = FOLDER) -> int:
     """Remove the reports on periods that ended before that moment; how many they were. Raises `TemporaryError`."""
     old = [row for row in stored(folder) if row.period.end < before]
-    for row in old:
-        (folder / row.name).unlink(missing_ok=True)
+    try:
+        for row in old:
+            (folder / row.name).unlink(missing_ok=True)
+    except OSError as error:
+        raise TemporaryError(f"{error.filename}: cannot be removed ({error.strerror})") from error
     return len(old)

@@ -39,6 +39,8 @@ def nothing(report: Report) -> str:
 
 def runs(report: Report) -> str:
     totals = report.totals
+    if report.is_of_functions:
+        return ""
     if not totals.runs:
         return "No job ran"
     said = figures.plural(totals.runs, "job")
@@ -145,7 +147,7 @@ def of_calls(report: Report) -> list[Advice]:
     return [
         Advice(
             f"{shortened(entry.function)}: {figures.count(entry.failures)} of {figures.plural(entry.count, 'call')} failed",
-            "livekeep record functions",
+            "livekeep record functions --failed",
         )
         for entry in worst
     ]

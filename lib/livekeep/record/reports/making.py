@@ -1,5 +1,6 @@
 """Makes reports: from the record to the bytes of a file. reportlab is imported for PDF only."""
 
+import dataclasses
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
@@ -43,21 +44,20 @@ def compose(connection: sqlite3.Connection, period: Period, wanted: Filter = ALL
     """Read the report on `period`."""
     if metric and metric not in METRICS:
         raise ValueError(f"metric: must be one of {', '.join(METRICS)}")
-    source = Source(connection, period, wanted, metric)
+    source = Source(connection, period, wanted)
     # All of it as of one moment, though the recorder writes on.
     connection.execute("BEGIN")
     try:
-        return read(source)
+        report = of_functions(source, metric)
+        return report if report.is_of_functions else with_jobs_and_boxes(report, source)
     finally:
         connection.execute("ROLLBACK")
 
 
-def read(source: Source) -> Report:
-    connection, period, is_all = source.connection, source.period, not source.is_of_functions
+def of_functions(source: Source, metric: str) -> Report:
+    connection, period = source.connection, source.period
     first = began(connection)
     current, earlier = queries.functions(connection, source.within), queries.functions(connection, source.before)
-    jobs_before = facts.jobs(source, source.before, {}) if is_all else ()
-    jobs = facts.jobs(source, source.within, {job.name: job.mean_seconds for job in jobs_before}) if is_all else ()
     days = facts.series(source, current)
     reaches_back = first is not None and first <= period.before
     return Report(
@@ -65,22 +65,31 @@ def read(source: Source) -> Report:
         made_at=time.time(),
         machines=tuple(machine.hostname for machine in source.machines()),
         filter=source.filter,
-        metric=source.metric,
+        metric=metric,
         began=first if first and period.begin < first < period.end else None,
-        before=totals_of(jobs_before, facts.performance(earlier, ()), source.scale) if reaches_back else None,
-        jobs=jobs,
-        failures=facts.failures(source) if is_all else (),
+        before=totals_of((), facts.performance(earlier, ()), source.scale) if reaches_back else None,
         errors=facts.errors(source),
         performance=facts.performance(current, earlier),
         slowdowns=facts.slowdowns(source, days),
-        boxes=boxes.boxes(source) if is_all else (),
-        units=boxes.units(source) if is_all else (),
-        air=boxes.air(source) if is_all else (),
-        alerts=boxes.alerts(source) if is_all else (),
-        clips=boxes.clips(source) if is_all else (),
         losses=boxes.losses(source),
-        days=facts.days(source) if is_all else (),
-        curves=facts.curves(days, source.metric),
+        curves=facts.curves(days, metric),
+    )
+
+
+def with_jobs_and_boxes(report: Report, source: Source) -> Report:
+    before = facts.jobs(source, source.before, {})
+    own = totals_of(before, (), source.scale)
+    return dataclasses.replace(
+        report,
+        before=report.before and dataclasses.replace(report.before, runs=own.runs, bad_runs=own.bad_runs, items=own.items),
+        jobs=facts.jobs(source, source.within, {job.name: job.mean_seconds for job in before}),
+        failures=facts.failures(source),
+        boxes=boxes.boxes(source),
+        units=boxes.units(source),
+        air=boxes.air(source),
+        alerts=boxes.alerts(source),
+        clips=boxes.clips(source),
+        days=facts.days(source),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from livekeep.record.reports.period import Period
 from livekeep.record.store import queries
 from livekeep.record.store.queries import Filter
-from livekeep.record.store.queries.filter import is_any, matching
+from livekeep.record.store.queries.filter import matching
 
 SECOND = 1_000_000
 
@@ -17,7 +17,6 @@ class Source:
     period: Period
     filter: Filter
     """Its function, kind and machine count, its range does not: the period's does."""
-    metric: str = ""
 
     def spanning(self, begin: float, end: float) -> Filter:
         own = self.filter
@@ -35,11 +34,6 @@ class Source:
     def scale(self) -> float:
         """By which a number of the period before is multiplied to be one of as long a time."""
         return (self.period.end - self.period.begin) / (self.period.begin - self.period.before)
-
-    @property
-    def is_of_functions(self) -> bool:
-        """Whether it is restricted to functions or to a figure of them: jobs, boxes and alerts are left out then."""
-        return bool(self.metric) or not (is_any(self.filter.function) and is_any(self.filter.kind))
 
     def machines(self) -> tuple[queries.Machine, ...]:
         known = queries.machines(self.connection)
