@@ -213,6 +213,58 @@ def test_a_fork_in_the_middle_of_everything_ends() -> None:
     assert len(sessions) == 1
 
 
+def test_a_fork_finds_no_thread_of_the_library() -> None:
+    """Python 3.12 and newer warn of a fork beside threads."""
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import os
+            seen = []
+            os.register_at_fork(before=lambda: seen.append(len(os.listdir("/proc/self/task"))))
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def work(): pass
+            for _ in range(50):
+                work()
+                if (pid := os.fork()) == 0: os._exit(0)
+                os.waitpid(pid, 0)
+            work()
+            print(max(seen))
+            """
+        )
+    assert (done.stdout, done.stderr) == ("1\n", "")
+    assert names_of(journal.entries) == {"job.work": 51}
+
+
+def test_terminated_children_send_what_they_have() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import multiprocessing, sys, time
+            from livekeep.record import monitor_execution
+            @monitor_execution
+            def work(ready):
+                ready.set()
+            def child(ready):
+                work(ready)
+                time.sleep(60)
+            if __name__ == "__main__":
+                for method in ("fork", "spawn"):
+                    context = multiprocessing.get_context(method)
+                    ready = context.Event()
+                    process = context.Process(target=child, args=(ready,))
+                    process.start()
+                    ready.wait()
+                    time.sleep(0.01)
+                    process.terminate()
+                    process.join()
+                    print(process.exitcode)
+            """
+        )
+    assert done.stdout == "-15\n-15\n", done.stderr
+    assert names_of(journal.entries) == {"job.work": 2}
+
+
 def test_the_child_s_calls_have_no_parent_in_another_process() -> None:
     with JournalSocket() as journal:
         journal.run(

@@ -27,6 +27,7 @@ class Recorded:
         self.heard: list[Notification] = []
         self._journal = JournalSocket()
         sender.sink = None
+        sender.encoder.limits.clear()
         self._patch = pytest.MonkeyPatch()
         self._patch.setenv("LIVEKEEP_JOURNAL_SOCKET", str(self._journal.path))
         self._stop = subscribe(self.heard.append)

@@ -20,7 +20,7 @@ from livekeep.core.text import shown
 from livekeep.record import wire
 from livekeep.record.instrument import sinks, subscribers
 from livekeep.record.instrument.encoding import Encoder, Entry
-from livekeep.record.instrument.recording import MANY, MOST_QUEUED, EntryRecord, gate, queue, thread
+from livekeep.record.instrument.recording import MANY, MOST_QUEUED, EntryRecord, gate, own_threads, queue
 
 BATCH_SECONDS = 0.5
 PROGRESS_SECONDS = 1.0
@@ -32,6 +32,9 @@ MOST_PENDING = 200
 """Entries that wait for the journal."""
 EXIT_SECONDS = 2.0
 RETRY_SECONDS = 0.05
+HALT_SECONDS = 0.5
+GONE_SECONDS = 0.01
+"""From the end of the thread's function to the end of the thread."""
 
 NO_JOURNAL = (
     "livekeep: there is no journal here, so what this program does is not recorded. LIVEKEEP_EVENTS=FILE writes it to a file,"
@@ -74,6 +77,8 @@ class Sender:
         self.wake.acquire()
         self.is_urgent = False
         self.is_running = False
+        self.is_halted = False
+        self.ended = _thread.allocate_lock()
         self.progress_at = 0.0
         queue.clear()
         gate.limit, gate.crowded, gate.is_closed = 0, self.crowded, False
@@ -118,31 +123,63 @@ class Sender:
             self.ring()
 
     def start(self) -> None:
-        if self.is_running:
+        if self.is_running or self.is_halted:
             return
         self.is_running = True
         for begin in self.at_start:
             with contextlib.suppress(Exception):
                 begin()
-        # None can be started any more while the interpreter ends.
-        with contextlib.suppress(RuntimeError):
-            threading.Thread(target=self.run, args=(self.token,), name="livekeep", daemon=True).start()
+        self.ended = _thread.allocate_lock()
+        self.ended.acquire()
+        try:
+            # Not threading.Thread, whose locks may be held where a signal handler or a finalizer records something.
+            _thread.start_new_thread(self.run, (self.token,))
+        except RuntimeError:  # too many threads, or the interpreter ends
+            self.is_running = False
 
     at_start: tuple[Callable[[], None], ...] = ()
+
+    def halt(self) -> None:
+        """Before a fork: send what there is and end the thread, since Python warns of a fork beside threads."""
+        if not self.is_running or self.owner == _thread.get_ident():
+            return
+        threads = kernel_threads()
+        self.is_halted = True
+        self.ring()
+        if self.ended.acquire(timeout=HALT_SECONDS):
+            self.is_running = False
+            deadline = time.monotonic() + GONE_SECONDS
+            while kernel_threads() >= threads > 0 and time.monotonic() < deadline:
+                time.sleep(GONE_SECONDS / 100)
+
+    def go_on(self) -> None:
+        """After the fork, in the parent: the next record starts a thread, or what has come meanwhile."""
+        self.is_halted = False
+        if not self.is_running:
+            gate.limit = 0
+            if queue or self.pending or self.has_progress():
+                self.note()
 
     # The thread
 
     def run(self, token: str) -> None:
-        thread.name = None
-        while self.token == token and not gate.is_closed:
-            self.sleep()
-            self.gather()
-            if self.token == token:
+        ended, me = self.ended, _thread.get_ident()
+        own_threads.add(me)
+        try:
+            while self.token == token and not gate.is_closed and not self.is_halted:
+                self.sleep()
+                self.gather()
                 self.flush(BATCH_SECONDS, is_final=False)
+            # What came since, or before this thread first ran.
+            if self.is_halted:
+                self.flush(BATCH_SECONDS, is_final=False)
+        finally:
+            own_threads.discard(me)
+            ended.release()
 
     def sleep(self) -> None:
         gate.limit = 0
-        if queue or self.pending or self.is_urgent or self.has_progress():
+        if queue or self.pending or self.is_urgent or self.is_halted or self.has_progress():
             gate.limit = max(gate.limit, MANY)
             # What rang for these has been heard.
             self.wake.acquire(blocking=False)
@@ -151,9 +188,9 @@ class Sender:
 
     def gather(self) -> None:
         """Wait for more, so that many travel together."""
-        if not self.is_urgent:
+        if not self.is_urgent and not self.is_halted:
             self.wake.acquire(timeout=BATCH_SECONDS)
-        if not self.is_urgent and not queue and not self.pending:
+        if not self.is_urgent and not self.is_halted and not queue and not self.pending:
             wait = self.progress_at + PROGRESS_SECONDS - time.monotonic()
             if wait > 0:
                 self.wake.acquire(timeout=wait)
@@ -263,6 +300,14 @@ class Sender:
             self.warned = True
             with contextlib.suppress(Exception):
                 print(shown(text), file=sys.stderr, flush=True)
+
+
+def kernel_threads() -> int:
+    """Of this process; 0 where the kernel does not say."""
+    try:
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 – the shortest way, before each fork
+    except OSError:
+        return 0
 
 
 sender = Sender()

@@ -66,7 +66,11 @@ class Batch:
             index = self.indices[site] = len(self.counts)
             self.counts.append(0)
             self.lines.append(f'["f",{index},{quoted(site.name)},{quoted(site.kind)}]')
-        line = call_line(record, index, offset)
+        try:
+            line = call_line(record, index, offset)
+        except Exception:  # one call that cannot be told of costs no other
+            plain = record._replace(arguments=None, failure=None) if isinstance(record, CallRecord) else (*record[:6], None)
+            line = call_line(plain, index, offset)
         self.lines.append(line)
         self.counts[index] += 1
         self.calls += 1

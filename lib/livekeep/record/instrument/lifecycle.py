@@ -34,7 +34,7 @@ def install() -> None:
     installed.append(True)
     atexit.register(at_exit)
     if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=renew)
+        os.register_at_fork(before=sender.halt, after_in_parent=sender.go_on, after_in_child=renew)
     if threading.current_thread() is threading.main_thread():
         # Embedded interpreters have no signals.
         with contextlib.suppress(ValueError):

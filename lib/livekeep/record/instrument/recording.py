@@ -36,11 +36,15 @@ MANY = 2_000
 """Calls that are sent before the half second is over."""
 
 
+own_threads: set[int] = set()
+"""Of the library: what they do is not recorded."""
+
+
 class Thread(threading.local):
     """Of each thread: its name, and which exception passes to which call, so that the innermost call alone reports it."""
 
     def __init__(self) -> None:
-        self.name: str | None = threading.current_thread().name
+        self.name: str | None = None if threading.get_ident() in own_threads else threading.current_thread().name
         self.passing = (0, 0)
 
 

@@ -6,7 +6,6 @@ A coroutine and a generator are followed to their end, not to their creation. A 
 import contextlib
 import functools
 import inspect
-import sys
 import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from pathlib import Path
@@ -208,11 +207,13 @@ def name_of(function: Callable[..., Any]) -> str:
     """Module and qualified name; of a program itself its file's name, for all are called __main__."""
     module = getattr(function, "__module__", None) or ""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
-    return f"{program_module() if module == '__main__' else module}.{name.replace('.<locals>', '')}".strip(".")
+    if module in ("__main__", "__mp_main__"):
+        module = program_module(getattr(function, "__globals__", {}))
+    return f"{module}.{name.replace('.<locals>', '')}".strip(".")
 
 
-def program_module() -> str:
-    main = sys.modules.get("__main__")
-    if spec := getattr(main, "__spec__", None):
+def program_module(variables: Mapping[str, Any]) -> str:
+    """Of the global variables of a program, also where a child of multiprocessing imports it."""
+    if spec := variables.get("__spec__"):
         return str(spec.name).removesuffix(".__main__")
-    return Path(getattr(main, "__file__", None) or "__main__").stem
+    return Path(variables.get("__file__") or "__main__").stem
