@@ -212,10 +212,12 @@ def connect(service: Any) -> smtplib.SMTP:
     name = socket.gethostname()
     try:
         server: smtplib.SMTP
+        # The greeting is part of it, which a busy server takes its time for.
+        seconds = max(service.socket_connect_timeout, service.socket_read_timeout)
         if is_tls:
-            server = smtplib.SMTP_SSL(service.smtp_host, port, name, timeout=service.socket_connect_timeout, context=context)
+            server = smtplib.SMTP_SSL(service.smtp_host, port, name, timeout=seconds, context=context)
         else:
-            server = smtplib.SMTP(service.smtp_host, port, name, timeout=max(service.socket_connect_timeout, READ_SECONDS))
+            server = smtplib.SMTP(service.smtp_host, port, name, timeout=seconds)
         if server.sock:
             server.sock.settimeout(service.socket_read_timeout)
         if service.secure and not is_tls:
@@ -262,7 +264,7 @@ def answer(code: int, text: bytes | str) -> str:
 
 
 def said(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
         return "no answer in time"
     return (error.strerror if isinstance(error, OSError) else "") or str(error) or type(error).__name__
 

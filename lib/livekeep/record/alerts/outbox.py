@@ -25,7 +25,7 @@ from livekeep.record.alerts.notify import Message
 from livekeep.record.alerts.rules import channels_of
 
 BACK_OFF_SECONDS = (15.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
-MOST_IN_A_BATCH = 10
+MOST_IN_A_BATCH = 30
 LARGEST_BATCH_BYTES = 20 * 1024 * 1024
 HOUR = 3600.0
 GONE_SECONDS = 30 * 86400.0
