@@ -16,7 +16,7 @@ numbers = itertools.count(1)
 def trusted(at: int, pid: int, uid: int, unit: str, boot: str, machine: str, hostname: str) -> dict[str, str]:
     return {
         "__REALTIME_TIMESTAMP": str(at),
-        "__CURSOR": f"s=5;i={next(numbers):x};b={boot};m={at - NOW + 1:x};t={at:x};x={next(numbers):x}",
+        "__CURSOR": f"s=5;i={next(numbers):x};b={boot};m={next(numbers):x};t={at:x};x={next(numbers):x}",
         "_BOOT_ID": boot,
         "_MACHINE_ID": machine,
         "_HOSTNAME": hostname,

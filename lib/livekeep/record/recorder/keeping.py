@@ -33,16 +33,11 @@ class Keeping:
 
     @property
     def is_busy(self) -> bool:
-        return self._work is not None
+        return self._work is not None or self._is_requested
 
     def request(self) -> None:
         """Delete what is too old, as soon as what is being deleted is gone."""
         self._is_requested = True
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing that was requested is left to do."""
-        return not (self._is_requested or self.is_busy)
 
     def look(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
         """Once a minute: what tidy found, and whether the disk fills up."""
@@ -54,7 +49,7 @@ class Keeping:
         if free_percent >= settings.least_free_percent or self._file.stat().st_size < self._least_bytes:
             self.problem = self.advice = ""
             return
-        if not self.is_busy:
+        if self._work is None:
             self._keep_less(connection, settings, now, free_percent)
 
     def step(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
@@ -68,7 +63,7 @@ class Keeping:
 
     def stop(self) -> None:
         """The connection is about to be closed; what is left is done with the next one."""
-        self._is_requested = self._is_requested or self.is_busy
+        self._is_requested = self.is_busy
         self._work = None
 
     def _keep_less(self, connection: sqlite3.Connection, settings: Record, now: float, free_percent: float) -> None:

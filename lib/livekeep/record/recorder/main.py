@@ -39,8 +39,8 @@ COMMIT_SECONDS = 0.2
 MOST_CALLS = 20_000
 """In one transaction; a call takes about 1 KiB of memory until then."""
 PASS_SECONDS = 0.1
-LOST_SECONDS = 5.0
-STATE_SECONDS = 10.0
+LOST_SECONDS, SECOND_LOOK_SECONDS = 5.0, 1.0
+STATE_SECONDS, SOONEST_STATE_SECONDS = 10.0, 1.0
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -72,7 +72,11 @@ class Recorder:
         self.commit_due = 0.0
         self.sample_due = self.lost_due = self.state_due = 0.0
         self.suspects: set[int] = set()
+        self.is_look_due = True
+        """Whether rows came since the last look for lost sessions."""
         self.counters = Counters()
+        self.soonest_state = 0.0
+        self.told: tuple[object, ...] = ()
         self.lag = 0.0
         self.newest = 0
 
@@ -105,9 +109,9 @@ class Recorder:
                 self.give_way(error, now)
             except (OSError, TemporaryError) as error:
                 self.pause(f"The recorder waits: {error}", "journalctl -u livekeep-recorder", now)
-        if now >= self.state_due:
+        if now >= self.state_due or (now >= self.soonest_state and self.told != self.what_to_tell()):
             self.write_state()
-            self.state_due = now + STATE_SECONDS
+            self.state_due, self.soonest_state = now + STATE_SECONDS, now + SOONEST_STATE_SECONDS
         return self.next_pass()
 
     def work(self, now: float) -> None:
@@ -120,7 +124,7 @@ class Recorder:
             self.sample(writer, now)
         if now >= self.lost_due and not journals.has_more:
             self.look_for_lost(writer)
-            self.lost_due = now + LOST_SECONDS
+            self.lost_due = now + (SECOND_LOOK_SECONDS if self.suspects else LOST_SECONDS)
         self.commit_when_due(writer, journals)
         if not writer.has_rows:
             self.keeping.step(writer.connection, self.settings.record, time.time())
@@ -134,7 +138,7 @@ class Recorder:
         due = [self.sample_due, self.state_due]
         if self.writer and self.writer.has_rows:
             due.append(self.commit_due)
-        if self.suspects or self.state.sessions_running:
+        if self.suspects or self.state.sessions_running or self.is_look_due:
             due.append(self.lost_due)
         return min(due)
 
@@ -178,6 +182,7 @@ class Recorder:
         journals.note_committed(positions)
         self.requests.note_committed()
         self.commit_due = 0.0
+        self.is_look_due = True
         if self.newest:
             self.lag = max(time.time() - self.newest / 1e6, 0.0)
         self.state = replace(self.state, last_commit_at=time.time())
@@ -207,6 +212,7 @@ class Recorder:
                 tell_of_lost(session)
                 writer.lose_session(session.id)
         self.suspects = {session.id for session in gone} - self.suspects
+        self.is_look_due = False
         self.state = replace(self.state, sessions_running=len(sessions))
 
     # Trouble
@@ -278,7 +284,12 @@ class Recorder:
 
     # State
 
+    def what_to_tell(self) -> tuple[object, ...]:
+        """What others shall know within a second."""
+        return self.problem, self.keeping.problem, self.state.sessions_running, self.keeping.is_sound
+
     def write_state(self) -> None:
+        self.told = self.what_to_tell()
         counters = self.counters
         self.state = replace(
             self.state,

@@ -27,8 +27,9 @@ class Requests:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there are entries to take."""
-        return bool(self._files or self._import) and not (self._import and self._import.is_at_end)
+        """Whether there is something to do at once."""
+        has_entries = bool(self._files or self._import) and not (self._import and self._import.is_at_end)
+        return has_entries or self._is_told or self._is_tidying
 
     def take_entries(self, writer: Writer, until_monotonic: float) -> None:
         """Of the file that is being imported; until then, or until enough wait to be committed."""
@@ -66,7 +67,7 @@ class Requests:
 
     def finish(self, keeping: Keeping) -> None:
         """Start to delete what is too old when somebody asks for it, and say when it is done."""
-        if self._is_tidying and keeping.is_done:
+        if self._is_tidying and not keeping.is_busy:
             (self._folder / TIDY_NAME).unlink(missing_ok=True)
             self._is_tidying = False
         elif not self._is_tidying and self._is_told:

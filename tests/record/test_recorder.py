@@ -1,0 +1,413 @@
+"""livekeep-recorder as a process: what real journals hold comes into the record once, whatever happens in between."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from livekeep.record.store import requests, schema
+from tests.outside import wait_until
+from tests.record import journals
+from tests.record.entries import MACHINE, Job, event, trusted
+from tests.record.running_recorder import RunningRecorder
+
+CALLS = "SELECT count(*) FROM calls"
+NOW = time.time_ns() // 1000 - 86_400_000_000
+"""us: yesterday."""
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Iterator[RunningRecorder]:
+    with RunningRecorder(tmp_path) as running:
+        yield running
+
+
+def calls(job: Job, number: int, size: int = 1) -> list[dict[str, str]]:
+    return [job.entry(calls=[("fetch", NOW + at, 10, "succeeded")] * size, at=NOW + at) for at in range(number)]
+
+
+# Following
+
+
+def test_what_comes_is_committed_at_once(recorder: RunningRecorder) -> None:
+    """The journal's clock says when; a bet on how fast is the benchmark's."""
+    writer, job = journals.JournalWriter(recorder.journal), Job()
+    writer.append(calls(job, 3))
+    recorder.wait_for(CALLS, 3)
+    writer.append([*calls(job, 2), event("picture-changed", "The TV shows the stream", PICTURE="stream")])
+    recorder.wait_for("SELECT message FROM events", "The TV shows the stream")
+    recorder.wait_for(CALLS, 5)
+    writer.close()
+    assert recorder.rows("SELECT * FROM losses") == []
+    assert recorder.stop() == 0
+    assert not (recorder.root / "run/livekeep/recorder/state.json").exists()
+
+
+def test_a_large_entry_is_taken_whole(recorder: RunningRecorder) -> None:
+    """Above the limit of 64 KiB that the library has by itself."""
+    entry = Job().entry(calls=[("fetch", NOW + at, 10, "succeeded") for at in range(9000)])
+    assert len(entry["LIVEKEEP_RECORDS"]) > 300_000
+    journals.write(recorder.journal, [entry])
+    recorder.wait_for(CALLS, 9000)
+
+
+def kill_under_load(folder: Path, kills: int) -> None:
+    """Kills at random moments while a job writes; then all is there once."""
+    chance, job, sent = random.Random(kills), Job(), 0
+    with RunningRecorder(folder) as recorder:
+        writer = journals.JournalWriter(recorder.journal)
+        for _ in range(kills):
+            for _ in range(chance.randrange(1, 6)):
+                writer.append(calls(job, 20, size=30))
+                sent += 600
+                writer.append([event("picture-changed", f"after {sent}")])
+                time.sleep(chance.uniform(0, 0.1))
+            recorder.kill()
+            recorder.start(is_waited_for=False)
+            # Somewhere in its start, its first pass, or a commit.
+            time.sleep(chance.uniform(0, 0.6))
+        writer.close()
+        recorder.wait_for("SELECT max(number) FROM calls", sent)
+        recorder.wait_for("SELECT count(*) FROM events", sum(1 for _ in recorder.rows("SELECT DISTINCT message FROM events")))
+        assert recorder.rows("SELECT count(*), count(DISTINCT number) FROM calls") == [(sent, sent)]
+        assert recorder.rows("SELECT sum(count) FROM summaries WHERE period = 'hour'") == [(sent,)]
+        assert recorder.rows("SELECT * FROM losses") == []
+
+
+def test_a_recorder_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    kill_under_load(tmp_path, 12)
+
+
+@pytest.mark.nightly
+def test_a_recorder_that_is_killed_two_hundred_times_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    kill_under_load(tmp_path, 200)
+
+
+def test_a_journal_that_was_emptied_meanwhile_is_a_loss(recorder: RunningRecorder) -> None:
+    job = Job()
+    journals.write(recorder.journal, calls(job, 3))
+    recorder.wait_for(CALLS, 3)
+    assert recorder.stop() == 0
+    lost = calls(job, 4)
+    recorder.journal.unlink()
+    journals.write(recorder.journal, calls(job, 2))
+    recorder.start()
+    recorder.wait_for(CALLS, 5)
+    found = recorder.rows("SELECT reason, entries, calls FROM losses ORDER BY reason")
+    assert found == [("gap", len(lost), len(lost)), ("vacuumed", None, None)]
+
+
+def test_a_rotated_journal_goes_on(recorder: RunningRecorder) -> None:
+    job = Job()
+    journals.write(recorder.journal, calls(job, 3))
+    recorder.wait_for(CALLS, 3)
+    recorder.journal.rename(recorder.journal.with_name(f"system@{'5' * 32}-0000000000000001-0005f00000000000.journal"))
+    journals.write(recorder.journal, calls(job, 2))
+    recorder.wait_for(CALLS, 5)
+    assert recorder.rows("SELECT * FROM losses") == []
+
+
+def test_a_damaged_file_of_the_journal_stops_nothing(recorder: RunningRecorder) -> None:
+    job = Job()
+    journals.write(recorder.journal, calls(job, 50))
+    recorder.wait_for(CALLS, 50)
+    recorder.stop()
+    content = bytearray(recorder.journal.read_bytes())
+    content[300 : len(content) // 2] = random.Random(1).randbytes(len(content) // 2 - 300)
+    recorder.journal.write_bytes(content)
+    journals.write(recorder.journal.with_name("user-1000.journal"), calls(job, 7))
+    recorder.start()
+    recorder.wait_for("SELECT max(number) FROM calls", 57)
+
+
+def test_a_clock_that_steps_back_hides_nothing(recorder: RunningRecorder) -> None:
+    writer, job = journals.JournalWriter(recorder.journal), Job()
+    for hours in (0, -30, -5):
+        at = NOW + hours * 3_600_000_000
+        writer.append([job.entry(calls=[("fetch", at, 10, "succeeded")], at=at), event("picture-changed", f"{hours}", at=at)])
+    writer.close()
+    recorder.wait_for(CALLS, 3)
+    recorder.wait_for("SELECT count(*) FROM events", 3)
+    assert recorder.rows("SELECT * FROM losses") == []
+
+
+# Many boxes
+
+
+def test_a_hub_records_each_box_and_what_one_sends_late(tmp_path: Path) -> None:
+    """What comes late lies before what has been read of the other; what comes twice is dropped."""
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    near, far = Job(machine="a" * 32, hostname="near"), Job(machine="c" * 32, hostname="far", pid=5)
+    with RunningRecorder(tmp_path, f'[record]\njournal = "{remote}"\n') as recorder:
+        late = [far.entry(calls=[("fetch", NOW - 10**9, 10, "succeeded")], at=NOW - 10**9 + number) for number in range(4)]
+        journals.write(remote / "remote-near.journal", calls(near, 5))
+        recorder.wait_for(CALLS, 5)
+        journals.write(remote / "remote-far.journal", late[:2])
+        recorder.wait_for(CALLS, 7)
+        journals.write(remote / "remote-far.journal", late)
+        recorder.wait_for(CALLS, 9)
+        (remote / "remote-near.journal").rename(remote / "remote-near@1.journal")
+        journals.write(remote / "remote-near.journal", calls(near, 2))
+        recorder.wait_for(CALLS, 11)
+        journals.write(recorder.journal, [event("picture-changed", "the hub's own")])
+        recorder.wait_for("SELECT message FROM events", "the hub's own")
+        query = "SELECT m.hostname, count(*) FROM calls c JOIN machines m ON m.id = c.machine GROUP BY 1"
+        assert recorder.rows(query) == [("far", 4), ("near", 7)]
+        assert recorder.rows("SELECT * FROM losses") == []
+
+
+def test_a_damaged_journal_of_one_box_is_a_loss_and_the_others_are_recorded(tmp_path: Path) -> None:
+    remote = tmp_path / "remote"
+    remote.mkdir()
+    (remote / "remote-bad.journal").write_bytes(b"no journal" * 4096)
+    with RunningRecorder(tmp_path, f'[record]\njournal = "{remote}"\n') as recorder:
+        journals.write(remote / "remote-good.journal", calls(Job(), 5))
+        recorder.wait_for(CALLS, 5)
+        assert recorder.rows("SELECT reason, entries FROM losses") == [("corrupt", None)]
+
+
+# Sessions
+
+
+def begun(job: Job, at: int) -> dict[str, str]:
+    return job.entry(lines=[["s", "s1", {"name": "clips", "began": at, "outcome": "running"}]], at=at)
+
+
+def this_machine() -> dict[str, str]:
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
+    return {"machine": Path("/etc/machine-id").read_text().strip(), "boot": boot}
+
+
+def test_a_session_whose_process_is_killed_is_lost(recorder: RunningRecorder) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    job = Job(pid=process.pid, **this_machine())
+    entry = begun(job, time.time_ns() // 1000)
+    monotonic = {"__MONOTONIC_TIMESTAMP": str(time.monotonic_ns() // 1000)}
+    journals.write(recorder.journal, [{**entry, **monotonic}])
+    recorder.wait_for("SELECT outcome FROM sessions", "running")
+    wait_until("it was looked at", lambda: recorder.state()["sessions_running"] == 1)
+    process.kill()
+    process.wait()
+    recorder.wait_for("SELECT outcome FROM sessions", "lost")
+    # Its event comes back by the journal, and changes nothing.
+    lost = event("session-lost", "lost", unit="livekeep-recorder.service", SESSION="s1", NAME="clips", UNIT="job.service")
+    journals.write(recorder.journal, [lost])
+    recorder.wait_for("SELECT session FROM events", 1)
+    assert recorder.rows("SELECT outcome, ended_at = updated_at FROM sessions") == [("lost", 1)]
+
+
+def test_a_session_of_another_box_is_lost_when_that_starts_again_or_its_unit_fails(recorder: RunningRecorder) -> None:
+    rebooted = Job(machine="a" * 32, hostname="rebooted", boot="1" * 32)
+    failed = Job(machine="c" * 32, hostname="failed", boot="2" * 32, pid=7)
+    alive = Job(machine="d" * 32, hostname="alive", boot="3" * 32, pid=8)
+    now = time.time_ns() // 1000
+    later = Job(machine="a" * 32, hostname="rebooted", boot="9" * 32)
+    word = {
+        **trusted(now + 9, 1, 0, "init.scope", failed.boot, failed.machine, "failed"),
+        "MESSAGE_ID": "d9b373ed55a64feb8242e02dbe79a49c",
+        "UNIT": "job.service",
+        "MESSAGE": "job.service: Failed with result 'oom-kill'.",
+    }
+    journals.write(
+        recorder.journal,
+        [
+            *(begun(job, now) for job in (rebooted, failed, alive)),
+            later.entry(calls=[("fetch", now, 1, "succeeded")], at=now + 5),
+            word,
+        ],
+    )
+    recorder.wait_for("SELECT count(*) FROM sessions WHERE outcome = 'lost'", 2)
+    query = "SELECT m.hostname, s.outcome FROM sessions s JOIN machines m ON m.id = s.machine ORDER BY 1"
+    assert recorder.rows(query) == [("alive", "running"), ("failed", "lost"), ("rebooted", "lost")]
+
+
+# The database
+
+
+def test_a_damaged_record_is_set_aside_and_a_new_one_begun_from_the_journal(recorder: RunningRecorder) -> None:
+    job = Job()
+    journals.write(recorder.journal, calls(job, 30))
+    recorder.wait_for(CALLS, 30)
+    recorder.stop()
+    recorder.file.write_bytes(b"no database at all" * 1000)
+    recorder.start()
+    recorder.wait_for(CALLS, 30)
+    aside = list(recorder.folder.glob("record.db.corrupt-*"))
+    assert [path.read_bytes()[:18] for path in aside] == [b"no database at all"]
+
+
+def test_a_record_that_is_damaged_while_it_is_written_is_set_aside(recorder: RunningRecorder) -> None:
+    job = Job()
+    writer = journals.JournalWriter(recorder.journal)
+    writer.append(calls(job, 40, size=50))
+    recorder.wait_for(CALLS, 2000)
+    connection = sqlite3.connect(recorder.file)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    with recorder.file.open("r+b") as stream:
+        stream.seek(4096)
+        stream.write(os.urandom(recorder.file.stat().st_size - 8192))
+    writer.append(calls(job, 10))
+    writer.close()
+    wait_until("it is set aside", lambda: list(recorder.folder.glob("record.db.corrupt-*")))
+    recorder.wait_for(CALLS, 2010)
+
+
+def test_the_copy_takes_the_place_of_a_damaged_record_and_the_rest_comes_from_the_journal(recorder: RunningRecorder) -> None:
+    """With what the journal has no longer."""
+    job = Job()
+    journals.write(recorder.journal, calls(job, 5))
+    recorder.wait_for(CALLS, 5)
+    tidy = subprocess.run(
+        [sys.executable, str(Path(__file__).parents[2] / "bin/livekeep-tidy")],
+        env={**os.environ, "LIVEKEEP_ROOT": str(recorder.root)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "sound" in tidy.stderr
+    result = json.loads((recorder.folder / "check.json").read_text())
+    assert result["faults"] == []
+    assert result["copied_bytes"] == (recorder.folder / "record.db.copy").stat().st_size
+    journals.write(recorder.journal, calls(job, 3))
+    recorder.wait_for(CALLS, 8)
+    recorder.kill()
+    for suffix in ("-wal", "-shm"):
+        recorder.file.with_name(f"record.db{suffix}").unlink(missing_ok=True)
+    recorder.file.write_bytes(b"no database at all" * 1000)
+    recorder.start()
+    recorder.wait_for(CALLS, 8)
+    assert recorder.rows("SELECT * FROM losses") == []
+
+
+TMPFS = 'mount -t tmpfs -o size=4m,mode=0755 none "$0" && exec "$@"'
+
+
+def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
+    folder = tmp_path / "var/lib/livekeep/record"
+    user = [] if os.geteuid() == 0 else ["--map-root-user"]
+    wrapper = ["unshare", *user, "--mount", "sh", "-c", TMPFS, str(folder)]
+    job = Job()
+    with RunningRecorder(tmp_path, wrapper=wrapper) as recorder:
+        assert recorder.process
+        # As the process sees it.
+        seen = Path(f"/proc/{recorder.process.pid}/root{folder}")
+        recorder.hidden = seen
+        journals.write(recorder.journal, calls(job, 5))
+        recorder.wait_for(CALLS, 5)
+        ballast = seen / "ballast"
+        with ballast.open("wb") as stream, pytest.raises(OSError, match="No space"):
+            while True:
+                stream.write(bytes(65536))
+                stream.flush()
+        journals.write(recorder.journal, calls(job, 300, size=30))
+        wait_until(
+            "it says so", lambda: "full" in recorder.state()["problem"] or "cannot be written" in recorder.state()["problem"]
+        )
+        ballast.unlink()
+        recorder.wait_for("SELECT max(number) FROM calls", 9005)
+        assert recorder.rows(CALLS) == [(9005,)]
+        assert recorder.rows("SELECT * FROM losses") == []
+        wait_until("it is over", lambda: recorder.state()["problem"] == "")
+
+
+def test_who_may_not_write_can_read_the_record_after_the_recorder_has_ended(recorder: RunningRecorder) -> None:
+    journals.write(recorder.journal, calls(Job(), 5))
+    recorder.wait_for(CALLS, 5)
+    os.chmod(recorder.root, 0o755)  # noqa: S103, PTH101
+    look = (
+        "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from livekeep.record.store import schema\n"
+        "os.setgid(65534); os.setuid(65534)\n"
+        "reader = schema.open_read_only(Path(sys.argv[2]))\n"
+        "print(reader.execute('SELECT count(*) FROM calls').fetchone()[0], reader.is_snapshot)"
+    )
+    library = Path(schema.__file__).parents[3]
+    shared = Path("/tmp") / f"livekeep-readers-{os.getpid()}"
+    try:
+        for how in ("running", "killed", "ended"):
+            if how == "killed":
+                recorder.kill()
+            elif how == "ended":
+                recorder.start().stop()
+            shutil.rmtree(shared, ignore_errors=True)
+            shutil.copytree(recorder.folder, shared)
+            for path in (shared, *shared.iterdir()):
+                path.chmod(0o755 if path.is_dir() else 0o644)
+            ran = subprocess.run(
+                [sys.executable, "-c", look, str(library), str(shared / "record.db")], capture_output=True, text=True, check=False
+            )
+            assert ran.stdout.split()[:1] == ["5"], (how, ran.stderr)
+            if how == "ended":
+                assert ran.stdout.split() == ["5", "True"]
+    finally:
+        shutil.rmtree(shared, ignore_errors=True)
+
+
+# Requests and settings
+
+
+def test_a_file_of_a_job_is_imported_once(recorder: RunningRecorder, tmp_path: Path) -> None:
+    lines = [*calls(Job(), 20, size=5), event("picture-changed", "imported")]
+    source = tmp_path / "events.jsonl"
+    source.write_text("".join(json.dumps({**line, "__CURSOR": ""}) + "\n" for line in lines) + "no JSON\n[1]\n")
+    for _ in range(2):
+        assert requests.wait(requests.request_import(source, recorder.file), 15)
+    assert recorder.rows("SELECT (SELECT count(*) FROM calls), (SELECT count(*) FROM events)") == [(100, 1)]
+    assert recorder.rows("SELECT DISTINCT reason FROM losses") == [("unreadable",)]
+    assert source.exists()
+
+
+def test_a_file_that_is_being_imported_is_gone_on_with_after_a_kill(recorder: RunningRecorder, tmp_path: Path) -> None:
+    source = tmp_path / "events.jsonl"
+    with source.open("w") as stream:
+        for line in calls(Job(), 3000, size=30):
+            stream.write(json.dumps(line) + "\n")
+    request = requests.request_import(source, recorder.file)
+    wait_until("it has begun", lambda: (recorder.value(CALLS) or 0) > 0)
+    recorder.kill()
+    recorder.start()
+    assert requests.wait(request, 30)
+    assert recorder.rows(CALLS) == [(90_000,)]
+    assert recorder.rows("SELECT sum(count) FROM summaries WHERE period = 'day'") == [(90_000,)]
+
+
+def test_settings_come_in_force_by_themselves_and_wrong_ones_do_not(recorder: RunningRecorder) -> None:
+    recorder.wait_for("SELECT count(*) > 0 FROM samples", 1)
+    recorder.configure("[record]\nsample_seconds = 1\n")
+    remote = recorder.root / "remote"
+    remote.mkdir()
+    journals.write(remote / "remote-box.journal", calls(Job(), 4))
+    recorder.configure(f'[record]\njournal = "{remote}"\n')
+    recorder.wait_for(CALLS, 4)
+
+
+def test_a_sample_of_the_box_is_taken(recorder: RunningRecorder) -> None:
+    recorder.wait_for("SELECT count(*) > 0 FROM samples", 1)
+    sample = recorder.rows("SELECT memory_bytes, memory_total_bytes, disk_bytes, disk_total_bytes FROM samples")[0]
+    assert 0 < sample[0] < sample[1]
+    assert 0 < sample[2] < sample[3]
+    assert recorder.value("SELECT machine_id FROM machines") == this_machine()["machine"]
+
+
+def test_a_unit_that_hangs_is_seen_by_its_watchdog_and_a_reload_is_told(recorder: RunningRecorder) -> None:
+    assert recorder.process
+    recorder.process.send_signal(signal.SIGHUP)
+    recorder.systemd.wait_for("RELOADING=1")
+    recorder.systemd.wait_for("WATCHDOG=1")
+
+
+def test_the_machine_s_id_is_that_of_the_entry(recorder: RunningRecorder) -> None:
+    """And not of a field that a job makes up."""
+    entry = Job().entry(calls=[("fetch", NOW, 1, "succeeded")], LIVEKEEP_HOSTNAME="liar")
+    journals.write(recorder.journal, [entry])
+    recorder.wait_for("SELECT m.machine_id FROM calls c JOIN machines m ON m.id = c.machine", MACHINE)
