@@ -1,11 +1,12 @@
 """The library for jobs: `from livekeep.record import …`. Standard library only; its cost and what it sends: docs/record.md."""
 
-from livekeep.record.instrument import lifecycle, progress, terminal
+from livekeep.record.instrument import lifecycle, progress, sessions, terminal
 from livekeep.record.instrument.delivery import flush, sender
 from livekeep.record.instrument.libraries import instrument_requests, instrument_sqlite
 from livekeep.record.instrument.performance import Tracked, track, track_performance
-from livekeep.record.instrument.progress import ProgressMonitor, Session, progress_step, session
 from livekeep.record.instrument.recording import monitor_execution
+from livekeep.record.instrument.sessions import Session, session
+from livekeep.record.instrument.steps import ProgressMonitor, progress_step
 from livekeep.record.instrument.subscribers import Notification, subscribe
 
 __all__ = [
@@ -27,5 +28,5 @@ __all__ = [
 sender.progress, sender.has_progress = progress.lines, lambda: bool(progress.changed)
 progress.watchers.append(terminal.show)
 lifecycle.after_fork += [progress.renew, terminal.renew]
-lifecycle.at_terminate.append(progress.cancel_all)
+lifecycle.at_terminate.append(sessions.cancel_all)
 lifecycle.install()

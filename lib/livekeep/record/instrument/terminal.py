@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 from livekeep.core.text import shown
 from livekeep.record.instrument.encoding import spoken
-from livekeep.record.instrument.progress import Session, ending
+from livekeep.record.instrument.progress import ending
+from livekeep.record.instrument.sessions import Session
 
 LINE_SECONDS = 10.0
 REDRAWS_PER_SECOND = 5.0
