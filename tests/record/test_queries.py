@@ -147,9 +147,9 @@ def test_historical_retrieval_accuracy(rows: list[Row], wanted: Filter, limit: i
         assert all(group.error and group.error.traceback == ERROR[2] for group in groups)
 
 
-@given(rows_of_calls, filters)
+@given(rows_of_calls, filters, st.sampled_from(["hour", "day", "week", "month"]))
 @settings(deadline=None, max_examples=150, derandomize=True)
-def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Filter) -> None:
+def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Filter, size: figures.Size) -> None:
     # Summaries are of functions and machines.
     wanted = dataclasses.replace(wanted, unit="*", session="*", outcome="*")
     rows = shifted(rows)
@@ -163,7 +163,7 @@ def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Fil
         for key, calls in expected.items():
             check(found[key], calls)
         check(queries.totals(connection, wanted), [row for calls in expected.values() for row in calls])
-        buckets = queries.function_series(connection, wanted, "hour")
+        buckets = queries.function_series(connection, wanted, size)
         assert sum(bucket.figures.count for bucket in buckets) == sum(map(len, expected.values()))
         for bucket in buckets:
             check(

@@ -15,11 +15,18 @@ from livekeep.record.store.queries import Bucket, Figures, FunctionFigures
 RECENT_DAYS = 7
 EARLIER_DAYS = 28
 REGRESSION_RATIO = 1.15
-"""The median of the last 7 days over the median of the 28 before. Found all steps of 30 % within 4 days on made series."""
+"""The median of the last 7 days over the median of the 28 before, or three of the last 4 days over the median before them.
+
+tests/record/benchmark_analysis.py says what is found how soon, and how many alarms are false.
+"""
+NOISE_FACTOR = 2.0
+"""Of a series whose days differ much: how many of its deviations a change must be larger than."""
+LAST_DAYS = 4
+LEAST_OF_LAST_DAYS = 1.05
+"""The fourth of the last 4 days must be slower than before, too."""
 LEAST_RECENT_DAYS = 4
 """A function that runs once a week has no 7 days; with fewer than these there is nothing to judge."""
 LEAST_EARLIER_DAYS = 7
-LEAST_CALLS_PER_DAY = 1
 SECOND = 1_000_000
 DAY_SECONDS = 86400
 
@@ -29,9 +36,9 @@ class Regression:
     """A function that takes longer than it did."""
 
     before: float
-    """The median of the 28 earlier days' medians."""
+    """The median of the earlier days' medians."""
     now: float
-    """The median of the last 7 days' medians."""
+    """The median of the last days' medians."""
     since: int
     """The beginning of the day on which the change is most likely to have come."""
 
@@ -82,28 +89,50 @@ class Comparison:
 
 
 def regression(days: Sequence[Bucket], now: int) -> Regression | None:
-    """Whether a function has become slower, by its days up to `now`; `None` when it has not, or has too few days."""
+    """Whether a function has become slower, by its days that are over at `now`; `None` when it has not, or has too few days."""
     recent_begin = now - RECENT_DAYS * DAY_SECONDS * SECOND
     begin = recent_begin - EARLIER_DAYS * DAY_SECONDS * SECOND
-    usable = [day for day in days if begin <= day.began_at and day.ends_at <= now and day.figures.count >= LEAST_CALLS_PER_DAY]
-    recent = [day.figures.p50 for day in usable if day.began_at >= recent_begin]
-    earlier = [day.figures.p50 for day in usable if day.began_at < recent_begin]
-    if len(recent) < LEAST_RECENT_DAYS or len(earlier) < LEAST_EARLIER_DAYS:
+    usable = [day for day in days if begin <= day.began_at and day.ends_at <= now and day.figures.p50 > 0]
+    values = [day.figures.p50 for day in usable]
+    recent = sum(day.began_at >= recent_begin for day in usable)
+    if recent < LEAST_RECENT_DAYS or len(usable) - recent < LEAST_EARLIER_DAYS:
         return None
-    before, after = median(earlier), median(recent)
-    if after <= before * REGRESSION_RATIO or not before:
-        return None
-    return Regression(before, after, usable[change_point([day.figures.p50 for day in usable])].began_at)
+    for count, is_slower in ((recent, _median_is_slower), (LAST_DAYS, _each_is_slower)):
+        earlier, later = values[:-count], values[-count:]
+        if is_slower(later, median(earlier), _threshold(earlier)):
+            return Regression(median(earlier), median(later), usable[change_point(values)].began_at)
+    return None
+
+
+def _threshold(values: Sequence[float]) -> float:
+    """The ratio that a change must exceed: more for a series whose days differ much among themselves."""
+    logarithms = [math.log(value) for value in values]
+    return max(REGRESSION_RATIO, math.exp(NOISE_FACTOR * deviation(logarithms)))
+
+
+def _median_is_slower(later: Sequence[float], before: float, threshold: float) -> bool:
+    return median(later) > before * threshold
+
+
+def _each_is_slower(later: Sequence[float], before: float, threshold: float) -> bool:
+    first, second = sorted(later)[:2]
+    return second > before * threshold and first > before * LEAST_OF_LAST_DAYS
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The median absolute deviation, scaled to a normal distribution's standard deviation."""
+    middle = median(values)
+    return 1.4826 * median(abs(value - middle) for value in values)
 
 
 def change_point(values: Sequence[float]) -> int:
     """The index at which a series is best cut in two, each part near its own median (least absolute deviation); at least 1."""
 
-    def deviation(part: Sequence[float]) -> float:
+    def spread(part: Sequence[float]) -> float:
         middle = median(part)
         return sum(abs(value - middle) for value in part)
 
-    return min(range(1, len(values)), key=lambda cut: deviation(values[:cut]) + deviation(values[cut:]))
+    return min(range(1, len(values)), key=lambda cut: spread(values[:cut]) + spread(values[cut:]))
 
 
 def trend(days: Sequence[Bucket]) -> Trend | None:
@@ -136,8 +165,7 @@ def auto_threshold(values: Sequence[float]) -> float | None:
     if len(values) < RECENT_DAYS:
         return None
     middle = median(values)
-    spread = 1.4826 * median(abs(value - middle) for value in values)
-    return max(middle + 5 * spread, middle * 1.5)
+    return max(middle + 5 * deviation(values), middle * 1.5)
 
 
 def _comparison(key: tuple[str, str], old: Figures | None, new: Figures | None) -> Comparison:
