@@ -7,7 +7,7 @@ from pathlib import Path
 
 from entries import MACHINE, Job, event
 
-from livekeep.record.reports.period import midnight
+from livekeep.record.moments import midnight
 from livekeep.record.store.writer import Origin, Writer
 
 SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from alert_box import Box, MailServer, box_in, wait_for
 
-from livekeep.record.reports.period import date_of, midnight
+from livekeep.record.moments import midnight
+from livekeep.record.reports.period import date_of
 from tests.outside import PROJECT
 
 

@@ -8,7 +8,9 @@ import re
 import time
 
 from livekeep.core.local_time import local_time
+from livekeep.record.store.summaries import day_of
 
+SECOND = 1_000_000
 SPAN = re.compile(r"([0-9]{1,6})(min|m|h|d|w)")
 SECONDS = {"min": 60, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -52,4 +54,5 @@ def whole_day(day: datetime.date) -> tuple[float, float]:
 def midnight(day: datetime.date) -> float:
     """The moment at which `day` begins here: 23 to 25 hours before the next one's."""
     time.tzset()
-    return time.mktime((day.year, day.month, day.day, 0, 0, 0, 0, 0, -1))
+    noon = time.mktime((day.year, day.month, day.day, 12, 0, 0, 0, 0, -1))
+    return day_of(int(noon) * SECOND) / SECOND

@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 from livekeep.core.text import shown
+from livekeep.record.moments import midnight
 from livekeep.record.reports.content import CallError, Curve, Day, Failure, Job, Performance, Slowdown
-from livekeep.record.reports.period import date_of, midnight
+from livekeep.record.reports.period import date_of
 from livekeep.record.reports.source import Source, microseconds, seconds
 from livekeep.record.store import analysis, queries
 from livekeep.record.store.queries import Bucket, Error, FunctionFigures

@@ -6,9 +6,9 @@ Mail programs take styles at the elements only; the sheet on top is for browsers
 from html import escape
 
 from livekeep.core.text import shown
+from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
-from livekeep.record.reports.period import clock
 from livekeep.record.reports.sections import Cell, Column, Section, sections
 
 SHEET = """
@@ -37,7 +37,7 @@ BAD = "color:#a8201a;font-weight:600"
 def render(report: Report) -> str:
     title = f"{report.box_name}: {report.period.label}"
     body = [head(report), summary(report), *(block(section.for_people()) for section in sections(report))]
-    body.append(f'<p class="quiet" style="{QUIET};margin-top:28px">Made by livekeep, {clock(report.made_at)}.</p>')
+    body.append(f'<p class="quiet" style="{QUIET};margin-top:28px">Made by livekeep, {figures.moment(report.made_at)}.</p>')
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{safe(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1"><meta name="color-scheme" content="light dark">'
@@ -57,7 +57,7 @@ def head(report: Report) -> str:
     if words := report.restriction:
         lines.append(f'<p class="quiet" style="{QUIET}">Only {safe(words)}.</p>')
     if report.began:
-        lines.append(f'<p class="quiet" style="{QUIET}">The record begins at {clock(report.began)}.</p>')
+        lines.append(f'<p class="quiet" style="{QUIET}">The record begins at {figures.moment(report.began)}.</p>')
     return "\n".join(lines)
 
 

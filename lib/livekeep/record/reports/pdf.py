@@ -31,10 +31,10 @@ from reportlab.platypus import (
 
 from livekeep.core.errors import ConfigError
 from livekeep.core.text import shown
+from livekeep.record import figures
 from livekeep.record.reports import charts, headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import shortened
-from livekeep.record.reports.period import clock
 from livekeep.record.reports.sections import Cell, Column, Section, sections
 
 FOLDER = "/usr/share/fonts/truetype/dejavu"
@@ -138,7 +138,7 @@ class NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
             self.drawString(MARGIN, A4[1] - 13 * mm, self._title)
             self.setStrokeColor(RULE)
             self.line(MARGIN, A4[1] - 15 * mm, A4[0] - MARGIN, A4[1] - 15 * mm)
-        self.drawString(MARGIN, 10 * mm, f"Made by livekeep, {clock(self._made_at)}")
+        self.drawString(MARGIN, 10 * mm, f"Made by livekeep, {figures.moment(self._made_at)}")
         self.drawRightString(A4[0] - MARGIN, 10 * mm, f"{number} / {len(self._pages)}")
 
 
@@ -148,7 +148,7 @@ def story(report: Report) -> list[Flowable]:
         Paragraph(safe(f"{report.title} · {report.period.label}"), SUBTITLE),
     ]
     parts += [Paragraph(f"Only {safe(report.restriction)}.", SUBTITLE)] if report.restriction else []
-    parts += [Paragraph(f"The record begins at {clock(report.began)}.", SUBTITLE)] if report.began else []
+    parts += [Paragraph(f"The record begins at {figures.moment(report.began)}.", SUBTITLE)] if report.began else []
     parts += [Spacer(0, 4 * mm), summary(report), *advice(report)]
     if drawings := charts.charts(report, WIDTH, printable):
         parts += [heading("At a glance"), *drawings]

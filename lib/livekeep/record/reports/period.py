@@ -5,19 +5,18 @@ that comes late, because the box was off, is still about the right day, and one 
 """
 
 import datetime
-import time
 from dataclasses import dataclass
 from typing import Literal
 
 from livekeep.core.local_time import local_time
-from livekeep.record.store.summaries import day_of
+from livekeep.record import figures
+from livekeep.record.moments import midnight
 
 Kind = Literal["daily", "weekly"]
 KINDS: tuple[Kind, ...] = ("daily", "weekly")
 DAYS: dict[Kind, int] = {"daily": 1, "weekly": 7}
 MOST_CAUGHT_UP: dict[Kind, int] = {"daily": 7, "weekly": 4}
 """Reports of one run, after a box was off for long."""
-SECOND = 1_000_000
 Date = datetime.date
 
 
@@ -50,7 +49,7 @@ class Period:
         days = f"{short(first, last)} – {written(last)}" if first != last else written(first)
         if self.kind == "weekly":
             return f"Week {first.isocalendar()[1]}: {days}"
-        return days if self.is_of_whole_days() else f"{clock(self.begin)} – {clock(self.end)}"
+        return days if self.is_of_whole_days() else f"{figures.moment(self.begin)} – {figures.moment(self.end)}"
 
     @property
     def compared(self) -> str:
@@ -72,10 +71,6 @@ def short(day: Date, other: Date) -> str:
     return f"{day.day} {day:%B}" if day.month != other.month else str(day.day)
 
 
-def clock(moment: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", local_time(moment))
-
-
 def date_of(moment: float) -> Date:
     there = local_time(moment)
     return datetime.date(there.tm_year, there.tm_mon, there.tm_mday)
@@ -83,13 +78,6 @@ def date_of(moment: float) -> Date:
 
 def last_date(period: Period) -> Date:
     return date_of(period.end - 1)
-
-
-def midnight(day: Date) -> float:
-    """The moment at which `day` begins here: 23 to 25 hours before the next one's."""
-    time.tzset()
-    noon = time.mktime((day.year, day.month, day.day, 12, 0, 0, 0, 0, -1))
-    return day_of(int(noon) * SECOND) / SECOND
 
 
 def period_of(kind: Kind, first: Date) -> Period:
@@ -133,23 +121,3 @@ def chosen(begin: float, end: float) -> Period:
         return period
     first, last = date_of(begin), date_of(end)
     return Period(begin, end, midnight(first - (last - first)))
-
-
-def chosen_range(begin: str, end: str, now: float) -> tuple[float, float]:
-    """The range between two texts, each a day or a moment of ISO 8601 in the machine's zone; a day as the end is part of it.
-
-    "" as the end is now, as the begin a week before the end. Raises `ValueError` for a text that is neither.
-    """
-    until = moment_of("to", end, is_end=True) if end else now
-    return (moment_of("from", begin) if begin else until - 7 * 86400), until
-
-
-def moment_of(name: str, text: str, is_end: bool = False) -> float:
-    try:
-        if len(text) == len("2026-11-28"):
-            return midnight(datetime.date.fromisoformat(text) + datetime.timedelta(is_end))
-        time.tzset()
-        return datetime.datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError) as error:
-        example = 'a day such as 2026-11-28, or a moment such as "2026-11-28 14:00"'
-        raise ValueError(f"--{name} {text}: must be {example}") from error

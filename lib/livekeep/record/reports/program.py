@@ -16,18 +16,17 @@ from pathlib import Path
 from livekeep.core import config, log
 from livekeep.core import files as plain_files
 from livekeep.core.config import Config
-from livekeep.core.errors import LivekeepError, TemporaryError, exit_with_sentence
+from livekeep.core.errors import LivekeepError, exit_with_sentence
 from livekeep.core.text import shown
-from livekeep.record import reports
+from livekeep.record import moments, reading, reports
 from livekeep.record.alerts import notify
 from livekeep.record.alerts.notify import Attachment, Message
 from livekeep.record.reports import files, headlines, making
 from livekeep.record.reports.content import METRICS, Report
 from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.making import FORMATS, SUFFIXES, TYPES, Format
-from livekeep.record.reports.period import KINDS, Kind, chosen_range, date_of, due, newest
+from livekeep.record.reports.period import KINDS, Kind, date_of, due, newest
 from livekeep.record.reports.source import began, microseconds
-from livekeep.record.store import schema
 from livekeep.record.store.queries import Filter
 from livekeep.system import terminal
 
@@ -41,8 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="livekeep report", description="A report of some days: what ran, how well, and what to look at.", allow_abbrev=False
     )
-    parser.add_argument("--from", dest="begin", metavar="TIME", default="", help="the first day or moment (default: a week ago)")
-    parser.add_argument("--to", dest="end", metavar="TIME", default="", help="the last day, or a moment (default: now)")
+    parser.add_argument(
+        "--from",
+        dest="begin",
+        metavar="TIME",
+        default="7d",
+        help="the first day or moment, such as yesterday, 7d or 2026-11-28 (default: 7d)",
+    )
+    parser.add_argument("--to", dest="end", metavar="TIME", default="", help="the last one; a day is part of it (default: now)")
     parser.add_argument(
         "--function", metavar="PATTERN", default="*", help="these functions only; * and ? stand for other letters"
     )
@@ -71,15 +76,12 @@ def run_once(arguments: argparse.Namespace, now: float) -> int:
     if format_ == "pdf" and not arguments.output and sys.stdout.isatty():
         raise LivekeepError("a PDF is not for a terminal: add --output FILE.pdf")
     try:
-        begin, end = chosen_range(arguments.begin, arguments.end, now)
-        wanted = Filter(
-            microseconds(begin), microseconds(end), function=arguments.function, kind=arguments.kind, machine=arguments.machine
-        )
-        made = reports.make(wanted, format_, arguments.metric)
+        begin, end = moments.time_range(arguments.begin, arguments.end, now)
+        names = {name: getattr(arguments, name) for name in ("function", "kind", "machine")}
+        with reading.opened() as connection:
+            made = reports.make(Filter(microseconds(begin), microseconds(end), **names), format_, arguments.metric, connection)
     except ValueError as error:
         raise LivekeepError(str(error)) from error
-    except sqlite3.Error as error:
-        raise unreadable(error) from error
     if arguments.output:
         write(Path(arguments.output), made)
     else:
@@ -99,13 +101,6 @@ def write(file: Path, made: bytes) -> None:
         raise LivekeepError(f"{file}: cannot be written ({error.strerror})") from error
 
 
-def unreadable(error: sqlite3.Error) -> LivekeepError:
-    if not schema.FILE.parent.exists():
-        return LivekeepError(f"{schema.FILE}: there is no record; run: systemctl status livekeep-recorder")
-    advice = "run with sudo, or once: sudo adduser $USER livekeep, and log in again; or: systemctl status livekeep-recorder"
-    return TemporaryError(f"{schema.FILE}: cannot be read ({error}); {advice}")
-
-
 # By the timers
 
 
@@ -117,16 +112,8 @@ def run_scheduled(kind: Kind, now: float) -> int:
         files.remember(kind, newest(kind, now))
         logger.info("The %s report is switched off: [reports] %s = false", kind, kind)
         return 0
-    try:
-        connection = schema.open_read_only()
-    except sqlite3.Error as error:
-        raise unreadable(error) from error
-    try:
+    with reading.opened() as connection:
         report_all(connection, kind, settings, now)
-    except sqlite3.Error as error:
-        raise unreadable(error) from error
-    finally:
-        connection.close()
     files.remove_old(now - settings.record.summary_days * DAY_SECONDS)
     return 0
 

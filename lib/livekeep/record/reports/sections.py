@@ -8,7 +8,7 @@ from livekeep.record import figures
 from livekeep.record.reports.content import Air, Performance, Report
 from livekeep.record.reports.content import change as more
 from livekeep.record.reports.headlines import shortened
-from livekeep.record.reports.period import clock, date_of
+from livekeep.record.reports.period import date_of
 
 Value = str | int | float | None
 LONGEST_SENTENCE, LONGEST_NAME = 160, 60
@@ -105,7 +105,7 @@ def change(value: float | None) -> Cell:
 
 
 def moment(value: float) -> Cell:
-    return Cell(clock(value), figures.iso(value))
+    return Cell(figures.moment(value), figures.iso(value))
 
 
 def text_column(heading: str, name: str, width: float = 2.0, is_shared: bool = False) -> Column:

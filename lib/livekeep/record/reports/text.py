@@ -4,10 +4,10 @@ import textwrap
 import unicodedata
 
 from livekeep.core.text import shown
+from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import Advice, shortened
-from livekeep.record.reports.period import clock
 from livekeep.record.reports.sections import Section, sections
 
 WIDTH = 78
@@ -19,14 +19,14 @@ def render(report: Report) -> str:
     if advice := headlines.look_first(report):
         parts.append(titled("What to look at first", "\n".join(told(number, entry) for number, entry in enumerate(advice, 1))))
     parts += [titled(section.title, table(section.for_people())) for section in sections(report)]
-    return "\n\n".join([*parts, f"Made by livekeep on {report.box_name}, {clock(report.made_at)}."]) + "\n"
+    return "\n\n".join([*parts, f"Made by livekeep on {report.box_name}, {figures.moment(report.made_at)}."]) + "\n"
 
 
 def head(report: Report) -> str:
     title = f"{report.box_name}: {report.period.label}"
     lines = [shown(title), "=" * width(shown(title))]
     lines += [f"Only {shown(report.restriction)}."] if report.restriction else []
-    lines += [f"The record begins at {clock(report.began)}."] if report.began else []
+    lines += [f"The record begins at {figures.moment(report.began)}."] if report.began else []
     return "\n".join(lines)
 
 
