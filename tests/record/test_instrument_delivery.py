@@ -265,25 +265,34 @@ def test_terminated_children_send_what_they_have() -> None:
     assert names_of(journal.entries) == {"job.work": 2}
 
 
-def test_the_child_s_calls_have_no_parent_in_another_process() -> None:
+def test_a_child_speaks_of_its_own_calls_and_sessions_only() -> None:
     with JournalSocket() as journal:
         journal.run(
             """
             import os
-            from livekeep.record import flush, monitor_execution, session
+            from livekeep.record import flush, monitor_execution, progress_step, session
             @monitor_execution
             def inner(): pass
+            @progress_step
+            def step(): pass
             @monitor_execution
             def outer():
                 if (pid := os.fork()) == 0:
-                    inner(); flush(); os._exit(0)
+                    inner(); step()
+                    with session("child"): inner()
+                    flush(); os._exit(0)
                 os.waitpid(pid, 0)
-            with session("x") as run: outer()
+            with session("parent") as run: outer()
             """
         )
-    calls = {name: call for name, _kind, call in calls_of(journal.entries)}
-    assert calls["job.inner"].parent == 0
-    assert calls["job.inner"].session == calls["job.outer"].session != ""
+    sessions = {line[2]["name"]: (line[1], line[2]["parent"]) for line in lines_of(journal.entries, "s")}
+    assert sessions["child"][1] == sessions["parent"][0]
+    assert [(name, call.parent, call.session) for name, _kind, call in calls_of(journal.entries)] == [
+        ("job.inner", 0, None),
+        ("job.step", 0, None),
+        ("job.inner", 0, sessions["child"][0]),
+        ("job.outer", 0, sessions["parent"][0]),
+    ]
 
 
 TWO_CALLS = """

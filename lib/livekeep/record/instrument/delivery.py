@@ -229,8 +229,12 @@ class Sender:
             if lines:
                 self.progress_at = time.monotonic()
             subscribers.tell(records, lines)
-            self.pending.extend(self.numbered(self.encoder.entries(records, lines)))
-            self.send_pending()
+            if self.receiver().is_there():
+                self.pending.extend(self.numbered(self.encoder.entries(records, lines)))
+                self.send_pending()
+            else:
+                self.warn(NO_JOURNAL)
+                self.leave_out(sum(not isinstance(record, EntryRecord) for record in records))
             if is_all:
                 return
 
@@ -250,8 +254,16 @@ class Sender:
         dropped = next(self.drops) - self.drops_seen
         self.drops_seen += dropped + 1
         if dropped:
-            self.sequence += 1
-            self.sent += dropped
+            self.leave_out(dropped)
+
+    def leave_out(self, calls: int) -> None:
+        self.sequence += 1
+        self.sent += calls
+
+    def receiver(self) -> sinks.Sink:
+        if self.sink is None:
+            self.sink = sinks.chosen()
+        return self.sink
 
     def numbered(self, entries: Iterator[Entry]) -> Iterator[Pending]:
         now = time.monotonic()
@@ -275,17 +287,9 @@ class Sender:
             yield Pending(fields, now)
 
     def send_pending(self) -> None:
-        if not self.pending:
-            return
-        if self.sink is None:
-            self.sink = sinks.chosen()
-        if not self.sink.is_there():
-            self.pending.clear()
-            self.warn(NO_JOURNAL)
-            return
         while self.pending:
             try:
-                self.sink.send(self.pending[0].fields)
+                self.receiver().send(self.pending[0].fields)
             except OSError as error:
                 oldest = time.monotonic() - GIVE_UP_SECONDS
                 while self.pending and (self.pending[0].since < oldest or len(self.pending) > MOST_PENDING):

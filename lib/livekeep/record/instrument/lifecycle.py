@@ -61,8 +61,8 @@ def terminate(number: int, _frame: Any) -> None:
 
 def renew() -> None:
     sender.begin_process()
-    # The call around the fork is one of the parent's.
-    place.set((0, place.get()[1]))
+    # The call and the session around the fork are the parent's; a process speaks of its own only.
+    place.set((0, None))
     for renewal in after_fork:
         with contextlib.suppress(Exception):
             renewal()

@@ -151,7 +151,8 @@ def progress_step(
             site = Site(name_of(target), "function", None, Parameters(target, ()))
 
             def begin(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Scope:
-                return CallScope(site, args, kwargs) if position.get()[0] is None else StepScope(step, weight)
+                session = position.get()[0]
+                return StepScope(step, weight) if session is not None and session.is_mine else CallScope(site, args, kwargs)
 
             return begin
 
