@@ -84,7 +84,7 @@ class Mailbox(StandIn):
     @property
     def url(self) -> str:
         """As apprise takes it."""
-        return f"mailto://{self.address}?from=box@example.org&to=me@example.org&mode=insecure"
+        return f"mailto://{self.address}?from=box@example.org&to=me@example.org"
 
     def messages(self) -> list[EmailMessage]:
         """All that came, the oldest first."""

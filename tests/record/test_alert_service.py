@@ -117,6 +117,28 @@ def test_it_ends_at_once_and_keeps_what_waits(box: Box, mail: MailServer) -> Non
     assert len(mail.mails) == 1
 
 
+def test_a_damaged_database_is_set_aside(box: Box, mail: MailServer) -> None:
+    box.configure(f'[notify.me]\naddress = "{mail.address()}"\n')
+    file = box.root / "var/lib/livekeep/alerter/alerts.db"
+    file.write_bytes(b"no database at all" * 500)
+    box.start()
+    assert any("is set aside as alerts.db.damaged-" in problem for problem in box.state()["problems"])
+    assert box.alert("test", "me").returncode == 0
+
+
+def test_who_is_first_given_an_address_is_told_of_what_is_open(box: Box, mail: MailServer) -> None:
+    both = '[alerts.any]\nevent = "*"\n' + rule(1)
+    box.configure(both)
+    box.start()
+    box.event("something")
+    box.call("fetch", error="x")
+    wait_for(lambda: open_rules(box) == ["mine"])
+    wait_for(lambda: not box.rows("SELECT 1 FROM gathering WHERE kind = 'event'"))
+    box.configure(f'[notify.me]\naddress = "{mail.address()}"\n{both}')
+    wait_for(lambda: mail.mails)
+    assert [re.search("1 of 1 calls of fetch failed", subject) is not None for subject in mail.subjects()] == [True]
+
+
 # The command
 
 

@@ -51,7 +51,7 @@ class Alerter:
         self, service: Service, settings: Config, follow: ConfigWatch | None, root: Path = paths.STATE_DIRECTORY
     ) -> None:
         self._service, self._root, self._follow = service, root, follow
-        self._database = store.open_for_writing(FOLDER / store.FILE.name)
+        self._database, self._damage = store.open_sound(FOLDER / store.FILE.name, time.time())
         self._spool = FOLDER / "spool"
         self._record = Record(schema.FILE)
         self._engine = Engine(self._database, self._record, root, health.KEPT_DIRECTORY)
@@ -71,7 +71,8 @@ class Alerter:
         self._settings = settings
         secret, problems = channels.read_addresses()
         self._known, more = channels.channels(settings.notify, secret)
-        self._problems = [*problems, *more, *channels.unknown_names(settings.alerts, self._known)]
+        damage = [self._damage] if self._damage else []
+        self._problems = [*damage, *problems, *more, *channels.unknown_names(settings.alerts, self._known)]
         for problem in self._problems:
             logger.warning("%s", problem)
         now = clock_now()

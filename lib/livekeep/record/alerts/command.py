@@ -39,10 +39,15 @@ LONGEST_SILENCE_SECONDS = 366 * 86400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an action; give its exit code. Raises `LivekeepError`."""
+    """Run an action; give its exit code."""
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))
+    except LivekeepError as error:
+        # Read by a person or a script, not by the journal: without its priority prefix.
+        for line in str(error).splitlines():
+            print(shown(line), file=sys.stderr)
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -7,6 +7,7 @@ moment neither loses a word nor says it twice. Open alerts stay open over restar
 import hashlib
 import logging
 import math
+import socket
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ class Engine:
         self._changes: list[Change] = []
         self._started = time.monotonic()
         self._offset: float | None = None
+        self._hostname = socket.gethostname()
         for row in database.execute("SELECT * FROM alerts WHERE over_at IS NULL"):
             key = row["rule"], row["subject"]
             self.standings[key] = Standing(is_open=True, announced_at=row["announced_at"], times=row["times"])
@@ -231,7 +233,9 @@ class Engine:
                 "UPDATE alerts SET count = count + 1, why = ?, over_at = ? WHERE id = ?", ["\n".join(why), wall, gathered["id"]]
             )
             return
-        sentence = fit([event.message])
+        # A hub has the events of many boxes.
+        whose = "" if event.hostname == self._hostname else f"{event.hostname}: "
+        sentence = fit([f"{whose}{event.message}"])
         cursor = self._database.execute(
             "INSERT INTO alerts (rule, subject, kind, severity, since, began_at, over_at, sentence, log, advice, outcome) "
             "VALUES (?, ?, 'event', ?, ?, ?, ?, ?, ?, ?, 'event')",

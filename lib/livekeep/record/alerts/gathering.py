@@ -25,6 +25,9 @@ def flush(
     now: float,
 ) -> int:
     """Make the messages that are due; how many. `found`: what an open alert's rule found last. `announced` gets their alerts."""
+    if not known:
+        keep_for_the_first_channel(database)
+        return 0
     due = database.execute(
         "SELECT DISTINCT rule, kind FROM gathering WHERE due_at <= ? OR due_at > ?", [now, now + 2 * 31_536_000]
     )
@@ -49,6 +52,11 @@ def flush(
         if kind != "over" and numbers:
             announced(numbers, now)
     return len(pairs)
+
+
+def keep_for_the_first_channel(database: sqlite3.Connection) -> None:
+    """Where nobody gets messages yet, who is first given an address is told of what is open then, and of nothing else."""
+    database.execute("DELETE FROM gathering WHERE kind <> 'begin' OR alert IN (SELECT id FROM alerts WHERE over_at IS NOT NULL)")
 
 
 def message_of(name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], found: Found, now: float) -> Message:

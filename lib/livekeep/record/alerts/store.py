@@ -6,6 +6,7 @@ Unix seconds.
 """
 
 import sqlite3
+import time
 from pathlib import Path
 from urllib.parse import quote
 
@@ -112,6 +113,29 @@ def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
     if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
         connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
     return connection
+
+
+def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
+    """The database, for livekeep-alerter, and what was wrong: one that is damaged is set aside, and a new one begun.
+
+    Raises `sqlite3.OperationalError` and `OSError` when there can be none.
+    """
+    try:
+        connection = open_for_writing(file)
+        fault = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if fault == "ok":
+            return connection, ""
+        connection.close()
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError as error:
+        fault = str(error)
+    aside = file.with_name(f"{file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}")
+    file.rename(aside)
+    file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+    return open_for_writing(
+        file
+    ), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts are told of again"
 
 
 def open_read_only(file: Path = FILE) -> sqlite3.Connection:
