@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from livekeep.core import events
@@ -64,7 +64,11 @@ MANY_WAYS = """
 STATUS = {"return": 0, "exit": 3, "exception": 1, "SIGTERM": -signal.SIGTERM, "flush": 7}
 
 
-@settings(deadline=None, max_examples=14, derandomize=True)
+@settings(deadline=None, max_examples=10, derandomize=True)
+@example(calls=700, threads=1, children=2, method="fork", ending="return")
+@example(calls=700, threads=1, children=1, method="spawn", ending="exception")
+@example(calls=700, threads=0, children=2, method="forkserver", ending="SIGTERM")
+@example(calls=700, threads=2, children=2, method="os.fork", ending="flush")
 @given(
     calls=st.integers(0, 3000),
     threads=st.integers(0, 3),
@@ -211,6 +215,28 @@ def test_a_fork_in_the_middle_of_everything_ends() -> None:
     assert {line[2]["outcome"] for line in lines_of(journal.entries, "s")} == {"running", "succeeded"}
     sessions = {entry[wire.PROCESS] for entry in journal.entries if lines_of([entry], "s")}
     assert len(sessions) == 1
+
+
+def test_what_waits_in_the_parent_is_not_sent_by_the_child() -> None:
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import os
+            from livekeep.record import flush, monitor_execution
+            from livekeep.record.instrument.delivery import sender
+            @monitor_execution
+            def work(who): pass
+            with sender.lock:  # nobody can send before the fork
+                work("parent")
+                if (pid := os.fork()) == 0:
+                    work("child"); flush()
+                    os._exit(0)
+            os.waitpid(pid, 0)
+            """
+        )
+    assert done.returncode == 0, done.stderr
+    assert_complete(journal.entries)
+    assert sorted(str(call.arguments) for _name, _kind, call in calls_of(journal.entries)) == ["who='child'", "who='parent'"]
 
 
 def test_a_fork_finds_no_thread_of_the_library() -> None:

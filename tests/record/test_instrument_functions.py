@@ -415,6 +415,37 @@ def test_an_abandoned_generator_and_a_cancelled_task_are_cancelled() -> None:
     assert [call.outcome for call in recorded.calls] == ["cancelled", "cancelled"]
 
 
+def test_what_happens_at_a_generator_s_close_reaches_whoever_closes_it() -> None:
+    @monitor_execution
+    def stubborn() -> Iterator[int]:
+        try:
+            yield 1
+        except GeneratorExit:
+            raise ValueError("at its close") from None
+
+    @monitor_execution
+    async def stubborn_too() -> AsyncIterator[int]:
+        try:
+            yield 1
+        except GeneratorExit:
+            await asyncio.sleep(0)
+            raise ValueError("at its close") from None
+
+    async def close() -> None:
+        numbers: Any = stubborn_too()
+        await anext(numbers)
+        await numbers.aclose()
+
+    with Recorded() as recorded:
+        numbers: Any = stubborn()
+        next(numbers)
+        with pytest.raises(ValueError, match="at its close"):
+            numbers.close()
+        with pytest.raises(ValueError, match="at its close"):
+            asyncio.run(close())
+    assert [call.outcome for call in recorded.calls] == ["failed", "failed"]
+
+
 def test_a_wrapped_function_looks_as_before() -> None:
     wrapped = monitor_execution(plain)
     assert (wrapped.__name__, wrapped.__doc__, wrapped.__module__) == (plain.__name__, plain.__doc__, plain.__module__)
