@@ -75,10 +75,16 @@ class JournalSocket:
             "PYTHONDONTWRITEBYTECODE": "1",
         }
 
+    def command(self, script: str, *arguments: str) -> list[str]:
+        """Of a script's text, which lies in a file so that a child can import it."""
+        file = Path(tempfile.mkdtemp(dir=self._folder.name)) / "job.py"
+        file.write_text(textwrap.dedent(script), encoding="utf-8")
+        return [sys.executable, str(file), *arguments]
+
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A job to its end."""
         return subprocess.run(
-            command(script, *arguments),
+            self.command(script, *arguments),
             env={**self.environment, **environment},
             capture_output=True,
             text=True,
@@ -87,14 +93,7 @@ class JournalSocket:
         )
 
     def start(self, script: str, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(command(script, *arguments), env=self.environment, stdout=subprocess.PIPE, text=True)
-
-
-def command(script: str, *arguments: str) -> list[str]:
-    """Of a script's text, which lies in a file so that it can be imported by a child."""
-    file = Path(tempfile.mkdtemp(prefix="livekeep-job-")) / "job.py"
-    file.write_text(textwrap.dedent(script), encoding="utf-8")
-    return [sys.executable, str(file), *arguments]
+        return subprocess.Popen(self.command(script, *arguments), env=self.environment, stdout=subprocess.PIPE, text=True)
 
 
 def parsed(content: bytes) -> Entry:

@@ -1,5 +1,6 @@
 """What a job recorded arrives, each call once, however the job ends, and nothing of it disturbs the job."""
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,9 @@ from hypothesis import strategies as st
 from livekeep.core import events
 from livekeep.record import wire
 from livekeep.record.instrument.sinks import Journal
+from livekeep.record.recorder.imports import Import
+from livekeep.record.store.schema import open_read_only
+from livekeep.record.store.writer import Writer
 from tests.outside import PROJECT, wait_until
 from tests.record.journal_socket import JournalSocket, assert_complete, calls_of, last_json, lines_of, names_of
 
@@ -91,7 +95,7 @@ def test_the_job_of_the_tests_records_all_that_it_did() -> None:
     assert done.returncode == 0, done.stderr
     said = last_json(done.stdout)
     assert_complete(journal.entries)
-    assert names_of(journal.entries) == {**said["calls"], "job.measured": 1}
+    assert names_of(journal.entries) == said["calls"]
     assert [entry[wire.EVENT] for entry in journal.entries][:1] == ["session-began"]
     assert journal.entries[-1][wire.EVENT] == "session-ended"
     assert journal.entries[-1]["LIVEKEEP_OUTCOME"] == "succeeded"
@@ -365,6 +369,31 @@ def test_the_same_goes_to_a_file(tmp_path: Path) -> None:
     assert {entry["_BOOT_ID"] for entry in entries} == {boot}
     assert all(entry["_HOSTNAME"] and entry["_MACHINE_ID"] and entry["_UID"] == str(os.getuid()) for entry in entries)
     assert all(int(entry["__REALTIME_TIMESTAMP"]) > 1_600_000_000_000_000 for entry in entries)
+
+
+def test_a_file_of_a_job_s_entries_becomes_the_same_rows(tmp_path: Path) -> None:
+    """From the job to the database."""
+    file = tmp_path / "events.jsonl"
+    with JournalSocket() as journal:
+        said = last_json(journal.run(JOB, LIVEKEEP_EVENTS=str(file)).stdout)
+    writer, imported = Writer(tmp_path / "record.db"), Import(file, 0)
+    writer.ingest(imported.entries())
+    writer.close()
+    imported.close()
+    with contextlib.closing(open_read_only(tmp_path / "record.db")) as database:
+        rows = database.execute("SELECT name, count(*) FROM calls JOIN functions ON functions.id = function GROUP BY name")
+        assert dict(map(tuple, rows)) == said["calls"]
+        (row,) = database.execute("SELECT token, outcome, done, percent FROM sessions")
+        assert tuple(row) == (said["session"], "succeeded", 5, 100)
+        assert database.execute("SELECT count(*) FROM steps WHERE outcome = 'succeeded'").fetchone()[0] == 10
+        failed = database.execute("SELECT message, traceback FROM calls JOIN errors ON errors.id = error").fetchall()
+        assert [row["message"] for row in failed] == ["clip 3 cannot be read"]
+        assert "in broken" in failed[0]["traceback"]
+        parents = database.execute(
+            "SELECT count(*) FROM calls AS a JOIN calls AS b ON b.process = a.process AND b.number = a.parent"
+        ).fetchone()[0]
+        assert parents == 2
+        assert database.execute("SELECT count(*) FROM losses").fetchone()[0] == 0
 
 
 def test_a_journal_that_is_away_for_a_while_misses_nothing() -> None:

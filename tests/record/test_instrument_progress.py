@@ -21,7 +21,7 @@ from livekeep.record import ProgressMonitor, Session, flush, monitor_execution, 
 from livekeep.record.instrument import forecast, history, terminal
 from livekeep.record.instrument.forecast import Now, Run, StepNow, StepRun
 from tests.outside import PATIENCE_SECONDS
-from tests.record.journal_socket import JournalSocket, calls_of, command, lines_of
+from tests.record.journal_socket import JournalSocket, calls_of, lines_of
 from tests.record.test_instrument_functions import Recorded
 
 
@@ -346,7 +346,7 @@ def test_on_a_terminal_there_is_a_bar() -> None:
     with JournalSocket() as journal:
         ours, theirs = pty.openpty()
         environment = {**journal.environment, "TERM": "xterm", "COLUMNS": "100"}
-        with subprocess.Popen(command(BATCH), env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as job:
+        with subprocess.Popen(journal.command(BATCH), env=environment, stdin=theirs, stdout=theirs, stderr=theirs) as job:
             os.close(theirs)
             shown = b""
             while select.select([ours], [], [], PATIENCE_SECONDS)[0]:
