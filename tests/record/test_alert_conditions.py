@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from livekeep.core import config, health, state
@@ -79,6 +79,7 @@ def box(tmp_path: Path) -> Iterator[Box]:
     number=st.integers(1, 12),
 )
 @settings(deadline=None, max_examples=25, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example(outcomes=[True, True, False], share=0.5, number=1)
 def test_failures_are_share_and_number_within_the_window(
     outcomes: list[bool], share: float, number: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -252,6 +252,18 @@ def test_a_message_that_is_refused_does_not_hold_back_others(tmp_path: Path, mai
     assert mail.recipients == [["a@example.org"], ["a@example.org"]]
 
 
+def test_who_has_a_mail_does_not_get_it_again_however_often_it_is_tried(tmp_path: Path, mail: MailServer) -> None:
+    post = Post(tmp_path, mail_channel(mail, "a@example.org,b@example.org,c@example.org"))
+    mail.refuse.update({"b@example.org": "450 later", "c@example.org": "450 later"})
+    post.put("one")
+    post.attempt()
+    for refused in ("c@example.org", "c@example.org", ""):
+        mail.refuse = {refused: "450 later"}
+        post.later()
+        post.attempt()
+    assert mail.recipients == [["a@example.org"], ["b@example.org"], ["c@example.org"]]
+
+
 def test_a_delivery_that_hangs_beyond_all_timeouts_is_ended(tmp_path: Path, hook: WebHook) -> None:
     hook.status = None
     post = Post(tmp_path, hook_channel(hook, "?rto=600"))

@@ -160,6 +160,17 @@ def test_a_silence_holds_messages_back_and_its_end_tells_what_is_still_open(box:
     assert watched.kinds() == ["begin"]
 
 
+def test_what_begins_and_ends_in_a_silence_is_never_told(box: Box) -> None:
+    watched = Watched(box, {"mine": Alert(kind="failures", number=1, window_seconds=60)})
+    spool.take_silence(watched.database, b'{"rule": "m*", "subject": "*", "until": %d}' % (NOW + 600), 0, NOW)
+    box.call("fetch", NOW, error="x")
+    watched.pass_time(50)
+    assert len(watched.engine.open_alerts(watched.clock.wall)) == 1
+    watched.pass_time(900)
+    assert watched.engine.open_alerts(watched.clock.wall) == ()
+    assert watched.messages() == []
+
+
 def test_a_unit_may_not_silence(box: Box) -> None:
     watched = Watched(box, {})
     with pytest.raises(ValueError, match="may not"):
