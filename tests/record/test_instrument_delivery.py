@@ -254,6 +254,8 @@ def test_a_fork_finds_no_thread_of_the_library() -> None:
             from livekeep.record import monitor_execution
             @monitor_execution
             def work(): pass
+            # Python looks when these have run.
+            os.register_at_fork(after_in_parent=lambda: seen.append(len(os.listdir("/proc/self/task"))))
             for _ in range(50):
                 work()
                 if (pid := os.fork()) == 0: os._exit(0)

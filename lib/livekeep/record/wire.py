@@ -16,9 +16,9 @@ array that begins with its kind. An index of a function is valid within its entr
 | ["t", session, step, {…}]                                                                   | a step as it is now        |
 
 Times are microseconds: `start` since 1970, `duration` and `cpu` lengths. `number` counts the calls of a process by their
-beginning; `parent` is such a number, or 0. `session` is the session's token, or null. `error` is [type, message, traceback], or
-null. `memory` is the growth of the peak of resident memory, `read` and `written` are bytes. The objects of "s" and "t" have the
-keys of `Session` and `Step`; the newest line replaces what the earlier ones said.
+beginning; `parent` is such a number, or 0. `session` is the session's token, or null; it is one of the same process. `error` is
+[type, message, traceback], or null. `memory` is the growth of the peak of resident memory, `read` and `written` are bytes. The
+objects of "s" and "t" have the keys of `Session` and `Step`; the newest line replaces what the earlier ones said.
 """
 
 import json
