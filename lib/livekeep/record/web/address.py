@@ -3,6 +3,7 @@
 Part of livekeep-web. A value that cannot be used is left out, and a sentence says so.
 """
 
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,10 @@ METRICS: Mapping[str, str] = {
 }
 MOMENTS = ("from", "to", "from2", "to2")
 LONGEST_VALUE = 1024
+MOST_FIELDS = 64
+PLACE = re.compile(r"[0-9]{1,19}(?:-[0-9]{1,19})*")
+LARGEST = 2**63 - 1
+"""That the record can hold."""
 NAMES = ("function", "kind", "machine", "session", "unit", "outcome")
 """Keys that are fields of `Filter`."""
 OTHERS = ("range", *MOMENTS, "metric", "name", "priority", "text", "after", "format")
@@ -71,6 +76,12 @@ class View:
     def get(self, key: str) -> str:
         return self.values.get(key, "")
 
+    def place(self, numbers: int = 1) -> str:
+        """Where in a list the page begins, in the list's own words of so many numbers; "" for its beginning."""
+        text = self.get("after")
+        found = [int(part) for part in text.split("-")] if PLACE.fullmatch(text) else []
+        return text if len(found) == numbers and max(found) <= LARGEST else ""
+
     def input_type(self, key: str) -> str:
         """Of the form's field for a moment: a date alone, unless there is a time behind it."""
         return "datetime-local" if "T" in self.get(key) else "date"
@@ -92,9 +103,14 @@ def address(path: str, values: Mapping[str, str]) -> str:
 
 def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
     """The view that an address asks for, `now` in Unix seconds."""
-    given = {key: value[:LONGEST_VALUE] for key, value in parse_qsl(query, errors="replace", max_num_fields=64) if value}
-    values = {key: value.replace("\0", "") for key, value in given.items() if key in (*NAMES, *OTHERS)}
-    problems = []
+    problems: list[str] = []
+    try:
+        given = dict(parse_qsl(query, errors="replace", max_num_fields=MOST_FIELDS))
+    except ValueError:
+        given = {}
+        problems.append("the address asks for too much at once")
+    known = {key: value.replace("\0", "")[:LONGEST_VALUE] for key, value in given.items() if key in (*NAMES, *OTHERS)}
+    values = {key: value for key, value in known.items() if value}
     if values.get("range", default_range) not in RANGES:
         problems.append(f"there is no range “{values.pop('range')}”: one of {', '.join(RANGES)}")
     moments = moments_of(values, problems)
@@ -136,6 +152,6 @@ def moment(text: str, is_end: bool = False) -> int:
         found = datetime.fromisoformat(text)
         if len(text) <= 10 and is_end:
             found += timedelta(days=1)
-        return int(found.timestamp() * SECOND)
+        return round(found.timestamp() * SECOND)
     except (ValueError, OverflowError, OSError) as error:
         raise ValueError(f"“{text[:40]}” is no date such as 2026-11-29 or 2026-11-29T14:00") from error

@@ -7,7 +7,7 @@ from livekeep.record.web.pages.page import Download, NotThereError, Page
 
 __all__ = ["MENU", "PAGES", "Download", "NotThereError", "Page"]
 
-NUMBER = "(?P<number>[0-9]{1,18})"
+NUMBER = "(?P<number>[0-9]{1,19})"
 PAGES: tuple[Page, ...] = (
     Page("Now", re.compile("/"), "now.html", now.collect, "Now", has_picture=True),
     Page("Jobs", re.compile("/jobs"), "jobs.html", jobs.collect, "Jobs", "7d"),

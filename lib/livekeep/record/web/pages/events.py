@@ -17,7 +17,7 @@ WORDS = {3: "error", 4: "warning", 5: "notice", 6: "info", 7: "debug"}
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
     wanted = replace(view.filter, event=view.get("name") or "*", priority=priority(view), text=view.get("text"))
-    found = queries.events(connection, wanted, ROWS, view.get("after"))
+    found = queries.events(connection, wanted, ROWS, view.place())
     return {
         "events": found.rows,
         "after": found.after,

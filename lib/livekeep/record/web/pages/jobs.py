@@ -8,7 +8,7 @@ from typing import Any
 
 from livekeep.record.store import queries
 from livekeep.record.store.queries import Session, Step
-from livekeep.record.web.address import SECOND, View
+from livekeep.record.web.address import LARGEST, SECOND, View
 from livekeep.record.web.pages.page import NotThereError
 from livekeep.record.web.sources import Sources
 
@@ -36,7 +36,7 @@ class Bar:
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
-    found = queries.sessions(connection, view.filter, ROWS, view.get("after"))
+    found = queries.sessions(connection, view.filter, ROWS, view.place(3))
     return {
         "sessions": found.rows,
         "after": found.after,
@@ -50,13 +50,13 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 def collect_session(sources: Sources, view: View, number: str) -> Mapping[str, Any]:
     connection = sources.connection()
-    session = queries.session(connection, int(number[:18]))
+    session = queries.session(connection, int(number)) if int(number) <= LARGEST else None
     if not session:
-        raise NotThereError(f"There is no session {number[:18]}")
+        raise NotThereError(f"There is no session {number}")
     now = int(time.time() * SECOND)
     # Whatever the address says of a range, it is the session's own time.
     own = queries.Filter(session.began_at, queries.EVER, session_id=session.id)
-    calls = queries.calls(connection, replace(own, outcome=view.get("outcome") or "*"), CALLS, view.get("after"))
+    calls = queries.calls(connection, replace(own, outcome=view.get("outcome") or "*"), CALLS, view.place())
     return {
         "title": session.name,
         "session": session,
@@ -72,9 +72,9 @@ def collect_session(sources: Sources, view: View, number: str) -> Mapping[str, A
 
 def collect_call(sources: Sources, view: View, number: str) -> Mapping[str, Any]:
     connection = sources.connection()
-    call = queries.call(connection, int(number[:18]))
+    call = queries.call(connection, int(number)) if int(number) <= LARGEST else None
     if not call:
-        raise NotThereError(f"There is no call {number[:18]}")
+        raise NotThereError(f"There is no call {number}")
     return {"title": call.name, "call": call, "tree": queries.call_tree(connection, call)}
 
 
