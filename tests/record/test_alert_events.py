@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekeep.core.record_config import Alert
+from livekeep.core.record_config import SHIPPED_ALERTS, Alert
 from livekeep.record.alerts import event_rules, spool
 from livekeep.record.alerts.rules import Clock
 from livekeep.record.store import schema
@@ -169,6 +169,18 @@ def test_what_begins_and_ends_in_a_silence_is_never_told(box: Box) -> None:
     watched.pass_time(900)
     assert watched.engine.open_alerts(watched.clock.wall) == ()
     assert watched.messages() == []
+
+
+def test_with_nothing_going_on_it_sleeps(box: Box) -> None:
+    watched = Watched(box, dict(SHIPPED_ALERTS))
+    watched.pass_time(30)
+    waits = []
+    for _look in range(50):
+        due = watched.engine.one_pass(watched.clock)
+        waits.append(due - watched.clock.steady)
+        watched.clock = Clock(watched.clock.wall + waits[-1], due)
+    assert min(waits) >= 0
+    assert sum(waits) / len(waits) >= 2.0
 
 
 def test_a_unit_may_not_silence(box: Box) -> None:

@@ -75,6 +75,7 @@ class Engine:
         self._cost: dict[str, float] = {}
         self._position = self._read_position()
         self._saved = -math.inf
+        self._noted = self._position
         self._changes: list[Change] = []
         self._started = time.monotonic()
         self._offset: float | None = None
@@ -100,7 +101,8 @@ class Engine:
             if rule_now is None or kinds.get(key[0], rule_now.kind) != rule_now.kind:
                 self._remove(key, clock.wall)
         self._database.execute("COMMIT")
-        self._due = {name: (0.0 if rule != before.get(name) else self._due.get(name, 0.0)) for name, rule in self.rules.items()}
+        judged = {name: rule for name, rule in self.rules.items() if rule.kind != "event"}
+        self._due = {name: self._due.get(name, 0.0) if rule == before.get(name) else 0.0 for name, rule in judged.items()}
 
     def _note_rule(self, name: str, rule: Alert, wall: float) -> None:
         watched = (rule.kind, rule.machine, rule.function, rule.call_kind, rule.session, rule.unit)
@@ -130,9 +132,8 @@ class Engine:
         with self._record.guarded():
             has_changed = self._record.has_changed()
         has_more = self._judge_events(clock) if has_changed or self._position is None else False
-        for name, rule in self.rules.items():
-            if rule.kind == "event":
-                continue
+        for name in list(self._due):
+            rule = self.rules[name]
             if has_changed and rule.kind not in ("verdict", "regression"):
                 self._due[name] = min(self._due.get(name, 0.0), clock.steady + self._pause(name))
             if clock.steady >= self._due.get(name, 0.0):
@@ -212,8 +213,9 @@ class Engine:
         self._save_position(clock)
 
     def _save_position(self, clock: Clock) -> None:
-        if self._position:
-            position = self._position
+        position = self._position
+        if position and position != self._noted:
+            self._noted = position
             self._database.execute(
                 "INSERT OR REPLACE INTO positions VALUES ('events', ?, ?, ?)",
                 [position.record, position.arrival, position.newest],
