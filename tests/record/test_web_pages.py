@@ -21,6 +21,8 @@ from tests.record.web_site import Html, Site
 BEGIN = 1_700_000_000_000_000
 DAY = 86400 * 1_000_000
 DAYS = 12
+WITHOUT_RECORD = ("/", "/alerts", "/clips", "/reports")
+"""Pages that show something else, too."""
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -224,7 +226,7 @@ def test_hostile_texts_are_shown_as_text_in_every_field(site: Site) -> None:
     assert r"\u202eright to left" in shown
 
 
-@pytest.mark.parametrize("address", [path for _name, path in pages.MENU if path not in ("/", "/reports", "/alerts")])
+@pytest.mark.parametrize("address", [path for _name, path in pages.MENU if path not in WITHOUT_RECORD])
 def test_without_a_record_a_page_says_what_to_do(site: Site, address: str) -> None:
     response = site.browser.get(address)
     assert response.status_code == 503
@@ -232,7 +234,7 @@ def test_without_a_record_a_page_says_what_to_do(site: Site, address: str) -> No
     assert "livekeep-recorder" in response.text
 
 
-@pytest.mark.parametrize("address", ["/", "/reports", "/alerts"])
+@pytest.mark.parametrize("address", WITHOUT_RECORD)
 def test_pages_that_need_no_record_are_there_without_one(site: Site, address: str) -> None:
     assert site.browser.get(address).status_code == 200
 

@@ -19,7 +19,7 @@ HOURLY_UP_TO = 3 * DAY
 DAILY_UP_TO = 120 * DAY
 """and still longer ones week by week."""
 MOST_ROWS = 200
-HISTORY_KEPT_SECONDS = 60.0
+HISTORY_KEPT_SECONDS = 600.0
 ROWS = 20
 FEW_CALLS = 20_000
 """Of so many calls the slowest are looked for; of more only when the range is made narrower."""
