@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.record.store import requests, schema
-from tests.outside import wait_until
+from livekeep.record.store import requests, schema, upkeep
+from tests.outside import PROJECT, wait_until
 from tests.record import journals
 from tests.record.entries import MACHINE, Job, event, trusted
 from tests.record.running_recorder import RunningRecorder
@@ -268,14 +268,7 @@ def test_the_copy_takes_the_place_of_a_damaged_record_and_the_rest_comes_from_th
     job = Job()
     journals.write(recorder.journal, calls(job, 5))
     recorder.wait_for(CALLS, 5)
-    tidy = subprocess.run(
-        [sys.executable, str(Path(__file__).parents[2] / "bin/livekeep-tidy")],
-        env={**os.environ, "LIVEKEEP_ROOT": str(recorder.root)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "sound" in tidy.stderr
+    assert "sound" in run_tidy(recorder).stderr
     result = json.loads((recorder.folder / "check.json").read_text())
     assert result["faults"] == []
     assert result["copied_bytes"] == (recorder.folder / "record.db.copy").stat().st_size
@@ -288,6 +281,41 @@ def test_the_copy_takes_the_place_of_a_damaged_record_and_the_rest_comes_from_th
     recorder.start()
     recorder.wait_for(CALLS, 8)
     assert recorder.rows("SELECT * FROM losses") == []
+
+
+def run_tidy(recorder: RunningRecorder) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(PROJECT / "bin/livekeep-tidy")],
+        env={**os.environ, "LIVEKEEP_ROOT": str(recorder.root)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_tidy_deletes_by_the_recorder_or_says_that_there_is_none(recorder: RunningRecorder) -> None:
+    old = Job().entry(calls=[("fetch", NOW - 100 * 86_400_000_000, 1, "succeeded"), ("fetch", NOW, 1, "succeeded")])
+    journals.write(recorder.journal, [old])
+    recorder.wait_for(CALLS, 2)
+    assert run_tidy(recorder).returncode == 0
+    assert recorder.rows(CALLS) == [(1,)]
+    assert recorder.rows("SELECT sum(count) FROM summaries WHERE period = 'day'") == [(2,)]
+    recorder.stop()
+    ran = run_tidy(recorder)
+    assert ran.returncode == 1
+    assert "did not delete" in ran.stderr
+    recorder.start()
+    wait_until("it is done at the start", lambda: not (recorder.folder / "requests/tidy").exists())
+
+
+def test_a_record_that_tidy_finds_damaged_is_set_aside(recorder: RunningRecorder) -> None:
+    recorder.wait_for("SELECT count(*) > 0 FROM samples", 1)
+    inode = recorder.file.stat().st_ino
+    upkeep.write_result(recorder.folder, upkeep.CheckResult(time.time(), inode, ("row 3 missing from index",)))
+    recorder.configure("[record]\nsample_seconds = 10\n")
+    wait_until("it is set aside", lambda: list(recorder.folder.glob("record.db.corrupt-*")))
+    wait_until("it goes on", lambda: recorder.file.exists() and recorder.file.stat().st_ino != inode)
+    recorder.wait_for("SELECT count(*) > 0 FROM samples", 1)
 
 
 TMPFS = 'mount -t tmpfs -o size=4m,mode=0755 none "$0" && exec "$@"'

@@ -262,6 +262,8 @@ class Journals:
         while waiting and not is_due():
             for source in tuple(waiting):
                 for _ in range(IN_TURN):
+                    if is_due():
+                        break
                     entry = source.read()
                     if entry is None:
                         waiting.remove(source)

@@ -11,8 +11,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.core import config, log
+from livekeep.core import config, log, state
 from livekeep.core.errors import LivekeepError, TemporaryError
+from livekeep.core.record_states import RecorderState
 from livekeep.record.store import requests, schema, upkeep
 from livekeep.record.store.upkeep import CheckResult
 
@@ -25,12 +26,21 @@ def tidy(file: Path, least_free_percent: float, deletion_seconds: float = DELETI
     """Raises `LivekeepError` when there is no record, and `TemporaryError` when the recorder does not answer."""
     if not file.exists():
         raise LivekeepError(f"{file}: there is no record; is the recorder running? systemctl status livekeep-recorder")
-    is_done = requests.wait(requests.request_tidy(file), deletion_seconds)
+    is_done = requests.wait(requests.request_tidy(file), deletion_seconds if has_recorder() else 0)
     result = checked_and_copied(file, least_free_percent)
     upkeep.write_result(file.parent, result)
     if not is_done:
         raise TemporaryError("The recorder did not delete what is too old; see: systemctl status livekeep-recorder")
     return result
+
+
+def has_recorder() -> bool:
+    """Whether there is somebody who deletes. What is requested while it is away is done when it starts."""
+    try:
+        state.read(RecorderState)
+    except TemporaryError:
+        return False
+    return True
 
 
 def checked_and_copied(file: Path, least_free_percent: float) -> CheckResult:

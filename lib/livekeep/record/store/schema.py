@@ -13,6 +13,7 @@ from livekeep.core.errors import ConfigError
 
 FILE = paths.ROOT / "var/lib/livekeep/record/record.db"
 BUSY_SECONDS = 10.0
+CHECKPOINT_PAGES = 4000
 LARGEST_LOG_BYTES = 16 * 1024 * 1024
 """Of the -wal file between two bursts."""
 
@@ -251,6 +252,8 @@ def open_for_writing(file: Path = FILE, migrations: Sequence[str] = MIGRATIONS) 
         connection.execute("PRAGMA synchronous = NORMAL")
         # Debian compiles it in; it would write each deleted page once more.
         connection.execute("PRAGMA secure_delete = OFF")
+        # A page that each commit changes, such as a summary's, is written to its place once in a while only.
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
         for number in range(version, len(migrations)):
             connection.executescript(f"BEGIN; {migrations[number]} PRAGMA user_version = {number + 1}; COMMIT;")
