@@ -32,26 +32,31 @@ SUSTAINED = 200_000
 ITEMS = 20
 """Of each step of a made run."""
 READER = """
-import socket, sys
+import re, socket, sys
+calls = 0
 with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
     journal.bind(sys.argv[1])
     print("ready", flush=True)
-    while journal.recv(1 << 20) != b"end": pass
+    while (entry := journal.recv(1 << 22)) != b"end":
+        calls += sum(map(int, re.findall(rb"^LIVEKEEP_COUNT=([0-9]+)$", entry, re.MULTILINE)))
+    print(calls, flush=True)
 """
 
 
 @contextlib.contextmanager
-def journal() -> Iterator[str]:
-    """A socket that a process of its own empties, as the journal's."""
+def journal() -> Iterator[list[int]]:
+    """A socket that a process of its own empties, as the journal's; afterwards what is given holds the number of calls."""
+    received: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
         with subprocess.Popen([sys.executable, "-c", READER, path], stdout=subprocess.PIPE) as reader:
             assert reader.stdout
             reader.stdout.readline()
             os.environ["LIVEKEEP_JOURNAL_SOCKET"] = path
-            yield path
+            yield received
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
                 last.sendto(b"end", path)
+            received.append(int(reader.stdout.readline()))
 
 
 def per_call(function: Callable[..., Any], args: tuple[Any, ...], between: Callable[[], object], rounds: int) -> list[float]:
@@ -255,9 +260,13 @@ def tqdm_average() -> Callable[[float], float]:
 
 
 def measure(rounds: int, with_peers: bool) -> dict[str, Any]:
-    with journal():
+    from livekeep.record.instrument.delivery import sender
+
+    with journal() as received:
         found: dict[str, Any] = {"costs": costs({**OWN, **(OTHERS if with_peers else {})}, rounds)}
         found |= sustained(SUSTAINED if with_peers else 20_000)
+    # What was dropped counts as sent.
+    found["lost calls"] = sender.sent - received[0]
     ours, others = errors_of_time_left(40, tqdm_average if with_peers else None)
     found["time left"] = {"livekeep": median(ours), **({"tqdm": median(others)} if with_peers else {})}
     return found
@@ -272,6 +281,7 @@ def report(found: dict[str, Any]) -> None:
         print(f"  {name:36}", *(f"{f'{middle:.2f} ({fast:.2f})':>17}" for middle, fast in both))
     print(f"\nsustained: {found['sustained calls a second']:,.0f} calls a second to the journal's socket,")
     print(f"  {found['sustained processor us a call']:.1f} us of processor a call in all, its sending included")
+    print(f"  lost, of all calls of this run: {found['lost calls']:,}")
     print("\ntime left, error in the median, second to fifth run:")
     for name, error in found["time left"].items():
         print(f"  {name:10} {error:.1%}")

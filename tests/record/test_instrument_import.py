@@ -71,4 +71,5 @@ def test_the_benchmark_measures() -> None:
     assert set(found["costs"]) == {"@monitor_execution", "@track_performance"}
     assert all(fast > 0 for both in found["costs"].values() for _middle, fast in both)
     assert found["sustained calls a second"] > 0
+    assert found["lost calls"] == 0
     assert found["time left"]["livekeep"] <= 0.10
