@@ -124,8 +124,10 @@ def test_days_of_the_change_of_clocks_have_23_and_25_hours() -> None:
         ((2026, 11, 30, 8, 0), (11, 26), [(11, 27), (11, 28), (11, 29)]),
         # Twice.
         ((2026, 11, 25, 9, 0), (11, 24), []),
-        # The clock was wrong, and is back.
-        ((2026, 11, 25, 9, 0), (12, 24), []),
+        # The clock steps back over midnight.
+        ((2026, 11, 24, 23, 0), (11, 24), []),
+        # The clock was wrong for long, and is back.
+        ((2026, 11, 25, 9, 0), (12, 24), [(11, 24)]),
     ],
 )
 def test_what_a_late_run_is_about(run: tuple[int, ...], reported: tuple[int, int], expected: list[tuple[int, int]]) -> None:

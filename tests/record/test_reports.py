@@ -22,11 +22,14 @@ from made_week import HOSTILE, MONDAY, SECOND, us
 
 from livekeep.core.text import shown
 from livekeep.record import figures, reports
-from livekeep.record.reports import boxes, headlines, making
+from livekeep.record.alerts import notify
+from livekeep.record.alerts.notify import Attachment, Message
+from livekeep.record.reports import boxes, content, headlines, making, program
 from livekeep.record.reports.content import METRICS, Report
 from livekeep.record.reports.period import Period, chosen, date_of, period_of
-from livekeep.record.reports.sections import MOST_ROWS, sections
+from livekeep.record.reports.sections import sections
 from livekeep.record.reports.source import Source
+from livekeep.record.reports.table import MOST_ROWS
 from livekeep.record.store import schema
 from livekeep.record.store.queries import Filter
 from livekeep.record.store.writer import Writer
@@ -246,12 +249,39 @@ def test_a_hostile_name_breaks_no_form(week: sqlite3.Connection) -> None:
 @settings(deadline=None, max_examples=20, derandomize=True)
 @given(st.text(st.characters(), max_size=60))
 def test_no_text_breaks_a_page(name: str) -> None:
-    from livekeep.record.reports.content import Job as JobRow
-
-    job = JobRow(name, 1, 0, 1, 0, 0, 0, 0, None, None)
+    job = content.Job(name, 1, 0, 1, 0, 0, 0, 0, None, None)
     report = Report(WEEK, 0.0, (name or "box",), jobs=(job,))
     assert making.rendered(report, "pdf").startswith(b"%PDF")
     assert "1 of 1 job failed" in making.rendered(report, "text").decode()
+
+
+def test_the_largest_report_fits_a_message() -> None:
+    name = "&<\u00a0\U0001f3ac" * 100
+    many = range(300)
+    report = Report(
+        WEEK,
+        0.0,
+        (name, "other"),
+        jobs=tuple(content.Job(f"{name}{number}", 9**9, 9**9, 9, 9, 9, 9, 9e9, 9e9, 9e9, 1.0) for number in many),
+        failures=tuple(content.Failure(0.0, number, name, name, "failed", 9e9, name) for number in many),
+        errors=tuple(content.CallError(name, name, name, number, 0.0) for number in many),
+        performance=tuple(
+            content.Performance(f"{name}{number}", kind, 9**9, 9**9, 9e9, 9e9, 9e9, 9e9, 9e9, 1.0)
+            for number in many
+            for kind in ("step", name)
+        ),
+        slowdowns=tuple(content.Slowdown(name, f"{number}", 1.0, 9e9, 0.0) for number in many),
+        air=tuple(content.Air(name, f"{number}", 9e9, 9e8, ((name, 9e9),), 9**9, 9e9, 9) for number in many),
+        alerts=tuple(content.AlertCount(name, name, number, 0.0, name, True) for number in many),
+        clips=tuple(content.HotClip(0.0, f"{number}", name, name) for number in many),
+        units=tuple(content.UnitMemory(f"{number}", name, 9e9, 9**9, 9.0) for number in many),
+        days=tuple(content.Day(WEEK.begin, 9**9, 9**9, 9e9) for _number in many),
+    )
+    texts = (making.rendered(report, "text").decode(), making.rendered(report, "html").decode())
+    pdf = making.rendered(report, "pdf")
+    notify.check(Message(program.subject(report), *texts, attachments=(Attachment("a.pdf", "application/pdf", pdf),)))
+    assert len(texts[0]) < notify.LONGEST_TEXT / 1.5
+    assert len(texts[1]) < 4 * notify.LONGEST_TEXT / 1.5
 
 
 # Filters

@@ -14,6 +14,7 @@ LARGE_SHARE = 0.05
 HOT_CELSIUS, FULL_SHARE, GOOD_SHARE = 80.0, 0.9, 0.99
 MOST_CHANGES = 2
 MOST_ADVICE = 8
+MOST_AIR = 4
 LONGEST_NAME = 60
 
 
@@ -29,7 +30,9 @@ def headlines(report: Report) -> list[str]:
     """How it went, in a few sentences; the first is the subject of the mail."""
     if report.is_empty():
         return [nothing(report)]
-    said = [runs(report), *changes(report), items(report), calls(report), *(air(entry) for entry in report.air)]
+    worst = sorted((entry for entry in report.air if entry.share is not None), key=lambda entry: entry.share or 0)[:MOST_AIR]
+    shown_first = [entry for entry in report.air if entry in worst]
+    said = [runs(report), *changes(report), items(report), calls(report), *map(air, shown_first)]
     return [sentence for sentence in said if sentence]
 
 
@@ -89,7 +92,7 @@ def air(entry: Air) -> str:
     if entry.share is None:
         return ""
     verb = "was on air" if entry.subject.startswith("channel") else "was good"
-    said = f"The {entry.subject} {verb} for {figures.percent(entry.share)} of the time"
+    said = f"The {shortened(entry.subject)} {verb} for {figures.percent(entry.share)} of the time"
     if not entry.interruptions:
         return said
     longest = figures.duration(entry.longest_seconds)
@@ -113,8 +116,8 @@ def of_alerts(report: Report) -> list[Advice]:
 
 
 def of_air(report: Report) -> list[Advice]:
-    bad = [entry for entry in report.air if entry.share is not None and entry.share < GOOD_SHARE]
-    return [Advice(air(entry), "livekeep record events") for entry in bad]
+    bad = sorted((entry for entry in report.air if (entry.share or 0) < GOOD_SHARE), key=lambda entry: entry.share or 0)
+    return [Advice(air(entry), "livekeep record events") for entry in bad[:3] if entry.share is not None]
 
 
 def of_jobs(report: Report) -> list[Advice]:

@@ -1,6 +1,6 @@
 """A report as HTML: for a mail or a browser, whole in itself, without scripts, light or dark.
 
-Mail programs take styles at the elements only; the sheet on top is for browsers.
+Some mail programs take styles at the elements only: what is needed stands there, the sheet on top adds to it.
 """
 
 from html import escape
@@ -9,15 +9,20 @@ from livekeep.core.text import shown
 from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
-from livekeep.record.reports.sections import Cell, Column, Section, sections
+from livekeep.record.reports.sections import sections
+from livekeep.record.reports.table import Cell, Column, Section
 
 SHEET = """
+table{border-collapse:collapse;width:100%;font-size:14px}
+th,td{padding:5px 10px 5px 0;border-bottom:1px solid #e3e6ea;vertical-align:top;overflow-wrap:anywhere}
+th{color:#5b6470;font-weight:600;white-space:nowrap}
+td[align=right]{white-space:nowrap;font-variant-numeric:tabular-nums}
 :root{color-scheme:light dark}
 @media (prefers-color-scheme:dark){
 body,.card{background:#14171c !important;color:#e6e8eb !important}
 .card,th,td{border-color:#343a43 !important}
 th,.quiet{color:#a3abb7 !important}
-.bad{color:#ff8f85 !important}
+td.bad{color:#ff8f85 !important}
 .box{background:#1d222a !important;border-color:#5f8dd3 !important}
 code{background:#242a33 !important}
 }
@@ -29,7 +34,6 @@ CARD = "max-width:900px;margin:0 auto;padding:28px;background:#ffffff"
 HEADING = "font-size:18px;line-height:1.3;margin:32px 0 8px"
 BOX = "background:#eef3fb;border-left:4px solid #2f5fa8;padding:12px 18px;margin:16px 0"
 QUIET = "color:#5b6470;font-size:13px;margin:6px 0 0"
-CELL = "padding:5px 10px 5px 0;border-bottom:1px solid #e3e6ea;vertical-align:top"
 CODE = "background:#eceef1;padding:1px 5px;border-radius:3px;font-family:ui-monospace,'DejaVu Sans Mono',monospace;font-size:13px"
 BAD = "color:#a8201a;font-weight:600"
 
@@ -85,14 +89,15 @@ def block(section: Section) -> str:
     note = f'<p class="quiet" style="{QUIET}">{safe(section.note)}</p>' if section.note else ""
     return (
         f'<section><h2 style="{HEADING}">{safe(section.title)}</h2>\n'
-        f'<div class="wide" style="overflow-x:auto"><table style="border-collapse:collapse;width:100%;font-size:14px">\n'
+        f'<div class="wide" style="overflow-x:auto"><table cellpadding="4" width="100%">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}</section>"
     )
 
 
 def head_cell(column: Column) -> str:
-    style = f"{CELL};{side(column)};color:#5b6470;font-weight:600;white-space:nowrap"
-    return f'<th scope="col" style="{style}">{safe(column.heading)}</th>'
+    # On a phone a table is scrolled rather than squeezed.
+    width = "" if column.is_number else f' style="min-width:{column.width * 4.2:.0f}em"'
+    return f'<th scope="col" align="{side(column)}"{width}>{safe(column.heading)}</th>'
 
 
 def cells(section: Section, row: tuple[Cell, ...]) -> str:
@@ -100,13 +105,9 @@ def cells(section: Section, row: tuple[Cell, ...]) -> str:
 
 
 def body_cell(column: Column, cell: Cell) -> str:
-    style = f"{CELL};{side(column)}" + (f";{BAD}" if cell.is_bad else "")
-    mark = ' class="bad"' if cell.is_bad else ""
-    return f'<td{mark} style="{style}">{safe(cell.text)}</td>'
+    mark = f' class="bad" style="{BAD}"' if cell.is_bad else ""
+    return f'<td align="{side(column)}"{mark}>{safe(cell.text)}</td>'
 
 
 def side(column: Column) -> str:
-    if column.is_number:
-        return "text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums"
-    # On a phone a table is scrolled rather than squeezed.
-    return f"text-align:left;overflow-wrap:anywhere;min-width:{column.width * 4.2:.0f}em"
+    return "right" if column.is_number else "left"

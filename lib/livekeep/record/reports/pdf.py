@@ -35,7 +35,8 @@ from livekeep.record import figures
 from livekeep.record.reports import charts, headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import shortened
-from livekeep.record.reports.sections import Cell, Column, Section, sections
+from livekeep.record.reports.sections import sections
+from livekeep.record.reports.table import Cell, Column, Section
 
 FOLDER = "/usr/share/fonts/truetype/dejavu"
 PLAIN, BOLD, MONO = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono"

@@ -104,7 +104,8 @@ def due(kind: Kind, now: float, reported: Date | None, began: float | None) -> l
     last, days = newest(kind, now), datetime.timedelta(DAYS[kind])
     if began is None:
         return []
-    if reported is None:
+    # A report on a time to come: the clock was wrong. It may well step back over a midnight.
+    if reported is None or reported > last + 2 * days:
         firsts = [last]
     else:
         missed = max(0, (last - reported).days // DAYS[kind])

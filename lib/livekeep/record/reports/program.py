@@ -17,7 +17,6 @@ from livekeep.core import config, log
 from livekeep.core import files as plain_files
 from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError, exit_with_sentence
-from livekeep.core.text import shown
 from livekeep.record import moments, reading, reports
 from livekeep.record.alerts import notify
 from livekeep.record.alerts.notify import Attachment, Message
@@ -144,4 +143,5 @@ def publish(report: Report, kind: Kind, channels: tuple[str, ...]) -> None:
 
 
 def subject(report: Report) -> str:
-    return shortened(shown(f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"), LONGEST_SUBJECT)
+    text = f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"
+    return shortened("".join(letter if letter.isprintable() else " " for letter in text), LONGEST_SUBJECT)

@@ -7,7 +7,8 @@ import re
 from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
-from livekeep.record.reports.sections import Cell, Section, sections
+from livekeep.record.reports.sections import sections
+from livekeep.record.reports.table import Cell, Section
 from livekeep.system import terminal
 
 FORMULA = re.compile(r"[=+\-@\t\r]")

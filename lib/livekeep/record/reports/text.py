@@ -8,7 +8,8 @@ from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import Advice, shortened
-from livekeep.record.reports.sections import Section, sections
+from livekeep.record.reports.sections import sections
+from livekeep.record.reports.table import Section
 
 WIDTH = 78
 WIDEST_CELL = 44
@@ -19,7 +20,7 @@ def render(report: Report) -> str:
     if advice := headlines.look_first(report):
         parts.append(titled("What to look at first", "\n".join(told(number, entry) for number, entry in enumerate(advice, 1))))
     parts += [titled(section.title, table(section.for_people())) for section in sections(report)]
-    return "\n\n".join([*parts, f"Made by livekeep on {report.box_name}, {figures.moment(report.made_at)}."]) + "\n"
+    return "\n\n".join([*parts, f"Made by livekeep on {shown(report.box_name)}, {figures.moment(report.made_at)}."]) + "\n"
 
 
 def head(report: Report) -> str:

@@ -1,0 +1,111 @@
+"""A table of a report: its columns, its cells with text and value, and helpers that write them. Pure."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from livekeep.record import figures
+from livekeep.record.reports.headlines import shortened
+
+Value = str | int | float | None
+LONGEST_SENTENCE, LONGEST_NAME = 160, 60
+WIDTH_OF_SENTENCES = 4.0
+MOST_ROWS = 40
+"""In a table for people; CSV has all."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    text: str
+    value: Value = None
+    """For CSV: seconds, bytes, shares."""
+    is_bad: bool = False
+
+    def shortened(self, longest: int) -> "Cell":
+        return dataclasses.replace(self, text=shortened(self.text, longest))
+
+
+@dataclass(frozen=True)
+class Column:
+    heading: str
+    name: str
+    """For CSV, with its unit."""
+    width: float = 1.0
+    """Relative to the others."""
+    is_number: bool = True
+    is_optional: bool = False
+    """People don't get it when nothing stands in it, or zeros only."""
+    is_shared: bool = False
+    """People don't get it when all rows have the same."""
+
+    @property
+    def longest(self) -> int:
+        """Letters that people get of a text."""
+        return LONGEST_SENTENCE if self.width >= WIDTH_OF_SENTENCES else LONGEST_NAME
+
+
+@dataclass(frozen=True)
+class Section:
+    name: str
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+    def for_people(self) -> "Section":
+        """Without the columns that say nothing here, and with as many rows as somebody reads."""
+        kept = [place for place, column in enumerate(self.columns) if self.has_news(place, column)]
+        more = len(self.rows) - MOST_ROWS
+        notes = [f"… and {figures.count(more)} more."] if more > 0 else []
+        return dataclasses.replace(
+            self,
+            columns=tuple(self.columns[place] for place in kept),
+            rows=tuple(
+                tuple(row[place].shortened(self.columns[place].longest) for place in kept) for row in self.rows[:MOST_ROWS]
+            ),
+            note=" ".join([*notes, self.note]).strip(),
+        )
+
+    def has_news(self, place: int, column: Column) -> bool:
+        values = {row[place].value for row in self.rows}
+        return not (column.is_optional and values <= {0, None, ""}) and not (column.is_shared and len(values) < 2)
+
+
+def words(text: str, is_bad: bool = False) -> Cell:
+    return Cell(text, text, is_bad)
+
+
+def number(value: float | None, is_bad: bool = False) -> Cell:
+    return Cell(figures.count(value), value, is_bad)
+
+
+def bad_count(value: int) -> Cell:
+    """Of what is better none."""
+    return Cell(figures.count(value), value, value > 0)
+
+
+def length(value: float | None) -> Cell:
+    return Cell(figures.duration(value), value)
+
+
+def share(value: float | None) -> Cell:
+    return Cell(figures.percent(value), value)
+
+
+def size(value: float | None) -> Cell:
+    return Cell(figures.size(value), value)
+
+
+def change(value: float | None) -> Cell:
+    """Of a length of time: longer by a seventh is worth a look."""
+    return Cell(figures.change(value), value, value is not None and value > 0.15)
+
+
+def moment(value: float) -> Cell:
+    return Cell(figures.moment(value), figures.iso(value))
+
+
+def text_column(heading: str, name: str, width: float = 2.0, is_shared: bool = False) -> Column:
+    return Column(heading, name, width, is_number=False, is_shared=is_shared)
+
+
+MACHINE = text_column("machine", "machine", 1.4, is_shared=True)
