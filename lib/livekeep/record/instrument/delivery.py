@@ -175,6 +175,9 @@ class Sender:
                 self.flush(BATCH_SECONDS, is_final=False)
         finally:
             own_threads.discard(me)
+            if self.token == token:
+                # The next record starts another, also when the fork did not wait for this one's end.
+                self.is_running, gate.limit = False, 0
             ended.release()
 
     def sleep(self) -> None:
