@@ -322,7 +322,7 @@ def test_a_reader_needs_no_right_to_write(tmp_path: Path, writer: Writer) -> Non
     reader = schema.open_read_only(file)
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
         reader.execute("DELETE FROM calls")
-    assert not reader.is_snapshot
+    assert not reader.is_outdated
     writer.ingest([one_call(Job())])
     assert reader.execute("SELECT count(*) FROM calls").fetchone()[0] == 2
     reader.close()

@@ -3,19 +3,19 @@
 import json
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from livekeep.record.store import requests, schema, upkeep
-from tests.outside import PROJECT, wait_until
+from livekeep.record.store import requests, upkeep
+from tests.outside import LIBRARY, PROJECT, wait_until
 from tests.record import journals
 from tests.record.entries import MACHINE, Job, event, trusted
 from tests.record.running_recorder import RunningRecorder
@@ -349,36 +349,70 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
         wait_until("it is over", lambda: recorder.state()["problem"] == "")
 
 
-def test_who_may_not_write_can_read_the_record_after_the_recorder_has_ended(recorder: RunningRecorder) -> None:
-    journals.write(recorder.journal, calls(Job(), 5))
-    recorder.wait_for(CALLS, 5)
-    os.chmod(recorder.root, 0o755)  # noqa: S103, PTH101
-    look = (
-        "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); from livekeep.record.store import schema\n"
-        "os.setgid(65534); os.setuid(65534)\n"
-        "reader = schema.open_read_only(Path(sys.argv[2]))\n"
-        "print(reader.execute('SELECT count(*) FROM calls').fetchone()[0], reader.is_snapshot)"
-    )
-    library = Path(schema.__file__).parents[3]
-    shared = Path("/tmp") / f"livekeep-readers-{os.getpid()}"
-    try:
-        for how in ("running", "killed", "ended"):
-            if how == "killed":
-                recorder.kill()
-            elif how == "ended":
-                recorder.start().stop()
-            shutil.rmtree(shared, ignore_errors=True)
-            shutil.copytree(recorder.folder, shared)
-            for path in (shared, *shared.iterdir()):
-                path.chmod(0o755 if path.is_dir() else 0o644)
-            ran = subprocess.run(
-                [sys.executable, "-c", look, str(library), str(shared / "record.db")], capture_output=True, text=True, check=False
-            )
-            assert ran.stdout.split()[:1] == ["5"], (how, ran.stderr)
-            if how == "ended":
-                assert ran.stdout.split() == ["5", "True"]
-    finally:
-        shutil.rmtree(shared, ignore_errors=True)
+READER = """
+import os, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from livekeep.record.store import schema
+if os.geteuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+record = schema.open_read_only(Path(sys.argv[2]))
+for _ in sys.stdin:
+    if record.is_outdated:
+        record.close()
+        record = schema.open_read_only(Path(sys.argv[2]))
+    print(record.execute('SELECT count(*) FROM calls').fetchone()[0], record.snapshot_of is not None, flush=True)
+"""
+
+
+class Reader:
+    """A program that may read the record, and write nothing; it goes on like the alerter."""
+
+    def __init__(self, file: Path) -> None:
+        command = [sys.executable, "-c", READER, str(LIBRARY), str(file)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def look(self) -> list[str]:
+        """The number of calls that it sees, and whether it has a snapshot."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline().split()
+
+    def close(self) -> None:
+        self.process.communicate(timeout=15)
+
+
+def test_who_may_not_write_sees_the_record_whether_the_recorder_runs_was_killed_or_has_ended() -> None:
+    with tempfile.TemporaryDirectory() as folder, RunningRecorder(Path(folder)) as recorder:
+        Path(folder).chmod(0o755)
+        job, readers = Job(), []
+
+        def everybody_sees(number: int) -> None:
+            recorder.wait_for(CALLS, number)
+            assert [reader.look()[0] for reader in readers] == [str(number)] * len(readers)
+
+        journals.write(recorder.journal, calls(job, 5))
+        recorder.wait_for(CALLS, 5)
+        readers.append(Reader(recorder.file))
+        everybody_sees(5)
+        recorder.kill()
+        readers.append(Reader(recorder.file))
+        everybody_sees(5)
+        recorder.start()
+        journals.write(recorder.journal, calls(job, 2))
+        everybody_sees(7)
+        for reader in readers:
+            reader.close()
+        recorder.stop()
+        readers = [Reader(recorder.file)]
+        assert readers[0].look() == ["7", str(os.geteuid() == 0)]
+        recorder.start()
+        journals.write(recorder.journal, calls(job, 2))
+        everybody_sees(9)
+        readers[0].close()
 
 
 # Requests and settings

@@ -30,14 +30,14 @@ class Record:
         self.file = file
         self.problem = ""
         self.identity = ""
-        self._connection: sqlite3.Connection | None = None
+        self._connection: schema.Connection | None = None
         self._watch: Watch | None = None
         self._is_new = False
 
     def connection(self) -> sqlite3.Connection | None:
         """The record as it is now, or None."""
         identity = self._read_identity()
-        if self._connection is not None and identity == self.identity:
+        if self._connection is not None and identity == self.identity and not self._connection.is_outdated:
             return self._connection
         self.close()
         if not identity:

@@ -201,24 +201,34 @@ VERSION = len(MIGRATIONS)
 
 
 class Connection(sqlite3.Connection):
-    is_snapshot = False
-    """Whether it never sees a change: there is no writer, and the folder is not this program's to write."""
+    snapshot_of: Path | None = None
+    """The record, if this connection never sees a change: there was no writer, and the folder is not this program's to write."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether it is a snapshot, and there is a writer again: then open the record anew."""
+        return self.snapshot_of is not None and log_of(self.snapshot_of).exists()
+
+
+def log_of(file: Path) -> Path:
+    """What the writer has committed and not yet written to its place."""
+    return file.with_name(f"{file.name}-wal")
 
 
 def open_read_only(file: Path = FILE) -> Connection:
     """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read.
 
     While the recorder runs, or after it was killed, all that is committed is seen. After it has ended, SQLite's shared files are
-    gone, and who may not make them gets a snapshot: open it again for each look, or when `is_snapshot` says so.
+    gone, and who may not make them gets a snapshot: open it again for each look, or when `is_outdated` says so.
     """
     try:
         return connected(file, "mode=ro")
     except sqlite3.OperationalError:
-        log = file.with_name(f"{file.name}-wal")
+        log = log_of(file)
         if not file.exists() or (log.exists() and log.stat().st_size):
             raise
         connection = connected(file, "mode=ro&immutable=1")
-        connection.is_snapshot = True
+        connection.snapshot_of = file
         return connection
 
 

@@ -33,10 +33,10 @@ class Database:
         except OSError as error:
             raise NoRecordError(f"the record cannot be read ({error.strerror})", "run install.sh again") from error
         identity = found.st_dev, found.st_ino
-        if getattr(self._own, "identity", None) != identity:
+        if getattr(self._own, "identity", None) != identity or self._own.connection.is_outdated:
             self.close()
             self._own.connection, self._own.identity = self._open(), identity
-        connection: sqlite3.Connection = self._own.connection
+        connection: schema.Connection = self._own.connection
         return connection
 
     def _open(self) -> sqlite3.Connection:
