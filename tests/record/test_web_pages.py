@@ -12,9 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from livekeep.core import state
+from livekeep.core.record_states import AlerterState, RecorderState
 from livekeep.record import figures
+from livekeep.record.store.queries import Session, Step
 from livekeep.record.web import pages
 from livekeep.record.web.pages.jobs import bars
+from livekeep.system.screen_picture import FILE
+from tests.outside import wait_until
 from tests.record.entries import Job, event
 from tests.record.web_site import Html, Site
 
@@ -272,8 +277,6 @@ def test_what_is_not_there_says_so(site: Site) -> None:
 
 
 def test_a_step_that_is_its_own_parent_is_shown() -> None:
-    from livekeep.record.store.queries import Session, Step
-
     session = Session(1, "s", "box", "u", "p", 1, None, 0, 100, 100, "succeeded", None, 1, None, None, None, "", None)
     steps = [
         Step(1, 1, "own parent", 1, 0, 50, "succeeded", None, 0, None),
@@ -313,3 +316,32 @@ def test_lists_are_read_to_their_end_page_by_page(site: Site) -> None:
     assert read_to_the_end(site, number, 0, 0) == list(reversed(names))
     messages = read_to_the_end(site, "/events?from=2001-01-01&name=made", 2)
     assert [text.strip() for text in messages] == list(reversed(names))
+
+
+def test_the_page_has_a_picture_of_the_screen_taken_and_shows_it(tmp_path: Path) -> None:
+    picture = tmp_path / "run" / FILE
+    picture.parent.mkdir(parents=True)
+    site = Site(tmp_path, camera=("/bin/sh", "-c", f"printf made-up > {picture}.new && mv {picture}.new {picture}"))
+    assert site.browser.get("/screen.png").status_code == 404
+    assert "No picture of the screen yet" in site.page("/").text
+    wait_until("the picture", picture.exists)
+    page = site.page("/")
+    shown = next(
+        attributes["src"] or "" for tag, attributes in page.tags if tag == "img" and "screen.png" in str(attributes["src"])
+    )
+    answer = site.browser.get(shown)
+    assert (answer.content, answer.headers["content-type"]) == (b"made-up", "image/png")
+    site.close()
+
+
+def test_a_box_without_a_screen_shows_none(site: Site) -> None:
+    (site.root / "kept/install").mkdir()
+    (site.root / "kept/install/without-screen").touch()
+    page = site.page("/")
+    assert "On the screen" not in page.text
+    assert "the recorder does not run" in page.text.lower()
+    site.writer().close()
+    for written in (RecorderState(), AlerterState()):
+        (site.root / "run" / written.FILE).parent.mkdir()
+        state.write(state.stamped(written), site.root / "run")
+    assert "All is well" in site.page("/").text

@@ -4,12 +4,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from livekeep.core import channels, health
+from livekeep.core import channels, health, record_health
 from livekeep.core.broadcasts import Broadcast
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
 from livekeep.core.health import Health
-from livekeep.core.record_states import AlerterState, OpenAlert, RecorderState
+from livekeep.core.record_health import Fault
+from livekeep.core.record_states import AlerterState, OpenAlert
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
@@ -74,7 +75,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
         "tv": tv(sources) if health.has_screen(sources.kept) else None,
         "channels": channel_rows(sources),
         "alerts": sorted(alerts.open, key=severity) if alerts else [],
-        "recorder": sources.state(RecorderState),
+        "faults": record_faults(sources),
         "record_problem": None,
         "running": (),
         "failed": (),
@@ -117,12 +118,30 @@ def severity(alert: OpenAlert) -> tuple[int, float]:
     return SEVERITIES.index(alert.severity), -alert.since
 
 
+def record_faults(sources: Sources) -> tuple[Fault, ...]:
+    """What is wrong with the services of this part."""
+    try:
+        return record_health.read(sources.states).faults(sources.clock())
+    except PermissionError:
+        return ()
+
+
 def verdict(sources: Sources) -> Verdict:
+    if not health.has_screen(sources.kept) and not channel_rows(sources):
+        return verdict_of_record(record_faults(sources))
     try:
         found = health.judge(sources.states, sources.clock(), sources.kept)
     except (PermissionError, TemporaryError) as error:
         return Verdict("unknown", f"the states cannot be read: {error}", ("sudo livekeep doctor",))
     return Verdict(found.level, found.sentence, advice(sources) if found.level != "ok" else ())
+
+
+def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
+    """Of a box that has neither a screen nor a channel on air."""
+    grave = [fault for fault in faults if fault.is_grave]
+    if not grave:
+        return Verdict("ok", "what runs here is recorded", ())
+    return Verdict("degraded", grave[0].sentence, tuple(f"Run: {fault.advice}" for fault in grave))
 
 
 def advice(sources: Sources) -> tuple[str, ...]:
