@@ -37,7 +37,7 @@ def record_box(box: Box) -> Box:
     box.start_units()
     for name in ("recorder.service", "alerter.service", "web.socket"):
         box.unit(f"livekeep-{name}")
-    box.file("etc/credstore/livekeep.notify", "# those who care\nme=mailto://example.org\n")
+    box.file("etc/credstore/livekeep.notify", "# those who care\nme mailto://example.org\n")
     file = box.file(DATABASE, "")
     with sqlite3.connect(file) as connection:
         connection.execute("CREATE TABLE machines (id INTEGER)")
@@ -129,7 +129,7 @@ def test_nobody_gets_a_message(record_box: Box) -> None:
     (record_box.root / "etc/credstore/livekeep.notify").unlink()
     check = checks(record_box)["alerts"]
     assert check == Check(
-        "alerts", "warn", "nobody gets a message: no channel has an address (and 1 more)", "sudo livekeep alert set-address"
+        "alerts", "warn", "nobody gets a message: no channel has an address (and 1 more)", "sudo livekeep alert set-address me"
     )
     record_box.configure('[notify.hall]\nfile = "/var/log/alerts"\n')
     assert checks(record_box)["alerts"].finding == "1 open; messages go to hall"

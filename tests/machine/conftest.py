@@ -12,11 +12,13 @@ import pytest
 
 from tests.machine import root
 from tests.machine.channel import ChannelRoom
+from tests.machine.record_room import RecordRoom
 from tests.machine.screen import Screen
 
-ROOMS = ("screen_room", "channel_room")
+ROOMS = ("screen_room", "channel_room", "record_room")
 LONGEST_FIRST = (
-    "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "air_channel-bookworm", "bad_input-trixie", "health-trixie",
+    "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "air_channel-bookworm", "record-trixie",
+    "record_install-trixie", "record_install-bookworm", "record-bookworm", "bad_input-trixie", "health-trixie",
     "install-trixie", "air_storage-trixie", "air_control-trixie", "screen-trixie", "screen-bookworm", "api_faults-bookworm",
     "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm", "wayland-trixie", "wayland-bookworm",
     "exporter-trixie", "secrets-trixie",
@@ -83,4 +85,12 @@ def screen(screen_room: Screen) -> Screen:
 def channel_room(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
     """A room with livekeep's air part installed, and nothing on air."""
     with ChannelRoom(request.param, kept=True) as room:
+        yield room
+
+
+@pytest.fixture(scope="module")
+def record_room(request: pytest.FixtureRequest) -> Iterator[RecordRoom]:
+    """A room with livekeep's screen and record installed and running."""
+    with RecordRoom(request.param, kept=True) as room:
+        room.shows("holding", within=60)
         yield room

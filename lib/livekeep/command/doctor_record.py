@@ -80,7 +80,7 @@ def check_alerts(around: Surroundings) -> Check:
     stored = stored_channels(around)
     channels = channels_with_address(around.config.notify, stored)
     if not channels:
-        faults.append(Check("alerts", "warn", "nobody gets a message: no channel has an address", SET_ADDRESS))
+        faults.append(Check("alerts", "warn", "nobody gets a message: no channel has an address", f"{SET_ADDRESS} me"))
     for name, channel in around.config.notify.items():
         if channel.enabled and name not in channels:
             faults.append(Check("alerts", "warn", f"notify.{name}: has no address", f"{SET_ADDRESS} {name}"))
@@ -94,7 +94,7 @@ def stored_channels(around: Surroundings) -> tuple[str, ...]:
     for store in STORES:
         # An encrypted one tells no names.
         text = around.read(f"{store}/{NOTIFY_CREDENTIAL}") if "encrypted" not in store else ""
-        if names := tuple(line.split("=", 1)[0].strip() for line in text.splitlines() if "=" in line and line[0] != "#"):
+        if names := tuple(words[0] for line in text.splitlines() if len(words := line.split()) > 1 and words[0][0] != "#"):
             return names
     return ()
 

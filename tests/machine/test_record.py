@@ -1,0 +1,221 @@
+"""A box with screen and record: a job is recorded and seen, the first mail comes, nothing is lost, and no secret gets out.
+
+The tests of a room build on each other: the record of the first is looked at by the later ones.
+"""
+
+from __future__ import annotations
+
+import signal
+from email.message import EmailMessage
+from typing import Any
+
+import pytest
+
+from livekeep.core.record_config import SHIPPED_ALERTS
+from tests.machine.mailbox import text_of
+from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKET, RecordRoom
+from tests.machine.screen import DISPLAY, PLAYER
+from tests.machine.vimeo import TOKEN
+
+LIMITS = {
+    RECORDER: 2.0,
+    ALERTER: 1.6,
+    WEB: 1.5,
+    "livekeep-report@daily.service": 1.5,
+    "livekeep-tidy.service": 1.5,
+    "livekeep-clips.service": 1.6,
+}
+"""Of systemd-analyze security; the other units' are 1.1 to 1.6."""
+CREDENTIAL = "/etc/credstore/livekeep.notify"
+PASSWORD = "made-up-7f3a"
+SECRETS = (TOKEN, PASSWORD, "geheim", "anna:secret")
+"""The last two are arguments of the job that it keeps to itself."""
+OUTCOMES = {0: "succeeded", 1: "failed", 2: "cancelled"}
+Counts = dict[str, int]
+
+
+@pytest.fixture
+def box(record_room: RecordRoom) -> RecordRoom:
+    return record_room
+
+
+def counts(box: RecordRoom) -> Counts:
+    """Calls in the record, by the function's last name."""
+    rows = box.query("SELECT f.name, count(*) FROM calls c JOIN functions f ON f.id = c.function GROUP BY f.name")
+    found: Counts = {}
+    for name, count in rows:
+        short = f"job.{name.rpartition('.')[2]}"
+        found[short] = found.get(short, 0) + count
+    return found
+
+
+def has_all(box: RecordRoom, calls: Counts) -> bool:
+    found = counts(box)
+    return all(found.get(name, 0) >= count for name, count in calls.items())
+
+
+def sessions(box: RecordRoom) -> list[list[Any]]:
+    return box.query("SELECT token, name, outcome, done FROM sessions ORDER BY began_at")
+
+
+def test_the_units_run_in_their_sandboxes(box: RecordRoom) -> None:
+    states = box.machine.systemctl("is-active", *ENABLED, check=False).stdout.split()
+    assert states == ["active"] * len(ENABLED)
+    for unit, limit in LIMITS.items():
+        last = box.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()[-1]
+        assert float(last.partition(": ")[2].split()[0]) <= limit, last
+    assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+
+
+def test_a_job_is_recorded_call_by_call(box: RecordRoom) -> None:
+    """It runs as a user without rights, with Debian's Python, and has no word about where the library lies."""
+    told = box.run_job("--clips", "4", "--calls", "500")
+    box.until("all calls are in the record", lambda: has_all(box, told["calls"]))
+    assert {name: count for name, count in counts(box).items() if name in told["calls"]} == told["calls"]
+    assert [row for row in sessions(box) if row[0] == told["session"]] == [[told["session"], "clip analysis", "succeeded", 4.0]]
+    failed = box.query("SELECT e.type, e.message FROM calls c JOIN errors e ON e.id = c.error WHERE c.outcome = 1")
+    assert failed == [["ValueError", "clip 3 cannot be read"]]
+    assert box.query("SELECT count(*) FROM losses") == [[0]]
+
+
+def test_the_command_and_the_page_show_it(box: RecordRoom) -> None:
+    listed = box.livekeep("record", "sessions", check=True)
+    assert "clip analysis" in listed
+    status, page = box.page("/jobs")
+    assert (status, "clip analysis" in page) == (200, True)
+    assert "1 session" not in box.livekeep("status").partition("Record")[2].splitlines()[0]
+    status, page = box.page("/")
+    assert status == 200
+    assert box.machine.unit_property(WEB, "ActiveState") == "active"
+
+
+def test_a_job_that_fails_or_dies_ends_as_what_it_did(box: RecordRoom) -> None:
+    failed = box.run_job("--clips", "1", "--fail")
+    command = ["systemd-run", "--quiet", "--collect", "--unit=dying", "--uid=worker", "python3", "/srv/job.py", "--crash"]
+    box.machine.run(command)
+    running = box.until("it is recorded", lambda: [row for row in sessions(box) if row[2] == "running"])
+    box.machine.run(["systemctl", "kill", "--signal=KILL", "dying"])
+    ends = {failed["session"]: "failed", running[0][0]: "lost"}
+    box.until("both have ended", lambda: ends.items() <= {row[0]: row[2] for row in sessions(box)}.items())
+
+
+def test_what_livekeep_itself_does_is_recorded(box: RecordRoom) -> None:
+    box.goes_live()
+    box.vimeo.go_off()
+    box.shows("holding")
+    names = box.until(
+        "the picture's changes are there", lambda: box.query("SELECT DISTINCT unit FROM events WHERE name = 'picture-changed'")
+    )
+    assert names == [[PLAYER]]
+
+
+def test_the_address_is_all_that_mails_need(box: RecordRoom) -> None:
+    """It is read from a pipe, stored for root alone, and tried."""
+    url = box.mailbox.url.replace("mailto://", f"mailto://somebody:{PASSWORD}@")
+    done = box.machine.run(["livekeep", "alert", "set-address", "me"], input=f"{url}\n")
+    assert PASSWORD not in done.stdout + done.stderr
+    assert box.machine.run(["stat", "-c", "%a %U", CREDENTIAL]).stdout == "600 root\n"
+    box.livekeep("alert", "test", "me", check=True)
+    box.mailbox.waits_for("the trial", lambda _message: True, 30)
+    box.mailbox.forget()
+
+
+def fits(*words: str) -> Any:
+    """A mail with these words in its subject or text."""
+
+    def of(message: EmailMessage) -> bool:
+        text = f"{message['Subject']}\n{text_of(message)}"
+        return all(word in text for word in words)
+
+    return of
+
+
+def test_the_first_mail_comes_when_the_screen_is_dark(box: RecordRoom) -> None:
+    """With the reason; another one when it is over. Shipped, it is five minutes; the room's are five seconds."""
+    assert (SHIPPED_ALERTS["down"].kind, SHIPPED_ALERTS["down"].for_seconds) == ("verdict", 300.0)
+    box.machine.systemctl("stop", DISPLAY)
+    mail = box.mailbox.waits_for("that the screen is dark", fits("down", "sudo livekeep doctor"), 90)
+    assert "livekeep-display" in text_of(mail) or "display" in str(mail["Subject"])
+    opened = box.part_state("alerter")["open"]
+    assert [alert["rule"] for alert in opened if alert["rule"] == "down"] == ["down"]
+    assert "Alert" in box.livekeep("status")
+    box.mailbox.forget()
+    box.machine.systemctl("start", DISPLAY)
+    box.shows("holding", within=60)
+    box.mailbox.waits_for("that it is over", fits("down", "over"), 90)
+    box.until("no alert is open", lambda: not [it for it in box.part_state("alerter")["open"] if it["rule"] == "down"])
+
+
+def test_a_new_rule_counts_at_once_and_a_faulty_one_changes_nothing(box: RecordRoom) -> None:
+    pids = [box.main_pid(unit) for unit in (RECORDER, ALERTER)]
+    rules = box.part_state("alerter")["rules"]
+    box.write_config({"alerts.mine": {"kind": "event", "event": "session-ended", "match": ["OUTCOME=succeeded"]}})
+    box.until("it knows the rule", lambda: box.part_state("alerter")["rules"] == rules + 1)
+    box.write_config({"alerts.mine": {"kind": "nonsense"}})
+    box.until("it is said", lambda: "alerts.mine.kind" in box.machine.journal(ALERTER, "LIVEKEEP_EVENT=config-rejected"))
+    assert box.part_state("alerter")["rules"] == rules + 1
+    box.write_config()
+    box.until("it is as before", lambda: box.part_state("alerter")["rules"] == rules)
+    assert [box.main_pid(unit) for unit in (RECORDER, ALERTER)] == pids
+
+
+def test_a_recorder_that_is_killed_loses_nothing_and_doubles_nothing(box: RecordRoom) -> None:
+    before = counts(box)
+    told = None
+    for _round in range(3):
+        pid = box.signal(RECORDER, signal.SIGKILL)
+        told = box.run_job("--clips", "2", "--calls", "2000")
+        box.is_renewed(RECORDER, pid)
+        expected = {name: before.get(name, 0) + count for name, count in told["calls"].items()}
+        box.until("all calls are in the record", lambda expected=expected: has_all(box, expected))  # type: ignore[misc]
+        found = counts(box)
+        assert {name: found[name] for name in expected} == expected
+        before = found
+    assert box.query("SELECT count(*) FROM losses WHERE reason = 'gap'") == [[0]]
+
+
+def test_the_pages_end_when_nobody_reads(box: RecordRoom) -> None:
+    """And begin again with the next reader."""
+    box.write_config({"web": {"idle_seconds": 5.0}})
+    box.page("/")
+    box.until("it has ended", lambda: box.machine.unit_property(WEB, "ActiveState") == "inactive", 60)
+    assert box.page("/jobs")[0] == 200
+    assert box.machine.unit_property(WEB_SOCKET, "ActiveState") == "active"
+    box.write_config()
+
+
+def test_reports_and_tidying_do_their_work(box: RecordRoom) -> None:
+    for unit in ("livekeep-report@daily.service", "livekeep-report@weekly.service", "livekeep-tidy.service"):
+        box.machine.systemctl("start", unit, timeout=120)
+    box.until("the check is known", lambda: box.part_state("recorder")["checked_at"])
+    assert box.part_state("recorder")["is_sound"]
+    assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+
+
+def test_the_record_goes_on_after_a_restart_of_the_machine(box: RecordRoom) -> None:
+    before = counts(box)
+    box.machine.reboot()
+    box.until(
+        "the part is back",
+        lambda: box.machine.systemctl("is-active", *ENABLED, check=False).stdout.split() == ["active"] * len(ENABLED),
+    )
+    told = box.run_job("--clips", "1", "--calls", "10")
+    expected = {name: before.get(name, 0) + count for name, count in told["calls"].items()}
+    box.until("all calls are in the record", lambda: has_all(box, expected))
+    assert {name: counts(box)[name] for name in expected} == expected
+    assert box.page("/")[0] == 200
+
+
+def test_no_secret_is_where_others_can_read_it(box: RecordRoom) -> None:
+    """Neither in the journal, nor in states, nor among the processes, nor in the record."""
+    box.page("/")
+    machine = box.machine
+    places = "/run/livekeep /var/lib/livekeep /var/log/livekeep"
+    for secret in SECRETS:
+        # The job's own unit says what it was given nowhere.
+        assert machine.run(["journalctl", "--no-pager", "--all", "-o", "export", f"--grep={secret}"], check=False).stdout == ""
+        assert machine.run(f"grep -rl -- '{secret}' {places}", check=False).stdout == "", secret
+        assert machine.run(f"grep -l -a -- '{secret}' /proc/[0-9]*/cmdline | grep -v self", check=False).stdout == "", secret
+    commands = ("livekeep status", "livekeep status --json", "livekeep alert list", "livekeep doctor")
+    told = "".join(machine.run(command, check=False).stdout for command in commands)
+    assert [secret for secret in SECRETS if secret in told] == []
