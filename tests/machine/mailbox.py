@@ -18,7 +18,7 @@ from typing import Any
 from tests.machine.machine import wait_for
 from tests.machine.standin import StandIn, parse, serve
 
-ANSWERS = {"HELO": "250 mailbox", "EHLO": "250 mailbox", "MAIL": "250 ok", "RCPT": "250 ok", "RSET": "250 ok", "NOOP": "250 ok"}
+ANSWERS = {"HELO": "250 mailbox", "EHLO": "250-mailbox\r\n250 AUTH PLAIN LOGIN", "MAIL": "250 ok", "RCPT": "250 ok", "RSET": "250 ok", "NOOP": "250 ok"}
 LONGEST_LINE_BYTES = 1 << 20
 
 
@@ -58,10 +58,20 @@ class SmtpHandler(socketserver.StreamRequestHandler):
                 return
             if word == "DATA":
                 self.take()
+            elif word == "AUTH":
+                self.let_in(line)
             elif word == "MAIL" and POST.refuses:
                 self.say("451 not now")
             else:
                 self.say(ANSWERS.get(word, "502 not here"))
+
+    def let_in(self, line: bytes) -> None:
+        """Whoever it is; a client that sends name and password one by one is asked for them."""
+        words = line.split()
+        for question in ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")[len(words) - 2 :] if words[1].upper() == b"LOGIN" else ():
+            self.say(f"334 {question}")
+            self.rfile.readline(LONGEST_LINE_BYTES)
+        self.say("235 come in")
 
     def take(self) -> None:
         self.say("354 go on")

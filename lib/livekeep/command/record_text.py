@@ -41,7 +41,8 @@ def recorded(it: RecorderState, clock: Clock) -> str:
 
 def alert_rows(it: AlerterState, clock: Clock) -> list[Row]:
     if not it.open:
-        return [("Alerts", f"none open; {it.rules} rules, {it.channels} channels, {it.delivered} messages delivered")]
+        receivers = f"{it.channels} channel{'' if it.channels == 1 else 's'} of messages"
+        return [("Alerts", f"none open; {it.rules} rules, {receivers}, {it.delivered} delivered")]
     rows = [row for alert in it.open[:MOST_ALERTS] for row in alert_row(alert, clock)]
     more = len(it.open) - MOST_ALERTS
     return [*rows, ("", f"and {more} more: livekeep alert list")] if more > 0 else rows

@@ -303,7 +303,7 @@ class Recorder:
             lost_calls=max(counters.lost_calls, 0),
             commits=counters.commits,
             lag_seconds=self.lag,
-            database_bytes=self.file.stat().st_size if self.file.exists() else 0,
+            database_bytes=sum(path.stat().st_size for path in (self.file, Path(f"{self.file}-wal")) if path.exists()),
             oldest_call_at=self.keeping.oldest_call_at,
             checked_at=self.keeping.checked_at,
             is_sound=self.keeping.is_sound,
