@@ -183,8 +183,7 @@ def test_the_pages_end_when_nobody_reads(box: RecordRoom) -> None:
 def test_reports_and_tidying_do_their_work(box: RecordRoom) -> None:
     for unit in ("livekeep-report@daily.service", "livekeep-report@weekly.service", "livekeep-tidy.service"):
         box.machine.systemctl("start", unit, timeout=120)
-    box.until("the check is known", lambda: box.part_state("recorder")["checked_at"])
-    assert box.part_state("recorder")["is_sound"]
+    assert "The record is sound" in box.machine.journal("livekeep-tidy.service")
     assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
 
 
@@ -207,11 +206,12 @@ def test_no_secret_is_where_others_can_read_it(box: RecordRoom) -> None:
     box.page("/")
     machine = box.machine
     places = "/run/livekeep /var/lib/livekeep /var/log/livekeep"
+    processes = machine.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False).stdout
+    assert [secret for secret in SECRETS if secret in processes] == []
     for secret in SECRETS:
         # The job's own unit says what it was given nowhere.
         assert machine.run(["journalctl", "--no-pager", "--all", "-o", "export", f"--grep={secret}"], check=False).stdout == ""
         assert machine.run(f"grep -rl -- '{secret}' {places}", check=False).stdout == "", secret
-        assert machine.run(f"grep -l -a -- '{secret}' /proc/[0-9]*/cmdline | grep -v self", check=False).stdout == "", secret
     commands = ("livekeep status", "livekeep status --json", "livekeep alert list", "livekeep doctor")
     told = "".join(machine.run(command, check=False).stdout for command in commands)
     assert [secret for secret in SECRETS if secret in told] == []
