@@ -18,7 +18,8 @@ from typing import Any
 from tests.machine.machine import wait_for
 from tests.machine.standin import StandIn, parse, serve
 
-ANSWERS = {"HELO": "250 mailbox", "EHLO": "250-mailbox\r\n250 AUTH PLAIN LOGIN", "MAIL": "250 ok", "RCPT": "250 ok", "RSET": "250 ok", "NOOP": "250 ok"}
+OK = dict.fromkeys(("MAIL", "RCPT", "RSET", "NOOP"), "250 ok")
+ANSWERS = {"HELO": "250 mailbox", "EHLO": "250-mailbox\r\n250 AUTH PLAIN LOGIN", **OK}
 LONGEST_LINE_BYTES = 1 << 20
 
 
