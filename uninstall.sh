@@ -120,7 +120,7 @@ remove_packages() {
 }
 
 purge_all() {
-    rm -rf "$destdir/etc/livekeep" "$destdir"/etc/credstore/livekeep.*
+    rm -rf "$destdir/etc/livekeep" "$destdir"/etc/credstore/livekeep.* "$destdir/var/log/livekeep"
     # The list of packages stays while they do.
     find "$destdir/var/lib/livekeep" -mindepth 1 ! -path "$memory" ! -path "$memory/packages" -delete 2>/dev/null || true
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true

@@ -1,7 +1,7 @@
-"""The demo behind bin/livekeep-demo --record: jobs are recorded, one fails, one gets slow, the screen goes dark, and people are told.
+"""The demo behind bin/livekeep-demo --record: jobs run, one fails, one gets slow, the screen goes dark, and people are told.
 
-Boots a Debian, installs livekeep with screen and record, gives the record five made weeks and the clip analyzer made clips, and
-lets a mail server in the machine's network take what is sent. The pages are looked at by Chromium; everything stays in the folder.
+Boots a Debian, installs livekeep with screen and record, gives the record five made weeks and the clip analyzer made clips,
+and lets a mail server in the machine's network take what is sent. Chromium looks at the pages; all of it stays in the folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,12 +36,15 @@ PAGES_SHOWN = ("/", "/jobs", "/functions?range=30d", "/compare?range=7d", "/even
 CLIPS = "livekeep-clips.service"
 # In the machine: five weeks of jobs that end with the last whole week, as the journal would have told them.
 FILL = """
-import sys
+import sqlite3, sys
 from datetime import date
 from pathlib import Path
 sys.path[:0] = ["/src/lib", "/src/tests/record"]
 from made_week import fill
 fill(Path(sys.argv[1]), 5, date.fromisoformat(sys.argv[2]), hostile=False)
+# The recorder begins where its own journal begins.
+with sqlite3.connect(sys.argv[1]) as connection:
+    connection.execute("DELETE FROM positions")
 """
 
 
@@ -118,7 +121,7 @@ def about(*words: str) -> Callable[[EmailMessage], bool]:
 def past(story: Story) -> None:
     """Five weeks of a box's life, in which an analysis gets slower in the last, and two days of clips."""
     machine = story.room.machine
-    monday = last_monday(date.today())
+    monday = last_monday()
     machine.systemctl("stop", RECORDER)
     machine.run(f"rm -f {RECORD}/record.db*")
     machine.run(["python3", "-c", FILL, f"{RECORD}/record.db", monday.isoformat()], timeout=120)
@@ -219,7 +222,7 @@ def pages(story: Story) -> None:
 
 def report(story: Story) -> None:
     """The last whole week as PDF, and its first pages as pictures."""
-    monday = last_monday(date.today())
+    monday = last_monday()
     command = ["livekeep", "report", "--from", monday.isoformat(), "--to", (monday + timedelta(6)).isoformat()]
     story.room.machine.run([*command, "--output", "/root/report.pdf"], timeout=120)
     raw = story.room.machine.run("base64 /root/report.pdf").stdout
@@ -236,8 +239,9 @@ def command_line(story: Story) -> None:
         print(f"\n$ livekeep {' '.join(words)}\n" + "\n".join(told.splitlines()[:14]))
 
 
-def last_monday(today: date) -> date:
+def last_monday() -> date:
     """The first day of the last whole week."""
+    today = datetime.now().astimezone().date()
     return today - timedelta(today.weekday() + 7)
 
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from tests.machine import root
 from tests.machine.machine import MachineError, wait_for
 from tests.machine.mailbox import Mailbox
-from tests.machine.screen import SOON_SECONDS, Screen, Settings
+from tests.machine.screen import DROP_IN, SOON_SECONDS, Screen, Settings, Tables, merged, toml
 from tests.machine.standin import PROJECT
 
 T = TypeVar("T")
@@ -42,6 +42,11 @@ class RecordRoom(Screen):
     def settings(self) -> Settings:
         """A screen's; alerts come sooner than shipped, as far as their time is no matter of the test."""
         return {**super().settings(), "alerts.down": {"for_seconds": 5.0}}
+
+    def write_config(self, changes: Tables | None = None) -> None:
+        """As a whole: the part's services see each write."""
+        self.machine.write(f"{DROP_IN}.new", toml(merged(self.settings(), changes or {})))
+        self.machine.run(["mv", f"{DROP_IN}.new", DROP_IN])
 
     # Jobs and what is recorded of them
 

@@ -89,7 +89,8 @@ class Source:
             if self._reader._next() and self._reader.test_cursor(position.cursor):
                 self._at_entry = True
                 return
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            # A cursor that is none is a ValueError.
             logger.info("%s: the position cannot be found: %s", self.key or "journal", error)
         self.missing.append(
             Missing(
