@@ -260,7 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with DemoRoom(options.suite) as room:
             story = Story(room, folder)
             story.tell("installed: livekeep with screen and record")
-            for scene in (past, address, analyzer_works, job_fails, screen_goes_dark, pages, report, command_line):
+            for scene in (past, address, job_fails, analyzer_works, screen_goes_dark, pages, report, command_line):
                 scene(story)
             (folder / "journal.txt").write_text(room.machine.journal(None, "--unit=livekeep-*"), encoding="utf-8")
             print(f"\nPictures, mails, report and journal lie in {folder}.")
