@@ -3,20 +3,22 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain, pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekeep.record.clips import score, takeoff
-from livekeep.record.clips.score import AGE_HOURS, BEFORE_HOURS, HOUR, AgeCurve, Plays, Score, Window, surprise, windows
+from livekeep.record.clips.course import AGE_HOURS, HOUR, Course, day_of, rates_by_age
+from livekeep.record.clips.score import BEFORE_HOURS, Plays, Score, Window, surprise, windows
 from livekeep.record.clips.takeoff import Recent, Takeoff
 from tests.record.benchmark_clips import trial
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
-FLAT = AgeCurve([1000.0] * len(AGE_HOURS), [1000.0] * len(AGE_HOURS))
-"""One play an hour at any age, as far as the prior lets it be."""
+FLAT = Course([1.0] * len(AGE_HOURS))
+"""One play an hour at any age."""
 SPANS = tuple(Window(NOW - (hours + BEFORE_HOURS) * HOUR, NOW - hours * HOUR, NOW) for hours in (1.0, 3.0, 6.0, 12.0))
 
 
@@ -59,8 +61,8 @@ def steady(clip: int, an_hour: float) -> Plays:
     return plays_of(clip, recent, [round(an_hour * BEFORE_HOURS)] * len(SPANS))
 
 
-def scores(*clips: Plays, curve: AgeCurve = FLAT, spans: Sequence[Window] = SPANS) -> dict[int, Score]:
-    return score.scores(clips, spans, curve)[0]
+def scores(*clips: Plays, course: Course = FLAT, spans: Sequence[Window] = SPANS) -> dict[int, Score]:
+    return score.scores(clips, spans, course)[0]
 
 
 def test_one_that_is_played_nine_times_as_often_for_three_hours() -> None:
@@ -90,17 +92,16 @@ def test_an_evening_lifts_all_and_is_no_take_off_of_any() -> None:
 
 
 def test_a_new_clip_is_held_against_what_is_usual_for_its_age() -> None:
-    hours, counts = [400.0] * len(AGE_HOURS), [40_000.0 / 2**number for number in range(len(AGE_HOURS))]
-    curve = AgeCurve(hours, counts)
+    course = Course([100.0 / 2**number for number in range(len(AGE_HOURS))])
     others = [steady(number, 3) for number in range(2, 30)]
     usual = plays_of(1, [100] * 4, [0] * 4, age_hours=1)
-    assert not takeoff.begins(scores(usual, *others, curve=curve)[1])
-    found = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, curve=curve)[1]
+    assert not takeoff.begins(scores(usual, *others, course=course)[1])
+    found = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, course=course)[1]
     assert takeoff.begins(found)
     assert takeoff.reason_of(found).endswith("× what is usual for clips of its age, in its first 1 h")
     # That a new clip is played less and less is no news either.
     falling = plays_of(1, [12, 40, 85, 200], [888, 860, 815, 700], age_hours=20)
-    assert not takeoff.begins(scores(falling, *others, curve=curve)[1])
+    assert not takeoff.begins(scores(falling, *others, course=course)[1])
 
 
 def test_a_clip_whose_age_is_not_told_counts_as_old() -> None:
@@ -147,34 +148,78 @@ def test_the_windows_of_any_runs_are_in_order_and_of_fetches(gaps: list[float]) 
     assert [span.begin for span in found] == sorted({span.begin for span in found}, reverse=True)
 
 
-# The age curve
+# The usual course
 
 
-def test_the_age_curve_is_that_of_the_source_and_before_it_is_known_the_usual_one() -> None:
-    falling = AgeCurve([1e6] * len(AGE_HOURS), [1e6 / 2**number for number in range(len(AGE_HOURS))])
-    assert falling.rate(0.5) == pytest.approx(1, rel=0.01)
-    assert falling.rate(math.sqrt(8)) == pytest.approx(0.25, rel=0.01)
-    assert falling.rate(1e5) == pytest.approx(2.0**-11, rel=0.1)
-    unknown = AgeCurve([0.0] * len(AGE_HOURS), [0.0] * len(AGE_HOURS))
-    assert unknown.rate(1) == unknown.rate(1000) > 0
-    young = AgeCurve([10.0, *[0.0] * 11], [100.0, *[0.0] * 11])
-    assert young.rate(0.5) > young.rate(10) > young.rate(100)
+def seen_falling(level: float, first: int = 0, last: int = 12) -> dict[int, tuple[float, int]]:
+    """A clip whose plays an hour halve from each bin to the next, as it was seen in some of them."""
+    widths = [AGE_HOURS[number + 1] - AGE_HOURS[number] if number < 11 else 1000.0 for number in range(12)]
+    return {number: (widths[number], round(level * widths[number] / 2**number)) for number in range(first, last)}
+
+
+def test_the_fall_with_age_is_that_of_clips_which_were_seen_at_both_ages() -> None:
+    # The old ones are far more popular than the new ones: of that the course must not make a rise.
+    clips = [seen_falling(2_000.0 + number, 0, 5) for number in range(40)]
+    clips += [seen_falling(500_000.0 + number, 4, 12) for number in range(40)]
+    rates = rates_by_age(clips)
+    assert all(1.8 < high / low < 2.2 for high, low in pairwise(rates))
+
+
+def test_before_a_source_tells_the_fall_is_the_usual_one() -> None:
+    rates = rates_by_age([{0: (1.0, 100)}])
+    assert rates[0] == pytest.approx(100)
+    assert rates[0] > rates[3] > rates[9]
+    assert rates_by_age([]) == [score.LEAST_RATE] * len(AGE_HOURS)
+
+
+def test_a_viral_clip_does_not_make_the_course() -> None:
+    usual = rates_by_age([{5: (16.0, 16)} for _ in range(40)])
+    assert rates_by_age([*({5: (16.0, 16)} for _ in range(40)), {5: (16.0, 100_000)}])[5] < 2 * usual[5]
 
 
 @settings(deadline=None, max_examples=100, derandomize=True)
-@given(st.floats(0, 3000), st.floats(0.1, 50), st.floats(0.1, 50))
-def test_the_curve_adds_up(age: float, first: float, second: float) -> None:
-    created = NOW - age * HOUR
-    whole = FLAT.plays(created, NOW, NOW + (first + second) * HOUR)
-    parts = FLAT.plays(created, NOW, NOW + first * HOUR) + FLAT.plays(created, NOW + first * HOUR, NOW + (first + second) * HOUR)
-    assert whole == pytest.approx(parts, rel=0.05)
-    assert FLAT.plays(created, NOW, NOW - 1) == 0
+@given(st.floats(0, 3000), st.floats(0.1, 50), st.floats(0.1, 50), st.lists(st.floats(0.2, 4), min_size=24, max_size=24))
+def test_the_course_adds_up(age: float, first: float, second: float, day: list[float]) -> None:
+    course, created, end = Course([1.0] * len(AGE_HOURS), day), NOW - age * HOUR, NOW + (first + second) * HOUR
+    middle = NOW + first * HOUR
+    parts = course.plays(created, NOW, middle) + course.plays(created, middle, end)
+    assert course.plays(created, NOW, end) == pytest.approx(parts, rel=1e-6)
+    assert course.hours(NOW, NOW + 24 * HOUR) == pytest.approx(24)
+    assert course.plays(created, NOW, NOW - 1) == 0
 
 
-def test_a_viral_clip_does_not_make_the_curve() -> None:
-    seen = {(number, 5): (10.0, 10) for number in range(40)}
-    usual = score.curve_of(seen).rate(22)
-    assert score.curve_of(seen | {(99, 5): (10.0, 100_000)}).rate(22) < 2 * usual
+def days_of(*plays_by_hour: list[int]) -> list[tuple[float, int]]:
+    begin = NOW - NOW % DAY
+    return [(begin, 0), *((begin + (number + 1) * HOUR, count) for number, count in enumerate(chain(*plays_by_hour)))]
+
+
+def test_the_day_is_that_of_most_days() -> None:
+    usual = [*[10] * 12, *[30] * 12]
+    day = day_of(days_of(usual, usual, usual))
+    assert sum(day) == pytest.approx(24)
+    assert day[20] / day[3] == pytest.approx(3, rel=0.35)
+    viral = [*[10] * 11, 100_000, *[30] * 12]
+    assert day_of(days_of(usual, viral, usual))[11] == pytest.approx(day[11], rel=0.35)
+
+
+def test_of_few_plays_and_of_missing_hours_no_day_is_made() -> None:
+    flat = (1.0,) * 24
+    assert day_of([]) == day_of(days_of([1] * 24)) == flat
+    fetches = days_of([*[10] * 12, *[30] * 12])
+    assert day_of(fetches[:15]) == flat
+    assert day_of([fetches[0], fetches[8], fetches[24]]) == flat
+
+
+def test_what_is_usual_in_the_evening_is_no_take_off() -> None:
+    day = [2.0 if 18 <= hour < 24 else 2 / 3 for hour in range(24)]
+    evening = NOW - NOW % DAY + 23 * HOUR
+    spans = [Window(evening - 27 * HOUR, evening - 3 * HOUR, evening)]
+    # One alone, so that no other tells of the evening; known since that day's morning.
+    clip = Plays(1, None, evening - 15 * HOUR, (300,), (12 * 20,))
+    flat = scores(clip, spans=spans)[1]
+    known = scores(clip, spans=spans, course=Course([1.0] * 12, day))[1]
+    assert flat.ratio > 4
+    assert known.ratio < 3
 
 
 # When a take-off is over
@@ -185,21 +230,27 @@ def going_on(*recent: Recent, began_hours: float = 5.0) -> tuple[Takeoff, takeof
 
 
 def test_a_take_off_goes_on_while_it_is_twice_what_was_usual() -> None:
-    after, ranked = going_on(Recent(25, 1.0, 1.0), Recent(60, 3.0, 1.0))
+    after, ranked = going_on(Recent(25, 1.0, 1.0), Recent(60, 3.0, 3.0))
     assert (after.ended, ranked.is_hot, ranked.reason) == (None, True, "2.5 × its usual rate for 5 h")
-    after, ranked = going_on(Recent(19, 1.0, 1.0), Recent(59, 3.0, 1.0))
+    after, ranked = going_on(Recent(19, 1.0, 1.0), Recent(59, 3.0, 3.0))
     assert (after.ended, ranked.is_hot) == (NOW, False)
 
 
 def test_what_was_before_the_take_off_is_not_held_against_it() -> None:
-    assert going_on(Recent(50, 1.0, 1.0), Recent(50, 3.0, 1.0), began_hours=1.2)[0].ended is None
+    assert going_on(Recent(50, 1.0, 1.0), Recent(50, 3.0, 3.0), began_hours=1.2)[0].ended is None
     # Not even where all of it is shorter than the shortest window.
     assert going_on(Recent(50, 1.0, 1.0), began_hours=0.4)[0].ended is None
 
 
 def test_in_an_evening_twice_is_twice_of_the_evening() -> None:
-    assert going_on(Recent(30, 1.0, 1.0), Recent(90, 3.0, 1.0))[0].ended is None
-    assert going_on(Recent(30, 1.0, 2.0), Recent(90, 3.0, 2.0))[0].ended == NOW
+    assert going_on(Recent(30, 1.0, 1.0), Recent(90, 3.0, 3.0))[0].ended is None
+    assert going_on(Recent(30, 1.0, 2.0), Recent(90, 3.0, 6.0))[0].ended == NOW
+
+
+def test_what_is_over_does_not_begin_again() -> None:
+    hot = scores(plays_of(1, [90, 270, 300, 360], [240] * 4), *(steady(number, 5) for number in range(2, 30)))[1]
+    assert takeoff.begins(hot, [Recent(90, 1.0, 1.0), Recent(270, 3.0, 3.0)])
+    assert not takeoff.begins(hot, [Recent(15, 1.0, 1.0), Recent(270, 3.0, 3.0)])
 
 
 def test_after_three_days_it_is_usual() -> None:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from livekeep.record import monitor_execution
 from livekeep.record.clips import score, takeoff
-from livekeep.record.clips.score import AGE_HOURS, HOUR, AgeCurve, Plays, Window
+from livekeep.record.clips.course import AGE_HOURS, HOUR, Course, day_of, rates_by_age
+from livekeep.record.clips.score import Plays, Window
 from livekeep.record.clips.snapshots import MICROSECONDS, KnownClip, Snapshots
 from livekeep.record.clips.takeoff import Ranked, Recent, Takeoff
 
@@ -42,12 +43,17 @@ class Ranking:
         clips = {clip.id: clip for clip in self._snapshots.clips(source)}
         spans = score.windows(self._snapshots.moments(source, now - MOMENTS_SECONDS))
         plays = self._plays(source, clips.values(), spans)
-        scores, rises = score.scores(plays, spans, self._curve(source, clips.values(), now))
-        entries = {number: takeoff.ranked(it) for number, it in scores.items()}
+        course = self._course(source, clips.values(), now)
+        scores, rises = score.scores(plays, spans, course)
         # The spans are in order; after missed runs the shortest one may be long.
-        few = max(sum(span.hours <= RECENT_HOURS for span in spans), 1)
-        hours = [span.hours for span in spans[:few]]
-        recent = {it.clip: [*map(Recent, it.recent, hours, rises)] for it in plays}
+        few = [span for span in spans if span.hours <= RECENT_HOURS] or spans[:1]
+        weights = [course.hours(span.begin, span.end) * rise for span, rise in zip(few, rises, strict=False)]
+        hours = [span.hours for span in few]
+        recent = {it.clip: [*map(Recent, it.recent, hours, weights)] for it in plays}
+        lately = self._lately(now)
+        begun = {it.clip for it in scores.values() if it.clip not in lately and takeoff.begins(it, recent[it.clip])}
+        new = [takeoff.begin(scores[clip]) for clip in sorted(begun)]
+        entries = {number: takeoff.ranked(it, number in begun) for number, it in scores.items()}
         after = []
         for it in self._going_on(source):
             if it.clip not in entries:
@@ -55,8 +61,6 @@ class Ranking:
                 continue
             changed, entries[it.clip] = takeoff.go_on(it, recent[it.clip], now)
             after.append(changed)
-        known = {it.clip for it in after}
-        new = [takeoff.begin(it) for it in scores.values() if takeoff.begins(it) and it.clip not in known]
         in_order = takeoff.in_order(entries)[:MOST_RANKED]
         self._keep(source, in_order, [*after, *new])
         return Result(tuple((clips[it.clip], it) for it in in_order), tuple((clips[it.clip], it) for it in new))
@@ -76,21 +80,31 @@ class Ranking:
             found.append(Plays(clip.id, clip.created, clip.since, recent, earlier))
         return found
 
-    def _curve(self, source: int, clips: Iterable[KnownClip], now: float) -> AgeCurve:
-        oldest = self._db.execute("SELECT min(at) FROM fetches WHERE source = ?", (source,)).fetchone()[0] / MICROSECONDS
-        since = max(now - CURVE_SECONDS, oldest)
+    def _course(self, source: int, clips: Iterable[KnownClip], now: float) -> Course:
+        """What the source's own past tells of how plays fall with age, and over the day."""
+        day = day_of(self._snapshots.gains_of_fetches(source, now - MOMENTS_SECONDS))
+        # Of plays in the evening, when all are played, a new clip's first hours would else look better than they are.
+        hours_of = Course([1.0] * len(AGE_HOURS), day).hours
+        since = max(now - CURVE_SECONDS, self._snapshots.moments(source, 0.0)[0])
         gained = self._snapshots.gains_by_age(source, since)
-        seen = {}
+        seen = []
         for clip in clips:
             if clip.created is None:
                 continue
-            begin = max(since, clip.since) - clip.created
+            begin, bins = max(since, clip.since), {}
             for place, low in enumerate(AGE_HOURS):
                 high = AGE_HOURS[place + 1] if place + 1 < len(AGE_HOURS) else math.inf
-                hours = min((now - clip.created) / HOUR, high) - max(begin / HOUR, low)
+                hours = hours_of(max(begin, clip.created + low * HOUR), min(now, clip.created + high * HOUR))
                 if hours > 0:
-                    seen[clip.id, place] = (hours, gained.get((clip.id, place), 0))
-        return score.curve_of(seen)
+                    bins[place] = (hours, gained.get((clip.id, place), 0))
+            seen.append(bins)
+        return Course(rates_by_age(seen), day)
+
+    def _lately(self, now: float) -> set[int]:
+        """The clips of which a take-off goes on, or ended a short while ago."""
+        since = round((now - takeoff.REST_SECONDS) * MICROSECONDS)
+        rows = self._db.execute("SELECT DISTINCT clip FROM takeoffs WHERE ended_at IS NULL OR ended_at > ?", (since,))
+        return {row["clip"] for row in rows}
 
     def _going_on(self, source: int) -> list[Takeoff]:
         of_source = "clip IN (SELECT id FROM clips WHERE source = ?)"

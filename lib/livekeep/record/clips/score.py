@@ -1,10 +1,10 @@
 """How surprising the plays of the last hours are, clip by clip. Pure.
 
-What is expected of a clip in a window is its own level times the usual age curve of the source's clips. Its level is how much it
-was played in the 24 hours before the window, against the curve; a clip that is new, or seldom played, leans on the curve alone
-(a gamma distribution of levels of shape LEVEL_SHAPE around 1). Plays come in bursts: given what is expected, their number has a
-negative binomial distribution, whose dispersion is that of the source's other clips in the same window. And all clips of a source
-rise and fall together over the day: what is expected of one follows the others.
+What is expected of a clip in a window is its own level times the usual course of the source's plays (course.py). Its level is how
+much it was played in the 24 hours before the window, against the course; a clip that is new, or seldom played, leans on the
+course alone (a gamma distribution of levels of shape LEVEL_SHAPE around 1). Plays come in bursts: given what is expected, their
+number has a negative binomial distribution, whose dispersion is that of the source's other clips in the same window. And when
+all of them rise against what was expected, so does what is expected of each.
 
 The score is -log10 of the probability of as many plays or more: 6 is one in a million. Of several windows, the most surprising
 one counts. Nothing depends on regular intervals: what is known of a window is its real begin and end.
@@ -14,20 +14,14 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
-HOUR = 3600.0
+from livekeep.record.clips.course import HOUR, LEAST_RATE, Course
+
 WINDOW_HOURS = (1.0, 3.0, 6.0, 12.0)
 BEFORE_HOURS = 24.0
-AGE_HOURS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""Where the bins of the age curve begin; the last one has no end."""
-USUAL_DECAY = 0.8
-"""Plays an hour fall with this power of age until a source's own curve is known."""
-PRIOR_HOURS = 48.0
-"""So many clip-hours of the usual decay count in each bin beside what was seen."""
-LEAST_RATE = 1e-4
-"""Plays an hour that are expected of any clip."""
 LEVEL_SHAPE = 1.0
+PLAYS_AT_ONCE = 2.0
+"""A visitor may play a clip again, or bring another one: the variance is so many times the mean, even of clips that few play."""
 USUAL_SIZE = 4.0
 """Of the negative binomial, where too few clips tell of it."""
 DISPERSION_RANGE = (0.5, 50.0)
@@ -66,7 +60,7 @@ class Plays:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`ratio`: plays against what was expected. `usual`: plays an hour on a usual day; `size`: the dispersion around it."""
+    """`ratio`: plays against what was expected. `usual`: plays in an hour of a usual day; `size`: the dispersion around it."""
 
     clip: int
     score: float = 0.0
@@ -80,51 +74,8 @@ class Score:
     """Whether nothing is known of it from before the window."""
 
 
-class AgeCurve:
-    """Plays an hour of a usual clip of the source, by its age."""
-
-    def __init__(self, hours: Sequence[float], plays: Sequence[float]) -> None:
-        """For each bin of AGE_HOURS the clip-hours that were seen, and the plays in them."""
-        shape = [middle**-USUAL_DECAY for middle in MIDDLES]
-        weight = sum(seen * usual for seen, usual in zip(hours, shape, strict=True))
-        level = sum(plays) / weight if weight else 0.0
-        self._logs = [
-            math.log(max((count + PRIOR_HOURS * level * usual) / (seen + PRIOR_HOURS), LEAST_RATE))
-            for seen, count, usual in zip(hours, plays, shape, strict=True)
-        ]
-
-    def rate(self, age_hours: float) -> float:
-        """Plays an hour: between the middles of two bins a power of age."""
-        if age_hours <= MIDDLES[0]:
-            return math.exp(self._logs[0])
-        if age_hours >= MIDDLES[-1]:
-            return math.exp(self._logs[-1])
-        place = math.log2(age_hours)
-        number = next(index for index, middle in enumerate(MIDDLES) if middle > age_hours)
-        low, high = LOG_MIDDLES[number - 1], LOG_MIDDLES[number]
-        share = (place - low) / (high - low)
-        return math.exp(self._logs[number - 1] * (1 - share) + self._logs[number] * share)
-
-    def plays(self, created: float | None, begin: float, end: float) -> float:
-        """What a usual clip is played between two moments."""
-        if end <= begin:
-            return 0.0
-        if created is None or begin - created > AGE_HOURS[-1] * HOUR:
-            return math.exp(self._logs[-1]) * (end - begin) / HOUR
-        first, last = max(begin - created, 0.0) / HOUR, max(end - created, 0.0) / HOUR
-        # The curve falls steeply at first: the ages at which it is looked at lie closer there.
-        steps = 4 if first > 8 else 12
-        low, high = math.log1p(first), math.log1p(last)
-        edges = [math.expm1(low + (high - low) * step / steps) for step in range(steps + 1)]
-        return sum((b - a) * self.rate((a + b) / 2) for a, b in pairwise(edges))
-
-
-MIDDLES = (0.5, *(math.sqrt(low * high) for low, high in pairwise(AGE_HOURS[1:])), 2 * AGE_HOURS[-1])
-LOG_MIDDLES = tuple(math.log2(middle) for middle in MIDDLES)
-
-
 def windows(moments: Sequence[float]) -> tuple[Window, ...]:
-    """The windows that a source's fetches allow, `moments` ascending; the shortest first, none where there are too few fetches.
+    """The windows that a source's fetches allow, `moments` ascending; the shortest first, none without a day to compare with.
 
     After missed runs the shortest one is as long as the gap.
     """
@@ -132,8 +83,6 @@ def windows(moments: Sequence[float]) -> tuple[Window, ...]:
     for hours in WINDOW_HOURS:
         begin = latest(moments[:-1], moments[-1] - hours * HOUR) if moments else None
         before = latest(moments, begin - BEFORE_HOURS * HOUR) if begin is not None else None
-        if begin is not None and begin not in found and before is None and moments[0] < begin:
-            before = moments[0]
         if begin is not None and before is not None:
             found.setdefault(begin, Window(before, begin, moments[-1]))
     return tuple(found.values())
@@ -165,21 +114,32 @@ def surprise(plays: int, expected: float, size: float) -> float:
     return max(-(log + math.log(total)) / math.log(10), 0.0)
 
 
+def size_around(mean: float, *sizes: float) -> float:
+    """The size of the negative binomial whose variance comes of all of `sizes`, and of plays that come together."""
+    return 1 / (sum(1 / size for size in sizes) + (PLAYS_AT_ONCE - 1) / max(mean, 1e-9))
+
+
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Of a clip in a window, before the source's others are looked at: the mean, and the size of what is known of its level."""
+    """Of a clip in a window, before the source's others are looked at: the mean, and the size of what is known of its level.
+
+    `hours`: how long it is known in the window; `weight`: the same, each hour as much as is usual for it.
+    """
 
     mean: float
     size: float
     hours: float
+    weight: float
 
 
-def expectation(clip: Plays, index: int, window: Window, curve: AgeCurve) -> Expectation:
-    before = curve.plays(clip.created, max(window.before, clip.since), window.begin)
-    usual = curve.plays(clip.created, max(window.begin, clip.since), window.end)
+def expectation(clip: Plays, index: int, window: Window, course: Course) -> Expectation:
+    begin = max(window.begin, clip.since)
+    before = course.plays(clip.created, max(window.before, clip.since), window.begin)
+    usual = course.plays(clip.created, begin, window.end)
     size = LEVEL_SHAPE + clip.earlier[index]
-    hours = (window.end - max(window.begin, clip.since)) / HOUR
-    return Expectation(max(size / (LEVEL_SHAPE + before) * usual, LEAST_RATE * hours), size, hours)
+    hours = (window.end - begin) / HOUR
+    mean = max(size / (LEVEL_SHAPE + before) * usual, LEAST_RATE * hours)
+    return Expectation(mean, size, hours, course.hours(begin, window.end))
 
 
 def surroundings(telling: Mapping[int, tuple[int, float]], but: int | None = None) -> tuple[float, float]:
@@ -208,20 +168,20 @@ def dispersion(pairs: Sequence[tuple[int, float]]) -> float:
     if squares:
         for _ in range(12):
             middle = math.sqrt(low * high)
-            deviation = statistics.median(square / (mean + mean**2 / middle) for square, mean in squares)
+            deviation = statistics.median(square / (PLAYS_AT_ONCE * mean + mean**2 / middle) for square, mean in squares)
             low, high = (middle, high) if deviation < MEDIAN_OF_CHI_SQUARE else (low, middle)
     share = len(squares) / (len(squares) + FEW_CLIPS)
     return 1 / (share / math.sqrt(low * high) + (1 - share) / USUAL_SIZE)
 
 
-def scores(clips: Sequence[Plays], spans: Sequence[Window], curve: AgeCurve) -> tuple[dict[int, Score], tuple[float, ...]]:
+def scores(clips: Sequence[Plays], spans: Sequence[Window], course: Course) -> tuple[dict[int, Score], tuple[float, ...]]:
     """The score of each clip, by its number in the database; and for each window how much the source rose as a whole."""
     best: dict[int, Score] = {}
     rises = []
     # Several windows are several chances to be surprised.
     discount = math.log10(len(spans)) if spans else 0.0
     for index, window in enumerate(spans):
-        known = [(clip, expectation(clip, index, window, curve)) for clip in clips if clip.since < window.end]
+        known = [(clip, expectation(clip, index, window, course)) for clip in clips if clip.since < window.end]
         telling = {clip.clip: (clip.recent[index], it.mean) for clip, it in known if it.mean >= LEAST_EXPECTED}
         shared = surroundings(telling)
         rises.append(shared[0])
@@ -240,24 +200,12 @@ def scored(clip: Plays, index: int, window: Window, expected: Expectation, toget
     plays, mean = clip.recent[index], expected.mean * together
     return Score(
         clip=clip.clip,
-        score=surprise(plays, mean, 1 / (1 / expected.size + 1 / spread)),
+        score=surprise(plays, mean, size_around(mean, expected.size, spread)),
         plays=plays,
         hours=expected.hours,
         ratio=plays / mean,
-        usual=expected.mean / expected.hours,
+        usual=expected.mean / max(expected.weight, 1e-9),
         size=spread,
         begin=max(window.begin, clip.since),
         is_new=clip.since >= window.begin,
     )
-
-
-def curve_of(seen: Mapping[tuple[int, int], tuple[float, int]]) -> AgeCurve:
-    """The age curve from (clip, bin) → (hours, plays). The rates of the twentieth that is played most count as its lowest."""
-    hours, plays = [0.0] * len(AGE_HOURS), [0.0] * len(AGE_HOURS)
-    for number in range(len(AGE_HOURS)):
-        entries = [(length, count) for (_clip, place), (length, count) in seen.items() if place == number and length > 0]
-        rates = sorted(count / length for length, count in entries)
-        limit = rates[-1 - len(rates) // 20] if rates else 0.0
-        hours[number] = sum(length for length, _count in entries)
-        plays[number] = sum(min(count, limit * length) for length, count in entries)
-    return AgeCurve(hours, plays)

@@ -14,7 +14,7 @@ from pathlib import Path
 from livekeep.core import paths
 from livekeep.record import instrument_sqlite, monitor_execution, track_performance
 from livekeep.record.clips.clip import Clip
-from livekeep.record.clips.score import AGE_HOURS, HOUR
+from livekeep.record.clips.course import AGE_HOURS, HOUR
 
 FILE = paths.ROOT / "var/lib/livekeep/clips/clips.db"
 VERSION = 1
@@ -230,6 +230,15 @@ class Snapshots:
         for row in rows:
             found.setdefault(row["clip"], [0] * (len(edges) - 1))[row["span"]] = row["gained"]
         return found
+
+    def gains_of_fetches(self, source: int, since: float) -> list[tuple[float, int]]:
+        """For each fetch since a moment, Unix seconds, what all clips gained since the one before."""
+        rows = self._db.execute(
+            "SELECT at, ifnull(sum(gained), 0) AS gained FROM fetches LEFT JOIN snapshots ON fetch = fetches.id"
+            " WHERE source = ? AND at >= ? GROUP BY fetches.id ORDER BY at",
+            (source, round(since * MICROSECONDS)),
+        ).fetchall()
+        return [(row["at"] / MICROSECONDS, row["gained"]) for row in rows]
 
     @track_performance(kind="database")
     def gains_by_age(self, source: int, since: float) -> dict[tuple[int, int], int]:

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from livekeep.record.clips.score import HOUR, Score, surprise
+from livekeep.record.clips.course import HOUR
+from livekeep.record.clips.score import Score, size_around, surprise
 
 BEGIN_SCORE = 5.0
 """One in 100,000 for one clip in one run; see docs/clips.md for how often that is a false alarm."""
@@ -18,6 +19,8 @@ BEGIN_PLAYS = 10
 END_RATIO = 2.0
 LONGEST_SECONDS = 3 * 86400.0
 SLACK_SECONDS = 60.0
+REST_SECONDS = 12 * 3600.0
+"""So long after the end of one a clip does not begin another: the longest window still holds the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +38,11 @@ class Takeoff:
 
 
 class Recent(NamedTuple):
-    """The plays of a clip in a window that ends now, and how much its source rose as a whole meanwhile."""
+    """The plays of a clip in a window that ends now. `weight`: its hours, each as much as it counts for the whole source."""
 
     plays: int
     hours: float
-    rise: float
+    weight: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +58,10 @@ class Ranked:
     is_hot: bool = False
 
 
-def begins(score: Score) -> bool:
-    return score.score >= BEGIN_SCORE and score.ratio >= BEGIN_RATIO and score.plays >= BEGIN_PLAYS
+def begins(score: Score, recent: Sequence[Recent] = ()) -> bool:
+    """Whether a clip takes off by its score. In the newest of `recent`, the shortest one, it must still do so."""
+    is_over = bool(recent) and recent[0].plays < END_RATIO * score.usual * recent[0].weight
+    return score.score >= BEGIN_SCORE and score.ratio >= BEGIN_RATIO and score.plays >= BEGIN_PLAYS and not is_over
 
 
 def begin(score: Score) -> Takeoff:
@@ -67,16 +72,17 @@ def go_on(takeoff: Takeoff, recent: Sequence[Recent], now: float) -> tuple[Takeo
     """A take-off that had begun, with the plays of the last hours: it ends, or goes on with a new reason."""
     # Where all of it is younger than the shortest window, that one has to do.
     within = [it for it in recent if now - it.hours * HOUR >= takeoff.began - SLACK_SECONDS] or recent[:1]
-    ratio, newest = max((it.plays / max(takeoff.usual * it.rise * it.hours, 1e-9), it) for it in within)
-    score = surprise(newest.plays, takeoff.usual * newest.rise * newest.hours, takeoff.size)
+    ratio, newest = max((it.plays / max(takeoff.usual * it.weight, 1e-9), it) for it in within)
+    expected = takeoff.usual * newest.weight
+    score = surprise(newest.plays, expected, size_around(expected, takeoff.size))
     reason = f"{times(ratio)} its usual rate for {duration((now - takeoff.began) / HOUR)}"
     is_over = ratio < END_RATIO or now - takeoff.began > LONGEST_SECONDS
     after = replace(takeoff, score=max(score, takeoff.score), reason=reason, ended=now if is_over else None)
     return after, Ranked(takeoff.clip, score, ratio, newest.plays, newest.hours, reason, is_hot=not is_over)
 
 
-def ranked(score: Score) -> Ranked:
-    return Ranked(score.clip, score.score, score.ratio, score.plays, score.hours, reason_of(score), begins(score))
+def ranked(score: Score, is_hot: bool) -> Ranked:
+    return Ranked(score.clip, score.score, score.ratio, score.plays, score.hours, reason_of(score), is_hot)
 
 
 def in_order(entries: Mapping[int, Ranked]) -> list[Ranked]:

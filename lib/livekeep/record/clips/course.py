@@ -1,0 +1,146 @@
+"""The usual course of a source's plays: how they fall with a clip's age, and how they rise and fall over the day. Pure.
+
+Both are medians over many clips and days, so that a few that take off do not count as usual. How much a rate falls from one age
+to the next is taken from clips that were seen at both: others may have been far apart from the beginning.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+HOUR = 3600.0
+DAY_HOURS = 24
+AGE_HOURS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+"""Where the bins of age begin; the last one has no end."""
+MIDDLES = (0.5, *(math.sqrt(low * high) for low, high in pairwise(AGE_HOURS[1:])), 2 * AGE_HOURS[-1])
+LOG_MIDDLES = tuple(math.log2(middle) for middle in MIDDLES)
+USUAL_DECAY = 0.8
+"""Plays an hour fall with this power of age, as far as the source's own clips do not tell."""
+FEW = 5
+"""So many clips that tell are believed by half."""
+LEAST_PAIR_PLAYS = 5
+LEAST_SHARE = 0.4
+"""Of a bin, that a clip must have been seen to tell of it."""
+LEAST_RATE = 1e-4
+"""Plays an hour that are expected of any clip."""
+LEAST_DAY_PLAYS = 50
+LEAST_DAY_HOURS = 20
+LONGEST_GAP_HOURS = 2.0
+"""What was gained between two fetches that lie farther apart says nothing of the time of day."""
+DAY_RANGE = (0.2, 4.0)
+FLAT_DAY = (1.0,) * DAY_HOURS
+
+
+class Course:
+    """`rates`: plays an hour of a usual clip in each bin of age. `day`: by what they are multiplied in each hour of the day."""
+
+    def __init__(self, rates: Sequence[float], day: Sequence[float] = FLAT_DAY) -> None:
+        self._logs = [math.log(max(rate, LEAST_RATE)) for rate in rates]
+        self._day = tuple(day)
+        self._before = tuple(sum(day[:hour]) for hour in range(DAY_HOURS))
+        self._whole = sum(day)
+
+    def hours(self, begin: float, end: float) -> float:
+        """The hours between two moments (Unix seconds), each as much as is usual for it; they are DAY_HOURS a day."""
+        return max(self._since_epoch(end) - self._since_epoch(begin), 0.0)
+
+    def _since_epoch(self, moment: float) -> float:
+        days, hours = divmod(moment / HOUR, DAY_HOURS)
+        hour = int(hours)
+        return (days * self._whole + self._before[hour] + (hours - hour) * self._day[hour]) * DAY_HOURS / self._whole
+
+    def rate(self, age_hours: float) -> float:
+        """Plays an hour at an age: between the middles of two bins a power of it."""
+        if age_hours <= MIDDLES[0]:
+            return math.exp(self._logs[0])
+        if age_hours >= MIDDLES[-1]:
+            return math.exp(self._logs[-1])
+        number = next(index for index, middle in enumerate(MIDDLES) if middle > age_hours)
+        low, high = LOG_MIDDLES[number - 1], LOG_MIDDLES[number]
+        share = (math.log2(age_hours) - low) / (high - low)
+        return math.exp(self._logs[number - 1] * (1 - share) + self._logs[number] * share)
+
+    def plays(self, created: float | None, begin: float, end: float) -> float:
+        """What a usual clip is played between two moments; one whose age is not told counts as old."""
+        if end <= begin:
+            return 0.0
+        if created is None or begin - created > AGE_HOURS[-1] * HOUR:
+            return math.exp(self._logs[-1]) * self.hours(begin, end)
+        first, last = max(begin - created, 0.0) / HOUR, max(end - created, 0.0) / HOUR
+        # The curve falls steeply at first: the ages at which it is looked at lie closer there.
+        steps = 4 if first > 8 else 12
+        low, high = math.log1p(first), math.log1p(last)
+        edges = [math.expm1(low + (high - low) * step / steps) for step in range(steps + 1)]
+        return sum(
+            self.rate((a + b) / 2) * self.hours(created + a * HOUR, created + b * HOUR) for a, b in pairwise(edges)
+        )
+
+
+Seen = Mapping[int, tuple[float, int]]
+"""Of a clip: for bins of age the hours that it was seen in them, and the plays."""
+
+
+def rates_by_age(clips: Sequence[Seen]) -> list[float]:
+    """Plays an hour in each bin of age, from what was seen of each clip."""
+    shape = [1.0]
+    for number in range(len(AGE_HOURS) - 2, -1, -1):
+        shape.insert(0, shape[0] * math.exp(fall(clips, number)))
+    # A clip's own level against the shape, of the twentieth that is played most as much as of its least.
+    levels = sorted((plays / weight, weight) for plays, weight in (level_of(seen, shape) for seen in clips) if weight > 0)
+    limit = levels[-1 - len(levels) // 20][0] if levels else 0.0
+    total = sum(weight for _level, weight in levels)
+    level = sum(min(one, limit) * weight for one, weight in levels) / total if total else 0.0
+    return [max(level * part, LEAST_RATE) for part in shape]
+
+
+def level_of(seen: Seen, shape: Sequence[float]) -> tuple[float, float]:
+    """The plays of a clip, and what they would be at a level of 1."""
+    return sum(plays for _hours, plays in seen.values()), sum(hours * shape[number] for number, (hours, _plays) in seen.items())
+
+
+def fall(clips: Sequence[Seen], number: int) -> float:
+    """The logarithm of a bin's rate against that of the next one, as the median of the clips that were seen in both."""
+    usual = USUAL_DECAY * math.log(MIDDLES[number + 1] / MIDDLES[number])
+    # The last bin has no end: for it counts the width of the one before.
+    least = [LEAST_SHARE * (high - low) for low, high in pairwise(AGE_HOURS[number : number + 3])]
+    found = []
+    for seen in clips:
+        (hours, plays), (next_hours, next_plays) = seen.get(number, (0.0, 0)), seen.get(number + 1, (0.0, 0))
+        if hours >= least[0] and next_hours >= least[-1] and plays + next_plays >= LEAST_PAIR_PLAYS:
+            found.append(math.log((plays + 0.5) / hours) - math.log((next_plays + 0.5) / next_hours))
+    if not found:
+        return usual
+    return (len(found) * statistics.median(found) + FEW * usual) / (len(found) + FEW)
+
+
+def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
+    """How the plays of all clips rise and fall over the day (UTC), 1 in the mean: the median of the days that tell.
+
+    `fetches`: for each its moment, ascending, and what all clips gained since the one before.
+    """
+    by_hour: dict[int, float] = {}
+    for (begin, _gained), (end, gained) in pairwise(fetches):
+        if 0 < end - begin <= LONGEST_GAP_HOURS * HOUR:
+            spread(by_hour, begin / HOUR, end / HOUR, gained)
+    days: dict[int, dict[int, float]] = {}
+    for hour, plays in by_hour.items():
+        days.setdefault(hour // DAY_HOURS, {})[hour % DAY_HOURS] = plays
+    telling = [day for day in days.values() if len(day) >= LEAST_DAY_HOURS and sum(day.values()) >= LEAST_DAY_PLAYS]
+    if not telling:
+        return FLAT_DAY
+    trust = len(telling) / (len(telling) + 1)
+    profile = []
+    for hour in range(DAY_HOURS):
+        shares = [day[hour] * len(day) / sum(day.values()) for day in telling if hour in day]
+        profile.append(1 + trust * (statistics.median(shares) - 1) if shares else 1.0)
+    low, high = DAY_RANGE
+    mean = sum(profile) / DAY_HOURS
+    return tuple(min(max(part / mean, low), high) for part in profile)
+
+
+def spread(by_hour: dict[int, float], begin: float, end: float, gained: float) -> None:
+    """Add what was gained between two moments, in hours since 1970, to the hours that they touch."""
+    for hour in range(math.floor(begin), math.floor(end) + 1):
+        share = (min(end, hour + 1) - max(begin, hour)) / (end - begin)
+        by_hour[hour] = by_hour.get(hour, 0.0) + gained * share
