@@ -156,7 +156,7 @@ class Alerter:
             store.tidy(self._database, clock.wall)
 
     def _write_state(self, clock: Clock) -> None:
-        problems = [*self._problems, *([self._record.problem] if self._record.problem else [])]
+        problems = [*self._problems, *self._engine.problems.values(), *filter(None, [self._record.problem])]
         fresh = replace(
             self._state,
             problems=tuple(problems),
@@ -175,7 +175,7 @@ class Alerter:
 
     def close(self) -> None:
         self._deliverer.close()
-        self._engine.save(clock_now())
+        self._engine.events.save(clock_now())
 
 
 def clock_now() -> Clock:

@@ -195,10 +195,12 @@ def channel_rows(connection: sqlite3.Connection, settings: Config) -> list[dict[
         "max(CASE WHEN state = 'waiting' THEN reason ELSE '' END) AS reason FROM deliveries GROUP BY channel ORDER BY channel"
     ).fetchall()
     found = {row["name"]: dict(row) for row in rows}
+    secret: dict[str, str] = {}
+    # Root's alone; others see the channels that something was sent to.
     with contextlib.suppress(OSError):
         secret, _problems = channels.addresses(files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode(errors="replace"))
-        names = {*secret, *settings.notify}
-        found |= {name: {"name": name, "delivered": 0, "waiting": 0, "reason": ""} for name in names if name not in found}
+    blank = {"delivered": 0, "waiting": 0, "reason": ""}
+    found |= {name: {"name": name, **blank} for name in {*secret, *settings.notify} if name not in found}
     return [found[name] for name in sorted(found)]
 
 
@@ -265,11 +267,20 @@ def silence(arguments: argparse.Namespace) -> int:
     names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
     if not any(fits(arguments.rule, name) for name in names):
         raise LivekeepError(f"there is no rule {shown(arguments.rule)}; there are {', '.join(names)}")
+    if os.geteuid() not in (0, owner_of_spool()):
+        raise LivekeepError("only root may silence alerts; run this with sudo")
     document = {"rule": arguments.rule, "subject": arguments.subject, "until": until}
     notify.drop(json.dumps(document).encode(), spool.SILENCE, notify.SPOOL)
     what = f"{arguments.rule}{about(arguments.subject)}"
     say(f"{what}: no longer silenced" if arguments.end else f"{what}: no messages until {moment(until)}")
     return 0
+
+
+def owner_of_spool() -> int:
+    try:
+        return notify.SPOOL.stat().st_uid
+    except OSError:
+        return 0
 
 
 # set-address

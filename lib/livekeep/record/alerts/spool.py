@@ -15,8 +15,6 @@ from livekeep.record.alerts.channels import Channel
 
 SILENCE = ".silence"
 TEST = ".test"
-FIRST_PERSON = 1000
-"""Users from here on are people (login.defs(5)); those below are units, which may not silence an alert of themselves."""
 MOST_AT_ONCE = 20
 
 logger = logging.getLogger("livekeep.alerter")
@@ -63,9 +61,12 @@ def take_test(database: sqlite3.Connection, content: bytes, token: str, known: M
 
 
 def take_silence(database: sqlite3.Connection, content: bytes, owner: int, now: float) -> None:
-    """A silence replaces those of the same patterns; one that ends at once only takes them away."""
-    if owner not in (0, os.geteuid()) and owner < FIRST_PERSON:
-        raise ValueError("a unit may not silence alerts")
+    """A silence replaces those of the same patterns; one that ends at once only takes them away.
+
+    Root's alone is taken: a unit that somebody has taken over must not silence the alert of itself.
+    """
+    if owner not in (0, os.geteuid()):
+        raise ValueError("only root may silence alerts")
     document = json.loads(content)
     try:
         rule, subject, until = str(document["rule"]), str(document["subject"]), float(document["until"])

@@ -1,0 +1,193 @@
+"""What the alerter knows of alerts, written down: those that begin and are over, what will be told of them, silences.
+
+The caller holds the transaction where several of these belong together. Moments are Unix seconds.
+"""
+
+import hashlib
+import socket
+import sqlite3
+import time
+from dataclasses import dataclass
+
+from livekeep.core import events
+from livekeep.core.record_config import Alert
+from livekeep.record.alerts import conditions
+from livekeep.record.alerts.event_rules import Event
+from livekeep.record.alerts.record import fit
+from livekeep.record.alerts.rules import Ended, Finding, fits
+
+GATHER_SECONDS = 2.0
+"""So long does a message wait for others of the same rule."""
+AGAIN_SECONDS = 60.0
+"""And so long when the rule has just sent one."""
+MOST_LINES = 20
+
+Key = tuple[str, str]
+"""A rule's name and a subject."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """An alert that began or is over, for the journal."""
+
+    is_begin: bool
+    rule: str
+    subject: str
+    severity: str
+    sentence: str
+    seconds: float = 0.0
+
+
+class Ledger:
+    """Writes to the alerter's database, and tells the journal of it once it is there."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self._changes: list[Change] = []
+        self._hostname = socket.gethostname()
+
+    # Rules
+
+    def note_rule(self, name: str, rule: Alert, wall: float) -> None:
+        """Note since when there is a rule that watches this; one that watches something else is a new one."""
+        watched = (rule.kind, rule.machine, rule.function, rule.call_kind, rule.session, rule.unit)
+        digest = hashlib.sha256(repr(watched).encode()).hexdigest()[:16]
+        self._database.execute(
+            "INSERT INTO rules (rule, digest, first_at) VALUES (?, ?, ?) ON CONFLICT (rule) DO UPDATE SET "
+            "digest = excluded.digest, first_at = excluded.first_at WHERE digest <> excluded.digest OR first_at < ?",
+            [name, digest, wall, conditions.PLAUSIBLE if wall >= conditions.PLAUSIBLE else 0.0],
+        )
+
+    def first_at(self, name: str) -> float:
+        """Since when there is this rule."""
+        return float(self._database.execute("SELECT first_at FROM rules WHERE rule = ?", [name]).fetchone()["first_at"])
+
+    def remove(self, key: Key, wall: float) -> None:
+        """End what is open of a rule that is no longer there, without a word."""
+        self._database.execute(
+            "DELETE FROM gathering WHERE alert IN (SELECT id FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL)", key
+        )
+        self._database.execute(
+            "UPDATE alerts SET over_at = ?, outcome = 'removed' WHERE rule = ? AND subject = ? AND over_at IS NULL", [wall, *key]
+        )
+
+    # Alerts
+
+    def ended(self, key: Key) -> Ended | None:
+        """The newest alert of this rule and subject that is over."""
+        row = self._database.execute(
+            "SELECT over_at, times FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NOT NULL AND outcome = 'over' "
+            "ORDER BY over_at DESC LIMIT 1",
+            key,
+        ).fetchone()
+        return Ended(row["over_at"], row["times"]) if row else None
+
+    def begin(self, key: Key, rule: Alert, finding: Finding, times: int, wall: float) -> None:
+        """Write down an alert that begins."""
+        self._database.execute(
+            "INSERT INTO alerts (rule, subject, kind, severity, since, began_at, times, sentence, why, log, advice) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                *key,
+                rule.kind,
+                rule.severity,
+                finding.since,
+                wall,
+                times,
+                fit([finding.sentence]),
+                fit(finding.why.splitlines()),
+                finding.log,
+                rule.advice,
+            ],
+        )
+        self._changes.append(Change(True, *key, rule.severity, finding.sentence))
+
+    def over(self, key: Key, rule: Alert, wall: float) -> None:
+        """Write down that an alert is over, and let it be told where its beginning was."""
+        row = self._database.execute(
+            "SELECT * FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL ORDER BY id DESC", key
+        ).fetchone()
+        if row is None:
+            return
+        self._database.execute("BEGIN IMMEDIATE")
+        self._database.execute("UPDATE alerts SET over_at = ?, outcome = 'over' WHERE id = ?", [wall, row["id"]])
+        self._database.execute("DELETE FROM gathering WHERE alert = ? AND kind = 'reminder'", [row["id"]])
+        was_told = row["announced_at"] is not None or self.is_gathered(row["id"], "begin")
+        if was_told and not self.is_silenced(*key, wall):
+            self.gather_alert(row["id"], key[0], "over", wall)
+        self._database.execute("COMMIT")
+        self._changes.append(Change(False, *key, rule.severity, row["sentence"], max(wall - row["since"], 0.0)))
+
+    def add_event(self, name: str, rule: Alert, event: Event, log: str, wall: float) -> None:
+        """An event's alert is over as it begins; those that come until the next message are one."""
+        gathered = self._database.execute(
+            "SELECT a.* FROM gathering g JOIN alerts a ON a.id = g.alert WHERE g.rule = ? AND g.kind = 'event'", [name]
+        ).fetchone()
+        if gathered:
+            why = gathered["why"].splitlines()
+            if len(why) < MOST_LINES:
+                why.append(fit([f"{time.strftime('%H:%M:%S', time.localtime(event.at))} {event.message}"]))
+            self._database.execute(
+                "UPDATE alerts SET count = count + 1, why = ?, over_at = ? WHERE id = ?", ["\n".join(why), wall, gathered["id"]]
+            )
+            return
+        # A hub has the events of many boxes.
+        whose = "" if event.hostname == self._hostname else f"{event.hostname}: "
+        sentence = fit([f"{whose}{event.message}"])
+        cursor = self._database.execute(
+            "INSERT INTO alerts (rule, subject, kind, severity, since, began_at, over_at, sentence, log, advice, outcome) "
+            "VALUES (?, ?, 'event', ?, ?, ?, ?, ?, ?, ?, 'event')",
+            [name, event.subject(), rule.severity, event.at, wall, wall, sentence, log, rule.advice],
+        )
+        self._changes.append(Change(True, name, event.subject(), rule.severity, sentence))
+        if self.is_silenced(name, event.subject(), wall):
+            return
+        messaged = self.messaged_at(name, wall)
+        due = max(wall + GATHER_SECONDS, messaged + rule.cooldown_seconds)
+        self._database.execute("INSERT INTO gathering VALUES (?, 'event', ?, ?)", [name, due, cursor.lastrowid])
+
+    def messaged_at(self, name: str, wall: float) -> float:
+        """When the rule last sent a message; not in a future that a clock's step has made."""
+        row = self._database.execute("SELECT messaged_at FROM rules WHERE rule = ?", [name]).fetchone()
+        return row["messaged_at"] if row and row["messaged_at"] <= wall else 0.0
+
+    # What will be told
+
+    def gather(self, key: Key, kind: str, wall: float) -> None:
+        """Let an open alert be told of, unless that is about to happen or it is silenced."""
+        row = self._database.execute("SELECT id FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL", key).fetchone()
+        if row and not self.is_gathered(row["id"], kind) and not self.is_silenced(*key, wall):
+            self.gather_alert(row["id"], key[0], kind, wall)
+
+    def is_gathered(self, alert: int, kind: str) -> bool:
+        """Whether the next message of that kind holds this alert."""
+        sql = "SELECT 1 FROM gathering WHERE alert = ? AND kind = ?"
+        return self._database.execute(sql, [alert, kind]).fetchone() is not None
+
+    def gather_alert(self, alert: int, rule: str, kind: str, wall: float) -> None:
+        """With the others of this rule and kind, at the time that was set for the first of them."""
+        row = self._database.execute(
+            "SELECT min(due_at) AS due FROM gathering WHERE rule = ? AND kind = ?", [rule, kind]
+        ).fetchone()
+        last = self._database.execute(
+            "SELECT max(created_at) AS at FROM messages WHERE rule = ? AND kind = ? AND created_at <= ?", [rule, kind, wall]
+        ).fetchone()["at"]
+        own = max(wall + GATHER_SECONDS, (last or 0.0) + AGAIN_SECONDS)
+        due = own if row["due"] is None else min(row["due"], own)
+        self._database.execute("INSERT OR IGNORE INTO gathering VALUES (?, ?, ?, ?)", [rule, kind, due, alert])
+
+    def is_silenced(self, rule: str, subject: str, wall: float) -> bool:
+        """Whether no message of it is wanted now."""
+        rows = self._database.execute("SELECT rule, subject FROM silences WHERE until > ?", [wall])
+        return any(fits(row["rule"], rule) and fits(row["subject"], subject) for row in rows)
+
+    def tell(self) -> None:
+        """Write to the journal what is in the database."""
+        for change in self._changes:
+            fields = {"RULE": change.rule, "SUBJECT": change.subject, "SEVERITY": change.severity}
+            if change.is_begin:
+                events.emit(events.ALERT_BEGAN, f"Alert {change.rule}: {change.sentence}", **fields)
+            else:
+                sentence = f"Alert {change.rule} is over: {change.sentence}"
+                events.emit(events.ALERT_OVER, sentence, **fields, SECONDS=f"{change.seconds:.0f}")
+        self._changes.clear()
