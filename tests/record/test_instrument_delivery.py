@@ -103,6 +103,18 @@ def test_the_job_of_the_tests_records_all_that_it_did() -> None:
     assert "secret" not in str(journal.entries)
 
 
+def test_the_first_job_of_the_documentation_is_recorded() -> None:
+    text = (PROJECT / "docs/record.md").read_text(encoding="utf-8")
+    program = text[text.index("        import time\n") : text.index("3. Run it")]
+    with JournalSocket() as journal:
+        done = journal.run(program)
+    assert done.returncode == 1
+    assert "clip 5 has no sound" in done.stderr
+    assert (journal.entries[-1]["LIVEKEEP_NAME"], journal.entries[-1]["LIVEKEEP_OUTCOME"]) == ("clip analysis", "failed")
+    assert names_of(journal.entries) == {"job.download": 5}
+    assert "anna" not in str(journal.entries)
+
+
 def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
     with JournalSocket() as journal:
         journal.run(JOB, "--fail")
