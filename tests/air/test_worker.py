@@ -21,7 +21,9 @@ from running_worker import KEY, RunningWorker, running
 
 from livekeep.air.relay import Relay, Slate
 from livekeep.air.uplink import GivenUpError, Uplink
+from livekeep.core import state
 from livekeep.core.notify import Service
+from livekeep.core.record_states import ClipsState, HotClip
 from tests.outside import wait_until
 
 UNLIKE = ("larger.mp4", "no-audio.mp4", "ntsc.mp4", "hevc.mp4", "film.mp4")
@@ -134,6 +136,20 @@ def test_skipping(folder: Path) -> None:
         after = worker.wait_for("skipped", lambda found: found.items_skipped == 1)
         assert first.now
         assert after.last[0].outcome == "skipped"
+
+
+def test_a_clip_that_takes_off_comes_again(folder: Path) -> None:
+    states = folder / "root/run/livekeep"
+    (states / "clips").mkdir(parents=True)
+    found = ClipsState(interval_seconds=900, hot=(HotClip(clip="0", name="07-half"),))
+    state.write(state.stamped(found), states)
+    with running(folder, *["half.mp4"] * 8, order="hot") as worker:
+        seen = worker.wait_for("some items", lambda found: found.items_played >= 6)
+        names = [item.name for item in reversed(seen.last)]
+        assert names[:5] == ["00-half.mp4", "01-half.mp4", "02-half.mp4", "03-half.mp4", "07-half.mp4"]
+        # Without the analyzer it goes on by name.
+        (states / "clips/state.json").unlink()
+        worker.wait_for("it goes on", lambda found: found.items_played >= 12)
 
 
 def test_an_ingest_that_dies_and_comes_back(folder: Path) -> None:

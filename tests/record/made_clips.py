@@ -207,7 +207,7 @@ class Site:
 def demo_clips(began: float, hours: float) -> MadeClips:
     """The clips of the demo, which began to be played at a moment; three of them take off near its end."""
     made = MadeClips(seed=7, count=300, began=began)
-    busy = sorted(made.clips, key=lambda clip: -clip.rate(began + hours * 3600 / 2))[5:60:20]
+    busy = sorted(made.clips, key=lambda clip: -clip.rate(began + hours * 3600 / 2))[3:30:12]
     for place, clip in enumerate(busy):
         made.take_off(made.clips.index(clip), began + (hours - 4 + place) * 3600, factor=(14.0, 10.0, 12.0)[place])
     return made

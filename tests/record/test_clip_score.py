@@ -13,7 +13,7 @@ from livekeep.record.clips import score, takeoff
 from livekeep.record.clips.course import AGE_HOURS, HOUR, Course, day_of, rates_by_age
 from livekeep.record.clips.score import BEFORE_HOURS, Plays, Score, Window, surprise, windows
 from livekeep.record.clips.takeoff import Recent, Takeoff
-from tests.record.benchmark_clips import trial
+from tests.record.benchmark_clips import alarms, trial
 
 NOW = 1_800_000_000.0
 DAY = 86400.0
@@ -276,3 +276,8 @@ def test_it_finds_those_that_take_off_among_made_clips() -> None:
     assert ours >= 0.9
     assert hacker_news <= 0.5
     assert sum(it.false_alarms for it in found) == 0
+
+
+def test_each_take_off_is_one_event_and_nothing_else_is() -> None:
+    found, right, wrong = alarms(seed=5, count=60, days=3, take_offs=3)
+    assert (found, right, wrong) == (3, 3, 0)
