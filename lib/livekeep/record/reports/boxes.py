@@ -8,7 +8,7 @@ from livekeep.core import events
 from livekeep.core.text import shown
 from livekeep.record.reports import airtime
 from livekeep.record.reports.airtime import Change, Span, Subject
-from livekeep.record.reports.content import Air, AlertCount, Box, HotClip, Loss, UnitMemory
+from livekeep.record.reports.content import Air, AlertCount, Box, Gauge, HotClip, Loss, UnitMemory
 from livekeep.record.reports.source import Source, microseconds, seconds
 from livekeep.record.store import queries
 from livekeep.record.store.queries import Machine
@@ -17,6 +17,7 @@ from livekeep.record.store.queries.filter import id_range, moment
 LEAST_GAP_SECONDS = 300.0
 """Without a sample for so long, or for three times the usual, a machine was off."""
 MOST_UNITS = 12
+MOST_POINTS = 250
 MOST_EVENTS = 50_000
 
 BOX = """
@@ -74,6 +75,22 @@ def of_machine(source: Source, machine: Machine) -> Box | None:
         disk_share=last["disk_bytes"] / last["disk_total_bytes"] if last and last["disk_total_bytes"] else None,
         disk_growth_bytes=last["disk_bytes"] - first["disk_bytes"] if last else None,
     )
+
+
+def gauges(source: Source) -> tuple[Gauge, ...]:
+    """Temperature and processor of a single machine; of many they would fill pages."""
+    rows = queries.samples(source.connection, source.within, MOST_POINTS)
+    if len({row.hostname for row in rows}) != 1:
+        return ()
+    figures_of = (
+        ("Temperature", "°C", [(row.at, row.temperature_celsius) for row in rows]),
+        ("Processor", "%", [(row.at, row.cpu_percent) for row in rows]),
+    )
+    found = (
+        Gauge(title, unit, tuple((seconds(at), value) for at, value in points if value is not None))
+        for title, unit, points in figures_of
+    )
+    return tuple(gauge for gauge in found if len(gauge.points) > 1)
 
 
 def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple[Span, ...]:

@@ -7,7 +7,7 @@ from reportlab.graphics.shapes import Drawing, Group, Line, PolyLine, Rect, Stri
 from reportlab.lib import colors
 
 from livekeep.record import figures
-from livekeep.record.reports.content import Curve, Report
+from livekeep.record.reports.content import Curve, Gauge, Report
 from livekeep.record.reports.period import date_of
 
 PLAIN, BOLD = "DejaVuSans", "DejaVuSans-Bold"
@@ -28,6 +28,7 @@ def charts(report: Report, width: float, printable: Callable[[str], str]) -> lis
     half = (width - GAP) / 2
     plots = [bars(report, half)] if len(report.days) > 1 else []
     plots += [curve(entry, report, half, printable) for entry in report.curves]
+    plots += [gauge(entry, report, half) for entry in report.gauges]
     rows = []
     for place in range(0, len(plots), 2):
         drawing = Drawing(width, HEIGHT + 8)
@@ -98,6 +99,32 @@ def curve(entry: Curve, report: Report, width: float, printable: Callable[[str],
     group.add(label(LEFT, 4, day_name(first, 99)))
     group.add(label(width, 4, day_name(last - 1, 99), "end"))
     return group
+
+
+def gauge(entry: Gauge, report: Report, width: float) -> Group:
+    """What was measured, over the period; a gap where the machine was off."""
+    top = ceiling(max(value for _moment, value in entry.points))
+    group = frame(entry.title, width, top, lambda value: f"{figures.digits(value)} {entry.unit}")
+    begin, end, height = report.period.begin, report.period.end, HEIGHT - TOP - BOTTOM
+    usual = (entry.points[-1][0] - entry.points[0][0]) / (len(entry.points) - 1)
+    places: list[float] = []
+    previous = entry.points[0][0]
+    for moment, value in entry.points:
+        if moment - previous > 3 * usual:
+            places = draw(group, places)
+        places += [LEFT + (width - LEFT) * (moment - begin) / (end - begin), BOTTOM + height * max(value, 0) / top]
+        previous = moment
+    draw(group, places)
+    group.add(label(LEFT, 4, day_name(begin, 99)))
+    group.add(label(width, 4, day_name(end - 1, 99), "end"))
+    return group
+
+
+def draw(group: Group, places: list[float]) -> list[float]:
+    """A line through `places`; none, where the next one begins."""
+    if len(places) > 2:
+        group.add(PolyLine(places, strokeColor=LINE, strokeWidth=0.9))
+    return []
 
 
 def axis_length(seconds: float) -> str:

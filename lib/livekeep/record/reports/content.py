@@ -205,6 +205,16 @@ class Totals:
     failed_calls: float
 
 
+@dataclass(frozen=True)
+class Gauge:
+    """What was measured of a machine over the period, for the charts: (moment, value)."""
+
+    title: str
+    unit: str
+    """ "°C" or "%"."""
+    points: tuple[tuple[float, float], ...]
+
+
 ALL = Filter()
 METRICS = ("count", "failures", "mean", "p50", "p95", "p99", "max")
 """Of functions."""
@@ -237,6 +247,7 @@ class Report:
     losses: tuple[Loss, ...] = ()
     days: tuple[Day, ...] = ()
     curves: tuple[Curve, ...] = ()
+    gauges: tuple[Gauge, ...] = ()
 
     @property
     def totals(self) -> Totals:

@@ -117,7 +117,7 @@ def of_alerts(report: Report) -> list[Advice]:
 
 def of_air(report: Report) -> list[Advice]:
     bad = sorted((entry for entry in report.air if (entry.share or 0) < GOOD_SHARE), key=lambda entry: entry.share or 0)
-    return [Advice(air(entry), "livekeep record events") for entry in bad[:3] if entry.share is not None]
+    return [Advice(air(entry), "livekeep record events --from 7d") for entry in bad[:3] if entry.share is not None]
 
 
 def of_jobs(report: Report) -> list[Advice]:

@@ -90,6 +90,7 @@ def with_jobs_and_boxes(report: Report, source: Source) -> Report:
         alerts=boxes.alerts(source),
         clips=boxes.clips(source),
         days=facts.days(source),
+        gauges=boxes.gauges(source),
     )
 
 
