@@ -345,3 +345,18 @@ def test_a_box_without_a_screen_shows_none(site: Site) -> None:
         (site.root / "run" / written.FILE).parent.mkdir()
         state.write(state.stamped(written), site.root / "run")
     assert "All is well" in site.page("/").text
+
+
+@pytest.mark.parametrize(
+    ("format_", "beginning"), [("html", b"<!"), ("pdf", b"%PDF-"), ("csv", b""), ("json", b"{"), ("text", b"")]
+)
+def test_a_report_is_made_as_the_address_says(site: Site, format_: str, beginning: bytes) -> None:
+    writer = site.writer()
+    writer.ingest(entries([MadeCall("job.fetch", "function", "box", BEGIN, 5_000_000, "failed")] * 3, []))
+    writer.close()
+    answer = site.browser.get(f"/report?format={format_}&from=2023-11-01&to=2023-11-30&function=job.fetch")
+    assert answer.status_code == 200
+    assert answer.content.lower().startswith(beginning)
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    if format_ != "pdf":
+        assert "job.fetch" in answer.text

@@ -57,6 +57,7 @@ class Site:
 
     def close(self) -> None:
         self.application.executor.shutdown()
+        self.application.slow.shutdown()
 
 
 class Html(HTMLParser):

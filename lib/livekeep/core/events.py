@@ -134,6 +134,9 @@ ALERT_OVER = Event(
 DELIVERY_FAILED = Event(
     "delivery-failed", "756afacf823b4827b5a09b39b859fa72", 4, "livekeep-alerter", ("CHANNEL", "ATTEMPT", "REASON", "SECONDS")
 )
+WEB_LOGIN_REFUSED = Event(
+    "web-login-refused", "f006dd9a382f4fd88965e4f198bae428", 4, "livekeep-web", ("ADDRESS", "ATTEMPT", "SECONDS")
+)
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
 ALL = (
@@ -171,6 +174,7 @@ ALL = (
     ALERT_BEGAN,
     ALERT_OVER,
     DELIVERY_FAILED,
+    WEB_LOGIN_REFUSED,
     CONFIG_REJECTED,
 )
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from livekeep.core import files, health
+from livekeep.core import events, files, health
 from livekeep.record.web import pages
 from livekeep.record.web.address import View, view
 from livekeep.record.web.assets import Assets
@@ -58,7 +58,7 @@ class Application:
         self.login_ = Login(password, guesses, asyncio.Semaphore(1))
         self.assets = Assets()
         self.renderer = Renderer(asset=self.assets.address, menu=pages.MENU, has_login=password.is_set)
-        self.executor = ThreadPoolExecutor(THREADS, "pages")
+        self.executor, self.slow = ThreadPoolExecutor(THREADS, "pages"), ThreadPoolExecutor(1, "reports")
         self.live = Live(Changes(sources.database, sources.states), self.fragments, self.executor, self.attend)
         self._picture_at = -PICTURE_SECONDS
         self.app = Starlette(
@@ -86,7 +86,8 @@ class Application:
         if page.has_picture:
             self._take_picture()
         wanted = view(request.url.path, request.url.query, time.time(), page.default_range)
-        return await asyncio.get_running_loop().run_in_executor(self.executor, self._render, page, wanted, parameters)
+        executor = self.slow if page.is_slow else self.executor
+        return await asyncio.get_running_loop().run_in_executor(executor, self._render, page, wanted, parameters)
 
     def _render(self, page: Page, wanted: View, parameters: Mapping[str, str]) -> Response:
         try:
@@ -186,13 +187,22 @@ class Application:
             if not is_right:
                 login.guesses.note_failure(address, time.time())
         if not is_right:
-            logger.warning("a wrong password from %s", address)
+            self._tell_of_failure(address)
             return self._login_page(403, "That is not the password.", wanted)
         login.guesses.note_success(address)
         response = RedirectResponse(wanted, 303)
         cookie = login.password.cookie(time.time())
         response.set_cookie(COOKIE, cookie, SESSION_SECONDS, path="/", httponly=True, samesite="strict")
         return response
+
+    def _tell_of_failure(self, address: str) -> None:
+        guesses, now = self.login_.guesses, time.time()
+        attempt, wait = guesses.count(address, now), guesses.wait_seconds(address, now)
+        sentence = f"Wrong password number {attempt} for the web pages from {address}"
+        if wait:
+            events.emit(events.WEB_LOGIN_REFUSED, sentence, ADDRESS=address, ATTEMPT=attempt, SECONDS=round(wait))
+        else:
+            logger.warning("%s", sentence)
 
     async def log_out(self, request: Request) -> Response:
         if not is_same_origin(request.scope):

@@ -97,6 +97,10 @@ class Guesses:
         own = self._wait(group(address), FREE_FAILURES, LONGEST_WAIT_SECONDS, now)
         return max(own, self._wait(EVERYBODY, FREE_FAILURES_OF_ALL, LONGEST_WAIT_OF_ALL_SECONDS, now))
 
+    def count(self, address: str, now: float) -> int:
+        """How many wrong passwords `address` gave lately."""
+        return self._count(group(address), now)
+
     def note_failure(self, address: str, now: float) -> None:
         for key in (group(address), EVERYBODY):
             self.failures[key] = (self._count(key, now) + 1, now)

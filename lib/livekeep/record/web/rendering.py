@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from livekeep.core.local_time import local_time
 from livekeep.core.text import CHARACTER
@@ -64,10 +64,10 @@ class Renderer:
     def page(self, name: str, context: Mapping[str, Any]) -> str:
         found = self.fragments(name, context)
 
-        def live(block: str, label: str = "") -> Markup:
-            attributes = f'aria-label="{escape(label)}"' if label else ""
+        def live(block: str, is_announced: bool = False) -> Markup:
+            attributes = ' aria-live="polite"' if is_announced else ""
             # Both are ours: the name is that of a block, the fragment was rendered with escaping.
-            return Markup(f'<div id="{block}" data-live="{stamp(found[block])}" {attributes}>{found[block]}</div>')  # noqa: S704
+            return Markup(f'<div id="{block}" data-live="{stamp(found[block])}"{attributes}>{found[block]}</div>')  # noqa: S704
 
         return str(self.environment.get_template(name).render({**context, "live": live}))
 

@@ -21,7 +21,7 @@ PAGES: tuple[Page, ...] = (
     Page("Clips", re.compile("/clips"), "clips.html", clips.collect, "Clips", "7d"),
     Page("Boxes", re.compile("/boxes"), "boxes.html", boxes.collect, "Boxes", has_charts=True),
     Page("Reports", re.compile("/reports"), "reports.html", reports.collect, "Reports", "7d"),
-    Page("Report", re.compile("/report"), "", reports.collect_made, "Reports", "7d"),
+    Page("Report", re.compile("/report"), "", reports.collect_made, "Reports", "7d", is_slow=True),
     Page("Report", re.compile("/reports/(?P<name>[a-zA-Z0-9.-]{1,64})"), "", reports.collect_stored, "Reports"),
 )
 MENU: tuple[tuple[str, str], ...] = (

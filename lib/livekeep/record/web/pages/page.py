@@ -39,3 +39,5 @@ class Page:
     default_range: str = "24h"
     has_picture: bool = False
     has_charts: bool = False
+    is_slow: bool = False
+    """It takes seconds: one at a time, and beside the others."""

@@ -101,13 +101,14 @@
   const replace = (element, found) => {
     // A fragment is replaced where the reader is at work only when it keeps his place.
     const focused = element.contains(document.activeElement) ? document.activeElement : null;
-    const open = [...element.querySelectorAll("details[open][id]")].map((it) => it.id);
+    const open = [...element.querySelectorAll("details")].map((it, index) => [it.open, it.id, index]).filter(([isOpen]) => isOpen);
     const place = focused && [...element.querySelectorAll("a, button, input, select, summary")].indexOf(focused);
     element.innerHTML = found.html;
     element.dataset.live = found.stamp;
-    for (const id of open) {
-      const again = document.getElementById(id);
-      if (again) again.open = true;
+    const again = [...element.querySelectorAll("details")];
+    for (const [, id, index] of open) {
+      const same = id ? again.find((it) => it.id === id) : again[index];
+      if (same) same.open = true;
     }
     if (focused) {
       const next = element.querySelectorAll("a, button, input, select, summary")[place];
