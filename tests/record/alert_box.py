@@ -1,5 +1,6 @@
 """A box for the alerter: a root with a record, the program itself, a mail server and a web server that behave as a test wants."""
 
+import base64
 import contextlib
 import http.server
 import json
@@ -8,6 +9,7 @@ import re
 import signal
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
@@ -40,7 +42,15 @@ def wait_for(condition: Callable[[], Result], what: str = "", seconds: float = L
 class MailServer:
     """Takes mail on 127.0.0.1 as RFC 5321 has it. `refuse`: a recipient, or a word such as "DATA", and the answer to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, certificate: Path | None = None, is_tls_from_the_start: bool = False) -> None:
+        """`certificate`: with its key in the same file; STARTTLS is offered then, or TLS spoken from the first byte on."""
+        self._context: ssl.SSLContext | None = None
+        if certificate:
+            self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            self._context.load_cert_chain(certificate)
+        self._is_tls_from_the_start = is_tls_from_the_start
+        self.was_encrypted: list[bool] = []
+        self.logins: list[str] = []
         self.mails: list[str] = []
         self.recipients: list[list[str]] = []
         self.refuse: dict[str, str] = {}
@@ -72,16 +82,22 @@ class MailServer:
             threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, connection.makefile("rwb") as file, contextlib.suppress(OSError, ValueError):
-            self._talk(file)
+        with contextlib.suppress(OSError, ValueError):
+            if self._context and self._is_tls_from_the_start:
+                connection = self._context.wrap_socket(connection, server_side=True)
+            with connection:
+                time.sleep(self.delay_seconds)
+                connection.sendall(b"220 mail.example.org\r\n")
+                self._talk(connection)
 
-    def _talk(self, file: Any) -> None:
+    def _talk(self, connection: socket.socket) -> None:
+        file = connection.makefile("rwb")
+
         def say(line: str) -> None:
             file.write(f"{line}\r\n".encode())
             file.flush()
 
-        time.sleep(self.delay_seconds)
-        say("220 mail.example.org")
+        is_encrypted = isinstance(connection, ssl.SSLSocket)
         recipients: list[str] = []
         while line := file.readline().decode().strip():
             word = line.split()[0].upper()
@@ -89,24 +105,36 @@ class MailServer:
             refusal = self.refuse.get(found[1] if found else word)
             if refusal:
                 say(refusal)
-            elif word == "QUIT":
-                say("221 bye")
+                continue
+            if found:
+                recipients.append(found[1])
+            if word == "AUTH":
+                self.logins.append(base64.b64decode(line.split()[2]).decode())
+            say(self._reply(word, is_encrypted))
+            if word == "QUIT":
                 return
-            elif word == "DATA":
-                say("354 go on")
-                lines = []
-                while (part := file.readline()) not in (b".\r\n", b""):
-                    lines.append(part)
-                self.recipients.append(recipients)
-                self.mails.append(b"".join(lines).decode())
+            if word == "STARTTLS" and self._context:
+                self._talk(self._context.wrap_socket(connection, server_side=True))
+                return
+            if word == "DATA":
+                self._take(file, recipients, is_encrypted)
                 recipients = []
                 if self.cuts_after_data:
                     return
                 say("250 taken")
-            else:
-                if found:
-                    recipients.append(found[1])
-                say("250 well")
+
+    def _reply(self, word: str, is_encrypted: bool) -> str:
+        offer = "AUTH PLAIN" if is_encrypted or not self._context else "STARTTLS"
+        replies = {"QUIT": "221 bye", "DATA": "354 go on", "AUTH": "235 welcome", "STARTTLS": "220 go on"}
+        return f"250-mail.example.org\r\n250 {offer}" if word == "EHLO" else replies.get(word, "250 well")
+
+    def _take(self, file: Any, recipients: list[str], is_encrypted: bool) -> None:
+        lines = []
+        while (part := file.readline()) not in (b".\r\n", b""):
+            lines.append(part)
+        self.recipients.append(recipients)
+        self.was_encrypted.append(is_encrypted)
+        self.mails.append(b"".join(lines).decode())
 
 
 class WebHook:

@@ -6,6 +6,7 @@ import email.policy
 import os
 import re
 import signal
+import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -286,6 +287,32 @@ def test_a_connection_cut_before_the_answer_brings_the_same_mail_again(tmp_path:
     post.attempt()
     first, second = (email.message_from_string(text)["Message-ID"] for text in mail.mails)
     assert first == second
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One that nobody has signed, with its key."""
+    file, key = (tmp_path_factory.mktemp("tls") / name for name in ("both.pem", "key.pem"))
+    options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=mail"]
+    subprocess.run(["openssl", "req", "-x509", *options, "-keyout", key, "-out", file], check=True, capture_output=True)
+    file.write_text(file.read_text() + key.read_text())
+    return file
+
+
+@pytest.mark.parametrize("mode", ["ssl", "starttls"])
+def test_a_password_goes_over_tls_to_a_server_that_is_who_it_says(tmp_path: Path, certificate: Path, mode: str) -> None:
+    server = MailServer(certificate, is_tls_from_the_start=mode == "ssl")
+    address = f"mailtos://anna:gehe%40im@127.0.0.1:{server.port}?from=tv@example.org&to=me@example.org&mode={mode}"
+    strict, lenient = Channel("strict", address), Channel("lenient", f"{address}&verify=no")
+    post = Post(tmp_path, strict, lenient)
+    post.put("one")
+    post.attempt()
+    state, reason = post.states()["one strict"]
+    assert state == "waiting"
+    assert "certificate" in reason.lower()
+    assert post.states()["one lenient"] == ("delivered", "")
+    assert (server.was_encrypted, server.logins) == ([True], ["\0anna\0gehe@im"])
+    server.close()
 
 
 def test_a_mail_has_text_html_and_attachments(tmp_path: Path, mail: MailServer) -> None:
