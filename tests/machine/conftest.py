@@ -26,7 +26,7 @@ LONGEST_FIRST = (
 """The groups that take minutes: when they begin first, none is left alone at the end."""
 NIGHTLY = (
     "exporter-bookworm", "health-bookworm", "host_probe-bookworm", "secrets-bookworm", "probe_youtube-bookworm",
-    "air_control-bookworm", "air_storage-bookworm", "harness-bookworm", "soak",
+    "air_control-bookworm", "air_storage-bookworm", "harness-bookworm", "soak", "record_recorder-bookworm",
 )  # fmt: skip
 """What takes long, or shows once more what the other release shows. The rest of bookworm is tried each time: installing, units,
 and what its mpv, its ffmpeg and its desktop do."""
