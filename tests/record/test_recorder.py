@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from livekeep.record.recorder.journal import Source, readable
 from livekeep.record.store import requests, upkeep
 from tests.outside import LIBRARY, PROJECT, wait_until
 from tests.record import journals
@@ -127,6 +128,34 @@ def test_a_damaged_file_of_the_journal_stops_nothing(recorder: RunningRecorder) 
     journals.write(recorder.journal.with_name("user-1000.journal"), calls(job, 7))
     recorder.start()
     recorder.wait_for("SELECT max(number) FROM calls", 57)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_journal_that_is_damaged_anyhow_is_read_to_its_end(tmp_path: Path, seed: int) -> None:
+    """What can be read of it is; it is not read for ever."""
+    chance, file, job = random.Random(seed), tmp_path / "remote-box.journal", Job()
+    journals.write(file, calls(job, 300))
+    content = bytearray(file.read_bytes())
+    used = max(at for at in range(0, len(content), 4096) if any(content[at : at + 4096]))
+    for _ in range(chance.choice((1, 10, 200))):
+        content[chance.randrange(272, used)] = chance.randrange(256)
+    file.write_bytes(content)
+    good, missing = readable((file,))
+    assert bool(good) != bool(missing)
+    if not good:
+        return
+    source = Source("box", good)
+    source.seek(None)
+    entries = []
+    for _ in range(5000):
+        entry = source.read()
+        if entry is None:
+            break
+        entries.append(entry)
+        source.position()
+    assert source.read() is None
+    assert sum(1 for entry in entries if entry) <= 300
+    source.close()
 
 
 def test_a_clock_that_steps_back_hides_nothing(recorder: RunningRecorder) -> None:

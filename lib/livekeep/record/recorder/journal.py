@@ -5,7 +5,6 @@ each box's files in a folder (remote-BOX.journal and its rotated ones) have a re
 late is not passed over.
 """
 
-import errno
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,8 +55,10 @@ class Source:
         self._boot = id128.get_boot().hex if self._is_local else ""
         self._reader = self._open()
         self._realtime = 0
-        self._failures = 0
+        self._failures = self._failed_at = 0
         self._at_entry = False
+        self.is_reopened = False
+        """Whether its descriptor is another one."""
         self._is_boot_due = self._is_in_boot = False
 
     def fileno(self) -> int:
@@ -108,10 +109,16 @@ class Source:
         try:
             if not self._reader._next():
                 return self._after_end()
-            self._at_entry, self._failures = True, 0
-            return self._entry()
-        except OSError as error:
+            self._at_entry = True
+            if self._reader_time() > self._failed_at:
+                self._failures = 0
+        except (OSError, ValueError) as error:
             self._skip(error)
+            return {}
+        try:
+            return self._entry()
+        except (OSError, ValueError) as error:
+            self._note_damage(error)
             return {}
 
     def position(self) -> Position | None:
@@ -121,7 +128,7 @@ class Source:
         try:
             boot = self._previous_boot if self._is_boot_due else self._boot
             return Position(self._reader._get_cursor(), boot, self._reader_time())
-        except OSError:
+        except (OSError, ValueError):
             return None
 
     def _open(self) -> journal.Reader:
@@ -152,7 +159,7 @@ class Source:
             name: (value[0] if isinstance(value, list) else value).decode(errors="replace")
             for name, value in self._reader._get_all().items()
         }
-        fields["__REALTIME_TIMESTAMP"] = str(self._reader_time())
+        fields["__REALTIME_TIMESTAMP"] = str(self._realtime)
         fields["__CURSOR"] = self._reader._get_cursor()
         return fields
 
@@ -174,19 +181,23 @@ class Source:
         self._realtime = int(self._reader._get_realtime())
         return self._realtime
 
-    def _skip(self, error: OSError) -> None:
-        """A damaged file: go on further and further behind it."""
+    def _note_damage(self, error: OSError | ValueError) -> None:
+        sentence = f"A file of the journal is damaged ({getattr(error, 'strerror', '') or error}); entries may be missing"
+        self.missing.append(Missing("corrupt", sentence, f"{self.key} {self._realtime}"))
+
+    def _skip(self, error: OSError | ValueError) -> None:
+        """The next entry cannot be found: go on further and further behind what was read."""
         if not self._failures:
-            sentence = f"A file of the journal is damaged ({error.strerror or error}); entries may be missing"
-            self.missing.append(Missing("corrupt", sentence, f"{self.key} {self._realtime}"))
+            self._note_damage(error)
+        self._failed_at = max(self._failed_at, self._realtime)
+        # The first time it may have been a file that was just removed.
+        skipped = min(2.0**self._failures, LONGEST_SKIP_SECONDS) if self._failures else 0.0
         self._failures += 1
         self._reader.close()
         self._reader = self._open()
+        self.is_reopened = True
         self._at_entry = False
-        if error.errno not in (errno.EBADMSG, errno.EIO, errno.EUCLEAN) and self._failures == 1:
-            self._reader.seek_realtime(self._realtime / 1e6)
-        else:
-            self._reader.seek_realtime(self._realtime / 1e6 + min(2.0**self._failures, LONGEST_SKIP_SECONDS))
+        self._reader.seek_realtime(self._failed_at / 1e6 + skipped)
 
 
 def local_reader() -> journal.Reader:
@@ -241,7 +252,8 @@ class Journals:
         self._positions: dict[str, Position] = {}
         self._told: set[Missing] = set()
         self._local = self._start(Source(LOCAL))
-        self._service.watch(self._local, self._notice)
+        self._descriptor = self._local.fileno()
+        self._service.watch(self._descriptor, self._notice)
         if self._folder:
             self._watch = FolderWatch(self._folder, ())
             for place in (self._folder, *(path for path in self._folder.iterdir() if path.is_dir())):
@@ -250,7 +262,7 @@ class Journals:
             self._refresh()
 
     def close(self) -> None:
-        self._service.forget(self._local)
+        self._service.forget(self._descriptor)
         if self._watch:
             self._service.forget(self._watch)
             self._watch.close()
@@ -274,6 +286,8 @@ class Journals:
                 self.missing += source.missing
                 source.missing.clear()
         self.has_more = bool(waiting)
+        if self._local.is_reopened:
+            self._watch_again()
 
     def positions(self) -> dict[str, Position]:
         """Of the journals that have been read further than was said last."""
@@ -294,6 +308,11 @@ class Journals:
         source.seek(position or self._committed(source.key))
         self._sources[source.key] = source
         return source
+
+    def _watch_again(self) -> None:
+        self._service.forget(self._descriptor)
+        self._descriptor, self._local.is_reopened = self._local.fileno(), False
+        self._service.watch(self._descriptor, self._notice)
 
     def _notice(self) -> None:
         self._local.drain()
