@@ -328,7 +328,8 @@ def still_seconds(player: PlayerState) -> float:
 
 
 def shown(player: PlayerState) -> str:
-    return "the stream is shown" if player.picture == "stream" else f"the {player.picture} picture is shown"
+    others = {"stream": "the stream is shown", "none": "nothing is shown"}
+    return others.get(player.picture, f"the {player.picture} picture is shown")
 
 
 def age(written: state.State, clock: Clock) -> str:
