@@ -386,6 +386,24 @@ def test_a_reason_holds_no_secret(tmp_path: Path, mail: MailServer, hook: WebHoo
     assert not re.search("s3cretword|t0kenpath", reason)
 
 
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("mailtos://u:p@gmail.com?to=me@example.org", "smtp.gmail.com", 587),
+        (
+            "mailtos://u:p@example.org?smtp=mail.example.org&from=t@example.org&to=me@example.org&mode=ssl",
+            "mail.example.org",
+            465,
+        ),
+        ("mailtos://u:p@example.org:2525?from=t@example.org&to=me@example.org&mode=ssl", "example.org", 2525),
+        ("mailto://mail.example.org?from=t@example.org&to=me@example.org", "mail.example.org", 25),
+    ],
+)
+def test_the_server_and_port_of_an_address(address: str, host: str, port: int) -> None:
+    service = delivery.service_of(address)
+    assert (service.smtp_host, service.port) == (host, port)
+
+
 def test_pieces_of_an_address_that_may_be_secret() -> None:
     found = delivery.secrets_of("tgram://12345:A%2FBC/chat?to=me%40x.org&format=text")
     assert {"A/BC", "chat", "me@x.org", "12345:A%2FBC"} & set(found) >= {"chat", "me@x.org"}

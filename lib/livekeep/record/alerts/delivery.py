@@ -23,6 +23,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import signal
 import smtplib
 import socket
@@ -44,6 +45,8 @@ CONNECT_SECONDS = 10.0
 """Where the address says nothing else by rto= and cto=. Many mail servers let a stranger wait."""
 TAIL_BYTES = 256 * 1024
 LONGEST_REASON = 200
+SUBMISSION_PORT = 587
+HAS_PORT = re.compile(r"[^:/]+://(?:[^/?#]*@)?[^/?#:@]+:[0-9]+")
 KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
 """Severity → apprise's kinds."""
 
@@ -154,7 +157,8 @@ def deliver_to_file(name: str, item: Item) -> Iterator[str]:
 def deliver(address: str, item: Item) -> Iterator[str]:
     """Give the digest of each recipient that has taken the message now. Raises `DeliveryError` when one has not."""
     service = service_of(address)
-    if getattr(service, "smtp_host", None) and service.secure_protocol == "mailtos":
+    # What is to be encrypted for its reader is apprise's own.
+    if is_mail(service) and not getattr(service, "use_pgp", False):
         yield from deliver_mail(service, item)
     else:
         yield from deliver_by_apprise(service, item)
@@ -172,7 +176,14 @@ def service_of(address: str) -> Any:
         service.socket_read_timeout = READ_SECONDS
     if "cto=" not in address:
         service.socket_connect_timeout = CONNECT_SECONDS
+    if is_mail(service) and not HAS_PORT.match(address) and service.secure and service.secure_mode == "ssl":
+        # apprise of bookworm takes the port of STARTTLS.
+        service.port = smtplib.SMTP_SSL_PORT
     return service
+
+
+def is_mail(service: Any) -> bool:
+    return bool(service.secure_protocol == "mailtos" and service.smtp_host)
 
 
 def deliver_mail(service: Any, item: Item) -> Iterator[str]:
@@ -208,7 +219,7 @@ def connect(service: Any) -> smtplib.SMTP:
     if not service.verify_certificate:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     is_tls = service.secure and service.secure_mode == "ssl"
-    port = service.port or (service.default_secure_port if service.secure else service.default_port)
+    port = service.port or (SUBMISSION_PORT if service.secure else smtplib.SMTP_PORT)
     name = socket.gethostname()
     try:
         server: smtplib.SMTP
