@@ -5,6 +5,7 @@ The tests of a room build on each other: the record of the first is looked at by
 
 from __future__ import annotations
 
+import json
 import signal
 from email.message import EmailMessage
 from typing import Any
@@ -17,13 +18,14 @@ from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKE
 from tests.machine.screen import DISPLAY, PLAYER
 from tests.machine.vimeo import TOKEN
 
+CLIPS = "livekeep-clips.service"
 LIMITS = {
     RECORDER: 1.2,
     ALERTER: 1.3,
     WEB: 0.7,
     "livekeep-report@daily.service": 0.8,
     "livekeep-tidy.service": 0.8,
-    "livekeep-clips.service": 1.3,
+    CLIPS: 1.3,
 }
 """Of systemd-analyze security."""
 CREDENTIAL = "/etc/credstore/livekeep.notify"
@@ -215,3 +217,31 @@ def test_no_secret_is_where_others_can_read_it(box: RecordRoom) -> None:
     commands = ("livekeep status", "livekeep status --json", "livekeep alert list", "livekeep doctor")
     told = "".join(machine.run(command, check=False).stdout for command in commands)
     assert [secret for secret in SECRETS if secret in told] == []
+
+
+def test_the_clip_analyzer_runs_as_its_unit_and_others_read_what_it_found(box: RecordRoom) -> None:
+    box.machine.write("/srv/clips.json", '[{"id": 1024, "name": "Winter choir", "plays": 5}]')
+    box.write_config({"clips.hall": {"file": "/srv/clips.json"}})
+    box.machine.systemctl("start", CLIPS)
+    found = box.part_state("clips")
+    assert (found["outcome"], found["clips"], found["reason"]) == ("succeeded", 1, "")
+    as_web = ["setpriv", "--reuid=livekeep-web", "--regid=livekeep", "--clear-groups"]
+    shown = box.machine.run([*as_web, "livekeep", "clips", "list", "--all", "--json"]).stdout
+    assert [clip["name"] for clip in json.loads(shown)["clips"]] == ["Winter choir"]
+    runs = "SELECT s.outcome FROM sessions s JOIN processes p ON p.id = s.process WHERE p.unit = ? AND s.outcome <> 'running'"
+    box.until("the run is on record", lambda: box.query(runs, CLIPS) == [["succeeded"]])
+    of_run = "SELECT s.id FROM sessions s JOIN processes p ON p.id = s.process WHERE p.unit = ?"
+    steps = box.query(f"SELECT DISTINCT name FROM steps WHERE session IN ({of_run})", CLIPS)  # noqa: S608
+    assert sorted(name for name, in steps) == ["fetch", "publish", "score", "snapshot"]
+
+
+def test_clips_that_cannot_be_fetched_are_an_event_once(box: RecordRoom) -> None:
+    box.machine.write("/srv/clips.json", "[")
+    for _ in range(2):
+        box.machine.systemctl("start", CLIPS)
+    assert box.part_state("clips")["outcome"] == "failed"
+    told = box.machine.run(["journalctl", "LIVEKEEP_EVENT=clips-failed", "-o", "json"]).stdout.splitlines()
+    fields = [[json.loads(line)[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for line in told]
+    assert fields == [["hall", "/srv/clips.json: is not valid JSON"]]
+    box.until("the event is in the record", lambda: box.query("SELECT count(*) FROM events WHERE name = 'clips-failed'") == [[1]])
+    box.write_config()

@@ -227,7 +227,7 @@ def test_what_the_command_shows(box: ClipsBox) -> None:
     assert done.returncode == 1
     assert "there are no clips: livekeep-clips has not run yet; see docs/clips.md" in done.stderr
     box.run()
-    assert "2 clips of 1 sources, looked at 0 min ago (succeeded)" in box.command().stdout
+    assert "2 clips of 1 source, looked at 0 min ago (succeeded)" in box.command().stdout
     everything = box.command("list", "--all").stdout
     assert [line.split()[0] for line in everything.splitlines()[2:]] == ["7", "8"]
     assert json.loads(box.command("list", "--all", "--json").stdout)["clips"][0]["plays"] == 12

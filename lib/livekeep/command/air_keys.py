@@ -138,7 +138,9 @@ def set_api_token(arguments: argparse.Namespace) -> int:
 
 def set_youtube_key(arguments: argparse.Namespace) -> int:
     keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
-    if not any(channel.youtube_video for channel in channels.load(config.load_leniently()[0])[0].values()):
+    settings = config.load_leniently()[0]
+    is_for_clips = any(source.youtube_channel for source in settings.clips.values())
+    if not is_for_clips and not any(channel.youtube_video for channel in channels.load(settings)[0].values()):
         terminal.say(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
     return 0
 

@@ -16,7 +16,7 @@ VIDEOS_A_REQUEST = 50
 ABSURD = "its answer is not what its documents promise"
 STORE_KEY = "look at the key in Google's Cloud console; sudo livekeep air set-youtube-key"
 NETWORK = "sudo livekeep probe network"
-SPARE = "a longer probes.youtube.interval_seconds; a day has 10000 units, and each question takes one of them"
+SPARE = "longer interval_seconds of [probes.youtube] or [analyzer]; a day has 10000 units, and each question takes one of them"
 REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"quotaExceeded", "dailyLimitExceeded"}),

@@ -101,7 +101,8 @@ def show_list(connection: sqlite3.Connection, newest: ClipsState | None, argumen
     if newest is not None:
         ago = max(time.time() - newest.ran_at, 0) / 60
         problem = f": {newest.reason}" if newest.reason else ""
-        say(f"{newest.clips} clips of {newest.sources} sources, looked at {ago:.0f} min ago ({newest.outcome}{problem})")
+        clips, sources = number_of(newest.clips, "clip"), number_of(newest.sources, "source")
+        say(f"{clips} of {sources}, looked at {ago:.0f} min ago ({newest.outcome}{problem})")
     head = ["", "CLIP", "NAME", "SOURCE", "PLAYS", "SCORE", "WHY"]
     body = [
         [
@@ -155,6 +156,10 @@ def document_of(row: sqlite3.Row) -> dict[str, Any]:
     document = {name: row[name] for name in row.keys() if name not in ("number", "created_at")}  # noqa: SIM118 – a row is no mapping
     created = row["created_at"]
     return document | {"is_hot": bool(row["is_hot"]), "created_at": None if created is None else created / MICROSECONDS}
+
+
+def number_of(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def text_of(value: int | None) -> str:

@@ -42,6 +42,7 @@ class VimeoSource:
 
     def __init__(self, api_url: str, proxy: str, token: str, timeout_seconds: float) -> None:
         self._base = api_url.rstrip("/")
+        self._proxy = proxy
         self._client = Client(proxy)
         self._secret = {"Authorization": f"bearer {token}"}
         self._timeout_seconds = timeout_seconds
@@ -113,11 +114,16 @@ class VimeoSource:
     @track_performance(kind="api")
     def get(self, url: str) -> Response:
         """One request. Raises `TransportError`."""
-        seconds, headers = self._timeout_seconds, {"Accept": vimeo.ACCEPT}
-        return within(
-            seconds + GRACE_SECONDS,
-            lambda: self._client.get(url, time.monotonic() + seconds, headers, self._secret, most_redirects=0),
-        )
+        seconds, headers, client = self._timeout_seconds, {"Accept": vimeo.ACCEPT}, self._client
+        try:
+            return within(
+                seconds + GRACE_SECONDS,
+                lambda: client.get(url, time.monotonic() + seconds, headers, self._secret, most_redirects=0),
+            )
+        except TransportError:
+            # A thread that was left behind may still use the old one.
+            self._client = Client(self._proxy)
+            raise
 
 
 def wait_seconds(reset: float | None, now: float) -> float:

@@ -30,7 +30,8 @@ class YoutubeSource:
 
     def __init__(self, api_url: str, proxy: str, key: str, timeout_seconds: float) -> None:
         self._base = api_url.rstrip("/")
-        self._client = Client(youtube.proxy_for(api_url, proxy))
+        self._proxy = youtube.proxy_for(api_url, proxy)
+        self._client = Client(self._proxy)
         self._key = key
         self._timeout_seconds = timeout_seconds
 
@@ -87,14 +88,16 @@ class YoutubeSource:
     @track_performance(kind="api")
     def get(self, url: str) -> Any:
         """One request. Raises `ApiError`."""
-        seconds = self._timeout_seconds
+        seconds, client = self._timeout_seconds, self._client
 
         def ask() -> Any:
-            return youtube.request(self._client, url, self._key, time.monotonic() + seconds)
+            return youtube.request(client, url, self._key, time.monotonic() + seconds)
 
         try:
             return within(seconds + GRACE_SECONDS, ask)
         except TransportError as error:
+            # The thread that was left behind may still use the old one.
+            self._client = Client(self._proxy)
             raise ApiError(str(error), youtube.NETWORK, is_passing=True) from error
 
 
