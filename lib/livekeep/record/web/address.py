@@ -11,10 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
+from livekeep.record.store import queries
 from livekeep.record.store.queries import Filter
 
 SECOND = 1_000_000
 HOUR_SECONDS = 3600
+WEEK_SECONDS = 7 * 24 * HOUR_SECONDS
 RANGES: Mapping[str, tuple[int, str]] = {
     "1h": (HOUR_SECONDS, "1 hour"),
     "24h": (24 * HOUR_SECONDS, "24 hours"),
@@ -123,11 +125,17 @@ def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
         if begin > end:
             problems.append("the range ends before it begins")
     else:
-        begin = end - RANGES[values.setdefault("range", default_range)][0] * SECOND
+        begin = beginning(end, RANGES[values.setdefault("range", default_range)][0])
     end2 = moments.get("to2", begin)
     begin2 = moments.get("from2", end2 - (end - begin))
     ahead = 0 if "to" in moments else AHEAD
     return View(path, values, begin, max(begin, end) + ahead, tuple(problems), max(begin2, 0), max(end2, 0))
+
+
+def beginning(end: int, seconds: int) -> int:
+    """Of a range of so many seconds up to `end`: that of a whole hour, for a week and more that of a whole day, so that the first
+    bar of a chart is no piece of one, and summaries say what there was."""
+    return queries.bucket_start(end - seconds * SECOND, "day" if seconds >= WEEK_SECONDS else "hour")
 
 
 def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:

@@ -1,0 +1,124 @@
+"""How long the web pages take with many calls in the record, how soon a change is on an open page, and what the server takes.
+Prints a table.
+
+    python3 -m tests.record.benchmark_web [--calls 10000000] [--days 100] [--file FILE] [--runs 20] [--changes 100]
+
+A FILE that exists is used as it is. The pages are asked over HTTP, each time with another range or name, in a random order.
+"""
+
+import argparse
+import random
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import urlencode
+
+from livekeep.record.store import schema
+from tests.record.made_record import make
+from tests.record.running_web import Box, Running
+from tests.record.test_web_browser import Seen, browser_with, fill, shown_after
+
+LIMIT_SECONDS = 0.2
+FUNCTIONS = 50
+RANGES = ("1h", "24h", "7d", "30d", "90d")
+
+
+def addresses(draw: random.Random, sessions: int, calls: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """One address of each page, by the page's name."""
+    number = draw.randrange(FUNCTIONS)
+    name = f"job.module{number % 7}.function_{number}"
+    span = draw.choice(RANGES)
+    yield "Now", "/"
+    yield "Jobs", "/jobs?" + urlencode({"range": span, "session": draw.choice(["", "fetch", "c*"])})
+    yield "Jobs, failed ones", f"/jobs?range={span}&outcome=failed"
+    yield "one session", f"/jobs/{draw.randrange(1, sessions)}"
+    yield "one call", f"/calls/{draw.choice(calls)}"
+    yield "Functions", "/functions?" + urlencode({"range": span, "metric": draw.choice(["p95", "count", "mean"])})
+    yield "one function", "/function?" + urlencode({"range": span, "function": name, "kind": "function"})
+    yield "Compare", f"/compare?range={span}"
+    yield "Events", "/events?" + urlencode({"range": span, "priority": draw.choice(["3", "4", "7"])})
+    yield "Events, a text", "/events?" + urlencode({"range": span, "text": f"item {draw.randrange(10)}"})
+    yield "Boxes", f"/boxes?range={span}"
+    yield "Alerts", f"/alerts?range={span}"
+    yield "Reports", "/reports"
+
+
+def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[float]]:
+    connection = schema.open_read_only(file)
+    sessions = connection.execute("SELECT max(id) FROM sessions").fetchone()[0]
+    first, last = connection.execute("SELECT (SELECT min(id) FROM calls), (SELECT max(id) FROM calls)").fetchone()
+    draw = random.Random(5)
+    places = [draw.randrange(first, last) for _ in range(50)]
+    calls = [connection.execute("SELECT id FROM calls WHERE id >= ? LIMIT 1", [place]).fetchone()[0] for place in places]
+    connection.close()
+    found: dict[str, list[float]] = {}
+    asked = [one for _ in range(runs) for one in addresses(draw, sessions, calls)]
+    draw.shuffle(asked)
+    for name, address in asked:
+        began = time.perf_counter()
+        status = web.ask(address).status
+        found.setdefault(name, []).append(time.perf_counter() - began)
+        assert status in (200, 404), address
+    return found
+
+
+def pss_megabytes(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+
+
+def percentile95(values: Sequence[float]) -> float:
+    return sorted(values)[min(len(values) * 95 // 100, len(values) - 1)]
+
+
+def report(name: str, values: Sequence[float]) -> None:
+    middle, late = statistics.median(values) * 1000, percentile95(values) * 1000
+    print(f"{name:45} p50 {middle:7.1f} ms  p95 {late:7.1f} ms", flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=10_000_000)
+    parser.add_argument("--days", type=int, default=100)
+    parser.add_argument("--file", type=Path)
+    parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--changes", type=int, default=100)
+    arguments = parser.parse_args(argv)
+    with TemporaryDirectory() as folder:
+        box = Box(Path(folder) / "box")
+        box.write_usual_states()
+        if arguments.file and arguments.file.exists():
+            box.record.symlink_to(arguments.file.resolve())
+        else:
+            make(box.record, arguments.calls, arguments.days)
+        began = time.perf_counter()
+        with box.web() as web:
+            web.ask("/")
+            print(f"{'started, to the end of the first page':45}     {(time.perf_counter() - began) * 1000:7.1f} ms")
+            found = measure_pages(web, box.record, arguments.runs)
+            for name, values in found.items():
+                report(name, values)
+            every = [value for values in found.values() for value in values]
+            report("all pages", every)
+            print(f"{'memory, PSS, after them':45}     {pss_megabytes(web.process.pid):7.1f} MB")
+        if arguments.changes:
+            measure_changes(Box(Path(folder) / "browser"), arguments.changes)
+    return 1 if percentile95(every) > LIMIT_SECONDS else 0
+
+
+def measure_changes(box: Box, changes: int) -> None:
+    fill(box)
+    browser = browser_with()
+    try:
+        with box.web() as web:
+            report("committed → on the page in Chromium", shown_after(Seen(box, web, browser), changes))
+            print(f"{'memory, PSS, while somebody watches':45}     {pss_megabytes(web.process.pid):7.1f} MB")
+    finally:
+        browser.quit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
