@@ -80,7 +80,7 @@ def recorder_faults(it: RecorderState | StateAbsentError | StateBrokenError, clo
             yield Fault("recorder", True, "the last check of the database found it damaged", "sudo livekeep record check")
         if it.lost_calls or it.lost_entries:
             lost = f"{it.lost_calls} calls and {it.lost_entries} entries of the journal were lost since the recorder started"
-            yield Fault("recorder", False, lost, "see docs/troubleshooting.md, On record")
+            yield Fault("recorder", False, lost, "sudo livekeep record export losses")
 
 
 def alerter_faults(it: AlerterState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
