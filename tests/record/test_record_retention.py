@@ -81,7 +81,9 @@ def test_retention_compliance(
     writer = Writer(tmp_path_factory.mktemp("retention") / "record.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retention, "CHUNK_ROWS", chunk)
-        filled(writer, days)
+        # On each side of each limit too.
+        limits = {limit + side for limit in (call_days, max(call_days, summary_days)) for side in (-1, 0, 1)}
+        filled(writer, sorted({*days, *limits}))
         newest = [row[0] for row in writer.connection.execute("SELECT max(arrival) FROM events")]
         sums = dict(
             writer.connection.execute("SELECT began_at, sum(count) FROM summaries WHERE period = 'day' GROUP BY 1").fetchall()
