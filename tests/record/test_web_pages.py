@@ -348,7 +348,7 @@ def test_a_box_without_a_screen_shows_none(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("format_", "beginning"), [("html", b"<!"), ("pdf", b"%PDF-"), ("csv", b""), ("json", b"{"), ("text", b"")]
+    ("format_", "beginning"), [("html", b"<!"), ("pdf", b"%pdf-"), ("csv", b""), ("json", b"{"), ("text", b"")]
 )
 def test_a_report_is_made_as_the_address_says(site: Site, format_: str, beginning: bytes) -> None:
     writer = site.writer()
