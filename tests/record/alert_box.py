@@ -49,6 +49,7 @@ class MailServer:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             self._context.load_cert_chain(certificate)
         self._is_tls_from_the_start = is_tls_from_the_start
+        self.connections = 0
         self.was_encrypted: list[bool] = []
         self.logins: list[str] = []
         self.mails: list[str] = []
@@ -82,6 +83,7 @@ class MailServer:
             threading.Thread(target=self._serve, args=[connection], daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        self.connections += 1
         with contextlib.suppress(OSError, ValueError):
             if self._context and self._is_tls_from_the_start:
                 connection = self._context.wrap_socket(connection, server_side=True)

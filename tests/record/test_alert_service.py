@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livekeep.core.record_config import Alert, Notify
-from livekeep.record.alerts import channels
+from livekeep.record.alerts import channels, notify
 from livekeep.record.alerts.channels import Channel
+from livekeep.record.alerts.notify import Message
 from tests.outside import PROJECT
 from tests.record.alert_box import Box, MailServer, box_in, wait_for
 
@@ -104,7 +105,28 @@ def test_without_a_record_it_starts_and_takes_one_that_comes(box: Box, mail: Mai
     wait_for(lambda: mail.mails)
 
 
-def test_it_ends_at_once_and_keeps_what_waits(box: Box, mail: MailServer) -> None:
+def test_a_stop_brings_the_message_in_hand_to_its_end(box: Box, mail: MailServer) -> None:
+    """Else a restart, such as that by set-address, would send it twice: nobody would know that the server has it."""
+    mail.delay_seconds = 1.0
+    box.configure(f'[notify.me]\naddress = "{mail.address()}"\n')
+    for number in range(3):
+        notify.submit(Message(f"message {number}", "text"), box.spool)
+    box.start()
+    wait_for(lambda: mail.connections)
+    assert box.process
+    children = Path(f"/proc/{box.process.pid}/task/{box.process.pid}/children").read_text().split()
+    for pid in [str(box.process.pid), *children]:
+        # As systemd does with a unit's processes.
+        os.kill(int(pid), signal.SIGTERM)
+    box.process.wait()
+    assert mail.subjects() == ["message 0"]
+    mail.delay_seconds = 0.0
+    box.start()
+    wait_for(lambda: box.state()["waiting"] == 0)
+    assert mail.subjects() == ["message 0", "message 1", "message 2"]
+
+
+def test_it_ends_soon_and_keeps_what_waits(box: Box, mail: MailServer) -> None:
     mail.delay_seconds = 30.0
     box.configure(f'[notify.me]\naddress = "{mail.address()}"\n[alerts.any]\nevent = "*"\n')
     box.start()

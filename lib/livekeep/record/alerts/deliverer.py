@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ MOST_CHILDREN = 2
 """At once: each takes about 35 MB."""
 BASE_SECONDS = 60.0
 MESSAGE_SECONDS = 30.0
+STOP_SECONDS = 6.0
+"""Less than the unit's TimeoutStopSec=."""
 ORPHAN_SECONDS = 1.0
 """Between two looks whether a child of an alerter that was killed has ended."""
 
@@ -86,11 +89,13 @@ class Deliverer:
         return self._next(wall, steady)
 
     def close(self) -> None:
-        """End the children: what they have done is noted, what they have not is tried after the next start."""
-        for child in list(self._children.values()):
+        """End the children after the message that each has in hand; what they have not done is done after the next start."""
+        for child in self._children.values():
             child.process.terminate()
+        end = time.monotonic() + STOP_SECONDS
+        for child in self._children.values():
             try:
-                child.process.wait(2)
+                child.process.wait(max(end - time.monotonic(), 0.0))
             except subprocess.TimeoutExpired:
                 child.process.kill()
                 child.process.wait()

@@ -79,6 +79,9 @@ def main() -> int:
     batch = json.load(sys.stdin.buffer)
     # Who would end it may be gone.
     signal.alarm(int(batch["seconds"]))
+    # The message in hand is brought to its end, so that it is known whether the server has it.
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     address, file = str(batch["address"]), str(batch["file"])
     if not file:
         follow_no_redirect_that_drops_the_body()
@@ -96,7 +99,7 @@ def main() -> int:
             reason = clean(f"{type(error).__name__}: {error}", address)
         receipt = {"message": item.message, "taken": sorted(taken), "reason": reason, "is_channel": is_channel}
         write_receipt(receipt)
-        if is_channel:
+        if is_channel or asked:
             break
     return 0
 
