@@ -1,24 +1,29 @@
 """How long each page's question takes with many calls in the record, and the export's time and memory. Prints a table.
 
-    python3 -m tests.record.benchmark_queries [--calls 10000000] [--days 100] [--file FILE] [--runs 20]
+    python3 -m tests.record.benchmark_queries [--calls 10000000] [--days 100] [--file FILE] [--runs 20] [--exported 1000000]
 
 A FILE that exists is used as it is.
 """
 
 import argparse
+import contextlib
+import os
 import random
 import sqlite3
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from livekeep.record.store import queries, schema
 from livekeep.record.store.queries import Filter
 from livekeep.record.store.summaries import HOUR
+from tests.outside import PROJECT
 from tests.record.made_record import Made, make
 
 DAY = 24 * HOUR
@@ -102,6 +107,44 @@ def measure(made: Made, runs: int) -> Iterator[tuple[str, list[float]]]:
         yield name, taken
 
 
+def export(made: Made, calls: int) -> Iterator[tuple[str, float, int]]:
+    """Seconds and peak memory (PSS, bytes) of `livekeep record export calls` for the newest `calls` calls, by format."""
+    connection = schema.open_read_only(made.file)
+    sql = "SELECT id / 1000000000 FROM calls ORDER BY id DESC LIMIT 1 OFFSET ?"
+    (first,) = connection.execute(sql, [min(calls, made.calls) - 1]).fetchone()
+    connection.close()
+    begin = datetime.fromtimestamp(first).astimezone().isoformat()
+    with TemporaryDirectory() as root:
+        place = Path(root) / "var/lib/livekeep/record/record.db"
+        place.parent.mkdir(parents=True)
+        place.symlink_to(made.file.resolve())
+        for form in ("csv", "json"):
+            command = [
+                sys.executable,
+                "-I",
+                str(PROJECT / "bin/livekeep-record"),
+                "export",
+                "calls",
+                "--from",
+                begin,
+                "--format",
+                form,
+            ]
+            began, peak = time.perf_counter(), 0
+            with subprocess.Popen([*command, "--output", f"{root}/out"], env={**os.environ, "LIVEKEEP_ROOT": root}) as process:
+                while process.poll() is None:
+                    with contextlib.suppress(OSError, IndexError):
+                        rollup = Path(f"/proc/{process.pid}/smaps_rollup").read_text()
+                        peak = max(peak, int(rollup.split("\nPss:")[1].split()[0]) * 1024)
+                    time.sleep(0.05)
+            yield f"export of {count_lines(Path(root) / 'out')} lines, {form}", time.perf_counter() - began, peak
+
+
+def count_lines(file: Path) -> int:
+    with file.open("rb") as stream:
+        return sum(1 for _ in stream)
+
+
 def percentile95(values: Sequence[float]) -> float:
     return statistics.quantiles(values, n=20, method="inclusive")[-1]
 
@@ -112,6 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--days", type=int, default=100)
     parser.add_argument("--file", type=Path)
     parser.add_argument("--runs", type=int, default=20)
+    parser.add_argument("--exported", type=int, default=1_000_000)
     arguments = parser.parse_args(argv)
     with TemporaryDirectory() as folder:
         file = arguments.file or Path(folder) / "record.db"
@@ -131,6 +175,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(
                 f"{name:45} p50 {statistics.median(values) * 1000:7.1f} ms  p95 {percentile95(values) * 1000:7.1f} ms", flush=True
             )
+        for name, seconds, peak in export(made, arguments.exported):
+            print(f"{name:45} {seconds:.1f} s, {peak / 1e6:.0f} MB at most (PSS)", flush=True)
     return 1 if slow else 0
 
 
