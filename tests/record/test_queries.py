@@ -130,6 +130,7 @@ def all_pages(connection: Connection, wanted: Filter, limit: int) -> list[Call]:
         page = queries.calls(connection, wanted, limit, after)
         assert len(page.rows) <= limit
         found += page.rows
+        assert len(found) < 1000
         after = page.after
         if not after:
             return found
