@@ -216,6 +216,9 @@ def test_a_clip_that_takes_off_is_told_once_and_stands_first(tmp_path: Path) -> 
         "SELECT sum(gained) FROM snapshots JOIN clips ON clips.id = snapshots.clip WHERE clips.clip = ?", str(busy.number)
     )[0][0]
     assert len(one["takeoffs"]) == 1
+    site.status = 503
+    failed = box.run()
+    assert (failed.outcome, [it.clip for it in failed.hot]) == ("failed", [str(busy.number)])
     site.close()
 
 

@@ -50,7 +50,7 @@ class Run:
 
 
 class Analyzer:
-    """One run over all sources. `now` is in Unix seconds."""
+    """One run over all sources, which began `now` (Unix seconds)."""
 
     def __init__(self, settings: Config, connection: sqlite3.Connection, now: float) -> None:
         self._settings, self._now = settings, now
@@ -82,7 +82,8 @@ class Analyzer:
         except SourceError as error:
             self._note_failure(number, name, error)
             return
-        count = snapshot(self._snapshots, number, clips, self._now)
+        # A narrow rate limit may have taken minutes.
+        count = snapshot(self._snapshots, number, clips, time.time())
         result = score(self._ranking, number)
         self.run.clips += len(clips)
         hot = [(clip, it) for clip, it in result.ranked if it.is_hot]
@@ -102,6 +103,8 @@ class Analyzer:
             sentence = f"The clips of {name} cannot be fetched: {error}" + (f"; {error.advice}" if error.advice else "")
             events.emit(events.CLIPS_FAILED, sentence, SOURCE=name, REASON=str(error))
         self._snapshots.note_outcome(number, "failed", str(error), error.advice, self._now)
+        # What took off when it was last read does so until the next time.
+        self.run.hot += [HotClip(name, *rest) for rest in self._ranking.going_on(number)]
 
     @progress_step(weight=1, name="publish")
     def _publish(self) -> ClipsState:

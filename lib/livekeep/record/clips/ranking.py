@@ -100,6 +100,15 @@ class Ranking:
             seen.append(bins)
         return Course(rates_by_age(seen), day)
 
+    def going_on(self, source: int) -> list[tuple[str, str, str, float, str]]:
+        """The clips of a source that take off, as its newest ranking has it: id, name, link, score and reason."""
+        rows = self._db.execute(
+            "SELECT clips.clip AS clip, name, link, score, reason FROM takeoffs JOIN clips ON clips.id = takeoffs.clip"
+            " WHERE ended_at IS NULL AND source = ?",
+            (source,),
+        )
+        return [(row["clip"], row["name"], row["link"], round(row["score"], 2), row["reason"]) for row in rows]
+
     def _lately(self, now: float) -> set[int]:
         """The clips of which a take-off goes on, or ended a short while ago."""
         since = round((now - takeoff.REST_SECONDS) * MICROSECONDS)
