@@ -373,3 +373,13 @@ def test_an_idle_reader_keeps_it_and_costs_next_to_nothing(tmp_path: Path) -> No
 def cpu_seconds(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
+
+
+def test_behind_a_server_with_tls_that_passes_the_name_on_it_works(tmp_path: Path) -> None:
+    made = Box(tmp_path)
+    made.configure('[web]\nnames = ["tv.example"]\n')
+    made.set_password()
+    with made.web() as found:
+        in_front = {"Host": "tv.example", "Origin": "https://tv.example"}
+        cookie = found.log_in(**in_front).cookie
+        assert found.ask("/", Host="tv.example", Cookie=cookie).status == 200
