@@ -1,8 +1,8 @@
 """The record part's benchmark: sudo tests/benchmark --only record [--suite trixie|bookworm] [--parts NAME...] [--write FILE]
 
-"machine" boots a box with screen and record: how many calls a second come from a job into the database, how soon a call is on the
-page, what the services cost at rest. The others are programs of their own, with their peers: "library", "sustained", "queries",
-"recorder", "analysis", "clips". What each prints is printed.
+"machine" boots a box with screen and record: how soon a call is on the page, what the services cost at rest. The others are
+programs of their own, with their peers: "library", "sustained", "queries", "recorder", "analysis", "clips". What each prints is
+printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from tests.machine.record_room import ALERTER, RECORDER, WEB, RecordRoom
 from tests.machine.screen import Settings
 from tests.machine.standin import PROJECT
 
-CALLS = 400_000
 MARKS = 100
 REST_SECONDS = 190.0
 PROGRAMS = {
@@ -101,22 +100,6 @@ def at_rest(table: Table) -> None:
     table.add("recorder at rest, with a screen and its probes: commits a minute", "≤ 1 with nothing going on", f"{commits:.2f}")
 
 
-def throughput(table: Table) -> None:
-    """From a job at full speed into the database; journald as shipped."""
-    room = table.room
-    before = room.query("SELECT count(*) FROM calls")[0][0]
-    began = time.monotonic()
-    told = room.run_job("--clips", "1", "--calls", str(CALLS))
-    wanted = before + sum(told["calls"].values())
-    ran = time.monotonic() - began
-    room.until("all calls are in the record", lambda: room.query("SELECT count(*) FROM calls")[0][0] >= wanted, 300)
-    seconds = time.monotonic() - began
-    lost = sum(row[0] or 0 for row in room.query("SELECT calls FROM losses"))
-    rate = f"{(wanted - before) / seconds:,.0f}/s, {lost} lost; the job ran {ran:.1f} s, the last was there after {seconds:.1f} s"
-    table.add("calls from one job to the database", "≥ 30,000/s, none lost", rate)
-    table.add("recorder after that, PSS", "–", f"{room.memory_bytes(RECORDER) / 1e6:.1f} MB")
-
-
 def delays(table: Table) -> None:
     done = table.room.machine.run(["python3", "-c", DELAYS, str(MARKS)], timeout=600)
     found = sorted(json.loads(done.stdout))
@@ -130,7 +113,7 @@ def machine_part(suite: root.Suite, target: Path | None) -> None:
     with QuietRoom(suite, kept=True) as room:
         table = Table(room)
         room.shows("holding", within=60)
-        for measurement in (throughput, delays, at_rest):
+        for measurement in (delays, at_rest):
             measurement(table)
         print(f"\n{table.markdown()}")
         if target:
