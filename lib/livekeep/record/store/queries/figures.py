@@ -132,12 +132,13 @@ def longest_calls(
     conditions.add_one_of("f.id", ids if function is None else [function])
     conditions.add_one_of("m.id", machines_wanted if machine is None else [machine])
     conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
+    end_of_day = lru_cache(maxsize=None)(next_day)
     for part in parts(wanted) if day is None else _in_hours(day.begin, day.end):
         # What is less than an hour long is looked into in any case.
         within = part if part.period else Part("hour", hour_of(part.begin), part.end)
         sql = f"SELECT s.began_at, s.function, s.machine, s.max {SUMMARIES} WHERE {conditions.text()}"
         for began_at, *owner, longest in connection.execute(sql, [*within, *conditions.parameters]):
-            ends_at = next_day(began_at) if part.period == "day" else began_at + HOUR
+            ends_at = end_of_day(began_at) if part.period == "day" else began_at + HOUR
             cell = Part(part.period, max(began_at, part.begin), min(ends_at, part.end))
             yield cell, owner[0], owner[1], longest
 
