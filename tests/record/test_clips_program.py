@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from livekeep.core.record_config import Analyzer
 from livekeep.record.clips import snapshots
 from livekeep.record.clips.analyzer import is_news
 from livekeep.record.clips.clip import SourceError
 from livekeep.record.clips.snapshots import Snapshots
+from tests.outside import PROJECT
 from tests.record.made_clips import STEP_SECONDS, MadeClips, Site
 from tests.record.running_clips import ClipsBox, entry, lists, page
 from tests.screen.web import Web, error
@@ -167,6 +169,10 @@ def test_a_database_that_cannot_be_written_is_told(box: ClipsBox) -> None:
     assert "cannot be used (it is of version 9, and this program knows 1)" in done.stderr
     assert "is of version 9" in box.state().reason
     assert not (box.database.parent / "clips.db.damaged").exists()
+
+
+def test_the_timer_ships_with_the_default_interval() -> None:
+    assert f"\nOnUnitActiveSec={Analyzer.interval_seconds:g}s\n" in (PROJECT / "units/livekeep-clips.timer").read_text()
 
 
 # Taking off
