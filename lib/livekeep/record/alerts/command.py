@@ -27,6 +27,7 @@ from livekeep.record.alerts import channels, notify, spool, store
 from livekeep.record.alerts.message import moment
 from livekeep.record.alerts.rules import fits
 from livekeep.record.figures import duration
+from livekeep.system import terminal
 
 UNIT = "livekeep-alerter.service"
 CREDENTIAL_FILE = paths.CREDENTIAL_STORE / channels.CREDENTIAL
@@ -41,18 +42,7 @@ LONGEST_SILENCE_SECONDS = 366 * 86400.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run an action; give its exit code."""
     arguments = parser().parse_args(argv)
-    try:
-        return int(arguments.run(arguments))
-    except LivekeepError as error:
-        # Read by a person or a script, not by the journal: without its priority prefix.
-        for line in str(error).splitlines():
-            print(shown(line), file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    return terminal.exit_code(lambda: int(arguments.run(arguments)))
 
 
 def parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ from livekeep.record.clips import show, snapshots, sources
 from livekeep.record.clips.clip import Clip, SourceError
 from livekeep.record.clips.ranking import Ranking, Result
 from livekeep.record.clips.snapshots import Snapshots
+from livekeep.system import terminal
 
 logger = logging.getLogger("livekeep.clips")
 
@@ -214,4 +215,4 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     if arguments.subcommand == "analyze":
         return analyze()
-    return show.run(arguments)
+    return terminal.exit_code(lambda: show.run(arguments))

@@ -1,7 +1,6 @@
 """A report as plain text, for mails and terminals."""
 
 import textwrap
-import unicodedata
 
 from livekeep.core.text import shown
 from livekeep.record import figures
@@ -10,6 +9,7 @@ from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import Advice, shortened
 from livekeep.record.reports.sections import sections
 from livekeep.record.reports.table import Section
+from livekeep.system.terminal import width
 
 WIDTH = 78
 WIDEST_CELL = 44
@@ -59,10 +59,3 @@ def line(row: list[str], widths: list[int], is_number: list[bool]) -> str:
         blanks = " " * (wide - width(text))
         padded.append(blanks + text if right else text + blanks)
     return "  ".join(padded).rstrip()
-
-
-def width(text: str) -> int:
-    """Places on a terminal: two for a wide letter, none for an accent that joins the one before."""
-    return sum(
-        0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text
-    )
