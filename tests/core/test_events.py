@@ -16,6 +16,7 @@ BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance
 
 PROGRAMS = {
     "analyzer.py": "livekeep-clips",
+    "application.py": "livekeep-web",
     "books.py": "livekeep-worker",
     "controller.py": "livekeep-controller",
     "deliverer.py": "livekeep-alerter",

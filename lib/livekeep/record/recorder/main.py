@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from systemd import id128
 
@@ -224,7 +225,7 @@ class Recorder:
         elif name == "SQLITE_FULL":
             self.pause("The disk is full: the record waits, and the journal keeps what comes", "df -h", now)
         else:
-            self.pause(f"The record cannot be written: {error}", f"ls -l {self.file.parent}; df -h", now)
+            self.pause(f"The record cannot be written: {error}", f"ls -l {quote(str(self.file.parent))}; df -h", now)
 
     def set_aside(self, reason: str, now: float) -> None:
         self.close_writer()
