@@ -39,8 +39,8 @@ import contextlib, json, sys, time, urllib.request
 from livekeep.record import monitor_execution
 
 @monitor_execution
-def mark(token):
-    raise ValueError(token)
+def mark(word):
+    raise ValueError(word)
 
 def count(token):
     with urllib.request.urlopen(f"http://127.0.0.1:9879/events?range=1h&text={token}", timeout=30) as page:
