@@ -33,7 +33,12 @@ def recorder(tmp_path: Path) -> Iterator[RunningRecorder]:
 
 
 def calls(job: Job, number: int, size: int = 1) -> list[dict[str, str]]:
-    return [job.entry(calls=[("fetch", NOW + at, 10, "succeeded")] * size, at=NOW + at) for at in range(number)]
+    """Entries of so many calls each, which begin one after the other."""
+    entries = []
+    for at in range(number):
+        began = NOW + job.calls
+        entries.append(job.entry(calls=[("fetch", began + one, 10, "succeeded") for one in range(size)], at=NOW + at))
+    return entries
 
 
 # Following

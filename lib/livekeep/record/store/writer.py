@@ -6,6 +6,7 @@ uses another process's token from another process is another process here, and t
 """
 
 import json
+import random
 import re
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -366,12 +367,11 @@ class Writer:
         except sqlite3.IntegrityError:
             # Seldom: another call began in the same microsecond, and was committed before.
             self.connection.execute("ROLLBACK TO calls")
-            free: dict[int, int] = {}
             for number, *values in self._calls:
-                candidate = max(number, free.get(number // IDS_PER_MICROSECOND, 0))
+                candidate, window = number, 2
                 while self.connection.execute("SELECT 1 FROM calls WHERE id = ?", (candidate,)).fetchone():
-                    candidate += 1
-                free[number // IDS_PER_MICROSECOND] = candidate + 1
+                    # By chance: thousands may have begun in one microsecond, where a clock is coarse.
+                    candidate, window = number + random.randrange(window), window * 2  # noqa: S311
                 self.connection.execute(INSERT_CALL, (candidate, *values))
         self.connection.execute("RELEASE calls")
         self._calls.clear()
