@@ -15,6 +15,7 @@ from tests.record.alert_box import Box, box_in
 from tests.record.test_alert_conditions import NOW, Watched
 
 RULE = Alert(kind="event", event="item-failed", cooldown_seconds=0.0)
+LATER = NOW + 200_000
 
 
 @pytest.fixture
@@ -45,12 +46,14 @@ def test_each_event_is_judged_exactly_once(steps: list[tuple[str, int, float]], 
     with box_in(tmp_path_factory.mktemp("box")) as box:
         box.event("item-failed", "before there was an alerter", NOW - 5)
         watched = Watched(box, {"mine": RULE})
+        # The rule has been there for longer than what comes late.
+        watched.clock = Clock(LATER, watched.clock.steady + LATER - NOW)
         put_in = 0
         for what, number, age in steps:
             if what == "events":
                 for _each in range(number):
                     # Late ones, as they come from another box.
-                    box.event("item-failed", "x", NOW + age)
+                    box.event("item-failed", "x", LATER + age)
                 put_in += number
             elif what == "restart":
                 watched.begin()
@@ -63,6 +66,27 @@ def test_each_event_is_judged_exactly_once(steps: list[tuple[str, int, float]], 
         assert counted(watched) == put_in
         watched.pass_time(120)
         assert sum(int(text.split("times")[0].split()[-1]) if "times" in text else 1 for text in watched.texts()) == put_in
+
+
+def test_what_happened_before_there_was_the_rule_is_no_news_when_it_arrives(box: Box) -> None:
+    """A recorder's first start brings all that the journal has."""
+    watched = Watched(box, {"mine": RULE})
+    watched.pass_time(0.5, step=0.5)
+    box.event("item-failed", "last week", NOW - 600_000)
+    box.event("item-failed", "just now", NOW + 0.5)
+    watched.pass_time(10, step=1)
+    (text,) = watched.texts()
+    assert "just now" in text
+    assert "last week" not in text
+
+
+def test_a_clock_that_was_ahead_at_first_makes_no_rule_deaf(box: Box) -> None:
+    watched = Watched(box, {"mine": RULE})
+    watched.pass_time(0.5, step=0.5)
+    watched.clock = Clock(NOW - 86_400, watched.clock.steady)
+    box.event("item-failed", "after the clock was set", NOW - 86_400)
+    watched.pass_time(10, step=1)
+    assert "after the clock was set" in watched.texts()[0]
 
 
 def renew(box: Box) -> None:

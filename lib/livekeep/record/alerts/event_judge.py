@@ -35,7 +35,7 @@ class EventJudge:
     def judge(self, rules: Mapping[str, Alert], clock: Clock) -> bool:
         """Judge each event that has arrived; whether there are more."""
         for _batch in range(MOST_BATCHES):
-            read = self._read_events(rules)
+            read = self._read_events(rules, clock.wall)
             if read is None:
                 return False
             hits, self.position, has_more = read
@@ -51,9 +51,11 @@ class EventJudge:
                 return False
         return True
 
-    def _read_events(self, rules: Mapping[str, Alert]) -> tuple[list[tuple[str, Event, str]], Position, bool] | None:
+    def _read_events(
+        self, rules: Mapping[str, Alert], wall: float
+    ) -> tuple[list[tuple[str, Event, str]], Position, bool] | None:
         """The next events that rules are about, with their last lines; the position behind them; whether there are more."""
-        watching = [(name, rule) for name, rule in rules.items() if rule.kind == "event"]
+        watching = [(name, rule, self._ledger.first_at(name)) for name, rule in rules.items() if rule.kind == "event"]
         with self._record.guarded():
             record = self._record.connection()
             if record is None:
@@ -62,7 +64,14 @@ class EventJudge:
                 # What happened before there was an alerter is no news.
                 return [], event_rules.end(record, self._record.identity), False
             found, position = event_rules.unjudged(record, self._record.identity, self.position)
-            pairs = [(name, event) for event in found for name, rule in watching if event_rules.matches(rule, event)]
+            # A recorder that starts for the first time reads all that the journal has. A rule whose beginning lies in the future
+            # was first seen before the clock was set.
+            pairs = [
+                (name, event)
+                for event in found
+                for name, rule, first_at in watching
+                if event_rules.matches(rule, event) and (event.at >= first_at or first_at > wall)
+            ]
             return (
                 [(name, event, log_of(record, event)) for name, event in pairs],
                 position,
