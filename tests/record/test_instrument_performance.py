@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import textwrap
 import threading
 import time
 from collections.abc import Iterator
@@ -113,10 +114,21 @@ TAKES = """
 """
 
 
-def test_memory_is_the_growth_of_the_peak() -> None:
-    """In a process of its own: the tests' has had a peak before."""
+SPAWNS = """
+    import subprocess, sys
+
+    filled = b"x" * 500_000_000
+    subprocess.run([sys.executable, "-c", sys.argv[1]], check=True)
+"""
+
+
+@pytest.mark.parametrize("is_spawned_by_a_large_one", [False, True])
+def test_memory_is_the_growth_of_the_peak(is_spawned_by_a_large_one: bool) -> None:
+    """In a process of its own: the tests' has had a peak before. exec(2) keeps the peak of the process before."""
     with JournalSocket() as journal:
-        journal.run(TAKES)
+        script = textwrap.dedent(TAKES)
+        done = journal.run(SPAWNS, script) if is_spawned_by_a_large_one else journal.run(TAKES)
+        assert done.returncode == 0, done.stderr
     first, second = (call.memory for _name, _kind, call in calls_of(journal.entries))
     assert first is not None
     assert first > 100_000_000

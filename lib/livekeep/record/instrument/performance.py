@@ -1,14 +1,17 @@
 """What a call uses beside its time: processor, growth of the peak of memory, disk.
 
 Two getrusage(2) for a call, 0.4 us each. Processor and disk are those of the thread while the body runs; memory is the process's.
+A process that was started by a larger one has that one's peak in getrusage(2), for exec(2) keeps it: there the peak is read from
+/proc/self/status, 10 us each.
 """
 
 import contextlib
 import functools
 from collections.abc import Callable, Collection, Mapping
 from contextvars import Token
+from pathlib import Path
 from time import perf_counter_ns
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType, SimpleNamespace, TracebackType
 from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from livekeep.record.instrument.arguments import Parameters
@@ -30,6 +33,36 @@ WHO = getattr(resource, "RUSAGE_THREAD", getattr(resource, "RUSAGE_SELF", None))
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
+def own_peak_kib() -> int:
+    """The peak of resident memory since this program began. Source: VmHWM of proc(5). Raises `OSError` or `ValueError`."""
+    for line in Path("/proc/self/status").read_bytes().splitlines():
+        if line.startswith(b"VmHWM:"):
+            return int(line.split()[1])
+    raise ValueError("no VmHWM")
+
+
+def own_usage() -> Any:
+    usage = resource.getrusage(cast(int, WHO))
+    return SimpleNamespace(
+        ru_utime=usage.ru_utime,
+        ru_stime=usage.ru_stime,
+        ru_maxrss=own_peak_kib(),
+        ru_inblock=usage.ru_inblock,
+        ru_oublock=usage.ru_oublock,
+    )
+
+
+def usage_reader() -> Callable[[], Any]:
+    plain = functools.partial(resource.getrusage, cast(int, WHO))
+    with contextlib.suppress(OSError, ValueError):
+        if plain().ru_maxrss > own_peak_kib():
+            return own_usage
+    return plain
+
+
+read_usage: Callable[[], Any] | None = None if WHO is None else usage_reader()
+
+
 class MeasuredScope(CallScope):
     __slots__ = ("before", "used")
 
@@ -38,31 +71,31 @@ class MeasuredScope(CallScope):
         self.used = (0, 0, 0, 0)
 
     def resume(self) -> Token[Place]:
-        self.before = None if WHO is None else resource.getrusage(WHO)
+        self.before = None if read_usage is None else read_usage()
         return super().resume()
 
     def pause(self, token: Any) -> None:
-        if self.before is not None and WHO is not None:
-            cpu, memory, read, written = difference(self.before, resource.getrusage(WHO))
+        if self.before is not None and read_usage is not None:
+            cpu, memory, read, written = difference(self.before, read_usage())
             self.used = (self.used[0] + cpu, self.used[1] + memory, self.used[2] + read, self.used[3] + written)
         super().pause(token)
 
     def usage(self) -> Usage | None:
         # A body that goes on in another thread would make them negative.
-        return None if WHO is None else Usage(*(max(0, figure) for figure in self.used))
+        return None if read_usage is None else Usage(*(max(0, figure) for figure in self.used))
 
 
 def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
     """The wrapper of plain functions. It does what `MeasuredScope` does, faster."""
-    around_of, enter, next_number, clock, usage_of = place.get, place.set, numbers.__next__, perf_counter_ns, resource.getrusage
-    parameters, who = cast(Parameters, site.parameters), cast(int, WHO)
+    around_of, enter, next_number, clock = place.get, place.set, numbers.__next__, perf_counter_ns
+    parameters, usage_now = cast(Parameters, site.parameters), cast(Callable[[], Any], read_usage)
 
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             around = around_of()
             number = next_number()
             arguments = parameters.capture(args, kwargs) if args or kwargs else None
-            before = usage_of(who)
+            before = usage_now()
             token = enter((number, around[1]))
         except Exception:  # too deep a recursion, no memory left: the function may do without
             return function(*args, **kwargs)
@@ -76,7 +109,7 @@ def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
             with contextlib.suppress(Exception):
                 record = (site, number, start, clock() - start, around, thread.name, arguments)
                 place.reset(token)
-                usage = Usage(*(max(0, figure) for figure in difference(before, usage_of(who))))
+                usage = Usage(*(max(0, figure) for figure in difference(before, usage_now())))
                 record_end(record, failed, parameters.secrets(args, kwargs) if failed is not None else (), usage)
             # A traceback and its frame would keep each other.
             del failed
@@ -122,7 +155,7 @@ def track_performance(
             site = Site(name or name_of(target), kind, slow, Parameters(target, redact))
             return functools.partial(MeasuredScope, site)
 
-        plain = None if WHO is None else lambda target, _begin: measured(cast(Site, site), target)
+        plain = None if read_usage is None else lambda target, _begin: measured(cast(Site, site), target)
         return wrap(function, prepare, plain)
 
     return decorate if function is None else decorate(function)
