@@ -175,6 +175,7 @@ def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Fil
         for key, calls in expected.items():
             check(found[key], calls)
         check(queries.totals(connection, wanted), [row for calls in expected.values() for row in calls])
+        assert queries.functions_and_totals(connection, wanted)[1] == queries.totals(connection, wanted)
         buckets = queries.function_series(connection, wanted, size)
         assert sum(bucket.figures.count for bucket in buckets) == sum(map(len, expected.values()))
         for bucket in buckets:

@@ -26,6 +26,7 @@ from livekeep.record.store.queries.figures import (
     bucket_start,
     function_series,
     functions,
+    functions_and_totals,
     series_by_function,
     totals,
 )
@@ -87,6 +88,7 @@ __all__ = [
     "function_names",
     "function_series",
     "functions",
+    "functions_and_totals",
     "kinds",
     "losses",
     "machines",

@@ -45,7 +45,7 @@ class Row:
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
-    found = queries.functions(connection, view.filter)
+    found, totals = queries.functions_and_totals(connection, view.filter)
     if not view.filter.kind or view.filter.kind == "*":
         found = tuple(one for one in found if one.kind not in NOT_CALLS)
     past = histories(sources, view)
@@ -54,7 +54,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
         "rows": sorted(rows, key=lambda one: -value(one.found, view.metric)) if view.get("metric") else rows,
         "slower": sorted((one for one in rows if one.history.regression), key=lambda one: -ratio(one)),
         "left_out": max(len(found) - MOST_ROWS, 0),
-        "totals": queries.totals(connection, view.filter),
+        "totals": totals,
         "series": queries.function_series(connection, view.filter, size(view)),
         "size": size(view),
         **names(sources),
