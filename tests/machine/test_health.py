@@ -35,7 +35,7 @@ STREAM_FILE = "/run/livekeep/stream/stream.json"
 SPEEDTEST = "livekeep-probe-speedtest.service"
 LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
 # What --without-health leaves out, wherever it may be.
-PARTS = r".*/livekeep-\(exporter\|probe-\|screen-picture\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
+PARTS = r".*/livekeep-\(exporter\|probe-\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
 
 
 @pytest.fixture(scope="module")
