@@ -208,10 +208,10 @@ class Sender:
             return False
         try:
             self.owner = _thread.get_ident()
-            self.send()
+            self.send(deadline)
             while is_final and self.pending and time.monotonic() < deadline:
                 time.sleep(RETRY_SECONDS)
-                self.send()
+                self.send(deadline)
         except Exception as error:
             self.warn(f"livekeep: recording failed: {type(error).__name__}: {error}")
             return False
@@ -220,7 +220,8 @@ class Sender:
             self.lock.release()
         return not self.pending and not queue
 
-    def send(self) -> None:
+    def send(self, deadline: float) -> None:
+        """Send all that is there; until `deadline` only, for a thread of the job may call faster than this sends."""
         self.send_pending()
         while not self.pending:
             records = self.taken()
@@ -238,7 +239,7 @@ class Sender:
             else:
                 self.warn(NO_JOURNAL)
                 self.leave_out(sum(not isinstance(record, EntryRecord) for record in records))
-            if is_all:
+            if is_all or time.monotonic() >= deadline:
                 return
 
     def taken(self) -> list[Any]:

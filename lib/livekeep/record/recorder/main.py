@@ -35,8 +35,10 @@ from livekeep.record.recorder.requests import Requests
 from livekeep.record.store import retention, schema, upkeep
 from livekeep.record.store.writer import Counters, Writer, digest
 
-COMMIT_SECONDS = 0.2
-"""After the first row: so long may a call wait for its commit, so that many share one."""
+COMMIT_SECONDS = 0.05
+"""After the first row: so long may a call wait for its commit. journald tells of what is new four times a second at most, so many
+share one all the same.
+"""
 MOST_CALLS = 20_000
 """In one transaction; a call takes about 1 KiB of memory until then."""
 PASS_SECONDS = 0.1
