@@ -580,3 +580,25 @@ def test_calls_at_the_interpreter_s_end_disturb_nobody(moment: str) -> None:
         )
     assert (done.returncode, done.stderr) == (0, "")
     assert names_of(journal.entries)["job.work"] >= (2 if moment == "atexit" else 1)
+
+
+def test_what_is_sent_at_the_end_ends_at_its_deadline() -> None:
+    """Else a thread that calls faster than is sent would keep its job from its end."""
+    with JournalSocket() as journal:
+        done = journal.run(
+            """
+            import time
+            from livekeep.record import monitor_execution
+            from livekeep.record.instrument.delivery import MOST_TAKEN, sender
+            from livekeep.record.instrument.recording import queue
+            @monitor_execution
+            def work(clip): return clip
+            sender.is_halted = True
+            for clip in range(3 * MOST_TAKEN): work(clip)
+            sender.send(time.monotonic())
+            print(len(queue) == 2 * MOST_TAKEN)
+            sender.send(time.monotonic() + 3600)
+            print(len(queue))
+            """
+        )
+    assert (done.stdout, done.stderr) == ("True\n0\n", "")
