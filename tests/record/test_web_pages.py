@@ -321,9 +321,12 @@ def test_lists_are_read_to_their_end_page_by_page(site: Site) -> None:
 def test_the_page_has_a_picture_of_the_screen_taken_and_shows_it(tmp_path: Path) -> None:
     picture = tmp_path / "run" / FILE
     picture.parent.mkdir(parents=True)
-    site = Site(tmp_path, camera=("/bin/sh", "-c", f"printf made-up > {picture}.new && mv {picture}.new {picture}"))
+    may_take = tmp_path / "may take"
+    take = f"until [ -e '{may_take}' ]; do sleep 0.02; done; printf made-up > {picture}.new && mv {picture}.new {picture}"
+    site = Site(tmp_path, camera=("/bin/sh", "-c", take))
     assert site.browser.get("/screen.png").status_code == 404
     assert "No picture of the screen yet" in site.page("/").text
+    may_take.touch()
     wait_until("the picture", picture.exists)
     page = site.page("/")
     shown = next(

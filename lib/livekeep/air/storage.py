@@ -37,6 +37,8 @@ from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
 
 IDLE_SECONDS = 20.0
+SILENCE_SECONDS = 20.0
+"""How long a connection may stay open without a question."""
 LONGEST_LINE_BYTES = 64 * 1024
 FIRST_DESCRIPTOR = 3
 """Where systemd hands over its sockets, sd_listen_fds(3)."""
@@ -208,7 +210,7 @@ class Server:
                 if (user := peer_uid(connection)) not in self._users:
                     logger.warning("user %d asked, who is neither root nor the socket's owner: refused", user)
                     return
-                connection.settimeout(self._idle_seconds)
+                connection.settimeout(SILENCE_SECONDS)
                 while (line := lines.readline(LONGEST_LINE_BYTES)).endswith(b"\n"):
                     connection.sendall(json.dumps(self._answerer.answer(line)).encode() + b"\n")
         except OSError as error:
