@@ -25,7 +25,7 @@ readonly parts=(screen health air record)
 readonly -A is_default=([screen]=yes [health]=yes [air]=no [record]=no)
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
-    [health]='/livekeep-(exporter|probe-)|/lib/livekeep/(health|probes)/|/share/livekeep/(prometheus|grafana)/'
+    [health]='/livekeep-(exporter|probe-)|/lib/livekeep/(exporter|probes)/|/share/livekeep/(prometheus|grafana)/'
     [record]='/livekeep-(recorder|alerter|web|report@|tidy|clips)|/bin/livekeep-(record|report|alert)$|/lib/livekeep/record/|/dist-packages/livekeep\.pth'
     [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )
@@ -364,7 +364,7 @@ remove_remains_of_screen() {
 }
 
 remove_remains_of_health() {
-    rm -rf "$lib"/lib/livekeep/{health,probes} "$share"/{prometheus,grafana} "$destdir"/run/livekeep/probe-* "$destdir"/var/lib/livekeep/probe-*
+    rm -rf "$lib"/lib/livekeep/{exporter,health,probes} "$share"/{prometheus,grafana} "$destdir"/run/livekeep/probe-* "$destdir"/var/lib/livekeep/probe-*
     rm -rf "$units"/livekeep-{exporter,probe-*}.service.d
 }
 
@@ -461,7 +461,7 @@ enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` ena
 }
 
 restart_exporter() {
-    has health && has_been_changed '/lib/livekeep/(core|health)/|livekeep-exporter|sandbox' || return 0
+    has health && has_been_changed '/lib/livekeep/(core|exporter)/|livekeep-exporter|sandbox' || return 0
     systemctl try-restart --no-block livekeep-exporter
 }
 

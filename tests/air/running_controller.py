@@ -17,7 +17,7 @@ from typing import Any
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState, Played
-from tests.health.systembus import PYTHON, SystemBus, system_bus
+from tests.exporter.systembus import PYTHON, SystemBus, system_bus
 from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program
 
 TOKEN = "made-up-token-of-the-tests"

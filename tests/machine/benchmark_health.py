@@ -5,7 +5,7 @@ import statistics
 import subprocess
 from typing import Any, Protocol
 
-from livekeep.health.families import FAMILIES
+from livekeep.exporter.metrics import FAMILIES
 from tests.machine.costs import pss_megabytes
 from tests.machine.demo import DemoScreen
 from tests.machine.screen import PLAYER, POLLER

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from livekeep.health.families import CHANNELS, FAMILIES, RECORD
+from livekeep.exporter.metrics import CHANNELS, FAMILIES, RECORD
 from tests.machine.health_part import (
     EXPORTER,
     PROBES,

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 
 import pytest
 
-from livekeep.health.families import FAMILIES
+from livekeep.exporter.metrics import FAMILIES
 from tests.machine import root
 from tests.machine.health_part import EXPORTER, internet, line_settings, run_probe, verdict
 from tests.machine.machine import wait_for

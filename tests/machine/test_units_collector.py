@@ -35,8 +35,8 @@ import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, "/src/lib")
 from livekeep.core.errors import TemporaryError
-from livekeep.health.host import Host
-from livekeep.health.units import Units
+from livekeep.exporter.host import Host
+from livekeep.exporter.units import Units
 host, units = Host(Path("/")), Units(Path("/"))
 while True:
     try:

@@ -23,7 +23,7 @@ import yaml
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core import channels, state
 from livekeep.core.health import LEVELS
-from livekeep.health.families import FAMILIES, UNITS
+from livekeep.exporter.metrics import FAMILIES, UNITS
 from tests.outside import PROJECT, wait_until
 from tests.prometheus import expressions
 from tests.prometheus.expressions import Expression

@@ -7,10 +7,10 @@ import pytest
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from livekeep.health.families import RECORD, Sample
-from livekeep.health.record import Record
-from livekeep.health.states import States
-from tests.health.full_states import CLIPS, NOW, OF_RECORD, RECORDER, write
+from livekeep.exporter.metrics import RECORD, Sample
+from livekeep.exporter.record import Record
+from livekeep.exporter.states import States
+from tests.exporter.full_states import CLIPS, NOW, OF_RECORD, RECORDER, write
 
 EXPECTED = {
     "well": 1, "entries_total": 900, "calls_total": 123_456, "events_total": 78, "sessions_running": 2, "duplicates_total": 3,

@@ -12,11 +12,11 @@ from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, YoutubeFindings
 from livekeep.core.state import Playback, PlayerState, PollerState, State, StateBrokenError
-from livekeep.health.families import Sample
-from livekeep.health.findings import Probe
-from livekeep.health.screen import Player, Poller, Verdict
-from livekeep.health.states import States
-from tests.health.full_states import ALL, FINDINGS, NOW, PLAYBACK, PLAYER, POLLER, RUN, write, write_all
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.probe_results import Probe
+from livekeep.exporter.screen import Player, Poller, Verdict
+from livekeep.exporter.states import States
+from tests.exporter.full_states import ALL, FINDINGS, NOW, PLAYBACK, PLAYER, POLLER, RUN, write, write_all
 
 Figures = dict[tuple[str, ...], float]
 

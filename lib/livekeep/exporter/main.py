@@ -3,7 +3,7 @@
 Unit: livekeep-exporter.service. Reads: the configuration, all states below /run/livekeep, /proc and /sys, systemd over D-Bus.
 Writes nothing, but for --textfile. Nothing of livekeep depends on it.
 
-Everything is read when it is asked for (`gathering`), in families that stand in one list (`families`), and answered from one loop
+Everything is read when it is asked for (`registry`), in families that stand in one list (`metrics`), and answered from one loop
 without threads (`web`).
 """
 
@@ -18,14 +18,14 @@ from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.health import Clock
 from livekeep.core.notify import Service
-from livekeep.health import exposition, textfile
-from livekeep.health.gathering import Gathering, collectors_of
-from livekeep.health.listener import listen
-from livekeep.health.picture import Camera
-from livekeep.health.process import Process
-from livekeep.health.request import Request, accepts_gzip, accepts_openmetrics
-from livekeep.health.states import States
-from livekeep.health.web import Answer, Later, Web, line
+from livekeep.exporter import exposition, textfile
+from livekeep.exporter.listener import listen
+from livekeep.exporter.picture import Camera
+from livekeep.exporter.process import Process
+from livekeep.exporter.registry import Gathering, collectors_of
+from livekeep.exporter.request import Request, accepts_gzip, accepts_openmetrics
+from livekeep.exporter.states import States
+from livekeep.exporter.web import Answer, Later, Web, line
 
 USAGE = "usage: livekeep-exporter [--check-config | --textfile PATH.prom]"
 METHODS = ("GET", "HEAD")

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.health.bus import Bus, BusError, Reply, decode, encode_call, types_of
-from tests.health.systembus import SystemBus, system_bus
+from livekeep.exporter.bus import Bus, BusError, Reply, decode, encode_call, types_of
+from tests.exporter.systembus import SystemBus, system_bus
 from tests.outside import PATIENCE_SECONDS
 
 NAME, PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import livekeep
-from livekeep.health.families import Sample
-from livekeep.health.held import HeldFile
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.proc_file import HeldFile
 
 SELF = Path("/proc/self")
 FILES = "/proc/self/fd"

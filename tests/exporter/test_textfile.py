@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from livekeep.core.errors import LivekeepError, TemporaryError
-from livekeep.health import textfile
-from tests.health.full_states import write_all
-from tests.health.running_exporter import PROGRAM, environment_for, run
+from livekeep.exporter import textfile
+from tests.exporter.full_states import write_all
+from tests.exporter.running_exporter import PROGRAM, environment_for, run
 from tests.outside import program
 
 

@@ -23,8 +23,8 @@ from livekeep.core.state import (
     StreamPicture,
     StreamState,
 )
-from livekeep.health.families import Sample
-from livekeep.health.states import States
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.states import States
 
 STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
 CAUSES = tuple(cause or "none" for cause in typing.get_args(Cause))

@@ -16,8 +16,8 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import YoutubeVideo
 from livekeep.core.health import Clock
 from livekeep.core.state import StateBrokenError
-from livekeep.health.families import Sample
-from livekeep.health.states import States
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.states import States
 
 PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
 

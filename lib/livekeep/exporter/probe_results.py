@@ -24,9 +24,9 @@ from livekeep.core.findings import (
 )
 from livekeep.core.health import Clock, Findings
 from livekeep.core.state import StateAbsentError
-from livekeep.health.families import Sample
-from livekeep.health.screen import known
-from livekeep.health.states import StateFile
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.screen import known
+from livekeep.exporter.states import StateFile
 
 BITS_PER_BYTE = 8
 

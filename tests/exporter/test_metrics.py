@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from livekeep.health import families
-from livekeep.health.families import FAMILIES, Family
+from livekeep.exporter import metrics
+from livekeep.exporter.metrics import FAMILIES, Family
 from tests.outside import PROJECT
 
 PAGE = (PROJECT / "docs/metrics.md").read_text(encoding="utf-8")
@@ -30,8 +30,8 @@ def test_a_help_text_is_a_sentence(name: str, family: Family) -> None:
 
 
 def test_no_family_is_in_two_groups() -> None:
-    groups = [families.HEALTH, families.POLLER, families.PLAYER, families.CHANNELS, families.PROBES, families.RECORD]
-    assert sum(map(len, [*groups, families.HOST, families.UNITS, families.EXPORTER])) == len(FAMILIES)
+    groups = [metrics.HEALTH, metrics.POLLER, metrics.PLAYER, metrics.CHANNELS, metrics.PROBES, metrics.RECORD]
+    assert sum(map(len, [*groups, metrics.HOST, metrics.UNITS, metrics.EXPORTER])) == len(FAMILIES)
 
 
 def test_the_page_tells_every_family_and_no_other() -> None:

@@ -17,10 +17,10 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 
 import livekeep
-from livekeep.health.families import FAMILIES, HOST, UNITS
-from tests.health.full_states import CHANNEL, END, FINDINGS, PLAYER, POLLER, intend, write, write_all, write_channel
-from tests.health.running_exporter import RunningExporter, environment_for, run
-from tests.health.served import get, receive
+from livekeep.exporter.metrics import FAMILIES, HOST, UNITS
+from tests.exporter.full_states import CHANNEL, END, FINDINGS, PLAYER, POLLER, intend, write, write_all, write_channel
+from tests.exporter.running_exporter import RunningExporter, environment_for, run
+from tests.exporter.served import get, receive
 from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
 
 OPENMETRICS = "Accept: application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"

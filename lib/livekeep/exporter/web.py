@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from livekeep.core.hosts import is_loopback_address, is_loopback_name
-from livekeep.health.request import RefusedError, Request, parse, take_head
+from livekeep.exporter.request import RefusedError, Request, parse, take_head
 
 MOST_CONNECTIONS = 100
 REQUEST_SECONDS = 10.0

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from livekeep.core.errors import TemporaryError
-from livekeep.health import families
-from livekeep.health.held import LARGEST_BYTES, HeldFile
-from livekeep.health.host import LOOK_SECONDS, MOST_DEVICES, Host
+from livekeep.exporter import metrics
+from livekeep.exporter.host import LOOK_SECONDS, MOST_DEVICES, Host
+from livekeep.exporter.proc_file import LARGEST_BYTES, HeldFile
 from tests.outside import PATIENCE_SECONDS, PROJECT, UNPRIVILEGED
 
 NOW = 1_790_000_000.0
@@ -75,7 +75,7 @@ def collect(host: Host, now: float = NOW) -> Found:
     samples = list(host.collect(now))
     found = {(family, labels): value for family, labels, value in samples}
     assert len(found) == len(samples), "a series is given twice"
-    assert all(len(labels) == len(families.HOST[family].labels) for family, labels in found)
+    assert all(len(labels) == len(metrics.HOST[family].labels) for family, labels in found)
     assert all(type(value) is float for value in found.values())
     return found
 
@@ -129,7 +129,7 @@ def test_each_family_comes_from_one_of_the_two(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "run").mkdir()
         found |= {family for family, _ in collect(Host(grow(tmp_path / name, tree)))}
-    assert found == set(families.HOST)
+    assert found == set(metrics.HOST)
 
 
 def test_figures_move(pi4: Path) -> None:
@@ -346,7 +346,7 @@ def test_this_machine() -> None:
 def test_this_machine_without_rights_twice() -> None:
     """As somebody without any right; the processor's time goes on through the same descriptors."""
     script = (
-        "import time; from pathlib import Path; from livekeep.health.host import Host; host = Host(Path('/'))\n"
+        "import time; from pathlib import Path; from livekeep.exporter.host import Host; host = Host(Path('/'))\n"
         "first = dict((s[:2], s[2]) for s in host.collect(time.time())); end = time.time() + 0.5\n"
         "while time.time() < end: pass\n"
         "second = dict((s[:2], s[2]) for s in host.collect(time.time()))\n"

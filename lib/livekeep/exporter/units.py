@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livekeep.core.config import CHANNEL_NAME
-from livekeep.health.bus import Bus, BusError, Reply, encode_call
-from livekeep.health.cgroup import Cgroup, folder_of_all
-from livekeep.health.families import Sample
+from livekeep.exporter.bus import Bus, BusError, Reply, encode_call
+from livekeep.exporter.cgroup import Cgroup, folder_of_all
+from livekeep.exporter.metrics import Sample
 
 SYSTEMD = "org.freedesktop.systemd1"
 SYSTEMD_PATH = "/org/freedesktop/systemd1"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livekeep.health.request import LARGEST_BYTES, RefusedError, Request, accepts_gzip, accepts_openmetrics, parse, take_head
+from livekeep.exporter.request import LARGEST_BYTES, RefusedError, Request, accepts_gzip, accepts_openmetrics, parse, take_head
 
 PROMETHEUS_2 = (
     "application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"

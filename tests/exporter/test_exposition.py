@@ -9,8 +9,8 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
-from livekeep.health.exposition import MOST_KEPT, Block, Writer, gzipped, number, page
-from livekeep.health.families import FAMILIES, Sample
+from livekeep.exporter.exposition import MOST_KEPT, Block, Writer, gzipped, number, page
+from livekeep.exporter.metrics import FAMILIES, Sample
 
 BUCKET = "livekeep_api_request_duration_seconds"
 

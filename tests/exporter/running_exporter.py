@@ -11,7 +11,7 @@ from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.health.served import Reply, get
+from tests.exporter.served import Reply, get
 from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket
 
 PROGRAM = PROJECT / "bin/livekeep-exporter"

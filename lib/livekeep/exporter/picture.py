@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from livekeep.core import files
-from livekeep.health.request import Request
-from livekeep.health.web import Answer, Later, line
+from livekeep.exporter.request import Request
+from livekeep.exporter.web import Answer, Later, line
 from livekeep.system import screen_picture
 from livekeep.system.screen_picture import START, UNIT
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from livekeep.health import families
-from livekeep.health.bus import BusError, Reply
-from livekeep.health.units import OFTEN_SECONDS, SELDOM_SECONDS, STARTED, STATES, UNITS, Property, Units, value_of
-from tests.health.systembus import FakeSystemd, SystemBus, fake_systemd, row, system_bus
+from livekeep.exporter import metrics
+from livekeep.exporter.bus import BusError, Reply
+from livekeep.exporter.units import OFTEN_SECONDS, SELDOM_SECONDS, STARTED, STATES, UNITS, Property, Units, value_of
+from tests.exporter.systembus import FakeSystemd, SystemBus, fake_systemd, row, system_bus
 
 NOW = 1_790_000_000.0
 POLLER, PLAYER, PROBE, TIMER = (
@@ -63,7 +63,7 @@ def collect(units: Units, now: float = NOW) -> Found:
     samples = list(units.collect(now))
     found = {(family, labels): value for family, labels, value in samples}
     assert len(found) == len(samples), "a series is given twice"
-    assert all(len(labels) == len(families.UNITS[family].labels) for family, labels in found)
+    assert all(len(labels) == len(metrics.UNITS[family].labels) for family, labels in found)
     return found
 
 
@@ -107,7 +107,7 @@ def test_every_family_of_the_units_has_a_source(systemd: FakeSystemd, units: Uni
     found = collect(units)
     assert found["livekeep_unit_memory_bytes", (POLLER,)] == 1 << 20
     assert found["livekeep_unit_memory_peak_bytes", (POLLER,)] == 2 << 20
-    assert {family for family, _ in found} == set(families.UNITS)
+    assert {family for family, _ in found} == set(metrics.UNITS)
 
 
 def test_other_units_and_names_without_a_unit_are_left_out(systemd: FakeSystemd, units: Units) -> None:

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Protocol
 
 from livekeep.core.errors import LivekeepError
-from livekeep.health.channels import Channels
-from livekeep.health.exposition import Block, Writer, page
-from livekeep.health.families import Sample
-from livekeep.health.findings import Probe
-from livekeep.health.host import Host
-from livekeep.health.process import Build
-from livekeep.health.record import Record
-from livekeep.health.screen import Player, Poller, Verdict
-from livekeep.health.states import States
-from livekeep.health.units import Units
+from livekeep.exporter.channels import Channels
+from livekeep.exporter.exposition import Block, Writer, page
+from livekeep.exporter.host import Host
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.probe_results import Probe
+from livekeep.exporter.process import Build
+from livekeep.exporter.record import Record
+from livekeep.exporter.screen import Player, Poller, Verdict
+from livekeep.exporter.states import States
+from livekeep.exporter.units import Units
 
 logger = logging.getLogger("livekeep.exporter")
 

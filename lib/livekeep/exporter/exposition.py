@@ -8,7 +8,7 @@ Sources: prometheus.io/docs/instrumenting/exposition_formats, openmetrics.io.
 import zlib
 from collections.abc import Iterable, Mapping
 
-from livekeep.health.families import FAMILIES, Family, Sample
+from livekeep.exporter.metrics import FAMILIES, Family, Sample
 
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
 OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -98,7 +98,7 @@ class Writer:
 def beginning(name: str, labels: tuple[str, ...]) -> tuple[str, str]:
     """The family of a sample, and its line as far as the figure. Raises `ValueError`."""
     if name not in SERIES:
-        raise ValueError(f"{name}: is no family; see families.py")
+        raise ValueError(f"{name}: is no family; see metrics.py")
     family, names = SERIES[name]
     if len(names) != len(labels):
         raise ValueError(f"{name}: has the labels {names}, not {len(labels)} of them")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from livekeep.health.listener import listen
-from livekeep.health.web import Respond, Web
+from livekeep.exporter.listener import listen
+from livekeep.exporter.web import Respond, Web
 from tests.outside import PATIENCE_SECONDS
 
 

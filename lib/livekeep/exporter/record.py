@@ -14,9 +14,9 @@ from livekeep.core.health import Clock
 from livekeep.core.record_config import SEVERITIES
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.health.families import Sample
-from livekeep.health.screen import known
-from livekeep.health.states import StateFile, States
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.screen import known
+from livekeep.exporter.states import StateFile, States
 
 PartState = TypeVar("PartState", RecorderState, AlerterState, ClipsState)
 

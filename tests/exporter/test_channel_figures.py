@@ -12,13 +12,13 @@ from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Showing, YoutubeFindings, YoutubeVideo
-from livekeep.health.channels import PUBLISHING, Channels
-from livekeep.health.exposition import Block, Writer, page
-from livekeep.health.families import CHANNELS, Sample
-from livekeep.health.gathering import Gathering
-from livekeep.health.screen import Verdict
-from livekeep.health.states import States
-from tests.health.full_states import CHANNEL, END, FINDINGS, NOW, RUN, intend, write, write_channel
+from livekeep.exporter.channels import PUBLISHING, Channels
+from livekeep.exporter.exposition import Block, Writer, page
+from livekeep.exporter.metrics import CHANNELS, Sample
+from livekeep.exporter.registry import Gathering
+from livekeep.exporter.screen import Verdict
+from livekeep.exporter.states import States
+from tests.exporter.full_states import CHANNEL, END, FINDINGS, NOW, RUN, intend, write, write_channel
 
 Figures = dict[tuple[str, ...], float]
 

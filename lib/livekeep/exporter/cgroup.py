@@ -8,8 +8,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from livekeep.health.families import Sample
-from livekeep.health.held import HeldFile, count, figure_after, is_there
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.proc_file import HeldFile, count, figure_after, is_there
 
 SLICE = "livekeep.slice"
 FIGURES = {

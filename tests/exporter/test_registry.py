@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from livekeep.core.errors import TemporaryError
-from livekeep.health.families import Sample
-from livekeep.health.gathering import Collector, Gathering
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.registry import Collector, Gathering
 
 
 @dataclass

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.health.picture import Camera
-from livekeep.health.web import Answer
+from livekeep.exporter.picture import Camera
+from livekeep.exporter.web import Answer
 from livekeep.system.screen_picture import AGAIN_SECONDS, FILE, PATIENCE_SECONDS
-from tests.health.served import Reply, Served, get, receive
+from tests.exporter.served import Reply, Served, get, receive
 from tests.outside import wait_until
 
 TOKEN = "a-token-that-nobody-guesses"

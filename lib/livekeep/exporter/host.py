@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from livekeep.core import netdevices
 from livekeep.core.errors import TemporaryError
-from livekeep.health.cgroup import SLICE, folder_of_all
-from livekeep.health.families import Sample
-from livekeep.health.held import HeldFile, count, figure_after, is_there
+from livekeep.exporter.cgroup import SLICE, folder_of_all
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.proc_file import HeldFile, count, figure_after, is_there
 
 LOOK_SECONDS = 30.0
 MOST_DEVICES = 32

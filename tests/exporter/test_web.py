@@ -12,10 +12,10 @@ from collections.abc import Iterator
 import pytest
 
 from livekeep.core.errors import TemporaryError
-from livekeep.health.listener import listen
-from livekeep.health.request import Request
-from livekeep.health.web import ANSWER_SECONDS, IDLE_SECONDS, MOST_CONNECTIONS, REQUEST_SECONDS, Answer, Later, line
-from tests.health.served import Reply, Served, descriptors, get, parse, receive, rest
+from livekeep.exporter.listener import listen
+from livekeep.exporter.request import Request
+from livekeep.exporter.web import ANSWER_SECONDS, IDLE_SECONDS, MOST_CONNECTIONS, REQUEST_SECONDS, Answer, Later, line
+from tests.exporter.served import Reply, Served, descriptors, get, parse, receive, rest
 from tests.outside import wait_until
 
 BIG = bytes(range(256)) * 32768
