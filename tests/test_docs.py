@@ -25,7 +25,7 @@ from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, findings, state
 from livekeep.core.config import NAMED, Config, Stream
-from livekeep.probes import youtube
+from livekeep.probes.youtube import measurement as youtube
 from livekeep.record import wire
 from livekeep.record.alerts import command as alert_command
 from livekeep.record.clips import analyzer as clips_command

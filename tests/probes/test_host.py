@@ -10,9 +10,9 @@ import pytest
 from host_boards import HostBox, pc, pi4, pi5, put, zero2
 
 from livekeep.core.findings import Connector, HostFindings, Run
-from livekeep.probes import card, clock
-from livekeep.probes.host import judge
-from livekeep.probes.run import Judgement
+from livekeep.probes.host import clock, sd_card
+from livekeep.probes.host.measurement import judge
+from livekeep.probes.runner import Judgement
 
 GOOD = HostFindings(
     run=Run("ok", last_run=1_800_000_000.0),
@@ -45,10 +45,10 @@ def test_a_tv_that_is_off_is_no_fault() -> None:
 
 Fault = tuple[dict[str, object], str, str, str]
 FAULTS: list[Fault] = [
-    ({"card_is_good": False, "card_problem": card.READ_ONLY}, "fail", "mounted read-only", "replace it"),
-    ({"card_is_good": False, "card_problem": card.UNREADABLE}, "fail", "input/output error", "replace it"),
-    ({"card_is_good": False, "card_problem": card.DIFFERENT}, "fail", "other bytes", "replace it"),
-    ({"card_is_good": None, "card_problem": card.FULL}, "fail", "the card is full", "vacuum"),
+    ({"card_is_good": False, "card_problem": sd_card.READ_ONLY}, "fail", "mounted read-only", "replace it"),
+    ({"card_is_good": False, "card_problem": sd_card.UNREADABLE}, "fail", "input/output error", "replace it"),
+    ({"card_is_good": False, "card_problem": sd_card.DIFFERENT}, "fail", "other bytes", "replace it"),
+    ({"card_is_good": None, "card_problem": sd_card.FULL}, "fail", "the card is full", "vacuum"),
     ({"ext4_errors": {"mmcblk0p2": 3}}, "fail", "3 new error(s) on the file system of mmcblk0p2", "replace it"),
     ({"throttled": ("under_voltage",)}, "warn", "under-voltage now", "power supply"),
     ({"throttled": ("throttled",)}, "warn", "is throttled now", "heat sink"),
@@ -240,12 +240,12 @@ def test_a_foreign_state_is_begun_anew(tmp_path: Path) -> None:
 
 def test_a_check_is_due() -> None:
     now = 1_800_000_000.0
-    good = card.CardCheck(True, now - 100)
-    assert card.is_due(card.CardCheck(), now, 3600)
-    assert not card.is_due(good, now, 3600)
-    assert card.is_due(good, now + 3500, 3600)
-    assert card.is_due(good, now - 200, 3600), "the clock was set back"
-    assert card.is_due(replace(good, is_good=False, problem=card.UNREADABLE), now, 3600)
+    good = sd_card.CardCheck(True, now - 100)
+    assert sd_card.is_due(sd_card.CardCheck(), now, 3600)
+    assert not sd_card.is_due(good, now, 3600)
+    assert sd_card.is_due(good, now + 3500, 3600)
+    assert sd_card.is_due(good, now - 200, 3600), "the clock was set back"
+    assert sd_card.is_due(replace(good, is_good=False, problem=sd_card.UNREADABLE), now, 3600)
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_check_is_due() -> None:
     ],
 )
 def test_each_error_has_its_sentence(number: int, is_good: bool | None, says: str) -> None:
-    found = card.judge(OSError(number, os.strerror(number)), Path("/var/lib/livekeep/probe-host"), 7.0)
+    found = sd_card.judge(OSError(number, os.strerror(number)), Path("/var/lib/livekeep/probe-host"), 7.0)
     assert (found.is_good, found.checked_at) == (is_good, 7.0)
     assert says in found.problem
 
@@ -268,16 +268,16 @@ def test_a_full_device_says_so() -> None:
     """/dev/full takes nothing: ENOSPC, as a full card."""
     full = os.open("/dev/full", os.O_RDWR)
     with pytest.raises(OSError, match="No space left") as caught:
-        card.comes_back(full, b"x" * 100)
+        sd_card.comes_back(full, b"x" * 100)
     os.close(full)
-    assert card.judge(caught.value, Path("/x"), 1.0).problem == card.FULL
+    assert sd_card.judge(caught.value, Path("/x"), 1.0).problem == sd_card.FULL
 
 
 def test_a_file_that_holds_something_else_is_seen(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"other bytes")
     for name, flags, same in (("file", os.O_APPEND, False), ("new", os.O_CREAT, True)):
         descriptor = os.open(tmp_path / name, os.O_RDWR | flags)
-        assert card.comes_back(descriptor, b"abc" * 1000) is same
+        assert sd_card.comes_back(descriptor, b"abc" * 1000) is same
         os.close(descriptor)
 
 

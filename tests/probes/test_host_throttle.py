@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from host_boards import pc, pi4, pi5, put
 
-from livekeep.probes import throttle
-from livekeep.probes.throttle import Throttling
+from livekeep.probes.host import throttle
+from livekeep.probes.host.throttle import Throttling
 
 ALL = ("under_voltage", "frequency_capped", "throttled", "soft_temp_limit")
 

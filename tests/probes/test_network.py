@@ -11,8 +11,8 @@ import pytest
 
 from livekeep.core import state
 from livekeep.core.findings import Interface, NetworkFindings
-from livekeep.probes import interfaces, lookup
-from livekeep.probes.lookup import Addresses
+from livekeep.probes.network import dns, interfaces
+from livekeep.probes.network.dns import Addresses
 from tests.outside import PROJECT
 from tests.probes.name_server import SLOW_SECONDS, NameServer
 
@@ -27,7 +27,7 @@ PATIENCE_SECONDS = 20.0
 @pytest.mark.parametrize("mode", ["good", "truncated", "second-good"])
 def test_a_good_answer_gives_its_time(mode: str) -> None:
     with NameServer(mode, NAMES) as server:
-        found = lookup.ask(["api.example", "www.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)
+        found = dns.ask(["api.example", "www.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)
     assert [(each.name, each.resolver, each.problem) for each in found] == [
         ("api.example", "127.0.0.1", ""),
         ("www.example", "127.0.0.1", ""),
@@ -38,7 +38,7 @@ def test_a_good_answer_gives_its_time(mode: str) -> None:
 
 def test_a_slow_answer_gives_its_time() -> None:
     with NameServer("slow", NAMES) as server:
-        found = lookup.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)[0]
+        found = dns.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)[0]
     assert (found.duration_seconds or 0) >= SLOW_SECONDS
 
 
@@ -59,13 +59,13 @@ def test_a_slow_answer_gives_its_time() -> None:
 )
 def test_a_bad_answer_gives_a_problem_and_no_time(mode: str, problem: str) -> None:
     with NameServer(mode, NAMES) as server:
-        found = lookup.ask(["api.example"], "127.0.0.1", 1.0 if "within" in problem else PATIENCE_SECONDS, server.port)[0]
+        found = dns.ask(["api.example"], "127.0.0.1", 1.0 if "within" in problem else PATIENCE_SECONDS, server.port)[0]
     assert (found.duration_seconds, found.problem) == (None, problem)
 
 
 def test_one_bad_name_does_not_harm_the_others() -> None:
     with NameServer("good", NAMES) as server:
-        found = lookup.ask(["api..example", "nowhere.example", "api.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)
+        found = dns.ask(["api..example", "nowhere.example", "api.example"], "127.0.0.1", PATIENCE_SECONDS, server.port)
     assert [each.problem for each in found] == ["it is not a name", "no such name", ""]
 
 
@@ -73,18 +73,18 @@ def test_a_name_server_that_cannot_be_asked() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         unused = taken.getsockname()[1]
-    assert lookup.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, unused)[0].problem == "no resolver runs at its address"
-    assert lookup.ask(["api.example"], "router", 2)[0].problem == "the nameserver in /etc/resolv.conf is not an address"
-    assert lookup.ask(["api.example"], "", 2)[0].problem == "no resolver configured"
-    assert lookup.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be asked (Permission denied)"
+    assert dns.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, unused)[0].problem == "no resolver runs at its address"
+    assert dns.ask(["api.example"], "router", 2)[0].problem == "the nameserver in /etc/resolv.conf is not an address"
+    assert dns.ask(["api.example"], "", 2)[0].problem == "no resolver configured"
+    assert dns.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be asked (Permission denied)"
 
 
 def test_the_resolver_s_file(tmp_path: Path) -> None:
     file = tmp_path / "resolv.conf"
-    assert lookup.resolver(file) == ""
+    assert dns.resolver(file) == ""
     file.write_bytes(b"\xff\xfe\nnameserver 192.0.2.1\n")
-    assert lookup.resolver(file) == "192.0.2.1"
-    assert lookup.resolver(tmp_path) == ""
+    assert dns.resolver(file) == "192.0.2.1"
+    assert dns.resolver(tmp_path) == ""
 
 
 # The hosts' names
@@ -92,21 +92,21 @@ def test_the_resolver_s_file(tmp_path: Path) -> None:
 
 def test_addresses_are_not_looked_up() -> None:
     hosts = ["192.0.2.1", "2001:db8::1", "192.0.2.1"]
-    found = lookup.Resolution(hosts).wait(time.monotonic())
+    found = dns.Resolution(hosts).wait(time.monotonic())
     assert found == {"192.0.2.1": Addresses("192.0.2.1"), "2001:db8::1": Addresses(ipv6="2001:db8::1")}
 
 
 def test_the_c_library_looks_up_the_others() -> None:
-    found = lookup.Resolution(["localhost"]).wait(time.monotonic() + PATIENCE_SECONDS)
+    found = dns.Resolution(["localhost"]).wait(time.monotonic() + PATIENCE_SECONDS)
     assert found["localhost"].problem == ""
     assert "127.0.0.1" in found["localhost"] or "::1" in found["localhost"]
 
 
 @pytest.mark.parametrize("host", ["", "a..b", "a" * 300, "x" * 64 + ".example"])
 def test_what_is_no_name_has_no_address(host: str) -> None:
-    found = lookup.resolve(host)
+    found = dns.resolve(host)
     assert (found.ipv4, found.ipv6) == ("", "")
-    assert found.problem in lookup.NAME_PROBLEMS
+    assert found.problem in dns.NAME_PROBLEMS
 
 
 # The devices
@@ -179,7 +179,7 @@ def test_the_program_writes_what_it_finds(tmp_path: Path) -> None:
     assert found.interfaces == (Interface("none7", False, (), 5, None),)
     assert [(each.name, each.problem) for each in found.lookups] == [("api.example", "no resolver configured")]
     assert [(each.target, each.sent) for each in found.pings] == [("nowhere.invalid", 0)]
-    assert found.pings[0].problem in lookup.NAME_PROBLEMS
+    assert found.pings[0].problem in dns.NAME_PROBLEMS
     assert (found.run.verdict, found.run.reason) == ("fail", "no network cable or Wi-Fi: none7 without a connection")
     assert (found.run.failures, found.run.interval_seconds) == (1, 45)
     assert (tmp_path / "run/livekeep/probe-network/state.json").stat().st_mode & 0o777 == 0o640

@@ -8,12 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from livekeep.core.findings import Family
-from livekeep.probes import interfaces, lookup, ping
-from livekeep.probes.ping import Destination
+from livekeep.probes.network import dns, interfaces, ping
+from livekeep.probes.network.ping import Destination
 from tests.probes.name_server import NameServer
 
 PAYLOAD = bytes(range(56))
-QUERY = lookup.question("api.example.", 0x1234)
+QUERY = dns.question("api.example.", 0x1234)
 GOOD = NameServer().good(QUERY)
 FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 
@@ -94,22 +94,22 @@ def answer_with(change: Callable[[bytearray], object]) -> bytes:
 
 def test_the_question_is_one_that_name_servers_understand() -> None:
     assert QUERY == b"\x12\x34\1\0\0\1\0\0\0\0\0\0\3api\7example\0\0\1\0\1"
-    assert lookup.question("api.example", 0x1234) == QUERY
+    assert dns.question("api.example", 0x1234) == QUERY
 
 
 @pytest.mark.parametrize("name", ["", ".", "api..example", ".example", "a" * 64 + ".example"])
 def test_what_is_no_name_is_not_asked(name: str) -> None:
     with pytest.raises(ValueError, match="is not a name"):
-        lookup.question(name, 1)
+        dns.question(name, 1)
 
 
 def test_good_answers() -> None:
     known = NameServer(names={"api.example": ["192.0.2.1"]})
-    assert lookup.problem_in(known.good(QUERY), QUERY) == ""
-    assert lookup.problem_in(known.good(QUERY).replace(b"api", b"API"), QUERY) == ""
+    assert dns.problem_in(known.good(QUERY), QUERY) == ""
+    assert dns.problem_in(known.good(QUERY).replace(b"api", b"API"), QUERY) == ""
     # A name without an address of this kind; truncated.
-    assert lookup.problem_in(QUERY[:2] + b"\x81\x80" + QUERY[4:], QUERY) == ""
-    assert lookup.problem_in(QUERY[:2] + b"\x83\x80\0\1\0\1" + QUERY[8:], QUERY) == ""
+    assert dns.problem_in(QUERY[:2] + b"\x81\x80" + QUERY[4:], QUERY) == ""
+    assert dns.problem_in(QUERY[:2] + b"\x83\x80\0\1\0\1" + QUERY[8:], QUERY) == ""
 
 
 @pytest.mark.parametrize(
@@ -123,8 +123,8 @@ def test_good_answers() -> None:
     ],
 )
 def test_errors_are_told_in_words(code: int, problem: str) -> None:
-    assert lookup.problem_in(QUERY[:2] + bytes((0x81, 0x80 | code)) + QUERY[4:], QUERY) == problem
-    assert lookup.problem_in(QUERY[:2] + bytes((0x81, 0x80 | code)) + bytes(8), QUERY) == problem
+    assert dns.problem_in(QUERY[:2] + bytes((0x81, 0x80 | code)) + QUERY[4:], QUERY) == problem
+    assert dns.problem_in(QUERY[:2] + bytes((0x81, 0x80 | code)) + bytes(8), QUERY) == problem
 
 
 def test_what_does_not_answer_the_question_is_left_alone() -> None:
@@ -139,7 +139,7 @@ def test_what_does_not_answer_the_question_is_left_alone() -> None:
         *(QUERY[:2] + packet[2:] for packet in noise()),
         *(GOOD[:length] for length in range(12)),
     ]
-    assert [packet for packet in wrong if lookup.problem_in(packet, QUERY) is not None] == []
+    assert [packet for packet in wrong if dns.problem_in(packet, QUERY) is not None] == []
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_what_does_not_answer_the_question_is_left_alone() -> None:
     ],
 )
 def test_the_first_name_server_counts(text: str, server: str) -> None:
-    assert lookup.first_resolver(text) == server
+    assert dns.first_resolver(text) == server
 
 
 # The kernel's addresses

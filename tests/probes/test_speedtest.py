@@ -16,10 +16,10 @@ import pytest
 from livekeep.core import state
 from livekeep.core.findings import Run, SpeedtestFindings, StreamFindings
 from livekeep.core.state import PollerState
-from livekeep.probes import measure
-from livekeep.probes.measure import INSTALL
-from livekeep.probes.speedtest import is_due, reason_to_wait
-from livekeep.probes.transfer import Used
+from livekeep.probes.speedtest import tools
+from livekeep.probes.speedtest.measurement import is_due, reason_to_wait
+from livekeep.probes.speedtest.tools import INSTALL
+from livekeep.probes.speedtest.transfer import Used
 from tests.outside import QuietHandler, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, is_running
 from tests.screen.web import Reply, Request, Web, http
@@ -300,14 +300,14 @@ def test_a_tool_that_does_not_do_its_work_fails_the_test(
     ],
 )
 def test_what_is_no_result(tool: str, output: bytes, words: str) -> None:
-    with pytest.raises(measure.MeasureError, match=words):
-        measure.measurement_of(tool, output, Used())
+    with pytest.raises(tools.MeasureError, match=words):
+        tools.measurement_of(tool, output, Used())
 
 
 def test_a_tool_without_a_download_has_used_bytes_all_the_same() -> None:
     used = Used()
-    with pytest.raises(measure.MeasureError):
-        measure.measurement_of("librespeed-cli", b'[{"download": 0, "bytes_received": 1000, "bytes_sent": 20}]', used)
+    with pytest.raises(tools.MeasureError):
+        tools.measurement_of("librespeed-cli", b'[{"download": 0, "bytes_received": 1000, "bytes_sent": 20}]', used)
     assert used == Used(1000, 20)
 
 

@@ -12,8 +12,8 @@ import pytest
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.findings import NOT_SHOWN, NOT_SHOWN_SECONDS, Showing, YoutubeFindings, YoutubeVideo
-from livekeep.probes.run import Judgement
-from livekeep.probes.youtube import NO_KEY, NOTHING_NAMED, ODD_KEY, STORE_KEY, judge, noted
+from livekeep.probes.runner import Judgement
+from livekeep.probes.youtube.measurement import NO_KEY, NOTHING_NAMED, ODD_KEY, STORE_KEY, judge, noted
 from tests.probes.running_probe import Probe
 from tests.screen.web import Reply, Web, http
 

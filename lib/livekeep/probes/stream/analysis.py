@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis
-from livekeep.probes import child
+from livekeep.probes import process
 from livekeep.system.hls import Master
 from livekeep.system.http import encoded
 
@@ -70,13 +70,13 @@ def analyse(source: Source, proxy: str, seconds: float, now: float) -> Analysis:
     program = shutil.which("ffprobe")
     if not program:
         raise NotInstalledError(NOT_INSTALLED)
-    if problem := child.proxy_problem(proxy):
+    if problem := process.proxy_problem(proxy):
         raise AnalysisError(f"no analysis: {problem}")
     command = [program, "-v", "quiet", "-print_format", "json", "-show_entries", FIELDS, "-protocol_whitelist", PROTOCOLS]
     command += [*SPARING, *(HLS if source.is_hls else CONCAT), "-i", "pipe:0"]
     try:
-        ended = child.run(command, seconds, child.environment_of_tool(proxy), source.text)
-    except child.ChildError as error:
+        ended = process.run(command, seconds, process.environment_of_tool(proxy), source.text)
+    except process.ChildError as error:
         raise AnalysisError(str(error)) from error
     if ended.exit_code != 0:
         raise AnalysisError(f"ffprobe cannot read the stream (it ended with {ended.exit_code})")

@@ -1,7 +1,7 @@
 """livekeep-probe-youtube.service: whether YouTube shows the broadcasts of the channels that are on air here.
 
 Reads livekeep.toml ([probes.youtube]), the channels with their youtube_video and their workers' states, the API key (credential
-livekeep.youtube-api-key) and its own findings of the run before. Asks YouTube (youtube_api.py), when a channel names its video
+livekeep.youtube-api-key) and its own findings of the run before. Asks YouTube (api.py), when a channel names its video
 and there is a key; writes probe-youtube/state.json (core/findings.py).
 """
 
@@ -13,8 +13,8 @@ from livekeep.core import channels, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import NOT_SHOWN, YoutubeFindings, YoutubeVideo
-from livekeep.probes import run
-from livekeep.probes.run import Judgement
+from livekeep.probes import runner
+from livekeep.probes.runner import Judgement
 from livekeep.system import credentials
 
 NAMED_IN_A_SENTENCE = 3
@@ -82,12 +82,12 @@ def asked(
 ) -> tuple[YoutubeFindings, Judgement]:
     """The findings of one question about the videos `named` by channel."""
     # Most boxes name none, and shall not load what speaks HTTP every minute.
-    from livekeep.probes import youtube_api  # noqa: PLC0415
+    from livekeep.probes.youtube import api  # noqa: PLC0415
     from livekeep.system.youtube import ApiError  # noqa: PLC0415
 
     fault, told = None, {}
     try:
-        told = youtube_api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
+        told = api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
     except ApiError as error:
         fault = Judgement("fail", f"YouTube cannot be asked: {error}", error.advice)
     before = {video.channel: video for video in previous.videos}
@@ -99,4 +99,4 @@ def asked(
 
 
 def main() -> int:
-    return run.conduct("youtube", YoutubeFindings, lambda settings: settings.probes.youtube.interval_seconds, look)
+    return runner.conduct("youtube", YoutubeFindings, lambda settings: settings.probes.youtube.interval_seconds, look)

@@ -3,7 +3,7 @@
 Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
 Reads: livekeep.toml (probes.host), its own last findings; the firmware (throttle.py), /sys/class/drm (connectors.py),
 /sys/fs/ext4 (ext4.py), the kernel's clock (clock.py). Writes: its findings, the event probe-verdict-changed, and now and then a
-file that it reads again and deletes, /var/lib/livekeep/probe-host/card-check (card.py).
+file that it reads again and deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
 
 A TV that is off is not a fault here: it may be off on purpose.
 """
@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.findings import HostFindings, ThrottleCondition, Verdict
-from livekeep.probes import card, clock, connectors, ext4, throttle
-from livekeep.probes.card import CardCheck
-from livekeep.probes.run import Judgement, conduct
-from livekeep.probes.throttle import Throttling
+from livekeep.probes.host import clock, connectors, ext4, sd_card, throttle
+from livekeep.probes.host.sd_card import CardCheck
+from livekeep.probes.host.throttle import Throttling
+from livekeep.probes.runner import Judgement, conduct
 
 NOW: dict[ThrottleCondition, str] = {
     "under_voltage": "the board has under-voltage now",
@@ -57,8 +57,8 @@ def look(settings: Config, previous: HostFindings, now: float) -> tuple[HostFind
     throttling = throttle.read(root)
     before = Throttling(previous.throttled, previous.throttled_since_boot)
     checked = CardCheck(previous.card_is_good, previous.card_checked_at, previous.card_problem)
-    if card.is_due(checked, now, settings.probes.host.card_check_interval_seconds):
-        checked = card.check(root, now)
+    if sd_card.is_due(checked, now, settings.probes.host.card_check_interval_seconds):
+        checked = sd_card.check(root, now)
     findings = replace(
         previous,
         throttled=throttling.now,
@@ -89,8 +89,8 @@ def join(texts: Iterable[str]) -> str:
 
 
 def on_card(findings: HostFindings) -> list[Remark]:
-    if findings.card_problem == card.FULL:
-        return [Remark("fail", card.FULL, MAKE_ROOM)]
+    if findings.card_problem == sd_card.FULL:
+        return [Remark("fail", sd_card.FULL, MAKE_ROOM)]
     if findings.card_is_good is False:
         return [Remark("fail", findings.card_problem, REPLACE_CARD)]
     return [Remark("ok", f"the card was not checked: {findings.card_problem}")] if findings.card_problem else []

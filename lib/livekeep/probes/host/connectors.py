@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from livekeep.core.findings import Connector
-from livekeep.probes import sensor_file
+from livekeep.system import sysfs
 
 FOLDER = "sys/class/drm"
 NO_CONNECTOR = "Writeback"
@@ -18,6 +18,6 @@ def read(root: Path) -> tuple[Connector, ...]:
         name = folder.name.partition("-")[2]
         if name.startswith(NO_CONNECTOR) or (name in found and found[name].connected):
             continue
-        modes = (sensor_file.read(folder / "modes") or "").splitlines()
-        found[name] = Connector(name, CONNECTED.get(sensor_file.read(folder / "status") or ""), modes[0][:40] if modes else "")
+        modes = (sysfs.read(folder / "modes") or "").splitlines()
+        found[name] = Connector(name, CONNECTED.get(sysfs.read(folder / "status") or ""), modes[0][:40] if modes else "")
     return tuple(found.values())

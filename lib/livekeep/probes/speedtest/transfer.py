@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from livekeep.probes import fetch
-from livekeep.probes.child import SECONDS_BETWEEN_CHECKS, CalledOffError
+from livekeep.probes.process import SECONDS_BETWEEN_CHECKS, CalledOffError
 from livekeep.system.http import TransportError, within
 
 WAIT_SECONDS = 10.0

@@ -15,11 +15,12 @@ from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import SpeedtestFindings, StreamFindings
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError
-from livekeep.probes import measure, run
-from livekeep.probes.child import CalledOffError
-from livekeep.probes.measure import Measurement
-from livekeep.probes.run import Judgement
-from livekeep.probes.transfer import Used
+from livekeep.probes import runner
+from livekeep.probes.process import CalledOffError
+from livekeep.probes.runner import Judgement
+from livekeep.probes.speedtest import tools
+from livekeep.probes.speedtest.tools import Measurement
+from livekeep.probes.speedtest.transfer import Used
 
 QUIET_BEFORE_START_SECONDS = 15 * 60.0
 EARLY_SHARE = 0.5
@@ -94,14 +95,14 @@ def look(settings: Config, previous: SpeedtestFindings, now: float) -> tuple[Spe
     used = Used()
     found: Measurement | None = None
     try:
-        found = measure.measure(settings.probes.speedtest, settings.vimeo.proxy, used, lambda: reason_now(now))
+        found = tools.measure(settings.probes.speedtest, settings.vimeo.proxy, used, lambda: reason_now(now))
         stream = read(StreamFindings)
         judgement = judge(found, stream.variant_bandwidth_bits_per_second if isinstance(stream, StreamFindings) else None)
-    except measure.NoToolError as error:
+    except tools.NoToolError as error:
         judgement = Judgement("skipped", str(error), error.advice)
     except CalledOffError as error:
         judgement = Judgement("skipped", f"the test was broken off: {error}")
-    except measure.MeasureError as error:
+    except tools.MeasureError as error:
         judgement = Judgement("fail", str(error), DOCTOR)
     kept = replace(
         previous,
@@ -131,12 +132,12 @@ def may_run(now: float) -> bool:
     # Set by systemd when the timer starts us. Who starts the unit by hand wants a test now.
     if "TRIGGER_UNIT" in os.environ:
         settings, _problems = config.load_leniently()
-        if not is_due(run.last_findings(SpeedtestFindings), interval_of(settings), now):
+        if not is_due(runner.last_findings(SpeedtestFindings), interval_of(settings), now):
             return False
     reason = reason_now(now, QUIET_BEFORE_START_SECONDS)
     if reason:
         skipped = Judgement("skipped", reason)
-        run.conduct("speedtest", SpeedtestFindings, interval_of, lambda _settings, previous, _now: (previous, skipped))
+        runner.conduct("speedtest", SpeedtestFindings, interval_of, lambda _settings, previous, _now: (previous, skipped))
     return not reason
 
 
@@ -147,4 +148,4 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     if arguments:
         return 0 if may_run(time.time()) else 1
-    return run.conduct("speedtest", SpeedtestFindings, interval_of, look)
+    return runner.conduct("speedtest", SpeedtestFindings, interval_of, look)

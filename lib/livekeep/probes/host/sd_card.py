@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from livekeep.probes import sensor_file
+from livekeep.system import sysfs
 
 FOLDER = "var/lib/livekeep/probe-host"
 """The unit's StateDirectory=."""
@@ -93,7 +93,7 @@ def file_system(root: Path, folder: Path) -> str:
     """The type of the file system that `folder` lies on, such as "ext4"; "" when it is not known."""
     status = folder.stat()
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    for line in (sensor_file.read(root / MOUNTS) or "").splitlines():
+    for line in (sysfs.read(root / MOUNTS) or "").splitlines():
         mount, _, source = line.partition(" - ")
         if mount.split()[2:3] == [device]:
             return source.partition(" ")[0]

@@ -12,9 +12,10 @@ from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import Analysis, StreamFindings
 from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
-from livekeep.probes import analysis, fetch, run
-from livekeep.probes.analysis import Source
-from livekeep.probes.run import Judgement
+from livekeep.probes import fetch, runner
+from livekeep.probes.runner import Judgement
+from livekeep.probes.stream import analysis
+from livekeep.probes.stream.analysis import Source
 from livekeep.system import hls
 from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
 from livekeep.system.http import Client, Response, TransportError, within
@@ -254,4 +255,4 @@ def analysed(found: StreamFindings, source: Source, settings: Config, now: float
 
 
 def main() -> int:
-    return run.conduct("stream", StreamFindings, lambda settings: settings.probes.stream.interval_seconds, look)
+    return runner.conduct("stream", StreamFindings, lambda settings: settings.probes.stream.interval_seconds, look)

@@ -1,4 +1,4 @@
-"""livekeep.probes.run: what a run carries on from the one before, when it speaks, and what it does when it cannot write."""
+"""livekeep.probes.runner: what a run keeps of the one before, when it logs, and what it does when it cannot write."""
 
 import json
 import os
@@ -10,8 +10,8 @@ import pytest
 
 from livekeep.core import state
 from livekeep.core.findings import NetworkFindings, Ping, Run, Verdict
-from livekeep.probes import run
-from livekeep.probes.run import Judgement
+from livekeep.probes import runner
+from livekeep.probes.runner import Judgement
 from tests.outside import LIBRARY
 
 CONDUCT = """
@@ -20,16 +20,16 @@ from livekeep.core import events
 from livekeep.core.config import Config
 from livekeep.core.errors import exit_with_sentence
 from livekeep.core.findings import NetworkFindings, Ping
-from livekeep.probes import run
+from livekeep.probes import runner
 
 verdict, reason = sys.argv[1:]
 
-def look(settings: Config, previous: NetworkFindings, now: float) -> tuple[NetworkFindings, run.Judgement]:
+def look(settings: Config, previous: NetworkFindings, now: float) -> tuple[NetworkFindings, runner.Judgement]:
     seen = sum(entry.sent_total for entry in previous.pings)
-    return NetworkFindings(pings=(Ping("a.example", "ipv4", sent_total=seen + 1),)), run.Judgement(verdict, reason, "do this")
+    return NetworkFindings(pings=(Ping("a.example", "ipv4", sent_total=seen + 1),)), runner.Judgement(verdict, reason, "do this")
 
 interval = lambda settings: settings.probes.network.interval_seconds
-sys.exit(exit_with_sentence(lambda: run.conduct("network", NetworkFindings, interval, look)))
+sys.exit(exit_with_sentence(lambda: runner.conduct("network", NetworkFindings, interval, look)))
 """
 """A probe that sees what it is told to."""
 
@@ -58,12 +58,12 @@ def written(root: Path) -> NetworkFindings:
 
 
 def test_the_first_run_begins_every_count() -> None:
-    found = run.next_run(Run(), Judgement("ok", "all is well"), 1000.0, 1.5, 30.0)
+    found = runner.next_run(Run(), Judgement("ok", "all is well"), 1000.0, 1.5, 30.0)
     assert found == Run("ok", "all is well", "", 1000.0, 1000.0, 1000.0, 1.5, 30.0, 1, 0, 0)
 
 
 def test_a_first_run_that_is_skipped_is_new_too() -> None:
-    found = run.next_run(Run(), Judgement("skipped", "nothing is live"), 1000.0, 0.1, 60.0)
+    found = runner.next_run(Run(), Judgement("skipped", "nothing is live"), 1000.0, 0.1, 60.0)
     assert (found.since, found.last_run, found.last_success) == (1000.0, 1000.0, None)
     assert (found.successes, found.failures, found.skips) == (0, 0, 1)
 
@@ -74,7 +74,7 @@ def test_a_first_run_that_is_skipped_is_new_too() -> None:
 )
 def test_outcomes_are_counted(verdict: Verdict, counts: tuple[int, int, int], last_success: float) -> None:
     before = Run("ok", "", "", 500.0, 1000.0, 900.0, 1.0, 30.0, 2, 1, 1)
-    found = run.next_run(before, Judgement(verdict, "why", "what to do"), 2000.0, 0.5, 45.0)
+    found = runner.next_run(before, Judgement(verdict, "why", "what to do"), 2000.0, 0.5, 45.0)
     assert (found.successes, found.failures, found.skips) == counts
     assert (found.last_success, found.last_run) == (last_success, 2000.0)
     assert found.since == (500.0 if verdict == "ok" else 2000.0)
@@ -83,7 +83,7 @@ def test_outcomes_are_counted(verdict: Verdict, counts: tuple[int, int, int], la
 
 def test_the_reason_may_change_while_the_verdict_stands() -> None:
     before = Run("fail", "no cable", "", 500.0, 1000.0)
-    found = run.next_run(before, Judgement("fail", "no answer"), 2000.0, 0.5, 30.0)
+    found = runner.next_run(before, Judgement("fail", "no answer"), 2000.0, 0.5, 30.0)
     assert (found.since, found.reason) == (500.0, "no answer")
 
 
@@ -96,7 +96,7 @@ def test_findings_that_cannot_be_read_are_begun_anew(tmp_path: Path, content: st
     file.parent.mkdir()
     if content is not None:
         file.write_text(content)
-    assert run.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
+    assert runner.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
 
 
 def test_findings_come_back_as_written(tmp_path: Path) -> None:
@@ -104,11 +104,11 @@ def test_findings_come_back_as_written(tmp_path: Path) -> None:
     file.parent.mkdir()
     findings = NetworkFindings(run=Run("warn", "slow"), pings=(Ping("a.example", "ipv6", 5, 4, 10, 9, 0.01),))
     state.write(findings, tmp_path)
-    assert run.last_findings(NetworkFindings, tmp_path) == findings
+    assert runner.last_findings(NetworkFindings, tmp_path) == findings
     document = json.loads(file.read_text())
     document["pings"][0]["sent"] = "five"
     file.write_text(json.dumps(document))
-    assert run.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
+    assert runner.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
 
 
 # A whole run, as a process

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livekeep.core.findings import THROTTLE_CONDITIONS, ThrottleCondition
-from livekeep.probes import sensor_file
+from livekeep.system import sysfs
 
 COMMAND_DEVICE = "dev/vcio_gencmd"
 PROPERTY_DEVICE = "dev/vcio"
@@ -56,7 +56,7 @@ def read(root: Path) -> Throttling:
     if word is None:
         word = answered_property(converse(root / PROPERTY_DEVICE, property_message(GET_THROTTLED)))
     if word is None:
-        word = hexadecimal(sensor_file.read(root / FIRMWARE_FILE) or "")
+        word = hexadecimal(sysfs.read(root / FIRMWARE_FILE) or "")
     if word is not None:
         return Throttling(conditions(word), conditions(word >> SINCE_BOOT_SHIFT))
     alarm = voltage_alarm(root)
@@ -121,8 +121,8 @@ def hexadecimal(text: str) -> int | None:
 def voltage_alarm(root: Path) -> bool | None:
     """Whether the voltage sensor gives the alarm now; None without one. Its number differs from boot to boot."""
     for folder in sorted((root / SENSORS).glob("hwmon*")):
-        if sensor_file.read(folder / "name") == VOLTAGE_SENSOR:
-            return {"0": False, "1": True}.get(sensor_file.read(folder / "in0_lcrit_alarm") or "")
+        if sysfs.read(folder / "name") == VOLTAGE_SENSOR:
+            return {"0": False, "1": True}.get(sysfs.read(folder / "in0_lcrit_alarm") or "")
     return None
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from livekeep.core.config import Config, NetworkProbe
 from livekeep.core.findings import Family, Interface, Lookup, NetworkFindings, Ping
-from livekeep.probes import interfaces, lookup, ping, run
-from livekeep.probes.lookup import Addresses
-from livekeep.probes.ping import Destination
-from livekeep.probes.run import Judgement
+from livekeep.probes import runner
+from livekeep.probes.network import dns, interfaces, ping
+from livekeep.probes.network.dns import Addresses
+from livekeep.probes.network.ping import Destination
+from livekeep.probes.runner import Judgement
 
 NAME = "network"
 LOSS = 0.05
@@ -46,7 +47,7 @@ def plan(
     """Where to send packets, and the findings of the hosts without an address, for each family that they had before."""
     destinations, unknown = [], []
     for host in dict.fromkeys(hosts):
-        found = addresses.get(host, Addresses(problem=lookup.NAME_SILENT))
+        found = addresses.get(host, Addresses(problem=dns.NAME_SILENT))
         if found.problem:
             families: list[Family] = [entry.family for entry in previous if entry.target == host] or ["ipv4"]
             unknown += [Ping(host, family, problem=found.problem) for family in families]
@@ -117,15 +118,15 @@ def name_outage(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement |
     """When no name can be had, neither by the direct question nor by the C library, which may know another server."""
     if not lookups or any(entry.duration_seconds is not None for entry in lookups):
         return None
-    named = [entry for entry in pings if lookup.literal(entry.target) is None]
-    if any(entry.problem not in lookup.NAME_PROBLEMS for entry in named):
+    named = [entry for entry in pings if dns.literal(entry.target) is None]
+    if any(entry.problem not in dns.NAME_PROBLEMS for entry in named):
         return None
     problem = lookups[0].problem
-    if not named and all(entry.problem == lookup.NO_SUCH_NAME for entry in lookups):
+    if not named and all(entry.problem == dns.NO_SUCH_NAME for entry in lookups):
         return None
     count = len(answering(pings))
     though = f", though {count_of(count, 'host')} can be reached by address" if count else ""
-    if problem.startswith(lookup.NO_ANSWER):
+    if problem.startswith(dns.NO_ANSWER):
         return Judgement("fail", f"the name server {lookups[0].resolver} does not answer{though}", CHECK_NAME_SERVER)
     return Judgement("fail", f"no name can be looked up: {problem}{though}", CHECK_NAME_SERVER)
 
@@ -196,7 +197,7 @@ def useless_name_server(lookups: Sequence[Lookup]) -> tuple[str, str] | None:
 
 
 def is_the_server_s_fault(entry: Lookup) -> bool:
-    return bool(entry.problem) and entry.problem not in lookup.THE_NAME_S_FAULT
+    return bool(entry.problem) and entry.problem not in dns.THE_NAME_S_FAULT
 
 
 def name_advice(entry: Lookup) -> str:
@@ -209,7 +210,7 @@ def good_news(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> str:
     if not measured:
         return f"the name server answers in {milliseconds(max(durations, default=0))}"
     # A name says more than an address.
-    target, seconds = next((entry for entry in measured if lookup.literal(entry[0]) is None), measured[0])
+    target, seconds = next((entry for entry in measured if dns.literal(entry[0]) is None), measured[0])
     count = len(targets(pings))
     if count == 1:
         return f"{target} answers in {milliseconds(seconds)}"
@@ -253,8 +254,8 @@ def look(settings: Config, previous: NetworkFindings, _now: float) -> tuple[Netw
 def measure(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
     """Ask the name server while the C library looks up the hosts, then ping those."""
     until_monotonic = time.monotonic() + wanted.timeout_seconds
-    resolution = lookup.Resolution(wanted.hosts)
-    lookups = lookup.ask(dict.fromkeys(wanted.names), lookup.resolver(), wanted.timeout_seconds)
+    resolution = dns.Resolution(wanted.hosts)
+    lookups = dns.ask(dict.fromkeys(wanted.names), dns.resolver(), wanted.timeout_seconds)
     destinations, unknown = plan(wanted.hosts, resolution.wait(until_monotonic), previous)
     found = [*ping.measure(destinations, wanted.packets, wanted.timeout_seconds), *unknown]
     order = {host: number for number, host in enumerate(wanted.hosts)}
@@ -262,4 +263,4 @@ def measure(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping],
 
 
 def main() -> int:
-    return run.conduct(NAME, NetworkFindings, lambda settings: settings.probes.network.interval_seconds, look)
+    return runner.conduct(NAME, NetworkFindings, lambda settings: settings.probes.network.interval_seconds, look)

@@ -6,14 +6,14 @@ The count is kept on the file system itself, until e2fsck(8) clears it.
 from collections.abc import Mapping
 from pathlib import Path
 
-from livekeep.probes import sensor_file
+from livekeep.system import sysfs
 
 FOLDER = "sys/fs/ext4"
 
 
 def read(root: Path) -> dict[str, int]:
     """By block device, such as "mmcblk0p2"; one that does not tell is left out."""
-    counts = {folder.name: sensor_file.read_count(folder / "errors_count") for folder in sorted((root / FOLDER).glob("*"))}
+    counts = {folder.name: sysfs.read_count(folder / "errors_count") for folder in sorted((root / FOLDER).glob("*"))}
     return {device: count for device, count in counts.items() if count is not None}
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from livekeep.core.config import SpeedtestProbe
 from livekeep.core.errors import TemporaryError
-from livekeep.probes import child, fetch, transfer
-from livekeep.probes.transfer import Used
+from livekeep.probes import fetch, process
+from livekeep.probes.speedtest import transfer
+from livekeep.probes.speedtest.transfer import Used
 
 TOOLS = ("librespeed-cli", "speedtest-cli")
 """The better one first."""
@@ -69,20 +70,20 @@ def choose(settings: SpeedtestProbe) -> str:
 def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
     """Run the test; `used` grows by what it uses, also when it fails, as far as that is known.
 
-    Raises `NoToolError`, `MeasureError`, `child.CalledOffError`.
+    Raises `NoToolError`, `MeasureError`, `process.CalledOffError`.
     """
     tool = choose(settings)
     if tool == "url":
         return by_url(settings, proxy, used, reason_to_stop)
-    if problem := child.proxy_problem(proxy):
+    if problem := process.proxy_problem(proxy):
         raise MeasureError(f"{tool} cannot be used: {problem}")
     seconds = settings.duration_seconds
-    command = [str(shutil.which(tool)), "--json", "--secure"]
+    command, environment = [str(shutil.which(tool)), "--json", "--secure"], process.environment_of_tool(proxy)
     if tool == "librespeed-cli":
         command += ["--no-icmp", "--duration", str(max(round(seconds), 1))]
     try:
-        ended = child.run(command, 2 * seconds + GRACE_SECONDS, child.environment_of_tool(proxy), reason_to_stop=reason_to_stop)
-    except child.ChildError as error:
+        ended = process.run(command, 2 * seconds + GRACE_SECONDS, environment, reason_to_stop=reason_to_stop)
+    except process.ChildError as error:
         raise MeasureError(str(error)) from error
     if ended.exit_code != 0:
         raise MeasureError(f"{tool} ended with {ended.exit_code}; is there a way to the Internet?")

@@ -1,0 +1,1 @@
+"""The host probe: the board, its SD card and its display connectors."""

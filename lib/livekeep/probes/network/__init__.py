@@ -1,0 +1,1 @@
+"""The network probe: hosts, the name server and the network devices."""

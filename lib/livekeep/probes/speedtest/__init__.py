@@ -1,0 +1,1 @@
+"""The speed test: how fast the line is."""
