@@ -17,8 +17,8 @@ from typing import Any
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState, Played
-from tests.exporter.systembus import PYTHON, SystemBus, system_bus
 from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program
+from tests.system.systembus import PYTHON, SystemBus, system_bus
 
 TOKEN = "made-up-token-of-the-tests"
 HOOK = PROJECT / "bin/livekeep-worker-ended"

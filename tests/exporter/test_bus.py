@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from livekeep.exporter.bus import Bus, BusError, Reply, decode, encode_call, types_of
-from tests.exporter.systembus import SystemBus, system_bus
 from tests.outside import PATIENCE_SECONDS
+from tests.system.systembus import SystemBus, system_bus
 
 NAME, PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 OK = b"OK 0123456789abcdef0123456789abcdef\r\n"

@@ -10,7 +10,7 @@ import pytest
 from livekeep.exporter import metrics
 from livekeep.exporter.bus import BusError, Reply
 from livekeep.exporter.units import OFTEN_SECONDS, SELDOM_SECONDS, STARTED, STATES, UNITS, Property, Units, value_of
-from tests.exporter.systembus import FakeSystemd, SystemBus, fake_systemd, row, system_bus
+from tests.system.systembus import FakeSystemd, SystemBus, fake_systemd, row, system_bus
 
 NOW = 1_790_000_000.0
 POLLER, PLAYER, PROBE, TIMER = (
