@@ -40,7 +40,7 @@ restart_record() { # what runs, with the version of now
 take_address() { # once, where a person sits before it and nobody would get a mail
     if [[ ! -t 0 || $assume_yes = yes || -e /etc/credstore/livekeep.notify || -e $memory/address-asked ]]; then return; fi
     if grep -qs '^ *\[notify\.' "$etc/livekeep.toml" "$etc"/livekeep.d/*.toml; then return; fi
-    say "Who gets the mails: an address of apprise, such as mailtos://USER:PASSWORD@gmail.com?to=me@example.org (docs/alerting.md); empty for later."
+    say "Who gets the mails: an address of apprise, such as mailtos://USER:PASSWORD@gmail.com?to=me@example.org (docs/how-to/alerting.md); empty for later."
     livekeep alert set-address me || say "No address yet. Give it later: sudo livekeep alert set-address me"
     make_memory
     touch "$memory/address-asked"

@@ -38,7 +38,7 @@ from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
 from tests.outside import LIBRARY, PROJECT
 
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 UNITS = {path.name for path in (PROJECT / "units").iterdir() if path.suffix != ".conf"}
 TABLES: dict[str, Any] = {**config.TABLES, **{f"{table}.NAME": kind for table, kind in NAMED.items()}}
@@ -191,7 +191,7 @@ def test_a_subcommand_that_is_named_exists_with_its_options() -> None:
 
 
 SCRIPTS = [
-    ("install.sh", "install.md", "Options"),
+    ("install.sh", "installer.md", "Options"),
     ("uninstall.sh", "install.md", "Uninstalling"),
     ("tests/run", "testing.md", "Testing"),
 ]
@@ -216,11 +216,11 @@ def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
 def test_the_packages_are_told() -> None:
     listed = re.search(r"^readonly packages=\(([^)]*)\)", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
     assert listed
-    cell = next(cells[1] for cells in rows(section("install.md", "What install.sh asks and changes")) if cells[0] == "packages")
+    cell = next(cells[1] for cells in rows(section("installer.md", "Questions and changes")) if cells[0] == "packages")
     assert cell.split(", and what")[0].split(", ") == listed[1].split()
     of_record = re.search(r"^ *\[record\]='([^']*)'", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
     assert of_record
-    named = next(cells[3] for cells in rows(section("install.md", "Parts")) if cells[0].strip("`") == "record")
+    named = next(cells[3] for cells in rows(section("installer.md", "Parts")) if cells[0].strip("`") == "record")
     assert named.split(", ") == of_record[1].split()
 
 
@@ -516,6 +516,13 @@ def leads_somewhere(document: Path, target: str) -> bool:
     return is_there and (anchor == "" or anchor in anchors(path.read_text(encoding="utf-8")))
 
 
-def test_every_document_can_be_found_from_the_readme() -> None:
-    for path in DOCUMENTS[1:]:
-        assert f"]({path.relative_to(PROJECT)}" in DOCS["README.md"], path.name
+def test_the_index_names_every_document() -> None:
+    docs = PROJECT / "docs"
+    for path in sorted(docs.rglob("*.md")):
+        assert path.name == "index.md" or f"]({path.relative_to(docs)})" in DOCS["index.md"], path.name
+    assert "](docs/index.md)" in DOCS["README.md"]
+
+
+def test_each_document_has_a_name_of_its_own() -> None:
+    """The tests find a document by its name alone."""
+    assert len(DOCS) == len(DOCUMENTS)

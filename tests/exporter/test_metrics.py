@@ -1,4 +1,4 @@
-"""The families: their names keep Prometheus' conventions, and docs/metrics.md tells all of them and no other."""
+"""The families: their names keep Prometheus' conventions, and docs/reference/metrics.md tells all of them and no other."""
 
 import re
 
@@ -8,7 +8,7 @@ from livekeep.exporter import metrics
 from livekeep.exporter.metrics import FAMILIES, Family
 from tests.outside import PROJECT
 
-PAGE = (PROJECT / "docs/metrics.md").read_text(encoding="utf-8")
+PAGE = (PROJECT / "docs/reference/metrics.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(("name", "family"), FAMILIES.items(), ids=list(FAMILIES))

@@ -347,7 +347,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it where asked."""
     parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie")
-    parser.add_argument("--write", type=Path, help="a file for the table, such as docs/benchmark.md")
+    parser.add_argument("--write", type=Path, help="a file for the table, such as docs/explanation/benchmark.md")
     parser.add_argument("--only", nargs="*", default=[], help="measurements by name, such as: start stall killed")
     options = parser.parse_args(argv)
     try:
@@ -365,7 +365,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(f"\n{text}")
     if options.write:
-        heading = "# Benchmark\n\nMade by `sudo tests/benchmark --write docs/benchmark.md`.\n\n"
+        heading = "# Benchmark\n\nMade by `sudo tests/benchmark --write docs/explanation/benchmark.md`.\n\n"
         unmeasured = Path(__file__).with_name("benchmark-unmeasured.md").read_text(encoding="utf-8")
         options.write.write_text(heading + text + "\n" + unmeasured, encoding="utf-8")
     return 0

@@ -1,4 +1,4 @@
-"""Debian's Prometheus in a room: made from what is installed as docs/health.md says, and asked from inside the machine.
+"""Debian's Prometheus in a room: made from what is installed as docs/how-to/health.md says, and asked from inside the machine.
 
 For tests of alerts it is made quicker: it looks every second, and a minute in a rule lasts two seconds. What the rules do in
 their real time is shown by tests/prometheus.
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:9090"
 ETC = "/etc/prometheus"
 THIS_BOX = "this-box"
 """What the shipped configuration calls the box that Prometheus runs on."""
-HEALTH = PROJECT / "docs/health.md"
+HEALTH = PROJECT / "docs/how-to/health.md"
 MINUTE_SECONDS = 2
 FIRES_SECONDS = 90.0
 # Run in the machine: a list of URLs on standard input, a list of [status, text] on standard output.

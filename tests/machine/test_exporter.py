@@ -37,7 +37,7 @@ from tests.machine.services import Services
 from tests.machine.standin import PROJECT
 from tests.outside import program
 
-DOCUMENT = PROJECT / "docs/health.md"
+DOCUMENT = PROJECT / "docs/how-to/health.md"
 TOKEN = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 PASSWORD = "pass-7e5c3a1f"
 PICTURE_UNIT = "livekeep-screen-picture.service"

@@ -1,6 +1,6 @@
 """A real Prometheus on the box: it takes the shipped configuration as it is, every panel has data, and faults really alert.
 
-It is set up as docs/health.md says. For the alerts a minute in the rules lasts two seconds; their real times are shown by
+It is set up as docs/how-to/health.md says. For the alerts a minute in the rules lasts two seconds; their real times are shown by
 tests/prometheus. One fault may fire several alerts, and faults that have nothing to do with each other are made at once.
 """
 
@@ -189,8 +189,9 @@ def test_every_panel_has_data_while_the_stream_is_live(box: Watched, quick: Prom
 
 
 def test_the_documents_queries_are_good(box: Screen, quick: Prometheus) -> None:
-    """docs/dashboards.md has a table of them."""
-    text = (PROJECT / "docs/dashboards.md").read_text(encoding="utf-8").partition("\n## Queries\n")[2].partition("\n## ")[0]
+    """docs/how-to/dashboards.md has a table of them."""
+    text = (PROJECT / "docs/how-to/dashboards.md").read_text(encoding="utf-8")
+    text = text.partition("\n## Queries\n")[2].partition("\n## ")[0]
     queries = re.findall(r"^\| .+\? \| `(.+)` \|$", text, re.MULTILINE)
     assert len(queries) >= 10
     assert len(quick.query_all(queries)) == len(queries)

@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 SHIPPED = PROJECT / "etc/prometheus"
 GRAFANA = PROJECT / "etc/grafana"
 CASES = sorted(HERE.glob("*.yml"))
-DOCUMENT = (PROJECT / "docs/alerts.md").read_text(encoding="utf-8")
+DOCUMENT = (PROJECT / "docs/reference/alerts.md").read_text(encoding="utf-8")
 ALERTS = expressions.alerts()
 EVERY_EXPRESSION = expressions.of_dashboards() + expressions.of_rules()
 TARGET_LABELS = {"job", "instance", "site", "room", "hours"}
@@ -237,7 +237,7 @@ def test_the_exporter_tells_of_every_unit_that_the_rules_look_at() -> None:
 
 
 def test_every_recording_rule_is_read_by_an_alert_a_dashboard_or_the_document() -> None:
-    texts = [found.raw for found in EVERY_EXPRESSION] + [(PROJECT / "docs/dashboards.md").read_text()]
+    texts = [found.raw for found in EVERY_EXPRESSION] + [(PROJECT / "docs/how-to/dashboards.md").read_text()]
     read = {name for text in texts for name in expressions.records_in(text)}
     assert {rule["record"] for rule in expressions.rules() if "record" in rule} <= read
 
@@ -416,7 +416,7 @@ def test_the_provisioning_is_for_prometheus_and_a_folder_of_dashboards() -> None
     provider = yaml.safe_load((GRAFANA / "provisioning/dashboards/livekeep.yml").read_text())
     assert source["apiVersion"] == provider["apiVersion"] == 1
     assert source["datasources"][0]["type"] == "prometheus"
-    document = (PROJECT / "docs/dashboards.md").read_text()
+    document = (PROJECT / "docs/how-to/dashboards.md").read_text()
     assert provider["providers"][0]["options"]["path"] in document
     assert os.fspath(Path("etc/grafana/provisioning")) in document
 
@@ -425,8 +425,8 @@ def test_the_provisioning_is_for_prometheus_and_a_folder_of_dashboards() -> None
 
 
 def queries() -> list[str]:
-    """What the tables of docs/dashboards.md show in code that reads a metric or a recording rule."""
-    code = re.findall(r"`([^`\n]+)`", (PROJECT / "docs/dashboards.md").read_text().partition("## Queries")[2])
+    """What the tables of docs/how-to/dashboards.md show in code that reads a metric or a recording rule."""
+    code = re.findall(r"`([^`\n]+)`", (PROJECT / "docs/how-to/dashboards.md").read_text().partition("## Queries")[2])
     return [text for text in code if expressions.metrics_in(text) | expressions.records_in(text)]
 
 

@@ -234,7 +234,7 @@ def test_a_clip_that_takes_off_is_told_once_and_stands_first(tmp_path: Path) -> 
 def test_what_the_command_shows(box: ClipsBox) -> None:
     done = box.command("list")
     assert done.returncode == 1
-    assert "there are no clips: livekeep-clips has not run yet; see docs/clips.md" in done.stderr
+    assert "there are no clips: livekeep-clips has not run yet; see docs/how-to/clips.md" in done.stderr
     box.run()
     assert "2 clips of 1 source, looked at 0 min ago (succeeded)" in box.command().stdout
     everything = box.command("list", "--all").stdout

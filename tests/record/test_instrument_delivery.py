@@ -104,7 +104,7 @@ def test_the_job_of_the_tests_records_all_that_it_did() -> None:
 
 
 def test_the_first_job_of_the_documentation_is_recorded() -> None:
-    text = (PROJECT / "docs/record.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs/tutorial/job.md").read_text(encoding="utf-8")
     program = text[text.index("        import time\n") : text.index("3. Run it")]
     with JournalSocket() as journal:
         done = journal.run(program)

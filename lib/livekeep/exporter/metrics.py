@@ -1,7 +1,8 @@
 """Every metric family that livekeep-exporter may give: its kind, its labels in order, and what it means.
 
-docs/metrics.md shows the same as a page; a test ties the two together. Units are the base ones (seconds, bytes, celsius, hertz);
-a `_total` only counts up; moments are Unix times; what is not known has no series; no label holds a URL, a title or an error.
+docs/reference/metrics.md shows the same as a page; a test ties the two together. Units are the base ones (seconds, bytes,
+celsius, hertz); a `_total` only counts up; moments are Unix times; what is not known has no series; no label holds a URL, a title
+or an error.
 """
 
 from typing import Literal, NamedTuple

@@ -327,7 +327,7 @@ def check_address(address: str) -> None:
     except ImportError as error:
         raise LivekeepError("apprise is missing: apt-get install apprise") from error
     if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None:
-        advice = "see docs/alerting.md, and write signs such as @ and / within a password as %40 and %2F"
+        advice = "see docs/how-to/alerting.md, and write signs such as @ and / within a password as %40 and %2F"
         raise LivekeepError(f"apprise cannot use this address; {advice}. Nothing was changed")
 
 

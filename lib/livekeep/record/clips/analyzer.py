@@ -32,7 +32,7 @@ SESSION = "clip analysis"
 MOST_HOT = 20
 """Clips in the state."""
 NO_SOURCE = "no source of clips is configured"
-ADD_SOURCE = "add a table [clips.NAME] to livekeep.toml; see docs/clips.md"
+ADD_SOURCE = "add a table [clips.NAME] to livekeep.toml; see docs/how-to/clips.md"
 
 
 class NothingFetchedError(TemporaryError):

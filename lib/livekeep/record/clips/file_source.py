@@ -1,4 +1,4 @@
-"""Clips of a JSON file that another program writes; docs/clips.md tells its form."""
+"""Clips of a JSON file that another program writes; docs/how-to/clips.md tells its form."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from livekeep.record.clips.clip import ID, MOST_CLIPS, Clip, SourceError, count_
 from livekeep.system import vimeo
 
 LARGEST_BYTES = 16 * 1024 * 1024
-FORM = "see docs/clips.md for its form"
+FORM = "see docs/how-to/clips.md for its form"
 
 
 @track_performance(kind="file")

@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     except sqlite3.OperationalError as error:
         if not FILE.exists():
             reason = newest.reason if newest else "livekeep-clips has not run yet"
-            raise LivekeepError(f"there are no clips: {reason}; see docs/clips.md") from error
+            raise LivekeepError(f"there are no clips: {reason}; see docs/how-to/clips.md") from error
         raise LivekeepError(f"{FILE}: cannot be read ({error}); run this with sudo, or as a user of group livekeep") from error
     return int(arguments.subcommand == "run" and newest is not None and newest.outcome == "failed")
 

@@ -1,4 +1,4 @@
-"""clips.db: the clips of all sources, and snapshots of their figures. Its one writer is livekeep-clips; see docs/clips.md.
+"""clips.db: the clips of all sources, and snapshots of their figures. Its one writer is livekeep-clips; see docs/how-to/clips.md.
 
 A snapshot is a row only where a figure has changed since the fetch before; `gained` is by how much plays grew, so that the plays
 of any span are a sum. Of a counter that goes back nothing is gained, nor of one that appears. Old fetches are thinned: what a

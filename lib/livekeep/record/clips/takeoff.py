@@ -13,7 +13,7 @@ from livekeep.record.clips.course import HOUR
 from livekeep.record.clips.score import Score, size_around, surprise
 
 BEGIN_SCORE = 5.0
-"""One in 100,000 for one clip in one run; see docs/clips.md for how often that is a false alarm."""
+"""One in 100,000 for one clip in one run; see docs/how-to/clips.md for how often that is a false alarm."""
 BEGIN_RATIO = 3.0
 BEGIN_PLAYS = 10
 END_RATIO = 2.0

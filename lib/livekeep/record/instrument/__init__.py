@@ -1,4 +1,4 @@
-"""The library for jobs: `from livekeep.record import …`. Standard library only; its cost and what it sends: docs/record.md."""
+"""The library for jobs: `from livekeep.record import …`. Standard library only. Cost, what it sends: docs/reference/record.md."""
 
 from livekeep.record.instrument import lifecycle, progress, sessions, terminal
 from livekeep.record.instrument.delivery import flush, sender

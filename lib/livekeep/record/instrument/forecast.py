@@ -1,6 +1,6 @@
 """How long a session still takes: what its steps took in earlier runs × how fast this run is against them. Pure functions.
 
-Figures of this way and of others stand in docs/record.md.
+Figures of this way and of others stand in docs/reference/record.md.
 """
 
 from collections.abc import Mapping, Sequence
