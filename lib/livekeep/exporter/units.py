@@ -2,27 +2,27 @@
 
 Part of livekeep-exporter; reading needs no privilege. Source: org.freedesktop.systemd1(5).
 
-A question costs PID 1, the bus and us about 30 µs each. So every scrape asks for the states, in one question; what moves all
-the time is asked every ten seconds, the rest when a unit's state or its processes have changed, and at times besides.
+A call costs PID 1 and the bus about 30 µs each, and this program more. So each scrape reads the states, in one call; what moves
+all the time is read every ten seconds, the rest when a unit's state or its processes have changed, and once a minute.
 The states come by pattern, not by name: systemd would load a unit that nothing refers to from disk, at each scrape, for 3 ms.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from livekeep.core.config import CHANNEL_NAME
-from livekeep.exporter.bus import Bus, BusError, Reply, encode_call
 from livekeep.exporter.cgroup import Cgroup, folder_of_all
 from livekeep.exporter.metrics import Sample
+from livekeep.system import systemd
+from livekeep.system.dbus import Bus, BusError, Call, CallError
+from livekeep.system.systemd import MANAGER, SERVICE, TIMER, UNIT, ListedUnit
 
-SYSTEMD = "org.freedesktop.systemd1"
-SYSTEMD_PATH = "/org/freedesktop/systemd1"
-MANAGER, UNIT, SERVICE, TIMER = (f"{SYSTEMD}.{name}" for name in ("Manager", "Unit", "Service", "Timer"))
 BUS_SOCKET = "run/dbus/system_bus_socket"
-LIST_UNITS = encode_call(SYSTEMD, SYSTEMD_PATH, MANAGER, "ListUnitsByPatterns", [], ["livekeep*"])
-LIST_SIGNATURE = "a(ssssssouso)"
+REPLY_SECONDS = 0.5
+"""All the replies to a scrape together; systemd's take about a millisecond."""
+LIST_UNITS = systemd.list_by_patterns(["livekeep*"])
 
 PROBES = ("network", "stream", "speedtest", "host", "youtube")
 AIR = ("storage", "controller", "air")
@@ -89,26 +89,20 @@ PROPERTIES = {
 """By the kind of unit; "" is the manager itself."""
 
 
-class Listed(NamedTuple):
-    """A unit as systemd lists it; the manager has neither name nor state."""
-
-    name: str
-    state: str
-    path: str
-
-
 class Unit:
-    """One unit and what was last heard of it."""
+    """One unit and what was last read of it; the manager has neither name nor state."""
 
-    def __init__(self, listed: Listed, hierarchy: Path) -> None:
-        self.name, self.state, path = listed
+    def __init__(self, name: str, state: str, path: str, hierarchy: Path) -> None:
+        self.name, self.state = name, state
         self.asked_at = LONG_AGO
         self.values: dict[str, int | str] = {}
         self.samples: list[Sample] = []
         self.processes = b""
         kind = self.name.rpartition(".")[2]
         self.cgroup = Cgroup(hierarchy, self.name) if kind == "service" else None
-        self.questions = tuple(Question(self, asked, encode_get(path, asked)) for asked in PROPERTIES[kind])
+        self.questions = tuple(
+            Question(self, asked, systemd.get(path, asked.interface, asked.name)) for asked in PROPERTIES[kind]
+        )
 
     def often(self) -> "list[Question]":
         return [
@@ -127,21 +121,14 @@ class Unit:
 class Question(NamedTuple):
     unit: Unit
     asked: Property
-    call: bytes
+    call: Call
 
 
-def encode_get(path: str, asked: Property) -> bytes:
-    return encode_call(SYSTEMD, path, "org.freedesktop.DBus.Properties", "Get", asked.interface, asked.name)
-
-
-def value_of(reply: Reply, asked: Property) -> int | str | None:
-    """What systemd says; None when it does not know such a property or unit, or says that there is nothing to tell.
-
-    Raises `BusError` for an answer that cannot be read.
-    """
-    if reply.error or reply.signature != "v":
+def value_of(result: tuple[Any, ...] | CallError, asked: Property) -> int | str | None:
+    """What systemd says; None when it does not know such a property or unit, or has nothing to say about it."""
+    if isinstance(result, CallError) or len(result) != 1:
         return None
-    (value,) = reply.values()
+    (value,) = result
     if asked.name == "Result":
         return value if isinstance(value, str) and value.isascii() and 0 < len(value) <= LONGEST_RESULT else None
     if not isinstance(value, int) or value < 0 or (is_time(asked) and value in NEVER):
@@ -154,13 +141,10 @@ def is_time(asked: Property) -> bool:
     return asked.name.endswith(("USec", "Timestamp"))
 
 
-def listed_units(reply: Reply) -> dict[str, Listed]:
-    """livekeep's units by name, those left out that exist in name only. Raises `BusError`."""
-    if reply.error or reply.signature != LIST_SIGNATURE:
-        raise BusError(f"systemd: does not list its units ({reply.error or reply.signature!r}); see systemctl status")
-    (rows,) = reply.values()
-    named = (Listed(name, state, path) for name, _, load, state, _, _, path, *_ in rows if load != "not-found")
-    return {unit.name: unit for unit in named if unit.name in UNITS or WORKER.fullmatch(unit.name)}
+def exported(listed: Sequence[ListedUnit]) -> dict[str, ListedUnit]:
+    """livekeep's units by name, without those that exist in name only."""
+    loaded = (unit for unit in listed if unit.load != "not-found")
+    return {unit.name: unit for unit in loaded if unit.name in UNITS or WORKER.fullmatch(unit.name)}
 
 
 def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[Sample]:
@@ -179,13 +163,13 @@ def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[
 
 
 class Units:
-    """The collector. `collect` raises `BusError` when the bus or systemd does not answer; the next one connects anew."""
+    """The collector. `collect` raises `BusError` when the bus or systemd does not reply; the next one connects again."""
 
     def __init__(self, root: Path) -> None:
         self._hierarchy = folder_of_all(root)
-        self._bus = Bus(str(root / BUS_SOCKET))
+        self._bus = Bus(root / BUS_SOCKET, REPLY_SECONDS)
         self._units: dict[str, Unit] = {}
-        self._listing: Reply | None = None
+        self._listed: list[ListedUnit] | None = None
         self._often_asked_at = LONG_AGO
 
     def close(self) -> None:
@@ -193,36 +177,31 @@ class Units:
         self._forget()
 
     def _forget(self) -> None:
-        """Ask everything anew."""
+        """Read everything again."""
         for unit in self._units.values():
             if unit.cgroup:
                 unit.cgroup.close()
         self._units.clear()
-        self._listing = None
+        self._listed = None
 
     def collect(self, now: float) -> Iterator[Sample]:
         """Every figure; `now` in Unix seconds."""
         try:
-            used = self._ask(now)
+            self._bring_up_to_date(now)
         except BusError:
             self._forget()
             raise
         for unit in self._units.values():
             yield from unit.samples
-        yield from used
+        for _, cgroup in self._running():
+            yield from cgroup.samples()
 
-    def _ask(self, now: float) -> list[Sample]:
-        """Bring the units up to date; what they use."""
-        questions, known = self._due(now), self._listing
-        self._bus.send([LIST_UNITS, *(question.call for question in questions)])
-        # While systemd makes its answers.
-        changed = self._with_other_processes()
-        used = self._used()
-        listing, *replies = self._bus.receive()
-        changed |= self._update(listing)
-        self._take(questions, replies)
+    def _bring_up_to_date(self, now: float) -> None:
+        questions = self._due(now)
+        result, *results = self._bus.calls([LIST_UNITS, *(question.call for question in questions)])
+        changed = self._with_other_processes() | self._update(systemd.listed_units(result))
+        self._take(questions, results)
         self._ask_in_full(changed, now)
-        return used if listing == known and not changed else self._used()
 
     def _ask_in_full(self, units: set[Unit], now: float) -> None:
         questions = [question for unit in units for question in unit.questions]
@@ -232,7 +211,7 @@ class Units:
                 unit.cgroup.open()
                 unit.processes = unit.cgroup.processes()
         if questions:
-            self._take(questions, self._bus.ask([question.call for question in questions]))
+            self._take(questions, self._bus.calls([question.call for question in questions]))
 
     def _due(self, now: float) -> list[Question]:
         """What to ask though nothing is known to have changed."""
@@ -246,40 +225,36 @@ class Units:
             questions += unit.questions
         return questions
 
-    def _update(self, listing: Reply) -> set[Unit]:
+    def _update(self, listed: list[ListedUnit]) -> set[Unit]:
         """Take the list of units; those that are new or have another state."""
-        if listing == self._listing:
+        if listed == self._listed:
             return set()
-        listed = listed_units(listing)
-        listed[""] = Listed("", "", SYSTEMD_PATH)
-        for name in self._units.keys() - listed.keys():
+        self._listed = listed
+        present = exported(listed) | {"": ListedUnit("", "loaded", "", "", systemd.ROOT)}
+        for name in self._units.keys() - present.keys():
             gone = self._units.pop(name)
             if gone.cgroup:
                 gone.cgroup.close()
         changed = set()
-        for name, found in listed.items():
+        for name, entry in present.items():
             unit = self._units.get(name)
             if unit is None:
-                unit = self._units[name] = Unit(found, self._hierarchy)
+                unit = self._units[name] = Unit(name, entry.active, entry.path, self._hierarchy)
                 changed.add(unit)
-            elif unit.state != found.state:
-                unit.state = found.state
+            elif unit.state != entry.active:
+                unit.state = entry.active
                 changed.add(unit)
-        self._listing = listing
         return changed
 
-    def _take(self, questions: Sequence[Question], replies: Iterable[Reply]) -> None:
-        """Keep the answers, and make the samples of the units they are about."""
-        for question, reply in zip(questions, replies, strict=True):
-            question.unit.take(question.asked, value_of(reply, question.asked))
+    def _take(self, questions: Sequence[Question], results: Sequence[tuple[Any, ...] | CallError]) -> None:
+        """Keep the values, and make the samples of the units they are about."""
+        for question, result in zip(questions, results, strict=True):
+            question.unit.take(question.asked, value_of(result, question.asked))
         for unit in {question.unit for question in questions}:
             unit.samples = list(samples_of(unit.name, unit.state, unit.values))
 
     def _with_other_processes(self) -> set[Unit]:
         return {unit for unit, cgroup in self._running() if cgroup.processes() != unit.processes}
-
-    def _used(self) -> list[Sample]:
-        return [sample for _, cgroup in self._running() for sample in cgroup.samples()]
 
     def _running(self) -> list[tuple[Unit, Cgroup]]:
         return [(unit, unit.cgroup) for unit in self._units.values() if unit.cgroup and unit.state in HAVE_PROCESSES]

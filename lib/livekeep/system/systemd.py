@@ -5,12 +5,11 @@ it also works in an image that is being made, waits for the jobs and explains wh
 Source: org.freedesktop.systemd1(5).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from livekeep.system import dbus
-from livekeep.system.dbus import BusError, Call
+from livekeep.system.dbus import BusError, Call, CallError
 
 NAME, ROOT = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER, UNIT, SERVICE, TIMER = (f"{NAME}.{interface}" for interface in ("Manager", "Unit", "Service", "Timer"))
@@ -18,8 +17,7 @@ NOT_RUNNING = ("inactive", "failed")
 NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
 
 
-@dataclass(frozen=True)
-class Listed:
+class ListedUnit(NamedTuple):
     """A unit as systemd lists it: whether it is loaded, and its state."""
 
     name: str
@@ -75,10 +73,12 @@ def get(path: str, interface: str, name: str) -> Call:
     return dbus.get(NAME, path, interface, name)
 
 
-def listed(result: Sequence[Any]) -> list[Listed]:
-    """The units in the result of `list_by_patterns` and `list_by_names`. Raises `BusError` for anything else."""
+def listed_units(result: tuple[Any, ...] | CallError) -> list[ListedUnit]:
+    """The units in the result of `list_by_patterns` or `list_by_names`. Raises `BusError` for anything else."""
+    if isinstance(result, CallError):
+        raise result
     try:
         (rows,) = result
-        return [Listed(name, load, active, sub, path) for name, _, load, active, sub, _, path, *_ in rows]
+        return [ListedUnit(name, load, active, sub, path) for name, _, load, active, sub, _, path, *_ in rows]
     except (ValueError, TypeError) as error:
-        raise BusError("systemd: does not list its units as expected; see systemctl status") from error
+        raise BusError("systemd: ListUnits returns something else than units; see systemctl status") from error
