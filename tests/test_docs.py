@@ -38,7 +38,10 @@ from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
 from tests.outside import LIBRARY, PROJECT
 
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    *(PROJECT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted((PROJECT / "docs").rglob("*.md")),
+]
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 UNITS = {path.name for path in (PROJECT / "units").iterdir() if path.suffix != ".conf"}
 TABLES: dict[str, Any] = {**config.TABLES, **{f"{table}.NAME": kind for table, kind in NAMED.items()}}
@@ -526,3 +529,23 @@ def test_the_index_names_every_document() -> None:
 def test_each_document_has_a_name_of_its_own() -> None:
     """The tests find a document by its name alone."""
     assert len(DOCS) == len(DOCUMENTS)
+
+
+# The threat model
+
+
+def test_each_line_of_the_threat_model_names_tests_that_exist() -> None:
+    modules = (path.read_text(encoding="utf-8") for path in sorted((PROJECT / "tests").rglob("test_*.py")))
+    defined = {name for text in modules for name in re.findall(r"^def (test_\w+)", text, re.MULTILINE)}
+    table = list(rows(section("SECURITY.md", "Threat model")))
+    assert len(table) >= 10
+    for compromised, _reaches, _not, held in table:
+        named = re.findall(r"`(test_\w+)`", held)
+        assert named, f"no test holds the line of {compromised}"
+        assert set(named) <= defined, compromised
+
+
+def test_make_calls_what_is_there() -> None:
+    recipes = re.findall(r"^\t([\w./-]+)", (PROJECT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert recipes
+    assert [recipe for recipe in recipes if not (PROJECT / recipe).is_file()] == []

@@ -1,0 +1,17 @@
+# The words that people type first. Each calls what there is; nothing is built here.
+.PHONY: help install uninstall test test-unit lint demo
+
+help:
+	@printf '%s\n' 'make install | uninstall | test | test-unit | lint | demo'
+install:
+	./install.sh
+uninstall:
+	./uninstall.sh
+test:
+	tests/run
+test-unit:
+	tests/run --unit
+lint:
+	tests/run --unit tests/test_project.py -k 'ruff or mypy or shellcheck or systemd'
+demo:
+	bin/livekeep-demo
