@@ -21,9 +21,9 @@ from livekeep.air import api_models as models
 from livekeep.air.api_middleware import ApiEntrance, Door, Guard, error_document
 from livekeep.air.api_models import ChannelKeys, ChannelName, StartBody, StopBody
 from livekeep.air.intent import Desk, RefusedError
-from livekeep.air.systemd import SystemdError
 from livekeep.core.errors import TemporaryError
 from livekeep.system.asgi import App
+from livekeep.system.dbus import BusError
 
 MEANINGS = {
     400: "The request breaks off.",
@@ -89,7 +89,7 @@ class Api:
 
     def _add_errors(self) -> None:
         self.app.add_exception_handler(RefusedError, refused)
-        self.app.add_exception_handler(SystemdError, unavailable)
+        self.app.add_exception_handler(BusError, unavailable)
         self.app.add_exception_handler(TemporaryError, unwritable)
         self.app.add_exception_handler(RequestValidationError, invalid)
         self.app.add_exception_handler(HTTPException, self.unknown)
@@ -143,7 +143,7 @@ class Api:
         """Whether all that is meant to be on air is: ok, degraded, or down when systemd cannot be asked. Needs no token."""
         try:
             return {"status": await self.desk.health(), "version": __version__}
-        except SystemdError:
+        except BusError:
             response.status_code = 503
             return {"status": "down", "version": __version__}
 
@@ -209,7 +209,7 @@ async def refused(_: Request, error: RefusedError) -> JSONResponse:
     return JSONResponse(error_document(error.error_type, str(error), error.field), error.status)
 
 
-async def unavailable(_: Request, error: SystemdError) -> JSONResponse:
+async def unavailable(_: Request, error: BusError) -> JSONResponse:
     return JSONResponse(error_document("systemd", str(error)), 503, {"retry-after": "5"})
 
 

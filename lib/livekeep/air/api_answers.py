@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from livekeep.air.systemd import NOT_RUNNING, Unit
+from livekeep.air.systemd import Unit
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Channel, Config
 from livekeep.core.errors import EXIT_CONFIG
+from livekeep.system.systemd import NOT_RUNNING
 
 EXIT_UNAVAILABLE = 69
 EXITS = {

@@ -4,12 +4,12 @@ Unit: livekeep-air.service, once at boot, as user livekeep-controller. Reads: th
 intentions (core/channels.py). It asks systemd to start one worker for each, and waits for none: what becomes of them is theirs.
 """
 
-import asyncio
 import sys
 
 from livekeep.air.api_answers import unit_of
-from livekeep.air.systemd import SystemdError, connected
 from livekeep.core import channels, config
+from livekeep.system import systemd
+from livekeep.system.dbus import Bus, BusError, CallError
 
 
 def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], list[str]]:
@@ -22,24 +22,22 @@ def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], lis
     return [name for name in intended if name in known], complaints
 
 
-async def start(names: list[str]) -> list[str]:
+def start(names: list[str]) -> list[str]:
     """Ask systemd to start the worker of each; what did not work, one line each."""
-    faults = []
-    async with connected() as systemd:
-        for name in names:
-            try:
-                await systemd.start(unit_of(name), 0)
-            except SystemdError as error:
-                faults.append(f'channel "{name}": cannot be started: {error}')
-    return faults
+    try:
+        results = Bus().calls([systemd.start(unit_of(name)) for name in names])
+    except BusError as error:
+        return [f"the channels cannot be started: {error}"]
+    failed = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, CallError)]
+    return [f'channel "{name}": cannot be started: {error}' for name, error in failed]
 
 
 def main() -> int:
-    """1 when systemd could not be asked: it tries again."""
+    """1 when systemd cannot be asked: systemd then tries again."""
     settings, problems = config.load_leniently()
     found, more = channels.load(settings)
     names, complaints = to_start(channels.intended(), set(found))
-    faults = asyncio.run(start(names)) if names else []
+    faults = start(names) if names else []
     for line in (*problems, *more, *complaints):
         print(f"<4>{line}", file=sys.stderr)
     for line in faults:

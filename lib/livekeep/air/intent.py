@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.air.api_answers import Known, Look, channel_of, describe, items_of, masked, retry_of, unit_of, why_it_ended
-from livekeep.air.systemd import NOT_RUNNING, Systemd, Unit
+from livekeep.air.systemd import Systemd, Unit
 from livekeep.core import channels, config, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError
 from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.system.systemd import NOT_RUNNING
 
 START_SECONDS = 15.0
 STOP_SECONDS = 20.0
@@ -132,7 +133,7 @@ class Desk:
         return describe(name, self.known(), self.look(name, await self.unit(name, with_details=True)))
 
     async def all(self, name: str | None = None) -> list[dict[str, Any]]:
-        """The status of all channels, or of one. Raises `RefusedError` and `SystemdError`."""
+        """The status of all channels, or of one. Raises `RefusedError` and `BusError`."""
         known = self.known()
         units = await self.systemd.units([unit_of(name or "*")])
         running = {channel_of(unit): found for unit, found in units.items() if found.runs()}
@@ -253,7 +254,7 @@ class Desk:
             await asyncio.to_thread(channels.delete, name, self.directory)
 
     async def health(self) -> str:
-        """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `SystemdError`."""
+        """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `BusError`."""
         known = self.known()
         found = await self.all()
         counted = [one for one in found if one["intended"] or one["unit"]["active"] not in NOT_RUNNING]

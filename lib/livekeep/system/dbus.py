@@ -56,7 +56,8 @@ class Call(NamedTuple):
         return new_method_call(to, self.member, self.signature or None, self.arguments)
 
 
-HELLO = Call("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
+BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
+"""Service, path and interface of the bus itself."""
 
 
 def get(service: str, path: str, interface: str, name: str) -> Call:
@@ -69,8 +70,13 @@ def get_all(service: str, path: str, interface: str) -> Call:
     return Call(service, path, PROPERTIES, "GetAll", "s", (interface,))
 
 
-def values_of(reply: Message) -> tuple[Any, ...]:
-    """What a method returns. Variants are unwrapped where they are all of it, or the values of a dictionary that is all of it."""
+def result_of(reply: Message, call: Call) -> tuple[Any, ...]:
+    """What a method returns. Variants are unwrapped where they are all of it, or the values of a dictionary that is all of it.
+
+    Raises `CallError` for a service's error.
+    """
+    if reply.header.message_type == MessageType.error:
+        raise error_of(reply, call)
     signature = reply.header.fields.get(HeaderFields.signature, "")
     if signature == "v":
         return (reply.body[0][1],)
@@ -82,7 +88,7 @@ def values_of(reply: Message) -> tuple[Any, ...]:
 def error_of(reply: Message, call: Call) -> CallError:
     """What a service's error says, in one line."""
     name = str(reply.header.fields.get(HeaderFields.error_name, "an error without a name"))
-    service = call.service.removeprefix("org.freedesktop.")
+    service = call.service.removeprefix("org.freedesktop.").rstrip("0123456789")
     if name.endswith(NOT_ALLOWED):
         advice = "does polkit.service run, and are livekeep's rules in /etc/polkit-1/rules.d? Else run install.sh again"
         return CallError(name, f"{service}: polkit refuses {call.member}; {advice}")
@@ -158,7 +164,7 @@ class Bus:
         except AuthenticationError as error:
             raise BusError(f"{self._path}: refuses user {os.geteuid()}; see journalctl -u dbus.service") from error
         self._send(connected, BEGIN)
-        (greeting,) = self._exchange(connected, [HELLO])
+        (greeting,) = self._exchange(connected, [Call(*BUS, "Hello")])
         if isinstance(greeting, CallError):
             raise BusError(f"{self._path}: refuses ({greeting.name}); see journalctl -u dbus.service") from greeting
         return connected
@@ -176,8 +182,10 @@ class Bus:
             message = self._next_message(connected)
             index = waiting.pop(replied_serial(message), -1)
             if index >= 0:
-                is_error = message.header.message_type == MessageType.error
-                results[index] = error_of(message, calls[index]) if is_error else values_of(message)
+                try:
+                    results[index] = result_of(message, calls[index])
+                except CallError as error:
+                    results[index] = error
         return [results[index] for index in range(len(calls))]
 
     def _next_message(self, connected: socket.socket) -> Message:
