@@ -31,9 +31,12 @@ from livekeep.record.alerts import command as alert_command
 from livekeep.record.clips import analyzer as clips_command
 from livekeep.record.command import main as record_command
 from livekeep.record.reports import program
-from livekeep.screen import decision, display, error_screen, judgement, playlist, vimeo
-from livekeep.screen.decision import Choice, View
-from livekeep.screen.playlist import Look
+from livekeep.screen.display import error_screen
+from livekeep.screen.display import main as display
+from livekeep.screen.player import decision
+from livekeep.screen.player.decision import Choice, View
+from livekeep.screen.poller import stream_check, transitions, vimeo
+from livekeep.screen.poller.stream_check import Look
 from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
 from tests.outside import LIBRARY, PROJECT
@@ -413,17 +416,17 @@ def reasons_of_plain_urls() -> Iterator[str]:
     ended, empty = Media(1, 1, has_ended=True), Media(1, 0)
     looks = [Look("open", "2xx", media=found) for found in (ended, empty)]
     looks += [Look("refused", "4xx", "HTTP 403"), Look("not-open", "4xx", "HTTP 404"), Look("outage", "5xx", "it has a fault")]
-    yield from (playlist.answer_of(look, "http://x").reason for look in looks)
+    yield from (stream_check.answer_of(look, "http://x").reason for look in looks)
 
 
 def reasons_of_our_own() -> Iterator[str]:
-    yield from judgement.WAITING.values()
+    yield from transitions.WAITING.values()
     for stream, problem in ((Stream(), ""), *((Stream(vimeo_event="1"), text) for text in ("", *token_problems()))):
-        yield judgement.not_askable(stream, "", problem)[1]  # type: ignore[index]
+        yield transitions.not_askable(stream, "", problem)[1]  # type: ignore[index]
     yield decision.choose(View(None, 61.0, "none", Choice("holding", ""))).reason
     yield decision.choose(View(state.PollerState(state="error"), 0.0, "none", Choice("holding", ""))).reason
     yield error_screen.LINES[0]
-    yield from words_of("player", r'"(The stream is live, but [^"]+)"')
+    yield from words_of("player/main", r'"(The stream is live, but [^"]+)"')
 
 
 def texts_in(module: str, call: str) -> Iterator[str]:
@@ -436,7 +439,7 @@ def texts_in(module: str, call: str) -> Iterator[str]:
 
 
 def token_problems() -> list[str]:
-    return words_of("credential", r'return "", "([^"]+)"')
+    return words_of("poller/token_and_schedule", r'return "", "([^"]+)"')
 
 
 def words_of(module: str, pattern: str) -> list[str]:
@@ -453,8 +456,10 @@ def told_texts() -> list[re.Pattern[str]]:
 
 
 def test_every_reason_is_told() -> None:
-    faults = [text for module in ("system/http", "system/hls", "screen/rtsp") for text in texts_in(module, "TransportError")]
-    faults += texts_in("screen/playlist", "Look")
+    faults = [
+        text for module in ("system/http", "system/hls", "screen/poller/rtsp") for text in texts_in(module, "TransportError")
+    ]
+    faults += texts_in("screen/poller/stream_check", "Look")
     texts = [*reasons_of_vimeo(), *reasons_of_plain_urls(), *reasons_of_our_own(), *faults]
     assert len(faults) > 15
     assert len(texts) > 40

@@ -154,6 +154,15 @@ def test_a_part_imports_core_system_and_itself_only(part: str) -> None:
         assert imported_parts(file) <= {"core", part} | ({"system"} if part != "core" else set()), file
 
 
+def test_the_poller_and_the_rest_of_the_screen_share_their_states_only() -> None:
+    """The player shows what display/ knows of pictures; neither knows the poller, nor the poller them."""
+    screen = LIBRARY / "livekeep/screen"
+    for file in sorted(screen.rglob("*.py")):
+        others = ("player", "display") if file.parent.name == "poller" else ("poller",)
+        text = file.read_text()
+        assert not [other for other in others if re.search(rf"\bscreen(\.| import .*\b){other}\b", text)], file
+
+
 def test_core_never_logs_and_no_program_patches_the_path_for_tests() -> None:
     for file in (LIBRARY / "livekeep/core").glob("*.py"):
         calls = [ast.unparse(node.func) for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Call)]

@@ -16,7 +16,7 @@ from livekeep.command import doctor_host, doctor_pictures, doctor_screen
 from livekeep.command.checkup import Check, Surroundings
 from livekeep.command.picture import TRIAL
 from livekeep.core.config import Config, Screen
-from livekeep.screen.pictures import MPV_OPTIONS
+from livekeep.screen.display.pictures import MPV_OPTIONS
 
 
 def around(tree: str | Path, **screen: object) -> Surroundings:

@@ -124,7 +124,7 @@ def test_a_second_run_changes_nothing(box: Screen) -> None:
 def test_an_upgrade(box: Screen) -> None:
     """What is no longer shipped is stopped and removed, what changed is restarted, what is the operator's stays."""
     machine = box.machine
-    module = "/usr/local/lib/livekeep/lib/livekeep/screen/line.py"
+    module = "/usr/local/lib/livekeep/lib/livekeep/screen/player/next_start_text.py"
     machine.run(f"echo '# older' >>{module}")
     machine.write(OLD_UNIT_FILE, OLD_UNIT)
     machine.run(f"echo {OLD_UNIT_FILE} >>{MEMORY}/files && LC_ALL=C sort -o {MEMORY}/files {MEMORY}/files")

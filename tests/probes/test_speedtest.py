@@ -22,7 +22,7 @@ from livekeep.probes.speedtest.tools import INSTALL
 from livekeep.probes.speedtest.transfer import Used
 from tests.outside import QuietHandler, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, is_running
-from tests.screen.web import Reply, Request, Web, http
+from tests.web import Reply, Request, Web, http
 
 NOW = 1_790_000_000.0
 # Printed by librespeed-cli 1.0.11 of a local server, the server's name changed; its 0 is for what it did not measure.

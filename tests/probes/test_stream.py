@@ -16,7 +16,7 @@ from livekeep.core.findings import Analysis, StreamFindings
 from livekeep.core.state import Cause
 from tests.outside import PATIENCE_SECONDS, LiveStream, live_stream, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, descendants, is_running
-from tests.screen.web import Reply, Web, http
+from tests.web import Reply, Web, http
 
 SETTINGS = "[probes.stream]\ntimeout_seconds = 15\n"
 HASTY = "[probes.stream]\ntimeout_seconds = 1\n"

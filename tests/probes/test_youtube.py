@@ -15,7 +15,7 @@ from livekeep.core.findings import NOT_SHOWN, NOT_SHOWN_SECONDS, Showing, Youtub
 from livekeep.probes.runner import Judgement
 from livekeep.probes.youtube.measurement import NO_KEY, NOTHING_NAMED, ODD_KEY, STORE_KEY, judge, noted
 from tests.probes.running_probe import Probe
-from tests.screen.web import Reply, Web, http
+from tests.web import Reply, Web, http
 
 KEY = "AIza-made-up-nobody-may-see-me"
 ID = "dQw4w9WgXcQ"

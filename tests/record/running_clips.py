@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from livekeep.core import state
 from livekeep.core.record_states import ClipsState
 from tests.outside import PATIENCE_SECONDS, PROJECT
-from tests.screen.web import Reply, Request, Web, http
+from tests.web import Reply, Request, Web, http
 
 TOKEN = "token-nobody-may-see-me"
 KEY = "AIza-made-up-nobody-may-see-me"

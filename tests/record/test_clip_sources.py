@@ -17,7 +17,7 @@ from livekeep.record.clips.clip import LARGEST_COUNT, Clip, SourceError, count_o
 from livekeep.record.clips.vimeo_source import VimeoSource, clips_in, wait_seconds
 from livekeep.record.clips.youtube_source import YoutubeSource, duration_of
 from tests.record.running_clips import KEY, TOKEN, entry, lists, page
-from tests.screen.web import Reply, Request, Web, error, http
+from tests.web import Reply, Request, Web, error, http
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from livekeep.record.clips.snapshots import Snapshots
 from tests.outside import PROJECT
 from tests.record.made_clips import STEP_SECONDS, MadeClips, Site
 from tests.record.running_clips import ClipsBox, entry, lists, page
-from tests.screen.web import Web, error
+from tests.web import Web, error
 
 BOTH = '[clips.hall]\nvimeo = "me"\n[clips.town]\nfile = "FILE"\n'
 

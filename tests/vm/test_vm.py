@@ -44,7 +44,7 @@ PAINTER = f"""
 Type=notify
 TimeoutStartSec=infinity
 Environment=PYTHONPATH=/opt/livekeep/lib PYTHONDONTWRITEBYTECODE=1
-ExecStart=/usr/bin/python3 -m livekeep.screen.error_screen --output drm --picture /opt/livekeep/error.png \\
+ExecStart=/usr/bin/python3 -m livekeep.screen.display.error_screen --output drm --picture /opt/livekeep/error.png \\
     --line "The stream cannot be shown." --line "See the journal." --copy-to /run/painter/copy.png
 RuntimeDirectory=painter
 PrivateNetwork=yes

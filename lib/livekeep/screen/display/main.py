@@ -1,0 +1,222 @@
+"""livekeep-display.service: waits until there is a screen, then becomes mpv (or VLC) by exec; one long-lived process.
+
+Reads: livekeep.toml ([screen]), /sys/class/drm, the board's model. Writes: nothing; mpv makes its IPC socket.
+A fault in the configuration never keeps the screen dark: the default takes the place of the faulty value.
+"""
+
+import logging
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import sdnotify
+
+from livekeep.core import config as configuration
+from livekeep.core import log, paths
+from livekeep.core.config import Screen
+from livekeep.core.errors import ConfigError
+from livekeep.screen.display import outputs, pictures
+from livekeep.system import drm
+
+logger = logging.getLogger("livekeep.display")
+
+LOOK_SECONDS = 2.0
+SOCKET_SECONDS = 30
+DIRECTORY = paths.STATE_DIRECTORY / "display"
+MPV_SETTINGS = paths.ROOT / "usr/local/share/livekeep/mpv"
+
+BOARDS: tuple[tuple[str, str, int], ...] = (
+    # No H.264 decoder in hardware on the 5, but cores that manage 1080p.
+    ("Raspberry Pi 5", "auto-copy-safe", 10_000_000),
+    ("Raspberry Pi 4", "v4l2m2m-copy", 8_000_000),
+    ("Raspberry Pi Compute Module 5", "auto-copy-safe", 10_000_000),
+    ("Raspberry Pi Compute Module 4", "v4l2m2m-copy", 8_000_000),
+    ("Raspberry Pi", "v4l2m2m-copy", 4_500_000),
+)
+"""Beginning of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
+OTHER_BOARD = ("auto-copy-safe", 20_000_000)
+
+
+def tuning(screen: Screen, model: str) -> tuple[str, int]:
+    """The hardware decoder and the cap in bit/s: the configured ones, else the board's."""
+    found = next(((hwdec, cap) for name, hwdec, cap in BOARDS if model.startswith(name)), OTHER_BOARD)
+    return (found[0] if screen.hwdec == "auto" else screen.hwdec), screen.max_bitrate or found[1]
+
+
+def audio_device(screen: Screen, connector: str, model: str) -> str:
+    """mpv's audio device: the configured one, else on a Raspberry Pi that of the HDMI in use, else the system's choice."""
+    if screen.audio_device != "auto" or not model.startswith("Raspberry Pi"):
+        return screen.audio_device
+    card = {"HDMI-A-1": "vc4hdmi0", "HDMI-A-2": "vc4hdmi1"}.get(connector)
+    return f"alsa/sysdefault:CARD={card}" if card else "auto"
+
+
+def audio_outputs(screen: Screen, cards: Path = Path("/sys/class/sound")) -> str:
+    """mpv's sound outputs, of which the first that opens is used.
+
+    On a desktop without a sound card silence, or ALSA would fill the journal at each start of the stream; on the console the
+    card may come later than the display.
+    """
+    output = screen.resolved_output()
+    if output == "wayland":
+        return "pipewire,pulse,alsa"
+    return "alsa" if output == "drm" or screen.audio_device != "auto" or any(cards.glob("card*")) else "null"
+
+
+def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:
+    """How mpv gets its picture out. Without a GPU its OpenGL in software would cost 100 MB and be refused in the end."""
+    output = screen.resolved_output()
+    if output == "x11":
+        return ["--vo=gpu,x11" if has_gpu else "--vo=x11"]
+    if output == "wayland":
+        return ["--vo=gpu,wlshm", "--gpu-context=wayland"] if has_gpu else ["--vo=wlshm"]
+    arguments = ["--vo=gpu,drm", "--gpu-context=drm"] if has_gpu else ["--vo=drm"]
+    if connector:
+        arguments.append(f"--drm-connector={connector}")
+    if screen.mode:
+        arguments.append(f"--drm-mode={screen.mode}")
+    return arguments
+
+
+def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str) -> list[str]:
+    """The command line of mpv; what never depends on the configuration stands in the shipped mpv.conf."""
+    hwdec, cap = tuning(screen, model)
+    return [
+        "mpv",
+        # Here too, or the settings' own complaints reach the journal, and a URL when it cannot be opened.
+        "--no-terminal",
+        f"--config-dir={MPV_SETTINGS}",
+        f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
+        *output_arguments(screen, connector, has_gpu),
+        f"--hwdec={hwdec}",
+        f"--hls-bitrate={cap}",
+        f"--ao={audio_outputs(screen)}",
+        f"--audio-device={audio_device(screen, connector, model)}",
+        f"--volume={screen.volume}",
+        "--volume-max=130",
+        *(["--{", *(f"--{name}={value}" for name, value in pictures.MPV_OPTIONS.items()), picture, "--}"] if picture else []),
+    ]
+
+
+def vlc_sound(screen: Screen, connector: str, model: str) -> list[str]:
+    if audio_outputs(screen) == "null":
+        return ["--no-audio"]
+    device = audio_device(screen, connector, model).removeprefix("alsa/")
+    return [f"--gain={screen.volume / 100:g}", *([] if device == "auto" else ["--aout=alsa", f"--alsa-audio-device={device}"])]
+
+
+def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
+    """The command line of VLC."""
+    from livekeep.screen.player import vlc  # noqa: PLC0415 – mpv's start need not wait for it
+
+    video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
+    socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
+    quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-metadata-network-access"]
+    return [
+        "vlc",
+        *["--intf", "oldrc", "--rc-fake-tty", f"--rc-unix={socket}"],
+        *quiet,
+        *video,
+        *vlc_sound(screen, connector, model),
+        f"--avcodec-hw={'none' if screen.hwdec == 'no' else 'any'}",
+        *[
+            "--fullscreen",
+            "--image-duration=-1",
+            f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}",
+            "--network-caching=1500",
+        ],
+        *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
+        *([picture] if picture else []),
+    ]
+
+
+def environment(screen: Screen, proxy: str) -> dict[str, str]:
+    """What the program needs to find the desktop and the stream, beside what it has."""
+    found = dict(os.environ)
+    if proxy:
+        # FFmpeg takes it for https too, unlike mpv's own option.
+        found["http_proxy"] = proxy
+    output = screen.resolved_output()
+    if output == "x11":
+        found["DISPLAY"] = screen.x11_display or ":0"
+        cookie = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / "xauthority"
+        if cookie.exists():
+            found["XAUTHORITY"] = str(cookie)
+    elif output == "wayland":
+        found["WAYLAND_DISPLAY"] = screen.wayland_display or "wayland-0"
+    return found
+
+
+def wait_for_screen(screen: Screen) -> None:
+    """Return when the output can be opened. A box without a TV waits here and neither fails nor fills the journal."""
+    notifier = sdnotify.SystemdNotifier()
+    said = ""
+    while problem := outputs.obstacle(screen):
+        if problem != said:
+            logger.warning("%s", problem)
+            notifier.notify(f"STATUS={problem}")
+            said = problem
+        time.sleep(LOOK_SECONDS)
+    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
+
+
+def open_socket_to_player(path: Path) -> None:
+    """Once the socket is there, let its group use it and tell systemd; end a program that makes none.
+
+    mpv makes its socket for its own user alone, whatever the umask says. This happens in a process that is not this program's
+    child, since what this program becomes would never reap it.
+    """
+    program = os.getpid()
+    if child := os.fork():
+        os.waitpid(child, 0)
+        return
+    if os.fork():
+        os._exit(0)
+    deadline = time.monotonic() + SOCKET_SECONDS
+    while not path.is_socket() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    if path.is_socket():
+        path.chmod(0o660)
+        sdnotify.SystemdNotifier().notify("READY=1")
+    else:
+        logger.error("%s: not made within %d s; the player program is ended", path, SOCKET_SECONDS)
+        os.kill(program, signal.SIGKILL)
+    os._exit(0)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    config, problems = configuration.load_leniently()
+    log.set_up(config.log.level)
+    if "--check-config" in (sys.argv[1:] if argv is None else argv):
+        if problems:
+            raise ConfigError(problems)
+        return 0
+    for problem in problems:
+        logger.error("%s; the default is used", problem)
+    screen = config.screen
+    wait_for_screen(screen)
+    picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
+    connector, model = drm.connected(screen.connector), outputs.board()
+    if screen.player == "vlc":
+        # Without the folder VLC would write one file of that name.
+        (DIRECTORY / "snapshots").mkdir(exist_ok=True)
+        command = vlc_command(screen, connector, model, picture)
+    else:
+        command = mpv_command(screen, connector, model, outputs.has_gpu(), picture)
+    path = DIRECTORY / f"{screen.player}.sock"
+    # A stale one would be taken for the new one.
+    path.unlink(missing_ok=True)
+    if not shutil.which(command[0]):
+        raise ConfigError(
+            [f"{command[0]}: cannot be started (No such file or directory); install it: sudo apt install {command[0]}"]
+        )
+    open_socket_to_player(path)
+    try:
+        os.execvpe(command[0], command, environment(screen, config.vimeo.proxy))  # noqa: S606 – the unit becomes the player itself
+    except OSError as error:
+        sentence = f"{command[0]}: cannot be started ({error.strerror}); install it: sudo apt install {command[0]}"
+        raise ConfigError([sentence]) from error

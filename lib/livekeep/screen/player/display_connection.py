@@ -1,0 +1,154 @@
+"""The player's link to the display: connects, asks, notices that the display hangs or lost the TV, and has it restarted."""
+
+import logging
+import os
+from pathlib import Path
+
+from livekeep.core import events
+from livekeep.core.config import Screen
+from livekeep.core.notify import Service
+from livekeep.screen.player.display_socket import DisplayGoneError
+from livekeep.screen.player.driver import Driver
+from livekeep.screen.player.mpv import Mpv
+from livekeep.system import drm
+
+logger = logging.getLogger("livekeep.player")
+
+ASK_PLAYING_SECONDS = 1.0
+ASK_IDLE_SECONDS = 5.0
+FIGURES_SECONDS = 10.0
+HUNG_SECONDS = 6.0
+LOOK_SECONDS = 20.0
+"""Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where they take longer."""
+LONGEST_LOOK_SECONDS = 120.0
+NO_OUTPUT_SECONDS = 15.0
+BETWEEN_RESTARTS_SECONDS = 60.0
+"""A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
+DISPLAY_UNIT = "livekeep-display.service"
+"""The one unit that polkit lets this program restart."""
+MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
+RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
+
+
+class DisplayConnection:
+    """`display` is the connection, None while there is none; `restarts` counts those that this program asked for."""
+
+    def __init__(self, service: Service, root: Path, screen: Screen) -> None:
+        self._service, self._root = service, root
+        self.watch_connector(screen)
+        self.display: Driver | None = None
+        self.restarts = 0
+        self._connected = self._asked = self._figures = self._looked = 0.0
+        self._restarted = float("-inf")
+        self._restart_call = 0
+
+    def watch_connector(self, screen: Screen) -> None:
+        self._connectors = drm.Watch(screen.connector)
+
+    def reach(self, screen: Screen, now: float) -> bool:
+        """Connect if need be, take in what the display says, ask it when due; whether this is a new connection."""
+        self._take_restart_answer()
+        is_new = self.display is None and self._connect(screen, now)
+        if self.display is None:
+            return False
+        try:
+            self.display.receive()
+            self._look_after(self.display, screen, now)
+        except DisplayGoneError as error:
+            self.drop(error)
+        return is_new
+
+    def drop(self, error: DisplayGoneError) -> None:
+        """The connection is over."""
+        logger.info("display: %s", error)
+        self._close()
+
+    def next_due(self, now: float) -> float:
+        """When (monotonic) the display is to be asked, or given up, at the latest."""
+        if self.display is None:
+            return now + ASK_IDLE_SECONDS
+        if self.display.waiting_since is not None:
+            return self.display.waiting_since + HUNG_SECONDS
+        return self._asked + ask_seconds(self.display)
+
+    def _connect(self, screen: Screen, now: float) -> bool:
+        kind: type[Driver] = Mpv
+        if screen.player == "vlc":
+            # Half a megabyte that few need.
+            from livekeep.screen.player.vlc import Vlc as kind  # noqa: N813, PLC0415
+        try:
+            self.display = kind(self._root / f"display/{kind.name}.sock")
+        except DisplayGoneError:
+            # It starts, waits for a TV, or is to be restarted: its socket tells when it is there.
+            return False
+        self._connected = self._asked = now
+        self._service.watch(self.display, lambda: None)
+        return True
+
+    def _close(self) -> None:
+        if self.display is not None:
+            self._service.forget(self.display)
+            self.display.close()
+            self.display = None
+
+    def _look_after(self, display: Driver, screen: Screen, now: float) -> None:
+        # On a desktop the desktop sees to a TV that comes back.
+        if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
+            name = self._connectors.name
+            events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display starts anew", CONNECTOR=name)
+            self._restart(now)
+        elif display.waiting_since is not None and now - display.waiting_since > HUNG_SECONDS:
+            seconds = now - display.waiting_since
+            sentence = f"{display.name} has not answered for {seconds:.0f} s: it is started anew"
+            events.emit(events.DISPLAY_HUNG, sentence, SECONDS=f"{seconds:.1f}")
+            self._restart(now)
+        elif display.has_output is False and now - self._connected > NO_OUTPUT_SECONDS:
+            logger.error("%s has no output on the screen: it is started anew", display.name)
+            self._restart(now)
+        elif display.waiting_since is None and now - self._asked >= ask_seconds(display) - 0.01:
+            with_figures = not is_idle(display) and now - self._figures >= FIGURES_SECONDS
+            display.ask(with_figures)
+            self._asked = now
+            self._figures = now if with_figures else self._figures
+            pause = look_seconds(screen, display)
+            if pause and now - self._looked >= pause - 0.01:
+                self._looked = now
+                display.look()
+
+    def _may_restart(self, now: float) -> bool:
+        return now - self._restarted > BETWEEN_RESTARTS_SECONDS
+
+    def _restart(self, now: float) -> None:
+        """Ask systemd to restart the display; the answer is not waited for."""
+        self._restarted = now
+        self.restarts += 1
+        self._restart_call = os.posix_spawn(RESTART[0], RESTART, os.environ)
+        self._close()
+
+    def _take_restart_answer(self) -> None:
+        if not self._restart_call:
+            return
+        pid, status = os.waitpid(self._restart_call, os.WNOHANG)
+        if pid and status:
+            logger.error("%s: cannot be restarted; is polkit running? See /etc/polkit-1/rules.d/livekeep.rules", DISPLAY_UNIT)
+        if pid:
+            self._restart_call = 0
+
+
+def is_idle(display: Driver) -> bool:
+    return display.stream.stage in ("none", "ended")
+
+
+def look_seconds(screen: Screen, display: Driver) -> float:
+    """The pause between two copies of the stream's picture, 0 for none at all.
+
+    Three fit into what is to be noticed; on a slow board it is a thousand times what one takes, or it would drop frames.
+    """
+    wanted = [seconds for seconds in (screen.blank_seconds, screen.frozen_seconds) if seconds]
+    if not wanted or not display.has_picture:
+        return 0.0
+    return min(max(min(LOOK_SECONDS, min(wanted) / 3), 1000 * display.motion.cost_seconds), LONGEST_LOOK_SECONDS)
+
+
+def ask_seconds(display: Driver) -> float:
+    return ASK_IDLE_SECONDS if is_idle(display) and display.empty_since is None else ASK_PLAYING_SECONDS

@@ -1,0 +1,298 @@
+"""livekeep-player.service: decides which picture belongs on the screen, and tells the display.
+
+Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the display's socket, /sys/class/drm.
+Writes: /run/livekeep/player/state.json, and open.json beside it, by which its next run knows what it finds open.
+May ask systemd to restart livekeep-display.service, and nothing else.
+
+It wakes by inotify, by the display's events, and once a second while a stream plays, to see that its position moves.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from livekeep.core import config as configuration
+from livekeep.core import events, log, paths, state
+from livekeep.core.errors import TemporaryError
+from livekeep.core.inotify import FolderWatch
+from livekeep.core.notify import Service
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
+from livekeep.screen.display.pictures import Slides
+from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose, phase_of
+from livekeep.screen.player.display_connection import DisplayConnection
+from livekeep.screen.player.display_socket import DisplayGoneError
+from livekeep.screen.player.driver import Driver
+from livekeep.screen.player.next_start_text import next_change, next_start_text
+from livekeep.screen.player.playback_session import PlaybackSession
+from livekeep.screen.player.state_publisher import StatePublisher
+
+logger = logging.getLogger("livekeep.player")
+
+POLLER_STALE_SECONDS = 30.0
+NOTHING_CHOSEN = Choice("none", "Waiting for the display")
+
+
+class Player:
+    """What the player remembers from one pass to the next."""
+
+    def __init__(self, service: Service, root: Path = paths.STATE_DIRECTORY) -> None:
+        self.root = root
+        self.watch = FolderWatch(root, ("poller",), ("display",))
+        service.watch(self.watch, self.watch.drain)
+        self.config, problems = configuration.load_leniently()
+        self.config_problem = problems[0] if problems else ""
+        log.set_up(self.config.log.level)
+        for problem in problems:
+            logger.error("%s", problem)
+        self.slides = Slides(self.config.screen.holding, self.config.screen.slideshow_seconds)
+        self.watch_pictures()
+        self.connection = DisplayConnection(service, root, self.config.screen)
+        self.publisher = StatePublisher(service, root)
+        self.session = PlaybackSession()
+        self.poller: PollerState | None = None
+        self.poller_gone_monotonic: float | None = time.monotonic()
+        self.choice = NOTHING_CHOSEN
+        self.chosen_for = ""
+        """The source of the stream that `choice` was made for."""
+        self.stream_picture: StreamPicture = ""
+        self.lines: tuple[str, ...] = ()
+
+    def reload(self) -> None:
+        """Take a changed configuration; one with an error in it changes nothing."""
+        fresh, problems = configuration.load_leniently()
+        if problems:
+            listed = "; ".join(problems)
+            sentence = f"The configuration has an error, the one in force stays: {listed}"
+            events.emit(events.CONFIG_REJECTED, sentence, PROBLEMS=listed)
+            return
+        self.config, self.config_problem = fresh, ""
+        log.set_up(fresh.log.level)
+        self.slides = Slides(fresh.screen.holding, fresh.screen.slideshow_seconds)
+        self.watch_pictures()
+        self.connection.watch_connector(fresh.screen)
+
+    def watch_pictures(self) -> None:
+        """Wake when a picture is replaced; a folder that cannot be watched, as of a network's, is looked at in each pass."""
+        for folder in {Path(path).parent for path in self.pictures()}:
+            self.watch.watch_contents(folder)
+
+    def pictures(self) -> tuple[str, ...]:
+        """The owner's pictures by path: the holding ones, then the error picture."""
+        return (*self.config.screen.holding, self.config.screen.error)
+
+    def one_pass(self, now: float) -> float:
+        """One pass of work; gives when the next is due at the latest."""
+        self.read_poller(now)
+        if self.connection.reach(self.config.screen, now):
+            self.session = PlaybackSession(self.session.counts, self.source_of_open())
+        try:
+            self.serve(now)
+        except DisplayGoneError as error:
+            self.connection.drop(error)
+        if self.connection.display is None:
+            self.lines = ()
+            self.publisher.note_shown("none", "The display is not running")
+        told = PlayerState(
+            reason=self.choice.reason,
+            advice=self.choice.advice,
+            line=" · ".join(self.lines),
+            picture_problems=tuple(filter(None, map(self.slides.problem, self.pictures()))),
+            stream_picture=self.stream_picture if self.connection.display else "",
+            wish=self.session.wish,
+        )
+        self.publisher.write(told, self.connection, self.session.counts, now)
+        return self.next_pass(now)
+
+    def serve(self, now: float) -> None:
+        """Have the display show what belongs there. Raises `DisplayGoneError` when it ends meanwhile."""
+        display = self.connection.display
+        if display is None or not display.is_known:
+            return
+        self.follow_stream(display, now)
+        self.look_at_picture(display, now)
+        self.choice = self.choose(now)
+        self.show(display, now)
+        self.write_lines(display)
+
+    def choose(self, now: float) -> Choice:
+        """The choice for the selected stream: what is known, shown or was chosen of another one does not count for it."""
+        gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
+        if self.poller is None:
+            return choose(View(None, gone, self.session.phase, self.choice, self.config_problem, self.stream_picture))
+        phase = self.session.phase if self.session.is_of(self.poller.source) else "none"
+        previous = self.choice if self.chosen_for == self.poller.source else NOTHING_CHOSEN
+        self.chosen_for = self.poller.source
+        return choose(View(self.poller, gone, phase, previous, self.config_problem, self.stream_picture))
+
+    def source_of_open(self) -> str:
+        """What the run before this one opened on this run of the display; "" when that is not known."""
+        try:
+            found = state.read(OpenStream, self.root)
+        except TemporaryError:
+            return ""
+        return found.source if self.connection.display and found.display == self.connection.display.run else ""
+
+    def next_pass(self, now: float) -> float:
+        due = [self.connection.next_due(now)]
+        if self.session.not_before > now:
+            due.append(self.session.not_before)
+        due.append(self.slides.next_change())
+        shows_start = self.config.screen.show_next_start and self.publisher.shown == "holding" and not self.choice.says_reason
+        if shows_start and self.poller:
+            wall = time.time()
+            due.append(now + next_change(self.poller.next_start, wall) - wall)
+        return max(min(due), now + 0.02)
+
+    def read_poller(self, now: float) -> None:
+        """Take the poller's state; None when it is absent, broken or stuck, and then since when."""
+        found = None
+        try:
+            found = state.read(PollerState, self.root)
+        except state.StateAbsentError:
+            pass
+        except TemporaryError as error:
+            if self.poller is not None:
+                logger.warning("%s", error)
+        if found and now - found.written_monotonic > max(POLLER_STALE_SECONDS, 3 * self.config.poller.interval_seconds):
+            found = None
+        if found is not None:
+            self.poller_gone_monotonic = None
+        elif self.poller_gone_monotonic is None:
+            self.poller_gone_monotonic = now
+        self.poller = found
+
+    def follow_stream(self, display: Driver, now: float) -> None:
+        """Notice that the stream plays, stalled or ended, and wish for a fresh URL where that helps."""
+        phase = phase_of(display.stream, now, self.config.screen.stall_seconds)
+        seconds = now - display.stream.changed_monotonic
+        outcome = self.session.follow(phase, display.stream, now)
+        if outcome == "stalled":
+            position = display.stream.position_seconds
+            sentence = f"The stream has stood still for {seconds:.0f} s: the holding picture is shown and a fresh URL asked for"
+            events.emit(events.STREAM_STALLED, sentence, POSITION=position, SECONDS=f"{seconds:.1f}")
+        elif outcome == "failed":
+            sentence = f"The stream could not be started (attempt {self.session.failures}): trying again"
+            events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
+
+    def look_at_picture(self, display: Driver, now: float) -> None:
+        """Learn what is to be seen of the stream; one that has got a picture is opened again to show it."""
+        if self.session.phase != "playing":
+            self.stream_picture = ""
+            return
+        previous, screen = self.stream_picture, self.config.screen
+        judged = display.motion.judge(now, screen.blank_seconds, screen.frozen_seconds)
+        self.stream_picture = "none" if display.has_picture is False else judged
+        if self.stream_picture != previous and self.stream_picture in NO_MOVING_PICTURE:
+            logger.warning("The stream plays, but %s; %s", NO_MOVING_PICTURE[self.stream_picture], CAMERA)
+        has_new = display.new_picture_at is not None and now >= display.new_picture_at
+        if has_new and self.session.is_open and self.poller and self.poller.state == "live":
+            logger.info("The stream has a picture now: it is opened again")
+            self.session.reopen(now)
+
+    def show(self, display: Driver, now: float) -> None:
+        """Bring the display to show the choice; start the stream when its URL is at hand."""
+        self.slides.advance(now, self.publisher.shown == "holding")
+        if display.failed_picture:
+            self.slides.reject(display.failed_picture)
+            logger.error("%s: cannot be shown; is it a picture, and whole? The next best is shown", display.failed_picture)
+            display.failed_picture = ""
+        if self.choice.picture == "stream":
+            self.show_stream(display, now)
+        elif self.session.is_open:
+            self.session.close()
+        if not self.session.is_open:
+            self.show_still(display, now)
+        shown = self.picture_on(display)
+        is_awaited = self.choice.picture == "stream" and shown != "stream" and self.stream_picture != "none"
+        self.publisher.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
+
+    def show_stream(self, display: Driver, now: float) -> None:
+        """Open the stream unless it is open; one of another source is left, for the new one at once when its URL is at hand."""
+        if self.poller is None or self.poller.state != "live":
+            return
+        self.session.turn_to(self.poller.source)
+        if self.session.is_open:
+            return
+        if not self.session.may_start(self.poller.url_obtained_monotonic, now):
+            return
+        try:
+            secret = state.read(StreamUrl, self.root)
+        except TemporaryError as error:
+            logger.warning("%s", error)
+            self.session.wish_for("start", now)
+            return
+        if secret.source != self.poller.source:
+            # The poller has another stream's already: its state comes next.
+            return
+        self.session.open()
+        # Without the file the next run opens the stream again; with a wrong one it would keep the wrong stream on.
+        state.remove(OpenStream, self.root)
+        display.show_stream(secret.url, self.slides.present())
+        try:
+            state.write(state.stamped(OpenStream(self.session.source, display.run)), self.root)
+        except TemporaryError as error:
+            logger.warning("%s", error)
+
+    def show_still(self, display: Driver, now: float) -> None:
+        is_error = self.choice.picture == "error"
+        wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
+        is_lost = display.is_empty(now)
+        if display.wanted != self.slides.given:
+            self.slides.give(display.wanted, display.started)
+        is_outdated = self.slides.is_outdated(wanted)
+        if display.wanted == wanted and display.stream.stage in ("none", "ended") and not is_lost and not is_outdated:
+            return
+        if is_lost:
+            logger.warning("%s shows nothing although it was given a picture: the picture is loaded again", display.name)
+        if wanted:
+            display.show_picture(wanted, self.slides.shipped(is_error))
+            self.slides.give(wanted)
+        else:
+            display.show_nothing()
+
+    def picture_on(self, display: Driver) -> Picture:
+        if display.current == "stream":
+            return "stream"
+        if display.current == "":
+            return "none"
+        error = self.slides.error_picture(self.config.screen.error)
+        # One picture may serve for both: then it is what was chosen.
+        if display.current == error and (self.choice.picture == "error" or display.current != self.slides.present()):
+            return "error"
+        return "holding"
+
+    def write_lines(self, display: Driver) -> None:
+        """Write the text that belongs on the picture; not yet while another picture is still on the screen."""
+        if self.publisher.shown == "stream":
+            self.lines = ()
+        elif self.publisher.shown in (self.choice.picture, "none") or self.choice.picture == "stream":
+            self.lines = self.wanted_lines()
+        display.write(self.lines)
+
+    def wanted_lines(self) -> tuple[str, ...]:
+        if self.choice.says_reason:
+            return (self.choice.reason, *advice_lines(self.choice.advice))
+        if self.config.screen.show_next_start and self.poller and self.choice.picture == "holding":
+            line = next_start_text(self.poller.next_start, time.time())
+            return (line,) if line else ()
+        return ()
+
+
+def advice_lines(advice: str) -> tuple[str, ...]:
+    """What to do, as a line on the picture; advice is a command to run, or a sentence."""
+    if not advice:
+        return ()
+    return (f"Run: {advice}" if advice.startswith("sudo ") else advice[0].upper() + advice[1:],)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    if "--check-config" in (sys.argv[1:] if argv is None else argv):
+        configuration.load()
+        return 0
+    service = Service()
+    player = Player(service)
+    service.run(player.one_pass, player.reload)
+    state.remove(PlayerState)
+    return 0

@@ -1,0 +1,136 @@
+"""The stream's session on the display: whether it plays, when it may be opened, what the player wishes of the poller.
+
+Nothing but its own memory; the time is passed in (monotonic seconds).
+"""
+
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from livekeep.core.state import Wish, WishReason
+from livekeep.screen.player.decision import Phase, StreamReport
+
+FRESH_SECONDS = 9.0
+"""A signed URL lives 10 to 60 s (Vimeo's `ttl`): an older one is not opened any more."""
+STEADY_SECONDS = 10.0
+"""A stream that played so long was well: the delay between attempts begins anew."""
+LONGEST_DELAY_SECONDS = 10.0
+
+Outcome = Literal["", "stalled", "ended", "failed"]
+
+
+@dataclass
+class Counts:
+    """Since the player started; the names are those of `core.state.Playback`."""
+
+    stalls: int = 0
+    stalled_seconds: float = 0.0
+    last_stall_at: float | None = None
+    """Unix seconds."""
+    starts: int = 0
+    failed_starts: int = 0
+
+
+class PlaybackSession:
+    """One stream on one display, from the first attempt to the end. `is_open` tells whether the display holds the stream now.
+
+    `source` tells what the stream is opened from, as in `core.state.PollerState`; "" when that is not known.
+    """
+
+    def __init__(self, counts: Counts | None = None, source: str = "") -> None:
+        self.counts = counts or Counts()
+        self.source = source
+        self.phase: Phase = "none"
+        self.wish: Wish | None = None
+        self.failures = 0
+        self.not_before = 0.0
+        self.is_open = False
+        self._playing_since: float | None = None
+        self._stalled_since: float | None = None
+
+    def is_of(self, source: str) -> bool:
+        """Whether this is about the stream of that source; of one that is not known it never is."""
+        return source != "" and self.source == source
+
+    def turn_to(self, source: str) -> None:
+        """The stream of `source` is wanted now: an open one of another source is left, and its failures and wishes with it."""
+        if not self.is_of(source):
+            self.close()
+            self.source = source
+
+    def open(self) -> None:
+        """The stream was handed to the display."""
+        self.is_open = True
+        self._playing_since = None
+        self.counts.starts += 1
+
+    def close(self) -> None:
+        """The stream is not wanted any more."""
+        self.is_open = False
+        self.phase = "none"
+        self.wish = None
+        self.failures = 0
+        self.not_before = 0.0
+        self._stalled_since = None
+
+    def reopen(self, now: float) -> None:
+        """The stream plays, but must be opened again by a fresh URL; that is no failure."""
+        self.is_open = False
+        self.wish_for("start", now)
+
+    def wish_for(self, reason: WishReason, now: float) -> None:
+        self.wish = Wish(reason, now)
+
+    def may_start(self, obtained: float | None, now: float) -> bool:
+        """Whether a URL obtained then is fit to be opened now; wishes for a fresh one when it is too old."""
+        if obtained is None or now < self.not_before:
+            return False
+        if self.wish and obtained < self.wish.asked_monotonic:
+            return False
+        if now - obtained > FRESH_SECONDS:
+            self.wish_for("start", now)
+            return False
+        return True
+
+    def follow(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
+        """Take in what the display reports; gives what happened since the last call, "" for nothing of note."""
+        if not self.is_open and phase in ("loading", "playing"):
+            # A player that starts anew takes over the stream that the display already plays.
+            self.is_open = True
+        if not self.is_open:
+            self.phase = "none"
+            return ""
+        self.phase = phase
+        if phase == "playing":
+            self._note_playing(now)
+            return ""
+        if phase in ("none", "loading"):
+            return ""
+        return self._note_end(phase, report, now)
+
+    def _note_playing(self, now: float) -> None:
+        self.wish = None
+        if self._playing_since is None:
+            self._playing_since = now
+        if self._stalled_since is not None:
+            self.counts.stalled_seconds += now - self._stalled_since
+            self._stalled_since = None
+        if now - self._playing_since >= STEADY_SECONDS:
+            self.failures = 0
+
+    def _note_end(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
+        self.is_open = False
+        played = self._playing_since is not None
+        if phase == "stalled" and played:
+            self.counts.stalls += 1
+            self.counts.last_stall_at = time.time()
+            self._stalled_since = report.changed_monotonic
+            self.wish_for("stall", now)
+            return "stalled"
+        self.wish_for("end", now)
+        if played and self._playing_since is not None and now - self._playing_since >= STEADY_SECONDS:
+            return "ended"
+        self.not_before = now + min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_DELAY_SECONDS)
+        self.failures += 1
+        self.counts.failed_starts += 1
+        return "failed"

@@ -1,0 +1,75 @@
+"""What the player tells others: its state file, its status line, the event of a change of picture."""
+
+import dataclasses
+import logging
+import time
+from pathlib import Path
+
+from livekeep.core import events, state
+from livekeep.core.errors import TemporaryError
+from livekeep.core.notify import Service
+from livekeep.core.state import Picture, Playback, PlayerState
+from livekeep.screen.player.display_connection import DisplayConnection
+from livekeep.screen.player.driver import Driver
+from livekeep.screen.player.playback_session import Counts
+
+logger = logging.getLogger("livekeep.player")
+
+STATE_SECONDS = 10.0
+"""The state is written anew at each change, and so often for its figures."""
+
+
+class StatePublisher:
+    """`shown` is the picture on the screen."""
+
+    def __init__(self, service: Service, root: Path) -> None:
+        self._service, self._root = service, root
+        self.shown: Picture = "none"
+        self._since = time.time()
+        self._written: PlayerState | None = None
+        self._write_failed = False
+
+    def note_shown(self, picture: Picture, reason: str) -> None:
+        """The screen shows `picture`; an event when that is new."""
+        if picture != self.shown:
+            sentence = f"On the screen: {picture}. {reason}"
+            events.emit(events.PICTURE_CHANGED, sentence, PICTURE=picture, PREVIOUS=self.shown, REASON=reason)
+            self.shown, self._since = picture, time.time()
+
+    def write(self, fresh: PlayerState, connection: DisplayConnection, counts: Counts, now: float) -> None:
+        """Write `fresh`, with what the display says, when it changed in more than its figures, and every ten seconds."""
+        display = connection.display
+        fresh = dataclasses.replace(
+            fresh,
+            picture=self.shown,
+            since=self._since,
+            picture_file=display.current if display and self.shown in ("holding", "error") else "",
+            display_up=display is not None and display.has_output is not False,
+            display_restarts=connection.restarts,
+        )
+        if self._written and now - self._written.written_monotonic < STATE_SECONDS and fresh == without_figures(self._written):
+            return
+        self._written = state.stamped(dataclasses.replace(fresh, playback=figures(display, counts, now)))
+        self._service.status(f"{self.shown}: {fresh.reason}")
+        try:
+            state.write(self._written, self._root)
+            self._write_failed = False
+        except TemporaryError as error:
+            if not self._write_failed:
+                logger.error("%s", error)  # noqa: TRY400 – the sentence says it all
+            self._write_failed = True
+
+
+def figures(display: Driver | None, counts: Counts, now: float) -> Playback:
+    """The display's figures and the player's counts."""
+    playback = display.figures() if display else Playback()
+    running = display is not None and display.stream.stage == "running"
+    changed_at = time.time() - (now - display.stream.changed_monotonic) if display and running else None
+    seen = display.motion.changed if display and running else None
+    picture_changed_at = None if seen is None else time.time() - (now - seen)
+    playback = dataclasses.replace(playback, position_changed_at=changed_at, picture_changed_at=picture_changed_at)
+    return dataclasses.replace(playback, **dataclasses.asdict(counts))
+
+
+def without_figures(written: PlayerState) -> PlayerState:
+    return dataclasses.replace(written, playback=Playback(), written_at=0.0, written_monotonic=0.0)

@@ -1,0 +1,150 @@
+"""VLC as the display, driven over its old remote control socket (vlc --intf oldrc --rc-unix): plain lines, no identities.
+
+What VLC cannot do: it blackens the screen for a moment at a change of picture, shows the
+time only in whole seconds, tells little of its cache, and gets its text from a file that it reads once a second.
+"""
+
+import re
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+from livekeep.core import paths
+from livekeep.core.state import Playback
+from livekeep.screen.player.decision import StreamReport
+from livekeep.screen.player.driver import STREAM, Driver
+
+OPENING_SECONDS = 3.0
+"""After so long the queued picture in place of the stream means that the stream could not be opened."""
+TEXT_FILE = paths.STATE_DIRECTORY / "player/line.txt"
+"""Read by VLC's marquee; the display's unit is in the group that may."""
+INPUT = re.compile(r"status change: \( new input: (.*) \)")
+STOPPED = re.compile(r"status change: \( stop state: \d+ \)")
+DISPLAYED = re.compile(r"\| frames displayed :\s+([0-9]{1,11})\b")
+LOST = re.compile(r"\| frames lost\s+:\s+([0-9]{1,11})\b")
+BITRATE = re.compile(r"\| demux bitrate\s+:\s+([0-9]{1,8}) kb/s")
+
+
+class Vlc(Driver):
+    """A connection to one running VLC."""
+
+    name = "vlc"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._frames = self._lost = self._kilobits = 0
+        self._seen_input = self._address = self._left = ""
+        self._socket.send("status")
+
+    def show_stream(self, url: str, then: str) -> None:
+        """Open `url`; the picture `then` follows when it ends."""
+        self.stream = StreamReport("loading", time.monotonic())
+        self.wanted = then
+        self._frames = 0
+        # Answers about what was open before may still come.
+        self._left, self._seen_input = ("" if self._address == url else self._address), ""
+        for line in ("clear", "repeat off", f"add {url}"):
+            self._socket.send(line)
+        if then:
+            self._socket.send(f"enqueue {then}")
+
+    def show_picture(self, path: str, instead: str = "") -> None:
+        """Show a still picture, or a video over and over; VLC cannot fall back to another one without a gap."""
+        del instead
+        self.stream = StreamReport()
+        self.wanted = path
+        for line in ("clear", "repeat on", f"add {path}"):
+            self._socket.send(line)
+
+    def show_nothing(self) -> None:
+        self.stream = StreamReport()
+        self.current = self.wanted = ""
+        self._socket.send("stop")
+
+    def write(self, lines: tuple[str, ...]) -> None:
+        """Write `lines` in the lower part of the picture; none removes them."""
+        text = "\n".join(lines)
+        try:
+            if not TEXT_FILE.exists() or TEXT_FILE.read_text(encoding="utf-8") != text:
+                TEXT_FILE.write_text(text, encoding="utf-8")
+        except OSError:
+            # A full /run: the picture matters more than its line, and the state's writer complains already.
+            return
+
+    def quit(self) -> None:
+        self._socket.send("quit")
+
+    def ask(self, with_figures: bool) -> None:
+        """Ask what is played and how many frames were shown. VLC gives all of it or nothing."""
+        del with_figures
+        if self.waiting_since is None:
+            self.waiting_since = time.monotonic()
+        self._socket.send("status")
+        self._socket.send("stats")
+
+    def look(self) -> None:
+        """VLC would have to write a whole picture to a file."""
+
+    def figures(self) -> Playback:
+        if self.stream.stage != "running":
+            return Playback()
+        return Playback(
+            position_seconds=self.stream.position_seconds,
+            dropped_by_output=self._lost,
+            input_bytes_per_second=self._kilobits * 125.0,
+        )
+
+    def receive(self) -> None:
+        """Take in all that VLC sent. Raises `DisplayGoneError` when the connection is over."""
+        for raw in self._socket.lines():
+            self.waiting_since = None
+            self._take(raw.decode(errors="replace").strip())
+
+    def _take(self, line: str) -> None:
+        if found := INPUT.match(line):
+            self._take_input(found[1])
+        elif STOPPED.match(line):
+            self._take_stop()
+        elif found := DISPLAYED.match(line):
+            self._take_frames(int(found[1]))
+        elif found := LOST.match(line):
+            self._lost = int(found[1])
+        elif found := BITRATE.match(line):
+            self._kilobits = int(found[1])
+
+    def _take_input(self, address: str) -> None:
+        """An answer to `status`: the address that is played now."""
+        self.is_known = True
+        self._address = address
+        if self.stream.stage == "loading" and address == self._left and not address.startswith("file://"):
+            return
+        path = unquote(address.removeprefix("file://")) if address.startswith("file://") else address
+        if path.startswith("/"):
+            self.current = path
+            self.wanted = self.wanted or path
+            if self.stream.stage == "running" or (
+                self.stream.stage == "loading"
+                and (self._seen_input == STREAM or time.monotonic() - self.stream.loaded_monotonic > OPENING_SECONDS)
+            ):
+                self.stream = StreamReport("ended", self.stream.loaded_monotonic)
+            self._seen_input = path
+            return
+        self._seen_input = STREAM
+        if self.stream.stage == "none" and not self.wanted:
+            # Taken over from a player that ended.
+            now = time.monotonic()
+            self.current, self.stream = STREAM, StreamReport("running", now, None, now)
+
+    def _take_stop(self) -> None:
+        self.is_known = True
+        if self.stream.stage in ("loading", "running") and self._seen_input == STREAM:
+            self.stream = StreamReport("ended", self.stream.loaded_monotonic)
+            self.current = self.wanted = ""
+
+    def _take_frames(self, frames: int) -> None:
+        if self._seen_input != STREAM or self.stream.stage not in ("loading", "running") or frames == self._frames:
+            return
+        self._frames = frames
+        if frames > 0:
+            self.current = STREAM
+            self.stream = StreamReport("running", self.stream.loaded_monotonic, float(frames), time.monotonic())

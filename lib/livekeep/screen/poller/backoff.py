@@ -1,0 +1,111 @@
+"""When to ask next: pure functions of what is known. Seconds everywhere; the wall clock only where the API names a time.
+
+A wrong wall clock must not silence the poller: no wait that depends on it is longer than `LONGEST_WAIT_SECONDS`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from livekeep.screen.poller.schedule import LATE_SECONDS
+from livekeep.screen.poller.vimeo import Verdict
+from livekeep.system.vimeo import Limits
+
+LONGEST_WAIT_SECONDS = 300.0
+LONGEST_BACK_OFF_SECONDS = 10.0
+LONGEST_REFUSED_SECONDS = 60.0
+STARTING_SECONDS = 5.0
+RATE_LIMITED_SECONDS = 60.0
+RESERVED_REQUESTS = 5
+"""So many requests are left to others who share the token's budget."""
+EARLY_SECONDS = 5 * 60.0
+
+
+Jitter = Callable[[float, float], float]
+"""`random.uniform`, or a fixed one."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """The configured intervals."""
+
+    interval_seconds: float = 10.0
+    near_start_interval_seconds: float = 3.0
+
+
+@dataclass(frozen=True)
+class FailureStreak:
+    """How the questions went lately: how often in a row each kind of trouble was met, the present one included."""
+
+    failures: int = 0
+    refusals: int = 0
+    rate_limited: int = 0
+
+
+def delay(
+    verdict: Verdict,
+    streak: FailureStreak,
+    intervals: Intervals,
+    next_start: float | None,
+    limits: Limits,
+    wall: float,
+    jitter: Jitter,
+) -> float:
+    """Seconds from an answer's question (from its end, after trouble) to the next question.
+
+    `limits` are the newest known; `wall` is the wall clock, Unix seconds.
+    """
+    if is_held(verdict, limits, wall):
+        return wait_for_reset(limits.reset, streak.rate_limited, wall, jitter)
+    if verdict == "outage":
+        return back_off(streak.failures, jitter)
+    if verdict == "refused":
+        return refused_wait(streak.refusals, intervals.interval_seconds)
+    wanted = regular(verdict, intervals, next_start, wall)
+    return affordable(wanted, limits, wall)
+
+
+def regular(verdict: Verdict, intervals: Intervals, next_start: float | None, wall: float) -> float:
+    """The interval while nothing is wrong: shorter near the start, and never so long that it leaps over that time's beginning."""
+    if verdict == "live":
+        return intervals.interval_seconds
+    wanted = intervals.interval_seconds
+    if is_near_start(next_start, wall):
+        wanted = min(wanted, intervals.near_start_interval_seconds)
+    elif next_start is not None and 0 < next_start - EARLY_SECONDS - wall < wanted:
+        wanted = max(next_start - EARLY_SECONDS - wall, min(wanted, intervals.near_start_interval_seconds))
+    return min(wanted, STARTING_SECONDS) if verdict == "starting" else wanted
+
+
+def is_near_start(next_start: float | None, wall: float) -> bool:
+    return next_start is not None and next_start - EARLY_SECONDS <= wall < next_start + LATE_SECONDS
+
+
+def affordable(wanted: float, limits: Limits, wall: float) -> float:
+    """`wanted`, or longer where the requests that are left would not last until the rate limit begins anew."""
+    if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
+        return wanted
+    return max(wanted, (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
+
+
+def wait_for_reset(reset: float | None, times: int, wall: float, jitter: Jitter) -> float:
+    """Until the reset, with a second of jitter; where that is not told, a minute that doubles."""
+    if reset is not None and reset > wall:
+        return min(reset - wall + jitter(0.0, 1.0), LONGEST_WAIT_SECONDS)
+    return min(RATE_LIMITED_SECONDS * 2.0 ** min(max(times - 1, 0), 10), LONGEST_WAIT_SECONDS)
+
+
+def back_off(failures: int, jitter: Jitter) -> float:
+    """1, 2, 4, 8, 10, 10 … seconds, each up to a quarter shorter, so that many screens don't ask in step."""
+    full = min(2.0 ** min(max(failures - 1, 0), 10), LONGEST_BACK_OFF_SECONDS)
+    return full * jitter(0.75, 1.0)
+
+
+def refused_wait(refusals: int, interval: float) -> float:
+    """The interval, doubling to a minute: a person must mend it, and a reload asks at once."""
+    return min(interval * 2.0 ** min(max(refusals - 1, 0), 10), LONGEST_REFUSED_SECONDS)
+
+
+def is_held(verdict: Verdict, limits: Limits, wall: float) -> bool:
+    """Whether the next question must wait for the rate limit, whoever wishes for it."""
+    is_short = limits.remaining is not None and limits.remaining <= RESERVED_REQUESTS
+    return verdict == "rate-limited" or (is_short and limits.reset is not None and limits.reset > wall)

@@ -1,0 +1,384 @@
+"""livekeep-poller: asks Vimeo, or looks at a plain URL, whether the selected stream is live.
+
+Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's wish in
+player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `knowledge`).
+
+The main loop only decides; requests run in threads with a deadline (`worker`). What an answer means is in `vimeo` and `playlist`,
+what follows from it in `judgement`, when to ask next in `pacing`.
+"""
+
+import contextlib
+import logging
+import math
+import os
+import random
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from systemd import id128
+
+from livekeep.core import config, events, log, paths, state
+from livekeep.core.config import Config, Stream
+from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.core.inotify import FolderWatch
+from livekeep.core.notify import Service
+from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
+from livekeep.screen.poller.backoff import FailureStreak, Intervals
+from livekeep.screen.poller.state_publisher import StatePublisher
+from livekeep.screen.poller.stream_check import Look, Recovery
+from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
+from livekeep.screen.poller.vimeo import Answer, Api, Exchange
+from livekeep.screen.worker import Lane
+from livekeep.system.http import Client
+
+LEAST_PAUSE_SECONDS = 1.0
+"""Between the beginnings of two questions, whoever wishes for the second."""
+FRESH_SECONDS = 8.0
+"""A signed URL may live for ten seconds only: an older one is asked for anew before a start."""
+ANSWER_SECONDS = 1.5
+SHOWN_SECONDS = 30.0
+"""A player's state that is older says nothing of the screen: the player writes it every ten seconds."""
+CHECK_SECONDS = 2.0
+"""So long may the playlist of a stream that is about to start be read; a longer one belongs to a stream that goes on."""
+NEVER = math.inf
+KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
+"""sd_id128_get_machine_app_specific(3): what is told of a stream's source must not tell the machine's id."""
+
+logger = logging.getLogger("livekeep.poller")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An answer, and how its request went."""
+
+    answer: Answer
+    exchange: Exchange
+
+
+class Poller:
+    """The program's memory, and one pass of its work."""
+
+    def __init__(self, service: Service, settings: Config, root: Path) -> None:
+        self.root, self.settings = root, settings
+        self.source_key = machine_key()
+        self.publisher = StatePublisher(root, service.status)
+        self.asks: Lane[Asked] = Lane("ask", self.new_client, service.wake)
+        self.looks: Lane[Look] = Lane("look", self.new_client, service.wake)
+        self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
+        self.streak = FailureStreak()
+        self.recovery: Recovery | None = None
+        self.in_hand: StreamUrl | None = None
+        self.due = 0.0
+        self.held_until = 0.0
+        self.asked_monotonic = -NEVER
+        self.acted_wish = -NEVER
+        self.has_new_wish = True
+        self.is_new_stream = True
+        self.adopt(settings)
+
+    # Configuration
+
+    def adopt(self, settings: Config) -> None:
+        """Begin to follow the selected stream; what is known of the one before stands until the first answer."""
+        log.set_up(settings.log.level)
+        self.settings, self.stream = settings, settings.selected_stream()
+        token, problem = read_token()
+        self.source = (self.stream, settings.stream.selected, settings.vimeo, token)
+        self.stream_source = transitions.source_of(self.stream, self.source_key)
+        self.api = Api(settings.vimeo.api_url, token)
+        self.obstacle = transitions.not_askable(self.stream, token, problem)
+        if self.obstacle:
+            cause, reason, advice = self.obstacle
+            blank = transitions.changed(self.blank(), "unknown", cause, reason, advice, time.time())
+            self.publisher.publish(blank)
+
+    def reload(self) -> None:
+        """Read configuration and token again, and ask at once; a faulty configuration changes nothing."""
+        try:
+            settings = config.load()
+        except ConfigError as error:
+            sentence = f"The new configuration is refused, the old one stays: {error.problems[0]}"
+            events.emit(events.CONFIG_REJECTED, sentence, PROBLEMS="; ".join(error.problems))
+            return
+        previous = self.source
+        self.adopt(settings)
+        self.streak = FailureStreak()
+        self.asks.drop()
+        if self.source != previous:
+            self.looks.drop()
+            self.is_new_stream = True
+            self.recovery, self.in_hand, self.held_until = None, None, 0.0
+            self.token_and_schedule.begin_anew()
+        self.due = max(time.monotonic(), self.held_until)
+
+    def new_client(self) -> Client:
+        return Client(self.settings.vimeo.proxy)
+
+    def blank(self) -> PollerState:
+        """Nothing known of the selected stream; the counters go on."""
+        name, kind = self.settings.stream.selected, transitions.kind_of(self.stream)
+        return PollerState(selected=name, source=self.stream_source, kind=kind, requests=self.publisher.now.requests)
+
+    # A pass
+
+    def one_pass(self, now: float) -> float:
+        self.take_answer(now)
+        self.take_look(now)
+        self.take_told(now)
+        self.read_wish(now)
+        self.start_ask(now)
+        self.start_look(now)
+        self.start_question(now)
+        if now >= self.write_due():
+            self.publisher.write()
+        return self.next_pass()
+
+    def write_due(self) -> float:
+        """When the state must be written though nothing changed; an answer under way will soon do that anyway."""
+        due = self.publisher.write_due()
+        return NEVER if due is None else due + (ANSWER_SECONDS if self.asks.is_busy() else 0.0)
+
+    def next_pass(self) -> float:
+        moments = [self.asks.deadline(), self.looks.deadline(), self.token_and_schedule.deadline(), self.write_due()]
+        if not self.obstacle and not self.asks.is_busy():
+            moments.append(self.due)
+        if self.recovery and not self.looks.is_busy() and not self.recovery.may_play and self.in_hand:
+            moments.append(self.recovery.next_look_monotonic)
+        if self.may_question():
+            moments.append(self.token_and_schedule.due(self.publisher.now.state))
+        return min((moment for moment in moments if moment is not None), default=NEVER)
+
+    # The question whether it is live
+
+    def start_ask(self, now: float) -> None:
+        if self.obstacle or now < self.due or self.asks.is_busy():
+            return
+        seconds = self.settings.poller.timeout_seconds
+        self.asked_monotonic = now
+        work = AskWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery is not None)
+        self.asks.start(work, timed_out(self.stream, seconds), seconds)
+
+    def is_shown(self, now: float) -> bool:
+        """Whether the player has this stream's picture on the screen, and has nothing to complain of."""
+        try:
+            player = state.read(PlayerState, self.root)
+            opened = state.read(OpenStream, self.root)
+        except TemporaryError:
+            return False
+        is_fresh = now - player.written_monotonic < SHOWN_SECONDS
+        return is_fresh and player.picture == "stream" and player.wish is None and opened.source == self.stream_source
+
+    def hurry(self, now: float) -> None:
+        """Ask as soon as it is allowed."""
+        self.due = min(self.due, max(now, self.asked_monotonic + LEAST_PAUSE_SECONDS, self.held_until))
+
+    def take_answer(self, now: float) -> None:
+        taken = self.asks.take(now)
+        if not taken:
+            return
+        answer, exchange, began = taken[0].answer, taken[0].exchange, taken[1]
+        wall = time.time()
+        base = self.blank() if self.is_new_stream else self.publisher.now
+        self.is_new_stream = False
+        self.streak = transitions.streak_after(self.streak, answer)
+        base = replace(base, requests=transitions.counted(base.requests, exchange))
+        fresh = transitions.judged(base, answer, self.settings.poller.failures_before_error, wall)
+        fresh, url = self.follow_answer(base, fresh, answer, now)
+        fresh = self.token_and_schedule.after_answer(fresh, wall)
+        self.set_next_request(answer, fresh, began, now, wall)
+        told = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
+        logger.debug("asked: %s (%s) in %.3f s; again in %.1f s", *told)
+        if (fresh.state, fresh.cause) != (base.state, base.cause):
+            self.token_and_schedule.ask_soon(now)
+        self.publisher.publish(replace(fresh, next_request_monotonic=self.due), url)
+
+    def follow_answer(
+        self, base: PollerState, fresh: PollerState, answer: Answer, now: float
+    ) -> tuple[PollerState, StreamUrl | None]:
+        """What the answer means for the URL: the state to publish, and the URL to hand out with it."""
+        if answer.verdict == "live":
+            self.in_hand = StreamUrl(answer.url, now, self.stream_source)
+            if self.recovery is None or self.recovery.may_play or not answer.url.startswith("http"):
+                self.recovery = None
+                return fresh, self.in_hand
+            self.look_soon(now)
+            if base.state in ("live", "starting"):
+                return keep_state(fresh, base), None
+            return transitions.waiting(replace(fresh, state="starting"), "standing-still", time.time()), None
+        if answer.verdict in ("outage", "rate-limited"):
+            self.look_soon(now)
+            if self.recovery and self.recovery.may_play and self.in_hand:
+                return self.hand_out_again(fresh, now)
+            return fresh, None
+        self.recovery, self.in_hand = None, None
+        return fresh, None
+
+    def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
+        """Set when to ask next."""
+        intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
+        wait = backoff.delay(answer.verdict, self.streak, intervals, fresh.next_start, answer.limits, wall, random.uniform)
+        self.due = max((now if self.streak != FailureStreak() else began) + wait, began + LEAST_PAUSE_SECONDS)
+        self.held_until = self.due if backoff.is_held(answer.verdict, answer.limits, wall) else 0.0
+
+    # After the end or a stall
+
+    def read_wish(self, now: float) -> None:
+        """Act once on each wish of the player that is newer than the URL it has."""
+        if not self.has_new_wish or self.obstacle:
+            return
+        self.has_new_wish = False
+        try:
+            wish = state.read(PlayerState, self.root).wish
+        except TemporaryError:
+            return
+        obtained = self.publisher.now.url_obtained_monotonic
+        if wish is None or wish.asked_monotonic <= max(self.acted_wish, -NEVER if obtained is None else obtained):
+            return
+        self.acted_wish = wish.asked_monotonic
+        self.recovery = None if wish.reason == "start" else Recovery(now, now if now < self.held_until else NEVER)
+        logger.debug("the player wishes for a URL (%s)", wish.reason)
+        self.hurry(now)
+
+    def look_soon(self, now: float) -> None:
+        """The first look waits for the first answer after the wish, which brings a fresh URL."""
+        if self.recovery and self.recovery.next_look_monotonic == NEVER:
+            self.recovery = replace(self.recovery, next_look_monotonic=now)
+
+    def start_look(self, now: float) -> None:
+        recovery = self.recovery
+        if not recovery or not self.in_hand or recovery.may_play or self.looks.is_busy() or now < recovery.next_look_monotonic:
+            return
+        seconds = self.settings.poller.timeout_seconds
+        url = self.in_hand.url
+        if not url.startswith("http"):
+            return
+        self.looks.start(lambda client, deadline: stream_check.look(client, url, deadline), Look("outage", "timeout"), seconds)
+
+    def take_look(self, now: float) -> None:
+        taken = self.looks.take(now)
+        if not taken or not self.recovery or not self.in_hand:
+            return
+        progress = stream_check.progress(self.recovery, taken[0])
+        self.recovery = stream_check.after_look(self.recovery, taken[0], now)
+        logger.debug("looked at the playlist: %s", progress)
+        is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
+        if taken[0].kind == "refused" and not is_fresh:
+            # Its signature may be over.
+            self.hurry(now)
+            return
+        if progress not in ("grown", "unknown"):
+            waiting = transitions.waiting(self.publisher.now, progress, time.time())
+            if waiting != self.publisher.now:
+                self.publisher.publish(waiting)
+            return
+        self.recovery = replace(self.recovery, may_play=True)
+        if is_fresh or now < self.held_until:
+            fresh, url = self.hand_out_again(self.publisher.now, now)
+            self.publisher.publish(fresh, url)
+        else:
+            self.hurry(now)
+
+    def hand_out_again(self, known: PollerState, now: float) -> tuple[PollerState, StreamUrl | None]:
+        """Live with the URL in hand, which has just been seen to work."""
+        self.recovery = None
+        if self.in_hand and self.in_hand.obtained_monotonic <= max(self.acted_wish, now - FRESH_SECONDS):
+            self.in_hand = replace(self.in_hand, obtained_monotonic=now)
+        return transitions.changed(known, "live", "", "", "", time.time()), self.in_hand
+
+    # TokenAndSchedule beside it
+
+    def may_question(self) -> bool:
+        has_answer = not self.is_new_stream and self.streak.failures == 0 and time.monotonic() >= self.held_until
+        return has_answer and not self.obstacle and not self.stream.url
+
+    def start_question(self, now: float) -> None:
+        if self.may_question():
+            self.token_and_schedule.start(
+                self.api, self.stream, self.publisher.now.state, self.settings.poller.timeout_seconds, now
+            )
+
+    def take_told(self, now: float) -> None:
+        fresh = self.token_and_schedule.take(self.publisher.now, now, time.time())
+        if fresh is None:
+            return
+        if fresh.next_start != self.publisher.now.next_start and self.streak == FailureStreak():
+            intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
+            wait = backoff.regular("live" if fresh.state == "live" else "offline", intervals, fresh.next_start, time.time())
+            self.due = max(min(self.due, self.asked_monotonic + wait), self.held_until)
+        self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
+
+
+def machine_key() -> bytes:
+    """A key of this machine alone, the same after each start; where the machine has no identity it holds for this run."""
+    try:
+        return bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
+    except OSError:
+        return os.urandom(16)
+
+
+def keep_state(fresh: PollerState, base: PollerState) -> PollerState:
+    """The figures of `fresh` with what `base` says of the stream."""
+    told = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
+    return replace(told, since=base.since, live_since=base.live_since)
+
+
+def timed_out(stream: Stream, seconds: float) -> Asked:
+    """What an ask comes to whose thread is left behind."""
+    text = f"no answer within {seconds:g} s"
+    answer = vimeo.outage("timeout", text)
+    if stream.url:
+        answer = replace(answer, reason=f"The stream's server cannot be reached: {text}")
+    return Asked(answer, Exchange("timeout", seconds))
+
+
+@dataclass(frozen=True)
+class AskWork:
+    """The question in the form that a lane takes."""
+
+    api: Api
+    stream: Stream
+    new_client: Callable[[], Client]
+    is_shown: bool
+    is_looked_at: bool
+    """Whether its playlist is looked at anyway, since the stream stalled or ended."""
+
+    def __call__(self, client: Client, deadline: float) -> Asked:
+        began = time.monotonic()
+        if self.stream.url:
+            answer = stream_check.ask(client, self.stream.url, deadline, self.is_shown)
+            return Asked(answer, Exchange(answer.outcome, time.monotonic() - began))
+        answer = self.api.ask(client, self.stream, deadline)
+        exchange = Exchange(answer.outcome, time.monotonic() - began)
+        if answer.verdict == "live" and not self.is_shown and not self.is_looked_at:
+            # Not the client that keeps the connection to the API.
+            with contextlib.closing(self.new_client()) as other:
+                answer = stream_check.unless_ended(answer, other, min(deadline, time.monotonic() + CHECK_SECONDS))
+        return Asked(answer, exchange)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM. `--check-config` only reads the configuration. Raises `ConfigError` for a faulty one."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments not in ([], ["--check-config"]):
+        print("usage: livekeep-poller [--check-config]", file=sys.stderr)
+        return 2
+    settings = config.load()
+    if arguments:
+        return 0
+    service = Service()
+    poller = Poller(service, settings, paths.STATE_DIRECTORY)
+    watch = FolderWatch(paths.STATE_DIRECTORY, ("player",))
+
+    def note_player() -> None:
+        watch.drain()
+        poller.has_new_wish = True
+
+    service.watch(watch, note_player)
+    service.run(poller.one_pass, poller.reload)
+    poller.publisher.forget()
+    return 0

@@ -1,0 +1,98 @@
+"""What livekeep-poller has learned, and how it is told: state, secret URL, events. All its writing is here.
+
+Writes poller/state.json and stream/stream.json (the signed URL, for livekeep-player alone).
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from livekeep.core import events, state
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import PollerState, StreamUrl
+from livekeep.screen.poller.transitions import status_line, with_url, without_url
+
+WRITE_SECONDS = 10.0
+"""A state that is older than this looks as if its writer were stuck."""
+
+logger = logging.getLogger("livekeep.poller")
+
+
+class StatePublisher:
+    """The newest state of the stream, and its copy in the files."""
+
+    def __init__(self, root: Path, tell_status: Callable[[str], None]) -> None:
+        self.now = PollerState()
+        self._root = root
+        self._tell_status = tell_status
+        self._written_monotonic: float | None = None
+        self._failed: set[type] = set()
+        # As a unit it finds both folders; run by hand it makes them.
+        for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
+            with contextlib.suppress(OSError):
+                state.path_of(kind, root).parent.mkdir(mode=mode, parents=True, exist_ok=True)
+
+    def publish(self, fresh: PollerState, url: StreamUrl | None = None) -> None:
+        """Make `fresh` what is known: the secret first, then the state, then the event if the stream's state is another.
+
+        `url` is the one to play now; without it a living stream keeps the one that it has.
+        """
+        if fresh.state != "live":
+            fresh = self._forget_url(fresh)
+        elif url:
+            self._write(url)
+            fresh = with_url(fresh, url.url, url.obtained_monotonic)
+        previous, self.now = self.now, fresh
+        self.write()
+        if what_is_told(previous) != what_is_told(fresh):
+            self._tell_change(previous)
+        self._tell_status(status_line(fresh))
+
+    def write(self) -> None:
+        """Write the state as it is known."""
+        self._written_monotonic = time.monotonic()
+        self._write(self.now)
+
+    def write_due(self) -> float | None:
+        """When the state must be written again though nothing changed, monotonic seconds; None before the first time."""
+        return None if self._written_monotonic is None else self._written_monotonic + WRITE_SECONDS
+
+    def forget(self) -> None:
+        """The unit ends: an absent state says so."""
+        state.remove(StreamUrl, self._root)
+        state.remove(PollerState, self._root)
+
+    def _forget_url(self, fresh: PollerState) -> PollerState:
+        state.remove(StreamUrl, self._root)
+        return without_url(fresh)
+
+    def _write(self, content: state.State) -> None:
+        try:
+            state.write(state.stamped(content), self._root)
+            self._failed.discard(type(content))
+        except TemporaryError as error:
+            if type(content) not in self._failed:
+                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+            self._failed.add(type(content))
+
+    def _tell_change(self, previous: PollerState) -> None:
+        fresh = self.now
+        is_refused = fresh.cause in ("refused", "bad-config")
+        sentence = f'The stream "{fresh.selected}" is {fresh.state}' if fresh.state != "error" else f'Stream "{fresh.selected}"'
+        sentence += f": {fresh.reason}" if fresh.reason else ""
+        sentence += f"; {fresh.advice}" if fresh.advice else ""
+        events.emit(
+            events.STREAM_REFUSED if is_refused else events.STREAM_STATE_CHANGED,
+            sentence,
+            STREAM=fresh.selected,
+            STATE=fresh.state,
+            CAUSE=fresh.cause,
+            PREVIOUS=previous.state,
+        )
+
+
+def what_is_told(known: PollerState) -> tuple[str, ...]:
+    """What an event tells of: of which stream, and how it is."""
+    return known.selected, known.source, known.state, known.cause

@@ -1,0 +1,121 @@
+"""What is asked beside the main question: is the token good, and when is the next start? One at a time, never in its way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from livekeep.core import events, paths
+from livekeep.core.config import Stream
+from livekeep.core.state import PollerState, StreamState
+from livekeep.screen.poller import backoff, schedule, transitions, vimeo
+from livekeep.screen.poller.vimeo import Api, Exchange, Told
+from livekeep.screen.worker import Lane
+from livekeep.system import credentials
+from livekeep.system.http import Client
+
+VERIFY_PATH = "/oauth/verify"
+DETAILS_SECONDS = 600.0
+RETRY_SECONDS = 60.0
+LONGEST_RETRY_SECONDS = 3600.0
+NEVER = float("inf")
+
+
+def read_token() -> tuple[str, str]:
+    """The token from the credential livekeep.vimeo-token, and what is wrong with its file; "" twice when there is none."""
+    try:
+        return credentials.read_key(paths.TOKEN_NAME), ""
+    except (OSError, UnicodeDecodeError):
+        return "", "The Vimeo token's file cannot be read, or is not text"
+    except ValueError:
+        return "", "The Vimeo token's file holds more than a token: a space, a line break or a character that no token has"
+
+
+class TokenAndSchedule:
+    """When which is due, and what the answers bring."""
+
+    def __init__(self, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
+        self._lane: Lane[Told] = Lane("question", new_client, wake)
+        self._asking_token = False
+        self._token_problem = ""
+        self._verify_due = 0.0
+        self._verify_retry = RETRY_SECONDS
+        self._details_due = 0.0
+        self._served_until = 0.0
+
+    def begin_anew(self) -> None:
+        """Another stream, token or API."""
+        self._lane.drop()
+        self._token_problem = ""
+        self._verify_due, self._verify_retry, self._details_due = 0.0, RETRY_SECONDS, 0.0
+        self._served_until = 0.0
+
+    def ask_soon(self, now: float) -> None:
+        """The stream's state changed: the schedule may have, too."""
+        self._details_due = now
+
+    def deadline(self) -> float | None:
+        return self._lane.deadline()
+
+    def due(self, state: StreamState) -> float:
+        """When the next one may begin, monotonic seconds; never while one is under way."""
+        if self._lane.is_busy():
+            return NEVER
+        return min(self._verify_due, NEVER if state == "error" else self._details_due)
+
+    def start(self, api: Api, stream: Stream, state: StreamState, seconds: float, now: float) -> None:
+        """Begin what is due, the token's check first."""
+        if now < self.due(state):
+            return
+        self._asking_token = now >= self._verify_due
+        path = VERIFY_PATH if self._asking_token else vimeo.details_path(stream)
+        self._lane.start(
+            lambda client, deadline: vimeo.tell(api, client, path, deadline), Told(Exchange("timeout", seconds)), seconds
+        )
+
+    def take(self, known: PollerState, now: float, wall: float) -> PollerState | None:
+        """What is known with the answer taken in; None when there is none yet."""
+        taken = self._lane.take(now)
+        if not taken:
+            return None
+        told = taken[0]
+        counted = replace(known, requests=transitions.counted(known.requests, told.exchange))
+        if self._asking_token:
+            self._take_verified(told, now)
+            return self._explained(counted)
+        return self._with_schedule(counted, told, now, wall)
+
+    def after_answer(self, known: PollerState, wall: float) -> PollerState:
+        """What the main answer says of the start, and what the token's check says of a refusal."""
+        next_start = schedule.still_to_come(known.next_start, wall)
+        if known.state == "live":
+            is_served = backoff.is_near_start(next_start, wall)
+            self._served_until = max(self._served_until, next_start if is_served and next_start else wall)
+            next_start = None if is_served else next_start
+        return self._explained(replace(known, next_start=next_start))
+
+    def _take_verified(self, told: Told, now: float) -> None:
+        if told.status not in (200, 401):
+            self._verify_due = now + self._verify_retry
+            self._verify_retry = min(self._verify_retry * 2, LONGEST_RETRY_SECONDS)
+            return
+        self._verify_due = NEVER
+        problem = vimeo.scope_problem(told.status, told.document)
+        if problem:
+            sentence, scopes = problem
+            # A token that is not known at all is explained well enough by the refusal itself.
+            self._token_problem = sentence if told.status == 200 else ""
+            events.emit(events.TOKEN_REFUSED, f"{sentence}; then run: {vimeo.SET_TOKEN}", SCOPE=scopes)
+
+    def _explained(self, known: PollerState) -> PollerState:
+        is_about_token = known.cause == "refused" and known.advice == vimeo.SET_TOKEN
+        return replace(known, reason=self._token_problem) if is_about_token and self._token_problem else known
+
+    def _with_schedule(self, known: PollerState, told: Told, now: float, wall: float) -> PollerState:
+        if told.status != 200:
+            self._details_due = now + RETRY_SECONDS
+            return known
+        self._details_due = now + DETAILS_SECONDS if known.state != "live" else NEVER
+        found = schedule.next_start(told.document, wall)
+        if found is not None and found <= self._served_until:
+            found = None
+        previous = known.next_start if known.state != "live" else None
+        return replace(known, next_start=schedule.kept(previous, found, wall))

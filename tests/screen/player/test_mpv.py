@@ -1,0 +1,449 @@
+"""The driver against a real mpv on its real socket; only its outputs are null."""
+
+import contextlib
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import socket as sockets
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from livekeep.screen.player.display_socket import DisplayGoneError
+from livekeep.screen.player.mpv import Mpv, overlay_text
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, live_stream, picture, program, wait_until
+from tests.screen.player.changing_stream import changing_stream
+
+
+def mpv_command(socket: Path) -> list[str]:
+    """mpv with the shipped settings, without a screen and a sound card."""
+    shipped = f"--config-dir={PROJECT / 'etc/mpv'}"
+    return ["mpv", "--no-terminal", shipped, "--vo=null", "--ao=null", f"--input-ipc-server={socket}"]
+
+
+@pytest.fixture
+def socket(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a running mpv."""
+    path = tmp_path / "mpv.sock"
+    with program(mpv_command(path)) as process:
+        wait_until("mpv's socket", path.exists)
+        (tmp_path / "pid").write_text(str(process.pid))
+        yield path
+
+
+@pytest.fixture
+def mpv(socket: Path) -> Iterator[Mpv]:
+    found = connect(socket)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[LiveStream]:
+    with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
+    """A stream for the tests that neither stall nor end it."""
+    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
+        yield stream
+
+
+@contextlib.contextmanager
+def slow_way(socket: Path, way: Path, seconds: float) -> Iterator[tuple[Path, list[bytes]]]:
+    """A socket `way` that hands each command on to `socket` after so many seconds; and all that comes back, line by line."""
+    listener, onward = (sockets.socket(sockets.AF_UNIX) for _ in range(2))
+    listener.bind(str(way))
+    listener.listen(1)
+    onward.connect(str(socket))
+    answers: list[bytes] = []
+
+    def carry() -> None:
+        near, _address = listener.accept()
+        back = threading.Thread(target=carry_back, args=(near,))
+        back.start()
+        with near, near.makefile("rb") as commands:
+            for line in commands:
+                time.sleep(seconds)
+                onward.sendall(line)
+            onward.shutdown(sockets.SHUT_RDWR)
+            back.join()
+
+    def carry_back(near: sockets.socket) -> None:
+        with onward.makefile("rb") as lines, contextlib.suppress(OSError):
+            for line in lines:
+                answers.append(line)
+                near.sendall(line)
+
+    thread = threading.Thread(target=carry)
+    thread.start()
+    with listener, onward:
+        yield way, answers
+        thread.join(20)
+    assert not thread.is_alive()
+
+
+def connect(socket: Path) -> Mpv:
+    found: list[Mpv] = []
+
+    def attempt() -> bool:
+        try:
+            found.append(Mpv(socket))
+        except DisplayGoneError:
+            return False
+        return True
+
+    wait_until("mpv listens", attempt)
+    until(found[0], "what mpv shows is known", lambda: found[0].is_known)
+    return found[0]
+
+
+def until(mpv: Mpv, what: str, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
+    """Take in what mpv says, asking as the player does, until it holds."""
+    deadline, asked = time.monotonic() + seconds, 0.0
+    while not holds():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; current {mpv.current}, {mpv.stream}"
+        if time.monotonic() - asked > 0.3 and mpv.waiting_since is None and mpv.is_known:
+            asked = time.monotonic()
+            mpv.ask(True)
+        select.select([mpv], [], [], 0.1)
+        mpv.receive()
+
+
+def test_nobody_listening_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DisplayGoneError, match=r"mpv\.sock: cannot be opened \(No such file"):
+        Mpv(tmp_path / "mpv.sock")
+
+
+def test_pictures_are_shown_one_after_the_other(mpv: Mpv, tmp_path: Path) -> None:
+    assert mpv.current == mpv.wanted == ""
+    for name in ("holding.png", "what's {on}? 100% ü.png", "error.png"):
+        path = str(picture(tmp_path / name))
+        mpv.show_picture(path)
+        assert mpv.wanted == path
+        until(mpv, name, lambda path=path: mpv.current == path)  # type: ignore[misc]
+    until(mpv, "an output", lambda: mpv.has_output)
+    assert mpv.failed_picture == ""
+    assert mpv.stream.stage == "none"
+    mpv.show_nothing()
+    assert mpv.current == ""
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 100])
+def test_a_picture_that_is_none_is_told(mpv: Mpv, tmp_path: Path, content: bytes) -> None:
+    good, bad = str(picture(tmp_path / "good.png")), tmp_path / "bad.png"
+    bad.write_bytes(content)
+    mpv.show_picture(str(bad))
+    until(mpv, "the failure", lambda: mpv.failed_picture == str(bad))
+    mpv.failed_picture = ""
+    mpv.show_picture(good)
+    until(mpv, "the good picture", lambda: mpv.current == good)
+    assert mpv.failed_picture == ""
+
+
+def test_a_video_is_shown_over_and_over(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:
+    video = str(shutil.copy(sorted(endless.folder.glob("*.ts"))[-2], tmp_path / "video.ts"))
+    mpv.show_picture(video)
+    until(mpv, "the video", lambda: mpv.current == video)
+    began = time.monotonic()
+    until(mpv, "more than its length", lambda: time.monotonic() - began > 1.5)
+    assert mpv.current == video
+    assert mpv.failed_picture == ""
+
+
+def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv, live: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    mpv.show_stream(live.url, holding)
+    assert (mpv.stream.stage, mpv.current) == ("loading", holding), "what is shown stays until the first frame"
+    until(mpv, "the stream", lambda: mpv.stream.stage == "running" and mpv.stream.position_seconds)
+    assert mpv.current == "stream"
+    first = mpv.stream
+    until(mpv, "a move", lambda: mpv.stream.position_seconds != first.position_seconds)
+    assert mpv.stream.changed_monotonic > first.changed_monotonic
+
+    until(mpv, "its figures", lambda: mpv.figures().width_pixels and mpv.figures().input_bytes_per_second)
+    figures = mpv.figures()
+    assert (figures.width_pixels, figures.height_pixels) == (160, 90)
+    assert "264" in figures.video_codec
+    assert figures.cache_bytes is not None
+    assert figures.position_seconds == mpv.stream.position_seconds
+
+    live.stall()
+    until(mpv, "a stall", lambda: time.monotonic() - mpv.stream.changed_monotonic > 1.5)
+    assert mpv.stream.stage == "running"
+    assert mpv.figures().buffering
+    live.go_on()
+    stood = mpv.stream.position_seconds
+    until(mpv, "the stream goes on", lambda: mpv.stream.position_seconds != stood)
+
+    live.end()
+    until(mpv, "the end", lambda: mpv.stream.stage == "ended")
+    until(mpv, "the holding picture by itself", lambda: mpv.current == holding)
+    assert mpv.wanted == holding
+    assert mpv.figures().position_seconds is None
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/live.m3u8", "{server}/absent.m3u8"])
+def test_a_stream_that_cannot_be_opened_leaves_the_picture(mpv: Mpv, endless: LiveStream, tmp_path: Path, address: str) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    mpv.show_stream(address.format(server=endless.url.rsplit("/", 1)[0]), holding)
+    until(mpv, "the end", lambda: mpv.stream.stage == "ended", 40)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+
+
+def test_a_stream_that_fails_at_once_never_leaves_the_screen_empty(socket: Path, tmp_path: Path) -> None:
+    """On a busy machine a command may come long after the one before it, when what that one opened has failed already."""
+    holding, error = (str(picture(tmp_path / name)) for name in ("holding.png", "error.png"))
+    with slow_way(socket, tmp_path / "slow.sock", 0.02) as (way, answers), contextlib.closing(connect(way)) as mpv:
+        mpv.show_picture(error)
+        until(mpv, "the error picture", lambda: mpv.current == error)
+        begun = len(answers)
+        for url, attempt in itertools.product((f"file://{tmp_path}/absent.m3u8", "http://127.0.0.1:9/live.m3u8"), range(3)):
+            mpv.show_stream(url, holding)
+            until(mpv, f"the holding picture, {attempt}", lambda: mpv.stream.stage == "ended" and mpv.current == holding)
+            mpv.show_picture(error)
+            until(mpv, "the error picture", lambda: mpv.current == error)
+        emptied = [line for line in answers[begun:] if json.loads(line).get("name") == "idle-active" and b"true" in line]
+        assert emptied == []
+
+
+def test_an_mpv_that_forgot_its_picture_is_noticed(mpv: Mpv, socket: Path, endless: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    other = connect(socket)
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    other.show_nothing()
+    until(mpv, "the empty screen", lambda: mpv.is_empty(time.monotonic()))
+    assert (mpv.current, mpv.wanted) == ("", holding)
+    mpv.show_stream(endless.url, holding)
+    assert not mpv.is_empty(time.monotonic())
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    other.show_nothing()
+    until(mpv, "the stream's end", lambda: mpv.stream.stage == "ended")
+    assert mpv.current == ""
+    assert mpv.is_empty(time.monotonic())
+    mpv.show_picture(holding)
+    until(mpv, "the picture again", lambda: mpv.current == holding)
+    mpv.show_nothing()
+    began = time.monotonic()
+    until(mpv, "some answers", lambda: time.monotonic() - began > 1)
+    assert mpv.empty_since is None, "nothing was asked for"
+    other.close()
+
+
+def test_sound_alone_plays_beside_the_picture_that_follows(mpv: Mpv, socket: Path, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "a: holding, 100%.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    with changing_stream("sound") as stream:
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the sound", lambda: mpv.stream.stage == "running" and mpv.has_picture is not None)
+        assert (mpv.has_picture, mpv.current) == (False, holding)
+        first = mpv.stream.position_seconds
+        until(mpv, "the sound goes on", lambda: (mpv.stream.position_seconds or 0) > (first or 0) + 1)
+        assert (mpv.current, mpv.new_picture_at) == (holding, None)
+        until(mpv, "its figures", lambda: mpv.figures().input_bytes_per_second)
+        assert (mpv.figures().width_pixels, mpv.figures().video_codec) == (None, ""), "not those of the picture beside it"
+        second = connect(socket)
+        until(second, "what it plays", lambda: second.has_picture is not None)
+        assert (second.has_picture, second.current, second.stream.stage) == (False, holding, "running")
+        second.close()
+        stream.content = "moving"
+        until(mpv, "the picture that came", lambda: mpv.new_picture_at and time.monotonic() > mpv.new_picture_at)
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the picture", lambda: mpv.has_picture and mpv.current == "stream")
+        assert mpv.new_picture_at is None
+
+
+def test_a_small_copy_of_the_stream_s_picture_tells_what_moves(mpv: Mpv, socket: Path, tmp_path: Path) -> None:
+    """The stream's alone: what is no stream is not looked at."""
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the holding picture", lambda: mpv.current == holding)
+    with changing_stream("black") as stream:
+        # The answer comes before the stream, however quick the stream is.
+        look_and_wait(mpv, socket)
+        mpv.show_stream(stream.url, holding)
+        until(mpv, "the stream", lambda: mpv.current == "stream")
+        assert mpv.motion.changed is None
+        for content, seen in (("black", "blank"), ("still", "frozen"), ("moving", "moving")):
+            stream.content = content
+            until(mpv, content, lambda seen=seen: looked(mpv, seen))  # type: ignore[misc]
+        assert 0 < mpv.motion.cost_seconds < 5
+
+
+def look_and_wait(mpv: Mpv, socket: Path) -> None:
+    """Have mpv take a small copy, and take in its answer, which comes to every connection."""
+    with sockets.socket(sockets.AF_UNIX) as other:
+        other.settimeout(PATIENCE_SECONDS)
+        other.connect(str(socket))
+        with other.makefile("rb") as lines:
+            # Else mpv might answer before it knows of this connection.
+            other.sendall(b'{"command": ["get_property", "pid"], "request_id": 1}\n')
+            assert any(b'"request_id":1' in line for line in lines)
+            mpv.look()
+            assert any(b"livekeep-seen" in line for line in lines)
+    mpv.receive()
+
+
+def looked(mpv: Mpv, seen: str) -> bool:
+    mpv.look()
+    return mpv.motion.judge(time.monotonic(), 1.5, 2.5) == seen
+
+
+def test_a_picture_takes_the_stream_s_place_at_once(mpv: Mpv, endless: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_stream(endless.url, holding)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    assert mpv.stream.stage == "none", "the stream that was left is no stream that ended"
+    mpv.show_stream(endless.url, holding)
+    until(mpv, "the stream again", lambda: mpv.current == "stream" and mpv.stream.stage == "running")
+
+
+def test_a_second_player_takes_over_what_plays(mpv: Mpv, socket: Path, live: LiveStream, tmp_path: Path) -> None:
+    holding = str(picture(tmp_path / "holding.png"))
+    mpv.show_picture(holding)
+    until(mpv, "the picture", lambda: mpv.current == holding)
+    second = connect(socket)
+    assert (second.current, second.wanted, second.stream.stage) == (holding, holding, "none")
+    second.close()
+
+    mpv.show_stream(live.url, holding)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    mpv.close()
+    third = connect(socket)
+    assert (third.current, third.wanted, third.stream.stage) == ("stream", holding, "running")
+    until(third, "the stream moves", lambda: third.stream.position_seconds)
+    live.end()
+    until(third, "the end is noticed", lambda: third.stream.stage == "ended" and third.current == holding)
+    third.close()
+
+
+def test_a_second_player_takes_only_what_is_shown_or_comes(mpv: Mpv, socket: Path, endless: LiveStream, tmp_path: Path) -> None:
+    """Neither a picture that has gone, nor one that could not be shown."""
+    bad, first, then = tmp_path / "bad.png", str(picture(tmp_path / "a.png")), str(picture(tmp_path / "b.png"))
+    bad.write_bytes(b"")
+    mpv.show_picture(str(bad))
+    until(mpv, "the failure", lambda: mpv.failed_picture)
+    until(mpv, "the empty screen", lambda: mpv.empty_since)
+    second = connect(socket)
+    assert (second.current, second.wanted) == ("", "")
+    second.close()
+
+    mpv.show_picture(first)
+    until(mpv, "the picture", lambda: mpv.current == first)
+    mpv.show_stream(endless.url, then)
+    until(mpv, "the stream", lambda: mpv.current == "stream")
+    third = connect(socket)
+    assert (third.current, third.wanted) == ("stream", then)
+    third.close()
+
+
+def test_a_text_stands_on_the_picture_and_goes(mpv: Mpv, tmp_path: Path) -> None:
+    """Twice the same text is sent once; that mpv takes it shows in the pixels of the machine tests."""
+    path = str(picture(tmp_path / "a.png"))
+    mpv.show_picture(path)
+    until(mpv, "the picture", lambda: mpv.current == path)
+    for lines in (("Next: Sunday 10:00",), ("Next: Sunday 10:00",), (r"C:\N{\fs900}", "second"), ()):
+        mpv.write(lines)
+        mpv.ask(False)
+        until(mpv, "an answer", lambda: mpv.waiting_since is None)
+
+
+def test_overlay_text_is_text() -> None:
+    assert overlay_text(()) == ""
+    text = overlay_text(("{\\an7}a\nb", "c"))
+    assert r"\{" in text
+    assert "\n" not in text
+    assert text.count(r"\N") == 1
+    assert r"{\an7" not in text
+
+
+def test_quit_ends_it_with_an_error_and_the_connection(mpv: Mpv, tmp_path: Path) -> None:
+    mpv.quit()
+    with pytest.raises(DisplayGoneError):
+        until(mpv, "the end", lambda: False)
+    _pid, status = os.waitpid(int((tmp_path / "pid").read_text()), 0)
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
+    pid = int((tmp_path / "pid").read_text())
+    until(mpv, "an answer", lambda: mpv.waiting_since is None)
+    os.kill(pid, signal.SIGSTOP)
+    while select.select([mpv], [], [], 0.3)[0]:
+        mpv.receive()
+    began = time.monotonic()
+    mpv.ask(False)
+    first_asked = time.monotonic()
+    for _ in range(3000):
+        mpv.write((f"line {time.monotonic_ns()}",))
+        mpv.ask(True)
+    mpv.receive()
+    assert mpv.waiting_since is not None
+    assert began <= mpv.waiting_since <= first_asked, "since the first question without an answer"
+
+
+def property_of(mpv: Mpv, name: str) -> object:
+    """What the running mpv says of one of its properties."""
+    mpv._get(name)
+    mpv._figures.pop(name, None)
+    until(mpv, name, lambda: name in mpv._figures)
+    return mpv._figures[name]
+
+
+def test_the_shipped_settings_are_in_force(mpv: Mpv) -> None:
+    """A setting that this mpv does not know would be passed over in silence."""
+    expected = {"audio-samplerate": 48000, "rebase-start-time": False, "sid": False, "video-sync": "audio"}
+    assert {name: property_of(mpv, name) for name in expected} == expected
+    assert property_of(mpv, "gapless-audio") in (True, "yes")
+    # 0.35 has no "auto" and stays without.
+    assert property_of(mpv, "deinterlace") in ("auto", False)
+
+
+def lavfi(*sources: str) -> list[str]:
+    """ffmpeg's inputs."""
+    return [word for source in sources for word in ("-f", "lavfi", "-i", source)]
+
+
+def test_sound_of_six_channels_comes_in_two(mpv: Mpv, tmp_path: Path) -> None:
+    clip = tmp_path / "six.mkv"
+    source = lavfi("testsrc=size=64x36:rate=10:duration=20", "anullsrc=channel_layout=5.1:duration=20")
+    subprocess.run(["ffmpeg", "-loglevel", "error", *source, "-c:v", "mpeg4", "-c:a", "ac3", clip], check=True)
+    mpv.show_stream(f"file://{clip}", str(picture(tmp_path / "holding.png")))
+    until(mpv, "it plays", lambda: mpv.stream.position_seconds is not None)
+    assert property_of(mpv, "audio-params/channel-count") == 6
+    assert property_of(mpv, "audio-out-params/channels") == "stereo"
+
+
+def test_an_encoder_that_restarts_is_no_stall(mpv: Mpv, tmp_path: Path) -> None:
+    """Timestamps from 0 behind a discontinuity, below those that the stream began with, and another size and rate."""
+    lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1"]
+    for name, size, offset, rate in (("old", "64x36", 30, "48000"), ("new", "32x18", 0, "44100")):
+        source = lavfi(f"testsrc=size={size}:rate=10:duration=6", f"sine=sample_rate={rate}:duration=6")
+        coding = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "10", "-c:a", "aac"]
+        form = ["-output_ts_offset", str(offset), "-f", "hls", "-hls_time", "1", "-hls_list_size", "0", tmp_path / f"{name}.m3u8"]
+        subprocess.run(["ffmpeg", "-loglevel", "error", *source, *coding, *form], check=True)
+        lines += [line for segment in range(6 if name == "new" else 2) for line in ("#EXTINF:1.0,", f"{name}{segment}.ts")]
+        lines += ["#EXT-X-DISCONTINUITY"] if name == "old" else []
+    (tmp_path / "both.m3u8").write_text("\n".join([*lines, "#EXT-X-ENDLIST", ""]))
+    mpv.show_stream(f"file://{tmp_path / 'both.m3u8'}", str(picture(tmp_path / "holding.png")))
+    until(mpv, "the new picture", lambda: mpv.figures().width_pixels == 32)
+    changed = mpv.stream.changed_monotonic
+    until(mpv, "the position goes on", lambda: mpv.stream.changed_monotonic > changed + 1, 15)
+    assert mpv.stream.stage == "running"

@@ -1,0 +1,651 @@
+"""The real player program with a real mpv, a real stream, and a datagram socket in systemd's place."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from livekeep.core import state
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.screen.player.mpv import Mpv
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.screen.player.changing_stream import changing_stream
+
+CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
+PICTURES = "usr/local/share/livekeep/pictures"
+URL = "http://127.0.0.1:9/live.m3u8"
+
+
+class Box:
+    """A machine below `root` with a display; the tests are its poller."""
+
+    def __init__(self, root: Path, systemd: NotifySocket) -> None:
+        self.root, self.run, self.systemd = root, root / "run/livekeep", systemd
+        self.config, self.log = root / "etc/livekeep/livekeep.toml", root / "log"
+        self.socket = self.run / "display/mpv.sock"
+        for folder in ("run/livekeep/poller", "run/livekeep/player", "run/livekeep/display", "run/livekeep/stream", PICTURES):
+            (root / folder).mkdir(parents=True)
+        self.config.parent.mkdir(parents=True)
+        self.config.write_text(CONFIG)
+        self.holding = str(picture(root / PICTURES / "holding.png"))
+        self.error = str(picture(root / PICTURES / "error.png", "darkred"))
+        self.bus = root / "bus"
+        self.poller: PollerState | None = None
+        self.url = ""
+
+    @contextlib.contextmanager
+    def player(self) -> Iterator[subprocess.Popen[bytes]]:
+        environment = {
+            "LIVEKEEP_ROOT": str(self.root),
+            "NOTIFY_SOCKET": str(self.systemd.path),
+            "WATCHDOG_USEC": "2000000",
+            "PATH": os.environ["PATH"],
+            # Never the machine's own.
+            "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.bus}",
+            "TZ": "UTC",
+        }
+        errors = self.log.open("ab")
+        with program([PROJECT / "bin/livekeep-player"], env=environment, stderr=errors, stdout=subprocess.DEVNULL) as process:
+            yield process
+            process.terminate()
+            wait_until("the player's end", lambda: process.poll() is not None)
+
+    def display(self) -> Any:
+        self.socket.unlink(missing_ok=True)
+        shipped = f"--config-dir={PROJECT / 'etc/mpv'}"
+        return program(["mpv", "--no-terminal", shipped, "--vo=null", "--ao=null", f"--input-ipc-server={self.socket}"])
+
+    def open_socket(self) -> None:
+        """What the display's launcher does once mpv has made its socket."""
+        wait_until("mpv's socket", self.socket.exists)
+        self.socket.chmod(0o660)
+
+    def say(self, name: str, cause: str = "", reason: str = "", url: str = "", source: str = "one", **more: Any) -> None:
+        """Write the poller's state, and the secret beside it, as the poller does."""
+        now = time.monotonic()
+        self.url = url
+        if url:
+            state.write(state.stamped(StreamUrl(url, now, source)), self.run)
+        obtained = now if url else None
+        told = {"state": name, "cause": cause, "reason": reason, "source": source, "url_obtained_monotonic": obtained, **more}
+        self.poller = state.stamped(PollerState(**told))
+        state.write(self.poller, self.run)
+
+    def shown(self) -> PlayerState:
+        try:
+            return state.read(PlayerState, self.run)
+        except TemporaryError:
+            return PlayerState()
+
+    def until(self, what: str, holds: Callable[[PlayerState], object], seconds: float = 20.0) -> PlayerState:
+        """The player's state once it is so; meanwhile a wish for a fresh URL is granted when there is one."""
+
+        def look() -> bool:
+            shown, poller = self.shown(), self.poller
+            if shown.wish and self.url and poller and shown.wish.asked_monotonic > (poller.url_obtained_monotonic or 0):
+                self.say(poller.state, poller.cause, poller.reason, self.url, poller.source)
+            return bool(holds(shown))
+
+        try:
+            wait_until(what, look, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.shown()}\n{self.log.read_text()}") from None
+        return self.shown()
+
+    def path(self) -> str:
+        """What mpv itself says that it plays."""
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_SECONDS)
+            connection.connect(str(self.socket))
+            connection.sendall(b'{"command": ["get_property", "path"], "request_id": 1}\n')
+            with connection.makefile("rb") as lines:
+                answers = (json.loads(line) for line in lines)
+                return str(next(answer for answer in answers if answer.get("request_id") == 1).get("data", ""))
+
+    def until_shown(self, wanted: str, reason: str = "") -> PlayerState:
+        return self.until(f"{wanted} on the screen", lambda now: now.picture == wanted and reason in now.reason)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Box]:
+    """A machine on which nothing runs."""
+    with NotifySocket(tmp_path / "notify") as systemd:
+        yield Box(tmp_path, systemd)
+
+
+@pytest.fixture
+def box(bare: Box) -> Iterator[Box]:
+    """A machine whose display runs."""
+    with bare.display():
+        bare.open_socket()
+        yield bare
+
+
+@pytest.fixture
+def live(tmp_path: Path) -> Iterator[LiveStream]:
+    with live_stream(tmp_path / "live") as stream:
+        yield stream
+
+
+@pytest.fixture(scope="module")
+def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
+    """A stream for the tests that neither stall nor end it."""
+    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
+        yield stream
+
+
+def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None:
+    with box.player():
+        box.systemd.wait_for("READY=1")
+        shown = box.until_shown("holding", "Waiting for livekeep-poller")
+        assert shown.picture_file == box.holding
+        assert shown.display_up
+        box.say("live", url=endless.url)
+        box.until_shown("stream", "live")
+        shown = box.until("the start is counted", lambda now: now.playback.starts == 1 and now.wish is None)
+        assert (shown.playback.failed_starts, shown.playback.stalls) == (0, 0)
+
+        box.say("error", "outage", "Vimeo does not answer")
+        shown = box.until("the outage is known", lambda now: "plays on although: Vimeo does not answer" in now.reason)
+        assert (shown.picture, shown.line) == ("stream", "")
+        (box.run / "poller/state.json").unlink()
+        box.say("starting")
+        box.until_shown("stream", "plays")
+
+        box.say("offline", reason="The event has ended", next_start=time.time() + 300.5)
+        shown = box.until_shown("holding", "The event has ended")
+        assert shown.picture_file == box.holding
+        box.until("the countdown", lambda now: now.line == "Live in 5:00")
+        box.until("one second less", lambda now: now.line == "Live in 4:58")
+
+        box.say("error", "refused", "The token is refused", advice="sudo livekeep set-token")
+        shown = box.until_shown("error", "The token is refused")
+        assert shown.picture_file == box.error
+        assert shown.line == "The token is refused · Run: sudo livekeep set-token"
+        assert shown.advice == "sudo livekeep set-token"
+        box.say("live", url=endless.url)
+        box.until_shown("stream")
+    assert "made-up" not in box.log.read_text() + str(box.systemd.messages)
+
+
+def test_a_refusal_takes_down_a_stream_that_plays(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.say("error", "refused", "The event is gone")
+        box.until_shown("error", "The event is gone")
+
+
+def test_a_stall_brings_the_holding_picture_a_wish_and_the_stream_again(box: Box, live: LiveStream) -> None:
+    box.say("live", url=live.url)
+    with box.player():
+        box.until_shown("stream")
+        box.url = ""
+        live.stall()
+        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
+        assert shown.wish
+        assert shown.wish.reason == "stall"
+        assert shown.wish.asked_monotonic <= time.monotonic()
+        assert shown.playback.stalls == 1
+        time.sleep(0.5)
+        assert box.shown().picture == "holding", "the old URL is not opened again"
+        live.go_on()
+        box.url = live.url
+        shown = box.until_shown("stream")
+        box.until("the wish is gone", lambda now: now.wish is None)
+
+
+def test_the_end_brings_the_holding_picture_and_a_wish(box: Box, live: LiveStream) -> None:
+    box.say("live", url=live.url)
+    with box.player():
+        box.until_shown("stream")
+        live.end()
+        box.url = ""
+        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
+        assert shown.wish
+        assert shown.wish.reason == "end"
+
+
+def test_a_stream_that_does_not_open_leaves_the_holding_picture_and_is_tried_again(box: Box) -> None:
+    with box.player():
+        box.until_shown("holding")
+        box.say("live", url=URL)
+        shown = box.until("a second attempt", lambda now: now.playback.failed_starts >= 2, 40)
+        assert shown.picture == "holding"
+        assert "127.0.0.1" not in box.log.read_text()
+
+
+def documents(box: Box) -> dict[str, bytes]:
+    """What may lie in place of the poller's state."""
+    whole = (box.run / "poller/state.json").read_bytes()
+    far = whole.replace(b'"next_start": null', b'"next_start": 1e300')
+    endless = whole.replace(b'"next_start": null', b'"next_start": Infinity')
+    assert far != whole
+    return {
+        "empty": b"",
+        "half": whole[: len(whole) // 2],
+        "foreign": b'{"file": "player/state.json", "version": 1}',
+        "a newer version": whole.replace(b'"version": 1', b'"version": 2'),
+        "nested": b"[" * 100_000,
+        "large": b" " * 10_000_000,
+        "binary": bytes(range(256)),
+        "a start beyond time": far,
+        "a start at no time": endless,
+        "a huge number": whole.replace(b'"since": 0.0', b'"since": 1' + b"0" * 400),
+        "old": state_at(box, time.monotonic() - 3600),
+    }
+
+
+def state_at(box: Box, when: float) -> bytes:
+    """The bytes of a live state that was written long ago."""
+    keep = (box.run / "poller/state.json").read_bytes()
+    state.write(replace(PollerState("live"), written_monotonic=when, written_at=1.0), box.run)
+    old = (box.run / "poller/state.json").read_bytes()
+    (box.run / "poller/state.json").write_bytes(keep)
+    return old
+
+
+def test_a_broken_poller_state_keeps_what_is_shown(box: Box) -> None:
+    box.say("offline", reason="first")
+    documents_of_poller = documents(box)
+    with box.player() as process:
+        box.until_shown("holding", "first")
+        for number, (name, content) in enumerate(documents_of_poller.items()):
+            new = box.run / "poller/.new"
+            new.write_bytes(content)
+            seen = len(box.systemd.messages)
+            new.rename(box.run / "poller/state.json")
+            wait_until(f"a pass after {name}", lambda seen=seen: len(box.systemd.messages) > seen or process.poll() is not None)  # type: ignore[misc]
+            assert process.poll() is None, f"{name}: {box.log.read_text()}"
+            box.say("offline", reason=f"well after {number}")
+            shown = box.until("the next good state", lambda now, number=number: now.reason == f"well after {number}")  # type: ignore[misc]
+            assert shown.picture == "holding", name
+
+
+def test_a_poller_that_stopped_writing_is_as_good_as_away(box: Box) -> None:
+    box.say("offline", reason="long ago")
+    (box.run / "poller/state.json").write_bytes(state_at(box, time.monotonic() - 3600))
+    with box.player():
+        box.until_shown("holding", "Waiting for livekeep-poller")
+
+
+def test_missing_and_bad_pictures_give_the_next_best(box: Box) -> None:
+    bad = box.root / "bad.png"
+    bad.write_text("no picture")
+    good = str(picture(box.root / "good.png"))
+    box.config.write_text(CONFIG + f'holding = ["/nowhere.png", "{bad}", "{good}"]\nerror = "{bad}"\n')
+    box.say("offline")
+    with box.player():
+        box.until("the only good one", lambda now: now.picture == "holding" and now.picture_file == good)
+        assert f"{bad}: cannot be shown; is it a picture, and whole?" in box.log.read_text()
+        box.say("error", "refused", "No")
+        box.until("the shipped error picture", lambda now: now.picture == "error" and now.picture_file == box.error)
+
+
+def size_on(box: Box) -> tuple[object, object]:
+    """Width and height in pixels of what mpv shows, by a connection of the test's own."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(str(box.socket))
+        connection.settimeout(PATIENCE_SECONDS)
+        file = connection.makefile("rwb")
+        values = []
+        for number, name in enumerate(("width", "height"), 1):
+            file.write(json.dumps({"command": ["get_property", name], "request_id": number}).encode() + b"\n")
+            file.flush()
+            while (reply := json.loads(file.readline())).get("request_id") != number:
+                pass
+            values.append(reply.get("data"))
+        return values[0], values[1]
+
+
+def photograph(path: Path, size: tuple[int, int]) -> bytes:
+    """The bytes of a JPEG of that size, large enough to be copied for a while."""
+    Image.effect_noise(size, 60).convert("RGB").save(path, "JPEG", quality=90)
+    return path.read_bytes()
+
+
+def test_a_picture_replaced_under_its_name_is_shown_when_it_is_whole(box: Box) -> None:
+    """By a copy that takes its time, and by one that breaks off: nothing half is shown, and status says what is wrong."""
+    mine = box.root / "mine.jpg"
+    first, second = photograph(mine, (640, 360)), photograph(box.root / "second.jpg", (800, 600))
+    mine.write_bytes(first)
+    box.config.write_text(CONFIG + f'holding = "{mine}"\n')
+    box.say("offline")
+    with box.player():
+        box.until("the owner's picture", lambda now: now.picture_file == str(mine))
+        wait_until("the first", lambda: size_on(box) == (640, 360))
+        sizes = set()
+        with mine.open("wb", buffering=0) as file:
+            for part in range(0, len(second), len(second) // 8 + 1):
+                file.write(second[part : part + len(second) // 8 + 1])
+                time.sleep(0.3)
+                sizes.add(size_on(box))
+        assert sizes == {(640, 360)}, "the old one stands until the new one is whole"
+        wait_until("the second", lambda: size_on(box) == (800, 600), PATIENCE_SECONDS)
+        (box.root / "new.jpg").write_bytes(first)
+        (box.root / "new.jpg").rename(mine)
+        wait_until("the first again", lambda: size_on(box) == (640, 360))
+        mine.write_bytes(second[: len(second) // 2])
+        problem = f"{mine}: cannot be shown; is it a picture, and whole? Copy it again"
+        box.until("what is wrong", lambda now: now.picture_problems == (problem,) and now.picture_file == box.holding)
+        assert size_on(box) not in ((800, 600), (640, 360))
+        mine.write_bytes(second)
+        box.until("nothing wrong any more", lambda now: now.picture_problems == () and now.picture_file == str(mine))
+        wait_until("the second", lambda: size_on(box) == (800, 600))
+
+
+def test_a_picture_replaced_while_the_player_is_away_is_shown_when_it_is_back(box: Box) -> None:
+    mine = box.root / "mine.jpg"
+    photograph(mine, (640, 360))
+    box.config.write_text(CONFIG + f'holding = "{mine}"\n')
+    box.say("offline")
+    with box.player():
+        wait_until("the first", lambda: size_on(box) == (640, 360))
+    photograph(mine, (800, 600))
+    with box.player():
+        wait_until("the second", lambda: size_on(box) == (800, 600))
+
+
+def test_without_any_picture_the_reason_still_stands_there(box: Box) -> None:
+    Path(box.holding).unlink()
+    Path(box.error).unlink()
+    box.say("error", "refused", "No token")
+    with box.player() as process:
+        box.until("the reason", lambda now: now.picture == "none" and now.line == "No token")
+        picture(Path(box.error))
+        box.until_shown("error")
+        assert process.poll() is None
+
+
+def test_one_picture_may_serve_for_both(box: Box) -> None:
+    box.config.write_text(CONFIG + f'holding = "{box.holding}"\nerror = "{box.holding}"\n')
+    box.say("offline", next_start=time.time() + 3000)
+    with box.player():
+        box.until("the holding picture with its line", lambda now: now.picture == "holding" and now.line.startswith("Next: "))
+
+
+def test_a_slideshow_goes_on(box: Box) -> None:
+    slides = [str(picture(box.root / f"{name}.png")) for name in "ab"]
+    box.config.write_text(CONFIG + f"holding = {slides}\nslideshow_seconds = 1\n")
+    box.say("offline")
+    with box.player():
+        for path in (*slides, *slides):
+            box.until(path, lambda now, path=path: now.picture_file == path)  # type: ignore[misc]
+
+
+def test_a_bad_configuration_at_start_is_told_on_the_screen_until_it_is_mended(box: Box) -> None:
+    box.config.write_text(CONFIG + "volume = 900\n")
+    box.say("offline")
+    with box.player() as process:
+        shown = box.until_shown("error")
+        assert f"{box.config}: screen.volume: must be from 0 to 130, is 900" in shown.line
+        assert "livekeep check-config" in shown.line
+        box.systemd.wait_for("READY=1")
+        box.config.write_text(CONFIG)
+        process.send_signal(signal.SIGHUP)
+        box.until("the holding picture", lambda now: now.picture == "holding" and now.line == "")
+
+
+def test_reload_takes_a_good_configuration_and_leaves_a_bad_one(box: Box) -> None:
+    box.say("offline")
+    other = str(picture(box.root / "other.png"))
+    with box.player() as process:
+        box.until_shown("holding")
+        box.systemd.wait_for("READY=1")
+        for config, holds in (
+            (CONFIG + f'holding = "{other}"\n', lambda now: now.picture_file == other),
+            ("[screen\n", lambda now: now.picture_file == other and now.picture == "holding" and now.line == ""),
+            (CONFIG, lambda now: now.picture_file == box.holding and now.line == ""),
+        ):
+            box.config.write_text(config)
+            seen = len(box.systemd.messages)
+            process.send_signal(signal.SIGHUP)
+            reloading = box.systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=", after=seen)
+            box.systemd.wait_for("READY=1", after=reloading)
+            box.until(config, holds)
+
+
+def test_the_watchdog_is_fed_and_sigterm_ends_it_within_a_second(box: Box) -> None:
+    box.say("offline")
+    with box.player() as process:
+        box.until_shown("holding")
+        seen = len(box.systemd.messages)
+        began = time.monotonic()
+        for _ in range(3):
+            seen = box.systemd.wait_for("WATCHDOG=1", after=seen) + 1
+        assert time.monotonic() - began < 6
+        asked = time.monotonic()
+        process.terminate()
+        assert process.wait(20) == 0
+        assert time.monotonic() - asked < 1
+        box.systemd.wait_for("STOPPING=1", after=seen)
+    assert not (box.run / "player/state.json").exists()
+
+
+def test_the_check_of_the_configuration_is_for_the_reload(bare: Box) -> None:
+    command: list[Any] = [PROJECT / "bin/livekeep-player", "--check-config"]
+    environment = {"LIVEKEEP_ROOT": str(bare.root), "PATH": os.environ["PATH"]}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    bare.config.write_text("[screen]\nvolume = 900\nsize = 1\n")
+    ran = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
+    assert ran.returncode == 78
+    assert [line[:3] for line in ran.stderr.splitlines()] == ["<3>", "<3>"]
+
+
+def test_a_display_that_comes_late_goes_and_comes_back_is_taken(bare: Box) -> None:
+    bare.say("offline")
+    with bare.player():
+        bare.until("no display", lambda now: now.reason and not now.display_up)
+        for _ in range(2):
+            with bare.display():
+                bare.open_socket()
+                bare.until("the picture", lambda now: now.picture == "holding" and now.display_up)
+            bare.until("no display", lambda now: now.picture == "none" and not now.display_up)
+
+
+def test_a_display_that_hangs_has_systemd_asked_for_its_restart(bare: Box) -> None:
+    """That the bus is asked; what the call does is seen in the machine tests."""
+    bare.say("offline")
+    with socket.socket(socket.AF_UNIX) as bus, bare.display() as mpv:
+        bus.bind(str(bare.bus))
+        bus.listen()
+        bus.settimeout(20)
+        bare.open_socket()
+        with bare.player():
+            bare.until_shown("holding")
+            mpv.send_signal(signal.SIGSTOP)
+            caller = bus.accept()[0]
+            assert b"AUTH EXTERNAL" in caller.recv(4096)
+            caller.close()
+            bare.until("the restart is counted", lambda now: now.display_restarts == 1)
+            bare.until("the refusal is told", lambda _: "cannot be restarted" in bare.log.read_text())
+
+
+def test_a_second_player_takes_over_the_stream_without_a_new_start(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player() as first:
+        box.until_shown("stream")
+        first.kill()
+        first.wait()
+    began = time.monotonic()
+    with box.player():
+        shown = box.until("the stream is its own", lambda now: now.picture == "stream" and now.written_monotonic > began)
+        assert shown.playback.starts == 0
+
+
+def another(stream: LiveStream) -> str:
+    """The address of another stream, which plays as well."""
+    return f"{stream.url}&stream=two"
+
+
+def test_another_stream_of_any_name_takes_the_place_of_the_open_one(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url, selected="main")
+    with box.player():
+        shown = box.until_shown("stream")
+        since = shown.since
+        box.say("live", url=endless.url, selected="renamed")
+        box.say("live", url=another(endless), source="two", selected="main")
+        shown = box.until("a second start", lambda now: now.playback.starts == 2 and now.picture == "stream")
+        wait_until("the corrected address", lambda: box.path() == another(endless))
+        assert shown.since == since, "straight from the one to the other"
+
+
+@pytest.mark.parametrize("selected", ["one", "two"])
+def test_an_outage_keeps_the_selected_stream_alone_on_the_screen(box: Box, endless: LiveStream, selected: str) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.say("unknown", "outage", "The server answers 503", source=selected)
+        box.until_shown("stream" if selected == "one" else "holding", "The server answers 503")
+        box.say("error", "outage", "The server answers 503 still", source=selected)
+        box.until_shown("stream" if selected == "one" else "error", "The server answers 503 still")
+        assert box.path() == (endless.url if selected == "one" else box.error)
+
+
+def test_another_stream_without_a_fresh_url_gets_the_holding_picture(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.say("live", url=another(endless), source="two", url_obtained_monotonic=time.monotonic() - 60)
+        box.url = ""
+        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
+        assert shown.wish
+        assert shown.wish.reason == "start"
+        box.url = another(endless)
+        box.until_shown("stream")
+        assert box.path() == another(endless)
+
+
+def test_what_was_wrong_with_another_stream_is_not_said_of_this_one(box: Box) -> None:
+    box.say("error", "refused", "The event is gone")
+    with box.player():
+        box.until_shown("error", "The event is gone")
+        box.say("unknown", "outage", "The server answers 503", source="two")
+        box.until_shown("holding", "The server answers 503")
+
+
+@pytest.mark.parametrize("meanwhile", ["", "another is selected", "no memory", "the memory of another display"])
+def test_a_second_player_keeps_on_what_is_selected_alone(box: Box, endless: LiveStream, meanwhile: str) -> None:
+    box.say("live", url=endless.url)
+    with box.player() as first:
+        box.until_shown("stream")
+        first.kill()
+        first.wait()
+    began, url, file = time.monotonic(), endless.url, box.run / "player/open.json"
+    if meanwhile == "another is selected":
+        url = another(endless)
+        box.say("live", url=url, source="two")
+    elif meanwhile == "no memory":
+        file.unlink()
+    elif meanwhile == "the memory of another display":
+        state.write(replace(state.read(OpenStream, box.run), display="1-1"), box.run)
+    with box.player():
+        box.until(
+            "the stream is its own",
+            lambda now: now.picture == "stream" and now.written_monotonic > began and now.playback.starts == bool(meanwhile),
+        )
+        wait_until("the selected stream", lambda: box.path() == url)
+
+
+def test_the_memory_of_what_is_open_outlives_the_player_alone(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+    file = box.run / "player/open.json"
+    assert (box.run / "player/state.json").exists() is False
+    assert state.read(OpenStream, box.run).source == "one"
+    assert "signature" not in file.read_text()
+
+
+def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(box: Box) -> None:
+    """Its pictures come in mid-stream, and vanish again."""
+    with changing_stream("sound") as stream:
+        box.say("live", url=stream.url)
+        with box.player():
+            shown = box.until("sound only", lambda now: now.stream_picture == "none" and now.picture == "holding")
+            assert shown.reason == "The stream is live, but it has no picture, only sound: the holding picture is shown"
+            assert shown.advice == "look at the camera, and at the encoder that sends the stream"
+            assert (shown.picture_file, shown.playback.starts, shown.wish) == (box.holding, 1, None)
+            assert box.path() == stream.url, "the sound plays on"
+            stream.content = "moving"
+            shown = box.until("pictures", lambda now: now.picture == "stream" and now.stream_picture != "none")
+            assert (shown.reason, shown.playback.failed_starts) == ("The stream is live", 0)
+            stream.content = "sound"
+            box.until("a stall", lambda now: now.playback.stalls)
+            shown = box.until("sound only again", lambda now: now.stream_picture == "none" and now.picture == "holding")
+            assert box.path() == stream.url
+
+
+def test_a_picture_that_does_not_move_is_told_and_stays(box: Box) -> None:
+    box.config.write_text(CONFIG + "blank_seconds = 2\nfrozen_seconds = 4\n")
+    with changing_stream("black") as stream:
+        box.say("live", url=stream.url)
+        with box.player():
+            for content, seen, reason in (
+                ("black", "blank", "The stream is live, but its picture is of one colour, such as black"),
+                ("moving", "moving", "The stream is live"),
+                ("still", "frozen", "The stream is live, but its picture does not change any more"),
+            ):
+                stream.content = content  # type: ignore[assignment]
+                shown = box.until(seen, lambda now, seen=seen: now.stream_picture == seen)  # type: ignore[misc]
+                assert (shown.picture, shown.reason) == ("stream", reason)
+            assert shown.playback.picture_changed_at
+            assert shown.written_at - shown.playback.picture_changed_at >= 4
+            assert shown.playback.starts == 1
+
+
+def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: LiveStream) -> None:
+    """Whatever the cause; here another program says stop."""
+    with box.player():
+        box.until_shown("holding")
+        other = Mpv(box.socket)
+        other.show_nothing()
+        box.until_shown("none")
+        box.until_shown("holding")
+        assert box.log.read_text().count("mpv shows nothing although it was given a picture") == 1
+        box.say("live", url=endless.url)
+        box.until_shown("stream")
+        other.show_nothing()
+        box.until("another start", lambda now: now.picture == "stream" and now.playback.starts == 2)
+        other.close()
+
+
+def test_a_new_player_gives_an_empty_mpv_its_picture(box: Box) -> None:
+    """What is left in its playlist is not what it shows."""
+    other = Mpv(box.socket)
+    Path(box.holding).rename(box.root / "away.png")
+    other.show_picture(box.holding)
+    wait_until("its failure", lambda: other.receive() or other.failed_picture)
+    (box.root / "away.png").rename(box.holding)
+    with box.player():
+        box.until_shown("holding")
+    other.close()
+
+
+def test_two_hundred_changes_leave_nothing_behind(box: Box) -> None:
+    box.say("offline", reason="0")
+    with box.player() as process:
+        box.until_shown("holding", "0")
+
+        def descriptors() -> int:
+            return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
+
+        # The state's file is open for moments.
+        before = min(descriptors() for _ in range(100))
+        for number in range(1, 201):
+            name, cause, wanted = (("offline", "", "holding"), ("error", "refused", "error"))[number % 2]
+            box.say(name, cause, f"reason {number}")
+            box.until(wanted, lambda now, number=number: now.reason == f"reason {number}")  # type: ignore[misc]
+        box.until_shown("holding", "reason 200")
+        wait_until("no descriptor more", lambda: descriptors() <= before)

@@ -1,0 +1,105 @@
+"""When the next question is asked."""
+
+import itertools
+from typing import get_args
+
+import pytest
+
+from livekeep.screen.poller import backoff
+from livekeep.screen.poller.backoff import FailureStreak, Intervals
+from livekeep.screen.poller.vimeo import Verdict
+from livekeep.system.vimeo import Limits
+
+WALL = 1_800_000_000.0
+INTERVALS = Intervals(10.0, 3.0)
+ALL = get_args(Verdict)
+
+
+def least(low: float, _high: float) -> float:
+    return low
+
+
+def most(_low: float, high: float) -> float:
+    return high
+
+
+WELL, UNTOLD = FailureStreak(), Limits()
+
+
+def delay(
+    verdict: Verdict,
+    streak: FailureStreak = WELL,
+    next_start: float | None = None,
+    limits: Limits = UNTOLD,
+    jitter: backoff.Jitter = most,
+    intervals: Intervals = INTERVALS,
+) -> float:
+    return backoff.delay(verdict, streak, intervals, next_start, limits, WALL, jitter)
+
+
+def test_the_interval_is_kept_while_all_is_well() -> None:
+    assert delay("live") == delay("offline") == 10.0
+    assert delay("starting") == 5.0
+
+
+@pytest.mark.parametrize(
+    ("seconds_to_start", "expected"),
+    [(3600, 10), (311, 10), (305, 5), (302, 3), (300, 3), (1, 3), (-60, 3), (-1799, 3), (-1800, 10), (-9999, 10)],
+)
+def test_near_the_start_it_is_shorter(seconds_to_start: float, expected: float) -> None:
+    assert delay("offline", next_start=WALL + seconds_to_start) == expected
+    assert delay("live", next_start=WALL + seconds_to_start) == 10.0
+
+
+def test_a_long_interval_does_not_leap_over_the_time_before_the_start() -> None:
+    assert delay("offline", next_start=WALL + 1000, intervals=Intervals(3600, 3)) == 700
+    assert delay("offline", next_start=WALL + 1000, intervals=Intervals(1, 3)) == 1
+
+
+def test_outages_back_off_to_ten_seconds() -> None:
+    assert [delay("outage", FailureStreak(failures=count)) for count in range(1, 8)] == [1, 2, 4, 8, 10, 10, 10]
+    assert [delay("outage", FailureStreak(failures=count), jitter=least) for count in range(1, 6)] == [0.75, 1.5, 3, 6, 7.5]
+    assert delay("outage", FailureStreak(failures=10**6)) == 10
+
+
+def test_refusals_are_asked_again_within_a_minute() -> None:
+    assert [delay("refused", FailureStreak(refusals=count)) for count in range(1, 6)] == [10, 20, 40, 60, 60]
+    assert delay("refused", FailureStreak(refusals=1), intervals=Intervals(3600, 3)) == 60
+
+
+def test_a_rate_limit_is_waited_for() -> None:
+    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL + 30)) == 31
+    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL + 30), jitter=least) == 30
+    assert [delay("rate-limited", FailureStreak(rate_limited=count)) for count in range(1, 6)] == [60, 120, 240, 300, 300]
+    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL - 5)) == 60
+
+
+def test_a_wrong_clock_cannot_silence_it() -> None:
+    assert delay("rate-limited", limits=Limits(250, 0, WALL + 10**8)) == 300
+    assert delay("live", limits=Limits(250, 2, WALL + 10**8)) == 300
+    assert delay("live", limits=Limits(250, 2, WALL - 10**8)) == 10
+
+
+@pytest.mark.parametrize("verdict", ["live", "offline", "starting"])
+def test_the_last_requests_are_left_to_others(verdict: Verdict) -> None:
+    assert delay(verdict, limits=Limits(250, 5, WALL + 40)) == 41
+    assert backoff.is_held(verdict, Limits(250, 5, WALL + 40), WALL)
+    assert not backoff.is_held(verdict, Limits(250, 6, WALL + 40), WALL)
+
+
+def test_the_short_interval_is_stretched_to_what_is_left() -> None:
+    near = WALL + 60
+    assert delay("offline", next_start=near, limits=Limits(25, 20, WALL + 60)) == 4
+    assert delay("offline", next_start=near, limits=Limits(2500, 2000, WALL + 60)) == 3
+    assert delay("offline", limits=Limits(25, 20, WALL + 60)) == 10
+
+
+def test_no_delay_is_ever_beyond_its_bounds() -> None:
+    starts = (None, WALL - 10**6, WALL, WALL + 301, WALL + 10**6)
+    limits = [
+        Limits(*entry)
+        for entry in itertools.product((None, 250), (None, -1, 0, 5, 6, 10**9), (None, WALL - 1, WALL + 1, WALL + 10**9))
+    ]
+    streaks = [FailureStreak(failures=count, refusals=count, rate_limited=count) for count in (0, 1, 5, 10**9)]
+    for verdict, start, limit, streak, jitter in itertools.product(ALL, starts, limits, streaks, (least, most)):
+        assert 0.5 < delay(verdict, streak, start, limit, jitter) <= backoff.LONGEST_WAIT_SECONDS + 1

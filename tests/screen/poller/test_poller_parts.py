@@ -1,0 +1,190 @@
+"""The poller's parts by themselves: threads with a deadline, and what answers make of what is known."""
+
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from livekeep.core.config import Stream
+from livekeep.core.state import PollerState, Requests
+from livekeep.screen.poller import state_publisher, transitions
+from livekeep.screen.poller.token_and_schedule import read_token
+from livekeep.screen.poller.vimeo import Answer, Exchange
+from livekeep.screen.worker import MOST_LEFT_BEHIND, Lane
+from livekeep.system.http import Client
+from livekeep.system.vimeo import Limits
+from tests.outside import PATIENCE_SECONDS
+
+NOW = 1_800_000_000.0
+OUTAGE = Answer("outage", "timeout", "outage", "Vimeo's API cannot be reached: no answer within 5 s", "sudo livekeep doctor")
+LIVE = Answer("live", "2xx", url="https://a.example/x.m3u8")
+OFFLINE = Answer("offline", "4xx", reason="The event is not live")
+REFUSED = Answer("refused", "4xx", "refused", "no", "mend it")
+LIMITED = Answer("rate-limited", "429", "rate-limited", "wait", "", limits=Limits(250, 0, NOW + 30))
+
+
+EVENT = Stream(vimeo_event="12345")
+
+
+def test_a_source_tells_nothing_without_the_key_of_the_machine() -> None:
+    camera = Stream(url="rtsp://admin:1234@camera.example/1")
+    assert transitions.source_of(camera, b"this") != transitions.source_of(camera, b"that")
+    assert transitions.source_of(camera, b"this") == transitions.source_of(Stream(url=camera.url), b"this")
+    others = (EVENT, Stream(vimeo_video="12345"), Stream(url="12345"), Stream(url="rtsp://admin:1235@camera.example/1"), camera)
+    assert len({transitions.source_of(stream, b"this") for stream in others}) == 5
+    assert transitions.source_of(Stream(), b"this") == ""
+
+
+def test_another_source_of_the_same_name_is_news() -> None:
+    known = PollerState("live", selected="main", source="one")
+    assert state_publisher.what_is_told(known) != state_publisher.what_is_told(replace(known, source="two"))
+    assert state_publisher.what_is_told(known) == state_publisher.what_is_told(replace(known, next_start=NOW, since=NOW))
+
+
+def after(known: PollerState, *answers: Answer, failures: int = 3) -> PollerState:
+    for step, answer in enumerate(answers):
+        known = transitions.judged(known, answer, failures, NOW + step)
+    return known
+
+
+def test_a_changed_zone_is_taken_without_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = PollerState(state="offline", next_start=NOW)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    assert transitions.status_line(known) == "offline; next start Fri 08:00"
+    monkeypatch.setenv("TZ", "America/New_York")
+    assert transitions.status_line(known) == "offline; next start Fri 03:00"
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("first", [LIVE, OFFLINE, REFUSED, Answer("starting", "5xx", reason="soon")])
+def test_what_is_known_stands_through_a_short_outage_and_any_rate_limit(first: Answer) -> None:
+    known = after(PollerState(), first)
+    for trouble in ((OUTAGE,), (OUTAGE, OUTAGE), (LIMITED,), (LIMITED,) * 50, (OUTAGE, LIMITED, OUTAGE, LIMITED)):
+        found = after(known, *trouble)
+        assert (found.state, found.cause, found.reason, found.since) == (known.state, known.cause, known.reason, known.since)
+    broken = after(known, OUTAGE, OUTAGE, OUTAGE)
+    assert (broken.state, broken.cause, broken.consecutive_failures) == ("error", "outage", 3)
+    assert after(broken, first).state == known.state
+
+
+def test_where_nothing_is_known_trouble_is_at_least_named() -> None:
+    assert after(PollerState(), OUTAGE).cause == "outage"
+    assert after(PollerState(), LIMITED).cause == "rate-limited"
+    assert after(PollerState(), OUTAGE, OUTAGE, OUTAGE).state == "error"
+
+
+def test_a_good_answer_begins_the_count_anew() -> None:
+    found = after(PollerState(), OFFLINE, OUTAGE, OUTAGE, OFFLINE, OUTAGE, OUTAGE)
+    assert (found.state, found.consecutive_failures, found.last_success) == ("offline", 2, NOW + 3)
+
+
+def test_on_air_since_survives_an_outage_and_a_stall_but_not_the_end() -> None:
+    live = after(PollerState(), LIVE)
+    assert after(live, OUTAGE, OUTAGE, OUTAGE, LIVE).live_since == live.live_since
+    still = transitions.waiting(live, "standing-still", NOW + 5)
+    assert (still.state, still.live_since, after(still, LIVE).live_since) == ("starting", live.live_since, live.live_since)
+    assert after(live, OFFLINE, LIVE).live_since == NOW + 1
+    assert after(live, REFUSED).live_since is None
+
+
+def test_waiting_never_hides_an_error() -> None:
+    broken = after(PollerState(), REFUSED)
+    assert transitions.waiting(broken, "standing-still", NOW) == broken
+
+
+def test_requests_are_counted_cumulatively() -> None:
+    found = Requests()
+    for seconds, outcome in ((0.01, "2xx"), (0.3, "2xx"), (99.0, "timeout")):
+        found = transitions.counted(found, Exchange(outcome, seconds))
+    assert (found.by_outcome["2xx"], found.by_outcome["timeout"], found.duration_count) == (2, 1, 3)
+    assert found.duration_buckets == (1, 1, 1, 2, 2, 2, 2, 2)
+    assert found.duration_sum_seconds == pytest.approx(99.31)
+
+
+def test_the_status_line_holds_what_matters() -> None:
+    offline = replace(after(PollerState(), OFFLINE), next_start=NOW)
+    assert transitions.status_line(offline).startswith("offline; next start ")
+    assert transitions.status_line(after(PollerState(), LIVE)).startswith("live since ")
+    assert transitions.status_line(after(PollerState(), REFUSED)) == "error: no"
+    assert transitions.status_line(replace(offline, next_start=1e300)).startswith("offline; next start at an unknown")
+
+
+def test_what_keeps_from_asking() -> None:
+    event, plain = Stream(vimeo_event="1"), Stream(url="https://a.example/x.m3u8")
+    assert transitions.not_askable(event, "token", "") is None
+    assert transitions.not_askable(plain, "", "") is None
+    assert (transitions.not_askable(event, "", "") or ("",))[0] == "no-token"
+    assert (transitions.not_askable(Stream(), "token", "") or ("",))[0] == "no-stream"
+
+
+@pytest.mark.parametrize(
+    ("content", "token", "problem"),
+    [
+        (b" abc123\n", "abc123", ""),
+        ('\ufeff"abc123"\r\n'.encode(), "abc123", ""),
+        (b"\n \n", "", ""),
+        (b"a b", "", "more than a token"),
+        (b"a\x1bb", "", "more than a token"),
+        (b"\xff\xfe", "", "is not text"),
+    ],
+)
+def test_a_token_is_stripped_and_must_be_one_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, token: str, problem: str
+) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert read_token() == ("", ""), "there is none"
+    (tmp_path / "livekeep.vimeo-token").write_bytes(content)
+    assert read_token()[0] == token
+    assert problem in read_token()[1]
+    assert bool(read_token()[1]) == bool(problem)
+
+
+def finished(lane: Lane[str], seconds: float = PATIENCE_SECONDS) -> tuple[str, float]:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        taken = lane.take(time.monotonic())
+        if taken:
+            return taken
+        time.sleep(0.005)
+    raise AssertionError("never done")
+
+
+def test_a_lane_gives_the_result_and_wakes() -> None:
+    woken = threading.Event()
+    lane: Lane[str] = Lane("test", Client, woken.set)
+    lane.start(lambda client, deadline: "done", "timed out", PATIENCE_SECONDS)
+    assert woken.wait(PATIENCE_SECONDS)
+    assert finished(lane)[0] == "done"
+    assert not lane.is_busy()
+
+
+def test_threads_that_hang_are_left_behind_but_never_many() -> None:
+    release = threading.Event()
+    lane: Lane[str] = Lane("hanging", Client, lambda: None)
+
+    def hang(_client: Client, _deadline: float) -> str:
+        release.wait(20)
+        return "late"
+
+    for _ in range(MOST_LEFT_BEHIND + 3):
+        lane.start(hang, "timed out", 0.05)
+        assert finished(lane)[0] == "timed out"
+    assert sum(thread.name == "hanging" for thread in threading.enumerate()) == MOST_LEFT_BEHIND
+    release.set()
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(thread.name == "hanging" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    lane.start(lambda client, deadline: "well again", "timed out", PATIENCE_SECONDS)
+    assert finished(lane)[0] == "well again"
+
+
+def test_a_bug_in_the_work_is_raised_and_not_hidden() -> None:
+    lane: Lane[str] = Lane("test", Client, lambda: None)
+    lane.start(lambda client, deadline: str(1 / 0), "timed out", PATIENCE_SECONDS)
+    with pytest.raises(ZeroDivisionError):
+        finished(lane)

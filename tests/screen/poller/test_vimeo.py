@@ -1,0 +1,351 @@
+"""What the API's answers mean, and that a request is bounded in every way."""
+
+import contextlib
+import json
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.core.config import Stream
+from livekeep.core.state import REQUEST_OUTCOMES
+from livekeep.screen.poller import vimeo
+from livekeep.screen.poller.vimeo import Answer, Api, classify
+from livekeep.system.http import LARGEST_BODY_BYTES, Client
+from tests.web import Request, Web, error, http
+
+TOKEN = "a-token-that-nobody-may-see"
+EVENT = Stream(vimeo_event="12345")
+VIDEO = Stream(vimeo_video="678")
+
+
+def body(code: Any = None) -> bytes:
+    return json.dumps({"error": "…", "link": None} | ({} if code is None else {"error_code": code})).encode()
+
+
+URL = "https://live.example/1/playlist.m3u8?exp=1800000000~hmac=abc"
+TABLE = [
+    (200, json.dumps({"m3u8_playback_url": URL}).encode(), "live", "2xx", ""),
+    (400, body(10008), "offline", "4xx", ""),
+    (400, body("10008"), "offline", "4xx", ""),
+    (500, body(4020), "offline", "5xx", ""),
+    (500, body("4021"), "offline", "5xx", ""),
+    (503, body(7900), "starting", "5xx", ""),
+    (503, body("7900"), "starting", "5xx", ""),
+    (400, body(2204), "refused", "4xx", "bad-config"),
+    (400, body(), "refused", "4xx", "bad-config"),
+    (410, body(), "refused", "4xx", "bad-config"),
+    (401, body(8003), "refused", "4xx", "refused"),
+    (401, b'{"error": "You must provide a valid authenticated access token."}', "refused", "4xx", "refused"),
+    (401, body(3200), "refused", "4xx", "refused"),
+    (403, body(3200), "refused", "4xx", "refused"),
+    (404, body(5000), "refused", "4xx", "refused"),
+    (404, b"", "refused", "4xx", "refused"),
+    (429, body(9000), "rate-limited", "429", "rate-limited"),
+    (429, body(9003), "rate-limited", "429", "rate-limited"),
+    (429, b"", "rate-limited", "429", "rate-limited"),
+    (500, body(), "outage", "5xx", "outage"),
+    (500, body(7900), "outage", "5xx", "outage"),
+    (503, body(4020), "outage", "5xx", "outage"),
+    (503, b"<html>", "outage", "5xx", "outage"),
+    (502, b"<html>502</html>", "outage", "5xx", "outage"),
+    (504, b"", "outage", "5xx", "outage"),
+    (408, body(), "outage", "4xx", "outage"),
+    (200, b"", "outage", "invalid", "outage"),
+    (200, b"<html>log in</html>", "outage", "invalid", "outage"),
+    (200, b"\xff\xfe", "outage", "invalid", "outage"),
+    (200, b"{}", "outage", "invalid", "outage"),
+    (200, b"[]", "outage", "invalid", "outage"),
+    (200, b'"text"', "outage", "invalid", "outage"),
+    (200, b"null", "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": null}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": ""}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": {"hls": 17}}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": "file:///etc/passwd"}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": "lavfi://testsrc"}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": "https://"}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": "https://a b/"}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": "https://[1"}', "outage", "invalid", "outage"),
+    (200, b'{"m3u8_playback_url": ' + b"[" * 10_000 + b"]" * 10_000 + b"}", "outage", "invalid", "outage"),
+    (204, b"", "outage", "invalid", "outage"),
+    (302, b"", "outage", "3xx", "outage"),
+]
+
+
+@pytest.mark.parametrize(("status", "raw", "verdict", "outcome", "cause"), TABLE)
+def test_every_answer_has_its_meaning(status: int, raw: bytes, verdict: str, outcome: str, cause: str) -> None:
+    answer = classify(status, {}, raw)
+    assert (answer.verdict, answer.outcome, answer.cause) == (verdict, outcome, cause)
+    assert answer.outcome in REQUEST_OUTCOMES
+    assert bool(answer.reason) == (verdict != "live")
+    assert answer.url == (URL if verdict == "live" else "")
+    assert URL not in repr(answer)
+
+
+def test_what_is_wrong_with_a_4xx_is_told_in_words_with_its_status() -> None:
+    reasons = {status: classify(status, {}, body(3200)).reason for status in (401, 403, 404, 405)}
+    assert all(f"HTTP {status}" in reason for status, reason in reasons.items())
+    assert len(set(reasons.values())) == len(reasons)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-09-11T12:00:30+00:00", 1789128030.0),
+        ("2026-09-11T12:00:30Z", 1789128030.0),
+        ("2026-09-11T14:00:30+02:00", 1789128030.0),
+        ("2026-09-11T12:00:30", 1789128030.0),
+        ("1789128030", 1789128030.0),
+        ("soon", None),
+        ("", None),
+        (None, None),
+    ],
+)
+def test_the_reset_is_read_in_both_forms(text: str | None, expected: float | None) -> None:
+    headers = {"x-ratelimit-limit": "250", "x-ratelimit-remaining": "0"} | (
+        {"x-ratelimit-reset": text} if text is not None else {}
+    )
+    limits = classify(429, headers, b"").limits
+    assert (limits.limit, limits.remaining, limits.reset) == (250, 0, expected)
+
+
+@pytest.mark.parametrize("odd", ["many", "1e9", "", "9" * 400])
+def test_odd_limits_are_no_limits(odd: str) -> None:
+    assert classify(200, {"x-ratelimit-remaining": odd}, b"{}").limits.remaining is None
+
+
+def test_the_end_of_a_signed_url_is_found() -> None:
+    assert vimeo.expiry_of("https://a.example/exp=1800000000~acl=%2F*~hmac=1/x.m3u8") == 1800000000
+    assert vimeo.expiry_of("https://a.example/x.m3u8?expires=1800000000&s=1") == 1800000000
+    assert vimeo.expiry_of("https://a.example/x.m3u8") is None
+
+
+def test_a_token_without_the_scope_is_named() -> None:
+    assert vimeo.scope_problem(200, {"scope": "private public"}) is None
+    sentence, scopes = vimeo.scope_problem(200, {"scope": "public"}) or ("", "")
+    assert "lacks the scope private" in sentence
+    assert scopes == "public"
+    assert vimeo.scope_problem(401, None) is not None
+    assert vimeo.scope_problem(200, None) is None
+    assert vimeo.scope_problem(500, {"scope": "public"}) is None
+
+
+def ask(web: Web, stream: Stream = EVENT, seconds: float = 20.0, client: Client | None = None) -> Answer:
+    return Api(web.url, TOKEN).ask(client or Client(), stream, time.monotonic() + seconds)
+
+
+def test_a_question_has_the_documented_form_and_the_connection_is_kept() -> None:
+    with Web(lambda request: error(400, 10008)) as web:
+        client = Client()
+        assert [ask(web, client=client).verdict for _ in range(3)] == ["offline"] * 3
+        assert web.connections == 1
+    request = web.requests[0]
+    assert request.line == "GET /me/live_events/12345/m3u8_playback HTTP/1.1"
+    assert request.headers["authorization"] == f"bearer {TOKEN}"
+    assert request.headers["accept"] == "application/vnd.vimeo.*+json;version=3.4"
+    assert request.headers["user-agent"].startswith("livekeep/")
+    assert request.headers["host"] == f"127.0.0.1:{web.port}"
+
+
+def test_a_kept_connection_that_the_server_closed_is_no_fault() -> None:
+    answers = [error(400, 10008), None, error(400, 10008)]
+    with Web(lambda request: answers.pop(0)) as web:
+        client = Client()
+        assert ask(web, client=client).verdict == "offline"
+        assert ask(web, client=client).verdict == "offline"
+        assert web.connections == 2
+
+
+def answer_video(status: int, code: int, details: bytes) -> Any:
+    return lambda request: details if "fields=" in request.path else error(status, code)
+
+
+def test_a_video_without_a_playlist_is_off_air_when_it_exists() -> None:
+    with Web(answer_video(404, 5000, http(200, {"uri": "/videos/678"}))) as web:
+        assert ask(web, VIDEO).verdict == "offline"
+        assert web.requests[0].path == "/me/videos/678/m3u8_playback"
+    with Web(answer_video(404, 5000, error(404, 5000))) as web:
+        assert ask(web, VIDEO).verdict == "refused"
+    with Web(answer_video(404, 5000, error(502))) as web:
+        assert ask(web, VIDEO).verdict == "outage"
+    with Web(answer_video(403, 3200, http(200, {}))) as web:
+        assert ask(web, VIDEO).verdict == "refused"
+
+
+def test_a_slow_drip_of_bytes_does_not_outlast_the_deadline() -> None:
+    with Web(lambda request: web.drip) as web:
+        began = time.monotonic()
+        answer = ask(web, seconds=0.5)
+        assert time.monotonic() - began < 15
+    assert (answer.verdict, answer.outcome) == ("outage", "timeout")
+
+
+def test_a_hanging_server_is_a_timeout() -> None:
+    with Web(lambda request: web.hang) as web:
+        answer = ask(web, seconds=0.3)
+    assert (answer.verdict, answer.outcome, answer.reason) == (
+        "outage", "timeout", "Vimeo's API cannot be reached: no answer within 0.3 s",
+    )  # fmt: skip
+
+
+def test_a_broken_and_a_refused_connection_are_told_apart_from_an_answer() -> None:
+    with Web(lambda request: None) as web:
+        assert ask(web).outcome == "connect"
+    assert ask(web).outcome == "connect"
+    assert "refused" in ask(web).reason
+
+
+def test_a_name_that_does_not_exist_is_a_matter_of_dns() -> None:
+    answer = Api("http://no-such-name.invalid", TOKEN).ask(Client(), EVENT, time.monotonic() + 20)
+    assert (answer.verdict, answer.outcome) == ("outage", "dns")
+
+
+def test_a_server_without_tls_is_a_matter_of_tls() -> None:
+    def speak_plainly(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(100)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=speak_plainly, args=(listener,), daemon=True).start()
+        api = Api(f"https://127.0.0.1:{listener.getsockname()[1]}", TOKEN)
+        assert api.ask(Client(), EVENT, time.monotonic() + 20).outcome == "tls"
+
+
+def test_a_large_body_is_cut_off() -> None:
+    def flood(connection: Any) -> None:
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+        for _ in range(100):
+            connection.sendall(b"a" * 1_000_000)
+
+    with Web(lambda request: flood) as web:
+        answer = ask(web)
+    assert (answer.verdict, answer.outcome) == ("outage", "invalid")
+    with Web(lambda request: http(200, b" " * (LARGEST_BODY_BYTES - 100) + b'{"m3u8_playback_url": "http://a/"}')) as web:
+        assert ask(web).verdict == "live"
+
+
+@pytest.mark.parametrize(
+    "raw", [b"garbage\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\x00" * 70_000, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
+)
+def test_what_is_not_http_is_invalid(raw: bytes) -> None:
+    with Web(lambda request: lambda connection: connection.sendall(raw)) as web:
+        assert ask(web).outcome in ("invalid", "connect")
+
+
+def test_a_redirect_loop_ends() -> None:
+    with Web(lambda request: http(302, Location=request.path)) as web:
+        answer = ask(web)
+        assert len(web.requests) == 4
+    assert (answer.verdict, answer.outcome) == ("outage", "3xx")
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://a.example/", "javascript:1"])
+def test_a_redirect_to_another_kind_of_address_is_not_followed(target: str) -> None:
+    with Web(lambda request: http(302, Location=target)) as web:
+        assert ask(web).outcome == "3xx"
+
+
+def test_the_token_goes_to_no_other_host() -> None:
+    with Web(lambda request: error(400, 10008)) as other, Web(lambda request: http(307, Location=f"{other.url}/else")) as web:
+        assert ask(web).verdict == "offline"
+    assert "authorization" in web.requests[0].headers
+    assert "authorization" not in other.requests[0].headers
+
+
+def test_a_redirect_within_the_host_keeps_the_token() -> None:
+    def answer(request: Request) -> bytes:
+        return http(301, Location="/there") if "m3u8" in request.path else error(400, 10008)
+
+    with Web(answer) as web:
+        assert ask(web).verdict == "offline"
+    assert web.requests[1].headers["authorization"] == f"bearer {TOKEN}"
+
+
+def test_a_proxy_gets_the_whole_address_and_its_password() -> None:
+    with Web(lambda request: error(400, 10008)) as proxy:
+        client = Client(proxy.url.replace("//", "//user:pass%20word@"))
+        answer = Api("http://api.example", TOKEN).ask(client, EVENT, time.monotonic() + 20)
+    assert answer.verdict == "offline"
+    assert proxy.requests[0].line == "GET http://api.example/me/live_events/12345/m3u8_playback HTTP/1.1"
+    assert proxy.requests[0].headers["host"] == "api.example"
+    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNzIHdvcmQ="
+
+
+def test_a_proxy_is_asked_for_a_tunnel_without_the_token() -> None:
+    with Web(lambda request: http(407)) as proxy:
+        answer = Api("https://api.example", TOKEN).ask(Client(proxy.url), EVENT, time.monotonic() + 20)
+    assert answer.outcome == "connect"
+    assert "407" in answer.reason
+    assert proxy.requests[0].line == "CONNECT api.example:443 HTTP/1.1"
+    assert TOKEN not in str(proxy.requests)
+
+
+def test_no_fault_tells_the_token_or_an_address() -> None:
+    with Web(lambda request: http(302, Location="http://[bad/?hmac=signature")) as web:
+        answer = ask(web)
+    assert TOKEN not in repr(answer)
+    assert "signature" not in repr(answer)
+    assert answer.outcome == "invalid"
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate and its key for 127.0.0.1 in one file."""
+    file = tmp_path / "both.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"]
+    file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
+    return file
+
+
+def secure(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+def test_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
+        client = Client()
+        answer = ask(web, client=client)
+        assert (answer.verdict, answer.outcome) == ("outage", "tls")
+        assert "is the clock right?" in answer.reason
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        client = Client()
+        assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
+        assert web.connections == 2
+        web.answer = lambda request: web.drip
+        assert ask(web, seconds=0.4, client=client).outcome == "timeout"
+
+
+@pytest.mark.parametrize("proxy_has_tls", [False, True])
+def test_a_proxy_passes_tls_through(certificate: Path, monkeypatch: pytest.MonkeyPatch, proxy_has_tls: bool) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    def pass_through(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", web.port)) as onward:
+            threading.Thread(target=copy, args=(onward, connection), daemon=True).start()
+            copy(connection, onward)
+
+    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
+        with Web(lambda request: pass_through, secure(certificate) if proxy_has_tls else None) as proxy:
+            client = Client(proxy.url)
+            assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
+            client.close()
+        assert proxy.requests[0].line == f"CONNECT 127.0.0.1:{web.port} HTTP/1.1"
+        assert TOKEN not in str(proxy.requests)
+        assert web.requests[0].headers["authorization"] == f"bearer {TOKEN}"
+
+
+def copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while block := source.recv(65536):
+            target.sendall(block)
