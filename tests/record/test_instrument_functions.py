@@ -5,6 +5,7 @@ import contextvars
 import functools
 import inspect
 import pickle
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -457,6 +458,26 @@ def test_a_wrapped_function_looks_as_before() -> None:
         monitor_execution(Things)
     assert monitor_execution(functools.partial(plain, 1))(None) == (1, ())
     assert monitor_execution(len)([1]) == 1
+
+
+@pytest.mark.parametrize("decorate", [monitor_execution, track_performance])
+def test_wrong_arguments_of_a_coroutine_raise_as_without(decorate: Any) -> None:
+    with Recorded() as recorded:
+        wrapped = decorate(coroutine)
+        if sys.version_info >= (3, 12):
+            with pytest.raises(TypeError, match="missing 1 required positional argument: 'value'"):
+                wrapped()
+        else:
+            with pytest.raises(TypeError, match="missing 1 required positional argument: 'value'"):
+                asyncio.run(wrapped())
+        assert asyncio.run(wrapped(1)) == (1, ())
+    assert [call.outcome for call in recorded.calls] == ["failed", "succeeded"]
+
+
+def test_a_coroutine_that_is_never_awaited_is_named() -> None:
+    with pytest.warns(RuntimeWarning, match="coroutine 'coroutine' was never awaited"):
+        monitor_execution(coroutine)(1)
+    assert asyncio.iscoroutinefunction(monitor_execution(coroutine))
 
 
 def test_deep_recursion_ends_as_it_would_without() -> None:

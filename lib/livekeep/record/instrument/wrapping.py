@@ -7,7 +7,7 @@ import contextlib
 import functools
 import inspect
 import types
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Mapping
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -103,18 +103,32 @@ def plain_wrapper(function: Callable[..., Any], begin: Begin) -> Callable[..., A
     return wrapper
 
 
-def coroutine_wrapper(function: Callable[..., Awaitable[Any]], begin: Begin) -> Callable[..., Any]:
-    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+def coroutine_wrapper(function: Callable[..., Coroutine[Any, Any, Any]], begin: Begin) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def run(body: Coroutine[Any, Any, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         scope = Guarded(begin, args, kwargs)
         try:
-            result = await steps(function(*args, **kwargs), scope)
+            result = await steps(body, scope)
         except BaseException as error:
             scope.end(error)
             raise
         scope.end(None)
         return result
 
-    return wrapper
+    def wrapper(*args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
+        try:
+            body = function(*args, **kwargs)
+        except BaseException as error:
+            Guarded(begin, args, kwargs).end(error)
+            raise
+        return run(body, args, kwargs)
+
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await wrapper(*args, **kwargs)
+
+    # Before Python 3.12 a function's code alone says that it is a coroutine's: there wrong arguments raise when it is awaited.
+    mark = getattr(inspect, "markcoroutinefunction", None)
+    return mark(wrapper) if mark else awaited
 
 
 def generator_wrapper(function: Callable[..., Generator[Any, Any, Any]], begin: Begin) -> Callable[..., Any]:
