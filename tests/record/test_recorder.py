@@ -163,6 +163,26 @@ def test_a_journal_that_is_damaged_anyhow_is_read_to_its_end(tmp_path: Path, see
     source.close()
 
 
+def test_what_is_appended_is_read_before_the_journal_notifies(tmp_path: Path) -> None:
+    """The recorder reads on by itself while jobs write. This reader never takes a notice."""
+    file, job = tmp_path / "remote-box.journal", Job()
+    journals.write(file, calls(job, 3))
+    writer, source = journals.JournalWriter(file), Source("box", (file,))
+    source.seek(None)
+    entries: list[dict[str, str]] = []
+
+    def read() -> int:
+        while (entry := source.read()) is not None:
+            entries.extend([entry] if entry else [])
+        return len(entries)
+
+    assert read() == 3
+    writer.append(calls(job, 4))
+    wait_until("what was appended", lambda: read() == 7)
+    writer.close()
+    source.close()
+
+
 def test_a_clock_that_steps_back_hides_nothing(recorder: RunningRecorder) -> None:
     writer, job = journals.JournalWriter(recorder.journal), Job()
     for hours in (0, -30, -5):

@@ -26,6 +26,7 @@ from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.notify import Service
 from livekeep.core.record_states import RecorderState
+from livekeep.record import wire
 from livekeep.record.recorder import lost
 from livekeep.record.recorder.box import Box
 from livekeep.record.recorder.journal import Journals, Missing
@@ -36,9 +37,9 @@ from livekeep.record.store import retention, schema, upkeep
 from livekeep.record.store.writer import Counters, Writer, digest
 
 COMMIT_SECONDS = 0.05
-"""After the first row: so long may a call wait for its commit. journald tells of what is new four times a second at most, so many
-share one all the same.
-"""
+"""After the first row: so long may a call wait for its commit."""
+POLL_SECONDS, POLLED_SECONDS = 0.1, 3.0
+"""While jobs write, and for so long after, the journal is read that often: journald's notice takes up to half a second."""
 MOST_CALLS = 20_000
 """In one transaction; a call takes about 1 KiB of memory until then."""
 PASS_SECONDS = 0.1
@@ -82,6 +83,7 @@ class Recorder:
         self.told: tuple[object, ...] = ()
         self.lag = 0.0
         self.newest = 0
+        self.polled_until = 0.0
 
     # Configuration
 
@@ -120,7 +122,7 @@ class Recorder:
     def work(self, now: float) -> None:
         writer = self.opened_writer()
         journals = self.opened_journals(writer)
-        if journals.has_more:
+        if journals.has_more or now < self.polled_until:
             self.read(writer, journals, now)
         self.requests.take_entries(writer, now + PASS_SECONDS)
         if now >= self.sample_due:
@@ -141,6 +143,8 @@ class Recorder:
         due = [self.sample_due, self.state_due]
         if self.writer and self.writer.has_rows:
             due.append(self.commit_due)
+        if (now := time.monotonic()) < self.polled_until:
+            due.append(now + POLL_SECONDS)
         if self.suspects or self.state.sessions_running or self.is_look_due:
             due.append(self.lost_due)
         return min(due)
@@ -163,6 +167,8 @@ class Recorder:
         for entry in journals.entries(lambda: time.monotonic() >= until or writer.waiting >= MOST_CALLS):
             if writer.add(entry):
                 self.newest = int(entry["__REALTIME_TIMESTAMP"])
+                if wire.PROCESS in entry:
+                    self.polled_until = now + POLLED_SECONDS
         for word in journals.missing:
             self.add_loss(writer, word)
         journals.missing.clear()
