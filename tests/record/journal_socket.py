@@ -92,8 +92,9 @@ class JournalSocket:
             check=False,
         )
 
-    def start(self, script: str, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(self.command(script, *arguments), env=self.environment, stdout=subprocess.PIPE, text=True)
+    def start(self, script: str, *arguments: str, stdin: int | None = None) -> "subprocess.Popen[str]":
+        command = self.command(script, *arguments)
+        return subprocess.Popen(command, env=self.environment, stdin=stdin, stdout=subprocess.PIPE, text=True)
 
 
 def parsed(content: bytes) -> Entry:

@@ -1,11 +1,13 @@
-"""The sender: takes records out of the queue in batches and sends them, half a second after the first one or when there are many.
+"""The sender: takes records out of the queue in batches and sends them, twice a second or when there are many.
 
-One thread, which sleeps while there is nothing to send. Exit, SIGTERM and a forked process are lifecycle.py's. Each entry has a
-number; one that cannot be sent is tried again for a while, then given up: the gap in the numbers says so (record/wire.py).
+The first record after a quiet while leaves at once. One thread, which sleeps while there is nothing to send. Exit, SIGTERM and a
+forked process are lifecycle.py's. Each entry has a number; one that cannot be sent is tried again for a while, then given up: the
+gap in the numbers says so (record/wire.py).
 """
 
 import _thread
 import contextlib
+import math
 import os
 import sys
 import threading
@@ -18,11 +20,17 @@ from typing import Any
 
 from livekeep.core.text import shown
 from livekeep.record import wire
-from livekeep.record.instrument import sinks, subscribers
+from livekeep.record.instrument import sinks
 from livekeep.record.instrument.encoding import Encoder, Entry
 from livekeep.record.instrument.recording import MANY, MOST_QUEUED, EntryRecord, gate, own_threads, queue
+from livekeep.record.instrument.subscribers import subscribers
 
 BATCH_SECONDS = 0.5
+"""From one batch to the next."""
+FIRST_SECONDS = 0.02
+"""From the first record after a quiet while to its batch, so that those of one moment travel together."""
+SUBSCRIBERS_SECONDS = 0.05
+"""So long are subscribers called before the sender checks what else there is."""
 PROGRESS_SECONDS = 1.0
 """Between two entries that say how far a session is, when nothing else happens."""
 MOST_TAKEN = 4 * MANY
@@ -79,8 +87,9 @@ class Sender:
         self.is_running = False
         self.is_halted = False
         self.ended = _thread.allocate_lock()
-        self.progress_at = 0.0
+        self.progress_at = self.sent_at = -math.inf
         queue.clear()
+        subscribers.begin_process()
         gate.limit, gate.crowded, gate.is_closed = 0, self.crowded, False
 
     # Called by the job's threads, from signal handlers and finalizers too: takes no lock.
@@ -157,7 +166,7 @@ class Sender:
         self.is_halted = False
         if not self.is_running:
             gate.limit = 0
-            if queue or self.pending or self.has_progress():
+            if queue or self.pending or subscribers.waiting or self.has_progress():
                 self.note()
 
     # The thread
@@ -182,7 +191,7 @@ class Sender:
 
     def sleep(self) -> None:
         gate.limit = 0
-        if queue or self.pending or self.is_urgent or self.is_halted or self.has_progress():
+        if queue or self.pending or self.is_urgent or self.is_halted or subscribers.waiting or self.has_progress():
             gate.limit = max(gate.limit, MANY)
             # What rang for these has been heard.
             self.wake.acquire(blocking=False)
@@ -190,17 +199,27 @@ class Sender:
             self.wake.acquire()
 
     def gather(self) -> None:
-        """Wait for more, so that many travel together."""
-        if not self.is_urgent and not self.is_halted:
-            self.wake.acquire(timeout=BATCH_SECONDS)
-        if not self.is_urgent and not self.is_halted and not queue and not self.pending:
+        """Wait for more, so that many travel together; meanwhile subscribers are called."""
+        due = max(self.sent_at + BATCH_SECONDS, time.monotonic() + FIRST_SECONDS)
+        is_delivered = subscribers.deliver(time.monotonic() + SUBSCRIBERS_SECONDS)
+        while not (is_delivered or self.is_hurried() or time.monotonic() >= due):
+            is_delivered = subscribers.deliver(time.monotonic() + SUBSCRIBERS_SECONDS)
+        if not self.is_hurried():
+            self.wake.acquire(timeout=max(due - time.monotonic(), 0))
+        if not self.is_hurried() and not queue and not self.pending and not subscribers.waiting:
             wait = self.progress_at + PROGRESS_SECONDS - time.monotonic()
             if wait > 0:
                 self.wake.acquire(timeout=wait)
         self.is_urgent = False
 
+    def is_hurried(self) -> bool:
+        return self.is_urgent or self.is_halted
+
     def flush(self, seconds: float = EXIT_SECONDS, is_final: bool = True) -> bool:
-        """Send all that is there; whether that was done in time. `is_final` tries again until then what cannot be sent."""
+        """Send all that is there; whether that was done in time.
+
+        `is_final`: what cannot be sent is tried again until then, and subscribers are called.
+        """
         if self.owner == _thread.get_ident():
             return False
         deadline = time.monotonic() + seconds
@@ -218,10 +237,15 @@ class Sender:
         finally:
             self.owner = 0
             self.lock.release()
-        return not self.pending and not queue
+        is_all = not self.pending and not queue
+        if is_final:
+            subscribers.deliver(deadline)
+        return is_all
 
     def send(self, deadline: float) -> None:
         """Send all that is there; until `deadline` only, for a thread of the job may call faster than this sends."""
+        if queue or self.pending or self.has_progress():
+            self.sent_at = time.monotonic()
         self.send_pending()
         while not self.pending:
             records = self.taken()
@@ -232,7 +256,7 @@ class Sender:
                 return
             if lines:
                 self.progress_at = time.monotonic()
-            subscribers.tell(records, lines)
+            subscribers.add(records, lines)
             if self.receiver().is_there():
                 self.pending.extend(self.numbered(self.encoder.entries(records, lines)))
                 self.send_pending()

@@ -1,6 +1,6 @@
 """The ends and the births of a process: exit, SIGTERM, fork, the children of multiprocessing.
 
-An uncaught exception ends in an ordinary exit. After SIGKILL, `os._exit` and `os.execv` the last half second is missing.
+An uncaught exception ends in an ordinary exit. After SIGKILL, `os._exit` and `os.execv` the last batch is missing.
 """
 
 import atexit
@@ -14,6 +14,7 @@ from typing import Any
 
 from livekeep.record.instrument.delivery import EXIT_SECONDS, sender
 from livekeep.record.instrument.recording import gate, place
+from livekeep.record.instrument.subscribers import subscribers
 
 
 class TerminatedError(BaseException):
@@ -43,8 +44,13 @@ def install() -> None:
     sender.at_start = (watch_multiprocessing,)
 
 
-def at_exit() -> None:
+def finish() -> None:
     sender.flush(EXIT_SECONDS)
+    subscribers.end_process()
+
+
+def at_exit() -> None:
+    finish()
     gate.is_closed = True
     sender.ring()
 
@@ -54,7 +60,7 @@ def terminate(number: int, _frame: Any) -> None:
     for cancel in at_terminate:
         with contextlib.suppress(Exception):
             cancel(TerminatedError("SIGTERM"))
-    sender.flush(EXIT_SECONDS)
+    finish()
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
@@ -75,4 +81,4 @@ def watch_multiprocessing() -> None:
     """A child of multiprocessing ends by `os._exit`, after its finalizers only."""
     util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
-        util.Finalize(None, sender.flush, args=(EXIT_SECONDS,), exitpriority=-100)
+        util.Finalize(None, finish, exitpriority=-100)
