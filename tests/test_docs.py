@@ -17,9 +17,11 @@ from typing import Any
 
 import pytest
 
-from livekeep.air import api, api_models, certificate, media, policy, probe, publisher
-from livekeep.air.books import Books
-from livekeep.air.programme import Programme
+from livekeep.air.control import api, api_models
+from livekeep.air.storage import media
+from livekeep.air.worker import probe, publisher, retry
+from livekeep.air.worker.play_log import PlayLog
+from livekeep.air.worker.scheduler import Scheduler
 from livekeep.command import air_status, desktop, doctor, predecessor
 from livekeep.command.checkup import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
@@ -37,6 +39,7 @@ from livekeep.screen.player import decision
 from livekeep.screen.player.decision import Choice, View
 from livekeep.screen.poller import stream_check, transitions, vimeo
 from livekeep.screen.poller.stream_check import Look
+from livekeep.system import certificate
 from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
 from tests.outside import LIBRARY, PROJECT
@@ -277,7 +280,7 @@ def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
 def kinds_raised(*modules: str) -> set[str]:
     """The words for programs that modules of the air part give with an error; `"word", f"…"` is their form everywhere."""
     calls = ("ItemError", "TooSlowError", "RefusedError", "BodyError", "error_document")
-    calls += ("self.books.fail", "self.fail", "self._tell_failure")
+    calls += ("self.play_log.fail", "self.fail", "self._tell_failure")
     found: set[str] = set()
     for module in modules:
         for node in ast.walk(ast.parse((LIBRARY / f"livekeep/air/{module}.py").read_text())):
@@ -292,17 +295,17 @@ def kinds_raised(*modules: str) -> set[str]:
 def test_every_kind_of_failure_is_told() -> None:
     told = {cells[0]: set(re.findall(r"`([a-z-]+)`", cells[1])) for cells in rows(section("journal.md", "Kinds of failures"))}
     publishing, storage, item = told.values()
-    assert publishing == set(policy.FAILURES) == set(typing.get_args(publisher.Why)) - {"stopped"}
+    assert publishing == set(retry.FAILURES) == set(typing.get_args(publisher.Why)) - {"stopped"}
     assert storage == set(media.KINDS)
     seen = {kind for _text, kind, _sentence in probe.FAULTS}
-    assert item - {"storage-failed"} == kinds_raised("probe", "programme", "books") | seen
+    assert item - {"storage-failed"} == kinds_raised("worker/probe", "worker/scheduler", "worker/play_log") | seen
     mended = [cells[0] for cells in rows(section("troubleshooting.md", "Storage fails"))]
     assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.KINDS) - {"other"}
 
 
 def reasons_of_the_slate() -> list[str]:
-    """What the programme gives as one, with … for what differs."""
-    source = inspect.getsource(Programme._slate_reason)
+    """What the scheduler gives as one, with … for what differs."""
+    source = inspect.getsource(Scheduler._slate_reason)
     return [re.sub(r"\{[^}]*\}", "…", text) for text in re.findall(r'f?"([^"]+)"', source)]
 
 
@@ -314,7 +317,7 @@ def refused(code: int) -> ssl.SSLCertVerificationError:
 
 
 def test_every_reason_of_a_channel_is_told() -> None:
-    slate = [Books("main").slate_reason, *reasons_of_the_slate()]
+    slate = [PlayLog("main").slate_reason, *reasons_of_the_slate()]
     faults = ["", *(certificate.meaning_of(refused(code)) for code in (2, 9, 10, 18, 19, 20, 21, 26, 62, 64))]
     unlike = (
         *(publisher.Told(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
@@ -360,7 +363,8 @@ def test_every_error_of_the_api_is_told() -> None:
     table = list(rows(section("api.md", "Errors")))
     assert [int(cells[0]) for cells in table] == sorted({*api.MEANINGS, 405})
     told = {kind for cells in table for kind in re.findall(r"`([a-z-]+)`", cells[1])}
-    assert told == kinds_raised("api", "api_middleware", "intent") | {"unknown-path", "unknown-method"}
+    raised = kinds_raised("control/api", "control/api_middleware", "control/channel_service")
+    assert told == raised | {"unknown-path", "unknown-method"}
     always = re.search(r"^([0-9, ]+ and [0-9]+) may come from every path", section("api.md", "Errors"), re.MULTILINE)
     assert always
     assert tuple(map(int, re.findall("[0-9]+", always[1]))) == api.ALWAYS

@@ -12,9 +12,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from livekeep.air.item import Media, scanned
-from livekeep.air.probe import probe
-from livekeep.air.scan import scan
+from livekeep.air.worker.item import Media, scanned
+from livekeep.air.worker.probe import probe
+from livekeep.air.worker.scan import scan
 from livekeep.core.config import Channel
 
 CHANNEL = Channel(width=320, height=180, frame_rate=25.0, video_bitrate=400_000, audio_bitrate=64_000, preset="ultrafast")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from livekeep.air.flv import AUDIO, FILE_HEADER, SCRIPT, VIDEO, Reader, Tag, encode
+from livekeep.air.worker.flv import AUDIO, FILE_HEADER, SCRIPT, VIDEO, Reader, Tag, encode
 
 FRAME_MS = 40.0
 SOUND_MS = 1024 / 44100 * 1000

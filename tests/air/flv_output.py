@@ -4,7 +4,7 @@ import itertools
 import subprocess
 from dataclasses import dataclass
 
-from livekeep.air.flv import AUDIO, VIDEO, Reader, Tag
+from livekeep.air.worker.flv import AUDIO, VIDEO, Reader, Tag
 
 
 @dataclass(frozen=True)

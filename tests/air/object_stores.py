@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.bucket import make_client
+from livekeep.air.storage.bucket import make_client
 from livekeep.core.config import Storage
 from tests.outside import PATIENCE_SECONDS, PROJECT, program, wait_until
 

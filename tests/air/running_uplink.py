@@ -1,4 +1,4 @@
-"""Relay and uplink in the loop that the worker has, without a programme: a test gives the items."""
+"""Relay and uplink in the loop that the worker has, without a scheduler: a test gives the items."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from livekeep.air.relay import Relay, Slate
-from livekeep.air.slate import make_slate
-from livekeep.air.uplink import Uplink
+from livekeep.air.worker.relay import Relay, Slate
+from livekeep.air.worker.slate import make_slate
+from livekeep.air.worker.uplink import Uplink
 from livekeep.core.notify import Service
 from tests.air.clips import CHANNEL
 
@@ -41,4 +41,4 @@ class RunningUplink:
         self.uplink.stop(time.sleep)
 
     def kinds(self) -> list[str]:
-        return [f"{change.kind} {change.intake.name}" for change in self.relay.changes if change.intake]
+        return [f"{change.kind} {change.buffer.name}" for change in self.relay.changes if change.buffer]

@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import clips
-from ingest import Ingest, ingest
-from viewer import Viewer
-
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
+from tests.air import clips
+from tests.air.ingest import Ingest, ingest
+from tests.air.viewer import Viewer
 from tests.outside import NotifySocket
 
 PROGRAM = Path(__file__).resolve().parents[2] / "bin/livekeep-worker"

@@ -5,10 +5,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 
-from livekeep.air import flv
-from livekeep.air.acknowledged import Acknowledged, Sample
-from livekeep.air.policy import Arrival
-from livekeep.air.publisher import Ended, Publisher
+from livekeep.air.worker import flv
+from livekeep.air.worker.publisher import Ended, Publisher
+from livekeep.air.worker.retry import Arrival
+from livekeep.air.worker.tcp_info import Sample, TcpInfo
 from tests.outside import PATIENCE_SECONDS
 
 CLIP_MS = 2000
@@ -52,7 +52,7 @@ class Sender:
         self.arrival = Arrival()
         self.sample: Sample | None = None
         self.ended: Ended | None = None
-        self._acknowledged = Acknowledged(publisher.pid)
+        self._acknowledged = TcpInfo(publisher.pid)
         self._tags = endless()
         self._due_ms, self._tag = next(self._tags)
         self._waiting = bytearray(flv.FILE_HEADER)

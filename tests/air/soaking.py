@@ -23,11 +23,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ingest import ingest
-from running_worker import KEY, RunningWorker
-
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
+from tests.air.ingest import ingest
+from tests.air.running_worker import KEY, RunningWorker
 
 UNLIKE = (
     "matching.mp4",

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air import flv
-from livekeep.air.publisher import Publisher
+from livekeep.air.worker import flv
+from livekeep.air.worker.publisher import Publisher
 from livekeep.command.air_measure import SETTLE_SECONDS, Packet, Player, measured, reason_of, script
 from tests.air import sender
 from tests.air.ingest import Ingest, Port, ingest

@@ -19,7 +19,7 @@ import pytest
 from air_box import CHANNELS
 from conftest import CONFIG, REPOSITORY, Box
 
-from livekeep.air import folder
+from livekeep.air.storage import folder
 from livekeep.command import doctor_air, doctor_host, findings_text
 from livekeep.command.checkup import Surroundings
 from livekeep.core import channels, state

@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from livekeep.air.probe import probe
-from livekeep.air.profile import feeder_command, plan
+from livekeep.air.worker.probe import probe
+from livekeep.air.worker.profile import feeder_command, plan
 from livekeep.core.config import Channel
 from tests.machine import root
 from tests.machine.channel import packages_of

@@ -118,7 +118,7 @@ def test_items_of_the_bucket_go_out_over_one_connection(bucket: Bucket) -> None:
     room.goes_off("clips")
 
 
-def test_a_feeder_knows_the_broker_s_address_alone(playing: Bucket) -> None:
+def test_a_feeder_knows_the_proxy_s_address_alone(playing: Bucket) -> None:
     """What any user may see in its arguments."""
     (feeder, *_) = playing.room.until("it is fed", lambda: words.feeders(playing.room, "long"))
     urls = [word for word in feeder.words if "://" in word]
@@ -129,7 +129,7 @@ def test_a_feeder_knows_the_broker_s_address_alone(playing: Bucket) -> None:
 
 
 def test_a_store_that_dies_within_an_item_is_waited_for(playing: Bucket) -> None:
-    """The slate goes out over the same connection; when it is back, so is the programme, by itself."""
+    """The slate goes out over the same connection; when it is back, so is the scheduler, by itself."""
     room, connections = playing.room, playing.room.state("long")["connections"]
     since = words.moment()
     playing.store.end()

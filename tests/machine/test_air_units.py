@@ -27,7 +27,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
 if order == "decode":
     import json, subprocess
     sys.path.insert(0, "/usr/local/lib/livekeep/lib")
-    from livekeep.air.ffmpeg import confined_leash, has_landlock
+    from livekeep.air.worker.ffmpeg import confined_leash, has_landlock
     item, key_file = "/srv/trial.mp4", os.environ["CREDENTIALS_DIRECTORY"] + "/livekeep.stream-key"
     files = (item, "/srv/other.mp4", key_file, "/etc/livekeep/livekeep.toml", "/run/livekeep/worker@trial/key", "/etc/passwd")
     def run(*command):

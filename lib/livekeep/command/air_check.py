@@ -1,6 +1,6 @@
 """livekeep air check: all that a channel needs but the publishing, as a report for people or programs.
 
-What the worker does is tried by livekeep-air-check (air/check.py), as the worker's user and so with its permissions.
+What the worker does is tried by livekeep-air-check (air/worker/check.py), as the worker's user and so with its permissions.
 What only root may see is looked at here: the stream key.
 """
 

@@ -1,0 +1,136 @@
+"""What is told of a channel: its status, its items, its configuration.
+
+Part of livekeep-controller. Pure: what is known and what was seen go in, documents for the API come out.
+"""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from livekeep.air.control.systemd import Unit
+from livekeep.core import channels
+from livekeep.core.channels import ChannelEnd, ChannelState
+from livekeep.core.config import Channel, Config
+from livekeep.core.errors import EXIT_CONFIG
+from livekeep.system.systemd import NOT_RUNNING
+
+EXIT_UNAVAILABLE = 69
+EXITS = {
+    EXIT_CONFIG: "its configuration or its stream key is missing or wrong",
+    EXIT_UNAVAILABLE: "the ingest refused the stream three times",
+}
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything that is configured, and what is wrong with it."""
+
+    settings: Config
+    channels: Mapping[str, Channel]
+    intended: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def configured_by(self, name: str) -> str | None:
+        if name in self.settings.channels:
+            return "livekeep.toml"
+        return "api" if name in self.channels else None
+
+    def problems_of(self, name: str) -> list[str]:
+        """Of the problems, those that name this channel, or its file."""
+        named = re.compile(rf"(channels\.|/){re.escape(name)}(?![a-z0-9_-])")
+        return [problem for problem in self.problems if named.search(problem)]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is found of one channel at one moment."""
+
+    unit: Unit
+    state: ChannelState | None
+    end: ChannelEnd | None
+    problems: tuple[str, ...]
+    now_monotonic: float
+
+    def is_on_air(self) -> bool:
+        return bool(self.unit.runs() and self.state and channels.is_on_air(self.state, self.now_monotonic))
+
+
+def unit_of(channel: str) -> str:
+    return f"livekeep-worker@{channel}.service"
+
+
+def retry_of(channel: str) -> str:
+    """The timer that starts the worker again after it gave up."""
+    return f"livekeep-worker-retry@{channel}.timer"
+
+
+def channel_of(unit: str) -> str:
+    return unit.removeprefix("livekeep-worker@").removesuffix(".service")
+
+
+def describe(name: str, known: Known, look: Look) -> dict[str, Any]:
+    """A channel's status, as the API tells it."""
+    unit = {"name": unit_of(name), **dataclasses.asdict(look.unit)}
+    return {
+        "channel": name,
+        "configured_by": known.configured_by(name),
+        "intended": name in known.intended,
+        "on_air": look.is_on_air(),
+        "unit": unit,
+        "state": dataclasses.asdict(look.state) if look.state else None,
+        "last_end": dataclasses.asdict(look.end) if look.end else None,
+        "problems": problems_of(name, known, look),
+    }
+
+
+def problems_of(name: str, known: Known, look: Look) -> list[str]:
+    """What is wrong with a channel, one sentence each; nothing for one that is off on purpose and well configured."""
+    found = [*known.problems_of(name), *look.problems]
+    channel = known.channels.get(name)
+    if channel is None:
+        found.append("it is not configured any more")
+    elif not channel.is_set_up():
+        found.append("it is not set up: media and ingest_urls are needed")
+    state = look.state
+    if state:
+        if look.now_monotonic - state.written_monotonic > channels.STALE_SECONDS:
+            found.append("its worker is stuck: its state is old")
+        found += [state.slate_problem] if state.slate_problem else []
+        found += [text for text in (state.reason, state.advice, state.storage_problem) if text and not look.is_on_air()]
+    elif name in known.intended and look.unit.active in NOT_RUNNING:
+        found.append(f"it is meant to be on air and its worker does not run{why_it_ended(look.unit, look.end)}")
+    return list(dict.fromkeys(found))
+
+
+def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:
+    """Behind a sentence: how the worker ended; "" when nobody knows."""
+    status = str(unit.exit_status) if unit.exit_status is not None else (end.exit_status if end else "")
+    result = unit.result if unit.result not in ("", "success") else (end.result if end else "")
+    if result in ("", "success"):
+        return ""
+    known = EXITS.get(int(status)) if status.isdecimal() and result == "exit-code" else None
+    return f": {known or f'it ended with {result} {status}'.rstrip()}"
+
+
+def items_of(name: str, state: ChannelState | None) -> dict[str, Any]:
+    if state is None:
+        return {"channel": name, "running": False, "picture": None, "now": None, "next": None, "last": []}
+    told = dataclasses.asdict(state)
+    return {"channel": name, "running": True} | {key: told[key] for key in ("picture", "now", "next", "last")}
+
+
+def masked(channel: Channel) -> dict[str, Any]:
+    """A channel's keys for an answer: an ingest's URL is cut behind its application, for a stream key may have been put there."""
+    told = channels.as_document(channel)
+    told["ingest_urls"] = [masked_url(url) for url in channel.ingest_urls]
+    return told
+
+
+def masked_url(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    application, more, _ = re.split(r"[?#]", path, maxsplit=1)[0].partition("/")
+    is_cut = more or "?" in url or "#" in url
+    return f"{scheme}://{host}{slash}{application}{'/…' if is_cut else ''}"

@@ -1,0 +1,47 @@
+"""livekeep-air: at boot, what was meant to be on air is put on air again.
+
+Unit: livekeep-air.service, once at boot, as user livekeep-controller. Reads: the configuration, the API's channels and the
+intentions (core/channels.py). It asks systemd to start one worker for each, and waits for none: what becomes of them is theirs.
+"""
+
+import sys
+
+from livekeep.air.control.api_responses import unit_of
+from livekeep.core import channels, config
+from livekeep.system import systemd
+from livekeep.system.dbus import Bus, BusError, CallError
+
+
+def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], list[str]]:
+    """The channels to start, and a complaint for each that is meant to be on air but is not configured."""
+    unknown = [name for name in intended if name not in known]
+    complaints = [
+        f'channel "{name}" is meant to be on air, but there is none of that name; livekeep air stop {name} forgets it'
+        for name in unknown
+    ]
+    return [name for name in intended if name in known], complaints
+
+
+def start(names: list[str]) -> list[str]:
+    """Ask systemd to start the worker of each; what did not work, one line each."""
+    try:
+        results = Bus().calls([systemd.start(unit_of(name)) for name in names])
+    except BusError as error:
+        return [f"the channels cannot be started: {error}"]
+    failed = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, CallError)]
+    return [f'channel "{name}": cannot be started: {error}' for name, error in failed]
+
+
+def main() -> int:
+    """1 when systemd cannot be asked: systemd then tries again."""
+    settings, problems = config.load_leniently()
+    found, more = channels.load(settings)
+    names, complaints = to_start(channels.intended(), set(found))
+    faults = start(names) if names else []
+    for line in (*problems, *more, *complaints):
+        print(f"<4>{line}", file=sys.stderr)
+    for line in faults:
+        print(f"<3>{line}", file=sys.stderr)
+    for name in names if not faults else []:
+        print(f'<6>channel "{name}" is started: it was meant to be on air', file=sys.stderr)
+    return 1 if faults else 0

@@ -1,0 +1,271 @@
+"""What an operator wants of a channel, carried out: start, stop, skip, add, forget.
+
+Part of livekeep-controller. Reads: the configuration, channels and intentions (core/channels.py), the states and ends of the
+workers, systemd. Writes: intentions and the API's channels. A start notes the intention before it starts anything, and keeps it
+when the worker does not come up: it was said that the channel is meant to be on air, and the next boot tries again. A stop takes
+it away first, so that nothing brings the channel back.
+"""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from livekeep.air.control.api_responses import (
+    Known,
+    Look,
+    channel_of,
+    describe,
+    items_of,
+    masked,
+    retry_of,
+    unit_of,
+    why_it_ended,
+)
+from livekeep.air.control.systemd import Systemd, Unit
+from livekeep.core import channels, config, paths
+from livekeep.core.config import Config
+from livekeep.core.errors import LivekeepError
+from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.system.systemd import NOT_RUNNING
+
+START_SECONDS = 15.0
+STOP_SECONDS = 20.0
+"""The worker gives its publisher ten seconds; systemd ends both after fifteen."""
+TURN_SECONDS = 25.0
+"""So long does a request wait for those before it; with its own work that is less than a connection's life (http_server.py)."""
+
+
+class RefusedError(LivekeepError):
+    """A request that cannot be granted: with the HTTP status for it, a short word for programs, and the field at fault."""
+
+    def __init__(self, status: int, error_type: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.error_type, self.field = status, error_type, field
+
+
+def choose(name: str | None, names: list[str]) -> str:
+    """The channel that is meant: the only one there is when none is named. Raises `RefusedError`."""
+    if name is not None:
+        if name not in names:
+            raise RefusedError(404, "unknown-channel", f'there is no channel "{name}"; {among(names)}', "channel")
+        return name
+    if len(names) != 1:
+        raise RefusedError(422, "invalid", f"must name the channel: {among(names)}", "channel")
+    return names[0]
+
+
+def among(names: list[str]) -> str:
+    if not names:
+        return f"no channel is configured; add one to {channels.NEW_FILE}, or by PUT /channels/CHANNEL"
+    return f"there {'is' if len(names) == 1 else 'are'} {', '.join(sorted(names)[:20])}{' …' if len(names) > 20 else ''}"
+
+
+class Settings:
+    """The configuration, read anew when one of its files has changed."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[str, int, int, int]] = []
+        self._loaded: tuple[Config, tuple[str, ...]] | None = None
+
+    def read(self) -> tuple[Config, tuple[str, ...]]:
+        """With the default in place of each faulty value, and the problems."""
+        seen = self._look()
+        if self._loaded is None or seen != self._seen:
+            self._seen, self._loaded = seen, config.load_leniently()
+        return self._loaded
+
+    @staticmethod
+    def _look() -> list[tuple[str, int, int, int]]:
+        try:
+            found = config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)
+            stats = [(str(file), file.stat()) for file in found]
+        except OSError:
+            return []
+        return [(name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
+
+
+class ChannelService:
+    """Takes what the operators want, one thing at a time for each channel."""
+
+    def __init__(self, systemd: Systemd, directory: Path = channels.DIRECTORY, root: Path = paths.STATE_DIRECTORY) -> None:
+        self.systemd, self.directory, self.root = systemd, directory, root
+        self.settings = Settings()
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    def known(self) -> Known:
+        settings, problems = self.settings.read()
+        found, more = channels.load(settings, self.directory)
+        return Known(settings, found, channels.intended(self.directory), (*problems, *more))
+
+    @contextlib.asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Whoever changes a channel is alone. Raises `RefusedError` when many others are before, and it takes too long."""
+        lock = self._locks.setdefault(name, asyncio.Lock())
+        try:
+            async with asyncio.timeout(TURN_SECONDS):
+                await lock.acquire()
+        except TimeoutError as error:
+            text = f'channel "{name}" is being started and stopped by others; nothing was changed, ask again'
+            raise RefusedError(409, "busy", text, "channel") from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def unit(self, name: str, with_details: bool = False) -> Unit:
+        return (await self.systemd.units([unit_of(name)], with_details)).get(unit_of(name), Unit())
+
+    def look(self, name: str, unit: Unit) -> Look:
+        problems = []
+        state = end = None
+        try:
+            state = channels.read_state(name, self.root) if unit.runs() else None
+        except StateBrokenError as error:
+            problems.append(str(error))
+        except StateAbsentError:
+            pass
+        if state and unit.pid and state.pid not in (0, unit.pid):
+            # Of a worker before this one, whose hook did not come to take it away.
+            state = None
+        try:
+            end = channels.read_end(name, self.root)
+        except StateBrokenError as error:
+            problems.append(str(error))
+        except StateAbsentError:
+            pass
+        return Look(unit, state, end, tuple(problems), time.monotonic())
+
+    async def status(self, name: str) -> dict[str, Any]:
+        return describe(name, self.known(), self.look(name, await self.unit(name, with_details=True)))
+
+    async def all(self, name: str | None = None) -> list[dict[str, Any]]:
+        """The status of all channels, or of one. Raises `RefusedError` and `BusError`."""
+        known = self.known()
+        units = await self.systemd.units([unit_of(name or "*")])
+        running = {channel_of(unit): found for unit, found in units.items() if found.runs()}
+        names = sorted({*known.channels, *known.intended, *running})
+        wanted = names if name is None else [choose(name, names)]
+        return [describe(one, known, self.look(one, units.get(unit_of(one), Unit()))) for one in wanted]
+
+    async def start(self, name: str | None, keys: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
+        """Put a channel on air, with `keys` as the API's channel of that name; whether systemd's job ended, and the status."""
+        if name is None or keys is None:
+            name = choose(name, sorted(self.known().channels))
+        async with self.turn(name):
+            known = self.known()
+            unit = await self.unit(name)
+            if unit.runs():
+                raise RefusedError(409, "already-running", f'channel "{name}" runs already', "channel")
+            if keys is not None:
+                await self._save(name, keys, known)
+            elif name not in known.channels:
+                raise RefusedError(404, "unknown-channel", f'there is no channel "{name}" any more', "channel")
+            await asyncio.to_thread(channels.intend, name, self.directory)
+            if unit.active == "failed":
+                await self.systemd.reset_failed(unit_of(name))
+            result = await self.systemd.start(unit_of(name), START_SECONDS)
+            status = await self.status(name)
+        if result not in ("done", ""):
+            raise RefusedError(424, "not-started", self._not_started(name, result, status), "channel")
+        return result == "done", status
+
+    def _not_started(self, name: str, result: str, status: Mapping[str, Any]) -> str:
+        why = why_it_ended(
+            Unit(**{key: value for key, value in status["unit"].items() if key != "name"}), self.look(name, Unit()).end
+        )
+        more = "".join(f"; {problem}" for problem in status["problems"] if "does not run" not in problem)
+        advice = f"livekeep air check {name} tells more, as does journalctl -u {unit_of(name)}"
+        return f'channel "{name}" did not start ({result}){why}{more}; it stays meant to be on air: {advice}'
+
+    async def stop(self, name: str | None) -> dict[str, Any]:
+        """Take a channel off air. Raises `RefusedError` when it neither runs nor is meant to."""
+        if name is None:
+            name = choose(name, sorted(self.known().channels))
+        async with self.turn(name):
+            known = self.known()
+            unit = await self.unit(name)
+            if not unit.runs() and name not in known.intended:
+                choose(name, sorted({*known.channels, *known.intended}))
+                raise RefusedError(404, "not-running", f'channel "{name}" does not run', "channel")
+            await self._put_to_rest(name, unit)
+            return await self.status(name)
+
+    async def _put_to_rest(self, name: str, unit: Unit) -> None:
+        """Nothing brings the channel back: no boot, and not the timer that tries again after the worker gave up."""
+        await asyncio.to_thread(channels.intend_not, name, self.directory)
+        # systemd 252 did not always take the timer along with a worker that had failed.
+        await self.systemd.stop(retry_of(name), STOP_SECONDS)
+        if unit.runs() or unit.active == "failed":
+            await self.systemd.stop(unit_of(name), STOP_SECONDS)
+        if unit.active == "failed":
+            await self.systemd.reset_failed(unit_of(name))
+
+    async def skip(self, name: str) -> dict[str, Any]:
+        """End the present item; what the worker played till now. Raises `RefusedError` when it does not run."""
+        unit = await self.unit(name)
+        if not unit.runs():
+            choose(name, sorted(self.known().channels))
+        if unit.active != "active":
+            # One that starts does not yet know the signal, and would end by it.
+            raise RefusedError(409, "not-running", f'channel "{name}" does not play', "channel")
+        before = items_of(name, self.look(name, unit).state)
+        await self.systemd.kill(unit_of(name), signal.SIGUSR1)
+        return {"channel": name, "skipped": before["now"], "next": before["next"]}
+
+    async def items(self, name: str) -> dict[str, Any]:
+        unit = await self.unit(name)
+        if not unit.runs():
+            choose(name, sorted(self.known().channels))
+        return items_of(name, self.look(name, unit).state)
+
+    async def configured(self) -> list[dict[str, Any]]:
+        known = self.known()
+        return [self._configured(name, known) for name in sorted(known.channels)]
+
+    def _configured(self, name: str, known: Known) -> dict[str, Any]:
+        told = {"channel": name, "configured_by": known.configured_by(name), "config": masked(known.channels[name])}
+        return told | {"problems": known.problems_of(name)}
+
+    async def put(self, name: str, keys: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
+        """Add or replace a channel of the API; whether it is a new one, and how it is configured."""
+        async with self.turn(name):
+            known = self.known()
+            await self._save(name, keys, known)
+            return name not in known.channels, self._configured(name, self.known())
+
+    async def _save(self, name: str, keys: Mapping[str, Any], known: Known) -> None:
+        if name in known.settings.channels:
+            raise RefusedError(409, "configured-elsewhere", f'channel "{name}" is in livekeep.toml; change it there', "channel")
+        if faults := channels.not_allowed(channels.decode(dict(keys)), known.settings.controller):
+            raise RefusedError(403, "not-allowed", "; ".join(faults), faults[0].partition(":")[0])
+        await asyncio.to_thread(channels.save, name, keys, self.directory)
+
+    async def delete(self, name: str) -> None:
+        """Forget a channel of the API, and that it was meant to be on air."""
+        async with self.turn(name):
+            known = self.known()
+            has_file = (self.directory / f"{name}.json").exists()
+            if not has_file and name in known.settings.channels:
+                raise RefusedError(
+                    409, "configured-elsewhere", f'channel "{name}" is in livekeep.toml; remove it there', "channel"
+                )
+            if not has_file:
+                choose(name, sorted(known.channels))
+            unit = await self.unit(name)
+            if unit.runs():
+                raise RefusedError(409, "already-running", f'channel "{name}" runs; stop it first', "channel")
+            if name not in known.settings.channels:
+                # First: the timer looks at the intention only when it is set, not when its time has come.
+                await self._put_to_rest(name, unit)
+            await asyncio.to_thread(channels.delete, name, self.directory)
+
+    async def health(self) -> str:
+        """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `BusError`."""
+        known = self.known()
+        found = await self.all()
+        counted = [one for one in found if one["intended"] or one["unit"]["active"] not in NOT_RUNNING]
+        return "ok" if not known.problems and all(one["on_air"] for one in counted) else "degraded"

@@ -1,0 +1,75 @@
+"""livekeep-controller: the HTTP API of the channels, a door that is open only while somebody asks.
+
+Unit: livekeep-controller.service, started by livekeep-controller.socket, ended when nobody has asked for controller.idle_seconds.
+Reads: the configuration, the API token (credential livekeep.api-token), the workers' states. Writes: the API's channels and what
+is meant to be on air (core/channels.py). It asks systemd to start and stop workers; it knows no stream key and no storage key.
+"""
+
+import asyncio
+import logging
+import os
+import socket
+from pathlib import Path
+
+import sdnotify
+
+from livekeep.air.control.api import entrance_for
+from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
+from livekeep.air.control.channel_service import ChannelService
+from livekeep.air.control.systemd import connected
+from livekeep.core import config, events, log, secret_text
+from livekeep.core.hosts import is_loopback_address
+from livekeep.system.http_server import Server, inherited_socket
+
+TOKEN_NAME = "livekeep.api-token"  # noqa: S105 – a file's name
+LEAST_TOKEN_LETTERS = 16
+
+logger = logging.getLogger("livekeep.controller")
+
+
+def read_token() -> tuple[str, str]:
+    """The token from the unit's credentials, and what is wrong with it; "" twice when there is none."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        return "", ""
+    try:
+        return token_from((Path(folder) / TOKEN_NAME).read_bytes())
+    except FileNotFoundError:
+        return "", ""
+    except OSError as error:
+        return "", f"the API token cannot be read ({error.strerror}): sudo livekeep air set-api-token"
+
+
+def token_from(raw: bytes) -> tuple[str, str]:
+    """The token in its file, and what is wrong with it ("" when nothing is, or when it is empty)."""
+    token = secret_text.bare(raw.decode("utf-8", "replace"))
+    if token and not (len(token) >= LEAST_TOKEN_LETTERS and all("!" <= letter <= "~" for letter in token)):
+        text = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
+        return "", text
+    return token, ""
+
+
+async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:
+    async with connected() as systemd:
+        is_local = is_loopback_address(str(listener.getsockname()[0]))
+        entrance = entrance_for(ChannelService(systemd), token, settings.controller.cors_origins, is_local)
+        server = Server(entrance, settings.controller.idle_seconds, notifier.notify, ApiProtocol)
+        await server.serve(sockets=[listener])
+
+
+def main() -> int:
+    settings, problems = config.load_leniently()
+    log.set_up(settings.log.level)
+    set_up_logging()
+    # A door that does not open because of a fault elsewhere in the file helps nobody; the API tells of it too.
+    for problem in problems:
+        logger.error("%s", problem)
+    if problems:
+        events.emit(events.CONFIG_REJECTED, "The configuration has faults: " + "; ".join(problems), PROBLEMS="\n".join(problems))
+    token, fault = read_token()
+    if fault:
+        logger.error("%s", fault)
+    elif not token:
+        logger.warning("no API token is set: nobody but /health is answered; sudo livekeep air set-api-token")
+    asyncio.run(serve(inherited_socket("livekeep-controller.socket"), settings, token, sdnotify.SystemdNotifier()))
+    return 0

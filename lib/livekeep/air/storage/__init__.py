@@ -1,0 +1,1 @@
+"""The media of a channel: a folder, or a bucket behind livekeep-storage."""

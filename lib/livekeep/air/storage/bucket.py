@@ -1,0 +1,242 @@
+"""A bucket of media: on AWS S3, on Cloudflare R2, or on any server that speaks S3. boto3 is imported here only, when it is used.
+
+Sources: the error codes of S3 (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), botocore.exceptions.
+Errors name the bucket and the server's host, never a URL.
+"""
+
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from livekeep.air.storage.media import (
+    MOST_FILES,
+    ClockSkewError,
+    MediaFile,
+    MisconfiguredError,
+    NoBucketError,
+    ServerFaultError,
+    StorageError,
+    StorageTimeoutError,
+    StorageUnreachableError,
+    WrongKeysError,
+    WrongRegionError,
+    is_playable,
+    nothing_in,
+)
+from livekeep.core.config import Storage
+from livekeep.system import certificate
+
+ATTEMPTS = 2
+NOT_FOUND = 404
+MOST_CONNECTIONS = 16
+DEFAULT_REGION = {"r2": "auto", "s3": "us-east-1"}
+"""By provider; servers other than AWS seldom look at it, but it is part of the signature."""
+SET_KEYS = "sudo livekeep air set-storage-keys"
+
+Words = tuple[type[StorageError], str]
+KEYS_UNKNOWN: Words = (WrongKeysError, f"the storage keys are refused; check both: {SET_KEYS}")
+NOT_ALLOWED: Words = (
+    WrongKeysError,
+    "the storage keys do not allow that; give them the right to list this bucket and to read its objects",
+)
+MALFORMED: Words = (
+    WrongKeysError,
+    f"a key or the region has not the form that this server takes; {SET_KEYS}",
+)
+"""R2 says so of a key id that has not 32 characters."""
+NO_BUCKET: Words = (NoBucketError, "there is no such bucket; check its name in the channel's media, and storage.endpoint_url")
+SKEWED: Words = (ClockSkewError, "this machine's clock is wrong; set it: sudo timedatectl set-ntp true")
+BUSY: Words = (ServerFaultError, "the server is too busy; it is asked again")
+ELSEWHERE: Words = (WrongRegionError, "the bucket lies in another region; set storage.region to it")
+NO_STORAGE: Words = (ServerFaultError, "what answers is no S3 server, or was cut off; check storage.endpoint_url")
+TOO_LARGE: Words = (ServerFaultError, "its answer is larger than this program may hold; check storage.endpoint_url")
+NO_TLS: Words = (StorageUnreachableError, "no TLS connection; check storage.endpoint_url, and this machine's clock")
+UNREACHABLE: Words = (StorageUnreachableError, "cannot be reached, or hung up; check the network, and storage.endpoint_url")
+BY_CODE: dict[str, Words] = {
+    "InvalidAccessKeyId": KEYS_UNKNOWN,
+    "SignatureDoesNotMatch": KEYS_UNKNOWN,
+    "InvalidToken": KEYS_UNKNOWN,
+    "Unauthorized": KEYS_UNKNOWN,
+    "401": KEYS_UNKNOWN,
+    "InvalidArgument": MALFORMED,
+    "AccessDenied": NOT_ALLOWED,
+    "AllAccessDisabled": NOT_ALLOWED,
+    "AccountProblem": NOT_ALLOWED,
+    "403": NOT_ALLOWED,
+    "NoSuchBucket": NO_BUCKET,
+    "InvalidBucketName": NO_BUCKET,
+    "RequestTimeTooSkewed": SKEWED,
+    "RequestExpired": SKEWED,
+    "SlowDown": BUSY,
+    "ServiceUnavailable": BUSY,
+    "TooManyRequests": BUSY,
+    "429": BUSY,
+    "503": BUSY,
+    "PermanentRedirect": ELSEWHERE,
+    "TemporaryRedirect": ELSEWHERE,
+    "AuthorizationHeaderMalformed": ELSEWHERE,
+    "IllegalLocationConstraintException": ELSEWHERE,
+    "301": ELSEWHERE,
+    "307": ELSEWHERE,
+    "404": NO_STORAGE,
+    "405": NO_STORAGE,
+}
+"""An S3 error's code, or the HTTP status where the answer holds none → what it means."""
+
+logger = logging.getLogger("livekeep.storage")
+
+
+class Bucket:
+    """The server of the buckets. May be used by several threads at once."""
+
+    def __init__(self, settings: Storage, key_id: str, secret: str) -> None:
+        """Raises `MisconfiguredError`."""
+        self._seconds = settings.timeout_seconds
+        self._region = settings.region or DEFAULT_REGION[settings.provider]
+        self._is_aws = settings.provider == "s3" and not settings.endpoint_url
+        if settings.provider == "r2" and not settings.endpoint_url:
+            raise MisconfiguredError('storage.endpoint_url: must be set for R2: "https://ACCOUNT-ID.r2.cloudflarestorage.com"')
+        self._client = make_client(settings, self._region, key_id, secret)
+        self._host = self._client.meta.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
+
+    def list_media(self, bucket: str, prefix: str, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
+        """The files to play below `prefix` (as `split_bucket` gives it), named without it. Raises `StorageError`.
+
+        Those whose names cannot be used are among them: who asked tells of them, being there for longer than this program.
+        """
+        endings = tuple(extensions)
+        found: list[MediaFile] = []
+        others = 0
+        for item in self._objects(bucket, prefix):
+            name = item["Key"].removeprefix(prefix)
+            if item["Key"].endswith("/"):
+                continue
+            if not item["Size"] or not is_playable(name, endings):
+                others += 1
+                continue
+            if len(found) == MOST_FILES:
+                logger.warning("bucket %s: holds more than %d files; only so many are played", bucket, MOST_FILES)
+                break
+            found.append(MediaFile(name, item["Size"], item["LastModified"].timestamp()))
+        if not found:
+            raise nothing_in(f"bucket {bucket}{' below ' if prefix else ''}{prefix}", others, endings)
+        return tuple(found)
+
+    def sign(self, bucket: str, key: str, seconds: int) -> str:
+        """An address from which anyone reads the object for so many seconds: a secret. Nothing is asked of the server."""
+        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
+
+        try:
+            parameters = {"Bucket": bucket, "Key": key}
+            return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds))
+        except BotoCoreError as error:
+            raise self._complaint(bucket, error) from error
+
+    def identify(self, bucket: str, key: str) -> str:
+        """Which version of an object is there: its ETag and its size, by one HEAD request; "" when there is none.
+
+        Raises `StorageError`.
+        """
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+
+        try:
+            answer = self._client.head_object(Bucket=bucket, Key=key)
+            return f"{answer.get('ETag', '')} {answer['ContentLength']}"
+        except ClientError as error:
+            if error.response["ResponseMetadata"].get("HTTPStatusCode") == NOT_FOUND:
+                return ""
+            raise self._complaint_of_answer(bucket, error.response) from error
+        except BotoCoreError as error:
+            raise self._complaint(bucket, error) from error
+        except (TypeError, AttributeError, KeyError) as error:
+            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
+
+    def _objects(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+        deadline = time.monotonic() + ATTEMPTS * self._seconds
+        try:
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                self._check_page(bucket, page)
+                yield from page.get("Contents", ())
+                if page.get("IsTruncated") and time.monotonic() > deadline:
+                    raise StorageTimeoutError(self._told(bucket, "the listing takes too long; raise storage.timeout_seconds"))
+        except ClientError as error:
+            raise self._complaint_of_answer(bucket, error.response) from error
+        except (BotoCoreError, ResponseParserError, MemoryError) as error:
+            raise self._complaint(bucket, error) from error
+        except (TypeError, AttributeError, KeyError) as error:
+            # Over XML that is not S3's botocore itself stumbles.
+            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
+
+    def _check_page(self, bucket: str, page: dict[str, Any]) -> None:
+        """Raises `StorageError` for an answer that is no listing, or one that hides that addresses would be signed in vain."""
+        if "Name" not in page:
+            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1]))
+        region = region_elsewhere(page["ResponseMetadata"]["HTTPHeaders"], self._region) if self._is_aws else ""
+        if region:
+            raise WrongRegionError(self._told(bucket, f'the bucket lies in another region; set storage.region = "{region}"'))
+
+    def _complaint_of_answer(self, bucket: str, response: dict[str, Any]) -> StorageError:
+        """From an answer that says no."""
+        code, status = str(response["Error"].get("Code", "")), int(response["ResponseMetadata"].get("HTTPStatusCode", 0))
+        kind, words = BY_CODE.get(code) or BY_CODE.get(str(status)) or (ServerFaultError, "the server fails; it is asked again")
+        shown = code if code.isascii() and code.isalnum() and len(code) <= 60 else status
+        return kind(self._told(bucket, f"{words} (it answers {shown})"))
+
+    def _complaint(self, bucket: str, error: Exception) -> StorageError:
+        """From what went wrong before there was an answer. The texts of botocore's errors hold whole URLs: none is used."""
+        from botocore import exceptions  # noqa: PLC0415
+        from botocore.parsers import ResponseParserError  # noqa: PLC0415
+
+        if isinstance(error, MemoryError) or isinstance(getattr(error, "kwargs", {}).get("error"), MemoryError):
+            words = TOO_LARGE
+        elif isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
+            sentence = f"no answer within {self._seconds:g} s; check the network, and storage.endpoint_url"
+            words = (StorageTimeoutError, sentence)
+        elif isinstance(error, exceptions.SSLError):
+            refused = certificate.cause_of(error)
+            words = (StorageUnreachableError, f"it {certificate.meaning_of(refused)}") if refused else NO_TLS
+        elif isinstance(error, ResponseParserError):
+            words = NO_STORAGE
+        elif isinstance(error, exceptions.ParamValidationError):
+            words = NO_BUCKET
+        elif isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
+            words = UNREACHABLE
+        else:
+            words = (ServerFaultError, f"the request failed ({type(error).__name__})")
+        return words[0](self._told(bucket, words[1]))
+
+    def _told(self, bucket: str, sentence: str) -> str:
+        return f"bucket {bucket} at {self._host}: {sentence}"
+
+
+def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any:
+    """boto3's client; it costs half a second and 42 MB. Raises `MisconfiguredError`."""
+    try:
+        import boto3  # noqa: PLC0415
+        from botocore.config import Config  # noqa: PLC0415
+    except ImportError as error:
+        raise MisconfiguredError("boto3 is missing; install it: sudo apt install python3-boto3") from error
+    configuration = Config(
+        signature_version="s3v4",
+        connect_timeout=settings.timeout_seconds,
+        read_timeout=settings.timeout_seconds,
+        retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
+        max_pool_connections=MOST_CONNECTIONS,
+        # AWS wants the bucket in the host's name; elsewhere that name need not exist.
+        s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
+    )
+    session = boto3.session.Session(aws_access_key_id=key_id, aws_secret_access_key=secret, region_name=region)
+    try:
+        return session.client("s3", endpoint_url=settings.endpoint_url or None, config=configuration)
+    except ValueError as error:
+        raise MisconfiguredError("storage.endpoint_url or storage.region: is not what an S3 server has; check both") from error
+
+
+def region_elsewhere(headers: dict[str, str], region: str) -> str:
+    """The bucket's region as AWS tells it, when it is another one than `region`; else ""."""
+    told = headers.get("x-amz-bucket-region", "")
+    return "" if told == region else told

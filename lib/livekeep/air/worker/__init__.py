@@ -1,0 +1,1 @@
+"""One channel on air: what is played next, one timeline of it, and the connection to the ingest."""

@@ -1,0 +1,258 @@
+"""livekeep-air-check CHANNEL: all that the channel needs but the publishing. Run by `livekeep air check`, as the worker's user.
+
+Reads the configuration and the media as the worker does; connects to each ingest, looks at its certificate and publishes nothing.
+Writes one JSON object a line to standard output, as soon as it is known; `kind` says which:
+- "doing": `text`, what is looked at now, and for items `number` and `total`
+- "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; that of the media the number of `items` too
+- "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" for one that cannot be played), `reasons`,
+  `error_type`, `problem`
+An item of a folder is read to its end, as by the worker. Of one of a bucket that would cost as much traffic as to play it: what
+the worker knows of it is used, or its headers alone.
+No line holds a URL. Ends with 0 when it came to its end, whatever it found.
+"""
+
+import json
+import logging
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from livekeep.air.storage.library import REST_SECONDS, Library, open_library
+from livekeep.air.storage.media import MediaFile, StorageError, natural
+from livekeep.air.worker.ffmpeg import AUTHORITIES
+from livekeep.air.worker.item import scanned
+from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.profile import UNREAD, mode_of, plan
+from livekeep.air.worker.publisher import Address
+from livekeep.air.worker.scan import Scans, scan
+from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
+from livekeep.air.worker.slate import make_slate
+from livekeep.core import channels, config
+from livekeep.core.config import Channel
+from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.system import certificate
+
+PROBE_SECONDS = 30.0
+SCAN_SECONDS = 600.0
+"""To read an item of a folder to its end."""
+CONNECT_SECONDS = 5.0
+LOOK_UP_SECONDS = 8.0
+"""For the look-up of a name and the connection together."""
+PROGRAM_SECONDS = 20.0
+HEADERS_ONLY = "as far as its headers tell; all of it is read before it is played"
+ENCODERS = ("libx264", "aac")
+
+Line = dict[str, Any]
+
+
+def check(name: str, verdict: str, finding: str, advice: str = "") -> Line:
+    return {"kind": "check", "name": name, "verdict": verdict, "finding": finding, "advice": advice}
+
+
+def main(argv: list[str] | None = None) -> int:
+    arguments = sys.argv[1:] if argv is None else argv
+    # Who asked is told by the command what was found so far.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    settings = config.load()
+    found = channels.load(settings)[0]
+    if len(arguments) != 1 or arguments[0] not in found:
+        raise ConfigError([f"livekeep-air-check: give a channel: {', '.join(found) or 'none is configured'}"])
+    scans = Scans(channels.cache_of(arguments[0]) / "scans")
+    for line in examine(found[arguments[0]], settings.storage.timeout_seconds, scans):
+        tell(line)
+    return 0
+
+
+def tell(line: Line) -> None:
+    print(json.dumps(line), flush=True)
+
+
+class Warnings(logging.Handler):
+    """Used with `with`: collects what the parts of the worker would write to the journal."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.sentences: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.sentences.append(record.getMessage())
+
+    def __enter__(self) -> "Warnings":
+        logging.getLogger("livekeep").addHandler(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        logging.getLogger("livekeep").removeHandler(self)
+
+
+def examine(channel: Channel, storage_timeout_seconds: float, scans: Scans) -> Iterator[Line]:
+    yield ffmpeg(channel)
+    for number, url in enumerate(channel.ingest_urls):
+        yield {"kind": "doing", "text": "connecting to the ingest"}
+        yield ingest(url, is_backup=number > 0)
+    yield {"kind": "doing", "text": "making the slate"}
+    yield slate(channel)
+    if channel.media:
+        yield {"kind": "doing", "text": "listing the media"}
+        yield from media(channel, storage_timeout_seconds, scans)
+
+
+# The programs
+
+
+def ffmpeg(channel: Channel) -> Line:
+    """Whether ffmpeg can do what this channel needs."""
+    try:
+        encoders, protocols = said_by("ffmpeg", "-encoders"), said_by("ffmpeg", "-protocols").partition("Output:")[2]
+        version = said_by("ffprobe", "-version").split()[2:3]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        why = "is not installed" if isinstance(error, FileNotFoundError) else f"cannot be run ({type(error).__name__})"
+        return check("ffmpeg", "fail", f"ffmpeg {why}", "sudo apt-get install ffmpeg")
+    needed = {url.partition(":")[0].lower() for url in channel.ingest_urls}
+    missing = [f"the encoder {name}" for name in ENCODERS if not re.search(rf"^ [VA]\S+ {name} ", encoders, re.MULTILINE)]
+    missing += [f"the protocol {name}" for name in sorted(needed) if not re.search(rf"^\s+{name}$", protocols, re.MULTILINE)]
+    if missing:
+        return check("ffmpeg", "fail", f"ffmpeg lacks {', '.join(missing)}", "install Debian's own: sudo apt-get install ffmpeg")
+    return check("ffmpeg", "ok", f"version {''.join(version)} can do all that is needed")
+
+
+def said_by(program: str, argument: str) -> str:
+    command = [program, "-hide_banner", argument]
+    done = subprocess.run(command, capture_output=True, timeout=PROGRAM_SECONDS, check=False, stdin=subprocess.DEVNULL)
+    return done.stdout.decode("utf-8", "replace")
+
+
+# The far end
+
+
+def ingest(url: str, is_backup: bool) -> Line:
+    """Whether the ingest's host has an address and takes a connection; nothing is sent."""
+    name = "backup ingest" if is_backup else "ingest"
+    try:
+        found = Address.parse(url)
+    except ConfigError as error:
+        return check(name, "fail", str(error))
+    host, port, where = found.host.strip("[]"), found.port, found.shown
+    try:
+        address = in_time(lambda: connect(host, port), LOOK_UP_SECONDS)
+    except socket.gaierror as error:
+        return check(name, "fail", f"{host}: its address cannot be found ({error.strerror})", "check its spelling, and the DNS")
+    except TimeoutError:
+        return check(name, "fail", f"{where}: no answer within {LOOK_UP_SECONDS:g} s", "does a firewall let it through?")
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        return check(name, "fail", f"{where}: takes no connection ({reason})", "is that the right host and port?")
+    if found.scheme == "rtmps" and (fault := in_time_or(lambda: certificate.fault_of(host, port, AUTHORITIES), LOOK_UP_SECONDS)):
+        what, _colon, advice = fault.partition(": ")
+        return check(name, "fail", f"{where} {what}", advice)
+    return check(name, "ok", f"{where} takes connections{f' at {address}' if address != host else ''}")
+
+
+def connect(host: str, port: int) -> str:
+    """The address that took the connection."""
+    if port > 65535:
+        raise OSError(0, f"there is no port {port}")
+    with socket.create_connection((host, port), CONNECT_SECONDS) as connection:
+        return str(connection.getpeername()[0])
+
+
+def in_time_or(work: Callable[[], str], seconds: float, otherwise: str = "") -> str:
+    """What `work` gives; `otherwise` where that takes longer."""
+    try:
+        return in_time(work, seconds)
+    except TimeoutError:
+        return otherwise
+
+
+def in_time(work: Callable[[], str], seconds: float) -> str:
+    """What `work` gives or raises, in a thread, for a resolver keeps no time. Raises `TimeoutError`."""
+    outcome: list[str | OSError] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except OSError as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if not outcome:
+        raise TimeoutError
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]
+
+
+# What is played
+
+
+def slate(channel: Channel) -> Line:
+    """Whether the slate can be made: the very work of the worker."""
+    with Warnings() as warnings:
+        try:
+            make_slate(channel, None)
+        except LivekeepError as error:
+            warnings.sentences.append(str(error))
+    if warnings.sentences:
+        advice = "set the channel's slate to a picture or a video that group livekeep may read"
+        return check("slate", "fail", "; ".join(warnings.sentences), advice)
+    return check("slate", "ok", f"{channel.slate} can be shown")
+
+
+def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Line]:
+    """The listing, then each item."""
+    with Warnings() as warnings:
+        try:
+            library = open_library(channel.media, channel.extensions, timeout_seconds)
+            files = sorted(library.list_media(), key=lambda file: natural(file.name))
+            if library.waiting:
+                # They may have been put there just now.
+                yield {"kind": "doing", "text": "waiting for files that are still being written"}
+                time.sleep(REST_SECONDS)
+                files = sorted(library.list_media(), key=lambda file: natural(file.name))
+        except StorageError as error:
+            yield check("media", "fail", str(error))
+            return
+    yield from (check("media", "warn", sentence) for sentence in warnings.sentences)
+    for name in library.waiting:
+        yield check("media", "warn", f"{name}: is still being written; it joins when its size is at rest")
+    count = f"{len(files)} item{'s' * (len(files) != 1)}"
+    yield {**check("media", "ok", f"{count} in {channel.media}"), "items": len(files)}
+    yield from items(files, library, channel, scans)
+
+
+def items(files: list[MediaFile], library: Library, channel: Channel, scans: Scans) -> Iterator[Line]:
+    proxy = SignedUrlProxy(library)
+    for number, file in enumerate(files, 1):
+        yield {"kind": "doing", "text": file.name, "number": number, "total": len(files)}
+        yield item(file, proxy, channel, scans, is_read=not library.is_remote)
+
+
+def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans, is_read: bool) -> Line:
+    line: Line = {"kind": "item", "name": file.name, "size_bytes": file.size_bytes, "duration_seconds": None, "mode": ""}
+    try:
+        source = proxy.address_of(file.name)
+        found = probe(source, PROBE_SECONDS, file.name)
+        known = scans.load(file, proxy.version_of(source))
+        if known is None and is_read:
+            known = scan(source, found, file.name, timeout_seconds=SCAN_SECONDS)
+        found = scanned(found, known) if known else found
+    except (ItemError, StorageError) as error:
+        return {**line, "reasons": [], "error_type": error.error_type, "problem": str(error)}
+    if found.lack:
+        problem = f"{file.name}: {found.lack}"
+        return {**line, "duration_seconds": found.duration_seconds, "reasons": [], "error_type": "truncated", "problem": problem}
+    wanted = plan(found, channel)
+    line |= {"duration_seconds": found.duration_seconds, "mode": mode_of(wanted)}
+    reasons = list(wanted.reasons)
+    if reasons == [UNREAD]:
+        line["mode"], reasons = "copy", [HEADERS_ONLY]
+    return {**line, "reasons": reasons, "error_type": "", "problem": ""}

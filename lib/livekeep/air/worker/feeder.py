@@ -1,0 +1,149 @@
+"""One item on its way: the ffmpeg that turns it into FLV, and what it complains of. Runs in livekeep-worker@CHANNEL.
+
+ffmpeg is killed by the kernel when the thread that started it ends, so the worker's MAIN thread makes the feeders: one made in
+a thread of a pool would take its ffmpeg along when the pool lets the thread go. Its pipe holds a few seconds of the stream, and
+when that is full ffmpeg waits: a feeder made early is ready, and costs nothing until it is read.
+Its complaints are read by a thread of their own, since ffmpeg would stand still over a full pipe of them; that also reaps it.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Iterable
+
+from livekeep.air.worker import profile
+from livekeep.air.worker.ffmpeg import CHATTER, confined_leash, environment
+from livekeep.air.worker.item import Media
+from livekeep.air.worker.profile import Plan
+from livekeep.core.config import Channel
+from livekeep.core.errors import TemporaryError
+from livekeep.system.redaction import redacted
+
+PIPE_BYTES = 1024 * 1024
+READ_BYTES = 256 * 1024
+MOST_LOGGED_LINES = 20
+"""Of one item: a corrupt file prints thousands."""
+MOST_KEPT_LINES = 20
+LONGEST_LINE_BYTES = 4096
+LAST_WORDS_SECONDS = 0.02
+"""How long `read` waits at the end of the stream for the exit code, which follows at once."""
+LEVELS = {"[fatal] ": logging.ERROR, "[panic] ": logging.ERROR, "[error] ": logging.WARNING, "[warning] ": logging.INFO}
+"""ffmpeg's words → how loud they are here: a faulty item is no error of the channel."""
+
+logger = logging.getLogger("livekeep.worker")
+
+
+class Feeder:
+    """An item as FLV. Made and used by one thread, which never waits here for longer than `LAST_WORDS_SECONDS`.
+
+    `channel_name` is only for the log, `secrets` are kept out of it. Raises `TemporaryError` when no program can be started.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        name: str,
+        plan: Plan,
+        media: Media,
+        channel: Channel,
+        *,
+        channel_name: str = "",
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self.name = name
+        self.errors: deque[str] = deque(maxlen=MOST_KEPT_LINES)
+        """ffmpeg's last lines, without secrets."""
+        self._label = f"{channel_name}: {name}" if channel_name else name
+        self._secrets = tuple(secrets)
+        command = [*confined_leash(source), *profile.feeder_command(source, plan, channel, media)]
+        try:
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=environment(),
+            )
+        except OSError as error:
+            raise TemporaryError(f"{command[0]}: cannot be started ({error.strerror}); is util-linux installed?") from error
+        assert self._process.stdout  # noqa: S101 – it is a pipe
+        self._output = self._process.stdout
+        os.set_blocking(self._output.fileno(), False)
+        # Beyond /proc/sys/fs/pipe-user-pages-soft it is refused, and the pipe stays at 64 KiB.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        self._listener = threading.Thread(target=self._listen, name="ffmpeg's errors", daemon=True)
+        self._listener.start()
+
+    def fileno(self) -> int:
+        """To wait until there is something to read; closed after the end or `stop`."""
+        return self._output.fileno()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; less than 0 for a signal. 0 says nothing: a cut file ends with 0 too."""
+        return self._process.poll()
+
+    def read(self) -> bytes | None:
+        """What has come since: b"" is nothing now, None the end, for good."""
+        if self._output.closed:
+            return None
+        try:
+            data = os.read(self._output.fileno(), READ_BYTES)
+        except BlockingIOError:
+            return b""
+        if data:
+            return data
+        self._output.close()
+        self._listener.join(LAST_WORDS_SECONDS)
+        return None
+
+    def stop(self) -> None:
+        """Kill it if it runs. Waits for nothing; may be called again."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        self._output.close()
+
+    def _listen(self) -> None:
+        """Keep and log what ffmpeg prints until it closes its standard error, then reap it."""
+        assert self._process.stderr  # noqa: S101 – it is a pipe
+        count = 0
+        with self._process.stderr as stream:
+            for line in lines_of(stream.fileno()):
+                count += 1
+                self._take(line, is_logged=count <= MOST_LOGGED_LINES)
+        self._process.wait()
+        if count > MOST_LOGGED_LINES:
+            logger.info("%s: and %d lines more", self._label, count - MOST_LOGGED_LINES)
+
+    def _take(self, raw: bytes, is_logged: bool) -> None:
+        line = raw.decode(errors="replace")
+        level = next((level for word, level in LEVELS.items() if word in line), logging.INFO)
+        text = redacted(line, self._secrets)
+        if text in CHATTER:
+            return
+        self.errors.append(text)
+        if is_logged:
+            logger.log(level, "%s: %s", self._label, text)
+
+
+def lines_of(descriptor: int) -> Iterable[bytes]:
+    """The lines that are written to a pipe until its end; one that does not end is cut into pieces."""
+    rest = b""
+    while block := os.read(descriptor, 16384):
+        *whole, rest = (rest + block).split(b"\n")
+        yield from (line[:LONGEST_LINE_BYTES] for line in whole if line.strip())
+        if len(rest) > LONGEST_LINE_BYTES:
+            yield rest[:LONGEST_LINE_BYTES]
+            rest = b""
+    if rest.strip():
+        yield rest

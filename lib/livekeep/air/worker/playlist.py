@@ -1,0 +1,143 @@
+"""The playlist of a channel: what comes next, while files join and leave. Pure.
+
+It goes in rounds: each file once in a round, in the channel's order. A file that joins is played in the present round when its
+place is still to come (shuffled: at the round's end), else in the next. Without `loop` there is one round, which whatever joins
+makes longer. Files that fail one after the other are left alone until something was played, or until `retry`.
+
+In the order "hot" it goes by name, and favoured files come again in between: the first one after every HOT_GAP others, the second
+after twice as many, and so on.
+"""
+
+from collections.abc import Iterable
+from random import Random
+
+from livekeep.air.storage.media import MediaFile, ordered
+
+HOT_GAP = 4
+
+
+class Playlist:
+    def __init__(self, order: str, loop: bool, random: Random) -> None:
+        self._order, self._loop, self._random = order, loop, random
+        self._files: dict[str, MediaFile] = {}
+        self._left: list[MediaFile] = []
+        """What is still to come in this round, in its order."""
+        self._taken: MediaFile | None = None
+        """The last one that was taken in this round."""
+        self._ended_with: tuple[str, ...] = ()
+        """The name that the round before ended with."""
+        self._failed: set[str] = set()
+        """What failed since something was last played."""
+        self._others: dict[str, int] = {}
+        """For each favoured file, in their order, how many others were taken since it was."""
+        self._newest = ""
+        """The last one that was taken."""
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def file(self, name: str) -> MediaFile | None:
+        """It as it was last listed."""
+        return self._files.get(name)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether there is something that `retry` would bring back."""
+        return bool(self._failed)
+
+    def update(self, files: Iterable[MediaFile]) -> None:
+        """Take over a new listing."""
+        before, self._files = self._files, {file.name: file for file in files}
+        if self._files == before:
+            return
+        changed = {name for name, file in self._files.items() if before.get(name) != file}
+        # One that was written anew may be a mended one.
+        self._failed = (self._failed & self._files.keys()) - changed
+        joined = [file for name, file in self._files.items() if name not in before]
+        staying = [self._files[file.name] for file in self._left if file.name in self._files]
+        if self._order == "shuffle":
+            self._left = staying + self._shuffled(joined)
+        else:
+            self._left = self._sorted([*staying, *(file for file in joined if self._is_to_come(file))])
+
+    def favour(self, names: Iterable[str]) -> None:
+        """Let these files come again more often, the first one most of all."""
+        self._others = {name: self._others.get(name, 0) for name in names}
+
+    def peek(self) -> MediaFile | None:
+        """What `next` will give."""
+        found = self._next_of_round()
+        return (self._due() or found) if found else None
+
+    def next(self) -> MediaFile | None:
+        """Take the next file; None when there is none to play now."""
+        turn = self._next_of_round()
+        if turn is None:
+            return None
+        found = self._due() or turn
+        # One that comes in between leaves the round as it is.
+        if found is turn:
+            del self._left[: self._left.index(found) + 1]
+            self._taken = found
+        self._newest = found.name
+        self._others = {name: 0 if name == found.name else count + 1 for name, count in self._others.items()}
+        return found
+
+    def played(self) -> None:
+        """Something was played, if only in part: what failed before may be tried again when its turn comes."""
+        self._failed.clear()
+
+    def failed(self, name: str) -> None:
+        """It could not be played. When each known file has failed and none was played since, `next` gives None."""
+        if name in self._files:
+            self._failed.add(name)
+
+    def retry(self) -> None:
+        """Try again what failed: after a while, or when the storage is back."""
+        again = [self._files[name] for name in self._failed]
+        self._failed.clear()
+        if not self._loop:
+            # There is no other round in which it would have its turn.
+            left = {file.name for file in self._left}
+            again = [file for file in again if file.name not in left]
+            shuffled = self._order == "shuffle"
+            self._left = self._left + self._shuffled(again) if shuffled else self._sorted([*self._left, *again])
+
+    def _next_of_round(self) -> MediaFile | None:
+        found = self._first_left()
+        if found or not self._loop:
+            return found
+        if not self._files.keys() - self._failed:
+            return None
+        self._begin_round()
+        return self._first_left()
+
+    def _due(self) -> MediaFile | None:
+        """The first favoured file that has waited for enough others."""
+        for rank, (name, others) in enumerate(self._others.items(), 1):
+            if others >= HOT_GAP * rank and name != self._newest and name in self._files and name not in self._failed:
+                return self._files[name]
+        return None
+
+    def _first_left(self) -> MediaFile | None:
+        return next((file for file in self._left if file.name not in self._failed), None)
+
+    def _begin_round(self) -> None:
+        if self._taken:
+            self._ended_with = (self._taken.name,)
+        self._taken = None
+        self._left = list(ordered(self._files.values(), self._order, self._ended_with, self._random))
+
+    def _is_to_come(self, file: MediaFile) -> bool:
+        """Whether the place of a file that joins is not passed yet; without another round nothing may be passed over."""
+        if not self._loop or not self._taken:
+            return True
+        return self._sorted([self._taken, file])[0] is self._taken
+
+    def _sorted(self, files: list[MediaFile]) -> list[MediaFile]:
+        return list(ordered(files, self._order, (), self._random))
+
+    def _shuffled(self, files: list[MediaFile]) -> list[MediaFile]:
+        last = self._left[-1:] or ([self._taken] if self._taken else [])
+        previous = tuple(file.name for file in last) or self._ended_with
+        return list(ordered(files, "shuffle", previous, self._random))

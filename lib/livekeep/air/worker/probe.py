@@ -1,0 +1,166 @@
+"""Looks at an item's headers before it is played, in livekeep-worker@CHANNEL: runs ffprobe, and says why one cannot be played.
+
+What its packets show, without which nothing is copied, is read by scan.py. Blocking, for a thread. ffprobe dies with the thread
+that started it, which outlives it here, as `probe` waits for its end.
+"""
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
+from livekeep.air.worker.item import Media, media_of
+from livekeep.core.errors import TemporaryError
+
+LARGEST_OUTPUT_BYTES = 2 * 1024 * 1024
+LARGEST_ERRORS_BYTES = 16 * 1024
+ENTRIES = (
+    "format=format_name,duration,bit_rate,start_time"
+    ":stream=index,codec_type,codec_name,profile,width,height,sample_aspect_ratio,pix_fmt,field_order,r_frame_rate"
+    ",avg_frame_rate,start_time,duration,bit_rate,sample_rate,channels"
+    ":stream_tags=DURATION:stream_disposition=attached_pic,default:stream_side_data=rotation"
+)
+
+
+class ItemError(TemporaryError):
+    """An item cannot be played. `error_type` is one word, the text one sentence with the item's name; never a URL."""
+
+    def __init__(self, error_type: str, sentence: str) -> None:
+        self.error_type = error_type
+        super().__init__(sentence)
+
+
+def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
+    """An item by its headers, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
+
+    Raises `ItemError`: missing, empty, unreadable, unreachable, forbidden, timeout, not-media, truncated, no-video.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    name = name or (source.partition("?")[0] if "://" in source else source).rpartition("/")[2]
+    check_file(source, name)
+    document = streams_of(source, deadline, name)
+    media = media_of(document)
+    if media is None:
+        raise ItemError("no-video", f"{name}: holds no picture")
+    return media
+
+
+def check_file(source: str, name: str) -> None:
+    """What the file itself says before ffprobe opens it. Raises `ItemError`."""
+    if "://" in source:
+        return
+    try:
+        with Path(source).open("rb") as file:
+            beginning = file.read(1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ItemError("missing", f"{name}: is not there any more") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", "") or "a name that no file can have"
+        raise ItemError("unreadable", f"{name}: cannot be read ({reason}); group livekeep must be able to read it") from error
+    if not beginning:
+        raise ItemError("empty", f"{name}: is an empty file")
+
+
+def streams_of(source: str, deadline: float, name: str) -> dict[str, Any]:
+    command = ["-show_entries", ENTRIES, "-of", "json=compact=1", *input_options(source)]
+    exit_code, output, errors = run_ffprobe(command, deadline, name)
+    try:
+        document = json.loads(output) if exit_code == 0 else None
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict) or not document.get("streams"):
+        raise fault_of(errors, name, source)
+    return document
+
+
+NO_CERTIFICATE = "cannot be read: the storage has no valid certificate for its name: is the clock right?"
+FAULTS = (
+    ("404 not found", "missing", "is not there any more"),
+    ("no such file", "missing", "is not there any more"),
+    ("410 gone", "missing", "is another object by now"),
+    ("403 forbidden", "forbidden", "may not be read from the bucket; check the storage's keys"),
+    ("401 unauthorized", "forbidden", "may not be read from the bucket; check the storage's keys"),
+    ("permission denied", "unreadable", "cannot be read (permission denied); group livekeep must be able to read it"),
+    ("server returned 5xx", "unreachable", "cannot be read: the storage answers with an error"),
+    ("http error 5", "unreachable", "cannot be read: the storage answers with an error"),
+    ("certificate failed verification", "unreachable", NO_CERTIFICATE),
+    ("certificate's owner does not match", "unreachable", NO_CERTIFICATE),
+    ("connection refused", "unreachable", "cannot be read: nobody answers at the storage's address"),
+    ("connection timed out", "unreachable", "cannot be read: the storage does not answer"),
+    ("connection reset", "unreachable", "cannot be read: the storage hung up"),
+    ("failed to resolve", "unreachable", "cannot be read: the storage's name is not known"),
+    ("network is unreachable", "unreachable", "cannot be read: there is no network"),
+    ("input/output error", "unreachable", "cannot be read: the storage gave an error or ended too early"),
+    ("partial file", "truncated", "is cut off: its end with the index is missing"),
+)
+"""What ffprobe prints, in small letters, and what that means."""
+
+
+def fault_of(errors: str, name: str, source: str) -> ItemError:
+    """Why ffprobe could not open an item."""
+    lower = errors.lower()
+    for beginning, error_type, sentence in FAULTS:
+        if beginning in lower:
+            return ItemError(error_type, f"{name}: {sentence}")
+    if "moov atom not found" in lower and is_mp4(source):
+        return ItemError("truncated", f"{name}: is cut off: its end with the index is missing")
+    return ItemError("not-media", f"{name}: is no video file that can be played, or was cut off")
+
+
+def is_mp4(source: str) -> bool:
+    with contextlib.suppress(OSError, ValueError), Path(source).open("rb") as file:
+        return file.read(8)[4:] == b"ftyp"
+    return False
+
+
+def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, str, str]:
+    """Exit code, output and the beginning of the errors; the last argument is what is read.
+
+    Raises `ItemError`: timeout, or when it cannot run.
+    """
+    command = [*confined_leash(arguments[-1].removeprefix("file:")), "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
+    try:
+        child = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
+        )
+    except OSError as error:
+        raise ItemError(
+            "unreadable", f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
+        ) from error
+    with child:
+        try:
+            output, errors = collect(child, deadline, name)
+            return child.wait(max(deadline - time.monotonic(), 0.1)), output, errors
+        except subprocess.TimeoutExpired:
+            raise too_slow(name) from None
+        finally:
+            child.kill()
+
+
+def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple[str, str]:
+    assert child.stdout and child.stderr  # noqa: S101 – both are pipes
+    output, errors = bytearray(), bytearray()
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ, (output, LARGEST_OUTPUT_BYTES))
+        selector.register(child.stderr, selectors.EVENT_READ, (errors, LARGEST_ERRORS_BYTES))
+        while selector.get_map():
+            left = deadline - time.monotonic()
+            ready = selector.select(left) if left > 0 else []
+            if not ready:
+                raise too_slow(name)
+            for key, _events in ready:
+                block = os.read(key.fd, 65536)
+                into, most = key.data
+                into += block[: most - len(into)]
+                if not block:
+                    selector.unregister(key.fileobj)
+    return output.decode(errors="replace"), errors.decode(errors="replace")
+
+
+def too_slow(name: str) -> ItemError:
+    return ItemError("timeout", f"{name}: could not be looked at in time; is the storage slow?")

@@ -1,0 +1,386 @@
+"""The one ffmpeg that publishes a channel: FLV goes in, RTMP or RTMPS goes out; and why it ended. Unit: livekeep-worker@.
+
+Nothing of the address but scheme, host and port is in the process's arguments; application and stream key come through a pipe
+that can be read once (`-fpre`). The server's certificate is checked, which ffmpeg by itself does not do.
+
+What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
+
+| the server …                            | ends after | with                                           | why         |
+|-----------------------------------------|------------|------------------------------------------------|-------------|
+| does not listen                         | 0.1 s      | Connection refused                             | unreachable |
+| has no known name                       | 0.1 s      | Failed to resolve hostname                     | unreachable |
+| swallows what is sent (a firewall)      | 10 s       | Connection timed out (rw_timeout)              | unreachable |
+| takes the connection and says nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
+| closes it at once                       | 0.1 s      | Cannot read RTMP handshake response            | unreachable |
+| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification (no why)  | unreachable |
+| says nothing after the handshake        | 10 s       | Input/output error                             | unreachable |
+| closes it after the handshake           | 0.1 s      | Input/output error                             | refused     |
+| refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
+| has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
+| dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
+| says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
+| tells that it has ended the stream      | never      | nothing: `retry.Listener` counts the bytes     | –           |
+| no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
+
+Timestamps stay as they are given, a jump forward too; one that goes back becomes the one before. They wrap at 2³¹ ms.
+
+Sources: ffmpeg-protocols(1), rtmpproto.c, ffmpeg's option fpre.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import subprocess
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from livekeep.air.worker import ffmpeg
+from livekeep.air.worker.errand import Errand
+from livekeep.air.worker.ffmpeg import AUTHORITIES
+from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.system import certificate
+from livekeep.system.redaction import redacted
+
+ANSWER_SECONDS = 10
+"""Within it the server must take the connection, and answer each question."""
+START_SECONDS = 25.0
+"""From the first byte given to the stream being taken; a name server that does not answer is in no other time limit."""
+STOP_SECONDS = 10.0
+CERTIFICATE_SECONDS = 5.0
+"""So long it may take to find out why a certificate is refused."""
+PIPE_BYTES = 1024 * 1024
+"""What ffmpeg can be given at once: a pipe as it comes (64 KiB), filled once a pass, would carry no more than 25 Mbit/s."""
+ERRORS_KEPT = 20
+LINES_LOGGED = 100
+"""Of one process: something that is wrong with every picture must not fill the journal."""
+MOST_HELD_BACK_MICROSECONDS = 100_000
+"""What ffmpeg keeps of picture or sound while it waits for the other one; by itself it waits for ten seconds."""
+LONGEST_KEY_BYTES = 900
+"""ffmpeg reads its presets in lines of 1000."""
+DEFAULT_PORTS = {"rtmp": 1935, "rtmps": 443}
+
+ADDRESS = re.compile(r"(?i:(rtmps?))://(?:([^\s/?#@]*)@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?(?:/(\S*))?")
+# "[rtmp @ 0x55e3aa3c8a00] [error] text": ffmpeg with -loglevel level+…
+LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(panic|fatal|error|warning|info|verbose)\] (.*)")
+
+log = logging.getLogger("livekeep.air.worker.publisher")
+
+Why = Literal["dropped", "refused", "unreachable", "stalled", "stopped", "crashed"]
+
+
+@dataclass(frozen=True)
+class Address:
+    """An ingest's URL, taken apart."""
+
+    scheme: str
+    host: str
+    """An IPv6 address stands in brackets."""
+    port: int
+    application: str
+    """All behind host and port, query included."""
+
+    @property
+    def shown(self) -> str:
+        """Host and port, for states and sentences."""
+        return f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, url: str) -> "Address":
+        """Raises `ConfigError` for what cannot be published to; its text holds no more of the URL than the host."""
+        found = ADDRESS.fullmatch(url)
+        if not found:
+            raise ConfigError(["ingest_urls: must be a URL such as rtmps://a.rtmps.youtube.com/live2"])
+        scheme, user, host, port, application = found.groups()
+        if user is not None:
+            raise ConfigError(
+                [f"ingest_urls: user and password before {host} would be seen by all users; they are not supported"]
+            )
+        scheme = scheme.lower()
+        return cls(scheme, host, int(port or DEFAULT_PORTS[scheme]), (application or "").rstrip("/"))
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a publisher ended. The sentence names host and port, never the URL or the key."""
+
+    why: Why
+    sentence: str
+    exit_code: int
+
+
+@dataclass
+class Told:
+    """What ffmpeg has said so far, as far as it tells how things stand."""
+
+    connected_at: float | None = None
+    has_published: bool = False
+    """The server answered that it takes the stream."""
+    server_words: str = ""
+    has_no_connection: bool = False
+    has_wrong_certificate: bool = False
+    certificate_fault: str = ""
+    """What is wrong with it, as far as that could be found out."""
+    has_no_name: bool = False
+    cause: str = ""
+    """The last thing that went wrong, such as "Broken pipe"."""
+
+    def heard(self, now: float, level: str, text: str) -> None:
+        """A line of ffmpeg's, fit to be shown."""
+        if text.startswith("Successfully connected to "):
+            self.connected_at = now
+        elif text.startswith("Output #0"):
+            self.has_published = True
+        elif level in ("error", "fatal", "panic"):
+            # What stands before names the place, the URL among others.
+            self.cause = self.cause if text.startswith("Error opening output file ") else text.rpartition(": ")[2]
+            self.has_no_connection |= "RTMP handshake response" in text or "Cannot open connection" in text
+            self.has_wrong_certificate |= "certificate" in text
+            self.has_no_name |= text.startswith("Failed to resolve hostname")
+            if text.startswith("Server error: "):
+                self.server_words = text.removeprefix("Server error: ").strip()
+
+
+def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
+    """Why a publisher ended that was neither stopped nor killed, and one sentence."""
+    cause = f" ({told.cause})" if told.cause else ""
+    is_slow = told.connected_at is not None and now - told.connected_at >= ANSWER_SECONDS - 1
+    verdicts: tuple[tuple[object, Why, str], ...] = (
+        (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
+        (told.has_published and told.server_words, "dropped", f'{shown} ended the stream: "{told.server_words}"'),
+        (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
+        (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
+        (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
+        (told.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
+        (told.server_words, "refused", f'{shown} refused the stream: "{told.server_words}"'),
+        (told.has_no_connection and told.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
+        (told.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
+        (told.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
+    )
+    refused: tuple[Why, str] = (
+        "refused",
+        f"{shown} closed the connection before the stream began: check the key and ingest_urls",
+    )
+    return next(((why, sentence) for holds, why, sentence in verdicts if holds), refused)
+
+
+class Publisher:
+    """ffmpeg on its leash. To be made by the worker's main thread: the leash hangs on the thread.
+
+    `channel` is its name, for the log. Raises `ConfigError` for an address or a key that cannot be used, `TemporaryError`
+    when ffmpeg cannot be started.
+    """
+
+    def __init__(self, url: str, key: str, channel: str, authorities: Path = AUTHORITIES) -> None:
+        self.address = Address.parse(url)
+        self.errors: deque[str] = deque(maxlen=ERRORS_KEPT)
+        self.given_bytes = 0
+        self._key, self._channel, self._authorities = key, channel, authorities
+        self._certificate: Errand[str] = Errand(lambda: None)
+        self._certificate_until = 0.0
+        self._told = Told()
+        self._text = b""
+        self._lines_logged = 0
+        self._given_since: float | None = None
+        self._kill_at: float | None = None
+        self._is_stopping = False
+        self._killed: Why | None = None
+        self._left_for = ""
+        self._ended: Ended | None = None
+        preset = one_time_file(preset_of(self.address, key))
+        try:
+            self._process = subprocess.Popen(
+                [*ffmpeg.LEASH, *command(self.address, f"/proc/self/fd/{preset}", authorities)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                pass_fds=[preset],
+                env=ffmpeg.environment(),
+                bufsize=0,
+            )
+        except OSError as error:
+            raise TemporaryError(f"the publishing ffmpeg cannot be started ({error.strerror})") from error
+        finally:
+            os.close(preset)
+        assert self._process.stdin and self._process.stderr  # noqa: S101 – both are pipes
+        self._input, self._output = self._process.stdin, self._process.stderr
+        os.set_blocking(self._input.fileno(), False)
+        # Beyond /proc/sys/fs/pipe-user-pages-soft it is refused, and the pipe stays as it came.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._input.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._output.fileno(), False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_publishing(self) -> bool:
+        """The server takes the stream, as far as `poll` has seen."""
+        return self._told.has_published
+
+    def fileno(self) -> int:
+        """Can be written to when the next `write` would take something. Gone (ValueError) after `stop`."""
+        return self._input.fileno()
+
+    def errors_fileno(self) -> int:
+        """Can be read when `poll` has something to see, such as the end."""
+        return self._output.fileno()
+
+    def write(self, data: bytes, now: float) -> int:
+        """How many bytes were taken; 0 when ffmpeg cannot take any, or is gone: `poll` tells."""
+        try:
+            taken = os.write(self._input.fileno(), data)
+        except (BlockingIOError, BrokenPipeError, ValueError):
+            return 0
+        if self._given_since is None:
+            self._given_since = now
+        self.given_bytes += taken
+        return taken
+
+    def stop(self, now: float) -> None:
+        """Begin an orderly end: ffmpeg takes its leave of the server. `poll` kills it after `STOP_SECONDS`."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._kill_at = now + STOP_SECONDS
+            self._input.close()
+
+    def leave(self, sentence: str, now: float) -> None:
+        """Begin an orderly end, since the server is said to have ended the stream: `poll` tells "dropped" with that sentence."""
+        self._left_for = sentence
+        self.stop(now)
+
+    def kill(self) -> None:
+        """At once: for a stream that does not arrive, or when there is no time left to stop. `poll` reaps it and tells which.
+
+        It is "stalled" if the server ever took the stream, else "unreachable".
+        """
+        self._kill("stalled" if self._told.has_published else "unreachable")
+
+    def poll(self, now: float) -> Ended | None:
+        """What became of it, None while it runs. To be called when `errors_fileno` can be read, and once a second."""
+        if self._ended:
+            return self._ended
+        is_at_end = self._read(now)
+        if not self._is_stopping and not self._told.has_published and self._given_since is not None:
+            if now - self._given_since >= START_SECONDS:
+                self._kill("unreachable")
+        elif self._kill_at is not None and now >= self._kill_at:
+            self._kill("stopped")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            # Its output ends a moment before the process does.
+            exit_code = self._process.wait(0.05 if is_at_end else 0)
+            self._read(now)
+            if self._is_looking_at_certificate(now):
+                return None
+            self._ended = self._conclude(now, exit_code)
+            self._input.close()
+            self._output.close()
+        return self._ended
+
+    def _is_looking_at_certificate(self, now: float) -> bool:
+        """Whether it is still being found out what is wrong with it."""
+        if not self._certificate.is_busy or now >= self._certificate_until:
+            return False
+        found = self._certificate.take()
+        self._told.certificate_fault = found if isinstance(found, str) else ""
+        return found is None
+
+    def _kill(self, why: Why) -> None:
+        if self._killed is None and self._ended is None:
+            self._killed = why
+            self._process.kill()
+
+    def _conclude(self, now: float, exit_code: int) -> Ended:
+        shown = self.address.shown
+        if self._left_for:
+            return Ended("dropped", self._left_for, exit_code)
+        if self._is_stopping:
+            how = "stopped in good order" if exit_code == 0 and not self._killed else "stopped by force"
+            return Ended("stopped", f"publishing to {shown} was {how}", exit_code)
+        if self._killed == "unreachable":
+            return Ended("unreachable", f"{shown} did not take the stream in time", exit_code)
+        if self._killed:
+            return Ended("stalled", f"{shown} takes no more of the stream, though the connection stands", exit_code)
+        why, sentence = judge(self._told, now, exit_code, shown)
+        return Ended(why, sentence, exit_code)
+
+    def _read(self, now: float) -> bool:
+        """Hear what ffmpeg says; whether that was all there will ever be."""
+        while True:
+            try:
+                block = os.read(self._output.fileno(), 65536)
+            except BlockingIOError:
+                return False
+            *lines, self._text = (self._text + block).split(b"\n")
+            self._text = self._text[-4096:]
+            for line in lines:
+                self._hear(now, line.decode(errors="replace"))
+            if not block:
+                return True
+
+    def _hear(self, now: float, line: str) -> None:
+        found = LINE.fullmatch(line.strip())
+        level, text = found.groups() if found else ("error", line)
+        text = redacted(text, self._secrets())
+        if not text or text in ffmpeg.CHATTER:
+            return
+        had_wrong_certificate = self._told.has_wrong_certificate
+        self._told.heard(now, level, text)
+        if self._told.has_wrong_certificate and not had_wrong_certificate:
+            host, port, authorities = self.address.host.strip("[]"), self.address.port, self._authorities
+            self._certificate_until = now + CERTIFICATE_SECONDS
+            self._certificate.start(lambda: certificate.fault_of(host, port, authorities))
+        if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
+            return
+        self.errors.append(text)
+        self._lines_logged += 1
+        if self._lines_logged <= LINES_LOGGED:
+            log.warning("channel %s: publisher: %s", self._channel, text)
+
+    def _secrets(self) -> tuple[str, ...]:
+        # A name of few letters would be found in every line.
+        return tuple(secret for secret in (self._key, self.address.application) if len(secret) > 4)
+
+
+def command(address: Address, preset: str, authorities: Path) -> list[str]:
+    """The publishing ffmpeg; `preset` is the file of `preset_of`."""
+    trust = ["-tls_verify", "1", "-ca_file", str(authorities)] if address.scheme == "rtmps" else []
+    return [
+        *("ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+verbose"),
+        # Timestamps are left alone; the last tag, cut off by a stop, is left out.
+        *("-protocol_whitelist", "pipe,file", "-fflags", "+nofillin+noparse+discardcorrupt", "-analyzeduration", "500000"),
+        *("-f", "flv", "-i", "pipe:0", "-c", "copy", "-fpre", preset),
+        *("-rw_timeout", f"{ANSWER_SECONDS * 1_000_000}", "-tcp_nodelay", "1", *trust),
+        # What the relay sends is in order: where one of the two streams pauses, ffmpeg must not hold the other one back for it.
+        *("-max_interleave_delta", f"{MOST_HELD_BACK_MICROSECONDS}"),
+        # A live stream has no length that could be written into its head afterwards.
+        *("-flvflags", "no_duration_filesize", "-f", "flv", f"{address.scheme}://{address.host}:{address.port}"),
+    ]
+
+
+def preset_of(address: Address, key: str) -> bytes:
+    """The options that others must not see. Without a key, the last part of the URL's path is the stream's name.
+
+    Raises `ConfigError`.
+    """
+    application = address.application
+    if not key:
+        application, _slash, key = application.rpartition("/")
+    for value in (application, key):
+        if not value.isprintable() or len(value.encode()) > LONGEST_KEY_BYTES:
+            raise ConfigError([f"the stream key must be one line of at most {LONGEST_KEY_BYTES} bytes"])
+    return f"rtmp_app={application}\nrtmp_playpath={key}\n".encode()
+
+
+def one_time_file(content: bytes) -> int:
+    """A descriptor from which `content` can be read once, by whoever inherits it; it fits into a pipe."""
+    reading, writing = os.pipe()
+    try:
+        os.write(writing, content)
+    finally:
+        os.close(writing)
+    return reading

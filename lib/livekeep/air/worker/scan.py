@@ -1,0 +1,207 @@
+"""Reads all packets of an item with ffprobe, and keeps what they show; in livekeep-worker@CHANNEL and livekeep-air-check.
+
+Blocking, for a thread: reading takes as long as the storage needs to give the whole file. It decodes nothing, and gives way to
+the items on air: at a low priority, and with a rest after each piece. Writes one small file an item in the worker's cache folder,
+so that a file is read once for as long as its name, size, time and version stay.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import math
+import os
+import re
+import selectors
+import subprocess
+import threading
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import IO
+
+from livekeep.air.storage.media import MediaFile
+from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
+from livekeep.air.worker.item import Media, number
+from livekeep.air.worker.packets import Kind, Packet, Scan, Scanner, scan_of
+from livekeep.air.worker.probe import ItemError, fault_of, too_slow
+from livekeep.system.redaction import redacted
+
+POLITENESS = ("nice", "-n", "10")
+STALL_SECONDS = 60.0
+"""Of silence, after which reading is given up."""
+LONGEST_REST_SECONDS = 0.2
+BLOCK_BYTES, PIPE_BYTES = 64 * 1024, 4096
+LARGEST_ERRORS_BYTES = 64 * 1024
+DAMAGE = re.compile(
+    r"invalid nal unit|missing picture in access unit|packet corrupt|packet mismatch|pes packet size mismatch|"
+    r"non-existing [ps]ps|input buffer exhausted|error parsing|invalid data found",
+    re.IGNORECASE,
+)
+"""What ffprobe prints of damaged packets."""
+CUT_OFF = re.compile(r"partial file|file ended prematurely|truncat", re.IGNORECASE)
+BREAK = re.compile(r"(?:will reconnect|ends prematurely) at ([0-9]+)", re.IGNORECASE)
+"""What ffprobe prints of a connection that broke off, and where in the file. It does not say whether another one went on."""
+TAGS = re.compile(r"^(\[[^]]*\] )+")
+RECIPE = 2
+"""Goes up when a scan means something else."""
+MOST_REMEMBERED = 64
+MOST_KEPT = 20_000
+
+
+def scan(
+    source: str, media: Media, name: str, *, timeout_seconds: float = math.inf, may_read: threading.Event | None = None
+) -> Scan:
+    """All packets of the streams that `media` plays. With `may_read` it gives way, and rests while that is not set.
+
+    Raises `ItemError`: timeout, or when the item cannot be read.
+    """
+    entries = "packet=stream_index,pts_time,dts_time,duration_time,size,pos,flags"
+    arguments = ["-hide_banner", "-loglevel", "level+warning", "-show_entries", entries, "-of", "csv=p=0", *input_options(source)]
+    politeness = () if may_read is None else POLITENESS
+    try:
+        child = subprocess.Popen(
+            [*confined_leash(source), *politeness, "ffprobe", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            env=environment(),
+        )
+    except OSError as error:
+        raise ItemError(
+            "unreadable", f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
+        ) from error
+    kinds: dict[int, Kind] = {media.video.index: "video"}
+    if media.audio:
+        kinds[media.audio.index] = "audio"
+    reader = Reader(kinds, Scanner(media.container))
+    with child:
+        try:
+            errors = follow(child, reader, name, time.monotonic() + timeout_seconds, may_read)
+        finally:
+            child.kill()
+    if any(int(offset) >= reader.reached_bytes for offset in BREAK.findall(errors)):
+        raise ItemError("unreachable", f"{name}: could not be read to its end; the storage hung up")
+    damage = next((redacted(TAGS.sub("", line)) for line in errors.splitlines() if DAMAGE.search(line)), "")
+    found = reader.scanner.result(damage, cut_off=bool(CUT_OFF.search(errors)))
+    if not found.video.packets:
+        raise fault_of(errors, name, source)
+    return found
+
+
+class Reader:
+    """ffprobe's lines, taken apart."""
+
+    def __init__(self, kinds: dict[int, Kind], scanner: Scanner) -> None:
+        self.scanner = scanner
+        self.reached_bytes = 0
+        """Where in the file the last packet ends."""
+        self._kinds = kinds
+
+    def take(self, line: bytes) -> None:
+        """A line "stream,pts,dts,duration,size,position,flags"; lines about side data have fewer fields."""
+        fields = line.split(b",")
+        if len(fields) < 7 or not fields[0].isdigit() or not fields[4].isdigit():
+            return
+        size = int(fields[4])
+        if fields[5].isdigit():
+            self.reached_bytes = max(self.reached_bytes, int(fields[5]) + size)
+        if kind := self._kinds.get(int(fields[0])):
+            flags = fields[6]
+            times = number(fields[1]), number(fields[2]), number(fields[3])
+            self.scanner.take(Packet(kind, *times, size, flags[:1] == b"K", b"D" in flags))
+
+
+def follow(child: subprocess.Popen[bytes], reader: Reader, name: str, deadline: float, may_read: threading.Event | None) -> str:
+    """Give all packets to `reader`; what ffprobe complained of. Raises `ItemError`."""
+    assert child.stdout and child.stderr  # noqa: S101 – both are pipes
+    rest, errors = b"", bytearray()
+    if may_read:
+        # So that it does not run ahead while it must rest.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    with selectors.DefaultSelector() as selector:
+        selector.register(child.stdout, selectors.EVENT_READ)
+        selector.register(child.stderr, selectors.EVENT_READ)
+        while selector.get_map():
+            ready = selector.select(min(STALL_SECONDS, max(deadline - time.monotonic(), 0)))
+            if not ready or time.monotonic() > deadline:
+                raise too_slow(name)
+            for key, _events in ready:
+                began, block = time.monotonic(), os.read(key.fd, BLOCK_BYTES)
+                if not block:
+                    selector.unregister(key.fileobj)
+                elif key.fileobj is child.stderr:
+                    errors += block[: LARGEST_ERRORS_BYTES - len(errors)]
+                else:
+                    *lines, rest = (rest + block).split(b"\n")
+                    for line in lines:
+                        reader.take(line)
+                    if may_read:
+                        # ffprobe waits meanwhile, as its pipe is full.
+                        time.sleep(min(time.monotonic() - began, LONGEST_REST_SECONDS))
+                        may_read.wait()
+    return errors.decode(errors="replace")
+
+
+class Scans:
+    """What is known of items that were read. May be used by several threads at once."""
+
+    def __init__(self, folder: Path | None) -> None:
+        """`folder`: where it is kept, made when it is not there; None keeps it in memory only, as does a disk that is full."""
+        self._folder = folder
+        self._remembered: OrderedDict[tuple[str, ...], Scan] = OrderedDict()
+
+    def load(self, file: MediaFile, version: str) -> Scan | None:
+        """The scan of just this file; None when there is none."""
+        identity = identity_of(file, version)
+        if found := self._remembered.get(identity):
+            return found
+        if self._folder is None:
+            return None
+        try:
+            document = json.loads(self._path_of(self._folder, file).read_bytes())
+            return scan_of(document["scan"]) if tuple(document["of"]) == identity else None
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    def keep(self, file: MediaFile, version: str, found: Scan) -> None:
+        identity = identity_of(file, version)
+        self._remembered[identity] = found
+        while len(self._remembered) > MOST_REMEMBERED:
+            self._remembered.popitem(last=False)
+        if self._folder is None:
+            return
+        path = self._path_of(self._folder, file)
+        temporary = path.with_suffix(".new")
+        try:
+            self._folder.mkdir(exist_ok=True)
+            with temporary.open("w", encoding="utf-8") as stream:
+                write(stream, identity, found)
+            temporary.rename(path)
+        except OSError:
+            # It is read again after the next start of the worker.
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+    def tidy(self) -> None:
+        """Forget the oldest ones beyond what a channel may list."""
+        if self._folder is None:
+            return
+        with contextlib.suppress(OSError):
+            kept = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for path in kept[: max(len(kept) - MOST_KEPT, 0)]:
+                path.unlink()
+
+    @staticmethod
+    def _path_of(folder: Path, file: MediaFile) -> Path:
+        return folder / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.json"
+
+
+def identity_of(file: MediaFile, version: str) -> tuple[str, ...]:
+    return (f"{RECIPE}", file.name, f"{file.size_bytes}", f"{file.modified!r}", version)
+
+
+def write(stream: IO[str], identity: tuple[str, ...], found: Scan) -> None:
+    json.dump({"of": identity, "scan": found.as_document()}, stream)

@@ -1,0 +1,233 @@
+"""What goes on air when no item can: ten seconds of FLV, made once and kept where that can be. Runs in livekeep-worker@CHANNEL.
+
+The slate is encoded as every normalised item is, so that going to it and back changes no header. It is named by what it was made
+from: the profile, the content of the channel's slate and the version of ffmpeg; another of these makes another file.
+A slate that cannot be used must not keep a channel off air: a plain picture takes its place, and the log says so.
+"""
+
+import contextlib
+import hashlib
+import logging
+import math
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from livekeep.air.worker import profile
+from livekeep.air.worker.ffmpeg import MODEST, confined_leash, environment
+from livekeep.air.worker.flv import AUDIO
+from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.profile import Plan
+from livekeep.air.worker.relay import Slate
+from livekeep.core.config import Channel
+from livekeep.core.errors import TemporaryError
+from livekeep.system.redaction import redacted
+
+SECONDS = 10.0
+PLAIN_SECONDS = 2.0
+"""Of the plain picture: where ten seconds of the other one took too long, these do not."""
+LONGEST_SECONDS = 20.0
+"""Of a video, its beginning."""
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+VERSION_SECONDS = 20.0
+PROBE_SECONDS = 10.0
+ENCODE_SECONDS = 60.0
+"""Of each of the two. All of these together end well before TimeoutStartSec= of livekeep-worker@.service."""
+PROFILE_KEYS = ("width", "height", "frame_rate", "video_bitrate", "audio_bitrate", "keyframe_seconds", "preset")
+RECIPE = 2
+"""Goes up when the slate is made in another way."""
+PLAIN = "color=c=0x10466a"
+STILL_QUALITY = ("-qmin", "20")
+"""A still picture would get the channel's whole bit rate, for nothing that can be seen."""
+LARGEST_READ_BYTES = 64 * 1024 * 1024
+"""Of the channel's slate; a larger one is told from another by its size and date: reading it would take too long."""
+
+logger = logging.getLogger("livekeep.worker")
+
+
+class SlateError(TemporaryError):
+    """No slate could be made at all."""
+
+
+@dataclass(frozen=True)
+class MadeSlate:
+    content: bytes
+    """FLV."""
+    file: Path
+    """Where it is kept, if it could be."""
+    problem: str = ""
+    """Why it is not the channel's own, or not kept; one sentence."""
+
+
+def make_slate(channel: Channel, cache: Path | None, encode_seconds: float = ENCODE_SECONDS) -> MadeSlate:
+    """The slate of `channel` in FLV, made if it is not in `cache`: whole groups of pictures, with quiet sound.
+
+    Takes some seconds, for the start of the worker, in its main thread. A cache that cannot be written, as on a full disk, only
+    costs that time at each start; with None nothing is kept. Raises `SlateError` when even the plain one fails.
+    """
+    version = ffmpeg_version()
+    try:
+        own = name_of(channel, fingerprint(Path(channel.slate)), version)
+        return made_or_kept(cache, own, channel, lambda: command_for(channel), encode_seconds)
+    except FileNotFoundError:
+        problem = f"{channel.slate}: is not there; a plain picture is the slate. Set the channel's slate"
+    except (ItemError, SlateError) as error:
+        problem = f"{channel.slate}: cannot be used as slate ({error}); a plain picture takes its place"
+    logger.warning("%s", problem)
+    plain = made_or_kept(cache, name_of(channel, PLAIN, version), channel, lambda: plain_command(channel), encode_seconds)
+    return replace(plain, problem="; ".join(filter(None, (problem, plain.problem))))
+
+
+def made_or_kept(
+    cache: Path | None, name: str, channel: Channel, command: Callable[[], list[str]], encode_seconds: float
+) -> MadeSlate:
+    """The slate `name` of the cache, made by `command` when it is not there or is damaged. Raises `ItemError` or `SlateError`."""
+    if cache is None:
+        return MadeSlate(encode(command(), channel, encode_seconds), Path(name))
+    target = cache / name
+    try:
+        content = target.read_bytes()
+        if not (flaw := flaw_of(content, channel)):
+            return MadeSlate(content, target)
+        logger.warning("%s: %s; it is made anew", target, flaw)
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        logger.warning("%s: cannot be read (%s); it is made anew", target, error.strerror)
+    made = encode(command(), channel, encode_seconds)
+    return MadeSlate(made, target, keep(made, target))
+
+
+def keep(content: bytes, target: Path) -> str:
+    """Write the slate whole or not at all; why it could not be kept, "" when it was."""
+    # Always the same name: what a worker that was killed left behind is written over.
+    temporary = target.with_name(f".{target.name}.new")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as output:
+            output.write(content)
+            output.flush()
+            os.fsync(output.fileno())
+        temporary.rename(target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        problem = f"{target.parent}: the slate cannot be kept ({error.strerror}); it is made anew at each start; free the disk"
+        logger.warning("%s", problem)
+        return problem
+    return ""
+
+
+def flaw_of(content: bytes, channel: Channel) -> str:
+    """What keeps a slate off air, "" when nothing does."""
+    try:
+        found = Slate(content, 1000 / channel.frame_rate)
+    except ValueError as error:
+        return f"is damaged: {error}"
+    return "" if AUDIO in found.headers else "is damaged: it holds no sound"
+
+
+def name_of(channel: Channel, content: str, version: str) -> str:
+    keys = [f"{key}={getattr(channel, key)!r}" for key in PROFILE_KEYS]
+    made_from = hashlib.sha256("\n".join([f"{RECIPE}", *keys, content, version]).encode()).hexdigest()
+    return f"slate-{made_from[:24]}.flv"
+
+
+def fingerprint(file: Path) -> str:
+    """Of the content. Raises `FileNotFoundError` and `SlateError`."""
+    try:
+        found = file.stat()
+        # One that waits for a writer, such as a FIFO, would not even be opened.
+        if not stat.S_ISREG(found.st_mode):
+            raise SlateError("is no file")
+        if found.st_size > LARGEST_READ_BYTES:
+            return f"{found.st_size} {found.st_mtime_ns}"
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError) as error:
+        raise SlateError(f"cannot be read ({getattr(error, 'strerror', '') or error})") from error
+
+
+def ffmpeg_version() -> str:
+    try:
+        done = subprocess.run(["ffmpeg", "-version"], capture_output=True, check=True, env=environment(), timeout=VERSION_SECONDS)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise SlateError(f"ffmpeg cannot be started ({redacted(str(error))}); is the package ffmpeg installed?") from error
+    return done.stdout.decode(errors="replace").partition("\n")[0]
+
+
+def command_for(channel: Channel) -> list[str]:
+    """Raises `ItemError` for a video that cannot be played."""
+    file = Path(channel.slate)
+    if file.suffix.lower() in PICTURES:
+        picture = [*MODEST, "-protocol_whitelist", "file", "-f", "image2", "-pattern_type", "none"]
+        picture += ["-framerate", f"{profile.rate_of(channel)}", "-i", f"file:{file}"]
+        return still_command(picture, channel, seconds_of(channel))
+    media = probe(str(file), PROBE_SECONDS)
+    found = Plan("encode", "encode" if media.audio else "silence")
+    return with_length(profile.feeder_command(str(file), found, channel, media), seconds_of(channel, media.duration_seconds))
+
+
+def plain_command(channel: Channel) -> list[str]:
+    picture = ["-f", "lavfi", "-i", f"{PLAIN}:size=640x360:rate={profile.rate_of(channel)}"]
+    return still_command(picture, channel, seconds_of(channel, PLAIN_SECONDS))
+
+
+def seconds_of(channel: Channel, available: float | None = None) -> float:
+    """How long the slate is: whole groups of pictures, about ten seconds, or as much of a video as there is."""
+    group = float(profile.keyframe_frames(channel) / profile.rate_of(channel))
+    if available is None:
+        return math.ceil(SECONDS / group) * group
+    return max(math.floor(min(available, LONGEST_SECONDS) / group), 1) * group
+
+
+def still_command(picture: list[str], channel: Channel, seconds: float) -> list[str]:
+    """One picture, fitted once and then repeated."""
+    rate = profile.rate_of(channel)
+    graph = ";".join(
+        (
+            f"[0:v]{profile.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{profile.headers()}[picture]",
+            f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{profile.BEGUN}[sound]",
+        )
+    )
+    inputs = [*profile.beginning(), *picture, "-f", "lavfi", "-i", profile.QUIET]
+    encoders = [*profile.encoder_options(channel), *STILL_QUALITY, *profile.sound_encoder_options(channel)]
+    whole = ["-filter_complex", graph, "-map", "[picture]", "-map", "[sound]", *encoders, *profile.flv_options()]
+    return with_length([*inputs, *whole], seconds)
+
+
+def with_length(command: list[str], seconds: float) -> list[str]:
+    *most, output = command
+    return [*most, "-t", f"{seconds:.6f}", output]
+
+
+def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
+    """What `command` prints, found good. Nothing is written. Raises `SlateError`."""
+    try:
+        done = subprocess.run(
+            [*confined_leash(channel.slate), *command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=environment(),
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise SlateError(f"ffmpeg did not make it within {seconds:g} s") from error
+    except OSError as error:
+        raise SlateError(f"ffmpeg cannot be started ({error.strerror}); is util-linux installed?") from error
+    if done.returncode or not done.stdout:
+        raise SlateError(redacted(last_line(done.stderr)) or f"ffmpeg ended with {done.returncode}")
+    if flaw := flaw_of(done.stdout, channel):
+        raise SlateError(f"what ffmpeg made of it {flaw}")
+    return done.stdout
+
+
+def last_line(printed: bytes) -> str:
+    lines = printed.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""

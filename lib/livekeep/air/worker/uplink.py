@@ -1,0 +1,265 @@
+"""The uplink of a channel: one publisher at a time, whether what it is given arrives, and when to try again.
+
+Part of livekeep-worker@CHANNEL. The relay's bytes go into the publisher; the kernel says what the ingest has acknowledged. A
+stream that no longer arrives is ended and begun anew, and the relay goes on where it was.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable
+
+from livekeep.air.worker import retry
+from livekeep.air.worker.publisher import Address, Ended, Publisher
+from livekeep.air.worker.relay import Relay
+from livekeep.air.worker.retry import Arrival, Decision, Listener, RetryState
+from livekeep.air.worker.tcp_info import TcpInfo
+from livekeep.core import events
+from livekeep.core.channels import ON_AIR_SECONDS, Publishing
+from livekeep.core.config import Channel
+from livekeep.core.errors import TemporaryError
+from livekeep.core.notify import Service
+
+logger = logging.getLogger("livekeep.worker")
+
+LOOK_SECONDS = 0.4
+"""Between two looks at what was acknowledged."""
+WRAP_MS = 2**31
+"""FLV's times, as ffmpeg keeps them, end here: 24 d 20 h."""
+WRAP_MARGIN_MS = 600_000
+MOST_BEHIND_BYTES = 8 * 1024 * 1024
+"""What may wait for a publisher that takes nothing; by then it has long been seen to stall."""
+MESSAGE_SECONDS = 1.0
+"""ffmpeg, which ends at an error, gets so long to read a message of the ingest."""
+UNWANTED_CONNECTIONS = 3
+"""So many short ones in a row: some services take the stream of a wrong key, and end it a moment later."""
+
+
+class GivenUpError(TemporaryError):
+    """The ingest has refused the stream too often; systemd starts the worker again after a while."""
+
+    exit_code = retry.EXIT_GIVEN_UP
+
+
+class Uplink:
+    """One pass sends what is due and looks after the publisher; the fields are what the state tells of it."""
+
+    def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, key: str, first_ms: int = 0) -> None:
+        """`first_ms`: where the first connection's timeline begins, to see what happens at its end."""
+        self.publishing: Publishing = "preparing"
+        self.since = time.time()
+        self.reason = self.advice = self.error_type = ""
+        self.retry_count = 0
+        self.next_retry: float | None = None
+        self.last_look = 0.0
+        self.connected_since: float | None = None
+        self.connections = 0
+        self.refusals = 0
+        self.last_acknowledged_monotonic: float | None = None
+        self._service, self._relay, self._name, self._channel, self._key = service, relay, name, channel, key
+        self._first_ms = first_ms
+        self._retry = RetryState()
+        self._listener = Listener()
+        self._message: tuple[float, str] | None = None
+        self._left_for_message: float | None = None
+        self._publisher: Publisher | None = None
+        self._acknowledged: TcpInfo | None = None
+        self._arrival = Arrival()
+        self._acknowledged_before = 0
+        self._waiting = b""
+        self._began = 0.0
+        self._next_try = 0.0
+        self._next_look = 0.0
+        self._is_planned_end = False
+        self._was_on_air = False
+        self._has_news = False
+
+    @property
+    def ingest(self) -> str:
+        """Host and port of the server in use."""
+        return Address.parse(self._channel.ingest_urls[self._retry.ingest]).shown
+
+    @property
+    def is_backup(self) -> bool:
+        return self._retry.ingest > 0
+
+    @property
+    def acknowledged_bytes(self) -> int:
+        """Since the worker began, over all connections."""
+        return self._acknowledged_before + self._arrival.acknowledged_bytes
+
+    def one_pass(self, now: float) -> float:
+        """Send what is due; when to be called again. Raises `GivenUpError` and `ConfigError`."""
+        if self._publisher is None:
+            if now < self._next_try:
+                return self._next_try
+            self._connect(now)
+        self._look(now)
+        if self._publisher is None:
+            return self._next_try
+        self._send(self._publisher, now)
+        return min(self._relay.due(now), self._next_look)
+
+    def reconnect(self, now: float) -> None:
+        """End the connection in good order, and begin another: before its timeline wraps, or because the operator wants it."""
+        if self._publisher and not self._is_planned_end:
+            logger.info("%s: a new connection is due", self._name)
+            self._is_planned_end = True
+            self._relay.disconnect(now)
+            self._publisher.stop(now)
+
+    def stop(self, wait: Callable[[float], None]) -> None:
+        """Take leave of the ingest; `wait` is given the seconds to wait between two looks. Takes ten seconds at most."""
+        publisher, self._publisher = self._publisher, None
+        if publisher is None:
+            return
+        publisher.stop(time.monotonic())
+        while publisher.poll(time.monotonic()) is None:
+            wait(0.05)
+
+    # The connection
+
+    def _connect(self, now: float) -> None:
+        url = self._channel.ingest_urls[self._retry.ingest]
+        self._publisher = publisher = Publisher(url, self._key, self._name)
+        self._acknowledged = TcpInfo(publisher.pid)
+        self._arrival = Arrival()
+        self._listener.connect()
+        self._message = None
+        self._began, self._next_look = now, now + LOOK_SECONDS
+        self.next_retry = None
+        self._waiting = b""
+        self._is_planned_end = self._was_on_air = False
+        self._relay.connect(now, self._first_ms)
+        self._service.watch(publisher.errors_fileno(), self._note_news)
+        if self.publishing == "preparing":
+            self._become("connecting", "", "")
+
+    def _note_news(self) -> None:
+        self._has_news = True
+
+    def _send(self, publisher: Publisher, now: float) -> None:
+        if self._is_planned_end or not self._relay.is_connected:
+            return
+        data = self._waiting + self._relay.take(now) if len(self._waiting) < MOST_BEHIND_BYTES else self._waiting
+        taken = publisher.write(data, now) if data else 0
+        self._waiting = data[taken:]
+
+    def _look(self, now: float) -> None:
+        """Whether the publisher is still there, and what has arrived."""
+        publisher = self._publisher
+        if publisher is None or (now < self._next_look and not self._has_news):
+            return
+        self._has_news = False
+        ended = self._poll(publisher, now)
+        if ended:
+            self._end(ended, now)
+            return
+        if now < self._next_look:
+            return
+        self._next_look = now + LOOK_SECONDS
+        self.last_look = time.time()
+        sample = self._acknowledged.read() if self._acknowledged else None
+        if publisher.is_publishing:
+            before = self._arrival
+            bytes_, is_shut = (sample.acknowledged_bytes, sample.is_window_shut) if sample else (None, False)
+            self._arrival = before.seen(now, publisher.given_bytes, bytes_, is_shut, sample.offered_bytes if sample else None)
+            if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
+                self.last_acknowledged_monotonic = now
+                self._note_arrival(now)
+            if sample and (size := self._listener.hears(now, sample.received_bytes)):
+                said = f"{self.ingest} sent a message of {size} bytes in the middle of the stream, as when it ends it"
+                self._message = now, said
+            self._note_message(publisher, now)
+        if self._arrival.is_stalled(now) and not self._is_planned_end:
+            publisher.kill()
+        self._plan(now)
+
+    def _poll(self, publisher: Publisher, now: float) -> Ended | None:
+        descriptor = publisher.errors_fileno()
+        ended = publisher.poll(now)
+        if ended:
+            with contextlib.suppress(KeyError, ValueError):
+                self._service.forget(descriptor)
+        return ended
+
+    def _note_arrival(self, now: float) -> None:
+        if not self._was_on_air:
+            self._was_on_air = True
+            self.connections += 1
+            self.connected_since = time.time()
+            self._become("on-air", "", "")
+            self._service.wake()
+            sentence = f"{self._name}: on air at {self.ingest}"
+            events.emit(events.CHANNEL_ON_AIR, sentence, CHANNEL=self._name, INGEST=self.ingest)
+        if self._arrival.on_air_seconds() >= retry.STEADY_SECONDS:
+            self._relay.note_steady()
+        if self._arrival.on_air_seconds() >= ON_AIR_SECONDS:
+            self._retry = retry.on_air(self._retry)
+            self.retry_count, self.error_type = 0, ""
+
+    def _note_message(self, publisher: Publisher, now: float) -> None:
+        """The ingest said something, which may be that it has ended the stream: once an hour that is believed."""
+        if self._message is None or now - self._message[0] < MESSAGE_SECONDS or self._is_planned_end:
+            return
+        (_heard_at, said), self._message = self._message, None
+        is_rare = self._left_for_message is None or now - self._left_for_message >= retry.MESSAGE_PAUSE_SECONDS
+        if is_rare and not self._listener.is_usual:
+            self._left_for_message = now
+            publisher.leave(said, now)
+            return
+        if said not in self.reason:
+            logger.warning("%s: %s; the connection stays", self._name, said)
+        self._become(self.publishing, f"{said}; a new connection did not help", "look whether the ingest shows the stream")
+
+    def _plan(self, now: float) -> None:
+        """A new connection before the timeline wraps, and as often as the operator wants."""
+        hours = self._channel.rotate_hours
+        is_wrapping = self._relay.timestamp_ms(now) >= WRAP_MS - WRAP_MARGIN_MS
+        is_old = bool(hours) and now - self._began >= hours * 3600
+        if self._relay.is_connected and (is_wrapping or is_old):
+            self.reconnect(now)
+
+    def _end(self, ended: Ended, now: float) -> None:
+        self._publisher = None
+        if self._acknowledged:
+            self._acknowledged.close()
+        self._acknowledged_before += self._arrival.acknowledged_bytes
+        on_air_seconds = self._arrival.on_air_seconds()
+        self._arrival = Arrival()
+        self._first_ms = 0
+        self._relay.disconnect(now)
+        if on_air_seconds and ended.why in ("dropped", "stalled", "crashed") and not self._is_planned_end:
+            self._relay.note_break()
+        self.connected_since = None
+        if self._is_planned_end:
+            self._retry, self._next_try = retry.planned(self._retry), now
+            self._become("connecting", "a new connection was due", "")
+            return
+        why: retry.Failure = "crashed" if ended.why == "stopped" else ended.why
+        self._retry, decision = retry.after_failure(
+            self._retry, why, len(self._channel.ingest_urls), now - self._began, on_air_seconds
+        )
+        self._note_failure(ended, decision, now)
+
+    def _note_failure(self, ended: Ended, decision: Decision, now: float) -> None:
+        self.error_type, self.retry_count = decision.error_type, decision.retry_count
+        self.refusals += decision.error_type == "refused"
+        self._next_try = now + decision.delay_seconds
+        self.next_retry = time.time() + decision.delay_seconds
+        states: dict[str, Publishing] = {"refused": "refused", "unreachable": "unreachable", "stalled": "stalled"}
+        is_unwanted = decision.error_type == "refused" or self._retry.short_lived >= UNWANTED_CONNECTIONS
+        advice = f"check the stream key and the ingest: livekeep air check {self._name}" if is_unwanted else ""
+        self._become(states.get(decision.error_type, "connecting"), ended.sentence, advice)
+        fields = {"CHANNEL": self._name, "ERROR_TYPE": decision.error_type, "RETRY_COUNT": decision.retry_count}
+        if not decision.will_retry:
+            sentence = f"{self._name}: given up after {self._retry.refusals} refusals: {ended.sentence}"
+            events.emit(events.CHANNEL_GIVEN_UP, sentence, **fields)
+            raise GivenUpError(f"{sentence}; systemd tries again after two minutes")
+        sentence = f"{self._name}: {ended.sentence}; again in {decision.delay_seconds:.0f} s"
+        events.emit(events.PUBLISHING_FAILED, sentence, **fields, WILL_RETRY="yes", SECONDS=f"{decision.delay_seconds:.1f}")
+
+    def _become(self, publishing: Publishing, reason: str, advice: str) -> None:
+        if publishing != self.publishing:
+            self.since = time.time()
+        self.publishing, self.reason, self.advice = publishing, reason, advice

@@ -1,0 +1,115 @@
+"""The hook that notes how a worker ended: run as systemd runs it."""
+
+import os
+import resource
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from livekeep.air.worker.exit_hook import end_of, sentence_of
+from livekeep.core import channels, events, state
+from livekeep.core.channels import ChannelEnd, ChannelState
+from livekeep.core.state import StateAbsentError
+from tests.outside import PROJECT
+
+HOOK = PROJECT / "bin/livekeep-worker-ended"
+KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
+GOOD = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = channels.folder_of("main", tmp_path / "run/livekeep")
+    made.mkdir(parents=True)
+    return made
+
+
+def run(root: Path, *arguments: str, **said: str) -> "subprocess.CompletedProcess[str]":
+    environment = {"PATH": os.environ["PATH"], "LIVEKEEP_ROOT": str(root)} | said
+    return subprocess.run([HOOK, *arguments], env=environment, capture_output=True, text=True, timeout=20, check=False)
+
+
+def test_a_killed_worker_is_noted_and_its_state_taken_away(tmp_path: Path, folder: Path) -> None:
+    state.write(state.stamped(ChannelState(channel="main", pid=4321)), folder)
+    before = time.time()
+    assert run(tmp_path, "main", **KILLED).returncode == 0
+    end = channels.read_end("main", tmp_path / "run/livekeep")
+    assert (end.channel, end.pid, end.result, end.exit_code, end.exit_status) == ("main", 4321, "signal", "killed", "KILL")
+    assert before <= end.ended_at <= time.time()
+    assert channels.running(tmp_path / "run/livekeep") == ()
+    assert [file.name for file in folder.iterdir()] == ["end.json"]
+
+
+def test_an_end_on_purpose_is_noted_and_is_no_event(tmp_path: Path, folder: Path) -> None:
+    state.write(state.stamped(ChannelState(channel="main", pid=1)), folder)
+    done = run(tmp_path, "main", **GOOD)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert channels.read_end("main", tmp_path / "run/livekeep").result == "success"
+
+
+def test_a_broken_state_or_none_harms_nothing(tmp_path: Path, folder: Path) -> None:
+    for content in (b'{"file"', b"\xff" * 1000, b"[" * 100_000, None):
+        (folder / "state.json").unlink(missing_ok=True)
+        if content is not None:
+            (folder / "state.json").write_bytes(content)
+        assert run(tmp_path, "main", **GOOD).returncode == 0
+        assert channels.read_end("main", tmp_path / "run/livekeep").pid == 0
+        assert not (folder / "state.json").exists()
+
+
+def test_a_full_disk_leaves_no_state_behind(tmp_path: Path, folder: Path) -> None:
+    """Another file fills a tiny tmpfs; what the dead state frees is room for the end."""
+    state.write(state.stamped(ChannelState(channel="main", pid=7)), folder)
+    saved = (folder / "state.json").read_bytes()
+    script = f'mount -t tmpfs -o size=64k none "{folder}"; cat >"{folder}/state.json"; cat /dev/zero >"{folder}/full"'
+    script += f'; "{HOOK}" main; ls "{folder}"'
+    environment = {"PATH": os.environ["PATH"], "LIVEKEEP_ROOT": str(tmp_path)} | GOOD
+    command = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script]
+    done = subprocess.run(command, env=environment, input=saved, capture_output=True, timeout=20, check=True)
+    assert done.stdout.split() == [b"end.json", b"full"], done
+
+
+def test_a_folder_that_is_gone_is_said(tmp_path: Path) -> None:
+    done = run(tmp_path, "main", **GOOD)
+    assert done.returncode == 0
+    assert done.stderr.startswith("<3>")
+    assert "end.json: cannot be written" in done.stderr
+    with pytest.raises(StateAbsentError):
+        channels.read_end("main", tmp_path / "run/livekeep")
+
+
+@pytest.mark.parametrize("arguments", [[], ["main", "more"], ["../main"], ["Main"], [""]])
+def test_anything_but_a_channel_is_refused(tmp_path: Path, folder: Path, arguments: list[str]) -> None:
+    assert run(tmp_path, *arguments, **GOOD).returncode == 2
+    assert not list(folder.iterdir())
+
+
+def test_the_sentences_say_why() -> None:
+    def told(status: str, **more: str) -> str:
+        return sentence_of(
+            end_of("main", 12, {"SERVICE_RESULT": "exit-code", "EXIT_CODE": "exited", "EXIT_STATUS": status} | more, 1.0)
+        )
+
+    assert told("78") == "The worker of channel main (process 12) ended: its configuration or its stream key is missing or wrong"
+    assert "refused" in told("69")
+    assert told("1") == "The worker of channel main (process 12) ended: exit-code: exited 1"
+    assert told("KILL", SERVICE_RESULT="signal", EXIT_CODE="killed").endswith("signal: killed KILL")
+    assert "(process unknown)" in sentence_of(ChannelEnd(channel="main"))
+
+
+def test_it_emits_what_the_event_carries() -> None:
+    assert set(events.WORKER_ENDED.fields) == {"CHANNEL", "WORKER_PID", "RESULT", "EXIT_CODE", "EXIT_STATUS"}
+
+
+def test_it_is_quick(tmp_path: Path, folder: Path) -> None:
+    """Five runs, the best of which is what it costs of the processor's time: systemd holds the restart till then."""
+    state.write(state.stamped(ChannelState(channel="main", pid=7)), folder)
+    seconds = []
+    for _ in range(5):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        run(tmp_path, "main", **GOOD, LIVEKEEP_UNMEASURED="1")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) < 1.0
