@@ -15,7 +15,7 @@ from livekeep.core.state import PlayerState
 from livekeep.record.store.writer import Writer
 from livekeep.record.web.application import own_path
 from livekeep.record.web.door import Names, client_address, own_names
-from livekeep.record.web.password import FREE_FAILURES, Guesses, Password, group
+from livekeep.record.web.password import FIRST_WAIT_SECONDS, FREE_FAILURES, Guesses, Password, group
 from livekeep.system import password_hash
 from tests.air.running_controller import listener
 from tests.outside import NotifySocket, wait_until
@@ -194,6 +194,7 @@ def test_wrong_passwords_cost_time_and_an_end_when_idle_forgets_none(tmp_path: P
     made.set_password()
     with made.web() as found:
         assert [found.log_in("wrong").status for _ in range(FREE_FAILURES)] == [403] * FREE_FAILURES
+        failed_at = time.monotonic()
         refused = found.log_in("wrong")
         assert refused.status == 429
         assert int(refused.headers["retry-after"]) >= 1
@@ -201,7 +202,9 @@ def test_wrong_passwords_cost_time_and_an_end_when_idle_forgets_none(tmp_path: P
         # The right one is not tried either: the wait tells nothing.
         assert found.log_in().status == 429
     with made.web() as again:
-        assert again.log_in("wrong").status == 429
+        status = again.log_in("wrong").status
+        # On a busy machine the wait may be over before the second start.
+        assert status == 429 or (status == 403 and time.monotonic() - failed_at >= FIRST_WAIT_SECONDS)
         wait_until("the end of the wait", lambda: again.log_in().status == 303)
 
 

@@ -133,9 +133,10 @@ class Progress:
 
     def finish(self, error: BaseException | None) -> None:
         outcome = finished(error)
-        self.outcome = outcome
-        self.error = failure.capture(error).texts() if error is not None and outcome != "succeeded" else None
-        self.ended_at = max(self.began_at, time.time_ns() // 1000)
+        texts = failure.capture(error).texts() if error is not None and outcome != "succeeded" else None
+        with self.lock:
+            self.outcome, self.error = outcome, texts
+            self.ended_at = max(self.began_at, time.time_ns() // 1000)
 
     def seconds(self) -> float:
         return time.perf_counter() - self.started
@@ -151,8 +152,10 @@ def lines() -> list[list[Any]]:
     for _ in range(len(changed)):
         one = changed.popleft()
         one.is_changed = False
-        if one.is_mine:
-            found.append(one.line())
+        # As a whole: half of an end would be an outcome before there is one.
+        with one.lock:
+            if one.is_mine:
+                found.append(one.line())
     return found
 
 
