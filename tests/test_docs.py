@@ -22,8 +22,10 @@ from livekeep.air.storage import media
 from livekeep.air.worker import probe, publisher, retry
 from livekeep.air.worker.play_log import PlayLog
 from livekeep.air.worker.scheduler import Scheduler
-from livekeep.command import air_status, desktop, doctor, predecessor
-from livekeep.command.checkup import Surroundings
+from livekeep.command.channel import channel_status
+from livekeep.command.config import desktop, predecessor
+from livekeep.command.doctor import doctor
+from livekeep.command.doctor.doctor_base import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, findings, state
 from livekeep.core.config import NAMED, Config, Stream
@@ -328,7 +330,7 @@ def test_every_reason_of_a_channel_is_told() -> None:
     )
     verdicts = [publisher.judge(told, 20.0, 1, "ingest.example:1935") for told in unlike]
     assert {why for why, _sentence in verdicts} == {"unreachable"}
-    words = [word for state, word in air_status.WORDS.items() if state != "stopping"]
+    words = [word for state, word in channel_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]
     assert len(slate) == 7
     patterns = told_texts()

@@ -10,7 +10,7 @@ from pathlib import Path
 from livekeep.air.worker.relay import Relay, Slate
 from livekeep.air.worker.slate import make_slate
 from livekeep.air.worker.uplink import Uplink
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from tests.air.clips import CHANNEL
 
 FRAME_MS = 40.0

@@ -1,6 +1,6 @@
 """A real player at the far end, for tests: the one of `livekeep air measure`, and waiting for what it sees."""
 
-from livekeep.command.air_measure import Gaps, Measurement, Packet, Player, gaps_of, measured
+from livekeep.command.channel.measure import Gaps, Measurement, Packet, Player, gaps_of, measured
 from tests.outside import PATIENCE_SECONDS, wait_until
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -165,3 +166,16 @@ def api() -> Iterator[Api]:
     api.server.shutdown()
     thread.join()
     api.server.server_close()
+
+
+def read_until(descriptor: int, end: bytes) -> bytes:
+    """What a terminal shows until `end` is in it."""
+    found, deadline = b"", time.monotonic() + 15
+    while end not in found and time.monotonic() < deadline:
+        if select.select([descriptor], [], [], 0.2)[0]:
+            try:
+                found += os.read(descriptor, 4096)
+            except OSError:
+                break
+    assert end in found
+    return found

@@ -71,10 +71,9 @@ def test_health_loads_nothing_heavy(box: Box) -> None:
     )  # fmt: skip
     assert done.returncode == 0
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert "livekeep.core.health" in loaded
-    assert (
-        loaded & {"requests", "PIL", "livekeep.command.doctor", "livekeep.command.import_env", "subprocess", "systemd"} == set()
-    )
+    assert "livekeep.status.health" in loaded
+    others = {"livekeep.command.doctor.doctor", "livekeep.command.config.import_env"}
+    assert loaded & {"requests", "PIL", "subprocess", "systemd", *others} == set()
 
 
 def test_health_says_ok_degraded_and_down_by_its_exit_code(box: Box) -> None:

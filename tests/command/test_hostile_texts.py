@@ -20,14 +20,16 @@ from air_box import CHANNELS
 from conftest import CONFIG, REPOSITORY, Box
 
 from livekeep.air.storage import folder
-from livekeep.command import doctor_air, doctor_host, findings_text
-from livekeep.command.checkup import Surroundings
+from livekeep.command.doctor import channels as doctor_channels
+from livekeep.command.doctor import host
+from livekeep.command.doctor.doctor_base import Surroundings
+from livekeep.command.status import findings_text
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Channel, Config
 from livekeep.core.findings import PROBES, Run, YoutubeFindings
-from livekeep.core.health import Clock
 from livekeep.core.state import PlayerState, PollerState
+from livekeep.status.health import Clock
 from livekeep.system import terminal
 
 FORGED = "sudo rm -rf /"
@@ -168,7 +170,7 @@ def test_a_folder_s_name_is_one_word_of_the_advised_command(tmp_path: Path) -> N
     assert words_of(folder.advice_for(Path(ODD)), "chmod") == ["chmod", "-R", "o+rX", ODD]
     around = Surroundings(tmp_path, Config())
     channel = Channel(media=ODD)
-    ((verdict, _finding, advice),) = doctor_air.media_faults(around, "main", channel)
+    ((verdict, _finding, advice),) = doctor_channels.media_faults(around, "main", channel)
     assert verdict == "fail"
     assert words_of(advice, "mkdir") == ["mkdir", "-p", ODD]
 
@@ -178,7 +180,7 @@ def test_a_home_s_name_is_one_word_of_the_advised_command(tmp_path: Path) -> Non
     (home / ".config/autostart").mkdir(parents=True)
     entry = home / ".config/autostart/streamreturn.desktop"
     entry.write_text("[Desktop Entry]\n")
-    ((_finding, advice),) = doctor_host.autostarts(Surroundings(tmp_path, Config()))
+    ((_finding, advice),) = host.autostarts(Surroundings(tmp_path, Config()))
     assert words_of(advice, "mv") == ["mv", "-T", str(entry), f"{entry}.disabled"]
 
 
@@ -191,7 +193,7 @@ def test_the_doctor_waits_for_nothing_in_a_home(tmp_path: Path, unfit: str) -> N
         os.mkfifo(home / "streamreturn.desktop")
     else:
         (home / "streamreturn.desktop").symlink_to("/dev/zero")
-    assert list(doctor_host.autostarts(Surroundings(tmp_path, Config()))) == []
+    assert list(host.autostarts(Surroundings(tmp_path, Config()))) == []
 
 
 def test_every_path_in_an_advised_command_is_quoted() -> None:

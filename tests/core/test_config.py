@@ -14,8 +14,8 @@ import pytest
 from livekeep.core import config
 from livekeep.core.checks import Check
 from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
+from livekeep.core.config.record import SHIPPED_ALERTS
 from livekeep.core.errors import ConfigError
-from livekeep.core.record_config import SHIPPED_ALERTS
 from tests.outside import LIBRARY, PROJECT, UNPRIVILEGED
 
 

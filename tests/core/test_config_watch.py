@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from systemd import journal
 
-from livekeep.core.config_watch import ConfigWatch
+from livekeep.core.config.watch import ConfigWatch
 
 
 @pytest.fixture

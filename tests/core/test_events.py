@@ -31,7 +31,7 @@ PROGRAMS = {
     "poller.py": "livekeep-poller",
     "questions.py": "livekeep-poller",
     "report.py": "livekeep-player",
-    "run.py": "livekeep-probe-*",
+    "runner.py": "livekeep-probe-*",
     "uplink.py": "livekeep-worker",
 }
 """Which program each module that emits belongs to."""

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekeep.core import config
+from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Clips, Notify
 from livekeep.core.errors import ConfigError
-from livekeep.core.record_config import SHIPPED_ALERTS, Alert, Clips, Notify
 
 FIXED = ("record", "web", "reports", "analyzer")
 NAMED = {"alerts": "mine", "notify": "mine", "clips": "mine"}
@@ -137,7 +137,7 @@ def test_keys_that_do_not_go_together_are_named(tmp_path: Path, table: str, keys
 
 
 def test_the_shipped_rules_are_good() -> None:
-    from livekeep.core import record_config
+    from livekeep.core.config import record as record_config
 
     assert {name: record_config.faults_of_alert(rule) for name, rule in SHIPPED_ALERTS.items()} == {
         name: [] for name in SHIPPED_ALERTS

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from livekeep.command.air_measure import Measurement, Packet, Player, measured
+from livekeep.command.channel.measure import Measurement, Packet, Player, measured
 from tests.machine.network import Network
 from tests.machine.tidy import end
 

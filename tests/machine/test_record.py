@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from livekeep.core.record_config import SHIPPED_ALERTS
+from livekeep.core.config.record import SHIPPED_ALERTS
 from tests.machine.mailbox import text_of
 from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKET, RecordRoom
 from tests.machine.screen import DISPLAY, PLAYER

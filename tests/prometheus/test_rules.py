@@ -22,8 +22,8 @@ import yaml
 
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core import channels, state
-from livekeep.core.health import LEVELS
 from livekeep.exporter.metrics import FAMILIES, UNITS
+from livekeep.status.health import LEVELS
 from tests.outside import PROJECT, wait_until
 from tests.prometheus import expressions
 from tests.prometheus.expressions import Expression

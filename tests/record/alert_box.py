@@ -343,7 +343,7 @@ class Box:
 
 
 def shipped_names() -> tuple[str, ...]:
-    from livekeep.core.record_config import SHIPPED_ALERTS
+    from livekeep.core.config.record import SHIPPED_ALERTS
 
     return tuple(SHIPPED_ALERTS)
 

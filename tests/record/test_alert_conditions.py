@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from livekeep.core import config, health, state
+from livekeep.core import config, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import Config
+from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.findings import Connector, HostFindings, Run
-from livekeep.core.record_config import RECORDER, Alert
 from livekeep.core.record_states import RecorderState
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.record.alerts import conditions, gathering, store
@@ -297,13 +297,13 @@ def test_a_screen_that_is_dark_for_five_minutes_is_told_of_with_its_reason(box: 
 def test_the_verdict_is_that_of_livekeep_health(
     picture: str, display_up: bool, stream: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    from livekeep.command import reading
     from livekeep.record.alerts.verdict import verdict
+    from livekeep.status import health, snapshot
 
     with box_in(tmp_path_factory.mktemp("box")) as box:
         with_screen(box, PlayerState(picture, display_up=display_up), PollerState(stream))  # type: ignore[arg-type]
         root, kept = box.root / "run/livekeep", box.root / "var/lib/livekeep"
-        said = reading.take(root, kept).health()
+        said = snapshot.take(root, kept).health()
         for least in ("degraded", "down"):
             found = verdict(Alert(kind="verdict", verdict=least), root, kept, config.Probes(), time.time())
             assert bool(found) == (health.LEVELS.index(said.level) >= health.LEVELS.index(least))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekeep.core.record_config import SHIPPED_ALERTS, Alert
+from livekeep.core.config.record import SHIPPED_ALERTS, Alert
 from livekeep.record.alerts import event_rules, spool
 from livekeep.record.alerts.rules import Clock
 from livekeep.record.store import schema

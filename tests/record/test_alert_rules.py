@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts import rules
 from livekeep.record.alerts.rules import Clock, Ended, Standing, channels_of, decide, fits
 

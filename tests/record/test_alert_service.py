@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from livekeep.core.record_config import Alert, Notify
+from livekeep.core.config.record import Alert, Notify
 from livekeep.record.alerts import channels, notify
 from livekeep.record.alerts.channels import Channel
 from livekeep.record.alerts.notify import Message

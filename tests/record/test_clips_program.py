@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.core.record_config import Analyzer
+from livekeep.core.config.record import Analyzer
 from livekeep.record.clips import snapshots
 from livekeep.record.clips.analyzer import is_news
 from livekeep.record.clips.clip import SourceError

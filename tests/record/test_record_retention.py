@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from livekeep.core.record_config import Record
+from livekeep.core.config.record import Record
 from livekeep.record.recorder.keeping import Keeping
 from livekeep.record.store import retention, upkeep
 from livekeep.record.store.writer import Writer

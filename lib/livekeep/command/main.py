@@ -119,22 +119,26 @@ def air_arguments(parser: Parser) -> None:
 
 
 SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
-    "status": ("status", "what is on the screen, since when, why, and what each unit does", json_argument),
-    "health": ("health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
-    "probe": ("probe", "run a probe now and show what it found, or what each found last", probe_arguments),
-    "check-config": ("check_config", "check the configuration; print every problem", nothing),
-    "select": ("select", "choose the stream to show, or list the streams", select_arguments),
-    "screenshot": ("screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
-    "set-token": ("set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
-    "set-web-password": ("set_web_password", "store the password of the web pages", set_web_password_arguments),
-    "doctor": ("doctor", "check everything that the screen and the channels depend on", doctor_arguments),
-    "air": ("air", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
+    "status": ("status.overview", "what is on the screen, since when, why, and what each unit does", json_argument),
+    "health": ("status.health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
+    "probe": ("status.probe", "run a probe now and show what it found, or what each found last", probe_arguments),
+    "check-config": ("config.check_config", "check the configuration; print every problem", nothing),
+    "select": ("config.select", "choose the stream to show, or list the streams", select_arguments),
+    "screenshot": ("screenshot.screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
+    "set-token": ("secrets.set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
+    "set-web-password": ("secrets.set_web_password", "store the password of the web pages", set_web_password_arguments),
+    "doctor": ("doctor.doctor", "check everything that the screen and the channels depend on", doctor_arguments),
+    "air": ("channel.actions", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
     "record": ("record", "what jobs did, how long it took, how far they are", nothing),
     "alert": ("record", "what is wrong now, and the rules and channels of the messages about it", nothing),
     "report": ("record", "a report of some days, as PDF, HTML or CSV", nothing),
     "clips": ("record", "the clips that take off", nothing),
-    "import-env": ("import_env", "take over the .env of vimeo-monitor", import_env_arguments),
-    "apply": ("apply", "put the display's settings in force, with a restart of the display when they changed", apply_arguments),
+    "import-env": ("config.import_env", "take over the .env of vimeo-monitor", import_env_arguments),
+    "apply": (
+        "config.apply",
+        "put the display's settings in force, with a restart of the display when they changed",
+        apply_arguments,
+    ),
     "version": ("version", "print the version", nothing),
 }
 """Name: module, help, arguments."""

@@ -9,15 +9,16 @@ import typing
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from livekeep.core import channels, health
-from livekeep.core.broadcasts import Broadcast
+from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import YoutubeVideo
-from livekeep.core.health import Clock
 from livekeep.core.state import StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
+from livekeep.status import health
+from livekeep.status.channel_status import Broadcast
+from livekeep.status.health import Clock
 
 PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
 

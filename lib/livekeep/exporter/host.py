@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from livekeep.core import netdevices
 from livekeep.core.errors import TemporaryError
 from livekeep.exporter.cgroup import SLICE, folder_of_all
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.proc_file import HeldFile, count, figure_after, is_there
+from livekeep.system import network_devices
 
 LOOK_SECONDS = 30.0
 MOST_DEVICES = 32
@@ -180,7 +180,7 @@ def board(root: Path) -> list[Sample]:
 
 def network_sources(root: Path) -> Iterator[Source]:
     folder = root / "sys/class/net"
-    for device in [name for name in netdevices.names(folder) if is_label(name)][:MOST_DEVICES]:
+    for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
         statistics = f"{folder}/{device}/statistics"
         yield Source(f"{statistics}/rx_bytes", "livekeep_host_network_receive_bytes_total", (device,))
         yield Source(f"{statistics}/tx_bytes", "livekeep_host_network_transmit_bytes_total", (device,))

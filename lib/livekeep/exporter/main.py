@@ -16,8 +16,7 @@ from pathlib import Path
 from livekeep.core import config, events, log, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
-from livekeep.core.health import Clock
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.exporter import exposition, textfile
 from livekeep.exporter.listener import listen
 from livekeep.exporter.picture import Camera
@@ -26,6 +25,7 @@ from livekeep.exporter.registry import Gathering, collectors_of
 from livekeep.exporter.request import Request, accepts_gzip, accepts_openmetrics
 from livekeep.exporter.states import States
 from livekeep.exporter.web import Answer, Later, Web, line
+from livekeep.status.health import Clock
 
 USAGE = "usage: livekeep-exporter [--check-config | --textfile PATH.prom]"
 METHODS = ("GET", "HEAD")

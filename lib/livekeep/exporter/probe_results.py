@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
-from livekeep.core import health
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import (
     THROTTLE_CONDITIONS,
@@ -22,11 +21,12 @@ from livekeep.core.findings import (
     StreamFindings,
     ThrottleCondition,
 )
-from livekeep.core.health import Clock, Findings
 from livekeep.core.state import StateAbsentError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.screen import known
 from livekeep.exporter.states import StateFile
+from livekeep.status import health
+from livekeep.status.health import Clock, Findings
 
 BITS_PER_BYTE = 8
 

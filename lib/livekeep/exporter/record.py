@@ -8,15 +8,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from livekeep.core import health, record_health
+from livekeep.core.config.record import SEVERITIES
 from livekeep.core.errors import TemporaryError
-from livekeep.core.health import Clock
-from livekeep.core.record_config import SEVERITIES
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.screen import known
 from livekeep.exporter.states import StateFile, States
+from livekeep.status import health, record_status
+from livekeep.status.health import Clock
 
 PartState = TypeVar("PartState", RecorderState, AlerterState, ClipsState)
 
@@ -77,7 +77,7 @@ class Source(Generic[PartState]):
             return (), ""
         if isinstance(found, StateBrokenError):
             return (), str(found)
-        if record_health.is_silent(found, clock):
+        if record_status.is_silent(found, clock):
             return (), f"{found.FILE}: is {health.age(found, clock)} old; its unit is stuck: see livekeep status"
         return self._samples_of(found), ""
 

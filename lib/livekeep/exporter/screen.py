@@ -8,9 +8,7 @@ import time
 import typing
 from collections.abc import Iterable, Iterator
 
-from livekeep.core import health
 from livekeep.core.errors import TemporaryError
-from livekeep.core.health import LEVELS, Clock
 from livekeep.core.state import (
     DURATION_BUCKETS_SECONDS,
     Cause,
@@ -25,6 +23,8 @@ from livekeep.core.state import (
 )
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
+from livekeep.status import health
+from livekeep.status.health import LEVELS, Clock
 
 STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
 CAUSES = tuple(cause or "none" for cause in typing.get_args(Cause))

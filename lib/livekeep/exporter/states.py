@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Generic
 
-from livekeep.core import broadcasts, channels, health, state
-from livekeep.core.broadcasts import Broadcast
+from livekeep.core import channels, state
 from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import PROBES
-from livekeep.core.health import Clock, Findings, Judgement
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
+from livekeep.status import channel_status, health
+from livekeep.status.channel_status import Broadcast
+from livekeep.status.health import Clock, Findings, Judgement
 
 
 class StateFile(Generic[AnyState]):
@@ -76,7 +77,7 @@ class ChannelFiles:
             found, self._read_ahead = self._read_ahead, None
             return found
         try:
-            found = broadcasts.read(self._look, self._root, self._directory)
+            found = channel_status.read(self._look, self._root, self._directory)
         except OSError as error:
             raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror})") from error
         folders = {channels.folder_of(name, self._root) for name in found} | ({self._root} if found else set())

@@ -14,8 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from livekeep.core.hosts import is_loopback_address, is_loopback_name
 from livekeep.exporter.request import RefusedError, Request, parse, take_head
+from livekeep.system.loopback import is_loopback_address, is_loopback_name
 
 MOST_CONNECTIONS = 100
 REQUEST_SECONDS = 10.0

@@ -12,7 +12,7 @@ from livekeep.air.worker import profile
 from livekeep.air.worker.input_buffer import InputBuffer
 from livekeep.air.worker.probe import probe
 from livekeep.air.worker.profile import Plan
-from livekeep.command.air_measure import measured
+from livekeep.command.channel.measure import measured
 from tests.air.clips import AAC, CHANNEL, encode, h264, picture, sound
 from tests.air.ingest import Ingest, ingest
 from tests.air.running_uplink import FRAME_MS, RunningUplink

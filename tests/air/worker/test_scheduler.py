@@ -33,7 +33,7 @@ from livekeep.air.worker.scheduler import (
 )
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.core.config import Channel
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from tests.air import flv_maker
 from tests.air.clips import CHANNEL, clip
 from tests.air.odd_clips import odd

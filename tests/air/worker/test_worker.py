@@ -18,8 +18,8 @@ import pytest
 from livekeep.air.worker.relay import Relay, Slate
 from livekeep.air.worker.uplink import GivenUpError, Uplink
 from livekeep.core import state
-from livekeep.core.notify import Service
 from livekeep.core.record_states import ClipsState, HotClip
+from livekeep.core.service import Service
 from tests.air import flv_maker
 from tests.air.clips import CHANNEL
 from tests.air.ingest import ingest

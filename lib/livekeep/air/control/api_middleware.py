@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
-from livekeep.core.hosts import is_loopback_name
 from livekeep.system.asgi import App, Entrance, Header, Message, Receive, Scope, Send, header
 from livekeep.system.http_server import Protocol
+from livekeep.system.loopback import is_loopback_name
 
 LARGEST_BYTES = 64 * 1024
 DISCARDED_BYTES = 1024 * 1024

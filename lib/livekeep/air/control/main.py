@@ -18,8 +18,8 @@ from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
 from livekeep.air.control.channel_service import ChannelService
 from livekeep.air.control.systemd import connected
 from livekeep.core import config, events, log, secret_text
-from livekeep.core.hosts import is_loopback_address
 from livekeep.system.http_server import Server, inherited_socket
+from livekeep.system.loopback import is_loopback_address
 
 TOKEN_NAME = "livekeep.api-token"  # noqa: S105 – a file's name
 LEAST_TOKEN_LETTERS = 16

@@ -34,7 +34,7 @@ from livekeep.core import channels, config, log, paths, secret_text, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import ConfigError, TemporaryError
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 
 logger = logging.getLogger("livekeep.worker")
 

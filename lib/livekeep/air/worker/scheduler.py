@@ -31,7 +31,7 @@ from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 
 logger = logging.getLogger("livekeep.worker")
 

@@ -18,7 +18,7 @@ from livekeep.core import events
 from livekeep.core.channels import ON_AIR_SECONDS, Publishing
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 
 logger = logging.getLogger("livekeep.worker")
 

@@ -9,8 +9,8 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from livekeep.core import netdevices
 from livekeep.core.findings import Interface
+from livekeep.system import network_devices
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
 MESSAGE_HEADER = struct.Struct("=IHHII")
@@ -24,7 +24,7 @@ LINK_SCOPE = 253
 PATIENCE_SECONDS = 1.0
 
 
-def read(addresses: Mapping[str, Sequence[str]], folder: Path = netdevices.FOLDER) -> tuple[Interface, ...]:
+def read(addresses: Mapping[str, Sequence[str]], folder: Path = network_devices.FOLDER) -> tuple[Interface, ...]:
     """Every device that stands for a network, by name. `addresses` by device, as `own_addresses` gives them."""
     return tuple(
         Interface(
@@ -34,13 +34,13 @@ def read(addresses: Mapping[str, Sequence[str]], folder: Path = netdevices.FOLDE
             receive_bytes=read_number(device / "statistics/rx_bytes"),
             transmit_bytes=read_number(device / "statistics/tx_bytes"),
         )
-        for device in sorted(folder / name for name in netdevices.names(folder))
+        for device in sorted(folder / name for name in network_devices.names(folder))
     )
 
 
-def of_hardware(interfaces: tuple[Interface, ...], folder: Path = netdevices.FOLDER) -> tuple[Interface, ...]:
+def of_hardware(interfaces: tuple[Interface, ...], folder: Path = network_devices.FOLDER) -> tuple[Interface, ...]:
     """Those with hardware behind them. All of them when none has, as in a container."""
-    real = tuple(interface for interface in interfaces if netdevices.has_hardware(interface.device, folder))
+    real = tuple(interface for interface in interfaces if network_devices.has_hardware(interface.device, folder))
     return real or interfaces
 
 

@@ -17,13 +17,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from livekeep.core import config, config_watch, health, log, paths, state
+from livekeep.core import config, log, paths, state
 from livekeep.core.config import Config
-from livekeep.core.config_watch import ConfigWatch
+from livekeep.core.config import watch as config_watch
+from livekeep.core.config.watch import ConfigWatch
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
-from livekeep.core.notify import Service
 from livekeep.core.record_states import AlerterState
+from livekeep.core.service import Service
 from livekeep.record.alerts import channels, gathering, outbox, spool, store
 from livekeep.record.alerts.channels import Channel
 from livekeep.record.alerts.deliverer import Deliverer
@@ -31,6 +32,7 @@ from livekeep.record.alerts.engine import Engine
 from livekeep.record.alerts.record import Record
 from livekeep.record.alerts.rules import Clock
 from livekeep.record.store import schema
+from livekeep.status import health
 
 FOLDER = store.FILE.parent
 WRITE_SECONDS = 30.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from livekeep.core.checks import NAME
-from livekeep.core.record_config import Alert, Notify
+from livekeep.core.config.record import Alert, Notify
 from livekeep.core.text import shown
 from livekeep.system import credentials
 

@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts.record import SECOND, traceback_of
 from livekeep.record.alerts.rules import Finding, fits
 from livekeep.record.figures import duration, plural, size

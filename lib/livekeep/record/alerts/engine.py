@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from livekeep.core import health
 from livekeep.core.config import Config
+from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
-from livekeep.core.record_config import RECORDER, Alert
 from livekeep.core.record_states import OpenAlert, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.record.alerts import conditions, gathering, outbox
@@ -23,6 +22,7 @@ from livekeep.record.alerts.ledger import AGAIN_SECONDS, Key, Ledger
 from livekeep.record.alerts.record import Record, lines_of_units
 from livekeep.record.alerts.rules import Clock, Finding, Standing, decide
 from livekeep.record.alerts.verdict import RECORDER_STALE_SECONDS, verdict
+from livekeep.status import health
 
 VERDICT_SECONDS = 5.0
 QUIET_SECONDS = {"failures": 15.0, "slow": 15.0, "figure": 15.0, "regression": 3600.0}

@@ -7,7 +7,7 @@ import math
 import sqlite3
 from collections.abc import Mapping
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts import event_rules
 from livekeep.record.alerts.event_rules import Event, Position
 from livekeep.record.alerts.ledger import Ledger

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from livekeep.core import events
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts.rules import fits
 from livekeep.record.store.queries.filter import moment
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts import message as words
 from livekeep.record.alerts import outbox
 from livekeep.record.alerts.channels import Channel

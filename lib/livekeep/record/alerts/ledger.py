@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from livekeep.core import events
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.record.alerts import conditions
 from livekeep.record.alerts.event_rules import Event
 from livekeep.record.alerts.record import fit

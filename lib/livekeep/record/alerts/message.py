@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 from livekeep.core.text import shown
 from livekeep.record.alerts.notify import LONGEST_TITLE, Message
 from livekeep.record.alerts.rules import FLAPPING_TIMES

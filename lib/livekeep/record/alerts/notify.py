@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.core import files, paths
+from livekeep.core.config.record import SEVERITIES
 from livekeep.core.errors import TemporaryError
-from livekeep.core.record_config import SEVERITIES
 
 SPOOL = paths.ROOT / "var/lib/livekeep/alerter/spool"
 SUFFIX = ".message"

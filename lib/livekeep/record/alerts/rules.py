@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Literal
 
-from livekeep.core.record_config import Alert
+from livekeep.core.config.record import Alert
 
 OVER_SECONDS = {"verdict": 60.0, "figure": 60.0}
 """So long must the condition not hold before the alert is over, by the kind. Windows and periods are slow by themselves."""

@@ -7,15 +7,15 @@ says that no TV is connected.
 import time
 from pathlib import Path
 
-from livekeep.core import health
 from livekeep.core.config import Probes
+from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
 from livekeep.core.findings import HostFindings
-from livekeep.core.health import LEVELS, Clock, Health
-from livekeep.core.record_config import RECORDER, Alert
 from livekeep.core.record_states import RecorderState
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 from livekeep.record.alerts.rules import Finding
+from livekeep.status import health
+from livekeep.status.health import LEVELS, Clock, Health
 
 RECORDER_STALE_SECONDS = 180.0
 """The recorder writes its state at least once a minute."""

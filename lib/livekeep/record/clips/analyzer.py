@@ -16,8 +16,8 @@ from pathlib import Path
 
 from livekeep.core import config, events, log, state
 from livekeep.core.config import Config
+from livekeep.core.config.record import Clips
 from livekeep.core.errors import TemporaryError
-from livekeep.core.record_config import Clips
 from livekeep.core.record_states import ClipsState, HotClip
 from livekeep.record import progress_step, session
 from livekeep.record.clips import show, snapshots, sources

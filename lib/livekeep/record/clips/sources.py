@@ -4,7 +4,7 @@ from pathlib import Path
 
 from livekeep.core import paths
 from livekeep.core.config import Config
-from livekeep.core.record_config import Clips
+from livekeep.core.config.record import Clips
 from livekeep.record.clips import file_source
 from livekeep.record.clips.clip import MOST_CLIPS, Clip, SourceError
 from livekeep.record.clips.vimeo_source import SET_TOKEN, VimeoSource

@@ -14,7 +14,7 @@ from systemd import id128, journal
 
 from livekeep.core import paths
 from livekeep.core.inotify import FolderWatch
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.record import wire
 from livekeep.record.store.records import LONGEST_RECORDS
 from livekeep.record.store.writer import SUPPRESSED, UNIT_EVENTS, WORST_LOG_PRIORITY, Position

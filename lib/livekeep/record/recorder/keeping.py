@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from livekeep.core import events
-from livekeep.core.record_config import Record
+from livekeep.core.config.record import Record
 from livekeep.record.store import retention, upkeep
 from livekeep.record.store.upkeep import CheckResult
 

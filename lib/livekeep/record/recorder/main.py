@@ -21,11 +21,12 @@ from shlex import quote
 
 from systemd import id128
 
-from livekeep.core import config, config_watch, events, log, state
+from livekeep.core import config, events, log, state
 from livekeep.core.config import Config
+from livekeep.core.config import watch as config_watch
 from livekeep.core.errors import TemporaryError
-from livekeep.core.notify import Service
 from livekeep.core.record_states import RecorderState
+from livekeep.core.service import Service
 from livekeep.record import wire
 from livekeep.record.recorder import lost
 from livekeep.record.recorder.box import Box

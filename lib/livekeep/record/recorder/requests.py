@@ -6,7 +6,7 @@ from pathlib import Path
 
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.record.recorder.imports import Import
 from livekeep.record.recorder.keeping import Keeping
 from livekeep.record.store.requests import IMPORT_SUFFIX, TIDY_NAME, folder_of

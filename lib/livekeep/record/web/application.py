@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
-from livekeep.core import events, files, health
+from livekeep.core import events, files
 from livekeep.record.web import pages
 from livekeep.record.web.address import View, view
 from livekeep.record.web.assets import Assets
@@ -30,6 +30,7 @@ from livekeep.record.web.pages import Page
 from livekeep.record.web.password import COOKIE, SESSION_SECONDS, Guesses, Password
 from livekeep.record.web.rendering import Renderer
 from livekeep.record.web.sources import Sources
+from livekeep.status import health
 from livekeep.system.screen_picture import Camera
 
 THREADS = 2

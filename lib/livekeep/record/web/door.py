@@ -15,9 +15,9 @@ from urllib.parse import quote
 
 from starlette.responses import HTMLResponse, RedirectResponse
 
-from livekeep.core.hosts import HOST, is_loopback_address, is_loopback_name
 from livekeep.record.web.password import COOKIE, Password
 from livekeep.system.asgi import App, Message, Receive, Scope, Send, header
+from livekeep.system.loopback import HOST, is_loopback_address, is_loopback_name
 
 HOME_DOMAINS = ("local", "lan", "internal", "home.arpa")
 """Domains that nobody outside can own a name in: RFC 6762, RFC 8375, ICANN's reserved ones."""

@@ -11,16 +11,17 @@ import socket
 
 import sdnotify
 
-from livekeep.core import config, config_watch, log, paths
+from livekeep.core import config, log, paths
 from livekeep.core.config import Config
-from livekeep.core.config_watch import ConfigWatch
-from livekeep.core.hosts import is_loopback_address
+from livekeep.core.config import watch as config_watch
+from livekeep.core.config.watch import ConfigWatch
 from livekeep.record.web import door, password
 from livekeep.record.web.application import Application
 from livekeep.record.web.password import Guesses
 from livekeep.record.web.sources import Sources
 from livekeep.system.asgi import App, Entrance, Receive, Scope, Send
 from livekeep.system.http_server import Server, inherited_socket
+from livekeep.system.loopback import is_loopback_address
 from livekeep.system.screen_picture import Camera
 
 LARGEST_MESSAGE_BYTES = 16 * 1024

@@ -12,9 +12,9 @@ from typing import Any, TypeVar, cast
 
 from livekeep.core import paths
 from livekeep.core.config import Config
-from livekeep.core.health import KEPT_DIRECTORY, Clock
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError, read
 from livekeep.record.web.database import Database
+from livekeep.status.health import KEPT_DIRECTORY, Clock
 
 MOST_KEPT = 16
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from livekeep.core import events
 from livekeep.core.config import Screen
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.driver import Driver
 from livekeep.screen.player.mpv import Mpv

@@ -17,7 +17,7 @@ from livekeep.core import config as configuration
 from livekeep.core import events, log, paths, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
 from livekeep.screen.display.pictures import Slides
 from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose, phase_of

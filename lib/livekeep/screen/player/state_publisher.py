@@ -7,7 +7,7 @@ from pathlib import Path
 
 from livekeep.core import events, state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.core.state import Picture, Playback, PlayerState
 from livekeep.screen.player.display_connection import DisplayConnection
 from livekeep.screen.player.driver import Driver

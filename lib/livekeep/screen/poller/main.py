@@ -25,7 +25,7 @@ from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.inotify import FolderWatch
-from livekeep.core.notify import Service
+from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
 from livekeep.screen.poller.backoff import FailureStreak, Intervals

@@ -4,18 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from livekeep.core import channels, health, record_health
-from livekeep.core.broadcasts import Broadcast
+from livekeep.core import channels
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
-from livekeep.core.health import Health
-from livekeep.core.record_health import Fault
 from livekeep.core.record_states import AlerterState, OpenAlert
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.sources import Sources
+from livekeep.status import health, record_status
+from livekeep.status.channel_status import Broadcast
+from livekeep.status.health import Health
+from livekeep.status.record_status import Fault
 from livekeep.system import screen_picture
 
 HEADLINES = {"ok": "All is well", "degraded": "Something is not right", "down": "Out of order", "unknown": "Not known"}
@@ -121,7 +122,7 @@ def severity(alert: OpenAlert) -> tuple[int, float]:
 def record_faults(sources: Sources) -> tuple[Fault, ...]:
     """What is wrong with the services of this part."""
     try:
-        return record_health.read(sources.states).faults(sources.clock())
+        return record_status.read(sources.states).faults(sources.clock())
     except PermissionError:
         return ()
 

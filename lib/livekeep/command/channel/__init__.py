@@ -1,0 +1,1 @@
+"""livekeep air: one module an action."""

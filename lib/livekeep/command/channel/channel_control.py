@@ -1,0 +1,256 @@
+"""livekeep air start, stop, restart, skip: the intention noted, systemd told, and a look whether the channel is on air.
+
+Writes /var/lib/livekeep/channels/CHANNEL.on-air; reads the worker's state and end. What a look means is a pure function.
+"""
+
+import argparse
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+
+from livekeep.command import systemctl
+from livekeep.command.channel import actions, config_doubts
+from livekeep.command.channel.progress import Progress
+from livekeep.command.doctor.doctor_base import is_root
+from livekeep.command.systemctl import Unit
+from livekeep.core import channels, config, paths
+from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
+from livekeep.system import terminal
+
+WAIT_SECONDS = 30.0
+"""So long a channel is waited for to come on air."""
+SKIP_SECONDS = 5.0
+LOOK_SECONDS = 0.2
+GRACE_SECONDS = 2.0
+"""So long a unit that was told to start may still look as if it had not been."""
+NOT_YET = "not on air yet"
+ENDS = {
+    "78": "its configuration or its stream key cannot be used",
+    "69": "the ingest refused the stream three times; systemd starts it again in two minutes",
+}
+"""What the worker's exit status says."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What is known of a channel at one moment, `seconds` after it was told to start."""
+
+    unit: Unit
+    state: ChannelState | None
+    """Of the worker that was started; None before it wrote one."""
+    end: ChannelEnd | None
+    """Of the worker that was started, once it has ended."""
+    is_on_air: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How the wait ended."""
+
+    is_on_air: bool
+    sentence: str
+    advice: str = ""
+
+
+def answer(look: Look) -> Answer | None:
+    """What there is to say after a look; None while there is hope for more."""
+    state = look.state
+    if look.is_on_air and state is not None:
+        return Answer(True, f"on air at {state.ingest}, {playing(state)}")
+    journal = f"journalctl -u {look.unit.name.removesuffix('.service')} -n 30"
+    is_gone = look.unit.active == "failed" or (look.unit.active == "inactive" and look.seconds > GRACE_SECONDS)
+    if is_gone:
+        return Answer(False, f"not on air: the worker has ended: {why_ended(look.end, look.unit)}", journal)
+    if state is not None and state.publishing == "refused":
+        return Answer(False, f"{NOT_YET}: {state.reason or 'the ingest refuses the stream'}", state.advice or journal)
+    if look.seconds < WAIT_SECONDS:
+        return None
+    if state is None:
+        return Answer(False, f"{NOT_YET}: its worker has not said anything", journal)
+    return Answer(False, f"{NOT_YET}: {state.reason or state.publishing}; it goes on trying", state.advice or journal)
+
+
+def why_ended(end: ChannelEnd | None, found: Unit) -> str:
+    if end is None:
+        return found.result or "it says no more"
+    if end.exit_code == "exited" and end.exit_status in ENDS:
+        return ENDS[end.exit_status]
+    return f"{end.result} ({end.exit_code} {end.exit_status})"
+
+
+def playing(state: ChannelState) -> str:
+    """What is on the wire."""
+    if state.picture == "item" and state.now is not None:
+        return f"playing {state.now.name}"
+    return f"showing the slate{f': {state.slate_reason}' if state.slate_reason else ''}"
+
+
+# The actions
+
+
+def start(arguments: argparse.Namespace) -> int:
+    name = configured(arguments.channel)
+    found = installed(name)
+    note(name, is_meant=True)
+    if found.is_active():
+        terminal.say(f"{name}: already runs: {run_on(name)}")
+        return 0
+    systemctl.forgive(found.name)
+    return begin("start", name)
+
+
+def restart(arguments: argparse.Namespace) -> int:
+    name = configured(arguments.channel)
+    found = installed(name)
+    note(name, is_meant=True)
+    systemctl.forgive(found.name)
+    return begin("restart", name)
+
+
+def stop(arguments: argparse.Namespace) -> int:
+    name = actions.one_of(actions.known().names(), arguments.channel)
+    found = installed(name)
+    # First, so that nothing starts it again meanwhile: no reboot, and not the timer that retries a worker which gave up.
+    note(name, is_meant=False)
+    # systemd 252 did not always take the timer along with a worker that had failed; and one after the other, for a worker that
+    # takes it along cancels the other stop.
+    systemctl.tell("stop", systemctl.retry(name))
+    systemctl.tell("stop", found.name)
+    systemctl.forgive(found.name)
+    terminal.say(
+        f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}"
+    )
+    return 0
+
+
+def skip(arguments: argparse.Namespace) -> int:
+    name = actions.one_of(actions.known().names(), arguments.channel)
+    installed(name)
+    before = worker_state(name)
+    if before is None:
+        raise LivekeepError(f"{name}: does not run, so there is nothing to skip; now: sudo livekeep air start {name}")
+    if before.now is None:
+        raise LivekeepError(f"{name}: no item is playing, so there is nothing to skip; it is {playing(before)}")
+    systemctl.tell("kill", "--signal=SIGUSR1", "--kill-whom=main", systemctl.worker(name))
+    deadline = time.monotonic() + SKIP_SECONDS
+    after = worker_state(name)
+    while is_same(before, after) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+        after = worker_state(name)
+    if after is None or is_same(before, after):
+        terminal.say(f"{name}: its worker was told to leave {before.now.name}; next comes {said(before.next)}")
+        return 0
+    terminal.say(f"{name}: left {before.now.name}, now {playing(after)}; next comes {said(after.next)}")
+    return 0
+
+
+def is_same(before: ChannelState, after: ChannelState | None) -> bool:
+    """Whether it is the same item still, on the wire or waited for; a single one that comes again began later."""
+    now = after.now if after else None
+    return after is None or (now is not None and before.now is not None and playing_of(now) == playing_of(before.now))
+
+
+def playing_of(item: Played) -> tuple[str, float | None]:
+    return item.name, item.started_at
+
+
+def said(item: Played | None) -> str:
+    return item.name if item else "what is found by then"
+
+
+# What they share
+
+
+def configured(name: str | None) -> str:
+    """The channel that is meant, which can go on air. Raises `LivekeepError` otherwise, with everything that is in the way."""
+    settings = config.load()
+    found, problems = channels.load(settings)
+    if name is not None and name not in found and problems:
+        raise LivekeepError("\n".join(problems))
+    chosen = actions.one_of(found, name)
+    if not found[chosen].is_set_up():
+        raise LivekeepError("\n".join(config_doubts.warnings(chosen, found[chosen])))
+    return chosen
+
+
+def installed(name: str) -> Unit:
+    """The channel's unit. Raises `LivekeepError` without the air part, and where systemd cannot be asked."""
+    found = systemctl.show([systemctl.worker(name)])[0]
+    if found.load == "not-found":
+        raise LivekeepError(actions.NOT_INSTALLED)
+    return found
+
+
+def note(name: str, is_meant: bool) -> None:
+    """Note whether the channel is meant to be on air. Raises `LivekeepError`."""
+    try:
+        (channels.intend if is_meant else channels.intend_not)(name)
+    except TemporaryError as error:
+        raise LivekeepError(f"{error}{'' if is_root() else '; run this with sudo'}") from error
+
+
+def begin(verb: str, name: str) -> int:
+    """Have systemd start or restart the worker; wait for the channel to come on air. Gives the exit code."""
+    old = worker_state(name)
+    began, began_monotonic = time.time(), time.monotonic()
+    systemctl.tell(verb, "--no-block", systemctl.worker(name))
+    with Progress() as progress:
+        while True:
+            look = look_at(name, old.pid if old else 0, began, time.monotonic() - began_monotonic)
+            found = answer(look)
+            if found is not None:
+                break
+            progress.show(f"{name}: {look.state.publishing if look.state else 'starting'} ({look.seconds:.0f} s)")
+            time.sleep(LOOK_SECONDS)
+    terminal.say(f"{name}: {found.sentence}", to=sys.stdout if found.is_on_air else sys.stderr)
+    if found.advice:
+        terminal.say(f"See: {found.advice}" if found.advice.startswith("journalctl") else f"Do: {found.advice}", to=sys.stderr)
+    if not found.is_on_air and has_no_key(name):
+        terminal.say(f"There is no stream key: sudo livekeep air set-key {name}", to=sys.stderr)
+    return 0 if found.is_on_air else 1
+
+
+def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
+    """A look at the worker that was started at `began`, after the one with `old_pid`."""
+    state = worker_state(name)
+    if state is not None and state.pid == old_pid:
+        state = None
+    end = None
+    with contextlib.suppress(TemporaryError):
+        end = channels.read_end(name)
+    if end is not None and (end.ended_at < began or end.pid == old_pid):
+        end = None
+    is_on_air = state is not None and channels.is_on_air(state, time.monotonic())
+    return Look(systemctl.show([systemctl.worker(name)])[0], state, end, is_on_air, seconds)
+
+
+def worker_state(name: str) -> ChannelState | None:
+    """None while there is none that can be read. Raises `LivekeepError` when this user may not read it."""
+    try:
+        return channels.read_state(name) if (channels.folder_of(name) / ChannelState.FILE).exists() else None
+    except PermissionError as error:
+        raise not_permitted(error) from error
+    except TemporaryError:
+        return None
+
+
+def run_on(name: str) -> str:
+    """What a worker that runs does."""
+    state = worker_state(name)
+    if state is None:
+        return "its worker has not said anything yet"
+    if channels.is_on_air(state, time.monotonic()):
+        return f"on air at {state.ingest}, {playing(state)}"
+    return f"{NOT_YET}: {state.reason or state.publishing}"
+
+
+def has_no_key(name: str) -> bool:
+    """Whether it is known that no stream key is stored, encrypted neither."""
+    try:
+        stores = (paths.CREDENTIAL_STORE, paths.CREDENTIAL_STORE.with_name("credstore.encrypted"))
+        return not any((store / f"livekeep.stream-key.{name}").exists() for store in stores)
+    except PermissionError:
+        return False

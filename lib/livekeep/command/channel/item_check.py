@@ -1,0 +1,242 @@
+"""livekeep air check: all that a channel needs but the publishing, as a report for people or programs.
+
+What the worker does is tried by livekeep-air-check (air/worker/check.py), as the worker's user and so with its permissions.
+What only root may see is looked at here: the stream key.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pwd
+import subprocess
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from livekeep.command.channel import actions, config_doubts
+from livekeep.command.channel.progress import Progress, bar
+from livekeep.command.doctor.doctor_base import Check, Verdict, is_root
+from livekeep.command.secrets import air_keys
+from livekeep.command.status import findings_text
+from livekeep.core import channels, config, paths
+from livekeep.core.config import Channel
+from livekeep.core.errors import LivekeepError
+from livekeep.core.text import shown
+from livekeep.system import terminal
+
+PROGRAM = Path(__file__).resolve().parents[4] / "bin/livekeep-air-check"
+USER, GROUP = "livekeep-worker", "livekeep"
+RESOLVER = "timeout:2 attempts:2"
+"""A silent resolver would else hold a look-up for long."""
+COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
+COPY_TEXT = "copied"
+PROFILE_SHARE = 1.25
+"""Up to so much above the profile's bit rate an item is well."""
+
+
+@dataclass
+class Report:
+    """What was found so far, and how many items there are when that is known."""
+
+    channel: str
+    checks: list[Check] = field(default_factory=list)
+    items: list[dict[str, Any]] = field(default_factory=list)
+    total: int | None = None
+    is_complete: bool = False
+
+    def take(self, line: dict[str, Any]) -> str:
+        """Keep a line of the program's; give what there is to print of it, "" for nothing."""
+        if line.get("kind") == "check":
+            found = Check(line["name"], line["verdict"], line["finding"], line["advice"])
+            self.checks.append(found)
+            self.total = line.get("items", self.total)
+            return check_text(found)
+        if line.get("kind") == "item":
+            self.items.append(line)
+            return item_text(line)
+        return ""
+
+    def is_well(self) -> bool:
+        return self.is_complete and not self.wrong()
+
+    def wrong(self) -> list[str]:
+        """The names of what failed."""
+        failed = [found.name for found in self.checks if found.verdict == "fail"]
+        failed += ["items"] if any(item["problem"] for item in self.items) else []
+        return list(dict.fromkeys(failed))
+
+
+def check(arguments: argparse.Namespace) -> int:
+    settings = config.load()
+    found, problems = channels.load(settings)
+    if arguments.channel not in (None, *found) and problems:
+        raise LivekeepError("\n".join(problems))
+    name = actions.one_of(found, arguments.channel)
+    report = Report(name)
+    code = 0
+    with Progress() as progress:
+        try:
+            for text in carry_out(report, found[name], progress):
+                progress.clear()
+                if not arguments.json:
+                    terminal.say_block(text)
+        except KeyboardInterrupt:
+            code = terminal.EXIT_INTERRUPTED
+    terminal.say_block(terminal.json_text(document(report)) if arguments.json else summary(report, found[name]))
+    return code or (0 if report.is_well() else 1)
+
+
+def carry_out(report: Report, channel: Channel, progress: Progress) -> Iterator[str]:
+    """Do all checks; gives the text of each as soon as it is known."""
+    for found in checks_of_ours(report.channel, channel):
+        report.checks.append(found)
+        yield check_text(found)
+    with program(report.channel) as lines:
+        for line in lines:
+            if line.get("kind") == "doing":
+                at = (line["number"], line["total"]) if "number" in line else None
+                progress.show(bar(at[0] - 1, at[1], line["text"]) if at else line["text"])
+            elif text := report.take(line):
+                yield text
+    report.is_complete = True
+
+
+def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
+    # Whether the folder and the slate can be used is tried by the program.
+    doubts = [line for line in config_doubts.warnings(name, channel) if config_doubts.ABSENT not in line]
+    place = str(channels.place_of(name))
+    for line in doubts:
+        verdict: Verdict = "fail" if "is not set up" in line or "cannot see" in line else "warn"
+        yield Check("configuration", verdict, line, f"in {place}")
+    if not doubts:
+        yield Check("configuration", "ok", f"channels.{name} is set up")
+    yield key_check(name, paths.CREDENTIAL_STORE) if is_root() else Check("stream key", "skip", "only root may look", "use sudo")
+
+
+def key_check(name: str, store: Path) -> Check:
+    """A stored stream key is looked at, an encrypted one only found."""
+    if (store.with_name(f"{store.name}.encrypted") / air_keys.stream_key(name).file_name).exists():
+        return Check("stream key", "ok", "is stored, encrypted")
+    problem = air_keys.problem_with_key(name, store)
+    if problem:
+        return Check("stream key", "fail", problem, f"sudo livekeep air set-key {name}")
+    return Check("stream key", "ok", "is stored, for root alone")
+
+
+# The program
+
+
+def command_for(name: str, has_user: bool) -> list[str]:
+    """The program's command line: as the worker's user where root runs this and that user exists."""
+    become = [f"--reuid={USER}", f"--regid={GROUP}", "--init-groups", "--inh-caps=-all"] if has_user else []
+    return ["setpriv", *become, "--pdeathsig=KILL", "--", str(PROGRAM), name]
+
+
+def has_user() -> bool:
+    with contextlib.suppress(KeyError):
+        return is_root() and bool(pwd.getpwnam(USER))
+    return False
+
+
+@contextlib.contextmanager
+def program(name: str) -> Iterator[Iterable[dict[str, Any]]]:
+    """The lines of livekeep-air-check while it runs; it is gone afterwards. Raises `LivekeepError` when it fails."""
+    if not PROGRAM.exists():
+        raise LivekeepError(actions.NOT_INSTALLED)
+    environment = {**os.environ, "RES_OPTIONS": RESOLVER}
+    process = subprocess.Popen(
+        command_for(name, has_user()), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
+    )
+    assert process.stdout is not None  # noqa: S101 – for the type checker
+    try:
+        yield map(json.loads, process.stdout)
+        if process.wait() != 0:
+            raise LivekeepError(f"livekeep-air-check ended with {process.returncode} before it was through")
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+# Texts
+
+
+def check_text(found: Check) -> str:
+    advice = f"\n      {shown(found.advice)}" if found.advice and found.verdict in ("fail", "warn") else ""
+    return f"{terminal.paint(found.verdict.ljust(4), COLOURS[found.verdict])}  {shown(f'{found.name}: {found.finding}')}{advice}"
+
+
+def item_text(item: dict[str, Any]) -> str:
+    verdict: Verdict = "fail" if item["problem"] else "ok"
+    if item["problem"]:
+        said = item["problem"].removeprefix(f"{item['name']}: ")
+    else:
+        reasons = "; ".join(item["reasons"])
+        if item["mode"] == "copy":
+            how = f"{COPY_TEXT}{f' {reasons}' if reasons else ''}"
+        else:
+            how = f"normalised: {reasons or 'for its form'}"
+        said = ", ".join(filter(None, [length(item), rate_text(item), how]))
+    return f"{terminal.paint(verdict.ljust(4), COLOURS[verdict])}  {shown(item['name'])}: {shown(said)}"
+
+
+def length(item: dict[str, Any]) -> str:
+    seconds = item["duration_seconds"]
+    return "" if seconds is None else findings_text.seconds(seconds)
+
+
+def bits_per_second(item: dict[str, Any]) -> float | None:
+    """Of picture and sound together, as the file's size says."""
+    seconds = item["duration_seconds"]
+    return item["size_bytes"] * 8 / seconds if seconds else None
+
+
+def rate_text(item: dict[str, Any]) -> str:
+    bits = bits_per_second(item)
+    return "" if bits is None else f"{bits / 1e6:.1f} Mbit/s"
+
+
+def summary(report: Report, channel: Channel) -> str:
+    """What all of it comes to."""
+    lines = ["", *item_lines(report, channel)] if report.items else [""]
+    if not report.is_complete:
+        of = f" of {report.total}" if report.total is not None else ""
+        lines.append(f"{report.channel}: interrupted after {len(report.items)}{of} items")
+    if failed := report.wrong():
+        lines.append(f"{report.channel}: wrong: {', '.join(failed)}")
+    elif report.is_complete:
+        lines.append(f"{report.channel}: all is well")
+    return "\n".join(lines)
+
+
+def item_lines(report: Report, channel: Channel) -> Iterator[str]:
+    counts = Counter("failed" if item["problem"] else item["mode"] for item in report.items)
+    size = findings_text.size(sum(item["size_bytes"] for item in report.items))
+    known = [item["duration_seconds"] for item in report.items if item["duration_seconds"]]
+    yield (
+        f"{len(report.items)} item{'s' * (len(report.items) != 1)}, {size}, {terminal.duration(sum(known))} in all: "
+        f"{counts['copy']} copied, {counts['normalise']} normalised, {counts['failed']} cannot be played"
+    )
+    shape, profile = f"{channel.width}x{channel.height}", channel.video_bitrate + channel.audio_bitrate
+    rates = [bits for item in report.items if item["mode"] == "copy" and (bits := bits_per_second(item))]
+    above = sum(bits > profile * PROFILE_SHARE for bits in rates)
+    copied = f"; copied items have up to {max(rates) / 1e6:.1f} Mbit/s" if rates else ""
+    more = f", {above} of them much more than the profile" if above else ""
+    yield f"The profile: {shape}, {channel.frame_rate:g} frames/s, {profile / 1e6:.1f} Mbit/s{copied}{more}"
+
+
+def document(report: Report) -> dict[str, Any]:
+    """All of it for programs."""
+    items = [{key: value for key, value in item.items() if key != "kind"} for item in report.items]
+    return {
+        "channel": report.channel,
+        "ok": report.is_well(),
+        "complete": report.is_complete,
+        "checks": [dataclasses.asdict(found) for found in report.checks],
+        "items_known": report.total,
+        "items": [{**item, "bits_per_second": bits_per_second(item)} for item in items],
+    }

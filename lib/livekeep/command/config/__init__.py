@@ -1,0 +1,1 @@
+"""The subcommands that check, change and apply the configuration."""

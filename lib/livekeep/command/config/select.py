@@ -1,0 +1,91 @@
+"""livekeep select: the streams there are, and which one is shown. Writes stream.selected; has the poller reload."""
+
+import argparse
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from livekeep.command import file, systemctl
+from livekeep.command.config import toml_edit
+from livekeep.core import config, paths
+from livekeep.core.config import Config, Stream
+from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.core.text import shown
+from livekeep.system import terminal
+
+POLLER = "livekeep-poller.service"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings, _problems = config.load_leniently()
+    if arguments.names:
+        terminal.say_block("\n".join(map(shown, settings.streams)))
+    elif arguments.name is None:
+        terminal.say_block(listing(settings))
+    else:
+        select(arguments.name, settings.streams)
+    return 0
+
+
+def listing(settings: Config) -> str:
+    """The streams, one a line, the selected one marked."""
+    if not settings.streams:
+        return f'No streams are configured; add one to {paths.CONFIG_FILE}:\n[streams.main]\nvimeo_event = "NUMBER"'
+    width = max(map(len, settings.streams))
+    return "\n".join(
+        f"{'*' if name == settings.stream.selected else ' '} {name.ljust(width)}  {source(stream)}"
+        for name, stream in settings.streams.items()
+    )
+
+
+def source(stream: Stream) -> str:
+    """Where a stream comes from, without a URL's user, password and query."""
+    if stream.vimeo_event:
+        return f"Vimeo event {stream.vimeo_event}"
+    if stream.vimeo_video:
+        return f"Vimeo video {stream.vimeo_video}"
+    return without_secrets(stream.url) if stream.url else "not set up"
+
+
+def without_secrets(url: str) -> str:
+    """A URL without user, password, query and fragment."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def select(name: str, streams: Mapping[str, Stream]) -> None:
+    """Write the choice and have the poller take it. Raises `LivekeepError`, for an unknown name too."""
+    if name not in streams:
+        known = ", ".join(f'"{known}"' for known in streams) or "none yet"
+        raise LivekeepError(f'there is no stream "{name}"; the configured ones are {known}')
+    changed = write(name)
+    terminal.say(f'{changed}: stream.selected = "{name}"')
+    _settings, problems = config.load_leniently()
+    if problems:
+        raise ConfigError([*problems, "the poller was not told: it would refuse this configuration"])
+    if not systemctl.is_running(POLLER):
+        terminal.say("livekeep-poller does not run; it takes this when it starts")
+        return
+    systemctl.tell("reload", POLLER)
+    terminal.say("livekeep-poller has taken it")
+
+
+def write(name: str) -> Path:
+    """Set stream.selected in the file that last sets it, else in the main one; give that file."""
+    target = next(filter(sets_selection, reversed(config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY))), paths.CONFIG_FILE)
+    try:
+        text = toml_edit.with_value(file.read_text(target), "stream", "selected", name)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError([f"{target}: is not valid TOML: {error}"]) from error
+    if text is None:
+        raise LivekeepError(f'{target}: stream.selected cannot be changed automatically; set it to "{name}" by hand')
+    file.replace(target, text.encode(), file.config_ownership())
+    return target
+
+
+def sets_selection(path: Path) -> bool:
+    try:
+        return toml_edit.value_of(file.read_text(path), "stream", "selected") is not None
+    except (LivekeepError, tomllib.TOMLDecodeError):
+        return False

@@ -1,0 +1,1 @@
+"""livekeep doctor: one module a subject of its checks."""

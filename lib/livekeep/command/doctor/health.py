@@ -1,0 +1,160 @@
+"""The doctor's checks of the health part: what each probe found last, what the probes need, and whether the exporter answers."""
+
+import http.client
+import time
+
+from livekeep.command import systemctl
+from livekeep.command.doctor.channels import credential_faults, load
+from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is_root
+from livekeep.command.secrets.air_keys import YOUTUBE_KEY
+from livekeep.core.config import Exporter, SpeedtestProbe
+from livekeep.core.errors import LivekeepError
+from livekeep.core.findings import PROBES, Run
+from livekeep.core.findings import Verdict as Found
+from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.status import health
+from livekeep.status.health import Clock
+
+PROGRAMS = "/usr/local/lib/livekeep/bin"
+PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
+VERDICTS: dict[Found, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
+TITLES = {
+    "network": "network probe",
+    "stream": "stream probe",
+    "speedtest": "speed test",
+    "host": "host probe",
+    "youtube": "YouTube",
+}
+SPEEDTEST_TOOLS = ("librespeed-cli", "speedtest-cli")
+NOT_INSTALLED = "the health part is not installed"
+EXPORTER = "livekeep-exporter.service"
+ANSWER_TIMEOUT_SECONDS = 3.0
+ANSWERS = (200, 503)
+"""What /healthz says: well, or not. Either way the exporter answers."""
+
+
+def check_network_probe(around: Surroundings) -> Check:
+    return check_probe(around, "network")
+
+
+def check_stream_probe(around: Surroundings) -> Check:
+    return check_probe(around, "stream")
+
+
+def check_speedtest(around: Surroundings) -> Check:
+    return check_probe(around, "speedtest")
+
+
+def check_host_probe(around: Surroundings) -> Check:
+    return check_probe(around, "host")
+
+
+def check_youtube(around: Surroundings) -> Check:
+    """What YouTube answered last, and whether the API key is there where a channel names its video."""
+    title = TITLES["youtube"]
+    if not around.path(f"{PROGRAMS}/livekeep-probe-youtube").exists():
+        return Check(title, "skip", "the health part, or the channels, are not installed")
+    found = check_probe(around, "youtube")
+    if not around.config.probes.youtube.enabled or not is_root():
+        return found
+    try:
+        is_named = any(channel.youtube_video for channel in load(around)[0].values())
+    except LivekeepError as error:
+        return Check(title, "skip", str(error))
+    faults = credential_faults(around, YOUTUBE_KEY.file_name, "sudo livekeep air set-youtube-key") if is_named else ()
+    return next((Check(title, "warn", finding, advice) for _verdict, finding, advice in faults), found)
+
+
+def check_probe(around: Surroundings, name: str) -> Check:
+    """What is missing, or else what it found last."""
+    title = TITLES[name]
+    if not around.path(f"{PROGRAMS}/livekeep-probe-{name}").exists():
+        return Check(title, "skip", NOT_INSTALLED)
+    if not getattr(around.config.probes, name).enabled:
+        return Check(title, "skip", f"switched off by probes.{name}.enabled")
+    missing, advice = missing_tool(around, name)
+    return Check(title, "warn", missing, advice) if missing else last_findings(around, name)
+
+
+def last_findings(around: Surroundings, name: str) -> Check:
+    title, clock = TITLES[name], Clock(time.time(), time.monotonic())
+    try:
+        found = health.look(PROBES[name], around.path("/run/livekeep"))
+    except PermissionError:
+        return Check(title, "skip", "only root and group livekeep may read it", "sudo livekeep doctor")
+    if isinstance(found, StateAbsentError):
+        return Check(title, "skip", "has not run yet")
+    if isinstance(found, StateBrokenError):
+        return Check(title, "warn", str(found), f"sudo livekeep probe {name}")
+    found = health.with_interval(found, getattr(around.config.probes, name).interval_seconds)
+    if health.is_silent(found, clock):
+        advice = f"systemctl status livekeep-probe-{name}.timer; journalctl -u livekeep-probe-{name} -n 20; sudo livekeep apply"
+        return Check(title, "fail", f"silent: last run {health.age(found, clock)} ago", advice)
+    return of_run(title, found.run)
+
+
+def of_run(title: str, run: Run) -> Check:
+    """The verdict of a probe's last run; one that had nothing to look at is skipped here too."""
+    return Check(title, VERDICTS[run.verdict], run.reason or "nothing to complain of", run.advice)
+
+
+def missing_tool(around: Surroundings, name: str) -> tuple[str, str]:
+    """What a probe needs and is not installed, and what to do; two empty texts when nothing is missing."""
+    if name == "stream" and not is_installed(around, "ffprobe"):
+        return "ffprobe is not installed: the stream is not analysed", "sudo apt install ffmpeg"
+    if name == "speedtest" and not has_speedtest_tool(around, around.config.probes.speedtest):
+        advice = "sudo apt install librespeed-cli, or speedtest-cli on bookworm; or set probes.speedtest.download_url"
+        return "nothing is installed that measures the line", advice
+    return "", ""
+
+
+def has_speedtest_tool(around: Surroundings, settings: SpeedtestProbe) -> bool:
+    if settings.tool in SPEEDTEST_TOOLS:
+        return is_installed(around, settings.tool)
+    has_address = bool(settings.download_url or settings.upload_url)
+    return has_address or (settings.tool == "auto" and any(is_installed(around, tool) for tool in SPEEDTEST_TOOLS))
+
+
+def is_installed(around: Surroundings, program: str) -> bool:
+    return any(around.path(f"{place}/{program}").exists() for place in PLACES)
+
+
+def check_exporter(around: Surroundings) -> Check:
+    """Whether its unit runs and it answers where the configuration says."""
+    settings = around.config.exporter
+    if not settings.enabled:
+        return Check("exporter", "skip", "switched off by exporter.enabled")
+    try:
+        entry = systemctl.show([EXPORTER])[0]
+    except LivekeepError as error:
+        return Check("exporter", "skip", str(error))
+    if entry.load == "not-found":
+        return Check("exporter", "skip", NOT_INSTALLED)
+    if not entry.is_active():
+        return Check("exporter", "fail", f"not running ({entry.active})", f"sudo systemctl start {EXPORTER}; {journal()}")
+    return ask_exporter(settings)
+
+
+def ask_exporter(settings: Exporter) -> Check:
+    where = f"http://{shown(settings.address)}:{settings.port}"
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)  # noqa: S104 - asked here, not listened on
+    connection = http.client.HTTPConnection(host, settings.port, timeout=ANSWER_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", "/healthz")
+        status = connection.getresponse().status
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return Check("exporter", "fail", f"{where} does not answer ({reason})", f"sudo livekeep apply; {journal()}")
+    finally:
+        connection.close()
+    if status not in ANSWERS:
+        return Check("exporter", "fail", f"{where}/healthz answers {status}", "does another program listen there? See: ss -ltnp")
+    return Check("exporter", "ok", f"{where} answers")
+
+
+def shown(address: str) -> str:
+    return f"[{address}]" if ":" in address else address
+
+
+def journal() -> str:
+    return f"journalctl -u {EXPORTER} -n 20"

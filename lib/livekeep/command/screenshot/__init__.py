@@ -1,0 +1,1 @@
+"""livekeep screenshot: one module a display."""

@@ -1,0 +1,104 @@
+"""livekeep screenshot: what the TV shows now, as a PNG. Asks the X server, the display, or reads what the error screen paints."""
+
+import argparse
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from livekeep.command.screenshot import mpv_camera, vlc_camera, x11_camera
+from livekeep.core import config, files, paths
+from livekeep.core.errors import LivekeepError
+from livekeep.status import health
+from livekeep.system import terminal
+
+DISPLAY = paths.STATE_DIRECTORY / "display"
+LARGEST_BYTES = 128 * 1024 * 1024
+PNG = b"\x89PNG\r\n\x1a\n"
+OUTPUT = '"-" for standard output'
+
+
+def run(arguments: argparse.Namespace) -> int:
+    to_output = arguments.file == "-"
+    if not to_output:
+        refuse_target(Path(arguments.file))
+    picture = take()
+    if to_output:
+        sys.stdout.buffer.write(picture)
+        return 0
+    write(Path(arguments.file), picture)
+    terminal.say(f"{arguments.file}: {len(picture) // 1024} KiB", to=sys.stderr)
+    return 0
+
+
+def refuse_target(target: Path) -> None:
+    """Say what is wrong with the target before the display is troubled. Raises `LivekeepError`."""
+    if not target.parent.is_dir():
+        raise LivekeepError(f"{target}: there is no folder {target.parent}; make it first")
+    if target.is_symlink():
+        raise LivekeepError(f"{target}: is a symbolic link, which is not followed; name the file itself, or {OUTPUT}")
+    if target.is_dir():
+        raise LivekeepError(f"{target}: is a folder; name a file in it, such as {target / 'tv.png'}")
+    if target.exists() and not target.is_file():
+        raise LivekeepError(f"{target}: is not a plain file; name another one, or {OUTPUT}")
+    if not os.access(target.parent, os.W_OK):
+        raise LivekeepError(f"{target}: cannot be written; choose another place, such as /tmp/tv.png")
+
+
+def take() -> bytes:
+    """The PNG of what is on the screen. Raises `LivekeepError`."""
+    settings, _problems = config.load_leniently()
+    if settings.screen.resolved_output() == "x11":
+        with contextlib.suppress(LivekeepError):
+            return x11_camera.take(settings.screen)
+    try:
+        if health.error_screen_is_active():
+            return read_picture(paths.STATE_DIRECTORY / health.ERROR_SCREEN_PICTURE)
+    except PermissionError as error:
+        raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
+    if settings.screen.player == "vlc":
+        return checked(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots", LARGEST_BYTES), DISPLAY / "snapshots")
+    target = DISPLAY / "screenshot.png"
+    remove(target)
+    mpv_camera.take(DISPLAY / "mpv.sock", target)
+    return collect(target)
+
+
+def collect(source: Path) -> bytes:
+    try:
+        return read_picture(source)
+    finally:
+        remove(source)
+
+
+def read_picture(source: Path) -> bytes:
+    """A PNG from the display's folder. Its unit could put anything there, so only a plain file of a sane size is read."""
+    try:
+        picture = files.read(source, LARGEST_BYTES)
+    except files.UnfitFileError as error:
+        raise LivekeepError(f"{source}: cannot be read ({error.strerror}); restart livekeep-display") from error
+    except OSError as error:
+        advice = "; run this with sudo" if isinstance(error, PermissionError) else ""
+        raise LivekeepError(f"{source}: the display's picture cannot be read ({error.strerror}){advice}") from error
+    return checked(picture, source)
+
+
+def checked(picture: bytes, source: Path) -> bytes:
+    if not picture.startswith(PNG):
+        raise LivekeepError(f"{source}: the display saved something that is no PNG; restart livekeep-display")
+    return picture
+
+
+def remove(source: Path) -> None:
+    with contextlib.suppress(OSError):
+        source.unlink()
+
+
+def write(target: Path, picture: bytes) -> None:
+    """Write with the caller's umask, and as the caller's file."""
+    try:
+        files.replace(target, picture, mode=None, owner=(-1, -1), is_durable=False)
+    except OSError as error:
+        raise LivekeepError(
+            f"{target}: cannot be written ({error.strerror}); choose another place, such as /tmp/tv.png"
+        ) from error

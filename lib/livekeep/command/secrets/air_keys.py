@@ -1,0 +1,176 @@
+"""livekeep air set-key, set-storage-keys, set-api-token, set-youtube-key: the secrets of the air part, each for its one unit.
+
+Each comes from a file, a prompt or a pipe, never from the command line. Writes /etc/credstore/livekeep.stream-key.CHANNEL,
+livekeep.storage-key-id, livekeep.storage-secret, livekeep.api-token and livekeep.youtube-api-key; restarts the unit where it
+runs.
+"""
+
+import argparse
+import contextlib
+import re
+import secrets
+import sys
+from pathlib import Path
+
+from livekeep.command import file, systemctl
+from livekeep.command.channel.actions import names_of, one_of
+from livekeep.command.secrets import credential
+from livekeep.command.secrets.credential import Secret
+from livekeep.core import channels, config, paths
+from livekeep.core.config import CHANNEL_NAME, Channel
+from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
+
+API_TOKEN_BYTES = 32
+STORAGE = "livekeep-storage.service"
+STORAGE_KEY_ID = Secret(
+    "livekeep.storage-key-id",
+    "storage key's id",
+    STORAGE,
+    "make a key for the bucket at its provider, and give its id",
+    title="Id of the storage key",
+)
+STORAGE_SECRET = Secret(
+    "livekeep.storage-secret", "storage secret", STORAGE, "it is shown by the provider when the key is made", title="Its secret"
+)
+API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "make one, or give none", article="an")
+YOUTUBE_KEY = Secret(
+    paths.YOUTUBE_KEY_NAME,
+    "YouTube API key",
+    "livekeep-probe-youtube.service",
+    "make one in Google's Cloud console, in a project with the YouTube Data API v3 enabled",
+)
+
+
+def stream_key(channel: str) -> Secret:
+    source = "copy it from the service that the channel publishes to, such as YouTube Studio"
+    return Secret(f"livekeep.stream-key.{channel}", "stream key", systemctl.worker(channel), source)
+
+
+def set_key(arguments: argparse.Namespace) -> int:
+    channel = arguments.channel
+    if not CHANNEL_NAME.fullmatch(channel):
+        raise LivekeepError(f'"{channel}": a channel is named with small letters, digits, - and _, 32 at most')
+    secret = stream_key(channel)
+    raw, where = credential.read(arguments.file, secret)
+    key = credential.clean(raw, where, secret)
+    if fault := fault_of_key(key):
+        raise LivekeepError(f"{where}: {fault}")
+    known = channels.load(config.load_leniently()[0])[0]
+    # First: what restarts the worker comes last.
+    bind(channel, known.get(channel, Channel()))
+    keep(key, secret)
+    if channel not in known:
+        terminal.say(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
+    return 0
+
+
+def bind_key(arguments: argparse.Namespace) -> int:
+    """Let the stored key go to the channel's ingests as they are now: root says so, whoever named them."""
+    known = channels.load(config.load_leniently()[0])[0]
+    channel = one_of(known, arguments.channel)
+    if not channels.ingest_hosts(known[channel]):
+        raise LivekeepError(f'channel "{channel}" names no ingest yet; set its ingest_urls first')
+    bind(channel, known[channel])
+    terminal.say(f"It counts from the channel's next start: sudo livekeep air restart {channel}")
+    return 0
+
+
+def bind(name: str, channel: Channel) -> None:
+    """Store which servers the key of the channel may go to. Without any it may go to those that livekeep.toml names alone."""
+    hosts = " ".join(sorted(channels.ingest_hosts(channel)))
+    credential.store_secret(hosts, ingests_of(name))
+    if hosts:
+        terminal.say(f"The stream key goes to {hosts.replace(' ', ', ')} alone")
+
+
+def ingests_of(channel: str) -> Secret:
+    """The servers that a stream key was stored for. They are no secret, but lie where the key does."""
+    return Secret(f"livekeep.stream-ingest.{channel}", "list of servers", systemctl.worker(channel), "run livekeep air bind-key")
+
+
+def fault_of_key(key: str) -> str:
+    """Why a text without blanks is no stream key, "" when it may be one."""
+    if re.match(r"[a-z]+://", key, re.IGNORECASE):
+        return "looks like a whole URL; the stream key is what stands behind its last /, and the rest belongs into ingest_urls"
+    return "holds no stream key but a path; give the key alone" if key.startswith("/") else ""
+
+
+def set_storage_keys(arguments: argparse.Namespace) -> int:
+    if credential.is_asked_for(arguments.file):
+        pair = (credential.ask(STORAGE_KEY_ID), credential.ask(STORAGE_SECRET))
+        where = "what was typed"
+    else:
+        raw, where = credential.read(arguments.file, STORAGE_SECRET)
+        pair = two_lines(raw, where)
+    cleaned = [credential.clean(text, where, secret) for text, secret in zip(pair, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True)]
+    changed = False
+    for content, secret in zip(cleaned, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True):
+        is_new = credential.store_secret(content, secret)
+        credential.tell_stored(secret, is_new)
+        changed |= is_new
+    if changed:
+        credential.start_anew(STORAGE_SECRET)
+    return 0
+
+
+def two_lines(raw: str, where: str) -> tuple[str, str]:
+    lines = [line for line in raw.splitlines() if line.strip()]
+    if len(lines) != 2:
+        raise LivekeepError(f"{where}: must hold two lines, the storage key's id and its secret, and holds {len(lines)}")
+    return lines[0], lines[1]
+
+
+def set_api_token(arguments: argparse.Namespace) -> int:
+    """Without a token a random one is made, and printed this once."""
+    if credential.is_asked_for(arguments.file):
+        raw, where = credential.ask(API_TOKEN, "it is not shown; Enter alone makes one"), "what was typed"
+    else:
+        raw, where = credential.read(arguments.file, API_TOKEN)
+    if raw.strip():
+        keep(credential.clean(raw, where, API_TOKEN), API_TOKEN)
+        return 0
+    made = secrets.token_urlsafe(API_TOKEN_BYTES)
+    keep(made, API_TOKEN)
+    terminal.say("The API token, shown this once:", to=sys.stderr)
+    terminal.say(made)
+    return 0
+
+
+def set_youtube_key(arguments: argparse.Namespace) -> int:
+    keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
+    settings = config.load_leniently()[0]
+    is_for_clips = any(source.youtube_channel for source in settings.clips.values())
+    if not is_for_clips and not any(channel.youtube_video for channel in channels.load(settings)[0].values()):
+        terminal.say(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
+    return 0
+
+
+def keep(content: str, secret: Secret) -> None:
+    """Store a secret, say so, and have its unit take it."""
+    changed = credential.store_secret(content, secret)
+    credential.tell_stored(secret, changed)
+    if changed:
+        credential.start_anew(secret)
+
+
+def problem_with_key(channel: str, store: Path) -> str:
+    """What is wrong with the stored stream key of `channel`, or that it cannot be read; "" when it is well."""
+    secret = stream_key(channel)
+    target = credential.credential_file(store, secret)
+    if not target.exists():
+        return f"{target}: there is none"
+    try:
+        key = credential.clean(file.read_text(target, credential.LARGEST_BYTES), str(target), secret)
+    except LivekeepError as error:
+        return str(error)
+    if fault := fault_of_key(key):
+        return f"{target}: {fault}"
+    settings = config.load_leniently()[0]
+    with contextlib.suppress(LivekeepError):
+        known, bound = channels.load(settings)[0], store / ingests_of(channel).file_name
+        stored_for = file.read_text(bound) if bound.exists() else ""
+        if channel in known and (fault := channels.key_fault(channel, known[channel], settings, stored_for)):
+            return f"{bound}: {fault}"
+    found = target.stat()
+    return f"{target}: others may read it (mode {found.st_mode & 0o777:o})" if found.st_mode & 0o077 else ""

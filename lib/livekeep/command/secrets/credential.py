@@ -1,0 +1,135 @@
+"""Secrets as credentials: checked for what they cannot be, and stored where systemd hands each to its one unit alone.
+
+Writes /etc/credstore/livekeep.* (root, 0600). A secret is in no message and on no command line.
+"""
+
+import getpass
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekeep.command import file, systemctl
+from livekeep.command.file import Ownership
+from livekeep.core import paths, secret_text
+from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
+
+LONGEST_CHARACTERS = 1024
+LARGEST_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A kind of secret: the name of its file, what people call it, what it is made of, how to come by one, who is handed it."""
+
+    file_name: str
+    noun: str
+    unit: str
+    source: str
+    article: str = "a"
+    title: str = ""
+    """How it is asked for, where that is more than the noun."""
+    made_of: str = "ASCII letters, digits and signs"
+    instead: str = ""
+    """What else takes a line NAME=VALUE."""
+
+    def one(self) -> str:
+        return f"{self.article} {self.noun}"
+
+
+VIMEO_TOKEN = Secret(
+    paths.TOKEN_NAME,
+    "token",
+    "livekeep-poller.service",
+    "make one at https://developer.vimeo.com/apps",
+    title="Vimeo token",
+    made_of="ASCII letters and digits",
+    instead=", or use: livekeep import-env FILE",
+)
+
+
+def read(name: str | None, secret: Secret) -> tuple[str, str]:
+    """The text that holds the secret, from the file `name`, a prompt or a pipe, and where it came from, for messages."""
+    if name not in (None, "-"):
+        return file.read_text(Path(str(name)), LARGEST_BYTES), str(name)
+    if is_asked_for(name):
+        return ask(secret), "what was typed"
+    raw = sys.stdin.buffer.read(LARGEST_BYTES)
+    try:
+        return raw.decode("utf-8"), "standard input"
+    except UnicodeDecodeError as error:
+        raise LivekeepError(f"standard input: {secret.one()} has {secret.made_of} only; copy it again") from error
+
+
+def is_asked_for(name: str | None) -> bool:
+    """Whether a person at a terminal is to type it."""
+    return name is None and sys.stdin.isatty()
+
+
+def ask(secret: Secret, hint: str = "it is not shown") -> str:
+    title = secret.title or secret.noun[0].upper() + secret.noun[1:]
+    try:
+        return getpass.getpass(f"{title} ({hint}): ")
+    except EOFError as error:
+        raise LivekeepError(f"what was typed: holds no {secret.noun}; nothing was changed") from error
+
+
+def clean(raw: str, where: str, secret: Secret = VIMEO_TOKEN) -> str:
+    """The secret in `raw`, without what is around it. Raises `LivekeepError` that says what is wrong but never shows it."""
+    found = secret_text.bare(raw)
+    if not found:
+        raise LivekeepError(f"{where}: holds no {secret.noun}; {secret.source}")
+    if any(character.isspace() for character in found):
+        raise LivekeepError(f"{where}: {secret.one()} has no spaces or line breaks within; give the {secret.noun} alone")
+    if not found.isascii() or not found.isprintable():
+        raise LivekeepError(f"{where}: {secret.one()} has {secret.made_of} only; copy it again")
+    if re.match(r"[A-Za-z_]+=[^=]", found):
+        name = secret.noun.upper() if " " not in secret.noun else "VALUE"
+        raise LivekeepError(f"{where}: looks like a line NAME={name}; give the {secret.noun} alone{secret.instead}")
+    if len(found) > LONGEST_CHARACTERS:
+        raise LivekeepError(f"{where}: {len(found)} characters are too many for {secret.one()}; is this the right file?")
+    return found
+
+
+def credential_file(store: Path = paths.CREDENTIAL_STORE, secret: Secret = VIMEO_TOKEN) -> Path:
+    return store / secret.file_name
+
+
+def store_token(token: str, store: Path = paths.CREDENTIAL_STORE) -> bool:
+    """Write the Vimeo token's credential; give whether it differs from before. Raises `LivekeepError`."""
+    return store_secret(token, VIMEO_TOKEN, store)
+
+
+def store_secret(content: str, secret: Secret, store: Path = paths.CREDENTIAL_STORE) -> bool:
+    """Write the credential; give whether it differs from before. Raises `LivekeepError`."""
+    target = credential_file(store, secret)
+    file.make_folder(store, 0o700)
+    try:
+        same = target.read_bytes() == content.encode("ascii")
+    except OSError:
+        same = False
+    # Written even when it is the same, for the owner and the mode.
+    file.replace(target, content.encode("ascii"), Ownership(0o600, *root_where_possible()), keep=False)
+    return not same
+
+
+def root_where_possible() -> tuple[int, int]:
+    return (0, 0) if os.geteuid() == 0 else (-1, -1)
+
+
+def tell_stored(secret: Secret, is_changed: bool) -> None:
+    stored = f"{secret.noun} stored" if is_changed else f"the {secret.noun} is already that one"
+    terminal.say(f"{credential_file(secret=secret)}: {stored}")
+
+
+def start_anew(secret: Secret) -> None:
+    """Restart the unit where it runs: systemd reads a credential only at the start of a unit."""
+    program = secret.unit.removesuffix(".service")
+    called = program.removeprefix("livekeep-").partition("@")[0]
+    try:
+        restarted = systemctl.restart_if_running(secret.unit)
+    except LivekeepError as error:
+        raise LivekeepError(f"{error}\nThe {secret.noun} is stored; the {called} takes it at its next start.") from error
+    terminal.say(f"{program} was restarted with it" if restarted else f"{program} does not run; it takes it when it starts")

@@ -1,0 +1,64 @@
+"""livekeep set-web-password: take the password of the web pages from a file, a prompt or a pipe, and store its hash.
+
+Writes /etc/credstore/livekeep.web-password (root, 0600): a scrypt hash, never the password. All have to log in again then.
+"""
+
+import argparse
+
+from livekeep.command.secrets import credential
+from livekeep.command.secrets.credential import Secret
+from livekeep.core import config, paths
+from livekeep.core.errors import LivekeepError
+from livekeep.system import password_hash, terminal
+from livekeep.system.loopback import is_loopback_address
+
+LEAST_CHARACTERS = 10
+LONGEST_CHARACTERS = 1000
+WEB_PASSWORD = Secret(
+    "livekeep.web-password",
+    "web password",
+    "livekeep-web.service",
+    f"choose one of {LEAST_CHARACTERS} characters or more",
+    title=f"Password of the web pages, {LEAST_CHARACTERS} characters or more",
+)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    password = asked() if credential.is_asked_for(arguments.file) else given(arguments.file)
+    credential.store_secret(password_hash.make(password), WEB_PASSWORD)
+    credential.tell_stored(WEB_PASSWORD, is_changed=True)
+    credential.start_anew(WEB_PASSWORD)
+    web = config.load_leniently()[0].web
+    if is_loopback_address(web.address):
+        terminal.say(f'For other machines: [web] address = "0.0.0.0" in {paths.CONFIG_FILE}, then: sudo livekeep apply')
+    return 0
+
+
+def asked() -> str:
+    """The password, typed twice alike. Raises `LivekeepError`."""
+    password = checked(credential.ask(WEB_PASSWORD), "what was typed")
+    if credential.ask(WEB_PASSWORD, "once more") != password:
+        raise LivekeepError("the two are not alike; nothing was changed")
+    return password
+
+
+def given(name: str | None) -> str:
+    """The password from a file or a pipe: its first line. Raises `LivekeepError`."""
+    raw, where = credential.read(name, WEB_PASSWORD)
+    lines = raw.removeprefix("\ufeff").splitlines()
+    if len(lines) > 1 and any(line.strip() for line in lines[1:]):
+        raise LivekeepError(f"{where}: holds more than one line; give the password alone")
+    return checked(lines[0] if lines else "", where)
+
+
+def checked(password: str, where: str) -> str:
+    """Raises `LivekeepError` for a password that is none, or too easy to guess."""
+    if not password.isprintable():
+        raise LivekeepError(f"{where}: a password has no control characters")
+    if len(password) < LEAST_CHARACTERS:
+        raise LivekeepError(f"{where}: {len(password)} characters are too few; choose {LEAST_CHARACTERS} or more")
+    if len(password) > LONGEST_CHARACTERS:
+        raise LivekeepError(f"{where}: {len(password)} characters are too many for a password; is this the right file?")
+    if len(set(password)) < LEAST_CHARACTERS // 2:
+        raise LivekeepError(f"{where}: the same few characters over and over are too easy to guess")
+    return password

@@ -1,0 +1,1 @@
+"""The subcommands that show what the units do."""

@@ -1,0 +1,15 @@
+"""livekeep health: one line for a person or a monitor. Reads all states and the probes' findings."""
+
+import argparse
+
+from livekeep.status import health, snapshot
+from livekeep.system import terminal
+
+EXIT_ON_ERROR = 3
+"""The state may not be read: that is neither ok nor down."""
+
+
+def run(_arguments: argparse.Namespace) -> int:
+    found = snapshot.take().health()
+    terminal.say(f"{found.level}: {found.sentence}")
+    return health.LEVELS.index(found.level)

@@ -1,0 +1,133 @@
+"""livekeep probe: run a probe now and show what it found; without a name, what each one found last.
+
+A run is the probe's own unit, started through systemd: the same user and sandbox, and still one writer of its findings.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Mapping
+
+from livekeep.command import systemctl
+from livekeep.command.doctor.doctor_base import is_root
+from livekeep.command.status import findings_text
+from livekeep.core import config
+from livekeep.core.config import Config
+from livekeep.core.errors import LivekeepError
+from livekeep.core.findings import PROBES
+from livekeep.core.state import StateBrokenError
+from livekeep.status import snapshot
+from livekeep.status.health import Clock, Findings
+from livekeep.system import terminal
+
+EXIT_ON_ERROR = 3
+"""Nothing can be told: neither well nor failed."""
+NOT_INSTALLED = "the health part is not installed: run install.sh --with-health"
+WITHOUT_AIR = "youtube: there are no channels to ask for: the air part is not installed (install.sh --with air)"
+START_TIMEOUT_SECONDS = 300.0
+"""The longest run, a speed test at its slowest, and some."""
+SPEEDTEST_EXTRA_SECONDS = 20.0
+"""What a speed test takes beside its two measurements."""
+
+Known = Mapping[str, Findings | StateBrokenError]
+
+
+def run(arguments: argparse.Namespace) -> int:
+    settings, _problems = config.load_leniently()
+    if not arguments.name:
+        return show_all(settings, arguments.json)
+    name = arguments.name
+    if is_root():
+        start(name, settings)
+        found = snapshot.take_findings().get(name)
+        drop_if_off(name, settings)
+    else:
+        found = snapshot.take_findings().get(name)
+        terminal.say(f"These are the last findings. To run it now: sudo livekeep probe {name}", to=sys.stderr)
+    if found is None:
+        raise LivekeepError(why_absent(name, settings))
+    return show_one(name, found, arguments.json)
+
+
+def show_one(name: str, found: Findings | StateBrokenError, as_json: bool) -> int:
+    if as_json:
+        print_json({name: found})
+    elif not isinstance(found, StateBrokenError):
+        terminal.say_block(findings_text.report(name, found, clock()))
+    if isinstance(found, StateBrokenError):
+        raise found
+    return exit_code({name: found})
+
+
+def show_all(settings: Config, as_json: bool) -> int:
+    """What each probe found last; of those that found nothing, why."""
+    found = snapshot.take_findings()
+    if not found and not any(is_installed(name) for name in PROBES):
+        raise LivekeepError(NOT_INSTALLED)
+    if as_json:
+        print_json(found)
+    else:
+        if found:
+            terminal.say_block(findings_text.overview(found, clock()))
+        for name in PROBES:
+            if name not in found:
+                terminal.say(why_absent(name, settings))
+    return exit_code(found)
+
+
+def print_json(found: Known) -> None:
+    now = clock()
+    document = {"now": now.now, "now_monotonic": now.now_monotonic, **findings_text.document(found)}
+    terminal.say_block(terminal.json_text(document))
+
+
+def exit_code(found: Known) -> int:
+    """0 when all is well, badly or skipped; 1 when one fails; 3 when one cannot be read, or there is none."""
+    known = [it for it in found.values() if not isinstance(it, StateBrokenError)]
+    if any(it.run.verdict == "fail" for it in known):
+        return 1
+    return 0 if known and len(known) == len(found) else EXIT_ON_ERROR
+
+
+def start(name: str, settings: Config) -> None:
+    """Run the probe's unit to its end. Raises `LivekeepError` when it is not there or fails to run."""
+    service = f"livekeep-probe-{name}.service"
+    if not is_installed(name):
+        raise LivekeepError(why_absent(name, settings))
+    if name == "speedtest":
+        longest = 2 * settings.probes.speedtest.duration_seconds + SPEEDTEST_EXTRA_SECONDS
+        terminal.say(f"Measuring: this takes up to {longest:.0f} s and all of the line", to=sys.stderr)
+    before = snapshot.take_findings().get(name)
+    try:
+        systemctl.call(["start", service], START_TIMEOUT_SECONDS)
+    except LivekeepError as error:
+        raise LivekeepError(f"{error}; see: journalctl -u {service} -n 20") from error
+    if before is not None and written(snapshot.take_findings().get(name)) == written(before):
+        terminal.say("It was not run now: its unit's condition does not hold. These are the last findings.", to=sys.stderr)
+
+
+def written(found: Findings | StateBrokenError | None) -> float | None:
+    return None if found is None or isinstance(found, StateBrokenError) else found.written_monotonic
+
+
+def drop_if_off(name: str, settings: Config) -> None:
+    """The findings of a probe that is switched off would soon count as silent."""
+    if not getattr(settings.probes, name).enabled:
+        systemctl.tell("clean", "--what=runtime", f"livekeep-probe-{name}.service")
+
+
+def is_installed(name: str) -> bool:
+    """Whether systemd knows the probe's unit. Raises `LivekeepError` when systemd cannot be asked."""
+    return systemctl.show([f"livekeep-probe-{name}.service"])[0].load != "not-found"
+
+
+def why_absent(name: str, settings: Config) -> str:
+    if not is_installed(name):
+        return WITHOUT_AIR if name == "youtube" and is_installed("host") else NOT_INSTALLED
+    if not getattr(settings.probes, name).enabled:
+        return f"{name}: switched off by probes.{name}.enabled in livekeep.toml; once: sudo livekeep probe {name}"
+    return f"{name}: has not run yet; now: sudo livekeep probe {name}"
+
+
+def clock() -> Clock:
+    return Clock(time.time(), time.monotonic())

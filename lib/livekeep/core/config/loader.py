@@ -1,0 +1,273 @@
+"""How the configuration is read: files, merging, checks, and the messages about what is wrong.
+
+Read in this order, the later wins: the defaults in schema.py, /etc/livekeep/livekeep.toml, then *.toml and *.json in
+/etc/livekeep/livekeep.d by name.
+Unknown keys, wrong types and values out of range are errors that name file and key; all of them are reported at once.
+"""
+
+import contextlib
+import dataclasses
+import json
+import re
+import tomllib
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from livekeep.core import paths
+from livekeep.core.checks import Check
+from livekeep.core.config import record as record_config
+from livekeep.core.config.schema import CHANNEL_NAME, GROUPS, NAMED, SHIPPED, TABLES, Config, faults_of_channel
+from livekeep.core.errors import ConfigError
+
+SUFFIXES = (".toml", ".json")
+"""Of the files in the drop-in folder that are read."""
+COPY_OR_HIDDEN = re.compile(r"^\.|~$|\.(bak|orig|old|swp)$|\.dpkg-[a-z]+$|\.livekeep-[0-9-]+$")
+TYPESET_SIGNS = {
+    **dict.fromkeys("“”„‟«»″", 'a typographic quote in place of "'),
+    **dict.fromkeys("‘’‚‛‹›′", "a typographic quote in place of '"),
+    **dict.fromkeys("–—−", "a dash in place of -"),
+    **dict.fromkeys("\u00a0\u202f\u2009", "a space that does not break in place of a plain one"),
+}
+
+
+def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
+    """Read, merge and check the configuration. Raises `ConfigError` with every problem found."""
+    config, problems = load_leniently(file, drop_ins)
+    if problems:
+        raise ConfigError(problems)
+    return config
+
+
+def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Config, tuple[str, ...]]:
+    """The configuration with the default in place of each faulty value, and the problems, for a unit that must show something."""
+    problems: list[str] = []
+    values: dict[tuple[str, ...], tuple[Path, Any]] = {}
+    try:
+        sources = files(file, drop_ins)
+    except OSError as error:
+        problems.append(
+            f"{drop_ins}: cannot be read ({error.strerror}); it must be readable by group livekeep: chgrp livekeep, chmod 750"
+        )
+        sources = [file]
+    for source in sources:
+        for path, value in flatten(read_document(source, problems), source, problems):
+            values[path] = (source, value)
+    built = {name: build(kind, tuple(name.split(".")), values, problems) for name, kind in TABLES.items()}
+    tables = {name: table for name, table in built.items() if "." not in name}
+    for group, members in GROUPS.items():
+        tables[group] = members(**{entry.name: built[f"{group}.{entry.name}"] for entry in dataclasses.fields(members)})
+    for table, kind in NAMED.items():
+        names = sorted({path[1] for path in values if path[0] == table})
+        shipped = SHIPPED.get(table, {})
+        tables[table] = {
+            name: build(kind, (table, name), values, problems, shipped.get(name)) for name in sorted({*shipped, *names})
+        }
+    config = Config(**tables)
+    problems += check_streams(config, file)
+    places = {path: source for path, (source, _value) in values.items()}
+    problems += check_channels(config, places)
+    problems += check_record(config, places)
+    return config, tuple(problems)
+
+
+def files(file: Path, drop_ins: Path) -> list[Path]:
+    """The files that make up the configuration, the first read first; the main one is always among them."""
+    with contextlib.suppress(FileNotFoundError):
+        return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix in SUFFIXES)]
+    return [file]
+
+
+def place_of(*wanted: str, file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Path | None:
+    """The file that sets a key or a named table, such as "channels", "main"; the last one, which counts. None when none does."""
+    try:
+        sources = files(file, drop_ins)
+    except OSError:
+        sources = [file]
+    for source in reversed(sources):
+        if any(path[: len(wanted)] == wanted for path, _value in flatten(read_document(source, []), source, [])):
+            return source
+    return None
+
+
+def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
+    """The files of the drop-in folder that are not read for their name, such as `hall.toml.txt` or `hall.conf`, by name.
+
+    Hidden files and the copies that editors and packages leave are meant to be ignored, and are not among them.
+    """
+    try:
+        names = sorted(path for path in drop_ins.iterdir() if path.suffix not in SUFFIXES and path.is_file())
+    except OSError:
+        return ()
+    return tuple(path for path in names if not COPY_OR_HIDDEN.search(path.name))
+
+
+def read_document(source: Path, problems: list[str]) -> dict[str, Any]:
+    """The tables in a file of TOML or JSON; none, and a problem more, when it cannot be read."""
+    text, form = "", source.suffix.removeprefix(".").upper()
+    try:
+        # Windows' editors put a byte order mark in front.
+        text = source.read_text(encoding="utf-8-sig")
+        document = json.loads(text) if form == "JSON" else tomllib.loads(text)
+        if isinstance(document, dict):
+            return document
+        problems.append(f"{source}: must hold an object with a table's name and its keys")
+    except FileNotFoundError:
+        problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
+    except OSError as error:
+        name = quote(str(source))
+        advice = f"it must be readable by group livekeep: sudo chgrp livekeep {name}; sudo chmod 640 {name}"
+        problems.append(f"{source}: cannot be read ({error.strerror}); {advice}")
+    except UnicodeDecodeError:
+        problems.append(f"{source}: is not UTF-8 text; save it as UTF-8 (in Windows' Notepad: Save as, Encoding)")
+    except (ValueError, RecursionError) as error:
+        problems.append(f"{source}: is not valid {form}: {typesetting(text) or error}")
+    return {}
+
+
+def typesetting(text: str) -> str:
+    """The first sign that a word processor or a web page put in place of a plain one, and its line; "" when there is none."""
+    for number, line in enumerate(text.splitlines(), 1):
+        # Within straight quotes and comments such signs are text.
+        bare = re.sub(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*', "", line)
+        for sign in bare:
+            if sign in TYPESET_SIGNS:
+                return f"line {number} holds {TYPESET_SIGNS[sign]} ({sign.strip() or hex(ord(sign))}); type it again by keyboard"
+    return ""
+
+
+def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Walk a document; give (table…, key) and its value, (table, name) for each named table; complain of unknown tables."""
+    for table, content in document.items():
+        if table in TABLES:
+            yield from keys_of((table,), content, source, problems)
+        elif table not in (*GROUPS, *NAMED):
+            known = ", ".join([*TABLES, *NAMED])
+            problems.append(f"{source}: {table}: unknown table or key; known tables are {known}")
+        elif not isinstance(content, dict):
+            problems.append(f"{source}: {table}: must be a table, written [{table}.NAME]")
+        else:
+            for name, inner in content.items():
+                if table in GROUPS and f"{table}.{name}" not in TABLES:
+                    known = ", ".join(known for known in TABLES if known.startswith(f"{table}."))
+                    problems.append(f"{source}: {table}.{name}: unknown table or key; known tables are {known}")
+                    continue
+                yield from keys_of((table, name), inner, source, problems)
+
+
+def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The keys of one table; a named one counts also when it is empty."""
+    if not isinstance(content, dict):
+        name = ".".join(path)
+        problems.append(f"{source}: {name}: must be a table, written [{name}]")
+        return
+    if path[0] in NAMED:
+        yield path, None
+    yield from (((*path, key), value) for key, value in content.items())
+
+
+def build(
+    kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str], shipped: Any = None
+) -> Any:
+    """One dataclass from the values below `prefix`; a faulty one is left at its default and complained of.
+
+    Keys that are not there are as in `shipped`, or have their defaults.
+    """
+    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    found: dict[str, Any] = {}
+    for path, (source, value) in values.items():
+        if path[:-1] != prefix:
+            continue
+        where = f"{source}: {'.'.join(path)}"
+        if path[-1] not in fields:
+            problems.append(f"{where}: unknown key; known are {', '.join(fields)}")
+            continue
+        entry = fields[path[-1]]
+        try:
+            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"), entry.metadata.get("is_number", False))
+        except ValueError as error:
+            problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
+    return dataclasses.replace(shipped, **found) if shipped else kind(**found)
+
+
+TYPES: dict[type, tuple[tuple[type, ...], str]] = {
+    bool: ((bool,), "true or false"),
+    int: ((int,), "a whole number"),
+    float: ((int, float), "a number"),
+    str: ((str,), 'text in quotes, such as "…"'),
+    tuple: ((str, list), "a text or a list of texts, not empty"),
+}
+"""The type of a key's default → the types that TOML may give for it, and what to call them."""
+
+
+def convert(value: Any, default: Any, check: Check | None, is_number: bool = False) -> Any:
+    """`value` in the type of `default`, or a number for one of `number_key`, checked. Raises `ValueError`: what it must be."""
+    accepted, name = TYPES[float if is_number and not isinstance(value, str) else type(default)]
+    # To Python true and false are whole numbers too.
+    if not isinstance(value, accepted) or (isinstance(value, bool) and accepted != (bool,)):
+        raise ValueError(f"must be {name}")
+    if float in accepted:
+        # A whole number may be beyond any float.
+        value = float(max(min(typing.cast(float, value), 1e300), -1e300))
+    if isinstance(default, tuple):
+        value = (value,) if isinstance(value, str) else tuple(value)
+        # Where the default is empty, so may the value be.
+        if (default and not value) or not all(isinstance(item, str) for item in value):
+            raise ValueError(f"must be {name}")
+    complaint = check(value) if check else None
+    if complaint:
+        raise ValueError(complaint)
+    return value
+
+
+def shown(name: str, value: Any) -> str:
+    """A value for a message: short, and never a URL's user, password or query."""
+    if name == "proxy" or name.endswith(("url", "urls")):
+        return f'"{str(value).split(":")[0].strip("[{")[:20]}:…"'
+    if not isinstance(value, str):
+        return repr(value)[:60]
+    return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
+
+
+def check_record(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """What is wrong with the record part's named tables beyond their single values. `places`: as `check_channels` has them."""
+    faults: list[tuple[str, str, list[str]]] = [
+        *(("alerts", name, record_config.faults_of_alert(it)) for name, it in config.alerts.items()),
+        *(("notify", name, record_config.faults_of_notify(it)) for name, it in config.notify.items()),
+        *(("clips", name, record_config.faults_of_clips(it)) for name, it in config.clips.items()),
+    ]
+    problems = []
+    for table, name, complaints in faults:
+        place = places.get((table, name), paths.CONFIG_FILE)
+        if not CHANNEL_NAME.fullmatch(name):
+            problems.append(f"{place}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most")
+        for complaint in complaints:
+            file = places.get((table, name, complaint.partition(":")[0]), place)
+            problems.append(f"{file}: {table}.{name}.{complaint}")
+    return problems
+
+
+def check_channels(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """`places`: the file of each key and named table."""
+    problems = []
+    for name, channel in config.channels.items():
+        table = places["channels", name]
+        if not CHANNEL_NAME.fullmatch(name):
+            problems.append(f"{table}: channels.{name}: must be named with small letters, digits, - and _, 32 at most")
+        for complaint in faults_of_channel(channel):
+            place = places.get(("channels", name, complaint.partition(":")[0]), table)
+            problems.append(f"{place}: channels.{name}.{complaint}")
+    return problems
+
+
+def check_streams(config: Config, file: Path) -> list[str]:
+    problems = []
+    for name, stream in config.streams.items():
+        if sum(map(bool, (stream.vimeo_event, stream.vimeo_video, stream.url))) > 1:
+            problems.append(f"{file}: streams.{name}: set only one of vimeo_event, vimeo_video, url")
+    if config.streams and config.stream.selected not in config.streams:
+        names = ", ".join(f'"{name}"' for name in config.streams)
+        problems.append(f'{file}: stream.selected: must be one of the configured streams {names}, is "{config.stream.selected}"')
+    return problems

@@ -1,0 +1,113 @@
+"""How the record part does, from what its three services wrote. Nothing of it counts for the machine's health: a screen is not
+dark because nobody keeps its record. Read-only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from livekeep.core import paths
+from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
+from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.status import health
+from livekeep.status.health import Clock
+
+SILENT_SECONDS = 200.0
+"""Recorder and alerter write at least once a minute."""
+BEHIND_SECONDS = 180.0
+"""At rest the recorder commits once a minute: an entry may be that old by then."""
+MISSED_RUNS = 3
+RUN_SECONDS = 300.0
+"""A run of the analyzer may take so long."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a service of the part, and what to do. `is_grave`: it does not do its work at all."""
+
+    subject: str
+    """ "recorder", "alerter" or "clips"."""
+    is_grave: bool
+    sentence: str
+    advice: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What the part's services wrote. A state that could not be read is the error that says why."""
+
+    recorder: RecorderState | StateAbsentError | StateBrokenError
+    alerter: AlerterState | StateAbsentError | StateBrokenError
+    clips: ClipsState | StateAbsentError | StateBrokenError
+
+    def is_there(self) -> bool:
+        """Whether any of them runs, or has run."""
+        return not all(isinstance(it, StateAbsentError) for it in (self.recorder, self.alerter, self.clips))
+
+    def faults(self, clock: Clock) -> tuple[Fault, ...]:
+        """The gravest first."""
+        found = [*recorder_faults(self.recorder, clock), *alerter_faults(self.alerter, clock), *clips_faults(self.clips, clock)]
+        return tuple(sorted(found, key=lambda fault: not fault.is_grave))
+
+
+def read(root: Path = paths.STATE_DIRECTORY) -> Record:
+    """Raises `PermissionError` when they may not be read."""
+    return Record(health.look(RecorderState, root), health.look(AlerterState, root), health.look(ClipsState, root))
+
+
+def journal(name: str) -> str:
+    return f"journalctl -u livekeep-{name} -n 50"
+
+
+def is_silent(it: RecorderState | AlerterState | ClipsState, clock: Clock) -> bool:
+    """Whether it is older than the state of a service that lives."""
+    longest = MISSED_RUNS * it.interval_seconds + RUN_SECONDS if isinstance(it, ClipsState) else SILENT_SECONDS
+    return clock.now_monotonic - it.written_monotonic > longest
+
+
+def recorder_faults(it: RecorderState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
+    restart = f"sudo systemctl restart livekeep-recorder; {journal('recorder')}"
+    if isinstance(it, StateAbsentError):
+        yield Fault("recorder", True, "the recorder does not run: nothing is recorded", restart)
+    elif isinstance(it, StateBrokenError):
+        yield Fault("recorder", True, f"livekeep-recorder: {it}", restart)
+    elif is_silent(it, clock):
+        yield Fault("recorder", True, f"the recorder is stuck: its state is {health.age(it, clock)} old", restart)
+    else:
+        if it.problem:
+            yield Fault("recorder", True, it.problem, it.advice or journal("recorder"))
+        if it.lag_seconds > BEHIND_SECONDS:
+            yield Fault("recorder", False, f"the recorder is {it.lag_seconds:.0f} s behind the journal", "systemd-cgtop")
+        if not it.is_sound:
+            yield Fault("recorder", True, "the last check of the database found it damaged", "sudo livekeep record check")
+        if it.lost_calls or it.lost_entries:
+            lost = f"{it.lost_calls} calls and {it.lost_entries} entries of the journal were lost since the recorder started"
+            yield Fault("recorder", False, lost, "sudo livekeep record export losses")
+
+
+def alerter_faults(it: AlerterState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
+    restart = f"sudo systemctl restart livekeep-alerter; {journal('alerter')}"
+    if isinstance(it, StateAbsentError):
+        yield Fault("alerter", True, "the alerter does not run: no messages are sent", restart)
+    elif isinstance(it, StateBrokenError):
+        yield Fault("alerter", True, f"livekeep-alerter: {it}", restart)
+    elif is_silent(it, clock):
+        yield Fault("alerter", True, f"the alerter is stuck: its state is {health.age(it, clock)} old", restart)
+    else:
+        for problem in it.problems:
+            yield Fault("alerter", False, problem, "sudo livekeep alert list; sudo livekeep check-config")
+        if it.waiting:
+            waiting = f"{it.waiting} message{'s wait' if it.waiting > 1 else ' waits'} for delivery"
+            yield Fault("alerter", False, waiting, f"sudo livekeep alert list; {journal('alerter')}")
+
+
+def clips_faults(it: ClipsState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
+    if isinstance(it, StateAbsentError):
+        # No source need be configured.
+        return
+    if isinstance(it, StateBrokenError):
+        yield Fault("clips", False, f"livekeep-clips: {it}", "sudo systemctl start livekeep-clips")
+    elif is_silent(it, clock):
+        advice = f"systemctl status livekeep-clips.timer; {journal('clips')}"
+        yield Fault("clips", False, f"the clip analyzer has not run for {health.age(it, clock)}", advice)
+    elif it.outcome in ("failed", "partly"):
+        yield Fault("clips", False, it.reason or "not all clips could be fetched", it.advice or journal("clips"))

@@ -1,0 +1,153 @@
+"""livekeep select: lists, refuses, and changes exactly one value in the right file."""
+
+import tomllib
+
+import pytest
+from conftest import CONFIG, Box
+
+from livekeep.command.config import toml_edit
+
+SECOND = "Youth, 2nd hall"
+
+
+def test_lists_the_streams_and_marks_the_selected_one(box: Box) -> None:
+    box.configure()
+    done = box.run("select")
+    assert done.returncode == 0
+    assert done.stdout == f"  {SECOND}  https://media.example/live.m3u8\n* main             Vimeo event 123\n"
+    assert box.run("select", "--names").stdout == f"{SECOND}\nmain\n"
+
+
+def test_writes_where_it_is_set_and_has_the_poller_reload(box: Box) -> None:
+    config = box.configure()
+    config.chmod(0o640)
+    inode = config.stat().st_ino
+    box.start_units()
+    done = box.run("select", SECOND)
+    assert done.returncode == 0, done.stderr
+    assert config.read_text() == CONFIG.replace('selected = "main" #', f'selected = "{SECOND}" #')
+    assert config.stat().st_mode & 0o777 == 0o640
+    assert config.stat().st_ino != inode, "replaced as a whole, not written over"
+    assert sorted(path.name for path in config.parent.iterdir()) == ["livekeep.d", "livekeep.toml"]
+    assert box.told() == ["reload livekeep-poller.service"]
+
+
+def test_the_last_file_that_sets_it_is_the_one_that_is_changed(box: Box) -> None:
+    config = box.configure()
+    other = box.file("etc/livekeep/livekeep.d/10-streams.toml", "[poller]\ninterval_seconds = 20\n")
+    last = box.file("etc/livekeep/livekeep.d/20-imported.toml", f'stream.selected = "{SECOND}"\n')
+    done = box.run("select", "main")
+    assert done.returncode == 0
+    assert last.read_text() == 'stream.selected = "main"\n'
+    assert (config.read_text(), other.read_text()) == (CONFIG, "[poller]\ninterval_seconds = 20\n")
+
+
+def test_it_is_added_where_nothing_sets_it(box: Box) -> None:
+    config = box.configure("[streams.a]\n[streams.main]\n")
+    assert box.run("select", "a").returncode == 0
+    assert config.read_text() == '[streams.a]\n[streams.main]\n\n[stream]\nselected = "a"\n'
+
+
+def test_a_poller_that_does_not_run_is_said_and_no_failure(box: Box) -> None:
+    box.configure()
+    box.unit("livekeep-poller.service", "inactive", "dead")
+    done = box.run("select", SECOND)
+    assert done.returncode == 0
+    assert "livekeep-poller does not run; it takes this when it starts" in done.stdout
+    assert box.told() == []
+
+
+def test_a_reload_that_is_refused_is_a_failure(box: Box) -> None:
+    box.configure()
+    box.start_units()
+    (box.systemd / "fail-reload").write_text("Job for livekeep-poller.service failed.\nSee more.\n")
+    done = box.run("select", SECOND)
+    assert done.returncode == 1
+    assert done.stderr == "systemctl reload livekeep-poller.service: Job for livekeep-poller.service failed.\n"
+
+
+def test_an_unknown_name_changes_nothing(box: Box) -> None:
+    config = box.configure()
+    done = box.run("select", "mian")
+    assert done.returncode == 1
+    assert done.stderr == f'there is no stream "mian"; the configured ones are "{SECOND}", "main"\n'
+    assert config.read_text() == CONFIG
+
+
+def test_a_wrong_selection_can_be_put_right(box: Box) -> None:
+    config = box.configure(CONFIG.replace('"main" #', '"gone" #'))
+    assert box.run("select", "main").returncode == 0
+    assert config.read_text() == CONFIG
+
+
+def test_other_faults_are_told_and_the_poller_is_left_alone(box: Box) -> None:
+    box.configure(CONFIG + "[poller]\ninterval_seconds = 0\n")
+    box.start_units()
+    done = box.run("select", SECOND)
+    assert done.returncode == 78
+    assert "poller.interval_seconds: must be from 1 to 3600, is 0" in done.stderr
+    assert box.told() == []
+
+
+def test_no_streams_at_all(box: Box) -> None:
+    box.configure("")
+    assert "No streams are configured" in box.run("select").stdout
+    assert box.run("select", "main").stderr == 'there is no stream "main"; the configured ones are none yet\n'
+
+
+def test_what_stands_in_no_simple_place_is_left_to_the_administrator(box: Box) -> None:
+    text = CONFIG.replace('"main" #', '"""\nmain""" #')
+    config = box.configure(text)
+    done = box.run("select", SECOND)
+    assert done.returncode == 1
+    assert done.stderr == f'{config}: stream.selected cannot be changed automatically; set it to "{SECOND}" by hand\n'
+    assert config.read_text() == text
+
+
+def test_a_broken_file_is_passed_over_and_named(box: Box) -> None:
+    config = box.configure()
+    broken = box.file("etc/livekeep/livekeep.d/20-broken.toml", "[stream\n")
+    box.start_units()
+    done = box.run("select", SECOND)
+    assert done.returncode == 78
+    assert f"{broken}: is not valid TOML" in done.stderr
+    assert config.read_text() == CONFIG.replace('selected = "main" #', f'selected = "{SECOND}" #')
+    assert broken.read_text() == "[stream\n"
+    assert box.told() == []
+
+
+EDITS = [
+    ('[stream]\nselected = "a"\n', '[stream]\nselected = "b"\n'),
+    ("[stream]\n  selected='a'   # why\n", '[stream]\n  selected="b"   # why\n'),
+    ('stream = { selected = "a" }\n', 'stream = { selected = "b" }\n'),
+    ('"stream"."selected" = "a"\n', '"stream"."selected" = "b"\n'),
+    ('# selected = "a"\n[stream]\nselected = "a"\n', '# selected = "a"\n[stream]\nselected = "b"\n'),
+    (
+        '[streams.x]\nurl = "selected = \\"a\\""\n[stream]\nselected = "a"',
+        '[streams.x]\nurl = "selected = \\"a\\""\n[stream]\nselected = "b"',
+    ),
+    ('[screen]\nselected = "a"\n[stream]\nselected = "a"\n', '[screen]\nselected = "a"\n[stream]\nselected = "b"\n'),
+    ("[stream]\nselected = 5\n", '[stream]\nselected = "b"\n'),
+    ("[stream] # which\n[log]\n", '[stream] # which\nselected = "b"\n[log]\n'),
+    ("[stream]", '[stream]\nselected = "b"\n'),
+    ("", '[stream]\nselected = "b"\n'),
+    ('[log]\nlevel = "info"', '[log]\nlevel = "info"\n\n[stream]\nselected = "b"\n'),
+]
+
+
+@pytest.mark.parametrize(("before", "after"), EDITS)
+def test_edits(before: str, after: str) -> None:
+    assert toml_edit.with_value(before, "stream", "selected", "b") == after
+
+
+@pytest.mark.parametrize("name", ['with "quotes"', "back\\slash", "Grüße", "del\x7f", "tab\t", "#"])
+def test_any_name_survives(name: str) -> None:
+    text = toml_edit.with_value('[stream]\nselected = "a" # x\n', "stream", "selected", name)
+    assert text is not None
+    assert tomllib.loads(text) == {"stream": {"selected": name}}
+    assert text.endswith(" # x\n")
+
+
+@pytest.mark.parametrize("text", ['[stream]\nselected = """\na"""\n', "stream = 5\n", "stream = []\n"])
+def test_what_cannot_be_edited_is_refused_not_broken(text: str) -> None:
+    assert toml_edit.with_value(text, "stream", "selected", "b") is None

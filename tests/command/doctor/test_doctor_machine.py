@@ -1,0 +1,278 @@
+"""The doctor's checks of machine, picture and sound, on trees: a Pi 4 as installed, a Pi 5 prepared, a laptop, a bare box."""
+
+import os
+import socket
+import subprocess
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TREES
+from PIL import Image
+
+from livekeep.command.doctor import host, pictures
+from livekeep.command.doctor import screen as doctor_screen
+from livekeep.command.doctor.doctor_base import Check, Surroundings
+from livekeep.command.doctor.picture import TRIAL
+from livekeep.core.config import Config, Screen
+from livekeep.screen.display.pictures import MPV_OPTIONS
+
+
+def around(tree: str | Path, **screen: object) -> Surroundings:
+    return Surroundings(TREES / tree, Config(screen=replace(Screen(), **screen)))  # type: ignore[arg-type]
+
+
+def found(check: Check) -> tuple[str, str]:
+    return check.verdict, check.finding
+
+
+@pytest.mark.parametrize(
+    ("tree", "expected"),
+    [
+        ("pi4", ("ok", "default route by eth0, link up")),
+        ("pi5", ("fail", "wlan0 has the default route but is down")),
+        ("laptop", ("ok", "default route by wlp2s0, link up")),
+        ("bare", ("fail", "no default route")),
+    ],
+)
+def test_network(tree: str, expected: tuple[str, str]) -> None:
+    assert found(host.check_network(around(tree))) == expected
+
+
+@pytest.mark.parametrize(
+    ("tree", "screen", "expected"),
+    [
+        ("pi4", {}, ("ok", "HDMI-A-1 is connected, 1920x1080 preferred")),
+        ("pi4", {"mode": "1280x720@50"}, ("ok", "HDMI-A-1 is connected, 1920x1080 preferred, shown at 1280x720@50")),
+        ("pi4", {"mode": "preferred"}, ("ok", "HDMI-A-1 is connected, 1920x1080 preferred, shown at preferred")),
+        ("pi4", {"mode": "3840x2160@30"}, ("fail", "HDMI-A-1 has no mode 3840x2160")),
+        ("pi4", {"connector": "HDMI-A-2"}, ("fail", "no TV is connected (HDMI-A-2)")),
+        ("pi4", {"connector": "DP-7"}, ("fail", "there is no connector DP-7")),
+        ("pi5", {}, ("ok", "HDMI-A-2 is connected, 3840x2160 preferred")),
+        ("laptop", {}, ("ok", "eDP-1 is connected, 1920x1200 preferred")),
+        ("bare", {}, ("fail", "the kernel knows no display output")),
+    ],
+)
+def test_connector(tree: str, screen: dict[str, object], expected: tuple[str, str]) -> None:
+    assert found(doctor_screen.check_display(around(tree, **screen))) == expected
+
+
+def test_a_tv_without_modes(tmp_path: Path) -> None:
+    folder = tmp_path / "sys/class/drm/card0-HDMI-A-1"
+    folder.mkdir(parents=True)
+    (folder / "status").write_text("connected\n")
+    (folder / "modes").write_text("")
+    assert found(doctor_screen.check_display(around(tmp_path))) == ("fail", "HDMI-A-1 is connected but tells no modes")
+
+
+def test_x11_and_wayland_are_asked_by_their_sockets() -> None:
+    with tempfile.TemporaryDirectory(prefix="lk-") as folder:
+        root = Path(folder)
+        for name in ("tmp/.X11-unix", "run/user/1000", "etc"):
+            (root / name).mkdir(parents=True)
+        (root / "etc/passwd").write_text("anna:x:1000:1000:Anna:/home/anna:/bin/bash\n")
+        x11 = around(root, x11_display=":1.0")
+        wayland = around(root, output="wayland", desktop_user="anna")
+        assert doctor_screen.check_display(x11).finding.endswith("tmp/.X11-unix/X1: nothing listens (No such file or directory)")
+        assert doctor_screen.check_display(wayland).advice == "log anna in on the TV"
+        servers = [listen(root / "tmp/.X11-unix/X1"), listen(root / "run/user/1000/wayland-0")]
+        assert doctor_screen.check_display(x11).verdict == "ok"
+        assert doctor_screen.check_display(wayland).verdict == "ok"
+        absent = doctor_screen.check_display(around(root, x11_display=":1", x11_authority="/home/anna/.Xauthority"))
+        assert found(absent) == ("fail", "/home/anna/.Xauthority: no such file")
+        stranger = doctor_screen.check_display(around(root, output="wayland", desktop_user="bert"))
+        assert found(stranger) == ("fail", 'wayland: no user "bert"')
+        for server in servers:
+            server.close()
+
+
+def listen(path: Path) -> socket.socket:
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(path))
+    server.listen()
+    return server
+
+
+@pytest.mark.parametrize(
+    ("tree", "screen", "verdict", "says"),
+    [
+        ("pi4", {}, "ok", "/dev/video10 is there (screen.hwdec = auto)"),
+        ("pi4", {"hwdec": "no"}, "warn", "switched off by screen.hwdec"),
+        ("pi5", {}, "ok", "this board has no H.264 decoder"),
+        ("pi5", {"hwdec": "v4l2m2m-copy"}, "warn", "this board has no v4l2m2m-copy"),
+        ("laptop", {}, "ok", "/dev/dri/renderD128 may decode"),
+        ("laptop", {"hwdec": "no"}, "ok", 'software (screen.hwdec = "no")'),
+        ("bare", {}, "ok", "software (no graphics device that decodes)"),
+    ],
+)
+def test_decoder(tree: str, screen: dict[str, object], verdict: str, says: str) -> None:
+    check = doctor_screen.check_decoder(around(tree, **screen))
+    assert check.verdict == verdict
+    assert says in check.finding
+
+
+@pytest.mark.parametrize(("model", "verdict"), [("Raspberry Pi 3 Model B Plus Rev 1.3", "warn"), ("Raspberry Pi 9", "skip")])
+def test_decoder_of_other_boards(tmp_path: Path, model: str, verdict: str) -> None:
+    (tmp_path / "proc/device-tree").mkdir(parents=True)
+    (tmp_path / "proc/device-tree/model").write_text(model + "\0")
+    assert doctor_screen.check_decoder(around(tmp_path)).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("tree", "device", "expected"),
+    [
+        ("pi4", "auto", ("ok", "cards: Headphones, vc4hdmi0, vc4hdmi1")),
+        ("pi4", "alsa/hdmi:CARD=vc4hdmi1,DEV=0", ("ok", "alsa/hdmi:CARD=vc4hdmi1,DEV=0 is there")),
+        ("pi4", "alsa/plughw:2,0", ("ok", "alsa/plughw:2,0 is there")),
+        ("pi4", "alsa/hw:7,0", ("fail", "screen.audio_device: there is no card 7")),
+        ("pi4", "alsa/sysdefault:CARD=Gone", ("fail", "screen.audio_device: there is no card Gone")),
+        ("pi4", "alsa", ("ok", "alsa is there")),
+        ("laptop", "pipewire", ("skip", "pipewire cannot be looked up here; cards: PCH")),
+        ("bare", "auto", ("warn", "there is no sound card")),
+        ("bare", "null", ("ok", "switched off by screen.audio_device")),
+    ],
+)
+def test_sound(tree: str, device: str, expected: tuple[str, str]) -> None:
+    assert found(doctor_screen.check_sound(around(tree, audio_device=device))) == expected
+
+
+@pytest.mark.parametrize(
+    ("tree", "verdict", "says"),
+    [
+        ("pi4", "warn", "lacks video=HDMI-A-1:1920x1080@60D and vc4.force_hotplug=1"),
+        ("pi5", "warn", "lacks video=HDMI-A-1:1920x1080@60D"),
+        ("laptop", "skip", "Raspberry Pi only"),
+    ],
+)
+def test_resolution(tree: str, verdict: str, says: str) -> None:
+    check = host.check_boot_line(around(tree))
+    assert check.verdict == verdict
+    assert says in check.finding
+
+
+def test_resolution_of_the_administrators_own(tmp_path: Path) -> None:
+    assert host.check_boot_line(around("pi5", connector="HDMI-A-2")).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("tree", "verdict", "advice"),
+    [
+        ("pi4", "warn", "sudo livekeep doctor --fix"),
+        ("pi5", "ok", ""),
+        ("laptop", "ok", ""),
+        ("bare", "warn", "start the kernel with"),
+    ],
+)
+def test_memory_limits(tree: str, verdict: str, advice: str) -> None:
+    check = host.check_memory(around(tree))
+    assert check.verdict == verdict
+    assert check.advice.startswith(advice)
+
+
+def test_disk() -> None:
+    assert found(host.check_disk(around("pi5"))) == (
+        "warn",
+        "/ is read-only: select, set-token and the journal cannot save",
+    )
+    free = os.statvfs(TREES)
+    check = host.check_disk(around("pi4"))
+    assert f"of {free.f_blocks * free.f_frsize // host.MIB} free" in check.finding
+
+
+@pytest.mark.parametrize(
+    ("name", "free_mib", "verdict"),
+    [
+        ("/", 49, "fail"),
+        ("/", 50, "warn"),
+        ("/", 299, "warn"),
+        ("/", 300, "ok"),
+        ("/run", 1, "fail"),
+        ("/run", 7, "warn"),
+        ("/run", 8, "ok"),
+    ],
+)
+def test_free_space(name: str, free_mib: int, verdict: str) -> None:
+    assert host.judge_space(name, free_mib * host.MIB, 10**10).verdict == verdict
+
+
+def test_autostart_files_of_the_predecessor() -> None:
+    findings = dict(host.autostarts(around("pi4")))
+    home = TREES / "pi4/home/admin/.config/autostart"
+    assert list(findings) == [
+        f"{home}/streamreturn.desktop starts vimeo-monitor, which takes the screen",
+        f"{home}/xrandr.desktop changes the screen's resolution at login",
+    ]
+    assert list(host.autostarts(around("laptop"))) == [], "Hidden=true switches an entry off"
+
+
+PICTURE = (TREES.parent / "predecessor/media/holding.png").read_bytes()
+
+
+SVG = b"""<?xml version="1.0"?>
+<svg xmlns="http://www.w3.org/2000/svg" width="64" height="36"><rect width="64" height="36" fill="red"/></svg>
+"""
+
+
+def made(name: str, *arguments: str, **options: Any) -> bytes:
+    """What ffmpeg, or Pillow with `options`, makes of a small picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / name
+        if options:
+            Image.new("RGB", (64, 36), "red").save(file, **options)
+        else:
+            source = ["-f", "lavfi", "-i", "testsrc=size=64x36:rate=5:duration=1"]
+            subprocess.run(["ffmpeg", "-loglevel", "error", *source, *arguments, file], check=True)
+        return file.read_bytes()
+
+
+MP4 = made("a.mp4", "-pix_fmt", "yuv420p")
+JPEG = made("a.jpg", quality=95)
+FRAMES = [Image.new("RGB", (64, 36), colour) for colour in ("blue", "green")]
+CANNOT = "mpv cannot show it; is it a picture, and whole?"
+
+
+def test_pictures_are_tried_with_the_player_s_options() -> None:
+    given = {f"--{name}={value}" for name, value in MPV_OPTIONS.items()}
+    assert given - set(TRIAL) == {"--loop-file=inf"}
+
+
+@pytest.mark.parametrize(
+    ("content", "key", "verdict", "says"),
+    [
+        (PICTURE, "holding", "ok", "own.png can be shown"),
+        (PICTURE, "error", "ok", "own.png can be shown"),
+        (MP4, "holding", "ok", "own.png can be shown"),
+        (MP4, "error", "warn", "the error screen cannot paint it: it shows its text alone"),
+        (MP4[: MP4.index(b"moov")], "holding", "fail", CANNOT),
+        (made("a.webp", save_all=True, append_images=FRAMES), "holding", "fail", CANNOT),
+        (SVG, "holding", "ok", "own.png can be shown"),
+        (SVG, "error", "warn", "the error screen cannot paint it: it shows its text alone"),
+        (JPEG[: len(JPEG) - 40], "holding", "fail", CANNOT),
+        (PICTURE[: len(PICTURE) // 2], "holding", "fail", CANNOT),
+        (b"", "holding", "fail", "is empty"),
+        (b"#!/bin/sh\n", "error", "fail", CANNOT),
+        (None, "holding", "fail", "No such file or directory"),
+    ],
+    ids=range(13),
+)
+def test_pictures(tmp_path: Path, content: bytes | None, key: str, verdict: str, says: str) -> None:
+    folder = tmp_path / "var/lib/livekeep/pictures"
+    folder.mkdir(parents=True)
+    (folder / "good.png").write_bytes(PICTURE)
+    if content is not None:
+        (folder / "own.png").write_bytes(content)
+    own, good = "/var/lib/livekeep/pictures/own.png", "/var/lib/livekeep/pictures/good.png"
+    screen = {"holding": (good, own), "error": good} if key == "holding" else {"holding": (good,), "error": own}
+    check = pictures.check_pictures(around(tmp_path, **screen))
+    assert check.verdict == verdict
+    assert says in check.finding
+    assert verdict == "ok" or check.finding.startswith(f"screen.{key}: {own}: ")
+
+
+def test_a_picture_where_the_display_may_not_look(tmp_path: Path) -> None:
+    (tmp_path / "home/admin").mkdir(parents=True)
+    (tmp_path / "home/admin/own.png").write_bytes(PICTURE)
+    check = pictures.check_pictures(around(tmp_path, holding=("/home/admin/own.png",), error="/home/admin/own.png"))
+    assert found(check) == ("fail", "screen.holding: /home/admin/own.png: the display may not look there")

@@ -1,0 +1,281 @@
+"""The judgement of the screen: what must be down, degraded and ok, every combination of states, and what the probes add."""
+
+import itertools
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from livekeep.core import state
+from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings
+from livekeep.core.findings import Verdict as Found
+from livekeep.core.state import (
+    Cause,
+    Picture,
+    Playback,
+    PlayerState,
+    PollerState,
+    StateAbsentError,
+    StateBrokenError,
+    StreamState,
+    Wish,
+)
+from livekeep.status.health import Clock, Findings, Health, error_screen_is_active, is_silent, read_findings, verdict
+from livekeep.status.health import judge as judge_folder
+
+NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
+CLOCK = Clock(NOW, MONOTONIC)
+LONG_AGO = NOW - 3600
+FROZEN = Playback(position_seconds=12.0, position_changed_at=NOW - 0.2, picture_changed_at=NOW - 720)
+MOVING = Playback(position_seconds=12.0, position_changed_at=NOW - 0.2, width_pixels=1280, height_pixels=720)
+
+
+def poller(state: StreamState = "live", cause: Cause = "", age: float = 1.0, **more: object) -> PollerState:
+    return replace(PollerState(state, cause, "a reason", since=LONG_AGO, written_monotonic=MONOTONIC - age), **more)
+
+
+def player(picture: Picture = "stream", age: float = 1.0, **more: object) -> PlayerState:
+    start = PlayerState(
+        picture, LONG_AGO, "why", display_up=True, playback=MOVING, written_at=NOW, written_monotonic=MONOTONIC - age
+    )
+    return replace(start, **more)
+
+
+def judge(the_poller: object, the_player: object, error_screen: bool = False) -> Health:
+    return verdict(the_poller, the_player, error_screen, CLOCK)  # type: ignore[arg-type]
+
+
+OK = [
+    ("live and shown", poller(), player()),
+    ("off air and holding", poller("offline"), player("holding")),
+    ("starting, holding still shown", poller("starting"), player("holding")),
+    ("starting, stream already or still playing", poller("starting"), player()),
+    ("one failed request", poller(consecutive_failures=1), player()),
+    ("a stall that is long over", poller(), player(playback=Playback(last_stall_at=NOW - 301))),
+    ("asked for a URL at the start", poller(), player(wish=Wish("start", MONOTONIC - 1))),
+    ("display that tells no position", poller(), player(playback=Playback())),
+    ("state 30 s old", poller(age=30), player(age=30)),
+    (
+        "position old, but so is the report",
+        poller(),
+        player(written_at=NOW - 20, playback=replace(MOVING, position_changed_at=NOW - 20)),
+    ),
+]
+DEGRADED = [
+    ("poller absent", StateAbsentError("it is absent"), player(), "it is absent"),
+    ("poller's state broken", StateBrokenError("it is broken"), player("holding"), "it is broken"),
+    ("poller stuck", poller(age=31), player(), "stuck"),
+    ("outage while playing", poller("error", "outage"), player(), "a reason"),
+    ("outage, still counted", poller(consecutive_failures=2), player(), "last 2 requests failed"),
+    ("outage told in a live state", poller("live", "outage"), player(), "cannot be asked"),
+    ("rate-limited", poller("live", "rate-limited"), player(), "left alone"),
+    ("no token", poller("unknown", "no-token"), player("holding"), "a reason"),
+    ("holding for a moment although live", poller(), player("holding", since=NOW - 60), "holding picture is shown"),
+    ("live for a moment, not yet shown", poller(since=NOW - 59), player("holding"), "for 59 s"),
+    ("stream for a moment although off air", poller("offline", since=NOW - 3), player(), "off air but still shown"),
+    ("refused a moment ago", poller("error", "refused", since=NOW - 1), player(), "instead of the error picture"),
+    ("stands still", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 6)), "stood still for 6 s"),
+    ("buffers", poller(), player(playback=replace(MOVING, buffering=True)), "waiting for data"),
+    ("sound only", poller(), player("holding", stream_picture="none"), "holding picture is shown, but the stream has no picture"),
+    ("black", poller(), player(stream_picture="blank"), "the stream is shown, but the stream's picture is of one colour"),
+    ("frozen", poller(), player(stream_picture="frozen", playback=FROZEN), "the stream's picture has not changed for 12 min"),
+    ("sound only in an outage", poller("error", "outage"), player("holding", stream_picture="none"), "cannot be asked"),
+    ("stalled lately", poller(), player(playback=Playback(last_stall_at=NOW - 299)), "stalled"),
+]
+DOWN = [
+    ("player absent", poller(), StateAbsentError("it is absent"), "it is absent"),
+    ("player's state broken", poller(), StateBrokenError("it is broken"), "it is broken"),
+    ("both absent", StateAbsentError("poller gone"), StateAbsentError("player gone"), "player gone"),
+    ("player stuck", poller(), player(age=31), "stuck"),
+    ("no display", poller(), player(display_up=False), "no display"),
+    ("nothing shown", poller(), player("none"), "nothing is on the screen"),
+    ("error picture", poller("error", "refused"), player("error"), "why"),
+    ("error picture while the poller is away", StateAbsentError("gone"), player("error"), "error picture"),
+    ("live but holding for long", poller(), player("holding", since=NOW - 61), "for 61 s"),
+    ("off air but heard for long", poller("offline", since=NOW - 61), player("holding", stream_picture="none"), "for 61 s"),
+    ("off air but shown for long", poller("offline", since=NOW - 61), player(), "for 61 s"),
+    ("refused but playing on for long", poller("error", "refused", since=NOW - 61), player(), "instead of"),
+    ("frozen for long", poller(), player(playback=replace(MOVING, position_changed_at=NOW - 61)), "stood still for 61 s"),
+]
+
+
+@pytest.mark.parametrize(("the_poller", "the_player"), [case[1:] for case in OK], ids=[case[0] for case in OK])
+def test_is_ok(the_poller: object, the_player: object) -> None:
+    assert judge(the_poller, the_player).level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("the_poller", "the_player", "says"), [case[1:] for case in DEGRADED], ids=[case[0] for case in DEGRADED]
+)
+def test_is_degraded(the_poller: object, the_player: object, says: str) -> None:
+    found = judge(the_poller, the_player)
+    assert found.level == "degraded"
+    assert says in found.sentence
+
+
+@pytest.mark.parametrize(("the_poller", "the_player", "says"), [case[1:] for case in DOWN], ids=[case[0] for case in DOWN])
+def test_is_down(the_poller: object, the_player: object, says: str) -> None:
+    found = judge(the_poller, the_player)
+    assert found.level == "down"
+    assert says in found.sentence
+
+
+@pytest.mark.parametrize("the_player", [player(), player("holding"), StateAbsentError("gone")])
+def test_the_error_screen_is_down_whatever_the_states_say(the_player: object) -> None:
+    assert judge(poller(), the_player, error_screen=True).level == "down"
+
+
+RIGHT = {("live", "stream"), ("offline", "holding"), ("starting", "holding"), ("starting", "stream")}
+
+
+@pytest.mark.parametrize(
+    ("stream", "cause", "picture", "settled"),
+    list(itertools.product(get_args(StreamState), get_args(Cause), get_args(Picture), (True, False))),
+)
+def test_every_combination(stream: StreamState, cause: Cause, picture: Picture, settled: bool) -> None:
+    """Settled for an hour or for a second: only a right picture without an outage is ok; only a lasting wrong one is down."""
+    since = LONG_AGO if settled else NOW - 1
+    found = judge(poller(stream, cause, since=since), player(picture, since=since))
+    if picture in ("none", "error"):
+        assert found.level == "down"
+    elif (stream, picture) in RIGHT:
+        assert found.level == ("degraded" if cause in ("outage", "rate-limited") else "ok")
+    elif stream == "unknown" or (stream == "error" and picture == "stream" and cause not in ("refused", "bad-config")):
+        assert found.level == "degraded"
+    else:
+        assert found.level == ("down" if settled else "degraded")
+    assert "\n" not in found.sentence
+    assert found.sentence
+
+
+# What the probes found
+
+
+def found(kind: type[Findings], verdict: Found = "fail", age: float = 10.0, **more: object) -> Findings:
+    run = Run(verdict, "what it saw", interval_seconds=60.0, last_run=NOW - age)
+    return replace(kind(run=run, written_monotonic=MONOTONIC - age), **more)  # type: ignore[arg-type]
+
+
+FOUND_WELL: list[tuple[str, Findings, StreamState]] = [
+    ("a network that is slow", found(NetworkFindings, "warn"), "live"),
+    ("a speed test that is slow", found(SpeedtestFindings, "warn"), "live"),
+    ("a speed test that failed", found(SpeedtestFindings, "fail"), "live"),
+    ("a stream that is poor", found(StreamFindings, "warn"), "live"),
+    ("a stream that failed before it went off air", found(StreamFindings, "fail"), "offline"),
+    ("nothing to look at", found(StreamFindings, "skipped"), "live"),
+    ("old errors on the card", found(HostFindings, "warn", ext4_errors={"mmcblk0p2": 3}), "live"),
+    ("a board that is slowed down", found(HostFindings, "warn", throttled=("throttled",)), "live"),
+    ("a board without sensors", found(HostFindings, "ok"), "live"),
+    ("under-voltage earlier", found(HostFindings, "ok", throttled=(), throttled_since_boot=("under_voltage",)), "live"),
+    ("a run that is late", found(NetworkFindings, "ok", age=210), "live"),
+]
+FOUND_DEGRADED: list[tuple[str, Findings, StreamState, str]] = [
+    ("no network", found(NetworkFindings), "live", "the network probe failed: what it saw"),
+    ("no network off air", found(NetworkFindings), "offline", "the network probe failed"),
+    ("the stream cannot be read", found(StreamFindings), "live", "the stream probe failed"),
+    ("a bad card", found(HostFindings), "live", "the host probe finds fault: what it saw"),
+    ("under-voltage", found(HostFindings, "warn", throttled=("under_voltage",)), "live", "the host probe finds fault"),
+    ("a wrong clock", found(HostFindings, "warn", clock_synchronized=False), "offline", "the host probe finds fault"),
+    *(
+        (f"{name} is silent", found(kind, "ok", age=211), "live", f"the {name} probe is silent: its findings are 211 s old")
+        for name, kind in PROBES.items()
+    ),
+]
+
+
+def with_findings(findings: Findings, stream: StreamState) -> Health:
+    return verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, [findings])
+
+
+@pytest.mark.parametrize(("findings", "stream"), [case[1:] for case in FOUND_WELL], ids=[case[0] for case in FOUND_WELL])
+def test_findings_that_do_not_count(findings: Findings, stream: StreamState) -> None:
+    assert with_findings(findings, stream).level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("findings", "stream", "says"), [case[1:] for case in FOUND_DEGRADED], ids=[case[0] for case in FOUND_DEGRADED]
+)
+def test_findings_that_degrade(findings: Findings, stream: StreamState, says: str) -> None:
+    judged = with_findings(findings, stream)
+    assert judged.level == "degraded"
+    assert judged.sentence.startswith("the stream is shown, but " if stream == "live" else "the holding picture is shown, but ")
+    assert says in judged.sentence
+
+
+@pytest.mark.parametrize("findings", [case[1] for case in FOUND_DEGRADED])
+def test_findings_never_bring_the_screen_down_nor_up(findings: Findings) -> None:
+    gone = StateAbsentError("gone")
+    assert verdict(poller(), gone, False, CLOCK, [findings]) == judge(poller(), gone)
+    assert verdict(gone, player(), False, CLOCK, [findings]) == judge(gone, player())
+    assert verdict(poller(), player("error"), False, CLOCK, [findings]) == judge(poller(), player("error"))
+
+
+def test_the_screen_s_own_trouble_comes_first() -> None:
+    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, [found(NetworkFindings)])
+    assert "last 2 requests failed" in judged.sentence
+
+
+def test_a_probe_is_silent_by_the_clock_that_nobody_sets() -> None:
+    """At boot a board without a battery has a wrong time, and jumps when it learns the right one."""
+    assert not is_silent(found(NetworkFindings), Clock(NOW + 1e8, MONOTONIC))
+    assert is_silent(found(NetworkFindings), Clock(NOW, MONOTONIC + 300))
+
+
+def write(root: Path, *states: state.State) -> None:
+    for entry in states:
+        (root / entry.FILE).parent.mkdir(exist_ok=True)
+        state.write(state.stamped(entry), root)
+
+
+def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
+    def judged() -> Health:
+        return judge_folder(tmp_path, Clock(time.time(), time.monotonic()), tmp_path / "kept")
+
+    assert judged().level == "down"
+    write(tmp_path, PollerState("live"), PlayerState("stream", display_up=True))
+    assert judged().level == "ok"
+    write(tmp_path, NetworkFindings(run=Run("fail", "no host answers", interval_seconds=30.0)))
+    assert judged() == Health("degraded", "the stream is shown, but the network probe failed: no host answers")
+    (tmp_path / "probe-network/state.json").write_text("{")
+    assert judged().level == "ok", "after an upgrade old findings are foreign until the next run"
+
+
+def test_findings_are_read_by_name(tmp_path: Path) -> None:
+    assert read_findings(tmp_path) == {}
+    write(tmp_path, SpeedtestFindings(tool="url"))
+    (tmp_path / "probe-host").mkdir()
+    (tmp_path / "probe-host/state.json").write_text("[]")
+    findings = read_findings(tmp_path)
+    assert list(findings) == ["speedtest", "host"]
+    assert isinstance(findings["speedtest"], SpeedtestFindings)
+    assert isinstance(findings["host"], StateBrokenError)
+
+
+def test_a_clock_that_jumped_back_is_no_fault() -> None:
+    ahead = NOW + 7200
+    found = judge(poller(since=ahead), player("holding", since=ahead))
+    assert found.level == "degraded"
+    assert "for 0 s" in found.sentence
+
+
+def test_the_error_screen_is_seen_by_its_picture(tmp_path: Path) -> None:
+    assert not error_screen_is_active(tmp_path)
+    (tmp_path / "error-screen").mkdir()
+    assert not error_screen_is_active(tmp_path)
+    (tmp_path / "error-screen/picture.png").write_bytes(b"")
+    assert error_screen_is_active(tmp_path)
+
+
+def test_states_just_written_are_fresh(tmp_path: Path) -> None:
+    """The clocks of the states and of the judgement are the same."""
+    (tmp_path / "player").mkdir()
+    state.write(state.stamped(PlayerState("holding", display_up=True)), tmp_path)
+    found = verdict(
+        poller("offline", age=MONOTONIC - time.monotonic()),
+        state.read(PlayerState, tmp_path),
+        False,
+        Clock(time.time(), time.monotonic()),
+    )
+    assert found.level == "ok"
