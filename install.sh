@@ -25,7 +25,7 @@ readonly parts=(screen health air record)
 readonly -A is_default=([screen]=yes [health]=yes [air]=no [record]=no)
 readonly -A part_files=(
     [screen]='/livekeep(\.target|\.rules|-(display|player|poller|error-screen|screen-picture|retry@|stable@))|/lib/livekeep/screen/|/livekeep/(mpv|systemd)/|/pictures/(holding|error)\.png'
-    [health]='/livekeep-(exporter|probe-)|/lib/livekeep/(exporter|probes)/|/share/livekeep/(prometheus|grafana)/'
+    [health]='/livekeep-(exporter|probe)|/lib/livekeep/(exporter|probes)/|/share/livekeep/(prometheus|grafana)/'
     [record]='/livekeep-(recorder|alerter|web|report@|tidy|clips)|/bin/livekeep-(record|report|alert)$|/lib/livekeep/record/|/dist-packages/livekeep\.pth'
     [air]='/livekeep-(air|controller|storage|worker|probe-youtube)|/lib/livekeep/air/|/pictures/slate\.png'
 )

@@ -27,7 +27,7 @@ from livekeep.command.config import desktop, predecessor
 from livekeep.command.doctor import doctor
 from livekeep.command.doctor.doctor_base import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
-from livekeep.core import config, events, findings, state
+from livekeep.core import config, events, probe_results, state
 from livekeep.core.config import NAMED, Config, Stream
 from livekeep.probes.youtube import measurement as youtube
 from livekeep.record import wire
@@ -339,7 +339,7 @@ def test_every_reason_of_a_channel_is_told() -> None:
 
 def test_every_answer_of_youtube_is_told() -> None:
     refusals = {str(youtube_refusals.refusal(status, b"")) for status in (400, 401, 403, 429, 500, 503)}
-    texts = [*refusals, youtube.NO_KEY, *(said for said, _advice in findings.NOT_SHOWN.values())]
+    texts = [*refusals, youtube.NO_KEY, *(said for said, _advice in probe_results.NOT_SHOWN.values())]
     texts += [said for _reasons, said, _advice in youtube_refusals.REFUSALS]
     patterns = told_texts()
     assert [text for text in texts if not any(pattern.fullmatch(text) for pattern in patterns)] == []

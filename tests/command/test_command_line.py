@@ -16,7 +16,7 @@ from conftest import CONFIG, REPOSITORY, Box
 import livekeep
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.command.record import LAUNCHERS
-from livekeep.core.findings import SpeedtestFindings
+from livekeep.core.probe_results import SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
 
 NOBODY = 65534
@@ -133,7 +133,7 @@ def test_check_config_says_what_frequent_speed_tests_use(box: Box) -> None:
     box.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 300\nduration_seconds = 15\n")
     # 288 × 15 s × (50 + 10) Mbit/s
     assert "288 speed tests a day use about 32.4 GB" in box.run("check-config").stdout
-    box.write(SpeedtestFindings(download_bytes_per_second=1e6, upload_bytes_per_second=1e6))
+    box.write(SpeedtestResult(download_bytes_per_second=1e6, upload_bytes_per_second=1e6))
     assert "use about 8.6 GB, at 15 s each way with 8 Mbit/s down and 8 up\n" in box.run("check-config").stdout
     box.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 300\nenabled = false\n")
     assert box.run("check-config").stdout == "ok\n"

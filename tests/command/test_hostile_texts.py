@@ -27,7 +27,7 @@ from livekeep.command.status import findings_text
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Channel, Config
-from livekeep.core.findings import PROBES, Run, YoutubeFindings
+from livekeep.core.probe_results import PROBES, Run, YoutubeResult
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.status.health import Clock
 from livekeep.system import terminal
@@ -65,7 +65,7 @@ def attacked(box: Box) -> Box:
     for kind in (PollerState, PlayerState, *PROBES.values()):
         box.write(hostile(kind))
     box.write(
-        YoutubeFindings(run=hostile(Run), videos=(dataclasses.replace(hostile(YoutubeFindings).videos[0], channel="main"),))
+        YoutubeResult(run=hostile(Run), videos=(dataclasses.replace(hostile(YoutubeResult).videos[0], channel="main"),))
     )
     worker = channels.folder_of("main", box.root / "run/livekeep")
     worker.mkdir()

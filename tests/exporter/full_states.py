@@ -7,18 +7,18 @@ from pathlib import Path
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     Analysis,
     Connector,
-    HostFindings,
+    HostResult,
     Interface,
     Lookup,
-    NetworkFindings,
+    NetworkResult,
     Ping,
     Run,
-    SpeedtestFindings,
-    StreamFindings,
-    YoutubeFindings,
+    SpeedtestResult,
+    StreamResult,
+    YoutubeResult,
     YoutubeVideo,
 )
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
@@ -65,9 +65,9 @@ PINGS = (
 )
 LOOKUPS = (Lookup("api.vimeo.com", "192.0.2.1", 0.0321), Lookup("api.vimeo.com", "192.0.2.2", problem="no answer"))
 INTERFACES = (Interface("eth0", True, ("192.0.2.7",), 1, 2),)
-FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings] = {
-    "network": NetworkFindings(run=RUN, pings=PINGS, lookups=LOOKUPS, interfaces=INTERFACES),
-    "stream": StreamFindings(
+FINDINGS: dict[str, NetworkResult | StreamResult | SpeedtestResult | HostResult | YoutubeResult] = {
+    "network": NetworkResult(run=RUN, pings=PINGS, lookups=LOOKUPS, interfaces=INTERFACES),
+    "stream": StreamResult(
         run=RUN,
         target="main",
         is_reachable=True,
@@ -78,7 +78,7 @@ FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostF
         variant_bandwidth_bits_per_second=5_000_000,
         analysis=Analysis(NOW - 100, "h264", "aac", 1920, 1080, 25.0, 2, 48000),
     ),
-    "speedtest": SpeedtestFindings(
+    "speedtest": SpeedtestResult(
         run=RUN,
         tool="url",
         measured_at=NOW - 1000,
@@ -88,7 +88,7 @@ FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostF
         received_bytes_total=63_000_000,
         sent_bytes_total=16_000_000,
     ),
-    "host": HostFindings(
+    "host": HostResult(
         run=RUN,
         throttled=("under_voltage",),
         throttled_since_boot=("under_voltage", "throttled"),
@@ -99,7 +99,7 @@ FINDINGS: dict[str, NetworkFindings | StreamFindings | SpeedtestFindings | HostF
         card_checked_at=NOW - 99,
         clock_synchronized=True,
     ),
-    "youtube": YoutubeFindings(
+    "youtube": YoutubeResult(
         run=RUN,
         videos=(YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day in the wood", None, NOW - 3600, None, 12),),
     ),

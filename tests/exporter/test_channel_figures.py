@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import Showing, YoutubeFindings, YoutubeVideo
+from livekeep.core.probe_results import Showing, YoutubeResult, YoutubeVideo
 from livekeep.exporter.channels import PUBLISHING, Channels
 from livekeep.exporter.exposition import Block, Writer, page
 from livekeep.exporter.metrics import CHANNELS, Sample
@@ -115,7 +115,7 @@ def test_what_is_not_known_has_no_series(machine: Machine) -> None:
 def test_what_youtube_shows(machine: Machine, showing: Showing, viewers: int | None, told: dict[str, float]) -> None:
     write_channel(CHANNEL, machine.run)
     other = YoutubeVideo("other", "AAAAAAAAAAA", "live", viewers=3)
-    findings = YoutubeFindings(run=RUN, videos=(other, YoutubeVideo("main", "dQw4w9WgXcQ", showing, viewers=viewers)))
+    findings = YoutubeResult(run=RUN, videos=(other, YoutubeVideo("main", "dQw4w9WgXcQ", showing, viewers=viewers)))
     write(findings, machine.run)
     assert {key[0]: value for key, value in machine.collect().items() if key[0].startswith("youtube")} == told
     write(findings, machine.run, seconds_ago=211)

@@ -10,7 +10,7 @@ import pytest
 from livekeep.core import state
 from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, YoutubeFindings
+from livekeep.core.probe_results import HostResult, NetworkResult, Run, SpeedtestResult, StreamResult, YoutubeResult
 from livekeep.core.state import Playback, PlayerState, PollerState, State, StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.probe_results import Probe
@@ -182,7 +182,7 @@ def test_the_host_probe_s_figures(tmp_path: Path) -> None:
     assert found["host_clock_synchronized",] == 1
 
 
-@pytest.mark.parametrize("kind", [NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings, YoutubeFindings])
+@pytest.mark.parametrize("kind", [NetworkResult, StreamResult, SpeedtestResult, HostResult, YoutubeResult])
 def test_a_probe_that_found_nothing_tells_its_runs_alone(tmp_path: Path, kind: Any) -> None:
     found = of(kind(run=replace(RUN, verdict="skipped", last_success=None)), tmp_path)
     names = {key[0] for key in found} - {"speedtest_transferred_bytes_total"}
@@ -239,7 +239,7 @@ def test_a_probe_that_is_a_little_late_is_not_silent(tmp_path: Path, name: str) 
 def test_a_probe_whose_interval_is_longer_now_is_not_silent(tmp_path: Path) -> None:
     """Nor for Prometheus, which compares the same figures."""
     file = States(tmp_path, probes=Probes()).findings["speedtest"]
-    write(SpeedtestFindings(run=replace(RUN, interval_seconds=300.0)), tmp_path, seconds_ago=2000)
+    write(SpeedtestResult(run=replace(RUN, interval_seconds=300.0)), tmp_path, seconds_ago=2000)
     found = figures(Probe("speedtest", file).collect(time.time()))
     assert found["probe_interval_seconds", "speedtest"] == 86400
     assert ("speedtest_transferred_bytes_total", "received") in found

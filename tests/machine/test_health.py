@@ -35,7 +35,7 @@ STREAM_FILE = "/run/livekeep/stream/stream.json"
 SPEEDTEST = "livekeep-probe-speedtest.service"
 LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
 # What --without-health leaves out, wherever it may be.
-PARTS = r".*/livekeep-\(exporter\|probe-\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
+PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
 
 
 @pytest.fixture(scope="module")
@@ -267,7 +267,7 @@ def test_the_screen_needs_none_of_it(box: Screen) -> None:
     try:
         with box.watched() as sampler:
             box.machine.systemctl("stop", EXPORTER, *TIMERS)
-            parts = "bin/livekeep-exporter bin/livekeep-probe-* lib/livekeep/exporter lib/livekeep/probes"
+            parts = "bin/livekeep-exporter bin/livekeep-probe lib/livekeep/exporter lib/livekeep/probes"
             box.machine.run(f"cd {CODE} && rm -r {parts}")
             box.machine.run(f"rm -r /run/livekeep/probe-* {UNIT_FILES}/livekeep-exporter* {UNIT_FILES}/livekeep-probe-*")
             box.machine.systemctl("daemon-reload")

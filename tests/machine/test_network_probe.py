@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pytest
 
 from livekeep.core import state
-from livekeep.core.findings import NetworkFindings, Ping
+from livekeep.core.probe_results import NetworkResult, Ping
 from tests.machine.tun import DEVICE, Host, Plan, World
 from tests.outside import PROJECT, UNPRIVILEGED
 
-PROGRAM = PROJECT / "bin/livekeep-probe-network"
+PROGRAM = PROJECT / "bin/livekeep-probe"
 CAPABILITY = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
 TRUTH = 0.1
 """So near must a measured figure be to the true one."""
@@ -26,7 +26,7 @@ def settings(hosts: Sequence[str], packets: int = 3, names: Sequence[str] = ("ap
     return f"[probes.network]\n{lists}\npackets = {packets}\ntimeout_seconds = {timeout}\n"
 
 
-def look(world: World, toml: str, rights: Sequence[str] = CAPABILITY, resolver: str = "127.0.0.1") -> NetworkFindings:
+def look(world: World, toml: str, rights: Sequence[str] = CAPABILITY, resolver: str = "127.0.0.1") -> NetworkResult:
     """Run the program once in the world, with the world's own /sys and resolv.conf; give what it wrote."""
     folder = world.folder
     (folder / "etc/livekeep").mkdir(parents=True, exist_ok=True)
@@ -40,15 +40,15 @@ def look(world: World, toml: str, rights: Sequence[str] = CAPABILITY, resolver: 
     inside = "mount -t sysfs sysfs /sys && for f in resolv nsswitch; do mount --bind $0/etc/$f.conf /etc/$f.conf; done && exec $@"
     who = [f"--reuid={UNPRIVILEGED}", f"--regid={UNPRIVILEGED}", "--clear-groups", "--no-new-privs"]
     rights = ["--bounding-set=-all,+net_raw", *rights]
-    program = ["setpriv", *who, *rights, "--", str(PROGRAM)]
+    program = ["setpriv", *who, *rights, "--", str(PROGRAM), "network"]
     command = world.network.in_machine(["unshare", "--mount", "sh", "-c", inside, str(folder), *program])
     environment = {"LIVEKEEP_ROOT": str(folder), "PATH": os.environ["PATH"], "RES_OPTIONS": "timeout:1 attempts:1"}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    return state.read(NetworkFindings, folder / "run/livekeep")
+    return state.read(NetworkResult, folder / "run/livekeep")
 
 
-def pings_of(findings: NetworkFindings) -> dict[tuple[str, str], Ping]:
+def pings_of(findings: NetworkResult) -> dict[tuple[str, str], Ping]:
     return {(entry.target, entry.family): entry for entry in findings.pings}
 
 

@@ -119,7 +119,7 @@ def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
     machine.write(f"{FOLDER}/delay", "4")
     machine.systemctl("start", "--no-block", UNIT)
     box.until("it asks", lambda: machine.exists(f"{FOLDER}/asked"))
-    assert machine.run("pgrep -fc bin/livekeep-probe-youtube", check=False).stdout.strip() != "0"
+    assert machine.run("pgrep -fc 'bin/livekeep-probe youtube'", check=False).stdout.strip() != "0"
     assert KEY not in machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null || true").stdout
     assert KEY not in machine.systemctl("show", UNIT).stdout
     box.until("it has ended", lambda: box.property(UNIT, "ActiveState") == "inactive")

@@ -94,7 +94,7 @@ class HostBox:
     def run(self) -> subprocess.CompletedProcess[str]:
         """One run as root's tests can have it: what may be read and written is decided by the file system, not by rights."""
         return subprocess.run(
-            [sys.executable, "-I", str(PROJECT / "bin/livekeep-probe-host")],
+            [sys.executable, "-I", str(PROJECT / "bin/livekeep-probe"), "host"],
             env={**os.environ, "LIVEKEEP_ROOT": str(self.root)},
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip

@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from livekeep.core import state
-from livekeep.core.findings import SpeedtestFindings, StreamFindings, YoutubeFindings
+from livekeep.core.probe_results import ProbeResult
 from livekeep.core.state import Picture, PlayerState, PollerState, StreamState, StreamUrl
 from tests.outside import PATIENCE_SECONDS, PROJECT
 
 SIGNATURE = "hmac-nobody-may-see-me"
-Findings = TypeVar("Findings", StreamFindings, SpeedtestFindings, YoutubeFindings)
+Result = TypeVar("Result", bound=ProbeResult)
 
 
 @dataclass
-class Probe(Generic[Findings]):
+class Probe(Generic[Result]):
     """`said` is all that its runs have printed until now."""
 
     name: str
-    kind: type[Findings]
+    kind: type[Result]
     folder: Path
     settings: str = ""
     environment: dict[str, str] = field(default_factory=dict)
@@ -66,7 +66,7 @@ class Probe(Generic[Findings]):
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         environment = {"LIVEKEEP_ROOT": str(self.folder), "PATH": f"{self.tools}:{os.environ['PATH']}", **self.environment}
-        command = [PROJECT / f"bin/livekeep-probe-{self.name}", *arguments]
+        command = [PROJECT / "bin/livekeep-probe", self.name, *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
@@ -78,12 +78,12 @@ class Probe(Generic[Findings]):
             process.kill()
         return process.wait()
 
-    def run(self, *arguments: str) -> Findings:
+    def run(self, *arguments: str) -> Result:
         """One run, which must end well; what it found."""
         assert self.finish(self.start(*arguments)) == 0, self.said
         return self.findings()
 
-    def findings(self) -> Findings:
+    def findings(self) -> Result:
         return state.read(self.kind, self.root)
 
     def remember(self, **changed: Any) -> None:

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from host_boards import HostBox, pc, pi4, pi5, put, zero2
 
-from livekeep.core.findings import Connector, HostFindings, Run
+from livekeep.core.probe_results import Connector, HostResult, Run
 from livekeep.probes.host import clock, sd_card
 from livekeep.probes.host.measurement import judge
 from livekeep.probes.runner import Judgement
 
-GOOD = HostFindings(
+GOOD = HostResult(
     run=Run("ok", last_run=1_800_000_000.0),
     throttled=(),
     throttled_since_boot=(),
@@ -35,7 +35,7 @@ def test_nothing_wrong() -> None:
 
 
 def test_a_board_without_any_sensor_is_well() -> None:
-    assert judge(HostFindings(), HostFindings()) == Judgement("ok", "no fault found")
+    assert judge(HostResult(), HostResult()) == Judgement("ok", "no fault found")
 
 
 def test_a_tv_that_is_off_is_no_fault() -> None:
@@ -95,7 +95,7 @@ def test_old_errors_of_a_file_system_are_a_warning() -> None:
 
 
 def test_errors_that_the_first_run_meets_are_old() -> None:
-    assert judge(HostFindings(), replace(GOOD, ext4_errors={"mmcblk0p2": 3})).verdict == "warn"
+    assert judge(HostResult(), replace(GOOD, ext4_errors={"mmcblk0p2": 3})).verdict == "warn"
 
 
 # The program

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import state
-from livekeep.core.findings import Interface, NetworkFindings
+from livekeep.core.probe_results import Interface, NetworkResult
 from livekeep.probes.network import dns, interfaces
 from livekeep.probes.network.dns import Addresses
 from tests.outside import PROJECT
 from tests.probes.name_server import SLOW_SECONDS, NameServer
 
-PROGRAM = PROJECT / "bin/livekeep-probe-network"
+PROGRAM = PROJECT / "bin/livekeep-probe"
 NAMES = {"api.example": ["192.0.2.1"], "www.example": ["192.0.2.2", "2001:db8::2"]}
 PATIENCE_SECONDS = 20.0
 
@@ -162,13 +162,13 @@ def test_absent_trees_have_no_devices(tmp_path: Path) -> None:
 # The program
 
 
-def look(folder: Path, toml: str) -> NetworkFindings:
+def look(folder: Path, toml: str) -> NetworkResult:
     (folder / "etc/livekeep").mkdir(parents=True, exist_ok=True)
     (folder / "etc/livekeep/livekeep.toml").write_text(toml)
     environment = {"LIVEKEEP_ROOT": str(folder), "PATH": os.environ["PATH"]}
-    ran = subprocess.run([PROGRAM], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    ran = subprocess.run([PROGRAM, "network"], env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    return state.read(NetworkFindings, folder / "run/livekeep")
+    return state.read(NetworkResult, folder / "run/livekeep")
 
 
 def test_the_program_writes_what_it_finds(tmp_path: Path) -> None:
@@ -191,7 +191,7 @@ def test_the_program_outlives_nonsense(tmp_path: Path) -> None:
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/resolv.conf").write_bytes(b"nameserver \xff\xfe\n")
     (tmp_path / "run/livekeep/probe-network").mkdir(parents=True)
-    document = {"file": NetworkFindings.FILE, "version": 1, "pings": "many"}
+    document = {"file": NetworkResult.FILE, "version": 1, "pings": "many"}
     (tmp_path / "run/livekeep/probe-network/state.json").write_text(json.dumps(document))
     found = look(tmp_path, '[probes.network]\nhosts = ["nowhere.invalid"]\nnames = ["nowhere.invalid"]\n')
     assert (found.run.verdict, found.run.reason) == ("fail", "this machine has no network device")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livekeep.core.findings import Family, Interface, Lookup, Ping
+from livekeep.core.probe_results import Family, Interface, Lookup, Ping
 from livekeep.probes.network import dns, measurement, ping
 from livekeep.probes.network.dns import Addresses
 from livekeep.probes.network.ping import Destination

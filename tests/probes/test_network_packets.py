@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from livekeep.core.findings import Family
+from livekeep.core.probe_results import Family
 from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.ping import Destination
 from tests.probes.name_server import NameServer

@@ -9,32 +9,31 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import state
-from livekeep.core.findings import NetworkFindings, Ping, Run, Verdict
+from livekeep.core.probe_results import NetworkResult, Ping, Run, Verdict
 from livekeep.probes import runner
 from livekeep.probes.runner import Judgement
 from tests.outside import LIBRARY
 
-CONDUCT = """
+PROGRAM = """
 import json, sys
 from livekeep.core import events
 from livekeep.core.config import Config
 from livekeep.core.errors import exit_with_sentence
-from livekeep.core.findings import NetworkFindings, Ping
+from livekeep.core.probe_results import NetworkResult, Ping
 from livekeep.probes import runner
 
 verdict, reason = sys.argv[1:]
 
-def look(settings: Config, previous: NetworkFindings, now: float) -> tuple[NetworkFindings, runner.Judgement]:
+def measure(settings: Config, previous: NetworkResult, now: float) -> tuple[NetworkResult, runner.Judgement]:
     seen = sum(entry.sent_total for entry in previous.pings)
-    return NetworkFindings(pings=(Ping("a.example", "ipv4", sent_total=seen + 1),)), runner.Judgement(verdict, reason, "do this")
+    return NetworkResult(pings=(Ping("a.example", "ipv4", sent_total=seen + 1),)), runner.Judgement(verdict, reason, "do this")
 
-interval = lambda settings: settings.probes.network.interval_seconds
-sys.exit(exit_with_sentence(lambda: runner.conduct("network", NetworkFindings, interval, look)))
+sys.exit(exit_with_sentence(lambda: runner.run_once(NetworkResult, measure)))
 """
-"""A probe that sees what it is told to."""
+"""A probe whose verdict is its argument."""
 
 
-def conduct(
+def run_probe(
     root: Path, verdict: Verdict = "ok", reason: str = "", largest_file_bytes: int = 1_000_000
 ) -> subprocess.CompletedProcess[str]:
     environment = {
@@ -46,12 +45,12 @@ def conduct(
     if largest_file_bytes < 1_000_000:
         # What notes the lines that were run writes files too.
         environment["LIVEKEEP_UNMEASURED"] = "1"
-    command = ["prlimit", f"--fsize={largest_file_bytes}", sys.executable, "-c", CONDUCT, verdict, reason]
+    command = ["prlimit", f"--fsize={largest_file_bytes}", sys.executable, "-c", PROGRAM, verdict, reason]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 
-def written(root: Path) -> NetworkFindings:
-    return state.read(NetworkFindings, root / "run/livekeep")
+def written(root: Path) -> NetworkResult:
+    return state.read(NetworkResult, root / "run/livekeep")
 
 
 # The record of a run
@@ -92,23 +91,23 @@ def test_the_reason_may_change_while_the_verdict_stands() -> None:
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"file": "probe-host/state.json", "version": 1}', "\0" * 300_000])
 def test_findings_that_cannot_be_read_are_begun_anew(tmp_path: Path, content: str | None) -> None:
-    file = state.path_of(NetworkFindings, tmp_path)
+    file = state.path_of(NetworkResult, tmp_path)
     file.parent.mkdir()
     if content is not None:
         file.write_text(content)
-    assert runner.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
+    assert runner.last_result(NetworkResult, tmp_path) == NetworkResult()
 
 
 def test_findings_come_back_as_written(tmp_path: Path) -> None:
-    file = state.path_of(NetworkFindings, tmp_path)
+    file = state.path_of(NetworkResult, tmp_path)
     file.parent.mkdir()
-    findings = NetworkFindings(run=Run("warn", "slow"), pings=(Ping("a.example", "ipv6", 5, 4, 10, 9, 0.01),))
+    findings = NetworkResult(run=Run("warn", "slow"), pings=(Ping("a.example", "ipv6", 5, 4, 10, 9, 0.01),))
     state.write(findings, tmp_path)
-    assert runner.last_findings(NetworkFindings, tmp_path) == findings
+    assert runner.last_result(NetworkResult, tmp_path) == findings
     document = json.loads(file.read_text())
     document["pings"][0]["sent"] = "five"
     file.write_text(json.dumps(document))
-    assert runner.last_findings(NetworkFindings, tmp_path) == NetworkFindings()
+    assert runner.last_result(NetworkResult, tmp_path) == NetworkResult()
 
 
 # A whole run, as a process
@@ -117,7 +116,7 @@ def test_findings_come_back_as_written(tmp_path: Path) -> None:
 def test_a_run_carries_on_from_the_one_before(tmp_path: Path) -> None:
     runs = []
     for verdict in ("ok", "ok", "fail", "fail", "skipped"):
-        ran = conduct(tmp_path, verdict, f"it is {verdict}")
+        ran = run_probe(tmp_path, verdict, f"it is {verdict}")
         assert (ran.returncode, ran.stdout) == (0, "")
         runs.append(written(tmp_path))
     assert [found.pings[0].sent_total for found in runs] == [1, 2, 3, 4, 5]
@@ -132,25 +131,25 @@ def test_a_run_carries_on_from_the_one_before(tmp_path: Path) -> None:
 
 def test_a_broken_state_starts_at_zero(tmp_path: Path) -> None:
     for _ in range(2):
-        conduct(tmp_path)
+        run_probe(tmp_path)
     assert written(tmp_path).pings[0].sent_total == 2
     (tmp_path / "run/livekeep/probe-network/state.json").write_text('{"half": ')
-    assert conduct(tmp_path).returncode == 0
+    assert run_probe(tmp_path).returncode == 0
     assert (written(tmp_path).pings[0].sent_total, written(tmp_path).run.successes) == (1, 1)
 
 
 def test_a_fault_in_the_configuration_does_not_stop_the_probe(tmp_path: Path) -> None:
     (tmp_path / "etc/livekeep").mkdir(parents=True)
     (tmp_path / "etc/livekeep/livekeep.toml").write_text("[probes.network]\ninterval_seconds = 7\npackets = 0\nodd = 1\n")
-    assert conduct(tmp_path).returncode == 0
+    assert run_probe(tmp_path).returncode == 0
     assert written(tmp_path).run.interval_seconds == 7
 
 
 def test_a_state_that_cannot_be_written_is_a_temporary_error(tmp_path: Path) -> None:
     """A limit of the process plays the full disk."""
-    conduct(tmp_path)
+    run_probe(tmp_path)
     before = written(tmp_path)
-    ran = conduct(tmp_path, largest_file_bytes=100)
+    ran = run_probe(tmp_path, largest_file_bytes=100)
     assert ran.returncode == 1
     assert "probe-network/state.json: cannot be written (File too large); is /run full? See df /run" in ran.stderr
     assert "Traceback" not in ran.stderr

@@ -14,7 +14,7 @@ from typing import Literal
 import pytest
 
 from livekeep.core import state
-from livekeep.core.findings import Run, SpeedtestFindings, StreamFindings
+from livekeep.core.probe_results import Run, SpeedtestResult, StreamResult
 from livekeep.core.state import PollerState
 from livekeep.probes.speedtest import tools
 from livekeep.probes.speedtest.measurement import is_due, reason_to_wait
@@ -39,8 +39,8 @@ SPEEDTEST_CLI = (
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Probe[SpeedtestFindings]:
-    probe = Probe("speedtest", SpeedtestFindings, tmp_path)
+def probe(tmp_path: Path) -> Probe[SpeedtestResult]:
+    probe = Probe("speedtest", SpeedtestResult, tmp_path)
     probe.only_tools()
     return probe
 
@@ -114,7 +114,7 @@ def refuse(connection: socket.socket) -> None:
 # By our own client
 
 
-def test_down_and_up_are_measured_and_counted(probe: Probe[SpeedtestFindings], line: Line) -> None:
+def test_down_and_up_are_measured_and_counted(probe: Probe[SpeedtestResult], line: Line) -> None:
     probe.configure(line.settings)
     found = probe.run()
     assert found.run.verdict == "ok", found.run
@@ -133,14 +133,14 @@ def test_down_and_up_are_measured_and_counted(probe: Probe[SpeedtestFindings], l
     assert again.sent_bytes_total > found.sent_bytes_total
 
 
-def test_without_an_address_for_it_there_is_no_upload(probe: Probe[SpeedtestFindings], line: Line) -> None:
+def test_without_an_address_for_it_there_is_no_upload(probe: Probe[SpeedtestResult], line: Line) -> None:
     probe.configure(line.settings.partition("upload_url")[0])
     found = probe.run()
     assert (found.run.verdict, found.upload_bytes_per_second, found.sent_bytes_total) == ("ok", None, 0)
     assert " up" not in found.run.reason
 
 
-def test_a_file_that_ends_before_its_time_is_measured_by_its_own(probe: Probe[SpeedtestFindings], line: Line) -> None:
+def test_a_file_that_ends_before_its_time_is_measured_by_its_own(probe: Probe[SpeedtestResult], line: Line) -> None:
     line.download = http(200, bytes(3_000_000))
     probe.configure(line.settings.replace("duration_seconds = 1", "duration_seconds = 30").partition("upload_url")[0])
     found = probe.run()
@@ -161,7 +161,7 @@ def test_a_file_that_ends_before_its_time_is_measured_by_its_own(probe: Probe[Sp
     ],
 )
 def test_a_transfer_that_is_refused_fails_and_keeps_the_last_measurement(
-    probe: Probe[SpeedtestFindings], line: Line, side: str, reply: Reply, sentence: str
+    probe: Probe[SpeedtestResult], line: Line, side: str, reply: Reply, sentence: str
 ) -> None:
     probe.configure(line.settings)
     good = probe.run()
@@ -177,14 +177,14 @@ def test_a_transfer_that_is_refused_fails_and_keeps_the_last_measurement(
         assert found.received_bytes_total > good.received_bytes_total
 
 
-def test_a_server_that_is_not_there(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_server_that_is_not_there(probe: Probe[SpeedtestResult]) -> None:
     probe.configure(f'[probes.speedtest]\ntool = "url"\ndownload_url = "http://127.0.0.1:1/?{SIGNATURE}"\n')
     found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("fail", "the download failed: the connection is refused")
     assert SIGNATURE not in probe.everything_told()
 
 
-def test_a_stream_that_begins_ends_the_transfer(probe: Probe[SpeedtestFindings], line: Line) -> None:
+def test_a_stream_that_begins_ends_the_transfer(probe: Probe[SpeedtestResult], line: Line) -> None:
     probe.configure(line.settings.replace("duration_seconds = 1", "duration_seconds = 60"))
     process = probe.start()
     wait_until("the download to begin", lambda: line.sent_bytes > 0)
@@ -197,11 +197,11 @@ def test_a_stream_that_begins_ends_the_transfer(probe: Probe[SpeedtestFindings],
     assert found.run.duration_seconds < 50
 
 
-def test_a_line_too_slow_for_the_stream_is_a_warning(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_line_too_slow_for_the_stream_is_a_warning(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("librespeed-cli", f"print({LIBRESPEED!r})")
     (probe.root / "probe-stream").mkdir()
     for bandwidth, verdict in ((32_000_000, "ok"), (33_000_000, "warn"), (None, "ok")):
-        state.write(state.stamped(StreamFindings(variant_bandwidth_bits_per_second=bandwidth)), probe.root)
+        state.write(state.stamped(StreamResult(variant_bandwidth_bits_per_second=bandwidth)), probe.root)
         assert probe.run().run.verdict == verdict, bandwidth
         assert ("wants 49.5 Mbit/s" in probe.findings().run.reason) is (verdict == "warn")
 
@@ -217,7 +217,7 @@ def test_a_line_too_slow_for_the_stream_is_a_warning(probe: Probe[SpeedtestFindi
     ],
 )
 def test_what_the_real_tools_print_is_understood(
-    probe: Probe[SpeedtestFindings], name: str, printed: str, options: str, received: int, sent: int
+    probe: Probe[SpeedtestResult], name: str, printed: str, options: str, received: int, sent: int
 ) -> None:
     probe.configure("[probes.speedtest]\nduration_seconds = 3\n")
     probe.tool(name, f"open(FOLDER + '/options', 'w').write(' '.join(sys.argv[1:]))\nprint({printed!r})")
@@ -232,7 +232,7 @@ def test_what_the_real_tools_print_is_understood(
     assert probe.run().received_bytes_total == 2 * received
 
 
-def test_the_better_tool_is_taken_and_the_other_on_demand(probe: Probe[SpeedtestFindings]) -> None:
+def test_the_better_tool_is_taken_and_the_other_on_demand(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("librespeed-cli", f"print({LIBRESPEED!r})")
     probe.tool("speedtest-cli", f"print({SPEEDTEST_CLI!r})")
     assert probe.run().tool == "librespeed-cli"
@@ -248,14 +248,14 @@ def test_the_better_tool_is_taken_and_the_other_on_demand(probe: Probe[Speedtest
         ('tool = "url"', "there is no address to download from", "set probes.speedtest.download_url"),
     ],
 )
-def test_without_a_tool_it_says_what_to_install(probe: Probe[SpeedtestFindings], settings: str, reason: str, advice: str) -> None:
+def test_without_a_tool_it_says_what_to_install(probe: Probe[SpeedtestResult], settings: str, reason: str, advice: str) -> None:
     probe.configure(f"[probes.speedtest]\n{settings}\n")
     found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("skipped", reason)
     assert found.run.advice.startswith(advice)
 
 
-def test_an_address_is_used_when_no_tool_is_there(probe: Probe[SpeedtestFindings], line: Line) -> None:
+def test_an_address_is_used_when_no_tool_is_there(probe: Probe[SpeedtestResult], line: Line) -> None:
     probe.configure(line.settings.replace('tool = "url"', 'tool = "auto"'))
     assert probe.run().tool == "url"
 
@@ -269,13 +269,13 @@ def test_an_address_is_used_when_no_tool_is_there(probe: Probe[SpeedtestFindings
     ],
 )
 def test_a_tool_that_does_not_do_its_work_fails_the_test(
-    probe: Probe[SpeedtestFindings], name: str, script: str, words: str
+    probe: Probe[SpeedtestResult], name: str, script: str, words: str
 ) -> None:
     probe.tool(name, script)
     found = probe.run()
     assert found.run.verdict == "fail"
     assert words in found.run.reason
-    assert found == SpeedtestFindings(written_at=found.written_at, written_monotonic=found.written_monotonic, run=found.run)
+    assert found == SpeedtestResult(written_at=found.written_at, written_monotonic=found.written_monotonic, run=found.run)
     assert SIGNATURE not in probe.everything_told()
 
 
@@ -311,7 +311,7 @@ def test_a_tool_without_a_download_has_used_bytes_all_the_same() -> None:
     assert used == Used(1000, 20)
 
 
-def test_nonsense_beside_a_good_download_is_unknown(probe: Probe[SpeedtestFindings]) -> None:
+def test_nonsense_beside_a_good_download_is_unknown(probe: Probe[SpeedtestResult]) -> None:
     probe.tool(
         "speedtest-cli", 'print(\'{"download": 8e6, "upload": -1, "ping": 1e9, "bytes_sent": "x", "bytes_received": -5}\')'
     )
@@ -321,7 +321,7 @@ def test_nonsense_beside_a_good_download_is_unknown(probe: Probe[SpeedtestFindin
     assert (found.received_bytes_total, found.sent_bytes_total) == (0, 0)
 
 
-def test_a_stream_that_begins_kills_the_tool_and_what_it_started(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_stream_that_begins_kills_the_tool_and_what_it_started(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("speedtest-cli", f"print({SPEEDTEST_CLI!r})")
     good = probe.run()
     script = """
@@ -343,7 +343,7 @@ time.sleep(600)
     assert found.received_bytes_total == good.received_bytes_total
 
 
-def test_a_tool_is_told_of_a_proxy_but_of_no_password(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_tool_is_told_of_a_proxy_but_of_no_password(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("speedtest-cli", f"open(FOLDER + '/proxy', 'w').write(os.environ['https_proxy'])\nprint({SPEEDTEST_CLI!r})")
     probe.configure('[vimeo]\nproxy = "http://proxy.example:3128"\n')
     assert probe.run().run.verdict == "ok"
@@ -358,7 +358,7 @@ def test_a_tool_is_told_of_a_proxy_but_of_no_password(probe: Probe[SpeedtestFind
 # Whether it may run
 
 
-def test_a_test_waits_while_the_stream_is_live_and_the_last_measurement_stays(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_test_waits_while_the_stream_is_live_and_the_last_measurement_stays(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("speedtest-cli", f"print({SPEEDTEST_CLI!r})")
     probe.poller_says("offline")
     assert probe.finish(probe.start("--may-run")) == 0
@@ -373,7 +373,7 @@ def test_a_test_waits_while_the_stream_is_live_and_the_last_measurement_stays(pr
     assert probe.findings().measured_at == good.measured_at
 
 
-def test_the_timer_is_told_no_until_a_test_is_due_and_nothing_is_written(probe: Probe[SpeedtestFindings]) -> None:
+def test_the_timer_is_told_no_until_a_test_is_due_and_nothing_is_written(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("speedtest-cli", f"print({SPEEDTEST_CLI!r})")
     good = probe.run()
     assert probe.finish(probe.start("--may-run")) == 0
@@ -385,12 +385,12 @@ def test_the_timer_is_told_no_until_a_test_is_due_and_nothing_is_written(probe: 
     assert probe.finish(probe.start("--may-run")) == 0
 
 
-def test_other_arguments_are_refused(probe: Probe[SpeedtestFindings]) -> None:
+def test_other_arguments_are_refused(probe: Probe[SpeedtestResult]) -> None:
     assert probe.finish(probe.start("--help")) == 2
     assert "usage:" in probe.said
 
 
-def test_a_state_that_cannot_be_read_puts_the_test_off(probe: Probe[SpeedtestFindings]) -> None:
+def test_a_state_that_cannot_be_read_puts_the_test_off(probe: Probe[SpeedtestResult]) -> None:
     (probe.root / "poller/state.json").write_text("{")
     assert probe.finish(probe.start("--may-run")) == 1
     assert "it cannot be told whether the stream is live" in probe.findings().run.reason
@@ -437,5 +437,5 @@ def test_when_a_test_is_due(
     measured_ago: float | None, ended_ago: float | None, verdict: str, interval: float, due: bool
 ) -> None:
     run = Run(verdict, last_run=0.0 if ended_ago is None else NOW - ended_ago)  # type: ignore[arg-type]
-    previous = SpeedtestFindings(run=run, measured_at=None if measured_ago is None else NOW - measured_ago)
+    previous = SpeedtestResult(run=run, measured_at=None if measured_ago is None else NOW - measured_ago)
     assert is_due(previous, interval, NOW) is due

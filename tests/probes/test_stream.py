@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.probe_results import Analysis, StreamResult
 from livekeep.core.state import Cause
 from tests.outside import PATIENCE_SECONDS, LiveStream, live_stream, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, descendants, is_running
@@ -25,8 +25,8 @@ MEGABYTE = b"#" + b"x" * (1024 * 1024 - 2) + b"\n"
 
 
 @pytest.fixture
-def probe(tmp_path: Path) -> Probe[StreamFindings]:
-    return Probe("stream", StreamFindings, tmp_path, SETTINGS)
+def probe(tmp_path: Path) -> Probe[StreamResult]:
+    return Probe("stream", StreamResult, tmp_path, SETTINGS)
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def playlist(first: int, segments: int, *more: str) -> bytes:
     return "\n".join([*lines, *more, ""]).encode()
 
 
-def test_live_hls_is_growing_and_analysed_by_the_real_ffprobe(probe: Probe[StreamFindings], live: LiveStream) -> None:
+def test_live_hls_is_growing_and_analysed_by_the_real_ffprobe(probe: Probe[StreamResult], live: LiveStream) -> None:
     probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
     first = probe.run()
     assert (first.run.verdict, first.run.reason) == ("ok", "open, 2 variants up to 4.5 Mbit/s, h264 160x90 10 frames/s")
@@ -75,7 +75,7 @@ def test_live_hls_is_growing_and_analysed_by_the_real_ffprobe(probe: Probe[Strea
     assert SIGNATURE not in probe.everything_told()
 
 
-def test_another_stream_of_the_same_name_is_looked_at_afresh(probe: Probe[StreamFindings], live: LiveStream) -> None:
+def test_another_stream_of_the_same_name_is_looked_at_afresh(probe: Probe[StreamResult], live: LiveStream) -> None:
     probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
     first = probe.run()
     probe.go_live(live.url.replace("live.m3u8", "master.m3u8"), source="two")
@@ -88,7 +88,7 @@ def test_another_stream_of_the_same_name_is_looked_at_afresh(probe: Probe[Stream
     assert probe.run().run.reason == "another stream was just selected"
 
 
-def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: Probe[StreamFindings], web: Web) -> None:
+def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: Probe[StreamResult], web: Web) -> None:
     probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
@@ -160,7 +160,7 @@ FAULTS: dict[str, tuple[Reply, str]] = {
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_a_faulty_playlist_fails_with_a_sentence_of_its_own(probe: Probe[StreamFindings], web: Web, name: str) -> None:
+def test_a_faulty_playlist_fails_with_a_sentence_of_its_own(probe: Probe[StreamResult], web: Web, name: str) -> None:
     reply, sentence = FAULTS[name]
     probe.configure(SETTINGS)
     probe.tool("ffprobe", "sys.exit(1)")
@@ -182,7 +182,7 @@ UNKNOWN: dict[str, Reply] = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_a_playlist_without_end_is_left_to_ffprobe(probe: Probe[StreamFindings], web: Web, name: str) -> None:
+def test_a_playlist_without_end_is_left_to_ffprobe(probe: Probe[StreamResult], web: Web, name: str) -> None:
     probe.configure(HASTY)
     web.answer = lambda _request: UNKNOWN[name]
     probe.go_live(f"{web.url}/live.m3u8")
@@ -191,7 +191,7 @@ def test_a_playlist_without_end_is_left_to_ffprobe(probe: Probe[StreamFindings],
     assert (probe.findings().is_reachable, probe.findings().media_sequence) == (True, None)
 
 
-def test_a_server_that_takes_connections_and_says_nothing(probe: Probe[StreamFindings]) -> None:
+def test_a_server_that_takes_connections_and_says_nothing(probe: Probe[StreamResult]) -> None:
     probe.configure(HASTY)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         probe.go_live(f"http://127.0.0.1:{silent.getsockname()[1]}/live.m3u8")
@@ -206,14 +206,14 @@ def test_a_server_that_takes_connections_and_says_nothing(probe: Probe[StreamFin
         ("rtmp://127.0.0.1:1/live", "the connection is refused"),
     ],
 )
-def test_a_host_that_is_not_there(probe: Probe[StreamFindings], url: str, word: str) -> None:
+def test_a_host_that_is_not_there(probe: Probe[StreamResult], url: str, word: str) -> None:
     probe.go_live(url)
     found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("fail", CANNOT + word)
     assert found.is_reachable is False
 
 
-def test_a_certificate_that_nobody_vouches_for(probe: Probe[StreamFindings], tmp_path: Path) -> None:
+def test_a_certificate_that_nobody_vouches_for(probe: Probe[StreamResult], tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     options = ["-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1"]
     subprocess.run(["openssl", "req", "-x509", *options], check=True, capture_output=True)
@@ -225,7 +225,7 @@ def test_a_certificate_that_nobody_vouches_for(probe: Probe[StreamFindings], tmp
         assert not server.requests
 
 
-def test_a_secure_address_of_a_server_that_is_not(probe: Probe[StreamFindings]) -> None:
+def test_a_secure_address_of_a_server_that_is_not(probe: Probe[StreamResult]) -> None:
     def answer_nonsense(listener: socket.socket) -> None:
         connection, _ = listener.accept()
         with connection:
@@ -238,7 +238,7 @@ def test_a_secure_address_of_a_server_that_is_not(probe: Probe[StreamFindings]) 
         assert probe.run().run.reason == CANNOT + "no secure connection can be made"
 
 
-def test_what_was_known_of_the_stream_outlasts_one_look_that_failed(probe: Probe[StreamFindings], web: Web) -> None:
+def test_what_was_known_of_the_stream_outlasts_one_look_that_failed(probe: Probe[StreamResult], web: Web) -> None:
     probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
@@ -255,7 +255,7 @@ def test_what_was_known_of_the_stream_outlasts_one_look_that_failed(probe: Probe
 
 
 @pytest.mark.parametrize("says", ["offline", "starting", "error", "unknown"])
-def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamFindings], web: Web, live: LiveStream, says: str) -> None:
+def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamResult], web: Web, live: LiveStream, says: str) -> None:
     probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
     assert probe.run().analysis
     probe.go_live(f"{web.url}/live.m3u8")
@@ -264,7 +264,7 @@ def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamFindings],
     assert (found.run.verdict, found.run.reason) == ("skipped", "the stream is not live")
     assert web.connections == 0
     # What the stream declared stays known: the speed test measures the line by it.
-    assert found == StreamFindings(
+    assert found == StreamResult(
         written_at=found.written_at,
         written_monotonic=found.written_monotonic,
         run=found.run,
@@ -276,7 +276,7 @@ def test_nothing_is_looked_at_when_nothing_is_live(probe: Probe[StreamFindings],
 
 @pytest.mark.parametrize(("cause", "reachable"), [("standing-still", True), ("not-open", False)])
 def test_what_the_poller_has_given_up_is_a_fault(
-    probe: Probe[StreamFindings], web: Web, live: LiveStream, cause: Cause, reachable: bool
+    probe: Probe[StreamResult], web: Web, live: LiveStream, cause: Cause, reachable: bool
 ) -> None:
     """The player shows the holding picture then, and the URL is withdrawn: without a word here nobody would be told."""
     probe.go_live(live.url.replace("live.m3u8", "master.m3u8"))
@@ -288,12 +288,12 @@ def test_what_the_poller_has_given_up_is_a_fault(
     assert (found.analysis, found.last_change) == (before.analysis, before.last_change)
 
 
-def test_without_a_poller_it_is_skipped(probe: Probe[StreamFindings]) -> None:
+def test_without_a_poller_it_is_skipped(probe: Probe[StreamResult]) -> None:
     found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("skipped", "livekeep-poller is not running")
 
 
-def test_without_the_url_it_is_skipped(probe: Probe[StreamFindings]) -> None:
+def test_without_the_url_it_is_skipped(probe: Probe[StreamResult]) -> None:
     probe.poller_says("live")
     assert probe.run().run.verdict == "skipped"
     assert "stream.json" in probe.findings().run.reason
@@ -314,7 +314,7 @@ def test_without_the_url_it_is_skipped(probe: Probe[StreamFindings]) -> None:
         ("while True: print('x' * 1000)", "ffprobe prints more than 1024 KiB"),
     ],
 )
-def test_an_ffprobe_that_talks_nonsense_is_a_warning(probe: Probe[StreamFindings], web: Web, script: str, words: str) -> None:
+def test_an_ffprobe_that_talks_nonsense_is_a_warning(probe: Probe[StreamResult], web: Web, script: str, words: str) -> None:
     probe.tool("ffprobe", script)
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
@@ -330,7 +330,7 @@ def test_an_ffprobe_that_talks_nonsense_is_a_warning(probe: Probe[StreamFindings
     assert SIGNATURE not in probe.everything_told()
 
 
-def test_an_ffprobe_that_hangs_is_killed_with_what_it_started(probe: Probe[StreamFindings], web: Web) -> None:
+def test_an_ffprobe_that_hangs_is_killed_with_what_it_started(probe: Probe[StreamResult], web: Web) -> None:
     probe.configure("[probes.stream]\ntimeout_seconds = 3\n")
     script = """
 child = subprocess.Popen(["sleep", "600"])
@@ -348,7 +348,7 @@ time.sleep(600)
     wait_until("both to be gone", lambda: not any(map(is_running, pids)))
 
 
-def test_without_ffprobe_it_says_how_to_install_it(probe: Probe[StreamFindings], web: Web) -> None:
+def test_without_ffprobe_it_says_how_to_install_it(probe: Probe[StreamResult], web: Web) -> None:
     probe.only_tools()
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
@@ -360,7 +360,7 @@ def test_without_ffprobe_it_says_how_to_install_it(probe: Probe[StreamFindings],
     assert probe.run().run.verdict == "ok"
 
 
-def test_the_signature_is_in_no_argument_list_and_no_environment(probe: Probe[StreamFindings], live: LiveStream) -> None:
+def test_the_signature_is_in_no_argument_list_and_no_environment(probe: Probe[StreamResult], live: LiveStream) -> None:
     """Looked at in /proc while probe and ffprobe run; ffprobe gets the signed URL all the same."""
     probe.tool(
         "ffprobe",
@@ -393,7 +393,7 @@ def test_the_signature_is_in_no_argument_list_and_no_environment(probe: Probe[St
 # Streams without a playlist
 
 
-def test_a_plain_web_stream_is_judged_by_its_analysis(probe: Probe[StreamFindings], web: Web, live: LiveStream) -> None:
+def test_a_plain_web_stream_is_judged_by_its_analysis(probe: Probe[StreamResult], web: Web, live: LiveStream) -> None:
     segments = sorted(live.folder.glob("*.ts"), key=lambda path: path.stat().st_mtime)
     body = b"".join(path.read_bytes() for path in segments[:3])
     web.answer = lambda _request: http(200, body, Content_Type="video/mp2t")
@@ -406,7 +406,7 @@ def test_a_plain_web_stream_is_judged_by_its_analysis(probe: Probe[StreamFinding
     assert probe.run().run.reason == ANOTHER_KIND
 
 
-def test_an_rtmp_server_that_is_none_fails(probe: Probe[StreamFindings], web: Web) -> None:
+def test_an_rtmp_server_that_is_none_fails(probe: Probe[StreamResult], web: Web) -> None:
     probe.configure("[probes.stream]\ntimeout_seconds = 4\n")
     probe.go_live(f"rtmp://127.0.0.1:{web.port}/live/key")
     found = probe.run()
@@ -415,7 +415,7 @@ def test_an_rtmp_server_that_is_none_fails(probe: Probe[StreamFindings], web: We
     assert found.is_reachable is False
 
 
-def test_a_real_rtmp_stream(probe: Probe[StreamFindings], live: LiveStream) -> None:
+def test_a_real_rtmp_stream(probe: Probe[StreamResult], live: LiveStream) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     source = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10", "-c:v", "libx264", "-preset", "ultrafast", "-g", "5"]
@@ -442,7 +442,7 @@ def test_a_real_rtmp_stream(probe: Probe[StreamFindings], live: LiveStream) -> N
 # Through a proxy
 
 
-def test_the_look_and_ffprobe_go_through_the_proxy(probe: Probe[StreamFindings], web: Web) -> None:
+def test_the_look_and_ffprobe_go_through_the_proxy(probe: Probe[StreamResult], web: Web) -> None:
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.tool("ffprobe", "open(FOLDER + '/proxy', 'w').write(os.environ['http_proxy']); sys.exit(1)")
     probe.configure(f'[vimeo]\nproxy = "{web.url}"\n')
@@ -452,7 +452,7 @@ def test_the_look_and_ffprobe_go_through_the_proxy(probe: Probe[StreamFindings],
     assert (probe.folder / "proxy").read_text() == web.url
 
 
-def test_the_password_of_a_proxy_goes_to_the_proxy_and_nowhere_else(probe: Probe[StreamFindings], web: Web) -> None:
+def test_the_password_of_a_proxy_goes_to_the_proxy_and_nowhere_else(probe: Probe[StreamResult], web: Web) -> None:
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.tool("ffprobe", "open(FOLDER + '/was-run', 'w').close()")
     probe.configure(f'[vimeo]\nproxy = "http://anna:geheim@127.0.0.1:{web.port}"\n')
@@ -465,7 +465,7 @@ def test_the_password_of_a_proxy_goes_to_the_proxy_and_nowhere_else(probe: Probe
     assert "geheim" not in probe.everything_told()
 
 
-def test_a_proxy_that_refuses_the_way_to_a_secure_server(probe: Probe[StreamFindings], web: Web) -> None:
+def test_a_proxy_that_refuses_the_way_to_a_secure_server(probe: Probe[StreamResult], web: Web) -> None:
     web.answer = lambda _request: http(403)
     probe.configure(f'[vimeo]\nproxy = "{web.url}"\n')
     probe.go_live("https://stream.invalid/live.m3u8")

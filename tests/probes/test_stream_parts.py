@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.probe_results import Analysis, StreamResult
 from livekeep.probes import process
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.measurement import Seen, analysis_is_due, judge, noted, summary
@@ -62,14 +62,14 @@ def test_nonsense_of_ffprobe_is_unknown(entries: str) -> None:
     assert summary(Analysis(analysed_at=NOW)) == ""
 
 
-def analysed(age: float, **more: object) -> StreamFindings:
-    return replace(StreamFindings(analysis=Analysis(NOW - age, "h264"), media_sequence=100), **more)  # type: ignore[arg-type]
+def analysed(age: float, **more: object) -> StreamResult:
+    return replace(StreamResult(analysis=Analysis(NOW - age, "h264"), media_sequence=100), **more)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("previous", "media_sequence", "is_due"),
     [
-        (StreamFindings(), 100, True),
+        (StreamResult(), 100, True),
         (analysed(10), 101, False),
         (analysed(21599), 101, False),
         (analysed(21601), 101, True),
@@ -85,13 +85,13 @@ def analysed(age: float, **more: object) -> StreamFindings:
         (analysed(10), None, True),
     ],
 )
-def test_when_an_analysis_is_due(previous: StreamFindings, media_sequence: int | None, is_due: bool) -> None:
+def test_when_an_analysis_is_due(previous: StreamResult, media_sequence: int | None, is_due: bool) -> None:
     found = replace(previous, media_sequence=media_sequence, url_obtained_monotonic=5.0)
     assert analysis_is_due(previous, found, 21600.0, NOW) is is_due
 
 
 def test_a_playlist_without_target_duration_is_measured_by_the_usual_one() -> None:
-    previous = StreamFindings(media_sequence=1, last_segment="a.ts", last_change=NOW - 17, is_reachable=True)
+    previous = StreamResult(media_sequence=1, last_segment="a.ts", last_change=NOW - 17, is_reachable=True)
     seen = Seen(Media(1, 3, "a.ts"))
     assert judge(previous, noted(previous, seen, NOW), seen, NOW).verdict == "ok"
     assert judge(previous, noted(previous, seen, NOW + 2), seen, NOW + 2).verdict == "fail"
@@ -99,7 +99,7 @@ def test_a_playlist_without_target_duration_is_measured_by_the_usual_one() -> No
 
 def test_the_words_for_one_variant_of_unknown_bandwidth() -> None:
     seen = Seen(Media(1, 3, "a.ts", 6.0), variants=1)
-    assert judge(StreamFindings(), noted(StreamFindings(), seen, NOW), seen, NOW).reason == "open, 1 variant"
+    assert judge(StreamResult(), noted(StreamResult(), seen, NOW), seen, NOW).reason == "open, 1 variant"
 
 
 def test_a_url_with_a_quote_cannot_leave_its_quotes_in_the_list() -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState
-from livekeep.core.findings import NOT_SHOWN, NOT_SHOWN_SECONDS, Showing, YoutubeFindings, YoutubeVideo
+from livekeep.core.probe_results import NOT_SHOWN, NOT_SHOWN_SECONDS, Showing, YoutubeResult, YoutubeVideo
 from livekeep.probes.runner import Judgement
 from livekeep.probes.youtube.measurement import NO_KEY, NOTHING_NAMED, ODD_KEY, STORE_KEY, judge, noted
 from tests.probes.running_probe import Probe
@@ -28,7 +28,7 @@ class Studio:
 
     def __init__(self, folder: Path, web: Web) -> None:
         self.web = web
-        self.probe = Probe("youtube", YoutubeFindings, folder)
+        self.probe = Probe("youtube", YoutubeResult, folder)
         self.credentials = folder / "credentials"
         self.credentials.mkdir()
         self.probe.environment["CREDENTIALS_DIRECTORY"] = str(self.credentials)
@@ -45,7 +45,7 @@ class Studio:
     def say(self, reply: Reply) -> None:
         self.web.answer = lambda _request: reply
 
-    def look(self) -> YoutubeFindings:
+    def look(self) -> YoutubeResult:
         found = self.probe.run()
         assert KEY not in self.probe.everything_told()
         assert "Traceback" not in self.probe.said
@@ -279,5 +279,5 @@ def test_findings_are_of_the_one_who_asks(studio: Studio) -> None:
     studio.say(answer(item(concurrentViewers="0")))
     found = studio.look()
     assert found.videos[0].viewers == 0
-    document = json.loads(state.path_of(YoutubeFindings, studio.probe.root).read_text())
+    document = json.loads(state.path_of(YoutubeResult, studio.probe.root).read_text())
     assert document["videos"][0]["channel"] == "main"

@@ -14,7 +14,7 @@ from livekeep.core import config, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import Config
 from livekeep.core.config.record import RECORDER, Alert
-from livekeep.core.findings import Connector, HostFindings, Run
+from livekeep.core.probe_results import Connector, HostResult, Run
 from livekeep.core.record_states import RecorderState
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.record.alerts import conditions, gathering, store
@@ -318,7 +318,7 @@ def test_a_screen_that_is_off_on_purpose_alerts_nobody(box: Box) -> None:
     assert watched.messages() == []
     with_screen(box, PlayerState("none", display_up=False), PollerState("live"))
     (box.root / "run/livekeep/probe-host").mkdir(exist_ok=True)
-    seen = HostFindings(run=Run(interval_seconds=60.0, verdict="ok"), connectors=(Connector("HDMI-A-1", connected=False),))
+    seen = HostResult(run=Run(interval_seconds=60.0, verdict="ok"), connectors=(Connector("HDMI-A-1", connected=False),))
     state.write(state.stamped(seen), box.root / "run/livekeep")
     watched.pass_time(900)
     assert watched.messages() == []

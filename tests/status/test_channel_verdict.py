@@ -11,7 +11,7 @@ import pytest
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
-from livekeep.core.findings import Run, Showing, YoutubeFindings, YoutubeVideo
+from livekeep.core.probe_results import Run, Showing, YoutubeResult, YoutubeVideo
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 from livekeep.status import health
 from livekeep.status.channel_status import Broadcast
@@ -39,7 +39,7 @@ def meant(found: object = None, since: float | None = LONG_AGO, end: ChannelEnd 
     return Broadcast("main", since, found or StateAbsentError("absent"), end)  # type: ignore[arg-type]
 
 
-def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, channel: str = "main") -> YoutubeFindings:
+def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, channel: str = "main") -> YoutubeResult:
     """What YouTube said `age` seconds ago; the channel has been on air without being shown for `unshown` seconds."""
     since = None if unshown is None else NOW - unshown
     videos = (
@@ -47,10 +47,10 @@ def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, 
         YoutubeVideo(channel, "dQw4w9WgXcQ", showing),
     )
     videos = (videos[0], replace(videos[1], unshown_since=since))
-    return YoutubeFindings(run=Run("ok", interval_seconds=60.0), videos=videos, written_monotonic=MONOTONIC - age)
+    return YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=videos, written_monotonic=MONOTONIC - age)
 
 
-def seen(findings: YoutubeFindings, **more: object) -> Broadcast:
+def seen(findings: YoutubeResult, **more: object) -> Broadcast:
     return replace(meant(worker(**more)), youtube=findings)  # type: ignore[arg-type]
 
 

@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 
 from livekeep.core import state
-from livekeep.core.findings import PROBES, HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings
-from livekeep.core.findings import Verdict as Found
+from livekeep.core.probe_results import PROBES, HostResult, NetworkResult, ProbeResult, Run, SpeedtestResult, StreamResult
+from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import (
     Cause,
     Picture,
@@ -22,7 +22,7 @@ from livekeep.core.state import (
     StreamState,
     Wish,
 )
-from livekeep.status.health import Clock, Findings, Health, error_screen_is_active, is_silent, read_findings, verdict
+from livekeep.status.health import Clock, Health, error_screen_is_active, is_silent, read_findings, verdict
 from livekeep.status.health import judge as judge_folder
 
 NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
@@ -153,31 +153,31 @@ def test_every_combination(stream: StreamState, cause: Cause, picture: Picture, 
 # What the probes found
 
 
-def found(kind: type[Findings], verdict: Found = "fail", age: float = 10.0, **more: object) -> Findings:
+def found(kind: type[ProbeResult], verdict: Found = "fail", age: float = 10.0, **more: object) -> ProbeResult:
     run = Run(verdict, "what it saw", interval_seconds=60.0, last_run=NOW - age)
     return replace(kind(run=run, written_monotonic=MONOTONIC - age), **more)  # type: ignore[arg-type]
 
 
-FOUND_WELL: list[tuple[str, Findings, StreamState]] = [
-    ("a network that is slow", found(NetworkFindings, "warn"), "live"),
-    ("a speed test that is slow", found(SpeedtestFindings, "warn"), "live"),
-    ("a speed test that failed", found(SpeedtestFindings, "fail"), "live"),
-    ("a stream that is poor", found(StreamFindings, "warn"), "live"),
-    ("a stream that failed before it went off air", found(StreamFindings, "fail"), "offline"),
-    ("nothing to look at", found(StreamFindings, "skipped"), "live"),
-    ("old errors on the card", found(HostFindings, "warn", ext4_errors={"mmcblk0p2": 3}), "live"),
-    ("a board that is slowed down", found(HostFindings, "warn", throttled=("throttled",)), "live"),
-    ("a board without sensors", found(HostFindings, "ok"), "live"),
-    ("under-voltage earlier", found(HostFindings, "ok", throttled=(), throttled_since_boot=("under_voltage",)), "live"),
-    ("a run that is late", found(NetworkFindings, "ok", age=210), "live"),
+FOUND_WELL: list[tuple[str, ProbeResult, StreamState]] = [
+    ("a network that is slow", found(NetworkResult, "warn"), "live"),
+    ("a speed test that is slow", found(SpeedtestResult, "warn"), "live"),
+    ("a speed test that failed", found(SpeedtestResult, "fail"), "live"),
+    ("a stream that is poor", found(StreamResult, "warn"), "live"),
+    ("a stream that failed before it went off air", found(StreamResult, "fail"), "offline"),
+    ("nothing to look at", found(StreamResult, "skipped"), "live"),
+    ("old errors on the card", found(HostResult, "warn", ext4_errors={"mmcblk0p2": 3}), "live"),
+    ("a board that is slowed down", found(HostResult, "warn", throttled=("throttled",)), "live"),
+    ("a board without sensors", found(HostResult, "ok"), "live"),
+    ("under-voltage earlier", found(HostResult, "ok", throttled=(), throttled_since_boot=("under_voltage",)), "live"),
+    ("a run that is late", found(NetworkResult, "ok", age=210), "live"),
 ]
-FOUND_DEGRADED: list[tuple[str, Findings, StreamState, str]] = [
-    ("no network", found(NetworkFindings), "live", "the network probe failed: what it saw"),
-    ("no network off air", found(NetworkFindings), "offline", "the network probe failed"),
-    ("the stream cannot be read", found(StreamFindings), "live", "the stream probe failed"),
-    ("a bad card", found(HostFindings), "live", "the host probe finds fault: what it saw"),
-    ("under-voltage", found(HostFindings, "warn", throttled=("under_voltage",)), "live", "the host probe finds fault"),
-    ("a wrong clock", found(HostFindings, "warn", clock_synchronized=False), "offline", "the host probe finds fault"),
+FOUND_DEGRADED: list[tuple[str, ProbeResult, StreamState, str]] = [
+    ("no network", found(NetworkResult), "live", "the network probe failed: what it saw"),
+    ("no network off air", found(NetworkResult), "offline", "the network probe failed"),
+    ("the stream cannot be read", found(StreamResult), "live", "the stream probe failed"),
+    ("a bad card", found(HostResult), "live", "the host probe finds fault: what it saw"),
+    ("under-voltage", found(HostResult, "warn", throttled=("under_voltage",)), "live", "the host probe finds fault"),
+    ("a wrong clock", found(HostResult, "warn", clock_synchronized=False), "offline", "the host probe finds fault"),
     *(
         (f"{name} is silent", found(kind, "ok", age=211), "live", f"the {name} probe is silent: its findings are 211 s old")
         for name, kind in PROBES.items()
@@ -185,19 +185,19 @@ FOUND_DEGRADED: list[tuple[str, Findings, StreamState, str]] = [
 ]
 
 
-def with_findings(findings: Findings, stream: StreamState) -> Health:
+def with_findings(findings: ProbeResult, stream: StreamState) -> Health:
     return verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, [findings])
 
 
 @pytest.mark.parametrize(("findings", "stream"), [case[1:] for case in FOUND_WELL], ids=[case[0] for case in FOUND_WELL])
-def test_findings_that_do_not_count(findings: Findings, stream: StreamState) -> None:
+def test_findings_that_do_not_count(findings: ProbeResult, stream: StreamState) -> None:
     assert with_findings(findings, stream).level == "ok"
 
 
 @pytest.mark.parametrize(
     ("findings", "stream", "says"), [case[1:] for case in FOUND_DEGRADED], ids=[case[0] for case in FOUND_DEGRADED]
 )
-def test_findings_that_degrade(findings: Findings, stream: StreamState, says: str) -> None:
+def test_findings_that_degrade(findings: ProbeResult, stream: StreamState, says: str) -> None:
     judged = with_findings(findings, stream)
     assert judged.level == "degraded"
     assert judged.sentence.startswith("the stream is shown, but " if stream == "live" else "the holding picture is shown, but ")
@@ -205,7 +205,7 @@ def test_findings_that_degrade(findings: Findings, stream: StreamState, says: st
 
 
 @pytest.mark.parametrize("findings", [case[1] for case in FOUND_DEGRADED])
-def test_findings_never_bring_the_screen_down_nor_up(findings: Findings) -> None:
+def test_findings_never_bring_the_screen_down_nor_up(findings: ProbeResult) -> None:
     gone = StateAbsentError("gone")
     assert verdict(poller(), gone, False, CLOCK, [findings]) == judge(poller(), gone)
     assert verdict(gone, player(), False, CLOCK, [findings]) == judge(gone, player())
@@ -213,14 +213,14 @@ def test_findings_never_bring_the_screen_down_nor_up(findings: Findings) -> None
 
 
 def test_the_screen_s_own_trouble_comes_first() -> None:
-    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, [found(NetworkFindings)])
+    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, [found(NetworkResult)])
     assert "last 2 requests failed" in judged.sentence
 
 
 def test_a_probe_is_silent_by_the_clock_that_nobody_sets() -> None:
     """At boot a board without a battery has a wrong time, and jumps when it learns the right one."""
-    assert not is_silent(found(NetworkFindings), Clock(NOW + 1e8, MONOTONIC))
-    assert is_silent(found(NetworkFindings), Clock(NOW, MONOTONIC + 300))
+    assert not is_silent(found(NetworkResult), Clock(NOW + 1e8, MONOTONIC))
+    assert is_silent(found(NetworkResult), Clock(NOW, MONOTONIC + 300))
 
 
 def write(root: Path, *states: state.State) -> None:
@@ -236,7 +236,7 @@ def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
     assert judged().level == "down"
     write(tmp_path, PollerState("live"), PlayerState("stream", display_up=True))
     assert judged().level == "ok"
-    write(tmp_path, NetworkFindings(run=Run("fail", "no host answers", interval_seconds=30.0)))
+    write(tmp_path, NetworkResult(run=Run("fail", "no host answers", interval_seconds=30.0)))
     assert judged() == Health("degraded", "the stream is shown, but the network probe failed: no host answers")
     (tmp_path / "probe-network/state.json").write_text("{")
     assert judged().level == "ok", "after an upgrade old findings are foreign until the next run"
@@ -244,12 +244,12 @@ def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
 
 def test_findings_are_read_by_name(tmp_path: Path) -> None:
     assert read_findings(tmp_path) == {}
-    write(tmp_path, SpeedtestFindings(tool="url"))
+    write(tmp_path, SpeedtestResult(tool="url"))
     (tmp_path / "probe-host").mkdir()
     (tmp_path / "probe-host/state.json").write_text("[]")
     findings = read_findings(tmp_path)
     assert list(findings) == ["speedtest", "host"]
-    assert isinstance(findings["speedtest"], SpeedtestFindings)
+    assert isinstance(findings["speedtest"], SpeedtestResult)
     assert isinstance(findings["host"], StateBrokenError)
 
 

@@ -6,7 +6,7 @@
 | stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
 | player/state.json           | livekeep-player  | poller (its wish), command, exporter |
 | player/open.json            | livekeep-player  | player (started again), poller       |
-| probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/findings.py) |
+| probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/probe_results.py) |
 
 A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
 stuck: every state carries when it was written, by the wall clock for people and by the monotonic clock (the same for all programs

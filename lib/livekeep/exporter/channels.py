@@ -12,7 +12,7 @@ from typing import NamedTuple
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import YoutubeVideo
+from livekeep.core.probe_results import YoutubeVideo
 from livekeep.core.state import StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States

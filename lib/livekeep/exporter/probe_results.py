@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from typing import Generic, TypeVar
 
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     THROTTLE_CONDITIONS,
     Analysis,
-    HostFindings,
-    NetworkFindings,
+    HostResult,
+    NetworkResult,
     Ping,
+    ProbeResult,
     Run,
-    SpeedtestFindings,
-    StreamFindings,
+    SpeedtestResult,
+    StreamResult,
     ThrottleCondition,
 )
 from livekeep.core.state import StateAbsentError
@@ -26,7 +27,7 @@ from livekeep.exporter.metrics import Sample
 from livekeep.exporter.screen import known
 from livekeep.exporter.states import StateFile
 from livekeep.status import health
-from livekeep.status.health import Clock, Findings
+from livekeep.status.health import Clock
 
 BITS_PER_BYTE = 8
 
@@ -41,23 +42,23 @@ def run_samples(probe: str, run: Run) -> Iterator[Sample]:
         yield "livekeep_probe_runs_total", (probe, outcome), count
 
 
-def samples_of(probe: str, findings: Findings) -> Iterator[Sample]:
+def samples_of(probe: str, findings: ProbeResult) -> Iterator[Sample]:
     yield from run_samples(probe, findings.run)
-    target = findings.target if isinstance(findings, StreamFindings) else ""
+    target = findings.target if isinstance(findings, StreamResult) else ""
     if findings.run.verdict != "skipped":
         yield "livekeep_probe_success", (probe, target), findings.run.verdict != "fail"
         yield "livekeep_probe_duration_seconds", (probe, target), findings.run.duration_seconds
-    if isinstance(findings, NetworkFindings):
+    if isinstance(findings, NetworkResult):
         yield from network_samples(findings)
-    elif isinstance(findings, StreamFindings):
+    elif isinstance(findings, StreamResult):
         yield from stream_samples(findings)
-    elif isinstance(findings, SpeedtestFindings):
+    elif isinstance(findings, SpeedtestResult):
         yield from speedtest_samples(findings)
-    elif isinstance(findings, HostFindings):
+    elif isinstance(findings, HostResult):
         yield from host_samples(findings)
 
 
-def network_samples(findings: NetworkFindings) -> Iterator[Sample]:
+def network_samples(findings: NetworkResult) -> Iterator[Sample]:
     for ping in findings.pings:
         yield from ping_samples(ping)
     # A host answers when it does over either family, a name is known when either resolver knows it.
@@ -81,7 +82,7 @@ def ping_samples(ping: Ping) -> Iterator[Sample]:
             yield f"livekeep_ping_{name}_seconds", labels, value
 
 
-def stream_samples(findings: StreamFindings) -> Iterator[Sample]:
+def stream_samples(findings: StreamResult) -> Iterator[Sample]:
     bits = findings.variant_bandwidth_bits_per_second
     yield from known(
         (
@@ -109,7 +110,7 @@ def analysis_samples(analysis: Analysis) -> Iterator[Sample]:
         yield "livekeep_stream_info", (analysis.video_codec, analysis.audio_codec), 1
 
 
-def speedtest_samples(findings: SpeedtestFindings) -> Iterator[Sample]:
+def speedtest_samples(findings: SpeedtestResult) -> Iterator[Sample]:
     yield from known(
         (
             ("livekeep_speedtest_download_bytes_per_second", findings.download_bytes_per_second),
@@ -121,7 +122,7 @@ def speedtest_samples(findings: SpeedtestFindings) -> Iterator[Sample]:
     yield "livekeep_speedtest_transferred_bytes_total", ("sent",), findings.sent_bytes_total
 
 
-def host_samples(findings: HostFindings) -> Iterator[Sample]:
+def host_samples(findings: HostResult) -> Iterator[Sample]:
     # Without the bits since boot only the voltage is watched, and of the rest nothing is known.
     known_conditions = THROTTLE_CONDITIONS if findings.throttled_since_boot is not None else ("under_voltage",)
     yield from throttle_samples("livekeep_pi_throttled", findings.throttled, known_conditions)
@@ -150,7 +151,7 @@ def throttle_samples(
         yield from ((name, (condition,), condition in present) for condition in conditions)
 
 
-AnyFindings = TypeVar("AnyFindings", bound=Findings)
+AnyFindings = TypeVar("AnyFindings", bound=ProbeResult)
 
 
 class Probe(Generic[AnyFindings]):
@@ -175,7 +176,7 @@ class Probe(Generic[AnyFindings]):
         return self._samples
 
 
-def silent(name: str, findings: Findings, clock: Clock) -> Iterator[Sample]:
+def silent(name: str, findings: ProbeResult, clock: Clock) -> Iterator[Sample]:
     yield from run_samples(name, findings.run)
     advice = f"see systemctl status livekeep-probe-{name}.timer"
     raise TemporaryError(f"{findings.FILE}: is {health.age(findings, clock)} old; the probe is silent: {advice}")

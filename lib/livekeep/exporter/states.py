@@ -9,12 +9,12 @@ from typing import Any, Generic
 from livekeep.core import channels, state
 from livekeep.core.config import Probes
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import PROBES
+from livekeep.core.probe_results import PROBES, ProbeResult
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError
 from livekeep.status import channel_status, health
 from livekeep.status.channel_status import Broadcast
-from livekeep.status.health import Clock, Findings, Judgement
+from livekeep.status.health import Clock, Judgement
 
 
 class StateFile(Generic[AnyState]):
@@ -106,7 +106,7 @@ class States:
         self.root, self._kept = root, kept
         self.poller = StateFile(PollerState, root)
         self.player = StateFile(PlayerState, root)
-        self.findings: dict[str, StateFile[Findings]] = {
+        self.findings: dict[str, StateFile[ProbeResult]] = {
             name: StateFile(kind, root, partial(health.with_interval, seconds=intervals.get(name, 0.0)))
             for name, kind in PROBES.items()
         }

@@ -1,12 +1,14 @@
-"""What every probe shares: one run reads the configuration and the last findings, looks, and writes what it found.
+"""What every probe shares: one run reads the configuration and the last result, measures, and writes the new result.
 
-Reads livekeep.toml and the probe's own state; writes that state (core/findings.py) and, when the verdict changed, an event.
-A probe that finds fault has done its work and exits with 0: the fault stands in its findings, not among systemd's failed units.
+Reads livekeep.toml and the probe's own state; writes that state (core/probe_results.py) and, when the verdict changed, an event.
+A probe that detects a fault has done its work and exits with 0: the fault stands in its result, not among systemd's failed units.
 """
 
 import dataclasses
+import importlib
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -14,9 +16,9 @@ from typing import TypeVar
 from livekeep.core import config, events, log, paths, state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings, StreamFindings, Verdict, YoutubeFindings
+from livekeep.core.probe_results import PROBES, ProbeResult, Run, Verdict
 
-Findings = TypeVar("Findings", NetworkFindings, StreamFindings, SpeedtestFindings, HostFindings, YoutubeFindings)
+Result = TypeVar("Result", bound=ProbeResult)
 
 
 @dataclass(frozen=True)
@@ -28,30 +30,34 @@ class Judgement:
     advice: str = ""
 
 
-Look = Callable[[Config, Findings, float], tuple[Findings, Judgement]]
-"""Looks once: the configuration, the findings of the run before (a fresh object at the first one) and the Unix time give the new
-findings, whose `run` is filled in afterwards."""
+Measure = Callable[[Config, Result, float], tuple[Result, Judgement]]
+"""The configuration, the result of the run before (a fresh object at the first one) and the Unix time give the new result, whose
+`run` is filled in afterwards."""
 
 
-def conduct(name: str, kind: type[Findings], interval_seconds: Callable[[Config], float], look: Look[Findings]) -> int:
-    """One run of the probe `name`. Raises `TemporaryError` when its state cannot be written."""
+def run_once(kind: type[Result], measure: Measure[Result]) -> int:
+    """One run of the probe whose result is a `kind`. Raises `TemporaryError` when its state cannot be written."""
     # A faulty key has its default here; poller and player say what is wrong with it.
     settings, _problems = config.load_leniently()
     log.set_up(settings.log.level)
     # As a unit it finds the folder; run by hand, in a test, it makes it.
     state.path_of(kind, paths.STATE_DIRECTORY).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-    previous = last_findings(kind)
+    previous = last_result(kind)
     began, began_monotonic = time.time(), time.monotonic()
-    findings, judgement = look(settings, previous, began)
+    result, judgement = measure(settings, previous, began)
     duration = time.monotonic() - began_monotonic
-    run = next_run(previous.run, judgement, began + duration, duration, interval_seconds(settings))
-    state.write(state.stamped(dataclasses.replace(findings, run=run)))
+    run = next_run(previous.run, judgement, began + duration, duration, interval_of(kind, settings))
+    state.write(state.stamped(dataclasses.replace(result, run=run)))
     if previous.run.last_run == 0 or previous.run.verdict != run.verdict:
-        tell_change(name, previous.run, run)
+        log_change(kind.probe(), previous.run, run)
     return 0
 
 
-def last_findings(kind: type[Findings], root: Path = paths.STATE_DIRECTORY) -> Findings:
+def interval_of(kind: type[ProbeResult], settings: Config) -> float:
+    return float(getattr(settings.probes, kind.probe()).interval_seconds)
+
+
+def last_result(kind: type[Result], root: Path = paths.STATE_DIRECTORY) -> Result:
     """What the run before wrote; an empty object when there is none or it cannot be read: counts begin at zero then."""
     try:
         return state.read(kind, root)
@@ -78,7 +84,20 @@ def next_run(previous: Run, judgement: Judgement, now: float, duration_seconds: 
     )
 
 
-def tell_change(name: str, previous: Run, run: Run) -> None:
+def log_change(name: str, previous: Run, run: Run) -> None:
     before = previous.verdict if previous.last_run else "unknown"
     sentence = f"{name}: {run.verdict}" + (f": {run.reason}" if run.reason else "") + (f"; {run.advice}" if run.advice else "")
     events.emit(events.PROBE_VERDICT_CHANGED, sentence, PROBE=name, VERDICT=run.verdict, PREVIOUS=before)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the probe NAME once; with --may-run, as its unit's ExecCondition=, say by the exit code whether a run is due."""
+    name, *options = (sys.argv[1:] if argv is None else argv) or [""]
+    if name not in PROBES or options not in ([], ["--may-run"]):
+        print(f"usage: livekeep-probe {{{'|'.join(PROBES)}}} [--may-run]", file=sys.stderr)
+        return 2
+    # Each probe loads what it needs and no more: one of them runs every 30 s.
+    measurement = importlib.import_module(f"livekeep.probes.{name}.measurement")
+    if options:
+        return 0 if measurement.may_run(time.time()) else 1
+    return run_once(PROBES[name], measurement.measure)

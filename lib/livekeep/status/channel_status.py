@@ -12,7 +12,7 @@ from livekeep.core import channels, paths
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import YoutubeFindings
+from livekeep.core.probe_results import YoutubeResult
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError
 
 
@@ -26,7 +26,7 @@ class Broadcast:
     worker: ChannelState | StateAbsentError | StateBrokenError = field(default_factory=StateAbsentError)
     end: ChannelEnd | None = None
     """How its worker last ended since boot."""
-    youtube: YoutubeFindings | None = None
+    youtube: YoutubeResult | None = None
     """What livekeep-probe-youtube last wrote, of all channels."""
 
     def counts(self) -> bool:
@@ -49,8 +49,8 @@ def read(look: Look, root: Path = paths.STATE_DIRECTORY, directory: Path = chann
     meant = meant_channels(directory)
     found = {}
     names = sorted({*meant, *with_folder(root)})
-    youtube = look(YoutubeFindings, root) if names else None
-    shown = youtube if isinstance(youtube, YoutubeFindings) else None
+    youtube = look(YoutubeResult, root) if names else None
+    shown = youtube if isinstance(youtube, YoutubeResult) else None
     for name in names:
         folder = channels.folder_of(name, root)
         worker, end = look(ChannelState, folder), look(ChannelEnd, folder)

@@ -19,14 +19,13 @@ from typing import Literal, TypeVar
 from livekeep.core import channels, paths, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Probes
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     NOT_SHOWN,
     PROBES,
-    HostFindings,
-    NetworkFindings,
-    SpeedtestFindings,
-    StreamFindings,
-    YoutubeFindings,
+    HostResult,
+    NetworkResult,
+    ProbeResult,
+    StreamResult,
     YoutubeVideo,
 )
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
@@ -62,7 +61,6 @@ GIVEN_UP = {
 }
 """Exit codes of a worker that systemd does not start again at once."""
 
-Findings = NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings
 Level = Literal["ok", "degraded", "down"]
 LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
 """In order of gravity; the index is the exit code of `livekeep health`."""
@@ -130,7 +128,7 @@ def look(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState |
         return error
 
 
-def read_findings(root: Path = paths.STATE_DIRECTORY, probes: Probes | None = None) -> dict[str, Findings | StateBrokenError]:
+def read_findings(root: Path = paths.STATE_DIRECTORY, probes: Probes | None = None) -> dict[str, ProbeResult | StateBrokenError]:
     """What the probes found, by the probe's name, with the intervals of `probes`. One that never ran, or is off, is left out.
 
     Raises `PermissionError` when they may not be read.
@@ -146,7 +144,7 @@ def configured_intervals(probes: Probes | None) -> dict[str, float]:
     return {name: float(getattr(probes, name).interval_seconds) for name in PROBES} if probes else {}
 
 
-ReadFindings = TypeVar("ReadFindings", Findings, StateBrokenError, Findings | StateBrokenError)
+ReadFindings = TypeVar("ReadFindings", ProbeResult, StateBrokenError, ProbeResult | StateBrokenError)
 
 
 def with_interval(findings: ReadFindings, seconds: float) -> ReadFindings:
@@ -157,7 +155,7 @@ def with_interval(findings: ReadFindings, seconds: float) -> ReadFindings:
     return replace(findings, run=replace(findings.run, interval_seconds=seconds))
 
 
-def readable(findings: Mapping[str, Findings | StateBrokenError]) -> tuple[Findings, ...]:
+def readable(findings: Mapping[str, ProbeResult | StateBrokenError]) -> tuple[ProbeResult, ...]:
     """Without those that could not be read: after an upgrade, a probe's old ones are foreign until its next run."""
     return tuple(it for it in findings.values() if not isinstance(it, StateBrokenError))
 
@@ -186,7 +184,7 @@ def is_stuck(written: PlayerState | PollerState, clock: Clock) -> bool:
     return clock.now_monotonic - written.written_monotonic > STUCK_SECONDS
 
 
-def is_silent(findings: Findings, clock: Clock) -> bool:
+def is_silent(findings: ProbeResult, clock: Clock) -> bool:
     """Whether a probe has missed its runs. By the monotonic clock: a board without a battery boots with a wrong time."""
     longest = SILENT_INTERVALS * findings.run.interval_seconds + SILENT_GRACE_SECONDS
     return clock.now_monotonic - findings.written_monotonic > longest
@@ -197,7 +195,7 @@ def verdict(
     player: PlayerState | StateAbsentError | StateBrokenError,
     error_screen_active: bool,
     clock: Clock,
-    findings: Sequence[Findings] = (),
+    findings: Sequence[ProbeResult] = (),
 ) -> Health:
     """The screen's health. A state that could not be read is passed as the error that says why; findings degrade at the worst."""
     if error_screen_active:
@@ -230,7 +228,7 @@ def player_trouble(player: PlayerState, clock: Clock) -> str:
     return ""
 
 
-def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Sequence[Findings] = ()) -> Health:
+def compare(poller: PollerState, player: PlayerState, clock: Clock, findings: Sequence[ProbeResult] = ()) -> Health:
     """The judgement when both units run and a picture other than the error picture is shown."""
     wrong = wrong_picture(poller, player)
     if wrong:
@@ -297,29 +295,24 @@ def fault_of_picture(player: PlayerState) -> str:
     return faults.get(player.stream_picture, "")
 
 
-def trouble_found(findings: Findings, is_on: bool, clock: Clock) -> str:
+def trouble_found(findings: ProbeResult, is_on: bool, clock: Clock) -> str:
     """What a probe's findings say against the screen's health, or ""."""
-    name = f"the {name_of(findings)} probe"
+    name = f"the {findings.probe()} probe"
     run = findings.run
     if is_silent(findings, clock):
         return f"{name} is silent: its findings are {age(findings, clock)} old"
-    if isinstance(findings, HostFindings) and (run.verdict == "fail" or is_badly_supplied(findings)):
+    if isinstance(findings, HostResult) and (run.verdict == "fail" or is_badly_supplied(findings)):
         return sentence(f"{name} finds fault", run.reason)
-    if isinstance(findings, NetworkFindings) and run.verdict == "fail":
+    if isinstance(findings, NetworkResult) and run.verdict == "fail":
         return sentence(f"{name} failed", run.reason)
-    if isinstance(findings, StreamFindings) and run.verdict == "fail" and is_on:
+    if isinstance(findings, StreamResult) and run.verdict == "fail" and is_on:
         return sentence(f"{name} failed", run.reason)
     return ""
 
 
-def is_badly_supplied(findings: HostFindings) -> bool:
+def is_badly_supplied(findings: HostResult) -> bool:
     """Whether the board lacks what it needs now: voltage, or the right time."""
     return findings.clock_synchronized is False or "under_voltage" in (findings.throttled or ())
-
-
-def name_of(findings: Findings) -> str:
-    """The probe's name, such as "network"."""
-    return findings.FILE.partition("/")[0].removeprefix("probe-")
 
 
 def still_seconds(player: PlayerState) -> float:

@@ -8,10 +8,11 @@ from pathlib import Path
 from livekeep.core import config, paths
 from livekeep.core.config import Probes
 from livekeep.core.errors import not_permitted
+from livekeep.core.probe_results import ProbeResult
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 from livekeep.status import health, record_status
 from livekeep.status.channel_status import Broadcast
-from livekeep.status.health import Clock, Findings, Health, Judgement
+from livekeep.status.health import Clock, Health, Judgement
 from livekeep.status.record_status import Record
 
 
@@ -27,7 +28,7 @@ class Reading:
     error_screen_active: bool
     clock: Clock
     record: Record
-    findings: Mapping[str, Findings | StateBrokenError] = field(default_factory=dict)
+    findings: Mapping[str, ProbeResult | StateBrokenError] = field(default_factory=dict)
     broadcasts: Mapping[str, Broadcast] = field(default_factory=dict)
     has_screen: bool = True
 
@@ -60,7 +61,7 @@ def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY)
         raise not_permitted(error) from error
 
 
-def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, Findings | StateBrokenError]:
+def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, ProbeResult | StateBrokenError]:
     """What the probes found, by name. Raises `LivekeepError` when this user may not read it."""
     try:
         return health.read_findings(root, configured_probes())

@@ -13,7 +13,7 @@ from conftest import REPOSITORY, Box
 from livekeep.command.channel import channel_status
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, Played
-from livekeep.core.findings import Run, YoutubeFindings, YoutubeVideo
+from livekeep.core.probe_results import Run, YoutubeResult, YoutubeVideo
 
 
 @pytest.fixture
@@ -82,12 +82,12 @@ def test_reconnecting(air: AirBox) -> None:
 def test_what_youtube_shows_stands_beside_it(air: AirBox) -> None:
     air.put(on_air())
     video = YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day", started_at=time.time() - 3725, viewers=1)
-    air.box.write(YoutubeFindings(run=Run("ok", interval_seconds=60.0), videos=(video,)), age_seconds=20)
+    air.box.write(YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=(video,)), age_seconds=20)
     shown = rows(air.box.run("air", "status").stdout)["YouTube"]
     assert re.fullmatch(r"live since .* \(for 1 h 2 min\), 1 viewer \(asked 2\d s ago\)", shown)
     assert air.document("status")["channels"]["main"]["youtube"]["viewers"] == 1
     ended = dataclasses.replace(video, showing="ended", ended_at=time.time() - 60, unshown_since=time.time() - 30)
-    air.box.write(YoutubeFindings(run=Run("warn", interval_seconds=60.0), videos=(ended,)))
+    air.box.write(YoutubeResult(run=Run("warn", interval_seconds=60.0), videos=(ended,)))
     assert rows(air.box.run("air", "status").stdout)["YouTube"].startswith("ended at ")
     status = air.box.run("status").stdout
     assert "channel main is on air, but YouTube has ended its broadcast" in status
@@ -96,9 +96,9 @@ def test_what_youtube_shows_stands_beside_it(air: AirBox) -> None:
     assert json.loads(air.box.run("status", "--json").stdout)["channels"]["main"]["youtube"]["showing"] == "ended"
     for showing, says in (("upcoming", "not live yet"), ("none", "the video is no broadcast"), ("missing", "no such video: ")):
         other = dataclasses.replace(video, showing=showing)
-        air.box.write(YoutubeFindings(run=Run("ok", interval_seconds=60.0), videos=(other,)))
+        air.box.write(YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=(other,)))
         assert rows(air.box.run("air", "status").stdout)["YouTube"].startswith(says)
-    air.box.write(YoutubeFindings(run=Run("ok", interval_seconds=60.0), videos=(video,)), age_seconds=300)
+    air.box.write(YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=(video,)), age_seconds=300)
     assert "YouTube" not in rows(air.box.run("air", "status").stdout)
     assert air.document("status")["channels"]["main"]["youtube"] is None
 

@@ -14,16 +14,16 @@ from conftest import Box
 from livekeep.command.doctor import health
 from livekeep.command.doctor.doctor_base import Check, Surroundings, is_root
 from livekeep.core import config
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     PROBES,
-    HostFindings,
-    NetworkFindings,
+    HostResult,
+    NetworkResult,
     Run,
-    SpeedtestFindings,
-    StreamFindings,
-    YoutubeFindings,
+    SpeedtestResult,
+    StreamResult,
+    YoutubeResult,
 )
-from livekeep.core.findings import Verdict as Found
+from livekeep.core.probe_results import Verdict as Found
 
 CHECKS = {
     "network": health.check_network_probe,
@@ -38,7 +38,7 @@ CHECKS = {
 def health_box(box: Box) -> Box:
     """The health part with all that it needs."""
     for name in PROBES:
-        box.file(f"usr/local/lib/livekeep/bin/livekeep-probe-{name}", "")
+        box.file(f"usr/local/lib/systemd/system/livekeep-probe-{name}.service", "")
     for tool in ("ffprobe", "librespeed-cli"):
         box.file(f"usr/bin/{tool}", "")
     box.configure()
@@ -98,7 +98,7 @@ def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
     assert check(health_box, name) == Check(health.TITLES[name], "skip", "has not run yet")
     health_box.configure(f"[probes.{name}]\nenabled = false\n")
     assert check(health_box, name).finding == f"switched off by probes.{name}.enabled"
-    (health_box.root / f"usr/local/lib/livekeep/bin/livekeep-probe-{name}").unlink()
+    (health_box.root / f"usr/local/lib/systemd/system/livekeep-probe-{name}.service").unlink()
     told = check(health_box, name)
     missing = "the health part is not installed" if name != "youtube" else "the health part, or the channels, are not installed"
     assert (told.verdict, told.finding) == ("skip", missing)
@@ -106,7 +106,7 @@ def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
 
 def test_the_api_key_of_youtube(health_box: Box) -> None:
     """Only root may look for it; whether it is taken, the probe's findings say."""
-    health_box.write(YoutubeFindings(run=Run("ok", "main: live", interval_seconds=60.0)))
+    health_box.write(YoutubeResult(run=Run("ok", "main: live", interval_seconds=60.0)))
     assert check(health_box, "youtube") == Check("YouTube", "ok", "main: live")
     health_box.configure('[channels.main]\nyoutube_video = "dQw4w9WgXcQ"\n')
     told = check(health_box, "youtube")
@@ -130,12 +130,12 @@ def test_findings_of_another_version(health_box: Box) -> None:
 
 
 def test_nothing_to_complain_of(health_box: Box) -> None:
-    health_box.write(HostFindings(run=Run("ok", interval_seconds=60.0)))
+    health_box.write(HostResult(run=Run("ok", interval_seconds=60.0)))
     assert check(health_box, "host") == Check("host probe", "ok", "nothing to complain of")
 
 
 def test_without_ffprobe(health_box: Box) -> None:
-    health_box.write(StreamFindings(run=Run("ok", interval_seconds=60.0)))
+    health_box.write(StreamResult(run=Run("ok", interval_seconds=60.0)))
     (health_box.root / "usr/bin/ffprobe").unlink()
     told = check(health_box, "stream")
     assert (told.verdict, told.advice) == ("warn", "sudo apt install ffmpeg")
@@ -152,7 +152,7 @@ def test_without_ffprobe(health_box: Box) -> None:
     ],
 )
 def test_a_tool_that_measures(health_box: Box, tool: str, more: str, is_there: bool) -> None:
-    health_box.write(SpeedtestFindings(run=Run("ok", "48 Mbit/s", interval_seconds=86400.0)))
+    health_box.write(SpeedtestResult(run=Run("ok", "48 Mbit/s", interval_seconds=86400.0)))
     health_box.configure(f'[probes.speedtest]\ntool = "{tool}"\n{more}\n')
     told = check(health_box, "speedtest")
     assert (told.verdict == "ok") is is_there
@@ -167,7 +167,7 @@ def test_no_tool_at_all(health_box: Box) -> None:
 
 
 def test_a_finding_reaches_the_report(health_box: Box) -> None:
-    health_box.write(NetworkFindings(run=Run("fail", "No host answers", "check the cable", interval_seconds=60.0)))
+    health_box.write(NetworkResult(run=Run("fail", "No host answers", "check the cable", interval_seconds=60.0)))
     done = health_box.run("doctor")
     assert done.returncode == 1
     assert re.search(r"^fail +network probe +No host answers$", done.stdout, re.MULTILINE)

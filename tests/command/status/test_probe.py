@@ -17,22 +17,23 @@ from conftest import HERE, REPOSITORY, Box
 
 from livekeep.command.status import findings_text
 from livekeep.command.status.probe import WITHOUT_AIR
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     PROBES,
     Analysis,
     Connector,
-    HostFindings,
+    HostResult,
     Interface,
     Lookup,
-    NetworkFindings,
+    NetworkResult,
     Ping,
+    ProbeResult,
     Run,
-    SpeedtestFindings,
-    StreamFindings,
-    YoutubeFindings,
+    SpeedtestResult,
+    StreamResult,
+    YoutubeResult,
     YoutubeVideo,
 )
-from livekeep.status.health import Clock, Findings
+from livekeep.status.health import Clock
 
 NOBODY = 65534
 NOT_INSTALLED = "the health part is not installed: run install.sh --with-health"
@@ -44,14 +45,14 @@ CLOCK = Clock(NOW, 1012.0)
 # All of what one found
 
 
-def shown(findings: Findings) -> dict[str, str]:
+def shown(findings: ProbeResult) -> dict[str, str]:
     """The rows of a report by their label."""
     text = findings_text.report("it", replace(findings, written_monotonic=1000.0), CLOCK)
     return dict(re.findall(r"^(\S+(?: \S+)*?)  +(.+)$", text, re.MULTILINE))
 
 
 def test_what_a_run_says_of_itself() -> None:
-    rows = shown(NetworkFindings(run=replace(RUN, failures=2, skips=3)))
+    rows = shown(NetworkResult(run=replace(RUN, failures=2, skips=3)))
     assert rows["Ran"] == "12 s ago, took 4.07 s, every 30 s"
     assert rows["So far"] == "since boot 120 good runs, 2 failed, 3 skipped"
     assert rows["Since"] == "ok since 10:00:00 (for 2 h)"
@@ -61,16 +62,16 @@ def test_what_a_run_says_of_itself() -> None:
 
 def test_a_failed_and_a_silent_run() -> None:
     failed = replace(RUN, verdict="fail", reason="No host answers", advice="check the cable", last_success=NOW - 90)
-    text = findings_text.report("network", NetworkFindings(run=failed, written_monotonic=500.0), CLOCK)
+    text = findings_text.report("network", NetworkResult(run=failed, written_monotonic=500.0), CLOCK)
     assert text.startswith("network: fail: No host answers\n\nDo ")
     assert re.search(r"^Last well +11:58:30$", text, re.MULTILINE)
     assert "it has missed its runs since" in text
-    assert findings_text.report("host", HostFindings(run=Run("ok")), CLOCK).startswith("host: ok\n")
+    assert findings_text.report("host", HostResult(run=Run("ok")), CLOCK).startswith("host: ok\n")
 
 
 def test_network() -> None:
     rows = shown(
-        NetworkFindings(
+        NetworkResult(
             run=RUN,
             pings=(
                 Ping("8.8.8.8", "ipv4", 5, 5, rtt_seconds=0.0123, rtt_max_seconds=0.0141, jitter_seconds=0.0009),
@@ -98,7 +99,7 @@ def test_network() -> None:
 def test_stream() -> None:
     analysis = Analysis(NOW - 3600, "h264", "aac", 1920, 1080, 29.97, 2, 44100)
     rows = shown(
-        StreamFindings(
+        StreamResult(
             run=RUN, target="main", is_reachable=True, media_sequence=815, last_change=NOW - 3, target_duration_seconds=6.0,
             variants=3, variant_bandwidth_bits_per_second=4_500_000, analysis=analysis,
         )
@@ -113,14 +114,14 @@ def test_stream() -> None:
 
 
 def test_a_stream_that_is_gone_and_one_that_is_off_air() -> None:
-    rows = shown(StreamFindings(run=RUN, target="main", is_reachable=False, analysis_problem="ffprobe gave up"))
+    rows = shown(StreamResult(run=RUN, target="main", is_reachable=False, analysis_problem="ffprobe gave up"))
     assert (rows["Playlist"], rows["Analysis"]) == ("not reachable", "ffprobe gave up")
-    assert set(shown(StreamFindings(run=RUN, target="main"))) == {"Stream", "Ran", "So far", "Since"}
+    assert set(shown(StreamResult(run=RUN, target="main"))) == {"Stream", "Ran", "So far", "Since"}
 
 
 def test_speedtest() -> None:
     rows = shown(
-        SpeedtestFindings(
+        SpeedtestResult(
             run=RUN, tool="librespeed-cli", measured_at=NOW - 7200, download_bytes_per_second=6_025_000.0,
             upload_bytes_per_second=1_400_000.0, latency_seconds=0.0124, received_bytes_total=63_000_000, sent_bytes_total=999,
         )
@@ -128,12 +129,12 @@ def test_speedtest() -> None:
     assert rows["Measured"] == "10:00:00 by librespeed-cli"
     assert (rows["Download"], rows["Upload"], rows["Latency"]) == ("48.2 Mbit/s", "11.2 Mbit/s", "12 ms")
     assert rows["Data used"] == "63 MB received, 999 B sent since boot"
-    assert set(shown(SpeedtestFindings(run=RUN))) == {"Data used", "Ran", "So far", "Since"}
+    assert set(shown(SpeedtestResult(run=RUN))) == {"Data used", "Ran", "So far", "Since"}
 
 
 def test_host() -> None:
     rows = shown(
-        HostFindings(
+        HostResult(
             run=RUN, throttled=("under_voltage",), throttled_since_boot=("under_voltage", "throttled"), under_voltage_events=2,
             connectors=(Connector("HDMI-A-1", True, "1920x1080"), Connector("HDMI-A-2", False), Connector("DSI-1")),
             ext4_errors={"mmcblk0p2": 3}, card_is_good=True, card_checked_at=NOW - 720, clock_synchronized=True,
@@ -150,11 +151,11 @@ def test_host() -> None:
 
 
 def test_a_host_that_can_say_little() -> None:
-    bare = shown(HostFindings(run=RUN))
+    bare = shown(HostResult(run=RUN))
     assert (bare["Throttling"], bare["Card"]) == ("this board has no sensor", "not checked")
     assert bare["Clock"] == "not known whether synchronised"
     assert "Under-voltage" not in bare
-    bad = HostFindings(run=RUN, throttled=(), card_is_good=False, card_problem="It is read-only", clock_synchronized=False)
+    bad = HostResult(run=RUN, throttled=(), card_is_good=False, card_problem="It is read-only", clock_synchronized=False)
     some = shown(bad)
     assert some["Throttling"] == "none now (this board tells of under-voltage only)"
     assert (some["Card"], some["Clock"]) == ("It is read-only", "not synchronised")
@@ -177,7 +178,7 @@ def health_box(box: Box) -> Box:
     """The health part is installed, and `systemctl start` of the host probe really runs it."""
     for name in PROBES:
         box.unit(f"livekeep-probe-{name}.service", "inactive", "dead")
-    program = f"{sys.executable} -I {REPOSITORY}/bin/livekeep-probe-host"
+    program = f"{sys.executable} -I {REPOSITORY}/bin/livekeep-probe host"
     box.install("fake-systemctl", (HERE / "fake-systemctl").read_text())
     box.install(
         "systemctl",
@@ -210,7 +211,7 @@ def open_folder() -> Iterator[Path]:
 
 def test_youtube_s_words_are_told() -> None:
     live = YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day", started_at=NOW - 60, viewers=12)
-    told = shown(YoutubeFindings(run=RUN, videos=(live, YoutubeVideo("hall", "AAAAAAAAAAA"))))
+    told = shown(YoutubeResult(run=RUN, videos=(live, YoutubeVideo("hall", "AAAAAAAAAAA"))))
     assert re.fullmatch(r'dQw4w9WgXcQ "A day": live since .* \(for 1 min\), 12 viewers', told["Channel main"])
     assert told["Channel hall"] == "AAAAAAAAAAA: not known"
 
@@ -251,7 +252,7 @@ def test_a_unit_that_fails_to_run_cannot_tell(health_box: Box) -> None:
 
 
 def test_a_unit_whose_condition_does_not_hold(health_box: Box) -> None:
-    health_box.write(SpeedtestFindings(run=Run("ok", "48 Mbit/s", interval_seconds=86400.0)))
+    health_box.write(SpeedtestResult(run=Run("ok", "48 Mbit/s", interval_seconds=86400.0)))
     done = as_root(health_box, "probe", "speedtest")
     assert done.returncode == 0
     assert done.stdout.startswith("speedtest: ok: 48 Mbit/s\n")
@@ -287,7 +288,7 @@ def test_without_the_health_part(box: Box, arguments: tuple[str, ...]) -> None:
 
 def test_without_root_the_last_findings_are_told(open_folder: Path) -> None:
     box = Box(open_folder / "root")
-    box.write(NetworkFindings(run=Run("warn", "A host is slow", interval_seconds=86400.0)), age_seconds=7500)
+    box.write(NetworkResult(run=Run("warn", "A host is slow", interval_seconds=86400.0)), age_seconds=7500)
     # Of the group that may read the findings, here the tests' own.
     leave = ["setpriv", f"--reuid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
     done = subprocess.run(
@@ -303,7 +304,7 @@ def test_without_root_the_last_findings_are_told(open_folder: Path) -> None:
 
 def test_without_a_name_a_line_for_each(health_box: Box) -> None:
     health_box.configure("[probes.stream]\nenabled = false\n")
-    health_box.write(NetworkFindings(run=Run("ok", "All hosts answer", interval_seconds=30.0)))
+    health_box.write(NetworkResult(run=Run("ok", "All hosts answer", interval_seconds=30.0)))
     done = as_root(health_box, "probe")
     assert done.returncode == 0
     lines = done.stdout.splitlines()
@@ -311,7 +312,7 @@ def test_without_a_name_a_line_for_each(health_box: Box) -> None:
     assert re.fullmatch(r"network +ok +\d+ s ago +All hosts answer", lines[1])
     assert lines[2] == "stream: switched off by probes.stream.enabled in livekeep.toml; once: sudo livekeep probe stream"
     assert lines[3] == "speedtest: has not run yet; now: sudo livekeep probe speedtest"
-    health_box.write(HostFindings(run=Run("fail", "The card is bad", interval_seconds=60.0)))
+    health_box.write(HostResult(run=Run("fail", "The card is bad", interval_seconds=60.0)))
     assert as_root(health_box, "probe").returncode == 1
     document = json.loads(as_root(health_box, "probe", "--json").stdout)
     assert set(document["findings"]) == {"network", "host"}

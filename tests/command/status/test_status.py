@@ -11,7 +11,7 @@ from conftest import Box
 
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
-from livekeep.core.findings import HostFindings, NetworkFindings, Run, SpeedtestFindings
+from livekeep.core.probe_results import HostResult, NetworkResult, Run, SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
 from livekeep.system import terminal
 
@@ -136,10 +136,10 @@ def test_json(box: Box) -> None:
 def find(box: Box) -> None:
     """Three probes have run, one of them long ago; a fourth one's findings are from another version."""
     box.write(
-        NetworkFindings(run=Run("ok", "All hosts answer", interval_seconds=30.0)),
-        HostFindings(run=Run("fail", "The card is mounted read-only", interval_seconds=60.0), card_is_good=False),
+        NetworkResult(run=Run("ok", "All hosts answer", interval_seconds=30.0)),
+        HostResult(run=Run("fail", "The card is mounted read-only", interval_seconds=60.0), card_is_good=False),
     )
-    box.write(SpeedtestFindings(run=Run("ok", "48 Mbit/s", interval_seconds=3600.0)), age_seconds=20_000)
+    box.write(SpeedtestResult(run=Run("ok", "48 Mbit/s", interval_seconds=3600.0)), age_seconds=20_000)
     box.file("run/livekeep/probe-stream/state.json", "{}")
 
 

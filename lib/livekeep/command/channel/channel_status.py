@@ -18,7 +18,7 @@ from livekeep.command.systemctl import Unit
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, not_permitted
-from livekeep.core.findings import YoutubeFindings
+from livekeep.core.probe_results import YoutubeResult
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.core.text import shown
 from livekeep.status import health
@@ -51,7 +51,7 @@ class ChannelLook:
     end: ChannelEnd | None
     unit: Unit | None
     clock: Clock
-    youtube: YoutubeFindings | None = None
+    youtube: YoutubeResult | None = None
 
     def is_on_air(self) -> bool:
         return isinstance(self.state, ChannelState) and channels.is_on_air(self.state, self.clock.now_monotonic)
@@ -109,12 +109,12 @@ def read_end(name: str) -> ChannelEnd | None:
         return None
 
 
-def read_youtube() -> YoutubeFindings | None:
+def read_youtube() -> YoutubeResult | None:
     try:
-        found = health.look(YoutubeFindings)
+        found = health.look(YoutubeResult)
     except PermissionError as error:
         raise not_permitted(error) from error
-    return found if isinstance(found, YoutubeFindings) else None
+    return found if isinstance(found, YoutubeResult) else None
 
 
 # For programs

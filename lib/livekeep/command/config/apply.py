@@ -12,9 +12,10 @@ from livekeep.command.config.health_units import Wanted
 from livekeep.command.file import Ownership
 from livekeep.command.secrets import credential
 from livekeep.command.secrets.set_web_password import WEB_PASSWORD
-from livekeep.core import config, findings, paths, state
+from livekeep.core import config, paths, state
 from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.core.probe_results import PROBES
 from livekeep.system import terminal
 from livekeep.system.loopback import is_loopback_address
 
@@ -159,7 +160,7 @@ def switch(entry: Wanted, may_start: bool) -> bool:
 
 def forget_findings(timer: str) -> None:
     """What a probe found that is switched off would else look like one that has fallen silent."""
-    kind = findings.PROBES.get(timer.removeprefix("livekeep-probe-").removesuffix(".timer"))
+    kind = PROBES.get(timer.removeprefix("livekeep-probe-").removesuffix(".timer"))
     if kind:
         state.remove(kind)
 

@@ -9,14 +9,14 @@ from livekeep.command.channel import config_doubts
 from livekeep.core import channels, config, state
 from livekeep.core.config import Config, SpeedtestProbe
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import SpeedtestFindings
+from livekeep.core.probe_results import SpeedtestResult
 from livekeep.system import terminal
 
 DAY_SECONDS = 86400.0
 OFTEN_SECONDS = 6 * 3600.0
 """Speed tests that come more often than this use so much that it is said."""
 NAME_ADVICE = "give it a name that ends with .toml, or remove it"
-ASSUMED = SpeedtestFindings(download_bytes_per_second=50e6 / 8, upload_bytes_per_second=10e6 / 8)
+ASSUMED = SpeedtestResult(download_bytes_per_second=50e6 / 8, upload_bytes_per_second=10e6 / 8)
 """A household's line, until one was measured."""
 
 
@@ -43,16 +43,16 @@ def doubts(settings: Config) -> list[str]:
     return [*ignored, *problems, *(line for name, channel in found.items() for line in config_doubts.warnings(name, channel))]
 
 
-def last_measurement() -> SpeedtestFindings:
+def last_measurement() -> SpeedtestResult:
     """The line as it was measured last; what a household's may be where nothing was, or where it may not be read."""
     with contextlib.suppress(TemporaryError):
-        found = state.read(SpeedtestFindings)
+        found = state.read(SpeedtestResult)
         if found.download_bytes_per_second and found.upload_bytes_per_second:
             return found
     return ASSUMED
 
 
-def usage(probe: SpeedtestProbe, line: SpeedtestFindings) -> str:
+def usage(probe: SpeedtestProbe, line: SpeedtestResult) -> str:
     """One line: what the speed tests will send and receive in a day."""
     down, up = line.download_bytes_per_second or 0.0, line.upload_bytes_per_second or 0.0
     runs = DAY_SECONDS / probe.interval_seconds

@@ -9,13 +9,13 @@ from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is
 from livekeep.command.secrets.air_keys import YOUTUBE_KEY
 from livekeep.core.config import Exporter, SpeedtestProbe
 from livekeep.core.errors import LivekeepError
-from livekeep.core.findings import PROBES, Run
-from livekeep.core.findings import Verdict as Found
+from livekeep.core.probe_results import PROBES, Run
+from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.status import health
 from livekeep.status.health import Clock
 
-PROGRAMS = "/usr/local/lib/livekeep/bin"
+UNITS = "/usr/local/lib/systemd/system"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 VERDICTS: dict[Found, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
 TITLES = {
@@ -52,7 +52,7 @@ def check_host_probe(around: Surroundings) -> Check:
 def check_youtube(around: Surroundings) -> Check:
     """What YouTube answered last, and whether the API key is there where a channel names its video."""
     title = TITLES["youtube"]
-    if not around.path(f"{PROGRAMS}/livekeep-probe-youtube").exists():
+    if not around.path(f"{UNITS}/livekeep-probe-youtube.service").exists():
         return Check(title, "skip", "the health part, or the channels, are not installed")
     found = check_probe(around, "youtube")
     if not around.config.probes.youtube.enabled or not is_root():
@@ -68,7 +68,7 @@ def check_youtube(around: Surroundings) -> Check:
 def check_probe(around: Surroundings, name: str) -> Check:
     """What is missing, or else what it found last."""
     title = TITLES[name]
-    if not around.path(f"{PROGRAMS}/livekeep-probe-{name}").exists():
+    if not around.path(f"{UNITS}/livekeep-probe-{name}.service").exists():
         return Check(title, "skip", NOT_INSTALLED)
     if not getattr(around.config.probes, name).enabled:
         return Check(title, "skip", f"switched off by probes.{name}.enabled")

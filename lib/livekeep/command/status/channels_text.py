@@ -6,7 +6,7 @@ from typing import Any
 
 from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
-from livekeep.core.findings import NOT_SHOWN, YoutubeVideo
+from livekeep.core.probe_results import NOT_SHOWN, YoutubeVideo
 from livekeep.core.state import StateAbsentError
 from livekeep.status import health
 from livekeep.status.channel_status import Broadcast

@@ -5,22 +5,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from livekeep.command.status import channels_text
-from livekeep.core.findings import (
+from livekeep.core.probe_results import (
     Analysis,
-    HostFindings,
+    HostResult,
     Interface,
     Lookup,
-    NetworkFindings,
+    NetworkResult,
     Ping,
+    ProbeResult,
     Run,
-    SpeedtestFindings,
-    StreamFindings,
+    SpeedtestResult,
+    StreamResult,
     ThrottleCondition,
-    YoutubeFindings,
+    YoutubeResult,
 )
 from livekeep.core.state import StateBrokenError
 from livekeep.core.text import shown
-from livekeep.status.health import Clock, Findings, is_silent
+from livekeep.status.health import Clock, is_silent
 from livekeep.system import terminal
 
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim", "silent": "red"}
@@ -33,7 +34,7 @@ CONDITIONS: dict[ThrottleCondition, str] = {
 }
 CONNECTED = {True: "connected", False: "not connected", None: "not known whether connected"}
 Row = tuple[str, str]
-Known = Mapping[str, Findings | StateBrokenError]
+Known = Mapping[str, ProbeResult | StateBrokenError]
 
 
 # A line each
@@ -50,14 +51,14 @@ def overview(found: Known, clock: Clock) -> str:
     return "\n".join([terminal.paint(lines[0], "bold"), *coloured])
 
 
-def line(name: str, found: Findings | StateBrokenError, clock: Clock) -> tuple[str, str, str, str]:
+def line(name: str, found: ProbeResult | StateBrokenError, clock: Clock) -> tuple[str, str, str, str]:
     if isinstance(found, StateBrokenError):
         return name, "unknown", "", str(found)
     verdict = "silent" if is_silent(found, clock) else found.run.verdict
     return name, verdict, f"{age(found, clock)} ago", found.run.reason
 
 
-def age(found: Findings, clock: Clock) -> str:
+def age(found: ProbeResult, clock: Clock) -> str:
     return terminal.duration(clock.now_monotonic - found.written_monotonic)
 
 
@@ -71,7 +72,7 @@ def document(found: Known) -> dict[str, Any]:
 # All of one
 
 
-def report(name: str, found: Findings, clock: Clock) -> str:
+def report(name: str, found: ProbeResult, clock: Clock) -> str:
     """The verdict with its reason, and rows of what was found."""
     run = found.run
     verdict = terminal.paint(run.verdict, COLOURS[run.verdict])
@@ -80,19 +81,19 @@ def report(name: str, found: Findings, clock: Clock) -> str:
     return f"{head}\n\n{terminal.table([*advice, *rows(found, clock), *run_rows(found, clock)])}"
 
 
-def rows(found: Findings, clock: Clock) -> list[Row]:
-    if isinstance(found, NetworkFindings):
+def rows(found: ProbeResult, clock: Clock) -> list[Row]:
+    if isinstance(found, NetworkResult):
         return network_rows(found)
-    if isinstance(found, StreamFindings):
+    if isinstance(found, StreamResult):
         return stream_rows(found, clock)
-    if isinstance(found, SpeedtestFindings):
+    if isinstance(found, SpeedtestResult):
         return speedtest_rows(found, clock)
-    if isinstance(found, YoutubeFindings):
+    if isinstance(found, YoutubeResult):
         return youtube_rows(found, clock)
-    return host_rows(found, clock)
+    return host_rows(found, clock) if isinstance(found, HostResult) else []
 
 
-def run_rows(found: Findings, clock: Clock) -> list[Row]:
+def run_rows(found: ProbeResult, clock: Clock) -> list[Row]:
     run = found.run
     pace = f"took {seconds(run.duration_seconds)}, every {terminal.duration(run.interval_seconds)}"
     late = "; it has missed its runs since" if is_silent(found, clock) else ""
@@ -109,7 +110,7 @@ def counted(run: Run) -> str:
     return f"since boot {run.successes} good runs, {run.failures} failed{skips}"
 
 
-def network_rows(found: NetworkFindings) -> list[Row]:
+def network_rows(found: NetworkResult) -> list[Row]:
     return [
         *((f"Ping {ping.target} ({FAMILIES[ping.family]})", ping_text(ping)) for ping in found.pings),
         *((f"Name {lookup.name}", lookup_text(lookup)) for lookup in found.lookups),
@@ -143,7 +144,7 @@ def device_text(device: Interface) -> str:
     return ", ".join(filter(None, (carrier, *device.addresses, received, sent)))
 
 
-def stream_rows(found: StreamFindings, clock: Clock) -> list[Row]:
+def stream_rows(found: StreamResult, clock: Clock) -> list[Row]:
     rows = [("Stream", f'"{found.target}"')] if found.target else []
     if found.is_reachable is None:
         return rows
@@ -174,7 +175,7 @@ def analysis_rows(found: Analysis, clock: Clock) -> list[Row]:
     ]
 
 
-def speedtest_rows(found: SpeedtestFindings, clock: Clock) -> list[Row]:
+def speedtest_rows(found: SpeedtestResult, clock: Clock) -> list[Row]:
     rows = []
     if found.measured_at is not None:
         by = f" by {found.tool}" if found.tool else ""
@@ -187,7 +188,7 @@ def speedtest_rows(found: SpeedtestFindings, clock: Clock) -> list[Row]:
     return [*rows, ("Data used", used)]
 
 
-def host_rows(found: HostFindings, clock: Clock) -> list[Row]:
+def host_rows(found: HostResult, clock: Clock) -> list[Row]:
     rows = [("Throttling", throttling(found))]
     if found.under_voltage_events is not None:
         rows.append(("Under-voltage", f"began {found.under_voltage_events} times since boot, as seen from run to run"))
@@ -197,7 +198,7 @@ def host_rows(found: HostFindings, clock: Clock) -> list[Row]:
     return [*rows, ("Card", card(found, clock)), ("Clock", synchronised[found.clock_synchronized])]
 
 
-def throttling(found: HostFindings) -> str:
+def throttling(found: HostResult) -> str:
     if found.throttled is None:
         return "this board has no sensor"
     now = ", ".join(CONDITIONS[name] for name in found.throttled) or "none now"
@@ -207,14 +208,14 @@ def throttling(found: HostFindings) -> str:
     return f"{now}; since boot: {earlier}"
 
 
-def card(found: HostFindings, clock: Clock) -> str:
+def card(found: HostResult, clock: Clock) -> str:
     checked = f", checked {terminal.duration(clock.now - found.card_checked_at)} ago" if found.card_checked_at else ""
     if found.card_is_good:
         return f"takes and gives back what is written{checked}"
     return f"{found.card_problem or 'not checked'}{checked}"
 
 
-def youtube_rows(found: YoutubeFindings, clock: Clock) -> list[Row]:
+def youtube_rows(found: YoutubeResult, clock: Clock) -> list[Row]:
     rows = []
     for video in found.videos:
         title = f' "{video.title}"' if video.title else ""

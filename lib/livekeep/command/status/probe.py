@@ -14,10 +14,10 @@ from livekeep.command.status import findings_text
 from livekeep.core import config
 from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError
-from livekeep.core.findings import PROBES
+from livekeep.core.probe_results import PROBES, ProbeResult
 from livekeep.core.state import StateBrokenError
 from livekeep.status import snapshot
-from livekeep.status.health import Clock, Findings
+from livekeep.status.health import Clock
 from livekeep.system import terminal
 
 EXIT_ON_ERROR = 3
@@ -29,7 +29,7 @@ START_TIMEOUT_SECONDS = 300.0
 SPEEDTEST_EXTRA_SECONDS = 20.0
 """What a speed test takes beside its two measurements."""
 
-Known = Mapping[str, Findings | StateBrokenError]
+Known = Mapping[str, ProbeResult | StateBrokenError]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     return show_one(name, found, arguments.json)
 
 
-def show_one(name: str, found: Findings | StateBrokenError, as_json: bool) -> int:
+def show_one(name: str, found: ProbeResult | StateBrokenError, as_json: bool) -> int:
     if as_json:
         print_json({name: found})
     elif not isinstance(found, StateBrokenError):
@@ -106,7 +106,7 @@ def start(name: str, settings: Config) -> None:
         terminal.say("It was not run now: its unit's condition does not hold. These are the last findings.", to=sys.stderr)
 
 
-def written(found: Findings | StateBrokenError | None) -> float | None:
+def written(found: ProbeResult | StateBrokenError | None) -> float | None:
     return None if found is None or isinstance(found, StateBrokenError) else found.written_monotonic
 
 

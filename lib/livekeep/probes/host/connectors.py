@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from livekeep.core.findings import Connector
+from livekeep.core.probe_results import Connector
 from livekeep.system import sysfs
 
 FOLDER = "sys/class/drm"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 from livekeep.core import paths
 from livekeep.core.config import Config
-from livekeep.core.findings import HostFindings, ThrottleCondition, Verdict
+from livekeep.core.probe_results import HostResult, ThrottleCondition, Verdict
 from livekeep.probes.host import clock, connectors, ext4, sd_card, throttle
 from livekeep.probes.host.sd_card import CardCheck
 from livekeep.probes.host.throttle import Throttling
-from livekeep.probes.runner import Judgement, conduct
+from livekeep.probes.runner import Judgement
 
 NOW: dict[ThrottleCondition, str] = {
     "under_voltage": "the board has under-voltage now",
@@ -51,7 +51,7 @@ class Remark:
     advice: str = ""
 
 
-def look(settings: Config, previous: HostFindings, now: float) -> tuple[HostFindings, Judgement]:
+def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostResult, Judgement]:
     """Look at everything once."""
     root = paths.ROOT
     throttling = throttle.read(root)
@@ -74,7 +74,7 @@ def look(settings: Config, previous: HostFindings, now: float) -> tuple[HostFind
     return findings, judge(previous, findings)
 
 
-def judge(previous: HostFindings, findings: HostFindings) -> Judgement:
+def judge(previous: HostResult, findings: HostResult) -> Judgement:
     """All that is as bad as the worst of it; "ok" mentions what is no fault."""
     remarks = [*on_card(findings), *on_file_systems(previous, findings), *on_supply(findings), *on_clock(findings)]
     for verdict in ("fail", "warn"):
@@ -88,7 +88,7 @@ def join(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
-def on_card(findings: HostFindings) -> list[Remark]:
+def on_card(findings: HostResult) -> list[Remark]:
     if findings.card_problem == sd_card.FULL:
         return [Remark("fail", sd_card.FULL, MAKE_ROOM)]
     if findings.card_is_good is False:
@@ -96,7 +96,7 @@ def on_card(findings: HostFindings) -> list[Remark]:
     return [Remark("ok", f"the card was not checked: {findings.card_problem}")] if findings.card_problem else []
 
 
-def on_file_systems(previous: HostFindings, findings: HostFindings) -> list[Remark]:
+def on_file_systems(previous: HostResult, findings: HostResult) -> list[Remark]:
     """Errors on ext4 that came since the last run, and older ones."""
     known = previous.ext4_errors if previous.run.last_run else findings.ext4_errors
     new = ext4.growth(known, findings.ext4_errors)
@@ -111,7 +111,7 @@ def on_file_systems(previous: HostFindings, findings: HostFindings) -> list[Rema
     return remarks
 
 
-def on_supply(findings: HostFindings) -> list[Remark]:
+def on_supply(findings: HostResult) -> list[Remark]:
     now, since_boot = findings.throttled or (), findings.throttled_since_boot or ()
     advice = {"under_voltage": BETTER_SUPPLY}
     remarks = [Remark("warn" if name in WARNED_OF else "ok", NOW[name], advice.get(name, COOLER)) for name in now]
@@ -119,11 +119,7 @@ def on_supply(findings: HostFindings) -> list[Remark]:
     return [*remarks, Remark("ok", f"since boot there was {', '.join(earlier)}")] if earlier else remarks
 
 
-def on_clock(findings: HostFindings) -> list[Remark]:
+def on_clock(findings: HostResult) -> list[Remark]:
     if findings.clock_synchronized is False:
         return [Remark("warn", "the clock is not synchronised", SET_CLOCK)]
     return []
-
-
-def main() -> int:
-    return conduct("host", HostFindings, lambda settings: settings.probes.host.interval_seconds, look)

@@ -19,7 +19,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from livekeep.core.findings import THROTTLE_CONDITIONS, ThrottleCondition
+from livekeep.core.probe_results import THROTTLE_CONDITIONS, ThrottleCondition
 from livekeep.system import sysfs
 
 COMMAND_DEVICE = "dev/vcio_gencmd"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livekeep.core import paths
-from livekeep.core.findings import Lookup
+from livekeep.core.probe_results import Lookup
 
 RESOLVER_FILE = paths.ROOT / "etc/resolv.conf"
 PORT = 53

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from livekeep.core.findings import Interface
+from livekeep.core.probe_results import Interface
 from livekeep.system import network_devices
 
 # linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h

@@ -1,7 +1,7 @@
 """livekeep-probe-network.service: whether hosts, the name server and the network devices answer, and how well.
 
 Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its own findings of the run before. Pings the hosts,
-asks the name server, and writes probe-network/state.json (core/findings.py).
+asks the name server, and writes probe-network/state.json (core/probe_results.py).
 """
 
 import dataclasses
@@ -9,14 +9,12 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from livekeep.core.config import Config, NetworkProbe
-from livekeep.core.findings import Family, Interface, Lookup, NetworkFindings, Ping
-from livekeep.probes import runner
+from livekeep.core.probe_results import Family, Interface, Lookup, NetworkResult, Ping
 from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.dns import Addresses
 from livekeep.probes.network.ping import Destination
 from livekeep.probes.runner import Judgement
 
-NAME = "network"
 LOSS = 0.05
 """So great a share of lost packets is a trouble; a stream stutters at it."""
 CHANCE_PACKETS = 1
@@ -240,18 +238,18 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else "less than 1 ms"
 
 
-# Looking
+# Measuring
 
 
-def look(settings: Config, previous: NetworkFindings, _now: float) -> tuple[NetworkFindings, Judgement]:
+def measure(settings: Config, previous: NetworkResult, _now: float) -> tuple[NetworkResult, Judgement]:
     wanted = settings.probes.network
-    pings, lookups = measure(wanted, previous.pings)
+    pings, lookups = pings_and_lookups(wanted, previous.pings)
     devices = interfaces.read(interfaces.own_addresses())
-    findings = NetworkFindings(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
+    findings = NetworkResult(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
     return findings, judge(findings.pings, lookups, interfaces.of_hardware(devices))
 
 
-def measure(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
+def pings_and_lookups(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
     """Ask the name server while the C library looks up the hosts, then ping those."""
     until_monotonic = time.monotonic() + wanted.timeout_seconds
     resolution = dns.Resolution(wanted.hosts)
@@ -260,7 +258,3 @@ def measure(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping],
     found = [*ping.measure(destinations, wanted.packets, wanted.timeout_seconds), *unknown]
     order = {host: number for number, host in enumerate(wanted.hosts)}
     return sorted(without_absent_ipv6(found), key=lambda entry: (order[entry.target], entry.family)), lookups
-
-
-def main() -> int:
-    return runner.conduct(NAME, NetworkFindings, lambda settings: settings.probes.network.interval_seconds, look)

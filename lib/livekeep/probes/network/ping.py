@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from livekeep.core.findings import Family, Ping
+from livekeep.core.probe_results import Family, Ping
 
 SPACING_SECONDS = 0.2
 """Between two packets to the same address."""

@@ -5,15 +5,12 @@ only says whether a test may run now, and a stream that begins during a test end
 """
 
 import os
-import sys
-import time
-from collections.abc import Sequence
 from dataclasses import replace
 
 from livekeep.core import config, state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import SpeedtestFindings, StreamFindings
+from livekeep.core.probe_results import SpeedtestResult, StreamResult
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError
 from livekeep.probes import runner
 from livekeep.probes.process import CalledOffError
@@ -31,7 +28,7 @@ NEEDED_TIMES_BANDWIDTH = 1.5
 DOCTOR = "run: sudo livekeep doctor"
 
 
-def is_due(previous: SpeedtestFindings, interval_seconds: float, now: float) -> bool:
+def is_due(previous: SpeedtestResult, interval_seconds: float, now: float) -> bool:
     """Whether the last test, good or failed, is long enough ago; a skipped one used nothing and does not count."""
     tests = [previous.measured_at or 0.0]
     if previous.run.verdict != "skipped":
@@ -88,7 +85,7 @@ def reason_now(now: float, quiet_seconds: float = 0.0) -> str:
     return reason_to_wait(read(PollerState), read(PlayerState), now, quiet_seconds)
 
 
-def look(settings: Config, previous: SpeedtestFindings, now: float) -> tuple[SpeedtestFindings, Judgement]:
+def measure(settings: Config, previous: SpeedtestResult, now: float) -> tuple[SpeedtestResult, Judgement]:
     """One test; whatever becomes of it, the last measurement stays until there is a new one."""
     if reason := reason_now(now, QUIET_BEFORE_START_SECONDS):
         return previous, Judgement("skipped", reason)
@@ -96,8 +93,8 @@ def look(settings: Config, previous: SpeedtestFindings, now: float) -> tuple[Spe
     found: Measurement | None = None
     try:
         found = tools.measure(settings.probes.speedtest, settings.vimeo.proxy, used, lambda: reason_now(now))
-        stream = read(StreamFindings)
-        judgement = judge(found, stream.variant_bandwidth_bits_per_second if isinstance(stream, StreamFindings) else None)
+        stream = read(StreamResult)
+        judgement = judge(found, stream.variant_bandwidth_bits_per_second if isinstance(stream, StreamResult) else None)
     except tools.NoToolError as error:
         judgement = Judgement("skipped", str(error), error.advice)
     except CalledOffError as error:
@@ -112,7 +109,7 @@ def look(settings: Config, previous: SpeedtestFindings, now: float) -> tuple[Spe
     return (with_measurement(kept, found, now) if found else kept), judgement
 
 
-def with_measurement(kept: SpeedtestFindings, found: Measurement, now: float) -> SpeedtestFindings:
+def with_measurement(kept: SpeedtestResult, found: Measurement, now: float) -> SpeedtestResult:
     return replace(
         kept,
         tool=found.tool,
@@ -123,29 +120,15 @@ def with_measurement(kept: SpeedtestFindings, found: Measurement, now: float) ->
     )
 
 
-def interval_of(settings: Config) -> float:
-    return settings.probes.speedtest.interval_seconds
-
-
 def may_run(now: float) -> bool:
     """Whether a test may run now; a test that is due and may not is written down as skipped."""
     # Set by systemd when the timer starts us. Who starts the unit by hand wants a test now.
     if "TRIGGER_UNIT" in os.environ:
         settings, _problems = config.load_leniently()
-        if not is_due(runner.last_findings(SpeedtestFindings), interval_of(settings), now):
+        if not is_due(runner.last_result(SpeedtestResult), settings.probes.speedtest.interval_seconds, now):
             return False
     reason = reason_now(now, QUIET_BEFORE_START_SECONDS)
     if reason:
         skipped = Judgement("skipped", reason)
-        runner.conduct("speedtest", SpeedtestFindings, interval_of, lambda _settings, previous, _now: (previous, skipped))
+        runner.run_once(SpeedtestResult, lambda _settings, previous, _now: (previous, skipped))
     return not reason
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if arguments not in ([], ["--may-run"]):
-        print("usage: livekeep-probe-speedtest [--may-run]", file=sys.stderr)
-        return 2
-    if arguments:
-        return 0 if may_run(time.time()) else 1
-    return runner.conduct("speedtest", SpeedtestFindings, interval_of, look)

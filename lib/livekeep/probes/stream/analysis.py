@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import Analysis
+from livekeep.core.probe_results import Analysis
 from livekeep.probes import process
 from livekeep.system.hls import Master
 from livekeep.system.http import encoded

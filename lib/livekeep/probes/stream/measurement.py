@@ -10,9 +10,9 @@ from dataclasses import dataclass, field, replace
 from livekeep.core import state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import Analysis, StreamFindings
+from livekeep.core.probe_results import Analysis, StreamResult
 from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
-from livekeep.probes import fetch, runner
+from livekeep.probes import fetch
 from livekeep.probes.runner import Judgement
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.analysis import Source
@@ -54,12 +54,12 @@ def is_web(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def position(findings: StreamFindings) -> tuple[int | None, str]:
+def position(findings: StreamResult) -> tuple[int | None, str]:
     """How far the stream has got."""
     return findings.media_sequence, findings.last_segment
 
 
-def noted(previous: StreamFindings, seen: Seen, now: float) -> StreamFindings:
+def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
     """The findings after a look. `previous` is of the same stream; where it got to is remembered over a look that failed."""
     if seen.fault:
         return replace(previous, is_reachable=False, target_duration_seconds=None, variants=None)
@@ -85,7 +85,7 @@ def noted(previous: StreamFindings, seen: Seen, now: float) -> StreamFindings:
     return replace(found, last_change=previous.last_change if is_unchanged else now)
 
 
-def analysis_is_due(previous: StreamFindings, found: StreamFindings, interval_seconds: float, now: float) -> bool:
+def analysis_is_due(previous: StreamResult, found: StreamResult, interval_seconds: float, now: float) -> bool:
     """Whether ffprobe is to run: `previous.analysis` is of the same stream, and one without a codec is an attempt that failed.
 
     The poller obtains a fresh URL at every question, so a new URL alone is no reason.
@@ -100,7 +100,7 @@ def analysis_is_due(previous: StreamFindings, found: StreamFindings, interval_se
     return (began_anew or bool(previous.analysis_problem)) and age >= PAUSE_BETWEEN_ANALYSES_SECONDS
 
 
-def judge(previous: StreamFindings, found: StreamFindings, seen: Seen, now: float) -> Judgement:
+def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -> Judgement:
     """What the findings come to; `found` holds the analysis already."""
     if seen.fault:
         return Judgement("fail", seen.fault, seen.advice)
@@ -122,14 +122,14 @@ def judge(previous: StreamFindings, found: StreamFindings, seen: Seen, now: floa
     return with_analysis([growing, variants], found)
 
 
-def judge_plain(found: StreamFindings, words: str) -> Judgement:
+def judge_plain(found: StreamResult, words: str) -> Judgement:
     """A stream without a playlist that could be read is as good as its analysis."""
     if not found.is_reachable:
         return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
     return with_analysis([words], found)
 
 
-def with_analysis(words: list[str], found: StreamFindings) -> Judgement:
+def with_analysis(words: list[str], found: StreamResult) -> Judgement:
     if found.analysis_problem:
         return Judgement("warn", ", ".join(filter(None, [*words, found.analysis_problem])))
     return Judgement("ok", ", ".join(filter(None, [*words, summary(found.analysis)])))
@@ -144,7 +144,7 @@ def summary(found: Analysis | None) -> str:
     return ", ".join(filter(None, [" ".join(filter(None, [found.video_codec, size, rate])), found.audio_codec]))
 
 
-def look(settings: Config, previous: StreamFindings, now: float) -> tuple[StreamFindings, Judgement]:
+def measure(settings: Config, previous: StreamResult, now: float) -> tuple[StreamResult, Judgement]:
     """One run of the probe."""
     try:
         poller = state.read(PollerState)
@@ -152,7 +152,7 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
         return skip(previous, "livekeep-poller is not running" if isinstance(error, StateAbsentError) else str(error))
     target = poller.selected or settings.stream.selected
     if (previous.target, previous.source) != (target, poller.source):
-        previous = StreamFindings(target=target, source=poller.source)
+        previous = StreamResult(target=target, source=poller.source)
     if poller.state == "starting" and poller.cause in BROKEN:
         return broken(previous, poller)
     if poller.state != "live":
@@ -173,15 +173,15 @@ def look(settings: Config, previous: StreamFindings, now: float) -> tuple[Stream
     return found, judge(previous, found, seen, now)
 
 
-def broken(previous: StreamFindings, poller: PollerState) -> tuple[StreamFindings, Judgement]:
+def broken(previous: StreamResult, poller: PollerState) -> tuple[StreamResult, Judgement]:
     """The poller has looked at the playlist already and hands out no URL: what was known of the stream stays."""
     return replace(previous, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
 
 
-def skip(previous: StreamFindings, reason: str) -> tuple[StreamFindings, Judgement]:
+def skip(previous: StreamResult, reason: str) -> tuple[StreamResult, Judgement]:
     """Nothing was looked at: no figure is left but what the stream declared, by which the line's speed is measured."""
     bandwidth = previous.variant_bandwidth_bits_per_second
-    left = StreamFindings(target=previous.target, source=previous.source, variant_bandwidth_bits_per_second=bandwidth)
+    left = StreamResult(target=previous.target, source=previous.source, variant_bandwidth_bits_per_second=bandwidth)
     return left, Judgement("skipped", reason)
 
 
@@ -243,7 +243,7 @@ def is_promised(url: str, response: Response) -> bool:
     return path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type
 
 
-def analysed(found: StreamFindings, source: Source, settings: Config, now: float) -> StreamFindings:
+def analysed(found: StreamResult, source: Source, settings: Config, now: float) -> StreamResult:
     try:
         result = analysis.analyse(source, settings.vimeo.proxy, settings.probes.stream.timeout_seconds, now)
     except analysis.NotInstalledError as error:
@@ -252,7 +252,3 @@ def analysed(found: StreamFindings, source: Source, settings: Config, now: float
         # The time of the attempt is kept, so that the next one waits.
         return replace(found, analysis=Analysis(analysed_at=now), analysis_problem=str(error))
     return replace(found, analysis=result, analysis_problem="")
-
-
-def main() -> int:
-    return runner.conduct("stream", StreamFindings, lambda settings: settings.probes.stream.interval_seconds, look)

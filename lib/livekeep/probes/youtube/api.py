@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from livekeep.core.config import YoutubeProbe
-from livekeep.core.findings import Showing, YoutubeVideo
+from livekeep.core.probe_results import Showing, YoutubeVideo
 from livekeep.system import youtube
 from livekeep.system.http import Client, TransportError, within
 from livekeep.system.youtube import ABSURD, NETWORK, VIDEOS_A_REQUEST, ApiError, count, moment, text

@@ -2,7 +2,7 @@
 
 Reads livekeep.toml ([probes.youtube]), the channels with their youtube_video and their workers' states, the API key (credential
 livekeep.youtube-api-key) and its own findings of the run before. Asks YouTube (api.py), when a channel names its video
-and there is a key; writes probe-youtube/state.json (core/findings.py).
+and there is a key; writes probe-youtube/state.json (core/probe_results.py).
 """
 
 import dataclasses
@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from livekeep.core import channels, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import NOT_SHOWN, YoutubeFindings, YoutubeVideo
-from livekeep.probes import runner
+from livekeep.core.probe_results import NOT_SHOWN, YoutubeResult, YoutubeVideo
 from livekeep.probes.runner import Judgement
 from livekeep.system import credentials
 
@@ -59,27 +58,27 @@ def is_on_air(channel: str) -> bool:
         return False
 
 
-def look(settings: Config, previous: YoutubeFindings, now: float) -> tuple[YoutubeFindings, Judgement]:
+def measure(settings: Config, previous: YoutubeResult, now: float) -> tuple[YoutubeResult, Judgement]:
     """One run of the probe."""
     try:
         known = channels.load(settings)[0]
     except TemporaryError as error:
-        return YoutubeFindings(), Judgement("fail", str(error))
+        return YoutubeResult(), Judgement("fail", str(error))
     named = {name: channel.youtube_video for name, channel in sorted(known.items()) if channel.youtube_video}
     if not named:
-        return YoutubeFindings(), Judgement("skipped", NOTHING_NAMED)
+        return YoutubeResult(), Judgement("skipped", NOTHING_NAMED)
     try:
         key = credentials.read_key(paths.YOUTUBE_KEY_NAME)
     except (OSError, ValueError):
-        return YoutubeFindings(), Judgement("fail", ODD_KEY, STORE_KEY)
+        return YoutubeResult(), Judgement("fail", ODD_KEY, STORE_KEY)
     if not key:
-        return YoutubeFindings(), Judgement("skipped", NO_KEY, STORE_KEY)
+        return YoutubeResult(), Judgement("skipped", NO_KEY, STORE_KEY)
     return asked(settings, named, key, previous, now)
 
 
 def asked(
-    settings: Config, named: Mapping[str, str], key: str, previous: YoutubeFindings, now: float
-) -> tuple[YoutubeFindings, Judgement]:
+    settings: Config, named: Mapping[str, str], key: str, previous: YoutubeResult, now: float
+) -> tuple[YoutubeResult, Judgement]:
     """The findings of one question about the videos `named` by channel."""
     # Most boxes name none, and shall not load what speaks HTTP every minute.
     from livekeep.probes.youtube import api  # noqa: PLC0415
@@ -95,8 +94,4 @@ def asked(
     for channel, video in named.items():
         found = told.get(video) or YoutubeVideo("", video, "" if fault else "missing")
         videos.append(noted(dataclasses.replace(found, channel=channel), before.get(channel), is_on_air(channel), now))
-    return YoutubeFindings(videos=tuple(videos)), fault or judge(videos, now)
-
-
-def main() -> int:
-    return runner.conduct("youtube", YoutubeFindings, lambda settings: settings.probes.youtube.interval_seconds, look)
+    return YoutubeResult(videos=tuple(videos)), fault or judge(videos, now)

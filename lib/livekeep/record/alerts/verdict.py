@@ -10,7 +10,7 @@ from pathlib import Path
 from livekeep.core.config import Probes
 from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
-from livekeep.core.findings import HostFindings
+from livekeep.core.probe_results import HostResult
 from livekeep.core.record_states import RecorderState
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
 from livekeep.record.alerts.rules import Finding
@@ -46,7 +46,7 @@ def is_off_on_purpose(root: Path) -> bool:
 
 def no_tv_is_connected(root: Path) -> bool:
     """Whether the newest run of the host's probe saw connectors, and a TV at none of them."""
-    found = health.look(HostFindings, root)
+    found = health.look(HostResult, root)
     if isinstance(found, StateAbsentError | StateBrokenError) or health.is_silent(found, Clock(time.time(), time.monotonic())):
         return False
     return bool(found.connectors) and all(connector.connected is False for connector in found.connectors)

@@ -1,14 +1,8 @@
-"""Findings: what each probe saw at its last run, and what it has counted since boot. States like the others (core/state.py).
+"""The probes' results: what each probe measured at its last run, and what it has counted since boot.
 
-| file                       | written by               | read by                                |
-|----------------------------|--------------------------|----------------------------------------|
-| probe-network/state.json   | livekeep-probe-network   | command, exporter                      |
-| probe-stream/state.json    | livekeep-probe-stream    | command, exporter                      |
-| probe-speedtest/state.json | livekeep-probe-speedtest | command, exporter                      |
-| probe-host/state.json      | livekeep-probe-host      | command, exporter                      |
-| probe-youtube/state.json   | livekeep-probe-youtube   | command, exporter                      |
-
-A probe's state stays between its runs; `run.last_run` says how old it is. What could not be measured is None or absent, never 0.
+Each is a state like the others (core/state.py), written by livekeep-probe-NAME, and stays between the runs: `run.last_run` says
+how old it is. What could not be measured is None or absent, never 0. The results stand here because they cross the border;
+how a probe measures is in its folder (probes/NAME).
 """
 
 from collections.abc import Mapping
@@ -43,6 +37,18 @@ class Run:
     successes: int = 0
     failures: int = 0
     skips: int = 0
+
+
+@dataclass(frozen=True)
+class ProbeResult(State):
+    """What all results share."""
+
+    run: Run = Run()
+
+    @classmethod
+    def probe(cls) -> str:
+        """The probe's name, such as "network"."""
+        return cls.FILE.partition("/")[0].removeprefix("probe-")
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,10 @@ class Interface:
 
 
 @dataclass(frozen=True)
-class NetworkFindings(State):
+class NetworkResult(ProbeResult):
     """What livekeep-probe-network saw."""
 
     FILE = "probe-network/state.json"
-    run: Run = Run()
     pings: tuple[Ping, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     interfaces: tuple[Interface, ...] = ()
@@ -113,11 +118,10 @@ class Analysis:
 
 
 @dataclass(frozen=True)
-class StreamFindings(State):
+class StreamResult(ProbeResult):
     """What livekeep-probe-stream saw of the stream that should be playing."""
 
     FILE = "probe-stream/state.json"
-    run: Run = Run()
     target: str = ""
     """The configured stream's name."""
     source: str = ""
@@ -141,11 +145,10 @@ class StreamFindings(State):
 
 
 @dataclass(frozen=True)
-class SpeedtestFindings(State):
+class SpeedtestResult(ProbeResult):
     """What livekeep-probe-speedtest measured when it last ran to its end."""
 
     FILE = "probe-speedtest/state.json"
-    run: Run = Run()
     tool: str = ""
     """The tool's name, or "url"."""
     measured_at: float | None = None
@@ -168,11 +171,10 @@ class Connector:
 
 
 @dataclass(frozen=True)
-class HostFindings(State):
+class HostResult(ProbeResult):
     """What livekeep-probe-host saw; a board without a sensor has None."""
 
     FILE = "probe-host/state.json"
-    run: Run = Run()
     throttled: tuple[ThrottleCondition, ...] | None = None
     throttled_since_boot: tuple[ThrottleCondition, ...] | None = None
     under_voltage_events: int | None = None
@@ -230,18 +232,14 @@ class YoutubeVideo:
 
 
 @dataclass(frozen=True)
-class YoutubeFindings(State):
+class YoutubeResult(ProbeResult):
     """What livekeep-probe-youtube was told of the channels that name their video."""
 
     FILE = "probe-youtube/state.json"
-    run: Run = Run()
     videos: tuple[YoutubeVideo, ...] = ()
 
 
-PROBES: dict[str, type[NetworkFindings | StreamFindings | SpeedtestFindings | HostFindings | YoutubeFindings]] = {
-    "network": NetworkFindings,
-    "stream": StreamFindings,
-    "speedtest": SpeedtestFindings,
-    "host": HostFindings,
-    "youtube": YoutubeFindings,
+PROBES: dict[str, type[ProbeResult]] = {
+    kind.probe(): kind for kind in (NetworkResult, StreamResult, SpeedtestResult, HostResult, YoutubeResult)
 }
+"""By the probe's name, in the order in which people see them."""
