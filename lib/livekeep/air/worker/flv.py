@@ -1,5 +1,6 @@
 """FLV, as ffmpeg writes and reads it: a stream of tags, each a piece of sound or picture with its time.
 
+By hand: a library that reads containers decodes them too, and the relay needs the tags alone, untouched, as they arrive.
 Source: Adobe Flash Video File Format Specification 10.1, annex E; H.264 and AAC only.
 """
 

@@ -7,6 +7,8 @@ once more, so that nothing of the item is lost. An item at whose place the conne
 
 No stream on the wire has a hole, whatever the item has: where pictures are missing the item goes on with the next one, its sound
 left out meanwhile; where sound is missing, the slate's quiet one takes its place.
+
+By hand: no muxer of ffmpeg's joins unlike inputs on one timeline over one connection, with a slate at once when one fails.
 """
 
 import math

@@ -1,5 +1,6 @@
 """How the configuration is read: files, merging, checks, and the messages about what is wrong.
 
+By hand, from tomllib into dataclasses: pydantic is 1.10 in bookworm and 2.10 in trixie, with other messages and another API.
 Read in this order, the later wins: the defaults in schema.py, /etc/livekeep/livekeep.toml, then *.toml and *.json in
 /etc/livekeep/livekeep.d by name.
 Unknown keys, wrong types and values out of range are errors that name file and key; all of them are reported at once.

@@ -1,5 +1,6 @@
 """The name server: whom the box asks, and how long one direct question takes (DNS over UDP, RFC 1035).
 
+By hand: dnspython takes 150 to 350 ms to import, at each run, for one question.
 The question goes past the C library, which has no timeout, and past its caches. Names that are to be pinged are resolved by the
 C library all the same, as every other program does, in threads that are left behind when they take too long.
 """

@@ -1,5 +1,6 @@
 """Paint a picture on a bare screen: a dumb buffer of the kernel's mode setting, by ioctl alone.
 
+By hand: no Python binding of it is in both releases, and a still picture needs few ioctls.
 Needs /dev/dri/card* (group video) and that no other program is the master of the display: the first that opens
 the card is. Source: include/uapi/drm/drm_mode.h; every structure there has 64-bit pointers and no padding, so that
 the layouts are the same on amd64, arm64 and 32-bit arm.

@@ -1,6 +1,6 @@
 """Paint a picture on a Wayland screen: a full-screen surface of shared memory, over the socket itself.
 
-Bookworm has no Wayland binding for Python, and a still picture needs little of the protocol.
+By hand: pywayland is not in bookworm, and a still picture needs little of the protocol.
 Source: wayland.xml and xdg-shell.xml; a message is the object's number, length << 16 | opcode, arguments of 32 bits,
 in the machine's byte order, which is little-endian wherever this runs.
 """

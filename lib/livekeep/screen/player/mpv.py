@@ -1,5 +1,7 @@
 """mpv as the display, driven over its JSON IPC socket (mpv(1), "JSON IPC").
 
+By hand: python-mpv runs mpv within its own process, and here mpv is a unit of its own.
+
 One long-lived mpv: going to another file in it changes the picture without a black frame, and the holding picture is queued
 behind the stream, so that mpv goes to it by itself when the stream ends, even with the player gone. An mpv that has nothing
 left to go to is *idle*, and its screen empty: black, or the plain background.
