@@ -322,8 +322,15 @@ def test_the_page_has_a_picture_of_the_screen_taken_and_shows_it(tmp_path: Path)
     picture = tmp_path / "run" / FILE
     picture.parent.mkdir(parents=True)
     may_take = tmp_path / "may take"
-    take = f"until [ -e '{may_take}' ]; do sleep 0.02; done; printf made-up > {picture}.new && mv {picture}.new {picture}"
-    site = Site(tmp_path, camera=("/bin/sh", "-c", take))
+
+    def take() -> str:
+        wait_until("the picture may be taken", may_take.exists)
+        new = picture.with_suffix(".new")
+        new.write_text("made-up")
+        new.rename(picture)
+        return "job"
+
+    site = Site(tmp_path, start_camera=take)
     assert site.browser.get("/screen.png").status_code == 404
     assert "No picture of the screen yet" in site.page("/").text
     may_take.touch()

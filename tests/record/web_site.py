@@ -1,6 +1,6 @@
 """The pages in this process, on a record that a test fills, and what stands on them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -26,7 +26,7 @@ class Site:
     root: Path
     password: str = ""
     is_local: bool = True
-    camera: Sequence[str] = ("/bin/true",)
+    start_camera: Callable[[], str] = str
     file: Path = field(init=False)
     browser: TestClient = field(init=False)
 
@@ -37,7 +37,7 @@ class Site:
         self.file = self.root / "record.db"
         sources = Sources(Config(), Database(self.file), self.root / "run", self.root / "kept")
         password = Password(self.password)
-        self.application = Application(sources, password, Guesses(), Camera(self.root / "run", self.camera))
+        self.application = Application(sources, password, Guesses(), Camera(self.root / "run", self.start_camera))
         self.door = Door(self.application.app, Names(self.is_local), password)
         self.browser = TestClient(self.door, BASE)
         self.browser.follow_redirects = False

@@ -6,14 +6,14 @@ memory.
 
 import os
 from _operator import _compare_digest as is_equal  # hmac, which tells it, costs 2 MB
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from livekeep.core import files
 from livekeep.exporter.request import Request
 from livekeep.exporter.web import Answer, Later, line
 from livekeep.system import screen_picture
-from livekeep.system.screen_picture import START, UNIT
+from livekeep.system.screen_picture import UNIT, start_unit
 
 TOKEN_NAME = "livekeep.screen-token"  # noqa: S105 – a file's name
 TOKEN_ADVICE = "put one into /etc/credstore/livekeep.screen-token and restart livekeep-exporter"  # noqa: S105
@@ -42,7 +42,7 @@ def refusal(request: Request, token: bytes) -> Answer | None:
 class Camera(screen_picture.Camera):
     """Has pictures taken, and hands the newest out."""
 
-    def __init__(self, root: Path, is_enabled: bool, start: Sequence[str] = START) -> None:
+    def __init__(self, root: Path, is_enabled: bool, start: Callable[[], str] = start_unit) -> None:
         super().__init__(root, start)
         self._is_enabled = is_enabled
 

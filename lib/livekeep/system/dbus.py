@@ -218,3 +218,9 @@ class Bus:
         if seconds <= 0:
             raise TimeoutError
         return seconds
+
+
+def call_once(call: Call, path: Path = SYSTEM_BUS) -> tuple[Any, ...]:
+    """What a method returns, over a connection of its own. Raises as `Bus.call` does."""
+    with contextlib.closing(Bus(path)) as bus:
+        return bus.call(call)

@@ -10,12 +10,12 @@ import pytest
 from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, Requests
 from livekeep.screen.poller import state_publisher, transitions
+from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.token_and_schedule import read_token
 from livekeep.screen.poller.vimeo import Answer, Exchange
-from livekeep.screen.worker import MOST_LEFT_BEHIND, Lane
 from livekeep.system.http import Client
 from livekeep.system.vimeo import Limits
-from tests.outside import PATIENCE_SECONDS
+from tests.outside import PATIENCE_SECONDS, wait_until
 
 NOW = 1_800_000_000.0
 OUTAGE = Answer("outage", "timeout", "outage", "Vimeo's API cannot be reached: no answer within 5 s", "sudo livekeep doctor")
@@ -143,48 +143,39 @@ def test_a_token_is_stripped_and_must_be_one_word(
     assert bool(read_token()[1]) == bool(problem)
 
 
-def finished(lane: Lane[str], seconds: float = PATIENCE_SECONDS) -> tuple[str, float]:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        taken = lane.take(time.monotonic())
-        if taken:
-            return taken
-        time.sleep(0.005)
-    raise AssertionError("never done")
+def finished(request: BackgroundRequest[str]) -> tuple[str, float]:
+    taken: list[tuple[str, float]] = []
+    wait_until("the request's end", lambda: taken.append(found) if (found := request.take(time.monotonic())) else taken)
+    return taken[0]
 
 
-def test_a_lane_gives_the_result_and_wakes() -> None:
-    woken = threading.Event()
-    lane: Lane[str] = Lane("test", Client, woken.set)
-    lane.start(lambda client, deadline: "done", "timed out", PATIENCE_SECONDS)
-    assert woken.wait(PATIENCE_SECONDS)
-    assert finished(lane)[0] == "done"
-    assert not lane.is_busy()
+def test_a_request_that_hangs_is_left_behind_with_its_client() -> None:
+    release, used = threading.Event(), []
+    request: BackgroundRequest[str] = BackgroundRequest("test", Client, lambda: None)
 
-
-def test_threads_that_hang_are_left_behind_but_never_many() -> None:
-    release = threading.Event()
-    lane: Lane[str] = Lane("hanging", Client, lambda: None)
-
-    def hang(_client: Client, _deadline: float) -> str:
-        release.wait(20)
+    def hang(client: Client, _deadline: float) -> str:
+        used.append(client)
+        release.wait(PATIENCE_SECONDS)
         return "late"
 
-    for _ in range(MOST_LEFT_BEHIND + 3):
-        lane.start(hang, "timed out", 0.05)
-        assert finished(lane)[0] == "timed out"
-    assert sum(thread.name == "hanging" for thread in threading.enumerate()) == MOST_LEFT_BEHIND
+    def end(client: Client, _deadline: float) -> str:
+        used.append(client)
+        return "done"
+
+    before = time.monotonic()
+    request.start(hang, "timed out", 0.05)
+    result, began = finished(request)
+    assert (result, before <= began <= time.monotonic()) == ("timed out", True)
+    for _ in range(2):
+        request.start(end, "timed out", PATIENCE_SECONDS)
+        assert finished(request)[0] == "done"
     release.set()
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while any(thread.name == "hanging" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    lane.start(lambda client, deadline: "well again", "timed out", PATIENCE_SECONDS)
-    assert finished(lane)[0] == "well again"
+    assert used[0] is not used[1]
+    assert used[1] is used[2], "the connection is kept"
 
 
 def test_a_bug_in_the_work_is_raised_and_not_hidden() -> None:
-    lane: Lane[str] = Lane("test", Client, lambda: None)
-    lane.start(lambda client, deadline: str(1 / 0), "timed out", PATIENCE_SECONDS)
+    request: BackgroundRequest[str] = BackgroundRequest("test", Client, lambda: None)
+    request.start(lambda client, deadline: str(1 / 0), "timed out", PATIENCE_SECONDS)
     with pytest.raises(ZeroDivisionError):
-        finished(lane)
+        finished(request)

@@ -1,16 +1,17 @@
 """The player's link to the display: connects, asks, notices that the display hangs or lost the TV, and has it restarted."""
 
 import logging
-import os
 from pathlib import Path
 
 from livekeep.core import events
 from livekeep.core.config import Screen
+from livekeep.core.errors import LivekeepError
 from livekeep.core.service import Service
 from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.driver import Driver
 from livekeep.screen.player.mpv import Mpv
 from livekeep.system import drm
+from livekeep.system.background import Background
 
 logger = logging.getLogger("livekeep.player")
 
@@ -26,8 +27,6 @@ BETWEEN_RESTARTS_SECONDS = 60.0
 """A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
 DISPLAY_UNIT = "livekeep-display.service"
 """The one unit that polkit lets this program restart."""
-MANAGER = ("org.freedesktop.systemd1", "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager")
-RESTART = ("/usr/bin/busctl", "--quiet", "call", *MANAGER, "RestartUnit", "ss", DISPLAY_UNIT, "replace")
 
 
 class DisplayConnection:
@@ -40,14 +39,14 @@ class DisplayConnection:
         self.restarts = 0
         self._connected = self._asked = self._figures = self._looked = 0.0
         self._restarted = float("-inf")
-        self._restart_call = 0
+        self._restart_call: Background[str] = Background(service.wake, "restart")
 
     def watch_connector(self, screen: Screen) -> None:
         self._connectors = drm.Watch(screen.connector)
 
     def reach(self, screen: Screen, now: float) -> bool:
         """Connect if need be, take in what the display says, ask it when due; whether this is a new connection."""
-        self._take_restart_answer()
+        self._take_restart_result(now)
         is_new = self.display is None and self._connect(screen, now)
         if self.display is None:
             return False
@@ -119,20 +118,25 @@ class DisplayConnection:
         return now - self._restarted > BETWEEN_RESTARTS_SECONDS
 
     def _restart(self, now: float) -> None:
-        """Ask systemd to restart the display; the answer is not waited for."""
+        """Ask systemd to restart the display; the next passes go on meanwhile."""
         self._restarted = now
         self.restarts += 1
-        self._restart_call = os.posix_spawn(RESTART[0], RESTART, os.environ)
+        if not self._restart_call.is_busy:
+            self._restart_call.start(restart_display)
         self._close()
 
-    def _take_restart_answer(self) -> None:
-        if not self._restart_call:
-            return
-        pid, status = os.waitpid(self._restart_call, os.WNOHANG)
-        if pid and status:
-            logger.error("%s: cannot be restarted; is polkit running? See /etc/polkit-1/rules.d/livekeep.rules", DISPLAY_UNIT)
-        if pid:
-            self._restart_call = 0
+    def _take_restart_result(self, now: float) -> None:
+        result = self._restart_call.take(now)
+        if isinstance(result, LivekeepError):
+            logger.error("%s cannot be restarted: %s", DISPLAY_UNIT, result)
+
+
+def restart_display() -> str:
+    """Ask systemd for it; the job's path. Raises `BusError`."""
+    # 0.7 MB that a player needs only now.
+    from livekeep.system import dbus, systemd  # noqa: PLC0415
+
+    return str(dbus.call_once(systemd.restart(DISPLAY_UNIT))[0])
 
 
 def is_idle(display: Driver) -> bool:

@@ -1,10 +1,10 @@
 """livekeep-poller: asks Vimeo, or looks at a plain URL, whether the selected stream is live.
 
 Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's wish in
-player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `knowledge`).
+player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `state_publisher`).
 
-The main loop only decides; requests run in threads with a deadline (`worker`). What an answer means is in `vimeo` and `playlist`,
-what follows from it in `judgement`, when to ask next in `pacing`.
+The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo` and
+`stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
+from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.backoff import FailureStreak, Intervals
 from livekeep.screen.poller.state_publisher import StatePublisher
 from livekeep.screen.poller.stream_check import Look, Recovery
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
 from livekeep.screen.poller.vimeo import Answer, Api, Exchange
-from livekeep.screen.worker import Lane
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
@@ -67,8 +67,8 @@ class Poller:
         self.root, self.settings = root, settings
         self.source_key = machine_key()
         self.publisher = StatePublisher(root, service.status)
-        self.asks: Lane[Asked] = Lane("ask", self.new_client, service.wake)
-        self.looks: Lane[Look] = Lane("look", self.new_client, service.wake)
+        self.asks: BackgroundRequest[Asked] = BackgroundRequest("ask", self.new_client, service.wake)
+        self.looks: BackgroundRequest[Look] = BackgroundRequest("look", self.new_client, service.wake)
         self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
         self.streak = FailureStreak()
         self.recovery: Recovery | None = None
@@ -141,13 +141,13 @@ class Poller:
     def write_due(self) -> float:
         """When the state must be written though nothing changed; an answer under way will soon do that anyway."""
         due = self.publisher.write_due()
-        return NEVER if due is None else due + (ANSWER_SECONDS if self.asks.is_busy() else 0.0)
+        return NEVER if due is None else due + (ANSWER_SECONDS if self.asks.is_busy else 0.0)
 
     def next_pass(self) -> float:
-        moments = [self.asks.deadline(), self.looks.deadline(), self.token_and_schedule.deadline(), self.write_due()]
-        if not self.obstacle and not self.asks.is_busy():
+        moments = [self.asks.deadline, self.looks.deadline, self.token_and_schedule.deadline(), self.write_due()]
+        if not self.obstacle and not self.asks.is_busy:
             moments.append(self.due)
-        if self.recovery and not self.looks.is_busy() and not self.recovery.may_play and self.in_hand:
+        if self.recovery and not self.looks.is_busy and not self.recovery.may_play and self.in_hand:
             moments.append(self.recovery.next_look_monotonic)
         if self.may_question():
             moments.append(self.token_and_schedule.due(self.publisher.now.state))
@@ -156,7 +156,7 @@ class Poller:
     # The question whether it is live
 
     def start_ask(self, now: float) -> None:
-        if self.obstacle or now < self.due or self.asks.is_busy():
+        if self.obstacle or now < self.due or self.asks.is_busy:
             return
         seconds = self.settings.poller.timeout_seconds
         self.asked_monotonic = now
@@ -251,7 +251,7 @@ class Poller:
 
     def start_look(self, now: float) -> None:
         recovery = self.recovery
-        if not recovery or not self.in_hand or recovery.may_play or self.looks.is_busy() or now < recovery.next_look_monotonic:
+        if not recovery or not self.in_hand or recovery.may_play or self.looks.is_busy or now < recovery.next_look_monotonic:
             return
         seconds = self.settings.poller.timeout_seconds
         url = self.in_hand.url

@@ -7,8 +7,8 @@ from livekeep.core import events, paths
 from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, StreamState
 from livekeep.screen.poller import backoff, schedule, transitions, vimeo
+from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.vimeo import Api, Exchange, Told
-from livekeep.screen.worker import Lane
 from livekeep.system import credentials
 from livekeep.system.http import Client
 
@@ -33,7 +33,7 @@ class TokenAndSchedule:
     """When which is due, and what the answers bring."""
 
     def __init__(self, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
-        self._lane: Lane[Told] = Lane("question", new_client, wake)
+        self._request: BackgroundRequest[Told] = BackgroundRequest("question", new_client, wake)
         self._asking_token = False
         self._token_problem = ""
         self._verify_due = 0.0
@@ -43,7 +43,7 @@ class TokenAndSchedule:
 
     def begin_anew(self) -> None:
         """Another stream, token or API."""
-        self._lane.drop()
+        self._request.drop()
         self._token_problem = ""
         self._verify_due, self._verify_retry, self._details_due = 0.0, RETRY_SECONDS, 0.0
         self._served_until = 0.0
@@ -53,11 +53,11 @@ class TokenAndSchedule:
         self._details_due = now
 
     def deadline(self) -> float | None:
-        return self._lane.deadline()
+        return self._request.deadline
 
     def due(self, state: StreamState) -> float:
         """When the next one may begin, monotonic seconds; never while one is under way."""
-        if self._lane.is_busy():
+        if self._request.is_busy:
             return NEVER
         return min(self._verify_due, NEVER if state == "error" else self._details_due)
 
@@ -67,13 +67,13 @@ class TokenAndSchedule:
             return
         self._asking_token = now >= self._verify_due
         path = VERIFY_PATH if self._asking_token else vimeo.details_path(stream)
-        self._lane.start(
+        self._request.start(
             lambda client, deadline: vimeo.tell(api, client, path, deadline), Told(Exchange("timeout", seconds)), seconds
         )
 
     def take(self, known: PollerState, now: float, wall: float) -> PollerState | None:
         """What is known with the answer taken in; None when there is none yet."""
-        taken = self._lane.take(now)
+        taken = self._request.take(now)
         if not taken:
             return None
         told = taken[0]

@@ -1,0 +1,102 @@
+"""Slow work beside a loop, in a thread of its own: its result is there for the loop's next pass, or its time is over.
+
+A thread cannot be ended from outside. One that hangs, such as in a name lookup, which has no timeout, is left behind and its
+result ignored; more than a few of those are never started.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from livekeep.core.errors import LivekeepError, TemporaryError
+
+GRACE_SECONDS = 0.1
+"""Work that watches its deadline itself has ended by then, with a better word for what was wrong."""
+MOST_LEFT_BEHIND = 3
+
+Result = TypeVar("Result")
+
+
+class OverdueError(TemporaryError):
+    """The work did not end in time."""
+
+
+class Run(Generic[Result]):
+    """One run of some work; `ended` is set before `wake` is called from the thread."""
+
+    def __init__(self, work: Callable[[], Result], wake: Callable[[], None], name: str) -> None:
+        self.ended = threading.Event()
+        self._work, self._wake = work, wake
+        self._result: Result | None = None
+        self._error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            # Raised again where the result is taken.
+            self._error = error
+        self.ended.set()
+        self._wake()
+
+    def result(self) -> Result:
+        if self._error:
+            raise self._error
+        return self._result  # type: ignore[return-value]
+
+
+def within(seconds: float, work: Callable[[], Result]) -> Result:
+    """What `work` returns or raises, for programs that end soon: a thread that hangs is left behind. Raises `OverdueError`."""
+    run = Run(work, lambda: None, "within")
+    if not run.ended.wait(seconds):
+        raise OverdueError(f"no answer within {seconds:g} s")
+    return run.result()
+
+
+class Background(Generic[Result]):
+    """One piece of work at a time. `wake` is called, from the thread, when there is a result to take."""
+
+    def __init__(self, wake: Callable[[], None], name: str = "background") -> None:
+        self._wake, self._name = wake, name
+        self._run: Run[Result] | None = None
+        self._left_behind: list[threading.Thread] = []
+        self.is_busy = False
+        """From `start` until the result was taken."""
+        self.began = 0.0
+        self.deadline = math.inf
+        """When `take` must be called at the latest; both in monotonic seconds."""
+
+    def start(self, work: Callable[[], Result], seconds: float = math.inf) -> None:
+        """Begin. With too many threads left behind nothing is tried, and the work is overdue after its time."""
+        self.is_busy, self.began = True, time.monotonic()
+        self.deadline = self.began + seconds + GRACE_SECONDS
+        self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
+        is_possible = len(self._left_behind) < MOST_LEFT_BEHIND
+        self._run = Run(work, self._wake, self._name) if is_possible else None
+
+    def take(self, now: float) -> Result | LivekeepError | None:
+        """The result, or the error that the work ended with, `OverdueError` among them; None while there is none.
+
+        Raises what is no `LivekeepError`.
+        """
+        has_ended = self._run is not None and self._run.ended.is_set()
+        if not self.is_busy or not (has_ended or now >= self.deadline):
+            return None
+        run = self._run
+        self.abandon()
+        if not has_ended or run is None:
+            return OverdueError("no result in time")
+        try:
+            return run.result()
+        except LivekeepError as error:
+            return error
+
+    def abandon(self) -> None:
+        """Forget the work in hand."""
+        if self._run and not self._run.ended.is_set():
+            self._left_behind.append(self._run.thread)
+        self._run, self.is_busy, self.deadline = None, False, math.inf
