@@ -18,9 +18,8 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from livekeep.air.storage.library import REST_SECONDS, Library, open_library
@@ -37,6 +36,7 @@ from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.system import certificate
+from livekeep.system.background import OverdueError, within
 
 PROBE_SECONDS = 30.0
 SCAN_SECONDS = 600.0
@@ -141,18 +141,27 @@ def ingest(url: str, is_backup: bool) -> Line:
         return check(name, "fail", str(error))
     host, port, where = found.host.strip("[]"), found.port, found.shown
     try:
-        address = in_time(lambda: connect(host, port), LOOK_UP_SECONDS)
+        # A resolver keeps no time.
+        address = within(LOOK_UP_SECONDS, lambda: connect(host, port))
     except socket.gaierror as error:
         return check(name, "fail", f"{host}: its address cannot be found ({error.strerror})", "check its spelling, and the DNS")
-    except TimeoutError:
+    except (TimeoutError, OverdueError):
         return check(name, "fail", f"{where}: no answer within {LOOK_UP_SECONDS:g} s", "does a firewall let it through?")
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return check(name, "fail", f"{where}: takes no connection ({reason})", "is that the right host and port?")
-    if found.scheme == "rtmps" and (fault := in_time_or(lambda: certificate.fault_of(host, port, AUTHORITIES), LOOK_UP_SECONDS)):
+    if found.scheme == "rtmps" and (fault := certificate_fault(host, port)):
         what, _colon, advice = fault.partition(": ")
         return check(name, "fail", f"{where} {what}", advice)
     return check(name, "ok", f"{where} takes connections{f' at {address}' if address != host else ''}")
+
+
+def certificate_fault(host: str, port: int) -> str:
+    """What is wrong with its certificate; "" for nothing, or when that takes too long to say."""
+    try:
+        return within(LOOK_UP_SECONDS, lambda: certificate.fault_of(host, port, AUTHORITIES))
+    except OverdueError:
+        return ""
 
 
 def connect(host: str, port: int) -> str:
@@ -161,34 +170,6 @@ def connect(host: str, port: int) -> str:
         raise OSError(0, f"there is no port {port}")
     with socket.create_connection((host, port), CONNECT_SECONDS) as connection:
         return str(connection.getpeername()[0])
-
-
-def in_time_or(work: Callable[[], str], seconds: float, otherwise: str = "") -> str:
-    """What `work` gives; `otherwise` where that takes longer."""
-    try:
-        return in_time(work, seconds)
-    except TimeoutError:
-        return otherwise
-
-
-def in_time(work: Callable[[], str], seconds: float) -> str:
-    """What `work` gives or raises, in a thread, for a resolver keeps no time. Raises `TimeoutError`."""
-    outcome: list[str | OSError] = []
-
-    def run() -> None:
-        try:
-            outcome.append(work())
-        except OSError as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if not outcome:
-        raise TimeoutError
-    if isinstance(outcome[0], OSError):
-        raise outcome[0]
-    return outcome[0]
 
 
 # What is played

@@ -39,10 +39,10 @@ from pathlib import Path
 from typing import Literal
 
 from livekeep.air.worker import ffmpeg
-from livekeep.air.worker.errand import Errand
 from livekeep.air.worker.ffmpeg import AUTHORITIES
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.system import certificate
+from livekeep.system.background import Background
 from livekeep.system.redaction import redacted
 
 ANSWER_SECONDS = 10
@@ -179,8 +179,7 @@ class Publisher:
         self.errors: deque[str] = deque(maxlen=ERRORS_KEPT)
         self.given_bytes = 0
         self._key, self._channel, self._authorities = key, channel, authorities
-        self._certificate: Errand[str] = Errand(lambda: None)
-        self._certificate_until = 0.0
+        self._certificate: Background[str] = Background(lambda: None)
         self._told = Told()
         self._text = b""
         self._lines_logged = 0
@@ -283,9 +282,9 @@ class Publisher:
 
     def _is_looking_at_certificate(self, now: float) -> bool:
         """Whether it is still being found out what is wrong with it."""
-        if not self._certificate.is_busy or now >= self._certificate_until:
+        if not self._certificate.is_busy:
             return False
-        found = self._certificate.take()
+        found = self._certificate.take(now)
         self._told.certificate_fault = found if isinstance(found, str) else ""
         return found is None
 
@@ -332,8 +331,7 @@ class Publisher:
         self._told.heard(now, level, text)
         if self._told.has_wrong_certificate and not had_wrong_certificate:
             host, port, authorities = self.address.host.strip("[]"), self.address.port, self._authorities
-            self._certificate_until = now + CERTIFICATE_SECONDS
-            self._certificate.start(lambda: certificate.fault_of(host, port, authorities))
+            self._certificate.start(lambda: certificate.fault_of(host, port, authorities), CERTIFICATE_SECONDS)
         if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
             return
         self.errors.append(text)

@@ -15,7 +15,6 @@ from random import Random
 from livekeep.air.storage.library import REST_SECONDS, Library
 from livekeep.air.storage.media import MediaFile, NoFolderError, NothingThereError, StorageError, StorageTimeoutError
 from livekeep.air.worker import hot
-from livekeep.air.worker.errand import Errand
 from livekeep.air.worker.feeder import Feeder
 from livekeep.air.worker.flv import FlvError
 from livekeep.air.worker.input_buffer import LONGEST_AHEAD_SECONDS, InputBuffer
@@ -32,6 +31,7 @@ from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
 from livekeep.core.service import Service
+from livekeep.system.background import Background
 
 logger = logging.getLogger("livekeep.worker")
 
@@ -112,7 +112,7 @@ class Scheduler:
         self._service, self._relay, self._name, self._channel = service, relay, name, channel
         self._library, self._proxy, self._scans = library, proxy, scans
         self._playlist = Playlist(channel.order, channel.loop, Random())  # noqa: S311 – an order to play in
-        self._listing: Errand[tuple[MediaFile, ...]] = Errand(service.wake)
+        self._listing: Background[tuple[MediaFile, ...]] = Background(service.wake)
         self._next_listing = 0.0
         self._listing_began = 0.0
         self._waiting: set[str] = set()
@@ -120,13 +120,13 @@ class Scheduler:
         self._hot_files: tuple[str, ...] = ()
         self._rest_seconds = REST_SECONDS
         self._storage_failed_at: float | None = None
-        self._look: Errand[Prepared] = Errand(service.wake)
+        self._look: Background[Prepared] = Background(service.wake)
         self._looked_at = ""
         self._next_look = 0.0
         self._failures = 0
         self._prepared: Prepared | None = None
         self._prepared_at = 0.0
-        self._reading: Errand[Scan] = Errand(service.wake)
+        self._reading: Background[Scan] = Background(service.wake)
         self._may_read = threading.Event()
         self._read_item: Prepared | None = None
         """What is being read to its end."""
@@ -140,7 +140,7 @@ class Scheduler:
         """Raises `LivekeepError` only for what no other pass can mend."""
         self._list(now)
         self._take_look(now)
-        self._take_scan()
+        self._take_scan(now)
         self._note_changes(now)
         self._give_up(now)
         self._start_look(now)
@@ -171,7 +171,7 @@ class Scheduler:
     # Which items there are
 
     def _list(self, now: float) -> None:
-        found = self._listing.take()
+        found = self._listing.take(now)
         if isinstance(found, LivekeepError):
             self._note_storage_failure(found, now)
         elif found is not None:
@@ -258,7 +258,7 @@ class Scheduler:
         return Prepared(file, source, media, plan(media, self._channel), is_tried=known is not None)
 
     def _take_look(self, now: float) -> None:
-        found = self._look.take()
+        found = self._look.take(now)
         if isinstance(found, LivekeepError):
             self.play_log.next = None
             kind = found.error_type if isinstance(found, ItemError | StorageError) else "other"
@@ -296,8 +296,8 @@ class Scheduler:
         self._scans.keep(item.file, self._proxy.version_of(item.source), found)
         return found
 
-    def _take_scan(self) -> None:
-        found, item = self._reading.take(), self._read_item
+    def _take_scan(self, now: float) -> None:
+        found, item = self._reading.take(now), self._read_item
         if found is None or item is None:
             return
         self._read_item = None

@@ -3,8 +3,8 @@
 Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's wish in
 player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `state_publisher`).
 
-The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo` and
-`stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`.
+The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo`
+and `stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`.
 """
 
 import contextlib
