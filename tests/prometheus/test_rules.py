@@ -1,6 +1,7 @@
 """Rules, configuration examples and dashboards: Prometheus' and Alertmanager's own tools are content, and all names exist.
 
-`promtool test rules` runs the cases of the .yml files beside this one: what fires when it must, and does not when it must not.
+`promtool test rules` runs the cases beside this file: *.cases.yml, what fires when it must and not when it must not (cases.py);
+recording.yml, what the recording rules give; texts.yml, the sentences.
 """
 
 import itertools
@@ -25,13 +26,12 @@ from livekeep.core import channels, state
 from livekeep.exporter.metrics import FAMILIES, UNITS
 from livekeep.status.health import LEVELS
 from tests.outside import PROJECT, wait_until
-from tests.prometheus import expressions
+from tests.prometheus import cases, expressions
 from tests.prometheus.expressions import Expression
 
 HERE = Path(__file__).parent
 SHIPPED = PROJECT / "etc/prometheus"
 GRAFANA = PROJECT / "etc/grafana"
-CASES = sorted(HERE.glob("*.yml"))
 DOCUMENT = (PROJECT / "docs/reference/alerts.md").read_text(encoding="utf-8")
 ALERTS = expressions.alerts()
 EVERY_EXPRESSION = expressions.of_dashboards() + expressions.of_rules()
@@ -99,9 +99,16 @@ def test_promtool_is_content_with_the_example_and_with_an_inventory_by_http(tmp_
     run(tool("promtool"), "check", "config", configuration(tmp_path, by_http))
 
 
-@pytest.mark.parametrize("path", CASES, ids=lambda path: path.name)
-def test_the_rules_do_what_their_cases_say(path: Path) -> None:
-    run(tool("promtool"), "test", "rules", path)
+@pytest.mark.parametrize("path", cases.FILES, ids=lambda path: path.name)
+def test_the_alerts_do_what_their_cases_say(path: Path, tmp_path: Path) -> None:
+    document = tmp_path / "cases.yml"
+    document.write_text(yaml.dump(cases.of_promtool(path)))
+    run(tool("promtool"), "test", "rules", document)
+
+
+@pytest.mark.parametrize("name", ["recording.yml", "texts.yml"])
+def test_the_rules_give_what_promtool_expects(name: str) -> None:
+    run(tool("promtool"), "test", "rules", HERE / name)
 
 
 def test_amtool_is_content_with_the_example_and_with_a_webhook(tmp_path: Path) -> None:
@@ -164,26 +171,12 @@ def test_the_commands_that_alerts_name_exist() -> None:
     assert told and told <= set(SUBCOMMANDS)
 
 
-def cases() -> Iterator[dict[str, Any]]:
-    for path in CASES:
-        yield from expressions.parse(path)["tests"]
-
-
-def alerts_of(case: dict[str, Any]) -> list[set[str]]:
-    """The alerts that fire at each moment that a case looks at."""
-    found = []
-    for check in case["promql_expr_test"]:
-        labels = [sample["labels"] for sample in check["exp_samples"]]
-        found.append({re.findall(r'"(\w+)"', label)[0] for label in labels})
-    return found
-
-
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_has_a_case_that_fires_and_one_that_must_not(name: str) -> None:
-    firing = [case for case in cases() if case["name"].startswith(f"{name} fires: ")]
-    quiet = [case for case in cases() if case["name"].startswith(f"{name} is quiet: ")]
-    assert firing and all(name in set().union(*alerts_of(case)) for case in firing)
-    assert quiet and all(name not in set().union(*alerts_of(case)) for case in quiet)
+    of_it = [case for path in cases.FILES for case in cases.read(path) if case.alert == name]
+    assert {case.fires for case in of_it} == {True, False}
+    for case in of_it:
+        assert case.fires == any(name in alerts for alerts in case.firing.values()), case.text
 
 
 def test_each_alert_is_explained_in_the_documentation_with_its_severity_and_patience() -> None:
