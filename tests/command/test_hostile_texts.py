@@ -23,7 +23,7 @@ from livekeep.air.storage import folder
 from livekeep.command.doctor import channels as doctor_channels
 from livekeep.command.doctor import host
 from livekeep.command.doctor.doctor_base import Surroundings
-from livekeep.command.status import findings_text
+from livekeep.command.status import probe_text
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Channel, Config
@@ -126,7 +126,7 @@ def test_the_hostile_text_is_there_to_be_shown(attacked: Box) -> None:
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_s_texts_are_shown_as_text(attacked: Box, name: str) -> None:
     found = state.read(PROBES[name], attacked.root / "run/livekeep")
-    said = findings_text.report(name, found, Clock(2e9, 1e6))  # type: ignore[arg-type]
+    said = probe_text.report(name, found, Clock(2e9, 1e6))  # type: ignore[arg-type]
     assert UNSAFE.findall(said) == []
     assert [row for row in said.splitlines() if row.startswith("Do") and row.split()[1:3] == ["sudo", "rm"]] == []
     assert r"ok\r\nDo  sudo rm -rf /" in said

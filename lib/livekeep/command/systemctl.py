@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from livekeep.core.errors import LivekeepError
+from livekeep.core.probe_results import PROBES
 
 SERVICES = (
     "livekeep-poller.service",
@@ -16,11 +17,7 @@ SERVICES = (
 )
 HEALTH_UNITS = (
     "livekeep-exporter.service",
-    "livekeep-probe-network.timer",
-    "livekeep-probe-stream.timer",
-    "livekeep-probe-speedtest.timer",
-    "livekeep-probe-host.timer",
-    "livekeep-probe-youtube.timer",
+    *(f"livekeep-probe-{name}.timer" for name in PROBES),
 )
 """Those of the health part, which need not be installed."""
 RECORD_UNITS = (

@@ -50,6 +50,10 @@ class ProbeResult(State):
         """The probe's name, such as "network"."""
         return cls.FILE.partition("/")[0].removeprefix("probe-")
 
+    def fault(self, _is_on: bool) -> str:
+        """What it says against the screen's health, "" when nothing; `_is_on`: whether the stream is live or about to be."""
+        return ""
+
 
 @dataclass(frozen=True)
 class Ping:
@@ -102,6 +106,9 @@ class NetworkResult(ProbeResult):
     lookups: tuple[Lookup, ...] = ()
     interfaces: tuple[Interface, ...] = ()
 
+    def fault(self, _is_on: bool) -> str:
+        return "failed" if self.run.verdict == "fail" else ""
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -142,6 +149,9 @@ class StreamResult(ProbeResult):
     """The highest that the master playlist declares."""
     analysis: Analysis | None = None
     analysis_problem: str = ""
+
+    def fault(self, is_on: bool) -> str:
+        return "failed" if self.run.verdict == "fail" and is_on else ""
 
 
 @dataclass(frozen=True)
@@ -187,6 +197,10 @@ class HostResult(ProbeResult):
     card_checked_at: float | None = None
     card_problem: str = ""
     clock_synchronized: bool | None = None
+
+    def fault(self, _is_on: bool) -> str:
+        is_badly_supplied = self.clock_synchronized is False or "under_voltage" in (self.throttled or ())
+        return "finds fault" if self.run.verdict == "fail" or is_badly_supplied else ""
 
 
 Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]

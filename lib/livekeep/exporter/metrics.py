@@ -5,37 +5,10 @@ celsius, hertz); a `_total` only counts up; moments are Unix times; what is not 
 or an error.
 """
 
-from typing import Literal, NamedTuple
+from livekeep.probes import registry
+from livekeep.system.metric_family import Family, Sample, counter, gauge, info, stateset
 
-Kind = Literal["counter", "gauge", "histogram", "info", "stateset"]
-"""info: always 1, what it says is in its labels. stateset: one series for each value of its last label, 1 for the present one."""
-Sample = tuple[str, tuple[str, ...], float]
-"""The family's name, the values of its labels in the family's order, the figure."""
-
-
-class Family(NamedTuple):
-    """`help` is a sentence for people."""
-
-    kind: Kind
-    labels: tuple[str, ...]
-    help: str
-
-
-def counter(text: str, *labels: str) -> Family:
-    return Family("counter", labels, text)
-
-
-def gauge(text: str, *labels: str) -> Family:
-    return Family("gauge", labels, text)
-
-
-def info(text: str, *labels: str) -> Family:
-    return Family("info", labels, text)
-
-
-def stateset(text: str, *labels: str) -> Family:
-    return Family("stateset", labels, text)
-
+__all__ = ["Family", "Sample"]
 
 HEALTH = {
     "livekeep_health_state": stateset("The verdict of livekeep health: ok, degraded or down.", "level"),
@@ -117,38 +90,7 @@ PROBES = {
     "livekeep_probe_last_success_timestamp_seconds": gauge("When a run last succeeded.", "probe"),
     "livekeep_probe_interval_seconds": gauge("The configured time between two runs.", "probe"),
     "livekeep_probe_runs_total": counter("Runs since boot, by outcome: success, failure or skipped.", "probe", "outcome"),
-    "livekeep_ping_rtt_seconds": gauge("The mean round trip of the last run's packets.", "target", "family"),
-    "livekeep_ping_rtt_max_seconds": gauge("The longest round trip of the last run's packets.", "target", "family"),
-    "livekeep_ping_jitter_seconds": gauge("The mean difference of two round trips that follow each other.", "target", "family"),
-    "livekeep_ping_packets_sent_total": counter("Packets sent since boot.", "target", "family"),
-    "livekeep_ping_packets_received_total": counter("Answers received since boot.", "target", "family"),
-    "livekeep_dns_lookup_duration_seconds": gauge("How long the resolver took for the name at the last run.", "name", "resolver"),
-    "livekeep_speedtest_download_bytes_per_second": gauge("The download speed at the last speed test."),
-    "livekeep_speedtest_upload_bytes_per_second": gauge("The upload speed at the last speed test."),
-    "livekeep_speedtest_latency_seconds": gauge("The latency at the last speed test."),
-    "livekeep_speedtest_transferred_bytes_total": counter(
-        "Data that speed tests used since boot: received or sent.", "direction"
-    ),
-    "livekeep_stream_variant_bandwidth_bytes_per_second": gauge(
-        "The bandwidth of the best variant, as the playlist declares it."
-    ),
-    "livekeep_stream_playlist_media_sequence": gauge("The media sequence number of the playlist."),
-    "livekeep_stream_playlist_last_change_timestamp_seconds": gauge("When the playlist was last seen to have grown."),
-    "livekeep_stream_playlist_target_duration_seconds": gauge("The longest segment that the playlist announces."),
-    "livekeep_stream_video_width_pixels": gauge("The width of the stream's video."),
-    "livekeep_stream_video_height_pixels": gauge("The height of the stream's video."),
-    "livekeep_stream_video_frame_rate_hertz": gauge("The frame rate of the stream's video."),
-    "livekeep_stream_audio_channels": gauge("The channels of the stream's sound."),
-    "livekeep_stream_audio_sample_rate_hertz": gauge("The sample rate of the stream's sound."),
-    "livekeep_stream_info": info("The codecs of the stream.", "video_codec", "audio_codec"),
-    "livekeep_display_connected": gauge("Whether a TV is connected.", "connector"),
-    "livekeep_pi_throttled": gauge("What slows the Raspberry Pi down now.", "condition"),
-    "livekeep_pi_throttled_since_boot": gauge("What has slowed the Raspberry Pi down since boot.", "condition"),
-    "livekeep_pi_under_voltage_events_total": counter("Times that under-voltage was seen to begin."),
-    "livekeep_host_clock_synchronized": gauge("Whether the clock is synchronised."),
-    "livekeep_host_filesystem_errors_total": counter("Errors that the kernel counted on an ext4 file system.", "device"),
-    "livekeep_card_good": gauge("Whether what was written to the card could be read again."),
-    "livekeep_card_last_check_timestamp_seconds": gauge("When the card was last checked."),
+    **{name: family for probe in registry.descriptions().values() for name, family in probe.metrics.items()},
 }
 
 RECORD = {

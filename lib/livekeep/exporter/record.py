@@ -13,10 +13,10 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.exporter.metrics import Sample
-from livekeep.exporter.screen import known
 from livekeep.exporter.states import StateFile, States
 from livekeep.status import health, record_status
 from livekeep.status.health import Clock
+from livekeep.system.metric_family import known
 
 PartState = TypeVar("PartState", RecorderState, AlerterState, ClipsState)
 

@@ -25,6 +25,7 @@ from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
 from livekeep.status import health
 from livekeep.status.health import LEVELS, Clock
+from livekeep.system.metric_family import known
 
 STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
 CAUSES = tuple(cause or "none" for cause in typing.get_args(Cause))
@@ -35,11 +36,6 @@ MODES: dict[Picture, str] = {"stream": "stream", "holding": "holding", "error": 
 def one_of(name: str, values: Iterable[str], present: str) -> Iterator[Sample]:
     """A state set."""
     return ((name, (value,), float(value == present)) for value in values)
-
-
-def known(figures: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
-    """Figures without labels, those left out that are not known."""
-    return ((name, (), float(value)) for name, value in figures if value is not None)
 
 
 def poller_samples(state: PollerState) -> Iterator[Sample]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from livekeep.core.config import CHANNEL_NAME
+from livekeep.core.probe_results import PROBES
 from livekeep.exporter.cgroup import Cgroup, folder_of_all
 from livekeep.exporter.metrics import Sample
 from livekeep.system import systemd
@@ -24,7 +25,6 @@ REPLY_SECONDS = 0.5
 """All the replies to a scrape together; systemd's take about a millisecond."""
 LIST_UNITS = systemd.list_by_patterns(["livekeep*"])
 
-PROBES = ("network", "stream", "speedtest", "host", "youtube")
 AIR = ("storage", "controller", "air")
 SERVICES = ("poller", "display", "player", "error-screen", "exporter", *(f"probe-{probe}" for probe in PROBES), *AIR)
 TIMERS = tuple(f"probe-{probe}" for probe in PROBES)

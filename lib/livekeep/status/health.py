@@ -22,10 +22,7 @@ from livekeep.core.config import Probes
 from livekeep.core.probe_results import (
     NOT_SHOWN,
     PROBES,
-    HostResult,
-    NetworkResult,
     ProbeResult,
-    StreamResult,
     YoutubeVideo,
 )
 from livekeep.core.state import AnyState, PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
@@ -295,24 +292,13 @@ def fault_of_picture(player: PlayerState) -> str:
     return faults.get(player.stream_picture, "")
 
 
-def trouble_found(findings: ProbeResult, is_on: bool, clock: Clock) -> str:
-    """What a probe's findings say against the screen's health, or ""."""
-    name = f"the {findings.probe()} probe"
-    run = findings.run
-    if is_silent(findings, clock):
-        return f"{name} is silent: its findings are {age(findings, clock)} old"
-    if isinstance(findings, HostResult) and (run.verdict == "fail" or is_badly_supplied(findings)):
-        return sentence(f"{name} finds fault", run.reason)
-    if isinstance(findings, NetworkResult) and run.verdict == "fail":
-        return sentence(f"{name} failed", run.reason)
-    if isinstance(findings, StreamResult) and run.verdict == "fail" and is_on:
-        return sentence(f"{name} failed", run.reason)
-    return ""
-
-
-def is_badly_supplied(findings: HostResult) -> bool:
-    """Whether the board lacks what it needs now: voltage, or the right time."""
-    return findings.clock_synchronized is False or "under_voltage" in (findings.throttled or ())
+def trouble_found(result: ProbeResult, is_on: bool, clock: Clock) -> str:
+    """What a probe's result says against the screen's health, or ""."""
+    name = f"the {result.probe()} probe"
+    if is_silent(result, clock):
+        return f"{name} is silent: its findings are {age(result, clock)} old"
+    fault = result.fault(is_on)
+    return sentence(f"{name} {fault}", result.run.reason) if fault else ""
 
 
 def still_seconds(player: PlayerState) -> float:

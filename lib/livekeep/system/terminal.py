@@ -84,6 +84,23 @@ def duration(seconds: float) -> str:
     return join(f"{days} day{'s' * (days > 1)}", whole % 86400 // 3600, "h")
 
 
+def short_time(seconds: float) -> str:
+    """A short span: "0.4 ms", "12 ms", "4.1 s"."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s" if seconds < 100 else duration(seconds)
+    return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
+
+
+def size(count: int) -> str:
+    """Bytes in the decimal unit that suits them: "812 B", "63 MB", "1.2 GB"."""
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 999.5:
+            return f"{amount:.3g} {unit}"
+        amount /= 1000
+    return f"{amount:.3g} TB"
+
+
 def join(first: str, number: int, unit: str) -> str:
     return f"{first} {number} {unit}" if number else first
 

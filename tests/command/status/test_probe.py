@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, REPOSITORY, Box
 
-from livekeep.command.status import findings_text
+from livekeep.command.status import probe_text
 from livekeep.command.status.probe import WITHOUT_AIR
 from livekeep.core.probe_results import (
     PROBES,
@@ -34,6 +34,7 @@ from livekeep.core.probe_results import (
     YoutubeVideo,
 )
 from livekeep.status.health import Clock
+from livekeep.system import terminal
 
 NOBODY = 65534
 NOT_INSTALLED = "the health part is not installed: run install.sh --with-health"
@@ -47,7 +48,7 @@ CLOCK = Clock(NOW, 1012.0)
 
 def shown(findings: ProbeResult) -> dict[str, str]:
     """The rows of a report by their label."""
-    text = findings_text.report("it", replace(findings, written_monotonic=1000.0), CLOCK)
+    text = probe_text.report("it", replace(findings, written_monotonic=1000.0), CLOCK)
     return dict(re.findall(r"^(\S+(?: \S+)*?)  +(.+)$", text, re.MULTILINE))
 
 
@@ -62,11 +63,11 @@ def test_what_a_run_says_of_itself() -> None:
 
 def test_a_failed_and_a_silent_run() -> None:
     failed = replace(RUN, verdict="fail", reason="No host answers", advice="check the cable", last_success=NOW - 90)
-    text = findings_text.report("network", NetworkResult(run=failed, written_monotonic=500.0), CLOCK)
+    text = probe_text.report("network", NetworkResult(run=failed, written_monotonic=500.0), CLOCK)
     assert text.startswith("network: fail: No host answers\n\nDo ")
     assert re.search(r"^Last well +11:58:30$", text, re.MULTILINE)
     assert "it has missed its runs since" in text
-    assert findings_text.report("host", HostResult(run=Run("ok")), CLOCK).startswith("host: ok\n")
+    assert probe_text.report("host", HostResult(run=Run("ok")), CLOCK).startswith("host: ok\n")
 
 
 def test_network() -> None:
@@ -162,10 +163,10 @@ def test_a_host_that_can_say_little() -> None:
 
 
 def test_figures() -> None:
-    assert [findings_text.seconds(value) for value in (0.0004, 0.00123, 0.012, 0.4567, 1, 4.126, 59.9, 600)] == [
+    assert [terminal.short_time(value) for value in (0.0004, 0.00123, 0.012, 0.4567, 1, 4.126, 59.9, 600)] == [
         "0.4 ms", "1.2 ms", "12 ms", "457 ms", "1 s", "4.13 s", "59.9 s", "10 min",
     ]  # fmt: skip
-    assert [findings_text.size(value) for value in (0, 999, 1000, 999_600, 63_000_000, 5 * 10**9, 27 * 10**12)] == [
+    assert [terminal.size(value) for value in (0, 999, 1000, 999_600, 63_000_000, 5 * 10**9, 27 * 10**12)] == [
         "0 B", "999 B", "1 kB", "1 MB", "63 MB", "5 GB", "27 TB",
     ]  # fmt: skip
 

@@ -13,7 +13,7 @@ import livekeep
 from livekeep.command import systemctl
 from livekeep.command.channel import actions
 from livekeep.command.channel.actions import Known
-from livekeep.command.status import channels_text, findings_text
+from livekeep.command.status import channels_text
 from livekeep.command.systemctl import Unit
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
@@ -231,7 +231,7 @@ def ingest(state: ChannelState, clock: Clock) -> str:
         return "none yet"
     name = f"{state.ingest}{', the backup' if state.is_backup else ''}"
     since = f"connected since {terminal.since(state.connected_since, clock.now)}" if state.connected_since else "not connected"
-    taken = f"{findings_text.size(state.acknowledged_bytes)} acknowledged"
+    taken = f"{terminal.size(state.acknowledged_bytes)} acknowledged"
     last = state.last_acknowledged_monotonic
     ago = f", the last {terminal.duration(clock.now_monotonic - last)} ago" if last is not None else ""
     return f"{name}; {since}; {taken}{ago}"

@@ -21,7 +21,6 @@ from livekeep.command.channel import actions, config_doubts
 from livekeep.command.channel.progress import Progress, bar
 from livekeep.command.doctor.doctor_base import Check, Verdict, is_root
 from livekeep.command.secrets import air_keys
-from livekeep.command.status import findings_text
 from livekeep.core import channels, config, paths
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
@@ -186,7 +185,7 @@ def item_text(item: dict[str, Any]) -> str:
 
 def length(item: dict[str, Any]) -> str:
     seconds = item["duration_seconds"]
-    return "" if seconds is None else findings_text.seconds(seconds)
+    return "" if seconds is None else terminal.short_time(seconds)
 
 
 def bits_per_second(item: dict[str, Any]) -> float | None:
@@ -215,7 +214,7 @@ def summary(report: Report, channel: Channel) -> str:
 
 def item_lines(report: Report, channel: Channel) -> Iterator[str]:
     counts = Counter("failed" if item["problem"] else item["mode"] for item in report.items)
-    size = findings_text.size(sum(item["size_bytes"] for item in report.items))
+    size = terminal.size(sum(item["size_bytes"] for item in report.items))
     known = [item["duration_seconds"] for item in report.items if item["duration_seconds"]]
     yield (
         f"{len(report.items)} item{'s' * (len(report.items) != 1)}, {size}, {terminal.duration(sum(known))} in all: "

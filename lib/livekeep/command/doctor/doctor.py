@@ -6,6 +6,7 @@ Changes nothing without --fix.
 import argparse
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 from livekeep.command.doctor import boot_fix
 from livekeep.command.doctor.account import check_config, check_dns, check_token
@@ -20,10 +21,7 @@ from livekeep.command.doctor.channels import (
 from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict
 from livekeep.command.doctor.health import (
     check_exporter,
-    check_host_probe,
-    check_network_probe,
-    check_speedtest,
-    check_stream_probe,
+    check_probe,
     check_youtube,
 )
 from livekeep.command.doctor.host import (
@@ -40,6 +38,7 @@ from livekeep.command.doctor.record import check_alerts, check_pages, check_reco
 from livekeep.command.doctor.screen import check_decoder, check_display, check_sound
 from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
+from livekeep.core.probe_results import PROBES
 from livekeep.status import health
 from livekeep.system import terminal
 
@@ -58,10 +57,7 @@ CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
     check_disk,
     check_units,
     check_rivals,
-    check_network_probe,
-    check_stream_probe,
-    check_speedtest,
-    check_host_probe,
+    *(partial(check_probe, name) for name in PROBES if name != "youtube"),
     check_exporter,
     check_channels,
     check_stream_keys,

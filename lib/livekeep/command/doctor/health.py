@@ -2,30 +2,24 @@
 
 import http.client
 import time
+from functools import partial
 
 from livekeep.command import systemctl
 from livekeep.command.doctor.channels import credential_faults, load
 from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is_root
 from livekeep.command.secrets.air_keys import YOUTUBE_KEY
-from livekeep.core.config import Exporter, SpeedtestProbe
+from livekeep.core.config import Exporter
 from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES, Run
 from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.probes.registry import description_of
 from livekeep.status import health
 from livekeep.status.health import Clock
 
 UNITS = "/usr/local/lib/systemd/system"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 VERDICTS: dict[Found, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
-TITLES = {
-    "network": "network probe",
-    "stream": "stream probe",
-    "speedtest": "speed test",
-    "host": "host probe",
-    "youtube": "YouTube",
-}
-SPEEDTEST_TOOLS = ("librespeed-cli", "speedtest-cli")
 NOT_INSTALLED = "the health part is not installed"
 EXPORTER = "livekeep-exporter.service"
 ANSWER_TIMEOUT_SECONDS = 3.0
@@ -33,28 +27,12 @@ ANSWERS = (200, 503)
 """What /healthz says: well, or not. Either way the exporter answers."""
 
 
-def check_network_probe(around: Surroundings) -> Check:
-    return check_probe(around, "network")
-
-
-def check_stream_probe(around: Surroundings) -> Check:
-    return check_probe(around, "stream")
-
-
-def check_speedtest(around: Surroundings) -> Check:
-    return check_probe(around, "speedtest")
-
-
-def check_host_probe(around: Surroundings) -> Check:
-    return check_probe(around, "host")
-
-
 def check_youtube(around: Surroundings) -> Check:
     """What YouTube answered last, and whether the API key is there where a channel names its video."""
-    title = TITLES["youtube"]
+    title = description_of("youtube").title
     if not around.path(f"{UNITS}/livekeep-probe-youtube.service").exists():
         return Check(title, "skip", "the health part, or the channels, are not installed")
-    found = check_probe(around, "youtube")
+    found = check_probe("youtube", around)
     if not around.config.probes.youtube.enabled or not is_root():
         return found
     try:
@@ -65,19 +43,19 @@ def check_youtube(around: Surroundings) -> Check:
     return next((Check(title, "warn", finding, advice) for _verdict, finding, advice in faults), found)
 
 
-def check_probe(around: Surroundings, name: str) -> Check:
+def check_probe(name: str, around: Surroundings) -> Check:
     """What is missing, or else what it found last."""
-    title = TITLES[name]
+    title = description_of(name).title
     if not around.path(f"{UNITS}/livekeep-probe-{name}.service").exists():
         return Check(title, "skip", NOT_INSTALLED)
     if not getattr(around.config.probes, name).enabled:
         return Check(title, "skip", f"switched off by probes.{name}.enabled")
-    missing, advice = missing_tool(around, name)
-    return Check(title, "warn", missing, advice) if missing else last_findings(around, name)
+    missing, advice = description_of(name).missing(around.config.probes, partial(is_installed, around))
+    return Check(title, "warn", missing, advice) if missing else last_result(around, name)
 
 
-def last_findings(around: Surroundings, name: str) -> Check:
-    title, clock = TITLES[name], Clock(time.time(), time.monotonic())
+def last_result(around: Surroundings, name: str) -> Check:
+    title, clock = description_of(name).title, Clock(time.time(), time.monotonic())
     try:
         found = health.look(PROBES[name], around.path("/run/livekeep"))
     except PermissionError:
@@ -96,23 +74,6 @@ def last_findings(around: Surroundings, name: str) -> Check:
 def of_run(title: str, run: Run) -> Check:
     """The verdict of a probe's last run; one that had nothing to look at is skipped here too."""
     return Check(title, VERDICTS[run.verdict], run.reason or "nothing to complain of", run.advice)
-
-
-def missing_tool(around: Surroundings, name: str) -> tuple[str, str]:
-    """What a probe needs and is not installed, and what to do; two empty texts when nothing is missing."""
-    if name == "stream" and not is_installed(around, "ffprobe"):
-        return "ffprobe is not installed: the stream is not analysed", "sudo apt install ffmpeg"
-    if name == "speedtest" and not has_speedtest_tool(around, around.config.probes.speedtest):
-        advice = "sudo apt install librespeed-cli, or speedtest-cli on bookworm; or set probes.speedtest.download_url"
-        return "nothing is installed that measures the line", advice
-    return "", ""
-
-
-def has_speedtest_tool(around: Surroundings, settings: SpeedtestProbe) -> bool:
-    if settings.tool in SPEEDTEST_TOOLS:
-        return is_installed(around, settings.tool)
-    has_address = bool(settings.download_url or settings.upload_url)
-    return has_address or (settings.tool == "auto" and any(is_installed(around, tool) for tool in SPEEDTEST_TOOLS))
 
 
 def is_installed(around: Surroundings, program: str) -> bool:

@@ -6,8 +6,9 @@ from typing import Any
 
 from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
-from livekeep.core.probe_results import NOT_SHOWN, YoutubeVideo
+from livekeep.core.probe_results import NOT_SHOWN
 from livekeep.core.state import StateAbsentError
+from livekeep.probes.youtube.description import showing_text
 from livekeep.status import health
 from livekeep.status.channel_status import Broadcast
 from livekeep.status.health import Clock, Level
@@ -94,23 +95,7 @@ def youtube(it: Broadcast, clock: Clock) -> str:
     video = health.youtube_of(it, clock)
     if not video or not it.youtube:
         return ""
-    return f"{showing(video, clock.now)} (asked {terminal.duration(clock.now_monotonic - it.youtube.written_monotonic)} ago)"
-
-
-def showing(video: YoutubeVideo, now: float) -> str:
-    """In words."""
-    if video.showing == "live":
-        began = terminal.since(video.started_at or 0, now)
-        viewers = f", {video.viewers} viewer{'' if video.viewers == 1 else 's'}" if video.viewers is not None else ""
-        return f"live{f' since {began}' if began else ''}{viewers}"
-    if video.showing == "ended":
-        return f"ended{f' at {terminal.local_time(video.ended_at, now)}' if video.ended_at else ''}"
-    if video.showing == "upcoming":
-        start = video.scheduled_start
-        return f"not live yet{f', announced for {terminal.local_time(start, now)}' if start else ''}"
-    return {"none": "the video is no broadcast", "missing": "no such video: private, deleted or mistyped"}.get(
-        video.showing, "not known"
-    )
+    return f"{showing_text(video, clock.now)} (asked {terminal.duration(clock.now_monotonic - it.youtube.written_monotonic)} ago)"
 
 
 def advice(it: Broadcast, clock: Clock) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import livekeep
 from livekeep.command import systemctl
-from livekeep.command.status import channels_text, findings_text, record_text
+from livekeep.command.status import channels_text, probe_text, record_text
 from livekeep.command.systemctl import Unit
 from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
@@ -76,7 +76,7 @@ def document(now: Reading, configured: Collection[str], units: tuple[Unit, ...])
         "now_monotonic": now.clock.now_monotonic,
         **(screen_document(now) if now.has_screen else {}),
         "channels": channels_text.document(now.broadcasts, configured, now.clock),
-        **findings_text.document(now.findings),
+        **probe_text.document(now.findings),
         "record": record_text.document(now.record, now.clock),
         "units": [dataclasses.asdict(entry) for entry in units],
     }
@@ -102,7 +102,7 @@ def text(now: Reading, configured: Collection[str], units: tuple[Unit, ...], pro
     head = f"{terminal.paint(found.level, COLOURS[found.level])}: {shown(found.sentence)}"
     screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
     on_air = channels_text.overview(now.broadcasts, configured, now.clock)
-    probes = findings_text.overview(now.findings, now.clock) if now.findings else ""
+    probes = probe_text.overview(now.findings, now.clock) if now.findings else ""
     record = record_text.overview(now.record, now.clock)
     below = unit_table(units, now.clock) if units else f"Units: {shown(problem) or 'none of livekeep is installed'}"
     return "\n\n".join(filter(None, [head, screen, on_air, probes, record, below]))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from livekeep.command import systemctl
 from livekeep.command.doctor.doctor_base import is_root
-from livekeep.command.status import findings_text
+from livekeep.command.status import probe_text
 from livekeep.core import config
 from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError
@@ -53,7 +53,7 @@ def show_one(name: str, found: ProbeResult | StateBrokenError, as_json: bool) ->
     if as_json:
         print_json({name: found})
     elif not isinstance(found, StateBrokenError):
-        terminal.say_block(findings_text.report(name, found, clock()))
+        terminal.say_block(probe_text.report(name, found, clock()))
     if isinstance(found, StateBrokenError):
         raise found
     return exit_code({name: found})
@@ -68,7 +68,7 @@ def show_all(settings: Config, as_json: bool) -> int:
         print_json(found)
     else:
         if found:
-            terminal.say_block(findings_text.overview(found, clock()))
+            terminal.say_block(probe_text.overview(found, clock()))
         for name in PROBES:
             if name not in found:
                 terminal.say(why_absent(name, settings))
@@ -77,7 +77,7 @@ def show_all(settings: Config, as_json: bool) -> int:
 
 def print_json(found: Known) -> None:
     now = clock()
-    document = {"now": now.now, "now_monotonic": now.now_monotonic, **findings_text.document(found)}
+    document = {"now": now.now, "now_monotonic": now.now_monotonic, **probe_text.document(found)}
     terminal.say_block(terminal.json_text(document))
 
 

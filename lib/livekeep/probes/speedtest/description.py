@@ -1,0 +1,61 @@
+"""What the speed test's result means: metrics, and text for people."""
+
+from collections.abc import Callable, Iterator
+from typing import ClassVar
+
+from livekeep.core.config import Probes
+from livekeep.core.probe_results import SpeedtestResult
+from livekeep.probes import registry
+from livekeep.probes.registry import Row
+from livekeep.status.health import Clock
+from livekeep.system import terminal
+from livekeep.system.metric_family import Sample, counter, gauge, known
+from livekeep.system.terminal import short_time, size
+
+TOOLS = ("librespeed-cli", "speedtest-cli")
+"""The better one first."""
+INSTALL = "sudo apt install librespeed-cli, or speedtest-cli on bookworm; or set probes.speedtest.download_url"
+
+
+class Description(registry.Description[SpeedtestResult]):
+    title = "speed test"
+    metrics: ClassVar = {
+        "livekeep_speedtest_download_bytes_per_second": gauge("The download speed at the last speed test."),
+        "livekeep_speedtest_upload_bytes_per_second": gauge("The upload speed at the last speed test."),
+        "livekeep_speedtest_latency_seconds": gauge("The latency at the last speed test."),
+        "livekeep_speedtest_transferred_bytes_total": counter(
+            "Data that speed tests used since boot: received or sent.", "direction"
+        ),
+    }
+
+    def samples(self, result: SpeedtestResult) -> Iterator[Sample]:
+        yield from known(
+            (
+                ("livekeep_speedtest_download_bytes_per_second", result.download_bytes_per_second),
+                ("livekeep_speedtest_upload_bytes_per_second", result.upload_bytes_per_second),
+                ("livekeep_speedtest_latency_seconds", result.latency_seconds),
+            )
+        )
+        yield "livekeep_speedtest_transferred_bytes_total", ("received",), result.received_bytes_total
+        yield "livekeep_speedtest_transferred_bytes_total", ("sent",), result.sent_bytes_total
+
+    def rows(self, result: SpeedtestResult, clock: Clock) -> list[Row]:
+        rows = []
+        if result.measured_at is not None:
+            by = f" by {result.tool}" if result.tool else ""
+            rows.append(("Measured", f"{terminal.local_time(result.measured_at, clock.now)}{by}"))
+        speeds = (("Download", result.download_bytes_per_second), ("Upload", result.upload_bytes_per_second))
+        rows += [(label, f"{value * 8 / 1e6:.1f} Mbit/s") for label, value in speeds if value is not None]
+        if result.latency_seconds is not None:
+            rows.append(("Latency", short_time(result.latency_seconds)))
+        used = f"{size(result.received_bytes_total)} received, {size(result.sent_bytes_total)} sent since boot"
+        return [*rows, ("Data used", used)]
+
+    def missing(self, settings: Probes, is_installed: Callable[[str], bool]) -> tuple[str, str]:
+        speedtest = settings.speedtest
+        if speedtest.tool in TOOLS:
+            is_possible = is_installed(speedtest.tool)
+        else:
+            has_address = bool(speedtest.download_url or speedtest.upload_url)
+            is_possible = has_address or (speedtest.tool == "auto" and any(is_installed(tool) for tool in TOOLS))
+        return ("", "") if is_possible else ("nothing is installed that measures the line", INSTALL)
