@@ -44,7 +44,7 @@ class Host:
     loses_every: int = 0
     delay_seconds: float = 0.0
     fault: str = ""
-    """ "", "twice", "identifier", "sequence", "payload", "source", "short", or "unreachable"."""
+    """ "", "twice", "identifier", "sequence", or "unreachable"."""
 
 
 @dataclass(frozen=True)
@@ -127,21 +127,14 @@ def answers(host: Host, source: str, destination: str, request: bytes) -> list[b
     """The packets that come back."""
     reply = bytearray(request)
     reply[0] = 0 if request[0] == 8 else 129
-    back = destination
     if host.fault == "identifier":
         reply[5] ^= 1
     elif host.fault == "sequence":
         reply[6] ^= 0x40
-    elif host.fault == "payload":
-        reply[-1] ^= 1
-    elif host.fault == "source":
-        back = NOWHERE
-    elif host.fault == "short":
-        reply = reply[:8]
     elif host.fault == "unreachable":
         # Type 3, code 1: what was to be sent follows, so that the kernel knows whose it was.
         return [wrapped(NOWHERE, source, bytes((3, 1)) + bytes(6) + wrapped(source, destination, request))]
-    return [wrapped(back, source, bytes(reply))] * (2 if host.fault == "twice" else 1)
+    return [wrapped(destination, source, bytes(reply))] * (2 if host.fault == "twice" else 1)
 
 
 def serve(device: int, hosts: dict[str, Host]) -> None:

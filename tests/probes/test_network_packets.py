@@ -4,18 +4,16 @@ import random
 import socket
 import struct
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from livekeep.core.probe_results import Family
 from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.ping import Destination
 from tests.probes.name_server import NameServer
 
-PAYLOAD = bytes(range(56))
 QUERY = dns.question("api.example.", 0x1234)
 GOOD = NameServer().good(QUERY)
-FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 
 
 def noise(count: int = 2000) -> list[bytes]:
@@ -26,61 +24,72 @@ def noise(count: int = 2000) -> list[bytes]:
 
 # Echo
 
-
-def reply(family: Family, identifier: int = 7, sequence: int = 3, payload: bytes = PAYLOAD) -> bytes:
-    packet = ping.request(family, identifier, sequence, payload)
-    return bytes((ping.REPLIES[family],)) + packet[1:]
+NEAR = Destination("a.example", "ipv4", "192.0.2.1")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_an_echo_reply_gives_its_sequence_number(family: Family) -> None:
-    assert ping.answered_sequence(reply(family), family, 7, PAYLOAD) == 3
-    assert ping.answered_sequence(reply(family, sequence=65535), family, 7, PAYLOAD) == 65535
+def test_each_packet_of_fping_is_read() -> None:
+    # Printed by fping 5.1 with -q -C.
+    output = (
+        "198.18.1.2 : duplicate for [0], 64 bytes, 0.615 ms\n"
+        "198.18.1.1      : 0.798 1.52 12 340\n198.18.1.3      : - - - -\nfd18::10        : 301 302 - 300\n"
+    )
+    assert ping.round_trips_in(output) == {
+        "198.18.1.1": pytest.approx([0.000798, 0.00152, 0.012, 0.34]),
+        "198.18.1.3": [None, None, None, None],
+        "fd18::10": [0.301, 0.302, None, 0.3],
+    }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_no_other_packet_answers(family: Family) -> None:
-    good = reply(family)
-    other: Family = "ipv4" if family == "ipv6" else "ipv6"
-    wrong = [ping.request(family, 7, 3, PAYLOAD), reply(other), reply(family, identifier=8), reply(family, payload=PAYLOAD[::-1])]
-    wrong += [good[:1] + b"\1" + good[2:], good + b"\0", *(good[:length] for length in range(len(good))), *noise()]
-    assert [packet for packet in wrong if ping.answered_sequence(packet, family, 7, PAYLOAD) is not None] == []
-
-
-def test_a_request_carries_the_checksum_that_receivers_verify() -> None:
-    for payload in (PAYLOAD, PAYLOAD[:-1], b"", b"\xff" * 99):
-        packet = ping.request("ipv4", 0xFFFE, 0xFFFF, payload)
-        padded = packet + b"\0" * (len(packet) % 2)
-        total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
-        while total >> 16:
-            total = (total & 0xFFFF) + (total >> 16)
-        assert total == 0xFFFF
-        assert packet[:2] == b"\x08\0"
-
-
-def test_the_ip_header_goes_whatever_its_length() -> None:
-    assert ping.without_ip_header(b"\x45" + bytes(19) + b"icmp") == b"icmp"
-    assert ping.without_ip_header(b"\x46" + bytes(23) + b"icmp") == b"icmp"
-    assert ping.without_ip_header(b"\x4f" + bytes(5)) == b""
-    assert ping.without_ip_header(b"") == b""
+@pytest.mark.parametrize(
+    "output", ["", "fping: can't create socket", "192.0.2.1 :", "192.0.2.1 : a b", "192.0.2.1 : 1.2.3 -", "\0 \ufffd"]
+)
+def test_nonsense_of_fping_is_no_packet(output: str) -> None:
+    assert ping.round_trips_in(output) == {}
 
 
 def test_round_trips_come_to_mean_maximum_and_jitter() -> None:
-    found = ping.summary(Destination("a.example", "ipv4", "192.0.2.1"), 5, [0.010, 0.030, 0.020])
-    assert (found.target, found.family, found.sent, found.received) == ("a.example", "ipv4", 5, 3)
-    assert found.rtt_seconds == pytest.approx(0.020)
-    assert found.rtt_max_seconds == 0.030
-    assert found.jitter_seconds == pytest.approx(0.015)
-    assert (found.sent_total, found.received_total) == (0, 0)
+    result = ping.summary(NEAR, [0.010, None, 0.030, 0.020, None], "")
+    assert (result.target, result.family, result.sent, result.received) == ("a.example", "ipv4", 5, 3)
+    assert result.rtt_seconds == pytest.approx(0.020)
+    assert result.rtt_max_seconds == 0.030
+    assert result.jitter_seconds == pytest.approx(0.015)
+    assert (result.sent_total, result.received_total) == (0, 0)
 
 
 def test_without_answers_there_is_no_figure() -> None:
-    destination = Destination("a.example", "ipv4", "192.0.2.1")
-    silent = ping.summary(destination, 5, [])
-    assert (silent.received, silent.rtt_seconds, silent.rtt_max_seconds, silent.jitter_seconds) == (0, None, None, None)
-    once = ping.summary(destination, 5, [0.01])
+    silent = ping.summary(NEAR, [None] * 5, "")
+    assert (silent.sent, silent.received, silent.rtt_seconds, silent.rtt_max_seconds, silent.jitter_seconds) == (
+        5,
+        0,
+        None,
+        None,
+        None,
+    )
+    once = ping.summary(NEAR, [None, 0.01], "")
     assert (once.rtt_seconds, once.jitter_seconds) == (0.01, None)
-    assert ping.summary(destination, 0, [], ping.NO_ROUTE).problem == ping.NO_ROUTE
+    nothing = ping.summary(NEAR, None, ping.NO_ROUTE)
+    assert (nothing.sent, nothing.problem) == (0, ping.NO_ROUTE)
+
+
+@pytest.mark.parametrize(
+    ("script", "problem"),
+    [
+        ("", "fping is not installed"),
+        ("exit 4", "fping ended with 4"),
+        ("echo 'no such line' >&2", "it cannot be pinged"),
+        ("echo '127.0.0.1 : - -' >&2; exit 1", ""),
+    ],
+)
+def test_a_fping_that_cannot_ping(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, problem: str) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if script:
+        (tmp_path / "fping").write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / "fping").chmod(0o755)
+    if script and not ping.may_ping():
+        problem = ping.NOT_ALLOWED
+    here, away = ping.measure([Destination("here", "ipv4", "127.0.0.1"), Destination("all", "ipv4", "255.255.255.255")], 2, 1.0)
+    assert (here.problem, here.sent, here.received) == (problem, 0 if problem else 2, 0)
+    assert (away.sent, away.problem) == (0, "it cannot be pinged (Permission denied)")
 
 
 # Names

@@ -1,6 +1,6 @@
 """A tool run as a child: its output is limited, its time too, and it is killed with all that it started.
 
-What it prints on standard error is thrown away: it may hold URLs.
+What it prints on standard error is thrown away unless asked for: it may hold URLs.
 """
 
 import contextlib
@@ -47,8 +47,9 @@ def run(
     environment: Mapping[str, str],
     text: str = "",
     reason_to_stop: Callable[[], str] = goes_on,
+    with_errors: bool = False,
 ) -> Ended:
-    """Run `command` with `text` as its standard input.
+    """Run `command` with `text` as its standard input; with `with_errors`, what it prints on standard error is output too.
 
     `reason_to_stop` is asked once a second, and with an answer other than "" the tool is ended.
     Raises `ChildError`, `CalledOffError`.
@@ -62,7 +63,7 @@ def run(
             command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT if with_errors else subprocess.DEVNULL,
             env=dict(environment),
             start_new_session=True,
         )

@@ -38,7 +38,7 @@ def health_box(box: Box) -> Box:
     """The health part with all that it needs."""
     for name in PROBES:
         box.file(f"usr/local/lib/systemd/system/livekeep-probe-{name}.service", "")
-    for tool in ("ffprobe", "librespeed-cli"):
+    for tool in ("ffprobe", "fping", "librespeed-cli"):
         box.file(f"usr/bin/{tool}", "")
     box.configure()
     return box

@@ -1,8 +1,9 @@
 """What the network probe's result means: metrics, and text for people."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
+from livekeep.core.config import Probes
 from livekeep.core.probe_results import Interface, Lookup, NetworkResult, Ping
 from livekeep.probes import registry
 from livekeep.probes.registry import Row
@@ -48,6 +49,11 @@ class Description(registry.Description[NetworkResult]):
             *((f"Name {lookup.name}", lookup_text(lookup)) for lookup in result.lookups),
             *((f"Device {device.device}", device_text(device)) for device in result.interfaces),
         ]
+
+    def missing(self, _settings: Probes, is_installed: Callable[[str], bool]) -> tuple[str, str]:
+        return (
+            ("", "") if is_installed("fping") else ("fping is not installed: no host is pinged", "sudo apt install fping netbase")
+        )
 
 
 def ping_samples(ping: Ping) -> Iterator[Sample]:

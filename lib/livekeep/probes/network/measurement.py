@@ -33,7 +33,6 @@ CHECK_FAMILY = "check the router's IPv6; the stream may take long to start"
 CHECK_QUALITY = "check the cable, the Wi-Fi's signal, and who else uses the line"
 CHECK_NAMES = "check the spelling in probes.network.names, and the nameserver in /etc/resolv.conf"
 CHECK_THAT_NAME_SERVER = "take {} out of /etc/resolv.conf, or out of what writes that file: the router (DHCP), nmcli, resolvectl"
-CHECK_RIGHTS = "run it as its unit: sudo systemctl start livekeep-probe-network"
 
 
 # Findings from measurements
@@ -139,8 +138,9 @@ def host_weaknesses(pings: Sequence[Ping]) -> list[tuple[str, str]]:
     """Reason and advice of each trouble with the hosts."""
     found = []
     good = answering(pings)
-    if any(entry.problem == ping.NOT_ALLOWED for entry in pings) and not good:
-        return [(f"the hosts are not pinged: {ping.NOT_ALLOWED}", CHECK_RIGHTS)]
+    problem = next((entry.problem for entry in pings if entry.problem in ping.CANNOT_PING), "")
+    if problem and not good:
+        return [(f"the hosts are not pinged: {problem}", ping.CANNOT_PING[problem])]
     silent = [target for target in targets(pings) if target not in good]
     if silent:
         problem = next((f": {entry.problem}" for entry in pings if entry.target == silent[0] and entry.problem), "")

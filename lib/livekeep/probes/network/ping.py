@@ -1,38 +1,41 @@
-"""Echo requests (ICMP, RFC 792 and RFC 4443) to many addresses at once, and what their answers say of the way there.
+"""Pings by fping(8): many addresses at once, round trips, loss and jitter from what it prints.
 
-A packet's answer counts when it comes from the pinged address, in time, for the first time, and with the same identifier,
-sequence number and payload. The kernel's own ping socket is used where it lets us (net.ipv4.ping_group_range), else a raw one,
-for which CAP_NET_RAW is needed.
+fping needs a raw socket (CAP_NET_RAW): on the kernel's ping socket, its other way, fping 5.1 gets no answer at all. It does
+not say why a packet could not be sent, so the route is checked before: by a UDP socket, which sends nothing.
 """
 
 import contextlib
 import errno
-import os
-import select
+import re
+import shutil
 import socket
-import time
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import NamedTuple
 
 from livekeep.core.probe_results import Family, Ping
+from livekeep.probes import process
 
 SPACING_SECONDS = 0.2
 """Between two packets to the same address."""
-PAYLOAD_BYTES = 56
-"""As ping(8) sends."""
-LARGEST_BYTES = 2048
-NOT_ALLOWED = "pinging is not allowed here"
+GRACE_SECONDS = 10.0
+"""What fping may take beside the packets and the wait for the last answers."""
+PROTOCOLS_FILE = Path("/etc/protocols")
 NO_ROUTE = "there is no route to it"
+NOT_ALLOWED = "pinging is not allowed here"
+NOT_INSTALLED = "fping is not installed"
+NO_PROTOCOLS = "fping needs /etc/protocols"
+CANNOT_PING: dict[str, str] = {
+    NOT_ALLOWED: "run it as its unit: sudo systemctl start livekeep-probe-network",
+    NOT_INSTALLED: "sudo apt install fping",
+    NO_PROTOCOLS: "sudo apt install netbase",
+}
+"""Why no host at all can be pinged, and what to do."""
 
 FAMILIES: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-PROTOCOLS: dict[Family, int] = {"ipv4": socket.IPPROTO_ICMP, "ipv6": socket.IPPROTO_ICMPV6}
-REQUESTS: dict[Family, int] = {"ipv4": 8, "ipv6": 128}
-REPLIES: dict[Family, int] = {"ipv4": 0, "ipv6": 129}
-
-
-class NotAllowedError(PermissionError):
-    """This process may not ping."""
+UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+LINE = re.compile(r"(\S+)\s+:((?: (?:-|[0-9.]+))+)")
 
 
 class Destination(NamedTuple):
@@ -42,37 +45,57 @@ class Destination(NamedTuple):
     address: str
 
 
-# The packets
+def measure(destinations: Iterable[Destination], packets: int, timeout_seconds: float) -> tuple[Ping, ...]:
+    """Ping all destinations at once with `packets` packets each; wait at most `timeout_seconds` for the last answers."""
+    problems = {destination: route_problem(destination) for destination in destinations}
+    addresses = list(dict.fromkeys(destination.address for destination, problem in problems.items() if not problem))
+    output, run_problem = fping(addresses, packets, timeout_seconds) if addresses else ("", "")
+    round_trips = round_trips_in(output)
+    return tuple(
+        summary(destination, round_trips.get(destination.address), problem or run_problem or "it cannot be pinged")
+        for destination, problem in problems.items()
+    )
 
 
-def request(family: Family, identifier: int, sequence: int, payload: bytes) -> bytes:
-    """An echo request. The kernel fills in the checksum of IPv6, and identifier and checksum of a ping socket."""
-    rest = identifier.to_bytes(2) + sequence.to_bytes(2) + payload
-    head = bytes((REQUESTS[family], 0))
-    return head + checksum(head + b"\0\0" + rest).to_bytes(2) + rest
+def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tuple[str, str]:
+    """What fping prints, or why it cannot ping at all."""
+    program = shutil.which("fping")
+    if not program:
+        return "", NOT_INSTALLED
+    if not may_ping():
+        return "", NOT_ALLOWED
+    # Without it fping ends with 4 and says nothing.
+    if not PROTOCOLS_FILE.exists():
+        return "", NO_PROTOCOLS
+    spacing, timeout = f"{SPACING_SECONDS * 1000:.0f}", f"{timeout_seconds * 1000:.0f}"
+    # One millisecond between packets to different addresses: the default of 10 would stretch the spacing from 20 addresses on.
+    command = [program, "-q", "-C", str(packets), "-p", spacing, "-t", timeout, "-i", "1", "--", *addresses]
+    seconds = packets * SPACING_SECONDS + timeout_seconds + GRACE_SECONDS
+    try:
+        ended = process.run(command, seconds, process.environment_of_tool(""), with_errors=True)
+    except process.ChildError as error:
+        return "", str(error)
+    output = ended.output.decode("utf-8", "replace")
+    # 0: all answer; 1: some do not.
+    return (output, "") if ended.exit_code in (0, 1) else ("", f"fping ended with {ended.exit_code}")
 
 
-def checksum(packet: bytes) -> int:
-    """The Internet checksum (RFC 1071)."""
-    total = sum(packet[::2]) * 256 + sum(packet[1::2])
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+def may_ping() -> bool:
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP).close()
+    except PermissionError:
+        return False
+    return True
 
 
-def answered_sequence(packet: bytes, family: Family, identifier: int, payload: bytes) -> int | None:
-    """The sequence number that an echo reply answers; None for any other packet."""
-    if packet[:2] != bytes((REPLIES[family], 0)) or packet[4:6] != identifier.to_bytes(2) or packet[8:] != payload:
-        return None
-    return int.from_bytes(packet[6:8])
-
-
-def without_ip_header(packet: bytes) -> bytes:
-    """What a raw IPv4 socket gives, from the ICMP header on."""
-    return packet[(packet[0] & 15) * 4 :] if packet else b""
-
-
-# What they come to
+def round_trips_in(output: str) -> dict[str, list[float | None]]:
+    """Seconds for each packet by address, None for a lost one."""
+    found: dict[str, list[float | None]] = {}
+    for line in output.splitlines():
+        if match := LINE.fullmatch(line.strip()):
+            with contextlib.suppress(ValueError):
+                found[match[1]] = [None if text == "-" else float(text) / 1000 for text in match[2].split()]
+    return found
 
 
 def jitter(round_trips: Sequence[float]) -> float | None:
@@ -81,152 +104,31 @@ def jitter(round_trips: Sequence[float]) -> float | None:
     return sum(differences) / len(differences) if differences else None
 
 
-def summary(destination: Destination, sent: int, round_trips: Sequence[float], problem: str = "") -> Ping:
-    """This run's findings, without the totals. `round_trips`: seconds, in the order in which the packets were sent."""
+def summary(destination: Destination, packets: Sequence[float | None] | None, problem: str) -> Ping:
+    """This run's result, without the totals. `packets` is None when none was sent, and `problem` says why."""
+    round_trips = [round_trip for round_trip in packets or () if round_trip is not None]
     return Ping(
         destination.target,
         destination.family,
-        sent=sent,
+        sent=len(packets or ()),
         received=len(round_trips),
         rtt_seconds=sum(round_trips) / len(round_trips) if round_trips else None,
         rtt_max_seconds=max(round_trips, default=None),
         jitter_seconds=jitter(round_trips),
-        problem="" if sent else problem,
+        problem="" if packets else problem,
     )
 
 
-# Sending and receiving
-
-
-class Echoes:
-    """The packets to one address: a connected socket, so that the kernel passes on packets of that address alone.
-
-    Raises `OSError` when there is no way to it, `NotAllowedError` when this process may not ping.
-    """
-
-    def __init__(self, destination: Destination) -> None:
-        self.destination = destination
-        self.family = destination.family
-        self.socket, self._is_raw = ping_socket(self.family)
-        self._payload = os.urandom(16) + bytes(PAYLOAD_BYTES - 16)
-        self._sent_monotonic: list[float] = []
-        self._round_trips: dict[int, float] = {}
-        self._refused = 0
-        self.problem = ""
-        try:
-            self.socket.setblocking(False)
-            connect(self.socket, destination)
-            # The kernel chooses that of a ping socket: its "port".
-            self._identifier = int.from_bytes(os.urandom(2)) if self._is_raw else int(self.socket.getsockname()[1])
-        except OSError:
-            self.socket.close()
-            raise
-
-    def send(self) -> None:
-        """Send the next packet. One that the kernel refuses to send counts as lost."""
-        sequence = len(self._sent_monotonic)
-        packet = request(self.family, self._identifier, sequence, self._payload)
-        self._sent_monotonic.append(time.monotonic())
-        try:
-            try:
-                self.socket.send(packet)
-            except OSError:
-                # It may have been the report of an earlier packet that a router sent back.
-                self.socket.send(packet)
-        except OSError as error:
-            self._refused += 1
-            self.problem = why(error)
-
-    def receive(self, timeout_seconds: float) -> None:
-        """Take what waits at the socket; an answer counts once, and not when it comes later than `timeout_seconds`."""
-        try:
-            packet = self.socket.recv(LARGEST_BYTES)
-        except OSError:
-            # A router's report that it did not get there: the answer is missing anyhow.
-            return
-        now = time.monotonic()
-        if self._is_raw and self.family == "ipv4":
-            packet = without_ip_header(packet)
-        sequence = answered_sequence(packet, self.family, self._identifier, self._payload)
-        if sequence is None or sequence >= len(self._sent_monotonic):
-            return
-        round_trip = now - self._sent_monotonic[sequence]
-        if round_trip <= timeout_seconds:
-            self._round_trips.setdefault(sequence, round_trip)
-
-    def is_complete(self) -> bool:
-        return len(self._round_trips) + self._refused >= len(self._sent_monotonic)
-
-    def findings(self) -> Ping:
-        tried = len(self._sent_monotonic)
-        sent = 0 if self._refused == tried else tried
-        return summary(self.destination, sent, [self._round_trips[number] for number in sorted(self._round_trips)], self.problem)
-
-
-def ping_socket(family: Family) -> tuple[socket.socket, bool]:
-    """A socket for echo packets, and whether it is a raw one. Raises `NotAllowedError` when this process may have neither."""
-    for kind, is_raw in ((socket.SOCK_DGRAM, False), (socket.SOCK_RAW, True)):
-        with contextlib.suppress(PermissionError):
-            return socket.socket(FAMILIES[family], kind, PROTOCOLS[family]), is_raw
-    raise NotAllowedError
-
-
-def connect(pinging: socket.socket, destination: Destination) -> None:
-    """Fix the socket's destination. Raises `OSError` when there is no route, or none with an address of this machine's own."""
-    pinging.connect((destination.address, 0))
-    source = str(pinging.getsockname()[0])
-    if is_link_local(source) and not is_link_local(destination.address):
-        raise OSError(errno.ENETUNREACH, "no IPv6 address but that of the link")
+def route_problem(destination: Destination) -> str:
+    """Why no packet can go there: no route, or none with an address of this machine beyond the link; "" when one can."""
+    try:
+        with socket.socket(FAMILIES[destination.family], socket.SOCK_DGRAM) as trial:
+            trial.connect((destination.address, 9))
+            source = str(trial.getsockname()[0])
+    except OSError as error:
+        return NO_ROUTE if error.errno in UNREACHABLE else f"it cannot be pinged ({error.strerror})"
+    return NO_ROUTE if is_link_local(source) and not is_link_local(destination.address) else ""
 
 
 def is_link_local(address: str) -> bool:
     return address.lower().startswith("fe80:")
-
-
-def why(error: OSError) -> str:
-    """Why nothing can be sent, for people."""
-    if isinstance(error, NotAllowedError):
-        return NOT_ALLOWED
-    is_routeless = error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
-    return NO_ROUTE if is_routeless else f"it cannot be pinged ({error.strerror})"
-
-
-def measure(destinations: Iterable[Destination], packets: int, timeout_seconds: float) -> tuple[Ping, ...]:
-    """Ping all destinations at once with `packets` packets each; wait at most `timeout_seconds` for the last answers."""
-    found: list[Ping | Echoes] = []
-    try:
-        for destination in destinations:
-            try:
-                found.append(Echoes(destination))
-            except OSError as error:
-                found.append(summary(destination, 0, (), why(error)))
-        exchange([echoes for echoes in found if isinstance(echoes, Echoes)], packets, timeout_seconds)
-        return tuple(entry.findings() if isinstance(entry, Echoes) else entry for entry in found)
-    finally:
-        for entry in found:
-            if isinstance(entry, Echoes):
-                entry.socket.close()
-
-
-def exchange(everyone: Sequence[Echoes], packets: int, timeout_seconds: float) -> None:
-    if not everyone:
-        return
-    began_monotonic = time.monotonic()
-    for number in range(packets):
-        collect(everyone, began_monotonic + number * SPACING_SECONDS, timeout_seconds)
-        for echoes in everyone:
-            echoes.send()
-    collect(everyone, time.monotonic() + timeout_seconds, timeout_seconds, until_complete=True)
-
-
-def collect(everyone: Sequence[Echoes], until_monotonic: float, timeout_seconds: float, until_complete: bool = False) -> None:
-    """Receive until then, or until every packet is answered."""
-    by_descriptor = {echoes.socket.fileno(): echoes for echoes in everyone}
-    waiting = select.poll()
-    for descriptor in by_descriptor:
-        waiting.register(descriptor, select.POLLIN)
-    while (left_seconds := until_monotonic - time.monotonic()) > 0:
-        if until_complete and all(echoes.is_complete() for echoes in everyone):
-            return
-        for descriptor, _event in waiting.poll(left_seconds * 1000):
-            by_descriptor[descriptor].receive(timeout_seconds)
