@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import config
-from livekeep.core.checks import Check
+from livekeep.core.checks import Check, Range
 from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
 from livekeep.core.config.record import SHIPPED_ALERTS
 from livekeep.core.errors import ConfigError
@@ -529,4 +529,4 @@ def test_each_range_of_the_example_is_the_one_that_is_taken() -> None:
 
 def is_range(check: Check, low: float, high: float) -> bool:
     """Whether a key takes these two and nothing beyond them."""
-    return [check(value) is None for value in (low - 0.1, low, high, high + 0.1)] == [False, True, True, False]
+    return check == Range(low, high)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekeep.core import config
+from livekeep.core.checks import NumberOr
 from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Clips, Notify
 from livekeep.core.errors import ConfigError
 
@@ -55,7 +56,7 @@ def document_of(table: str, keys: dict[str, Any]) -> dict[str, Any]:
 def is_good(entry: Any, value: Any) -> bool:
     """By the key's type and its own check, as the reference documents them."""
     default = entry.default
-    if entry.metadata.get("is_number") and not isinstance(value, str):
+    if isinstance(entry.metadata["check"], NumberOr) and not isinstance(value, str):
         return isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, bool):
         return isinstance(value, bool)
@@ -72,7 +73,7 @@ def is_good(entry: Any, value: Any) -> bool:
     else:
         fits = isinstance(value, str)
     check = entry.metadata["check"]
-    return fits and (check is None or check(value) is None)
+    return fits and (check is None or check.problem(value) is None)
 
 
 @given(

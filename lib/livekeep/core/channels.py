@@ -215,8 +215,7 @@ def not_allowed(channel: Channel, controller: Controller) -> list[str]:
 
 def ingest_hosts(channel: Channel) -> frozenset[str]:
     """The hosts of the channel's ingests, in small letters."""
-    found = (config.INGEST.fullmatch(url) for url in channel.ingest_urls)
-    return frozenset(match[1].lower() for match in found if match)
+    return frozenset(filter(None, map(config.INGEST_URL.host, channel.ingest_urls)))
 
 
 def lowered(hosts: Iterable[str]) -> frozenset[str]:

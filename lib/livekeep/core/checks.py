@@ -1,57 +1,164 @@
 """Checks of configuration values: what a key of livekeep.toml accepts, and the words that say so.
 
-A check takes a value and returns None, or what the value must be, such as "must be from 1 to 10".
+A check is a value: its limits can be read back, so that the API's schema and the reference are made from it or compared with it.
 """
 
 import contextlib
 import re
 import socket
-from collections.abc import Callable
-from dataclasses import field
-from typing import Any
-
-Check = Callable[[Any], str | None]
-"""Gives None for a good value, or what is wrong with it, to stand behind the key: "must be …"."""
-
-
-def between(low: float, high: float) -> Check:
-    def check(value: float) -> str | None:
-        return None if low <= value <= high else f"must be from {low:g} to {high:g}"
-
-    return check
-
-
-def one_of(*choices: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if value in choices else "must be one of " + ", ".join(f'"{choice}"' for choice in choices)
-
-    return check
-
-
-def matching(pattern: str, meaning: str) -> Check:
-    def check(value: str) -> str | None:
-        return None if re.fullmatch(pattern, value) else f"must be {meaning}"
-
-    return check
-
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 PASSWORD_IN_PIECES = re.compile(r"[^:]*://(?:[^/]*[@?#][^/]*@|[^/?#@:.]*:[^/?#@]*/[^/]+@)")
 """A URL whose user or password holds a raw @, ?, # or /, so that a piece of the password would pass for the host or the path."""
+LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*\.?")
+LOOKS_LIKE_ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.DOTALL)
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+"""A name that the operator gives to a table: it is also a file's name, a credential's name and a label."""
 
 
-def url_with(*schemes: str, blanks: str = "") -> Check:
-    """A URL with one of the schemes; with `blanks=" "` one that may have blanks in its path and query."""
-    # No urllib.parse: it costs the player 0.6 MB.
-    rest = rf"[/?#]\S*({blanks}+\S+)*" if blanks else r"[/?#]\S*"
-    url = re.compile(rf"(?i:{'|'.join(schemes)})://([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{{1,5}})?({rest})?")
+class Check(Protocol):
+    def problem(self, value: Any, /) -> str | None:
+        """What is wrong with `value`, to stand behind the key, such as "must be from 1 to 10"; None for a good one."""
 
-    def check(value: str) -> str | None:
+
+@dataclass(frozen=True)
+class Range:
+    low: float
+    high: float
+
+    def problem(self, value: float) -> str | None:
+        return None if self.low <= value <= self.high else f"must be from {self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    choices: tuple[str, ...]
+
+    def problem(self, value: str) -> str | None:
+        return None if value in self.choices else "must be one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A text that the whole of `regex` matches; `meaning` says in words what it is."""
+
+    regex: str
+    meaning: str
+
+    def problem(self, value: str) -> str | None:
+        return None if re.fullmatch(self.regex, value) else f"must be {self.meaning}"
+
+
+@dataclass(frozen=True)
+class Url:
+    """A URL with one of the schemes, or an empty text; `has_blanks`: its path and query may hold blanks."""
+
+    schemes: tuple[str, ...]
+    has_blanks: bool = False
+
+    def problem(self, value: str) -> str | None:
         if PASSWORD_IN_PIECES.match(value):
             return "must have the signs of its user and password percent-encoded: @ as %40, # as %23, / as %2F, ? as %3F"
-        good = value == "" or (url.fullmatch(value) and value.isprintable())
-        return None if good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in schemes)
+        # No urllib.parse: it costs the player 0.6 MB.
+        rest = r"[/?#]\S*( +\S+)*" if self.has_blanks else r"[/?#]\S*"
+        server = r"([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?"
+        is_good = value == "" or (
+            re.fullmatch(rf"(?i:{'|'.join(self.schemes)})://{server}({rest})?", value) and value.isprintable()
+        )
+        return None if is_good else "must be a URL that begins with " + ", ".join(f"{scheme}://" for scheme in self.schemes)
 
-    return check
+
+@dataclass(frozen=True)
+class HttpsUrl:
+    """The URL of a server that is sent a secret."""
+
+    def problem(self, value: str) -> str | None:
+        server = r"(?i:https://[^\s/?#@]+|http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]{1,5})?)"
+        is_good = re.fullmatch(rf"{server}(/[^\s?#]*)?", value) and value.isprintable()
+        advice = "without a question mark (http:// for this machine alone)"
+        return None if is_good else f"must be a URL that begins with https://, {advice}"
+
+
+@dataclass(frozen=True)
+class IngestUrl:
+    """What a channel can be published to: the rest of the URL goes to ffmpeg in lines of 1000 bytes, and no password with it."""
+
+    regex: str = r"(?i:rtmps?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/\S*)?"
+    longest_bytes: int = 900
+
+    def problem(self, value: str) -> str | None:
+        is_short = len(value.encode()) <= self.longest_bytes
+        is_good = re.fullmatch(self.regex, value) and value.isprintable() and is_short
+        example = "rtmps://a.rtmps.youtube.com/live2"
+        meaning = f'a URL that begins with rtmp://, rtmps://, such as "{example}", without user and password'
+        return None if is_good else f"must be {meaning}"
+
+    def host(self, value: str) -> str:
+        """The host of a good URL, in small letters; "" of a wrong one."""
+        match = re.fullmatch(self.regex, value)
+        return match[1].lower() if match else ""
+
+
+@dataclass(frozen=True)
+class VideoId:
+    """The id of a video at YouTube, or an empty text. If a full URL is given, the problem shows the id."""
+
+    regex: str = r"|[A-Za-z0-9_-]{11}"
+
+    def problem(self, value: str) -> str | None:
+        if re.fullmatch(self.regex, value):
+            return None
+        inside = re.search(r"(?:[?&]v=|youtu\.be/|/(?:live|embed|shorts|video)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", value)
+        meaning = f'here "{inside[1]}"' if inside else "the 11 characters behind v= in its address"
+        return f"must be the video's id alone, {meaning}"
+
+
+@dataclass(frozen=True)
+class IpAddress:
+    def problem(self, value: str) -> str | None:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            with contextlib.suppress(OSError, ValueError):
+                socket.inet_pton(family, value)
+                return None
+        return 'must be an IP address such as "127.0.0.1" or "::"'
+
+
+@dataclass(frozen=True)
+class Host:
+    """A name of the domain name system, or an address."""
+
+    def problem(self, value: str) -> str | None:
+        is_address = LOOKS_LIKE_ADDRESS.fullmatch(value)
+        is_good = IpAddress().problem(value) is None if is_address else HOST_NAME.fullmatch(value)
+        return None if is_good else 'must be a name or an address, such as "vimeo.com"'
+
+
+@dataclass(frozen=True)
+class NumberOr:
+    """A number, or the text `word` in its place."""
+
+    word: str
+
+    def problem(self, value: str | float) -> str | None:
+        is_good = not isinstance(value, str) or value == self.word
+        return None if is_good else f'must be a number, or "{self.word}"'
+
+
+@dataclass(frozen=True)
+class Each:
+    """A list whose entries `check` accepts, none of them empty."""
+
+    check: Check
+
+    def problem(self, values: tuple[str, ...]) -> str | None:
+        if "" in values:
+            return "must not hold an empty text"
+        return next((problem for value in values if (problem := self.check.problem(value))), None)
+
+
+ABSOLUTE_PATH = Pattern(r"/.+", "an absolute path")
 
 
 def key(default: Any, check: Check | None = None) -> Any:
@@ -59,68 +166,6 @@ def key(default: Any, check: Check | None = None) -> Any:
     return field(default=default, metadata={"check": check})
 
 
-def each(check: Check) -> Check:
-    def check_all(values: tuple[str, ...]) -> str | None:
-        if "" in values:
-            return "must not hold an empty text"
-        return next((complaint for value in values if (complaint := check(value))), None)
-
-    return check_all
-
-
-def youtube_video(value: str) -> str | None:
-    """Checks a video's id; who pasted the video's whole address is told which part of it that is."""
-    if re.fullmatch(r"|[A-Za-z0-9_-]{11}", value):
-        return None
-    inside = re.search(r"(?:[?&]v=|youtu\.be/|/(?:live|embed|shorts|video)/)([A-Za-z0-9_-]{11})(?![A-Za-z0-9_-])", value)
-    meaning = f'here "{inside[1]}"' if inside else "the 11 characters behind v= in its address"
-    return f"must be the video's id alone, {meaning}"
-
-
-def https_or_loopback(value: str) -> str | None:
-    """Checks the address of a server that is sent a secret."""
-    server = r"(?i:https://[^\s/?#@]+|http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]{1,5})?)"
-    good = re.fullmatch(rf"{server}(/[^\s?#]*)?", value) and value.isprintable()
-    return None if good else "must be a URL that begins with https://, without a question mark (http:// for this machine alone)"
-
-
-ABSOLUTE_PATH = matching(r"/.+", "an absolute path")
-
-
-LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
-HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*\.?")
-LOOKS_LIKE_ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.DOTALL)
-
-
-def ip_address(value: str) -> str | None:
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with contextlib.suppress(OSError, ValueError):
-            socket.inet_pton(family, value)
-            return None
-    return 'must be an IP address such as "127.0.0.1" or "::"'
-
-
-def host(value: str) -> str | None:
-    """Checks a name of the domain name system, or an address."""
-    good = ip_address(value) is None if LOOKS_LIKE_ADDRESS.fullmatch(value) else HOST_NAME.fullmatch(value)
-    return None if good else 'must be a name or an address, such as "vimeo.com"'
-
-
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-"""A name that the operator gives to a table: it is also a file's name, a credential's name and a label."""
-
-
-def number_or(word: str) -> Check:
-    """Checks a number, or the text `word` in its place."""
-
-    def check(value: str | float) -> str | None:
-        if isinstance(value, str) and value != word:
-            return f'must be a number, or "{word}"'
-        return None
-
-    return check
-
-
 def number_key(default: str) -> Any:
     """A key that holds a number, or the text `default`."""
-    return field(default=default, metadata={"check": number_or(default), "is_number": True})
+    return key(default, NumberOr(default))

@@ -75,7 +75,7 @@ def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
         each: dict[str, Any] = {"type": "string", "pattern": PATTERNS[entry.name]}
         most = {}
         if entry.name == "ingest_urls":
-            each["maxLength"] = config.LONGEST_INGEST_BYTES
+            each["maxLength"] = config.INGEST_URL.longest_bytes
             most = {"maxItems": config.MOST_INGESTS}
         listed = {"type": "array", "items": each, "minItems": 1 if entry.default else 0, **most}
         return {"description": told["description"], "anyOf": [listed, each], "default": list(entry.default)}

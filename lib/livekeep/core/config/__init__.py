@@ -4,8 +4,7 @@ from livekeep.core.config.loader import build, convert, files, ignored_files, lo
 from livekeep.core.config.schema import (
     CHANNEL_NAME,
     GROUPS,
-    INGEST,
-    LONGEST_INGEST_BYTES,
+    INGEST_URL,
     MOST_INGESTS,
     NAMED,
     STREAM_SCHEMES,
@@ -32,8 +31,7 @@ from livekeep.core.config.schema import (
 __all__ = [
     "CHANNEL_NAME",
     "GROUPS",
-    "INGEST",
-    "LONGEST_INGEST_BYTES",
+    "INGEST_URL",
     "MOST_INGESTS",
     "NAMED",
     "STREAM_SCHEMES",

@@ -18,7 +18,7 @@ from shlex import quote
 from typing import Any
 
 from livekeep.core import paths
-from livekeep.core.checks import Check
+from livekeep.core.checks import Check, NumberOr
 from livekeep.core.config import record as record_config
 from livekeep.core.config.schema import CHANNEL_NAME, GROUPS, NAMED, SHIPPED, TABLES, Config, faults_of_channel
 from livekeep.core.errors import ConfigError
@@ -187,7 +187,7 @@ def build(
             continue
         entry = fields[path[-1]]
         try:
-            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"), entry.metadata.get("is_number", False))
+            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
         except ValueError as error:
             problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
     return dataclasses.replace(shipped, **found) if shipped else kind(**found)
@@ -203,9 +203,9 @@ TYPES: dict[type, tuple[tuple[type, ...], str]] = {
 """The type of a key's default → the types that TOML may give for it, and what to call them."""
 
 
-def convert(value: Any, default: Any, check: Check | None, is_number: bool = False) -> Any:
+def convert(value: Any, default: Any, check: Check | None) -> Any:
     """`value` in the type of `default`, or a number for one of `number_key`, checked. Raises `ValueError`: what it must be."""
-    accepted, name = TYPES[float if is_number and not isinstance(value, str) else type(default)]
+    accepted, name = TYPES[float if isinstance(check, NumberOr) and not isinstance(value, str) else type(default)]
     # To Python true and false are whole numbers too.
     if not isinstance(value, accepted) or (isinstance(value, bool) and accepted != (bool,)):
         raise ValueError(f"must be {name}")
@@ -217,7 +217,7 @@ def convert(value: Any, default: Any, check: Check | None, is_number: bool = Fal
         # Where the default is empty, so may the value be.
         if (default and not value) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"must be {name}")
-    complaint = check(value) if check else None
+    complaint = check.problem(value) if check else None
     if complaint:
         raise ValueError(complaint)
     return value

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from livekeep.core.checks import NAME, between, each, host, https_or_loopback, ip_address, key, matching, number_key, one_of
+from livekeep.core.checks import NAME, Each, Host, HttpsUrl, IpAddress, OneOf, Pattern, Range, key, number_key
 
 SEVERITIES = ("info", "warning", "critical")
 ALERT_KINDS = ("event", "failures", "slow", "regression", "absent", "verdict", "figure")
@@ -21,29 +21,29 @@ FIGURES = (
 
 RECORDER = "livekeep-recorder"
 """The `unit` of a verdict rule that watches whether the record grows."""
-PATTERN = matching(r"[^\x00-\x1f\x7f]{1,200}", 'a name or a pattern with * and ?, such as "clip *"')
-CHANNEL_NAMES = each(matching(NAME.pattern, "names of [notify.NAME]: small letters, digits, - and _, 32 at most"))
+PATTERN = Pattern(r"[^\x00-\x1f\x7f]{1,200}", 'a name or a pattern with * and ?, such as "clip *"')
+CHANNEL_NAMES = Each(Pattern(NAME.pattern, "names of [notify.NAME]: small letters, digits, - and _, 32 at most"))
 
 
 @dataclass(frozen=True)
 class Record:
     """Of livekeep-recorder and livekeep-tidy."""
 
-    journal: str = key("", matching(r"|/.+", "an absolute path"))
-    call_days: int = key(90, between(1, 3650))
-    summary_days: int = key(365, between(1, 3650))
-    sample_seconds: float = key(60.0, between(10, 3600))
-    least_free_percent: float = key(10.0, between(1, 90))
+    journal: str = key("", Pattern(r"|/.+", "an absolute path"))
+    call_days: int = key(90, Range(1, 3650))
+    summary_days: int = key(365, Range(1, 3650))
+    sample_seconds: float = key(60.0, Range(10, 3600))
+    least_free_percent: float = key(10.0, Range(1, 90))
 
 
 @dataclass(frozen=True)
 class Web:
     """Of livekeep-web. Its password is the credential livekeep.web-password."""
 
-    address: str = key("127.0.0.1", ip_address)
-    port: int = key(9879, between(1024, 65535))
-    names: tuple[str, ...] = key((), each(host))
-    idle_seconds: float = key(60.0, between(5, 86400))
+    address: str = key("127.0.0.1", IpAddress())
+    port: int = key(9879, Range(1024, 65535))
+    names: tuple[str, ...] = key((), Each(Host()))
+    idle_seconds: float = key(60.0, Range(5, 86400))
 
 
 @dataclass(frozen=True)
@@ -58,28 +58,28 @@ class Alert:
     """A rule of livekeep-alerter: what to watch for, and when to send a message."""
 
     enabled: bool = key(True)
-    kind: str = key("event", one_of(*ALERT_KINDS))
-    severity: str = key("warning", one_of(*SEVERITIES))
+    kind: str = key("event", OneOf(ALERT_KINDS))
+    severity: str = key("warning", OneOf(SEVERITIES))
     machine: str = key("*", PATTERN)
     event: str = key("")
-    match: tuple[str, ...] = key((), each(matching(r"[A-Z][A-Z0-9_]*=.*", 'a field and a pattern, such as "OUTCOME=failed"')))
+    match: tuple[str, ...] = key((), Each(Pattern(r"[A-Z][A-Z0-9_]*=.*", 'a field and a pattern, such as "OUTCOME=failed"')))
     function: str = key("*", PATTERN)
     call_kind: str = key("*", PATTERN)
     session: str = key("*", PATTERN)
-    statistic: str = key("p95", one_of(*STATISTICS))
+    statistic: str = key("p95", OneOf(STATISTICS))
     threshold: str | float = number_key("auto")
-    share: float = key(0.0, between(0, 1))
-    number: int = key(0, between(0, 1_000_000_000))
-    verdict: str = key("down", one_of("degraded", "down"))
-    figure: str = key("", one_of("", *FIGURES))
+    share: float = key(0.0, Range(0, 1))
+    number: int = key(0, Range(0, 1_000_000_000))
+    verdict: str = key("down", OneOf(("degraded", "down")))
+    figure: str = key("", OneOf(("", *FIGURES)))
     unit: str = key("*", PATTERN)
     above: str | float = number_key("")
     below: str | float = number_key("")
-    window_seconds: float = key(3600.0, between(10, 31_536_000))
-    for_seconds: float = key(0.0, between(0, 31_536_000))
-    period_seconds: float = key(90_000.0, between(60, 31_536_000))
-    cooldown_seconds: float = key(600.0, between(0, 31_536_000))
-    repeat_seconds: float = key(86400.0, between(60, 31_536_000))
+    window_seconds: float = key(3600.0, Range(10, 31_536_000))
+    for_seconds: float = key(0.0, Range(0, 31_536_000))
+    period_seconds: float = key(90_000.0, Range(60, 31_536_000))
+    cooldown_seconds: float = key(600.0, Range(0, 31_536_000))
+    repeat_seconds: float = key(86400.0, Range(60, 31_536_000))
     notify: tuple[str, ...] = key((), CHANNEL_NAMES)
     advice: str = key("")
 
@@ -90,21 +90,21 @@ class Notify:
 
     enabled: bool = key(True)
     address: str = key(
-        "", matching(r"|[a-z][a-z0-9+.-]*://\S+", 'an address of apprise, such as "mailto://mail.example.org?to=me@example.org"')
+        "", Pattern(r"|[a-z][a-z0-9+.-]*://\S+", 'an address of apprise, such as "mailto://mail.example.org?to=me@example.org"')
     )
-    file: str = key("", matching(r"|/.+", "an absolute path"))
-    severity: str = key("info", one_of(*SEVERITIES))
-    limit_per_hour: int = key(20, between(1, 10_000))
+    file: str = key("", Pattern(r"|/.+", "an absolute path"))
+    severity: str = key("info", OneOf(SEVERITIES))
+    limit_per_hour: int = key(20, Range(1, 10_000))
 
 
 @dataclass(frozen=True)
 class Analyzer:
     """Of livekeep-clips."""
 
-    interval_seconds: float = key(900.0, between(60, 86400))
-    timeout_seconds: float = key(10.0, between(1, 60))
-    snapshot_days: int = key(90, between(2, 3650))
-    youtube_api_url: str = key("https://www.googleapis.com/youtube/v3", https_or_loopback)
+    interval_seconds: float = key(900.0, Range(60, 86400))
+    timeout_seconds: float = key(10.0, Range(1, 60))
+    snapshot_days: int = key(90, Range(2, 3650))
+    youtube_api_url: str = key("https://www.googleapis.com/youtube/v3", HttpsUrl())
 
 
 @dataclass(frozen=True)
@@ -112,10 +112,10 @@ class Clips:
     """Where clips come from: exactly one of the three is set."""
 
     vimeo: str = key(
-        "", matching(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"')
+        "", Pattern(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"')
     )
-    youtube_channel: str = key("", matching(r"|UC[A-Za-z0-9_-]{22}", "a channel's id, which begins with UC"))
-    file: str = key("", matching(r"|/.+", "an absolute path"))
+    youtube_channel: str = key("", Pattern(r"|UC[A-Za-z0-9_-]{22}", "a channel's id, which begins with UC"))
+    file: str = key("", Pattern(r"|/.+", "an absolute path"))
 
 
 SHIPPED_ALERTS = {

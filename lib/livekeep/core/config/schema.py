@@ -5,7 +5,6 @@ part stand in record.py.
 """
 
 import dataclasses
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,16 +13,17 @@ from livekeep.core import paths
 from livekeep.core.checks import (
     ABSOLUTE_PATH,
     NAME,
-    between,
-    each,
-    host,
-    https_or_loopback,
-    ip_address,
+    Each,
+    Host,
+    HttpsUrl,
+    IngestUrl,
+    IpAddress,
+    OneOf,
+    Pattern,
+    Range,
+    Url,
+    VideoId,
     key,
-    matching,
-    one_of,
-    url_with,
-    youtube_video,
 )
 from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Analyzer, Clips, Notify, Record, Reports, Web
 
@@ -37,13 +37,13 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 
 @dataclass(frozen=True)
 class Log:
-    level: str = key("info", one_of(*LOG_LEVELS))
+    level: str = key("info", OneOf(LOG_LEVELS))
 
 
 @dataclass(frozen=True)
 class Vimeo:
-    api_url: str = key("https://api.vimeo.com", url_with("https", "http"))
-    proxy: str = key("", url_with("http", "https"))
+    api_url: str = key("https://api.vimeo.com", Url(("https", "http")))
+    proxy: str = key("", Url(("http", "https")))
 
 
 @dataclass(frozen=True)
@@ -55,9 +55,9 @@ class Selection:
 class Stream:
     """Where a stream comes from: exactly one of the three is set; none at all means "not set up yet"."""
 
-    vimeo_event: str = key("", matching(r"|[0-9]+", "the event's number, as in vimeo.com/event/NUMBER"))
-    vimeo_video: str = key("", matching(r"|[0-9]+", "the video's number, as in vimeo.com/NUMBER"))
-    url: str = key("", url_with(*STREAM_SCHEMES, blanks=" "))
+    vimeo_event: str = key("", Pattern(r"|[0-9]+", "the event's number, as in vimeo.com/event/NUMBER"))
+    vimeo_video: str = key("", Pattern(r"|[0-9]+", "the video's number, as in vimeo.com/NUMBER"))
+    url: str = key("", Url(STREAM_SCHEMES, has_blanks=True))
 
     def is_set_up(self) -> bool:
         return bool(self.vimeo_event or self.vimeo_video or self.url)
@@ -65,32 +65,32 @@ class Stream:
 
 @dataclass(frozen=True)
 class Poller:
-    interval_seconds: float = key(10.0, between(1, 3600))
-    near_start_interval_seconds: float = key(3.0, between(1, 3600))
-    timeout_seconds: float = key(5.0, between(0.5, 60))
-    failures_before_error: int = key(5, between(1, 1000))
+    interval_seconds: float = key(10.0, Range(1, 3600))
+    near_start_interval_seconds: float = key(3.0, Range(1, 3600))
+    timeout_seconds: float = key(5.0, Range(0.5, 60))
+    failures_before_error: int = key(5, Range(1, 1000))
 
 
 @dataclass(frozen=True)
 class Screen:
-    player: str = key("mpv", one_of("mpv", "vlc"))
-    output: str = key("auto", one_of("auto", "drm", "wayland", "x11"))
-    x11_display: str = key("", matching(r"|:[0-9]+(\.[0-9]+)?", 'a local display such as ":0"'))
-    x11_authority: str = key("", matching(r"|/.+", "an absolute path"))
-    wayland_display: str = key("", matching(r"|[\w.-]+", 'a socket name such as "wayland-0"'))
-    desktop_user: str = key("", matching(r"|[a-z_][a-z0-9_-]*", "a user's name"))
-    connector: str = key("", matching(r"|[A-Za-z0-9-]+", 'a connector such as "HDMI-A-1"'))
-    mode: str = key("", matching(r"|preferred|highest|[0-9]+x[0-9]+(@[0-9]+(\.[0-9]+)?)?", 'a mode such as "1920x1080@60"'))
-    hwdec: str = key("auto", matching(r"[a-z0-9,_-]+", 'a decoder such as "auto", "no" or "v4l2m2m-copy"'))
-    max_bitrate: int = key(0, between(0, 1_000_000_000))
-    audio_device: str = key("auto", matching(r"\S.*", 'a device such as "auto" or "alsa/hdmi:CARD=vc4hdmi0"'))
-    volume: int = key(100, between(0, 130))
-    holding: tuple[str, ...] = key((str(paths.PICTURE_DIRECTORY / "holding.png"),), each(ABSOLUTE_PATH))
-    slideshow_seconds: float = key(10.0, between(1, 86400))
+    player: str = key("mpv", OneOf(("mpv", "vlc")))
+    output: str = key("auto", OneOf(("auto", "drm", "wayland", "x11")))
+    x11_display: str = key("", Pattern(r"|:[0-9]+(\.[0-9]+)?", 'a local display such as ":0"'))
+    x11_authority: str = key("", Pattern(r"|/.+", "an absolute path"))
+    wayland_display: str = key("", Pattern(r"|[\w.-]+", 'a socket name such as "wayland-0"'))
+    desktop_user: str = key("", Pattern(r"|[a-z_][a-z0-9_-]*", "a user's name"))
+    connector: str = key("", Pattern(r"|[A-Za-z0-9-]+", 'a connector such as "HDMI-A-1"'))
+    mode: str = key("", Pattern(r"|preferred|highest|[0-9]+x[0-9]+(@[0-9]+(\.[0-9]+)?)?", 'a mode such as "1920x1080@60"'))
+    hwdec: str = key("auto", Pattern(r"[a-z0-9,_-]+", 'a decoder such as "auto", "no" or "v4l2m2m-copy"'))
+    max_bitrate: int = key(0, Range(0, 1_000_000_000))
+    audio_device: str = key("auto", Pattern(r"\S.*", 'a device such as "auto" or "alsa/hdmi:CARD=vc4hdmi0"'))
+    volume: int = key(100, Range(0, 130))
+    holding: tuple[str, ...] = key((str(paths.PICTURE_DIRECTORY / "holding.png"),), Each(ABSOLUTE_PATH))
+    slideshow_seconds: float = key(10.0, Range(1, 86400))
     error: str = key(str(paths.PICTURE_DIRECTORY / "error.png"), ABSOLUTE_PATH)
-    stall_seconds: float = key(8.0, between(2, 120))
-    blank_seconds: float = key(60.0, between(0, 86400))
-    frozen_seconds: float = key(600.0, between(0, 86400))
+    stall_seconds: float = key(8.0, Range(2, 120))
+    blank_seconds: float = key(60.0, Range(0, 86400))
+    frozen_seconds: float = key(600.0, Range(0, 86400))
     show_next_start: bool = key(True)
 
     def resolved_output(self) -> str:
@@ -105,44 +105,44 @@ class Screen:
 @dataclass(frozen=True)
 class Exporter:
     enabled: bool = key(True)
-    address: str = key("127.0.0.1", ip_address)
-    port: int = key(9877, between(1024, 65535))
+    address: str = key("127.0.0.1", IpAddress())
+    port: int = key(9877, Range(1024, 65535))
     screen_picture: bool = key(False)
 
 
 @dataclass(frozen=True)
 class NetworkProbe:
     enabled: bool = key(True)
-    interval_seconds: float = key(30.0, between(5, 86400))
-    hosts: tuple[str, ...] = key(("8.8.8.8", "1.1.1.1", "vimeo.com"), each(host))
-    packets: int = key(5, between(1, 100))
-    names: tuple[str, ...] = key(("api.vimeo.com",), each(host))
-    timeout_seconds: float = key(2.0, between(0.1, 10))
+    interval_seconds: float = key(30.0, Range(5, 86400))
+    hosts: tuple[str, ...] = key(("8.8.8.8", "1.1.1.1", "vimeo.com"), Each(Host()))
+    packets: int = key(5, Range(1, 100))
+    names: tuple[str, ...] = key(("api.vimeo.com",), Each(Host()))
+    timeout_seconds: float = key(2.0, Range(0.1, 10))
 
 
 @dataclass(frozen=True)
 class StreamProbe:
     enabled: bool = key(True)
-    interval_seconds: float = key(60.0, between(10, 86400))
-    timeout_seconds: float = key(15.0, between(1, 300))
-    analysis_interval_seconds: float = key(21600.0, between(60, 2592000))
+    interval_seconds: float = key(60.0, Range(10, 86400))
+    timeout_seconds: float = key(15.0, Range(1, 300))
+    analysis_interval_seconds: float = key(21600.0, Range(60, 2592000))
 
 
 @dataclass(frozen=True)
 class SpeedtestProbe:
     enabled: bool = key(True)
-    interval_seconds: float = key(86400.0, between(300, 2592000))
-    tool: str = key("auto", one_of("auto", "librespeed-cli", "speedtest-cli", "url"))
-    download_url: str = key("", url_with("http", "https"))
-    upload_url: str = key("", url_with("http", "https"))
-    duration_seconds: float = key(10.0, between(1, 60))
+    interval_seconds: float = key(86400.0, Range(300, 2592000))
+    tool: str = key("auto", OneOf(("auto", "librespeed-cli", "speedtest-cli", "url")))
+    download_url: str = key("", Url(("http", "https")))
+    upload_url: str = key("", Url(("http", "https")))
+    duration_seconds: float = key(10.0, Range(1, 60))
 
 
 @dataclass(frozen=True)
 class HostProbe:
     enabled: bool = key(True)
-    interval_seconds: float = key(60.0, between(10, 86400))
-    card_check_interval_seconds: float = key(3600.0, between(60, 2592000))
+    interval_seconds: float = key(60.0, Range(10, 86400))
+    card_check_interval_seconds: float = key(3600.0, Range(60, 2592000))
 
 
 @dataclass(frozen=True)
@@ -150,9 +150,9 @@ class YoutubeProbe:
     """Its key is the credential livekeep.youtube-api-key."""
 
     enabled: bool = key(True)
-    interval_seconds: float = key(60.0, between(30, 86400))
-    timeout_seconds: float = key(10.0, between(1, 60))
-    api_url: str = key("https://www.googleapis.com/youtube/v3", https_or_loopback)
+    interval_seconds: float = key(60.0, Range(30, 86400))
+    timeout_seconds: float = key(10.0, Range(1, 60))
+    api_url: str = key("https://www.googleapis.com/youtube/v3", HttpsUrl())
 
 
 @dataclass(frozen=True)
@@ -164,21 +164,11 @@ class Probes:
     youtube: YoutubeProbe = YoutubeProbe()
 
 
-INGEST = re.compile(r"(?i:rtmps?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/\S*)?")
-LONGEST_INGEST_BYTES = 900
-
-
-def ingest_url(value: str) -> str | None:
-    """As a channel can be published to: the rest of the URL goes to ffmpeg in lines of 1000 bytes, and no password with it."""
-    is_good = INGEST.fullmatch(value) and value.isprintable() and len(value.encode()) <= LONGEST_INGEST_BYTES
-    example = '"rtmps://a.rtmps.youtube.com/live2"'
-    return None if is_good else f"must be a URL that begins with rtmp://, rtmps://, such as {example}, without user and password"
-
-
-MEDIA = matching(
+INGEST_URL = IngestUrl()
+MEDIA = Pattern(
     r"|/[^\0]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0]*)?", 'a folder such as "/srv/media", or "s3://bucket/prefix"'
 )
-EXTENSION = matching(r"\.[a-z0-9]{1,8}", 'in small letters with its dot, such as ".mp4"')
+EXTENSION = Pattern(r"\.[a-z0-9]{1,8}", 'in small letters with its dot, such as ".mp4"')
 
 
 @dataclass(frozen=True)
@@ -186,24 +176,24 @@ class Channel:
     """What a channel plays, where to, and in which shape. Its stream key is the credential livekeep.stream-key.CHANNEL."""
 
     media: str = key("", MEDIA)
-    order: str = key("name", one_of("name", "oldest", "newest", "shuffle", "hot"))
+    order: str = key("name", OneOf(("name", "oldest", "newest", "shuffle", "hot")))
     loop: bool = key(True)
     extensions: tuple[str, ...] = key(
-        (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".flv", ".avi", ".mpg", ".mpeg"), each(EXTENSION)
+        (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".ts", ".flv", ".avi", ".mpg", ".mpeg"), Each(EXTENSION)
     )
-    rescan_seconds: float = key(60.0, between(2, 86400))
-    ingest_urls: tuple[str, ...] = key((), each(ingest_url))
-    width: int = key(1280, between(160, 3840))
-    height: int = key(720, between(90, 2160))
-    frame_rate: float = key(25.0, between(5, 60))
-    video_bitrate: int = key(3_000_000, between(100_000, 50_000_000))
-    audio_bitrate: int = key(128_000, between(32_000, 512_000))
-    keyframe_seconds: float = key(2.0, between(0.5, 4))
-    copy: str = key("auto", one_of("auto", "never"))
-    preset: str = key("superfast", one_of("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"))
+    rescan_seconds: float = key(60.0, Range(2, 86400))
+    ingest_urls: tuple[str, ...] = key((), Each(INGEST_URL))
+    width: int = key(1280, Range(160, 3840))
+    height: int = key(720, Range(90, 2160))
+    frame_rate: float = key(25.0, Range(5, 60))
+    video_bitrate: int = key(3_000_000, Range(100_000, 50_000_000))
+    audio_bitrate: int = key(128_000, Range(32_000, 512_000))
+    keyframe_seconds: float = key(2.0, Range(0.5, 4))
+    copy: str = key("auto", OneOf(("auto", "never")))
+    preset: str = key("superfast", OneOf(("ultrafast", "superfast", "veryfast", "faster", "fast", "medium")))
     slate: str = key(str(paths.PICTURE_DIRECTORY / "slate.png"), ABSOLUTE_PATH)
-    rotate_hours: float = key(0.0, between(0, 590))
-    youtube_video: str = key("", youtube_video)
+    rotate_hours: float = key(0.0, Range(0, 590))
+    youtube_video: str = key("", VideoId())
 
     def is_set_up(self) -> bool:
         return bool(self.media and self.ingest_urls)
@@ -213,19 +203,19 @@ class Channel:
 class Storage:
     """The server of the buckets. Its keys are the credentials livekeep.storage-key-id and livekeep.storage-secret."""
 
-    provider: str = key("s3", one_of("s3", "r2"))
-    endpoint_url: str = key("", url_with("https", "http"))
-    region: str = key("", matching(r"|[a-z0-9-]{1,40}", 'a region such as "eu-central-1"'))
-    url_seconds: int = key(300, between(60, 604800))
-    timeout_seconds: float = key(10.0, between(1, 60))
+    provider: str = key("s3", OneOf(("s3", "r2")))
+    endpoint_url: str = key("", Url(("https", "http")))
+    region: str = key("", Pattern(r"|[a-z0-9-]{1,40}", 'a region such as "eu-central-1"'))
+    url_seconds: int = key(300, Range(60, 604800))
+    timeout_seconds: float = key(10.0, Range(1, 60))
 
 
 @dataclass(frozen=True)
 class Controller:
-    cors_origins: tuple[str, ...] = key((), each(url_with("https", "http")))
-    allowed_ingests: tuple[str, ...] = key((), each(host))
-    allowed_media: tuple[str, ...] = key((), each(MEDIA))
-    idle_seconds: float = key(60.0, between(5, 86400))
+    cors_origins: tuple[str, ...] = key((), Each(Url(("https", "http"))))
+    allowed_ingests: tuple[str, ...] = key((), Each(Host()))
+    allowed_media: tuple[str, ...] = key((), Each(MEDIA))
+    idle_seconds: float = key(60.0, Range(5, 86400))
 
 
 @dataclass(frozen=True)
