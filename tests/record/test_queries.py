@@ -175,7 +175,10 @@ def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Fil
         for key, calls in expected.items():
             check(found[key], calls)
         check(queries.totals(connection, wanted), [row for calls in expected.values() for row in calls])
-        assert queries.functions_and_totals(connection, wanted)[1] == queries.totals(connection, wanted)
+        together = queries.overview(connection, wanted, size)
+        assert together.functions == queries.functions(connection, wanted)
+        assert together.totals == queries.totals(connection, wanted)
+        assert together.series == queries.function_series(connection, wanted, size)
         buckets = queries.function_series(connection, wanted, size)
         assert sum(bucket.figures.count for bucket in buckets) == sum(map(len, expected.values()))
         for bucket in buckets:
@@ -348,6 +351,24 @@ def test_samples_are_put_together_to_as_many_as_are_wanted(writer: Writer, reade
     assert [sample.memory_bytes for sample in full[:3]] == [0, 1, 2]
     assert len(queries.unit_samples(reader, Filter(unit="job*", begin=NOW + 590 * MINUTE))) == 10
     assert queries.unit_samples(reader, Filter(unit="other")) == ()
+
+
+def test_long_pieces_are_read_at_moments_spread_evenly(writer: Writer, reader: Connection) -> None:
+    days = 30
+    for minute in range(0, days * 1440, 5):
+        # A box that is warm in the afternoon.
+        figures = {"cpu_percent": 80.0 if minute % 1440 >= 720 else 20.0, "memory_bytes": minute}
+        writer.add_sample("1" * 32, "box", NOW + minute * MINUTE, figures)
+    # A box that ran for a few minutes only, between two of the moments.
+    writer.add_sample("2" * 32, "other", NOW, {"cpu_percent": 0.0})
+    writer.add_sample("2" * 32, "other", NOW + 1451 * MINUTE, {"cpu_percent": 50.0})
+    writer.add_sample("2" * 32, "other", NOW + days * 1440 * MINUTE - 1, {"cpu_percent": 100.0})
+    writer.commit()
+    each = queries.samples(reader, Filter(machine="box"), most=days)
+    assert len(each) == days
+    assert all(sample.cpu_percent == pytest.approx(50, abs=6) for sample in each)
+    assert all(sample.memory_bytes == pytest.approx((day + 0.5) * 1440, abs=130) for day, sample in enumerate(each))
+    assert [sample.cpu_percent for sample in queries.samples(reader, Filter(machine="other"), most=days)] == [0, 50, 100]
 
 
 def test_a_watch_notices_what_the_writer_commits(writer: Writer, reader: Connection) -> None:

@@ -13,7 +13,8 @@ Rim, Lee: "DDSketch", 2019, section 2. A histogram is a dict of bucket to count;
 import math
 import sys
 from array import array
-from collections.abc import Iterable, Mapping
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
@@ -53,11 +54,12 @@ def merge(target: Histogram, other: Mapping[int, int]) -> None:
         target[number] = target.get(number, 0) + counted
 
 
-def merge_encoded(target: Histogram, blob: bytes) -> None:
-    """Add the counts of an encoded histogram to `target`: in half the time that decode and merge take."""
-    counted = target.get
-    for number, count_of_bucket in _read(blob):
-        target[number] = counted(number, 0) + count_of_bucket
+def add(target: list[int], blob: bytes) -> None:
+    """Add an encoded histogram to `target`, a list of counts by bucket: faster than a dict for thousands of them."""
+    distances, counts = _read(blob)
+    target += [0] * (sum(distances) + 1 - len(target))
+    for number, counted in zip(accumulate(distances), counts, strict=True):
+        target[number] += counted
 
 
 def percentile(histogram: Mapping[int, int], share: float) -> float | None:
@@ -69,6 +71,13 @@ def percentile(histogram: Mapping[int, int], share: float) -> float | None:
         if reached >= rank:
             return value_of(number)
     return None
+
+
+def percentiles(counts: Sequence[int], shares: Iterable[float]) -> list[float]:
+    """As `percentile`, of a list of counts by bucket, which holds at least one value."""
+    reached = list(accumulate(counts))
+    ranks = [max(1, math.ceil(share * reached[-1] - 1e-9)) for share in shares]
+    return [value_of(bisect_left(reached, rank)) for rank in ranks]
 
 
 def encode(histogram: Mapping[int, int]) -> bytes:
@@ -88,18 +97,19 @@ def encode(histogram: Mapping[int, int]) -> bytes:
 
 def decode(blob: bytes) -> Histogram:
     """Raises `ValueError` for what is no histogram."""
-    return {number: counted for number, counted in _read(blob) if counted}
+    distances, counts = _read(blob)
+    return {number: counted for number, counted in zip(accumulate(distances), counts, strict=True) if counted}
 
 
-def _read(blob: bytes) -> Iterable[tuple[int, int]]:
-    """Buckets and counts, zeros among them."""
+def _read(blob: bytes) -> tuple[bytes, Sequence[int]]:
+    """The distances of the buckets, and their counts, zeros among them."""
     width = blob[0] if blob else 0
     if width not in CODES or (len(blob) - 1) % (width + 1):
         raise ValueError("not a histogram")
     length = (len(blob) - 1) // (width + 1)
     counts = array(CODES[width])
     counts.frombytes(blob[1 + length :])
-    return zip(accumulate(blob[1 : 1 + length]), little_endian(counts), strict=True)
+    return blob[1 : 1 + length], little_endian(counts)
 
 
 def little_endian(counts: "array[int]") -> "array[int]":

@@ -195,7 +195,13 @@ CREATE TABLE positions (
 """
 
 
-MIGRATIONS: tuple[str, ...] = (SCHEMA,)
+INDICES = """
+CREATE INDEX events_session ON events (session) WHERE session IS NOT NULL;
+CREATE INDEX calls_cancelled ON calls (id, function, machine, session, error, outcome) WHERE outcome = 2;
+"""
+"""The events of one session, and the few calls that were cancelled, were searched for from the newest back."""
+
+MIGRATIONS: tuple[str, ...] = (SCHEMA, INDICES)
 """The scripts that lead from each version to the next: a new record runs all of them, an older one those that it lacks."""
 VERSION = len(MIGRATIONS)
 

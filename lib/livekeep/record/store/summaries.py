@@ -7,7 +7,7 @@ begins at local midnight, and has 23 or 25 hours twice a year. A session's funct
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from livekeep.core.local_time import local_time
@@ -63,15 +63,6 @@ class Summary:
         self.sum = min(self.sum + other.sum, LARGEST_SUM)
         self.min, self.max = min(self.min, other.min), max(self.max, other.max)
         histogram.merge(self.histogram, other.histogram)
-
-    def add_encoded(self, numbers: Sequence[int], blob: bytes) -> None:
-        """Add a row: its count, failures, sum, min and max, and its histogram."""
-        count, failures, total, least, most = numbers
-        self.count += count
-        self.failures += failures
-        self.sum = min(self.sum + total, LARGEST_SUM)
-        self.min, self.max = min(self.min, least), max(self.max, most)
-        histogram.merge_encoded(self.histogram, blob)
 
 
 def summarized(durations: Durations) -> Summary:

@@ -26,7 +26,7 @@ from livekeep.record.store.queries.figures import (
     bucket_start,
     function_series,
     functions,
-    functions_and_totals,
+    overview,
     series_by_function,
     totals,
 )
@@ -88,7 +88,7 @@ __all__ = [
     "function_names",
     "function_series",
     "functions",
-    "functions_and_totals",
+    "overview",
     "kinds",
     "losses",
     "machines",

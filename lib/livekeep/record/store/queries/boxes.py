@@ -1,17 +1,21 @@
 """The machines: samples of processor, memory, temperature and disk, and what is known to be missing from the record."""
 
+import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from livekeep.record.store.queries.filter import EVER, Conditions, Filter, Machine, Page, machine_ids, machines, matching
+from livekeep.record.store.queries.filter import Conditions, Filter, Machine, Page, machine_ids, machines, matching
 from livekeep.record.store.summaries import HOUR
 
 MOST_SAMPLES = 240
 """Of one series: as many as a chart shows."""
 SHORTEST_PIECE = 10_000_000
 """Samples are not taken more often."""
+WHOLE_PIECE = HOUR
+MOMENTS, MOMENT = 6, HOUR // 6
+"""Of a longer piece so many moments of this length are read, spread evenly: 90 days have 130,000 samples of each machine."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,6 @@ class Series(NamedTuple):
     columns: str
     where: str
     parameters: tuple[object, ...]
-    longest: int = EVER
-    """How much time a mean is taken over."""
 
 
 def samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[Sample, ...]:
@@ -79,17 +81,13 @@ def samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAM
 
 
 def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[UnitSample, ...]:
-    """The samples of each unit in the order of time, put together to about `most` of each unit; over a long range by the mean of
-    the first hour of each piece, for there are many units.
-    """
+    """The samples of each unit in the order of time, put together to about `most` of each unit."""
     columns = "min(at), avg(memory_bytes), avg(cpu_percent)"
     return tuple(
         UnitSample(row[0], machine.hostname, unit, *row[1:])
         for machine in _machines(connection, wanted)
         for unit in _units(connection, machine.id, wanted.unit)
-        for row in _means(
-            connection, Series("unit_samples", columns, "machine = ? AND unit = ?", (machine.id, unit), HOUR), wanted, most
-        )
+        for row in _means(connection, Series("unit_samples", columns, "machine = ? AND unit = ?", (machine.id, unit)), wanted, most)
     )
 
 
@@ -126,17 +124,29 @@ def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[s
 
 
 def _means(connection: sqlite3.Connection, series: Series, wanted: Filter, most: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each of about `most` pieces of time that has samples."""
+    """A row for each of about `most` pieces of time that has samples: the mean of the piece, or of a few moments of a long one."""
 
-    def ask(columns: str, begin: int, end: int) -> tuple[Any, ...]:
-        sql = f"SELECT {columns} FROM {series.table} WHERE {series.where} AND at >= ? AND at < ?"  # noqa: S608
-        return tuple(connection.execute(sql, [*series.parameters, begin, end]).fetchone())
+    def end(which: str) -> int | None:
+        sql = f"SELECT {which}(at) FROM {series.table} WHERE {series.where} AND at >= ? AND at < ?"  # noqa: S608
+        moment: int | None = connection.execute(sql, [*series.parameters, wanted.begin, wanted.end]).fetchone()[0]
+        return moment
 
-    (first,), (last,) = ask("min(at)", wanted.begin, wanted.end), ask("max(at)", wanted.begin, wanted.end)
-    if first is None:
+    def mean(begins: Sequence[int], length: int) -> tuple[Any, ...]:
+        sql = (
+            f"SELECT {series.columns} FROM json_each(?) CROSS JOIN {series.table} "  # noqa: S608
+            f"WHERE {series.where} AND at >= value AND at < min(value + ?, ?)"
+        )
+        return tuple(connection.execute(sql, [json.dumps(begins), *series.parameters, length, wanted.end]).fetchone())
+
+    first, last = end("min"), end("max")
+    if first is None or last is None:
         return
     width = max(-(-(last + 1 - first) // most), SHORTEST_PIECE)
     for begin in range(first, last + 1, width):
-        row = ask(series.columns, begin, min(begin + min(width, series.longest), last + 1))
+        row: tuple[Any, ...] = (None,)
+        if width > WHOLE_PIECE:
+            row = mean([begin + number * width // MOMENTS for number in range(MOMENTS)], MOMENT)
+        if row[0] is None:
+            row = mean([begin], width)
         if row[0] is not None:
             yield row

@@ -196,9 +196,9 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
     conditions = Conditions()
     if with_range:
         conditions.add("x.id >= ? AND x.id < ?", *id_range(wanted))
-    failed_only = wanted.outcome == "failed" and is_any(wanted.session) and wanted.session_id is None
-    # By "+" a column's index is not used: what failed is found by the index of the failed ones.
-    conditions.add_one_of("+x.function" if failed_only else "x.function", function_ids(connection, wanted))
+    is_rare = wanted.outcome in ("failed", "cancelled") and is_any(wanted.session) and wanted.session_id is None
+    # By "+" a column's index is not used: what failed or was cancelled is found by the index of those.
+    conditions.add_one_of("+x.function" if is_rare else "x.function", function_ids(connection, wanted))
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.unit):
         # No index leads from processes to their calls.
@@ -207,7 +207,7 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
         conditions.add("x.session = ?", wanted.session_id)
     if not is_any(wanted.outcome):
         chosen = [str(number) for number, outcome in enumerate(CALL_OUTCOMES) if matching(wanted.outcome, [outcome])]
-        # Written out: the index of the failed ones is for this very term.
+        # Written out: the indices of failed and cancelled calls are for this very term.
         conditions.add(f"x.outcome = {chosen[0]}" if len(chosen) == 1 else f"x.outcome IN ({', '.join(chosen)})")
     if not is_any(wanted.session):
         conditions.add_one_of(*_of_sessions(connection, wanted))

@@ -5,15 +5,16 @@ ends in is counted row by row. Percentiles come from the summaries' histograms, 
 """
 
 import sqlite3
-from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeVar
 
 from livekeep.core.local_time import local_time
 from livekeep.record.store import histogram
 from livekeep.record.store.queries.filter import Conditions, Filter, function_ids, is_any, machine_ids
-from livekeep.record.store.summaries import HOUR, Durations, Summary, day_of, hour_of, next_day, summarized
+from livekeep.record.store.summaries import HOUR, LARGEST_SUM, Durations, day_of, hour_of, next_day, summarized
 
 Size = Literal["hour", "day", "week", "month"]
 """Of a bucket: an hour of UTC, or a day, week (from Monday) or month of the local calendar."""
@@ -83,47 +84,80 @@ class Part(NamedTuple):
     end: int
 
 
-def functions(connection: sqlite3.Connection, wanted: Filter) -> tuple[FunctionFigures, ...]:
+@dataclass(frozen=True)
+class Overview:
+    functions: tuple[FunctionFigures, ...]
     """Every function that was called, the one that took most time in all first. Sessions and steps are among them."""
-    return functions_and_totals(connection, wanted)[0]
+    totals: Figures
+    """As of `totals`."""
+    series: tuple[Bucket, ...]
+    """As of `function_series`."""
 
 
-def functions_and_totals(connection: sqlite3.Connection, wanted: Filter) -> tuple[tuple[FunctionFigures, ...], Figures]:
-    """`functions` and `totals`, for little more than the price of one."""
-    names = {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
-    by_function = _counted(connection, wanted, parts(wanted), lambda function, _began_at: function, every_kind=True)
-    found = [FunctionFigures(*names[function], figures(summary)) for function, summary in by_function.items()]
-    together = Summary()
-    for function, summary in by_function.items():
-        if not is_any(wanted.kind) or names[function][1] not in NOT_CALLS:
-            together.add(summary)
-    return tuple(sorted(found, key=lambda row: -row.figures.sum)), figures(together)
+def functions(connection: sqlite3.Connection, wanted: Filter) -> tuple[FunctionFigures, ...]:
+    """As of `Overview`."""
+    by_function = _counted(connection, wanted, parts(wanted), lambda function, _began_at: (function,), every_kind=True)
+    return _by_time(by_function, _names(connection))
+
+
+def overview(connection: sqlite3.Connection, wanted: Filter, size: Size) -> Overview:
+    """`functions`, `totals` and `function_series` for the price of one: the summaries are read once."""
+    names = _names(connection)
+    starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, size))
+    left_out = {function for function, (_name, kind) in names.items() if is_any(wanted.kind) and kind in NOT_CALLS}
+
+    def keys(function: int, began_at: int) -> tuple[tuple[Literal["function", "bucket"], int], ...]:
+        owner: tuple[Literal["function"], int] = ("function", function)
+        return (owner,) if function in left_out else (owner, ("bucket", starts(began_at)))
+
+    sums = _counted(connection, wanted, parts(wanted, with_days=size != "hour"), keys, every_kind=True)
+    by_function = {key: one for (what, key), one in sums.items() if what == "function"}
+    together = Sum()
+    for function, one in by_function.items():
+        if function not in left_out:
+            together.add_sum(one)
+    by_bucket = {key: one for (what, key), one in sums.items() if what == "bucket"}
+    return Overview(_by_time(by_function, names), figures(together), _series(by_bucket, size))
+
+
+def _names(connection: sqlite3.Connection) -> dict[int, tuple[str, str]]:
+    """Name and kind of each function."""
+    return {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
+
+
+def _by_time(by_function: Mapping[int, "Sum"], names: Mapping[int, tuple[str, str]]) -> tuple[FunctionFigures, ...]:
+    rows = [FunctionFigures(*names[function], figures(one)) for function, one in by_function.items()]
+    return tuple(sorted(rows, key=lambda row: -row.figures.sum))
+
+
+def _series(by_bucket: Mapping[int, "Sum"], size: Size) -> tuple[Bucket, ...]:
+    return tuple(Bucket(began, bucket_end(began, size), figures(one)) for began, one in sorted(by_bucket.items()))
 
 
 def totals(connection: sqlite3.Connection, wanted: Filter) -> Figures:
     """All calls together; sessions and steps only when the filter names their kind."""
-    return figures(_counted(connection, wanted, parts(wanted), lambda _function, _began_at: 0).get(0, Summary()))
+    return figures(_counted(connection, wanted, parts(wanted), lambda _function, _began_at: (0,)).get(0, Sum()))
 
 
 def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size = "day") -> tuple[Bucket, ...]:
     """The calls bucket by bucket, in the order of time; buckets without a call are left out. As of `totals`."""
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, size))
     cut = parts(wanted, with_days=size != "hour")
-    by_bucket = _counted(connection, wanted, cut, lambda _function, began_at: starts(began_at))
-    return tuple(Bucket(began, bucket_end(began, size), figures(summary)) for began, summary in sorted(by_bucket.items()))
+    return _series(_counted(connection, wanted, cut, lambda _function, began_at: (starts(began_at),)), size)
 
 
 def series_by_function(connection: sqlite3.Connection, wanted: Filter) -> dict[tuple[str, str], tuple[Bucket, ...]]:
     """The days of each function by its name and kind, sessions and steps among them; days without a call are left out."""
-    names = {row["id"]: (row["name"], row["kind"]) for row in connection.execute("SELECT id, name, kind FROM functions")}
+    names = _names(connection)
     # Thousands of summaries have few beginnings: the calendar is asked once for each.
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, "day"))
-    by_day = _counted(connection, wanted, parts(wanted), lambda function, began_at: (function, starts(began_at)), every_kind=True)
+    cut = parts(wanted)
+    by_day = _counted(connection, wanted, cut, lambda function, began_at: ((function, starts(began_at)),), every_kind=True)
     ends = {began: bucket_end(began, "day") for _function, began in by_day}
-    found: dict[tuple[str, str], list[Bucket]] = {}
-    for (function, began), summary in sorted(by_day.items(), key=lambda item: item[0]):
-        found.setdefault(names[function], []).append(Bucket(began, ends[began], figures(summary)))
-    return {key: tuple(buckets) for key, buckets in found.items()}
+    series: dict[tuple[str, str], list[Bucket]] = {}
+    for (function, began), one in sorted(by_day.items(), key=lambda item: item[0]):
+        series.setdefault(names[function], []).append(Bucket(began, ends[began], figures(one)))
+    return {key: tuple(buckets) for key, buckets in series.items()}
 
 
 def longest_calls(
@@ -152,15 +186,45 @@ def longest_calls(
             yield cell, owner[0], owner[1], longest
 
 
-def figures(summary: Summary) -> Figures:
-    if not summary.count:
+@dataclass(slots=True)
+class Sum:
+    """Summaries put together."""
+
+    count: int = 0
+    failures: int = 0
+    sum: int = 0
+    min: int = LARGEST_SUM
+    max: int = 0
+    counts: list[int] = field(default_factory=list)
+    """By the histogram's bucket."""
+
+    def add(self, numbers: Sequence[int], blob: bytes) -> None:
+        """A summary: its count, failures, sum, min and max, and its histogram."""
+        count, failures, total, least, most = numbers
+        self.count += count
+        self.failures += failures
+        self.sum = min(self.sum + total, LARGEST_SUM)
+        self.min, self.max = min(self.min, least), max(self.max, most)
+        histogram.add(self.counts, blob)
+
+    def add_durations(self, durations: Durations) -> None:
+        one = summarized(durations)
+        self.add((one.count, one.failures, one.sum, one.min, one.max), histogram.encode(one.histogram))
+
+    def add_sum(self, other: "Sum") -> None:
+        counts = {bucket: counted for bucket, counted in enumerate(other.counts) if counted}
+        self.add((other.count, other.failures, other.sum, other.min, other.max), histogram.encode(counts))
+
+
+def figures(total: Sum) -> Figures:
+    if not total.count:
         return Figures()
     p50, p95, p99 = (
         # No value lies beyond the two that are known exactly.
-        min(max(round(histogram.percentile(summary.histogram, share) or 0), summary.min), summary.max)
-        for share in (0.5, 0.95, 0.99)
+        min(max(round(value), total.min), total.max)
+        for value in histogram.percentiles(total.counts, (0.5, 0.95, 0.99))
     )
-    return Figures(summary.count, summary.failures, summary.sum, summary.min, summary.max, p50, p95, p99)
+    return Figures(total.count, total.failures, total.sum, total.min, total.max, p50, p95, p99)
 
 
 def bucket_start(at: int, size: Size) -> int:
@@ -209,27 +273,29 @@ def _counted(
     connection: sqlite3.Connection,
     wanted: Filter,
     cut: Iterable[Part],
-    key: Callable[[int, int], K],
+    keys: Callable[[int, int], Iterable[K]],
     every_kind: bool = False,
-) -> dict[K, Summary]:
-    """Sums by `key`, which is given a function and when it was called, or a little earlier."""
+) -> dict[K, Sum]:
+    """Sums by each of `keys`, which is given a function and when it was called, or a little earlier."""
     conditions = Conditions()
     conditions.add_one_of("f.id", function_ids(connection, wanted))
     conditions.add_one_of("m.id", machine_ids(connection, wanted.machine))
     if is_any(wanted.kind) and not every_kind:
         conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
-    found: dict[K, Summary] = {}
+    sums: defaultdict[K, Sum] = defaultdict(Sum)
     for part in cut:
         if not part.period:
             for function, durations in _rows(connection, conditions, part).items():
-                found.setdefault(key(function, part.begin), Summary()).add(summarized(durations))
+                for key in keys(function, part.begin):
+                    sums[key].add_durations(durations)
             continue
         sql = f"SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram {SUMMARIES}"
         for function, began_at, *numbers, blob in connection.execute(
             f"{sql} WHERE {conditions.text()}", [*part, *conditions.parameters]
         ):
-            found.setdefault(key(function, began_at), Summary()).add_encoded(numbers, blob)
-    return found
+            for key in keys(function, began_at):
+                sums[key].add(numbers, blob)
+    return sums
 
 
 def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> dict[int, Durations]:

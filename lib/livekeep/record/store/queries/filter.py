@@ -207,7 +207,7 @@ def event_names(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 def units(connection: sqlite3.Connection) -> tuple[str, ...]:
     """The units whose processes have written records, without ""."""
-    return tuple(row[0] for row in connection.execute("SELECT DISTINCT unit FROM processes WHERE unit <> '' ORDER BY unit"))
+    return tuple(unit for unit in distinct(connection, "processes", "unit") if unit)
 
 
 def distinct(connection: sqlite3.Connection, table: str, column: str) -> tuple[str, ...]:

@@ -45,17 +45,18 @@ class Row:
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
-    found, totals = queries.functions_and_totals(connection, view.filter)
+    overview = queries.overview(connection, view.filter, size(view))
+    shown = overview.functions
     if not view.filter.kind or view.filter.kind == "*":
-        found = tuple(one for one in found if one.kind not in NOT_CALLS)
+        shown = tuple(one for one in shown if one.kind not in NOT_CALLS)
     past = histories(sources, view)
-    rows = [Row(one, past.get((one.name, one.kind), History())) for one in found[:MOST_ROWS]]
+    rows = [Row(one, past.get((one.name, one.kind), History())) for one in shown[:MOST_ROWS]]
     return {
         "rows": sorted(rows, key=lambda one: -value(one.found, view.metric)) if view.get("metric") else rows,
         "slower": sorted((one for one in rows if one.history.regression), key=lambda one: -ratio(one)),
-        "left_out": max(len(found) - MOST_ROWS, 0),
-        "totals": totals,
-        "series": queries.function_series(connection, view.filter, size(view)),
+        "left_out": max(len(shown) - MOST_ROWS, 0),
+        "totals": overview.totals,
+        "series": overview.series,
         "size": size(view),
         **names(sources),
     }
