@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from livekeep.core.config.record import Record
 from livekeep.record.recorder.keeping import Keeping
 from livekeep.record.store import retention, upkeep
+from livekeep.record.store.schema import open_read_only
 from livekeep.record.store.writer import Writer
 from tests.record.entries import Job, event
 
@@ -166,6 +168,40 @@ def test_a_disk_that_fills_up_makes_it_keep_less_but_one_day(tmp_path: Path) -> 
 
 
 # The file
+
+
+def test_readers_that_never_pause_do_not_make_the_log_grow(writer: Writer, tmp_path: Path) -> None:
+    """Each begins before the one before it has ended, so that the log is in use all the time."""
+    largest, file, over = 1024 * 1024, tmp_path / "record.db", threading.Event()
+    keeping = Keeping(file, largest_log_bytes=largest)
+    writer.connection.execute("PRAGMA wal_autocheckpoint = 100")
+
+    def read() -> None:
+        connection = open_read_only(file)
+        while not over.is_set():
+            connection.execute("BEGIN")
+            connection.execute("SELECT 1 FROM calls LIMIT 1").fetchone()
+            time.sleep(0.03)
+            connection.execute("COMMIT")
+        connection.close()
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    job, written = Job(), 0
+    try:
+        while written < 20 * largest:
+            at, text = NOW * 1_000_000 + written, "x" * 200
+            calls = [["c", n, 0, at + n, 7, "succeeded", 0, None, None, text] for n in range(2000)]
+            writer.ingest([job.entry(lines=[["f", 0, "fetch", "api"], *calls], at=at)])
+            written += 2000 * len(text)
+            # Each time long enough after the last attempt.
+            keeping.bound_log(writer.connection, float(written))
+            assert (tmp_path / "record.db-wal").stat().st_size < 8 * largest
+    finally:
+        over.set()
+        for reader in readers:
+            reader.join()
 
 
 def test_the_copy_is_the_record_at_one_moment(writer: Writer, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from livekeep.core import events
 from livekeep.core.config.record import Record
-from livekeep.record.store import retention, upkeep
+from livekeep.record.store import retention, schema, upkeep
 from livekeep.record.store.upkeep import CheckResult
 
 LEAST_BYTES = 64 * 1024 * 1024
@@ -16,10 +16,12 @@ LEAST_DAYS = 1.0
 SHARE_AT_ONCE = 0.1
 """Of the time that the calls go back, deleted each minute while the disk is too full."""
 DAY_SECONDS = 86_400.0
+LARGEST_LOG_BYTES = 4 * schema.LARGEST_LOG_BYTES
+LOG_WAIT_SECONDS, LOG_RETRY_SECONDS = 0.5, 5.0
 
 
 class Keeping:
-    def __init__(self, file: Path, least_bytes: int = LEAST_BYTES) -> None:
+    def __init__(self, file: Path, least_bytes: int = LEAST_BYTES, largest_log_bytes: int = LARGEST_LOG_BYTES) -> None:
         self.problem = self.advice = ""
         self.faults: tuple[str, ...] = ()
         """Of the file as it is now, found by livekeep-tidy."""
@@ -27,6 +29,8 @@ class Keeping:
         self.is_sound = True
         self.oldest_call_at: float | None = None
         self._file, self._least_bytes = file, least_bytes
+        self._log, self._largest_log_bytes = schema.log_of(file), largest_log_bytes
+        self._log_due = 0.0
         self._work: Iterator[int] | None = None
         self._is_requested = False
         self._result: CheckResult | None = None
@@ -51,6 +55,12 @@ class Keeping:
             return
         if self._work is None:
             self._keep_less(connection, settings, now, free_percent)
+
+    def bound_log(self, connection: sqlite3.Connection, now: float) -> None:
+        """Keep the -wal file from growing while somebody reads all the time. Outside of a transaction; `now` is monotonic."""
+        if now >= self._log_due and self._log.stat().st_size > self._largest_log_bytes:
+            is_empty = upkeep.empty_log(connection, LOG_WAIT_SECONDS)
+            self._log_due = 0.0 if is_empty else now + LOG_RETRY_SECONDS
 
     def step(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
         """One chunk. Outside of a transaction."""

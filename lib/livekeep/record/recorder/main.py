@@ -133,6 +133,7 @@ class Recorder:
             self.lost_due = now + (SECOND_LOOK_SECONDS if self.suspects else LOST_SECONDS)
         self.commit_when_due(writer, journals)
         if not writer.has_rows:
+            self.keeping.bound_log(writer.connection, now)
             self.keeping.step(writer.connection, self.settings.record, time.time())
             self.requests.finish(self.keeping)
 

@@ -45,6 +45,19 @@ def check(connection: sqlite3.Connection) -> tuple[str, ...]:
     return () if found == ["ok"] else tuple(found)
 
 
+def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
+    """Begin the -wal file again, once those who read from it now have ended; whether they did in time. Outside of a transaction.
+
+    While one reader follows another, SQLite does not come to it by itself. Who begins to read meanwhile reads the database alone.
+    """
+    (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
+    connection.execute(f"PRAGMA busy_timeout = {round(wait_seconds * 1000)}")
+    try:
+        return not connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {usual}")
+
+
 def copy(file: Path, least_free_percent: float) -> tuple[int | None, str]:
     """Copy the record beside itself, as it is at one moment; its size in bytes, or why not. Raises `sqlite3.Error`, `OSError`."""
     target, unfinished = file.with_name(COPY_NAME), file.with_name(f"{COPY_NAME}.new")

@@ -87,7 +87,9 @@ def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOS
         UnitSample(row[0], machine.hostname, unit, *row[1:])
         for machine in _machines(connection, wanted)
         for unit in _units(connection, machine.id, wanted.unit)
-        for row in _means(connection, Series("unit_samples", columns, "machine = ? AND unit = ?", (machine.id, unit)), wanted, most)
+        for row in _means(
+            connection, Series("unit_samples", columns, "machine = ? AND unit = ?", (machine.id, unit)), wanted, most
+        )
     )
 
 
@@ -124,7 +126,7 @@ def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[s
 
 
 def _means(connection: sqlite3.Connection, series: Series, wanted: Filter, most: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each of about `most` pieces of time that has samples: the mean of the piece, or of a few moments of a long one."""
+    """A row for each of about `most` pieces of time that has samples: the mean of it, or of a few moments of a long one."""
 
     def end(which: str) -> int | None:
         sql = f"SELECT {which}(at) FROM {series.table} WHERE {series.where} AND at >= ? AND at < ?"  # noqa: S608

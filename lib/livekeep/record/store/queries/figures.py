@@ -153,7 +153,7 @@ def series_by_function(connection: sqlite3.Connection, wanted: Filter) -> dict[t
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, "day"))
     cut = parts(wanted)
     by_day = _counted(connection, wanted, cut, lambda function, began_at: ((function, starts(began_at)),), every_kind=True)
-    ends = {began: bucket_end(began, "day") for _function, began in by_day}
+    ends = {began: bucket_end(began, "day") for began in {began for _function, began in by_day}}
     series: dict[tuple[str, str], list[Bucket]] = {}
     for (function, began), one in sorted(by_day.items(), key=lambda item: item[0]):
         series.setdefault(names[function], []).append(Bucket(began, ends[began], figures(one)))
