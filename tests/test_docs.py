@@ -30,6 +30,7 @@ from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, probe_results, state
 from livekeep.core.checks import Range
 from livekeep.core.config import NAMED, Config, Stream
+from livekeep.probes.registry import descriptions
 from livekeep.probes.youtube import measurement as youtube
 from livekeep.record import wire
 from livekeep.record.alerts import command as alert_command
@@ -92,9 +93,14 @@ def rows(text: str) -> Iterator[list[str]]:
 # The configuration
 
 
+def keys_of(table: str) -> str:
+    """Where the keys of a table are described."""
+    return section("probes.md" if table.startswith("probes.") else "configuration.md", table)
+
+
 @pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
 def test_the_reference_has_every_key_with_its_default_and_no_other(table: str, kind: Any) -> None:
-    told = {cells[0].strip("`"): cells for cells in rows(section("configuration.md", table))}
+    told = {cells[0].strip("`"): cells for cells in rows(keys_of(table))}
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     assert list(told) == list(fields)
     for name, cells in told.items():
@@ -105,13 +111,14 @@ def test_the_reference_has_every_key_with_its_default_and_no_other(table: str, k
 
 def test_every_table_is_in_the_reference() -> None:
     told = re.findall(r"^### (.+)$", section("configuration.md", "Keys"), re.MULTILINE)
-    assert sorted(told) == sorted(TABLES)
+    told += re.findall(r"^### (probes\..+)$", DOCS["probes.md"], re.MULTILINE)
+    assert sorted(told) == sorted([*TABLES, *config.GROUPS])
 
 
 @pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
 def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: Any) -> None:
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    for key, _default, values, *_rest in rows(section("configuration.md", table)):
+    for key, _default, values, *_rest in rows(keys_of(table)):
         entry = fields[key.strip("`")]
         check = entry.metadata["check"]
         if found := re.fullmatch(r"([0-9.]+) to ([0-9.]+)", values):
@@ -124,7 +131,7 @@ def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_the_reference_says_what_puts_a_key_in_force(table: str) -> None:
-    for key, _default, _values, force, _meaning in rows(section("configuration.md", table)):
+    for key, _default, _values, force, _meaning in rows(keys_of(table)):
         name = key.strip("`")
         if table.startswith("probes."):
             assert force == ("apply" if name in ("enabled", "interval_seconds") else "next run"), key
@@ -221,7 +228,10 @@ def test_every_option_of_a_script_is_told_and_no_other(script: str, reference: s
 
 def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
     around = Surroundings(tmp_path, Config())
-    assert [cells[0] for cells in rows(section("command.md", "doctor"))] == [check.name for check in doctor.examine(around)]
+    told = [cells[0] for cells in rows(section("command.md", "doctor"))]
+    probes = told.index("each [probe](probes.md)")
+    told[probes : probes + 1] = [probe.title for name, probe in descriptions().items() if name != "youtube"]
+    assert told == [check.name for check in doctor.examine(around)]
 
 
 def test_the_packages_are_told() -> None:
@@ -500,7 +510,7 @@ def test_a_unit_that_is_named_exists() -> None:
 
 def test_every_unit_is_told() -> None:
     for name in {name for name in UNITS if not name.endswith(".d")}:
-        assert f"`{name}`" in DOCS["architecture.md"], name
+        assert f"`{name}`" in DOCS["architecture.md"] + DOCS["probes.md"], name
 
 
 def test_a_file_of_the_source_that_is_named_exists() -> None:

@@ -8,7 +8,7 @@ from livekeep.exporter import metrics
 from livekeep.exporter.metrics import FAMILIES, Family
 from tests.outside import PROJECT
 
-PAGE = (PROJECT / "docs/reference/metrics.md").read_text(encoding="utf-8")
+PAGE = "".join((PROJECT / f"docs/reference/{name}.md").read_text(encoding="utf-8") for name in ("metrics", "probes"))
 
 
 @pytest.mark.parametrize(("name", "family"), FAMILIES.items(), ids=list(FAMILIES))
