@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import config, events
+from livekeep.core.probe_results import PROBES
 from tests.outside import LIBRARY, PROJECT
 
 UNITS = PROJECT / "units"
@@ -25,16 +26,7 @@ DESIGNED_UNITS = (
     "livekeep-player.service",
     "livekeep-error-screen.service",
     "livekeep-exporter.service",
-    "livekeep-probe-network.service",
-    "livekeep-probe-network.timer",
-    "livekeep-probe-stream.service",
-    "livekeep-probe-stream.timer",
-    "livekeep-probe-speedtest.service",
-    "livekeep-probe-speedtest.timer",
-    "livekeep-probe-host.service",
-    "livekeep-probe-host.timer",
-    "livekeep-probe-youtube.service",
-    "livekeep-probe-youtube.timer",
+    *(f"livekeep-probe-{name}.{kind}" for name in PROBES for kind in ("service", "timer")),
     "livekeep-air.service",
     "livekeep-controller.service",
     "livekeep-controller.socket",
@@ -255,7 +247,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     assert len(verified) >= 10
 
 
-@pytest.mark.parametrize("name", ["network", "stream", "host", "youtube"])
+@pytest.mark.parametrize("name", [name for name in PROBES if name != "speedtest"])
 def test_a_probe_s_timer_ships_with_the_default_interval(name: str) -> None:
     text = (UNITS / f"livekeep-probe-{name}.timer").read_text()
     seconds = getattr(config.Probes(), name).interval_seconds

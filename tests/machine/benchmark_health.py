@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from livekeep.exporter.metrics import FAMILIES
 from tests.machine.costs import pss_megabytes
 from tests.machine.demo import DemoScreen
+from tests.machine.health_part import PROBES
 from tests.machine.screen import PLAYER, POLLER
 
 EXPORTER, RIVAL = "livekeep-exporter.service", "prometheus-node-exporter.service"
 PORTS = {EXPORTER: 9877, RIVAL: 9100}
 PACKAGE = "prometheus-node-exporter"
-PROBES = ("network", "stream", "speedtest", "host")
 SCRAPES, CROWD, CLIENTS, RUNS = 1000, 10_000, 50, 10
 PACED, PACE_SECONDS = 12, 5.0
 BARE_RUN = """

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from tests.machine.health_part import PROBES
 from tests.machine.machine import wait_for
 from tests.machine.screen import Screen
 
 SERVICE, TIMER = "livekeep-probe-host.service", "livekeep-probe-host.timer"
 FOLDER = "/var/lib/livekeep/probe-host"
 STATE = "/run/livekeep/probe-host/state.json"
-OTHERS = ("network", "stream", "speedtest")
+OTHERS = tuple(name for name in PROBES if name != "host")
 
 
 def findings(screen: Screen) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from livekeep.command.config import desktop, record_units
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Config, Screen
 from livekeep.core.config.record import Analyzer, Clips, Reports, Web
+from livekeep.core.probe_results import PROBES
 
 CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
 DROP_IN = "etc/systemd/system/livekeep-display.service.d/60-screen.conf"
@@ -125,7 +126,7 @@ def test_a_faulty_configuration_changes_nothing(box: Box) -> None:
 
 
 UNIT_FOLDER = "usr/local/lib/systemd/system"
-TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in ("network", "stream", "speedtest", "host", "youtube"))
+TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in PROBES)
 HEALTH_UNITS = ("livekeep-exporter.service", *TIMERS)
 
 

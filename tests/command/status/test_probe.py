@@ -331,7 +331,11 @@ def test_an_unknown_probe(health_box: Box) -> None:
     assert all(name in done.stderr for name in PROBES)
 
 
-def test_the_completion_knows_the_probes() -> None:
-    words = "COMP_WORDS=(livekeep probe s); COMP_CWORD=2"
+def test_the_completion_knows_the_installed_probes(tmp_path: Path) -> None:
+    units = tmp_path / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    for name in ("host", "speedtest", "stream"):
+        (units / f"livekeep-probe-{name}.timer").touch()
+    words = f"LIVEKEEP_ROOT={tmp_path}; COMP_WORDS=(livekeep probe s); COMP_CWORD=2"
     script = f". {REPOSITORY}/etc/bash-completion/livekeep; {words}; _livekeep; echo ${{COMPREPLY[*]}}"
-    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout == "stream speedtest\n"
+    assert subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout == "speedtest stream\n"

@@ -37,6 +37,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.name:
         return show_all(settings, arguments.json)
     name = arguments.name
+    if name not in PROBES:
+        terminal.say(f"livekeep probe: there is no probe {name!r:.40}; there are {', '.join(PROBES)}", to=sys.stderr)
+        return 2
     if is_root():
         start(name, settings)
         found = snapshot.take_findings().get(name)
