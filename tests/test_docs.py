@@ -30,7 +30,6 @@ from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, probe_results, state
 from livekeep.core.checks import Range
 from livekeep.core.config import NAMED, Config, Stream
-from livekeep.probes.registry import descriptions
 from livekeep.probes.youtube import measurement as youtube
 from livekeep.record import wire
 from livekeep.record.alerts import command as alert_command
@@ -230,7 +229,7 @@ def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
     around = Surroundings(tmp_path, Config())
     told = [cells[0] for cells in rows(section("command.md", "doctor"))]
     probes = told.index("each [probe](probes.md)")
-    told[probes : probes + 1] = [probe.title for name, probe in descriptions().items() if name != "youtube"]
+    told[probes : probes + 1] = [kind.TITLE for name, kind in probe_results.PROBES.items() if name != "youtube"]
     assert told == [check.name for check in doctor.examine(around)]
 
 

@@ -128,12 +128,8 @@ def test_the_catalog_has_each_event_once_with_fields_that_it_carries() -> None:
 # The parts
 
 
-DESCRIPTION = re.compile(r"livekeep\.probes\.(registry|[a-z]+\.description)\b")
-"""What a probe's result means: command and exporter show it, and import these of the probes and no more."""
-
-
 def imported_parts(file: Path) -> set[str]:
-    """The parts of livekeep that a module imports; a part that may describe the probes does not count as importing them."""
+    """The parts of livekeep that a module imports."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         if isinstance(node, ast.Import):
@@ -141,8 +137,6 @@ def imported_parts(file: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: imports are absolute"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    if file.relative_to(LIBRARY / "livekeep").parts[0] in ("command", "exporter"):
-        names = {name for name in names if not DESCRIPTION.match(name)}
     return {name.split(".")[1] for name in names if name.startswith("livekeep.")} & set(PARTS)
 
 

@@ -7,7 +7,7 @@ how a probe measures is in its folder (probes/NAME).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from livekeep.core.state import State
 
@@ -43,6 +43,8 @@ class Run:
 class ProbeResult(State):
     """What all results share."""
 
+    TITLE: ClassVar[str]
+    """As the doctor names the probe."""
     run: Run = Run()
 
     @classmethod
@@ -102,6 +104,7 @@ class NetworkResult(ProbeResult):
     """What livekeep-probe-network saw."""
 
     FILE = "probe-network/state.json"
+    TITLE = "network probe"
     pings: tuple[Ping, ...] = ()
     lookups: tuple[Lookup, ...] = ()
     interfaces: tuple[Interface, ...] = ()
@@ -129,6 +132,7 @@ class StreamResult(ProbeResult):
     """What livekeep-probe-stream saw of the stream that should be playing."""
 
     FILE = "probe-stream/state.json"
+    TITLE = "stream probe"
     target: str = ""
     """The configured stream's name."""
     source: str = ""
@@ -159,6 +163,7 @@ class SpeedtestResult(ProbeResult):
     """What livekeep-probe-speedtest measured when it last ran to its end."""
 
     FILE = "probe-speedtest/state.json"
+    TITLE = "speed test"
     tool: str = ""
     """The tool's name, or "url"."""
     measured_at: float | None = None
@@ -185,6 +190,7 @@ class HostResult(ProbeResult):
     """What livekeep-probe-host saw; a board without a sensor has None."""
 
     FILE = "probe-host/state.json"
+    TITLE = "host probe"
     throttled: tuple[ThrottleCondition, ...] | None = None
     throttled_since_boot: tuple[ThrottleCondition, ...] | None = None
     under_voltage_events: int | None = None
@@ -250,6 +256,7 @@ class YoutubeResult(ProbeResult):
     """What livekeep-probe-youtube was told of the channels that name their video."""
 
     FILE = "probe-youtube/state.json"
+    TITLE = "YouTube"
     videos: tuple[YoutubeVideo, ...] = ()
 
 

@@ -5,7 +5,7 @@ celsius, hertz); a `_total` only counts up; moments are Unix times; what is not 
 or an error.
 """
 
-from livekeep.probes import registry
+from livekeep.status import probe_descriptions
 from livekeep.system.metric_family import Family, Sample, counter, gauge, info, stateset
 
 __all__ = ["Family", "Sample"]
@@ -90,7 +90,7 @@ PROBES = {
     "livekeep_probe_last_success_timestamp_seconds": gauge("When a run last succeeded.", "probe"),
     "livekeep_probe_interval_seconds": gauge("The configured time between two runs.", "probe"),
     "livekeep_probe_runs_total": counter("Runs since boot, by outcome: success, failure or skipped.", "probe", "outcome"),
-    **{name: family for probe in registry.descriptions().values() for name, family in probe.metrics.items()},
+    **{name: family for probe in probe_descriptions.descriptions().values() for name, family in probe.metrics.items()},
 }
 
 RECORD = {

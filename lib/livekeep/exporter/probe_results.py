@@ -14,8 +14,7 @@ from livekeep.core.probe_results import ProbeResult, Run, StreamResult
 from livekeep.core.state import StateAbsentError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import StateFile
-from livekeep.probes import registry
-from livekeep.status import health
+from livekeep.status import health, probe_descriptions
 from livekeep.status.health import Clock
 
 
@@ -35,7 +34,7 @@ def samples_of(probe: str, result: ProbeResult) -> Iterator[Sample]:
     if result.run.verdict != "skipped":
         yield "livekeep_probe_success", (probe, target), result.run.verdict != "fail"
         yield "livekeep_probe_duration_seconds", (probe, target), result.run.duration_seconds
-    yield from registry.description_of(probe).samples(result)
+    yield from probe_descriptions.description_of(probe).samples(result)
 
 
 AnyResult = TypeVar("AnyResult", bound=ProbeResult)

@@ -12,8 +12,9 @@ from livekeep.core import channels, paths
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
-from livekeep.core.probe_results import YoutubeResult
+from livekeep.core.probe_results import YoutubeResult, YoutubeVideo
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError
+from livekeep.system import terminal
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,19 @@ def with_folder(root: Path) -> list[str]:
         return []
     found = [name.removeprefix("worker@") for name in names if name.startswith("worker@")]
     return [name for name in found if CHANNEL_NAME.fullmatch(name)]
+
+
+def showing_text(video: YoutubeVideo, now: float) -> str:
+    """What YouTube shows, in words."""
+    if video.showing == "live":
+        began = terminal.since(video.started_at or 0, now)
+        viewers = f", {video.viewers} viewer{'' if video.viewers == 1 else 's'}" if video.viewers is not None else ""
+        return f"live{f' since {began}' if began else ''}{viewers}"
+    if video.showing == "ended":
+        return f"ended{f' at {terminal.local_time(video.ended_at, now)}' if video.ended_at else ''}"
+    if video.showing == "upcoming":
+        start = video.scheduled_start
+        return f"not live yet{f', announced for {terminal.local_time(start, now)}' if start else ''}"
+    return {"none": "the video is no broadcast", "missing": "no such video: private, deleted or mistyped"}.get(
+        video.showing, "not known"
+    )

@@ -25,7 +25,6 @@ from livekeep.core.probe_results import (
     YoutubeResult,
 )
 from livekeep.core.probe_results import Verdict as Found
-from livekeep.probes.registry import description_of
 
 CHECKS = {
     **{name: partial(health.check_probe, name) for name in PROBES},
@@ -64,7 +63,7 @@ def test_what_each_probe_found(health_box: Box, name: str) -> None:
         health_box.write(PROBES[name](run=Run(found, "what it saw", "do this", interval_seconds=60.0)))
         told = check(health_box, name)
         assert (told.verdict, told.finding, told.advice) == (verdict, "what it saw", "do this")
-        assert told.name == description_of(name).title
+        assert told.name == PROBES[name].TITLE
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -82,7 +81,7 @@ def test_a_probe_whose_interval_is_longer_now_is_not_silent(health_box: Box, nam
     """The next run comes later than the last one knew."""
     health_box.configure(f"[probes.{name}]\ninterval_seconds = 86400\n")
     health_box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=300.0)), age_seconds=1000)
-    assert check(health_box, name) == Check(description_of(name).title, "ok", "48 Mbit/s")
+    assert check(health_box, name) == Check(PROBES[name].TITLE, "ok", "48 Mbit/s")
 
 
 @pytest.mark.parametrize("name", PROBES)
@@ -94,7 +93,7 @@ def test_a_probe_whose_interval_is_shorter_now_is_given_until_its_next_run(healt
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
-    assert check(health_box, name) == Check(description_of(name).title, "skip", "has not run yet")
+    assert check(health_box, name) == Check(PROBES[name].TITLE, "skip", "has not run yet")
     health_box.configure(f"[probes.{name}]\nenabled = false\n")
     assert check(health_box, name).finding == f"switched off by probes.{name}.enabled"
     (health_box.root / f"usr/local/lib/systemd/system/livekeep-probe-{name}.service").unlink()

@@ -13,9 +13,9 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES, Run
 from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.probes.registry import description_of
 from livekeep.status import health
 from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import description_of
 
 UNITS = "/usr/local/lib/systemd/system"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -29,7 +29,7 @@ ANSWERS = (200, 503)
 
 def check_youtube(around: Surroundings) -> Check:
     """What YouTube answered last, and whether the API key is there where a channel names its video."""
-    title = description_of("youtube").title
+    title = PROBES["youtube"].TITLE
     if not around.path(f"{UNITS}/livekeep-probe-youtube.service").exists():
         return Check(title, "skip", "the health part, or the channels, are not installed")
     found = check_probe("youtube", around)
@@ -45,7 +45,7 @@ def check_youtube(around: Surroundings) -> Check:
 
 def check_probe(name: str, around: Surroundings) -> Check:
     """What is missing, or else what it found last."""
-    title = description_of(name).title
+    title = PROBES[name].TITLE
     if not around.path(f"{UNITS}/livekeep-probe-{name}.service").exists():
         return Check(title, "skip", NOT_INSTALLED)
     if not getattr(around.config.probes, name).enabled:
@@ -55,7 +55,7 @@ def check_probe(name: str, around: Surroundings) -> Check:
 
 
 def last_result(around: Surroundings, name: str) -> Check:
-    title, clock = description_of(name).title, Clock(time.time(), time.monotonic())
+    title, clock = PROBES[name].TITLE, Clock(time.time(), time.monotonic())
     try:
         found = health.look(PROBES[name], around.path("/run/livekeep"))
     except PermissionError:

@@ -8,9 +8,8 @@ from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.probe_results import NOT_SHOWN
 from livekeep.core.state import StateAbsentError
-from livekeep.probes.youtube.description import showing_text
 from livekeep.status import health
-from livekeep.status.channel_status import Broadcast
+from livekeep.status.channel_status import Broadcast, showing_text
 from livekeep.status.health import Clock, Level
 from livekeep.system import terminal
 

@@ -7,8 +7,8 @@ from typing import Any
 from livekeep.core.probe_results import ProbeResult, Run
 from livekeep.core.state import StateBrokenError
 from livekeep.core.text import shown
-from livekeep.probes.registry import description_of
 from livekeep.status.health import Clock, is_silent
+from livekeep.status.probe_descriptions import description_of
 from livekeep.system import terminal
 
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim", "silent": "red"}

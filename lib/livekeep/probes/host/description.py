@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from livekeep.core.probe_results import THROTTLE_CONDITIONS, HostResult, ThrottleCondition
-from livekeep.probes import registry
-from livekeep.probes.registry import Row
+from livekeep.status import probe_descriptions
 from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import Row
 from livekeep.system import terminal
 from livekeep.system.metric_family import Sample, counter, gauge, known
 
@@ -20,8 +20,7 @@ CONNECTED = {True: "connected", False: "not connected", None: "not known whether
 SYNCHRONISED = {True: "synchronised", False: "not synchronised", None: "not known whether synchronised"}
 
 
-class Description(registry.Description[HostResult]):
-    title = "host probe"
+class Description(probe_descriptions.Description[HostResult]):
     metrics: ClassVar = {
         "livekeep_display_connected": gauge("Whether a TV is connected.", "connector"),
         "livekeep_pi_throttled": gauge("What slows the Raspberry Pi down now.", "condition"),

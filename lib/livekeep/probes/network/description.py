@@ -5,17 +5,16 @@ from typing import ClassVar
 
 from livekeep.core.config import Probes
 from livekeep.core.probe_results import Interface, Lookup, NetworkResult, Ping
-from livekeep.probes import registry
-from livekeep.probes.registry import Row
+from livekeep.status import probe_descriptions
 from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import Row
 from livekeep.system.metric_family import Sample, counter, gauge
 from livekeep.system.terminal import short_time, size
 
 FAMILIES = {"ipv4": "IPv4", "ipv6": "IPv6"}
 
 
-class Description(registry.Description[NetworkResult]):
-    title = "network probe"
+class Description(probe_descriptions.Description[NetworkResult]):
     metrics: ClassVar = {
         "livekeep_ping_rtt_seconds": gauge("The mean round trip of the last run's packets.", "target", "family"),
         "livekeep_ping_rtt_max_seconds": gauge("The longest round trip of the last run's packets.", "target", "family"),

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from livekeep.core.config import Probes
 from livekeep.core.probe_results import SpeedtestResult
-from livekeep.probes import registry
-from livekeep.probes.registry import Row
+from livekeep.status import probe_descriptions
 from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import Row
 from livekeep.system import terminal
 from livekeep.system.metric_family import Sample, counter, gauge, known
 from livekeep.system.terminal import short_time, size
@@ -17,8 +17,7 @@ TOOLS = ("librespeed-cli", "speedtest-cli")
 INSTALL = "sudo apt install librespeed-cli, or speedtest-cli on bookworm; or set probes.speedtest.download_url"
 
 
-class Description(registry.Description[SpeedtestResult]):
-    title = "speed test"
+class Description(probe_descriptions.Description[SpeedtestResult]):
     metrics: ClassVar = {
         "livekeep_speedtest_download_bytes_per_second": gauge("The download speed at the last speed test."),
         "livekeep_speedtest_upload_bytes_per_second": gauge("The upload speed at the last speed test."),

@@ -5,9 +5,9 @@ from typing import ClassVar
 
 from livekeep.core.config import Probes
 from livekeep.core.probe_results import Analysis, StreamResult
-from livekeep.probes import registry
-from livekeep.probes.registry import Row
+from livekeep.status import probe_descriptions
 from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import Row
 from livekeep.system import terminal
 from livekeep.system.metric_family import Sample, gauge, info, known
 from livekeep.system.terminal import short_time
@@ -15,8 +15,7 @@ from livekeep.system.terminal import short_time
 BITS_PER_BYTE = 8
 
 
-class Description(registry.Description[StreamResult]):
-    title = "stream probe"
+class Description(probe_descriptions.Description[StreamResult]):
     metrics: ClassVar = {
         "livekeep_stream_variant_bandwidth_bytes_per_second": gauge(
             "The bandwidth of the best variant, as the playlist declares it."

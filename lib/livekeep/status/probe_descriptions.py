@@ -1,6 +1,6 @@
-"""All probes, as the exporter, the command and the documents see them: each probe's folder describes what its result means.
+"""What the probes' results mean, for exporter and command: each probe's folder has a description.py, which is found by its name.
 
-Other parts import this module and nothing else of the probes.
+So no part imports the probes, and a machine without them needs none of it.
 """
 
 import importlib
@@ -20,8 +20,6 @@ Row = tuple[str, str]
 class Description(Generic[Result]):
     """What there is to know of a probe beside how it measures; its folder's description.py has a subclass of the same name."""
 
-    title: ClassVar[str]
-    """As the doctor names it."""
     metrics: ClassVar[Mapping[str, Family]] = {}
     """What it has beside the `livekeep_probe_…` of every probe."""
 
