@@ -1,57 +1,54 @@
-"""The HTTP side in a thread of the test's, and clients that speak to it over real connections."""
+"""The HTTP server in threads of the test's process, and clients that speak to it over real connections."""
 
-import select
 import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
-from livekeep.exporter.listener import listen
-from livekeep.exporter.web import Respond, Web
-from tests.outside import PATIENCE_SECONDS
+from prometheus_client import CollectorRegistry
+from waitress import wasyncore
+
+from livekeep.exporter.pages import Page, Pages
+from livekeep.exporter.server import Server, listen
+from livekeep.exporter.states import States
+from tests.outside import PATIENCE_SECONDS, wait_until
 
 
 class Served:
-    """Runs a `Web` on a free port of `address`, and `tend` in each pass, if there is one.
+    """Serves `page` at /screen.png, and the other pages of a machine without any state, on a free port of `address`."""
 
-    What is added to `later_seconds` has gone by for its deadlines, and what is added to `tend_later_seconds` for `tend`.
-    """
-
-    def __init__(self, respond: Respond, tend: Callable[[float], float] | None = None, address: str = "127.0.0.1") -> None:
-        self.tend, self.tend_later_seconds = tend, 0.0
-        self.listener = listen(address, 0)
-        self.port: int = self.listener.getsockname()[1]
-        self.web = Web(self.listener, respond)
-        self.later_seconds = 0.0
-        self.due = 0.0
-        self.fault: Exception | None = None
-        self._is_over = False
-        self._thread = threading.Thread(target=self._run)
+    def __init__(self, folder: Path, page: Page, address: str = "127.0.0.1") -> None:
+        pages = Pages(address, States(folder, folder / "kept"), CollectorRegistry(), page)
+        listener = listen(address, 0)
+        self.port: int = listener.getsockname()[1]
+        self.server = Server(pages, listener)
+        self._thread = threading.Thread(target=self.server.run, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._is_over = True
-        self._thread.join()
-        self.web.close()
-        if self.fault:
-            raise self.fault
+        self.server.task_dispatcher.shutdown(timeout=PATIENCE_SECONDS)
+        self.in_loop(lambda: wasyncore.close_all(self.server._map))
+        self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive()
 
-    def _run(self) -> None:
-        try:
-            while not self._is_over:
-                if self.tend:
-                    self.tend(time.monotonic() + self.tend_later_seconds)
-                self.due = self.web.one_pass(time.monotonic() + self.later_seconds)
-                if select.select([self.web], [], [], 0.01)[0]:
-                    self.web.handle()
-        except Exception as error:
-            self.fault = error
+    def in_loop(self, act: Callable[[], Any]) -> None:
+        """Have the server's loop do something, and wait for it."""
+        done = threading.Event()
+        self.server.trigger.pull_trigger(lambda: (act(), done.set()))
+        assert done.wait(PATIENCE_SECONDS)
+
+    def clean_up(self, later_seconds: float = 0.0) -> None:
+        """The server's clean-up, at a later time."""
+        self.in_loop(lambda: self.server.maintenance(time.time() + later_seconds))
+
+    def wait_for_connections(self, count: int) -> None:
+        wait_until(f"there are {count} connections", lambda: len(self.server.active_channels) == count)
 
     def connect(self, receive_buffer: int = 0) -> socket.socket:
         client = socket.socket()

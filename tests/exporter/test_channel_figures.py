@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from livekeep.core import channels
@@ -13,9 +14,8 @@ from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import Showing, YoutubeResult, YoutubeVideo
 from livekeep.exporter.channels import PUBLISHING, Channels
-from livekeep.exporter.exposition import Block, Writer, page
 from livekeep.exporter.metrics import CHANNELS, Sample
-from livekeep.exporter.registry import Gathering
+from livekeep.exporter.registry import registry_of
 from livekeep.exporter.screen import Verdict
 from livekeep.exporter.states import States
 from tests.exporter.full_states import CHANNEL, END, FINDINGS, NOW, RUN, intend, write, write_channel
@@ -218,10 +218,10 @@ def test_the_verdicts_of_screen_channel_and_machine(machine: Machine) -> None:
 def test_a_scrape_reads_each_channel_once(machine: Machine) -> None:
     """Verdict and figures are of the same moment."""
     write_channel(CHANNEL, machine.run)
-    gathering = Gathering({"health": Verdict(machine.states), "channels": machine.collector})
+    registry = registry_of({"health": Verdict(machine.states), "channels": machine.collector})
     for played in (7, 8, 9):
         write_channel(replace(CHANNEL, items_played=played), machine.run)
-        text = gathering.scrape().decode()
+        text = generate_latest(registry).decode()
         values = {
             (sample.name, *sample.labels.values()): sample.value
             for family in text_string_to_metric_families(text)
@@ -242,9 +242,7 @@ def test_no_name_reason_or_address_is_in_the_page(machine: Machine) -> None:
         ingest="made-up-host:1935",
     )
     write_channel(secret, machine.run)
-    block: Block = {}
-    Writer().write(machine.collector.collect(time.time()), block)
-    text = page([block], False).decode()
-    assert 'livekeep_channel_storage_success{channel="main"} 0' in text
+    text = generate_latest(registry_of({"channels": machine.collector})).decode()
+    assert 'livekeep_channel_storage_success{channel="main"} 0.0' in text
     assert "made-up" not in text
     assert "Tuesday" not in text

@@ -20,11 +20,23 @@ TICKS = os.sysconf("SC_CLK_TCK")
 Found = dict[tuple[str, tuple[str, ...]], float]
 Tree = dict[str, str]
 
+MEMINFO = (
+    "MemTotal:         951304 kB\nMemFree:          120000 kB\nMemAvailable:     612344 kB\nBuffers:  25000 kB\n"
+    "Cached:           480000 kB\nShmem:   9000 kB\nActive: 200000 kB\nInactive: 400000 kB\nSlab: 40000 kB\nSwapTotal:  0 kB\n"
+)
+NET_DEV = (
+    "Inter-|   Receive                                                |  Transmit\n"
+    " face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n"
+    "    lo:       5       1    0    0    0     0          0         0        5       1    0    0    0     0       0          0\n"
+    "  eth0: 123456789012 99    0    0    0     0          0         0       42       3    0    0    0     0       0          0\n"
+    " wlan0:       0       0    0    0    0     0          0         0        0       0    0    0    0     0       0          0\n"
+)
 MOUNT_ROOT = "21 1 179:2 / / ro,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n"
 PI4: Tree = {
     "proc/stat": "cpu  1000 20 300 40000 50 0 7 0 5 0\ncpu0 250 5 75 10000 12 0 2 0 1 0\nintr 9 0 0\nbtime 1789000000\nctxt 1\n",
     "proc/loadavg": "0.31 1.25 0.80 2/190 1234\n",
-    "proc/meminfo": "MemTotal:         951304 kB\nMemFree:          120000 kB\nMemAvailable:     612344 kB\nSwapTotal:  0 kB\n",
+    "proc/meminfo": MEMINFO,
+    "proc/net/dev": NET_DEV,
     "proc/device-tree/model": "Raspberry Pi 4 Model B Rev 1.4\0",
     "sys/fs/cgroup/livekeep.slice/memory.events": "low 0\nhigh 0\nmax 7\noom 2\noom_kill 1\noom_group_kill 0\n",
     "proc/vmstat": "nr_free_pages 5\npgfault 11\noom_kill 2\nnr_unstable 0\n",
@@ -38,12 +50,9 @@ PI4: Tree = {
     "sys/class/hwmon/hwmon0/temp1_input": "48686\n",
     **{f"sys/devices/system/cpu/cpu{number}/cpufreq/scaling_cur_freq": "1500000\n" for number in range(4)},
     "sys/devices/system/cpu/cpufreq/policy0/scaling_cur_freq": "1500000\n",
-    "sys/class/net/eth0/statistics/rx_bytes": "123456789012\n",
-    "sys/class/net/eth0/statistics/tx_bytes": "42\n",
     "sys/class/net/eth0/carrier": "1\n",
-    "sys/class/net/wlan0/statistics/rx_bytes": "0\n",
-    "sys/class/net/wlan0/statistics/tx_bytes": "0\n",
-    "sys/class/net/lo/statistics/rx_bytes": "5\n",
+    "sys/class/net/wlan0/operstate": "down\n",
+    "sys/class/net/lo/carrier": "1\n",
     "sys/class/net/bonding_masters": "\n",
 }
 PC: Tree = {
@@ -250,10 +259,13 @@ def test_the_only_device_of_a_container_is_told(pi4: Path) -> None:
 
 # Damage
 
-SOURCES = {
+BY_PSUTIL = {
     "proc/stat": {"host_cpu_seconds_total", "host_boot_time_seconds"},
-    "proc/loadavg": {"host_load1", "host_load5", "host_load15"},
     "proc/meminfo": {"host_memory_size_bytes", "host_memory_available_bytes"},
+    "proc/net/dev": {"host_network_receive_bytes_total", "host_network_transmit_bytes_total"},
+}
+SOURCES = {
+    "proc/loadavg": {"host_load1", "host_load5", "host_load15"},
     "proc/vmstat": {"host_oom_kills_total"},
     "sys/fs/cgroup/livekeep.slice/memory.events": {"oom_kills_total"},
     "proc/pressure/io": {"host_pressure_waiting_seconds_total"},
@@ -279,21 +291,24 @@ NONSENSE = {
     "binary": "\0\1\2\n\n",
     "unknown": "<unknown>\n",
     "fraction": "nan inf 1e999\n",
-    "names": "cpu \nbtime \nMemTotal: \nMemAvailable: kB\noom_kill \nsome total=\n",
-    "minus": "cpu  -1 2 3 4 5\nbtime -5\nMemTotal: -5 kB\nMemAvailable: -1 kB\noom_kill -3\nsome total=-1\n",
-    "many": f"cpu  {'9' * 40} 1 1 1 1\nbtime {'9' * 70}\nMemTotal: {'9' * 30} kB\n",
+    "names": "oom_kill \nsome total=\n",
+    "minus": "oom_kill -3\nsome total=-1\n",
+    "many": f"oom_kill {'9' * 70}\nsome total={'9' * 30}\n",
 }
+DAMAGED = [
+    *((path, text, families) for path, families in SOURCES.items() for text in NONSENSE.values()),
+    *((path, text, families) for path, families in BY_PSUTIL.items() for text in ("", "no such thing\n", "cpu \nbtime \n")),
+]
 
 
-@pytest.mark.parametrize("path", SOURCES)
-@pytest.mark.parametrize("text", NONSENSE.values(), ids=NONSENSE)
-def test_a_nonsense_file_loses_its_series_only(tmp_path: Path, path: str, text: str) -> None:
+@pytest.mark.parametrize(("path", "text", "families"), DAMAGED)
+def test_a_nonsense_file_loses_its_samples_only(tmp_path: Path, path: str, text: str, families: set[str]) -> None:
     host = Host(grow(tmp_path, WHOLE))
     whole = collect(host)
     grow(tmp_path, {path: text})
     found = collect(host, NOW + LOOK_SECONDS)
     lost = {family.removeprefix("livekeep_") for family, _ in whole.keys() - found.keys()}
-    assert lost == SOURCES[path]
+    assert lost == families
     kept = {key: value for key, value in whole.items() if "filesystem" not in key[0]}
     assert {key: kept[key] for key in found if key in kept} == {key: value for key, value in found.items() if key in kept}
 
@@ -316,11 +331,12 @@ def test_a_file_that_is_none_loses_its_series_only(tmp_path: Path, path: str, ho
     assert {family.removeprefix("livekeep_") for family, _ in whole.keys() - found.keys()} == SOURCES[path]
 
 
-def test_half_a_meminfo(pi4: Path) -> None:
-    grow(pi4, {"proc/meminfo": "MemTotal: 5 kB\n"})
-    found = collect(Host(pi4))
-    assert of(found, "host_memory_size_bytes") == {"": 5 * 1024}
-    assert of(found, "host_memory_available_bytes") == {}
+@pytest.mark.parametrize("path", BY_PSUTIL)
+def test_an_absent_file_loses_its_samples_only(tmp_path: Path, path: str) -> None:
+    whole = collect(Host(grow(tmp_path, WHOLE)))
+    (tmp_path / path).unlink()
+    found = collect(Host(tmp_path))
+    assert {family.removeprefix("livekeep_") for family, _ in whole.keys() - found.keys()} == BY_PSUTIL[path]
 
 
 def test_nothing_at_all_is_told(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """/screen.png: who gets it, when a new picture is taken, and what is said when none comes."""
 
+import select
 import stat
 import subprocess
 import time
@@ -9,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.exporter.picture import Camera
-from livekeep.exporter.web import Answer
+from livekeep.exporter.picture import MOST_WAITING, PicturePage
 from livekeep.system.screen_picture import AGAIN_SECONDS, FILE, PATIENCE_SECONDS, start_unit
 from tests.exporter.served import Reply, Served, get, receive
 from tests.outside import wait_until
 
 TOKEN = "a-token-that-nobody-guesses"
 GOOD = f"Authorization: Bearer {TOKEN}"
+REQUEST = f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode()
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -28,7 +29,9 @@ class Studio:
         self.picture = root / FILE
         self.picture.parent.mkdir()
         self.takes()
-        self.camera = Camera(root, True, self.start)
+        self.later_seconds = 0.0
+        """What has gone by for the page's deadline."""
+        self.page = PicturePage(root, True, self.start, lambda: time.monotonic() + self.later_seconds)
 
     def start(self) -> str:
         subprocess.run([self.script], check=True)
@@ -64,8 +67,10 @@ def studio(tmp_path: Path, credentials: Path) -> Studio:
 
 @pytest.fixture
 def gallery(studio: Studio) -> Iterator[Served]:
-    with Served(studio.camera.answer, studio.camera.one_pass) as running:
+    with Served(studio.root, studio.page) as running:
         yield running
+        # Those that still wait need not.
+        studio.later_seconds = PATIENCE_SECONDS + 1
 
 
 def ask(gallery: Served, *headers: str) -> Reply:
@@ -90,9 +95,9 @@ def test_no_new_picture_is_told_after_a_while(gallery: Served, studio: Studio) -
     studio.picture.write_bytes(PNG + b"yesterday")
     studio.does("exit 0")
     with gallery.connect() as client:
-        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
+        client.sendall(REQUEST)
         wait_until("the unit is started", lambda: studio.count() == 1)
-        gallery.tend_later_seconds = PATIENCE_SECONDS + 1
+        studio.later_seconds = PATIENCE_SECONDS + 1
         reply = receive(client)
     told = f"no picture came within {PATIENCE_SECONDS:g} s: journalctl -u livekeep-screen-picture".encode()
     assert (reply.status, told in reply.body) == (504, True)
@@ -105,14 +110,28 @@ def test_who_asks_soon_again_gets_the_same_one(gallery: Served, studio: Studio) 
 
 def test_who_asks_at_once_waits_for_the_same_one(gallery: Served, studio: Studio) -> None:
     studio.takes(0.5)
-    clients = [gallery.connect() for _ in range(10)]
+    clients = [gallery.connect() for _ in range(MOST_WAITING)]
     for client in clients:
-        client.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
+        client.sendall(REQUEST)
     replies = [receive(client) for client in clients]
     for client in clients:
         client.close()
     assert {reply.status for reply in replies} == {200}
     assert (len({reply.body for reply in replies}), studio.count()) == (1, 1)
+
+
+def test_more_clients_than_may_wait_are_refused_and_other_pages_served(gallery: Served, studio: Studio) -> None:
+    studio.does("exit 0")
+    clients = [gallery.connect() for _ in range(MOST_WAITING + 1)]
+    for client in clients:
+        client.sendall(REQUEST)
+    (refused, *_), _, _ = select.select(clients, [], [], PATIENCE_SECONDS)
+    assert receive(refused).status == 503
+    assert get(gallery.port, "/").status == 200
+    studio.later_seconds = PATIENCE_SECONDS + 1
+    assert {receive(client).status for client in clients if client is not refused} == {504}
+    for client in clients:
+        client.close()
 
 
 def test_a_new_one_is_taken_later(gallery: Served, studio: Studio) -> None:
@@ -123,8 +142,8 @@ def test_a_new_one_is_taken_later(gallery: Served, studio: Studio) -> None:
 
 
 def test_a_start_that_fails_is_reported_and_not_repeated_at_once(tmp_path: Path, credentials: Path) -> None:
-    camera = Camera(tmp_path, True, partial(start_unit, tmp_path / "absent"))
-    with Served(camera.answer, camera.one_pass) as running:
+    page = PicturePage(tmp_path, True, partial(start_unit, tmp_path / "absent"))
+    with Served(tmp_path, page) as running:
         bodies = [(reply.status, reply.body) for reply in (ask(running, GOOD) for _ in range(3))]
     assert set(bodies) == {bodies[0]}
     assert (bodies[0][0], b"absent: No such file or directory; is dbus.service running?" in bodies[0][1]) == (502, True)
@@ -133,7 +152,7 @@ def test_a_start_that_fails_is_reported_and_not_repeated_at_once(tmp_path: Path,
 def test_others_are_served_while_one_waits(gallery: Served, studio: Studio) -> None:
     studio.does("exit 0")
     with gallery.connect() as waiting:
-        waiting.sendall(f"GET /screen.png HTTP/1.1\r\nHost: localhost\r\n{GOOD}\r\n\r\n".encode())
+        waiting.sendall(REQUEST)
         wait_until("the unit is started", lambda: studio.count() == 1)
         assert ask(gallery).status == 401
 
@@ -173,7 +192,7 @@ def test_without_a_token_nobody_gets_it(gallery: Served, studio: Studio, credent
 
 
 def test_switched_off_it_is_not_there(tmp_path: Path, credentials: Path) -> None:
-    with Served(Camera(tmp_path, False).answer) as served:
+    with Served(tmp_path, PicturePage(tmp_path, False)) as served:
         reply = get(served.port, "/screen.png", GOOD)
     assert (reply.status, b"exporter.screen_picture = true" in reply.body) == (404, True)
 
@@ -194,13 +213,9 @@ def test_what_is_no_plain_file_is_not_given(gallery: Served, studio: Studio, kin
     assert b"nobody may see me" not in reply.body
 
 
-def test_the_camera_asks_for_nothing_when_idle(studio: Studio) -> None:
-    assert studio.camera.one_pass(time.monotonic()) == float("inf")
-
-
 def test_the_picture_s_file_is_not_changed(gallery: Served, studio: Studio) -> None:
     ask(gallery, GOOD)
     before = studio.picture.stat()
     assert stat.S_ISREG(before.st_mode)
-    assert isinstance(studio.camera._look(), Answer)
+    assert ask(gallery, GOOD).body == studio.picture.read_bytes()
     assert studio.picture.stat().st_mtime_ns == before.st_mtime_ns

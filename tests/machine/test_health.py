@@ -190,7 +190,7 @@ def test_apply_puts_intervals_in_force(box: Screen) -> None:
         assert found['livekeep_probe_interval_seconds{probe="network"}'] == 3600
         assert box.machine.systemctl("is-enabled", "livekeep-probe-host.timer", check=False).stdout == "disabled\n"
         # systemd forgets a unit that is switched off and that nobody refers to.
-        assert found.get('livekeep_unit_state{unit="livekeep-probe-host.timer",state="active"}', 0) == 0
+        assert found.get('livekeep_unit_state{state="active",unit="livekeep-probe-host.timer"}', 0) == 0
         assert not box.machine.exists("/run/livekeep/probe-host/state.json")
         assert [series for series in found if 'probe="host"' in series] == []
         assert success(found)["probe-host"] == 1
@@ -245,7 +245,7 @@ def test_the_exporter_outlives_the_screen(box: Screen) -> None:
     box.machine.systemctl("stop", "livekeep.target")
     wait_for(lambda: all(box.machine.unit_property(unit, "ActiveState") == "inactive" for unit in UNITS), 60)
     found = figures(box)
-    assert found['livekeep_unit_state{unit="livekeep.target",state="inactive"}'] == 1
+    assert found['livekeep_unit_state{state="inactive",unit="livekeep.target"}'] == 1
     assert set(success(found).values()) == {1}
     assert named(found, "livekeep_player_") == named(found, "livekeep_stream_state") == {}
     assert ask(box, "/healthz").status == 503

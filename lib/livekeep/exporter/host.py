@@ -1,26 +1,31 @@
-"""The machine's own figures, read from /proc and /sys when they are asked for.
+"""The machine's own metrics: from psutil, and from /proc and /sys what psutil cannot give.
+
+psutil has no pressure, no out-of-memory kills, no carrier of a network device, no name of the board; whether a mount is read-only
+it tells, but not whether its file system is; it prefers hwmon's names of temperatures to those of the thermal zones, and
+leaves out the numbers of processors and fans. The load it takes from libc, which knows no other /proc than this machine's.
 
 Part of livekeep-exporter. It needs all of /proc, not only the processes in it (ProcSubset=all). Sources: proc(5), and the
-kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst.
-
-Which devices and file systems there are is looked up every half minute, and with it whether a file system is read-only.
+kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst. Which devices and file systems there are is
+checked every half minute, and with it whether a file system is read-only.
 """
 
-import os
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import psutil
 
 from livekeep.core.errors import TemporaryError
 from livekeep.exporter.cgroup import SLICE, folder_of_all
 from livekeep.exporter.metrics import Sample
-from livekeep.exporter.proc_file import HeldFile, count, figure_after, is_there
+from livekeep.exporter.proc_file import HeldFile, figure_after, is_there
 from livekeep.system import network_devices
 
 LOOK_SECONDS = 30.0
 MOST_DEVICES = 32
 """Of one sort."""
-TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 RESOURCES = ("cpu", "memory", "io")
 LOADS = ("livekeep_host_load1", "livekeep_host_load5", "livekeep_host_load15")
@@ -37,6 +42,8 @@ COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS = -50_000, 150_000
 FASTEST_KILOHERTZ = 100_000_000
 FASTEST_FAN = 100_000
 LONGEST_LABEL = 64
+DAMAGED = (OSError, ValueError, TypeError, LookupError, RuntimeError)
+"""What psutil raises for a file that is absent or not as the kernel writes it."""
 
 
 class Mount(NamedTuple):
@@ -57,20 +64,21 @@ class Source(NamedTuple):
     scale: float = 1.0
 
 
-def cpu(content: bytes) -> list[Sample]:
-    """From /proc/stat. The guests' time is part of the user's."""
-    words = content[: content.index(b"\n")].split()
-    if words[0] != b"cpu" or len(words) < 5:
-        raise ValueError("no line of all processors")
-    return [
-        ("livekeep_host_cpu_seconds_total", (mode,), count(word) / TICKS_A_SECOND)
-        for mode, word in zip(CPU_MODES, words[1:], strict=False)
-    ]
+def cpu() -> Iterator[Sample]:
+    """The guests' time is part of the user's."""
+    times = psutil.cpu_times()
+    yield from (("livekeep_host_cpu_seconds_total", (mode,), float(getattr(times, mode))) for mode in CPU_MODES)
 
 
-def boot_time(content: bytes) -> list[Sample]:
-    """From /proc/stat. It moves when the clock is set."""
-    return [("livekeep_host_boot_time_seconds", (), float(figure_after(content, b"\nbtime ")))]
+def boot_time() -> Iterator[Sample]:
+    """It moves when the clock is set."""
+    yield "livekeep_host_boot_time_seconds", (), float(psutil.boot_time())
+
+
+def memory() -> Iterator[Sample]:
+    found = psutil.virtual_memory()
+    yield "livekeep_host_memory_size_bytes", (), float(found.total)
+    yield "livekeep_host_memory_available_bytes", (), float(found.available)
 
 
 def load(content: bytes) -> list[Sample]:
@@ -79,16 +87,6 @@ def load(content: bytes) -> list[Sample]:
     if len(values) != 3 or not all(0 <= value < 1e9 for value in values):
         raise ValueError("no load")
     return [(family, (), value) for family, value in zip(LOADS, values, strict=True)]
-
-
-def memory_size(content: bytes) -> list[Sample]:
-    """From /proc/meminfo."""
-    return [("livekeep_host_memory_size_bytes", (), figure_after(content, b"MemTotal:") * 1024.0)]
-
-
-def memory_available(content: bytes) -> list[Sample]:
-    """From /proc/meminfo."""
-    return [("livekeep_host_memory_available_bytes", (), figure_after(content, b"\nMemAvailable:") * 1024.0)]
 
 
 def oom_kills(content: bytes) -> list[Sample]:
@@ -136,14 +134,22 @@ def mounts(content: bytes) -> list[Mount]:
 def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
     """The size as it is now. An unmounted one gives nothing."""
     try:
-        now = os.statvfs(f"{root}{mount.point}")
+        now = psutil.disk_usage(f"{root}{mount.point}")
     except OSError:
         return
-    if now.f_blocks:
+    if now.total:
         labels = (mount.point,)
-        yield "livekeep_host_filesystem_size_bytes", labels, float(now.f_blocks * now.f_frsize)
-        yield "livekeep_host_filesystem_available_bytes", labels, float(now.f_bavail * now.f_frsize)
+        yield "livekeep_host_filesystem_size_bytes", labels, float(now.total)
+        yield "livekeep_host_filesystem_available_bytes", labels, float(now.free)
         yield "livekeep_host_filesystem_readonly", labels, float(mount.is_read_only)
+
+
+def network(devices: Iterable[str]) -> Iterator[Sample]:
+    counters = psutil.net_io_counters(pernic=True, nowrap=False)
+    for device in devices:
+        if device in counters:
+            yield "livekeep_host_network_receive_bytes_total", (device,), float(counters[device].bytes_recv)
+            yield "livekeep_host_network_transmit_bytes_total", (device,), float(counters[device].bytes_sent)
 
 
 def names_in(folder: Path, beginning: str = "") -> list[str]:
@@ -178,14 +184,10 @@ def board(root: Path) -> list[Sample]:
     return [("livekeep_host_board_info", ("raspberry-pi" if model.startswith("Raspberry Pi") else "other", model), 1.0)]
 
 
-def network_sources(root: Path) -> Iterator[Source]:
-    folder = root / "sys/class/net"
-    for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
-        statistics = f"{folder}/{device}/statistics"
-        yield Source(f"{statistics}/rx_bytes", "livekeep_host_network_receive_bytes_total", (device,))
-        yield Source(f"{statistics}/tx_bytes", "livekeep_host_network_transmit_bytes_total", (device,))
-        # A device that is switched off has no link to speak of: reading fails.
-        yield Source(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
+def carrier_sources(root: Path, devices: Iterable[str]) -> Iterator[Source]:
+    """A device that is switched off has no link to speak of: reading fails."""
+    for device in devices:
+        yield Source(f"{root}/sys/class/net/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
 
 
 def frequency_sources(root: Path) -> Iterator[Source]:
@@ -254,26 +256,25 @@ class Host:
         self._looked_at = float("-inf")
         self._sources: list[Source] = []
         self._held: list[tuple[Source, HeldFile]] = []
+        self._devices: list[str] = []
         self._mounts: list[Mount] = []
         self._board: list[Sample] = []
         proc = root / "proc"
-        stat, meminfo = HeldFile(str(proc / "stat")), HeldFile(str(proc / "meminfo"))
+        psutil.PROCFS_PATH = str(proc)
         self._mountinfo = HeldFile(str(proc / "self/mountinfo"))
-        self._parts: list[tuple[HeldFile, tuple[Callable[[bytes], list[Sample]], ...]]] = [
-            (stat, (cpu, boot_time)),
-            (HeldFile(str(proc / "loadavg")), (load,)),
-            (meminfo, (memory_size, memory_available)),
-            (HeldFile(str(proc / "vmstat")), (oom_kills,)),
-            (HeldFile(str(folder_of_all(root) / SLICE / "memory.events")), (own_oom_kills,)),
-            *((HeldFile(str(proc / "pressure" / resource)), (pressure(resource),)) for resource in RESOURCES),
+        self._parts: list[tuple[HeldFile, Callable[[bytes], list[Sample]]]] = [
+            (HeldFile(str(proc / "loadavg")), load),
+            (HeldFile(str(proc / "vmstat")), oom_kills),
+            (HeldFile(str(folder_of_all(root) / SLICE / "memory.events")), own_oom_kills),
+            *((HeldFile(str(proc / "pressure" / resource)), pressure(resource)) for resource in RESOURCES),
         ]
 
     def collect(self, now: float) -> Iterator[Sample]:
-        """Every figure; `now` in Unix seconds."""
+        """All samples; `now` in Unix seconds."""
         if not 0 <= now - self._looked_at < LOOK_SECONDS:
             self._look()
             self._looked_at = now
-        found = self._proc_samples()
+        found = [*self._psutil_samples(), *self._proc_samples()]
         for source, held in self._held:
             content = held.read()
             if content:
@@ -290,23 +291,26 @@ class Host:
         yield from found
         yield from self._board
 
-    def _proc_samples(self) -> list[Sample]:
-        found: list[Sample] = []
-        for held, parsers in self._parts:
+    def _psutil_samples(self) -> Iterator[Sample]:
+        for read in (cpu, boot_time, memory, partial(network, self._devices)):
+            with contextlib.suppress(*DAMAGED):
+                yield from tuple(read())
+
+    def _proc_samples(self) -> Iterator[Sample]:
+        for held, parse in self._parts:
             content = held.read()
-            for parse in parsers if content else ():
-                try:
-                    found += parse(content)
-                except (ValueError, IndexError):
-                    continue
-        return found
+            if content:
+                with contextlib.suppress(ValueError, IndexError):
+                    yield from parse(content)
 
     def _look(self) -> None:
         """Find the devices and file systems that there are."""
         self._mounts = mounts(self._mountinfo.read())
         root = self._root
         self._board = board(root)
-        sources = [*network_sources(root), *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
+        self._devices = [name for name in network_devices.names(root / "sys/class/net") if is_label(name)][:MOST_DEVICES]
+        carriers = carrier_sources(root, self._devices)
+        sources = [*carriers, *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
         if sources != self._sources:
             for _, held in self._held:
                 held.close()

@@ -5,6 +5,8 @@ celsius, hertz); a `_total` only counts up; moments are Unix times; what is not 
 or an error.
 """
 
+from collections.abc import Mapping
+
 from livekeep.status import probe_descriptions
 from livekeep.system.metric_family import Family, Sample, counter, gauge, info, stateset
 
@@ -182,3 +184,17 @@ EXPORTER = {
 
 FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **RECORD, **HOST, **UNITS, **EXPORTER}
 """By name, in the order of the answer. A counter's name ends in _total."""
+
+HISTOGRAM_PARTS: dict[str, tuple[str, ...]] = {"_bucket": ("le",), "_count": (), "_sum": ()}
+
+
+def series_of(families: Mapping[str, Family]) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """The names that samples may have, with their family and labels: those of the families, and the parts of a histogram."""
+    series: dict[str, tuple[str, tuple[str, ...]]] = {}
+    for name, family in families.items():
+        parts: dict[str, tuple[str, ...]] = HISTOGRAM_PARTS if family.kind == "histogram" else {"": ()}
+        series |= {name + part: (name, family.labels + more) for part, more in parts.items()}
+    return series
+
+
+SERIES = series_of(FAMILIES)

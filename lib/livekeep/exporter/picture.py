@@ -1,22 +1,25 @@
-"""/screen.png: what the TV shows, for who knows the token in the credential livekeep.screen-token.
+"""/screen.png: what the TV shows, for those who know the token in the credential livekeep.screen-token.
 
-How the picture is taken: system/screen_picture.py. It goes from its file to the client without passing through this program's
-memory.
+How the picture is taken: system/screen_picture.py. A request waits for it in one of the server's worker threads.
 """
 
+import hmac
+import math
 import os
-from _operator import _compare_digest as is_equal  # hmac, which tells it, costs 2 MB
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from livekeep.core import files
-from livekeep.exporter.request import Request
-from livekeep.exporter.web import Answer, Later, line
-from livekeep.system import screen_picture
-from livekeep.system.screen_picture import UNIT, start_unit
+from livekeep.exporter.pages import Environ, Response, line
+from livekeep.exporter.server import THREADS
+from livekeep.system.screen_picture import CHECK_SECONDS, UNIT, Camera, start_unit
 
 TOKEN_NAME = "livekeep.screen-token"  # noqa: S105 – a file's name
 TOKEN_ADVICE = "put one into /etc/credstore/livekeep.screen-token and restart livekeep-exporter"  # noqa: S105
+MOST_WAITING = THREADS - 1
+"""One thread is always left for the other pages."""
 
 
 def read_token() -> bytes:
@@ -28,45 +31,66 @@ def read_token() -> bytes:
         return b""
 
 
-def refusal(request: Request, token: bytes) -> Answer | None:
-    """What an asker without the right token is told."""
+def refusal(environ: Environ, token: bytes) -> Response | None:
+    """The response to a client without the right token."""
     if not token:
         return line(503, f"no token is set: {TOKEN_ADVICE}")
-    scheme, _, given = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not is_equal(given.strip().encode("latin-1", "replace"), token):
+    scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
+    if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
         challenge = ("WWW-Authenticate", 'Bearer realm="livekeep"')
-        return line(401, "the picture is for who knows the token: Authorization: Bearer TOKEN", challenge)
+        return line(401, "the picture is for those who know the token: Authorization: Bearer TOKEN", challenge)
     return None
 
 
-class Camera(screen_picture.Camera):
-    """Has pictures taken, and hands the newest out."""
+class PicturePage:
+    """Has pictures taken, and serves the newest. `start` is the command that starts the unit."""
 
-    def __init__(self, root: Path, is_enabled: bool, start: Callable[[], str] = start_unit) -> None:
-        super().__init__(root, start)
-        self._is_enabled = is_enabled
+    def __init__(
+        self,
+        root: Path,
+        is_enabled: bool,
+        start: Callable[[], str] = start_unit,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._is_enabled, self._clock = is_enabled, clock
+        self._camera = Camera(root, start)
+        self._lock = threading.Lock()
+        """Of the camera."""
+        self._places = threading.Semaphore(MOST_WAITING)
 
-    def answer(self, request: Request) -> Answer | Later:
+    def __call__(self, environ: Environ) -> Response:
         if not self._is_enabled:
             return line(404, "the picture is switched off: set exporter.screen_picture = true, then: sudo livekeep apply")
-        refused = refusal(request, read_token())
+        refused = refusal(environ, read_token())
         if refused:
             return refused
-        self.ask()
-        return self._look
-
-    def _look(self) -> Answer | None:
-        """The answer, once the picture under way has come or failed."""
-        if self.is_under_way:
-            return None
-        return line(504 if self.failure.is_late else 502, self.failure.sentence) if self.failure else self._open()
-
-    def _open(self) -> Answer:
+        if not self._places.acquire(blocking=False):
+            return line(503, f"{MOST_WAITING} clients wait for the picture already; try again", ("Retry-After", "5"))
         try:
-            descriptor, found = files.open_plain(self.file)
+            return self._take()
+        finally:
+            self._places.release()
+
+    def _take(self) -> Response:
+        """Wait for a picture that is new enough."""
+        with self._lock:
+            self._camera.ask()
+        while True:
+            with self._lock:
+                is_done = self._camera.one_pass(self._clock()) == math.inf
+                failure = self._camera.failure
+            if is_done:
+                break
+            time.sleep(CHECK_SECONDS)
+        return line(504 if failure.is_late else 502, failure.sentence) if failure else self._open()
+
+    def _open(self) -> Response:
+        path = self._camera.file
+        try:
+            descriptor, status = files.open_plain(path)
         except OSError as error:
-            return line(502, f"{self.file}: cannot be read ({error.strerror})")
-        if found.st_size:
-            return Answer(200, content_type="image/png", file=descriptor, size=found.st_size)
+            return line(502, f"{path}: cannot be read ({error.strerror})")
+        if status.st_size:
+            return Response(200, content_type="image/png", file=os.fdopen(descriptor, "rb"), size=status.st_size)
         os.close(descriptor)
-        return line(502, f"{self.file}: is no picture: journalctl -u {UNIT}")
+        return line(502, f"{path}: is no picture: journalctl -u {UNIT}")

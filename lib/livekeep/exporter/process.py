@@ -1,48 +1,39 @@
-"""Figures of the exporter itself, by the names that every Prometheus client gives them. Reads /proc/self."""
+"""Metrics of the exporter itself: the version, and the process by the names that every Prometheus client gives it.
 
-import os
+prometheus_client's own ProcessCollector adds metrics that this page does not have.
+"""
+
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 import livekeep
 from livekeep.exporter.metrics import Sample
-from livekeep.exporter.proc_file import HeldFile
 
-SELF = Path("/proc/self")
-FILES = "/proc/self/fd"
 REVISION_FILE = Path(livekeep.__file__).parents[2] / "revision"
 """Beside lib and bin: the source's revision, where whoever installed it has noted it."""
-START_FIELD = 19
-"""Of /proc/PID/stat, counted behind the name: when the process was started, in ticks since boot (proc(5))."""
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
-
-
-def start_time() -> float:
-    """Unix seconds."""
-    ticks = int((SELF / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[START_FIELD])
-    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) + ticks / TICKS_PER_SECOND
 
 
 class Process:
-    """The collector."""
+    """The source of process_…; made before `Host`, which may point psutil to another /proc."""
 
     def __init__(self) -> None:
-        self._start_time = start_time()
-        self._memory = HeldFile(str(SELF / "statm"))
+        self._process = psutil.Process()
+        self._start_time = self._process.create_time()
 
     def collect(self, _now: float) -> Iterator[Sample]:
-        yield "process_start_time_seconds", (), self._start_time
-        yield "process_cpu_seconds_total", (), time.process_time()
-        yield "process_resident_memory_bytes", (), int(self._memory.read().split()[1]) * PAGE_BYTES
-        # The folder itself is open while it is read.
-        yield "process_open_fds", (), len(os.listdir(FILES)) - 1  # noqa: PTH208 – a list of names costs least
+        with self._process.oneshot():
+            used = self._process.cpu_times()
+            yield "process_start_time_seconds", (), self._start_time
+            yield "process_cpu_seconds_total", (), used.user + used.system
+            yield "process_resident_memory_bytes", (), self._process.memory_info().rss
+            yield "process_open_fds", (), self._process.num_fds()
 
 
 class Build:
-    """The collector of what runs here."""
+    """The source of what runs here."""
 
     def __init__(self) -> None:
         python = ".".join(str(part) for part in sys.version_info[:3])

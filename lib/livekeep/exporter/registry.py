@@ -1,16 +1,22 @@
-"""One scrape: every collector is asked, what it says is put together, and what it cannot say costs nobody else's figures."""
+"""All sources of metrics as one collector of prometheus_client: a source that fails costs no other source's metrics.
+
+One collector, and not one for each source, because sources share metrics: each probe has `livekeep_probe_success`, and a page may
+hold each metric once.
+"""
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.registry import Collector
+
 from livekeep.core.errors import LivekeepError
 from livekeep.exporter.channels import Channels
-from livekeep.exporter.exposition import Block, Writer, page
 from livekeep.exporter.host import Host
-from livekeep.exporter.metrics import Sample
+from livekeep.exporter.metrics import FAMILIES, SERIES, Sample
 from livekeep.exporter.probe_results import Probe
 from livekeep.exporter.process import Build
 from livekeep.exporter.record import Record
@@ -20,72 +26,95 @@ from livekeep.exporter.units import Units
 
 logger = logging.getLogger("livekeep.exporter")
 
+Values = dict[tuple[str, tuple[str, ...]], float]
+"""By name and labels, so that no sample stands on the page twice."""
 
-class Collector(Protocol):
-    """A source of figures."""
+
+class Source(Protocol):
+    """Where samples come from."""
 
     def collect(self, now: float) -> Iterable[Sample]:
-        """The figures at `now` (Unix seconds). What came before an error is good; the error says why there is no more."""
+        """The samples at `now` (Unix seconds). What comes before an error counts; the error says why there are no more."""
 
 
-def collectors_of(states: States, root: Path) -> dict[str, Collector]:
+def sources_of(states: States, root: Path) -> dict[str, Source]:
     """All sources by their name; `root` is the machine's root folder."""
-    screen: dict[str, Collector] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
-    probes: dict[str, Collector] = {f"probe-{name}": Probe(name, file) for name, file in states.findings.items()}
+    screen: dict[str, Source] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
+    probes: dict[str, Source] = {f"probe-{name}": Probe(name, file) for name, file in states.findings.items()}
     own = {"channels": Channels(states), **probes, "record": Record(states)}
     return {**screen, **own, "host": Host(root), "units": Units(root), "build": Build()}
 
 
-class Gathering:
-    """Asks the collectors. While one gives the very same tuple again, its lines are kept."""
+def registry_of(sources: Mapping[str, Source]) -> CollectorRegistry:
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Sources(sources))
+    return registry
 
-    def __init__(self, collectors: Mapping[str, Collector]) -> None:
-        self._collectors = collectors
-        self._writer = Writer()
-        self._kept: dict[str, tuple[Iterable[Sample], Block]] = {}
-        self._trouble: dict[str, type[Exception]] = {}
 
-    def scrape(self, is_openmetrics: bool = False) -> bytes:
-        """The page of now; it never fails."""
+class Sources(Collector):  # type: ignore[misc]  # its types are not at hand where mypy runs
+    """Reads the sources at each scrape. One thread at a time: sources remember what they read before."""
+
+    def __init__(self, sources: Mapping[str, Source]) -> None:
+        self._sources = sources
+        self._failing: dict[str, type[Exception]] = {}
+
+    def collect(self) -> Iterator[Metric]:
+        """The metrics in the order of `FAMILIES`; it never fails."""
         now = time.time()
-        blocks: list[Block] = []
-        report: list[Sample] = []
-        for name, collector in self._collectors.items():
+        found: dict[str, Values] = {}
+        for name, source in self._sources.items():
             began = time.perf_counter()
-            block, is_good = self._ask(name, collector, now)
-            blocks.append(block)
-            report.append(("livekeep_exporter_collector_success", (name,), is_good))
-            report.append(("livekeep_exporter_collector_duration_seconds", (name,), time.perf_counter() - began))
-        own: Block = {}
-        self._writer.write(report, own)
-        return page([*blocks, own], is_openmetrics)
+            is_good = self._read(name, source, now, found)
+            seconds = time.perf_counter() - began
+            add(found, "livekeep_exporter_collector_success", (name,), is_good)
+            add(found, "livekeep_exporter_collector_duration_seconds", (name,), seconds)
+        for name in FAMILIES:
+            if values := found.get(name):
+                yield metric(name, values)
 
-    def _ask(self, name: str, collector: Collector, now: float) -> tuple[Block, bool]:
-        """A collector's lines, and whether it said all that it has."""
-        block: Block = {}
+    def _read(self, name: str, source: Source, now: float, found: dict[str, Values]) -> bool:
+        """Add a source's samples to `found`; whether it gave all."""
         try:
-            samples = collector.collect(now)
-            kept = self._kept.get(name)
-            if kept and kept[0] is samples:
-                block = kept[1]
-            else:
-                self._writer.write(samples, block)
-                if isinstance(samples, tuple):
-                    self._kept[name] = (samples, block)
+            for sample in source.collect(now):
+                add(found, *sample)
         except Exception as error:
-            # One source's fault, whatever it is, is not the others'.
+            # A fault of one source, whatever it is, is not the others'.
             self._note(name, error)
-            return block, False
-        if self._trouble.pop(name, None):
-            logger.info("%s: its figures are back", name)
-        return block, True
+            return False
+        if self._failing.pop(name, None):
+            logger.info("%s: its metrics are back", name)
+        return True
 
     def _note(self, name: str, error: Exception) -> None:
-        """Say once what is wrong with a collector, until it is well again or something else is wrong."""
-        if self._trouble.get(name) is type(error):
+        """Log once what is wrong with a source, until it works again or something else is wrong."""
+        if self._failing.get(name) is type(error):
             return
-        self._trouble[name] = type(error)
+        self._failing[name] = type(error)
         if isinstance(error, LivekeepError | OSError | ValueError):
-            logger.warning("%s: its figures are missing: %s", name, error)
+            logger.warning("%s: its metrics are missing: %s", name, error)
         else:
-            logger.error("%s: its figures are missing", name, exc_info=error)
+            logger.error("%s: its metrics are missing", name, exc_info=error)
+
+
+def add(found: dict[str, Values], name: str, labels: tuple[str, ...], value: float) -> None:
+    """Add a sample to its family; NaN is left out. Raises `ValueError` for one that its family does not allow."""
+    if name not in SERIES:
+        raise ValueError(f"{name}: is no metric; see metrics.py")
+    family, label_names = SERIES[name]
+    if len(label_names) != len(labels):
+        raise ValueError(f"{name}: has the labels {label_names}, not {len(labels)} of them")
+    number = float(value)
+    if number == number:  # noqa: PLR0124 – only NaN is not itself
+        found.setdefault(family, {})[name, labels] = number
+
+
+def metric(name: str, values: Values) -> Metric:
+    """A family as prometheus_client has it; an info and a state set are gauges to every reader."""
+    family = FAMILIES[name]
+    kind = family.kind if family.kind in ("counter", "histogram") else "gauge"
+    made = Metric(name.removesuffix("_total"), family.help, kind)
+    for (series, labels), value in values.items():
+        # A name that is no text must not cost the page.
+        texts = (label.encode("utf-8", "replace").decode() for label in labels)
+        made.add_sample(series, dict(zip(SERIES[series][1], texts, strict=True)), value)
+    return made

@@ -1,0 +1,151 @@
+"""The HTTP server: waitress, with limits that let every client be served while others are slow, silent or too many.
+
+waitress reads requests and writes responses in one loop, in a thread of its own, and calls the application in a few more threads.
+By itself it closes connections that carry nothing for a while. Here it closes also those that carry a byte now and then, and when
+there are too many, the one that has been silent longest. Source: docs.pylonsproject.org/projects/waitress.
+"""
+
+import contextlib
+import errno
+import os
+import socket
+import threading
+from typing import Any
+
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ThreadedTaskDispatcher
+
+from livekeep.core.errors import TemporaryError
+
+THREADS = 6
+MOST_CONNECTIONS = 400
+SLOW_SECONDS = 20
+"""How long a request may take to arrive, and a client to read its response."""
+IDLE_SECONDS = 120
+CLEANUP_SECONDS = 5
+LARGEST_HEAD_BYTES = 8192
+LARGEST_BODY_BYTES = 1024
+BACKLOG = 256
+
+
+class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """Takes one request at a time: responses to many would pile up in memory for a client that does not read."""
+
+    def received(self, data: bytes) -> int:
+        consumed: int = super().received(data)
+        if self.completed and not self.empty and consumed < len(data):
+            # The client repeats what it sent after this request (RFC 9112, 9.3.2).
+            self.headers["CONNECTION"] = "close"
+            return len(data)
+        return consumed
+
+
+class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+    """One connection."""
+
+    parser_class = Parser
+    slow_since: float | None = None
+    """Since when (Unix seconds) each clean-up has seen it with half a request or half a response."""
+
+    def is_in_use(self) -> bool:
+        """Whether it has a request, or a response that the client has not read to its end."""
+        return bool(self.requests or self.total_outbufs_len)
+
+    def is_between(self) -> bool:
+        """Whether it waits for the rest of a request, or for the client to read."""
+        return bool(self.total_outbufs_len or (self.request and not self.requests))
+
+    def drop(self) -> None:
+        """Have the loop close it: waitress does so once it can write, and after the shutdown it can."""
+        self.will_close = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+
+class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
+    """Serves the WSGI application on a listening socket, from `start` to the end of the process."""
+
+    channel_class = Channel
+
+    def __init__(self, application: Any, listener: socket.socket, **adjustments: Any) -> None:
+        limits = {
+            "sockets": [listener],
+            "threads": THREADS,
+            "backlog": BACKLOG,
+            # All files in the loop count; what comes above MOST_CONNECTIONS is dropped before this limit stops new clients.
+            "connection_limit": MOST_CONNECTIONS + BACKLOG,
+            "channel_timeout": IDLE_SECONDS,
+            "cleanup_interval": CLEANUP_SECONDS,
+            "max_request_header_size": LARGEST_HEAD_BYTES,
+            "max_request_body_size": LARGEST_BODY_BYTES,
+            # select(2) knows no descriptor above 1023.
+            "asyncore_use_poll": True,
+            "asyncore_loop_timeout": CLEANUP_SECONDS,
+            "clear_untrusted_proxy_headers": True,
+            "log_socket_errors": False,
+            "ident": None,
+        }
+        adjusted = Adjustments(**{**limits, **adjustments})
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(adjusted.threads)
+        info = (listener.family, listener.type, listener.proto, listener.getsockname())
+        super().__init__(
+            application, {}, _sock=listener, dispatcher=dispatcher, adj=adjusted, sockinfo=info, bind_socket=False
+        )
+
+    def start(self) -> None:
+        threading.Thread(target=self.run, name="http", daemon=True).start()
+
+    def pass_completely(self) -> None:
+        """Return once the loop has made a pass."""
+        passed = threading.Event()
+        self.trigger.pull_trigger(passed.set)
+        passed.wait()
+
+    def readable(self) -> bool:
+        """waitress asks this at each pass of its loop."""
+        self._make_room()
+        return bool(super().readable())
+
+    def _make_room(self) -> None:
+        """Close the connections that have been silent longest, those in use only when there are no others."""
+        excess = len(self.active_channels) - MOST_CONNECTIONS
+        if excess > 0:
+            order = sorted(self.active_channels.values(), key=lambda it: (it.is_in_use(), it.last_activity))
+            for channel in order[:excess]:
+                channel.drop()
+
+    def maintenance(self, now: float) -> None:
+        """waitress calls this every `CLEANUP_SECONDS`."""
+        super().maintenance(now)
+        for channel in list(self.active_channels.values()):
+            if not channel.is_between():
+                channel.slow_since = None
+            elif channel.slow_since is None:
+                channel.slow_since = now
+            elif now - channel.slow_since > SLOW_SECONDS:
+                channel.drop()
+
+
+def listen(address: str, port: int) -> socket.socket:
+    """A listening socket. Raises `TemporaryError` that says what to do."""
+    where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    # "::" is all networks, IPv4 among them.
+    is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
+    try:
+        return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise TemporaryError(f"{where}: cannot listen ({reason}); {advice_for(error, port)}") from error
+
+
+def advice_for(error: OSError, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"another program holds the port: ss -ltnp 'sport = :{port}'; or choose another exporter.port"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address: ip address; or choose another exporter.address"
+    return "choose another exporter.address or exporter.port"
