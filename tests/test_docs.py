@@ -19,7 +19,7 @@ import pytest
 
 from livekeep.air.control import api, api_models
 from livekeep.air.storage import media
-from livekeep.air.worker import probe, publisher, retry
+from livekeep.air.worker import probe, publisher_end, retry
 from livekeep.air.worker.play_log import PlayLog
 from livekeep.air.worker.scheduler import Scheduler
 from livekeep.command.channel import channel_status
@@ -306,7 +306,7 @@ def kinds_raised(*modules: str) -> set[str]:
 def test_every_kind_of_failure_is_told() -> None:
     told = {cells[0]: set(re.findall(r"`([a-z-]+)`", cells[1])) for cells in rows(section("journal.md", "Kinds of failures"))}
     publishing, storage, item = told.values()
-    assert publishing == set(retry.FAILURES) == set(typing.get_args(publisher.Why)) - {"stopped"}
+    assert publishing == set(retry.FAILURES) == set(typing.get_args(publisher_end.Why)) - {"stopped"}
     assert storage == set(media.KINDS)
     seen = {kind for _text, kind, _sentence in probe.FAULTS}
     assert item - {"storage-failed"} == kinds_raised("worker/probe", "worker/scheduler", "worker/play_log") | seen
@@ -331,13 +331,13 @@ def test_every_reason_of_a_channel_is_told() -> None:
     slate = [PlayLog("main").slate_reason, *reasons_of_the_slate()]
     faults = ["", *(certificate.meaning_of(refused(code)) for code in (2, 9, 10, 18, 19, 20, 21, 26, 62, 64))]
     unlike = (
-        *(publisher.Told(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
-        publisher.Told(has_no_name=True),
-        publisher.Told(has_no_connection=True, cause="Connection refused"),
-        publisher.Told(has_no_connection=True, cause="Connection timed out"),
-        publisher.Told(connected_at=0.0, has_no_connection=True),
+        *(publisher_end.Told(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
+        publisher_end.Told(has_no_name=True),
+        publisher_end.Told(has_no_connection=True, cause="Connection refused"),
+        publisher_end.Told(has_no_connection=True, cause="Connection timed out"),
+        publisher_end.Told(connected_at=0.0, has_no_connection=True),
     )
-    verdicts = [publisher.judge(told, 20.0, 1, "ingest.example:1935") for told in unlike]
+    verdicts = [publisher_end.judge(told, 20.0, 1, "ingest.example:1935") for told in unlike]
     assert {why for why, _sentence in verdicts} == {"unreachable"}
     words = [word for state, word in channel_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]

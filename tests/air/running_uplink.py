@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from livekeep.air.worker.relay import Relay, Slate
+from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.slate import make_slate
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.air.worker.uplink import Uplink
 from livekeep.core.service import Service
 from tests.air.clips import CHANNEL
@@ -22,7 +23,7 @@ class RunningUplink:
 
     def __init__(self, url: str, key: str, folder: Path) -> None:
         channel = dataclasses.replace(CHANNEL, ingest_urls=(url,), slate="/none")
-        self.relay = Relay(Slate(make_slate(channel, folder).content, FRAME_MS), FRAME_MS)
+        self.relay = Relay(SlateLoop(make_slate(channel, folder).content, FRAME_MS), FRAME_MS)
         self.uplink = Uplink(Service(), self.relay, "main", channel, key)
         self.ahead_seconds = 0.0
 

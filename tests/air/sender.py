@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from livekeep.air.worker import flv
-from livekeep.air.worker.publisher import Ended, Publisher
+from livekeep.air.worker.publisher import Publisher
+from livekeep.air.worker.publisher_end import Ended
 from livekeep.air.worker.retry import Arrival
 from livekeep.air.worker.tcp_info import Sample, TcpInfo
 from tests.outside import PATIENCE_SECONDS

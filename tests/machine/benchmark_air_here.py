@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from livekeep.air.worker.probe import probe
-from livekeep.air.worker.profile import feeder_command, plan
+from livekeep.air.worker.profile import plan
+from livekeep.air.worker.transcode import feeder_command
 from livekeep.core.config import Channel
 from tests.machine import root
 from tests.machine.channel import packages_of

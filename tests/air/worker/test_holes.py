@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.worker import profile
+from livekeep.air.worker import transcode
 from livekeep.air.worker.input_buffer import InputBuffer
 from livekeep.air.worker.probe import probe
 from livekeep.air.worker.profile import Plan
@@ -57,7 +57,7 @@ def copied(name: str, folder: Path) -> InputBuffer:
     file = folder / f"{name}.mkv"
     if not file.exists():
         encode(ITEMS[name], file)
-    command = profile.feeder_command(str(file), COPY, CHANNEL, probe(str(file), 20.0))
+    command = transcode.feeder_command(str(file), COPY, CHANNEL, probe(str(file), 20.0))
     buffer = InputBuffer(name, FRAME_MS)
     buffer.feed(subprocess.run(command, capture_output=True, check=True, timeout=60).stdout)
     buffer.end()

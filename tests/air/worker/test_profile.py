@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from livekeep.air.worker import profile
+from livekeep.air.worker import profile, transcode
 from livekeep.air.worker.item import Media
 from tests.air.clips import CHANNEL, MATCHING, PLAYABLE, clip, known
 from tests.air.flv_output import Flv, output_of
@@ -19,7 +19,7 @@ def media_of(name: str) -> Media:
 
 
 def fed(name: str, plan: profile.Plan) -> Flv:
-    return output_of(profile.feeder_command(str(clip(name)), plan, CHANNEL, media_of(name)))
+    return output_of(transcode.feeder_command(str(clip(name)), plan, CHANNEL, media_of(name)))
 
 
 @pytest.mark.parametrize("name", [name for name in MATCHING if not name.endswith(".ts")])
@@ -97,7 +97,7 @@ def test_every_item_is_normalised_to_the_same_headers_rate_and_length() -> None:
 
 def test_an_item_that_is_cut_off_ends_with_both_picture_and_sound() -> None:
     media = media_of("truncated.mp4")
-    found = output_of(profile.feeder_command(str(clip("truncated.mp4")), profile.Plan("encode", "encode"), CHANNEL, media))
+    found = output_of(transcode.feeder_command(str(clip("truncated.mp4")), profile.Plan("encode", "encode"), CHANNEL, media))
     assert len(found.video) < 100
     assert abs(found.sound_end - found.picture_end(40)) <= 3 * MOST_BESIDE_MS
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.worker.publisher import START_SECONDS, STOP_SECONDS, Address, Publisher, preset_of
+from livekeep.air.worker.ingest_address import Address, preset_of
+from livekeep.air.worker.publisher import START_SECONDS, STOP_SECONDS, Publisher
 from livekeep.core import channels
 from livekeep.core.errors import ConfigError
 from tests.air.ingest import Certificates, Ingest, Port, encrypted, ingest

@@ -10,7 +10,8 @@ import pytest
 
 from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, FlvError, Reader, Tag, encode
 from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.relay import BURST_SECONDS, LONGEST_HOLE_MS, Relay, Slate
+from livekeep.air.worker.relay import BURST_SECONDS, LONGEST_HOLE_MS, Relay
+from livekeep.air.worker.slate_loop import SlateLoop
 from tests.air.flv_maker import FRAME_MS, SOUND_MS, item, read
 
 STEP_SECONDS = 0.02
@@ -20,7 +21,7 @@ class Wire:
     """Drives a relay as the worker does, in steps of 20 ms; `tags` are all that went out on the present connection."""
 
     def __init__(self, slate_seconds: float = 2.0) -> None:
-        self.relay = Relay(Slate(item(slate_seconds, name=b"slate"), FRAME_MS), FRAME_MS)
+        self.relay = Relay(SlateLoop(item(slate_seconds, name=b"slate"), FRAME_MS), FRAME_MS)
         self.now = 1000.0
         self.tags: list[tuple[float, Tag]] = []
         self._reader = Reader()
@@ -261,7 +262,7 @@ def test_what_is_no_flv_is_refused() -> None:
         with pytest.raises(FlvError):
             Reader().feed(data)
     with pytest.raises(ValueError, match="no picture"):
-        Slate(FILE_HEADER, FRAME_MS)
+        SlateLoop(FILE_HEADER, FRAME_MS)
 
 
 def test_bytes_may_come_in_any_pieces() -> None:
@@ -400,7 +401,7 @@ def test_sound_that_begins_before_its_picture_lets_no_picture_stand_still(wire: 
 
 @pytest.mark.parametrize("sound_seconds", [1.9, 2.0, 2.06, 3.0])
 def test_a_slate_that_begins_again_lets_no_picture_stand_still(sound_seconds: float) -> None:
-    relay = Relay(Slate(item(2.0, delay_frames=1, sound_seconds=sound_seconds), FRAME_MS), FRAME_MS)
+    relay = Relay(SlateLoop(item(2.0, delay_frames=1, sound_seconds=sound_seconds), FRAME_MS), FRAME_MS)
     wire = Wire()
     wire.relay = relay
     wire.connect()

@@ -14,7 +14,8 @@ import pytest
 
 from livekeep.air.worker.flv import AUDIO, VIDEO, Reader
 from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.relay import BURST_SECONDS, Relay, Slate, ending
+from livekeep.air.worker.relay import BURST_SECONDS, Relay, ending
+from livekeep.air.worker.slate_loop import SlateLoop
 from tests.air.flv_maker import FRAME_MS, item
 
 DAY_SECONDS = 86400.0
@@ -32,7 +33,7 @@ class Day:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.relay = Relay(Slate(item(10.0, name=b"slate"), FRAME_MS), FRAME_MS)
+        self.relay = Relay(SlateLoop(item(10.0, name=b"slate"), FRAME_MS), FRAME_MS)
         self.shapes = [
             item(600.0, delay_frames=2),
             item(421.7, name=b"x", group=100),

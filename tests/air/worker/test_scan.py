@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.air.storage.media import MediaFile
-from livekeep.air.worker import profile
+from livekeep.air.worker import profile, transcode
 from livekeep.air.worker.item import Media, scanned
 from livekeep.air.worker.packets import HOLE_SECONDS, Hole, Packet, Scanner, overlaps
 from livekeep.air.worker.probe import ItemError, probe
@@ -56,7 +56,7 @@ def test_a_hole_in_the_sound_is_filled_beside_a_picture_that_is_copied() -> None
     plan = profile.plan(media, CHANNEL)
     assert (plan.video, plan.audio) == ("copy", "encode")
     assert plan.reasons == ("sound has a hole of 2.0 s at 2.0 s",)
-    found = output_of(profile.feeder_command(str(odd("hole-in-sound.mp4")), plan, CHANNEL, media))
+    found = output_of(transcode.feeder_command(str(odd("hole-in-sound.mp4")), plan, CHANNEL, media))
     assert found.longest_step() <= 40 and len(found.video) == 150
 
 
@@ -102,7 +102,7 @@ def test_its_length_is_that_of_its_packets_and_all_of_it_goes_out(name: str, sec
     assert media.duration_seconds == pytest.approx(seconds, abs=0.13)
     assert not media.lack
     plan = profile.plan(media, CHANNEL)
-    found = output_of(profile.feeder_command(str(odd(name)), plan, CHANNEL, media))
+    found = output_of(transcode.feeder_command(str(odd(name)), plan, CHANNEL, media))
     assert (found.picture_end(40) - found.picture_start) / 1000 == pytest.approx(seconds, abs=0.13)
     assert len(found.video) == pytest.approx(seconds * 25, abs=3)
     assert found.sound_end / 1000 == pytest.approx(seconds, abs=0.13)

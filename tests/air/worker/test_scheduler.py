@@ -20,7 +20,7 @@ import pytest
 from livekeep.air.storage.library import FolderLibrary, Library
 from livekeep.air.storage.media import MediaFile
 from livekeep.air.worker.probe import probe
-from livekeep.air.worker.relay import Relay, Slate
+from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.scheduler import (
     DRY_SECONDS,
@@ -32,6 +32,7 @@ from livekeep.air.worker.scheduler import (
     Scheduler,
 )
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.core.config import Channel
 from livekeep.core.service import Service
 from tests.air import flv_maker
@@ -55,7 +56,7 @@ class Station:
         self.channel: Channel = replace(CHANNEL, rescan_seconds=60.0, **changes)
         self.proxy = SignedUrlProxy(library)
         self.service = Service()
-        self.relay = Relay(Slate(flv_maker.item(10.0), FRAME_MS), FRAME_MS)
+        self.relay = Relay(SlateLoop(flv_maker.item(10.0), FRAME_MS), FRAME_MS)
         self.scheduler = Scheduler(self.service, self.relay, "main", self.channel, library, self.proxy, Scans(None))
         self.play_log = self.scheduler.play_log
         self.ahead_seconds = 0.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.worker import profile, slate
+from livekeep.air.worker import profile, slate, transcode
 from livekeep.air.worker.flv import AUDIO, FILE_HEADER, Reader, Tag, encode
 from livekeep.air.worker.probe import probe
 from livekeep.air.worker.slate import MadeSlate, flaw_of, make_slate
@@ -31,7 +31,7 @@ def test_the_shipped_slate_is_small_whole_and_has_the_headers_of_an_item(tmp_pat
     assert found.longest_step() == 40
     assert sum(len(tag.body) for tag in found.audio) * 8 / 10 > CHANNEL.audio_bitrate / 2
     source = str(clip("larger.mp4"))
-    command = profile.feeder_command(source, profile.Plan("encode", "encode"), CHANNEL, probe(source, SECONDS))
+    command = transcode.feeder_command(source, profile.Plan("encode", "encode"), CHANNEL, probe(source, SECONDS))
     assert found.headers == output_of(command).headers
 
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.worker.relay import Relay, Slate
+from livekeep.air.worker.relay import Relay
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.air.worker.uplink import GivenUpError, Uplink
 from livekeep.core import state
 from livekeep.core.record_states import ClipsState, HotClip
@@ -339,7 +340,7 @@ def test_a_mistake_of_its_own_ends_it_with_78(folder: Path, wrong: str, says: st
 
 def test_a_run_counts_the_refusals_of_its_own(folder: Path) -> None:
     """Each of two ingests refuses three times; the clock is set forward to the next attempt."""
-    relay = Relay(Slate(flv_maker.item(10.0), 40.0), 40.0)
+    relay = Relay(SlateLoop(flv_maker.item(10.0), 40.0), 40.0)
     with ingest(folder / "ingest") as server:
         server.refuse()
         channel = dataclasses.replace(CHANNEL, ingest_urls=(server.url, server.url))

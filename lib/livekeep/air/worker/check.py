@@ -25,10 +25,10 @@ from typing import Any
 from livekeep.air.storage.library import REST_SECONDS, Library, open_library
 from livekeep.air.storage.media import MediaFile, StorageError, natural
 from livekeep.air.worker.ffmpeg import AUTHORITIES
+from livekeep.air.worker.ingest_address import Address
 from livekeep.air.worker.item import scanned
 from livekeep.air.worker.probe import ItemError, probe
 from livekeep.air.worker.profile import UNREAD, mode_of, plan
-from livekeep.air.worker.publisher import Address
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.air.worker.slate import make_slate

@@ -15,7 +15,7 @@ import threading
 from collections import deque
 from collections.abc import Iterable
 
-from livekeep.air.worker import profile
+from livekeep.air.worker import transcode
 from livekeep.air.worker.ffmpeg import CHATTER, confined_leash, environment
 from livekeep.air.worker.item import Media
 from livekeep.air.worker.profile import Plan
@@ -59,7 +59,7 @@ class Feeder:
         """ffmpeg's last lines, without secrets."""
         self._label = f"{channel_name}: {name}" if channel_name else name
         self._secrets = tuple(secrets)
-        command = [*confined_leash(source), *profile.feeder_command(source, plan, channel, media)]
+        command = [*confined_leash(source), *transcode.feeder_command(source, plan, channel, media)]
         try:
             self._process = subprocess.Popen(
                 command,

@@ -23,12 +23,13 @@ from livekeep.air.storage.library import open_library
 from livekeep.air.storage.media import is_bucket
 from livekeep.air.worker import ffmpeg, flv
 from livekeep.air.worker.flv import AAC
-from livekeep.air.worker.publisher import Address, preset_of
-from livekeep.air.worker.relay import SOUND_HERTZ, Relay, Slate
+from livekeep.air.worker.ingest_address import Address, preset_of
+from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.scan import Scans
 from livekeep.air.worker.scheduler import Scheduler
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.air.worker.slate import make_slate
+from livekeep.air.worker.slate_loop import SOUND_HERTZ, SlateLoop
 from livekeep.air.worker.uplink import Uplink
 from livekeep.core import channels, config, log, paths, secret_text, state
 from livekeep.core.channels import ChannelState
@@ -265,7 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_ingests(channel, key)
     made = make_slate(channel, channels.cache_of(name))
     frame_ms = 1000 / channel.frame_rate
-    relay = Relay(Slate(made.content, frame_ms), frame_ms, flv.metadata(metadata_of(channel)))
+    relay = Relay(SlateLoop(made.content, frame_ms), frame_ms, flv.metadata(metadata_of(channel)))
     if not ffmpeg.has_landlock():
         logger.info("Decoders may read what this worker may: kernel or setpriv has no Landlock (Debian trixie has)")
     service = Service()

@@ -3,25 +3,6 @@
 Nothing of the address but scheme, host and port is in the process's arguments; application and stream key come through a pipe
 that can be read once (`-fpre`). The server's certificate is checked, which ffmpeg by itself does not do.
 
-What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
-
-| the server …                            | ends after | with                                           | why         |
-|-----------------------------------------|------------|------------------------------------------------|-------------|
-| does not listen                         | 0.1 s      | Connection refused                             | unreachable |
-| has no known name                       | 0.1 s      | Failed to resolve hostname                     | unreachable |
-| swallows what is sent (a firewall)      | 10 s       | Connection timed out (rw_timeout)              | unreachable |
-| takes the connection and says nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
-| closes it at once                       | 0.1 s      | Cannot read RTMP handshake response            | unreachable |
-| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification (no why)  | unreachable |
-| says nothing after the handshake        | 10 s       | Input/output error                             | unreachable |
-| closes it after the handshake           | 0.1 s      | Input/output error                             | refused     |
-| refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
-| has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
-| dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
-| says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
-| tells that it has ended the stream      | never      | nothing: `retry.Listener` counts the bytes     | –           |
-| no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
-
 Timestamps stay as they are given, a jump forward too; one that goes back becomes the one before. They wrap at 2³¹ ms.
 
 Sources: ffmpeg-protocols(1), rtmpproto.c, ffmpeg's option fpre.
@@ -34,19 +15,17 @@ import os
 import re
 import subprocess
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from livekeep.air.worker import ffmpeg
 from livekeep.air.worker.ffmpeg import AUTHORITIES
-from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.air.worker.ingest_address import Address, preset_of
+from livekeep.air.worker.publisher_end import ANSWER_SECONDS, Ended, Told, Why, judge
+from livekeep.core.errors import TemporaryError
 from livekeep.system import certificate
 from livekeep.system.background import Background
 from livekeep.system.redaction import redacted
 
-ANSWER_SECONDS = 10
-"""Within it the server must take the connection, and answer each question."""
 START_SECONDS = 25.0
 """From the first byte given to the stream being taken; a name server that does not answer is in no other time limit."""
 STOP_SECONDS = 10.0
@@ -59,112 +38,11 @@ LINES_LOGGED = 100
 """Of one process: something that is wrong with every picture must not fill the journal."""
 MOST_HELD_BACK_MICROSECONDS = 100_000
 """What ffmpeg keeps of picture or sound while it waits for the other one; by itself it waits for ten seconds."""
-LONGEST_KEY_BYTES = 900
-"""ffmpeg reads its presets in lines of 1000."""
-DEFAULT_PORTS = {"rtmp": 1935, "rtmps": 443}
 
-ADDRESS = re.compile(r"(?i:(rtmps?))://(?:([^\s/?#@]*)@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?(?:/(\S*))?")
 # "[rtmp @ 0x55e3aa3c8a00] [error] text": ffmpeg with -loglevel level+…
 LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(panic|fatal|error|warning|info|verbose)\] (.*)")
 
 log = logging.getLogger("livekeep.air.worker.publisher")
-
-Why = Literal["dropped", "refused", "unreachable", "stalled", "stopped", "crashed"]
-
-
-@dataclass(frozen=True)
-class Address:
-    """An ingest's URL, taken apart."""
-
-    scheme: str
-    host: str
-    """An IPv6 address stands in brackets."""
-    port: int
-    application: str
-    """All behind host and port, query included."""
-
-    @property
-    def shown(self) -> str:
-        """Host and port, for states and sentences."""
-        return f"{self.host}:{self.port}"
-
-    @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Raises `ConfigError` for what cannot be published to; its text holds no more of the URL than the host."""
-        found = ADDRESS.fullmatch(url)
-        if not found:
-            raise ConfigError(["ingest_urls: must be a URL such as rtmps://a.rtmps.youtube.com/live2"])
-        scheme, user, host, port, application = found.groups()
-        if user is not None:
-            raise ConfigError(
-                [f"ingest_urls: user and password before {host} would be seen by all users; they are not supported"]
-            )
-        scheme = scheme.lower()
-        return cls(scheme, host, int(port or DEFAULT_PORTS[scheme]), (application or "").rstrip("/"))
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a publisher ended. The sentence names host and port, never the URL or the key."""
-
-    why: Why
-    sentence: str
-    exit_code: int
-
-
-@dataclass
-class Told:
-    """What ffmpeg has said so far, as far as it tells how things stand."""
-
-    connected_at: float | None = None
-    has_published: bool = False
-    """The server answered that it takes the stream."""
-    server_words: str = ""
-    has_no_connection: bool = False
-    has_wrong_certificate: bool = False
-    certificate_fault: str = ""
-    """What is wrong with it, as far as that could be found out."""
-    has_no_name: bool = False
-    cause: str = ""
-    """The last thing that went wrong, such as "Broken pipe"."""
-
-    def heard(self, now: float, level: str, text: str) -> None:
-        """A line of ffmpeg's, fit to be shown."""
-        if text.startswith("Successfully connected to "):
-            self.connected_at = now
-        elif text.startswith("Output #0"):
-            self.has_published = True
-        elif level in ("error", "fatal", "panic"):
-            # What stands before names the place, the URL among others.
-            self.cause = self.cause if text.startswith("Error opening output file ") else text.rpartition(": ")[2]
-            self.has_no_connection |= "RTMP handshake response" in text or "Cannot open connection" in text
-            self.has_wrong_certificate |= "certificate" in text
-            self.has_no_name |= text.startswith("Failed to resolve hostname")
-            if text.startswith("Server error: "):
-                self.server_words = text.removeprefix("Server error: ").strip()
-
-
-def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
-    """Why a publisher ended that was neither stopped nor killed, and one sentence."""
-    cause = f" ({told.cause})" if told.cause else ""
-    is_slow = told.connected_at is not None and now - told.connected_at >= ANSWER_SECONDS - 1
-    verdicts: tuple[tuple[object, Why, str], ...] = (
-        (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
-        (told.has_published and told.server_words, "dropped", f'{shown} ended the stream: "{told.server_words}"'),
-        (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
-        (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
-        (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
-        (told.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
-        (told.server_words, "refused", f'{shown} refused the stream: "{told.server_words}"'),
-        (told.has_no_connection and told.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
-        (told.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
-        (told.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
-    )
-    refused: tuple[Why, str] = (
-        "refused",
-        f"{shown} closed the connection before the stream began: check the key and ingest_urls",
-    )
-    return next(((why, sentence) for holds, why, sentence in verdicts if holds), refused)
 
 
 class Publisher:
@@ -358,20 +236,6 @@ def command(address: Address, preset: str, authorities: Path) -> list[str]:
         # A live stream has no length that could be written into its head afterwards.
         *("-flvflags", "no_duration_filesize", "-f", "flv", f"{address.scheme}://{address.host}:{address.port}"),
     ]
-
-
-def preset_of(address: Address, key: str) -> bytes:
-    """The options that others must not see. Without a key, the last part of the URL's path is the stream's name.
-
-    Raises `ConfigError`.
-    """
-    application = address.application
-    if not key:
-        application, _slash, key = application.rpartition("/")
-    for value in (application, key):
-        if not value.isprintable() or len(value.encode()) > LONGEST_KEY_BYTES:
-            raise ConfigError([f"the stream key must be one line of at most {LONGEST_KEY_BYTES} bytes"])
-    return f"rtmp_app={application}\nrtmp_playpath={key}\n".encode()
 
 
 def one_time_file(content: bytes) -> int:

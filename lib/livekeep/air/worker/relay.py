@@ -19,6 +19,7 @@ from typing import Literal
 
 from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
 from livekeep.air.worker.input_buffer import InputBuffer
+from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
 
 BURST_SECONDS = 0.5
 """A connection begins with so much at once: the publisher knows sooner what it has, and the receiver has something in hand."""
@@ -26,9 +27,6 @@ UNDERRUN_SECONDS = 0.1
 """So long is an item waited for that has run dry, before the slate."""
 LONGEST_LAG_MS = 2000.0
 """What is later than this, after a sleep of the whole machine, is not made up for: the timeline goes on from here."""
-AAC_FRAME_SAMPLES = 1024
-SOUND_HERTZ = 44100
-SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
 LONGEST_HOLE_MS = 500.0
 """Pictures that are missing for longer are a hole in the item; so is sound that has not come for so long."""
 TOLD_MS = 1000.0
@@ -37,8 +35,6 @@ MISSING_FRAMES = 1.5
 """So many frames of sound that are missing are filled."""
 SAME_PLACE_MS = 3000.0
 """Two connections that broke within so much of an item broke at the same place."""
-FORMAT_BYTES = 4
-"""Of a header of the sound, those that a decoder goes by: the codec of FLV, then AAC's profile, sampling rate and channels."""
 MOST_KEPT = 2000
 """Tags that are kept for the next connection: more than any good group of pictures has."""
 
@@ -54,62 +50,10 @@ class Change:
     seconds: float = 0.0
 
 
-class Slate:
-    """The slate's tags, over and over. Its headers are those of the items, when it was made with the same parameters."""
-
-    def __init__(self, flv: bytes, frame_ms: float) -> None:
-        """Raises `FlvError`, or `ValueError` when there is no picture in it."""
-        buffer = InputBuffer("slate", frame_ms)
-        buffer.feed(flv)
-        buffer.end()
-        if buffer.is_empty:
-            raise ValueError("the slate holds no picture")
-        self.headers = buffer.headers
-        self._quiet = -1
-        tags = tuple(iter(lambda: buffer.pop() if buffer.head else None, None))
-        shown = [tag.timestamp + tag.composition_ms for tag in tags if tag.is_picture]
-        self._length_ms = max(shown) + frame_ms - min(shown)
-        # Sound beside the pictures would let the last of them stand each time that it begins again.
-        first_ms, last_ms = min(shown) - SOUND_FRAME_MS / 2, max(shown) + frame_ms - SOUND_FRAME_MS / 2
-        self.tags = tuple(tag for tag in tags if tag.kind == VIDEO or first_ms <= tag.timestamp < last_ms)
-        self._sounds = tuple(tag.body for tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header)
-        self.rewind()
-
-    def rewind(self) -> None:
-        self._next = 0
-        self._offset_ms = 0.0
-
-    def peek(self) -> Tag:
-        tag = self.tags[self._next]
-        return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
-
-    def next_of(self, kind: int) -> Tag:
-        """The next tag of a kind, which stays."""
-        following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
-        found = next(tag for tag in following if tag.kind == kind)
-        return found._replace(timestamp=round(found.timestamp + self._offset_ms))
-
-    def quiet(self, header: bytes | None) -> bytes | None:
-        """A frame of the slate's sound, each time the next one, when that is of the kind that `header` announced; else None."""
-        own = self.headers.get(AUDIO)
-        if not (self._sounds and own and header and header[:FORMAT_BYTES] == own.body[:FORMAT_BYTES]):
-            return None
-        self._quiet = (self._quiet + 1) % len(self._sounds)
-        return self._sounds[self._quiet]
-
-    def pop(self) -> Tag:
-        tag = self.peek()
-        self._next += 1
-        if self._next == len(self.tags):
-            self._next = 0
-            self._offset_ms += self._length_ms
-        return tag
-
-
 class Relay:
     """Give it buffers by `queue`; ask it for bytes by `take`. `changes` grows by what it did; who reads it empties it."""
 
-    def __init__(self, slate: Slate, frame_ms: float, metadata: bytes = b"") -> None:
+    def __init__(self, slate: SlateLoop, frame_ms: float, metadata: bytes = b"") -> None:
         """`metadata`: what each connection begins with (`flv.metadata`)."""
         self.queue: deque[InputBuffer] = deque()
         self.changes: list[Change] = []

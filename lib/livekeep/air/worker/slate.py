@@ -16,12 +16,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from livekeep.air.worker import profile
+from livekeep.air.worker import profile, transcode
 from livekeep.air.worker.ffmpeg import MODEST, confined_leash, environment
 from livekeep.air.worker.flv import AUDIO
 from livekeep.air.worker.probe import ItemError, probe
 from livekeep.air.worker.profile import Plan
-from livekeep.air.worker.relay import Slate
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
 from livekeep.system.redaction import redacted
@@ -124,7 +124,7 @@ def keep(content: bytes, target: Path) -> str:
 def flaw_of(content: bytes, channel: Channel) -> str:
     """What keeps a slate off air, "" when nothing does."""
     try:
-        found = Slate(content, 1000 / channel.frame_rate)
+        found = SlateLoop(content, 1000 / channel.frame_rate)
     except ValueError as error:
         return f"is damaged: {error}"
     return "" if AUDIO in found.headers else "is damaged: it holds no sound"
@@ -170,7 +170,7 @@ def command_for(channel: Channel) -> list[str]:
         return still_command(picture, channel, seconds_of(channel))
     media = probe(str(file), PROBE_SECONDS)
     found = Plan("encode", "encode" if media.audio else "silence")
-    return with_length(profile.feeder_command(str(file), found, channel, media), seconds_of(channel, media.duration_seconds))
+    return with_length(transcode.feeder_command(str(file), found, channel, media), seconds_of(channel, media.duration_seconds))
 
 
 def plain_command(channel: Channel) -> list[str]:
@@ -180,7 +180,7 @@ def plain_command(channel: Channel) -> list[str]:
 
 def seconds_of(channel: Channel, available: float | None = None) -> float:
     """How long the slate is: whole groups of pictures, about ten seconds, or as much of a video as there is."""
-    group = float(profile.keyframe_frames(channel) / profile.rate_of(channel))
+    group = float(transcode.keyframe_frames(channel) / profile.rate_of(channel))
     if available is None:
         return math.ceil(SECONDS / group) * group
     return max(math.floor(min(available, LONGEST_SECONDS) / group), 1) * group
@@ -191,13 +191,13 @@ def still_command(picture: list[str], channel: Channel, seconds: float) -> list[
     rate = profile.rate_of(channel)
     graph = ";".join(
         (
-            f"[0:v]{profile.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{profile.headers()}[picture]",
-            f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{profile.BEGUN}[sound]",
+            f"[0:v]{transcode.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{transcode.headers()}[picture]",
+            f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{transcode.BEGUN}[sound]",
         )
     )
-    inputs = [*profile.beginning(), *picture, "-f", "lavfi", "-i", profile.QUIET]
-    encoders = [*profile.encoder_options(channel), *STILL_QUALITY, *profile.sound_encoder_options(channel)]
-    whole = ["-filter_complex", graph, "-map", "[picture]", "-map", "[sound]", *encoders, *profile.flv_options()]
+    inputs = [*transcode.beginning(), *picture, "-f", "lavfi", "-i", transcode.QUIET]
+    encoders = [*transcode.encoder_options(channel), *STILL_QUALITY, *transcode.sound_encoder_options(channel)]
+    whole = ["-filter_complex", graph, "-map", "[picture]", "-map", "[sound]", *encoders, *transcode.flv_options()]
     return with_length([*inputs, *whole], seconds)
 
 

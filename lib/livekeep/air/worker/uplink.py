@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable
 
 from livekeep.air.worker import retry
-from livekeep.air.worker.publisher import Address, Ended, Publisher
+from livekeep.air.worker.ingest_address import Address
+from livekeep.air.worker.publisher import Publisher
+from livekeep.air.worker.publisher_end import Ended
 from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.retry import Arrival, Decision, Listener, RetryState
 from livekeep.air.worker.tcp_info import TcpInfo

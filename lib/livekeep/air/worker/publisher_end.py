@@ -1,0 +1,94 @@
+"""Why a publisher ended, from what its ffmpeg printed. Pure.
+
+What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
+
+| the server …                            | ends after | with                                           | why         |
+|-----------------------------------------|------------|------------------------------------------------|-------------|
+| does not listen                         | 0.1 s      | Connection refused                             | unreachable |
+| has no known name                       | 0.1 s      | Failed to resolve hostname                     | unreachable |
+| swallows what is sent (a firewall)      | 10 s       | Connection timed out (rw_timeout)              | unreachable |
+| takes the connection and says nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
+| closes it at once                       | 0.1 s      | Cannot read RTMP handshake response            | unreachable |
+| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification (no why)  | unreachable |
+| says nothing after the handshake        | 10 s       | Input/output error                             | unreachable |
+| closes it after the handshake           | 0.1 s      | Input/output error                             | refused     |
+| refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
+| has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
+| dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
+| says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
+| tells that it has ended the stream      | never      | nothing: `retry.Listener` counts the bytes     | –           |
+| no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from livekeep.system import certificate
+
+ANSWER_SECONDS = 10
+"""Within it the server must take the connection, and answer each question."""
+Why = Literal["dropped", "refused", "unreachable", "stalled", "stopped", "crashed"]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a publisher ended. The sentence names host and port, never the URL or the key."""
+
+    why: Why
+    sentence: str
+    exit_code: int
+
+
+@dataclass
+class Told:
+    """What ffmpeg has said so far, as far as it tells how things stand."""
+
+    connected_at: float | None = None
+    has_published: bool = False
+    """The server answered that it takes the stream."""
+    server_words: str = ""
+    has_no_connection: bool = False
+    has_wrong_certificate: bool = False
+    certificate_fault: str = ""
+    """What is wrong with it, as far as that could be found out."""
+    has_no_name: bool = False
+    cause: str = ""
+    """The last thing that went wrong, such as "Broken pipe"."""
+
+    def heard(self, now: float, level: str, text: str) -> None:
+        """A line of ffmpeg's, fit to be shown."""
+        if text.startswith("Successfully connected to "):
+            self.connected_at = now
+        elif text.startswith("Output #0"):
+            self.has_published = True
+        elif level in ("error", "fatal", "panic"):
+            # What stands before names the place, the URL among others.
+            self.cause = self.cause if text.startswith("Error opening output file ") else text.rpartition(": ")[2]
+            self.has_no_connection |= "RTMP handshake response" in text or "Cannot open connection" in text
+            self.has_wrong_certificate |= "certificate" in text
+            self.has_no_name |= text.startswith("Failed to resolve hostname")
+            if text.startswith("Server error: "):
+                self.server_words = text.removeprefix("Server error: ").strip()
+
+
+def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
+    """Why a publisher ended that was neither stopped nor killed, and one sentence."""
+    cause = f" ({told.cause})" if told.cause else ""
+    is_slow = told.connected_at is not None and now - told.connected_at >= ANSWER_SECONDS - 1
+    verdicts: tuple[tuple[object, Why, str], ...] = (
+        (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
+        (told.has_published and told.server_words, "dropped", f'{shown} ended the stream: "{told.server_words}"'),
+        (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
+        (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
+        (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
+        (told.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
+        (told.server_words, "refused", f'{shown} refused the stream: "{told.server_words}"'),
+        (told.has_no_connection and told.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
+        (told.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
+        (told.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
+    )
+    refused: tuple[Why, str] = (
+        "refused",
+        f"{shown} closed the connection before the stream began: check the key and ingest_urls",
+    )
+    return next(((why, sentence) for holds, why, sentence in verdicts if holds), refused)

@@ -1,0 +1,62 @@
+"""The slate as tags without end: its pictures over and over, and its quiet sound for items that lack some. Pure."""
+
+from livekeep.air.worker.flv import AUDIO, VIDEO, Tag
+from livekeep.air.worker.input_buffer import InputBuffer
+
+AAC_FRAME_SAMPLES = 1024
+SOUND_HERTZ = 44100
+SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
+FORMAT_BYTES = 4
+"""Of a header of the sound, those that a decoder goes by: the codec of FLV, then AAC's profile, sampling rate and channels."""
+
+
+class SlateLoop:
+    """The slate's tags, over and over. Its headers are those of the items, when it was made with the same parameters."""
+
+    def __init__(self, flv: bytes, frame_ms: float) -> None:
+        """Raises `FlvError`, or `ValueError` when there is no picture in it."""
+        buffer = InputBuffer("slate", frame_ms)
+        buffer.feed(flv)
+        buffer.end()
+        if buffer.is_empty:
+            raise ValueError("the slate holds no picture")
+        self.headers = buffer.headers
+        self._quiet = -1
+        tags = tuple(iter(lambda: buffer.pop() if buffer.head else None, None))
+        shown = [tag.timestamp + tag.composition_ms for tag in tags if tag.is_picture]
+        self._length_ms = max(shown) + frame_ms - min(shown)
+        # Sound beside the pictures would let the last of them stand each time that it begins again.
+        first_ms, last_ms = min(shown) - SOUND_FRAME_MS / 2, max(shown) + frame_ms - SOUND_FRAME_MS / 2
+        self.tags = tuple(tag for tag in tags if tag.kind == VIDEO or first_ms <= tag.timestamp < last_ms)
+        self._sounds = tuple(tag.body for tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header)
+        self.rewind()
+
+    def rewind(self) -> None:
+        self._next = 0
+        self._offset_ms = 0.0
+
+    def peek(self) -> Tag:
+        tag = self.tags[self._next]
+        return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
+
+    def next_of(self, kind: int) -> Tag:
+        """The next tag of a kind, which stays."""
+        following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
+        found = next(tag for tag in following if tag.kind == kind)
+        return found._replace(timestamp=round(found.timestamp + self._offset_ms))
+
+    def quiet(self, header: bytes | None) -> bytes | None:
+        """A frame of the slate's sound, each time the next one, when that is of the kind that `header` announced; else None."""
+        own = self.headers.get(AUDIO)
+        if not (self._sounds and own and header and header[:FORMAT_BYTES] == own.body[:FORMAT_BYTES]):
+            return None
+        self._quiet = (self._quiet + 1) % len(self._sounds)
+        return self._sounds[self._quiet]
+
+    def pop(self) -> Tag:
+        tag = self.peek()
+        self._next += 1
+        if self._next == len(self.tags):
+            self._next = 0
+            self._offset_ms += self._length_ms
+        return tag
