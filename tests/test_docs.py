@@ -19,7 +19,8 @@ import pytest
 
 from livekeep.air.control import api, api_models
 from livekeep.air.storage import media
-from livekeep.air.worker import probe, publisher_end, retry
+from livekeep.air.worker import publisher_end, retry
+from livekeep.air.worker.media_info import ItemFailure
 from livekeep.air.worker.play_log import PlayLog
 from livekeep.air.worker.scheduler import Scheduler
 from livekeep.command.channel import channel_status
@@ -290,8 +291,7 @@ def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
 
 def kinds_raised(*modules: str) -> set[str]:
     """The words for programs that modules of the air part give with an error; `"word", f"…"` is their form everywhere."""
-    calls = ("ItemError", "TooSlowError", "RefusedError", "BodyError", "error_document")
-    calls += ("self.play_log.fail", "self.fail", "self._tell_failure")
+    calls = ("RefusedError", "BodyError", "error_document")
     found: set[str] = set()
     for module in modules:
         for node in ast.walk(ast.parse((LIBRARY / f"livekeep/air/{module}.py").read_text())):
@@ -308,8 +308,7 @@ def test_every_kind_of_failure_is_told() -> None:
     publishing, storage, item = told.values()
     assert publishing == set(retry.FAILURES) == set(typing.get_args(publisher_end.Why)) - {"stopped"}
     assert storage == set(media.KINDS)
-    seen = {kind for _text, kind, _sentence in probe.FAULTS}
-    assert item - {"storage-failed"} == kinds_raised("worker/probe", "worker/scheduler", "worker/play_log") | seen
+    assert item - {"storage-failed"} == set(ItemFailure) - {"other"}
     mended = [cells[0] for cells in rows(section("troubleshooting.md", "Storage fails"))]
     assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.KINDS) - {"other"}
 

@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from livekeep.air.worker.item import Media, scanned
+from livekeep.air.worker.media_info import MediaInfo, scanned
 from livekeep.air.worker.probe import probe
 from livekeep.air.worker.scan import scan
 from livekeep.core.config import Channel
@@ -114,7 +114,7 @@ def clip(name: str) -> Path:
 
 
 @functools.cache
-def known(path: Path) -> Media:
+def known(path: Path) -> MediaInfo:
     """An item as the worker knows it when all of it is read."""
     media = probe(str(path), READING_SECONDS)
     return scanned(media, scan(str(path), media, path.name, timeout_seconds=READING_SECONDS))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from livekeep.air.worker import profile
-from livekeep.air.worker.item import media_of
-from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.media_info import ItemError, media_of
+from livekeep.air.worker.probe import probe
 from livekeep.system.redaction import redacted
 from tests.air.clips import CHANNEL, clip, encode, known
 

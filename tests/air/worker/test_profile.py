@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from livekeep.air.worker import profile, transcode
-from livekeep.air.worker.item import Media
+from livekeep.air.worker.media_info import MediaInfo
 from tests.air.clips import CHANNEL, MATCHING, PLAYABLE, clip, known
 from tests.air.flv_output import Flv, output_of
 
@@ -14,7 +14,7 @@ MOST_BESIDE_MS = 75.0
 """How far the sound may end from the picture: two frames of AAC and the rounding of the rate."""
 
 
-def media_of(name: str) -> Media:
+def media_of(name: str) -> MediaInfo:
     return known(clip(name))
 
 

@@ -13,9 +13,9 @@ import pytest
 
 from livekeep.air.storage.media import MediaFile
 from livekeep.air.worker import profile, transcode
-from livekeep.air.worker.item import Media, scanned
+from livekeep.air.worker.media_info import ItemError, MediaInfo, scanned
 from livekeep.air.worker.packets import HOLE_SECONDS, Hole, Packet, Scanner, overlaps
-from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.probe import probe
 from livekeep.air.worker.scan import Scans, scan
 from tests.air.clips import CHANNEL, clip, encode, folder, known, picture, sound
 from tests.air.flv_output import output_of
@@ -27,7 +27,7 @@ MEASURED = {"abs": 0.06}
 COPY = profile.Plan("copy", "copy")
 
 
-def media_of(name: str) -> Media:
+def media_of(name: str) -> MediaInfo:
     return known(odd(name))
 
 

@@ -19,16 +19,15 @@ import pytest
 
 from livekeep.air.storage.library import FolderLibrary, Library
 from livekeep.air.storage.media import MediaFile
+from livekeep.air.worker.item import DRY_SECONDS, START_SECONDS
+from livekeep.air.worker.media_list import HUNG_SECONDS
 from livekeep.air.worker.probe import probe
 from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.scheduler import (
-    DRY_SECONDS,
     FAILURES_AT_ONCE,
     FAILURES_PAUSE_SECONDS,
-    HUNG_SECONDS,
     SCAN_PATIENCE_SECONDS,
-    START_SECONDS,
     Scheduler,
 )
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy

@@ -26,8 +26,8 @@ from livekeep.air.storage.library import REST_SECONDS, Library, open_library
 from livekeep.air.storage.media import MediaFile, StorageError, natural
 from livekeep.air.worker.ffmpeg import AUTHORITIES
 from livekeep.air.worker.ingest_address import Address
-from livekeep.air.worker.item import scanned
-from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.media_info import ItemError, ItemFailure, scanned
+from livekeep.air.worker.probe import probe
 from livekeep.air.worker.profile import UNREAD, mode_of, plan
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
@@ -230,7 +230,8 @@ def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans,
         return {**line, "reasons": [], "error_type": error.error_type, "problem": str(error)}
     if found.lack:
         problem = f"{file.name}: {found.lack}"
-        return {**line, "duration_seconds": found.duration_seconds, "reasons": [], "error_type": "truncated", "problem": problem}
+        line |= {"duration_seconds": found.duration_seconds, "reasons": []}
+        return {**line, "error_type": ItemFailure.TRUNCATED, "problem": problem}
     wanted = plan(found, channel)
     line |= {"duration_seconds": found.duration_seconds, "mode": mode_of(wanted)}
     reasons = list(wanted.reasons)

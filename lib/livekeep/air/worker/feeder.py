@@ -17,7 +17,7 @@ from collections.abc import Iterable
 
 from livekeep.air.worker import transcode
 from livekeep.air.worker.ffmpeg import CHATTER, confined_leash, environment
-from livekeep.air.worker.item import Media
+from livekeep.air.worker.media_info import MediaInfo
 from livekeep.air.worker.profile import Plan
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
@@ -48,7 +48,7 @@ class Feeder:
         source: str,
         name: str,
         plan: Plan,
-        media: Media,
+        media: MediaInfo,
         channel: Channel,
         *,
         channel_name: str = "",

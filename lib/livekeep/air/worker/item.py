@@ -1,246 +1,136 @@
-"""An item of the playlist, as its headers and its packets describe it: the facts, and how they are read from ffprobe. Pure."""
+"""One item on its way to the ingest: from its file to the last of its tags that the relay took. Part of livekeep-worker@CHANNEL.
 
-import dataclasses
-import math
-from dataclasses import dataclass
-from fractions import Fraction
-from typing import Any
+It is prepared (its headers are known, and with them what becomes of it), perhaps read to its end (all its packets are known),
+started (its feeder fills the buffer), and over. The scheduler says when; what it fails by is `ItemFailure`.
+"""
 
-from livekeep.air.worker.packets import Scan, Track
+import logging
 
-SAME_RATE = 0.001
-"""Two rates that differ by no more than this part are one."""
-LONGEST_SECONDS = 1e9
-JITTER_SECONDS = 0.0021
-"""Matroska and FLV round times to milliseconds."""
-DECLARING = ("matroska", "mov", "flv", "avi", "asf")
-"""The containers whose header tells their length; of others ffprobe finds it from timestamps."""
-LACKING_SECONDS, LACKING_SHARE = 1.0, 0.02
-"""An item lacks something when more than both of these of it is not there."""
+from livekeep.air.storage.media import MediaFile
+from livekeep.air.worker.feeder import Feeder
+from livekeep.air.worker.flv import FlvError
+from livekeep.air.worker.input_buffer import LONGEST_AHEAD_SECONDS, InputBuffer
+from livekeep.air.worker.media_info import MediaInfo, scanned
+from livekeep.air.worker.packets import Scan
+from livekeep.air.worker.play_log import SHORT_SECONDS
+from livekeep.air.worker.profile import cut_text, mode_of, plan
+from livekeep.core.channels import Played
+from livekeep.core.config import Channel
 
+START_SECONDS = 30.0
+"""A feeder that has not given enough to begin with for so long is given up."""
+DRY_SECONDS = 15.0
+"""So is an item that ran dry for so long."""
+HUNGRY_SECONDS = 2.0
+"""An item on air that has less in hand gets all that the storage gives: no other is read meanwhile."""
 
-@dataclass(frozen=True)
-class Video:
-    """The picture; None is not known. Some of it only the packets tell (`scanned`)."""
-
-    index: int
-    """Of the stream in its file."""
-    codec: str
-    width: int
-    height: int
-    profile: str = ""
-    sample_aspect: Fraction | None = None
-    rotation_degrees: int = 0
-    pixel_format: str = ""
-    is_interlaced: bool | None = None
-    frame_rate: float | None = None
-    has_constant_rate: bool | None = None
-    bitrate: int | None = None
-    """Bits a second; of the whole file where its container does not say it for the picture."""
-    start_seconds: float = 0.0
-    """After the start of the item, which is that of its first stream."""
-    duration_seconds: float | None = None
-    starts_with_keyframe: bool | None = None
-    keyframe_seconds: float | None = None
-    """The longest distance between two keyframes, or from the last one to the end."""
-    has_b_frames: bool | None = None
+logger = logging.getLogger("livekeep.worker")
 
 
-@dataclass(frozen=True)
-class Audio:
-    """The sound; None is not known."""
+class Item:
+    """Made in a thread, from then on used by the worker's main thread alone; its feeder ends with that."""
 
-    index: int
-    codec: str
-    profile: str = ""
-    sample_rate: int | None = None
-    channels: int | None = None
-    bitrate: int | None = None
-    start_seconds: float = 0.0
-    duration_seconds: float | None = None
+    def __init__(self, file: MediaFile, source: str, media: MediaInfo, channel: Channel, is_read: bool) -> None:
+        """`source`: what ffmpeg opens. `is_read`: whether all of it was read, or that failed."""
+        self.file, self.source, self.media, self.is_read = file, source, media, is_read
+        self.plan = plan(media, channel)
+        self.buffer = InputBuffer(file.name, 1000 / channel.frame_rate)
+        self.feeder: Feeder | None = None
+        self.is_watched = False
+        """Whether the loop waits for its feeder's bytes."""
+        self.has_begun = False
+        """Whether something of it went out."""
+        self.is_skipped = False
+        self.prepared_at = 0.0
+        self._channel = channel
+        self._started_at = 0.0
+        self._dry_since: float | None = None
+        self._problem = ""
 
+    @property
+    def name(self) -> str:
+        return self.file.name
 
-@dataclass(frozen=True)
-class Media:
-    """An item that has a picture."""
+    @property
+    def entry(self) -> Played:
+        """As the play log has it."""
+        return Played(self.name, mode_of(self.plan), self.media.duration_seconds)
 
-    container: str
-    duration_seconds: float | None
-    """How much of it should go out: by its packets where those are known, and what its header tells of beyond them."""
-    video: Video
-    audio: Audio | None = None
-    scan: Scan | None = None
-    """All its packets; None before they were read."""
-    lack: str = ""
-    """Why not all of `duration_seconds` can be played; "" where nothing says so."""
+    @property
+    def lack(self) -> str:
+        """Why not all of it can go out; "" where nothing says so."""
+        return self.media.lack or cut_text(self.media)
 
+    @property
+    def seconds_left(self) -> float | None:
+        duration = self.media.duration_seconds
+        return None if duration is None else duration - self.buffer.played_seconds
 
-def media_of(document: dict[str, Any]) -> Media | None:
-    """An item from ffprobe's JSON; None when it has no picture (a cover is none)."""
-    form = document.get("format", {})
-    streams = [stream for stream in document.get("streams", []) if isinstance(stream, dict)]
-    pictures = [stream for stream in streams if stream.get("codec_type") == "video" and is_picture(stream)]
-    sounds = [stream for stream in streams if stream.get("codec_type") == "audio" and number(stream.get("channels"))]
-    if not pictures:
-        return None
-    picture, sound = preferred(pictures), preferred(sounds) if sounds else None
-    begins = [number(stream.get("start_time")) or 0.0 for stream in (picture, sound) if stream]
-    container = str(form.get("format_name", ""))
-    duration, start = length(form.get("duration")), number(form.get("start_time")) or 0.0
-    if duration is not None and container.startswith(("matroska", "flv")) and 0 < start < duration:
-        # These tell the moment of their end.
-        duration -= start
-    return Media(
-        container=container,
-        duration_seconds=duration,
-        video=video_of(picture, min(begins), number(form.get("bit_rate"))),
-        audio=audio_of(sound, min(begins)) if sound else None,
-    )
+    def learn(self, scan: Scan) -> None:
+        """All its packets are known. One that has started plays on as it began."""
+        self.media, self.is_read = scanned(self.media, scan), True
+        if self.feeder is None:
+            self.plan = plan(self.media, self._channel)
 
+    def start(self, channel_name: str, now: float) -> None:
+        """Raises `TemporaryError` when its feeder cannot be started."""
+        self._started_at = now
+        self.feeder = Feeder(self.source, self.name, self.plan, self.media, self._channel, channel_name=channel_name)
 
-def is_picture(stream: dict[str, Any]) -> bool:
-    return bool(number(stream.get("width"))) and not stream.get("disposition", {}).get("attached_pic")
+    @property
+    def wants_bytes(self) -> bool:
+        """Whether its buffer has room for more than a little."""
+        buffer = self.buffer
+        return not buffer.is_over and not buffer.is_full and buffer.ahead_seconds < LONGEST_AHEAD_SECONDS / 2
 
+    @property
+    def is_hungry(self) -> bool:
+        return not (self.buffer.is_over or self.buffer.is_full) and self.buffer.ahead_seconds < HUNGRY_SECONDS
 
-def preferred(streams: list[dict[str, Any]]) -> dict[str, Any]:
-    return next((stream for stream in streams if stream.get("disposition", {}).get("default")), streams[0])
+    def read(self) -> bool:
+        """Take what the feeder has; whether it can take more."""
+        data = self.feeder.read() if self.feeder else None
+        try:
+            if data:
+                self.buffer.feed(data)
+        except FlvError as error:
+            self._problem, data = f"its feeder gives no FLV ({error})", None
+        if data is None:
+            self.buffer.end()
+        return not self.buffer.is_over and not self.buffer.is_full
 
+    def stop(self) -> None:
+        """Kill its feeder, if that runs."""
+        if self.feeder:
+            self.feeder.stop()
 
-def video_of(stream: dict[str, Any], begin_seconds: float, whole_bitrate: float | None) -> Video:
-    rate = ratio(stream.get("avg_frame_rate"), "/") or ratio(stream.get("r_frame_rate"), "/")
-    order = str(stream.get("field_order", "unknown"))
-    bitrate = number(stream.get("bit_rate")) or whole_bitrate
-    return Video(
-        index=int(stream["index"]),
-        codec=str(stream.get("codec_name", "")),
-        width=int(stream["width"]),
-        height=int(stream["height"]),
-        profile=str(stream.get("profile", "")),
-        sample_aspect=ratio(stream.get("sample_aspect_ratio"), ":"),
-        rotation_degrees=rotation_of(stream),
-        pixel_format=str(stream.get("pix_fmt", "")),
-        is_interlaced=None if order == "unknown" else order != "progressive",
-        frame_rate=float(rate) if rate else None,
-        has_constant_rate=has_one_rate(stream),
-        bitrate=int(bitrate) if bitrate else None,
-        start_seconds=(number(stream.get("start_time")) or 0.0) - begin_seconds,
-        duration_seconds=duration_of(stream),
-    )
+    def leave(self, problem: str) -> None:
+        """No more of it will come, for this reason."""
+        self._problem = problem
+        self.stop()
+        self.buffer.end()
 
-
-def audio_of(stream: dict[str, Any], begin_seconds: float) -> Audio:
-    bitrate, sample_rate = number(stream.get("bit_rate")), number(stream.get("sample_rate"))
-    return Audio(
-        index=int(stream["index"]),
-        codec=str(stream.get("codec_name", "")),
-        profile=str(stream.get("profile", "")),
-        sample_rate=int(sample_rate) if sample_rate else None,
-        channels=int(stream["channels"]),
-        bitrate=int(bitrate) if bitrate else None,
-        start_seconds=(number(stream.get("start_time")) or 0.0) - begin_seconds,
-        duration_seconds=duration_of(stream),
-    )
-
-
-def has_one_rate(stream: dict[str, Any]) -> bool | None:
-    lowest, average = ratio(stream.get("r_frame_rate"), "/"), ratio(stream.get("avg_frame_rate"), "/")
-    return abs(lowest - average) <= SAME_RATE * average if lowest and average else None
-
-
-def rotation_of(stream: dict[str, Any]) -> int:
-    found = [data.get("rotation") for data in stream.get("side_data_list", []) if isinstance(data, dict)]
-    return next((int(number(turn) or 0) % 360 for turn in found if turn is not None), 0)
-
-
-def duration_of(stream: dict[str, Any]) -> float | None:
-    """Of one stream in seconds. Matroska has the moment of its end, counted from the start of the file, in a tag."""
-    if (found := length(stream.get("duration"))) is not None:
-        return found
-    parts = [number(part) for part in str(stream.get("tags", {}).get("DURATION", "")).split(":")]
-    if len(parts) != 3 or None in parts:
-        return None
-    hours, minutes, seconds = (part or 0.0 for part in parts)
-    return max(hours * 3600 + minutes * 60 + seconds - (number(stream.get("start_time")) or 0.0), 0.0)
-
-
-def length(value: Any) -> float | None:
-    """A span of time in seconds, or None for one that no item has."""
-    found = number(value)
-    return found if found is not None and 0 <= found <= LONGEST_SECONDS else None
-
-
-def number(value: Any) -> float | None:
-    """A finite number, or None for ffprobe's "N/A"."""
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def ratio(value: Any, sign: str) -> Fraction | None:
-    above, _, below = str(value).partition(sign)
-    if not (above.isdecimal() and below.isdecimal() and int(above) and int(below)):
-        return None
-    return Fraction(int(above), int(below))
-
-
-def scanned(media: Media, scan: Scan) -> Media:
-    """`media` with what all its packets show, which counts more than its headers."""
-    video, audio = media.video, media.audio
-    closed = sum(hole.seconds for hole in scan.shared_holes)
-    if audio and scan.audio:
-        audio = dataclasses.replace(
-            audio,
-            start_seconds=scan.audio.start_seconds,
-            duration_seconds=max(scan.audio.seconds - closed, 0.0),
-            bitrate=bitrate_of(scan.audio),
-        )
-    elif audio:
-        # There is none of the sound that the header tells of.
-        audio = None
-    rate = real_rate(scan.video, video.frame_rate)
-    video = dataclasses.replace(
-        video,
-        start_seconds=scan.video.start_seconds,
-        duration_seconds=max(scan.video.seconds - closed, 0.0),
-        bitrate=bitrate_of(scan.video) or video.bitrate,
-        frame_rate=rate,
-        has_constant_rate=has_even_steps(scan, rate),
-        starts_with_keyframe=scan.video.starts_with_keyframe,
-        keyframe_seconds=scan.video.keyframe_seconds if scan.video.has_all_times else None,
-        has_b_frames=scan.video.has_b_frames,
-    )
-    seconds, lack = scan.seconds, ""
-    declared = media.duration_seconds if media.container.startswith(DECLARING) and not scan.restarts else None
-    lacking = (declared or 0.0) - seconds - closed
-    if declared and (lacking > max(LACKING_SECONDS, LACKING_SHARE * declared) or (scan.cut_off and lacking > 0)):
-        lack = f"it is cut off: {seconds:.1f} s of {declared:.1f} s are there"
-        seconds = declared
-    elif scan.cut_off:
-        lack = "it is cut off"
-    return dataclasses.replace(media, duration_seconds=round(seconds, 3), video=video, audio=audio, scan=scan, lack=lack)
-
-
-def bitrate_of(track: Track) -> int | None:
-    return round(track.bits / track.seconds) if track.seconds > 0 else None
-
-
-def real_rate(track: Track, told: float | None) -> float | None:
-    """Pictures a second: as the header tells while the pictures do not contradict it, else as they come."""
-    mean = track.mean_step_seconds
-    if not mean or mean <= 0:
-        return told
-    steps = track.packets - 1
-    if told and abs(steps * mean - steps / told) <= 2 * JITTER_SECONDS:
-        return told
-    return 1 / mean
-
-
-def has_even_steps(scan: Scan, rate: float | None) -> bool:
-    shortest, longest = scan.video.shortest_step_seconds, scan.video.longest_step_seconds
-    if not rate or not scan.video.has_all_times or scan.video.holes or scan.restarts:
-        return False
-    if shortest is None or longest is None:
+    def is_dry_for_long(self, is_waited_for: bool, now: float) -> bool:
+        """Whether nothing came of it for too long; `is_waited_for`: whether it is interrupted, and the ingest takes more."""
+        if not is_waited_for or self.buffer.is_ready:
+            self._dry_since = None
+        elif self._dry_since is None:
+            self._dry_since = now
+        if self._dry_since is None or now - self._dry_since <= DRY_SECONDS:
+            return False
+        self._problem = f"nothing came of it for {DRY_SECONDS:.0f} s"
         return True
-    return shortest >= 1 / rate - JITTER_SECONDS and longest <= 1 / rate + JITTER_SECONDS
+
+    def starts_too_slowly(self, now: float) -> bool:
+        is_late = now - self._started_at > START_SECONDS
+        return is_late and not (self.has_begun or self.buffer.is_ready or self.buffer.is_over)
+
+    def close(self, channel_name: str) -> str:
+        """It is over, in one way or another; what is wrong with it, as far as something says so."""
+        self.stop()
+        quiet_seconds = self.buffer.quiet_ms / 1000
+        if quiet_seconds >= SHORT_SECONDS:
+            logger.warning("%s: %s: has no sound for %.1f s: quiet sound went out", channel_name, self.name, quiet_seconds)
+        errors = self.feeder.errors if self.feeder else ()
+        said_last = errors[-1] if errors else "it ended early, and nothing says why"
+        return self._problem or self.buffer.problem or self.lack or said_last

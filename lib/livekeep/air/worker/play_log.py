@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 
 from livekeep.air.storage.media import StorageError
+from livekeep.air.worker.media_info import ItemFailure
 from livekeep.core import events
 from livekeep.core.channels import Outcome, Played
 from livekeep.core.errors import LivekeepError
@@ -60,14 +61,14 @@ class PlayLog:
             problem = ""
         entry = replace(item, played_seconds=round(seconds, 3), outcome=outcome, problem=problem)
         if outcome == "failed":
-            self.fail(entry, "no-picture")
+            self.fail(entry, ItemFailure.NO_PICTURE)
             return outcome
         self._put(entry)
         self.items_played += outcome == "played"
         self.items_short += outcome == "short"
         self.items_skipped += outcome == "skipped"
         if outcome == "short":
-            self._tell_failure(entry, "short")
+            self._tell_failure(entry, ItemFailure.SHORT)
         sentence = f"{self._channel}: {item.name}: {outcome}, {seconds:.1f} s"
         fields = {"ITEM": item.name, "OUTCOME": outcome, "SECONDS": f"{seconds:.3f}", "MODE": item.mode}
         events.emit(events.ITEM_PLAYED, sentence, CHANNEL=self._channel, **fields)
@@ -81,7 +82,7 @@ class PlayLog:
         problem = problem or "its header tells of less than there is, and the rest was not played"
         entry = replace(item, played_seconds=round(seconds, 3), outcome="short", problem=problem)
         self.last = tuple(entry if old.name == item.name and old.outcome == "played" else old for old in self.last)
-        self._tell_failure(entry, "short")
+        self._tell_failure(entry, ItemFailure.SHORT)
 
     def fail(self, entry: Played, error_type: str) -> None:
         """Nothing of an item could be played."""

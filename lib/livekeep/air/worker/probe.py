@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
-from livekeep.air.worker.item import Media, media_of
-from livekeep.core.errors import TemporaryError
+from livekeep.air.worker.media_info import ItemError, ItemFailure, MediaInfo, media_of
 
 LARGEST_OUTPUT_BYTES = 2 * 1024 * 1024
 LARGEST_ERRORS_BYTES = 16 * 1024
@@ -27,15 +26,7 @@ ENTRIES = (
 )
 
 
-class ItemError(TemporaryError):
-    """An item cannot be played. `error_type` is one word, the text one sentence with the item's name; never a URL."""
-
-    def __init__(self, error_type: str, sentence: str) -> None:
-        self.error_type = error_type
-        super().__init__(sentence)
-
-
-def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
+def probe(source: str, timeout_seconds: float, name: str = "") -> MediaInfo:
     """An item by its headers, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
 
     Raises `ItemError`: missing, empty, unreadable, unreachable, forbidden, timeout, not-media, truncated, no-video.
@@ -46,7 +37,7 @@ def probe(source: str, timeout_seconds: float, name: str = "") -> Media:
     document = streams_of(source, deadline, name)
     media = media_of(document)
     if media is None:
-        raise ItemError("no-video", f"{name}: holds no picture")
+        raise ItemError(ItemFailure.NO_VIDEO, f"{name}: holds no picture")
     return media
 
 
@@ -58,12 +49,13 @@ def check_file(source: str, name: str) -> None:
         with Path(source).open("rb") as file:
             beginning = file.read(1)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ItemError("missing", f"{name}: is not there any more") from error
+        raise ItemError(ItemFailure.MISSING, f"{name}: is not there any more") from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", "") or "a name that no file can have"
-        raise ItemError("unreadable", f"{name}: cannot be read ({reason}); group livekeep must be able to read it") from error
+        sentence = f"{name}: cannot be read ({reason}); group livekeep must be able to read it"
+        raise ItemError(ItemFailure.UNREADABLE, sentence) from error
     if not beginning:
-        raise ItemError("empty", f"{name}: is an empty file")
+        raise ItemError(ItemFailure.EMPTY, f"{name}: is an empty file")
 
 
 def streams_of(source: str, deadline: float, name: str) -> dict[str, Any]:
@@ -80,23 +72,23 @@ def streams_of(source: str, deadline: float, name: str) -> dict[str, Any]:
 
 NO_CERTIFICATE = "cannot be read: the storage has no valid certificate for its name: is the clock right?"
 FAULTS = (
-    ("404 not found", "missing", "is not there any more"),
-    ("no such file", "missing", "is not there any more"),
-    ("410 gone", "missing", "is another object by now"),
-    ("403 forbidden", "forbidden", "may not be read from the bucket; check the storage's keys"),
-    ("401 unauthorized", "forbidden", "may not be read from the bucket; check the storage's keys"),
-    ("permission denied", "unreadable", "cannot be read (permission denied); group livekeep must be able to read it"),
-    ("server returned 5xx", "unreachable", "cannot be read: the storage answers with an error"),
-    ("http error 5", "unreachable", "cannot be read: the storage answers with an error"),
-    ("certificate failed verification", "unreachable", NO_CERTIFICATE),
-    ("certificate's owner does not match", "unreachable", NO_CERTIFICATE),
-    ("connection refused", "unreachable", "cannot be read: nobody answers at the storage's address"),
-    ("connection timed out", "unreachable", "cannot be read: the storage does not answer"),
-    ("connection reset", "unreachable", "cannot be read: the storage hung up"),
-    ("failed to resolve", "unreachable", "cannot be read: the storage's name is not known"),
-    ("network is unreachable", "unreachable", "cannot be read: there is no network"),
-    ("input/output error", "unreachable", "cannot be read: the storage gave an error or ended too early"),
-    ("partial file", "truncated", "is cut off: its end with the index is missing"),
+    ("404 not found", ItemFailure.MISSING, "is not there any more"),
+    ("no such file", ItemFailure.MISSING, "is not there any more"),
+    ("410 gone", ItemFailure.MISSING, "is another object by now"),
+    ("403 forbidden", ItemFailure.FORBIDDEN, "may not be read from the bucket; check the storage's keys"),
+    ("401 unauthorized", ItemFailure.FORBIDDEN, "may not be read from the bucket; check the storage's keys"),
+    ("permission denied", ItemFailure.UNREADABLE, "cannot be read (permission denied); group livekeep must be able to read it"),
+    ("server returned 5xx", ItemFailure.UNREACHABLE, "cannot be read: the storage answers with an error"),
+    ("http error 5", ItemFailure.UNREACHABLE, "cannot be read: the storage answers with an error"),
+    ("certificate failed verification", ItemFailure.UNREACHABLE, NO_CERTIFICATE),
+    ("certificate's owner does not match", ItemFailure.UNREACHABLE, NO_CERTIFICATE),
+    ("connection refused", ItemFailure.UNREACHABLE, "cannot be read: nobody answers at the storage's address"),
+    ("connection timed out", ItemFailure.UNREACHABLE, "cannot be read: the storage does not answer"),
+    ("connection reset", ItemFailure.UNREACHABLE, "cannot be read: the storage hung up"),
+    ("failed to resolve", ItemFailure.UNREACHABLE, "cannot be read: the storage's name is not known"),
+    ("network is unreachable", ItemFailure.UNREACHABLE, "cannot be read: there is no network"),
+    ("input/output error", ItemFailure.UNREACHABLE, "cannot be read: the storage gave an error or ended too early"),
+    ("partial file", ItemFailure.TRUNCATED, "is cut off: its end with the index is missing"),
 )
 """What ffprobe prints, in small letters, and what that means."""
 
@@ -108,8 +100,8 @@ def fault_of(errors: str, name: str, source: str) -> ItemError:
         if beginning in lower:
             return ItemError(error_type, f"{name}: {sentence}")
     if "moov atom not found" in lower and is_mp4(source):
-        return ItemError("truncated", f"{name}: is cut off: its end with the index is missing")
-    return ItemError("not-media", f"{name}: is no video file that can be played, or was cut off")
+        return ItemError(ItemFailure.TRUNCATED, f"{name}: is cut off: its end with the index is missing")
+    return ItemError(ItemFailure.NOT_MEDIA, f"{name}: is no video file that can be played, or was cut off")
 
 
 def is_mp4(source: str) -> bool:
@@ -130,7 +122,7 @@ def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, 
         )
     except OSError as error:
         raise ItemError(
-            "unreadable", f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
+            ItemFailure.UNREADABLE, f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
         ) from error
     with child:
         try:
@@ -163,4 +155,4 @@ def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple
 
 
 def too_slow(name: str) -> ItemError:
-    return ItemError("timeout", f"{name}: could not be looked at in time; is the storage slow?")
+    return ItemError(ItemFailure.TIMEOUT, f"{name}: could not be looked at in time; is the storage slow?")

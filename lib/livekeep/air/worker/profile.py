@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
 
-from livekeep.air.worker.item import SAME_RATE, Audio, Media, Video
+from livekeep.air.worker.media_info import SAME_RATE, Audio, MediaInfo, Video
 from livekeep.air.worker.packets import Hole, Restart
 from livekeep.core.channels import Mode
 from livekeep.core.config import Channel
@@ -40,7 +40,7 @@ class Plan:
     reasons: tuple[str, ...] = ()
 
 
-def plan(media: Media, channel: Channel) -> Plan:
+def plan(media: MediaInfo, channel: Channel) -> Plan:
     video_reasons = (*reasons_to_encode(media.video, channel), *reasons_of_packets(media, channel), *reasons_of_length(media))
     audio_reasons = reasons_of_sound(media, channel)
     return Plan(
@@ -89,7 +89,7 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
     return [reason for is_good, reason in checks if not is_good]
 
 
-def reasons_of_packets(media: Media, channel: Channel) -> list[str]:
+def reasons_of_packets(media: MediaInfo, channel: Channel) -> list[str]:
     """Why the packets of the picture must not go on air as they are; without knowing them none may."""
     scan, most = media.scan, int(channel.video_bitrate * RICHEST_SECOND)
     if scan is None:
@@ -124,12 +124,12 @@ def restart_text(restarts: Sequence[Restart]) -> str:
     return f"{restarts[0].moment_seconds:.1f} s" + (f", and {len(restarts) - 1} times more" if len(restarts) > 1 else "")
 
 
-def reasons_of_length(media: Media) -> list[str]:
+def reasons_of_length(media: MediaInfo) -> list[str]:
     longer = sound_goes_on(media)
     return [f"sound goes on for {longer:.1f} s after the picture"] if longer > LONGEST_CUT_SECONDS else []
 
 
-def reasons_of_sound(media: Media, channel: Channel) -> list[str]:
+def reasons_of_sound(media: MediaInfo, channel: Channel) -> list[str]:
     """Why the sound cannot be copied."""
     audio, most = media.audio, int(channel.audio_bitrate * RICHER_AUDIO)
     if audio is None:
@@ -162,13 +162,13 @@ def end_of(stream: Video | Audio) -> float | None:
     return None if stream.duration_seconds is None else stream.start_seconds + stream.duration_seconds
 
 
-def sound_goes_on(media: Media) -> float:
+def sound_goes_on(media: MediaInfo) -> float:
     """For how many seconds there is sound after the picture's end; 0 when that is not known."""
     ends = end_of(media.video), end_of(media.audio) if media.audio else None
     return 0.0 if ends[0] is None or ends[1] is None else max(ends[1] - ends[0], 0.0)
 
 
-def cut_text(media: Media) -> str:
+def cut_text(media: MediaInfo) -> str:
     """What of an item is cut off although its file has it; "" when nothing is."""
     longer = sound_goes_on(media)
     if longer <= LONGEST_STILL_SECONDS:

@@ -22,9 +22,9 @@ from typing import IO
 
 from livekeep.air.storage.media import MediaFile
 from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
-from livekeep.air.worker.item import Media, number
+from livekeep.air.worker.media_info import ItemError, ItemFailure, MediaInfo, number
 from livekeep.air.worker.packets import Kind, Packet, Scan, Scanner, scan_of
-from livekeep.air.worker.probe import ItemError, fault_of, too_slow
+from livekeep.air.worker.probe import fault_of, too_slow
 from livekeep.system.redaction import redacted
 
 POLITENESS = ("nice", "-n", "10")
@@ -50,7 +50,7 @@ MOST_KEPT = 20_000
 
 
 def scan(
-    source: str, media: Media, name: str, *, timeout_seconds: float = math.inf, may_read: threading.Event | None = None
+    source: str, media: MediaInfo, name: str, *, timeout_seconds: float = math.inf, may_read: threading.Event | None = None
 ) -> Scan:
     """All packets of the streams that `media` plays. With `may_read` it gives way, and rests while that is not set.
 
@@ -70,7 +70,7 @@ def scan(
         )
     except OSError as error:
         raise ItemError(
-            "unreadable", f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
+            ItemFailure.UNREADABLE, f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
         ) from error
     kinds: dict[int, Kind] = {media.video.index: "video"}
     if media.audio:
@@ -82,7 +82,7 @@ def scan(
         finally:
             child.kill()
     if any(int(offset) >= reader.reached_bytes for offset in BREAK.findall(errors)):
-        raise ItemError("unreachable", f"{name}: could not be read to its end; the storage hung up")
+        raise ItemError(ItemFailure.UNREACHABLE, f"{name}: could not be read to its end; the storage hung up")
     damage = next((redacted(TAGS.sub("", line)) for line in errors.splitlines() if DAMAGE.search(line)), "")
     found = reader.scanner.result(damage, cut_off=bool(CUT_OFF.search(errors)))
     if not found.video.packets:

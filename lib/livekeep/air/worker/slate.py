@@ -19,7 +19,8 @@ from pathlib import Path
 from livekeep.air.worker import profile, transcode
 from livekeep.air.worker.ffmpeg import MODEST, confined_leash, environment
 from livekeep.air.worker.flv import AUDIO
-from livekeep.air.worker.probe import ItemError, probe
+from livekeep.air.worker.media_info import ItemError
+from livekeep.air.worker.probe import probe
 from livekeep.air.worker.profile import Plan
 from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.core.config import Channel

@@ -9,7 +9,7 @@ Sources: YouTube's encoder settings; libx264's options (ffmpeg-codecs(1)).
 from fractions import Fraction
 
 from livekeep.air.worker.ffmpeg import input_options
-from livekeep.air.worker.item import Media
+from livekeep.air.worker.media_info import MediaInfo
 from livekeep.air.worker.packets import BACK_SECONDS, RESTARTING
 from livekeep.air.worker.profile import LONGEST_STILL_SECONDS, SAMPLE_RATE, SLACK_SECONDS, Plan, end_of, rate_of, sound_goes_on
 from livekeep.core.config import Channel
@@ -32,7 +32,7 @@ def keyframe_frames(channel: Channel) -> int:
     return max(round(rate_of(channel) * Fraction(channel.keyframe_seconds)), 1)
 
 
-def feeder_command(source: str, found: Plan, channel: Channel, media: Media) -> list[str]:
+def feeder_command(source: str, found: Plan, channel: Channel, media: MediaInfo) -> list[str]:
     """The ffmpeg that writes an item as FLV to its standard output, as fast as that is read."""
     decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"] if found.video == "encode" else []
     picture = ["-map", f"0:{media.video.index}"]
@@ -67,7 +67,7 @@ def flv_options() -> list[str]:
     return [*tidy, "-flush_packets", "1", "-f", "flv", "-flvflags", flags, "pipe:1"]
 
 
-def silence_input(media: Media) -> list[str]:
+def silence_input(media: MediaInfo) -> list[str]:
     """Sound for what has none; for a known picture, hardly longer than that: 7.1 may take more of it than the picture needs.
 
     What a header says is not known: a limit that is too short would cut the picture off.
@@ -77,7 +77,7 @@ def silence_input(media: Media) -> list[str]:
     return ["-f", "lavfi", *limit, "-i", QUIET if media.audio is None else SILENCE]
 
 
-def sound_options(media: Media, channel: Channel) -> list[str]:
+def sound_options(media: MediaInfo, channel: Channel) -> list[str]:
     """Sound exactly as long as the picture.
 
     Silence comes from an input of its own, the item's sound is mixed into it, and `-shortest` cuts both where the picture ends.
@@ -92,7 +92,7 @@ def sound_options(media: Media, channel: Channel) -> list[str]:
     return ["-filter_complex", graph, "-map", "[sound]", *sound_encoder_options(channel), "-shortest"]
 
 
-def picture_steps(media: Media, channel: Channel) -> str:
+def picture_steps(media: MediaInfo, channel: Channel) -> str:
     """The item's picture as the channel's: its size, its rate, its headers."""
     rate, longer = rate_of(channel), min(sound_goes_on(media), LONGEST_STILL_SECONDS)
     # From 0 on only where it is wanted: a change within the item (a recorded broadcast) would repeat the wait.
@@ -109,7 +109,7 @@ def picture_steps(media: Media, channel: Channel) -> str:
     return ",".join(steps)
 
 
-def joined(media: Media, setter: str) -> list[str]:
+def joined(media: MediaInfo, setter: str) -> list[str]:
     """One line of time without restarts, and without the holes that picture and sound share: nobody wants to see those.
 
     Registers of the expression: 0, how often the timestamps have begun again; 1, the time of the last frame; 2, that on the line.
@@ -143,7 +143,7 @@ def headers() -> str:
     return "setparams=field_mode=prog:range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,sidedata=mode=delete"
 
 
-def paced(media: Media) -> str:
+def paced(media: MediaInfo) -> str:
     """The item's sound at the pace of its timestamps: stretched where it drifts, filled where some of it is missing."""
     audio, picture_end = media.audio, end_of(media.video)
     start, end = (audio.start_seconds, end_of(audio)) if audio else (0.0, None)
