@@ -1,7 +1,7 @@
 """What the API takes and gives, for pydantic 1.10 and 2: bodies and answers are checked by it, and OpenAPI is made of it.
 
 A channel's keys are checked by core.channels.decode alone, so that livekeep.toml and the API have one set of rules; the schema
-below says the same to programs, and a test holds the two together.
+below is made from the same checks.
 """
 
 import dataclasses
@@ -14,32 +14,13 @@ import pydantic
 
 from livekeep.core import channels, config
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.core.checks import Check, Each, IngestUrl, OneOf, Pattern, Range, VideoId
 from livekeep.core.config import CHANNEL_NAME, Channel
 
 IS_PYDANTIC_1 = pydantic.VERSION.startswith("1.")
 NAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{CHANNEL_NAME.pattern}$", "example": "main"}
-NUMBERS: dict[str, tuple[float, float]] = {
-    "rescan_seconds": (2, 86400),
-    "width": (160, 3840),
-    "height": (90, 2160),
-    "frame_rate": (5, 60),
-    "video_bitrate": (100_000, 50_000_000),
-    "audio_bitrate": (32_000, 512_000),
-    "keyframe_seconds": (0.5, 4),
-    "rotate_hours": (0, 590),
-}
-CHOICES = {
-    "order": ("name", "oldest", "newest", "shuffle", "hot"),
-    "copy": ("auto", "never"),
-    "preset": ("ultrafast", "superfast", "veryfast", "faster", "fast", "medium"),
-}
-PATTERNS = {
-    "media": r"^(|/[ -~]*|s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[ -~]*)?)$",
-    "slate": r"^/[ -~]+$",
-    "extensions": r"^\.[a-z0-9]{1,8}$",
-    "ingest_urls": r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$",
-    "youtube_video": r"^(|[A-Za-z0-9_-]{11})$",
-}
+INGEST_PATTERN = r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$"
+"""That of `IngestUrl` in the form that JSON Schema has, which knows no flags."""
 MEANINGS = {
     "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
     "order": "In which order the items are played.",
@@ -63,25 +44,30 @@ EXAMPLE = {"media": "/srv/media", "ingest_urls": ["rtmps://a.rtmps.youtube.com/l
 
 
 def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
-    """The JSON Schema of one key."""
-    told: dict[str, Any] = {"description": MEANINGS[entry.name], "default": entry.default}
-    if isinstance(entry.default, bool):
-        return told | {"type": "boolean"}
-    if isinstance(entry.default, int | float):
-        low, high = NUMBERS[entry.name]
-        told |= {"type": "integer" if isinstance(entry.default, int) else "number", "minimum": low, "maximum": high}
-        return told | ({"multipleOf": 2} if entry.name in ("width", "height") else {})
-    if isinstance(entry.default, tuple):
-        each: dict[str, Any] = {"type": "string", "pattern": PATTERNS[entry.name]}
-        most = {}
-        if entry.name == "ingest_urls":
-            each["maxLength"] = config.INGEST_URL.longest_bytes
-            most = {"maxItems": config.MOST_INGESTS}
-        listed = {"type": "array", "items": each, "minItems": 1 if entry.default else 0, **most}
-        return {"description": told["description"], "anyOf": [listed, each], "default": list(entry.default)}
-    if entry.name in CHOICES:
-        return told | {"type": "string", "enum": list(CHOICES[entry.name])}
-    return told | {"type": "string", "pattern": PATTERNS[entry.name]}
+    """The JSON Schema of one key, from its check."""
+    check, default = entry.metadata["check"], entry.default
+    about = {"description": MEANINGS[entry.name], "default": list(default) if isinstance(default, tuple) else default}
+    if not isinstance(check, Each):
+        return about | limits_of(check, default) | ({"multipleOf": 2} if entry.name in ("width", "height") else {})
+    one = limits_of(check.check, "")
+    most = {"maxItems": config.MOST_INGESTS} if isinstance(check.check, IngestUrl) else {}
+    return about | {"anyOf": [{"type": "array", "items": one, "minItems": 1 if default else 0, **most}, one]}
+
+
+def limits_of(check: Check | None, default: Any) -> dict[str, Any]:
+    """What JSON Schema says of values like `default` that `check` accepts."""
+    match check:
+        case None:
+            return {"type": "boolean"}
+        case Range(low, high):
+            return {"type": "integer" if isinstance(default, int) else "number", "minimum": low, "maximum": high}
+        case OneOf(choices):
+            return {"type": "string", "enum": list(choices)}
+        case IngestUrl():
+            return {"type": "string", "pattern": INGEST_PATTERN, "maxLength": check.longest_bytes}
+        case Pattern() | VideoId():
+            return {"type": "string", "pattern": f"^({check.regex})$"}
+    raise TypeError(f"there is no JSON Schema for {check}")
 
 
 KEYS_SCHEMA: dict[str, Any] = {
