@@ -170,11 +170,11 @@ def test_a_state_of_another_channel_is_a_fault(machine: Machine) -> None:
 def test_states_are_read_anew_when_they_change_and_only_then(machine: Machine) -> None:
     write_channel(CHANNEL, machine.run)
     assert machine.collect()["items_total", "main", "played"] == 7
-    first = machine.states.channels.read()["main"].worker
-    assert machine.states.channels.read()["main"].worker is first
+    first = machine.states.channels()["main"].worker
+    assert machine.states.channels()["main"].worker is first
     write_channel(replace(CHANNEL, items_played=8), machine.run)
     assert machine.collect()["items_total", "main", "played"] == 8
-    assert machine.states.channels.read()["main"].worker is not first
+    assert machine.states.channels()["main"].worker is not first
 
 
 def test_the_same_samples_are_given_while_nothing_has_changed(machine: Machine) -> None:
@@ -195,7 +195,7 @@ def test_channels_that_come_and_go_leave_nothing_behind(machine: Machine) -> Non
         assert machine.collect()["on_air", name] == 1
         (channels.folder_of(name, machine.run) / "state.json").unlink()
     assert machine.collect() == {}
-    assert len(machine.states.channels._files) == 0
+    assert len(machine.states._of_channels) == 0
     assert machine.collector._samples == ()
 
 

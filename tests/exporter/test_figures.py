@@ -23,7 +23,7 @@ Figures = dict[tuple[str, ...], float]
 
 def collectors(root: Path) -> dict[str, Any]:
     states = States(root, root / "kept")
-    probes = {name: Probe(name, file) for name, file in states.findings.items()}
+    probes = {name: Probe(name, file) for name, file in states.probe_results.items()}
     return {"poller": Poller(states), "player": Player(states), "health": Verdict(states), **probes}
 
 
@@ -238,7 +238,7 @@ def test_a_probe_that_is_a_little_late_is_not_silent(tmp_path: Path, name: str) 
 
 def test_a_probe_whose_interval_is_longer_now_is_not_silent(tmp_path: Path) -> None:
     """Nor for Prometheus, which compares the same figures."""
-    file = States(tmp_path, probes=Probes()).findings["speedtest"]
+    file = States(tmp_path, probes=Probes()).probe_results["speedtest"]
     write(SpeedtestResult(run=replace(RUN, interval_seconds=300.0)), tmp_path, seconds_ago=2000)
     found = figures(Probe("speedtest", file).collect(time.time()))
     assert found["probe_interval_seconds", "speedtest"] == 86400

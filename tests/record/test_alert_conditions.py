@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from livekeep.core import config, state
+from livekeep.core import state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import Config
 from livekeep.core.config.record import RECORDER, Alert
@@ -286,29 +286,6 @@ def test_a_screen_that_is_dark_for_five_minutes_is_told_of_with_its_reason(box: 
     with_screen(box, dataclasses.replace(dark, picture="stream"), PollerState("live", since=NOW))
     watched.pass_time(70)
     assert watched.kinds() == ["begin", "over"]
-
-
-@given(
-    picture=st.sampled_from(["stream", "holding", "error", "none"]),
-    display_up=st.booleans(),
-    stream=st.sampled_from(["live", "offline", "error", "unknown"]),
-)
-@settings(deadline=None, max_examples=32, derandomize=True)
-def test_the_verdict_is_that_of_livekeep_health(
-    picture: str, display_up: bool, stream: str, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    from livekeep.record.alerts.verdict import verdict
-    from livekeep.status import health, snapshot
-
-    with box_in(tmp_path_factory.mktemp("box")) as box:
-        with_screen(box, PlayerState(picture, display_up=display_up), PollerState(stream))  # type: ignore[arg-type]
-        root, kept = box.root / "run/livekeep", box.root / "var/lib/livekeep"
-        said = snapshot.take(root, kept).health()
-        for least in ("degraded", "down"):
-            found = verdict(Alert(kind="verdict", verdict=least), root, kept, config.Probes(), time.time())
-            assert bool(found) == (health.LEVELS.index(said.level) >= health.LEVELS.index(least))
-            if found:
-                assert found[0].sentence == f"screen: {said.sentence}"
 
 
 def test_a_screen_that_is_off_on_purpose_alerts_nobody(box: Box) -> None:

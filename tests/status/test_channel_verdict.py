@@ -13,9 +13,9 @@ from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
 from livekeep.core.probe_results import Run, Showing, YoutubeResult, YoutubeVideo
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
-from livekeep.status import health
-from livekeep.status.channel_status import Broadcast
-from livekeep.status.health import Clock, Health, Judgement, channel_verdict, channel_verdicts
+from livekeep.status import channel_status, snapshot
+from livekeep.status.channel_status import ChannelStatus, verdict, verdicts
+from livekeep.status.health import Clock, Health, Verdict
 
 NOW, MONOTONIC = 1_800_000_000.0, 50_000.0
 CLOCK = Clock(NOW, MONOTONIC)
@@ -35,8 +35,8 @@ def worker(publishing: Publishing = "on-air", age: float = 1.0, silent: float | 
     return replace(start, last_acknowledged_monotonic=None if silent is None else MONOTONIC - silent, **more)  # type: ignore[arg-type]
 
 
-def meant(found: object = None, since: float | None = LONG_AGO, end: ChannelEnd | None = None) -> Broadcast:
-    return Broadcast("main", since, found or StateAbsentError("absent"), end)  # type: ignore[arg-type]
+def meant(found: object = None, since: float | None = LONG_AGO, end: ChannelEnd | None = None) -> ChannelStatus:
+    return ChannelStatus("main", since, found or StateAbsentError("absent"), end)  # type: ignore[arg-type]
 
 
 def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, channel: str = "main") -> YoutubeResult:
@@ -50,7 +50,7 @@ def youtube(showing: Showing, unshown: float | None = 121.0, age: float = 30.0, 
     return YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=videos, written_monotonic=MONOTONIC - age)
 
 
-def seen(findings: YoutubeResult, **more: object) -> Broadcast:
+def seen(findings: YoutubeResult, **more: object) -> ChannelStatus:
     return replace(meant(worker(**more)), youtube=findings)  # type: ignore[arg-type]
 
 
@@ -106,19 +106,19 @@ DOWN = [
 
 
 @pytest.mark.parametrize("it", [case[1] for case in OK], ids=[case[0] for case in OK])
-def test_is_ok(it: Broadcast) -> None:
-    assert channel_verdict(it, CLOCK) == Health("ok", "channel main is on air")
+def test_is_ok(it: ChannelStatus) -> None:
+    assert verdict(it, CLOCK) == Health("ok", "channel main is on air")
 
 
 @pytest.mark.parametrize(("it", "says"), [case[1:] for case in DEGRADED], ids=[case[0] for case in DEGRADED])
-def test_is_degraded(it: Broadcast, says: str) -> None:
-    found = channel_verdict(it, CLOCK)
+def test_is_degraded(it: ChannelStatus, says: str) -> None:
+    found = verdict(it, CLOCK)
     assert (found.level, says in found.sentence) == ("degraded", True), found
 
 
 @pytest.mark.parametrize(("it", "says"), [case[1:] for case in DOWN], ids=[case[0] for case in DOWN])
-def test_is_down(it: Broadcast, says: str) -> None:
-    found = channel_verdict(it, CLOCK)
+def test_is_down(it: ChannelStatus, says: str) -> None:
+    found = verdict(it, CLOCK)
     assert (found.level, says in found.sentence) == ("down", True), found
 
 
@@ -128,7 +128,7 @@ def test_is_down(it: Broadcast, says: str) -> None:
 )
 def test_every_combination(publishing: Publishing, silent: float | None, age: float, picture: str) -> None:
     """Only acknowledged bytes make it ok; only a minute without them, a refusal or a stuck worker make it down."""
-    found = channel_verdict(meant(worker(publishing, age, silent, picture=picture)), CLOCK)
+    found = verdict(meant(worker(publishing, age, silent, picture=picture)), CLOCK)
     if age > 10 or publishing == "refused":
         assert found.level == "down"
     elif publishing == "on-air" and silent == 1.0:
@@ -141,15 +141,15 @@ def test_every_combination(publishing: Publishing, silent: float | None, age: fl
 
 def test_a_machine_that_has_just_started_is_given_a_minute() -> None:
     early = Clock(NOW, 40.0)
-    assert channel_verdict(meant(), early).level == "degraded"
-    assert channel_verdict(meant(), Clock(NOW, 61.0)).level == "down"
+    assert verdict(meant(), early).level == "degraded"
+    assert verdict(meant(), Clock(NOW, 61.0)).level == "down"
 
 
 def test_a_clock_that_jumps_is_no_fault_and_hides_none() -> None:
-    assert channel_verdict(meant(worker()), Clock(NOW - 1e8, MONOTONIC)).level == "ok"
-    assert channel_verdict(meant(since=NOW + 1e6), CLOCK).level == "down", "meant while the clock was ahead"
+    assert verdict(meant(worker()), Clock(NOW - 1e8, MONOTONIC)).level == "ok"
+    assert verdict(meant(since=NOW + 1e6), CLOCK).level == "down", "meant while the clock was ahead"
     fresh = meant(worker("connecting", silent=None, started_at=1.0))
-    assert channel_verdict(fresh, Clock(NOW, 30.0)).level == "degraded", "the clock was set since"
+    assert verdict(fresh, Clock(NOW, 30.0)).level == "degraded", "the clock was set since"
 
 
 def test_which_channels_count() -> None:
@@ -161,7 +161,7 @@ def test_which_channels_count() -> None:
         "stopped": meant(since=None),
         "broken": meant(StateBrokenError("half"), since=None),
     }
-    assert list(channel_verdicts(found, CLOCK)) == ["meant", "running", "restarting", "broken"]
+    assert list(verdicts(found, CLOCK)) == ["meant", "running", "restarting", "broken"]
 
 
 # The machine
@@ -186,11 +186,11 @@ WELL, POOR, BAD = Health("ok", "it is well"), Health("degraded", "it limps"), He
     ],
 )
 def test_the_worst_wins(screen: Health | None, others: dict[str, Health], expected: Health) -> None:
-    assert Judgement(screen, others).whole() == expected
+    assert Verdict(screen, others).whole() == expected
 
 
 def judged(root: Path) -> Health:
-    return health.judge(root / "run", Clock(time.time(), time.monotonic()), root / "kept")
+    return snapshot.read(Clock(time.time(), time.monotonic()), root / "run", root / "kept").verdict().whole()
 
 
 def write(root: Path, written: state.State) -> None:
@@ -235,7 +235,7 @@ def test_without_the_screen_it_is_not_judged(tmp_path: Path) -> None:
 def test_folders_that_are_no_channels_are_passed_over(tmp_path: Path) -> None:
     for name in ("worker@", "worker@UPPER", "worker@a b", "worker@-x", "poller", "worker@left"):
         (tmp_path / "run" / name).mkdir(parents=True)
-    assert health.read_broadcasts(tmp_path / "run", tmp_path / "kept") == {}
+    assert channel_status.read(tmp_path / "run", tmp_path / "kept/channels") == {}
 
 
 def test_how_the_last_worker_ended_is_read(tmp_path: Path) -> None:
@@ -244,8 +244,8 @@ def test_how_the_last_worker_ended_is_read(tmp_path: Path) -> None:
     folder = channels.folder_of("main", tmp_path / "run")
     folder.mkdir(parents=True)
     state.write(end, folder)
-    found = health.read_broadcasts(tmp_path / "run", tmp_path / "kept")["main"]
+    found = channel_status.read(tmp_path / "run", tmp_path / "kept/channels")["main"]
     assert found.end == end
     assert isinstance(found.worker, StateAbsentError)
     (folder / "end.json").write_text("{")
-    assert health.read_broadcasts(tmp_path / "run", tmp_path / "kept")["main"].end is None
+    assert channel_status.read(tmp_path / "run", tmp_path / "kept/channels")["main"].end is None

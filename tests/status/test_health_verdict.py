@@ -22,8 +22,11 @@ from livekeep.core.state import (
     StreamState,
     Wish,
 )
-from livekeep.status.health import Clock, Health, error_screen_is_active, is_silent, read_findings, verdict
-from livekeep.status.health import judge as judge_folder
+from livekeep.status import probe_status, snapshot
+from livekeep.status.health import Clock, Health
+from livekeep.status.probe_status import is_silent
+from livekeep.status.screen_verdict import verdict
+from livekeep.status.snapshot import error_screen_is_active
 
 NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
 CLOCK = Clock(NOW, MONOTONIC)
@@ -44,7 +47,7 @@ def player(picture: Picture = "stream", age: float = 1.0, **more: object) -> Pla
 
 
 def judge(the_poller: object, the_player: object, error_screen: bool = False) -> Health:
-    return verdict(the_poller, the_player, error_screen, CLOCK)  # type: ignore[arg-type]
+    return verdict(the_poller, the_player, error_screen, CLOCK, {})  # type: ignore[arg-type]
 
 
 OK = [
@@ -186,7 +189,7 @@ FOUND_DEGRADED: list[tuple[str, ProbeResult, StreamState, str]] = [
 
 
 def with_findings(findings: ProbeResult, stream: StreamState) -> Health:
-    return verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, [findings])
+    return verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, {"it": findings})
 
 
 @pytest.mark.parametrize(("findings", "stream"), [case[1:] for case in FOUND_WELL], ids=[case[0] for case in FOUND_WELL])
@@ -207,13 +210,13 @@ def test_findings_that_degrade(findings: ProbeResult, stream: StreamState, says:
 @pytest.mark.parametrize("findings", [case[1] for case in FOUND_DEGRADED])
 def test_findings_never_bring_the_screen_down_nor_up(findings: ProbeResult) -> None:
     gone = StateAbsentError("gone")
-    assert verdict(poller(), gone, False, CLOCK, [findings]) == judge(poller(), gone)
-    assert verdict(gone, player(), False, CLOCK, [findings]) == judge(gone, player())
-    assert verdict(poller(), player("error"), False, CLOCK, [findings]) == judge(poller(), player("error"))
+    assert verdict(poller(), gone, False, CLOCK, {"it": findings}) == judge(poller(), gone)
+    assert verdict(gone, player(), False, CLOCK, {"it": findings}) == judge(gone, player())
+    assert verdict(poller(), player("error"), False, CLOCK, {"it": findings}) == judge(poller(), player("error"))
 
 
 def test_the_screen_s_own_trouble_comes_first() -> None:
-    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, [found(NetworkResult)])
+    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, {"network": found(NetworkResult)})
     assert "last 2 requests failed" in judged.sentence
 
 
@@ -231,7 +234,7 @@ def write(root: Path, *states: state.State) -> None:
 
 def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
     def judged() -> Health:
-        return judge_folder(tmp_path, Clock(time.time(), time.monotonic()), tmp_path / "kept")
+        return snapshot.read(Clock(time.time(), time.monotonic()), tmp_path, tmp_path / "kept").verdict().whole()
 
     assert judged().level == "down"
     write(tmp_path, PollerState("live"), PlayerState("stream", display_up=True))
@@ -242,12 +245,12 @@ def test_everything_below_a_folder_is_judged(tmp_path: Path) -> None:
     assert judged().level == "ok", "after an upgrade old findings are foreign until the next run"
 
 
-def test_findings_are_read_by_name(tmp_path: Path) -> None:
-    assert read_findings(tmp_path) == {}
+def test_results_are_read_by_name(tmp_path: Path) -> None:
+    assert probe_status.read(None, tmp_path) == {}
     write(tmp_path, SpeedtestResult(tool="url"))
     (tmp_path / "probe-host").mkdir()
     (tmp_path / "probe-host/state.json").write_text("[]")
-    findings = read_findings(tmp_path)
+    findings = probe_status.read(None, tmp_path)
     assert list(findings) == ["speedtest", "host"]
     assert isinstance(findings["speedtest"], SpeedtestResult)
     assert isinstance(findings["host"], StateBrokenError)
@@ -269,7 +272,7 @@ def test_the_error_screen_is_seen_by_its_picture(tmp_path: Path) -> None:
 
 
 def test_states_just_written_are_fresh(tmp_path: Path) -> None:
-    """The clocks of the states and of the judgement are the same."""
+    """The clocks of the states and of the verdict are the same."""
     (tmp_path / "player").mkdir()
     state.write(state.stamped(PlayerState("holding", display_up=True)), tmp_path)
     found = verdict(
@@ -277,5 +280,6 @@ def test_states_just_written_are_fresh(tmp_path: Path) -> None:
         state.read(PlayerState, tmp_path),
         False,
         Clock(time.time(), time.monotonic()),
+        {},
     )
     assert found.level == "ok"

@@ -26,7 +26,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.state import Signed, State
 from livekeep.core.text import shown
 
-DIRECTORY = paths.ROOT / "var/lib/livekeep/channels"
+DIRECTORY = paths.KEPT_DIRECTORY / "channels"
 NEW_FILE = paths.DROP_IN_DIRECTORY / "50-channel.toml"
 """Where the documents put a channel."""
 LARGEST_BYTES = 64 * 1024

@@ -8,6 +8,8 @@ CONFIG_FILE = ROOT / "etc/livekeep/livekeep.toml"
 DROP_IN_DIRECTORY = ROOT / "etc/livekeep/livekeep.d"
 CREDENTIAL_STORE = ROOT / "etc/credstore"
 STATE_DIRECTORY = ROOT / "run/livekeep"
+KEPT_DIRECTORY = ROOT / "var/lib/livekeep"
+"""What outlives a restart of the machine: the channels, the record, and what install.sh notes."""
 PICTURE_DIRECTORY = ROOT / "usr/local/share/livekeep/pictures"
 TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name
 YOUTUBE_KEY_NAME = "livekeep.youtube-api-key"

@@ -24,7 +24,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, Protocol, TypeVar
 
 from livekeep.core import files, paths
 from livekeep.core.errors import TemporaryError
@@ -232,6 +232,22 @@ def read(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState:
         raise StateBrokenError(f"{file}: cannot be read ({error.strerror})") from error
     except (ValueError, OverflowError, RecursionError) as error:
         raise StateBrokenError(f"{file}: is not a state of this version ({error}); restart its unit") from error
+
+
+class ReadState(Protocol):
+    """How a state is read: `read_or_error`, or one that keeps what it has read."""
+
+    def __call__(self, kind: type[AnyState], root: Path, /) -> AnyState | StateAbsentError | StateBrokenError: ...
+
+
+def read_or_error(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState | StateAbsentError | StateBrokenError:
+    """A state, or the error that says why there is none. Raises `PermissionError` when it may not be read."""
+    try:
+        return read(kind, root)
+    except (StateAbsentError, StateBrokenError) as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise error.__cause__ from None
+        return error
 
 
 def decode(kind: type[AnyState], document: Any) -> AnyState:

@@ -16,8 +16,8 @@ from livekeep.core.probe_results import YoutubeVideo
 from livekeep.core.state import StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
-from livekeep.status import health
-from livekeep.status.channel_status import Broadcast
+from livekeep.status import channel_status
+from livekeep.status.channel_status import ChannelStatus
 from livekeep.status.health import Clock
 
 PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
@@ -69,7 +69,7 @@ def youtube_samples(video: YoutubeVideo) -> Iterator[Sample]:
         yield "livekeep_channel_youtube_viewers", (video.channel,), float(video.viewers)
 
 
-def fault_of(it: Broadcast, now_monotonic: float) -> str:
+def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
     """Why the worker's own figures cannot be told though there is a state, or ""."""
     if isinstance(it.worker, StateBrokenError):
         return str(it.worker)
@@ -104,11 +104,11 @@ class Seen(NamedTuple):
             yield from youtube_samples(self.youtube)
 
 
-def seen(it: Broadcast, clock: Clock) -> Seen:
+def seen(it: ChannelStatus, clock: Clock) -> Seen:
     fault = fault_of(it, clock.now_monotonic)
     worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
     is_on_air = worker is not None and channels.is_on_air(worker, clock.now_monotonic)
-    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, health.youtube_of(it, clock), fault)
+    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, channel_status.youtube_of(it, clock), fault)
 
 
 class Channels:
@@ -122,7 +122,7 @@ class Channels:
     def collect(self, now: float) -> Iterable[Sample]:
         """Raises `TemporaryError`; all that can be told comes before that."""
         clock = Clock(now, time.monotonic())
-        found = tuple(seen(it, clock) for it in self._states.channels.read().values())
+        found = tuple(seen(it, clock) for it in self._states.channels().values())
         if found != self._seen:
             self._seen, self._samples = found, tuple(sample for it in found for sample in it.samples())
         faults = "; ".join(it.fault for it in found if it.fault)

@@ -127,7 +127,7 @@ class Pages:
     def healthz(self, _environ: Environ) -> Response:
         try:
             with self._lock:
-                verdict = self._states.judgement(Clock(time.time(), time.monotonic())).whole()
+                verdict = self._states.verdict(Clock(time.time(), time.monotonic())).whole()
         except LivekeepError as error:
             return line(503, f"down: {error}")
         return line(503 if verdict.level == "down" else 200, f"{verdict.level}: {verdict.sentence}")

@@ -14,8 +14,9 @@ from livekeep.core.probe_results import ProbeResult, Run, StreamResult
 from livekeep.core.state import StateAbsentError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import StateFile
-from livekeep.status import health, probe_descriptions
-from livekeep.status.health import Clock
+from livekeep.status import probe_descriptions
+from livekeep.status.health import Clock, age
+from livekeep.status.probe_status import is_silent
 
 
 def run_samples(probe: str, run: Run) -> Iterator[Sample]:
@@ -55,7 +56,7 @@ class Probe(Generic[AnyResult]):
         except StateAbsentError:
             return ()
         clock = Clock(now, time.monotonic())
-        if health.is_silent(result, clock):
+        if is_silent(result, clock):
             return silent(self._name, result, clock)
         if result is not self._of:
             self._of, self._samples = result, tuple(samples_of(self._name, result))
@@ -65,4 +66,4 @@ class Probe(Generic[AnyResult]):
 def silent(name: str, result: ProbeResult, clock: Clock) -> Iterator[Sample]:
     yield from run_samples(name, result.run)
     advice = f"see systemctl status livekeep-probe-{name}.timer"
-    raise TemporaryError(f"{result.FILE}: is {health.age(result, clock)} old; the probe is silent: {advice}")
+    raise TemporaryError(f"{result.FILE}: is {age(result, clock)} old; the probe is silent: {advice}")

@@ -14,8 +14,8 @@ from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import StateFile, States
-from livekeep.status import health, record_status
-from livekeep.status.health import Clock
+from livekeep.status import record_status
+from livekeep.status.health import Clock, age
 from livekeep.system.metric_family import known
 
 PartState = TypeVar("PartState", RecorderState, AlerterState, ClipsState)
@@ -78,7 +78,7 @@ class Source(Generic[PartState]):
         if isinstance(found, StateBrokenError):
             return (), str(found)
         if record_status.is_silent(found, clock):
-            return (), f"{found.FILE}: is {health.age(found, clock)} old; its unit is stuck: see livekeep status"
+            return (), f"{found.FILE}: is {age(found, clock)} old; its unit is stuck: see livekeep status"
         return self._samples_of(found), ""
 
 

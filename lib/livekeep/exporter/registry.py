@@ -40,7 +40,7 @@ class Source(Protocol):
 def sources_of(states: States, root: Path) -> dict[str, Source]:
     """All sources by their name; `root` is the machine's root folder."""
     screen: dict[str, Source] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
-    probes: dict[str, Source] = {f"probe-{name}": Probe(name, file) for name, file in states.findings.items()}
+    probes: dict[str, Source] = {f"probe-{name}": Probe(name, file) for name, file in states.probe_results.items()}
     own = {"channels": Channels(states), **probes, "record": Record(states)}
     return {**screen, **own, "host": Host(root), "units": Units(root), "build": Build()}
 

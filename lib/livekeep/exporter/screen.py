@@ -23,8 +23,8 @@ from livekeep.core.state import (
 )
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
-from livekeep.status import health
-from livekeep.status.health import LEVELS, Clock
+from livekeep.status.health import LEVELS, Clock, age
+from livekeep.status.screen_verdict import is_stuck
 from livekeep.system.metric_family import known
 
 STREAM_STATES: tuple[StreamState, ...] = typing.get_args(StreamState)
@@ -99,8 +99,8 @@ def playback_samples(playback: Playback) -> Iterator[Sample]:
 def refuse_stuck(state: PollerState | PlayerState, now: float) -> None:
     """Raises `TemporaryError` when the state is old."""
     clock = Clock(now, time.monotonic())
-    if health.is_stuck(state, clock):
-        raise TemporaryError(f"{state.FILE}: is {health.age(state, clock)} old; its unit is stuck: see livekeep status")
+    if is_stuck(state, clock):
+        raise TemporaryError(f"{state.FILE}: is {age(state, clock)} old; its unit is stuck: see livekeep status")
 
 
 class Poller:
@@ -156,7 +156,7 @@ class Verdict:
 
     def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`."""
-        found = self._states.judgement(Clock(now, time.monotonic()))
+        found = self._states.verdict(Clock(now, time.monotonic()))
         yield from one_of("livekeep_health_state", LEVELS, found.whole().level)
         if found.screen:
             yield from one_of("livekeep_screen_health_state", LEVELS, found.screen.level)

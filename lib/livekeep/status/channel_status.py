@@ -1,24 +1,36 @@
-"""What is known of each channel, put together: is it meant to be on air, what does its worker say, how did the last one end.
+"""What is known of each channel: is it meant to be on air, what does its worker say, how did the last one end; and its verdict.
 
-Reads the files that core/channels.py tells of. How a state is read is the caller's: the exporter keeps what it has read.
+Reads the files that core/channels.py lists.
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
 
-from livekeep.core import channels, paths
+from livekeep.core import channels, paths, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
-from livekeep.core.probe_results import YoutubeResult, YoutubeVideo
-from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError
+from livekeep.core.probe_results import NOT_SHOWN, YoutubeResult, YoutubeVideo
+from livekeep.core.state import ReadState, StateAbsentError, StateBrokenError
+from livekeep.status.health import Clock, Health, sentence
+from livekeep.status.probe_status import is_silent
 from livekeep.system import terminal
+
+OFF_AIR_SECONDS = 60.0
+"""So long may a channel be off air, or be on its way there, before that counts as down."""
+RESTART_SECONDS = 10.0
+"""Within so many seconds systemd starts a worker again that has ended, unless it has given up for a while."""
+GIVEN_UP = {
+    "78": "its configuration or its key cannot be used",
+    "69": "the ingest refused it again and again; it is tried again in a while",
+}
+"""Exit codes of a worker that systemd does not start again at once."""
 
 
 @dataclass(frozen=True)
-class Broadcast:
+class ChannelStatus:
     """What is known of one channel."""
 
     channel: str
@@ -36,13 +48,9 @@ class Broadcast:
         return self.meant_since is not None or not (is_stopping or isinstance(self.worker, StateAbsentError))
 
 
-class Look(Protocol):
-    """Gives a state, or the error that says why there is none."""
-
-    def __call__(self, kind: type[AnyState], root: Path, /) -> AnyState | StateAbsentError | StateBrokenError: ...
-
-
-def read(look: Look, root: Path = paths.STATE_DIRECTORY, directory: Path = channels.DIRECTORY) -> dict[str, Broadcast]:
+def read(
+    root: Path = paths.STATE_DIRECTORY, directory: Path = channels.DIRECTORY, read_state: ReadState = state.read_or_error
+) -> dict[str, ChannelStatus]:
     """The channels that are meant to be on air, and those whose worker has written a state, by name.
 
     Raises `PermissionError` or `TemporaryError` when that may not be read.
@@ -50,13 +58,13 @@ def read(look: Look, root: Path = paths.STATE_DIRECTORY, directory: Path = chann
     meant = meant_channels(directory)
     found = {}
     names = sorted({*meant, *with_folder(root)})
-    youtube = look(YoutubeResult, root) if names else None
+    youtube = read_state(YoutubeResult, root) if names else None
     shown = youtube if isinstance(youtube, YoutubeResult) else None
     for name in names:
         folder = channels.folder_of(name, root)
-        worker, end = look(ChannelState, folder), look(ChannelEnd, folder)
+        worker, end = read_state(ChannelState, folder), read_state(ChannelEnd, folder)
         if name in meant or not isinstance(worker, StateAbsentError):
-            found[name] = Broadcast(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
+            found[name] = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
     return found
 
 
@@ -98,3 +106,77 @@ def showing_text(video: YoutubeVideo, now: float) -> str:
     return {"none": "the video is no broadcast", "missing": "no such video: private, deleted or mistyped"}.get(
         video.showing, "not known"
     )
+
+
+# The verdict
+
+
+def verdicts(found: Mapping[str, ChannelStatus], clock: Clock) -> dict[str, Health]:
+    """The health of each channel that counts."""
+    return {name: verdict(it, clock) for name, it in found.items() if it.counts()}
+
+
+def verdict(it: ChannelStatus, clock: Clock) -> Health:
+    worker, name = it.worker, f"channel {it.channel}"
+    if isinstance(worker, StateAbsentError):
+        return without_worker(it, clock)
+    if isinstance(worker, StateBrokenError):
+        return Health("down", f"{name}: {worker}")
+    silent = clock.now_monotonic - worker.written_monotonic
+    if silent > channels.STALE_SECONDS:
+        return Health("down", f"{name}: its worker is stuck: its state is {silent:.0f} s old")
+    if channels.is_on_air(worker, clock.now_monotonic):
+        concern = trouble_on_air(worker) or not_shown(it, clock)
+        return Health("degraded", f"{name} is on air, but {concern}") if concern else Health("ok", f"{name} is on air")
+    if worker.publishing == "refused":
+        return Health("down", sentence(f"{name}: the ingest refuses it", worker.reason))
+    seconds = off_air_seconds(worker, clock)
+    told = sentence(f"{name} has been off air for {seconds:.0f} s", worker.reason)
+    return Health("down" if seconds > OFF_AIR_SECONDS else "degraded", told)
+
+
+def without_worker(it: ChannelStatus, clock: Clock) -> Health:
+    """The health of a channel that is meant to be on air, and no worker runs."""
+    name, end, meant_since = f"channel {it.channel}", it.end, it.meant_since or 0.0
+    if end and end.exit_code == "exited" and end.exit_status in GIVEN_UP and end.ended_at >= meant_since:
+        return Health("down", f"{name} is off air: {GIVEN_UP[end.exit_status]}")
+    # A moment that is still to come was noted while the clock was wrong.
+    meant_seconds = clock.now - meant_since if clock.now >= meant_since else clock.now_monotonic
+    if min(meant_seconds, clock.now_monotonic) <= OFF_AIR_SECONDS:
+        return Health("degraded", f"{name} is being started")
+    ended = f"its worker ended ({ending(end)})" if end else ""
+    if end and 0 <= clock.now - end.ended_at <= RESTART_SECONDS:
+        return Health("degraded", f"{name} is being started again: {ended}")
+    return Health("down", sentence(f"{name} is meant to be on air, but its worker does not run", ended))
+
+
+def ending(end: ChannelEnd) -> str:
+    """How a worker ended, such as "exit-code 1", in systemd's words."""
+    return " ".join(filter(None, (end.result, end.exit_status))) or "it is not known how"
+
+
+def trouble_on_air(worker: ChannelState) -> str:
+    """What is wrong with a channel that is on air, or ""."""
+    if worker.picture == "slate":
+        return sentence("it shows the slate", worker.slate_reason)
+    return sentence("its media cannot be listed", worker.storage_problem) if worker.storage_problem else ""
+
+
+def youtube_of(it: ChannelStatus, clock: Clock) -> YoutubeVideo | None:
+    """What YouTube shows of a channel's broadcast; None when it was not asked lately, or did not say."""
+    if it.youtube is None or is_silent(it.youtube, clock):
+        return None
+    return next((video for video in it.youtube.videos if video.channel == it.channel and video.showing), None)
+
+
+def not_shown(it: ChannelStatus, clock: Clock) -> str:
+    """Why a channel that is on air is not to be seen at YouTube, or ""."""
+    video = youtube_of(it, clock)
+    return NOT_SHOWN[video.showing][0] if video and video.contradicts(clock.now) else ""
+
+
+def off_air_seconds(worker: ChannelState, clock: Clock) -> float:
+    """How long nothing has been acknowledged, at most since this worker started."""
+    if worker.last_acknowledged_monotonic is not None:
+        return max(clock.now_monotonic - worker.last_acknowledged_monotonic, 0.0)
+    return min(max(clock.now - worker.started_at, 0.0), clock.now_monotonic)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from livekeep.core import paths
+from livekeep.core import paths, state
 from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
-from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.status import health
-from livekeep.status.health import Clock
+from livekeep.core.state import ReadState, StateAbsentError, StateBrokenError
+from livekeep.status.health import Clock, age
 
 SILENT_SECONDS = 200.0
 """Recorder and alerter write at least once a minute."""
@@ -32,7 +31,7 @@ class Fault(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class RecordStatus:
     """What the part's services wrote. A state that could not be read is the error that says why."""
 
     recorder: RecorderState | StateAbsentError | StateBrokenError
@@ -49,9 +48,9 @@ class Record:
         return tuple(sorted(found, key=lambda fault: not fault.is_grave))
 
 
-def read(root: Path = paths.STATE_DIRECTORY) -> Record:
+def read(root: Path = paths.STATE_DIRECTORY, read_state: ReadState = state.read_or_error) -> RecordStatus:
     """Raises `PermissionError` when they may not be read."""
-    return Record(health.look(RecorderState, root), health.look(AlerterState, root), health.look(ClipsState, root))
+    return RecordStatus(read_state(RecorderState, root), read_state(AlerterState, root), read_state(ClipsState, root))
 
 
 def journal(name: str) -> str:
@@ -71,7 +70,7 @@ def recorder_faults(it: RecorderState | StateAbsentError | StateBrokenError, clo
     elif isinstance(it, StateBrokenError):
         yield Fault("recorder", True, f"livekeep-recorder: {it}", restart)
     elif is_silent(it, clock):
-        yield Fault("recorder", True, f"the recorder is stuck: its state is {health.age(it, clock)} old", restart)
+        yield Fault("recorder", True, f"the recorder is stuck: its state is {age(it, clock)} old", restart)
     else:
         if it.problem:
             yield Fault("recorder", True, it.problem, it.advice or journal("recorder"))
@@ -91,7 +90,7 @@ def alerter_faults(it: AlerterState | StateAbsentError | StateBrokenError, clock
     elif isinstance(it, StateBrokenError):
         yield Fault("alerter", True, f"livekeep-alerter: {it}", restart)
     elif is_silent(it, clock):
-        yield Fault("alerter", True, f"the alerter is stuck: its state is {health.age(it, clock)} old", restart)
+        yield Fault("alerter", True, f"the alerter is stuck: its state is {age(it, clock)} old", restart)
     else:
         for problem in it.problems:
             yield Fault("alerter", False, problem, "sudo livekeep alert list; sudo livekeep check-config")
@@ -108,6 +107,6 @@ def clips_faults(it: ClipsState | StateAbsentError | StateBrokenError, clock: Cl
         yield Fault("clips", False, f"livekeep-clips: {it}", "sudo systemctl start livekeep-clips")
     elif is_silent(it, clock):
         advice = f"systemctl status livekeep-clips.timer; {journal('clips')}"
-        yield Fault("clips", False, f"the clip analyzer has not run for {health.age(it, clock)}", advice)
+        yield Fault("clips", False, f"the clip analyzer has not run for {age(it, clock)}", advice)
     elif it.outcome in ("failed", "partly"):
         yield Fault("clips", False, it.reason or "not all clips could be fetched", it.advice or journal("clips"))

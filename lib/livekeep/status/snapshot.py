@@ -1,70 +1,83 @@
-"""What the units wrote, as the operator's command reads it: each state, or the error that says why there is none."""
+"""What all units wrote, read at one moment, and the one verdict on it: for command, exporter, web pages and alerts."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from livekeep.core import config, paths
+from livekeep.core import channels, config, paths, state
 from livekeep.core.config import Probes
 from livekeep.core.errors import not_permitted
-from livekeep.core.probe_results import ProbeResult
-from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
-from livekeep.status import health, record_status
-from livekeep.status.channel_status import Broadcast
-from livekeep.status.health import Clock, Health, Judgement
-from livekeep.status.record_status import Record
+from livekeep.core.state import PlayerState, PollerState, ReadState, StateAbsentError, StateBrokenError
+from livekeep.status import channel_status, probe_status, record_status, screen_verdict
+from livekeep.status.channel_status import ChannelStatus
+from livekeep.status.health import Clock, Verdict
+from livekeep.status.probe_status import ProbeResults
+from livekeep.status.record_status import RecordStatus
+
+ERROR_SCREEN_PICTURE = "error-screen/picture.png"
+"""What livekeep-error-screen paints, below the state directory; there only while that unit runs."""
+WITHOUT_SCREEN = "install/without-screen"
+"""Below the kept directory, where livekeep was installed without the screen."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What the units wrote, all at one moment. `findings` by the probe's name; those that never ran are not in it.
+class Snapshot:
+    """A state that could not be read is the error that says why. `channels`: those that are meant to be on air, or run."""
 
-    `broadcasts` by the channel's name: those that are meant to be on air, or run.
-    """
-
+    clock: Clock
     poller: PollerState | StateAbsentError | StateBrokenError
     player: PlayerState | StateAbsentError | StateBrokenError
     error_screen_active: bool
-    clock: Clock
-    record: Record
-    findings: Mapping[str, ProbeResult | StateBrokenError] = field(default_factory=dict)
-    broadcasts: Mapping[str, Broadcast] = field(default_factory=dict)
+    record: RecordStatus
+    probe_results: ProbeResults = field(default_factory=dict)
+    channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
     has_screen: bool = True
 
-    def judgement(self) -> Judgement:
-        on_air = health.channel_verdicts(self.broadcasts, self.clock)
+    def verdict(self) -> Verdict:
+        on_air = channel_status.verdicts(self.channels, self.clock)
         if not self.has_screen:
-            return Judgement(None, on_air)
-        known = health.readable(self.findings)
-        return Judgement(health.verdict(self.poller, self.player, self.error_screen_active, self.clock, known), on_air)
-
-    def health(self) -> Health:
-        return self.judgement().whole()
+            return Verdict(None, on_air)
+        screen = screen_verdict.verdict(self.poller, self.player, self.error_screen_active, self.clock, self.probe_results)
+        return Verdict(screen, on_air)
 
 
-def take(root: Path = paths.STATE_DIRECTORY, kept: Path = health.KEPT_DIRECTORY) -> Reading:
-    """Read everything now. Raises `LivekeepError` when this user may not read it."""
-    clock = Clock(time.time(), time.monotonic())
+def read(
+    clock: Clock,
+    root: Path = paths.STATE_DIRECTORY,
+    kept: Path = paths.KEPT_DIRECTORY,
+    probes: Probes | None = None,
+    read_state: ReadState = state.read_or_error,
+) -> Snapshot:
+    """All states below `root`, and what is kept of the channels; `probes`: how often they run now.
+
+    Raises `PermissionError` or `TemporaryError` when that may not be read.
+    """
+    return Snapshot(
+        clock,
+        read_state(PollerState, root),
+        read_state(PlayerState, root),
+        error_screen_is_active(root),
+        record_status.read(root, read_state),
+        probe_status.read(probes, root, read_state),
+        channel_status.read(root, kept / channels.DIRECTORY.name, read_state),
+        has_screen(kept),
+    )
+
+
+def take() -> Snapshot:
+    """Everything as it is now, for the operator. Raises `LivekeepError` when this user may not read it."""
     try:
-        return Reading(
-            health.look(PollerState, root),
-            health.look(PlayerState, root),
-            health.error_screen_is_active(root),
-            clock,
-            record_status.read(root),
-            health.read_findings(root, configured_probes()),
-            health.read_broadcasts(root, kept),
-            health.has_screen(kept),
-        )
+        return read(Clock(time.time(), time.monotonic()), probes=configured_probes())
     except PermissionError as error:
         raise not_permitted(error) from error
 
 
-def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, ProbeResult | StateBrokenError]:
-    """What the probes found, by name. Raises `LivekeepError` when this user may not read it."""
+def take_probe_results() -> ProbeResults:
+    """The probes' results as they are now. Raises `LivekeepError` when this user may not read them."""
     try:
-        return health.read_findings(root, configured_probes())
+        return probe_status.read(configured_probes())
     except PermissionError as error:
         raise not_permitted(error) from error
 
@@ -72,3 +85,18 @@ def take_findings(root: Path = paths.STATE_DIRECTORY) -> dict[str, ProbeResult |
 def configured_probes() -> Probes:
     """A faulty key has its default here, as it has for the probes."""
     return config.load_leniently()[0].probes
+
+
+def has_screen(kept: Path = paths.KEPT_DIRECTORY) -> bool:
+    """Whether livekeep was installed with the screen."""
+    # Not by a Path: at each scrape, and a folder that may not be read is no fault.
+    return not os.path.exists(f"{kept}/{WITHOUT_SCREEN}")  # noqa: PTH110
+
+
+def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
+    """Whether livekeep-error-screen holds the screen. Raises `PermissionError` when that may not be read."""
+    try:
+        (root / ERROR_SCREEN_PICTURE).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True

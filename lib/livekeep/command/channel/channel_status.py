@@ -16,13 +16,13 @@ from livekeep.command.channel.actions import Known
 from livekeep.command.status import channels_text
 from livekeep.command.systemctl import Unit
 from livekeep.core import channels
+from livekeep.core import state as state_files
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, not_permitted
 from livekeep.core.probe_results import YoutubeResult
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.core.text import shown
-from livekeep.status import health
-from livekeep.status.channel_status import Broadcast
+from livekeep.status.channel_status import ChannelStatus, youtube_of
 from livekeep.status.health import Clock
 from livekeep.system import terminal
 
@@ -111,7 +111,7 @@ def read_end(name: str) -> ChannelEnd | None:
 
 def read_youtube() -> YoutubeResult | None:
     try:
-        found = health.look(YoutubeResult)
+        found = state_files.read_or_error(YoutubeResult)
     except PermissionError as error:
         raise not_permitted(error) from error
     return found if isinstance(found, YoutubeResult) else None
@@ -142,7 +142,7 @@ def channel_document(look: ChannelLook) -> dict[str, Any]:
         "state": dataclasses.asdict(look.state) if isinstance(look.state, ChannelState) else None,
         "state_problem": "" if is_known else str(look.state),
         "end": dataclasses.asdict(look.end) if look.end else None,
-        "youtube": dataclasses.asdict(video) if (video := health.youtube_of(broadcast(look), look.clock)) else None,
+        "youtube": dataclasses.asdict(video) if (video := youtube_of(broadcast(look), look.clock)) else None,
     }
 
 
@@ -161,8 +161,8 @@ def text(look: ChannelLook) -> str:
     return "\n".join(filter(None, [f"{look.name}: {terminal.paint(shown(headline), colour)}", table]))
 
 
-def broadcast(look: ChannelLook) -> Broadcast:
-    return Broadcast(look.name, worker=look.state, end=look.end, youtube=look.youtube)
+def broadcast(look: ChannelLook) -> ChannelStatus:
+    return ChannelStatus(look.name, worker=look.state, end=look.end, youtube=look.youtube)
 
 
 def head(look: ChannelLook) -> tuple[str, terminal.Colour]:

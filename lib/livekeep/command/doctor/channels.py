@@ -19,8 +19,8 @@ from livekeep.command.status import channels_text
 from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from livekeep.core.errors import LivekeepError
-from livekeep.status import health
-from livekeep.status.channel_status import Broadcast
+from livekeep.status import channel_status
+from livekeep.status.channel_status import ChannelStatus
 from livekeep.status.health import Clock
 
 WORKER = "/usr/local/lib/livekeep/bin/livekeep-worker"
@@ -221,7 +221,7 @@ def check_on_air(around: Surroundings) -> Check:
         return Check("on air", "skip", NOT_INSTALLED)
     clock = Clock(time.time(), time.monotonic())
     try:
-        found = health.read_broadcasts(around.path(STATES), around.path(KEPT))
+        found = channel_status.read(around.path(STATES), around.path(KEPT) / channels.DIRECTORY.name)
         configured = load(around)[0]
     except (LivekeepError, PermissionError):
         return Check("on air", "skip", "only root and group livekeep may look", "sudo livekeep doctor")
@@ -233,12 +233,12 @@ def check_on_air(around: Surroundings) -> Check:
     return summary("on air", faults, names or "no channel is meant to be on air")
 
 
-def on_air_faults(it: Broadcast, configured: dict[str, Channel], clock: Clock) -> Iterator[Fault]:
+def on_air_faults(it: ChannelStatus, configured: dict[str, Channel], clock: Clock) -> Iterator[Fault]:
     if it.channel not in configured:
         advice = f"configure it, or: sudo livekeep air stop {it.channel}"
         yield "fail", f"channel {it.channel} is meant to be on air, but there is no such channel", advice
         return
-    verdict = health.channel_verdict(it, clock)
+    verdict = channel_status.verdict(it, clock)
     if verdict.level != "ok":
         yield "fail" if verdict.level == "down" else "warn", verdict.sentence, channels_text.advice(it, clock)
 

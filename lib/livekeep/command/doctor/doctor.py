@@ -39,7 +39,7 @@ from livekeep.command.doctor.screen import check_decoder, check_display, check_s
 from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES
-from livekeep.status import health
+from livekeep.status import snapshot
 from livekeep.system import terminal
 
 CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(around: Surroundings) -> tuple[Check, ...]:
-    if health.has_screen(around.path("/var/lib/livekeep")):
+    if snapshot.has_screen(around.path("/var/lib/livekeep")):
         return tuple(check(around) for check in CHECKS)
     return tuple(without_screen(check, around) for check in CHECKS)
 

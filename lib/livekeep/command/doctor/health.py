@@ -8,13 +8,14 @@ from livekeep.command import systemctl
 from livekeep.command.doctor.channels import credential_faults, load
 from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is_root
 from livekeep.command.secrets.air_keys import YOUTUBE_KEY
+from livekeep.core import state
 from livekeep.core.config import Exporter
 from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES, Run
 from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.status import health
-from livekeep.status.health import Clock
+from livekeep.status import probe_status
+from livekeep.status.health import Clock, age
 from livekeep.status.probe_descriptions import description_of
 
 UNITS = "/usr/local/lib/systemd/system"
@@ -57,17 +58,17 @@ def check_probe(name: str, around: Surroundings) -> Check:
 def last_result(around: Surroundings, name: str) -> Check:
     title, clock = PROBES[name].TITLE, Clock(time.time(), time.monotonic())
     try:
-        found = health.look(PROBES[name], around.path("/run/livekeep"))
+        found = state.read_or_error(PROBES[name], around.path("/run/livekeep"))
     except PermissionError:
         return Check(title, "skip", "only root and group livekeep may read it", "sudo livekeep doctor")
     if isinstance(found, StateAbsentError):
         return Check(title, "skip", "has not run yet")
+    found = probe_status.with_interval(found, around.config.probes)
     if isinstance(found, StateBrokenError):
         return Check(title, "warn", str(found), f"sudo livekeep probe {name}")
-    found = health.with_interval(found, getattr(around.config.probes, name).interval_seconds)
-    if health.is_silent(found, clock):
+    if probe_status.is_silent(found, clock):
         advice = f"systemctl status livekeep-probe-{name}.timer; journalctl -u livekeep-probe-{name} -n 20; sudo livekeep apply"
-        return Check(title, "fail", f"silent: last run {health.age(found, clock)} ago", advice)
+        return Check(title, "fail", f"silent: last run {age(found, clock)} ago", advice)
     return of_run(title, found.run)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from livekeep.command.screenshot import mpv_camera, vlc_camera, x11_camera
 from livekeep.core import config, files, paths
 from livekeep.core.errors import LivekeepError
-from livekeep.status import health
+from livekeep.status import snapshot
 from livekeep.system import terminal
 
 DISPLAY = paths.STATE_DIRECTORY / "display"
@@ -52,8 +52,8 @@ def take() -> bytes:
         with contextlib.suppress(LivekeepError):
             return x11_camera.take(settings.screen)
     try:
-        if health.error_screen_is_active():
-            return read_picture(paths.STATE_DIRECTORY / health.ERROR_SCREEN_PICTURE)
+        if snapshot.error_screen_is_active():
+            return read_picture(paths.STATE_DIRECTORY / snapshot.ERROR_SCREEN_PICTURE)
     except PermissionError as error:
         raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
     if settings.screen.player == "vlc":

@@ -8,8 +8,8 @@ from livekeep.core import channels
 from livekeep.core.channels import ChannelState, Publishing
 from livekeep.core.probe_results import NOT_SHOWN
 from livekeep.core.state import StateAbsentError
-from livekeep.status import health
-from livekeep.status.channel_status import Broadcast, showing_text
+from livekeep.status import channel_status
+from livekeep.status.channel_status import ChannelStatus, showing_text
 from livekeep.status.health import Clock, Level
 from livekeep.system import terminal
 
@@ -25,12 +25,12 @@ WORDS: dict[Publishing, str] = {
 }
 HEAD = ("CHANNEL", "STATE", "SINCE", "NOW PLAYING", "INGEST")
 Row = tuple[str, str, str, str, str]
-Found = Mapping[str, Broadcast]
+Found = Mapping[str, ChannelStatus]
 
 
 def overview(found: Found, configured: Iterable[str], clock: Clock) -> str:
     """A table of the channels, those that are configured and off too, and below it what is wrong; "" without any channel."""
-    known = {name: found.get(name, Broadcast(name)) for name in sorted({*found, *configured})}
+    known = {name: found.get(name, ChannelStatus(name)) for name in sorted({*found, *configured})}
     if not known:
         return ""
     lines = terminal.table([HEAD, *(row(it, clock) for it in known.values())]).splitlines()
@@ -40,15 +40,15 @@ def overview(found: Found, configured: Iterable[str], clock: Clock) -> str:
     return "\n\n".join(blocks)
 
 
-def coloured_line(line: str, it: Broadcast, clock: Clock) -> str:
+def coloured_line(line: str, it: ChannelStatus, clock: Clock) -> str:
     if not it.counts():
         return line
     start, word = line[: len(it.channel)], state_of(it, clock)
-    colour = COLOURS[health.channel_verdict(it, clock).level]
+    colour = COLOURS[channel_status.verdict(it, clock).level]
     return start + line[len(start) :].replace(word, terminal.paint(word, colour), 1)
 
 
-def row(it: Broadcast, clock: Clock) -> Row:
+def row(it: ChannelStatus, clock: Clock) -> Row:
     worker = it.worker
     if not isinstance(worker, ChannelState):
         return it.channel, state_of(it, clock), since(it, clock), "", ""
@@ -57,7 +57,7 @@ def row(it: Broadcast, clock: Clock) -> Row:
     return it.channel, state_of(it, clock), since(it, clock), playing, f"{worker.ingest}{backup}"
 
 
-def state_of(it: Broadcast, clock: Clock) -> str:
+def state_of(it: ChannelStatus, clock: Clock) -> str:
     """What the channel does, in a word or two."""
     worker = it.worker
     if isinstance(worker, StateAbsentError):
@@ -69,7 +69,7 @@ def state_of(it: Broadcast, clock: Clock) -> str:
     return WORDS[worker.publishing]
 
 
-def since(it: Broadcast, clock: Clock) -> str:
+def since(it: ChannelStatus, clock: Clock) -> str:
     worker = it.worker
     if isinstance(worker, ChannelState):
         moment = worker.connected_since if worker.publishing == "on-air" else worker.since
@@ -77,11 +77,11 @@ def since(it: Broadcast, clock: Clock) -> str:
     return terminal.since(it.end.ended_at, clock.now) if it.end and it.meant_since is not None else ""
 
 
-def trouble_rows(it: Broadcast, clock: Clock) -> Iterator[tuple[str, str]]:
+def trouble_rows(it: ChannelStatus, clock: Clock) -> Iterator[tuple[str, str]]:
     """What is wrong with a channel and what to do, when something is, and what YouTube shows of it."""
     if not it.counts():
         return
-    found = health.channel_verdict(it, clock)
+    found = channel_status.verdict(it, clock)
     if found.level != "ok":
         yield "Why", found.sentence
         yield "Do", advice(it, clock)
@@ -89,15 +89,15 @@ def trouble_rows(it: Broadcast, clock: Clock) -> Iterator[tuple[str, str]]:
         yield "YouTube", f"{it.channel}: {shown}"
 
 
-def youtube(it: Broadcast, clock: Clock) -> str:
+def youtube(it: ChannelStatus, clock: Clock) -> str:
     """What YouTube shows of a channel, such as "live since 10:02:11 (for 3 min), 12 viewers (asked 20 s ago)", or ""."""
-    video = health.youtube_of(it, clock)
+    video = channel_status.youtube_of(it, clock)
     if not video or not it.youtube:
         return ""
     return f"{showing_text(video, clock.now)} (asked {terminal.duration(clock.now_monotonic - it.youtube.written_monotonic)} ago)"
 
 
-def advice(it: Broadcast, clock: Clock) -> str:
+def advice(it: ChannelStatus, clock: Clock) -> str:
     """What to run about a channel that is not well: what its worker says, or else what fits its state."""
     worker, name = it.worker, it.channel
     journal = f"journalctl -u livekeep-worker@{name} -n 50"
@@ -107,11 +107,9 @@ def advice(it: Broadcast, clock: Clock) -> str:
         return f"sudo livekeep air restart {name}; {journal}"
     if isinstance(worker, ChannelState) and worker.advice:
         return worker.advice
-    video = health.youtube_of(it, clock)
-    is_sound = (
-        isinstance(worker, ChannelState) and channels.is_on_air(worker, clock.now_monotonic) and not health.trouble_on_air(worker)
-    )
-    if video and is_sound and health.not_shown(it, clock):
+    video = channel_status.youtube_of(it, clock)
+    on_air = worker if isinstance(worker, ChannelState) and channels.is_on_air(worker, clock.now_monotonic) else None
+    if video and on_air and not channel_status.trouble_on_air(on_air) and channel_status.not_shown(it, clock):
         return NOT_SHOWN[video.showing][1]
     return f"sudo livekeep air check {name}; {journal}"
 
@@ -119,10 +117,10 @@ def advice(it: Broadcast, clock: Clock) -> str:
 def document(found: Found, configured: Iterable[str], clock: Clock) -> dict[str, Any]:
     """The same for programs, by the channel's name."""
     listed = sorted({*found, *configured})
-    return {name: entry(found.get(name, Broadcast(name)), clock) for name in listed}
+    return {name: entry(found.get(name, ChannelStatus(name)), clock) for name in listed}
 
 
-def entry(it: Broadcast, clock: Clock) -> dict[str, Any]:
+def entry(it: ChannelStatus, clock: Clock) -> dict[str, Any]:
     """One channel: what its worker wrote is null when there is nothing to be read, with the reason beside it."""
     worker = it.worker if isinstance(it.worker, ChannelState) else None
     problem = "" if worker or isinstance(it.worker, StateAbsentError) else str(it.worker)
@@ -130,9 +128,9 @@ def entry(it: Broadcast, clock: Clock) -> dict[str, Any]:
         "state": state_of(it, clock),
         "intended": it.meant_since is not None,
         "on_air": worker is not None and channels.is_on_air(worker, clock.now_monotonic),
-        "health": dataclasses.asdict(health.channel_verdict(it, clock)) if it.counts() else None,
+        "health": dataclasses.asdict(channel_status.verdict(it, clock)) if it.counts() else None,
         "worker": dataclasses.asdict(worker) if worker else None,
         "worker_problem": problem,
         "last_end": dataclasses.asdict(it.end) if it.end else None,
-        "youtube": dataclasses.asdict(video) if (video := health.youtube_of(it, clock)) else None,
+        "youtube": dataclasses.asdict(video) if (video := channel_status.youtube_of(it, clock)) else None,
     }

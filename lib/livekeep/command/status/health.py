@@ -10,6 +10,6 @@ EXIT_ON_ERROR = 3
 
 
 def run(_arguments: argparse.Namespace) -> int:
-    found = snapshot.take().health()
+    found = snapshot.take().verdict().whole()
     terminal.say(f"{found.level}: {found.sentence}")
     return health.LEVELS.index(found.level)

@@ -19,8 +19,9 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.state import Playback, PlayerState, PollerState
 from livekeep.core.text import shown
 from livekeep.status import snapshot
-from livekeep.status.health import Clock, Level, is_stuck, still_seconds
-from livekeep.status.snapshot import Reading
+from livekeep.status.health import Clock, Level
+from livekeep.status.screen_verdict import is_stuck, still_seconds
+from livekeep.status.snapshot import Snapshot
 from livekeep.system import terminal
 
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
@@ -39,7 +40,7 @@ Row = tuple[str, str]
 def run(arguments: argparse.Namespace) -> int:
     now = snapshot.take()
     configured = configured_channels()
-    units, problem = ask_units(now.has_screen, sorted({*configured, *now.broadcasts}))
+    units, problem = ask_units(now.has_screen, sorted({*configured, *now.channels}))
     if arguments.json:
         terminal.say_block(terminal.json_text(document(now, configured, units)))
     else:
@@ -67,22 +68,22 @@ def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...
         return (), str(error)
 
 
-def document(now: Reading, configured: Collection[str], units: tuple[Unit, ...]) -> dict[str, Any]:
+def document(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...]) -> dict[str, Any]:
     """All of it for programs. A state that could not be read is null, with the reason beside it."""
     return {
         "version": livekeep.__version__,
-        "health": dataclasses.asdict(now.health()),
+        "health": dataclasses.asdict(now.verdict().whole()),
         "now": now.clock.now,
         "now_monotonic": now.clock.now_monotonic,
         **(screen_document(now) if now.has_screen else {}),
-        "channels": channels_text.document(now.broadcasts, configured, now.clock),
-        **probe_text.document(now.findings),
+        "channels": channels_text.document(now.channels, configured, now.clock),
+        **probe_text.document(now.probe_results),
         "record": record_text.document(now.record, now.clock),
         "units": [dataclasses.asdict(entry) for entry in units],
     }
 
 
-def screen_document(now: Reading) -> dict[str, Any]:
+def screen_document(now: Snapshot) -> dict[str, Any]:
     return {
         "error_screen_active": now.error_screen_active,
         **state_document("poller", now.poller, now.clock),
@@ -97,18 +98,18 @@ def state_document(name: str, state: PollerState | PlayerState | Exception, cloc
     return {name: dataclasses.asdict(state), f"{name}_problem": "stuck" if stuck else ""}
 
 
-def text(now: Reading, configured: Collection[str], units: tuple[Unit, ...], problem: str) -> str:
-    found = now.health()
+def text(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...], problem: str) -> str:
+    found = now.verdict().whole()
     head = f"{terminal.paint(found.level, COLOURS[found.level])}: {shown(found.sentence)}"
     screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
-    on_air = channels_text.overview(now.broadcasts, configured, now.clock)
-    probes = probe_text.overview(now.findings, now.clock) if now.findings else ""
+    on_air = channels_text.overview(now.channels, configured, now.clock)
+    probes = probe_text.overview(now.probe_results, now.clock) if now.probe_results else ""
     record = record_text.overview(now.record, now.clock)
     below = unit_table(units, now.clock) if units else f"Units: {shown(problem) or 'none of livekeep is installed'}"
     return "\n\n".join(filter(None, [head, screen, on_air, probes, record, below]))
 
 
-def screen_rows(now: Reading) -> list[Row]:
+def screen_rows(now: Snapshot) -> list[Row]:
     if now.error_screen_active:
         return [
             ("Screen", "the error screen: livekeep-display could not be started"),
@@ -156,7 +157,7 @@ def counters(found: Playback, display_restarts: int) -> str:
     )
 
 
-def stream_rows(now: Reading) -> list[Row]:
+def stream_rows(now: Snapshot) -> list[Row]:
     poller, clock = now.poller, now.clock
     if not isinstance(poller, PollerState):
         return [("Stream", f"not known; {poller}")]

@@ -42,10 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
         return 2
     if is_root():
         start(name, settings)
-        found = snapshot.take_findings().get(name)
+        found = snapshot.take_probe_results().get(name)
         drop_if_off(name, settings)
     else:
-        found = snapshot.take_findings().get(name)
+        found = snapshot.take_probe_results().get(name)
         terminal.say(f"These are the last findings. To run it now: sudo livekeep probe {name}", to=sys.stderr)
     if found is None:
         raise LivekeepError(why_absent(name, settings))
@@ -64,7 +64,7 @@ def show_one(name: str, found: ProbeResult | StateBrokenError, as_json: bool) ->
 
 def show_all(settings: Config, as_json: bool) -> int:
     """What each probe found last; of those that found nothing, why."""
-    found = snapshot.take_findings()
+    found = snapshot.take_probe_results()
     if not found and not any(is_installed(name) for name in PROBES):
         raise LivekeepError(NOT_INSTALLED)
     if as_json:
@@ -100,12 +100,12 @@ def start(name: str, settings: Config) -> None:
     if name == "speedtest":
         longest = 2 * settings.probes.speedtest.duration_seconds + SPEEDTEST_EXTRA_SECONDS
         terminal.say(f"Measuring: this takes up to {longest:.0f} s and all of the line", to=sys.stderr)
-    before = snapshot.take_findings().get(name)
+    before = snapshot.take_probe_results().get(name)
     try:
         systemctl.call(["start", service], START_TIMEOUT_SECONDS)
     except LivekeepError as error:
         raise LivekeepError(f"{error}; see: journalctl -u {service} -n 20") from error
-    if before is not None and written(snapshot.take_findings().get(name)) == written(before):
+    if before is not None and written(snapshot.take_probe_results().get(name)) == written(before):
         terminal.say("It was not run now: its unit's condition does not hold. These are the last findings.", to=sys.stderr)
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from livekeep.core.probe_results import ProbeResult, Run
 from livekeep.core.state import StateBrokenError
 from livekeep.core.text import shown
-from livekeep.status.health import Clock, is_silent
+from livekeep.status.health import Clock
 from livekeep.status.probe_descriptions import description_of
+from livekeep.status.probe_status import is_silent
 from livekeep.system import terminal
 
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skipped": "dim", "silent": "red"}

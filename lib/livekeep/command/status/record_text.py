@@ -6,7 +6,7 @@ from typing import Any
 from livekeep.core.record_states import AlerterState, ClipsState, OpenAlert, RecorderState
 from livekeep.core.text import shown
 from livekeep.status.health import Clock
-from livekeep.status.record_status import Record
+from livekeep.status.record_status import RecordStatus
 from livekeep.system import terminal
 
 COLOURS: dict[str, terminal.Colour] = {"critical": "red", "warning": "yellow", "info": ""}
@@ -16,7 +16,7 @@ MEGABYTE = 1e6
 Row = tuple[str, str]
 
 
-def overview(record: Record, clock: Clock) -> str:
+def overview(record: RecordStatus, clock: Clock) -> str:
     """What is recorded, which alerts are open, which clips take off, and what is wrong with the part; "" where it never ran."""
     if not record.is_there():
         return ""
@@ -63,7 +63,7 @@ def clip_rows(it: ClipsState, clock: Clock) -> list[Row]:
     return [("Clips", known), *hot]
 
 
-def document(record: Record, clock: Clock) -> dict[str, Any]:
+def document(record: RecordStatus, clock: Clock) -> dict[str, Any]:
     """The same for programs. A state that could not be read is null."""
     return {
         "recorder": plain(record.recorder),

@@ -32,7 +32,6 @@ from livekeep.record.alerts.engine import Engine
 from livekeep.record.alerts.record import Record
 from livekeep.record.alerts.rules import Clock
 from livekeep.record.store import schema
-from livekeep.status import health
 
 FOLDER = store.FILE.parent
 WRITE_SECONDS = 30.0
@@ -56,7 +55,7 @@ class Alerter:
         self._database, self._damage = store.open_sound(FOLDER / store.FILE.name, time.time())
         self._spool = FOLDER / "spool"
         self._record = Record(schema.FILE)
-        self._engine = Engine(self._database, self._record, root, health.KEPT_DIRECTORY)
+        self._engine = Engine(self._database, self._record, root, paths.KEPT_DIRECTORY)
         self._deliverer = Deliverer(self._database, FOLDER / "receipts", service.watch, service.forget)
         self._known: Mapping[str, Channel] = {}
         self._problems: list[str] = []

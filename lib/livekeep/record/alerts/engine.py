@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from livekeep.core import state
 from livekeep.core.config import Config
 from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
@@ -21,8 +22,7 @@ from livekeep.record.alerts.event_judge import EventJudge
 from livekeep.record.alerts.ledger import AGAIN_SECONDS, Key, Ledger
 from livekeep.record.alerts.record import Record, lines_of_units
 from livekeep.record.alerts.rules import Clock, Finding, Standing, decide
-from livekeep.record.alerts.verdict import RECORDER_STALE_SECONDS, verdict
-from livekeep.status import health
+from livekeep.record.alerts.verdict import RECORDER_STALE_SECONDS, findings
 
 VERDICT_SECONDS = 5.0
 QUIET_SECONDS = {"failures": 15.0, "slow": 15.0, "figure": 15.0, "regression": 3600.0}
@@ -131,7 +131,7 @@ class Engine:
         """None when it cannot be told."""
         if rule.kind == "verdict":
             try:
-                judged = verdict(rule, self._root, self._kept, self._settings.probes, clock.wall)
+                judged = findings(rule, self._root, self._kept, self._settings.probes, clock.wall)
             except TemporaryError as error:
                 problem = f"alerts.{name}: cannot be judged: {error}"
                 if self.problems.get(name) != problem:
@@ -164,7 +164,7 @@ class Engine:
         """Whether the recorder has written since it started; after a while without that, the record is taken as it is."""
         if clock.steady - self._started >= GRACE_SECONDS:
             return True
-        found = health.look(RecorderState, self._root)
+        found = state.read_or_error(RecorderState, self._root)
         if isinstance(found, StateAbsentError | StateBrokenError):
             return False
         return clock.steady - found.written_monotonic < RECORDER_STALE_SECONDS and found.last_commit_at is not None

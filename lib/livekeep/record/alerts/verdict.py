@@ -7,54 +7,56 @@ says that no TV is connected.
 import time
 from pathlib import Path
 
+from livekeep.core import state
 from livekeep.core.config import Probes
 from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import HostResult
 from livekeep.core.record_states import RecorderState
-from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError
+from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.record.alerts.rules import Finding
-from livekeep.status import health
+from livekeep.status import snapshot
 from livekeep.status.health import LEVELS, Clock, Health
+from livekeep.status.probe_status import is_silent
+from livekeep.status.snapshot import Snapshot
 
 RECORDER_STALE_SECONDS = 180.0
 """The recorder writes its state at least once a minute."""
 
 
-def verdict(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) -> list[Finding]:
+def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) -> list[Finding]:
     """What is not well: "screen", "channel NAME", or the recorder. Raises `TemporaryError` when that cannot be told."""
     if rule.unit == RECORDER:
         return [Finding(RECORDER, trouble, now) for trouble in filter(None, [trouble_of_recorder(root)])]
     try:
-        clock = Clock(now, time.monotonic())
-        judgement = health.judgement(root, clock, kept, probes)
-        parts: dict[str, Health] = {f"channel {name}": it for name, it in judgement.channels.items()}
-        if judgement.screen and not is_off_on_purpose(root):
-            parts["screen"] = judgement.screen
+        seen = snapshot.read(Clock(now, time.monotonic()), root, kept, probes)
     except PermissionError as error:
         raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror}); is this user in group livekeep?") from error
+    verdict = seen.verdict()
+    parts: dict[str, Health] = {f"channel {name}": it for name, it in verdict.channels.items()}
+    if verdict.screen and not is_off_on_purpose(seen):
+        parts["screen"] = verdict.screen
     least = LEVELS.index("down" if rule.verdict == "down" else "degraded")
     bad = {name: it for name, it in parts.items() if LEVELS.index(it.level) >= least}
     return [Finding(name, f"{name}: {it.sentence}" if name == "screen" else it.sentence, now) for name, it in bad.items()]
 
 
-def is_off_on_purpose(root: Path) -> bool:
-    states = [health.look(PollerState, root), health.look(PlayerState, root)]
-    is_stopped = all(isinstance(it, StateAbsentError) for it in states) and not health.error_screen_is_active(root)
-    return is_stopped or no_tv_is_connected(root)
+def is_off_on_purpose(seen: Snapshot) -> bool:
+    is_stopped = isinstance(seen.poller, StateAbsentError) and isinstance(seen.player, StateAbsentError)
+    return (is_stopped and not seen.error_screen_active) or no_tv_is_connected(seen)
 
 
-def no_tv_is_connected(root: Path) -> bool:
+def no_tv_is_connected(seen: Snapshot) -> bool:
     """Whether the newest run of the host's probe saw connectors, and a TV at none of them."""
-    found = health.look(HostResult, root)
-    if isinstance(found, StateAbsentError | StateBrokenError) or health.is_silent(found, Clock(time.time(), time.monotonic())):
+    host = seen.probe_results.get("host")
+    if not isinstance(host, HostResult) or is_silent(host, seen.clock):
         return False
-    return bool(found.connectors) and all(connector.connected is False for connector in found.connectors)
+    return bool(host.connectors) and all(connector.connected is False for connector in host.connectors)
 
 
 def trouble_of_recorder(root: Path) -> str:
     """Why the record does not grow, in one sentence; "" when it does."""
-    found = health.look(RecorderState, root)
+    found = state.read_or_error(RecorderState, root)
     if isinstance(found, StateAbsentError):
         return f"{RECORDER} does not run: nothing is recorded, and rules that read the record see nothing new"
     if isinstance(found, StateBrokenError):

@@ -30,7 +30,7 @@ from livekeep.record.web.pages import Page
 from livekeep.record.web.password import COOKIE, SESSION_SECONDS, Guesses, Password
 from livekeep.record.web.rendering import Renderer
 from livekeep.record.web.sources import Sources
-from livekeep.status import health
+from livekeep.status import snapshot
 from livekeep.system.screen_picture import Camera
 
 THREADS = 2
@@ -160,7 +160,7 @@ class Application:
     def _take_picture(self) -> None:
         now = time.monotonic()
         self.camera.one_pass(now)
-        if now - self._picture_at >= PICTURE_SECONDS and health.has_screen(self.sources.kept):
+        if now - self._picture_at >= PICTURE_SECONDS and snapshot.has_screen(self.sources.kept):
             self._picture_at = now
             self.camera.ask()
 

@@ -14,7 +14,7 @@ from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError, read
 from livekeep.record.web.database import Database
-from livekeep.status.health import KEPT_DIRECTORY, Clock
+from livekeep.status.health import Clock
 
 MOST_KEPT = 16
 
@@ -26,7 +26,7 @@ class Sources:
     settings: Config
     database: Database = field(default_factory=Database)
     states: Path = paths.STATE_DIRECTORY
-    kept: Path = KEPT_DIRECTORY
+    kept: Path = paths.KEPT_DIRECTORY
     """What outlives a restart: the channels, the reports."""
     _kept: dict[Hashable, tuple[float, Any]] = field(default_factory=dict)
 

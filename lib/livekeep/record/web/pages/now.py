@@ -13,10 +13,12 @@ from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.sources import Sources
-from livekeep.status import health, record_status
-from livekeep.status.channel_status import Broadcast
-from livekeep.status.health import Health
+from livekeep.status import snapshot
+from livekeep.status.channel_status import ChannelStatus
+from livekeep.status.health import Clock, Health
 from livekeep.status.record_status import Fault
+from livekeep.status.screen_verdict import shown
+from livekeep.status.snapshot import Snapshot
 from livekeep.system import screen_picture
 
 HEADLINES = {"ok": "All is well", "degraded": "Something is not right", "down": "Out of order", "unknown": "Not known"}
@@ -71,12 +73,14 @@ class Running:
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     clock = sources.clock()
     alerts = sources.state(AlerterState)
+    seen = seen_now(sources, clock)
+    rows = channel_rows(seen) if isinstance(seen, Snapshot) else ()
     found: dict[str, Any] = {
-        "verdict": verdict(sources),
-        "tv": tv(sources) if health.has_screen(sources.kept) else None,
-        "channels": channel_rows(sources),
+        "verdict": verdict(seen, rows),
+        "tv": tv(sources) if snapshot.has_screen(sources.kept) else None,
+        "channels": rows,
         "alerts": sorted(alerts.open, key=severity) if alerts else [],
-        "faults": record_faults(sources),
+        "faults": seen.record.faults(clock) if isinstance(seen, Snapshot) else (),
         "record_problem": None,
         "running": (),
         "failed": (),
@@ -119,22 +123,21 @@ def severity(alert: OpenAlert) -> tuple[int, float]:
     return SEVERITIES.index(alert.severity), -alert.since
 
 
-def record_faults(sources: Sources) -> tuple[Fault, ...]:
-    """What is wrong with the services of this part."""
+def seen_now(sources: Sources, clock: Clock) -> Snapshot | Exception:
+    """All states at this moment, or why they cannot be read."""
     try:
-        return record_status.read(sources.states).faults(sources.clock())
-    except PermissionError:
-        return ()
-
-
-def verdict(sources: Sources) -> Verdict:
-    if not health.has_screen(sources.kept) and not channel_rows(sources):
-        return verdict_of_record(record_faults(sources))
-    try:
-        found = health.judge(sources.states, sources.clock(), sources.kept)
+        return snapshot.read(clock, sources.states, sources.kept, sources.settings.probes)
     except (PermissionError, TemporaryError) as error:
-        return Verdict("unknown", f"the states cannot be read: {error}", ("sudo livekeep doctor",))
-    return Verdict(found.level, found.sentence, advice(sources) if found.level != "ok" else ())
+        return error
+
+
+def verdict(seen: Snapshot | Exception, rows: tuple[ChannelRow, ...]) -> Verdict:
+    if isinstance(seen, Exception):
+        return Verdict("unknown", f"the states cannot be read: {seen}", ("sudo livekeep doctor",))
+    if not seen.has_screen and not rows:
+        return verdict_of_record(seen.record.faults(seen.clock))
+    health = seen.verdict().whole()
+    return Verdict(health.level, health.sentence, advice(seen, rows) if health.level != "ok" else ())
 
 
 def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
@@ -145,10 +148,10 @@ def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
     return Verdict("degraded", grave[0].sentence, tuple(f"Run: {fault.advice}" for fault in grave))
 
 
-def advice(sources: Sources) -> tuple[str, ...]:
+def advice(seen: Snapshot, rows: tuple[ChannelRow, ...]) -> tuple[str, ...]:
     """What to do, as the programs say, and what always helps."""
-    poller, player = sources.state(PollerState), sources.state(PlayerState)
-    told = [one.advice for one in (poller, player, *(row.worker for row in channel_rows(sources))) if one]
+    states = (seen.poller, seen.player, *(row.worker for row in rows))
+    told = [one.advice for one in states if isinstance(one, PollerState | PlayerState | ChannelState)]
     return tuple(dict.fromkeys([*filter(None, told), "Run: sudo livekeep doctor"]))
 
 
@@ -160,21 +163,16 @@ def tv(sources: Sources) -> Tv:
         stamp, taken_at = f"{found.st_mtime_ns:x}", found.st_mtime
     except OSError:
         stamp, taken_at = "", None
-    shown = health.shown(player) if player else "nobody knows what is shown: livekeep-player does not run"
-    return Tv(stamp, taken_at, shown, player.since if player else 0.0, player, poller)
+    text = shown(player) if player else "nobody knows what is shown: livekeep-player does not run"
+    return Tv(stamp, taken_at, text, player.since if player else 0.0, player, poller)
 
 
-def channel_rows(sources: Sources) -> tuple[ChannelRow, ...]:
-    clock = sources.clock()
-    try:
-        found = health.read_broadcasts(sources.states, sources.kept)
-    except (PermissionError, TemporaryError):
-        return ()
-    judged = health.channel_verdicts(found, clock)
-    return tuple(channel_row(it, judged[name], clock.now_monotonic) for name, it in found.items() if name in judged)
+def channel_rows(seen: Snapshot) -> tuple[ChannelRow, ...]:
+    channels_health = seen.verdict().channels
+    return tuple(channel_row(seen.channels[name], health, seen.clock.now_monotonic) for name, health in channels_health.items())
 
 
-def channel_row(it: Broadcast, judged: Health, now_monotonic: float) -> ChannelRow:
+def channel_row(it: ChannelStatus, judged: Health, now_monotonic: float) -> ChannelRow:
     worker = it.worker if isinstance(it.worker, ChannelState) else None
     is_on_air = worker is not None and channels.is_on_air(worker, now_monotonic)
     return ChannelRow(it.channel, judged.level, judged.sentence, is_on_air, worker)

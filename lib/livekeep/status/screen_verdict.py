@@ -1,0 +1,136 @@
+"""The verdict on the screen, made of the states of poller and player and of the probes' results. Pure."""
+
+from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
+from livekeep.status import probe_status
+from livekeep.status.health import Clock, Health, age, sentence
+from livekeep.status.probe_status import ProbeResults
+
+STUCK_SECONDS = 30.0
+"""A state older than this has a stuck writer: both write at least twice as often."""
+WRONG_PICTURE_SECONDS = 60.0
+"""So long may the picture differ from what the stream's state asks for before that counts as down."""
+STILL_SECONDS = 5.0
+"""A stream's position that stood still for so long is more than the pause between two reports."""
+RECENT_STALL_SECONDS = 300.0
+FAILURES_OF_AN_OUTAGE = 2
+"""One request that failed is not yet an outage."""
+
+
+def verdict(
+    poller: PollerState | StateAbsentError | StateBrokenError,
+    player: PlayerState | StateAbsentError | StateBrokenError,
+    error_screen_active: bool,
+    clock: Clock,
+    results: ProbeResults,
+) -> Health:
+    """A state that could not be read is the error that says why; results of probes degrade at the worst."""
+    if error_screen_active:
+        return Health("down", "the error screen is on: the display could not be started")
+    if not isinstance(player, PlayerState):
+        return Health("down", f"livekeep-player: {player}")
+    trouble = player_trouble(player, clock)
+    if trouble:
+        return Health("down", trouble)
+    if not isinstance(poller, PollerState):
+        return Health("degraded", f"{shown(player)}, but livekeep-poller: {poller}")
+    if is_stuck(poller, clock):
+        return Health("degraded", f"{shown(player)}, but livekeep-poller is stuck: its state is {age(poller, clock)} old")
+    return compare(poller, player, clock, results)
+
+
+def is_stuck(written: PlayerState | PollerState, clock: Clock) -> bool:
+    return clock.now_monotonic - written.written_monotonic > STUCK_SECONDS
+
+
+def player_trouble(player: PlayerState, clock: Clock) -> str:
+    """Why there is no good picture whatever the poller says, or ""."""
+    if is_stuck(player, clock):
+        return f"livekeep-player is stuck: its state is {age(player, clock)} old"
+    if not player.display_up:
+        return "no display: livekeep-display does not answer, or no TV is connected"
+    if player.picture == "none":
+        return "nothing is on the screen"
+    if player.picture == "error":
+        return sentence("the error picture is on the screen", player.reason)
+    still = still_seconds(player)
+    if player.picture == "stream" and still > WRONG_PICTURE_SECONDS:
+        return f"the stream on the screen has stood still for {still:.0f} s"
+    return ""
+
+
+def compare(poller: PollerState, player: PlayerState, clock: Clock, results: ProbeResults) -> Health:
+    """The verdict when both units run and a picture other than the error picture is shown."""
+    wrong = wrong_picture(poller, player)
+    if wrong:
+        seconds = clock.now - max(poller.since, player.since)
+        return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
+    concerns = [outage(poller), unfinished(poller), unrest(player, clock), fault_of_picture(player)]
+    concerns += probe_status.troubles(results, poller.state in ("live", "starting"), clock)
+    concern = next(filter(None, concerns), "")
+    if concern:
+        return Health("degraded", f"{shown(player)}, but {concern}")
+    return Health("ok", sentence(shown(player), player.reason))
+
+
+def wrong_picture(poller: PollerState, player: PlayerState) -> str:
+    """How picture and stream contradict each other, or "". A stream that plays on in an outage or before its start is right."""
+    # The holding picture stands beside a stream's sound.
+    is_held = player.picture == "holding" and player.stream_picture != "none"
+    if poller.state == "live" and is_held:
+        return "the stream is live but the holding picture is shown"
+    if poller.state == "offline" and (player.picture == "stream" or player.stream_picture == "none"):
+        return "the stream is off air but still shown"
+    if poller.state == "error" and (is_held or poller.cause in ("refused", "bad-config")):
+        return sentence(f"{shown(player)} instead of the error picture", poller.reason)
+    return ""
+
+
+def outage(poller: PollerState) -> str:
+    if poller.cause == "rate-limited":
+        return sentence("the API has to be left alone for a while", poller.reason)
+    if poller.cause == "outage" or poller.state == "error":
+        return sentence("the stream's state cannot be asked", poller.reason)
+    if poller.consecutive_failures >= FAILURES_OF_AN_OUTAGE:
+        return sentence(f"the last {poller.consecutive_failures} requests failed", poller.reason)
+    return ""
+
+
+def unfinished(poller: PollerState) -> str:
+    """What is missing before the stream's state can be known at all."""
+    return sentence("it is not known whether the stream is live", poller.reason) if poller.state == "unknown" else ""
+
+
+def unrest(player: PlayerState, clock: Clock) -> str:
+    """What is wrong with a stream that is or was just shown."""
+    still = still_seconds(player)
+    if player.picture == "stream" and still > STILL_SECONDS:
+        return f"it has stood still for {still:.0f} s"
+    if player.picture == "stream" and player.playback.buffering:
+        return "it is waiting for data"
+    stalled = player.playback.last_stall_at
+    if stalled is not None and clock.now - stalled < RECENT_STALL_SECONDS:
+        return "the stream stalled within the last five minutes"
+    return ""
+
+
+def fault_of_picture(player: PlayerState) -> str:
+    """What is wrong with the picture of a stream that plays on, or ""."""
+    changed = player.playback.picture_changed_at
+    minutes = f" for {(player.written_at - changed) / 60:.0f} min" if changed is not None else ""
+    faults: dict[StreamPicture, str] = {
+        "none": "the stream has no picture, only sound",
+        "blank": "the stream's picture is of one colour, such as black",
+        "frozen": f"the stream's picture has not changed{minutes}",
+    }
+    return faults.get(player.stream_picture, "")
+
+
+def still_seconds(player: PlayerState) -> float:
+    """How long the position had not changed when the player wrote this; 0 when the display cannot say."""
+    changed = player.playback.position_changed_at
+    return max(player.written_at - changed, 0.0) if changed is not None else 0.0
+
+
+def shown(player: PlayerState) -> str:
+    others = {"stream": "the stream is shown", "none": "nothing is shown"}
+    return others.get(player.picture, f"the {player.picture} picture is shown")
