@@ -1,43 +1,58 @@
-"""One bounded HTTP request: a deadline over everything, a limit on the body, redirects that carry no secret to another host.
+"""The HTTP client: requests, and around it what it lacks: a deadline over the whole exchange and a limit on the unpacked body.
 
-For APIs (`Client.get`) and for what the player program will read too (`Client.read`). It stands on http.client: the usual library
-would cost 7 MB more memory and has no deadline over a whole request. Name lookup has no timeout of its own: the caller runs
-requests in a thread that it may leave behind (`within`). Error texts never hold a URL, a header or anything that a server sent.
+For APIs (`Client.get`), for what the player program will read too (`Client.read`), and for uploads (`Client.post`). Each exchange
+runs in a thread; at the deadline its sockets are shut down, so that a server that drips bytes ends too, and a name lookup, which
+nothing can end, is left behind. Redirects are followed here: they carry no secret to another host and stay http or https. Error
+texts never hold a URL, a header or anything that a server sent.
 """
 
 import base64
 import contextlib
 import http.client
-import importlib
-import io
+import logging
+import math
+import re
 import socket
 import ssl
 import threading
 import time
-import typing
+import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
 
 from livekeep import __version__
 from livekeep.core.errors import TemporaryError
 
 USER_AGENT = f"livekeep/{__version__}"
-PLAYERS_HEADERS = {"User-Agent": "libmpv", "Accept": "*/*"}
-"""What mpv sends (0.35 and 0.40): a server that chooses by these answers us as it answers the player. No Accept-Encoding."""
+PLAYERS_HEADERS = {"User-Agent": "libmpv", "Accept": "*/*", "Accept-Encoding": urllib3.util.SKIP_HEADER}
+"""What mpv sends (0.35 and 0.40): a server that chooses by these answers us as it answers the player."""
 LARGEST_BODY_BYTES = 1024 * 1024
 BLOCK_BYTES = 64 * 1024
+FIRST_BLOCK_BYTES = 8
 MOST_REDIRECTS = 3
 MOST_REDIRECTS_OF_PLAYER = 8
 """As FFmpeg follows them."""
 REDIRECTS = (301, 302, 303, 307, 308)
+MOST_LEFT_BEHIND = 6
+"""Threads in a name lookup, in the whole process; a resolver gives up within half a minute."""
 SAFE = "!#$%&'()*+,/:;=?@[]|~"
 """What stays as it is in a URL that is percent-encoded."""
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
+# It would log addresses with their signatures, and warn of a wrong clock in words of its own.
+logging.getLogger("urllib3").setLevel(logging.CRITICAL)
+urllib3.disable_warnings()
+
 Origin = tuple[str, str, int]
-Result = typing.TypeVar("Result")
+Result = TypeVar("Result")
 Sink = Callable[[bytes], bool]
 """Takes the body's next bytes, unpacked; gives whether it wants more."""
 
@@ -50,6 +65,22 @@ class TransportError(TemporaryError):
         self.outcome = outcome
         self.is_refused = is_refused
         """Whether the host is there and nobody listens."""
+        self.is_proxy = False
+        """Whether the proxy cannot be used."""
+
+
+class RefusedStatusError(TransportError):
+    """An answer whose status is no success."""
+
+    def __init__(self, status: int) -> None:
+        expired = "; has its signature expired?" if status == 403 else ""
+        super().__init__(outcome_of(status), f"HTTP {status}{expired}")
+        self.status = status
+
+
+def outcome_of(status: int) -> str:
+    """A status as one of core.state.REQUEST_OUTCOMES."""
+    return "429" if status == 429 else f"{status // 100}xx" if 200 <= status < 600 else "invalid"
 
 
 @dataclass(frozen=True)
@@ -58,86 +89,92 @@ class Response:
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
     url: str = field(default="", repr=False)
     """Where the answer came from, after redirects."""
 
 
-class Cookies:
-    """The cookies of one look, from redirect to playlist to variant; they go to the hosts and paths that they are meant for."""
+class Cookies(RequestsCookieJar):
+    """The cookies of one check, from redirect to playlist to variant; they go to the hosts and paths that they are meant for."""
+
+
+class Adapter(HTTPAdapter):
+    """Keeps one connection, notes the sockets of all that it opens, and counts them."""
 
     def __init__(self) -> None:
-        self._jar: typing.Any = None
+        self.sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+        self.opened = 0
+        adapter = self
 
-    def take(self, url: str, answer: http.client.HTTPResponse) -> None:
-        if "Set-Cookie" not in answer.headers:
-            return
-        # Few servers set any, and the module is large.
-        cookiejar = importlib.import_module("http.cookiejar")
-        self._jar = self._jar or cookiejar.CookieJar()
-        self._jar.extract_cookies(answer, self._request(url))
+        class Noting:
+            """A connection whose socket is known from its first moment on, a proxy's tunnel included."""
 
-    def header(self, url: str) -> dict[str, str]:
-        if self._jar is None:
-            return {}
-        request = self._request(url)
-        self._jar.add_cookie_header(request)
-        value = request.get_header("Cookie")
-        return {"Cookie": value} if value else {}
+            _sock: Any = None
+            _whole_timeout: float | None = None
 
-    def _request(self, url: str) -> typing.Any:
-        return importlib.import_module("urllib.request").Request(url)  # a URL of http or https
+            @property
+            def sock(self) -> Any:
+                return self._sock
 
+            @sock.setter
+            def sock(self, value: Any) -> None:
+                self._sock = value
+                if isinstance(value, socket.socket):
+                    value.settimeout(self._whole_timeout)
+                    adapter.sockets.add(value)
 
-class Wire:
-    """A connected socket whose every operation ends at `deadline` (monotonic seconds), in the form that http.client takes."""
+            def connect(self: Any) -> None:
+                adapter.opened += 1
+                self._whole_timeout = self.timeout
+                self.timeout = seconds_for_each_address(self.host, self.port, self.timeout)
+                super().connect()  # type: ignore[misc]
 
-    def __init__(self, connection: socket.socket, deadline: float) -> None:
-        self.connection = connection
-        self.deadline = deadline
+        class Plain(Noting, urllib3.connection.HTTPConnection): ...
 
-    def hurry(self) -> None:
-        """Give the next operation no more than the time that is left. Raises `TimeoutError` when there is none."""
-        self.connection.settimeout(seconds_left(self.deadline))
+        class Secure(Noting, urllib3.connection.HTTPSConnection): ...
 
-    def sendall(self, data: bytes) -> None:
-        self.hurry()
-        self.connection.sendall(data)
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
 
-    def makefile(self, _mode: str = "rb", _buffering: int = -1) -> io.BufferedReader:
-        return io.BufferedReader(Incoming(self))
+        class SecurePool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Secure
 
-    def close(self) -> None:
-        """Nothing yet: http.client closes before the body is read. `hang_up` ends the connection."""
+        self._pools = {"http": PlainPool, "https": SecurePool}
+        super().__init__(pool_connections=1, pool_maxsize=1)
 
-    def hang_up(self) -> None:
-        with contextlib.suppress(OSError):
-            self.connection.close()
+    def init_poolmanager(self, *arguments: Any, **keywords: Any) -> None:
+        super().init_poolmanager(*arguments, **keywords)
+        self.poolmanager.pool_classes_by_scheme = self._pools
 
+    def proxy_manager_for(self, proxy: str, **keywords: Any) -> Any:
+        manager = super().proxy_manager_for(proxy, **keywords)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
 
-class Incoming(io.RawIOBase):
-    """What arrives on a wire; a slow drip of bytes cannot outlast the deadline."""
+    def proxy_headers(self, proxy: str) -> dict[str, str]:
+        parts = urlsplit(proxy)
+        return {"Proxy-Authorization": basic(parts)} if parts.username else {}
 
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: typing.Any) -> int:
-        self._wire.hurry()
-        return self._wire.connection.recv_into(buffer)
+    def shut_down(self) -> None:
+        """End every operation on the sockets, in whichever thread it is."""
+        for connection in list(self.sockets):
+            shut_down(connection)
 
 
 class Client:
     """Makes requests, one at a time, and keeps the last connection for the next one."""
 
-    def __init__(self, proxy: str = "") -> None:
-        """`proxy` is a URL (http or https, perhaps with user and password) or "" for none; the environment is not asked."""
-        self._proxy = urlsplit(proxy) if proxy else None
-        self._context: ssl.SSLContext | None = None
-        self._kept: tuple[Origin, http.client.HTTPConnection, Wire] | None = None
-        self._good_address: object = None
+    _left_behind: list[threading.Thread] = []  # noqa: RUF012 - of all clients
+
+    def __init__(self, proxy: str = "", longest_silence_seconds: float = math.inf) -> None:
+        """`proxy` is a URL (http or https, perhaps with user and password) or "" for none; the environment is not asked.
+
+        A server that sends nothing for `longest_silence_seconds` is given up before the deadline.
+        """
+        self._proxy = proxy
+        self._silence_seconds = longest_silence_seconds
+        self._session: requests.Session | None = None
+        self._adapter: Adapter | None = None
 
     def get(
         self,
@@ -151,185 +188,174 @@ class Client:
 
         The `secret` headers go to the first origin only. Raises `TransportError`.
         """
-        with translated(deadline):
-            for _ in range(most_redirects + 1):
-                response = self._get_once(url, deadline, {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret})
-                target = redirect_of(response, url) if most_redirects else ""
-                if not target:
-                    return response
-                if origin_of(urlsplit(target)) != origin_of(urlsplit(url)):
-                    secret = {}
-                url = target
-        raise TransportError("3xx", "it sends us on and on to other addresses")
 
-    def read(self, url: str, deadline: float, sink: Sink, cookies: Cookies) -> Response:
-        """GET `url` as the player program does, the body of a 200 to `sink`; other bodies are not read.
+        def work() -> Response:
+            first, at = origin_of(urlsplit(url)), url
+            sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret}
+            cookies = Cookies()
+            for _ in range(most_redirects + 1):
+                response = self._collected(request_for("GET", at, sent), deadline, cookies)
+                target = redirect_of(response, at) if most_redirects else ""
+                if not target:
+                    return replace(response, url=at)
+                if origin_of(urlsplit(target)) != first:
+                    sent = {name: value for name, value in sent.items() if name not in secret}
+                at = target
+            raise TransportError("3xx", "it sends us on and on to other addresses")
+
+        return self._bounded(deadline, work)
+
+    def read(
+        self, url: str, deadline: float, sink: Sink, cookies: Cookies | None = None, headers: Mapping[str, str] = PLAYERS_HEADERS
+    ) -> Response:
+        """GET `url`, by default as the player program does, the body of a 200 to `sink`; other bodies are not read.
 
         Raises `TransportError`.
         """
-        with translated(deadline):
-            url = encoded(url)
-            for _ in range(MOST_REDIRECTS_OF_PLAYER + 1):
-                response = self._get_once(url, deadline, {**PLAYERS_HEADERS, **cookies.header(url)}, sink, cookies)
-                target = redirect_of(response, url)
-                if not target:
-                    return response
-                url = encoded(target)
-        raise TransportError("3xx", "it sends us on and on to other addresses")
+        jar = Cookies() if cookies is None else cookies
 
-    def open_socket(self, parts: SplitResult, deadline: float) -> Wire:
-        """Connect to the host of any kind of stream URL, with TLS where its scheme ends in "s". Raises `TransportError`."""
-        with translated(deadline):
+        def work() -> Response:
+            at = encoded(url)
+            for _ in range(MOST_REDIRECTS_OF_PLAYER + 1):
+                response = self._exchange(request_for("GET", at, headers), deadline, jar, sink)
+                target = redirect_of(response, at)
+                if not target:
+                    return replace(response, url=at)
+                at = encoded(target)
+            raise TransportError("3xx", "it sends us on and on to other addresses")
+
+        return self._bounded(deadline, work)
+
+    def post(self, url: str, deadline: float, headers: Mapping[str, str], body: Any) -> Response:
+        """POST `body`, bytes or an iterable with a length; no redirect is followed. Raises `TransportError`."""
+        sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers}
+        return self._bounded(deadline, lambda: self._collected(request_for("POST", url, sent, body), deadline, Cookies()))
+
+    def talk(self, parts: SplitResult, deadline: float, work: Callable[[socket.socket], Result]) -> Result:
+        """What `work` gives with a connection to the host of any kind of stream URL, with TLS where its scheme ends in "s".
+
+        Raises `TransportError`, also for what sockets raise in `work`.
+        """
+        opened: list[socket.socket] = []
+
+        def connect() -> Result:
             _scheme, host, port = origin_of(parts)
-            connection = self._dial(host, port, deadline)
-            if parts.scheme.endswith("s"):
-                connection = self._wrapped(connection, host, deadline)
-            return Wire(connection, deadline)
+            seconds = seconds_for_each_address(host, port, seconds_left(deadline))
+            with socket.create_connection((host, port), seconds) as stream:
+                opened.append(stream)
+                stream.settimeout(seconds_left(deadline))
+                if not parts.scheme.endswith("s"):
+                    return work(stream)
+                with ssl.create_default_context().wrap_socket(stream, server_hostname=host) as secure:
+                    opened.append(secure)
+                    return work(secure)
+
+        def end() -> None:
+            for stream in opened:
+                shut_down(stream)
+
+        return self._bounded(deadline, connect, end)
 
     def close(self) -> None:
-        if self._kept:
-            self._kept[2].hang_up()
-        self._kept = None
+        if self._session:
+            self._session.close()
 
-    def _get_once(
-        self, url: str, deadline: float, headers: Mapping[str, str], sink: Sink | None = None, cookies: Cookies | None = None
-    ) -> Response:
-        parts = urlsplit(url)
-        if self._kept and self._kept[0] == origin_of(parts):
+    def _bounded(self, deadline: float, work: Callable[[], Result], end: Callable[[], None] | None = None) -> Result:
+        """What `work` gives until `deadline`; then `end` is called and its thread is left behind. Raises `TransportError`."""
+        Client._left_behind = [thread for thread in Client._left_behind if thread.is_alive()]
+        seconds = max(deadline - time.monotonic(), 0.0)
+        if len(Client._left_behind) >= MOST_LEFT_BEHIND:
+            raise TransportError("timeout", "earlier name lookups still have no answer")
+        with translated(min(seconds, self._silence_seconds)):
             try:
-                return self._exchange(parts, deadline, headers, sink, cookies)
-            except (http.client.RemoteDisconnected, ConnectionError):
-                # The server had closed the kept connection meanwhile, which is no fault.
-                pass
-        self.close()
-        self._kept = self._connected(parts, deadline)
-        return self._exchange(parts, deadline, headers, sink, cookies)
+                return within(seconds, work, Client._left_behind.append)
+            except TimeoutError:
+                (end or self._abandon)()
+                raise
+
+    def _abandon(self) -> None:
+        """Leave the session to the thread that was left behind, and have that thread end."""
+        if self._adapter:
+            self._adapter.shut_down()
+        self._session = self._adapter = None
+
+    def _opened_session(self) -> tuple[requests.Session, Adapter]:
+        if self._session is None or self._adapter is None:
+            session, adapter = requests.Session(), Adapter()
+            session.headers.clear()
+            # A .netrc would replace the token, and a proxy of the environment is not the configured one.
+            session.trust_env = False
+            session.proxies = {"http": self._proxy, "https": self._proxy} if self._proxy else {}
+            # The system's authorities as OpenSSL knows them: requests would read them all into memory.
+            authorities = ssl.get_default_verify_paths()
+            session.verify = authorities.cafile or authorities.capath or True
+            session.mount("http://", adapter)
+            session.mount("https://", adapter)
+            self._session, self._adapter = session, adapter
+        return self._session, self._adapter
+
+    def _collected(self, request: requests.Request, deadline: float, cookies: Cookies) -> Response:
+        """The response with its body, whatever its status."""
+        body = bytearray()
+
+        def take(block: bytes) -> bool:
+            body.extend(block)
+            if len(body) > LARGEST_BODY_BYTES:
+                raise TransportError("invalid", "its answer is larger than 1 MiB")
+            return True
+
+        response = self._exchange(request, deadline, cookies, take, every_status=True)
+        return replace(response, body=bytes(body))
 
     def _exchange(
-        self, parts: SplitResult, deadline: float, headers: Mapping[str, str], sink: Sink | None, cookies: Cookies | None
+        self, request: requests.Request, deadline: float, cookies: Cookies, sink: Sink, every_status: bool = False
     ) -> Response:
-        assert self._kept  # noqa: S101 - both callers have just seen to it
-        _origin, connection, wire = self._kept
-        wire.deadline = deadline
-        keep = False
+        session, adapter = self._opened_session()
+        session.cookies = cookies
+        prepared = session.prepare_request(request)
+        # As it is written: a server may sign every character.
+        prepared.url = request.url
+        opened = adapter.opened
         try:
-            connection.putrequest("GET", self._target(parts), skip_accept_encoding=sink is not None)
-            for name, value in self._headers(parts, headers).items():
-                connection.putheader(name, value)
-            connection.endheaders()
-            answer = connection.getresponse()
-            if cookies:
-                cookies.take(parts.geturl(), answer)
-            body, complete = read_body(answer, sink)
-            # Else http.client takes the connection for busy.
-            answer.close()
-            keep = complete and not answer.will_close
-        finally:
-            if not keep:
-                self.close()
-        names = {name.lower(): value for name, value in answer.getheaders()}
-        return Response(answer.status, names, body, parts.geturl())
+            answer = self._send(session, prepared, deadline)
+        except requests.ConnectionError as error:
+            if adapter.opened > opened or not isinstance(cause_of(error), ConnectionError):
+                raise
+            # The server had closed the kept connection meanwhile, which is no fault.
+            answer = self._send(session, prepared, deadline)
+        with contextlib.closing(answer):
+            if every_status or answer.status_code == 200 or answer.raw.length_remaining == 0:
+                all(sink(block) for block in unpacked(answer))
+            names = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(answer.status_code, names)
 
-    def _target(self, parts: SplitResult) -> str:
-        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-        if self._proxy and parts.scheme == "http":
-            return f"http://{authority_of(parts)}{path}"
-        return path
-
-    def _headers(self, parts: SplitResult, headers: Mapping[str, str]) -> dict[str, str]:
-        found = dict(headers)
-        if parts.username and "Authorization" not in found:
-            found["Authorization"] = basic(parts)
-        if self._proxy and self._proxy.username and parts.scheme == "http":
-            found["Proxy-Authorization"] = basic(self._proxy)
-        return found
-
-    def _connected(self, parts: SplitResult, deadline: float) -> tuple[Origin, http.client.HTTPConnection, Wire]:
-        origin = scheme, host, port = origin_of(parts)
-        connection = http.client.HTTPConnection(host, port)
-        # So that the Host header leaves out the usual port.
-        connection.default_port = DEFAULT_PORTS[scheme]
-        connection.auto_open = 0
-        stream = self._dial_proxy(self._proxy, deadline) if self._proxy else self._dial(host, port, deadline)
-        if scheme == "https":
-            if self._proxy:
-                self._tunnel(Wire(stream, deadline), parts, self._proxy)
-            stream = self._wrapped(stream, host, deadline)
-        wire = Wire(stream, deadline)
-        connection.sock = wire
-        return origin, connection, wire
-
-    def _dial(self, host: str, port: int, deadline: float) -> socket.socket:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        found.sort(key=lambda entry: entry[4] != self._good_address)
-        problem: OSError = OSError("no address")
-        for index, (family, kind, protocol, _name, address) in enumerate(found):
-            stream = socket.socket(family, kind, protocol)
-            try:
-                # A dead address, often IPv6, must leave time for the next.
-                stream.settimeout(seconds_left(deadline) / (len(found) - index))
-                stream.connect(address)
-                stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            except OSError as error:
-                stream.close()
-                problem = error
-            else:
-                self._good_address = address
-                return stream
-        raise problem
-
-    def _dial_proxy(self, proxy: SplitResult, deadline: float) -> socket.socket:
-        _scheme, host, port = origin_of(proxy)
-        stream = self._dial(host, port, deadline)
-        return self._wrapped(stream, host, deadline) if proxy.scheme == "https" else stream
-
-    def _tunnel(self, wire: Wire, parts: SplitResult, proxy: SplitResult) -> None:
-        _scheme, host, port = origin_of(parts)
-        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        pass_phrase = f"Proxy-Authorization: {basic(proxy)}\r\n" if proxy.username else ""
-        wire.sendall(f"CONNECT {where} HTTP/1.1\r\nHost: {where}\r\n{pass_phrase}\r\n".encode("ascii"))
-        answer = http.client.HTTPResponse(typing.cast(socket.socket, wire), method="CONNECT")
-        answer.begin()
-        if answer.status != 200:
-            wire.hang_up()
-            raise TransportError("connect", f"the proxy does not let us through (HTTP {answer.status})")
-
-    def _wrapped(self, stream: socket.socket, host: str, deadline: float) -> socket.socket:
-        if self._context is None:
-            self._context = ssl.create_default_context()
-        stream.settimeout(seconds_left(deadline))
-        try:
-            if isinstance(stream, ssl.SSLSocket):
-                # TLS through a proxy that itself speaks TLS: the socket module cannot, and few need it.
-                ssltransport = importlib.import_module("urllib3.util.ssltransport")
-                return typing.cast(socket.socket, ssltransport.SSLTransport(stream, self._context, server_hostname=host))
-            return self._context.wrap_socket(stream, server_hostname=host)
-        except BaseException:
-            stream.close()
-            raise
+    def _send(self, session: requests.Session, prepared: requests.PreparedRequest, deadline: float) -> requests.Response:
+        seconds = min(seconds_left(deadline), self._silence_seconds)
+        return session.send(prepared, timeout=seconds, stream=True, allow_redirects=False)
 
 
-def read_body(answer: http.client.HTTPResponse, sink: Sink | None) -> tuple[bytes, bool]:
-    """The body, and whether it was read to its end. Raises `TransportError` for one that is too large."""
-    if sink is None:
-        body = answer.read(LARGEST_BODY_BYTES + 1)
-        if len(body) > LARGEST_BODY_BYTES:
-            raise TransportError("invalid", "its answer is larger than 1 MiB")
-        return body, True
-    if answer.status != 200:
-        return b"", answer.length == 0
-    return b"", all(sink(block) for block in unpacked(answer))
+def request_for(method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Request:
+    """The request without what belongs in a header. Raises `ValueError` for a URL without a host, or with a bad port."""
+    parts = urlsplit(url)
+    origin_of(parts)
+    secret = {"Authorization": basic(parts)} if parts.username else {}
+    address = parts._replace(netloc=authority_of(parts), fragment="").geturl()
+    return requests.Request(method, address, headers={**secret, **headers}, data=body)
 
 
-def unpacked(answer: http.client.HTTPResponse) -> Iterator[bytes]:
+def unpacked(answer: requests.Response) -> Iterator[bytes]:
     """The body in blocks, without the packing that its Content-Encoding names, as FFmpeg takes it off.
 
-    A packing that FFmpeg does not know is left on. Raises `TransportError` for a body that ends too soon or is packed wrongly.
+    No block is larger than `BLOCK_BYTES`, however well it was packed. A packing that FFmpeg does not know is left on. Raises
+    `TransportError` for a body that ends too soon or is packed wrongly.
     """
     packing = answer.headers.get("Content-Encoding", "").strip().lower()
     # 47: gzip or zlib, as the bytes themselves tell.
     unpacker = zlib.decompressobj(47) if packing in ("gzip", "x-gzip", "deflate") else None
-    while block := answer.read1(BLOCK_BYTES):
+    # A read lasts until all its bytes are there: the first are few, since a slow server's beginning tells what it sends.
+    size = FIRST_BLOCK_BYTES
+    while block := answer.raw.read(size, decode_content=False):
+        size = min(2 * size, BLOCK_BYTES)
         if unpacker is None:
             yield block
             continue
@@ -341,55 +367,97 @@ def unpacked(answer: http.client.HTTPResponse) -> Iterator[bytes]:
             raise TransportError("invalid", "its answer is not packed as it says") from error
     if unpacker is not None:
         yield unpacker.flush()
-    if answer.length:
+    # urllib3 2 raises by itself.
+    if answer.raw.length_remaining:
         raise TransportError("connect", "the connection was broken off")
 
 
 @contextlib.contextmanager
-def translated(deadline: float) -> Iterator[None]:
-    """Turn what sockets, TLS and HTTP raise into a `TransportError` with words of our own."""
-    began = time.monotonic()
+def translated(seconds: float) -> Iterator[None]:
+    """Turn what sockets, TLS and HTTP raise into a `TransportError` with words of our own.
+
+    It does not name its cause, whose text may hold the address with its signature, or the password of a proxy.
+    """
     try:
         yield
-    except TimeoutError as error:
-        raise TransportError("timeout", f"no answer within {max(deadline - began, 0):.3g} s") from error
-    except socket.gaierror as error:
-        raise TransportError("dns", "its name cannot be looked up") from error
-    except ssl.SSLCertVerificationError as error:
-        text = f"its certificate is not accepted ({error.verify_message}); is the clock right?"
-        raise TransportError("tls", text) from error
-    except ssl.SSLError as error:
-        raise TransportError("tls", "no secure connection can be made") from error
-    except ConnectionRefusedError as error:
-        raise TransportError("connect", "the connection is refused", is_refused=True) from error
-    except ConnectionError as error:
-        raise TransportError("connect", "the connection was broken off") from error
-    except OSError as error:
-        raise TransportError("connect", f"no connection ({error.strerror or type(error).__name__})") from error
-    except (http.client.HTTPException, ValueError) as error:
-        raise TransportError("invalid", "its answer is not HTTP as it should be") from error
+    except TransportError:
+        raise
+    except (OSError, ValueError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
+        problem = fault(cause_of(error), seconds)
+        problem.is_proxy = isinstance(error, requests.exceptions.ProxyError)
+        raise problem from None
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` gives or raises; it runs in a thread that is left behind when its time is over, for programs that end soon.
+def cause_of(error: BaseException) -> BaseException:
+    """What requests and urllib3 have wrapped, or `error` itself."""
+    cause: BaseException | None = error
+    while cause is not None:
+        wrappers = requests.RequestException | urllib3.exceptions.HTTPError
+        if isinstance(cause, http.client.IncompleteRead) or not isinstance(cause, wrappers):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error
 
-    That bounds what has no timeout of its own, such as a name lookup. Raises `TransportError` when it takes longer.
+
+def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0911 - the table, a row each
+    if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
+        return TransportError("timeout", f"no answer within {seconds:.3g} s")
+    if isinstance(cause, socket.gaierror):
+        return TransportError("dns", "its name cannot be looked up")
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TransportError("tls", f"its certificate is not accepted ({cause.verify_message}); is the clock right?")
+    if isinstance(cause, urllib3.util.ssl_match_hostname.CertificateError):
+        return TransportError("tls", "its certificate is not accepted (it is for another name); is the clock right?")
+    if isinstance(cause, ssl.SSLError):
+        return TransportError("tls", "no secure connection can be made")
+    if isinstance(cause, ConnectionRefusedError):
+        return TransportError("connect", "the connection is refused", is_refused=True)
+    if isinstance(cause, ConnectionError | http.client.IncompleteRead):
+        return TransportError("connect", "the connection was broken off")
+    if isinstance(cause, OSError):
+        # From http.client, which has no number for it.
+        if refused := re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(cause)):
+            return TransportError("connect", f"the proxy does not let us through (HTTP {refused[1]})")
+        return TransportError("connect", f"no connection ({cause.strerror or type(cause).__name__})")
+    return TransportError("invalid", "its answer is not HTTP as it should be")
+
+
+def within(
+    seconds: float, work: Callable[[], Result], leave: Callable[[threading.Thread], None] = lambda thread: None
+) -> Result:
+    """What `work` gives or raises, from a thread of its own, which is left behind (and passed to `leave`) after `seconds`.
+
+    That bounds what has no timeout of its own, such as a name lookup. Raises `TimeoutError`.
     """
     results: list[Result] = []
-    problems: list[Exception] = []
+    problems: list[BaseException] = []
 
     def carry_out() -> None:
         try:
             results.append(work())
-        except Exception as error:
+        except BaseException as error:
             problems.append(error)
 
-    thread = threading.Thread(target=carry_out, daemon=True)
+    thread = threading.Thread(target=carry_out, name="http", daemon=True)
     thread.start()
     thread.join(seconds)
     if results:
         return results[0]
-    raise problems[0] if problems else TransportError("timeout", f"no answer within {seconds:g} s")
+    if problems:
+        raise problems[0]
+    leave(thread)
+    raise TimeoutError
+
+
+def shut_down(connection: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        # Not TLS's own method, which would take leave of the other side first.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def seconds_for_each_address(host: str, port: int, seconds: float) -> float:
+    """Of `seconds`: a dead address, often IPv6, must leave time for the next. Raises `socket.gaierror`."""
+    return seconds / max(len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)), 1)
 
 
 def seconds_left(deadline: float) -> float:
@@ -401,8 +469,8 @@ def seconds_left(deadline: float) -> float:
 
 
 def origin_of(parts: SplitResult) -> Origin:
-    """Scheme, host, port. Raises `ValueError` for a URL without a host or with a bad port."""
-    if not parts.hostname:
+    """Scheme, host, port. Raises `ValueError` for a URL without a host, of an unknown scheme or with a bad port."""
+    if not parts.hostname or parts.scheme not in DEFAULT_PORTS:
         raise ValueError("no host")
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
 

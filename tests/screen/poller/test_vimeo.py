@@ -1,13 +1,7 @@
-"""What the API's answers mean, and that a request is bounded in every way."""
+"""What the API's answers mean, and what is asked."""
 
-import contextlib
 import json
-import socket
-import ssl
-import subprocess
-import threading
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,7 +11,7 @@ from livekeep.core.state import REQUEST_OUTCOMES
 from livekeep.screen.poller import vimeo
 from livekeep.screen.poller.vimeo import Answer, Api, classify
 from livekeep.system.http import LARGEST_BODY_BYTES, Client
-from tests.web import Request, Web, error, http
+from tests.web import Web, error, http
 
 TOKEN = "a-token-that-nobody-may-see"
 EVENT = Stream(vimeo_event="12345")
@@ -152,15 +146,6 @@ def test_a_question_has_the_documented_form_and_the_connection_is_kept() -> None
     assert request.headers["host"] == f"127.0.0.1:{web.port}"
 
 
-def test_a_kept_connection_that_the_server_closed_is_no_fault() -> None:
-    answers = [error(400, 10008), None, error(400, 10008)]
-    with Web(lambda request: answers.pop(0)) as web:
-        client = Client()
-        assert ask(web, client=client).verdict == "offline"
-        assert ask(web, client=client).verdict == "offline"
-        assert web.connections == 2
-
-
 def answer_video(status: int, code: int, details: bytes) -> Any:
     return lambda request: details if "fields=" in request.path else error(status, code)
 
@@ -177,114 +162,16 @@ def test_a_video_without_a_playlist_is_off_air_when_it_exists() -> None:
         assert ask(web, VIDEO).verdict == "refused"
 
 
-def test_a_slow_drip_of_bytes_does_not_outlast_the_deadline() -> None:
-    with Web(lambda request: web.drip) as web:
-        began = time.monotonic()
-        answer = ask(web, seconds=0.5)
-        assert time.monotonic() - began < 15
-    assert (answer.verdict, answer.outcome) == ("outage", "timeout")
-
-
-def test_a_hanging_server_is_a_timeout() -> None:
+def test_every_fault_of_the_transport_is_an_outage() -> None:
     with Web(lambda request: web.hang) as web:
         answer = ask(web, seconds=0.3)
     assert (answer.verdict, answer.outcome, answer.reason) == (
         "outage", "timeout", "Vimeo's API cannot be reached: no answer within 0.3 s",
     )  # fmt: skip
-
-
-def test_a_broken_and_a_refused_connection_are_told_apart_from_an_answer() -> None:
-    with Web(lambda request: None) as web:
-        assert ask(web).outcome == "connect"
-    assert ask(web).outcome == "connect"
-    assert "refused" in ask(web).reason
-
-
-def test_a_name_that_does_not_exist_is_a_matter_of_dns() -> None:
-    answer = Api("http://no-such-name.invalid", TOKEN).ask(Client(), EVENT, time.monotonic() + 20)
-    assert (answer.verdict, answer.outcome) == ("outage", "dns")
-
-
-def test_a_server_without_tls_is_a_matter_of_tls() -> None:
-    def speak_plainly(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(100)
-            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=speak_plainly, args=(listener,), daemon=True).start()
-        api = Api(f"https://127.0.0.1:{listener.getsockname()[1]}", TOKEN)
-        assert api.ask(Client(), EVENT, time.monotonic() + 20).outcome == "tls"
-
-
-def test_a_large_body_is_cut_off() -> None:
-    def flood(connection: Any) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
-        for _ in range(100):
-            connection.sendall(b"a" * 1_000_000)
-
-    with Web(lambda request: flood) as web:
-        answer = ask(web)
-    assert (answer.verdict, answer.outcome) == ("outage", "invalid")
+    with Web(lambda request: http(200, b" " * LARGEST_BODY_BYTES + b'{"m3u8_playback_url": "http://a/"}')) as web:
+        assert (ask(web).verdict, ask(web).outcome) == ("outage", "invalid")
     with Web(lambda request: http(200, b" " * (LARGEST_BODY_BYTES - 100) + b'{"m3u8_playback_url": "http://a/"}')) as web:
         assert ask(web).verdict == "live"
-
-
-@pytest.mark.parametrize(
-    "raw", [b"garbage\r\n\r\n", b"HTTP/1.1 abc OK\r\n\r\n", b"\x00" * 70_000, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"]
-)
-def test_what_is_not_http_is_invalid(raw: bytes) -> None:
-    with Web(lambda request: lambda connection: connection.sendall(raw)) as web:
-        assert ask(web).outcome in ("invalid", "connect")
-
-
-def test_a_redirect_loop_ends() -> None:
-    with Web(lambda request: http(302, Location=request.path)) as web:
-        answer = ask(web)
-        assert len(web.requests) == 4
-    assert (answer.verdict, answer.outcome) == ("outage", "3xx")
-
-
-@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://a.example/", "javascript:1"])
-def test_a_redirect_to_another_kind_of_address_is_not_followed(target: str) -> None:
-    with Web(lambda request: http(302, Location=target)) as web:
-        assert ask(web).outcome == "3xx"
-
-
-def test_the_token_goes_to_no_other_host() -> None:
-    with Web(lambda request: error(400, 10008)) as other, Web(lambda request: http(307, Location=f"{other.url}/else")) as web:
-        assert ask(web).verdict == "offline"
-    assert "authorization" in web.requests[0].headers
-    assert "authorization" not in other.requests[0].headers
-
-
-def test_a_redirect_within_the_host_keeps_the_token() -> None:
-    def answer(request: Request) -> bytes:
-        return http(301, Location="/there") if "m3u8" in request.path else error(400, 10008)
-
-    with Web(answer) as web:
-        assert ask(web).verdict == "offline"
-    assert web.requests[1].headers["authorization"] == f"bearer {TOKEN}"
-
-
-def test_a_proxy_gets_the_whole_address_and_its_password() -> None:
-    with Web(lambda request: error(400, 10008)) as proxy:
-        client = Client(proxy.url.replace("//", "//user:pass%20word@"))
-        answer = Api("http://api.example", TOKEN).ask(client, EVENT, time.monotonic() + 20)
-    assert answer.verdict == "offline"
-    assert proxy.requests[0].line == "GET http://api.example/me/live_events/12345/m3u8_playback HTTP/1.1"
-    assert proxy.requests[0].headers["host"] == "api.example"
-    assert proxy.requests[0].headers["proxy-authorization"] == "Basic dXNlcjpwYXNzIHdvcmQ="
-
-
-def test_a_proxy_is_asked_for_a_tunnel_without_the_token() -> None:
-    with Web(lambda request: http(407)) as proxy:
-        answer = Api("https://api.example", TOKEN).ask(Client(proxy.url), EVENT, time.monotonic() + 20)
-    assert answer.outcome == "connect"
-    assert "407" in answer.reason
-    assert proxy.requests[0].line == "CONNECT api.example:443 HTTP/1.1"
-    assert TOKEN not in str(proxy.requests)
 
 
 def test_no_fault_tells_the_token_or_an_address() -> None:
@@ -293,59 +180,3 @@ def test_no_fault_tells_the_token_or_an_address() -> None:
     assert TOKEN not in repr(answer)
     assert "signature" not in repr(answer)
     assert answer.outcome == "invalid"
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> Path:
-    """A certificate and its key for 127.0.0.1 in one file."""
-    file = tmp_path / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "-", "-out", "-"]
-    file.write_bytes(subprocess.run(command, check=True, capture_output=True).stdout)
-    return file
-
-
-def secure(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-def test_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
-        client = Client()
-        answer = ask(web, client=client)
-        assert (answer.verdict, answer.outcome) == ("outage", "tls")
-        assert "is the clock right?" in answer.reason
-        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-        client = Client()
-        assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
-        assert web.connections == 2
-        web.answer = lambda request: web.drip
-        assert ask(web, seconds=0.4, client=client).outcome == "timeout"
-
-
-@pytest.mark.parametrize("proxy_has_tls", [False, True])
-def test_a_proxy_passes_tls_through(certificate: Path, monkeypatch: pytest.MonkeyPatch, proxy_has_tls: bool) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-
-    def pass_through(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-        with socket.create_connection(("127.0.0.1", web.port)) as onward:
-            threading.Thread(target=copy, args=(onward, connection), daemon=True).start()
-            copy(connection, onward)
-
-    with Web(lambda request: error(400, 10008), secure(certificate)) as web:
-        with Web(lambda request: pass_through, secure(certificate) if proxy_has_tls else None) as proxy:
-            client = Client(proxy.url)
-            assert [ask(web, client=client).verdict for _ in range(2)] == ["offline"] * 2
-            client.close()
-        assert proxy.requests[0].line == f"CONNECT 127.0.0.1:{web.port} HTTP/1.1"
-        assert TOKEN not in str(proxy.requests)
-        assert web.requests[0].headers["authorization"] == f"bearer {TOKEN}"
-
-
-def copy(source: socket.socket, target: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while block := source.recv(65536):
-            target.sendall(block)

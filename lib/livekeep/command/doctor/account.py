@@ -1,52 +1,19 @@
 """The doctor's checks of configuration and Vimeo: is it sound, does the API's name resolve, is the token good."""
 
 import json
-import queue
 import socket
-import threading
-from collections.abc import Callable
-from typing import TypeVar
+import time
 from urllib.parse import urlsplit
-
-import requests
 
 from livekeep.command.doctor.doctor_base import Check, Surroundings
 from livekeep.command.secrets import credential
 from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
+from livekeep.system.http import Client, TransportError, within
+from livekeep.system.vimeo import ACCEPT
 
 TIMEOUT_SECONDS = 5.0
-LARGEST_ANSWER_BYTES = 256 * 1024
 APPS_PAGE = "https://developer.vimeo.com/apps"
-HEADERS = {"Accept": "application/vnd.vimeo.*+json;version=3.4", "User-Agent": "livekeep"}
-Result = TypeVar("Result")
-
-
-class TooSlowError(Exception):
-    """No result within the time."""
-
-
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` gives, from a thread of its own: a dead resolver holds any call far beyond its timeout.
-
-    Raises what `work` raises, or `TooSlowError`; the thread is then left behind.
-    """
-    results: queue.Queue[Result | Exception] = queue.Queue()
-
-    def work_in_thread() -> None:
-        try:
-            results.put(work())
-        except Exception as error:
-            results.put(error)
-
-    threading.Thread(target=work_in_thread, daemon=True).start()
-    try:
-        result = results.get(timeout=seconds)
-    except queue.Empty:
-        raise TooSlowError from None
-    if isinstance(result, Exception):
-        raise result
-    return result
 
 
 def check_config(around: Surroundings) -> Check:
@@ -72,7 +39,7 @@ def check_dns(around: Surroundings) -> Check:
     host = urlsplit(around.config.vimeo.proxy or around.config.vimeo.api_url).hostname or ""
     try:
         answers = within(TIMEOUT_SECONDS, lambda: socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
-    except TooSlowError:
+    except TimeoutError:
         return Check("DNS", "fail", f"{host}: no answer within {TIMEOUT_SECONDS:g} s", "check the name server: resolvectl status")
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or "not a host name"
@@ -110,39 +77,30 @@ def token_absent(around: Surroundings) -> Check:
 
 
 def verify(around: Surroundings, token: str) -> Check:
-    """Ask the API what the token may do. A `requests` error may hold the proxy's password, so only its kind is told."""
+    """Ask the API what the token may do."""
     host = urlsplit(around.config.vimeo.api_url).netloc.rpartition("@")[2]
+    url = f"{around.config.vimeo.api_url.rstrip('/')}/oauth/verify"
+    deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
-        status, body = within(TIMEOUT_SECONDS, lambda: ask(around, token))
-    except (TooSlowError, requests.Timeout):
-        return Check("token", "warn", f"{host} did not answer within {TIMEOUT_SECONDS:g} s", "try again; check the network")
-    except requests.exceptions.SSLError:
-        return Check(
-            "token", "fail", f"{host}: its certificate was refused", "check the clock (timedatectl), and for a captive portal"
+        response = Client(around.config.vimeo.proxy).get(
+            url, deadline, {"Accept": ACCEPT}, {"Authorization": f"Bearer {token}"}, most_redirects=0
         )
-    except requests.exceptions.ProxyError:
-        return Check("token", "fail", "the proxy does not let it through", "check vimeo.proxy in livekeep.toml")
-    except (requests.RequestException, OSError, ValueError):
+    except TransportError as error:
+        if error.outcome == "timeout":
+            return Check("token", "warn", f"{host} did not answer within {TIMEOUT_SECONDS:g} s", "try again; check the network")
+        if error.outcome == "tls":
+            advice = "check the clock (timedatectl), and for a captive portal"
+            return Check("token", "fail", f"{host}: its certificate was refused", advice)
+        if error.outcome == "invalid":
+            return not_vimeo(host)
+        if error.is_proxy:
+            return Check("token", "fail", "the proxy does not let it through", "check vimeo.proxy in livekeep.toml")
         return Check("token", "warn", f"{host} could not be reached", "check the network, then try again")
-    return judge(status, body, host)
+    return judge(response.status, response.body, host)
 
 
-def ask(around: Surroundings, token: str) -> tuple[int, bytes]:
-    """GET /oauth/verify: its status and the beginning of its body."""
-    proxy = around.config.vimeo.proxy
-    with requests.Session() as session:
-        # A .netrc would replace the token, and a proxy of the environment is not the poller's.
-        session.trust_env = False
-        answer = session.get(
-            f"{around.config.vimeo.api_url.rstrip('/')}/oauth/verify",
-            headers={**HEADERS, "Authorization": f"Bearer {token}"},
-            proxies={"http": proxy, "https": proxy} if proxy else None,
-            timeout=TIMEOUT_SECONDS,
-            # Another host must not be handed the token.
-            allow_redirects=False,
-            stream=True,
-        )
-        return answer.status_code, next(answer.iter_content(LARGEST_ANSWER_BYTES), b"")
+def not_vimeo(host: str) -> Check:
+    return Check("token", "warn", f"{host} gave an answer that is not Vimeo's", "check for a captive portal or a proxy")
 
 
 def judge(status: int, body: bytes, host: str) -> Check:
@@ -155,7 +113,7 @@ def judge(status: int, body: bytes, host: str) -> Check:
         return Check("token", "warn", f"{host} answered {status} instead of judging it", "try again later")
     scope = scope_of(body)
     if scope is None:
-        return Check("token", "warn", f"{host} gave an answer that is not Vimeo's", "check for a captive portal or a proxy")
+        return not_vimeo(host)
     if "private" not in scope:
         has = ", ".join(sorted(scope)) or "none"
         advice = f"make one with the scope private at {APPS_PAGE}, then: sudo livekeep set-token"

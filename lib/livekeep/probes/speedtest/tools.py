@@ -12,9 +12,10 @@ from typing import Any
 
 from livekeep.core.config import SpeedtestProbe
 from livekeep.core.errors import TemporaryError
-from livekeep.probes import fetch, process
+from livekeep.probes import process
 from livekeep.probes.speedtest import transfer
 from livekeep.probes.speedtest.transfer import Used
+from livekeep.system.http import TransportError
 
 TOOLS = ("librespeed-cli", "speedtest-cli")
 """The better one first."""
@@ -129,10 +130,10 @@ def by_url(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Cal
     latency = transfer.latency(proxy or settings.download_url)
     try:
         down = transfer.download(settings.download_url, proxy, seconds, used, reason_to_stop)
-    except fetch.FetchError as error:
+    except TransportError as error:
         raise MeasureError(f"the download failed: {error}") from error
     try:
         up = transfer.upload(settings.upload_url, proxy, seconds, used, reason_to_stop) if settings.upload_url else None
-    except fetch.FetchError as error:
+    except TransportError as error:
         raise MeasureError(f"the upload failed: {error}") from error
     return Measurement("url", down, up, latency)

@@ -4,7 +4,6 @@ A transfer runs in a thread, watched from outside; nothing of it is stored.
 """
 
 import contextlib
-import http.client
 import socket
 import statistics
 import threading
@@ -13,14 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from livekeep.probes import fetch
 from livekeep.probes.process import SECONDS_BETWEEN_CHECKS, CalledOffError
-from livekeep.system.http import TransportError, within
+from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, TransportError, origin_of, within
 
 WAIT_SECONDS = 10.0
 """For a connection, for an answer, and for data in between."""
 BLOCK_BYTES = 64 * 1024
 BLOCK = bytes(BLOCK_BYTES)
+HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/octet-stream"}
 LARGEST_UPLOAD_BYTES = 1024 * 1024
 """What a web server takes in one piece unless it is told otherwise (nginx)."""
 LEAST_BYTES = 1_000_000
@@ -45,8 +44,12 @@ class Transfer:
     proxy: str
     seconds: float
     used: Used
-    bytes_per_second: float | None = None
+    bytes_per_second: float = 0.0
     problem: Exception | None = None
+
+    def deadline(self) -> float:
+        """When it is given up, monotonic seconds."""
+        return time.monotonic() + self.seconds + 3 * WAIT_SECONDS
 
     def run(self, work: Callable[["Transfer"], float]) -> None:
         try:
@@ -56,69 +59,59 @@ class Transfer:
 
 
 def download(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of a GET that is broken off after `seconds`. Raises `FetchError`, `CalledOffError`."""
+    """Bytes per second of a GET that is broken off after `seconds`. Raises `TransportError`, `CalledOffError`."""
     return watched(Transfer(url, proxy, seconds, used), receive, reason_to_stop)
 
 
 def upload(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of POSTs for as long. Raises `FetchError`, `CalledOffError`."""
+    """Bytes per second of POSTs for as long. Raises `TransportError`, `CalledOffError`."""
     return watched(Transfer(url, proxy, seconds, used), send, reason_to_stop)
 
 
 def watched(transfer: Transfer, work: Callable[[Transfer], float], reason_to_stop: Callable[[], str]) -> float:
-    """Run a transfer until it ends, is called off, or takes much longer than it should."""
+    """Run a transfer until it ends or is called off."""
     thread = threading.Thread(target=transfer.run, args=(work,), daemon=True)
     thread.start()
-    longest = transfer.seconds + 3 * WAIT_SECONDS
-    deadline = time.monotonic() + longest
-    while thread.is_alive() and time.monotonic() < deadline:
+    while thread.is_alive():
         thread.join(SECONDS_BETWEEN_CHECKS)
         if thread.is_alive() and (reason := reason_to_stop()):
             raise CalledOffError(reason)
-    if transfer.bytes_per_second is not None:
-        return transfer.bytes_per_second
-    problem = transfer.problem
-    if problem is None:
-        raise fetch.FetchError(f"it did not end within {longest:g} s")
-    if isinstance(problem, OSError | http.client.HTTPException | ValueError):
-        raise fetch.FetchError(fetch.fault(problem, WAIT_SECONDS)) from problem
-    raise problem
+    if transfer.problem is not None:
+        raise transfer.problem
+    return transfer.bytes_per_second
 
 
 def receive(transfer: Transfer) -> float:
     """Read for the wanted seconds, or to the end of a smaller file."""
-    with fetch.opened(transfer.url, transfer.proxy, WAIT_SECONDS) as (answer, _source):
-        remaining = answer.length
-        began = time.monotonic()
-        seconds, total = 0.0, 0
-        while seconds < transfer.seconds and remaining != 0:
-            # As much as there is: a full block would be long in coming on a slow line.
-            block = answer.read1(BLOCK_BYTES)
-            seconds = time.monotonic() - began
-            if not block:
-                break
-            total += len(block)
-            transfer.used.received_bytes += len(block)
-            remaining = None if remaining is None else remaining - len(block)
+    began = seconds = 0.0
+    total = 0
+
+    def take(block: bytes) -> bool:
+        nonlocal began, seconds, total
+        began = began or time.monotonic()
+        seconds = time.monotonic() - began
+        total += len(block)
+        transfer.used.received_bytes += len(block)
+        return seconds < transfer.seconds
+
+    client = Client(transfer.proxy, WAIT_SECONDS)
+    response = client.read(transfer.url, transfer.deadline(), take, headers=HEADERS)
+    if response.status != 200:
+        raise RefusedStatusError(response.status)
     if seconds < LEAST_SECONDS and total < LEAST_BYTES:
-        raise fetch.FetchError(f"{total / 1000:.0f} kB are too few to measure by; name a larger file")
+        raise TransportError("invalid", f"{total / 1000:.0f} kB are too few to measure by; name a larger file")
     return total / max(seconds, 1e-6)
 
 
 def send(transfer: Transfer) -> float:
     """POST bodies of known length, one after the other: each answer says that the whole has arrived."""
-    connection, target, headers = fetch.connection_to(transfer.url, transfer.proxy, WAIT_SECONDS)
-    headers |= {"Content-Type": "application/octet-stream", "Connection": "keep-alive"}
-    began = time.monotonic()
+    client, deadline, began = Client(transfer.proxy, WAIT_SECONDS), transfer.deadline(), time.monotonic()
     seconds, total, size = 0.0, 0, BLOCK_BYTES
-    with contextlib.closing(connection):
+    with contextlib.closing(client):
         while seconds < transfer.seconds:
-            body = zeros(size, transfer.used)
-            with refusal_heard(connection):
-                connection.request("POST", target, body, {**headers, "Content-Length": str(size)})
-            answer = connection.getresponse()
-            check_status(answer)
-            answer.read(BLOCK_BYTES)
+            response = client.post(transfer.url, deadline, HEADERS, Zeros(size, transfer.used))
+            if not 200 <= response.status < 300:
+                raise RefusedStatusError(response.status)
             total += size
             before, seconds = seconds, time.monotonic() - began
             if seconds - before < transfer.seconds / 8:
@@ -126,39 +119,33 @@ def send(transfer: Transfer) -> float:
     return total / seconds
 
 
-def zeros(size: int, used: Used) -> Iterator[bytes]:
-    for _ in range(size // BLOCK_BYTES):
-        used.sent_bytes += BLOCK_BYTES
-        yield BLOCK
+@dataclass(frozen=True)
+class Zeros:
+    """A body of `size` bytes, which are counted as they go."""
 
+    size: int
+    used: Used
 
-@contextlib.contextmanager
-def refusal_heard(connection: http.client.HTTPConnection) -> Iterator[None]:
-    """A server that does not want what is sent says so and hangs up: its word is better than the broken pipe."""
-    try:
-        yield
-    except ConnectionError:
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            check_status(connection.getresponse())
-        raise
+    def __len__(self) -> int:
+        return self.size
 
-
-def check_status(answer: http.client.HTTPResponse) -> None:
-    if not 200 <= answer.status < 300:
-        raise fetch.RefusedStatusError(answer.status)
+    def __iter__(self) -> Iterator[bytes]:
+        for _ in range(self.size // BLOCK_BYTES):
+            self.used.sent_bytes += BLOCK_BYTES
+            yield BLOCK
 
 
 def latency(url: str) -> float | None:
     """The median seconds of a TCP handshake with the server of `url`, None when none succeeds."""
     try:
         return within(WAIT_SECONDS, lambda: handshake(url))
-    except (OSError, ValueError, TransportError):
+    except (OSError, ValueError):
         return None
 
 
 def handshake(url: str) -> float:
     problem: OSError = OSError("no address")
-    host, port = fetch.address_of(urlsplit(url))
+    _scheme, host, port = origin_of(urlsplit(url))
     for family, kind, protocol, _name, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
         durations = []
         try:

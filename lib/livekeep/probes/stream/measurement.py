@@ -6,25 +6,23 @@ probe-stream/state.json. When nothing is live there is nothing to look at, and t
 
 import time
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from livekeep.core import state
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import Analysis, StreamResult
 from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
-from livekeep.probes import fetch
 from livekeep.probes.runner import Judgement
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.analysis import Source
 from livekeep.system import hls
 from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
-from livekeep.system.http import Client, Response, TransportError, within
+from livekeep.system.http import Client, RefusedStatusError, Response, TransportError
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0
 """For a playlist without the duration that it must have."""
-GRACE_SECONDS = 0.5
-"""After its deadline a look has ended by itself, with a better word for what was wrong; a name lookup may not."""
 PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
 """Before one that failed is tried again, and before a stream that began anew is analysed once more."""
 BROKEN: tuple[Cause, ...] = ("standing-still", "not-open")
@@ -163,7 +161,7 @@ def measure(settings: Config, previous: StreamResult, now: float) -> tuple[Strea
         return skip(previous, f"the stream's URL cannot be had: {error}")
     if secret.source != poller.source:
         return skip(previous, "another stream was just selected")
-    seen = see_in_time(secret.url, settings)
+    seen = see(secret.url, settings)
     found = replace(noted(previous, seen, now), url_obtained_monotonic=secret.obtained_monotonic)
     if seen.source and analysis_is_due(previous, found, settings.probes.stream.analysis_interval_seconds, now):
         found = analysed(found, seen.source, settings, now)
@@ -189,31 +187,30 @@ class PlaylistError(ValueError):
     """A playlist that cannot be played; the text ends "the playlist …"."""
 
 
-def see_in_time(url: str, settings: Config) -> Seen:
-    seconds = settings.probes.stream.timeout_seconds
+def see(url: str, settings: Config) -> Seen:
+    """One check, and what is wrong."""
     try:
-        return within(seconds + GRACE_SECONDS, lambda: see(url, settings.vimeo.proxy, seconds))
-    except fetch.RefusedStatusError as error:
-        advice = DOCTOR if error.status != 403 else "if it stays so, run: sudo systemctl restart livekeep-poller"
+        return checked(url, settings.vimeo.proxy, settings.probes.stream.timeout_seconds)
+    except TransportError as error:
+        is_expired = isinstance(error, RefusedStatusError) and error.status == 403
+        advice = "if it stays so, run: sudo systemctl restart livekeep-poller" if is_expired else DOCTOR
         return Seen(fault=f"the stream cannot be reached: {error}", advice=advice)
-    except (fetch.FetchError, TransportError) as error:
-        return Seen(fault=f"the stream cannot be reached: {error}", advice=DOCTOR)
     except PlaylistError as error:
         return Seen(fault=f"the playlist {error}", advice=ENCODER)
 
 
-def see(url: str, proxy: str, seconds: float) -> Seen:
-    """Look at the playlist; of a master playlist at the first variant that can be read.
+def checked(url: str, proxy: str, seconds: float) -> Seen:
+    """Check the playlist; of a master playlist the first variant that can be read.
 
-    Raises `FetchError`, `TransportError`, `PlaylistError`.
+    Raises `TransportError`, `PlaylistError`.
     """
     if not is_web(url):
-        fetch.connect(url, seconds)
+        Client().talk(urlsplit(url), time.monotonic() + seconds, lambda connection: None)
         return Seen(source=analysis.listed(url))
     stream = hls.read(Client(proxy), url, time.monotonic() + seconds)
     if not stream.is_playlist:
         if stream.response.status != 200:
-            raise fetch.RefusedStatusError(stream.response.status)
+            raise RefusedStatusError(stream.response.status)
         if is_promised(url, stream.response):
             raise PlaylistError("is none: the answer is of another kind; does this network ask for a login?")
         return Seen(source=analysis.listed(url))
@@ -232,7 +229,7 @@ def no_variant(last: Response | TransportError | None) -> Exception:
     if isinstance(last, TransportError):
         return last
     if last and last.status != 200:
-        return fetch.RefusedStatusError(last.status)
+        return RefusedStatusError(last.status)
     return PlaylistError("of each variant is none")
 
 

@@ -11,12 +11,10 @@ from typing import Any
 from livekeep.core.config import YoutubeProbe
 from livekeep.core.probe_results import Showing, YoutubeVideo
 from livekeep.system import youtube
-from livekeep.system.http import Client, TransportError, within
-from livekeep.system.youtube import ABSURD, NETWORK, VIDEOS_A_REQUEST, ApiError, count, moment, text
+from livekeep.system.http import Client
+from livekeep.system.youtube import ABSURD, VIDEOS_A_REQUEST, ApiError, count, moment, text
 
 LONGEST_TITLE = 100
-GRACE_SECONDS = 1.0
-"""For a name lookup, which keeps no deadline."""
 
 
 def videos_in(document: Any) -> dict[str, YoutubeVideo]:
@@ -50,16 +48,10 @@ def ask(settings: YoutubeProbe, proxy: str, key: str, videos: Sequence[str]) -> 
     api_url = settings.api_url.rstrip("/")
     client = Client(youtube.proxy_for(api_url, proxy))
 
-    def ask_all() -> dict[str, YoutubeVideo]:
-        answers: dict[str, YoutubeVideo] = {}
-        deadline = time.monotonic() + seconds
-        for start in range(0, len(videos), VIDEOS_A_REQUEST):
-            part = ",".join(videos[start : start + VIDEOS_A_REQUEST])
-            url = f"{api_url}/videos?part=snippet,liveStreamingDetails&id={part}"
-            answers |= videos_in(youtube.request(client, url, key, deadline))
-        return answers
-
-    try:
-        return within(seconds + GRACE_SECONDS, ask_all)
-    except TransportError as error:
-        raise ApiError(str(error), NETWORK) from error
+    answers: dict[str, YoutubeVideo] = {}
+    deadline = time.monotonic() + seconds
+    for start in range(0, len(videos), VIDEOS_A_REQUEST):
+        part = ",".join(videos[start : start + VIDEOS_A_REQUEST])
+        url = f"{api_url}/videos?part=snippet,liveStreamingDetails&id={part}"
+        answers |= videos_in(youtube.request(client, url, key, deadline))
+    return answers

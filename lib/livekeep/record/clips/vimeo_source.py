@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 from livekeep.record import track_performance
 from livekeep.record.clips.clip import MOST_CLIPS, Clip, SourceError, count_of, link_of, name_of, seconds_of
 from livekeep.system import vimeo
-from livekeep.system.http import Client, Response, TransportError, origin_of, within
+from livekeep.system.http import Client, Response, TransportError, origin_of
 
 CLIPS_A_PAGE = 100
 MOST_PAGES = MOST_CLIPS // CLIPS_A_PAGE
@@ -30,8 +30,6 @@ LONGEST_SECONDS = 300.0
 """For all pages of a source."""
 RETRY_SECONDS = (0.3, 1.0)
 """Before the second and the third try of a page that a fault of the network or the server has spoilt."""
-GRACE_SECONDS = 1.0
-"""For a name lookup, which keeps no deadline."""
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 DOCTOR = "sudo livekeep doctor"
 ODD = "Vimeo's answer is not what its documents promise"
@@ -42,7 +40,6 @@ class VimeoSource:
 
     def __init__(self, api_url: str, proxy: str, token: str, timeout_seconds: float) -> None:
         self._base = api_url.rstrip("/")
-        self._proxy = proxy
         self._client = Client(proxy)
         self._secret = {"Authorization": f"bearer {token}"}
         self._timeout_seconds = timeout_seconds
@@ -114,16 +111,8 @@ class VimeoSource:
     @track_performance(kind="api")
     def get(self, url: str) -> Response:
         """One request. Raises `TransportError`."""
-        seconds, headers, client = self._timeout_seconds, {"Accept": vimeo.ACCEPT}, self._client
-        try:
-            return within(
-                seconds + GRACE_SECONDS,
-                lambda: client.get(url, time.monotonic() + seconds, headers, self._secret, most_redirects=0),
-            )
-        except TransportError:
-            # A thread that was left behind may still use the old one.
-            self._client = Client(self._proxy)
-            raise
+        deadline = time.monotonic() + self._timeout_seconds
+        return self._client.get(url, deadline, {"Accept": vimeo.ACCEPT}, self._secret, most_redirects=0)
 
 
 def wait_seconds(reset: float | None, now: float) -> float:

@@ -11,14 +11,12 @@ from typing import Any
 from livekeep.record import track_performance
 from livekeep.record.clips.clip import Clip, SourceError, count_of, link_of, name_of
 from livekeep.system import vimeo, youtube
-from livekeep.system.http import Client, TransportError, within
+from livekeep.system.http import Client
 from livekeep.system.youtube import VIDEOS_A_REQUEST, ApiError
 
 MOST_VIDEOS = 2000
 """The newest ones: 81 units a run, 7,776 a day at the shipped interval."""
 MOST_PAGES = MOST_VIDEOS // VIDEOS_A_REQUEST
-GRACE_SECONDS = 1.0
-"""For a name lookup, which keeps no deadline."""
 RETRY_SECONDS = (0.3, 1.0)
 UNKNOWN_CHANNEL = "YouTube knows no such channel"
 FIELDS = "items(id,snippet(title,publishedAt),statistics(viewCount,likeCount,commentCount),contentDetails(duration))"
@@ -30,8 +28,7 @@ class YoutubeSource:
 
     def __init__(self, api_url: str, proxy: str, key: str, timeout_seconds: float) -> None:
         self._base = api_url.rstrip("/")
-        self._proxy = youtube.proxy_for(api_url, proxy)
-        self._client = Client(self._proxy)
+        self._client = Client(youtube.proxy_for(api_url, proxy))
         self._key = key
         self._timeout_seconds = timeout_seconds
 
@@ -88,17 +85,7 @@ class YoutubeSource:
     @track_performance(kind="api")
     def get(self, url: str) -> Any:
         """One request. Raises `ApiError`."""
-        seconds, client = self._timeout_seconds, self._client
-
-        def ask() -> Any:
-            return youtube.request(client, url, self._key, time.monotonic() + seconds)
-
-        try:
-            return within(seconds + GRACE_SECONDS, ask)
-        except TransportError as error:
-            # The thread that was left behind may still use the old one.
-            self._client = Client(self._proxy)
-            raise ApiError(str(error), youtube.NETWORK, is_passing=True) from error
+        return youtube.request(self._client, url, self._key, time.monotonic() + self._timeout_seconds)
 
 
 def id_of(value: Any) -> str:

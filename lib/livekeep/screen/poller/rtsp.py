@@ -2,10 +2,11 @@
 
 import hashlib
 import re
+import socket
 from io import BufferedReader
 from urllib.parse import SplitResult, unquote
 
-from livekeep.system.http import USER_AGENT, Client, TransportError, authority_of, basic, translated
+from livekeep.system.http import USER_AGENT, Client, TransportError, authority_of, basic
 
 
 def describe(client: Client, parts: SplitResult, deadline: float) -> int:
@@ -18,19 +19,18 @@ def describe(client: Client, parts: SplitResult, deadline: float) -> int:
 
 def describe_once(client: Client, parts: SplitResult, deadline: float, authorization: str) -> tuple[int, str]:
     """The status and the WWW-Authenticate header of one DESCRIBE. Raises `TransportError`."""
-    wire = client.open_socket(parts, deadline)
     lines = [f"DESCRIBE {rtsp_target(parts)} RTSP/1.0", "CSeq: 1", f"User-Agent: {USER_AGENT}", "Accept: application/sdp"]
     lines += [f"Authorization: {authorization}"] if authorization else []
-    try:
-        with translated(deadline):
-            wire.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8"))
-            reader = wire.makefile()
+
+    def exchange(connection: socket.socket) -> tuple[int, str]:
+        connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8"))
+        with connection.makefile("rb") as reader:
             status = re.match(rb"RTSP/[0-9.]+ ([0-9]{3})\b", reader.readline(1024))
             if not status:
                 raise TransportError("invalid", "it does not speak RTSP")
             return int(status[1]), challenge_in(headers_from(reader))
-    finally:
-        wire.hang_up()
+
+    return client.talk(parts, deadline, exchange)
 
 
 def headers_from(reader: BufferedReader) -> list[bytes]:

@@ -10,10 +10,10 @@ from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
 from livekeep.core.state import Cause
-from livekeep.screen.poller.vimeo import DOCTOR, LOGIN, LOGIN_STATUS, Answer, outcome_of
+from livekeep.screen.poller.vimeo import DOCTOR, LOGIN, LOGIN_STATUS, Answer
 from livekeep.system import hls
 from livekeep.system.hls import Media
-from livekeep.system.http import Client, Response, TransportError
+from livekeep.system.http import Client, Response, TransportError, outcome_of
 
 CHECK_URL = "correct the url in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 SHORT_BYTES = 256 * 1024
@@ -142,7 +142,7 @@ def unless_ended(answer: Answer, client: Client, deadline: float) -> Answer:
 def connect(client: Client, parts: SplitResult, deadline: float) -> Look:
     """RTMP says only after a handshake of its own what it has: here an open port counts."""
     try:
-        client.open_socket(parts, deadline).hang_up()
+        client.talk(parts, deadline, lambda connection: None)
     except TransportError as error:
         return look_of_fault(error)
     return Look("open", "2xx")

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from livekeep.core.config import Stream
 from livekeep.core.state import Cause
-from livekeep.system.http import Client, Response, TransportError
+from livekeep.system.http import Client, Response, TransportError, outcome_of
 from livekeep.system.vimeo import ACCEPT, Limits, error_code, limits_of, parsed
 
 NOT_STARTED = 10008
@@ -127,10 +127,6 @@ def refusal(status: int, code: int | None) -> Answer:
 def outage(outcome: str, text: str) -> Answer:
     """The API cannot be used now; `text` ends the sentence."""
     return Answer("outage", outcome, "outage", f"Vimeo's API cannot be reached: {text}", DOCTOR)
-
-
-def outcome_of(status: int) -> str:
-    return "429" if status == 429 else f"{status // 100}xx" if 200 <= status < 600 else "invalid"
 
 
 def expiry_of(url: str) -> float | None:
