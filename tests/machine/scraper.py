@@ -15,7 +15,7 @@ REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\
 PATIENCE_SECONDS = 60.0
 SLOW_EVERY = 10
 """Of the crowd's clients each tenth reads slowly."""
-HALF_OPEN = 10
+HALF_OPEN = 300
 
 
 def connect(port: int) -> socket.socket:

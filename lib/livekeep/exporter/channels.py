@@ -1,13 +1,12 @@
-"""Figures of the channels: what each worker says of itself, whether the channel is meant to be on air, how its worker last ended.
+"""Metrics of the channels: what each worker writes, whether the channel is meant to be on air, how its worker last ended.
 
-A channel that is neither meant to be on air nor runs has no figures. One that is meant to, and whose worker does not run, is not
+A channel that is neither meant to be on air nor runs has no samples. One that is meant to, and whose worker does not run, is not
 on air, and nothing else is known of it. A state that is broken, or older than a living worker leaves it, is a fault besides.
 """
 
 import time
 import typing
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from collections.abc import Iterator
 
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState, Publishing
@@ -82,53 +81,34 @@ def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
     return ""
 
 
-class Seen(NamedTuple):
-    """All that a channel's figures are made of. `worker` is None where its own figures cannot be told."""
-
-    channel: str
-    is_intended: bool
-    is_on_air: bool
-    worker: ChannelState | None
-    end: ChannelEnd | None
-    youtube: YoutubeVideo | None
-    fault: str
-
-    def samples(self) -> Iterator[Sample]:
-        yield "livekeep_channel_intended", (self.channel,), float(self.is_intended)
-        yield "livekeep_channel_on_air", (self.channel,), float(self.is_on_air)
-        if self.worker:
-            yield from worker_samples(self.worker)
-        if self.end and self.end.channel == self.channel:
-            yield from end_samples(self.end)
-        if self.youtube:
-            yield from youtube_samples(self.youtube)
-
-
-def seen(it: ChannelStatus, clock: Clock) -> Seen:
-    fault = fault_of(it, clock.now_monotonic)
+def samples_of(it: ChannelStatus, clock: Clock, fault: str) -> Iterator[Sample]:
+    """All that can be said of a channel; nothing of its worker when that has a fault."""
+    labels = (it.channel,)
     worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
-    is_on_air = worker is not None and channels.is_on_air(worker, clock.now_monotonic)
-    return Seen(it.channel, it.meant_since is not None, is_on_air, worker, it.end, channel_status.youtube_of(it, clock), fault)
+    yield "livekeep_channel_intended", labels, float(it.meant_since is not None)
+    yield "livekeep_channel_on_air", labels, float(worker is not None and channels.is_on_air(worker, clock.now_monotonic))
+    if worker:
+        yield from worker_samples(worker)
+    if it.end and it.end.channel == it.channel:
+        yield from end_samples(it.end)
+    if youtube := channel_status.youtube_of(it, clock):
+        yield from youtube_samples(youtube)
 
 
 class Channels:
-    """The collector of all channels. While nothing has changed it gives the same samples again."""
+    """The source of all channels."""
 
     def __init__(self, states: States) -> None:
         self._states = states
-        self._seen: tuple[Seen, ...] = ()
-        self._samples: tuple[Sample, ...] = ()
 
-    def collect(self, now: float) -> Iterable[Sample]:
-        """Raises `TemporaryError`; all that can be told comes before that."""
+    def collect(self, now: float) -> Iterator[Sample]:
+        """Raises `TemporaryError`; all that can be read comes before that."""
         clock = Clock(now, time.monotonic())
-        found = tuple(seen(it, clock) for it in self._states.channels().values())
-        if found != self._seen:
-            self._seen, self._samples = found, tuple(sample for it in found for sample in it.samples())
-        faults = "; ".join(it.fault for it in found if it.fault)
-        return faulty(self._samples, faults) if faults else self._samples
-
-
-def faulty(samples: Iterable[Sample], faults: str) -> Iterator[Sample]:
-    yield from samples
-    raise TemporaryError(faults)
+        faults = []
+        for it in self._states.channels().values():
+            fault = fault_of(it, clock.now_monotonic)
+            yield from samples_of(it, clock, fault)
+            if fault:
+                faults.append(fault)
+        if faults:
+            raise TemporaryError("; ".join(faults))

@@ -6,7 +6,7 @@ YouTube says of a channel is among the channel's metrics.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 from livekeep.core.errors import TemporaryError
@@ -29,8 +29,7 @@ def run_samples(probe: str, run: Run) -> Iterator[Sample]:
         yield "livekeep_probe_runs_total", (probe, outcome), count
 
 
-def samples_of(probe: str, result: ProbeResult) -> Iterator[Sample]:
-    yield from run_samples(probe, result.run)
+def result_samples(probe: str, result: ProbeResult) -> Iterator[Sample]:
     target = result.target if isinstance(result, StreamResult) else ""
     if result.run.verdict != "skipped":
         yield "livekeep_probe_success", (probe, target), result.run.verdict != "fail"
@@ -46,24 +45,16 @@ class Probe(Generic[AnyResult]):
 
     def __init__(self, name: str, file: StateFile[AnyResult]) -> None:
         self._name, self._file = name, file
-        self._of: AnyResult | None = None
-        self._samples: tuple[Sample, ...] = ()
 
-    def collect(self, now: float) -> Iterable[Sample]:
+    def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`; a silent probe's runs come before that."""
         try:
             result = self._file.read()
         except StateAbsentError:
-            return ()
+            return
+        yield from run_samples(self._name, result.run)
         clock = Clock(now, time.monotonic())
         if is_silent(result, clock):
-            return silent(self._name, result, clock)
-        if result is not self._of:
-            self._of, self._samples = result, tuple(samples_of(self._name, result))
-        return self._samples
-
-
-def silent(name: str, result: ProbeResult, clock: Clock) -> Iterator[Sample]:
-    yield from run_samples(name, result.run)
-    advice = f"see systemctl status livekeep-probe-{name}.timer"
-    raise TemporaryError(f"{result.FILE}: is {age(result, clock)} old; the probe is silent: {advice}")
+            advice = f"see systemctl status livekeep-probe-{self._name}.timer"
+            raise TemporaryError(f"{result.FILE}: is {age(result, clock)} old; the probe is silent: {advice}")
+        yield from result_samples(self._name, result)

@@ -1,12 +1,12 @@
-"""Figures of the record part: what recorder, alerter and clip analyzer say of themselves.
+"""Metrics of the record part: what recorder, alerter and clip analyzer write of themselves.
 
-A service that does not run has no figures, and that is no fault here. One whose state is too old for a service that lives has
+A service that does not run has no samples, and that is no fault here. One whose state is too old for a service that lives has
 none either, and that is a fault, as is a state that cannot be read.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from livekeep.core.config.record import SEVERITIES
 from livekeep.core.errors import TemporaryError
@@ -63,38 +63,31 @@ def clips_samples(it: ClipsState) -> Iterator[Sample]:
     yield "livekeep_record_clips_taking_off", (), len(it.hot)
 
 
-class Source(Generic[PartState]):
-    """One of the three."""
-
-    def __init__(self, file: StateFile[PartState], samples_of: Callable[[PartState], Iterator[Sample]]) -> None:
-        self._file: StateFile[PartState] = file
-        self._samples_of: Callable[[PartState], Iterator[Sample]] = samples_of
-
-    def look(self, clock: Clock) -> tuple[Iterable[Sample], str]:
-        """Its figures, and why there are none though there is a state, or ""."""
-        found = self._file.look()
-        if isinstance(found, StateAbsentError):
-            return (), ""
-        if isinstance(found, StateBrokenError):
-            return (), str(found)
-        if record_status.is_silent(found, clock):
-            return (), f"{found.FILE}: is {age(found, clock)} old; its unit is stuck: see livekeep status"
-        return self._samples_of(found), ""
-
-
 class Record:
-    """The collector of the three. What can be told comes before an error."""
+    """The source of the three. What can be read comes before an error."""
 
     def __init__(self, states: States) -> None:
-        self._recorder = Source(states.recorder, recorder_samples)
-        self._alerter = Source(states.alerter, alerter_samples)
-        self._clips = Source(states.clips, clips_samples)
+        self._states = states
 
-    def collect(self, now: float) -> Iterable[Sample]:
+    def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`."""
-        clock = Clock(now, time.monotonic())
-        found = [source.look(clock) for source in (self._recorder, self._alerter, self._clips)]
-        for samples, _fault in found:
-            yield from samples
-        if faults := "; ".join(fault for _samples, fault in found if fault):
-            raise TemporaryError(faults)
+        clock, faults = Clock(now, time.monotonic()), list[str]()
+        yield from self._samples(self._states.recorder, recorder_samples, clock, faults)
+        yield from self._samples(self._states.alerter, alerter_samples, clock, faults)
+        yield from self._samples(self._states.clips, clips_samples, clock, faults)
+        if faults:
+            raise TemporaryError("; ".join(faults))
+
+    def _samples(
+        self, file: StateFile[PartState], samples_of: Callable[[PartState], Iterator[Sample]], clock: Clock, faults: list[str]
+    ) -> Iterator[Sample]:
+        """The samples of one state. Why there are none though there is a state is added to `faults`."""
+        state = file.look()
+        if isinstance(state, StateBrokenError):
+            faults.append(str(state))
+        elif isinstance(state, StateAbsentError):
+            return
+        elif record_status.is_silent(state, clock):
+            faults.append(f"{state.FILE}: is {age(state, clock)} old; its unit is stuck: see livekeep status")
+        else:
+            yield from samples_of(state)

@@ -1,6 +1,6 @@
-"""Figures of the screen: the health verdict, what livekeep-poller knows of the stream, what livekeep-player shows.
+"""Metrics of the screen: the health verdict, what livekeep-poller knows of the stream, what livekeep-player shows.
 
-A state that is absent has no figures, and that is no fault: its unit was stopped. One that is broken, or older than a writer that
+A state that is absent has no samples, and that is no fault: its unit was stopped. One that is broken, or older than a writer that
 works leaves it, has none and is a fault.
 """
 
@@ -104,32 +104,26 @@ def refuse_stuck(state: PollerState | PlayerState, now: float) -> None:
 
 
 class Poller:
-    """The collector of poller/state.json."""
+    """The source of poller/state.json."""
 
     def __init__(self, states: States) -> None:
         self._states = states
-        self._of: PollerState | None = None
-        self._samples: tuple[Sample, ...] = ()
 
-    def collect(self, now: float) -> Iterable[Sample]:
+    def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`."""
         try:
             state = self._states.poller.read()
         except StateAbsentError:
-            return ()
+            return
         refuse_stuck(state, now)
-        if state is not self._of:
-            self._of, self._samples = state, tuple(poller_samples(state))
-        return self._samples
+        yield from poller_samples(state)
 
 
 class Player:
-    """The collector of player/state.json, and of whether the error screen has taken the player's place."""
+    """The source of player/state.json, and of whether the error screen has taken the player's place."""
 
     def __init__(self, states: States) -> None:
         self._states = states
-        self._of: PlayerState | None = None
-        self._samples: tuple[Sample, ...] = ()
 
     def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`."""
@@ -141,15 +135,13 @@ class Player:
         except StateAbsentError:
             return
         refuse_stuck(state, now)
-        if state is not self._of:
-            self._of, self._samples = state, tuple(player_samples(state))
         if not is_error:
             yield from one_of("livekeep_display_mode", MODES.values(), MODES[state.picture])
-        yield from self._samples
+        yield from player_samples(state)
 
 
 class Verdict:
-    """The collector of the health verdict."""
+    """The source of the health verdict."""
 
     def __init__(self, states: States) -> None:
         self._states = states

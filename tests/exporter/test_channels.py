@@ -177,17 +177,6 @@ def test_states_are_read_anew_when_they_change_and_only_then(machine: Machine) -
     assert machine.states.channels()["main"].worker is not first
 
 
-def test_the_same_samples_are_given_while_nothing_has_changed(machine: Machine) -> None:
-    """Then their lines need not be written again."""
-    intend("main", machine.kept)
-    write_channel(CHANNEL, machine.run, silent_seconds=3.0)
-    first = machine.collector.collect(time.time())
-    assert isinstance(first, tuple)
-    assert machine.collector.collect(time.time()) is first
-    channels.intend_not("main", machine.kept / "channels")
-    assert machine.collect()["intended", "main"] == 0
-
-
 def test_channels_that_come_and_go_leave_nothing_behind(machine: Machine) -> None:
     for number in range(50):
         name = f"c{number}"
@@ -196,7 +185,6 @@ def test_channels_that_come_and_go_leave_nothing_behind(machine: Machine) -> Non
         (channels.folder_of(name, machine.run) / "state.json").unlink()
     assert machine.collect() == {}
     assert len(machine.states._of_channels) == 0
-    assert machine.collector._samples == ()
 
 
 def test_the_verdicts_of_screen_channel_and_machine(machine: Machine) -> None:

@@ -1,4 +1,4 @@
-"""Figures of poller, player, probes and health, from state files as the units write them; absent, broken and old ones too."""
+"""Metrics of poller, player, probes and health, from state files as the units write them; absent, broken and old ones too."""
 
 import time
 from dataclasses import replace
@@ -275,8 +275,8 @@ def test_a_broken_state_is_a_fault(tmp_path: Path, kind: type[State], content: s
 def test_a_state_that_is_replaced_is_read_anew_and_one_that_is_removed_is_gone(tmp_path: Path) -> None:
     all_of_them = collectors(tmp_path)
     write_all(tmp_path)
-    before = {name: all_of_them[name].collect(time.time()) for name in ("poller", *FINDINGS)}
-    assert all(all_of_them[name].collect(time.time()) is samples for name, samples in before.items()), "kept while they stay"
+    before = {name: list(all_of_them[name].collect(time.time())) for name in ("poller", *FINDINGS)}
+    assert all(list(all_of_them[name].collect(time.time())) == samples for name, samples in before.items())
     write(replace(POLLER, state="offline"), tmp_path)
     assert present(figures(all_of_them["poller"].collect(time.time())), "stream_state") == ["offline"]
     state.remove(PollerState, tmp_path)
