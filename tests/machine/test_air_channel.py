@@ -315,7 +315,7 @@ def test_three_refusals_end_the_run_until_a_timer_has_it_tried_again(room: Chann
     event = words.events(room, events.CHANNEL_GIVEN_UP, CHANNEL="unwelcome")[-1]
     assert (event["LIVEKEEP_ERROR_TYPE"], event["LIVEKEEP_RETRY_COUNT"]) == ("refused", "3")
     assert room.end("unwelcome")["exit_status"] == "69"
-    assert "the ingest refused it again and again" in room.livekeep("status")
+    assert "the ingest refused the stream three times" in room.livekeep("status")
     room.livekeep("air", "stop", "unwelcome", check=True)
     room.until("nothing waits", lambda: room.property(timer, "ActiveState") == "inactive")
     assert room.property(unit, "ActiveState") == "inactive"

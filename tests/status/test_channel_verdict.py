@@ -100,8 +100,8 @@ DOWN = [
     ("broken", meant(StateBrokenError("worker@main/state.json: half")), "worker@main/state.json: half"),
     ("no worker", meant(), "its worker does not run"),
     ("no worker since a crash", meant(end=ended("1", 11)), "does not run: its worker ended (exit-code 1)"),
-    ("its configuration is wrong", meant(since=NOW - 5, end=ended("78", 1)), "its configuration or its key cannot be used"),
-    ("given up", meant(end=ended("69", 100)), "the ingest refused it again and again"),
+    ("its configuration is wrong", meant(since=NOW - 5, end=ended("78", 1)), "its configuration or its stream key is missing"),
+    ("given up", meant(end=ended("69", 100)), "the ingest refused the stream three times"),
 ]
 
 

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 
 from livekeep.core import config, files, paths, state
 from livekeep.core.config import CHANNEL_NAME, Channel, Config, Controller
-from livekeep.core.errors import TemporaryError
+from livekeep.core.errors import EXIT_CONFIG, TemporaryError
 from livekeep.core.state import Signed, State
 from livekeep.core.text import shown
 
@@ -34,6 +34,13 @@ ON_AIR_SECONDS = 5.0
 """On air means that the ingest acknowledged bytes within so many seconds."""
 STALE_SECONDS = 10.0
 """A worker writes its state at least every two seconds."""
+
+EXIT_GIVEN_UP = 69
+"""EX_UNAVAILABLE of sysexits.h: how a worker ends that the ingest has refused again and again."""
+EXIT_MEANINGS = {
+    str(EXIT_CONFIG): "its configuration or its stream key is missing or wrong",
+    str(EXIT_GIVEN_UP): "the ingest refused the stream three times; it is started again after two minutes",
+}
 
 Publishing = Literal["preparing", "connecting", "on-air", "stalled", "unreachable", "refused", "stopping"]
 """unreachable: nobody answers there; refused: the ingest answers and does not take the stream; both are tried again."""
@@ -125,6 +132,10 @@ class ChannelEnd(State):
     exit_status: str = ""
     """The number, or the signal's name."""
     ended_at: float = 0.0
+
+    def meaning(self) -> str:
+        """What its exit code says; "" when it says nothing, or the worker did not exit by itself."""
+        return EXIT_MEANINGS.get(self.exit_status, "") if self.exit_code == "exited" else ""
 
 
 def folder_of(channel: str, root: Path = paths.STATE_DIRECTORY) -> Path:

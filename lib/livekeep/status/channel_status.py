@@ -22,11 +22,6 @@ OFF_AIR_SECONDS = 60.0
 """So long may a channel be off air, or be on its way there, before that counts as down."""
 RESTART_SECONDS = 10.0
 """Within so many seconds systemd starts a worker again that has ended, unless it has given up for a while."""
-GIVEN_UP = {
-    "78": "its configuration or its key cannot be used",
-    "69": "the ingest refused it again and again; it is tried again in a while",
-}
-"""Exit codes of a worker that systemd does not start again at once."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +133,8 @@ def verdict(it: ChannelStatus, clock: Clock) -> Health:
 def without_worker(it: ChannelStatus, clock: Clock) -> Health:
     """The health of a channel that is meant to be on air, and no worker runs."""
     name, end, meant_since = f"channel {it.channel}", it.end, it.meant_since or 0.0
-    if end and end.exit_code == "exited" and end.exit_status in GIVEN_UP and end.ended_at >= meant_since:
-        return Health("down", f"{name} is off air: {GIVEN_UP[end.exit_status]}")
+    if end and end.meaning() and end.ended_at >= meant_since:
+        return Health("down", f"{name} is off air: {end.meaning()}")
     # A moment that is still to come was noted while the clock was wrong.
     meant_seconds = clock.now - meant_since if clock.now >= meant_since else clock.now_monotonic
     if min(meant_seconds, clock.now_monotonic) <= OFF_AIR_SECONDS:

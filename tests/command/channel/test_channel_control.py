@@ -69,7 +69,7 @@ def test_a_worker_that_ends_says_why(air: AirBox) -> None:
     done = air.box.run("air", "start")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [
-        "main: not on air: the worker has ended: its configuration or its stream key cannot be used",
+        "main: not on air: the worker has ended: its configuration or its stream key is missing or wrong",
         "See: journalctl -u livekeep-worker@main -n 30",
         "There is no stream key: sudo livekeep air set-key main",
     ]
@@ -199,7 +199,7 @@ def test_there_is_hope(found: Look) -> None:
         ),
         (
             look("failed", end=ChannelEnd(result="exit-code", exit_code="exited", exit_status="69")),
-            "not on air: the worker has ended: the ingest refused the stream three times; systemd starts it again in two minutes",
+            "not on air: the worker has ended: the ingest refused the stream three times; it is started again after two minutes",
             JOURNAL,
         ),
     ],

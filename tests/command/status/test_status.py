@@ -259,7 +259,7 @@ def test_what_to_do_about_channels_that_are_not_well(box: Box) -> None:
     told = {lines[0].split()[2].rstrip(":"): lines for lines in blocks}
     assert told["a"][1] == "Do   look at the broadcast's page"
     assert "sudo livekeep air check b" in told["b"][1]
-    assert "its configuration or its key cannot be used" in told["gone"][0]
+    assert "its configuration or its stream key is missing or wrong" in told["gone"][0]
     assert "journalctl -u livekeep-worker@gone -n 50" in told["gone"][1]
     assert "sudo livekeep air restart half" in told["half"][1]
 

@@ -13,14 +13,7 @@ from livekeep.air.control.systemd import Unit
 from livekeep.core import channels
 from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import Channel, Config
-from livekeep.core.errors import EXIT_CONFIG
 from livekeep.system.systemd import NOT_RUNNING
-
-EXIT_UNAVAILABLE = 69
-EXITS = {
-    EXIT_CONFIG: "its configuration or its stream key is missing or wrong",
-    EXIT_UNAVAILABLE: "the ingest refused the stream three times",
-}
 
 
 @dataclass(frozen=True)
@@ -110,7 +103,7 @@ def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:
     result = unit.result if unit.result not in ("", "success") else (end.result if end else "")
     if result in ("", "success"):
         return ""
-    known = EXITS.get(int(status)) if status.isdecimal() and result == "exit-code" else None
+    known = channels.EXIT_MEANINGS.get(status) if result == "exit-code" else None
     return f": {known or f'it ended with {result} {status}'.rstrip()}"
 
 

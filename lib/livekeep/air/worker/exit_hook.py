@@ -15,8 +15,6 @@ from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
 
-MEANINGS = {"78": "its configuration or its stream key is missing or wrong", "69": "the ingest refused the stream three times"}
-
 
 def end_of(channel: str, pid: int, said: Mapping[str, str], now: float) -> ChannelEnd:
     """How the worker ended, from the environment of its hook."""
@@ -31,8 +29,7 @@ def end_of(channel: str, pid: int, said: Mapping[str, str], now: float) -> Chann
 
 
 def sentence_of(end: ChannelEnd) -> str:
-    meaning = MEANINGS.get(end.exit_status, "") if end.result == "exit-code" else ""
-    why = meaning or f"{end.result}: {end.exit_code} {end.exit_status}".rstrip()
+    why = end.meaning() or f"{end.result}: {end.exit_code} {end.exit_status}".rstrip()
     return f"The worker of channel {end.channel} (process {end.pid or 'unknown'}) ended: {why}"
 
 

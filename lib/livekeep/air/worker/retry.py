@@ -22,8 +22,6 @@ from livekeep.core.channels import ON_AIR_SECONDS
 Failure = Literal["dropped", "refused", "unreachable", "stalled", "crashed"]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 
-EXIT_GIVEN_UP = 69
-"""EX_UNAVAILABLE of sysexits.h."""
 STEADY_SECONDS = 30.0
 """Once on air for so long, a connection that ends was a good one."""
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0)

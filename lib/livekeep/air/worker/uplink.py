@@ -17,7 +17,7 @@ from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.retry import Arrival, Decision, Listener, RetryState
 from livekeep.air.worker.tcp_info import TcpInfo
 from livekeep.core import events
-from livekeep.core.channels import ON_AIR_SECONDS, Publishing
+from livekeep.core.channels import EXIT_GIVEN_UP, ON_AIR_SECONDS, Publishing
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
 from livekeep.core.service import Service
@@ -40,7 +40,7 @@ UNWANTED_CONNECTIONS = 3
 class GivenUpError(TemporaryError):
     """The ingest has refused the stream too often; systemd starts the worker again after a while."""
 
-    exit_code = retry.EXIT_GIVEN_UP
+    exit_code = EXIT_GIVEN_UP
 
 
 class Uplink:

@@ -26,11 +26,6 @@ LOOK_SECONDS = 0.2
 GRACE_SECONDS = 2.0
 """So long a unit that was told to start may still look as if it had not been."""
 NOT_YET = "not on air yet"
-ENDS = {
-    "78": "its configuration or its stream key cannot be used",
-    "69": "the ingest refused the stream three times; systemd starts it again in two minutes",
-}
-"""What the worker's exit status says."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,7 @@ def answer(look: Look) -> Answer | None:
 def why_ended(end: ChannelEnd | None, found: Unit) -> str:
     if end is None:
         return found.result or "it says no more"
-    if end.exit_code == "exited" and end.exit_status in ENDS:
-        return ENDS[end.exit_status]
-    return f"{end.result} ({end.exit_code} {end.exit_status})"
+    return end.meaning() or f"{end.result} ({end.exit_code} {end.exit_status})"
 
 
 def playing(state: ChannelState) -> str:
