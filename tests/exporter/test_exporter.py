@@ -205,6 +205,25 @@ def test_systemd_is_told_and_an_idle_exporter_sleeps(tmp_path: Path) -> None:
         assert exporter.systemd.messages[-1] == "STOPPING=1"
 
 
+def test_the_watchdog_sees_a_source_that_never_ends(tmp_path: Path) -> None:
+    """A file of the kernel's that lets its reader wait, and then lets it go."""
+    (tmp_path / "proc").mkdir()
+    os.mkfifo(tmp_path / "proc/stat")
+    with RunningExporter(tmp_path) as exporter:
+        with socket.create_connection(("127.0.0.1", exporter.port), PATIENCE_SECONDS) as client:
+            client.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            writer = (tmp_path / "proc/stat").open("wb")  # it opens once the exporter reads
+            time.sleep(0.5)
+            pings = exporter.systemd.messages.count("WATCHDOG=1")
+            time.sleep(4)
+            assert exporter.systemd.messages.count("WATCHDOG=1") <= pings + 1
+            (tmp_path / "proc/stat").unlink()
+            writer.close()
+            assert receive(client).status == 200
+        wait_until("it works again", lambda: exporter.systemd.messages.count("WATCHDOG=1") > pings + 1)
+        exporter.stop()
+
+
 def test_a_reload_takes_the_log_s_level_and_refuses_a_faulty_configuration(tmp_path: Path) -> None:
     with RunningExporter(tmp_path, settings='[log]\nlevel = "error"\n') as exporter:
         (exporter.states / "poller").mkdir()
