@@ -1,1 +1,1 @@
-"""Health: the exporter, which tells Prometheus and others what all units wrote down."""
+"""The exporter: serves what all units write, and how the machine is, to Prometheus and others."""

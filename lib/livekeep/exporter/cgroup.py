@@ -8,8 +8,9 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from livekeep.exporter import proc_file
 from livekeep.exporter.metrics import Sample
-from livekeep.exporter.proc_file import HeldFile, count, figure_after, is_there
+from livekeep.exporter.proc_file import count, figure_after, is_there
 
 SLICE = "livekeep.slice"
 FIGURES = {
@@ -30,35 +31,17 @@ class Cgroup:
     """The cgroup of the service `unit`, which comes and goes with it."""
 
     def __init__(self, hierarchy: Path, unit: str) -> None:
-        folder = f"{hierarchy}/{SLICE}/{unit}/"
+        self._folder = f"{hierarchy}/{SLICE}/{unit}"
         self._labels = (unit,)
-        self._processes = HeldFile(folder + "cgroup.procs")
-        self._processor = HeldFile(folder + "cpu.stat")
-        self._figures = [(family, HeldFile(folder + name)) for name, family in FIGURES.items()]
-
-    def open(self) -> None:
-        """Look for what was absent."""
-        for file in self._files():
-            file.open()
-
-    def close(self) -> None:
-        for file in self._files():
-            file.close()
-
-    def _files(self) -> list[HeldFile]:
-        return [self._processes, self._processor, *(file for _, file in self._figures)]
 
     def processes(self) -> bytes:
         """The ids of its processes: others after a restart."""
-        return self._processes.read()
+        return proc_file.read(f"{self._folder}/cgroup.procs")
 
     def samples(self) -> Iterator[Sample]:
-        content = self._processor.read()
-        if content:
-            with contextlib.suppress(ValueError, IndexError):
-                yield "livekeep_unit_cpu_seconds_total", self._labels, figure_after(content, b"usage_usec ") / 1e6
-        for family, file in self._figures:
-            content = file.read()
-            if content:
-                with contextlib.suppress(ValueError):
-                    yield family, self._labels, float(count(content))
+        with contextlib.suppress(ValueError, IndexError):
+            usage = figure_after(proc_file.read(f"{self._folder}/cpu.stat"), b"usage_usec ")
+            yield "livekeep_unit_cpu_seconds_total", self._labels, usage / 1e6
+        for name, family in FIGURES.items():
+            with contextlib.suppress(ValueError):
+                yield family, self._labels, float(count(proc_file.read(f"{self._folder}/{name}")))

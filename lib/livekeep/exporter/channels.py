@@ -23,14 +23,14 @@ PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
 
 
 def worker_samples(state: ChannelState) -> Iterator[Sample]:
-    """All that a state says, and that stays true while it is the newest."""
+    """All that a worker writes of itself."""
     channel = (state.channel,)
     yield from (("livekeep_channel_state", (*channel, it), float(it == state.publishing)) for it in PUBLISHING)
     outcomes = {
         "played": state.items_played, "short": state.items_short, "failed": state.items_failed, "skipped": state.items_skipped,
     }  # fmt: skip
     yield from (("livekeep_channel_items_total", (*channel, outcome), count) for outcome, count in outcomes.items())
-    figures: dict[str, float | None] = {
+    values: dict[str, float | None] = {
         "connected_since_timestamp_seconds": state.connected_since,
         "on_backup": state.is_backup,
         "connections_total": state.connections,
@@ -47,7 +47,7 @@ def worker_samples(state: ChannelState) -> Iterator[Sample]:
         "speed_ratio": state.speed,
         "drift_seconds": state.drift_seconds,
     }
-    yield from ((f"livekeep_channel_{name}", channel, float(value)) for name, value in figures.items() if value is not None)
+    yield from ((f"livekeep_channel_{name}", channel, float(value)) for name, value in values.items() if value is not None)
 
 
 def last_acknowledged(state: ChannelState) -> float | None:
@@ -69,7 +69,7 @@ def youtube_samples(video: YoutubeVideo) -> Iterator[Sample]:
 
 
 def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
-    """Why the worker's own figures cannot be told though there is a state, or ""."""
+    """Why the worker's own samples are missing though there is a state, or ""."""
     if isinstance(it.worker, StateBrokenError):
         return str(it.worker)
     if isinstance(it.worker, ChannelState):
@@ -82,7 +82,7 @@ def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
 
 
 def samples_of(it: ChannelStatus, clock: Clock, fault: str) -> Iterator[Sample]:
-    """All that can be said of a channel; nothing of its worker when that has a fault."""
+    """All that is known of a channel; nothing of its worker when that has a fault."""
     labels = (it.channel,)
     worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
     yield "livekeep_channel_intended", labels, float(it.meant_since is not None)

@@ -18,12 +18,13 @@ from typing import NamedTuple
 import psutil
 
 from livekeep.core.errors import TemporaryError
+from livekeep.exporter import proc_file
 from livekeep.exporter.cgroup import SLICE, folder_of_all
 from livekeep.exporter.metrics import Sample
-from livekeep.exporter.proc_file import HeldFile, figure_after, is_there
+from livekeep.exporter.proc_file import figure_after, is_there
 from livekeep.system import network_devices
 
-LOOK_SECONDS = 30.0
+CHECK_SECONDS = 30.0
 MOST_DEVICES = 32
 """Of one sort."""
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
@@ -34,7 +35,7 @@ MOUNT_POINTS = ("/", "/boot/firmware", "/boot", "/run", "/var/lib/livekeep")
 LOCAL_TYPES = frozenset(
     ("btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ntfs3", "overlay", "ramfs", "squashfs", "tmpfs", "vfat", "xfs")
 )
-"""Asking any other for its size may take for ever: a server may have to answer."""
+"""Asking any other for its size may wait forever: for a server that does not answer."""
 READ_ONLY = frozenset(("ro", "emergency_ro", "shutdown"))
 """Options of the file system, not of the mount: the sandbox mounts everything read-only. ext4 has the others since Linux 6.15."""
 
@@ -47,7 +48,7 @@ DAMAGED = (OSError, ValueError, TypeError, LookupError, RuntimeError)
 
 
 class Mount(NamedTuple):
-    """A file system worth a look: where it is mounted, and whether it refuses writes."""
+    """A file system to export: where it is mounted, and whether it refuses writes."""
 
     point: str
     is_read_only: bool
@@ -76,9 +77,9 @@ def boot_time() -> Iterator[Sample]:
 
 
 def memory() -> Iterator[Sample]:
-    found = psutil.virtual_memory()
-    yield "livekeep_host_memory_size_bytes", (), float(found.total)
-    yield "livekeep_host_memory_available_bytes", (), float(found.available)
+    size = psutil.virtual_memory()
+    yield "livekeep_host_memory_size_bytes", (), float(size.total)
+    yield "livekeep_host_memory_available_bytes", (), float(size.available)
 
 
 def load(content: bytes) -> list[Sample]:
@@ -134,13 +135,13 @@ def mounts(content: bytes) -> list[Mount]:
 def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
     """The size as it is now. An unmounted one gives nothing."""
     try:
-        now = psutil.disk_usage(f"{root}{mount.point}")
+        usage = psutil.disk_usage(str(root / mount.point.lstrip("/")))
     except OSError:
         return
-    if now.total:
+    if usage.total:
         labels = (mount.point,)
-        yield "livekeep_host_filesystem_size_bytes", labels, float(now.total)
-        yield "livekeep_host_filesystem_available_bytes", labels, float(now.free)
+        yield "livekeep_host_filesystem_size_bytes", labels, float(usage.total)
+        yield "livekeep_host_filesystem_available_bytes", labels, float(usage.free)
         yield "livekeep_host_filesystem_readonly", labels, float(mount.is_read_only)
 
 
@@ -177,7 +178,7 @@ def text_in(path: Path) -> str:
 
 
 def board(root: Path) -> list[Sample]:
-    """What the firmware calls the machine; nothing where it says nothing."""
+    """What the firmware calls the machine; no sample without a name."""
     model = text_in(root / "proc/device-tree/model") or text_in(root / "sys/class/dmi/id/product_name")
     if not model:
         return []
@@ -206,8 +207,8 @@ def temperature_sources(root: Path) -> list[Source]:
     """The thermal zones; without any, the sensors of the hardware monitors."""
     folder = root / "sys/class/thermal"
     zones = [folder / name for name in names_in(folder, "thermal_zone")]
-    found = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if is_there(zone / "temp")]
-    return distinct(found or monitor_temperatures(root))[:MOST_DEVICES]
+    sensors = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if is_there(zone / "temp")]
+    return distinct(sensors or monitor_temperatures(root))[:MOST_DEVICES]
 
 
 def monitor_temperatures(root: Path) -> list[Source]:
@@ -248,72 +249,57 @@ def fan_sources(root: Path) -> list[Source]:
 
 
 class Host:
-    """The collector. What is absent or nonsense has no sample; `collect` raises `TemporaryError` when that is everything."""
+    """The source. What is absent or nonsense has no sample; `collect` raises `TemporaryError` when that is everything."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._statfs_root = Path(str(root).rstrip("/"))
-        self._looked_at = float("-inf")
-        self._sources: list[Source] = []
-        self._held: list[tuple[Source, HeldFile]] = []
+        self._checked_at = float("-inf")
         self._devices: list[str] = []
+        self._sources: list[Source] = []
         self._mounts: list[Mount] = []
         self._board: list[Sample] = []
         proc = root / "proc"
         psutil.PROCFS_PATH = str(proc)
-        self._mountinfo = HeldFile(str(proc / "self/mountinfo"))
-        self._parts: list[tuple[HeldFile, Callable[[bytes], list[Sample]]]] = [
-            (HeldFile(str(proc / "loadavg")), load),
-            (HeldFile(str(proc / "vmstat")), oom_kills),
-            (HeldFile(str(folder_of_all(root) / SLICE / "memory.events")), own_oom_kills),
-            *((HeldFile(str(proc / "pressure" / resource)), pressure(resource)) for resource in RESOURCES),
+        self._files: list[tuple[str, Callable[[bytes], list[Sample]]]] = [
+            (f"{proc}/loadavg", load),
+            (f"{proc}/vmstat", oom_kills),
+            (f"{folder_of_all(root)}/{SLICE}/memory.events", own_oom_kills),
+            *((f"{proc}/pressure/{resource}", pressure(resource)) for resource in RESOURCES),
         ]
 
     def collect(self, now: float) -> Iterator[Sample]:
         """All samples; `now` in Unix seconds."""
-        if not 0 <= now - self._looked_at < LOOK_SECONDS:
-            self._look()
-            self._looked_at = now
-        found = [*self._psutil_samples(), *self._proc_samples()]
-        for source, held in self._held:
-            content = held.read()
-            if content:
-                try:
-                    value = int(content)
-                except ValueError:
-                    continue
-                if source.least <= value <= source.most:
-                    found.append((source.family, source.labels, value * source.scale))
+        if not 0 <= now - self._checked_at < CHECK_SECONDS:
+            self._check_devices()
+            self._checked_at = now
+        samples = [*self._psutil_samples(), *self._file_samples()]
         for mount in self._mounts:
-            found += file_system(self._statfs_root, mount)
-        if not found:
+            samples += file_system(self._root, mount)
+        if not samples:
             raise TemporaryError(f"{self._root}/proc: nothing can be read; does the unit have ProcSubset=all?")
-        yield from found
+        yield from samples
         yield from self._board
 
     def _psutil_samples(self) -> Iterator[Sample]:
-        for read in (cpu, boot_time, memory, partial(network, self._devices)):
+        for samples_of in (cpu, boot_time, memory, partial(network, self._devices)):
             with contextlib.suppress(*DAMAGED):
-                yield from tuple(read())
+                yield from tuple(samples_of())
 
-    def _proc_samples(self) -> Iterator[Sample]:
-        for held, parse in self._parts:
-            content = held.read()
-            if content:
-                with contextlib.suppress(ValueError, IndexError):
-                    yield from parse(content)
+    def _file_samples(self) -> Iterator[Sample]:
+        for path, parse in self._files:
+            with contextlib.suppress(ValueError, IndexError):
+                yield from parse(proc_file.read(path))
+        for source in self._sources:
+            with contextlib.suppress(ValueError):
+                value = int(proc_file.read(source.path))
+                if source.least <= value <= source.most:
+                    yield source.family, source.labels, value * source.scale
 
-    def _look(self) -> None:
+    def _check_devices(self) -> None:
         """Find the devices and file systems that there are."""
-        self._mounts = mounts(self._mountinfo.read())
         root = self._root
+        self._mounts = mounts(proc_file.read(f"{root}/proc/self/mountinfo"))
         self._board = board(root)
         self._devices = [name for name in network_devices.names(root / "sys/class/net") if is_label(name)][:MOST_DEVICES]
         carriers = carrier_sources(root, self._devices)
-        sources = [*carriers, *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
-        if sources != self._sources:
-            for _, held in self._held:
-                held.close()
-            self._sources, self._held = sources, [(source, HeldFile(source.path)) for source in sources]
-        for held in [self._mountinfo, *(held for held, _ in self._parts), *(held for _, held in self._held)]:
-            held.open()
+        self._sources = [*carriers, *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]

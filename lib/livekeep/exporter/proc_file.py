@@ -1,74 +1,32 @@
-"""A file of /proc, /sys or a cgroup, held open: reading it again costs a fifth of opening it again.
+"""Files of /proc, /sys and cgroups, read without waiting and without an error. Part of livekeep-exporter."""
 
-Part of livekeep-exporter. The kernel makes such a file's content anew at each read from its start (proc(5), sysfs(5)).
-"""
-
-import errno
 import os
 from pathlib import Path
 
 LARGEST_BYTES = 64 * 1024
-ALMOST_A_PAGE_BYTES = 3072
-"""What is shorter than this, and its longest line, is whole."""
 
 
-class HeldFile:
-    """What is absent or cannot be read has the content b"", until `open` finds it."""
-
-    __slots__ = ("_descriptor", "path")
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._descriptor = -1
-        self.open()
-
-    def __del__(self) -> None:
-        # Whoever forgets one gives its descriptor back.
-        self.close()
-
-    def open(self) -> None:
-        """Open the file unless it is open; no error when it is absent."""
-        if self._descriptor < 0:
-            try:
-                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-            except OSError:
-                self._descriptor = -1
-
-    def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def read(self) -> bytes:
-        """The present content; b"" when there is none."""
-        if self._descriptor < 0:
-            return b""
-        try:
-            return self._whole()
-        except OSError as error:
-            if error.errno != errno.ENODEV:
-                return b""
-        # Its device or cgroup is gone; another may have taken the name.
-        self.close()
-        self.open()
-        try:
-            return self._whole() if self._descriptor >= 0 else b""
-        except OSError:
-            return b""
-
-    def _whole(self) -> bytes:
-        """All of it: a single read of some of the kernel's files gives no more than about a page."""
-        found = os.pread(self._descriptor, LARGEST_BYTES, 0)
-        if len(found) < ALMOST_A_PAGE_BYTES:
-            return found
-        while more := os.pread(self._descriptor, LARGEST_BYTES - len(found), len(found)):
-            found += more
-        return found
+def read(path: str) -> bytes:
+    """The present content; b"" when the file is absent or cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError:
+        return b""
+    content = b""
+    try:
+        # The kernel gives some of its files a page at a time.
+        while more := os.read(descriptor, LARGEST_BYTES - len(content)):
+            content += more
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+    return content
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is such a file, as far as this program may see: what it may not look into costs nobody else's figures."""
-    # Not `Path.exists`, which raises an error then.
+    """Whether there is such a file, as far as this program may see."""
+    # Not `Path.exists`, which raises an error for a folder that may not be read.
     return os.access(path, os.F_OK)
 
 

@@ -148,10 +148,10 @@ class Verdict:
 
     def collect(self, now: float) -> Iterator[Sample]:
         """Raises `TemporaryError`."""
-        found = self._states.verdict(Clock(now, time.monotonic()))
-        yield from one_of("livekeep_health_state", LEVELS, found.whole().level)
-        if found.screen:
-            yield from one_of("livekeep_screen_health_state", LEVELS, found.screen.level)
-        for channel, health_of_it in found.channels.items():
+        verdict = self._states.verdict(Clock(now, time.monotonic()))
+        yield from one_of("livekeep_health_state", LEVELS, verdict.whole().level)
+        if verdict.screen:
+            yield from one_of("livekeep_screen_health_state", LEVELS, verdict.screen.level)
+        for channel, health_of_it in verdict.channels.items():
             for level in LEVELS:
                 yield "livekeep_channel_health_state", (channel, level), float(level == health_of_it.level)

@@ -45,7 +45,7 @@ HAVE_PROCESSES = ("active", "reloading", "activating", "deactivating")
 OFTEN_SECONDS = 10.0
 SELDOM_SECONDS = 60.0
 SELDOM_AT_ONCE = 1
-"""So many units are asked in full at one scrape, beside those that have changed."""
+"""So many units are read in full at one scrape, beside those that have changed."""
 LONG_AGO = float("-inf")
 NEVER = (0, 2**64 - 1)
 """How systemd writes that something did not happen, or is off."""
@@ -53,7 +53,7 @@ LONGEST_RESULT = 64
 
 
 class Property(NamedTuple):
-    """A property that is a family. `needs` names another one: without that, this one says nothing."""
+    """A property that is a family. `needs` names another one: without that, this one is left out."""
 
     interface: str
     name: str
@@ -94,51 +94,51 @@ class Unit:
 
     def __init__(self, name: str, state: str, path: str, hierarchy: Path) -> None:
         self.name, self.state = name, state
-        self.asked_at = LONG_AGO
+        self.read_at = LONG_AGO
         self.values: dict[str, int | str] = {}
         self.samples: list[Sample] = []
         self.processes = b""
         kind = self.name.rpartition(".")[2]
         self.cgroup = Cgroup(hierarchy, self.name) if kind == "service" else None
-        self.questions = tuple(
-            Question(self, asked, systemd.get(path, asked.interface, asked.name)) for asked in PROPERTIES[kind]
+        self.queries = tuple(
+            Query(self, prop, systemd.get(path, prop.interface, prop.name)) for prop in PROPERTIES[kind]
         )
 
-    def often(self) -> "list[Question]":
+    def often(self) -> "list[Query]":
         return [
-            question
-            for question in self.questions
-            if question.asked.often and (not question.asked.needs or question.asked.needs in self.values)
+            query
+            for query in self.queries
+            if query.prop.often and (not query.prop.needs or query.prop.needs in self.values)
         ]
 
-    def take(self, asked: Property, value: int | str | None) -> None:
+    def take(self, prop: Property, value: int | str | None) -> None:
         if value is None:
-            self.values.pop(asked.name, None)
+            self.values.pop(prop.name, None)
         else:
-            self.values[asked.name] = value
+            self.values[prop.name] = value
 
 
-class Question(NamedTuple):
+class Query(NamedTuple):
     unit: Unit
-    asked: Property
+    prop: Property
     call: Call
 
 
-def value_of(result: tuple[Any, ...] | CallError, asked: Property) -> int | str | None:
-    """What systemd says; None when it does not know such a property or unit, or has nothing to say about it."""
+def value_of(result: tuple[Any, ...] | CallError, prop: Property) -> int | str | None:
+    """What systemd replies; None when it does not know such a property or unit, or has no value for it."""
     if isinstance(result, CallError) or len(result) != 1:
         return None
     (value,) = result
-    if asked.name == "Result":
+    if prop.name == "Result":
         return value if isinstance(value, str) and value.isascii() and 0 < len(value) <= LONGEST_RESULT else None
-    if not isinstance(value, int) or value < 0 or (is_time(asked) and value in NEVER):
+    if not isinstance(value, int) or value < 0 or (is_time(prop) and value in NEVER):
         return None
     return value
 
 
-def is_time(asked: Property) -> bool:
+def is_time(prop: Property) -> bool:
     """Whether it is given in microseconds."""
-    return asked.name.endswith(("USec", "Timestamp"))
+    return prop.name.endswith(("USec", "Timestamp"))
 
 
 def exported(listed: Sequence[ListedUnit]) -> dict[str, ListedUnit]:
@@ -152,25 +152,25 @@ def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[
     labels = (name,) if name else ()
     if state in STATES:
         yield from (("livekeep_unit_state", (name, known), float(known == state)) for known in STATES)
-    for asked in PROPERTIES[name.rpartition(".")[2]]:
-        value = values.get(asked.name)
-        if value is None or (asked.needs and asked.needs not in values):
+    for prop in PROPERTIES[name.rpartition(".")[2]]:
+        value = values.get(prop.name)
+        if value is None or (prop.needs and prop.needs not in values):
             continue
         if isinstance(value, str):
-            yield asked.family, (*labels, value), 1.0
-        elif asked is not STARTED or state in ("active", "reloading"):
-            yield asked.family, labels, value / 1e6 if is_time(asked) else float(value)
+            yield prop.family, (*labels, value), 1.0
+        elif prop is not STARTED or state in ("active", "reloading"):
+            yield prop.family, labels, value / 1e6 if is_time(prop) else float(value)
 
 
 class Units:
-    """The collector. `collect` raises `BusError` when the bus or systemd does not reply; the next one connects again."""
+    """The source. `collect` raises `BusError` when the bus or systemd does not reply; the next one connects again."""
 
     def __init__(self, root: Path) -> None:
         self._hierarchy = folder_of_all(root)
         self._bus = Bus(root / BUS_SOCKET, REPLY_SECONDS)
         self._units: dict[str, Unit] = {}
         self._listed: list[ListedUnit] | None = None
-        self._often_asked_at = LONG_AGO
+        self._often_read_at = LONG_AGO
 
     def close(self) -> None:
         self._bus.close()
@@ -178,14 +178,11 @@ class Units:
 
     def _forget(self) -> None:
         """Read everything again."""
-        for unit in self._units.values():
-            if unit.cgroup:
-                unit.cgroup.close()
         self._units.clear()
         self._listed = None
 
     def collect(self, now: float) -> Iterator[Sample]:
-        """Every figure; `now` in Unix seconds."""
+        """All samples; `now` in Unix seconds."""
         try:
             self._bring_up_to_date(now)
         except BusError:
@@ -197,33 +194,32 @@ class Units:
             yield from cgroup.samples()
 
     def _bring_up_to_date(self, now: float) -> None:
-        questions = self._due(now)
-        result, *results = self._bus.calls([LIST_UNITS, *(question.call for question in questions)])
+        queries = self._due(now)
+        result, *results = self._bus.calls([LIST_UNITS, *(query.call for query in queries)])
         changed = self._with_other_processes() | self._update(systemd.listed_units(result))
-        self._take(questions, results)
-        self._ask_in_full(changed, now)
+        self._take(queries, results)
+        self._read_in_full(changed, now)
 
-    def _ask_in_full(self, units: set[Unit], now: float) -> None:
-        questions = [question for unit in units for question in unit.questions]
+    def _read_in_full(self, units: set[Unit], now: float) -> None:
+        queries = [query for unit in units for query in unit.queries]
         for unit in units:
-            unit.asked_at = now
+            unit.read_at = now
             if unit.cgroup:
-                unit.cgroup.open()
                 unit.processes = unit.cgroup.processes()
-        if questions:
-            self._take(questions, self._bus.calls([question.call for question in questions]))
+        if queries:
+            self._take(queries, self._bus.calls([query.call for query in queries]))
 
-    def _due(self, now: float) -> list[Question]:
-        """What to ask though nothing is known to have changed."""
-        questions: list[Question] = []
-        if not 0 <= now - self._often_asked_at < OFTEN_SECONDS:
-            self._often_asked_at = now
-            questions += [question for unit in self._units.values() for question in unit.often()]
-        stale = [unit for unit in self._units.values() if not 0 <= now - unit.asked_at < SELDOM_SECONDS]
-        for unit in sorted(stale, key=lambda unit: unit.asked_at)[:SELDOM_AT_ONCE]:
-            unit.asked_at = now
-            questions += unit.questions
-        return questions
+    def _due(self, now: float) -> list[Query]:
+        """What to read though nothing is known to have changed."""
+        queries: list[Query] = []
+        if not 0 <= now - self._often_read_at < OFTEN_SECONDS:
+            self._often_read_at = now
+            queries += [query for unit in self._units.values() for query in unit.often()]
+        stale = [unit for unit in self._units.values() if not 0 <= now - unit.read_at < SELDOM_SECONDS]
+        for unit in sorted(stale, key=lambda unit: unit.read_at)[:SELDOM_AT_ONCE]:
+            unit.read_at = now
+            queries += unit.queries
+        return queries
 
     def _update(self, listed: list[ListedUnit]) -> set[Unit]:
         """Take the list of units; those that are new or have another state."""
@@ -232,9 +228,7 @@ class Units:
         self._listed = listed
         present = exported(listed) | {"": ListedUnit("", "loaded", "", "", systemd.ROOT)}
         for name in self._units.keys() - present.keys():
-            gone = self._units.pop(name)
-            if gone.cgroup:
-                gone.cgroup.close()
+            del self._units[name]
         changed = set()
         for name, entry in present.items():
             unit = self._units.get(name)
@@ -246,11 +240,11 @@ class Units:
                 changed.add(unit)
         return changed
 
-    def _take(self, questions: Sequence[Question], results: Sequence[tuple[Any, ...] | CallError]) -> None:
+    def _take(self, queries: Sequence[Query], results: Sequence[tuple[Any, ...] | CallError]) -> None:
         """Keep the values, and make the samples of the units they are about."""
-        for question, result in zip(questions, results, strict=True):
-            question.unit.take(question.asked, value_of(result, question.asked))
-        for unit in {question.unit for question in questions}:
+        for query, result in zip(queries, results, strict=True):
+            query.unit.take(query.prop, value_of(result, query.prop))
+        for unit in {query.unit for query in queries}:
             unit.samples = list(samples_of(unit.name, unit.state, unit.values))
 
     def _with_other_processes(self) -> set[Unit]:
