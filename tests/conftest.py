@@ -19,8 +19,8 @@ ELSEWHERE = {"machine", "vm"}
 LONGEST_FIRST = (
     "test_worker", "test_stream", "test_profile", "test_youtube", "test_speedtest", "test_scheduler", "test_player", "test_rules",
     "test_slate", "test_api", "test_mpv", "test_controller", "test_bucket", "test_item_check", "test_publisher", "test_poller",
-    "test_poller_wish", "test_exporter", "test_item_probe", "test_storage_unit", "test_signed_url_proxy", "test_error_screen",
-    "test_holes",
+    "test_poller_url_requests", "test_exporter", "test_item_probe", "test_storage_unit", "test_signed_url_proxy",
+    "test_error_screen", "test_holes",
 )  # fmt: skip
 SHARING_NOTHING = ("test_worker", "test_youtube", "test_speedtest", "test_scheduler")
 """Long modules whose tests are spread, each a group of its own."""

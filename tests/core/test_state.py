@@ -24,12 +24,13 @@ from livekeep.core.state import (
     StateAbsentError,
     StateBrokenError,
     StreamUrl,
-    Wish,
+    UrlRequest,
 )
 from tests.outside import LIBRARY
 
 POLLER = PollerState("error", "outage", "Vimeo is silent", "livekeep doctor", next_start=1e9, requests=Requests({"2xx": 3}))
-PLAYER = PlayerState("stream", wish=Wish("stall", 3.5), playback=Playback(position_seconds=1.0, hwdec="no", cache_bytes=7))
+PLAYBACK = Playback(position_seconds=1.0, hwdec="no", cache_bytes=7)
+PLAYER = PlayerState("stream", url_request=UrlRequest("stall", 3.5), playback=PLAYBACK)
 SECRET = StreamUrl("https://video.example/x.m3u8?signature=made-up", 12.0)
 
 

@@ -316,7 +316,7 @@ class Screen(Disposable):
         """What a person would look at after a failure."""
         poller, player = self.state("poller"), self.state("player")
         told = {name: poller.get(name) for name in ("state", "cause", "reason", "consecutive_failures")}
-        shown = {name: player.get(name) for name in ("picture", "reason", "line", "display_up", "wish")}
+        shown = {name: player.get(name) for name in ("picture", "reason", "line", "display_up", "url_request")}
         active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, check=False).stdout.split()
         journal = self.machine.journal(None, "--lines=40", "--unit=livekeep*")
         return f"TV: {self.picture()}\npoller: {told}\nplayer: {shown}\nunits: {active}\n{journal}"

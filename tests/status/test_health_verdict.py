@@ -20,7 +20,7 @@ from livekeep.core.state import (
     StateAbsentError,
     StateBrokenError,
     StreamState,
-    Wish,
+    UrlRequest,
 )
 from livekeep.status import probe_status, snapshot
 from livekeep.status.health import Clock, Health
@@ -57,7 +57,7 @@ OK = [
     ("starting, stream already or still playing", poller("starting"), player()),
     ("one failed request", poller(consecutive_failures=1), player()),
     ("a stall that is long over", poller(), player(playback=Playback(last_stall_at=NOW - 301))),
-    ("asked for a URL at the start", poller(), player(wish=Wish("start", MONOTONIC - 1))),
+    ("asked for a URL at the start", poller(), player(url_request=UrlRequest("start", MONOTONIC - 1))),
     ("display that tells no position", poller(), player(playback=Playback())),
     ("state 30 s old", poller(age=30), player(age=30)),
     (

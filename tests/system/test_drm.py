@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.screen.display.outputs import board
-from livekeep.system.drm import LOOK_SECONDS, Watch, connected
+from livekeep.system.drm import CHECK_SECONDS, Watch, connected
 
 TREES = Path(__file__).parents[1] / "command/trees"
 
@@ -59,7 +59,7 @@ def test_a_tv_that_was_gone_and_is_back_is_noticed_once(tmp_path: Path) -> None:
     for status in ("connected", "disconnected", "disconnected", "connected", "connected", "disconnected", "connected"):
         plug(tmp_path, "card1-HDMI-A-1", status)
         noticed.append(watch.came_back(now))
-        now += LOOK_SECONDS
+        now += CHECK_SECONDS
     assert noticed == [False, False, False, True, False, False, True]
     assert watch.name == "HDMI-A-1"
 
@@ -69,13 +69,13 @@ def test_it_looks_at_most_every_few_seconds(tmp_path: Path) -> None:
     watch = Watch("", tmp_path)
     watch.came_back(0.0)
     plug(tmp_path, "card1-HDMI-A-1", "disconnected")
-    watch.came_back(LOOK_SECONDS - 0.1)
+    watch.came_back(CHECK_SECONDS - 0.1)
     plug(tmp_path, "card1-HDMI-A-1")
-    assert not watch.came_back(LOOK_SECONDS), "nobody saw it go"
+    assert not watch.came_back(CHECK_SECONDS), "nobody saw it go"
 
 
 def test_a_tv_that_comes_late_for_the_first_time_did_not_come_back(tmp_path: Path) -> None:
     watch = Watch("", tmp_path)
     assert not watch.came_back(0.0)
     plug(tmp_path, "card1-HDMI-A-1")
-    assert not watch.came_back(LOOK_SECONDS)
+    assert not watch.came_back(CHECK_SECONDS)

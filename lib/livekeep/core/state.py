@@ -4,7 +4,7 @@
 |-----------------------------|------------------|--------------------------------------|
 | poller/state.json           | livekeep-poller  | player, command, exporter, probes    |
 | stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
-| player/state.json           | livekeep-player  | poller (its wish), command, exporter |
+| player/state.json           | livekeep-player  | poller (the URL request), command, exporter |
 | player/open.json            | livekeep-player  | player (started again), poller       |
 | probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/probe_results.py) |
 
@@ -45,7 +45,7 @@ Cause = Literal[
 Picture = Literal["stream", "holding", "error", "none"]
 StreamPicture = Literal["", "moving", "frozen", "blank", "none"]
 """What is to be seen of a stream that plays: "blank" is one colour, such as black; "none" is sound only; "" is not known."""
-WishReason = Literal["start", "end", "stall"]
+UrlRequestReason = Literal["start", "end", "stall"]
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
 
@@ -120,11 +120,11 @@ class StreamUrl(State):
 
 
 @dataclass(frozen=True)
-class Wish:
-    """The player asks for a URL that was obtained after `asked_monotonic`."""
+class UrlRequest:
+    """The player asks for a URL that was obtained after `requested_monotonic`."""
 
-    reason: WishReason = "start"
-    asked_monotonic: float = 0.0
+    reason: UrlRequestReason = "start"
+    requested_monotonic: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class PlayerState(State):
     """Why pictures of the configuration are not shown, one text each, with what to do."""
     display_up: bool = False
     display_restarts: int = 0
-    wish: Wish | None = None
+    url_request: UrlRequest | None = None
     playback: Playback = Playback()
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 DRM_DIRECTORY = Path("/sys/class/drm")
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 
 
 def connected(wanted: str = "", directory: Path = DRM_DIRECTORY) -> str:
@@ -27,16 +27,16 @@ class Watch:
 
     def __init__(self, wanted: str = "", directory: Path = DRM_DIRECTORY) -> None:
         self._wanted, self._directory = wanted, directory
-        self._looked_monotonic = float("-inf")
+        self._checked_monotonic = float("-inf")
         self._was_gone = False
         self._was_there = False
         self.name = ""
 
     def came_back(self, now: float) -> bool:
-        """Whether the TV came back since the last look; looks at most every five seconds."""
-        if now - self._looked_monotonic < LOOK_SECONDS:
+        """Whether the TV came back since the last check; checks at most every five seconds."""
+        if now - self._checked_monotonic < CHECK_SECONDS:
             return False
-        self._looked_monotonic = now
+        self._checked_monotonic = now
         name = connected(self._wanted, self._directory)
         came_back = bool(name) and self._was_gone and self._was_there
         self._was_gone, self._was_there = not name, self._was_there or bool(name)

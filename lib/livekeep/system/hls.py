@@ -1,4 +1,4 @@
-"""HLS playlists (RFC 8216): one reader for all who look at a stream. It takes a playlist block by block, as it comes.
+"""HLS playlists (RFC 8216): one parser for all that check a stream. It takes a playlist block by block, as it comes.
 
 It is as lenient as the players are, and holds little of a playlist of any length: the beginning, until that turns out to be a
 media playlist, and what is counted. An event that can be rewound has some megabytes of it.
@@ -20,7 +20,7 @@ MOST_VARIANTS_TRIED = 6
 LONGEST_NAME = 100
 LONGEST_SEGMENT_SECONDS = 86_400.0
 JUMP_BACK_SEGMENTS = 10
-"""A playlist that is so far behind was begun anew; a smaller step back is another server of the same stream."""
+"""A playlist that is so far behind has started again; a smaller step back is another server of the same stream."""
 
 URI_LINE = re.compile(rb"^[ \t]*[^#\s].*$", re.MULTILINE)
 ENDED = re.compile(rb"^[ \t]*#EXT-X-ENDLIST", re.MULTILINE)
@@ -159,7 +159,7 @@ class Reader:
 
 
 def read(client: Client, url: str, deadline: float, most_bytes: int = LARGEST_BYTES) -> Stream:
-    """Look at the playlist of an http(s) URL as the player does; of a master playlist, at the first variant that can be read.
+    """Read the playlist of an http(s) URL as the player does; of a master playlist, at the first variant that can be read.
 
     `deadline` is in monotonic seconds. A playlist that is not read to its end in time is one without `media`. Raises
     `TransportError` when the URL gives no answer.
@@ -221,15 +221,15 @@ def master_from(text: str) -> Master:
             declared = line
         elif declared and not line.startswith("#"):
             # Quoted text may hold anything.
-            found = re.search(r"[:,]\s*BANDWIDTH=([0-9]{1,12})", re.sub(r'"[^"]*"', "", declared))
-            variants.append(Variant(line, declared, int(found[1]) if found else None))
+            match = re.search(r"[:,]\s*BANDWIDTH=([0-9]{1,12})", re.sub(r'"[^"]*"', "", declared))
+            variants.append(Variant(line, declared, int(match[1]) if match else None))
             declared = ""
     return Master(tuple(variants), tuple(line for line in lines if line.startswith("#EXT-X-MEDIA:")))
 
 
 def number_after(tag: bytes, lines: bytes) -> float | None:
-    found = re.search(rb"^[ \t]*" + re.escape(tag) + rb"\s*([0-9]{1,15}(\.[0-9]{1,6})?)[ \t\r]*$", lines, re.MULTILINE)
-    return float(found[1]) if found else None
+    match = re.search(rb"^[ \t]*" + re.escape(tag) + rb"\s*([0-9]{1,15}(\.[0-9]{1,6})?)[ \t\r]*$", lines, re.MULTILINE)
+    return float(match[1]) if match else None
 
 
 def name_of(uri: str) -> str:

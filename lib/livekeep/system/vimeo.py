@@ -13,7 +13,7 @@ from typing import Any
 
 ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
 END_OF_TIME = 32503680000.0
-"""The year 3000: what is told to be later is no time, and calendars need not reckon with it."""
+"""The year 3000: a later time is an error, and calendars need not reckon with it."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def whole_number(value: int | str | None) -> int | None:
 
 
 def count(value: str | None) -> int | None:
-    found = whole_number(value)
-    return found if found is not None and found >= 0 else None
+    number = whole_number(value)
+    return number if number is not None and number >= 0 else None
 
 
 def limits_of(headers: Mapping[str, str]) -> Limits:
@@ -66,8 +66,8 @@ def moment(value: Any) -> float | None:
         if re.fullmatch(r"[0-9]{9,11}(\.[0-9]+)?", text):
             seconds = float(text)
         else:
-            found = datetime.fromisoformat(text)
-            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            moment = datetime.fromisoformat(text)
+            seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         return None
     return seconds if 0 <= seconds < END_OF_TIME else None

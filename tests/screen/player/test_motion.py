@@ -6,7 +6,7 @@ from typing import cast
 import pytest
 
 from livekeep.core.config import Screen
-from livekeep.screen.player.display_connection import look_seconds
+from livekeep.screen.player.display_connection import sample_seconds
 from livekeep.screen.player.driver import Driver
 from livekeep.screen.player.motion import LONGEST_GAP_SECONDS, TOLERANCE, Motion
 
@@ -72,12 +72,12 @@ def test_a_slow_change_is_one() -> None:
 
 def test_how_often_a_copy_is_taken() -> None:
     shown = cast(Driver, SimpleNamespace(has_picture=True, motion=Motion()))
-    assert look_seconds(Screen(), shown) == 20
-    assert look_seconds(Screen(blank_seconds=3), shown) == 1
-    assert look_seconds(Screen(blank_seconds=0, frozen_seconds=30), shown) == 10
-    assert look_seconds(Screen(blank_seconds=0, frozen_seconds=0), shown) == 0
+    assert sample_seconds(Screen(), shown) == 20
+    assert sample_seconds(Screen(blank_seconds=3), shown) == 1
+    assert sample_seconds(Screen(blank_seconds=0, frozen_seconds=30), shown) == 10
+    assert sample_seconds(Screen(blank_seconds=0, frozen_seconds=0), shown) == 0
     for cost, pause in ((0.015, 20), (0.05, 50), (1.0, 120)):
         shown.motion.cost_seconds = cost
-        assert look_seconds(Screen(), shown) == pause
+        assert sample_seconds(Screen(), shown) == pause
     for has_picture in (None, False):
-        assert look_seconds(Screen(), cast(Driver, SimpleNamespace(has_picture=has_picture, motion=Motion()))) == 0
+        assert sample_seconds(Screen(), cast(Driver, SimpleNamespace(has_picture=has_picture, motion=Motion()))) == 0

@@ -294,13 +294,13 @@ def look_and_wait(mpv: Mpv, socket: Path) -> None:
             # Else mpv might answer before it knows of this connection.
             other.sendall(b'{"command": ["get_property", "pid"], "request_id": 1}\n')
             assert any(b'"request_id":1' in line for line in lines)
-            mpv.look()
+            mpv.sample_picture()
             assert any(b"livekeep-seen" in line for line in lines)
     mpv.receive()
 
 
 def looked(mpv: Mpv, seen: str) -> bool:
-    mpv.look()
+    mpv.sample_picture()
     return mpv.motion.judge(time.monotonic(), 1.5, 2.5) == seen
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livekeep.core.state import Wish
+from livekeep.core.state import UrlRequest
 from livekeep.screen.player.decision import Phase, StreamReport
 from livekeep.screen.player.playback_session import (
     FRESH_SECONDS,
@@ -40,41 +40,41 @@ def test_a_fresh_url_is_opened_at_once() -> None:
     session = PlaybackSession()
     assert not session.may_start(None, 100.0)
     assert session.may_start(100.0 - FRESH_SECONDS, 100.0)
-    assert session.wish is None
+    assert session.url_request is None
 
 
-def test_an_old_url_is_not_opened_but_a_fresh_one_wished_for_once() -> None:
+def test_an_old_url_is_not_opened_but_a_fresh_one_requested_once() -> None:
     session = PlaybackSession()
     assert not session.may_start(90.0, 100.0)
-    assert session.wish == Wish("start", 100.0)
+    assert session.url_request == UrlRequest("start", 100.0)
     assert not session.may_start(90.0, 100.5)
-    assert session.wish == Wish("start", 100.0), "the poller counts each new wish"
+    assert session.url_request == UrlRequest("start", 100.0), "the poller counts each new request"
     assert not session.may_start(99.9, 100.6), "obtained before it was asked for"
     assert session.may_start(100.1, 100.6)
 
 
-def test_a_wish_that_was_granted_too_late_is_wished_again() -> None:
+def test_a_request_that_was_granted_too_late_is_made_again() -> None:
     session = PlaybackSession()
-    session.wish_for("start", 100.0)
+    session.request_url("start", 100.0)
     assert not session.may_start(100.1, 110.0)
-    assert session.wish == Wish("start", 110.0)
+    assert session.url_request == UrlRequest("start", 110.0)
 
 
-def test_the_wish_goes_once_the_stream_plays() -> None:
+def test_the_url_request_goes_once_the_stream_plays() -> None:
     session = PlaybackSession()
-    session.wish_for("start", 100.0)
+    session.request_url("start", 100.0)
     session.open()
     follow(session, "loading", 101.0)
-    assert session.wish
+    assert session.url_request
     follow(session, "playing", 102.0)
-    assert session.wish is None
+    assert session.url_request is None
     assert session.is_open
 
 
-def test_a_stall_is_told_once_counted_and_followed_by_a_wish() -> None:
+def test_a_stall_is_told_once_counted_and_followed_by_a_url_request() -> None:
     session = playing(200.0, 30.0)
     assert follow(session, "stalled", 208.1, changed=200.0) == "stalled"
-    assert session.wish == Wish("stall", 208.1)
+    assert session.url_request == UrlRequest("stall", 208.1)
     assert not session.is_open
     assert follow(session, "none", 208.2) == ""
     assert (session.counts.stalls, session.counts.starts) == (1, 1)
@@ -88,10 +88,10 @@ def test_a_stall_is_told_once_counted_and_followed_by_a_wish() -> None:
     assert session.counts.stalled_seconds == 10.0
 
 
-def test_the_end_of_a_stream_is_told_once_and_followed_by_a_wish() -> None:
+def test_the_end_of_a_stream_is_told_once_and_followed_by_a_url_request() -> None:
     session = playing(200.0, STEADY_SECONDS)
     assert follow(session, "ended", 200.1) == "ended"
-    assert session.wish == Wish("end", 200.1)
+    assert session.url_request == UrlRequest("end", 200.1)
     assert follow(session, "ended", 200.2) == ""
     assert session.counts == Counts(starts=1)
     assert session.may_start(200.3, 200.3)
@@ -101,7 +101,7 @@ def test_the_end_of_a_stream_is_told_once_and_followed_by_a_wish() -> None:
 def test_a_stream_without_a_first_frame_has_failed(phase: Phase) -> None:
     session = opened()
     assert follow(session, phase, 120.0) == "failed"
-    assert session.wish == Wish("end", 120.0)
+    assert session.url_request == UrlRequest("end", 120.0)
     assert session.counts == Counts(starts=1, failed_starts=1)
     assert not session.may_start(120.2, 120.2)
     assert session.may_start(120.2, 120.5)
@@ -143,7 +143,7 @@ def test_a_stream_that_is_not_wanted_any_more_leaves_nothing() -> None:
     session = opened()
     follow(session, "ended", 101.0)
     session.close()
-    assert (session.phase, session.wish, session.failures, session.is_open) == ("none", None, 0, False)
+    assert (session.phase, session.url_request, session.failures, session.is_open) == ("none", None, 0, False)
     assert follow(session, "ended", 102.0) == ""
     assert session.counts == Counts(starts=1, failed_starts=1), "what was counted stays"
 
@@ -162,7 +162,7 @@ def test_a_player_that_starts_anew_takes_over_what_plays(phase: Phase, taken: bo
 def test_a_stream_that_is_opened_again_has_not_failed() -> None:
     session = playing(200.0, 30.0)
     session.reopen(200.0)
-    assert (session.is_open, session.wish, session.counts) == (False, Wish("start", 200.0), Counts(starts=1))
+    assert (session.is_open, session.url_request, session.counts) == (False, UrlRequest("start", 200.0), Counts(starts=1))
     assert not session.may_start(199.9, 200.1)
     assert session.may_start(200.1, 200.2)
 
@@ -172,10 +172,10 @@ def test_another_source_leaves_the_open_stream_and_its_troubles() -> None:
     session.open()
     assert follow(session, "ended", 100.0) == "failed"
     session.turn_to("one")
-    assert (session.failures, session.wish) == (1, Wish("end", 100.0)), "the same stream again changes nothing"
+    assert (session.failures, session.url_request) == (1, UrlRequest("end", 100.0)), "the same stream again changes nothing"
     assert not session.may_start(100.1, 100.1)
     session.turn_to("two")
-    assert (session.failures, session.wish, session.is_of("two")) == (0, None, True)
+    assert (session.failures, session.url_request, session.is_of("two")) == (0, None, True)
     assert session.may_start(100.1, 100.1)
     session.open()
     session.turn_to("two")

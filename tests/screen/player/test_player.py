@@ -88,11 +88,16 @@ class Box:
             return PlayerState()
 
     def until(self, what: str, holds: Callable[[PlayerState], object], seconds: float = 20.0) -> PlayerState:
-        """The player's state once it is so; meanwhile a wish for a fresh URL is granted when there is one."""
+        """The player's state once it is so; meanwhile a request for a fresh URL is granted when there is one."""
 
         def look() -> bool:
             shown, poller = self.shown(), self.poller
-            if shown.wish and self.url and poller and shown.wish.asked_monotonic > (poller.url_obtained_monotonic or 0):
+            if (
+                shown.url_request
+                and self.url
+                and poller
+                and shown.url_request.requested_monotonic > (poller.url_obtained_monotonic or 0)
+            ):
                 self.say(poller.state, poller.cause, poller.reason, self.url, poller.source)
             return bool(holds(shown))
 
@@ -152,7 +157,7 @@ def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None
         assert shown.display_up
         box.say("live", url=endless.url)
         box.until_shown("stream", "live")
-        shown = box.until("the start is counted", lambda now: now.playback.starts == 1 and now.wish is None)
+        shown = box.until("the start is counted", lambda now: now.playback.starts == 1 and now.url_request is None)
         assert (shown.playback.failed_starts, shown.playback.stalls) == (0, 0)
 
         box.say("error", "outage", "Vimeo does not answer")
@@ -186,34 +191,34 @@ def test_a_refusal_takes_down_a_stream_that_plays(box: Box, endless: LiveStream)
         box.until_shown("error", "The event is gone")
 
 
-def test_a_stall_brings_the_holding_picture_a_wish_and_the_stream_again(box: Box, live: LiveStream) -> None:
+def test_a_stall_brings_the_holding_picture_a_url_request_and_the_stream_again(box: Box, live: LiveStream) -> None:
     box.say("live", url=live.url)
     with box.player():
         box.until_shown("stream")
         box.url = ""
         live.stall()
-        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
-        assert shown.wish
-        assert shown.wish.reason == "stall"
-        assert shown.wish.asked_monotonic <= time.monotonic()
+        shown = box.until("the URL request", lambda now: now.picture == "holding" and now.url_request)
+        assert shown.url_request
+        assert shown.url_request.reason == "stall"
+        assert shown.url_request.requested_monotonic <= time.monotonic()
         assert shown.playback.stalls == 1
         time.sleep(0.5)
         assert box.shown().picture == "holding", "the old URL is not opened again"
         live.go_on()
         box.url = live.url
         shown = box.until_shown("stream")
-        box.until("the wish is gone", lambda now: now.wish is None)
+        box.until("the URL request is gone", lambda now: now.url_request is None)
 
 
-def test_the_end_brings_the_holding_picture_and_a_wish(box: Box, live: LiveStream) -> None:
+def test_the_end_brings_the_holding_picture_and_a_url_request(box: Box, live: LiveStream) -> None:
     box.say("live", url=live.url)
     with box.player():
         box.until_shown("stream")
         live.end()
         box.url = ""
-        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
-        assert shown.wish
-        assert shown.wish.reason == "end"
+        shown = box.until("the URL request", lambda now: now.picture == "holding" and now.url_request)
+        assert shown.url_request
+        assert shown.url_request.reason == "end"
 
 
 def test_a_stream_that_does_not_open_leaves_the_holding_picture_and_is_tried_again(box: Box) -> None:
@@ -272,9 +277,11 @@ def test_a_broken_poller_state_keeps_what_is_shown(box: Box) -> None:
             assert shown.picture == "holding", name
 
 
-def test_a_poller_that_stopped_writing_is_as_good_as_away(box: Box) -> None:
+@pytest.mark.parametrize("interval_seconds", [10, 3600])
+def test_a_poller_that_stopped_writing_is_as_good_as_away_however_seldom_it_polls(box: Box, interval_seconds: int) -> None:
+    box.config.write_text(f"{CONFIG}\n[poller]\ninterval_seconds = {interval_seconds}\n")
     box.say("offline", reason="long ago")
-    (box.run / "poller/state.json").write_bytes(state_at(box, time.monotonic() - 3600))
+    (box.run / "poller/state.json").write_bytes(state_at(box, time.monotonic() - 60))
     with box.player():
         box.until_shown("holding", "Waiting for livekeep-poller")
 
@@ -519,9 +526,9 @@ def test_another_stream_without_a_fresh_url_gets_the_holding_picture(box: Box, e
         box.until_shown("stream")
         box.say("live", url=another(endless), source="two", url_obtained_monotonic=time.monotonic() - 60)
         box.url = ""
-        shown = box.until("the wish", lambda now: now.picture == "holding" and now.wish)
-        assert shown.wish
-        assert shown.wish.reason == "start"
+        shown = box.until("the URL request", lambda now: now.picture == "holding" and now.url_request)
+        assert shown.url_request
+        assert shown.url_request.reason == "start"
         box.url = another(endless)
         box.until_shown("stream")
         assert box.path() == another(endless)
@@ -576,7 +583,7 @@ def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(bo
             shown = box.until("sound only", lambda now: now.stream_picture == "none" and now.picture == "holding")
             assert shown.reason == "The stream is live, but it has no picture, only sound: the holding picture is shown"
             assert shown.advice == "look at the camera, and at the encoder that sends the stream"
-            assert (shown.picture_file, shown.playback.starts, shown.wish) == (box.holding, 1, None)
+            assert (shown.picture_file, shown.playback.starts, shown.url_request) == (box.holding, 1, None)
             assert box.path() == stream.url, "the sound plays on"
             stream.content = "moving"
             shown = box.until("pictures", lambda now: now.picture == "stream" and now.stream_picture != "none")

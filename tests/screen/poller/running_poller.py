@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from livekeep.core import state
-from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl, Wish, WishReason
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl, UrlRequest, UrlRequestReason
 from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
 from tests.web import Reply, Request, Web, error, http
 
@@ -131,10 +131,10 @@ class RunningPoller:
         except state.StateAbsentError:
             return None
 
-    def wish(self, reason: WishReason) -> float:
-        """Wish as the player does; gives the time of the wish."""
+    def request_url(self, reason: UrlRequestReason) -> float:
+        """Request a URL as the player does; gives the time of the request."""
         now = time.monotonic()
-        state.write(state.stamped(PlayerState(wish=Wish(reason, now))), self.root)
+        state.write(state.stamped(PlayerState(url_request=UrlRequest(reason, now))), self.root)
         return now
 
     def show(self, picture: Picture) -> None:

@@ -61,7 +61,7 @@ def test_the_secret_is_for_few_and_nowhere_else(tmp_path: Path, vimeo: Vimeo) ->
     with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
         vimeo.go_live()
         poller.until_state("live")
-        poller.wish("stall")
+        poller.request_url("stall")
         poller.until(lambda found: found.state != "live")
         for reply in (error(401), http(302, Location=f"http://[x/?{SIGNATURE}"), error(500), http(200, f"{{{SIGNATURE}")):
             vimeo.answers(reply)
@@ -69,10 +69,10 @@ def test_the_secret_is_for_few_and_nowhere_else(tmp_path: Path, vimeo: Vimeo) ->
             poller.reload()
             poller.until(lambda _, asked=asked: vimeo.asks() > asked)  # type: ignore[misc]
         vimeo.go_live()
-        poller.wish("start")
+        poller.request_url("start")
         poller.until_state("live")
         told = poller.everything_told()
-        assert "asked: live" in told
+        assert "polled: live" in told
         assert TOKEN not in told
         assert SIGNATURE not in told
         assert (poller.root / "stream/stream.json").stat().st_mode & 0o007 == 0
@@ -161,7 +161,7 @@ def test_a_hanging_api_hinders_neither_the_watchdog_nor_the_end(tmp_path: Path, 
         assert poller.stop() < 15
 
 
-def test_a_rate_limit_is_waited_for_whoever_wishes(tmp_path: Path, vimeo: Vimeo) -> None:
+def test_a_rate_limit_is_waited_for_whatever_is_requested(tmp_path: Path, vimeo: Vimeo) -> None:
     vimeo.go_live()
     with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
         poller.until_state("live")
@@ -171,7 +171,7 @@ def test_a_rate_limit_is_waited_for_whoever_wishes(tmp_path: Path, vimeo: Vimeo)
         assert (limited.state, limited.cause, limited.ratelimit_remaining, limited.ratelimit_limit) == ("live", "", 0, 250)
         asked = vimeo.asks()
         vimeo.go_live()
-        poller.wish("start")
+        poller.request_url("start")
         poller.reload()
         unchanged(lambda: vimeo.asks() == asked, reset.timestamp() - time.time() - 0.5)
         poller.until(lambda _: vimeo.asks() > asked)
@@ -340,7 +340,7 @@ def test_a_plain_address_that_is_shown_stays_on_whatever_its_playlist_says(tmp_p
             poller.show("stream")
             web.answer = lambda request: http(200, playlist(1, 3, ended=True))
             # The player reports its end: now the playlist counts.
-            poller.wish("end")
+            poller.request_url("end")
             poller.until_state("offline", "ended")
 
 

@@ -1,4 +1,4 @@
-"""The player's wish: a fresh URL at once, and after a stall one only when the stream goes on."""
+"""The player's URL request: a fresh URL at once, and after a stall one only when the stream goes on."""
 
 import contextlib
 import re
@@ -62,7 +62,7 @@ def standing_still(folder: Path) -> Iterator[Standing]:
         vimeo.go_live(stream.url)
         with RunningPoller(folder, settings_for(vimeo, SLOW)) as poller:
             poller.until_state("live")
-            poller.wish("end")
+            poller.request_url("end")
             poller.until_state("starting", "standing-still")
             yield Standing(poller, vimeo, stream)
     stream.web.close()
@@ -84,7 +84,7 @@ def test_a_start_gets_a_fresh_url_at_once_and_only_one(tmp_path: Path, vimeo: Vi
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         time.sleep(1.0)
-        asked = poller.wish("start")
+        asked = poller.request_url("start")
         found = poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked)
         url = poller.url()
         assert found.state == "live"
@@ -95,23 +95,23 @@ def test_a_start_gets_a_fresh_url_at_once_and_only_one(tmp_path: Path, vimeo: Vi
         assert [request.path.partition("?")[0] for request in stream.web.requests] == ["/master.m3u8", "/low/index.m3u8"] * 2
 
 
-def test_wishes_keep_a_second_between_questions(tmp_path: Path, vimeo: Vimeo) -> None:
+def test_url_requests_keep_a_second_between_polls(tmp_path: Path, vimeo: Vimeo) -> None:
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
 
-        def four_after_a_wish() -> bool:
-            poller.wish("start")
+        def four_after_a_request() -> bool:
+            poller.request_url("start")
             return vimeo.asks() >= 4
 
         began = time.monotonic()
-        poller.until(lambda _: four_after_a_wish())
+        poller.until(lambda _: four_after_a_request())
         assert time.monotonic() - began >= 2
 
 
 def test_after_a_stall_it_waits_for_growth(tmp_path: Path, vimeo: Vimeo, stream: Stream) -> None:
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         live = poller.until_state("live")
-        asked = poller.wish("stall")
+        asked = poller.request_url("stall")
         waiting = poller.until_state("starting", "standing-still")
         assert waiting.reason == "The stream stands still; waiting for it to go on"
         assert poller.url() is None
@@ -131,7 +131,7 @@ def test_a_stream_that_is_gone_while_the_api_says_live(tmp_path: Path, vimeo: Vi
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         stream.media = http(404)
-        poller.wish("end")
+        poller.request_url("end")
         turns: tuple[tuple[Reply, str], ...] = ((http(404), "not-open"), (ended, "ended"), (None, "not-open"), (ended, "ended"))
         for media, cause in turns:
             stream.media = media
@@ -146,8 +146,8 @@ def test_an_event_that_is_over_is_not_started_though_the_api_says_live(tmp_path:
         ended = poller.until_state("offline", "ended")
         assert ended.reason == "The stream has ended, says its playlist"
         assert poller.url() is None
-        # The display was restarted: its player wishes for a fresh URL.
-        poller.wish("start")
+        # The display was restarted: its player requests a fresh URL.
+        poller.request_url("start")
         asks = vimeo.asks()
         unchanged(lambda: (found := poller.state()) and (found.state, found.cause) == ("offline", "ended"), 2.5)
         assert vimeo.asks() > asks
@@ -165,9 +165,9 @@ def test_an_event_that_ended_while_it_was_shown_stays_ended_after_a_restart_of_t
         stream.media = http(200, playlist(0, 4, ended=True))
         # mpv plays on to the end of what it has.
         unchanged(lambda: (found := poller.state()) and found.state == "live", 2.5)
-        poller.wish("end")
+        poller.request_url("end")
         poller.until_state("starting", "ended")
-        poller.wish("start")
+        poller.request_url("start")
         poller.until_state("offline", "ended")
 
 
@@ -176,7 +176,7 @@ def test_a_playlist_that_cannot_be_judged_is_left_to_the_player(tmp_path: Path, 
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         stream.media = http(403)
-        asked = poller.wish("stall")
+        asked = poller.request_url("stall")
         found = poller.until(lambda found: found.state == "live" and (found.url_obtained_monotonic or 0) > asked, 15)
         assert poller.url() is not None
         assert found.cause == ""
@@ -188,7 +188,7 @@ def test_the_end_that_the_api_confirms_is_told_at_once(tmp_path: Path, vimeo: Vi
         time.sleep(1.0)
         vimeo.answers(error(400, 10008))
         looks = len(stream.web.requests)
-        poller.wish("end")
+        poller.request_url("end")
         poller.until_state("offline", "")
         assert len(stream.web.requests) == looks
 
@@ -197,7 +197,7 @@ def test_a_stall_while_the_api_is_out_ends_with_the_url_in_hand(tmp_path: Path, 
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         vimeo.answers(error(502))
-        asked = poller.wish("stall")
+        asked = poller.request_url("stall")
         poller.until_state("starting", "standing-still")
         stream.media = http(200, playlist(11, 4))
         found = poller.until_state("live", "")
@@ -205,18 +205,18 @@ def test_a_stall_while_the_api_is_out_ends_with_the_url_in_hand(tmp_path: Path, 
         assert poller.url() is not None
 
 
-def test_a_wish_is_seen_though_the_player_came_later(tmp_path: Path, vimeo: Vimeo) -> None:
+def test_a_url_request_is_seen_though_the_player_came_later(tmp_path: Path, vimeo: Vimeo) -> None:
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         (poller.root / "player").rmdir()
         poller.until_state("live")
         time.sleep(1.0)
         (poller.root / "player").mkdir()
         time.sleep(0.2)
-        asked = poller.wish("start")
+        asked = poller.request_url("start")
         poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked)
 
 
-def test_a_foreign_player_state_is_no_wish(tmp_path: Path, vimeo: Vimeo) -> None:
+def test_a_foreign_player_state_is_no_url_request(tmp_path: Path, vimeo: Vimeo) -> None:
     with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
         poller.until_state("live")
         for text in ("", "[]", "{", '{"file": "player/state.json", "version": 99}'):
@@ -224,7 +224,7 @@ def test_a_foreign_player_state_is_no_wish(tmp_path: Path, vimeo: Vimeo) -> None
             new.write_text(text)
             new.rename(poller.root / "player/state.json")
             time.sleep(0.1)
-        asked = poller.wish("start")
+        asked = poller.request_url("start")
         poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked)
 
 

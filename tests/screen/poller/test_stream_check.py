@@ -13,7 +13,7 @@ import pytest
 from livekeep.core.config import Stream
 from livekeep.screen.poller import rtsp as rtsp_module
 from livekeep.screen.poller import stream_check
-from livekeep.screen.poller.stream_check import Look, Recovery
+from livekeep.screen.poller.stream_check import Recovery, StreamCheck
 from livekeep.screen.poller.vimeo import Answer, Api
 from livekeep.system.hls import Media
 from livekeep.system.http import Client
@@ -25,8 +25,8 @@ def ask(url: str, seconds: float = 20.0, is_shown: bool = False) -> Answer:
     return stream_check.ask(Client(), url, time.monotonic() + seconds, is_shown)
 
 
-def look(url: str) -> Look:
-    return stream_check.look(Client(), url, time.monotonic() + 20)
+def look(url: str) -> StreamCheck:
+    return stream_check.check(Client(), url, time.monotonic() + 20)
 
 
 EVENT = Stream(vimeo_event="12345")
@@ -47,23 +47,23 @@ FIRST = Media(100, 5, "s104.ts")
     ],
 )
 def test_growth(now: Media, expected: str) -> None:
-    assert stream_check.progress(Recovery(0, 0, FIRST), Look("open", "2xx", media=now)) == expected
+    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("open", "2xx", media=now)) == expected
 
 
 def test_growth_is_never_seen_at_the_first_look_nor_where_nothing_is_open() -> None:
-    assert stream_check.progress(Recovery(0, 0), Look("open", "2xx", media=FIRST)) == "standing-still"
-    assert stream_check.progress(Recovery(0, 0, FIRST), Look("not-open", "4xx")) == "not-open"
-    assert stream_check.progress(Recovery(0, 0, FIRST), Look("outage", "timeout")) == "not-open"
+    assert stream_check.progress(Recovery(0, 0), StreamCheck("open", "2xx", media=FIRST)) == "standing-still"
+    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("not-open", "4xx")) == "not-open"
+    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("outage", "timeout")) == "not-open"
     ended = Media(100, 5, "s104.ts", has_ended=True)
-    assert stream_check.progress(Recovery(0, 0, ended), Look("open", "2xx", media=FIRST)) == "grown"
+    assert stream_check.progress(Recovery(0, 0, ended), StreamCheck("open", "2xx", media=FIRST)) == "grown"
 
 
 def test_looks_are_a_second_apart_and_two_later() -> None:
-    seen = Look("open", "2xx", media=FIRST)
-    early = stream_check.after_look(Recovery(1000, 1000), seen, 1010)
-    assert (early.next_look_monotonic, early.first) == (1011, FIRST)
-    later = stream_check.after_look(early, Look("open", "2xx", media=Media(1, 1)), 1070)
-    assert (later.next_look_monotonic, later.first, later.began_monotonic) == (1072, FIRST, 1000)
+    seen = StreamCheck("open", "2xx", media=FIRST)
+    early = stream_check.after_check(Recovery(1000, 1000), seen, 1010)
+    assert (early.next_check_monotonic, early.first) == (1011, FIRST)
+    later = stream_check.after_check(early, StreamCheck("open", "2xx", media=Media(1, 1)), 1070)
+    assert (later.next_check_monotonic, later.first, later.began_monotonic) == (1072, FIRST, 1000)
 
 
 def test_a_master_playlist_is_followed_to_its_first_variant() -> None:
@@ -155,7 +155,7 @@ def test_what_cannot_be_judged_is_left_to_the_player_program() -> None:
         with Web(lambda request, reply=reply: reply) as web:
             assert stream_check.progress(Recovery(0, 0, FIRST), look(f"{web.url}/x.m3u8")) == "unknown"
             assert ask(f"{web.url}/x.m3u8").verdict == ("refused" if reply == http(403) else "live")
-    assert stream_check.progress(Recovery(0, 0, FIRST), Look("open", "2xx")) == "unknown"
+    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("open", "2xx")) == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_user_and_password_of_an_address_are_sent_as_such() -> None:
 
 
 def rtsp(status: int, *headers: str) -> bytes:
-    return "\r\n".join([f"RTSP/1.0 {status} Told", "CSeq: 1", *headers, "", ""]).encode()
+    return "\r\n".join([f"RTSP/1.0 {status} DocumentResponse", "CSeq: 1", *headers, "", ""]).encode()
 
 
 def with_password(header: str) -> Callable[[Request], bytes]:

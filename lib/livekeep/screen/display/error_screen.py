@@ -39,7 +39,7 @@ TEXT_HEIGHT = 1 / 24
 SMALLEST_TEXT_HEIGHT = 1 / 45
 # Twice that is refused: a small board has no room for it.
 Image.MAX_IMAGE_PIXELS = 64_000_000
-# The display program may still be dying: look again soon, then seldom.
+# The display program may still be dying: try again soon, then seldom.
 QUICK_TRIES = 20
 QUICK_PAUSE_SECONDS = 0.2
 PAUSE_SECONDS = 2.0

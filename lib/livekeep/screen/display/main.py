@@ -24,7 +24,7 @@ from livekeep.system import drm
 
 logger = logging.getLogger("livekeep.display")
 
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 SOCKET_SECONDS = 30
 DIRECTORY = paths.STATE_DIRECTORY / "display"
 MPV_SETTINGS = paths.ROOT / "usr/local/share/livekeep/mpv"
@@ -43,8 +43,8 @@ OTHER_BOARD = ("auto-copy-safe", 20_000_000)
 
 def tuning(screen: Screen, model: str) -> tuple[str, int]:
     """The hardware decoder and the cap in bit/s: the configured ones, else the board's."""
-    found = next(((hwdec, cap) for name, hwdec, cap in BOARDS if model.startswith(name)), OTHER_BOARD)
-    return (found[0] if screen.hwdec == "auto" else screen.hwdec), screen.max_bitrate or found[1]
+    fitting = next(((hwdec, cap) for name, hwdec, cap in BOARDS if model.startswith(name)), OTHER_BOARD)
+    return (fitting[0] if screen.hwdec == "auto" else screen.hwdec), screen.max_bitrate or fitting[1]
 
 
 def audio_device(screen: Screen, connector: str, model: str) -> str:
@@ -136,19 +136,19 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
 
 def environment(screen: Screen, proxy: str) -> dict[str, str]:
     """What the program needs to find the desktop and the stream, beside what it has."""
-    found = dict(os.environ)
+    variables = dict(os.environ)
     if proxy:
         # FFmpeg takes it for https too, unlike mpv's own option.
-        found["http_proxy"] = proxy
+        variables["http_proxy"] = proxy
     output = screen.resolved_output()
     if output == "x11":
-        found["DISPLAY"] = screen.x11_display or ":0"
+        variables["DISPLAY"] = screen.x11_display or ":0"
         cookie = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nonexistent")) / "xauthority"
         if cookie.exists():
-            found["XAUTHORITY"] = str(cookie)
+            variables["XAUTHORITY"] = str(cookie)
     elif output == "wayland":
-        found["WAYLAND_DISPLAY"] = screen.wayland_display or "wayland-0"
-    return found
+        variables["WAYLAND_DISPLAY"] = screen.wayland_display or "wayland-0"
+    return variables
 
 
 def wait_for_screen(screen: Screen) -> None:
@@ -160,7 +160,7 @@ def wait_for_screen(screen: Screen) -> None:
             logger.warning("%s", problem)
             notifier.notify(f"STATUS={problem}")
             said = problem
-        time.sleep(LOOK_SECONDS)
+        time.sleep(CHECK_SECONDS)
     notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
 
 

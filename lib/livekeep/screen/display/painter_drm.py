@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CARDS = Path("/dev/dri")
 SYSFS = Path("/sys/class/drm")
-LOOK_SECONDS = 2.0
+CHECK_SECONDS = 2.0
 CONNECTED = 1
 PREFERRED = 1 << 3  # DRM_MODE_TYPE_PREFERRED
 # DRM_MODE_CONNECTOR_*, under the kernel's own names for them.
@@ -219,7 +219,7 @@ class DrmPainter:
         """Look at the TV every two seconds. Raises TemporaryError when it is gone: open anew, to set it up anew."""
         status = SYSFS / f"{self._card.path.name}-{self._connector.name}" / "status"
         while True:
-            time.sleep(LOOK_SECONDS)
+            time.sleep(CHECK_SECONDS)
             with suppress(OSError):
                 if status.read_text().strip() == "disconnected":
                     raise TemporaryError(no_tv(self._connector.name))

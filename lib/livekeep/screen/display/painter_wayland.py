@@ -222,7 +222,7 @@ class WaylandPainter:
             self._output = (width, height) if flags & CURRENT_MODE else self._output
 
     def _configured(self, serial: bytes) -> None:
-        """Acknowledge the compositor's wishes, which takes effect at the next commit."""
+        """Acknowledge what the compositor requests, which takes effect at the next commit."""
         self._send(self._numbers["xdg_surface"], 4, serial)
         if self._buffer:
             self._commit(self._shown)

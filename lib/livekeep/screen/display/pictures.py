@@ -29,7 +29,7 @@ class Slides:
         self._index = 0
         self._shown_since: float | None = None
         self._files: dict[str, tuple[Stamp, float]] = {}
-        """What was looked at: each file's stamp, and since when (monotonic) it is so."""
+        """What was checked: each file's stamp, and since when (monotonic) it is so."""
         self.given = ""
         """The picture that the display was given last."""
         self._given_stamp: Stamp | None = None
@@ -121,17 +121,17 @@ class Slides:
     def _stamp(self, path: str) -> Stamp | None:
         """The file's stamp now; None when there is no regular file."""
         try:
-            found = Path(path).stat()
+            status = Path(path).stat()
         except (OSError, ValueError):
             self._files.pop(path, None)
             return None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             return None
-        stamp = (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         seen = self._files.get(path)
         if seen is None:
             # Another program may have written it just now; a time to come means a clock that was set.
-            age = time.time() - found.st_mtime
+            age = time.time() - status.st_mtime
             self._files[path] = stamp, time.monotonic() - max(age, 0.0)
         elif seen[0] != stamp:
             self._files[path] = stamp, time.monotonic()

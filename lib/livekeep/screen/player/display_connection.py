@@ -19,9 +19,9 @@ ASK_PLAYING_SECONDS = 1.0
 ASK_IDLE_SECONDS = 5.0
 FIGURES_SECONDS = 10.0
 HUNG_SECONDS = 6.0
-LOOK_SECONDS = 20.0
+SAMPLE_SECONDS = 20.0
 """Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where they take longer."""
-LONGEST_LOOK_SECONDS = 120.0
+LONGEST_SAMPLE_SECONDS = 120.0
 NO_OUTPUT_SECONDS = 15.0
 BETWEEN_RESTARTS_SECONDS = 60.0
 """A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
@@ -37,7 +37,7 @@ class DisplayConnection:
         self.watch_connector(screen)
         self.display: Driver | None = None
         self.restarts = 0
-        self._connected = self._asked = self._figures = self._looked = 0.0
+        self._connected = self._asked = self._figures = self._sampled = 0.0
         self._restarted = float("-inf")
         self._restart_call: Background[str] = Background(service.wake, "restart")
 
@@ -52,7 +52,7 @@ class DisplayConnection:
             return False
         try:
             self.display.receive()
-            self._look_after(self.display, screen, now)
+            self._supervise(self.display, screen, now)
         except DisplayGoneError as error:
             self.drop(error)
         return is_new
@@ -90,29 +90,29 @@ class DisplayConnection:
             self.display.close()
             self.display = None
 
-    def _look_after(self, display: Driver, screen: Screen, now: float) -> None:
-        # On a desktop the desktop sees to a TV that comes back.
+    def _supervise(self, display: Driver, screen: Screen, now: float) -> None:
+        # On a desktop the desktop handles a TV that comes back.
         if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
             name = self._connectors.name
-            events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display starts anew", CONNECTOR=name)
+            events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display is restarted", CONNECTOR=name)
             self._restart(now)
         elif display.waiting_since is not None and now - display.waiting_since > HUNG_SECONDS:
             seconds = now - display.waiting_since
-            sentence = f"{display.name} has not answered for {seconds:.0f} s: it is started anew"
+            sentence = f"{display.name} has not answered for {seconds:.0f} s: it is restarted"
             events.emit(events.DISPLAY_HUNG, sentence, SECONDS=f"{seconds:.1f}")
             self._restart(now)
         elif display.has_output is False and now - self._connected > NO_OUTPUT_SECONDS:
-            logger.error("%s has no output on the screen: it is started anew", display.name)
+            logger.error("%s has no output on the screen: it is restarted", display.name)
             self._restart(now)
         elif display.waiting_since is None and now - self._asked >= ask_seconds(display) - 0.01:
             with_figures = not is_idle(display) and now - self._figures >= FIGURES_SECONDS
             display.ask(with_figures)
             self._asked = now
             self._figures = now if with_figures else self._figures
-            pause = look_seconds(screen, display)
-            if pause and now - self._looked >= pause - 0.01:
-                self._looked = now
-                display.look()
+            pause = sample_seconds(screen, display)
+            if pause and now - self._sampled >= pause - 0.01:
+                self._sampled = now
+                display.sample_picture()
 
     def _may_restart(self, now: float) -> bool:
         return now - self._restarted > BETWEEN_RESTARTS_SECONDS
@@ -143,7 +143,7 @@ def is_idle(display: Driver) -> bool:
     return display.stream.stage in ("none", "ended")
 
 
-def look_seconds(screen: Screen, display: Driver) -> float:
+def sample_seconds(screen: Screen, display: Driver) -> float:
     """The pause between two copies of the stream's picture, 0 for none at all.
 
     Three fit into what is to be noticed; on a slow board it is a thousand times what one takes, or it would drop frames.
@@ -151,7 +151,7 @@ def look_seconds(screen: Screen, display: Driver) -> float:
     wanted = [seconds for seconds in (screen.blank_seconds, screen.frozen_seconds) if seconds]
     if not wanted or not display.has_picture:
         return 0.0
-    return min(max(min(LOOK_SECONDS, min(wanted) / 3), 1000 * display.motion.cost_seconds), LONGEST_LOOK_SECONDS)
+    return min(max(min(SAMPLE_SECONDS, min(wanted) / 3), 1000 * display.motion.cost_seconds), LONGEST_SAMPLE_SECONDS)
 
 
 def ask_seconds(display: Driver) -> float:

@@ -52,7 +52,7 @@ class Driver(ABC):
         self._socket.close()
 
     def is_empty(self, now: float) -> bool:
-        """Whether the program has lost what it was to show, and will show nothing until it is asked anew."""
+        """Whether the program has lost what it was to show, and will show nothing until it is asked again."""
         return self.empty_since is not None and now - self.empty_since >= EMPTY_SECONDS
 
     @abstractmethod
@@ -73,14 +73,14 @@ class Driver(ABC):
 
     @abstractmethod
     def quit(self) -> None:
-        """End the program, so that it is started anew."""
+        """End the program, so that it is restarted."""
 
     @abstractmethod
     def ask(self, with_figures: bool) -> None:
         """Ask how far the stream is and whether there is a screen, and for the figures when wanted."""
 
     @abstractmethod
-    def look(self) -> None:
+    def sample_picture(self) -> None:
         """Ask for a small copy of the stream's picture, for `motion`; a program that cannot give it does nothing."""
 
     @abstractmethod
@@ -101,9 +101,9 @@ def started_at(socket: Path) -> float:
 
 
 def run_of(socket: Path) -> str:
-    """Which run of the program listens at `socket`: each makes it anew, and the launcher's chmod changes neither of the two."""
+    """Which run of the program listens at `socket`: each makes its own, and the launcher's chmod changes neither of the two."""
     try:
-        found = socket.stat()
+        status = socket.stat()
     except OSError:
         return ""
-    return f"{found.st_ino}-{found.st_mtime_ns}"
+    return f"{status.st_ino}-{status.st_mtime_ns}"

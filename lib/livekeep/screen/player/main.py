@@ -1,4 +1,4 @@
-"""livekeep-player.service: decides which picture belongs on the screen, and tells the display.
+"""livekeep-player.service: decides which picture belongs on the screen, and has the display show it.
 
 Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the display's socket, /sys/class/drm.
 Writes: /run/livekeep/player/state.json, and open.json beside it, by which its next run knows what it finds open.
@@ -31,6 +31,7 @@ from livekeep.screen.player.state_publisher import StatePublisher
 logger = logging.getLogger("livekeep.player")
 
 POLLER_STALE_SECONDS = 30.0
+"""The poller writes its state every ten seconds, however seldom it polls."""
 NOTHING_CHOSEN = Choice("none", "Waiting for the display")
 
 
@@ -74,7 +75,7 @@ class Player:
         self.connection.watch_connector(fresh.screen)
 
     def watch_pictures(self) -> None:
-        """Wake when a picture is replaced; a folder that cannot be watched, as of a network's, is looked at in each pass."""
+        """Wake when a picture is replaced; a folder that cannot be watched, as of a network's, is checked in each pass."""
         for folder in {Path(path).parent for path in self.pictures()}:
             self.watch.watch_contents(folder)
 
@@ -94,15 +95,15 @@ class Player:
         if self.connection.display is None:
             self.lines = ()
             self.publisher.note_shown("none", "The display is not running")
-        told = PlayerState(
+        fresh = PlayerState(
             reason=self.choice.reason,
             advice=self.choice.advice,
             line=" · ".join(self.lines),
             picture_problems=tuple(filter(None, map(self.slides.problem, self.pictures()))),
             stream_picture=self.stream_picture if self.connection.display else "",
-            wish=self.session.wish,
+            url_request=self.session.url_request,
         )
-        self.publisher.write(told, self.connection, self.session.counts, now)
+        self.publisher.write(fresh, self.connection, self.session.counts, now)
         return self.next_pass(now)
 
     def serve(self, now: float) -> None:
@@ -111,7 +112,7 @@ class Player:
         if display is None or not display.is_known:
             return
         self.follow_stream(display, now)
-        self.look_at_picture(display, now)
+        self.check_picture(display, now)
         self.choice = self.choose(now)
         self.show(display, now)
         self.write_lines(display)
@@ -129,10 +130,10 @@ class Player:
     def source_of_open(self) -> str:
         """What the run before this one opened on this run of the display; "" when that is not known."""
         try:
-            found = state.read(OpenStream, self.root)
+            opened = state.read(OpenStream, self.root)
         except TemporaryError:
             return ""
-        return found.source if self.connection.display and found.display == self.connection.display.run else ""
+        return opened.source if self.connection.display and opened.display == self.connection.display.run else ""
 
     def next_pass(self, now: float) -> float:
         due = [self.connection.next_due(now)]
@@ -147,24 +148,24 @@ class Player:
 
     def read_poller(self, now: float) -> None:
         """Take the poller's state; None when it is absent, broken or stuck, and then since when."""
-        found = None
+        poller = None
         try:
-            found = state.read(PollerState, self.root)
+            poller = state.read(PollerState, self.root)
         except state.StateAbsentError:
             pass
         except TemporaryError as error:
             if self.poller is not None:
                 logger.warning("%s", error)
-        if found and now - found.written_monotonic > max(POLLER_STALE_SECONDS, 3 * self.config.poller.interval_seconds):
-            found = None
-        if found is not None:
+        if poller and now - poller.written_monotonic > POLLER_STALE_SECONDS:
+            poller = None
+        if poller is not None:
             self.poller_gone_monotonic = None
         elif self.poller_gone_monotonic is None:
             self.poller_gone_monotonic = now
-        self.poller = found
+        self.poller = poller
 
     def follow_stream(self, display: Driver, now: float) -> None:
-        """Notice that the stream plays, stalled or ended, and wish for a fresh URL where that helps."""
+        """Notice that the stream plays, stalled or ended, and request a fresh URL where that helps."""
         phase = phase_of(display.stream, now, self.config.screen.stall_seconds)
         seconds = now - display.stream.changed_monotonic
         outcome = self.session.follow(phase, display.stream, now)
@@ -176,7 +177,7 @@ class Player:
             sentence = f"The stream could not be started (attempt {self.session.failures}): trying again"
             events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
 
-    def look_at_picture(self, display: Driver, now: float) -> None:
+    def check_picture(self, display: Driver, now: float) -> None:
         """Learn what is to be seen of the stream; one that has got a picture is opened again to show it."""
         if self.session.phase != "playing":
             self.stream_picture = ""
@@ -221,7 +222,7 @@ class Player:
             secret = state.read(StreamUrl, self.root)
         except TemporaryError as error:
             logger.warning("%s", error)
-            self.session.wish_for("start", now)
+            self.session.request_url("start", now)
             return
         if secret.source != self.poller.source:
             # The poller has another stream's already: its state comes next.

@@ -1,7 +1,7 @@
 """Whether the picture of a stream moves, by small copies of it that are taken now and then. All times are monotonic seconds.
 
 A position that moves says nothing of that: an encoder that lost its camera sends the same picture, or a black one, on and on. It
-encodes it anew all the time, so that two copies are never quite the same.
+encodes it again all the time, so that two copies are never quite the same.
 """
 
 from livekeep.core.state import StreamPicture
@@ -37,7 +37,7 @@ class Motion:
             self._blank_since = now
 
     def judge(self, now: float, blank_seconds: float, frozen_seconds: float) -> StreamPicture:
-        """What is to be seen: "blank" or "frozen" once it has been so for as long as told, 0 for never."""
+        """What is to be seen: "blank" or "frozen" once it has been so for that long, 0 for never."""
         if self.changed is None:
             return ""
         if blank_seconds and self._blank_since is not None and now - self._blank_since >= blank_seconds:

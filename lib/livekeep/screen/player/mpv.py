@@ -93,7 +93,7 @@ class Mpv(Driver):
             self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
 
     def quit(self) -> None:
-        """End mpv with an error, so that it is started anew."""
+        """End mpv with an error, so that it is restarted."""
         self._send(["quit", 1])
 
     def ask(self, with_figures: bool) -> None:
@@ -108,7 +108,7 @@ class Mpv(Driver):
             for name, _kind in FIGURES.values():
                 self._get(name)
 
-    def look(self) -> None:
+    def sample_picture(self) -> None:
         """Ask livekeep.lua for a small copy of the picture; it answers by a message of its own."""
         self._send(["script-message", "livekeep-look"])
 
@@ -116,19 +116,19 @@ class Mpv(Driver):
         """The latest figures of the running stream, as far as mpv gave them."""
         if self.stream.stage != "running":
             return Playback()
-        found: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         for field, (name, kind) in FIGURES.items():
             if self.has_picture is False and field in OF_PICTURES:
                 continue
             value = self._figures.get(name)
             if isinstance(value, str) if kind is str else is_figure(value, is_signed=name == "avsync"):
-                found[field] = kind(value)
+                values[field] = kind(value)
         cache = self._figures.get("demuxer-cache-state")
         if isinstance(cache, dict):
             ahead, rate = cache.get("fw-bytes"), cache.get("raw-input-rate")
-            found["cache_bytes"] = int(ahead) if is_figure(ahead) else 0
-            found["input_bytes_per_second"] = float(rate) if is_figure(rate) else 0.0
-        return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **found)
+            values["cache_bytes"] = int(ahead) if is_figure(ahead) else 0
+            values["input_bytes_per_second"] = float(rate) if is_figure(rate) else 0.0
+        return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **values)
 
     def receive(self) -> None:
         """Take in all that mpv sent. Raises `DisplayGoneError` when the connection is over, or does not speak as mpv does."""
@@ -242,7 +242,7 @@ class Mpv(Driver):
         """Learn whether the stream has a picture: `tracks` is mpv's property. What is marked as albumart is none.
 
         In place of one that was missing from the beginning livekeep.lua has put a cover, the only external track. mpv does not go
-        to a picture that comes later, and when it is told to (vid), sound and picture are seconds apart.
+        to a picture that comes later, and when it is made to (vid), sound and picture are seconds apart.
         """
         if self._starting != STREAM or self.stream.stage != "running" or not isinstance(tracks, list):
             return

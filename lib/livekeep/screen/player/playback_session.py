@@ -1,4 +1,4 @@
-"""The stream's session on the display: whether it plays, when it may be opened, what the player wishes of the poller.
+"""The stream's session on the display: whether it plays, when it may be opened, which URL the player requests of the poller.
 
 Nothing but its own memory; the time is passed in (monotonic seconds).
 """
@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import Literal
 
-from livekeep.core.state import Wish, WishReason
+from livekeep.core.state import UrlRequest, UrlRequestReason
 from livekeep.screen.player.decision import Phase, StreamReport
 
 FRESH_SECONDS = 9.0
 """A signed URL lives 10 to 60 s (Vimeo's `ttl`): an older one is not opened any more."""
 STEADY_SECONDS = 10.0
-"""A stream that played so long was well: the delay between attempts begins anew."""
+"""A stream that played so long was well: the delay between attempts starts again."""
 LONGEST_DELAY_SECONDS = 10.0
 
 Outcome = Literal["", "stalled", "ended", "failed"]
@@ -41,7 +41,7 @@ class PlaybackSession:
         self.counts = counts or Counts()
         self.source = source
         self.phase: Phase = "none"
-        self.wish: Wish | None = None
+        self.url_request: UrlRequest | None = None
         self.failures = 0
         self.not_before = 0.0
         self.is_open = False
@@ -53,7 +53,7 @@ class PlaybackSession:
         return source != "" and self.source == source
 
     def turn_to(self, source: str) -> None:
-        """The stream of `source` is wanted now: an open one of another source is left, and its failures and wishes with it."""
+        """The stream of `source` is wanted now: one of another source is left, with its failures and URL request."""
         if not self.is_of(source):
             self.close()
             self.source = source
@@ -68,7 +68,7 @@ class PlaybackSession:
         """The stream is not wanted any more."""
         self.is_open = False
         self.phase = "none"
-        self.wish = None
+        self.url_request = None
         self.failures = 0
         self.not_before = 0.0
         self._stalled_since = None
@@ -76,26 +76,26 @@ class PlaybackSession:
     def reopen(self, now: float) -> None:
         """The stream plays, but must be opened again by a fresh URL; that is no failure."""
         self.is_open = False
-        self.wish_for("start", now)
+        self.request_url("start", now)
 
-    def wish_for(self, reason: WishReason, now: float) -> None:
-        self.wish = Wish(reason, now)
+    def request_url(self, reason: UrlRequestReason, now: float) -> None:
+        self.url_request = UrlRequest(reason, now)
 
     def may_start(self, obtained: float | None, now: float) -> bool:
-        """Whether a URL obtained then is fit to be opened now; wishes for a fresh one when it is too old."""
+        """Whether a URL obtained then is fit to be opened now; requests a fresh one when it is too old."""
         if obtained is None or now < self.not_before:
             return False
-        if self.wish and obtained < self.wish.asked_monotonic:
+        if self.url_request and obtained < self.url_request.requested_monotonic:
             return False
         if now - obtained > FRESH_SECONDS:
-            self.wish_for("start", now)
+            self.request_url("start", now)
             return False
         return True
 
     def follow(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
         """Take in what the display reports; gives what happened since the last call, "" for nothing of note."""
         if not self.is_open and phase in ("loading", "playing"):
-            # A player that starts anew takes over the stream that the display already plays.
+            # A player that was restarted takes over the stream that the display already plays.
             self.is_open = True
         if not self.is_open:
             self.phase = "none"
@@ -109,7 +109,7 @@ class PlaybackSession:
         return self._note_end(phase, report, now)
 
     def _note_playing(self, now: float) -> None:
-        self.wish = None
+        self.url_request = None
         if self._playing_since is None:
             self._playing_since = now
         if self._stalled_since is not None:
@@ -125,9 +125,9 @@ class PlaybackSession:
             self.counts.stalls += 1
             self.counts.last_stall_at = time.time()
             self._stalled_since = report.changed_monotonic
-            self.wish_for("stall", now)
+            self.request_url("stall", now)
             return "stalled"
-        self.wish_for("end", now)
+        self.request_url("end", now)
         if played and self._playing_since is not None and now - self._playing_since >= STEADY_SECONDS:
             return "ended"
         self.not_before = now + min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_DELAY_SECONDS)

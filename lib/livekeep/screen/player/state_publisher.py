@@ -16,7 +16,7 @@ from livekeep.screen.player.playback_session import Counts
 logger = logging.getLogger("livekeep.player")
 
 STATE_SECONDS = 10.0
-"""The state is written anew at each change, and so often for its figures."""
+"""The state is written at each change, and so often for its figures."""
 
 
 class StatePublisher:

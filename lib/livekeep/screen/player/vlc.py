@@ -82,7 +82,7 @@ class Vlc(Driver):
         self._socket.send("status")
         self._socket.send("stats")
 
-    def look(self) -> None:
+    def sample_picture(self) -> None:
         """VLC would have to write a whole picture to a file."""
 
     def figures(self) -> Playback:
@@ -101,16 +101,16 @@ class Vlc(Driver):
             self._take(raw.decode(errors="replace").strip())
 
     def _take(self, line: str) -> None:
-        if found := INPUT.match(line):
-            self._take_input(found[1])
+        if match := INPUT.match(line):
+            self._take_input(match[1])
         elif STOPPED.match(line):
             self._take_stop()
-        elif found := DISPLAYED.match(line):
-            self._take_frames(int(found[1]))
-        elif found := LOST.match(line):
-            self._lost = int(found[1])
-        elif found := BITRATE.match(line):
-            self._kilobits = int(found[1])
+        elif match := DISPLAYED.match(line):
+            self._take_frames(int(match[1]))
+        elif match := LOST.match(line):
+            self._lost = int(match[1])
+        elif match := BITRATE.match(line):
+            self._kilobits = int(match[1])
 
     def _take_input(self, address: str) -> None:
         """An answer to `status`: the address that is played now."""

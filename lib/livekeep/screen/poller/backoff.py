@@ -1,4 +1,4 @@
-"""When to ask next: pure functions of what is known. Seconds everywhere; the wall clock only where the API names a time.
+"""When to poll next: pure functions of what is known. Seconds everywhere; the wall clock only where the API names a time.
 
 A wrong wall clock must not silence the poller: no wait that depends on it is longer than `LONGEST_WAIT_SECONDS`.
 """
@@ -34,7 +34,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class FailureStreak:
-    """How the questions went lately: how often in a row each kind of trouble was met, the present one included."""
+    """How the polls went lately: how often in a row each kind of trouble was met, the present one included."""
 
     failures: int = 0
     refusals: int = 0
@@ -50,7 +50,7 @@ def delay(
     wall: float,
     jitter: Jitter,
 ) -> float:
-    """Seconds from an answer's question (from its end, after trouble) to the next question.
+    """Seconds from the start of a poll (from its end, after trouble) to the next poll.
 
     `limits` are the newest known; `wall` is the wall clock, Unix seconds.
     """
@@ -81,31 +81,31 @@ def is_near_start(next_start: float | None, wall: float) -> bool:
 
 
 def affordable(wanted: float, limits: Limits, wall: float) -> float:
-    """`wanted`, or longer where the requests that are left would not last until the rate limit begins anew."""
+    """`wanted`, or longer where the requests that are left would not last until the rate limit starts again."""
     if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
         return wanted
     return max(wanted, (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
 
 
 def wait_for_reset(reset: float | None, times: int, wall: float, jitter: Jitter) -> float:
-    """Until the reset, with a second of jitter; where that is not told, a minute that doubles."""
+    """Until the reset, with a second of jitter; where that is unknown, a minute that doubles."""
     if reset is not None and reset > wall:
         return min(reset - wall + jitter(0.0, 1.0), LONGEST_WAIT_SECONDS)
     return min(RATE_LIMITED_SECONDS * 2.0 ** min(max(times - 1, 0), 10), LONGEST_WAIT_SECONDS)
 
 
 def back_off(failures: int, jitter: Jitter) -> float:
-    """1, 2, 4, 8, 10, 10 … seconds, each up to a quarter shorter, so that many screens don't ask in step."""
+    """1, 2, 4, 8, 10, 10 … seconds, each up to a quarter shorter, so that many screens don't poll in step."""
     full = min(2.0 ** min(max(failures - 1, 0), 10), LONGEST_BACK_OFF_SECONDS)
     return full * jitter(0.75, 1.0)
 
 
 def refused_wait(refusals: int, interval: float) -> float:
-    """The interval, doubling to a minute: a person must mend it, and a reload asks at once."""
+    """The interval, doubling to a minute: a person must fix it, and a reload polls at once."""
     return min(interval * 2.0 ** min(max(refusals - 1, 0), 10), LONGEST_REFUSED_SECONDS)
 
 
 def is_held(verdict: Verdict, limits: Limits, wall: float) -> bool:
-    """Whether the next question must wait for the rate limit, whoever wishes for it."""
+    """Whether the next poll must wait for the rate limit, whatever asks for it."""
     is_short = limits.remaining is not None and limits.remaining <= RESERVED_REQUESTS
     return verdict == "rate-limited" or (is_short and limits.reset is not None and limits.reset > wall)

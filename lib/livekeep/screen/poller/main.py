@@ -1,7 +1,7 @@
-"""livekeep-poller: asks Vimeo, or looks at a plain URL, whether the selected stream is live.
+"""livekeep-poller: asks Vimeo, or checks a plain URL, whether the selected stream is live.
 
-Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's wish in
-player/state.json. Writes: poller/state.json and the secret poller/stream.json (see `state_publisher`).
+Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's URL
+request in player/state.json. Writes: poller/state.json and the secret stream/stream.json (`state_publisher`).
 
 The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo`
 and `stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`.
@@ -31,15 +31,15 @@ from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
 from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.backoff import FailureStreak, Intervals
 from livekeep.screen.poller.state_publisher import StatePublisher
-from livekeep.screen.poller.stream_check import Look, Recovery
+from livekeep.screen.poller.stream_check import Recovery, StreamCheck
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
 from livekeep.screen.poller.vimeo import Answer, Api, Exchange
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
-"""Between the beginnings of two questions, whoever wishes for the second."""
+"""Between the beginnings of two polls, whatever asks for the second."""
 FRESH_SECONDS = 8.0
-"""A signed URL may live for ten seconds only: an older one is asked for anew before a start."""
+"""A signed URL may live for ten seconds only: an older one is requested again before a start."""
 ANSWER_SECONDS = 1.5
 SHOWN_SECONDS = 30.0
 """A player's state that is older says nothing of the screen: the player writes it every ten seconds."""
@@ -47,13 +47,13 @@ CHECK_SECONDS = 2.0
 """So long may the playlist of a stream that is about to start be read; a longer one belongs to a stream that goes on."""
 NEVER = math.inf
 KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
-"""sd_id128_get_machine_app_specific(3): what is told of a stream's source must not tell the machine's id."""
+"""sd_id128_get_machine_app_specific(3): what is published of a stream's source must not reveal the machine's id."""
 
 logger = logging.getLogger("livekeep.poller")
 
 
 @dataclass(frozen=True)
-class Asked:
+class PollResult:
     """An answer, and how its request went."""
 
     answer: Answer
@@ -67,17 +67,17 @@ class Poller:
         self.root, self.settings = root, settings
         self.source_key = machine_key()
         self.publisher = StatePublisher(root, service.status)
-        self.asks: BackgroundRequest[Asked] = BackgroundRequest("ask", self.new_client, service.wake)
-        self.looks: BackgroundRequest[Look] = BackgroundRequest("look", self.new_client, service.wake)
+        self.polls: BackgroundRequest[PollResult] = BackgroundRequest("poll", self.new_client, service.wake)
+        self.checks: BackgroundRequest[StreamCheck] = BackgroundRequest("check", self.new_client, service.wake)
         self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
         self.streak = FailureStreak()
         self.recovery: Recovery | None = None
         self.in_hand: StreamUrl | None = None
         self.due = 0.0
         self.held_until = 0.0
-        self.asked_monotonic = -NEVER
-        self.acted_wish = -NEVER
-        self.has_new_wish = True
+        self.requested_monotonic = -NEVER
+        self.acted_request = -NEVER
+        self.has_new_url_request = True
         self.is_new_stream = True
         self.adopt(settings)
 
@@ -98,7 +98,7 @@ class Poller:
             self.publisher.publish(blank)
 
     def reload(self) -> None:
-        """Read configuration and token again, and ask at once; a faulty configuration changes nothing."""
+        """Read configuration and token again, and poll at once; a faulty configuration changes nothing."""
         try:
             settings = config.load()
         except ConfigError as error:
@@ -108,9 +108,9 @@ class Poller:
         previous = self.source
         self.adopt(settings)
         self.streak = FailureStreak()
-        self.asks.drop()
+        self.polls.drop()
         if self.source != previous:
-            self.looks.drop()
+            self.checks.drop()
             self.is_new_stream = True
             self.recovery, self.in_hand, self.held_until = None, None, 0.0
             self.token_and_schedule.begin_anew()
@@ -127,13 +127,13 @@ class Poller:
     # A pass
 
     def one_pass(self, now: float) -> float:
-        self.take_answer(now)
-        self.take_look(now)
-        self.take_told(now)
-        self.read_wish(now)
-        self.start_ask(now)
-        self.start_look(now)
-        self.start_question(now)
+        self.take_poll(now)
+        self.take_check(now)
+        self.take_token_or_schedule(now)
+        self.read_url_request(now)
+        self.start_poll(now)
+        self.start_check(now)
+        self.start_token_or_schedule(now)
         if now >= self.write_due():
             self.publisher.write()
         return self.next_pass()
@@ -141,27 +141,27 @@ class Poller:
     def write_due(self) -> float:
         """When the state must be written though nothing changed; an answer under way will soon do that anyway."""
         due = self.publisher.write_due()
-        return NEVER if due is None else due + (ANSWER_SECONDS if self.asks.is_busy else 0.0)
+        return NEVER if due is None else due + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
 
     def next_pass(self) -> float:
-        moments = [self.asks.deadline, self.looks.deadline, self.token_and_schedule.deadline(), self.write_due()]
-        if not self.obstacle and not self.asks.is_busy:
+        moments = [self.polls.deadline, self.checks.deadline, self.token_and_schedule.deadline(), self.write_due()]
+        if not self.obstacle and not self.polls.is_busy:
             moments.append(self.due)
-        if self.recovery and not self.looks.is_busy and not self.recovery.may_play and self.in_hand:
-            moments.append(self.recovery.next_look_monotonic)
-        if self.may_question():
+        if self.recovery and not self.checks.is_busy and not self.recovery.may_play and self.in_hand:
+            moments.append(self.recovery.next_check_monotonic)
+        if self.may_request_more():
             moments.append(self.token_and_schedule.due(self.publisher.now.state))
         return min((moment for moment in moments if moment is not None), default=NEVER)
 
-    # The question whether it is live
+    # The poll: is it live?
 
-    def start_ask(self, now: float) -> None:
-        if self.obstacle or now < self.due or self.asks.is_busy:
+    def start_poll(self, now: float) -> None:
+        if self.obstacle or now < self.due or self.polls.is_busy:
             return
         seconds = self.settings.poller.timeout_seconds
-        self.asked_monotonic = now
-        work = AskWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery is not None)
-        self.asks.start(work, timed_out(self.stream, seconds), seconds)
+        self.requested_monotonic = now
+        work = PollWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery is not None)
+        self.polls.start(work, timed_out(self.stream, seconds), seconds)
 
     def is_shown(self, now: float) -> bool:
         """Whether the player has this stream's picture on the screen, and has nothing to complain of."""
@@ -171,14 +171,14 @@ class Poller:
         except TemporaryError:
             return False
         is_fresh = now - player.written_monotonic < SHOWN_SECONDS
-        return is_fresh and player.picture == "stream" and player.wish is None and opened.source == self.stream_source
+        return is_fresh and player.picture == "stream" and player.url_request is None and opened.source == self.stream_source
 
-    def hurry(self, now: float) -> None:
-        """Ask as soon as it is allowed."""
-        self.due = min(self.due, max(now, self.asked_monotonic + LEAST_PAUSE_SECONDS, self.held_until))
+    def poll_now(self, now: float) -> None:
+        """Poll as soon as it is allowed."""
+        self.due = min(self.due, max(now, self.requested_monotonic + LEAST_PAUSE_SECONDS, self.held_until))
 
-    def take_answer(self, now: float) -> None:
-        taken = self.asks.take(now)
+    def take_poll(self, now: float) -> None:
+        taken = self.polls.take(now)
         if not taken:
             return
         answer, exchange, began = taken[0].answer, taken[0].exchange, taken[1]
@@ -191,8 +191,8 @@ class Poller:
         fresh, url = self.follow_answer(base, fresh, answer, now)
         fresh = self.token_and_schedule.after_answer(fresh, wall)
         self.set_next_request(answer, fresh, began, now, wall)
-        told = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
-        logger.debug("asked: %s (%s) in %.3f s; again in %.1f s", *told)
+        outcome = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
+        logger.debug("polled: %s (%s) in %.3f s; again in %.1f s", *outcome)
         if (fresh.state, fresh.cause) != (base.state, base.cause):
             self.token_and_schedule.ask_soon(now)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due), url)
@@ -206,12 +206,12 @@ class Poller:
             if self.recovery is None or self.recovery.may_play or not answer.url.startswith("http"):
                 self.recovery = None
                 return fresh, self.in_hand
-            self.look_soon(now)
+            self.check_soon(now)
             if base.state in ("live", "starting"):
                 return keep_state(fresh, base), None
             return transitions.waiting(replace(fresh, state="starting"), "standing-still", time.time()), None
         if answer.verdict in ("outage", "rate-limited"):
-            self.look_soon(now)
+            self.check_soon(now)
             if self.recovery and self.recovery.may_play and self.in_hand:
                 return self.hand_out_again(fresh, now)
             return fresh, None
@@ -219,7 +219,7 @@ class Poller:
         return fresh, None
 
     def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
-        """Set when to ask next."""
+        """Set when to poll next."""
         intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
         wait = backoff.delay(answer.verdict, self.streak, intervals, fresh.next_start, answer.limits, wall, random.uniform)
         self.due = max((now if self.streak != FailureStreak() else began) + wait, began + LEAST_PAUSE_SECONDS)
@@ -227,49 +227,51 @@ class Poller:
 
     # After the end or a stall
 
-    def read_wish(self, now: float) -> None:
-        """Act once on each wish of the player that is newer than the URL it has."""
-        if not self.has_new_wish or self.obstacle:
+    def read_url_request(self, now: float) -> None:
+        """Act once on each URL request of the player that is newer than the URL it has."""
+        if not self.has_new_url_request or self.obstacle:
             return
-        self.has_new_wish = False
+        self.has_new_url_request = False
         try:
-            wish = state.read(PlayerState, self.root).wish
+            request = state.read(PlayerState, self.root).url_request
         except TemporaryError:
             return
         obtained = self.publisher.now.url_obtained_monotonic
-        if wish is None or wish.asked_monotonic <= max(self.acted_wish, -NEVER if obtained is None else obtained):
+        if request is None or request.requested_monotonic <= max(self.acted_request, -NEVER if obtained is None else obtained):
             return
-        self.acted_wish = wish.asked_monotonic
-        self.recovery = None if wish.reason == "start" else Recovery(now, now if now < self.held_until else NEVER)
-        logger.debug("the player wishes for a URL (%s)", wish.reason)
-        self.hurry(now)
+        self.acted_request = request.requested_monotonic
+        self.recovery = None if request.reason == "start" else Recovery(now, now if now < self.held_until else NEVER)
+        logger.debug("the player requests a URL (%s)", request.reason)
+        self.poll_now(now)
 
-    def look_soon(self, now: float) -> None:
-        """The first look waits for the first answer after the wish, which brings a fresh URL."""
-        if self.recovery and self.recovery.next_look_monotonic == NEVER:
-            self.recovery = replace(self.recovery, next_look_monotonic=now)
+    def check_soon(self, now: float) -> None:
+        """The first check waits for the first answer after the URL request, which brings a fresh URL."""
+        if self.recovery and self.recovery.next_check_monotonic == NEVER:
+            self.recovery = replace(self.recovery, next_check_monotonic=now)
 
-    def start_look(self, now: float) -> None:
+    def start_check(self, now: float) -> None:
         recovery = self.recovery
-        if not recovery or not self.in_hand or recovery.may_play or self.looks.is_busy or now < recovery.next_look_monotonic:
+        if not recovery or not self.in_hand or recovery.may_play or self.checks.is_busy or now < recovery.next_check_monotonic:
             return
         seconds = self.settings.poller.timeout_seconds
         url = self.in_hand.url
         if not url.startswith("http"):
             return
-        self.looks.start(lambda client, deadline: stream_check.look(client, url, deadline), Look("outage", "timeout"), seconds)
+        self.checks.start(
+            lambda client, deadline: stream_check.check(client, url, deadline), StreamCheck("outage", "timeout"), seconds
+        )
 
-    def take_look(self, now: float) -> None:
-        taken = self.looks.take(now)
+    def take_check(self, now: float) -> None:
+        taken = self.checks.take(now)
         if not taken or not self.recovery or not self.in_hand:
             return
         progress = stream_check.progress(self.recovery, taken[0])
-        self.recovery = stream_check.after_look(self.recovery, taken[0], now)
-        logger.debug("looked at the playlist: %s", progress)
+        self.recovery = stream_check.after_check(self.recovery, taken[0], now)
+        logger.debug("checked the playlist: %s", progress)
         is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
         if taken[0].kind == "refused" and not is_fresh:
             # Its signature may be over.
-            self.hurry(now)
+            self.poll_now(now)
             return
         if progress not in ("grown", "unknown"):
             waiting = transitions.waiting(self.publisher.now, progress, time.time())
@@ -281,35 +283,35 @@ class Poller:
             fresh, url = self.hand_out_again(self.publisher.now, now)
             self.publisher.publish(fresh, url)
         else:
-            self.hurry(now)
+            self.poll_now(now)
 
     def hand_out_again(self, known: PollerState, now: float) -> tuple[PollerState, StreamUrl | None]:
         """Live with the URL in hand, which has just been seen to work."""
         self.recovery = None
-        if self.in_hand and self.in_hand.obtained_monotonic <= max(self.acted_wish, now - FRESH_SECONDS):
+        if self.in_hand and self.in_hand.obtained_monotonic <= max(self.acted_request, now - FRESH_SECONDS):
             self.in_hand = replace(self.in_hand, obtained_monotonic=now)
         return transitions.changed(known, "live", "", "", "", time.time()), self.in_hand
 
-    # TokenAndSchedule beside it
+    # Token and schedule, beside the poll
 
-    def may_question(self) -> bool:
+    def may_request_more(self) -> bool:
         has_answer = not self.is_new_stream and self.streak.failures == 0 and time.monotonic() >= self.held_until
         return has_answer and not self.obstacle and not self.stream.url
 
-    def start_question(self, now: float) -> None:
-        if self.may_question():
+    def start_token_or_schedule(self, now: float) -> None:
+        if self.may_request_more():
             self.token_and_schedule.start(
                 self.api, self.stream, self.publisher.now.state, self.settings.poller.timeout_seconds, now
             )
 
-    def take_told(self, now: float) -> None:
+    def take_token_or_schedule(self, now: float) -> None:
         fresh = self.token_and_schedule.take(self.publisher.now, now, time.time())
         if fresh is None:
             return
         if fresh.next_start != self.publisher.now.next_start and self.streak == FailureStreak():
             intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
             wait = backoff.regular("live" if fresh.state == "live" else "offline", intervals, fresh.next_start, time.time())
-            self.due = max(min(self.due, self.asked_monotonic + wait), self.held_until)
+            self.due = max(min(self.due, self.requested_monotonic + wait), self.held_until)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
 
 
@@ -323,42 +325,42 @@ def machine_key() -> bytes:
 
 def keep_state(fresh: PollerState, base: PollerState) -> PollerState:
     """The figures of `fresh` with what `base` says of the stream."""
-    told = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
-    return replace(told, since=base.since, live_since=base.live_since)
+    kept = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
+    return replace(kept, since=base.since, live_since=base.live_since)
 
 
-def timed_out(stream: Stream, seconds: float) -> Asked:
-    """What an ask comes to whose thread is left behind."""
+def timed_out(stream: Stream, seconds: float) -> PollResult:
+    """The result of a poll whose thread is left behind."""
     text = f"no answer within {seconds:g} s"
     answer = vimeo.outage("timeout", text)
     if stream.url:
         answer = replace(answer, reason=f"The stream's server cannot be reached: {text}")
-    return Asked(answer, Exchange("timeout", seconds))
+    return PollResult(answer, Exchange("timeout", seconds))
 
 
 @dataclass(frozen=True)
-class AskWork:
-    """The question in the form that a lane takes."""
+class PollWork:
+    """The poll as work for a background request."""
 
     api: Api
     stream: Stream
     new_client: Callable[[], Client]
     is_shown: bool
-    is_looked_at: bool
-    """Whether its playlist is looked at anyway, since the stream stalled or ended."""
+    is_checked: bool
+    """Whether its playlist is checked anyway, since the stream stalled or ended."""
 
-    def __call__(self, client: Client, deadline: float) -> Asked:
+    def __call__(self, client: Client, deadline: float) -> PollResult:
         began = time.monotonic()
         if self.stream.url:
             answer = stream_check.ask(client, self.stream.url, deadline, self.is_shown)
-            return Asked(answer, Exchange(answer.outcome, time.monotonic() - began))
+            return PollResult(answer, Exchange(answer.outcome, time.monotonic() - began))
         answer = self.api.ask(client, self.stream, deadline)
         exchange = Exchange(answer.outcome, time.monotonic() - began)
-        if answer.verdict == "live" and not self.is_shown and not self.is_looked_at:
+        if answer.verdict == "live" and not self.is_shown and not self.is_checked:
             # Not the client that keeps the connection to the API.
             with contextlib.closing(self.new_client()) as other:
                 answer = stream_check.unless_ended(answer, other, min(deadline, time.monotonic() + CHECK_SECONDS))
-        return Asked(answer, exchange)
+        return PollResult(answer, exchange)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -376,7 +378,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def note_player() -> None:
         watch.drain()
-        poller.has_new_wish = True
+        poller.has_new_url_request = True
 
     service.watch(watch, note_player)
     service.run(poller.one_pass, poller.reload)

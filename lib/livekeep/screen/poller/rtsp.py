@@ -46,16 +46,18 @@ def headers_from(reader: BufferedReader) -> list[bytes]:
 
 def challenge_in(lines: list[bytes]) -> str:
     """The challenge to answer: Digest before Basic."""
-    found = [line.partition(b":")[2].decode("latin-1").strip() for line in lines if line.lower().startswith(b"www-authenticate:")]
-    return next((text for text in found if text.lower().startswith("digest")), found[0] if found else "")
+    challenges = [
+        line.partition(b":")[2].decode("latin-1").strip() for line in lines if line.lower().startswith(b"www-authenticate:")
+    ]
+    return next((text for text in challenges if text.lower().startswith("digest")), challenges[0] if challenges else "")
 
 
 def credentials(parts: SplitResult, challenge: str) -> str:
     """The Authorization header for the URL's user and password: Basic, or Digest with MD5 as cameras want it (RFC 2069)."""
     if not challenge.lower().startswith("digest"):
         return basic(parts)
-    told = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
-    realm, nonce, target = told.get("realm", ""), told.get("nonce", ""), rtsp_target(parts)
+    parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))
+    realm, nonce, target = parameters.get("realm", ""), parameters.get("nonce", ""), rtsp_target(parts)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     answer = md5(f"{md5(f'{user}:{realm}:{password}')}:{nonce}:{md5(f'DESCRIBE:{target}')}")
     return f'Digest username="{user}", realm="{realm}", nonce="{nonce}", uri="{target}", response="{answer}"'

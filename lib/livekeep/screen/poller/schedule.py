@@ -22,12 +22,12 @@ def next_start(document: Any, now: float) -> float | None:
     """The next start, or one that passed less than `LATE_SECONDS` ago; None when nothing tells."""
     if not isinstance(document, Mapping):
         return None
-    candidates = (still_to_come(found, now) for found in told_starts(document, now))
+    candidates = (still_to_come(start, now) for start in announced_starts(document, now))
     return next((start for start in candidates if start is not None), None)
 
 
-def told_starts(document: Mapping[str, Any], now: float) -> Iterator[float | None]:
-    """Every start that the document tells, the best one first."""
+def announced_starts(document: Mapping[str, Any], now: float) -> Iterator[float | None]:
+    """Every start that the document announces, the best one first."""
     schedule = document.get("schedule")
     yield moment(document.get("next_occurrence_time"))
     if isinstance(schedule, Mapping):
@@ -41,11 +41,11 @@ def told_starts(document: Mapping[str, Any], now: float) -> Iterator[float | Non
             yield moment(live.get("scheduled_start_time"))
 
 
-def kept(previous: float | None, found: float | None, now: float) -> float | None:
+def kept(previous: float | None, announced: float | None, now: float) -> float | None:
     """The start to show: one that has just passed stays for a while, though the API already tells of the one after it."""
     if previous is not None and previous <= now < previous + LATE_SECONDS:
         return previous
-    return still_to_come(found, now)
+    return still_to_come(announced, now)
 
 
 def still_to_come(start: float | None, now: float) -> float | None:
@@ -116,8 +116,8 @@ def occurrences(begin: float, zone: tzinfo, rule: Mapping[str, str], days: list[
 
 def rule_parts(text: str) -> dict[str, str]:
     """The parts of an RRULE, from the bare rule or from the line that begins with RRULE:."""
-    found = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
-    pairs = (part.partition("=") for part in (found[1] if found else "").split(";") if "=" in part)
+    match = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
+    pairs = (part.partition("=") for part in (match[1] if match else "").split(";") if "=" in part)
     return {name: value for name, _, value in pairs}
 
 
@@ -125,10 +125,10 @@ def until(text: str, zone: tzinfo) -> float:
     """The last moment of a rule, infinite without one; a bare date counts to its end. Raises `ValueError` for no date."""
     if not text:
         return math.inf
-    found = datetime.fromisoformat(text)
+    last = datetime.fromisoformat(text)
     if "T" not in text:
-        found = datetime.combine(found.date(), time.max)
-    return (found if found.tzinfo else found.replace(tzinfo=zone)).timestamp()
+        last = datetime.combine(last.date(), time.max)
+    return (last if last.tzinfo else last.replace(tzinfo=zone)).timestamp()
 
 
 def day_of(at: float, zone: tzinfo) -> date | None:

@@ -1,4 +1,4 @@
-"""What livekeep-poller has learned, and how it is told: state, secret URL, events. All its writing is here.
+"""Publishes what livekeep-poller knows: state, secret URL, events. All its writing is here.
 
 Writes poller/state.json and stream/stream.json (the signed URL, for livekeep-player alone).
 """

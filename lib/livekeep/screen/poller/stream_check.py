@@ -1,8 +1,7 @@
-"""Is a plain URL open, and does an HLS playlist still grow? HLS by system.hls, RTSP by its own
-module, RTMP. One bounded look each.
+"""Is a plain URL open, and does an HLS playlist still grow? One bounded check each: HLS by system.hls, RTSP by rtsp.py, RTMP.
 
 A plain URL has no API that explains itself: what is not there, refuses the connection or is no playlist is off air, not broken.
-A look reports and does not decide: what it cannot judge is for the player program to try.
+A check reports and does not decide: what it cannot judge is for the player program to try.
 """
 
 from dataclasses import dataclass, replace
@@ -21,8 +20,8 @@ SHORT_BYTES = 256 * 1024
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at a stream: `open`, `not-open`, or out of reach. `media` is None for what is no HLS, or cannot be judged."""
+class StreamCheck:
+    """A check's result: `open`, `not-open`, or out of reach. `media` is None for what is no HLS, or cannot be judged."""
 
     kind: Literal["open", "not-open", "refused", "outage"]
     outcome: str
@@ -35,11 +34,11 @@ class Look:
 class Recovery:
     """The player reported the end or a stall: the stream is handed out again once its playlist has grown, or tells nothing.
 
-    `first` is the first playlist seen since; `began_monotonic` and `next_look_monotonic` pace the looks.
+    `first` is the first playlist seen since; `began_monotonic` and `next_check_monotonic` pace the checks.
     """
 
     began_monotonic: float
-    next_look_monotonic: float
+    next_check_monotonic: float
     first: Media | None = None
     may_play: bool = False
 
@@ -47,65 +46,65 @@ class Recovery:
 Progress = Literal["grown", "standing-still", "ended", "not-open", "unknown"]
 
 
-def progress(recovery: Recovery, look: Look) -> Progress:
-    """What a look says after a stall; `unknown` where only the player program can find out."""
-    if look.kind == "refused":
+def progress(recovery: Recovery, check: StreamCheck) -> Progress:
+    """What a check says after a stall; `unknown` where only the player program can find out."""
+    if check.kind == "refused":
         return "unknown"
-    if look.kind != "open":
+    if check.kind != "open":
         return "not-open"
-    if look.media is None:
+    if check.media is None:
         return "unknown"
-    if look.media.has_ended:
+    if check.media.has_ended:
         return "ended"
-    return "grown" if hls.has_grown(recovery.first, look.media) else "standing-still"
+    return "grown" if hls.has_grown(recovery.first, check.media) else "standing-still"
 
 
-def look(client: Client, url: str, deadline: float, most_bytes: int = hls.LARGEST_BYTES) -> Look:
-    """Look at the playlist behind an http(s) URL; of a master playlist, at the first variant that can be read."""
+def check(client: Client, url: str, deadline: float, most_bytes: int = hls.LARGEST_BYTES) -> StreamCheck:
+    """Check the playlist behind an http(s) URL; of a master playlist, at the first variant that can be read."""
     try:
         stream = hls.read(client, url, deadline, most_bytes)
     except TransportError as error:
-        return look_of_fault(error)
+        return check_of_fault(error)
     if not stream.is_playlist:
-        return look_of_other(stream.response, url, False)
+        return check_of_other(stream.response, url, False)
     if stream.media or stream.is_cut:
-        return Look("open", "2xx", media=stream.media, status=200)
+        return StreamCheck("open", "2xx", media=stream.media, status=200)
     if isinstance(stream.last, TransportError):
-        return look_of_fault(stream.last)
+        return check_of_fault(stream.last)
     if stream.last:
-        return look_of_other(stream.last, url, True)
-    return Look("not-open", "2xx", "its master playlist names no media playlist")
+        return check_of_other(stream.last, url, True)
+    return StreamCheck("not-open", "2xx", "its master playlist names no media playlist")
 
 
-def look_of_other(response: Response, url: str, must_be_playlist: bool) -> Look:
+def check_of_other(response: Response, url: str, must_be_playlist: bool) -> StreamCheck:
     """An answer that is no playlist."""
     status, outcome = response.status, outcome_of(response.status)
     if status == 200:
-        return look_of_content(response, must_be_playlist or urlsplit(url).path.lower().endswith((".m3u8", ".m3u")))
+        return check_of_content(response, must_be_playlist or urlsplit(url).path.lower().endswith((".m3u8", ".m3u")))
     if status in (401, 403):
-        return Look("refused", outcome, f"HTTP {status}", status=status)
+        return StreamCheck("refused", outcome, f"HTTP {status}", status=status)
     if status >= 500 or status in (408, 429):
         text = f"HTTP {status}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault (HTTP {status})"
-        return Look("outage", outcome, text, status=status)
-    return Look("not-open", outcome, f"HTTP {status}", status=status)
+        return StreamCheck("outage", outcome, text, status=status)
+    return StreamCheck("not-open", outcome, f"HTTP {status}", status=status)
 
 
-def look_of_content(response: Response, must_be_playlist: bool) -> Look:
+def check_of_content(response: Response, must_be_playlist: bool) -> StreamCheck:
     media_type = response.headers.get("content-type", "").lower()
     if media_type.startswith(("text/html", "application/xhtml")):
-        return Look("not-open", "2xx", f"its answer is a web page; {LOGIN}", status=200)
+        return StreamCheck("not-open", "2xx", f"its answer is a web page; {LOGIN}", status=200)
     if must_be_playlist or "mpegurl" in media_type:
-        return Look("not-open", "2xx", f"its answer is no playlist; {LOGIN}", status=200)
-    return Look("open", "2xx", status=200)
+        return StreamCheck("not-open", "2xx", f"its answer is no playlist; {LOGIN}", status=200)
+    return StreamCheck("open", "2xx", status=200)
 
 
 def ask(client: Client, url: str, deadline: float, is_shown: bool) -> Answer:
     """Whether a plain URL of any kind is on air; while the screen shows it (`is_shown`), only an outage speaks against that."""
     parts = urlsplit(url)
     if parts.scheme.lower() in ("http", "https"):
-        seen = look(client, url, deadline, SHORT_BYTES if is_shown else hls.LARGEST_BYTES)
+        seen = check(client, url, deadline, SHORT_BYTES if is_shown else hls.LARGEST_BYTES)
     elif parts.scheme.lower() in ("rtsp", "rtsps"):
-        seen = look_by_rtsp(client, parts, deadline)
+        seen = check_by_rtsp(client, parts, deadline)
     else:
         seen = connect(client, parts, deadline)
     if is_shown and seen.kind != "outage":
@@ -113,8 +112,8 @@ def ask(client: Client, url: str, deadline: float, is_shown: bool) -> Answer:
     return answer_of(seen, url)
 
 
-def answer_of(seen: Look, url: str) -> Answer:
-    """What a look at a plain URL means for the screen."""
+def answer_of(seen: StreamCheck, url: str) -> Answer:
+    """What a check of a plain URL means for the screen."""
     if seen.kind == "open" and seen.media and (seen.media.has_ended or not seen.media.segments):
         cause: Cause = "ended" if seen.media.has_ended else "not-open"
         return Answer("offline", seen.outcome, cause, "The stream has ended" if cause == "ended" else "The stream has not begun")
@@ -133,46 +132,46 @@ def unless_ended(answer: Answer, client: Client, deadline: float) -> Answer:
     """A "live" of the API, unless its playlist has ended: the player would show an event that is over from its beginning."""
     if not answer.url.lower().startswith(("http://", "https://")):
         return answer
-    seen = look(client, answer.url, deadline)
+    seen = check(client, answer.url, deadline)
     if seen.media is None or not seen.media.has_ended:
         return answer
     return replace(answer, verdict="offline", cause="ended", reason="The stream has ended, says its playlist", url="")
 
 
-def connect(client: Client, parts: SplitResult, deadline: float) -> Look:
+def connect(client: Client, parts: SplitResult, deadline: float) -> StreamCheck:
     """RTMP says only after a handshake of its own what it has: here an open port counts."""
     try:
         client.talk(parts, deadline, lambda connection: None)
     except TransportError as error:
-        return look_of_fault(error)
-    return Look("open", "2xx")
+        return check_of_fault(error)
+    return StreamCheck("open", "2xx")
 
 
-def look_by_rtsp(client: Client, parts: SplitResult, deadline: float) -> Look:
+def check_by_rtsp(client: Client, parts: SplitResult, deadline: float) -> StreamCheck:
     """A DESCRIBE tells whether the stream is there."""
     from livekeep.screen.poller import rtsp  # noqa: PLC0415 - only cameras need it
 
     try:
         status = rtsp.describe(client, parts, deadline)
     except TransportError as error:
-        return look_of_fault(error)
+        return check_of_fault(error)
     if status == 200:
-        return Look("open", "2xx", status=status)
+        return StreamCheck("open", "2xx", status=status)
     if status in (401, 403):
-        return Look("refused", "4xx", f"RTSP {status}", status=status)
+        return StreamCheck("refused", "4xx", f"RTSP {status}", status=status)
     if status >= 500:
-        return Look("outage", "5xx", f"it has a fault (RTSP {status})", status=status)
-    return Look("not-open", outcome_of(status), f"RTSP {status}", status=status)
+        return StreamCheck("outage", "5xx", f"it has a fault (RTSP {status})", status=status)
+    return StreamCheck("not-open", outcome_of(status), f"RTSP {status}", status=status)
 
 
-def look_of_fault(error: TransportError) -> Look:
+def check_of_fault(error: TransportError) -> StreamCheck:
     """A refused connection or an answer of another kind means that nobody streams there; all else may pass."""
     is_absent = error.is_refused or error.outcome in ("invalid", "3xx")
-    return Look("not-open" if is_absent else "outage", error.outcome, str(error))
+    return StreamCheck("not-open" if is_absent else "outage", error.outcome, str(error))
 
 
-def after_look(recovery: Recovery, seen: Look, now: float) -> Recovery:
-    """Remember the first playlist; the next look is a second later, two after a minute, ten after ten minutes."""
+def after_check(recovery: Recovery, seen: StreamCheck, now: float) -> Recovery:
+    """Remember the first playlist; the next check is a second later, two after a minute, ten after ten minutes."""
     waited = now - recovery.began_monotonic
     pause = 1.0 if waited < 60 else 2.0 if waited < 600 else 10.0
     return Recovery(recovery.began_monotonic, now + pause, recovery.first or seen.media, recovery.may_play)

@@ -1,4 +1,4 @@
-"""What is asked beside the main question: is the token good, and when is the next start? One at a time, never in its way."""
+"""Requests beside the poll: is the token good, and when is the next start? One at a time, never in its way."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +8,7 @@ from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, StreamState
 from livekeep.screen.poller import backoff, schedule, transitions, vimeo
 from livekeep.screen.poller.background_request import BackgroundRequest
-from livekeep.screen.poller.vimeo import Api, Exchange, Told
+from livekeep.screen.poller.vimeo import Api, DocumentResponse, Exchange
 from livekeep.system import credentials
 from livekeep.system.http import Client
 
@@ -33,7 +33,7 @@ class TokenAndSchedule:
     """When which is due, and what the answers bring."""
 
     def __init__(self, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
-        self._request: BackgroundRequest[Told] = BackgroundRequest("question", new_client, wake)
+        self._request: BackgroundRequest[DocumentResponse] = BackgroundRequest("token or schedule", new_client, wake)
         self._asking_token = False
         self._token_problem = ""
         self._verify_due = 0.0
@@ -68,7 +68,9 @@ class TokenAndSchedule:
         self._asking_token = now >= self._verify_due
         path = VERIFY_PATH if self._asking_token else vimeo.details_path(stream)
         self._request.start(
-            lambda client, deadline: vimeo.tell(api, client, path, deadline), Told(Exchange("timeout", seconds)), seconds
+            lambda client, deadline: vimeo.fetch_document(api, client, path, deadline),
+            DocumentResponse(Exchange("timeout", seconds)),
+            seconds,
         )
 
     def take(self, known: PollerState, now: float, wall: float) -> PollerState | None:
@@ -76,12 +78,12 @@ class TokenAndSchedule:
         taken = self._request.take(now)
         if not taken:
             return None
-        told = taken[0]
-        counted = replace(known, requests=transitions.counted(known.requests, told.exchange))
+        response = taken[0]
+        counted = replace(known, requests=transitions.counted(known.requests, response.exchange))
         if self._asking_token:
-            self._take_verified(told, now)
+            self._take_verified(response, now)
             return self._explained(counted)
-        return self._with_schedule(counted, told, now, wall)
+        return self._with_schedule(counted, response, now, wall)
 
     def after_answer(self, known: PollerState, wall: float) -> PollerState:
         """What the main answer says of the start, and what the token's check says of a refusal."""
@@ -92,30 +94,30 @@ class TokenAndSchedule:
             next_start = None if is_served else next_start
         return self._explained(replace(known, next_start=next_start))
 
-    def _take_verified(self, told: Told, now: float) -> None:
-        if told.status not in (200, 401):
+    def _take_verified(self, response: DocumentResponse, now: float) -> None:
+        if response.status not in (200, 401):
             self._verify_due = now + self._verify_retry
             self._verify_retry = min(self._verify_retry * 2, LONGEST_RETRY_SECONDS)
             return
         self._verify_due = NEVER
-        problem = vimeo.scope_problem(told.status, told.document)
+        problem = vimeo.scope_problem(response.status, response.document)
         if problem:
             sentence, scopes = problem
             # A token that is not known at all is explained well enough by the refusal itself.
-            self._token_problem = sentence if told.status == 200 else ""
+            self._token_problem = sentence if response.status == 200 else ""
             events.emit(events.TOKEN_REFUSED, f"{sentence}; then run: {vimeo.SET_TOKEN}", SCOPE=scopes)
 
     def _explained(self, known: PollerState) -> PollerState:
         is_about_token = known.cause == "refused" and known.advice == vimeo.SET_TOKEN
         return replace(known, reason=self._token_problem) if is_about_token and self._token_problem else known
 
-    def _with_schedule(self, known: PollerState, told: Told, now: float, wall: float) -> PollerState:
-        if told.status != 200:
+    def _with_schedule(self, known: PollerState, response: DocumentResponse, now: float, wall: float) -> PollerState:
+        if response.status != 200:
             self._details_due = now + RETRY_SECONDS
             return known
         self._details_due = now + DETAILS_SECONDS if known.state != "live" else NEVER
-        found = schedule.next_start(told.document, wall)
-        if found is not None and found <= self._served_until:
-            found = None
+        start = schedule.next_start(response.document, wall)
+        if start is not None and start <= self._served_until:
+            start = None
         previous = known.next_start if known.state != "live" else None
-        return replace(known, next_start=schedule.kept(previous, found, wall))
+        return replace(known, next_start=schedule.kept(previous, start, wall))

@@ -1,4 +1,4 @@
-"""What an answer makes of what is known of the stream. Pure; `now` is the wall clock, Unix seconds.
+"""State transitions after a response. Pure; `now` is the wall clock, Unix seconds.
 
 An outage changes nothing until it has lasted for some answers, a rate limit never does: the last good knowledge stands.
 """
@@ -71,7 +71,7 @@ def changed(known: PollerState, state: StreamState, cause: Cause, reason: str, a
 
 
 def live_since(known: PollerState, state: StreamState, cause: Cause, now: float) -> float | None:
-    """Since when the stream is on air, as far as it is: a stall or an outage of the API does not begin it anew."""
+    """Since when the stream is on air, as far as it is: a stall or an outage of the API does not restart it."""
     if state == "live":
         return known.live_since or now
     passes = (state == "error" and cause == "outage") or (state == "starting" and cause != "")

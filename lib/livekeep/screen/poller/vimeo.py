@@ -36,7 +36,7 @@ Verdict = Literal["live", "offline", "starting", "refused", "rate-limited", "out
 
 @dataclass(frozen=True)
 class Answer:
-    """What one question to the API, or one look at a plain URL, says of the stream.
+    """What one request to the API, or one check of a plain URL, says of the stream.
 
     `outcome` is one of core.state.REQUEST_OUTCOMES. `cause`, `reason` and `advice` are those of `core.state.PollerState`.
     """
@@ -109,19 +109,23 @@ def with_url(document: Any) -> Answer:
 
 
 def refusal(status: int, code: int | None) -> Answer:
-    """A 4xx that only a person can mend."""
-    told = f"HTTP {status}" + (f", code {code}" if code is not None else "")
+    """A 4xx that only a person can fix."""
+    number = f"HTTP {status}" + (f", code {code}" if code is not None else "")
     outcome = outcome_of(status)
     if status == 401 and code == 3200:
-        return Answer("refused", outcome, "refused", f"The Vimeo token may not see this event ({told})", SET_TOKEN)
+        return Answer("refused", outcome, "refused", f"The Vimeo token may not see this event ({number})", SET_TOKEN)
     if status == 401:
-        return Answer("refused", outcome, "refused", f"Vimeo does not accept the token ({told})", SET_TOKEN)
+        return Answer("refused", outcome, "refused", f"Vimeo does not accept the token ({number})", SET_TOKEN)
     if status == 403:
-        reason = f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it ({told})"
+        reason = (
+            f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it ({number})"
+        )
         return Answer("refused", outcome, "refused", reason, SET_TOKEN)
     if status == 404:
-        return Answer("refused", outcome, "refused", f"Vimeo knows no such event: check its number ({told})", CHECK_STREAM)
-    return Answer("refused", outcome, "bad-config", f"Vimeo does not accept the question for this stream ({told})", CHECK_STREAM)
+        return Answer("refused", outcome, "refused", f"Vimeo knows no such event: check its number ({number})", CHECK_STREAM)
+    return Answer(
+        "refused", outcome, "bad-config", f"Vimeo does not accept the question for this stream ({number})", CHECK_STREAM
+    )
 
 
 def outage(outcome: str, text: str) -> Answer:
@@ -131,8 +135,8 @@ def outage(outcome: str, text: str) -> Answer:
 
 def expiry_of(url: str) -> float | None:
     """When a signed URL ends, Unix seconds, as far as its signature says so (`exp=`, `expires=`)."""
-    found = re.search(r"\b(?:exp|expires|e)=([0-9]{10})\b", url)
-    return float(found[1]) if found else None
+    match = re.search(r"\b(?:exp|expires|e)=([0-9]{10})\b", url)
+    return float(match[1]) if match else None
 
 
 def scope_problem(status: int, document: Any) -> tuple[str, str] | None:
@@ -187,20 +191,20 @@ class Exchange:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a question beside the main one brought: the status (0 without an answer) and the JSON document."""
+class DocumentResponse:
+    """The response to a request beside the poll: the status (0 without an answer) and the JSON document."""
 
     exchange: Exchange
     status: int = 0
     document: Any = field(default=None, repr=False)
 
 
-def tell(api: Api, client: Client, path: str, deadline: float) -> Told:
-    """Ask for a JSON document; a fault gives a `Told` without one."""
+def fetch_document(api: Api, client: Client, path: str, deadline: float) -> DocumentResponse:
+    """GET a JSON document; a fault gives a `DocumentResponse` without one."""
     began = time.monotonic()
     try:
         response = api.get(client, path, deadline)
     except TransportError as error:
-        return Told(Exchange(error.outcome, time.monotonic() - began))
+        return DocumentResponse(Exchange(error.outcome, time.monotonic() - began))
     exchange = Exchange(outcome_of(response.status), time.monotonic() - began)
-    return Told(exchange, response.status, parsed(response.body))
+    return DocumentResponse(exchange, response.status, parsed(response.body))
