@@ -11,7 +11,7 @@ from livekeep.probes import process
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.measurement import Seen, analysis_is_due, judge, noted, summary
 from livekeep.system import hls
-from livekeep.system.hls import Master, Media
+from livekeep.system.hls import Media
 
 NOW = 1_790_000_000.0
 
@@ -24,8 +24,11 @@ def test_a_master_playlist_for_a_pipe_has_its_best_variant_with_absolute_address
         '#EXT-X-STREAM-INF:PROGRAM-ID=1, BANDWIDTH=4500000,AUDIO="a"\n../best.m3u8?sig=2\n'
         "#EXT-X-STREAM-INF:RESOLUTION=1x1\nunknown.m3u8\n"
     )
-    found = hls.playlist_of(text.encode())
-    assert isinstance(found, Master)
+    reader = hls.Reader()
+    reader.take(text.encode())
+    reader.close()
+    found = reader.master()
+    assert found
     assert (len(found.variants), found.highest_bandwidth()) == (3, 4_500_000)
     assert analysis.best_of(found, "https://cdn.example/live/event/master.m3u8?sig=0").text == (
         "#EXTM3U\n"

@@ -6,7 +6,7 @@ import tracemalloc
 import pytest
 
 from livekeep.system import hls
-from livekeep.system.hls import Master, Media, Reader
+from livekeep.system.hls import Media, Reader
 from livekeep.system.http import Client, TransportError
 from tests.web import MASTER, Request, Web, http
 from tests.web import playlist as media
@@ -59,8 +59,10 @@ def test_a_variant_is_the_next_address_after_its_declaration(between: str, size:
 
 
 def test_a_master_playlist_without_bandwidth_declares_none() -> None:
-    found = hls.playlist_of(b"#EXTM3U\n#EXT-X-STREAM-INF:RESOLUTION=1x1\nx.m3u8\n")
-    assert isinstance(found, Master)
+    reader = Reader()
+    reader.take(b"#EXTM3U\n#EXT-X-STREAM-INF:RESOLUTION=1x1\nx.m3u8\n")
+    found = reader.master()
+    assert found
     assert found.highest_bandwidth() is None
 
 

@@ -1,25 +1,39 @@
-"""The TV's connection, as the kernel tells it in /sys/class/drm/cardN-CONNECTOR/{status,modes}."""
+"""The display connectors as the kernel knows them: /sys/class/drm/cardN-CONNECTOR/{status,modes}."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+
+from livekeep.system import sysfs
 
 DRM_DIRECTORY = Path("/sys/class/drm")
 CHECK_SECONDS = 5.0
+NO_CONNECTOR = "Writeback"
+"""A connector into memory, which the Raspberry Pi's driver has beside the real ones."""
+
+
+@dataclass(frozen=True)
+class Connector:
+    """`name` is like "HDMI-A-1", `modes` like "1920x1080", the preferred one first; `is_connected` is None when unknown."""
+
+    name: str
+    is_connected: bool | None
+    modes: tuple[str, ...]
+
+
+def connectors(directory: Path = DRM_DIRECTORY) -> Iterator[Connector]:
+    """All of them in the kernel's order; two graphics cards may have some of the same name."""
+    for folder in sorted(directory.glob("card*-*")):
+        name = folder.name.partition("-")[2]
+        if not name.startswith(NO_CONNECTOR):
+            is_connected = {"connected": True, "disconnected": False}.get(sysfs.read(folder / "status") or "")
+            yield Connector(name, is_connected, tuple((sysfs.read(folder / "modes") or "").split()))
 
 
 def connected(wanted: str = "", directory: Path = DRM_DIRECTORY) -> str:
-    """The connected connector with modes that is named `wanted` (any when ""), such as "HDMI-A-1"; "" when there is none."""
-    for folder in sorted(directory.glob("card*-*")):
-        name = folder.name.split("-", 1)[1]
-        if wanted in ("", name) and read(folder / "status") == "connected" and read(folder / "modes"):
-            return name
-    return ""
-
-
-def read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
+    """The first connected connector with modes that is named `wanted` (any when ""); "" when there is none."""
+    names = (it.name for it in connectors(directory) if wanted in ("", it.name) and it.is_connected and it.modes)
+    return next(names, "")
 
 
 class Watch:

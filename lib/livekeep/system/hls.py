@@ -204,14 +204,6 @@ def joined(base: str, uri: str) -> str:
         raise TransportError("invalid", "its playlist names no usable address") from error
 
 
-def playlist_of(text: bytes) -> Master | Media | None:
-    """The playlist that is all in one text; None for what is none."""
-    reader = Reader()
-    reader.take(text)
-    reader.close()
-    return reader.master() or reader.media()
-
-
 def master_from(text: str) -> Master:
     """A variant's address may stand some lines after its declaration, with comments between them."""
     variants, declared = [], ""

@@ -1,7 +1,6 @@
 """What the doctor's checks share: their result, what they look at, and how they read the kernel's small files."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -66,15 +65,6 @@ class Surroundings:
             if user == name and uid.isdecimal():
                 return int(uid)
         return None
-
-
-def connectors(around: Surroundings) -> Iterator[tuple[str, Path]]:
-    """The display connectors the kernel knows, such as ("HDMI-A-1", …/card1-HDMI-A-1), in their order."""
-    folder = around.path("/sys/class/drm")
-    for entry in sorted(folder.glob("card*-*")):
-        name = entry.name.partition("-")[2]
-        if not name.startswith("Writeback"):
-            yield name, entry
 
 
 def is_root() -> bool:

@@ -5,8 +5,9 @@ import socket
 from pathlib import Path
 
 from livekeep.command.config import desktop
-from livekeep.command.doctor.doctor_base import Check, Surroundings, connectors
+from livekeep.command.doctor.doctor_base import Check, Surroundings
 from livekeep.core.config import Screen
+from livekeep.system import drm
 
 PI_DECODER = "/dev/video10"
 """bcm2835-codec's decoder, on every Pi before the 5."""
@@ -21,16 +22,16 @@ def check_display(around: Surroundings) -> Check:
 
 
 def check_connector(around: Surroundings, screen: Screen) -> Check:
-    found = dict(connectors(around))
+    found = {it.name: it for it in drm.connectors(around.path("/sys/class/drm"))}
     if not found:
         return Check("display", "fail", "the kernel knows no display output", "check the graphics driver: dmesg | grep -i drm")
     if screen.connector and screen.connector not in found:
         names = ", ".join(found)
         return Check("display", "fail", f"there is no connector {screen.connector}", f"set screen.connector to one of {names}")
     chosen = {screen.connector: found[screen.connector]} if screen.connector else found
-    for name, folder in chosen.items():
-        if around.read(folder / "status") == "connected":
-            return judge_modes(name, around.read(folder / "modes").split(), screen)
+    for it in chosen.values():
+        if it.is_connected:
+            return judge_modes(it.name, list(it.modes), screen)
     return Check(
         "display", "fail", f"no TV is connected ({', '.join(chosen)})", "switch the TV on, check the cable and its input"
     )

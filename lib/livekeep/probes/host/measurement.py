@@ -1,7 +1,7 @@
 """livekeep-probe-host: what of the board and its card cannot be read cheaply at scrape time, looked at once.
 
 Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
-Reads: livekeep.toml (probes.host), its own last findings; the firmware (throttle.py), /sys/class/drm (connectors.py),
+Reads: livekeep.toml (probes.host), its own last findings; the firmware (throttle.py), /sys/class/drm,
 /sys/fs/ext4 (ext4.py), the kernel's clock (clock.py). Writes: its findings, the event probe-verdict-changed, and now and then a
 file that it reads again and deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
 
@@ -10,14 +10,16 @@ A TV that is off is not a fault here: it may be off on purpose.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from livekeep.core import paths
 from livekeep.core.config import Config
-from livekeep.core.probe_results import HostResult, ThrottleCondition, Verdict
-from livekeep.probes.host import clock, connectors, ext4, sd_card, throttle
+from livekeep.core.probe_results import Connector, HostResult, ThrottleCondition, Verdict
+from livekeep.probes.host import clock, ext4, sd_card, throttle
 from livekeep.probes.host.sd_card import CardCheck
 from livekeep.probes.host.throttle import Throttling
 from livekeep.probes.runner import Judgement
+from livekeep.system import drm
 
 NOW: dict[ThrottleCondition, str] = {
     "under_voltage": "the board has under-voltage now",
@@ -51,6 +53,15 @@ class Remark:
     advice: str = ""
 
 
+def connectors(directory: Path) -> tuple[Connector, ...]:
+    """Of two graphics cards' connectors of the same name, the one with a TV counts."""
+    by_name: dict[str, Connector] = {}
+    for it in drm.connectors(directory):
+        if it.name not in by_name or not by_name[it.name].connected:
+            by_name[it.name] = Connector(it.name, it.is_connected, it.modes[0][:40] if it.modes else "")
+    return tuple(by_name.values())
+
+
 def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostResult, Judgement]:
     """Look at everything once."""
     root = paths.ROOT
@@ -64,7 +75,7 @@ def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostRes
         throttled=throttling.now,
         throttled_since_boot=throttling.since_boot,
         under_voltage_events=throttle.count_events(before, previous.under_voltage_events, throttling),
-        connectors=connectors.read(root),
+        connectors=connectors(root / "sys/class/drm"),
         ext4_errors=ext4.read(root),
         card_is_good=checked.is_good,
         card_checked_at=checked.checked_at,
