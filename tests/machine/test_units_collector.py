@@ -195,5 +195,7 @@ def test_the_sandbox_hides_nothing_of_the_host(machine: Machine) -> None:
         key[0] for key in now
     }
     devices = machine.run(["ls", "/sys/class/net"]).stdout.split()
-    received = {labels[0] for family, labels in now if family == "livekeep_host_network_receive_bytes_total"}
-    assert received == set(devices) - {"lo"}
+    linked = {labels[0] for family, labels in now if family == "livekeep_host_network_carrier"}
+    assert linked <= set(devices) - {"lo"}
+    # /sys is that of the machine's host, but of its network it sees its own alone, which has no device.
+    assert not any(family == "livekeep_host_network_receive_bytes_total" for family, _ in now)

@@ -145,12 +145,12 @@ def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
         yield "livekeep_host_filesystem_readonly", labels, float(mount.is_read_only)
 
 
-def network(devices: Iterable[str]) -> Iterator[Sample]:
+def network(root: Path) -> Iterator[Sample]:
+    folder = root / "sys/class/net"
     counters = psutil.net_io_counters(pernic=True, nowrap=False)
-    for device in devices:
-        if device in counters:
-            yield "livekeep_host_network_receive_bytes_total", (device,), float(counters[device].bytes_recv)
-            yield "livekeep_host_network_transmit_bytes_total", (device,), float(counters[device].bytes_sent)
+    for device in network_devices.of_networks(filter(is_label, counters), folder)[:MOST_DEVICES]:
+        yield "livekeep_host_network_receive_bytes_total", (device,), float(counters[device].bytes_recv)
+        yield "livekeep_host_network_transmit_bytes_total", (device,), float(counters[device].bytes_sent)
 
 
 def names_in(folder: Path, beginning: str = "") -> list[str]:
@@ -185,10 +185,11 @@ def board(root: Path) -> list[Sample]:
     return [("livekeep_host_board_info", ("raspberry-pi" if model.startswith("Raspberry Pi") else "other", model), 1.0)]
 
 
-def carrier_sources(root: Path, devices: Iterable[str]) -> Iterator[Source]:
+def carrier_sources(root: Path) -> Iterator[Source]:
     """A device that is switched off has no link to speak of: reading fails."""
-    for device in devices:
-        yield Source(f"{root}/sys/class/net/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
+    folder = root / "sys/class/net"
+    for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
+        yield Source(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
 
 
 def frequency_sources(root: Path) -> Iterator[Source]:
@@ -254,7 +255,6 @@ class Host:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._checked_at = float("-inf")
-        self._devices: list[str] = []
         self._sources: list[Source] = []
         self._mounts: list[Mount] = []
         self._board: list[Sample] = []
@@ -281,7 +281,7 @@ class Host:
         yield from self._board
 
     def _psutil_samples(self) -> Iterator[Sample]:
-        for samples_of in (cpu, boot_time, memory, partial(network, self._devices)):
+        for samples_of in (cpu, boot_time, memory, partial(network, self._root)):
             with contextlib.suppress(*DAMAGED):
                 yield from tuple(samples_of())
 
@@ -300,6 +300,4 @@ class Host:
         root = self._root
         self._mounts = mounts(proc_file.read(f"{root}/proc/self/mountinfo"))
         self._board = board(root)
-        self._devices = [name for name in network_devices.names(root / "sys/class/net") if is_label(name)][:MOST_DEVICES]
-        carriers = carrier_sources(root, self._devices)
-        self._sources = [*carriers, *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
+        self._sources = [*carrier_sources(root), *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]

@@ -5,6 +5,7 @@ A host of containers has hundreds of devices that stand for no network, and whos
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from livekeep.core import paths
@@ -18,13 +19,18 @@ OF_A_CONTAINER = re.compile(
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The devices that stand for a network, those with hardware first, then by name; none where /sys has no such folder."""
+    """The devices that stand for a network, in the order of `of_networks`; none where /sys has no such folder."""
     try:
-        found = [entry.name for entry in os.scandir(folder) if entry.name != LOOPBACK and entry.is_dir()]
+        return of_networks((entry.name for entry in os.scandir(folder) if entry.is_dir()), folder)
     except OSError:
         return []
-    real = {name for name in found if has_hardware(name, folder)}
-    wanted = [name for name in found if name in real or not OF_A_CONTAINER.fullmatch(name)]
+
+
+def of_networks(names: Iterable[str], folder: Path = FOLDER) -> list[str]:
+    """Those of the devices that stand for a network, the ones with hardware first, then by name."""
+    devices = [name for name in names if name != LOOPBACK]
+    real = {name for name in devices if has_hardware(name, folder)}
+    wanted = [name for name in devices if name in real or not OF_A_CONTAINER.fullmatch(name)]
     return sorted(wanted, key=lambda name: (name not in real, len(name), name))
 
 

@@ -1,6 +1,6 @@
 """The whole page of a machine whose states and sensors are known, sample by sample: `page.prom` is what it was.
 
-To write the file again after a change of the metrics: /usr/bin/python3 -m tests.exporter.test_page
+To write the file again after a change of the metrics: /usr/bin/python3 -m tests.exporter.test_metrics_page
 """
 
 import os
@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.exporter.full_states import CHANNEL, END, intend, write_all, write_channel
 from tests.exporter.running_exporter import PROGRAM, environment_for
-from tests.exporter.test_host import PI4, grow
+from tests.exporter.test_host_metrics import PI4, grow
 
 PAGE = Path(__file__).with_name("page.prom")
 MOVING = (

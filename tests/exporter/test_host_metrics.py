@@ -13,6 +13,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.exporter import metrics, proc_file
 from livekeep.exporter.host import CHECK_SECONDS, MOST_DEVICES, Host
 from livekeep.exporter.proc_file import LARGEST_BYTES
+from livekeep.system import network_devices
 from tests.outside import PATIENCE_SECONDS, PROJECT, UNPRIVILEGED
 
 NOW = 1_790_000_000.0
@@ -345,6 +346,12 @@ def test_nothing_at_all_is_told(tmp_path: Path) -> None:
 # This machine
 
 
+def received_bytes() -> dict[str, int]:
+    """As the kernel tells for each device."""
+    files = Path("/sys/class/net").glob("*/statistics/rx_bytes")
+    return {file.parts[-3]: int(file.read_text()) for file in files}
+
+
 def test_this_machine() -> None:
     found = collect(Host(Path("/")), time.time())
     assert of(found, "host_memory_size_bytes")[""] == pytest.approx(
@@ -352,7 +359,10 @@ def test_this_machine() -> None:
     )
     boot = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
     assert of(found, "host_boot_time_seconds")[""] == pytest.approx(boot, abs=5)
-    assert "lo" not in of(found, "host_network_receive_bytes_total")
+    devices = [line.partition(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]]
+    received = of(found, "host_network_receive_bytes_total")
+    assert set(received) == set(network_devices.of_networks(devices))
+    assert all(0 <= received[device] <= after for device, after in received_bytes().items() if device in received)
     assert "/" in of(found, "host_filesystem_size_bytes")
     assert of(found, "host_cpu_seconds_total")["user"] > 0
 
