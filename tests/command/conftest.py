@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from forking import CommandForks
 
 from livekeep.core import state
 
@@ -36,10 +37,10 @@ url = "https://user:made-up@media.example/live.m3u8?signature=made-up-signature"
 
 
 class Box:
-    """A machine below `root`. `run` runs the real command on it as a process."""
+    """A machine below `root`. `run` runs the real command on it as a process: one of `forks`, where that is of this root."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, forks: CommandForks | None = None) -> None:
+        self.root, self._forks = root, forks
         self.systemd = root / "fake-systemd"
         self.programs = root / "fake-bin"
         for folder in (self.systemd, self.programs, root / "etc/livekeep/livekeep.d", root / "run/livekeep"):
@@ -63,10 +64,17 @@ class Box:
         program.chmod(0o755)
 
     def run(self, *arguments: str, stdin: bytes = b"", **changes: Any) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            self.command(*arguments), input=stdin, capture_output=True, timeout=120, check=False, env=self.environment, **changes
-        )
+        if self._forks and not changes:
+            done = self._forks.run(arguments, self.environment, stdin)
+        else:
+            done = self.start(*arguments, input=stdin, **changes)
         return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def start(self, *arguments: str, **changes: Any) -> subprocess.CompletedProcess[bytes]:
+        """Run the program itself, from the start of Python on."""
+        return subprocess.run(
+            self.command(*arguments), capture_output=True, timeout=120, check=False, env=self.environment, **changes
+        )
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-I", str(REPOSITORY / "bin/livekeep"), *arguments]
@@ -113,16 +121,30 @@ class Box:
         return [line for line in calls.read_text().splitlines() if not line.startswith("show")] if calls.exists() else []
 
 
-@pytest.fixture
-def box(tmp_path: Path) -> Box:
-    return Box(tmp_path / "root")
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandForks]:
+    forks = CommandForks(tmp_path_factory.mktemp("command") / "root")
+    yield forks
+    forks.close()
 
 
 @pytest.fixture
-def pi4(tmp_path: Path) -> Box:
+def root(forks: CommandForks) -> Iterator[Path]:
+    """The root folder of a machine, empty for each test."""
+    yield forks.root
+    shutil.rmtree(forks.root, ignore_errors=True)
+
+
+@pytest.fixture
+def box(root: Path, forks: CommandForks) -> Box:
+    return Box(root, forks)
+
+
+@pytest.fixture
+def pi4(root: Path, forks: CommandForks) -> Box:
     """A Raspberry Pi 4 as installed, in a copy that may be changed."""
-    shutil.copytree(TREES / "pi4", tmp_path / "root")
-    return Box(tmp_path / "root")
+    shutil.copytree(TREES / "pi4", root)
+    return Box(root, forks)
 
 
 class Api:
