@@ -54,7 +54,7 @@ class Mount(NamedTuple):
     is_read_only: bool
 
 
-class Source(NamedTuple):
+class NumberFile(NamedTuple):
     """A file that holds one whole number: its family and labels, the range of good values, and what to multiply them by."""
 
     path: str
@@ -185,26 +185,26 @@ def board(root: Path) -> list[Sample]:
     return [("livekeep_host_board_info", ("raspberry-pi" if model.startswith("Raspberry Pi") else "other", model), 1.0)]
 
 
-def carrier_sources(root: Path) -> Iterator[Source]:
+def carrier_files(root: Path) -> Iterator[NumberFile]:
     """A device that is switched off has no link to speak of: reading fails."""
     folder = root / "sys/class/net"
     for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
-        yield Source(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
+        yield NumberFile(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
 
 
-def frequency_sources(root: Path) -> Iterator[Source]:
+def frequency_files(root: Path) -> Iterator[NumberFile]:
     folder = root / "sys/devices/system/cpu"
     for name in [name for name in names_in(folder, "cpu") if name[3:].isdigit()][:MOST_DEVICES]:
         path = f"{folder}/{name}/cpufreq/scaling_cur_freq"
-        yield Source(path, "livekeep_host_cpu_frequency_hertz", (name[3:],), 1, FASTEST_KILOHERTZ, 1000.0)
+        yield NumberFile(path, "livekeep_host_cpu_frequency_hertz", (name[3:],), 1, FASTEST_KILOHERTZ, 1000.0)
 
 
-def temperature(path: Path, sensor: str) -> Source:
+def temperature(path: Path, sensor: str) -> NumberFile:
     family = "livekeep_pi_temperature_celsius"
-    return Source(str(path), family, (sensor,), COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS, 0.001)
+    return NumberFile(str(path), family, (sensor,), COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS, 0.001)
 
 
-def temperature_sources(root: Path) -> list[Source]:
+def temperature_files(root: Path) -> list[NumberFile]:
     """The thermal zones; without any, the sensors of the hardware monitors."""
     folder = root / "sys/class/thermal"
     zones = [folder / name for name in names_in(folder, "thermal_zone")]
@@ -212,30 +212,30 @@ def temperature_sources(root: Path) -> list[Source]:
     return distinct(sensors or monitor_temperatures(root))[:MOST_DEVICES]
 
 
-def monitor_temperatures(root: Path) -> list[Source]:
-    found = []
+def monitor_temperatures(root: Path) -> list[NumberFile]:
+    files = []
     for monitor in monitors(root):
         chip = text_in(monitor / "name") or monitor.name
         for name in names_in(monitor, "temp"):
             if name.endswith("_input"):
                 sensor = name.removesuffix("_input")
-                found.append(temperature(monitor / name, f"{chip} {text_in(monitor / f'{sensor}_label') or sensor}"))
-    return found
+                files.append(temperature(monitor / name, f"{chip} {text_in(monitor / f'{sensor}_label') or sensor}"))
+    return files
 
 
-def distinct(sources: Iterable[Source]) -> list[Source]:
+def distinct(files: Iterable[NumberFile]) -> list[NumberFile]:
     """The same with a number behind the label of each sensor whose name an earlier one has."""
     seen: set[tuple[str, ...]] = set()
-    found = []
-    for source in sources:
-        (name,) = labels = source.labels
+    renamed = []
+    for file in files:
+        (name,) = labels = file.labels
         number = 1
         while labels in seen:
             number += 1
             labels = (f"{name} {number}",)
         seen.add(labels)
-        found.append(source._replace(labels=labels))
-    return found
+        renamed.append(file._replace(labels=labels))
+    return renamed
 
 
 def monitors(root: Path) -> list[Path]:
@@ -243,10 +243,10 @@ def monitors(root: Path) -> list[Path]:
     return [folder / name for name in names_in(folder, "hwmon")]
 
 
-def fan_sources(root: Path) -> list[Source]:
+def fan_files(root: Path) -> list[NumberFile]:
     """The first fan: a Raspberry Pi has no other."""
     paths = [monitor / "fan1_input" for monitor in monitors(root)]
-    return [Source(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if is_there(path)][:1]
+    return [NumberFile(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if is_there(path)][:1]
 
 
 class Host:
@@ -255,7 +255,7 @@ class Host:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._checked_at = float("-inf")
-        self._sources: list[Source] = []
+        self._numbers: list[NumberFile] = []
         self._mounts: list[Mount] = []
         self._board: list[Sample] = []
         proc = root / "proc"
@@ -289,15 +289,15 @@ class Host:
         for path, parse in self._files:
             with contextlib.suppress(ValueError, IndexError):
                 yield from parse(proc_file.read(path))
-        for source in self._sources:
+        for file in self._numbers:
             with contextlib.suppress(ValueError):
-                value = int(proc_file.read(source.path))
-                if source.least <= value <= source.most:
-                    yield source.family, source.labels, value * source.scale
+                value = int(proc_file.read(file.path))
+                if file.least <= value <= file.most:
+                    yield file.family, file.labels, value * file.scale
 
     def _check_devices(self) -> None:
         """Find the devices and file systems that there are."""
         root = self._root
         self._mounts = mounts(proc_file.read(f"{root}/proc/self/mountinfo"))
         self._board = board(root)
-        self._sources = [*carrier_sources(root), *frequency_sources(root), *temperature_sources(root), *fan_sources(root)]
+        self._numbers = [*carrier_files(root), *frequency_files(root), *temperature_files(root), *fan_files(root)]
