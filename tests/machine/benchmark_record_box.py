@@ -64,7 +64,7 @@ async def main():
     with urllib.request.urlopen(f"http://{HOST}{PAGE}", timeout=30) as page:
         stamps = dict(re.findall('<div id="([^"]+)" data-live="([^"]+)"', page.read().decode()))
     address = f"ws://{HOST}/live?page={urllib.request.quote(PAGE, safe='')}"
-    found = []
+    result = []
     async with websockets.connect(address, origin=f"http://{HOST}", max_size=None) as socket:
         await socket.send(json.dumps(stamps))
         for number in range(count):
@@ -73,8 +73,8 @@ async def main():
             word, at = f"mark {number} of {count} {sys.argv[2]}!", time.monotonic()
             with contextlib.suppress(ValueError):
                 mark(word)
-            found.append(await pushed(socket, word) - at)
-    print(json.dumps(found))
+            result.append(await pushed(socket, word) - at)
+    print(json.dumps(result))
 
 if is_stream:
     threading.Thread(target=call_again_and_again, daemon=True).start()

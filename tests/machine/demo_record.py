@@ -1,4 +1,4 @@
-"""The demo behind bin/livekeep-demo --record: jobs run, one fails, one gets slow, the screen goes dark, and people are told.
+"""The demo behind bin/livekeep-demo --record: jobs run, one fails, one gets slow, the screen goes dark, and people are reported.
 
 Boots a Debian, installs livekeep with screen and record, gives the record five made weeks and the clip analyzer made clips,
 and lets a mail server in the machine's network take what is sent. Chromium looks at the pages; all of it stays in the folder.
@@ -35,7 +35,7 @@ SIZES = {"wide": (1280, 900), "phone": (360, 780)}
 # The first last: the picture of the screen is made while somebody looks.
 PAGES_SHOWN = ("/jobs", "/functions?range=30d", "/compare?range=7d", "/events", "/alerts", "/boxes", "/clips", "/reports", "/")
 CLIPS = "livekeep-clips.service"
-# In the machine: five weeks of jobs that end with the last whole week, as the journal would have told them.
+# In the machine: five weeks of jobs that end with the last whole week, as the journal would have reported them.
 FILL = """
 import socket, sqlite3, sys
 from datetime import date
@@ -66,7 +66,7 @@ class DemoRoom(RecordRoom):
 
 @dataclass
 class Story:
-    """What happened, told as it happens, and the pictures."""
+    """What happened, reported as it happens, and the pictures."""
 
     room: DemoRoom
     folder: Path
@@ -81,13 +81,13 @@ class Story:
 
     def mail(self, what: str, fits: Callable[[EmailMessage], bool]) -> EmailMessage:
         """Wait for it, and keep it."""
-        found = self.room.mailbox.waits_for(what, fits, PATIENCE_SECONDS)
+        result = self.room.mailbox.waits_for(what, fits, PATIENCE_SECONDS)
         name = f"mail-{what.replace(' ', '-')}"
-        (self.folder / f"{name}.eml").write_bytes(found.as_bytes())
-        self.tell(f"mail: {found['Subject']}")
-        return found
+        (self.folder / f"{name}.eml").write_bytes(result.as_bytes())
+        self.tell(f"mail: {result['Subject']}")
+        return result
 
-    def look(self, name: str, path: str, size: str = "wide") -> Path:
+    def visit(self, name: str, path: str, size: str = "wide") -> Path:
         """A page as Chromium shows it."""
         target = self.folder / f"{name}-{size}.png"
         photograph(self.room, f"{PAGES}{path}", target, SIZES[size])
@@ -201,7 +201,7 @@ def screen_goes_dark(story: Story) -> None:
         page = story.folder / "mail.html"
         page.write_text(str(html.get_content()), encoding="utf-8")
         photograph(room, f"file://{page}", story.folder / "mail.png", (720, 900))
-    story.look("dark", "/", "phone")
+    story.visit("dark", "/", "phone")
     room.machine.systemctl("start", DISPLAY)
     story.mail("it is over", lambda message: "over after" in str(message["Subject"]))
 
@@ -217,14 +217,14 @@ def pages(story: Story) -> None:
         for path in PAGES_SHOWN:
             name = path.partition("?")[0].strip("/") or "now"
             if room.page(path)[0] == 200:
-                story.look(name, path, size)
+                story.visit(name, path, size)
                 # Of the screen's picture the newest: looking at it has one made.
                 if path == "/":
                     story.until("the picture is new", lambda: is_new(room))
-                    story.look(name, path, size)
+                    story.visit(name, path, size)
     number = room.query("SELECT id FROM sessions WHERE outcome = 'failed' ORDER BY id DESC LIMIT 1")[0][0]
     for size in SIZES:
-        story.look("session", f"/jobs/{number}", size)
+        story.visit("session", f"/jobs/{number}", size)
     room.machine.systemctl("stop", "long-job", check=False)
     story.tell(f"{len(story.pictures)} pictures of pages, at {' and '.join(f'{size[0]} pixels' for size in SIZES.values())}")
 
@@ -249,9 +249,9 @@ def report(story: Story) -> None:
 
 def command_line(story: Story) -> None:
     for words in (["record", "sessions"], ["record", "functions"], ["clips"], ["alert", "list"], ["status"]):
-        told = story.room.livekeep(*words)
-        (story.folder / f"{'-'.join(words)}.txt").write_text(told, encoding="utf-8")
-        print(f"\n$ livekeep {' '.join(words)}\n" + "\n".join(told.splitlines()[:14]))
+        reported = story.room.livekeep(*words)
+        (story.folder / f"{'-'.join(words)}.txt").write_text(reported, encoding="utf-8")
+        print(f"\n$ livekeep {' '.join(words)}\n" + "\n".join(reported.splitlines()[:14]))
 
 
 def last_monday() -> date:
@@ -261,7 +261,7 @@ def last_monday() -> date:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when all was recorded and told."""
+    """Run the demo; 0 when all was recorded and reported."""
     parser = argparse.ArgumentParser(prog="livekeep-demo --record", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
     parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")

@@ -57,8 +57,8 @@ class RecordRoom(Screen):
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
         if not lines:
             raise MachineError(f"the job said nothing: {done.stdout}{done.stderr}")
-        told: dict[str, Any] = json.loads(lines[-1])
-        return told
+        reported: dict[str, Any] = json.loads(lines[-1])
+        return reported
 
     def record(self, *arguments: str) -> Any:
         """What `livekeep record … --json` prints."""
@@ -68,8 +68,8 @@ class RecordRoom(Screen):
     def part_state(self, unit: str) -> dict[str, Any]:
         """The state of recorder, alerter or clips; empty when it is absent."""
         done = self.machine.run(["cat", f"/run/livekeep/{unit}/state.json"], check=False)
-        found: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout else {}
-        return found
+        result: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout else {}
+        return result
 
     def query(self, sql: str, *arguments: object) -> list[list[Any]]:
         """Rows of the record, by Debian's Python in the machine."""
@@ -83,7 +83,7 @@ class RecordRoom(Screen):
         return rows
 
     def until(self, what: str, holds: Callable[[], T], within: float = SOON_SECONDS) -> T:
-        """Wait until `holds()` is true, and return that; a failure shows what a person would look at."""
+        """Wait until `holds()` is true, and return that; a failure shows what a person would check."""
         with self._explained(f"not so: {what}"):
             return wait_for(holds, within, 0.2)
 
@@ -99,7 +99,7 @@ class RecordRoom(Screen):
         return int(status), text
 
     def report(self) -> str:
-        """What a person would look at after a failure."""
+        """What a person would check after a failure."""
         states = {name: self.part_state(name) for name in ("recorder", "alerter")}
         mails = [str(message["Subject"]) for message in self.mailbox.messages()]
         units = [f"--unit=livekeep-{name}" for name in ("recorder", "alerter", "web")]

@@ -47,8 +47,8 @@ def counts(box: RecordRoom) -> Counts:
 
 
 def has_all(box: RecordRoom, calls: Counts) -> bool:
-    found = counts(box)
-    return all(found.get(name, 0) >= count for name, count in calls.items())
+    result = counts(box)
+    return all(result.get(name, 0) >= count for name, count in calls.items())
 
 
 def sessions(box: RecordRoom) -> list[list[Any]]:
@@ -66,11 +66,11 @@ def test_the_units_run_in_their_sandboxes(box: RecordRoom) -> None:
 
 def test_a_job_is_recorded_call_by_call(box: RecordRoom) -> None:
     """It runs as a user without rights, with Debian's Python, and has no word about where the library lies."""
-    told = box.run_job("--clips", "4", "--calls", "500")
-    box.until("all calls are in the record", lambda: has_all(box, told["calls"]))
-    assert {name: count for name, count in counts(box).items() if name in told["calls"]} == told["calls"]
+    reported = box.run_job("--clips", "4", "--calls", "500")
+    box.until("all calls are in the record", lambda: has_all(box, reported["calls"]))
+    assert {name: count for name, count in counts(box).items() if name in reported["calls"]} == reported["calls"]
     # Its end may travel in an entry of its own.
-    ended = [told["session"], "clip analysis", "succeeded", 4.0]
+    ended = [reported["session"], "clip analysis", "succeeded", 4.0]
     box.until("its session has ended", lambda: ended in sessions(box))
     failed = box.query("SELECT e.type, e.message FROM calls c JOIN errors e ON e.id = c.error WHERE c.outcome = 1")
     assert failed == [["ValueError", "clip 3 cannot be read"]]
@@ -161,16 +161,16 @@ def test_a_new_rule_counts_at_once_and_a_faulty_one_changes_nothing(box: RecordR
 
 def test_a_recorder_that_is_killed_loses_nothing_and_doubles_nothing(box: RecordRoom) -> None:
     before = counts(box)
-    told = None
+    reported = None
     for _round in range(3):
         pid = box.signal(RECORDER, signal.SIGKILL)
-        told = box.run_job("--clips", "2", "--calls", "2000")
+        reported = box.run_job("--clips", "2", "--calls", "2000")
         box.is_renewed(RECORDER, pid)
-        expected = {name: before.get(name, 0) + count for name, count in told["calls"].items()}
+        expected = {name: before.get(name, 0) + count for name, count in reported["calls"].items()}
         box.until("all calls are in the record", lambda expected=expected: has_all(box, expected))  # type: ignore[misc]
-        found = counts(box)
-        assert {name: found[name] for name in expected} == expected
-        before = found
+        result = counts(box)
+        assert {name: result[name] for name in expected} == expected
+        before = result
     assert box.query("SELECT count(*) FROM losses WHERE reason = 'gap'") == [[0]]
 
 
@@ -198,8 +198,8 @@ def test_the_record_goes_on_after_a_restart_of_the_machine(box: RecordRoom) -> N
         "the part is back",
         lambda: box.machine.systemctl("is-active", *ENABLED, check=False).stdout.split() == ["active"] * len(ENABLED),
     )
-    told = box.run_job("--clips", "1", "--calls", "10")
-    expected = {name: before.get(name, 0) + count for name, count in told["calls"].items()}
+    reported = box.run_job("--clips", "1", "--calls", "10")
+    expected = {name: before.get(name, 0) + count for name, count in reported["calls"].items()}
     box.until("all calls are in the record", lambda: has_all(box, expected))
     assert {name: counts(box)[name] for name in expected} == expected
     assert box.page("/")[0] == 200
@@ -217,16 +217,16 @@ def test_no_secret_is_where_others_can_read_it(box: RecordRoom) -> None:
         assert machine.run(["journalctl", "--no-pager", "--all", "-o", "export", f"--grep={secret}"], check=False).stdout == ""
         assert machine.run(f"grep -rl -- '{secret}' {places}", check=False).stdout == "", secret
     commands = ("livekeep status", "livekeep status --json", "livekeep alert list", "livekeep doctor")
-    told = "".join(machine.run(command, check=False).stdout for command in commands)
-    assert [secret for secret in SECRETS if secret in told] == []
+    reported = "".join(machine.run(command, check=False).stdout for command in commands)
+    assert [secret for secret in SECRETS if secret in reported] == []
 
 
-def test_the_clip_analyzer_runs_as_its_unit_and_others_read_what_it_found(box: RecordRoom) -> None:
+def test_the_clip_analyzer_runs_as_its_unit_and_others_read_its_results(box: RecordRoom) -> None:
     box.machine.write("/srv/clips.json", '[{"id": 1024, "name": "Winter choir", "plays": 5}]')
     box.write_config({"clips.hall": {"file": "/srv/clips.json"}})
     box.machine.systemctl("start", CLIPS)
-    found = box.part_state("clips")
-    assert (found["outcome"], found["clips"], found["reason"]) == ("succeeded", 1, "")
+    result = box.part_state("clips")
+    assert (result["outcome"], result["clips"], result["reason"]) == ("succeeded", 1, "")
     as_web = ["setpriv", "--reuid=livekeep-web", "--regid=livekeep", "--clear-groups"]
     shown = box.machine.run([*as_web, "livekeep", "clips", "list", "--all", "--json"]).stdout
     assert [clip["name"] for clip in json.loads(shown)["clips"]] == ["Winter choir"]
@@ -242,8 +242,8 @@ def test_clips_that_cannot_be_fetched_are_an_event_once(box: RecordRoom) -> None
     for _ in range(2):
         box.machine.systemctl("start", CLIPS)
     assert box.part_state("clips")["outcome"] == "failed"
-    told = box.machine.run(["journalctl", "LIVEKEEP_EVENT=clips-failed", "-o", "json"]).stdout.splitlines()
-    fields = [[json.loads(line)[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for line in told]
+    reported = box.machine.run(["journalctl", "LIVEKEEP_EVENT=clips-failed", "-o", "json"]).stdout.splitlines()
+    fields = [[json.loads(line)[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for line in reported]
     assert fields == [["hall", "/srv/clips.json: is not valid JSON"]]
     box.until("the event is in the record", lambda: box.query("SELECT count(*) FROM events WHERE name = 'clips-failed'") == [[1]])
     box.write_config()

@@ -64,9 +64,9 @@ def test_staging_takes_the_part(box: Machine) -> None:
     before = fingerprint(box)
     box.run("install -d -o nobody /tmp/stage")
     box.run(["/src/install.sh", *OPTIONS], env=environment, user="nobody")
-    found = files_of(box, stage)
+    result = files_of(box, stage)
     for name in ("systemd/system/livekeep-recorder.service", "python3.11/dist-packages/livekeep.pth"):
-        assert f"{stage}/usr/local/lib/{name}" in found
+        assert f"{stage}/usr/local/lib/{name}" in result
     enabled = box.run(["find", f"{stage}/etc/systemd", "-type", "l", "-printf", "%f\n"]).stdout.split()
     assert set(ENABLED) <= set(enabled)
     box.run(["/src/install.sh", "--without", "record"], env=environment, user="nobody")
@@ -77,8 +77,8 @@ def test_staging_takes_the_part(box: Machine) -> None:
 
 
 def test_one_command_begins_the_record(box: Machine) -> None:
-    told = install(box, "--yes", *OPTIONS)
-    assert ("Installing packages" in told) == (box.suite == "trixie")
+    reported = install(box, "--yes", *OPTIONS)
+    assert ("Installing packages" in reported) == (box.suite == "trixie")
     assert [box.unit_property(unit, "UnitFileState") for unit in ENABLED] == ["enabled"] * len(ENABLED)
     wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
     wait_for(lambda: box.exists(f"{RECORD}/record.db"), 30)
@@ -92,8 +92,8 @@ def test_one_command_begins_the_record(box: Machine) -> None:
 def test_debian_s_python_finds_the_library_for_jobs(box: Machine) -> None:
     """From any folder, as any user, and isolated too."""
     for command in (["python3", "-c", IMPORT], ["/usr/bin/python3", "-I", "-c", IMPORT]):
-        told = box.run(["env", "--chdir=/tmp", *command], user="nobody").stdout
-        assert told == "/usr/local/lib/livekeep/lib/livekeep/record/__init__.py True\n"
+        reported = box.run(["env", "--chdir=/tmp", *command], user="nobody").stdout
+        assert reported == "/usr/local/lib/livekeep/lib/livekeep/record/__init__.py True\n"
 
 
 def test_the_command_works_with_the_record_alone(box: Machine) -> None:
@@ -159,8 +159,8 @@ def test_a_report_that_is_switched_off_has_no_timer(box: Machine) -> None:
 
 def test_without_record_and_back(box: Machine) -> None:
     """The record itself stays."""
-    told = install(box, "--yes", "--without", "record")
-    assert "Removed the record part" in told
+    reported = install(box, "--yes", "--without", "record")
+    assert "Removed the record part" in reported
     assert files_of(box) == []
     assert box.exists(f"{RECORD}/record.db")
     assert box.run("ps -eo user:32 | grep '^livekeep'", check=False).stdout == ""
@@ -187,8 +187,8 @@ def test_uninstalling_leaves_nothing(box: Machine) -> None:
     files = box.read(f"{MEMORY}/files").split("\n")[:-1]
     box.run(["/src/uninstall.sh", "--purge"], timeout=300)
     assert [path for path in files if box.exists(path)] == []
-    found = box.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
-    assert [path for path in found if not path.startswith(KEPT)] == []
+    result = box.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
+    assert [path for path in result if not path.startswith(KEPT)] == []
     assert box.run("ps -eo user:32,args | grep '^livekeep'", check=False).stdout == ""
     assert box.run("getent passwd | grep livekeep", check=False).stdout == ""
     assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""

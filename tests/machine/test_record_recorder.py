@@ -54,8 +54,8 @@ class Box:
 
     def rows(self, query: str) -> list[list[Any]]:
         done = self.machine.run(["python3", "-c", QUERY, query], timeout=60, check=False)
-        found: list[list[Any]] = json.loads(done.stdout) if done.returncode == 0 else []
-        return found
+        result: list[list[Any]] = json.loads(done.stdout) if done.returncode == 0 else []
+        return result
 
     def load(self, unit: str, seconds: float) -> None:
         """A job that runs so long; it is not waited for."""
@@ -121,8 +121,8 @@ def test_a_session_whose_process_is_killed_is_lost_and_said_so_once(box: Box) ->
     wait_for(lambda: box.rows("SELECT outcome FROM sessions ORDER BY id DESC LIMIT 1") == [["running"]], 15)
     box.machine.run(["systemctl", "kill", "--signal=SIGKILL", "victim.service"])
     wait_for(lambda: box.rows("SELECT outcome FROM sessions ORDER BY id DESC LIMIT 1") == [["lost"]], 30)
-    told = "SELECT s.name, e.unit FROM events e JOIN sessions s ON s.id = e.session WHERE e.name = 'session-lost'"
-    wait_for(lambda: box.rows(told) == [["load", RECORDER]], 15)
+    reported = "SELECT s.name, e.unit FROM events e JOIN sessions s ON s.id = e.session WHERE e.name = 'session-lost'"
+    wait_for(lambda: box.rows(reported) == [["load", RECORDER]], 15)
     of_systemd = "SELECT DISTINCT name FROM events WHERE unit = 'victim.service' AND name LIKE 'unit-%' ORDER BY name"
     wait_for(lambda: box.rows(of_systemd) == [["unit-exited"], ["unit-failed"]], 15)
 

@@ -86,8 +86,8 @@ def test_what_was_reported_on_is_not_reported_on_again(box: RecordRoom) -> None:
 
 
 def test_a_person_gets_one_of_any_days(box: RecordRoom) -> None:
-    told = box.livekeep("report", "--from", "yesterday", "--to", "yesterday", check=True)
-    assert "1 of 1 job failed" in told
+    reported = box.livekeep("report", "--from", "yesterday", "--to", "yesterday", check=True)
+    assert "1 of 1 job failed" in reported
     refused = box.machine.run(["livekeep", "report"], user="nobody", check=False)
     assert refused.returncode == 1
     assert "group livekeep" in refused.stderr

@@ -103,13 +103,13 @@ class MailServer:
         recipients: list[str] = []
         while line := file.readline().decode().strip():
             word = line.split()[0].upper()
-            found = re.search(r"TO:<(.*?)>", line, re.I)
-            refusal = self.refuse.get(found[1] if found else word)
+            result = re.search(r"TO:<(.*?)>", line, re.I)
+            refusal = self.refuse.get(result[1] if result else word)
             if refusal:
                 say(refusal)
                 continue
-            if found:
-                recipients.append(found[1])
+            if result:
+                recipients.append(result[1])
             if word == "AUTH":
                 self.logins.append(base64.b64decode(line.split()[2]).decode())
             say(self._reply(word, is_encrypted))
@@ -250,10 +250,10 @@ class Box:
 
     def state(self) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads((self.root / "run/livekeep/alerter/state.json").read_text())
+            result: dict[str, Any] = json.loads((self.root / "run/livekeep/alerter/state.json").read_text())
         except FileNotFoundError:
             return {}
-        return found
+        return result
 
     def rows(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
         """Of the alerter's database."""

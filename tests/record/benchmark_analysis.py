@@ -1,4 +1,4 @@
-"""How soon a function that became slower is found, and how many alarms are false, on made series. Prints a table.
+"""How soon a function that became slower is detected, and how many alarms are false, on made series. Prints a table.
 
     python3 -m tests.record.benchmark_analysis [--series 300] [--years 100]
 
@@ -24,14 +24,14 @@ NOISES = (0.02, 0.03, 0.05, 0.08, 0.10)
 
 
 def values(draw: random.Random, days: int, noise: float, step_at: int | None = None) -> list[float]:
-    found, wander = [], 0.0
+    result, wander = [], 0.0
     for day in range(days):
         wander = 0.3 * wander + draw.gauss(0, noise) * math.sqrt(1 - 0.3**2)
         value = MEDIAN * math.exp(wander) * (1.05 if day % 7 in (5, 6) else 1)
         if draw.random() < 0.03:
             value *= draw.uniform(1.3, 2.5)
-        found.append(value * STEP if step_at is not None and day >= step_at else value)
-    return found
+        result.append(value * STEP if step_at is not None and day >= step_at else value)
+    return result
 
 
 def buckets(medians: Sequence[float]) -> list[Bucket]:
@@ -41,8 +41,8 @@ def buckets(medians: Sequence[float]) -> list[Bucket]:
     ]
 
 
-def found_within(days: Sequence[Bucket], most: int) -> int | None:
-    """After how many days the step is found."""
+def shown_within(days: Sequence[Bucket], most: int) -> int | None:
+    """After how many days the step is detected."""
     return next((n for n in range(1, most + 1) if regression(days[: STEP_AT + n], BEGAN + (STEP_AT + n) * DAY)), None)
 
 
@@ -53,11 +53,11 @@ def false_alarms(days: Sequence[Bucket]) -> int:
 
 
 def measure(noise: float, series: int, years: int) -> tuple[float, float]:
-    """The share of steps that were found within 4 days, and false alarms in a series and year."""
+    """The share of steps that were detected within 4 days, and false alarms in a series and year."""
     draw = random.Random(1)
-    found = [found_within(buckets(values(draw, 60, noise, STEP_AT)), 4) for _ in range(series)]
+    result = [shown_within(buckets(values(draw, 60, noise, STEP_AT)), 4) for _ in range(series)]
     alarms = sum(false_alarms(buckets(values(draw, 35 + 365, noise))) for _ in range(years))
-    return sum(days is not None for days in found) / series, alarms / years
+    return sum(days is not None for days in result) / series, alarms / years
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -66,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--years", type=int, default=100)
     arguments = parser.parse_args(argv)
     for noise in NOISES:
-        found, alarms = measure(noise, arguments.series, arguments.years)
-        print(f"noise {noise:4.0%}: found within 4 days {found:6.1%}, false alarms in a series and year {alarms:.2f}", flush=True)
+        share, alarms = measure(noise, arguments.series, arguments.years)
+        print(f"noise {noise:4.0%}: detected within 4 days {share:6.1%}, false alarms a series and year {alarms:.2f}", flush=True)
     return 0
 
 

@@ -28,7 +28,7 @@ LEAST_AN_HOUR = 1.5
 @dataclass
 class Trial:
     precision: dict[str, float] = field(default_factory=dict)
-    found: int = 0
+    result: int = 0
     """Of those that take off, how many have an event."""
     false_alarms: int = 0
     seconds: float = 0.0
@@ -73,7 +73,7 @@ def trial(seed: int, count: int = 400, factors: tuple[float, float] = (4, 12), d
 
 def measured(take: Any, made: MadeClips, hot: set[str], began: float) -> Trial:
     ranked = {clip.clip: it for clip, it in take.ranking.rank(take.source).ranked}
-    found = Trial(seconds=time.perf_counter() - began)
+    result = Trial(seconds=time.perf_counter() - began)
     spans = score.windows(take.store.moments(take.source, 0))
     known = take.store.clips(take.source)
     span = min(spans, key=lambda it: abs(it.hours - 3))
@@ -92,14 +92,14 @@ def measured(take: Any, made: MadeClips, hot: set[str], began: float) -> Trial:
     }
     for name, formula in formulas.items():
         first = sorted(known, key=formula, reverse=True)[:HOT]
-        found.precision[name] = sum(clip.clip in hot for clip in first) / HOT
+        result.precision[name] = sum(clip.clip in hot for clip in first) / HOT
     alarms = {clip for clip, it in ranked.items() if it.is_hot}
-    found.found, found.false_alarms = len(alarms & hot), len(alarms - hot)
-    return found
+    result.result, result.false_alarms = len(alarms & hot), len(alarms - hot)
+    return result
 
 
 def alarms(seed: int, count: int, days: int, take_offs: int) -> tuple[int, int, int]:
-    """Of a source over days: take-offs that were found, events for them, and events for others."""
+    """Of a source over days: take-offs that were detected, events for them, and events for others."""
     made, random = MadeClips(seed, count, NOW), Random(seed)
     busy = sorted(made.clips, key=lambda it: -it.rate(NOW + 2 * DAY))[: count // 4]
     for clip in random.sample(busy, take_offs):
@@ -123,13 +123,13 @@ def main() -> None:
         print(f"  {name}")
         for formula in results[0].precision:
             print(f"    {formula:24} {sum(it.precision[formula] for it in results) / trials:.2f}")
-        share, false = sum(it.found for it in results) / HOT / trials, sum(it.false_alarms for it in results)
+        share, false = sum(it.result for it in results) / HOT / trials, sum(it.false_alarms for it in results)
         print(f"    have begun by then       {share:.0%}, false ones {false}")
         print(f"    scores of 400 clips      {1000 * sum(it.seconds for it in results) / trials:.0f} ms")
     days, sources = 6, 4
     totals = [alarms(seed, 200, days, 6) for seed in range(sources)]
-    found, right, wrong = (sum(column) for column in zip(*totals, strict=True))
-    print(f"{sources} sources of 200 clips, {days} days, every quarter of an hour: {found} of {6 * sources} take-offs found,")
+    result, right, wrong = (sum(column) for column in zip(*totals, strict=True))
+    print(f"{sources} sources of 200 clips, {days} days, every quarter of an hour: {result} of {6 * sources} take-offs result,")
     rate = wrong / days / sources
     print(f"  {right} events for them, {wrong} for others: {rate:.2f} a source and day (score {takeoff.BEGIN_SCORE})")
 

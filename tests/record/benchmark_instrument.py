@@ -96,8 +96,8 @@ def livekeep_measured() -> Subject:
 
 
 def opentelemetry() -> Subject:
-    from opentelemetry.sdk.trace import TracerProvider  # type: ignore[import-not-found]
-    from opentelemetry.sdk.trace.export import (  # type: ignore[import-not-found]
+    from opentelemetry.sdk.trace import TracerProvider  # type: ignore[import-not-result]
+    from opentelemetry.sdk.trace.export import (  # type: ignore[import-not-result]
         BatchSpanProcessor,
         SpanExporter,
         SpanExportResult,
@@ -123,7 +123,7 @@ def opentelemetry() -> Subject:
 
 
 def structlog_json() -> Subject:
-    import structlog  # type: ignore[import-not-found]
+    import structlog  # type: ignore[import-not-result]
 
     stream = Path("/dev/null").open("w", encoding="utf-8")  # noqa: SIM115 – as long as the process
     structlog.configure(
@@ -263,27 +263,27 @@ def measure(rounds: int, with_peers: bool) -> dict[str, Any]:
     from livekeep.record.instrument.delivery import sender
 
     with journal() as received:
-        found: dict[str, Any] = {"costs": costs({**OWN, **(OTHERS if with_peers else {})}, rounds)}
-        found |= sustained(SUSTAINED if with_peers else 20_000)
+        result: dict[str, Any] = {"costs": costs({**OWN, **(OTHERS if with_peers else {})}, rounds)}
+        result |= sustained(SUSTAINED if with_peers else 20_000)
     # What was dropped counts as sent.
-    found["lost calls"] = sender.sent - received[0]
+    result["lost calls"] = sender.sent - received[0]
     ours, others = errors_of_time_left(40, tqdm_average if with_peers else None)
-    found["time left"] = {"livekeep": median(ours), **({"tqdm": median(others)} if with_peers else {})}
-    return found
+    result["time left"] = {"livekeep": median(ours), **({"tqdm": median(others)} if with_peers else {})}
+    return result
 
 
-def report(found: dict[str, Any]) -> None:
+def report(result: dict[str, Any]) -> None:
     load = os.getloadavg()[0]
     print(f"{os.cpu_count()} cores, load {load:.1f}, Python {platform.python_version()}, {platform.platform()}")
     print("\nus for each call, above the bare call, in the median (fastest tenth of the rounds):")
     print(f"  {'':36} {'no parameters':>17} {'two parameters':>17}")
-    for name, both in found["costs"].items():
+    for name, both in result["costs"].items():
         print(f"  {name:36}", *(f"{f'{middle:.2f} ({fast:.2f})':>17}" for middle, fast in both))
-    print(f"\nsustained: {found['sustained calls a second']:,.0f} calls a second to the journal's socket,")
-    print(f"  {found['sustained processor us a call']:.1f} us of processor a call in all, its sending included")
-    print(f"  lost, of all calls of this run: {found['lost calls']:,}")
+    print(f"\nsustained: {result['sustained calls a second']:,.0f} calls a second to the journal's socket,")
+    print(f"  {result['sustained processor us a call']:.1f} us of processor a call in all, its sending included")
+    print(f"  lost, of all calls of this run: {result['lost calls']:,}")
     print("\ntime left, error in the median, second to fifth run:")
-    for name, error in found["time left"].items():
+    for name, error in result["time left"].items():
         print(f"  {name:10} {error:.1%}")
 
 
@@ -308,8 +308,8 @@ def main() -> int:
     parser.add_argument("--peers", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.own or options.peers:
-        found = measure(options.rounds, options.peers)
-        print(json.dumps(found)) if options.own else report(found)
+        result = measure(options.rounds, options.peers)
+        print(json.dumps(result)) if options.own else report(result)
         return 0
     python = environment(options.folder)
     return subprocess.run([python, __file__, "--peers", "--rounds", str(options.rounds)], check=False).returncode

@@ -42,8 +42,8 @@ def questions(made: Made) -> Iterator[tuple[str, Question]]:
         return f"job.module{(n := draw.randrange(50)) % 7}.function_{n}"
 
     def session(connection: sqlite3.Connection) -> queries.Session:
-        found = queries.session(connection, draw.randrange(1, made.ended_at // 1 % 28000 + 2))
-        return found or queries.sessions(connection, Filter(), 1).rows[0]
+        result = queries.session(connection, draw.randrange(1, made.ended_at // 1 % 28000 + 2))
+        return result or queries.sessions(connection, Filter(), 1).rows[0]
 
     yield "functions, a day", lambda c: queries.functions(c, day)
     yield "functions, a week", lambda c: queries.functions(c, week)
@@ -61,8 +61,8 @@ def questions(made: Made) -> Iterator[tuple[str, Question]]:
     yield "sessions, failed first, 100 days", lambda c: queries.sessions(c, ever)
     yield "sessions of a unit, 100 days", lambda c: queries.sessions(c, replace(ever, unit="job-2.service"))
     yield "session: steps, calls, errors, earlier", lambda c: (
-        (found := session(c)), queries.steps(c, found.id), queries.calls(c, Filter(session_id=found.id)),
-        queries.error_groups(c, Filter(session_id=found.id)), queries.earlier_sessions(c, found),
+        (result := session(c)), queries.steps(c, result.id), queries.calls(c, Filter(session_id=result.id)),
+        queries.error_groups(c, Filter(session_id=result.id)), queries.earlier_sessions(c, result),
     )  # fmt: skip
     yield "calls, newest", lambda c: queries.calls(c, Filter())
     yield "calls of a function, 100 days", lambda c: queries.calls(c, replace(ever, function=function()))

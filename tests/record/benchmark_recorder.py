@@ -75,10 +75,10 @@ def backlog(folder: Path, calls: int) -> dict[str, Any]:
         while (recorder.value("SELECT max(calls_sent) FROM processes") or 0) < calls:
             time.sleep(0.05)
         seconds = time.monotonic() - began
-        found = recorder.value("SELECT count(*) FROM calls")
+        result = recorder.value("SELECT count(*) FROM calls")
         return {
-            "calls": found,
-            "lost": calls - found,
+            "calls": result,
+            "lost": calls - result,
             "calls_per_second": round(calls / seconds),
             "processor_seconds": processor_seconds(recorder),
             "journal_megabytes": round(recorder.journal.stat().st_size / 1e6),
@@ -93,7 +93,7 @@ def paced(folder: Path, per_second: int) -> dict[str, Any]:
     with RunningRecorder(folder) as recorder:
         writer, delays, is_over = journals.JournalWriter(recorder.journal), [], threading.Event()
 
-        def look() -> None:
+        def count() -> None:
             connection_row, seen = recorder.rows, 0
             while not is_over.is_set():
                 count = connection_row("SELECT ifnull(sum(calls_sent), 0) FROM processes")[0][0]
@@ -103,7 +103,7 @@ def paced(folder: Path, per_second: int) -> dict[str, Any]:
                     delays.append(now - sent_at[seen])
                 time.sleep(0.005)
 
-        thread = threading.Thread(target=look)
+        thread = threading.Thread(target=count)
         thread.start()
         total = int(per_second * PACED_SECONDS)
         ready = [list(entries(job, total // 4, size)) for job in jobs]

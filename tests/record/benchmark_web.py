@@ -54,15 +54,15 @@ def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[float]]
     places = [draw.randrange(first, last) for _ in range(50)]
     calls = [connection.execute("SELECT id FROM calls WHERE id >= ? LIMIT 1", [place]).fetchone()[0] for place in places]
     connection.close()
-    found: dict[str, list[float]] = {}
+    result: dict[str, list[float]] = {}
     asked = [one for _ in range(runs) for one in addresses(draw, sessions, calls)]
     draw.shuffle(asked)
     for name, address in asked:
         began = time.perf_counter()
         status = web.ask(address).status
-        found.setdefault(name, []).append(time.perf_counter() - began)
+        result.setdefault(name, []).append(time.perf_counter() - began)
         assert status in (200, 404), address
-    return found
+    return result
 
 
 def pss_megabytes(pid: int) -> float:
@@ -98,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         with box.web() as web:
             web.ask("/")
             print(f"{'started, to the end of the first page':45}     {(time.perf_counter() - began) * 1000:7.1f} ms")
-            found = measure_pages(web, box.record, arguments.runs)
-            for name, values in found.items():
+            result = measure_pages(web, box.record, arguments.runs)
+            for name, values in result.items():
                 report(name, values)
-            every = [value for values in found.values() for value in values]
+            every = [value for values in result.values() for value in values]
             report("all pages", every)
             print(f"{'memory, PSS, after them':45}     {pss_megabytes(web.process.pid):7.1f} MB")
         if arguments.changes:

@@ -118,15 +118,15 @@ def lines_of(entries: Iterable[Entry], *kinds: str) -> list[list[Any]]:
 
 def calls_of(entries: Iterable[Entry]) -> list[tuple[str, str, wire.Call]]:
     """Name and kind of the function, and the call."""
-    found = []
+    result = []
     for entry in entries:
         functions: dict[int, tuple[str, str]] = {}
         for line in wire.decode(entry.get(wire.RECORDS, "")):
             if line[0] == "f":
                 functions[line[1]] = (line[2], line[3])
             elif line[0] == "c":
-                found.append((*functions[line[2]], wire.Call(*line[1:])))
-    return found
+                result.append((*functions[line[2]], wire.Call(*line[1:])))
+    return result
 
 
 def names_of(entries: Iterable[Entry]) -> Counter[str]:

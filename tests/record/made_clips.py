@@ -77,7 +77,7 @@ class MadeClips:
         self.clips = [self._made(number, began) for number in range(1, count + 1)]
 
     def _made(self, number: int, began: float) -> MadeClip:
-        # Most are old; some are published while we look.
+        # Most are old; some are published meanwhile.
         created = began - 200 * DAY * self.random.random() ** 2 + 3 * DAY * (self.random.random() < 0.1)
         name = f"{self.random.choice(WORDS)} {self.random.choice(WORDS).lower()} {number}"
         level = 60 * self.random.lognormvariate(0, 1.6)

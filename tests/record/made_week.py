@@ -1,4 +1,4 @@
-"""A box with a screen, a channel and jobs over some weeks, as its journal would have told it; the same each time."""
+"""A box with a screen, a channel and jobs over some weeks, as its journal would have reported it; the same each time."""
 
 import random
 from collections.abc import Iterator
@@ -97,15 +97,15 @@ def of_a_hostile_job(day: date) -> Iterator[dict[str, str]]:
 
 def of_the_screen(first: date, last: date) -> list[dict[str, str]]:
     changes = [(first, 0.1, "holding"), (last, 9, "stream"), (last, 33, "error"), (last, 33.5, "stream"), (last, 59, "holding")]
-    found = [
+    result = [
         event("picture-changed", f"The TV shows: {name}", at=us(day, hour), PICTURE=name, PREVIOUS="", REASON="")
         for day, hour, name in changes
     ]
     worker = "livekeep-worker@main.service"
     channel = [("channel-on-air", first, 1.0), ("publishing-failed", last, 70.0), ("channel-on-air", last, 70.25)]
-    found += [event(name, name, worker, at=us(day, hour), CHANNEL="main") for name, day, hour in channel]
-    found += [event("stream-stalled", "stalled", at=us(last, 40), POSITION="1", SECONDS="3")]
-    return sorted(found, key=lambda entry: int(entry["__REALTIME_TIMESTAMP"]))
+    result += [event(name, name, worker, at=us(day, hour), CHANNEL="main") for name, day, hour in channel]
+    result += [event("stream-stalled", "stalled", at=us(last, 40), POSITION="1", SECONDS="3")]
+    return sorted(result, key=lambda entry: int(entry["__REALTIME_TIMESTAMP"]))
 
 
 def of_alerts(last: date) -> list[dict[str, str]]:

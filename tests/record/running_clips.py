@@ -63,7 +63,7 @@ class ClipsBox:
         return done
 
     def run(self, **more: str) -> ClipsState:
-        """One run, which must end well; what it found."""
+        """One run, which must end well; its results."""
         done = self.command("analyze", **more)
         assert done.returncode == 0, done.stderr
         everything = self.said + state.path_of(ClipsState, self.root).read_text()

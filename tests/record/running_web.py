@@ -126,15 +126,15 @@ class Box:
     @contextlib.contextmanager
     def web(self, listening: socket.socket | None = None, **environment: str) -> Iterator["Running"]:
         with contextlib.ExitStack() as stack:
-            found = listening or stack.enter_context(listener())
-            command = [sys.executable, "-c", LAUNCH, str(found.fileno()), sys.executable, "-I", PROJECT / "bin/livekeep-web"]
+            result = listening or stack.enter_context(listener())
+            command = [sys.executable, "-c", LAUNCH, str(result.fileno()), sys.executable, "-I", PROJECT / "bin/livekeep-web"]
             own = {"LIVEKEEP_ROOT": str(self.root), "CREDENTIALS_DIRECTORY": str(self.root / "credentials"), "LISTEN_FDS": "1"}
             with (self.root / "web.log").open("ab") as log:
                 started = program(
-                    command, env=os.environ | own | self.environment | environment, pass_fds=[found.fileno()], stderr=log
+                    command, env=os.environ | own | self.environment | environment, pass_fds=[result.fileno()], stderr=log
                 )
                 process = stack.enter_context(started)
-            yield Running(found.getsockname()[1], process)
+            yield Running(result.getsockname()[1], process)
 
 
 @dataclass(frozen=True)

@@ -15,47 +15,47 @@ BEGIN, END = 1000.0, 1300.0
 BOX = "box"
 
 
-def changes(*told: tuple[float, str, dict[str, str]]) -> list[Change]:
-    return [Change(at, BOX, name, fields) for at, name, fields in told]
+def changes(*reported: tuple[float, str, dict[str, str]]) -> list[Change]:
+    return [Change(at, BOX, name, fields) for at, name, fields in reported]
 
 
-def on_screen(*told: tuple[float, str]) -> list[Change]:
-    return changes(*((at, "picture-changed", {"PICTURE": picture}) for at, picture in told))
+def on_screen(*reported: tuple[float, str]) -> list[Change]:
+    return changes(*((at, "picture-changed", {"PICTURE": picture}) for at, picture in reported))
 
 
-def on_channel(*told: tuple[float, str]) -> list[Change]:
-    return changes(*((at, name, {"CHANNEL": "main"}) for at, name in told))
+def on_channel(*reported: tuple[float, str]) -> list[Change]:
+    return changes(*((at, name, {"CHANNEL": "main"}) for at, name in reported))
 
 
-def of_one(told: list[Change], known: tuple[Span, ...] | None = None) -> Air:
-    subject = (told[0].subject, BOX)
-    (found,) = airtime.airtime(told, BEGIN, END, {} if known is None else {subject: known})
-    return found
+def of_one(reported: list[Change], known: tuple[Span, ...] | None = None) -> Air:
+    subject = (reported[0].subject, BOX)
+    (result,) = airtime.airtime(reported, BEGIN, END, {} if known is None else {subject: known})
+    return result
 
 
 def test_what_held_before_the_period_holds_in_it() -> None:
-    found = of_one(on_screen((10, "stream")))
-    assert (found.share, found.shown, found.interruptions) == (1.0, (("stream", 300.0),), 0)
+    result = of_one(on_screen((10, "stream")))
+    assert (result.share, result.shown, result.interruptions) == (1.0, (("stream", 300.0),), 0)
 
 
 def test_a_screen_s_error_is_an_interruption_and_its_holding_picture_is_none() -> None:
-    found = of_one(on_screen((10, "stream"), (1050, "holding"), (1100, "error"), (1130, "none"), (1160, "stream")))
-    assert dict(found.shown) == {"stream": 190.0, "holding": 50.0, "error": 30.0, "no picture": 30.0}
-    assert (found.good_seconds, found.interruptions, found.longest_seconds) == (240.0, 1, 60.0)
+    result = of_one(on_screen((10, "stream"), (1050, "holding"), (1100, "error"), (1130, "none"), (1160, "stream")))
+    assert dict(result.shown) == {"stream": 190.0, "holding": 50.0, "error": 30.0, "no picture": 30.0}
+    assert (result.good_seconds, result.interruptions, result.longest_seconds) == (240.0, 1, 60.0)
 
 
 def test_before_the_first_event_nothing_is_known() -> None:
-    found = of_one(on_screen((1200, "stream")))
-    assert (found.known_seconds, found.share) == (100.0, 1.0)
+    result = of_one(on_screen((1200, "stream")))
+    assert (result.known_seconds, result.share) == (100.0, 1.0)
 
 
 def test_while_the_box_is_off_nothing_is_known() -> None:
-    found = of_one(on_screen((10, "error")), ((1000, 1100), (1250, 1300)))
-    assert (found.known_seconds, found.good_seconds, found.interruptions, found.longest_seconds) == (150.0, 0.0, 1, 150.0)
+    result = of_one(on_screen((10, "error")), ((1000, 1100), (1250, 1300)))
+    assert (result.known_seconds, result.good_seconds, result.interruptions, result.longest_seconds) == (150.0, 0.0, 1, 150.0)
 
 
 def test_a_channel_is_good_while_it_is_on_air_with_its_media() -> None:
-    found = of_one(
+    result = of_one(
         on_channel(
             (10, "channel-on-air"),
             (1050, "slate-shown"),
@@ -65,19 +65,19 @@ def test_a_channel_is_good_while_it_is_on_air_with_its_media() -> None:
             (1120, "channel-on-air"),
         )
     )
-    assert dict(found.shown) == {"on air": 250.0, "slate": 30.0, "off air": 20.0}
-    assert (found.interruptions, found.longest_seconds) == (2, 30.0)
+    assert dict(result.shown) == {"on air": 250.0, "slate": 30.0, "off air": 20.0}
+    assert (result.interruptions, result.longest_seconds) == (2, 30.0)
 
 
 def test_a_worker_that_ended_took_its_slate_along() -> None:
-    found = of_one(on_channel((10, "channel-on-air"), (20, "slate-shown"), (30, "worker-ended"), (1100, "channel-on-air")))
-    assert dict(found.shown) == {"off air": 100.0, "on air": 200.0}
+    result = of_one(on_channel((10, "channel-on-air"), (20, "slate-shown"), (30, "worker-ended"), (1100, "channel-on-air")))
+    assert dict(result.shown) == {"off air": 100.0, "on air": 200.0}
 
 
 def test_stalls_are_counted_within_the_period() -> None:
     stalls = changes(*((at, "stream-stalled", {}) for at in (10, 1001, 1299, 1300)))
-    found = of_one(sorted([*on_screen((5, "stream")), *stalls], key=lambda change: change.at))
-    assert (found.stalls, found.share) == (2, 1.0)
+    result = of_one(sorted([*on_screen((5, "stream")), *stalls], key=lambda change: change.at))
+    assert (result.stalls, result.share) == (2, 1.0)
 
 
 NAMES = ("channel-on-air", "publishing-failed", "channel-given-up", "worker-ended", "slate-shown", "slate-left")
@@ -88,20 +88,20 @@ NAMES = ("channel-on-air", "publishing-failed", "channel-given-up", "worker-ende
     st.lists(st.tuples(st.integers(900, 1320), st.sampled_from(NAMES)), min_size=1, max_size=15),
     st.lists(st.integers(1000, 1300), max_size=6, unique=True),
 )
-def test_the_time_is_that_of_each_second(told: list[tuple[int, str]], cuts: list[int]) -> None:
+def test_the_time_is_that_of_each_second(reported: list[tuple[int, str]], cuts: list[int]) -> None:
     """Against a simulation second by second."""
-    told = sorted(told, key=lambda entry: entry[0])
+    reported = sorted(reported, key=lambda entry: entry[0])
     edges = sorted(cuts)[: len(cuts) // 2 * 2]
     known = tuple(zip(map(float, edges[::2]), map(float, edges[1::2]), strict=True)) if edges else ((BEGIN, END),)
     expected: dict[str, float] = {}
     for second in range(int(BEGIN), int(END)):
-        state = simulated([name for at, name in told if at <= second])
+        state = simulated([name for at, name in reported if at <= second])
         if state and any(first <= second < last for first, last in known):
             expected[state] = expected.get(state, 0) + 1
-    found = of_one(on_channel(*told), known)
-    assert dict(found.shown) == expected
-    assert found.good_seconds == expected.get("on air", 0)
-    assert (found.interruptions > 0) == (set(expected) - {"on air"} != set())
+    result = of_one(on_channel(*reported), known)
+    assert dict(result.shown) == expected
+    assert result.good_seconds == expected.get("on air", 0)
+    assert (result.interruptions > 0) == (set(expected) - {"on air"} != set())
 
 
 def simulated(names: list[str]) -> str:

@@ -91,12 +91,12 @@ def test_failures_are_share_and_number_within_the_window(
             box.call("fetch", at, error="no answer" if is_failed else "")
         within = outcomes[::2]
         expected = sum(within) >= number and sum(within) / len(within) >= share
-        found = conditions.failures(box.record, rule, NOW)
-        assert [finding.subject for finding in found] == (["fetch"] if expected else [])
-        if found:
-            assert found[0].sentence.startswith(f"{sum(within)} of {len(within)} calls of fetch failed")
-            assert "no answer" in found[0].why
-            assert "Traceback" in found[0].log
+        result = conditions.failures(box.record, rule, NOW)
+        assert [finding.subject for finding in result] == (["fetch"] if expected else [])
+        if result:
+            assert result[0].sentence.startswith(f"{sum(within)} of {len(within)} calls of fetch failed")
+            assert "no answer" in result[0].why
+            assert "Traceback" in result[0].log
 
 
 def test_failures_of_others_do_not_count(box: Box) -> None:
@@ -117,9 +117,9 @@ def test_slow_compares_the_statistic_with_the_threshold(box: Box, statistic: str
     for tenth in range(1, 101):
         box.call("cut", NOW - tenth, seconds=tenth / 10)
     rule = Alert(kind="slow", statistic=statistic, threshold=limit - 0.01)
-    (found,) = conditions.slow(box.record, rule, NOW)
-    assert found.subject == "cut"
-    assert statistic in found.sentence
+    (result,) = conditions.slow(box.record, rule, NOW)
+    assert result.subject == "cut"
+    assert statistic in result.sentence
     assert conditions.slow(box.record, dataclasses.replace(rule, threshold=limit + 0.01), NOW) == []
 
 
@@ -134,22 +134,22 @@ def test_slow_by_its_own_history(box: Box) -> None:
     assert conditions.slow(box.record, rule, NOW) == []
     for number in range(12):
         box.call("cut", NOW - number * 50, seconds=4.0)
-    (found,) = conditions.slow(box.record, rule, NOW)
-    assert "its usual limit" in found.why
+    (result,) = conditions.slow(box.record, rule, NOW)
+    assert "its usual limit" in result.why
     # Few calls say nothing.
     assert conditions.slow(box.record, dataclasses.replace(rule, window_seconds=100), NOW) == []
 
 
-def test_a_regression_is_found_and_a_steady_function_is_not(box: Box) -> None:
+def test_a_regression_is_detected_and_a_steady_function_is_not(box: Box) -> None:
     for day in range(1, 36):
         for name, seconds in (("steady", 1.0), ("slower", 1.4 if day <= 7 else 1.0)):
             for number in range(3):
                 box.call(name, NOW - day * 86400 + number, seconds=seconds + number / 1000)
     box.summarise()
-    (found,) = conditions.regression(box.record, Alert(kind="regression"), NOW)
-    assert found.subject == "slower"
-    assert "40 % longer" in found.sentence
-    assert abs(found.since - (NOW - 7 * 86400)) < 2 * 86400
+    (result,) = conditions.regression(box.record, Alert(kind="regression"), NOW)
+    assert result.subject == "slower"
+    assert "40 % longer" in result.sentence
+    assert abs(result.since - (NOW - 7 * 86400)) < 2 * 86400
 
 
 # Absent
@@ -169,8 +169,8 @@ def test_absent_counts_from_the_later_of_last_success_and_first_sight(
         for age in ages:
             box.session("backup", "succeeded", NOW - age)
         expected = min([*ages, first_age]) >= period
-        found = conditions.absent(box.record, rule, NOW, NOW - first_age)
-        assert bool(found) == expected
+        result = conditions.absent(box.record, rule, NOW, NOW - first_age)
+        assert bool(result) == expected
         assert (
             abs(conditions.due_of_absent(box.record, rule, NOW, NOW - first_age) - max(period - min([*ages, first_age]), 0))
             < 1e-3
@@ -189,7 +189,7 @@ def test_a_clock_that_is_not_set_calls_nothing_absent(box: Box) -> None:
     assert conditions.absent(box.record, Alert(kind="absent", session="x"), 100_000.0, 0.0) == []
 
 
-def test_a_dead_man_s_switch_works_after_downtime_and_is_told_once(box: Box) -> None:
+def test_a_dead_man_s_switch_works_after_downtime_and_is_reported_once(box: Box) -> None:
     rule = Alert(kind="absent", session="backup", period_seconds=3600)
     box.session("backup", "succeeded", NOW - 10)
     watched = Watched(box, {"backup": rule})
@@ -243,15 +243,15 @@ def test_figures_of_the_box_and_of_units(box: Box) -> None:
             "INSERT INTO unit_samples VALUES (?, 1, 'job.service', 500000000, 3.0)", [int((NOW - 60 * minute) * 1_000_000)]
         )
     disk = Alert(kind="figure", figure="disk_percent", above=95.0, for_seconds=600.0)
-    (found,) = conditions.figure(box.record, disk, NOW, 60.0)
-    assert (found.subject, found.since) == ("foyer", NOW - 660)
-    assert found.sentence == "foyer: disk in use is 96.0 %, above 95.0 %"
+    (result,) = conditions.figure(box.record, disk, NOW, 60.0)
+    assert (result.subject, result.since) == ("foyer", NOW - 660)
+    assert result.sentence == "foyer: disk in use is 96.0 %, above 95.0 %"
     assert conditions.figure(box.record, dataclasses.replace(disk, machine="stage"), NOW, 60.0) == []
     free = Alert(kind="figure", figure="disk_free_bytes", below=50.0, machine="foyer")
     assert [it.subject for it in conditions.figure(box.record, free, NOW, 60.0)] == [""]
     unit = Alert(kind="figure", figure="unit_memory_bytes", above=4e8, unit="job*", machine="foyer")
-    (found,) = conditions.figure(box.record, unit, NOW, 60.0)
-    assert found.sentence == "job.service: memory is 477 MiB, above 381 MiB"
+    (result,) = conditions.figure(box.record, unit, NOW, 60.0)
+    assert result.sentence == "job.service: memory is 477 MiB, above 381 MiB"
     assert conditions.figure(box.record, dataclasses.replace(unit, unit="livekeep-*"), NOW, 60.0) == []
     # Samples that are old say nothing of now.
     assert conditions.figure(box.record, disk, NOW + 3600, 60.0) == []
@@ -271,7 +271,7 @@ def with_screen(box: Box, player: PlayerState, poller: PollerState) -> None:
         state.write(state.stamped(it), box.root / "run/livekeep")
 
 
-def test_a_screen_that_is_dark_for_five_minutes_is_told_of_with_its_reason(box: Box) -> None:
+def test_a_screen_that_is_dark_for_five_minutes_is_reported_with_its_reason(box: Box) -> None:
     watched = Watched(box, {"down": Config().alerts["down"]}, time.time())
     dark = PlayerState(picture="error", reason="the stream cannot be opened", display_up=True, since=NOW)
     with_screen(box, dark, PollerState("error", "outage", since=NOW))
@@ -306,7 +306,7 @@ def test_a_screen_that_is_off_on_purpose_alerts_nobody(box: Box) -> None:
     assert watched.kinds() == ["begin"]
 
 
-def test_a_channel_that_is_off_air_is_told_of_by_its_name(box: Box) -> None:
+def test_a_channel_that_is_off_air_is_reported_by_its_name(box: Box) -> None:
     folder = box.root / "run/livekeep/worker@main"
     folder.mkdir()
     (box.root / "var/lib/livekeep/channels/main.on-air").touch()
@@ -318,7 +318,7 @@ def test_a_channel_that_is_off_air_is_told_of_by_its_name(box: Box) -> None:
     assert "channel main" in title
 
 
-def test_a_record_that_does_not_grow_is_told_of(box: Box) -> None:
+def test_a_record_that_does_not_grow_is_reported(box: Box) -> None:
     watched = Watched(box, {"recorder": Config().alerts["recorder"]}, time.time())
     write_recorder(box)
     watched.pass_time(600)

@@ -202,7 +202,7 @@ def children_of(box: Box) -> list[int]:
         ("too slow", "no answer in time"),
     ],
 )
-def test_a_failure_is_told_in_words_and_waits(tmp_path: Path, mail: MailServer, does: str, says: str) -> None:
+def test_a_failure_is_reported_in_words_and_waits(tmp_path: Path, mail: MailServer, does: str, says: str) -> None:
     post = Post(tmp_path, mail_channel(mail, "a@example.org,b@example.org", "&rto=1&cto=1"))
     MAIL[does](mail)
     post.put("one")
@@ -320,12 +320,13 @@ def test_a_mail_has_text_html_and_attachments(tmp_path: Path, mail: MailServer) 
     pdf = Attachment("Woche 48 – Bericht.pdf", "application/pdf", bytes(range(256)) * 300)
     post.put("Übersicht – 48 %", kind="report", attachments=(pdf,))
     post.attempt()
-    found = email.message_from_string(mail.mails[0], policy=email.policy.default)
-    assert (found["Subject"], found["To"], found["Cc"]) == ("Übersicht – 48 %", "me@example.org", "boss@example.org")
-    assert (found["From"], found["X-Room"], found["Auto-Submitted"]) == ("livekeep <tv@example.org>", "foyer", "auto-generated")
-    assert found.get_body(("plain",)).get_content().strip() == "Übersicht – 48 %"  # type: ignore[union-attr]
-    assert found.get_body(("html",)).get_content().strip() == "<p>Übersicht – 48 %</p>"  # type: ignore[union-attr]
-    (attached,) = found.iter_attachments()  # type: ignore[attr-defined]
+    result = email.message_from_string(mail.mails[0], policy=email.policy.default)
+    assert (result["Subject"], result["To"], result["Cc"]) == ("Übersicht – 48 %", "me@example.org", "boss@example.org")
+    headers = (result["From"], result["X-Room"], result["Auto-Submitted"])
+    assert headers == ("livekeep <tv@example.org>", "foyer", "auto-generated")
+    assert result.get_body(("plain",)).get_content().strip() == "Übersicht – 48 %"  # type: ignore[union-attr]
+    assert result.get_body(("html",)).get_content().strip() == "<p>Übersicht – 48 %</p>"  # type: ignore[union-attr]
+    (attached,) = result.iter_attachments()  # type: ignore[attr-defined]
     assert (attached.get_filename(), attached.get_content()) == (pdf.name, pdf.content)
     assert mail.recipients == [["me@example.org", "boss@example.org"]]
     # They are not kept when everybody has them.
@@ -405,5 +406,5 @@ def test_the_server_and_port_of_an_address(address: str, host: str, port: int) -
 
 
 def test_pieces_of_an_address_that_may_be_secret() -> None:
-    found = delivery.secrets_of("tgram://12345:A%2FBC/chat?to=me%40x.org&format=text")
-    assert {"A/BC", "chat", "me@x.org", "12345:A%2FBC"} & set(found) >= {"chat", "me@x.org"}
+    result = delivery.secrets_of("tgram://12345:A%2FBC/chat?to=me%40x.org&format=text")
+    assert {"A/BC", "chat", "me@x.org", "12345:A%2FBC"} & set(result) >= {"chat", "me@x.org"}

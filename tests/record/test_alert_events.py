@@ -184,7 +184,7 @@ def test_a_silence_holds_messages_back_and_its_end_tells_what_is_still_open(box:
     assert watched.kinds() == ["begin"]
 
 
-def test_what_begins_and_ends_in_a_silence_is_never_told(box: Box) -> None:
+def test_what_begins_and_ends_in_a_silence_is_never_reported(box: Box) -> None:
     watched = Watched(box, {"mine": Alert(kind="failures", number=1, window_seconds=60)})
     spool.take_silence(watched.database, b'{"rule": "m*", "subject": "*", "until": %d}' % (NOW + 600), 0, NOW)
     box.call("fetch", NOW, error="x")

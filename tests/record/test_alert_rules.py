@@ -16,16 +16,16 @@ START = 1_800_000_000.0
 
 @dataclass
 class Life:
-    """One subject of a rule, whose condition is looked at again and again."""
+    """One subject of a rule, whose condition is checked again and again."""
 
     rule: Alert
     clock: Clock = field(default_factory=lambda: Clock(START, 1000.0))
     standing: Standing = field(default_factory=Standing)
     ended: Ended | None = None
-    told: list[tuple[str, float]] = field(default_factory=list)
+    reported: list[tuple[str, float]] = field(default_factory=list)
     """Each action and its steady time."""
 
-    def look(self, is_bad: bool) -> None:
+    def check(self, is_bad: bool) -> None:
         decision = decide(self.rule, self.standing, is_bad, None if self.standing.is_open else self.ended, self.clock)
         if decision.action == "over":
             self.ended = Ended(self.clock.wall, self.standing.times)
@@ -33,13 +33,13 @@ class Life:
         if decision.action in ("begin", "remind"):
             self.standing = replace(self.standing, announced_at=self.clock.wall)
         if decision.action:
-            self.told.append((decision.action, self.clock.steady))
+            self.reported.append((decision.action, self.clock.steady))
 
     def pass_time(self, seconds: float) -> None:
         self.clock = Clock(self.clock.wall + seconds, self.clock.steady + seconds)
 
     def actions(self) -> list[str]:
-        return [action for action, _at in self.told]
+        return [action for action, _at in self.reported]
 
 
 def lived(rule: Alert, *stretches: tuple[bool, float], step: float = 5.0) -> Life:
@@ -48,24 +48,24 @@ def lived(rule: Alert, *stretches: tuple[bool, float], step: float = 5.0) -> Lif
     for is_bad, seconds in stretches:
         end = life.clock.steady + seconds
         while life.clock.steady < end:
-            life.look(is_bad)
+            life.check(is_bad)
             life.pass_time(step)
     return life
 
 
 def test_it_begins_once_it_has_been_so_for_so_long() -> None:
     life = lived(RULE, (True, 600))
-    assert life.told == [("begin", 1300.0)]
+    assert life.reported == [("begin", 1300.0)]
 
 
 def test_a_blip_is_not_told() -> None:
-    assert lived(RULE, (True, 290), (False, 5), (True, 290)).told == []
+    assert lived(RULE, (True, 290), (False, 5), (True, 290)).reported == []
 
 
 def test_it_is_over_once_it_has_been_well_for_a_while() -> None:
     life = lived(RULE, (True, 400), (False, 50), (True, 10), (False, 200))
     assert life.actions() == ["begin", "over"]
-    assert life.told[1][1] == 1000 + 460 + rules.OVER_SECONDS["verdict"]
+    assert life.reported[1][1] == 1000 + 460 + rules.OVER_SECONDS["verdict"]
 
 
 def test_a_reminder_comes_after_each_repetition() -> None:
@@ -76,11 +76,11 @@ def test_a_reminder_comes_after_each_repetition() -> None:
 def test_within_the_cooldown_it_does_not_begin_again() -> None:
     life = lived(replace(RULE, for_seconds=0.0), (True, 10), (False, 100), (True, 1000))
     assert life.actions() == ["begin", "over", "begin"]
-    over, again = life.told[1][1], life.told[2][1]
+    over, again = life.reported[1][1], life.reported[2][1]
     assert again == over + 600
 
 
-def test_what_comes_and_goes_is_told_less_and_less() -> None:
+def test_what_comes_and_goes_is_reported_less_and_less() -> None:
     flapping = [(True, 60.0), (False, 120.0)] * 480
     life = lived(replace(RULE, for_seconds=0.0), *flapping)
     assert life.clock.steady - 1000 == 86400
@@ -97,16 +97,16 @@ def test_after_a_quiet_time_the_cooldown_is_as_at_first() -> None:
 def test_a_clock_that_is_set_neither_begins_nor_ends_it(step: float) -> None:
     life = lived(RULE, (True, 100))
     life.clock = Clock(life.clock.wall + step, life.clock.steady)
-    life.look(True)
-    assert life.told == []
+    life.check(True)
+    assert life.reported == []
     for _second in range(60):
         life.pass_time(5)
-        life.look(True)
+        life.check(True)
     assert life.actions() == ["begin"]
     life.clock = Clock(life.clock.wall - step, life.clock.steady)
-    life.look(True)
+    life.check(True)
     assert set(life.actions()) <= {"begin", "remind"}
-    life.look(False)
+    life.check(False)
     assert life.actions().count("over") == 0
 
 
@@ -118,7 +118,7 @@ def test_a_clock_that_is_set_neither_begins_nor_ends_it(step: float) -> None:
 )
 @settings(deadline=None, max_examples=60, derandomize=True)
 def test_alert_timing(stretches: list[tuple[bool, int]], for_seconds: float, cooldown: float, step: float) -> None:
-    """Against a plain account of the same history: begun within one look of the moment it should, never before, over likewise."""
+    """Against a plain account of the same history: begun within one check of the right moment, never before, over likewise."""
     rule = replace(RULE, for_seconds=for_seconds, cooldown_seconds=cooldown, repeat_seconds=1e6)
     life = Life(rule)
     is_open, bad_since, good_since, cool_until, times, over_at = False, None, None, 0.0, 0, None
@@ -126,7 +126,7 @@ def test_alert_timing(stretches: list[tuple[bool, int]], for_seconds: float, coo
         end = life.clock.steady + seconds
         while life.clock.steady < end:
             now = life.clock.steady
-            life.look(is_bad)
+            life.check(is_bad)
             bad_since = (bad_since if bad_since is not None else now) if is_bad else None
             good_since = None if is_bad else (good_since if good_since is not None else now)
             expected = ""
@@ -138,7 +138,7 @@ def test_alert_timing(stretches: list[tuple[bool, int]], for_seconds: float, coo
                 in_a_row = over_at is not None and now - over_at < (cool_until - over_at) + for_seconds + rules.ROW_SECONDS
                 times = times + 1 if in_a_row else 1
                 expected, is_open, good_since = "begin", True, None
-            assert (life.told[-1:] == [(expected, now)]) == bool(expected), (life.told, expected, now)
+            assert (life.reported[-1:] == [(expected, now)]) == bool(expected), (life.reported, expected, now)
             assert life.standing.is_open == is_open
             life.pass_time(step)
 

@@ -65,7 +65,7 @@ def test_hot_reload_effectiveness(changes: list[int], tmp_path_factory: pytest.T
         assert box.process.pid == pid
 
 
-def test_a_refused_configuration_is_told_of_and_a_good_one_is_taken_after_it(box: Box) -> None:
+def test_a_refused_configuration_is_reported_and_a_good_one_is_taken_after_it(box: Box) -> None:
     box.configure(rule(100))
     box.start()
     box.call("fetch", error="x")
@@ -148,7 +148,7 @@ def test_a_damaged_database_is_set_aside(box: Box, mail: MailServer) -> None:
     assert box.alert("test", "me").returncode == 0
 
 
-def test_who_is_first_given_an_address_is_told_of_what_is_open(box: Box, mail: MailServer) -> None:
+def test_who_is_first_given_an_address_is_reported_what_is_open(box: Box, mail: MailServer) -> None:
     both = '[alerts.any]\nevent = "*"\n' + rule(1)
     box.configure(both)
     box.start()
@@ -209,7 +209,7 @@ def test_an_address_is_stored_for_the_alerter_alone_and_is_shown_nowhere(box: Bo
     (box.root / "etc/credstore").mkdir(mode=0o700)
     systemctl = box.root / "bin/systemctl"
     systemctl.parent.mkdir()
-    systemctl.write_text(f'#!/bin/sh\necho "$@" >> {box.root}/told\n')
+    systemctl.write_text(f'#!/bin/sh\necho "$@" >> {box.root}/reported\n')
     systemctl.chmod(0o755)
     monkeypatch.setenv("PATH", f"{systemctl.parent}:{os.environ['PATH']}")
     file = box.root / "etc/credstore/livekeep.notify"
@@ -228,7 +228,7 @@ def test_an_address_is_stored_for_the_alerter_alone_and_is_shown_nowhere(box: Bo
     given_file.write_text("json://127.0.0.1/other\n")
     assert box.alert("set-address", "team", str(given_file)).returncode == 0
     assert "team json://127.0.0.1/other\n" in file.read_text()
-    assert (box.root / "told").read_text() == "try-restart livekeep-alerter.service\n" * 3
+    assert (box.root / "reported").read_text() == "try-restart livekeep-alerter.service\n" * 3
 
 
 def test_livekeep_alert_is_handed_over(box: Box) -> None:
@@ -254,17 +254,17 @@ def test_channels_are_those_of_the_tables_and_of_the_credential() -> None:
         "none": Notify(),
         "own": Notify(address="json://y"),
     }
-    found, problems = channels.channels(tables, secret)
-    assert found == {
+    result, problems = channels.channels(tables, secret)
+    assert result == {
         "log": Channel("log", file="/tmp/x"),
         "me": Channel("me", "mailto://a?to=b", severity="critical"),
         "own": Channel("own", "json://y"),
         "team": Channel("team", "json://x"),
     }
     assert [problem.split(":")[0] for problem in problems] == ["notify.none"]
-    (unknown,) = channels.unknown_names({"a": Alert(notify=("me", "nobody")), "b": Alert(enabled=False, notify=("x",))}, found)
+    (unknown,) = channels.unknown_names({"a": Alert(notify=("me", "nobody")), "b": Alert(enabled=False, notify=("x",))}, result)
     assert 'there is no channel "nobody"' in unknown
-    assert "mailto" not in repr(found)
+    assert "mailto" not in repr(result)
 
 
 def test_an_idle_alerter_takes_little_memory(box: Box) -> None:

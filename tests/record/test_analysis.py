@@ -10,32 +10,32 @@ from hypothesis import strategies as st
 
 from livekeep.record.store import analysis
 from livekeep.record.store.queries import Figures, FunctionFigures
-from tests.record.benchmark_analysis import BEGAN, DAY, STEP_AT, buckets, false_alarms, found_within, measure, values
+from tests.record.benchmark_analysis import BEGAN, DAY, STEP_AT, buckets, false_alarms, measure, shown_within, values
 
 days_of_noise = st.lists(st.floats(0.97, 1.03), min_size=14, max_size=60)
 
 
 def trend(medians: Sequence[float]) -> analysis.Trend:
-    found = analysis.trend(buckets(medians))
-    assert found
-    return found
+    result = analysis.trend(buckets(medians))
+    assert result
+    return result
 
 
 @given(days_of_noise, st.floats(-0.15, 0.15), st.integers(0, 3), st.floats(1_000, 1e9))
 @settings(deadline=None, max_examples=150, derandomize=True)
 def test_trend_correctness(noise: list[float], weekly: float, outliers: int, level: float) -> None:
-    """The slope is found whatever the level, and a few days that are far off don't change it."""
+    """The slope is right whatever the level, and a few days that are far off don't change it."""
     medians = [level * wobble * (1 + weekly) ** (day / 7) for day, wobble in enumerate(noise)]
     for number in range(outliers):
         medians[number * len(medians) // 3] *= 20
-    found = trend(medians)
+    result = trend(medians)
     # 3 % of noise on either side, over most of the length of the series.
     tolerance = 0.5 * 0.06 * 7 / (len(noise) - 1) + 7 / level + (0.03 if outliers else 0)
-    assert found.weekly == pytest.approx(weekly, abs=tolerance)
-    assert found.days == len(noise)
+    assert result.weekly == pytest.approx(weekly, abs=tolerance)
+    assert result.days == len(noise)
     if abs(weekly) > 2 * tolerance and not outliers:
-        assert found.is_clear
-        assert (found.weekly > 0) == (weekly > 0)
+        assert result.is_clear
+        assert (result.weekly > 0) == (weekly > 0)
 
 
 @given(days_of_noise)
@@ -58,18 +58,18 @@ def test_too_few_days_say_nothing() -> None:
     assert analysis.regression(buckets([1e6] * 10 + [2e6]), BEGAN + 11 * DAY) is None
 
 
-def test_steps_of_30_percent_are_found_within_4_days_and_false_alarms_are_rare() -> None:
+def test_steps_of_30_percent_are_detected_within_4_days_and_false_alarms_are_rare() -> None:
     for noise in (0.02, 0.05):
-        found, alarms = measure(noise, series=60, years=12)
-        assert found == 1.0
+        result, alarms = measure(noise, series=60, years=12)
+        assert result == 1.0
         assert alarms <= 1.0
 
 
 def test_a_regression_says_from_what_to_what_and_since_when() -> None:
     days = buckets([1_000_000.0] * STEP_AT + [1_300_000.0] * 5)
-    found = analysis.regression(days, days[-1].ends_at)
-    assert found == analysis.Regression(1_000_000, 1_300_000, days[STEP_AT].began_at)
-    assert found.ratio == pytest.approx(1.3)
+    result = analysis.regression(days, days[-1].ends_at)
+    assert result == analysis.Regression(1_000_000, 1_300_000, days[STEP_AT].began_at)
+    assert result.ratio == pytest.approx(1.3)
     # Once the new level is the usual one, it is none any more; and never when it became faster.
     assert analysis.regression(buckets([1e6] * 45 + [1.3e6] * 40), BEGAN + 85 * DAY) is None
     assert analysis.regression(buckets([1.3e6] * 45 + [1e6] * 8), BEGAN + 53 * DAY) is None
@@ -93,10 +93,10 @@ def test_a_function_that_rests_at_week_ends_is_judged() -> None:
     assert analysis.regression(days, BEGAN + 50 * DAY)
 
 
-def test_a_step_is_found_in_a_noisy_series_some_days_later() -> None:
+def test_a_step_is_detected_in_a_noisy_series_some_days_later() -> None:
     draw = random.Random(5)
-    found = [found_within(buckets(values(draw, 60, 0.08, STEP_AT)), 14) for _ in range(50)]
-    assert sum(days is not None for days in found) >= 48
+    result = [shown_within(buckets(values(draw, 60, 0.08, STEP_AT)), 14) for _ in range(50)]
+    assert sum(days is not None for days in result) >= 48
 
 
 def row(name: str, count: int = 10, failures: int = 0, **more: int) -> FunctionFigures:

@@ -34,13 +34,13 @@ def exact(plays: int, expected: float, size: float) -> float:
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.integers(1, 400), st.floats(0.01, 200), st.floats(0.3, 60))
 def test_the_surprise_is_the_tail_of_a_negative_binomial(plays: int, expected: float, size: float) -> None:
-    found = surprise(plays, expected, size)
+    result = surprise(plays, expected, size)
     if plays <= expected:
-        assert found == 0
-    elif found < 8:
-        assert found == pytest.approx(exact(plays, expected, size), abs=0.01)
-    assert surprise(plays + 1, expected, size) >= found
-    assert surprise(plays, expected * 1.1, size) <= found + 1e-9
+        assert result == 0
+    elif result < 8:
+        assert result == pytest.approx(exact(plays, expected, size), abs=0.01)
+    assert surprise(plays + 1, expected, size) >= result
+    assert surprise(plays, expected * 1.1, size) <= result + 1e-9
 
 
 FAR_OUT = [(10**9, 10.0, 4.0), (10**9, 10**8, 50.0), (3_000_000, 10**6, 0.5), (1, 1e-9, 1.0)]
@@ -67,12 +67,12 @@ def scores(*clips: Plays, course: Course = FLAT, spans: Sequence[Window] = SPANS
 
 def test_one_that_is_played_nine_times_as_often_for_three_hours() -> None:
     hot = plays_of(1, [90, 270, 300, 360], [240, 240, 240, 240])
-    found = scores(hot, *(steady(number, 5) for number in range(2, 30)))
-    assert max(found.values(), key=lambda it: it.score).clip == 1
-    assert found[1].score > 8
-    assert takeoff.begins(found[1])
-    assert takeoff.reason_of(found[1]) == "9 × its usual rate for 3 h"
-    assert all(it.score < 1 for number, it in found.items() if number != 1)
+    result = scores(hot, *(steady(number, 5) for number in range(2, 30)))
+    assert max(result.values(), key=lambda it: it.score).clip == 1
+    assert result[1].score > 8
+    assert takeoff.begins(result[1])
+    assert takeoff.reason_of(result[1]) == "9 × its usual rate for 3 h"
+    assert all(it.score < 1 for number, it in result.items() if number != 1)
 
 
 def test_few_plays_are_no_surprise() -> None:
@@ -96,9 +96,9 @@ def test_a_new_clip_is_held_against_what_is_usual_for_its_age() -> None:
     others = [steady(number, 3) for number in range(2, 30)]
     usual = plays_of(1, [100] * 4, [0] * 4, age_hours=1)
     assert not takeoff.begins(scores(usual, *others, course=course)[1])
-    found = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, course=course)[1]
-    assert takeoff.begins(found)
-    assert takeoff.reason_of(found).endswith("× what is usual for clips of its age, in its first 1 h")
+    result = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, course=course)[1]
+    assert takeoff.begins(result)
+    assert takeoff.reason_of(result).endswith("× what is usual for clips of its age, in its first 1 h")
     # That a new clip is played less and less is no news either.
     falling = plays_of(1, [12, 40, 85, 200], [888, 860, 815, 700], age_hours=20)
     assert not takeoff.begins(scores(falling, *others, course=course)[1])
@@ -142,10 +142,10 @@ def test_the_windows_of_any_runs_are_in_order_and_of_fetches(gaps: list[float]) 
     moments = [NOW]
     for gap in gaps:
         moments.append(moments[-1] + gap)
-    found = windows(moments)
-    assert all(span.before < span.begin < span.end == moments[-1] for span in found)
-    assert {moment for span in found for moment in (span.before, span.begin, span.end)} <= set(moments)
-    assert [span.begin for span in found] == sorted({span.begin for span in found}, reverse=True)
+    result = windows(moments)
+    assert all(span.before < span.begin < span.end == moments[-1] for span in result)
+    assert {moment for span in result for moment in (span.before, span.begin, span.end)} <= set(moments)
+    assert [span.begin for span in result] == sorted({span.begin for span in result}, reverse=True)
 
 
 # The usual course
@@ -271,13 +271,13 @@ def test_durations_in_words(hours: float, text: str) -> None:
 
 def test_it_finds_those_that_take_off_among_made_clips() -> None:
     """See benchmark_clips.py for the figures; here a few trials, of which each is the same at any time."""
-    found = [trial(seed, count=200, factors=(8, 20), days=2.5) for seed in range(2)]
-    ours, hacker_news = (sum(it.precision[name] for it in found) / len(found) for name in ("score", "Hacker News"))
+    result = [trial(seed, count=200, factors=(8, 20), days=2.5) for seed in range(2)]
+    ours, hacker_news = (sum(it.precision[name] for it in result) / len(result) for name in ("score", "Hacker News"))
     assert ours >= 0.9
     assert hacker_news <= 0.5
-    assert sum(it.false_alarms for it in found) == 0
+    assert sum(it.false_alarms for it in result) == 0
 
 
 def test_each_take_off_is_one_event_and_nothing_else_is() -> None:
-    found, right, wrong = alarms(seed=5, count=60, days=3, take_offs=3)
-    assert (found, right, wrong) == (3, 3, 0)
+    result, right, wrong = alarms(seed=5, count=60, days=3, take_offs=3)
+    assert (result, right, wrong) == (3, 3, 0)

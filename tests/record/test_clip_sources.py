@@ -48,9 +48,9 @@ def problem_of(read: Callable[[], object]) -> tuple[str, str]:
 @pytest.mark.parametrize("of", ["me", "users/7", "channels/staffpicks", "albums/42"])
 def test_a_list_of_vimeo(web: Web, of: str) -> None:
     web.answer = lists(entry(7, 12), entry(8, None, duration=0, created_time="odd", link="javascript:alert(1)"))
-    found = vimeo(web).clips(of)
+    result = vimeo(web).clips(of)
     created = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-    assert found == [
+    assert result == [
         Clip("7", "Clip 7", "https://vimeo.com/7", 61.0, created, 12, 3, None),
         Clip("8", "Clip 8", "", None, None, None, 3, None),
     ]
@@ -68,8 +68,8 @@ def test_a_list_of_vimeo(web: Web, of: str) -> None:
 def test_ten_thousand_clips_of_vimeo_come_by_a_hundred_pages_on_one_connection(web: Web) -> None:
     entries = [entry(number, number) for number in range(10_000)]
     web.answer = lambda request: page(request, entries)
-    found = vimeo(web).clips("me")
-    assert [clip.plays for clip in found] == list(range(10_000))
+    result = vimeo(web).clips("me")
+    assert [clip.plays for clip in result] == list(range(10_000))
     assert len(web.requests) == 100
     assert web.connections == 1
 
@@ -155,17 +155,17 @@ def test_a_page_that_fails_once_is_read_again(web: Web) -> None:
 
 
 def test_the_rate_limit_is_waited_for_until_its_reset(web: Web) -> None:
-    told = [datetime.now(UTC)]
+    reported = [datetime.now(UTC)]
 
     def answer(request: Request) -> bytes:
         if len(web.requests) > 1:
             return page(request, [entry(1)])
-        told[0] = datetime.now(UTC) + timedelta(seconds=1)
-        return error(429, 9000, X_RateLimit_Reset=told[0].isoformat())
+        reported[0] = datetime.now(UTC) + timedelta(seconds=1)
+        return error(429, 9000, X_RateLimit_Reset=reported[0].isoformat())
 
     web.answer = answer
     assert len(vimeo(web).clips("me")) == 1
-    assert datetime.now(UTC) > told[0]
+    assert datetime.now(UTC) > reported[0]
     assert len(web.requests) == 2
 
 
@@ -254,11 +254,11 @@ def test_a_channel_of_youtube_by_fifty(web: Web) -> None:
     tube = Tube(120)
     tube.missing = {"video000007"}
     web.answer = tube.answer
-    found = youtube(web).clips(CHANNEL)
-    assert len(found) == 119
+    result = youtube(web).clips(CHANNEL)
+    assert len(result) == 119
     created = datetime(2026, 11, 21, 10, 2, tzinfo=UTC).timestamp()
     link = "https://www.youtube.com/watch?v=video000000"
-    assert found[0] == Clip("video000000", "Title video000000", link, 3723.0, created, 1234, 5, None)
+    assert result[0] == Clip("video000000", "Title video000000", link, 3723.0, created, 1234, 5, None)
     assert len(web.requests) == 1 + 3 + 3
     assert web.connections == 1
 

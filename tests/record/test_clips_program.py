@@ -42,9 +42,9 @@ def with_both(box: ClipsBox, content: str) -> Path:
 
 
 def test_a_run_keeps_the_figures_and_says_how_it_went(box: ClipsBox, web: Web) -> None:
-    found = box.run()
-    assert (found.outcome, found.sources, found.clips, found.hot, found.reason) == ("succeeded", 1, 2, (), "")
-    assert found.interval_seconds == 900
+    result = box.run()
+    assert (result.outcome, result.sources, result.clips, result.hot, result.reason) == ("succeeded", 1, 2, (), "")
+    assert result.interval_seconds == 900
     web.answer = lists(entry(7, 20))
     assert box.run().clips == 1
     assert box.rows("SELECT clip, plays, gone_at IS NULL FROM clips") == [("7", 20, 1), ("8", None, 0)]
@@ -75,14 +75,14 @@ def test_without_a_record_the_analyzer_works_the_same(box: ClipsBox, sink: str) 
 def test_a_source_that_fails_does_not_keep_the_others(box: ClipsBox, web: Web) -> None:
     file = with_both(box, '[{"id": 1, "plays": 5}]')
     web.answer = lambda _request: error(401, 8003)
-    found = box.run()
-    assert (found.outcome, found.sources, found.clips) == ("partly", 2, 1)
-    assert found.reason == "hall: Vimeo does not accept the token (HTTP 401, code 8003)"
-    assert found.advice == "sudo livekeep set-token"
+    result = box.run()
+    assert (result.outcome, result.sources, result.clips) == ("partly", 2, 1)
+    assert result.reason == "hall: Vimeo does not accept the token (HTTP 401, code 8003)"
+    assert result.advice == "sudo livekeep set-token"
     file.write_text("[")
-    found = box.run()
-    assert found.outcome == "failed"
-    assert found.reason.endswith(f"; town: {file}: is not valid JSON")
+    result = box.run()
+    assert result.outcome == "failed"
+    assert result.reason.endswith(f"; town: {file}: is not valid JSON")
     ended = [it for it in box.written() if it.get("LIVEKEEP_EVENT") == "session-ended"]
     assert [it["LIVEKEEP_OUTCOME"] for it in ended] == ["succeeded", "failed"]
     web.answer = lists(entry(7, 12))
@@ -121,23 +121,23 @@ def test_a_failure_is_news_once_until_there_is_something_else_to_do(box: ClipsBo
 )
 def test_without_a_usable_token_nothing_is_asked(box: ClipsBox, web: Web, name: str, content: str, says: str) -> None:
     box.store(name, content)
-    found = box.run()
-    assert (found.outcome, found.reason, found.advice) == ("failed", says, "sudo livekeep set-token")
+    result = box.run()
+    assert (result.outcome, result.reason, result.advice) == ("failed", says, "sudo livekeep set-token")
     assert web.connections == 0
 
 
 def test_a_source_that_says_not_where_its_clips_are(box: ClipsBox, web: Web) -> None:
     box.configure('[clips.a]\n[clips.b]\nvimeo = "me"\nfile = "/x"\n')
-    found = box.run()
-    assert found.outcome == "failed"
-    assert found.reason.count("it says nowhere, or in more than one way, where its clips are") == 2
+    result = box.run()
+    assert result.outcome == "failed"
+    assert result.reason.count("it says nowhere, or in more than one way, where its clips are") == 2
     assert web.connections == 0
 
 
 def test_without_sources_it_is_skipped(box: ClipsBox) -> None:
     box.configure("")
-    found = box.run()
-    assert (found.outcome, found.reason) == ("skipped", "no source of clips is configured")
+    result = box.run()
+    assert (result.outcome, result.reason) == ("skipped", "no source of clips is configured")
     assert not box.database.exists()
 
 
@@ -160,7 +160,7 @@ def test_a_damaged_database_is_set_aside_and_a_new_one_begun(box: ClipsBox) -> N
     assert (box.database.parent / "clips.db.damaged").exists()
 
 
-def test_a_database_that_cannot_be_written_is_told(box: ClipsBox) -> None:
+def test_a_database_that_cannot_be_written_is_reported(box: ClipsBox) -> None:
     box.run()
     with closing(sqlite3.connect(box.database)) as connection:
         connection.execute("PRAGMA user_version = 9")
@@ -191,7 +191,7 @@ def with_history(box: ClipsBox, made: MadeClips, until: float) -> None:
     connection.close()
 
 
-def test_a_clip_that_takes_off_is_told_once_and_stands_first(tmp_path: Path) -> None:
+def test_a_clip_that_takes_off_is_reported_once_and_stands_first(tmp_path: Path) -> None:
     now = time.time()
     made = MadeClips(3, 60, now - 40 * 3600)
     busy = max((clip for clip in made.clips if clip.created < made.now), key=lambda clip: clip.rate(now))
@@ -202,9 +202,9 @@ def test_a_clip_that_takes_off_is_told_once_and_stands_first(tmp_path: Path) -> 
     (tmp_path / "etc/livekeep/livekeep.toml").write_text(f'[vimeo]\napi_url = "{site.url}"\n[clips.hall]\nvimeo = "users/1"\n')
     with_history(box, made, now)
     made.advance(now)
-    found = box.run()
-    assert [clip.clip for clip in found.hot] == [str(busy.number)]
-    hot = found.hot[0]
+    result = box.run()
+    assert [clip.clip for clip in result.hot] == [str(busy.number)]
+    hot = result.hot[0]
     assert (hot.source, hot.name, hot.link) == ("hall", busy.name, f"https://vimeo.com/{busy.number}")
     assert hot.score > 5
     assert " × its usual rate for " in hot.reason
@@ -236,7 +236,7 @@ def test_what_the_command_shows(box: ClipsBox) -> None:
     assert done.returncode == 1
     assert "there are no clips: livekeep-clips has not run yet; see docs/how-to/clips.md" in done.stderr
     box.run()
-    assert "2 clips of 1 source, looked at 0 min ago (succeeded)" in box.command().stdout
+    assert "2 clips of 1 source, read 0 min ago (succeeded)" in box.command().stdout
     everything = box.command("list", "--all").stdout
     assert [line.split()[0] for line in everything.splitlines()[2:]] == ["7", "8"]
     assert json.loads(box.command("list", "--all", "--json").stdout)["clips"][0]["plays"] == 12

@@ -113,10 +113,10 @@ def as_known(call: queries.Call, form: str) -> tuple[Any, ...]:
 
     error = call.error
     metrics = map(known, (call.cpu, call.memory_bytes, call.read_bytes, call.written_bytes, call.arguments))
-    told = (error.type, error.message, error.traceback) if error else (known(None),) * 3
+    reported = (error.type, error.message, error.traceback) if error else (known(None),) * 3
     return (
         call.id, call.began_at, call.duration, call.name, call.kind, call.outcome, call.hostname, call.unit, known(call.session),
-        call.number, call.parent, call.thread, *metrics, *told,
+        call.number, call.parent, call.thread, *metrics, *reported,
     )  # fmt: skip
 
 
@@ -142,8 +142,8 @@ def test_times_are_local_and_lose_no_microsecond(tmp_path: Path) -> None:
     assert row["duration_seconds"] == Decimal("1.500001")
     (step,) = exported(connection, "steps", "csv")
     assert (step["ended_at"], step["duration_seconds"], step["weight"]) == ("", "", "0.1")
-    (told,) = exported(connection, "events", "json", Filter(event="picture*"))
-    assert told["fields"] == {"PICTURE": "n"}
+    (reported,) = exported(connection, "events", "json", Filter(event="picture*"))
+    assert reported["fields"] == {"PICTURE": "n"}
     connection.close()
 
 

@@ -416,7 +416,7 @@ def test_an_abandoned_generator_and_a_cancelled_task_are_cancelled() -> None:
     assert [call.outcome for call in recorded.calls] == ["cancelled", "cancelled"]
 
 
-def test_what_happens_at_a_generator_s_close_reaches_whoever_closes_it() -> None:
+def test_what_happens_at_a_generator_s_close_reaches_its_caller() -> None:
     @monitor_execution
     def stubborn() -> Iterator[int]:
         try:

@@ -43,7 +43,7 @@ def test_pip_brings_nothing_else_and_the_types() -> None:
     assert project["tool"]["setuptools"]["package-data"] == {"livekeep": ["py.typed"]}
 
 
-def test_whoever_asks_for_no_name_imports_no_library() -> None:
+def test_a_program_that_asks_for_no_name_imports_no_library() -> None:
     assert "livekeep.record.instrument" not in python("import livekeep.record, livekeep.record.wire; print(*sys.modules)").split()
 
 
@@ -72,9 +72,9 @@ def test_the_benchmark_measures() -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert set(found["costs"]) == {"@monitor_execution", "@track_performance"}
-    assert all(fast > 0 for both in found["costs"].values() for _middle, fast in both)
-    assert found["sustained calls a second"] > 0
-    assert found["lost calls"] == 0
-    assert found["time left"]["livekeep"] <= 0.10
+    result = json.loads(done.stdout)
+    assert set(result["costs"]) == {"@monitor_execution", "@track_performance"}
+    assert all(fast > 0 for both in result["costs"].values() for _middle, fast in both)
+    assert result["sustained calls a second"] > 0
+    assert result["lost calls"] == 0
+    assert result["time left"]["livekeep"] <= 0.10

@@ -85,8 +85,8 @@ def test_property_progress_consistency(total: int | None, weights: dict[str, flo
     assert last["ended"] >= last["began"] == said[0]["began"]
     ended_steps = {line[2]: line[3] for line in lines_of(recorded.entries, "t") if line[3]["ended"] is not None}
     assert sorted(ended_steps) == list(range(1, steps + 1))
-    told = [percent for state in said if (percent := state["percent"]) is not None]
-    assert told == sorted(told)
+    reported = [percent for state in said if (percent := state["percent"]) is not None]
+    assert reported == sorted(reported)
 
 
 def end(ending: BaseException | None) -> None:

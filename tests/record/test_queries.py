@@ -124,16 +124,16 @@ def shifted(rows: list[Row]) -> list[Row]:
 
 
 def all_pages(connection: Connection, wanted: Filter, limit: int) -> list[Call]:
-    found: list[Call] = []
+    result: list[Call] = []
     after = ""
     while True:
         page = queries.calls(connection, wanted, limit, after)
         assert len(page.rows) <= limit
-        found += page.rows
-        assert len(found) < 1000
+        result += page.rows
+        assert len(result) < 1000
         after = page.after
         if not after:
-            return found
+            return result
 
 
 def as_row(connection: Connection, call: Call) -> Row:
@@ -148,9 +148,9 @@ def test_historical_retrieval_accuracy(rows: list[Row], wanted: Filter, limit: i
     rows = shifted(rows)
     expected = [row for row in rows if row.is_wanted(wanted)]
     with record(rows) as connection:
-        found = all_pages(connection, wanted, limit)
-        assert [call.began_at for call in found] == sorted((row.began_at for row in expected), reverse=True)
-        assert sorted(map(repr, (as_row(connection, call) for call in found))) == sorted(map(repr, expected))
+        result = all_pages(connection, wanted, limit)
+        assert [call.began_at for call in result] == sorted((row.began_at for row in expected), reverse=True)
+        assert sorted(map(repr, (as_row(connection, call) for call in result))) == sorted(map(repr, expected))
         slowest = queries.slowest_calls(connection, wanted, limit)
         assert [call.duration for call in slowest] == sorted((row.duration for row in expected), reverse=True)[:limit]
         failed = [row for row in expected if row.outcome == "failed"]
@@ -170,10 +170,10 @@ def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Fil
         if row.is_wanted(wanted):
             expected.setdefault((row.name, row.kind), []).append(row)
     with record(rows) as connection:
-        found = {(row.name, row.kind): row.figures for row in queries.functions(connection, wanted)}
-        assert found.keys() == expected.keys()
+        result = {(row.name, row.kind): row.figures for row in queries.functions(connection, wanted)}
+        assert result.keys() == expected.keys()
         for key, calls in expected.items():
-            check(found[key], calls)
+            check(result[key], calls)
         check(queries.totals(connection, wanted), [row for calls in expected.values() for row in calls])
         together = queries.overview(connection, wanted, size)
         assert together.functions == queries.functions(connection, wanted)
@@ -188,13 +188,13 @@ def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Fil
             )
 
 
-def check(found: queries.Figures, calls: list[Row]) -> None:
+def check(result: queries.Figures, calls: list[Row]) -> None:
     durations = sorted(row.duration for row in calls)
-    assert found.count == len(calls)
+    assert result.count == len(calls)
     if calls:
-        assert (found.min, found.max, found.sum) == (durations[0], durations[-1], sum(durations))
-        assert found.failures == sum(row.outcome == "failed" for row in calls)
-        for value, share in ((found.p50, 0.5), (found.p95, 0.95), (found.p99, 0.99)):
+        assert (result.min, result.max, result.sum) == (durations[0], durations[-1], sum(durations))
+        assert result.failures == sum(row.outcome == "failed" for row in calls)
+        for value, share in ((result.p50, 0.5), (result.p95, 0.95), (result.p99, 0.99)):
             exact = durations[math.ceil(share * len(durations) - 1e-9) - 1]
             assert abs(value - exact) <= exact * histogram.ERROR + 1
 
@@ -280,20 +280,20 @@ def test_a_session_knows_its_steps_errors_and_earlier_durations(writer: Writer, 
         ["t", "new", 2, {"name": "page", "parent": 1, "began": NOW + 1, "ended": NOW + 2, "outcome": "failed", "error": ERROR}],
     ]
     writer.ingest([job.entry(lines=lines)])
-    found = queries.sessions(reader, Filter()).rows[0]
-    assert (found.name, found.outcome, found.duration, found.message, found.percent) == (
+    result = queries.sessions(reader, Filter()).rows[0]
+    assert (result.name, result.outcome, result.duration, result.message, result.percent) == (
         "analysis",
         "failed",
         MINUTE,
         "at clip 3",
         30,
     )
-    assert found.error == queries.Error(found.error.id if found.error else 0, *ERROR)
-    assert queries.session(reader, found.id) == found
-    assert [row.began_at for row in queries.earlier_sessions(reader, found)] == [NOW - DAY]
-    first, second = queries.steps(reader, found.id)
+    assert result.error == queries.Error(result.error.id if result.error else 0, *ERROR)
+    assert queries.session(reader, result.id) == result
+    assert [row.began_at for row in queries.earlier_sessions(reader, result)] == [NOW - DAY]
+    first, second = queries.steps(reader, result.id)
     assert (first.name, first.parent, first.weight, first.outcome, first.error) == ("fetch", None, 2.0, "succeeded", None)
-    assert (second.name, second.parent, second.error) == ("page", 1, found.error)
+    assert (second.name, second.parent, second.error) == ("page", 1, result.error)
     assert queries.session(reader, 99) is None
 
 
@@ -312,7 +312,7 @@ def test_a_call_tree_holds_what_was_called_below(writer: Writer, reader: Connect
     assert [(row.depth, row.call.number) for row in queries.call_tree(reader, root)] == [(0, 1), (1, 2), (2, 3), (1, 4)]
 
 
-def test_events_are_found_by_name_priority_text_unit_and_session(writer: Writer, reader: Connection) -> None:
+def test_events_are_detected_by_name_priority_text_unit_and_session(writer: Writer, reader: Connection) -> None:
     job = Job()
     entries = [
         event("picture-changed", "The holding picture is shown", at=NOW + 1, PICTURE="holding"),
@@ -387,14 +387,14 @@ def test_a_search_for_what_is_rare_stops_and_goes_on(tmp_path: Path, monkeypatch
     (whole,) = [queries.events(connection, wanted)]
     assert whole.after == ""
     monkeypatch.setattr(filter_module, "SEARCH_SECONDS", 0.0)
-    found, pages, after = [], 0, ""
+    result, pages, after = [], 0, ""
     while pages == 0 or after:
         page = queries.events(connection, wanted, after=after)
-        found += page.rows
+        result += page.rows
         after, pages = page.after, pages + 1
         assert bool(after) == (page.searched_to is not None)
-    assert found == list(whole.rows)
-    assert len(found) == 10
+    assert result == list(whole.rows)
+    assert len(result) == 10
     assert pages > 10
     connection.close()
 

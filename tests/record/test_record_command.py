@@ -182,7 +182,7 @@ def test_a_table_is_exported_to_a_file_and_to_standard_output(room: Room, tmp_pa
     )
 
 
-def test_a_damaged_record_is_told(room: Room, tmp_path: Path) -> None:
+def test_a_damaged_record_is_reported(room: Room, tmp_path: Path) -> None:
     assert "sound, " in room.run("check")
     assert room.json("check")["is_sound"] is True
     broken = Room(tmp_path)
@@ -249,7 +249,7 @@ def open_folder() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_who_is_not_in_the_group_is_told_to_use_sudo(open_folder: Path) -> None:
+def test_who_is_not_in_the_group_is_reported_to_use_sudo(open_folder: Path) -> None:
     for name in ("lib", "bin"):
         shutil.copytree(PROJECT / name, open_folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     room = Room(open_folder / "root")

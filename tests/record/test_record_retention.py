@@ -146,14 +146,14 @@ def test_a_disk_that_fills_up_makes_it_keep_less_but_one_day(tmp_path: Path) -> 
     full = Record(least_free_percent=90.0, call_days=90)
     now = float(NOW)
     small = Keeping(tmp_path / "record.db")
-    small.look(writer.connection, full, now)
+    small.check(writer.connection, full, now)
     assert not small.is_busy
     keeping = Keeping(tmp_path / "record.db", least_bytes=0)
     free = 100 * os.statvfs(tmp_path).f_bavail / os.statvfs(tmp_path).f_blocks
     assert free < 90, "this test needs a disk that is not empty"
     oldest = []
     for _ in range(60):
-        keeping.look(writer.connection, full, now)
+        keeping.check(writer.connection, full, now)
         while keeping.is_busy:
             keeping.step(writer.connection, full, now)
         oldest.append(ages(writer, MOMENTS["calls"])[-1])
@@ -162,7 +162,7 @@ def test_a_disk_that_fills_up_makes_it_keep_less_but_one_day(tmp_path: Path) -> 
     assert oldest[-1] == 1
     assert "one day only" in keeping.problem
     assert ages(writer, MOMENTS["sessions"])[-1] == 49
-    keeping.look(writer.connection, Record(least_free_percent=1.0), now)
+    keeping.check(writer.connection, Record(least_free_percent=1.0), now)
     assert keeping.problem == ""
     writer.close()
 
@@ -222,7 +222,7 @@ def test_there_is_no_copy_without_room_for_it(writer: Writer, tmp_path: Path) ->
     assert not (tmp_path / "record.db.copy").exists()
 
 
-def test_faults_of_a_file_are_found(tmp_path: Path) -> None:
+def test_faults_of_a_file_are_detected(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "record.db")
     filled(writer, list(range(60)))
     writer.close()
@@ -248,7 +248,7 @@ def test_two_damaged_records_are_kept(tmp_path: Path) -> None:
     assert not file.exists()
 
 
-def test_what_tidy_found_is_read_again(tmp_path: Path) -> None:
+def test_what_tidy_reported_is_read_again(tmp_path: Path) -> None:
     assert upkeep.read_result(tmp_path) is None
     result = upkeep.CheckResult(time.time(), 5, ("row 3 missing",), None, "")
     upkeep.write_result(tmp_path, result)

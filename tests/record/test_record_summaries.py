@@ -169,16 +169,16 @@ def arithmetic(expected: list[tuple[str, int, int, bool]]) -> dict[tuple[str, in
         groups.setdefault(("day", int(midnight) * 1_000_000, name), []).append((duration, failed))
         groups.setdefault(("hour", began - began % HOUR, name), []).append((duration, failed))
     figures = {}
-    for key, found in groups.items():
-        values = [duration for duration, _ in found]
-        figures[key] = (len(values), sum(failed for _, failed in found), sum(values), min(values), max(values))
+    for key, result in groups.items():
+        values = [duration for duration, _ in result]
+        figures[key] = (len(values), sum(failed for _, failed in result), sum(values), min(values), max(values))
     return figures
 
 
 def check_percentiles(writer: Writer, expected: list[tuple[str, int, int, bool]]) -> None:
     """Of all days together, from their histograms."""
     for name in {name for name, *_ in expected}:
-        values = sorted(duration for found, _, duration, _ in expected if found == name)
+        values = sorted(duration for result, _, duration, _ in expected if result == name)
         merged: dict[int, int] = {}
         query = "SELECT histogram FROM summaries s JOIN functions f ON f.id = s.function WHERE name = ? AND period = 'day'"
         for (blob,) in writer.connection.execute(query, (name,)):

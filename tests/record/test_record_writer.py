@@ -41,7 +41,7 @@ def test_a_call_has_all_that_its_line_says(writer: Writer) -> None:
     error = ["ValueError", "no such clip", "Traceback …"]
     line = ["c", 7, 0, NOW, 1500, "failed", 3, "s1", "worker-1", "clip=5", error, 900, 4096, 100, 200]
     writer.ingest([Job().raw("\n".join(map(json.dumps, (["f", 0, "jobs.fetch", "api"], line))), 1)])
-    found = rows(
+    result = rows(
         writer,
         "SELECT f.name, f.kind, c.id / 1000, c.number, c.parent, c.duration, c.outcome, t.name, c.arguments, e.type, e.message, "
         "e.traceback, c.cpu, c.memory, c.read, c.written, s.token, m.hostname, p.pid "
@@ -50,7 +50,7 @@ def test_a_call_has_all_that_its_line_says(writer: Writer) -> None:
         "JOIN machines m ON m.id = c.machine JOIN processes p ON p.id = c.process",
     )
     who = ("s1", "box", 1000)
-    assert found == [("jobs.fetch", "api", NOW, 7, 3, 1500, 1, "worker-1", "clip=5", *error, 900, 4096, 100, 200, *who)]
+    assert result == [("jobs.fetch", "api", NOW, 7, 3, 1500, 1, "worker-1", "clip=5", *error, 900, 4096, 100, 200, *who)]
 
 
 def test_a_session_is_as_its_newest_line_says(writer: Writer) -> None:
@@ -84,12 +84,12 @@ def test_events_of_units_and_jobs_are_rows_and_carriers_of_calls_are_none(writer
             job.entry(calls=[("fetch", NOW, 1, "succeeded")], LIVEKEEP_EVENT="calls-recorded"),
         ]
     )
-    found = rows(
+    result = rows(
         writer,
         "SELECT e.name, e.unit, e.message, e.fields, s.name "
         "FROM events e LEFT JOIN sessions s ON s.id = e.session ORDER BY arrival",
     )
-    assert found == [
+    assert result == [
         ("picture-changed", "livekeep-player.service", "The TV shows the stream", '{"PICTURE":"stream"}', None),
         ("session-began", "job.service", "clips begins", '{"SESSION":"s1"}', "clips"),
     ]

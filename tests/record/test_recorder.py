@@ -108,8 +108,8 @@ def test_a_journal_that_was_emptied_meanwhile_is_a_loss(recorder: RunningRecorde
     journals.write(recorder.journal, calls(job, 2))
     recorder.start()
     recorder.wait_for(CALLS, 5)
-    found = recorder.rows("SELECT reason, entries, calls FROM losses ORDER BY reason")
-    assert found == [("gap", len(lost), len(lost)), ("vacuumed", None, None)]
+    result = recorder.rows("SELECT reason, entries, calls FROM losses ORDER BY reason")
+    assert result == [("gap", len(lost), len(lost)), ("vacuumed", None, None)]
 
 
 def test_a_rotated_journal_goes_on(recorder: RunningRecorder) -> None:
@@ -249,7 +249,7 @@ def test_a_session_whose_process_is_killed_is_lost(recorder: RunningRecorder) ->
     monotonic = {"__MONOTONIC_TIMESTAMP": str(time.monotonic_ns() // 1000)}
     journals.write(recorder.journal, [{**entry, **monotonic}])
     recorder.wait_for("SELECT outcome FROM sessions", "running")
-    wait_until("it was looked at", lambda: recorder.state()["sessions_running"] == 1)
+    wait_until("it was checked", lambda: recorder.state()["sessions_running"] == 1)
     process.kill()
     process.wait()
     recorder.wait_for("SELECT outcome FROM sessions", "lost")
@@ -427,7 +427,7 @@ class Reader:
         command = [sys.executable, "-c", READER, str(LIBRARY), str(file)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def look(self) -> list[str]:
+    def seen(self) -> list[str]:
         """The number of calls that it sees, and whether it has a snapshot."""
         assert self.process.stdin
         assert self.process.stdout
@@ -446,7 +446,7 @@ def test_who_may_not_write_sees_the_record_whether_the_recorder_runs_was_killed_
 
         def everybody_sees(number: int) -> None:
             recorder.wait_for(CALLS, number)
-            assert [reader.look()[0] for reader in readers] == [str(number)] * len(readers)
+            assert [reader.seen()[0] for reader in readers] == [str(number)] * len(readers)
 
         journals.write(recorder.journal, calls(job, 5))
         recorder.wait_for(CALLS, 5)
@@ -462,7 +462,7 @@ def test_who_may_not_write_sees_the_record_whether_the_recorder_runs_was_killed_
             reader.close()
         recorder.stop()
         readers = [Reader(recorder.file)]
-        assert readers[0].look() == ["7", str(os.geteuid() == 0)]
+        assert readers[0].seen() == ["7", str(os.geteuid() == 0)]
         recorder.start()
         journals.write(recorder.journal, calls(job, 2))
         everybody_sees(9)
@@ -515,7 +515,7 @@ def test_a_sample_of_the_box_is_taken(recorder: RunningRecorder) -> None:
     assert recorder.value("SELECT machine_id FROM machines") == this_machine()["machine"]
 
 
-def test_a_unit_that_hangs_is_seen_by_its_watchdog_and_a_reload_is_told(recorder: RunningRecorder) -> None:
+def test_a_unit_that_hangs_is_seen_by_its_watchdog_and_a_reload_is_reported(recorder: RunningRecorder) -> None:
     assert recorder.process
     recorder.process.send_signal(signal.SIGHUP)
     recorder.systemd.wait_for("RELOADING=1")

@@ -51,9 +51,9 @@ def received(mail: MailServer) -> EmailMessage:
 
 
 def part(message: EmailMessage, kind: str) -> str:
-    found = message.get_body((kind,))
-    assert isinstance(found, EmailMessage)
-    return str(found.get_content())
+    result = message.get_body((kind,))
+    assert isinstance(result, EmailMessage)
+    return str(result.get_content())
 
 
 def test_a_daily_report_arrives_as_text_and_html(box: Box, mail: MailServer) -> None:

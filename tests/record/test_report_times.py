@@ -259,12 +259,12 @@ class Box:
         )
 
     def messages(self) -> list[notify.Message]:
-        found = [
+        result = [
             notify.decode(file.read_bytes()) for file in sorted(self.spool.iterdir(), key=lambda file: file.stat().st_mtime_ns)
         ]
         for file in self.spool.iterdir():
             file.unlink()
-        return found
+        return result
 
 
 @pytest.fixture
@@ -308,8 +308,8 @@ def test_missed_days_are_caught_up_but_those_on_which_the_box_was_off(box: Box) 
         box.add_job(days_ago)
     files.remember("daily", box.today - timedelta(7), box.reports)
     assert box.run("--scheduled", "daily").returncode == 0
-    told = [files.first_day(path.name)[1] for path in sorted(box.reports.glob("*.txt"))]
-    assert told == [box.today - timedelta(days) for days in (6, 4, 1)]
+    reported = [files.first_day(path.name)[1] for path in sorted(box.reports.glob("*.txt"))]
+    assert reported == [box.today - timedelta(days) for days in (6, 4, 1)]
     titles = [message.title for message in box.messages()]
     assert [title.split(": ")[1].split(" (")[0] for title in titles[:2]] == ["1 job ran and succeeded"] * 2
     assert "Nothing happened" in titles[2]
@@ -431,5 +431,5 @@ def test_the_shell_completes_a_report(words: list[str], expected: set[str]) -> N
     line = " ".join(f"'{word}'" for word in ["livekeep", *words])
     setting = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
     script = f". {PROJECT}/etc/bash-completion/livekeep; {setting}; _livekeep; echo ${{COMPREPLY[*]}}"
-    told = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert set(told) == expected - {"-h", "--scheduled"}
+    reported = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert set(reported) == expected - {"-h", "--scheduled"}

@@ -170,13 +170,13 @@ class Cells(HTMLParser):
 # What is said
 
 
-def test_the_week_is_told_in_sentences(week: sqlite3.Connection) -> None:
+def test_the_week_is_reported_in_sentences(week: sqlite3.Connection) -> None:
     report = making.compose(week, WEEK)
     said = headlines.headlines(report)
     assert said[:2] == ["4 of 44 jobs failed", "clip analysis took 31 % longer than in the week before"]
     assert "The screen was good for 99.7 % of the time, with one interruption of 30 min 00 s" in said
     assert "The channel main was on air for 99.9 % of the time, with one interruption of 15 min 00 s" in said
-    advice = [(entry.text, entry.command) for entry in headlines.look_first(report)]
+    advice = [(entry.text, entry.command) for entry in headlines.advice_of(report)]
     assert advice[0] == ("Alert disk is still open: box: the disk is 96.2 % full", "livekeep alert list")
     assert advice[1][0] == "clip analysis failed 3 times: TimeoutError: the server did not answer within 30 s"
     newest = week.execute("SELECT id FROM sessions WHERE outcome = 'failed' AND name = 'clip analysis' ORDER BY began_at DESC")
@@ -197,7 +197,7 @@ def test_a_day_is_compared_with_the_seven_before(week: sqlite3.Connection) -> No
 def test_a_day_with_nothing_in_it_says_so_plainly(week: sqlite3.Connection) -> None:
     report = making.compose(week, period_of("daily", MONDAY + timedelta(40)))
     assert report.is_empty()
-    assert headlines.look_first(report)[0].text.startswith("Alert disk is still open")
+    assert headlines.advice_of(report)[0].text.startswith("Alert disk is still open")
     for format_ in ("text", "html"):
         assert "Nothing happened: no job ran" in making.rendered(report, format_).decode()
     assert "Nothing happened: no job ran" in text_of(making.rendered(report, "pdf"))
@@ -336,7 +336,7 @@ def test_the_figures_of_a_box_are_those_of_its_samples(week: sqlite3.Connection)
     assert row["disk_share"] == pytest.approx(0.298, abs=0.002)
 
 
-def test_an_alert_that_began_before_the_period_and_is_open_is_told(tmp_path: Path) -> None:
+def test_an_alert_that_began_before_the_period_and_is_open_is_reported(tmp_path: Path) -> None:
     writer = Writer(tmp_path / "record.db")
     fields = {"RULE": "down", "SUBJECT": "box", "SEVERITY": "critical"}
     alerter = "livekeep-alerter.service"
@@ -345,7 +345,7 @@ def test_an_alert_that_began_before_the_period_and_is_open_is_told(tmp_path: Pat
     writer.ingest([event("alert-over", "cool", alerter, us(MONDAY - timedelta(2)), **{**fields, "RULE": "hot"}, SECONDS="9")])
     writer.close()
     connection = schema.open_read_only(tmp_path / "record.db")
-    found = making.compose(connection, WEEK).alerts
+    result = making.compose(connection, WEEK).alerts
     connection.close()
-    assert [(row.rule, row.count, row.is_open) for row in found] == [("down", 0, True)]
-    assert date_of(found[0].newest_at) == MONDAY - timedelta(3)
+    assert [(row.rule, row.count, row.is_open) for row in result] == [("down", 0, True)]
+    assert date_of(result[0].newest_at) == MONDAY - timedelta(3)

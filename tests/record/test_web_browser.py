@@ -213,11 +213,11 @@ def test_all_texts_are_readable(seen: Seen, scheme: str) -> None:
 def test_times_are_in_the_reader_s_zone(seen: Seen) -> None:
     seen.browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Kathmandu"})
     seen.open("/jobs")
-    found = seen.run(
+    result = seen.run(
         "const t = document.querySelector('td time'); return [t.dateTime, t.textContent, new Date(t.dateTime).getMinutes()]"
     )
-    assert found[1].split(":")[1] == f"{found[2]:02}"
-    assert (int(found[0][14:16]) + 45) % 60 == found[2]
+    assert result[1].split(":")[1] == f"{result[2]:02}"
+    assert (int(result[0][14:16]) + 45) % 60 == result[2]
     seen.browser.execute_cdp_cmd("Emulation.setTimezoneOverride", {"timezoneId": ""})
 
 

@@ -41,9 +41,9 @@ HOSTILE = (
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    found = Site(tmp_path)
-    yield found
-    found.close()
+    result = Site(tmp_path)
+    yield result
+    result.close()
 
 
 @dataclass(frozen=True)
@@ -157,26 +157,26 @@ def has_ties(sessions: list[MadeSession]) -> bool:
 
 def rows_of_functions(page: Html) -> dict[tuple[str, str], tuple[str, str, str]]:
     """Calls, failures and mean by function and kind."""
-    found = {}
+    result = {}
     for row in page.rows if page.tables and page.tables[-1][0][0] == "Function" else []:
         name, _, kind = row[0].partition(" api")
-        found[name if row[0].endswith(" api") else row[0], "api" if row[0].endswith(" api") else "function"] = (
+        result[name if row[0].endswith(" api") else row[0], "api" if row[0].endswith(" api") else "function"] = (
             row[1],
             row[2].partition(" ")[0],
             row[6],
         )
         assert not kind
-    return found
+    return result
 
 
 def by_hand(calls: list[MadeCall]) -> dict[tuple[str, str], tuple[str, str, str]]:
-    found = {}
+    result = {}
     for key in {(call.function, call.kind) for call in calls}:
         own = [call for call in calls if (call.function, call.kind) == key]
         mean = round(sum(call.duration for call in own) / len(own))
         failures = sum(call.outcome == "failed" for call in own)
-        found[key] = (str(len(own)), str(failures), figures.duration(mean / 1_000_000))
-    return found
+        result[key] = (str(len(own)), str(failures), figures.duration(mean / 1_000_000))
+    return result
 
 
 def addresses(site: Site) -> list[str]:

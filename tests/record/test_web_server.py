@@ -34,16 +34,16 @@ def box(tmp_path_factory: pytest.TempPathFactory) -> Box:
 
 @pytest.fixture(scope="module")
 def running(box: Box) -> Iterator[Running]:
-    with box.web() as found:
-        yield found
+    with box.web() as result:
+        yield result
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     made = Box(tmp_path_factory.mktemp("guarded"))
     made.set_password()
-    with made.web() as found:
-        yield found
+    with made.web() as result:
+        yield result
 
 
 # The socket
@@ -53,9 +53,9 @@ def test_it_ends_when_nobody_reads_and_starts_with_the_next_reader(tmp_path: Pat
     made = Box(tmp_path)
     made.configure("[web]\nidle_seconds = 5\n")
     with listener() as listening, NotifySocket(tmp_path / "notify") as systemd:
-        with made.web(listening, NOTIFY_SOCKET=str(systemd.path)) as found:
-            assert found.ask("/").status == 200
-            assert found.process.wait(15) == 0
+        with made.web(listening, NOTIFY_SOCKET=str(systemd.path)) as result:
+            assert result.ask("/").status == 200
+            assert result.process.wait(15) == 0
         systemd.wait_for("STOPPING=1")
         # The port goes on listening: it is systemd's.
         with made.web(listening) as again:
@@ -63,12 +63,12 @@ def test_it_ends_when_nobody_reads_and_starts_with_the_next_reader(tmp_path: Pat
 
 
 def test_sigterm_ends_it_at_once_with_a_reader_connected(box: Box) -> None:
-    with box.web() as found:
+    with box.web() as result:
 
         async def read() -> int:
-            async with websockets.connect(live(found, "/"), origin=origin(found)) as socket:
+            async with websockets.connect(live(result, "/"), origin=origin(result)) as socket:
                 await socket.send("{}")
-                return await asyncio.to_thread(found.end)
+                return await asyncio.to_thread(result.end)
 
         # uvicorn of trixie ends by the signal itself, which is as well to systemd.
         assert asyncio.run(read()) in (0, -signal.SIGTERM)
@@ -76,17 +76,17 @@ def test_sigterm_ends_it_at_once_with_a_reader_connected(box: Box) -> None:
 
 def test_without_a_socket_it_says_what_to_start(tmp_path: Path) -> None:
     made = Box(tmp_path)
-    with made.web(LISTEN_FDS="0") as found:
-        assert found.process.wait(15) != 0
+    with made.web(LISTEN_FDS="0") as result:
+        assert result.process.wait(15) != 0
     assert "start livekeep-web.socket" in (tmp_path / "web.log").read_text()
 
 
 def test_a_change_of_the_configuration_counts_at_once(tmp_path: Path) -> None:
     made = Box(tmp_path)
-    with made.web() as found:
-        assert found.ask("/login", Host="tv.example").status == 421
+    with made.web() as result:
+        assert result.ask("/login", Host="tv.example").status == 421
         made.configure('[web]\nnames = ["tv.example"]\n')
-        wait_until("the new name", lambda: found.ask("/login", Host="tv.example:9879").status == 200)
+        wait_until("the new name", lambda: result.ask("/login", Host="tv.example:9879").status == 200)
 
 
 # Who is let in
@@ -132,36 +132,36 @@ def test_files_are_kept_by_the_browser_under_the_digest_of_their_content(running
     page = running.ask("/functions").text
     for name in ("style.css", "app.js", "chart.js", "icon.svg"):
         address = next(part for part in page.split('"') if part.startswith("/static/") and part.endswith(f"/{name}"))
-        found = running.ask(address)
-        assert found.status == 200
-        assert "immutable" in found.headers["cache-control"]
-        assert running.ask(address, If_None_Match=found.headers["etag"]).status == 304
+        result = running.ask(address)
+        assert result.status == 200
+        assert "immutable" in result.headers["cache-control"]
+        assert running.ask(address, If_None_Match=result.headers["etag"]).status == 304
         assert running.ask(address.replace("/static/", "/static/0")).status == 404
-        assert len(running.ask(address, Accept_Encoding="gzip").raw) < len(found.raw) or name == "icon.svg"
+        assert len(running.ask(address, Accept_Encoding="gzip").raw) < len(result.raw) or name == "icon.svg"
 
 
 @pytest.mark.parametrize("path", ["/", "/jobs?range=7d", "/function?function=a%26b", "/screen.png", "/report", "/reports/x.pdf"])
 def test_without_the_password_nothing_is_shown(guarded: Running, path: str) -> None:
-    found = guarded.ask(path)
-    assert found.status in (303, 401)
-    assert "verdict" not in found.text
-    if found.status == 303:
-        assert found.headers["location"].startswith("/login?next=%2F")
+    result = guarded.ask(path)
+    assert result.status in (303, 401)
+    assert "verdict" not in result.text
+    if result.status == 303:
+        assert result.headers["location"].startswith("/login?next=%2F")
 
 
 def test_who_knows_the_password_is_let_in_till_it_changes(tmp_path: Path) -> None:
     made = Box(tmp_path)
     made.set_password()
-    with made.web() as found:
-        answer = found.log_in()
+    with made.web() as result:
+        answer = result.log_in()
         assert (answer.status, answer.headers["location"]) == (303, "/jobs")
         cookie = answer.headers["set-cookie"].lower()
         assert "httponly" in cookie
         assert "samesite=strict" in cookie
-        assert found.ask("/", Cookie=answer.cookie).status == 200
-        assert found.ask("/", Cookie=answer.cookie[:-1] + "x").status == 303
-        assert found.ask("/", Cookie="livekeep=" + "9" * 20 + ".x.").status == 303
-        assert found.ask("/logout", "POST", b"", Cookie=answer.cookie, Origin=f"http://127.0.0.1:{found.port}").status == 303
+        assert result.ask("/", Cookie=answer.cookie).status == 200
+        assert result.ask("/", Cookie=answer.cookie[:-1] + "x").status == 303
+        assert result.ask("/", Cookie="livekeep=" + "9" * 20 + ".x.").status == 303
+        assert result.ask("/logout", "POST", b"", Cookie=answer.cookie, Origin=f"http://127.0.0.1:{result.port}").status == 303
     # An end when idle changes nothing, a new password ends all.
     with made.web() as again:
         assert again.ask("/", Cookie=answer.cookie).status == 200
@@ -173,9 +173,9 @@ def test_who_knows_the_password_is_let_in_till_it_changes(tmp_path: Path) -> Non
 
 def test_a_link_in_a_mail_does_not_end_at_the_login_of_somebody_who_is_logged_in(guarded: Running) -> None:
     """The browser keeps a strict cookie back on such a request, and gives it on the one that the page makes."""
-    found = guarded.ask("/jobs/1", Sec_Fetch_Site="cross-site")
-    assert found.status == 200
-    assert 'http-equiv="refresh"' in found.text
+    result = guarded.ask("/jobs/1", Sec_Fetch_Site="cross-site")
+    assert result.status == 200
+    assert 'http-equiv="refresh"' in result.text
     assert guarded.ask("/jobs/1", Sec_Fetch_Site="same-origin").status == 303
 
 
@@ -192,15 +192,15 @@ def test_a_login_leads_to_our_own_pages_alone(given: str) -> None:
 def test_wrong_passwords_cost_time_and_an_end_when_idle_forgets_none(tmp_path: Path) -> None:
     made = Box(tmp_path)
     made.set_password()
-    with made.web() as found:
-        assert [found.log_in("wrong").status for _ in range(FREE_FAILURES)] == [403] * FREE_FAILURES
+    with made.web() as result:
+        assert [result.log_in("wrong").status for _ in range(FREE_FAILURES)] == [403] * FREE_FAILURES
         failed_at = time.monotonic()
-        refused = found.log_in("wrong")
+        refused = result.log_in("wrong")
         assert refused.status == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert "Wrong password number 2 for the web pages from 127.0.0.1" in (tmp_path / "web.log").read_text()
         # The right one is not tried either: the wait tells nothing.
-        assert found.log_in().status == 429
+        assert result.log_in().status == 429
     with made.web() as again:
         status = again.log_in("wrong").status
         # On a busy machine the wait may be over before the second start.
@@ -270,17 +270,17 @@ def test_a_stored_hash_that_is_none_lets_nobody_in() -> None:
 # What changes
 
 
-def live(found: Running, page: str) -> str:
-    return f"ws://127.0.0.1:{found.port}/live?page={page}"
+def live(result: Running, page: str) -> str:
+    return f"ws://127.0.0.1:{result.port}/live?page={page}"
 
 
-def origin(found: Running) -> Any:
-    return f"http://127.0.0.1:{found.port}"
+def origin(result: Running) -> Any:
+    return f"http://127.0.0.1:{result.port}"
 
 
-def stamps(found: Running, page: str) -> dict[str, str]:
+def stamps(result: Running, page: str) -> dict[str, str]:
     """What a page of ours sends first: the fragments that it has."""
-    text = found.ask(page).text
+    text = result.ask(page).text
     return {
         part.split('"')[1]: part.split('data-live="')[1].split('"')[0]
         for part in text.split("<div id")[1:]
@@ -297,10 +297,10 @@ def test_what_changes_is_pushed_and_only_that(box: Box, running: Running) -> Non
             session = {"name": "pushed <b>", "began": now, "outcome": "running", "total": 8, "done": 2, "percent": 25}
             writer.ingest([Job().entry(lines=[["s", "s", session]], at=now)])
             writer.close()
-            found: dict[str, Any] = {}
-            while "pushed &lt;b&gt;" not in str(found.get("running_now")):
-                found = json.loads(await asyncio.wait_for(socket.recv(), 15))
-            return found
+            result: dict[str, Any] = {}
+            while "pushed &lt;b&gt;" not in str(result.get("running_now")):
+                result = json.loads(await asyncio.wait_for(socket.recv(), 15))
+            return result
 
     assert "screen" not in asyncio.run(read())
 
@@ -310,10 +310,10 @@ def test_a_state_that_changes_is_pushed(box: Box, running: Running) -> None:
         async with websockets.connect(live(running, "/"), origin=origin(running)) as socket:
             await socket.send(json.dumps(stamps(running, "/")))
             box.write(PlayerState(picture="none", display_up=False))
-            found = {}
-            while "verdict_now" not in found:
-                found = json.loads(await asyncio.wait_for(socket.recv(), 15))
-            return str(found["verdict_now"]["html"])
+            result = {}
+            while "verdict_now" not in result:
+                result = json.loads(await asyncio.wait_for(socket.recv(), 15))
+            return str(result["verdict_now"]["html"])
 
     assert "Out of order" in asyncio.run(read())
     box.write_usual_states()
@@ -359,16 +359,16 @@ def test_an_idle_reader_keeps_it_and_costs_next_to_nothing(tmp_path: Path) -> No
     made = Box(tmp_path)
     made.configure("[web]\nidle_seconds = 5\n")
     Writer(made.record).close()
-    with made.web() as found:
+    with made.web() as result:
 
         async def watch() -> float:
-            async with websockets.connect(live(found, "/jobs"), origin=origin(found)) as socket:
-                await socket.send(json.dumps(stamps(found, "/jobs")))
+            async with websockets.connect(live(result, "/jobs"), origin=origin(result)) as socket:
+                await socket.send(json.dumps(stamps(result, "/jobs")))
                 await asyncio.sleep(0.5)
-                before = cpu_seconds(found.process.pid)
+                before = cpu_seconds(result.process.pid)
                 await asyncio.sleep(6)
-                assert found.process.poll() is None
-                return cpu_seconds(found.process.pid) - before
+                assert result.process.poll() is None
+                return cpu_seconds(result.process.pid) - before
 
         assert asyncio.run(watch()) < 0.3
 
@@ -382,7 +382,7 @@ def test_behind_a_server_with_tls_that_passes_the_name_on_it_works(tmp_path: Pat
     made = Box(tmp_path)
     made.configure('[web]\nnames = ["tv.example"]\n')
     made.set_password()
-    with made.web() as found:
+    with made.web() as result:
         in_front = {"Host": "tv.example", "Origin": "https://tv.example"}
-        cookie = found.log_in(**in_front).cookie
-        assert found.ask("/", Host="tv.example", Cookie=cookie).status == 200
+        cookie = result.log_in(**in_front).cookie
+        assert result.ask("/", Host="tv.example", Cookie=cookie).status == 200

@@ -38,7 +38,7 @@ WRITE_SECONDS = 30.0
 """Between two states when nothing has changed."""
 TIDY_SECONDS = 86400.0
 RECORD_PAUSE_SECONDS = 0.2
-"""Between two looks at a record that is written to all the time."""
+"""Between two checks of a record that is written to all the time."""
 WATCH_SECONDS = 30.0
 """Between two tries to watch a folder that is not there yet."""
 
@@ -131,7 +131,7 @@ class Alerter:
     def _pause(self) -> None:
         """A record that is written to all the time wakes this program five times a second, and no more often.
 
-        Nor less: the last write of a transaction comes before the moment at which others see it, so it is looked at once more.
+        Nor less: the last write of a transaction comes before the moment at which others see it, so it is checked once more.
         """
         if self._watch is not None:
             self._watch.drain()

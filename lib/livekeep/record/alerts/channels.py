@@ -26,7 +26,7 @@ class Channel:
 
 def addresses(text: str) -> tuple[dict[str, str], list[str]]:
     """The addresses in the credential's text by name, and what is wrong with lines of it; an address is in no message."""
-    found: dict[str, str] = {}
+    by_name: dict[str, str] = {}
     problems = []
     for number, line in enumerate(text.splitlines(), 1):
         name, _, address = line.strip().partition(" ")
@@ -37,8 +37,8 @@ def addresses(text: str) -> tuple[dict[str, str], list[str]]:
                 f"{CREDENTIAL}: line {number} is not a name and an address; run: sudo livekeep alert set-address NAME"
             )
             continue
-        found[name] = address.strip()
-    return found, problems
+        by_name[name] = address.strip()
+    return by_name, problems
 
 
 def read_addresses() -> tuple[dict[str, str], list[str]]:
@@ -51,7 +51,7 @@ def read_addresses() -> tuple[dict[str, str], list[str]]:
 
 def channels(notify: Mapping[str, Notify], secret: Mapping[str, str]) -> tuple[dict[str, Channel], list[str]]:
     """The channels that are on by name, and what is wrong with others."""
-    found: dict[str, Channel] = {}
+    by_name: dict[str, Channel] = {}
     problems = []
     for name in sorted({*notify, *secret}):
         table = notify.get(name, Notify())
@@ -66,8 +66,8 @@ def channels(notify: Mapping[str, Notify], secret: Mapping[str, str]) -> tuple[d
         if channel.file and not os.access(Path(channel.file).parent, os.W_OK):
             folder = Path(channel.file).parent
             problems.append(f"notify.{name}.file: livekeep-alerter may not write to {shown(str(folder))}; use /var/log/livekeep")
-        found[name] = channel
-    return found, problems
+        by_name[name] = channel
+    return by_name, problems
 
 
 def unknown_names(alerts: Mapping[str, Alert], known: Mapping[str, Channel]) -> list[str]:

@@ -1,4 +1,4 @@
-"""livekeep alert: what is wrong now and was told to whom, a test of a channel, silences, and addresses.
+"""livekeep alert: what is wrong now and who got a message, a test of a channel, silences, and addresses.
 
 Reads the alerter's database; whatever is to be changed goes through its spool, for it alone writes there. Addresses go to the
 credential livekeep.notify, which systemd hands to the alerter alone.
@@ -82,10 +82,10 @@ def parser() -> argparse.ArgumentParser:
 
 
 def seconds(text: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
-    if not found or not 0 < float(found[1]) * UNITS[found[2]] <= LONGEST_SILENCE_SECONDS:
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smhd])", text)
+    if not match or not 0 < float(match[1]) * UNITS[match[2]] <= LONGEST_SILENCE_SECONDS:
         raise argparse.ArgumentTypeError(f"must be such as 30m, 2h or 3d, and a year at most, is {shown(text)}")
-    return float(found[1]) * UNITS[found[2]]
+    return float(match[1]) * UNITS[match[2]]
 
 
 @contextlib.contextmanager
@@ -184,14 +184,14 @@ def channel_rows(connection: sqlite3.Connection, settings: Config) -> list[dict[
         "SELECT channel AS name, sum(state = 'delivered') AS delivered, sum(state IN ('waiting', 'held')) AS waiting, "
         "max(CASE WHEN state = 'waiting' THEN reason ELSE '' END) AS reason FROM deliveries GROUP BY channel ORDER BY channel"
     ).fetchall()
-    found = {row["name"]: dict(row) for row in rows}
+    by_name = {row["name"]: dict(row) for row in rows}
     secret: dict[str, str] = {}
     # Root's alone; others see the channels that something was sent to.
     with contextlib.suppress(OSError):
         secret, _problems = channels.addresses(files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode(errors="replace"))
     blank = {"delivered": 0, "waiting": 0, "reason": ""}
-    found |= {name: {"name": name, **blank} for name in {*secret, *settings.notify} if name not in found}
-    return [found[name] for name in sorted(found)]
+    by_name |= {name: {"name": name, **blank} for name in {*secret, *settings.notify} if name not in by_name}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def show(arguments: argparse.Namespace) -> int:

@@ -78,7 +78,7 @@ def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Findin
         f"ORDER BY failed DESC LIMIT {MOST_SUBJECTS}",
         [*conditions.parameters, max(rule.number, 1)],
     ).fetchall()
-    found = []
+    findings = []
     for row in rows:
         sql = f"SELECT count(*) FROM calls WHERE function = ? AND {conditions.text()}"  # noqa: S608
         count = record.execute(sql, [row["function"], *conditions.parameters]).fetchone()[0]
@@ -89,8 +89,8 @@ def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Findin
         error = record.execute("SELECT type, message FROM errors e JOIN calls c ON c.error = e.id WHERE c.id = ?", [row["last"]])
         newest = error.fetchone()
         why = f"The newest: {newest['type']}: {newest['message']}" if newest else ""
-        found.append(Finding(name, sentence, moment(row["first"]) / SECOND, why, traceback_of(record, row["last"])))
-    return found
+        findings.append(Finding(name, sentence, moment(row["first"]) / SECOND, why, traceback_of(record, row["last"])))
+    return findings
 
 
 def slow(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
@@ -103,21 +103,21 @@ def slow(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
         f"WHERE {conditions.text()} GROUP BY function LIMIT {MOST_SUBJECTS}",
         conditions.parameters,
     ).fetchall()
-    found = []
+    findings = []
     for row in rows:
         value = row["mean"] if rule.statistic == "mean" else percentile(record, conditions, row, SHARES[rule.statistic])
-        found += too_slow(record, rule, names_of(record, row["function"]), row["count"], value, moment(row["first"]), now)
-    return found
+        findings += too_slow(record, rule, names_of(record, row["function"]), row["count"], value, moment(row["first"]), now)
+    return findings
 
 
 def slow_sessions(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
     """The same for sessions and steps."""
     begin = int((now - rule.window_seconds) * SECOND)
     wanted = Filter(begin, function=rule.function, kind=rule.call_kind, machine=rule.machine)
-    found = []
+    findings = []
     for row in queries.functions(record, wanted):
-        found += too_slow(record, rule, row.name, row.figures.count, float(getattr(row.figures, rule.statistic)), begin, now)
-    return found
+        findings += too_slow(record, rule, row.name, row.figures.count, float(getattr(row.figures, rule.statistic)), begin, now)
+    return findings
 
 
 def too_slow(
@@ -157,7 +157,7 @@ def earlier_days(record: sqlite3.Connection, rule: Alert, function: str, now: fl
 
 def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
     """Functions that have become slower."""
-    found = []
+    findings = []
     for name, kind in functions_of(record, rule)[:MOST_SUBJECTS]:
         days = earlier_days(record, replace(rule, call_kind=kind), name, now, analysis.RECENT_DAYS + analysis.EARLIER_DAYS)
         slower = analysis.regression(days, days[-1].ends_at) if days else None
@@ -165,8 +165,8 @@ def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Find
             sentence = f"{name} takes {(slower.ratio - 1) * 100:.0f} % longer than it did"
             recent = f"The median of the last {analysis.RECENT_DAYS} days is {duration(slower.now / SECOND)}"
             why = f"{recent}; of the {analysis.EARLIER_DAYS} before it was {duration(slower.before / SECOND)}"
-            found.append(Finding(name, sentence, slower.since / SECOND, why))
-    return found
+            findings.append(Finding(name, sentence, slower.since / SECOND, why))
+    return findings
 
 
 def functions_of(record: sqlite3.Connection, rule: Alert) -> list[tuple[str, str]]:
@@ -186,8 +186,8 @@ def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float)
     subject = rule.function if is_of_calls(rule) else rule.session
     name = "no job" if is_any(subject) else f"{subject}: nothing"
     sentence = f"{name} has succeeded for {duration(now - since)}"
-    told = "It has never succeeded since there is this rule" if last is None else "Its last success is that old"
-    why = f"{told}; it should succeed every {duration(rule.period_seconds)}"
+    last_text = "It has never succeeded since there is this rule" if last is None else "Its last success is that old"
+    why = f"{last_text}; it should succeed every {duration(rule.period_seconds)}"
     return [Finding("" if is_any(subject) else subject, sentence, since, why)]
 
 
@@ -237,7 +237,7 @@ def figure(record: sqlite3.Connection, rule: Alert, now: float, sample_seconds: 
     begin = int((now - rule.for_seconds - 2 * STALE_SAMPLES * sample_seconds) * SECOND)
     meant = [it for it in machines(record) if fits(rule.machine, it.hostname) or fits(rule.machine, it.machine_id)]
     is_of_units = rule.figure in UNIT_FIGURES
-    found = []
+    findings = []
     for machine in meant:
         series = unit_series(record, rule, machine, begin) if is_of_units else {"": box_series(record, rule, machine, begin)}
         for unit, values in series.items():
@@ -245,8 +245,8 @@ def figure(record: sqlite3.Connection, rule: Alert, now: float, sample_seconds: 
             if since is None:
                 continue
             subject = unit if len(meant) == 1 else f"{unit} on {machine.hostname}" if unit else machine.hostname
-            found.append(finding_of_figure(rule, subject, values[-1][1], since))
-    return found
+            findings.append(finding_of_figure(rule, subject, values[-1][1], since))
+    return findings
 
 
 def finding_of_figure(rule: Alert, subject: str, value: float, since: float) -> Finding:

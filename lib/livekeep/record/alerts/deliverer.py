@@ -32,7 +32,7 @@ MESSAGE_SECONDS = 30.0
 STOP_SECONDS = 6.0
 """Less than the unit's TimeoutStopSec=."""
 ORPHAN_SECONDS = 1.0
-"""Between two looks whether a child of an alerter that was killed has ended."""
+"""Between two checks whether a child of an alerter that was killed has ended."""
 
 
 @dataclass
@@ -169,11 +169,12 @@ class Deliverer:
     def _settle(self, channel: str, messages: tuple[int, ...], ending: str, wall: float) -> None:
         """Note what became of each message, in one transaction; then the receipts are no longer needed."""
         receipts = read_receipts(self._receipts / channel)
-        told = {int(receipt["message"]) for receipt in receipts}
+        settled = {int(receipt["message"]) for receipt in receipts}
         is_channel = any(receipt["is_channel"] for receipt in receipts)
         if not is_channel:
             # Nothing is known of these: the child was ended, or died.
-            receipts += [{"message": it, "taken": [], "reason": ending, "is_channel": False} for it in messages if it not in told]
+            unsettled = [message for message in messages if message not in settled]
+            receipts += [{"message": it, "taken": [], "reason": ending, "is_channel": False} for it in unsettled]
         failures = []
         self._database.execute("BEGIN IMMEDIATE")
         for receipt in receipts:
@@ -190,9 +191,9 @@ class Deliverer:
             os.truncate(self._receipts / channel, 0)
         self.failed += len(failures)
         for message, reason, wait in failures[:1]:
-            self._tell(channel, message, reason, wait)
+            self._report(channel, message, reason, wait)
 
-    def _tell(self, channel: str, message: int, reason: str, wait: float) -> None:
+    def _report(self, channel: str, message: int, reason: str, wait: float) -> None:
         row = self._database.execute(
             "SELECT attempts FROM deliveries WHERE message = ? AND channel = ?", [message, channel]
         ).fetchone()
@@ -216,7 +217,7 @@ def memory_file(content: bytes) -> Any:
 
 def read_receipts(file: Path) -> list[dict[str, Any]]:
     """The receipts that are there; a line that was cut short is none."""
-    found = []
+    receipts = []
     try:
         lines = file.read_bytes().splitlines()
     except FileNotFoundError:
@@ -225,7 +226,7 @@ def read_receipts(file: Path) -> list[dict[str, Any]]:
         try:
             receipt = json.loads(line)
             taken = [str(name) for name in receipt["taken"]]
-            found.append(
+            receipts.append(
                 {
                     "message": int(receipt["message"]),
                     "taken": taken,
@@ -235,4 +236,4 @@ def read_receipts(file: Path) -> list[dict[str, Any]]:
             )
         except (ValueError, KeyError, TypeError):
             continue
-    return found
+    return receipts

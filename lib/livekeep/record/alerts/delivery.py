@@ -5,7 +5,7 @@ is ended by ending the child. The address comes by standard input, never by the 
 standard output, which is a file that outlives both: what a server took is on the disk at once, whatever is killed next.
 
 Mail: apprise reads the address, the standard library sends. So the same message has the same Message-ID however often it is tried
-(a server that took it and was cut off before it could say so gets no second one that looks new), each recipient that has it is
+(a server that took it and was cut off before it could say so gets no second one that seems new), each recipient that has it is
 noted, and certificates are checked. All else is sent by apprise.
 
 | receipt                                              | means                                                          |
@@ -140,7 +140,7 @@ def secrets_of(address: str) -> list[str]:
 
 
 def deliver_to_file(name: str, item: Item) -> Iterator[str]:
-    """Append a message, once: its token is looked for at the file's end."""
+    """Append a message, once: its token is searched for at the file's end."""
     mark = f"[{item.token}]"
     try:
         with Path(name).open("a+b") as file:

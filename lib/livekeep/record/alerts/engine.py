@@ -26,7 +26,7 @@ from livekeep.record.alerts.verdict import RECORDER_STALE_SECONDS, findings
 
 VERDICT_SECONDS = 5.0
 QUIET_SECONDS = {"failures": 15.0, "slow": 15.0, "figure": 15.0, "regression": 3600.0}
-"""Between two looks at a record in which nothing is new: its windows move on."""
+"""Between two checks of a record in which nothing is new: its windows move on."""
 SHARE_OF_TIME = 0.02
 """Of a processor, at most, for one rule: what takes long is asked less often."""
 GRACE_SECONDS = 60.0
@@ -47,7 +47,7 @@ class Engine:
         self.standings: dict[Key, Standing] = {}
         self.problems: dict[str, str] = {}
         """Of rules that cannot be judged now, by name."""
-        self._found: dict[Key, Finding] = {}
+        self._newest: dict[Key, Finding] = {}
         self._due: dict[str, float] = {}
         self._cost: dict[str, float] = {}
         self._ledger = Ledger(database)
@@ -57,7 +57,7 @@ class Engine:
         for row in database.execute("SELECT * FROM alerts WHERE over_at IS NULL"):
             key = row["rule"], row["subject"]
             self.standings[key] = Standing(is_open=True, announced_at=row["announced_at"], times=row["times"])
-            self._found[key] = Finding(row["subject"], row["sentence"], row["since"], row["why"], row["log"])
+            self._newest[key] = Finding(row["subject"], row["sentence"], row["since"], row["why"], row["log"])
 
     # Rules
 
@@ -75,7 +75,7 @@ class Engine:
             if rule_now is None or kinds.get(key[0], rule_now.kind) != rule_now.kind:
                 self._ledger.remove(key, clock.wall)
                 self.standings.pop(key)
-                self._found.pop(key, None)
+                self._newest.pop(key, None)
         self._database.execute("COMMIT")
         self.problems = {name: problem for name, problem in self.problems.items() if name in self.rules}
         judged = {name: rule for name, rule in self.rules.items() if rule.kind != "event"}
@@ -97,7 +97,7 @@ class Engine:
             if clock.steady >= self._due.get(name, 0.0):
                 self._judge(name, rule, clock)
         self._announce(clock)
-        self._ledger.tell()
+        self._ledger.publish()
         return clock.steady if has_more else min(self._due.values(), default=math.inf)
 
     def _notice_step(self, clock: Clock) -> None:
@@ -114,21 +114,21 @@ class Engine:
     # Conditions
 
     def _judge(self, name: str, rule: Alert, clock: Clock) -> None:
-        """One rule, all its subjects. What cannot be told leaves all as it is."""
+        """One rule, all its subjects. What cannot be decided leaves all as it is."""
         began = time.monotonic()
-        found = self._findings(name, rule, clock)
+        findings = self._findings(name, rule, clock)
         self._cost[name] = time.monotonic() - began
         quiet = VERDICT_SECONDS if rule.kind == "verdict" else QUIET_SECONDS.get(rule.kind, GRACE_SECONDS)
         self._due[name] = clock.steady + max(quiet, self._pause(name))
-        if found is None:
+        if findings is None:
             return
-        by_subject = {finding.subject: finding for finding in found}
+        by_subject = {finding.subject: finding for finding in findings}
         subjects = {subject for rule_name, subject in self.standings if rule_name == name} | set(by_subject)
         for subject in sorted(subjects):
             self._follow(name, rule, subject, by_subject.get(subject), clock)
 
     def _findings(self, name: str, rule: Alert, clock: Clock) -> list[Finding] | None:
-        """None when it cannot be told."""
+        """None when it cannot be decided."""
         if rule.kind == "verdict":
             try:
                 judged = findings(rule, self._root, self._kept, self._settings.probes, clock.wall)
@@ -140,12 +140,12 @@ class Engine:
                 return None
             self.problems.pop(name, None)
             return judged
-        found: list[Finding] | None = None
+        findings: list[Finding] | None = None
         with self._record.guarded():
             record = self._record.connection()
             if record is not None:
-                found = self._in_record(record, name, rule, clock)
-        return found
+                findings = self._in_record(record, name, rule, clock)
+        return findings
 
     def _in_record(self, record: sqlite3.Connection, name: str, rule: Alert, clock: Clock) -> list[Finding] | None:
         if rule.kind == "figure":
@@ -164,10 +164,10 @@ class Engine:
         """Whether the recorder has written since it started; after a while without that, the record is taken as it is."""
         if clock.steady - self._started >= GRACE_SECONDS:
             return True
-        found = state.read_or_error(RecorderState, self._root)
-        if isinstance(found, StateAbsentError | StateBrokenError):
+        recorder = state.read_or_error(RecorderState, self._root)
+        if isinstance(recorder, StateAbsentError | StateBrokenError):
             return False
-        return clock.steady - found.written_monotonic < RECORDER_STALE_SECONDS and found.last_commit_at is not None
+        return clock.steady - recorder.written_monotonic < RECORDER_STALE_SECONDS and recorder.last_commit_at is not None
 
     def _follow(self, name: str, rule: Alert, subject: str, finding: Finding | None, clock: Clock) -> None:
         key = (name, subject)
@@ -177,11 +177,11 @@ class Engine:
         if decision.wait is not None:
             self._due[name] = min(self._due[name], clock.steady + decision.wait)
         if finding:
-            self._found[key] = finding
+            self._newest[key] = finding
         match decision.action:
             case "begin" if finding:
                 complete = self._completed(finding, rule, decision.standing, clock)
-                self._found[key] = complete
+                self._newest[key] = complete
                 self._ledger.begin(key, rule, complete, decision.standing.times, clock.wall)
             case "over":
                 self._ledger.over(key, rule, clock.wall)
@@ -189,7 +189,7 @@ class Engine:
                 self._ledger.gather(key, "reminder", clock.wall)
         if decision.standing == Standing():
             self.standings.pop(key, None)
-            self._found.pop(key, None)
+            self._newest.pop(key, None)
         else:
             self.standings[key] = decision.standing
 
@@ -205,10 +205,10 @@ class Engine:
                 log = lines_of_units(record, units_of(finding.subject), since - 600)
         return replace(finding, since=since, log=log)
 
-    # What will be told
+    # Messages to come
 
     def _announce(self, clock: Clock) -> None:
-        """Gather what is open and was never told of, unless it is silenced: at the end of a silence, too."""
+        """Gather what is open and was in no message, unless it is silenced: at the end of a silence, too."""
         for key, standing in self.standings.items():
             if standing.is_open and standing.announced_at is None and not self._ledger.is_silenced(*key, clock.wall):
                 self._ledger.gather(key, "begin", clock.wall)
@@ -223,23 +223,23 @@ class Engine:
                 self.standings[key] = replace(self.standings[key], announced_at=wall)
 
     def finding(self, key: Key) -> Finding | None:
-        """What an open alert's rule found last."""
-        return self._found.get(key)
+        """The newest finding of an open alert."""
+        return self._newest.get(key)
 
     def open_alerts(self, wall: float) -> tuple[OpenAlert, ...]:
         """For the state, the gravest first."""
-        found = []
+        alerts = []
         for key, standing in self.standings.items():
-            rule, finding = self.rules.get(key[0]), self._found.get(key)
+            rule, finding = self.rules.get(key[0]), self._newest.get(key)
             if standing.is_open and rule and finding:
                 row = self._database.execute(
                     "SELECT since FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL", key
                 ).fetchone()
                 since = row["since"] if row else finding.since
                 silenced = self._ledger.is_silenced(*key, wall)
-                found.append(OpenAlert(*key, rule.severity, since, finding.sentence, rule.advice, silenced))  # type: ignore[arg-type]
+                alerts.append(OpenAlert(*key, rule.severity, since, finding.sentence, rule.advice, silenced))  # type: ignore[arg-type]
         ranks = {"critical": 0, "warning": 1, "info": 2}
-        return tuple(sorted(found, key=lambda alert: (ranks[alert.severity], -alert.since)))
+        return tuple(sorted(alerts, key=lambda alert: (ranks[alert.severity], -alert.since)))
 
 
 def units_of(subject: str) -> str:

@@ -20,7 +20,7 @@ MOST_BATCHES = 4
 
 
 class EventJudge:
-    """Where it is in the record's events; None before the first look."""
+    """Where it is in the record's events; None before the first check."""
 
     def __init__(self, database: sqlite3.Connection, record: Record, ledger: Ledger) -> None:
         self._database, self._record, self._ledger = database, record, ledger
@@ -63,19 +63,19 @@ class EventJudge:
             if self.position is None:
                 # What happened before there was an alerter is no news.
                 return [], event_rules.end(record, self._record.identity), False
-            found, position = event_rules.unjudged(record, self._record.identity, self.position)
+            unjudged, position = event_rules.unjudged(record, self._record.identity, self.position)
             # A recorder that starts for the first time reads all that the journal has. A rule whose beginning lies in the future
             # was first seen before the clock was set.
             pairs = [
                 (name, event)
-                for event in found
+                for event in unjudged
                 for name, rule, first_at in watching
                 if event_rules.matches(rule, event) and (event.at >= first_at or first_at > wall)
             ]
             return (
                 [(name, event, log_of(record, event)) for name, event in pairs],
                 position,
-                len(found) >= event_rules.MOST_AT_ONCE,
+                len(unjudged) >= event_rules.MOST_AT_ONCE,
             )
         return None
 

@@ -1,7 +1,7 @@
 """Rules of kind "event": each event of the record is judged exactly once, in the order in which it arrived there.
 
 An event's id is its time, and those of other machines come late; so the position is the number of its arrival. When the record
-was set aside and begun anew, the numbers begin anew too, and the newest event's time tells what has been judged already.
+was set aside and begun again, the numbers begin again too, and the newest event's time says what has been judged already.
 """
 
 import json
@@ -65,10 +65,10 @@ def unjudged(record: sqlite3.Connection, identity: str, position: Position) -> t
         f"LEFT JOIN sessions s ON s.id = v.session WHERE {terms} ORDER BY v.arrival LIMIT {MOST_AT_ONCE}",
         [position.arrival if is_same_record else position.newest],
     ).fetchall()
-    found = [event_of(row) for row in rows]
-    if not found:
+    next_events = [event_of(row) for row in rows]
+    if not next_events:
         return [], position if is_same_record else last
-    return found, Position(identity, found[-1].arrival, max(position.newest, *(event.id for event in found)))
+    return next_events, Position(identity, next_events[-1].arrival, max(position.newest, *(event.id for event in next_events)))
 
 
 def event_of(row: sqlite3.Row) -> Event:

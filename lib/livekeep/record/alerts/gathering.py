@@ -1,4 +1,4 @@
-"""Of what was gathered the messages: one for each rule and kind when its time has come, with all that is to be told by then."""
+"""Of what was gathered the messages: one for each rule and kind when its time has come, with all that it is to say by then."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -8,23 +8,23 @@ from livekeep.core.config.record import Alert
 from livekeep.record.alerts import message as words
 from livekeep.record.alerts import outbox
 from livekeep.record.alerts.channels import Channel
-from livekeep.record.alerts.message import Told
+from livekeep.record.alerts.message import AlertText
 from livekeep.record.alerts.notify import Message
 from livekeep.record.alerts.rules import Finding
 
 Announced = Callable[[Sequence[int], float], None]
-Found = Callable[[tuple[str, str]], Finding | None]
+NewestFinding = Callable[[tuple[str, str]], Finding | None]
 
 
 def flush(
     database: sqlite3.Connection,
     rules: Mapping[str, Alert],
     known: Mapping[str, Channel],
-    found: Found,
+    newest: NewestFinding,
     announced: Announced,
     now: float,
 ) -> int:
-    """Make the messages that are due; how many. `found`: what an open alert's rule found last. `announced` gets their alerts."""
+    """Make the messages that are due; how many. `newest` is of an open alert. `announced` gets their alerts."""
     if not known:
         keep_for_the_first_channel(database)
         return 0
@@ -41,7 +41,7 @@ def flush(
         numbers = [row["id"] for row in rows]
         database.execute("BEGIN IMMEDIATE")
         if rows:
-            message = message_of(name, rules.get(name), kind, rows, found, now)
+            message = message_of(name, rules.get(name), kind, rows, newest, now)
             usable = tuple(channel for channel in message.channels if channel in known)
             outbox.enqueue(database, replace(message, channels=usable), kind, known, now, rule=name)
         database.execute("DELETE FROM gathering WHERE rule = ? AND kind = ?", [name, kind])
@@ -55,19 +55,21 @@ def flush(
 
 
 def keep_for_the_first_channel(database: sqlite3.Connection) -> None:
-    """Where nobody gets messages yet, who is first given an address is told of what is open then, and of nothing else."""
+    """Where nobody gets messages yet, the first address that is given gets what is open then, and nothing else."""
     database.execute("DELETE FROM gathering WHERE kind <> 'begin' OR alert IN (SELECT id FROM alerts WHERE over_at IS NOT NULL)")
 
 
-def message_of(name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], found: Found, now: float) -> Message:
-    """Of a rule that is gone meanwhile its alerts tell what is needed."""
+def message_of(
+    name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], newest: NewestFinding, now: float
+) -> Message:
+    """Of a rule that is gone meanwhile its alerts have what is needed."""
     rule = rule or Alert(severity=rows[0]["severity"], advice=rows[0]["advice"])
-    told = [told_of(row, found((row["rule"], row["subject"])) if kind == "reminder" else None) for row in rows]
-    return words.compose(name, rule, kind, told, now)
+    texts = [text_of(row, newest((row["rule"], row["subject"])) if kind == "reminder" else None) for row in rows]
+    return words.compose(name, rule, kind, texts, now)
 
 
-def told_of(row: sqlite3.Row, newest: Finding | None) -> Told:
-    return Told(
+def text_of(row: sqlite3.Row, newest: Finding | None) -> AlertText:
+    return AlertText(
         row["subject"],
         newest.sentence if newest else row["sentence"],
         row["since"],

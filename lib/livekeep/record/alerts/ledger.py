@@ -1,4 +1,4 @@
-"""What the alerter knows of alerts, written down: those that begin and are over, what will be told of them, silences.
+"""What the alerter knows of alerts, written down: those that begin and are over, the messages to come, silences.
 
 The caller holds the transaction where several of these belong together. Moments are Unix seconds.
 """
@@ -39,7 +39,7 @@ class Change:
 
 
 class Ledger:
-    """Writes to the alerter's database, and tells the journal of it once it is there."""
+    """Writes to the alerter's database, and reports to the journal once it is there."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -103,7 +103,7 @@ class Ledger:
         self._changes.append(Change(True, *key, rule.severity, finding.sentence))
 
     def over(self, key: Key, rule: Alert, wall: float) -> None:
-        """Write down that an alert is over, and let it be told where its beginning was."""
+        """Write down that an alert is over, and let it be in a message if its beginning was."""
         row = self._database.execute(
             "SELECT * FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL ORDER BY id DESC", key
         ).fetchone()
@@ -112,8 +112,8 @@ class Ledger:
         self._database.execute("BEGIN IMMEDIATE")
         self._database.execute("UPDATE alerts SET over_at = ?, outcome = 'over' WHERE id = ?", [wall, row["id"]])
         self._database.execute("DELETE FROM gathering WHERE alert = ? AND kind = 'reminder'", [row["id"]])
-        was_told = row["announced_at"] is not None or self.is_gathered(row["id"], "begin")
-        if was_told and not self.is_silenced(*key, wall):
+        was_announced = row["announced_at"] is not None or self.is_gathered(row["id"], "begin")
+        if was_announced and not self.is_silenced(*key, wall):
             self.gather_alert(row["id"], key[0], "over", wall)
         self._database.execute("COMMIT")
         self._changes.append(Change(False, *key, rule.severity, row["sentence"], max(wall - row["since"], 0.0)))
@@ -151,10 +151,10 @@ class Ledger:
         row = self._database.execute("SELECT messaged_at FROM rules WHERE rule = ?", [name]).fetchone()
         return row["messaged_at"] if row and row["messaged_at"] <= wall else 0.0
 
-    # What will be told
+    # Messages to come
 
     def gather(self, key: Key, kind: str, wall: float) -> None:
-        """Let an open alert be told of, unless that is about to happen or it is silenced."""
+        """Let an open alert be in a message, unless that is about to happen or it is silenced."""
         row = self._database.execute("SELECT id FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL", key).fetchone()
         if row and not self.is_gathered(row["id"], kind) and not self.is_silenced(*key, wall):
             self.gather_alert(row["id"], key[0], kind, wall)
@@ -181,7 +181,7 @@ class Ledger:
         rows = self._database.execute("SELECT rule, subject FROM silences WHERE until > ?", [wall])
         return any(fits(row["rule"], rule) and fits(row["subject"], subject) for row in rows)
 
-    def tell(self) -> None:
+    def publish(self) -> None:
         """Write to the journal what is in the database."""
         for change in self._changes:
             fields = {"RULE": change.rule, "SUBJECT": change.subject, "SEVERITY": change.severity}

@@ -19,8 +19,8 @@ COLOURS = {"critical": "#b3261e", "warning": "#9a6700", "info": "#0b57d0", "over
 
 
 @dataclass(frozen=True)
-class Told:
-    """An alert as a message tells of it. Moments are Unix seconds."""
+class AlertText:
+    """An alert as a message describes it. Moments are Unix seconds."""
 
     subject: str
     sentence: str
@@ -32,11 +32,11 @@ class Told:
     times: int = 1
 
 
-def compose(name: str, rule: Alert, kind: str, alerts: Sequence[Told], now: float) -> Message:
+def compose(name: str, rule: Alert, kind: str, alerts: Sequence[AlertText], now: float) -> Message:
     """`kind`: begin, event, reminder or over."""
     host = socket.gethostname()
     title = f"{host}: {headline(rule, kind, alerts)}"
-    blocks = [block(told, kind, now, number < MOST_LOGS) for number, told in enumerate(alerts[:MOST_ALERTS])]
+    blocks = [block(alert, kind, now, number < MOST_LOGS) for number, alert in enumerate(alerts[:MOST_ALERTS])]
     more = len(alerts) - MOST_ALERTS
     footer = [f"Rule {name} ({rule.severity}) on {host}, {moment(now)}."]
     if kind != "over":
@@ -51,9 +51,9 @@ def compose(name: str, rule: Alert, kind: str, alerts: Sequence[Told], now: floa
     )
 
 
-def headline(rule: Alert, kind: str, alerts: Sequence[Told]) -> str:
+def headline(rule: Alert, kind: str, alerts: Sequence[AlertText]) -> str:
     first = alerts[0]
-    count = sum(told.count for told in alerts)
+    count = sum(alert.count for alert in alerts)
     more = f" (and {count - 1} more)" if count > 1 else ""
     if kind == "over":
         return f"over after {duration((first.over_at or first.since) - first.since)}: {first.sentence}{more}"
@@ -66,18 +66,18 @@ Block = tuple[list[tuple[str, str]], str]
 """Rows of a name and its text, and the last lines."""
 
 
-def block(told: Told, kind: str, now: float, with_log: bool) -> Block:
-    end = told.over_at if kind == "over" and told.over_at else now
-    rows = [("What", told.sentence), ("Since", f"{moment(told.since)} ({duration(end - told.since)})")]
+def block(alert: AlertText, kind: str, now: float, with_log: bool) -> Block:
+    end = alert.over_at if kind == "over" and alert.over_at else now
+    rows = [("What", alert.sentence), ("Since", f"{moment(alert.since)} ({duration(end - alert.since)})")]
     if kind == "over":
         rows.append(("Over", moment(end)))
-    if told.count > 1:
-        rows.append(("How often", f"{told.count} times"))
-    if told.why:
-        rows.append(("Why", told.why))
-    if told.times >= FLAPPING_TIMES:
-        rows.append(("Note", f"It comes and goes, {told.times} times in a row; the pause before the next message gets longer"))
-    return rows, told.log if with_log and kind != "over" else ""
+    if alert.count > 1:
+        rows.append(("How often", f"{alert.count} times"))
+    if alert.why:
+        rows.append(("Why", alert.why))
+    if alert.times >= FLAPPING_TIMES:
+        rows.append(("Note", f"It comes and goes, {alert.times} times in a row; the pause before the next message gets longer"))
+    return rows, alert.log if with_log and kind != "over" else ""
 
 
 def as_text(blocks: Sequence[Block], more: int, advice: str, footer: Sequence[str]) -> str:

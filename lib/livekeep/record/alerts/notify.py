@@ -1,6 +1,6 @@
 """Messages of others for livekeep-alerter to deliver: a file dropped in its spool, which it takes at once.
 
-The alerter alone writes its database; whoever has a message, such as livekeep-report, needs no more than to be in group livekeep
+The alerter alone writes its database; a program that has a message, such as livekeep-report, needs only to be in group livekeep
 (and, in a unit, `ReadWritePaths=-/var/lib/livekeep/alerter/spool`). What lies there waits while the alerter does not run. Once
 taken, a message is never lost: see `outbox`. Standard library only.
 """

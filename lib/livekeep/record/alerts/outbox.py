@@ -3,9 +3,9 @@
 | a delivery is | means                                                                                             |
 |---------------|---------------------------------------------------------------------------------------------------|
 | waiting       | to be tried at `due_at`; after a failure later each time, up to an hour                            |
-| held          | above the channel's limit of messages in an hour; one summary tells of all of them when there is room |
+| held          | above the channel's limit of messages in an hour; one summary lists all of them when there is room |
 | delivered     | the channel has it; it never gets it again                                                        |
-| summarised    | told of in a summary                                                                               |
+| summarised    | listed in a summary                                                                               |
 | given-up      | its channel has been gone from the configuration for a month                                       |
 
 Everything is in the alerter's database, so a message that is there survives a kill and a power cut at any moment.
@@ -80,7 +80,7 @@ def room(database: sqlite3.Connection, channel: Channel, now: float) -> int:
 
 
 def summarise(database: sqlite3.Connection, known: Mapping[str, Channel], now: float) -> None:
-    """Where there is room again, tell in one message of those that were held back."""
+    """Where there is room again, list in one message those that were held back."""
     rows = database.execute("SELECT channel, count(*) FROM deliveries WHERE state = 'held' GROUP BY channel").fetchall()
     for name, count in rows:
         if name not in known or room(database, known[name], now) <= 0:
@@ -90,12 +90,12 @@ def summarise(database: sqlite3.Connection, known: Mapping[str, Channel], now: f
             "ORDER BY m.id LIMIT 20",
             [name],
         ).fetchall()
-        told = words.summary(name, [row["title"] for row in titles], count, known[name].limit_per_hour, now)
+        message = words.summary(name, [row["title"] for row in titles], count, known[name].limit_per_hour, now)
         database.execute("BEGIN IMMEDIATE")
         database.execute(
             "UPDATE deliveries SET state = 'summarised', delivered_at = ? WHERE state = 'held' AND channel = ?", [now, name]
         )
-        enqueue(database, told, "summary", known, now)
+        enqueue(database, message, "summary", known, now)
         database.execute("COMMIT")
 
 

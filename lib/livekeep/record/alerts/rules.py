@@ -1,4 +1,4 @@
-"""When an alert begins, goes on and is over: pure decisions over what a rule found. Time is passed in.
+"""When an alert begins, goes on and is over: pure decisions over the findings of a rule. Time is passed in.
 
 A rule's finding holds for one subject: a function, a session, a machine, a channel. Condition and alert are two things:
 

@@ -1,7 +1,7 @@
 """The alerter's SQLite database: alerts (open and over), silences, what is being gathered, messages and their deliveries.
 
 Written by livekeep-alerter alone; `livekeep alert`, the web page and reports open it read-only. It keeps a journal of the older
-kind (not WAL), since that can be read by whoever may not write to its folder, also while the alerter does not run. Moments are
+kind (not WAL), since that can be read by those who may not write to its folder, also while the alerter does not run. Moments are
 Unix seconds.
 """
 
@@ -135,7 +135,7 @@ def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
     return open_for_writing(
         file
-    ), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts are told of again"
+    ), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts come again"
 
 
 def open_read_only(file: Path = FILE) -> sqlite3.Connection:

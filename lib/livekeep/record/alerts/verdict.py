@@ -25,7 +25,7 @@ RECORDER_STALE_SECONDS = 180.0
 
 
 def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) -> list[Finding]:
-    """What is not well: "screen", "channel NAME", or the recorder. Raises `TemporaryError` when that cannot be told."""
+    """What is not well: "screen", "channel NAME", or the recorder. Raises `TemporaryError` when that is not known."""
     if rule.unit == RECORDER:
         return [Finding(RECORDER, trouble, now) for trouble in filter(None, [trouble_of_recorder(root)])]
     try:
@@ -56,12 +56,12 @@ def no_tv_is_connected(seen: Snapshot) -> bool:
 
 def trouble_of_recorder(root: Path) -> str:
     """Why the record does not grow, in one sentence; "" when it does."""
-    found = state.read_or_error(RecorderState, root)
-    if isinstance(found, StateAbsentError):
+    recorder = state.read_or_error(RecorderState, root)
+    if isinstance(recorder, StateAbsentError):
         return f"{RECORDER} does not run: nothing is recorded, and rules that read the record see nothing new"
-    if isinstance(found, StateBrokenError):
-        return f"{RECORDER}: {found}"
-    silent = time.monotonic() - found.written_monotonic
+    if isinstance(recorder, StateBrokenError):
+        return f"{RECORDER}: {recorder}"
+    silent = time.monotonic() - recorder.written_monotonic
     if silent > RECORDER_STALE_SECONDS:
         return f"{RECORDER} is stuck: its state is {silent:.0f} s old"
-    return f"{RECORDER}: {found.problem}" if found.problem else ""
+    return f"{RECORDER}: {recorder.problem}" if recorder.problem else ""

@@ -2,7 +2,7 @@
 
 Reads livekeep.toml ([clips.NAME], [analyzer], [vimeo]) and the credentials livekeep.vimeo-token and livekeep.youtube-api-key;
 writes clips.db (snapshots.py), clips/state.json (core/record_states.py) and events. A run is a session on record, named "clip
-analysis", with the steps fetch, snapshot, score and publish. A source that fails does not keep the others from being looked at;
+analysis", with the steps fetch, snapshot, score and publish. A source that fails does not keep the others from being read;
 the fault stands in the state, not among systemd's failed units.
 """
 
@@ -41,7 +41,7 @@ class NothingFetchedError(TemporaryError):
 
 @dataclass
 class Run:
-    """What one run has found so far."""
+    """The results of one run so far."""
 
     clips: int = 0
     hot: list[HotClip] = field(default_factory=list)
@@ -59,13 +59,13 @@ class Analyzer:
         self._ranking = Ranking(connection, self._snapshots)
         self.run = Run()
 
-    def look_at_all(self) -> ClipsState:
-        """Look at each source; what became of it. Raises `OSError` and `sqlite3.Error`."""
+    def run_all(self) -> ClipsState:
+        """Read each source; the results. Raises `OSError` and `sqlite3.Error`."""
         wanted = self._settings.clips
         try:
             with session(SESSION, total=len(wanted)) as run:
                 for name in run.track(sorted(wanted)):
-                    self._look_at(name, wanted[name])
+                    self._read_source(name, wanted[name])
                 result = self._publish()
                 self._judge_session(result)
         except NothingFetchedError as error:
@@ -76,7 +76,7 @@ class Analyzer:
         if result.outcome == "failed":
             raise NothingFetchedError(result.reason)
 
-    def _look_at(self, name: str, source: Clips) -> None:
+    def _read_source(self, name: str, source: Clips) -> None:
         number = self._snapshots.source(name)
         try:
             clips = fetch(source, self._settings)
@@ -130,7 +130,7 @@ class Analyzer:
 def is_news(previous: tuple[str, str], error: SourceError) -> bool:
     """Whether a source went well in the run before, or another thing was to be done about it (outcome and advice).
 
-    Of two faults of the network, which take turns, one is told.
+    Of two faults of the network, which take turns, one is reported.
     """
     return previous != ("failed", error.advice)
 
@@ -167,7 +167,7 @@ def analyze() -> int:
     try:
         connection = snapshots.open_for_writing()
         try:
-            Analyzer(settings, connection, now).look_at_all()
+            Analyzer(settings, connection, now).run_all()
         finally:
             connection.close()
     except sqlite3.Error as error:
@@ -206,7 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="livekeep clips", description="The clips that take off, and all others.")
     subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     show.add_arguments(subcommands)
-    subcommands.add_parser("analyze", help="look at the clips now, in this process, as livekeep-clips.service does")
+    subcommands.add_parser("analyze", help="read the clips now, in this process, as livekeep-clips.service does")
     show.add_options(parser)
     return parser
 

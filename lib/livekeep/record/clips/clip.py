@@ -18,7 +18,7 @@ MOST_CLIPS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """`created` is in Unix seconds. A figure is None where the source does not tell it, such as plays that the owner hides."""
+    """`created` is in Unix seconds. A figure is None where the source does not give it, such as plays that the owner hides."""
 
     id: str
     name: str = ""

@@ -16,12 +16,12 @@ AGE_HOURS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 102
 MIDDLES = (0.5, *(math.sqrt(low * high) for low, high in pairwise(AGE_HOURS[1:])), 2 * AGE_HOURS[-1])
 LOG_MIDDLES = tuple(math.log2(middle) for middle in MIDDLES)
 USUAL_DECAY = 0.8
-"""Plays an hour fall with this power of age, as far as the source's own clips do not tell."""
+"""Plays an hour fall with this power of age, as far as the source's own clips give no other."""
 FEW = 5
-"""So many clips that tell are believed by half."""
+"""So many clips count by half."""
 LEAST_PAIR_PLAYS = 5
 LEAST_SHARE = 0.4
-"""Of a bin, that a clip must have been seen to tell of it."""
+"""Of a bin, that a clip must have been seen to count."""
 LEAST_RATE = 1e-4
 """Plays an hour that are expected of any clip."""
 LEAST_DAY_PLAYS = 50
@@ -62,13 +62,13 @@ class Course:
         return math.exp(self._logs[number - 1] * (1 - share) + self._logs[number] * share)
 
     def plays(self, created: float | None, begin: float, end: float) -> float:
-        """What a usual clip is played between two moments; one whose age is not told counts as old."""
+        """What a usual clip is played between two moments; one whose age is not known counts as old."""
         if end <= begin:
             return 0.0
         if created is None or begin - created > AGE_HOURS[-1] * HOUR:
             return math.exp(self._logs[-1]) * self.hours(begin, end)
         first, last = max(begin - created, 0.0) / HOUR, max(end - created, 0.0) / HOUR
-        # The curve falls steeply at first: the ages at which it is looked at lie closer there.
+        # The curve falls steeply at first: the ages at which it is evaluated lie closer there.
         steps = 4 if first > 8 else 12
         low, high = math.log1p(first), math.log1p(last)
         edges = [math.expm1(low + (high - low) * step / steps) for step in range(steps + 1)]
@@ -104,18 +104,18 @@ def fall(clips: Sequence[Seen], number: int) -> float:
     usual = USUAL_DECAY * math.log(MIDDLES[number + 1] / MIDDLES[number])
     # The last bin has no end: for it counts the width of the one before.
     least = [LEAST_SHARE * (high - low) for low, high in pairwise(AGE_HOURS[number : number + 3])]
-    found = []
+    differences = []
     for seen in clips:
         (hours, plays), (next_hours, next_plays) = seen.get(number, (0.0, 0)), seen.get(number + 1, (0.0, 0))
         if hours >= least[0] and next_hours >= least[-1] and plays + next_plays >= LEAST_PAIR_PLAYS:
-            found.append(math.log((plays + 0.5) / hours) - math.log((next_plays + 0.5) / next_hours))
-    if not found:
+            differences.append(math.log((plays + 0.5) / hours) - math.log((next_plays + 0.5) / next_hours))
+    if not differences:
         return usual
-    return (len(found) * statistics.median(found) + FEW * usual) / (len(found) + FEW)
+    return (len(differences) * statistics.median(differences) + FEW * usual) / (len(differences) + FEW)
 
 
 def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
-    """How the plays of all clips rise and fall over the day (UTC), 1 in the mean: the median of the days that tell.
+    """How the plays of all clips rise and fall over the day (UTC), 1 in the mean: the median of the days that have enough.
 
     `fetches`: for each its moment, ascending, and what all clips gained since the one before.
     """
@@ -126,13 +126,13 @@ def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
     days: dict[int, dict[int, float]] = {}
     for hour, plays in by_hour.items():
         days.setdefault(hour // DAY_HOURS, {})[hour % DAY_HOURS] = plays
-    telling = [day for day in days.values() if len(day) >= LEAST_DAY_HOURS and sum(day.values()) >= LEAST_DAY_PLAYS]
-    if not telling:
+    usable = [day for day in days.values() if len(day) >= LEAST_DAY_HOURS and sum(day.values()) >= LEAST_DAY_PLAYS]
+    if not usable:
         return FLAT_DAY
-    trust = len(telling) / (len(telling) + 1)
+    trust = len(usable) / (len(usable) + 1)
     profile = []
     for hour in range(DAY_HOURS):
-        shares = [day[hour] * len(day) / sum(day.values()) for day in telling if hour in day]
+        shares = [day[hour] * len(day) / sum(day.values()) for day in usable if hour in day]
         profile.append(1 + trust * (statistics.median(shares) - 1) if shares else 1.0)
     low, high = DAY_RANGE
     mean = sum(profile) / DAY_HOURS

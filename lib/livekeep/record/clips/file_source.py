@@ -1,4 +1,4 @@
-"""Clips of a JSON file that another program writes; docs/how-to/clips.md tells its form."""
+"""Clips of a JSON file that another program writes; docs/how-to/clips.md describes its form."""
 
 import json
 from pathlib import Path
@@ -27,12 +27,12 @@ def clips(path: Path) -> list[Clip]:
     if len(document) > MOST_CLIPS:
         raise SourceError(f"{path}: must hold at most {MOST_CLIPS} clips, holds {len(document)}")
     try:
-        found = [clip_of(entry, number) for number, entry in enumerate(document, 1)]
+        listed = [clip_of(entry, number) for number, entry in enumerate(document, 1)]
     except ValueError as error:
         raise SourceError(f"{path}: {error}", FORM) from error
-    if len({clip.id for clip in found}) < len(found):
+    if len({clip.id for clip in listed}) < len(listed):
         raise SourceError(f"{path}: an id stands there twice", FORM)
-    return found
+    return listed
 
 
 def clip_of(entry: Any, number: int) -> Clip:

@@ -13,7 +13,7 @@ from livekeep.record.clips.snapshots import MICROSECONDS, KnownClip, Snapshots
 from livekeep.record.clips.takeoff import Ranked, Recent, Takeoff
 
 CURVE_SECONDS = 28 * 86400.0
-"""So long a past tells of the age curve."""
+"""So long a past determines the age curve."""
 MOMENTS_SECONDS = 7 * 86400.0
 RECENT_HOURS = 3.5
 """By which a take-off that has begun is held against what was usual."""
@@ -72,18 +72,18 @@ class Ranking:
         gains = self._snapshots.gains(source, edges)
         places = [(edges.index(span.before), edges.index(span.begin), edges.index(span.end)) for span in spans]
         nothing = [0] * (len(edges) - 1)
-        found = []
+        plays = []
         for clip in clips:
             gained = gains.get(clip.id, nothing)
             recent = tuple(sum(gained[begin:end]) for _before, begin, end in places)
             earlier = tuple(sum(gained[before:begin]) for before, begin, _end in places)
-            found.append(Plays(clip.id, clip.created, clip.since, recent, earlier))
-        return found
+            plays.append(Plays(clip.id, clip.created, clip.since, recent, earlier))
+        return plays
 
     def _course(self, source: int, clips: Iterable[KnownClip], now: float) -> Course:
-        """What the source's own past tells of how plays fall with age, and over the day."""
+        """What the source's own past says of how plays fall with age, and over the day."""
         day = day_of(self._snapshots.gains_of_fetches(source, now - MOMENTS_SECONDS))
-        # Of plays in the evening, when all are played, a new clip's first hours would else look better than they are.
+        # Of plays in the evening, when all are played, a new clip's first hours would otherwise seem better than they are.
         hours_of = Course([1.0] * len(AGE_HOURS), day).hours
         since = max(now - CURVE_SECONDS, self._snapshots.moments(source, 0.0)[0])
         gained = self._snapshots.gains_by_age(source, since)

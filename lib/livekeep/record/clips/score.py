@@ -23,11 +23,11 @@ LEVEL_SHAPE = 1.0
 PLAYS_AT_ONCE = 2.0
 """A visitor may play a clip again, or bring another one: the variance is so many times the mean, even of clips that few play."""
 USUAL_SIZE = 4.0
-"""Of the negative binomial, where too few clips tell of it."""
+"""Of the negative binomial, where too few clips determine it."""
 DISPERSION_RANGE = (0.5, 50.0)
 RISE_RANGE = (0.3, 4.0)
 LEAST_EXPECTED = 3.0
-"""Plays of a clip that tells of the whole source."""
+"""Plays of a clip that counts for the whole source."""
 FEW_CLIPS = 5
 """So many of them are believed by half."""
 MEDIAN_OF_CHI_SQUARE = 0.455
@@ -79,13 +79,13 @@ def windows(moments: Sequence[float]) -> tuple[Window, ...]:
 
     After missed runs the shortest one is as long as the gap.
     """
-    found: dict[float, Window] = {}
+    by_begin: dict[float, Window] = {}
     for hours in WINDOW_HOURS:
         begin = latest(moments[:-1], moments[-1] - hours * HOUR) if moments else None
         before = latest(moments, begin - BEFORE_HOURS * HOUR) if begin is not None else None
         if begin is not None and before is not None:
-            found.setdefault(begin, Window(before, begin, moments[-1]))
-    return tuple(found.values())
+            by_begin.setdefault(begin, Window(before, begin, moments[-1]))
+    return tuple(by_begin.values())
 
 
 def latest(moments: Sequence[float], limit: float) -> float | None:
@@ -121,7 +121,7 @@ def size_around(mean: float, *sizes: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Of a clip in a window, before the source's others are looked at: the mean, and the size of what is known of its level.
+    """Of a clip in a window, before the source's others are considered: the mean, and the size of what is known of its level.
 
     `hours`: how long it is known in the window; `weight`: the same, each hour as much as is usual for it.
     """
@@ -142,9 +142,9 @@ def expectation(clip: Plays, index: int, window: Window, course: Course) -> Expe
     return Expectation(mean, size, hours, course.hours(begin, window.end))
 
 
-def surroundings(telling: Mapping[int, tuple[int, float]], but: int | None = None) -> tuple[float, float]:
-    """What the plays of a source's clips and what was expected of them tell: how it rose as a whole, and the dispersion."""
-    pairs = [pair for clip, pair in telling.items() if clip != but]
+def surroundings(usable: Mapping[int, tuple[int, float]], but: int | None = None) -> tuple[float, float]:
+    """What the plays of a source's clips and what was expected of them show: how it rose as a whole, and the dispersion."""
+    pairs = [pair for clip, pair in usable.items() if clip != but]
     together = rise(pairs)
     return together, dispersion([(plays, mean * together) for plays, mean in pairs])
 
@@ -182,13 +182,13 @@ def scores(clips: Sequence[Plays], spans: Sequence[Window], course: Course) -> t
     discount = math.log10(len(spans)) if spans else 0.0
     for index, window in enumerate(spans):
         known = [(clip, expectation(clip, index, window, course)) for clip in clips if clip.since < window.end]
-        telling = {clip.clip: (clip.recent[index], it.mean) for clip, it in known if it.mean >= LEAST_EXPECTED}
-        shared = surroundings(telling)
+        usable = {clip.clip: (clip.recent[index], it.mean) for clip, it in known if it.mean >= LEAST_EXPECTED}
+        shared = surroundings(usable)
         rises.append(shared[0])
         for clip, expected in known:
             # Of a few, one that takes off would be too much of what it is held against.
-            is_alone = clip.clip in telling and len(telling) <= 2 * FEW_CLIPS
-            together, spread = surroundings(telling, but=clip.clip) if is_alone else shared
+            is_alone = clip.clip in usable and len(usable) <= 2 * FEW_CLIPS
+            together, spread = surroundings(usable, but=clip.clip) if is_alone else shared
             result = scored(clip, index, window, expected, together, spread)
             result = replace(result, score=max(result.score - discount, 0.0))
             if clip.clip not in best or result.score > best[clip.clip].score:

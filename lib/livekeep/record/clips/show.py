@@ -50,7 +50,7 @@ def add_arguments(subcommands: Any) -> None:
     listing.add_argument("--source", default="", metavar="NAME", help="of [clips.NAME] alone")
     one = subcommands.add_parser("show", help="one clip: its figures, its take-offs, its days")
     one.add_argument("clip", metavar="CLIP", help="its number or id at its source")
-    run_now = subcommands.add_parser("run", help="look at the clips now, by starting livekeep-clips.service")
+    run_now = subcommands.add_parser("run", help="read the clips now, by starting livekeep-clips.service")
     for parser in (listing, one, run_now):
         # Without a default of its own, so that it may stand before the subcommand, too.
         parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
@@ -102,7 +102,7 @@ def show_list(connection: sqlite3.Connection, newest: ClipsState | None, argumen
         ago = max(time.time() - newest.ran_at, 0) / 60
         problem = f": {newest.reason}" if newest.reason else ""
         clips, sources = number_of(newest.clips, "clip"), number_of(newest.sources, "source")
-        say(f"{clips} of {sources}, looked at {ago:.0f} min ago ({newest.outcome}{problem})")
+        say(f"{clips} of {sources}, read {ago:.0f} min ago ({newest.outcome}{problem})")
     head = ["", "CLIP", "NAME", "SOURCE", "PLAYS", "SCORE", "WHY"]
     body = [
         [

@@ -198,7 +198,7 @@ class Snapshots:
         return [row["at"] / MICROSECONDS for row in rows]
 
     def clips(self, source: int) -> list[KnownClip]:
-        """Those that the source lists and whose plays it tells."""
+        """Those that the source lists and whose plays it gives."""
         rows = self._db.execute(
             "SELECT id, clip, name, link, created_at, known_since FROM clips"
             " WHERE source = ? AND gone_at IS NULL AND plays IS NOT NULL ORDER BY id",
@@ -226,10 +226,10 @@ class Snapshots:
             " WHERE source = ? AND at > ? AND at <= ? GROUP BY clip, span",
             (source, moments[0], moments[-1]),
         ).fetchall()
-        found: dict[int, list[int]] = {}
+        by_clip: dict[int, list[int]] = {}
         for row in rows:
-            found.setdefault(row["clip"], [0] * (len(edges) - 1))[row["span"]] = row["gained"]
-        return found
+            by_clip.setdefault(row["clip"], [0] * (len(edges) - 1))[row["span"]] = row["gained"]
+        return by_clip
 
     def gains_of_fetches(self, source: int, since: float) -> list[tuple[float, int]]:
         """For each fetch since a moment, Unix seconds, what all clips gained since the one before."""

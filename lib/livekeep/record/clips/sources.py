@@ -40,9 +40,9 @@ def fetch(source: Clips, settings: Config) -> list[Clip]:
 def secret(name: str, noun: str, advice: str) -> str:
     """A token or key of the unit. Raises `SourceError` when there is none that can be used."""
     try:
-        found = credentials.read_key(name)
+        key = credentials.read_key(name)
     except (OSError, ValueError) as error:
         raise SourceError(f"the {noun}'s file holds more than that, or cannot be read", advice) from error
-    if not found:
+    if not key:
         raise SourceError(f"no {noun} is stored", advice)
-    return found
+    return key

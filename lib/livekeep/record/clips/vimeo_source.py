@@ -69,7 +69,7 @@ class VimeoSource:
                 return target
         except (ValueError, KeyError):
             pass
-        raise SourceError("Vimeo's list goes on at another server, which is not asked", "look at vimeo.api_url and vimeo.proxy")
+        raise SourceError("Vimeo's list goes on at another server, which is not asked", "check vimeo.api_url and vimeo.proxy")
 
     def _page(self, url: str, is_first: bool) -> Any:
         """The document of one page, after as many tries as it takes. Raises `SourceError`."""
@@ -116,7 +116,7 @@ class VimeoSource:
 
 
 def wait_seconds(reset: float | None, now: float) -> float:
-    """How long to wait for the rate limit, which begins anew at `reset` (Unix seconds) or, where None, in a minute."""
+    """How long to wait for the rate limit, which begins again at `reset` (Unix seconds) or, where None, in a minute."""
     return max((reset if reset is not None else now + WINDOW_SECONDS) - now, 0.0) + 0.5
 
 
@@ -135,14 +135,14 @@ def document_of(response: Response, is_first: bool) -> Any:
 
 def refusal(status: int, code: int | None) -> SourceError:
     """What an answer means that brings no list."""
-    told = f"HTTP {status}" + (f", code {code}" if code is not None else "")
+    status_text = f"HTTP {status}" + (f", code {code}" if code is not None else "")
     if status == 401:
-        return SourceError(f"Vimeo does not accept the token ({told})", SET_TOKEN)
+        return SourceError(f"Vimeo does not accept the token ({status_text})", SET_TOKEN)
     if status == 403:
-        return SourceError(f"the Vimeo token may not see these clips ({told})", SET_TOKEN)
+        return SourceError(f"the Vimeo token may not see these clips ({status_text})", SET_TOKEN)
     if status == 404:
-        return SourceError(f"Vimeo knows no such user, channel or showcase ({told})", "correct it in [clips.NAME]")
-    return SourceError(f"Vimeo does not answer as it should ({told})")
+        return SourceError(f"Vimeo knows no such user, channel or showcase ({status_text})", "correct it in [clips.NAME]")
+    return SourceError(f"Vimeo does not answer as it should ({status_text})")
 
 
 def next_of(document: Any) -> str:
@@ -177,6 +177,6 @@ def clip_of(entry: dict[str, Any]) -> Clip | None:
 def inner(document: dict[str, Any], *names: str) -> dict[str, Any]:
     """An object within an object; an empty one where it is null or absent."""
     for name in names:
-        found = document.get(name)
-        document = found if isinstance(found, dict) else {}
+        value = document.get(name)
+        document = value if isinstance(value, dict) else {}
     return document

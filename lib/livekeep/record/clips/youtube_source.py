@@ -111,8 +111,8 @@ def clip_of(item: Any) -> Clip:
 
 def duration_of(value: Any) -> float | None:
     """Seconds of an ISO 8601 duration such as "PT1H2M3S"; None for what is none, and for a broadcast that has no length yet."""
-    found = DURATION.fullmatch(value) if isinstance(value, str) else None
-    if not found:
+    match = DURATION.fullmatch(value) if isinstance(value, str) else None
+    if not match:
         return None
-    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return float(days * 86400 + hours * 3600 + minutes * 60 + seconds) or None

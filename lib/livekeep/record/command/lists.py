@@ -16,7 +16,7 @@ from livekeep.record.store.queries import Error, ErrorGroup, Event, Filter, Func
 from livekeep.system import terminal
 
 MOST_JUDGED = 20
-"""Functions that are looked at for a regression: those that take most time."""
+"""Functions that are checked for a regression: those that take most time."""
 SECOND = 1_000_000
 HISTORY_DAYS = 36
 
@@ -75,28 +75,30 @@ def remark(row: Session) -> str:
 
 def run_functions(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
     wanted = wanted_of(arguments, now)
-    found = queries.functions(connection, wanted)
+    rows = queries.functions(connection, wanted)
     if arguments.failed:
-        found = tuple(sorted((row for row in found if row.figures.failures), key=lambda row: -row.figures.failures))
-    shown_rows = found[: arguments.limit]
+        rows = tuple(sorted((row for row in rows if row.figures.failures), key=lambda row: -row.figures.failures))
+    shown_rows = rows[: arguments.limit]
     slower = regressions(connection, shown_rows[:MOST_JUDGED], wanted, now)
     errors = queries.error_groups(connection, wanted, arguments.limit) if arguments.failed else ()
     if arguments.json:
-        rows = [{**output.document(row), "regression": output.document(slower.get((row.name, row.kind)))} for row in shown_rows]
+        documents = [
+            {**output.document(row), "regression": output.document(slower.get((row.name, row.kind)))} for row in shown_rows
+        ]
         terminal.say_block(
-            terminal.json_text({"functions": rows, "errors": output.document(errors)} if arguments.failed else rows)
+            terminal.json_text({"functions": documents, "errors": output.document(errors)} if arguments.failed else documents)
         )
         return 0
-    if not found:
+    if not rows:
         terminal.say("No failure in this time" if arguments.failed else "No call in this time")
         return 0
     terminal.say_block(function_table(shown_rows))
     for (name, _kind), change in slower.items():
-        terminal.say(f"slower: {name}: {told(change, now)}")
+        terminal.say(f"slower: {name}: {described(change, now)}")
     if errors:
         terminal.say()
         terminal.say_block(error_table(errors, now))
-    more("more" if len(found) > arguments.limit else "")
+    more("more" if len(rows) > arguments.limit else "")
     return 0
 
 
@@ -117,9 +119,9 @@ def function_table(rows: tuple[FunctionFigures, ...]) -> str:
 
 
 def function_cells(row: FunctionFigures) -> tuple[str, ...]:
-    found = row.figures
-    failures = figures.count(found.failures) if found.failures else ""
-    return row.name, row.kind, figures.count(found.count), failures, *map(output.duration, (found.p50, found.p95, found.max))
+    it = row.figures
+    failures = figures.count(it.failures) if it.failures else ""
+    return row.name, row.kind, figures.count(it.count), failures, *map(output.duration, (it.p50, it.p95, it.max))
 
 
 def regressions(
@@ -127,16 +129,16 @@ def regressions(
 ) -> dict[tuple[str, str], Regression]:
     """Those of the functions that are slower at the end of the range than before, by name and kind."""
     end = min(wanted.end, round(now * SECOND))
-    found = {}
+    slower = {}
     for row in rows:
         history = replace(wanted, begin=end - HISTORY_DAYS * 86400 * SECOND, end=wanted.end, function=row.name, kind=row.kind)
         regression = analysis.regression(queries.function_series(connection, history), end)
         if regression:
-            found[row.name, row.kind] = regression
-    return found
+            slower[row.name, row.kind] = regression
+    return slower
 
 
-def told(change: Regression, now: float) -> str:
+def described(change: Regression, now: float) -> str:
     """ "12 ms → 17 ms (+41 %) since Friday 14:00"."""
     share = figures.change(change.ratio - 1)
     return f"{output.duration(change.before)} → {output.duration(change.now)} ({share}) since {output.moment(change.since, now)}"

@@ -117,7 +117,7 @@ def wanted_of(arguments: argparse.Namespace, now: float) -> Filter:
 
 
 def range_of(begin: str, end: str, now: float) -> tuple[int, int]:
-    """In microseconds; open at an end that is not told. Raises `LivekeepError`."""
+    """In microseconds; open at an end that is not given. Raises `LivekeepError`."""
     try:
         first, last = moments.time_range(begin or "1970-01-02", end, now)
     except ValueError as error:

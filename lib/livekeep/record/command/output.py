@@ -36,13 +36,13 @@ def document(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name, entry in vars(type(value)).items() if isinstance(entry, property)]
-        return {key: entry for name in names for key, entry in [told(name, getattr(value, name))]}
+        return {key: entry for name in names for key, entry in [named(name, getattr(value, name))]}
     if isinstance(value, list | tuple):
         return [document(entry) for entry in value]
     return value
 
 
-def told(name: str, value: Any) -> tuple[str, Any]:
+def named(name: str, value: Any) -> tuple[str, Any]:
     if name in MOMENTS:
         return name, None if value is None else iso(value)
     if name in LENGTHS and isinstance(value, int | float | None):

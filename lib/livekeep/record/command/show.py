@@ -78,7 +78,7 @@ def title(row: Session, now: float) -> str:
 def facts(row: Session, earlier: tuple[Session, ...], now: float) -> list[tuple[str, str]]:
     good = [run.duration for run in earlier if run.outcome == "succeeded"]
     usual = f"{figures.plural(len(good), 'run')} took {output.duration(median(good))} in the median" if good else ""
-    told = [
+    rows = [
         ("Why", why(row) if row.outcome in ("failed", "lost", "cancelled") else ""),
         ("Began", output.moment(row.began_at, now)),
         ("Done", done(row)),
@@ -88,7 +88,7 @@ def facts(row: Session, earlier: tuple[Session, ...], now: float) -> list[tuple[
         ("By", f"{row.unit or row.program or 'a program'} on {row.hostname}, PID {row.pid}"),
         ("Earlier", usual),
     ]
-    return [(name, text) for name, text in told if text]
+    return [(name, text) for name, text in rows if text]
 
 
 def step_table(steps: tuple[Step, ...], row: Session, now: int) -> str:
@@ -151,7 +151,7 @@ def show_call(connection: sqlite3.Connection, id_: int, for_programs: bool, now:
         terminal.say_block(terminal.json_text({**output.document(root), "tree": output.document(tree)}))
         return
     terminal.say(f"{root.name}: {root.outcome}, {output.duration(root.duration)}, at {output.moment(root.began_at, now)}")
-    told = [
+    facts_of_call = [
         ("Arguments", root.arguments or ""),
         ("Error", sentence(root.error) if root.error else ""),
         ("CPU", output.duration(root.cpu) if root.cpu is not None else ""),
@@ -161,7 +161,7 @@ def show_call(connection: sqlite3.Connection, id_: int, for_programs: bool, now:
         ("By", f"{root.unit or 'a program'} on {root.hostname}" + (f", session {root.session}" if root.session else "")),
     ]
     terminal.say()
-    terminal.say_block(terminal.table([(name, text) for name, text in told if text], widest=output.columns()))
+    terminal.say_block(terminal.table([(name, text) for name, text in facts_of_call if text], widest=output.columns()))
     if root.error:
         terminal.say_block(traceback(root.error))
     if len(tree) > 1:

@@ -84,6 +84,6 @@ def run_check(arguments: argparse.Namespace, record: Path) -> int:
         for fault in faults:
             terminal.say(f"  {fault}")
         return 1
-    told = f", from {figures.moment(span[0] / 1e6)} to {figures.moment(span[1] / 1e6)}" if span else ", and empty"
-    terminal.say(f"{record}: sound, {figures.size(size)}{told} (checked in {figures.duration(time.monotonic() - began)})")
+    span_text = f", from {figures.moment(span[0] / 1e6)} to {figures.moment(span[1] / 1e6)}" if span else ", and empty"
+    terminal.say(f"{record}: sound, {figures.size(size)}{span_text} (checked in {figures.duration(time.monotonic() - began)})")
     return 0

@@ -127,8 +127,8 @@ class Parameters:
         values = list(zip(self.names, args[self.skip :], strict=False)) + list(kwargs.items())
         if self.is_rest_secret:
             values += [("", value) for value in args[self.skip + len(self.names) :]]
-        found = [value for name, value in values if name == "" or self.is_secret(name)]
-        return [value for value in found if type(value) is str and len(value) > 2]
+        texts = [value for name, value in values if name == "" or self.is_secret(name)]
+        return [value for value in texts if type(value) is str and len(value) > 2]
 
 
 @functools.lru_cache(maxsize=1024)
@@ -137,7 +137,7 @@ def has_secret_name(name: str) -> bool:
 
 
 def described(value: Any, is_secret: Callable[[str], bool] = has_secret_name, depth: int = DEEPEST) -> str:
-    """A short text for `value`, which for containers looks at the first few items only. `is_secret` judges keys."""
+    """A short text for `value`, which for containers uses the first few items only. `is_secret` judges keys."""
     kind = type(value)
     if kind is str:
         return repr(value if len(value) <= MOST_OF_A_VALUE else value[: MOST_OF_A_VALUE - 1] + "…")

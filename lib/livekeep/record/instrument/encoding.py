@@ -68,7 +68,7 @@ class Batch:
             self.lines.append(f'["f",{index},{quoted(site.name)},{quoted(site.kind)}]')
         try:
             line = call_line(record, index, offset)
-        except Exception:  # one call that cannot be told of costs no other
+        except Exception:  # one call that cannot be described costs no other
             plain = record._replace(arguments=None, failure=None) if isinstance(record, CallRecord) else (*record[:6], None)
             line = call_line(plain, index, offset)
         self.lines.append(line)

@@ -18,7 +18,7 @@ from livekeep.record.instrument.subscribers import subscribers
 
 
 class TerminatedError(BaseException):
-    """What ends the sessions of a process that is told to end; never raised."""
+    """What ends the sessions of a process that is asked to end; never raised."""
 
 
 after_fork: list[Callable[[], None]] = []

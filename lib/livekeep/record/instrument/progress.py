@@ -148,15 +148,15 @@ watchers: "list[Callable[[Session], None]]" = []
 
 def lines() -> list[list[Any]]:
     """What changed since it was sent last; what has ended has been sent by itself."""
-    found: list[list[Any]] = []
+    changed_lines: list[list[Any]] = []
     for _ in range(len(changed)):
         one = changed.popleft()
         one.is_changed = False
         # As a whole: half of an end would be an outcome before there is one.
         with one.lock:
             if one.is_mine:
-                found.append(one.line())
-    return found
+                changed_lines.append(one.line())
+    return changed_lines
 
 
 def renew() -> None:

@@ -119,7 +119,7 @@ queue: deque[Any] = deque()
 
 
 class Gate:
-    """How many records may wait before somebody has to look: 0 while the sender sleeps."""
+    """How many records may wait before the sender has to take them: 0 while the sender sleeps."""
 
     __slots__ = ("crowded", "is_closed", "limit")
 

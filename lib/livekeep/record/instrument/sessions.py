@@ -224,6 +224,6 @@ def session(
 
 
 def cancel_all(error: BaseException) -> None:
-    """The process is told to end."""
+    """The process is asked to end."""
     for one in list(running.values()):
         one.conclude(error)

@@ -1,4 +1,4 @@
-"""How far a session is, for whoever looks: a bar on a terminal (rich, where the job has it), else plain lines on standard error.
+"""How far a session is, for people: a bar on a terminal (rich, where the job has it), else plain lines on standard error.
 
 Of plain lines there is one every ten seconds at most, so that a unit's journal holds few of them and no carriage returns.
 """

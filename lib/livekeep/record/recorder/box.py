@@ -26,7 +26,7 @@ class UnitSample:
 
 class Box:
     def __init__(self, disk: Path, cgroups: Path = CGROUPS) -> None:
-        """`disk` is a folder on the disk that is looked at."""
+        """`disk` is a folder on the disk that is measured."""
         self._cgroups, self._disk = cgroups, disk
         self._used_seconds: dict[str, float] = {}
         self._sampled_monotonic: float | None = None
@@ -48,12 +48,12 @@ class Box:
     def units(self, names: Iterable[str], now_monotonic: float) -> list[UnitSample]:
         """Of livekeep's units, and of those among `names` that run."""
         wanted = set(names)
-        found = {
+        folders = {
             folder.name: folder for folder in self._folders() if folder.name in wanted or folder.name.startswith("livekeep-")
         }
         seconds = now_monotonic - self._sampled_monotonic if self._sampled_monotonic is not None else 0.0
         samples, used = [], {}
-        for unit, folder in sorted(found.items())[:MOST_UNITS]:
+        for unit, folder in sorted(folders.items())[:MOST_UNITS]:
             total = used_seconds(folder)
             if total is not None:
                 used[unit] = total

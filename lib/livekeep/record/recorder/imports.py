@@ -1,6 +1,6 @@
 """Files of JSON lines, as jobs write them where there is no journal (LIVEKEEP_EVENTS): each line is the fields of an entry.
 
-What is imported is as good as the file: whoever may write into the recorder's folder of requests is believed. `journalctl -o
+What is imported is as good as the file: everybody who may write into the recorder's folder of requests is trusted. `journalctl -o
 json` writes such lines too.
 """
 

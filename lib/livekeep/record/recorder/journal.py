@@ -92,7 +92,7 @@ class Source:
                 return
         except (OSError, ValueError) as error:
             # A cursor that is none is a ValueError.
-            logger.info("%s: the position cannot be found: %s", self.key or "journal", error)
+            logger.info("%s: the position is not there: %s", self.key or "journal", error)
         self.missing.append(
             Missing(
                 "vacuumed",
@@ -164,7 +164,7 @@ class Source:
         return fields
 
     def _is_wanted(self) -> bool:
-        """Told by few fields: most entries of a journal are none of the record's business."""
+        """By a few fields: most entries of a journal are none of the record's business."""
         if self._field(wire.PROCESS) or self._field(wire.EVENT):
             return True
         if self._field("MESSAGE_ID") in MESSAGE_IDS:
@@ -186,7 +186,7 @@ class Source:
         self.missing.append(Missing("corrupt", sentence, f"{self.key} {self._realtime}"))
 
     def _skip(self, error: OSError | ValueError) -> None:
-        """The next entry cannot be found: go on further and further behind what was read."""
+        """The next entry cannot be read: go on further and further behind what was read."""
         if not self._failures:
             self._note_damage(error)
         self._failed_at = max(self._failed_at, self._realtime)
@@ -207,11 +207,11 @@ def local_reader() -> journal.Reader:
 
 def groups(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The files of each journal in `folder` and its subfolders: the one being written, and the rotated ones."""
-    found: dict[str, list[Path]] = {}
+    by_journal: dict[str, list[Path]] = {}
     for file in sorted(journal_files(folder)):
         name = file.name.partition("@")[0].removesuffix("~").removesuffix(".journal")
-        found.setdefault(str(file.parent / name), []).append(file)
-    return {key: tuple(files) for key, files in found.items()}
+        by_journal.setdefault(str(file.parent / name), []).append(file)
+    return {key: tuple(files) for key, files in by_journal.items()}
 
 
 def journal_files(folder: Path) -> Iterator[Path]:
@@ -250,7 +250,7 @@ class Journals:
         self._watch: FolderWatch | None = None
         self._sources: dict[str, Source] = {}
         self._positions: dict[str, Position] = {}
-        self._told: set[Missing] = set()
+        self._reported: set[Missing] = set()
         self._local = self._start(Source(LOCAL))
         self._descriptor = self._local.fileno()
         self._service.watch(self._descriptor, self._notice)
@@ -291,8 +291,8 @@ class Journals:
 
     def positions(self) -> dict[str, Position]:
         """Of the journals that have been read further than was said last."""
-        found = {key: position for key, source in self._sources.items() if (position := source.position())}
-        return {key: position for key, position in found.items() if self._positions.get(key) != position}
+        present = {key: position for key, source in self._sources.items() if (position := source.position())}
+        return {key: position for key, position in present.items() if self._positions.get(key) != position}
 
     def note_committed(self, positions: dict[str, Position]) -> None:
         self._positions |= positions
@@ -334,8 +334,8 @@ class Journals:
             if source and source.files == files:
                 continue
             good, missing = readable(files)
-            self.missing += [word for word in missing if word not in self._told]
-            self._told |= set(missing)
+            self.missing += [word for word in missing if word not in self._reported]
+            self._reported |= set(missing)
             if not good or (source and source.files == good):
                 continue
             position = source.position() if source else None

@@ -1,4 +1,4 @@
-"""What the record keeps: deletion between two batches, less of it on a disk that fills up, and what livekeep-tidy found."""
+"""What the record keeps: deletion between two batches, less of it on a disk that fills up, and the result of livekeep-tidy."""
 
 import shutil
 import sqlite3
@@ -24,7 +24,7 @@ class Keeping:
     def __init__(self, file: Path, least_bytes: int = LEAST_BYTES, largest_log_bytes: int = LARGEST_LOG_BYTES) -> None:
         self.problem = self.advice = ""
         self.faults: tuple[str, ...] = ()
-        """Of the file as it is now, found by livekeep-tidy."""
+        """Of the file as it is now, from livekeep-tidy."""
         self.checked_at: float | None = None
         self.is_sound = True
         self.oldest_call_at: float | None = None
@@ -43,8 +43,8 @@ class Keeping:
         """Delete what is too old, as soon as what is being deleted is gone."""
         self._is_requested = True
 
-    def look(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
-        """Once a minute: what tidy found, and whether the disk fills up."""
+    def check(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
+        """Once a minute: the result of livekeep-tidy, and whether the disk fills up."""
         oldest = retention.oldest_call(connection)
         self.oldest_call_at = None if oldest is None else oldest / 1e6
         self._read_result()

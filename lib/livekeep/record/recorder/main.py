@@ -1,7 +1,7 @@
 """livekeep-recorder: follows the journal into the record.
 
 Unit: livekeep-recorder.service. Reads: the journal (this machine's, or those of many boxes), the configuration, requests in
-/var/lib/livekeep/record/requests, what livekeep-tidy found (check.json). Writes: record.db, as its one writer, and
+/var/lib/livekeep/record/requests, the result of livekeep-tidy (check.json). Writes: record.db, as its one writer, and
 recorder/state.json.
 
 Rows and the position in the journal are committed together, a fifth of a second after the first row at the latest. With nothing
@@ -44,7 +44,7 @@ POLL_SECONDS, POLLED_SECONDS = 0.1, 3.0
 MOST_CALLS = 20_000
 """In one transaction; a call takes about 1 KiB of memory until then."""
 PASS_SECONDS = 0.1
-LOST_SECONDS, SECOND_LOOK_SECONDS = 5.0, 1.0
+LOST_SECONDS, SECOND_CHECK_SECONDS = 5.0, 1.0
 STATE_SECONDS, SOONEST_STATE_SECONDS = 10.0, 1.0
 RETRY_SECONDS, LONGEST_RETRY_SECONDS = 2.0, 60.0
 DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -53,7 +53,7 @@ logger = logging.getLogger("livekeep.recorder")
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """livekeep-tidy found faults in the record."""
+    """The record has faults, says livekeep-tidy."""
 
 
 class Recorder:
@@ -77,11 +77,11 @@ class Recorder:
         self.commit_due = 0.0
         self.sample_due = self.lost_due = self.state_due = 0.0
         self.suspects: set[int] = set()
-        self.is_look_due = True
-        """Whether rows came since the last look for lost sessions."""
+        self.is_check_due = True
+        """Whether rows came since the last check for lost sessions."""
         self.counters = Counters()
         self.soonest_state = 0.0
-        self.told: tuple[object, ...] = ()
+        self.published: tuple[object, ...] = ()
         self.lag = 0.0
         self.newest = 0
         self.polled_until = 0.0
@@ -115,7 +115,7 @@ class Recorder:
                 self.give_way(error, now)
             except (OSError, TemporaryError) as error:
                 self.pause(f"The recorder waits: {error}", "journalctl -u livekeep-recorder", now)
-        if now >= self.state_due or (now >= self.soonest_state and self.told != self.what_to_tell()):
+        if now >= self.state_due or (now >= self.soonest_state and self.published != self.urgent_state()):
             self.write_state()
             self.state_due, self.soonest_state = now + STATE_SECONDS, now + SOONEST_STATE_SECONDS
         return self.next_pass()
@@ -129,8 +129,8 @@ class Recorder:
         if now >= self.sample_due:
             self.sample(writer, now)
         if now >= self.lost_due and not journals.has_more:
-            self.look_for_lost(writer)
-            self.lost_due = now + (SECOND_LOOK_SECONDS if self.suspects else LOST_SECONDS)
+            self.check_for_lost(writer)
+            self.lost_due = now + (SECOND_CHECK_SECONDS if self.suspects else LOST_SECONDS)
         self.commit_when_due(writer, journals)
         if not writer.has_rows:
             self.keeping.bound_log(writer.connection, now)
@@ -147,7 +147,7 @@ class Recorder:
             due.append(self.commit_due)
         if (now := time.monotonic()) < self.polled_until:
             due.append(now + POLL_SECONDS)
-        if self.suspects or self.state.sessions_running or self.is_look_due:
+        if self.suspects or self.state.sessions_running or self.is_check_due:
             due.append(self.lost_due)
         return min(due)
 
@@ -193,12 +193,12 @@ class Recorder:
         journals.note_committed(positions)
         self.requests.note_committed()
         self.commit_due = 0.0
-        self.is_look_due = True
+        self.is_check_due = True
         if self.newest:
             self.lag = max(time.time() - self.newest / 1e6, 0.0)
         self.state = replace(self.state, last_commit_at=time.time())
 
-    # What the recorder sees itself
+    # The recorder's own measurements
 
     def sample(self, writer: Writer, now: float) -> None:
         """Of the box, once a minute; the moment for what else is done so often."""
@@ -207,23 +207,23 @@ class Recorder:
         writer.add_sample(self.here.machine_id, hostname, moment, self.box.sample())
         week = moment - 7 * retention.DAY
         units = [row[0] for row in writer.connection.execute("SELECT DISTINCT unit FROM processes WHERE last_at > ?", (week,))]
-        for found in self.box.units(units, now):
-            figures = {"memory_bytes": found.memory_bytes, "cpu_percent": found.cpu_percent}
-            writer.add_unit_sample(self.here.machine_id, hostname, moment, found.unit, figures)
-        self.keeping.look(writer.connection, self.settings.record, time.time())
+        for used in self.box.units(units, now):
+            figures = {"memory_bytes": used.memory_bytes, "cpu_percent": used.cpu_percent}
+            writer.add_unit_sample(self.here.machine_id, hostname, moment, used.unit, figures)
+        self.keeping.check(writer.connection, self.settings.record, time.time())
         if self.keeping.faults:
             raise DamagedError("; ".join(self.keeping.faults))
 
-    def look_for_lost(self, writer: Writer) -> None:
-        """A process that is gone may have left entries that are not read yet: its sessions are lost at the second look."""
+    def check_for_lost(self, writer: Writer) -> None:
+        """A process that is gone may have left entries that are not read yet: its sessions are lost at the second check."""
         sessions = lost.running(writer.connection)
         gone = [session for session in sessions if lost.is_gone(session, self.here, time.time())]
         for session in gone:
             if session.id in self.suspects:
-                tell_of_lost(session)
+                report_lost(session)
                 writer.lose_session(session.id)
         self.suspects = {session.id for session in gone} - self.suspects
-        self.is_look_due = False
+        self.is_check_due = False
         self.state = replace(self.state, sessions_running=len(sessions))
 
     # Trouble
@@ -295,12 +295,12 @@ class Recorder:
 
     # State
 
-    def what_to_tell(self) -> tuple[object, ...]:
-        """What others shall know within a second."""
+    def urgent_state(self) -> tuple[object, ...]:
+        """What others need to know within a second."""
         return self.problem, self.keeping.problem, self.state.sessions_running, self.keeping.is_sound
 
     def write_state(self) -> None:
-        self.told = self.what_to_tell()
+        self.published = self.urgent_state()
         counters = self.counters
         self.state = replace(
             self.state,
@@ -323,7 +323,7 @@ class Recorder:
         self.service.status(self.problem or self.keeping.problem or f"{counters.calls} calls, {counters.events} events recorded")
 
 
-def tell_of_lost(session: Running) -> None:
+def report_lost(session: Running) -> None:
     name = session.name or session.token
     sentence = f'The session "{name}" ended without a word: its process (PID {session.pid} on {session.hostname}) is gone'
     events.emit(events.SESSION_LOST, sentence, SESSION=session.token, NAME=session.name, UNIT=session.unit)

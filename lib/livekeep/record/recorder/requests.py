@@ -21,7 +21,7 @@ class Requests:
         self._watch: FolderWatch | None = None
         self._files: list[Path] = []
         self._import: Import | None = None
-        self._is_told = False
+        self._is_requested = False
         self._is_tidying = False
         self._open()
 
@@ -29,7 +29,7 @@ class Requests:
     def is_busy(self) -> bool:
         """Whether there is something to do at once."""
         has_entries = bool(self._files or self._import) and not (self._import and self._import.is_at_end)
-        return has_entries or self._is_told or self._is_tidying
+        return has_entries or self._is_requested or self._is_tidying
 
     def take_entries(self, writer: Writer, until_monotonic: float) -> None:
         """Of the file that is being imported; until then, or until enough wait to be committed."""
@@ -70,8 +70,8 @@ class Requests:
         if self._is_tidying and not keeping.is_busy:
             (self._folder / TIDY_NAME).unlink(missing_ok=True)
             self._is_tidying = False
-        elif not self._is_tidying and self._is_told:
-            self._is_told = False
+        elif not self._is_tidying and self._is_requested:
+            self._is_requested = False
             keeping.request()
             self._is_tidying = True
 
@@ -84,17 +84,17 @@ class Requests:
             logger.warning("%s: requests are not seen: %s", self._folder, error)
             return
         self._service.watch(self._watch, self._notice)
-        self._look()
+        self._list()
 
     def _notice(self) -> None:
         if self._watch:
             self._watch.drain()
-        self._look()
+        self._list()
 
-    def _look(self) -> None:
+    def _list(self) -> None:
         known = {*self._files, self._import.file if self._import else None}
         self._files += sorted(path for path in self._folder.glob(f"*{IMPORT_SUFFIX}") if path not in known)
-        self._is_told = (self._folder / TIDY_NAME).exists()
+        self._is_requested = (self._folder / TIDY_NAME).exists()
 
     def _begin(self, writer: Writer, file: Path) -> None:
         position = writer.read_position(f"import {file.name}")

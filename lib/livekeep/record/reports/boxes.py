@@ -86,11 +86,11 @@ def gauges(source: Source) -> tuple[Gauge, ...]:
         ("Temperature", "°C", [(row.at, row.temperature_celsius) for row in rows]),
         ("Processor", "%", [(row.at, row.cpu_percent) for row in rows]),
     )
-    found = (
+    every = (
         Gauge(title, unit, tuple((seconds(at), value) for at, value in points if value is not None))
         for title, unit, points in figures_of
     )
-    return tuple(gauge for gauge in found if len(gauge.points) > 1)
+    return tuple(gauge for gauge in every if len(gauge.points) > 1)
 
 
 def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple[Span, ...]:
@@ -103,8 +103,8 @@ def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple
     ).fetchone()
     if ends[0] is None:
         return ()
-    found = source.connection.execute(GAPS.format(rows), [*values, microseconds(LEAST_GAP_SECONDS)])
-    gaps = [(seconds(since), seconds(until)) for since, until in found]
+    breaks = source.connection.execute(GAPS.format(rows), [*values, microseconds(LEAST_GAP_SECONDS)])
+    gaps = [(seconds(since), seconds(until)) for since, until in breaks]
     # What is not sampled yet is not off.
     first, last = seconds(ends[0]), seconds(ends[1])
     first = source.period.begin if first - source.period.begin <= LEAST_GAP_SECONDS else first
@@ -124,14 +124,14 @@ def units(source: Source) -> tuple[UnitMemory, ...]:
 
 def air(source: Source) -> tuple[Air, ...]:
     """Each screen and channel."""
-    found: list[Air] = []
+    channels: list[Air] = []
     for machine in source.machines():
         changes = changes_of(source, machine)
         known = {
             key: own for key in {(it.subject, it.machine) for it in changes} if (own := ran(source, machine, key)) is not None
         }
-        found += airtime.airtime(changes, source.period.begin, source.period.end, known)
-    return tuple(entry for entry in found if entry.known_seconds > 0)
+        channels += airtime.airtime(changes, source.period.begin, source.period.end, known)
+    return tuple(entry for entry in channels if entry.known_seconds > 0)
 
 
 def ran(source: Source, machine: Machine, subject: Subject) -> tuple[Span, ...] | None:
@@ -182,15 +182,15 @@ def alerts(source: Source) -> tuple[AlertCount, ...]:
 
 def events_of(source: Source, names: Iterable[str], wanted: queries.Filter) -> list[queries.Event]:
     """Events of these names, the oldest first; the newest MOST_EVENTS of each."""
-    found: list[queries.Event] = []
+    rows: list[queries.Event] = []
     for name in names:
-        found += queries.events(source.connection, replace(wanted, event=name), limit=MOST_EVENTS).rows
-    return sorted(found, key=lambda event: event.id)
+        rows += queries.events(source.connection, replace(wanted, event=name), limit=MOST_EVENTS).rows
+    return sorted(rows, key=lambda event: event.id)
 
 
 def clips(source: Source) -> tuple[HotClip, ...]:
     """The newest first."""
-    found = events_of(source, (events.CLIP_TAKES_OFF.name,), source.within)
+    takeoffs = events_of(source, (events.CLIP_TAKES_OFF.name,), source.within)
     return tuple(
         HotClip(
             at=seconds(event.at),
@@ -198,18 +198,18 @@ def clips(source: Source) -> tuple[HotClip, ...]:
             name=event.fields.get("NAME") or event.fields.get("CLIP", ""),
             reason=event.fields.get("REASON") or event.message,
         )
-        for event in reversed(found)
+        for event in reversed(takeoffs)
     )
 
 
 def losses(source: Source) -> tuple[Loss, ...]:
     """By reason."""
-    found: dict[str, list[queries.Loss]] = {}
+    by_reason: dict[str, list[queries.Loss]] = {}
     for row in queries.losses(source.connection, source.within, limit=MOST_EVENTS).rows:
-        found.setdefault(row.reason, []).append(row)
+        by_reason.setdefault(row.reason, []).append(row)
     return tuple(
         Loss(
             reason, len(rows), sum(row.entries or 0 for row in rows), sum(row.calls or 0 for row in rows), shown(rows[0].sentence)
         )
-        for reason, rows in sorted(found.items())
+        for reason, rows in sorted(by_reason.items())
     )

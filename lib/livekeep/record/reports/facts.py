@@ -20,7 +20,7 @@ from livekeep.record.store.queries.filter import Conditions, machine_ids
 MOST_FAILURES = 500
 MOST_ERRORS = 200
 MOST_JUDGED = 200
-"""Functions that are looked at for regressions: those that take most time."""
+"""Functions that are checked for regressions: those that take most time."""
 MOST_CURVES = 5
 HISTORY_DAYS = 36
 
@@ -73,7 +73,7 @@ def maybe(value: float | None) -> float | None:
 
 def failures(source: Source) -> tuple[Failure, ...]:
     """Runs that failed or were lost, the newest first."""
-    found = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
+    failed = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
     return tuple(
         Failure(
             at=seconds(row.began_at),
@@ -84,7 +84,7 @@ def failures(source: Source) -> tuple[Failure, ...]:
             after_seconds=seconds(row.duration),
             reason=reason(row.error, row.outcome),
         )
-        for row in found
+        for row in failed
         if row.outcome in ("failed", "lost")
     )
 
@@ -134,7 +134,7 @@ def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFi
 
 
 def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str, str], tuple[Bucket, ...]]:
-    """The days of each function up to the end of the period: all of it, and as far back as the rule of regressions looks."""
+    """The days of each function up to the end of the period: all of it, and as far back as the rule of regressions needs."""
     history = source.spanning(min(source.period.begin, source.period.end - HISTORY_DAYS * 86400), source.period.end)
     return {
         (row.name, row.kind): queries.function_series(source.connection, replace(history, function=row.name, kind=row.kind))
@@ -145,21 +145,21 @@ def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str
 def slowdowns(source: Source, days: dict[tuple[str, str], tuple[Bucket, ...]]) -> tuple[Slowdown, ...]:
     """The largest first."""
     now = microseconds(source.period.end)
-    found = [(key, analysis.regression(buckets, now)) for key, buckets in days.items()]
-    rows = [Slowdown(*key, seconds(it.before), seconds(it.now), seconds(it.since)) for key, it in found if it]
+    regressions = [(key, analysis.regression(buckets, now)) for key, buckets in days.items()]
+    rows = [Slowdown(*key, seconds(it.before), seconds(it.now), seconds(it.since)) for key, it in regressions if it]
     return tuple(sorted(rows, key=lambda row: -row.ratio))
 
 
 def curves(days: dict[tuple[str, str], tuple[Bucket, ...]], metric: str) -> tuple[Curve, ...]:
     """Of the functions that take most time."""
-    found = []
+    every = []
     for (name, kind), buckets in days.items():
         # Of a job, the whole says enough.
         if kind == "step":
             continue
         points = tuple((seconds(day.began_at), value_of(day, metric or "p50")) for day in buckets)
-        found.append(Curve(name, kind, points))
-    return tuple(curve for curve in found if len(curve.points) > 2)[:MOST_CURVES]
+        every.append(Curve(name, kind, points))
+    return tuple(curve for curve in every if len(curve.points) > 2)[:MOST_CURVES]
 
 
 def value_of(day: Bucket, metric: str) -> float:
@@ -172,7 +172,7 @@ def days(source: Source) -> tuple[Day, ...]:
     first, last = date_of(source.period.begin), date_of(source.period.end - 1)
     if first == last:
         return ()
-    found = {row["day"]: row for row in of_sessions(source, DAYS, source.within)}
+    by_day = {row["day"]: row for row in of_sessions(source, DAYS, source.within)}
     dates = [first + timedelta(number) for number in range((last - first).days + 1)]
-    rows = [(date, found.get(str(date), NO_RUN)) for date in dates]
+    rows = [(date, by_day.get(str(date), NO_RUN)) for date in dates]
     return tuple(Day(midnight(date), row.get("succeeded", 0), row.get("failed", 0), row.get("items", 0.0)) for date, row in rows)

@@ -27,13 +27,13 @@ class ReportFile:
 def stored(folder: Path = FOLDER) -> tuple[ReportFile, ...]:
     """The reports that were made by the timers, the newest period first. Raises `TemporaryError`."""
     try:
-        found = [(path.name, path.stat().st_size) for path in folder.iterdir() if NAME.fullmatch(path.name)]
+        sizes = [(path.name, path.stat().st_size) for path in folder.iterdir() if NAME.fullmatch(path.name)]
     except FileNotFoundError:
         return ()
     except OSError as error:
         raise TemporaryError(f"{folder}: cannot be read ({error.strerror})") from error
     rows = []
-    for name, size in found:
+    for name, size in sizes:
         with contextlib.suppress(ValueError, OverflowError):
             kind, first = first_day(name)
             rows.append(ReportFile(name, kind, period_of(kind, first), size))

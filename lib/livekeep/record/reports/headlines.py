@@ -1,4 +1,4 @@
-"""The sentences on top of a report: how it went, and what to look at first. Pure."""
+"""The sentences on top of a report: how it went, and what needs attention first. Pure."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Advice:
-    """Something to look at, and the command that shows it."""
+    """Something that needs attention, and the command that shows it."""
 
     text: str
     command: str = ""
@@ -56,15 +56,15 @@ def runs(report: Report) -> str:
 
 def changes(report: Report) -> list[str]:
     """What took much longer or shorter than before: jobs, else functions that take much of the time."""
-    found = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
-    if not any(abs(change) > WORTH_TELLING for change, _name in found):
+    compared = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
+    if not any(abs(change) > WORTH_TELLING for change, _name in compared):
         calls = [entry for entry in report.performance if entry.kind != "step"]
         whole = sum(entry.count * entry.mean_seconds for entry in calls)
         large = [
             entry for entry in calls if entry.count >= FEWEST_CALLS and entry.count * entry.mean_seconds > LARGE_SHARE * whole
         ]
-        found = [(entry.change, shortened(entry.function)) for entry in large if entry.change is not None]
-    worth = sorted((entry for entry in found if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
+        compared = [(entry.change, shortened(entry.function)) for entry in large if entry.change is not None]
+    worth = sorted((entry for entry in compared if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
     return [f"{name} took {how_much(change)} than in {report.period.compared}" for change, name in worth[:MOST_CHANGES]]
 
 
@@ -101,7 +101,7 @@ def air(entry: Air) -> str:
     return f"{said}, with {figures.count(entry.interruptions)} interruptions, the longest {longest}"
 
 
-def look_first(report: Report) -> list[Advice]:
+def advice_of(report: Report) -> list[Advice]:
     """What needs a person, the worst first; empty when nothing does."""
     kinds = (of_alerts, of_air, of_jobs, of_slowdowns, of_boxes, of_losses, of_calls)
     return [advice for find in kinds for advice in find(report)][:MOST_ADVICE]
@@ -122,14 +122,14 @@ def of_air(report: Report) -> list[Advice]:
 
 def of_jobs(report: Report) -> list[Advice]:
     """The newest failure of each job."""
-    found: dict[str, Advice] = {}
+    by_job: dict[str, Advice] = {}
     for failure in report.failures:
         why = f": {shortened(failure.reason, 160)}" if failure.reason else ""
         job = next((job for job in report.jobs if job.name == failure.job), None)
         times = f" {figures.plural(job.failed + job.lost, 'time')}" if job else ""
         said = f"{shortened(failure.job)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
-        found.setdefault(failure.job, Advice(said, f"livekeep record show {failure.session}"))
-    return list(found.values())[:5]
+        by_job.setdefault(failure.job, Advice(said, f"livekeep record show {failure.session}"))
+    return list(by_job.values())[:5]
 
 
 def of_slowdowns(report: Report) -> list[Advice]:

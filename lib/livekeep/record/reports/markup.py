@@ -70,7 +70,7 @@ def summary(report: Report) -> str:
     lines = [f'<p style="margin:0;font-size:18px;font-weight:600">{safe(first)}.</p>']
     lines += [f'<p style="margin:2px 0 0">{safe(line)}.</p>' for line in others]
     text = f'<div class="box" style="{BOX}">{"".join(lines)}</div>'
-    advice = headlines.look_first(report)
+    advice = headlines.advice_of(report)
     if not advice:
         return text
     entries = [

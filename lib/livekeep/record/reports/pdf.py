@@ -105,7 +105,7 @@ def printable(text: str) -> str:
         letter if ord(letter) in glyphs else "" if unicodedata.category(letter) in ("Mn", "Cf") else SUBSTITUTE
         for letter in one_line
     )
-    return RIGHT_TO_LEFT.sub(lambda found: found[0][::-1], known)
+    return RIGHT_TO_LEFT.sub(lambda match: match[0][::-1], known)
 
 
 def safe(text: str) -> str:
@@ -180,7 +180,7 @@ def summary(report: Report) -> Table:
 
 def advice(report: Report) -> list[Flowable]:
     parts: list[Flowable] = []
-    for number, entry in enumerate(headlines.look_first(report), 1):
+    for number, entry in enumerate(headlines.advice_of(report), 1):
         parts.append(Paragraph(f"{number}. {safe(entry.text)}", ADVICE))
         parts += [Paragraph(safe(entry.command), COMMAND)] if entry.command else []
     return [KeepTogether([heading("What to look at first"), *parts])] if parts else []
@@ -220,9 +220,9 @@ def widths(section: Section) -> list[float]:
     }
     left = max(WIDTH - sum(needed.values()), WIDTH / 7)
     whole = sum(column.width for column in section.columns if not column.is_number) or 1
-    found = [needed.get(place, left * column.width / whole) for place, column in enumerate(section.columns)]
+    wanted = [needed.get(place, left * column.width / whole) for place, column in enumerate(section.columns)]
     # Numbers alone are spread over the page.
-    return [width * WIDTH / sum(found) for width in found]
+    return [width * WIDTH / sum(wanted) for width in wanted]
 
 
 def needs(section: Section, place: int, row: int) -> float:

@@ -1,6 +1,6 @@
 """Periods that a report is about: days and weeks from local midnight to local midnight. Pure; the zone is the machine's.
 
-A timer says when to look, not what for: each day and each week that is over gets one report, whenever the timer elapses. So a run
+A timer says when, not for which period: each day and each week that is over gets one report, whenever the timer elapses. So a run
 that comes late, because the box was off, is still about the right day, and one that comes twice makes nothing twice.
 """
 

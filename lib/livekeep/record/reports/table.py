@@ -96,7 +96,7 @@ def size(value: float | None) -> Cell:
 
 
 def change(value: float | None) -> Cell:
-    """Of a length of time: longer by a seventh is worth a look."""
+    """Of a length of time: longer by a seventh is worth attention."""
     return Cell(figures.change(value), value, value is not None and value > 0.15)
 
 

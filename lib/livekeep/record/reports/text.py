@@ -17,8 +17,9 @@ WIDEST_CELL = 44
 
 def render(report: Report) -> str:
     parts = [head(report), "\n".join(f"* {line}" for line in wrapped(headlines.headlines(report)))]
-    if advice := headlines.look_first(report):
-        parts.append(titled("What to look at first", "\n".join(told(number, entry) for number, entry in enumerate(advice, 1))))
+    if advice := headlines.advice_of(report):
+        lines = [numbered(number, entry) for number, entry in enumerate(advice, 1)]
+        parts.append(titled("What to look at first", "\n".join(lines)))
     parts += [titled(section.title, table(section.for_people())) for section in sections(report)]
     return "\n\n".join([*parts, f"Made by livekeep on {shown(report.box_name)}, {figures.moment(report.made_at)}."]) + "\n"
 
@@ -35,7 +36,7 @@ def wrapped(lines: list[str]) -> list[str]:
     return [textwrap.fill(f"{shown(line)}.", WIDTH - 2, subsequent_indent="  ") for line in lines]
 
 
-def told(number: int, advice: Advice) -> str:
+def numbered(number: int, advice: Advice) -> str:
     text = textwrap.fill(shown(advice.text), WIDTH - 3, subsequent_indent="   ")
     return f"{number}. {text}" + (f"\n   {advice.command}" if advice.command else "")
 

@@ -17,7 +17,7 @@ EARLIER_DAYS = 28
 REGRESSION_RATIO = 1.15
 """The median of the last 7 days over the median of the 28 before, or three of the last 4 days over the median before them.
 
-tests/record/benchmark_analysis.py says what is found how soon, and how many alarms are false.
+tests/record/benchmark_analysis.py says which changes are detected how soon, and how many alarms are false.
 """
 NOISE_FACTOR = 2.0
 """Of a series whose days differ much: how many of its deviations a change must be larger than."""

@@ -53,7 +53,7 @@ def delete(connection: sqlite3.Connection, horizon: Horizon) -> Iterator[int]:
         connection.execute("RELEASE old_sessions")
         yield yield_count
     yield from chunks(connection, "DELETE FROM losses WHERE id IN (SELECT id FROM losses WHERE at < ? LIMIT ?)", summaries)
-    # A process is remembered longer than its rows: its numbers tell what a journal brings again.
+    # A process is remembered longer than its rows: its numbers show what a journal brings again.
     yield from chunks(
         connection,
         "DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE last_at < ? "

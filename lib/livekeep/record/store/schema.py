@@ -87,7 +87,7 @@ CREATE TABLE calls (
 ) STRICT;
 CREATE INDEX calls_function ON calls (function);
 CREATE INDEX calls_session ON calls (session) WHERE session IS NOT NULL;
-CREATE INDEX calls_failed ON calls (id, function, machine, session, error, outcome) WHERE outcome = 1; -- what errors are found by
+CREATE INDEX calls_failed ON calls (id, function, machine, session, error, outcome) WHERE outcome = 1; -- for the lists of errors
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     token TEXT NOT NULL,
@@ -135,7 +135,7 @@ CREATE TABLE events (                               -- what a person reads: live
     priority INTEGER NOT NULL,
     message TEXT NOT NULL,
     fields TEXT NOT NULL,                           -- JSON object, names without LIVEKEEP_
-    origin BLOB UNIQUE,                             -- identity in the journal, where no sequence tells what comes twice
+    origin BLOB UNIQUE,                             -- identity in the journal, where no sequence shows what comes twice
     arrival INTEGER UNIQUE                          -- 1, 2, 3 ... in the order of writing: some come late; set by the trigger
 ) STRICT;
 CREATE INDEX events_name ON events (name);
@@ -212,7 +212,7 @@ class Connection(sqlite3.Connection):
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it is a snapshot, and there is a writer again: then open the record anew."""
+        """Whether it is a snapshot, and there is a writer again: then open the record again."""
         return self.snapshot_of is not None and log_of(self.snapshot_of).exists()
 
 
@@ -225,7 +225,7 @@ def open_read_only(file: Path = FILE) -> Connection:
     """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read.
 
     While the recorder runs, or after it was killed, all that is committed is seen. After it has ended, SQLite's shared files are
-    gone, and who may not make them gets a snapshot: open it again for each look, or when `is_outdated` says so.
+    gone, and who may not make them gets a snapshot: open it again for each question, or when `is_outdated` says so.
     """
     try:
         return connected(file, "mode=ro")

@@ -199,10 +199,10 @@ class Sessions:
         return row
 
     def _load_session(self, where: str, values: tuple[object, ...]) -> SessionRow | None:
-        found = self._connection.execute(f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE {where}", values).fetchone()  # noqa: S608
-        if found is None:
+        stored = self._connection.execute(f"SELECT {', '.join(SESSION_COLUMNS)} FROM sessions WHERE {where}", values).fetchone()  # noqa: S608
+        if stored is None:
             return None
-        row = SessionRow(**dict(zip(SESSION_COLUMNS, found, strict=True)))
+        row = SessionRow(**dict(zip(SESSION_COLUMNS, stored, strict=True)))
         # What waits to be written is newer.
         return self._sessions.setdefault((row.token, row.process), row)
 

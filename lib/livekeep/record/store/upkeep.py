@@ -24,7 +24,7 @@ LARGEST_COPY_BYTES = 4 * 1024**3
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What livekeep-tidy found, for the recorder."""
+    """The result of livekeep-tidy, for the recorder."""
 
     at: float
     """Unix seconds."""
@@ -39,10 +39,10 @@ class CheckResult:
 def check(connection: sqlite3.Connection) -> tuple[str, ...]:
     """The faults that SQLite finds in the file, at most ten; none in a sound one."""
     try:
-        found = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_FAULTS})")]
+        lines = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_FAULTS})")]
     except sqlite3.DatabaseError as error:
         return (str(error),)
-    return () if found == ["ok"] else tuple(found)
+    return () if lines == ["ok"] else tuple(lines)
 
 
 def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:

@@ -459,7 +459,7 @@ class Writer:
 
 
 def is_own_error(entry: Entry) -> bool:
-    """A plain line of one of livekeep's units that tells of an error. The recorder's own would come back as more of them."""
+    """A plain line of one of livekeep's units that reports an error. The recorder's own would come back as more of them."""
     unit = entry.get("_SYSTEMD_UNIT", "")
     return unit.startswith("livekeep-") and unit != RECORDER and priority_of(entry) <= WORST_LOG_PRIORITY
 

@@ -81,8 +81,8 @@ class View:
     def place(self, numbers: int = 1) -> str:
         """Where in a list the page begins, in the list's own words of so many numbers; "" for its beginning."""
         text = self.get("after")
-        found = [int(part) for part in text.split("-")] if PLACE.fullmatch(text) else []
-        return text if len(found) == numbers and max(found) <= LARGEST else ""
+        parts = [int(part) for part in text.split("-")] if PLACE.fullmatch(text) else []
+        return text if len(parts) == numbers and max(parts) <= LARGEST else ""
 
     def input_type(self, key: str) -> str:
         """Of the form's field for a moment: a date alone, unless there is a time behind it."""
@@ -140,15 +140,15 @@ def beginning(end: int, seconds: int) -> int:
 
 def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:
     """The moments among the values, by key; one that cannot be used goes."""
-    found = {}
+    moments = {}
     for key in MOMENTS:
         if key in values:
             try:
-                found[key] = moment(values[key], is_end=key.startswith("to"))
+                moments[key] = moment(values[key], is_end=key.startswith("to"))
             except ValueError as error:
                 problems.append(f"{key}: {error}")
                 del values[key]
-    return found
+    return moments
 
 
 def moment(text: str, is_end: bool = False) -> int:
@@ -157,9 +157,9 @@ def moment(text: str, is_end: bool = False) -> int:
     """
     time.tzset()
     try:
-        found = datetime.fromisoformat(text)
+        parsed = datetime.fromisoformat(text)
         if len(text) <= 10 and is_end:
-            found += timedelta(days=1)
-        return round(found.timestamp() * SECOND)
+            parsed += timedelta(days=1)
+        return round(parsed.timestamp() * SECOND)
     except (ValueError, OverflowError, OSError) as error:
         raise ValueError(f"“{text[:40]}” is no date such as 2026-11-29 or 2026-11-29T14:00") from error

@@ -38,7 +38,7 @@ YEAR_SECONDS = 365 * 86400
 LARGEST_FORM_BYTES = 8192
 LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 PICTURE_SECONDS = 10.0
-"""While somebody looks at the page Now, a picture of the screen is taken so often."""
+"""While somebody reads the page Now, a picture of the screen is taken so often."""
 OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*")
 
 logger = logging.getLogger("livekeep.web")
@@ -80,10 +80,10 @@ class Application:
     # Pages
 
     async def page(self, request: Request) -> Response:
-        found = find(request.url.path)
-        if not found:
+        match = find(request.url.path)
+        if not match:
             return self._notice(404, "There is no such page", "See the menu for those that there are.")
-        page, parameters = found
+        page, parameters = match
         if page.has_picture:
             self._take_picture()
         wanted = view(request.url.path, request.url.query, time.time(), page.default_range)
@@ -92,14 +92,14 @@ class Application:
 
     def _render(self, page: Page, wanted: View, parameters: Mapping[str, str]) -> Response:
         try:
-            found = page.collect(self.sources, wanted, **parameters)
+            content = page.collect(self.sources, wanted, **parameters)
         except NoRecordError as error:
             return self._notice(503, error.sentence[:1].upper() + error.sentence[1:], error.advice, page)
         except pages.NotThereError as error:
             return self._notice(404, str(error), "It may be older than what the record keeps.", page)
-        if isinstance(found, pages.Download):
-            return Response(found.content, headers={"Content-Type": found.content_type, **found.headers()})
-        return HTMLResponse(self.renderer.page(page.template, {**context(page, wanted), **found}))
+        if isinstance(content, pages.Download):
+            return Response(content.content, headers={"Content-Type": content.content_type, **content.headers()})
+        return HTMLResponse(self.renderer.page(page.template, {**context(page, wanted), **content}))
 
     def _notice(self, status: int, title: str, text: str, page: Page | None = None) -> Response:
         wanted = view("/", "", time.time())
@@ -109,10 +109,10 @@ class Application:
     def fragments(self, address: str) -> Mapping[str, str]:
         """The fragments of the page at an address, as they are now; none where there is no page, or no record."""
         path, _, query = address.partition("?")
-        found = find(path)
-        if not found:
+        match = find(path)
+        if not match:
             return {}
-        page, parameters = found
+        page, parameters = match
         wanted = view(path, query, time.time(), page.default_range)
         try:
             collected = page.collect(self.sources, wanted, **parameters)
@@ -154,7 +154,7 @@ class Application:
     def attend(self, addresses: set[str]) -> None:
         """While pages are read: have pictures of the screen taken for the page that shows them."""
         self.camera.one_pass(time.monotonic())
-        if any((found := find(address.partition("?")[0])) and found[0].has_picture for address in addresses):
+        if any((match := find(address.partition("?")[0])) and match[0].has_picture for address in addresses):
             self._take_picture()
 
     def _take_picture(self) -> None:
@@ -188,7 +188,7 @@ class Application:
             if not is_right:
                 login.guesses.note_failure(address, time.time())
         if not is_right:
-            self._tell_of_failure(address)
+            self._report_failure(address)
             return self._login_page(403, "That is not the password.", wanted)
         login.guesses.note_success(address)
         response = RedirectResponse(wanted, 303)
@@ -196,7 +196,7 @@ class Application:
         response.set_cookie(COOKIE, cookie, SESSION_SECONDS, path="/", httponly=True, samesite="strict")
         return response
 
-    def _tell_of_failure(self, address: str) -> None:
+    def _report_failure(self, address: str) -> None:
         guesses, now = self.login_.guesses, time.time()
         attempt, wait = guesses.count(address, now), guesses.wait_seconds(address, now)
         sentence = f"Wrong password number {attempt} for the web pages from {address}"
@@ -216,8 +216,8 @@ class Application:
 def find(path: str) -> tuple[Page, Mapping[str, str]] | None:
     """The page at a path, and what the path says of it."""
     for page in pages.PAGES:
-        if found := page.pattern.fullmatch(path):
-            return page, found.groupdict()
+        if match := page.pattern.fullmatch(path):
+            return page, match.groupdict()
     return None
 
 
@@ -238,5 +238,5 @@ async def form_of(request: Request) -> dict[str, str]:
         body += part
         if len(body) > LARGEST_FORM_BYTES:
             return {}
-    found = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
-    return {name: values[0] for name, values in found.items()}
+    fields = parse_qs(body.decode("utf-8", "replace"), max_num_fields=8)
+    return {name: values[0] for name, values in fields.items()}

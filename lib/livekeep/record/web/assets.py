@@ -44,5 +44,5 @@ class Assets:
 
     def address(self, name: str) -> str:
         """Of a file for a page; "" for one that is not installed."""
-        found = self.get(name)
-        return f"/static/{found.tag}/{name}" if found else ""
+        asset = self.get(name)
+        return f"/static/{asset.tag}/{name}" if asset else ""

@@ -26,13 +26,13 @@ class Database:
     def connection(self) -> sqlite3.Connection:
         """This thread's connection. Raises `NoRecordError`."""
         try:
-            found = self.file.stat()
+            status = self.file.stat()
         except FileNotFoundError as error:
             advice = "systemctl status livekeep-recorder; it makes the record when it first runs"
             raise NoRecordError("there is no record yet", advice) from error
         except OSError as error:
             raise NoRecordError(f"the record cannot be read ({error.strerror})", "run install.sh again") from error
-        identity = found.st_dev, found.st_ino
+        identity = status.st_dev, status.st_ino
         if getattr(self._own, "identity", None) != identity or self._own.connection.is_outdated:
             self.close()
             self._own.connection, self._own.identity = self._open(), identity

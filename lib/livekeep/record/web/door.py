@@ -1,6 +1,6 @@
 """What stands before the pages: the names that this machine is asked by, the headers that bind a browser, who is let in.
 
-Part of livekeep-web. A page of somebody else can have its own name point at this machine (DNS rebinding); the header Host tells.
+Part of livekeep-web. A page of somebody else can have its own name point at this machine (DNS rebinding); see the header Host.
 An address instead of a name cannot be pointed anywhere. Sources: RFC 9110; Content Security Policy 3; RFC 6265bis (SameSite).
 """
 
@@ -36,10 +36,10 @@ class Names:
 
     def knows(self, host: str) -> bool:
         """Whether what a header Host holds, with a port or without, means this machine."""
-        found = HOST.fullmatch(host)
-        if not found:
+        match = HOST.fullmatch(host)
+        if not match:
             return False
-        name = found[1].removesuffix(".").lower()
+        name = match[1].removesuffix(".").lower()
         if is_loopback_name(host) or name in (configured.lower() for configured in self.configured):
             return True
         return not self.is_local and (is_address(name.strip("[]")) or name in own_names())
@@ -60,7 +60,7 @@ def own_names() -> Iterable[str]:
 
 
 def headers_for(host: str) -> list[tuple[bytes, bytes]]:
-    """What each answer tells the browser: load nothing from elsewhere, run no script that stands in a page, be in no frame."""
+    """What each answer asks of the browser: load nothing from elsewhere, run no script that stands in a page, be in no frame."""
     # Safari takes 'self' for http alone.
     sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
     policy = (
@@ -80,10 +80,10 @@ def headers_for(host: str) -> list[tuple[bytes, bytes]]:
 def cookie_of(scope: Scope) -> str:
     """The value of our cookie; "" when there is none."""
     try:
-        found = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
+        cookie = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
     except CookieError:
         return ""
-    return found.value if found else ""
+    return cookie.value if cookie else ""
 
 
 def client_address(scope: Scope) -> str:

@@ -1,7 +1,7 @@
 """What changes while somebody reads: the fragments of a page are made again when the record or a state changed, and those that
 differ are sent over the reader's WebSocket.
 
-Part of livekeep-web. The record's PRAGMA data_version and the states' files are looked at only while somebody reads. Readers of
+Part of livekeep-web. The record's PRAGMA data_version and the states' files are checked only while somebody reads. Readers of
 the same address share what is made. However much changes, making it takes a quarter of a processor at most.
 """
 
@@ -54,7 +54,7 @@ class Reader:
                 if name in self.stamps and (new := stamp(fragment)) != self.stamps[name]
             }
             if different:
-                self.stamps |= {name: found["stamp"] for name, found in different.items()}
+                self.stamps |= {name: new["stamp"] for name, new in different.items()}
                 return json.dumps(different, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -96,10 +96,10 @@ class Changes:
 
 def signature(file: str) -> tuple[str, int, int] | None:
     try:
-        found = os.stat(file)  # noqa: PTH116
+        status = os.stat(file)  # noqa: PTH116
     except OSError:
         return None
-    return file, found.st_ino, found.st_mtime_ns
+    return file, status.st_ino, status.st_mtime_ns
 
 
 class Live:

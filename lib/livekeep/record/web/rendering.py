@@ -62,12 +62,12 @@ class Renderer:
         return {block: render_block(template, block, context) for block in template.blocks if block not in layout.blocks}
 
     def page(self, name: str, context: Mapping[str, Any]) -> str:
-        found = self.fragments(name, context)
+        fragments = self.fragments(name, context)
 
         def live(block: str, is_announced: bool = False) -> Markup:
             attributes = ' aria-live="polite"' if is_announced else ""
             # Both are ours: the name is that of a block, the fragment was rendered with escaping.
-            return Markup(f'<div id="{block}" data-live="{stamp(found[block])}"{attributes}>{found[block]}</div>')  # noqa: S704
+            return Markup(f'<div id="{block}" data-live="{stamp(fragments[block])}"{attributes}>{fragments[block]}</div>')  # noqa: S704
 
         return str(self.environment.get_template(name).render({**context, "live": live}))
 
@@ -92,7 +92,7 @@ def finalize(value: Any) -> Any:
 
 def text_block(text: str) -> Markup:
     """A text of several lines, such as a traceback, with its line breaks."""
-    shown = CHARACTER.sub(lambda found: found[0] if found[0] in LINE_BREAKS_AND_TABS else escape_character(found), text)
+    shown = CHARACTER.sub(lambda match: match[0] if match[0] in LINE_BREAKS_AND_TABS else escape_character(match), text)
     return Markup("{}").format(shown)
 
 

@@ -33,7 +33,7 @@ logger = logging.getLogger("livekeep.web")
 
 
 async def bug(scope: Scope, receive: Receive, send: Send) -> None:
-    app: App = door.notice(500, "This is a bug in livekeep-web", "Its journal tells where: journalctl -u livekeep-web")
+    app: App = door.notice(500, "This is a bug in livekeep-web", "Its journal says where: journalctl -u livekeep-web")
     await app(scope, receive, send)
 
 

@@ -44,14 +44,14 @@ class Sources:
     def kept_for(self, seconds: float, key: Hashable, read: Callable[[], T]) -> T:
         """What `read` gives, or gave less than `seconds` ago for the same key. Called by several threads."""
         now = time.monotonic()
-        made_monotonic, found = self._kept.get(key, (0.0, None))
-        if found is None or now - made_monotonic > seconds:
-            found = read()
+        made_monotonic, value = self._kept.get(key, (0.0, None))
+        if value is None or now - made_monotonic > seconds:
+            value = read()
             for old in [name for name, (made, _) in list(self._kept.items()) if now - made > seconds]:
                 self._kept.pop(old, None)
             if len(self._kept) < MOST_KEPT:
-                self._kept[key] = now, found
-        return cast(T, found)
+                self._kept[key] = now, value
+        return cast(T, value)
 
     def clock(self) -> Clock:
         return Clock(time.time(), time.monotonic())

@@ -101,13 +101,13 @@ def losses(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, afte
     if after:
         at, row = (int(part) for part in after.split("-"))
         conditions.add("(x.at, x.id) < (?, ?)", at, row)
-    found = connection.execute(
+    fetched = connection.execute(
         "SELECT x.id, x.at, m.hostname, x.unit, x.reason, x.entries, x.calls, x.sentence FROM losses x "  # noqa: S608
         f"JOIN machines m ON m.id = x.machine WHERE {conditions.text()} ORDER BY x.at DESC, x.id DESC LIMIT ?",
         [*conditions.parameters, limit + 1],
     ).fetchall()
-    rows = tuple(Loss(*row) for row in found[:limit])
-    return Page(rows, f"{rows[-1].at}-{rows[-1].id}" if len(found) > limit else "")
+    rows = tuple(Loss(*row) for row in fetched[:limit])
+    return Page(rows, f"{rows[-1].at}-{rows[-1].id}" if len(fetched) > limit else "")
 
 
 def _machines(connection: sqlite3.Connection, wanted: Filter) -> list[Machine]:
@@ -116,7 +116,7 @@ def _machines(connection: sqlite3.Connection, wanted: Filter) -> list[Machine]:
 
 
 def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[str]:
-    """The units of which there are samples: one look into the table for each."""
+    """The units of which there are samples: one search of the table for each."""
     names: list[str] = []
     sql = "SELECT min(unit) FROM unit_samples WHERE machine = ? AND unit > ?"
     while name := connection.execute(sql, [machine, names[-1] if names else ""]).fetchone()[0]:

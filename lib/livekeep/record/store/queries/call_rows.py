@@ -106,7 +106,7 @@ def call(connection: sqlite3.Connection, id_: int) -> Call | None:
 def slowest_calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 20) -> tuple[Call, ...]:
     """The calls that took longest, the slowest first.
 
-    The summaries know the longest call of each day and hour: only hours that can hold one of the slowest are looked into.
+    The summaries know the longest call of each day and hour: only hours that can hold one of the slowest are searched.
     """
     conditions = call_conditions(connection, wanted, with_range=False)
     (first,) = connection.execute("SELECT min(id) FROM calls").fetchone()
@@ -136,8 +136,8 @@ def slowest_calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 2
                 ],
             )
             slowest = sorted([*slowest, *map(tuple, rows)], reverse=True)[:limit]
-    found = {row["id"]: _call(row) for _duration, id_ in slowest for row in connection.execute(f"{CALL} WHERE x.id = ?", [id_])}
-    return tuple(found.values())
+    by_id = {row["id"]: _call(row) for _duration, id_ in slowest for row in connection.execute(f"{CALL} WHERE x.id = ?", [id_])}
+    return tuple(by_id.values())
 
 
 def slowest_of_session(connection: sqlite3.Connection, session_id: int, limit: int = 10) -> tuple[Call, ...]:
@@ -197,7 +197,7 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
     if with_range:
         conditions.add("x.id >= ? AND x.id < ?", *id_range(wanted))
     is_rare = wanted.outcome in ("failed", "cancelled") and is_any(wanted.session) and wanted.session_id is None
-    # By "+" a column's index is not used: what failed or was cancelled is found by the index of those.
+    # By "+" a column's index is not used: what failed or was cancelled comes from the index of those.
     conditions.add_one_of("+x.function" if is_rare else "x.function", function_ids(connection, wanted))
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.unit):
@@ -219,7 +219,7 @@ def _of_sessions(connection: sqlite3.Connection, wanted: Filter) -> tuple[str, l
     names = Conditions()
     names.add_one_of("name", matching(wanted.session, session_names(connection)))
     ids = [row[0] for row in connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)]  # noqa: S608
-    # The calls of a few sessions are found by their index; those of many are met on the way back in time.
+    # The calls of a few sessions come from their index; those of many are met on the way back in time.
     return ("x.session" if len(ids) <= FEW_SESSIONS else "+x.session"), ids
 
 

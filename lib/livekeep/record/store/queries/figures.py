@@ -21,16 +21,16 @@ Size = Literal["hour", "day", "week", "month"]
 NOT_CALLS = ("session", "step")
 """Kinds of what is no call, and whose time is that of calls."""
 LAST_MOMENT = 4_000_000_000_000_000
-"""2096; summaries of later moments are not looked for."""
+"""2096; summaries of later moments are not searched."""
 
 LONGEST_SESSION = 31 * 24 * HOUR
-"""Steps of sessions that began earlier than this before a moment are not looked for."""
+"""Steps of sessions that began earlier than this before a moment are not searched."""
 
 SUMMARIES = (
     "FROM functions f CROSS JOIN machines m CROSS JOIN summaries s "
     "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ?"
 )
-"""In this order each function is one look into the summaries, whatever the number of days that are kept."""
+"""In this order each function is one search of the summaries, whatever the number of days that are kept."""
 
 K = TypeVar("K", bound=Hashable)
 
@@ -177,7 +177,7 @@ def longest_calls(
     conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
     end_of_day = lru_cache(maxsize=None)(next_day)
     for part in parts(wanted) if day is None else _in_hours(day.begin, day.end):
-        # What is less than an hour long is looked into in any case.
+        # What is less than an hour long is searched in any case.
         within = part if part.period else Part("hour", hour_of(part.begin), part.end)
         sql = f"SELECT s.began_at, s.function, s.machine, s.max {SUMMARIES} WHERE {conditions.text()}"
         for began_at, *owner, longest in connection.execute(sql, [*within, *conditions.parameters]):

@@ -149,7 +149,7 @@ def process_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | N
 def newest(
     connection: sqlite3.Connection, table: str, select: str, conditions: Conditions, place: tuple[Filter, int, str]
 ) -> Page[sqlite3.Row]:
-    """A page of calls or events, by slices of time that grow as long as little is found in them."""
+    """A page of calls or events, by slices of time that grow as long as they hold little."""
     wanted, limit, after = place
     low, high = id_range(wanted)
     first, last = connection.execute(f"SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table})").fetchone()  # noqa: S608
@@ -211,11 +211,11 @@ def units(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def distinct(connection: sqlite3.Connection, table: str, column: str) -> tuple[str, ...]:
-    """The values of a column that leads an index: one look into the index for each value, however many rows there are."""
+    """The values of a column that leads an index: one search of the index for each value, however many rows there are."""
     rows = connection.execute(
-        f"WITH RECURSIVE found(value) AS (SELECT min({column}) FROM {table} UNION ALL "  # noqa: S608
-        f"SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM found WHERE value IS NOT NULL) "
-        "SELECT value FROM found WHERE value IS NOT NULL"
+        f"WITH RECURSIVE known(value) AS (SELECT min({column}) FROM {table} UNION ALL "  # noqa: S608
+        f"SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM known WHERE value IS NOT NULL) "
+        "SELECT value FROM known WHERE value IS NOT NULL"
     )
     return tuple(row[0] for row in rows)
 

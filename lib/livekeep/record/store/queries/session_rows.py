@@ -100,9 +100,10 @@ def sessions(
         else:
             conditions.add(place, began, row)
     sql = f"{SESSION} WHERE {conditions.text()} ORDER BY {order} LIMIT ?"
-    found = connection.execute(sql, [*conditions.parameters, limit + 1]).fetchall()
-    last = found[limit - 1] if len(found) > limit else None
-    return Page(tuple(_session(row) for row in found[:limit]), f"{last['rank']}-{last['began_at']}-{last['id']}" if last else "")
+    fetched = connection.execute(sql, [*conditions.parameters, limit + 1]).fetchall()
+    last = fetched[limit - 1] if len(fetched) > limit else None
+    after = f"{last['rank']}-{last['began_at']}-{last['id']}" if last else ""
+    return Page(tuple(_session(row) for row in fetched[:limit]), after)
 
 
 def session(connection: sqlite3.Connection, id_: int) -> Session | None:
@@ -112,7 +113,7 @@ def session(connection: sqlite3.Connection, id_: int) -> Session | None:
 
 def running_sessions(connection: sqlite3.Connection) -> tuple[Session, ...]:
     """What runs now, on all machines; the newest first."""
-    # By "+" the few that run are found by their own index, not by looking through all.
+    # By "+" the few that run come from their own index, not from a scan of all.
     rows = connection.execute(f"{SESSION} WHERE s.outcome = 'running' ORDER BY +s.began_at DESC, s.id DESC LIMIT 200")
     return tuple(_session(row) for row in rows)
 

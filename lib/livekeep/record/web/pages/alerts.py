@@ -15,13 +15,13 @@ ROWS = 200
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     alerter = sources.state(AlerterState)
-    found: dict[str, Any] = {"alerter": alerter, "alerts": (), "deliveries": (), "silences": (), "problem": ""}
-    found["rules"] = sorted(sources.settings.alerts)
+    content: dict[str, Any] = {"alerter": alerter, "alerts": (), "deliveries": (), "silences": (), "problem": ""}
+    content["rules"] = sorted(sources.settings.alerts)
     try:
         connection = store.open_read_only()
         try:
             begin = view.begin / SECOND
-            found |= {
+            content |= {
                 "alerts": in_range(store.alerts_since(connection, begin, ROWS, view.get("name") or "*"), "began_at", view),
                 "deliveries": in_range(store.deliveries_since(connection, begin, ROWS), "created_at", view),
                 "silences": store.silences(connection, time.time()),
@@ -29,8 +29,8 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        found["problem"] = f"the alerter's database cannot be read ({error})"
-    return found
+        content["problem"] = f"the alerter's database cannot be read ({error})"
+    return content
 
 
 def in_range(rows: list[sqlite3.Row], column: str, view: View) -> list[sqlite3.Row]:

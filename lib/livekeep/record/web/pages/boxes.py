@@ -13,7 +13,7 @@ POINTS = 120
 """Of each curve."""
 UNIT_POINTS = 1
 UNITS_FOR = 86400 * SECOND
-"""So long before the end of the range are units looked at: they have many samples."""
+"""So long before the end of the range are units read: they have many samples."""
 
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:

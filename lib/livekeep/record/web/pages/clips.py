@@ -22,18 +22,18 @@ TAKE_OFFS = """
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     newest = sources.state(ClipsState)
-    found: dict[str, Any] = {"newest": newest, "clips": (), "takeoffs": (), "problem": ""}
-    found["names"] = sorted(sources.settings.clips)
+    content: dict[str, Any] = {"newest": newest, "clips": (), "takeoffs": (), "problem": ""}
+    content["names"] = sorted(sources.settings.clips)
     try:
         with closing(open_read_only(FILE)) as connection:
             rows = connection.execute(f"{COLUMNS} {ORDER} LIMIT ?", (ROWS,)).fetchall()
-            found["clips"] = [row for row in rows if view.get("name") in ("", row["source"])]
+            content["clips"] = [row for row in rows if view.get("name") in ("", row["source"])]
             takeoffs = connection.execute(TAKE_OFFS, (view.begin, view.end, ROWS)).fetchall()
-            found["takeoffs"] = [row for row in takeoffs if view.get("name") in ("", row["source"])]
+            content["takeoffs"] = [row for row in takeoffs if view.get("name") in ("", row["source"])]
     except sqlite3.Error as error:
         if FILE.exists():
-            found["problem"] = f"the clip analyzer's database cannot be read ({error})"
-    return found | {"safe_link": safe_link}
+            content["problem"] = f"the clip analyzer's database cannot be read ({error})"
+    return content | {"safe_link": safe_link}
 
 
 def safe_link(link: str) -> str:

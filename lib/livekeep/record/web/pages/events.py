@@ -17,11 +17,11 @@ WORDS = {3: "error", 4: "warning", 5: "notice", 6: "info", 7: "debug"}
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
     wanted = replace(view.filter, event=view.get("name") or "*", priority=priority(view), text=view.get("text"))
-    found = queries.events(connection, wanted, ROWS, view.place())
+    page = queries.events(connection, wanted, ROWS, view.place())
     return {
-        "events": found.rows,
-        "after": found.after,
-        "searched_to": found.searched_to,
+        "events": page.rows,
+        "after": page.after,
+        "searched_to": page.searched_to,
         "losses": queries.losses(connection, view.filter, LOSSES).rows,
         "event_names": queries.event_names(connection),
         "units": queries.units(connection),

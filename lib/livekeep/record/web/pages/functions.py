@@ -22,7 +22,7 @@ MOST_ROWS = 200
 HISTORY_KEPT_SECONDS = 600.0
 ROWS = 20
 FEW_CALLS = 20_000
-"""Of so many calls the slowest are looked for; of more only when the range is made narrower."""
+"""Of so many calls the slowest are searched for; of more only when the range is made narrower."""
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
 NOT_CALLS = ("session", "step")
 
@@ -39,7 +39,7 @@ class History:
 
 @dataclass(frozen=True)
 class Row:
-    found: FunctionFigures
+    function: FunctionFigures
     history: History
 
 
@@ -52,7 +52,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     past = histories(sources, view)
     rows = [Row(one, past.get((one.name, one.kind), History())) for one in shown[:MOST_ROWS]]
     return {
-        "rows": sorted(rows, key=lambda one: -value(one.found, view.metric)) if view.get("metric") else rows,
+        "rows": sorted(rows, key=lambda one: -value(one.function, view.metric)) if view.get("metric") else rows,
         "slower": sorted((one for one in rows if one.history.regression), key=lambda one: -ratio(one)),
         "left_out": max(len(shown) - MOST_ROWS, 0),
         "totals": overview.totals,
@@ -79,8 +79,8 @@ def histories(sources: Sources, view: View) -> Mapping[tuple[str, str], History]
     wanted = replace(view.filter, begin=bucket_start(end - (RECENT_DAYS + EARLIER_DAYS) * DAY, "day"), end=end)
 
     def read() -> dict[tuple[str, str], History]:
-        found = queries.series_by_function(sources.connection(), wanted)
-        return {key: History(spark(days), analysis.trend(days), analysis.regression(days, end)) for key, days in found.items()}
+        series = queries.series_by_function(sources.connection(), wanted)
+        return {key: History(spark(days), analysis.trend(days), analysis.regression(days, end)) for key, days in series.items()}
 
     return sources.kept_for(HISTORY_KEPT_SECONDS, ("histories", wanted), read)
 
@@ -89,8 +89,8 @@ def ratio(row: Row) -> float:
     return row.history.regression.ratio if row.history.regression else 0.0
 
 
-def value(found: FunctionFigures, metric: str) -> float:
-    return float(getattr(found.figures, metric))
+def value(function: FunctionFigures, metric: str) -> float:
+    return float(getattr(function.figures, metric))
 
 
 def size(view: View) -> Size:
@@ -143,12 +143,12 @@ def collect_comparison(sources: Sources, view: View) -> Mapping[str, Any]:
     """The range of the address against the one of from2 and to2: without them, as long a time right before it."""
     connection = sources.connection()
     before = replace(view.filter, begin=view.begin2, end=view.end2)
-    found = analysis.compare(queries.functions(connection, before), queries.functions(connection, view.filter))
+    rows = analysis.compare(queries.functions(connection, before), queries.functions(connection, view.filter))
     if not view.get("kind"):
-        found = tuple(one for one in found if one.kind not in NOT_CALLS)
+        rows = tuple(one for one in rows if one.kind not in NOT_CALLS)
     return {
-        "rows": found[:MOST_ROWS],
-        "left_out": max(len(found) - MOST_ROWS, 0),
+        "rows": rows[:MOST_ROWS],
+        "left_out": max(len(rows) - MOST_ROWS, 0),
         "sessions_before": queries.session_totals(connection, before),
         "sessions_after": queries.session_totals(connection, view.filter),
         **names(sources),

@@ -36,10 +36,10 @@ class Bar:
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     connection = sources.connection()
-    found = queries.sessions(connection, view.filter, ROWS, view.place(3))
+    page = queries.sessions(connection, view.filter, ROWS, view.place(3))
     return {
-        "sessions": found.rows,
-        "after": found.after,
+        "sessions": page.rows,
+        "after": page.after,
         "totals": queries.session_totals(connection, view.filter),
         "session_names": queries.session_names(connection),
         "units": queries.units(connection),
@@ -88,13 +88,13 @@ def bars(session: Session, steps: Sequence[Step], now: int) -> tuple[Bar, ...]:
         # A parent that is not there, or itself, must not hide a step.
         parent = step.parent if step.parent in known and step.parent != step.number else None
         children.setdefault(parent, []).append(step)
-    found: list[Bar] = []
+    in_order: list[Bar] = []
     waiting = [(step, 0) for step in reversed(children.get(None, []))]
     while waiting:
         step, depth = waiting.pop()
         ended = step.ended_at or (end if step.outcome in ("running", "lost") else step.began_at)
         x = min(max((step.began_at - session.began_at) / length * 100, 0), 99.5)
         width = min(max((ended - step.began_at) / length * 100, 0.5), 100 - x)
-        found.append(Bar(step, min(depth, DEEPEST), round(x, 2), round(width, 2), ended - step.began_at))
+        in_order.append(Bar(step, min(depth, DEEPEST), round(x, 2), round(width, 2), ended - step.began_at))
         waiting += [(child, depth + 1) for child in reversed(children.get(step.number, []))]
-    return tuple(found)
+    return tuple(in_order)

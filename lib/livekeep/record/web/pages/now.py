@@ -75,7 +75,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     alerts = sources.state(AlerterState)
     seen = seen_now(sources, clock)
     rows = channel_rows(seen) if isinstance(seen, Snapshot) else ()
-    found: dict[str, Any] = {
+    content: dict[str, Any] = {
         "verdict": verdict(seen, rows),
         "tv": tv(sources) if snapshot.has_screen(sources.kept) else None,
         "channels": rows,
@@ -89,9 +89,9 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
         "hour": int(clock.now * SECOND) - RECENT_SECONDS * SECOND,
     }
     try:
-        return found | recorded(sources, clock.now)
+        return content | recorded(sources, clock.now)
     except NoRecordError as error:
-        return found | {"record_problem": error}
+        return content | {"record_problem": error}
 
 
 def recorded(sources: Sources, now: float) -> dict[str, Any]:
@@ -151,16 +151,16 @@ def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
 def advice(seen: Snapshot, rows: tuple[ChannelRow, ...]) -> tuple[str, ...]:
     """What to do, as the programs say, and what always helps."""
     states = (seen.poller, seen.player, *(row.worker for row in rows))
-    told = [one.advice for one in states if isinstance(one, PollerState | PlayerState | ChannelState)]
-    return tuple(dict.fromkeys([*filter(None, told), "Run: sudo livekeep doctor"]))
+    texts = [one.advice for one in states if isinstance(one, PollerState | PlayerState | ChannelState)]
+    return tuple(dict.fromkeys([*filter(None, texts), "Run: sudo livekeep doctor"]))
 
 
 def tv(sources: Sources) -> Tv:
     player, poller = sources.state(PlayerState), sources.state(PollerState)
     file = sources.states / screen_picture.FILE
     try:
-        found = file.stat()
-        stamp, taken_at = f"{found.st_mtime_ns:x}", found.st_mtime
+        status = file.stat()
+        stamp, taken_at = f"{status.st_mtime_ns:x}", status.st_mtime
     except OSError:
         stamp, taken_at = "", None
     text = shown(player) if player else "nobody knows what is shown: livekeep-player does not run"

@@ -33,7 +33,7 @@ class Page:
     pattern: re.Pattern[str]
     template: str
     collect: Callable[..., Mapping[str, Any] | Download]
-    """`collect(sources, view, **what the pattern found)` gives what the template shows. Raises `NotThereError`."""
+    """`collect(sources, view, **what the pattern matched)` gives what the template shows. Raises `NotThereError`."""
     menu: str = ""
     """The menu's entry that it belongs to."""
     default_range: str = "24h"

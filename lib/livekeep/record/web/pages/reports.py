@@ -16,17 +16,17 @@ MOST_NAMES = 1000
 
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
-    found: dict[str, Any] = {"formats": reports.FORMATS, "metrics": METRICS, "stored": (), "problem": ""}
-    found |= {"function_names": (), "kinds": (), "machines": ()}
+    content: dict[str, Any] = {"formats": reports.FORMATS, "metrics": METRICS, "stored": (), "problem": ""}
+    content |= {"function_names": (), "kinds": (), "machines": ()}
     try:
-        found["stored"] = files.stored()
+        content["stored"] = files.stored()
     except TemporaryError as error:
-        found["problem"] = str(error)
+        content["problem"] = str(error)
     try:
         connection = sources.connection()
     except NoRecordError:
-        return found
-    return found | {
+        return content
+    return content | {
         "function_names": queries.function_names(connection)[:MOST_NAMES],
         "kinds": queries.kinds(connection),
         "machines": queries.machines(connection),

@@ -98,13 +98,13 @@
 
   // What changes
 
-  const replace = (element, found) => {
+  const replace = (element, fragment) => {
     // A fragment is replaced where the reader is at work only when it keeps his place.
     const focused = element.contains(document.activeElement) ? document.activeElement : null;
     const open = [...element.querySelectorAll("details")].map((it, index) => [it.open, it.id, index]).filter(([isOpen]) => isOpen);
     const place = focused && [...element.querySelectorAll("a, button, input, select, summary")].indexOf(focused);
-    element.innerHTML = found.html;
-    element.dataset.live = found.stamp;
+    element.innerHTML = fragment.html;
+    element.dataset.live = fragment.stamp;
     const again = [...element.querySelectorAll("details")];
     for (const [, id, index] of open) {
       const same = id ? again.find((it) => it.id === id) : again[index];
@@ -135,9 +135,9 @@
     };
     socket.onmessage = (message) => {
       const fragments = JSON.parse(message.data);
-      for (const [id, found] of Object.entries(fragments)) {
+      for (const [id, fragment] of Object.entries(fragments)) {
         const element = document.getElementById(id);
-        if (element) replace(element, found);
+        if (element) replace(element, fragment);
       }
       drawAll();
     };
@@ -153,7 +153,7 @@
   };
 
   document.addEventListener("visibilitychange", () => {
-    // Nobody looks: the server may go.
+    // Nobody reads: the server may end.
     if (document.hidden && socket) socket.close();
     else connect();
   });
