@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from livekeep.record import wire
 from livekeep.record.store import export, queries, schema
-from livekeep.record.store.export import TABLES
+from livekeep.record.store.export_tables import TABLES
 from livekeep.record.store.queries import Filter
 from livekeep.record.store.writer import Writer
 from tests.record.entries import NOW, Job, event

@@ -140,12 +140,12 @@ class Engine:
                 return None
             self.problems.pop(name, None)
             return judged
-        findings: list[Finding] | None = None
+        in_record: list[Finding] | None = None
         with self._record.guarded():
             record = self._record.connection()
             if record is not None:
-                findings = self._in_record(record, name, rule, clock)
-        return findings
+                in_record = self._in_record(record, name, rule, clock)
+        return in_record
 
     def _in_record(self, record: sqlite3.Connection, name: str, rule: Alert, clock: Clock) -> list[Finding] | None:
         if rule.kind == "figure":

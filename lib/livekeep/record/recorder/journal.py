@@ -16,8 +16,9 @@ from livekeep.core import paths
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.record import wire
+from livekeep.record.store.entry import SUPPRESSED, UNIT_EVENTS, WORST_LOG_PRIORITY
 from livekeep.record.store.records import LONGEST_RECORDS
-from livekeep.record.store.writer import SUPPRESSED, UNIT_EVENTS, WORST_LOG_PRIORITY, Position
+from livekeep.record.store.writer import Position
 
 THRESHOLD_BYTES = 4 * LONGEST_RECORDS + 1
 """Longer fields are cut off; a character has up to four bytes."""

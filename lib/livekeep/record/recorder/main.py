@@ -35,7 +35,8 @@ from livekeep.record.recorder.keeping import Keeping
 from livekeep.record.recorder.lost import Here, Running
 from livekeep.record.recorder.requests import Requests
 from livekeep.record.store import retention, schema, upkeep
-from livekeep.record.store.writer import Counters, Writer, digest
+from livekeep.record.store.entry import digest
+from livekeep.record.store.writer import Counters, Writer
 
 COMMIT_SECONDS = 0.05
 """After the first row: so long may a call wait for its commit."""

@@ -9,8 +9,9 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.record.recorder.imports import Import
 from livekeep.record.recorder.keeping import Keeping
+from livekeep.record.store.entry import digest
 from livekeep.record.store.requests import IMPORT_SUFFIX, TIDY_NAME, folder_of
-from livekeep.record.store.writer import Position, Writer, digest
+from livekeep.record.store.writer import Position, Writer
 
 logger = logging.getLogger("livekeep.recorder")
 

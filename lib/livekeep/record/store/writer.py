@@ -6,43 +6,38 @@ uses another process's token from another process is another process here, and t
 """
 
 import json
-import random
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from livekeep.core import events
 from livekeep.record import wire
 from livekeep.record.store import records, schema
+from livekeep.record.store.calls import IDS_PER_MICROSECOND, Calls
+from livekeep.record.store.entry import (
+    CARRIER,
+    LONGEST_FIELD,
+    LONGEST_MESSAGE,
+    RECORDER,
+    SUPPRESSED,
+    UNIT_EVENTS,
+    UNIT_FIELDS,
+    Entry,
+    fields_of,
+    identity_of,
+    is_own_error,
+    moment_of,
+    monotonic_of,
+    natural,
+    priority_of,
+    whole,
+)
 from livekeep.record.store.names import Names
 from livekeep.record.store.processes import Process, Processes
-from livekeep.record.store.records import integer, text
+from livekeep.record.store.records import text
 from livekeep.record.store.sessions import Sessions
 from livekeep.record.store.summaries import Summaries
-
-IDS_PER_MICROSECOND = 1000
-LONGEST_MESSAGE, LONGEST_FIELD, MOST_FIELDS = 8000, 4000, 64
-SUPPRESSED = "a596d6fe7bfa4994828e72309e95d61e"
-"""MESSAGE_ID of journald's "Suppressed N messages from UNIT"; this and the next: sd-messages.h."""
-UNIT_EVENTS = {
-    "d9b373ed55a64feb8242e02dbe79a49c": "unit-failed",
-    "98e322203f7a4ed290d09fe03c09fe15": "unit-exited",
-    "fe6faa94e7774663a0da52717891d8ef": "unit-out-of-memory",
-}
-UNIT_FIELDS = ("UNIT", "USER_UNIT", "UNIT_RESULT", "EXIT_CODE", "EXIT_STATUS", "COMMAND", "INVOCATION_ID", "USER_INVOCATION_ID")
-WORST_LOG_PRIORITY = 3
-"""Plain lines of livekeep's units that are kept as events "log": errors and worse."""
-RECORDER = "livekeep-recorder.service"
-CARRIER = events.CALLS_RECORDED.name
-"""The event of an entry that nobody reads: it carries calls."""
-NOT_FIELDS = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
-
-Entry = Mapping[str, str]
-"""Fields of a journal entry, with __REALTIME_TIMESTAMP and, where it has one, __CURSOR."""
 
 
 @dataclass(slots=True)
@@ -78,12 +73,6 @@ class Origin(NamedTuple):
     """us: when the journal took it."""
 
 
-INSERT_CALL = (
-    "INSERT INTO calls (id, function, machine, process, session, number, parent, thread, duration, outcome, cpu, memory, read, "
-    "written, arguments, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-
-
 class Writer:
     """Raises `sqlite3.Error` wherever it writes. Then call `rollback`: what was not committed is forgotten, and the entries since
     the position that was committed last have to be given again.
@@ -98,10 +87,7 @@ class Writer:
         self.summaries = Summaries()
         self.sessions = Sessions(self.connection, self.names, self.summaries)
         self.processes = Processes(self.connection)
-        self._calls: list[tuple[Any, ...]] = []
-        self._call_ids: set[int] = set()
-        self._next_ids: dict[int, int] = {}
-        self._counter = 0
+        self.calls = Calls(self.connection, self.names, self.sessions, self.summaries)
 
     def close(self) -> None:
         self.rollback()
@@ -115,7 +101,7 @@ class Writer:
     @property
     def waiting(self) -> int:
         """Calls that wait to be committed."""
-        return len(self._calls)
+        return len(self.calls.waiting)
 
     def read_position(self, journal: str) -> Position | None:
         row = self.connection.execute("SELECT cursor, boot_id, at FROM positions WHERE journal = ?", (journal,)).fetchone()
@@ -200,7 +186,7 @@ class Writer:
             return
         try:
             self._begin()
-            self._write_calls()
+            self.calls.write()
             self.sessions.write()
             self.processes.write()
             self.summaries.write(self.connection)
@@ -220,11 +206,8 @@ class Writer:
         """Forget what was not committed."""
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
-        for memory in (self.names, self.summaries, self.sessions, self.processes):
+        for memory in (self.names, self.summaries, self.sessions, self.processes, self.calls):
             memory.clear()
-        self._calls.clear()
-        self._call_ids.clear()
-        self._next_ids.clear()
         for counter in fields(Counters):
             setattr(self.counters, counter.name, getattr(self._committed_counters, counter.name))
 
@@ -309,74 +292,11 @@ class Writer:
             self.sessions.take(token, session, process.id, origin.machine, origin.moment)
         for token, number, step in content.steps:
             self.sessions.take_step(token, number, step, process.id, origin.machine, origin.moment)
-        self._add_calls(content.calls, origin, process)
+        self.calls.add(content.calls, origin.machine, process.id, origin.moment)
+        self.counters.calls += len(content.calls)
         missing = max(number_of_calls - len(content.calls), 0)
         if content.malformed or missing:
             self._add_unreadable(entry, origin, process.id, 0, missing, content.malformed)
-
-    def _add_calls(self, calls: list[records.Call], origin: Origin, process: Process) -> None:
-        """The inner loop: it runs for each call."""
-        machine, process_id, names, ids = origin.machine, process.id, self.names, self._call_ids
-        counter, append, summarize = self._counter, self._calls.append, self.summaries.add
-        for call in calls:
-            function = names.function(call.function)
-            counter = (counter + 1) % IDS_PER_MICROSECOND
-            number = call.start * IDS_PER_MICROSECOND + counter
-            if number in ids:
-                number = self._free_id(call.start, number)
-            ids.add(number)
-            session = call.session
-            append(
-                (
-                    number,
-                    function,
-                    machine,
-                    process_id,
-                    None if session is None else self.sessions.id_of(session, process_id, machine, origin.moment),
-                    call.number,
-                    call.parent,
-                    None if call.thread is None else names.thread(call.thread),
-                    call.duration,
-                    call.outcome,
-                    call.cpu,
-                    call.memory,
-                    call.read,
-                    call.written,
-                    call.arguments,
-                    None if call.error is None else names.error(call.error, call.start),
-                )
-            )
-            summarize(function, machine, call.start, call.duration, call.outcome == 1)
-        self._counter = counter
-        self.counters.calls += len(calls)
-
-    def _free_id(self, start: int, number: int) -> int:
-        """Another call of this transaction began in the same microsecond."""
-        number = max(number, self._next_ids.get(start, 0))
-        while number in self._call_ids:
-            number += 1
-        self._next_ids[start] = number + 1
-        return number
-
-    def _write_calls(self) -> None:
-        if not self._calls:
-            return
-        self.connection.execute("SAVEPOINT calls")
-        try:
-            self.connection.executemany(INSERT_CALL, self._calls)
-        except sqlite3.IntegrityError:
-            # Seldom: another call began in the same microsecond, and was committed before.
-            self.connection.execute("ROLLBACK TO calls")
-            for number, *values in self._calls:
-                candidate, window = number, 2
-                while self.connection.execute("SELECT 1 FROM calls WHERE id = ?", (candidate,)).fetchone():
-                    # By chance: thousands may have begun in one microsecond, where a clock is coarse.
-                    candidate, window = number + random.randrange(window), window * 2  # noqa: S311
-                self.connection.execute(INSERT_CALL, (candidate, *values))
-        self.connection.execute("RELEASE calls")
-        self._calls.clear()
-        self._call_ids.clear()
-        self._next_ids.clear()
 
     def _add_event(self, entry: Entry, origin: Origin, name: str, fields: dict[str, str], process: Process | None = None) -> None:
         session = None
@@ -456,62 +376,3 @@ class Writer:
             f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
             tuple(values.values()),
         )
-
-
-def is_own_error(entry: Entry) -> bool:
-    """A plain line of one of livekeep's units that reports an error. The recorder's own would come back as more of them."""
-    unit = entry.get("_SYSTEMD_UNIT", "")
-    return unit.startswith("livekeep-") and unit != RECORDER and priority_of(entry) <= WORST_LOG_PRIORITY
-
-
-def fields_of(entry: Entry) -> dict[str, str]:
-    """The LIVEKEEP_* fields of an event, without the prefix."""
-    names = [name for name in entry if name.startswith("LIVEKEEP_") and name not in NOT_FIELDS]
-    return {name.removeprefix("LIVEKEEP_"): text(entry[name], LONGEST_FIELD) for name in sorted(names)[:MOST_FIELDS]}
-
-
-def identity_of(entry: Entry) -> bytes:
-    """The same wherever an entry has been copied to: its boot, its time since, and the hash of its content."""
-    cursor = dict(part.partition("=")[::2] for part in entry.get("__CURSOR", "").split(";"))
-    if {"b", "m", "x"} <= cursor.keys():
-        content = f"{cursor['b']};{cursor['m']};{cursor['x']}"
-    else:
-        content = json.dumps(sorted((name, str(value)) for name, value in entry.items()))
-    return digest(content)
-
-
-def digest(content: str) -> bytes:
-    return blake2b(content.encode(errors="replace"), digest_size=16).digest()
-
-
-def moment_of(entry: Entry) -> int:
-    """When the journal took it, in us since 1970."""
-    moment = whole(entry.get("__REALTIME_TIMESTAMP", "0"))
-    return min(max(moment, records.EARLIEST), records.LATEST)
-
-
-def monotonic_of(entry: Entry) -> int | None:
-    """us since boot, from the cursor."""
-    match = re.search(r"(?:^|;)m=([0-9a-f]{1,13})(?:;|$)", entry.get("__CURSOR", ""))
-    return int(match[1], 16) if match else None
-
-
-def priority_of(entry: Entry) -> int:
-    priority = whole(entry.get("PRIORITY", "6"))
-    return priority if 0 <= priority <= 7 else 6
-
-
-def natural(value: str) -> int:
-    """Raises `ValueError` for what is no number of zero or more."""
-    number = integer(int(value))
-    if number < 0:
-        raise ValueError("less than zero")
-    return number
-
-
-def whole(value: str) -> int:
-    """A number that journald wrote; -1 for what is none."""
-    try:
-        return integer(int(value))
-    except ValueError:
-        return -1
