@@ -13,7 +13,7 @@ import pytest
 from livekeep.core.config import Stream
 from livekeep.screen.poller import rtsp as rtsp_module
 from livekeep.screen.poller import stream_check
-from livekeep.screen.poller.stream_check import Recovery, StreamCheck
+from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.screen.poller.vimeo import Answer, Api
 from livekeep.system.hls import Media
 from livekeep.system.http import Client
@@ -47,23 +47,15 @@ FIRST = Media(100, 5, "s104.ts")
     ],
 )
 def test_growth(now: Media, expected: str) -> None:
-    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("open", "2xx", media=now)) == expected
+    assert stream_check.progress(FIRST, StreamCheck("open", "2xx", media=now)) == expected
 
 
 def test_growth_is_never_seen_at_the_first_look_nor_where_nothing_is_open() -> None:
-    assert stream_check.progress(Recovery(0, 0), StreamCheck("open", "2xx", media=FIRST)) == "standing-still"
-    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("not-open", "4xx")) == "not-open"
-    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("outage", "timeout")) == "not-open"
+    assert stream_check.progress(None, StreamCheck("open", "2xx", media=FIRST)) == "standing-still"
+    assert stream_check.progress(FIRST, StreamCheck("not-open", "4xx")) == "not-open"
+    assert stream_check.progress(FIRST, StreamCheck("outage", "timeout")) == "not-open"
     ended = Media(100, 5, "s104.ts", has_ended=True)
-    assert stream_check.progress(Recovery(0, 0, ended), StreamCheck("open", "2xx", media=FIRST)) == "grown"
-
-
-def test_looks_are_a_second_apart_and_two_later() -> None:
-    seen = StreamCheck("open", "2xx", media=FIRST)
-    early = stream_check.after_check(Recovery(1000, 1000), seen, 1010)
-    assert (early.next_check_monotonic, early.first) == (1011, FIRST)
-    later = stream_check.after_check(early, StreamCheck("open", "2xx", media=Media(1, 1)), 1070)
-    assert (later.next_check_monotonic, later.first, later.began_monotonic) == (1072, FIRST, 1000)
+    assert stream_check.progress(ended, StreamCheck("open", "2xx", media=FIRST)) == "grown"
 
 
 def test_a_master_playlist_is_followed_to_its_first_variant() -> None:
@@ -140,7 +132,7 @@ def test_a_playlist_of_five_mebibytes_is_judged_by_its_end(ended: bool) -> None:
         assert seen.media == Media(0, 52_200, "segment52199.ts", 2.0, ended)
         assert ask(f"{web.url}/x.m3u8").verdict == ("offline" if ended else "live")
         web.answer = lambda request: http(200, long_playlist(52_201))
-        assert stream_check.progress(Recovery(0, 0, seen.media), look(f"{web.url}/x.m3u8")) == "grown"
+        assert stream_check.progress(seen.media, look(f"{web.url}/x.m3u8")) == "grown"
 
 
 def test_what_cannot_be_judged_is_left_to_the_player_program() -> None:
@@ -153,9 +145,9 @@ def test_what_cannot_be_judged_is_left_to_the_player_program() -> None:
     replies: tuple[Reply, ...] = (pour, too_long, http(403))
     for reply in replies:
         with Web(lambda request, reply=reply: reply) as web:
-            assert stream_check.progress(Recovery(0, 0, FIRST), look(f"{web.url}/x.m3u8")) == "unknown"
+            assert stream_check.progress(FIRST, look(f"{web.url}/x.m3u8")) == "unknown"
             assert ask(f"{web.url}/x.m3u8").verdict == ("refused" if reply == http(403) else "live")
-    assert stream_check.progress(Recovery(0, 0, FIRST), StreamCheck("open", "2xx")) == "unknown"
+    assert stream_check.progress(FIRST, StreamCheck("open", "2xx")) == "unknown"
 
 
 @pytest.mark.parametrize(

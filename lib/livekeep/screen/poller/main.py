@@ -4,12 +4,12 @@ Unit: livekeep-poller.service. Reads: the configuration, the token (credential l
 request in player/state.json. Writes: poller/state.json and the secret stream/stream.json (`state_publisher`).
 
 The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo`
-and `stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`.
+and `stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`, and in
+`recovery` when a stream that stalled or ended may be opened again.
 """
 
 import contextlib
 import logging
-import math
 import os
 import random
 import sys
@@ -26,26 +26,24 @@ from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
-from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.core.state import OpenStream, PlayerState, PollerState
 from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
 from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.backoff import FailureStreak, Intervals
+from livekeep.screen.poller.recovery import NEVER, StreamRecovery
 from livekeep.screen.poller.state_publisher import StatePublisher
-from livekeep.screen.poller.stream_check import Recovery, StreamCheck
+from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
 from livekeep.screen.poller.vimeo import Answer, Api, Exchange
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
 """Between the beginnings of two polls, whatever asks for the second."""
-FRESH_SECONDS = 8.0
-"""A signed URL may live for ten seconds only: an older one is requested again before a start."""
 ANSWER_SECONDS = 1.5
 SHOWN_SECONDS = 30.0
 """A player's state that is older says nothing of the screen: the player writes it every ten seconds."""
 CHECK_SECONDS = 2.0
 """So long may the playlist of a stream that is about to start be read; a longer one belongs to a stream that goes on."""
-NEVER = math.inf
 KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
 """sd_id128_get_machine_app_specific(3): what is published of a stream's source must not reveal the machine's id."""
 
@@ -71,12 +69,10 @@ class Poller:
         self.checks: BackgroundRequest[StreamCheck] = BackgroundRequest("check", self.new_client, service.wake)
         self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
         self.streak = FailureStreak()
-        self.recovery: Recovery | None = None
-        self.in_hand: StreamUrl | None = None
+        self.recovery = StreamRecovery()
         self.due = 0.0
         self.held_until = 0.0
         self.requested_monotonic = -NEVER
-        self.acted_request = -NEVER
         self.has_new_url_request = True
         self.is_new_stream = True
         self.adopt(settings)
@@ -112,7 +108,8 @@ class Poller:
         if self.source != previous:
             self.checks.drop()
             self.is_new_stream = True
-            self.recovery, self.in_hand, self.held_until = None, None, 0.0
+            self.recovery.forget()
+            self.held_until = 0.0
             self.token_and_schedule.begin_anew()
         self.due = max(time.monotonic(), self.held_until)
 
@@ -147,8 +144,8 @@ class Poller:
         moments = [self.polls.deadline, self.checks.deadline, self.token_and_schedule.deadline(), self.write_due()]
         if not self.obstacle and not self.polls.is_busy:
             moments.append(self.due)
-        if self.recovery and not self.checks.is_busy and not self.recovery.may_play and self.in_hand:
-            moments.append(self.recovery.next_check_monotonic)
+        if not self.checks.is_busy:
+            moments.append(self.recovery.check_due())
         if self.may_request_more():
             moments.append(self.token_and_schedule.due(self.publisher.now.state))
         return min((moment for moment in moments if moment is not None), default=NEVER)
@@ -160,7 +157,7 @@ class Poller:
             return
         seconds = self.settings.poller.timeout_seconds
         self.requested_monotonic = now
-        work = PollWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery is not None)
+        work = PollWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery.attempt is not None)
         self.polls.start(work, timed_out(self.stream, seconds), seconds)
 
     def is_shown(self, now: float) -> bool:
@@ -188,7 +185,7 @@ class Poller:
         self.streak = transitions.streak_after(self.streak, answer)
         base = replace(base, requests=transitions.counted(base.requests, exchange))
         fresh = transitions.judged(base, answer, self.settings.poller.failures_before_error, wall)
-        fresh, url = self.follow_answer(base, fresh, answer, now)
+        fresh, url = self.recovery.after_answer(base, fresh, answer, self.stream_source, now, wall)
         fresh = self.token_and_schedule.after_answer(fresh, wall)
         self.set_next_request(answer, fresh, began, now, wall)
         outcome = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
@@ -196,27 +193,6 @@ class Poller:
         if (fresh.state, fresh.cause) != (base.state, base.cause):
             self.token_and_schedule.ask_soon(now)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due), url)
-
-    def follow_answer(
-        self, base: PollerState, fresh: PollerState, answer: Answer, now: float
-    ) -> tuple[PollerState, StreamUrl | None]:
-        """What the answer means for the URL: the state to publish, and the URL to hand out with it."""
-        if answer.verdict == "live":
-            self.in_hand = StreamUrl(answer.url, now, self.stream_source)
-            if self.recovery is None or self.recovery.may_play or not answer.url.startswith("http"):
-                self.recovery = None
-                return fresh, self.in_hand
-            self.check_soon(now)
-            if base.state in ("live", "starting"):
-                return keep_state(fresh, base), None
-            return transitions.waiting(replace(fresh, state="starting"), "standing-still", time.time()), None
-        if answer.verdict in ("outage", "rate-limited"):
-            self.check_soon(now)
-            if self.recovery and self.recovery.may_play and self.in_hand:
-                return self.hand_out_again(fresh, now)
-            return fresh, None
-        self.recovery, self.in_hand = None, None
-        return fresh, None
 
     def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
         """Set when to poll next."""
@@ -236,61 +212,26 @@ class Poller:
             request = state.read(PlayerState, self.root).url_request
         except TemporaryError:
             return
-        obtained = self.publisher.now.url_obtained_monotonic
-        if request is None or request.requested_monotonic <= max(self.acted_request, -NEVER if obtained is None else obtained):
-            return
-        self.acted_request = request.requested_monotonic
-        self.recovery = None if request.reason == "start" else Recovery(now, now if now < self.held_until else NEVER)
-        logger.debug("the player requests a URL (%s)", request.reason)
-        self.poll_now(now)
-
-    def check_soon(self, now: float) -> None:
-        """The first check waits for the first answer after the URL request, which brings a fresh URL."""
-        if self.recovery and self.recovery.next_check_monotonic == NEVER:
-            self.recovery = replace(self.recovery, next_check_monotonic=now)
+        if self.recovery.begin(request, self.publisher.now.url_obtained_monotonic, now, now < self.held_until):
+            logger.debug("the player requests a URL (%s)", request.reason if request else "")
+            self.poll_now(now)
 
     def start_check(self, now: float) -> None:
-        recovery = self.recovery
-        if not recovery or not self.in_hand or recovery.may_play or self.checks.is_busy or now < recovery.next_check_monotonic:
-            return
-        seconds = self.settings.poller.timeout_seconds
-        url = self.in_hand.url
-        if not url.startswith("http"):
-            return
-        self.checks.start(
-            lambda client, deadline: stream_check.check(client, url, deadline), StreamCheck("outage", "timeout"), seconds
-        )
+        url = "" if self.checks.is_busy else self.recovery.url_to_check(now)
+        if url:
+            seconds = self.settings.poller.timeout_seconds
+            too_late = StreamCheck("outage", "timeout")
+            self.checks.start(lambda client, deadline: stream_check.check(client, url, deadline), too_late, seconds)
 
     def take_check(self, now: float) -> None:
         taken = self.checks.take(now)
-        if not taken or not self.recovery or not self.in_hand:
+        if not taken:
             return
-        progress = stream_check.progress(self.recovery, taken[0])
-        self.recovery = stream_check.after_check(self.recovery, taken[0], now)
-        logger.debug("checked the playlist: %s", progress)
-        is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
-        if taken[0].kind == "refused" and not is_fresh:
-            # Its signature may be over.
+        step = self.recovery.after_check(self.publisher.now, taken[0], now, time.time(), now < self.held_until)
+        if step is None:
             self.poll_now(now)
-            return
-        if progress not in ("grown", "unknown"):
-            waiting = transitions.waiting(self.publisher.now, progress, time.time())
-            if waiting != self.publisher.now:
-                self.publisher.publish(waiting)
-            return
-        self.recovery = replace(self.recovery, may_play=True)
-        if is_fresh or now < self.held_until:
-            fresh, url = self.hand_out_again(self.publisher.now, now)
-            self.publisher.publish(fresh, url)
-        else:
-            self.poll_now(now)
-
-    def hand_out_again(self, known: PollerState, now: float) -> tuple[PollerState, StreamUrl | None]:
-        """Live with the URL in hand, which has just been seen to work."""
-        self.recovery = None
-        if self.in_hand and self.in_hand.obtained_monotonic <= max(self.acted_request, now - FRESH_SECONDS):
-            self.in_hand = replace(self.in_hand, obtained_monotonic=now)
-        return transitions.changed(known, "live", "", "", "", time.time()), self.in_hand
+        elif step != (self.publisher.now, None):
+            self.publisher.publish(*step)
 
     # Token and schedule, beside the poll
 
@@ -321,12 +262,6 @@ def machine_key() -> bytes:
         return bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
     except OSError:
         return os.urandom(16)
-
-
-def keep_state(fresh: PollerState, base: PollerState) -> PollerState:
-    """The figures of `fresh` with what `base` says of the stream."""
-    kept = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
-    return replace(kept, since=base.since, live_since=base.live_since)
 
 
 def timed_out(stream: Stream, seconds: float) -> PollResult:

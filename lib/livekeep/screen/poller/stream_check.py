@@ -30,24 +30,11 @@ class StreamCheck:
     status: int | None = None
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """The player reported the end or a stall: the stream is handed out again once its playlist has grown, or tells nothing.
-
-    `first` is the first playlist seen since; `began_monotonic` and `next_check_monotonic` pace the checks.
-    """
-
-    began_monotonic: float
-    next_check_monotonic: float
-    first: Media | None = None
-    may_play: bool = False
-
-
 Progress = Literal["grown", "standing-still", "ended", "not-open", "unknown"]
 
 
-def progress(recovery: Recovery, check: StreamCheck) -> Progress:
-    """What a check says after a stall; `unknown` where only the player program can find out."""
+def progress(first: Media | None, check: StreamCheck) -> Progress:
+    """What a check says after a stall; `first` is the first playlist since. `unknown`: only the player program can find out."""
     if check.kind == "refused":
         return "unknown"
     if check.kind != "open":
@@ -56,7 +43,7 @@ def progress(recovery: Recovery, check: StreamCheck) -> Progress:
         return "unknown"
     if check.media.has_ended:
         return "ended"
-    return "grown" if hls.has_grown(recovery.first, check.media) else "standing-still"
+    return "grown" if hls.has_grown(first, check.media) else "standing-still"
 
 
 def check(client: Client, url: str, deadline: float, most_bytes: int = hls.LARGEST_BYTES) -> StreamCheck:
@@ -168,10 +155,3 @@ def check_of_fault(error: TransportError) -> StreamCheck:
     """A refused connection or an answer of another kind means that nobody streams there; all else may pass."""
     is_absent = error.is_refused or error.outcome in ("invalid", "3xx")
     return StreamCheck("not-open" if is_absent else "outage", error.outcome, str(error))
-
-
-def after_check(recovery: Recovery, seen: StreamCheck, now: float) -> Recovery:
-    """Remember the first playlist; the next check is a second later, two after a minute, ten after ten minutes."""
-    waited = now - recovery.began_monotonic
-    pause = 1.0 if waited < 60 else 2.0 if waited < 600 else 10.0
-    return Recovery(recovery.began_monotonic, now + pause, recovery.first or seen.media, recovery.may_play)
