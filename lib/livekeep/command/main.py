@@ -8,6 +8,7 @@ import importlib
 import sys
 from collections.abc import Callable, Sequence
 
+import livekeep
 from livekeep.command import record
 from livekeep.core.errors import LivekeepError
 from livekeep.system import terminal
@@ -116,36 +117,36 @@ def air_arguments(parser: Parser) -> None:
 
 
 SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
-    "status": ("status.overview", "what is on the screen, since when, why, and what each unit does", json_argument),
-    "health": ("status.health", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
-    "probe": ("status.probe", "run a probe now and show what it found, or what each found last", probe_arguments),
-    "check-config": ("config.check_config", "check the configuration; print every problem", nothing),
-    "select": ("config.select", "choose the stream to show, or list the streams", select_arguments),
-    "screenshot": ("screenshot.screenshot", "save what the TV shows now as a PNG", screenshot_arguments),
-    "set-token": ("secrets.set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
-    "set-web-password": ("secrets.set_web_password", "store the password of the web pages", set_web_password_arguments),
-    "doctor": ("doctor.doctor", "check everything that the screen and the channels depend on", doctor_arguments),
-    "air": ("channel.actions", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
+    "status": ("status.overview.run", "what is on the screen, since when, why, and what each unit does", json_argument),
+    "health": ("status.health.run", "one line; exit code 0 ok, 1 degraded, 2 down, 3 cannot tell", nothing),
+    "probe": ("status.probe.run", "run a probe now and show what it found, or what each found last", probe_arguments),
+    "check-config": ("config.check_config.run", "check the configuration; print every problem", nothing),
+    "select": ("config.select.run", "choose the stream to show, or list the streams", select_arguments),
+    "screenshot": ("screenshot.screenshot.run", "save what the TV shows now as a PNG", screenshot_arguments),
+    "set-token": ("secrets.credential.set_token", "store the Vimeo token where only the poller gets it", set_token_arguments),
+    "set-web-password": ("secrets.set_web_password.run", "store the password of the web pages", set_web_password_arguments),
+    "doctor": ("doctor.doctor.run", "check everything that the screen and the channels depend on", doctor_arguments),
+    "air": ("channel.actions.run", "keep a channel on air: start it, stop it, look at it, check it", air_arguments),
     "record": ("record", "what jobs did, how long it took, how far they are", nothing),
     "alert": ("record", "what is wrong now, and the rules and channels of the messages about it", nothing),
     "report": ("record", "a report of some days, as PDF, HTML or CSV", nothing),
     "clips": ("record", "the clips that take off", nothing),
-    "import-env": ("config.import_env", "take over the .env of vimeo-monitor", import_env_arguments),
+    "import-env": ("config.import_env.run", "take over the .env of vimeo-monitor", import_env_arguments),
     "apply": (
-        "config.apply",
+        "config.apply.run",
         "put the display's settings in force, with a restart of the display when they changed",
         apply_arguments,
     ),
-    "version": ("version", "print the version", nothing),
+    "version": ("main.version", "print the version", nothing),
 }
-"""Name: module, help, arguments."""
+"""Name: function, help, arguments."""
 
 
 def build_parser() -> Parser:
     purpose = "Keeps a live stream on the screen, and channels on air."
     parser = argparse.ArgumentParser(prog="livekeep", description=purpose, allow_abbrev=False)
     subparsers = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND", required=True)
-    for name, (_module, text, add_arguments) in SUBCOMMANDS.items():
+    for name, (_function, text, add_arguments) in SUBCOMMANDS.items():
         add_arguments(subparsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", allow_abbrev=False))
     return parser
 
@@ -161,11 +162,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    module = importlib.import_module(f"livekeep.command.{SUBCOMMANDS[arguments.subcommand][0]}")
+    name, _, function = SUBCOMMANDS[arguments.subcommand][0].rpartition(".")
+    module = importlib.import_module(f"livekeep.command.{name}")
     try:
-        return int(module.run(arguments))
+        return int(getattr(module, function)(arguments))
     except LivekeepError as error:
         if not hasattr(module, "EXIT_ON_ERROR"):
             raise
         terminal.say_block(str(error), sys.stderr)
         return int(module.EXIT_ON_ERROR)
+
+
+def version(_arguments: argparse.Namespace) -> int:
+    terminal.say(f"livekeep {livekeep.__version__}")
+    return 0

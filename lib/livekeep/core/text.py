@@ -5,6 +5,7 @@ a command to run, and a bidirectional control show the words of a line in anothe
 """
 
 import re
+import time
 
 UNSAFE = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff"
 """Control characters, line and paragraph separators, bidirectional controls, halves of surrogate pairs, the byte order mark."""
@@ -18,3 +19,26 @@ def shown(text: str) -> str:
 
 def escape(found: re.Match[str]) -> str:
     return found[0].encode("unicode_escape").decode("ascii")
+
+
+def local_time(moment: float) -> time.struct_time:
+    """`moment` (Unix seconds) in the machine's zone as of this call. Raises `ValueError`, `OverflowError` or `OSError` like
+    `time.localtime` for a moment beyond the calendar.
+    """
+    # The C library reads the zone once, unless it is asked to look for a change; that costs one stat().
+    time.tzset()
+    return time.localtime(moment)
+
+
+QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "”": "”", "‘": "’", "«": "»", "`": "`"}
+
+
+def bare(text: str) -> str:
+    """The secret in `text`, without what editors and copying put around it: space, a byte order mark, one pair of quotes.
+
+    No secret that livekeep takes begins and ends with quotes.
+    """
+    secret = text.strip().strip("\ufeff\u200b").strip()
+    if len(secret) >= 2 and QUOTES.get(secret[0]) == secret[-1]:
+        return secret[1:-1].strip()
+    return secret

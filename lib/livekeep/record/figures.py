@@ -2,7 +2,7 @@
 
 import time
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 
 UNKNOWN = "–"
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0

@@ -7,7 +7,7 @@ import datetime
 import re
 import time
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 from livekeep.record.store.summaries import day_of
 
 SECOND = 1_000_000

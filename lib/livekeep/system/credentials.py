@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from livekeep.core import secret_text
+from livekeep.core.text import bare
 
 LARGEST_BYTES = 64 * 1024
 
@@ -13,7 +13,7 @@ def read(name: str) -> str:
 
     Raises `OSError` when it cannot be read, and `ValueError` when it is no UTF-8 text.
     """
-    return secret_text.bare(read_text(name))
+    return bare(read_text(name))
 
 
 def read_key(name: str) -> str:

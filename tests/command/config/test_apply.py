@@ -10,7 +10,7 @@ import pytest
 from conftest import CONFIG, REPOSITORY, Box
 
 from livekeep.command import file
-from livekeep.command.config import desktop, record_units
+from livekeep.command.config import desktop, wanted_units
 from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Config, Screen
 from livekeep.core.config.record import Analyzer, Clips, Reports, Web
@@ -282,8 +282,8 @@ RECORD = {
 
 def test_the_record_s_units_as_shipped() -> None:
     """All but the analyzer's, which has nothing to look at."""
-    assert {entry.unit: entry.is_enabled for entry in record_units.wanted(Config())} == RECORD
-    assert [entry.drop_in for entry in record_units.wanted(Config()) if entry.drop_in] == []
+    assert {entry.unit: entry.is_enabled for entry in wanted_units.wanted_of_record(Config())} == RECORD
+    assert [entry.drop_in for entry in wanted_units.wanted_of_record(Config()) if entry.drop_in] == []
 
 
 def test_the_record_s_units_as_configured() -> None:
@@ -294,7 +294,7 @@ def test_the_record_s_units_as_configured() -> None:
         analyzer=Analyzer(interval_seconds=300),
         clips={"ours": Clips(vimeo="me")},
     )
-    wanted = {entry.unit: entry for entry in record_units.wanted(settings)}
+    wanted = {entry.unit: entry for entry in wanted_units.wanted_of_record(settings)}
     assert {name: entry.is_enabled for name, entry in wanted.items()} == RECORD | {
         "livekeep-report@daily.timer": False,
         "livekeep-clips.timer": True,
@@ -302,7 +302,7 @@ def test_the_record_s_units_as_configured() -> None:
     socket = wanted["livekeep-web.socket"].drop_in
     assert "\nListenStream=\nListenStream=[::]:8080\n" in socket
     assert "\nIPAddressAllow=any\n" in socket
-    assert "IPAddressAllow" not in record_units.socket_drop_in(Web(port=8080))
+    assert "IPAddressAllow" not in wanted_units.socket_drop_in(Web(port=8080))
     assert "\nOnCalendar=\nOnBootSec=60s\nOnUnitActiveSec=300s\n" in wanted["livekeep-clips.timer"].drop_in
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from livekeep.command.doctor import host, pictures
 from livekeep.command.doctor import screen as doctor_screen
 from livekeep.command.doctor.doctor_base import Check, Surroundings
-from livekeep.command.doctor.picture import TRIAL
+from livekeep.command.doctor.pictures import TRIAL
 from livekeep.core.config import Config, Screen
 from livekeep.screen.display.pictures import MPV_OPTIONS
 

@@ -17,7 +17,8 @@ from livekeep.air.control.api import entrance_for
 from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
 from livekeep.air.control.channel_service import ChannelService
 from livekeep.air.control.systemd import connected
-from livekeep.core import config, events, log, secret_text
+from livekeep.core import config, events, log
+from livekeep.core.text import bare
 from livekeep.system.http_server import Server, inherited_socket
 from livekeep.system.loopback import is_loopback_address
 
@@ -42,7 +43,7 @@ def read_token() -> tuple[str, str]:
 
 def token_from(raw: bytes) -> tuple[str, str]:
     """The token in its file, and what is wrong with it ("" when nothing is, or when it is empty)."""
-    token = secret_text.bare(raw.decode("utf-8", "replace"))
+    token = bare(raw.decode("utf-8", "replace"))
     if token and not (len(token) >= LEAST_TOKEN_LETTERS and all("!" <= letter <= "~" for letter in token)):
         text = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
         return "", text

@@ -40,9 +40,10 @@ from livekeep.air.storage.media import (
     is_playable,
     split_bucket,
 )
-from livekeep.core import channels, config, log, secret_text
+from livekeep.core import channels, config, log
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
+from livekeep.core.text import bare
 
 IDLE_SECONDS = 20.0
 SILENCE_SECONDS = 20.0
@@ -153,7 +154,7 @@ def keys_in(folder: str) -> tuple[str, str]:
 def credential(file: Path) -> str:
     """The text of a credential, "" when there is none. Raises `WrongKeysError`."""
     try:
-        text = secret_text.bare(file.read_text(encoding="utf-8"))
+        text = bare(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as error:

@@ -31,11 +31,12 @@ from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.air.worker.slate import make_slate
 from livekeep.air.worker.slate_loop import SOUND_HERTZ, SlateLoop
 from livekeep.air.worker.uplink import Uplink
-from livekeep.core import channels, config, log, paths, secret_text, state
+from livekeep.core import channels, config, log, paths, state
 from livekeep.core.channels import ChannelState
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.service import Service
+from livekeep.core.text import bare
 
 logger = logging.getLogger("livekeep.worker")
 
@@ -208,7 +209,7 @@ def stream_key(name: str) -> str:
     where = f"{paths.CREDENTIAL_STORE}/{KEY_NAME}.{name}"
     try:
         file = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / KEY_NAME
-        text = secret_text.bare(file.read_text(encoding="utf-8"))
+        text = bare(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         text = ""
     except (OSError, UnicodeDecodeError) as error:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from livekeep.command import file, systemctl
-from livekeep.command.config import desktop, health_units, record_units
-from livekeep.command.config.health_units import Wanted
+from livekeep.command.config import desktop, wanted_units
+from livekeep.command.config.wanted_units import Wanted
 from livekeep.command.file import Ownership
 from livekeep.command.secrets import credential
 from livekeep.command.secrets.set_web_password import WEB_PASSWORD
@@ -74,7 +74,7 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
 
 def apply_record(settings: Config, may_start: bool) -> bool:
     """Whether anything of the record part's changed."""
-    changed = apply_units(record_units.wanted(settings), may_start)
+    changed = apply_units(wanted_units.wanted_of_record(settings), may_start)
     is_open = unit_file(WEB_SOCKET).exists() and not is_loopback_address(settings.web.address)
     if is_open and not credential.credential_file(secret=WEB_PASSWORD).exists():
         terminal.say("web.address: without a password only this machine is let in; set one: sudo livekeep set-web-password")
@@ -89,7 +89,7 @@ def apply_health(settings: Config, may_start: bool) -> bool:
     is_installed = (UNIT_FILES / EXPORTER).exists()
     problem = address_problem(settings.exporter) if may_start and is_installed else ""
     # systemd would say that it could not be started, and no more.
-    changed = apply_units(health_units.wanted(settings), may_start, unfit=EXPORTER if problem else "")
+    changed = apply_units(wanted_units.wanted_of_health(settings), may_start, unfit=EXPORTER if problem else "")
     if problem:
         raise LivekeepError(problem)
     return changed

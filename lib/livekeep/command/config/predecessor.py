@@ -16,7 +16,7 @@ import tomlkit
 from dotenv.parser import parse_stream
 from dotenv.variables import parse_variables
 
-from livekeep.command.doctor.picture import display_fault
+from livekeep.command.doctor.pictures import display_fault
 from livekeep.core import config
 from livekeep.core.errors import LivekeepError
 

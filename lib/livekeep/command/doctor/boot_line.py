@@ -3,13 +3,20 @@
 Sources: Raspberry Pi's documentation of cmdline.txt; the kernel's Documentation/fb/modedb.rst for `video=` ("D" at its end keeps
 a digital output on without a TV); vc4's `force_hotplug`, a bit for each HDMI connector. Raspberry Pi OS switches the memory
 cgroup off unless told otherwise.
+Writes cmdline.txt for `livekeep doctor --fix`, each change asked for, with a backup beside it.
 """
 
 import re
+import time
 from dataclasses import dataclass
+from pathlib import Path
 
+from livekeep.command import file
+from livekeep.command.doctor.doctor_base import Surroundings
+from livekeep.command.file import Ownership
 from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
+from livekeep.system import terminal
 
 DEFAULT_MODE = "1920x1080@60"
 DEFAULT_CONNECTOR = "HDMI-A-1"
@@ -76,3 +83,34 @@ def single_line(text: str) -> str:
     if len(lines) != 1:
         raise LivekeepError(f"has {len(lines)} lines where the kernel reads exactly one; put that right by hand first")
     return lines[0]
+
+
+def fix(around: Surroundings, yes: bool) -> None:
+    """Offer each change that is missing; write those that were accepted. Raises `LivekeepError`."""
+    path = around.boot_file()
+    if path is None:
+        terminal.say("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")
+        return
+    text = file.read_text(path)
+    accepted = [change for change in missing(path, text, around.config.screen) if accept(change, path, yes)]
+    if not accepted:
+        terminal.say(f"{path}: nothing was changed")
+        return
+    for change in accepted:
+        text = with_change(text, change)
+    backup = file.back_up(path, time.time())
+    file.replace(path, text.encode(), Ownership(0o755))
+    terminal.say(f"{path}: changed; the old one is kept as {backup}")
+    terminal.say("Reboot for it to take effect: sudo reboot")
+
+
+def missing(path: Path, text: str, screen: Screen) -> tuple[Change, ...]:
+    try:
+        return missing_changes(text, screen)
+    except LivekeepError as error:
+        raise LivekeepError(f"{path}: {error}") from error
+
+
+def accept(change: Change, path: Path, yes: bool) -> bool:
+    terminal.say(f"{path}: add {change.word}: {change.purpose}")
+    return yes or terminal.confirm("Make this change?")

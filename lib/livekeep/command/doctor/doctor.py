@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
-from livekeep.command.doctor import boot_fix
+from livekeep.command.doctor import boot_line
 from livekeep.command.doctor.account import check_config, check_dns, check_token
 from livekeep.command.doctor.channels import (
     check_channels,
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
     terminal.say_block(as_json(checks) if arguments.json else as_text(checks))
     if arguments.fix:
         terminal.say()
-        boot_fix.fix(around, arguments.yes)
+        boot_line.fix(around, arguments.yes)
     return 1 if worst(checks) == "fail" else 0
 
 

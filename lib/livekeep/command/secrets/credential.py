@@ -3,6 +3,7 @@
 Writes /etc/credstore/livekeep.* (root, 0600). A secret is in no message and on no command line.
 """
 
+import argparse
 import getpass
 import os
 import re
@@ -12,8 +13,9 @@ from pathlib import Path
 
 from livekeep.command import file, systemctl
 from livekeep.command.file import Ownership
-from livekeep.core import paths, secret_text
+from livekeep.core import paths
 from livekeep.core.errors import LivekeepError
+from livekeep.core.text import bare
 from livekeep.system import terminal
 
 LONGEST_CHARACTERS = 1024
@@ -78,7 +80,7 @@ def ask(secret: Secret, hint: str = "it is not shown") -> str:
 
 def clean(raw: str, where: str, secret: Secret = VIMEO_TOKEN) -> str:
     """The secret in `raw`, without what is around it. Raises `LivekeepError` that says what is wrong but never shows it."""
-    found = secret_text.bare(raw)
+    found = bare(raw)
     if not found:
         raise LivekeepError(f"{where}: holds no {secret.noun}; {secret.source}")
     if any(character.isspace() for character in found):
@@ -133,3 +135,13 @@ def start_anew(secret: Secret) -> None:
     except LivekeepError as error:
         raise LivekeepError(f"{error}\nThe {secret.noun} is stored; the {called} takes it at its next start.") from error
     terminal.say(f"{program} was restarted with it" if restarted else f"{program} does not run; it takes it when it starts")
+
+
+def set_token(arguments: argparse.Namespace) -> int:
+    """livekeep set-token: take the Vimeo token from a file, a prompt or a pipe, store it, and restart the poller with it."""
+    token = clean(*read(arguments.file, VIMEO_TOKEN))
+    changed = store_token(token)
+    tell_stored(VIMEO_TOKEN, changed)
+    if changed:
+        start_anew(VIMEO_TOKEN)
+    return 0

@@ -8,7 +8,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Literal
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 from livekeep.record import figures
 from livekeep.record.moments import midnight
 

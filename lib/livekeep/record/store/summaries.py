@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 from livekeep.record.store import histogram
 from livekeep.record.store.histogram import Histogram
 

@@ -14,8 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from livekeep.core.local_time import local_time
-from livekeep.core.text import CHARACTER
+from livekeep.core.text import CHARACTER, local_time
 from livekeep.core.text import escape as escape_character
 from livekeep.record import figures
 from livekeep.record.web.address import RANGES, SECOND

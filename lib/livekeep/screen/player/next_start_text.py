@@ -2,7 +2,7 @@
 
 import time
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 
 COUNTDOWN_SECONDS = 600
 OVERDUE_SECONDS = 1800

@@ -8,8 +8,8 @@ import time
 from dataclasses import replace
 
 from livekeep.core.config import Stream
-from livekeep.core.local_time import local_time
 from livekeep.core.state import DURATION_BUCKETS_SECONDS, Cause, PollerState, Requests, StreamState
+from livekeep.core.text import local_time
 from livekeep.screen.poller.backoff import FailureStreak
 from livekeep.screen.poller.stream_check import Progress
 from livekeep.screen.poller.vimeo import SET_TOKEN, Answer, Exchange, expiry_of

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal, NamedTuple, TypeVar
 
-from livekeep.core.local_time import local_time
+from livekeep.core.text import local_time
 from livekeep.record.store import histogram
 from livekeep.record.store.queries.filter import Conditions, Filter, function_ids, is_any, machine_ids
 from livekeep.record.store.summaries import HOUR, LARGEST_SUM, Durations, day_of, hour_of, next_day, summarized

@@ -1,15 +1,19 @@
-"""What the configuration asks of the health part's units: which of them run, how often, where the exporter listens. Pure."""
+"""What the configuration asks of the units of health and record: which of them run, how often, where they listen. Pure."""
 
 import dataclasses
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from livekeep.core.config import Config
+from livekeep.core.config.record import Analyzer, Web
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
 FIRST_RUN_SECONDS = 60.0
 """After the machine's start, when an interval is set; a shorter interval begins sooner."""
 SPEEDTEST_TICK_SECONDS = 3600.0
 """So often the speed test's timer asks whether one is due; a longer interval is the probe's own affair."""
+ALWAYS = ("livekeep-recorder.service", "livekeep-alerter.service", "livekeep-tidy.timer")
+"""Those that no key switches off."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Wanted:
     drop_in: str
 
 
-def wanted(settings: Config) -> tuple[Wanted, ...]:
+def wanted_of_health(settings: Config) -> tuple[Wanted, ...]:
     """The exporter and each probe's timer."""
     text = exporter_drop_in(settings)
     exporter = Wanted("livekeep-exporter.service", settings.exporter.enabled, "60-exporter.conf", text)
@@ -65,3 +69,38 @@ def exporter_drop_in(settings: Config) -> str:
     if speedtest.interval_seconds != probe_default(speedtest):
         changed["probes.speedtest.interval_seconds"] = speedtest.interval_seconds
     return HEADING + "".join(f"# {key} = {value!a}\n" for key, value in changed.items()) if changed else ""
+
+
+def wanted_of_record(settings: Config) -> tuple[Wanted, ...]:
+    """All units of the part that are enabled, or may be."""
+    reports = {"daily": settings.reports.daily, "weekly": settings.reports.weekly}
+    return (
+        *(Wanted(name, True, "60-record.conf", "") for name in ALWAYS),
+        Wanted("livekeep-web.socket", True, "60-web.conf", socket_drop_in(settings.web)),
+        *(Wanted(f"livekeep-report@{name}.timer", is_wanted, "60-record.conf", "") for name, is_wanted in reports.items()),
+        Wanted("livekeep-clips.timer", bool(settings.clips), "60-interval.conf", analyzer_drop_in(settings.analyzer)),
+    )
+
+
+def socket_drop_in(web: Web) -> str:
+    """Another address or port than the shipped one."""
+    if (web.address, web.port) == (Web.address, Web.port):
+        return ""
+    address = f"[{web.address}]" if ":" in web.address else web.address
+    lines = ["[Socket]", "# An empty value takes the shipped address away.", "ListenStream="]
+    # An address that comes with the network need not be there yet.
+    lines += [f"ListenStream={address}:{web.port}", "FreeBind=yes"]
+    if not ip_address(web.address).is_loopback:
+        # It wins over the shipped IPAddressDeny=.
+        lines += ["IPAddressAllow=any"]
+    return HEADING + "\n".join(lines) + "\n"
+
+
+def analyzer_drop_in(analyzer: Analyzer) -> str:
+    """Another interval than the shipped one."""
+    seconds = analyzer.interval_seconds
+    if seconds == Analyzer.interval_seconds:
+        return ""
+    lines = ["[Timer]", "# An empty value takes the shipped times away, all of them.", "OnCalendar="]
+    lines += [f"OnBootSec={min(seconds, FIRST_RUN_SECONDS):g}s", f"OnUnitActiveSec={seconds:g}s"]
+    return HEADING + "\n".join(lines) + "\n"
