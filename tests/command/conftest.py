@@ -18,6 +18,7 @@ import pytest
 from forking import CommandForks
 
 from livekeep.core import state
+from tests.system.unit_bus import UnitBus
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -45,6 +46,7 @@ class Box:
         self.programs = root / "fake-bin"
         for folder in (self.systemd, self.programs, root / "etc/livekeep/livekeep.d", root / "run/livekeep"):
             folder.mkdir(parents=True, exist_ok=True)
+        self.unit_bus = UnitBus(root / "run/dbus/system_bus_socket", self.systemd)
         self.install("systemctl", (HERE / "fake-systemctl").read_text())
         self.install("timedatectl", "#!/bin/sh\necho NTPSynchronized=yes\n")
         self.environment = {
@@ -116,9 +118,9 @@ class Box:
         self.unit("livekeep.target", "active", "active", UnitFileState="enabled")
 
     def told(self) -> list[str]:
-        """What systemctl was told to do, beside being asked."""
+        """What systemctl was told to do."""
         calls = self.systemd / "calls"
-        return [line for line in calls.read_text().splitlines() if not line.startswith("show")] if calls.exists() else []
+        return [line for line in calls.read_text().splitlines() if not line.startswith("D-Bus ")] if calls.exists() else []
 
 
 @pytest.fixture(scope="session")
@@ -136,15 +138,19 @@ def root(forks: CommandForks) -> Iterator[Path]:
 
 
 @pytest.fixture
-def box(root: Path, forks: CommandForks) -> Box:
-    return Box(root, forks)
+def box(root: Path, forks: CommandForks) -> Iterator[Box]:
+    made = Box(root, forks)
+    yield made
+    made.unit_bus.close()
 
 
 @pytest.fixture
-def pi4(root: Path, forks: CommandForks) -> Box:
+def pi4(root: Path, forks: CommandForks) -> Iterator[Box]:
     """A Raspberry Pi 4 as installed, in a copy that may be changed."""
     shutil.copytree(TREES / "pi4", root)
-    return Box(root, forks)
+    made = Box(root, forks)
+    yield made
+    made.unit_bus.close()
 
 
 class Api:

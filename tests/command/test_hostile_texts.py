@@ -64,9 +64,7 @@ def attacked(box: Box) -> Box:
     box.unit("livekeep-worker@main.service")
     for kind in (PollerState, PlayerState, *PROBES.values()):
         box.write(hostile(kind))
-    box.write(
-        YoutubeResult(run=hostile(Run), videos=(dataclasses.replace(hostile(YoutubeResult).videos[0], channel="main"),))
-    )
+    box.write(YoutubeResult(run=hostile(Run), videos=(dataclasses.replace(hostile(YoutubeResult).videos[0], channel="main"),)))
     worker = channels.folder_of("main", box.root / "run/livekeep")
     worker.mkdir()
     for kind in (ChannelState, ChannelEnd):

@@ -24,8 +24,8 @@ def test_absent(program: Path) -> None:
 
 def test_not_a_program(program: Path) -> None:
     program.write_text("#!/bin/sh\n")
-    with pytest.raises(LivekeepError, match=r"^systemctl show: cannot be run \(Permission denied\)$"):
-        systemctl.show(["a.service"])
+    with pytest.raises(LivekeepError, match=r"^systemctl start a.service: cannot be run \(Permission denied\)$"):
+        systemctl.tell("start", "a.service")
 
 
 def test_silent(program: Path) -> None:

@@ -1,13 +1,15 @@
-"""The units as systemd knows them, asked and told through systemctl(1)."""
+"""The names of livekeep's units, and changes to them through systemctl(1); reading goes over D-Bus (system/systemd.py).
+
+systemctl also works in an image that is being made, waits for the jobs, and says what went wrong in words that operators know.
+"""
 
 import contextlib
 import os
 import subprocess
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES
+from livekeep.system import systemd
 
 SERVICES = (
     "livekeep-poller.service",
@@ -32,36 +34,8 @@ RECORD_UNITS = (
 )
 """Those of the record part."""
 TARGET = "livekeep.target"
-PROPERTIES = (
-    "Id",
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "UnitFileState",
-    "NRestarts",
-    "Result",
-    "StateChangeTimestampMonotonic",
-)
-TIMEOUT_SECONDS = 10
 ACTION_TIMEOUT_SECONDS = 120
 """A restart waits for the old process to end and the new one to be ready."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit as `systemctl show` tells of it. `changed_monotonic` is 0 when its state never changed since boot."""
-
-    name: str
-    load: str = ""
-    active: str = ""
-    sub: str = ""
-    enabled: str = ""
-    restarts: int = 0
-    result: str = ""
-    changed_monotonic: float = 0.0
-
-    def is_active(self) -> bool:
-        return self.active in ("active", "reloading", "refreshing", "activating")
 
 
 def worker(channel: str) -> str:
@@ -72,37 +46,6 @@ def worker(channel: str) -> str:
 def retry(channel: str) -> str:
     """The timer that starts it again after it gave up."""
     return f"livekeep-worker-retry@{channel}.timer"
-
-
-def show(names: Sequence[str] = SERVICES) -> tuple[Unit, ...]:
-    """The units in the order of `names`, by one call. Raises `LivekeepError` when systemd cannot be asked."""
-    output = call(["show", "--no-pager", f"--property={','.join(PROPERTIES)}", "--", *names], TIMEOUT_SECONDS)
-    found = {unit.name: unit for unit in parse(output)}
-    return tuple(found.get(name, Unit(name)) for name in names)
-
-
-def parse(output: str) -> list[Unit]:
-    """The blocks of `systemctl show`: lines NAME=VALUE, an empty line between two units."""
-    return [
-        unit_of(dict(line.partition("=")[::2] for line in block.splitlines())) for block in output.split("\n\n") if block.strip()
-    ]
-
-
-def unit_of(values: dict[str, str]) -> Unit:
-    return Unit(
-        name=values.get("Id", ""),
-        load=values.get("LoadState", ""),
-        active=values.get("ActiveState", ""),
-        sub=values.get("SubState", ""),
-        enabled=values.get("UnitFileState", ""),
-        restarts=number(values.get("NRestarts", "")),
-        result=values.get("Result", ""),
-        changed_monotonic=number(values.get("StateChangeTimestampMonotonic", "")) / 1e6,
-    )
-
-
-def number(text: str) -> int:
-    return int(text) if text.isdecimal() else 0
 
 
 def tell(verb: str, *names: str) -> None:
@@ -119,7 +62,7 @@ def forgive(name: str) -> None:
 def is_running(name: str) -> bool:
     """Whether a unit is active; not, where systemd does not run or cannot be asked."""
     try:
-        return show([name])[0].is_active()
+        return systemd.read_units([name])[0].is_active()
     except LivekeepError:
         return False
 
@@ -135,9 +78,9 @@ def restart_if_running(name: str) -> bool:
 
 def call(arguments: list[str], timeout_seconds: float) -> str:
     command = ["systemctl", *arguments]
-    line = "systemctl show" if arguments[0] == "show" else " ".join(command)
+    line = " ".join(command)
     try:
-        # A pager or colours would wait for a person or stand between the values.
+        # A pager would wait for a person.
         environment = {**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
         done = subprocess.run(
             command,

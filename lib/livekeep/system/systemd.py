@@ -5,11 +5,15 @@ it also works in an image that is being made, waits for the jobs and explains wh
 Source: org.freedesktop.systemd1(5).
 """
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from livekeep.system import dbus
-from livekeep.system.dbus import BusError, Call, CallError
+from livekeep.system.dbus import SYSTEM_BUS, Bus, BusError, Call, CallError
 
 NAME, ROOT = "org.freedesktop.systemd1", "/org/freedesktop/systemd1"
 MANAGER, UNIT, SERVICE, TIMER = (f"{NAME}.{interface}" for interface in ("Manager", "Unit", "Service", "Timer"))
@@ -82,3 +86,40 @@ def listed_units(result: tuple[Any, ...] | CallError) -> list[ListedUnit]:
         return [ListedUnit(name, load, active, sub, path) for name, _, load, active, sub, _, path, *_ in rows]
     except (ValueError, TypeError) as error:
         raise BusError("systemd: ListUnits returns something else than units; see systemctl status") from error
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit as systemd knows it. `changed_monotonic` is 0 when its state never changed since boot."""
+
+    name: str
+    load: str = ""
+    active: str = ""
+    sub: str = ""
+    enabled: str = ""
+    restarts: int = 0
+    result: str = ""
+    changed_monotonic: float = 0.0
+
+    def is_active(self) -> bool:
+        return self.active in ("active", "reloading", "refreshing", "activating")
+
+
+def read_units(names: Sequence[str], bus_path: Path = SYSTEM_BUS) -> tuple[Unit, ...]:
+    """The units in the order of `names`, each under that name even where it is an alias. Raises `BusError`."""
+    with contextlib.closing(Bus(bus_path)) as bus:
+        listed = listed_units(bus.calls([list_by_names(names)])[0])
+        results = iter(bus.calls([call for entry in listed for call in details_of(entry)]))
+    return tuple(unit_of(name, entry, list(islice(results, 4))) for name, entry in zip(names, listed, strict=True))
+
+
+def details_of(entry: ListedUnit) -> tuple[Call, ...]:
+    # Such as …systemd1.Timer; a target has neither result nor restarts.
+    kind = f"{NAME}.{entry.name.rpartition('.')[2].capitalize()}"
+    unit = (UNIT, "UnitFileState"), (UNIT, "StateChangeTimestampMonotonic")
+    return tuple(get(entry.path, interface, name) for interface, name in (*unit, (kind, "NRestarts"), (kind, "Result")))
+
+
+def unit_of(name: str, entry: ListedUnit, details: list[tuple[Any, ...] | CallError]) -> Unit:
+    enabled, changed, restarts, result = [None if isinstance(detail, CallError) else detail[0] for detail in details]
+    return Unit(name, entry.load, entry.active, entry.sub, enabled or "", restarts or 0, result or "", (changed or 0) / 1e6)

@@ -8,8 +8,8 @@ from conftest import Box
 
 from livekeep.command.channel import channel_control
 from livekeep.command.channel.channel_control import Look
-from livekeep.command.systemctl import Unit
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.system.systemd import Unit
 
 LATER = 4e9
 RETRY = "livekeep-worker-retry@main.timer"

@@ -13,11 +13,11 @@ from livekeep.command import systemctl
 from livekeep.command.channel import actions, config_doubts
 from livekeep.command.channel.progress import Progress
 from livekeep.command.doctor.doctor_base import is_root
-from livekeep.command.systemctl import Unit
 from livekeep.core import channels, config, paths
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
-from livekeep.system import terminal
+from livekeep.system import systemd, terminal
+from livekeep.system.systemd import Unit
 
 WAIT_SECONDS = 30.0
 """So long a channel is waited for to come on air."""
@@ -171,7 +171,7 @@ def configured(name: str | None) -> str:
 
 def installed(name: str) -> Unit:
     """The channel's unit. Raises `LivekeepError` without the air part, and where systemd cannot be asked."""
-    found = systemctl.show([systemctl.worker(name)])[0]
+    found = systemd.read_units([systemctl.worker(name)])[0]
     if found.load == "not-found":
         raise LivekeepError(actions.NOT_INSTALLED)
     return found
@@ -217,7 +217,7 @@ def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
     if end is not None and (end.ended_at < began or end.pid == old_pid):
         end = None
     is_on_air = state is not None and channels.is_on_air(state, time.monotonic())
-    return Look(systemctl.show([systemctl.worker(name)])[0], state, end, is_on_air, seconds)
+    return Look(systemd.read_units([systemctl.worker(name)])[0], state, end, is_on_air, seconds)
 
 
 def worker_state(name: str) -> ChannelState | None:

@@ -14,7 +14,6 @@ from livekeep.command import systemctl
 from livekeep.command.channel import actions
 from livekeep.command.channel.actions import Known
 from livekeep.command.status import channels_text
-from livekeep.command.systemctl import Unit
 from livekeep.core import channels
 from livekeep.core import state as state_files
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
@@ -24,7 +23,8 @@ from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.core.text import shown
 from livekeep.status.channel_status import ChannelStatus, youtube_of
 from livekeep.status.health import Clock
-from livekeep.system import terminal
+from livekeep.system import systemd, terminal
+from livekeep.system.systemd import Unit
 
 WORDS = {
     "preparing": "preparing",
@@ -79,7 +79,7 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
     """A look at each channel, and why systemd cannot be asked, "" when it can. Raises `LivekeepError`."""
     problem, units = "", {}
     try:
-        units = dict(zip(names, systemctl.show([systemctl.worker(name) for name in names]), strict=True)) if names else {}
+        units = dict(zip(names, systemd.read_units([systemctl.worker(name) for name in names]), strict=True)) if names else {}
     except LivekeepError as error:
         problem = str(error)
     clock = Clock(time.time(), time.monotonic())

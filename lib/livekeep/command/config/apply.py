@@ -16,7 +16,8 @@ from livekeep.core import config, paths, state
 from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.probe_results import PROBES
-from livekeep.system import terminal
+from livekeep.system import systemd, terminal
+from livekeep.system.dbus import BusError
 from livekeep.system.loopback import is_loopback_address
 
 DISPLAY = "livekeep-display.service"
@@ -31,6 +32,8 @@ CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 """What the display's unit needs on the bare console."""
 
 
+BOOTED = "run/systemd/system"
+"""Where systemd runs; sd_booted(3)."""
 UNIT_FILES = paths.ROOT / "usr/local/lib/systemd/system"
 OVERRIDES = paths.ROOT / "etc/systemd/system"
 WITHOUT_SCREEN = paths.ROOT / "var/lib/livekeep/install/without-screen"
@@ -141,8 +144,7 @@ def address_problem(exporter: Exporter) -> str:
 
 def switch(entry: Wanted, may_start: bool) -> bool:
     """Enable and start a unit, or disable and stop it, and say so; whether anything changed."""
-    # In an image that is being made systemctl shows nothing; there each unit is enabled once more.
-    is_enabled = systemctl.show([entry.unit])[0].enabled == "enabled"
+    is_enabled = is_enabled_now(entry.unit)
     now = ["--now"] if may_start else []
     if entry.is_enabled:
         if is_enabled and (not may_start or systemctl.is_running(entry.unit)):
@@ -158,6 +160,19 @@ def switch(entry: Wanted, may_start: bool) -> bool:
     return True
 
 
+def is_enabled_now(name: str) -> bool:
+    """Whether a unit starts at boot. Raises `BusError` when systemd cannot be asked.
+
+    It does not run in an image that is being made; there each unit is enabled once more.
+    """
+    try:
+        return systemd.read_units([name])[0].enabled == "enabled"
+    except BusError:
+        if (paths.ROOT / BOOTED).is_dir():
+            raise
+        return False
+
+
 def forget_findings(timer: str) -> None:
     """What a probe found that is switched off would else look like one that has fallen silent."""
     kind = PROBES.get(timer.removeprefix("livekeep-probe-").removesuffix(".timer"))
@@ -167,7 +182,7 @@ def forget_findings(timer: str) -> None:
 
 def has_console(root: Path = paths.ROOT) -> bool:
     """Whether the box has a text console; a container has none. Taken for granted while an image is being made."""
-    return (root / "dev/tty1").exists() or not (root / "run/systemd/system").is_dir()
+    return (root / "dev/tty1").exists() or not (root / BOOTED).is_dir()
 
 
 def write(path: Path, text: str) -> bool:

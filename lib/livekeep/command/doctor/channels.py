@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from shlex import quote
 
-from livekeep.command import systemctl
 from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is_root
 from livekeep.command.doctor.pictures import HIDDEN
 from livekeep.command.status import channels_text
@@ -226,7 +225,7 @@ def check_on_air(around: Surroundings) -> Check:
     except (LivekeepError, PermissionError):
         return Check("on air", "skip", "only root and group livekeep may look", "sudo livekeep doctor")
     faults = [Check("on air", *fault) for it in found.values() if it.counts() for fault in on_air_faults(it, configured, clock)]
-    if not is_started_at_boot():
+    if not is_started_at_boot(around):
         advice = f"sudo systemctl enable {BOOT_UNIT}"
         faults.append(Check("on air", "warn", "channels will not come back after a restart of the machine", advice))
     names = ", ".join(name for name, it in found.items() if it.counts())
@@ -243,9 +242,9 @@ def on_air_faults(it: ChannelStatus, configured: dict[str, Channel], clock: Cloc
         yield "fail" if verdict.level == "down" else "warn", verdict.sentence, channels_text.advice(it, clock)
 
 
-def is_started_at_boot() -> bool:
+def is_started_at_boot(around: Surroundings) -> bool:
     """Whether the unit is enabled; taken to be so where systemd cannot be asked."""
     try:
-        return systemctl.show([BOOT_UNIT])[0].enabled.startswith("enabled")
+        return around.units(BOOT_UNIT)[0].enabled.startswith("enabled")
     except LivekeepError:
         return True

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Literal
 
 from livekeep.core.config import Config
+from livekeep.system import dbus, systemd
+from livekeep.system.systemd import Unit
 
 Verdict = Literal["ok", "warn", "fail", "skip"]
 PI = "Raspberry Pi"
@@ -34,6 +36,10 @@ class Surroundings:
         """A path of the machine as it lies below `root`; one that lies there already stays."""
         path = Path(absolute)
         return path if path.is_relative_to(self.root) else self.root / str(path).lstrip("/")
+
+    def units(self, *names: str) -> tuple[Unit, ...]:
+        """As the machine's systemd knows them. Raises `BusError`."""
+        return systemd.read_units(names, self.path(dbus.SYSTEM_BUS))
 
     def machine_path(self, name: str | Path) -> str:
         """A path as the machine itself sees it, without `root` in front."""

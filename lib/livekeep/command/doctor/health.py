@@ -4,7 +4,6 @@ import http.client
 import time
 from functools import partial
 
-from livekeep.command import systemctl
 from livekeep.command.doctor.channels import credential_faults, load
 from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is_root
 from livekeep.command.secrets.air_keys import YOUTUBE_KEY
@@ -87,7 +86,7 @@ def check_exporter(around: Surroundings) -> Check:
     if not settings.enabled:
         return Check("exporter", "skip", "switched off by exporter.enabled")
     try:
-        entry = systemctl.show([EXPORTER])[0]
+        entry = around.units(EXPORTER)[0]
     except LivekeepError as error:
         return Check("exporter", "skip", str(error))
     if entry.load == "not-found":

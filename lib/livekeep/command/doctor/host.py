@@ -11,9 +11,9 @@ from shlex import quote
 from livekeep.command import systemctl
 from livekeep.command.doctor import boot_line
 from livekeep.command.doctor.doctor_base import LARGEST_BYTES, Check, Surroundings
-from livekeep.command.systemctl import Unit
 from livekeep.core import files
 from livekeep.core.errors import LivekeepError
+from livekeep.system.systemd import Unit
 
 MIB = 1024 * 1024
 FIX = "sudo livekeep doctor --fix"
@@ -135,9 +135,9 @@ def mounted_read_only(around: Surroundings) -> bool:
     return bool(options) and "ro" in options[-1].split(",")
 
 
-def check_units(_around: Surroundings) -> Check:
+def check_units(around: Surroundings) -> Check:
     try:
-        *services, error_screen, target = systemctl.show([*systemctl.SERVICES, systemctl.TARGET])
+        *services, error_screen, target = around.units(*systemctl.SERVICES, systemctl.TARGET)
     except LivekeepError as error:
         return Check("units", "skip", str(error))
     absent = [entry.name for entry in (*services, target) if entry.load == "not-found"]
@@ -176,7 +176,7 @@ def check_rivals(around: Surroundings) -> Check:
 
 def rival_units(around: Surroundings) -> Iterator[tuple[str, str]]:
     try:
-        desktop_manager, predecessor = systemctl.show(RIVALS)
+        desktop_manager, predecessor = around.units(*RIVALS)
     except LivekeepError:
         return
     if desktop_manager.is_active() and around.config.screen.resolved_output() == "drm":

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from livekeep.command import systemctl
 from livekeep.command.doctor.channels import STORES, Fault, summary
 from livekeep.command.doctor.doctor_base import Check, Surroundings, is_root
 from livekeep.core.config.record import Notify
@@ -116,7 +115,7 @@ def check_pages(around: Surroundings) -> Check:
             where = f"web.address is {web.address}"
             return Check(title, "fail", f"{where}, but no password is set: nobody is let in", "sudo livekeep set-web-password")
     try:
-        entry = systemctl.show([WEB])[0]
+        entry = around.units(WEB)[0]
     except LivekeepError as error:
         return Check(title, "skip", str(error))
     if not entry.is_active():

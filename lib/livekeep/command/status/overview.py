@@ -13,7 +13,6 @@ from typing import Any
 import livekeep
 from livekeep.command import systemctl
 from livekeep.command.status import channels_text, probe_text, record_text
-from livekeep.command.systemctl import Unit
 from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
 from livekeep.core.state import Playback, PlayerState, PollerState
@@ -22,7 +21,8 @@ from livekeep.status import snapshot
 from livekeep.status.health import Clock, Level
 from livekeep.status.screen_verdict import is_stuck, still_seconds
 from livekeep.status.snapshot import Snapshot
-from livekeep.system import terminal
+from livekeep.system import systemd, terminal
+from livekeep.system.systemd import Unit
 
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 UNIT_COLOURS: dict[str, terminal.Colour] = {"active": "green", "failed": "red", "activating": "yellow"}
@@ -62,7 +62,7 @@ def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...
     always = systemctl.SERVICES if has_screen else ()
     workers = [systemctl.worker(name) for name in names]
     try:
-        found = systemctl.show([*systemctl.SERVICES, *systemctl.HEALTH_UNITS, *AIR_UNITS, *systemctl.RECORD_UNITS, *workers])
+        found = systemd.read_units([*systemctl.SERVICES, *systemctl.HEALTH_UNITS, *AIR_UNITS, *systemctl.RECORD_UNITS, *workers])
         return tuple(entry for entry in found if entry.name in always or entry.load != "not-found"), ""
     except LivekeepError as error:
         return (), str(error)

@@ -18,7 +18,7 @@ from livekeep.core.probe_results import PROBES, ProbeResult
 from livekeep.core.state import StateBrokenError
 from livekeep.status import snapshot
 from livekeep.status.health import Clock
-from livekeep.system import terminal
+from livekeep.system import systemd, terminal
 
 EXIT_ON_ERROR = 3
 """Nothing can be told: neither well nor failed."""
@@ -121,7 +121,7 @@ def drop_if_off(name: str, settings: Config) -> None:
 
 def is_installed(name: str) -> bool:
     """Whether systemd knows the probe's unit. Raises `LivekeepError` when systemd cannot be asked."""
-    return systemctl.show([f"livekeep-probe-{name}.service"])[0].load != "not-found"
+    return systemd.read_units([f"livekeep-probe-{name}.service"])[0].load != "not-found"
 
 
 def why_absent(name: str, settings: Config) -> str:
