@@ -1,13 +1,10 @@
 """The parts of livekeep-probe-stream: playlists, ffprobe's answers, when an analysis is due, a tool that is kept in bounds."""
 
-import sys
-import time
 from dataclasses import replace
 
 import pytest
 
 from livekeep.core.probe_results import Analysis, StreamResult
-from livekeep.probes import process
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.measurement import Seen, analysis_is_due, judge, noted, summary
 from livekeep.system import hls
@@ -108,58 +105,3 @@ def test_the_words_for_one_variant_of_unknown_bandwidth() -> None:
 def test_a_url_with_a_quote_cannot_leave_its_quotes_in_the_list() -> None:
     assert analysis.listed("http://x/it's").text == "ffconcat version 1.0\nfile 'http://x/it'\\''s'\n"
     assert "rtsp_flags" in analysis.listed("RTSP://x/y").text
-
-
-# A tool as a child
-
-
-def run(script: str, seconds: float = 20.0, **more: object) -> process.Ended:
-    return process.run([sys.executable, "-c", script], seconds, process.environment_of_tool(""), **more)  # type: ignore[arg-type]
-
-
-def test_a_tool_is_given_its_input_and_ends_with_its_code() -> None:
-    ended = run("import sys; print(sys.stdin.read().upper()); sys.exit(3)", text="héllo")
-    assert ended == process.Ended(3, "HÉLLO\n".encode())
-
-
-def test_a_tool_that_reads_nothing_and_hangs_is_killed() -> None:
-    began = time.monotonic()
-    with pytest.raises(process.ChildError, match=r"did not end within 0.3 s and was killed"):
-        run("import time; time.sleep(600)", 0.3, text="x" * process.LARGEST_INPUT_BYTES)
-    assert time.monotonic() - began < 60
-
-
-def test_a_tool_that_closes_its_output_and_hangs_is_killed() -> None:
-    with pytest.raises(process.ChildError, match="was killed"):
-        run("import os, time; os.close(1); time.sleep(600)", 0.5)
-
-
-def test_a_tool_that_does_not_stop_printing_is_killed() -> None:
-    with pytest.raises(process.ChildError, match="prints more than 1024 KiB"):
-        run("while True: print('x' * 10000)")
-
-
-def test_a_tool_is_called_off_while_it_prints() -> None:
-    with pytest.raises(process.CalledOffError, match="the stream is live"):
-        run("import time\nwhile True: print('x', flush=True); time.sleep(0.1)", reason_to_stop=lambda: "the stream is live")
-
-
-def test_what_cannot_be_started_or_given() -> None:
-    with pytest.raises(process.ChildError, match="tool cannot be started"):
-        process.run(["/nowhere/tool"], 1, {})
-    with pytest.raises(process.ChildError, match="is not given more than 32 KiB"):
-        run("", text="x" * (process.LARGEST_INPUT_BYTES + 1))
-
-
-@pytest.mark.parametrize(
-    ("proxy", "words"),
-    [
-        ("", ""),
-        ("http://proxy.example:3128", ""),
-        ("http://anna:geheim@proxy.example:3128", "password"),
-        ("https://proxy.example", "no http:// one"),
-    ],
-)
-def test_which_proxy_a_tool_may_be_told_of(proxy: str, words: str) -> None:
-    assert words in process.proxy_problem(proxy)
-    assert bool(words) == bool(process.proxy_problem(proxy))

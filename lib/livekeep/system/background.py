@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 from livekeep.core.errors import LivekeepError, TemporaryError
 
+SECONDS_BETWEEN_CHECKS = 1.0
 GRACE_SECONDS = 0.1
 """Work that watches its deadline itself has ended by then, with a better word for what was wrong."""
 MOST_LEFT_BEHIND = 3
@@ -21,6 +22,10 @@ Result = TypeVar("Result")
 
 class OverdueError(TemporaryError):
     """The work did not end in time."""
+
+
+class CalledOffError(TemporaryError):
+    """Work was ended because that was asked for; the text is the reason."""
 
 
 class Run(Generic[Result]):
@@ -49,11 +54,18 @@ class Run(Generic[Result]):
         return self._result  # type: ignore[return-value]
 
 
-def within(seconds: float, work: Callable[[], Result]) -> Result:
-    """What `work` returns or raises, for programs that end soon: a thread that hangs is left behind. Raises `OverdueError`."""
+def within(seconds: float, work: Callable[[], Result], reason_to_stop: Callable[[], str] = str) -> Result:
+    """What `work` returns or raises, for programs that end soon: a thread that hangs is left behind.
+
+    `reason_to_stop` is called once a second, and a result other than "" ends the wait. Raises `OverdueError`, `CalledOffError`.
+    """
     run = Run(work, lambda: None, "within")
-    if not run.ended.wait(seconds):
-        raise OverdueError(f"no answer within {seconds:g} s")
+    deadline = time.monotonic() + seconds
+    while not run.ended.wait(min(SECONDS_BETWEEN_CHECKS, max(deadline - time.monotonic(), 0))):
+        if time.monotonic() >= deadline:
+            raise OverdueError(f"no answer within {seconds:g} s")
+        if reason := reason_to_stop():
+            raise CalledOffError(reason)
     return run.result()
 
 

@@ -16,7 +16,6 @@ import logging
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -35,7 +34,7 @@ from livekeep.air.worker.slate import make_slate
 from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from livekeep.core.errors import ConfigError, LivekeepError
-from livekeep.system import certificate
+from livekeep.system import certificate, process
 from livekeep.system.background import OverdueError, within
 
 PROBE_SECONDS = 30.0
@@ -112,9 +111,8 @@ def ffmpeg(channel: Channel) -> Line:
     try:
         encoders, protocols = said_by("ffmpeg", "-encoders"), said_by("ffmpeg", "-protocols").partition("Output:")[2]
         version = said_by("ffprobe", "-version").split()[2:3]
-    except (OSError, subprocess.TimeoutExpired) as error:
-        why = "is not installed" if isinstance(error, FileNotFoundError) else f"cannot be run ({type(error).__name__})"
-        return check("ffmpeg", "fail", f"ffmpeg {why}", "sudo apt-get install ffmpeg")
+    except process.ChildError as error:
+        return check("ffmpeg", "fail", str(error), "sudo apt-get install ffmpeg")
     needed = {url.partition(":")[0].lower() for url in channel.ingest_urls}
     missing = [f"the encoder {name}" for name in ENCODERS if not re.search(rf"^ [VA]\S+ {name} ", encoders, re.MULTILINE)]
     missing += [f"the protocol {name}" for name in sorted(needed) if not re.search(rf"^\s+{name}$", protocols, re.MULTILINE)]
@@ -124,9 +122,8 @@ def ffmpeg(channel: Channel) -> Line:
 
 
 def said_by(program: str, argument: str) -> str:
-    command = [program, "-hide_banner", argument]
-    done = subprocess.run(command, capture_output=True, timeout=PROGRAM_SECONDS, check=False, stdin=subprocess.DEVNULL)
-    return done.stdout.decode("utf-8", "replace")
+    """What a program prints. Raises `process.ChildError`."""
+    return process.run([program, "-hide_banner", argument], PROGRAM_SECONDS, process.environment()).text()
 
 
 # The far end

@@ -16,11 +16,12 @@ from collections import deque
 from collections.abc import Iterable
 
 from livekeep.air.worker import transcode
-from livekeep.air.worker.ffmpeg import CHATTER, confined_leash, environment
+from livekeep.air.worker.ffmpeg import CHATTER, confined_leash
 from livekeep.air.worker.media_info import MediaInfo
 from livekeep.air.worker.profile import Plan
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
+from livekeep.system import process
 from livekeep.system.redaction import redacted
 
 PIPE_BYTES = 1024 * 1024
@@ -67,7 +68,7 @@ class Feeder:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                env=environment(),
+                env=process.environment(),
             )
         except OSError as error:
             raise TemporaryError(f"{command[0]}: cannot be started ({error.strerror}); is util-linux installed?") from error

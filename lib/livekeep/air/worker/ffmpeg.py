@@ -7,10 +7,10 @@ Sources: ffmpeg-protocols(1), ffmpeg-formats(1), setpriv(1), PR_SET_PDEATHSIG of
 """
 
 import os
-import subprocess
 from functools import cache
 
 from livekeep.core import paths
+from livekeep.system import process
 
 LEASH = ("setpriv", "--pdeathsig", "KILL", "--")
 """What is started so is killed when the THREAD that started it ends, not only when the process does."""
@@ -62,6 +62,7 @@ def confined_leash(*files: str) -> tuple[str, ...]:
     return ("setpriv", "--pdeathsig", "KILL", *LANDLOCK, *(word for rule in rules for word in ("--landlock-rule", rule)), "--")
 
 
+TRIAL_SECONDS = 10.0
 LANDLOCK = ("--no-new-privs", "--landlock-access", "fs")
 
 
@@ -75,8 +76,8 @@ def has_landlock() -> bool:
     """Whether this machine's setpriv and kernel can confine a program. Runs setpriv once."""
     trial = ["setpriv", *LANDLOCK, "--landlock-rule", read_rule("/usr"), "--", "/usr/bin/true"]
     try:
-        return subprocess.run(trial, check=False, capture_output=True, stdin=subprocess.DEVNULL, timeout=10).returncode == 0
-    except (OSError, subprocess.TimeoutExpired):
+        return process.run(trial, TRIAL_SECONDS, process.environment()).exit_code == 0
+    except process.ChildError:
         return False
 
 
@@ -91,8 +92,3 @@ def input_options(source: str) -> list[str]:
 def is_encrypted(source: str) -> bool:
     """Whether an address is of https, or one of the proxy's that leads to it."""
     return source.startswith("https://") or source.split("/", 4)[3:4] == [ENCRYPTED]
-
-
-def environment() -> dict[str, str]:
-    """What ffmpeg and ffprobe get to know of ours: no credentials, no proxy, English messages."""
-    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}

@@ -6,18 +6,15 @@ that started it, which outlives it here, as `probe` waits for its end.
 
 import contextlib
 import json
-import os
-import selectors
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
+from livekeep.air.worker.ffmpeg import confined_leash, input_options
 from livekeep.air.worker.media_info import ItemError, ItemFailure, MediaInfo, media_of
+from livekeep.system import process
 
 LARGEST_OUTPUT_BYTES = 2 * 1024 * 1024
-LARGEST_ERRORS_BYTES = 16 * 1024
 ENTRIES = (
     "format=format_name,duration,bit_rate,start_time"
     ":stream=index,codec_type,codec_name,profile,width,height,sample_aspect_ratio,pix_fmt,field_order,r_frame_rate"
@@ -60,13 +57,13 @@ def check_file(source: str, name: str) -> None:
 
 def streams_of(source: str, deadline: float, name: str) -> dict[str, Any]:
     command = ["-show_entries", ENTRIES, "-of", "json=compact=1", *input_options(source)]
-    exit_code, output, errors = run_ffprobe(command, deadline, name)
+    ended = run_ffprobe(command, deadline, name)
     try:
-        document = json.loads(output) if exit_code == 0 else None
+        document = json.loads(ended.text()) if ended.exit_code == 0 else None
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not document.get("streams"):
-        raise fault_of(errors, name, source)
+        raise fault_of(ended.errors.decode(errors="replace"), name, source)
     return document
 
 
@@ -110,48 +107,18 @@ def is_mp4(source: str) -> bool:
     return False
 
 
-def run_ffprobe(arguments: list[str], deadline: float, name: str) -> tuple[int, str, str]:
-    """Exit code, output and the beginning of the errors; the last argument is what is read.
-
-    Raises `ItemError`: timeout, or when it cannot run.
-    """
+def run_ffprobe(arguments: list[str], deadline: float, name: str) -> process.Ended:
+    """How ffprobe ended, with its errors; the last argument is what is read. Raises `ItemError`: timeout, unreadable."""
     command = [*confined_leash(arguments[-1].removeprefix("file:")), "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
+    seconds = max(deadline - time.monotonic(), 0.1)
     try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment()
-        )
-    except OSError as error:
-        raise ItemError(
-            ItemFailure.UNREADABLE, f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
-        ) from error
-    with child:
-        try:
-            output, errors = collect(child, deadline, name)
-            return child.wait(max(deadline - time.monotonic(), 0.1)), output, errors
-        except subprocess.TimeoutExpired:
-            raise too_slow(name) from None
-        finally:
-            child.kill()
-
-
-def collect(child: subprocess.Popen[bytes], deadline: float, name: str) -> tuple[str, str]:
-    assert child.stdout and child.stderr  # noqa: S101 – both are pipes
-    output, errors = bytearray(), bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ, (output, LARGEST_OUTPUT_BYTES))
-        selector.register(child.stderr, selectors.EVENT_READ, (errors, LARGEST_ERRORS_BYTES))
-        while selector.get_map():
-            left = deadline - time.monotonic()
-            ready = selector.select(left) if left > 0 else []
-            if not ready:
-                raise too_slow(name)
-            for key, _events in ready:
-                block = os.read(key.fd, 65536)
-                into, most = key.data
-                into += block[: most - len(into)]
-                if not block:
-                    selector.unregister(key.fileobj)
-    return output.decode(errors="replace"), errors.decode(errors="replace")
+        return process.run(command, seconds, process.environment(), with_errors=True, most_output_bytes=LARGEST_OUTPUT_BYTES)
+    except process.NotStartedError as error:
+        raise ItemError(ItemFailure.UNREADABLE, f"{name}: {error}; is util-linux installed?") from error
+    except process.TooSlowError as error:
+        raise too_slow(name) from error
+    except process.ChildError as error:
+        raise ItemError(ItemFailure.NOT_MEDIA, f"{name}: {error}") from error
 
 
 def too_slow(name: str) -> ItemError:

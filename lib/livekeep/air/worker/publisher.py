@@ -22,7 +22,7 @@ from livekeep.air.worker.ffmpeg import AUTHORITIES
 from livekeep.air.worker.ingest_address import Address, preset_of
 from livekeep.air.worker.publisher_end import ANSWER_SECONDS, Ended, Told, Why, judge
 from livekeep.core.errors import TemporaryError
-from livekeep.system import certificate
+from livekeep.system import certificate, process
 from livekeep.system.background import Background
 from livekeep.system.redaction import redacted
 
@@ -75,7 +75,7 @@ class Publisher:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[preset],
-                env=ffmpeg.environment(),
+                env=process.environment(),
                 bufsize=0,
             )
         except OSError as error:

@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import IO
 
 from livekeep.air.storage.media import MediaFile
-from livekeep.air.worker.ffmpeg import confined_leash, environment, input_options
+from livekeep.air.worker.ffmpeg import confined_leash, input_options
 from livekeep.air.worker.media_info import ItemError, ItemFailure, MediaInfo, number
 from livekeep.air.worker.packets import Kind, Packet, Scan, Scanner, scan_of
 from livekeep.air.worker.probe import fault_of, too_slow
+from livekeep.system import process
 from livekeep.system.redaction import redacted
 
 POLITENESS = ("nice", "-n", "10")
@@ -66,7 +67,7 @@ def scan(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
-            env=environment(),
+            env=process.environment(),
         )
     except OSError as error:
         raise ItemError(

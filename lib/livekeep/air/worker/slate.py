@@ -11,13 +11,12 @@ import logging
 import math
 import os
 import stat
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from livekeep.air.worker import profile, transcode
-from livekeep.air.worker.ffmpeg import MODEST, confined_leash, environment
+from livekeep.air.worker.ffmpeg import MODEST, confined_leash
 from livekeep.air.worker.flv import AUDIO
 from livekeep.air.worker.media_info import ItemError
 from livekeep.air.worker.probe import probe
@@ -25,6 +24,7 @@ from livekeep.air.worker.profile import Plan
 from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
+from livekeep.system import process
 from livekeep.system.redaction import redacted
 
 SECONDS = 10.0
@@ -44,6 +44,7 @@ PLAIN = "color=c=0x10466a"
 STILL_QUALITY = ("-qmin", "20")
 """A still picture would get the channel's whole bit rate, for nothing that can be seen."""
 LARGEST_READ_BYTES = 64 * 1024 * 1024
+LARGEST_SLATE_BYTES = 256 * 1024 * 1024
 """Of the channel's slate; a larger one is told from another by its size and date: reading it would take too long."""
 
 logger = logging.getLogger("livekeep.worker")
@@ -156,10 +157,12 @@ def fingerprint(file: Path) -> str:
 
 def ffmpeg_version() -> str:
     try:
-        done = subprocess.run(["ffmpeg", "-version"], capture_output=True, check=True, env=environment(), timeout=VERSION_SECONDS)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise SlateError(f"ffmpeg cannot be started ({redacted(str(error))}); is the package ffmpeg installed?") from error
-    return done.stdout.decode(errors="replace").partition("\n")[0]
+        ended = process.run(["ffmpeg", "-version"], VERSION_SECONDS, process.environment())
+    except process.ChildError as error:
+        raise SlateError(f"{error}; is the package ffmpeg installed?") from error
+    if ended.exit_code:
+        raise SlateError(f"ffmpeg -version ended with {ended.exit_code}; is the package ffmpeg installed?")
+    return ended.text().partition("\n")[0]
 
 
 def command_for(channel: Channel) -> list[str]:
@@ -209,24 +212,20 @@ def with_length(command: list[str], seconds: float) -> list[str]:
 
 def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
     """What `command` prints, found good. Nothing is written. Raises `SlateError`."""
+    whole = [*confined_leash(channel.slate), *command]
     try:
-        done = subprocess.run(
-            [*confined_leash(channel.slate), *command],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=environment(),
-            timeout=seconds,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
+        ended = process.run(whole, seconds, process.environment(), with_errors=True, most_output_bytes=LARGEST_SLATE_BYTES)
+    except process.TooSlowError as error:
         raise SlateError(f"ffmpeg did not make it within {seconds:g} s") from error
-    except OSError as error:
-        raise SlateError(f"ffmpeg cannot be started ({error.strerror}); is util-linux installed?") from error
-    if done.returncode or not done.stdout:
-        raise SlateError(redacted(last_line(done.stderr)) or f"ffmpeg ended with {done.returncode}")
-    if flaw := flaw_of(done.stdout, channel):
+    except process.NotStartedError as error:
+        raise SlateError(f"{error}; is util-linux installed?") from error
+    except process.ChildError as error:
+        raise SlateError(str(error)) from error
+    if ended.exit_code or not ended.output:
+        raise SlateError(redacted(last_line(ended.errors)) or f"ffmpeg ended with {ended.exit_code}")
+    if flaw := flaw_of(ended.output, channel):
         raise SlateError(f"what ffmpeg made of it {flaw}")
-    return done.stdout
+    return ended.output
 
 
 def last_line(printed: bytes) -> str:

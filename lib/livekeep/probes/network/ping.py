@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from livekeep.core.probe_results import Family, Ping
-from livekeep.probes import process
+from livekeep.system import process
 
 SPACING_SECONDS = 0.2
 """Between two packets to the same address."""
@@ -72,10 +72,10 @@ def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tup
     command = [program, "-q", "-C", str(packets), "-p", spacing, "-t", timeout, "-i", "1", "--", *addresses]
     seconds = packets * SPACING_SECONDS + timeout_seconds + GRACE_SECONDS
     try:
-        ended = process.run(command, seconds, process.environment_of_tool(""), with_errors=True)
+        ended = process.run(command, seconds, process.environment(), with_errors=True)
     except process.ChildError as error:
         return "", str(error)
-    output = ended.output.decode("utf-8", "replace")
+    output = ended.errors.decode("utf-8", "replace")
     # 0: all answer; 1: some do not.
     return (output, "") if ended.exit_code in (0, 1) else ("", f"fping ended with {ended.exit_code}")
 

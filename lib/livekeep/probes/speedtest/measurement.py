@@ -13,11 +13,11 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import SpeedtestResult, StreamResult
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError
 from livekeep.probes import runner
-from livekeep.probes.process import CalledOffError
 from livekeep.probes.runner import Judgement
 from livekeep.probes.speedtest import tools
 from livekeep.probes.speedtest.tools import Measurement
 from livekeep.probes.speedtest.transfer import Used
+from livekeep.system.background import CalledOffError
 
 QUIET_BEFORE_START_SECONDS = 15 * 60.0
 EARLY_SHARE = 0.5

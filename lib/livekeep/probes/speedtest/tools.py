@@ -12,9 +12,9 @@ from typing import Any
 
 from livekeep.core.config import SpeedtestProbe
 from livekeep.core.errors import TemporaryError
-from livekeep.probes import process
 from livekeep.probes.speedtest import transfer
 from livekeep.probes.speedtest.transfer import Used
+from livekeep.system import process
 from livekeep.system.http import TransportError
 
 TOOLS = ("librespeed-cli", "speedtest-cli")
@@ -71,7 +71,7 @@ def choose(settings: SpeedtestProbe) -> str:
 def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
     """Run the test; `used` grows by what it uses, also when it fails, as far as that is known.
 
-    Raises `NoToolError`, `MeasureError`, `process.CalledOffError`.
+    Raises `NoToolError`, `MeasureError`, `CalledOffError`.
     """
     tool = choose(settings)
     if tool == "url":
@@ -79,7 +79,7 @@ def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Ca
     if problem := process.proxy_problem(proxy):
         raise MeasureError(f"{tool} cannot be used: {problem}")
     seconds = settings.duration_seconds
-    command, environment = [str(shutil.which(tool)), "--json", "--secure"], process.environment_of_tool(proxy)
+    command, environment = [str(shutil.which(tool)), "--json", "--secure"], process.environment(proxy)
     if tool == "librespeed-cli":
         command += ["--no-icmp", "--duration", str(max(round(seconds), 1))]
     try:

@@ -4,15 +4,15 @@ A transfer runs in a thread, watched from outside; nothing of it is stored.
 """
 
 import contextlib
+import math
 import socket
 import statistics
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from livekeep.probes.process import SECONDS_BETWEEN_CHECKS, CalledOffError
+from livekeep.system import background
 from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, TransportError, origin_of, within
 
 WAIT_SECONDS = 10.0
@@ -38,24 +38,16 @@ class Used:
 
 @dataclass
 class Transfer:
-    """One transfer: what is wanted, and, after its end, its speed or its problem."""
+    """What is wanted of a transfer."""
 
     url: str
     proxy: str
     seconds: float
     used: Used
-    bytes_per_second: float = 0.0
-    problem: Exception | None = None
 
     def deadline(self) -> float:
         """When it is given up, monotonic seconds."""
         return time.monotonic() + self.seconds + 3 * WAIT_SECONDS
-
-    def run(self, work: Callable[["Transfer"], float]) -> None:
-        try:
-            self.bytes_per_second = work(self)
-        except Exception as error:
-            self.problem = error
 
 
 def download(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
@@ -70,15 +62,7 @@ def upload(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Cal
 
 def watched(transfer: Transfer, work: Callable[[Transfer], float], reason_to_stop: Callable[[], str]) -> float:
     """Run a transfer until it ends or is called off."""
-    thread = threading.Thread(target=transfer.run, args=(work,), daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(SECONDS_BETWEEN_CHECKS)
-        if thread.is_alive() and (reason := reason_to_stop()):
-            raise CalledOffError(reason)
-    if transfer.problem is not None:
-        raise transfer.problem
-    return transfer.bytes_per_second
+    return background.within(math.inf, lambda: work(transfer), reason_to_stop)
 
 
 def receive(transfer: Transfer) -> float:

@@ -13,7 +13,7 @@ from urllib.parse import urljoin
 
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import Analysis
-from livekeep.probes import process
+from livekeep.system import process
 from livekeep.system.hls import Master
 from livekeep.system.http import encoded
 
@@ -75,7 +75,7 @@ def analyse(source: Source, proxy: str, seconds: float, now: float) -> Analysis:
     command = [program, "-v", "quiet", "-print_format", "json", "-show_entries", FIELDS, "-protocol_whitelist", PROTOCOLS]
     command += [*SPARING, *(HLS if source.is_hls else CONCAT), "-i", "pipe:0"]
     try:
-        ended = process.run(command, seconds, process.environment_of_tool(proxy), source.text)
+        ended = process.run(command, seconds, process.environment(proxy), source.text)
     except process.ChildError as error:
         raise AnalysisError(str(error)) from error
     if ended.exit_code != 0:
