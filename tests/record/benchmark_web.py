@@ -46,7 +46,8 @@ def addresses(draw: random.Random, sessions: int, calls: Sequence[int]) -> Itera
     yield "Reports", "/reports"
 
 
-def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[float]]:
+def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[tuple[float, float]]]:
+    """Seconds of each answer and of the server's processor, by page. On a busy machine the latter says more."""
     connection = schema.open_read_only(file)
     sessions = connection.execute("SELECT max(id) FROM sessions").fetchone()[0]
     first, last = connection.execute("SELECT (SELECT min(id) FROM calls), (SELECT max(id) FROM calls)").fetchone()
@@ -54,15 +55,21 @@ def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[float]]
     places = [draw.randrange(first, last) for _ in range(50)]
     calls = [connection.execute("SELECT id FROM calls WHERE id >= ? LIMIT 1", [place]).fetchone()[0] for place in places]
     connection.close()
-    result: dict[str, list[float]] = {}
+    result: dict[str, list[tuple[float, float]]] = {}
     asked = [one for _ in range(runs) for one in addresses(draw, sessions, calls)]
     draw.shuffle(asked)
     for name, address in asked:
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds(web.process.pid)
         status = web.ask(address).status
-        result.setdefault(name, []).append(time.perf_counter() - began)
+        result.setdefault(name, []).append((time.perf_counter() - began, processor_seconds(web.process.pid) - used))
         assert status in (200, 404), address
     return result
+
+
+def processor_seconds(pid: int) -> float:
+    """Of all threads. Source: /proc/PID/schedstat in the kernel's Documentation/scheduler/sched-stats.rst."""
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[0]) for file in files) / 1e9
 
 
 def pss_megabytes(pid: int) -> float:
@@ -74,9 +81,10 @@ def percentile95(values: Sequence[float]) -> float:
     return sorted(values)[min(len(values) * 95 // 100, len(values) - 1)]
 
 
-def report(name: str, values: Sequence[float]) -> None:
+def report(name: str, values: Sequence[float], used: Sequence[float] = ()) -> None:
     middle, late = statistics.median(values) * 1000, percentile95(values) * 1000
-    print(f"{name:45} p50 {middle:7.1f} ms  p95 {late:7.1f} ms", flush=True)
+    processor = f"  processor p50 {statistics.median(used) * 1000:6.1f} p95 {percentile95(used) * 1000:6.1f} ms" if used else ""
+    print(f"{name:35} p50 {middle:7.1f} p95 {late:7.1f} ms{processor}", flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,9 +108,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{'started, to the end of the first page':45}     {(time.perf_counter() - began) * 1000:7.1f} ms")
             result = measure_pages(web, box.record, arguments.runs)
             for name, values in result.items():
-                report(name, values)
-            every = [value for values in result.values() for value in values]
-            report("all pages", every)
+                report(name, *zip(*values, strict=True))
+            every, used = zip(*(value for values in result.values() for value in values), strict=True)
+            report("all pages", every, used)
             print(f"{'memory, PSS, after them':45}     {pss_megabytes(web.process.pid):7.1f} MB")
         if arguments.changes:
             measure_changes(Box(Path(folder) / "browser"), arguments.changes)
