@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from livekeep.screen.poller.recovery import FRESH_SECONDS
 from tests.outside import wait_until
 from tests.screen.poller.running_poller import RunningPoller, Vimeo, settings_for, unchanged
 from tests.web import MASTER, Reply, Request, Web, error, http, playlist
@@ -53,6 +54,11 @@ class Standing:
     poller: RunningPoller
     vimeo: Vimeo
     stream: Stream
+    since_monotonic: float
+    """No URL was obtained after that."""
+
+    def until_its_url_is_old(self) -> None:
+        time.sleep(max(0.0, self.since_monotonic + FRESH_SECONDS + 1 - time.monotonic()))
 
 
 @contextlib.contextmanager
@@ -64,7 +70,7 @@ def standing_still(folder: Path) -> Iterator[Standing]:
             poller.until_state("live")
             poller.request_url("end")
             poller.until_state("starting", "standing-still")
-            yield Standing(poller, vimeo, stream)
+            yield Standing(poller, vimeo, stream, time.monotonic())
     stream.web.close()
 
 
@@ -230,7 +236,7 @@ def test_a_foreign_player_state_is_no_url_request(tmp_path: Path, vimeo: Vimeo) 
 
 def test_an_old_url_in_hand_is_replaced_before_it_is_handed_out(standing: Standing) -> None:
     """Near the end of this file: the stream stood still beside the others, with one URL in hand."""
-    time.sleep(max(0.0, standing.poller.began_monotonic + 11 - time.monotonic()))
+    standing.until_its_url_is_old()
     asks = standing.vimeo.asks()
     standing.stream.media = http(200, playlist(12, 4))
     standing.poller.until_state("live", "")
@@ -240,7 +246,7 @@ def test_an_old_url_in_hand_is_replaced_before_it_is_handed_out(standing: Standi
 def test_a_signature_that_is_over_is_no_reason_to_start(another_standing: Standing) -> None:
     """The same, and its server lets the old URL in no more: a fresh one is asked for, and looked at."""
     poller, vimeo, stream = another_standing.poller, another_standing.vimeo, another_standing.stream
-    time.sleep(max(0.0, poller.began_monotonic + 11 - time.monotonic()))
+    another_standing.until_its_url_is_old()
     asks = vimeo.asks()
     stream.oldest_signature = asks + 1
     wait_until("a fresh URL is asked for", lambda: vimeo.asks() > asks)
