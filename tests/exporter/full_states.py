@@ -4,10 +4,12 @@ import dataclasses
 import os
 import time
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.probe_results import (
+    PROBES,
     Analysis,
     Connector,
     HostResult,
@@ -15,6 +17,7 @@ from livekeep.core.probe_results import (
     Lookup,
     NetworkResult,
     Ping,
+    ProbeResult,
     Run,
     SpeedtestResult,
     StreamResult,
@@ -65,7 +68,7 @@ PINGS = (
 )
 LOOKUPS = (Lookup("api.vimeo.com", "192.0.2.1", 0.0321), Lookup("api.vimeo.com", "192.0.2.2", problem="no answer"))
 INTERFACES = (Interface("eth0", True, ("192.0.2.7",), 1, 2),)
-FINDINGS: dict[str, NetworkResult | StreamResult | SpeedtestResult | HostResult | YoutubeResult] = {
+FINDINGS: dict[str, Any] = {
     "network": NetworkResult(run=RUN, pings=PINGS, lookups=LOOKUPS, interfaces=INTERFACES),
     "stream": StreamResult(
         run=RUN,
@@ -104,6 +107,17 @@ FINDINGS: dict[str, NetworkResult | StreamResult | SpeedtestResult | HostResult 
         videos=(YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day in the wood", None, NOW - 3600, None, 12),),
     ),
 }
+
+
+def filled(kind: type[ProbeResult]) -> ProbeResult:
+    """A result all of whose values are known, of a probe that has but plain ones."""
+    plain: dict[type, Any] = {bool: True, int: 1, float: 1.0, str: "x"}
+    names = {field.name for field in dataclasses.fields(kind)} - {field.name for field in dataclasses.fields(ProbeResult)}
+    types = {name: hint for name, hint in get_type_hints(kind).items() if name in names}
+    return kind(run=RUN, **{name: plain[next(iter(get_args(hint)), hint)] for name, hint in types.items()})
+
+
+FINDINGS |= {name: filled(kind) for name, kind in PROBES.items() if name not in FINDINGS}
 CHANNEL = ChannelState(
     channel="main",
     pid=4711,

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from livekeep.exporter.metrics import CHANNELS, FAMILIES, RECORD
+from livekeep.status.probe_descriptions import description_of
 from tests.machine.health_part import (
     EXPORTER,
     PROBES,
@@ -76,6 +77,8 @@ WHILE_LIVE = {
     "livekeep_player_stream_picture", "livekeep_player_picture_last_change_timestamp_seconds",
 }  # fmt: skip
 VERDICTS = {"network": ["ok"], "stream": ["skipped"], "speedtest": ["ok"]}
+MEASURED = (*VERDICTS, "host")
+"""Those probes that have something to measure in such a machine."""
 OTHER_VERDICTS = ["ok", "warn", "skipped"]
 """Those of a probe of the board, of which such a machine has little."""
 # Bytes, and the status of the response; "" for none.
@@ -144,7 +147,8 @@ def missing(text: str) -> set[str]:
 
 
 def cannot_have(screen: Screen) -> set[str]:
-    cannot = NO_BOARD | NO_DISK | NO_NETWORK | NO_CLOCK | NO_CHANNEL | NO_RECORD
+    of_others = {name for probe in PROBES if probe not in MEASURED for name in description_of(probe).metrics}
+    cannot = NO_BOARD | NO_DISK | NO_NETWORK | NO_CLOCK | NO_CHANNEL | NO_RECORD | of_others
     return cannot if screen.machine.exists(f"{CGROUP}/memory.current") else cannot | CONTROLLERS
 
 
