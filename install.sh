@@ -453,9 +453,12 @@ set_in_force() {
 enable_all() { # [OPTION]: where systemd does not run; else `livekeep apply` enables what is configured
     local wanted=()
     if has screen; then wanted+=(livekeep.target); fi
-    if has health; then wanted+=(livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host}.timer); fi
+    local timer
+    if has health; then
+        wanted+=(livekeep-exporter.service)
+        for timer in "$units"/livekeep-probe-*.timer; do wanted+=("${timer##*/}"); done
+    fi
     if has air; then wanted+=("${air_units[@]}"); fi
-    if has health && has air; then wanted+=(livekeep-probe-youtube.timer); fi
     if has record; then mapfile -t -O "${#wanted[@]}" wanted < <(record_units); fi
     ((${#wanted[@]} == 0)) || systemctl "$@" enable "${wanted[@]}"
 }

@@ -42,8 +42,8 @@ parse() {
 has_systemd() { [[ -z $destdir && -d /run/systemd/system ]]; }
 
 stop_units() {
-    local name
-    for name in livekeep.target livekeep-exporter.service livekeep-probe-{network,stream,speedtest,host,youtube}.timer \
+    local name probes=("$destdir"/usr/local/lib/systemd/system/livekeep-probe-*.timer)
+    for name in livekeep.target livekeep-exporter.service "${probes[@]##*/}" \
         livekeep-{storage,controller}.socket livekeep-air.service livekeep-{recorder,alerter}.service livekeep-web.socket \
         livekeep-{tidy,report@daily,report@weekly,clips}.timer; do
         # Of a part that is not installed there is none.
@@ -126,7 +126,7 @@ purge_all() {
     rmdir -p --ignore-fail-on-non-empty "$memory" 2>/dev/null || true
     [[ -z $destdir ]] || return 0
     local user
-    for user in livekeep-{poller,player,display,error-screen,exporter,probe-{network,stream,speedtest,host,youtube},worker,storage,controller,recorder,alerter,web,report,clips}; do
+    for user in $(getent passwd | sed -n 's/^\(livekeep-[a-z-]*\):.*/\1/p'); do
         if getent passwd "$user" >/dev/null; then userdel "$user" 2>/dev/null || true; fi
         if getent group "$user" >/dev/null; then groupdel "$user" 2>/dev/null || true; fi
     done
