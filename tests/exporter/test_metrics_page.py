@@ -54,14 +54,14 @@ def page_of(root: Path, program: Path = PROGRAM) -> str:
 
 
 def test_the_page_is_as_it_was(tmp_path: Path) -> None:
+    """What was there stays as it is; a metric may be added."""
     families, samples = read(page_of(tmp_path))
     expected_families, expected_samples = read(PAGE.read_text())
-    assert families == expected_families
-    assert {key[0] for key in samples} == {key[0] for key in expected_samples}
+    assert {name: families.get(name) for name in expected_families} == expected_families
     python = next(key for key in samples if key[0] == "livekeep_build_info")
     build = next(key for key in expected_samples if key[0] == "livekeep_build_info")
     expected_samples[python] = expected_samples.pop(build)
-    assert samples == expected_samples
+    assert {key: samples.get(key) for key in expected_samples} == expected_samples
 
 
 if __name__ == "__main__":

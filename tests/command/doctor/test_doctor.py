@@ -14,7 +14,9 @@ from livekeep.command.doctor import account, doctor
 from livekeep.command.doctor.doctor_base import Surroundings
 from livekeep.core import config
 from livekeep.core.config import Config, Vimeo
+from livekeep.core.probe_results import PROBES
 
+PROBE_TITLES = [kind.TITLE for name, kind in PROBES.items() if name != "youtube"]
 PICTURE = (HERE / "predecessor/media/holding.png").read_bytes()
 TOKEN = "made-up-token-0123456789"
 
@@ -209,15 +211,16 @@ def test_the_report(pi4: Box, api: Api) -> None:
     done = pi4.run("doctor")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert [line.split("  ")[1 if line.startswith(("warn", "fail", "skip")) else 2].strip() for line in lines[:29]] == [
+    checks = lines[: len(doctor.CHECKS)]
+    assert [line.split("  ")[1 if line.startswith(("warn", "fail", "skip")) else 2].strip() for line in checks] == [
         "config", "network", "DNS", "clock", "token", "display", "resolution", "decoder", "sound", "pictures", "memory limits",
-        "disk", "units", "other programs", "network probe", "stream probe", "speed test", "host probe", "exporter",
+        "disk", "units", "other programs", *PROBE_TITLES, "exporter",
         "channels", "stream keys", "media", "slates", "ffmpeg", "on air", "YouTube",
         "record", "alerts", "web page",
     ]  # fmt: skip
     assert f"screen.holding: {picture}: mpv cannot show it" in done.stdout
     assert "  memory limits   sudo livekeep doctor --fix" in lines
-    assert lines[-1] == "4 of 29 want attention."
+    assert lines[-1] == f"4 of {len(doctor.CHECKS)} want attention."
     assert "\033" not in done.stdout
 
 
@@ -233,7 +236,7 @@ def test_warnings_are_no_failure(pi4: Box, api: Api) -> None:
     assert {check["name"]: check["verdict"] for check in found["checks"] if check["verdict"] != "ok"} == {
         "resolution": "warn",
         "memory limits": "warn",
-        **dict.fromkeys(("network probe", "stream probe", "speed test", "host probe", "exporter"), "skip"),
+        **dict.fromkeys((*PROBE_TITLES, "exporter"), "skip"),
         **dict.fromkeys(("channels", "stream keys", "media", "slates", "ffmpeg", "on air", "YouTube"), "skip"),
         **dict.fromkeys(("record", "alerts", "web page"), "skip"),
     }
