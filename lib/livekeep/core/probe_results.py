@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from livekeep.core.state import State
+from livekeep.core.state import Signed, State
 
 Verdict = Literal["ok", "warn", "fail", "skipped"]
 """warn: it works, but badly; fail: it does not work; skipped: there was nothing to look at, or it was not the time to."""
@@ -209,6 +209,20 @@ class HostResult(ProbeResult):
         return "finds fault" if self.run.verdict == "fail" or is_badly_supplied else ""
 
 
+@dataclass(frozen=True)
+class ClockResult(ProbeResult):
+    """What livekeep-probe-clock learned of the time server; None or "" where nobody says."""
+
+    FILE = "probe-clock/state.json"
+    TITLE = "clock probe"
+    server: str = ""
+    stratum: int | None = None
+    offset_seconds: Signed | None = None
+    """How far the clock was behind the server at its last answer; less than 0: ahead of it."""
+    last_contact: float | None = None
+    """When the server last answered."""
+
+
 Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]
 """none: a video that is no broadcast; missing: private, deleted, or there never was one; "": YouTube could not be asked."""
 NOT_SHOWN_SECONDS = 120.0
@@ -261,6 +275,6 @@ class YoutubeResult(ProbeResult):
 
 
 PROBES: dict[str, type[ProbeResult]] = {
-    kind.probe(): kind for kind in (NetworkResult, StreamResult, SpeedtestResult, HostResult, YoutubeResult)
+    kind.probe(): kind for kind in (NetworkResult, StreamResult, SpeedtestResult, HostResult, ClockResult, YoutubeResult)
 }
 """By the probe's name, in the order in which people see them."""

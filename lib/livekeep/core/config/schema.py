@@ -146,6 +146,12 @@ class HostProbe:
 
 
 @dataclass(frozen=True)
+class ClockProbe:
+    enabled: bool = key(True)
+    interval_seconds: float = key(60.0, Range(10, 86400))
+
+
+@dataclass(frozen=True)
 class YoutubeProbe:
     """Its key is the credential livekeep.youtube-api-key."""
 
@@ -161,6 +167,7 @@ class Probes:
     stream: StreamProbe = StreamProbe()
     speedtest: SpeedtestProbe = SpeedtestProbe()
     host: HostProbe = HostProbe()
+    clock: ClockProbe = ClockProbe()
     youtube: YoutubeProbe = YoutubeProbe()
 
 

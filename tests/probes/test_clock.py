@@ -1,0 +1,123 @@
+"""livekeep-probe-clock as a process, on a bus of its own, where a stand-in answers as systemd-timesyncd does."""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekeep.core.probe_results import ClockResult
+from livekeep.probes.clock import measurement
+from livekeep.status.health import Clock
+from livekeep.status.probe_descriptions import description_of
+from tests.outside import program
+from tests.probes.running_probe import Probe
+from tests.system.systembus import PYTHON, SystemBus, system_bus
+
+SERVER = "2.debian.pool.ntp.org"
+TIMESYNCD = """
+import sys
+import dbus, dbus.mainloop.glib, dbus.service
+from gi.repository import GLib
+
+packets, odd = int(sys.argv[1]), sys.argv[2] == "odd"
+MOMENT = 1_800_000_000_000_000
+# Sent; received and sent by the server 300 ms later by its clock; received back after 20 ms.
+moments = [dbus.UInt64(MOMENT + added) for added in (0, 310_000, 310_500, 20_500)]
+head = [dbus.UInt32(value) for value in (0, 4, 4, 2)] + [dbus.Int32(-23), dbus.UInt64(15_000), dbus.UInt64(900)]
+message = (*head, dbus.ByteArray(b"\\xc0\\0\\2\\1"), *moments, dbus.Boolean(False), dbus.UInt64(packets), dbus.UInt64(250))
+
+class Timesyncd(dbus.service.Object):
+    @dbus.service.method("org.freedesktop.DBus.Properties", in_signature="s", out_signature="a{sv}")
+    def GetAll(self, interface):
+        assert interface == "org.freedesktop.timesync1.Manager"
+        known = {} if odd else {"NTPMessage": dbus.Struct(message, signature="uuuuittayttttbtt")}
+        return {"ServerName": "%s", **known}
+
+dbus.mainloop.glib.DBusGMainLoop(set_as_default=True)
+connection = dbus.SystemBus()
+timesyncd = Timesyncd(connection, "/org/freedesktop/timesync1")
+name = dbus.service.BusName("org.freedesktop.timesync1", connection, do_not_queue=True)
+print(name.get_name(), flush=True)
+GLib.MainLoop().run()
+""".replace("%s", SERVER)
+
+
+@contextlib.contextmanager
+def timesyncd(bus: SystemBus, packets: int = 7, kind: str = "good") -> Iterator[None]:
+    environment = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={bus.socket}"}
+    reading, writing = os.pipe()
+    with open(reading) as ready, contextlib.ExitStack() as stack:  # noqa: PTH123 – a descriptor
+        command = [PYTHON, "-c", TIMESYNCD, str(packets), kind]
+        stack.enter_context(program(command, env=environment, stdout=writing, stderr=sys.stderr))
+        os.close(writing)
+        assert ready.readline().startswith("org.freedesktop.timesync1"), "the stand-in did not start"
+        yield
+
+
+@pytest.fixture
+def probe(tmp_path: Path) -> Probe[ClockResult]:
+    return Probe("clock", ClockResult, tmp_path)
+
+
+def told(result: ClockResult) -> dict[str, str]:
+    return dict(description_of("clock").rows(result, Clock(1_800_000_060.0, 100.0)))
+
+
+def samples(result: ClockResult) -> dict[tuple[str, ...], float]:
+    return {(name, *labels): value for name, labels, value in description_of("clock").samples(result)}
+
+
+def test_the_offset_is_that_of_the_last_answer(probe: Probe[ClockResult]) -> None:
+    with system_bus(probe.folder) as bus, timesyncd(bus):
+        result = probe.run()
+    assert (result.run.verdict, result.run.reason) == ("ok", f"the clock was 300 ms behind {SERVER}")
+    assert (result.server, result.stratum, result.offset_seconds) == (SERVER, 2, 0.3)
+    assert result.last_contact == 1_800_000_000.0205
+    assert told(result) == {"Server": f"{SERVER}, stratum 2", "Offset": "300 ms behind", "Answered": "59 s ago"}
+    assert samples(result) == {
+        ("livekeep_clock_offset_seconds",): 0.3,
+        ("livekeep_clock_stratum",): 2,
+        ("livekeep_clock_last_contact_timestamp_seconds",): 1_800_000_000.0205,
+        ("livekeep_clock_server_info", SERVER): 1,
+    }
+
+
+def test_a_clock_may_be_ahead() -> None:
+    answer: list[Any] = [0, 4, 4, 1, -23, 0, 0, b"", 10_000_000, 8_000_000, 8_000_000, 10_000_000, False, 1, 0]
+    result = measurement.result_of({"ServerName": SERVER, "NTPMessage": tuple(answer)})
+    assert result.offset_seconds == -2.0
+    assert measurement.judge(result).reason == f"the clock was 2 s ahead of {SERVER}"
+    assert told(result)["Offset"] == "2 s ahead"
+
+
+def test_a_server_that_has_not_answered_yet(probe: Probe[ClockResult]) -> None:
+    with system_bus(probe.folder) as bus, timesyncd(bus, packets=0):
+        result = probe.run()
+    assert (result.run.verdict, result.run.reason) == ("warn", f"no time server has answered yet ({SERVER})")
+    assert "UDP port 123" in result.run.advice
+    assert (result.offset_seconds, result.stratum, result.last_contact) == (None, None, None)
+    assert told(result) == {"Server": SERVER}
+
+
+def test_where_another_program_sets_the_clock_nothing_is_known(probe: Probe[ClockResult]) -> None:
+    with system_bus(probe.folder):
+        result = probe.run()
+    assert (result.run.verdict, result.run.reason) == ("skipped", measurement.NOT_RUNNING)
+    assert (told(result), samples(result)) == ({}, {})
+
+
+def test_a_bus_that_is_gone_and_one_that_sends_nonsense(probe: Probe[ClockResult]) -> None:
+    began = time.monotonic()
+    result = probe.run()
+    assert result.run.verdict == "fail"
+    assert "is dbus.service running?" in result.run.reason
+    assert time.monotonic() - began < 15
+    with system_bus(probe.folder) as bus, timesyncd(bus, kind="odd"):
+        result = probe.run()
+    assert (result.run.verdict, result.run.failures) == ("fail", 2)
+    assert "does not send what it documents" in result.run.reason
