@@ -252,7 +252,7 @@ def test_it_does_not_answer(health_box: Box) -> None:
         port = silent.getsockname()[1]
         health_box.configure(f"[exporter]\nport = {port}\n")
         told = check(health_box, "exporter")
-        assert (told.verdict, "does not answer (Connection refused)" in told.finding) == ("fail", True)
+        assert (told.verdict, "does not answer (the connection is refused)" in told.finding) == ("fail", True)
         silent.listen()
         told = check(health_box, "exporter")
         assert (told.verdict, "does not answer (timed out)" in told.finding) == ("fail", True)

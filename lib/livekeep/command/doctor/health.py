@@ -1,6 +1,5 @@
 """The doctor's checks of the health part: what each probe found last, what the probes need, and whether the exporter answers."""
 
-import http.client
 import time
 from functools import partial
 
@@ -16,6 +15,7 @@ from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.status import probe_status
 from livekeep.status.health import Clock, age
 from livekeep.status.probe_descriptions import description_of
+from livekeep.system.http import Client, TransportError
 
 UNITS = "/usr/local/lib/systemd/system"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
@@ -99,15 +99,11 @@ def check_exporter(around: Surroundings) -> Check:
 def ask_exporter(settings: Exporter) -> Check:
     where = f"http://{shown(settings.address)}:{settings.port}"
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)  # noqa: S104 - asked here, not listened on
-    connection = http.client.HTTPConnection(host, settings.port, timeout=ANSWER_TIMEOUT_SECONDS)
+    deadline = time.monotonic() + ANSWER_TIMEOUT_SECONDS
     try:
-        connection.request("GET", "/healthz")
-        status = connection.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        return Check("exporter", "fail", f"{where} does not answer ({reason})", f"sudo livekeep apply; {journal()}")
-    finally:
-        connection.close()
+        status = Client().get(f"http://{shown(host)}:{settings.port}/healthz", deadline, {}, {}, most_redirects=0).status
+    except TransportError as error:
+        return Check("exporter", "fail", f"{where} does not answer ({error})", f"sudo livekeep apply; {journal()}")
     if status not in ANSWERS:
         return Check("exporter", "fail", f"{where}/healthz answers {status}", "does another program listen there? See: ss -ltnp")
     return Check("exporter", "ok", f"{where} answers")
