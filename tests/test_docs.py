@@ -373,7 +373,7 @@ def test_every_error_of_the_api_is_told() -> None:
     table = list(rows(section("api.md", "Errors")))
     assert [int(cells[0]) for cells in table] == sorted({*api.MEANINGS, 405})
     told = {kind for cells in table for kind in re.findall(r"`([a-z-]+)`", cells[1])}
-    raised = kinds_raised("control/api", "control/api_middleware", "control/channel_service")
+    raised = kinds_raised("control/api", "control/api_middleware", "control/api_actions")
     assert told == raised | {"unknown-path", "unknown-method"}
     always = re.search(r"^([0-9, ]+ and [0-9]+) may come from every path", section("api.md", "Errors"), re.MULTILINE)
     assert always

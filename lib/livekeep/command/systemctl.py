@@ -38,16 +38,6 @@ ACTION_TIMEOUT_SECONDS = 120
 """A restart waits for the old process to end and the new one to be ready."""
 
 
-def worker(channel: str) -> str:
-    """The unit that keeps `channel` on air."""
-    return f"livekeep-worker@{channel}.service"
-
-
-def retry(channel: str) -> str:
-    """The timer that starts it again after it gave up."""
-    return f"livekeep-worker-retry@{channel}.timer"
-
-
 def tell(verb: str, *names: str) -> None:
     """Run `systemctl VERB NAME…`. Raises `LivekeepError` with what systemctl says."""
     call([verb, *names], ACTION_TIMEOUT_SECONDS)

@@ -138,6 +138,16 @@ class ChannelEnd(State):
         return EXIT_MEANINGS.get(self.exit_status, "") if self.exit_code == "exited" else ""
 
 
+def worker_unit(channel: str) -> str:
+    """The unit that keeps `channel` on air."""
+    return f"livekeep-worker@{channel}.service"
+
+
+def retry_timer(channel: str) -> str:
+    """The unit that starts the worker again after it gave up."""
+    return f"livekeep-worker-retry@{channel}.timer"
+
+
 def folder_of(channel: str, root: Path = paths.STATE_DIRECTORY) -> Path:
     """Where the worker of `channel` and its hook write: the `root` for `state.read` and `state.write`."""
     return root / f"worker@{channel}"

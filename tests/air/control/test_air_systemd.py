@@ -37,12 +37,12 @@ def test_paths_are_escaped_as_systemd_does() -> None:
 def test_a_unit_is_started_seen_and_stopped(at: Machine) -> None:
     async def what(found: Systemd) -> None:
         assert await found.units(["livekeep-worker@*.service"]) == {}
-        assert await found.start(UNIT, 10) == "done"
+        assert await found.run_job("start", UNIT, 10) == "done"
         (unit,) = (await found.units(["livekeep-worker@*.service"])).values()
         assert (unit.active, unit.sub, unit.runs(), unit.pid, unit.restarts) == ("active", "running", True, 1001, 0)
         assert await found.units([UNIT], with_details=False) == {UNIT: Unit("active", "running")}
         await found.kill(UNIT, 10)
-        assert await found.stop(UNIT, 10) == "done"
+        assert await found.run_job("stop", UNIT, 10) == "done"
         assert not (await found.units([UNIT]))[UNIT].runs()
 
     run(at, what)
@@ -53,7 +53,7 @@ def test_a_failure_has_its_result_and_its_status(at: Machine) -> None:
     at.tell(outcomes={UNIT: {"result": "failed", "exit_status": 78}})
 
     async def what(found: Systemd) -> None:
-        assert await found.start(UNIT, 10) == "failed"
+        assert await found.run_job("start", UNIT, 10) == "failed"
         unit = (await found.units([UNIT]))[UNIT]
         assert (unit.active, unit.result, unit.exit_status, unit.pid) == ("failed", "exit-code", 78, None)
         await found.reset_failed(UNIT)
@@ -66,7 +66,7 @@ def test_it_waits_no_longer_than_it_is_told(at: Machine) -> None:
     at.tell(outcomes={UNIT: {"seconds": None}})
 
     async def what(found: Systemd) -> None:
-        assert await found.start(UNIT, 0.2) == ""
+        assert await found.run_job("start", UNIT, 0.2) == ""
         assert (await found.units([UNIT]))[UNIT].active == "activating"
 
     run(at, what)
@@ -77,7 +77,7 @@ def test_many_jobs_at_once_find_their_ends(at: Machine) -> None:
     at.tell(outcomes={unit: {"result": "done" if number % 5 else "failed", "seconds": 0.01} for number, unit in enumerate(units)})
 
     async def what(found: Systemd) -> list[str]:
-        return await asyncio.gather(*(found.start(unit, 10) for unit in units))
+        return await asyncio.gather(*(found.run_job("start", unit, 10) for unit in units))
 
     assert run(at, what) == ["done" if number % 5 else "failed" for number in range(16)]
 
@@ -90,7 +90,7 @@ def test_refusals_say_what_they_are(at: Machine, name: str) -> None:
 
     async def what(found: Systemd) -> None:
         with pytest.raises(CallError) as refusal:
-            await found.start(UNIT, 1)
+            await found.run_job("start", UNIT, 1)
         assert refusal.value.name == name
         assert ("polkit refuses StartUnit" in str(refusal.value)) == ("AccessDenied" in name)
 
@@ -101,7 +101,7 @@ def test_a_lost_connection_ends_all_waits_and_the_next_question_makes_another(at
     at.tell(outcomes={UNIT: {"seconds": None}})
 
     async def what(found: Systemd) -> None:
-        waiting = asyncio.create_task(found.start(UNIT, 60))
+        waiting = asyncio.create_task(found.run_job("start", UNIT, 60))
         while not at.calls():
             await asyncio.sleep(0.02)
         await asyncio.sleep(0.2)

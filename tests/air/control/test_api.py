@@ -59,7 +59,8 @@ def test_start_and_stop_note_the_intention_and_ask_systemd(at: Machine, api: Run
     assert (stopped.status, stopped.document["unit"]["active"], stopped.document["intended"]) == (200, "inactive", False)
     assert at.intended() == ()
     retry = UNIT.replace("worker@", "worker-retry@").replace(".service", ".timer")
-    assert at.calls() == [f"start {UNIT} inactive", f"stop {retry} inactive", f"stop {UNIT} active"]
+    forgiven = f"reset-failed {UNIT}"
+    assert at.calls() == [forgiven, f"start {UNIT} inactive", f"stop {retry} inactive", f"stop {UNIT} active", forgiven]
 
 
 def test_what_runs_is_not_started_and_what_does_not_is_not_stopped(at: Machine, api: Running) -> None:
@@ -67,7 +68,7 @@ def test_what_runs_is_not_started_and_what_does_not_is_not_stopped(at: Machine, 
     assert api.ask("POST", "/streams/start").status == 200
     again = api.ask("POST", "/streams/start")
     assert (again.status, again.error["type"], again.error["field"]) == (409, "already-running", "channel")
-    assert at.calls() == [f"start {UNIT} inactive"]
+    assert at.calls() == [f"reset-failed {UNIT}", f"start {UNIT} inactive"]
 
 
 @pytest.mark.parametrize("path", ["start", "stop"])
@@ -364,7 +365,7 @@ def test_what_systemd_does_not_answer_is_503(at: Machine, api: Running) -> None:
     at.tell(refuse="org.freedesktop.DBus.Error.InteractiveAuthorizationRequired")
     answer = api.ask("POST", "/streams/start")
     assert (answer.status, answer.error["type"]) == (503, "systemd")
-    assert "polkit refuses StartUnit" in answer.error["message"]
+    assert "polkit refuses ResetFailedUnit" in answer.error["message"]
     assert answer.headers["retry-after"]
     assert at.intended() == ("main",), "the operator said so, and the next boot tries again"
 

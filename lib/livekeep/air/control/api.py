@@ -1,7 +1,7 @@
 """The HTTP API: its paths, what they take and answer, and how it is published at /openapi.json.
 
-Part of livekeep-controller. What is done stands in `intent`, the models in `api_models`; `api_middleware` looks at the token and
-the bodies.
+Part of livekeep-controller. `api_actions` does what is requested, `api_models` holds the models; `api_middleware` checks token
+and bodies.
 """
 
 import re
@@ -18,9 +18,9 @@ from starlette.routing import Match
 
 from livekeep import __version__
 from livekeep.air.control import api_models as models
+from livekeep.air.control.api_actions import ApiActions, RefusedError
 from livekeep.air.control.api_middleware import ApiEntrance, Door, Guard, error_document
 from livekeep.air.control.api_models import ChannelKeys, ChannelName, StartBody, StopBody
-from livekeep.air.control.channel_service import ChannelService, RefusedError
 from livekeep.core.errors import TemporaryError
 from livekeep.system.asgi import App
 from livekeep.system.dbus import BusError
@@ -70,10 +70,10 @@ LATER: dict[int | str, dict[str, Any]] = {202: {"model": models.STATUS, "descrip
 
 
 class Api:
-    """The application's paths. All answers that are no errors are made by `service`."""
+    """The application's paths. All answers that are no errors are made by `actions`."""
 
-    def __init__(self, service: ChannelService) -> None:
-        self.service = service
+    def __init__(self, actions: ApiActions) -> None:
+        self.actions = actions
         self.app = FastAPI(
             title="livekeep",
             version=__version__,
@@ -142,7 +142,7 @@ class Api:
     async def health(self, response: Response) -> dict[str, str]:
         """Whether all that is meant to be on air is: ok, degraded, or down when systemd cannot be asked. Needs no token."""
         try:
-            return {"status": await self.service.health(), "version": __version__}
+            return {"status": await self.actions.health(), "version": __version__}
         except BusError:
             response.status_code = 503
             return {"status": "down", "version": __version__}
@@ -153,39 +153,39 @@ class Api:
         `stream_config` adds the API's channel of that name first, or replaces it. Answers when its worker is up, or has ended
         (424). It is not on air yet then: ask for its status.
         """
-        has_ended, status = await self.service.start(body.channel, body.stream_config)
+        has_ended, status = await self.actions.start(body.channel, body.stream_config)
         response.status_code = 200 if has_ended else 202
         return status
 
     async def stop(self, body: StopBody = STOP_BODY) -> dict[str, Any]:
         """Take a channel off air, also for after a reboot."""
-        return await self.service.stop(body.channel)
+        return await self.actions.stop(body.channel)
 
     async def status(self, channel: ChannelName | None = None) -> dict[str, Any]:
         """How a channel is, or all of them."""
-        return {"channels": await self.service.all(channel)}
+        return {"channels": await self.actions.all(channel)}
 
     async def items(self, channel: ChannelName) -> dict[str, Any]:
         """What a channel plays, played, and plays next."""
-        return await self.service.items(channel)
+        return await self.actions.items(channel)
 
     async def skip(self, channel: ChannelName) -> dict[str, Any]:
         """End the item that is played, and go on with the next."""
-        return await self.service.skip(channel)
+        return await self.actions.skip(channel)
 
     async def channels(self) -> dict[str, Any]:
         """The channels that are configured, in livekeep.toml or by this API."""
-        return {"channels": await self.service.configured()}
+        return {"channels": await self.actions.configured()}
 
     async def put(self, response: Response, channel: ChannelName, keys: ChannelKeys = KEYS_BODY) -> dict[str, Any]:
         """Add a channel, or replace one of this API. One that runs plays on as it is until it is started anew."""
-        is_new, configured = await self.service.put(channel, keys)
+        is_new, configured = await self.actions.put(channel, keys)
         response.status_code = 201 if is_new else 200
         return configured
 
     async def delete(self, channel: ChannelName) -> None:
         """Forget a channel of this API. It must not run."""
-        await self.service.delete(channel)
+        await self.actions.delete(channel)
 
     async def unknown(self, request: Request, error: HTTPException) -> JSONResponse:
         """The framework's own refusals: no such path, no such method, no such body."""
@@ -228,9 +228,9 @@ async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
     return JSONResponse(error_document("invalid", text, ".".join(names) or where[0]), 422)
 
 
-def entrance_for(service: ChannelService, token: str, origins: tuple[str, ...], is_local: bool = True) -> ApiEntrance:
+def entrance_for(actions: ApiActions, token: str, origins: tuple[str, ...], is_local: bool = True) -> ApiEntrance:
     """The whole application, from its entrance on; `is_local`: whether it listens on loopback alone."""
-    app: App = Guard(Api(service).app, token)
+    app: App = Guard(Api(actions).app, token)
     if origins:
         app = CORSMiddleware(
             app,

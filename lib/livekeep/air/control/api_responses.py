@@ -50,22 +50,13 @@ class Look:
         return bool(self.unit.runs() and self.state and channels.is_on_air(self.state, self.now_monotonic))
 
 
-def unit_of(channel: str) -> str:
-    return f"livekeep-worker@{channel}.service"
-
-
-def retry_of(channel: str) -> str:
-    """The timer that starts the worker again after it gave up."""
-    return f"livekeep-worker-retry@{channel}.timer"
-
-
 def channel_of(unit: str) -> str:
     return unit.removeprefix("livekeep-worker@").removesuffix(".service")
 
 
 def describe(name: str, known: Known, look: Look) -> dict[str, Any]:
     """A channel's status, as the API tells it."""
-    unit = {"name": unit_of(name), **dataclasses.asdict(look.unit)}
+    unit = {"name": channels.worker_unit(name), **dataclasses.asdict(look.unit)}
     return {
         "channel": name,
         "configured_by": known.configured_by(name),

@@ -6,7 +6,6 @@ intentions (core/channels.py). It asks systemd to start one worker for each, and
 
 import sys
 
-from livekeep.air.control.api_responses import unit_of
 from livekeep.core import channels, config
 from livekeep.system import systemd
 from livekeep.system.dbus import Bus, BusError, CallError
@@ -25,7 +24,7 @@ def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], lis
 def start(names: list[str]) -> list[str]:
     """Ask systemd to start the worker of each; what did not work, one line each."""
     try:
-        results = Bus().calls([systemd.start(unit_of(name)) for name in names])
+        results = Bus().calls([systemd.start(channels.worker_unit(name)) for name in names])
     except BusError as error:
         return [f"the channels cannot be started: {error}"]
     failed = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, CallError)]

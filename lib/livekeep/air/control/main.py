@@ -14,8 +14,8 @@ from pathlib import Path
 import sdnotify
 
 from livekeep.air.control.api import entrance_for
+from livekeep.air.control.api_actions import ApiActions
 from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
-from livekeep.air.control.channel_service import ChannelService
 from livekeep.air.control.systemd import connected
 from livekeep.core import config, events, log
 from livekeep.core.text import bare
@@ -53,7 +53,7 @@ def token_from(raw: bytes) -> tuple[str, str]:
 async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:
     async with connected() as systemd:
         is_local = is_loopback_address(str(listener.getsockname()[0]))
-        entrance = entrance_for(ChannelService(systemd), token, settings.controller.cors_origins, is_local)
+        entrance = entrance_for(ApiActions(systemd), token, settings.controller.cors_origins, is_local)
         server = Server(entrance, settings.controller.idle_seconds, notifier.notify, ApiProtocol)
         await server.serve(sockets=[listener])
 

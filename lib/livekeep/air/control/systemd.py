@@ -16,6 +16,7 @@ from typing import Any
 from jeepney import HeaderFields, Message, MessageType
 from jeepney.io.asyncio import DBusConnection, open_dbus_connection
 
+from livekeep.core.channel_service import Verb
 from livekeep.system import dbus, systemd
 from livekeep.system.dbus import CALL_SECONDS, SYSTEM_BUS, BusError, Call, CallError
 from livekeep.system.systemd import NOT_RUNNING
@@ -150,31 +151,25 @@ class Systemd:
     async def _call(self, call: Call) -> tuple[Any, ...]:
         return await (await self.connection()).call(call)
 
-    async def start(self, unit: str, seconds: float) -> str:
-        """Start `unit`; the job's result, or "" when it has not ended within `seconds`."""
-        return await self._run_job(systemd.start(unit), seconds)
-
-    async def stop(self, unit: str, seconds: float) -> str:
-        """Stop `unit`, as `start`; one that is not loaded has nothing to stop."""
+    async def run_job(self, verb: Verb, unit: str, seconds: float) -> str:
+        """The job's result; "" when it has not ended within `seconds`. A unit that is not loaded has nothing to stop."""
+        call = {"start": systemd.start, "restart": systemd.restart, "stop": systemd.stop}[verb](unit)
+        connection = await self.connection()
         try:
-            return await self._run_job(systemd.stop(unit), seconds)
+            (job,) = await connection.call(call)
         except CallError as error:
-            if error.name != systemd.NO_SUCH_UNIT:
+            if verb != "stop" or error.name != systemd.NO_SUCH_UNIT:
                 raise
             return "done"
-
-    async def _run_job(self, call: Call, seconds: float) -> str:
-        connection = await self.connection()
-        (job,) = await connection.call(call)
         try:
             async with asyncio.timeout(seconds):
                 return await connection.end_of(job)
         except TimeoutError:
             return ""
 
-    async def kill(self, unit: str, signal: int) -> None:
-        """Send `signal` to the main process of `unit` alone."""
-        await self._call(systemd.kill(unit, signal))
+    async def kill(self, unit: str, number: int) -> None:
+        """Send a signal to the main process of `unit` alone."""
+        await self._call(systemd.kill(unit, number))
 
     async def reset_failed(self, unit: str) -> None:
         """Forget that `unit` failed, and how often it was started. One that is not loaded has nothing to forget."""

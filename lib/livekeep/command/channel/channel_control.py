@@ -1,19 +1,24 @@
-"""livekeep air start, stop, restart, skip: the intention noted, systemd told, and a look whether the channel is on air.
+"""livekeep air start, stop, restart, skip: requests it from core/channel_service.py, and reports whether the channel is on air.
 
-Writes /var/lib/livekeep/channels/CHANNEL.on-air; reads the worker's state and end. What a look means is a pure function.
+Reads the worker's state and end. What they mean is a pure function.
 """
 
 import argparse
+import asyncio
 import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from livekeep.command import systemctl
 from livekeep.command.channel import actions, config_doubts
 from livekeep.command.channel.progress import Progress
 from livekeep.command.doctor.doctor_base import is_root
 from livekeep.core import channels, config, paths
+from livekeep.core.channel_service import ChannelService, Verb
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
 from livekeep.system import systemd, terminal
@@ -86,33 +91,25 @@ def playing(state: ChannelState) -> str:
 
 def start(arguments: argparse.Namespace) -> int:
     name = configured(arguments.channel)
-    found = installed(name)
-    note(name, is_meant=True)
-    if found.is_active():
+    if installed(name).is_active():
+        with advice_on_failure():
+            channels.intend(name)
         terminal.say(f"{name}: already runs: {run_on(name)}")
         return 0
-    systemctl.forgive(found.name)
     return begin("start", name)
 
 
 def restart(arguments: argparse.Namespace) -> int:
     name = configured(arguments.channel)
-    found = installed(name)
-    note(name, is_meant=True)
-    systemctl.forgive(found.name)
+    installed(name)
     return begin("restart", name)
 
 
 def stop(arguments: argparse.Namespace) -> int:
     name = actions.one_of(actions.known().names(), arguments.channel)
     found = installed(name)
-    # First, so that nothing starts it again meanwhile: no reboot, and not the timer that retries a worker which gave up.
-    note(name, is_meant=False)
-    # systemd 252 did not always take the timer along with a worker that had failed; and one after the other, for a worker that
-    # takes it along cancels the other stop.
-    systemctl.tell("stop", systemctl.retry(name))
-    systemctl.tell("stop", found.name)
-    systemctl.forgive(found.name)
+    with advice_on_failure():
+        asyncio.run(ChannelService(Systemctl()).take_off_air(name, systemctl.ACTION_TIMEOUT_SECONDS))
     terminal.say(
         f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}"
     )
@@ -127,7 +124,7 @@ def skip(arguments: argparse.Namespace) -> int:
         raise LivekeepError(f"{name}: does not run, so there is nothing to skip; now: sudo livekeep air start {name}")
     if before.now is None:
         raise LivekeepError(f"{name}: no item is playing, so there is nothing to skip; it is {playing(before)}")
-    systemctl.tell("kill", "--signal=SIGUSR1", "--kill-whom=main", systemctl.worker(name))
+    asyncio.run(ChannelService(Systemctl()).skip(name))
     deadline = time.monotonic() + SKIP_SECONDS
     after = worker_state(name)
     while is_same(before, after) and time.monotonic() < deadline:
@@ -171,25 +168,41 @@ def configured(name: str | None) -> str:
 
 def installed(name: str) -> Unit:
     """The channel's unit. Raises `LivekeepError` without the air part, and where systemd cannot be asked."""
-    found = systemd.read_units([systemctl.worker(name)])[0]
+    found = systemd.read_units([channels.worker_unit(name)])[0]
     if found.load == "not-found":
         raise LivekeepError(actions.NOT_INSTALLED)
     return found
 
 
-def note(name: str, is_meant: bool) -> None:
-    """Note whether the channel is meant to be on air. Raises `LivekeepError`."""
+class Systemctl:
+    """The manager of `ChannelService` by systemctl(1), whose refusals name what to do, and which may ask for a password."""
+
+    async def run_job(self, verb: Verb, unit: str, seconds: float) -> str:
+        systemctl.tell(verb, *([] if seconds else ["--no-block"]), unit)
+        return "done" if seconds else ""
+
+    async def kill(self, unit: str, number: int) -> None:
+        systemctl.tell("kill", f"--signal={signal.Signals(number).name}", "--kill-whom=main", unit)
+
+    async def reset_failed(self, unit: str) -> None:
+        systemctl.forgive(unit)
+
+
+@contextlib.contextmanager
+def advice_on_failure() -> Iterator[None]:
+    """The intention may be written by root alone. Raises `LivekeepError`."""
     try:
-        (channels.intend if is_meant else channels.intend_not)(name)
+        yield
     except TemporaryError as error:
         raise LivekeepError(f"{error}{'' if is_root() else '; run this with sudo'}") from error
 
 
-def begin(verb: str, name: str) -> int:
+def begin(verb: Literal["start", "restart"], name: str) -> int:
     """Have systemd start or restart the worker; wait for the channel to come on air. Gives the exit code."""
     old = worker_state(name)
     began, began_monotonic = time.time(), time.monotonic()
-    systemctl.tell(verb, "--no-block", systemctl.worker(name))
+    with advice_on_failure():
+        asyncio.run(ChannelService(Systemctl()).put_on_air(name, 0, verb))
     with Progress() as progress:
         while True:
             look = look_at(name, old.pid if old else 0, began, time.monotonic() - began_monotonic)
@@ -217,7 +230,7 @@ def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
     if end is not None and (end.ended_at < began or end.pid == old_pid):
         end = None
     is_on_air = state is not None and channels.is_on_air(state, time.monotonic())
-    return Look(systemd.read_units([systemctl.worker(name)])[0], state, end, is_on_air, seconds)
+    return Look(systemd.read_units([channels.worker_unit(name)])[0], state, end, is_on_air, seconds)
 
 
 def worker_state(name: str) -> ChannelState | None:

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import livekeep
-from livekeep.command import systemctl
 from livekeep.command.channel import actions
 from livekeep.command.channel.actions import Known
 from livekeep.command.status import channels_text
@@ -79,7 +78,7 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
     """A look at each channel, and why systemd cannot be asked, "" when it can. Raises `LivekeepError`."""
     problem, units = "", {}
     try:
-        units = dict(zip(names, systemd.read_units([systemctl.worker(name) for name in names]), strict=True)) if names else {}
+        units = dict(zip(names, systemd.read_units([channels.worker_unit(name) for name in names]), strict=True)) if names else {}
     except LivekeepError as error:
         problem = str(error)
     clock = Clock(time.time(), time.monotonic())
@@ -261,6 +260,6 @@ def end_rows(look: ChannelLook) -> list[Row]:
     if look.unit and look.unit.load == "not-found":
         rows.append(("Do", actions.NOT_INSTALLED))
     elif look.is_intended:
-        name = systemctl.worker(look.name).removesuffix(".service")
+        name = channels.worker_unit(look.name).removesuffix(".service")
         rows.append(("Do", f"sudo livekeep air start {look.name}; see also: journalctl -u {name} -n 30"))
     return rows

@@ -12,7 +12,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from livekeep.command import file, systemctl
+from livekeep.command import file
 from livekeep.command.channel.actions import names_of, one_of
 from livekeep.command.secrets import credential
 from livekeep.command.secrets.credential import Secret
@@ -44,7 +44,7 @@ YOUTUBE_KEY = Secret(
 
 def stream_key(channel: str) -> Secret:
     source = "copy it from the service that the channel publishes to, such as YouTube Studio"
-    return Secret(f"livekeep.stream-key.{channel}", "stream key", systemctl.worker(channel), source)
+    return Secret(f"livekeep.stream-key.{channel}", "stream key", channels.worker_unit(channel), source)
 
 
 def set_key(arguments: argparse.Namespace) -> int:
@@ -86,7 +86,8 @@ def bind(name: str, channel: Channel) -> None:
 
 def ingests_of(channel: str) -> Secret:
     """The servers that a stream key was stored for. They are no secret, but lie where the key does."""
-    return Secret(f"livekeep.stream-ingest.{channel}", "list of servers", systemctl.worker(channel), "run livekeep air bind-key")
+    name, worker = f"livekeep.stream-ingest.{channel}", channels.worker_unit(channel)
+    return Secret(name, "list of servers", worker, "run livekeep air bind-key")
 
 
 def fault_of_key(key: str) -> str:

@@ -60,7 +60,7 @@ def configured_channels(directory: Path = channels.DIRECTORY) -> tuple[str, ...]
 def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...], str]:
     """The units, of health and channels those that are installed; or none and why systemd cannot be asked."""
     always = systemctl.SERVICES if has_screen else ()
-    workers = [systemctl.worker(name) for name in names]
+    workers = [channels.worker_unit(name) for name in names]
     try:
         found = systemd.read_units([*systemctl.SERVICES, *systemctl.HEALTH_UNITS, *AIR_UNITS, *systemctl.RECORD_UNITS, *workers])
         return tuple(entry for entry in found if entry.name in always or entry.load != "not-found"), ""

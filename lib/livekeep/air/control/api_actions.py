@@ -1,32 +1,20 @@
-"""What an operator wants of a channel, carried out: start, stop, skip, add, forget.
+"""What the API's callers request of channels: start, stop, skip, status, add, forget; one change at a time for each channel.
 
 Part of livekeep-controller. Reads: the configuration, channels and intentions (core/channels.py), the states and ends of the
-workers, systemd. Writes: intentions and the API's channels. A start notes the intention before it starts anything, and keeps it
-when the worker does not come up: it was said that the channel is meant to be on air, and the next boot tries again. A stop takes
-it away first, so that nothing brings the channel back.
+workers, systemd. Writes: the API's channels; intentions by way of core/channel_service.py.
 """
 
 import asyncio
 import contextlib
-import signal
 import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.control.api_responses import (
-    Known,
-    Look,
-    channel_of,
-    describe,
-    items_of,
-    masked,
-    retry_of,
-    unit_of,
-    why_it_ended,
-)
+from livekeep.air.control.api_responses import Known, Look, channel_of, describe, items_of, masked, why_it_ended
 from livekeep.air.control.systemd import Systemd, Unit
 from livekeep.core import channels, config, paths
+from livekeep.core.channel_service import ChannelService
 from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError
 from livekeep.core.state import StateAbsentError, StateBrokenError
@@ -88,11 +76,12 @@ class Settings:
         return [(name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
 
 
-class ChannelService:
-    """Takes what the operators want, one thing at a time for each channel."""
+class ApiActions:
+    """Everything that the API does; its answers are documents."""
 
     def __init__(self, systemd: Systemd, directory: Path = channels.DIRECTORY, root: Path = paths.STATE_DIRECTORY) -> None:
         self.systemd, self.directory, self.root = systemd, directory, root
+        self.service = ChannelService(systemd, directory)
         self.settings = Settings()
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -117,7 +106,7 @@ class ChannelService:
             lock.release()
 
     async def unit(self, name: str, with_details: bool = False) -> Unit:
-        return (await self.systemd.units([unit_of(name)], with_details)).get(unit_of(name), Unit())
+        return (await self.systemd.units([channels.worker_unit(name)], with_details)).get(channels.worker_unit(name), Unit())
 
     def look(self, name: str, unit: Unit) -> Look:
         problems = []
@@ -145,11 +134,11 @@ class ChannelService:
     async def all(self, name: str | None = None) -> list[dict[str, Any]]:
         """The status of all channels, or of one. Raises `RefusedError` and `BusError`."""
         known = self.known()
-        units = await self.systemd.units([unit_of(name or "*")])
+        units = await self.systemd.units([channels.worker_unit(name or "*")])
         running = {channel_of(unit): found for unit, found in units.items() if found.runs()}
         names = sorted({*known.channels, *known.intended, *running})
         wanted = names if name is None else [choose(name, names)]
-        return [describe(one, known, self.look(one, units.get(unit_of(one), Unit()))) for one in wanted]
+        return [describe(one, known, self.look(one, units.get(channels.worker_unit(one), Unit()))) for one in wanted]
 
     async def start(self, name: str | None, keys: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
         """Put a channel on air, with `keys` as the API's channel of that name; whether systemd's job ended, and the status."""
@@ -164,10 +153,7 @@ class ChannelService:
                 await self._save(name, keys, known)
             elif name not in known.channels:
                 raise RefusedError(404, "unknown-channel", f'there is no channel "{name}" any more', "channel")
-            await asyncio.to_thread(channels.intend, name, self.directory)
-            if unit.active == "failed":
-                await self.systemd.reset_failed(unit_of(name))
-            result = await self.systemd.start(unit_of(name), START_SECONDS)
+            result = await self.service.put_on_air(name, START_SECONDS)
             status = await self.status(name)
         if result not in ("done", ""):
             raise RefusedError(424, "not-started", self._not_started(name, result, status), "channel")
@@ -178,7 +164,7 @@ class ChannelService:
             Unit(**{key: value for key, value in status["unit"].items() if key != "name"}), self.look(name, Unit()).end
         )
         more = "".join(f"; {problem}" for problem in status["problems"] if "does not run" not in problem)
-        advice = f"livekeep air check {name} tells more, as does journalctl -u {unit_of(name)}"
+        advice = f"livekeep air check {name} tells more, as does journalctl -u {channels.worker_unit(name)}"
         return f'channel "{name}" did not start ({result}){why}{more}; it stays meant to be on air: {advice}'
 
     async def stop(self, name: str | None) -> dict[str, Any]:
@@ -191,18 +177,8 @@ class ChannelService:
             if not unit.runs() and name not in known.intended:
                 choose(name, sorted({*known.channels, *known.intended}))
                 raise RefusedError(404, "not-running", f'channel "{name}" does not run', "channel")
-            await self._put_to_rest(name, unit)
+            await self.service.take_off_air(name, STOP_SECONDS)
             return await self.status(name)
-
-    async def _put_to_rest(self, name: str, unit: Unit) -> None:
-        """Nothing brings the channel back: no boot, and not the timer that tries again after the worker gave up."""
-        await asyncio.to_thread(channels.intend_not, name, self.directory)
-        # systemd 252 did not always take the timer along with a worker that had failed.
-        await self.systemd.stop(retry_of(name), STOP_SECONDS)
-        if unit.runs() or unit.active == "failed":
-            await self.systemd.stop(unit_of(name), STOP_SECONDS)
-        if unit.active == "failed":
-            await self.systemd.reset_failed(unit_of(name))
 
     async def skip(self, name: str) -> dict[str, Any]:
         """End the present item; what the worker played till now. Raises `RefusedError` when it does not run."""
@@ -210,10 +186,9 @@ class ChannelService:
         if not unit.runs():
             choose(name, sorted(self.known().channels))
         if unit.active != "active":
-            # One that starts does not yet know the signal, and would end by it.
             raise RefusedError(409, "not-running", f'channel "{name}" does not play', "channel")
         before = items_of(name, self.look(name, unit).state)
-        await self.systemd.kill(unit_of(name), signal.SIGUSR1)
+        await self.service.skip(name)
         return {"channel": name, "skipped": before["now"], "next": before["next"]}
 
     async def items(self, name: str) -> dict[str, Any]:
@@ -260,7 +235,7 @@ class ChannelService:
                 raise RefusedError(409, "already-running", f'channel "{name}" runs; stop it first', "channel")
             if name not in known.settings.channels:
                 # First: the timer looks at the intention only when it is set, not when its time has come.
-                await self._put_to_rest(name, unit)
+                await self.service.take_off_air(name, STOP_SECONDS)
             await asyncio.to_thread(channels.delete, name, self.directory)
 
     async def health(self) -> str:
