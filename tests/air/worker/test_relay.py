@@ -10,8 +10,9 @@ import pytest
 
 from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, FlvError, Reader, Tag, encode
 from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.relay import BURST_SECONDS, LONGEST_HOLE_MS, Relay
+from livekeep.air.worker.relay import LONGEST_HOLE_MS, Relay
 from livekeep.air.worker.slate_loop import SlateLoop
+from livekeep.air.worker.timeline import BURST_SECONDS
 from tests.air.flv_maker import FRAME_MS, SOUND_MS, item, read
 
 STEP_SECONDS = 0.02

@@ -14,8 +14,9 @@ import pytest
 
 from livekeep.air.worker.flv import AUDIO, VIDEO, Reader
 from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.relay import BURST_SECONDS, Relay, ending
+from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.slate_loop import SlateLoop
+from livekeep.air.worker.timeline import BURST_SECONDS, ending
 from tests.air.flv_maker import FRAME_MS, item
 
 DAY_SECONDS = 86400.0

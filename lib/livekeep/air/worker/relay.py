@@ -13,26 +13,20 @@ By hand: no muxer of ffmpeg's joins unlike inputs on one timeline over one conne
 
 import math
 from collections import deque
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
+from livekeep.air.worker.flv import AUDIO, VIDEO, Tag
 from livekeep.air.worker.input_buffer import InputBuffer
 from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
+from livekeep.air.worker.timeline import Timeline
 
-BURST_SECONDS = 0.5
-"""A connection begins with so much at once: the publisher knows sooner what it has, and the receiver has something in hand."""
 UNDERRUN_SECONDS = 0.1
 """So long is an item waited for that has run dry, before the slate."""
-LONGEST_LAG_MS = 2000.0
-"""What is later than this, after a sleep of the whole machine, is not made up for: the timeline goes on from here."""
 LONGEST_HOLE_MS = 500.0
 """Pictures that are missing for longer are a hole in the item; so is sound that has not come for so long."""
 TOLD_MS = 1000.0
 """What is left out of an item is told from this length on."""
-MISSING_FRAMES = 1.5
-"""So many frames of sound that are missing are filled."""
 SAME_PLACE_MS = 3000.0
 """Two connections that broke within so much of an item broke at the same place."""
 MOST_KEPT = 2000
@@ -60,39 +54,31 @@ class Relay:
         self.current: InputBuffer | None = None
         self.is_on_slate = False
         self.slate_seconds = 0.0
-        self.media_seconds = 0.0
-        """Of timeline sent, over all connections."""
-        self.drift_seconds = 0.0
-        """How late the newest tag was sent, as of its time on the timeline."""
-        self._slate = slate
-        self._frame_ms = frame_ms
-        self._metadata = metadata
-        self._epoch: float | None = None
-        self._first_ms = 0
-        self._limit_ms = 0.0
-        self._offset_ms = 0.0
-        self._ends = {VIDEO: 0.0, AUDIO: 0.0}
-        self._last = {VIDEO: -1, AUDIO: -1}
-        self._hole_ms = max(LONGEST_HOLE_MS, 3 * frame_ms)
-        self._is_new = False
-        self._broke_at: tuple[InputBuffer, float] | None = None
-        self._has_left = False
-        self._sent_headers: dict[int, bytes] = {}
-        self._kept: list[Tag] = []
-        self._slate_began = self._slate_seen = 0.0
         self.interrupted: InputBuffer | None = None
         """The item that has run dry, and is waited for."""
-        self._out: list[bytes] = []
+        self._slate, self._frame_ms = slate, frame_ms
+        self._timeline = Timeline(slate, frame_ms, metadata)
+        self._hole_ms = max(LONGEST_HOLE_MS, 3 * frame_ms)
+        self._broke_at: tuple[InputBuffer, float] | None = None
+        self._has_left = False
+        self._kept: list[Tag] = []
+        self._slate_began = self._slate_seen = 0.0
+
+    @property
+    def media_seconds(self) -> float:
+        """Of timeline sent, over all connections."""
+        return self._timeline.media_seconds
+
+    @property
+    def drift_seconds(self) -> float:
+        """How late the newest tag was sent, as of its time on the timeline."""
+        return self._timeline.drift_seconds
 
     # Connections
 
     def connect(self, now: float, first_ms: int = 0) -> None:
         """A new connection: it gets everything a receiver must know, and the last pictures once more."""
-        self._epoch, self._first_ms = now - BURST_SECONDS, first_ms
-        self._ends = {VIDEO: float(first_ms), AUDIO: float(first_ms)}
-        self._last = {VIDEO: first_ms - 1, AUDIO: first_ms - 1}
-        self._sent_headers.clear()
-        self._out = [FILE_HEADER, self._metadata]
+        self._timeline.connect(now, first_ms)
         if self.current:
             if len(self._kept) < MOST_KEPT:
                 self.current.put_back(self._kept)
@@ -102,15 +88,14 @@ class Relay:
         elif self.is_on_slate:
             self._slate_seen = now
             self._slate.rewind()
-            self._place_slate()
+            self._timeline.place(self._slate.tags, self._slate.tags, self._slate.headers)
         self._kept = []
 
     def disconnect(self, now: float) -> None:
         """Nobody takes anything: the items wait, the slate's time stands still."""
         if self.is_on_slate:
             self._count_slate(now)
-        self._epoch = None
-        self._out.clear()
+        self._timeline.disconnect()
 
     def note_break(self) -> None:
         """The connection broke that was on air: an item at whose place that happens twice is left.
@@ -134,34 +119,32 @@ class Relay:
 
     @property
     def is_connected(self) -> bool:
-        return self._epoch is not None
+        return self._timeline.is_connected
 
     def timestamp_ms(self, now: float) -> float:
         """Where the clock stands on this connection's timeline."""
-        return self._first_ms + (now - (self._epoch if self._epoch is not None else now)) * 1000
+        return self._timeline.at(now)
 
     # What is sent
 
     def take(self, now: float) -> bytes:
         """What is due at `now`. To be called while connected."""
-        self._limit_ms = self.timestamp_ms(now)
+        self._timeline.limit_ms = self._timeline.at(now)
         while self._step(now):
             pass
-        data = b"".join(self._out)
-        self._out.clear()
-        return data
+        return self._timeline.take()
 
     def due(self, now: float) -> float:
         """When `take` will have something, as far as it is known now; the clock's own time."""
-        if self._epoch is None:
+        if not self.is_connected:
             return math.inf
         if self.current and (head := self._head(self.current)):
-            wanted = self._time_of(head)
+            wanted = self._timeline.time_of(head)
         elif self.is_on_slate:
-            wanted = self._time_of(self._slate.peek())
+            wanted = self._timeline.time_of(self._slate.peek())
         else:
-            wanted = self._end_ms()
-        return max(now, self._epoch + (wanted - self._first_ms) / 1000)
+            wanted = self._timeline.end_ms
+        return max(now, self._timeline.clock_of(wanted))
 
     def skip(self) -> InputBuffer | None:
         """Leave the present item, or else the one that is waited for; None when there is neither."""
@@ -192,7 +175,7 @@ class Relay:
             self._begin(now)
         elif self.is_on_slate:
             return self._step_slate(now)
-        elif self._end_ms() > self._limit_ms and self._sent_headers:
+        elif self._timeline.end_ms > self._timeline.limit_ms and self._timeline.has_sent:
             return False
         else:
             self._show_slate(now)
@@ -206,30 +189,30 @@ class Relay:
             self.current = None
             return True
         if tag is None:
-            if self._limit_ms < self._end_ms() + UNDERRUN_SECONDS * 1000:
+            if self._timeline.limit_ms < self._timeline.end_ms + UNDERRUN_SECONDS * 1000:
                 return False
             self._interrupt(buffer, now)
             return True
         if self._is_beyond_pictures(buffer, tag):
             self._leave_hole(buffer, now)
             return True
-        if self._time_of(tag) > self._limit_ms:
+        if self._timeline.time_of(tag) > self._timeline.limit_ms:
             return False
         buffer.pop(tag)
-        before_ms = self._ends[AUDIO]
+        before_ms = self._timeline.ends[AUDIO]
         may_come = tag.kind == VIDEO and not (buffer.sounds or buffer.is_over)
-        self._fill_sound(self._time_of(tag), LONGEST_HOLE_MS if may_come else 0.0)
-        buffer.quiet_ms += self._ends[AUDIO] - before_ms
+        self._timeline.fill_sound(self._timeline.time_of(tag), LONGEST_HOLE_MS if may_come else 0.0)
+        buffer.quiet_ms += self._timeline.ends[AUDIO] - before_ms
         # Quiet sound has taken the place of what comes too late.
-        if tag.kind == VIDEO or tag.is_sequence_header or self._time_of(tag) >= self._last[AUDIO]:
-            self._send(tag)
+        if tag.kind == VIDEO or tag.is_sequence_header or self._timeline.time_of(tag) >= self._timeline.last[AUDIO]:
+            self._timeline.send(tag)
             self._keep(tag)
         return True
 
     def _head(self, buffer: InputBuffer) -> Tag | None:
         """The item's tag that comes next on the timeline."""
-        if self._is_new and buffer.pictures and buffer.sounds:
-            return min(buffer.pictures[0], buffer.sounds[0], key=self._time_of)
+        if self._timeline.is_new and buffer.pictures and buffer.sounds:
+            return min(buffer.pictures[0], buffer.sounds[0], key=self._timeline.time_of)
         return buffer.head
 
     def _is_beyond_pictures(self, buffer: InputBuffer, tag: Tag) -> bool:
@@ -261,67 +244,21 @@ class Relay:
             buffer.is_cut = buffer.is_cut or until_ms - began_ms >= TOLD_MS
             buffer.left_out_ms += until_ms - (buffer.taken_ms or 0) - self._frame_ms
             buffer.taken_ms = None
-            sound_ms = self._ends[AUDIO] - buffer.sounds[0].timestamp if buffer.sounds else -math.inf
-            self._offset_ms = max(self._last[VIDEO] + self._frame_ms - until_ms, sound_ms)
+            sound_ms = self._timeline.ends[AUDIO] - buffer.sounds[0].timestamp if buffer.sounds else -math.inf
+            self._timeline.offset_ms = max(self._timeline.last[VIDEO] + self._frame_ms - until_ms, sound_ms)
 
     def _step_slate(self, now: float) -> bool:
         tag = self._slate.peek()
-        if self._time_of(tag) > self._limit_ms:
+        if self._timeline.time_of(tag) > self._timeline.limit_ms:
             return False
-        self._fill_sound(self._time_of(tag))
-        self._send(self._slate.pop())
+        self._timeline.fill_sound(self._timeline.time_of(tag))
+        self._timeline.send(self._slate.pop())
         self._count_slate(now)
         return True
 
     def _count_slate(self, now: float) -> None:
         self.slate_seconds += now - self._slate_seen
         self._slate_seen = now
-
-    def _time_of(self, tag: Tag) -> float:
-        """When a tag is decoded, on the timeline.
-
-        The pictures of an item that needs less time for its reordering than the one before it would come later by as much: the
-        first of them are decoded earlier, each a little less so, and shown when they say.
-        """
-        wanted = tag.timestamp + self._offset_ms
-        if tag.kind == VIDEO and self._is_new:
-            return min(wanted, self._last[VIDEO] + self._frame_ms + SOUND_FRAME_MS)
-        return wanted
-
-    def _fill_sound(self, until_ms: float, slack_ms: float = 0.0) -> None:
-        """Put quiet sound where it is missing, up to about a moment; what lacks no more than `slack_ms` may still come."""
-        least_ms = max(MISSING_FRAMES * SOUND_FRAME_MS, slack_ms)
-        while until_ms - self._ends[AUDIO] >= least_ms and (body := self._slate.quiet(self._sent_headers.get(AUDIO))):
-            end_ms = self._ends[AUDIO]
-            self._put(Tag(AUDIO, 0, body), max(round(end_ms), self._last[AUDIO] + 1), end_ms + SOUND_FRAME_MS)
-
-    def _send(self, tag: Tag) -> None:
-        """Put one tag on the timeline, behind all that went before."""
-        if tag.is_sequence_header:
-            self._send_header(tag, round(tag.timestamp + self._offset_ms))
-            return
-        wanted = round(tag.timestamp + self._offset_ms)
-        timestamp = max(round(self._time_of(tag)), self._last[tag.kind] + 1)
-        if tag.kind == VIDEO and timestamp >= wanted:
-            self._is_new = False
-        self._put(moved(tag, timestamp - wanted), timestamp, ending(tag, self._frame_ms) + self._offset_ms)
-
-    def _put(self, tag: Tag, timestamp: int, end_ms: float) -> None:
-        late_ms = self._limit_ms - timestamp
-        if late_ms > LONGEST_LAG_MS and self._epoch is not None:
-            self._epoch += late_ms / 1000
-            self._limit_ms, late_ms = float(timestamp), 0.0
-        self.drift_seconds = late_ms / 1000
-        before = self._end_ms()
-        self._last[tag.kind] = timestamp
-        self._ends[tag.kind] = max(self._ends[tag.kind], end_ms)
-        self.media_seconds += (self._end_ms() - before) / 1000
-        self._out.append(encode(tag, timestamp))
-
-    def _send_header(self, tag: Tag, timestamp: int) -> None:
-        if self._sent_headers.get(tag.kind) != tag.body:
-            self._sent_headers[tag.kind] = tag.body
-            self._out.append(encode(tag, max(timestamp, self._last[tag.kind] + 1)))
 
     def _keep(self, tag: Tag) -> None:
         """Remember what belongs to the present group of pictures."""
@@ -330,9 +267,6 @@ class Relay:
         elif self._kept and len(self._kept) < MOST_KEPT:
             self._kept.append(tag)
 
-    def _end_ms(self) -> float:
-        return max(self._ends.values())
-
     # What is shown
 
     def _can_begin(self) -> bool:
@@ -340,8 +274,8 @@ class Relay:
         if not self.is_on_slate:
             return True
         following = self._slate.next_of(VIDEO)
-        shown_ms = following.timestamp + following.composition_ms + self._offset_ms
-        return following.is_keyframe or shown_ms >= self._ends[VIDEO] - 1
+        shown_ms = following.timestamp + following.composition_ms + self._timeline.offset_ms
+        return following.is_keyframe or shown_ms >= self._timeline.ends[VIDEO] - 1
 
     def _begin(self, now: float) -> None:
         buffer = self.queue.popleft()
@@ -355,32 +289,11 @@ class Relay:
 
     def _place(self, buffer: InputBuffer) -> None:
         """Put the item where picture and sound both have ended."""
-        self._is_new, buffer.taken_ms = True, None
+        buffer.taken_ms = None
         if first := next((tag for tag in buffer.pictures if tag.is_picture), None):
             # Sound from before the first picture would let the one before stand still.
             buffer.drop_sounds(first.timestamp + first.composition_ms - SOUND_FRAME_MS / 2)
-        self._offset_ms = self._offset_of(buffer.pictures, buffer.sounds)
-        self._put_headers(buffer.headers)
-
-    def _place_slate(self) -> None:
-        self._is_new = True
-        self._offset_ms = self._offset_of(self._slate.tags, self._slate.tags)
-        self._put_headers(self._slate.headers)
-
-    def _offset_of(self, pictures: Iterable[Tag], sounds: Iterable[Tag]) -> float:
-        """What to add to the times of these tags so that they follow on what was sent."""
-        offsets = []
-        picture = next((tag for tag in pictures if tag.is_picture), None)
-        if picture:
-            offsets.append(self._ends[VIDEO] - picture.timestamp - picture.composition_ms)
-        sound = next((tag for tag in sounds if tag.kind == AUDIO and not tag.is_sequence_header), None)
-        if sound:
-            offsets.append(self._ends[AUDIO] - sound.timestamp)
-        return max(offsets, default=0.0)
-
-    def _put_headers(self, headers: dict[int, Tag]) -> None:
-        for tag in headers.values():
-            self._send_header(tag, self._last[tag.kind] + 1)
+        self._timeline.place(buffer.pictures, buffer.sounds, buffer.headers)
 
     def _end(self, buffer: InputBuffer) -> None:
         self._kept = []
@@ -399,30 +312,16 @@ class Relay:
         self._slate_began = self._slate_seen = now
         self._slate.rewind()
         self._kept = []
-        self._place_slate()
+        self._timeline.place(self._slate.tags, self._slate.tags, self._slate.headers)
         self.changes.append(Change("slate"))
 
     def _leave_slate(self, now: float) -> None:
         # Its pictures are sent earlier than they are shown: the sound for the last of them is still to come.
-        while self._slate.peek().timestamp + self._offset_ms + SOUND_FRAME_MS / 2 < self._ends[VIDEO]:
+        while self._slate.peek().timestamp + self._timeline.offset_ms + SOUND_FRAME_MS / 2 < self._timeline.ends[VIDEO]:
             tag = self._slate.pop()
             if tag.kind == AUDIO:
-                self._send(tag)
+                self._timeline.send(tag)
         self.is_on_slate = False
         self._count_slate(now)
         self.changes.append(Change("slate-left", seconds=now - self._slate_began))
 
-
-def moved(tag: Tag, later_ms: int) -> Tag:
-    """A tag that is decoded later than it says (earlier: less than 0), and shown when it says."""
-    if not tag.is_picture or not later_ms:
-        return tag
-    composition_ms = max(tag.composition_ms - later_ms, 0)
-    return tag._replace(body=tag.body[:2] + composition_ms.to_bytes(3, "big") + tag.body[5:])
-
-
-def ending(tag: Tag, frame_ms: float) -> float:
-    """When the tag's picture or sound ends, in its own time, ms."""
-    if tag.kind == AUDIO:
-        return tag.timestamp + SOUND_FRAME_MS
-    return tag.timestamp + tag.composition_ms + frame_ms
