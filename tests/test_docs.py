@@ -330,13 +330,13 @@ def test_every_reason_of_a_channel_is_told() -> None:
     slate = [PlayLog("main").slate_reason, *reasons_of_the_slate()]
     faults = ["", *(certificate.meaning_of(refused(code)) for code in (2, 9, 10, 18, 19, 20, 21, 26, 62, 64))]
     unlike = (
-        *(publisher_end.Told(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
-        publisher_end.Told(has_no_name=True),
-        publisher_end.Told(has_no_connection=True, cause="Connection refused"),
-        publisher_end.Told(has_no_connection=True, cause="Connection timed out"),
-        publisher_end.Told(connected_at=0.0, has_no_connection=True),
+        *(publisher_end.PublisherLog(has_wrong_certificate=True, certificate_fault=fault) for fault in faults),
+        publisher_end.PublisherLog(has_no_name=True),
+        publisher_end.PublisherLog(has_no_connection=True, cause="Connection refused"),
+        publisher_end.PublisherLog(has_no_connection=True, cause="Connection timed out"),
+        publisher_end.PublisherLog(connected_at=0.0, has_no_connection=True),
     )
-    verdicts = [publisher_end.judge(told, 20.0, 1, "ingest.example:1935") for told in unlike]
+    verdicts = [publisher_end.reason_of(told, 20.0, 1, "ingest.example:1935") for told in unlike]
     assert {why for why, _sentence in verdicts} == {"unreachable"}
     words = [word for state, word in channel_status.WORDS.items() if state != "stopping"]
     texts = [*slate, *(sentence for _why, sentence in verdicts), *words]

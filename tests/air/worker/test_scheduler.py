@@ -400,7 +400,7 @@ def test_an_item_that_ended_before_it_was_read_is_judged_afterwards(tmp_path: Pa
         station.until("it is judged", lambda: station.play_log.items_short)
         item = station.play_log.last[-1]
         assert (item.outcome, item.duration_seconds) == ("short", pytest.approx(4, abs=0.1))
-        assert item.problem == "its header tells of less than there is, and the rest was not played"
+        assert item.problem == "its header says less than there is, and the rest was not played"
     finally:
         station.close()
         slow.close()

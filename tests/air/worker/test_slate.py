@@ -134,7 +134,7 @@ def test_a_damaged_slate_of_the_cache_is_made_anew(tmp_path: Path, caplog: pytes
         path.write_bytes(content)
         assert make_slate(SHIPPED, tmp_path).file == path
         assert not flaw_of(path.read_bytes(), SHIPPED)
-        assert ["it is made anew" in message for message in caplog.messages] == [True]
+        assert ["it is made again" in message for message in caplog.messages] == [True]
 
 
 def test_a_slate_without_sound_does_not_go_on_air(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ MEANINGS = {
     507: "The intention, or the channel, cannot be written to the disk.",
 }
 ALWAYS = (400, 401, 408, 413, 421, 422, 500)
-DESCRIPTION = """Puts channels on air and tells how they are.
+DESCRIPTION = """Puts channels on air and shows how they are.
 
 Every path but /health and /openapi.json asks for the header `Authorization: Bearer TOKEN`; the token lies in
 /etc/credstore/livekeep.api-token. Every answer has the header `X-Request-ID`: the request's own, or a new one. Every error has
@@ -59,8 +59,8 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def in_the_document(**examples: Any) -> dict[str, Any]:
     """Examples of a body, for the published document."""
-    told = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
-    return {"requestBody": {"content": {"application/json": {"examples": told}}}}
+    shown = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
+    return {"requestBody": {"content": {"application/json": {"examples": shown}}}}
 
 
 STOP = in_the_document(the_only_channel={}, one_of_several={"channel": "main"})
@@ -135,7 +135,7 @@ class Api:
             responses=responses,
             tags=[tag] if tag else None,
             operation_id=endpoint.__name__,
-            # For the published document alone: the token is looked at before.
+            # For the published document alone: the token is checked before.
             **({"dependencies": [Depends(HTTPBearer(auto_error=False))]} | more),
         )
 
@@ -178,7 +178,7 @@ class Api:
         return {"channels": await self.actions.configured()}
 
     async def put(self, response: Response, channel: ChannelName, keys: ChannelKeys = KEYS_BODY) -> dict[str, Any]:
-        """Add a channel, or replace one of this API. One that runs plays on as it is until it is started anew."""
+        """Add a channel, or replace one of this API. One that runs plays on as it is until it starts again."""
         is_new, configured = await self.actions.put(channel, keys)
         response.status_code = 201 if is_new else 200
         return configured
@@ -197,12 +197,12 @@ class Api:
 
     def allowed(self, request: Request) -> list[str]:
         """The methods of the request's path."""
-        found: set[str] = set()
+        methods: set[str] = set()
         for method in METHODS:
             scope = {**request.scope, "method": method}
             if any(route.matches(scope)[0] == Match.FULL for route in self.app.router.routes):
-                found |= {method, "HEAD"} if method == "GET" else {method}
-        return sorted(found)
+                methods |= {method, "HEAD"} if method == "GET" else {method}
+        return sorted(methods)
 
 
 async def refused(_: Request, error: RefusedError) -> JSONResponse:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from livekeep.air.control.api_responses import Known, Look, channel_of, describe, items_of, masked, why_it_ended
+from livekeep.air.control.api_responses import Known, Snapshot, channel_of, describe, items_of, masked, why_it_ended
 from livekeep.air.control.systemd import Systemd, Unit
 from livekeep.core import channels, config, paths
 from livekeep.core.channel_service import ChannelService
@@ -53,7 +53,7 @@ def among(names: list[str]) -> str:
 
 
 class Settings:
-    """The configuration, read anew when one of its files has changed."""
+    """The configuration, read again when one of its files has changed."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[str, int, int, int]] = []
@@ -61,16 +61,16 @@ class Settings:
 
     def read(self) -> tuple[Config, tuple[str, ...]]:
         """With the default in place of each faulty value, and the problems."""
-        seen = self._look()
+        seen = self._stamps()
         if self._loaded is None or seen != self._seen:
             self._seen, self._loaded = seen, config.load_leniently()
         return self._loaded
 
     @staticmethod
-    def _look() -> list[tuple[str, int, int, int]]:
+    def _stamps() -> list[tuple[str, int, int, int]]:
         try:
-            found = config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)
-            stats = [(str(file), file.stat()) for file in found]
+            files = config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)
+            stats = [(str(file), file.stat()) for file in files]
         except OSError:
             return []
         return [(name, stat.st_ino, stat.st_mtime_ns, stat.st_size) for name, stat in stats]
@@ -87,8 +87,8 @@ class ApiActions:
 
     def known(self) -> Known:
         settings, problems = self.settings.read()
-        found, more = channels.load(settings, self.directory)
-        return Known(settings, found, channels.intended(self.directory), (*problems, *more))
+        configured, more = channels.load(settings, self.directory)
+        return Known(settings, configured, channels.intended(self.directory), (*problems, *more))
 
     @contextlib.asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
@@ -108,7 +108,7 @@ class ApiActions:
     async def unit(self, name: str, with_details: bool = False) -> Unit:
         return (await self.systemd.units([channels.worker_unit(name)], with_details)).get(channels.worker_unit(name), Unit())
 
-    def look(self, name: str, unit: Unit) -> Look:
+    def snapshot(self, name: str, unit: Unit) -> Snapshot:
         problems = []
         state = end = None
         try:
@@ -126,19 +126,19 @@ class ApiActions:
             problems.append(str(error))
         except StateAbsentError:
             pass
-        return Look(unit, state, end, tuple(problems), time.monotonic())
+        return Snapshot(unit, state, end, tuple(problems), time.monotonic())
 
     async def status(self, name: str) -> dict[str, Any]:
-        return describe(name, self.known(), self.look(name, await self.unit(name, with_details=True)))
+        return describe(name, self.known(), self.snapshot(name, await self.unit(name, with_details=True)))
 
     async def all(self, name: str | None = None) -> list[dict[str, Any]]:
         """The status of all channels, or of one. Raises `RefusedError` and `BusError`."""
         known = self.known()
         units = await self.systemd.units([channels.worker_unit(name or "*")])
-        running = {channel_of(unit): found for unit, found in units.items() if found.runs()}
+        running = {channel_of(unit): unit_now for unit, unit_now in units.items() if unit_now.runs()}
         names = sorted({*known.channels, *known.intended, *running})
         wanted = names if name is None else [choose(name, names)]
-        return [describe(one, known, self.look(one, units.get(channels.worker_unit(one), Unit()))) for one in wanted]
+        return [describe(one, known, self.snapshot(one, units.get(channels.worker_unit(one), Unit()))) for one in wanted]
 
     async def start(self, name: str | None, keys: Mapping[str, Any] | None) -> tuple[bool, dict[str, Any]]:
         """Put a channel on air, with `keys` as the API's channel of that name; whether systemd's job ended, and the status."""
@@ -161,7 +161,7 @@ class ApiActions:
 
     def _not_started(self, name: str, result: str, status: Mapping[str, Any]) -> str:
         why = why_it_ended(
-            Unit(**{key: value for key, value in status["unit"].items() if key != "name"}), self.look(name, Unit()).end
+            Unit(**{key: value for key, value in status["unit"].items() if key != "name"}), self.snapshot(name, Unit()).end
         )
         more = "".join(f"; {problem}" for problem in status["problems"] if "does not run" not in problem)
         advice = f"livekeep air check {name} tells more, as does journalctl -u {channels.worker_unit(name)}"
@@ -187,7 +187,7 @@ class ApiActions:
             choose(name, sorted(self.known().channels))
         if unit.active != "active":
             raise RefusedError(409, "not-running", f'channel "{name}" does not play', "channel")
-        before = items_of(name, self.look(name, unit).state)
+        before = items_of(name, self.snapshot(name, unit).state)
         await self.service.skip(name)
         return {"channel": name, "skipped": before["now"], "next": before["next"]}
 
@@ -195,15 +195,15 @@ class ApiActions:
         unit = await self.unit(name)
         if not unit.runs():
             choose(name, sorted(self.known().channels))
-        return items_of(name, self.look(name, unit).state)
+        return items_of(name, self.snapshot(name, unit).state)
 
     async def configured(self) -> list[dict[str, Any]]:
         known = self.known()
         return [self._configured(name, known) for name in sorted(known.channels)]
 
     def _configured(self, name: str, known: Known) -> dict[str, Any]:
-        told = {"channel": name, "configured_by": known.configured_by(name), "config": masked(known.channels[name])}
-        return told | {"problems": known.problems_of(name)}
+        document = {"channel": name, "configured_by": known.configured_by(name), "config": masked(known.channels[name])}
+        return document | {"problems": known.problems_of(name)}
 
     async def put(self, name: str, keys: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
         """Add or replace a channel of the API; whether it is a new one, and how it is configured."""
@@ -234,13 +234,13 @@ class ApiActions:
             if unit.runs():
                 raise RefusedError(409, "already-running", f'channel "{name}" runs; stop it first', "channel")
             if name not in known.settings.channels:
-                # First: the timer looks at the intention only when it is set, not when its time has come.
+                # First: the timer reads the intention only when it is set, not when its time has come.
                 await self.service.take_off_air(name, STOP_SECONDS)
             await asyncio.to_thread(channels.delete, name, self.directory)
 
     async def health(self) -> str:
         """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `BusError`."""
         known = self.known()
-        found = await self.all()
-        counted = [one for one in found if one["intended"] or one["unit"]["active"] not in NOT_RUNNING]
+        statuses = await self.all()
+        counted = [one for one in statuses if one["intended"] or one["unit"]["active"] not in NOT_RUNNING]
         return "ok" if not known.problems and all(one["on_air"] for one in counted) else "degraded"

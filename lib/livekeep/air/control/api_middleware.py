@@ -24,7 +24,7 @@ DISCARDED_BYTES = 1024 * 1024
 BODY_SECONDS = 5.0
 DEEPEST = 32
 OPEN_PATHS = ("/health", "/openapi.json")
-"""They need no token: they tell nothing of what is on air, and the same on every machine."""
+"""They need no token: they say nothing of what is on air, and the same on every machine."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -35,8 +35,8 @@ class WithRequestId(logging.Filter):
     """Puts the id of the request that is served behind each line that is logged for it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if found := request_id.get():
-            record.msg, record.args = f"{record.getMessage()} [{found}]", ()
+        if identity := request_id.get():
+            record.msg, record.args = f"{record.getMessage()} [{identity}]", ()
         return True
 
 
@@ -62,11 +62,11 @@ def id_for(given: str) -> str:
 def parse(raw: bytes) -> Any:
     """JSON, and nothing that only looks like it. Raises `ValueError` that says what is wrong."""
 
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _value in found]
+    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _value in members]
         if len(set(names)) < len(names):
             raise ValueError("a field stands there twice")
-        return dict(found)
+        return dict(members)
 
     def constant(name: str) -> Any:
         raise ValueError(f"{name} is no number")
@@ -125,8 +125,8 @@ def check_json(scope: Scope, body: bytes) -> None:
 
 async def answer(send: Send, status: int, document: Any, headers: Mapping[bytes, bytes] | None = None) -> None:
     body = json.dumps(document).encode()
-    told = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or {}).items()]
-    await send({"type": "http.response.start", "status": status, "headers": told})
+    sent = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or {}).items()]
+    await send({"type": "http.response.start", "status": status, "headers": sent})
     await send({"type": "http.response.body", "body": body})
 
 
@@ -142,7 +142,7 @@ class ApiEntrance(Entrance):
 
 
 async def answer_bug(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await answer(send, 500, error_document("bug", "this is a bug in livekeep-controller; its journal tells where"))
+    await answer(send, 500, error_document("bug", "this is a bug in livekeep-controller; its journal says where"))
 
 
 class ApiProtocol(Protocol):
@@ -170,7 +170,7 @@ class Door:
 
 
 class Guard:
-    """Reads the body and looks at the token before the application is asked."""
+    """Reads the body and checks the token before the application runs."""
 
     def __init__(self, app: App, token: str) -> None:
         self.app = app
@@ -190,7 +190,7 @@ class Guard:
         await self.app(scope, replay(body, receive), send)
 
     def knows(self, authorization: str) -> bool:
-        """Whether the request carries the token, found in a time that tells nothing of it."""
+        """Whether the request carries the token, compared in a time that reveals nothing of it."""
         scheme, _, given = authorization.partition(" ")
         is_right = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
         return is_right and scheme.lower() == "bearer" and bool(self.token)

@@ -24,9 +24,9 @@ INGEST_PATTERN = r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]
 MEANINGS = {
     "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
     "order": "In which order the items are played.",
-    "loop": "Whether the playlist begins anew at its end.",
+    "loop": "Whether the playlist begins again at its end.",
     "extensions": "Which files are media, by the ends of their names.",
-    "rescan_seconds": "How often media is listed anew.",
+    "rescan_seconds": "How often media is listed again.",
     "ingest_urls": "Where to: the primary server and at most one backup. The stream key is a credential, not a part of them.",
     "width": "Of the picture, in pixels; even.",
     "height": "Of the picture, in pixels; even.",
@@ -34,8 +34,8 @@ MEANINGS = {
     "video_bitrate": "In bit/s.",
     "audio_bitrate": "In bit/s.",
     "keyframe_seconds": "Between two keyframes.",
-    "copy": "Whether an item that has just the channel's form is copied; never: each is encoded anew, all with the same headers.",
-    "preset": "How much processor time goes into quality, when an item is encoded anew.",
+    "copy": "Whether an item that has just the channel's form is copied; never: each is encoded, all with the same headers.",
+    "preset": "How much processor time goes into quality, when an item is encoded.",
     "slate": "The image or video for the time when nothing can be played.",
     "rotate_hours": "A planned reconnect after so many hours; 0 for none.",
     "youtube_video": "The id of the broadcast's video at YouTube, which is asked whether it shows it; empty for not.",
@@ -153,7 +153,7 @@ class Strict(pydantic.BaseModel):  # type: ignore[misc]  # mypy does not see pyd
 
 
 class StopBody(Strict):
-    channel: Optional[MaybeName] = None  # noqa: UP045 – pydantic 1 looks for this form
+    channel: Optional[MaybeName] = None  # noqa: UP045 – pydantic 1 wants this form
 
 
 class StartBody(StopBody):
@@ -170,7 +170,7 @@ def field(default: Any, is_optional: bool = False, description: str = "") -> Any
 
 
 def maybe(kind: Any) -> Any:
-    """`kind` or null, in the form that pydantic 1 looks for."""
+    """`kind` or null, in the form that pydantic 1 wants."""
     return Optional[kind]  # noqa: UP045
 
 

@@ -1,4 +1,4 @@
-"""What is told of a channel: its status, its items, its configuration.
+"""The documents of a channel: its status, its items, its configuration.
 
 Part of livekeep-controller. Pure: what is known and what was seen go in, documents for the API come out.
 """
@@ -37,7 +37,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Look:
+class Snapshot:
     """What is found of one channel at one moment."""
 
     unit: Unit
@@ -54,38 +54,38 @@ def channel_of(unit: str) -> str:
     return unit.removeprefix("livekeep-worker@").removesuffix(".service")
 
 
-def describe(name: str, known: Known, look: Look) -> dict[str, Any]:
-    """A channel's status, as the API tells it."""
-    unit = {"name": channels.worker_unit(name), **dataclasses.asdict(look.unit)}
+def describe(name: str, known: Known, snapshot: Snapshot) -> dict[str, Any]:
+    """A channel's status, as the API gives it."""
+    unit = {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)}
     return {
         "channel": name,
         "configured_by": known.configured_by(name),
         "intended": name in known.intended,
-        "on_air": look.is_on_air(),
+        "on_air": snapshot.is_on_air(),
         "unit": unit,
-        "state": dataclasses.asdict(look.state) if look.state else None,
-        "last_end": dataclasses.asdict(look.end) if look.end else None,
-        "problems": problems_of(name, known, look),
+        "state": dataclasses.asdict(snapshot.state) if snapshot.state else None,
+        "last_end": dataclasses.asdict(snapshot.end) if snapshot.end else None,
+        "problems": problems_of(name, known, snapshot),
     }
 
 
-def problems_of(name: str, known: Known, look: Look) -> list[str]:
+def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
     """What is wrong with a channel, one sentence each; nothing for one that is off on purpose and well configured."""
-    found = [*known.problems_of(name), *look.problems]
+    problems = [*known.problems_of(name), *snapshot.problems]
     channel = known.channels.get(name)
     if channel is None:
-        found.append("it is not configured any more")
+        problems.append("it is not configured any more")
     elif not channel.is_set_up():
-        found.append("it is not set up: media and ingest_urls are needed")
-    state = look.state
+        problems.append("it is not set up: media and ingest_urls are needed")
+    state = snapshot.state
     if state:
-        if look.now_monotonic - state.written_monotonic > channels.STALE_SECONDS:
-            found.append("its worker is stuck: its state is old")
-        found += [state.slate_problem] if state.slate_problem else []
-        found += [text for text in (state.reason, state.advice, state.storage_problem) if text and not look.is_on_air()]
-    elif name in known.intended and look.unit.active in NOT_RUNNING:
-        found.append(f"it is meant to be on air and its worker does not run{why_it_ended(look.unit, look.end)}")
-    return list(dict.fromkeys(found))
+        if snapshot.now_monotonic - state.written_monotonic > channels.STALE_SECONDS:
+            problems.append("its worker is stuck: its state is old")
+        problems += [state.slate_problem] if state.slate_problem else []
+        problems += [text for text in (state.reason, state.advice, state.storage_problem) if text and not snapshot.is_on_air()]
+    elif name in known.intended and snapshot.unit.active in NOT_RUNNING:
+        problems.append(f"it is meant to be on air and its worker does not run{why_it_ended(snapshot.unit, snapshot.end)}")
+    return list(dict.fromkeys(problems))
 
 
 def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:
@@ -101,15 +101,15 @@ def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:
 def items_of(name: str, state: ChannelState | None) -> dict[str, Any]:
     if state is None:
         return {"channel": name, "running": False, "picture": None, "now": None, "next": None, "last": []}
-    told = dataclasses.asdict(state)
-    return {"channel": name, "running": True} | {key: told[key] for key in ("picture", "now", "next", "last")}
+    values = dataclasses.asdict(state)
+    return {"channel": name, "running": True} | {key: values[key] for key in ("picture", "now", "next", "last")}
 
 
 def masked(channel: Channel) -> dict[str, Any]:
     """A channel's keys for an answer: an ingest's URL is cut behind its application, for a stream key may have been put there."""
-    told = channels.as_document(channel)
-    told["ingest_urls"] = [masked_url(url) for url in channel.ingest_urls]
-    return told
+    document = channels.as_document(channel)
+    document["ingest_urls"] = [masked_url(url) for url in channel.ingest_urls]
+    return document
 
 
 def masked_url(url: str) -> str:

@@ -34,8 +34,8 @@ def start(names: list[str]) -> list[str]:
 def main() -> int:
     """1 when systemd cannot be asked: systemd then tries again."""
     settings, problems = config.load_leniently()
-    found, more = channels.load(settings)
-    names, complaints = to_start(channels.intended(), set(found))
+    configured, more = channels.load(settings)
+    names, complaints = to_start(channels.intended(), set(configured))
     faults = start(names) if names else []
     for line in (*problems, *more, *complaints):
         print(f"<4>{line}", file=sys.stderr)

@@ -62,7 +62,7 @@ def main() -> int:
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
     set_up_logging()
-    # A door that does not open because of a fault elsewhere in the file helps nobody; the API tells of it too.
+    # A door that does not open because of a fault elsewhere in the file helps nobody; the API reports it too.
     for problem in problems:
         logger.error("%s", problem)
     if problems:

@@ -31,7 +31,7 @@ ATTEMPTS = 2
 NOT_FOUND = 404
 MOST_CONNECTIONS = 16
 DEFAULT_REGION = {"r2": "auto", "s3": "us-east-1"}
-"""By provider; servers other than AWS seldom look at it, but it is part of the signature."""
+"""By provider; servers other than AWS seldom check it, but it is part of the signature."""
 SET_KEYS = "sudo livekeep air set-storage-keys"
 
 Words = tuple[type[StorageError], str]
@@ -103,10 +103,10 @@ class Bucket:
     def list_media(self, bucket: str, prefix: str, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
         """The files to play below `prefix` (as `split_bucket` gives it), named without it. Raises `StorageError`.
 
-        Those whose names cannot be used are among them: who asked tells of them, being there for longer than this program.
+        Those whose names cannot be used are among them: the caller reports them, which runs for longer than this program.
         """
         endings = tuple(extensions)
-        found: list[MediaFile] = []
+        files: list[MediaFile] = []
         others = 0
         for item in self._objects(bucket, prefix):
             name = item["Key"].removeprefix(prefix)
@@ -115,13 +115,13 @@ class Bucket:
             if not item["Size"] or not is_playable(name, endings):
                 others += 1
                 continue
-            if len(found) == MOST_FILES:
+            if len(files) == MOST_FILES:
                 logger.warning("bucket %s: holds more than %d files; only so many are played", bucket, MOST_FILES)
                 break
-            found.append(MediaFile(name, item["Size"], item["LastModified"].timestamp()))
-        if not found:
+            files.append(MediaFile(name, item["Size"], item["LastModified"].timestamp()))
+        if not files:
             raise nothing_in(f"bucket {bucket}{' below ' if prefix else ''}{prefix}", others, endings)
-        return tuple(found)
+        return tuple(files)
 
     def sign(self, bucket: str, key: str, seconds: int) -> str:
         """An address from which anyone reads the object for so many seconds: a secret. Nothing is asked of the server."""
@@ -237,6 +237,6 @@ def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any
 
 
 def region_elsewhere(headers: dict[str, str], region: str) -> str:
-    """The bucket's region as AWS tells it, when it is another one than `region`; else ""."""
-    told = headers.get("x-amz-bucket-region", "")
-    return "" if told == region else told
+    """The bucket's region as AWS gives it, when it is another one than `region`; else ""."""
+    region_there = headers.get("x-amz-bucket-region", "")
+    return "" if region_there == region else region_there

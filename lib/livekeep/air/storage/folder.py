@@ -27,20 +27,20 @@ def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]
     Raises `NoFolderError`, `UnreadableError` or, without a file to play, `NothingThereError`.
     """
     endings = tuple(extensions)
-    found: list[MediaFile] = []
+    files: list[MediaFile] = []
     others = 0
     for name, entry in entries_below(folder):
         file = media_file(name, entry) if is_playable(name, endings) else None
         if not file:
             others += 1
             continue
-        if len(found) == MOST_FILES:
+        if len(files) == MOST_FILES:
             warn_once(f"{folder}: holds more than {MOST_FILES} files; only so many are played")
             break
-        found.append(file)
-    if not found:
+        files.append(file)
+    if not files:
         raise nothing_in(str(folder), others, endings)
-    return usable(found, str(folder))
+    return usable(files, str(folder))
 
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -114,7 +114,7 @@ class BucketLibrary:
         return version
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer of livekeep-storage. Raises the `StorageError` that it tells of, or one about itself."""
+        """The answer of livekeep-storage. Raises the `StorageError` that it reports, or one about itself."""
         line, deadline = json.dumps(question).encode() + b"\n", time.monotonic() + self._longest_seconds
         # It may have been stopped just as it was asked; a question may be asked twice without harm.
         raw = exchange(self._path, line, deadline) or exchange(self._path, line, deadline)

@@ -4,7 +4,7 @@ Only root and the owner of the socket, livekeep-worker, may ask, and only for wh
 there its extensions. So the keys of a whole account give away no other object of it, whichever other program is broken into.
 
 Unit: livekeep-storage.service, started by livekeep-storage.socket, ends when nobody has asked for a while. systemd keeps the
-socket, so that a question which comes as it ends starts it anew. With its next start a changed configuration or key is in force.
+socket, so that a question which comes as it ends starts it again. With its next start a changed configuration or key is in force.
 Reads: the configuration, the credentials livekeep.storage-key-id and livekeep.storage-secret. Writes nothing.
 
 Each line of a connection is a question in JSON, answered by one line:
@@ -29,7 +29,6 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from livekeep.air.faults import concerns
 from livekeep.air.storage.bucket import MOST_CONNECTIONS, SET_KEYS, Bucket
 from livekeep.air.storage.media import (
     MisconfiguredError,
@@ -124,7 +123,7 @@ class Answerer:
 
 
 def configured_channels() -> Iterable[Channel]:
-    """The channels of the configuration and of the API, read anew; those of the API are left out where they cannot be read."""
+    """The channels of the configuration and of the API, read again; those of the API are left out where they cannot be read."""
     settings, _problems = config.load_leniently()
     with contextlib.suppress(TemporaryError):
         return channels.load(settings)[0].values()
@@ -168,7 +167,7 @@ def credential(file: Path) -> str:
 def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
     """The buckets' server, or why there is none: the question that started this program must be answered all the same."""
     settings, problems = config.load_leniently()
-    problems = tuple(problem for problem in problems if concerns(problem, "storage"))
+    problems = tuple(problem for problem in problems if config.concerns(problem, "storage"))
     try:
         if problems:
             raise MisconfiguredError("; ".join(problems))

@@ -1,6 +1,6 @@
 """The media of a channel: what a file of it is, in which order they are played, and how reading them can fail.
 
-Used by the folder, by the bucket and by whoever asks for either.
+Used by the folder, by the bucket and by those that list either.
 """
 
 import functools
@@ -110,19 +110,19 @@ def is_playable(name: str, extensions: Iterable[str]) -> bool:
 
 
 def usable(files: Iterable[MediaFile], where: str) -> tuple[MediaFile, ...]:
-    """Those whose names can stand in logs, states and addresses; the journal is told of each other one, once.
+    """Those whose names can stand in logs, states and addresses; the journal gets a line for each other one, once.
 
     Raises `NothingThereError` when none is left.
     """
-    found = []
+    accepted = []
     for file in files:
         if fault := fault_of_name(file.name):
             warn_once(f"{where}: {file.name!a}: is left out, for its name {fault}; rename it")
         else:
-            found.append(file)
-    if not found:
+            accepted.append(file)
+    if not accepted:
         raise NothingThereError(f"{where}: nothing to play: no file has a name that can be used; rename them")
-    return tuple(found)
+    return tuple(accepted)
 
 
 def fault_of_name(name: str) -> str:

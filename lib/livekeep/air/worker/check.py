@@ -1,8 +1,8 @@
 """livekeep-air-check CHANNEL: all that the channel needs but the publishing. Run by `livekeep air check`, as the worker's user.
 
-Reads the configuration and the media as the worker does; connects to each ingest, looks at its certificate and publishes nothing.
+Reads the configuration and the media as the worker does; connects to each ingest, checks its certificate and publishes nothing.
 Writes one JSON object a line to standard output, as soon as it is known; `kind` says which:
-- "doing": `text`, what is looked at now, and for items `number` and `total`
+- "doing": `text`, what is checked now, and for items `number` and `total`
 - "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; that of the media the number of `items` too
 - "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" for one that cannot be played), `reasons`,
   `error_type`, `problem`
@@ -42,7 +42,7 @@ SCAN_SECONDS = 600.0
 """To read an item of a folder to its end."""
 CONNECT_SECONDS = 5.0
 LOOK_UP_SECONDS = 8.0
-"""For the look-up of a name and the connection together."""
+"""For the lookup of a name and the connection together."""
 PROGRAM_SECONDS = 20.0
 HEADERS_ONLY = "as far as its headers tell; all of it is read before it is played"
 ENCODERS = ("libx264", "aac")
@@ -56,20 +56,20 @@ def check(name: str, verdict: str, finding: str, advice: str = "") -> Line:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    # Who asked is told by the command what was found so far.
+    # The command reports what came until then.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     settings = config.load()
-    found = channels.load(settings)[0]
-    if len(arguments) != 1 or arguments[0] not in found:
-        raise ConfigError([f"livekeep-air-check: give a channel: {', '.join(found) or 'none is configured'}"])
+    configured = channels.load(settings)[0]
+    if len(arguments) != 1 or arguments[0] not in configured:
+        raise ConfigError([f"livekeep-air-check: give a channel: {', '.join(configured) or 'none is configured'}"])
     scans = Scans(channels.cache_of(arguments[0]) / "scans")
-    for line in examine(found[arguments[0]], settings.storage.timeout_seconds, scans):
-        tell(line)
+    for line in examine(configured[arguments[0]], settings.storage.timeout_seconds, scans):
+        write(line)
     return 0
 
 
-def tell(line: Line) -> None:
+def write(line: Line) -> None:
     print(json.dumps(line), flush=True)
 
 
@@ -133,10 +133,10 @@ def ingest(url: str, is_backup: bool) -> Line:
     """Whether the ingest's host has an address and takes a connection; nothing is sent."""
     name = "backup ingest" if is_backup else "ingest"
     try:
-        found = Address.parse(url)
+        server = Address.parse(url)
     except ConfigError as error:
         return check(name, "fail", str(error))
-    host, port, where = found.host.strip("[]"), found.port, found.shown
+    host, port, where = server.host.strip("[]"), server.port, server.shown
     try:
         # A resolver keeps no time.
         address = within(LOOK_UP_SECONDS, lambda: connect(host, port))
@@ -147,7 +147,7 @@ def ingest(url: str, is_backup: bool) -> Line:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return check(name, "fail", f"{where}: takes no connection ({reason})", "is that the right host and port?")
-    if found.scheme == "rtmps" and (fault := certificate_fault(host, port)):
+    if server.scheme == "rtmps" and (fault := certificate_fault(host, port)):
         what, _colon, advice = fault.partition(": ")
         return check(name, "fail", f"{where} {what}", advice)
     return check(name, "ok", f"{where} takes connections{f' at {address}' if address != host else ''}")
@@ -218,19 +218,19 @@ def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans,
     line: Line = {"kind": "item", "name": file.name, "size_bytes": file.size_bytes, "duration_seconds": None, "mode": ""}
     try:
         source = proxy.address_of(file.name)
-        found = probe(source, PROBE_SECONDS, file.name)
+        media = probe(source, PROBE_SECONDS, file.name)
         known = scans.load(file, proxy.version_of(source))
         if known is None and is_read:
-            known = scan(source, found, file.name, timeout_seconds=SCAN_SECONDS)
-        found = scanned(found, known) if known else found
+            known = scan(source, media, file.name, timeout_seconds=SCAN_SECONDS)
+        media = scanned(media, known) if known else media
     except (ItemError, StorageError) as error:
         return {**line, "reasons": [], "error_type": error.error_type, "problem": str(error)}
-    if found.lack:
-        problem = f"{file.name}: {found.lack}"
-        line |= {"duration_seconds": found.duration_seconds, "reasons": []}
+    if media.lack:
+        problem = f"{file.name}: {media.lack}"
+        line |= {"duration_seconds": media.duration_seconds, "reasons": []}
         return {**line, "error_type": ItemFailure.TRUNCATED, "problem": problem}
-    wanted = plan(found, channel)
-    line |= {"duration_seconds": found.duration_seconds, "mode": mode_of(wanted)}
+    wanted = plan(media, channel)
+    line |= {"duration_seconds": media.duration_seconds, "mode": mode_of(wanted)}
     reasons = list(wanted.reasons)
     if reasons == [UNREAD]:
         line["mode"], reasons = "copy", [HEADERS_ONLY]

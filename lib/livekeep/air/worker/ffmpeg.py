@@ -1,6 +1,6 @@
 """How ffmpeg and ffprobe are started on an item: on a leash, able to open that item only, knowing no secret.
 
-A server's certificate is checked, which they by themselves do not do. Whoever is sent on to https must be told so beforehand:
+A server's certificate is checked, which they by themselves do not do. Where a redirect to https may follow, it must be set:
 ffmpeg refuses an option that nothing used ("Option ca_file not found"), as over http alone. The same in 5.1 and 7.1, tried.
 
 Sources: ffmpeg-protocols(1), ffmpeg-formats(1), setpriv(1), PR_SET_PDEATHSIG of prctl(2).
@@ -82,7 +82,7 @@ def has_landlock() -> bool:
 
 
 def input_options(source: str) -> list[str]:
-    """What ffmpeg and ffprobe are told before `-i`, and what they open: an absolute path, or the proxy's loopback URL."""
+    """The options of ffmpeg and ffprobe before `-i`, and what they open: an absolute path, or the proxy's loopback URL."""
     if source.startswith(("http://", "https://")):
         protocols = CHECKED_PROTOCOLS if is_encrypted(source) else PLAIN_PROTOCOLS
         return [*MODEST, *protocols, *HTTP_OPTIONS, *WHOLE_PACKETS, "-format_whitelist", FORMATS, "-i", source]

@@ -100,7 +100,7 @@ def encode(tag: Tag, timestamp: int) -> bytes:
 
 
 def metadata(values: Mapping[str, float]) -> bytes:
-    """The tag that tells a receiver of the stream beforehand, so that it need not look for itself; AMF0."""
+    """The tag that describes the stream to a receiver beforehand; AMF0."""
     body = bytearray(b"\2" + text("onMetaData") + b"\x08" + len(values).to_bytes(4, "big"))
     for name, value in values.items():
         body += text(name) + b"\0" + struct.pack(">d", value)

@@ -30,13 +30,13 @@ LEAST_OLD_SECONDS = 3600.0
 def hot_files(names: Iterable[str], clips: Iterable[HotClip]) -> tuple[str, ...]:
     """The files of the hottest clips, the hottest first, each once. `clips` are in order, `names` paths below the media."""
     stems = {name: name.rpartition("/")[2].rpartition(".")[0] for name in names}
-    found: dict[str, None] = {}
+    files: dict[str, None] = {}
     for clip in list(clips)[:MOST_CLIPS]:
         matches = {name: how_well(stem, clip.clip, clip.name) for name, stem in stems.items()}
         best = max(matches.values(), default=0)
         if best:
-            found |= dict.fromkeys(sorted(name for name, quality in matches.items() if quality == best))
-    return tuple(found)
+            files |= dict.fromkeys(sorted(name for name, quality in matches.items() if quality == best))
+    return tuple(files)
 
 
 def how_well(stem: str, identity: str, name: str) -> int:

@@ -30,10 +30,10 @@ class Address:
     @classmethod
     def parse(cls, url: str) -> "Address":
         """Raises `ConfigError` for what cannot be published to; its text holds no more of the URL than the host."""
-        found = ADDRESS.fullmatch(url)
-        if not found:
+        match = ADDRESS.fullmatch(url)
+        if not match:
             raise ConfigError(["ingest_urls: must be a URL such as rtmps://a.rtmps.youtube.com/live2"])
-        scheme, user, host, port, application = found.groups()
+        scheme, user, host, port, application = match.groups()
         if user is not None:
             raise ConfigError(
                 [f"ingest_urls: user and password before {host} would be seen by all users; they are not supported"]

@@ -1,8 +1,8 @@
 """livekeep-worker@CHANNEL: keeps one channel on air, from its media to its ingest, over one connection.
 
 Reads the configuration (channels, storage), the credential livekeep.stream-key, the channel's media. Writes
-/run/livekeep/worker@CHANNEL/state.json and events; makes the slate in its cache. SIGUSR1 skips the present item. SIGTERM takes
-leave of the ingest, in ten seconds at most. Exit codes: 78 for what a person must mend, 69 when the ingest refused three times.
+/run/livekeep/worker@CHANNEL/state.json and events; makes the slate in its cache. SIGUSR1 skips the present item. SIGTERM
+disconnects cleanly, within ten seconds. Exit codes: 78 for what a person must fix, 69 when the ingest refused three times.
 
 One loop: the scheduler (what is played) fills the relay (one timeline), the uplink (where to) empties it.
 """
@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.air.faults import concerns
 from livekeep.air.storage.library import open_library
 from livekeep.air.storage.media import is_bucket
 from livekeep.air.worker import ffmpeg, flv
@@ -43,11 +42,11 @@ logger = logging.getLogger("livekeep.worker")
 KEY_NAME = "livekeep.stream-key"
 INGEST_NAME = "livekeep.stream-ingest"
 LEAST_WAIT_SECONDS = 0.02
-"""Between two looks at the relay: several tags go out together."""
+"""Between two passes of the relay: several tags go out together."""
 SCHEDULE_SECONDS = 0.1
-"""Between two looks at the scheduler, when nothing calls for one sooner."""
-LOOK_SECONDS = 0.2
-"""Between two looks whether the state says something new."""
+"""Between two passes of the scheduler, when nothing calls for one sooner."""
+CHECK_SECONDS = 0.2
+"""Between two checks whether the state says something new."""
 STATE_SECONDS = 2.0
 SPEED_SECONDS = 10.0
 USAGE = "usage: livekeep-worker CHANNEL"
@@ -61,7 +60,7 @@ class Worker:
         self._scheduler, self._uplink, self._relay = scheduler, uplink, relay
         self._root = channels.folder_of(name)
         self._started_at = time.time()
-        self._next_schedule = self._next_look = self._next_state = 0.0
+        self._next_schedule = self._next_check = self._next_state = 0.0
         self._written: ChannelState | None = None
         self._write_failed = False
         self._wants_skip = False
@@ -79,13 +78,13 @@ class Worker:
         wanted = self._uplink.one_pass(now)
         if self._relay.changes or now >= self._next_schedule:
             self._next_schedule = min(self._scheduler.one_pass(now), now + SCHEDULE_SECONDS)
-        if now >= self._next_look:
-            self._next_look = now + LOOK_SECONDS
+        if now >= self._next_check:
+            self._next_check = now + CHECK_SECONDS
             self._report(now)
-        return max(min(wanted, self._next_schedule, self._next_look), now + LEAST_WAIT_SECONDS)
+        return max(min(wanted, self._next_schedule, self._next_check), now + LEAST_WAIT_SECONDS)
 
     def stop(self) -> None:
-        """Take leave of the ingest, and say so meanwhile."""
+        """Disconnect cleanly, reporting `stopping` meanwhile."""
         self._uplink.publishing = "stopping"
         self._report(time.monotonic())
         self._uplink.stop(time.sleep)
@@ -123,7 +122,7 @@ class Worker:
             error_type=uplink.error_type,
             retry_count=uplink.retry_count,
             next_retry=uplink.next_retry,
-            last_health_check=uplink.last_look,
+            last_health_check=uplink.last_check,
             ingest=uplink.ingest,
             is_backup=uplink.is_backup,
             connected_since=uplink.connected_since,
@@ -150,16 +149,16 @@ class Worker:
         )
 
 
-def without_figures(found: ChannelState) -> ChannelState:
+def without_figures(channel_state: ChannelState) -> ChannelState:
     """What is worth a state at once when it changes."""
     return dataclasses.replace(
-        found,
+        channel_state,
         written_at=0.0,
         written_monotonic=0.0,
         last_health_check=0.0,
         acknowledged_bytes=0,
         last_acknowledged_monotonic=None,
-        now=found.now and dataclasses.replace(found.now, played_seconds=0.0),
+        now=channel_state.now and dataclasses.replace(channel_state.now, played_seconds=0.0),
         slate_seconds=0.0,
         timeline_seconds=0.0,
         drift_seconds=0.0,
@@ -173,10 +172,10 @@ def speed_of(speeds: Sequence[tuple[float, float]]) -> float | None:
     return round((speeds[-1][1] - speeds[0][1]) / seconds, 3) if seconds >= SPEED_SECONDS - STATE_SECONDS else None
 
 
-def status_of(found: ChannelState) -> str:
+def status_of(channel: ChannelState) -> str:
     """The line of `systemctl status`."""
-    shown = found.now.name if found.picture == "item" and found.now else f"slate ({found.slate_reason})"
-    return f"{found.publishing}: {shown}{f'. {found.reason}' if found.reason else ''}"
+    shown = channel.now.name if channel.picture == "item" and channel.now else f"slate ({channel.slate_reason})"
+    return f"{channel.publishing}: {shown}{f'. {channel.reason}' if channel.reason else ''}"
 
 
 def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
@@ -184,20 +183,20 @@ def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
 
     Those of others are logged. Raises `ConfigError` for its own, and for those of the storage that it plays from.
     """
-    found, more = channels.load(settings)
+    configured, more = channels.load(settings)
     tables = [f"channels.{name}"]
-    if name in found and is_bucket(found[name].media):
+    if name in configured and is_bucket(configured[name].media):
         tables.append("storage")
-    own = [problem for problem in problems if concerns(problem, *tables)]
+    own = [problem for problem in problems if config.concerns(problem, *tables)]
     for problem in problems:
         if problem not in own:
             logger.warning("%s", problem)
     if own:
         raise ConfigError(own)
-    if name not in found:
+    if name not in configured:
         about = [problem for problem in more if f"/{name}.json" in problem]
         raise ConfigError(about or [f"{channels.NEW_FILE}: channels.{name}: there is no such channel; add [channels.{name}]"])
-    channel = found[name]
+    channel = configured[name]
     missing = [key for key in ("media", "ingest_urls") if not getattr(channel, key)]
     if missing:
         raise ConfigError([f"{channels.place_of(name)}: channels.{name}.{key}: is not set" for key in missing])

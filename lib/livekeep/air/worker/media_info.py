@@ -16,7 +16,7 @@ LONGEST_SECONDS = 1e9
 JITTER_SECONDS = 0.0021
 """Matroska and FLV round times to milliseconds."""
 DECLARING = ("matroska", "mov", "flv", "avi", "asf")
-"""The containers whose header tells their length; of others ffprobe finds it from timestamps."""
+"""The containers whose header has their length; of others ffprobe derives it from timestamps."""
 LACKING_SECONDS, LACKING_SHARE = 1.0, 0.02
 """An item lacks something when more than both of these of it is not there."""
 
@@ -52,7 +52,7 @@ class ItemError(TemporaryError):
 
 @dataclass(frozen=True)
 class Video:
-    """The picture; None is not known. Some of it only the packets tell (`scanned`)."""
+    """The picture; None is not known. Some of it only the packets show (`scanned`)."""
 
     index: int
     """Of the stream in its file."""
@@ -97,7 +97,7 @@ class MediaInfo:
 
     container: str
     duration_seconds: float | None
-    """How much of it should go out: by its packets where those are known, and what its header tells of beyond them."""
+    """How much of it should go out: by its packets where those are known, and what its header promises beyond them."""
     video: Video
     audio: Audio | None = None
     scan: Scan | None = None
@@ -119,7 +119,7 @@ def media_of(document: dict[str, Any]) -> MediaInfo | None:
     container = str(form.get("format_name", ""))
     duration, start = length(form.get("duration")), number(form.get("start_time")) or 0.0
     if duration is not None and container.startswith(("matroska", "flv")) and 0 < start < duration:
-        # These tell the moment of their end.
+        # These give the moment of their end.
         duration -= start
     return MediaInfo(
         container=container,
@@ -179,14 +179,14 @@ def has_one_rate(stream: dict[str, Any]) -> bool | None:
 
 
 def rotation_of(stream: dict[str, Any]) -> int:
-    found = [data.get("rotation") for data in stream.get("side_data_list", []) if isinstance(data, dict)]
-    return next((int(number(turn) or 0) % 360 for turn in found if turn is not None), 0)
+    rotations = [data.get("rotation") for data in stream.get("side_data_list", []) if isinstance(data, dict)]
+    return next((int(number(turn) or 0) % 360 for turn in rotations if turn is not None), 0)
 
 
 def duration_of(stream: dict[str, Any]) -> float | None:
     """Of one stream in seconds. Matroska has the moment of its end, counted from the start of the file, in a tag."""
-    if (found := length(stream.get("duration"))) is not None:
-        return found
+    if (length_seconds := length(stream.get("duration"))) is not None:
+        return length_seconds
     parts = [number(part) for part in str(stream.get("tags", {}).get("DURATION", "")).split(":")]
     if len(parts) != 3 or None in parts:
         return None
@@ -196,17 +196,17 @@ def duration_of(stream: dict[str, Any]) -> float | None:
 
 def length(value: Any) -> float | None:
     """A span of time in seconds, or None for one that no item has."""
-    found = number(value)
-    return found if found is not None and 0 <= found <= LONGEST_SECONDS else None
+    seconds = number(value)
+    return seconds if seconds is not None and 0 <= seconds <= LONGEST_SECONDS else None
 
 
 def number(value: Any) -> float | None:
     """A finite number, or None for ffprobe's "N/A"."""
     try:
-        found = float(value)
+        parsed = float(value)
     except (TypeError, ValueError):
         return None
-    return found if math.isfinite(found) else None
+    return parsed if math.isfinite(parsed) else None
 
 
 def ratio(value: Any, sign: str) -> Fraction | None:
@@ -228,7 +228,7 @@ def scanned(media: MediaInfo, scan: Scan) -> MediaInfo:
             bitrate=bitrate_of(scan.audio),
         )
     elif audio:
-        # There is none of the sound that the header tells of.
+        # There is none of the sound that the header promises.
         audio = None
     rate = real_rate(scan.video, video.frame_rate)
     video = dataclasses.replace(
@@ -257,14 +257,14 @@ def bitrate_of(track: Track) -> int | None:
     return round(track.bits / track.seconds) if track.seconds > 0 else None
 
 
-def real_rate(track: Track, told: float | None) -> float | None:
-    """Pictures a second: as the header tells while the pictures do not contradict it, else as they come."""
+def real_rate(track: Track, declared: float | None) -> float | None:
+    """Pictures a second: as the header says while the pictures do not contradict it, else as they come."""
     mean = track.mean_step_seconds
     if not mean or mean <= 0:
-        return told
+        return declared
     steps = track.packets - 1
-    if told and abs(steps * mean - steps / told) <= 2 * JITTER_SECONDS:
-        return told
+    if declared and abs(steps * mean - steps / declared) <= 2 * JITTER_SECONDS:
+        return declared
     return 1 / mean
 
 

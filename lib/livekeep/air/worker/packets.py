@@ -99,7 +99,7 @@ class Scan:
     damage: str = ""
     """What ffprobe says of damaged packets; "" when there are none."""
     cut_off: bool = False
-    """The container's index tells of more than there is."""
+    """The container's index lists more than there is."""
 
     @property
     def shared_holes(self) -> tuple[Hole, ...]:

@@ -21,7 +21,7 @@ MOST_PLAYED = 10
 
 
 class PlayLog:
-    """Its fields are what the state tells; each method notes one thing that happened."""
+    """Its fields go into the state; each method notes one thing that happened."""
 
     def __init__(self, channel: str) -> None:
         self.now: Played | None = None
@@ -68,7 +68,7 @@ class PlayLog:
         self.items_short += outcome == "short"
         self.items_skipped += outcome == "skipped"
         if outcome == "short":
-            self._tell_failure(entry, ItemFailure.SHORT)
+            self._report_failure(entry, ItemFailure.SHORT)
         sentence = f"{self._channel}: {item.name}: {outcome}, {seconds:.1f} s"
         fields = {"ITEM": item.name, "OUTCOME": outcome, "SECONDS": f"{seconds:.3f}", "MODE": item.mode}
         events.emit(events.ITEM_PLAYED, sentence, CHANNEL=self._channel, **fields)
@@ -79,16 +79,16 @@ class PlayLog:
         if outcome_of(seconds, item.duration_seconds, is_skipped=False) != "short":
             return
         self.items_short += 1
-        problem = problem or "its header tells of less than there is, and the rest was not played"
+        problem = problem or "its header says less than there is, and the rest was not played"
         entry = replace(item, played_seconds=round(seconds, 3), outcome="short", problem=problem)
         self.last = tuple(entry if old.name == item.name and old.outcome == "played" else old for old in self.last)
-        self._tell_failure(entry, ItemFailure.SHORT)
+        self._report_failure(entry, ItemFailure.SHORT)
 
     def fail(self, entry: Played, error_type: str) -> None:
         """Nothing of an item could be played."""
         self._put(entry)
         self.items_failed += 1
-        self._tell_failure(entry, error_type)
+        self._report_failure(entry, error_type)
 
     def note_slate(self, problem: str) -> None:
         """Why the slate is not the channel's own, or is not kept; "" when all is well with it."""
@@ -106,7 +106,7 @@ class PlayLog:
         events.emit(events.SLATE_LEFT, sentence, CHANNEL=self._channel, SECONDS=f"{seconds:.1f}")
 
     def lose_storage(self, error: LivekeepError) -> None:
-        """The media cannot be listed. The same reason is told once."""
+        """The media cannot be listed. The same reason is reported once."""
         problem = str(error)
         if problem != self.storage_problem:
             kind = error.error_type if isinstance(error, StorageError) else "other"
@@ -118,7 +118,7 @@ class PlayLog:
         sentence = f"{self._channel}: the media can be listed again, after {seconds:.0f} s"
         events.emit(events.STORAGE_BACK, sentence, CHANNEL=self._channel, SECONDS=f"{seconds:.0f}")
 
-    def _tell_failure(self, entry: Played, error_type: str) -> None:
+    def _report_failure(self, entry: Played, error_type: str) -> None:
         of = f" of {entry.duration_seconds:.1f} s" if entry.duration_seconds else ""
         why = f": {entry.problem}" if entry.problem else ""
         events.emit(

@@ -51,7 +51,7 @@ class Playlist:
         if self._files == before:
             return
         changed = {name for name, file in self._files.items() if before.get(name) != file}
-        # One that was written anew may be a mended one.
+        # One that was written again may be fixed.
         self._failed = (self._failed & self._files.keys()) - changed
         joined = [file for name, file in self._files.items() if name not in before]
         staying = [self._files[file.name] for file in self._left if file.name in self._files]
@@ -66,22 +66,22 @@ class Playlist:
 
     def peek(self) -> MediaFile | None:
         """What `next` will give."""
-        found = self._next_of_round()
-        return (self._due() or found) if found else None
+        following = self._next_of_round()
+        return (self._due() or following) if following else None
 
     def next(self) -> MediaFile | None:
         """Take the next file; None when there is none to play now."""
         turn = self._next_of_round()
         if turn is None:
             return None
-        found = self._due() or turn
+        file = self._due() or turn
         # One that comes in between leaves the round as it is.
-        if found is turn:
-            del self._left[: self._left.index(found) + 1]
-            self._taken = found
-        self._newest = found.name
-        self._others = {name: 0 if name == found.name else count + 1 for name, count in self._others.items()}
-        return found
+        if file is turn:
+            del self._left[: self._left.index(file) + 1]
+            self._taken = file
+        self._newest = file.name
+        self._others = {name: 0 if name == file.name else count + 1 for name, count in self._others.items()}
+        return file
 
     def played(self) -> None:
         """Something was played, if only in part: what failed before may be tried again when its turn comes."""
@@ -104,9 +104,9 @@ class Playlist:
             self._left = self._left + self._shuffled(again) if shuffled else self._sorted([*self._left, *again])
 
     def _next_of_round(self) -> MediaFile | None:
-        found = self._first_left()
-        if found or not self._loop:
-            return found
+        file = self._first_left()
+        if file or not self._loop:
+            return file
         if not self._files.keys() - self._failed:
             return None
         self._begin_round()

@@ -50,9 +50,9 @@ def plan(media: MediaInfo, channel: Channel) -> Plan:
     )
 
 
-def mode_of(found: Plan) -> Mode:
-    """ "copy" when neither picture nor sound is encoded anew."""
-    return "copy" if found.video == found.audio == "copy" else "normalise"
+def mode_of(plan: Plan) -> Mode:
+    """ "copy" when neither picture nor sound is encoded again."""
+    return "copy" if plan.video == plan.audio == "copy" else "normalise"
 
 
 def reasons_to_encode(video: Video, channel: Channel) -> list[str]:

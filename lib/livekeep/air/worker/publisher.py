@@ -20,7 +20,7 @@ from pathlib import Path
 from livekeep.air.worker import ffmpeg
 from livekeep.air.worker.ffmpeg import AUTHORITIES
 from livekeep.air.worker.ingest_address import Address, preset_of
-from livekeep.air.worker.publisher_end import ANSWER_SECONDS, Ended, Told, Why, judge
+from livekeep.air.worker.publisher_end import ANSWER_SECONDS, Ended, PublisherLog, Why, reason_of
 from livekeep.core.errors import TemporaryError
 from livekeep.system import certificate, process
 from livekeep.system.background import Background
@@ -46,7 +46,7 @@ log = logging.getLogger("livekeep.air.worker.publisher")
 
 
 class Publisher:
-    """ffmpeg on its leash. To be made by the worker's main thread: the leash hangs on the thread.
+    """ffmpeg on its leash. Made by the worker's main thread: the leash ends with the thread.
 
     `channel` is its name, for the log. Raises `ConfigError` for an address or a key that cannot be used, `TemporaryError`
     when ffmpeg cannot be started.
@@ -58,7 +58,7 @@ class Publisher:
         self.given_bytes = 0
         self._key, self._channel, self._authorities = key, channel, authorities
         self._certificate: Background[str] = Background(lambda: None)
-        self._told = Told()
+        self._log = PublisherLog()
         self._text = b""
         self._lines_logged = 0
         self._given_since: float | None = None
@@ -97,7 +97,7 @@ class Publisher:
     @property
     def is_publishing(self) -> bool:
         """The server takes the stream, as far as `poll` has seen."""
-        return self._told.has_published
+        return self._log.has_published
 
     def fileno(self) -> int:
         """Can be written to when the next `write` would take something. Gone (ValueError) after `stop`."""
@@ -108,7 +108,7 @@ class Publisher:
         return self._output.fileno()
 
     def write(self, data: bytes, now: float) -> int:
-        """How many bytes were taken; 0 when ffmpeg cannot take any, or is gone: `poll` tells."""
+        """How many bytes were taken; 0 when ffmpeg cannot take any, or is gone: `poll` shows which."""
         try:
             taken = os.write(self._input.fileno(), data)
         except (BlockingIOError, BrokenPipeError, ValueError):
@@ -126,23 +126,23 @@ class Publisher:
             self._input.close()
 
     def leave(self, sentence: str, now: float) -> None:
-        """Begin an orderly end, since the server is said to have ended the stream: `poll` tells "dropped" with that sentence."""
+        """Begin an orderly end, since the server is said to have ended the stream: `poll` gives "dropped" with that sentence."""
         self._left_for = sentence
         self.stop(now)
 
     def kill(self) -> None:
-        """At once: for a stream that does not arrive, or when there is no time left to stop. `poll` reaps it and tells which.
+        """At once: for a stream that does not arrive, or when no time is left to stop. `poll` reaps it and gives the reason.
 
         It is "stalled" if the server ever took the stream, else "unreachable".
         """
-        self._kill("stalled" if self._told.has_published else "unreachable")
+        self._kill("stalled" if self._log.has_published else "unreachable")
 
     def poll(self, now: float) -> Ended | None:
         """What became of it, None while it runs. To be called when `errors_fileno` can be read, and once a second."""
         if self._ended:
             return self._ended
         is_at_end = self._read(now)
-        if not self._is_stopping and not self._told.has_published and self._given_since is not None:
+        if not self._is_stopping and not self._log.has_published and self._given_since is not None:
             if now - self._given_since >= START_SECONDS:
                 self._kill("unreachable")
         elif self._kill_at is not None and now >= self._kill_at:
@@ -151,20 +151,20 @@ class Publisher:
             # Its output ends a moment before the process does.
             exit_code = self._process.wait(0.05 if is_at_end else 0)
             self._read(now)
-            if self._is_looking_at_certificate(now):
+            if self._is_checking_certificate(now):
                 return None
             self._ended = self._conclude(now, exit_code)
             self._input.close()
             self._output.close()
         return self._ended
 
-    def _is_looking_at_certificate(self, now: float) -> bool:
-        """Whether it is still being found out what is wrong with it."""
+    def _is_checking_certificate(self, now: float) -> bool:
+        """Whether the check of what is wrong with it still runs."""
         if not self._certificate.is_busy:
             return False
-        found = self._certificate.take(now)
-        self._told.certificate_fault = found if isinstance(found, str) else ""
-        return found is None
+        result = self._certificate.take(now)
+        self._log.certificate_fault = result if isinstance(result, str) else ""
+        return result is None
 
     def _kill(self, why: Why) -> None:
         if self._killed is None and self._ended is None:
@@ -182,11 +182,11 @@ class Publisher:
             return Ended("unreachable", f"{shown} did not take the stream in time", exit_code)
         if self._killed:
             return Ended("stalled", f"{shown} takes no more of the stream, though the connection stands", exit_code)
-        why, sentence = judge(self._told, now, exit_code, shown)
+        why, sentence = reason_of(self._log, now, exit_code, shown)
         return Ended(why, sentence, exit_code)
 
     def _read(self, now: float) -> bool:
-        """Hear what ffmpeg says; whether that was all there will ever be."""
+        """Read what ffmpeg prints; whether that was its end."""
         while True:
             try:
                 block = os.read(self._output.fileno(), 65536)
@@ -195,19 +195,19 @@ class Publisher:
             *lines, self._text = (self._text + block).split(b"\n")
             self._text = self._text[-4096:]
             for line in lines:
-                self._hear(now, line.decode(errors="replace"))
+                self._note_line(now, line.decode(errors="replace"))
             if not block:
                 return True
 
-    def _hear(self, now: float, line: str) -> None:
-        found = LINE.fullmatch(line.strip())
-        level, text = found.groups() if found else ("error", line)
+    def _note_line(self, now: float, line: str) -> None:
+        match = LINE.fullmatch(line.strip())
+        level, text = match.groups() if match else ("error", line)
         text = redacted(text, self._secrets())
         if not text or text in ffmpeg.CHATTER:
             return
-        had_wrong_certificate = self._told.has_wrong_certificate
-        self._told.heard(now, level, text)
-        if self._told.has_wrong_certificate and not had_wrong_certificate:
+        had_wrong_certificate = self._log.has_wrong_certificate
+        self._log.note(now, level, text)
+        if self._log.has_wrong_certificate and not had_wrong_certificate:
             host, port, authorities = self.address.host.strip("[]"), self.address.port, self._authorities
             self._certificate.start(lambda: certificate.fault_of(host, port, authorities), CERTIFICATE_SECONDS)
         if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
@@ -218,7 +218,7 @@ class Publisher:
             log.warning("channel %s: publisher: %s", self._channel, text)
 
     def _secrets(self) -> tuple[str, ...]:
-        # A name of few letters would be found in every line.
+        # A name of few letters would match in every line.
         return tuple(secret for secret in (self._key, self.address.application) if len(secret) > 4)
 
 
@@ -239,7 +239,7 @@ def command(address: Address, preset: str, authorities: Path) -> list[str]:
 
 
 def one_time_file(content: bytes) -> int:
-    """A descriptor from which `content` can be read once, by whoever inherits it; it fits into a pipe."""
+    """A descriptor from which `content` can be read once, by the process that inherits it; it fits into a pipe."""
     reading, writing = os.pipe()
     try:
         os.write(writing, content)

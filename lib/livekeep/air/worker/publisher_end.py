@@ -16,7 +16,7 @@ What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
 | has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
 | dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
 | says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
-| tells that it has ended the stream      | never      | nothing: `retry.Listener` counts the bytes     | –           |
+| says that it has ended the stream       | never      | nothing: `retry.Listener` counts the bytes     | –           |
 | no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
 """
 
@@ -40,8 +40,8 @@ class Ended:
 
 
 @dataclass
-class Told:
-    """What ffmpeg has said so far, as far as it tells how things stand."""
+class PublisherLog:
+    """What ffmpeg has printed so far that says how the connection is."""
 
     connected_at: float | None = None
     has_published: bool = False
@@ -55,7 +55,7 @@ class Told:
     cause: str = ""
     """The last thing that went wrong, such as "Broken pipe"."""
 
-    def heard(self, now: float, level: str, text: str) -> None:
+    def note(self, now: float, level: str, text: str) -> None:
         """A line of ffmpeg's, fit to be shown."""
         if text.startswith("Successfully connected to "):
             self.connected_at = now
@@ -71,21 +71,21 @@ class Told:
                 self.server_words = text.removeprefix("Server error: ").strip()
 
 
-def judge(told: Told, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
+def reason_of(log: PublisherLog, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
     """Why a publisher ended that was neither stopped nor killed, and one sentence."""
-    cause = f" ({told.cause})" if told.cause else ""
-    is_slow = told.connected_at is not None and now - told.connected_at >= ANSWER_SECONDS - 1
+    cause = f" ({log.cause})" if log.cause else ""
+    is_slow = log.connected_at is not None and now - log.connected_at >= ANSWER_SECONDS - 1
     verdicts: tuple[tuple[object, Why, str], ...] = (
         (exit_code < 0, "crashed", f"the publishing ffmpeg was killed by signal {-exit_code}"),
-        (told.has_published and told.server_words, "dropped", f'{shown} ended the stream: "{told.server_words}"'),
-        (told.has_published and told.cause, "dropped", f"{shown} ended the connection{cause}"),
-        (told.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
-        (told.has_wrong_certificate, "unreachable", f"{shown} {told.certificate_fault or certificate.PLAIN}"),
-        (told.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
-        (told.server_words, "refused", f'{shown} refused the stream: "{told.server_words}"'),
-        (told.has_no_connection and told.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
-        (told.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
-        (told.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
+        (log.has_published and log.server_words, "dropped", f'{shown} ended the stream: "{log.server_words}"'),
+        (log.has_published and log.cause, "dropped", f"{shown} ended the connection{cause}"),
+        (log.has_published, "crashed", f"the publishing ffmpeg ended by itself, code {exit_code}"),
+        (log.has_wrong_certificate, "unreachable", f"{shown} {log.certificate_fault or certificate.PLAIN}"),
+        (log.has_no_name, "unreachable", f"the name of {shown} cannot be resolved: is the network up, is the name right?"),
+        (log.server_words, "refused", f'{shown} refused the stream: "{log.server_words}"'),
+        (log.has_no_connection and log.connected_at is None, "unreachable", f"{shown} cannot be connected to{cause}"),
+        (log.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
+        (log.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
     )
     refused: tuple[Why, str] = (
         "refused",

@@ -1,6 +1,6 @@
 """The relay: one timeline for all that goes on the wire, items and slate, without a hole and without a jump. Pure.
 
-It is told the time (seconds of any steady clock) and gives the bytes that are due. Each item is put where picture and sound of
+It gets the time (seconds of any steady clock) and gives the bytes that are due. Each item is put where picture and sound of
 the one before it ended; what is late is sent at once. When an item is missing or runs dry the slate goes out, from its first
 picture, until an item is ready. Each connection has a timeline of its own: after a reconnect the last group of pictures is sent
 once more, so that nothing of the item is lost. An item at whose place the connection breaks twice is left.
@@ -25,8 +25,8 @@ UNDERRUN_SECONDS = 0.1
 """So long is an item waited for that has run dry, before the slate."""
 LONGEST_HOLE_MS = 500.0
 """Pictures that are missing for longer are a hole in the item; so is sound that has not come for so long."""
-TOLD_MS = 1000.0
-"""What is left out of an item is told from this length on."""
+REPORTED_MS = 1000.0
+"""What is left out of an item is reported from this length on."""
 SAME_PLACE_MS = 3000.0
 """Two connections that broke within so much of an item broke at the same place."""
 MOST_KEPT = 2000
@@ -182,7 +182,7 @@ class Relay:
         return True
 
     def _step_item(self, buffer: InputBuffer, now: float) -> bool:
-        """Send the item's next tag when it is due; whether there is more to look at now."""
+        """Send the item's next tag when it is due; whether there may be more."""
         tag = self._head(buffer)
         if tag is None and buffer.is_over:
             self._end(buffer)
@@ -238,10 +238,10 @@ class Relay:
         until_ms = picture.timestamp if picture else buffer.sounds[-1].timestamp
         # A header that travels with the pictures has the time of the one behind it.
         buffer.drop_sounds(until_ms + picture.composition_ms * picture.is_picture if picture else math.inf)
-        if until_ms - began_ms >= TOLD_MS:
+        if until_ms - began_ms >= REPORTED_MS:
             buffer.problem = f"it has no pictures from {buffer.place(began_ms)} to {buffer.place(until_ms)} s"
         if picture:
-            buffer.is_cut = buffer.is_cut or until_ms - began_ms >= TOLD_MS
+            buffer.is_cut = buffer.is_cut or until_ms - began_ms >= REPORTED_MS
             buffer.left_out_ms += until_ms - (buffer.taken_ms or 0) - self._frame_ms
             buffer.taken_ms = None
             sound_ms = self._timeline.ends[AUDIO] - buffer.sounds[0].timestamp if buffer.sounds else -math.inf

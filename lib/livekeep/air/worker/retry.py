@@ -26,7 +26,7 @@ STEADY_SECONDS = 30.0
 """Once on air for so long, a connection that ends was a good one."""
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0)
 UNREACHABLE_SECONDS = (1.0, *(2.0,) * 10, 5.0)
-"""An ingest that is started anew is met within two seconds; one that stays away is not asked too often."""
+"""An ingest that restarts is reached within two seconds; one that stays away is not tried too often."""
 REFUSED_SECONDS = (30.0, 60.0)
 """One refusal more ends the run."""
 LEAST_SECONDS = 1.0
@@ -37,7 +37,7 @@ UNREAD_SECONDS = 3.5
 """The receiver's kernel has acknowledged for so long what its program does not read: it may hold many seconds' worth."""
 LEAST_UNREAD_BYTES = 128 * 1024
 READING_SHARE = 0.25
-"""A program that reads lets its kernel offer as much anew as it acknowledges. Without it the offer creeps a few percent."""
+"""A program that reads lets its kernel offer as much again as it acknowledges. Without it the offer creeps a few percent."""
 LEAST_MESSAGE_BYTES = 80
 """What an ingest sends in the middle of a stream are receipts and pings, of 16 to 45 bytes; the least status has about 100."""
 OPENING_SECONDS = 3.0
@@ -125,7 +125,7 @@ def planned(state: RetryState) -> RetryState:
 class Arrival:
     """Whether what a connection is given arrives; moments are monotonic seconds.
 
-    A new connection begins with `Arrival()`, and is looked at from when the server takes the stream: a handshake, too, is
+    A new connection begins with `Arrival()`, and is observed from when the server takes the stream: a handshake, too, is
     acknowledged.
     """
 
@@ -189,7 +189,7 @@ class Arrival:
 class Listener:
     """Whether an ingest says something in the middle of a stream, by the number of the bytes that it sends.
 
-    RTMP tells so that it has ended the stream (onStatus, NetStream.Unpublish.Success), and an ingest may go on reading then.
+    RTMP says so when it has ended the stream (onStatus, NetStream.Unpublish.Success), and an ingest may go on reading then.
     ffmpeg reads such a message and says nothing of it. An ingest that sends as much again and again is a talkative one.
     """
 

@@ -85,10 +85,10 @@ def scan(
     if any(int(offset) >= reader.reached_bytes for offset in BREAK.findall(errors)):
         raise ItemError(ItemFailure.UNREACHABLE, f"{name}: could not be read to its end; the storage hung up")
     damage = next((redacted(TAGS.sub("", line)) for line in errors.splitlines() if DAMAGE.search(line)), "")
-    found = reader.scanner.result(damage, cut_off=bool(CUT_OFF.search(errors)))
-    if not found.video.packets:
+    result = reader.scanner.result(damage, cut_off=bool(CUT_OFF.search(errors)))
+    if not result.video.packets:
         raise fault_of(errors, name, source)
-    return found
+    return result
 
 
 class Reader:
@@ -157,8 +157,8 @@ class Scans:
     def load(self, file: MediaFile, version: str) -> Scan | None:
         """The scan of just this file; None when there is none."""
         identity = identity_of(file, version)
-        if found := self._remembered.get(identity):
-            return found
+        if known := self._remembered.get(identity):
+            return known
         if self._folder is None:
             return None
         try:
@@ -167,9 +167,9 @@ class Scans:
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
-    def keep(self, file: MediaFile, version: str, found: Scan) -> None:
+    def keep(self, file: MediaFile, version: str, packets: Scan) -> None:
         identity = identity_of(file, version)
-        self._remembered[identity] = found
+        self._remembered[identity] = packets
         while len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
         if self._folder is None:
@@ -179,7 +179,7 @@ class Scans:
         try:
             self._folder.mkdir(exist_ok=True)
             with temporary.open("w", encoding="utf-8") as stream:
-                write(stream, identity, found)
+                write(stream, identity, packets)
             temporary.rename(path)
         except OSError:
             # It is read again after the next start of the worker.
@@ -204,5 +204,5 @@ def identity_of(file: MediaFile, version: str) -> tuple[str, ...]:
     return (f"{RECIPE}", file.name, f"{file.size_bytes}", f"{file.modified!r}", version)
 
 
-def write(stream: IO[str], identity: tuple[str, ...], found: Scan) -> None:
-    json.dump({"of": identity, "scan": found.as_document()}, stream)
+def write(stream: IO[str], identity: tuple[str, ...], packets: Scan) -> None:
+    json.dump({"of": identity, "scan": packets.as_document()}, stream)

@@ -191,9 +191,9 @@ class Scheduler:
 
     def _read_all(self, item: Item) -> Scan:
         """In a thread. Raises `ItemError`."""
-        found = scan(item.source, item.media, item.name, may_read=self._may_read)
-        self._scans.keep(item.file, self._proxy.version_of(item.source), found)
-        return found
+        packets = scan(item.source, item.media, item.name, may_read=self._may_read)
+        self._scans.keep(item.file, self._proxy.version_of(item.source), packets)
+        return packets
 
     def _share_storage(self) -> None:
         """Reading ahead rests while an item on air needs the storage for itself."""

@@ -2,7 +2,7 @@
 
 A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/VERSION/NAME,
 is sent on by a 302 to an address signed at that moment, and comes back here for each connection. The scheme is that of where it
-leads, so that ffmpeg can be told to check a certificate. Only the worker's own user may ask, and only for what the worker gave
+leads, so that ffmpeg can be made to check a certificate. Only the worker's own user may ask, and only for what the worker gave
 out: the token is good for that name and version alone, and until the worker ends, since its key changes with each start. When
 another object has taken the place of the one that the item began with, the answer is 410: in the middle its bytes are rubbish.
 Sources of the check: sock_diag(7) with inet_diag; proc(5) for /proc/self/net/tcp.
@@ -72,7 +72,7 @@ class SignedUrlProxy:
             return location
         version = UNKNOWN_VERSION
         with contextlib.suppress(StorageError):
-            # A storage that does not tell may still give the file; then it cannot be seen whether that is replaced.
+            # A storage that does not say may still give the file; then nothing shows whether that is replaced.
             version = digest(self._library.identify(name)) or UNKNOWN_VERSION
         port, scheme, token = self._listener.getsockname()[1], scheme_of(location), self._token_of(name, version)
         # It may be back in its place.
@@ -197,9 +197,9 @@ def uid_by_question(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
         kernel.send(HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 0, 0) + request)
         for kind, body in messages(kernel.recv(4096)):
             if kind == SOCK_DIAG_BY_FAMILY:
-                _family, _state, _timer, _retransmits, found, *_numbers, uid, _inode = MESSAGE.unpack_from(body)
-                # For want of the connection the kernel tells of who listens on that port.
-                return int(uid) if found[:PLACES_BYTES] == identity[:PLACES_BYTES] else None
+                _family, _state, _timer, _retransmits, answered, *_numbers, uid, _inode = MESSAGE.unpack_from(body)
+                # Without the connection the kernel returns the socket that listens on that port.
+                return int(uid) if answered[:PLACES_BYTES] == identity[:PLACES_BYTES] else None
     return None
 
 
@@ -238,5 +238,5 @@ def quote(name: str) -> str:
 
 def unquote(quoted: str) -> str:
     """The name again; what is no UTF-8 fits no name."""
-    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda found: bytes([int(found[1], 16)]), quoted.encode())
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), quoted.encode())
     return raw.decode(errors="replace")

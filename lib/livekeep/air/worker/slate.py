@@ -45,7 +45,7 @@ STILL_QUALITY = ("-qmin", "20")
 """A still picture would get the channel's whole bit rate, for nothing that can be seen."""
 LARGEST_READ_BYTES = 64 * 1024 * 1024
 LARGEST_SLATE_BYTES = 256 * 1024 * 1024
-"""Of the channel's slate; a larger one is told from another by its size and date: reading it would take too long."""
+"""Of the channel's slate; a larger one is distinguished by its size and date: reading it would take too long."""
 
 logger = logging.getLogger("livekeep.worker")
 
@@ -94,11 +94,11 @@ def made_or_kept(
         content = target.read_bytes()
         if not (flaw := flaw_of(content, channel)):
             return MadeSlate(content, target)
-        logger.warning("%s: %s; it is made anew", target, flaw)
+        logger.warning("%s: %s; it is made again", target, flaw)
     except (FileNotFoundError, NotADirectoryError):
         pass
     except OSError as error:
-        logger.warning("%s: cannot be read (%s); it is made anew", target, error.strerror)
+        logger.warning("%s: cannot be read (%s); it is made again", target, error.strerror)
     made = encode(command(), channel, encode_seconds)
     return MadeSlate(made, target, keep(made, target))
 
@@ -117,7 +117,7 @@ def keep(content: bytes, target: Path) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        problem = f"{target.parent}: the slate cannot be kept ({error.strerror}); it is made anew at each start; free the disk"
+        problem = f"{target.parent}: the slate cannot be kept ({error.strerror}); it is made again at each start; free the disk"
         logger.warning("%s", problem)
         return problem
     return ""
@@ -126,10 +126,10 @@ def keep(content: bytes, target: Path) -> str:
 def flaw_of(content: bytes, channel: Channel) -> str:
     """What keeps a slate off air, "" when nothing does."""
     try:
-        found = SlateLoop(content, 1000 / channel.frame_rate)
+        slate = SlateLoop(content, 1000 / channel.frame_rate)
     except ValueError as error:
         return f"is damaged: {error}"
-    return "" if AUDIO in found.headers else "is damaged: it holds no sound"
+    return "" if AUDIO in slate.headers else "is damaged: it holds no sound"
 
 
 def name_of(channel: Channel, content: str, version: str) -> str:
@@ -141,12 +141,12 @@ def name_of(channel: Channel, content: str, version: str) -> str:
 def fingerprint(file: Path) -> str:
     """Of the content. Raises `FileNotFoundError` and `SlateError`."""
     try:
-        found = file.stat()
+        status = file.stat()
         # One that waits for a writer, such as a FIFO, would not even be opened.
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise SlateError("is no file")
-        if found.st_size > LARGEST_READ_BYTES:
-            return f"{found.st_size} {found.st_mtime_ns}"
+        if status.st_size > LARGEST_READ_BYTES:
+            return f"{status.st_size} {status.st_mtime_ns}"
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except FileNotFoundError:
@@ -173,8 +173,8 @@ def command_for(channel: Channel) -> list[str]:
         picture += ["-framerate", f"{profile.rate_of(channel)}", "-i", f"file:{file}"]
         return still_command(picture, channel, seconds_of(channel))
     media = probe(str(file), PROBE_SECONDS)
-    found = Plan("encode", "encode" if media.audio else "silence")
-    return with_length(transcode.feeder_command(str(file), found, channel, media), seconds_of(channel, media.duration_seconds))
+    plan = Plan("encode", "encode" if media.audio else "silence")
+    return with_length(transcode.feeder_command(str(file), plan, channel, media), seconds_of(channel, media.duration_seconds))
 
 
 def plain_command(channel: Channel) -> list[str]:

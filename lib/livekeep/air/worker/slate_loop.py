@@ -42,8 +42,8 @@ class SlateLoop:
     def next_of(self, kind: int) -> Tag:
         """The next tag of a kind, which stays."""
         following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
-        found = next(tag for tag in following if tag.kind == kind)
-        return found._replace(timestamp=round(found.timestamp + self._offset_ms))
+        tag = next(tag for tag in following if tag.kind == kind)
+        return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
 
     def quiet(self, header: bytes | None) -> bytes | None:
         """A frame of the slate's sound, each time the next one, when that is of the kind that `header` announced; else None."""

@@ -79,10 +79,10 @@ class TcpInfo:
         self._socket.settimeout(PATIENCE_SECONDS)
 
     def read(self) -> Sample | None:
-        """None while there is no connection, and when the kernel does not tell."""
+        """None while there is no connection, and when the kernel does not say."""
         try:
-            if self._connection and (found := self._ask(self._connection)):
-                return found[0][2]
+            if self._connection and (answer := self._ask(self._connection)):
+                return answer[0][2]
             self._connection = None
             return self._search()
         except OSError:
@@ -109,16 +109,16 @@ class TcpInfo:
         flags = NLM_F_REQUEST if is_one else NLM_F_REQUEST | NLM_F_DUMP
         self._forget_old_answers()
         self._socket.send(HEADER.pack(HEADER.size + len(request), SOCK_DIAG_BY_FAMILY, flags, 0, 0) + request)
-        found: list[tuple[Connection, int, Sample]] = []
+        connections: list[tuple[Connection, int, Sample]] = []
         while True:
             for kind, body in messages(self._socket.recv(RECEIVE_BYTES)):
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
-                    return found
+                    return connections
                 if sample := sample_of(body):
                     family, _state, _timer, _retransmits, identity, *_numbers, inode = MESSAGE.unpack_from(body)
-                    found.append((Connection(family, identity), inode, sample))
+                    connections.append((Connection(family, identity), inode, sample))
             if is_one:
-                return found
+                return connections
 
     def _forget_old_answers(self) -> None:
         self._socket.setblocking(False)
@@ -156,17 +156,17 @@ def sample_of(message: bytes) -> Sample | None:
 
 def sockets_of(pid: int) -> set[int]:
     """The inodes of the sockets that process `pid` has open; none when it is gone or another user's."""
-    found: set[int] = set()
+    inodes: set[int] = set()
     folder = f"/proc/{pid}/fd"
     try:
         descriptors = os.listdir(folder)  # noqa: PTH208 – Path would make an object of each
     except OSError:
-        return found
+        return inodes
     for descriptor in descriptors:
         try:
             target = os.readlink(f"{folder}/{descriptor}")  # noqa: PTH115 – the same
         except OSError:
             continue
         if target.startswith("socket:["):
-            found.add(int(target[8:-1]))
-    return found
+            inodes.add(int(target[8:-1]))
+    return inodes

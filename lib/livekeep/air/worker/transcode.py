@@ -32,15 +32,15 @@ def keyframe_frames(channel: Channel) -> int:
     return max(round(rate_of(channel) * Fraction(channel.keyframe_seconds)), 1)
 
 
-def feeder_command(source: str, found: Plan, channel: Channel, media: MediaInfo) -> list[str]:
+def feeder_command(source: str, plan: Plan, channel: Channel, media: MediaInfo) -> list[str]:
     """The ffmpeg that writes an item as FLV to its standard output, as fast as that is read."""
-    decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"] if found.video == "encode" else []
+    decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"] if plan.video == "encode" else []
     picture = ["-map", f"0:{media.video.index}"]
-    if found.video == "copy":
+    if plan.video == "copy":
         picture += ["-c:v", "copy"]
     else:
         picture += ["-vf", picture_steps(media, channel), *encoder_options(channel)]
-    if found.audio == "copy" and media.audio:
+    if plan.audio == "copy" and media.audio:
         sound = ["-map", f"0:{media.audio.index}", "-c:a", "copy"]
         return [*beginning(), *input_options(source), *picture, *sound, *flv_options()]
     inputs = [*beginning(), *decoding, *input_options(source), *silence_input(media)]
@@ -153,7 +153,7 @@ def paced(media: MediaInfo) -> str:
         "aformat=sample_fmts=fltp:channel_layouts=stereo",
     ]
     if end is not None and picture_end is not None and picture_end - end > SLACK_SECONDS:
-        # Nothing in the file tells the mixer that no more is to come, and it would wait.
+        # Nothing in the file says to the mixer that no more is to come, and it would wait.
         steps.append(f"atrim=end={max(end - SLACK_SECONDS / 2, 0.001):.3f}")
     return ",".join(steps)
 

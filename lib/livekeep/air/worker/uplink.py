@@ -1,7 +1,7 @@
 """The uplink of a channel: one publisher at a time, whether what it is given arrives, and when to try again.
 
 Part of livekeep-worker@CHANNEL. The relay's bytes go into the publisher; the kernel says what the ingest has acknowledged. A
-stream that no longer arrives is ended and begun anew, and the relay goes on where it was.
+stream that no longer arrives is ended and begun again, and the relay goes on where it was.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ from livekeep.core.service import Service
 
 logger = logging.getLogger("livekeep.worker")
 
-LOOK_SECONDS = 0.4
-"""Between two looks at what was acknowledged."""
+CHECK_SECONDS = 0.4
+"""Between two checks of what was acknowledged."""
 WRAP_MS = 2**31
 """FLV's times, as ffmpeg keeps them, end here: 24 d 20 h."""
 WRAP_MARGIN_MS = 600_000
@@ -44,7 +44,7 @@ class GivenUpError(TemporaryError):
 
 
 class Uplink:
-    """One pass sends what is due and looks after the publisher; the fields are what the state tells of it."""
+    """One pass sends what is due and supervises the publisher; the fields go into the state."""
 
     def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, key: str, first_ms: int = 0) -> None:
         """`first_ms`: where the first connection's timeline begins, to see what happens at its end."""
@@ -53,7 +53,7 @@ class Uplink:
         self.reason = self.advice = self.error_type = ""
         self.retry_count = 0
         self.next_retry: float | None = None
-        self.last_look = 0.0
+        self.last_check = 0.0
         self.connected_since: float | None = None
         self.connections = 0
         self.refusals = 0
@@ -71,7 +71,7 @@ class Uplink:
         self._waiting = b""
         self._began = 0.0
         self._next_try = 0.0
-        self._next_look = 0.0
+        self._next_check = 0.0
         self._is_planned_end = False
         self._was_on_air = False
         self._has_news = False
@@ -96,11 +96,11 @@ class Uplink:
             if now < self._next_try:
                 return self._next_try
             self._connect(now)
-        self._look(now)
+        self._check(now)
         if self._publisher is None:
             return self._next_try
         self._send(self._publisher, now)
-        return min(self._relay.due(now), self._next_look)
+        return min(self._relay.due(now), self._next_check)
 
     def reconnect(self, now: float) -> None:
         """End the connection in good order, and begin another: before its timeline wraps, or because the operator wants it."""
@@ -111,7 +111,7 @@ class Uplink:
             self._publisher.stop(now)
 
     def stop(self, wait: Callable[[float], None]) -> None:
-        """Take leave of the ingest; `wait` is given the seconds to wait between two looks. Takes ten seconds at most."""
+        """Disconnect cleanly, within ten seconds; `wait` is given the seconds to wait between two checks."""
         publisher, self._publisher = self._publisher, None
         if publisher is None:
             return
@@ -128,7 +128,7 @@ class Uplink:
         self._arrival = Arrival()
         self._listener.connect()
         self._message = None
-        self._began, self._next_look = now, now + LOOK_SECONDS
+        self._began, self._next_check = now, now + CHECK_SECONDS
         self.next_retry = None
         self._waiting = b""
         self._is_planned_end = self._was_on_air = False
@@ -147,20 +147,20 @@ class Uplink:
         taken = publisher.write(data, now) if data else 0
         self._waiting = data[taken:]
 
-    def _look(self, now: float) -> None:
+    def _check(self, now: float) -> None:
         """Whether the publisher is still there, and what has arrived."""
         publisher = self._publisher
-        if publisher is None or (now < self._next_look and not self._has_news):
+        if publisher is None or (now < self._next_check and not self._has_news):
             return
         self._has_news = False
         ended = self._poll(publisher, now)
         if ended:
             self._end(ended, now)
             return
-        if now < self._next_look:
+        if now < self._next_check:
             return
-        self._next_look = now + LOOK_SECONDS
-        self.last_look = time.time()
+        self._next_check = now + CHECK_SECONDS
+        self.last_check = time.time()
         sample = self._acknowledged.read() if self._acknowledged else None
         if publisher.is_publishing:
             before = self._arrival

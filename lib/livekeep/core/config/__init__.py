@@ -1,6 +1,6 @@
 """The configuration: its tables and checks (schema, record), how it is read (loader), and how a program follows it (watch)."""
 
-from livekeep.core.config.loader import build, convert, files, ignored_files, load, load_leniently, place_of
+from livekeep.core.config.loader import build, concerns, convert, files, ignored_files, load, load_leniently, place_of
 from livekeep.core.config.schema import (
     CHANNEL_NAME,
     GROUPS,
@@ -53,6 +53,7 @@ __all__ = [
     "Vimeo",
     "YoutubeProbe",
     "build",
+    "concerns",
     "convert",
     "faults_of_channel",
     "files",

@@ -23,6 +23,7 @@ from livekeep.core.config import record as record_config
 from livekeep.core.config.schema import CHANNEL_NAME, GROUPS, NAMED, SHIPPED, TABLES, Config, faults_of_channel
 from livekeep.core.errors import ConfigError
 
+IN_FILE = ".toml: "
 SUFFIXES = (".toml", ".json")
 """Of the files in the drop-in folder that are read."""
 COPY_OR_HIDDEN = re.compile(r"^\.|~$|\.(bak|orig|old|swp)$|\.dpkg-[a-z]+$|\.livekeep-[0-9-]+$")
@@ -272,3 +273,16 @@ def check_streams(config: Config, file: Path) -> list[str]:
         names = ", ".join(f'"{name}"' for name in config.streams)
         problems.append(f'{file}: stream.selected: must be one of the configured streams {names}, is "{config.stream.selected}"')
     return problems
+
+
+def concerns(problem: str, *tables: str) -> bool:
+    """Whether a problem is about one of `tables`, or about a file that could not be read at all.
+
+    A mistake in a table that a program does not read must not keep it from its work.
+    """
+    _file, is_in_file, said = problem.partition(IN_FILE)
+    # A key's place is "table.key", and what cannot be read has none: "/etc/livekeep/livekeep.toml: is not valid TOML: …".
+    place, _, text = said.partition(": ")
+    if not is_in_file or not text or " " in place:
+        return True
+    return any(place == table or place.startswith(f"{table}.") for table in tables)
