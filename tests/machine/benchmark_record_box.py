@@ -1,8 +1,8 @@
 """The record part's benchmark: sudo tests/benchmark --only record [--suite trixie|bookworm] [--parts NAME...] [--write FILE]
 
 "machine" boots a box with screen and record: how soon a call is on the page, what the services cost at rest. The others are
-programs of their own, with their peers: "library", "sustained", "queries", "recorder", "analysis", "clips". What each prints is
-printed.
+programs of their own, with their peers: "library", "sustained", "queries", "recorder", "analysis", "clips", "peers". What each
+prints is printed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ PROGRAMS = {
     "recorder": ["tests.record.benchmark_recorder"],
     "analysis": ["tests.record.benchmark_analysis"],
     "clips": ["tests.record.benchmark_clips"],
+    "peers": ["tests.record.benchmark_peers"],
 }
 # In the machine: a page of events is open as in a browser, and calls fail at random moments. Prints the seconds to each push.
 DELAYS = """
