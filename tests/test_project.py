@@ -174,6 +174,15 @@ def test_a_launcher_is_short_executable_and_isolated(program: Path) -> None:
         assert len(lines) < 40
 
 
+@pytest.mark.parametrize("program", sorted((PROJECT / "bin").iterdir()), ids=lambda path: path.name)
+def test_a_launcher_imports_what_there_is(program: Path) -> None:
+    imports = re.findall(r"^from (livekeep\.[\w.]+) import (\w+)$", program.read_text(), re.MULTILINE)
+    for module, name in imports:
+        file = LIBRARY / f"{module.replace('.', '/')}.py"
+        assert file.is_file(), module
+        assert re.search(rf"^def {name}\(", file.read_text(), re.MULTILINE), f"{module}.{name}"
+
+
 # The linters
 
 
