@@ -47,6 +47,9 @@ class RunningExporter:
             "CREDENTIALS_DIRECTORY": str(self.folder / "credentials"),
             "NOTIFY_SOCKET": str(self.folder / "notify"),
             "WATCHDOG_USEC": "4000000",
+            # As its unit has it.
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_TRIM_THRESHOLD_": "131072",
         }
         self.process = subprocess.Popen([*self.as_user, PROGRAM], env=environment, stderr=self.errors.open("wb"))
         self.systemd.wait_for("READY=1")

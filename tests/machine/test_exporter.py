@@ -92,7 +92,7 @@ REQUESTS = (
 SEND = """
 import contextlib, socket, sys
 with socket.create_connection(("127.0.0.1", 9877), 30) as connection:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):
         connection.sendall(bytes.fromhex(sys.argv[1]))
         connection.shutdown(socket.SHUT_WR)
     got = b""
@@ -208,7 +208,8 @@ def test_bad_requests_disturb_nobody(box: Screen) -> None:
     pid = box.main_pid(EXPORTER)
     for request, answer in REQUESTS:
         line = box.machine.run(["python3", "-c", SEND, request.hex()]).stdout
-        assert line.split()[1:2] == ([answer] if answer else []), line
+        # A client that goes on sending after the response may lose it.
+        assert line.split()[1:2] in ([answer], []) if len(request) > 8192 else line.split()[1:2] == [answer] * bool(answer), line
     assert figures(box)["livekeep_player_up"] == 1
     assert box.main_pid(EXPORTER) == pid
 
