@@ -100,7 +100,6 @@ FINDINGS: dict[str, Any] = {
         ext4_errors={"mmcblk0p2": 7},
         card_is_good=True,
         card_checked_at=NOW - 99,
-        clock_synchronized=True,
     ),
     "youtube": YoutubeResult(
         run=RUN,

@@ -10,7 +10,7 @@ import pytest
 from host_boards import HostBox, pc, pi4, pi5, put, zero2
 
 from livekeep.core.probe_results import Connector, HostResult, Run
-from livekeep.probes.host import clock, sd_card
+from livekeep.probes.host import sd_card
 from livekeep.probes.host.measurement import judge
 from livekeep.probes.runner import Judgement
 
@@ -23,7 +23,6 @@ GOOD = HostResult(
     ext4_errors={"mmcblk0p2": 0},
     card_is_good=True,
     card_checked_at=1_800_000_000.0,
-    clock_synchronized=True,
 )
 
 
@@ -52,7 +51,6 @@ FAULTS: list[Fault] = [
     ({"ext4_errors": {"mmcblk0p2": 3}}, "fail", "3 new error(s) on the file system of mmcblk0p2", "replace it"),
     ({"throttled": ("under_voltage",)}, "warn", "under-voltage now", "power supply"),
     ({"throttled": ("throttled",)}, "warn", "is throttled now", "heat sink"),
-    ({"clock_synchronized": False}, "warn", "not synchronised", "set-ntp true"),
 ]
 
 
@@ -77,7 +75,7 @@ def test_the_worst_of_two_faults_counts(one: Fault, other: Fault) -> None:
         ({"throttled_since_boot": ("under_voltage", "throttled")}, "since boot there was under-voltage, throttling"),
         ({"throttled": ("soft_temp_limit",)}, "the board is at its soft temperature limit now"),
         ({"card_is_good": None, "card_problem": "/x lies in memory"}, "the card was not checked: /x lies in memory"),
-        ({"clock_synchronized": None, "throttled": None, "throttled_since_boot": None}, "no fault found"),
+        ({"throttled": None, "throttled_since_boot": None}, "no fault found"),
     ],
 )
 def test_what_is_only_mentioned(change: dict[str, object], says: str) -> None:
@@ -113,8 +111,7 @@ def test_pi4(tmp_path: Path) -> None:
     assert found["ext4_errors"] == {"mmcblk0p2": 0}
     assert found["card_is_good"] is True
     assert found["card_problem"] == ""
-    assert found["clock_synchronized"] == clock.is_synchronized(tmp_path)
-    assert found["run"]["verdict"] == ("ok" if found["clock_synchronized"] else "warn")
+    assert found["run"]["verdict"] == "ok"
     assert found["run"]["interval_seconds"] == 60
     assert list((tmp_path / "var/lib/livekeep/probe-host").iterdir()) == []
 
@@ -279,9 +276,3 @@ def test_a_file_that_holds_something_else_is_seen(tmp_path: Path) -> None:
         descriptor = os.open(tmp_path / name, os.O_RDWR | flags)
         assert sd_card.comes_back(descriptor, b"abc" * 1000) is same
         os.close(descriptor)
-
-
-def test_the_clock_of_this_machine_answers() -> None:
-    error = clock.maximum_error_microseconds()
-    assert error is not None
-    assert 0 <= error <= clock.UNKNOWN_ERROR_MICROSECONDS

@@ -9,7 +9,16 @@ from typing import get_args
 import pytest
 
 from livekeep.core import state
-from livekeep.core.probe_results import PROBES, HostResult, NetworkResult, ProbeResult, Run, SpeedtestResult, StreamResult
+from livekeep.core.probe_results import (
+    PROBES,
+    ClockResult,
+    HostResult,
+    NetworkResult,
+    ProbeResult,
+    Run,
+    SpeedtestResult,
+    StreamResult,
+)
 from livekeep.core.probe_results import Verdict as Found
 from livekeep.core.state import (
     Cause,
@@ -180,7 +189,7 @@ FOUND_DEGRADED: list[tuple[str, ProbeResult, StreamState, str]] = [
     ("the stream cannot be read", found(StreamResult), "live", "the stream probe failed"),
     ("a bad card", found(HostResult), "live", "the host probe finds fault: what it saw"),
     ("under-voltage", found(HostResult, "warn", throttled=("under_voltage",)), "live", "the host probe finds fault"),
-    ("a wrong clock", found(HostResult, "warn", clock_synchronized=False), "offline", "the host probe finds fault"),
+    ("a wrong clock", found(ClockResult, "warn", synchronized=False), "offline", "the clock probe finds fault"),
     *(
         (f"{name} is silent", found(kind, "ok", age=211), "live", f"the {name} probe is silent: its findings are 211 s old")
         for name, kind in PROBES.items()

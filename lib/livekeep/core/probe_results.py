@@ -202,25 +202,27 @@ class HostResult(ProbeResult):
     """Whether what was written to the card could be read again."""
     card_checked_at: float | None = None
     card_problem: str = ""
-    clock_synchronized: bool | None = None
 
     def fault(self, _is_on: bool) -> str:
-        is_badly_supplied = self.clock_synchronized is False or "under_voltage" in (self.throttled or ())
-        return "finds fault" if self.run.verdict == "fail" or is_badly_supplied else ""
+        return "finds fault" if self.run.verdict == "fail" or "under_voltage" in (self.throttled or ()) else ""
 
 
 @dataclass(frozen=True)
 class ClockResult(ProbeResult):
-    """What livekeep-probe-clock learned of the time server; None or "" where nobody says."""
+    """What livekeep-probe-clock learned of the clock and its time server; None or "" where nobody says."""
 
     FILE = "probe-clock/state.json"
     TITLE = "clock probe"
+    synchronized: bool | None = None
     server: str = ""
     stratum: int | None = None
     offset_seconds: Signed | None = None
     """How far the clock was behind the server at its last answer; less than 0: ahead of it."""
     last_contact: float | None = None
     """When the server last answered."""
+
+    def fault(self, _is_on: bool) -> str:
+        return "finds fault" if self.synchronized is False else ""
 
 
 Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]

@@ -10,9 +10,12 @@ from livekeep.status.probe_descriptions import Row
 from livekeep.system import terminal
 from livekeep.system.metric_family import Sample, gauge, info, known
 
+SYNCHRONISED = {True: "synchronised", False: "not synchronised", None: "not known whether synchronised"}
+
 
 class Description(probe_descriptions.Description[ClockResult]):
     metrics: ClassVar = {
+        "livekeep_host_clock_synchronized": gauge("Whether the clock is synchronised."),
         "livekeep_clock_offset_seconds": gauge("How far the clock was behind the time server at its last answer."),
         "livekeep_clock_stratum": gauge("How many steps the time server is from a reference clock."),
         "livekeep_clock_last_contact_timestamp_seconds": gauge("When the time server last answered."),
@@ -22,6 +25,7 @@ class Description(probe_descriptions.Description[ClockResult]):
     def samples(self, result: ClockResult) -> Iterator[Sample]:
         yield from known(
             (
+                ("livekeep_host_clock_synchronized", result.synchronized),
                 ("livekeep_clock_offset_seconds", result.offset_seconds),
                 ("livekeep_clock_stratum", result.stratum),
                 ("livekeep_clock_last_contact_timestamp_seconds", result.last_contact),
@@ -31,7 +35,7 @@ class Description(probe_descriptions.Description[ClockResult]):
             yield "livekeep_clock_server_info", (result.server,), 1
 
     def rows(self, result: ClockResult, clock: Clock) -> list[Row]:
-        rows = []
+        rows = [("Clock", SYNCHRONISED[result.synchronized])]
         if result.server:
             stratum = f", stratum {result.stratum}" if result.stratum is not None else ""
             rows.append(("Server", f"{result.server}{stratum}"))

@@ -1,25 +1,30 @@
-"""livekeep-probe-clock.service: which time server sets the clock, and how far the clock was from it.
+"""livekeep-probe-clock.service: whether the clock is synchronised, by which time server, and how far the clock was from it.
 
+The kernel says whether it is synchronised (kernel.py): timedate1 would say the same, but each question starts systemd-timedated.
 Reads over D-Bus what systemd-timesyncd learned from the server's last answer (org.freedesktop.timesync1(5)), as timedatectl(1)
-shows it. Where another program sets the clock, such as chrony, nobody tells its offset on D-Bus, and the run is skipped. Writes
+shows it. Where another program sets the clock, such as chrony, nobody tells its offset on D-Bus. Writes
 probe-clock/state.json (core/probe_results.py).
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.probe_results import ClockResult
+from livekeep.probes.clock import kernel
 from livekeep.probes.runner import Judgement
 from livekeep.system import terminal
-from livekeep.system.dbus import BUS, Bus, BusError, Call, get_all
+from livekeep.system.dbus import BUS, SYSTEM_BUS, Bus, BusError, Call, get_all
 
 SERVICE, PATH, INTERFACE = "org.freedesktop.timesync1", "/org/freedesktop/timesync1", "org.freedesktop.timesync1.Manager"
 BUS_SECONDS = 5.0
-NOT_RUNNING = "systemd-timesyncd does not run: nobody says how far off the clock is"
+NOT_RUNNING = "systemd-timesyncd does not run: nobody says how far off it is"
 NO_ANSWER = "no time server has answered yet"
-CHECK_SERVER = "does the network let UDP port 123 out? See: timedatectl timesync-status"
+SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 out? See: timedatectl timesync-status"
 
 
 class Answer(NamedTuple):
@@ -56,23 +61,36 @@ def result_of(properties: Mapping[str, Any]) -> ClockResult:
     )
 
 
-def judge(result: ClockResult) -> Judgement:
-    if result.offset_seconds is None:
-        return Judgement("warn", f"{NO_ANSWER} ({result.server})" if result.server else NO_ANSWER, CHECK_SERVER)
-    direction = "behind" if result.offset_seconds >= 0 else "ahead of"
-    return Judgement("ok", f"the clock was {terminal.short_time(abs(result.offset_seconds))} {direction} {result.server}")
+def judge(result: ClockResult, problem: str) -> Judgement:
+    """What a result comes to; `problem`: why nothing is known of a time server."""
+    if result.synchronized is False:
+        return Judgement("warn", "the clock is not synchronised", SET_CLOCK)
+    if result.offset_seconds is not None:
+        direction = "behind" if result.offset_seconds >= 0 else "ahead of"
+        return Judgement("ok", f"the clock was {terminal.short_time(abs(result.offset_seconds))} {direction} {result.server}")
+    if problem == NOT_RUNNING:
+        return Judgement("ok", f"the clock is synchronised; {problem}") if result.synchronized else Judgement("skipped", problem)
+    if problem:
+        return Judgement("warn", problem)
+    return Judgement("skipped", f"{NO_ANSWER} ({result.server})" if result.server else NO_ANSWER)
 
 
 def measure(_settings: Config, _previous: ClockResult, _now: float) -> tuple[ClockResult, Judgement]:
     """One run of the probe."""
+    result, problem = ask_timesyncd()
+    result = dataclasses.replace(result, synchronized=kernel.is_synchronized(paths.ROOT))
+    return result, judge(result, problem)
+
+
+def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
+    """What timesyncd says, or why nothing is known."""
     try:
-        with contextlib.closing(Bus(seconds=BUS_SECONDS)) as bus:
+        with contextlib.closing(Bus(socket, BUS_SECONDS)) as bus:
             # Asked first, since a call would start a service that is switched off.
             if not bus.call(Call(*BUS, "NameHasOwner", "s", (SERVICE,)))[0]:
-                return ClockResult(), Judgement("skipped", NOT_RUNNING)
-            result = result_of(bus.call(get_all(SERVICE, PATH, INTERFACE))[0])
+                return ClockResult(), NOT_RUNNING
+            return result_of(bus.call(get_all(SERVICE, PATH, INTERFACE))[0]), ""
     except BusError as error:
-        return ClockResult(), Judgement("fail", str(error))
+        return ClockResult(), str(error)
     except (KeyError, TypeError) as error:
-        return ClockResult(), Judgement("fail", f"systemd-timesyncd does not send what it documents ({type(error).__name__})")
-    return result, judge(result)
+        return ClockResult(), f"systemd-timesyncd does not send what it documents ({type(error).__name__})"

@@ -17,7 +17,6 @@ CONDITIONS: dict[ThrottleCondition, str] = {
     "soft_temp_limit": "soft temperature limit",
 }
 CONNECTED = {True: "connected", False: "not connected", None: "not known whether connected"}
-SYNCHRONISED = {True: "synchronised", False: "not synchronised", None: "not known whether synchronised"}
 
 
 class Description(probe_descriptions.Description[HostResult]):
@@ -26,7 +25,6 @@ class Description(probe_descriptions.Description[HostResult]):
         "livekeep_pi_throttled": gauge("What slows the Raspberry Pi down now.", "condition"),
         "livekeep_pi_throttled_since_boot": gauge("What has slowed the Raspberry Pi down since boot.", "condition"),
         "livekeep_pi_under_voltage_events_total": counter("Times that under-voltage was seen to begin."),
-        "livekeep_host_clock_synchronized": gauge("Whether the clock is synchronised."),
         "livekeep_host_filesystem_errors_total": counter("Errors that the kernel counted on an ext4 file system.", "device"),
         "livekeep_card_good": gauge("Whether what was written to the card could be read again."),
         "livekeep_card_last_check_timestamp_seconds": gauge("When the card was last checked."),
@@ -45,7 +43,6 @@ class Description(probe_descriptions.Description[HostResult]):
         yield from known(
             (
                 ("livekeep_pi_under_voltage_events_total", result.under_voltage_events),
-                ("livekeep_host_clock_synchronized", result.clock_synchronized),
                 ("livekeep_card_good", result.card_is_good),
                 ("livekeep_card_last_check_timestamp_seconds", result.card_checked_at),
             )
@@ -57,7 +54,7 @@ class Description(probe_descriptions.Description[HostResult]):
             rows.append(("Under-voltage", f"began {result.under_voltage_events} times since boot, as seen from run to run"))
         rows += [(f"Output {it.name}", ", ".join(filter(None, (CONNECTED[it.connected], it.mode)))) for it in result.connectors]
         rows += [(f"Files on {device}", f"{count} errors on record") for device, count in result.ext4_errors.items()]
-        return [*rows, ("Card", card_text(result, clock)), ("Clock", SYNCHRONISED[result.clock_synchronized])]
+        return [*rows, ("Card", card_text(result, clock))]
 
 
 def throttle_samples(

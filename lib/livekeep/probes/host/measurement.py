@@ -1,9 +1,9 @@
 """livekeep-probe-host: what of the board and its card cannot be read cheaply at scrape time, looked at once.
 
 Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
-Reads: livekeep.toml (probes.host), its own last findings; the firmware (throttle.py), /sys/class/drm,
-/sys/fs/ext4 (ext4.py), the kernel's clock (clock.py). Writes: its findings, the event probe-verdict-changed, and now and then a
-file that it reads again and deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
+Reads: livekeep.toml (probes.host), its own last result; the firmware (throttle.py), /sys/class/drm,
+/sys/fs/ext4 (ext4.py). Writes: its result, the event probe-verdict-changed, and now and then a file that it reads again and
+deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
 
 A TV that is off is not a fault here: it may be off on purpose.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.probe_results import Connector, HostResult, ThrottleCondition, Verdict
-from livekeep.probes.host import clock, ext4, sd_card, throttle
+from livekeep.probes.host import ext4, sd_card, throttle
 from livekeep.probes.host.sd_card import CardCheck
 from livekeep.probes.host.throttle import Throttling
 from livekeep.probes.runner import Judgement
@@ -41,7 +41,6 @@ MAKE_ROOM = "df -h /; sudo journalctl --vacuum-size=64M; sudo apt-get clean"
 CHECK_CARD = "save what is on the card; check it by fsck.mode=force on the kernel's command line; see: journalctl -k -g EXT4"
 BETTER_SUPPLY = "use the board's own power supply, a short cable, and fewer USB devices"
 COOLER = "give the board air, a heat sink or a fan"
-SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 out? See: timedatectl timesync-status"
 
 
 @dataclass(frozen=True)
@@ -80,14 +79,13 @@ def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostRes
         card_is_good=checked.is_good,
         card_checked_at=checked.checked_at,
         card_problem=checked.problem,
-        clock_synchronized=clock.is_synchronized(root),
     )
     return findings, judge(previous, findings)
 
 
 def judge(previous: HostResult, findings: HostResult) -> Judgement:
     """All that is as bad as the worst of it; "ok" mentions what is no fault."""
-    remarks = [*on_card(findings), *on_file_systems(previous, findings), *on_supply(findings), *on_clock(findings)]
+    remarks = [*on_card(findings), *on_file_systems(previous, findings), *on_supply(findings)]
     for verdict in ("fail", "warn"):
         found = [remark for remark in remarks if remark.verdict == verdict]
         if found:
@@ -128,9 +126,3 @@ def on_supply(findings: HostResult) -> list[Remark]:
     remarks = [Remark("warn" if name in WARNED_OF else "ok", NOW[name], advice.get(name, COOLER)) for name in now]
     earlier = [EARLIER[name] for name in since_boot if name not in now]
     return [*remarks, Remark("ok", f"since boot there was {', '.join(earlier)}")] if earlier else remarks
-
-
-def on_clock(findings: HostResult) -> list[Remark]:
-    if findings.clock_synchronized is False:
-        return [Remark("warn", "the clock is not synchronised", SET_CLOCK)]
-    return []
