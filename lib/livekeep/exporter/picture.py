@@ -14,6 +14,7 @@ from pathlib import Path
 from livekeep.core import files
 from livekeep.exporter.pages import Environ, Response, line
 from livekeep.exporter.server import THREADS
+from livekeep.system import credentials
 from livekeep.system.screen_picture import CHECK_SECONDS, UNIT, Camera, start_unit
 
 TOKEN_NAME = "livekeep.screen-token"  # noqa: S105 – a file's name
@@ -24,10 +25,9 @@ MOST_WAITING = THREADS - 1
 
 def read_token() -> bytes:
     """From the unit's credentials; b"" when there is none."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
     try:
-        return (Path(folder) / TOKEN_NAME).read_bytes().strip() if folder else b""
-    except OSError:
+        return credentials.read_text(TOKEN_NAME).strip().encode()
+    except (OSError, ValueError):
         return b""
 
 

@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from livekeep.air.control.api_middleware import LARGEST_BYTES, ApiEntrance, ApiProtocol, Guard, answer
-from livekeep.air.control.main import token_from
+from livekeep.air.control.main import read_token
 from livekeep.system.http_server import Server
 from tests.air.running_controller import CONFIG, TOKEN, Activator, Machine, Running, ask, listener, machine
 from tests.outside import PATIENCE_SECONDS, NotifySocket, wait_until
@@ -82,7 +82,14 @@ def test_without_a_usable_token_the_message_says_how(at: Machine, content: str) 
     assert "set-api-token" in at.log.read_text()
 
 
-def test_what_a_token_is() -> None:
+def test_what_a_token_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+
+    def token_from(content: bytes) -> tuple[str, str]:
+        (tmp_path / "livekeep.api-token").write_bytes(content)
+        return read_token()
+
+    assert read_token() == ("", ""), "there is none"
     assert token_from(b" abcdefghijklmnop\n") == ("abcdefghijklmnop", "")
     assert token_from("\ufeff“abcdefghijklmnop”\n".encode()) == ("abcdefghijklmnop", ""), "as editors and copying leave it"
     assert token_from(b" ") == ("", "")

@@ -292,17 +292,19 @@ def test_without_its_socket_it_says_how_it_is_started() -> None:
         assert words in ran.stderr
 
 
-def test_the_forms_of_keys(tmp_path: Path) -> None:
+def test_the_forms_of_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
     with pytest.raises(NoKeysError, match=r"livekeep\.storage-key-id and livekeep\.storage-secret: not set"):
-        storage.keys_in("")
+        storage.read_keys()
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     (tmp_path / storage.KEY_ID_NAME).write_text(f"{KEY_ID}\n")
     with pytest.raises(NoKeysError, match=r": livekeep\.storage-secret: not set"):
-        storage.keys_in(str(tmp_path))
+        storage.read_keys()
     (tmp_path / storage.SECRET_NAME).write_bytes(b"\xff\xfe")
     with pytest.raises(WrongKeysError, match="is not text"):
-        storage.keys_in(str(tmp_path))
+        storage.read_keys()
     (tmp_path / storage.SECRET_NAME).write_text(SECRET)
-    assert storage.keys_in(str(tmp_path)) == (KEY_ID, SECRET)
+    assert storage.read_keys() == (KEY_ID, SECRET)
 
 
 def test_r2_without_an_endpoint_is_told(tmp_path: Path, store: Store) -> None:

@@ -7,9 +7,7 @@ is meant to be on air (core/channels.py). It asks systemd to start and stop work
 
 import asyncio
 import logging
-import os
 import socket
-from pathlib import Path
 
 import sdnotify
 
@@ -18,7 +16,7 @@ from livekeep.air.control.api_actions import ApiActions
 from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
 from livekeep.air.control.systemd import connected
 from livekeep.core import config, events, log
-from livekeep.core.text import bare
+from livekeep.system import credentials
 from livekeep.system.http_server import Server, inherited_socket
 from livekeep.system.loopback import is_loopback_address
 
@@ -30,24 +28,14 @@ logger = logging.getLogger("livekeep.controller")
 
 def read_token() -> tuple[str, str]:
     """The token from the unit's credentials, and what is wrong with it; "" twice when there is none."""
-    folder = os.environ.get("CREDENTIALS_DIRECTORY", "")
-    if not folder:
-        return "", ""
+    unfit = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
     try:
-        return token_from((Path(folder) / TOKEN_NAME).read_bytes())
-    except FileNotFoundError:
-        return "", ""
+        token = credentials.read_key(TOKEN_NAME)
     except OSError as error:
         return "", f"the API token cannot be read ({error.strerror}): sudo livekeep air set-api-token"
-
-
-def token_from(raw: bytes) -> tuple[str, str]:
-    """The token in its file, and what is wrong with it ("" when nothing is, or when it is empty)."""
-    token = bare(raw.decode("utf-8", "replace"))
-    if token and not (len(token) >= LEAST_TOKEN_LETTERS and all("!" <= letter <= "~" for letter in token)):
-        text = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
-        return "", text
-    return token, ""
+    except ValueError:
+        return "", unfit
+    return ("", unfit) if 0 < len(token) < LEAST_TOKEN_LETTERS else (token, "")
 
 
 async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:

@@ -42,7 +42,7 @@ from livekeep.air.storage.media import (
 from livekeep.core import channels, config, log
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
-from livekeep.core.text import bare
+from livekeep.system import credentials
 
 IDLE_SECONDS = 20.0
 SILENCE_SECONDS = 20.0
@@ -141,27 +141,22 @@ def refusal(error_type: str, message: str) -> dict[str, Any]:
     return {"error_type": error_type, "message": message}
 
 
-def keys_in(folder: str) -> tuple[str, str]:
+def read_keys() -> tuple[str, str]:
     """The key id and the secret from the unit's credentials. Raises `NoKeysError` or `WrongKeysError`."""
-    key_id, secret = (credential(Path(folder) / name) if folder else "" for name in (KEY_ID_NAME, SECRET_NAME))
+    key_id, secret = read_key(KEY_ID_NAME), read_key(SECRET_NAME)
     if not key_id or not secret:
         missing = " and ".join(name for name, value in ((KEY_ID_NAME, key_id), (SECRET_NAME, secret)) if not value)
         raise NoKeysError(f"storage keys: {missing}: not set; set both: {SET_KEYS}")
     return key_id, secret
 
 
-def credential(file: Path) -> str:
-    """The text of a credential, "" when there is none. Raises `WrongKeysError`."""
+def read_key(name: str) -> str:
     try:
-        text = bare(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return ""
+        return credentials.read_key(name)
     except (OSError, UnicodeDecodeError) as error:
-        raise WrongKeysError(f"storage keys: {file.name}: cannot be read, or is not text; set both: {SET_KEYS}") from error
-    if not all("!" <= letter <= "~" for letter in text):
-        complaint = "holds more than a key: a space, a line break or a character that no key has"
-        raise WrongKeysError(f"storage keys: {file.name}: {complaint}; set both: {SET_KEYS}")
-    return text
+        raise WrongKeysError(f"storage keys: {name}: cannot be read, or is not text; set both: {SET_KEYS}") from error
+    except ValueError as error:
+        raise WrongKeysError(f"storage keys: {name}: holds more than a key: {error}; set both: {SET_KEYS}") from error
 
 
 def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
@@ -171,7 +166,7 @@ def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
     try:
         if problems:
             raise MisconfiguredError("; ".join(problems))
-        return Bucket(settings.storage, *keys_in(os.environ.get("CREDENTIALS_DIRECTORY", ""))), settings
+        return Bucket(settings.storage, *read_keys()), settings
     except StorageError as error:
         return error, settings
 

@@ -16,7 +16,6 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 
 from livekeep.air.storage.library import open_library
 from livekeep.air.storage.media import is_bucket
@@ -35,7 +34,7 @@ from livekeep.core.channels import ChannelState
 from livekeep.core.config import CHANNEL_NAME, Channel, Config
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.service import Service
-from livekeep.core.text import bare
+from livekeep.system import credentials
 
 logger = logging.getLogger("livekeep.worker")
 
@@ -207,25 +206,21 @@ def stream_key(name: str) -> str:
     """The channel's stream key, from the unit's credentials. Raises `ConfigError`."""
     where = f"{paths.CREDENTIAL_STORE}/{KEY_NAME}.{name}"
     try:
-        file = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere")) / KEY_NAME
-        text = bare(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        text = ""
+        key = credentials.read_key(KEY_NAME)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{where}: cannot be read, or is not text; run: sudo livekeep air set-key {name}"]) from error
-    if not text:
+    except ValueError as error:
+        raise ConfigError([f"{where}: holds more than a stream key; run: sudo livekeep air set-key {name}"]) from error
+    if not key:
         raise ConfigError([f"{where}: there is no stream key; run: sudo livekeep air set-key {name}"])
-    if not all("!" <= letter <= "~" for letter in text):
-        raise ConfigError([f"{where}: holds more than a stream key; run: sudo livekeep air set-key {name}"])
-    return text
+    return key
 
 
 def check_key(settings: Config, channel: Channel, name: str) -> None:
     """Raises `ConfigError` when the stream key was stored for other servers than the channel's."""
     stored_for = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        folder = Path(os.environ.get("CREDENTIALS_DIRECTORY", "/nowhere"))
-        stored_for = (folder / INGEST_NAME).read_text(encoding="utf-8")
+        stored_for = credentials.read_text(INGEST_NAME)
     if fault := channels.key_fault(name, channel, settings, stored_for):
         raise ConfigError([f"{paths.CREDENTIAL_STORE}/{INGEST_NAME}.{name}: {fault}"])
 
