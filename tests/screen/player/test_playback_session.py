@@ -149,7 +149,7 @@ def test_a_stream_that_is_not_wanted_any_more_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize(("phase", "taken"), [("playing", True), ("loading", True), ("stalled", False), ("ended", False)])
-def test_a_player_that_starts_anew_takes_over_what_plays(phase: Phase, taken: bool) -> None:
+def test_a_restarted_player_takes_over_what_plays(phase: Phase, taken: bool) -> None:
     session = PlaybackSession()
     assert follow(session, phase, 100.0) == ""
     assert session.is_open == taken

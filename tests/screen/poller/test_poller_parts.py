@@ -77,7 +77,7 @@ def test_where_nothing_is_known_trouble_is_at_least_named() -> None:
     assert after(PollerState(), OUTAGE, OUTAGE, OUTAGE).state == "error"
 
 
-def test_a_good_answer_begins_the_count_anew() -> None:
+def test_a_good_answer_restarts_the_count() -> None:
     found = after(PollerState(), OFFLINE, OUTAGE, OUTAGE, OFFLINE, OUTAGE, OUTAGE)
     assert (found.state, found.consecutive_failures, found.last_success) == ("offline", 2, NOW + 3)
 

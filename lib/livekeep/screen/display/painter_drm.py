@@ -142,7 +142,7 @@ class Card:
         return lists[1][: counts[5]], lists[2][: counts[6]]
 
     def connector(self, number: int) -> Connector:
-        """Return one connector; asking makes the kernel look at it anew."""
+        """Return one connector; asking makes the kernel probe it again."""
         counts = self.call(GET_CONNECTOR, *[0] * 8, number, *[0] * 7)
         encoders = array("I", [0] * max(1, counts[6]))
         modes = array("B", bytes(MODE.size * max(1, counts[4])))
@@ -216,7 +216,7 @@ class DrmPainter:
             raise TemporaryError(message) from error
 
     def wait(self) -> None:
-        """Look at the TV every two seconds. Raises TemporaryError when it is gone: open anew, to set it up anew."""
+        """Check the TV every two seconds. Raises TemporaryError when it is gone: open again, to set it up again."""
         status = SYSFS / f"{self._card.path.name}-{self._connector.name}" / "status"
         while True:
             time.sleep(CHECK_SECONDS)

@@ -110,7 +110,7 @@ class Poller:
             self.is_new_stream = True
             self.recovery.forget()
             self.held_until = 0.0
-            self.token_and_schedule.begin_anew()
+            self.token_and_schedule.forget()
         self.due = max(time.monotonic(), self.held_until)
 
     def new_client(self) -> Client:
@@ -191,7 +191,7 @@ class Poller:
         outcome = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
         logger.debug("polled: %s (%s) in %.3f s; again in %.1f s", *outcome)
         if (fresh.state, fresh.cause) != (base.state, base.cause):
-            self.token_and_schedule.ask_soon(now)
+            self.token_and_schedule.refresh_schedule(now)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due), url)
 
     def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:

@@ -41,14 +41,14 @@ class TokenAndSchedule:
         self._details_due = 0.0
         self._served_until = 0.0
 
-    def begin_anew(self) -> None:
+    def forget(self) -> None:
         """Another stream, token or API."""
         self._request.drop()
         self._token_problem = ""
         self._verify_due, self._verify_retry, self._details_due = 0.0, RETRY_SECONDS, 0.0
         self._served_until = 0.0
 
-    def ask_soon(self, now: float) -> None:
+    def refresh_schedule(self, now: float) -> None:
         """The stream's state changed: the schedule may have, too."""
         self._details_due = now
 
