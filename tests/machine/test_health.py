@@ -222,7 +222,7 @@ def test_a_broken_state_costs_nobody_else_s_figures(box: Screen) -> None:
     assert (health.status, health.text) == (503, same)
     assert run_probe(box, "network")["run"]["successes"] == 1
     wait_for(lambda: all(success(figures(box)).values()), 60, 0.5)
-    assert "its figures are missing" in box.machine.journal(EXPORTER)
+    assert "its metrics are missing" in box.machine.journal(EXPORTER)
 
 
 def test_healthz_is_the_verdict_s_line(box: Screen) -> None:

@@ -156,6 +156,7 @@ def test_a_host_that_can_say_little() -> None:
     assert "Under-voltage" not in bare
     bad = HostResult(run=RUN, throttled=(), card_is_good=False, card_problem="It is read-only")
     some = shown(bad)
+    assert some["Card"] == "It is read-only"
     assert some["Throttling"] == "none now (this board tells of under-voltage only)"
 
 
