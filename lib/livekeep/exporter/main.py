@@ -60,9 +60,10 @@ def write_textfile(target: Path) -> int:
 def serve(settings: Config) -> int:
     """Run until SIGTERM. Raises `TemporaryError` when the address cannot be listened on."""
     log.set_up(settings.log.level)
-    # waitress warns of each request that waits for a thread, and of each client that goes away.
-    waitress, livekeep = logging.getLogger("waitress"), logging.getLogger("livekeep")
-    waitress.handlers, waitress.level = livekeep.handlers, logging.ERROR
+    of_waitress = logging.getLogger("waitress")
+    of_waitress.handlers = logging.getLogger("livekeep").handlers
+    # Its warnings are of each request that waits for a thread, and of each client that goes away.
+    of_waitress.setLevel(logging.ERROR)
     address, port = settings.exporter.address, settings.exporter.port
     states = States(paths.STATE_DIRECTORY, probes=settings.probes)
     registry = registry_of({"process": Process(), **sources_of(states, paths.ROOT)})

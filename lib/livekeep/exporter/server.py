@@ -70,31 +70,27 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
     channel_class = Channel
 
-    def __init__(self, application: Any, listener: socket.socket, **adjustments: Any) -> None:
-        limits = {
-            "sockets": [listener],
-            "threads": THREADS,
-            "backlog": BACKLOG,
+    def __init__(self, application: Any, listener: socket.socket) -> None:
+        limits = Adjustments(
+            sockets=[listener],
+            backlog=BACKLOG,
             # All files in the loop count; what comes above MOST_CONNECTIONS is dropped before this limit stops new clients.
-            "connection_limit": MOST_CONNECTIONS + BACKLOG,
-            "channel_timeout": IDLE_SECONDS,
-            "cleanup_interval": CLEANUP_SECONDS,
-            "max_request_header_size": LARGEST_HEAD_BYTES,
-            "max_request_body_size": LARGEST_BODY_BYTES,
+            connection_limit=MOST_CONNECTIONS + BACKLOG,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=CLEANUP_SECONDS,
+            max_request_header_size=LARGEST_HEAD_BYTES,
+            max_request_body_size=LARGEST_BODY_BYTES,
             # select(2) knows no descriptor above 1023.
-            "asyncore_use_poll": True,
-            "asyncore_loop_timeout": CLEANUP_SECONDS,
-            "clear_untrusted_proxy_headers": True,
-            "log_socket_errors": False,
-            "ident": None,
-        }
-        adjusted = Adjustments(**{**limits, **adjustments})
-        dispatcher = ThreadedTaskDispatcher()
-        dispatcher.set_thread_count(adjusted.threads)
-        info = (listener.family, listener.type, listener.proto, listener.getsockname())
-        super().__init__(
-            application, {}, _sock=listener, dispatcher=dispatcher, adj=adjusted, sockinfo=info, bind_socket=False
+            asyncore_use_poll=True,
+            asyncore_loop_timeout=CLEANUP_SECONDS,
+            clear_untrusted_proxy_headers=True,
+            log_socket_errors=False,
+            ident=None,
         )
+        dispatcher = ThreadedTaskDispatcher()
+        dispatcher.set_thread_count(THREADS)
+        info = (listener.family, listener.type, listener.proto, listener.getsockname())
+        super().__init__(application, {}, _sock=listener, dispatcher=dispatcher, adj=limits, sockinfo=info, bind_socket=False)
 
     def start(self) -> None:
         threading.Thread(target=self.run, name="http", daemon=True).start()
