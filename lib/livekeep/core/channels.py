@@ -1,11 +1,11 @@
 """Channels: what is meant to be on air, and what is. States like the others (core/state.py), one folder a channel.
 
-| file                                      | written by                    | read by                               |
-|-------------------------------------------|-------------------------------|---------------------------------------|
-| /run/livekeep/worker@CHANNEL/state.json   | livekeep-worker@CHANNEL       | command, exporter, controller         |
-| /run/livekeep/worker@CHANNEL/end.json     | livekeep-worker-ended (hook)  | command, exporter, controller, worker |
-| /var/lib/livekeep/channels/CHANNEL.json   | livekeep-controller (its API) | all of them                           |
-| /var/lib/livekeep/channels/CHANNEL.on-air | livekeep-controller, command  | livekeep-air (at boot), all of them   |
+| file                                      | written by                    |
+|-------------------------------------------|-------------------------------|
+| /run/livekeep/worker@CHANNEL/state.json   | livekeep-worker@CHANNEL       |
+| /run/livekeep/worker@CHANNEL/end.json     | livekeep-worker-ended (hook)  |
+| /var/lib/livekeep/channels/CHANNEL.json   | livekeep-controller (its API) |
+| /var/lib/livekeep/channels/CHANNEL.on-air | livekeep-controller, command  |
 
 state.json is there only while the worker runs: the hook takes it away when the worker has ended, however it ended.
 CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a reboot too.

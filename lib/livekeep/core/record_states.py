@@ -1,10 +1,10 @@
 """States of the record part (core/state.py). Whether it runs well; the record itself is a database.
 
-| file                | written by        | read by                                |
-|---------------------|-------------------|----------------------------------------|
-| recorder/state.json | livekeep-recorder | command, exporter, alerter, web        |
-| alerter/state.json  | livekeep-alerter  | command, exporter, web                 |
-| clips/state.json    | livekeep-clips    | command, exporter, worker (hot order)  |
+| file                | written by        |
+|---------------------|-------------------|
+| recorder/state.json | livekeep-recorder |
+| alerter/state.json  | livekeep-alerter  |
+| clips/state.json    | livekeep-clips    |
 """
 
 from dataclasses import dataclass

@@ -1,16 +1,17 @@
 """State: what is true now. One JSON file a writer, /run/livekeep/UNIT/state.json, replaced atomically.
 
-| file                        | written by       | read by                              |
-|-----------------------------|------------------|--------------------------------------|
-| poller/state.json           | livekeep-poller  | player, command, exporter, probes    |
-| stream/stream.json (secret) | livekeep-poller  | player, probe-stream (its group)     |
-| player/state.json           | livekeep-player  | poller (the URL request), command, exporter |
-| player/open.json            | livekeep-player  | player (started again), poller       |
-| probe-NAME/state.json       | livekeep-probe-* | command, exporter (core/probe_results.py) |
+| file                        | written by       |
+|-----------------------------|------------------|
+| poller/state.json           | livekeep-poller  |
+| stream/stream.json (secret) | livekeep-poller  |
+| player/state.json           | livekeep-player  |
+| player/open.json            | livekeep-player  |
+| probe-NAME/state.json       | livekeep-probe-* |
 
 A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
 stuck: every state carries when it was written, by the wall clock for people and by the monotonic clock (the same for all programs
 since boot) for comparing.
+Which programs read them: docs/explanation/architecture.md, held to the source by a test.
 Times called `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
 
