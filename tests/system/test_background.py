@@ -6,7 +6,7 @@ import time
 import pytest
 
 from livekeep.core.errors import LivekeepError, TemporaryError
-from livekeep.system.background import MOST_LEFT_BEHIND, Background, OverdueError, within
+from livekeep.system.background import MOST_LEFT_BEHIND, Background, CalledOffError, OverdueError, within
 from tests.outside import PATIENCE_SECONDS, wait_until
 
 
@@ -79,7 +79,15 @@ def test_within_a_time_or_not_at_all() -> None:
     assert within(PATIENCE_SECONDS, lambda: "done") == "done"
     with pytest.raises(ZeroDivisionError):
         within(PATIENCE_SECONDS, lambda: 1 / 0)
-    release = threading.Event()
+    release, left = threading.Event(), list[threading.Thread]()
     with pytest.raises(OverdueError, match=r"no answer within 0\.1 s"):
-        within(0.1, lambda: release.wait(PATIENCE_SECONDS))
+        within(0.1, lambda: release.wait(PATIENCE_SECONDS), leave=left.append)
+    assert len(left) == 1
+    release.set()
+
+
+def test_work_is_called_off() -> None:
+    release = threading.Event()
+    with pytest.raises(CalledOffError, match="the stream is live"):
+        within(PATIENCE_SECONDS, lambda: release.wait(PATIENCE_SECONDS), lambda: "the stream is live")
     release.set()

@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import logging
+import re
 import socket
 import ssl
 import subprocess
@@ -16,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from livekeep.core.state import REQUEST_OUTCOMES
-from livekeep.system.http import MOST_REDIRECTS_OF_PLAYER, Client, Response, TransportError, within
+from livekeep.system.http import MOST_REDIRECTS_OF_PLAYER, Client, Response, TransportError
 from tests.outside import PATIENCE_SECONDS
 from tests.web import Request, Web, http
 
@@ -96,13 +97,15 @@ def test_it_ends_at_its_deadline_and_the_next_request_is_served(fault: str, call
         client, began, threads = Client(), time.monotonic(), threading.active_count()
         error = problem(lambda: call(web.url, 0.4, client))
         assert time.monotonic() - began < PATIENCE_SECONDS
-        assert (error.outcome, str(error)) == ("timeout", "no answer within 0.4 s")
+        assert error.outcome == "timeout"
+        # What is left of the 0.4 s when the request begins: less on a busy machine.
+        assert re.fullmatch(r"no answer within 0\.[0-4]\d* s", str(error))
         web.answer = lambda request: OK
         assert get(web.url, client=client).body == b"fine"
     deadline = time.monotonic() + PATIENCE_SECONDS
     while threading.active_count() > threads and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert not [thread for thread in threading.enumerate() if thread.name == "http"], "the threads end with their sockets"
+    assert not [thread for thread in threading.enumerate() if thread.name == "within"], "the threads end with their sockets"
 
 
 def test_a_silent_server_can_be_given_up_before_the_deadline() -> None:
@@ -111,18 +114,6 @@ def test_a_silent_server_can_be_given_up_before_the_deadline() -> None:
         error = problem(lambda: get(web.url, 600, Client(longest_silence_seconds=0.3)))
         assert time.monotonic() - began < PATIENCE_SECONDS
     assert str(error) == "no answer within 0.3 s"
-
-
-def test_what_hangs_is_left_behind() -> None:
-    left: list[threading.Thread] = []
-    ending = threading.Event()
-    with pytest.raises(TimeoutError):
-        within(0.05, ending.wait, left.append)
-    assert len(left) == 1
-    ending.set()
-    with pytest.raises(KeyError):
-        within(PATIENCE_SECONDS, lambda: {}["x"])
-    assert within(PATIENCE_SECONDS, lambda: 5) == 5
 
 
 # A limit on the body

@@ -20,7 +20,7 @@ MOST_LEFT_BEHIND = 3
 Result = TypeVar("Result")
 
 
-class OverdueError(TemporaryError):
+class OverdueError(TemporaryError, TimeoutError):
     """The work did not end in time."""
 
 
@@ -54,8 +54,13 @@ class Run(Generic[Result]):
         return self._result  # type: ignore[return-value]
 
 
-def within(seconds: float, work: Callable[[], Result], reason_to_stop: Callable[[], str] = str) -> Result:
-    """What `work` returns or raises, for programs that end soon: a thread that hangs is left behind.
+def within(
+    seconds: float,
+    work: Callable[[], Result],
+    reason_to_stop: Callable[[], str] = str,
+    leave: Callable[[threading.Thread], None] = lambda thread: None,
+) -> Result:
+    """What `work` returns or raises, from a thread of its own, which is left behind (and passed to `leave`) after `seconds`.
 
     `reason_to_stop` is called once a second, and a result other than "" ends the wait. Raises `OverdueError`, `CalledOffError`.
     """
@@ -63,6 +68,7 @@ def within(seconds: float, work: Callable[[], Result], reason_to_stop: Callable[
     deadline = time.monotonic() + seconds
     while not run.ended.wait(min(SECONDS_BETWEEN_CHECKS, max(deadline - time.monotonic(), 0))):
         if time.monotonic() >= deadline:
+            leave(run.thread)
             raise OverdueError(f"no answer within {seconds:g} s")
         if reason := reason_to_stop():
             raise CalledOffError(reason)

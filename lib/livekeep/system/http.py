@@ -30,6 +30,7 @@ from requests.cookies import RequestsCookieJar
 
 from livekeep import __version__
 from livekeep.core.errors import TemporaryError
+from livekeep.system.background import within
 
 USER_AGENT = f"livekeep/{__version__}"
 PLAYERS_HEADERS = {"User-Agent": "libmpv", "Accept": "*/*", "Accept-Encoding": urllib3.util.SKIP_HEADER}
@@ -268,7 +269,7 @@ class Client:
             raise TransportError("timeout", "earlier name lookups still have no answer")
         with translated(min(seconds, self._silence_seconds)):
             try:
-                return within(seconds, work, Client._left_behind.append)
+                return within(seconds, work, leave=Client._left_behind.append)
             except TimeoutError:
                 (end or self._abandon)()
                 raise
@@ -420,33 +421,6 @@ def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0
             return TransportError("connect", f"the proxy does not let us through (HTTP {refused[1]})")
         return TransportError("connect", f"no connection ({cause.strerror or type(cause).__name__})")
     return TransportError("invalid", "its answer is not HTTP as it should be")
-
-
-def within(
-    seconds: float, work: Callable[[], Result], leave: Callable[[threading.Thread], None] = lambda thread: None
-) -> Result:
-    """What `work` gives or raises, from a thread of its own, which is left behind (and passed to `leave`) after `seconds`.
-
-    That bounds what has no timeout of its own, such as a name lookup. Raises `TimeoutError`.
-    """
-    results: list[Result] = []
-    problems: list[BaseException] = []
-
-    def carry_out() -> None:
-        try:
-            results.append(work())
-        except BaseException as error:
-            problems.append(error)
-
-    thread = threading.Thread(target=carry_out, name="http", daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if results:
-        return results[0]
-    if problems:
-        raise problems[0]
-    leave(thread)
-    raise TimeoutError
 
 
 def shut_down(connection: socket.socket) -> None:

@@ -142,7 +142,7 @@ def ingest(url: str, is_backup: bool) -> Line:
         address = within(LOOK_UP_SECONDS, lambda: connect(host, port))
     except socket.gaierror as error:
         return check(name, "fail", f"{host}: its address cannot be found ({error.strerror})", "check its spelling, and the DNS")
-    except (TimeoutError, OverdueError):
+    except TimeoutError:
         return check(name, "fail", f"{where}: no answer within {LOOK_UP_SECONDS:g} s", "does a firewall let it through?")
     except OSError as error:
         reason = error.strerror or type(error).__name__

@@ -9,7 +9,8 @@ from livekeep.command.doctor.doctor_base import Check, Surroundings
 from livekeep.command.secrets import credential
 from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
-from livekeep.system.http import Client, TransportError, within
+from livekeep.system.background import within
+from livekeep.system.http import Client, TransportError
 from livekeep.system.vimeo import ACCEPT
 
 TIMEOUT_SECONDS = 5.0

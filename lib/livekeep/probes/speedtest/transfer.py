@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from livekeep.system import background
-from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, TransportError, origin_of, within
+from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, TransportError, origin_of
 
 WAIT_SECONDS = 10.0
 """For a connection, for an answer, and for data in between."""
@@ -122,7 +122,7 @@ class Zeros:
 def latency(url: str) -> float | None:
     """The median seconds of a TCP handshake with the server of `url`, None when none succeeds."""
     try:
-        return within(WAIT_SECONDS, lambda: handshake(url))
+        return background.within(WAIT_SECONDS, lambda: handshake(url))
     except (OSError, ValueError):
         return None
 
