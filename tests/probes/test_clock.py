@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from livekeep.core.probe_results import ClockResult
-from livekeep.probes.clock import kernel, measurement
+from livekeep.probes.clock import measurement
 from livekeep.probes.runner import Judgement
 from livekeep.status.health import Clock
 from livekeep.status.probe_descriptions import description_of
@@ -67,7 +67,7 @@ def probe(tmp_path: Path) -> Probe[ClockResult]:
 
 def synchronized() -> bool | None:
     """What this machine's kernel says."""
-    return kernel.is_synchronized(Path("/nowhere"))
+    return measurement.is_synchronized(Path("/nowhere"))
 
 
 def told(result: ClockResult) -> dict[str, str]:
@@ -150,6 +150,6 @@ def test_a_bus_that_is_gone_and_one_that_sends_nonsense(tmp_path: Path) -> None:
 
 
 def test_the_clock_of_this_machine_answers() -> None:
-    error = kernel.maximum_error_microseconds()
+    error = measurement.maximum_error_microseconds()
     assert error is not None
-    assert 0 <= error <= kernel.UNKNOWN_ERROR_MICROSECONDS
+    assert 0 <= error <= measurement.UNKNOWN_ERROR_MICROSECONDS

@@ -17,8 +17,8 @@ from livekeep.core import state
 from livekeep.core.probe_results import Run, SpeedtestResult, StreamResult
 from livekeep.core.state import PollerState
 from livekeep.probes.speedtest import tools
+from livekeep.probes.speedtest.description import INSTALL
 from livekeep.probes.speedtest.measurement import is_due, reason_to_wait
-from livekeep.probes.speedtest.tools import INSTALL
 from livekeep.probes.speedtest.transfer import Used
 from tests.outside import QuietHandler, wait_until
 from tests.probes.running_probe import SIGNATURE, Probe, is_running

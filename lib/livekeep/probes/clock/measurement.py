@@ -1,13 +1,18 @@
 """livekeep-probe-clock.service: whether the clock is synchronised, by which time server, and how far the clock was from it.
 
-The kernel says whether it is synchronised (kernel.py): timedate1 would say the same, but each question starts systemd-timedated.
-Reads over D-Bus what systemd-timesyncd learned from the server's last answer (org.freedesktop.timesync1(5)), as timedatectl(1)
-shows it. Where another program sets the clock, such as chrony, nobody tells its offset on D-Bus. Writes
-probe-clock/state.json (core/probe_results.py).
+Whether it is synchronised is asked of the kernel, which every program for it tells (timesyncd, chrony, ntpsec): as timedatectl(1)
+judges, its estimated maximum error is below 16 s. It begins there at boot and grows back to it within nine hours without a time
+server. timedate1 would say the same, but each question starts systemd-timedated. The mark STA_UNSYNC says less: some programs set
+it to keep the kernel off the hardware clock. The file /run/systemd/timesync/synchronized, which says that the clock once was
+synchronised, is taken where the kernel may not be asked.
+The rest is what systemd-timesyncd learned from the server's last answer (org.freedesktop.timesync1(5)), over D-Bus. Where another
+program sets the clock, such as chrony, nobody tells it on D-Bus. Writes probe-clock/state.json (core/probe_results.py).
 """
 
 import contextlib
+import ctypes
 import dataclasses
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,13 +20,18 @@ from typing import Any, NamedTuple
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.probe_results import ClockResult
-from livekeep.probes.clock import kernel
 from livekeep.probes.runner import Judgement
 from livekeep.system import terminal
 from livekeep.system.dbus import BUS, SYSTEM_BUS, Bus, BusError, Call, get_all
 
 SERVICE, PATH, INTERFACE = "org.freedesktop.timesync1", "/org/freedesktop/timesync1", "org.freedesktop.timesync1.Manager"
 BUS_SECONDS = 5.0
+TIMEX_BYTES = 512
+"""More than struct timex takes on any machine."""
+TIMEX_BEGINNING = struct.Struct("@Illl")
+"""modes (0 changes nothing), offset, freq, maxerror: of the machine's own width."""
+UNKNOWN_ERROR_MICROSECONDS = 16_000_000
+SYNCHRONIZED_FILE = "run/systemd/timesync/synchronized"
 NOT_RUNNING = "systemd-timesyncd does not run: nobody says how far off it is"
 NO_ANSWER = "no time server has answered yet"
 SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 out? See: timedatectl timesync-status"
@@ -78,7 +88,7 @@ def judge(result: ClockResult, problem: str) -> Judgement:
 def measure(_settings: Config, _previous: ClockResult, _now: float) -> tuple[ClockResult, Judgement]:
     """One run of the probe."""
     result, problem = ask_timesyncd()
-    result = dataclasses.replace(result, synchronized=kernel.is_synchronized(paths.ROOT))
+    result = dataclasses.replace(result, synchronized=is_synchronized(paths.ROOT))
     return result, judge(result, problem)
 
 
@@ -94,3 +104,19 @@ def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
         return ClockResult(), str(error)
     except (KeyError, TypeError) as error:
         return ClockResult(), f"systemd-timesyncd does not send what it documents ({type(error).__name__})"
+
+
+def is_synchronized(root: Path) -> bool | None:
+    """None when nobody can say."""
+    error = maximum_error_microseconds()
+    if error is not None:
+        return error < UNKNOWN_ERROR_MICROSECONDS
+    return True if (root / SYNCHRONIZED_FILE).exists() else None
+
+
+def maximum_error_microseconds() -> int | None:
+    """The kernel's estimate; None when it may not be asked, as in some containers."""
+    buffer = ctypes.create_string_buffer(TIMEX_BYTES)
+    if ctypes.CDLL(None).adjtimex(buffer) < 0:
+        return None
+    return int(TIMEX_BEGINNING.unpack_from(buffer.raw)[3])

@@ -2,7 +2,7 @@
 
 Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
 Reads: livekeep.toml (probes.host), its own last result; the firmware (throttle.py), /sys/class/drm,
-/sys/fs/ext4 (ext4.py). Writes: its result, the event probe-verdict-changed, and now and then a file that it reads again and
+/sys/fs/ext4. Writes: its result, the event probe-verdict-changed, and now and then a file that it reads again and
 deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
 
 A TV that is off is not a fault here: it may be off on purpose.
@@ -15,7 +15,7 @@ from pathlib import Path
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.probe_results import Connector, HostResult, ThrottleCondition, Verdict
-from livekeep.probes.host import ext4, sd_card, throttle
+from livekeep.probes.host import sd_card, throttle
 from livekeep.probes.host.sd_card import CardCheck
 from livekeep.probes.host.throttle import Throttling
 from livekeep.probes.runner import Judgement
@@ -69,23 +69,23 @@ def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostRes
     checked = CardCheck(previous.card_is_good, previous.card_checked_at, previous.card_problem)
     if sd_card.is_due(checked, now, settings.probes.host.card_check_interval_seconds):
         checked = sd_card.check(root, now)
-    findings = replace(
+    result = replace(
         previous,
         throttled=throttling.now,
         throttled_since_boot=throttling.since_boot,
         under_voltage_events=throttle.count_events(before, previous.under_voltage_events, throttling),
         connectors=connectors(root / "sys/class/drm"),
-        ext4_errors=ext4.read(root),
+        ext4_errors=sd_card.ext4_errors(root),
         card_is_good=checked.is_good,
         card_checked_at=checked.checked_at,
         card_problem=checked.problem,
     )
-    return findings, judge(previous, findings)
+    return result, judge(previous, result)
 
 
-def judge(previous: HostResult, findings: HostResult) -> Judgement:
+def judge(previous: HostResult, result: HostResult) -> Judgement:
     """All that is as bad as the worst of it; "ok" mentions what is no fault."""
-    remarks = [*on_card(findings), *on_file_systems(previous, findings), *on_supply(findings)]
+    remarks = [*on_card(result), *on_file_systems(previous, result), *on_supply(result)]
     for verdict in ("fail", "warn"):
         found = [remark for remark in remarks if remark.verdict == verdict]
         if found:
@@ -97,19 +97,19 @@ def join(texts: Iterable[str]) -> str:
     return "; ".join(dict.fromkeys(text for text in texts if text))
 
 
-def on_card(findings: HostResult) -> list[Remark]:
-    if findings.card_problem == sd_card.FULL:
+def on_card(result: HostResult) -> list[Remark]:
+    if result.card_problem == sd_card.FULL:
         return [Remark("fail", sd_card.FULL, MAKE_ROOM)]
-    if findings.card_is_good is False:
-        return [Remark("fail", findings.card_problem, REPLACE_CARD)]
-    return [Remark("ok", f"the card was not checked: {findings.card_problem}")] if findings.card_problem else []
+    if result.card_is_good is False:
+        return [Remark("fail", result.card_problem, REPLACE_CARD)]
+    return [Remark("ok", f"the card was not checked: {result.card_problem}")] if result.card_problem else []
 
 
-def on_file_systems(previous: HostResult, findings: HostResult) -> list[Remark]:
+def on_file_systems(previous: HostResult, result: HostResult) -> list[Remark]:
     """Errors on ext4 that came since the last run, and older ones."""
-    known = previous.ext4_errors if previous.run.last_run else findings.ext4_errors
-    new = ext4.growth(known, findings.ext4_errors)
-    old = {device: count for device, count in findings.ext4_errors.items() if count and device not in new}
+    known = previous.ext4_errors if previous.run.last_run else result.ext4_errors
+    new = sd_card.new_errors(known, result.ext4_errors)
+    old = {device: count for device, count in result.ext4_errors.items() if count and device not in new}
     remarks = [
         Remark("fail", f"the kernel met {count} new error(s) on the file system of {device}", REPLACE_CARD)
         for device, count in new.items()
@@ -120,8 +120,8 @@ def on_file_systems(previous: HostResult, findings: HostResult) -> list[Remark]:
     return remarks
 
 
-def on_supply(findings: HostResult) -> list[Remark]:
-    now, since_boot = findings.throttled or (), findings.throttled_since_boot or ()
+def on_supply(result: HostResult) -> list[Remark]:
+    now, since_boot = result.throttled or (), result.throttled_since_boot or ()
     advice = {"under_voltage": BETTER_SUPPLY}
     remarks = [Remark("warn" if name in WARNED_OF else "ok", NOW[name], advice.get(name, COOLER)) for name in now]
     earlier = [EARLIER[name] for name in since_boot if name not in now]

@@ -1,12 +1,14 @@
 """Whether the card still takes and gives back what is written to it: 64 KiB of random bytes, past the page cache and back.
 
 A card that dies often answers nothing at all. Then the probe hangs in the kernel, where even systemd's SIGKILL does not reach it
-when TimeoutStartSec= is over; what is seen is that its findings get old.
+when TimeoutStartSec= is over; what is seen is that its result gets old. The errors on ext4 that the kernel has counted are read
+from /sys/fs/ext4/DEVICE/errors_count.
 """
 
 import contextlib
 import errno
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ FOLDER = "var/lib/livekeep/probe-host"
 FILE = "card-check"
 CHECK_BYTES = 64 * 1024
 MOUNTS = "proc/self/mountinfo"
+EXT4 = "sys/fs/ext4"
 IN_MEMORY = ("overlay", "tmpfs", "ramfs", "aufs")
 
 READ_ONLY = "the card is mounted read-only: nothing can be saved"
@@ -98,3 +101,21 @@ def file_system(root: Path, folder: Path) -> str:
         if mount.split()[2:3] == [device]:
             return source.partition(" ")[0]
     return ""
+
+
+# Errors on ext4
+
+
+def ext4_errors(root: Path) -> dict[str, int]:
+    """The errors that the kernel counted on each mounted file system, by block device such as "mmcblk0p2".
+
+    The count is kept on the file system itself until e2fsck(8) clears it. A device that does not tell is left out.
+    """
+    counts = {folder.name: sysfs.read_count(folder / "errors_count") for folder in sorted((root / EXT4).glob("*"))}
+    return {device: count for device, count in counts.items() if count is not None}
+
+
+def new_errors(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
+    """The errors that came since, by block device. One that was not known before has its errors from earlier."""
+    new = {device: count - before.get(device, count) for device, count in after.items()}
+    return {device: count for device, count in new.items() if count > 0}

@@ -118,7 +118,7 @@ def ask(names: Iterable[str], server: str, timeout_seconds: float, port: int = P
             except (OSError, ValueError) as error:
                 found.append(Lookup(name, server, problem=why(error)))
         collect([entry for entry in found if isinstance(entry, Question)], timeout_seconds)
-        return tuple(entry.findings(timeout_seconds) if isinstance(entry, Question) else entry for entry in found)
+        return tuple(entry.result(timeout_seconds) if isinstance(entry, Question) else entry for entry in found)
     finally:
         for entry in found:
             if isinstance(entry, Question):
@@ -175,7 +175,7 @@ class Question:
         self._duration_seconds = None if problem else duration
         return True
 
-    def findings(self, timeout_seconds: float) -> Lookup:
+    def result(self, timeout_seconds: float) -> Lookup:
         problem = self._problem
         if self._duration_seconds is None and not problem:
             problem = f"{'no valid answer' if self._got_nonsense else NO_ANSWER} within {timeout_seconds:g} s"

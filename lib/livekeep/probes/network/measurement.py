@@ -1,6 +1,6 @@
 """livekeep-probe-network.service: whether hosts, the name server and the network devices answer, and how well.
 
-Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its own findings of the run before. Pings the hosts,
+Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its own result of the run before. Pings the hosts,
 asks the name server, and writes probe-network/state.json (core/probe_results.py).
 """
 
@@ -35,13 +35,13 @@ CHECK_NAMES = "check the spelling in probes.network.names, and the nameserver in
 CHECK_THAT_NAME_SERVER = "take {} out of /etc/resolv.conf, or out of what writes that file: the router (DHCP), nmcli, resolvectl"
 
 
-# Findings from measurements
+# Results from measurements
 
 
 def plan(
     hosts: Sequence[str], addresses: Mapping[str, Addresses], previous: Sequence[Ping]
 ) -> tuple[list[Destination], list[Ping]]:
-    """Where to send packets, and the findings of the hosts without an address, for each family that they had before."""
+    """Where to send packets, and the results of the hosts without an address, for each family that they had before."""
     destinations, unknown = [], []
     for host in dict.fromkeys(hosts):
         found = addresses.get(host, Addresses(problem=dns.NAME_SILENT))
@@ -78,7 +78,7 @@ def with_totals(pings: Iterable[Ping], previous: Iterable[Ping]) -> tuple[Ping, 
 
 
 def judge(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement:
-    """What the findings come to. `devices`: those whose carrier and addresses count."""
+    """What the result comes to. `devices`: those whose carrier and addresses count."""
     return outage(pings, lookups, devices) or weaknesses(pings, lookups) or Judgement("ok", good_news(pings, lookups))
 
 
@@ -245,8 +245,8 @@ def measure(settings: Config, previous: NetworkResult, _now: float) -> tuple[Net
     wanted = settings.probes.network
     pings, lookups = pings_and_lookups(wanted, previous.pings)
     devices = interfaces.read(interfaces.own_addresses())
-    findings = NetworkResult(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
-    return findings, judge(findings.pings, lookups, interfaces.of_hardware(devices))
+    result = NetworkResult(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
+    return result, judge(result.pings, lookups, interfaces.of_hardware(devices))
 
 
 def pings_and_lookups(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:

@@ -13,13 +13,11 @@ from typing import Any
 from livekeep.core.config import SpeedtestProbe
 from livekeep.core.errors import TemporaryError
 from livekeep.probes.speedtest import transfer
+from livekeep.probes.speedtest.description import INSTALL, TOOLS
 from livekeep.probes.speedtest.transfer import Used
 from livekeep.system import process
 from livekeep.system.http import TransportError
 
-TOOLS = ("librespeed-cli", "speedtest-cli")
-"""The better one first."""
-INSTALL = "sudo apt install librespeed-cli (Debian 13), or sudo apt install speedtest-cli; or set probes.speedtest.download_url"
 SET_URL = "set probes.speedtest.download_url in /etc/livekeep/livekeep.toml"
 GRACE_SECONDS = 60.0
 """What a tool may take beside the two transfers: it looks for a server first."""

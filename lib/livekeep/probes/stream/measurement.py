@@ -52,13 +52,13 @@ def is_web(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def position(findings: StreamResult) -> tuple[int | None, str]:
+def position(result: StreamResult) -> tuple[int | None, str]:
     """How far the stream has got."""
-    return findings.media_sequence, findings.last_segment
+    return result.media_sequence, result.last_segment
 
 
 def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
-    """The findings after a look. `previous` is of the same stream; where it got to is remembered over a look that failed."""
+    """The result after a look. `previous` is of the same stream; where it got to is remembered over a look that failed."""
     if seen.fault:
         return replace(previous, is_reachable=False, target_duration_seconds=None, variants=None)
     found = replace(
@@ -99,7 +99,7 @@ def analysis_is_due(previous: StreamResult, found: StreamResult, interval_second
 
 
 def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -> Judgement:
-    """What the findings come to; `found` holds the analysis already."""
+    """What the result comes to; `found` holds the analysis already."""
     if seen.fault:
         return Judgement("fail", seen.fault, seen.advice)
     if seen.media is None:

@@ -1,7 +1,7 @@
 """livekeep-probe-youtube.service: whether YouTube shows the broadcasts of the channels that are on air here.
 
 Reads livekeep.toml ([probes.youtube]), the channels with their youtube_video and their workers' states, the API key (credential
-livekeep.youtube-api-key) and its own findings of the run before. Asks YouTube (api.py), when a channel names its video
+livekeep.youtube-api-key) and its own result of the run before. Asks YouTube (api.py), when a channel names its video
 and there is a key; writes probe-youtube/state.json (core/probe_results.py).
 """
 
@@ -79,7 +79,7 @@ def measure(settings: Config, previous: YoutubeResult, now: float) -> tuple[Yout
 def asked(
     settings: Config, named: Mapping[str, str], key: str, previous: YoutubeResult, now: float
 ) -> tuple[YoutubeResult, Judgement]:
-    """The findings of one question about the videos `named` by channel."""
+    """The result of one request about the videos `named` by channel."""
     # Most boxes name none, and shall not load what speaks HTTP every minute.
     from livekeep.probes.youtube import api  # noqa: PLC0415
     from livekeep.system.youtube import ApiError  # noqa: PLC0415
