@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from livekeep.command import systemctl
 from livekeep.command.channel import actions, config_doubts
 from livekeep.command.channel.progress import Progress
 from livekeep.command.doctor.doctor_base import is_root
@@ -21,7 +20,7 @@ from livekeep.core import channels, config, paths
 from livekeep.core.channel_service import ChannelService, Verb
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
-from livekeep.system import systemd, terminal
+from livekeep.system import systemctl, systemd, terminal
 from livekeep.system.systemd import Unit
 
 WAIT_SECONDS = 30.0

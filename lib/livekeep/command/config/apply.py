@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from livekeep.command import file, systemctl
+from livekeep.command import file, unit_names
 from livekeep.command.config import desktop, wanted_units
 from livekeep.command.config.wanted_units import Wanted
 from livekeep.command.file import Ownership
@@ -16,7 +16,7 @@ from livekeep.core import config, paths, state
 from livekeep.core.config import Config, Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.probe_results import PROBES
-from livekeep.system import systemd, terminal
+from livekeep.system import systemctl, systemd, terminal
 from livekeep.system.dbus import BusError
 from livekeep.system.loopback import is_loopback_address
 
@@ -65,7 +65,7 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
     if not changed:
         return False
     systemctl.tell("daemon-reload")
-    if DISPLAY in changed and may_restart and systemctl.is_running(systemctl.TARGET):
+    if DISPLAY in changed and may_restart and systemctl.is_running(unit_names.TARGET):
         # The player must know first which program it will meet.
         if systemctl.is_running(PLAYER):
             systemctl.tell("reload", PLAYER)

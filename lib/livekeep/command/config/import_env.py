@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from livekeep.command import file, systemctl
+from livekeep.command import file
 from livekeep.command.config import predecessor
 from livekeep.command.config.check_config import OFTEN_SECONDS, last_measurement, usage
 from livekeep.command.config.predecessor import Outcome, Translation
@@ -19,7 +19,7 @@ from livekeep.core import config, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.text import shown
-from livekeep.system import terminal
+from livekeep.system import systemctl, terminal
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
 PICTURES = paths.ROOT / "var/lib/livekeep/pictures"

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from livekeep.command import file, systemctl
+from livekeep.command import file
 from livekeep.core import config, paths
 from livekeep.core.config import Config, Stream
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.text import shown
-from livekeep.system import terminal
+from livekeep.system import systemctl, terminal
 
 POLLER = "livekeep-poller.service"
 

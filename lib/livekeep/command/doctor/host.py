@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from livekeep.command import systemctl
+from livekeep.command import unit_names
 from livekeep.command.doctor import boot_line
 from livekeep.command.doctor.doctor_base import LARGEST_BYTES, Check, Surroundings
 from livekeep.core import files
@@ -137,7 +137,7 @@ def mounted_read_only(around: Surroundings) -> bool:
 
 def check_units(around: Surroundings) -> Check:
     try:
-        *services, error_screen, target = around.units(*systemctl.SERVICES, systemctl.TARGET)
+        *services, error_screen, target = around.units(*unit_names.SERVICES, unit_names.TARGET)
     except LivekeepError as error:
         return Check("units", "skip", str(error))
     absent = [entry.name for entry in (*services, target) if entry.load == "not-found"]

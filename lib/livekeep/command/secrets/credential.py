@@ -11,12 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from livekeep.command import file, systemctl
+from livekeep.command import file
 from livekeep.command.file import Ownership
 from livekeep.core import paths
 from livekeep.core.errors import LivekeepError
 from livekeep.core.text import bare
-from livekeep.system import terminal
+from livekeep.system import systemctl, terminal
 
 LONGEST_CHARACTERS = 1024
 LARGEST_BYTES = 64 * 1024

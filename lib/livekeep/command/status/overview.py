@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import livekeep
-from livekeep.command import systemctl
+from livekeep.command import unit_names
 from livekeep.command.status import channels_text, probe_text, record_text
 from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
@@ -27,13 +27,6 @@ from livekeep.system.systemd import Unit
 COLOURS: dict[Level, terminal.Colour] = {"ok": "green", "degraded": "yellow", "down": "red"}
 UNIT_COLOURS: dict[str, terminal.Colour] = {"active": "green", "failed": "red", "activating": "yellow"}
 PICTURES = {"stream": "the stream", "holding": "the holding picture", "error": "the error picture", "none": "nothing"}
-AIR_UNITS = (
-    "livekeep-controller.socket",
-    "livekeep-controller.service",
-    "livekeep-storage.socket",
-    "livekeep-storage.service",
-    "livekeep-air.service",
-)
 Row = tuple[str, str]
 
 
@@ -59,10 +52,10 @@ def configured_channels(directory: Path = channels.DIRECTORY) -> tuple[str, ...]
 
 def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...], str]:
     """The units, of health and channels those that are installed; or none and why systemd cannot be asked."""
-    always = systemctl.SERVICES if has_screen else ()
+    always = unit_names.SERVICES if has_screen else ()
     workers = [channels.worker_unit(name) for name in names]
     try:
-        found = systemd.read_units([*systemctl.SERVICES, *systemctl.HEALTH_UNITS, *AIR_UNITS, *systemctl.RECORD_UNITS, *workers])
+        found = systemd.read_units([*unit_names.ALL, *workers])
         return tuple(entry for entry in found if entry.name in always or entry.load != "not-found"), ""
     except LivekeepError as error:
         return (), str(error)

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping
 
-from livekeep.command import systemctl
 from livekeep.command.doctor.doctor_base import is_root
 from livekeep.command.status import probe_text
 from livekeep.core import config
@@ -18,7 +17,7 @@ from livekeep.core.probe_results import PROBES, ProbeResult
 from livekeep.core.state import StateBrokenError
 from livekeep.status import snapshot
 from livekeep.status.health import Clock
-from livekeep.system import systemd, terminal
+from livekeep.system import systemctl, systemd, terminal
 
 EXIT_ON_ERROR = 3
 """Nothing can be told: neither well nor failed."""

@@ -11,7 +11,6 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -27,7 +26,7 @@ from livekeep.record.alerts import channels, notify, spool, store
 from livekeep.record.alerts.message import moment
 from livekeep.record.alerts.rules import fits
 from livekeep.record.figures import duration
-from livekeep.system import terminal
+from livekeep.system import systemctl, terminal
 
 UNIT = "livekeep-alerter.service"
 CREDENTIAL_FILE = paths.CREDENTIAL_STORE / channels.CREDENTIAL
@@ -334,10 +333,6 @@ def check_address(address: str) -> None:
 def restart() -> None:
     """systemd reads a credential only at the start of a unit."""
     try:
-        done = subprocess.run(["systemctl", "try-restart", UNIT], capture_output=True, text=True, timeout=60, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        say("The alerter takes it at its next start.")
-        return
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or ["it is not known why"]
-        say(f"{UNIT} could not be restarted ({said[0]}); it takes the address at its next start.")
+        systemctl.tell("try-restart", UNIT)
+    except LivekeepError as error:
+        say(f"{error}; the alerter takes the address at its next start.")

@@ -6,7 +6,6 @@ Reads clips.db and clips/state.json; decides nothing.
 import argparse
 import json
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -20,8 +19,11 @@ from livekeep.core.record_states import ClipsState
 from livekeep.core.text import shown
 from livekeep.record.clips.snapshots import FILE, MICROSECONDS
 from livekeep.record.store.schema import open_read_only
+from livekeep.system import systemctl
 
 UNIT = "livekeep-clips.service"
+LONGEST_RUN_SECONDS = 1260.0
+"""Longer than the unit's TimeoutStartSec=, which ends it."""
 SHOWN = 20
 DAYS = 14
 NAME_WIDTH = 40
@@ -76,9 +78,10 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def start_unit() -> None:
-    started = subprocess.run(["systemctl", "start", UNIT], capture_output=True, text=True, check=False)
-    if started.returncode != 0:
-        raise LivekeepError(f"{UNIT}: cannot be started: {shown(started.stderr.strip())}; run this with sudo")
+    try:
+        systemctl.call(["start", UNIT], LONGEST_RUN_SECONDS)
+    except LivekeepError as error:
+        raise LivekeepError(f"{error}; run this with sudo") from error
 
 
 def read_state() -> ClipsState | None:

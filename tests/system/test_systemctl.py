@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.command import systemctl
 from livekeep.core.errors import LivekeepError
+from livekeep.system import systemctl
 
 
 @pytest.fixture

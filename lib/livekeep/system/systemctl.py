@@ -1,4 +1,4 @@
-"""The names of livekeep's units, and changes to them through systemctl(1); reading goes over D-Bus (system/systemd.py).
+"""Changes to units for an operator, through systemctl(1); reading goes over D-Bus (systemd.py).
 
 systemctl also works in an image that is being made, waits for the jobs, and says what went wrong in words that operators know.
 """
@@ -8,32 +8,8 @@ import os
 import subprocess
 
 from livekeep.core.errors import LivekeepError
-from livekeep.core.probe_results import PROBES
 from livekeep.system import systemd
 
-SERVICES = (
-    "livekeep-poller.service",
-    "livekeep-display.service",
-    "livekeep-player.service",
-    "livekeep-error-screen.service",
-)
-HEALTH_UNITS = (
-    "livekeep-exporter.service",
-    *(f"livekeep-probe-{name}.timer" for name in PROBES),
-)
-"""Those of the health part, which need not be installed."""
-RECORD_UNITS = (
-    "livekeep-recorder.service",
-    "livekeep-alerter.service",
-    "livekeep-web.socket",
-    "livekeep-web.service",
-    "livekeep-tidy.timer",
-    "livekeep-report@daily.timer",
-    "livekeep-report@weekly.timer",
-    "livekeep-clips.timer",
-)
-"""Those of the record part."""
-TARGET = "livekeep.target"
 ACTION_TIMEOUT_SECONDS = 120
 """A restart waits for the old process to end and the new one to be ready."""
 
