@@ -54,7 +54,7 @@ class Played:
 
     name: str = ""
     mode: Mode = ""
-    """copy: neither picture nor sound is encoded anew. "" before it was looked at."""
+    """copy: neither picture nor sound is transcoded. "" before its file was read."""
     duration_seconds: float | None = None
     """As its file says."""
     started_at: float | None = None
@@ -119,7 +119,7 @@ class ChannelState(State):
 
 @dataclass(frozen=True)
 class ChannelEnd(State):
-    """How the worker of a channel last ended, as systemd told its hook."""
+    """How the worker of a channel last ended, as systemd said to its hook."""
 
     FILE: ClassVar[str] = "end.json"
 
@@ -158,14 +158,14 @@ def cache_of(channel: str) -> Path:
     return Path(os.environ.get("CACHE_DIRECTORY") or paths.ROOT / f"var/cache/livekeep/worker@{channel}")
 
 
-def is_on_air(found: ChannelState, now_monotonic: float) -> bool:
+def is_on_air(worker: ChannelState, now_monotonic: float) -> bool:
     """Whether the ingest takes the stream: bytes acknowledged within the last seconds, as a living worker saw."""
-    acknowledged = found.last_acknowledged_monotonic
+    acknowledged = worker.last_acknowledged_monotonic
     return (
-        found.publishing == "on-air"
-        and now_monotonic - found.written_monotonic < STALE_SECONDS
+        worker.publishing == "on-air"
+        and now_monotonic - worker.written_monotonic < STALE_SECONDS
         and acknowledged is not None
-        and now_monotonic - acknowledged < ON_AIR_SECONDS + (now_monotonic - found.written_monotonic)
+        and now_monotonic - acknowledged < ON_AIR_SECONDS + (now_monotonic - worker.written_monotonic)
     )
 
 
@@ -198,9 +198,9 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
     """All channels by name, those of livekeep.toml and those of the API, and what is wrong with files of the latter.
 
     A channel of livekeep.toml wins over one of the same name. One of the API that goes beyond what [controller] allows is left
-    out: whoever writes there may be no more than the holder of a token. Raises `TemporaryError` when the folder cannot be read.
+    out: a program that writes there may hold no more than a token. Raises `TemporaryError` when the folder cannot be read.
     """
-    found, problems = dict(settings.channels), []
+    all_channels, problems = dict(settings.channels), []
     for name, file in names(".json", directory):
         if name in settings.channels:
             problems.append(f"{file}: livekeep.toml has a channel of that name, which is used; remove one of the two")
@@ -210,12 +210,12 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
             if faults := not_allowed(channel, settings.controller):
                 problems.append(f"{file}: {'; '.join(faults)}")
                 continue
-            found[name] = channel
+            all_channels[name] = channel
         except OSError as error:
             problems.append(f"{file}: cannot be read ({error.strerror})")
         except (ValueError, RecursionError) as error:
-            problems.append(f"{file}: is not a channel ({shown(str(error))}); remove the file, or add the channel anew")
-    return found, tuple(problems)
+            problems.append(f"{file}: is not a channel ({shown(str(error))}); remove the file, or add the channel again")
+    return all_channels, tuple(problems)
 
 
 def place_of(channel: str, directory: Path = DIRECTORY) -> Path:
@@ -256,7 +256,7 @@ def key_fault(name: str, channel: Channel, settings: Config, stored_for: str) ->
     """Why the stored stream key may not go to the channel's ingests, and what to do; "" when it may.
 
     A channel of livekeep.toml may send it where it says, for root wrote that. One of the API may send it to the hosts that it was
-    stored for (`stored_for`, with blanks between), and to controller.allowed_ingests: else whoever has the API's token could have
+    stored for (`stored_for`, with blanks between), and to controller.allowed_ingests: else a holder of the API's token could have
     it sent to a server of his own.
     """
     if name in settings.channels:
@@ -298,18 +298,18 @@ def delete(name: str, directory: Path = DIRECTORY) -> None:
 
 def as_document(channel: Channel) -> dict[str, Any]:
     """A channel's keys, as JSON and TOML have them."""
-    found = dataclasses.asdict(channel)
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in found.items()}
+    keys = dataclasses.asdict(channel)
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in keys.items()}
 
 
 def names(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
     try:
-        found = sorted(directory.iterdir())
+        entries = sorted(directory.iterdir())
     except FileNotFoundError:
         return
     except OSError as error:
         raise TemporaryError(f"{directory}: cannot be read ({error.strerror}); run as root or group livekeep") from error
-    for file in found:
+    for file in entries:
         if file.suffix == suffix and CHANNEL_NAME.fullmatch(file.stem):
             yield file.stem, file
 

@@ -182,7 +182,7 @@ ALL = (
 def emit(event: Event, sentence: str, **fields: object) -> None:
     """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret.
 
-    Each is one line (core/text.py). A journal that does not take it (it is being started anew, or there are too many
+    Each is one line (core/text.py). A journal that does not take it (it is being restarted, or there are too many
     files open) ends nobody's work: the sentence goes to standard error then.
     """
     if set(fields) != set(event.fields):

@@ -21,7 +21,7 @@ class FolderWatch:
     """Tells when a state file below `root` is replaced, when a socket in one of `socket_folders` becomes usable, or when a folder
     appears or goes.
 
-    A unit's runtime directory vanishes when the unit stops and is made anew, so `root` is watched too; there the create event
+    A unit's runtime directory vanishes when the unit stops and is made again, so `root` is watched too; there the create event
     comes before the change of owner, so the folder is tried again at each change of its attributes.
     """
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from livekeep.core.state import Signed, State
 
 Verdict = Literal["ok", "warn", "fail", "skipped"]
-"""warn: it works, but badly; fail: it does not work; skipped: there was nothing to look at, or it was not the time to."""
+"""warn: it works, but badly; fail: it does not work; skipped: there was nothing to check, or it was not the time to."""
 Family = Literal["ipv4", "ipv6"]
 ThrottleCondition = Literal["under_voltage", "frequency_capped", "throttled", "soft_temp_limit"]
 THROTTLE_CONDITIONS: tuple[ThrottleCondition, ...] = ("under_voltage", "frequency_capped", "throttled", "soft_temp_limit")
@@ -138,7 +138,7 @@ class StreamResult(ProbeResult):
     source: str = ""
     """Which stream that was, as in `core.state.PollerState`: the name may be given to another one."""
     url_obtained_monotonic: float | None = None
-    """Of the URL that was looked at: another one is analysed anew."""
+    """Of the URL that was analysed: another one is analysed again."""
     is_reachable: bool | None = None
     """None when nothing was live."""
     media_sequence: int | None = None
@@ -269,7 +269,7 @@ class YoutubeVideo:
 
 @dataclass(frozen=True)
 class YoutubeResult(ProbeResult):
-    """What livekeep-probe-youtube was told of the channels that name their video."""
+    """YouTube's answer about the channels that name their video."""
 
     FILE = "probe-youtube/state.json"
     TITLE = "YouTube"

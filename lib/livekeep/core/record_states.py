@@ -91,7 +91,7 @@ class HotClip:
 
 @dataclass(frozen=True)
 class ClipsState(State):
-    """What the newest run of livekeep-clips found. Moments are Unix seconds."""
+    """The result of the newest run of livekeep-clips. Moments are Unix seconds."""
 
     FILE: ClassVar[str] = "clips/state.json"
 

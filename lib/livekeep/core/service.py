@@ -26,7 +26,7 @@ SHARE_OF_WATCHDOG = 0.45
 
 
 class Service:
-    """What systemd is told, and what the program waits for."""
+    """What systemd is notified of, and what the program waits for."""
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()

@@ -25,7 +25,7 @@ def local_time(moment: float) -> time.struct_time:
     """`moment` (Unix seconds) in the machine's zone as of this call. Raises `ValueError`, `OverflowError` or `OSError` like
     `time.localtime` for a moment beyond the calendar.
     """
-    # The C library reads the zone once, unless it is asked to look for a change; that costs one stat().
+    # The C library reads the zone once, unless it is asked to check for a change; that costs one stat().
     time.tzset()
     return time.localtime(moment)
 

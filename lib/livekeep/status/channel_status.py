@@ -51,7 +51,7 @@ def read(
     Raises `PermissionError` or `TemporaryError` when that may not be read.
     """
     meant = meant_channels(directory)
-    found = {}
+    statuses = {}
     names = sorted({*meant, *with_folder(root)})
     youtube = read_state(YoutubeResult, root) if names else None
     shown = youtube if isinstance(youtube, YoutubeResult) else None
@@ -59,22 +59,22 @@ def read(
         folder = channels.folder_of(name, root)
         worker, end = read_state(ChannelState, folder), read_state(ChannelEnd, folder)
         if name in meant or not isinstance(worker, StateAbsentError):
-            found[name] = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
-    return found
+            statuses[name] = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
+    return statuses
 
 
 def meant_channels(directory: Path) -> dict[str, float]:
     """The channels that are meant to be on air, with the moment since when (Unix seconds). Raises `TemporaryError`."""
-    found = {}
+    moments = {}
     for name, file in channels.names(".on-air", directory):
         try:
-            found[name] = file.stat().st_mtime
+            moments[name] = file.stat().st_mtime
         except FileNotFoundError:
             # Stopped just now.
             continue
         except OSError as error:
             raise TemporaryError(f"{file}: cannot be read ({error.strerror})") from error
-    return found
+    return moments
 
 
 def with_folder(root: Path) -> list[str]:
@@ -83,8 +83,8 @@ def with_folder(root: Path) -> list[str]:
         names = os.listdir(root)  # noqa: PTH208 – at each scrape: Path.iterdir takes three times as long
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [name.removeprefix("worker@") for name in names if name.startswith("worker@")]
-    return [name for name in found if CHANNEL_NAME.fullmatch(name)]
+    channels_there = [name.removeprefix("worker@") for name in names if name.startswith("worker@")]
+    return [name for name in channels_there if CHANNEL_NAME.fullmatch(name)]
 
 
 def showing_text(video: YoutubeVideo, now: float) -> str:
@@ -106,9 +106,9 @@ def showing_text(video: YoutubeVideo, now: float) -> str:
 # The verdict
 
 
-def verdicts(found: Mapping[str, ChannelStatus], clock: Clock) -> dict[str, Health]:
+def verdicts(statuses: Mapping[str, ChannelStatus], clock: Clock) -> dict[str, Health]:
     """The health of each channel that counts."""
-    return {name: verdict(it, clock) for name, it in found.items() if it.counts()}
+    return {name: verdict(it, clock) for name, it in statuses.items() if it.counts()}
 
 
 def verdict(it: ChannelStatus, clock: Clock) -> Health:
@@ -126,8 +126,8 @@ def verdict(it: ChannelStatus, clock: Clock) -> Health:
     if worker.publishing == "refused":
         return Health("down", sentence(f"{name}: the ingest refuses it", worker.reason))
     seconds = off_air_seconds(worker, clock)
-    told = sentence(f"{name} has been off air for {seconds:.0f} s", worker.reason)
-    return Health("down" if seconds > OFF_AIR_SECONDS else "degraded", told)
+    text = sentence(f"{name} has been off air for {seconds:.0f} s", worker.reason)
+    return Health("down" if seconds > OFF_AIR_SECONDS else "degraded", text)
 
 
 def without_worker(it: ChannelStatus, clock: Clock) -> Health:

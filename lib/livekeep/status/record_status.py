@@ -44,8 +44,8 @@ class RecordStatus:
 
     def faults(self, clock: Clock) -> tuple[Fault, ...]:
         """The gravest first."""
-        found = [*recorder_faults(self.recorder, clock), *alerter_faults(self.alerter, clock), *clips_faults(self.clips, clock)]
-        return tuple(sorted(found, key=lambda fault: not fault.is_grave))
+        faults = [*recorder_faults(self.recorder, clock), *alerter_faults(self.alerter, clock), *clips_faults(self.clips, clock)]
+        return tuple(sorted(faults, key=lambda fault: not fault.is_grave))
 
 
 def read(root: Path = paths.STATE_DIRECTORY, read_state: ReadState = state.read_or_error) -> RecordStatus:

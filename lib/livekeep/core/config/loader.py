@@ -36,7 +36,7 @@ TYPESET_SIGNS = {
 
 
 def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Config:
-    """Read, merge and check the configuration. Raises `ConfigError` with every problem found."""
+    """Read, merge and check the configuration. Raises `ConfigError` with every problem."""
     config, problems = load_leniently(file, drop_ins)
     if problems:
         raise ConfigError(problems)
@@ -78,7 +78,7 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
 def files(file: Path, drop_ins: Path) -> list[Path]:
     """The files that make up the configuration, the first read first; the main one is always among them."""
     with contextlib.suppress(FileNotFoundError):
-        return [file, *sorted(found for found in drop_ins.iterdir() if found.suffix in SUFFIXES)]
+        return [file, *sorted(entry for entry in drop_ins.iterdir() if entry.suffix in SUFFIXES)]
     return [file]
 
 
@@ -178,7 +178,7 @@ def build(
     Keys that are not there are as in `shipped`, or have their defaults.
     """
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    found: dict[str, Any] = {}
+    values_of_keys: dict[str, Any] = {}
     for path, (source, value) in values.items():
         if path[:-1] != prefix:
             continue
@@ -188,10 +188,10 @@ def build(
             continue
         entry = fields[path[-1]]
         try:
-            found[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
+            values_of_keys[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
         except ValueError as error:
             problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
-    return dataclasses.replace(shipped, **found) if shipped else kind(**found)
+    return dataclasses.replace(shipped, **values_of_keys) if shipped else kind(**values_of_keys)
 
 
 TYPES: dict[type, tuple[tuple[type, ...], str]] = {

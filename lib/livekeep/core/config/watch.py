@@ -1,4 +1,4 @@
-"""The configuration as it changes: whoever holds a `ConfigWatch` takes each change at once, by itself.
+"""The configuration as it changes: a program with a `ConfigWatch` takes each change at once, by itself.
 
 A faulty configuration changes nothing, and the event config-rejected says so, once for each state of the files.
 """
