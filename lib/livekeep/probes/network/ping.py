@@ -7,7 +7,6 @@ not say why a packet could not be sent, so the route is checked before: by a UDP
 import contextlib
 import errno
 import re
-import shutil
 import socket
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -59,9 +58,6 @@ def measure(destinations: Iterable[Destination], packets: int, timeout_seconds: 
 
 def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tuple[str, str]:
     """What fping prints, or why it cannot ping at all."""
-    program = shutil.which("fping")
-    if not program:
-        return "", NOT_INSTALLED
     if not may_ping():
         return "", NOT_ALLOWED
     # Without it fping ends with 4 and says nothing.
@@ -69,10 +65,12 @@ def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tup
         return "", NO_PROTOCOLS
     spacing, timeout = f"{SPACING_SECONDS * 1000:.0f}", f"{timeout_seconds * 1000:.0f}"
     # One millisecond between packets to different addresses: the default of 10 would stretch the spacing from 20 addresses on.
-    command = [program, "-q", "-C", str(packets), "-p", spacing, "-t", timeout, "-i", "1", "--", *addresses]
+    command = ["fping", "-q", "-C", str(packets), "-p", spacing, "-t", timeout, "-i", "1", "--", *addresses]
     seconds = packets * SPACING_SECONDS + timeout_seconds + GRACE_SECONDS
     try:
         ended = process.run(command, seconds, process.environment(), with_errors=True)
+    except process.NotStartedError:
+        return "", NOT_INSTALLED
     except process.ChildError as error:
         return "", str(error)
     output = ended.errors.decode("utf-8", "replace")
