@@ -48,7 +48,6 @@ class Box:
             folder.mkdir(parents=True, exist_ok=True)
         self.unit_bus = UnitBus(root / "run/dbus/system_bus_socket", self.systemd)
         self.install("systemctl", (HERE / "fake-systemctl").read_text())
-        self.install("timedatectl", "#!/bin/sh\necho NTPSynchronized=yes\n")
         self.environment = {
             **{
                 name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NO_COLOR", "PYTEST_CURRENT_TEST")

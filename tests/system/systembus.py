@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,12 @@ class SystemBus:
         config = self.root / "bus.conf"
         config.write_text(CONFIG.format(socket=self.socket))
         self._stack.enter_context(program(["dbus-daemon", f"--config-file={config}", "--nofork", "--nopidfile"]))
-        wait_until("the bus's socket", self.socket.exists)
+        wait_until("the bus at its socket", self._listens)
+
+    def _listens(self) -> bool:
+        """The socket is there a moment before it takes connections."""
+        with socket.socket(socket.AF_UNIX) as trial:
+            return trial.connect_ex(str(self.socket)) == 0
 
     def stop(self) -> None:
         self._stack.close()

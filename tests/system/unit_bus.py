@@ -1,7 +1,8 @@
 """Stands for the system bus and PID 1 on it, in threads of the test: lists units and gives their properties from files.
 
 A file is named like its unit and holds lines NAME=VALUE, as `systemctl show` prints them; one whose Id= differs is an alias, and
-a unit without a file is not found. Each method that is called leaves a line in the file `calls` beside them.
+a unit without a file is not found. Each method that is called leaves a line in the file `calls` beside them. timedate1 says that
+the clock is synchronised, unless there is a file `clock-is-not-synchronized`.
 """
 
 import contextlib
@@ -68,6 +69,8 @@ class UnitBus:
         if member == "ListUnitsByNames":
             return new_method_return(call, "a(ssssssouso)", ([self._row(name) for name in call.body[0]],))
         _interface, name = call.body
+        if name == "NTPSynchronized":
+            return new_method_return(call, "v", (("b", not (self._folder / "clock-is-not-synchronized").exists()),))
         value = self._values(self._paths[call.header.fields[HeaderFields.path]]).get(name)
         if value is None:
             return new_error(call, "org.freedesktop.DBus.Error.UnknownProperty", "s", (f"Unknown property {name}",))

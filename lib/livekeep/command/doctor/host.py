@@ -1,8 +1,8 @@
 """The doctor's checks of the machine: network, clock, disk, memory limits, the units, and what fights them for the screen."""
 
+import contextlib
 import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,8 @@ from livekeep.command.doctor import boot_line
 from livekeep.command.doctor.doctor_base import LARGEST_BYTES, Check, Surroundings
 from livekeep.core import files
 from livekeep.core.errors import LivekeepError
+from livekeep.system import dbus
+from livekeep.system.dbus import BusError
 from livekeep.system.systemd import Unit
 
 MIB = 1024 * 1024
@@ -22,6 +24,8 @@ AUTOSTART = {
     "streamreturn.desktop": "starts vimeo-monitor, which takes the screen",
     "xrandr.desktop": "changes the screen's resolution at login",
 }
+TIME_AND_DATE = "org.freedesktop.timedate1"
+NTP_SYNCHRONIZED = dbus.get(TIME_AND_DATE, "/org/freedesktop/timedate1", TIME_AND_DATE, "NTPSynchronized")
 RIVALS = ("display-manager.service", "vimeo-monitor.service")
 
 
@@ -60,14 +64,9 @@ def check_clock(around: Surroundings) -> Check:
 
 
 def synchronised(around: Surroundings) -> bool:
-    try:
-        done = subprocess.run(
-            ["timedatectl", "show", "--property=NTPSynchronized"], capture_output=True, text=True, timeout=5, check=False
-        )
-        if "NTPSynchronized=yes" in done.stdout:
+    with contextlib.suppress(BusError):
+        if dbus.call_once(NTP_SYNCHRONIZED, around.path(dbus.SYSTEM_BUS)) == (True,):
             return True
-    except (OSError, subprocess.TimeoutExpired):
-        pass
     return around.path("/run/systemd/timesync/synchronized").exists()
 
 
