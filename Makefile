@@ -1,12 +1,14 @@
-# The words that people type first. Each calls what there is; nothing is built here.
-.PHONY: help install uninstall test test-unit lint demo
+# The words that people type first. Each calls what there is.
+.PHONY: help install uninstall packages test test-unit lint demo
 
 help:
-	@printf '%s\n' 'make install | uninstall | test | test-unit | lint | demo'
+	@printf '%s\n' 'make install | uninstall | packages | test | test-unit | lint | demo'
 install:
 	./install.sh
 uninstall:
 	./uninstall.sh
+packages:
+	packaging/build build/packages
 test:
 	tests/run
 test-unit:

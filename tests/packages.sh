@@ -4,7 +4,7 @@
 # A machine with a TV: see tests/machine.
 # shellcheck disable=SC2034 # used by those that source this
 readonly machine_packages=(python3 python3-yaml openssl mmdebstrap systemd-container xvfb ffmpeg iproute2 debian-archive-keyring python3-pil util-linux
-    poppler-utils)
+    poppler-utils apt-utils gpg gpgv)
 
 install_packages() { # NAME...: those that are missing
     local missing=() name

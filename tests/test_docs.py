@@ -180,6 +180,9 @@ def options_of(name: str) -> set[str]:
     """The options of a subcommand as its help shows them; of all its actions, when it is handed over."""
     if name in HANDED_OVER:
         return options_in(HANDED_OVER[name]())
+    if name == "setup":
+        done = subprocess.run([PROJECT / "bin/livekeep-setup", "--help"], capture_output=True, text=True, check=True)
+        return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", done.stdout)) | {"--help"}
     subparsers = next(action for action in build_parser()._actions if action.dest == "subcommand")
     assert isinstance(subparsers.choices, dict)
     return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", subparsers.choices[name].format_help()))
@@ -235,14 +238,19 @@ def test_every_check_of_the_doctor_is_told(tmp_path: Path) -> None:
 
 
 def test_the_packages_are_told() -> None:
-    listed = re.search(r"^readonly packages=\(([^)]*)\)", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
-    assert listed
     cell = next(cells[1] for cells in rows(section("installer.md", "Questions and changes")) if cells[0] == "packages")
-    assert cell.split(", and what")[0].split(", ") == listed[1].split()
-    of_record = re.search(r"^ *\[record\]='([^']*)'", (PROJECT / "install.d/packages.sh").read_text(), re.MULTILINE)
-    assert of_record
-    named = next(cells[3] for cells in rows(section("installer.md", "Parts")) if cells[0].strip("`") == "record")
-    assert named.split(", ") == of_record[1].split()
+    assert cell.partition(", and their dependencies")[0].split(", ")[1:] == list(depends_of("livekeep"))
+    told = {cells[0].strip("`"): cells[3].partition(";")[0].split(", ") for cells in rows(section("installer.md", "Parts"))}
+    assert told == {part: list(depends_of(f"livekeep-{part}")) for part in told}
+    assert len(told) == 4
+
+
+def depends_of(package: str) -> Iterator[str]:
+    """What the package needs besides livekeep and what livekeep needs."""
+    control = (PROJECT / "packaging" / package / "control").read_text(encoding="utf-8")
+    for name in re.findall(r"^Depends: (.*)$", control, re.MULTILINE)[0].split(", "):
+        if not name.startswith("livekeep ") and (package == "livekeep" or name != "python3"):
+            yield name.replace(" | ", " or ")
 
 
 def test_every_setting_of_the_predecessor_is_told() -> None:
@@ -504,6 +512,7 @@ def test_the_boards_are_told_as_the_code_has_them() -> None:
 def test_a_unit_that_is_named_exists() -> None:
     """Programs, users and folders bear the units' names."""
     stems = {name.split(".")[0].rstrip("@") for name in UNITS} | {path.name for path in (PROJECT / "bin").iterdir()}
+    stems |= {path.parent.name for path in (PROJECT / "packaging").glob("*/control")}
     for document, text in DOCS.items():
         for name in re.findall(r"(?<![\w/.-])livekeep(?:-[a-z-]+)?@?\.(?:service|timer|target|slice|socket|path)\b", text):
             assert name in UNITS, f"{document}: {name}"

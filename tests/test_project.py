@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import fnmatch
 import os
 import re
 import shutil
@@ -47,6 +48,7 @@ DESIGNED_UNITS = (
     "livekeep-alerter.service",
     "livekeep-.service.d/50-sandbox.conf",
 )
+NOT_SHIPPED = ("bin/livekeep-demo", "etc/pictures/make.py")
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}
 
 
@@ -55,7 +57,7 @@ def files() -> list[Path]:
     found = []
     for folder, folders, names in os.walk(PROJECT):
         folders[:] = [name for name in folders if name not in SKIPPED]
-        found += [Path(folder) / name for name in names if name not in SKIPPED]
+        found += [Path(folder) / name for name in names if name != ".git"]
     return sorted(path for path in found if path.is_file())
 
 
@@ -226,7 +228,7 @@ def test_systemd_accepts_the_units(tmp_path: Path) -> None:
     shutil.copytree(UNITS, copy)
     for unit in copy.rglob("*"):
         if unit.is_file():
-            unit.write_text(unit.read_text().replace("/usr/local/lib/livekeep/bin/", f"{PROJECT}/bin/"))
+            unit.write_text(re.sub(r"/usr/(lib/livekeep/|bin/(?=livekeep))", f"{PROJECT}/bin/", unit.read_text()))
     for name in ("poller", "player", "display"):
         folder = copy / f"livekeep-{name}.service.d"
         folder.mkdir()
@@ -255,6 +257,23 @@ def test_a_probe_s_timer_ships_with_the_default_interval(name: str) -> None:
     text = (UNITS / f"livekeep-probe-{name}.timer").read_text()
     seconds = getattr(config.Probes(), name).interval_seconds
     assert f"\nOnUnitActiveSec={seconds:g}s\n" in text
+
+
+# The packages
+
+
+def test_each_file_of_the_checkout_belongs_to_one_package() -> None:
+    """A new program, unit or folder of the library needs a line in packaging/PACKAGE/files."""
+    lists = {path.parent.name: path.read_text(encoding="utf-8").splitlines() for path in (PROJECT / "packaging").glob("*/files")}
+    patterns = {name: [line.split()[0] for line in lines if line and line[0] != "#"] for name, lines in lists.items()}
+    wrong = {}
+    for path in (file.relative_to(PROJECT) for file in files()):
+        if path.parts[0] not in ("bin", "docs", "etc", "lib", "units") or str(path) in NOT_SHIPPED:
+            continue
+        owners = [name for name, found in patterns.items() if any(fnmatch.fnmatch(f"{path}/", f"{one}/*") for one in found)]
+        if len(owners) != 1:
+            wrong[str(path)] = owners
+    assert wrong == {}
 
 
 # All files

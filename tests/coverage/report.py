@@ -15,7 +15,7 @@ from coverage import Coverage
 PROJECT = Path(__file__).resolve().parents[2]
 LIBRARY = PROJECT / "lib/livekeep"
 # The same modules elsewhere: installed, copied by a test, bound into a machine.
-ELSEWHERE = "*/lib/livekeep"
+ELSEWHERE = ("*/lib/livekeep", "*/dist-packages/livekeep")
 WANTED_PERCENT = 90.0
 WORST = 10
 
@@ -42,7 +42,7 @@ def row(module: Module) -> str:
 def read(folder: Path) -> list[Module]:
     """Every module of the library, those that no process has loaded too."""
     measured = Coverage(str(folder / "process"), config_file=False, messages=False)
-    measured.set_option("paths", {"library": [str(LIBRARY), ELSEWHERE]})
+    measured.set_option("paths", {"library": [str(LIBRARY), *ELSEWHERE]})
     measured.set_option("report:exclude_lines", ["pragma: no cover", "if TYPE_CHECKING:"])
     with warnings.catch_warnings():
         # A process that is killed leaves half a file.

@@ -10,7 +10,7 @@ import os
 import sys
 
 FOLDER = "/mnt/coverage"
-MODULES = ("*/lib/livekeep/__init__.py", "*/lib/livekeep/*/*.py")
+MODULES = tuple(f"*/{place}/livekeep/{name}" for place in ("lib", "dist-packages") for name in ("__init__.py", "*/*.py"))
 
 
 def measure() -> None:

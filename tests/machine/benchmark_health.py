@@ -26,7 +26,7 @@ PROBE_RUN = """
 import resource, subprocess
 user = "livekeep-probe-network"
 drop = ["setpriv", f"--reuid={user}", "--regid=livekeep", "--clear-groups", "--inh-caps=+net_raw", "--ambient-caps=+net_raw"]
-subprocess.run([*drop, "/usr/local/lib/livekeep/bin/livekeep-probe", "network"], check=True)
+subprocess.run([*drop, "/usr/lib/livekeep/livekeep-probe", "network"], check=True)
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 print((used.ru_utime + used.ru_stime) * 1000)
 """

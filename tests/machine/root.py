@@ -44,7 +44,7 @@ BARE_PACKAGES = (
 # Counts as a part of the hash: raise it when this module builds a different root from the same packages.
 RECIPE = 2
 
-PACKAGES = Path(__file__).parents[2] / "install.d/packages.sh"
+PACKAGING = Path(__file__).parents[2] / "packaging"
 
 # Units that wait for hardware or a network the container does not have.
 MASKED_UNITS = ("systemd-networkd-wait-online.service", "systemd-timesyncd.service", "console-getty.service")
@@ -86,10 +86,15 @@ def ready(suite: Suite, packages: Sequence[str]) -> Path:
 
 
 def needed_by(*parts: str) -> tuple[str, ...]:
-    """The packages that install.sh brings for these parts of livekeep, from its own list; without the speed test."""
-    script = 'source "$1"; shift; echo "${packages[@]}"; for part; do echo "${part_packages[$part]}"; done'
-    command = ["bash", "-euc", script, "bash", str(PACKAGES), *parts]
-    return tuple(dict.fromkeys(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()))
+    """What the packages of these parts depend on, from their control files; without systemd, which each machine has,
+    and without alternatives, that is the speed test."""
+    names = []
+    for package in ("livekeep", *(f"livekeep-{part}" for part in parts)):
+        control = (PACKAGING / package / "control").read_text(encoding="utf-8")
+        depends = re.search(r"^Depends: (.*)$", control, re.MULTILINE)
+        assert depends
+        names += [name for name in depends[1].split(", ") if name != "systemd" and not re.search(r"[(|]", name)]
+    return tuple(dict.fromkeys(names))
 
 
 def mirrors() -> tuple[str, str | None]:

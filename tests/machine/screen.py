@@ -33,7 +33,7 @@ DISPLAY, PLAYER, POLLER = "livekeep-display.service", "livekeep-player.service",
 ERROR_SCREEN = "livekeep-error-screen.service"
 UNITS = (DISPLAY, PLAYER, POLLER)
 DROP_IN = "/etc/livekeep/livekeep.d/50-test.toml"
-PICTURES = "/usr/local/share/livekeep/pictures"
+PICTURES = "/usr/share/livekeep/pictures"
 
 # Of a timer for which a minute has gone by.
 MINUTE_GONE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=100ms\n"

@@ -44,7 +44,7 @@ def workers():
         except OSError:
             continue
         # One of another parent is a child of a worker, which becomes ffmpeg in a moment.
-        found += words[-3:-1] == [b"/usr/local/lib/livekeep/bin/livekeep-worker", b"main"] and parent == "1"
+        found += words[-3:-1] == [b"/usr/lib/livekeep/livekeep-worker", b"main"] and parent == "1"
     return found
 most, over = 0, threading.Event()
 def watch():

@@ -16,18 +16,15 @@ from tests.machine.channel import (
     CONTROLLER_SOCKET,
     CREDENTIALS,
     INTENTIONS,
-    OPTIONS,
     STORAGE_SOCKET,
     ChannelRoom,
     worker,
 )
-from tests.machine.test_install import fingerprint
+from tests.machine.test_install import EVERYWHERE, KEPT, fingerprint, installed, other_version
 
 MEMORY = "/var/lib/livekeep/install"
 TOKEN = f"{CREDENTIALS}/livekeep.api-token"
-CODE = "/usr/local/lib/livekeep/lib/livekeep"
-MODULE = f"{CODE}/core/channels.py"
-MARK = "# Not of this version."
+CODE = "/usr/lib/python3/dist-packages/livekeep"
 SLEEPER = worker("sleeper")
 OWN = [f"/etc/systemd/system/{SLEEPER}.d", f"/etc/systemd/system/{SLEEPER}.d/90-test.conf"]
 # Stands for a channel that is on air: what install.sh does with it does not depend on what it sends.
@@ -44,12 +41,21 @@ def box(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
         yield room
 
 
-def files_of(box: ChannelRoom, pattern: str, folder: str = "") -> list[str]:
-    """What there is of a part below the system's folders, or below those of a stage."""
-    places = [f"{folder}{place}" for place in ("/usr/local/lib", "/etc", "/var/cache", "/var/lib", "/run")]
+def files_of(box: ChannelRoom, pattern: str) -> list[str]:
+    """What there is of a part below the system's folders."""
+    places = [
+        "/usr/lib/livekeep",
+        "/usr/lib/systemd",
+        CODE,
+        "/usr/share/polkit-1",
+        "/etc",
+        "/var/cache",
+        "/var/lib/livekeep",
+        "/run",
+    ]
     there = [place for place in places if box.machine.exists(place)]
     found = box.machine.run(["find", *there, "-regex", pattern, "!", "-path", "/run/credentials/*"]).stdout.splitlines()
-    elsewhere = ("/run/systemd/", f"{folder}{MEMORY}/", f"{CREDENTIALS}/")
+    elsewhere = ("/run/systemd/", "/var/lib/livekeep/packages/", f"{CREDENTIALS}/")
     return [path for path in found if not path.startswith(elsewhere)]
 
 
@@ -68,25 +74,6 @@ def test_wrong_choices_are_refused(box: ChannelRoom) -> None:
         done = box.machine.run(["/src/install.sh", "--yes", *options], check=False)
         assert done.returncode == 1, options
         assert "install.sh: " in done.stderr
-    assert fingerprint(box.machine) == before
-
-
-def test_staging_takes_the_chosen_parts(box: ChannelRoom) -> None:
-    """And leaves out again what is no longer chosen."""
-    stage, environment = "/tmp/stage", {"DESTDIR": "/tmp/stage"}
-    before = fingerprint(box.machine)
-    box.machine.run("install -d -o nobody /tmp/stage")
-    box.machine.run(["/src/install.sh", *OPTIONS], env=environment, user="nobody")
-    assert f"{stage}/usr/local/lib/systemd/system/{worker('')}" in files_of(box, AIR, stage)
-    assert files_of(box, SCREEN, stage) == []
-    assert box.machine.exists(f"{stage}{MEMORY}/without-screen")
-    enabled = box.machine.run(["find", f"{stage}/etc/systemd", "-type", "l", "-printf", "%f\n"]).stdout.split()
-    assert set(AIR_UNITS) <= set(enabled)
-    box.machine.run(["/src/install.sh", "--without", "air", "--with", "screen"], env=environment, user="nobody")
-    assert files_of(box, AIR, stage) == []
-    assert f"{stage}/usr/local/lib/systemd/system/livekeep.target" in files_of(box, SCREEN, stage)
-    box.machine.run(["/src/uninstall.sh", "--purge"], env=environment, user="nobody")
-    assert box.machine.run(f"find {stage} ! -type d").stdout == ""
     assert fingerprint(box.machine) == before
 
 
@@ -121,10 +108,10 @@ def test_keys_that_were_stored_before_are_bound_once_to_where_they_go(box: Chann
     box.machine.write(f"{INTENTIONS}/old.json", '{"media": "/srv/media", "ingest_urls": ["rtmp://ingest.example/live2"]}')
     box.store("livekeep.stream-key.old", "a-key")
     box.machine.run(f"rm -f {MEMORY}/keys-bound")
-    box.install("--yes")
+    box.machine.run("dpkg-reconfigure livekeep-air")
     assert box.machine.read(bound) == "ingest.example"
     box.machine.run(["rm", bound])
-    box.install("--yes")
+    box.machine.run("dpkg-reconfigure livekeep-air")
     assert not box.machine.exists(bound)
     box.machine.run(["rm", f"{INTENTIONS}/old.json", "/etc/credstore/livekeep.stream-key.old"])
 
@@ -139,7 +126,7 @@ def test_the_command_works_without_a_screen(box: ChannelRoom) -> None:
 
 def test_a_second_run_changes_nothing(box: ChannelRoom) -> None:
     before = fingerprint(box.machine)
-    assert "Nothing to change" in box.install("--yes")
+    assert "Nothing to change: this version" in box.install("--yes")
     after = fingerprint(box.machine)
     changed = set(after.splitlines()) ^ set(before.splitlines())
     # Where the host probe writes when its time has come, and reads again.
@@ -147,62 +134,46 @@ def test_a_second_run_changes_nothing(box: ChannelRoom) -> None:
     assert sorted(line for line in changed if not line.startswith(own)) == []
 
 
-def test_an_upgrade_leaves_a_channel_on_air(box: ChannelRoom) -> None:
-    """It says how the new version comes into force."""
+def test_an_upgrade_and_back_leave_a_channel_on_air(box: ChannelRoom) -> None:
+    """It says how the new version is put in force."""
     box.machine.write(f"/etc/systemd/system/{SLEEPER}.d/90-test.conf", SLEEPING)
     box.machine.systemctl("daemon-reload")
     box.machine.systemctl("start", SLEEPER)
-    before = pid(box)
-    box.machine.run(f"echo '{MARK}' >>{MODULE}")
-    told = box.install()
-    assert "livekeep air restart sleeper" in told
-    assert MARK not in box.machine.read(MODULE)
-    assert pid(box) == before != 0
-    assert failed_units(box) == ""
-
-
-def test_going_back_and_forth(box: ChannelRoom) -> None:
-    """To the version before the upgrade, and to the upgrade again; the channel stays on air all the while."""
-    now, before = box.machine.read(MODULE), pid(box)
-    listed = box.machine.read(f"{MEMORY}/files")
-    told = box.install("--rollback")
-    assert re.search(r"^From livekeep \d\S*.* back to \d\S*", told, re.MULTILINE), told
-    assert "livekeep air restart sleeper" in told
-    assert box.machine.read(MODULE) == f"{now}{MARK}\n"
-    box.install("--rollback")
-    assert box.machine.read(MODULE) == now
-    assert box.machine.read(f"{MEMORY}/files") == listed
-    assert pid(box) == before
-    assert "Nothing to change" in box.install("--yes")
+    before, version = pid(box), installed(box.machine)
+    newer = other_version(box.machine, "9.0.0")
+    for command, expected in ((f"{newer}/install.sh --yes", "9.0.0"), ("/src/install.sh --yes --rollback", version)):
+        done = box.machine.run(command, timeout=300)
+        assert "sudo livekeep air restart sleeper\n" in done.stdout + done.stderr
+        assert installed(box.machine) == expected
+        assert pid(box) == before != 0
+        assert failed_units(box) == ""
+    assert re.search(rf"^From livekeep 9\.0\.0 back to {re.escape(version)}$", done.stdout, re.MULTILINE), done.stdout
+    assert "Nothing to change: this version" in box.install("--yes")
 
 
 def test_going_back_from_another_choice_of_parts(box: ChannelRoom) -> None:
     """A part that was removed is there again and runs, and later runs keep to that."""
     token = box.machine.read(TOKEN)
     box.install("--without", "health")
-    assert not box.machine.exists(f"{CODE}/health")
+    assert not box.machine.exists(f"{CODE}/exporter")
     told = box.install("--rollback")
     assert box.property("livekeep-exporter.service", "ActiveState") == "active", told
-    assert not box.machine.exists(f"{MEMORY}/without-health")
-    assert box.machine.exists(f"{MEMORY}/with-air")
-    assert "Nothing to change" in box.install("--yes")
+    assert "Nothing to change: this version" in box.install("--yes")
     assert box.machine.read(TOKEN) == token
 
 
 def test_an_interrupted_run_does_not_forget_the_version_before(box: ChannelRoom) -> None:
-    """What it had kept is taken as it is: what lies there afterwards is half of both."""
-    now = box.machine.read(MODULE)
-    box.machine.run(f"echo '# oldest' >>{MODULE}")
-    # Its end comes after the files are kept, and before any is replaced.
-    fault = f"chattr +i {MODULE} 2>/dev/null || mount --bind {MODULE} {MODULE}; mount -o remount,ro,bind {MODULE}"
-    box.machine.run(fault)
-    assert box.machine.run(["/src/install.sh", "--yes"], check=False, timeout=300).returncode != 0
-    box.machine.run(f"umount {MODULE}; echo '# half' >>{MODULE}")
-    box.install("--yes")
-    assert box.machine.read(MODULE) == now
+    """The next run completes the upgrade, and --rollback still leads to what ran last."""
+    version, newer = installed(box.machine), other_version(box.machine, "9.0.1")
+    script = box.machine.read(f"{newer}/packaging/livekeep-air/postinst")
+    box.machine.write(f"{newer}/packaging/livekeep-air/postinst", "exit 1\n")
+    assert box.machine.run([f"{newer}/install.sh", "--yes"], check=False, timeout=300).returncode == 1
+    box.machine.write(f"{newer}/packaging/livekeep-air/postinst", script)
+    box.machine.run([f"{newer}/install.sh", "--yes"], timeout=300)
+    assert installed(box.machine) == "9.0.1"
     box.install("--rollback")
-    assert box.machine.read(MODULE) == f"{now}# oldest\n"
-    box.install("--rollback")
+    assert installed(box.machine) == version
+    assert failed_units(box) == ""
 
 
 def test_without_air_and_back(box: ChannelRoom) -> None:
@@ -218,7 +189,7 @@ def test_without_air_and_back(box: ChannelRoom) -> None:
     assert machine.run(["find", INTENTIONS, "-type", "f", "-printf", "%f\n"]).stdout == "other.json\n"
     assert machine.exists(TOKEN)
     assert machine.run(["livekeep", "health"], check=False).returncode == 0
-    assert "Nothing to change" in box.install("--yes")
+    assert "Nothing to change: this version" in box.install("--yes")
     assert files_of(box, AIR) == OWN
     box.install("--with", "air")
     assert box.property(CONTROLLER_SOCKET, "ActiveState") == "active"
@@ -230,16 +201,10 @@ def test_uninstalling_stops_the_channels_and_leaves_nothing(box: ChannelRoom) ->
     """Neither file nor process nor user."""
     machine = box.machine
     machine.systemctl("start", SLEEPER)
-    files = machine.read(f"{MEMORY}/files").split("\n")[:-1]
     machine.run(["/src/uninstall.sh", "--purge"], timeout=300)
-    assert [path for path in files if machine.exists(path)] == []
     machine.run(["rm", "-r", f"/etc/systemd/system/{SLEEPER}.d"])
-    found = machine.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
-    kept = ("/var/log/journal", "/var/lib/livekeep")
-    assert [path for path in found if not path.startswith(kept)] == []
-    # The list of the packages that install.sh brought.
-    left = machine.run("find /var/lib/livekeep ! -type d", check=False).stdout.split()
-    assert left == ([f"{MEMORY}/packages"] if box.suite == "trixie" else [])
+    found = machine.run(EVERYWHERE).stdout.split()
+    assert [path for path in found if not path.startswith(KEPT)] == []
     assert machine.run("ps -eo user:32,args | grep -E '^livekeep|[s]leep infinity'", check=False).stdout == ""
     assert machine.run("getent passwd | grep livekeep", check=False).stdout == ""
     assert failed_units(box) == ""

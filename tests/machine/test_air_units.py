@@ -26,7 +26,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
     notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
 if order == "decode":
     import json, subprocess
-    sys.path.insert(0, "/usr/local/lib/livekeep/lib")
+    sys.path.insert(0, "/usr/lib/python3/dist-packages")
     from livekeep.air.worker.ffmpeg import confined_leash, has_landlock
     item, key_file = "/srv/trial.mp4", os.environ["CREDENTIALS_DIRECTORY"] + "/livekeep.stream-key"
     files = (item, "/srv/other.mp4", key_file, "/etc/livekeep/livekeep.toml", "/run/livekeep/worker@trial/key", "/etc/passwd")
@@ -161,7 +161,7 @@ def test_a_faulty_configuration_is_not_tried_again(box: ChannelRoom) -> None:
 
 def test_a_crash_loop_goes_on_for_ever_but_slowly(box: ChannelRoom) -> None:
     """Six starts, then a pause; the shipped pause is longer than the shipped limit, so that the next start is not refused."""
-    text = {name: box.machine.read(f"/usr/local/lib/systemd/system/{name.replace('trial', '')}") for name in (UNIT, TIMER)}
+    text = {name: box.machine.read(f"/usr/lib/systemd/system/{name.replace('trial', '')}") for name in (UNIT, TIMER)}
     assert "\nStartLimitIntervalSec=100\n" in text[UNIT]
     assert "\nOnActiveSec=120\n" in text[TIMER]
     before = runs(box)

@@ -30,12 +30,12 @@ from tests.machine.screen import PLAYER, POLLER, UNITS, Screen
 from tests.machine.services import Services
 from tests.machine.test_secrets import found_in
 
-CODE, UNIT_FILES = "/usr/local/lib/livekeep", "/usr/local/lib/systemd/system"
+LIBRARY, UNIT_FILES = "/usr/lib/python3/dist-packages/livekeep", "/usr/lib/systemd/system"
 STREAM_FILE = "/run/livekeep/stream/stream.json"
 SPEEDTEST = "livekeep-probe-speedtest.service"
 LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
 # What --without-health leaves out, wherever it may be.
-PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/lib/livekeep/\(health\|probes\)/.*"
+PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/dist-packages/livekeep/\(exporter\|probes\)/.*"
 
 
 @pytest.fixture(scope="module")
@@ -267,8 +267,8 @@ def test_the_screen_needs_none_of_it(box: Screen) -> None:
     try:
         with box.watched() as sampler:
             box.machine.systemctl("stop", EXPORTER, *TIMERS)
-            parts = "bin/livekeep-exporter bin/livekeep-probe lib/livekeep/exporter lib/livekeep/probes"
-            box.machine.run(f"cd {CODE} && rm -r {parts}")
+            box.machine.run(f"cd {LIBRARY} && rm -r exporter probes")
+            box.machine.run("cd /usr/lib/livekeep && rm livekeep-exporter livekeep-probe")
             box.machine.run(f"rm -r /run/livekeep/probe-* {UNIT_FILES}/livekeep-exporter* {UNIT_FILES}/livekeep-probe-*")
             box.machine.systemctl("daemon-reload")
             box.machine.systemctl("restart", POLLER, PLAYER)
@@ -286,8 +286,9 @@ def test_the_screen_needs_none_of_it(box: Screen) -> None:
 
 def no_health(screen: Screen) -> None:
     """Nothing of it is there, and nothing misses it."""
-    # The version before is kept, for a way back.
-    skipped = r"-path /proc -o -path /sys -o -path /src -o -path '*/doc/livekeep' -o -path /var/lib/livekeep/install/previous"
+    # The version before is kept, for a way back; what all probes share is the core's, since a channel has one too.
+    skipped = r"-path /proc -o -path /sys -o -path /src -o -path '*/doc/livekeep' -o -path /var/lib/livekeep/packages"
+    skipped += f" -o -path {UNIT_FILES}/livekeep-probe-.service.d"
     found = screen.machine.run(rf"find / \( {skipped} \) -prune -o ! -type d -regex '{PARTS}' -print")
     assert found.stdout == ""
     units = screen.machine.systemctl("list-units", "--all", "--no-legend", "livekeep-exporter*", "livekeep-probe*")

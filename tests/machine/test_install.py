@@ -5,7 +5,6 @@ The tests of a room build on each other in their order, as an administrator's da
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -16,8 +15,13 @@ from tests.machine.screen import DISPLAY, DROP_IN, PLAYER, POLLER, UNITS, Screen
 from tests.machine.standin import PROJECT
 from tests.machine.vimeo import TOKEN
 
-MEMORY = "/var/lib/livekeep/install"
-PLACES = "/usr/local /etc /var/lib/livekeep"
+PLACES = (
+    "/usr/bin/livekeep /usr/lib/livekeep /usr/lib/python3/dist-packages/livekeep /usr/lib/systemd /usr/lib/sysusers.d "
+    "/usr/lib/tmpfiles.d /usr/share/livekeep /usr/share/polkit-1 /etc /var/lib/livekeep /var/lib/dpkg/status"
+)
+EVERYWHERE = "find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1"
+# The last is the root's own, where the tests' cache lies on the host.
+KEPT = ("/var/log/journal", "/root", "/var/cache/livekeep-tests")
 USERS = ("livekeep-poller", "livekeep-player", "livekeep-display", "livekeep-error-screen")
 NOWHERE = "http://192.0.2.1"
 RIVAL = "[Desktop Entry]\nExec=true\n"
@@ -26,10 +30,17 @@ RIVALS = (
     "/home/pi/.config/autostart/xrandr.desktop",
     "/root/.config/autostart/streamreturn.desktop",
 )
-SLEEPER = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\n"
-DISPLAY_MANAGER = f"{SLEEPER}Alias=display-manager.service\nWantedBy=multi-user.target\n"
-OLD_UNIT = f"{SLEEPER}WantedBy=livekeep.target\n"
-OLD_UNIT_FILE = "/usr/local/lib/systemd/system/livekeep-old.service"
+DISPLAY_MANAGER = (
+    "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nAlias=display-manager.service\nWantedBy=multi-user.target\n"
+)
+GONE_UNIT = "livekeep-gone.service"
+# What an install.sh from before the packages leaves behind.
+OLD_UNITS, OLD_MEMORY = "/usr/local/lib/systemd/system", "/var/lib/livekeep/install"
+OLD_FILES = (
+    f"{OLD_UNITS}/livekeep.target",
+    f"{OLD_UNITS}/livekeep-player.service",
+    "/usr/local/lib/livekeep/bin/livekeep-player",
+)
 
 
 @pytest.fixture(scope="module", params=root.SUITES)
@@ -49,11 +60,6 @@ def fingerprint(machine: Machine) -> str:
     return machine.run(f"find {PLACES} -printf '%p %m %u %g %T@ %i\\n' | sort").stdout
 
 
-def modes(machine: Machine) -> set[str]:
-    """The same without what differs from one install to the next: the API's and the units' own leftovers apart."""
-    return set(machine.run(f"find {PLACES} -path '*livekeep*' -printf '%p %m %u:%g\n'").stdout.splitlines())
-
-
 def processes(screen: Screen) -> list[str]:
     """Main process and restarts of each unit."""
     names = ("MainPID", "NRestarts", "ActiveEnterTimestamp")
@@ -70,20 +76,6 @@ def test_wrong_options_are_refused(box: Screen) -> None:
     done = box.machine.run(["/src/install.sh", "--yes"], user="nobody", check=False)
     assert "must run as root" in done.stderr
     assert fingerprint(box.machine) == before
-
-
-def test_staging_touches_nothing_else(box: Screen) -> None:
-    """With DESTDIR, as anybody; uninstall.sh takes it away again."""
-    before = fingerprint(box.machine)
-    environment = {"DESTDIR": "/tmp/stage"}
-    box.machine.run("install -d -o nobody /tmp/stage")
-    box.machine.run(["/src/install.sh"], env=environment, user="nobody")
-    for path in ("etc/livekeep/livekeep.toml", "usr/local/bin/livekeep", "usr/local/lib/systemd/system/livekeep.target"):
-        assert box.machine.exists(f"/tmp/stage/{path}")
-    assert box.machine.run("find /tmp/stage/etc/systemd -name livekeep.target").stdout
-    assert fingerprint(box.machine) == before
-    box.machine.run(["/src/uninstall.sh", "--purge"], env=environment, user="nobody")
-    assert box.machine.run("find /tmp/stage ! -type d").stdout == ""
 
 
 def test_one_command_brings_the_picture(box: Screen) -> None:
@@ -114,36 +106,72 @@ def test_a_second_run_changes_nothing(box: Screen) -> None:
     """No file, no process."""
     before = fingerprint(box.machine), processes(box)
     told = box.install()
-    assert "Nothing to change" in told
+    assert "Nothing to change: this version" in told
     assert "Restarted" not in told
     after = fingerprint(box.machine), processes(box)
-    assert sorted(set(after[0].splitlines()) ^ set(before[0].splitlines())) == []
+    changed = set(after[0].splitlines()) ^ set(before[0].splitlines())
+    # Where the host probe writes when its time has come.
+    own = ("/var/lib/livekeep ", "/var/lib/livekeep/probe-host ")
+    assert sorted(line for line in changed if not line.startswith(own)) == []
     assert after[1] == before[1]
 
 
-def test_an_upgrade(box: Screen) -> None:
-    """What is no longer shipped is stopped and removed, what changed is restarted, what is the operator's stays."""
+def other_version(machine: Machine, version: str) -> str:
+    """A folder of another version: one module differs, and one unit more is there; from it install.sh is run."""
+    folder = f"/root/livekeep-{version}"
+    machine.run(f"rm -rf {folder}; mkdir {folder} && tar -C /src --exclude=.git --exclude=tests -c . | tar -C {folder} -x")
+    machine.run(f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {folder}/lib/livekeep/__init__.py")
+    machine.run(f"echo '# of {version}' >>{folder}/lib/livekeep/screen/player/main.py")
+    unit = "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nWantedBy=livekeep.target\n"
+    machine.write(f"{folder}/units/{GONE_UNIT}", unit)
+    machine.run(f"echo 'units/{GONE_UNIT} usr/lib/systemd/system/' >>{folder}/packaging/livekeep-screen/files")
+    return folder
+
+
+def installed(machine: Machine) -> str:
+    """The version of all packages, which is one."""
+    query = "dpkg-query -Wf '${db:Status-Status} ${Version}\n' 'livekeep*' | sed -n 's/^installed //p' | sort -u"
+    words = machine.run(query).stdout.split()
+    assert len(words) == 1, words
+    return words[0]
+
+
+def test_an_upgrade_and_back(box: Screen) -> None:
+    """Poller and player are restarted, the display is not, what the operator wrote stays; a unit that is gone is stopped."""
     machine = box.machine
-    module = "/usr/local/lib/livekeep/lib/livekeep/screen/player/next_start_text.py"
-    machine.run(f"echo '# older' >>{module}")
-    machine.write(OLD_UNIT_FILE, OLD_UNIT)
-    machine.run(f"echo {OLD_UNIT_FILE} >>{MEMORY}/files && LC_ALL=C sort -o {MEMORY}/files {MEMORY}/files")
-    machine.run("systemctl daemon-reload && systemctl enable --now livekeep-old.service")
+    before = installed(machine)
     machine.run("sed -i 's/^slideshow_seconds = .*/slideshow_seconds = 11/' /etc/livekeep/livekeep.toml")
     config, drop_in = machine.read("/etc/livekeep/livekeep.toml"), machine.read(DROP_IN)
-    pids = {unit: box.main_pid(unit) for unit in UNITS}
-    with box.watched():
-        told = box.install()
-        assert "livekeep-display" not in told.partition("Restarted: ")[2].splitlines()[0]
-        box.is_renewed(PLAYER, pids[PLAYER])
-        box.is_renewed(POLLER, pids[POLLER])
-        box.shows("holding")
-    assert f"Removed, no longer part of livekeep: {OLD_UNIT_FILE}" in told
-    assert machine.unit_property("livekeep-old.service", "LoadState") == "not-found"
-    assert machine.unit_property("livekeep-old.service", "ActiveState") == "inactive"
-    assert "older" not in machine.read(module)
-    assert (machine.read("/etc/livekeep/livekeep.toml"), machine.read(DROP_IN)) == (config, drop_in)
-    assert box.main_pid(DISPLAY) == pids[DISPLAY]
+    newer = other_version(machine, "9.0.0")
+    box.goes_live()
+    for command, version in ((f"{newer}/install.sh --yes", "9.0.0"), ("/src/install.sh --yes --rollback", before)):
+        pids = {unit: box.main_pid(unit) for unit in UNITS}
+        with box.watched() as sampler:
+            told = machine.run(command, timeout=300)
+            box.is_renewed(PLAYER, pids[PLAYER])
+            box.is_renewed(POLLER, pids[POLLER])
+            box.moves()
+        assert {sample.label for sample in sampler.samples} == {"stream"}, box.spans(sampler)
+        assert box.main_pid(DISPLAY) == pids[DISPLAY]
+        assert "Restarted: livekeep-poller livekeep-player\n" in told.stdout + told.stderr
+        assert installed(machine) == version
+        assert (machine.read("/etc/livekeep/livekeep.toml"), machine.read(DROP_IN)) == (config, drop_in)
+        if version == "9.0.0":
+            machine.systemctl("enable", "--now", GONE_UNIT)
+    assert f"From livekeep 9.0.0 back to {before}" in told.stdout
+    assert machine.unit_property(GONE_UNIT, "ActiveState") == "inactive"
+    assert machine.run(f"find /etc/systemd -name {GONE_UNIT}").stdout == ""
+    box.vimeo.go_off()
+    box.shows("holding")
+
+
+def test_a_changed_file_is_repaired(box: Screen) -> None:
+    module = "/usr/lib/python3/dist-packages/livekeep/screen/player/main.py"
+    original = box.machine.read(module)
+    box.machine.run(f"echo broken >>{module}")
+    assert "Nothing to change: this version" not in box.install()
+    assert box.machine.read(module) == original
+    box.shows("holding")
 
 
 def test_the_journal_is_kept_when_asked(box: Screen) -> None:
@@ -171,10 +199,11 @@ def test_a_reboot_without_the_internet(box: Screen) -> None:
 def test_uninstalling_leaves_config_and_gives_back_the_rest(box: Screen) -> None:
     """No file, no unit, no process of livekeep; autostart and display manager as they were."""
     machine = box.machine
-    files = machine.read(f"{MEMORY}/files").split("\n")[:-1]
+    files = machine.run("dpkg -L livekeep livekeep-screen livekeep-health | grep livekeep | sort -u").stdout.split()
     machine.run(["/src/uninstall.sh"], timeout=120)
-    assert [path for path in files if machine.exists(path)] == []
-    assert machine.run("find /usr/local /etc/systemd /run -name '*livekeep*' ! -path '/run/credentials*'").stdout == ""
+    assert [path for path in files if machine.exists(path) and path != "/etc/livekeep"] == []
+    found = machine.run("find /usr /etc/systemd /run -name '*livekeep*' ! -path '/run/credentials*' ! -path '/src*'").stdout
+    assert found == ""
     assert machine.systemctl("list-units", "--all", "--no-legend", "--plain", "livekeep*").stdout == ""
     assert machine.run("ps -eo user:32,args | grep '^livekeep'", check=False).stdout == ""
     assert [machine.read(path) for path in RIVALS] == [RIVAL] * len(RIVALS)
@@ -195,23 +224,53 @@ def test_installing_again_takes_up_config_and_token(box: Screen) -> None:
 
 def test_without_a_token(box: Screen) -> None:
     """It is installed all the same, and the TV says what is missing."""
-    box.machine.run("bash /usr/local/share/livekeep/uninstall.sh && rm /etc/credstore/livekeep.vimeo-token", timeout=120)
+    box.machine.run("/src/uninstall.sh && rm /etc/credstore/livekeep.vimeo-token", timeout=120)
     box.machine.run(["/src/install.sh", "--yes"], timeout=300)
     box.shows("holding")
     box.says("token is missing")
     box.says("livekeep set-token")
 
 
-def test_the_umask_does_not_matter(box: Screen) -> None:
-    """Nobody but root may write where root reads, and all users may read what is theirs to read."""
-    listings = {}
-    for umask in ("022", "000", "027", "077"):
+def test_an_install_from_before_the_packages_is_replaced(box: Screen) -> None:
+    """Its files and links go; its parts, its configuration and the packages that it had brought are taken over."""
+    machine = box.machine
+    machine.run(["/src/uninstall.sh", "--purge"], timeout=120)
+    box.write_config()
+    for path in OLD_FILES:
+        machine.write(path, "[Service]\nExecStart=/bin/false\n[Install]\nWantedBy=multi-user.target\n")
+    machine.systemctl("enable", "livekeep.target", check=False)
+    machine.run("cp /src/etc/livekeep.toml /etc/livekeep/livekeep.toml")
+    machine.run("sed -i 's,/usr/share/livekeep/,/usr/local/share/livekeep/,' /etc/livekeep/livekeep.toml")
+    machine.run("sed -i 's/^slideshow_seconds = .*/slideshow_seconds = 11/' /etc/livekeep/livekeep.toml")
+    machine.write(f"{OLD_MEMORY}/files", "".join(f"{path}\n" for path in OLD_FILES))
+    machine.write(f"{OLD_MEMORY}/without-health", "")
+    machine.write(f"{OLD_MEMORY}/packages", "alsa-utils\n")
+    machine.write("/root/token", f"{TOKEN}\n", 0o600)
+    box.install("--token-file", "/root/token")
+    box.shows("holding")
+    assert [path for path in OLD_FILES if machine.exists(path)] == []
+    assert not machine.exists("/usr/lib/livekeep/livekeep-exporter")
+    config = machine.read("/etc/livekeep/livekeep.toml")
+    assert "slideshow_seconds = 11" in config
+    assert "/usr/local" not in config
+    assert machine.unit_property("livekeep.target", "UnitFileState") == "enabled"
+    assert machine.run("apt-mark showauto alsa-utils").stdout == "alsa-utils\n"
+    assert "Nothing to change: this version" in box.install()
+    box.install("--with", "health")
+
+
+def test_nobody_but_root_may_write_what_root_reads(box: Screen) -> None:
+    """Whatever the umask is."""
+    for umask in ("000", "077"):
         for command in ("/src/uninstall.sh --purge", "/src/install.sh --yes --no-start"):
             box.machine.run(f"cd /root && umask {umask} && {command}", timeout=300)
-        listings[umask] = modes(box.machine)
-    assert [line for line in listings["022"] if re.search(r" [0-7]*[2367] ", line) and " 777 " not in line] == []
-    for umask in ("000", "027", "077"):
-        assert sorted(listings[umask] ^ listings["022"]) == [], umask
+        places = "/usr/lib/livekeep /usr/lib/python3/dist-packages/livekeep /usr/share/livekeep /etc/livekeep /var/lib/livekeep"
+        assert box.machine.run(f"find {places} ! -type l -perm /022 ! -path '*/spool'").stdout == ""
+        assert box.machine.run(
+            "stat -c '%a %U:%G' /etc/livekeep /etc/livekeep/livekeep.toml /etc/livekeep/livekeep.d"
+        ).stdout == ("755 root:root\n640 root:livekeep\n750 root:livekeep\n")
+        assert box.machine.run(["livekeep", "check-config"], user="nobody", check=False).returncode != 0
+        box.machine.run("su -s /bin/sh -c 'python3 -c \"import livekeep.core\"' nobody")
     box.write_config()
     box.machine.systemctl("start", "livekeep.target")
     box.shows("holding")
@@ -222,8 +281,8 @@ def test_purging_leaves_nothing(box: Screen) -> None:
     machine = box.machine
     had = machine.run("dpkg-query -Wf '${db:Status-Status} ${Package}\n' | grep -c ^installed").stdout
     machine.run(["/src/uninstall.sh", "--purge", "--packages"], timeout=300)
-    found = machine.run("find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1").stdout.split()
-    assert [path for path in found if not path.startswith(("/var/log/journal", "/root"))] == []
+    found = machine.run(EVERYWHERE).stdout.split()
+    assert [path for path in found if not path.startswith(KEPT)] == []
     for user in USERS:
         assert machine.run(["id", user], check=False).returncode != 0
     assert machine.run("getent group livekeep", check=False).returncode != 0
@@ -239,4 +298,4 @@ def test_without_a_network_apt_says_so() -> None:
         done = machine.run(["/src/install.sh", "--yes"], check=False, timeout=300)
         assert done.returncode == 1
         assert "is the network up?" in done.stderr
-        assert machine.run("find /usr/local /etc -name '*livekeep*'").stdout == ""
+        assert machine.run("find /usr /etc /var -name '*livekeep*' ! -path '/src*'").stdout == ""

@@ -45,7 +45,7 @@ QUICK_PROBES: Tables = {
     "probes.host": {"interval_seconds": 10.0},
 }
 SMALL_DISK = "/boot/firmware"
-HOST_PROBE = "/usr/local/lib/livekeep/lib/livekeep/probes/host"
+HOST_PROBE = "/usr/lib/python3/dist-packages/livekeep/probes/host"
 UNREADABLE = r"no value|\{\{|\}\}|error expanding|%!|NaN|Inf\b|\d\.\d{5}|  |\(\)|:\s*$"
 """In the text of an alert: a template that is not filled in, or a figure for a machine."""
 LONGEST_PICTURE_SECONDS = 20.0

@@ -102,7 +102,7 @@ def test_a_good_configuration_is_taken_at_a_reload(screen: Screen) -> None:
     """Without a restart and without a black moment."""
     before = [screen.main_pid(unit) for unit in (PLAYER, POLLER)]
     with screen.watched():
-        screen.configure({"screen": {"holding": "/usr/local/share/livekeep/pictures/error.png"}})
+        screen.configure({"screen": {"holding": "/usr/share/livekeep/pictures/error.png"}})
         screen.shows("error")
         screen.configure()
         screen.shows("holding")

@@ -159,9 +159,10 @@ def test_an_alert_leads_to_its_heading_in_the_installed_document(name: str, stag
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What install.sh installs."""
+    """What the core's package installs."""
     folder = tmp_path_factory.mktemp("stage")
-    subprocess.run([PROJECT / "install.sh"], env={"DESTDIR": str(folder)}, check=True, capture_output=True)
+    subprocess.run([PROJECT / "packaging/build", folder / "built", "livekeep"], check=True, capture_output=True)
+    subprocess.run(["dpkg-deb", "-x", next((folder / "built").iterdir()), folder], check=True)
     return folder
 
 

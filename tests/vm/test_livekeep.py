@@ -289,7 +289,7 @@ def test_tv_that_is_absent_at_boot(box: Box, note: Note) -> None:
 
 @pytest.mark.nightly
 def test_uninstall_gives_the_console_back(box: Box) -> None:
-    box.machine.run("/usr/local/share/livekeep/uninstall.sh", timeout=180)
+    box.machine.run("apt-get -qq -y remove livekeep", timeout=180)
     box.machine.wait_for(lambda: box.show("getty@tty1.service", "ActiveState") == "active", SOON_SECONDS)
     time.sleep(5)
     box.machine.send_keys(*TYPED)

@@ -132,6 +132,7 @@ SUBCOMMANDS: dict[str, tuple[str, str, Callable[[Parser], None]]] = {
     "report": ("record", "a report of some days, as PDF, HTML or CSV", nothing),
     "clips": ("record", "the clips that take off", nothing),
     "import-env": ("config.import_env.run", "take over the .env of vimeo-monitor", import_env_arguments),
+    "setup": ("record", "ask what a new box needs, start what is installed, and report", nothing),
     "apply": (
         "config.apply.run",
         "put the display's settings in force, with a restart of the display when they changed",
@@ -155,7 +156,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a subcommand; give its exit code: 0 ok, 1 failure, 2 usage, 78 configuration, or the subcommand's own."""
     words = sys.argv[1:] if argv is None else list(argv)
     # Whatever follows these, --help too, is the launcher's.
-    if words and words[0] in record.LAUNCHERS:
+    if words and words[0] in (*record.LAUNCHERS, "setup"):
         return terminal.exit_code(lambda: record.hand_over(words[0], words[1:]))
     arguments = build_parser().parse_args(words)
     return terminal.exit_code(lambda: run(arguments))

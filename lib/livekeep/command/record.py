@@ -11,7 +11,9 @@ from typing import NoReturn
 from livekeep.core.errors import LivekeepError
 
 LAUNCHERS = ("record", "alert", "report", "clips")
-FOLDER = Path(__file__).resolve().parents[3] / "bin"
+"""Those of the record part. The launcher of `livekeep setup` is the core's own."""
+CHECKOUT = Path(__file__).resolve().parents[3] / "bin"
+FOLDER = CHECKOUT if CHECKOUT.is_dir() else Path("/usr/lib/livekeep")
 
 
 def hand_over(subcommand: str, arguments: Sequence[str]) -> NoReturn:

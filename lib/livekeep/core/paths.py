@@ -10,6 +10,6 @@ CREDENTIAL_STORE = ROOT / "etc/credstore"
 STATE_DIRECTORY = ROOT / "run/livekeep"
 KEPT_DIRECTORY = ROOT / "var/lib/livekeep"
 """What outlives a restart of the machine: the channels, the record, and what install.sh notes."""
-PICTURE_DIRECTORY = ROOT / "usr/local/share/livekeep/pictures"
+PICTURE_DIRECTORY = ROOT / "usr/share/livekeep/pictures"
 TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name
 YOUTUBE_KEY_NAME = "livekeep.youtube-api-key"

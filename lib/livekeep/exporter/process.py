@@ -12,8 +12,8 @@ import psutil
 import livekeep
 from livekeep.exporter.metrics import Sample
 
-REVISION_FILE = Path(livekeep.__file__).parents[2] / "revision"
-"""Beside lib and bin: the source's revision, where whoever installed it has noted it."""
+REVISION_FILE = Path(livekeep.__file__).with_name("revision")
+"""The revision of the source, which packaging/build notes in the package."""
 
 
 class Process:

@@ -90,7 +90,7 @@ def error_of(reply: Message, call: Call) -> CallError:
     name = str(reply.header.fields.get(HeaderFields.error_name, "an error without a name"))
     service = call.service.removeprefix("org.freedesktop.").rstrip("0123456789")
     if name.endswith(NOT_ALLOWED):
-        advice = "does polkit.service run, and are livekeep's rules in /etc/polkit-1/rules.d? Else run install.sh again"
+        advice = "does polkit.service run, and are livekeep's rules in /usr/share/polkit-1/rules.d? Else run install.sh again"
         return CallError(name, f"{service}: polkit refuses {call.member}; {advice}")
     text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
     first_line = (text.splitlines() or [""])[0][:LONGEST_ERROR] or name

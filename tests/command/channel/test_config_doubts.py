@@ -25,12 +25,12 @@ def test_each_doubt_is_a_line(box: Box) -> None:
         "warning: channels.hall.slate: /no/slate.png: there is no such file",
         'warning: channels.main.media: is empty, so the channel is not set up; give a folder, or "s3://bucket/prefix"',
         f"warning: channels.main.{NO_INGEST}",
-        f"warning: channels.main.slate: {box.root}/usr/local/share/livekeep/pictures/slate.png: there is no such file",
+        f"warning: channels.main.slate: {box.root}/usr/share/livekeep/pictures/slate.png: there is no such file",
     ]
 
 
 def test_a_channel_that_is_well(box: Box) -> None:
-    box.file("usr/local/share/livekeep/pictures/slate.png", b"")
+    box.file("usr/share/livekeep/pictures/slate.png", b"")
     folder = box.root / "srv/media"
     folder.mkdir(parents=True)
     box.configure(CHANNELS.replace("/srv/media", str(folder)))

@@ -67,7 +67,7 @@ def test_a_key_that_is_read_at_the_start_changes_the_text() -> None:
 
 def test_writes_once_and_restarts_once(box: Box) -> None:
     box.configure(CONFIG)
-    box.file("usr/local/share/livekeep/systemd/console.conf", CONSOLE)
+    box.file("usr/share/livekeep/systemd/console.conf", CONSOLE)
     box.start_units()
     done = box.run("apply")
     assert done.returncode == 0, done.stderr
@@ -90,7 +90,7 @@ def test_writes_once_and_restarts_once(box: Box) -> None:
 
 def test_a_running_box_without_a_console_gets_none(box: Box) -> None:
     box.configure(CONFIG)
-    box.file("usr/local/share/livekeep/systemd/console.conf", CONSOLE)
+    box.file("usr/share/livekeep/systemd/console.conf", CONSOLE)
     box.file("run/systemd/system/.keep", "")
     assert box.run("apply").returncode == 0
     assert "tty1" not in (box.root / DROP_IN).read_text()
@@ -125,7 +125,7 @@ def test_a_faulty_configuration_changes_nothing(box: Box) -> None:
     assert not (box.root / DROP_IN).exists()
 
 
-UNIT_FOLDER = "usr/local/lib/systemd/system"
+UNIT_FOLDER = "usr/lib/systemd/system"
 TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in PROBES)
 HEALTH_UNITS = ("livekeep-exporter.service", *TIMERS)
 
@@ -243,7 +243,7 @@ def complete(box: Box, *words: str) -> list[str]:
 def test_completion(box: Box) -> None:
     box.configure(CONFIG)
     box.file("out dir/x", "")
-    assert complete(box, "s") == ["status", "select", "screenshot", "set-token", "set-web-password"]
+    assert complete(box, "s") == ["status", "select", "screenshot", "set-token", "set-web-password", "setup"]
     assert complete(box, "doctor", "--") == ["--json", "--fix", "--yes", "--help"]
     assert complete(box, "select", "") == ["Youth\\,\\ 2nd\\ hall", "main"]
     assert complete(box, "select", "ma") == ["main"]
@@ -309,7 +309,7 @@ def test_the_record_s_units_as_configured() -> None:
 def test_the_record_s_units_are_put_in_force(box: Box) -> None:
     """Those that are installed; the report's two timers are of one template. A socket gives way only without its service."""
     for name in ("livekeep-recorder.service", "livekeep-report@.timer", "livekeep-web.socket"):
-        box.file(f"usr/local/lib/systemd/system/{name}", "[Unit]\n")
+        box.file(f"usr/lib/systemd/system/{name}", "[Unit]\n")
     box.configure(CONFIG)
     assert box.run("apply").returncode == 0
     enabled = [line for line in box.told() if line.startswith("enable")]

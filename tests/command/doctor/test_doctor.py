@@ -207,7 +207,7 @@ def test_clock(box: Box) -> None:
 def test_the_report(pi4: Box, api: Api) -> None:
     set_up(pi4, api.url)
     pi4.start_units()
-    picture = pi4.file("usr/local/share/livekeep/pictures/holding.png", b"no picture")
+    picture = pi4.file("usr/share/livekeep/pictures/holding.png", b"no picture")
     done = pi4.run("doctor")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
@@ -230,7 +230,7 @@ def test_warnings_are_no_failure(pi4: Box, api: Api) -> None:
     for name in ("streamreturn", "xrandr"):
         (pi4.root / f"home/admin/.config/autostart/{name}.desktop").unlink()
     for name in ("holding", "error"):
-        pi4.file(f"usr/local/share/livekeep/pictures/{name}.png", PICTURE)
+        pi4.file(f"usr/share/livekeep/pictures/{name}.png", PICTURE)
     done = pi4.run("doctor", "--json")
     found = json.loads(done.stdout)
     assert {check["name"]: check["verdict"] for check in found["checks"] if check["verdict"] != "ok"} == {

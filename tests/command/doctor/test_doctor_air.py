@@ -31,7 +31,7 @@ BUCKET = CHANNEL.replace("/srv/media", "s3://made-up/shows")
 @pytest.fixture
 def air(box: Box) -> Box:
     """A box whose one channel has all that it needs."""
-    box.file("usr/local/lib/livekeep/bin/livekeep-worker", "")
+    box.file("usr/lib/livekeep/livekeep-worker", "")
     box.configure(CHANNEL)
     (box.root / "srv/media").mkdir(parents=True)
     box.file("srv/slate.png", b"a picture")

@@ -36,7 +36,7 @@ CHECKS = {
 def health_box(box: Box) -> Box:
     """The health part with all that it needs."""
     for name in PROBES:
-        box.file(f"usr/local/lib/systemd/system/livekeep-probe-{name}.service", "")
+        box.file(f"usr/lib/systemd/system/livekeep-probe-{name}.service", "")
     for tool in ("ffprobe", "fping", "librespeed-cli"):
         box.file(f"usr/bin/{tool}", "")
     box.configure()
@@ -96,7 +96,7 @@ def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
     assert check(health_box, name) == Check(PROBES[name].TITLE, "skip", "has not run yet")
     health_box.configure(f"[probes.{name}]\nenabled = false\n")
     assert check(health_box, name).finding == f"switched off by probes.{name}.enabled"
-    (health_box.root / f"usr/local/lib/systemd/system/livekeep-probe-{name}.service").unlink()
+    (health_box.root / f"usr/lib/systemd/system/livekeep-probe-{name}.service").unlink()
     told = check(health_box, name)
     missing = "the health part is not installed" if name != "youtube" else "the health part, or the channels, are not installed"
     assert (told.verdict, told.finding) == ("skip", missing)

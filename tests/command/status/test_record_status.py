@@ -14,7 +14,7 @@ from livekeep.core import config
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
 from livekeep.core.state import PlayerState, PollerState
 
-PROGRAMS = "usr/local/lib/livekeep/bin"
+PROGRAMS = "usr/lib/livekeep"
 DATABASE = "var/lib/livekeep/record/record.db"
 
 

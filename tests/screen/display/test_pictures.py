@@ -157,7 +157,7 @@ def names_seen(root: Path, *rejected: str, drop: tuple[str, ...] = ()) -> list[s
 
 
 def test_the_shipped_pictures_stand_in_and_at_last_nothing(tmp_path: Path) -> None:
-    shipped = "usr/local/share/livekeep/pictures"
+    shipped = "usr/share/livekeep/pictures"
     assert names_seen(tmp_path) == [""] * 4
     (tmp_path / shipped).mkdir(parents=True)
     for name in ("holding.png", "error.png"):

@@ -23,7 +23,7 @@ from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, l
 from tests.screen.player.changing_stream import changing_stream
 
 CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
-PICTURES = "usr/local/share/livekeep/pictures"
+PICTURES = "usr/share/livekeep/pictures"
 URL = "http://127.0.0.1:9/live.m3u8"
 
 

@@ -34,7 +34,7 @@ CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
 
 BOOTED = "run/systemd/system"
 """Where systemd runs; sd_booted(3)."""
-UNIT_FILES = paths.ROOT / "usr/local/lib/systemd/system"
+UNIT_FILES = paths.ROOT / "usr/lib/systemd/system"
 OVERRIDES = paths.ROOT / "etc/systemd/system"
 WITHOUT_SCREEN = paths.ROOT / "var/lib/livekeep/install/without-screen"
 """install.sh notes there that the box has no TV."""

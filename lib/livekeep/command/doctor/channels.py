@@ -22,7 +22,7 @@ from livekeep.status import channel_status
 from livekeep.status.channel_status import ChannelStatus
 from livekeep.status.health import Clock
 
-WORKER = "/usr/local/lib/livekeep/bin/livekeep-worker"
+WORKER = "/usr/lib/livekeep/livekeep-worker"
 WORKER_USER, WORKER_GROUP = "livekeep-worker", "livekeep"
 BOOT_UNIT = "livekeep-air.service"
 KEPT, STATES = "/var/lib/livekeep", "/run/livekeep"
@@ -165,7 +165,7 @@ def bucket_faults(around: Surroundings) -> Iterator[Fault]:
 def slate_faults(around: Surroundings, name: str, channel: Channel) -> Iterator[Fault]:
     slate, key = around.path(channel.slate), f"channels.{name}.slate"
     shown = around.machine_path(channel.slate)
-    advice = "name a picture or a video, such as one in /usr/local/share/livekeep/pictures"
+    advice = "name a picture or a video, such as one in /usr/share/livekeep/pictures"
     if shown.startswith(HIDDEN):
         yield "fail", f"{key}: the worker may not look at {shown}", advice
     elif not slate.is_file():

@@ -17,7 +17,7 @@ from livekeep.status.health import Clock, age
 from livekeep.status.probe_descriptions import description_of
 from livekeep.system.http import Client, TransportError
 
-UNITS = "/usr/local/lib/systemd/system"
+UNITS = "/usr/lib/systemd/system"
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 VERDICTS: dict[Found, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
 NOT_INSTALLED = "the health part is not installed"

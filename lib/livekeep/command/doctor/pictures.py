@@ -22,7 +22,7 @@ TRIAL = (
 """mpv without a window, with the picture's options as the player gives them."""
 HIDDEN = ("/home/", "/root/", "/tmp/", "/run/user/")  # noqa: S108 - named, not used
 """What the display's sandbox does not show it."""
-ADVICE = "name a PNG or JPEG in livekeep.toml, such as one in /usr/local/share/livekeep/pictures"
+ADVICE = "name a PNG or JPEG in livekeep.toml, such as one in /usr/share/livekeep/pictures"
 
 
 def check_pictures(around: Surroundings) -> Check:

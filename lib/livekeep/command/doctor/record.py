@@ -13,7 +13,7 @@ from livekeep.core.record_states import AlerterState, RecorderState
 from livekeep.status import record_status
 from livekeep.status.health import Clock
 
-PROGRAMS = "/usr/local/lib/livekeep/bin"
+PROGRAMS = "/usr/lib/livekeep"
 DATABASE = "/var/lib/livekeep/record/record.db"
 NOTIFY_CREDENTIAL, PASSWORD_CREDENTIAL = "livekeep.notify", "livekeep.web-password"
 WEB = "livekeep-web.socket"

@@ -117,7 +117,7 @@ def read_document(source: Path, problems: list[str]) -> dict[str, Any]:
             return document
         problems.append(f"{source}: must hold an object with a table's name and its keys")
     except FileNotFoundError:
-        problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/local/share/livekeep")
+        problems.append(f"{source}: missing; run install.sh again, or copy the example from /usr/share/livekeep")
     except OSError as error:
         name = quote(str(source))
         advice = f"it must be readable by group livekeep: sudo chgrp livekeep {name}; sudo chmod 640 {name}"

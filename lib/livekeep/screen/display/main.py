@@ -27,7 +27,7 @@ logger = logging.getLogger("livekeep.display")
 CHECK_SECONDS = 2.0
 SOCKET_SECONDS = 30
 DIRECTORY = paths.STATE_DIRECTORY / "display"
-MPV_SETTINGS = paths.ROOT / "usr/local/share/livekeep/mpv"
+MPV_SETTINGS = paths.ROOT / "usr/share/livekeep/mpv"
 
 BOARDS: tuple[tuple[str, str, int], ...] = (
     # No H.264 decoder in hardware on the 5, but cores that manage 1080p.
