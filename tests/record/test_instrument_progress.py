@@ -8,6 +8,7 @@ import random
 import select
 import subprocess
 import threading
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -274,13 +275,16 @@ def test_the_time_left_is_right_within_ten_percent_from_the_second_run_on() -> N
 
 
 def test_a_second_run_knows_its_time_from_the_beginning() -> None:
+    took = []
     for _ in range(2):
+        began = time.perf_counter()
         with session("again", total=2, steps={"cut": 1}) as run:
             before = run.left()
             for _ in run.track(range(2)):
                 with ProgressMonitor("cut"):
                     threading.Event().wait(0.05)
-    assert before == pytest.approx(0.1, rel=0.6)
+        took.append(time.perf_counter() - began)
+    assert before == pytest.approx(took[0], rel=0.5)
 
 
 def test_a_failed_run_is_no_history() -> None:
