@@ -55,24 +55,6 @@ def active(box: Machine) -> list[str]:
     return box.systemctl("is-active", *ENABLED, check=False).stdout.split()
 
 
-def test_staging_takes_the_part(box: Machine) -> None:
-    """Its units are enabled there, and it is left out again when it is no longer chosen."""
-    stage, environment = "/tmp/stage", {"DESTDIR": "/tmp/stage"}
-    before = fingerprint(box)
-    box.run("install -d -o nobody /tmp/stage")
-    box.run(["/src/install.sh", *OPTIONS], env=environment, user="nobody")
-    result = files_of(box, stage)
-    for name in ("systemd/system/livekeep-recorder.service", "python3.11/dist-packages/livekeep.pth"):
-        assert f"{stage}/usr/local/lib/{name}" in result
-    enabled = box.run(["find", f"{stage}/etc/systemd", "-type", "l", "-printf", "%f\n"]).stdout.split()
-    assert set(ENABLED) <= set(enabled)
-    box.run(["/src/install.sh", "--without", "record"], env=environment, user="nobody")
-    assert files_of(box, stage) == []
-    box.run(["/src/uninstall.sh", "--purge"], env=environment, user="nobody")
-    assert box.run(f"find {stage} ! -type d").stdout == ""
-    assert fingerprint(box) == before
-
-
 def test_one_command_begins_the_record(box: Machine) -> None:
     reported = install(box, "--yes", *OPTIONS)
     assert ("Installing packages" in reported) == (box.suite == "trixie")
@@ -90,7 +72,7 @@ def test_debian_s_python_finds_the_library_for_jobs(box: Machine) -> None:
     """From any folder, as any user, and isolated too."""
     for command in (["python3", "-c", IMPORT], ["/usr/bin/python3", "-I", "-c", IMPORT]):
         reported = box.run(["env", "--chdir=/tmp", *command], user="nobody").stdout
-        assert reported == "/usr/local/lib/livekeep/lib/livekeep/record/__init__.py True\n"
+        assert reported == "/usr/lib/python3/dist-packages/livekeep/record/__init__.py True\n"
 
 
 def test_the_command_works_with_the_record_alone(box: Machine) -> None:

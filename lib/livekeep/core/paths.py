@@ -11,5 +11,8 @@ STATE_DIRECTORY = ROOT / "run/livekeep"
 KEPT_DIRECTORY = ROOT / "var/lib/livekeep"
 """What outlives a restart of the machine: the channels, the record, and what install.sh notes."""
 PICTURE_DIRECTORY = ROOT / "usr/share/livekeep/pictures"
+_CHECKOUT = Path(__file__).resolve().parents[3] / "bin"
+PROGRAM_DIRECTORY = _CHECKOUT if _CHECKOUT.is_dir() else Path("/usr/lib/livekeep")
+"""The launchers: of the checkout that the library belongs to, or where the packages install them."""
 TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name
 YOUTUBE_KEY_NAME = "livekeep.youtube-api-key"

@@ -27,7 +27,7 @@ from livekeep.core.errors import LivekeepError
 from livekeep.core.text import shown
 from livekeep.system import terminal
 
-PROGRAM = Path(__file__).resolve().parents[4] / "bin/livekeep-air-check"
+PROGRAM = paths.PROGRAM_DIRECTORY / "livekeep-air-check"
 USER, GROUP = "livekeep-worker", "livekeep"
 RESOLVER = "timeout:2 attempts:2"
 """A silent resolver would else hold a look-up for long."""

@@ -19,12 +19,12 @@ from pathlib import Path
 from sqlite3 import Connection
 from typing import Any
 
-from livekeep.core import events
+from livekeep.core import events, paths
 from livekeep.core.text import shown
 from livekeep.record.alerts import outbox
 from livekeep.record.alerts.channels import Channel
 
-LAUNCHER = Path(__file__).resolve().parents[4] / "bin/livekeep-alerter"
+LAUNCHER = paths.PROGRAM_DIRECTORY / "livekeep-alerter"
 MOST_CHILDREN = 2
 """At once: each takes about 35 MB."""
 BASE_SECONDS = 60.0
