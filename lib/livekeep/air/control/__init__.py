@@ -1,1 +1,1 @@
-"""Starts and stops channels: the HTTP API, and what goes on air again after a reboot."""
+"""Starts and stops channels: the HTTP API, and the restart of channels after a reboot."""

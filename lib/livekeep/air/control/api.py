@@ -1,6 +1,6 @@
-"""The HTTP API: its paths, what they take and answer, and how it is published at /openapi.json.
+"""The HTTP API: its paths, requests and responses, and the OpenAPI document at /openapi.json.
 
-Part of livekeep-controller. `api_actions` does what is requested, `api_models` holds the models; `api_middleware` checks token
+Part of livekeep-controller. `api_actions` carries out the requests, `api_models` holds the models; `api_middleware` checks token
 and bodies.
 """
 
@@ -58,7 +58,7 @@ def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def in_the_document(**examples: Any) -> dict[str, Any]:
-    """Examples of a body, for the published document."""
+    """Examples of a body, for the OpenAPI document."""
     shown = {name.replace("_", " "): {"value": value} for name, value in examples.items()}
     return {"requestBody": {"content": {"application/json": {"examples": shown}}}}
 
@@ -70,7 +70,7 @@ LATER: dict[int | str, dict[str, Any]] = {202: {"model": models.STATUS, "descrip
 
 
 class Api:
-    """The application's paths. All answers that are no errors are made by `actions`."""
+    """The application's paths. `actions` makes all responses except errors."""
 
     def __init__(self, actions: ApiActions) -> None:
         self.actions = actions
@@ -82,7 +82,7 @@ class Api:
             redoc_url=None,
             openapi_tags=[{"name": "streams", "description": "On air."}, {"name": "channels", "description": "What there is."}],
         )
-        # A redirect would be made of the Host that the client names.
+        # A redirect would contain the Host header that the client sent.
         self.app.router.redirect_slashes = False
         self._add_errors()
         self._add_paths()
@@ -135,7 +135,7 @@ class Api:
             responses=responses,
             tags=[tag] if tag else None,
             operation_id=endpoint.__name__,
-            # For the published document alone: the token is checked before.
+            # For the OpenAPI document only: the token is checked earlier.
             **({"dependencies": [Depends(HTTPBearer(auto_error=False))]} | more),
         )
 
@@ -188,7 +188,7 @@ class Api:
         await self.actions.delete(channel)
 
     async def unknown(self, request: Request, error: HTTPException) -> JSONResponse:
-        """The framework's own refusals: no such path, no such method, no such body."""
+        """Errors from the framework: unknown path, wrong method, invalid body."""
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["allow"] = ", ".join(self.allowed(request))
@@ -218,7 +218,7 @@ async def unwritable(_: Request, error: TemporaryError) -> JSONResponse:
 
 
 async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    """The first fault of a body, a query or a path, and the field that has it."""
+    """The first error in a body, a query or a path, with its field."""
     fault = error.errors()[0]
     where = [str(part) for part in fault["loc"]]
     text = str(fault["msg"]).removeprefix("Value error, ")
@@ -229,7 +229,7 @@ async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
 
 
 def entrance_for(actions: ApiActions, token: str, origins: tuple[str, ...], is_local: bool = True) -> ApiEntrance:
-    """The whole application, from its entrance on; `is_local`: whether it listens on loopback alone."""
+    """The whole application including its middleware; `is_local`: whether it listens on loopback only."""
     app: App = Guard(Api(actions).app, token)
     if origins:
         app = CORSMiddleware(

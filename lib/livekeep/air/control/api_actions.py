@@ -1,7 +1,7 @@
-"""What the API's callers request of channels: start, stop, skip, status, add, forget; one change at a time for each channel.
+"""The actions of the API on channels: start, stop, skip, status, add, delete; one change at a time per channel.
 
 Part of livekeep-controller. Reads: the configuration, channels and intentions (core/channels.py), the states and ends of the
-workers, systemd. Writes: the API's channels; intentions by way of core/channel_service.py.
+workers, systemd. Writes: the API's channels; intentions through core/channel_service.py.
 """
 
 import asyncio
@@ -24,11 +24,11 @@ START_SECONDS = 15.0
 STOP_SECONDS = 20.0
 """The worker gives its publisher ten seconds; systemd ends both after fifteen."""
 TURN_SECONDS = 25.0
-"""So long does a request wait for those before it; with its own work that is less than a connection's life (http_server.py)."""
+"""How long a request waits for earlier ones; with its own work that is less than a connection's lifetime (http_server.py)."""
 
 
 class RefusedError(LivekeepError):
-    """A request that cannot be granted: with the HTTP status for it, a short word for programs, and the field at fault."""
+    """A rejected request: the HTTP status, a short code for programs, and the field with the error."""
 
     def __init__(self, status: int, error_type: str, message: str, field: str | None = None) -> None:
         super().__init__(message)
@@ -36,7 +36,7 @@ class RefusedError(LivekeepError):
 
 
 def choose(name: str | None, names: list[str]) -> str:
-    """The channel that is meant: the only one there is when none is named. Raises `RefusedError`."""
+    """The requested channel; if none is named, the only one there is. Raises `RefusedError`."""
     if name is not None:
         if name not in names:
             raise RefusedError(404, "unknown-channel", f'there is no channel "{name}"; {among(names)}', "channel")
@@ -53,14 +53,14 @@ def among(names: list[str]) -> str:
 
 
 class Settings:
-    """The configuration, read again when one of its files has changed."""
+    """The configuration, reloaded when one of its files changes."""
 
     def __init__(self) -> None:
         self._seen: list[tuple[str, int, int, int]] = []
         self._loaded: tuple[Config, tuple[str, ...]] | None = None
 
     def read(self) -> tuple[Config, tuple[str, ...]]:
-        """With the default in place of each faulty value, and the problems."""
+        """The configuration, with defaults in place of faulty values, and the problems."""
         seen = self._stamps()
         if self._loaded is None or seen != self._seen:
             self._seen, self._loaded = seen, config.load_leniently()
@@ -77,7 +77,7 @@ class Settings:
 
 
 class ApiActions:
-    """Everything that the API does; its answers are documents."""
+    """All actions of the API; they return JSON documents."""
 
     def __init__(self, systemd: Systemd, directory: Path = channels.DIRECTORY, root: Path = paths.STATE_DIRECTORY) -> None:
         self.systemd, self.directory, self.root = systemd, directory, root
@@ -92,7 +92,7 @@ class ApiActions:
 
     @contextlib.asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[None]:
-        """Whoever changes a channel is alone. Raises `RefusedError` when many others are before, and it takes too long."""
+        """Exclusive access to a channel for a change. Raises `RefusedError` if earlier changes take too long."""
         lock = self._locks.setdefault(name, asyncio.Lock())
         try:
             async with asyncio.timeout(TURN_SECONDS):
@@ -118,7 +118,7 @@ class ApiActions:
         except StateAbsentError:
             pass
         if state and unit.pid and state.pid not in (0, unit.pid):
-            # Of a worker before this one, whose hook did not come to take it away.
+            # From an earlier worker whose hook did not remove it.
             state = None
         try:
             end = channels.read_end(name, self.root)
@@ -181,7 +181,7 @@ class ApiActions:
             return await self.status(name)
 
     async def skip(self, name: str) -> dict[str, Any]:
-        """End the present item; what the worker played till now. Raises `RefusedError` when it does not run."""
+        """End the current item; how much of it the worker has played. Raises `RefusedError` if the channel does not run."""
         unit = await self.unit(name)
         if not unit.runs():
             choose(name, sorted(self.known().channels))
@@ -206,7 +206,7 @@ class ApiActions:
         return document | {"problems": known.problems_of(name)}
 
     async def put(self, name: str, keys: Mapping[str, Any]) -> tuple[bool, dict[str, Any]]:
-        """Add or replace a channel of the API; whether it is a new one, and how it is configured."""
+        """Add or replace a channel of the API; whether it is new, and its configuration."""
         async with self.turn(name):
             known = self.known()
             await self._save(name, keys, known)
@@ -220,7 +220,7 @@ class ApiActions:
         await asyncio.to_thread(channels.save, name, keys, self.directory)
 
     async def delete(self, name: str) -> None:
-        """Forget a channel of the API, and that it was meant to be on air."""
+        """Delete a channel of the API, and the intention to have it on air."""
         async with self.turn(name):
             known = self.known()
             has_file = (self.directory / f"{name}.json").exists()
@@ -234,12 +234,12 @@ class ApiActions:
             if unit.runs():
                 raise RefusedError(409, "already-running", f'channel "{name}" runs; stop it first', "channel")
             if name not in known.settings.channels:
-                # First: the timer reads the intention only when it is set, not when its time has come.
+                # First: the timer reads the intention only when it is set, not when it elapses.
                 await self.service.take_off_air(name, STOP_SECONDS)
             await asyncio.to_thread(channels.delete, name, self.directory)
 
     async def health(self) -> str:
-        """ok: what is meant to be on air is; degraded: something is not, or is wrong. Raises `BusError`."""
+        """ok: every channel meant to be on air is; degraded: one is not, or there is a problem. Raises `BusError`."""
         known = self.known()
         statuses = await self.all()
         counted = [one for one in statuses if one["intended"] or one["unit"]["active"] not in NOT_RUNNING]

@@ -1,7 +1,7 @@
-"""What stands before the API: request ids, one log line a request, the token, and bodies that are small, quick and sound JSON.
+"""The API's middleware: request ids, one log line per request, the token, and checks of the size, duration and JSON of bodies.
 
-Part of livekeep-controller; ASGI applications, the outer ones first: `ApiEntrance`, `Door` on loopback, CORS
-when it is configured, `Guard`.
+Part of livekeep-controller; ASGI applications, outermost first: `ApiEntrance`, `Door` on loopback, CORS when it is configured,
+`Guard`.
 """
 
 import asyncio
@@ -20,11 +20,11 @@ from livekeep.system.loopback import is_loopback_name
 
 LARGEST_BYTES = 64 * 1024
 DISCARDED_BYTES = 1024 * 1024
-"""What is read beyond that, so that the sender comes to read the answer."""
+"""How much more is read and discarded, so that the sender gets to read the response."""
 BODY_SECONDS = 5.0
 DEEPEST = 32
 OPEN_PATHS = ("/health", "/openapi.json")
-"""They need no token: they say nothing of what is on air, and the same on every machine."""
+"""They need no token: they don't reveal what is on air, and are the same on every machine."""
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -32,7 +32,7 @@ logger = logging.getLogger("livekeep.controller")
 
 
 class WithRequestId(logging.Filter):
-    """Puts the id of the request that is served behind each line that is logged for it."""
+    """Appends the id of the current request to each line logged for it."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if identity := request_id.get():
@@ -41,13 +41,13 @@ class WithRequestId(logging.Filter):
 
 
 def error_document(error_type: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The one shape of all errors."""
+    """The format of all errors."""
     error = {"type": error_type, "message": message} | ({"field": field} if field else {})
     return {"error": error, "request_id": request_id.get()}
 
 
 class BodyError(Exception):
-    """The body cannot be taken: the status, a word for programs, and a sentence."""
+    """A rejected body: the status, a code for programs, and a sentence."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -55,12 +55,12 @@ class BodyError(Exception):
 
 
 def id_for(given: str) -> str:
-    """The id of a request: what its sender gave when that is an id, else a new one."""
+    """The id of a request: the sender's if it is valid, else a new one."""
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def parse(raw: bytes) -> Any:
-    """JSON, and nothing that only looks like it. Raises `ValueError` that says what is wrong."""
+    """Parse strict JSON. Raises `ValueError` with the reason."""
 
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _value in members]
@@ -89,7 +89,7 @@ def depth_of(document: Any, depth: int = 0) -> int:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """All of a request's body. Raises `BodyError` when it is too large, too slow, or breaks off."""
+    """A request's whole body. Raises `BodyError` when it is too large, too slow, or incomplete."""
     body, total = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
@@ -111,7 +111,7 @@ async def read_body(receive: Receive) -> bytes:
 
 
 def check_json(scope: Scope, body: bytes) -> None:
-    """Raises `BodyError` for a body that is no JSON object."""
+    """Raises `BodyError` for a body that is not a JSON object."""
     kind = header(scope, b"content-type").partition(";")[0].strip().lower()
     if kind not in ("", "application/json"):
         raise BodyError(415, "no-json", "the body must be JSON: Content-Type: application/json")
@@ -146,7 +146,7 @@ async def answer_bug(_scope: Scope, _receive: Receive, send: Send) -> None:
 
 
 class ApiProtocol(Protocol):
-    """Answers nonsense in the one shape of all errors."""
+    """Reports malformed requests in the format of all errors."""
 
     @staticmethod
     def nonsense() -> tuple[str, bytes]:
@@ -155,7 +155,7 @@ class ApiProtocol(Protocol):
 
 
 class Door:
-    """For a server on loopback: answers nobody who thinks it has another name, as a page does whose name leads here."""
+    """For a server on loopback: rejects requests for any other host name, to prevent DNS rebinding by a web page."""
 
     def __init__(self, app: App) -> None:
         self.app = app
@@ -190,7 +190,7 @@ class Guard:
         await self.app(scope, replay(body, receive), send)
 
     def knows(self, authorization: str) -> bool:
-        """Whether the request carries the token, compared in a time that reveals nothing of it."""
+        """Whether the request carries the token; compares in constant time."""
         scheme, _, given = authorization.partition(" ")
         is_right = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
         return is_right and scheme.lower() == "bearer" and bool(self.token)
@@ -203,7 +203,7 @@ class Guard:
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that gives `body` once more, then what comes."""
+    """A `receive` that returns `body` again, then later messages."""
     given = False
 
     async def again() -> Message:

@@ -1,7 +1,7 @@
-"""What the API takes and gives, for pydantic 1.10 and 2: bodies and answers are checked by it, and OpenAPI is made of it.
+"""The models of the API for pydantic 1.10 and 2, which check bodies and responses, and from which OpenAPI is generated.
 
-A channel's keys are checked by core.channels.decode alone, so that livekeep.toml and the API have one set of rules; the schema
-below is made from the same checks.
+Only core.channels.decode checks a channel's keys, so that livekeep.toml and the API have one set of rules; the schema below is
+made from the same checks.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from livekeep.core.config import CHANNEL_NAME, Channel
 IS_PYDANTIC_1 = pydantic.VERSION.startswith("1.")
 NAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{CHANNEL_NAME.pattern}$", "example": "main"}
 INGEST_PATTERN = r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$"
-"""That of `IngestUrl` in the form that JSON Schema has, which knows no flags."""
+"""The pattern of `IngestUrl` without flags, which JSON Schema doesn't support."""
 MEANINGS = {
     "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
     "order": "In which order the items are played.",
@@ -55,7 +55,7 @@ def schema_of(entry: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def limits_of(check: Check | None, default: Any) -> dict[str, Any]:
-    """What JSON Schema says of values like `default` that `check` accepts."""
+    """The JSON Schema limits of values like `default` that `check` accepts."""
     match check:
         case None:
             return {"type": "boolean"}
@@ -80,7 +80,7 @@ KEYS_SCHEMA: dict[str, Any] = {
 
 
 class Checked:
-    """A type that pydantic 1 and 2 check by `check` and describe by `SCHEMA`; its values are what `check` gives."""
+    """A type that pydantic 1 and 2 check with `check` and describe by `SCHEMA`; `check` returns its values."""
 
     SCHEMA: typing.ClassVar[dict[str, Any]]
 
@@ -98,7 +98,7 @@ class Checked:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, *_: Any) -> Any:
-        # pydantic 1 has none.
+        # pydantic 1 doesn't have it.
         from pydantic_core import core_schema  # noqa: PLC0415
 
         return core_schema.no_info_plain_validator_function(cls.check)
@@ -124,7 +124,7 @@ class ChannelKeys(Checked, dict[str, Any]):
     @classmethod
     def check(cls, value: Any) -> dict[str, Any]:
         built = channels.decode(value)
-        # Keys that hold one URL may be empty, which core allows for lists of them too.
+        # Keys for one URL can be empty; core also allows empty strings in lists of URLs.
         if "" in built.ingest_urls:
             raise ValueError("ingest_urls: must be URLs, one is empty")
         return dict(value)
@@ -160,17 +160,17 @@ class StartBody(StopBody):
     stream_config: Optional[MaybeKeys] = None  # noqa: UP045
 
 
-# Answers
+# Responses
 
 
 def field(default: Any, is_optional: bool = False, description: str = "") -> Any:
-    """A field of an answer. pydantic 1 does not say by itself that a field may be null."""
+    """A response field. pydantic 1 doesn't record by itself that a field can be null."""
     more: dict[str, Any] = {"nullable": True} if is_optional and IS_PYDANTIC_1 else {}
     return pydantic.Field(default, description=description or None, **more)
 
 
 def maybe(kind: Any) -> Any:
-    """`kind` or null, in the form that pydantic 1 wants."""
+    """`kind` or null, in the form that pydantic 1 requires."""
     return Optional[kind]  # noqa: UP045
 
 
@@ -190,7 +190,7 @@ def model_of(kind: type) -> Any:
 
 
 def typed(hint: Any) -> Any:
-    """An annotation of core as pydantic wants it: dataclasses as models, tuples as lists, "or None" in the old form."""
+    """An annotation of core in pydantic's form: dataclasses as models, tuples as lists, "or None" as Optional."""
     if hint is Played:
         return ITEM
     if typing.get_origin(hint) is tuple:

@@ -1,6 +1,6 @@
-"""The documents of a channel: its status, its items, its configuration.
+"""The JSON documents of a channel: its status, its items, its configuration.
 
-Part of livekeep-controller. Pure: what is known and what was seen go in, documents for the API come out.
+Part of livekeep-controller. Pure: configuration and observed state go in, documents for the API come out.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from livekeep.system.systemd import NOT_RUNNING
 
 @dataclass(frozen=True)
 class Known:
-    """Everything that is configured, and what is wrong with it."""
+    """The configuration and its problems."""
 
     settings: Config
     channels: Mapping[str, Channel]
@@ -31,14 +31,14 @@ class Known:
         return "api" if name in self.channels else None
 
     def problems_of(self, name: str) -> list[str]:
-        """Of the problems, those that name this channel, or its file."""
+        """The problems that name this channel or its file."""
         named = re.compile(rf"(channels\.|/){re.escape(name)}(?![a-z0-9_-])")
         return [problem for problem in self.problems if named.search(problem)]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What is found of one channel at one moment."""
+    """A channel's observed state at one moment."""
 
     unit: Unit
     state: ChannelState | None
@@ -55,7 +55,7 @@ def channel_of(unit: str) -> str:
 
 
 def describe(name: str, known: Known, snapshot: Snapshot) -> dict[str, Any]:
-    """A channel's status, as the API gives it."""
+    """A channel's status for the API."""
     unit = {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)}
     return {
         "channel": name,
@@ -70,7 +70,7 @@ def describe(name: str, known: Known, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
-    """What is wrong with a channel, one sentence each; nothing for one that is off on purpose and well configured."""
+    """A channel's problems, one sentence each; none for a channel that is off on purpose and configured correctly."""
     problems = [*known.problems_of(name), *snapshot.problems]
     channel = known.channels.get(name)
     if channel is None:
@@ -89,7 +89,7 @@ def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
 
 
 def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:
-    """Behind a sentence: how the worker ended; "" when nobody knows."""
+    """How the worker ended, as the end of a sentence; "" if unknown."""
     status = str(unit.exit_status) if unit.exit_status is not None else (end.exit_status if end else "")
     result = unit.result if unit.result not in ("", "success") else (end.result if end else "")
     if result in ("", "success"):
@@ -106,7 +106,7 @@ def items_of(name: str, state: ChannelState | None) -> dict[str, Any]:
 
 
 def masked(channel: Channel) -> dict[str, Any]:
-    """A channel's keys for an answer: an ingest's URL is cut behind its application, for a stream key may have been put there."""
+    """A channel's keys for a response: ingest URLs are cut after the application, because a stream key may follow."""
     document = channels.as_document(channel)
     document["ingest_urls"] = [masked_url(url) for url in channel.ingest_urls]
     return document

@@ -1,7 +1,7 @@
-"""livekeep-air: at boot, what was meant to be on air is put on air again.
+"""livekeep-air: at boot, puts the intended channels on air again.
 
 Unit: livekeep-air.service, once at boot, as user livekeep-controller. Reads: the configuration, the API's channels and the
-intentions (core/channels.py). It asks systemd to start one worker for each, and waits for none: what becomes of them is theirs.
+intentions (core/channels.py). Requests systemd to start one worker for each, without waiting for the result.
 """
 
 import sys
@@ -12,7 +12,7 @@ from livekeep.system.dbus import Bus, BusError, CallError
 
 
 def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], list[str]]:
-    """The channels to start, and a complaint for each that is meant to be on air but is not configured."""
+    """The channels to start, and a message for each intended channel that is not configured."""
     unknown = [name for name in intended if name not in known]
     complaints = [
         f'channel "{name}" is meant to be on air, but there is none of that name; livekeep air stop {name} forgets it'
@@ -22,7 +22,7 @@ def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], lis
 
 
 def start(names: list[str]) -> list[str]:
-    """Ask systemd to start the worker of each; what did not work, one line each."""
+    """Request systemd to start each channel's worker; one line per failure."""
     try:
         results = Bus().calls([systemd.start(channels.worker_unit(name)) for name in names])
     except BusError as error:
@@ -32,7 +32,7 @@ def start(names: list[str]) -> list[str]:
 
 
 def main() -> int:
-    """1 when systemd cannot be asked: systemd then tries again."""
+    """1 when systemd can't be reached: systemd then retries the unit."""
     settings, problems = config.load_leniently()
     configured, more = channels.load(settings)
     names, complaints = to_start(channels.intended(), set(configured))

@@ -1,8 +1,8 @@
-"""livekeep-controller: the HTTP API of the channels, a door that is open only while somebody asks.
+"""livekeep-controller: the HTTP API of the channels; runs only while there are requests.
 
-Unit: livekeep-controller.service, started by livekeep-controller.socket, ended when nobody has asked for controller.idle_seconds.
-Reads: the configuration, the API token (credential livekeep.api-token), the workers' states. Writes: the API's channels and what
-is meant to be on air (core/channels.py). It asks systemd to start and stop workers; it knows no stream key and no storage key.
+Unit: livekeep-controller.service, started by livekeep-controller.socket; ends after controller.idle_seconds without requests.
+Reads: the configuration, the API token (credential livekeep.api-token), the workers' states. Writes: the API's channels and the
+intended channels (core/channels.py). Requests systemd to start and stop workers; has no stream key and no storage key.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ logger = logging.getLogger("livekeep.controller")
 
 
 def read_token() -> tuple[str, str]:
-    """The token from the unit's credentials, and what is wrong with it; "" twice when there is none."""
+    """The token from the unit's credentials, and what is wrong with it; both "" if there is none."""
     unfit = f"the API token must be one word of {LEAST_TOKEN_LETTERS} letters or more: sudo livekeep air set-api-token"
     try:
         token = credentials.read_key(TOKEN_NAME)
@@ -50,7 +50,7 @@ def main() -> int:
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
     set_up_logging()
-    # A door that does not open because of a fault elsewhere in the file helps nobody; the API reports it too.
+    # A fault elsewhere in the file must not keep the API from starting; the API reports it too.
     for problem in problems:
         logger.error("%s", problem)
     if problems:

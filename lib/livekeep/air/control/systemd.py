@@ -1,7 +1,7 @@
-"""The asynchronous side of systemd's manager: start, stop and signal units, wait for their jobs, and read their state.
+"""Asynchronous client for systemd's manager: start, stop and signal units, wait for their jobs, and read their state.
 
-Part of livekeep-controller. One connection to the system bus, made at the first call, and again after it broke. What may be asked
-of systemd is in etc/polkit/livekeep-air.rules; reading needs no right. The calls are those of system/systemd.py.
+Part of livekeep-controller. Uses one connection to the system bus, made at the first call and again after it broke. The permitted
+calls are in etc/polkit/livekeep-air.rules; reading needs no permission. The calls are those of system/systemd.py.
 """
 
 import asyncio
@@ -29,23 +29,23 @@ logger = logging.getLogger("livekeep.systemd")
 
 @dataclass(frozen=True)
 class Unit:
-    """How a unit is, in systemd's words."""
+    """A unit's state, in systemd's terms."""
 
     active: str = "inactive"
     sub: str = "dead"
     pid: int | None = None
     restarts: int | None = None
-    """By systemd itself, since the unit was last started by somebody."""
+    """By systemd itself, since the unit was last started by request."""
     result: str = ""
     exit_status: int | None = None
 
     def runs(self) -> bool:
-        """Whether it is up, or on its way up or down."""
+        """Whether it is up, starting or stopping."""
         return self.active not in NOT_RUNNING
 
 
 class Connection:
-    """One connection, from Hello to its end: replies find their callers, and ended jobs those that wait for them."""
+    """One connection, from Hello to its end: dispatches replies and ended jobs to their waiting callers."""
 
     def __init__(self, bus: DBusConnection) -> None:
         self._bus = bus
@@ -53,11 +53,11 @@ class Connection:
         self._waiting: dict[str, asyncio.Future[str]] = {}
         self._ended: OrderedDict[str, str] = OrderedDict()
         self._serial = 1_000_000
-        """Hello's was a small one."""
+        """Larger than that of Hello."""
         self.receiver = asyncio.create_task(self._receive())
 
     async def call(self, call: Call) -> tuple[Any, ...]:
-        """What a method returns. Raises `CallError` for systemd's error, `BusError` when no reply comes in time."""
+        """A method's return values. Raises `CallError` for an error from systemd, `BusError` if no reply comes in time."""
         self._serial += 1
         serial, reply = self._serial, asyncio.get_running_loop().create_future()
         self._replies[serial] = reply
@@ -84,14 +84,14 @@ class Connection:
         try:
             while True:
                 self._take(await self._bus.receive())
-        # Whatever a message breaks in the reader, the connection is over, and the next call makes another.
+        # Any error in the reader ends the connection; the next call makes a new one.
         except Exception:
             logger.debug("the system bus: the connection ended", exc_info=True)
         finally:
             for future in (*self._replies.values(), *self._waiting.values()):
                 if not future.done():
                     future.set_exception(closed())
-                    # Nobody may be waiting any more.
+                    # There may be no waiting caller.
                     future.exception()
             self._bus.writer.close()
 
@@ -114,7 +114,7 @@ def closed() -> BusError:
 
 
 class Systemd:
-    """The manager. All methods raise `BusError` when it does not reply, or refuses."""
+    """The manager. All methods raise `BusError` if it does not reply, or refuses."""
 
     def __init__(self, bus: Path = SYSTEM_BUS) -> None:
         self._bus = bus
@@ -140,10 +140,10 @@ class Systemd:
                 connection = Connection(await open_dbus_connection(f"unix:path={self._bus}"))
         except TimeoutError as error:
             raise BusError(f"{self._bus}: no reply; see systemctl status dbus.service") from error
-        # jeepney raises what comes: for a refused login or a bus that hangs up in the middle too.
+        # jeepney raises various exceptions, also for a refused login or a bus that disconnects during it.
         except Exception as error:
             raise BusError(f"{self._bus}: {error or type(error).__name__}; is dbus.service running?") from error
-        # Once for each connection: else no signal comes when a job ends.
+        # Once per connection: otherwise no signal comes when a job ends.
         await connection.call(Call(*dbus.BUS, "AddMatch", "s", (JOB_REMOVED,)))
         await connection.call(systemd.manager("Subscribe"))
         return connection
@@ -152,7 +152,7 @@ class Systemd:
         return await (await self.connection()).call(call)
 
     async def run_job(self, verb: Verb, unit: str, seconds: float) -> str:
-        """The job's result; "" when it has not ended within `seconds`. A unit that is not loaded has nothing to stop."""
+        """The job's result; "" if it has not ended within `seconds`. Stopping a unit that is not loaded is a success."""
         call = {"start": systemd.start, "restart": systemd.restart, "stop": systemd.stop}[verb](unit)
         connection = await self.connection()
         try:
@@ -172,7 +172,7 @@ class Systemd:
         await self._call(systemd.kill(unit, number))
 
     async def reset_failed(self, unit: str) -> None:
-        """Forget that `unit` failed, and how often it was started. One that is not loaded has nothing to forget."""
+        """Clear `unit`'s failure and start count. A unit that is not loaded has none."""
         try:
             await self._call(systemd.reset_failed(unit))
         except CallError as error:
@@ -180,7 +180,7 @@ class Systemd:
                 raise
 
     async def units(self, patterns: Iterable[str], with_details: bool = True) -> Mapping[str, Unit]:
-        """The units that systemd has loaded, by name; one that is not among them is inactive."""
+        """The units that systemd has loaded, by name; a missing unit is inactive."""
         listed = systemd.listed_units(await self._call(systemd.list_by_patterns(patterns)))
         units = {entry.name: Unit(active=entry.active, sub=entry.sub) for entry in listed}
         if with_details:

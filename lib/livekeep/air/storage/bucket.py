@@ -1,4 +1,4 @@
-"""A bucket of media: on AWS S3, on Cloudflare R2, or on any server that speaks S3. boto3 is imported here only, when it is used.
+"""A bucket of media: on AWS S3, on Cloudflare R2, or on any S3-compatible server. boto3 is imported only here, on first use.
 
 Sources: the error codes of S3 (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html), botocore.exceptions.
 Errors name the bucket and the server's host, never a URL.
@@ -31,7 +31,7 @@ ATTEMPTS = 2
 NOT_FOUND = 404
 MOST_CONNECTIONS = 16
 DEFAULT_REGION = {"r2": "auto", "s3": "us-east-1"}
-"""By provider; servers other than AWS seldom check it, but it is part of the signature."""
+"""By provider; servers other than AWS rarely check it, but it is part of the signature."""
 SET_KEYS = "sudo livekeep air set-storage-keys"
 
 Words = tuple[type[StorageError], str]
@@ -44,7 +44,7 @@ MALFORMED: Words = (
     WrongKeysError,
     f"a key or the region has not the form that this server takes; {SET_KEYS}",
 )
-"""R2 says so of a key id that has not 32 characters."""
+"""R2's error for a key id that is not 32 characters long."""
 NO_BUCKET: Words = (NoBucketError, "there is no such bucket; check its name in the channel's media, and storage.endpoint_url")
 SKEWED: Words = (ClockSkewError, "this machine's clock is wrong; set it: sudo timedatectl set-ntp true")
 BUSY: Words = (ServerFaultError, "the server is too busy; it is asked again")
@@ -82,13 +82,13 @@ BY_CODE: dict[str, Words] = {
     "404": NO_STORAGE,
     "405": NO_STORAGE,
 }
-"""An S3 error's code, or the HTTP status where the answer holds none → what it means."""
+"""An S3 error code, or the HTTP status where the response has none → its meaning."""
 
 logger = logging.getLogger("livekeep.storage")
 
 
 class Bucket:
-    """The server of the buckets. May be used by several threads at once."""
+    """The server of the buckets. Thread-safe."""
 
     def __init__(self, settings: Storage, key_id: str, secret: str) -> None:
         """Raises `MisconfiguredError`."""
@@ -101,9 +101,9 @@ class Bucket:
         self._host = self._client.meta.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
     def list_media(self, bucket: str, prefix: str, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
-        """The files to play below `prefix` (as `split_bucket` gives it), named without it. Raises `StorageError`.
+        """The files to play below `prefix` (as `split_bucket` returns it), named without it. Raises `StorageError`.
 
-        Those whose names cannot be used are among them: the caller reports them, which runs for longer than this program.
+        Includes files with unusable names: the caller, which runs for longer than this program, reports them.
         """
         endings = tuple(extensions)
         files: list[MediaFile] = []
@@ -124,7 +124,7 @@ class Bucket:
         return tuple(files)
 
     def sign(self, bucket: str, key: str, seconds: int) -> str:
-        """An address from which anyone reads the object for so many seconds: a secret. Nothing is asked of the server."""
+        """A URL from which anyone can read the object for this time: a secret. Sends nothing to the server."""
         from botocore.exceptions import BotoCoreError  # noqa: PLC0415
 
         try:
@@ -134,7 +134,7 @@ class Bucket:
             raise self._complaint(bucket, error) from error
 
     def identify(self, bucket: str, key: str) -> str:
-        """Which version of an object is there: its ETag and its size, by one HEAD request; "" when there is none.
+        """The version of an object: its ETag and its size, by one HEAD request; "" if it doesn't exist.
 
         Raises `StorageError`.
         """
@@ -168,11 +168,11 @@ class Bucket:
         except (BotoCoreError, ResponseParserError, MemoryError) as error:
             raise self._complaint(bucket, error) from error
         except (TypeError, AttributeError, KeyError) as error:
-            # Over XML that is not S3's botocore itself stumbles.
+            # botocore itself fails on XML that is not S3's.
             raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
 
     def _check_page(self, bucket: str, page: dict[str, Any]) -> None:
-        """Raises `StorageError` for an answer that is no listing, or one that hides that addresses would be signed in vain."""
+        """Raises `StorageError` if the response is no listing, or shows another region, where signed URLs would not work."""
         if "Name" not in page:
             raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1]))
         region = region_elsewhere(page["ResponseMetadata"]["HTTPHeaders"], self._region) if self._is_aws else ""
@@ -180,14 +180,14 @@ class Bucket:
             raise WrongRegionError(self._told(bucket, f'the bucket lies in another region; set storage.region = "{region}"'))
 
     def _complaint_of_answer(self, bucket: str, response: dict[str, Any]) -> StorageError:
-        """From an answer that says no."""
+        """The error for an error response."""
         code, status = str(response["Error"].get("Code", "")), int(response["ResponseMetadata"].get("HTTPStatusCode", 0))
         kind, words = BY_CODE.get(code) or BY_CODE.get(str(status)) or (ServerFaultError, "the server fails; it is asked again")
         shown = code if code.isascii() and code.isalnum() and len(code) <= 60 else status
         return kind(self._told(bucket, f"{words} (it answers {shown})"))
 
     def _complaint(self, bucket: str, error: Exception) -> StorageError:
-        """From what went wrong before there was an answer. The texts of botocore's errors hold whole URLs: none is used."""
+        """The error for a failure before any response. The texts of botocore's errors contain whole URLs: none is used."""
         from botocore import exceptions  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
@@ -226,7 +226,7 @@ def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any
         read_timeout=settings.timeout_seconds,
         retries={"total_max_attempts": ATTEMPTS, "mode": "standard"},
         max_pool_connections=MOST_CONNECTIONS,
-        # AWS wants the bucket in the host's name; elsewhere that name need not exist.
+        # AWS requires the bucket in the host name; on other servers that name may not exist.
         s3={"addressing_style": "path" if settings.endpoint_url else "auto"},
     )
     session = boto3.session.Session(aws_access_key_id=key_id, aws_secret_access_key=secret, region_name=region)
@@ -237,6 +237,6 @@ def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any
 
 
 def region_elsewhere(headers: dict[str, str], region: str) -> str:
-    """The bucket's region as AWS gives it, when it is another one than `region`; else ""."""
+    """The bucket's region according to AWS, if it differs from `region`; else ""."""
     region_there = headers.get("x-amz-bucket-region", "")
     return "" if region_there == region else region_there

@@ -1,6 +1,6 @@
-"""A folder of media, with all folders below it. Reads the folder alone.
+"""A folder of media, with all its subfolders. Only reads.
 
-Hidden files are left out, so that an upload under a hidden name (as rsync does it) is not played before it is whole.
+Skips hidden files, so that an upload under a hidden name (as rsync does it) is not played before it is complete.
 """
 
 import os
@@ -22,7 +22,7 @@ from livekeep.air.storage.media import (
 
 
 def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]:
-    """The files to play, each folder's once whichever links lead there.
+    """The files to play; each folder's once, even if several links lead to it.
 
     Raises `NoFolderError`, `UnreadableError` or, without a file to play, `NothingThereError`.
     """
@@ -44,7 +44,7 @@ def list_media(folder: Path, extensions: Iterable[str]) -> tuple[MediaFile, ...]
 
 
 def entries_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Whatever is no folder, with its path below `folder`. Raises as `list_media`, for `folder` itself only."""
+    """All entries except folders, with paths below `folder`. Raises the errors of `list_media`, for `folder` itself only."""
     entered: set[tuple[int, int]] = set()
     waiting = [("", os.fspath(folder))]
     while waiting:
@@ -61,7 +61,7 @@ def entries_below(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
                 raise complaint_of(folder, error) from error
             warn_once(f"{path}: is left out, for it cannot be read ({error.strerror}); {advice_for(Path(path))}")
             continue
-        # Folders themselves come before links to them, so that a file's name does not hang on who made a link where.
+        # Folders come before links to them, so that a file's name does not depend on links.
         folders = [entry for entry in entries if not entry.name.startswith(".") and is_folder(entry)]
         waiting += [(f"{prefix}{entry.name}/", entry.path) for entry in folders if entry.is_symlink()]
         waiting += [(f"{prefix}{entry.name}/", entry.path) for entry in reversed(folders) if not entry.is_symlink()]
@@ -76,7 +76,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def media_file(name: str, entry: os.DirEntry[str]) -> MediaFile | None:
-    """None for an empty one, for what is no file, and for one that has gone meanwhile."""
+    """None if it is empty, not a regular file, or was deleted meanwhile."""
     try:
         status = entry.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""A channel's media as its worker sees them: a folder, or a bucket by way of livekeep-storage. Both block."""
+"""A channel's media for its worker: a folder, or a bucket through livekeep-storage. Both block."""
 
 import contextlib
 import json
@@ -26,31 +26,31 @@ from livekeep.core import paths
 SOCKET = paths.STATE_DIRECTORY / "storage.sock"
 DEFAULT_TIMEOUT_SECONDS = 10.0
 START_SECONDS = 15.0
-"""What the start of livekeep-storage may take on a slow, busy machine."""
+"""Time for livekeep-storage to start on a slow, busy machine."""
 REST_SECONDS = 5.0
-"""A file of a folder that was not written for so long is whole."""
+"""A file of a folder is complete when it was not written for this long."""
 LARGEST_ANSWER_BYTES = 32 * 1024 * 1024
 ADVICE = "sudo systemctl enable --now livekeep-storage.socket"
 
 
 class Library(Protocol):
     is_remote: bool
-    """Whether `locate` gives an address instead of a path."""
+    """Whether `locate` returns a URL instead of a path."""
     waiting: tuple[str, ...]
     """The files that the last listing left out because they are still being written."""
 
     def list_media(self) -> tuple[MediaFile, ...]:
-        """The files to play, at least one or one that is waited for. Raises `StorageError`."""
+        """The files to play; at least one, or one in `waiting`. Raises `StorageError`."""
 
     def locate(self, name: str) -> str:
-        """The path of a file, or an address signed just now, which is a secret. Raises `StorageError`."""
+        """The path of a file, or a newly signed URL, which is a secret. Raises `StorageError`."""
 
     def identify(self, name: str) -> str:
-        """Which version of a file is there now; "" for none, or where one that is open stays as it is. Raises `StorageError`."""
+        """The file's current version; "" for none, or where open files can't change. Raises `StorageError`."""
 
 
 class FolderLibrary:
-    """A file of it joins when its size is at rest: one that is still being written would end early."""
+    """A file is listed when its size no longer changes: one that is still being written would end early."""
 
     is_remote = False
 
@@ -58,13 +58,13 @@ class FolderLibrary:
         self._folder, self._extensions, self._rest_seconds = path, tuple(extensions), rest_seconds
         self.waiting: tuple[str, ...] = ()
         self._changed: dict[MediaFile, float] = {}
-        """Files that were written lately, and since when each is seen as it is, by the monotonic clock."""
+        """Recently written files, and since when each is unchanged, by the monotonic clock."""
 
     def list_media(self) -> tuple[MediaFile, ...]:
         files = folder.list_media(self._folder, self._extensions)
         now, clock = time.time(), time.monotonic()
         lately = [file for file in files if file.modified > now - self._rest_seconds]
-        # A file may be of the future, where the clock of a server or of a camera is wrong: its time says nothing.
+        # A server's or camera's wrong clock can date a file in the future, so its time alone proves nothing.
         self._changed = {file: self._changed.get(file, clock) for file in lately}
         waiting = {file for file, since in self._changed.items() if clock - since < self._rest_seconds}
         self.waiting = tuple(file.name for file in files if file in waiting)
@@ -76,17 +76,17 @@ class FolderLibrary:
         return str(self._folder / name)
 
     def identify(self, name: str) -> str:
-        # Who has a file open goes on reading that one.
+        # A reader with an open file continues with that file.
         return ""
 
 
 class BucketLibrary:
     is_remote = True
     waiting: tuple[str, ...] = ()
-    """An object is there when it is whole."""
+    """An object exists only when it is complete."""
 
     def __init__(self, media: str, extensions: Iterable[str], timeout_seconds: float, path: Path = SOCKET) -> None:
-        """`timeout_seconds`: storage.timeout_seconds; a question takes two of them at most, and the start of the unit."""
+        """`timeout_seconds`: storage.timeout_seconds; a request takes at most twice that, plus the unit's start."""
         self._media, self._extensions, self._path = media, tuple(extensions), path
         self._longest_seconds = 2 * timeout_seconds + START_SECONDS
 
@@ -114,9 +114,9 @@ class BucketLibrary:
         return version
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
-        """The answer of livekeep-storage. Raises the `StorageError` that it reports, or one about itself."""
+        """The response of livekeep-storage. Raises the `StorageError` that it reports, or one about itself."""
         line, deadline = json.dumps(question).encode() + b"\n", time.monotonic() + self._longest_seconds
-        # It may have been stopped just as it was asked; a question may be asked twice without harm.
+        # It may have been stopping; requests can safely be repeated.
         raw = exchange(self._path, line, deadline) or exchange(self._path, line, deadline)
         if not raw:
             raise ServerFaultError("livekeep-storage: ends without an answer; see: journalctl -u livekeep-storage")
@@ -131,7 +131,7 @@ class BucketLibrary:
 
 
 def exchange(path: Path, line: bytes, deadline: float) -> bytes:
-    """One line to the socket at `path`, and the line that comes back by `deadline`; b"" when it hangs up instead.
+    """Send one line to the socket at `path` and return the response line by `deadline`; b"" when the server disconnects instead.
 
     Raises `StorageUnreachableError` or `StorageTimeoutError`.
     """
@@ -185,7 +185,7 @@ def not_understood() -> ServerFaultError:
 
 
 def open_library(media: str, extensions: Iterable[str], timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Library:
-    """The library of a channel's `media`. Nothing is read yet. `timeout_seconds`: storage.timeout_seconds."""
+    """The library of a channel's `media`. Reads nothing yet. `timeout_seconds`: storage.timeout_seconds."""
     if is_bucket(media):
         return BucketLibrary(media, extensions, timeout_seconds)
     return FolderLibrary(Path(media), extensions)

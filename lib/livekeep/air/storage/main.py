@@ -1,17 +1,17 @@
-"""livekeep-storage: lists buckets and signs addresses of what they hold, for the workers. It alone knows the storage keys.
+"""livekeep-storage: lists buckets and signs URLs of their objects, for the workers. Only this program has the storage keys.
 
-Only root and the owner of the socket, livekeep-worker, may ask, and only for what a configured channel plays: its media, and
-there its extensions. So the keys of a whole account give away no other object of it, whichever other program is broken into.
+Only root and the socket's owner, livekeep-worker, can send requests, and only for configured channels' media and extensions.
+So even if the keys cover a whole account, another compromised program can't reach its other objects.
 
-Unit: livekeep-storage.service, started by livekeep-storage.socket, ends when nobody has asked for a while. systemd keeps the
-socket, so that a question which comes as it ends starts it again. With its next start a changed configuration or key is in force.
+Unit: livekeep-storage.service, started by livekeep-storage.socket, ends when idle. systemd keeps the socket, so that a request
+that comes as it ends starts it again. A changed configuration or key takes effect at the next start.
 Reads: the configuration, the credentials livekeep.storage-key-id and livekeep.storage-secret. Writes nothing.
 
-Each line of a connection is a question in JSON, answered by one line:
+Each line of a connection is a JSON request; the response is one line:
     {"list": {"media": "s3://bucket/prefix", "extensions": [".mp4"]}}  →  {"files": [[name, size_bytes, modified], …]}
     {"sign": {"media": "s3://bucket/prefix", "name": "clip.mp4"}}      →  {"url": "https://…"}
     {"identify": {"media": "s3://bucket/prefix", "name": "clip.mp4"}}  →  {"version": "its ETag and size"}, "" for none
-    whatever cannot be answered                                        →  {"error_type": "wrong-keys", "message": "…"}
+    any request that fails                                             →  {"error_type": "wrong-keys", "message": "…"}
 """
 
 import contextlib
@@ -46,10 +46,10 @@ from livekeep.system import credentials
 
 IDLE_SECONDS = 20.0
 SILENCE_SECONDS = 20.0
-"""How long a connection may stay open without a question."""
+"""How long a connection can stay open without a request."""
 LONGEST_LINE_BYTES = 64 * 1024
 FIRST_DESCRIPTOR = 3
-"""Where systemd hands over its sockets, sd_listen_fds(3)."""
+"""The first descriptor of systemd's sockets, sd_listen_fds(3)."""
 KEY_ID_NAME = "livekeep.storage-key-id"
 SECRET_NAME = "livekeep.storage-secret"  # noqa: S105 – a file's name
 
@@ -57,11 +57,11 @@ logger = logging.getLogger("livekeep.storage")
 
 
 class Answerer:
-    """What is answered to which question."""
+    """Makes the response to each request."""
 
     def __init__(self, bucket: Bucket | StorageError, url_seconds: int, channels_now: Callable[[], Iterable[Channel]]) -> None:
-        """`bucket`: the error that each question is answered with when there is none. `channels_now` gives those that are
-        configured at that moment.
+        """`bucket`: an error here is the response to every request. `channels_now` returns the channels that are configured at
+        that moment.
         """
         self._bucket, self._url_seconds, self._channels_now = bucket, url_seconds, channels_now
 
@@ -78,7 +78,7 @@ class Answerer:
         return answer
 
     def _decide(self, line: bytes) -> tuple[dict[str, Any], str]:
-        """The answer, and what the log says of it. Raises `StorageError`."""
+        """The response, and its log text. Raises `StorageError`."""
         if isinstance(self._bucket, StorageError):
             raise self._bucket
         match parsed(line):
@@ -101,7 +101,7 @@ class Answerer:
         ), "bad request"
 
     def _extensions_of(self, media: str) -> set[str]:
-        """Those of all channels that play `media`. Raises `MisconfiguredError` when none does."""
+        """The extensions of all channels that play `media`. Raises `MisconfiguredError` if none does."""
         wanted = split_bucket(media)
         played = [
             channel.extensions
@@ -113,7 +113,7 @@ class Answerer:
         return {extension for extensions in played for extension in extensions}
 
     def _check_media(self, media: str, extensions: Collection[str]) -> None:
-        """Raises `MisconfiguredError` when no channel plays such files there."""
+        """Raises `MisconfiguredError` if no channel plays such files there."""
         if others := set(extensions) - self._extensions_of(media):
             raise MisconfiguredError(f"{media}: no configured channel plays {', '.join(sorted(others))} there")
 
@@ -123,7 +123,7 @@ class Answerer:
 
 
 def configured_channels() -> Iterable[Channel]:
-    """The channels of the configuration and of the API, read again; those of the API are left out where they cannot be read."""
+    """The channels of the configuration and of the API, read again; without the API's if they can't be read."""
     settings, _problems = config.load_leniently()
     with contextlib.suppress(TemporaryError):
         return channels.load(settings)[0].values()
@@ -160,7 +160,7 @@ def read_key(name: str) -> str:
 
 
 def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
-    """The buckets' server, or why there is none: the question that started this program must be answered all the same."""
+    """The buckets' server, or an error: the request that started this program must get a response either way."""
     settings, problems = config.load_leniently()
     problems = tuple(problem for problem in problems if config.concerns(problem, "storage"))
     try:
@@ -172,7 +172,7 @@ def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
 
 
 class Server:
-    """Serves connections, each in a thread, until nobody has asked for a while."""
+    """Serves connections, each in a thread, until idle."""
 
     def __init__(self, listener: socket.socket, answerer: Answerer, idle_seconds: float) -> None:
         self._listener, self._answerer, self._idle_seconds = listener, answerer, idle_seconds
@@ -180,12 +180,12 @@ class Server:
         self._lock = threading.Lock()
         self._connections = 0
         self._last_used = time.monotonic()
-        # systemd gives the socket to the user that may ask.
+        # systemd makes the permitted user the socket's owner.
         self._users = {0, Path(listener.getsockname()).stat().st_uid}
         listener.setblocking(False)
 
     def run(self) -> None:
-        """Return when idle. A connection that is not accepted by then waits in the socket for the next start."""
+        """Return when idle. A connection not accepted by then waits in the socket for the next start."""
         while (wait_seconds := self._idle_left()) > 0:
             readable, _, _ = select.select([self._listener], [], [], wait_seconds)
             if readable:
@@ -196,7 +196,7 @@ class Server:
             return self._idle_seconds if self._connections else self._last_used + self._idle_seconds - time.monotonic()
 
     def _accept(self) -> None:
-        # Those beyond the limit wait in the socket.
+        # Connections beyond the limit wait in the socket.
         self._free.acquire()
         try:
             connection, _ = self._listener.accept()
@@ -247,7 +247,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if list(sys.argv[1:] if argv is None else argv):
         print("usage: livekeep-storage (without arguments; livekeep-storage.socket starts it)", file=sys.stderr)
         return 2
-    # Whoever waits for an answer asks once more.
+    # Waiting clients repeat their request.
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
     listener = inherited_listener()

@@ -1,6 +1,6 @@
-"""The media of a channel: what a file of it is, in which order they are played, and how reading them can fail.
+"""The media of a channel: the files, their order, and the errors of reading them.
 
-Used by the folder, by the bucket and by those that list either.
+Used by folder, bucket and their callers.
 """
 
 import functools
@@ -15,11 +15,11 @@ from livekeep.core.errors import TemporaryError
 
 BUCKET_SCHEME = "s3://"
 MOST_FILES = 20_000
-"""Files of one channel that are listed; the worker holds all of them in its memory."""
+"""The most files listed per channel; the worker holds all of them in memory."""
 NO_TEXT = re.compile(r"[\ud800-\udfff]")
-"""What Python makes of bytes that are not UTF-8."""
+"""Python's stand-ins for bytes that are not UTF-8."""
 NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What controls a terminal or ends a line; whatever else cannot be seen stands in good names too, as macOS gives them."""
+"""Characters that control a terminal or end a line; other invisible ones also occur in valid names, such as those of macOS."""
 
 logger = logging.getLogger("livekeep.media")
 
@@ -34,7 +34,7 @@ class MediaFile:
 
 
 class StorageError(TemporaryError):
-    """The media cannot be listed or read now. Its text is one line without any URL; `error_type` names the kind."""
+    """The media can't be listed or read now. The text is one line without any URL; `error_type` names the kind."""
 
     error_type: ClassVar[str] = "other"
 
@@ -97,20 +97,20 @@ def is_bucket(media: str) -> bool:
 
 
 def split_bucket(media: str) -> tuple[str, str]:
-    """The bucket of "s3://bucket/a/b", and "a/b/", what each of its keys begins with ("" for the whole bucket)."""
+    """The bucket of "s3://bucket/a/b", and the prefix of its keys, "a/b/" ("" for the whole bucket)."""
     bucket, _slash, prefix = media.removeprefix(BUCKET_SCHEME).partition("/")
     prefix = prefix.strip("/")
     return bucket, prefix and f"{prefix}/"
 
 
 def is_playable(name: str, extensions: Iterable[str]) -> bool:
-    """Whether a file of that name belongs to the channel: its ending, and no part of its path hidden."""
+    """Whether a file of that name belongs to the channel: right extension, no hidden part in its path."""
     hidden = any(part.startswith(".") for part in name.split("/"))
     return not hidden and name.lower().endswith(tuple(extensions))
 
 
 def usable(files: Iterable[MediaFile], where: str) -> tuple[MediaFile, ...]:
-    """Those whose names can stand in logs, states and addresses; the journal gets a line for each other one, once.
+    """The files whose names are safe in logs, states and URLs; each other name is logged once.
 
     Raises `NothingThereError` when none is left.
     """
@@ -126,7 +126,7 @@ def usable(files: Iterable[MediaFile], where: str) -> tuple[MediaFile, ...]:
 
 
 def fault_of_name(name: str) -> str:
-    """Why a file of that name cannot be played; "" when it can."""
+    """Why a file of that name can't be played; "" if it can."""
     if NO_TEXT.search(name):
         return "is not UTF-8 text"
     return "holds a line break or another control character" if NO_LINE.search(name) else ""
@@ -138,7 +138,7 @@ def warn_once(sentence: str) -> None:
 
 
 def nothing_in(where: str, others: int, extensions: Iterable[str]) -> NothingThereError:
-    """The error of media without a file to play, `others` being the number of files that are none."""
+    """The error of media without a file to play; `others` is the number of other files."""
     kinds = ", ".join(extensions)
     if not others:
         return NothingThereError(f"{where}: is empty; upload files that end in one of {kinds}")
@@ -147,12 +147,12 @@ def nothing_in(where: str, others: int, extensions: Iterable[str]) -> NothingThe
 
 
 def natural(name: str) -> tuple[list[list[str | int]], str]:
-    """What names are sorted by: clip2 before clip10, small and capital letters alike, a folder's files together."""
+    """The sort key of a name: clip2 before clip10, case-insensitive, a folder's files together."""
     return [pieces_of(part) for part in name.casefold().split("/")], name
 
 
 def pieces_of(part: str) -> list[str | int]:
-    """Text and number in turn, beginning with text, so that like is compared with like."""
+    """Text and number in turn, beginning with text, so that equal types are compared."""
     pieces = re.split(r"([0-9]{1,18})", part)
     return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
 
@@ -160,7 +160,7 @@ def pieces_of(part: str) -> list[str | int]:
 def ordered(files: Iterable[MediaFile], order: str, previous: tuple[str, ...], random: Random) -> tuple[MediaFile, ...]:
     """The files of one round in the channel's `order`: "name" (as is "hot"), "oldest", "newest" or "shuffle".
 
-    `previous`: the names of the round before; a shuffled round never begins with what that one ended with.
+    `previous`: the names of the previous round; a shuffled round never begins with the last of them.
     """
     by_name = sorted(files, key=lambda file: natural(file.name))
     if order == "oldest":

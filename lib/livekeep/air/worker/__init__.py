@@ -1,1 +1,1 @@
-"""One channel on air: what is played next, one timeline of it, and the connection to the ingest."""
+"""One channel on air: its playlist, its timeline, and its connection to the ingest."""

@@ -1,14 +1,14 @@
-"""livekeep-air-check CHANNEL: all that the channel needs but the publishing. Run by `livekeep air check`, as the worker's user.
+"""livekeep-air-check CHANNEL: checks what the channel needs except publishing; for `livekeep air check`, as the worker's user.
 
-Reads the configuration and the media as the worker does; connects to each ingest, checks its certificate and publishes nothing.
-Writes one JSON object a line to standard output, as soon as it is known; `kind` says which:
-- "doing": `text`, what is checked now, and for items `number` and `total`
-- "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; that of the media the number of `items` too
-- "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" for one that cannot be played), `reasons`,
+Reads the configuration and the media as the worker does. Connects to each ingest and checks its certificate; publishes nothing.
+Writes one JSON object per line to standard output as soon as it has a result; `kind` is one of:
+- "doing": `text`, the current check; for items also `number` and `total`
+- "check": `name`, `verdict` (ok, warn, fail), `finding`, `advice`; the check of the media also has the number of `items`
+- "item": `name`, `size_bytes`, `duration_seconds`, `mode` (copy, normalise, "" if it can't be played), `reasons`,
   `error_type`, `problem`
-An item of a folder is read to its end, as by the worker. Of one of a bucket that would cost as much traffic as to play it: what
-the worker knows of it is used, or its headers alone.
-No line holds a URL. Ends with 0 when it came to its end, whatever it found.
+It reads an item of a folder to its end, as the worker does. For an item of a bucket, that would cost as much traffic as playing
+it, so the check uses the worker's earlier scan, or the headers alone.
+No line contains a URL. The exit code is 0 when all checks ran, whatever their verdicts.
 """
 
 import json
@@ -39,10 +39,10 @@ from livekeep.system.background import OverdueError, within
 
 PROBE_SECONDS = 30.0
 SCAN_SECONDS = 600.0
-"""To read an item of a folder to its end."""
+"""Time limit for reading an item of a folder to its end."""
 CONNECT_SECONDS = 5.0
 LOOK_UP_SECONDS = 8.0
-"""For the lookup of a name and the connection together."""
+"""Time limit for the DNS lookup and the connection together."""
 PROGRAM_SECONDS = 20.0
 HEADERS_ONLY = "as far as its headers tell; all of it is read before it is played"
 ENCODERS = ("libx264", "aac")
@@ -56,7 +56,7 @@ def check(name: str, verdict: str, finding: str, advice: str = "") -> Line:
 
 def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
-    # The command reports what came until then.
+    # The command reports the lines received until then.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     settings = config.load()
@@ -74,7 +74,7 @@ def write(line: Line) -> None:
 
 
 class Warnings(logging.Handler):
-    """Used with `with`: collects what the parts of the worker would write to the journal."""
+    """Context manager that collects what the parts of the worker would log to the journal."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -122,15 +122,15 @@ def ffmpeg(channel: Channel) -> Line:
 
 
 def said_by(program: str, argument: str) -> str:
-    """What a program prints. Raises `process.ChildError`."""
+    """The program's output. Raises `process.ChildError`."""
     return process.run([program, "-hide_banner", argument], PROGRAM_SECONDS, process.environment()).text()
 
 
-# The far end
+# The ingest
 
 
 def ingest(url: str, is_backup: bool) -> Line:
-    """Whether the ingest's host has an address and takes a connection; nothing is sent."""
+    """Whether the ingest's host resolves and accepts a connection; sends nothing."""
     name = "backup ingest" if is_backup else "ingest"
     try:
         server = Address.parse(url)
@@ -138,7 +138,7 @@ def ingest(url: str, is_backup: bool) -> Line:
         return check(name, "fail", str(error))
     host, port, where = server.host.strip("[]"), server.port, server.shown
     try:
-        # A resolver keeps no time.
+        # The resolver has no timeout.
         address = within(LOOK_UP_SECONDS, lambda: connect(host, port))
     except socket.gaierror as error:
         return check(name, "fail", f"{host}: its address cannot be found ({error.strerror})", "check its spelling, and the DNS")
@@ -154,7 +154,7 @@ def ingest(url: str, is_backup: bool) -> Line:
 
 
 def certificate_fault(host: str, port: int) -> str:
-    """What is wrong with its certificate; "" for nothing, or when that takes too long to say."""
+    """What is wrong with the certificate; "" if nothing is, or if the check takes too long."""
     try:
         return within(LOOK_UP_SECONDS, lambda: certificate.fault_of(host, port, AUTHORITIES))
     except OverdueError:
@@ -162,18 +162,18 @@ def certificate_fault(host: str, port: int) -> str:
 
 
 def connect(host: str, port: int) -> str:
-    """The address that took the connection."""
+    """The address that accepted the connection."""
     if port > 65535:
         raise OSError(0, f"there is no port {port}")
     with socket.create_connection((host, port), CONNECT_SECONDS) as connection:
         return str(connection.getpeername()[0])
 
 
-# What is played
+# Media
 
 
 def slate(channel: Channel) -> Line:
-    """Whether the slate can be made: the very work of the worker."""
+    """Whether the slate can be made; runs the worker's own code."""
     with Warnings() as warnings:
         try:
             make_slate(channel, None)
@@ -192,7 +192,7 @@ def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Li
             library = open_library(channel.media, channel.extensions, timeout_seconds)
             files = sorted(library.list_media(), key=lambda file: natural(file.name))
             if library.waiting:
-                # They may have been put there just now.
+                # Files that have just been copied there are not complete yet.
                 yield {"kind": "doing", "text": "waiting for files that are still being written"}
                 time.sleep(REST_SECONDS)
                 files = sorted(library.list_media(), key=lambda file: natural(file.name))

@@ -1,8 +1,8 @@
-"""livekeep-worker-ended: notes how the worker of a channel ended, however it ended.
+"""livekeep-worker-ended: records how a channel's worker ended.
 
-Hook of livekeep-worker@CHANNEL.service (ExecStopPost=), run by systemd as the worker's user, in its sandbox. Reads: what systemd
-says in the environment (systemd.exec(5): $SERVICE_RESULT, $EXIT_CODE, $EXIT_STATUS), and the dead worker's state.json for its
-process id. Writes: end.json; it takes state.json away, for that says that a worker runs. An end on purpose is no event.
+ExecStopPost= hook of livekeep-worker@CHANNEL.service, run by systemd as the worker's user in its sandbox. Reads: the environment
+(systemd.exec(5): $SERVICE_RESULT, $EXIT_CODE, $EXIT_STATUS), the dead worker's state.json for its process id. Writes: end.json.
+Removes state.json, whose presence means that a worker runs. An intended end is not an event.
 """
 
 import os
@@ -34,7 +34,7 @@ def sentence_of(end: ChannelEnd) -> str:
 
 
 def pid_of(channel: str) -> int:
-    """The process that wrote the state; 0 when that cannot be read."""
+    """The process that wrote the state; 0 if that can't be read."""
     try:
         return channels.read_state(channel).pid
     except TemporaryError:
@@ -42,7 +42,7 @@ def pid_of(channel: str) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Always 0 for a channel: a hook that fails would make a failure of a good end."""
+    """Always 0 for a channel: a failing hook would turn a clean exit into a failure."""
     arguments = sys.argv[1:] if argv is None else argv
     if len(arguments) != 1 or not CHANNEL_NAME.fullmatch(arguments[0]):
         print("<3>livekeep-worker-ended CHANNEL: is run by livekeep-worker@CHANNEL.service", file=sys.stderr)
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     (channel,) = arguments
     end = end_of(channel, pid_of(channel), os.environ, time.time())
     folder = channels.folder_of(channel)
-    # First, for it frees what a full /run needs for the other file.
+    # First: if /run is full, this frees the space that the other file needs.
     state.remove(ChannelState, folder)
     try:
         state.write(state.stamped(end), folder)

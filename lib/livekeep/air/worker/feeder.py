@@ -1,9 +1,9 @@
-"""One item on its way: the ffmpeg that turns it into FLV, and what it complains of. Runs in livekeep-worker@CHANNEL.
+"""The feeder of one item: the ffmpeg that turns it into FLV, and its error messages. Runs in livekeep-worker@CHANNEL.
 
-ffmpeg is killed by the kernel when the thread that started it ends, so the worker's MAIN thread makes the feeders: one made in
-a thread of a pool would take its ffmpeg along when the pool lets the thread go. Its pipe holds a few seconds of the stream, and
-when that is full ffmpeg waits: a feeder made early is ready, and costs nothing until it is read.
-Its complaints are read by a thread of their own, since ffmpeg would stand still over a full pipe of them; that also reaps it.
+The kernel kills ffmpeg when the thread that started it ends, so the worker's MAIN thread makes the feeders: a thread of a pool
+would take its ffmpeg along when the pool ends it. The pipe holds a few seconds of the stream. When it is full, ffmpeg waits: a
+feeder made early is ready, and costs nothing until it is read.
+A separate thread reads the error messages, because a full pipe of them would block ffmpeg. It also reaps ffmpeg.
 """
 
 import contextlib
@@ -27,21 +27,21 @@ from livekeep.system.redaction import redacted
 PIPE_BYTES = 1024 * 1024
 READ_BYTES = 256 * 1024
 MOST_LOGGED_LINES = 20
-"""Of one item: a corrupt file prints thousands."""
+"""Per item: a corrupt file prints thousands."""
 MOST_KEPT_LINES = 20
 LONGEST_LINE_BYTES = 4096
 LAST_WORDS_SECONDS = 0.02
-"""How long `read` waits at the end of the stream for the exit code, which follows at once."""
+"""How long `read` waits at the end of the stream for the exit code, which follows immediately."""
 LEVELS = {"[fatal] ": logging.ERROR, "[panic] ": logging.ERROR, "[error] ": logging.WARNING, "[warning] ": logging.INFO}
-"""ffmpeg's words → how loud they are here: a faulty item is no error of the channel."""
+"""ffmpeg's log levels → the levels used here: a faulty item is not an error of the channel."""
 
 logger = logging.getLogger("livekeep.worker")
 
 
 class Feeder:
-    """An item as FLV. Made and used by one thread, which never waits here for longer than `LAST_WORDS_SECONDS`.
+    """An item as FLV. One thread makes and uses it; its methods never block for longer than `LAST_WORDS_SECONDS`.
 
-    `channel_name` is only for the log, `secrets` are kept out of it. Raises `TemporaryError` when no program can be started.
+    `channel_name` is only for the log; `secrets` are kept out of the log. Raises `TemporaryError` when ffmpeg can't be started.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Feeder:
         assert self._process.stdout  # noqa: S101 – it is a pipe
         self._output = self._process.stdout
         os.set_blocking(self._output.fileno(), False)
-        # Beyond /proc/sys/fs/pipe-user-pages-soft it is refused, and the pipe stays at 64 KiB.
+        # Beyond /proc/sys/fs/pipe-user-pages-soft the kernel refuses, and the pipe stays at 64 KiB.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._output.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self._listener = threading.Thread(target=self._listen, name="ffmpeg's errors", daemon=True)
         self._listener.start()
 
     def fileno(self) -> int:
-        """To wait until there is something to read; closed after the end or `stop`."""
+        """For polling until there is something to read; closed after the end or `stop`."""
         return self._output.fileno()
 
     @property
@@ -91,11 +91,11 @@ class Feeder:
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; less than 0 for a signal. 0 says nothing: a cut file ends with 0 too."""
+        """None while ffmpeg runs; negative for a signal. 0 proves nothing: a truncated file ends with 0 too."""
         return self._process.poll()
 
     def read(self) -> bytes | None:
-        """What has come since: b"" is nothing now, None the end, for good."""
+        """The bytes available now: b"" if there are none yet, None at the end."""
         if self._output.closed:
             return None
         try:
@@ -109,7 +109,7 @@ class Feeder:
         return None
 
     def stop(self) -> None:
-        """Kill it if it runs. Waits for nothing; may be called again."""
+        """Kill ffmpeg if it runs, without waiting. Can be called repeatedly."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._output.close()
@@ -138,7 +138,7 @@ class Feeder:
 
 
 def lines_of(descriptor: int) -> Iterable[bytes]:
-    """The lines that are written to a pipe until its end; one that does not end is cut into pieces."""
+    """The lines written to a pipe until its end; an overlong line is cut into pieces."""
     rest = b""
     while block := os.read(descriptor, 16384):
         *whole, rest = (rest + block).split(b"\n")

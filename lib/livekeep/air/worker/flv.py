@@ -1,6 +1,6 @@
-"""FLV, as ffmpeg writes and reads it: a stream of tags, each a piece of sound or picture with its time.
+"""FLV as ffmpeg writes and reads it: a stream of tags, each a piece of audio or video with its timestamp.
 
-By hand: a library that reads containers decodes them too, and the relay needs the tags alone, untouched, as they arrive.
+Implemented here because container libraries also decode, and the relay needs only the tags, unchanged, as they arrive.
 Source: Adobe Flash Video File Format Specification 10.1, annex E; H.264 and AAC only.
 """
 
@@ -20,11 +20,11 @@ AAC, AAC_SEQUENCE_HEADER = 10, 0
 
 
 class FlvError(ValueError):
-    """The bytes are no FLV."""
+    """The bytes are not FLV."""
 
 
 class Tag(NamedTuple):
-    """A piece of the stream. `timestamp` is its decoding time in ms, `body` begins with the codec's own header."""
+    """A piece of the stream. `timestamp` is its decoding time in ms; `body` begins with the codec's own header."""
 
     kind: int
     timestamp: int
@@ -32,7 +32,7 @@ class Tag(NamedTuple):
 
     @property
     def is_sequence_header(self) -> bool:
-        """Whether it says how to decode what follows: SPS and PPS, or AAC's configuration."""
+        """Whether it holds the decoder configuration: SPS and PPS, or AAC's AudioSpecificConfig."""
         if len(self.body) < 2 or self.body[1] != AVC_SEQUENCE_HEADER:
             return False
         return self.kind == VIDEO or self.body[0] >> 4 == AAC
@@ -47,20 +47,20 @@ class Tag(NamedTuple):
 
     @property
     def composition_ms(self) -> int:
-        """How long after its decoding time a picture is shown, in ms."""
+        """The delay between a picture's decoding and presentation times, in ms."""
         raw = int.from_bytes(self.body[2:5], "big")
         return raw - (1 << 24) if raw >> 23 else raw
 
 
 class Reader:
-    """Takes FLV in pieces of any size, gives its whole tags."""
+    """Takes FLV in pieces of any size and returns complete tags."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._is_begun = False
 
     def feed(self, data: bytes) -> list[Tag]:
-        """The tags that are complete with `data`. Raises `FlvError` for what is no FLV."""
+        """The tags that are complete with `data`. Raises `FlvError` for bytes that are not FLV."""
         self._buffer += data
         if not self._is_begun and not self._begin():
             return []
@@ -81,7 +81,7 @@ class Reader:
         return tags
 
     def _begin(self) -> bool:
-        """Take the file's header away; whether it was there whole."""
+        """Remove the file header; whether it was complete."""
         if len(self._buffer) < len(FILE_HEADER):
             return False
         if not self._buffer.startswith(b"FLV"):
@@ -92,7 +92,7 @@ class Reader:
 
 
 def encode(tag: Tag, timestamp: int) -> bytes:
-    """The tag as bytes, with another time: ms, of which FLV keeps 32 bits."""
+    """The tag as bytes, with another timestamp in ms, of which FLV keeps 32 bits."""
     size = len(tag.body)
     time = timestamp & 0xFFFFFFFF
     header = (tag.kind << 56 | size << 32 | (time & 0xFFFFFF) << 8 | time >> 24).to_bytes(8, "big")

@@ -1,7 +1,7 @@
-"""Which files of a channel are clips that take off, for `order = "hot"`: by what livekeep-clips has found (clips/state.json).
+"""The files of a channel that are clips taking off, for `order = "hot"`; from the results of livekeep-clips (clips/state.json).
 
-A file belongs to a clip when its name carries the clip's number or id, or its name. Without that state, or with an old one,
-nothing takes off, and the channel plays by name.
+A file belongs to a clip when its name contains the clip's number, id or name. Without that state, or with an outdated one,
+no clip takes off, and the channel plays by name.
 """
 
 import functools
@@ -16,19 +16,19 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.record_states import ClipsState, HotClip
 
 MOST_CLIPS = 5
-"""The hottest ones: more would be most of what a channel plays."""
+"""The hottest ones: more would dominate the channel."""
 LEAST_DIGITS = 4
-"""A shorter number in a file's name may be anything."""
+"""A shorter number in a file's name can mean anything."""
 LEAST_ID_CHARACTERS = 6
 LEAST_NAME_CHARACTERS = 8
-"""Of a clip's name that is found within a file's; a shorter one, or one of a single word, must be all of it."""
+"""Of a clip's name that is part of a file's name; a shorter or single-word one must be the whole name."""
 OLD_INTERVALS = 4
 LEAST_OLD_SECONDS = 3600.0
-"""A state that is older than both is that of an analyzer which no longer runs."""
+"""A state older than both comes from an analyzer that no longer runs."""
 
 
 def hot_files(names: Iterable[str], clips: Iterable[HotClip]) -> tuple[str, ...]:
-    """The files of the hottest clips, the hottest first, each once. `clips` are in order, `names` paths below the media."""
+    """The files of the hottest clips, hottest first, each once. `clips` are in order, `names` are paths below the media."""
     stems = {name: name.rpartition("/")[2].rpartition(".")[0] for name in names}
     files: dict[str, None] = {}
     for clip in list(clips)[:MOST_CLIPS]:
@@ -40,7 +40,7 @@ def hot_files(names: Iterable[str], clips: Iterable[HotClip]) -> tuple[str, ...]
 
 
 def how_well(stem: str, identity: str, name: str) -> int:
-    """How well a file's name without its end fits a clip: 3 by its number or id, 2 and 1 by its name, 0 not at all."""
+    """How well a file's name without its extension matches a clip: 3 by its number or id, 2 and 1 by its name, 0 not at all."""
     if carries_identity(stem, identity):
         return 3
     wanted, there = words(name), words(stem)
@@ -64,13 +64,13 @@ def carries_identity(stem: str, identity: str) -> bool:
 
 @functools.lru_cache(maxsize=32_768)
 def words(text: str) -> str:
-    """`text` in small letters without accents and signs, a blank between words."""
+    """`text` in lowercase without accents and punctuation, a space between words."""
     plain = "".join(letter for letter in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(letter))
     return " ".join("".join(letter if letter.isalnum() else " " for letter in plain).split())
 
 
 def hot_clips(root: Path = paths.STATE_DIRECTORY) -> tuple[HotClip, ...]:
-    """The clips that take off now, the hottest first."""
+    """The clips that are taking off now, hottest first."""
     try:
         newest = state.read(ClipsState, root)
     except TemporaryError:

@@ -1,4 +1,4 @@
-"""Where a channel is published: the ingest's URL taken apart, and what ffmpeg must get of it without others seeing it. Pure."""
+"""The ingest of a channel: its URL in parts, and the options that ffmpeg gets without others seeing them. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -6,30 +6,30 @@ from dataclasses import dataclass
 from livekeep.core.errors import ConfigError
 
 LONGEST_KEY_BYTES = 900
-"""ffmpeg reads its presets in lines of 1000."""
+"""ffmpeg reads its presets in lines of 1000 bytes."""
 DEFAULT_PORTS = {"rtmp": 1935, "rtmps": 443}
 ADDRESS = re.compile(r"(?i:(rtmps?))://(?:([^\s/?#@]*)@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(?::([0-9]{1,5}))?(?:/(\S*))?")
 
 
 @dataclass(frozen=True)
 class Address:
-    """An ingest's URL, taken apart."""
+    """An ingest's URL in parts."""
 
     scheme: str
     host: str
-    """An IPv6 address stands in brackets."""
+    """An IPv6 address is in brackets."""
     port: int
     application: str
-    """All behind host and port, query included."""
+    """Everything after host and port, including the query."""
 
     @property
     def shown(self) -> str:
-        """Host and port, for states and sentences."""
+        """Host and port, for states and messages."""
         return f"{self.host}:{self.port}"
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Raises `ConfigError` for what cannot be published to; its text holds no more of the URL than the host."""
+        """Raises `ConfigError` for an unusable URL; the message contains only its host."""
         match = ADDRESS.fullmatch(url)
         if not match:
             raise ConfigError(["ingest_urls: must be a URL such as rtmps://a.rtmps.youtube.com/live2"])

@@ -1,4 +1,4 @@
-"""An item on its way from its feeder into the relay: the tags that have come, and whether they are enough to begin with. Pure."""
+"""The buffer of an item between its feeder and the relay: its tags, and whether they suffice to begin. Pure."""
 
 import math
 from collections import deque
@@ -6,41 +6,41 @@ from collections import deque
 from livekeep.air.worker.flv import AUDIO, SCRIPT, VIDEO, Reader, Tag
 
 LARGEST_AHEAD_BYTES = 3 * 1024 * 1024
-"""What is held of an item in memory; the rest waits in the feeder."""
+"""The most that is held of an item in memory; the rest waits in the feeder."""
 LONGEST_AHEAD_SECONDS = 6.0
 NEED_SECONDS = 1.0
 """More than the relay sends at once when a connection begins."""
 LARGEST_NEED_SECONDS = 5.0
-"""An item that ran dry comes back when it has gathered more than the last time, but no more than this."""
+"""An item that ran dry resumes when it has buffered more than the last time, but needs no more than this."""
 END_OF_SEQUENCE = 2
 
 
 class InputBuffer:
-    """The tags of one item, in the item's own time. Its feeder's bytes go in; the relay takes tags out."""
+    """The tags of one item, in the item's own time. The feeder's bytes go in; the relay takes tags out."""
 
     def __init__(self, name: str, frame_ms: float) -> None:
         self.name = name
         self.frame_ms = frame_ms
         self.pictures: deque[Tag] = deque()
         self.sounds: deque[Tag] = deque()
-        """Apart, since a feeder may be far ahead with one of them."""
+        """Separate queues, since a feeder can be far ahead with one of them."""
         self.headers: dict[int, Tag] = {}
-        """The newest sequence header of picture and sound, by kind."""
+        """The newest sequence header of video and audio, by kind."""
         self.is_over = False
-        """No more will come."""
+        """The feeder delivers no more."""
         self.first_ms: int | None = None
         self.played_to_ms = 0.0
         """The end of what the relay has taken."""
         self.taken_ms: int | None = None
         """The decoding time of the last picture that the relay has taken."""
         self.left_out_ms = 0.0
-        """The holes that the relay has closed."""
+        """The total length of the holes that the relay has closed."""
         self.quiet_ms = 0.0
-        """The sound that the relay has put where the item had none."""
+        """The total length of the quiet audio that the relay inserted where the item had none."""
         self.problem = ""
-        """Why not all of it went out, or not as it is; one sentence."""
+        """Why it was not sent in full or unchanged; one sentence."""
         self.is_cut = False
-        """Pictures of it are missing for certain, whatever its length was said to be."""
+        """Pictures of it are certainly missing, whatever length its header stated."""
         self._bytes = 0
         self._reader = Reader()
         self._need_seconds = NEED_SECONDS
@@ -49,19 +49,19 @@ class InputBuffer:
         self._has_sound = False
 
     def feed(self, data: bytes) -> None:
-        """Take bytes of the feeder. Raises `FlvError`."""
+        """Parse bytes from the feeder. Raises `FlvError`."""
         for tag in self._reader.feed(data):
             self._take(tag)
 
     def end(self) -> None:
-        """The feeder is at its end."""
+        """The feeder has ended."""
         self.is_over = True
 
     def _take(self, tag: Tag) -> None:
         if tag.kind == SCRIPT or (tag.kind == VIDEO and len(tag.body) > 1 and tag.body[1] == END_OF_SEQUENCE):
             return
         if tag.is_sequence_header:
-            # A file may have another one in its middle: it travels with the tags.
+            # A file can have another one in its middle, which stays in order with the tags.
             if tag.kind not in self.headers:
                 self.headers[tag.kind] = tag
                 return
@@ -69,7 +69,7 @@ class InputBuffer:
             if tag.kind == VIDEO and not tag.is_keyframe:
                 return
             if tag.kind == AUDIO and self._is_interrupted:
-                # Sound without its picture would come before the slate is left.
+                # Audio without its picture would be sent before the slate ends.
                 return
             if tag.kind == VIDEO:
                 self._waits_for_keyframe = self._is_interrupted = False
@@ -86,12 +86,12 @@ class InputBuffer:
 
     @property
     def ahead_seconds(self) -> float:
-        """Of the picture."""
+        """How much video is buffered."""
         return (self.pictures[-1].timestamp - self.pictures[0].timestamp) / 1000 if self.pictures else 0.0
 
     @property
     def is_ready(self) -> bool:
-        """Whether it can go on the wire and will not run dry at once."""
+        """Whether it can start without running dry immediately."""
         if VIDEO not in self.headers or self._waits_for_keyframe or self.head is None:
             return False
         enough = self.ahead_seconds >= self._need_seconds and (self._has_sound or AUDIO not in self.headers)
@@ -99,27 +99,27 @@ class InputBuffer:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing is there, and nothing will come."""
+        """Nothing is buffered, and no more will come."""
         return self.is_over and (self.head is None or self._waits_for_keyframe or VIDEO not in self.headers)
 
     @property
     def played_seconds(self) -> float:
-        """Of what was shown; the holes in it do not count."""
+        """How much was shown; the closed holes don't count."""
         return (self.played_to_ms - self.first_ms - self.left_out_ms) / 1000 if self.first_ms is not None else 0.0
 
     def place(self, timestamp_ms: float) -> str:
-        """A moment of the item's own time as people say it."""
+        """A moment of the item's own time, formatted for people."""
         return f"{(timestamp_ms - (self.first_ms or 0)) / 1000:.1f}"
 
     @property
     def head(self) -> Tag | None:
-        """The next tag in the order of their times."""
+        """The next tag by timestamp."""
         if self.pictures and self.sounds:
             return self.pictures[0] if self.pictures[0].timestamp <= self.sounds[0].timestamp else self.sounds[0]
         return self.pictures[0] if self.pictures else self.sounds[0] if self.sounds else None
 
     def pop(self, first: Tag | None = None) -> Tag:
-        """Take the next tag, which is there: `first`, the first of its kind, or else the next in the order of their times."""
+        """Remove and return the next tag, which must exist: `first`, the first of its kind, or else the next by timestamp."""
         first = first or self.head
         tag = (self.pictures if first and first.kind == VIDEO else self.sounds).popleft()
         self._bytes -= len(tag.body)
@@ -131,7 +131,7 @@ class InputBuffer:
         return tag
 
     def drop_sounds(self, before_ms: float) -> None:
-        """Leave out the sound that begins earlier."""
+        """Discard the audio that begins earlier."""
         while self.sounds and self.sounds[0].timestamp < before_ms:
             self._drop(self.sounds)
 
@@ -142,13 +142,13 @@ class InputBuffer:
             self.headers[tag.kind] = tag
 
     def put_back(self, tags: list[Tag]) -> None:
-        """What was taken last goes to the front again."""
+        """Put back the tags that were taken last."""
         for tag in reversed(tags):
             (self.pictures if tag.kind == VIDEO else self.sounds).appendleft(tag)
             self._bytes += len(tag.body)
 
     def leave_to_keyframe(self) -> None:
-        """Leave out what cannot be shown by itself, now and in what comes."""
+        """Discard tags until the next keyframe, also among those still to come."""
         self.taken_ms = None
         while self.pictures and not self.pictures[0].is_keyframe:
             self._drop(self.pictures)
@@ -156,6 +156,6 @@ class InputBuffer:
         self._waits_for_keyframe = self._is_interrupted = not self.pictures
 
     def interrupt(self) -> None:
-        """It ran dry: it begins again with a keyframe, when it has gathered more than the last time."""
+        """The item ran dry: it resumes at a keyframe, after buffering more than the last time."""
         self.leave_to_keyframe()
         self._need_seconds = min(self._need_seconds * 2 + 1, LARGEST_NEED_SECONDS)

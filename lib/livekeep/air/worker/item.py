@@ -1,7 +1,7 @@
-"""One item on its way to the ingest: from its file to the last of its tags that the relay took. Part of livekeep-worker@CHANNEL.
+"""One item, from its file to the last of its tags that the relay took. Part of livekeep-worker@CHANNEL.
 
-It is prepared (its headers are known, and with them what becomes of it), perhaps read to its end (all its packets are known),
-started (its feeder fills the buffer), and over. The scheduler says when; what it fails by is `ItemFailure`.
+An item is prepared (headers read, plan made), optionally scanned (all packets read), started (its feeder fills the buffer), and
+over. The scheduler decides when; `ItemFailure` names the reason for a failure.
 """
 
 import logging
@@ -18,20 +18,20 @@ from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 
 START_SECONDS = 30.0
-"""A feeder that has not given enough to begin with for so long is given up."""
+"""A feeder that does not deliver enough to begin within this time is given up."""
 DRY_SECONDS = 15.0
-"""So is an item that ran dry for so long."""
+"""So is an item that stays dry for this long."""
 HUNGRY_SECONDS = 2.0
-"""An item on air that has less in hand gets all that the storage gives: no other is read meanwhile."""
+"""While the item on air has less buffered, it gets the storage's whole bandwidth: no other item is read."""
 
 logger = logging.getLogger("livekeep.worker")
 
 
 class Item:
-    """Made in a thread, from then on used by the worker's main thread alone; its feeder ends with that."""
+    """Made in a thread, then used only by the worker's main thread; its feeder ends with that thread."""
 
     def __init__(self, file: MediaFile, source: str, media: MediaInfo, channel: Channel, is_read: bool) -> None:
-        """`source`: what ffmpeg opens. `is_read`: whether all of it was read, or that failed."""
+        """`source`: what ffmpeg opens. `is_read`: whether it was scanned to its end, or the scan failed."""
         self.file, self.source, self.media, self.is_read = file, source, media, is_read
         self.plan = plan(media, channel)
         self.buffer = InputBuffer(file.name, 1000 / channel.frame_rate)
@@ -39,7 +39,7 @@ class Item:
         self.is_watched = False
         """Whether the loop waits for its feeder's bytes."""
         self.has_begun = False
-        """Whether something of it went out."""
+        """Whether any of it was sent."""
         self.is_skipped = False
         self.prepared_at = 0.0
         self._channel = channel
@@ -53,12 +53,12 @@ class Item:
 
     @property
     def entry(self) -> Played:
-        """As the play log has it."""
+        """Its entry in the play log."""
         return Played(self.name, mode_of(self.plan), self.media.duration_seconds)
 
     @property
     def lack(self) -> str:
-        """Why not all of it can go out; "" where nothing says so."""
+        """Why it can't be played in full; "" if no reason is known."""
         return self.media.lack or cut_text(self.media)
 
     @property
@@ -67,7 +67,7 @@ class Item:
         return None if duration is None else duration - self.buffer.played_seconds
 
     def learn(self, scan: Scan) -> None:
-        """All its packets are known. One that has started plays on as it began."""
+        """Use the scan of all its packets. An item that has started plays on as it began."""
         self.media, self.is_read = scanned(self.media, scan), True
         if self.feeder is None:
             self.plan = plan(self.media, self._channel)
@@ -88,7 +88,7 @@ class Item:
         return not (self.buffer.is_over or self.buffer.is_full) and self.buffer.ahead_seconds < HUNGRY_SECONDS
 
     def read(self) -> bool:
-        """Take what the feeder has; whether it can take more."""
+        """Read the feeder's output into the buffer; whether the buffer has room for more."""
         data = self.feeder.read() if self.feeder else None
         try:
             if data:
@@ -100,18 +100,18 @@ class Item:
         return not self.buffer.is_over and not self.buffer.is_full
 
     def stop(self) -> None:
-        """Kill its feeder, if that runs."""
+        """Kill its feeder, if it runs."""
         if self.feeder:
             self.feeder.stop()
 
     def leave(self, problem: str) -> None:
-        """No more of it will come, for this reason."""
+        """Abandon the rest of it for this reason."""
         self._problem = problem
         self.stop()
         self.buffer.end()
 
     def is_dry_for_long(self, is_waited_for: bool, now: float) -> bool:
-        """Whether nothing came of it for too long; `is_waited_for`: whether it is interrupted, and the ingest takes more."""
+        """Whether it has delivered nothing for too long; `is_waited_for`: it is interrupted, and the ingest accepts data."""
         if not is_waited_for or self.buffer.is_ready:
             self._dry_since = None
         elif self._dry_since is None:
@@ -126,7 +126,7 @@ class Item:
         return is_late and not (self.has_begun or self.buffer.is_ready or self.buffer.is_over)
 
     def close(self, channel_name: str) -> str:
-        """It is over, in one way or another; what is wrong with it, as far as something says so."""
+        """End the item; what went wrong with it, as far as known."""
         self.stop()
         quiet_seconds = self.buffer.quiet_ms / 1000
         if quiet_seconds >= SHORT_SECONDS:

@@ -1,10 +1,10 @@
 """livekeep-worker@CHANNEL: keeps one channel on air, from its media to its ingest, over one connection.
 
-Reads the configuration (channels, storage), the credential livekeep.stream-key, the channel's media. Writes
-/run/livekeep/worker@CHANNEL/state.json and events; makes the slate in its cache. SIGUSR1 skips the present item. SIGTERM
-disconnects cleanly, within ten seconds. Exit codes: 78 for what a person must fix, 69 when the ingest refused three times.
+Reads the configuration (channels, storage), the credential livekeep.stream-key, and the channel's media. Writes
+/run/livekeep/worker@CHANNEL/state.json and events; makes the slate in its cache. SIGUSR1 skips the current item. SIGTERM
+disconnects cleanly, within ten seconds. Exit codes: 78 for a fault that a person must fix, 69 after three refusals by the ingest.
 
-One loop: the scheduler (what is played) fills the relay (one timeline), the uplink (where to) empties it.
+One loop: the scheduler (what plays) fills the relay (one timeline), and the uplink (where to) empties it.
 """
 
 import contextlib
@@ -41,11 +41,11 @@ logger = logging.getLogger("livekeep.worker")
 KEY_NAME = "livekeep.stream-key"
 INGEST_NAME = "livekeep.stream-ingest"
 LEAST_WAIT_SECONDS = 0.02
-"""Between two passes of the relay: several tags go out together."""
+"""Between two passes of the relay: sends several tags together."""
 SCHEDULE_SECONDS = 0.1
-"""Between two passes of the scheduler, when nothing calls for one sooner."""
+"""Between two passes of the scheduler, unless an event needs one sooner."""
 CHECK_SECONDS = 0.2
-"""Between two checks whether the state says something new."""
+"""Between two checks for changes of the state."""
 STATE_SECONDS = 2.0
 SPEED_SECONDS = 10.0
 USAGE = "usage: livekeep-worker CHANNEL"
@@ -66,7 +66,7 @@ class Worker:
         self._speeds: deque[tuple[float, float]] = deque()
 
     def skip(self) -> None:
-        """Asked for by the operator; done in the next pass."""
+        """Skip the current item in the next pass, as the operator requested."""
         self._wants_skip = True
         self._service.wake()
 
@@ -90,7 +90,7 @@ class Worker:
         self._scheduler.stop()
 
     def _report(self, now: float) -> None:
-        """Write the state when it says something new, and every two seconds for its figures."""
+        """Write the state when it changes, and every two seconds for its metrics."""
         fresh = self._state()
         if self._written and now < self._next_state and without_figures(fresh) == without_figures(self._written):
             return
@@ -149,7 +149,7 @@ class Worker:
 
 
 def without_figures(channel_state: ChannelState) -> ChannelState:
-    """What is worth a state at once when it changes."""
+    """The part of the state whose changes are written immediately."""
     return dataclasses.replace(
         channel_state,
         written_at=0.0,
@@ -166,21 +166,21 @@ def without_figures(channel_state: ChannelState) -> ChannelState:
 
 
 def speed_of(speeds: Sequence[tuple[float, float]]) -> float | None:
-    """Media time a second of the clock; None until it was seen for long enough."""
+    """Media time per second of real time; None until measured for long enough."""
     seconds = speeds[-1][0] - speeds[0][0]
     return round((speeds[-1][1] - speeds[0][1]) / seconds, 3) if seconds >= SPEED_SECONDS - STATE_SECONDS else None
 
 
 def status_of(channel: ChannelState) -> str:
-    """The line of `systemctl status`."""
+    """The status line of `systemctl status`."""
     shown = channel.now.name if channel.picture == "item" and channel.now else f"slate ({channel.slate_reason})"
     return f"{channel.publishing}: {shown}{f'. {channel.reason}' if channel.reason else ''}"
 
 
 def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
-    """The channel's configuration, checked as far as it must be to begin; `problems` are those of the whole.
+    """The channel's configuration, checked as far as the start needs; `problems` are those of the whole configuration.
 
-    Those of others are logged. Raises `ConfigError` for its own, and for those of the storage that it plays from.
+    Logs the problems of other channels. Raises `ConfigError` for its own, and for those of the storage that it plays from.
     """
     configured, more = channels.load(settings)
     tables = [f"channels.{name}"]
@@ -217,7 +217,7 @@ def stream_key(name: str) -> str:
 
 
 def check_key(settings: Config, channel: Channel, name: str) -> None:
-    """Raises `ConfigError` when the stream key was stored for other servers than the channel's."""
+    """Raises `ConfigError` when the stream key was stored for servers other than the channel's."""
     stored_for = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         stored_for = credentials.read_text(INGEST_NAME)
@@ -226,13 +226,13 @@ def check_key(settings: Config, channel: Channel, name: str) -> None:
 
 
 def check_ingests(channel: Channel, key: str) -> None:
-    """Raises `ConfigError` for a backup too: not hours later, when its turn comes."""
+    """Raises `ConfigError` for a backup too: now, not hours later when it is first used."""
     for url in channel.ingest_urls:
         preset_of(Address.parse(url), key)
 
 
 def metadata_of(channel: Channel) -> dict[str, float]:
-    """What is said of the stream before it begins; bit rates in kbit/s, as FLV has them."""
+    """The stream's metadata, sent before it begins; bit rates in kbit/s, as in FLV."""
     return {
         "width": channel.width,
         "height": channel.height,
@@ -248,7 +248,7 @@ def metadata_of(channel: Channel) -> dict[str, float]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until SIGTERM. Raises `ConfigError`, and `GivenUpError` (exit 69)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # Near its end the timeline's wrap can be seen without waiting for 24 days.
+    # Begins near the wrap of the timeline, which otherwise takes 24 days to reach.
     first_ms = int(arguments.pop()[len("--first-ms=") :]) if arguments and arguments[-1].startswith("--first-ms=") else 0
     if len(arguments) != 1 or not CHANNEL_NAME.fullmatch(arguments[0]):
         print(USAGE, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""An item of the playlist, as its headers and its packets describe it: the facts, and how they are read from ffprobe. Pure."""
+"""An item of the playlist as its headers and packets describe it: the data types, and parsing from ffprobe's output. Pure."""
 
 import dataclasses
 import enum
@@ -11,14 +11,14 @@ from livekeep.air.worker.packets import Scan, Track
 from livekeep.core.errors import TemporaryError
 
 SAME_RATE = 0.001
-"""Two rates that differ by no more than this part are one."""
+"""Two rates that differ by no more than this fraction count as equal."""
 LONGEST_SECONDS = 1e9
 JITTER_SECONDS = 0.0021
 """Matroska and FLV round times to milliseconds."""
 DECLARING = ("matroska", "mov", "flv", "avi", "asf")
-"""The containers whose header has their length; of others ffprobe derives it from timestamps."""
+"""The containers whose header states their duration; for others, ffprobe derives it from timestamps."""
 LACKING_SECONDS, LACKING_SHARE = 1.0, 0.02
-"""An item lacks something when more than both of these of it is not there."""
+"""An item is incomplete when more than both of these is missing."""
 
 
 class ItemFailure(enum.StrEnum):
@@ -36,14 +36,14 @@ class ItemFailure(enum.StrEnum):
     NOT_STARTED = "not-started"
     """ffmpeg could not be started."""
     NO_PICTURE = "no-picture"
-    """Nothing came of it."""
+    """It produced no output."""
     SHORT = "short"
-    """It ended before its time."""
+    """It ended early."""
     OTHER = "other"
 
 
 class ItemError(TemporaryError):
-    """An item cannot be played. The text is one sentence with the item's name; never a URL."""
+    """An item can't be played. The text is one sentence with the item's name; never a URL."""
 
     def __init__(self, error_type: ItemFailure, sentence: str) -> None:
         self.error_type = error_type
@@ -52,7 +52,7 @@ class ItemError(TemporaryError):
 
 @dataclass(frozen=True)
 class Video:
-    """The picture; None is not known. Some of it only the packets show (`scanned`)."""
+    """The video stream; None means unknown. Only the packets show some of it (`scanned`)."""
 
     index: int
     """Of the stream in its file."""
@@ -67,9 +67,9 @@ class Video:
     frame_rate: float | None = None
     has_constant_rate: bool | None = None
     bitrate: int | None = None
-    """Bits a second; of the whole file where its container does not say it for the picture."""
+    """Bits per second; of the whole file where its container does not state it for the video."""
     start_seconds: float = 0.0
-    """After the start of the item, which is that of its first stream."""
+    """Relative to the start of the item, which is that of its first stream."""
     duration_seconds: float | None = None
     starts_with_keyframe: bool | None = None
     keyframe_seconds: float | None = None
@@ -79,7 +79,7 @@ class Video:
 
 @dataclass(frozen=True)
 class Audio:
-    """The sound; None is not known."""
+    """The audio stream; None means unknown."""
 
     index: int
     codec: str
@@ -93,21 +93,21 @@ class Audio:
 
 @dataclass(frozen=True)
 class MediaInfo:
-    """An item that has a picture."""
+    """An item that has a video stream."""
 
     container: str
     duration_seconds: float | None
-    """How much of it should go out: by its packets where those are known, and what its header promises beyond them."""
+    """How much of it should be played: by its packets if they are known, plus what its header promises beyond them."""
     video: Video
     audio: Audio | None = None
     scan: Scan | None = None
-    """All its packets; None before they were read."""
+    """All its packets; None before the scan."""
     lack: str = ""
-    """Why not all of `duration_seconds` can be played; "" where nothing says so."""
+    """Why part of `duration_seconds` can't be played; "" if no reason is known."""
 
 
 def media_of(document: dict[str, Any]) -> MediaInfo | None:
-    """An item from ffprobe's JSON; None when it has no picture (a cover is none)."""
+    """An item from ffprobe's JSON; None when it has no video stream (cover art doesn't count)."""
     form = document.get("format", {})
     streams = [stream for stream in document.get("streams", []) if isinstance(stream, dict)]
     pictures = [stream for stream in streams if stream.get("codec_type") == "video" and is_picture(stream)]
@@ -119,7 +119,7 @@ def media_of(document: dict[str, Any]) -> MediaInfo | None:
     container = str(form.get("format_name", ""))
     duration, start = length(form.get("duration")), number(form.get("start_time")) or 0.0
     if duration is not None and container.startswith(("matroska", "flv")) and 0 < start < duration:
-        # These give the moment of their end.
+        # These containers store the end time.
         duration -= start
     return MediaInfo(
         container=container,
@@ -184,7 +184,7 @@ def rotation_of(stream: dict[str, Any]) -> int:
 
 
 def duration_of(stream: dict[str, Any]) -> float | None:
-    """Of one stream in seconds. Matroska has the moment of its end, counted from the start of the file, in a tag."""
+    """Of one stream in seconds. Matroska stores its end time, counted from the start of the file, in a tag."""
     if (length_seconds := length(stream.get("duration"))) is not None:
         return length_seconds
     parts = [number(part) for part in str(stream.get("tags", {}).get("DURATION", "")).split(":")]
@@ -195,7 +195,7 @@ def duration_of(stream: dict[str, Any]) -> float | None:
 
 
 def length(value: Any) -> float | None:
-    """A span of time in seconds, or None for one that no item has."""
+    """A duration in seconds, or None for an implausible one."""
     seconds = number(value)
     return seconds if seconds is not None and 0 <= seconds <= LONGEST_SECONDS else None
 
@@ -217,7 +217,7 @@ def ratio(value: Any, sign: str) -> Fraction | None:
 
 
 def scanned(media: MediaInfo, scan: Scan) -> MediaInfo:
-    """`media` with what all its packets show, which counts more than its headers."""
+    """`media` updated from its packets, which take precedence over its headers."""
     video, audio = media.video, media.audio
     closed = sum(hole.seconds for hole in scan.shared_holes)
     if audio and scan.audio:
@@ -228,7 +228,7 @@ def scanned(media: MediaInfo, scan: Scan) -> MediaInfo:
             bitrate=bitrate_of(scan.audio),
         )
     elif audio:
-        # There is none of the sound that the header promises.
+        # The audio that the header promises does not exist.
         audio = None
     rate = real_rate(scan.video, video.frame_rate)
     video = dataclasses.replace(
@@ -258,7 +258,7 @@ def bitrate_of(track: Track) -> int | None:
 
 
 def real_rate(track: Track, declared: float | None) -> float | None:
-    """Pictures a second: as the header says while the pictures do not contradict it, else as they come."""
+    """Pictures per second: the header's rate unless the pictures contradict it, else the measured one."""
     mean = track.mean_step_seconds
     if not mean or mean <= 0:
         return declared

@@ -1,7 +1,7 @@
-"""The files of a channel, listed again and again: which there are, which are still being written, and whether the storage works.
+"""The file list of a channel, refreshed regularly: the files, those still being written, and whether the storage works.
 
-Part of livekeep-worker@CHANNEL. Listing blocks, and runs in the background. The items that are known go on being played while
-the storage fails, unless they are known to be gone.
+Part of livekeep-worker@CHANNEL. Listing blocks, and runs in the background. While the storage fails, the known items continue to
+play, unless they are known to be gone.
 """
 
 import logging
@@ -18,16 +18,16 @@ from livekeep.system.background import Background
 logger = logging.getLogger("livekeep.worker")
 
 RETRY_SECONDS = 30.0
-"""After so long at most a storage that failed is listed again."""
+"""Longest time until a failed storage is listed again."""
 HUNG_SECONDS = 60.0
-"""A listing that takes so long, as from a network folder whose server is gone, is reported; it goes on."""
+"""A listing that takes this long, as from a network folder whose server is gone, is reported; it continues."""
 LEAST_LISTING_SECONDS = 10.0
-"""Between two listings, when an item fails: is it the storage?"""
+"""Between two listings after an item failed, which check whether the storage is the cause."""
 NEVER = float("inf")
 
 
 class MediaList:
-    """One pass takes a listing and begins the next when it is due."""
+    """Each pass collects a finished listing and starts the next when it is due."""
 
     def __init__(self, service: Service, name: str, channel: Channel, library: Library, play_log: PlayLog) -> None:
         self.next_at = 0.0
@@ -46,7 +46,7 @@ class MediaList:
         return self._failed_at is not None
 
     def one_pass(self, now: float) -> tuple[MediaFile, ...] | None:
-        """The files of a new listing, none when they are known to be gone; None while nothing is new."""
+        """The files of a new listing, an empty tuple when they are known to be gone; None if there is no new listing."""
         files = None
         result = self._listing.take(now)
         if isinstance(result, LivekeepError):
@@ -63,12 +63,12 @@ class MediaList:
         return files
 
     def check_soon(self, now: float) -> None:
-        """An item failed, which may be the storage's fault."""
+        """An item failed, possibly because of the storage."""
         if not self._listing.is_busy and now - self._began >= LEAST_LISTING_SECONDS:
             self.next_at = now
 
     def _list(self) -> tuple[MediaFile, ...]:
-        """In a thread. Raises `StorageError`."""
+        """Runs in a thread. Raises `StorageError`."""
         files = self._library.list_media()
         if self._channel.order == "hot":
             self.hot_files = hot.hot_files((file.name for file in files), hot.hot_clips())
@@ -82,7 +82,7 @@ class MediaList:
             self._failed_at = None
 
     def _wait_for(self, waiting: frozenset[str], now: float) -> None:
-        """List again soon for files that are still being written, and less and less often while that goes on."""
+        """List again soon for files that are still being written, less often the longer that lasts."""
         is_news = waiting != self.waiting
         for name in waiting - self.waiting:
             logger.info("%s: %s: is still being written; it joins when its size is at rest", self._name, name)

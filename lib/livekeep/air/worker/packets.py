@@ -1,7 +1,7 @@
-"""What all packets of an item show: its real length, holes, keyframes, the worst second of its bit rate. Pure.
+"""The facts that all packets of an item reveal: real length, holes, keyframes, the worst second of its bit rate. Pure.
 
-Headers are often wrong and never say it all, so an item is copied only when each of its packets is known. Packets are taken one
-by one in the order of the file; what is kept of them is bounded.
+Headers are often wrong and always incomplete, so an item is copied only when all its packets are known. The scanner takes packets
+one by one in the order of the file; its memory use is bounded.
 """
 
 import heapq
@@ -11,23 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 HOLE_SECONDS = 0.5
-"""From one packet to the next; a longer step is a hole."""
+"""Between two packets; a longer step is a hole."""
 SOUND_HOLE_SECONDS = 0.1
-"""The same within the sound, which has no repeated pictures."""
+"""The same for audio, which has no repeated pictures."""
 BACK_SECONDS = 0.1
-"""A timestamp that goes back by more begins the timestamps again; less is jitter."""
+"""A timestamp that goes back by more restarts the timestamps; less is jitter."""
 LEAP_SECONDS = 10.0
-"""Where a container may begin its timestamps again (MPEG), ffmpeg takes a larger step forward for that, and so does this."""
+"""Where a container can restart its timestamps (MPEG), a larger step forward is a restart, as it is for ffmpeg."""
 RESTARTING = ("mpegts", "mpeg")
 """The containers whose timestamps ffmpeg itself joins."""
 MOST_HOLES = 200
-"""Of one stream; further ones are not noted."""
+"""Per stream; further ones are not recorded."""
 SAME_LENGTH = 0.06
-"""Packets that differ by no more than this part are of one length; those of 44.1 and 48 kHz are 8 % apart."""
+"""Packets whose lengths differ by no more than this fraction count as equal; those of 44.1 and 48 kHz are 8 % apart."""
 RUN = 40
 """Packets that are measured together."""
 REORDERED = 40
-"""More pictures than any decoder keeps back."""
+"""More pictures than any decoder delays for reordering."""
 
 Kind = Literal["video", "audio"]
 
@@ -44,31 +44,31 @@ class Packet(NamedTuple):
 
 
 class Hole(NamedTuple):
-    """A time for which a stream has nothing; on the line of `Scan`."""
+    """A time for which a stream has no packets; on the timeline of `Scan`."""
 
     start_seconds: float
     seconds: float
 
 
 class Restart(NamedTuple):
-    """The timestamps begin again."""
+    """A restart of the timestamps."""
 
     moment_seconds: float
-    """On the line of `Scan`."""
+    """On the timeline of `Scan`."""
     shift_seconds: float
-    """What joins them: to be added to all times from here on."""
+    """The offset that joins them, for all times from here on."""
 
 
 @dataclass(frozen=True)
 class Track:
-    """One stream by its packets. Times are seconds on one line from the item's first packet, restarts of timestamps joined."""
+    """One stream by its packets. Times are seconds on one timeline from the item's first packet, timestamp restarts joined."""
 
     packets: int = 0
     start_seconds: float = 0.0
     end_seconds: float = 0.0
     bits: int = 0
     worst_second_bits: int = 0
-    """Most bits within one second."""
+    """The most bits within one second."""
     holes: tuple[Hole, ...] = ()
     left_out: int = 0
     """Packets that an edit list leaves out."""
@@ -76,13 +76,13 @@ class Track:
     shortest_step_seconds: float | None = None
     longest_step_seconds: float | None = None
     mean_step_seconds: float | None = None
-    """From one picture to the next in the order of showing."""
+    """Between two pictures in presentation order."""
     starts_with_keyframe: bool = False
     keyframe_seconds: float = 0.0
-    """The longest distance of two keyframes, or from the last one to the end."""
+    """The longest distance between two keyframes, or from the last one to the end."""
     has_b_frames: bool = False
     changes_length: bool = False
-    """Whether its packets differ in length, as those of sound do when its rate changes."""
+    """Whether its packets differ in length, as audio packets do when the sampling rate changes."""
 
     @property
     def seconds(self) -> float:
@@ -97,13 +97,13 @@ class Scan:
     audio: Track | None = None
     restarts: tuple[Restart, ...] = ()
     damage: str = ""
-    """What ffprobe says of damaged packets; "" when there are none."""
+    """ffprobe's messages about damaged packets; "" if there are none."""
     cut_off: bool = False
-    """The container's index lists more than there is."""
+    """The container's index lists more data than the file has."""
 
     @property
     def shared_holes(self) -> tuple[Hole, ...]:
-        """Where neither stream has anything. Of a picture without sound nothing is known: one that stands still may be meant."""
+        """Holes that video and audio share. A video-only item has none: a still picture can be intended."""
         return tuple(overlaps(self.video.holes, self.audio.holes)) if self.audio else ()
 
     @property
@@ -126,7 +126,7 @@ class Scan:
 
 
 def scan_of(document: dict[str, Any]) -> Scan:
-    """From `Scan.as_document`. Raises `ValueError`, `TypeError` or `KeyError` for what is none."""
+    """From `Scan.as_document`. Raises `ValueError`, `TypeError` or `KeyError` for an invalid document."""
     audio = document["audio"]
     return Scan(
         track_of(document["video"]),
@@ -142,7 +142,7 @@ def track_of(document: dict[str, Any]) -> Track:
 
 
 def overlaps(ones: Iterable[Hole], others: Iterable[Hole]) -> Iterable[Hole]:
-    """The common parts that are holes themselves. Both are in order and do not overlap."""
+    """The common parts that are long enough to be holes. Both inputs are sorted and free of overlaps."""
     waiting = deque(others)
     for one in ones:
         while waiting and waiting[0].start_seconds + waiting[0].seconds <= one.start_seconds:
@@ -158,7 +158,7 @@ def overlaps(ones: Iterable[Hole], others: Iterable[Hole]) -> Iterable[Hole]:
 
 @dataclass
 class Course:
-    """One stream while it is read."""
+    """The state of one stream during the scan."""
 
     hole_seconds: float
     packets: int = 0
@@ -170,9 +170,9 @@ class Course:
     end: float = 0.0
     last_dts: float | None = None
     expected: float = 0.0
-    """Where the next packet should be, in the file's own time."""
+    """When the next packet should come, in the file's own time."""
     step: float = 0.0
-    """The usual one."""
+    """The usual step between packets."""
     has_all_times: bool = True
     has_b_frames: bool = False
     starts_with_keyframe: bool = False
@@ -194,14 +194,14 @@ class Course:
 
 
 class Scanner:
-    """Give it the packets by `take`; `result` is what they show."""
+    """Pass it each packet with `take`; `result` is the scan."""
 
     def __init__(self, container: str) -> None:
         """`container`: ffprobe's format_name."""
         self._may_leap = container in RESTARTING
         self._courses: dict[str, Course] = {"video": Course(HOLE_SECONDS), "audio": Course(SOUND_HOLE_SECONDS)}
         self._shifts: list[float] = [0.0]
-        """What to add to the times after so many restarts, the same for both streams."""
+        """The offset after each restart, the same for both streams."""
         self._restarts: list[Restart] = []
 
     def take(self, packet: Packet) -> None:
@@ -218,7 +218,7 @@ class Scanner:
             self._place(course, packet, times[0], times[-1])
 
     def _place(self, course: Course, packet: Packet, dts: float, pts: float) -> None:
-        # The first pictures of Matroska have no time of decoding, and the one of showing goes forth and back.
+        # The first pictures of Matroska have no decoding time, and presentation times are out of order.
         is_in_order = packet.kind == "audio" or packet.dts_seconds is not None
         if is_in_order:
             self._note_restart(course, dts)
@@ -231,7 +231,7 @@ class Scanner:
             course.last_dts, course.expected = dts, dts + (packet.duration_seconds or course.step)
         course.has_b_frames = course.has_b_frames or dts != pts
         pts += shift
-        # The length of a packet of MP4 reaches to the next one, over a hole too.
+        # An MP4 packet's duration extends to the next packet, even across a hole.
         length = min(packet.duration_seconds or course.step, max(course.step, HOLE_SECONDS))
         course.start = pts if course.start is None else min(course.start, pts)
         course.end = max(course.end, pts + length)
@@ -258,7 +258,7 @@ class Scanner:
         )
 
     def _note_restart(self, course: Course, dts: float) -> None:
-        """Timestamps that begin again follow on those before. The stream that comes first says by how much, for both."""
+        """Join restarted timestamps to those before. The first stream to restart sets the offset for both."""
         if course.last_dts is None:
             return
         leaps = self._may_leap and dts - course.expected > LEAP_SECONDS
@@ -275,7 +275,7 @@ class Scanner:
         course.last_dts = None
 
     def _note_hole(self, course: Course, dts: float, shift: float) -> bool:
-        """Whether there is one before this packet."""
+        """Whether there is a hole before this packet."""
         if course.last_dts is None:
             return False
         begins = course.last_dts + min(course.step or HOLE_SECONDS, HOLE_SECONDS)
@@ -294,7 +294,7 @@ class Scanner:
 
 
 def note_run(course: Course, dts: float, is_broken: bool) -> None:
-    """How long so many packets in a row are: of one alone its rounding says too little."""
+    """Measure the length of many packets in a row: a single one is too imprecise because of rounding."""
     if is_broken or not course.run:
         course.run, course.run_began = 1, dts
         return
@@ -307,7 +307,7 @@ def note_run(course: Course, dts: float, is_broken: bool) -> None:
 
 
 def show(course: Course, pts: float) -> None:
-    """The next picture in the order of showing."""
+    """Record the next picture in presentation order."""
     if course.last_shown is not None:
         step = pts - course.last_shown
         course.shortest = step if course.shortest is None else min(course.shortest, step)

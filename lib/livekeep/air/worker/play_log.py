@@ -1,4 +1,4 @@
-"""The play log of a channel: how its items, the slate and the storage fared, for the state, the journal and the events.
+"""The play log of a channel: the results of its items, slate and storage, for the state, the journal and the events.
 
 Part of livekeep-worker@CHANNEL; the scheduler writes it.
 """
@@ -16,12 +16,12 @@ from livekeep.core.errors import LivekeepError
 logger = logging.getLogger("livekeep.worker")
 
 SHORT_SECONDS, SHORT_SHARE = 1.0, 0.02
-"""An item is short when it lacks more than both of these of what its file says."""
+"""An item is short when it lacks more than both of these of the length that its file states."""
 MOST_PLAYED = 10
 
 
 class PlayLog:
-    """Its fields go into the state; each method notes one thing that happened."""
+    """Its fields go into the state; each method records one event."""
 
     def __init__(self, channel: str) -> None:
         self.now: Played | None = None
@@ -48,9 +48,9 @@ class PlayLog:
         logger.info("%s: %s begins", self._channel, item.name)
 
     def end(self, item: Played, seconds: float, is_skipped: bool, problem: str, is_cut: bool = False) -> Outcome:
-        """An item is over of which `seconds` were played. How it went.
+        """Record the end of an item of which `seconds` were played; its outcome.
 
-        `problem`: what is wrong with it, if something is. `is_cut`: not all of it went out, whatever its length was said to be.
+        `problem`: what is wrong with it, if anything. `is_cut`: it was not sent in full, whatever length its header stated.
         """
         if self.now and self.now.name == item.name:
             item, self.now = self.now, None
@@ -75,7 +75,7 @@ class PlayLog:
         return outcome
 
     def judge_late(self, item: Played, seconds: float, problem: str) -> None:
-        """The length of an item that counted as played is known only now, when it has ended."""
+        """Correct the outcome of an item that counted as played: its real length is known only now, after its end."""
         if outcome_of(seconds, item.duration_seconds, is_skipped=False) != "short":
             return
         self.items_short += 1
@@ -91,7 +91,7 @@ class PlayLog:
         self._report_failure(entry, error_type)
 
     def note_slate(self, problem: str) -> None:
-        """Why the slate is not the channel's own, or is not kept; "" when all is well with it."""
+        """Why the slate is not the channel's own, or is not cached; "" if there is no problem."""
         self.slate_problem = problem
         if problem:
             events.emit(events.SLATE_FAULTY, f"{self._channel}: {problem}", CHANNEL=self._channel, REASON=problem)
@@ -106,7 +106,7 @@ class PlayLog:
         events.emit(events.SLATE_LEFT, sentence, CHANNEL=self._channel, SECONDS=f"{seconds:.1f}")
 
     def lose_storage(self, error: LivekeepError) -> None:
-        """The media cannot be listed. The same reason is reported once."""
+        """The media can't be listed. The same reason is reported once."""
         problem = str(error)
         if problem != self.storage_problem:
             kind = error.error_type if isinstance(error, StorageError) else "other"
@@ -136,7 +136,7 @@ class PlayLog:
 
 
 def outcome_of(seconds: float, duration_seconds: float | None, is_skipped: bool) -> Outcome:
-    """How an item went of which `seconds` were played."""
+    """The outcome of an item of which `seconds` were played."""
     if is_skipped:
         return "skipped"
     if seconds <= 0:

@@ -1,10 +1,10 @@
-"""The playlist of a channel: what comes next, while files join and leave. Pure.
+"""The playlist of a channel: which file comes next, while files are added and removed. Pure.
 
-It goes in rounds: each file once in a round, in the channel's order. A file that joins is played in the present round when its
-place is still to come (shuffled: at the round's end), else in the next. Without `loop` there is one round, which whatever joins
-makes longer. Files that fail one after the other are left alone until something was played, or until `retry`.
+It plays in rounds: each file once per round, in the channel's order. A file that is added plays in the current round if its
+place is still to come (shuffled: at the round's end), else in the next. Without `loop` there is one round, which added files
+extend. Files that fail in succession are left out until something was played, or until `retry`.
 
-In the order "hot" it goes by name, and favoured files come again in between: the first one after every HOT_GAP others, the second
+The order "hot" plays by name and repeats favoured files in between: the first one after every HOT_GAP others, the second
 after twice as many, and so on.
 """
 
@@ -21,37 +21,37 @@ class Playlist:
         self._order, self._loop, self._random = order, loop, random
         self._files: dict[str, MediaFile] = {}
         self._left: list[MediaFile] = []
-        """What is still to come in this round, in its order."""
+        """The files still to come in this round, in order."""
         self._taken: MediaFile | None = None
-        """The last one that was taken in this round."""
+        """The last one taken in this round."""
         self._ended_with: tuple[str, ...] = ()
-        """The name that the round before ended with."""
+        """The name at the end of the previous round."""
         self._failed: set[str] = set()
-        """What failed since something was last played."""
+        """Files that failed since something was last played."""
         self._others: dict[str, int] = {}
-        """For each favoured file, in their order, how many others were taken since it was."""
+        """For each favoured file, in order, how many others were taken since it last was."""
         self._newest = ""
-        """The last one that was taken."""
+        """The last one taken."""
 
     def __len__(self) -> int:
         return len(self._files)
 
     def file(self, name: str) -> MediaFile | None:
-        """It as it was last listed."""
+        """The file as last listed."""
         return self._files.get(name)
 
     @property
     def has_failed(self) -> bool:
-        """Whether there is something that `retry` would bring back."""
+        """Whether there are files for `retry` to bring back."""
         return bool(self._failed)
 
     def update(self, files: Iterable[MediaFile]) -> None:
-        """Take over a new listing."""
+        """Apply a new listing."""
         before, self._files = self._files, {file.name: file for file in files}
         if self._files == before:
             return
         changed = {name for name, file in self._files.items() if before.get(name) != file}
-        # One that was written again may be fixed.
+        # A file that was rewritten may be fixed.
         self._failed = (self._failed & self._files.keys()) - changed
         joined = [file for name, file in self._files.items() if name not in before]
         staying = [self._files[file.name] for file in self._left if file.name in self._files]
@@ -61,21 +61,21 @@ class Playlist:
             self._left = self._sorted([*staying, *(file for file in joined if self._is_to_come(file))])
 
     def favour(self, names: Iterable[str]) -> None:
-        """Let these files come again more often, the first one most of all."""
+        """Repeat these files more often, the first one most of all."""
         self._others = {name: self._others.get(name, 0) for name in names}
 
     def peek(self) -> MediaFile | None:
-        """What `next` will give."""
+        """The file that `next` will return."""
         following = self._next_of_round()
         return (self._due() or following) if following else None
 
     def next(self) -> MediaFile | None:
-        """Take the next file; None when there is none to play now."""
+        """Take the next file; None if there is none to play now."""
         turn = self._next_of_round()
         if turn is None:
             return None
         file = self._due() or turn
-        # One that comes in between leaves the round as it is.
+        # A repeated file leaves the round unchanged.
         if file is turn:
             del self._left[: self._left.index(file) + 1]
             self._taken = file
@@ -84,20 +84,20 @@ class Playlist:
         return file
 
     def played(self) -> None:
-        """Something was played, if only in part: what failed before may be tried again when its turn comes."""
+        """Something was played, if only in part: files that failed before are retried when their turn comes."""
         self._failed.clear()
 
     def failed(self, name: str) -> None:
-        """It could not be played. When each known file has failed and none was played since, `next` gives None."""
+        """The file could not be played. When each known file has failed and none was played since, `next` returns None."""
         if name in self._files:
             self._failed.add(name)
 
     def retry(self) -> None:
-        """Try again what failed: after a while, or when the storage is back."""
+        """Retry failed files: after a while, or when the storage works again."""
         again = [self._files[name] for name in self._failed]
         self._failed.clear()
         if not self._loop:
-            # There is no other round in which it would have its turn.
+            # No later round would play them.
             left = {file.name for file in self._left}
             again = [file for file in again if file.name not in left]
             shuffled = self._order == "shuffle"
@@ -129,7 +129,7 @@ class Playlist:
         self._left = list(ordered(self._files.values(), self._order, self._ended_with, self._random))
 
     def _is_to_come(self, file: MediaFile) -> bool:
-        """Whether the place of a file that joins is not passed yet; without another round nothing may be passed over."""
+        """Whether the place of an added file is still to come; always true without another round, so that no file is skipped."""
         if not self._loop or not self._taken:
             return True
         return self._sorted([self._taken, file])[0] is self._taken

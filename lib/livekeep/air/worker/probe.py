@@ -1,7 +1,7 @@
-"""Looks at an item's headers before it is played, in livekeep-worker@CHANNEL: runs ffprobe, and says why one cannot be played.
+"""Reads an item's headers with ffprobe before it is played, in livekeep-worker@CHANNEL; its errors say why one can't be played.
 
-What its packets show, without which nothing is copied, is read by scan.py. Blocking, for a thread. ffprobe dies with the thread
-that started it, which outlives it here, as `probe` waits for its end.
+scan.py reads the packets, without which nothing is copied. Blocks, so it runs in a thread. ffprobe dies with the thread that
+started it; `probe` waits for ffprobe's end, so the thread outlives it.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ ENTRIES = (
 
 
 def probe(source: str, timeout_seconds: float, name: str = "") -> MediaInfo:
-    """An item by its headers, in `timeout_seconds` in all. `name` is what to call it; else the last part of `source`.
+    """An item by its headers, within `timeout_seconds` in total. `name` is for messages; default: the last part of `source`.
 
     Raises `ItemError`: missing, empty, unreadable, unreachable, forbidden, timeout, not-media, truncated, no-video.
     """
@@ -39,7 +39,7 @@ def probe(source: str, timeout_seconds: float, name: str = "") -> MediaInfo:
 
 
 def check_file(source: str, name: str) -> None:
-    """What the file itself says before ffprobe opens it. Raises `ItemError`."""
+    """Check the file itself before ffprobe opens it. Raises `ItemError`."""
     if "://" in source:
         return
     try:
@@ -87,7 +87,7 @@ FAULTS = (
     ("input/output error", ItemFailure.UNREACHABLE, "cannot be read: the storage gave an error or ended too early"),
     ("partial file", ItemFailure.TRUNCATED, "is cut off: its end with the index is missing"),
 )
-"""What ffprobe prints, in small letters, and what that means."""
+"""ffprobe's messages in lowercase, and their meanings."""
 
 
 def fault_of(errors: str, name: str, source: str) -> ItemError:
@@ -108,7 +108,7 @@ def is_mp4(source: str) -> bool:
 
 
 def run_ffprobe(arguments: list[str], deadline: float, name: str) -> process.Ended:
-    """How ffprobe ended, with its errors; the last argument is what is read. Raises `ItemError`: timeout, unreadable."""
+    """Run ffprobe; its exit and its errors. The last argument is the input. Raises `ItemError`: timeout, unreadable."""
     command = [*confined_leash(arguments[-1].removeprefix("file:")), "ffprobe", "-hide_banner", "-loglevel", "error", *arguments]
     seconds = max(deadline - time.monotonic(), 0.1)
     try:

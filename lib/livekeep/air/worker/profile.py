@@ -1,4 +1,4 @@
-"""Whether an item fits its channel's profile, and so is copied; everything else is transcoded (`transcode`). Pure.
+"""Whether an item fits its channel's profile and so can be copied; everything else is transcoded (`transcode`). Pure.
 
 Source: YouTube's encoder settings.
 """
@@ -17,23 +17,23 @@ SAMPLE_RATE = 44100
 LONGEST_KEYFRAME_SECONDS = 4.0
 """YouTube's limit."""
 SLACK_SECONDS = 0.1
-"""How far picture and sound may differ at their start and end."""
+"""How far video and audio may differ at their start and end."""
 LONGEST_CUT_SECONDS = 1.0
-"""Sound that goes on for longer after the picture is not cut off where the picture ends: the last one stands."""
+"""Audio that continues for longer after the video is not cut off at its end: the last picture stays instead."""
 LONGEST_STILL_SECONDS = 10.0
-"""How long the last picture stands for sound that goes on; the sound behind that is cut off."""
+"""How long the last picture stays for audio that continues; the audio after that is cut off."""
 RICHER_VIDEO, RICHER_AUDIO = 1.25, 1.5
-"""What is copied may have so many times the channel's bit rate."""
+"""An item that is copied may have up to this multiple of the channel's bit rate."""
 RICHEST_SECOND = 2.5
-"""The picture of one second may have so many times the channel's bit rate. An encoder with a buffer of a second makes twice."""
+"""One second of video may have up to this multiple of the channel's bit rate. With a one-second buffer, encoders reach twice."""
 UNREAD = "is not yet read to its end"
 PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")
-"""Of H.264, which every player takes."""
+"""Of H.264; every player decodes them."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What becomes of an item; `reasons` say in plain words why it is not copied as it is."""
+    """How an item is played; `reasons` say in plain words why it is not copied unchanged."""
 
     video: Literal["copy", "encode"]
     audio: Literal["copy", "encode", "silence"]
@@ -51,12 +51,12 @@ def plan(media: MediaInfo, channel: Channel) -> Plan:
 
 
 def mode_of(plan: Plan) -> Mode:
-    """ "copy" when neither picture nor sound is encoded again."""
+    """ "copy" when neither video nor audio is encoded again."""
     return "copy" if plan.video == plan.audio == "copy" else "normalise"
 
 
 def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
-    """Why the picture itself cannot be copied."""
+    """Why the video itself can't be copied."""
     if channel.copy == "never":
         return ['the channel copies nothing (copy = "never")']
     rate, most = rate_of(channel), int(channel.video_bitrate * RICHER_VIDEO)
@@ -90,7 +90,7 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
 
 
 def reasons_of_packets(media: MediaInfo, channel: Channel) -> list[str]:
-    """Why the packets of the picture must not go on air as they are; without knowing them none may."""
+    """Why the video's packets must not go on air unchanged; without a scan none may."""
     scan, most = media.scan, int(channel.video_bitrate * RICHEST_SECOND)
     if scan is None:
         return [UNREAD]
@@ -111,7 +111,7 @@ def reasons_of_packets(media: MediaInfo, channel: Channel) -> list[str]:
 
 
 def hole_text(holes: Sequence[Hole]) -> str:
-    """Of the first one, and how many there are; "" without any."""
+    """The first hole and the number of holes; "" without any."""
     if not holes:
         return ""
     more = f", and {len(holes) - 1} more" if len(holes) > 1 else ""
@@ -130,7 +130,7 @@ def reasons_of_length(media: MediaInfo) -> list[str]:
 
 
 def reasons_of_sound(media: MediaInfo, channel: Channel) -> list[str]:
-    """Why the sound cannot be copied."""
+    """Why the audio can't be copied."""
     audio, most = media.audio, int(channel.audio_bitrate * RICHER_AUDIO)
     if audio is None:
         return ["has no sound"]
@@ -163,13 +163,13 @@ def end_of(stream: Video | Audio) -> float | None:
 
 
 def sound_goes_on(media: MediaInfo) -> float:
-    """For how many seconds there is sound after the picture's end; 0 when that is not known."""
+    """For how many seconds audio continues after the video's end; 0 if unknown."""
     ends = end_of(media.video), end_of(media.audio) if media.audio else None
     return 0.0 if ends[0] is None or ends[1] is None else max(ends[1] - ends[0], 0.0)
 
 
 def cut_text(media: MediaInfo) -> str:
-    """What of an item is cut off although its file has it; "" when nothing is."""
+    """The part of an item's file that is cut off; "" if none is."""
     longer = sound_goes_on(media)
     if longer <= LONGEST_STILL_SECONDS:
         return ""
@@ -189,10 +189,8 @@ def kilobits(value: int | None) -> str:
 
 
 def rate_of(channel: Channel) -> Fraction:
-    """The channel's frame rate; 23.976, 29.97 and 59.94 are those of television."""
+    """The channel's frame rate; 23.976, 29.97 and 59.94 become the exact television rates."""
     near = Fraction(round(channel.frame_rate) * 1000, 1001)
     if abs(channel.frame_rate - near) < 0.006:
         return near
     return Fraction(channel.frame_rate).limit_denominator(1000)
-
-

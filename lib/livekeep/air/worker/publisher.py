@@ -1,9 +1,9 @@
-"""The one ffmpeg that publishes a channel: FLV goes in, RTMP or RTMPS goes out; and why it ended. Unit: livekeep-worker@.
+"""The ffmpeg that publishes a channel, FLV in, RTMP or RTMPS out; and why it ended. Unit: livekeep-worker@.
 
-Nothing of the address but scheme, host and port is in the process's arguments; application and stream key come through a pipe
-that can be read once (`-fpre`). The server's certificate is checked, which ffmpeg by itself does not do.
+The process's arguments contain only scheme, host and port of the address; application and stream key come through a pipe
+that can be read once (`-fpre`). ffmpeg checks the server's certificate, which it doesn't do by default.
 
-Timestamps stay as they are given, a jump forward too; one that goes back becomes the one before. They wrap at 2³¹ ms.
+ffmpeg keeps timestamps as given, including a jump forward; one that goes back becomes the one before. They wrap at 2³¹ ms.
 
 Sources: ffmpeg-protocols(1), rtmpproto.c, ffmpeg's option fpre.
 """
@@ -27,17 +27,17 @@ from livekeep.system.background import Background
 from livekeep.system.redaction import redacted
 
 START_SECONDS = 25.0
-"""From the first byte given to the stream being taken; a name server that does not answer is in no other time limit."""
+"""From the first byte written until the server takes the stream; no other time limit covers an unresponsive name server."""
 STOP_SECONDS = 10.0
 CERTIFICATE_SECONDS = 5.0
-"""So long it may take to find out why a certificate is refused."""
+"""Time limit for finding out why a certificate is refused."""
 PIPE_BYTES = 1024 * 1024
-"""What ffmpeg can be given at once: a pipe as it comes (64 KiB), filled once a pass, would carry no more than 25 Mbit/s."""
+"""The most that ffmpeg can be given at once: a default pipe (64 KiB), filled once per pass, would carry at most 25 Mbit/s."""
 ERRORS_KEPT = 20
 LINES_LOGGED = 100
-"""Of one process: something that is wrong with every picture must not fill the journal."""
+"""Per process: an error that repeats with every picture must not fill the journal."""
 MOST_HELD_BACK_MICROSECONDS = 100_000
-"""What ffmpeg keeps of picture or sound while it waits for the other one; by itself it waits for ten seconds."""
+"""How much video or audio ffmpeg holds back while it waits for the other; its default is ten seconds."""
 
 # "[rtmp @ 0x55e3aa3c8a00] [error] text": ffmpeg with -loglevel level+…
 LINE = re.compile(r"(?:\[[^\]]* @ 0x[0-9a-f]+\] )?\[(panic|fatal|error|warning|info|verbose)\] (.*)")
@@ -46,10 +46,10 @@ log = logging.getLogger("livekeep.air.worker.publisher")
 
 
 class Publisher:
-    """ffmpeg on its leash. Made by the worker's main thread: the leash ends with the thread.
+    """ffmpeg, killed when the thread that made it ends: so the worker's main thread makes it.
 
-    `channel` is its name, for the log. Raises `ConfigError` for an address or a key that cannot be used, `TemporaryError`
-    when ffmpeg cannot be started.
+    `channel` is its name, for the log. Raises `ConfigError` for an unusable address or key, `TemporaryError` when ffmpeg can't be
+    started.
     """
 
     def __init__(self, url: str, key: str, channel: str, authorities: Path = AUTHORITIES) -> None:
@@ -85,7 +85,7 @@ class Publisher:
         assert self._process.stdin and self._process.stderr  # noqa: S101 – both are pipes
         self._input, self._output = self._process.stdin, self._process.stderr
         os.set_blocking(self._input.fileno(), False)
-        # Beyond /proc/sys/fs/pipe-user-pages-soft it is refused, and the pipe stays as it came.
+        # Beyond /proc/sys/fs/pipe-user-pages-soft the kernel refuses, and the pipe keeps its default size.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._input.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._output.fileno(), False)
@@ -96,19 +96,19 @@ class Publisher:
 
     @property
     def is_publishing(self) -> bool:
-        """The server takes the stream, as far as `poll` has seen."""
+        """Whether the server takes the stream, as of the last `poll`."""
         return self._log.has_published
 
     def fileno(self) -> int:
-        """Can be written to when the next `write` would take something. Gone (ValueError) after `stop`."""
+        """Writable when the next `write` would accept bytes. Raises ValueError after `stop`."""
         return self._input.fileno()
 
     def errors_fileno(self) -> int:
-        """Can be read when `poll` has something to see, such as the end."""
+        """Readable when `poll` has something to read, such as the end."""
         return self._output.fileno()
 
     def write(self, data: bytes, now: float) -> int:
-        """How many bytes were taken; 0 when ffmpeg cannot take any, or is gone: `poll` shows which."""
+        """The number of bytes accepted; 0 when ffmpeg can't accept any, or has ended: `poll` shows which."""
         try:
             taken = os.write(self._input.fileno(), data)
         except (BlockingIOError, BrokenPipeError, ValueError):
@@ -119,26 +119,26 @@ class Publisher:
         return taken
 
     def stop(self, now: float) -> None:
-        """Begin an orderly end: ffmpeg takes its leave of the server. `poll` kills it after `STOP_SECONDS`."""
+        """Begin a clean end: ffmpeg disconnects from the server. `poll` kills it after `STOP_SECONDS`."""
         if not self._is_stopping:
             self._is_stopping = True
             self._kill_at = now + STOP_SECONDS
             self._input.close()
 
     def leave(self, sentence: str, now: float) -> None:
-        """Begin an orderly end, since the server is said to have ended the stream: `poll` gives "dropped" with that sentence."""
+        """Begin a clean end because the server has presumably ended the stream: `poll` returns "dropped" with that sentence."""
         self._left_for = sentence
         self.stop(now)
 
     def kill(self) -> None:
-        """At once: for a stream that does not arrive, or when no time is left to stop. `poll` reaps it and gives the reason.
+        """Kill it immediately: when a stream doesn't arrive, or no time is left to stop. `poll` reaps it and returns the reason.
 
-        It is "stalled" if the server ever took the stream, else "unreachable".
+        The reason is "stalled" if the server ever took the stream, else "unreachable".
         """
         self._kill("stalled" if self._log.has_published else "unreachable")
 
     def poll(self, now: float) -> Ended | None:
-        """What became of it, None while it runs. To be called when `errors_fileno` can be read, and once a second."""
+        """How it ended, None while it runs. Call it when `errors_fileno` is readable, and once a second."""
         if self._ended:
             return self._ended
         is_at_end = self._read(now)
@@ -159,7 +159,7 @@ class Publisher:
         return self._ended
 
     def _is_checking_certificate(self, now: float) -> bool:
-        """Whether the check of what is wrong with it still runs."""
+        """Whether the check for the certificate's fault still runs."""
         if not self._certificate.is_busy:
             return False
         result = self._certificate.take(now)
@@ -186,7 +186,7 @@ class Publisher:
         return Ended(why, sentence, exit_code)
 
     def _read(self, now: float) -> bool:
-        """Read what ffmpeg prints; whether that was its end."""
+        """Read ffmpeg's output; whether it has ended."""
         while True:
             try:
                 block = os.read(self._output.fileno(), 65536)
@@ -218,28 +218,28 @@ class Publisher:
             log.warning("channel %s: publisher: %s", self._channel, text)
 
     def _secrets(self) -> tuple[str, ...]:
-        # A name of few letters would match in every line.
+        # A short name would match in every line.
         return tuple(secret for secret in (self._key, self.address.application) if len(secret) > 4)
 
 
 def command(address: Address, preset: str, authorities: Path) -> list[str]:
-    """The publishing ffmpeg; `preset` is the file of `preset_of`."""
+    """The arguments of the publishing ffmpeg; `preset` is the file of `preset_of`."""
     trust = ["-tls_verify", "1", "-ca_file", str(authorities)] if address.scheme == "rtmps" else []
     return [
         *("ffmpeg", "-nostdin", "-hide_banner", "-nostats", "-loglevel", "repeat+level+verbose"),
-        # Timestamps are left alone; the last tag, cut off by a stop, is left out.
+        # Keeps timestamps unchanged; discards the last tag if a stop cut it off.
         *("-protocol_whitelist", "pipe,file", "-fflags", "+nofillin+noparse+discardcorrupt", "-analyzeduration", "500000"),
         *("-f", "flv", "-i", "pipe:0", "-c", "copy", "-fpre", preset),
         *("-rw_timeout", f"{ANSWER_SECONDS * 1_000_000}", "-tcp_nodelay", "1", *trust),
-        # What the relay sends is in order: where one of the two streams pauses, ffmpeg must not hold the other one back for it.
+        # The relay sends in order: where one of the two streams pauses, ffmpeg must not hold the other one back for it.
         *("-max_interleave_delta", f"{MOST_HELD_BACK_MICROSECONDS}"),
-        # A live stream has no length that could be written into its head afterwards.
+        # A live stream has no length to write into its header afterwards.
         *("-flvflags", "no_duration_filesize", "-f", "flv", f"{address.scheme}://{address.host}:{address.port}"),
     ]
 
 
 def one_time_file(content: bytes) -> int:
-    """A descriptor from which `content` can be read once, by the process that inherits it; it fits into a pipe."""
+    """A descriptor from which the process that inherits it can read `content` once; the content must fit into a pipe."""
     reading, writing = os.pipe()
     try:
         os.write(writing, content)

@@ -1,23 +1,23 @@
 """Why a publisher ended, from what its ffmpeg printed. Pure.
 
-What Debian's ffmpeg 5.1 and 7.1 do, both the same, tried with real servers:
+What Debian's ffmpeg 5.1 and 7.1 both do, tested with real servers:
 
 | the server …                            | ends after | with                                           | why         |
 |-----------------------------------------|------------|------------------------------------------------|-------------|
 | does not listen                         | 0.1 s      | Connection refused                             | unreachable |
-| has no known name                       | 0.1 s      | Failed to resolve hostname                     | unreachable |
-| swallows what is sent (a firewall)      | 10 s       | Connection timed out (rw_timeout)              | unreachable |
-| takes the connection and says nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
+| has an unknown name                     | 0.1 s      | Failed to resolve hostname                     | unreachable |
+| drops the packets (a firewall)          | 10 s       | Connection timed out (rw_timeout)              | unreachable |
+| accepts the connection, sends nothing   | 10 s       | Cannot read RTMP handshake response            | unreachable |
 | closes it at once                       | 0.1 s      | Cannot read RTMP handshake response            | unreachable |
-| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification (no why)  | unreachable |
-| says nothing after the handshake        | 10 s       | Input/output error                             | unreachable |
+| has a wrong certificate                 | 0.1 s      | Peer certificate failed verification: no reason| unreachable |
+| sends nothing after the handshake       | 10 s       | Input/output error                             | unreachable |
 | closes it after the handshake           | 0.1 s      | Input/output error                             | refused     |
-| refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp says no word    | refused     |
+| refuses the application, or the stream  | 0.3 s      | Input/output error: nginx-rtmp gives no reason | refused     |
 | has a publisher of that name            | 0.3 s      | Server error: Already publishing               | refused     |
-| dies while it takes the stream          | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
-| says no while it takes the stream       | 0.2 s      | Server error: its words                        | dropped     |
-| says that it has ended the stream       | never      | nothing: `retry.Listener` counts the bytes     | –           |
-| no longer reads                         | 20 s       | Connection timed out: buffers take much before | stalled     |
+| dies during the stream                  | 0.02 s     | Broken pipe, or Connection reset by peer       | dropped     |
+| reports an error during the stream      | 0.2 s      | Server error: its message                      | dropped     |
+| reports that it has ended the stream    | never      | nothing: `retry.Listener` counts the bytes     | –           |
+| stops reading                           | 20 s       | Connection timed out: buffers fill up first    | stalled     |
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from typing import Literal
 from livekeep.system import certificate
 
 ANSWER_SECONDS = 10
-"""Within it the server must take the connection, and answer each question."""
+"""The server must accept the connection, and send each response, within this time."""
 Why = Literal["dropped", "refused", "unreachable", "stalled", "stopped", "crashed"]
 
 
@@ -41,28 +41,28 @@ class Ended:
 
 @dataclass
 class PublisherLog:
-    """What ffmpeg has printed so far that says how the connection is."""
+    """The connection's state, from ffmpeg's output so far."""
 
     connected_at: float | None = None
     has_published: bool = False
-    """The server answered that it takes the stream."""
+    """The server responded that it takes the stream."""
     server_words: str = ""
     has_no_connection: bool = False
     has_wrong_certificate: bool = False
     certificate_fault: str = ""
-    """What is wrong with it, as far as that could be found out."""
+    """What is wrong with the certificate, if that could be determined."""
     has_no_name: bool = False
     cause: str = ""
-    """The last thing that went wrong, such as "Broken pipe"."""
+    """The last error, such as "Broken pipe"."""
 
     def note(self, now: float, level: str, text: str) -> None:
-        """A line of ffmpeg's, fit to be shown."""
+        """Record a line from ffmpeg, without secrets."""
         if text.startswith("Successfully connected to "):
             self.connected_at = now
         elif text.startswith("Output #0"):
             self.has_published = True
         elif level in ("error", "fatal", "panic"):
-            # What stands before names the place, the URL among others.
+            # The text before it names the place, possibly the URL.
             self.cause = self.cause if text.startswith("Error opening output file ") else text.rpartition(": ")[2]
             self.has_no_connection |= "RTMP handshake response" in text or "Cannot open connection" in text
             self.has_wrong_certificate |= "certificate" in text
@@ -72,7 +72,7 @@ class PublisherLog:
 
 
 def reason_of(log: PublisherLog, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
-    """Why a publisher ended that was neither stopped nor killed, and one sentence."""
+    """Why a publisher ended that was neither stopped nor killed, and one sentence about it."""
     cause = f" ({log.cause})" if log.cause else ""
     is_slow = log.connected_at is not None and now - log.connected_at >= ANSWER_SECONDS - 1
     verdicts: tuple[tuple[object, Why, str], ...] = (

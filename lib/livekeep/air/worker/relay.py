@@ -1,14 +1,15 @@
-"""The relay: one timeline for all that goes on the wire, items and slate, without a hole and without a jump. Pure.
+"""The relay: one timeline for everything sent, items and slate, without gaps or jumps. Pure.
 
-It gets the time (seconds of any steady clock) and gives the bytes that are due. Each item is put where picture and sound of
-the one before it ended; what is late is sent at once. When an item is missing or runs dry the slate goes out, from its first
-picture, until an item is ready. Each connection has a timeline of its own: after a reconnect the last group of pictures is sent
-once more, so that nothing of the item is lost. An item at whose place the connection breaks twice is left.
+The caller passes the time (seconds of any steady clock); the result is the bytes that are due. Each item starts where video and
+audio of the one before it ended; late data is sent immediately. When an item is missing or runs dry, the slate plays from its
+first picture until an item is ready. Each connection has a separate timeline: after a reconnect the last group of pictures is
+sent again, so that nothing of the item is lost. If the connection breaks twice at one place of an item, the relay skips the item.
 
-No stream on the wire has a hole, whatever the item has: where pictures are missing the item goes on with the next one, its sound
-left out meanwhile; where sound is missing, the slate's quiet one takes its place.
+No stream has a gap on the timeline, even if the item has holes. Where video is missing, the item continues at the next picture
+and drops its audio until then; where audio is missing, the slate's quiet audio replaces it.
 
-By hand: no muxer of ffmpeg's joins unlike inputs on one timeline over one connection, with a slate at once when one fails.
+Implemented here because no ffmpeg muxer joins different inputs on one timeline over one connection, with a slate as soon as one
+fails.
 """
 
 import math
@@ -22,22 +23,22 @@ from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
 from livekeep.air.worker.timeline import Timeline
 
 UNDERRUN_SECONDS = 0.1
-"""So long is an item waited for that has run dry, before the slate."""
+"""How long the relay waits for an item that has run dry, before it sends the slate."""
 LONGEST_HOLE_MS = 500.0
-"""Pictures that are missing for longer are a hole in the item; so is sound that has not come for so long."""
+"""Pictures that are missing for longer are a hole in the item; so is audio that is late by this much."""
 REPORTED_MS = 1000.0
-"""What is left out of an item is reported from this length on."""
+"""The shortest hole that is reported."""
 SAME_PLACE_MS = 3000.0
-"""Two connections that broke within so much of an item broke at the same place."""
+"""Two connections that broke within this span of an item broke at the same place."""
 MOST_KEPT = 2000
-"""Tags that are kept for the next connection: more than any good group of pictures has."""
+"""Tags kept for the next connection: more than any valid group of pictures has."""
 
 Kind = Literal["began", "ended", "slate", "slate-left", "resumed"]
 
 
 @dataclass(frozen=True)
 class Change:
-    """What the relay did, for the play log. `buffer` is the item concerned; `seconds` how long the slate was on."""
+    """An action of the relay, for the play log. `buffer` is the item concerned; `seconds` is how long the slate was on."""
 
     kind: Kind
     buffer: InputBuffer | None = None
@@ -45,17 +46,17 @@ class Change:
 
 
 class Relay:
-    """Give it buffers by `queue`; ask it for bytes by `take`. `changes` grows by what it did; who reads it empties it."""
+    """Add buffers with `queue`, get bytes with `take`. `changes` lists the relay's actions; its reader empties it."""
 
     def __init__(self, slate: SlateLoop, frame_ms: float, metadata: bytes = b"") -> None:
-        """`metadata`: what each connection begins with (`flv.metadata`)."""
+        """`metadata`: the first bytes of each connection (`flv.metadata`)."""
         self.queue: deque[InputBuffer] = deque()
         self.changes: list[Change] = []
         self.current: InputBuffer | None = None
         self.is_on_slate = False
         self.slate_seconds = 0.0
         self.interrupted: InputBuffer | None = None
-        """The item that has run dry, and is waited for."""
+        """The item that has run dry and that the relay waits for."""
         self._slate, self._frame_ms = slate, frame_ms
         self._timeline = Timeline(slate, frame_ms, metadata)
         self._hole_ms = max(LONGEST_HOLE_MS, 3 * frame_ms)
@@ -66,18 +67,18 @@ class Relay:
 
     @property
     def media_seconds(self) -> float:
-        """Of timeline sent, over all connections."""
+        """The timeline sent, over all connections."""
         return self._timeline.media_seconds
 
     @property
     def drift_seconds(self) -> float:
-        """How late the newest tag was sent, as of its time on the timeline."""
+        """How late the newest tag was sent, relative to its time on the timeline."""
         return self._timeline.drift_seconds
 
     # Connections
 
     def connect(self, now: float, first_ms: int = 0) -> None:
-        """A new connection: it gets everything a receiver must know, and the last pictures once more."""
+        """Begin a connection: send all headers, and the last pictures again."""
         self._timeline.connect(now, first_ms)
         if self.current:
             if len(self._kept) < MOST_KEPT:
@@ -92,15 +93,15 @@ class Relay:
         self._kept = []
 
     def disconnect(self, now: float) -> None:
-        """Nobody takes anything: the items wait, the slate's time stands still."""
+        """The connection has ended: the items wait, and the slate's time stops."""
         if self.is_on_slate:
             self._count_slate(now)
         self._timeline.disconnect()
 
     def note_break(self) -> None:
-        """The connection broke that was on air: an item at whose place that happens twice is left.
+        """The connection that was on air broke: an item at whose place that happens twice is skipped.
 
-        Only one item is, until `note_steady`: where one after the other breaks the connection, it is not the items.
+        Only one item is, until `note_steady`: if each item breaks the connection, the items are not the cause.
         """
         buffer = self.current
         if buffer is None:
@@ -114,7 +115,7 @@ class Relay:
             self.skip()
 
     def note_steady(self) -> None:
-        """The connection has held for long."""
+        """The connection has been stable for long enough."""
         self._has_left, self._broke_at = False, None
 
     @property
@@ -122,20 +123,20 @@ class Relay:
         return self._timeline.is_connected
 
     def timestamp_ms(self, now: float) -> float:
-        """Where the clock stands on this connection's timeline."""
+        """The clock's position on this connection's timeline."""
         return self._timeline.at(now)
 
-    # What is sent
+    # Sending
 
     def take(self, now: float) -> bytes:
-        """What is due at `now`. To be called while connected."""
+        """The bytes due at `now`. Call it only while connected."""
         self._timeline.limit_ms = self._timeline.at(now)
         while self._step(now):
             pass
         return self._timeline.take()
 
     def due(self, now: float) -> float:
-        """When `take` will have something, as far as it is known now; the clock's own time."""
+        """When `take` will next return bytes, as far as known; in the clock's time."""
         if not self.is_connected:
             return math.inf
         if self.current and (head := self._head(self.current)):
@@ -147,7 +148,7 @@ class Relay:
         return max(now, self._timeline.clock_of(wanted))
 
     def skip(self) -> InputBuffer | None:
-        """Leave the present item, or else the one that is waited for; None when there is neither."""
+        """Skip the current item, or else the one being waited for; None when there is neither."""
         buffer, self.current = self.current, None
         if buffer is None and self.queue:
             buffer = self.queue.popleft()
@@ -158,7 +159,7 @@ class Relay:
         return buffer
 
     def drop_interrupted(self) -> InputBuffer | None:
-        """Give up waiting for an item that ran dry; the item, when there was one."""
+        """Stop waiting for an item that ran dry; that item, if there was one."""
         buffer, self.interrupted = self.interrupted, None
         if buffer and buffer in self.queue:
             self.queue.remove(buffer)
@@ -166,7 +167,7 @@ class Relay:
         return buffer
 
     def _step(self, now: float) -> bool:
-        """Do the next thing that is due; whether there may be more."""
+        """Do the next action that is due; whether there can be more."""
         if self.current:
             return self._step_item(self.current, now)
         if self.queue and self.queue[0].is_empty:
@@ -182,7 +183,7 @@ class Relay:
         return True
 
     def _step_item(self, buffer: InputBuffer, now: float) -> bool:
-        """Send the item's next tag when it is due; whether there may be more."""
+        """Send the item's next tag when it is due; whether there can be more."""
         tag = self._head(buffer)
         if tag is None and buffer.is_over:
             self._end(buffer)
@@ -203,20 +204,20 @@ class Relay:
         may_come = tag.kind == VIDEO and not (buffer.sounds or buffer.is_over)
         self._timeline.fill_sound(self._timeline.time_of(tag), LONGEST_HOLE_MS if may_come else 0.0)
         buffer.quiet_ms += self._timeline.ends[AUDIO] - before_ms
-        # Quiet sound has taken the place of what comes too late.
+        # Quiet audio has replaced audio that comes too late.
         if tag.kind == VIDEO or tag.is_sequence_header or self._timeline.time_of(tag) >= self._timeline.last[AUDIO]:
             self._timeline.send(tag)
             self._keep(tag)
         return True
 
     def _head(self, buffer: InputBuffer) -> Tag | None:
-        """The item's tag that comes next on the timeline."""
+        """The item's next tag on the timeline."""
         if self._timeline.is_new and buffer.pictures and buffer.sounds:
             return min(buffer.pictures[0], buffer.sounds[0], key=self._timeline.time_of)
         return buffer.head
 
     def _is_beyond_pictures(self, buffer: InputBuffer, tag: Tag) -> bool:
-        """Whether the item's next tag lies in a hole between its pictures, or behind the last of them."""
+        """Whether the item's next tag is in a hole between its pictures, or after the last of them."""
         if buffer.taken_ms is None or tag.is_sequence_header:
             return False
         if tag.kind == VIDEO:
@@ -228,7 +229,7 @@ class Relay:
         return buffer.is_over or tag.timestamp - buffer.played_to_ms > self._hole_ms
 
     def _leave_hole(self, buffer: InputBuffer, now: float) -> None:
-        """Go on with the item where it has a picture again."""
+        """Continue the item at its next picture."""
         picture = buffer.pictures[0] if buffer.pictures else None
         began_ms = buffer.played_to_ms
         if picture is None and not buffer.is_over:
@@ -236,7 +237,7 @@ class Relay:
             self._interrupt(buffer, now)
             return
         until_ms = picture.timestamp if picture else buffer.sounds[-1].timestamp
-        # A header that travels with the pictures has the time of the one behind it.
+        # A header that travels with the pictures has the timestamp of the picture after it.
         buffer.drop_sounds(until_ms + picture.composition_ms * picture.is_picture if picture else math.inf)
         if until_ms - began_ms >= REPORTED_MS:
             buffer.problem = f"it has no pictures from {buffer.place(began_ms)} to {buffer.place(until_ms)} s"
@@ -261,16 +262,16 @@ class Relay:
         self._slate_seen = now
 
     def _keep(self, tag: Tag) -> None:
-        """Remember what belongs to the present group of pictures."""
+        """Keep the tags of the current group of pictures."""
         if tag.is_keyframe:
             self._kept = [tag]
         elif self._kept and len(self._kept) < MOST_KEPT:
             self._kept.append(tag)
 
-    # What is shown
+    # Switching
 
     def _can_begin(self) -> bool:
-        """Whether the slate, if it is on, is at a place where it can be left: no picture before the next one is missing."""
+        """Whether the slate, if it is on, can end here: every picture that should be shown before the next one has been sent."""
         if not self.is_on_slate:
             return True
         following = self._slate.next_of(VIDEO)
@@ -288,10 +289,10 @@ class Relay:
         self.changes.append(Change("resumed" if is_back else "began", buffer))
 
     def _place(self, buffer: InputBuffer) -> None:
-        """Put the item where picture and sound both have ended."""
+        """Place the item where both video and audio have ended."""
         buffer.taken_ms = None
         if first := next((tag for tag in buffer.pictures if tag.is_picture), None):
-            # Sound from before the first picture would let the one before stand still.
+            # Audio from before the first picture would freeze the last picture of the item before.
             buffer.drop_sounds(first.timestamp + first.composition_ms - SOUND_FRAME_MS / 2)
         self._timeline.place(buffer.pictures, buffer.sounds, buffer.headers)
 
@@ -300,7 +301,7 @@ class Relay:
         self.changes.append(Change("ended", buffer))
 
     def _interrupt(self, buffer: InputBuffer, now: float) -> None:
-        """The item has run dry: the slate until it has gathered more."""
+        """The item has run dry: send the slate until it has buffered more."""
         buffer.interrupt()
         self.current = None
         self.interrupted = buffer
@@ -316,7 +317,7 @@ class Relay:
         self.changes.append(Change("slate"))
 
     def _leave_slate(self, now: float) -> None:
-        # Its pictures are sent earlier than they are shown: the sound for the last of them is still to come.
+        # Pictures are sent earlier than they are shown: the audio for the last of them is still to come.
         while self._slate.peek().timestamp + self._timeline.offset_ms + SOUND_FRAME_MS / 2 < self._timeline.ends[VIDEO]:
             tag = self._slate.pop()
             if tag.kind == AUDIO:
@@ -324,4 +325,3 @@ class Relay:
         self.is_on_slate = False
         self._count_slate(now)
         self.changes.append(Change("slate-left", seconds=now - self._slate_began))
-

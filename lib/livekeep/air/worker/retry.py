@@ -1,16 +1,16 @@
-"""When to publish again after a failure, and when to give up. Pure: time comes in as seconds that passed.
+"""When to publish again after a failure, and when to give up. Pure: time comes in as elapsed seconds.
 
 | why it ended                 | what follows                                                                               |
 |------------------------------|--------------------------------------------------------------------------------------------|
-| dropped, crashed, stalled    | again at once; the second time in a row without 30 s on air after 1 s, then 2, 5, 5, … s   |
-| unreachable                  | again after 1 s, then every 2 s, from the twelfth time on every 5 s, for ever              |
-| refused                      | after 30 s, then 60 s; the third refusal ends the run with exit 69                         |
+| dropped, crashed, stalled    | retry immediately; after repeated runs of less than 30 s on air, in 1, 2, 5, 5, … s        |
+| unreachable                  | retry after 1 s, then every 2 s, from the twelfth time on every 5 s, forever               |
+| refused                      | retry after 30 s, then 60 s; the third refusal ends the run with exit 69                   |
 
-No two attempts begin within a second. With a backup ingest: unreachable and stalled go to the other one, and so does a connection
-dropped again within 30 s; a refusal counts when the other one did not take the stream either, and it is asked at once. What
-takes the stream is kept until it fails, or until a planned reconnect, which begins with the primary.
+Attempts begin at least a second apart. With a backup ingest, unreachable and stalled switch to the other one, and so does a
+connection dropped again within 30 s. A refusal counts only if the other one doesn't take the stream either; it is tried
+immediately. The ingest that takes the stream is kept until it fails, or until a planned reconnect, which begins with the primary.
 
-Coming on air (`ON_AIR_SECONDS` of acknowledged bytes) clears the counts. After exit 69 systemd waits 120 s: the third delay.
+Being on air (`ON_AIR_SECONDS` of acknowledged bytes) clears the counts. After exit 69 systemd waits 120 s: the third delay.
 """
 
 from collections.abc import Sequence
@@ -23,46 +23,46 @@ Failure = Literal["dropped", "refused", "unreachable", "stalled", "crashed"]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 
 STEADY_SECONDS = 30.0
-"""Once on air for so long, a connection that ends was a good one."""
+"""A connection that ends after this time on air was a good one."""
 BACK_OFF_SECONDS = (1.0, 2.0, 5.0)
 UNREACHABLE_SECONDS = (1.0, *(2.0,) * 10, 5.0)
-"""An ingest that restarts is reached within two seconds; one that stays away is not tried too often."""
+"""Reaches a restarted ingest within two seconds, without trying one that stays down too often."""
 REFUSED_SECONDS = (30.0, 60.0)
-"""One refusal more ends the run."""
+"""One more refusal ends the run."""
 LEAST_SECONDS = 1.0
-"""Between the beginnings of two attempts."""
+"""Between the starts of two attempts."""
 STALL_SECONDS = 3.0
-"""Nothing acknowledged for so long, although there was something to acknowledge."""
+"""No byte acknowledged for this time, although bytes were outstanding."""
 UNREAD_SECONDS = 3.5
-"""The receiver's kernel has acknowledged for so long what its program does not read: it may hold many seconds' worth."""
+"""The receiver's kernel has acknowledged for this time bytes that its program does not read; it can hold many seconds' worth."""
 LEAST_UNREAD_BYTES = 128 * 1024
 READING_SHARE = 0.25
-"""A program that reads lets its kernel offer as much again as it acknowledges. Without it the offer creeps a few percent."""
+"""A program that reads lets its kernel offer as much again as it acknowledges. Otherwise the offer grows by a few percent."""
 LEAST_MESSAGE_BYTES = 80
-"""What an ingest sends in the middle of a stream are receipts and pings, of 16 to 45 bytes; the least status has about 100."""
+"""In mid-stream an ingest sends acknowledgements and pings, of 16 to 45 bytes; the shortest status message has about 100."""
 OPENING_SECONDS = 3.0
-"""What it sends sooner after it took the stream belongs to the beginning."""
+"""Messages sent sooner after it took the stream belong to the start."""
 MESSAGE_PAUSE_SECONDS = 3600.0
-"""So seldom a message alone is the reason for a new connection."""
+"""Least time between two reconnects caused by a message alone."""
 SHUT_SECONDS = 1.0
-"""As `STALL_SECONDS`, with the receiver's window shut: its buffers are full then, which took seconds, and no packet was lost."""
+"""As `STALL_SECONDS`, with the receiver's window shut: its buffers took seconds to fill, and no packet was lost."""
 
 
 @dataclass(frozen=True)
 class RetryState:
-    """What is remembered from one attempt to the next. A new run begins with `RetryState()`."""
+    """The state kept from one attempt to the next. A new run begins with `RetryState()`."""
 
     ingest: int = 0
-    """Where to publish: an index of the channel's ingest_urls."""
+    """The ingest to use: an index of the channel's ingest_urls."""
     failures: int = 0
-    """In a row, since it was last on air."""
+    """In a row, since the channel was last on air."""
     refusals: int = 0
-    """By all ingests there are."""
+    """By all ingests."""
     is_refused: bool = False
-    """The other ingest refused, and this one is asked before that counts."""
+    """The other ingest refused; that counts only if this one refuses too."""
     unreachable: int = 0
     short_lived: int = 0
-    """Connections in a row that were not on air for `STEADY_SECONDS`."""
+    """Connections in a row that were on air for less than `STEADY_SECONDS`."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Decision:
     retry_count: int
     will_retry: bool
     delay_seconds: float
-    """None passes when 0. Without a retry, 0."""
+    """Can be 0. Without a retry, 0."""
 
 
 def after_failure(
     state: RetryState, why: Failure, ingests: int, ran_seconds: float, on_air_seconds: float
 ) -> tuple[RetryState, Decision]:
-    """The state to go on with, and what to do.
+    """The next state, and the decision.
 
     `ran_seconds`: since the attempt began. `on_air_seconds`: for how long bytes were acknowledged in it. `ingests`: 1 or 2.
     """
@@ -107,26 +107,26 @@ def again(state: RetryState, why: Failure, delay_seconds: float, ran_seconds: fl
 
 
 def back_off(count: int, delays: Sequence[float] = BACK_OFF_SECONDS) -> float:
-    """The delay before attempt number `count`; none before those that are numbered 0 and less."""
+    """The delay before attempt number `count`; 0 for numbers up to 0."""
     return delays[min(count, len(delays)) - 1] if count > 0 else 0.0
 
 
 def on_air(state: RetryState) -> RetryState:
-    """Bytes were acknowledged for `ON_AIR_SECONDS`: what failed before no longer counts, but for how long this one lasts."""
+    """Bytes were acknowledged for `ON_AIR_SECONDS`: earlier failures no longer count, but its duration still does."""
     return RetryState(ingest=state.ingest, short_lived=state.short_lived)
 
 
 def planned(state: RetryState) -> RetryState:
-    """A reconnect that is meant: it begins with the primary ingest."""
+    """A planned reconnect: it begins with the primary ingest."""
     return replace(state, ingest=0, is_refused=False)
 
 
 @dataclass(frozen=True)
 class Arrival:
-    """Whether what a connection is given arrives; moments are monotonic seconds.
+    """Whether a connection's data arrives at the ingest; times are monotonic seconds.
 
-    A new connection begins with `Arrival()`, and is observed from when the server takes the stream: a handshake, too, is
-    acknowledged.
+    A new connection begins with `Arrival()`, observed from when the server takes the stream, because the bytes of a handshake are
+    acknowledged too.
     """
 
     given_bytes: int = 0
@@ -135,10 +135,10 @@ class Arrival:
     """When the first bytes were acknowledged."""
     last_acknowledged: float | None = None
     waiting_since: float | None = None
-    """Since when something was given and nothing acknowledged; None while nothing waits."""
+    """Since when bytes are outstanding and none is acknowledged; None while none is outstanding."""
     is_window_shut: bool = False
     read: tuple[float, int, int] | None = None
-    """When the receiver's program was last seen to read, and the bytes acknowledged and offered then."""
+    """When the receiver's program was last seen to read, and the acknowledged and offered bytes then."""
 
     def seen(
         self,
@@ -148,7 +148,7 @@ class Arrival:
         is_window_shut: bool = False,
         offered_bytes: int | None = None,
     ) -> "Arrival":
-        """With the totals at `now`: bytes that the publisher took, bytes acknowledged, and offered to be (None: not known)."""
+        """Update with the totals at `now`: bytes taken by ffmpeg, acknowledged, and offered by the receiver (None: unknown)."""
         if acknowledged_bytes is not None and acknowledged_bytes > self.acknowledged_bytes:
             since = now if self.acknowledged_since is None else self.acknowledged_since
             read = self._read(now, acknowledged_bytes, offered_bytes)
@@ -164,14 +164,14 @@ class Arrival:
         return now, acknowledged_bytes, offered_bytes
 
     def is_unread(self, now: float) -> bool:
-        """Whether the receiver's program has long read nothing of what its kernel acknowledges."""
+        """Whether the receiver's program has long stopped reading what its kernel acknowledges."""
         if self.read is None:
             return False
         at, acknowledged_bytes, _offered = self.read
         return now - at >= UNREAD_SECONDS and self.acknowledged_bytes - acknowledged_bytes >= LEAST_UNREAD_BYTES
 
     def is_stalled(self, now: float) -> bool:
-        """Whether it once arrived and no longer does. A connection that is only being made is never stalled."""
+        """Whether data arrived once and no longer does. A connection that is still being set up is never stalled."""
         if self.last_acknowledged is None or self.waiting_since is None:
             return self.is_unread(now)
         return self.is_unread(now) or now - self.waiting_since >= (SHUT_SECONDS if self.is_window_shut else STALL_SECONDS)
@@ -182,30 +182,30 @@ class Arrival:
         return 0.0 if since is None or last is None else last - since
 
     def is_on_air(self, now: float) -> bool:
-        """Bytes were acknowledged for `ON_AIR_SECONDS`, and are."""
+        """Bytes were acknowledged for `ON_AIR_SECONDS`, and still are."""
         return self.on_air_seconds() >= ON_AIR_SECONDS and not self.is_stalled(now)
 
 
 class Listener:
-    """Whether an ingest says something in the middle of a stream, by the number of the bytes that it sends.
+    """Detects a message from an ingest in mid-stream by the number of bytes that it sends.
 
-    RTMP says so when it has ended the stream (onStatus, NetStream.Unpublish.Success), and an ingest may go on reading then.
-    ffmpeg reads such a message and says nothing of it. An ingest that sends as much again and again is a talkative one.
+    RTMP announces the end of a stream (onStatus, NetStream.Unpublish.Success), but an ingest can go on reading after that.
+    ffmpeg reads such a message silently. If an ingest sends messages of that size repeatedly, they are usual for it.
     """
 
     def __init__(self) -> None:
         self.is_usual = False
-        """Whether the last message was no longer than others before, on this connection or another one."""
+        """Whether the last message was no longer than earlier ones, on this connection or another."""
         self._longest_bytes = 0
         self._since: float | None = None
         self._received_bytes = 0
 
     def connect(self) -> None:
-        """A new connection. What the ingest usually sends is remembered."""
+        """Begin a new connection. The ingest's usual message size is kept."""
         self._since = None
 
     def hears(self, now: float, received_bytes: int) -> int:
-        """The bytes of a message, 0 for none; `received_bytes`: the total at `now`, asked from when the stream was taken."""
+        """The bytes of a message, 0 for none; `received_bytes`: the total at `now`, polled from when the stream was taken."""
         size, self._received_bytes = received_bytes - self._received_bytes, received_bytes
         if self._since is None:
             self._since = now

@@ -1,8 +1,8 @@
-"""Reads all packets of an item with ffprobe, and keeps what they show; in livekeep-worker@CHANNEL and livekeep-air-check.
+"""Reads all packets of an item with ffprobe and keeps the results; in livekeep-worker@CHANNEL and livekeep-air-check.
 
-Blocking, for a thread: reading takes as long as the storage needs to give the whole file. It decodes nothing, and gives way to
-the items on air: at a low priority, and with a rest after each piece. Writes one small file an item in the worker's cache folder,
-so that a file is read once for as long as its name, size, time and version stay.
+Blocks, so it runs in a thread: reading takes as long as the storage needs for the whole file. It decodes nothing and yields to
+the items on air: it has a low priority and rests after each piece. Writes one small file per item in the worker's cache folder,
+so that a file is read only once as long as its name, size, time and version stay the same.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from livekeep.system.redaction import redacted
 
 POLITENESS = ("nice", "-n", "10")
 STALL_SECONDS = 60.0
-"""Of silence, after which reading is given up."""
+"""Silence after which reading is abandoned."""
 LONGEST_REST_SECONDS = 0.2
 BLOCK_BYTES, PIPE_BYTES = 64 * 1024, 4096
 LARGEST_ERRORS_BYTES = 64 * 1024
@@ -39,13 +39,13 @@ DAMAGE = re.compile(
     r"non-existing [ps]ps|input buffer exhausted|error parsing|invalid data found",
     re.IGNORECASE,
 )
-"""What ffprobe prints of damaged packets."""
+"""ffprobe's messages about damaged packets."""
 CUT_OFF = re.compile(r"partial file|file ended prematurely|truncat", re.IGNORECASE)
 BREAK = re.compile(r"(?:will reconnect|ends prematurely) at ([0-9]+)", re.IGNORECASE)
-"""What ffprobe prints of a connection that broke off, and where in the file. It does not say whether another one went on."""
+"""ffprobe's message about a broken connection, and its place in the file. It doesn't say whether a new connection continued."""
 TAGS = re.compile(r"^(\[[^]]*\] )+")
 RECIPE = 2
-"""Goes up when a scan means something else."""
+"""Increases when the meaning of a scan changes."""
 MOST_REMEMBERED = 64
 MOST_KEPT = 20_000
 
@@ -53,9 +53,9 @@ MOST_KEPT = 20_000
 def scan(
     source: str, media: MediaInfo, name: str, *, timeout_seconds: float = math.inf, may_read: threading.Event | None = None
 ) -> Scan:
-    """All packets of the streams that `media` plays. With `may_read` it gives way, and rests while that is not set.
+    """Scan all packets of the streams that `media` plays. With `may_read`, it yields to others, and rests while that is not set.
 
-    Raises `ItemError`: timeout, or when the item cannot be read.
+    Raises `ItemError`: timeout, or when the item can't be read.
     """
     entries = "packet=stream_index,pts_time,dts_time,duration_time,size,pos,flags"
     arguments = ["-hide_banner", "-loglevel", "level+warning", "-show_entries", entries, "-of", "csv=p=0", *input_options(source)]
@@ -92,7 +92,7 @@ def scan(
 
 
 class Reader:
-    """ffprobe's lines, taken apart."""
+    """Parses ffprobe's lines."""
 
     def __init__(self, kinds: dict[int, Kind], scanner: Scanner) -> None:
         self.scanner = scanner
@@ -101,7 +101,7 @@ class Reader:
         self._kinds = kinds
 
     def take(self, line: bytes) -> None:
-        """A line "stream,pts,dts,duration,size,position,flags"; lines about side data have fewer fields."""
+        """Parse a line "stream,pts,dts,duration,size,position,flags"; lines about side data have fewer fields."""
         fields = line.split(b",")
         if len(fields) < 7 or not fields[0].isdigit() or not fields[4].isdigit():
             return
@@ -115,11 +115,11 @@ class Reader:
 
 
 def follow(child: subprocess.Popen[bytes], reader: Reader, name: str, deadline: float, may_read: threading.Event | None) -> str:
-    """Give all packets to `reader`; what ffprobe complained of. Raises `ItemError`."""
+    """Pass all packets to `reader`; ffprobe's error messages. Raises `ItemError`."""
     assert child.stdout and child.stderr  # noqa: S101 – both are pipes
     rest, errors = b"", bytearray()
     if may_read:
-        # So that it does not run ahead while it must rest.
+        # A small pipe keeps ffprobe from running ahead while it should rest.
         with contextlib.suppress(OSError):
             fcntl.fcntl(child.stdout.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
     with selectors.DefaultSelector() as selector:
@@ -140,22 +140,22 @@ def follow(child: subprocess.Popen[bytes], reader: Reader, name: str, deadline: 
                     for line in lines:
                         reader.take(line)
                     if may_read:
-                        # ffprobe waits meanwhile, as its pipe is full.
+                        # Meanwhile ffprobe waits, because its pipe is full.
                         time.sleep(min(time.monotonic() - began, LONGEST_REST_SECONDS))
                         may_read.wait()
     return errors.decode(errors="replace")
 
 
 class Scans:
-    """What is known of items that were read. May be used by several threads at once."""
+    """The stored scans. Thread-safe."""
 
     def __init__(self, folder: Path | None) -> None:
-        """`folder`: where it is kept, made when it is not there; None keeps it in memory only, as does a disk that is full."""
+        """`folder`: where scans are stored, created if missing; with None or on a full disk they stay in memory only."""
         self._folder = folder
         self._remembered: OrderedDict[tuple[str, ...], Scan] = OrderedDict()
 
     def load(self, file: MediaFile, version: str) -> Scan | None:
-        """The scan of just this file; None when there is none."""
+        """The scan of exactly this file; None if there is none."""
         identity = identity_of(file, version)
         if known := self._remembered.get(identity):
             return known
@@ -182,12 +182,12 @@ class Scans:
                 write(stream, identity, packets)
             temporary.rename(path)
         except OSError:
-            # It is read again after the next start of the worker.
+            # It is scanned again after the worker's next start.
             with contextlib.suppress(OSError):
                 temporary.unlink()
 
     def tidy(self) -> None:
-        """Forget the oldest ones beyond what a channel may list."""
+        """Delete the oldest scans beyond the number of files that a channel can list."""
         if self._folder is None:
             return
         with contextlib.suppress(OSError):

@@ -1,8 +1,8 @@
-"""The scheduler of a channel: prepares the items that come next, starts their feeders in time, and feeds the relay.
+"""The scheduler of a channel: prepares the next items, starts their feeders in time, and feeds the relay.
 
-Part of livekeep-worker@CHANNEL. Preparing items and reading them block, and run in the background; feeders are started by the
-loop. The next item is read to its end while the present one plays. One that is not read by its turn is transcoded, which any item
-stands, and goes on being read for the next time.
+Part of livekeep-worker@CHANNEL. Preparing and scanning items block, and run in the background; the loop starts the feeders. The
+next item is scanned while the current one plays. If the scan is not finished when its turn comes, the item is transcoded, which
+works for any item, and the scan continues for the next time.
 """
 
 import functools
@@ -33,25 +33,25 @@ from livekeep.system.background import Background
 logger = logging.getLogger("livekeep.worker")
 
 PREFETCH_SECONDS = 20.0
-"""So long before an item's end the next one's feeder is started."""
+"""How long before an item's end the next one's feeder starts."""
 ENOUGH_SECONDS = 5.0
-"""So much is to be in hand: behind an item that is over sooner, the one after it is made ready too."""
+"""The least that is buffered ahead: if the next item is shorter, the one after it is prepared too."""
 MOST_WAITING = 4
-"""Items that are ready at once: each may have an ffmpeg that encodes."""
+"""Most items ready at once: each may have an ffmpeg that encodes."""
 PROBE_SECONDS = 30.0
 SCAN_PATIENCE_SECONDS = 5.0
-"""So long the slate stays for an item that is being read, which may be copied then."""
+"""How long the slate stays for an item that is being scanned, because a finished scan may allow copying it."""
 LAST_START_SECONDS = 10.0
-"""So long before the end of the present item the next one is no longer waited for to be read."""
+"""This long before the current item's end, the scheduler stops waiting for the next item's scan."""
 SHORT_START_SECONDS, SHORT_PATIENCE_SECONDS = 3.0, 1.0
-"""The same where the present item is short, and how long at most."""
+"""The same for a short current item, and the longest wait."""
 FAILURES_AT_ONCE = 20
 FAILURES_PAUSE_SECONDS = 1.0
-"""After so many failures in a row the next item is prepared only after a pause."""
+"""After this many failures in a row, the next item is prepared only after a pause."""
 
 
 class Scheduler:
-    """One pass does what can be done now, and says when it wants the next; `play_log` is what it did."""
+    """One pass does what is possible now, and returns when the next is due; `play_log` records the results."""
 
     def __init__(
         self, service: Service, relay: Relay, name: str, channel: Channel, library: Library, proxy: SignedUrlProxy, scans: Scans
@@ -71,11 +71,11 @@ class Scheduler:
         self._may_read = threading.Event()
         self._being_read: Item | None = None
         self._played_unread: Item | None = None
-        """What is being read, when it has played meanwhile."""
+        """The item being scanned, if it has played in the meantime."""
         self._started: dict[InputBuffer, Item] = {}
 
     def one_pass(self, now: float) -> float:
-        """Raises `LivekeepError` only for what no other pass can fix."""
+        """Raises `LivekeepError` only for faults that no later pass can fix."""
         self._list(now)
         self._take_prepared(now)
         self._take_scan(now)
@@ -95,7 +95,7 @@ class Scheduler:
         return min(self._media_list.next_at, self._next_retry, now + 1.0)
 
     def skip(self) -> None:
-        """Go on to the next item: from the present one, or from one that is waited for."""
+        """Skip to the next item: from the current one, or from one that is waited for."""
         buffer = self._relay.skip()
         if buffer is None:
             logger.info("%s: nothing is being played that could be skipped", self._name)
@@ -106,7 +106,7 @@ class Scheduler:
         for item in self._started.values():
             item.stop()
 
-    # What comes next
+    # Preparation
 
     def _list(self, now: float) -> None:
         had_failed = self._media_list.has_failed
@@ -119,7 +119,7 @@ class Scheduler:
         if self._next_item and (file := self._playlist.file(self._next_item.name)) != self._next_item.file:
             self._next_item = self.play_log.next = None
             if file:
-                # Its length or its format may be another.
+                # Its length or format may differ.
                 self._prepare(file)
         if had_failed and not self._media_list.has_failed:
             self._next_preparation = now
@@ -144,7 +144,7 @@ class Scheduler:
         self._preparing.start(lambda: self._prepared(file))
 
     def _prepared(self, file: MediaFile) -> Item:
-        """In a thread. Raises `ItemError` or `StorageError`."""
+        """Runs in a thread. Raises `ItemError` or `StorageError`."""
         source = self._proxy.address_of(file.name)
         media = probe(source, PROBE_SECONDS, file.name)
         known = self._scans.load(file, self._proxy.version_of(source))
@@ -170,7 +170,7 @@ class Scheduler:
         self._slow_down(entry.name, now)
 
     def _slow_down(self, name: str, now: float) -> None:
-        """When a failure is the storage's fault, or failures go on, the others need not fail as quickly."""
+        """Pause further attempts if the storage is the cause of a failure, or failures continue."""
         self._playlist.failed(name)
         self._failures += 1
         if self.play_log.storage_problem:
@@ -179,10 +179,10 @@ class Scheduler:
             self._next_preparation = now + FAILURES_PAUSE_SECONDS
         self._media_list.check_soon(now)
 
-    # Reading to the end
+    # Scanning
 
     def _read_next(self) -> None:
-        """One item at a time."""
+        """Scan the next item, one at a time."""
         item = self._next_item
         if item is None or item.is_read or self._reading.is_busy:
             return
@@ -190,13 +190,13 @@ class Scheduler:
         self._reading.start(lambda: self._read_all(item))
 
     def _read_all(self, item: Item) -> Scan:
-        """In a thread. Raises `ItemError`."""
+        """Runs in a thread. Raises `ItemError`."""
         packets = scan(item.source, item.media, item.name, may_read=self._may_read)
         self._scans.keep(item.file, self._proxy.version_of(item.source), packets)
         return packets
 
     def _share_storage(self) -> None:
-        """Reading ahead rests while an item on air needs the storage for itself."""
+        """Pause scanning while an item on air needs the storage's bandwidth."""
         buffer = self._relay.current or self._relay.interrupted
         item = self._started.get(buffer) if buffer else None
         if item and item.is_hungry:
@@ -221,7 +221,7 @@ class Scheduler:
         self._played_unread = None
 
     def _waits_for_scan(self, item: Item, now: float) -> bool:
-        """Whether the item had better begin when it is read, since it may be copied then."""
+        """Whether the item should wait for its scan, since it may then be copied."""
         if item.is_read or self._being_read is not item:
             return False
         waited = now - item.prepared_at
@@ -233,19 +233,19 @@ class Scheduler:
             left > LAST_START_SECONDS or (left > SHORT_START_SECONDS and waited < SHORT_PATIENCE_SECONDS)
         )
 
-    # What is started, and what comes of it
+    # Started items
 
     def _current(self) -> Item | None:
         """The item on air."""
         return self._started.get(self._relay.current) if self._relay.current else None
 
     def _queued(self) -> list[Item]:
-        """What is ready, or about to be, in its order."""
+        """The items that are ready, or nearly ready, in order."""
         queued = (buffer for buffer in self._relay.queue if buffer is not self._relay.interrupted and not buffer.is_empty)
         return [self._started[buffer] for buffer in queued]
 
     def _has_enough(self) -> bool:
-        """Whether nothing more need be made ready now."""
+        """Whether no further item needs to be prepared now."""
         queued = self._queued()
         lengths = [item.media.duration_seconds or ENOUGH_SECONDS for item in queued]
         current = self._current()
@@ -274,7 +274,7 @@ class Scheduler:
         self._relay.queue.append(item.buffer)
 
     def _watch(self) -> None:
-        """Wait for the bytes of the feeders whose buffer has room."""
+        """Wait for data from the feeders whose buffer has room."""
         for item in self._started.values():
             if item.feeder and not item.is_watched and item.wants_bytes:
                 item.is_watched = True
@@ -290,7 +290,7 @@ class Scheduler:
             self._service.forget(item.feeder)
 
     def _give_up(self, now: float) -> None:
-        """Items of which nothing comes any more, or nothing that belongs to them."""
+        """Give up items that deliver no more data, or whose object was replaced in the bucket."""
         for item in list(self._started.values()):
             if not item.buffer.is_over and self._proxy.was_replaced(item.source):
                 self._unwatch(item)
@@ -304,7 +304,7 @@ class Scheduler:
                 item.leave(f"not enough came of it within {START_SECONDS:.0f} s")
         self._note_changes(now)
 
-    # What went out
+    # Results
 
     def _note_changes(self, now: float) -> None:
         changes, self._relay.changes = self._relay.changes, []
@@ -345,7 +345,7 @@ class Scheduler:
         problem, played_seconds = item.close(self._name), item.buffer.played_seconds
         outcome = self.play_log.end(item.entry, played_seconds, item.is_skipped, problem, item.buffer.is_cut)
         if outcome == "played" and item is self._being_read:
-            # What its header says of its length is not yet known to be true.
+            # The header's length is not yet confirmed.
             self._played_unread = item
         if outcome == "failed":
             self._slow_down(item.name, now)
@@ -353,7 +353,7 @@ class Scheduler:
             self._playlist.played()
 
     def present(self) -> Played | None:
-        """The item on air with what was played of it so far."""
+        """The item on air with its progress."""
         current = self._relay.current
         if self.play_log.now is None:
             return None

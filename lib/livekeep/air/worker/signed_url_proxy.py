@@ -1,10 +1,10 @@
-"""The signed URL proxy: gives ffmpeg an address on loopback that stays good for as long as the item plays.
+"""The signed URL proxy: gives ffmpeg a loopback URL that stays valid as long as the item plays.
 
-A signed address of a bucket expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/VERSION/NAME,
-is sent on by a 302 to an address signed at that moment, and comes back here for each connection. The scheme is that of where it
-leads, so that ffmpeg can be made to check a certificate. Only the worker's own user may ask, and only for what the worker gave
-out: the token is good for that name and version alone, and until the worker ends, since its key changes with each start. When
-another object has taken the place of the one that the item began with, the answer is 410: in the middle its bytes are rubbish.
+A bucket's signed URL expires, and ffmpeg would print it. So ffmpeg opens http://127.0.0.1:PORT/SCHEME/TOKEN/VERSION/NAME. A 302
+redirects it to a URL signed at that moment, and it comes back here for each connection. SCHEME is that of the target, so that
+ffmpeg can be made to check a certificate. Only the worker's own user can send requests, and only for the URLs that the worker
+issued: a token is valid for one name and version, until the worker ends, since its key changes with each start. If another
+object has replaced the one that the item began with, the response is 410: from the middle on, its bytes would be garbage.
 Sources of the check: sock_diag(7) with inet_diag; proc(5) for /proc/self/net/tcp.
 """
 
@@ -45,50 +45,50 @@ TCP_TABLE = Path("/proc/self/net/tcp")
 SOCKET_IDENTITY = struct.Struct("!HH4s12x4s12x4x8s")
 """struct inet_diag_sockid of an IPv4 connection: its ports and addresses, no interface, and the cookie."""
 PLACES_BYTES = 36
-"""Of it, the ports and addresses."""
+"""The part with ports and addresses."""
 ANY_COOKIE = b"\xff" * 8
 
 logger = logging.getLogger("livekeep.proxy")
 
 
 class SignedUrlProxy:
-    """Serves until `close`. For a folder it serves nothing: `address_of` gives the path itself."""
+    """Serves until `close`. For a folder it serves nothing: `address_of` returns the path itself."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
         self._key = os.urandom(32)
         self._free = threading.BoundedSemaphore(MOST_CONNECTIONS)
         self._replaced: set[str] = set()
-        """The tokens of what is another object by now."""
+        """The tokens whose object has been replaced."""
         self._listener: socket.socket | None = None
         if library.is_remote:
             self._listener = socket.create_server(("127.0.0.1", 0), backlog=MOST_CONNECTIONS)
             threading.Thread(target=self._accept_all, args=(self._listener,), daemon=True).start()
 
     def address_of(self, name: str) -> str:
-        """What ffmpeg opens to read the file as it is now. Blocks, and raises `StorageError`, as `Library.locate` does."""
+        """The address of the file's current version, for ffmpeg. Blocks, and raises `StorageError`, as `Library.locate` does."""
         location = self._library.locate(name)
         if not self._listener:
             return location
         version = UNKNOWN_VERSION
         with contextlib.suppress(StorageError):
-            # A storage that does not say may still give the file; then nothing shows whether that is replaced.
+            # Without a version the storage can still serve the file, but a replacement can't be detected.
             version = digest(self._library.identify(name)) or UNKNOWN_VERSION
         port, scheme, token = self._listener.getsockname()[1], scheme_of(location), self._token_of(name, version)
-        # It may be back in its place.
+        # It may have been restored.
         self._replaced.discard(token)
         return f"http://127.0.0.1:{port}/{scheme}/{token}/{version}/{quote(name)}"
 
     def version_of(self, address: str) -> str:
-        """One word for the version of the file that `address_of` gave the address of; the same for all of a folder."""
+        """One word for the version of the file behind an address from `address_of`; the same for all files of a folder."""
         return address.split("/")[5] if self._listener else ""
 
     def was_replaced(self, address: str) -> bool:
-        """Whether a reader of that address came back and met another object."""
+        """Whether a reader of that address reconnected and found another object."""
         return bool(self._listener) and address.split("/")[4] in self._replaced
 
     def close(self) -> None:
-        """May be called again."""
+        """Can be called repeatedly."""
         if self._listener and self._listener.fileno() >= 0:
             # Closing alone would leave the thread in accept().
             self._listener.shutdown(socket.SHUT_RDWR)
@@ -106,7 +106,7 @@ class SignedUrlProxy:
                 self._free.release()
                 if listener.fileno() < 0 or not is_listening(listener):
                     return
-                # Out of descriptors, for example: it passes.
+                # A temporary fault, such as no free descriptors.
                 time.sleep(0.1)
                 continue
             threading.Thread(target=self._serve, args=(connection, peer), daemon=True).start()
@@ -117,7 +117,7 @@ class SignedUrlProxy:
                 own = connection.getsockname()
                 answer = self._answer(connection) if uid_of(peer, own) == os.getuid() else response(403, "this is not for you")
                 connection.sendall(answer)
-                # What is left unread would make the kernel reset the connection, and the answer be lost.
+                # Unread data would make the kernel reset the connection and lose the response.
                 connection.shutdown(socket.SHUT_WR)
                 connection.settimeout(1)
                 connection.recv(LARGEST_REQUEST_BYTES)
@@ -144,7 +144,7 @@ class SignedUrlProxy:
         return response(302, "", f"Location: {text}") if status == 302 else response(status, text, with_body=method == b"GET")
 
     def _place_of(self, name: str, scheme: str, token: str, version: str) -> tuple[int, str]:
-        """302 and the address signed just now, or the status and the sentence of why there is none."""
+        """302 and a URL signed now, or the error status and a sentence with the reason."""
         try:
             if version != UNKNOWN_VERSION and digest(self._library.identify(name)) != version:
                 self._replaced.add(token)
@@ -160,7 +160,7 @@ class SignedUrlProxy:
 
 
 def read_head(connection: socket.socket) -> bytes:
-    """A request as far as the empty line behind it; b"" when it does not come, or has no end."""
+    """A request up to the empty line after its headers; b"" if it doesn't arrive or doesn't end."""
     head, deadline = b"", time.monotonic() + REQUEST_SECONDS
     while b"\r\n\r\n" not in head and len(head) <= LARGEST_REQUEST_BYTES:
         connection.settimeout(max(deadline - time.monotonic(), 0.01))
@@ -172,7 +172,7 @@ def read_head(connection: socket.socket) -> bytes:
 
 
 def response(status: int, sentence: str, *headers: str, with_body: bool = True) -> bytes:
-    """A whole answer. It is kept by nobody, and it ends the connection."""
+    """A complete response. It is not cached, and it closes the connection."""
     body = f"{sentence}\n".encode() if sentence else b""
     lines = [f"HTTP/1.1 {status} {REASONS[status]}", *headers, "Content-Type: text/plain; charset=utf-8"]
     lines += [f"Content-Length: {len(body)}", "Cache-Control: no-store", "Connection: close", "", ""]
@@ -180,7 +180,7 @@ def response(status: int, sentence: str, *headers: str, with_body: bool = True) 
 
 
 def uid_of(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
-    """Whose socket at `peer` is connected to the one at `own`; None when it has gone."""
+    """The uid of the socket at `peer` that is connected to the one at `own`; None if it is gone."""
     with contextlib.suppress(OSError):
         uid = uid_by_question(peer, own)
         if uid is not None:
@@ -189,7 +189,7 @@ def uid_of(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 
 def uid_by_question(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
-    """Ask the kernel for that one connection. Raises `OSError` where it does not answer such questions."""
+    """Request that one connection from the kernel. Raises `OSError` where the kernel doesn't support it."""
     identity = SOCKET_IDENTITY.pack(peer[1], own[1], socket.inet_aton(peer[0]), socket.inet_aton(own[0]), ANY_COOKIE)
     request = REQUEST.pack(socket.AF_INET, socket.IPPROTO_TCP, 0, 0, ANY_STATE, identity)
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_SOCK_DIAG) as kernel:
@@ -198,7 +198,7 @@ def uid_by_question(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
         for kind, body in messages(kernel.recv(4096)):
             if kind == SOCK_DIAG_BY_FAMILY:
                 _family, _state, _timer, _retransmits, answered, *_numbers, uid, _inode = MESSAGE.unpack_from(body)
-                # Without the connection the kernel returns the socket that listens on that port.
+                # If the connection doesn't exist, the kernel returns the socket that listens on that port.
                 return int(uid) if answered[:PLACES_BYTES] == identity[:PLACES_BYTES] else None
     return None
 
@@ -214,7 +214,7 @@ def uid_in_table(peer: tuple[str, int], own: tuple[str, int]) -> int | None:
 
 
 def hexadecimal(address: tuple[str, int]) -> str:
-    """An address as the kernel's table writes it."""
+    """An address in the format of the kernel's table."""
     return f"{int.from_bytes(socket.inet_aton(address[0]), sys.byteorder):08X}:{address[1]:04X}"
 
 
@@ -227,7 +227,7 @@ def scheme_of(url: str) -> str:
 
 
 def digest(version: str) -> str:
-    """Of a version; "" of none."""
+    """The digest of a version; "" for none."""
     return hashlib.blake2b(version.encode(), digest_size=8).hexdigest() if version else ""
 
 
@@ -237,6 +237,6 @@ def quote(name: str) -> str:
 
 
 def unquote(quoted: str) -> str:
-    """The name again; what is no UTF-8 fits no name."""
+    """The inverse of `quote`; invalid UTF-8 matches no name."""
     raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda match: bytes([int(match[1], 16)]), quoted.encode())
     return raw.decode(errors="replace")

@@ -1,8 +1,8 @@
-"""What goes on air when no item can: ten seconds of FLV, made once and kept where that can be. Runs in livekeep-worker@CHANNEL.
+"""The slate, on air when no item can be: ten seconds of FLV, made once and cached if possible. Runs in livekeep-worker@CHANNEL.
 
-The slate is encoded as every normalised item is, so that going to it and back changes no header. It is named by what it was made
-from: the profile, the content of the channel's slate and the version of ffmpeg; another of these makes another file.
-A slate that cannot be used must not keep a channel off air: a plain picture takes its place, and the log says so.
+The slate is encoded like every transcoded item, so that switching to it and back changes no header. Its file name derives from
+the profile, the content of the channel's slate and the version of ffmpeg; a change of any of them makes another file.
+An unusable slate must not keep a channel off air: a plain picture replaces it, and the log reports it.
 """
 
 import contextlib
@@ -29,29 +29,29 @@ from livekeep.system.redaction import redacted
 
 SECONDS = 10.0
 PLAIN_SECONDS = 2.0
-"""Of the plain picture: where ten seconds of the other one took too long, these do not."""
+"""Of the plain picture: short enough where ten seconds of the other slate took too long."""
 LONGEST_SECONDS = 20.0
-"""Of a video, its beginning."""
+"""The longest part of a video that is used, from its start."""
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 VERSION_SECONDS = 20.0
 PROBE_SECONDS = 10.0
 ENCODE_SECONDS = 60.0
-"""Of each of the two. All of these together end well before TimeoutStartSec= of livekeep-worker@.service."""
+"""For each of the two slates. Both together end well before TimeoutStartSec= of livekeep-worker@.service."""
 PROFILE_KEYS = ("width", "height", "frame_rate", "video_bitrate", "audio_bitrate", "keyframe_seconds", "preset")
 RECIPE = 2
-"""Goes up when the slate is made in another way."""
+"""Increases when the way the slate is made changes."""
 PLAIN = "color=c=0x10466a"
 STILL_QUALITY = ("-qmin", "20")
-"""A still picture would get the channel's whole bit rate, for nothing that can be seen."""
+"""A still picture would get the channel's whole bit rate without any visible benefit."""
 LARGEST_READ_BYTES = 64 * 1024 * 1024
 LARGEST_SLATE_BYTES = 256 * 1024 * 1024
-"""Of the channel's slate; a larger one is distinguished by its size and date: reading it would take too long."""
+"""Of the channel's slate; a larger one is identified by its size and date, because reading it would take too long."""
 
 logger = logging.getLogger("livekeep.worker")
 
 
 class SlateError(TemporaryError):
-    """No slate could be made at all."""
+    """Not even the plain slate could be made."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +59,16 @@ class MadeSlate:
     content: bytes
     """FLV."""
     file: Path
-    """Where it is kept, if it could be."""
+    """Its file in the cache, if it could be stored."""
     problem: str = ""
-    """Why it is not the channel's own, or not kept; one sentence."""
+    """Why it is not the channel's own, or not cached; one sentence."""
 
 
 def make_slate(channel: Channel, cache: Path | None, encode_seconds: float = ENCODE_SECONDS) -> MadeSlate:
-    """The slate of `channel` in FLV, made if it is not in `cache`: whole groups of pictures, with quiet sound.
+    """The slate of `channel` in FLV, made if it is not in `cache`: whole groups of pictures, with quiet audio.
 
-    Takes some seconds, for the start of the worker, in its main thread. A cache that cannot be written, as on a full disk, only
-    costs that time at each start; with None nothing is kept. Raises `SlateError` when even the plain one fails.
+    Takes some seconds; runs in the main thread when the worker starts. If the cache can't be written, as on a full disk, each
+    start takes that time; None means no cache. Raises `SlateError` when even the plain one fails.
     """
     version = ffmpeg_version()
     try:
@@ -86,7 +86,7 @@ def make_slate(channel: Channel, cache: Path | None, encode_seconds: float = ENC
 def made_or_kept(
     cache: Path | None, name: str, channel: Channel, command: Callable[[], list[str]], encode_seconds: float
 ) -> MadeSlate:
-    """The slate `name` of the cache, made by `command` when it is not there or is damaged. Raises `ItemError` or `SlateError`."""
+    """The slate `name` from the cache; `command` makes it if it is missing or damaged. Raises `ItemError` or `SlateError`."""
     if cache is None:
         return MadeSlate(encode(command(), channel, encode_seconds), Path(name))
     target = cache / name
@@ -104,8 +104,8 @@ def made_or_kept(
 
 
 def keep(content: bytes, target: Path) -> str:
-    """Write the slate whole or not at all; why it could not be kept, "" when it was."""
-    # Always the same name: what a worker that was killed left behind is written over.
+    """Write the slate atomically; why it could not be stored, "" if it was."""
+    # A fixed name, so that the next worker overwrites what a killed one left.
     temporary = target.with_name(f".{target.name}.new")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -124,7 +124,7 @@ def keep(content: bytes, target: Path) -> str:
 
 
 def flaw_of(content: bytes, channel: Channel) -> str:
-    """What keeps a slate off air, "" when nothing does."""
+    """Why a slate can't go on air, "" if it can."""
     try:
         slate = SlateLoop(content, 1000 / channel.frame_rate)
     except ValueError as error:
@@ -139,10 +139,10 @@ def name_of(channel: Channel, content: str, version: str) -> str:
 
 
 def fingerprint(file: Path) -> str:
-    """Of the content. Raises `FileNotFoundError` and `SlateError`."""
+    """The fingerprint of the content. Raises `FileNotFoundError` and `SlateError`."""
     try:
         status = file.stat()
-        # One that waits for a writer, such as a FIFO, would not even be opened.
+        # Opening a file that waits for a writer, such as a FIFO, would block.
         if not stat.S_ISREG(status.st_mode):
             raise SlateError("is no file")
         if status.st_size > LARGEST_READ_BYTES:
@@ -166,7 +166,7 @@ def ffmpeg_version() -> str:
 
 
 def command_for(channel: Channel) -> list[str]:
-    """Raises `ItemError` for a video that cannot be played."""
+    """The ffmpeg command for the slate. Raises `ItemError` for an unplayable video."""
     file = Path(channel.slate)
     if file.suffix.lower() in PICTURES:
         picture = [*MODEST, "-protocol_whitelist", "file", "-f", "image2", "-pattern_type", "none"]
@@ -183,7 +183,7 @@ def plain_command(channel: Channel) -> list[str]:
 
 
 def seconds_of(channel: Channel, available: float | None = None) -> float:
-    """How long the slate is: whole groups of pictures, about ten seconds, or as much of a video as there is."""
+    """The length of the slate: whole groups of pictures, about ten seconds, or as much as a shorter video has."""
     group = float(transcode.keyframe_frames(channel) / profile.rate_of(channel))
     if available is None:
         return math.ceil(SECONDS / group) * group
@@ -191,7 +191,7 @@ def seconds_of(channel: Channel, available: float | None = None) -> float:
 
 
 def still_command(picture: list[str], channel: Channel, seconds: float) -> list[str]:
-    """One picture, fitted once and then repeated."""
+    """One picture, scaled once and then repeated."""
     rate = profile.rate_of(channel)
     graph = ";".join(
         (
@@ -211,7 +211,7 @@ def with_length(command: list[str], seconds: float) -> list[str]:
 
 
 def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
-    """What `command` prints, found good. Nothing is written. Raises `SlateError`."""
+    """The output of `command`, checked. Writes nothing. Raises `SlateError`."""
     whole = [*confined_leash(channel.slate), *command]
     try:
         ended = process.run(whole, seconds, process.environment(), with_errors=True, most_output_bytes=LARGEST_SLATE_BYTES)

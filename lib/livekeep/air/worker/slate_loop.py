@@ -1,4 +1,4 @@
-"""The slate as tags without end: its pictures over and over, and its quiet sound for items that lack some. Pure."""
+"""The slate as an endless sequence of tags: its pictures in a loop, and its quiet audio for items that lack audio. Pure."""
 
 from livekeep.air.worker.flv import AUDIO, VIDEO, Tag
 from livekeep.air.worker.input_buffer import InputBuffer
@@ -7,14 +7,14 @@ AAC_FRAME_SAMPLES = 1024
 SOUND_HERTZ = 44100
 SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
 FORMAT_BYTES = 4
-"""Of a header of the sound, those that a decoder goes by: the codec of FLV, then AAC's profile, sampling rate and channels."""
+"""The part of an audio header that a decoder depends on: FLV's codec, then AAC's profile, sampling rate and channels."""
 
 
 class SlateLoop:
-    """The slate's tags, over and over. Its headers are those of the items, when it was made with the same parameters."""
+    """The slate's tags in a loop. Its headers equal those of the items if it was made with the same parameters."""
 
     def __init__(self, flv: bytes, frame_ms: float) -> None:
-        """Raises `FlvError`, or `ValueError` when there is no picture in it."""
+        """Raises `FlvError`, or `ValueError` when it contains no picture."""
         buffer = InputBuffer("slate", frame_ms)
         buffer.feed(flv)
         buffer.end()
@@ -25,7 +25,7 @@ class SlateLoop:
         tags = tuple(iter(lambda: buffer.pop() if buffer.head else None, None))
         shown = [tag.timestamp + tag.composition_ms for tag in tags if tag.is_picture]
         self._length_ms = max(shown) + frame_ms - min(shown)
-        # Sound beside the pictures would let the last of them stand each time that it begins again.
+        # Audio outside the pictures' time would freeze the last picture at each repetition.
         first_ms, last_ms = min(shown) - SOUND_FRAME_MS / 2, max(shown) + frame_ms - SOUND_FRAME_MS / 2
         self.tags = tuple(tag for tag in tags if tag.kind == VIDEO or first_ms <= tag.timestamp < last_ms)
         self._sounds = tuple(tag.body for tag in self.tags if tag.kind == AUDIO and not tag.is_sequence_header)
@@ -40,13 +40,13 @@ class SlateLoop:
         return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
 
     def next_of(self, kind: int) -> Tag:
-        """The next tag of a kind, which stays."""
+        """The next tag of a kind, without removing it."""
         following = (self.tags[index % len(self.tags)] for index in range(self._next, self._next + len(self.tags)))
         tag = next(tag for tag in following if tag.kind == kind)
         return tag._replace(timestamp=round(tag.timestamp + self._offset_ms))
 
     def quiet(self, header: bytes | None) -> bytes | None:
-        """A frame of the slate's sound, each time the next one, when that is of the kind that `header` announced; else None."""
+        """The next frame of the slate's audio, if its format matches `header`; else None."""
         own = self.headers.get(AUDIO)
         if not (self._sounds and own and header and header[:FORMAT_BYTES] == own.body[:FORMAT_BYTES]):
             return None

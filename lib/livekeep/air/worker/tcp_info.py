@@ -1,9 +1,9 @@
-"""What the ingest has acknowledged of a process's TCP connection, asked of the kernel.
+"""The bytes of a process's TCP connection that the ingest has acknowledged, from the kernel.
 
-The only proof that a stream arrives: a sender's own counters go on for many seconds while nobody reads, for the kernel buffers
-megabytes. The numbers are those that `ss -tin` shows.
+The only proof that a stream arrives: a sender's own counters increase for many seconds while nobody reads, because the kernel
+buffers megabytes. The values are those of `ss -tin`.
 
-By hand: pyroute2 reads the same and costs each worker 21 MB.
+Implemented here because pyroute2 reads the same and costs each worker 21 MB.
 Sources: sock_diag(7) with inet_diag (linux/inet_diag.h), struct tcp_info (linux/tcp.h), proc(5) for /proc/PID/fd. Needs no
 privilege, but a process of the same user, and AF_NETLINK in RestrictAddressFamilies=. Unit: livekeep-worker@.
 """
@@ -23,54 +23,54 @@ STATES = 1 << 1 | 1 << 4 | 1 << 5 | 1 << 8
 """Established, and the half closed: FIN_WAIT1, FIN_WAIT2, CLOSE_WAIT (tcp_states.h)."""
 ANY_STATE = 0xFFFFFFFF
 NO_CONNECTION = bytes(40) + b"\xff" * 8
-"""A struct inet_diag_sockid that names none, with INET_DIAG_NOCOOKIE."""
+"""A struct inet_diag_sockid that identifies no connection, with INET_DIAG_NOCOOKIE."""
 
 HEADER = struct.Struct("=IHHII")
 REQUEST = struct.Struct("=BBBBI48s")
 MESSAGE = struct.Struct("=BBBB48sIIIII")
 ATTRIBUTE = struct.Struct("=HH")
-# tcpi_unacked, tcpi_bytes_acked, tcpi_bytes_received, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4) at their places.
+# The offsets of tcpi_unacked, tcpi_bytes_acked, tcpi_bytes_received, tcpi_notsent_bytes, tcpi_snd_wnd (since Linux 5.4).
 TCP_INFO = struct.Struct("=24xI92xQQ8xI80xI")
 RECEIVE_BYTES = 64 * 1024
 PATIENCE_SECONDS = 1.0
-"""The kernel answers within microseconds; without an end a lost answer would hang the worker."""
+"""The kernel responds within microseconds; without a timeout a lost response would hang the worker."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A connection as the kernel sees it at one moment."""
+    """A connection's state in the kernel at one moment."""
 
     acknowledged_bytes: int
-    """By the peer's kernel, since the connection began; TLS and RTMP included, not TCP."""
+    """By the peer's kernel, since the connection began; includes TLS and RTMP, not TCP."""
     unsent_bytes: int
-    """Written by the program and not yet sent, such as when the peer's window is shut."""
+    """Written by the program and not yet sent, for example because the peer's window is shut."""
     unacknowledged_segments: int
     window_bytes: int
-    """What the peer's kernel would take beyond that."""
+    """What the peer's kernel would accept beyond that."""
     received_bytes: int
     """Sent by the peer since the connection began."""
 
     @property
     def offered_bytes(self) -> int:
-        """Up to where the peer's kernel has ever taken or would take; it grows only as the peer's program reads."""
+        """The end of what the peer's kernel has accepted or would accept; it grows only as the peer's program reads."""
         return self.acknowledged_bytes + self.window_bytes
 
     @property
     def is_window_shut(self) -> bool:
-        """The peer's kernel takes nothing more, since its program does not read; what is lost on the way is unacknowledged."""
+        """The peer's kernel accepts no more, because its program does not read. Lost packets would be unacknowledged."""
         return self.unsent_bytes > 0 and self.unacknowledged_segments == 0
 
 
 @dataclass(frozen=True)
 class Connection:
-    """What names one connection to the kernel: its family and struct inet_diag_sockid."""
+    """A connection's identity for the kernel: its family and struct inet_diag_sockid."""
 
     family: int
     identity: bytes
 
 
 class TcpInfo:
-    """The TCP connection of process `pid`: the one that got most through, when there are several."""
+    """The TCP connection of process `pid`: the one with the most acknowledged bytes, if there are several."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -79,7 +79,7 @@ class TcpInfo:
         self._socket.settimeout(PATIENCE_SECONDS)
 
     def read(self) -> Sample | None:
-        """None while there is no connection, and when the kernel does not say."""
+        """None while there is no connection, or when the kernel doesn't report it."""
         try:
             if self._connection and (answer := self._ask(self._connection)):
                 return answer[0][2]
@@ -101,7 +101,7 @@ class TcpInfo:
         return best
 
     def _ask(self, connection: Connection) -> list[tuple[Connection, int, Sample]]:
-        """The connection asked for, or, with no identity, all of its family; each with its inode."""
+        """The requested connection, or, with no identity, all of its family; each with its inode."""
         is_one = bool(connection.identity)
         states = ANY_STATE if is_one else STATES
         identity = connection.identity or NO_CONNECTION
@@ -155,7 +155,7 @@ def sample_of(message: bytes) -> Sample | None:
 
 
 def sockets_of(pid: int) -> set[int]:
-    """The inodes of the sockets that process `pid` has open; none when it is gone or another user's."""
+    """The inodes of the open sockets of process `pid`; empty when it is gone or another user's."""
     inodes: set[int] = set()
     folder = f"/proc/{pid}/fd"
     try:

@@ -1,7 +1,7 @@
-"""The timeline of a connection: where picture and sound have ended, when the next tag is due, and the bytes of those sent. Pure.
+"""The timeline of a connection: where video and audio have ended, when the next tag is due, and the bytes of the tags sent. Pure.
 
-Times on it are ms since the connection began. What is put on it follows without a gap on what went before; missing sound is
-filled with the slate's quiet one.
+Its times are ms since the connection began. Tags follow without a gap on those before; the slate's quiet audio fills in for
+missing audio.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,30 +10,30 @@ from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
 from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
 
 BURST_SECONDS = 0.5
-"""A connection begins with so much at once: the publisher knows sooner what it has, and the receiver has something in hand."""
+"""A connection begins with this much at once: the publisher detects the streams sooner, and the receiver has a buffer."""
 LONGEST_LAG_MS = 2000.0
-"""What is later than this, after a sleep of the whole machine, is not made up for: the timeline goes on from here."""
+"""A longer lag, as after the machine's suspend, is not caught up: the timeline continues from here."""
 MISSING_FRAMES = 1.5
-"""So many frames of sound that are missing are filled."""
+"""A gap of this many audio frames is filled."""
 
 
 class Timeline:
-    """What is sent is a run of tags of one source (an item or the slate); `place` begins the next one."""
+    """Tags are sent in runs from one source (an item or the slate); `place` begins the next run."""
 
     def __init__(self, slate: SlateLoop, frame_ms: float, metadata: bytes) -> None:
         self.media_seconds = 0.0
-        """Of what was sent, over all connections."""
+        """The time sent, over all connections."""
         self.drift_seconds = 0.0
-        """How late the newest tag was sent, as of its time."""
+        """How late the newest tag was sent, relative to its timestamp."""
         self.ends = {VIDEO: 0.0, AUDIO: 0.0}
         self.last = {VIDEO: -1, AUDIO: -1}
-        """The times of the newest tags."""
+        """The timestamps of the newest tags."""
         self.offset_ms = 0.0
-        """What is added to the times of the present source."""
+        """The offset that is added to the current source's timestamps."""
         self.is_new = False
-        """Whether no picture of it has come to its place yet."""
+        """Whether no picture of the source has reached its nominal time yet."""
         self.limit_ms = 0.0
-        """What lies before it is due."""
+        """Everything before this time is due."""
         self._slate, self._frame_ms, self._metadata = slate, frame_ms, metadata
         self._epoch: float | None = None
         self._first_ms = 0
@@ -41,7 +41,7 @@ class Timeline:
         self._out: list[bytes] = []
 
     def connect(self, now: float, first_ms: int) -> None:
-        """A new connection, to which everything must be said again."""
+        """Begin a connection, which needs all headers again."""
         self._epoch, self._first_ms = now - BURST_SECONDS, first_ms
         self.ends = {VIDEO: float(first_ms), AUDIO: float(first_ms)}
         self.last = {VIDEO: first_ms - 1, AUDIO: first_ms - 1}
@@ -58,7 +58,7 @@ class Timeline:
 
     @property
     def has_sent(self) -> bool:
-        """Whether anything went out on this connection."""
+        """Whether any tag was sent on this connection."""
         return bool(self._sent_headers)
 
     @property
@@ -66,15 +66,15 @@ class Timeline:
         return max(self.ends.values())
 
     def at(self, now: float) -> float:
-        """Where the clock stands on it."""
+        """The clock's position on the timeline."""
         return self._first_ms + (now - (self._epoch if self._epoch is not None else now)) * 1000
 
     def clock_of(self, time_ms: float) -> float:
-        """When it is that time, on the clock; only while connected."""
+        """The clock's time for a position on the timeline; only while connected."""
         return (self._epoch or 0.0) + (time_ms - self._first_ms) / 1000
 
     def take(self) -> bytes:
-        """What was put on it since."""
+        """The bytes of the tags sent since the last call."""
         data = b"".join(self._out)
         self._out.clear()
         return data
@@ -82,8 +82,8 @@ class Timeline:
     def time_of(self, tag: Tag) -> float:
         """When a tag is decoded.
 
-        The pictures of an item that needs less time for its reordering than the one before it would come later by as much: the
-        first of them are decoded earlier, each a little less so, and shown when they say.
+        If an item needs less time for reordering than the one before it, its first pictures would be late by the difference:
+        they are decoded earlier, each by a little less, and shown at their own time.
         """
         wanted = tag.timestamp + self.offset_ms
         if tag.kind == VIDEO and self.is_new:
@@ -91,7 +91,7 @@ class Timeline:
         return wanted
 
     def place(self, pictures: Iterable[Tag], sounds: Iterable[Tag], headers: Mapping[int, Tag]) -> None:
-        """Go on with these tags: they begin where both picture and sound have ended."""
+        """Begin a run with these tags: they start where both video and audio have ended."""
         self.is_new = True
         offsets = []
         picture = next((tag for tag in pictures if tag.is_picture), None)
@@ -105,7 +105,7 @@ class Timeline:
             self._send_header(tag, self.last[tag.kind] + 1)
 
     def send(self, tag: Tag) -> None:
-        """Put one tag behind all that went before."""
+        """Append one tag."""
         wanted = round(tag.timestamp + self.offset_ms)
         if tag.is_sequence_header:
             self._send_header(tag, wanted)
@@ -116,7 +116,7 @@ class Timeline:
         self._put(moved(tag, timestamp - wanted), timestamp, ending(tag, self._frame_ms) + self.offset_ms)
 
     def fill_sound(self, until_ms: float, slack_ms: float = 0.0) -> None:
-        """Put quiet sound where it is missing, up to about a moment; what lacks no more than `slack_ms` may still come."""
+        """Fill missing audio with quiet audio up to about a moment; a gap of up to `slack_ms` may still be filled by the item."""
         least_ms = max(MISSING_FRAMES * SOUND_FRAME_MS, slack_ms)
         while until_ms - self.ends[AUDIO] >= least_ms and (body := self._slate.quiet(self._sent_headers.get(AUDIO))):
             end_ms = self.ends[AUDIO]
@@ -141,7 +141,7 @@ class Timeline:
 
 
 def moved(tag: Tag, later_ms: int) -> Tag:
-    """A tag that is decoded later than it says (earlier: less than 0), and shown when it says."""
+    """The tag with a later decoding time (negative: earlier) and an unchanged presentation time."""
     if not tag.is_picture or not later_ms:
         return tag
     composition_ms = max(tag.composition_ms - later_ms, 0)
@@ -149,7 +149,7 @@ def moved(tag: Tag, later_ms: int) -> Tag:
 
 
 def ending(tag: Tag, frame_ms: float) -> float:
-    """When the tag's picture or sound ends, in its own time, ms."""
+    """When the tag's picture or audio ends, in its own time, ms."""
     if tag.kind == AUDIO:
         return tag.timestamp + SOUND_FRAME_MS
     return tag.timestamp + tag.composition_ms + frame_ms

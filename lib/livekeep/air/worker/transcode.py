@@ -1,8 +1,8 @@
-"""The ffmpeg that turns an item into FLV on standard output: copied, or transcoded into the channel's form. Pure.
+"""The ffmpeg command that turns an item into FLV on standard output: copied, or transcoded to the channel's format. Pure.
 
-What is transcoded is fitted into the channel's size with black bars, at its constant rate, BT.709 in limited range, H.264 whose
-headers are the same bytes for every item and the slate, so that a player goes from one to the next without a new decoder; AAC-LC,
-44.1 kHz, stereo, exactly as long as the picture.
+Transcoded video is fitted into the channel's size with black bars, at its constant rate, BT.709 in limited range, H.264 with
+identical header bytes for every item and the slate, so that a player switches between them without a new decoder; audio: AAC-LC,
+44.1 kHz, stereo, exactly as long as the video.
 Sources: YouTube's encoder settings; libx264's options (ffmpeg-codecs(1)).
 """
 
@@ -16,15 +16,15 @@ from livekeep.core.config import Channel
 
 AAC_FRAME = 1024
 LONGEST_INTERLEAVING_SECONDS = 30
-"""How much of the sound waits in ffmpeg for the picture, or the other way round, before it is written out of order."""
+"""How much audio ffmpeg buffers while it waits for video, or the reverse, before it writes out of order."""
 MOST_JOINED = 40
-"""Holes, and restarts of timestamps, that are joined: more would make ffmpeg's expression too long."""
+"""Holes and timestamp restarts that are joined: more would make ffmpeg's expression too long."""
 THREADS = 2
-"""Of the decoder and of the encoder: more only cost memory, as the relay takes the output at the clock's pace."""
+"""Of the decoder and of the encoder: more only cost memory, because the relay takes the output in real time."""
 QUIET = "anoisesrc=amplitude=0.001:colour=pink:seed=1:sample_rate=44100"
-"""Sound that nobody hears: ingests have taken digital silence, which is but a few bits, for a broken stream."""
+"""Inaudible sound: ingests have mistaken digital silence, which is only a few bits, for a broken stream."""
 BEGUN = f"atrim=start={AAC_FRAME / SAMPLE_RATE:.6f}"
-"""The encoder puts a frame of its own before the first: as much of the sound gives way, so that it begins with the picture."""
+"""The encoder inserts a frame before the first: this trims as much audio, so that audio begins with the video."""
 SILENCE = f"anullsrc=channel_layout=stereo:sample_rate={SAMPLE_RATE}"
 
 
@@ -33,7 +33,7 @@ def keyframe_frames(channel: Channel) -> int:
 
 
 def feeder_command(source: str, plan: Plan, channel: Channel, media: MediaInfo) -> list[str]:
-    """The ffmpeg that writes an item as FLV to its standard output, as fast as that is read."""
+    """The ffmpeg that writes an item as FLV to its standard output, as fast as it is read."""
     decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"] if plan.video == "encode" else []
     picture = ["-map", f"0:{media.video.index}"]
     if plan.video == "copy":
@@ -52,7 +52,7 @@ def beginning() -> list[str]:
 
 
 def flv_options() -> list[str]:
-    """FLV as the relay wants it: every packet at once, no sum at the end, no end of the sequence before the next item's."""
+    """FLV options for the relay: every packet immediately, no checksum at the end, no end-of-sequence before the next item's."""
     flags = "no_duration_filesize+no_sequence_end+no_metadata"
     tidy = [
         "-sn",
@@ -68,9 +68,9 @@ def flv_options() -> list[str]:
 
 
 def silence_input(media: MediaInfo) -> list[str]:
-    """Sound for what has none; for a known picture, hardly longer than that: 7.1 may take more of it than the picture needs.
+    """Silence for an item without audio; barely longer than the video if its length is measured: 7.1 can use more than it needs.
 
-    What a header says is not known: a limit that is too short would cut the picture off.
+    A header's length is not reliable: a limit that is too short would cut the video off.
     """
     end, longer = end_of(media.video) if media.scan else None, min(sound_goes_on(media), LONGEST_STILL_SECONDS)
     limit = [] if end is None else ["-t", f"{end + longer + SLACK_SECONDS:.3f}"]
@@ -78,11 +78,11 @@ def silence_input(media: MediaInfo) -> list[str]:
 
 
 def sound_options(media: MediaInfo, channel: Channel) -> list[str]:
-    """Sound exactly as long as the picture.
+    """Audio exactly as long as the video.
 
-    Silence comes from an input of its own, the item's sound is mixed into it, and `-shortest` cuts both where the picture ends.
-    The nearer ways failed: after the end of the sound `apad` gives none until the picture is through (5.1), or too much (7.1);
-    `concat` adds none behind its last part; a length that was probed is wrong for a file that is cut off.
+    Silence comes from a separate input, the item's audio is mixed into it, and `-shortest` cuts both at the video's end.
+    Simpler ways failed: after the end of the audio, `apad` produces none until the video ends (5.1), or too much (7.1); `concat`
+    adds none after its last part; a probed length is wrong for a truncated file.
     """
     quiet = "[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo"
     graph = f"{quiet},{BEGUN}[sound]"
@@ -93,11 +93,11 @@ def sound_options(media: MediaInfo, channel: Channel) -> list[str]:
 
 
 def picture_steps(media: MediaInfo, channel: Channel) -> str:
-    """The item's picture as the channel's: its size, its rate, its headers."""
+    """Filters that convert the item's video to the channel's size, rate and headers."""
     rate, longer = rate_of(channel), min(sound_goes_on(media), LONGEST_STILL_SECONDS)
-    # From 0 on only where it is wanted: a change within the item (a recorded broadcast) would repeat the wait.
+    # Start at 0 only where needed: a format change within the item (a recorded broadcast) would repeat the wait.
     at_rate = f"fps={rate}" + (":start_time=0" if media.video.start_seconds > float(1 / rate) else "")
-    # A frame that is left out is not scaled before, one that is repeated is scaled once.
+    # Order saves work: a dropped frame is not scaled first, and a repeated one is scaled once.
     is_faster = (media.video.frame_rate or 0.0) > rate
     steps = [
         *joined(media, "setpts"),
@@ -110,9 +110,9 @@ def picture_steps(media: MediaInfo, channel: Channel) -> str:
 
 
 def joined(media: MediaInfo, setter: str) -> list[str]:
-    """One line of time without restarts, and without the holes that picture and sound share: nobody wants to see those.
+    """Filters that join timestamp restarts and remove the holes that video and audio share.
 
-    Registers of the expression: 0, how often the timestamps have begun again; 1, the time of the last frame; 2, that on the line.
+    Registers of the expression: 0, number of restarts so far; 1, time of the last frame; 2, that time on the joined timeline.
     """
     scan = media.scan
     restarts = () if scan is None or media.container in RESTARTING else scan.restarts[:MOST_JOINED]
@@ -126,7 +126,7 @@ def joined(media: MediaInfo, setter: str) -> list[str]:
 
 
 def fitting(channel: Channel) -> str:
-    """The picture fitted into the channel's size, in its colours."""
+    """Filters that fit the video into the channel's size and colors."""
     width, height = channel.width, channel.height
     fitted = f"w='2*round(min({width},{height}*dar)/2)':h='2*round(min({height},{width}/dar)/2)'"
     steps = [
@@ -139,12 +139,12 @@ def fitting(channel: Channel) -> str:
 
 
 def headers() -> str:
-    """Nothing is left of the source that would become a header of the output."""
+    """Options that keep the source's metadata out of the output's headers."""
     return "setparams=field_mode=prog:range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,sidedata=mode=delete"
 
 
 def paced(media: MediaInfo) -> str:
-    """The item's sound at the pace of its timestamps: stretched where it drifts, filled where some of it is missing."""
+    """Filters that align the audio with its timestamps: stretch it where it drifts, fill it where some is missing."""
     audio, picture_end = media.audio, end_of(media.video)
     start, end = (audio.start_seconds, end_of(audio)) if audio else (0.0, None)
     steps = [
@@ -153,13 +153,13 @@ def paced(media: MediaInfo) -> str:
         "aformat=sample_fmts=fltp:channel_layouts=stereo",
     ]
     if end is not None and picture_end is not None and picture_end - end > SLACK_SECONDS:
-        # Nothing in the file says to the mixer that no more is to come, and it would wait.
+        # The file doesn't tell the mixer that the audio has ended, so it would wait.
         steps.append(f"atrim=end={max(end - SLACK_SECONDS / 2, 0.001):.3f}")
     return ",".join(steps)
 
 
 def encoder_options(channel: Channel) -> list[str]:
-    """libx264, so that its headers do not depend on the item (`stitchable`), and its delay is one frame for all presets."""
+    """libx264 options: headers independent of the item (`stitchable`), and a delay of one frame for all presets."""
     keyframes = keyframe_frames(channel)
     fixed = f"keyint={keyframes}:min-keyint={keyframes}:scenecut=0:open-gop=0:bframes=2:b-pyramid=none:ref=1:stitchable=1"
     colours = ("-color_range", "tv", "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709")

@@ -1,7 +1,7 @@
-"""The uplink of a channel: one publisher at a time, whether what it is given arrives, and when to try again.
+"""The uplink of a channel: runs one publisher at a time, checks that its data arrives, and decides when to try again.
 
-Part of livekeep-worker@CHANNEL. The relay's bytes go into the publisher; the kernel says what the ingest has acknowledged. A
-stream that no longer arrives is ended and begun again, and the relay goes on where it was.
+Part of livekeep-worker@CHANNEL. The relay's bytes go into the publisher; the kernel reports what the ingest has acknowledged. If
+a stream no longer arrives, the uplink reconnects, and the relay continues where it was.
 """
 
 import contextlib
@@ -25,29 +25,29 @@ from livekeep.core.service import Service
 logger = logging.getLogger("livekeep.worker")
 
 CHECK_SECONDS = 0.4
-"""Between two checks of what was acknowledged."""
+"""Between two checks of the acknowledged bytes."""
 WRAP_MS = 2**31
-"""FLV's times, as ffmpeg keeps them, end here: 24 d 20 h."""
+"""FLV's timestamps, as ffmpeg keeps them, wrap here: 24 d 20 h."""
 WRAP_MARGIN_MS = 600_000
 MOST_BEHIND_BYTES = 8 * 1024 * 1024
-"""What may wait for a publisher that takes nothing; by then it has long been seen to stall."""
+"""The most that waits for a publisher that accepts nothing; a stall is detected long before."""
 MESSAGE_SECONDS = 1.0
-"""ffmpeg, which ends at an error, gets so long to read a message of the ingest."""
+"""How long ffmpeg, which ends at an error, gets to read a message from the ingest."""
 UNWANTED_CONNECTIONS = 3
-"""So many short ones in a row: some services take the stream of a wrong key, and end it a moment later."""
+"""After so many short connections in a row, check the key: some services take a wrong one, and end the stream a moment later."""
 
 
 class GivenUpError(TemporaryError):
-    """The ingest has refused the stream too often; systemd starts the worker again after a while."""
+    """The ingest has refused the stream too often; systemd restarts the worker after a while."""
 
     exit_code = EXIT_GIVEN_UP
 
 
 class Uplink:
-    """One pass sends what is due and supervises the publisher; the fields go into the state."""
+    """One pass sends the bytes due and supervises the publisher; the fields go into the state."""
 
     def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, key: str, first_ms: int = 0) -> None:
-        """`first_ms`: where the first connection's timeline begins, to see what happens at its end."""
+        """`first_ms`: where the first connection's timeline begins, for tests of the wrap."""
         self.publishing: Publishing = "preparing"
         self.since = time.time()
         self.reason = self.advice = self.error_type = ""
@@ -87,11 +87,11 @@ class Uplink:
 
     @property
     def acknowledged_bytes(self) -> int:
-        """Since the worker began, over all connections."""
+        """Since the worker started, over all connections."""
         return self._acknowledged_before + self._arrival.acknowledged_bytes
 
     def one_pass(self, now: float) -> float:
-        """Send what is due; when to be called again. Raises `GivenUpError` and `ConfigError`."""
+        """Send the bytes due; when to call again. Raises `GivenUpError` and `ConfigError`."""
         if self._publisher is None:
             if now < self._next_try:
                 return self._next_try
@@ -103,7 +103,7 @@ class Uplink:
         return min(self._relay.due(now), self._next_check)
 
     def reconnect(self, now: float) -> None:
-        """End the connection in good order, and begin another: before its timeline wraps, or because the operator wants it."""
+        """End the connection cleanly and begin another: before the timeline wraps, or when the operator requests it."""
         if self._publisher and not self._is_planned_end:
             logger.info("%s: a new connection is due", self._name)
             self._is_planned_end = True
@@ -111,7 +111,7 @@ class Uplink:
             self._publisher.stop(now)
 
     def stop(self, wait: Callable[[float], None]) -> None:
-        """Disconnect cleanly, within ten seconds; `wait` is given the seconds to wait between two checks."""
+        """Disconnect cleanly, within ten seconds; `wait` is called with the seconds between two checks."""
         publisher, self._publisher = self._publisher, None
         if publisher is None:
             return
@@ -119,7 +119,7 @@ class Uplink:
         while publisher.poll(time.monotonic()) is None:
             wait(0.05)
 
-    # The connection
+    # Connection
 
     def _connect(self, now: float) -> None:
         url = self._channel.ingest_urls[self._retry.ingest]
@@ -148,7 +148,7 @@ class Uplink:
         self._waiting = data[taken:]
 
     def _check(self, now: float) -> None:
-        """Whether the publisher is still there, and what has arrived."""
+        """Check that the publisher still runs, and what has arrived."""
         publisher = self._publisher
         if publisher is None or (now < self._next_check and not self._has_news):
             return
@@ -201,7 +201,7 @@ class Uplink:
             self.retry_count, self.error_type = 0, ""
 
     def _note_message(self, publisher: Publisher, now: float) -> None:
-        """The ingest said something, which may be that it has ended the stream: once an hour that is believed."""
+        """The ingest sent a message, possibly the end of the stream: reconnect because of it at most once an hour."""
         if self._message is None or now - self._message[0] < MESSAGE_SECONDS or self._is_planned_end:
             return
         (_heard_at, said), self._message = self._message, None
@@ -215,7 +215,7 @@ class Uplink:
         self._become(self.publishing, f"{said}; a new connection did not help", "look whether the ingest shows the stream")
 
     def _plan(self, now: float) -> None:
-        """A new connection before the timeline wraps, and as often as the operator wants."""
+        """Reconnect before the timeline wraps, and as often as the operator configures."""
         hours = self._channel.rotate_hours
         is_wrapping = self._relay.timestamp_ms(now) >= WRAP_MS - WRAP_MARGIN_MS
         is_old = bool(hours) and now - self._began >= hours * 3600
