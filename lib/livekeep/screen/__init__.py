@@ -1,1 +1,1 @@
-"""On screen: the poller asks whether the stream is live, the player chooses the picture, the display shows it."""
+"""On screen: the poller checks whether the stream is live, the player chooses the picture, the display shows it."""

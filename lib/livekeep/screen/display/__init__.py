@@ -1,1 +1,1 @@
-"""livekeep-display, which becomes mpv or VLC, and livekeep-error-screen, which paints when neither can."""
+"""livekeep-display, which becomes mpv or VLC, and livekeep-error-screen, which shows the error picture when neither can start."""

@@ -32,14 +32,14 @@ Output = Literal["auto", "drm", "x11", "wayland"]
 
 PLAIN_BACKGROUND = (18, 22, 30)
 BAND_OPACITY = 0.72
-X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 - where every X server has it
+X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 - the default path of every X server
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
-# Parts of the screen's height: what is read across a room, and the least that is read at all.
+# Fractions of the screen's height: legible across a room, and the smallest legible size.
 TEXT_HEIGHT = 1 / 24
 SMALLEST_TEXT_HEIGHT = 1 / 45
-# Twice that is refused: a small board has no room for it.
+# Twice that is refused: it would exceed a small board's memory.
 Image.MAX_IMAGE_PIXELS = 64_000_000
-# The display program may still be dying: try again soon, then seldom.
+# The display program may still be exiting: retry soon, then less often.
 QUICK_TRIES = 20
 QUICK_PAUSE_SECONDS = 0.2
 PAUSE_SECONDS = 2.0
@@ -48,10 +48,10 @@ LINES = ("The picture cannot be shown now; it is tried again every minute", "Run
 
 @dataclass(frozen=True)
 class ErrorScreenSettings:
-    """Which screen to paint, and what.
+    """Which screen to paint.
 
     `connector` is the kernel's name (`HDMI-A-1`), "" for any; `mode` is like `1920x1080@60`, "" for the
-    TV's preferred one. Both matter to DRM only. A relative `wayland_display` lies in XDG_RUNTIME_DIR.
+    TV's preferred mode. Both apply to DRM only. A relative `wayland_display` is in XDG_RUNTIME_DIR.
     """
 
     output: Output
@@ -64,24 +64,24 @@ class ErrorScreenSettings:
 
 
 class Painter(Protocol):
-    """One way to a screen. Each method raises TemporaryError when the screen is lost."""
+    """A painter for one kind of screen. Each method raises TemporaryError when the screen is lost."""
 
     @property
     def size(self) -> tuple[int, int]:
-        """The screen's width and height in pixels; it may change while waiting."""
+        """The screen's width and height in pixels; can change while waiting."""
 
     def show(self, image: Image.Image) -> None:
         """Paint an RGB image of exactly that size; returns when it is on the screen."""
 
     def wait(self) -> None:
-        """Return when the picture has to be painted again: the screen has another size."""
+        """Return when the picture must be painted again because the screen's size changed."""
 
     def close(self) -> None:
-        """Give the screen back."""
+        """Release the screen."""
 
 
 def choose_output(settings: ErrorScreenSettings) -> Output:
-    """Return the output to try now: `auto` is the first whose server is there, else the bare screen."""
+    """Return the output to try now: for `auto`, the first whose server exists, else DRM."""
     if settings.output != "auto":
         return settings.output
     if settings.wayland_display and wayland_socket(settings.wayland_display).exists():
@@ -93,13 +93,13 @@ def choose_output(settings: ErrorScreenSettings) -> Output:
 
 
 def wayland_socket(name: str) -> Path:
-    """Return the socket of a Wayland display, as libwayland finds it."""
+    """Return the socket of a Wayland display by the rules of libwayland."""
     return Path(os.environ.get("XDG_RUNTIME_DIR", "/run")) / name
 
 
 def open_painter(settings: ErrorScreenSettings) -> Painter:
-    """Open the screen. Raises TemporaryError when that cannot be done now."""
-    # Only the one that is needed is imported: the picture is there sooner.
+    """Open the screen. Raises TemporaryError when that is not possible now."""
+    # Imports only the module it needs, to paint sooner.
     output = choose_output(settings)
     if output == "wayland":
         from livekeep.screen.display.painter_wayland import WaylandPainter  # noqa: PLC0415 - see above
@@ -118,8 +118,8 @@ def open_painter(settings: ErrorScreenSettings) -> Painter:
 def render(settings: ErrorScreenSettings, size: tuple[int, int]) -> Image.Image:
     """Return the picture on black with the text in a band at the bottom, as RGB of that size.
 
-    A picture that is missing or none leaves a plain dark background: the text matters more. The last one is
-    kept: a screen that cannot be painted yet is tried often.
+    A missing or invalid picture leaves a plain dark background: the text is more important. The last result is
+    cached, because a screen that can't be painted yet is retried often.
     """
     canvas = background(settings.picture, size)
     lines = [line for line in settings.lines if line.strip()]
@@ -129,10 +129,10 @@ def render(settings: ErrorScreenSettings, size: tuple[int, int]) -> Image.Image:
 
 
 def background(picture: Path, size: tuple[int, int]) -> Image.Image:
-    """Return the picture scaled into the size, its aspect kept, on black; plain if there is no picture."""
+    """Return the picture on black, scaled to fit with its aspect ratio; plain if there is no picture."""
     try:
         with Image.open(picture) as opened:
-            # A JPEG is decoded at a fraction of its size when that is enough.
+            # Decodes a JPEG at a fraction of its size if that is large enough.
             opened.draft("RGB", size)
             upright = ImageOps.exif_transpose(opened)
             scale = min(size[0] / upright.width, size[1] / upright.height)
@@ -149,7 +149,7 @@ def background(picture: Path, size: tuple[int, int]) -> Image.Image:
 
 
 def draw_band(canvas: Image.Image, lines: list[str]) -> None:
-    """Darken the bottom of the canvas and write the lines there, as large as they fit."""
+    """Darken the bottom of the canvas and write the lines there, as large as fits."""
     margin = canvas.height // 24
     font, step = fit_font(lines, canvas.width - 2 * margin, canvas.height)
     shown = lines[: max(1, (canvas.height - 2 * margin) // step)]
@@ -164,10 +164,10 @@ def draw_band(canvas: Image.Image, lines: list[str]) -> None:
 
 
 def fit_font(lines: list[str], width: int, height: int) -> tuple[ImageFont.FreeTypeFont | ImageFont.ImageFont, int]:
-    """Return the largest font in which all lines fit, and the distance between lines in pixels."""
+    """Return the largest font in which all lines fit, and the line spacing in pixels."""
     largest, smallest = (max(8, round(height * part)) for part in (TEXT_HEIGHT, SMALLEST_TEXT_HEIGHT))
     try:
-        # The basic layout needs no shaping library, which takes longer to load than the rest to paint.
+        # The basic layout needs no shaping library, which takes longer to load than all the painting.
         font = ImageFont.truetype(str(FONT), largest, layout_engine=ImageFont.Layout.BASIC)
     except (OSError, ImportError):
         return ImageFont.load_default(), 16
@@ -177,7 +177,7 @@ def fit_font(lines: list[str], width: int, height: int) -> tuple[ImageFont.FreeT
 
 
 def shorten(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
-    """Return the line, or its beginning and an ellipsis, within the width."""
+    """Return the line, shortened with an ellipsis to fit the width."""
     if font.getlength(line) <= width:
         return line
     lengths = (font.getlength(f"{line[:end]}…") for end in range(len(line)))
@@ -186,12 +186,12 @@ def shorten(line: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width
 
 
 def partial_path(path: Path) -> Path:
-    """Return where a file is written before it takes its place."""
+    """Return the temporary path of a file that is replaced atomically."""
     return path.with_name(f".{path.name}.new")
 
 
 def save_copy(image: Image.Image, path: Path) -> None:
-    """Replace the PNG whole, so that a reader never sees half a picture."""
+    """Replace the PNG atomically, so that a reader never sees a partial picture."""
     partial = partial_path(path)
     try:
         image.save(partial, "PNG", compress_level=1)
@@ -202,7 +202,7 @@ def save_copy(image: Image.Image, path: Path) -> None:
 
 
 def notify(message: str) -> None:
-    """Tell systemd, if it listens."""
+    """Notify systemd, if it listens."""
     sdnotify.SystemdNotifier().notify(message)
 
 
@@ -212,7 +212,7 @@ def log(message: str) -> None:
 
 
 def keep_shown(settings: ErrorScreenSettings, painter: Painter, copy_to: Path | None) -> None:
-    """Paint, and paint again at each change of size. Raises TemporaryError when the screen is lost."""
+    """Paint, and repaint after each change of size. Raises TemporaryError when the screen is lost."""
     while True:
         image = render(settings, painter.size)
         painter.show(image)
@@ -223,7 +223,7 @@ def keep_shown(settings: ErrorScreenSettings, painter: Painter, copy_to: Path | 
 
 
 def run(settings: ErrorScreenSettings, copy_to: Path | None) -> NoReturn:
-    """Keep the picture on the screen, and wait for a screen as long as there is none."""
+    """Keep the picture on the screen; without a screen, wait for one."""
     said = ""
     tries = 0
     while True:
@@ -233,7 +233,7 @@ def run(settings: ErrorScreenSettings, copy_to: Path | None) -> NoReturn:
                 keep_shown(settings, painter, copy_to)
         except TemporaryError as error:
             tries += 1
-            # Said once, and only if it lasts: the first tries often meet the dying display program.
+            # Logged once, and only if it lasts: the first tries often collide with the exiting display program.
             if str(error) != said and (tries == 1 or tries > QUICK_TRIES):
                 said = str(error)
                 log(said)
@@ -242,10 +242,10 @@ def run(settings: ErrorScreenSettings, copy_to: Path | None) -> NoReturn:
 
 
 def end_on_signal(copy_to: Path | None) -> None:
-    """Let SIGTERM and SIGINT end the program at once, with exit code 0 and without its copy.
+    """Make SIGTERM and SIGINT end the program immediately, with exit code 0 and after removing its copy.
 
-    The screen needs no farewell: kernel and servers take back what an ended program held. An exception raised here
-    would not do: libraries catch it (sdnotify's bare `except` did).
+    The screen needs no cleanup: kernel and servers release what an ended program held. An exception raised here
+    would not work: libraries catch it (sdnotify's bare `except` did).
     """
 
     def end(_signal: int, _frame: FrameType | None) -> NoReturn:
@@ -260,15 +260,15 @@ def end_on_signal(copy_to: Path | None) -> None:
 
 
 def parse_arguments(argv: Sequence[str] | None) -> tuple[ErrorScreenSettings, Path | None]:
-    """Return the settings and where the copy goes: the configuration's, each of which an option can replace.
+    """Return the settings and the path of the copy, from the configuration; options override each of them.
 
-    A faulty configuration does not matter here: the default stands in for a faulty value.
+    A faulty value in the configuration is replaced by its default.
     """
     screen = load_leniently()[0].screen
     picture = Slides(screen.holding, screen.slideshow_seconds).error_picture(screen.error)
     folder = os.environ.get("RUNTIME_DIRECTORY", "")
     copy_to = Path(folder) / "picture.png" if folder else None
-    # As the display takes them when the output alone is named.
+    # The display's defaults if only the output is named.
     x11 = ":0" if screen.output == "x11" else ""
     wayland = "wayland-0" if screen.output == "wayland" else ""
     parser = argparse.ArgumentParser(prog="livekeep-error-screen", description=__doc__)

@@ -1,7 +1,7 @@
 """livekeep-display.service: waits until there is a screen, then becomes mpv (or VLC) by exec; one long-lived process.
 
-Reads: livekeep.toml ([screen]), /sys/class/drm, the board's model. Writes: nothing; mpv makes its IPC socket.
-A fault in the configuration never keeps the screen dark: the default takes the place of the faulty value.
+Reads: livekeep.toml ([screen]), /sys/class/drm, the board's model. Writes: nothing; mpv creates its IPC socket.
+A configuration error never keeps the screen dark: defaults replace faulty values.
 """
 
 import logging
@@ -30,25 +30,25 @@ DIRECTORY = paths.STATE_DIRECTORY / "display"
 MPV_SETTINGS = paths.ROOT / "usr/share/livekeep/mpv"
 
 BOARDS: tuple[tuple[str, str, int], ...] = (
-    # No H.264 decoder in hardware on the 5, but cores that manage 1080p.
+    # The 5 has no H.264 hardware decoder, but its cores can decode 1080p.
     ("Raspberry Pi 5", "auto-copy-safe", 10_000_000),
     ("Raspberry Pi 4", "v4l2m2m-copy", 8_000_000),
     ("Raspberry Pi Compute Module 5", "auto-copy-safe", 10_000_000),
     ("Raspberry Pi Compute Module 4", "v4l2m2m-copy", 8_000_000),
     ("Raspberry Pi", "v4l2m2m-copy", 4_500_000),
 )
-"""Beginning of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
+"""Prefix of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
 OTHER_BOARD = ("auto-copy-safe", 20_000_000)
 
 
 def tuning(screen: Screen, model: str) -> tuple[str, int]:
-    """The hardware decoder and the cap in bit/s: the configured ones, else the board's."""
+    """The hardware decoder and the cap in bit/s: as configured, else the board's."""
     fitting = next(((hwdec, cap) for name, hwdec, cap in BOARDS if model.startswith(name)), OTHER_BOARD)
     return (fitting[0] if screen.hwdec == "auto" else screen.hwdec), screen.max_bitrate or fitting[1]
 
 
 def audio_device(screen: Screen, connector: str, model: str) -> str:
-    """mpv's audio device: the configured one, else on a Raspberry Pi that of the HDMI in use, else the system's choice."""
+    """mpv's audio device: as configured, else on a Raspberry Pi the HDMI port in use, else the system's default."""
     if screen.audio_device != "auto" or not model.startswith("Raspberry Pi"):
         return screen.audio_device
     card = {"HDMI-A-1": "vc4hdmi0", "HDMI-A-2": "vc4hdmi1"}.get(connector)
@@ -56,10 +56,10 @@ def audio_device(screen: Screen, connector: str, model: str) -> str:
 
 
 def audio_outputs(screen: Screen, cards: Path = Path("/sys/class/sound")) -> str:
-    """mpv's sound outputs, of which the first that opens is used.
+    """mpv's audio outputs, in order of preference.
 
-    On a desktop without a sound card silence, or ALSA would fill the journal at each start of the stream; on the console the
-    card may come later than the display.
+    On a desktop without a sound card it is silence, or ALSA would fill the journal at each start of the stream; on the console
+    the card can appear after the display.
     """
     output = screen.resolved_output()
     if output == "wayland":
@@ -68,7 +68,7 @@ def audio_outputs(screen: Screen, cards: Path = Path("/sys/class/sound")) -> str
 
 
 def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:
-    """How mpv gets its picture out. Without a GPU its OpenGL in software would cost 100 MB and be refused in the end."""
+    """mpv's video output. Without a GPU, its software OpenGL would cost 100 MB and finally be rejected."""
     output = screen.resolved_output()
     if output == "x11":
         return ["--vo=gpu,x11" if has_gpu else "--vo=x11"]
@@ -83,11 +83,11 @@ def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]
 
 
 def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str) -> list[str]:
-    """The command line of mpv; what never depends on the configuration stands in the shipped mpv.conf."""
+    """The command line of mpv; options independent of the configuration are in the shipped mpv.conf."""
     hwdec, cap = tuning(screen, model)
     return [
         "mpv",
-        # Here too, or the settings' own complaints reach the journal, and a URL when it cannot be opened.
+        # Here too, or mpv's messages about its settings would reach the journal, with the URL if it can't be opened.
         "--no-terminal",
         f"--config-dir={MPV_SETTINGS}",
         f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
@@ -135,10 +135,10 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
 
 
 def environment(screen: Screen, proxy: str) -> dict[str, str]:
-    """What the program needs to find the desktop and the stream, beside what it has."""
+    """The environment variables for desktop and stream, added to the current ones."""
     variables = dict(os.environ)
     if proxy:
-        # FFmpeg takes it for https too, unlike mpv's own option.
+        # FFmpeg uses it for https too, unlike mpv's own option.
         variables["http_proxy"] = proxy
     output = screen.resolved_output()
     if output == "x11":
@@ -152,7 +152,7 @@ def environment(screen: Screen, proxy: str) -> dict[str, str]:
 
 
 def wait_for_screen(screen: Screen) -> None:
-    """Return when the output can be opened. A box without a TV waits here and neither fails nor fills the journal."""
+    """Return when the output can be opened. A box without a TV waits here, without failing or filling the journal."""
     notifier = sdnotify.SystemdNotifier()
     said = ""
     while problem := outputs.obstacle(screen):
@@ -165,10 +165,10 @@ def wait_for_screen(screen: Screen) -> None:
 
 
 def open_socket_to_player(path: Path) -> None:
-    """Once the socket is there, let its group use it and tell systemd; end a program that makes none.
+    """Once the socket exists, give its group access and notify systemd; kill a program that creates none.
 
-    mpv makes its socket for its own user alone, whatever the umask says. This happens in a process that is not this program's
-    child, since what this program becomes would never reap it.
+    mpv restricts its socket to its own user, whatever the umask. This runs in a process that is not this program's child, because
+    the player program that replaces this one would never reap it.
     """
     program = os.getpid()
     if child := os.fork():
@@ -202,13 +202,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
     connector, model = drm.connected(screen.connector), outputs.board()
     if screen.player == "vlc":
-        # Without the folder VLC would write one file of that name.
+        # Without the folder, VLC would write a single file of that name.
         (DIRECTORY / "snapshots").mkdir(exist_ok=True)
         command = vlc_command(screen, connector, model, picture)
     else:
         command = mpv_command(screen, connector, model, outputs.has_gpu(), picture)
     path = DIRECTORY / f"{screen.player}.sock"
-    # A stale one would be taken for the new one.
+    # A stale socket would be mistaken for the new one.
     path.unlink(missing_ok=True)
     if not shutil.which(command[0]):
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Where the display shows its picture: which output, and whether it can be opened yet."""
+"""The display's output: which one, and whether it can be opened yet."""
 
 import os
 import socket
@@ -7,15 +7,15 @@ from pathlib import Path
 from livekeep.core.config import Screen
 from livekeep.system import drm
 
-X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 – the X Window System's own place, not ours
-# /proc/device-tree is hidden from a unit with ProcSubset=pid.
+X11_SOCKETS = Path("/tmp/.X11-unix")  # noqa: S108 – the X Window System's own path, not ours
+# A unit with ProcSubset=pid can't see /proc/device-tree.
 DEVICE_TREE_MODEL = Path("/sys/firmware/devicetree/base/model")
 SOFTWARE_DRIVERS = ("virtio-pci", "virtio_gpu", "vgem", "vkms")
-"""Virtual machines' drivers: they have a render node, and OpenGL in software crashes or crawls on it."""
+"""Drivers of virtual machines: they have a render node, but software OpenGL on it crashes or is very slow."""
 
 
 def obstacle(screen: Screen) -> str:
-    """Why the output cannot be opened yet, in plain words, "" when it can."""
+    """Why the output can't be opened yet, in plain words; "" if it can."""
     output = screen.resolved_output()
     if output == "drm":
         if drm.connected(screen.connector):
@@ -47,7 +47,7 @@ def accepts(path: Path) -> bool:
 
 
 def board(file: Path = DEVICE_TREE_MODEL) -> str:
-    """The board's model, such as "Raspberry Pi 4 Model B Rev 1.4"; "" where the firmware tells none."""
+    """The board's model, such as "Raspberry Pi 4 Model B Rev 1.4"; "" where the firmware doesn't report it."""
     try:
         return file.read_text(encoding="ascii", errors="replace").strip("\0\n ")
     except OSError:
@@ -55,6 +55,6 @@ def board(file: Path = DEVICE_TREE_MODEL) -> str:
 
 
 def has_gpu(directory: Path = Path("/sys/class/drm")) -> bool:
-    """Whether there is a graphics processor that renders: a device renderDN, and not of a driver that has none behind it."""
+    """Whether there is a GPU that renders: a device renderDN whose driver is not a software driver."""
     drivers = ((node / "device/driver").resolve().name for node in directory.glob("renderD*"))
     return any(driver not in SOFTWARE_DRIVERS for driver in drivers)

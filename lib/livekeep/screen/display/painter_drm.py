@@ -1,8 +1,8 @@
-"""Paint a picture on a bare screen: a dumb buffer of the kernel's mode setting, by ioctl alone.
+"""Paints a picture directly on the screen: a dumb buffer of the kernel's mode setting, with ioctls only.
 
-By hand: no Python binding of it is in both releases, and a still picture needs few ioctls.
-Needs /dev/dri/card* (group video) and that no other program is the master of the display: the first that opens
-the card is. Source: include/uapi/drm/drm_mode.h; every structure there has 64-bit pointers and no padding, so that
+Implemented here because no Python binding is in both releases, and a still picture needs few ioctls.
+Needs /dev/dri/card* (group video), and no other program may be the display's master: the first that opens
+the card is. Source: include/uapi/drm/drm_mode.h; every structure there has 64-bit pointers and no padding, so
 the layouts are the same on amd64, arm64 and 32-bit arm.
 """
 
@@ -29,7 +29,7 @@ SYSFS = Path("/sys/class/drm")
 CHECK_SECONDS = 2.0
 CONNECTED = 1
 PREFERRED = 1 << 3  # DRM_MODE_TYPE_PREFERRED
-# DRM_MODE_CONNECTOR_*, under the kernel's own names for them.
+# DRM_MODE_CONNECTOR_*, with the kernel's names for them.
 CONNECTOR_TYPES = {
     1: "VGA",
     2: "DVI-I",
@@ -65,7 +65,7 @@ MODE = struct.Struct("=I10H3I32s")
 
 @dataclass(frozen=True)
 class Mode:
-    """A screen mode; `raw` is the kernel's own structure, handed back as it came."""
+    """A screen mode; `raw` is the kernel's structure, passed back unchanged."""
 
     width: int
     height: int
@@ -76,7 +76,7 @@ class Mode:
 
 @dataclass(frozen=True)
 class Connector:
-    """A socket of the card, such as HDMI-A-1, and what is plugged into it."""
+    """A connector of the card, such as HDMI-A-1, and its TV."""
 
     number: int
     name: str
@@ -87,62 +87,62 @@ class Connector:
 
 
 def request_code(request: tuple[int, struct.Struct]) -> int:
-    """Return what the kernel calls _IOWR('d', number, structure)."""
+    """Return the kernel's _IOWR('d', number, structure)."""
     number, layout = request
     return 3 << 30 | layout.size << 16 | ord("d") << 8 | number
 
 
 def parse_mode(raw: bytes) -> Mode:
-    """Read a drm_mode_modeinfo of 68 bytes."""
+    """Parse a drm_mode_modeinfo of 68 bytes."""
     fields = MODE.unpack(raw)
     return Mode(fields[1], fields[6], fields[11], bool(fields[13] & PREFERRED), raw)
 
 
 def choose_mode(modes: tuple[Mode, ...], wanted: str) -> Mode:
-    """Return the mode like `1920x1080@60` or `1920x1080`, or the `highest`; else the TV's preferred one."""
+    """Return the mode like `1920x1080@60` or `1920x1080`, or the `highest`; else the TV's preferred mode."""
     if wanted == "highest":
         return max(modes, key=lambda mode: (mode.width * mode.height, mode.hertz))
     size, _, hertz = wanted.partition("@")
     for mode in modes:
-        # The kernel rounds: 59.94 Hz is 60.
+        # The kernel rounds: 59.94 Hz becomes 60.
         if size == f"{mode.width}x{mode.height}" and (not hertz or round(float(hertz)) == mode.hertz):
             return mode
     return next((mode for mode in modes if mode.is_preferred), modes[0])
 
 
 def choose_connector(connectors: list[Connector], wanted: str) -> Connector | None:
-    """Return the first connector with a TV that has modes, of that name if one is wanted."""
+    """Return the first connector with a TV that has modes, with that name if one is given."""
     usable = (one for one in connectors if one.is_connected and one.modes and wanted in ("", one.name))
     return next(usable, None)
 
 
 class Card:
-    """An open card. Methods raise OSError as the kernel gives it."""
+    """An open card. Methods raise the kernel's OSError."""
 
     def __init__(self, path: Path) -> None:
-        """Open the card; the first to open it becomes its master."""
+        """Open the card; its first opener becomes its master."""
         self.path = path
         self.file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
 
     def close(self) -> None:
-        """Close it: the kernel frees what is left and lets the next program be master."""
+        """Close it: the kernel frees the rest, and the next program can become master."""
         os.close(self.file)
 
     def call(self, request: tuple[int, struct.Struct], *values: int | bytes) -> tuple[int, ...]:
-        """Call one mode-setting ioctl with a structure and return the structure as it comes back."""
+        """Call one mode-setting ioctl with a structure and return the structure that it fills."""
         data = bytearray(request[1].pack(*values))
         fcntl.ioctl(self.file, request_code(request), data)
         return request[1].unpack(data)
 
     def resources(self) -> tuple[array[int], array[int]]:
-        """Return the numbers of the card's CRTCs and connectors; a render-only card raises OSError."""
+        """Return the ids of the card's CRTCs and connectors; a render-only card raises OSError."""
         counts = self.call(RESOURCES, *[0] * 12)
         lists = [array("I", [0] * max(1, count)) for count in counts[4:8]]
         counts = self.call(RESOURCES, *(one.buffer_info()[0] for one in lists), *counts[4:8], *[0] * 4)
         return lists[1][: counts[5]], lists[2][: counts[6]]
 
     def connector(self, number: int) -> Connector:
-        """Return one connector; asking makes the kernel probe it again."""
+        """Return one connector; this makes the kernel probe it again."""
         counts = self.call(GET_CONNECTOR, *[0] * 8, number, *[0] * 7)
         encoders = array("I", [0] * max(1, counts[6]))
         modes = array("B", bytes(MODE.size * max(1, counts[4])))
@@ -170,7 +170,7 @@ class Card:
         )
 
     def crtc_for(self, connector: Connector, crtcs: array[int]) -> int:
-        """Return the CRTC that feeds the connector now, else the first that can. Raises OSError if none can."""
+        """Return the connector's current CRTC, else the first possible one. Raises OSError if there is none."""
         candidates = [connector.encoder, *connector.encoders]
         for encoder in filter(None, candidates):
             _, _, current, possible, _ = self.call(GET_ENCODER, encoder, 0, 0, 0, 0)
@@ -201,7 +201,7 @@ class DrmPainter:
         return self._mode.width, self._mode.height
 
     def show(self, image: Image.Image) -> None:
-        """Copy the picture into a buffer of the card and put that on the screen."""
+        """Copy the picture into a buffer of the card and show that."""
         try:
             self._fill_buffer(image)
             crtcs, _ = self._card.resources()
@@ -216,7 +216,7 @@ class DrmPainter:
             raise TemporaryError(message) from error
 
     def wait(self) -> None:
-        """Check the TV every two seconds. Raises TemporaryError when it is gone: open again, to set it up again."""
+        """Check the TV every two seconds. Raises TemporaryError when it is gone; reopen to set it up again."""
         status = SYSFS / f"{self._card.path.name}-{self._connector.name}" / "status"
         while True:
             time.sleep(CHECK_SECONDS)
@@ -225,7 +225,7 @@ class DrmPainter:
                     raise TemporaryError(no_tv(self._connector.name))
 
     def close(self) -> None:
-        """Free the buffer and leave the card to the next master."""
+        """Free the buffer and release the card for the next master."""
         with suppress(OSError):
             if self._framebuffer:
                 self._card.call(REMOVE_FB, self._framebuffer)
@@ -238,19 +238,19 @@ class DrmPainter:
         *_, self._handle, pitch, length = self._card.call(CREATE_DUMB, height, width, 32, 0, 0, 0, 0)
         self._framebuffer, *_ = self._card.call(ADD_FB, 0, width, height, pitch, 32, 24, self._handle)
         _, _, offset = self._card.call(MAP_DUMB, self._handle, 0, 0)
-        # Pillow pads each row to the card's own row length.
+        # Pillow pads each row to the card's row length.
         pixels = image.tobytes("raw", "BGRX", pitch, 1)
         with mmap.mmap(self._card.file, length, offset=offset) as buffer:
             buffer[: len(pixels)] = pixels
 
 
 def no_tv(connector: str) -> str:
-    """Return the sentence for a screen that is not there."""
+    """Return the error message for a missing screen."""
     return f"{SYSFS}: no TV is connected to {connector or 'any connector'}: plug it in and switch it on"
 
 
 def find_screen(wanted: str, cards: Path = CARDS) -> tuple[Card, Connector]:
-    """Return the first card, open, that has a TV on the wanted connector. Raises TemporaryError if none has."""
+    """Return the first card, open, that has a TV on the requested connector. Raises TemporaryError if none has."""
     problem = no_tv(wanted)
     paths = sorted(cards.glob("card[0-9]*"))
     if not paths:
@@ -262,7 +262,7 @@ def find_screen(wanted: str, cards: Path = CARDS) -> tuple[Card, Connector]:
             problem = f"{path}: cannot be opened: add the unit's user to the group video ({error.strerror})"
             continue
         connector = None
-        with suppress(OSError):  # a card that only renders has no resources
+        with suppress(OSError):  # a render-only card has no resources
             _, numbers = card.resources()
             connector = choose_connector([card.connector(number) for number in numbers], wanted)
         if connector:

@@ -1,8 +1,8 @@
-"""Paint a picture on a Wayland screen: a full-screen surface of shared memory, over the socket itself.
+"""Paints a picture on a Wayland screen: a full-screen surface of shared memory, directly over the socket.
 
-By hand: pywayland is not in bookworm, and a still picture needs little of the protocol.
+Implemented here because pywayland is not in bookworm, and a still picture needs little of the protocol.
 Source: wayland.xml and xdg-shell.xml; a message is the object's number, length << 16 | opcode, arguments of 32 bits,
-in the machine's byte order, which is little-endian wherever this runs.
+in the machine's byte order, which is little-endian on all supported machines.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 DISPLAY, REGISTRY = 1, 2
-# The first protocol version that has what is used here.
+# The first protocol versions with the features used here.
 GLOBALS = {"wl_compositor": 1, "wl_shm": 1, "xdg_wm_base": 1, "wl_output": 1}
 XRGB8888 = 1
 CURRENT_MODE = 1
@@ -36,7 +36,7 @@ HEADER = struct.Struct("<IHH")
 
 
 def text(value: str) -> bytes:
-    """Return a string argument: its length with the final zero, then itself, padded to 32 bits."""
+    """Return a string argument: its length with the terminating zero, then the string, padded to 32 bits."""
     data = value.encode() + b"\0"
     return WORD.pack(len(data)) + data + b"\0" * (-len(data) % 4)
 
@@ -47,17 +47,17 @@ def words(*values: int) -> bytes:
 
 
 def read_text(data: bytes, at: int) -> tuple[str, int]:
-    """Return a string argument and where the next argument begins."""
+    """Return a string argument and the offset of the next argument."""
     (length,) = WORD.unpack_from(data, at)
     begin = at + WORD.size
     return data[begin : begin + length - 1].decode(errors="replace"), begin + (length + 3) // 4 * 4
 
 
 class WaylandPainter:
-    """A full-screen surface. Raises TemporaryError when the compositor is absent, refuses or goes away."""
+    """A full-screen surface. Raises TemporaryError when the compositor is absent, refuses or disappears."""
 
     def __init__(self, path: Path) -> None:
-        """Connect to the compositor's socket and wait until it has said how large the screen is."""
+        """Connect to the compositor's socket and wait until it reports the screen's size."""
         self._path = path
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         self._received = b""
@@ -82,7 +82,7 @@ class WaylandPainter:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Width and height in pixels: what the compositor asks for, else the output's own."""
+        """Width and height in pixels: as the compositor requests, else the output's."""
         return self._wanted if all(self._wanted) else self._output
 
     def show(self, image: Image.Image) -> None:
@@ -95,13 +95,13 @@ class WaylandPainter:
             self._commit(image.size)
             if old:
                 self._send(old, 0)
-            # A compositor whose output sleeps draws no frame: the picture is there all the same.
+            # A compositor whose output sleeps draws no frame, but has the picture.
             self._receive_until(lambda: "frame" not in self._numbers, FRAME_SECONDS)
         except OSError as error:
             raise self._lost() from error
 
     def wait(self) -> None:
-        """Answer the compositor until it wants another size."""
+        """Respond to the compositor until it requests another size."""
         try:
             while self.size == self._shown:
                 self._receive(None)
@@ -109,7 +109,7 @@ class WaylandPainter:
             raise self._lost() from error
 
     def close(self) -> None:
-        """Close the connection: the compositor takes the surface away."""
+        """Close the connection: the compositor removes the surface."""
         self._socket.close()
 
     def _set_up(self) -> None:
@@ -142,7 +142,7 @@ class WaylandPainter:
         return self._last_number
 
     def _commit(self, size: tuple[int, int]) -> None:
-        """Show the buffer, all of it."""
+        """Show the whole buffer."""
         surface = self._numbers["surface"]
         self._send(surface, 1, words(self._buffer, 0, 0))
         self._send(surface, 2, words(0, 0, *size))
@@ -173,7 +173,7 @@ class WaylandPainter:
             self._socket.sendall(message[sent:])
 
     def _round_trip(self) -> None:
-        """Return when the compositor has handled all that was sent."""
+        """Return when the compositor has handled all messages sent."""
         self._send(DISPLAY, 0, words(self._named("sync")))
         self._receive_until(lambda: "sync" not in self._numbers, ANSWER_SECONDS)
 
@@ -183,7 +183,7 @@ class WaylandPainter:
             self._receive(left)
 
     def _receive(self, seconds: float | None) -> None:
-        """Handle what the compositor says within the time."""
+        """Handle the compositor's messages within the time."""
         if not select.select([self._socket], [], [], seconds)[0]:
             return
         data = self._socket.recv(65536)
@@ -222,7 +222,7 @@ class WaylandPainter:
             self._output = (width, height) if flags & CURRENT_MODE else self._output
 
     def _configured(self, serial: bytes) -> None:
-        """Acknowledge what the compositor requests, which takes effect at the next commit."""
+        """Acknowledge the compositor's request, which takes effect at the next commit."""
         self._send(self._numbers["xdg_surface"], 4, serial)
         if self._buffer:
             self._commit(self._shown)

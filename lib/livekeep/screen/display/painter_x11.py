@@ -1,7 +1,7 @@
-"""Paint a picture on an X11 screen with python3-xlib.
+"""Paints a picture on an X11 screen with python3-xlib.
 
 The picture is the background of a full-screen window, so that the server repaints it by itself.
-Sources: the X11 protocol's PutImage and CreateWindow; XAUTHORITY is honoured by Xlib.
+Sources: the X11 protocol's PutImage and CreateWindow; Xlib uses XAUTHORITY.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from PIL import Image
 
 PUT_IMAGE_HEADER_BYTES = 24
-# These and little-endian pixels (BGRX) are what servers have today; both take 4 bytes a pixel.
+# Today's servers use these, with little-endian pixels (BGRX); both take 4 bytes per pixel.
 DEPTHS = (24, 32)
 
 
 class X11Painter:
     """A full-screen window above all others, without a pointer.
 
-    Raises TemporaryError when the server is absent, refuses, goes away or has unknown pixels.
+    Raises TemporaryError when the server is absent, refuses, disappears or has an unsupported pixel format.
     """
 
     def __init__(self, name: str) -> None:
@@ -58,7 +58,7 @@ class X11Painter:
         return self._size
 
     def show(self, image: Image.Image) -> None:
-        """Send the picture to the server and lay it over the whole screen."""
+        """Send the picture to the server and show it on the whole screen."""
         try:
             pixmap = self._upload(image)
             if self._window is None:
@@ -69,13 +69,13 @@ class X11Painter:
                 self._window.clear_area()
             pixmap.free()
             self._window.configure(stack_mode=X.Above)
-            # An answer from the server: it has done all that came before.
+            # A round trip: the server has processed all earlier requests.
             self._display.sync()
         except (XError, ConnectionClosedError) as error:
             raise self._lost() from error
 
     def wait(self) -> None:
-        """Return when the screen has another size, or another window has come over ours."""
+        """Return when the screen's size has changed, or another window covers ours."""
         try:
             while True:
                 while self._display.pending_events():
@@ -86,7 +86,7 @@ class X11Painter:
             raise self._lost() from error
 
     def close(self) -> None:
-        """Close the connection: the server takes the window away."""
+        """Close the connection: the server removes the window."""
         with suppress(OSError, XError, ConnectionClosedError):
             self._display.close()
 
@@ -101,7 +101,7 @@ class X11Painter:
         return changed
 
     def _upload(self, image: Image.Image) -> Any:
-        """Copy the image into a pixmap, in pieces of whole rows that fit the server's longest request."""
+        """Copy the image into a pixmap, in pieces of whole rows that fit the server's maximum request."""
         row_bytes = image.width * 4
         data = memoryview(image.tobytes("raw", "BGRX"))
         longest = self._display.display.info.max_request_length * 4 - PUT_IMAGE_HEADER_BYTES

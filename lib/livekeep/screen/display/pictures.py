@@ -1,6 +1,6 @@
-"""The pictures that may stand on the screen: which is next, what stands in for one that cannot be shown, and which changed.
+"""The pictures for the screen: which is next, what replaces one that can't be shown, and which changed.
 
-A file that is being written is left alone until it rests; the display, which decodes it, says whether it is whole.
+A file that is being written is not used until it is at rest; the display, which decodes it, reports whether it is complete.
 """
 
 import os
@@ -11,17 +11,17 @@ from pathlib import Path
 from livekeep.core import paths
 
 REST_SECONDS = 1.0
-"""A file whose size and times stay the same for so long is taken to be written."""
+"""A file whose size and times stay the same for this long counts as completely written."""
 
 MPV_OPTIONS = {"loop-file": "inf", "vd-lavc-o": "err_detect=explode"}
-"""How mpv loads a picture: over and over if it is a video, and not at all, rather than half, if it is cut short."""
+"""mpv's options for a picture: loop it if it is a video, and reject it entirely if it is truncated."""
 
 Stamp = tuple[int, int, int, int]
-"""Inode, size in bytes, time of the content and of the inode in nanoseconds: one of them changes with the file."""
+"""Inode, size in bytes, and the file's mtime and ctime in nanoseconds: any change of the file changes one of them."""
 
 
 class Slides:
-    """The holding pictures in turn. A picture that cannot be shown is passed over; the shipped one stands in for all."""
+    """The holding pictures in turn. Skips pictures that can't be shown; the shipped one replaces them if none is left."""
 
     def __init__(self, holding: tuple[str, ...], seconds: float) -> None:
         self._holding, self._seconds = holding, seconds
@@ -29,14 +29,14 @@ class Slides:
         self._index = 0
         self._shown_since: float | None = None
         self._files: dict[str, tuple[Stamp, float]] = {}
-        """What was checked: each file's stamp, and since when (monotonic) it is so."""
+        """Each file's stamp, and since when (monotonic) it is unchanged."""
         self.given = ""
-        """The picture that the display was given last."""
+        """The picture last given to the display."""
         self._given_stamp: Stamp | None = None
-        """Which state of its file that is; None for one that is not known."""
+        """The stamp of that file; None if unknown."""
 
     def present(self) -> str:
-        """The path of the picture whose turn it is; "" when there is none at all."""
+        """The path of the current picture; "" if there is none at all."""
         usable = self._usable()
         if usable:
             return usable[self._index % len(usable)]
@@ -47,7 +47,7 @@ class Slides:
         return wanted if self._is_usable(wanted) else self.shipped(is_error=True)
 
     def advance(self, now: float, visible: bool) -> None:
-        """Go to the next picture when the present one has been visible for its time."""
+        """Go to the next picture when the current one has been visible for its time."""
         if not visible:
             self._shown_since = None
         elif self._shown_since is None:
@@ -57,7 +57,7 @@ class Slides:
             self._shown_since = now
 
     def next_change(self) -> float:
-        """When (monotonic) the next picture is due, or a file that changed can be at rest; infinity when neither is."""
+        """When (monotonic) the next picture is due, or a changed file can be at rest; infinity when neither is pending."""
         resting = [since + REST_SECONDS for _stamp, since in self._files.values() if not is_at_rest(since)]
         if self._shown_since is not None and len(self._usable()) > 1:
             resting.append(self._shown_since + self._seconds)
@@ -71,17 +71,17 @@ class Slides:
         self.given, self._given_stamp = path, stamp
 
     def is_outdated(self, path: str) -> bool:
-        """Whether the display has an older state of that file, and the new one is at rest."""
+        """Whether the display has an older version of that file, and the new one is at rest."""
         stamp = self._stamp(path)
         return path == self.given and stamp not in (None, self._given_stamp) and self._is_at_rest(path)
 
     def reject(self, path: str) -> None:
-        """The display cannot show that picture; it is not tried again until its file changes."""
+        """The display can't show that picture; it is not retried until its file changes."""
         if stamp := self._stamp(path):
             self._rejected[path] = stamp
 
     def problem(self, path: str) -> str:
-        """Why the owner's picture at `path` is not shown, and what to do; "" when it is fit, or about to be."""
+        """Why the owner's picture at `path` is not shown, and what to do; "" if it is usable, or soon will be."""
         stamp = self._stamp(path)
         return "" if stamp and not self._is_at_rest(path) else self._fault(path, stamp)
 
@@ -100,7 +100,7 @@ class Slides:
         return [path for path in self._holding if self._is_usable(path)]
 
     def shipped(self, is_error: bool) -> str:
-        """The path of the picture that livekeep ships; "" when it is gone."""
+        """The path of the picture shipped with livekeep; "" if it is missing."""
         path = str(paths.PICTURE_DIRECTORY / ("error.png" if is_error else "holding.png"))
         return path if self._is_usable(path) else ""
 
@@ -108,9 +108,9 @@ class Slides:
         stamp = self._stamp(path)
         if stamp and not self._is_at_rest(path):
             if path == self.given:
-                # It stays on the screen while its file is being replaced.
+                # It stays on the screen while its file is replaced.
                 return True
-            # The shipped ones are never half written.
+            # The shipped ones are always complete.
             if not Path(path).is_relative_to(paths.PICTURE_DIRECTORY):
                 return False
         return not self._fault(path, stamp)
@@ -119,7 +119,7 @@ class Slides:
         return is_at_rest(self._files[path][1])
 
     def _stamp(self, path: str) -> Stamp | None:
-        """The file's stamp now; None when there is no regular file."""
+        """The file's current stamp; None if it is not a regular file."""
         try:
             status = Path(path).stat()
         except (OSError, ValueError):
@@ -130,7 +130,7 @@ class Slides:
         stamp = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         seen = self._files.get(path)
         if seen is None:
-            # Another program may have written it just now; a time to come means a clock that was set.
+            # Another program may have just written it; a future time means that the clock was changed.
             age = time.time() - status.st_mtime
             self._files[path] = stamp, time.monotonic() - max(age, 0.0)
         elif seen[0] != stamp:
@@ -139,5 +139,5 @@ class Slides:
 
 
 def is_at_rest(since: float) -> bool:
-    """Whether a file that is as it is since then (monotonic seconds) has rested long enough."""
+    """Whether a file that is unchanged since then (monotonic seconds) is at rest."""
     return time.monotonic() - since >= REST_SECONDS

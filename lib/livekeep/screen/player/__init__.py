@@ -1,1 +1,1 @@
-"""livekeep-player: decides which picture belongs on the screen, and has the display show it."""
+"""livekeep-player: decides which picture belongs on the screen, and makes the display show it."""

@@ -1,15 +1,15 @@
-"""Which picture belongs on the screen: pure functions of what is known, with the time passed in.
+"""Which picture belongs on the screen: pure functions of the known state, with the time passed in.
 
-| the poller says                       | stream playing well | else                                  |
+| the poller's state                    | stream playing well | else                                  |
 |---------------------------------------|---------------------|---------------------------------------|
 | live                                  | stream              | stream (holding until its first frame)|
 | offline                               | holding             | holding                               |
 | starting                              | stream              | holding                               |
 | error: refused, bad-config            | error               | error                                 |
-| error: outage and the like            | stream              | error                                 |
-| unknown: no token, no stream set up   | holding, with a line that says so           |
-| unknown: nothing asked yet            | what is shown now                           |
-| nothing (absent, stuck)               | stream              | what is shown now; error after a minute |
+| error: outage and similar             | stream              | error                                 |
+| unknown: no token, no stream set up   | holding, with the reason as text            |
+| unknown: no response yet              | the current picture                         |
+| none (absent, stuck)                  | stream              | the current picture; error after a minute |
 """
 
 from dataclasses import dataclass, replace
@@ -18,9 +18,9 @@ from typing import Literal
 from livekeep.core.state import Picture, PollerState, StreamPicture
 
 POLLER_MISSING_SECONDS = 60.0
-"""So long may the poller be away (restarting, being upgraded) before the screen says so."""
+"""How long the poller can be missing (restart, upgrade) before the screen reports it."""
 LOADING_SECONDS = 20.0
-"""So long may a stream take from being opened to its first moving picture; a slow network needs 5 to 10 s."""
+"""The longest time from opening a stream to its first moving picture; a slow network needs 5 to 10 s."""
 
 CAMERA = "look at the camera, and at the encoder that sends the stream"
 NO_MOVING_PICTURE: dict[StreamPicture, str] = {
@@ -28,14 +28,14 @@ NO_MOVING_PICTURE: dict[StreamPicture, str] = {
     "blank": "its picture is of one colour, such as black",
     "frozen": "its picture does not change any more",
 }
-"""What is wrong with a stream that plays."""
+"""Faults of a playing stream."""
 
 Phase = Literal["none", "loading", "playing", "stalled", "ended"]
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """What the display says of the stream: whether it is open, and when its position last changed (monotonic seconds)."""
+    """The display's report on the stream: whether it is open, and when its position last changed (monotonic seconds)."""
 
     stage: Literal["none", "loading", "running", "ended"] = "none"
     loaded_monotonic: float = 0.0
@@ -45,7 +45,7 @@ class StreamReport:
 
 @dataclass(frozen=True)
 class View:
-    """All that the choice depends on. `poller` is None when its state is absent, unreadable or too old."""
+    """All inputs of the choice. `poller` is None when its state is absent, unreadable or too old."""
 
     poller: PollerState | None
     poller_missing_seconds: float
@@ -57,17 +57,17 @@ class View:
 
 @dataclass(frozen=True)
 class Choice:
-    """The picture that belongs on the screen, why in plain words, and what to do about it ("" when nothing)."""
+    """The picture for the screen, the reason in plain words, and the advice ("" for none)."""
 
     picture: Picture
     reason: str
     advice: str = ""
     says_reason: bool = False
-    """Whether the reason belongs on the picture too."""
+    """Whether the reason is also shown on the picture."""
 
 
 def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -> Phase:
-    """Playing means that the position changes; a living process or an open connection means nothing."""
+    """Playing means that the position changes; a running process or an open connection proves nothing."""
     if report.stage == "none":
         return "none"
     if report.stage == "ended":
@@ -116,7 +116,7 @@ def choose_with_error(poller: PollerState, playing: bool) -> Choice:
 
 
 def keep(view: View, reason: str) -> Choice:
-    """What is shown now goes on; a stream that does not play gives way to the holding picture."""
+    """Keep the current picture; the holding picture replaces a stream that does not play."""
     if view.previous.picture == "error":
         return view.previous
     return Choice("stream" if view.phase == "playing" else "holding", reason)

@@ -1,4 +1,4 @@
-"""The player's link to the display: connects, asks, notices that the display hangs or lost the TV, and has it restarted."""
+"""The player's connection to the display: polls it, detects that it hangs or lost the TV, and has systemd restart it."""
 
 import logging
 from pathlib import Path
@@ -20,17 +20,17 @@ ASK_IDLE_SECONDS = 5.0
 FIGURES_SECONDS = 10.0
 HUNG_SECONDS = 6.0
 SAMPLE_SECONDS = 20.0
-"""Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where they take longer."""
+"""Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where copies are slow."""
 LONGEST_SAMPLE_SECONDS = 120.0
 NO_OUTPUT_SECONDS = 15.0
 BETWEEN_RESTARTS_SECONDS = 60.0
-"""A TV that comes and goes must not use up the restarts: five are allowed within five minutes."""
+"""A TV that comes and goes must not use up the restart limit: five within five minutes."""
 DISPLAY_UNIT = "livekeep-display.service"
-"""The one unit that polkit lets this program restart."""
+"""The only unit that polkit lets this program restart."""
 
 
 class DisplayConnection:
-    """`display` is the connection, None while there is none; `restarts` counts those that this program asked for."""
+    """`display` is the connection, None while there is none; `restarts` counts those that this program requested."""
 
     def __init__(self, service: Service, root: Path, screen: Screen) -> None:
         self._service, self._root = service, root
@@ -45,7 +45,7 @@ class DisplayConnection:
         self._connectors = drm.Watch(screen.connector)
 
     def reach(self, screen: Screen, now: float) -> bool:
-        """Connect if need be, take in what the display says, ask it when due; whether this is a new connection."""
+        """Connect if necessary, process the display's messages, poll it when due; whether this is a new connection."""
         self._take_restart_result(now)
         is_new = self.display is None and self._connect(screen, now)
         if self.display is None:
@@ -58,12 +58,12 @@ class DisplayConnection:
         return is_new
 
     def drop(self, error: DisplayGoneError) -> None:
-        """The connection is over."""
+        """Close the connection."""
         logger.info("display: %s", error)
         self._close()
 
     def next_due(self, now: float) -> float:
-        """When (monotonic) the display is to be asked, or given up, at the latest."""
+        """The latest time (monotonic) to poll the display or give it up."""
         if self.display is None:
             return now + ASK_IDLE_SECONDS
         if self.display.waiting_since is not None:
@@ -78,7 +78,7 @@ class DisplayConnection:
         try:
             self.display = kind(self._root / f"display/{kind.name}.sock")
         except DisplayGoneError:
-            # It starts, waits for a TV, or is to be restarted: its socket tells when it is there.
+            # It starts, waits for a TV, or is about to be restarted: its socket shows when it is ready.
             return False
         self._connected = self._asked = now
         self._service.watch(self.display, lambda: None)
@@ -91,7 +91,7 @@ class DisplayConnection:
             self.display = None
 
     def _supervise(self, display: Driver, screen: Screen, now: float) -> None:
-        # On a desktop the desktop handles a TV that comes back.
+        # On a desktop, the desktop itself handles a TV that comes back.
         if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
             name = self._connectors.name
             events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display is restarted", CONNECTOR=name)
@@ -118,7 +118,7 @@ class DisplayConnection:
         return now - self._restarted > BETWEEN_RESTARTS_SECONDS
 
     def _restart(self, now: float) -> None:
-        """Ask systemd to restart the display; the next passes go on meanwhile."""
+        """Request that systemd restart the display, without blocking."""
         self._restarted = now
         self.restarts += 1
         if not self._restart_call.is_busy:
@@ -132,8 +132,8 @@ class DisplayConnection:
 
 
 def restart_display() -> str:
-    """Ask systemd for it; the job's path. Raises `BusError`."""
-    # 0.7 MB that a player needs only now.
+    """Send the restart request; the job's path. Raises `BusError`."""
+    # 0.7 MB that the player needs only for this.
     from livekeep.system import dbus, systemd  # noqa: PLC0415
 
     return str(dbus.call_once(systemd.restart(DISPLAY_UNIT))[0])
@@ -146,7 +146,8 @@ def is_idle(display: Driver) -> bool:
 def sample_seconds(screen: Screen, display: Driver) -> float:
     """The pause between two copies of the stream's picture, 0 for none at all.
 
-    Three fit into what is to be noticed; on a slow board it is a thousand times what one takes, or it would drop frames.
+    A fault's detection time covers three copies; on a slow board the pause is a thousand times a copy's duration, to avoid
+    dropped frames.
     """
     wanted = [seconds for seconds in (screen.blank_seconds, screen.frozen_seconds) if seconds]
     if not wanted or not display.has_picture:

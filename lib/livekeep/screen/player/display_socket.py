@@ -1,4 +1,4 @@
-"""A display's control socket: lines of text over a Unix socket, without ever blocking."""
+"""A display's control socket: lines of text over a Unix socket, non-blocking."""
 
 import socket
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ LARGEST_LINE_BYTES = 1024 * 1024
 
 
 class DisplayGoneError(TemporaryError):
-    """The display closed its socket, or speaks something that is not its protocol."""
+    """The display closed its socket, or sends something other than its protocol."""
 
 
 class DisplaySocket:
-    """One connection. It can be waited for by select: it has a fileno."""
+    """One connection. It has a fileno for select."""
 
     def __init__(self, path: Path) -> None:
-        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
+        """Connect to the socket at `path`. Raises `DisplayGoneError` when it has no listener."""
         self._path, self._buffer = path, b""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
@@ -34,7 +34,7 @@ class DisplaySocket:
         self._socket.close()
 
     def send(self, line: str) -> None:
-        """Send a line; it is lost when the other side reads nothing, which its silence then tells."""
+        """Send a line; if the other side doesn't read, the line is lost, and the missing response shows it."""
         try:
             self._socket.sendall(line.encode() + b"\n")
         except BlockingIOError:
@@ -43,7 +43,7 @@ class DisplaySocket:
             raise DisplayGoneError(f"{self._path}: {error.strerror}") from error
 
     def lines(self) -> Iterator[bytes]:
-        """All lines that have come, without waiting. Raises `DisplayGoneError` when the connection is over."""
+        """All lines received so far, without waiting. Raises `DisplayGoneError` when the connection is closed."""
         while True:
             try:
                 data = self._socket.recv(65536)

@@ -1,4 +1,4 @@
-"""What the player needs of any display: `screen.mpv` and `screen.vlc` each speak their program's own language for it."""
+"""The player's interface to any display; `screen.mpv` and `screen.vlc` implement it for their program's protocol."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -10,28 +10,28 @@ from livekeep.screen.player.motion import Motion
 
 STREAM = "stream"
 EMPTY_SECONDS = 1.5
-"""So long may the screen be without what was asked for; a change of picture may leave it so for a moment."""
+"""How long the screen can be without the requested picture; a change of picture can leave it so briefly."""
 
 
 class Driver(ABC):
     """A connection to one running player program; a new program needs a new object. All times are monotonic seconds.
 
-    `stream`: what is known of the stream. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
-    `wanted`: the picture last asked for, shown now or when the stream ends. `failed_picture`: one that could not be shown.
-    `waiting_since`: since when an answer is due. `has_output`: whether there is a screen, None when it cannot say.
-    `empty_since`: since when nothing is shown although something was asked for, None when that is not so or not known.
-    `started`: when the program made its socket (Unix seconds).
-    `has_picture`: whether the stream that plays has one, None when that is not known; without one its sound plays on beside the
-    picture that follows it. `new_picture_at`: when to open the stream again for one that has come, None for not.
-    `motion`: what was seen of the stream's picture.
-    `is_known`: whether `current` is known; a program that plays already is taken over as it is.
-    `run`: the same for all connections to one run of the program, and another for its next run.
+    `stream`: the stream's state. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
+    `wanted`: the picture last requested, shown now or when the stream ends. `failed_picture`: one that could not be shown.
+    `waiting_since`: since when a response is due. `has_output`: whether there is a screen, None if unknown.
+    `empty_since`: since when nothing is shown despite a request, None if something is shown or that is unknown.
+    `started`: when the program created its socket (Unix seconds).
+    `has_picture`: whether the playing stream has video, None if unknown; without video its sound continues beside the
+    picture that follows it. `new_picture_at`: when to reopen the stream for video that appeared, None for never.
+    `motion`: the observed motion of the stream's picture.
+    `is_known`: whether `current` is known; a program that already plays is taken over as it is.
+    `run`: the same for all connections to one run of the program, different for its next run.
     """
 
     name = ""
 
     def __init__(self, path: Path) -> None:
-        """Connect to the socket at `path`. Raises `DisplayGoneError` when nobody listens there."""
+        """Connect to the socket at `path`. Raises `DisplayGoneError` when it has no listener."""
         self._socket = DisplaySocket(path)
         self.started = started_at(path)
         self.run = run_of(path)
@@ -52,48 +52,48 @@ class Driver(ABC):
         self._socket.close()
 
     def is_empty(self, now: float) -> bool:
-        """Whether the program has lost what it was to show, and will show nothing until it is asked again."""
+        """Whether the program has lost what it should show, and shows nothing until the next request."""
         return self.empty_since is not None and now - self.empty_since >= EMPTY_SECONDS
 
     @abstractmethod
     def show_stream(self, url: str, then: str) -> None:
-        """Open `url`; what is shown stays until its first frame, and the picture `then` follows when it ends."""
+        """Open `url`; the current picture stays until its first frame, and the picture `then` follows at its end."""
 
     @abstractmethod
     def show_picture(self, path: str, instead: str = "") -> None:
-        """Show a still picture, or a video over and over; `instead` when it cannot be shown."""
+        """Show a still picture, or a looped video; `instead` if it can't be shown."""
 
     @abstractmethod
     def show_nothing(self) -> None:
-        """Show the plain background, on which a text can still stand."""
+        """Show the plain background, which can still have text on it."""
 
     @abstractmethod
     def write(self, lines: tuple[str, ...]) -> None:
-        """Write `lines` in the lower part of the picture; none removes them."""
+        """Write `lines` in the lower part of the picture; an empty sequence removes them."""
 
     @abstractmethod
     def quit(self) -> None:
-        """End the program, so that it is restarted."""
+        """End the program, so that systemd restarts it."""
 
     @abstractmethod
     def ask(self, with_figures: bool) -> None:
-        """Ask how far the stream is and whether there is a screen, and for the figures when wanted."""
+        """Request the stream's position and whether there is a screen, and optionally the metrics."""
 
     @abstractmethod
     def sample_picture(self) -> None:
-        """Ask for a small copy of the stream's picture, for `motion`; a program that cannot give it does nothing."""
+        """Request a small copy of the stream's picture for `motion`; a program that can't provide it does nothing."""
 
     @abstractmethod
     def figures(self) -> Playback:
-        """The latest figures of the running stream, as far as the program gave them."""
+        """The latest metrics of the running stream, as far as the program reports them."""
 
     @abstractmethod
     def receive(self) -> None:
-        """Take in all that the program sent. Raises `DisplayGoneError` when the connection is over."""
+        """Process all messages from the program. Raises `DisplayGoneError` when the connection is closed."""
 
 
 def started_at(socket: Path) -> float:
-    """When the program made its socket (Unix seconds); 0 for a socket that is gone."""
+    """When the program created its socket (Unix seconds); 0 if the socket is gone."""
     try:
         return socket.stat().st_mtime
     except OSError:
@@ -101,7 +101,7 @@ def started_at(socket: Path) -> float:
 
 
 def run_of(socket: Path) -> str:
-    """Which run of the program listens at `socket`: each makes its own, and the launcher's chmod changes neither of the two."""
+    """Identifies the run behind `socket`: each run creates a new one, and the launcher's chmod doesn't change the id."""
     try:
         status = socket.stat()
     except OSError:

@@ -1,10 +1,10 @@
-"""livekeep-player.service: decides which picture belongs on the screen, and has the display show it.
+"""livekeep-player.service: decides which picture belongs on the screen, and makes the display show it.
 
 Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the display's socket, /sys/class/drm.
-Writes: /run/livekeep/player/state.json, and open.json beside it, by which its next run knows what it finds open.
-May ask systemd to restart livekeep-display.service, and nothing else.
+Writes: /run/livekeep/player/state.json, and open.json beside it, which tells its next run which stream is open.
+Has permission to request a restart of livekeep-display.service, and nothing else.
 
-It wakes by inotify, by the display's events, and once a second while a stream plays, to see that its position moves.
+It wakes by inotify, by the display's events, and while a stream plays once a second, to check that its position changes.
 """
 
 import logging
@@ -31,12 +31,12 @@ from livekeep.screen.player.state_publisher import StatePublisher
 logger = logging.getLogger("livekeep.player")
 
 POLLER_STALE_SECONDS = 30.0
-"""The poller writes its state every ten seconds, however seldom it polls."""
+"""The poller writes its state every ten seconds, even if it polls less often."""
 NOTHING_CHOSEN = Choice("none", "Waiting for the display")
 
 
 class Player:
-    """What the player remembers from one pass to the next."""
+    """The player's state between passes."""
 
     def __init__(self, service: Service, root: Path = paths.STATE_DIRECTORY) -> None:
         self.root = root
@@ -56,12 +56,12 @@ class Player:
         self.poller_gone_monotonic: float | None = time.monotonic()
         self.choice = NOTHING_CHOSEN
         self.chosen_for = ""
-        """The source of the stream that `choice` was made for."""
+        """The source of the stream that `choice` applies to."""
         self.stream_picture: StreamPicture = ""
         self.lines: tuple[str, ...] = ()
 
     def reload(self) -> None:
-        """Take a changed configuration; one with an error in it changes nothing."""
+        """Apply a changed configuration; one with an error is ignored."""
         fresh, problems = configuration.load_leniently()
         if problems:
             listed = "; ".join(problems)
@@ -75,16 +75,16 @@ class Player:
         self.connection.watch_connector(fresh.screen)
 
     def watch_pictures(self) -> None:
-        """Wake when a picture is replaced; a folder that cannot be watched, as of a network's, is checked in each pass."""
+        """Watch for replaced pictures; a folder that can't be watched, such as on a network share, is checked in each pass."""
         for folder in {Path(path).parent for path in self.pictures()}:
             self.watch.watch_contents(folder)
 
     def pictures(self) -> tuple[str, ...]:
-        """The owner's pictures by path: the holding ones, then the error picture."""
+        """The owner's pictures by path: the holding pictures, then the error picture."""
         return (*self.config.screen.holding, self.config.screen.error)
 
     def one_pass(self, now: float) -> float:
-        """One pass of work; gives when the next is due at the latest."""
+        """One pass of work; returns when the next is due at the latest."""
         self.read_poller(now)
         if self.connection.reach(self.config.screen, now):
             self.session = PlaybackSession(self.session.counts, self.source_of_open())
@@ -107,7 +107,7 @@ class Player:
         return self.next_pass(now)
 
     def serve(self, now: float) -> None:
-        """Have the display show what belongs there. Raises `DisplayGoneError` when it ends meanwhile."""
+        """Make the display show the right picture. Raises `DisplayGoneError` if it ends meanwhile."""
         display = self.connection.display
         if display is None or not display.is_known:
             return
@@ -118,7 +118,7 @@ class Player:
         self.write_lines(display)
 
     def choose(self, now: float) -> Choice:
-        """The choice for the selected stream: what is known, shown or was chosen of another one does not count for it."""
+        """The choice for the selected stream; ignores state, picture and choice of any other stream."""
         gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
         if self.poller is None:
             return choose(View(None, gone, self.session.phase, self.choice, self.config_problem, self.stream_picture))
@@ -128,7 +128,7 @@ class Player:
         return choose(View(self.poller, gone, phase, previous, self.config_problem, self.stream_picture))
 
     def source_of_open(self) -> str:
-        """What the run before this one opened on this run of the display; "" when that is not known."""
+        """The stream that the previous run opened on this run of the display; "" if unknown."""
         try:
             opened = state.read(OpenStream, self.root)
         except TemporaryError:
@@ -147,7 +147,7 @@ class Player:
         return max(min(due), now + 0.02)
 
     def read_poller(self, now: float) -> None:
-        """Take the poller's state; None when it is absent, broken or stuck, and then since when."""
+        """Read the poller's state; if it is absent, broken or stuck, None, and note since when."""
         poller = None
         try:
             poller = state.read(PollerState, self.root)
@@ -165,7 +165,7 @@ class Player:
         self.poller = poller
 
     def follow_stream(self, display: Driver, now: float) -> None:
-        """Notice that the stream plays, stalled or ended, and request a fresh URL where that helps."""
+        """Detect that the stream plays, stalled or ended, and request a fresh URL where that helps."""
         phase = phase_of(display.stream, now, self.config.screen.stall_seconds)
         seconds = now - display.stream.changed_monotonic
         outcome = self.session.follow(phase, display.stream, now)
@@ -178,7 +178,7 @@ class Player:
             events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
 
     def check_picture(self, display: Driver, now: float) -> None:
-        """Learn what is to be seen of the stream; one that has got a picture is opened again to show it."""
+        """Check the stream's picture; reopen a stream that has gained video, to show it."""
         if self.session.phase != "playing":
             self.stream_picture = ""
             return
@@ -193,7 +193,7 @@ class Player:
             self.session.reopen(now)
 
     def show(self, display: Driver, now: float) -> None:
-        """Bring the display to show the choice; start the stream when its URL is at hand."""
+        """Make the display show the choice; start the stream when its URL is available."""
         self.slides.advance(now, self.publisher.shown == "holding")
         if display.failed_picture:
             self.slides.reject(display.failed_picture)
@@ -210,7 +210,7 @@ class Player:
         self.publisher.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
 
     def show_stream(self, display: Driver, now: float) -> None:
-        """Open the stream unless it is open; one of another source is left, for the new one at once when its URL is at hand."""
+        """Open the stream unless it is open; replaces a stream of another source as soon as the new URL is available."""
         if self.poller is None or self.poller.state != "live":
             return
         self.session.turn_to(self.poller.source)
@@ -225,10 +225,10 @@ class Player:
             self.session.request_url("start", now)
             return
         if secret.source != self.poller.source:
-            # The poller has another stream's already: its state comes next.
+            # The poller already has another stream's URL: its state follows.
             return
         self.session.open()
-        # Without the file the next run opens the stream again; with a wrong one it would keep the wrong stream on.
+        # Without the file the next run reopens the stream; with a wrong one it would keep the wrong stream.
         state.remove(OpenStream, self.root)
         display.show_stream(secret.url, self.slides.present())
         try:
@@ -259,13 +259,13 @@ class Player:
         if display.current == "":
             return "none"
         error = self.slides.error_picture(self.config.screen.error)
-        # One picture may serve for both: then it is what was chosen.
+        # If one file serves for both, it is the chosen picture.
         if display.current == error and (self.choice.picture == "error" or display.current != self.slides.present()):
             return "error"
         return "holding"
 
     def write_lines(self, display: Driver) -> None:
-        """Write the text that belongs on the picture; not yet while another picture is still on the screen."""
+        """Write the text for the picture; not while another picture is still on the screen."""
         if self.publisher.shown == "stream":
             self.lines = ()
         elif self.publisher.shown in (self.choice.picture, "none") or self.choice.picture == "stream":
@@ -282,7 +282,7 @@ class Player:
 
 
 def advice_lines(advice: str) -> tuple[str, ...]:
-    """What to do, as a line on the picture; advice is a command to run, or a sentence."""
+    """The advice as a line on the picture; advice is a command to run, or a sentence."""
     if not advice:
         return ()
     return (f"Run: {advice}" if advice.startswith("sudo ") else advice[0].upper() + advice[1:],)

@@ -1,7 +1,7 @@
-"""Whether the picture of a stream moves, by small copies of it that are taken now and then. All times are monotonic seconds.
+"""Detects whether the stream's picture moves, from small copies taken at intervals. All times are monotonic seconds.
 
-A position that moves says nothing of that: an encoder that lost its camera sends the same picture, or a black one, on and on. It
-encodes it again all the time, so that two copies are never quite the same.
+A changing position is no proof: an encoder that lost its camera keeps sending the same picture, or a black one. It encodes
+the picture again each time, so that two copies are never quite equal.
 """
 
 from livekeep.core.state import StreamPicture
@@ -9,11 +9,11 @@ from livekeep.core.state import StreamPicture
 TOLERANCE = 6
 """Of 255 levels, for the mean of one part of the picture: x264 changed it by up to 5 at 300 kbit/s, 720p; a clock in it by 7."""
 LONGEST_GAP_SECONDS = 300.0
-"""After a longer time without a copy nothing is known of what was between."""
+"""After a longer gap between copies, the time between is unknown."""
 
 
 class Motion:
-    """`changed` tells when the picture was last seen to change, None when it was never seen; `cost_seconds` what a copy took."""
+    """`changed`: when the picture was last seen to change, None if never; `cost_seconds`: the duration of a copy."""
 
     def __init__(self) -> None:
         self.changed: float | None = None
@@ -23,7 +23,7 @@ class Motion:
         self._seen = 0.0
 
     def note(self, copy: bytes, now: float) -> None:
-        """Take in a copy: the brightness of each part of the picture, always the same number of them."""
+        """Add a copy: the brightness of each part of the picture, always the same number of parts."""
         if not copy:
             return
         is_late = now - self._seen > LONGEST_GAP_SECONDS
@@ -37,7 +37,7 @@ class Motion:
             self._blank_since = now
 
     def judge(self, now: float, blank_seconds: float, frozen_seconds: float) -> StreamPicture:
-        """What is to be seen: "blank" or "frozen" once it has been so for that long, 0 for never."""
+        """ "blank" or "frozen" if the picture has been so for that long (0: never), else "moving"; "" without a copy."""
         if self.changed is None:
             return ""
         if blank_seconds and self._blank_since is not None and now - self._blank_since >= blank_seconds:
@@ -46,5 +46,5 @@ class Motion:
 
 
 def differ(one: bytes, other: bytes) -> bool:
-    """Whether two copies are of different pictures."""
+    """Whether two copies show different pictures."""
     return len(one) != len(other) or any(abs(a - b) > TOLERANCE for a, b in zip(one, other, strict=True))

@@ -1,10 +1,10 @@
-"""mpv as the display, driven over its JSON IPC socket (mpv(1), "JSON IPC").
+"""mpv as the display, controlled over its JSON IPC socket (mpv(1), "JSON IPC").
 
-By hand: python-mpv runs mpv within its own process, and here mpv is a unit of its own.
+Implemented here because python-mpv runs mpv within its own process, and here mpv is a separate unit.
 
-One long-lived mpv: going to another file in it changes the picture without a black frame, and the holding picture is queued
-behind the stream, so that mpv goes to it by itself when the stream ends, even with the player gone. An mpv that has nothing
-left to go to is *idle*, and its screen empty: black, or the plain background.
+mpv is one long-lived process: changing the file in it changes the picture without a black frame. The holding picture is queued
+after the stream, so that mpv shows it by itself when the stream ends, even without the player. An mpv with an empty queue
+is *idle*, and its screen is empty: black, or the plain background.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from livekeep.screen.player.motion import Motion
 
 OVERLAY = 1
 MOST_ENTRIES = 100_000
-"""Of a list of files; a playlist of an event that can be rewound has some ten thousand."""
+"""Of a list of files; a playlist of an event that can be rewound has about ten thousand."""
 FIGURES: dict[str, tuple[str, type]] = {
     "cache_duration_seconds": ("demuxer-cache-duration", float),
     "frame_rate_hertz": ("estimated-vf-fps", float),
@@ -35,9 +35,9 @@ FIGURES: dict[str, tuple[str, type]] = {
     "dropped_by_decoder": ("decoder-frame-drop-count", int),
     "dropped_by_output": ("frame-drop-count", int),
 }
-"""Field of `core.state.Playback` → mpv's property, and the type that it must have."""
+"""Field of `core.state.Playback` → mpv's property and its required type."""
 OF_PICTURES = ("frame_rate_hertz", "av_offset_seconds", "width_pixels", "height_pixels", "video_codec", "hwdec")
-"""Those that are of the holding picture where a stream has none."""
+"""Those that describe the holding picture if the stream has no video."""
 
 
 class Mpv(Driver):
@@ -56,13 +56,13 @@ class Mpv(Driver):
         self._figures: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
         self._send(["observe_property", 2, "idle-active"])
-        # What comes and goes in the stream: see `_take_tracks`.
+        # Tracks that appear and disappear in the stream: see `_take_tracks`.
         self._send(["observe_property", 3, "track-list/count"])
         self._send(["observe_property", 4, "vid"])
         self._get("playlist")
 
     def show_stream(self, url: str, then: str) -> None:
-        """Open `url`; what is shown stays until its first frame, and the picture `then` follows when it ends."""
+        """Open `url`; the current picture stays until its first frame, and the picture `then` follows at its end."""
         self.stream = StreamReport("loading", time.monotonic())
         self._stream_entry = 0
         self.wanted = then
@@ -70,14 +70,14 @@ class Mpv(Driver):
         self._go_to((STREAM, url), then)
 
     def show_picture(self, path: str, instead: str = "") -> None:
-        """Show a still picture, or a video over and over; `instead` at once when it cannot be shown, or the screen went black."""
+        """Show a still picture, or a looped video; `instead` immediately if it can't be shown, or the screen would be black."""
         self.stream = StreamReport()
         self._forget_stream()
         self.wanted = path
         self._go_to((path, path), "" if instead == path else instead)
 
     def show_nothing(self) -> None:
-        """Show the plain background, on which a text can still stand."""
+        """Show the plain background, which can still have text on it."""
         self.stream = StreamReport()
         self._forget_stream()
         self.current = self.wanted = ""
@@ -85,7 +85,7 @@ class Mpv(Driver):
         self._send(["stop"])
 
     def write(self, lines: tuple[str, ...]) -> None:
-        """Write `lines` in the lower part of the picture; none removes them."""
+        """Write `lines` in the lower part of the picture; an empty sequence removes them."""
         text = overlay_text(lines)
         if text != self._overlay:
             self._overlay = text
@@ -93,11 +93,11 @@ class Mpv(Driver):
             self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
 
     def quit(self) -> None:
-        """End mpv with an error, so that it is restarted."""
+        """End mpv with an error, so that systemd restarts it."""
         self._send(["quit", 1])
 
     def ask(self, with_figures: bool) -> None:
-        """Ask for the position and whether there is an output and a picture, and for the rest of the figures when wanted."""
+        """Request the position and whether there is an output and video, and optionally the other metrics."""
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
         self._get("vo-configured")
@@ -109,11 +109,11 @@ class Mpv(Driver):
                 self._get(name)
 
     def sample_picture(self) -> None:
-        """Ask livekeep.lua for a small copy of the picture; it answers by a message of its own."""
+        """Request a small copy of the picture from livekeep.lua, which responds in a separate message."""
         self._send(["script-message", "livekeep-look"])
 
     def figures(self) -> Playback:
-        """The latest figures of the running stream, as far as mpv gave them."""
+        """The latest metrics of the running stream, as far as mpv reports them."""
         if self.stream.stage != "running":
             return Playback()
         values: dict[str, Any] = {}
@@ -131,7 +131,7 @@ class Mpv(Driver):
         return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **values)
 
     def receive(self) -> None:
-        """Take in all that mpv sent. Raises `DisplayGoneError` when the connection is over, or does not speak as mpv does."""
+        """Process all messages from mpv. Raises `DisplayGoneError` when the connection is closed, or is not mpv's protocol."""
         for line in self._socket.lines():
             with as_mpv_speaks():
                 message = json.loads(line)
@@ -143,12 +143,12 @@ class Mpv(Driver):
     def _go_to(self, first: tuple[str, str], then: str) -> None:
         """Show `first`, what it is and where, and the picture `then` (if any) when that ends or fails.
 
-        mpv leaves what it shows only when both are queued: `first` may have failed before another command comes, and nothing
+        mpv leaves the current entry only when both are queued: `first` could fail before the next command arrives, and nothing
         would follow it.
         """
         self.empty_since = None
         if self.current and then:
-            # All but the one that is shown.
+            # All but the current entry.
             self._send(["playlist-clear"])
             self._load(*first, "append")
             self._load(then, then, "append")
@@ -159,7 +159,7 @@ class Mpv(Driver):
             self._load(then, then, "append-play")
 
     def _load(self, what: str, url: str, how: str) -> None:
-        # By name: the index argument before the options is refused by 0.35 and wanted by 0.38 and later.
+        # By name: 0.35 rejects the index argument before the options, 0.38 and later require it.
         command: dict[str, Any] = {"name": "loadfile", "url": url, "flags": how}
         if what != STREAM:
             command["options"] = MPV_OPTIONS
@@ -199,7 +199,7 @@ class Mpv(Driver):
             self.new_picture_at = time.monotonic() + (float(data) if is_figure(data) else 0.0)
 
     def _take_over(self, playlist: object) -> None:
-        """Learn what mpv shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
+        """Read from mpv what it shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
         self.is_known = True
         if self._loading or not isinstance(playlist, list):
             return
@@ -209,7 +209,7 @@ class Mpv(Driver):
             self._entries[number] = what
             if entry.get("playing"):
                 self.current = self._starting = what
-            # Not one that lies behind: it does not come any more.
+            # Not an entry before the current one: it is not played again.
             if self.current and what != STREAM and not self.wanted:
                 self.wanted = what
             if entry.get("playing") and what == STREAM:
@@ -230,7 +230,7 @@ class Mpv(Driver):
     def _take_position(self, position: object) -> None:
         if self.stream.stage != "running" or self._starting != STREAM or not is_figure(position, is_signed=True):
             return
-        # A position that jumps back has changed too: a stream that goes on after a stall may begin earlier.
+        # A position that jumps back has changed too: a stream that resumes after a stall can begin earlier.
         if position != self.stream.position_seconds:
             self.stream = StreamReport("running", self.stream.loaded_monotonic, float(position), time.monotonic())
 
@@ -239,10 +239,10 @@ class Mpv(Driver):
         self._is_picture_ahead = False
 
     def _take_tracks(self, tracks: object) -> None:
-        """Learn whether the stream has a picture: `tracks` is mpv's property. What is marked as albumart is none.
+        """Determine whether the stream has video: `tracks` is mpv's property. Tracks marked as albumart don't count.
 
-        In place of one that was missing from the beginning livekeep.lua has put a cover, the only external track. mpv does not go
-        to a picture that comes later, and when it is made to (vid), sound and picture are seconds apart.
+        If video was missing from the beginning, livekeep.lua has inserted a cover, the only external track. mpv doesn't switch to
+        video that appears later, and if forced to (vid), audio and video are seconds apart.
         """
         if self._starting != STREAM or self.stream.stage != "running" or not isinstance(tracks, list):
             return
@@ -254,7 +254,7 @@ class Mpv(Driver):
             return
         self.current = self.wanted if any(track.get("selected") for track in videos) else ""
         if pictures and self.new_picture_at is None and any(track.get("external") for track in videos):
-            # Opened now, it would begin before it.
+            # If reopened now, the stream would begin before its video.
             self._is_picture_ahead = True
             self._get("demuxer-cache-duration")
 
@@ -275,7 +275,7 @@ class Mpv(Driver):
         elif event == "property-change" and message.get("name") in ("track-list/count", "vid"):
             self._get("track-list")
         elif event == "property-change" and message.get("name") == "idle-active" and message.get("data"):
-            # This may come after what has ended it; an answer is true when it is given.
+            # The event can arrive after the idle state has ended; a response is current.
             self._get("idle-active")
 
     def _take_first_frame(self) -> None:
@@ -285,7 +285,7 @@ class Mpv(Driver):
         if self.stream.stage == "loading":
             self._figures.clear()
             self.stream = StreamReport("running", self.stream.loaded_monotonic, None, time.monotonic())
-        # Only they tell whether it is a frame, or sound.
+        # Only the tracks show whether it is a video frame or audio.
         self._get("track-list")
 
     def _take_message(self, words: object) -> None:
@@ -295,7 +295,7 @@ class Mpv(Driver):
                 self.motion.note(bytes.fromhex(words[1]), time.monotonic())
 
     def _take_list(self, entry: int, first: object, entries: object) -> None:
-        """The entry was a list of files, which take its place: a playlist with a byte order mark, whose segments mpv plays so."""
+        """The entry was a list of files that replaces it: so mpv plays a playlist with a byte order mark, segment by segment."""
         what = self._entries.pop(entry, "")
         if not isinstance(first, int) or not isinstance(entries, int) or not 0 < entries <= MOST_ENTRIES:
             return
@@ -313,7 +313,7 @@ class Mpv(Driver):
 
 @contextlib.contextmanager
 def as_mpv_speaks() -> Iterator[None]:
-    """Raises `DisplayGoneError` for whatever a program that is not mpv, or not well, may send in the place of a message."""
+    """Raises `DisplayGoneError` for anything that a different or faulty program could send instead of a message."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
@@ -321,7 +321,7 @@ def as_mpv_speaks() -> Iterator[None]:
 
 
 def is_figure(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
-    """Whether it is a number that a state may hold."""
+    """Whether it is a number that a state can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return (-LARGEST_FLOAT if is_signed else 0) <= value <= LARGEST_FLOAT
@@ -337,5 +337,5 @@ def overlay_text(lines: tuple[str, ...]) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text as it is: ASS would take braces and backslashes as its own."""
+    """Text without markup: ASS would interpret braces and backslashes."""
     return text.replace("\\", "\\\u2060").replace("{", r"\{").replace("\n", " ")

@@ -1,4 +1,4 @@
-"""The quiet line on the holding picture: when the stream is next on. Pure; local time."""
+"""The unobtrusive line on the holding picture: when the stream is next on. Pure; local time."""
 
 import time
 
@@ -6,13 +6,13 @@ from livekeep.core.text import local_time
 
 COUNTDOWN_SECONDS = 600
 OVERDUE_SECONDS = 1800
-"""So long after its start a stream that is not live yet is still "starting soon"."""
+"""How long after its start a stream that is not live yet is still "starting soon"."""
 DAY_SECONDS = 86400
 FARTHEST_SECONDS = 1000 * DAY_SECONDS
 
 
 def next_start_text(next_start: float | None, now: float) -> str:
-    """Text for `next_start` (Unix seconds) seen at `now`: a weekday, a date, a countdown, or "" when there is nothing to say."""
+    """Text for `next_start` (Unix seconds) at `now`: a weekday, a date, a countdown, or "" if there is nothing to show."""
     if next_start is None or not -OVERDUE_SECONDS <= next_start - now <= FARTHEST_SECONDS:
         return ""
     remaining = int(next_start - now + 0.999)
@@ -30,7 +30,7 @@ def next_start_text(next_start: float | None, now: float) -> str:
 
 
 def next_change(next_start: float | None, now: float) -> float:
-    """When (Unix seconds) the line can read differently, at the latest."""
+    """When (Unix seconds) the line can next change, at the latest."""
     if next_start is None:
         return now + DAY_SECONDS
     remaining = next_start - now

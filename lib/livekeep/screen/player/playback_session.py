@@ -1,6 +1,6 @@
-"""The stream's session on the display: whether it plays, when it may be opened, which URL the player requests of the poller.
+"""The stream's session on the display: whether it plays, when it can be opened, which URL the player requests from the poller.
 
-Nothing but its own memory; the time is passed in (monotonic seconds).
+No I/O; the time is passed in (monotonic seconds).
 """
 
 import time
@@ -11,9 +11,9 @@ from livekeep.core.state import UrlRequest, UrlRequestReason
 from livekeep.screen.player.decision import Phase, StreamReport
 
 FRESH_SECONDS = 9.0
-"""A signed URL lives 10 to 60 s (Vimeo's `ttl`): an older one is not opened any more."""
+"""A signed URL is valid for 10 to 60 s (Vimeo's `ttl`): an older one is no longer opened."""
 STEADY_SECONDS = 10.0
-"""A stream that played so long was well: the delay between attempts starts again."""
+"""A stream that played this long was healthy: the delay between attempts is reset."""
 LONGEST_DELAY_SECONDS = 10.0
 
 Outcome = Literal["", "stalled", "ended", "failed"]
@@ -32,9 +32,9 @@ class Counts:
 
 
 class PlaybackSession:
-    """One stream on one display, from the first attempt to the end. `is_open` tells whether the display holds the stream now.
+    """One stream on one display, from the first attempt to the end. `is_open`: whether the display has the stream open.
 
-    `source` tells what the stream is opened from, as in `core.state.PollerState`; "" when that is not known.
+    `source`: what the stream is opened from, as in `core.state.PollerState`; "" if unknown.
     """
 
     def __init__(self, counts: Counts | None = None, source: str = "") -> None:
@@ -49,23 +49,23 @@ class PlaybackSession:
         self._stalled_since: float | None = None
 
     def is_of(self, source: str) -> bool:
-        """Whether this is about the stream of that source; of one that is not known it never is."""
+        """Whether the session is for the stream of that source; never for an unknown one."""
         return source != "" and self.source == source
 
     def turn_to(self, source: str) -> None:
-        """The stream of `source` is wanted now: one of another source is left, with its failures and URL request."""
+        """The stream of `source` is now requested: drops one of another source, with its failures and URL request."""
         if not self.is_of(source):
             self.close()
             self.source = source
 
     def open(self) -> None:
-        """The stream was handed to the display."""
+        """The display has received the stream."""
         self.is_open = True
         self._playing_since = None
         self.counts.starts += 1
 
     def close(self) -> None:
-        """The stream is not wanted any more."""
+        """The stream is no longer needed."""
         self.is_open = False
         self.phase = "none"
         self.url_request = None
@@ -74,7 +74,7 @@ class PlaybackSession:
         self._stalled_since = None
 
     def reopen(self, now: float) -> None:
-        """The stream plays, but must be opened again by a fresh URL; that is no failure."""
+        """The stream plays, but must be reopened with a fresh URL; this is not a failure."""
         self.is_open = False
         self.request_url("start", now)
 
@@ -82,7 +82,7 @@ class PlaybackSession:
         self.url_request = UrlRequest(reason, now)
 
     def may_start(self, obtained: float | None, now: float) -> bool:
-        """Whether a URL obtained then is fit to be opened now; requests a fresh one when it is too old."""
+        """Whether a URL obtained at that time can be opened now; requests a fresh one if it is too old."""
         if obtained is None or now < self.not_before:
             return False
         if self.url_request and obtained < self.url_request.requested_monotonic:
@@ -93,9 +93,9 @@ class PlaybackSession:
         return True
 
     def follow(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
-        """Take in what the display reports; gives what happened since the last call, "" for nothing of note."""
+        """Process the display's report; returns what happened since the last call, "" for nothing notable."""
         if not self.is_open and phase in ("loading", "playing"):
-            # A player that was restarted takes over the stream that the display already plays.
+            # A restarted player takes over the stream that the display already plays.
             self.is_open = True
         if not self.is_open:
             self.phase = "none"

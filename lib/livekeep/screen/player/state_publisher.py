@@ -1,4 +1,4 @@
-"""What the player tells others: its state file, its status line, the event of a change of picture."""
+"""Publishes the player's state: its state file, its status line, and the event of a picture change."""
 
 import dataclasses
 import logging
@@ -16,7 +16,7 @@ from livekeep.screen.player.playback_session import Counts
 logger = logging.getLogger("livekeep.player")
 
 STATE_SECONDS = 10.0
-"""The state is written at each change, and so often for its figures."""
+"""The state is written at each change, and this often for its metrics."""
 
 
 class StatePublisher:
@@ -30,14 +30,14 @@ class StatePublisher:
         self._write_failed = False
 
     def note_shown(self, picture: Picture, reason: str) -> None:
-        """The screen shows `picture`; an event when that is new."""
+        """The screen shows `picture`; emits an event when that is new."""
         if picture != self.shown:
             sentence = f"On the screen: {picture}. {reason}"
             events.emit(events.PICTURE_CHANGED, sentence, PICTURE=picture, PREVIOUS=self.shown, REASON=reason)
             self.shown, self._since = picture, time.time()
 
     def write(self, fresh: PlayerState, connection: DisplayConnection, counts: Counts, now: float) -> None:
-        """Write `fresh`, with what the display says, when it changed in more than its figures, and every ten seconds."""
+        """Write `fresh` with the display's metrics when more than metrics changed, and every ten seconds."""
         display = connection.display
         fresh = dataclasses.replace(
             fresh,
@@ -56,12 +56,12 @@ class StatePublisher:
             self._write_failed = False
         except TemporaryError as error:
             if not self._write_failed:
-                logger.error("%s", error)  # noqa: TRY400 – the sentence says it all
+                logger.error("%s", error)  # noqa: TRY400 – the sentence is complete
             self._write_failed = True
 
 
 def figures(display: Driver | None, counts: Counts, now: float) -> Playback:
-    """The display's figures and the player's counts."""
+    """The display's metrics and the player's counts."""
     playback = display.figures() if display else Playback()
     running = display is not None and display.stream.stage == "running"
     changed_at = time.time() - (now - display.stream.changed_monotonic) if display and running else None

@@ -1,7 +1,7 @@
-"""VLC as the display, driven over its old remote control socket (vlc --intf oldrc --rc-unix): plain lines, no identities.
+"""VLC as the display, controlled over its old remote control socket (vlc --intf oldrc --rc-unix): plain lines without ids.
 
-What VLC cannot do: it blackens the screen for a moment at a change of picture, shows the
-time only in whole seconds, tells little of its cache, and gets its text from a file that it reads once a second.
+VLC's limits: a change of picture blackens the screen for a moment, the time is only in whole seconds, there is little data on
+its cache, and its text comes from a file that it reads once a second.
 """
 
 import re
@@ -15,9 +15,9 @@ from livekeep.screen.player.decision import StreamReport
 from livekeep.screen.player.driver import STREAM, Driver
 
 OPENING_SECONDS = 3.0
-"""After so long the queued picture in place of the stream means that the stream could not be opened."""
+"""If the queued picture is still in place of the stream after this time, the stream could not be opened."""
 TEXT_FILE = paths.STATE_DIRECTORY / "player/line.txt"
-"""Read by VLC's marquee; the display's unit is in the group that may."""
+"""Read by VLC's marquee; the display's unit is in the group with read access."""
 INPUT = re.compile(r"status change: \( new input: (.*) \)")
 STOPPED = re.compile(r"status change: \( stop state: \d+ \)")
 DISPLAYED = re.compile(r"\| frames displayed :\s+([0-9]{1,11})\b")
@@ -37,11 +37,11 @@ class Vlc(Driver):
         self._socket.send("status")
 
     def show_stream(self, url: str, then: str) -> None:
-        """Open `url`; the picture `then` follows when it ends."""
+        """Open `url`; the picture `then` follows at its end."""
         self.stream = StreamReport("loading", time.monotonic())
         self.wanted = then
         self._frames = 0
-        # Answers about what was open before may still come.
+        # Responses about the previous input can still arrive.
         self._left, self._seen_input = ("" if self._address == url else self._address), ""
         for line in ("clear", "repeat off", f"add {url}"):
             self._socket.send(line)
@@ -49,7 +49,7 @@ class Vlc(Driver):
             self._socket.send(f"enqueue {then}")
 
     def show_picture(self, path: str, instead: str = "") -> None:
-        """Show a still picture, or a video over and over; VLC cannot fall back to another one without a gap."""
+        """Show a still picture, or a looped video; VLC can't fall back to another one without a gap."""
         del instead
         self.stream = StreamReport()
         self.wanted = path
@@ -62,20 +62,20 @@ class Vlc(Driver):
         self._socket.send("stop")
 
     def write(self, lines: tuple[str, ...]) -> None:
-        """Write `lines` in the lower part of the picture; none removes them."""
+        """Write `lines` in the lower part of the picture; an empty sequence removes them."""
         text = "\n".join(lines)
         try:
             if not TEXT_FILE.exists() or TEXT_FILE.read_text(encoding="utf-8") != text:
                 TEXT_FILE.write_text(text, encoding="utf-8")
         except OSError:
-            # A full /run: the picture matters more than its line, and the state's writer complains already.
+            # A full /run: the picture is more important than its text, and the writer of the state already reports it.
             return
 
     def quit(self) -> None:
         self._socket.send("quit")
 
     def ask(self, with_figures: bool) -> None:
-        """Ask what is played and how many frames were shown. VLC gives all of it or nothing."""
+        """Request the current input and the number of frames shown. VLC always reports all of it."""
         del with_figures
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
@@ -83,7 +83,7 @@ class Vlc(Driver):
         self._socket.send("stats")
 
     def sample_picture(self) -> None:
-        """VLC would have to write a whole picture to a file."""
+        """Not supported: VLC would have to write a whole picture to a file."""
 
     def figures(self) -> Playback:
         if self.stream.stage != "running":
@@ -95,7 +95,7 @@ class Vlc(Driver):
         )
 
     def receive(self) -> None:
-        """Take in all that VLC sent. Raises `DisplayGoneError` when the connection is over."""
+        """Process all messages from VLC. Raises `DisplayGoneError` when the connection is closed."""
         for raw in self._socket.lines():
             self.waiting_since = None
             self._take(raw.decode(errors="replace").strip())
@@ -113,7 +113,7 @@ class Vlc(Driver):
             self._kilobits = int(match[1])
 
     def _take_input(self, address: str) -> None:
-        """An answer to `status`: the address that is played now."""
+        """A response to `status`: the address that is played now."""
         self.is_known = True
         self._address = address
         if self.stream.stage == "loading" and address == self._left and not address.startswith("file://"):

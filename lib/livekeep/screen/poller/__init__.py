@@ -1,1 +1,1 @@
-"""livekeep-poller: whether the selected stream is live, and from where; it shares nothing with the other two but their states."""
+"""livekeep-poller: whether the selected stream is live, and its URL; it shares only states with the other two programs."""

@@ -1,6 +1,6 @@
-"""One request at a time beside the poller's loop, with a deadline that the loop keeps, over a client that no other request uses.
+"""Runs one request at a time beside the poller's loop, with a deadline that the loop enforces and a separate client.
 
-A request that hangs is left behind, its connection with it.
+A request that hangs is abandoned with its connection.
 """
 
 import time
@@ -13,14 +13,14 @@ from livekeep.system.http import Client
 
 Result = TypeVar("Result")
 Work = Callable[[Client, float], Result]
-"""Gets the client, and the deadline in monotonic seconds."""
+"""Receives the client, and the deadline in monotonic seconds."""
 
 
 class BackgroundRequest(Generic[Result]):
-    """Keeps one client, hence one connection, from request to request."""
+    """Keeps one client, hence one connection, across requests."""
 
     def __init__(self, name: str, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
-        """`wake` is called from the thread when a request has ended."""
+        """The thread calls `wake` when a request has ended."""
         self._new_client = new_client
         self._client = new_client()
         self._background: Background[Result] = Background(wake, name)
@@ -36,13 +36,13 @@ class BackgroundRequest(Generic[Result]):
         return self._background.deadline
 
     def start(self, work: Work[Result], timed_out: Result, seconds: float) -> None:
-        """Begin; after `seconds` the result is `timed_out`."""
+        """Start a request; after `seconds` the result is `timed_out`."""
         client, deadline = self._client, time.monotonic() + seconds
         self._timed_out = timed_out
         self._background.start(lambda: work(client, deadline), seconds)
 
     def take(self, now: float) -> tuple[Result, float] | None:
-        """The result and the monotonic time at which the request began, once it has ended or its time is over."""
+        """The result and the request's start (monotonic), once it has ended or timed out."""
         began, result = self._background.began, self._background.take(now)
         if isinstance(result, OverdueError):
             self._client = self._new_client()
@@ -52,7 +52,7 @@ class BackgroundRequest(Generic[Result]):
         return None if result is None else (result, began)
 
     def drop(self) -> None:
-        """Forget the request in flight and its connection: what is asked has changed."""
+        """Abandon the request in flight and its connection, because the request has changed."""
         if not self._background.is_busy:
             self._client.close()
         self._background.abandon()

@@ -1,6 +1,6 @@
-"""When to poll next: pure functions of what is known. Seconds everywhere; the wall clock only where the API names a time.
+"""When to poll next: pure functions. All values are seconds; the wall clock only where the API gives a time.
 
-A wrong wall clock must not silence the poller: no wait that depends on it is longer than `LONGEST_WAIT_SECONDS`.
+A wrong wall clock must not stop the poller: no wait that depends on it is longer than `LONGEST_WAIT_SECONDS`.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ LONGEST_REFUSED_SECONDS = 60.0
 STARTING_SECONDS = 5.0
 RATE_LIMITED_SECONDS = 60.0
 RESERVED_REQUESTS = 5
-"""So many requests are left to others who share the token's budget."""
+"""Requests reserved for other users of the token's rate limit."""
 EARLY_SECONDS = 5 * 60.0
 
 
@@ -34,7 +34,7 @@ class Intervals:
 
 @dataclass(frozen=True)
 class FailureStreak:
-    """How the polls went lately: how often in a row each kind of trouble was met, the present one included."""
+    """Recent failures: how often in a row each kind occurred, including the current one."""
 
     failures: int = 0
     refusals: int = 0
@@ -50,7 +50,7 @@ def delay(
     wall: float,
     jitter: Jitter,
 ) -> float:
-    """Seconds from the start of a poll (from its end, after trouble) to the next poll.
+    """Seconds from the start of a poll (from its end, after a failure) to the next poll.
 
     `limits` are the newest known; `wall` is the wall clock, Unix seconds.
     """
@@ -65,7 +65,7 @@ def delay(
 
 
 def regular(verdict: Verdict, intervals: Intervals, next_start: float | None, wall: float) -> float:
-    """The interval while nothing is wrong: shorter near the start, and never so long that it leaps over that time's beginning."""
+    """The interval without failures: shorter near the start, and never so long that it skips the beginning of that time."""
     if verdict == "live":
         return intervals.interval_seconds
     wanted = intervals.interval_seconds
@@ -81,14 +81,14 @@ def is_near_start(next_start: float | None, wall: float) -> bool:
 
 
 def affordable(wanted: float, limits: Limits, wall: float) -> float:
-    """`wanted`, or longer where the requests that are left would not last until the rate limit starts again."""
+    """`wanted`, or longer if the remaining requests would not last until the rate limit resets."""
     if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
         return wanted
     return max(wanted, (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
 
 
 def wait_for_reset(reset: float | None, times: int, wall: float, jitter: Jitter) -> float:
-    """Until the reset, with a second of jitter; where that is unknown, a minute that doubles."""
+    """Until the reset, with a second of jitter; if that is unknown, a minute, doubled each time."""
     if reset is not None and reset > wall:
         return min(reset - wall + jitter(0.0, 1.0), LONGEST_WAIT_SECONDS)
     return min(RATE_LIMITED_SECONDS * 2.0 ** min(max(times - 1, 0), 10), LONGEST_WAIT_SECONDS)
@@ -101,11 +101,11 @@ def back_off(failures: int, jitter: Jitter) -> float:
 
 
 def refused_wait(refusals: int, interval: float) -> float:
-    """The interval, doubling to a minute: a person must fix it, and a reload polls at once."""
+    """The interval, doubled up to a minute: a person must fix it, and a reload polls immediately."""
     return min(interval * 2.0 ** min(max(refusals - 1, 0), 10), LONGEST_REFUSED_SECONDS)
 
 
 def is_held(verdict: Verdict, limits: Limits, wall: float) -> bool:
-    """Whether the next poll must wait for the rate limit, whatever asks for it."""
+    """Whether the next poll must wait for the rate limit, regardless of who requests it."""
     is_short = limits.remaining is not None and limits.remaining <= RESERVED_REQUESTS
     return verdict == "rate-limited" or (is_short and limits.reset is not None and limits.reset > wall)

@@ -3,9 +3,9 @@
 Unit: livekeep-poller.service. Reads: the configuration, the token (credential livekeep.vimeo-token), the player's URL
 request in player/state.json. Writes: poller/state.json and the secret stream/stream.json (`state_publisher`).
 
-The main loop only decides; requests run in threads with a deadline (`background_request`). What a response means is in `vimeo`
-and `stream_check`, what follows from it in `transitions`, when to send the next one in `backoff`, and in
-`recovery` when a stream that stalled or ended may be opened again.
+The main loop only decides; requests run in threads with a deadline (`background_request`). `vimeo` and `stream_check` interpret
+responses, `transitions` derives the next state, `backoff` schedules the next request, and `recovery` decides when a stream that
+stalled or ended can be reopened.
 """
 
 import contextlib
@@ -38,28 +38,28 @@ from livekeep.screen.poller.vimeo import Answer, Api, Exchange
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
-"""Between the beginnings of two polls, whatever asks for the second."""
+"""Between the starts of two polls, regardless of who requests the second."""
 ANSWER_SECONDS = 1.5
 SHOWN_SECONDS = 30.0
-"""A player's state that is older says nothing of the screen: the player writes it every ten seconds."""
+"""An older player state doesn't describe the screen: the player writes it every ten seconds."""
 CHECK_SECONDS = 2.0
-"""So long may the playlist of a stream that is about to start be read; a longer one belongs to a stream that goes on."""
+"""Time limit for the playlist of a stream that is about to start; a longer playlist belongs to a stream that continues."""
 KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
-"""sd_id128_get_machine_app_specific(3): what is published of a stream's source must not reveal the machine's id."""
+"""sd_id128_get_machine_app_specific(3): the published id of a stream's source must not reveal the machine's id."""
 
 logger = logging.getLogger("livekeep.poller")
 
 
 @dataclass(frozen=True)
 class PollResult:
-    """An answer, and how its request went."""
+    """An answer, with the metrics of its request."""
 
     answer: Answer
     exchange: Exchange
 
 
 class Poller:
-    """The program's memory, and one pass of its work."""
+    """The program's state, and one pass of its work."""
 
     def __init__(self, service: Service, settings: Config, root: Path) -> None:
         self.root, self.settings = root, settings
@@ -80,7 +80,7 @@ class Poller:
     # Configuration
 
     def adopt(self, settings: Config) -> None:
-        """Begin to follow the selected stream; what is known of the one before stands until the first answer."""
+        """Begin to follow the selected stream; the previous stream's state stays until the first response."""
         log.set_up(settings.log.level)
         self.settings, self.stream = settings, settings.selected_stream()
         token, problem = read_token()
@@ -94,7 +94,7 @@ class Poller:
             self.publisher.publish(blank)
 
     def reload(self) -> None:
-        """Read configuration and token again, and poll at once; a faulty configuration changes nothing."""
+        """Reload configuration and token, and poll now; a faulty configuration changes nothing."""
         try:
             settings = config.load()
         except ConfigError as error:
@@ -117,7 +117,7 @@ class Poller:
         return Client(self.settings.vimeo.proxy)
 
     def blank(self) -> PollerState:
-        """Nothing known of the selected stream; the counters go on."""
+        """Nothing is known of the selected stream; the counters continue."""
         name, kind = self.settings.stream.selected, transitions.kind_of(self.stream)
         return PollerState(selected=name, source=self.stream_source, kind=kind, requests=self.publisher.now.requests)
 
@@ -136,7 +136,7 @@ class Poller:
         return self.next_pass()
 
     def write_due(self) -> float:
-        """When the state must be written though nothing changed; an answer under way will soon do that anyway."""
+        """When the state must be written even without a change; a request in flight will soon cause a write anyway."""
         due = self.publisher.write_due()
         return NEVER if due is None else due + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
 
@@ -150,7 +150,7 @@ class Poller:
             moments.append(self.token_and_schedule.due(self.publisher.now.state))
         return min((moment for moment in moments if moment is not None), default=NEVER)
 
-    # The poll: is it live?
+    # Poll
 
     def start_poll(self, now: float) -> None:
         if self.obstacle or now < self.due or self.polls.is_busy:
@@ -161,7 +161,7 @@ class Poller:
         self.polls.start(work, timed_out(self.stream, seconds), seconds)
 
     def is_shown(self, now: float) -> bool:
-        """Whether the player has this stream's picture on the screen, and has nothing to complain of."""
+        """Whether the player has this stream's picture on the screen without a fault."""
         try:
             player = state.read(PlayerState, self.root)
             opened = state.read(OpenStream, self.root)
@@ -171,7 +171,7 @@ class Poller:
         return is_fresh and player.picture == "stream" and player.url_request is None and opened.source == self.stream_source
 
     def poll_now(self, now: float) -> None:
-        """Poll as soon as it is allowed."""
+        """Poll as soon as permitted."""
         self.due = min(self.due, max(now, self.requested_monotonic + LEAST_PAUSE_SECONDS, self.held_until))
 
     def take_poll(self, now: float) -> None:
@@ -201,10 +201,10 @@ class Poller:
         self.due = max((now if self.streak != FailureStreak() else began) + wait, began + LEAST_PAUSE_SECONDS)
         self.held_until = self.due if backoff.is_held(answer.verdict, answer.limits, wall) else 0.0
 
-    # After the end or a stall
+    # Recovery
 
     def read_url_request(self, now: float) -> None:
-        """Act once on each URL request of the player that is newer than the URL it has."""
+        """Act once on each URL request of the player that is newer than its URL."""
         if not self.has_new_url_request or self.obstacle:
             return
         self.has_new_url_request = False
@@ -233,7 +233,7 @@ class Poller:
         elif step != (self.publisher.now, None):
             self.publisher.publish(*step)
 
-    # Token and schedule, beside the poll
+    # Token and schedule
 
     def may_request_more(self) -> bool:
         has_answer = not self.is_new_stream and self.streak.failures == 0 and time.monotonic() >= self.held_until
@@ -257,7 +257,7 @@ class Poller:
 
 
 def machine_key() -> bytes:
-    """A key of this machine alone, the same after each start; where the machine has no identity it holds for this run."""
+    """A key of this machine, stable across restarts; on a machine without an id, it is random for this run."""
     try:
         return bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
     except OSError:
@@ -265,7 +265,7 @@ def machine_key() -> bytes:
 
 
 def timed_out(stream: Stream, seconds: float) -> PollResult:
-    """The result of a poll whose thread is left behind."""
+    """The result of a poll that was abandoned."""
     text = f"no answer within {seconds:g} s"
     answer = vimeo.outage("timeout", text)
     if stream.url:
@@ -282,7 +282,7 @@ class PollWork:
     new_client: Callable[[], Client]
     is_shown: bool
     is_checked: bool
-    """Whether its playlist is checked anyway, since the stream stalled or ended."""
+    """Whether a recovery already checks its playlist, after a stall or the stream's end."""
 
     def __call__(self, client: Client, deadline: float) -> PollResult:
         began = time.monotonic()
@@ -292,14 +292,14 @@ class PollWork:
         answer = self.api.ask(client, self.stream, deadline)
         exchange = Exchange(answer.outcome, time.monotonic() - began)
         if answer.verdict == "live" and not self.is_shown and not self.is_checked:
-            # Not the client that keeps the connection to the API.
+            # Keeps the other client's connection to the API.
             with contextlib.closing(self.new_client()) as other:
                 answer = stream_check.unless_ended(answer, other, min(deadline, time.monotonic() + CHECK_SECONDS))
         return PollResult(answer, exchange)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM. `--check-config` only reads the configuration. Raises `ConfigError` for a faulty one."""
+    """Run until SIGTERM. `--check-config` only reads the configuration. Raises `ConfigError` if it is faulty."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if arguments not in ([], ["--check-config"]):
         print("usage: livekeep-poller [--check-config]", file=sys.stderr)

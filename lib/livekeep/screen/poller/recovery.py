@@ -1,8 +1,8 @@
-"""The recovery of the stream after its end or a stall, as far as it is the poller's: when the player may open it again.
+"""The poller's part of the stream's recovery after its end or a stall: decides when the player can reopen it.
 
-The player shows the holding picture and requests a URL. With the first answer after that, which brings a fresh URL, the checks of
-the playlist begin; once it has grown, or tells nothing, the URL is handed out: the one in hand, or that of another poll when it
-is too old by then. Until then the stream is published as starting. All times are monotonic seconds, but `wall` is Unix seconds.
+The player shows the holding picture and requests a URL. The next response brings a fresh URL and starts the checks of the
+playlist. Once the playlist has grown, or can't be judged, the player gets the current URL, or that of another poll if the current
+one is too old. Until then the published state is starting. All times are monotonic seconds, but `wall` is Unix seconds.
 """
 
 import logging
@@ -16,34 +16,34 @@ from livekeep.screen.poller.vimeo import Answer
 from livekeep.system.hls import Media
 
 FRESH_SECONDS = 8.0
-"""A signed URL may live for ten seconds only: an older one is requested again before a start."""
+"""A signed URL can be valid for only ten seconds: an older one is requested again before a start."""
 NEVER = math.inf
 
 logger = logging.getLogger("livekeep.poller")
 
 Step = tuple[PollerState, StreamUrl | None]
-"""The state to publish, and the URL to hand out with it."""
+"""The state to publish, and the URL to publish with it."""
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """One recovery that is going on. `first` is the first playlist since; `began` and `next_check` pace the checks."""
+    """A recovery in progress. `first` is the first playlist since its start; `began` and `next_check` schedule the checks."""
 
     began: float
     next_check: float
     first: Media | None = None
     may_play: bool = False
-    """Whether the stream goes on, and only the URL is too old."""
+    """Whether the stream continues, and only the URL is too old."""
 
     def after_check(self, check: StreamCheck, now: float) -> "Attempt":
-        """Remember the first playlist; the next check is a second later, two after a minute, ten after ten minutes."""
+        """Store the first playlist; the next check is after one second, after a minute every two, after ten minutes every ten."""
         waited = now - self.began
         pause = 1.0 if waited < 60 else 2.0 if waited < 600 else 10.0
         return replace(self, next_check=now + pause, first=self.first or check.media)
 
 
 class StreamRecovery:
-    """`in_hand` is the newest URL; `attempt` is None while nothing is to be recovered."""
+    """`in_hand` is the newest URL; `attempt` is None when no recovery is in progress."""
 
     def __init__(self) -> None:
         self.in_hand: StreamUrl | None = None
@@ -51,13 +51,13 @@ class StreamRecovery:
         self._acted = -NEVER
 
     def forget(self) -> None:
-        """The stream is another one, or off air."""
+        """The stream was changed, or is off air."""
         self.in_hand = self.attempt = None
 
     def begin(self, request: UrlRequest | None, obtained: float | None, now: float, is_held: bool) -> bool:
-        """Act once on each URL request that is newer than the URL that the player has; whether to poll now.
+        """Act once on each URL request that is newer than the player's URL; whether to poll now.
 
-        `is_held`: no poll can bring a fresh URL soon, so the one in hand is checked.
+        `is_held`: no poll can bring a fresh URL soon, so the current one is checked.
         """
         if request is None or request.requested_monotonic <= max(self._acted, -NEVER if obtained is None else obtained):
             return False
@@ -66,7 +66,7 @@ class StreamRecovery:
         return True
 
     def after_answer(self, base: PollerState, fresh: PollerState, answer: Answer, source: str, now: float, wall: float) -> Step:
-        """`base` is what was known before the answer, `fresh` what the answer says by itself."""
+        """`base` is the state before the answer, `fresh` the state from the answer alone."""
         if answer.verdict == "live":
             self.in_hand = StreamUrl(answer.url, now, source)
             if self.attempt is None or self.attempt.may_play or not answer.url.startswith("http"):
@@ -85,16 +85,16 @@ class StreamRecovery:
         return fresh, None
 
     def check_due(self) -> float:
-        """When the playlist is to be checked."""
+        """When the playlist check is due."""
         return self.attempt.next_check if self.attempt and self.in_hand and not self.attempt.may_play else NEVER
 
     def url_to_check(self, now: float) -> str:
-        """The address of a playlist that is due; "" for none."""
+        """The URL of a playlist whose check is due; "" for none."""
         url = self.in_hand.url if self.in_hand and now >= self.check_due() else ""
         return url if url.startswith("http") else ""
 
     def after_check(self, known: PollerState, check: StreamCheck, now: float, wall: float, is_held: bool) -> Step | None:
-        """What a check makes of what is known; None where another poll must bring a fresh URL first."""
+        """The state after a check; None if another poll must bring a fresh URL first."""
         if not self.attempt or not self.in_hand:
             return known, None
         progress = stream_check.progress(self.attempt.first, check)
@@ -102,7 +102,7 @@ class StreamRecovery:
         logger.debug("checked the playlist: %s", progress)
         is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
         if check.kind == "refused" and not is_fresh:
-            # Its signature may be over.
+            # Its signature may have expired.
             return None
         if progress not in ("grown", "unknown"):
             return transitions.waiting(known, progress, wall), None
@@ -114,7 +114,7 @@ class StreamRecovery:
             self.attempt = replace(self.attempt, next_check=now)
 
     def _hand_out_again(self, known: PollerState, now: float, wall: float) -> Step:
-        """Live with the URL in hand, which has just been seen to work."""
+        """Live with the current URL, which the check has just confirmed."""
         self.attempt = None
         if self.in_hand and self.in_hand.obtained_monotonic <= max(self._acted, now - FRESH_SECONDS):
             self.in_hand = replace(self.in_hand, obtained_monotonic=now)
@@ -122,6 +122,6 @@ class StreamRecovery:
 
 
 def with_state_of(base: PollerState, fresh: PollerState) -> PollerState:
-    """The figures of `fresh` with what `base` says of the stream."""
+    """The metrics of `fresh` with the stream's state of `base`."""
     kept = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
     return replace(kept, since=base.since, live_since=base.live_since)

@@ -1,4 +1,4 @@
-"""One question to an RTSP server (RFC 2326): is the stream there? Used by livekeep-poller for plain rtsp:// and rtsps:// URLs."""
+"""One request to an RTSP server (RFC 2326): does the stream exist? For plain rtsp:// and rtsps:// URLs in livekeep-poller."""
 
 import hashlib
 import re
@@ -10,7 +10,7 @@ from livekeep.system.http import USER_AGENT, Client, TransportError, authority_o
 
 
 def describe(client: Client, parts: SplitResult, deadline: float) -> int:
-    """The status of a DESCRIBE, with the URL's user and password where the server asks for them. Raises `TransportError`."""
+    """The status of a DESCRIBE, with the URL's user and password if the server requires them. Raises `TransportError`."""
     status, challenge = describe_once(client, parts, deadline, "")
     if status == 401 and parts.username and challenge:
         status, _ = describe_once(client, parts, deadline, credentials(parts, challenge))
@@ -34,7 +34,7 @@ def describe_once(client: Client, parts: SplitResult, deadline: float, authoriza
 
 
 def headers_from(reader: BufferedReader) -> list[bytes]:
-    """The header lines that follow, at most 64 of them."""
+    """The header lines that follow, 64 at most."""
     lines: list[bytes] = []
     while len(lines) < 64:
         line = reader.readline(4096)
@@ -45,7 +45,7 @@ def headers_from(reader: BufferedReader) -> list[bytes]:
 
 
 def challenge_in(lines: list[bytes]) -> str:
-    """The challenge to answer: Digest before Basic."""
+    """The challenge to respond to: Digest before Basic."""
     challenges = [
         line.partition(b":")[2].decode("latin-1").strip() for line in lines if line.lower().startswith(b"www-authenticate:")
     ]
@@ -53,7 +53,7 @@ def challenge_in(lines: list[bytes]) -> str:
 
 
 def credentials(parts: SplitResult, challenge: str) -> str:
-    """The Authorization header for the URL's user and password: Basic, or Digest with MD5 as cameras want it (RFC 2069)."""
+    """The Authorization header for the URL's user and password: Basic, or Digest with MD5 as cameras require it (RFC 2069)."""
     if not challenge.lower().startswith("digest"):
         return basic(parts)
     parameters = dict(re.findall(r'(\w+)="([^"]*)"', challenge))

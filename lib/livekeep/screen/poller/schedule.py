@@ -1,7 +1,7 @@
-"""When the stream is next on air, from what the API tells of an event or a video. Pure; times are Unix seconds.
+"""When the stream is next on air, from the API's data on an event or a video. Pure; times are Unix seconds.
 
-In this order: `next_occurrence_time`, the schedule's `start_time`, what its `rrule` (RFC 5545: daily and weekly rules) or its
-weekly fields give, the clip's `scheduled_start_time`. A start that has just passed still counts: the stream may be late.
+In this order: `next_occurrence_time`, the schedule's `start_time`, the times of its `rrule` (RFC 5545: daily and weekly rules) or
+weekly fields, the clip's `scheduled_start_time`. A start that has just passed still counts: the stream can be late.
 """
 
 import math
@@ -13,13 +13,13 @@ from typing import Any
 from livekeep.system.vimeo import moment
 
 LATE_SECONDS = 30 * 60.0
-"""So long after its start a stream that is not live counts as late, and not as over."""
+"""How long after its start a stream that is not live counts as late, not as over."""
 WEEKDAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 FARTHEST_DAYS = 370
 
 
 def next_start(document: Any, now: float) -> float | None:
-    """The next start, or one that passed less than `LATE_SECONDS` ago; None when nothing tells."""
+    """The next start, or one that passed less than `LATE_SECONDS` ago; None if unknown."""
     if not isinstance(document, Mapping):
         return None
     candidates = (still_to_come(start, now) for start in announced_starts(document, now))
@@ -27,7 +27,7 @@ def next_start(document: Any, now: float) -> float | None:
 
 
 def announced_starts(document: Mapping[str, Any], now: float) -> Iterator[float | None]:
-    """Every start that the document announces, the best one first."""
+    """All starts in the document, the best one first."""
     schedule = document.get("schedule")
     yield moment(document.get("next_occurrence_time"))
     if isinstance(schedule, Mapping):
@@ -42,7 +42,7 @@ def announced_starts(document: Mapping[str, Any], now: float) -> Iterator[float 
 
 
 def kept(previous: float | None, announced: float | None, now: float) -> float | None:
-    """The start to show: one that has just passed stays for a while, though the API already tells of the one after it."""
+    """The start to show: a recent one stays for a while, even if the API already reports the next."""
     if previous is not None and previous <= now < previous + LATE_SECONDS:
         return previous
     return still_to_come(announced, now)
@@ -76,7 +76,7 @@ def from_weekdays(schedule: Mapping[str, Any], now: float) -> float | None:
 
 
 def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> float | None:
-    """A daily or weekly rule with INTERVAL, BYDAY, UNTIL and COUNT; None for any other, rather than a wrong time."""
+    """A daily or weekly rule with INTERVAL, BYDAY, UNTIL and COUNT; None for any other, to avoid a wrong time."""
     text = schedule.get("rrule")
     begin = moment(schedule.get("start_time"))
     begin = moment(schedule.get("scheduled_time")) if begin is None else begin
@@ -115,14 +115,14 @@ def occurrences(begin: float, zone: tzinfo, rule: Mapping[str, str], days: list[
 
 
 def rule_parts(text: str) -> dict[str, str]:
-    """The parts of an RRULE, from the bare rule or from the line that begins with RRULE:."""
+    """The parts of an RRULE, from the bare rule or from a line that begins with RRULE:."""
     match = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
     pairs = (part.partition("=") for part in (match[1] if match else "").split(";") if "=" in part)
     return {name: value for name, _, value in pairs}
 
 
 def until(text: str, zone: tzinfo) -> float:
-    """The last moment of a rule, infinite without one; a bare date counts to its end. Raises `ValueError` for no date."""
+    """The last moment of a rule, infinite without one; a date without a time counts to its end. Raises `ValueError`."""
     if not text:
         return math.inf
     last = datetime.fromisoformat(text)

@@ -1,4 +1,4 @@
-"""Publishes what livekeep-poller knows: state, secret URL, events. All its writing is here.
+"""Publishes livekeep-poller's state, secret URL and events. Does all the poller's writing.
 
 Writes poller/state.json and stream/stream.json (the signed URL, for livekeep-player alone).
 """
@@ -15,7 +15,7 @@ from livekeep.core.state import PollerState, StreamUrl
 from livekeep.screen.poller.transitions import status_line, with_url, without_url
 
 WRITE_SECONDS = 10.0
-"""A state that is older than this looks as if its writer were stuck."""
+"""A state older than this suggests that its writer is stuck."""
 
 logger = logging.getLogger("livekeep.poller")
 
@@ -29,15 +29,15 @@ class StatePublisher:
         self._tell_status = tell_status
         self._written_monotonic: float | None = None
         self._failed: set[type] = set()
-        # As a unit it finds both folders; run by hand it makes them.
+        # As a unit it finds both folders; a manual run creates them.
         for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
             with contextlib.suppress(OSError):
                 state.path_of(kind, root).parent.mkdir(mode=mode, parents=True, exist_ok=True)
 
     def publish(self, fresh: PollerState, url: StreamUrl | None = None) -> None:
-        """Make `fresh` what is known: the secret first, then the state, then the event if the stream's state is another.
+        """Publish `fresh`: first the secret, then the state, then an event if the stream's state changed.
 
-        `url` is the one to play now; without it a living stream keeps the one that it has.
+        `url` is the one to play now; without it, a live stream keeps its current URL.
         """
         if fresh.state != "live":
             fresh = self._forget_url(fresh)
@@ -51,16 +51,16 @@ class StatePublisher:
         self._tell_status(status_line(fresh))
 
     def write(self) -> None:
-        """Write the state as it is known."""
+        """Write the current state."""
         self._written_monotonic = time.monotonic()
         self._write(self.now)
 
     def write_due(self) -> float | None:
-        """When the state must be written again though nothing changed, monotonic seconds; None before the first time."""
+        """When the state must be written again even without a change, monotonic seconds; None before the first write."""
         return None if self._written_monotonic is None else self._written_monotonic + WRITE_SECONDS
 
     def forget(self) -> None:
-        """The unit ends: an absent state says so."""
+        """The unit ends: remove the state, which reports that."""
         state.remove(StreamUrl, self._root)
         state.remove(PollerState, self._root)
 
@@ -74,7 +74,7 @@ class StatePublisher:
             self._failed.discard(type(content))
         except TemporaryError as error:
             if type(content) not in self._failed:
-                logger.error("%s", error)  # noqa: TRY400 - the sentence says it all
+                logger.error("%s", error)  # noqa: TRY400 - the sentence is complete
             self._failed.add(type(content))
 
     def _tell_change(self, previous: PollerState) -> None:
@@ -94,5 +94,5 @@ class StatePublisher:
 
 
 def what_is_told(known: PollerState) -> tuple[str, ...]:
-    """What an event tells of: of which stream, and how it is."""
+    """The fields of an event: which stream, and its state."""
     return known.selected, known.source, known.state, known.cause

@@ -1,7 +1,7 @@
-"""Is a plain URL open, and does an HLS playlist still grow? One bounded check each: HLS by system.hls, RTSP by rtsp.py, RTMP.
+"""Checks whether a plain URL is open, and whether an HLS playlist grows. One bounded check each: system.hls, rtsp.py, or RTMP.
 
-A plain URL has no API that explains itself: what is not there, refuses the connection or is no playlist is off air, not broken.
-A check reports and does not decide: what it cannot judge is for the player program to try.
+A plain URL has no API that explains a failure: if it is missing, refuses the connection or is no playlist, it is off air, not
+broken. A check reports without deciding: what it can't judge is left to the player program.
 """
 
 from dataclasses import dataclass, replace
@@ -16,12 +16,12 @@ from livekeep.system.http import Client, Response, TransportError, outcome_of
 
 CHECK_URL = "correct the url in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 SHORT_BYTES = 256 * 1024
-"""As much is read of the playlist of a stream that plays: the picture says more than the rest could."""
+"""How much of a playing stream's playlist is read: its picture shows more than the rest could."""
 
 
 @dataclass(frozen=True)
 class StreamCheck:
-    """A check's result: `open`, `not-open`, or out of reach. `media` is None for what is no HLS, or cannot be judged."""
+    """A check's result: `open`, `not-open`, or out of reach. `media` is None if it is not HLS or can't be judged."""
 
     kind: Literal["open", "not-open", "refused", "outage"]
     outcome: str
@@ -34,7 +34,7 @@ Progress = Literal["grown", "standing-still", "ended", "not-open", "unknown"]
 
 
 def progress(first: Media | None, check: StreamCheck) -> Progress:
-    """What a check says after a stall; `first` is the first playlist since. `unknown`: only the player program can find out."""
+    """A check's result after a stall; `first` is the first playlist since then. `unknown`: only the player program can tell."""
     if check.kind == "refused":
         return "unknown"
     if check.kind != "open":
@@ -47,7 +47,7 @@ def progress(first: Media | None, check: StreamCheck) -> Progress:
 
 
 def check(client: Client, url: str, deadline: float, most_bytes: int = hls.LARGEST_BYTES) -> StreamCheck:
-    """Check the playlist behind an http(s) URL; of a master playlist, at the first variant that can be read."""
+    """Check the playlist behind an http(s) URL; for a master playlist, the first readable variant."""
     try:
         stream = hls.read(client, url, deadline, most_bytes)
     except TransportError as error:
@@ -64,7 +64,7 @@ def check(client: Client, url: str, deadline: float, most_bytes: int = hls.LARGE
 
 
 def check_of_other(response: Response, url: str, must_be_playlist: bool) -> StreamCheck:
-    """An answer that is no playlist."""
+    """A response that is not a playlist."""
     status, outcome = response.status, outcome_of(response.status)
     if status == 200:
         return check_of_content(response, must_be_playlist or urlsplit(url).path.lower().endswith((".m3u8", ".m3u")))
@@ -86,7 +86,7 @@ def check_of_content(response: Response, must_be_playlist: bool) -> StreamCheck:
 
 
 def ask(client: Client, url: str, deadline: float, is_shown: bool) -> Answer:
-    """Whether a plain URL of any kind is on air; while the screen shows it (`is_shown`), only an outage speaks against that."""
+    """Whether a plain URL of any kind is on air; while the screen shows it (`is_shown`), only an outage contradicts that."""
     parts = urlsplit(url)
     if parts.scheme.lower() in ("http", "https"):
         seen = check(client, url, deadline, SHORT_BYTES if is_shown else hls.LARGEST_BYTES)
@@ -116,7 +116,7 @@ def answer_of(seen: StreamCheck, url: str) -> Answer:
 
 
 def unless_ended(answer: Answer, client: Client, deadline: float) -> Answer:
-    """A "live" of the API, unless its playlist has ended: the player would show an event that is over from its beginning."""
+    """The API's "live", unless the playlist has ended: the player would replay the ended event from its beginning."""
     if not answer.url.lower().startswith(("http://", "https://")):
         return answer
     seen = check(client, answer.url, deadline)
@@ -126,7 +126,7 @@ def unless_ended(answer: Answer, client: Client, deadline: float) -> Answer:
 
 
 def connect(client: Client, parts: SplitResult, deadline: float) -> StreamCheck:
-    """RTMP says only after a handshake of its own what it has: here an open port counts."""
+    """RTMP reports a stream only after its own handshake: here an open port is enough."""
     try:
         client.talk(parts, deadline, lambda connection: None)
     except TransportError as error:
@@ -135,7 +135,7 @@ def connect(client: Client, parts: SplitResult, deadline: float) -> StreamCheck:
 
 
 def check_by_rtsp(client: Client, parts: SplitResult, deadline: float) -> StreamCheck:
-    """A DESCRIBE tells whether the stream is there."""
+    """A DESCRIBE shows whether the stream exists."""
     from livekeep.screen.poller import rtsp  # noqa: PLC0415 - only cameras need it
 
     try:
@@ -152,6 +152,6 @@ def check_by_rtsp(client: Client, parts: SplitResult, deadline: float) -> Stream
 
 
 def check_of_fault(error: TransportError) -> StreamCheck:
-    """A refused connection or an answer of another kind means that nobody streams there; all else may pass."""
+    """A refused connection or a response of another kind means that there is no stream; other failures can be temporary."""
     is_absent = error.is_refused or error.outcome in ("invalid", "3xx")
     return StreamCheck("not-open" if is_absent else "outage", error.outcome, str(error))

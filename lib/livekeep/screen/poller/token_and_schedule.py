@@ -1,4 +1,4 @@
-"""Requests beside the poll: is the token good, and when is the next start? One at a time, never in its way."""
+"""Additional requests: is the token valid, and when is the next start? One at a time, without delaying the poll."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ NEVER = float("inf")
 
 
 def read_token() -> tuple[str, str]:
-    """The token from the credential livekeep.vimeo-token, and what is wrong with its file; "" twice when there is none."""
+    """The token from the credential livekeep.vimeo-token, and what is wrong with its file; both "" if there is none."""
     try:
         return credentials.read_key(paths.TOKEN_NAME), ""
     except (OSError, UnicodeDecodeError):
@@ -30,7 +30,7 @@ def read_token() -> tuple[str, str]:
 
 
 class TokenAndSchedule:
-    """When which is due, and what the answers bring."""
+    """Schedules the requests and applies their responses."""
 
     def __init__(self, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
         self._request: BackgroundRequest[DocumentResponse] = BackgroundRequest("token or schedule", new_client, wake)
@@ -42,27 +42,27 @@ class TokenAndSchedule:
         self._served_until = 0.0
 
     def forget(self) -> None:
-        """Another stream, token or API."""
+        """The stream, token or API was changed."""
         self._request.drop()
         self._token_problem = ""
         self._verify_due, self._verify_retry, self._details_due = 0.0, RETRY_SECONDS, 0.0
         self._served_until = 0.0
 
     def refresh_schedule(self, now: float) -> None:
-        """The stream's state changed: the schedule may have, too."""
+        """The stream's state changed: the schedule may have changed too."""
         self._details_due = now
 
     def deadline(self) -> float | None:
         return self._request.deadline
 
     def due(self, state: StreamState) -> float:
-        """When the next one may begin, monotonic seconds; never while one is under way."""
+        """When the next request can begin, monotonic seconds; never while one is in flight."""
         if self._request.is_busy:
             return NEVER
         return min(self._verify_due, NEVER if state == "error" else self._details_due)
 
     def start(self, api: Api, stream: Stream, state: StreamState, seconds: float, now: float) -> None:
-        """Begin what is due, the token's check first."""
+        """Start the request that is due, the token's check first."""
         if now < self.due(state):
             return
         self._asking_token = now >= self._verify_due
@@ -74,7 +74,7 @@ class TokenAndSchedule:
         )
 
     def take(self, known: PollerState, now: float, wall: float) -> PollerState | None:
-        """What is known with the answer taken in; None when there is none yet."""
+        """The state with the response applied; None if there is none yet."""
         taken = self._request.take(now)
         if not taken:
             return None
@@ -86,7 +86,7 @@ class TokenAndSchedule:
         return self._with_schedule(counted, response, now, wall)
 
     def after_answer(self, known: PollerState, wall: float) -> PollerState:
-        """What the main answer says of the start, and what the token's check says of a refusal."""
+        """Apply what the main response implies for the start, and the token check's explanation of a refusal."""
         next_start = schedule.still_to_come(known.next_start, wall)
         if known.state == "live":
             is_served = backoff.is_near_start(next_start, wall)
@@ -103,7 +103,7 @@ class TokenAndSchedule:
         problem = vimeo.scope_problem(response.status, response.document)
         if problem:
             sentence, scopes = problem
-            # A token that is not known at all is explained well enough by the refusal itself.
+            # For an unknown token, the refusal itself is explanation enough.
             self._token_problem = sentence if response.status == 200 else ""
             events.emit(events.TOKEN_REFUSED, f"{sentence}; then run: {vimeo.SET_TOKEN}", SCOPE=scopes)
 

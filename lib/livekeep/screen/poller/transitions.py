@@ -1,6 +1,6 @@
 """State transitions after a response. Pure; `now` is the wall clock, Unix seconds.
 
-An outage changes nothing until it has lasted for some answers, a rate limit never does: the last good knowledge stands.
+An outage changes nothing until it has lasted for several responses, and a rate limit never does: the last good state stays.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ WAITING: dict[Progress, str] = {
 
 
 def judged(known: PollerState, answer: Answer, failures_before_error: int, now: float) -> PollerState:
-    """What is known after an answer."""
+    """The state after a response."""
     counted = with_limits(known, answer.limits)
     if answer.verdict == "rate-limited":
         if known.state != "unknown":
@@ -40,7 +40,7 @@ def judged(known: PollerState, answer: Answer, failures_before_error: int, now: 
 
 
 def after_outage(known: PollerState, answer: Answer, failures_before_error: int, now: float) -> PollerState:
-    """One more failure: an error from the configured number on; where nothing is known, that is at least its cause."""
+    """Count one more failure: an error from the configured number on; in the unknown state it at least sets the cause."""
     failed = replace(known, consecutive_failures=known.consecutive_failures + 1)
     if failed.consecutive_failures >= failures_before_error:
         return changed(failed, "error", "outage", answer.reason, answer.advice, now)
@@ -50,7 +50,7 @@ def after_outage(known: PollerState, answer: Answer, failures_before_error: int,
 
 
 def waiting(known: PollerState, progress: Progress, now: float) -> PollerState:
-    """The stream was reported to stand still and has not gone on yet. An error stands: it says more."""
+    """The stream was reported as standing still and has not continued yet. An error stays, because it is more specific."""
     if known.state == "error" or progress == "grown" or progress == "unknown":  # noqa: PLR1714 - mypy narrows by ==
         return known
     return changed(known, "starting", progress, WAITING[progress], "", now)
@@ -71,7 +71,7 @@ def changed(known: PollerState, state: StreamState, cause: Cause, reason: str, a
 
 
 def live_since(known: PollerState, state: StreamState, cause: Cause, now: float) -> float | None:
-    """Since when the stream is on air, as far as it is: a stall or an outage of the API does not restart it."""
+    """Since when the stream is on air; a stall or an outage of the API doesn't reset it."""
     if state == "live":
         return known.live_since or now
     passes = (state == "error" and cause == "outage") or (state == "starting" and cause != "")
@@ -93,7 +93,7 @@ def with_limits(known: PollerState, limits: Limits) -> PollerState:
 
 
 def counted(requests: Requests, exchange: Exchange) -> Requests:
-    """One more request in the counters; the buckets are cumulative."""
+    """Count one more request; the buckets are cumulative."""
     by_outcome = {**requests.by_outcome, exchange.outcome: requests.by_outcome.get(exchange.outcome, 0) + 1}
     bounds = zip(requests.duration_buckets, DURATION_BUCKETS_SECONDS, strict=True)
     buckets = tuple(count + (exchange.seconds <= bound) for count, bound in bounds)
@@ -102,7 +102,7 @@ def counted(requests: Requests, exchange: Exchange) -> Requests:
 
 
 def streak_after(streak: FailureStreak, answer: Answer) -> FailureStreak:
-    """How often in a row each kind of trouble was met now."""
+    """How often in a row each kind of failure occurred."""
     if answer.verdict == "outage":
         return FailureStreak(failures=streak.failures + 1)
     if answer.verdict == "refused":
@@ -113,7 +113,7 @@ def streak_after(streak: FailureStreak, answer: Answer) -> FailureStreak:
 
 
 def not_askable(stream: Stream, token: str, problem: str) -> tuple[Cause, str, str] | None:
-    """Why nothing can be asked at all: cause, reason, advice. None when it can. `problem` is about the token's file."""
+    """Why no request is possible: cause, reason, advice. None if one is. `problem` is about the token's file."""
     if not stream.is_set_up():
         return "no-stream", "No stream is set up yet", CHOOSE_STREAM
     if stream.url or token:
@@ -131,7 +131,7 @@ def kind_of(stream: Stream) -> str:
 
 
 def source_of(stream: Stream, key: bytes) -> str:
-    """As in `PollerState`: another one where kind, number or URL differ. Without the key no URL can be guessed by it."""
+    """As in `PollerState`: differs where kind, number or URL differ. Without the key, it can't confirm a guessed URL."""
     kind = kind_of(stream)
     if not kind:
         return ""
@@ -140,7 +140,7 @@ def source_of(stream: Stream, key: bytes) -> str:
 
 
 def status_line(known: PollerState) -> str:
-    """The line that `systemctl status` shows, in local time."""
+    """The status line of `systemctl status`, in local time."""
     if known.state == "live" and known.live_since:
         return f"live since {clock(known.live_since, '%H:%M')}"
     if known.state == "offline" and known.next_start:

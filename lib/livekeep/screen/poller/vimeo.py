@@ -1,7 +1,7 @@
-"""The Vimeo API 3.4, as far as it tells whether a stream is live: what is asked, and what an answer means.
+"""The part of the Vimeo API 3.4 that shows whether a stream is live: the requests, and the meaning of the responses.
 
-`classify` is the whole knowledge of the answers, by HTTP status and error_code, never by the presence of a key alone. Bodies are
-read leniently: numbers come as text, documented fields are absent, error bodies may hold `error` alone.
+Only `classify` interprets responses: by HTTP status and error_code, never by the presence of a key alone. Parsing is
+lenient: numbers come as text, documented fields are absent, error bodies can contain only `error`.
 Source: developer.vimeo.com (m3u8_playback of live events and videos, /oauth/verify, guidelines on rate limits).
 """
 
@@ -26,7 +26,7 @@ SCOPE = "private"
 
 DOCTOR = "sudo livekeep doctor"
 LOGIN_STATUS = 511
-"""Network Authentication Required (RFC 6585): the answer of a login page that stands in between."""
+"""Network Authentication Required (RFC 6585): the response of a captive portal."""
 LOGIN = "does this network ask for a login?"
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 CHECK_STREAM = "correct the number in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
@@ -36,7 +36,7 @@ Verdict = Literal["live", "offline", "starting", "refused", "rate-limited", "out
 
 @dataclass(frozen=True)
 class Answer:
-    """What one request to the API, or one check of a plain URL, says of the stream.
+    """The result of one request to the API, or of one check of a plain URL, about the stream.
 
     `outcome` is one of core.state.REQUEST_OUTCOMES. `cause`, `reason` and `advice` are those of `core.state.PollerState`.
     """
@@ -52,21 +52,21 @@ class Answer:
 
 
 def ask_path(stream: Stream) -> str:
-    """Where the playlist's URL is asked for."""
+    """The path of the request for the playlist's URL."""
     if stream.vimeo_event:
         return f"/me/live_events/{stream.vimeo_event}/m3u8_playback"
     return f"/me/videos/{stream.vimeo_video}/m3u8_playback"
 
 
 def details_path(stream: Stream) -> str:
-    """Where the schedule is asked for."""
+    """The path of the request for the schedule."""
     if stream.vimeo_event:
         return f"/me/live_events/{stream.vimeo_event}?fields={EVENT_FIELDS}"
     return f"/videos/{stream.vimeo_video}?fields={VIDEO_FIELDS}"
 
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
-    """What an answer of m3u8_playback means. `headers` by names in lower case."""
+    """The meaning of a response of m3u8_playback. `headers` have lowercase names."""
     document = parsed(body)
     code = error_code(document)
     answer = judged(status, code, document)
@@ -92,7 +92,7 @@ def judged(status: int, code: int | None, document: Any) -> Answer:  # noqa: PLR
 
 
 def with_url(document: Any) -> Answer:
-    """A 200: live only with a URL that a player may be given."""
+    """A 200: live only with a URL that is safe for a player."""
     url = document.get("m3u8_playback_url") if isinstance(document, dict) else None
     if document is None:
         return outage("invalid", f"its answer is not JSON; {LOGIN}")
@@ -129,18 +129,18 @@ def refusal(status: int, code: int | None) -> Answer:
 
 
 def outage(outcome: str, text: str) -> Answer:
-    """The API cannot be used now; `text` ends the sentence."""
+    """The API is not usable now; `text` ends the sentence."""
     return Answer("outage", outcome, "outage", f"Vimeo's API cannot be reached: {text}", DOCTOR)
 
 
 def expiry_of(url: str) -> float | None:
-    """When a signed URL ends, Unix seconds, as far as its signature says so (`exp=`, `expires=`)."""
+    """When a signed URL expires, Unix seconds, if its signature shows it (`exp=`, `expires=`)."""
     match = re.search(r"\b(?:exp|expires|e)=([0-9]{10})\b", url)
     return float(match[1]) if match else None
 
 
 def scope_problem(status: int, document: Any) -> tuple[str, str] | None:
-    """What /oauth/verify finds wrong with the token: a sentence, and its scopes. None when it is good or nothing is said."""
+    """The token's fault according to /oauth/verify: a sentence, and its scopes. None if it is valid or unknown."""
     if status == 401:
         return "Vimeo does not accept the token", ""
     scope = document.get("scope") if isinstance(document, dict) else None
@@ -151,7 +151,7 @@ def scope_problem(status: int, document: Any) -> tuple[str, str] | None:
 
 
 class Api:
-    """Asks the API; each call is one bounded request, made in a thread."""
+    """Sends requests to the API; each call is one bounded request, made in a thread."""
 
     def __init__(self, base_url: str, token: str) -> None:
         self._base = base_url.rstrip("/")
@@ -173,7 +173,7 @@ class Api:
         return answer
 
     def _missing_video(self, client: Client, stream: Stream, deadline: float, answer: Answer) -> Answer:
-        """A video has no code for "not started": one that exists and has no playlist is off air, not wrong."""
+        """A video has no code for "not started": if it exists without a playlist, it is off air, not wrong."""
         response = self.get(client, details_path(stream), deadline)
         if response.status == 200 and isinstance(parsed(response.body), dict):
             limits = limits_of(response.headers)
@@ -184,7 +184,7 @@ class Api:
 
 @dataclass(frozen=True)
 class Exchange:
-    """How a request went, for the counters: a member of core.state.REQUEST_OUTCOMES, and its seconds."""
+    """A request's result for the counters: a member of core.state.REQUEST_OUTCOMES, and its seconds."""
 
     outcome: str
     seconds: float
@@ -192,7 +192,7 @@ class Exchange:
 
 @dataclass(frozen=True)
 class DocumentResponse:
-    """The response to a request beside the poll: the status (0 without an answer) and the JSON document."""
+    """The response to an additional request: the status (0 without a response) and the JSON document."""
 
     exchange: Exchange
     status: int = 0
