@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Installs livekeep on Raspberry Pi OS or Debian (bookworm, trixie): builds its packages from this folder, installs them with apt, and
-# runs `livekeep setup`. See --help. Running it again changes only what differs; configuration, tokens and history are kept.
+# Installs livekeep on Raspberry Pi OS or Debian (bookworm, trixie): builds its packages from this folder, installs them with apt,
+# and runs `livekeep setup`. See --help. Running it again changes only what differs; configuration, tokens and history are kept.
 set -euo pipefail
 
-# The result does not depend on the caller's shell: `su` leaves out /usr/sbin, CDPATH sends a relative cd elsewhere.
+# The result must not depend on the caller's shell: `su` leaves out /usr/sbin, CDPATH redirects a relative cd.
 umask 022
 unset CDPATH TMPDIR POSIXLY_CORRECT GREP_OPTIONS GIT_DIR GIT_WORK_TREE
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive
@@ -13,7 +13,7 @@ readonly source_folder
 destdir=${DESTDIR:-}
 [[ -z $destdir || $destdir = /* ]] || destdir=$PWD/$destdir
 readonly destdir
-# current/ has the packages that are installed, previous/ those before them; the two lists are of an install from before the packages.
+# current/ has the installed packages, previous/ the ones before; the two lists are from an install that predates the packages.
 readonly kept=$destdir/var/lib/livekeep/packages memory=$destdir/var/lib/livekeep/install
 readonly old_files=$memory/files old_packages=$memory/packages
 readonly parts=(screen health air record)
@@ -55,7 +55,7 @@ inside() { # COMMAND...: runs where livekeep is installed; an image that lies th
     if [[ -z $destdir ]]; then
         "$@"
     else
-        # shellcheck disable=SC2016 # the inner shell's own
+        # shellcheck disable=SC2016 # for the inner shell
         unshare --mount sh -euc '[ -e "$1/proc/self" ] || mount -t proc proc "$1/proc"; exec chroot "$@"' sh "$destdir" "$@"
     fi
 }
@@ -92,7 +92,7 @@ choose() { # --with|--without PART
 
 has() { [[ ${wants[$1]} = yes ]]; } # PART
 
-# shellcheck disable=SC2016 # dpkg's own names
+# shellcheck disable=SC2016 # dpkg's names
 status_of() { # PACKAGE: prints installed, config-files (removed, not purged), absent, or half-installed for all in between
     local status
     status=$(inside dpkg-query -Wf '${db:Status-Status}' "$1" 2>/dev/null) || true
@@ -186,7 +186,7 @@ wanted_packages() { # FOLDER: prints apt's words: those of its packages that are
         if ! has "$part" && [[ $(status_of "livekeep-$part") = installed ]]; then printf 'livekeep-%s-\n' "$part"; fi
     done
     if has screen && grep -qs '^ *player *= *"vlc"' "$destdir/etc/livekeep/livekeep.toml" "$destdir"/etc/livekeep/livekeep.d/*.toml; then
-        # VLC is livekeep-screen's suggestion.
+        # livekeep-screen suggests VLC.
         for part in $(dpkg-deb -f "$1"/livekeep-screen_*.deb Suggests | tr -d ','); do
             if [[ $(status_of "$part") != installed ]]; then printf '%s\n' "$part"; fi
         done
@@ -211,7 +211,7 @@ install_packages() { # FOLDER WORD...: its packages, and no other part; the word
         needed=$(missing "${words[@]}" 2>/dev/null) || true
         say "Installing packages: ${needed//$'\n'/ }"
     fi
-    # On a new box the questions of `livekeep setup` come before the first start.
+    # On a new machine, the questions of `livekeep setup` come before the first start.
     if [[ $start = no || ($(status_of livekeep) != installed && ! -e $old_files) ]]; then export LIVEKEEP_NO_START=yes; fi
     apt "${words[@]}" >/dev/null || {
         rm -rf "$kept/next"
@@ -262,7 +262,7 @@ roll_back() {
 main() {
     shopt -s extglob
     parse "$@"
-    # The caller's folder may be gone by now.
+    # The caller's folder may no longer exist.
     cd /
     check_system
     if [[ $rollback = yes ]]; then

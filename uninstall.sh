@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Removes livekeep's packages; the inverse of install.sh. Keeps the configuration, the keys and the history unless --purge is given.
+# Removes livekeep's packages; the inverse of install.sh. Keeps configuration, keys and history unless --purge is given.
 set -euo pipefail
 
 umask 022
@@ -36,7 +36,7 @@ main() {
     done
     ((EUID == 0)) || die "must run as root: sudo ./uninstall.sh"
     cd /
-    # An install from before the packages.
+    # An install that predates the packages.
     if [[ -e $from_before ]]; then exec bash "$from_before" "${arguments[@]}"; fi
     local known
     mapfile -t known < <(dpkg-query -Wf '${Package}\n' "${packages[@]}" 2>/dev/null)

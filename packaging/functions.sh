@@ -1,14 +1,14 @@
 # shellcheck shell=sh
-# What the packages' maintainer scripts share; packaging/build puts it at the beginning of each.
+# Shared by the packages' maintainer scripts; packaging/build inserts it at the beginning of each.
 
 systemd_runs() { [ -d /run/systemd/system ]; }
 
-# install.sh sets LIVEKEEP_NO_START: what it asks comes before the first start.
+# install.sh sets LIVEKEEP_NO_START: its questions come before the first start.
 may_start() { systemd_runs && [ -z "${LIVEKEEP_NO_START:-}" ]; }
 
 is_active() { systemd_runs && systemctl -q is-active "$1"; }
 
-# UNIT...: gives each the keys of restart-steps.conf, which systemd knows from 254 on; an older one would report each at every reload.
+# UNIT...: adds the keys of restart-steps.conf, supported since systemd 254; older versions would report each at every reload.
 link_restart_steps() {
     version=$(systemctl --version | sed -n '1s/^systemd \([0-9]*\).*/\1/p')
     for unit; do
@@ -27,19 +27,19 @@ unlink_restart_steps() { # UNIT...
     done
 }
 
-# Before an upgrade: what the package consists of, for is_changed() after it.
+# Before an upgrade: saves the package's file list for is_changed() after it.
 note_files() {
     mkdir -p /run/livekeep
     dpkg-query --control-show "$DPKG_MAINTSCRIPT_PACKAGE" md5sums >"/run/livekeep/.$DPKG_MAINTSCRIPT_PACKAGE" 2>/dev/null || true
 }
 
-is_changed() { # REGEX: whether the upgrade changed a file of that name
+is_changed() { # REGEX: whether the upgrade changed a file with a matching name
     old=/run/livekeep/.$DPKG_MAINTSCRIPT_PACKAGE
     [ -s "$old" ] || return 1
     dpkg-query --control-show "$DPKG_MAINTSCRIPT_PACKAGE" md5sums | sort - "$old" | uniq -u | grep -Eq "$1"
 }
 
-# Stops and disables the units that the version before had and this one has not.
+# Stops and disables the previous version's units that this version no longer has.
 end_gone_units() {
     sed -n 's,^[0-9a-f]*  \(usr/lib/systemd/system/livekeep[^/]*\)$,\1,p' "/run/livekeep/.$DPKG_MAINTSCRIPT_PACKAGE" 2>/dev/null |
         while read -r file; do
@@ -53,11 +53,11 @@ end_gone_units() {
 compile() { py3compile -p "$DPKG_MAINTSCRIPT_PACKAGE"; }
 clean() { py3clean -p "$DPKG_MAINTSCRIPT_PACKAGE"; }
 
-# Stops and disables the package's units, as long as all that they need is there.
+# Stops and disables the package's units while all that they need still exists.
 end_units() {
     units=$(dpkg-query -L "$DPKG_MAINTSCRIPT_PACKAGE" |
         sed -n 's,^/usr/lib/systemd/system/\(livekeep[^/]*\.\(service\|timer\|socket\|target\)\)$,\1,p')
-    # All at once: a socket would start its service again. Of a template all that was made from it.
+    # All at once: a socket would start its service again. For a template, all its instances.
     # shellcheck disable=SC2046,SC2086 # names without blanks
     if systemd_runs; then systemctl stop $(printf '%s\n' $units | sed 's/@\./@*./') 2>/dev/null || true; fi
     # shellcheck disable=SC2086
@@ -67,7 +67,7 @@ end_units() {
 reload_systemd() {
     if systemd_runs; then
         systemctl daemon-reload
-        # One that was just at work would stay in the list as failed, without a file.
+        # A unit that was running would stay in the list as failed, without a file.
         systemctl reset-failed 'livekeep*' 2>/dev/null || true
     fi
 }

@@ -1,1 +1,1 @@
-"""The operator's `livekeep` command: it reads state and configuration, and never decides what is shown."""
+"""The operator's `livekeep` command: reads state and configuration; never decides what is shown."""

@@ -1,4 +1,4 @@
-"""Writing files of the administrator's: whole or not at all, with the owner and mode they had, and a backup beside them."""
+"""Writes the administrator's files: atomically, keeping owner and mode, with a backup beside them."""
 
 import grp
 import os
@@ -15,7 +15,7 @@ GROUP = "livekeep"
 
 @dataclass(frozen=True)
 class Ownership:
-    """Mode bits, uid and gid of a file; -1 leaves uid or gid as it comes."""
+    """Mode bits, uid and gid of a file; -1 leaves uid or gid at its default."""
 
     mode: int
     uid: int = -1
@@ -23,10 +23,10 @@ class Ownership:
 
 
 def replace(path: Path, content: bytes, ownership: Ownership, keep: bool = True) -> None:
-    """Put `content` at `path` in one step: a reader, or a power cut, sees the old or the new one whole.
+    """Replace `path` with `content` atomically: a reader, or a power cut, sees the whole old or the whole new file.
 
-    A new file gets `ownership`, one that exists keeps its own unless `keep` is false. A symbolic link is followed.
-    Raises `LivekeepError` that names the file.
+    A new file gets `ownership`; an existing file keeps its own unless `keep` is false. A symbolic link is followed.
+    Raises `LivekeepError`, which names the file.
     """
     target = path.resolve()
     try:
@@ -45,7 +45,7 @@ def ownership_of(path: Path) -> Ownership | None:
 
 
 def back_up(path: Path, now: float) -> Path:
-    """Copy `path` to PATH.livekeep-TIME, a name that does not exist yet, and give that name."""
+    """Copy `path` to PATH.livekeep-TIME, a name that does not exist yet; returns that path."""
     stem = f"{path.name}.livekeep-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}"
     backup, number = path.with_name(stem), 1
     while backup.exists():
@@ -60,7 +60,7 @@ def back_up(path: Path, now: float) -> Path:
 
 
 def read_text(path: Path, largest_bytes: int = 1024 * 1024) -> str:
-    """A text file of the administrator's. Raises `LivekeepError` that names it: absent, unreadable, too large, not UTF-8."""
+    """The text of an administrator's file. Raises `LivekeepError`, which names it: absent, unreadable, too large, not UTF-8."""
     try:
         with path.open("rb") as file:
             raw = file.read(largest_bytes + 1)
@@ -75,7 +75,7 @@ def read_text(path: Path, largest_bytes: int = 1024 * 1024) -> str:
 
 
 def make_folder(path: Path, mode: int) -> None:
-    """Make a folder where there is none, its parents with mode 755, whatever the umask. Raises `LivekeepError`."""
+    """Create a folder if it is absent, its parents with mode 755, regardless of the umask. Raises `LivekeepError`."""
     try:
         for folder in [folder for folder in (*reversed(path.parents), path) if not folder.exists()]:
             folder.mkdir(mode=0o700)
@@ -85,7 +85,7 @@ def make_folder(path: Path, mode: int) -> None:
 
 
 def config_ownership() -> Ownership:
-    """Of a new file of the configuration: root's, readable by group livekeep where root makes it and the group exists."""
+    """For a new configuration file: if root creates it and the group exists, owned by root and readable by group livekeep."""
     if os.geteuid() != 0:
         return Ownership(0o640)
     try:
@@ -95,6 +95,6 @@ def config_ownership() -> Ownership:
 
 
 def cannot(verb: str, path: Path, error: OSError) -> LivekeepError:
-    """The error for a file that cannot be read, written or made, with the advice that fits."""
+    """The error for a file that cannot be read, written or created, with advice."""
     advice = "; run this with sudo" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
     return LivekeepError(f"{path}: cannot be {verb} ({error.strerror}){advice}")

@@ -1,6 +1,6 @@
-"""livekeep: the operator's command. It reads states and the configuration, asks systemd, and never decides what is shown.
+"""livekeep: the operator's command. Reads states, the configuration and systemd's units; never decides what is shown.
 
-The subcommands' modules are imported only when they are called, so that `livekeep health` is quick.
+A subcommand's module is imported only when it is called, so that `livekeep health` is fast.
 """
 
 import argparse
@@ -153,9 +153,9 @@ def build_parser() -> Parser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a subcommand; give its exit code: 0 ok, 1 failure, 2 usage, 78 configuration, or the subcommand's own."""
+    """Run a subcommand; returns its exit code: 0 ok, 1 failure, 2 usage, 78 configuration, or the subcommand's own."""
     words = sys.argv[1:] if argv is None else list(argv)
-    # Whatever follows these, --help too, is the launcher's.
+    # All arguments after these, --help included, belong to the launcher.
     if words and words[0] in (*record.LAUNCHERS, "setup"):
         return terminal.exit_code(lambda: record.hand_over(words[0], words[1:]))
     arguments = build_parser().parse_args(words)

@@ -1,6 +1,6 @@
-"""livekeep record, alert, report, clips: handed over to the launchers of the record part, which have their own arguments.
+"""livekeep record, alert, report, clips: executes the launchers of the record part, which parse their own arguments.
 
-This command imports no part. A machine without the record part says how to install it.
+This command imports no part. Without the record part, it says how to install it.
 """
 
 import os
@@ -11,11 +11,11 @@ from livekeep.core import paths
 from livekeep.core.errors import LivekeepError
 
 LAUNCHERS = ("record", "alert", "report", "clips")
-"""Those of the record part. The launcher of `livekeep setup` is the core's own."""
+"""The record part's launchers. The launcher of `livekeep setup` belongs to the core."""
 
 
 def hand_over(subcommand: str, arguments: Sequence[str]) -> NoReturn:
-    """Become the launcher of `subcommand`. Raises `LivekeepError` when there is none."""
+    """Execute the launcher of `subcommand` in this process. Raises `LivekeepError` if it is absent."""
     program = paths.PROGRAM_DIRECTORY / f"livekeep-{subcommand}"
     try:
         os.execv(program, [str(program), *arguments])  # noqa: S606 – no shell is wanted

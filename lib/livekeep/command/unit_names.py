@@ -1,4 +1,4 @@
-"""The names of livekeep's units, as the operator's commands need them."""
+"""The names of livekeep's units for the operator's commands."""
 
 from livekeep.core.probe_results import PROBES
 
@@ -12,7 +12,7 @@ HEALTH_UNITS = (
     "livekeep-exporter.service",
     *(f"livekeep-probe-{name}.timer" for name in PROBES),
 )
-"""Those of the health part, which need not be installed."""
+"""The health part's units, which are optional."""
 AIR_UNITS = (
     "livekeep-controller.socket",
     "livekeep-controller.service",
@@ -30,6 +30,6 @@ RECORD_UNITS = (
     "livekeep-report@weekly.timer",
     "livekeep-clips.timer",
 )
-"""Those of the record part."""
+"""The record part's units."""
 ALL = (*SERVICES, *HEALTH_UNITS, *AIR_UNITS, *RECORD_UNITS)
 TARGET = "livekeep.target"

@@ -1,1 +1,1 @@
-"""What every part stands on: configuration, state, events, the service loop, errors. Core never logs."""
+"""The basis of all parts: configuration, state, events, the service loop, errors. Core never logs."""

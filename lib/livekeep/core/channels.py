@@ -1,4 +1,4 @@
-"""Channels: what is meant to be on air, and what is. States like the others (core/state.py), one folder a channel.
+"""Channels: which are meant to be on air, and which are. States as in core/state.py, one folder for each channel.
 
 | file                                      | written by                    |
 |-------------------------------------------|-------------------------------|
@@ -7,8 +7,8 @@
 | /var/lib/livekeep/channels/CHANNEL.json   | livekeep-controller (its API) |
 | /var/lib/livekeep/channels/CHANNEL.on-air | livekeep-controller, command  |
 
-state.json is there only while the worker runs: the hook takes it away when the worker has ended, however it ended.
-CHANNEL.on-air is empty; it says that the channel is meant to be on air, after a reboot too.
+state.json exists only while the worker runs: when the worker ends for any reason, the hook removes the file.
+CHANNEL.on-air is empty; while it exists, the channel is meant to be on air, after a reboot too.
 """
 
 import dataclasses
@@ -28,45 +28,45 @@ from livekeep.core.text import shown
 
 DIRECTORY = paths.KEPT_DIRECTORY / "channels"
 NEW_FILE = paths.DROP_IN_DIRECTORY / "50-channel.toml"
-"""Where the documents put a channel."""
+"""Where the documentation puts a channel."""
 LARGEST_BYTES = 64 * 1024
 ON_AIR_SECONDS = 5.0
-"""On air means that the ingest acknowledged bytes within so many seconds."""
+"""A channel is on air if the ingest acknowledged bytes within this time."""
 STALE_SECONDS = 10.0
 """A worker writes its state at least every two seconds."""
 
 EXIT_GIVEN_UP = 69
-"""EX_UNAVAILABLE of sysexits.h: how a worker ends that the ingest has refused again and again."""
+"""EX_UNAVAILABLE of sysexits.h: the worker's exit code after repeated refusals by the ingest."""
 EXIT_MEANINGS = {
     str(EXIT_CONFIG): "its configuration or its stream key is missing or wrong",
     str(EXIT_GIVEN_UP): "the ingest refused the stream three times; it is started again after two minutes",
 }
 
 Publishing = Literal["preparing", "connecting", "on-air", "stalled", "unreachable", "refused", "stopping"]
-"""unreachable: nobody answers there; refused: the ingest answers and does not take the stream; both are tried again."""
+"""unreachable: the ingest doesn't answer; refused: it answers and rejects the stream. Both are retried."""
 Mode = Literal["", "copy", "normalise"]
 Outcome = Literal["playing", "played", "short", "failed", "skipped"]
 
 
 @dataclass(frozen=True)
 class Played:
-    """An item of the playlist, as it is, was or will be played. `name` is its path below the channel's media."""
+    """A current, past or coming item of the playlist. `name` is its path below the channel's media."""
 
     name: str = ""
     mode: Mode = ""
-    """copy: neither picture nor sound is transcoded. "" before its file was read."""
+    """copy: neither picture nor sound is transcoded. "" until the file is read."""
     duration_seconds: float | None = None
-    """As its file says."""
+    """As its file declares."""
     started_at: float | None = None
     played_seconds: float = 0.0
     outcome: Outcome = "playing"
     problem: str = ""
-    """What was wrong with it, in one sentence; it holds no URL."""
+    """One sentence about its problem, without a URL."""
 
 
 @dataclass(frozen=True)
 class ChannelState(State):
-    """What livekeep-worker@CHANNEL does. Counters since the worker started; moments are Unix seconds."""
+    """The state of livekeep-worker@CHANNEL. Counters since the worker started; times in Unix seconds."""
 
     FILE: ClassVar[str] = "state.json"
 
@@ -78,14 +78,14 @@ class ChannelState(State):
     reason: str = ""
     advice: str = ""
     error_type: str = ""
-    """Of the last failure to publish, such as "refused", "unreachable", "dropped", "stalled"; "" since it is on air again."""
+    """Of the last failure to publish, such as "refused", "unreachable", "dropped", "stalled"; "" once on air again."""
     retry_count: int = 0
     """Failures to publish in a row."""
     next_retry: float | None = None
     last_health_check: float = 0.0
-    """When the worker last looked whether the ingest acknowledges bytes."""
+    """When the worker last checked whether the ingest acknowledges bytes."""
     ingest: str = ""
-    """The server's host and port: never the whole URL."""
+    """The server's host and port, never the whole URL."""
     is_backup: bool = False
     connected_since: float | None = None
     acknowledged_bytes: int = 0
@@ -93,11 +93,11 @@ class ChannelState(State):
     picture: Literal["item", "slate"] = "slate"
     slate_reason: str = ""
     slate_problem: str = ""
-    """Why the slate is not the channel's own, or is not kept in the cache."""
+    """Why the channel's own slate is not in use, or is not cached."""
     now: Played | None = None
     next: Played | None = None
     last: tuple[Played, ...] = ()
-    """The newest first, ten at most."""
+    """Newest first, at most ten."""
     items_known: int = 0
     storage_problem: str = ""
     items_played: int = 0
@@ -107,26 +107,26 @@ class ChannelState(State):
     slates: int = 0
     slate_seconds: float = 0.0
     connections: int = 0
-    """Connections that came on air; one less is the number of reconnects."""
+    """Connections that reached on air: the number of reconnects plus one."""
     refusals: int = 0
     timeline_seconds: float = 0.0
-    """How much has been played out, items and slate, in media time."""
+    """The media time played so far, items and slate."""
     drift_seconds: Signed = 0.0
-    """How far the timeline is behind the clock (ahead of it: less than 0)."""
+    """How far the timeline is behind the clock; negative if ahead."""
     speed: Signed | None = None
-    """Media time a second of the clock over the last ten seconds; None before."""
+    """Media seconds per clock second over the last ten seconds; None before that."""
 
 
 @dataclass(frozen=True)
 class ChannelEnd(State):
-    """How the worker of a channel last ended, as systemd said to its hook."""
+    """How the worker of a channel last ended, as systemd passed it to the hook."""
 
     FILE: ClassVar[str] = "end.json"
 
     channel: str = ""
     pid: int = 0
     result: str = ""
-    """systemd's word: success, exit-code, signal, watchdog, timeout, …"""
+    """systemd's term: success, exit-code, signal, watchdog, timeout, …"""
     exit_code: str = ""
     """exited, killed or dumped."""
     exit_status: str = ""
@@ -134,7 +134,7 @@ class ChannelEnd(State):
     ended_at: float = 0.0
 
     def meaning(self) -> str:
-        """What its exit code says; "" when it says nothing, or the worker did not exit by itself."""
+        """The meaning of its exit code; "" if the code has none, or the worker did not exit by itself."""
         return EXIT_MEANINGS.get(self.exit_status, "") if self.exit_code == "exited" else ""
 
 
@@ -149,17 +149,17 @@ def retry_timer(channel: str) -> str:
 
 
 def folder_of(channel: str, root: Path = paths.STATE_DIRECTORY) -> Path:
-    """Where the worker of `channel` and its hook write: the `root` for `state.read` and `state.write`."""
+    """The folder that the worker of `channel` and its hook write to: the `root` for `state.read` and `state.write`."""
     return root / f"worker@{channel}"
 
 
 def cache_of(channel: str) -> Path:
-    """Where its worker keeps what it can make again: the folder that its unit gives it."""
+    """The worker's folder for data that it can recreate: the unit's CacheDirectory=."""
     return Path(os.environ.get("CACHE_DIRECTORY") or paths.ROOT / f"var/cache/livekeep/worker@{channel}")
 
 
 def is_on_air(worker: ChannelState, now_monotonic: float) -> bool:
-    """Whether the ingest takes the stream: bytes acknowledged within the last seconds, as a living worker saw."""
+    """Whether the ingest accepts the stream: a live worker reports bytes acknowledged within the last seconds."""
     acknowledged = worker.last_acknowledged_monotonic
     return (
         worker.publishing == "on-air"
@@ -170,7 +170,7 @@ def is_on_air(worker: ChannelState, now_monotonic: float) -> bool:
 
 
 def running(root: Path = paths.STATE_DIRECTORY) -> tuple[str, ...]:
-    """The channels whose worker runs, by name. Raises `PermissionError` when that may not be read."""
+    """The names of the channels whose worker runs. Raises `PermissionError` without access."""
     try:
         folders = [folder for folder in root.iterdir() if folder.name.startswith("worker@")]
     except FileNotFoundError:
@@ -180,25 +180,25 @@ def running(root: Path = paths.STATE_DIRECTORY) -> tuple[str, ...]:
 
 
 def intended(directory: Path = DIRECTORY) -> tuple[str, ...]:
-    """The channels that are meant to be on air, by name. Raises `TemporaryError` when that cannot be read."""
+    """The names of the channels that are meant to be on air. Raises `TemporaryError` when they cannot be read."""
     return tuple(name for name, _file in names(".on-air", directory))
 
 
 def intend(channel: str, directory: Path = DIRECTORY) -> None:
-    """Note that `channel` is meant to be on air. Raises `TemporaryError`."""
+    """Record that `channel` is meant to be on air. Raises `TemporaryError`."""
     replace(directory / f"{channel}.on-air", b"")
 
 
 def intend_not(channel: str, directory: Path = DIRECTORY) -> None:
-    """Note that `channel` is not meant to be on air. Raises `TemporaryError`."""
+    """Record that `channel` is not meant to be on air. Raises `TemporaryError`."""
     remove(directory / f"{channel}.on-air")
 
 
 def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Channel], tuple[str, ...]]:
-    """All channels by name, those of livekeep.toml and those of the API, and what is wrong with files of the latter.
+    """All channels by name, from livekeep.toml and from the API, and the problems in the API's files.
 
-    A channel of livekeep.toml wins over one of the same name. One of the API that goes beyond what [controller] allows is left
-    out: a program that writes there may hold no more than a token. Raises `TemporaryError` when the folder cannot be read.
+    A channel in livekeep.toml overrides one of the same name. A channel of the API that exceeds the limits in [controller] is
+    left out: the program that wrote it may have only a token. Raises `TemporaryError` when the folder cannot be read.
     """
     all_channels, problems = dict(settings.channels), []
     for name, file in names(".json", directory):
@@ -219,13 +219,13 @@ def load(settings: Config, directory: Path = DIRECTORY) -> tuple[dict[str, Chann
 
 
 def place_of(channel: str, directory: Path = DIRECTORY) -> Path:
-    """The file that a channel is configured in, or where to put it when there is none of that name."""
+    """The file that configures a channel, or the file to create when no channel has that name."""
     file = directory / f"{channel}.json"
     return config.place_of("channels", channel) or (file if file.exists() else NEW_FILE)
 
 
 def not_allowed(channel: Channel, controller: Controller) -> list[str]:
-    """What a channel of the API asks for beyond `controller`'s limits, each beginning with the key."""
+    """The values of a channel of the API that exceed `controller`'s limits, each message beginning with the key."""
     faults = []
     if controller.allowed_ingests and (others := ingest_hosts(channel) - lowered(controller.allowed_ingests)):
         faults.append(f"ingest_urls: {', '.join(sorted(others))}: must be one of controller.allowed_ingests")
@@ -235,7 +235,7 @@ def not_allowed(channel: Channel, controller: Controller) -> list[str]:
 
 
 def ingest_hosts(channel: Channel) -> frozenset[str]:
-    """The hosts of the channel's ingests, in small letters."""
+    """The hosts of the channel's ingests, in lower case."""
     return frozenset(filter(None, map(config.INGEST_URL.host, channel.ingest_urls)))
 
 
@@ -244,7 +244,7 @@ def lowered(hosts: Iterable[str]) -> frozenset[str]:
 
 
 def is_below(media: str, limit: str) -> bool:
-    """Whether `media` is the folder or the bucket's prefix `limit`, or lies in it; what leads out by ".." does not."""
+    """Whether `media` is the folder or bucket prefix `limit`, or is in it. A path that leaves it by ".." is not."""
     is_bucket = media.startswith("s3://")
     if is_bucket != limit.startswith("s3://") or ".." in media.split("/"):
         return False
@@ -253,11 +253,11 @@ def is_below(media: str, limit: str) -> bool:
 
 
 def key_fault(name: str, channel: Channel, settings: Config, stored_for: str) -> str:
-    """Why the stored stream key may not go to the channel's ingests, and what to do; "" when it may.
+    """Why the stored stream key must not go to the channel's ingests, and what to do; "" if it may.
 
-    A channel of livekeep.toml may send it where it says, for root wrote that. One of the API may send it to the hosts that it was
-    stored for (`stored_for`, with blanks between), and to controller.allowed_ingests: else a holder of the API's token could have
-    it sent to a server of his own.
+    A channel in livekeep.toml may send it to any ingest, because root wrote that file. A channel of the API may send it only to
+    the hosts that it was stored for (`stored_for`, separated by blanks) and to controller.allowed_ingests. Otherwise a holder of
+    the API's token could redirect it to another server.
     """
     if name in settings.channels:
         return ""
@@ -269,7 +269,7 @@ def key_fault(name: str, channel: Channel, settings: Config, stored_for: str) ->
 
 
 def decode(document: Any) -> Channel:
-    """A channel from the JSON of its keys, each checked as in livekeep.toml. Raises `ValueError` that names the faults."""
+    """A channel from JSON, each key checked as in livekeep.toml. Raises `ValueError`, which names the errors."""
     if not isinstance(document, dict):
         raise ValueError("no object with a channel's keys")
     problems: list[str] = []
@@ -284,7 +284,7 @@ def decode(document: Any) -> Channel:
 
 
 def save(name: str, document: Mapping[str, Any], directory: Path = DIRECTORY) -> None:
-    """Keep a channel of the API. Raises `ValueError` for a wrong one and `TemporaryError` when it cannot be written."""
+    """Save a channel of the API. Raises `ValueError` for an invalid one and `TemporaryError` when it cannot be written."""
     if not CHANNEL_NAME.fullmatch(name):
         raise ValueError("channel: must be named with small letters, digits, - and _, 32 at most")
     decode(dict(document))
@@ -292,12 +292,12 @@ def save(name: str, document: Mapping[str, Any], directory: Path = DIRECTORY) ->
 
 
 def delete(name: str, directory: Path = DIRECTORY) -> None:
-    """Forget a channel of the API. Raises `TemporaryError`."""
+    """Delete a channel of the API. Raises `TemporaryError`."""
     remove(directory / f"{name}.json")
 
 
 def as_document(channel: Channel) -> dict[str, Any]:
-    """A channel's keys, as JSON and TOML have them."""
+    """A channel's keys as in JSON and TOML."""
     keys = dataclasses.asdict(channel)
     return {name: list(value) if isinstance(value, tuple) else value for name, value in keys.items()}
 
@@ -315,7 +315,7 @@ def names(suffix: str, directory: Path) -> Iterator[tuple[str, Path]]:
 
 
 def replace(file: Path, content: bytes) -> None:
-    """Put `content` in the place of `file`; root does so for the folder's owner, whom the controller's folder belongs to."""
+    """Replace `file` with `content`. As root, the new file belongs to the folder's owner: the controller."""
     try:
         files.replace(file, content)
     except OSError as error:
@@ -332,10 +332,10 @@ def remove(file: Path) -> None:
 
 
 def read_state(channel: str, root: Path = paths.STATE_DIRECTORY) -> ChannelState:
-    """What the worker of `channel` does. Raises `StateAbsentError` when it does not run, or `StateBrokenError`."""
+    """The state of the worker of `channel`. Raises `StateAbsentError` if it doesn't run, or `StateBrokenError`."""
     return state.read(ChannelState, folder_of(channel, root))
 
 
 def read_end(channel: str, root: Path = paths.STATE_DIRECTORY) -> ChannelEnd:
-    """How it last ended. Raises `StateAbsentError` when it never did since boot, or `StateBrokenError`."""
+    """How it last ended. Raises `StateAbsentError` if it has not ended since boot, or `StateBrokenError`."""
     return state.read(ChannelEnd, folder_of(channel, root))

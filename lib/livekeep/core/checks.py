@@ -1,6 +1,6 @@
-"""Checks of configuration values: what a key of livekeep.toml accepts, and the words that say so.
+"""Checks of configuration values: what a key of livekeep.toml accepts, and the text that describes it.
 
-A check is a value: its limits can be read back, so that the API's schema and the reference are made from it or compared with it.
+A check is an object with readable limits: the API's schema and the reference are generated from it or compared with it.
 """
 
 import contextlib
@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 PASSWORD_IN_PIECES = re.compile(r"[^:]*://(?:[^/]*[@?#][^/]*@|[^/?#@:.]*:[^/?#@]*/[^/]+@)")
-"""A URL whose user or password holds a raw @, ?, # or /, so that a piece of the password would pass for the host or the path."""
+"""A URL whose user or password has a raw @, ?, # or /: part of the password would be parsed as the host or the path."""
 LABEL = "[A-Za-z0-9_][A-Za-z0-9_-]{0,62}"
 HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){LABEL}(\.{LABEL})*\.?")
 LOOKS_LIKE_ADDRESS = re.compile(r"[0-9.]+|.*:.*", re.DOTALL)
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-"""A name that the operator gives to a table: it is also a file's name, a credential's name and a label."""
+"""A table name that the operator chooses: it is also a file name, a credential name and a label."""
 
 
 class Check(Protocol):
     def problem(self, value: Any, /) -> str | None:
-        """What is wrong with `value`, to stand behind the key, such as "must be from 1 to 10"; None for a good one."""
+        """The problem with `value`, as text to follow the key, such as "must be from 1 to 10"; None for a valid one."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Pattern:
-    """A text that the whole of `regex` matches; `meaning` says in words what it is."""
+    """A text that `regex` matches in full; `meaning` describes it in words."""
 
     regex: str
     meaning: str
@@ -53,7 +53,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Url:
-    """A URL with one of the schemes, or an empty text; `has_blanks`: its path and query may hold blanks."""
+    """A URL with one of the schemes, or an empty text. With `has_blanks`, its path and query may contain blanks."""
 
     schemes: tuple[str, ...]
     has_blanks: bool = False
@@ -61,7 +61,7 @@ class Url:
     def problem(self, value: str) -> str | None:
         if PASSWORD_IN_PIECES.match(value):
             return "must have the signs of its user and password percent-encoded: @ as %40, # as %23, / as %2F, ? as %3F"
-        # No urllib.parse: it costs the player 0.6 MB.
+        # Not urllib.parse: it costs the player 0.6 MB.
         rest = r"[/?#]\S*( +\S+)*" if self.has_blanks else r"[/?#]\S*"
         server = r"([^\s/?#@]*@)?([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?"
         is_good = value == "" or (
@@ -72,7 +72,7 @@ class Url:
 
 @dataclass(frozen=True)
 class HttpsUrl:
-    """The URL of a server that is sent a secret."""
+    """The URL of a server that receives a secret."""
 
     def problem(self, value: str) -> str | None:
         server = r"(?i:https://[^\s/?#@]+|http://(127\.[0-9.]+|localhost|\[::1\])(:[0-9]{1,5})?)"
@@ -83,7 +83,7 @@ class HttpsUrl:
 
 @dataclass(frozen=True)
 class IngestUrl:
-    """What a channel can be published to: the rest of the URL goes to ffmpeg in lines of 1000 bytes, and no password with it."""
+    """An ingest that a channel can publish to. ffmpeg receives the rest of the URL in lines of 1000 bytes, and no password."""
 
     regex: str = r"(?i:rtmps?)://([\w.-]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/\S*)?"
     longest_bytes: int = 900
@@ -96,14 +96,14 @@ class IngestUrl:
         return None if is_good else f"must be {meaning}"
 
     def host(self, value: str) -> str:
-        """The host of a good URL, in small letters; "" of a wrong one."""
+        """The host of a valid URL, in lower case; "" for an invalid one."""
         match = re.fullmatch(self.regex, value)
         return match[1].lower() if match else ""
 
 
 @dataclass(frozen=True)
 class VideoId:
-    """The id of a video at YouTube, or an empty text. If a full URL is given, the problem shows the id."""
+    """The id of a YouTube video, or an empty text. If a full URL is given, the problem shows the id."""
 
     regex: str = r"|[A-Za-z0-9_-]{11}"
 
@@ -127,7 +127,7 @@ class IpAddress:
 
 @dataclass(frozen=True)
 class Host:
-    """A name of the domain name system, or an address."""
+    """A DNS name or an IP address."""
 
     def problem(self, value: str) -> str | None:
         is_address = LOOKS_LIKE_ADDRESS.fullmatch(value)
@@ -137,7 +137,7 @@ class Host:
 
 @dataclass(frozen=True)
 class NumberOr:
-    """A number, or the text `word` in its place."""
+    """A number, or the text `word` instead."""
 
     word: str
 

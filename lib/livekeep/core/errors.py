@@ -1,7 +1,7 @@
 """The errors of livekeep, named by what to do about them.
 
-`ConfigError` needs a person: exit 78 (`EX_CONFIG` of sysexits.h), which systemd does not restart. `TemporaryError` goes away by
-itself: it is retried. Everything that is not a `LivekeepError` is a bug: it ends the program with a traceback and exit 1.
+`ConfigError` needs a person: exit 78 (`EX_CONFIG` of sysexits.h), which systemd does not restart. `TemporaryError` can resolve
+itself: it is retried. Any other exception is a bug: it ends the program with a traceback and exit 1.
 """
 
 import sys
@@ -13,13 +13,13 @@ EXIT_CONFIG = 78
 
 
 class LivekeepError(Exception):
-    """The root. Its text says what is wrong, where, and what to do; it never holds a secret."""
+    """The root. Its text says what is wrong, where, and what to do; it never contains a secret."""
 
     exit_code = 1
 
 
 class ConfigError(LivekeepError):
-    """The configuration cannot be used. `problems` holds one line for each fault found, never fewer than one."""
+    """The configuration cannot be used. `problems` holds one line for each error, at least one."""
 
     exit_code = EXIT_CONFIG
 
@@ -29,11 +29,11 @@ class ConfigError(LivekeepError):
 
 
 class TemporaryError(LivekeepError):
-    """Something outside does not work now; the same call may succeed later."""
+    """Something outside the program fails now; the same call may succeed later."""
 
 
 def not_permitted(error: PermissionError) -> LivekeepError:
-    """What to do about a file that this user may not read."""
+    """The error for a file that this user may not read, with what to do."""
     return LivekeepError(
         f"{error.filename}: may be read by root and group livekeep only; run with sudo, "
         "or once: sudo adduser $USER livekeep, and log in again"

@@ -1,6 +1,6 @@
-"""Events: what changed. One structured journal entry each, with a MESSAGE_ID, LIVEKEEP_* fields and a sentence for people.
+"""Events: changes. Each is one structured journal entry with a MESSAGE_ID, LIVEKEEP_* fields and a sentence for people.
 
-The catalog etc/livekeep.catalog holds a text for each, shown by `journalctl -x`; a test ties the two together.
+etc/livekeep.catalog has a text for each, which `journalctl -x` shows; a test compares the two.
 """
 
 import contextlib
@@ -180,21 +180,21 @@ ALL = (
 
 
 def emit(event: Event, sentence: str, **fields: object) -> None:
-    """Write `event` to the journal. `fields` are the event's own, each sent as LIVEKEEP_NAME; they hold no secret.
+    """Write `event` to the journal. `fields` are the event's fields, each sent as LIVEKEEP_NAME; they contain no secret.
 
-    Each is one line (core/text.py). A journal that does not take it (it is being restarted, or there are too many
-    files open) ends nobody's work: the sentence goes to standard error then.
+    Each is one line (core/text.py). If the journal doesn't accept the entry (it restarts, or too many files are open), the
+    sentence goes to standard error and the program continues.
     """
     if set(fields) != set(event.fields):
         raise ValueError(f"event {event.name} carries {event.fields}, not {tuple(fields)}")
-    # Probes start every half minute and have seldom an event.
+    # Probes start every half minute and rarely have an event.
     from systemd import journal  # noqa: PLC0415
 
     caller = sys._getframe(1)
     try:
         journal.send(
             shown(sentence),
-            # Told here, for the library would read source files to find it.
+            # Passed here, because the library would read source files to find it.
             CODE_FILE=caller.f_code.co_filename,
             CODE_LINE=caller.f_lineno,
             CODE_FUNC=caller.f_code.co_name,
@@ -205,6 +205,6 @@ def emit(event: Event, sentence: str, **fields: object) -> None:
             **{f"LIVEKEEP_{name}": shown(str(value)) for name, value in fields.items()},
         )
     except OSError as error:
-        # Standard error may lead to the same journal.
+        # Standard error may go to the same journal.
         with contextlib.suppress(OSError):
             print(f"<{event.priority}>{shown(sentence)} (not in the journal: {error.strerror})", file=sys.stderr, flush=True)

@@ -1,8 +1,8 @@
-"""Files in folders that another user may write to: read without hanging, written without following.
+"""Files in folders that another user may write to: read without blocking, written without following links.
 
-A unit that an attacker has taken over can put anything in the place of its files: a link to a file of root's, a FIFO that nobody
-writes to, a device, gigabytes. What is read here is a plain file of a bounded size; what is written here is a new file.
-Sources: open(2), openat(2), path_resolution(7); the rule for links is that of systemd's unsafe path transitions.
+A compromised unit can replace its files with anything: a link to a file of root's, a FIFO without a writer, a device,
+gigabytes. This module reads only regular files of a limited size, and writes only new files.
+Sources: open(2), openat(2), path_resolution(7); the rule for links is systemd's for unsafe path transitions.
 """
 
 import contextlib
@@ -13,17 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 MOST_LINKS = 40
-"""In one path, as the kernel allows."""
+"""In one path; the kernel's limit."""
 
 
 class UnfitFileError(OSError):
-    """What lies there is no plain file, or too large a one: `strerror` says which."""
+    """The path is not a regular file, or the file is too large; `strerror` says which."""
 
 
 def open_plain(path: Path | str, within: int | None = None) -> tuple[int, os.stat_result]:
-    """Open a plain file for reading, without waiting for anybody; its descriptor and status.
+    """Open a regular file for reading, without blocking; returns its descriptor and status.
 
-    `within` is the descriptor of the folder that a relative path begins in. Raises `OSError`.
+    `within` is the descriptor of the folder that a relative path starts in. Raises `OSError`.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY | os.O_CLOEXEC, dir_fd=within)
@@ -39,10 +39,10 @@ def open_plain(path: Path | str, within: int | None = None) -> tuple[int, os.sta
 
 
 def read(path: Path | str, largest_bytes: int, within: int | None = None) -> bytes:
-    """The content of a plain file, as `open_plain` finds it. Raises `OSError`; what is larger is not read."""
+    """The content of a regular file, opened by `open_plain`. Raises `OSError`; a larger file is not read."""
     descriptor, status = open_plain(path, within)
     try:
-        # One byte more shows a file that grows.
+        # One more byte reveals a file that grows.
         content = os.read(descriptor, status.st_size + 1) if status.st_size <= largest_bytes else None
     finally:
         os.close(descriptor)
@@ -54,10 +54,10 @@ def read(path: Path | str, largest_bytes: int, within: int | None = None) -> byt
 def replace(
     path: Path, content: bytes, mode: int | None = 0o640, owner: tuple[int, int] | None = None, is_durable: bool = True
 ) -> None:
-    """Put `content` in the place of `path`, so that a reader, and a crash at any moment, sees the old or the new one whole.
+    """Replace `path` with `content` atomically: a reader, or a crash at any time, sees the whole old or the whole new file.
 
-    `owner` is uid and gid; without it root gives the file to the folder's owner, who goes on with it, and -1 leaves either as it
-    comes. Without a `mode` the umask decides. A link at `path` is replaced, not followed. Raises `OSError`.
+    `owner` is uid and gid; -1 leaves either at its default. Without `owner`, root gives the file to the folder's owner. Without
+    `mode`, the umask decides. A link at `path` is replaced, not followed. Raises `OSError`.
     """
     with folder(path.parent) as (descriptor, status):
         if owner is None:
@@ -82,7 +82,7 @@ def replace(
 
 
 def own(descriptor: int, mode: int | None, uid: int, gid: int) -> None:
-    """Set owner and mode where they differ: the boot partition's file system refuses both calls."""
+    """Set owner and mode where they differ: the boot partition's file system rejects both calls."""
     found = os.fstat(descriptor)
     uid, gid = (found.st_uid if uid == -1 else uid), (found.st_gid if gid == -1 else gid)
     if (uid, gid) != (found.st_uid, found.st_gid):
@@ -93,7 +93,7 @@ def own(descriptor: int, mode: int | None, uid: int, gid: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove `path`, a link and not what it leads to; no error when it is not there. Raises `OSError`."""
+    """Remove `path`, a link rather than its target; no error if it is absent. Raises `OSError`."""
     with folder(path.parent) as (descriptor, _status):
         try:
             os.unlink(path.name, dir_fd=descriptor)
@@ -104,7 +104,7 @@ def remove(path: Path) -> None:
 
 @contextlib.contextmanager
 def folder(path: Path) -> Iterator[tuple[int, os.stat_result]]:
-    """A descriptor of the folder at `path`, and its status. Links on the way are followed when root or this user made them.
+    """A descriptor of the folder at `path`, and its status. Links in the path are followed if root or this user made them.
 
     Raises `OSError`: `ELOOP` for a link that another user made.
     """
@@ -132,13 +132,13 @@ def folder(path: Path) -> Iterator[tuple[int, os.stat_result]]:
 
 
 def enter(descriptor: int, name: str, is_last: bool) -> int:
-    # fsync(2) takes no descriptor that is a path only.
+    # fsync(2) rejects an O_PATH descriptor.
     access = os.O_RDONLY if is_last else os.O_PATH
     return os.open(name, access | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
 
 
 def trusted_link(descriptor: int, name: str, path: Path) -> str | None:
-    """Where the link `name` leads; None for what is no link. Raises `OSError` when another user made it."""
+    """The target of the link `name`; None if it is no link. Raises `OSError` if another user made it."""
     status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         return None

@@ -18,18 +18,18 @@ HEADER = struct.Struct("iIII")
 
 
 class FolderWatch:
-    """Tells when a state file below `root` is replaced, when a socket in one of `socket_folders` becomes usable, or when a folder
-    appears or goes.
+    """Reports when a state file below `root` is replaced, a socket in one of `socket_folders` becomes usable, or a folder appears
+    or disappears.
 
-    A unit's runtime directory vanishes when the unit stops and is made again, so `root` is watched too; there the create event
-    comes before the change of owner, so the folder is tried again at each change of its attributes.
+    systemd removes a unit's runtime directory when the unit stops and creates it again later, so `root` is watched too. The
+    create event comes before the change of owner, so the watch is retried at each change of the folder's attributes.
     """
 
     def __init__(self, root: Path, folders: tuple[str, ...], socket_folders: tuple[str, ...] = ()) -> None:
         """Raises `TemporaryError` when the kernel gives no inotify instance or `root` cannot be watched."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self._root = root
-        # A temporary file would wake a watch for more than the rename; a socket is usable once its mode is set.
+        # Only the rename: other events of a temporary file would wake the program too. A socket is usable once its mode is set.
         self._masks = {**dict.fromkeys(folders, IN_MOVED_TO), **dict.fromkeys(socket_folders, IN_ATTRIB)}
         self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
         if self._descriptor < 0 or not self._add(root, IN_CREATE | IN_ATTRIB | IN_DELETE):
@@ -43,7 +43,7 @@ class FolderWatch:
         return int(self._descriptor)
 
     def drain(self) -> None:
-        """Take all pending events; afterwards the folders that exist are watched."""
+        """Read all pending events; afterwards all existing folders are watched."""
         appeared = False
         try:
             while data := os.read(self._descriptor, 65536):
@@ -54,11 +54,11 @@ class FolderWatch:
             self._watch_folders()
 
     def watch_contents(self, folder: Path) -> bool:
-        """Tell also when a file in `folder` is written whole or moved there; whether the folder can be watched."""
+        """Also report files in `folder` that are closed after writing or moved there. Returns whether it can be watched."""
         return self._add(folder, IN_CLOSE_WRITE | IN_MOVED_TO)
 
     def watch_all(self, folder: Path) -> bool:
-        """Tell of each change of a file in `folder`, each write too, and of files that come and go; whether it can be watched."""
+        """Report each write to or change of a file in `folder`, and new and removed files. Returns whether it can be watched."""
         return self._add(folder, IN_MODIFY | IN_ATTRIB | IN_CLOSE_WRITE | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE)
 
     def close(self) -> None:

@@ -9,7 +9,7 @@ PRIORITIES = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERR
 
 
 class LineFormatter(logging.Formatter):
-    """One line for each record, whatever its message holds, and one for each of a traceback's."""
+    """Exactly one line for each record, and one for each line of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
         lines = [record.getMessage()]

@@ -1,4 +1,4 @@
-"""Where livekeep's files lie. Tests and staging point a program elsewhere by LIVEKEEP_ROOT."""
+"""The locations of livekeep's files. Tests and staging set LIVEKEEP_ROOT to move them."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,10 @@ DROP_IN_DIRECTORY = ROOT / "etc/livekeep/livekeep.d"
 CREDENTIAL_STORE = ROOT / "etc/credstore"
 STATE_DIRECTORY = ROOT / "run/livekeep"
 KEPT_DIRECTORY = ROOT / "var/lib/livekeep"
-"""What outlives a restart of the machine: the channels, the record, and what install.sh notes."""
+"""Data that survives a reboot: the channels, the record, and install.sh's notes."""
 PICTURE_DIRECTORY = ROOT / "usr/share/livekeep/pictures"
 _CHECKOUT = Path(__file__).resolve().parents[3] / "bin"
 PROGRAM_DIRECTORY = _CHECKOUT if _CHECKOUT.is_dir() else Path("/usr/lib/livekeep")
-"""The launchers: of the checkout that the library belongs to, or where the packages install them."""
+"""The launchers: of the checkout that contains the library, or where the packages install them."""
 TOKEN_NAME = "livekeep.vimeo-token"  # noqa: S105 – a file's name
 YOUTUBE_KEY_NAME = "livekeep.youtube-api-key"

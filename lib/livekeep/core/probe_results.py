@@ -1,8 +1,8 @@
-"""The probes' results: what each probe measured at its last run, and what it has counted since boot.
+"""The probes' results: each probe's measurements at its last run, and its counters since boot.
 
-Each is a state like the others (core/state.py), written by livekeep-probe-NAME, and stays between the runs: `run.last_run` says
-how old it is. What could not be measured is None or absent, never 0. The results stand here because they cross the border;
-how a probe measures is in its folder (probes/NAME).
+Each is a state as in core/state.py, written by livekeep-probe-NAME, and stays between the runs: `run.last_run` gives its age.
+A value that could not be measured is None or absent, never 0. The results are in core because several parts use them;
+the measurement is in the probe's folder (probes/NAME).
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 from livekeep.core.state import Signed, State
 
 Verdict = Literal["ok", "warn", "fail", "skipped"]
-"""warn: it works, but badly; fail: it does not work; skipped: there was nothing to check, or it was not the time to."""
+"""warn: works, but badly; fail: doesn't work; skipped: nothing to check, or not the time for it."""
 Family = Literal["ipv4", "ipv6"]
 ThrottleCondition = Literal["under_voltage", "frequency_capped", "throttled", "soft_temp_limit"]
 THROTTLE_CONDITIONS: tuple[ThrottleCondition, ...] = ("under_voltage", "frequency_capped", "throttled", "soft_temp_limit")
@@ -24,10 +24,10 @@ class Run:
 
     verdict: Verdict = "skipped"
     reason: str = ""
-    """One sentence in plain words; it holds no URL."""
+    """One sentence for people, without a URL."""
     advice: str = ""
     since: float = 0.0
-    """Since when the verdict is this one."""
+    """When the verdict last changed."""
     last_run: float = 0.0
     """When it last ended, skipped runs included."""
     last_success: float | None = None
@@ -41,10 +41,10 @@ class Run:
 
 @dataclass(frozen=True)
 class ProbeResult(State):
-    """What all results share."""
+    """The base of all results."""
 
     TITLE: ClassVar[str]
-    """As the doctor names the probe."""
+    """The probe's name in the doctor."""
     run: Run = Run()
 
     @classmethod
@@ -53,13 +53,13 @@ class ProbeResult(State):
         return cls.FILE.partition("/")[0].removeprefix("probe-")
 
     def fault(self, _is_on: bool) -> str:
-        """What it says against the screen's health, "" when nothing; `_is_on`: whether the stream is live or about to be."""
+        """A fault that affects the screen's health, or ""; `_is_on`: whether the stream is live or about to be."""
         return ""
 
 
 @dataclass(frozen=True)
 class Ping:
-    """A host over one family: this run's round trips, and the packets counted since boot."""
+    """A host over one address family: this run's round-trip times, and packet counters since boot."""
 
     target: str
     """As configured: a name or an address."""
@@ -69,28 +69,28 @@ class Ping:
     sent_total: int = 0
     received_total: int = 0
     rtt_seconds: float | None = None
-    """The mean of this run, None without an answer."""
+    """The mean of this run; None without a reply."""
     rtt_max_seconds: float | None = None
     jitter_seconds: float | None = None
-    """The mean difference of two round trips that follow each other; None with fewer than two answers."""
+    """The mean difference between consecutive round-trip times; None with fewer than two replies."""
     problem: str = ""
-    """Why nothing was sent, such as that its name is not known; "" when packets were sent."""
+    """Why nothing was sent, such as an unknown name; "" if packets were sent."""
 
 
 @dataclass(frozen=True)
 class Lookup:
-    """A name asked of one resolver, directly."""
+    """A direct DNS query for one name to one resolver."""
 
     name: str
     resolver: str
     duration_seconds: float | None = None
-    """Until the answer came; None without a good one."""
+    """Time to the response; None without a good one."""
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class Interface:
-    """A network device other than the loopback; None where the kernel does not say."""
+    """A network device other than the loopback; None for values that the kernel doesn't give."""
 
     device: str
     carrier: bool | None = None
@@ -101,7 +101,7 @@ class Interface:
 
 @dataclass(frozen=True)
 class NetworkResult(ProbeResult):
-    """What livekeep-probe-network saw."""
+    """The result of livekeep-probe-network."""
 
     FILE = "probe-network/state.json"
     TITLE = "network probe"
@@ -115,7 +115,7 @@ class NetworkResult(ProbeResult):
 
 @dataclass(frozen=True)
 class Analysis:
-    """What ffprobe says of the stream; None or "" where it cannot say."""
+    """ffprobe's analysis of the stream; None or "" for unknown values."""
 
     analysed_at: float = 0.0
     video_codec: str = ""
@@ -129,28 +129,28 @@ class Analysis:
 
 @dataclass(frozen=True)
 class StreamResult(ProbeResult):
-    """What livekeep-probe-stream saw of the stream that should be playing."""
+    """The result of livekeep-probe-stream for the stream that should be playing."""
 
     FILE = "probe-stream/state.json"
     TITLE = "stream probe"
     target: str = ""
     """The configured stream's name."""
     source: str = ""
-    """Which stream that was, as in `core.state.PollerState`: the name may be given to another one."""
+    """Identifies the stream, as in `core.state.PollerState`: a name can move to another stream."""
     url_obtained_monotonic: float | None = None
-    """Of the URL that was analysed: another one is analysed again."""
+    """Of the analysed URL: a newer URL is analysed again."""
     is_reachable: bool | None = None
-    """None when nothing was live."""
+    """None if nothing was live."""
     media_sequence: int | None = None
     last_segment: str = ""
-    """The name of the newest segment, without its query."""
+    """The newest segment's name, without its query."""
     last_change: float | None = None
-    """When the playlist was last seen to have grown."""
+    """When the playlist last grew, as observed."""
     target_duration_seconds: float | None = None
     variants: int | None = None
-    """None when the stream has no master playlist."""
+    """None if the stream has no master playlist."""
     variant_bandwidth_bits_per_second: int | None = None
-    """The highest that the master playlist declares."""
+    """The highest bandwidth that the master playlist declares."""
     analysis: Analysis | None = None
     analysis_problem: str = ""
 
@@ -160,7 +160,7 @@ class StreamResult(ProbeResult):
 
 @dataclass(frozen=True)
 class SpeedtestResult(ProbeResult):
-    """What livekeep-probe-speedtest measured when it last ran to its end."""
+    """The result of the last complete run of livekeep-probe-speedtest."""
 
     FILE = "probe-speedtest/state.json"
     TITLE = "speed test"
@@ -172,34 +172,34 @@ class SpeedtestResult(ProbeResult):
     latency_seconds: float | None = None
     received_bytes_total: int = 0
     sent_bytes_total: int = 0
-    """Used by speed tests since boot, failed ones included as far as they are known."""
+    """Both: used by speed tests since boot, failed ones included as far as known."""
 
 
 @dataclass(frozen=True)
 class Connector:
-    """A display connector as the kernel knows it."""
+    """A display connector as the kernel reports it."""
 
     name: str
     connected: bool | None = None
     mode: str = ""
-    """The first mode that the TV offers, such as "1920x1080"; "" when there is none."""
+    """The first mode that the TV offers, such as "1920x1080"; "" if none."""
 
 
 @dataclass(frozen=True)
 class HostResult(ProbeResult):
-    """What livekeep-probe-host saw; a board without a sensor has None."""
+    """The result of livekeep-probe-host; None where a board has no sensor."""
 
     FILE = "probe-host/state.json"
     TITLE = "host probe"
     throttled: tuple[ThrottleCondition, ...] | None = None
     throttled_since_boot: tuple[ThrottleCondition, ...] | None = None
     under_voltage_events: int | None = None
-    """Times that under-voltage began, as seen from run to run since boot."""
+    """How often under-voltage began since boot, as observed from run to run."""
     connectors: tuple[Connector, ...] = ()
     ext4_errors: Mapping[str, int] = field(default_factory=dict)
-    """Errors that the kernel counted on each mounted ext4 file system, by block device."""
+    """The kernel's error count of each mounted ext4 file system, by block device."""
     card_is_good: bool | None = None
-    """Whether what was written to the card could be read again."""
+    """Whether data written to the card could be read back."""
     card_checked_at: float | None = None
     card_problem: str = ""
 
@@ -209,7 +209,7 @@ class HostResult(ProbeResult):
 
 @dataclass(frozen=True)
 class ClockResult(ProbeResult):
-    """What livekeep-probe-clock learned of the clock and its time server; None or "" where nobody says."""
+    """The result of livekeep-probe-clock: the clock and its time server; None or "" for unknown values."""
 
     FILE = "probe-clock/state.json"
     TITLE = "clock probe"
@@ -217,18 +217,18 @@ class ClockResult(ProbeResult):
     server: str = ""
     stratum: int | None = None
     offset_seconds: Signed | None = None
-    """How far the clock was behind the server at its last answer; less than 0: ahead of it."""
+    """How far the clock was behind the server at its last response; negative if ahead."""
     last_contact: float | None = None
-    """When the server last answered."""
+    """When the server last responded."""
 
     def fault(self, _is_on: bool) -> str:
         return "finds fault" if self.synchronized is False else ""
 
 
 Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]
-"""none: a video that is no broadcast; missing: private, deleted, or there never was one; "": YouTube could not be asked."""
+"""none: a video that is no broadcast; missing: private, deleted or never existed; "": the request to YouTube failed."""
 NOT_SHOWN_SECONDS = 120.0
-"""So long may YouTube take to show what it is sent."""
+"""YouTube may take this long to show a stream."""
 NOT_SHOWN: dict[Showing, tuple[str, str]] = {
     "upcoming": (
         "YouTube only announces its broadcast",
@@ -241,12 +241,12 @@ NOT_SHOWN: dict[Showing, tuple[str, str]] = {
         "set youtube_video to a video that is public or unlisted",
     ),
 }
-"""What it means that a channel is on air here and not live there, and what to do."""
+"""What it means if a channel is on air here and not live at YouTube, and what to do."""
 
 
 @dataclass(frozen=True)
 class YoutubeVideo:
-    """What YouTube shows of a channel's broadcast. Moments are Unix seconds, None where YouTube does not say."""
+    """YouTube's view of a channel's broadcast. Times in Unix seconds; None if YouTube doesn't give them."""
 
     channel: str
     video: str
@@ -258,10 +258,10 @@ class YoutubeVideo:
     ended_at: float | None = None
     viewers: int | None = None
     unshown_since: float | None = None
-    """Since when the channel has been on air here without being live there."""
+    """Since when the channel has been on air here but not live at YouTube."""
 
     def contradicts(self, now: float) -> bool:
-        """Whether the channel is on air here for long enough that it should be live there. An end counts at once."""
+        """Whether the channel has been on air here long enough to be live at YouTube. An ended broadcast counts at once."""
         if self.unshown_since is None or self.showing not in NOT_SHOWN:
             return False
         return self.showing == "ended" or now - self.unshown_since >= NOT_SHOWN_SECONDS
@@ -269,7 +269,7 @@ class YoutubeVideo:
 
 @dataclass(frozen=True)
 class YoutubeResult(ProbeResult):
-    """YouTube's answer about the channels that name their video."""
+    """YouTube's view of the channels that set their video."""
 
     FILE = "probe-youtube/state.json"
     TITLE = "YouTube"
@@ -279,4 +279,4 @@ class YoutubeResult(ProbeResult):
 PROBES: dict[str, type[ProbeResult]] = {
     kind.probe(): kind for kind in (NetworkResult, StreamResult, SpeedtestResult, HostResult, ClockResult, YoutubeResult)
 }
-"""By the probe's name, in the order in which people see them."""
+"""By the probe's name, in display order."""

@@ -1,4 +1,4 @@
-"""States of the record part (core/state.py). Whether it runs well; the record itself is a database.
+"""States of the record part (core/state.py): whether it works. The record itself is a database.
 
 | file                | written by        |
 |---------------------|-------------------|
@@ -15,13 +15,13 @@ from livekeep.core.state import State
 
 @dataclass(frozen=True)
 class RecorderState(State):
-    """What livekeep-recorder does. Counters since it started; moments are Unix seconds."""
+    """The state of livekeep-recorder. Counters since it started; times in Unix seconds."""
 
     FILE: ClassVar[str] = "recorder/state.json"
 
     started_at: float = 0.0
     problem: str = ""
-    """What is wrong, in one sentence; "" when nothing is."""
+    """The problem in one sentence, or ""."""
     advice: str = ""
     entries: int = 0
     calls: int = 0
@@ -32,22 +32,22 @@ class RecorderState(State):
     lost_calls: int = 0
     commits: int = 0
     lag_seconds: float = 0.0
-    """How much later than it was written the newest entry was committed."""
+    """The time from writing the newest entry to committing it."""
     last_commit_at: float | None = None
     database_bytes: int = 0
     oldest_call_at: float | None = None
     checked_at: float | None = None
-    """When the database was last checked and copied, and whether it was good."""
+    """When the database was last checked and copied, and whether it was intact."""
     is_sound: bool = True
 
 
 @dataclass(frozen=True)
 class OpenAlert:
-    """An alert that has begun and is not over."""
+    """An open alert: begun and not over."""
 
     rule: str = ""
     subject: str = ""
-    """What it is about, within the rule: a function, a session, a unit, a machine; "" where there is only one."""
+    """Its subject within the rule: a function, a session, a unit, a machine; "" if the rule has only one."""
     severity: Literal["info", "warning", "critical"] = "warning"
     since: float = 0.0
     sentence: str = ""
@@ -57,18 +57,18 @@ class OpenAlert:
 
 @dataclass(frozen=True)
 class AlerterState(State):
-    """What livekeep-alerter does. Counters since it started; moments are Unix seconds."""
+    """The state of livekeep-alerter. Counters since it started; times in Unix seconds."""
 
     FILE: ClassVar[str] = "alerter/state.json"
 
     started_at: float = 0.0
     problems: tuple[str, ...] = ()
-    """What is wrong with rules and channels, one sentence each."""
+    """Problems with rules and channels, one sentence each."""
     rules: int = 0
     channels: int = 0
     open: tuple[OpenAlert, ...] = ()
     waiting: int = 0
-    """Messages that are not delivered yet."""
+    """Messages not delivered yet."""
     delivered: int = 0
     failed: int = 0
     """Attempts that failed."""
@@ -77,11 +77,11 @@ class AlerterState(State):
 
 @dataclass(frozen=True)
 class HotClip:
-    """A clip that takes off."""
+    """A clip that is played unusually often."""
 
     source: str = ""
     clip: str = ""
-    """Its number or id at its source."""
+    """Its id at its source."""
     name: str = ""
     link: str = ""
     score: float = 0.0
@@ -91,7 +91,7 @@ class HotClip:
 
 @dataclass(frozen=True)
 class ClipsState(State):
-    """The result of the newest run of livekeep-clips. Moments are Unix seconds."""
+    """The result of the last run of livekeep-clips. Times in Unix seconds."""
 
     FILE: ClassVar[str] = "clips/state.json"
 
@@ -103,4 +103,4 @@ class ClipsState(State):
     sources: int = 0
     clips: int = 0
     hot: tuple[HotClip, ...] = ()
-    """The hottest first."""
+    """Hottest first."""

@@ -1,8 +1,8 @@
 """The service loop of every long-running program: sd_notify(3), the watchdog, signals, waiting.
 
-One pass of work, then one wait for whatever comes first: a file descriptor, a signal, the time that the pass asked for. The
-watchdog is pinged after a completed pass, never from a timer of its own, so that a stuck program is seen. SIGTERM ends the loop
-at once, SIGHUP reloads. Programs do their slow work in threads or without blocking: a pass takes milliseconds.
+One pass of work, then one wait for the first of: a file descriptor, a signal, the time that the pass requested. The loop pings
+the watchdog after each completed pass, never from a separate timer, so that systemd notices a stuck program. SIGTERM ends the
+loop at once; SIGHUP reloads. Programs do slow work in threads or without blocking: a pass takes milliseconds.
 """
 
 import contextlib
@@ -22,16 +22,16 @@ LONGEST_WAIT_SECONDS = 60.0
 LEAST_PING_SECONDS = 1.0
 """Each ping wakes systemd."""
 SHARE_OF_WATCHDOG = 0.45
-"""Of the watchdog's time, the longest wait between two pings: two fit, so that one late pass is no fault."""
+"""The longest wait between two pings, as a share of the watchdog's time: two fit, so that one late pass causes no timeout."""
 
 
 class Service:
-    """What systemd is notified of, and what the program waits for."""
+    """Notifies systemd, and waits for the program's event sources."""
 
     def __init__(self) -> None:
         self._notifier = sdnotify.SystemdNotifier()
         microseconds = os.environ.get("WATCHDOG_USEC", "")
-        # Children must not speak for this unit.
+        # Child processes must not send notifications for this unit.
         for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
             os.environ.pop(name, None)
         self._longest = min(LONGEST_WAIT_SECONDS, int(microseconds or 0) / 1e6 * SHARE_OF_WATCHDOG or LONGEST_WAIT_SECONDS)
@@ -48,26 +48,26 @@ class Service:
             signal.signal(number, self._note_signal)
 
     def watch(self, source: Any, ready: Callable[[], None]) -> None:
-        """Call `ready` between two passes whenever `source` (something with a fileno) can be read."""
+        """Call `ready` between two passes whenever `source` (an object with a fileno) is readable."""
         self._selector.register(source, selectors.EVENT_READ, ready)
 
     def forget(self, source: Any) -> None:
         self._selector.unregister(source)
 
     def wake(self) -> None:
-        """End the present wait; may be called from any thread."""
+        """End the current wait; may be called from any thread."""
         with contextlib.suppress(BlockingIOError):
             self._waker.send(b"\0")
 
     def status(self, text: str) -> None:
-        """Set the line that `systemctl status` shows; sent only when it changes."""
+        """Set the line that `systemctl status` shows; sent only if it changes."""
         if text != self._status:
             self._status = text
-            # A line of its own would be another message, such as READY=1.
+            # A line break would start another message, such as READY=1.
             self._notifier.notify(f"STATUS={shown(text)}")
 
     def run(self, one_pass: Callable[[float], float], reload: Callable[[], None]) -> None:
-        """Run until SIGTERM or SIGINT. `one_pass(now_monotonic)` gives when it wants to be called again at the latest."""
+        """Run until SIGTERM or SIGINT. `one_pass(now_monotonic)` returns the latest time of its next call."""
         is_ready = False
         while not self._pending & {signal.SIGTERM, signal.SIGINT}:
             if signal.SIGHUP in self._pending:
@@ -81,7 +81,7 @@ class Service:
         self._notifier.notify("STOPPING=1")
 
     def _ping(self, wanted_monotonic: float) -> None:
-        """Tell the watchdog of a completed pass; when the next one follows soon, once a second is enough."""
+        """Ping the watchdog after a completed pass; at most once a second if the next pass follows soon."""
         now = time.monotonic()
         if wanted_monotonic - now >= LEAST_PING_SECONDS or now - self._pinged >= min(LEAST_PING_SECONDS, self._longest / 4):
             self._notifier.notify("WATCHDOG=1")

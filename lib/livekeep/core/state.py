@@ -1,4 +1,4 @@
-"""State: what is true now. One JSON file a writer, /run/livekeep/UNIT/state.json, replaced atomically.
+"""State: what is true now. One JSON file for each writer, /run/livekeep/UNIT/state.json, replaced atomically.
 
 | file                        | written by       |
 |-----------------------------|------------------|
@@ -8,11 +8,11 @@
 | player/open.json            | livekeep-player  |
 | probe-NAME/state.json       | livekeep-probe-* |
 
-A file that is absent means that its unit is not running; a probe's stays between its runs. An old one means that its writer is
-stuck: every state carries when it was written, by the wall clock for people and by the monotonic clock (the same for all programs
-since boot) for comparing.
-Which programs read them: docs/explanation/architecture.md, held to the source by a test.
-Times called `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
+If the file is absent, its unit is not running; a probe's file stays between its runs. If it is old, its writer is stuck: each
+state has the time of writing, by the wall clock for people and by the monotonic clock (the same for all programs since boot)
+for comparison.
+docs/explanation/architecture.md lists the readers; a test compares it with the source.
+Times named `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
 
 import contextlib
@@ -33,35 +33,35 @@ from livekeep.core.errors import TemporaryError
 VERSION = 1
 LARGEST_BYTES = 256 * 1024
 LARGEST_FLOAT = 253_402_300_799.0
-"""The end of the year 9999, as far as a Unix time can be shown; no other figure comes near it."""
+"""The end of the year 9999, the last Unix time that can be shown; no other value comes near it."""
 LARGEST_INT = 2**63 - 1
 Signed = Annotated[float, "may be negative"]
-"""Every other number of a state is zero or more. `written_monotonic` may lie before zero in a time namespace."""
+"""Every other number in a state is zero or more. `written_monotonic` can be negative in a time namespace."""
 
 StreamState = Literal["live", "offline", "starting", "error", "unknown"]
 Cause = Literal[
     "", "no-token", "no-stream", "refused", "bad-config", "outage", "rate-limited", "standing-still", "ended", "not-open"
 ]
-"""Why the stream state is what it is, where that is not said by the state alone."""
+"""The cause of the stream's state, where the state alone doesn't give it."""
 Picture = Literal["stream", "holding", "error", "none"]
 StreamPicture = Literal["", "moving", "frozen", "blank", "none"]
-"""What is to be seen of a stream that plays: "blank" is one colour, such as black; "none" is sound only; "" is not known."""
+"""The picture of a playing stream: "blank" is one colour, such as black; "none" is sound only; "" is unknown."""
 UrlRequestReason = Literal["start", "end", "stall"]
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
 
 
 class StateAbsentError(TemporaryError):
-    """There is no such state: its unit is not running."""
+    """The state doesn't exist: its unit is not running."""
 
 
 class StateBrokenError(TemporaryError):
-    """The file is there but is not a state that this version can read: half written, foreign, or unreadable."""
+    """The file exists, but this version cannot read it as a state: half written, foreign, or unreadable."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What all states share: where the file lies below the state directory, and when it was written."""
+    """The base of all states: the file's path below the state directory, and the time of writing."""
 
     FILE: ClassVar[str]
     written_at: float = 0.0
@@ -80,20 +80,20 @@ class Requests:
 
 @dataclass(frozen=True)
 class PollerState(State):
-    """What livekeep-poller knows of the stream."""
+    """What livekeep-poller knows about the stream."""
 
     FILE = "poller/state.json"
 
     state: StreamState = "unknown"
     cause: Cause = ""
     reason: str = ""
-    """One sentence in plain words for people, "" when there is nothing to say."""
+    """One sentence for people, or ""."""
     advice: str = ""
-    """What to run or do about it."""
+    """What to run or do."""
     since: float = 0.0
     selected: str = ""
     source: str = ""
-    """What the stream is opened from, whatever its name: a hash of the kind and the number or URL; "" when none is set up."""
+    """Identifies the stream's source whatever its name: a hash of the kind and the number or URL; "" if none is set up."""
     kind: str = ""
     next_start: float | None = None
     live_since: float | None = None
@@ -110,7 +110,7 @@ class PollerState(State):
 
 @dataclass(frozen=True)
 class StreamUrl(State):
-    """The newest signed URL: a secret, in a file of its own that livekeep-player and livekeep-probe-stream alone may read."""
+    """The newest signed URL: a secret, in a separate file that only livekeep-player and livekeep-probe-stream may read."""
 
     FILE = "stream/stream.json"
 
@@ -122,7 +122,7 @@ class StreamUrl(State):
 
 @dataclass(frozen=True)
 class UrlRequest:
-    """The player asks for a URL that was obtained after `requested_monotonic`."""
+    """The player requests a URL that is newer than `requested_monotonic`."""
 
     reason: UrlRequestReason = "start"
     requested_monotonic: float = 0.0
@@ -130,12 +130,12 @@ class UrlRequest:
 
 @dataclass(frozen=True)
 class Playback:
-    """What the display reports of the running stream; None where it cannot say. Counters since the player started."""
+    """The display's report on the running stream; None for unknown values. Counters since the player started."""
 
     position_seconds: Signed | None = None
     position_changed_at: float | None = None
     picture_changed_at: float | None = None
-    """When the stream's picture was last seen to change."""
+    """When the stream's picture last changed, as observed."""
     buffering: bool = False
     cache_duration_seconds: float | None = None
     cache_bytes: int | None = None
@@ -166,11 +166,11 @@ class PlayerState(State):
     reason: str = ""
     advice: str = ""
     line: str = ""
-    """The text that stands on the picture."""
+    """The text on the picture."""
     picture_file: str = ""
     stream_picture: StreamPicture = ""
     picture_problems: tuple[str, ...] = ()
-    """Why pictures of the configuration are not shown, one text each, with what to do."""
+    """Why configured pictures are not shown, one text each, with what to do."""
     display_up: bool = False
     display_restarts: int = 0
     url_request: UrlRequest | None = None
@@ -179,14 +179,14 @@ class PlayerState(State):
 
 @dataclass(frozen=True)
 class OpenStream(State):
-    """What livekeep-player last handed to the display. It outlives the player, whose next run compares it with the selection."""
+    """What livekeep-player last passed to the display. It outlives the player; the next run compares it with the selection."""
 
     FILE = "player/open.json"
 
     source: str = ""
     """As in `PollerState`."""
     display: str = ""
-    """Which run of the display it was: `Driver.run`."""
+    """Identifies the run of the display: `Driver.run`."""
 
 
 AnyState = TypeVar("AnyState", bound=State)
@@ -197,14 +197,14 @@ def path_of(kind: type[State], root: Path = paths.STATE_DIRECTORY) -> Path:
 
 
 def stamped(state: AnyState) -> AnyState:
-    """`state` with the two clocks read now."""
+    """`state` with the current time of both clocks."""
     return dataclasses.replace(state, written_at=time.time(), written_monotonic=time.monotonic())
 
 
 def write(state: State, root: Path = paths.STATE_DIRECTORY) -> None:
-    """Replace the state's file by `state`, so that a reader sees the old or the new one whole.
+    """Replace the state's file atomically: a reader sees the whole old or the whole new state.
 
-    The file is for its owner and its group; the group is the writer's, or that of a set-group-id folder.
+    Owner and group may read the file; the group is the writer's, or that of a set-group-id folder.
     Raises `TemporaryError` when the file cannot be written.
     """
     target = path_of(type(state), root)
@@ -236,13 +236,13 @@ def read(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState:
 
 
 class ReadState(Protocol):
-    """How a state is read: `read_or_error`, or one that keeps what it has read."""
+    """A function that reads a state: `read_or_error`, or one with a cache."""
 
     def __call__(self, kind: type[AnyState], root: Path, /) -> AnyState | StateAbsentError | StateBrokenError: ...
 
 
 def read_or_error(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> AnyState | StateAbsentError | StateBrokenError:
-    """A state, or the error that says why there is none. Raises `PermissionError` when it may not be read."""
+    """A state, or the error that says why there is none. Raises `PermissionError` without access."""
     try:
         return read(kind, root)
     except (StateAbsentError, StateBrokenError) as error:
@@ -252,7 +252,7 @@ def read_or_error(kind: type[AnyState], root: Path = paths.STATE_DIRECTORY) -> A
 
 
 def decode(kind: type[AnyState], document: Any) -> AnyState:
-    """A state from its JSON document. Raises `ValueError` that says what is wrong with it."""
+    """A state from its JSON document. Raises `ValueError`, which names the problem."""
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
     if document.get("file") != kind.FILE or document.get("version") != VERSION:

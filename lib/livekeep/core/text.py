@@ -1,7 +1,7 @@
-"""Texts of others as they may be shown: names of files, answers of servers, states of units that an attacker may have taken over.
+"""Makes untrusted text safe to show: file names, server responses, states of units that may be compromised.
 
-On a terminal or in a journal a control character could clear what stands there, a line break add a row that is not ours, such as
-a command to run, and a bidirectional control show the words of a line in another order. Sources: ECMA-48; Unicode's UTS #55.
+On a terminal or in a journal, a control character could clear the screen, a line break could add a forged line, such as a
+command to run, and a bidirectional control could reorder the words of a line. Sources: ECMA-48; Unicode's UTS #55.
 """
 
 import re
@@ -13,7 +13,7 @@ CHARACTER = re.compile(f"[{UNSAFE}]")
 
 
 def shown(text: str) -> str:
-    r"""`text` on one line, with an escape such as \n, \x1b or \u202e in the place of each character that is not to be shown."""
+    r"""`text` on one line, with an escape such as \n, \x1b or \u202e instead of each unsafe character."""
     return text if text.isprintable() else CHARACTER.sub(escape, text)
 
 
@@ -22,10 +22,10 @@ def escape(found: re.Match[str]) -> str:
 
 
 def local_time(moment: float) -> time.struct_time:
-    """`moment` (Unix seconds) in the machine's zone as of this call. Raises `ValueError`, `OverflowError` or `OSError` like
+    """`moment` (Unix seconds) in the machine's current time zone. Raises `ValueError`, `OverflowError` or `OSError` like
     `time.localtime` for a moment beyond the calendar.
     """
-    # The C library reads the zone once, unless it is asked to check for a change; that costs one stat().
+    # The C library reads the zone only once, unless tzset() makes it check for a change; that costs one stat().
     time.tzset()
     return time.localtime(moment)
 
@@ -34,7 +34,7 @@ QUOTES = {'"': '"', "'": "'", "“": "”", "„": "“", "”": "”", "‘": "
 
 
 def bare(text: str) -> str:
-    """The secret in `text`, without what editors and copying put around it: space, a byte order mark, one pair of quotes.
+    """The secret in `text`, without what editors and copying add: white space, a byte order mark, one pair of quotes.
 
     No secret that livekeep takes begins and ends with quotes.
     """

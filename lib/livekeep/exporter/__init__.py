@@ -1,1 +1,1 @@
-"""The exporter: serves what all units write, and how the machine is, to Prometheus and others."""
+"""The exporter: serves the units' states and the machine's metrics to Prometheus and others."""

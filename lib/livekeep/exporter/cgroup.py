@@ -1,7 +1,7 @@
-"""What a unit uses, from the files of its cgroup: cheaper than asking systemd, which reads the same files.
+"""A unit's resource use, from its cgroup's files: cheaper than a call to systemd, which reads the same files.
 
 Part of livekeep-exporter. Source: the kernel's Documentation/admin-guide/cgroup-v2.rst. A file is absent without its controller:
-memory is off on Raspberry Pi OS unless cmdline.txt says otherwise, and memory.peak came with Linux 5.19.
+on Raspberry Pi OS, memory is off unless cmdline.txt enables it; memory.peak exists since Linux 5.19.
 """
 
 import contextlib
@@ -21,21 +21,21 @@ FIGURES = {
 
 
 def folder_of_all(root: Path) -> Path:
-    """Where the second version's hierarchy is mounted: there, or beside those of the first version."""
+    """The mount point of the cgroup v2 hierarchy: alone, or beside cgroup v1."""
     folder = root / "sys/fs/cgroup"
     unified = folder / "unified"
     return unified if is_there(unified / "cgroup.controllers") else folder
 
 
 class Cgroup:
-    """The cgroup of the service `unit`, which comes and goes with it."""
+    """The cgroup of the service `unit`, which exists while the unit runs."""
 
     def __init__(self, hierarchy: Path, unit: str) -> None:
         self._folder = f"{hierarchy}/{SLICE}/{unit}"
         self._labels = (unit,)
 
     def processes(self) -> bytes:
-        """The ids of its processes: others after a restart."""
+        """The ids of its processes, which differ after a restart."""
         return proc_file.read(f"{self._folder}/cgroup.procs")
 
     def samples(self) -> Iterator[Sample]:

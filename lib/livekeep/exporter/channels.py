@@ -1,7 +1,7 @@
-"""Metrics of the channels: what each worker writes, whether the channel is meant to be on air, how its worker last ended.
+"""Metrics of the channels: each worker's state, whether the channel is meant to be on air, how its worker last ended.
 
-A channel that is neither meant to be on air nor runs has no samples. One that is meant to, and whose worker does not run, is not
-on air, and nothing else is known of it. A state that is broken, or older than a living worker leaves it, is a fault besides.
+A channel that neither is meant to be on air nor runs has no samples. A channel that is meant to be on air and whose worker does
+not run is off air, with no other samples. A broken or stale state is also a fault.
 """
 
 import time
@@ -23,7 +23,7 @@ PUBLISHING: tuple[Publishing, ...] = typing.get_args(Publishing)
 
 
 def worker_samples(state: ChannelState) -> Iterator[Sample]:
-    """All that a worker writes of itself."""
+    """The samples of a worker's state."""
     channel = (state.channel,)
     yield from (("livekeep_channel_state", (*channel, it), float(it == state.publishing)) for it in PUBLISHING)
     outcomes = {
@@ -51,7 +51,7 @@ def worker_samples(state: ChannelState) -> Iterator[Sample]:
 
 
 def last_acknowledged(state: ChannelState) -> float | None:
-    """The moment in Unix seconds, as the wall clock was when the state was written."""
+    """The time in Unix seconds, by the wall clock when the state was written."""
     if state.last_acknowledged_monotonic is None:
         return None
     return state.written_at - (state.written_monotonic - state.last_acknowledged_monotonic)
@@ -69,7 +69,7 @@ def youtube_samples(video: YoutubeVideo) -> Iterator[Sample]:
 
 
 def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
-    """Why the worker's own samples are missing though there is a state, or ""."""
+    """Why the worker's own samples are missing although a state exists, or ""."""
     if isinstance(it.worker, StateBrokenError):
         return str(it.worker)
     if isinstance(it.worker, ChannelState):
@@ -82,7 +82,7 @@ def fault_of(it: ChannelStatus, now_monotonic: float) -> str:
 
 
 def samples_of(it: ChannelStatus, clock: Clock, fault: str) -> Iterator[Sample]:
-    """All that is known of a channel; nothing of its worker when that has a fault."""
+    """A channel's samples; without its worker's if that has a fault."""
     labels = (it.channel,)
     worker = it.worker if isinstance(it.worker, ChannelState) and not fault else None
     yield "livekeep_channel_intended", labels, float(it.meant_since is not None)
@@ -102,7 +102,7 @@ class Channels:
         self._states = states
 
     def collect(self, now: float) -> Iterator[Sample]:
-        """Raises `TemporaryError`; all that can be read comes before that."""
+        """Raises `TemporaryError` after all readable samples."""
         clock = Clock(now, time.monotonic())
         faults = []
         for it in self._states.channels().values():

@@ -1,12 +1,12 @@
-"""The machine's own metrics: from psutil, and from /proc and /sys what psutil cannot give.
+"""The machine's metrics: from psutil, and from /proc and /sys for what psutil lacks.
 
-psutil has no pressure, no out-of-memory kills, no carrier of a network device, no name of the board; whether a mount is read-only
-it tells, but not whether its file system is; it prefers hwmon's names of temperatures to those of the thermal zones, and
-leaves out the numbers of processors and fans. The load it takes from libc, which knows no other /proc than this machine's.
+psutil has no pressure, no out-of-memory kills, no carrier of a network device, no name of the board. It reports whether a mount
+is read-only, but not whether its file system is. It prefers hwmon's names of temperatures to those of the thermal zones, and
+omits the numbers of processors and fans. It takes the load from libc, which reads only this machine's /proc.
 
-Part of livekeep-exporter. It needs all of /proc, not only the processes in it (ProcSubset=all). Sources: proc(5), and the
-kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst. Which devices and file systems there are is
-checked every half minute, and with it whether a file system is read-only.
+Part of livekeep-exporter. It needs all of /proc, not only the processes (ProcSubset=all). Sources: proc(5), and the
+kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst. The lists of devices and file systems are
+updated every half minute, with each file system's read-only flag.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from livekeep.system import network_devices
 
 CHECK_SECONDS = 30.0
 MOST_DEVICES = 32
-"""Of one sort."""
+"""Of one kind."""
 CPU_MODES = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
 RESOURCES = ("cpu", "memory", "io")
 LOADS = ("livekeep_host_load1", "livekeep_host_load5", "livekeep_host_load15")
@@ -35,7 +35,7 @@ MOUNT_POINTS = ("/", "/boot/firmware", "/boot", "/run", "/var/lib/livekeep")
 LOCAL_TYPES = frozenset(
     ("btrfs", "erofs", "exfat", "ext2", "ext3", "ext4", "f2fs", "ntfs3", "overlay", "ramfs", "squashfs", "tmpfs", "vfat", "xfs")
 )
-"""Asking any other for its size may wait forever: for a server that does not answer."""
+"""Reading the size of any other may block forever, on a server that doesn't respond."""
 READ_ONLY = frozenset(("ro", "emergency_ro", "shutdown"))
 """Options of the file system, not of the mount: the sandbox mounts everything read-only. ext4 has the others since Linux 6.15."""
 
@@ -44,18 +44,18 @@ FASTEST_KILOHERTZ = 100_000_000
 FASTEST_FAN = 100_000
 LONGEST_LABEL = 64
 DAMAGED = (OSError, ValueError, TypeError, LookupError, RuntimeError)
-"""What psutil raises for a file that is absent or not as the kernel writes it."""
+"""What psutil raises for a file that is absent or malformed."""
 
 
 class Mount(NamedTuple):
-    """A file system to export: where it is mounted, and whether it refuses writes."""
+    """A file system to export: its mount point, and whether it is read-only."""
 
     point: str
     is_read_only: bool
 
 
 class NumberFile(NamedTuple):
-    """A file that holds one whole number: its family and labels, the range of good values, and what to multiply them by."""
+    """A file with one whole number: its family and labels, the range of valid values, and their factor."""
 
     path: str
     family: str
@@ -66,13 +66,13 @@ class NumberFile(NamedTuple):
 
 
 def cpu() -> Iterator[Sample]:
-    """The guests' time is part of the user's."""
+    """Guest time is part of user time."""
     times = psutil.cpu_times()
     yield from (("livekeep_host_cpu_seconds_total", (mode,), float(getattr(times, mode))) for mode in CPU_MODES)
 
 
 def boot_time() -> Iterator[Sample]:
-    """It moves when the clock is set."""
+    """It changes when the clock is set."""
     yield "livekeep_host_boot_time_seconds", (), float(psutil.boot_time())
 
 
@@ -112,9 +112,9 @@ def pressure(resource: str) -> Callable[[bytes], list[Sample]]:
 
 
 def mounts(content: bytes) -> list[Mount]:
-    """Of the lines of /proc/self/mountinfo those of MOUNT_POINTS that lie on local file systems, each file system once.
+    """The local file systems at MOUNT_POINTS in /proc/self/mountinfo, each once.
 
-    Of several mounts on one point the last counts; a nonsense line is passed over.
+    Of several mounts on one point the last counts; invalid lines are skipped.
     """
     found: dict[str, tuple[str, Mount | None]] = {}
     for line in content.decode("utf-8", "replace").splitlines():
@@ -133,7 +133,7 @@ def mounts(content: bytes) -> list[Mount]:
 
 
 def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
-    """The size as it is now. An unmounted one gives nothing."""
+    """The current sizes; nothing if it is not mounted."""
     try:
         usage = psutil.disk_usage(str(root / mount.point.lstrip("/")))
     except OSError:
@@ -154,7 +154,7 @@ def network(root: Path) -> Iterator[Sample]:
 
 
 def names_in(folder: Path, beginning: str = "") -> list[str]:
-    """The entries of a folder that can be labels, in the order of their numbers; none when it is absent."""
+    """The entries of a folder that are valid labels, in numeric order; none if it is absent."""
     try:
         names = [entry.name for entry in folder.iterdir()]
     except OSError:
@@ -168,7 +168,7 @@ def is_label(name: str) -> bool:
 
 
 def text_in(path: Path) -> str:
-    """The short text in a file of /sys; "" when there is none that can be a label."""
+    """The short text in a file of /sys; "" if it is not a valid label."""
     try:
         with path.open("rb") as file:
             text = file.read(LONGEST_LABEL + 1).decode("ascii").strip("\0 \n")
@@ -178,7 +178,7 @@ def text_in(path: Path) -> str:
 
 
 def board(root: Path) -> list[Sample]:
-    """What the firmware calls the machine; no sample without a name."""
+    """The firmware's name of the machine; no sample without one."""
     model = text_in(root / "proc/device-tree/model") or text_in(root / "sys/class/dmi/id/product_name")
     if not model:
         return []
@@ -186,7 +186,7 @@ def board(root: Path) -> list[Sample]:
 
 
 def carrier_files(root: Path) -> Iterator[NumberFile]:
-    """A device that is switched off has no link to speak of: reading fails."""
+    """Reading fails for a device that is down."""
     folder = root / "sys/class/net"
     for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
         yield NumberFile(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
@@ -205,7 +205,7 @@ def temperature(path: Path, sensor: str) -> NumberFile:
 
 
 def temperature_files(root: Path) -> list[NumberFile]:
-    """The thermal zones; without any, the sensors of the hardware monitors."""
+    """The thermal zones; if there are none, the sensors of the hardware monitors."""
     folder = root / "sys/class/thermal"
     zones = [folder / name for name in names_in(folder, "thermal_zone")]
     sensors = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if is_there(zone / "temp")]
@@ -224,7 +224,7 @@ def monitor_temperatures(root: Path) -> list[NumberFile]:
 
 
 def distinct(files: Iterable[NumberFile]) -> list[NumberFile]:
-    """The same with a number behind the label of each sensor whose name an earlier one has."""
+    """The same, with a number after the label of each sensor whose name is already used."""
     seen: set[tuple[str, ...]] = set()
     renamed = []
     for file in files:
@@ -244,13 +244,13 @@ def monitors(root: Path) -> list[Path]:
 
 
 def fan_files(root: Path) -> list[NumberFile]:
-    """The first fan: a Raspberry Pi has no other."""
+    """The first fan: a Raspberry Pi has only one."""
     paths = [monitor / "fan1_input" for monitor in monitors(root)]
     return [NumberFile(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if is_there(path)][:1]
 
 
 class Host:
-    """The source. What is absent or nonsense has no sample; `collect` raises `TemporaryError` when that is everything."""
+    """The source. Absent or invalid values have no sample; `collect` raises `TemporaryError` if there are no samples at all."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -296,7 +296,7 @@ class Host:
                     yield file.family, file.labels, value * file.scale
 
     def _check_devices(self) -> None:
-        """Find the devices and file systems that there are."""
+        """List the devices and file systems."""
         root = self._root
         self._mounts = mounts(proc_file.read(f"{root}/proc/self/mountinfo"))
         self._board = board(root)

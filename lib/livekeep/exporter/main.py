@@ -1,9 +1,9 @@
 """livekeep-exporter: serves metrics and health over HTTP, for Prometheus, uptime checkers and people with a browser.
 
 Unit: livekeep-exporter.service. Reads: the configuration, all states below /run/livekeep, /proc and /sys, systemd over D-Bus.
-Writes nothing, but for --textfile. Nothing of livekeep depends on it.
+Writes nothing, except with --textfile. Nothing in livekeep depends on it.
 
-Everything is read at the time of the request (`registry`), into metrics that stand in one list (`metrics`).
+Everything is read at the time of the request (`registry`), into the metrics listed in `metrics`.
 """
 
 import logging
@@ -31,7 +31,7 @@ TEXTFILE_MODE = 0o644
 
 
 def reload() -> None:
-    """Take over the log's level; the rest needs a restart. A faulty configuration changes nothing."""
+    """Apply the log level; the rest needs a restart. An invalid configuration changes nothing."""
     try:
         log.set_up(config.load().log.level)
     except ConfigError as error:
@@ -40,16 +40,16 @@ def reload() -> None:
 
 
 def write_textfile(target: Path) -> int:
-    """One scrape into a file for node_exporter's textfile collector. Raises `LivekeepError`."""
+    """Write one scrape to a file for node_exporter's textfile collector. Raises `LivekeepError`."""
     if target.suffix != TEXTFILE_SUFFIX:
         name = f"{target.stem or 'livekeep'}{TEXTFILE_SUFFIX}"
         raise LivekeepError(f"{target}: node_exporter reads files that end in {TEXTFILE_SUFFIX}; name it {name}")
     log.set_up("warning")
-    # No process_…: node_exporter has its own of these names, and would refuse the file.
+    # No process_…: node_exporter has metrics of the same names, and would reject the file.
     states = States(paths.STATE_DIRECTORY, probes=config.load_leniently()[0].probes)
     text = generate_latest(registry_of(sources_of(states, paths.ROOT)))
     try:
-        # node_exporter may read it at any moment; until it is whole it has another suffix.
+        # node_exporter may read it at any time; until it is complete, it has another suffix.
         files.replace(target, text, TEXTFILE_MODE, is_durable=False)
     except OSError as error:
         advice = "make its folder first" if isinstance(error, FileNotFoundError) else "who runs this must own the folder"
@@ -58,11 +58,11 @@ def write_textfile(target: Path) -> int:
 
 
 def serve(settings: Config) -> int:
-    """Run until SIGTERM. Raises `TemporaryError` when the address cannot be listened on."""
+    """Run until SIGTERM. Raises `TemporaryError` if it cannot listen on the address."""
     log.set_up(settings.log.level)
     of_waitress = logging.getLogger("waitress")
     of_waitress.handlers = logging.getLogger("livekeep").handlers
-    # Its warnings are of each request that waits for a thread, and of each client that goes away.
+    # It warns about each request that waits for a thread, and about each client that disconnects.
     of_waitress.setLevel(logging.ERROR)
     address, port = settings.exporter.address, settings.exporter.port
     states = States(paths.STATE_DIRECTORY, probes=settings.probes)
@@ -74,7 +74,7 @@ def serve(settings: Config) -> int:
     service.status(f"listening on {address} port {port}")
 
     def one_pass(_now: float) -> float:
-        # The watchdog sees a loop that stands still, and a source whose reading never ends.
+        # The watchdog detects a stuck loop, and a source that never returns.
         server.pass_completely()
         pages.wait_for_sources()
         return math.inf
@@ -85,7 +85,7 @@ def serve(settings: Config) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM, or do what the option says. Raises `ConfigError` for a faulty configuration."""
+    """Run until SIGTERM, or perform the option's action. Raises `ConfigError` for an invalid configuration."""
     match list(sys.argv[1:] if argv is None else argv):
         case []:
             return serve(config.load())

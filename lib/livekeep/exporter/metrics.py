@@ -1,8 +1,8 @@
-"""Every metric family that livekeep-exporter may give: its kind, its labels in order, and what it means.
+"""All metric families of livekeep-exporter: kind, labels in order, and meaning.
 
-docs/reference/metrics.md shows the same as a page; a test ties the two together. Units are the base ones (seconds, bytes,
-celsius, hertz); a `_total` only counts up; moments are Unix times; what is not known has no series; no label holds a URL, a title
-or an error.
+docs/reference/metrics.md shows the same as a page; a test compares the two. Units are base units (seconds, bytes,
+celsius, hertz); a `_total` only counts up; times are Unix times; an unknown value has no series; no label contains a URL, a
+title or an error.
 """
 
 from collections.abc import Mapping
@@ -183,13 +183,13 @@ EXPORTER = {
 }
 
 FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **RECORD, **HOST, **UNITS, **EXPORTER}
-"""By name, in the order of the answer. A counter's name ends in _total."""
+"""By name, in the order of the response. A counter's name ends in _total."""
 
 HISTOGRAM_PARTS: dict[str, tuple[str, ...]] = {"_bucket": ("le",), "_count": (), "_sum": ()}
 
 
 def series_of(families: Mapping[str, Family]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The names that samples may have, with their family and labels: those of the families, and the parts of a histogram."""
+    """The valid sample names with their family and labels: those of the families, and the parts of histograms."""
     series: dict[str, tuple[str, tuple[str, ...]]] = {}
     for name, family in families.items():
         parts: dict[str, tuple[str, ...]] = HISTOGRAM_PARTS if family.kind == "histogram" else {"": ()}

@@ -1,6 +1,6 @@
 """The exporter's pages, as a WSGI application (PEP 3333).
 
-/metrics is in the formats of prometheus_client, which chooses one by the header Accept; /healthz is the verdict in one line.
+/metrics has the formats of prometheus_client, which selects one by the header Accept; /healthz is the verdict in one line.
 """
 
 import gzip
@@ -22,7 +22,7 @@ from livekeep.system.loopback import is_loopback_address, is_loopback_name
 
 Environ = dict[str, Any]
 GZIP_LEVEL = 1
-"""A third of the time that the usual level takes, for a page of 10 kB instead of 8 kB."""
+"""A third of the default level's time, for a page of 10 kB instead of 8 kB."""
 METHODS = ("GET", "HEAD")
 FOREIGN_HOST = "only this machine is answered here, as localhost or 127.0.0.1; see exporter.address"
 BROKEN = "something is wrong in livekeep-exporter: journalctl -u livekeep-exporter"
@@ -45,7 +45,7 @@ logger = logging.getLogger("livekeep.exporter")
 
 @dataclass(frozen=True)
 class Response:
-    """`file` is an open file of `size` bytes, sent in place of `body`; the server closes it."""
+    """`file` is an open file of `size` bytes, sent instead of `body`; the server closes it."""
 
     status: int
     body: bytes = b""
@@ -67,13 +67,13 @@ def start_page(_environ: Environ) -> Response:
 
 
 class Pages:
-    """The application. `address` is the one that the server listens on."""
+    """The application. `address` is the server's listening address."""
 
     def __init__(self, address: str, states: States, registry: CollectorRegistry, screen_picture: Page) -> None:
         self._is_local = is_loopback_address(address)
         self._states, self._registry = states, registry
         self._lock = threading.Lock()
-        """Held while the sources are read: they remember what they read before."""
+        """Held while the sources are read, because they cache earlier values."""
         self._pages: dict[str, Page] = {
             "/": start_page,
             "/metrics": self.metrics,
@@ -133,6 +133,6 @@ class Pages:
         return line(503 if verdict.level == "down" else 200, f"{verdict.level}: {verdict.sentence}")
 
     def wait_for_sources(self) -> None:
-        """Return once no source is being read: one that never returns keeps the caller here."""
+        """Wait until no source is being read; blocks if a source never returns."""
         with self._lock:
             pass

@@ -1,6 +1,6 @@
-"""/screen.png: what the TV shows, for those who know the token in the credential livekeep.screen-token.
+"""/screen.png: the TV's picture, for clients with the token in the credential livekeep.screen-token.
 
-How the picture is taken: system/screen_picture.py. A request waits for it in one of the server's worker threads.
+system/screen_picture.py takes the picture. A request waits for it in one of the server's worker threads.
 """
 
 import hmac
@@ -20,11 +20,11 @@ from livekeep.system.screen_picture import CHECK_SECONDS, UNIT, Camera, start_un
 TOKEN_NAME = "livekeep.screen-token"  # noqa: S105 – a file's name
 TOKEN_ADVICE = "put one into /etc/credstore/livekeep.screen-token and restart livekeep-exporter"  # noqa: S105
 MOST_WAITING = THREADS - 1
-"""One thread is always left for the other pages."""
+"""One thread always remains for the other pages."""
 
 
 def read_token() -> bytes:
-    """From the unit's credentials; b"" when there is none."""
+    """From the unit's credentials; b"" if there is none."""
     try:
         return credentials.read_text(TOKEN_NAME).strip().encode()
     except (OSError, ValueError):
@@ -43,7 +43,7 @@ def refusal(environ: Environ, token: bytes) -> Response | None:
 
 
 class PicturePage:
-    """Has pictures taken, and serves the newest. `start` is the command that starts the unit."""
+    """Requests pictures, and serves the newest. `start` is the command that starts the unit."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class PicturePage:
             self._places.release()
 
     def _take(self) -> Response:
-        """Wait for a picture that is new enough."""
+        """Wait for a recent picture."""
         with self._lock:
             self._camera.ask()
         while True:

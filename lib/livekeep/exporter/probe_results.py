@@ -1,8 +1,8 @@
-"""Metrics of the probes, from what each wrote at its last run.
+"""Metrics of the probes, from their last results.
 
-A result that is absent has no samples, and that is no fault: the probe is switched off or has not run yet. A silent probe gives
-only its runs, so that its silence can be seen, and that is a fault; so is a result that cannot be read. What
-YouTube says of a channel is among the channel's metrics.
+An absent result has no samples and is not a fault: the probe is switched off or has not run yet. A silent probe has
+only the samples of its runs, which show the silence, and is a fault, as is an unreadable result. YouTube's view of a
+channel is among the channel's metrics.
 """
 
 import time
@@ -20,7 +20,7 @@ from livekeep.status.probe_status import is_silent
 
 
 def run_samples(probe: str, run: Run) -> Iterator[Sample]:
-    """What stays true of a probe that is silent."""
+    """The samples that remain valid for a silent probe."""
     yield "livekeep_probe_last_run_timestamp_seconds", (probe,), run.last_run
     if run.last_success is not None:
         yield "livekeep_probe_last_success_timestamp_seconds", (probe,), run.last_success
@@ -47,7 +47,7 @@ class Probe(Generic[AnyResult]):
         self._name, self._file = name, file
 
     def collect(self, now: float) -> Iterator[Sample]:
-        """Raises `TemporaryError`; a silent probe's runs come before that."""
+        """Raises `TemporaryError`, for a silent probe after the samples of its runs."""
         try:
             result = self._file.read()
         except StateAbsentError:

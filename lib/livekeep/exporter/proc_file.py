@@ -1,4 +1,4 @@
-"""Files of /proc, /sys and cgroups, read without waiting and without an error. Part of livekeep-exporter."""
+"""Reads files of /proc, /sys and cgroups without blocking and without errors. Part of livekeep-exporter."""
 
 import os
 from pathlib import Path
@@ -7,14 +7,14 @@ LARGEST_BYTES = 64 * 1024
 
 
 def read(path: str) -> bytes:
-    """The present content; b"" when the file is absent or cannot be read."""
+    """The current content; b"" if the file is absent or cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError:
         return b""
     content = b""
     try:
-        # The kernel gives some of its files a page at a time.
+        # The kernel returns some files one page at a time.
         while more := os.read(descriptor, LARGEST_BYTES - len(content)):
             content += more
     except OSError:
@@ -25,13 +25,13 @@ def read(path: str) -> bytes:
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is such a file, as far as this program may see."""
-    # Not `Path.exists`, which raises an error for a folder that may not be read.
+    """Whether the file exists, as far as this program has access."""
+    # Not `Path.exists`, which raises an error for a folder without access.
     return os.access(path, os.F_OK)
 
 
 def count(word: bytes) -> int:
-    """A whole number of the kernel's. Raises `ValueError` for a negative one, and for what no 64 bits hold."""
+    """A whole number from the kernel. Raises `ValueError` if it is negative or exceeds 64 bits."""
     value = int(word)
     if not 0 <= value < 1 << 64:
         raise ValueError("no count")
@@ -39,6 +39,6 @@ def count(word: bytes) -> int:
 
 
 def figure_after(content: bytes, name: bytes) -> int:
-    """The count that follows `name` in the content of a file. Raises `ValueError` or `IndexError` when there is none."""
+    """The count after `name` in a file's content. Raises `ValueError` or `IndexError` if there is none."""
     start = content.index(name) + len(name)
     return count(content[start : start + 64].split(None, 1)[0])

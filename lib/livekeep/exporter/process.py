@@ -1,4 +1,4 @@
-"""Metrics of the exporter itself: the version, and the process by the names that every Prometheus client gives it.
+"""Metrics of the exporter itself: the version, and the process, with the standard names of Prometheus clients.
 
 prometheus_client's own ProcessCollector adds metrics that this page does not have.
 """
@@ -13,11 +13,11 @@ import livekeep
 from livekeep.exporter.metrics import Sample
 
 REVISION_FILE = Path(livekeep.__file__).with_name("revision")
-"""The revision of the source, which packaging/build notes in the package."""
+"""The source's revision, which packaging/build writes into the package."""
 
 
 class Process:
-    """The source of process_…; made before `Host`, which may point psutil to another /proc."""
+    """The source of process_…; created before `Host`, which may point psutil to another /proc."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
@@ -33,7 +33,7 @@ class Process:
 
 
 class Build:
-    """The source of what runs here."""
+    """The source of the version and the revision."""
 
     def __init__(self) -> None:
         python = ".".join(str(part) for part in sys.version_info[:3])

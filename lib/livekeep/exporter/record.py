@@ -1,7 +1,7 @@
-"""Metrics of the record part: what recorder, alerter and clip analyzer write of themselves.
+"""Metrics of the record part, from the states of recorder, alerter and clip analyzer.
 
-A service that does not run has no samples, and that is no fault here. One whose state is too old for a service that lives has
-none either, and that is a fault, as is a state that cannot be read.
+A service that does not run has no samples; that is not a fault here. A stale or unreadable state has no samples either, and
+is a fault.
 """
 
 import time
@@ -64,7 +64,7 @@ def clips_samples(it: ClipsState) -> Iterator[Sample]:
 
 
 class Record:
-    """The source of the three. What can be read comes before an error."""
+    """The source for all three. Readable samples come before an error."""
 
     def __init__(self, states: States) -> None:
         self._states = states
@@ -81,7 +81,7 @@ class Record:
     def _samples(
         self, file: StateFile[PartState], samples_of: Callable[[PartState], Iterator[Sample]], clock: Clock, faults: list[str]
     ) -> Iterator[Sample]:
-        """The samples of one state. Why there are none though there is a state is added to `faults`."""
+        """The samples of one state. If a state exists without samples, the reason is added to `faults`."""
         state = file.look()
         if isinstance(state, StateBrokenError):
             faults.append(str(state))

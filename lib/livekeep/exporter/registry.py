@@ -1,7 +1,7 @@
-"""All sources of metrics as one collector of prometheus_client: a source that fails costs no other source's metrics.
+"""All sources of metrics as one collector of prometheus_client: a failing source doesn't affect the others.
 
-One collector, and not one for each source, because sources share metrics: each probe has `livekeep_probe_success`, and a page may
-hold each metric once.
+One collector, not one for each source, because sources share metrics: each probe has `livekeep_probe_success`, and a page may
+contain each metric only once.
 """
 
 import logging
@@ -27,18 +27,18 @@ from livekeep.exporter.units import Units
 logger = logging.getLogger("livekeep.exporter")
 
 Values = dict[tuple[str, tuple[str, ...]], float]
-"""By name and labels, so that no sample stands on the page twice."""
+"""By name and labels, so that no sample is on the page twice."""
 
 
 class Source(Protocol):
-    """Where samples come from."""
+    """A source of samples."""
 
     def collect(self, now: float) -> Iterable[Sample]:
-        """The samples at `now` (Unix seconds). What comes before an error counts; the error says why there are no more."""
+        """The samples at `now` (Unix seconds). Samples before an error count; the error says why there are no more."""
 
 
 def sources_of(states: States, root: Path) -> dict[str, Source]:
-    """All sources by their name; `root` is the machine's root folder."""
+    """All sources by name; `root` is the machine's root folder."""
     screen: dict[str, Source] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
     probes: dict[str, Source] = {f"probe-{name}": Probe(name, file) for name, file in states.probe_results.items()}
     own = {"channels": Channels(states), **probes, "record": Record(states)}
@@ -52,14 +52,14 @@ def registry_of(sources: Mapping[str, Source]) -> CollectorRegistry:
 
 
 class Sources(Collector):  # type: ignore[misc]  # its types are not at hand where mypy runs
-    """Reads the sources at each scrape. One thread at a time: sources remember what they read before."""
+    """Reads the sources at each scrape. One thread at a time, because sources cache earlier values."""
 
     def __init__(self, sources: Mapping[str, Source]) -> None:
         self._sources = sources
         self._failing: dict[str, type[Exception]] = {}
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics in the order of `FAMILIES`; it never fails."""
+        """The metrics in the order of `FAMILIES`; never fails."""
         now = time.time()
         found: dict[str, Values] = {}
         for name, source in self._sources.items():
@@ -73,12 +73,12 @@ class Sources(Collector):  # type: ignore[misc]  # its types are not at hand whe
                 yield metric(name, values)
 
     def _read(self, name: str, source: Source, now: float, found: dict[str, Values]) -> bool:
-        """Add a source's samples to `found`; whether it gave all."""
+        """Add a source's samples to `found`; returns whether it returned all."""
         try:
             for sample in source.collect(now):
                 add(found, *sample)
         except Exception as error:
-            # A fault of one source, whatever it is, is not the others'.
+            # Any error of one source must not affect the others.
             self._note(name, error)
             return False
         if self._failing.pop(name, None):
@@ -86,7 +86,7 @@ class Sources(Collector):  # type: ignore[misc]  # its types are not at hand whe
         return True
 
     def _note(self, name: str, error: Exception) -> None:
-        """Log once what is wrong with a source, until it works again or something else is wrong."""
+        """Log a source's error once, until it works again or the error changes."""
         if self._failing.get(name) is type(error):
             return
         self._failing[name] = type(error)
@@ -97,7 +97,7 @@ class Sources(Collector):  # type: ignore[misc]  # its types are not at hand whe
 
 
 def add(found: dict[str, Values], name: str, labels: tuple[str, ...], value: float) -> None:
-    """Add a sample to its family; NaN is left out. Raises `ValueError` for one that its family does not allow."""
+    """Add a sample to its family; NaN is left out. Raises `ValueError` if its family does not allow it."""
     if name not in SERIES:
         raise ValueError(f"{name}: is no metric; see metrics.py")
     family, label_names = SERIES[name]
@@ -109,12 +109,12 @@ def add(found: dict[str, Values], name: str, labels: tuple[str, ...], value: flo
 
 
 def metric(name: str, values: Values) -> Metric:
-    """A family as prometheus_client has it; an info and a state set are gauges to every reader."""
+    """A family as a prometheus_client metric; an info and a state set are gauges to every reader."""
     family = FAMILIES[name]
     kind = family.kind if family.kind in ("counter", "histogram") else "gauge"
     made = Metric(name.removesuffix("_total"), family.help, kind)
     for (series, labels), value in values.items():
-        # A name that is no text must not cost the page.
+        # A name that is not valid text must not break the page.
         texts = (label.encode("utf-8", "replace").decode() for label in labels)
         made.add_sample(series, dict(zip(SERIES[series][1], texts, strict=True)), value)
     return made

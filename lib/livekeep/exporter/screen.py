@@ -1,7 +1,6 @@
-"""Metrics of the screen: the health verdict, what livekeep-poller knows of the stream, what livekeep-player shows.
+"""Metrics of the screen: the health verdict, livekeep-poller's state of the stream, what livekeep-player shows.
 
-A state that is absent has no samples, and that is no fault: its unit was stopped. One that is broken, or older than a writer that
-works leaves it, has none and is a fault.
+An absent state has no samples and is not a fault: its unit is stopped. A broken or stale state has no samples and is a fault.
 """
 
 import time
@@ -66,7 +65,7 @@ def request_samples(requests: Requests) -> Iterator[Sample]:
 
 
 def player_samples(state: PlayerState) -> Iterator[Sample]:
-    """All but the mode, which the error screen has a part in."""
+    """All but the mode, which also depends on the error screen."""
     yield "livekeep_player_up", (), state.display_up
     yield "livekeep_display_restarts_total", (), state.display_restarts
     if state.stream_picture:
@@ -97,7 +96,7 @@ def playback_samples(playback: Playback) -> Iterator[Sample]:
 
 
 def refuse_stuck(state: PollerState | PlayerState, now: float) -> None:
-    """Raises `TemporaryError` when the state is old."""
+    """Raises `TemporaryError` if the state is stale."""
     clock = Clock(now, time.monotonic())
     if is_stuck(state, clock):
         raise TemporaryError(f"{state.FILE}: is {age(state, clock)} old; its unit is stuck: see livekeep status")

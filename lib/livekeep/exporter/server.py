@@ -1,8 +1,8 @@
-"""The HTTP server: waitress, with limits that let every client be served while others are slow, silent or too many.
+"""The HTTP server: waitress, with limits so that slow, silent or too many clients don't block others.
 
-waitress reads requests and writes responses in one loop, in a thread of its own, and calls the application in a few more threads.
-By itself it closes connections that carry nothing for a while. Here it closes also those that carry a byte now and then, and when
-there are too many, the one that has been silent longest. Source: docs.pylonsproject.org/projects/waitress.
+waitress reads requests and writes responses in one loop, in a separate thread, and calls the application in a few more threads.
+By default it closes connections that are idle for a while. This server also closes those that carry only a byte now and then,
+and, if there are too many, the one that has been silent longest. Source: docs.pylonsproject.org/projects/waitress.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ BACKLOG = 256
 
 
 class Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Takes one request at a time: responses to many would pile up in memory for a client that does not read."""
+    """Accepts one request at a time: many responses would pile up in memory if the client does not read."""
 
     def received(self, data: bytes) -> int:
         consumed: int = super().received(data)
         if self.completed and not self.empty and consumed < len(data):
-            # The client repeats what it sent after this request (RFC 9112, 9.3.2).
+            # The client sends later requests again (RFC 9112, 9.3.2).
             self.headers["CONNECTION"] = "close"
             return len(data)
         return consumed
@@ -48,10 +48,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     parser_class = Parser
     slow_since: float | None = None
-    """Since when (Unix seconds) each clean-up has seen it with half a request or half a response."""
+    """Since when (Unix seconds) each clean-up has found an incomplete request or response."""
 
     def is_in_use(self) -> bool:
-        """Whether it has a request, or a response that the client has not read to its end."""
+        """Whether it has a request, or a response that the client has not fully read."""
         return bool(self.requests or self.total_outbufs_len)
 
     def is_between(self) -> bool:
@@ -59,7 +59,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return bool(self.total_outbufs_len or (self.request and not self.requests))
 
     def drop(self) -> None:
-        """Have the loop close it: waitress does so once it can write, and after the shutdown it can."""
+        """Make the loop close it: waitress closes it once it is writable, which it is after the shutdown."""
         self.will_close = True
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_RDWR)
@@ -74,13 +74,13 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         limits = Adjustments(
             sockets=[listener],
             backlog=BACKLOG,
-            # All files in the loop count; what comes above MOST_CONNECTIONS is dropped before this limit stops new clients.
+            # Counts all files in the loop; connections above MOST_CONNECTIONS are dropped before this limit stops new clients.
             connection_limit=MOST_CONNECTIONS + BACKLOG,
             channel_timeout=IDLE_SECONDS,
             cleanup_interval=CLEANUP_SECONDS,
             max_request_header_size=LARGEST_HEAD_BYTES,
             max_request_body_size=LARGEST_BODY_BYTES,
-            # select(2) knows no descriptor above 1023.
+            # select(2) supports no descriptor above 1023.
             asyncore_use_poll=True,
             asyncore_loop_timeout=CLEANUP_SECONDS,
             clear_untrusted_proxy_headers=True,
@@ -102,12 +102,12 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         passed.wait()
 
     def readable(self) -> bool:
-        """waitress asks this at each pass of its loop."""
+        """waitress calls this at each pass of its loop."""
         self._make_room()
         return bool(super().readable())
 
     def _make_room(self) -> None:
-        """Close the connections that have been silent longest, those in use only when there are no others."""
+        """Close the connections that have been silent longest, those in use only if there are no others."""
         excess = len(self.active_channels) - MOST_CONNECTIONS
         if excess > 0:
             order = sorted(self.active_channels.values(), key=lambda it: (it.is_in_use(), it.last_activity))
@@ -127,10 +127,10 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
 
 
 def listen(address: str, port: int) -> socket.socket:
-    """A listening socket. Raises `TemporaryError` that says what to do."""
+    """A listening socket. Raises `TemporaryError`, which says what to do."""
     where = f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    # "::" is all networks, IPv4 among them.
+    # "::" is all networks, IPv4 included.
     is_dual = family == socket.AF_INET6 and socket.has_dualstack_ipv6()
     try:
         return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)

@@ -1,4 +1,4 @@
-"""The state files as the exporter reads them: again only when they were replaced, and the machine's health made of them all."""
+"""The exporter's view of the state files, which it reads again only after they are replaced, and the machine's health."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from livekeep.status.health import Clock, Verdict
 
 
 class StateFile(Generic[AnyState]):
-    """One state, completed by `complete` when it is read. While its file is the same, `read` gives the same object."""
+    """One state, completed by `complete` when it is read. While its file is unchanged, `read` returns the same object."""
 
     def __init__(self, kind: type[AnyState], root: Path, complete: Callable[[AnyState], AnyState] | None = None) -> None:
         self.kind, self._root, self._complete = kind, root, complete
@@ -35,7 +35,7 @@ class StateFile(Generic[AnyState]):
             self._kept = None
             raise StateAbsentError(f"{self._path}: absent; its unit is not running") from error
         except OSError:
-            # It says best itself what is wrong.
+            # Reading it gives the precise error.
             return state.read(self.kind, self._root)
         signature = (found.st_ino, found.st_mtime_ns, found.st_size)
         if self._kept is None or signature != self._signature:
@@ -54,10 +54,10 @@ class StateFile(Generic[AnyState]):
 
 
 class States:
-    """All state files below `root`, and what is kept beside them of the channels."""
+    """All state files below `root`, and the channels' intentions."""
 
     def __init__(self, root: Path, kept: Path = paths.KEPT_DIRECTORY, probes: Probes | None = None) -> None:
-        """`probes`: their configuration."""
+        """`probes`: the probes' configuration."""
         self.root, self._kept, self._probes = root, kept, probes
         self.poller = StateFile(PollerState, root)
         self.player = StateFile(PlayerState, root)
@@ -72,12 +72,12 @@ class States:
         self._of_channels: dict[tuple[type[State], Path], StateFile[Any]] = {}
 
     def error_screen_is_active(self) -> bool:
-        """Raises `TemporaryError` when that cannot be told."""
+        """Raises `TemporaryError` if that is unknown."""
         with readable():
             return snapshot.error_screen_is_active(self.root)
 
     def channels(self) -> dict[str, ChannelStatus]:
-        """By name. Raises `TemporaryError` when it cannot be told which there are."""
+        """By name. Raises `TemporaryError` if they cannot be listed."""
         with readable():
             found = channel_status.read(self.root, self._kept / channels.DIRECTORY.name, self._read_state)
         folders = {channels.folder_of(name, self.root) for name in found}
@@ -85,7 +85,7 @@ class States:
         return found
 
     def verdict(self, clock: Clock) -> Verdict:
-        """The same one as `livekeep health` gives. Raises `TemporaryError`."""
+        """The same verdict as in `livekeep health`. Raises `TemporaryError`."""
         with readable():
             return snapshot.read(clock, self.root, self._kept, self._probes, self._read_state).verdict()
 
@@ -102,7 +102,7 @@ def with_interval(probes: Probes | None, result: ProbeResult) -> ProbeResult:
 
 @contextlib.contextmanager
 def readable() -> Iterator[None]:
-    """Raises `TemporaryError` for what may not be read."""
+    """Raises `TemporaryError` if access is denied."""
     try:
         yield
     except OSError as error:

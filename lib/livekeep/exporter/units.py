@@ -1,10 +1,10 @@
-"""What systemd knows of livekeep's units, from its D-Bus interface, and what they use, from their cgroups.
+"""The state of livekeep's units, from systemd's D-Bus interface, and their resource use, from their cgroups.
 
 Part of livekeep-exporter; reading needs no privilege. Source: org.freedesktop.systemd1(5).
 
-A call costs PID 1 and the bus about 30 µs each, and this program more. So each scrape reads the states, in one call; what moves
-all the time is read every ten seconds, the rest when a unit's state or its processes have changed, and once a minute.
-The states come by pattern, not by name: systemd would load a unit that nothing refers to from disk, at each scrape, for 3 ms.
+A call costs PID 1 and the bus about 30 µs each, and this program more. Therefore each scrape reads only the states, in one call.
+Values that change constantly are read every ten seconds, the rest after a unit's state or processes change, and once a minute.
+The states are listed by pattern, not by name: systemd would load an unreferenced unit from disk at each scrape, for 3 ms.
 """
 
 import re
@@ -45,15 +45,15 @@ HAVE_PROCESSES = ("active", "reloading", "activating", "deactivating")
 OFTEN_SECONDS = 10.0
 SELDOM_SECONDS = 60.0
 SELDOM_AT_ONCE = 1
-"""So many units are read in full at one scrape, beside those that have changed."""
+"""Units that one scrape reads in full, in addition to those that have changed."""
 LONG_AGO = float("-inf")
 NEVER = (0, 2**64 - 1)
-"""How systemd writes that something did not happen, or is off."""
+"""systemd's values for "never" and "off"."""
 LONGEST_RESULT = 64
 
 
 class Property(NamedTuple):
-    """A property that is a family. `needs` names another one: without that, this one is left out."""
+    """A property that is exported as a family. It is left out without the property in `needs`."""
 
     interface: str
     name: str
@@ -90,7 +90,7 @@ PROPERTIES = {
 
 
 class Unit:
-    """One unit and what was last read of it; the manager has neither name nor state."""
+    """One unit and its last values; the manager has neither name nor state."""
 
     def __init__(self, name: str, state: str, path: str, hierarchy: Path) -> None:
         self.name, self.state = name, state
@@ -125,7 +125,7 @@ class Query(NamedTuple):
 
 
 def value_of(result: tuple[Any, ...] | CallError, prop: Property) -> int | str | None:
-    """What systemd replies; None when it does not know such a property or unit, or has no value for it."""
+    """systemd's value; None if the property or unit is unknown, or has no value."""
     if isinstance(result, CallError) or len(result) != 1:
         return None
     (value,) = result
@@ -137,18 +137,18 @@ def value_of(result: tuple[Any, ...] | CallError, prop: Property) -> int | str |
 
 
 def is_time(prop: Property) -> bool:
-    """Whether it is given in microseconds."""
+    """Whether the value is in microseconds."""
     return prop.name.endswith(("USec", "Timestamp"))
 
 
 def exported(listed: Sequence[ListedUnit]) -> dict[str, ListedUnit]:
-    """livekeep's units by name, without those that exist in name only."""
+    """livekeep's units by name, without those that have no unit file."""
     loaded = (unit for unit in listed if unit.load != "not-found")
     return {unit.name: unit for unit in loaded if unit.name in UNITS or WORKER.fullmatch(unit.name)}
 
 
 def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[Sample]:
-    """All of a unit but what it uses. A unit that does not run was not started."""
+    """A unit's samples without its resource use. A unit that does not run has no start time."""
     labels = (name,) if name else ()
     if state in STATES:
         yield from (("livekeep_unit_state", (name, known), float(known == state)) for known in STATES)
@@ -163,7 +163,7 @@ def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[
 
 
 class Units:
-    """The source. `collect` raises `BusError` when the bus or systemd does not reply; the next one connects again."""
+    """The source. `collect` raises `BusError` if the bus or systemd doesn't reply; the next call connects again."""
 
     def __init__(self, root: Path) -> None:
         self._hierarchy = folder_of_all(root)
@@ -177,7 +177,7 @@ class Units:
         self._forget()
 
     def _forget(self) -> None:
-        """Read everything again."""
+        """Drop the cache: the next scrape reads everything again."""
         self._units.clear()
         self._listed = None
 
@@ -210,7 +210,7 @@ class Units:
             self._take(queries, self._bus.calls([query.call for query in queries]))
 
     def _due(self, now: float) -> list[Query]:
-        """What to read though nothing is known to have changed."""
+        """What to read although no change is known."""
         queries: list[Query] = []
         if not 0 <= now - self._often_read_at < OFTEN_SECONDS:
             self._often_read_at = now
@@ -222,7 +222,7 @@ class Units:
         return queries
 
     def _update(self, listed: list[ListedUnit]) -> set[Unit]:
-        """Take the list of units; those that are new or have another state."""
+        """Apply the list of units; returns those that are new or have another state."""
         if listed == self._listed:
             return set()
         self._listed = listed
@@ -241,7 +241,7 @@ class Units:
         return changed
 
     def _take(self, queries: Sequence[Query], results: Sequence[tuple[Any, ...] | CallError]) -> None:
-        """Keep the values, and make the samples of the units they are about."""
+        """Store the values, and update the samples of their units."""
         for query, result in zip(queries, results, strict=True):
             query.unit.take(query.prop, value_of(result, query.prop))
         for unit in {query.unit for query in queries}:

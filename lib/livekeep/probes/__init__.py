@@ -1,1 +1,1 @@
-"""The probes: small programs, each with its own timer, that look at what the stream depends on and write down what they find."""
+"""The probes: small programs, each with a timer, that check what the stream depends on and write their results."""

@@ -1,7 +1,7 @@
-"""What every probe shares: one run reads the configuration and the last result, measures, and writes the new result.
+"""Shared by all probes: one run reads the configuration and the last result, measures, and writes the new result.
 
 Reads livekeep.toml and the probe's own state; writes that state (core/probe_results.py) and, when the verdict changed, an event.
-A probe that detects a fault has done its work and exits with 0: the fault stands in its result, not among systemd's failed units.
+A probe that detects a fault has succeeded and exits with 0: the fault is in its result, not among systemd's failed units.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ Result = TypeVar("Result", bound=ProbeResult)
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a run comes to. `reason` is one sentence without a URL; `advice` says what to do, "" when nothing."""
+    """The verdict of a run. `reason` is one sentence without a URL; `advice` says what to do, or ""."""
 
     verdict: Verdict
     reason: str = ""
@@ -31,16 +31,16 @@ class Judgement:
 
 
 Measure = Callable[[Config, Result, float], tuple[Result, Judgement]]
-"""The configuration, the result of the run before (a fresh object at the first one) and the Unix time give the new result, whose
-`run` is filled in afterwards."""
+"""Parameters: the configuration, the previous result (a new object at the first run) and the Unix time. Returns the new result,
+whose `run` is filled in later, and the verdict."""
 
 
 def run_once(kind: type[Result], measure: Measure[Result]) -> int:
     """One run of the probe whose result is a `kind`. Raises `TemporaryError` when its state cannot be written."""
-    # A faulty key has its default here; poller and player say what is wrong with it.
+    # An invalid key has its default here; poller and player report it.
     settings, _problems = config.load_leniently()
     log.set_up(settings.log.level)
-    # As a unit it finds the folder; run by hand, in a test, it makes it.
+    # For a unit, the folder exists; a manual run, such as in a test, creates it.
     state.path_of(kind, paths.STATE_DIRECTORY).parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     previous = last_result(kind)
     began, began_monotonic = time.time(), time.monotonic()
@@ -58,7 +58,7 @@ def interval_of(kind: type[ProbeResult], settings: Config) -> float:
 
 
 def last_result(kind: type[Result], root: Path = paths.STATE_DIRECTORY) -> Result:
-    """What the run before wrote; an empty object when there is none or it cannot be read: counts begin at zero then."""
+    """The previous result; an empty object if there is none or it cannot be read: counters then start at zero."""
     try:
         return state.read(kind, root)
     except TemporaryError:
@@ -66,7 +66,7 @@ def last_result(kind: type[Result], root: Path = paths.STATE_DIRECTORY) -> Resul
 
 
 def next_run(previous: Run, judgement: Judgement, now: float, duration_seconds: float, interval_seconds: float) -> Run:
-    """The record of a run that has ended `now`."""
+    """The record of a run that ended at `now`."""
     is_success = judgement.verdict in ("ok", "warn")
     is_new = previous.last_run == 0 or previous.verdict != judgement.verdict
     return Run(
@@ -91,12 +91,12 @@ def log_change(name: str, previous: Run, run: Run) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the probe NAME once; with --may-run, as its unit's ExecCondition=, say by the exit code whether a run is due."""
+    """Run the probe NAME once; with --may-run, as its unit's ExecCondition=, the exit code says whether a run is due."""
     name, *options = (sys.argv[1:] if argv is None else argv) or [""]
     if name not in PROBES or options not in ([], ["--may-run"]):
         print(f"usage: livekeep-probe {{{'|'.join(PROBES)}}} [--may-run]", file=sys.stderr)
         return 2
-    # Each probe loads what it needs and no more: one of them runs every 30 s.
+    # Each probe imports only what it needs: one of them runs every 30 s.
     measurement = importlib.import_module(f"livekeep.probes.{name}.measurement")
     if options:
         return 0 if measurement.may_run(time.time()) else 1

@@ -1,1 +1,1 @@
-"""What the units do, read once and judged once: for command, exporter, web pages and alerts."""
+"""The units' states and the verdict on them, in one place: for command, exporter, web pages and alerts."""

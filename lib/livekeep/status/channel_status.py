@@ -1,4 +1,4 @@
-"""What is known of each channel: is it meant to be on air, what does its worker say, how did the last one end; and its verdict.
+"""Each channel's status (whether it is meant to be on air, its worker's state, the last worker's end) and its verdict.
 
 Reads the files that core/channels.py lists.
 """
@@ -19,26 +19,26 @@ from livekeep.status.probe_status import is_silent
 from livekeep.system import terminal
 
 OFF_AIR_SECONDS = 60.0
-"""So long may a channel be off air, or be on its way there, before that counts as down."""
+"""A channel that is off air or starts for longer than this is down."""
 RESTART_SECONDS = 10.0
-"""Within so many seconds systemd starts a worker again that has ended, unless it has given up for a while."""
+"""systemd restarts an ended worker within this time, unless it has given up for a while."""
 
 
 @dataclass(frozen=True)
 class ChannelStatus:
-    """What is known of one channel."""
+    """The status of one channel."""
 
     channel: str
     meant_since: float | None = None
-    """Since when it is meant to be on air (Unix seconds); None when it is not."""
+    """Since when it is meant to be on air (Unix seconds); None if it is not."""
     worker: ChannelState | StateAbsentError | StateBrokenError = field(default_factory=StateAbsentError)
     end: ChannelEnd | None = None
     """How its worker last ended since boot."""
     youtube: YoutubeResult | None = None
-    """What livekeep-probe-youtube last wrote, of all channels."""
+    """The last result of livekeep-probe-youtube, for all channels."""
 
     def counts(self) -> bool:
-        """Whether it is meant to be on air, or runs all the same. One that is being stopped on purpose does not count."""
+        """Whether it is meant to be on air, or runs anyway. A channel that is being stopped on purpose does not count."""
         is_stopping = isinstance(self.worker, ChannelState) and self.worker.publishing == "stopping"
         return self.meant_since is not None or not (is_stopping or isinstance(self.worker, StateAbsentError))
 
@@ -48,7 +48,7 @@ def read(
 ) -> dict[str, ChannelStatus]:
     """The channels that are meant to be on air, and those whose worker has written a state, by name.
 
-    Raises `PermissionError` or `TemporaryError` when that may not be read.
+    Raises `PermissionError` or `TemporaryError` when they cannot be read.
     """
     meant = meant_channels(directory)
     statuses = {}
@@ -64,7 +64,7 @@ def read(
 
 
 def meant_channels(directory: Path) -> dict[str, float]:
-    """The channels that are meant to be on air, with the moment since when (Unix seconds). Raises `TemporaryError`."""
+    """The channels that are meant to be on air, and since when (Unix seconds). Raises `TemporaryError`."""
     moments = {}
     for name, file in channels.names(".on-air", directory):
         try:
@@ -88,7 +88,7 @@ def with_folder(root: Path) -> list[str]:
 
 
 def showing_text(video: YoutubeVideo, now: float) -> str:
-    """What YouTube shows, in words."""
+    """YouTube's view in words."""
     if video.showing == "live":
         began = terminal.since(video.started_at or 0, now)
         viewers = f", {video.viewers} viewer{'' if video.viewers == 1 else 's'}" if video.viewers is not None else ""
@@ -131,11 +131,11 @@ def verdict(it: ChannelStatus, clock: Clock) -> Health:
 
 
 def without_worker(it: ChannelStatus, clock: Clock) -> Health:
-    """The health of a channel that is meant to be on air, and no worker runs."""
+    """The health of a channel that is meant to be on air and has no worker."""
     name, end, meant_since = f"channel {it.channel}", it.end, it.meant_since or 0.0
     if end and end.meaning() and end.ended_at >= meant_since:
         return Health("down", f"{name} is off air: {end.meaning()}")
-    # A moment that is still to come was noted while the clock was wrong.
+    # A time in the future was recorded while the clock was wrong.
     meant_seconds = clock.now - meant_since if clock.now >= meant_since else clock.now_monotonic
     if min(meant_seconds, clock.now_monotonic) <= OFF_AIR_SECONDS:
         return Health("degraded", f"{name} is being started")
@@ -146,32 +146,32 @@ def without_worker(it: ChannelStatus, clock: Clock) -> Health:
 
 
 def ending(end: ChannelEnd) -> str:
-    """How a worker ended, such as "exit-code 1", in systemd's words."""
+    """How a worker ended in systemd's terms, such as "exit-code 1"."""
     return " ".join(filter(None, (end.result, end.exit_status))) or "it is not known how"
 
 
 def trouble_on_air(worker: ChannelState) -> str:
-    """What is wrong with a channel that is on air, or ""."""
+    """The problem of a channel that is on air, or ""."""
     if worker.picture == "slate":
         return sentence("it shows the slate", worker.slate_reason)
     return sentence("its media cannot be listed", worker.storage_problem) if worker.storage_problem else ""
 
 
 def youtube_of(it: ChannelStatus, clock: Clock) -> YoutubeVideo | None:
-    """What YouTube shows of a channel's broadcast; None when it was not asked lately, or did not say."""
+    """YouTube's view of a channel's broadcast; None without a recent, definite response."""
     if it.youtube is None or is_silent(it.youtube, clock):
         return None
     return next((video for video in it.youtube.videos if video.channel == it.channel and video.showing), None)
 
 
 def not_shown(it: ChannelStatus, clock: Clock) -> str:
-    """Why a channel that is on air is not to be seen at YouTube, or ""."""
+    """Why a channel that is on air is not visible at YouTube, or ""."""
     video = youtube_of(it, clock)
     return NOT_SHOWN[video.showing][0] if video and video.contradicts(clock.now) else ""
 
 
 def off_air_seconds(worker: ChannelState, clock: Clock) -> float:
-    """How long nothing has been acknowledged, at most since this worker started."""
+    """The time since the last acknowledgement, at most since this worker started."""
     if worker.last_acknowledged_monotonic is not None:
         return max(clock.now_monotonic - worker.last_acknowledged_monotonic, 0.0)
     return min(max(clock.now - worker.started_at, 0.0), clock.now_monotonic)

@@ -1,10 +1,10 @@
-"""The words of every verdict: a level with its sentence, and the verdict on the machine, which is the worst of its parts.
+"""The types of every verdict: a level with its sentence, and the verdict on the machine, which is the worst of its parts.
 
 | level    | the screen                                                     | a channel                                          |
 |----------|----------------------------------------------------------------|----------------------------------------------------|
-| ok       | the right picture, and nothing points to trouble               | on air with its items                              |
-| degraded | the right picture (or within a minute), but something is wrong | on air without them or unseen, or just off air     |
-| down     | no picture, a wrong one, or one that tells of an error         | off air for longer, given up, or its worker is not |
+| ok       | the right picture, no problem                                  | on air with its items                              |
+| degraded | the right picture (or within a minute), but with a problem     | on air without items or not visible, just off air  |
+| down     | no picture, a wrong one, or the error picture                  | off air for longer, given up, worker gone or stuck |
 """
 
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from livekeep.core.state import State
 
 Level = Literal["ok", "degraded", "down"]
 LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
-"""In order of gravity; the index is the exit code of `livekeep health`."""
+"""In order of severity; the index is the exit code of `livekeep health`."""
 
 
 @dataclass(frozen=True)
 class Health:
     level: Level
     sentence: str
-    """What is shown and what is wrong with it, in one line."""
+    """What is shown and its problem, in one line."""
 
 
 @dataclass(frozen=True)
 class Clock:
-    """One moment on both clocks: Unix seconds, and seconds of CLOCK_MONOTONIC."""
+    """One time on both clocks: Unix seconds, and seconds of CLOCK_MONOTONIC."""
 
     now: float
     now_monotonic: float
@@ -35,13 +35,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Verdict:
-    """`screen` is None on a machine that was installed without the screen; `channels` has those that count, by name."""
+    """`screen` is None on a machine installed without the screen; `channels` has those that count, by name."""
 
     screen: Health | None
     channels: Mapping[str, Health]
 
     def whole(self) -> Health:
-        """The worst of all, in its own words."""
+        """The worst verdict, with its own sentence."""
         parts = [*([self.screen] if self.screen else []), *self.channels.values()]
         if not parts:
             return Health("ok", "no channel is meant to be on air")
@@ -53,7 +53,7 @@ class Verdict:
 
 
 def all_on_air(verdicts: Mapping[str, Health]) -> str:
-    """That all of these are on air; "" for none."""
+    """The sentence that all of these are on air; "" for none."""
     *others, last = verdicts or [""]
     return f"channels {', '.join(others)} and {last} are on air" if others else f"channel {last} is on air" if last else ""
 

@@ -1,6 +1,6 @@
-"""What the probes' results mean, for exporter and command: each probe's folder has a description.py, which is found by its name.
+"""The meaning of the probes' results, for exporter and command: each probe's folder has a description.py, found by name.
 
-So no part imports the probes, and a machine without them needs none of it.
+Therefore no part imports the probes, and a machine can do without them.
 """
 
 import importlib
@@ -18,21 +18,21 @@ Row = tuple[str, str]
 
 
 class Description(Generic[Result]):
-    """What there is to know of a probe beside how it measures; its folder's description.py has a subclass of the same name."""
+    """Everything about a probe but its measurement; its folder's description.py has a subclass of the same name."""
 
     metrics: ClassVar[Mapping[str, Family]] = {}
-    """What it has beside the `livekeep_probe_…` of every probe."""
+    """Its metrics in addition to the `livekeep_probe_…` of every probe."""
 
     def samples(self, _result: Result) -> Iterator[Sample]:
-        """The samples of `metrics` in a result."""
+        """A result's samples of `metrics`."""
         yield from ()
 
     def rows(self, _result: Result, _clock: Clock) -> list[Row]:
-        """The result for people, a title and a text for each line."""
+        """The result for people: a title and a text for each line."""
         return []
 
     def missing(self, _settings: Probes, _is_installed: Callable[[str], bool]) -> tuple[str, str]:
-        """Which program is not installed that the probe needs, and what to do; two empty texts when nothing is missing."""
+        """Which required program is not installed, and what to do; two empty texts if nothing is missing."""
         return "", ""
 
 

@@ -1,4 +1,4 @@
-"""The probes' results as the verdict needs them: which there are, which are too old, and what each says against the screen."""
+"""The probes' results for the verdict: which exist, which are too old, and which faults affect the screen."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,24 +13,24 @@ from livekeep.status.health import Clock, age, sentence
 
 SILENT_INTERVALS = 3
 SILENT_GRACE_SECONDS = 30.0
-"""A probe whose result is older than so many of its intervals and this is silent: its timer is off, or its run is stuck."""
+"""A probe is silent if its result is older than several intervals plus this: its timer is off, or its run is stuck."""
 
 Result = TypeVar("Result", ProbeResult, StateBrokenError, ProbeResult | StateBrokenError)
 ProbeResults = Mapping[str, ProbeResult | StateBrokenError]
-"""By the probe's name; one that never ran, or is off, is not there."""
+"""By the probe's name; absent if it never ran or is off."""
 
 
 def read(
     probes: Probes | None, root: Path = paths.STATE_DIRECTORY, read_state: ReadState = state.read_or_error
 ) -> dict[str, ProbeResult | StateBrokenError]:
-    """The results, with the intervals of `probes`. Raises `PermissionError` when they may not be read."""
+    """The results, with the intervals of `probes`. Raises `PermissionError` without access."""
     results = {name: read_state(kind, root) for name, kind in PROBES.items()}
     return {name: with_interval(it, probes) for name, it in results.items() if not isinstance(it, StateAbsentError)}
 
 
 def with_interval(result: Result, probes: Probes | None) -> Result:
-    """The same result, with the interval of now where it is longer than the one of the last run: the next run comes later
-    than that run knew."""
+    """The same result, with the current interval if that is longer than at the last run: the next run comes later than
+    that run recorded."""
     if isinstance(result, StateBrokenError) or probes is None:
         return result
     seconds = float(getattr(probes, result.probe()).interval_seconds)
@@ -40,22 +40,22 @@ def with_interval(result: Result, probes: Probes | None) -> Result:
 
 
 def is_silent(result: ProbeResult, clock: Clock) -> bool:
-    """Whether a probe has missed its runs. By the monotonic clock: a board without a battery boots with a wrong time."""
+    """Whether a probe has missed its runs. By the monotonic clock: a board without an RTC battery boots with a wrong time."""
     longest = SILENT_INTERVALS * result.run.interval_seconds + SILENT_GRACE_SECONDS
     return clock.now_monotonic - result.written_monotonic > longest
 
 
 def troubles(results: ProbeResults, is_on: bool, clock: Clock) -> list[str]:
-    """What the probes say against the screen's health; `is_on`: whether the stream is live or about to be.
+    """The probes' faults that affect the screen's health; `is_on`: whether the stream is live or about to be.
 
-    A result that could not be read says nothing: after an upgrade a probe's old one is foreign until its next run.
+    An unreadable result is ignored: after an upgrade, a probe's old result may be unreadable until its next run.
     """
     known = [it for it in results.values() if not isinstance(it, StateBrokenError)]
     return [trouble for it in known if (trouble := trouble_of(it, is_on, clock))]
 
 
 def trouble_of(result: ProbeResult, is_on: bool, clock: Clock) -> str:
-    """What a probe's result says against the screen's health, or ""."""
+    """A probe's fault that affects the screen's health, or ""."""
     name = f"the {result.probe()} probe"
     if is_silent(result, clock):
         return f"{name} is silent: its findings are {age(result, clock)} old"

@@ -1,5 +1,5 @@
-"""How the record part does, from what its three services wrote. Nothing of it counts for the machine's health: a screen is not
-dark because nobody keeps its record. Read-only."""
+"""The status of the record part, from the states of its three services. It does not affect the machine's health: the screen works
+without a record. Read-only."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from livekeep.status.health import Clock, age
 SILENT_SECONDS = 200.0
 """Recorder and alerter write at least once a minute."""
 BEHIND_SECONDS = 180.0
-"""At rest the recorder commits once a minute: an entry may be that old by then."""
+"""An idle recorder commits once a minute: an entry may be that old by then."""
 MISSED_RUNS = 3
 RUN_SECONDS = 300.0
-"""A run of the analyzer may take so long."""
+"""The longest run of the analyzer."""
 
 
 class Fault(NamedTuple):
-    """What is wrong with a service of the part, and what to do. `is_grave`: it does not do its work at all."""
+    """A service's fault, and what to do. `is_grave`: the service does not work at all."""
 
     subject: str
     """ "recorder", "alerter" or "clips"."""
@@ -32,24 +32,24 @@ class Fault(NamedTuple):
 
 @dataclass(frozen=True)
 class RecordStatus:
-    """What the part's services wrote. A state that could not be read is the error that says why."""
+    """The states of the part's services. An unreadable state is replaced by its error."""
 
     recorder: RecorderState | StateAbsentError | StateBrokenError
     alerter: AlerterState | StateAbsentError | StateBrokenError
     clips: ClipsState | StateAbsentError | StateBrokenError
 
     def is_there(self) -> bool:
-        """Whether any of them runs, or has run."""
+        """Whether any of the services runs, or has run."""
         return not all(isinstance(it, StateAbsentError) for it in (self.recorder, self.alerter, self.clips))
 
     def faults(self, clock: Clock) -> tuple[Fault, ...]:
-        """The gravest first."""
+        """Most severe first."""
         faults = [*recorder_faults(self.recorder, clock), *alerter_faults(self.alerter, clock), *clips_faults(self.clips, clock)]
         return tuple(sorted(faults, key=lambda fault: not fault.is_grave))
 
 
 def read(root: Path = paths.STATE_DIRECTORY, read_state: ReadState = state.read_or_error) -> RecordStatus:
-    """Raises `PermissionError` when they may not be read."""
+    """Raises `PermissionError` without access."""
     return RecordStatus(read_state(RecorderState, root), read_state(AlerterState, root), read_state(ClipsState, root))
 
 
@@ -58,7 +58,7 @@ def journal(name: str) -> str:
 
 
 def is_silent(it: RecorderState | AlerterState | ClipsState, clock: Clock) -> bool:
-    """Whether it is older than the state of a service that lives."""
+    """Whether the state is too old for a running service."""
     longest = MISSED_RUNS * it.interval_seconds + RUN_SECONDS if isinstance(it, ClipsState) else SILENT_SECONDS
     return clock.now_monotonic - it.written_monotonic > longest
 
@@ -101,7 +101,7 @@ def alerter_faults(it: AlerterState | StateAbsentError | StateBrokenError, clock
 
 def clips_faults(it: ClipsState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
     if isinstance(it, StateAbsentError):
-        # No source need be configured.
+        # Sources are optional.
         return
     if isinstance(it, StateBrokenError):
         yield Fault("clips", False, f"livekeep-clips: {it}", "sudo systemctl start livekeep-clips")

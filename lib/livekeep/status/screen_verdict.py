@@ -1,4 +1,4 @@
-"""The verdict on the screen, made of the states of poller and player and of the probes' results. Pure."""
+"""The verdict on the screen, from the states of poller and player and from the probes' results. Pure."""
 
 from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
 from livekeep.status import probe_status
@@ -6,14 +6,14 @@ from livekeep.status.health import Clock, Health, age, sentence
 from livekeep.status.probe_status import ProbeResults
 
 STUCK_SECONDS = 30.0
-"""A state older than this has a stuck writer: both write at least twice as often."""
+"""The writer of an older state is stuck: both write at least twice as often."""
 WRONG_PICTURE_SECONDS = 60.0
-"""So long may the picture differ from what the stream's state asks for before that counts as down."""
+"""A picture that contradicts the stream's state for longer than this is down."""
 STILL_SECONDS = 5.0
-"""A stream's position that stood still for so long is more than the pause between two reports."""
+"""A position that is unchanged for longer is not just the pause between two reports."""
 RECENT_STALL_SECONDS = 300.0
 FAILURES_OF_AN_OUTAGE = 2
-"""One request that failed is not yet an outage."""
+"""A single failed request is not an outage."""
 
 
 def verdict(
@@ -23,7 +23,7 @@ def verdict(
     clock: Clock,
     results: ProbeResults,
 ) -> Health:
-    """A state that could not be read is the error that says why; results of probes degrade at the worst."""
+    """An unreadable state is passed as its error. Results of probes at worst degrade the verdict."""
     if error_screen_active:
         return Health("down", "the error screen is on: the display could not be started")
     if not isinstance(player, PlayerState):
@@ -43,7 +43,7 @@ def is_stuck(written: PlayerState | PollerState, clock: Clock) -> bool:
 
 
 def player_trouble(player: PlayerState, clock: Clock) -> str:
-    """Why there is no good picture whatever the poller says, or ""."""
+    """Why there is no good picture, independently of the poller's state, or ""."""
     if is_stuck(player, clock):
         return f"livekeep-player is stuck: its state is {age(player, clock)} old"
     if not player.display_up:
@@ -59,7 +59,7 @@ def player_trouble(player: PlayerState, clock: Clock) -> str:
 
 
 def compare(poller: PollerState, player: PlayerState, clock: Clock, results: ProbeResults) -> Health:
-    """The verdict when both units run and a picture other than the error picture is shown."""
+    """The verdict if both units run and a picture other than the error picture is shown."""
     wrong = wrong_picture(poller, player)
     if wrong:
         seconds = clock.now - max(poller.since, player.since)
@@ -73,8 +73,8 @@ def compare(poller: PollerState, player: PlayerState, clock: Clock, results: Pro
 
 
 def wrong_picture(poller: PollerState, player: PlayerState) -> str:
-    """How picture and stream contradict each other, or "". A stream that plays on in an outage or before its start is right."""
-    # The holding picture stands beside a stream's sound.
+    """How picture and stream contradict each other, or "". A stream that plays in an outage or before its start is fine."""
+    # The holding picture accompanies a stream that has only sound.
     is_held = player.picture == "holding" and player.stream_picture != "none"
     if poller.state == "live" and is_held:
         return "the stream is live but the holding picture is shown"
@@ -96,12 +96,12 @@ def outage(poller: PollerState) -> str:
 
 
 def unfinished(poller: PollerState) -> str:
-    """What is missing before the stream's state can be known at all."""
+    """Why the stream's state is not known yet, or ""."""
     return sentence("it is not known whether the stream is live", poller.reason) if poller.state == "unknown" else ""
 
 
 def unrest(player: PlayerState, clock: Clock) -> str:
-    """What is wrong with a stream that is or was just shown."""
+    """The problem of a stream that is shown or was shown recently, or ""."""
     still = still_seconds(player)
     if player.picture == "stream" and still > STILL_SECONDS:
         return f"it has stood still for {still:.0f} s"
@@ -114,7 +114,7 @@ def unrest(player: PlayerState, clock: Clock) -> str:
 
 
 def fault_of_picture(player: PlayerState) -> str:
-    """What is wrong with the picture of a stream that plays on, or ""."""
+    """The problem with the picture of a playing stream, or ""."""
     changed = player.playback.picture_changed_at
     minutes = f" for {(player.written_at - changed) / 60:.0f} min" if changed is not None else ""
     faults: dict[StreamPicture, str] = {
@@ -126,7 +126,7 @@ def fault_of_picture(player: PlayerState) -> str:
 
 
 def still_seconds(player: PlayerState) -> float:
-    """How long the position had not changed when the player wrote this; 0 when the display cannot say."""
+    """How long the position had been unchanged when the player wrote its state; 0 if the display doesn't report it."""
     changed = player.playback.position_changed_at
     return max(player.written_at - changed, 0.0) if changed is not None else 0.0
 

@@ -1,4 +1,4 @@
-"""What all units wrote, read at one moment, and the one verdict on it: for command, exporter, web pages and alerts."""
+"""A snapshot of all units' states, and the verdict on it: for command, exporter, web pages and alerts."""
 
 import os
 import time
@@ -17,14 +17,14 @@ from livekeep.status.probe_status import ProbeResults
 from livekeep.status.record_status import RecordStatus
 
 ERROR_SCREEN_PICTURE = "error-screen/picture.png"
-"""What livekeep-error-screen paints, below the state directory; there only while that unit runs."""
+"""livekeep-error-screen's picture, below the state directory; it exists only while that unit runs."""
 WITHOUT_SCREEN = "install/without-screen"
-"""Below the kept directory, where livekeep was installed without the screen."""
+"""A file below the kept directory, present if livekeep was installed without the screen."""
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A state that could not be read is the error that says why. `channels`: those that are meant to be on air, or run."""
+    """An unreadable state is replaced by its error. `channels`: those that are meant to be on air, or run."""
 
     clock: Clock
     poller: PollerState | StateAbsentError | StateBrokenError
@@ -50,9 +50,9 @@ def read(
     probes: Probes | None = None,
     read_state: ReadState = state.read_or_error,
 ) -> Snapshot:
-    """All states below `root`, and what is kept of the channels; `probes`: how often they run now.
+    """All states below `root`, and the channels' intentions; `probes`: their current intervals.
 
-    Raises `PermissionError` or `TemporaryError` when that may not be read.
+    Raises `PermissionError` or `TemporaryError` when they cannot be read.
     """
     return Snapshot(
         clock,
@@ -67,7 +67,7 @@ def read(
 
 
 def take() -> Snapshot:
-    """Everything as it is now, for the operator. Raises `LivekeepError` when this user may not read it."""
+    """The current snapshot, for the operator. Raises `LivekeepError` if this user may not read it."""
     try:
         return read(Clock(time.time(), time.monotonic()), probes=configured_probes())
     except PermissionError as error:
@@ -75,7 +75,7 @@ def take() -> Snapshot:
 
 
 def take_probe_results() -> ProbeResults:
-    """The probes' results as they are now. Raises `LivekeepError` when this user may not read them."""
+    """The probes' current results. Raises `LivekeepError` if this user may not read them."""
     try:
         return probe_status.read(configured_probes())
     except PermissionError as error:
@@ -83,18 +83,18 @@ def take_probe_results() -> ProbeResults:
 
 
 def configured_probes() -> Probes:
-    """A faulty key has its default here, as it has for the probes."""
+    """An invalid key has its default here, as in the probes."""
     return config.load_leniently()[0].probes
 
 
 def has_screen(kept: Path = paths.KEPT_DIRECTORY) -> bool:
     """Whether livekeep was installed with the screen."""
-    # Not by a Path: at each scrape, and a folder that may not be read is no fault.
+    # Not by a Path: this runs at each scrape, and a folder without access is not an error.
     return not os.path.exists(f"{kept}/{WITHOUT_SCREEN}")  # noqa: PTH110
 
 
 def error_screen_is_active(root: Path = paths.STATE_DIRECTORY) -> bool:
-    """Whether livekeep-error-screen holds the screen. Raises `PermissionError` when that may not be read."""
+    """Whether livekeep-error-screen holds the screen. Raises `PermissionError` without access."""
     try:
         (root / ERROR_SCREEN_PICTURE).stat()
     except (FileNotFoundError, NotADirectoryError):

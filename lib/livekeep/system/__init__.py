@@ -1,1 +1,1 @@
-"""One way for each thing that a program asks of the system: HTTP, credentials, processes. Below all parts; knows none of them."""
+"""One implementation for each access to the system: HTTP, credentials, processes. Below all parts; imports none of them."""

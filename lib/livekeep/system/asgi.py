@@ -1,4 +1,4 @@
-"""What the programs that are asked over HTTP share: the types of ASGI, and the outermost application, which counts and logs.
+"""Shared by the programs that serve HTTP: the types of ASGI, and the outermost application, which counts and logs requests.
 
 Used by livekeep-controller and livekeep-web, with http_server.py. Source: the ASGI specification 3.0.
 """
@@ -16,11 +16,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
 HEADERS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"connection", b"close"))
-"""One request a connection: there is none, kept open, that the server could close under a client's next request."""
+"""One request per connection: the server cannot close a kept-alive connection during a client's next request."""
 
 
 def header(scope: Scope, name: bytes) -> str:
-    """A request's header; "" when it is not there."""
+    """A request's header; "" if absent."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
 
 
@@ -30,20 +30,20 @@ def shown(path: str) -> str:
 
 
 class Entrance:
-    """Logs each request, and answers for bugs. HEAD is answered as GET; the server leaves out the body.
+    """Logs each request, and responds if `app` fails. HEAD is handled as GET; the server leaves out the body.
 
-    `bug` is the application that answers when `app` raised; `level` that of the log's line of a request that went well.
+    `bug` is the application that responds when `app` raises; `level` is the log level of successful requests.
     """
 
     def __init__(self, app: App, bug: App, logger: logging.Logger, level: int = logging.INFO) -> None:
         self.app, self.bug, self.logger, self.level = app, bug, logger, level
         self.active = 0
-        """Requests and WebSockets that are served just now."""
+        """Requests and WebSockets in progress."""
         self.last_monotonic = time.monotonic()
         """When the last one ended."""
 
     def begin(self, scope: Scope) -> list[Header]:
-        """Called before each request; what its answer's header carries."""
+        """Called before each request; the result is added to the response's headers."""
         return [*HEADERS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

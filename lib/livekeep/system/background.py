@@ -1,7 +1,7 @@
-"""Slow work beside a loop, in a thread of its own: its result is there for the loop's next pass, or its time is over.
+"""Slow work beside a loop, in a separate thread: the loop's next pass takes the result, or the work times out.
 
-A thread cannot be ended from outside. One that hangs, such as in a name lookup, which has no timeout, is left behind and its
-result ignored; more than a few of those are never started.
+A thread cannot be ended from outside. A thread that hangs, such as in a name lookup, which has no timeout, is left behind and
+its result ignored; with a few of them left behind, no new one starts.
 """
 
 import math
@@ -14,7 +14,7 @@ from livekeep.core.errors import LivekeepError, TemporaryError
 
 SECONDS_BETWEEN_CHECKS = 1.0
 GRACE_SECONDS = 0.1
-"""Work that watches its deadline itself has ended by then, with a better word for what was wrong."""
+"""Work that observes its own deadline ends within this time, with a more precise error."""
 MOST_LEFT_BEHIND = 3
 
 Result = TypeVar("Result")
@@ -25,11 +25,11 @@ class OverdueError(TemporaryError, TimeoutError):
 
 
 class CalledOffError(TemporaryError):
-    """Work was ended because that was asked for; the text is the reason."""
+    """The work was cancelled on request; the text is the reason."""
 
 
 class Run(Generic[Result]):
-    """One run of some work; `ended` is set before `wake` is called from the thread."""
+    """One run of the work. The thread sets `ended`, then calls `wake`."""
 
     def __init__(self, work: Callable[[], Result], wake: Callable[[], None], name: str) -> None:
         self.ended = threading.Event()
@@ -43,7 +43,7 @@ class Run(Generic[Result]):
         try:
             self._result = self._work()
         except BaseException as error:
-            # Raised again where the result is taken.
+            # `result` raises it again.
             self._error = error
         self.ended.set()
         self._wake()
@@ -60,9 +60,9 @@ def within(
     reason_to_stop: Callable[[], str] = str,
     leave: Callable[[threading.Thread], None] = lambda thread: None,
 ) -> Result:
-    """What `work` returns or raises, from a thread of its own, which is left behind (and passed to `leave`) after `seconds`.
+    """What `work` returns or raises in a separate thread, which is left behind (and passed to `leave`) after `seconds`.
 
-    `reason_to_stop` is called once a second, and a result other than "" ends the wait. Raises `OverdueError`, `CalledOffError`.
+    `reason_to_stop` is called once a second, and any result but "" ends the wait. Raises `OverdueError`, `CalledOffError`.
     """
     run = Run(work, lambda: None, "within")
     deadline = time.monotonic() + seconds
@@ -76,7 +76,7 @@ def within(
 
 
 class Background(Generic[Result]):
-    """One piece of work at a time. `wake` is called, from the thread, when there is a result to take."""
+    """One piece of work at a time. The thread calls `wake` when there is a result to take."""
 
     def __init__(self, wake: Callable[[], None], name: str = "background") -> None:
         self._wake, self._name = wake, name
@@ -89,7 +89,7 @@ class Background(Generic[Result]):
         """When `take` must be called at the latest; both in monotonic seconds."""
 
     def start(self, work: Callable[[], Result], seconds: float = math.inf) -> None:
-        """Begin. With too many threads left behind nothing is tried, and the work is overdue after its time."""
+        """Start the work. With too many threads left behind, it is not started and becomes overdue."""
         self.is_busy, self.began = True, time.monotonic()
         self.deadline = self.began + seconds + GRACE_SECONDS
         self._left_behind = [thread for thread in self._left_behind if thread.is_alive()]
@@ -97,9 +97,9 @@ class Background(Generic[Result]):
         self._run = Run(work, self._wake, self._name) if is_possible else None
 
     def take(self, now: float) -> Result | LivekeepError | None:
-        """The result, or the error that the work ended with, `OverdueError` among them; None while there is none.
+        """The result, or the error that the work raised, or `OverdueError`; None until then.
 
-        Raises what is no `LivekeepError`.
+        Raises any error that is no `LivekeepError`.
         """
         has_ended = self._run is not None and self._run.ended.is_set()
         if not self.is_busy or not (has_ended or now >= self.deadline):
@@ -114,7 +114,7 @@ class Background(Generic[Result]):
             return error
 
     def abandon(self) -> None:
-        """Forget the work in hand."""
+        """Abandon the current work."""
         if self._run and not self._run.ended.is_set():
             self._left_behind.append(self._run.thread)
         self._run, self.is_busy, self.deadline = None, False, math.inf

@@ -1,4 +1,4 @@
-"""Why a server's certificate is not accepted, and what to do about it. ffmpeg itself tells no reason.
+"""Why a server's certificate is rejected, and what to do. ffmpeg itself gives no reason.
 
 Sources: SSL_get_verify_result(3ssl) and X509_STORE_CTX_get_error(3ssl) for the numbers, ca-certificates' README for the folder.
 """
@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 SECONDS = 4.0
-"""For the connection and for the handshake, each."""
+"""Each, for the connection and the handshake."""
 NOT_YET_VALID, EXPIRED, SELF_MADE = 9, 10, 18
 UNKNOWN_AUTHORITY = (2, 19, 20, 21)
 OTHER_NAME = (62, 64)
@@ -19,9 +19,9 @@ PLAIN = "has a certificate that is not accepted: is the clock right (timedatectl
 
 
 def fault_of(host: str, port: int, authorities: Path) -> str:
-    """What is wrong with the certificate of a server, to be read behind its name; "" when it is good, or nobody answers.
+    """What is wrong with a server's certificate, as text to follow its name; "" if it is valid, or the server doesn't answer.
 
-    Blocks for some seconds at most, but for the look-up of the name.
+    Blocks for a few seconds at most, plus the name lookup.
     """
     try:
         context = ssl.create_default_context(cafile=str(authorities))
@@ -34,7 +34,7 @@ def fault_of(host: str, port: int, authorities: Path) -> str:
 
 
 def meaning_of(error: ssl.SSLCertVerificationError) -> str:
-    """To be read behind the server's name."""
+    """Text to follow the server's name."""
     code, today = error.verify_code, time.strftime("%Y-%m-%d", time.localtime())
     if code == SELF_MADE:
         return f"has a certificate that it made itself, and nobody vouches for it: {TRUST_IT.format('it')}"
@@ -53,7 +53,7 @@ def meaning_of(error: ssl.SSLCertVerificationError) -> str:
 
 
 def cause_of(error: BaseException) -> ssl.SSLCertVerificationError | None:
-    """The refused certificate that lies behind an error of a library, if one does."""
+    """The certificate error that caused a library's error, if any."""
     seen: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting:

@@ -1,4 +1,4 @@
-"""A unit's credentials: secrets that systemd hands to one user, as files in $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
+"""A unit's credentials: secrets that systemd passes to one user, as files in $CREDENTIALS_DIRECTORY (systemd.exec(5))."""
 
 import os
 from pathlib import Path
@@ -9,17 +9,17 @@ LARGEST_BYTES = 64 * 1024
 
 
 def read(name: str) -> str:
-    """The text of the credential `name`, without blanks, quotes and line breaks around it; "" when there is none.
+    """The text of the credential `name`, without surrounding blanks, quotes and line breaks; "" if there is none.
 
-    Raises `OSError` when it cannot be read, and `ValueError` when it is no UTF-8 text.
+    Raises `OSError` if it cannot be read, and `ValueError` if it is not UTF-8 text.
     """
     return bare(read_text(name))
 
 
 def read_key(name: str) -> str:
-    """The key or token `name`, one word of ASCII; "" when there is none.
+    """The key or token `name`, one word of ASCII; "" if there is none.
 
-    Raises `OSError` when it cannot be read, and `ValueError` when its file holds something else, or more.
+    Raises `OSError` if it cannot be read, and `ValueError` if its file contains anything else, or more.
     """
     key = read(name)
     if not all("!" <= letter <= "~" for letter in key):

@@ -1,8 +1,8 @@
-"""The D-Bus system bus: method calls with a deadline, several in one go, and plain Python values as their results.
+"""The D-Bus system bus: method calls with a deadline, several in one round trip, and plain Python values as results.
 
-jeepney makes and reads the messages. Its ready-made blocking connection is not used: it waits for the bus's greeting without
-end, sends without a deadline, makes one round trip for each call and sets no limit on what it receives. Only what jeepney 0.8
-and 0.9 share is used. Sources: the D-Bus Specification 0.38; jeepney's documentation, "I/O free".
+jeepney builds and parses the messages. This module doesn't use its blocking connection, which waits forever for the bus's
+greeting, sends without a deadline, makes one round trip for each call and sets no limit on what it receives. It uses only
+what jeepney 0.8 and 0.9 share. Sources: the D-Bus Specification 0.38; jeepney's documentation, "I/O free".
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from livekeep.core.errors import TemporaryError
 
 SYSTEM_BUS = paths.ROOT / "run/dbus/system_bus_socket"
 CALL_SECONDS = 10.0
-"""Services reply in milliseconds, but systemd does not while it reloads its units, and polkit is started by the first call."""
+"""Services reply in milliseconds, except systemd while it reloads its units, and polkit, which starts at the first call."""
 LARGEST_MESSAGE_BYTES = 1024 * 1024
 RECEIVED_AT_ONCE_BYTES = 16 * 1024
 LONGEST_ERROR = 200
@@ -30,11 +30,11 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 
 
 class BusError(TemporaryError):
-    """The bus or a service does not reply, or refuses."""
+    """The bus or a service doesn't reply, or refuses."""
 
 
 class CallError(BusError):
-    """A service replies with an error. `name` is that of D-Bus, such as org.freedesktop.DBus.Error.UnknownMethod."""
+    """A service replies with an error. `name` is the D-Bus name, such as org.freedesktop.DBus.Error.UnknownMethod."""
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -61,7 +61,7 @@ BUS = ("org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus")
 
 
 def get(service: str, path: str, interface: str, name: str) -> Call:
-    """The call for one property; its result is the value alone."""
+    """The call for one property; its result is the value."""
     return Call(service, path, PROPERTIES, "Get", "ss", (interface, name))
 
 
@@ -71,7 +71,7 @@ def get_all(service: str, path: str, interface: str) -> Call:
 
 
 def result_of(reply: Message, call: Call) -> tuple[Any, ...]:
-    """What a method returns. Variants are unwrapped where they are all of it, or the values of a dictionary that is all of it.
+    """What a method returns. A variant, or a dictionary of variants, is unwrapped if it is the whole result.
 
     Raises `CallError` for a service's error.
     """
@@ -86,7 +86,7 @@ def result_of(reply: Message, call: Call) -> tuple[Any, ...]:
 
 
 def error_of(reply: Message, call: Call) -> CallError:
-    """What a service's error says, in one line."""
+    """A service's error in one line."""
     name = str(reply.header.fields.get(HeaderFields.error_name, "an error without a name"))
     service = call.service.removeprefix("org.freedesktop.").rstrip("0123456789")
     if name.endswith(NOT_ALLOWED):
@@ -98,16 +98,16 @@ def error_of(reply: Message, call: Call) -> CallError:
 
 
 def replied_serial(message: Message) -> int:
-    """The serial of the call that this is the reply to; 0 for a signal, such as that of the name that the bus gave us."""
+    """The serial of the call that this message replies to; 0 for a signal, such as NameAcquired."""
     serial = message.header.fields.get(HeaderFields.reply_serial)
     is_reply = message.header.message_type in (MessageType.method_return, MessageType.error)
     return serial if is_reply and isinstance(serial, int) else 0
 
 
 class Bus:
-    """A connection to the bus at `path`, made at the first call, and again after it failed. Threads must take turns.
+    """A connection to the bus at `path`, opened at the first call, and again after a failure. Threads must take turns.
 
-    All calls of one go have `seconds` together, connecting included.
+    All calls of one round trip share `seconds`, connecting included.
     """
 
     def __init__(self, path: Path = SYSTEM_BUS, seconds: float = CALL_SECONDS) -> None:
@@ -124,14 +124,14 @@ class Bus:
             self._socket = None
 
     def call(self, call: Call) -> tuple[Any, ...]:
-        """What a method returns. Raises `CallError` for a service's error, `BusError` when no reply comes in time."""
+        """What a method returns. Raises `CallError` for a service's error, `BusError` if no reply comes in time."""
         (result,) = self.calls([call])
         if isinstance(result, CallError):
             raise result
         return result
 
     def calls(self, calls: Sequence[Call]) -> list[tuple[Any, ...] | CallError]:
-        """What several methods return, in their order, in one round trip. Raises `BusError` when not all replies come in time."""
+        """What several methods return, in order, in one round trip. Raises `BusError` if a reply is missing or late."""
         self._deadline = time.monotonic() + self._seconds
         with self._closed_on_failure():
             connected = self._socket or self._connect()
@@ -139,7 +139,7 @@ class Bus:
 
     @contextlib.contextmanager
     def _closed_on_failure(self) -> Iterator[None]:
-        """A late reply must not be taken for that to a later call."""
+        """A late reply must not be matched to a later call."""
         try:
             yield
         except BaseException as error:
@@ -190,7 +190,7 @@ class Bus:
 
     def _next_message(self, connected: socket.socket) -> Message:
         while True:
-            # jeepney raises whatever a broken message leads to.
+            # jeepney can raise any exception for a broken message.
             try:
                 message = self._parser.get_next_message()
                 is_too_large = message is None and self._parser.bytes_desired() > LARGEST_MESSAGE_BYTES
@@ -221,6 +221,6 @@ class Bus:
 
 
 def call_once(call: Call, path: Path = SYSTEM_BUS) -> tuple[Any, ...]:
-    """What a method returns, over a connection of its own. Raises as `Bus.call` does."""
+    """What a method returns, over a separate connection. Raises as `Bus.call` does."""
     with contextlib.closing(Bus(path)) as bus:
         return bus.call(call)

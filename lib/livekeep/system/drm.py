@@ -1,4 +1,4 @@
-"""The display connectors as the kernel knows them: /sys/class/drm/cardN-CONNECTOR/{status,modes}."""
+"""The kernel's display connectors: /sys/class/drm/cardN-CONNECTOR/{status,modes}."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from livekeep.system import sysfs
 DRM_DIRECTORY = Path("/sys/class/drm")
 CHECK_SECONDS = 5.0
 NO_CONNECTOR = "Writeback"
-"""A connector into memory, which the Raspberry Pi's driver has beside the real ones."""
+"""A connector to memory, which the Raspberry Pi's driver adds to the real ones."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Connector:
 
 
 def connectors(directory: Path = DRM_DIRECTORY) -> Iterator[Connector]:
-    """All of them in the kernel's order; two graphics cards may have some of the same name."""
+    """All connectors in the kernel's order; two graphics cards may have connectors of the same name."""
     for folder in sorted(directory.glob("card*-*")):
         name = folder.name.partition("-")[2]
         if not name.startswith(NO_CONNECTOR):
@@ -31,13 +31,13 @@ def connectors(directory: Path = DRM_DIRECTORY) -> Iterator[Connector]:
 
 
 def connected(wanted: str = "", directory: Path = DRM_DIRECTORY) -> str:
-    """The first connected connector with modes that is named `wanted` (any when ""); "" when there is none."""
+    """The first connected connector with modes that is named `wanted` (any for ""); "" if there is none."""
     names = (it.name for it in connectors(directory) if wanted in ("", it.name) and it.is_connected and it.modes)
     return next(names, "")
 
 
 class Watch:
-    """Notices that a TV which was gone is back. A box without connectors never had one."""
+    """Detects that a disconnected TV is back. A machine without connectors never has one."""
 
     def __init__(self, wanted: str = "", directory: Path = DRM_DIRECTORY) -> None:
         self._wanted, self._directory = wanted, directory
@@ -47,7 +47,7 @@ class Watch:
         self.name = ""
 
     def came_back(self, now: float) -> bool:
-        """Whether the TV came back since the last check; checks at most every five seconds."""
+        """Whether the TV was reconnected since the last check; checks at most every five seconds."""
         if now - self._checked_monotonic < CHECK_SECONDS:
             return False
         self._checked_monotonic = now

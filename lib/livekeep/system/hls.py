@@ -1,7 +1,7 @@
-"""HLS playlists (RFC 8216): one parser for all that check a stream. It takes a playlist block by block, as it comes.
+"""HLS playlists (RFC 8216): one parser for all stream checks. It parses a playlist block by block as it arrives.
 
-It is as lenient as the players are, and holds little of a playlist of any length: the beginning, until that turns out to be a
-media playlist, and what is counted. An event that can be rewound has some megabytes of it.
+It is as lenient as the players, and keeps little of a playlist of any length: the beginning, until it proves to be a media
+playlist, and the counters. The playlist of an event with rewind has some megabytes.
 """
 
 import re
@@ -13,14 +13,14 @@ from livekeep.system.http import Client, Cookies, Response, TransportError
 MARK = b"#EXTM3U"
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LARGEST_BYTES = 64 * 1024 * 1024
-"""Unpacked. A day of segments of two seconds with long addresses has 15 MB."""
+"""Unpacked. A day of two-second segments with long URLs takes 15 MB."""
 LARGEST_MASTER_BYTES = 512 * 1024
 LONGEST_LINE_BYTES = 64 * 1024
 MOST_VARIANTS_TRIED = 6
 LONGEST_NAME = 100
 LONGEST_SEGMENT_SECONDS = 86_400.0
 JUMP_BACK_SEGMENTS = 10
-"""A playlist that is so far behind has started again; a smaller step back is another server of the same stream."""
+"""A playlist that falls back this far has started again; a smaller step back is another server of the same stream."""
 
 URI_LINE = re.compile(rb"^[ \t]*[^#\s].*$", re.MULTILINE)
 ENDED = re.compile(rb"^[ \t]*#EXT-X-ENDLIST", re.MULTILINE)
@@ -29,7 +29,7 @@ IS_MASTER = re.compile(rb"^[ \t]*#EXT-X-STREAM-INF", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Variant:
-    """One quality of the stream: its address as written, and the line that declares it."""
+    """One quality of the stream: its URL as written, and the line that declares it."""
 
     uri: str = field(repr=False)
     line: str = field(repr=False)
@@ -38,7 +38,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Master:
-    """The variants in the order of the playlist, and the lines of what goes with them, such as separate sound."""
+    """The variants in the order of the playlist, and the lines of their renditions, such as separate sound."""
 
     variants: tuple[Variant, ...]
     renditions: tuple[str, ...] = field(default=(), repr=False)
@@ -52,7 +52,7 @@ class Master:
 
 @dataclass(frozen=True)
 class Media:
-    """A moment of a media playlist. `last_segment` is a name without folder and query, which may be a signature."""
+    """A snapshot of a media playlist. `last_segment` is a name without folder and query, which may be a signature."""
 
     media_sequence: int = 0
     segments: int = 0
@@ -61,16 +61,16 @@ class Media:
     has_ended: bool = False
 
     def position(self) -> int:
-        """The number of the segment that comes next."""
+        """The number of the next segment."""
         return self.media_sequence + self.segments
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A stream as its playlists describe it; `media` is None when no media playlist was read to its end.
+    """A stream as its playlists describe it; `media` is None if no media playlist was read to its end.
 
-    `response` is the answer that the URL gave. Where no variant has a playlist, `last` is what the last one gave instead.
-    `is_cut` tells of a playlist that is there and was not read to its end: it is too long, or too slow in coming.
+    `response` is the response to the URL. If no variant has a playlist, `last` is the last variant's response or error.
+    `is_cut` marks a playlist that was not read to its end: it is too long, or arrives too slowly.
     """
 
     response: Response
@@ -82,11 +82,11 @@ class Stream:
 
 
 class Reader:
-    """Takes the bytes of one playlist by `take`; `media` and `master` give what they came to."""
+    """Parses one playlist: pass its bytes to `take`; `media` and `master` return the result."""
 
     def __init__(self, most_bytes: int = LARGEST_BYTES) -> None:
         self.is_cut = False
-        """Whether it was given up before its end."""
+        """Whether reading stopped before its end."""
         self._most_bytes = most_bytes
         self._total = 0
         self._rest = b""
@@ -99,9 +99,9 @@ class Reader:
         self._target: float | None = None
 
     def take(self, block: bytes) -> bool:
-        """Take in the next bytes; gives whether more are wanted."""
+        """Parse the next bytes; returns whether more are wanted."""
         self._total += len(block)
-        # All three line ends are in use.
+        # All three kinds of line break occur.
         text = self._rest + block.replace(b"\r", b"\n")
         if self._is_playlist is None:
             text = text.removeprefix(BYTE_ORDER_MARK)
@@ -117,22 +117,22 @@ class Reader:
         return not self.is_cut
 
     def is_playlist(self) -> bool:
-        """Whether it begins like one."""
+        """Whether it begins like a playlist."""
         return self._is_playlist is True
 
     def close(self) -> None:
-        """There is no more: a last line may have no end."""
+        """End the input: the last line may lack a line break."""
         self._take_lines(self._rest)
         self._rest = b""
 
     def master(self) -> Master | None:
-        """The master playlist that it is, perhaps one that names no variant; None for a media playlist."""
+        """The master playlist, perhaps without variants; None for a media playlist."""
         if not self._is_master or self._beginning is None:
             return None
         return master_from(bytes(self._beginning).decode("utf-8", "replace"))
 
     def media(self) -> Media | None:
-        """The media playlist that it is; None for a master playlist, and for one that was not read to its end."""
+        """The media playlist; None for a master playlist, and for one that was not read to its end."""
         if self._is_master or self.is_cut or not self.is_playlist():
             return None
         name = name_of(self._last_uri.decode("utf-8", "replace"))
@@ -149,7 +149,7 @@ class Reader:
             return
         uris = URI_LINE.findall(lines)
         if uris:
-            # Only a variant's address could come before the first address of a master playlist.
+            # It is a media playlist: in a master playlist, EXT-X-STREAM-INF comes before the first URI.
             self._beginning = None
             self._segments += len(uris)
             self._last_uri = uris[-1].strip()
@@ -159,10 +159,10 @@ class Reader:
 
 
 def read(client: Client, url: str, deadline: float, most_bytes: int = LARGEST_BYTES) -> Stream:
-    """Read the playlist of an http(s) URL as the player does; of a master playlist, at the first variant that can be read.
+    """Read the playlist of an http(s) URL as the player does; for a master playlist, the first variant that can be read.
 
-    `deadline` is in monotonic seconds. A playlist that is not read to its end in time is one without `media`. Raises
-    `TransportError` when the URL gives no answer.
+    `deadline` is in monotonic seconds. A playlist that is not read to its end in time has no `media`. Raises `TransportError`
+    if the URL gives no response.
     """
     cookies = Cookies()
     reader, response = read_one(client, url, deadline, cookies, most_bytes)
@@ -182,14 +182,14 @@ def read(client: Client, url: str, deadline: float, most_bytes: int = LARGEST_BY
 
 
 def read_one(client: Client, url: str, deadline: float, cookies: Cookies, most_bytes: int) -> tuple[Reader, Response]:
-    """One playlist, and the answer that it came in. Raises `TransportError` when there is none."""
+    """One playlist and its response. Raises `TransportError` if there is none."""
     reader = Reader(most_bytes)
     try:
         response = client.read(url, deadline, reader.take, cookies)
     except TransportError:
         if not reader.is_playlist():
             raise
-        # It is there, and longer than our time.
+        # The playlist exists, but reading it takes longer than the deadline.
         reader.is_cut = True
         return reader, Response(200, {}, b"", url)
     reader.close()
@@ -197,7 +197,7 @@ def read_one(client: Client, url: str, deadline: float, cookies: Cookies, most_b
 
 
 def joined(base: str, uri: str) -> str:
-    """Raises `TransportError` for an address that is none."""
+    """Raises `TransportError` for an invalid URL."""
     try:
         return urljoin(base, uri)
     except ValueError as error:
@@ -205,14 +205,14 @@ def joined(base: str, uri: str) -> str:
 
 
 def master_from(text: str) -> Master:
-    """A variant's address may stand some lines after its declaration, with comments between them."""
+    """A variant's URL may come some lines after its declaration, with comments in between."""
     variants, declared = [], ""
     lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
     for line in lines:
         if line.startswith("#EXT-X-STREAM-INF"):
             declared = line
         elif declared and not line.startswith("#"):
-            # Quoted text may hold anything.
+            # Quoted text may contain anything.
             match = re.search(r"[:,]\s*BANDWIDTH=([0-9]{1,12})", re.sub(r'"[^"]*"', "", declared))
             variants.append(Variant(line, declared, int(match[1]) if match else None))
             declared = ""
@@ -225,13 +225,13 @@ def number_after(tag: bytes, lines: bytes) -> float | None:
 
 
 def name_of(uri: str) -> str:
-    """The last part of the path: a query, or what stands in for one, may be a signature."""
+    """The last part of the path: a query, or its equivalent, may be a signature."""
     name = re.split(r"[?#;]", uri, maxsplit=1)[0].rpartition("/")[2]
     return "".join(letter for letter in name if letter.isprintable())[:LONGEST_NAME]
 
 
 def has_grown(first: Media | None, now: Media) -> bool:
-    """Whether the playlist went on since `first`; one step back is another server's copy, a long one a new stream."""
+    """Whether the playlist advanced since `first`. A short step back is another server's copy, a long one a new stream."""
     if first is None or not now.segments:
         return False
     ahead = now.position() - first.position()

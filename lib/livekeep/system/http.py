@@ -1,9 +1,9 @@
-"""The HTTP client: requests, and around it what it lacks: a deadline over the whole exchange and a limit on the unpacked body.
+"""The HTTP client: requests, plus a deadline for the whole exchange and a limit on the unpacked body.
 
-For APIs (`Client.get`), for what the player program will read too (`Client.read`), and for uploads (`Client.post`). Each exchange
-runs in a thread; at the deadline its sockets are shut down, so that a server that drips bytes ends too, and a name lookup, which
-nothing can end, is left behind. Redirects are followed here: they carry no secret to another host and stay http or https. Error
-texts never hold a URL, a header or anything that a server sent.
+For APIs (`Client.get`), for streams as the player program reads them (`Client.read`), and for uploads (`Client.post`). Each
+exchange runs in a thread. At the deadline its sockets are shut down, which also stops a server that sends a few bytes at a time;
+a name lookup, which cannot be cancelled, is left behind. This module follows redirects: they carry no secret to another host and
+stay http or https. Error texts never contain a URL, a header or anything that a server sent.
 """
 
 import base64
@@ -34,44 +34,44 @@ from livekeep.system.background import within
 
 USER_AGENT = f"livekeep/{__version__}"
 PLAYERS_HEADERS = {"User-Agent": "libmpv", "Accept": "*/*", "Accept-Encoding": urllib3.util.SKIP_HEADER}
-"""What mpv sends (0.35 and 0.40): a server that chooses by these answers us as it answers the player."""
+"""As mpv sends them (0.35 and 0.40): a server that selects by headers responds as it does to the player."""
 LARGEST_BODY_BYTES = 1024 * 1024
 BLOCK_BYTES = 64 * 1024
 FIRST_BLOCK_BYTES = 8
 MOST_REDIRECTS = 3
 MOST_REDIRECTS_OF_PLAYER = 8
-"""As FFmpeg follows them."""
+"""As in FFmpeg."""
 REDIRECTS = (301, 302, 303, 307, 308)
 MOST_LEFT_BEHIND = 6
-"""Threads in a name lookup, in the whole process; a resolver gives up within half a minute."""
+"""Threads left in a name lookup, in the whole process; a resolver gives up within half a minute."""
 SAFE = "!#$%&'()*+,/:;=?@[]|~"
-"""What stays as it is in a URL that is percent-encoded."""
+"""The characters that percent-encoding leaves unchanged."""
 DEFAULT_PORTS = {"http": 80, "https": 443, "rtsp": 554, "rtsps": 322, "rtmp": 1935, "rtmps": 443}
 
-# It would log addresses with their signatures, and warn of a wrong clock in words of its own.
+# It would log signed URLs, and warn about a wrong clock in its own words.
 logging.getLogger("urllib3").setLevel(logging.CRITICAL)
 urllib3.disable_warnings()
 
 Origin = tuple[str, str, int]
 Result = TypeVar("Result")
 Sink = Callable[[bytes], bool]
-"""Takes the body's next bytes, unpacked; gives whether it wants more."""
+"""Receives the next bytes of the body, unpacked; returns whether it wants more."""
 
 
 class TransportError(TemporaryError):
-    """No usable answer. `outcome` is one of core.state.REQUEST_OUTCOMES; the text ends the sentence "… cannot be reached: "."""
+    """No usable response. `outcome` is one of core.state.REQUEST_OUTCOMES; the text ends the sentence "… cannot be reached: "."""
 
     def __init__(self, outcome: str, text: str, is_refused: bool = False) -> None:
         super().__init__(text)
         self.outcome = outcome
         self.is_refused = is_refused
-        """Whether the host is there and nobody listens."""
+        """Whether the host refused the connection."""
         self.is_proxy = False
-        """Whether the proxy cannot be used."""
+        """Whether the proxy is the cause."""
 
 
 class RefusedStatusError(TransportError):
-    """An answer whose status is no success."""
+    """A response whose status is not a success."""
 
     def __init__(self, status: int) -> None:
         expired = "; has its signature expired?" if status == 403 else ""
@@ -80,27 +80,27 @@ class RefusedStatusError(TransportError):
 
 
 def outcome_of(status: int) -> str:
-    """A status as one of core.state.REQUEST_OUTCOMES."""
+    """The status as one of core.state.REQUEST_OUTCOMES."""
     return "429" if status == 429 else f"{status // 100}xx" if 200 <= status < 600 else "invalid"
 
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP answer; header names in lower case. `body` is empty when it went to a `Sink`."""
+    """An HTTP response; header names in lower case. `body` is empty if it went to a `Sink`."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
     url: str = field(default="", repr=False)
-    """Where the answer came from, after redirects."""
+    """The URL after redirects."""
 
 
 class Cookies(RequestsCookieJar):
-    """The cookies of one check, from redirect to playlist to variant; they go to the hosts and paths that they are meant for."""
+    """The cookies of one check, from redirect to playlist to variant; each is sent only to its own host and path."""
 
 
 class Adapter(HTTPAdapter):
-    """Keeps one connection, notes the sockets of all that it opens, and counts them."""
+    """Keeps one connection, tracks the sockets of all that it opens, and counts them."""
 
     def __init__(self) -> None:
         self.sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
@@ -108,7 +108,7 @@ class Adapter(HTTPAdapter):
         adapter = self
 
         class Noting:
-            """A connection whose socket is known from its first moment on, a proxy's tunnel included."""
+            """A connection whose socket is tracked from its creation, also through a proxy's tunnel."""
 
             _sock: Any = None
             _whole_timeout: float | None = None
@@ -157,7 +157,7 @@ class Adapter(HTTPAdapter):
         return {"Proxy-Authorization": basic(parts)} if parts.username else {}
 
     def shut_down(self) -> None:
-        """End every operation on the sockets, in whichever thread it is."""
+        """End every operation on the sockets, in any thread."""
         for connection in list(self.sockets):
             shut_down(connection)
 
@@ -168,9 +168,9 @@ class Client:
     _left_behind: list[threading.Thread] = []  # noqa: RUF012 - of all clients
 
     def __init__(self, proxy: str = "", longest_silence_seconds: float = math.inf) -> None:
-        """`proxy` is a URL (http or https, perhaps with user and password) or "" for none; the environment is not asked.
+        """`proxy` is a URL (http or https, perhaps with user and password) or "" for none; the environment is ignored.
 
-        A server that sends nothing for `longest_silence_seconds` is given up before the deadline.
+        An exchange ends before the deadline if the server sends nothing for `longest_silence_seconds`.
         """
         self._proxy = proxy
         self._silence_seconds = longest_silence_seconds
@@ -185,7 +185,7 @@ class Client:
         secret: Mapping[str, str],
         most_redirects: int = MOST_REDIRECTS,
     ) -> Response:
-        """GET `url` until `deadline` (monotonic seconds), following a few redirects; with `most_redirects=0` they are responses.
+        """GET `url` until `deadline` (monotonic seconds), following a few redirects; with `most_redirects=0`, none.
 
         The `secret` headers go to the first origin only. Raises `TransportError`.
         """
@@ -209,7 +209,7 @@ class Client:
     def read(
         self, url: str, deadline: float, sink: Sink, cookies: Cookies | None = None, headers: Mapping[str, str] = PLAYERS_HEADERS
     ) -> Response:
-        """GET `url`, by default as the player program does, the body of a 200 to `sink`; other bodies are not read.
+        """GET `url`, by default as the player program does. The body of a 200 goes to `sink`; other bodies are not read.
 
         Raises `TransportError`.
         """
@@ -233,9 +233,9 @@ class Client:
         return self._bounded(deadline, lambda: self._collected(request_for("POST", url, sent, body), deadline, Cookies()))
 
     def talk(self, parts: SplitResult, deadline: float, work: Callable[[socket.socket], Result]) -> Result:
-        """What `work` gives with a connection to the host of any kind of stream URL, with TLS where its scheme ends in "s".
+        """The result of `work` with a connection to the host of a stream URL of any kind, with TLS if its scheme ends in "s".
 
-        Raises `TransportError`, also for what sockets raise in `work`.
+        Raises `TransportError`, also for socket errors in `work`.
         """
         opened: list[socket.socket] = []
 
@@ -262,7 +262,7 @@ class Client:
             self._session.close()
 
     def _bounded(self, deadline: float, work: Callable[[], Result], end: Callable[[], None] | None = None) -> Result:
-        """What `work` gives until `deadline`; then `end` is called and its thread is left behind. Raises `TransportError`."""
+        """The result of `work`. At `deadline`, `end` is called and the thread is left behind. Raises `TransportError`."""
         Client._left_behind = [thread for thread in Client._left_behind if thread.is_alive()]
         seconds = max(deadline - time.monotonic(), 0.0)
         if len(Client._left_behind) >= MOST_LEFT_BEHIND:
@@ -275,7 +275,7 @@ class Client:
                 raise
 
     def _abandon(self) -> None:
-        """Leave the session to the thread that was left behind, and have that thread end."""
+        """Leave the session to the thread that was left behind, and make that thread end."""
         if self._adapter:
             self._adapter.shut_down()
         self._session = self._adapter = None
@@ -284,10 +284,10 @@ class Client:
         if self._session is None or self._adapter is None:
             session, adapter = requests.Session(), Adapter()
             session.headers.clear()
-            # A .netrc would replace the token, and a proxy of the environment is not the configured one.
+            # A .netrc would replace the token, and a proxy in the environment is not the configured one.
             session.trust_env = False
             session.proxies = {"http": self._proxy, "https": self._proxy} if self._proxy else {}
-            # The system's authorities as OpenSSL knows them: requests would read them all into memory.
+            # The system's certificate authorities through OpenSSL: requests would read them all into memory.
             authorities = ssl.get_default_verify_paths()
             session.verify = authorities.cafile or authorities.capath or True
             session.mount("http://", adapter)
@@ -314,7 +314,7 @@ class Client:
         session, adapter = self._opened_session()
         session.cookies = cookies
         prepared = session.prepare_request(request)
-        # As it is written: a server may sign every character.
+        # Unchanged: a server may sign every character.
         prepared.url = request.url
         opened = adapter.opened
         try:
@@ -322,7 +322,7 @@ class Client:
         except requests.ConnectionError as error:
             if adapter.opened > opened or not isinstance(cause_of(error), ConnectionError):
                 raise
-            # The server had closed the kept connection meanwhile, which is no fault.
+            # The server had closed the kept-alive connection, which is normal.
             answer = self._send(session, prepared, deadline)
         with contextlib.closing(answer):
             if every_status or answer.status_code == 200 or answer.raw.length_remaining == 0:
@@ -336,7 +336,7 @@ class Client:
 
 
 def request_for(method: str, url: str, headers: Mapping[str, str], body: Any = None) -> requests.Request:
-    """The request without what belongs in a header. Raises `ValueError` for a URL without a host, or with a bad port."""
+    """The request, its URL without user and password. Raises `ValueError` for a URL without a host or with an invalid port."""
     parts = urlsplit(url)
     origin_of(parts)
     secret = {"Authorization": basic(parts)} if parts.username else {}
@@ -345,15 +345,15 @@ def request_for(method: str, url: str, headers: Mapping[str, str], body: Any = N
 
 
 def unpacked(answer: requests.Response) -> Iterator[bytes]:
-    """The body in blocks, without the packing that its Content-Encoding names, as FFmpeg takes it off.
+    """The body in blocks, decoded from its Content-Encoding as FFmpeg does.
 
-    No block is larger than `BLOCK_BYTES`, however well it was packed. A packing that FFmpeg does not know is left on. Raises
-    `TransportError` for a body that ends too soon or is packed wrongly.
+    No block is larger than `BLOCK_BYTES`, whatever the compression. An encoding that FFmpeg doesn't know is left in place. Raises
+    `TransportError` for a body that ends too early or is encoded wrongly.
     """
     packing = answer.headers.get("Content-Encoding", "").strip().lower()
-    # 47: gzip or zlib, as the bytes themselves tell.
+    # 47: gzip or zlib, detected from the header.
     unpacker = zlib.decompressobj(47) if packing in ("gzip", "x-gzip", "deflate") else None
-    # A read lasts until all its bytes are there: the first are few, since a slow server's beginning tells what it sends.
+    # A read waits for all its bytes. The first is small, because the beginning of a slow response shows what it is.
     size = FIRST_BLOCK_BYTES
     while block := answer.raw.read(size, decode_content=False):
         size = min(2 * size, BLOCK_BYTES)
@@ -368,16 +368,16 @@ def unpacked(answer: requests.Response) -> Iterator[bytes]:
             raise TransportError("invalid", "its answer is not packed as it says") from error
     if unpacker is not None:
         yield unpacker.flush()
-    # urllib3 2 raises by itself.
+    # urllib3 2 raises this error itself.
     if answer.raw.length_remaining:
         raise TransportError("connect", "the connection was broken off")
 
 
 @contextlib.contextmanager
 def translated(seconds: float) -> Iterator[None]:
-    """Turn what sockets, TLS and HTTP raise into a `TransportError` with words of our own.
+    """Turn errors of sockets, TLS and HTTP into a `TransportError` with our own text.
 
-    It does not name its cause, whose text may hold the address with its signature, or the password of a proxy.
+    It has no cause, whose text may contain the signed URL or a proxy's password.
     """
     try:
         yield
@@ -390,7 +390,7 @@ def translated(seconds: float) -> Iterator[None]:
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What requests and urllib3 have wrapped, or `error` itself."""
+    """The error that requests and urllib3 wrapped, or `error` itself."""
     cause: BaseException | None = error
     while cause is not None:
         wrappers = requests.RequestException | urllib3.exceptions.HTTPError
@@ -416,7 +416,7 @@ def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0
     if isinstance(cause, ConnectionError | http.client.IncompleteRead):
         return TransportError("connect", "the connection was broken off")
     if isinstance(cause, OSError):
-        # From http.client, which has no number for it.
+        # From http.client, which sets no errno.
         if refused := re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(cause)):
             return TransportError("connect", f"the proxy does not let us through (HTTP {refused[1]})")
         return TransportError("connect", f"no connection ({cause.strerror or type(cause).__name__})")
@@ -425,17 +425,17 @@ def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0
 
 def shut_down(connection: socket.socket) -> None:
     with contextlib.suppress(OSError):
-        # Not TLS's own method, which would take leave of the other side first.
+        # Not SSLSocket.shutdown, which would first drop its TLS state.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
 def seconds_for_each_address(host: str, port: int, seconds: float) -> float:
-    """Of `seconds`: a dead address, often IPv6, must leave time for the next. Raises `socket.gaierror`."""
+    """A share of `seconds`: a dead address, often IPv6, must leave time for the next. Raises `socket.gaierror`."""
     return seconds / max(len(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)), 1)
 
 
 def seconds_left(deadline: float) -> float:
-    """Raises `TimeoutError` when nothing is left."""
+    """Raises `TimeoutError` if nothing is left."""
     left = deadline - time.monotonic()
     if left <= 0:
         raise TimeoutError
@@ -443,18 +443,18 @@ def seconds_left(deadline: float) -> float:
 
 
 def origin_of(parts: SplitResult) -> Origin:
-    """Scheme, host, port. Raises `ValueError` for a URL without a host, of an unknown scheme or with a bad port."""
+    """Scheme, host, port. Raises `ValueError` for a URL without a host, with an unknown scheme or an invalid port."""
     if not parts.hostname or parts.scheme not in DEFAULT_PORTS:
         raise ValueError("no host")
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 def redirect_of(response: Response, url: str) -> str:
-    """Where a response sends us on to, "" when it does not. Raises `TransportError` for what is no web address."""
+    """A response's redirect target, or "". Raises `TransportError` if it is not an http(s) URL."""
     location = response.headers.get("location", "")
     if response.status not in REDIRECTS or not location:
         return ""
-    # http.client reads headers as Latin-1, whatever the bytes are.
+    # http.client always reads headers as Latin-1.
     target = urljoin(url, quote(location.encode("latin-1"), safe=SAFE))
     if urlsplit(target).scheme not in ("http", "https"):
         raise TransportError("3xx", "it sends us to an address that is no web address")
@@ -462,7 +462,7 @@ def redirect_of(response: Response, url: str) -> str:
 
 
 def encoded(url: str) -> str:
-    """`url` with letters beyond ASCII and blanks percent-encoded, those of its host in Punycode; what is encoded stays so."""
+    """`url` with blanks and non-ASCII letters percent-encoded, its host in Punycode; what is encoded already stays unchanged."""
     if url.isascii() and " " not in url:
         return url
     parts = urlsplit(url)

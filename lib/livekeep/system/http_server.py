@@ -1,8 +1,8 @@
-"""uvicorn for a socket of systemd: it ends when nobody asks, and loses no request by that.
+"""uvicorn on a systemd socket: it exits when idle, without losing a request.
 
-Used by livekeep-controller and livekeep-web. Each connection carries one request: there is none, kept open, that could be closed
-under a client's next one. When it is time to end, no connection is accepted any more; those that were are served; what comes
-later waits in the socket, which is systemd's, and starts the program again.
+Used by livekeep-controller and livekeep-web. Each connection carries one request, so that the server never closes a kept-alive
+connection during a client's next request. Before it exits, the server stops accepting and serves the accepted connections;
+later ones wait in systemd's socket, which starts the program again.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ from livekeep.system.asgi import Entrance
 
 BACKLOG = 1024
 REQUEST_SECONDS = 5.0
-"""Within so many seconds a connection must have sent its request's header."""
+"""A connection must send its request's header within this time."""
 CONNECTION_SECONDS = 60.0
-"""No connection lives longer, whatever it does, unless it became a WebSocket."""
+"""The longest life of a connection, unless it became a WebSocket."""
 LAST_SECONDS = 1.0
-"""After SIGTERM, for answers that are in flight."""
+"""After SIGTERM, for responses in flight."""
 WATCHDOG_SECONDS = 3.0
 FIRST_DESCRIPTOR = 3
 
@@ -33,8 +33,7 @@ logger = logging.getLogger("livekeep.http")
 
 
 def inherited_socket(unit: str) -> socket.socket:
-    """The socket that systemd listens on, sd_listen_fds(3). Raises `TemporaryError`, which names the socket's unit, when there is
-    none."""
+    """The socket that systemd passes, sd_listen_fds(3). Raises `TemporaryError`, which names `unit`, if there is none."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         raise TemporaryError(f"no socket from systemd: start {unit}, not this program")
     for name in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
@@ -45,11 +44,11 @@ def inherited_socket(unit: str) -> socket.socket:
 
 
 class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
-    """A connection that does not wait forever, and that answers nonsense in its program's own shape."""
+    """A connection with time limits, whose response to an invalid request has the program's own format."""
 
     @staticmethod
     def nonsense() -> tuple[str, bytes]:
-        """The type and the body of the answer to what is no HTTP request."""
+        """The type and the body of the response to an invalid HTTP request."""
         return "text/plain; charset=utf-8", b"this is no HTTP request that can be read\n"
 
     def connection_made(self, transport: Any) -> None:
@@ -63,7 +62,7 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
         self._lift_limits()
         super().connection_lost(exc)
 
-    # Two names: that of uvicorn before 0.19, and that of the later ones.
+    # Two names: uvicorn renamed it in 0.19.
     def handle_upgrade(self, event: Any) -> None:
         self._lift_limits()
         super().handle_upgrade(event)
@@ -94,7 +93,7 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
 
 
 class Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not see uvicorn
-    """Runs until SIGTERM, or until nobody has asked for `idle_seconds`."""
+    """Runs until SIGTERM, or until no request has come for `idle_seconds`."""
 
     def __init__(
         self,
@@ -140,10 +139,10 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not see uvicorn
         return has_to_end
 
     async def _drain(self) -> None:
-        """Accept no more, and serve what was accepted up to this moment."""
+        """Stop accepting, and serve what was accepted so far."""
         for server in self.servers:
             server.close()
-        # What was accepted becomes a connection within the next turns of the loop.
+        # An accepted socket becomes a connection in the next turns of the loop.
         await asyncio.sleep(0.05)
         while (self.server_state.connections or self.server_state.tasks) and not self.should_exit:
             await asyncio.sleep(0.01)

@@ -1,7 +1,7 @@
-"""Names of this machine's loopback, for servers that listen there alone.
+"""Loopback names of this machine, for servers that listen only there.
 
-A web page can have its own name point at 127.0.0.1 (DNS rebinding), and its visitor's browser, on this machine, ask such a server
-in the page's name. The header Host tells: it holds the page's name. Sources: RFC 9110, 15.5.20 (421); RFC 6761, 6.3 (localhost).
+A web page can point its own name at 127.0.0.1 (DNS rebinding), so that a browser on this machine sends the page's requests to
+such a server. The header Host reveals it: it has the page's name. Sources: RFC 9110, 15.5.20 (421); RFC 6761, 6.3 (localhost).
 """
 
 import re
@@ -15,7 +15,7 @@ def is_loopback_address(address: str) -> bool:
 
 
 def is_loopback_name(host: str) -> bool:
-    """Whether what a header Host holds, with a port or without, is localhost, a name below it, or a loopback address."""
+    """Whether a header Host, with or without a port, is localhost, a name below it, or a loopback address."""
     found = HOST.fullmatch(host)
     if not found:
         return False

@@ -1,16 +1,16 @@
-"""Metric families and samples, for the exporter and for the parts whose results it serves.
+"""Metric families and samples, for the exporter and the parts whose results it serves.
 
-Units are the base ones (seconds, bytes, celsius, hertz); a `_total` only counts up; moments are Unix times; what is not known
-has no sample; no label holds a URL, a title or an error.
+Units are base units (seconds, bytes, celsius, hertz); a `_total` only counts up; times are Unix times; an unknown value has
+no sample; no label contains a URL, a title or an error.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
 Kind = Literal["counter", "gauge", "histogram", "info", "stateset"]
-"""info: always 1, what it says is in its labels. stateset: one series for each value of its last label, 1 for the present one."""
+"""info: always 1, with the data in its labels. stateset: one series for each value of its last label, 1 for the current one."""
 Sample = tuple[str, tuple[str, ...], float]
-"""The family's name, the values of its labels in the family's order, the figure."""
+"""The family's name, the label values in the family's order, the value."""
 
 
 class Family(NamedTuple):
@@ -38,5 +38,5 @@ def stateset(text: str, *labels: str) -> Family:
 
 
 def known(values: Iterable[tuple[str, float | None]]) -> Iterator[Sample]:
-    """Samples without labels, except those whose value is not known."""
+    """Samples without labels, for the known values."""
     return ((name, (), float(value)) for name, value in values if value is not None)

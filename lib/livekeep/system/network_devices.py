@@ -1,6 +1,6 @@
-"""The machine's network devices, as /sys/class/net has them: shared by the network probe and the exporter.
+"""The machine's network devices from /sys/class/net, for the network probe and the exporter.
 
-A host of containers has hundreds of devices that stand for no network, and whose names are others after each start.
+A container host has hundreds of virtual devices, whose names change at each start.
 """
 
 import os
@@ -15,11 +15,11 @@ LOOPBACK = "lo"
 OF_A_CONTAINER = re.compile(
     r"veth.*|v[eb]-.*|docker.*|br-[0-9a-f]{12}|podman[0-9]+|lxc.*|lxdbr[0-9]+|cni.*|cali.*|flannel.*|cilium.*|virbr.*|vnet[0-9]+"
 )
-"""What Docker, podman, LXC, nspawn, Kubernetes and libvirt make on their host; a container's own device is not named so."""
+"""Devices of Docker, podman, LXC, nspawn, Kubernetes and libvirt on their host; a container's own device has another name."""
 
 
 def names(folder: Path = FOLDER) -> list[str]:
-    """The devices that stand for a network, in the order of `of_networks`; none where /sys has no such folder."""
+    """The devices of real networks, in the order of `of_networks`; none if /sys has no such folder."""
     try:
         return of_networks((entry.name for entry in os.scandir(folder) if entry.is_dir()), folder)
     except OSError:
@@ -27,7 +27,7 @@ def names(folder: Path = FOLDER) -> list[str]:
 
 
 def of_networks(names: Iterable[str], folder: Path = FOLDER) -> list[str]:
-    """Those of the devices that stand for a network, the ones with hardware first, then by name."""
+    """The devices of real networks, those with hardware first, then by name."""
     devices = [name for name in names if name != LOOPBACK]
     real = {name for name in devices if has_hardware(name, folder)}
     wanted = [name for name in devices if name in real or not OF_A_CONTAINER.fullmatch(name)]
@@ -35,5 +35,5 @@ def of_networks(names: Iterable[str], folder: Path = FOLDER) -> list[str]:
 
 
 def has_hardware(name: str, folder: Path = FOLDER) -> bool:
-    """Whether there is hardware behind it: a tunnel or a bridge always has carrier."""
+    """Whether the device has hardware: a tunnel or a bridge always has carrier."""
     return os.access(folder / name / "device", os.F_OK)

@@ -1,4 +1,4 @@
-"""A password as it is stored: its scrypt hash with what it was made with, on one line of ASCII.
+"""A stored password: its scrypt hash with salt and parameters, on one line of ASCII.
 
 Written by `livekeep set-web-password`, read by livekeep-web. Sources: RFC 7914; OWASP's Password Storage Cheat Sheet.
 """
@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 
 LOG2_N, R, P = 14, 8, 1
-"""16 MB of memory and some 50 ms; five times that on a small board."""
+"""16 MB of memory and about 50 ms; five times as long on a small board."""
 MEMORY_BYTES = 64 * 1024 * 1024
 SALT_BYTES = 16
 FORM = re.compile(r"scrypt\$([0-9]{1,2})\$([0-9]{1,2})\$([0-9]{1,2})\$([A-Za-z0-9+/=]+)\$([A-Za-z0-9+/=]+)")
@@ -27,7 +27,7 @@ def is_hash(text: str) -> bool:
 
 
 def matches(password: str, stored: str) -> bool:
-    """Whether a password is the one whose hash is stored, found in a time that tells nothing of it."""
+    """Whether a password matches the stored hash, compared in constant time."""
     found = FORM.fullmatch(stored)
     if not found:
         return False

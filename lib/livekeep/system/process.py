@@ -1,6 +1,6 @@
-"""A program run as a child: its output is limited, its time too, and it is killed with all that it started.
+"""Runs a program as a child: with limited output and time, and killed with all its descendants.
 
-What it prints on standard error is thrown away unless it is wanted: it may hold URLs.
+Standard error is discarded unless requested: it may contain URLs.
 """
 
 import contextlib
@@ -18,27 +18,27 @@ from livekeep.core.errors import TemporaryError
 from livekeep.system.background import SECONDS_BETWEEN_CHECKS, CalledOffError
 
 LARGEST_INPUT_BYTES = 32 * 1024
-"""Fits into a pipe, so that writing it cannot block."""
+"""Fits into a pipe, so that the write cannot block."""
 LARGEST_OUTPUT_BYTES = 1024 * 1024
 LARGEST_ERRORS_BYTES = 64 * 1024
 """The beginning is kept."""
 
 
 class ChildError(TemporaryError):
-    """It did not come to an end of its own. The text begins with the program's name."""
+    """The program did not exit by itself. The text begins with its name."""
 
 
 class NotStartedError(ChildError):
-    """It cannot be started, most often because it is not installed."""
+    """The program cannot be started, usually because it is not installed."""
 
 
 class TooSlowError(ChildError):
-    """It did not end in time."""
+    """The program did not exit in time."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended by itself: its exit code, negative for a signal, and what it printed."""
+    """The result of a program that ended by itself: its exit code, negative for a signal, and its output."""
 
     exit_code: int
     output: bytes
@@ -58,9 +58,9 @@ def run(
     most_output_bytes: int = LARGEST_OUTPUT_BYTES,
     **more: Any,
 ) -> Ended:
-    """Run `command` with `text` as its standard input; `more` are arguments of `subprocess.Popen`, such as its user.
+    """Run `command` with `text` as its standard input; `more` are arguments of `subprocess.Popen`, such as the user.
 
-    `reason_to_stop` is called once a second, and with a result other than "" the program is ended.
+    `reason_to_stop` is called once a second; any result but "" ends the program.
     Raises `ChildError`, `CalledOffError`.
     """
     name = Path(command[0]).name
@@ -99,7 +99,7 @@ def run(
 def attend(
     child: subprocess.Popen[bytes], name: str, seconds: float, reason_to_stop: Callable[[], str], most_bytes: int
 ) -> Ended:
-    """Collect what the child prints, and wait for its end."""
+    """Collect the child's output, and wait for its end."""
     too_slow = TooSlowError(f"{name} did not end within {seconds:g} s and was killed")
     deadline = time.monotonic() + seconds
     next_check = time.monotonic() + SECONDS_BETWEEN_CHECKS
@@ -128,7 +128,7 @@ def attend(
 
 
 def take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
-    """Read what is there; a pipe at its end is not waited for any more."""
+    """Read the available bytes; unregister a pipe at its end."""
     block = os.read(key.fd, 65536)
     key.data.extend(block)
     if not block:
@@ -136,13 +136,13 @@ def take(selector: selectors.BaseSelector, key: selectors.SelectorKey) -> None:
 
 
 def environment(proxy: str = "") -> dict[str, str]:
-    """What a program gets to know of ours: where programs are, and the proxy, if any. No credentials, English messages."""
+    """The environment of a child: the path of programs and the proxy, if any; no credentials; English messages."""
     plain = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
     return plain | {"http_proxy": proxy, "https_proxy": proxy} if proxy else plain
 
 
 def proxy_problem(proxy: str) -> str:
-    """Why a program cannot be given this proxy, or "". Its environment can be read by others who share its user."""
+    """Why a program cannot receive this proxy, or "". Other processes of the same user can read its environment."""
     if "@" in proxy.partition("://")[2].partition("/")[0]:
         return "the proxy of vimeo.proxy asks for a password, which is not handed to other programs"
     return "" if proxy.startswith("http://") or not proxy else "the proxy of vimeo.proxy is no http:// one"

@@ -1,6 +1,6 @@
-"""What other programs print, made fit for the journal: without anything secret, on one line, and short.
+"""Prepares the output of other programs for the journal: without secrets, on one line, and short.
 
-A URL may hold a stream key in its path, a signature in its query, a password before its host: only scheme and host remain.
+A URL may have a stream key in its path, a signature in its query or a password before its host: only scheme and host remain.
 """
 
 import re
@@ -18,7 +18,7 @@ PARAMETER = re.compile(
 
 
 def redacted(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` with each of `secrets`, and all of a URL behind its host, as "…"; control characters become blanks."""
+    """`text` with "…" for each of `secrets` and for all of a URL after its host; control characters become blanks."""
     for secret in secrets:
         if secret:
             text = text.replace(secret, "…")

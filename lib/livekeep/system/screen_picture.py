@@ -1,7 +1,7 @@
-"""Pictures of what the TV shows, for the programs that hand them out: the exporter and the web pages.
+"""Pictures of the TV's screen, for the programs that serve them: the exporter and the web pages.
 
-A unit of its own, livekeep-screen-picture.service, takes the picture and puts it into its runtime folder; systemd is asked over
-D-Bus to start it, at most once in five seconds, and its file is waited for. polkit lets these programs start that unit.
+A separate unit, livekeep-screen-picture.service, takes the picture and writes it to its runtime folder. This module starts the
+unit over D-Bus, at most once in five seconds, and waits for the file. polkit lets these programs start that unit.
 """
 
 import logging
@@ -18,44 +18,44 @@ from livekeep.system.background import Background
 logger = logging.getLogger("livekeep.picture")
 
 FILE = "screen-picture/screen.png"
-"""Below the state directory; replaced as a whole."""
+"""Below the state directory; replaced atomically."""
 UNIT = "livekeep-screen-picture.service"
 AGAIN_SECONDS = 5.0
-"""Between two pictures; until then everybody gets the same one."""
+"""Between two pictures; until then all clients get the same one."""
 PATIENCE_SECONDS = 30.0
 CHECK_SECONDS = 0.05
-"""Between two checks for the picture under way."""
+"""Between two checks for the requested picture."""
 NEVER = -math.inf
 
 
 class Failure(NamedTuple):
-    """Why there is no picture. `is_late`: it did not come in time."""
+    """Why there is no picture. `is_late`: it timed out."""
 
     is_late: bool
     sentence: str
 
 
 def start_unit(bus: Path = dbus.SYSTEM_BUS) -> str:
-    """Ask systemd to start the unit; the job's path. Raises `BusError`."""
+    """Ask systemd to start the unit; returns the job's path. Raises `BusError`."""
     return str(dbus.call_once(systemd.start(UNIT), bus)[0])
 
 
 class Camera:
-    """Has pictures taken. `start` starts the unit and does not wait for its end; it runs in a thread."""
+    """Requests pictures. `start` starts the unit without waiting for its end; it runs in a thread."""
 
     def __init__(self, root: Path, start: Callable[[], str] = start_unit) -> None:
         self.file = root / FILE
         self.is_under_way = False
         self.failure: Failure | None = None
-        """Of the newest picture."""
+        """Of the newest request."""
         self._start = start
         self._asked = NEVER
         self._before: tuple[int, int] | None = None
-        """What the file was before the picture under way; that one was taken for nobody who asks now."""
+        """The file's signature before the current request: an older picture doesn't satisfy it."""
         self._starting: Background[str] = Background(lambda: None, "picture")
 
     def ask(self) -> None:
-        """Have a picture taken, unless one is under way or was just taken."""
+        """Request a picture, unless one is requested already or was just taken."""
         now = time.monotonic()
         if self.is_under_way or self._starting.is_busy or now - self._asked < AGAIN_SECONDS:
             return
@@ -64,7 +64,7 @@ class Camera:
         self._starting.start(self._start)
 
     def one_pass(self, now: float) -> float:
-        """Check on the picture under way; the result is when (monotonic) to do that again."""
+        """Check for the requested picture; returns when (monotonic) to check again."""
         result = self._starting.take(now)
         if isinstance(result, LivekeepError):
             self._fail(Failure(False, f"{UNIT} cannot be started: {result}"))

@@ -1,4 +1,4 @@
-"""The kernel's small files: one short text each, which may be absent or say nonsense."""
+"""The kernel's small files: one short text each, which may be absent or invalid."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ LARGEST_BYTES = 64 * 1024
 
 
 def read(path: Path) -> str | None:
-    """The text without the white space around it; None when the file is absent or cannot be read."""
+    """The text without surrounding white space; None if the file is absent or cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(LARGEST_BYTES).decode("utf-8", "replace").strip("\0 \n\t")
@@ -15,6 +15,6 @@ def read(path: Path) -> str | None:
 
 
 def read_count(path: Path) -> int | None:
-    """A whole number of 0 or more; None when there is none."""
+    """A whole number of 0 or more; None if there is none."""
     text = read(path) or ""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 20 else None

@@ -1,6 +1,6 @@
 """Changes to units for an operator, through systemctl(1); reading goes over D-Bus (systemd.py).
 
-systemctl also works in an image that is being made, waits for the jobs, and says what went wrong in words that operators know.
+systemctl also works in an image build, waits for the jobs, and reports errors in terms that operators know.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ from livekeep.core.errors import LivekeepError
 from livekeep.system import systemd
 
 ACTION_TIMEOUT_SECONDS = 120
-"""A restart waits for the old process to end and the new one to be ready."""
+"""A restart waits until the old process has ended and the new one is ready."""
 
 
 def tell(verb: str, *names: str) -> None:
@@ -20,13 +20,13 @@ def tell(verb: str, *names: str) -> None:
 
 
 def forgive(name: str) -> None:
-    """Forget a unit's failure, and the starts that its policy has counted; a unit that systemd has not in mind has neither."""
+    """Reset a unit's failed state and its start counter; a unit that systemd has not loaded has neither."""
     with contextlib.suppress(LivekeepError):
         tell("reset-failed", name)
 
 
 def is_running(name: str) -> bool:
-    """Whether a unit is active; not, where systemd does not run or cannot be asked."""
+    """Whether a unit is active; false if systemd doesn't run or doesn't reply."""
     try:
         return systemd.read_units([name])[0].is_active()
     except LivekeepError:
@@ -34,7 +34,7 @@ def is_running(name: str) -> bool:
 
 
 def restart_if_running(name: str) -> bool:
-    """Restart a unit that runs; give whether it did. A restart on purpose must not use up the starts that its policy allows."""
+    """Restart a unit that runs; returns whether it ran. An operator's restart must not count against the unit's start limit."""
     if not is_running(name):
         return False
     tell("reset-failed", name)
@@ -46,7 +46,7 @@ def call(arguments: list[str], timeout_seconds: float) -> str:
     command = ["systemctl", *arguments]
     line = " ".join(command)
     try:
-        # A pager would wait for a person.
+        # A pager would wait for a key.
         environment = {**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
         done = subprocess.run(
             command,

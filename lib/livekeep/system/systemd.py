@@ -1,7 +1,6 @@
-"""systemd's manager on D-Bus: the calls that livekeep makes, and what they return.
+"""systemd's manager on D-Bus: the calls that livekeep makes, and their results.
 
-What may be asked of systemd beyond reading is in etc/polkit. The operator's commands change units through systemctl(1) instead:
-it also works in an image that is being made, waits for the jobs and explains what went wrong in the words that operators know.
+etc/polkit lists what is allowed beyond reading. The operator's commands change units through systemctl(1) instead (systemctl.py).
 Source: org.freedesktop.systemd1(5).
 """
 
@@ -22,7 +21,7 @@ NO_SUCH_UNIT = f"{NAME}.NoSuchUnit"
 
 
 class ListedUnit(NamedTuple):
-    """A unit as systemd lists it: whether it is loaded, and its state."""
+    """A unit in systemd's list: whether it is loaded, and its state."""
 
     name: str
     load: str
@@ -32,7 +31,7 @@ class ListedUnit(NamedTuple):
 
 
 def path_of(unit: str) -> str:
-    """The object's path: each character that is no letter or digit is written as its hexadecimal code."""
+    """The object's path: each character but letters and digits becomes its hexadecimal code."""
     return f"{ROOT}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)
 
 
@@ -41,12 +40,12 @@ def manager(member: str, signature: str = "", *arguments: Any) -> Call:
 
 
 def list_by_patterns(patterns: Iterable[str]) -> Call:
-    """The units that systemd has loaded, or that others name; it does not load any for this."""
+    """The units that systemd has loaded, or that others refer to; the call loads none."""
     return manager("ListUnitsByPatterns", "asas", [], list(patterns))
 
 
 def list_by_names(names: Iterable[str]) -> Call:
-    """These units, loaded from disk if need be."""
+    """These units, loaded from disk if necessary."""
     return manager("ListUnitsByNames", "as", list(names))
 
 
@@ -69,7 +68,7 @@ def kill(unit: str, signal: int) -> Call:
 
 
 def reset_failed(unit: str) -> Call:
-    """Forget that `unit` failed, and how often it was started."""
+    """Reset the failed state and the start counter of `unit`."""
     return manager("ResetFailedUnit", "s", unit)
 
 
@@ -90,7 +89,7 @@ def listed_units(result: tuple[Any, ...] | CallError) -> list[ListedUnit]:
 
 @dataclass(frozen=True)
 class Unit:
-    """A unit as systemd knows it. `changed_monotonic` is 0 when its state never changed since boot."""
+    """A unit's state in systemd. `changed_monotonic` is 0 if the state has not changed since boot."""
 
     name: str
     load: str = ""

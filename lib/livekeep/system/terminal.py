@@ -1,7 +1,7 @@
-"""What a person reads on a terminal: durations, local times, aligned tables, colour, and a question with yes or no.
+"""Terminal output for people: durations, local times, aligned tables, colour, and a yes-or-no question.
 
-Whatever the command prints passes `say`, `say_block` or `json_text`: nothing that a unit, a server or a file's name says reaches
-the terminal as anything but text, and only our own line breaks break lines.
+All output of the command passes `say`, `say_block` or `json_text`: data from units, servers and file names reaches the terminal
+only as text, and only our own line breaks break lines.
 """
 
 import json
@@ -18,22 +18,22 @@ from livekeep.core.text import UNSAFE, escape, shown
 
 EXIT_INTERRUPTED = 130
 NARROWEST = 6
-"""To which a column is shortened."""
+"""The narrowest that a column is shortened to."""
 Colour = Literal["green", "yellow", "red", "dim", "bold", ""]
 CODES: dict[Colour, str] = {"green": "32", "yellow": "33", "red": "31", "dim": "2", "bold": "1"}
 IN_BLOCK = re.compile(rf"(?!\n|\x1b\[(?:{'|'.join([*CODES.values(), '0'])})m)[{UNSAFE}]")
-"""What is not to be shown, but for line breaks and our colours."""
+"""Unsafe characters, except line breaks and our colours."""
 
 
 def exit_code(run: Callable[[], int]) -> int:
-    """Run a command that a person or a script called, to its exit code; without a traceback when its reader goes away, at
-    Ctrl-C, and for a `LivekeepError`, whose lines go to standard error without the prefix that is meant for the journal.
+    """Run a command for a person or a script; returns its exit code. No traceback if the reader of the output closes it, at
+    Ctrl-C, and for a `LivekeepError`, whose lines go to standard error without the journal's prefix.
     """
     try:
         code = run()
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader, such as head(1), has gone; Python would complain once more at exit.
+        # The reader, such as head(1), has closed; Python would report it once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
@@ -46,33 +46,33 @@ def exit_code(run: Callable[[], int]) -> int:
 
 
 def has_colour(stream: TextIO) -> bool:
-    """Whether `stream` may be coloured: a terminal, and nobody asked for no colour (no-color.org)."""
+    """Whether `stream` may have colour: a terminal without NO_COLOR (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
-    """`text` in `colour` when `stream` (standard output) takes colour, else unchanged."""
+    """`text` in `colour` if `stream` (default: standard output) may have colour, else unchanged."""
     return f"\033[{CODES[colour]}m{text}\033[0m" if colour and has_colour(stream or sys.stdout) else text
 
 
 def say(line: str = "", to: TextIO | None = None) -> None:
-    """Print one line, to standard output unless told otherwise."""
+    """Print one line, by default to standard output."""
     print(shown(line), file=to or sys.stdout, flush=True)
 
 
 def say_block(block: str, to: TextIO | None = None, end: str = "\n") -> None:
-    """Print lines that were put together of tables and of what passed `shown`, with our colours."""
+    """Print lines made of tables and of text that passed `shown`, with our colours."""
     print(IN_BLOCK.sub(escape, block), file=to or sys.stdout, end=end, flush=True)
 
 
 def json_text(document: Any) -> str:
-    """A document for programs, which a person may look at too: what is not to be shown stands there escaped."""
+    """JSON for programs, safe for a person to read: unsafe characters are escaped."""
     raw = json.dumps(document, indent=2, ensure_ascii=False)
     return IN_BLOCK.sub(lambda found: f"\\u{ord(found[0]):04x}", raw)
 
 
 def duration(seconds: float) -> str:
-    """A span of time in at most two units: "12 s", "3 min", "2 h 5 min", "4 days 2 h"."""
+    """A duration in at most two units: "12 s", "3 min", "2 h 5 min", "4 days 2 h"."""
     whole = max(int(seconds), 0)
     if whole < 60:
         return f"{whole} s"
@@ -85,7 +85,7 @@ def duration(seconds: float) -> str:
 
 
 def short_time(seconds: float) -> str:
-    """A short span: "0.4 ms", "12 ms", "4.1 s"."""
+    """A short duration: "0.4 ms", "12 ms", "4.1 s"."""
     if seconds >= 1:
         return f"{seconds:.3g} s" if seconds < 100 else duration(seconds)
     return f"{seconds * 1000:.1f} ms" if seconds < 0.01 else f"{seconds * 1000:.0f} ms"
@@ -116,14 +116,14 @@ def local_time(moment: float, now: float) -> str:
 
 
 def since(moment: float, now: float) -> str:
-    """ "10:02:11 (for 3 min)"; "" for a moment that was never."""
+    """ "10:02:11 (for 3 min)"; "" for the time 0."""
     return f"{local_time(moment, now)} (for {duration(now - moment)})" if moment > 0 else ""
 
 
 def table(rows: Sequence[Sequence[str]], indent: int = 0, numbers: Collection[int] = (), widest: int | None = None) -> str:
     """Rows of cells in aligned columns, two spaces apart; the last column is not padded. Each cell is one line.
 
-    The columns of `numbers` stand on the right. With `widest` the lines are no longer than that: the widest column is shortened.
+    The columns of `numbers` are right-aligned. `widest` limits the length of lines: the widest column is shortened.
     """
     if not rows:
         return ""
@@ -148,7 +148,7 @@ def padded(text: str, size: int, on_the_right: bool = False) -> str:
 
 
 def width(text: str) -> int:
-    """Places on a terminal: two for a wide letter, none for an accent that joins the one before."""
+    """Columns on a terminal: two for a wide letter, none for a combining accent."""
     if text.isascii():
         return len(text)
     return sum(
@@ -157,7 +157,7 @@ def width(text: str) -> int:
 
 
 def shortened(text: str, longest: int) -> str:
-    """The beginning and the end, where names differ, in `longest` places."""
+    """The beginning and the end, where names differ, in `longest` columns."""
     if width(text) <= longest:
         return text
     end = (longest - 1) // 3

@@ -1,6 +1,6 @@
-"""The Vimeo API 3.4, as far as every program that asks it needs it: headers, the rate limit, numbers and times in its answers.
+"""The Vimeo API 3.4, shared by its clients: headers, the rate limit, numbers and times in responses.
 
-Bodies are read leniently: numbers come as text, documented fields are absent, error bodies may hold `error` alone.
+Bodies are read leniently: numbers come as text, documented fields may be absent, error bodies may have only `error`.
 Source: developer.vimeo.com (guidelines on rate limits, common formats).
 """
 
@@ -13,12 +13,12 @@ from typing import Any
 
 ACCEPT = "application/vnd.vimeo.*+json;version=3.4"
 END_OF_TIME = 32503680000.0
-"""The year 3000: a later time is an error, and calendars need not reckon with it."""
+"""The year 3000: a later time is an error, so that calendars need not handle it."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The rate limit as the headers of an answer tell it, None where they don't: requests a minute, those left, Unix seconds."""
+    """The rate limit from a response's headers, None if absent: requests per minute, those left, Unix seconds."""
 
     limit: int | None = None
     remaining: int | None = None
@@ -26,7 +26,7 @@ class Limits:
 
 
 def parsed(body: bytes) -> Any:
-    """The JSON document, or None for what is none (also when it is nested too deeply)."""
+    """The JSON document; None if it is invalid or nested too deeply."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):
@@ -58,7 +58,7 @@ def limits_of(headers: Mapping[str, str]) -> Limits:
 
 
 def moment(value: Any) -> float | None:
-    """Unix seconds of a time in ISO 8601 (UTC unless it says otherwise) or in Unix seconds; None for anything else."""
+    """Unix seconds of a time in ISO 8601 (UTC by default) or in Unix seconds; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     text = str(value).strip()

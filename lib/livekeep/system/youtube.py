@@ -1,6 +1,6 @@
-"""YouTube's Data API v3, as far as an API key goes: one request, what a refusal means, numbers and times in answers.
+"""YouTube's Data API v3 with an API key: one request, the meaning of an error, numbers and times in responses.
 
-The key goes in a header and stands in no text. No redirect is followed: the key would go along.
+The key goes in a header and is in no text. No redirect is followed: it would forward the key.
 Sources: https://developers.google.com/youtube/v3/docs and https://developers.google.com/youtube/v3/docs/errors
 """
 
@@ -35,17 +35,17 @@ REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
         "change them in Google's Cloud console: by IP address, or to the YouTube Data API v3 alone",
     ),
 )
-"""By the reason that YouTube gives: what is wrong, and what to do."""
+"""By YouTube's reason: what is wrong, and what to do."""
 
 
 class ApiError(TemporaryError):
-    """Nothing was told. The text ends a sentence such as "YouTube cannot be asked: …"."""
+    """The request failed. The text ends a sentence such as "YouTube cannot be asked: …"."""
 
     def __init__(self, text: str, advice: str = "", is_passing: bool = False) -> None:
         super().__init__(text)
         self.advice = advice
         self.is_passing = is_passing
-        """Whether another try may go well: a fault of the network or of the server."""
+        """Whether a retry may succeed: the network or the server failed."""
 
 
 def text(value: Any) -> str:
@@ -55,7 +55,7 @@ def text(value: Any) -> str:
 
 
 def count(value: Any) -> int | None:
-    """A number, which comes as a text."""
+    """A number, which comes as text."""
     if value is None:
         return None
     if not re.fullmatch("[0-9]{1,15}", text(value)):
@@ -69,7 +69,7 @@ def moment(value: Any) -> float | None:
 
 
 def refusal(status: int, body: bytes) -> ApiError:
-    """What an answer of another status than 200 means."""
+    """The meaning of a response whose status is not 200."""
     reasons = reasons_in(body)
     for known, said, advice in REFUSALS:
         if known & reasons:
@@ -84,7 +84,7 @@ def refusal(status: int, body: bytes) -> ApiError:
 
 
 def reasons_in(body: bytes) -> set[str]:
-    """The words for programs in an error of Google's, of its older form and of its newer one."""
+    """The machine-readable reasons in a Google error, in its older and its newer form."""
     try:
         error = json.loads(body)["error"]
         entries = [*error.get("errors", []), *error.get("details", [])]
@@ -94,12 +94,12 @@ def reasons_in(body: bytes) -> set[str]:
 
 
 def proxy_for(api_url: str, proxy: str) -> str:
-    """The proxy to ask by; a server on this machine is none that a proxy could reach."""
+    """The proxy for the request; none for a server on this machine, which a proxy cannot reach."""
     return proxy if api_url.lower().startswith("https:") else ""
 
 
 def request(client: Client, url: str, key: str, deadline: float) -> Any:
-    """The JSON document at `url` of the API, asked for until `deadline` (monotonic seconds). Raises `ApiError`."""
+    """The JSON document at `url` of the API, requested until `deadline` (monotonic seconds). Raises `ApiError`."""
     try:
         response = client.get(url, deadline, {"Accept": "application/json"}, {"X-Goog-Api-Key": key}, most_redirects=0)
     except TransportError as error:

@@ -1,1 +1,1 @@
-"""livekeep air: one module an action."""
+"""livekeep air: one module for each action."""

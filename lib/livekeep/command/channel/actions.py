@@ -1,6 +1,6 @@
-"""livekeep air: the operator's word to the channels. Which channel is meant, and who carries the action out.
+"""Dispatches `livekeep air ACTION`: selects the channel and the action's module.
 
-Reads the configuration and the channels' states (core/channels.py); each action has its module, loaded when it is called.
+Reads the configuration and the channels' states (core/channels.py). An action's module is loaded when it is called.
 """
 
 import argparse
@@ -33,7 +33,7 @@ NOT_INSTALLED = "the air part is not installed: run install.sh --with air"
 
 @dataclass(frozen=True)
 class Known:
-    """The channels: those configured, by name, what is wrong with their files, and those that only run or are meant to."""
+    """The configured channels by name, problems in their files, and channels that only run or are only meant to be on air."""
 
     configured: dict[str, Channel]
     problems: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def known() -> Known:
-    """All channels, whatever is wrong with other parts of the configuration. Raises `LivekeepError`."""
+    """All channels, despite errors in other parts of the configuration. Raises `LivekeepError`."""
     settings, _problems = config.load_leniently()
     configured, problems = channels.load(settings)
     try:
@@ -61,7 +61,7 @@ def known() -> Known:
 
 
 def one_of(names: Iterable[str], name: str | None) -> str:
-    """The channel that is meant; without a name the only one there is. Raises `LivekeepError` that tells which there are."""
+    """The named channel; without a name, the only one. Raises `LivekeepError`, which lists the channels."""
     there = sorted(names)
     if name is None and len(there) == 1:
         return there[0]

@@ -1,6 +1,6 @@
-"""livekeep air start, stop, restart, skip: requests it from core/channel_service.py, and reports whether the channel is on air.
+"""livekeep air start, stop, restart, skip: calls core/channel_service.py, and reports whether the channel is on air.
 
-Reads the worker's state and end. What they mean is a pure function.
+Reads the worker's state and end; a pure function interprets them.
 """
 
 import argparse
@@ -24,30 +24,30 @@ from livekeep.system import systemctl, systemd, terminal
 from livekeep.system.systemd import Unit
 
 WAIT_SECONDS = 30.0
-"""So long a channel is waited for to come on air."""
+"""How long to wait for a channel to be on air."""
 SKIP_SECONDS = 5.0
 LOOK_SECONDS = 0.2
 GRACE_SECONDS = 2.0
-"""So long a unit that was told to start may still look as if it had not been."""
+"""A unit may seem inactive for this long after its start was requested."""
 NOT_YET = "not on air yet"
 
 
 @dataclass(frozen=True)
 class Look:
-    """What is known of a channel at one moment, `seconds` after it was told to start."""
+    """A channel's status `seconds` after its start was requested."""
 
     unit: Unit
     state: ChannelState | None
-    """Of the worker that was started; None before it wrote one."""
+    """Of the started worker; None before it wrote one."""
     end: ChannelEnd | None
-    """Of the worker that was started, once it has ended."""
+    """Of the started worker, once it has ended."""
     is_on_air: bool
     seconds: float
 
 
 @dataclass(frozen=True)
 class Answer:
-    """How the wait ended."""
+    """The outcome of the wait."""
 
     is_on_air: bool
     sentence: str
@@ -55,7 +55,7 @@ class Answer:
 
 
 def answer(look: Look) -> Answer | None:
-    """What there is to say after a look; None while there is hope for more."""
+    """The outcome according to `look`; None to keep waiting."""
     state = look.state
     if look.is_on_air and state is not None:
         return Answer(True, f"on air at {state.ingest}, {playing(state)}")
@@ -79,7 +79,7 @@ def why_ended(end: ChannelEnd | None, found: Unit) -> str:
 
 
 def playing(state: ChannelState) -> str:
-    """What is on the wire."""
+    """What the channel sends."""
     if state.picture == "item" and state.now is not None:
         return f"playing {state.now.name}"
     return f"showing the slate{f': {state.slate_reason}' if state.slate_reason else ''}"
@@ -137,7 +137,7 @@ def skip(arguments: argparse.Namespace) -> int:
 
 
 def is_same(before: ChannelState, after: ChannelState | None) -> bool:
-    """Whether it is the same item still, on the wire or waited for; a single one that comes again began later."""
+    """Whether the same item still plays, or the worker has no state. A single item that repeats has a later start."""
     now = after.now if after else None
     return after is None or (now is not None and before.now is not None and playing_of(now) == playing_of(before.now))
 
@@ -154,7 +154,7 @@ def said(item: Played | None) -> str:
 
 
 def configured(name: str | None) -> str:
-    """The channel that is meant, which can go on air. Raises `LivekeepError` otherwise, with everything that is in the way."""
+    """The selected channel, which can go on air. Raises `LivekeepError` otherwise, with all that is missing."""
     settings = config.load()
     found, problems = channels.load(settings)
     if name is not None and name not in found and problems:
@@ -166,7 +166,7 @@ def configured(name: str | None) -> str:
 
 
 def installed(name: str) -> Unit:
-    """The channel's unit. Raises `LivekeepError` without the air part, and where systemd cannot be asked."""
+    """The channel's unit. Raises `LivekeepError` without the air part, and if systemd doesn't reply."""
     found = systemd.read_units([channels.worker_unit(name)])[0]
     if found.load == "not-found":
         raise LivekeepError(actions.NOT_INSTALLED)
@@ -174,7 +174,7 @@ def installed(name: str) -> Unit:
 
 
 class Systemctl:
-    """The manager of `ChannelService` by systemctl(1), whose refusals name what to do, and which may ask for a password."""
+    """The manager of `ChannelService` through systemctl(1), whose errors say what to do, and which may ask for a password."""
 
     async def run_job(self, verb: Verb, unit: str, seconds: float) -> str:
         systemctl.tell(verb, *([] if seconds else ["--no-block"]), unit)
@@ -189,7 +189,7 @@ class Systemctl:
 
 @contextlib.contextmanager
 def advice_on_failure() -> Iterator[None]:
-    """The intention may be written by root alone. Raises `LivekeepError`."""
+    """Only root may write the intention. Raises `LivekeepError`."""
     try:
         yield
     except TemporaryError as error:
@@ -197,7 +197,7 @@ def advice_on_failure() -> Iterator[None]:
 
 
 def begin(verb: Literal["start", "restart"], name: str) -> int:
-    """Have systemd start or restart the worker; wait for the channel to come on air. Gives the exit code."""
+    """Start or restart the worker; wait for the channel to be on air. Returns the exit code."""
     old = worker_state(name)
     began, began_monotonic = time.time(), time.monotonic()
     with advice_on_failure():
@@ -219,7 +219,7 @@ def begin(verb: Literal["start", "restart"], name: str) -> int:
 
 
 def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
-    """A look at the worker that was started at `began`, after the one with `old_pid`."""
+    """The status of the worker that was started at `began`, after the one with `old_pid`."""
     state = worker_state(name)
     if state is not None and state.pid == old_pid:
         state = None
@@ -233,7 +233,7 @@ def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
 
 
 def worker_state(name: str) -> ChannelState | None:
-    """None while there is none that can be read. Raises `LivekeepError` when this user may not read it."""
+    """None without a readable state. Raises `LivekeepError` if this user may not read it."""
     try:
         return channels.read_state(name) if (channels.folder_of(name) / ChannelState.FILE).exists() else None
     except PermissionError as error:
@@ -243,7 +243,7 @@ def worker_state(name: str) -> ChannelState | None:
 
 
 def run_on(name: str) -> str:
-    """What a worker that runs does."""
+    """What a running worker does."""
     state = worker_state(name)
     if state is None:
         return "its worker has not said anything yet"
@@ -253,7 +253,7 @@ def run_on(name: str) -> str:
 
 
 def has_no_key(name: str) -> bool:
-    """Whether it is known that no stream key is stored, encrypted neither."""
+    """Whether certainly no stream key is stored, plain or encrypted."""
     try:
         stores = (paths.CREDENTIAL_STORE, paths.CREDENTIAL_STORE.with_name("credstore.encrypted"))
         return not any((store / f"livekeep.stream-key.{name}").exists() for store in stores)

@@ -1,6 +1,6 @@
-"""livekeep air status: what is on air, since when, what plays, what comes next, and what went wrong; for people or programs.
+"""livekeep air status: what is on air, since when, what plays, what comes next, and errors; for people or programs.
 
-Reads the channels' states and ends (core/channels.py); asks systemd once.
+Reads the channels' states and ends (core/channels.py); one call to systemd.
 """
 
 import argparse
@@ -41,7 +41,7 @@ Row = tuple[str, str]
 
 @dataclass(frozen=True)
 class ChannelLook:
-    """All that is known of a channel."""
+    """A channel's full status."""
 
     name: str
     is_configured: bool
@@ -75,7 +75,7 @@ def status(arguments: argparse.Namespace) -> int:
 
 
 def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
-    """A look at each channel, and why systemd cannot be asked, "" when it can. Raises `LivekeepError`."""
+    """Each channel's status, and systemd's error or "". Raises `LivekeepError`."""
     problem, units = "", {}
     try:
         units = dict(zip(names, systemd.read_units([channels.worker_unit(name) for name in names]), strict=True)) if names else {}
@@ -120,7 +120,7 @@ def read_youtube() -> YoutubeResult | None:
 
 
 def document(looks: list[ChannelLook], problems: tuple[str, ...]) -> dict[str, Any]:
-    """A state that cannot be read, and an end that there never was, is null."""
+    """An unreadable state is null, and so is a missing end."""
     now = Clock(time.time(), time.monotonic())
     return {
         "version": livekeep.__version__,
@@ -149,7 +149,7 @@ def channel_document(look: ChannelLook) -> dict[str, Any]:
 
 
 def text(look: ChannelLook) -> str:
-    """A headline, and rows below it."""
+    """A headline with rows below it."""
     headline, colour = head(look)
     rows = state_rows(look.state, look.clock) if isinstance(look.state, ChannelState) else end_rows(look)
     if showing := channels_text.youtube(broadcast(look), look.clock):
@@ -200,7 +200,7 @@ def state_rows(state: ChannelState, clock: Clock) -> list[Row]:
 
 
 def item(played: Played, clock: Clock) -> str:
-    """An item with what became of it."""
+    """An item with its outcome."""
     length = f"{clock_of(played.duration_seconds)}" if played.duration_seconds is not None else ""
     if played.started_at is None:
         parts = [MODES[played.mode], length]
@@ -252,7 +252,7 @@ def counted(state: ChannelState) -> str:
 
 
 def end_rows(look: ChannelLook) -> list[Row]:
-    """Of a channel without a worker."""
+    """For a channel without a worker."""
     rows: list[Row] = []
     if look.end:
         how = "on purpose" if look.end.result == "success" else f"{look.end.result}, {look.end.exit_code} {look.end.exit_status}"

@@ -1,5 +1,5 @@
-"""What is doubtful about a channel's configuration although every value may stand: what is missing, or nothing that works. Pure
-but for looks at the file system.
+"""Warnings about a channel's configuration whose values are all valid: what is missing or will not work. Pure except for file
+system checks.
 """
 
 import re
@@ -10,14 +10,14 @@ from livekeep.core import paths
 from livekeep.core.config import Channel
 
 HIDDEN_PLACES = ("home", "root", "run/user", "tmp", "var/tmp")
-"""What ProtectHome= and PrivateTmp= hide from the units."""
+"""Paths that ProtectHome= and PrivateTmp= hide from the units."""
 ABSENT = "there is no such"
 KEY_LIKE = re.compile(r"[a-z0-9]{4}(-[a-z0-9]{4}){3,4}")
-"""YouTube's stream keys."""
+"""The form of YouTube's stream keys."""
 
 
 def warnings(name: str, channel: Channel) -> list[str]:
-    """One line for each doubt, beginning with its key. No line shows an ingest's URL."""
+    """One line for each warning, beginning with its key. No line shows an ingest's URL."""
     return [f"channels.{name}.{line}" for line in (*media(channel), *ingests(channel), *slate(channel))]
 
 
@@ -41,7 +41,7 @@ def ingests(channel: Channel) -> Iterator[str]:
 
 
 def carries_key(url: str) -> bool:
-    """Whether an ingest's URL says more than its application: RTMP's form is rtmp://HOST/APP, and YouTube marks its backup."""
+    """Whether an ingest's URL has more than its application: RTMP's form is rtmp://HOST/APP, and YouTube marks its backup."""
     path, _, query = url.partition("://")[2].partition("/")[2].partition("?")
     segments = [segment for segment in path.split("/") if segment]
     is_plain_query = re.fullmatch(r"(backup=\d)?", query)
@@ -49,7 +49,7 @@ def carries_key(url: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """The host, and the port where the URL has one."""
+    """The host, with the port if the URL has one."""
     return url.partition("://")[2].partition("/")[0]
 
 
@@ -61,7 +61,7 @@ def slate(channel: Channel) -> Iterator[str]:
 
 
 def is_there(path: Path, is_folder: bool = False) -> bool:
-    """Whether there is such a file or folder; so it is taken where that may not be looked at."""
+    """Whether the file or folder exists; assumed if it cannot be checked for lack of permission."""
     try:
         return path.is_dir() if is_folder else path.is_file()
     except OSError:

@@ -1,7 +1,7 @@
-"""livekeep air check: all that a channel needs but the publishing, as a report for people or programs.
+"""livekeep air check: tests all that a channel needs except publishing; a report for people or programs.
 
-What the worker does is tried by livekeep-air-check (air/worker/check.py), as the worker's user and so with its permissions.
-What only root may see is looked at here: the stream key.
+livekeep-air-check (air/worker/check.py) tries what the worker does, as the worker's user with its permissions.
+This module checks what only root may read: the stream key.
 """
 
 import argparse
@@ -30,16 +30,16 @@ from livekeep.system import terminal
 PROGRAM = paths.PROGRAM_DIRECTORY / "livekeep-air-check"
 USER, GROUP = "livekeep-worker", "livekeep"
 RESOLVER = "timeout:2 attempts:2"
-"""A silent resolver would else hold a look-up for long."""
+"""Otherwise a silent resolver would delay a lookup for long."""
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 COPY_TEXT = "copied"
 PROFILE_SHARE = 1.25
-"""Up to so much above the profile's bit rate an item is well."""
+"""An item's bit rate may exceed the profile's by this factor."""
 
 
 @dataclass
 class Report:
-    """What was found so far, and how many items there are when that is known."""
+    """The results so far, and the number of items once it is known."""
 
     channel: str
     checks: list[Check] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Report:
     is_complete: bool = False
 
     def take(self, line: dict[str, Any]) -> str:
-        """Keep a line of the program's; give what there is to print of it, "" for nothing."""
+        """Store a line of the program's output; returns the text to print, or ""."""
         if line.get("kind") == "check":
             found = Check(line["name"], line["verdict"], line["finding"], line["advice"])
             self.checks.append(found)
@@ -63,7 +63,7 @@ class Report:
         return self.is_complete and not self.wrong()
 
     def wrong(self) -> list[str]:
-        """The names of what failed."""
+        """The names of failed checks and items."""
         failed = [found.name for found in self.checks if found.verdict == "fail"]
         failed += ["items"] if any(item["problem"] for item in self.items) else []
         return list(dict.fromkeys(failed))
@@ -90,7 +90,7 @@ def check(arguments: argparse.Namespace) -> int:
 
 
 def carry_out(report: Report, channel: Channel, progress: Progress) -> Iterator[str]:
-    """Do all checks; gives the text of each as soon as it is known."""
+    """Run all checks; yields the text of each as soon as it is known."""
     for found in checks_of_ours(report.channel, channel):
         report.checks.append(found)
         yield check_text(found)
@@ -105,7 +105,7 @@ def carry_out(report: Report, channel: Channel, progress: Progress) -> Iterator[
 
 
 def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
-    # Whether the folder and the slate can be used is tried by the program.
+    # The program tries whether the folder and the slate can be used.
     doubts = [line for line in config_doubts.warnings(name, channel) if config_doubts.ABSENT not in line]
     place = str(channels.place_of(name))
     for line in doubts:
@@ -117,7 +117,7 @@ def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
 
 
 def key_check(name: str, store: Path) -> Check:
-    """A stored stream key is looked at, an encrypted one only found."""
+    """A stored stream key is checked; of an encrypted one only its existence."""
     if (store.with_name(f"{store.name}.encrypted") / air_keys.stream_key(name).file_name).exists():
         return Check("stream key", "ok", "is stored, encrypted")
     problem = air_keys.problem_with_key(name, store)
@@ -130,7 +130,7 @@ def key_check(name: str, store: Path) -> Check:
 
 
 def command_for(name: str, has_user: bool) -> list[str]:
-    """The program's command line: as the worker's user where root runs this and that user exists."""
+    """The program's command line: as the worker's user if root runs this and that user exists."""
     become = [f"--reuid={USER}", f"--regid={GROUP}", "--init-groups", "--inh-caps=-all"] if has_user else []
     return ["setpriv", *become, "--pdeathsig=KILL", "--", str(PROGRAM), name]
 
@@ -143,7 +143,7 @@ def has_user() -> bool:
 
 @contextlib.contextmanager
 def program(name: str) -> Iterator[Iterable[dict[str, Any]]]:
-    """The lines of livekeep-air-check while it runs; it is gone afterwards. Raises `LivekeepError` when it fails."""
+    """The lines of livekeep-air-check while it runs; it has ended afterwards. Raises `LivekeepError` if it fails."""
     if not PROGRAM.exists():
         raise LivekeepError(actions.NOT_INSTALLED)
     environment = {**os.environ, "RES_OPTIONS": RESOLVER}
@@ -189,7 +189,7 @@ def length(item: dict[str, Any]) -> str:
 
 
 def bits_per_second(item: dict[str, Any]) -> float | None:
-    """Of picture and sound together, as the file's size says."""
+    """Of picture and sound together, from the file's size."""
     seconds = item["duration_seconds"]
     return item["size_bytes"] * 8 / seconds if seconds else None
 
@@ -200,7 +200,7 @@ def rate_text(item: dict[str, Any]) -> str:
 
 
 def summary(report: Report, channel: Channel) -> str:
-    """What all of it comes to."""
+    """The overall result."""
     lines = ["", *item_lines(report, channel)] if report.items else [""]
     if not report.is_complete:
         of = f" of {report.total}" if report.total is not None else ""
@@ -229,7 +229,7 @@ def item_lines(report: Report, channel: Channel) -> Iterator[str]:
 
 
 def document(report: Report) -> dict[str, Any]:
-    """All of it for programs."""
+    """The report for programs."""
     items = [{key: value for key, value in item.items() if key != "kind"} for item in report.items]
     return {
         "channel": report.channel,

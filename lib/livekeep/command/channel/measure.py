@@ -1,8 +1,8 @@
-"""livekeep air measure: plays a stream as a viewer does, and says how evenly it comes. Nothing of it is decoded.
+"""livekeep air measure: plays a stream as a viewer does, and reports how evenly it arrives. Nothing is decoded.
 
-ffprobe (package ffmpeg) names each packet as it comes; what that amounts to is judged here, with nothing that the air part uses.
-The URL may hold a stream's key: it reaches ffprobe through a pipe, as a list of one file (ffmpeg-formats(1), concat), and is in
-no message and no argument of a process but the one that the operator typed; with - it is read from standard input.
+ffprobe (package ffmpeg) prints each packet as it arrives; this module computes the metrics, without code of the air part.
+The URL may contain a stream key: ffprobe receives it through a pipe, as a list of one file (ffmpeg-formats(1), concat). It is in
+no message, and in no process argument but the one that the operator typed; with -, it is read from standard input.
 """
 
 import argparse
@@ -24,9 +24,9 @@ from livekeep.core.errors import LivekeepError
 from livekeep.system import terminal
 
 SETTLE_SECONDS = 1.0
-"""A server gives a viewer what it has since the last keyframe in one go: so long the clock says nothing."""
+"""A server first sends a burst from the last keyframe on: arrival times within this time are ignored."""
 SILENCE_SECONDS = 15.0
-"""A server that sends nothing for so long is given up."""
+"""The measurement ends if the server sends nothing for this long."""
 SCHEMES = ("rtmp", "rtmps", "http", "https")
 URL = re.compile(
     r"(?P<scheme>[a-z]+)://(?:[^\s/?#@]*@)?(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s/?#:@]+)(?::(?P<port>[0-9]{1,5}))?([/?]\S*)?", re.I
@@ -38,7 +38,7 @@ VIDEO, AUDIO = "video", "audio"
 
 
 class Packet(NamedTuple):
-    """Times in seconds: of decoding and of showing as the stream says, and of arrival by the monotonic clock."""
+    """Times in seconds: decoding and presentation from the stream, arrival by the monotonic clock."""
 
     kind: str
     """ "video" or "audio"."""
@@ -48,27 +48,27 @@ class Packet(NamedTuple):
     size_bytes: int
     is_keyframe: bool
     has_new_header: bool = False
-    """How to decode it was told anew."""
+    """Whether it carries a new decoder header."""
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """The longest way from one packet of a kind to the next, in seconds; `back` is how often decoding times did not go up."""
+    """The longest steps between consecutive packets of a kind, in seconds; `back` counts decoding times that did not increase."""
 
     wall: float
-    """By the clock, as they came."""
+    """By the clock, in order of arrival."""
     decoding: float
     showing: float
-    """In the order of showing."""
+    """In order of presentation."""
     back: int
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a viewer saw. Seconds, and bits a second; None where too little came to tell."""
+    """A viewer's measurements, in seconds and bits per second; None if too few packets arrived."""
 
     seconds: float
-    """Of the stream."""
+    """Of stream time."""
     pictures: int
     sounds: int
     video: Gaps | None
@@ -76,11 +76,11 @@ class Measurement:
     shortest_keyframe_distance: float | None
     longest_keyframe_distance: float | None
     header_changes: int
-    """How often a player had to set up its decoder of the picture anew."""
+    """How often a player had to set up its video decoder again."""
     bitrate: float | None
     worst_second_bitrate: float | None
     apart: float | None
-    """How far picture and sound were from each other at most, by their decoding times, as they came."""
+    """The largest distance between picture and sound, by decoding time, in order of arrival."""
 
 
 def measured(packets: Sequence[Packet]) -> Measurement:
@@ -107,13 +107,13 @@ def measured(packets: Sequence[Packet]) -> Measurement:
 
 
 def gaps_of(packets: Sequence[Packet]) -> Gaps | None:
-    """Of packets of one kind, in the order in which they came; None for fewer than two."""
+    """Of packets of one kind, in order of arrival; None for fewer than two."""
     if len(packets) < 2:
         return None
     settled_from = packets[0].arrival + SETTLE_SECONDS
     arrivals = [max(packet.arrival, settled_from) for packet in packets]
     decodings = [packet.decoding for packet in packets]
-    # What is shown between the last pictures may still be on its way.
+    # Pictures that are presented between the last ones may not have arrived yet.
     showings = sorted(packet.showing for packet in packets if packet.showing <= decodings[-1])
     return Gaps(
         wall=longest_step(arrivals),
@@ -128,7 +128,7 @@ def longest_step(moments: Iterable[float]) -> float:
 
 
 def worst_second(packets: Iterable[Packet]) -> float | None:
-    """The bits of the fullest second, whole seconds of the stream's own time; None when there is none."""
+    """The bits of the largest full second of stream time; None if there is none."""
     seconds: dict[int, int] = {}
     for packet in packets:
         second = math.floor(packet.decoding)
@@ -147,9 +147,9 @@ def farthest_apart(packets: Iterable[Packet]) -> float | None:
 
 
 class Player:
-    """Plays `url` from when it is made until `close`; `packets` grows by what comes.
+    """Plays `url` from construction until `close`; `packets` grows as packets arrive.
 
-    `inside` makes of a command the one to run, such as in another network. Raises `LivekeepError`.
+    `inside` wraps the command, such as to run it in another network namespace. Raises `LivekeepError`.
     """
 
     def __init__(self, url: str, inside: Callable[[list[str]], list[str]] = list) -> None:
@@ -177,11 +177,11 @@ class Player:
         return self._threads[0].is_alive()
 
     def wait(self, seconds: float) -> None:
-        """Until the stream ends, for so long at most."""
+        """Wait until the stream ends, for `seconds` at most."""
         self._threads[0].join(seconds)
 
     def close(self) -> list[Packet]:
-        """End it; what it saw in all."""
+        """Stop playing; returns all packets."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
@@ -205,18 +205,18 @@ class Player:
 
 
 def command() -> list[str]:
-    """ffprobe, which prints a line for each packet of what its standard input names."""
-    # Line by line: by itself its lines would come when 4 KiB are full.
+    """The ffprobe command, which reads the list from standard input and prints a line for each packet."""
+    # Line by line: by default, the output would come in blocks of 4 KiB.
     probe = ["stdbuf", "-oL", "ffprobe", "-v", "error", "-fflags", "+nofillin+noparse", "-analyzeduration", "1000000"]
     entries = "packet=codec_type,dts_time,pts_time,size,flags:packet_side_data=side_data_type"
     protocols = ["-protocol_whitelist", "pipe,rtmp,rtmps,tcp,tls,http,https,httpproxy,crypto"]
-    # A conversion of H.264, which nobody needs here, would take its new headers away (7.1).
+    # The automatic conversion of H.264 is not needed here and would remove new headers (7.1).
     listed = ["-safe", "0", "-auto_convert", "0", "-f", "concat", "pipe:0"]
     return [*probe, "-show_entries", entries, "-of", "compact=p=0:nk=0", *protocols, *listed]
 
 
 def script(url: str) -> str:
-    """The list of one file; in it a quote is written as '\\''."""
+    """The list of one file, with a quote escaped as '\\''."""
     options = {"rw_timeout": f"{SILENCE_SECONDS * 1e6:.0f}"}
     if url.lower().startswith("rtmp"):
         options["rtmp_live"] = "live"
@@ -227,19 +227,19 @@ def script(url: str) -> str:
 
 
 def packet_of(line: str, arrival: float) -> Packet | None:
-    """From a line of ffprobe's; None for one without a time."""
+    """The packet in a line of ffprobe; None without times."""
     found = dict(part.split("=", 1) for part in line.strip().split("|") if "=" in part)
     try:
         times = float(found["dts_time"]), float(found["pts_time"])
         kind, size, flags = found["codec_type"], int(found["size"]), found["flags"]
     except (KeyError, ValueError):
         return None
-    # The name before it is another one in 7.1.
+    # The name before it differs in 7.1.
     return Packet(kind, *times, arrival, size, flags.startswith("K"), "=New Extradata" in line)
 
 
 def measure(arguments: argparse.Namespace) -> int:
-    """Exit code 0 when the stream went on for as long as it was watched, 1 when it ended before. Raises `LivekeepError`."""
+    """Returns exit code 0 if the stream lasted for the whole measurement, 1 if it ended earlier. Raises `LivekeepError`."""
     url = url_of(arguments.url)
     shown = shown_of(url)
     if sys.stderr.isatty():
@@ -263,7 +263,7 @@ def measure(arguments: argparse.Namespace) -> int:
 
 
 def url_of(given: str) -> str:
-    """Raises `LivekeepError`, whose text holds nothing of it."""
+    """Raises `LivekeepError`, whose text contains nothing of the URL."""
     url = (sys.stdin.readline(LONGEST_URL_CHARACTERS) if given == "-" else given).strip()
     found = URL.fullmatch(url)
     if not found or found["scheme"].lower() not in SCHEMES or len(url) >= LONGEST_URL_CHARACTERS or not url.isprintable():
@@ -272,14 +272,14 @@ def url_of(given: str) -> str:
 
 
 def shown_of(url: str) -> str:
-    """Scheme, host and port: what stands behind them may be a secret."""
+    """Scheme, host and port: the rest may be a secret."""
     found = URL.fullmatch(url)
     assert found  # noqa: S101 – `url_of` has checked it
     return f"{found['scheme'].lower()}://{found['host']}" + (f":{found['port']}" if found["port"] else "")
 
 
 def reason_of(errors: Sequence[str], url: str) -> str:
-    """What ffprobe said last, without what stands before, which names the place; nothing with a part of the URL."""
+    """ffprobe's last message, without its prefix; messages with a part of the URL are dropped."""
     hidden = [part for part in re.split(r"[/?&=]", url.partition("://")[2])[1:] if part]
     reasons = [line.rpartition(": ")[2] for line in errors if ": " in line]
     told = [reason for reason in reasons if reason and "://" not in reason and not any(part in reason for part in hidden)]

@@ -1,4 +1,4 @@
-"""One line that tells how far something is, on a terminal; nothing elsewhere, where it would only fill a log."""
+"""A progress line on a terminal; nothing elsewhere, where it would only fill a log."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ BAR_CHARACTERS = 24
 
 
 class Progress:
-    """Used with `with`: the line is gone afterwards, so that what follows stands alone."""
+    """A context manager that clears the line at its end."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -24,9 +24,9 @@ class Progress:
         self.clear()
 
     def show(self, text: str) -> None:
-        """Put `text` in the place of what the line said."""
+        """Replace the line with `text`."""
         if self.is_shown:
-            # A line that wraps could not be taken back.
+            # A line that wraps could not be cleared.
             width = max(shutil.get_terminal_size().columns - 1, 1)
             self._stream.write(f"\r\033[K{shown(text)[:width]}")
             self._stream.flush()

@@ -1,4 +1,4 @@
-"""livekeep apply: write what the configuration asks of systemd, as drop-ins; start, restart and stop what it concerns."""
+"""livekeep apply: writes systemd drop-ins from the configuration; starts, restarts and stops the units concerned."""
 
 import argparse
 import pwd
@@ -26,24 +26,24 @@ ERROR_SCREEN = "livekeep-error-screen.service"
 EXPORTER = "livekeep-exporter.service"
 WEB_SOCKET = "livekeep-web.socket"
 DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
-"""After the sandbox's 50-sandbox.conf, which it relaxes."""
+"""Sorted after 50-sandbox.conf, which it relaxes."""
 
 CONSOLE = paths.PICTURE_DIRECTORY.parent / "systemd/console.conf"
-"""What the display's unit needs on the bare console."""
+"""The display unit's settings on the bare console."""
 
 
 BOOTED = "run/systemd/system"
-"""Where systemd runs; sd_booted(3)."""
+"""Exists where systemd runs; sd_booted(3)."""
 UNIT_FILES = paths.ROOT / "usr/lib/systemd/system"
 OVERRIDES = paths.ROOT / "etc/systemd/system"
 WITHOUT_SCREEN = paths.ROOT / "var/lib/livekeep/install/without-screen"
-"""install.sh notes there that the box has no TV."""
+"""install.sh creates it on a machine without a TV."""
 
 
 def run(arguments: argparse.Namespace) -> int:
     settings = config.load()
     may_start = not arguments.no_restart
-    # Both, whatever the first one did.
+    # Both, whatever the first one returned.
     changed = [
         apply_screen(settings.screen, may_start),
         apply_record(settings, may_start),
@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def apply_screen(screen: Screen, may_restart: bool) -> bool:
-    """Whether anything of the display's changed."""
+    """Returns whether anything of the display's changed."""
     wanted = dict.fromkeys((DISPLAY, ERROR_SCREEN), "")
     if not WITHOUT_SCREEN.exists():
         uid = user_id(screen)
@@ -66,7 +66,7 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
         return False
     systemctl.tell("daemon-reload")
     if DISPLAY in changed and may_restart and systemctl.is_running(unit_names.TARGET):
-        # The player must know first which program it will meet.
+        # The player must know first which program it will find.
         if systemctl.is_running(PLAYER):
             systemctl.tell("reload", PLAYER)
         systemctl.tell("reset-failed", DISPLAY)
@@ -76,7 +76,7 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
 
 
 def apply_record(settings: Config, may_start: bool) -> bool:
-    """Whether anything of the record part's changed."""
+    """Returns whether anything of the record part's changed."""
     changed = apply_units(wanted_units.wanted_of_record(settings), may_start)
     is_open = unit_file(WEB_SOCKET).exists() and not is_loopback_address(settings.web.address)
     if is_open and not credential.credential_file(secret=WEB_PASSWORD).exists():
@@ -85,13 +85,13 @@ def apply_record(settings: Config, may_start: bool) -> bool:
 
 
 def apply_health(settings: Config, may_start: bool) -> bool:
-    """Whether anything of the exporter's or the probes' changed; without the health part only its leftovers go.
+    """Returns whether anything of the exporter's or the probes' changed; without the health part, only removes its leftovers.
 
-    Raises `LivekeepError`, when all else is done, for an exporter that could not listen.
+    Raises `LivekeepError`, after all else is done, if the exporter could not listen.
     """
     is_installed = (UNIT_FILES / EXPORTER).exists()
     problem = address_problem(settings.exporter) if may_start and is_installed else ""
-    # systemd would say that it could not be started, and no more.
+    # systemd would report only that the unit could not be started.
     changed = apply_units(wanted_units.wanted_of_health(settings), may_start, unfit=EXPORTER if problem else "")
     if problem:
         raise LivekeepError(problem)
@@ -99,8 +99,8 @@ def apply_health(settings: Config, may_start: bool) -> bool:
 
 
 def apply_units(wanted: Sequence[Wanted], may_start: bool, unfit: str = "") -> bool:
-    """Write drop-ins, and start, restart and stop units as the configuration wants them; of those that are not installed only the
-    leftovers go. `unfit`: one that is left as it is. Whether anything changed."""
+    """Write drop-ins, and start, restart and stop units according to the configuration; of units that are not installed, only
+    remove leftovers. `unfit`: a unit to leave unchanged. Returns whether anything changed."""
     installed = [entry for entry in wanted if unit_file(entry.unit).exists()]
     rewritten = [
         entry
@@ -113,7 +113,7 @@ def apply_units(wanted: Sequence[Wanted], may_start: bool, unfit: str = "") -> b
     switched = [entry for entry in fit if switch(entry, may_start)]
     for entry in rewritten:
         if may_start and entry in fit and entry not in switched and systemctl.is_running(entry.unit):
-            # A timer that runs would go on with its old time; a socket does not give way while its service runs.
+            # A running timer would keep its old time; a socket cannot be restarted while its service runs.
             if entry.unit.endswith(".socket"):
                 systemctl.tell("stop", entry.unit, entry.unit.replace(".socket", ".service"))
             systemctl.tell("restart", entry.unit)
@@ -122,13 +122,13 @@ def apply_units(wanted: Sequence[Wanted], may_start: bool, unfit: str = "") -> b
 
 
 def unit_file(name: str) -> Path:
-    """Where a unit's own file lies, or its template's."""
+    """The path of a unit's file, or of its template."""
     own = UNIT_FILES / name
     return own if own.exists() or "@" not in name else UNIT_FILES / f"{name.partition('@')[0]}@.{name.rpartition('.')[2]}"
 
 
 def address_problem(exporter: Exporter) -> str:
-    """Why the exporter could not listen on its address, and what to do; "" when it can, or is switched off."""
+    """Why the exporter could not listen on its address, and what to do; "" if it can, or is off."""
     if not exporter.enabled:
         return ""
     family = socket.AF_INET6 if ":" in exporter.address else socket.AF_INET
@@ -143,7 +143,7 @@ def address_problem(exporter: Exporter) -> str:
 
 
 def switch(entry: Wanted, may_start: bool) -> bool:
-    """Enable and start a unit, or disable and stop it, and say so; whether anything changed."""
+    """Enable and start a unit, or disable and stop it, and report it. Returns whether anything changed."""
     is_enabled = is_enabled_now(entry.unit)
     now = ["--now"] if may_start else []
     if entry.is_enabled:
@@ -161,9 +161,9 @@ def switch(entry: Wanted, may_start: bool) -> bool:
 
 
 def is_enabled_now(name: str) -> bool:
-    """Whether a unit starts at boot. Raises `BusError` when systemd cannot be asked.
+    """Whether a unit starts at boot. Raises `BusError` if systemd doesn't reply.
 
-    It does not run in an image that is being made; there each unit is enabled once more.
+    In an image build systemd does not run; there each unit is enabled again.
     """
     try:
         return systemd.read_units([name])[0].enabled == "enabled"
@@ -174,19 +174,19 @@ def is_enabled_now(name: str) -> bool:
 
 
 def forget_findings(timer: str) -> None:
-    """What a probe found that is switched off would else look like one that has fallen silent."""
+    """Otherwise a probe that is switched off would seem silent."""
     kind = PROBES.get(timer.removeprefix("livekeep-probe-").removesuffix(".timer"))
     if kind:
         state.remove(kind)
 
 
 def has_console(root: Path = paths.ROOT) -> bool:
-    """Whether the box has a text console; a container has none. Taken for granted while an image is being made."""
+    """Whether the machine has a text console; a container has none. Assumed in an image build."""
     return (root / "dev/tty1").exists() or not (root / BOOTED).is_dir()
 
 
 def write(path: Path, text: str) -> bool:
-    """Bring the drop-in `path` to `text`, and say so; whether it changed."""
+    """Write `text` to the drop-in `path`, and report it. Returns whether it changed."""
     change = bring_to(path, text)
     if change:
         terminal.say(f"{path}: {change}")
@@ -194,7 +194,7 @@ def write(path: Path, text: str) -> bool:
 
 
 def user_id(screen: Screen) -> int | None:
-    """The uid of the desktop's user where one is needed. Raises `ConfigError` for a user that does not exist."""
+    """The uid of the desktop user if one is needed. Raises `ConfigError` for a user that does not exist."""
     if screen.resolved_output() != "wayland" or not screen.desktop_user:
         return None
     try:
@@ -204,7 +204,7 @@ def user_id(screen: Screen) -> int | None:
 
 
 def bring_to(path: Path, wanted: str) -> str:
-    """Make `path` hold `wanted`, or be absent for ""; say what was done, "" for nothing. Raises `LivekeepError`."""
+    """Write `wanted` to `path`, or remove it for "". Returns what was done, "" for nothing. Raises `LivekeepError`."""
     present = file.read_text(path) if path.exists() else ""
     if present == wanted:
         return ""

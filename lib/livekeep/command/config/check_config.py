@@ -1,5 +1,5 @@
-"""livekeep check-config: the configuration as the units will read it, or every problem with it; what is doubtful about channels;
-what speed tests will use.
+"""livekeep check-config: the configuration as the units read it, or all its problems; warnings about channels; the data use of
+speed tests.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from livekeep.system import terminal
 
 DAY_SECONDS = 86400.0
 OFTEN_SECONDS = 6 * 3600.0
-"""Speed tests that come more often than this use so much that it is said."""
+"""Speed tests at shorter intervals use enough data for a warning."""
 NAME_ADVICE = "give it a name that ends with .toml, or remove it"
 ASSUMED = SpeedtestResult(download_bytes_per_second=50e6 / 8, upload_bytes_per_second=10e6 / 8)
-"""A household's line, until one was measured."""
+"""A typical household's connection, until one is measured."""
 
 
 def run(_arguments: argparse.Namespace) -> int:
@@ -32,9 +32,7 @@ def run(_arguments: argparse.Namespace) -> int:
 
 
 def doubts(settings: Config) -> list[str]:
-    """What is doubtful: files that are not read, channels, and what is wrong with those that the API keeps, which hold up
-    nothing but themselves.
-    """
+    """Warnings: ignored files, doubtful channels, and errors in the API's channels, which affect only those channels."""
     ignored = [f"{path}: is not read: {NAME_ADVICE}" for path in config.ignored_files()]
     try:
         found, problems = channels.load(settings)
@@ -44,7 +42,7 @@ def doubts(settings: Config) -> list[str]:
 
 
 def last_measurement() -> SpeedtestResult:
-    """The line as it was measured last; what a household's may be where nothing was, or where it may not be read."""
+    """The last measured connection; a typical household's if there is none, or it may not be read."""
     with contextlib.suppress(TemporaryError):
         found = state.read(SpeedtestResult)
         if found.download_bytes_per_second and found.upload_bytes_per_second:
@@ -53,7 +51,7 @@ def last_measurement() -> SpeedtestResult:
 
 
 def usage(probe: SpeedtestProbe, line: SpeedtestResult) -> str:
-    """One line: what the speed tests will send and receive in a day."""
+    """One line: how much the speed tests send and receive in a day."""
     down, up = line.download_bytes_per_second or 0.0, line.upload_bytes_per_second or 0.0
     runs = DAY_SECONDS / probe.interval_seconds
     gigabytes = runs * probe.duration_seconds * (down + up) / 1e9

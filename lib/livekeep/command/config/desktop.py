@@ -1,4 +1,4 @@
-"""What the display's unit needs for the output in use: the desktop user's session, or the bare console. Pure functions."""
+"""The display unit's settings for the output in use: the desktop user's session, or the bare console. Pure functions."""
 
 import dataclasses
 import shlex
@@ -21,7 +21,7 @@ TAKEN_AT_START = (
     "audio_device",
     "volume",
 )
-"""The keys of [screen] that the display reads only when it starts: a change of one is a reason to restart it."""
+"""The keys of [screen] that the display reads only when it starts: a change requires a restart."""
 
 
 def wayland_socket(screen: Screen, uid: int) -> Path:
@@ -31,26 +31,26 @@ def wayland_socket(screen: Screen, uid: int) -> Path:
 def drop_in(screen: Screen, uid: int | None, console: str) -> str:
     """The drop-in for livekeep-display.service.
 
-    `uid` is that of screen.desktop_user, None where none is needed; `console` is the text for the output drm, "" for none.
-    The values in force stand in a comment, so that the text changes, and the display is restarted, when one of them does.
+    `uid` is that of screen.desktop_user, None if not needed; `console` is the text for the output drm, "" for none.
+    A comment lists the values in force, so that a changed value changes the text and the display is restarted.
     """
     body = session(screen, uid) or (console if screen.resolved_output() == "drm" else "")
     return HEADING + in_force(screen) + ("\n" + body if body else "")
 
 
 def session_drop_in(screen: Screen, uid: int | None) -> str:
-    """The drop-in for livekeep-error-screen.service, "" when it needs none: it paints in the same session."""
+    """The drop-in for livekeep-error-screen.service, which draws in the same session; "" if it needs none."""
     body = session(screen, uid)
     return HEADING + "\n" + body if body else ""
 
 
 def session(screen: Screen, uid: int | None) -> str:
-    """What lets a unit into the desktop's session, "" on the bare console."""
+    """The settings that give a unit access to the desktop's session; "" on the bare console."""
     return {"wayland": wayland(screen, uid), "x11": x11(screen), "drm": ""}[screen.resolved_output()]
 
 
 def in_force(screen: Screen) -> str:
-    """The values as comments, only those that differ from the default."""
+    """The values that differ from the defaults, as comments."""
     values = dataclasses.asdict(screen)
     standard = dataclasses.asdict(Screen())
     lines = [f"# {key} = {values[key]!a}\n" for key in TAKEN_AT_START if values[key] != standard[key]]

@@ -1,4 +1,4 @@
-"""livekeep import-env: take over vimeo-monitor's .env. Writes a drop-in, the credential, copies of its pictures."""
+"""livekeep import-env: imports vimeo-monitor's .env. Writes a drop-in, the credential, and copies of its pictures."""
 
 import argparse
 import errno
@@ -23,7 +23,7 @@ from livekeep.system import systemctl, terminal
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
 PICTURES = paths.ROOT / "var/lib/livekeep/pictures"
-"""The display may not look into home directories, and the predecessor's folder may go."""
+"""The display may not read home directories, and the predecessor's folder may be removed."""
 LARGEST_PICTURE_BYTES = 1024**3
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def find_streams(arguments: argparse.Namespace, source: Path) -> tuple[dict[str, str], str]:
-    """The event numbers and where they were found. A file that was named must hold them, one beside the .env may be absent."""
+    """The event numbers and where they were found. A named file must contain them; the file beside the .env may be absent."""
     tree = Path(arguments.source_tree) if arguments.source_tree else source.resolve().parent
     where = Path(arguments.streams) if arguments.streams else tree / predecessor.STREAMS_FILE
     if not (arguments.streams or arguments.source_tree or where.exists()):
@@ -58,7 +58,7 @@ def find_streams(arguments: argparse.Namespace, source: Path) -> tuple[dict[str,
 
 
 def render(translation: Translation, source: Path) -> str:
-    """The drop-in's text; the pictures stand in it where their copies will be."""
+    """The drop-in's text, with the paths of the pictures' copies."""
     for key, picture in translation.pictures.items():
         translation.set("screen", key, str(copy_of(key, picture)))
     return predecessor.toml(translation.tables, f"Taken over from {source.name} of vimeo-monitor by livekeep import-env.")
@@ -69,7 +69,7 @@ def copy_of(key: str, picture: Path) -> Path:
 
 
 def check(content: str) -> Config:
-    """The configuration as it would be. Raises `ConfigError`; nothing has been written then."""
+    """The resulting configuration, before anything is written. Raises `ConfigError`."""
     with tempfile.TemporaryDirectory(prefix="livekeep-") as name:
         trial = Path(name)
         for drop_in in config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY)[1:]:
@@ -83,7 +83,7 @@ def check(content: str) -> Config:
 
 
 def warnings(translation: Translation, settings: Config) -> list[str]:
-    """What was taken over and does more than livekeep's defaults, which may not be meant."""
+    """Imported settings that do more than livekeep's defaults, perhaps unintentionally."""
     found = []
     exporter, speedtest = settings.exporter, settings.probes.speedtest
     if "address" in translation.tables.get("exporter", {}) and not is_loopback(exporter.address):
@@ -101,7 +101,7 @@ def is_loopback(address: str) -> bool:
 
 
 def report(translation: Translation, note: str) -> str:
-    """What became of each setting, and where the streams come from."""
+    """The outcome of each setting, and the source of the streams."""
     rows = [("LINE", "SETTING", "BECOMES"), *map(row, translation.outcomes)]
     lines = [terminal.table(rows), "", shown(note)]
     if any(table.startswith(("exporter", "probes.")) for table in translation.tables):
@@ -145,7 +145,8 @@ def copy_pictures(translation: Translation, source: Path) -> None:
 
 
 def read_as_owner_of(source: Path, picture: Path) -> bytes:
-    """The picture as whoever owns `source` may read it: a user's file must not have root publish another's. Raises `OSError`."""
+    """The picture, read with the permissions of `source`'s owner: a user's .env must not make root publish another user's file.
+    Raises `OSError`."""
     owner = source.stat()
     if os.geteuid() != 0 or owner.st_uid == 0:
         return picture.read_bytes()

@@ -1,4 +1,4 @@
-"""What becomes of vimeo-monitor's settings: a pure translation of its .env and its stream numbers into livekeep's keys.
+"""Translates vimeo-monitor's .env and its stream numbers into livekeep's keys. Pure.
 
 Sources: its .env.sample, its documentation of the variables, and `self.streams` in its src/vimeo_monitor/config.py.
 """
@@ -22,7 +22,7 @@ from livekeep.core.errors import LivekeepError
 
 STREAMS_FILE = Path("src/vimeo_monitor/config.py")
 DEFAULT_SELECTION = "1"
-"""What vimeo-monitor showed when STREAM_SELECTION was not set."""
+"""vimeo-monitor's default without STREAM_SELECTION."""
 PLACEHOLDER = re.compile(r"your[_-].*|changeme|", re.IGNORECASE)
 LEVELS = {"critical": "error", "fatal": "error", "warn": "warning"}
 SECRETS = ("VIMEO_TOKEN", "VIMEO_ACCESS_TOKEN")
@@ -67,7 +67,7 @@ TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 @dataclass(frozen=True)
 class Entry:
-    """A setting and the number of the line where it begins; without a name it is a faulty line. The value may be a secret."""
+    """A setting and the number of its first line; without a name it is an invalid line. The value may be a secret."""
 
     name: str
     value: str = field(repr=False)
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one setting. `taken` is what it set, "" when it was left; neither text holds a secret."""
+    """The outcome of one setting. `taken` is what it set, "" if it was ignored; neither text contains a secret."""
 
     line: int
     name: str
@@ -99,15 +99,15 @@ class Translation:
 
 
 def parse(text: str) -> list[Entry]:
-    """The settings of a .env in their order; a name set twice stands there twice.
+    """The settings of a .env in order; a name set twice appears twice.
 
-    python-dotenv parses them, as it did for vimeo-monitor; its `dotenv_values` would drop the lines' numbers, pass over what it
-    cannot read, and look into this process's environment for ${NAME}.
+    python-dotenv parses them, as in vimeo-monitor. Its `dotenv_values` would drop line numbers, skip invalid lines, and expand
+    ${NAME} from this process's environment.
     """
     entries: list[Entry] = []
     known: dict[str, str | None] = {}
     for binding in parse_stream(io.StringIO(text)):
-        # A binding begins with the blank lines before it.
+        # A binding includes the blank lines before it.
         blank = re.match(r"\s*", binding.original.string)
         line = binding.original.line + (blank[0].count("\n") if blank else 0)
         if binding.error:
@@ -122,7 +122,7 @@ def parse(text: str) -> list[Entry]:
 def read_streams(source: str, where: Path) -> dict[str, str]:
     """The event numbers in vimeo-monitor's config.py, by their selection number. The file is parsed, never run.
 
-    Raises `LivekeepError` when there are none.
+    Raises `LivekeepError` if there are none.
     """
     try:
         for node in ast.walk(ast.parse(source)):
@@ -148,7 +148,7 @@ def checked_streams(found: Mapping[Any, Any]) -> dict[str, str]:
 
 
 def translate(entries: list[Entry], streams: Mapping[str, str], folder: Path) -> Translation:
-    """livekeep's keys for vimeo-monitor's settings, with its event numbers; its relative paths stand below `folder`."""
+    """livekeep's keys for vimeo-monitor's settings and event numbers; relative paths are below `folder`."""
     result = Translation()
     for number, event in streams.items():
         result.set(f"streams.stream-{number}", "vimeo_event", event)
@@ -246,7 +246,7 @@ def take_health(entry: Entry, result: Translation) -> str:
 
 
 def read_as(default: Any, text: str) -> Any:
-    """The text of a setting in the type of the key's default. Raises `ValueError`."""
+    """A setting's text converted to the type of the key's default. Raises `ValueError`."""
     if isinstance(default, bool):
         if text.lower() not in (*TRUE, *FALSE):
             raise ValueError("must be true or false")
@@ -263,7 +263,7 @@ def default_of(kind: Any, key: str) -> Any:
 
 
 def checked(kind: Any, key: str, value: Any) -> Any:
-    """`value` as the configuration takes it for that key. Raises `ValueError` that says what it must be."""
+    """`value`, checked and converted for that key. Raises `ValueError`, which says what it must be."""
     entry = next(entry for entry in dataclasses.fields(kind) if entry.name == key)
     default = entry.default
     config.convert(value, default, entry.metadata.get("check"))

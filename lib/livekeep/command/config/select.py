@@ -1,4 +1,4 @@
-"""livekeep select: the streams there are, and which one is shown. Writes stream.selected; has the poller reload."""
+"""livekeep select: lists the streams, or selects one. Writes stream.selected; reloads the poller."""
 
 import argparse
 import tomllib
@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def listing(settings: Config) -> str:
-    """The streams, one a line, the selected one marked."""
+    """The streams, one per line, the selected one marked."""
     if not settings.streams:
         return f'No streams are configured; add one to {paths.CONFIG_FILE}:\n[streams.main]\nvimeo_event = "NUMBER"'
     width = max(map(len, settings.streams))
@@ -39,7 +39,7 @@ def listing(settings: Config) -> str:
 
 
 def source(stream: Stream) -> str:
-    """Where a stream comes from, without a URL's user, password and query."""
+    """A stream's source, without a URL's user, password and query."""
     if stream.vimeo_event:
         return f"Vimeo event {stream.vimeo_event}"
     if stream.vimeo_video:
@@ -54,7 +54,7 @@ def without_secrets(url: str) -> str:
 
 
 def select(name: str, streams: Mapping[str, Stream]) -> None:
-    """Write the choice and have the poller take it. Raises `LivekeepError`, for an unknown name too."""
+    """Write the selection and reload the poller. Raises `LivekeepError`, also for an unknown name."""
     if name not in streams:
         known = ", ".join(f'"{known}"' for known in streams) or "none yet"
         raise LivekeepError(f'there is no stream "{name}"; the configured ones are {known}')
@@ -71,7 +71,7 @@ def select(name: str, streams: Mapping[str, Stream]) -> None:
 
 
 def write(name: str) -> Path:
-    """Set stream.selected in the file that last sets it, else in the main one; give that file."""
+    """Set stream.selected in the last file that sets it, else in the main file; returns that file."""
     target = next(filter(sets_selection, reversed(config.files(paths.CONFIG_FILE, paths.DROP_IN_DIRECTORY))), paths.CONFIG_FILE)
     try:
         text = with_selection(file.read_text(target), name)
@@ -92,11 +92,11 @@ def sets_selection(path: Path) -> bool:
 
 
 def with_selection(text: str, name: str) -> str | None:
-    """`text` with stream.selected set to `name`, its comments and layout kept; None when `stream` is no table.
+    """`text` with stream.selected set to `name`, keeping comments and layout; None if `stream` is not a table.
 
     Raises `tomllib.TOMLDecodeError`.
     """
-    # Only here: completion at the TAB key loads this module too.
+    # Only here, because command-line completion loads this module too.
     import tomlkit  # noqa: PLC0415
 
     wanted = tomllib.loads(text)
@@ -106,5 +106,5 @@ def with_selection(text: str, name: str) -> str | None:
     document = tomlkit.parse(text if text.endswith("\n") or not text else f"{text}\n")
     document.setdefault("stream", tomlkit.table())["selected"] = name
     changed: str = tomlkit.dumps(document)
-    # Whatever tomlkit makes of an odd layout, nothing else may change unnoticed.
+    # Whatever tomlkit does with an odd layout, nothing else may change unnoticed.
     return changed if tomllib.loads(changed) == wanted else None

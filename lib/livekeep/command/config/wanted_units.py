@@ -1,4 +1,4 @@
-"""What the configuration asks of the units of health and record: which of them run, how often, where they listen. Pure."""
+"""The units of health and record according to the configuration: which run, how often, where they listen. Pure."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,16 +9,16 @@ from livekeep.core.config.record import Analyzer, Web
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
 FIRST_RUN_SECONDS = 60.0
-"""After the machine's start, when an interval is set; a shorter interval begins sooner."""
+"""The first run after boot if an interval is set; with a shorter interval, after that interval."""
 SPEEDTEST_TICK_SECONDS = 3600.0
-"""So often the speed test's timer asks whether one is due; a longer interval is the probe's own affair."""
+"""How often the timer checks whether a speed test is due; the probe itself handles a longer interval."""
 ALWAYS = ("livekeep-recorder.service", "livekeep-alerter.service", "livekeep-tidy.timer")
-"""Those that no key switches off."""
+"""Units that no key switches off."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A unit as the configuration wants it: whether it runs, and its drop-in's text, "" for none."""
+    """A unit's wanted state: whether it runs, and its drop-in's text, "" for none."""
 
     unit: str
     is_enabled: bool
@@ -47,17 +47,17 @@ def probe_default(probe: object) -> float:
 
 
 def timer_text(name: str, seconds: float) -> str:
-    """The drop-in for another interval than the shipped one."""
+    """The drop-in for an interval other than the shipped one."""
     lines = ["[Timer]", "# An empty value takes the shipped times away, all of them.", "OnCalendar="]
     lines += [f"OnBootSec={min(seconds, FIRST_RUN_SECONDS):g}s", f"OnUnitActiveSec={seconds:g}s"]
     if name == "speedtest":
-        # Many boxes on one line must not measure each other.
+        # Speed tests of several machines on one connection must not coincide.
         lines += [f"RandomizedDelaySec={seconds / 4:g}s"]
     return "\n".join(lines) + "\n"
 
 
 def exporter_drop_in(settings: Config) -> str:
-    """The values that the exporter reads as comments, so that the text changes, and it is restarted, when one of them does."""
+    """The exporter's values as comments, so that a changed value changes the text and the exporter is restarted."""
     exporter = settings.exporter
     changed = {
         entry.name: getattr(exporter, entry.name)
@@ -65,14 +65,14 @@ def exporter_drop_in(settings: Config) -> str:
         if entry.name != "enabled" and getattr(exporter, entry.name) != entry.default
     }
     speedtest = settings.probes.speedtest
-    # The other probes run as soon as their timer is restarted, and say it themselves.
+    # The other probes run as soon as their timer is restarted, and report it themselves.
     if speedtest.interval_seconds != probe_default(speedtest):
         changed["probes.speedtest.interval_seconds"] = speedtest.interval_seconds
     return HEADING + "".join(f"# {key} = {value!a}\n" for key, value in changed.items()) if changed else ""
 
 
 def wanted_of_record(settings: Config) -> tuple[Wanted, ...]:
-    """All units of the part that are enabled, or may be."""
+    """All units of the part that are or can be enabled."""
     reports = {"daily": settings.reports.daily, "weekly": settings.reports.weekly}
     return (
         *(Wanted(name, True, "60-record.conf", "") for name in ALWAYS),
@@ -83,21 +83,21 @@ def wanted_of_record(settings: Config) -> tuple[Wanted, ...]:
 
 
 def socket_drop_in(web: Web) -> str:
-    """Another address or port than the shipped one."""
+    """The drop-in for an address or port other than the shipped one."""
     if (web.address, web.port) == (Web.address, Web.port):
         return ""
     address = f"[{web.address}]" if ":" in web.address else web.address
     lines = ["[Socket]", "# An empty value takes the shipped address away.", "ListenStream="]
-    # An address that comes with the network need not be there yet.
+    # The address may not exist before the network is up.
     lines += [f"ListenStream={address}:{web.port}", "FreeBind=yes"]
     if not ip_address(web.address).is_loopback:
-        # It wins over the shipped IPAddressDeny=.
+        # It overrides the shipped IPAddressDeny=.
         lines += ["IPAddressAllow=any"]
     return HEADING + "\n".join(lines) + "\n"
 
 
 def analyzer_drop_in(analyzer: Analyzer) -> str:
-    """Another interval than the shipped one."""
+    """The drop-in for an interval other than the shipped one."""
     seconds = analyzer.interval_seconds
     if seconds == Analyzer.interval_seconds:
         return ""

@@ -1,1 +1,1 @@
-"""livekeep doctor: one module a subject of its checks."""
+"""livekeep doctor: one module for each subject of its checks."""

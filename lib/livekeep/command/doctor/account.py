@@ -1,4 +1,4 @@
-"""The doctor's checks of configuration and Vimeo: is it sound, does the API's name resolve, is the token good."""
+"""The doctor's checks of configuration and Vimeo: is it valid, does the API's name resolve, is the token valid."""
 
 import json
 import socket
@@ -78,7 +78,7 @@ def token_absent(around: Surroundings) -> Check:
 
 
 def verify(around: Surroundings, token: str) -> Check:
-    """Ask the API what the token may do."""
+    """Check the token's permissions with the API."""
     host = urlsplit(around.config.vimeo.api_url).netloc.rpartition("@")[2]
     url = f"{around.config.vimeo.api_url.rstrip('/')}/oauth/verify"
     deadline = time.monotonic() + TIMEOUT_SECONDS
@@ -105,7 +105,7 @@ def not_vimeo(host: str) -> Check:
 
 
 def judge(status: int, body: bytes, host: str) -> Check:
-    """What an answer to /oauth/verify says of the token."""
+    """The verdict on the token from a response to /oauth/verify."""
     if status in (401, 403):
         return Check(
             "token", "fail", f"{host} refuses it ({status})", f"make a new one at {APPS_PAGE}, then: sudo livekeep set-token"

@@ -1,9 +1,9 @@
-"""The kernel's command line of a Raspberry Pi (cmdline.txt): what livekeep wants in it, and how it gets there.
+"""The kernel's command line of a Raspberry Pi (cmdline.txt): what livekeep needs in it, and how to add it.
 
 Sources: Raspberry Pi's documentation of cmdline.txt; the kernel's Documentation/fb/modedb.rst for `video=` ("D" at its end keeps
-a digital output on without a TV); vc4's `force_hotplug`, a bit for each HDMI connector. Raspberry Pi OS switches the memory
-cgroup off unless told otherwise.
-Writes cmdline.txt for `livekeep doctor --fix`, each change asked for, with a backup beside it.
+a digital output on without a TV); vc4's `force_hotplug`, a bit for each HDMI connector. Raspberry Pi OS disables the memory
+cgroup by default.
+Writes cmdline.txt for `livekeep doctor --fix`, after confirming each change, with a backup beside it.
 """
 
 import re
@@ -24,7 +24,7 @@ DEFAULT_CONNECTOR = "HDMI-A-1"
 
 @dataclass(frozen=True)
 class Change:
-    """A word for the command line, the words it replaces (a pattern), and what it is good for."""
+    """A word for the command line, the words it replaces (a pattern), and its purpose."""
 
     word: str
     replaces: str
@@ -32,7 +32,7 @@ class Change:
 
 
 def wanted_changes(screen: Screen) -> tuple[Change, ...]:
-    """All that livekeep wants of the command line, for the configured connector and mode."""
+    """All words that livekeep needs in the command line, for the configured connector and mode."""
     connector = screen.connector or DEFAULT_CONNECTOR
     mode = screen.mode if re.match(r"[0-9]", screen.mode) else DEFAULT_MODE
     rate = mode if "@" in mode else f"{mode}@60"
@@ -53,7 +53,7 @@ def hotplug_bit(connector: str) -> int:
 
 
 def is_there(change: Change, line: str) -> bool:
-    """Whether the line has what the change is for: its very word, or the administrator's own resolution that stays on."""
+    """Whether the line already has the effect of the change: the same word, or an own resolution that stays on."""
     words = line.split()
     if change.word in words:
         return True
@@ -66,13 +66,13 @@ def is_there(change: Change, line: str) -> bool:
 
 
 def missing_changes(text: str, screen: Screen) -> tuple[Change, ...]:
-    """What the command line lacks. Raises `LivekeepError` when it is not one line."""
+    """The changes that the command line lacks. Raises `LivekeepError` if it is not one line."""
     line = single_line(text)
     return tuple(change for change in wanted_changes(screen) if not is_there(change, line))
 
 
 def with_change(text: str, change: Change) -> str:
-    """The file with one change made, still a single line. Raises `LivekeepError` when it is not one line before."""
+    """The file with one change, still a single line. Raises `LivekeepError` if it was not one line before."""
     line = single_line(text)
     kept = [word for word in line.split() if not re.fullmatch(change.replaces, word)]
     return " ".join([*kept, change.word]) + "\n"
@@ -86,7 +86,7 @@ def single_line(text: str) -> str:
 
 
 def fix(around: Surroundings, yes: bool) -> None:
-    """Offer each change that is missing; write those that were accepted. Raises `LivekeepError`."""
+    """Offer each missing change; write the accepted ones. Raises `LivekeepError`."""
     path = around.boot_file()
     if path is None:
         terminal.say("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")

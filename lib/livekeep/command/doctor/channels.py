@@ -1,6 +1,6 @@
-"""The doctor's checks of the channels: are they set up, are keys, media, slates and ffmpeg there, and are they on air.
+"""The doctor's checks of the channels: are they set up, do keys, media, slates and ffmpeg exist, and are they on air.
 
-Nothing is asked over the network: that, and each item, is what `livekeep air check` looks at.
+They use no network: `livekeep air check` checks that, and each item.
 """
 
 import grp
@@ -43,12 +43,12 @@ def is_installed(around: Surroundings) -> bool:
 
 
 def load(around: Surroundings) -> tuple[dict[str, Channel], tuple[str, ...]]:
-    """All channels, and what is wrong with those of the API. Raises `LivekeepError` when they may not be read."""
+    """All channels, and the errors in those of the API. Raises `LivekeepError` if they may not be read."""
     return channels.load(around.config, around.path(f"{KEPT}/{channels.DIRECTORY.name}"))
 
 
 def place_of(around: Surroundings, name: str) -> Path:
-    """The file that a channel is configured in."""
+    """The file that configures a channel."""
     etc = around.path("/etc/livekeep")
     found = config.place_of("channels", name, file=etc / "livekeep.toml", drop_ins=etc / "livekeep.d")
     return found or around.path(f"{KEPT}/{channels.DIRECTORY.name}/{name}.json")
@@ -60,7 +60,7 @@ def set_up(around: Surroundings) -> dict[str, Channel]:
 
 
 def summary(name: str, faults: Sequence[Check], good: str) -> Check:
-    """The gravest fault, and how many others there are; without any, that all is well."""
+    """The most severe fault, and the number of others; `good` if there is none."""
     if not faults:
         return Check(name, "ok", good)
     first = next((fault for fault in faults if fault.verdict == "fail"), faults[0])
@@ -69,7 +69,7 @@ def summary(name: str, faults: Sequence[Check], good: str) -> Check:
 
 
 def check_channels(around: Surroundings) -> Check:
-    """Whether each one has media and an ingest."""
+    """Whether each channel has media and an ingest."""
     if not is_installed(around):
         return Check("channels", "skip", NOT_INSTALLED)
     try:
@@ -89,12 +89,12 @@ def check_channels(around: Surroundings) -> Check:
 
 
 def check_stream_keys(around: Surroundings) -> Check:
-    """Whether each channel that is set up has its key, and nobody else may read it."""
+    """Whether each channel that is set up has its key, readable only by root."""
     return check_each(around, "stream keys", stream_key_faults, needs_root=True)
 
 
 def check_media(around: Surroundings) -> Check:
-    """Whether the worker may read each folder, and the keys of the buckets are there."""
+    """Whether the worker may read each folder, and the buckets' keys exist."""
     return check_each(around, "media", media_faults)
 
 
@@ -103,7 +103,7 @@ def check_slates(around: Surroundings) -> Check:
 
 
 def check_each(around: Surroundings, title: str, faults_of: FaultsOf, needs_root: bool = False) -> Check:
-    """The same look at each channel that is set up."""
+    """Run one check on each channel that is set up."""
     if not is_installed(around):
         return Check(title, "skip", NOT_INSTALLED)
     if needs_root and not is_root():
@@ -123,7 +123,7 @@ def stream_key_faults(around: Surroundings, name: str, _channel: Channel) -> Ite
 
 
 def credential_faults(around: Surroundings, file_name: str, advice: str) -> Iterator[Fault]:
-    """What is wrong with a secret's file, as root sees it. What is in it is not told."""
+    """The faults of a secret's file, checked as root. They don't reveal its content."""
     found = next((path for store in STORES if (path := around.path(store) / file_name).exists()), None)
     if found is None:
         yield "fail", f"{STORES[0]}/{file_name} is not there", advice
@@ -175,7 +175,7 @@ def slate_faults(around: Surroundings, name: str, channel: Channel) -> Iterator[
 
 
 def may_read(path: Path) -> bool:
-    """Whether the worker's user may read a file, or list and enter a folder; taken to be so where this cannot be tried."""
+    """Whether the worker's user may read a file, or list and enter a folder; assumed if this cannot be tried."""
     try:
         user, group = pwd.getpwnam(WORKER_USER), grp.getgrnam(WORKER_GROUP)
     except KeyError:
@@ -208,14 +208,14 @@ def check_encoder(around: Surroundings) -> Check:
 
 
 def told_by_ffmpeg(option: str, program: str = "ffmpeg") -> set[str]:
-    """The words that the program answers with. Raises `OSError` or `subprocess.SubprocessError`."""
+    """The words of the program's output. Raises `OSError` or `subprocess.SubprocessError`."""
     command = [program, "-hide_banner", option]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS, stdin=subprocess.DEVNULL)
     return set(done.stdout.split())
 
 
 def check_on_air(around: Surroundings) -> Check:
-    """Whether what is meant to be on air is, and will be after a restart of the machine."""
+    """Whether the channels that are meant to be on air are, and will be after a reboot."""
     if not is_installed(around):
         return Check("on air", "skip", NOT_INSTALLED)
     clock = Clock(time.time(), time.monotonic())
@@ -243,7 +243,7 @@ def on_air_faults(it: ChannelStatus, configured: dict[str, Channel], clock: Cloc
 
 
 def is_started_at_boot(around: Surroundings) -> bool:
-    """Whether the unit is enabled; taken to be so where systemd cannot be asked."""
+    """Whether the unit is enabled; assumed if systemd doesn't reply."""
     try:
         return around.units(BOOT_UNIT)[0].enabled.startswith("enabled")
     except LivekeepError:

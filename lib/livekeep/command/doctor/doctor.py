@@ -1,6 +1,6 @@
-"""livekeep doctor: everything that screen, channels and record depend on, each with a verdict and what to do.
+"""livekeep doctor: checks everything that screen, channels and record depend on, each with a verdict and what to do.
 
-Changes nothing without --fix.
+It changes nothing without --fix.
 """
 
 import argparse
@@ -81,7 +81,7 @@ OF_THE_SCREEN: dict[Callable[[Surroundings], Check], str] = {
     check_units: "units",
     check_rivals: "other programs",
 }
-"""Those that look at nothing but the screen, with their names, for a machine without one."""
+"""Checks that concern only the screen, with their names, for a machine without one."""
 COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 
 
@@ -107,7 +107,7 @@ def examine(around: Surroundings) -> tuple[Check, ...]:
 
 
 def without_screen(check: Callable[[Surroundings], Check], around: Surroundings) -> Check:
-    """The check where livekeep was installed without the screen: then no stream need be set up."""
+    """The check on a machine installed without the screen: no stream need be set up."""
     if check in OF_THE_SCREEN:
         return Check(OF_THE_SCREEN[check], "skip", "livekeep is installed without the screen")
     if check is check_config and not around.problems:
@@ -126,7 +126,7 @@ def as_json(checks: tuple[Check, ...]) -> str:
 
 
 def as_text(checks: tuple[Check, ...]) -> str:
-    """A line for each check, then what to do about those that are not well."""
+    """A line for each check, then the advice for those that are not ok."""
     table = terminal.table([(check.verdict, check.name, check.finding) for check in checks]).splitlines()
     lines = [
         line.replace(check.verdict, terminal.paint(check.verdict, COLOURS[check.verdict]), 1)

@@ -1,4 +1,4 @@
-"""What the doctor's checks share: their result, what they look at, and how they read the kernel's small files."""
+"""Shared by the doctor's checks: their result, their input, and reading the kernel's small files."""
 
 import os
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ LARGEST_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. `advice` says what to do, "" when nothing."""
+    """One result. `advice` says what to do, or ""."""
 
     name: str
     verdict: Verdict
@@ -26,28 +26,28 @@ class Check:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What the checks look at: the file tree below `root`, and the configuration with its problems."""
+    """The checks' input: the file tree below `root`, and the configuration with its problems."""
 
     root: Path
     config: Config
     problems: tuple[str, ...] = ()
 
     def path(self, absolute: str | Path) -> Path:
-        """A path of the machine as it lies below `root`; one that lies there already stays."""
+        """A path of the machine, moved below `root`; a path already below it is unchanged."""
         path = Path(absolute)
         return path if path.is_relative_to(self.root) else self.root / str(path).lstrip("/")
 
     def units(self, *names: str) -> tuple[Unit, ...]:
-        """As the machine's systemd knows them. Raises `BusError`."""
+        """The units as the machine's systemd reports them. Raises `BusError`."""
         return systemd.read_units(names, self.path(dbus.SYSTEM_BUS))
 
     def machine_path(self, name: str | Path) -> str:
-        """A path as the machine itself sees it, without `root` in front."""
+        """A path on the machine itself, without the prefix `root`."""
         path = Path(name)
         return str(Path("/") / path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
 
     def read(self, absolute: str | Path) -> str:
-        """A small file of the kernel's or the system's; "" when it is absent or cannot be read."""
+        """A small file of the kernel or the system; "" if it is absent or cannot be read."""
         try:
             with self.path(absolute).open("rb") as file:
                 return file.read(LARGEST_BYTES).decode("utf-8", "replace").strip("\0\n ")
@@ -60,7 +60,7 @@ class Surroundings:
         return model if model.startswith(PI) else ""
 
     def boot_file(self) -> Path | None:
-        """The kernel's command line on a Raspberry Pi's boot partition, where bookworm and later or older releases keep it."""
+        """cmdline.txt on a Raspberry Pi's boot partition, at its path in bookworm and later or in older releases."""
         places = (self.path("/boot/firmware/cmdline.txt"), self.path("/boot/cmdline.txt"))
         return next((place for place in places if self.board() and place.is_file()), None)
 

@@ -1,4 +1,4 @@
-"""The doctor's checks of the health part: what each probe found last, what the probes need, and whether the exporter answers."""
+"""The doctor's checks of the health part: each probe's last result, its requirements, and whether the exporter responds."""
 
 import time
 from functools import partial
@@ -24,11 +24,11 @@ NOT_INSTALLED = "the health part is not installed"
 EXPORTER = "livekeep-exporter.service"
 ANSWER_TIMEOUT_SECONDS = 3.0
 ANSWERS = (200, 503)
-"""What /healthz says: well, or not. Either way the exporter answers."""
+"""The statuses of /healthz, healthy or not. In both cases the exporter works."""
 
 
 def check_youtube(around: Surroundings) -> Check:
-    """What YouTube answered last, and whether the API key is there where a channel names its video."""
+    """YouTube's last response, and whether the API key exists if a channel sets its video."""
     title = PROBES["youtube"].TITLE
     if not around.path(f"{UNITS}/livekeep-probe-youtube.service").exists():
         return Check(title, "skip", "the health part, or the channels, are not installed")
@@ -44,7 +44,7 @@ def check_youtube(around: Surroundings) -> Check:
 
 
 def check_probe(name: str, around: Surroundings) -> Check:
-    """What is missing, or else what it found last."""
+    """What is missing, or else the last result."""
     title = PROBES[name].TITLE
     if not around.path(f"{UNITS}/livekeep-probe-{name}.service").exists():
         return Check(title, "skip", NOT_INSTALLED)
@@ -72,7 +72,7 @@ def last_result(around: Surroundings, name: str) -> Check:
 
 
 def of_run(title: str, run: Run) -> Check:
-    """The verdict of a probe's last run; one that had nothing to look at is skipped here too."""
+    """The verdict of a probe's last run; a skipped run is skipped here too."""
     return Check(title, VERDICTS[run.verdict], run.reason or "nothing to complain of", run.advice)
 
 
@@ -81,7 +81,7 @@ def is_installed(around: Surroundings, program: str) -> bool:
 
 
 def check_exporter(around: Surroundings) -> Check:
-    """Whether its unit runs and it answers where the configuration says."""
+    """Whether its unit runs and it responds at the configured address."""
     settings = around.config.exporter
     if not settings.enabled:
         return Check("exporter", "skip", "switched off by exporter.enabled")

@@ -1,4 +1,4 @@
-"""The doctor's checks of the machine: network, clock, disk, memory limits, the units, and what fights them for the screen."""
+"""The doctor's checks of the machine: network, clock, disk, memory limits, the units, and rivals for the screen."""
 
 import contextlib
 import os
@@ -42,7 +42,7 @@ def check_network(around: Surroundings) -> Check:
 
 
 def default_interface(around: Surroundings) -> str:
-    """The interface of an IPv4 or IPv6 default route, "" for none."""
+    """The interface of an IPv4 or IPv6 default route; "" for none."""
     for line in around.read("/proc/net/route").splitlines()[1:]:
         fields = line.split()
         if len(fields) > 7 and fields[1] == "00000000" == fields[7] and int(fields[3], 16) & 1:
@@ -81,7 +81,7 @@ def check_memory(around: Surroundings) -> Check:
 
 
 def check_boot_line(around: Surroundings) -> Check:
-    """Whether the output's resolution is fixed, so that a TV that is off or comes late finds it."""
+    """Whether the output's resolution is fixed, for a TV that is off at boot or connected later."""
     path = around.boot_file()
     if not around.board():
         return Check("resolution", "skip", "fixed at boot on a Raspberry Pi only")
@@ -110,7 +110,7 @@ def check_disk(around: Surroundings) -> Check:
 
 
 def space(around: Surroundings, name: str) -> tuple[int, int]:
-    """Free and total bytes; of a path that is absent, those of the tree's root."""
+    """Free and total bytes; for an absent path, those of the tree's root."""
     path = around.path(name)
     found = os.statvfs(path if path.exists() else around.root)
     return found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize
@@ -127,7 +127,7 @@ def judge_space(name: str, free: int, size: int) -> Check:
 
 
 def mounted_read_only(around: Surroundings) -> bool:
-    """Whether / is mounted read-only; of several mounts on / the last one counts."""
+    """Whether / is mounted read-only; the last mount on / counts."""
     options = [
         fields[3] for line in around.read("/proc/mounts").splitlines() if len(fields := line.split()) > 3 and fields[1] == "/"
     ]
@@ -165,7 +165,7 @@ def short(entry: Unit) -> str:
 
 
 def check_rivals(around: Surroundings) -> Check:
-    """Whether another program takes or changes the screen."""
+    """Whether another program uses or changes the screen."""
     found = [*rival_units(around), *autostarts(around)]
     if not found:
         return Check("other programs", "ok", "none fights for the screen")
@@ -188,7 +188,7 @@ def rival_units(around: Surroundings) -> Iterator[tuple[str, str]]:
 
 
 def autostarts(around: Surroundings) -> Iterator[tuple[str, str]]:
-    """The predecessor's autostart files that are not switched off, in any home."""
+    """The predecessor's enabled autostart files, in any home directory."""
     for home in (*sorted(around.path("/home").glob("*")), around.path("/root")):
         for name, harm in AUTOSTART.items():
             entry = home / ".config/autostart" / name
@@ -198,7 +198,7 @@ def autostarts(around: Surroundings) -> Iterator[tuple[str, str]]:
 
 
 def read_foreign(file: Path) -> str:
-    """A small text file of another user; "" for what is none."""
+    """A small text file of another user; "" if it is not one."""
     try:
         return files.read(file, LARGEST_BYTES).decode("utf-8", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The doctor's checks of the configured pictures: there, readable by the display's user, and fit for what shows them."""
+"""The doctor's checks of the configured pictures: they exist, the display's user may read them, and the program can show them."""
 
 import pwd
 import subprocess
@@ -10,7 +10,7 @@ from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict, is
 
 try:
     from PIL import Image
-except ImportError:  # The error screen needs it; then it says so itself.
+except ImportError:  # The error screen needs it, and reports it missing.
     Image = None
 
 DISPLAY_USER = "livekeep-display"
@@ -19,14 +19,14 @@ TRIAL = (
     "mpv", "--no-config", "--really-quiet", "--load-scripts=no", "--ytdl=no", "--vo=null", "--ao=null", "--frames=1",
     "--vd-lavc-o=err_detect=explode",
 )  # fmt: skip
-"""mpv without a window, with the picture's options as the player gives them."""
+"""mpv without a window, with the picture's options as the player sets them."""
 HIDDEN = ("/home/", "/root/", "/tmp/", "/run/user/")  # noqa: S108 - named, not used
-"""What the display's sandbox does not show it."""
+"""Paths that the display's sandbox hides."""
 ADVICE = "name a PNG or JPEG in livekeep.toml, such as one in /usr/share/livekeep/pictures"
 
 
 def check_pictures(around: Surroundings) -> Check:
-    """The first fault among all pictures, or how many are good."""
+    """The first fault among all pictures, or the good ones."""
     screen = around.config.screen
     checks = [check_picture(around, name, "screen.holding") for name in screen.holding]
     checks.append(check_picture(around, screen.error, "screen.error"))
@@ -50,7 +50,7 @@ def check_picture(around: Surroundings, name: str, key: str) -> Check:
     elif is_empty:
         fault, advice = "is empty", "copy it again"
     else:
-        # Who shows the picture judges it. VLC tells nobody; what Pillow reads, it shows.
+        # The program that shows the picture tests it. VLC reports no errors; it shows what Pillow can read.
         fault = painter_fault(path) if around.config.screen.player == "vlc" else display_fault(path)
         if not fault and key == "screen.error" and (fault := painter_fault(path)):
             verdict, fault = "warn", f"{fault}: it shows its text alone"
@@ -60,13 +60,13 @@ def check_picture(around: Surroundings, name: str, key: str) -> Check:
 
 
 def readable_by_display(path: Path) -> bool:
-    """Whether the display's user may read the file; where this cannot be tried, it is taken to be so."""
+    """Whether the display's user may read the file; assumed if this cannot be tried."""
     user = as_display_user()
     return not user or subprocess.run(["test", "-r", path], check=False, timeout=5, **user).returncode == 0
 
 
 def as_display_user() -> dict[str, Any]:
-    """The arguments for `subprocess.run` that make a program run as the display's user, where there is one and root may."""
+    """The arguments for `subprocess.run` to run a program as the display's user, if that user exists and this runs as root."""
     try:
         user = pwd.getpwnam(DISPLAY_USER)
     except KeyError:
@@ -75,7 +75,7 @@ def as_display_user() -> dict[str, Any]:
 
 
 def display_fault(path: Path) -> str:
-    """What keeps mpv from showing the file, a picture or a video; "" for nothing, and where there is no mpv to try it."""
+    """Why mpv cannot show the file, a picture or a video; "" if it can, or without mpv."""
     try:
         done = subprocess.run(
             [*TRIAL, "--", path], check=False, timeout=TRIAL_SECONDS, capture_output=True, cwd="/", **as_display_user()
@@ -88,7 +88,7 @@ def display_fault(path: Path) -> str:
 
 
 def painter_fault(path: Path) -> str:
-    """What keeps the error screen from painting the file, which must be a picture; "" for nothing, and without Pillow."""
+    """Why the error screen cannot draw the file, which must be a picture; "" if it can, or without Pillow."""
     if Image is None:
         return ""
     try:

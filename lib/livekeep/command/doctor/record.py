@@ -1,4 +1,4 @@
-"""The doctor's checks of the record part: does it record, can the record be read, who gets the messages, are the pages there."""
+"""The doctor's checks of the record part: does it record, is the record readable, who gets the messages, are the pages served."""
 
 import sqlite3
 import time
@@ -28,7 +28,7 @@ def is_installed(around: Surroundings) -> bool:
 
 
 def faults_of(around: Surroundings, subject: str) -> Iterator[Fault]:
-    """What its state says. Raises `PermissionError`."""
+    """The faults in its state. Raises `PermissionError`."""
     clock = Clock(time.time(), time.monotonic())
     for fault in record_status.read(around.path("/run/livekeep")).faults(clock):
         if fault.subject == subject:
@@ -36,13 +36,13 @@ def faults_of(around: Surroundings, subject: str) -> Iterator[Fault]:
 
 
 def check_record(around: Surroundings) -> Check:
-    """Whether it is written, and can be read."""
+    """Whether the record is written and readable."""
     if not is_installed(around):
         return Check("record", "skip", NOT_INSTALLED)
     try:
         faults = [Check("record", *fault) for fault in faults_of(around, "recorder")]
         state = record_status.read(around.path("/run/livekeep")).recorder
-        # One that has just begun has made none yet.
+        # A recorder that has just started has not created one yet.
         if not faults or around.path(DATABASE).exists():
             faults += [Check("record", *fault) for fault in database_faults(around)]
     except PermissionError:
@@ -70,7 +70,7 @@ def database_faults(around: Surroundings) -> Iterator[Fault]:
 
 
 def check_alerts(around: Surroundings) -> Check:
-    """Whether somebody gets the messages, and they arrive."""
+    """Whether messages have a recipient, and arrive."""
     if not is_installed(around):
         return Check("alerts", "skip", NOT_INSTALLED)
     if not is_root():
@@ -89,9 +89,9 @@ def check_alerts(around: Surroundings) -> Check:
 
 
 def stored_channels(around: Surroundings) -> tuple[str, ...]:
-    """The channels whose addresses are in the credential, by name; the addresses are read and not kept."""
+    """The names of the channels whose addresses are in the credential; the addresses are not kept."""
     for store in STORES:
-        # An encrypted one tells no names.
+        # An encrypted one reveals no names.
         text = around.read(f"{store}/{NOTIFY_CREDENTIAL}") if "encrypted" not in store else ""
         if names := tuple(words[0] for line in text.splitlines() if len(words := line.split()) > 1 and words[0][0] != "#"):
             return names
@@ -105,7 +105,7 @@ def channels_with_address(configured: Mapping[str, Notify], stored: tuple[str, .
 
 
 def check_pages(around: Surroundings) -> Check:
-    """Whether the socket waits for readers, and has a password where it is open to the network."""
+    """Whether the socket listens, and has a password if it is open to the network."""
     title, web = "web page", around.config.web
     if not around.path(f"{PROGRAMS}/livekeep-web").exists():
         return Check(title, "skip", NOT_INSTALLED)

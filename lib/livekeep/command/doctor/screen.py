@@ -121,7 +121,7 @@ def check_render_node(around: Surroundings, hwdec: str) -> Check:
 
 
 def check_sound(around: Surroundings) -> Check:
-    """Whether there is a sound card, and the configured one. Without any it is a warning: the picture needs none."""
+    """Whether a sound card exists, and the configured one. Without any it is a warning: the picture needs none."""
     cards = dict(re.findall(r"^\s*(\d+)\s+\[(\S+)\s*\]", around.read("/proc/asound/cards"), re.MULTILINE))
     device = around.config.screen.audio_device
     if device in ("null", "no"):

@@ -1,1 +1,1 @@
-"""livekeep screenshot: one module a display."""
+"""livekeep screenshot: one module for each kind of display."""

@@ -1,6 +1,6 @@
-"""A picture of what mpv shows, asked of its JSON IPC (mpv(1), "JSON IPC"): one JSON object a line, answers by request_id.
+"""Takes a picture of mpv's output through its JSON IPC (mpv(1), "JSON IPC"): one JSON object per line, replies by request_id.
 
-mpv writes the file itself, within its own unit, so into its runtime directory.
+mpv writes the file itself, in its own sandbox, and therefore to its runtime directory.
 """
 
 import json
@@ -15,11 +15,11 @@ from livekeep.core.text import shown
 TIMEOUT_SECONDS = 5.0
 NO_ANSWER = f"no answer within {TIMEOUT_SECONDS:g} s"
 MODES = ("window", "subtitles")
-"""As the TV shows it, with text and scaling; where the output cannot be read back, the video's own picture."""
+"""As the TV shows it, with text and scaling; if the output cannot be read back, the video's own picture."""
 
 
 def take(server: Path, picture: Path) -> None:
-    """Have the mpv at `server` save `picture` (a PNG by its name). Raises `LivekeepError`."""
+    """Make the mpv at `server` save `picture` (a PNG by its name). Raises `LivekeepError`."""
     complaint = ""
     with connect(server) as connection:
         for number, mode in enumerate(MODES, start=1):
@@ -54,7 +54,7 @@ def no_display(server: Path, error: OSError) -> LivekeepError:
 
 
 def ask(connection: socket.socket, number: int, command: list[str]) -> str:
-    """Send a command; give the "error" of its answer, which is "success" when it worked. Events in between are passed over."""
+    """Send a command; returns the "error" of the reply, which is "success" if it worked. Events in between are skipped."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
         connection.sendall(json.dumps({"command": command, "request_id": number}).encode() + b"\n")

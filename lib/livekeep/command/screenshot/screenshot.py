@@ -1,4 +1,4 @@
-"""livekeep screenshot: what the TV shows now, as a PNG. Asks the X server, the display, or reads what the error screen paints."""
+"""livekeep screenshot: the TV's current picture as a PNG, from the X server, the display, or the error screen's picture."""
 
 import argparse
 import contextlib
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def refuse_target(target: Path) -> None:
-    """Say what is wrong with the target before the display is troubled. Raises `LivekeepError`."""
+    """Check the target before involving the display. Raises `LivekeepError`."""
     if not target.parent.is_dir():
         raise LivekeepError(f"{target}: there is no folder {target.parent}; make it first")
     if target.is_symlink():
@@ -46,7 +46,7 @@ def refuse_target(target: Path) -> None:
 
 
 def take() -> bytes:
-    """The PNG of what is on the screen. Raises `LivekeepError`."""
+    """The PNG of the screen. Raises `LivekeepError`."""
     settings, _problems = config.load_leniently()
     if settings.screen.resolved_output() == "x11":
         with contextlib.suppress(LivekeepError):
@@ -72,7 +72,7 @@ def collect(source: Path) -> bytes:
 
 
 def read_picture(source: Path) -> bytes:
-    """A PNG from the display's folder. Its unit could put anything there, so only a plain file of a sane size is read."""
+    """A PNG from the display's folder. Its unit could put anything there, so only a regular file of limited size is read."""
     try:
         picture = files.read(source, LARGEST_BYTES)
     except files.UnfitFileError as error:
@@ -95,7 +95,7 @@ def remove(source: Path) -> None:
 
 
 def write(target: Path, picture: bytes) -> None:
-    """Write with the caller's umask, and as the caller's file."""
+    """Write with the caller's umask and as the caller's file."""
     try:
         files.replace(target, picture, mode=None, owner=(-1, -1), is_durable=False)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""A picture of what VLC shows, asked of its rc interface: the line `snapshot` has it save one into its snapshot folder.
+"""Takes a picture of VLC's output through its rc interface: the line `snapshot` makes VLC save one to its snapshot folder.
 
-The rc interface tells neither the file's name nor success, so the newest file of the folder is waited for.
+The rc interface reports neither the file's name nor success, so this module waits for a new file in the folder.
 """
 
 import os
@@ -14,11 +14,11 @@ from livekeep.core.errors import LivekeepError
 TIMEOUT_SECONDS = 5.0
 POLL_SECONDS = 0.05
 LAST_CHUNK = b"IEND\xaeB`\x82"
-"""The end of every PNG: VLC writes the file in place, so it may be there but not whole."""
+"""The end of every PNG: VLC writes the file in place, so it may be incomplete."""
 
 
 def take(server: Path, folder: Path, largest_bytes: int) -> bytes:
-    """Have the VLC at `server` save its picture; give it, and leave no file behind. Raises `LivekeepError`."""
+    """Make the VLC at `server` save its picture; returns the picture and removes the file. Raises `LivekeepError`."""
     before = names(folder, server)
     with mpv_camera.connect(server) as connection:
         try:
@@ -47,7 +47,7 @@ def names(folder: Path, server: Path) -> set[str]:
 
 
 def picture_in(folder: Path, name: str, largest_bytes: int) -> bytes:
-    """The picture, whose file is removed; b"" while it is not whole. The display's unit could put anything there."""
+    """The picture, whose file is removed; b"" while it is incomplete. The display's unit could put anything there."""
     try:
         with files.folder(folder) as (descriptor, _status):
             picture = files.read(name, largest_bytes, descriptor)

@@ -1,4 +1,4 @@
-"""A picture of an X screen itself: texts included, whoever painted them. mpv tells its texts only where a GPU draws."""
+"""Takes a picture of an X screen, with the texts of all programs. mpv includes its texts in a picture only with a GPU."""
 
 import io
 import os
@@ -13,7 +13,7 @@ Z_PIXMAP = 2
 
 
 def take(screen: Screen) -> bytes:
-    """The PNG of the whole screen. Raises `LivekeepError` when the X server cannot be asked."""
+    """The PNG of the whole screen. Raises `LivekeepError` if the X server doesn't reply."""
     from PIL import Image  # noqa: PLC0415 – only the few callers on X pay for it
     from Xlib import display, error  # noqa: PLC0415
 

@@ -1,8 +1,7 @@
-"""livekeep air set-key, set-storage-keys, set-api-token, set-youtube-key: the secrets of the air part, each for its one unit.
+"""livekeep air set-key, set-storage-keys, set-api-token, set-youtube-key: the secrets of the air part, each for one unit.
 
 Each comes from a file, a prompt or a pipe, never from the command line. Writes /etc/credstore/livekeep.stream-key.CHANNEL,
-livekeep.storage-key-id, livekeep.storage-secret, livekeep.api-token and livekeep.youtube-api-key; restarts the unit where it
-runs.
+livekeep.storage-key-id, livekeep.storage-secret, livekeep.api-token and livekeep.youtube-api-key; restarts the unit if it runs.
 """
 
 import argparse
@@ -57,7 +56,7 @@ def set_key(arguments: argparse.Namespace) -> int:
     if fault := fault_of_key(key):
         raise LivekeepError(f"{where}: {fault}")
     known = channels.load(config.load_leniently()[0])[0]
-    # First: what restarts the worker comes last.
+    # First, because storing the key restarts the worker.
     bind(channel, known.get(channel, Channel()))
     keep(key, secret)
     if channel not in known:
@@ -66,7 +65,7 @@ def set_key(arguments: argparse.Namespace) -> int:
 
 
 def bind_key(arguments: argparse.Namespace) -> int:
-    """Let the stored key go to the channel's ingests as they are now: root says so, whoever named them."""
+    """Allow the stored key for the channel's current ingests: root decides, whoever configured them."""
     known = channels.load(config.load_leniently()[0])[0]
     channel = one_of(known, arguments.channel)
     if not channels.ingest_hosts(known[channel]):
@@ -77,7 +76,7 @@ def bind_key(arguments: argparse.Namespace) -> int:
 
 
 def bind(name: str, channel: Channel) -> None:
-    """Store which servers the key of the channel may go to. Without any it may go to those that livekeep.toml names alone."""
+    """Store the servers that the channel's key may go to. Without any, only ingests in livekeep.toml may receive it."""
     hosts = " ".join(sorted(channels.ingest_hosts(channel)))
     credential.store_secret(hosts, ingests_of(name))
     if hosts:
@@ -85,13 +84,13 @@ def bind(name: str, channel: Channel) -> None:
 
 
 def ingests_of(channel: str) -> Secret:
-    """The servers that a stream key was stored for. They are no secret, but lie where the key does."""
+    """The servers that a stream key was stored for. They are not secret, but are stored beside the key."""
     name, worker = f"livekeep.stream-ingest.{channel}", channels.worker_unit(channel)
     return Secret(name, "list of servers", worker, "run livekeep air bind-key")
 
 
 def fault_of_key(key: str) -> str:
-    """Why a text without blanks is no stream key, "" when it may be one."""
+    """Why a text without blanks is not a stream key; "" if it may be one."""
     if re.match(r"[a-z]+://", key, re.IGNORECASE):
         return "looks like a whole URL; the stream key is what stands behind its last /, and the rest belongs into ingest_urls"
     return "holds no stream key but a path; give the key alone" if key.startswith("/") else ""
@@ -123,7 +122,7 @@ def two_lines(raw: str, where: str) -> tuple[str, str]:
 
 
 def set_api_token(arguments: argparse.Namespace) -> int:
-    """Without a token a random one is made, and printed this once."""
+    """Without input, generates a random token and prints it once."""
     if credential.is_asked_for(arguments.file):
         raw, where = credential.ask(API_TOKEN, "it is not shown; Enter alone makes one"), "what was typed"
     else:
@@ -148,7 +147,7 @@ def set_youtube_key(arguments: argparse.Namespace) -> int:
 
 
 def keep(content: str, secret: Secret) -> None:
-    """Store a secret, say so, and have its unit take it."""
+    """Store a secret, report it, and restart its unit."""
     changed = credential.store_secret(content, secret)
     credential.tell_stored(secret, changed)
     if changed:
@@ -156,7 +155,7 @@ def keep(content: str, secret: Secret) -> None:
 
 
 def problem_with_key(channel: str, store: Path) -> str:
-    """What is wrong with the stored stream key of `channel`, or that it cannot be read; "" when it is well."""
+    """The problem with the stored stream key of `channel`, such as that it cannot be read; "" if there is none."""
     secret = stream_key(channel)
     target = credential.credential_file(store, secret)
     if not target.exists():

@@ -1,4 +1,4 @@
-"""Secrets as credentials: checked for what they cannot be, and stored where systemd hands each to its one unit alone.
+"""Secrets as credentials: validated, and stored where systemd passes each to one unit only.
 
 Writes /etc/credstore/livekeep.* (root, 0600). A secret is in no message and on no command line.
 """
@@ -24,7 +24,7 @@ LARGEST_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Secret:
-    """A kind of secret: the name of its file, what people call it, what it is made of, how to come by one, who is handed it."""
+    """A kind of secret: its file's name, its name for people, its characters, how to get one, and the unit that receives it."""
 
     file_name: str
     noun: str
@@ -32,10 +32,10 @@ class Secret:
     source: str
     article: str = "a"
     title: str = ""
-    """How it is asked for, where that is more than the noun."""
+    """The prompt, if it is more than the noun."""
     made_of: str = "ASCII letters, digits and signs"
     instead: str = ""
-    """What else takes a line NAME=VALUE."""
+    """The other command that accepts a line NAME=VALUE."""
 
     def one(self) -> str:
         return f"{self.article} {self.noun}"
@@ -53,7 +53,7 @@ VIMEO_TOKEN = Secret(
 
 
 def read(name: str | None, secret: Secret) -> tuple[str, str]:
-    """The text that holds the secret, from the file `name`, a prompt or a pipe, and where it came from, for messages."""
+    """The text with the secret, from the file `name`, a prompt or a pipe, and its origin for messages."""
     if name not in (None, "-"):
         return file.read_text(Path(str(name)), LARGEST_BYTES), str(name)
     if is_asked_for(name):
@@ -66,7 +66,7 @@ def read(name: str | None, secret: Secret) -> tuple[str, str]:
 
 
 def is_asked_for(name: str | None) -> bool:
-    """Whether a person at a terminal is to type it."""
+    """Whether a person types it at a terminal."""
     return name is None and sys.stdin.isatty()
 
 
@@ -79,7 +79,7 @@ def ask(secret: Secret, hint: str = "it is not shown") -> str:
 
 
 def clean(raw: str, where: str, secret: Secret = VIMEO_TOKEN) -> str:
-    """The secret in `raw`, without what is around it. Raises `LivekeepError` that says what is wrong but never shows it."""
+    """The secret in `raw`, without surrounding characters. Raises `LivekeepError`, which never shows it."""
     found = bare(raw)
     if not found:
         raise LivekeepError(f"{where}: holds no {secret.noun}; {secret.source}")
@@ -100,19 +100,19 @@ def credential_file(store: Path = paths.CREDENTIAL_STORE, secret: Secret = VIMEO
 
 
 def store_token(token: str, store: Path = paths.CREDENTIAL_STORE) -> bool:
-    """Write the Vimeo token's credential; give whether it differs from before. Raises `LivekeepError`."""
+    """Write the Vimeo token's credential; returns whether it changed. Raises `LivekeepError`."""
     return store_secret(token, VIMEO_TOKEN, store)
 
 
 def store_secret(content: str, secret: Secret, store: Path = paths.CREDENTIAL_STORE) -> bool:
-    """Write the credential; give whether it differs from before. Raises `LivekeepError`."""
+    """Write the credential; returns whether it changed. Raises `LivekeepError`."""
     target = credential_file(store, secret)
     file.make_folder(store, 0o700)
     try:
         same = target.read_bytes() == content.encode("ascii")
     except OSError:
         same = False
-    # Written even when it is the same, for the owner and the mode.
+    # Written even if unchanged, to fix owner and mode.
     file.replace(target, content.encode("ascii"), Ownership(0o600, *root_where_possible()), keep=False)
     return not same
 
@@ -127,7 +127,7 @@ def tell_stored(secret: Secret, is_changed: bool) -> None:
 
 
 def start_anew(secret: Secret) -> None:
-    """Restart the unit where it runs: systemd reads a credential only at the start of a unit."""
+    """Restart the unit if it runs: systemd reads a credential only when a unit starts."""
     program = secret.unit.removesuffix(".service")
     called = program.removeprefix("livekeep-").partition("@")[0]
     try:
@@ -138,7 +138,7 @@ def start_anew(secret: Secret) -> None:
 
 
 def set_token(arguments: argparse.Namespace) -> int:
-    """livekeep set-token: take the Vimeo token from a file, a prompt or a pipe, store it, and restart the poller with it."""
+    """livekeep set-token: reads the Vimeo token from a file, a prompt or a pipe, stores it, and restarts the poller."""
     token = clean(*read(arguments.file, VIMEO_TOKEN))
     changed = store_token(token)
     tell_stored(VIMEO_TOKEN, changed)

@@ -1,6 +1,6 @@
-"""livekeep set-web-password: take the password of the web pages from a file, a prompt or a pipe, and store its hash.
+"""livekeep set-web-password: reads the password of the web pages from a file, a prompt or a pipe, and stores its hash.
 
-Writes /etc/credstore/livekeep.web-password (root, 0600): a scrypt hash, never the password. All have to log in again then.
+Writes /etc/credstore/livekeep.web-password (root, 0600): a scrypt hash, never the password. All users must then log in again.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def asked() -> str:
-    """The password, typed twice alike. Raises `LivekeepError`."""
+    """The password, typed twice identically. Raises `LivekeepError`."""
     password = checked(credential.ask(WEB_PASSWORD), "what was typed")
     if credential.ask(WEB_PASSWORD, "once more") != password:
         raise LivekeepError("the two are not alike; nothing was changed")
@@ -52,7 +52,7 @@ def given(name: str | None) -> str:
 
 
 def checked(password: str, where: str) -> str:
-    """Raises `LivekeepError` for a password that is none, or too easy to guess."""
+    """Raises `LivekeepError` for a password that is invalid or too easy to guess."""
     if not password.isprintable():
         raise LivekeepError(f"{where}: a password has no control characters")
     if len(password) < LEAST_CHARACTERS:

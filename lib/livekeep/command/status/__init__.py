@@ -1,1 +1,1 @@
-"""The subcommands that show what the units do."""
+"""The subcommands that show the units' status."""

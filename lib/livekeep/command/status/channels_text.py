@@ -1,4 +1,4 @@
-"""The channels, as a person reads them in `livekeep status`: a line each, and what to do about those that are not well. Pure."""
+"""The channels in `livekeep status`: a line each, and what to do about unhealthy ones. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -29,7 +29,7 @@ Found = Mapping[str, ChannelStatus]
 
 
 def overview(found: Found, configured: Iterable[str], clock: Clock) -> str:
-    """A table of the channels, those that are configured and off too, and below it what is wrong; "" without any channel."""
+    """A table of the channels, those that are off included, and the problems below it; "" without channels."""
     known = {name: found.get(name, ChannelStatus(name)) for name in sorted({*found, *configured})}
     if not known:
         return ""
@@ -58,7 +58,7 @@ def row(it: ChannelStatus, clock: Clock) -> Row:
 
 
 def state_of(it: ChannelStatus, clock: Clock) -> str:
-    """What the channel does, in a word or two."""
+    """The channel's state in a word or two."""
     worker = it.worker
     if isinstance(worker, StateAbsentError):
         return "not running" if it.meant_since is not None else "off"
@@ -78,7 +78,7 @@ def since(it: ChannelStatus, clock: Clock) -> str:
 
 
 def trouble_rows(it: ChannelStatus, clock: Clock) -> Iterator[tuple[str, str]]:
-    """What is wrong with a channel and what to do, when something is, and what YouTube shows of it."""
+    """The problem with a channel and what to do, if any, and YouTube's view of it."""
     if not it.counts():
         return
     found = channel_status.verdict(it, clock)
@@ -90,7 +90,7 @@ def trouble_rows(it: ChannelStatus, clock: Clock) -> Iterator[tuple[str, str]]:
 
 
 def youtube(it: ChannelStatus, clock: Clock) -> str:
-    """What YouTube shows of a channel, such as "live since 10:02:11 (for 3 min), 12 viewers (asked 20 s ago)", or ""."""
+    """YouTube's view of a channel, such as "live since 10:02:11 (for 3 min), 12 viewers (asked 20 s ago)", or ""."""
     video = channel_status.youtube_of(it, clock)
     if not video or not it.youtube:
         return ""
@@ -98,7 +98,7 @@ def youtube(it: ChannelStatus, clock: Clock) -> str:
 
 
 def advice(it: ChannelStatus, clock: Clock) -> str:
-    """What to run about a channel that is not well: what its worker says, or else what fits its state."""
+    """What to run for an unhealthy channel: its worker's advice, or else advice for its state."""
     worker, name = it.worker, it.channel
     journal = f"journalctl -u livekeep-worker@{name} -n 50"
     if isinstance(worker, StateAbsentError):
@@ -121,7 +121,7 @@ def document(found: Found, configured: Iterable[str], clock: Clock) -> dict[str,
 
 
 def entry(it: ChannelStatus, clock: Clock) -> dict[str, Any]:
-    """One channel: what its worker wrote is null when there is nothing to be read, with the reason beside it."""
+    """One channel; the worker's state is null if it cannot be read, with the reason beside it."""
     worker = it.worker if isinstance(it.worker, ChannelState) else None
     problem = "" if worker or isinstance(it.worker, StateAbsentError) else str(it.worker)
     return {

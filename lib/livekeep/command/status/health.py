@@ -1,4 +1,4 @@
-"""livekeep health: one line for a person or a monitor. Reads all states and the probes' findings."""
+"""livekeep health: one line for a person or a monitor. Reads all states and the probes' results."""
 
 import argparse
 
@@ -6,7 +6,7 @@ from livekeep.status import health, snapshot
 from livekeep.system import terminal
 
 EXIT_ON_ERROR = 3
-"""The state may not be read: that is neither ok nor down."""
+"""The state cannot be read: neither ok nor down."""
 
 
 def run(_arguments: argparse.Namespace) -> int:

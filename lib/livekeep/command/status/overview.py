@@ -1,7 +1,7 @@
-"""livekeep status: what is shown, since when, why, which channels are on air, what the probes found, what is
-recorded, and what each unit does.
+"""livekeep status: what is shown, since when and why, which channels are on air, the probes' results, what is
+recorded, and each unit's state.
 
-Reads the states, the findings and which channels are configured; asks systemd once.
+Reads the states, the probes' results and the configured channels; one call to systemd.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def configured_channels(directory: Path = channels.DIRECTORY) -> tuple[str, ...]
 
 
 def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...], str]:
-    """The units, of health and channels those that are installed; or none and why systemd cannot be asked."""
+    """The units, only the installed ones of health and channels; or none and systemd's error."""
     always = unit_names.SERVICES if has_screen else ()
     workers = [channels.worker_unit(name) for name in names]
     try:
@@ -62,7 +62,7 @@ def ask_units(has_screen: bool, names: Collection[str]) -> tuple[tuple[Unit, ...
 
 
 def document(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...]) -> dict[str, Any]:
-    """All of it for programs. A state that could not be read is null, with the reason beside it."""
+    """The status for programs. An unreadable state is null, with the reason beside it."""
     return {
         "version": livekeep.__version__,
         "health": dataclasses.asdict(now.verdict().whole()),

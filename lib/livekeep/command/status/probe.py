@@ -1,6 +1,6 @@
-"""livekeep probe: run a probe now and show what it found; without a name, what each one found last.
+"""livekeep probe: runs a probe now and shows its result; without a name, each probe's last result.
 
-A run is the probe's own unit, started through systemd: the same user and sandbox, and still one writer of its findings.
+A run starts the probe's own unit through systemd: the same user and sandbox, and still a single writer of its result.
 """
 
 import argparse
@@ -20,13 +20,13 @@ from livekeep.status.health import Clock
 from livekeep.system import systemctl, systemd, terminal
 
 EXIT_ON_ERROR = 3
-"""Nothing can be told: neither well nor failed."""
+"""No result: neither healthy nor failed."""
 NOT_INSTALLED = "the health part is not installed: run install.sh --with-health"
 WITHOUT_AIR = "youtube: there are no channels to ask for: the air part is not installed (install.sh --with air)"
 START_TIMEOUT_SECONDS = 300.0
-"""The longest run, a speed test at its slowest, and some."""
+"""The longest run, the slowest speed test, plus a margin."""
 SPEEDTEST_EXTRA_SECONDS = 20.0
-"""What a speed test takes beside its two measurements."""
+"""The time of a speed test in addition to its two measurements."""
 
 Known = Mapping[str, ProbeResult | StateBrokenError]
 
@@ -62,7 +62,7 @@ def show_one(name: str, found: ProbeResult | StateBrokenError, as_json: bool) ->
 
 
 def show_all(settings: Config, as_json: bool) -> int:
-    """What each probe found last; of those that found nothing, why."""
+    """Show each probe's last result, or why there is none."""
     found = snapshot.take_probe_results()
     if not found and not any(is_installed(name) for name in PROBES):
         raise LivekeepError(NOT_INSTALLED)
@@ -84,7 +84,7 @@ def print_json(found: Known) -> None:
 
 
 def exit_code(found: Known) -> int:
-    """0 when all is well, badly or skipped; 1 when one fails; 3 when one cannot be read, or there is none."""
+    """0 if all are ok, warn or skipped; 1 if one fails; 3 if one cannot be read, or there is none."""
     known = [it for it in found.values() if not isinstance(it, StateBrokenError)]
     if any(it.run.verdict == "fail" for it in known):
         return 1
@@ -92,7 +92,7 @@ def exit_code(found: Known) -> int:
 
 
 def start(name: str, settings: Config) -> None:
-    """Run the probe's unit to its end. Raises `LivekeepError` when it is not there or fails to run."""
+    """Run the probe's unit to its end. Raises `LivekeepError` if it is not installed or fails to run."""
     service = f"livekeep-probe-{name}.service"
     if not is_installed(name):
         raise LivekeepError(why_absent(name, settings))
@@ -113,13 +113,13 @@ def written(found: ProbeResult | StateBrokenError | None) -> float | None:
 
 
 def drop_if_off(name: str, settings: Config) -> None:
-    """The findings of a probe that is switched off would soon count as silent."""
+    """Remove the result of a probe that is switched off: it would soon count as silent."""
     if not getattr(settings.probes, name).enabled:
         systemctl.tell("clean", "--what=runtime", f"livekeep-probe-{name}.service")
 
 
 def is_installed(name: str) -> bool:
-    """Whether systemd knows the probe's unit. Raises `LivekeepError` when systemd cannot be asked."""
+    """Whether systemd finds the probe's unit. Raises `LivekeepError` if systemd doesn't reply."""
     return systemd.read_units([f"livekeep-probe-{name}.service"])[0].load != "not-found"
 
 

@@ -1,4 +1,4 @@
-"""What the probes found, as a person reads it: a line each, or all of one. Pure; the times are passed in."""
+"""The probes' results for people: a line each, or one in full. Pure; the times are passed in."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ Row = tuple[str, str]
 Known = Mapping[str, ProbeResult | StateBrokenError]
 
 
-# A line each
+# One line each
 
 
 def overview(found: Known, clock: Clock) -> str:
@@ -43,17 +43,17 @@ def age(found: ProbeResult, clock: Clock) -> str:
 
 
 def document(found: Known) -> dict[str, Any]:
-    """The same for programs: each probe's findings; null and the reason beside it for one that cannot be read."""
+    """The same for programs: each probe's result; null with the reason beside it if it cannot be read."""
     readable = {name: None if isinstance(it, StateBrokenError) else dataclasses.asdict(it) for name, it in found.items()}
     problems = {name: str(it) for name, it in found.items() if isinstance(it, StateBrokenError)}
     return {"findings": readable, "findings_problems": problems}
 
 
-# All of one
+# One in full
 
 
 def report(name: str, found: ProbeResult, clock: Clock) -> str:
-    """The verdict with its reason, and rows of what was found."""
+    """The verdict with its reason, and the rows of the result."""
     run = found.run
     verdict = terminal.paint(run.verdict, COLOURS[run.verdict])
     head = f"{name}: {verdict}: {shown(run.reason)}" if run.reason else f"{name}: {verdict}"

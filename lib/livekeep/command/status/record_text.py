@@ -1,4 +1,4 @@
-"""The record part, as a person reads it in `livekeep status`, and what is wrong with it. Pure."""
+"""The record part in `livekeep status`, and its problems. Pure."""
 
 import dataclasses
 from typing import Any
@@ -17,7 +17,7 @@ Row = tuple[str, str]
 
 
 def overview(record: RecordStatus, clock: Clock) -> str:
-    """What is recorded, which alerts are open, which clips take off, and what is wrong with the part; "" where it never ran."""
+    """What is recorded, open alerts, hot clips, and the part's problems; "" if it has never run."""
     if not record.is_there():
         return ""
     rows: list[Row] = []
@@ -64,7 +64,7 @@ def clip_rows(it: ClipsState, clock: Clock) -> list[Row]:
 
 
 def document(record: RecordStatus, clock: Clock) -> dict[str, Any]:
-    """The same for programs. A state that could not be read is null."""
+    """The same for programs. An unreadable state is null."""
     return {
         "recorder": plain(record.recorder),
         "alerter": plain(record.alerter),

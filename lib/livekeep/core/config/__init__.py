@@ -1,4 +1,4 @@
-"""The configuration: its tables and checks (schema, record), how it is read (loader), and how a program follows it (watch)."""
+"""The configuration: its tables and checks (schema, record), the loader, and how a program follows changes (watch)."""
 
 from livekeep.core.config.loader import build, concerns, convert, files, ignored_files, load, load_leniently, place_of
 from livekeep.core.config.schema import (

@@ -1,9 +1,9 @@
-"""How the configuration is read: files, merging, checks, and the messages about what is wrong.
+"""Reads the configuration: files, merging, checks and error messages.
 
-By hand, from tomllib into dataclasses: pydantic is 1.10 in bookworm and 2.10 in trixie, with other messages and another API.
-Read in this order, the later wins: the defaults in schema.py, /etc/livekeep/livekeep.toml, then *.toml and *.json in
+From tomllib into dataclasses without pydantic: 1.10 in bookworm and 2.10 in trixie differ in messages and API.
+The order, where later values win: the defaults in schema.py, /etc/livekeep/livekeep.toml, then *.toml and *.json in
 /etc/livekeep/livekeep.d by name.
-Unknown keys, wrong types and values out of range are errors that name file and key; all of them are reported at once.
+Unknown keys, wrong types and values out of range are errors that name file and key; all are reported at once.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from livekeep.core.errors import ConfigError
 
 IN_FILE = ".toml: "
 SUFFIXES = (".toml", ".json")
-"""Of the files in the drop-in folder that are read."""
+"""Of the drop-in files that are read."""
 COPY_OR_HIDDEN = re.compile(r"^\.|~$|\.(bak|orig|old|swp)$|\.dpkg-[a-z]+$|\.livekeep-[0-9-]+$")
 TYPESET_SIGNS = {
     **dict.fromkeys("“”„‟«»″", 'a typographic quote in place of "'),
@@ -44,7 +44,7 @@ def load(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTOR
 
 
 def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Config, tuple[str, ...]]:
-    """The configuration with the default in place of each faulty value, and the problems, for a unit that must show something."""
+    """The configuration with the default for each invalid value, and the problems, for a unit that must show something."""
     problems: list[str] = []
     values: dict[tuple[str, ...], tuple[Path, Any]] = {}
     try:
@@ -76,14 +76,14 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
 
 
 def files(file: Path, drop_ins: Path) -> list[Path]:
-    """The files that make up the configuration, the first read first; the main one is always among them."""
+    """The files of the configuration in reading order; the main file is always included."""
     with contextlib.suppress(FileNotFoundError):
         return [file, *sorted(entry for entry in drop_ins.iterdir() if entry.suffix in SUFFIXES)]
     return [file]
 
 
 def place_of(*wanted: str, file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> Path | None:
-    """The file that sets a key or a named table, such as "channels", "main"; the last one, which counts. None when none does."""
+    """The last file that sets a key or a named table, such as "channels", "main": its value applies. None if no file does."""
     try:
         sources = files(file, drop_ins)
     except OSError:
@@ -95,9 +95,9 @@ def place_of(*wanted: str, file: Path = paths.CONFIG_FILE, drop_ins: Path = path
 
 
 def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
-    """The files of the drop-in folder that are not read for their name, such as `hall.toml.txt` or `hall.conf`, by name.
+    """The files of the drop-in folder whose name keeps them from being read, such as `hall.toml.txt` or `hall.conf`, by name.
 
-    Hidden files and the copies that editors and packages leave are meant to be ignored, and are not among them.
+    Hidden files and backup copies of editors and packages are ignored on purpose and not included.
     """
     try:
         names = sorted(path for path in drop_ins.iterdir() if path.suffix not in SUFFIXES and path.is_file())
@@ -107,10 +107,10 @@ def ignored_files(drop_ins: Path = paths.DROP_IN_DIRECTORY) -> tuple[Path, ...]:
 
 
 def read_document(source: Path, problems: list[str]) -> dict[str, Any]:
-    """The tables in a file of TOML or JSON; none, and a problem more, when it cannot be read."""
+    """The tables in a TOML or JSON file; none, and an added problem, if it cannot be read."""
     text, form = "", source.suffix.removeprefix(".").upper()
     try:
-        # Windows' editors put a byte order mark in front.
+        # Editors on Windows add a byte order mark.
         text = source.read_text(encoding="utf-8-sig")
         document = json.loads(text) if form == "JSON" else tomllib.loads(text)
         if isinstance(document, dict):
@@ -130,9 +130,9 @@ def read_document(source: Path, problems: list[str]) -> dict[str, Any]:
 
 
 def typesetting(text: str) -> str:
-    """The first sign that a word processor or a web page put in place of a plain one, and its line; "" when there is none."""
+    """The first typographic character, such as a word processor inserts, and its line; "" if there is none."""
     for number, line in enumerate(text.splitlines(), 1):
-        # Within straight quotes and comments such signs are text.
+        # Within straight quotes and comments, such characters are text.
         bare = re.sub(r'"(?:\\.|[^"\\])*"|\'[^\']*\'|#.*', "", line)
         for sign in bare:
             if sign in TYPESET_SIGNS:
@@ -141,7 +141,7 @@ def typesetting(text: str) -> str:
 
 
 def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Walk a document; give (table…, key) and its value, (table, name) for each named table; complain of unknown tables."""
+    """Walk a document: yields (table…, key) with its value, and (table, name) for each named table; reports unknown tables."""
     for table, content in document.items():
         if table in TABLES:
             yield from keys_of((table,), content, source, problems)
@@ -160,7 +160,7 @@ def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iter
 
 
 def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The keys of one table; a named one counts also when it is empty."""
+    """The keys of one table; an empty named table counts too."""
     if not isinstance(content, dict):
         name = ".".join(path)
         problems.append(f"{source}: {name}: must be a table, written [{name}]")
@@ -173,9 +173,9 @@ def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[st
 def build(
     kind: Any, prefix: tuple[str, ...], values: dict[tuple[str, ...], tuple[Path, Any]], problems: list[str], shipped: Any = None
 ) -> Any:
-    """One dataclass from the values below `prefix`; a faulty one is left at its default and complained of.
+    """One dataclass from the values below `prefix`; an invalid value keeps the default and is reported.
 
-    Keys that are not there are as in `shipped`, or have their defaults.
+    Absent keys are as in `shipped`, or have their defaults.
     """
     fields = {entry.name: entry for entry in dataclasses.fields(kind)}
     values_of_keys: dict[str, Any] = {}
@@ -201,21 +201,21 @@ TYPES: dict[type, tuple[tuple[type, ...], str]] = {
     str: ((str,), 'text in quotes, such as "…"'),
     tuple: ((str, list), "a text or a list of texts, not empty"),
 }
-"""The type of a key's default → the types that TOML may give for it, and what to call them."""
+"""The type of a key's default → the accepted TOML types, and their name in messages."""
 
 
 def convert(value: Any, default: Any, check: Check | None) -> Any:
-    """`value` in the type of `default`, or a number for one of `number_key`, checked. Raises `ValueError`: what it must be."""
+    """`value`, checked, in the type of `default` (or a number for a `number_key`). Raises `ValueError`: what it must be."""
     accepted, name = TYPES[float if isinstance(check, NumberOr) and not isinstance(value, str) else type(default)]
-    # To Python true and false are whole numbers too.
+    # In Python, true and false are also integers.
     if not isinstance(value, accepted) or (isinstance(value, bool) and accepted != (bool,)):
         raise ValueError(f"must be {name}")
     if float in accepted:
-        # A whole number may be beyond any float.
+        # An integer may be beyond the range of float.
         value = float(max(min(typing.cast(float, value), 1e300), -1e300))
     if isinstance(default, tuple):
         value = (value,) if isinstance(value, str) else tuple(value)
-        # Where the default is empty, so may the value be.
+        # The value may be empty only if the default is.
         if (default and not value) or not all(isinstance(item, str) for item in value):
             raise ValueError(f"must be {name}")
     complaint = check.problem(value) if check else None
@@ -234,7 +234,7 @@ def shown(name: str, value: Any) -> str:
 
 
 def check_record(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
-    """What is wrong with the record part's named tables beyond their single values. `places`: as `check_channels` has them."""
+    """Errors in the record part's named tables beyond their single values. `places`: as in `check_channels`."""
     faults: list[tuple[str, str, list[str]]] = [
         *(("alerts", name, record_config.faults_of_alert(it)) for name, it in config.alerts.items()),
         *(("notify", name, record_config.faults_of_notify(it)) for name, it in config.notify.items()),
@@ -276,12 +276,12 @@ def check_streams(config: Config, file: Path) -> list[str]:
 
 
 def concerns(problem: str, *tables: str) -> bool:
-    """Whether a problem is about one of `tables`, or about a file that could not be read at all.
+    """Whether a problem is in one of `tables`, or is a file that could not be read at all.
 
-    A mistake in a table that a program does not read must not keep it from its work.
+    An error in a table that a program does not read must not stop that program.
     """
     _file, is_in_file, said = problem.partition(IN_FILE)
-    # A key's place is "table.key", and what cannot be read has none: "/etc/livekeep/livekeep.toml: is not valid TOML: …".
+    # A key's place is "table.key"; an unreadable file has none: "/etc/livekeep/livekeep.toml: is not valid TOML: …".
     place, _, text = said.partition(": ")
     if not is_in_file or not text or " " in place:
         return True

@@ -16,18 +16,18 @@ FIGURES = (
     "unit_memory_bytes",
     "unit_cpu_percent",
 )
-"""What the recorder samples each minute; see [alerts.NAME]."""
+"""The metrics that the recorder samples each minute; see [alerts.NAME]."""
 
 
 RECORDER = "livekeep-recorder"
-"""The `unit` of a verdict rule that watches whether the record grows."""
+"""The `unit` of a verdict rule that checks whether the record grows."""
 PATTERN = Pattern(r"[^\x00-\x1f\x7f]{1,200}", 'a name or a pattern with * and ?, such as "clip *"')
 CHANNEL_NAMES = Each(Pattern(NAME.pattern, "names of [notify.NAME]: small letters, digits, - and _, 32 at most"))
 
 
 @dataclass(frozen=True)
 class Record:
-    """Of livekeep-recorder and livekeep-tidy."""
+    """For livekeep-recorder and livekeep-tidy."""
 
     journal: str = key("", Pattern(r"|/.+", "an absolute path"))
     call_days: int = key(90, Range(1, 3650))
@@ -38,7 +38,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Web:
-    """Of livekeep-web. Its password is the credential livekeep.web-password."""
+    """For livekeep-web. Its password is the credential livekeep.web-password."""
 
     address: str = key("127.0.0.1", IpAddress())
     port: int = key(9879, Range(1024, 65535))
@@ -99,7 +99,7 @@ class Notify:
 
 @dataclass(frozen=True)
 class Analyzer:
-    """Of livekeep-clips."""
+    """For livekeep-clips."""
 
     interval_seconds: float = key(900.0, Range(60, 86400))
     timeout_seconds: float = key(10.0, Range(1, 60))
@@ -109,7 +109,7 @@ class Analyzer:
 
 @dataclass(frozen=True)
 class Clips:
-    """Where clips come from: exactly one of the three is set."""
+    """The source of clips: exactly one of the three keys is set."""
 
     vimeo: str = key(
         "", Pattern(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"')
@@ -166,11 +166,11 @@ SHIPPED_ALERTS = {
     "clip": Alert(event="clip-takes-off", severity="info", cooldown_seconds=0.0),
     "clips-failed": Alert(event="clips-failed"),
 }
-"""The rules that are on without a line of configuration. [alerts.NAME] of the same name changes single keys of one."""
+"""The rules that are on by default. [alerts.NAME] of the same name overrides single keys."""
 
 
 def faults_of_alert(alert: Alert) -> list[str]:
-    """What is wrong with a rule beyond its single values, each beginning with the key."""
+    """Errors in a rule beyond its single values, each beginning with the key."""
     match alert.kind:
         case "event" if not alert.event:
             return ['event: must be the name of an event, such as "session-ended", or set kind to what the rule watches']

@@ -1,7 +1,7 @@
-"""What livekeep.toml may hold: one frozen dataclass a table, each key with its default and its check.
+"""The schema of livekeep.toml: one frozen dataclass for each table, each key with its default and its check.
 
-The shipped livekeep.toml shows every key with its default and is tied to these dataclasses by a test. The tables of the record
-part stand in record.py.
+The shipped livekeep.toml shows every key with its default; a test compares it with these dataclasses. The tables of the record
+part are in record.py.
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ from livekeep.core.checks import (
 from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Analyzer, Clips, Notify, Record, Reports, Web
 
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
-"""What a stream may be opened by. mpv would also take file:, exec-like and synthetic sources."""
+"""The URL schemes that a stream may have. mpv would also open file:, exec-like and synthetic sources."""
 
 MOST_INGESTS = 2
 
@@ -53,7 +53,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class Stream:
-    """Where a stream comes from: exactly one of the three is set; none at all means "not set up yet"."""
+    """The source of a stream: exactly one of the three keys is set; none means "not set up yet"."""
 
     vimeo_event: str = key("", Pattern(r"|[0-9]+", "the event's number, as in vimeo.com/event/NUMBER"))
     vimeo_video: str = key("", Pattern(r"|[0-9]+", "the video's number, as in vimeo.com/NUMBER"))
@@ -94,7 +94,7 @@ class Screen:
     show_next_start: bool = key(True)
 
     def resolved_output(self) -> str:
-        """ "drm", "wayland" or "x11": as configured; "auto" takes the desktop whose display is named, else drm."""
+        """ "drm", "wayland" or "x11": as configured; "auto": a desktop with a display, else drm."""
         if self.output != "auto":
             return self.output
         if self.wayland_display:
@@ -180,7 +180,7 @@ EXTENSION = Pattern(r"\.[a-z0-9]{1,8}", 'in small letters with its dot, such as 
 
 @dataclass(frozen=True)
 class Channel:
-    """What a channel plays, where to, and in which shape. Its stream key is the credential livekeep.stream-key.CHANNEL."""
+    """What a channel plays, where to, and in which format. Its stream key is the credential livekeep.stream-key.CHANNEL."""
 
     media: str = key("", MEDIA)
     order: str = key("name", OneOf(("name", "oldest", "newest", "shuffle", "hot")))
@@ -249,25 +249,25 @@ class Config:
     clips: Mapping[str, Clips] = field(default_factory=dict)
 
     def selected_stream(self) -> Stream:
-        """The stream to show; one that is not set up when there is none of that name and no stream at all."""
+        """The stream to show; one that is not set up if none has that name and no stream is configured."""
         return self.streams.get(self.stream.selected, Stream())
 
 
 GROUPS = {"probes": Probes}
-"""Tables of tables: [probes.network] and its like."""
+"""Tables of tables, such as [probes.network]."""
 NAMED = {"streams": Stream, "channels": Channel, "alerts": Alert, "notify": Notify, "clips": Clips}
-"""Tables of tables whose names are the operator's: [streams.main] and its like."""
+"""Tables of tables whose names the operator chooses, such as [streams.main]."""
 SHIPPED: Mapping[str, Mapping[str, Any]] = {"alerts": SHIPPED_ALERTS}
-"""Named tables that are there without a line of configuration; one of the operator's changes single keys."""
+"""Named tables that exist by default; an operator's table of the same name overrides single keys."""
 TABLES = {entry.name: type(entry.default) for entry in dataclasses.fields(Config) if entry.name not in (*NAMED, *GROUPS)}
 TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS.items() for entry in dataclasses.fields(group)}
-"""Every table with fixed keys by its name as TOML writes it."""
+"""Every table with fixed keys, by its TOML name."""
 CHANNEL_NAME = NAME
-"""A channel's name is a unit's instance, too."""
+"""A channel's name is also the instance of its unit."""
 
 
 def faults_of_channel(channel: Channel) -> list[str]:
-    """What is wrong with a channel beyond its single values, each beginning with the key."""
+    """Errors in a channel beyond its single values, each beginning with the key."""
     odd = [name for name in ("width", "height") if getattr(channel, name) % 2]
     faults = [f"{name}: must be even, is {getattr(channel, name)}" for name in odd]
     if len(channel.ingest_urls) > MOST_INGESTS:

@@ -1,6 +1,6 @@
-"""The configuration as it changes: a program with a `ConfigWatch` takes each change at once, by itself.
+"""Changes of the configuration: a program with a `ConfigWatch` applies each change at once, without a reload.
 
-A faulty configuration changes nothing, and the event config-rejected says so, once for each state of the files.
+An invalid configuration changes nothing; the event config-rejected reports it, once for each state of the files.
 """
 
 import os
@@ -31,12 +31,12 @@ class ConfigWatch:
 
     def drain(self) -> None:
         self._watch.drain()
-        # It may have been made only now.
+        # The folder may just have been created.
         self._watch.watch_all(self._drop_ins)
         self._has_event = True
 
     def changed(self, anyway: bool = False) -> Config | None:
-        """The new configuration, once, when the files have changed (or `anyway`, for SIGHUP) and it is good; else None."""
+        """The new configuration, once, if the files have changed (or `anyway`, for SIGHUP) and it is valid; else None."""
         if not (self._has_event or anyway):
             return None
         self._has_event = False
@@ -71,7 +71,7 @@ def signature_of(file: Path) -> tuple[str, int, int, int]:
 
 
 def follow(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> ConfigWatch | None:
-    """A watch, or None where there can be none: then SIGHUP alone brings a change."""
+    """A watch, or None where watching is impossible: then only SIGHUP applies a change."""
     try:
         return ConfigWatch(file, drop_ins)
     except TemporaryError:

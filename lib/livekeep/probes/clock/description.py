@@ -1,4 +1,4 @@
-"""What the clock probe's result means: metrics, and text for people."""
+"""The clock probe's result as metrics and as text for people."""
 
 from collections.abc import Iterator
 from typing import ClassVar

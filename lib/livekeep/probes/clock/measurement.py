@@ -1,12 +1,12 @@
 """livekeep-probe-clock.service: whether the clock is synchronised, by which time server, and how far the clock was from it.
 
-Whether it is synchronised is asked of the kernel, which every program for it tells (timesyncd, chrony, ntpsec): as timedatectl(1)
-judges, its estimated maximum error is below 16 s. It begins there at boot and grows back to it within nine hours without a time
-server. timedate1 would say the same, but each question starts systemd-timedated. The mark STA_UNSYNC says less: some programs set
-it to keep the kernel off the hardware clock. The file /run/systemd/timesync/synchronized, which says that the clock once was
-synchronised, is taken where the kernel may not be asked.
-The rest is what systemd-timesyncd learned from the server's last answer (org.freedesktop.timesync1(5)), over D-Bus. Where another
-program sets the clock, such as chrony, nobody tells it on D-Bus. Writes probe-clock/state.json (core/probe_results.py).
+The kernel knows the synchronisation from any time program (timesyncd, chrony, ntpsec). As in timedatectl(1), the clock is
+synchronised if the kernel's estimated maximum error is below 16 s. The error starts at 16 s at boot and grows back to it within
+nine hours without a time server. timedate1 gives the same result, but each call starts systemd-timedated. The flag STA_UNSYNC is
+less reliable: some programs set it to keep the kernel from writing the hardware clock. If the kernel's value may not be read, the
+file /run/systemd/timesync/synchronized is used, which shows that the clock was once synchronised.
+The rest comes from systemd-timesyncd over D-Bus: the server's last response (org.freedesktop.timesync1(5)). Other time programs,
+such as chrony, don't publish it on D-Bus. Writes probe-clock/state.json (core/probe_results.py).
 """
 
 import contextlib
@@ -27,9 +27,9 @@ from livekeep.system.dbus import BUS, SYSTEM_BUS, Bus, BusError, Call, get_all
 SERVICE, PATH, INTERFACE = "org.freedesktop.timesync1", "/org/freedesktop/timesync1", "org.freedesktop.timesync1.Manager"
 BUS_SECONDS = 5.0
 TIMEX_BYTES = 512
-"""More than struct timex takes on any machine."""
+"""More than struct timex needs on any machine."""
 TIMEX_BEGINNING = struct.Struct("@Illl")
-"""modes (0 changes nothing), offset, freq, maxerror: of the machine's own width."""
+"""modes (0 changes nothing), offset, freq, maxerror: in native sizes."""
 UNKNOWN_ERROR_MICROSECONDS = 16_000_000
 SYNCHRONIZED_FILE = "run/systemd/timesync/synchronized"
 NOT_RUNNING = "systemd-timesyncd does not run: nobody says how far off it is"
@@ -38,7 +38,7 @@ SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 ou
 
 
 class Answer(NamedTuple):
-    """A time server's last answer, the property NTPMessage; moments are microseconds of Unix time."""
+    """A time server's last response, the property NTPMessage; times are microseconds of Unix time."""
 
     leap: int
     version: int
@@ -57,12 +57,12 @@ class Answer(NamedTuple):
     jitter: int
 
     def offset_seconds(self) -> float:
-        """How far the clock was behind the server's; less than 0: ahead of it (RFC 5905, section 8)."""
+        """How far the clock was behind the server's; negative if ahead (RFC 5905, section 8)."""
         return ((self.server_received - self.sent) + (self.server_sent - self.received)) / 2e6
 
 
 def result_of(properties: Mapping[str, Any]) -> ClockResult:
-    """What the properties of timesyncd say; without an answer since it started, the server's name alone."""
+    """The result from timesyncd's properties; only the server's name if it has not responded since timesyncd started."""
     server, answer = str(properties.get("ServerName", "")), Answer(*properties["NTPMessage"])
     if not answer.packets:
         return ClockResult(server=server)
@@ -72,7 +72,7 @@ def result_of(properties: Mapping[str, Any]) -> ClockResult:
 
 
 def judge(result: ClockResult, problem: str) -> Judgement:
-    """What a result comes to; `problem`: why nothing is known of a time server."""
+    """The verdict on a result; `problem`: why nothing is known about a time server."""
     if result.synchronized is False:
         return Judgement("warn", "the clock is not synchronised", SET_CLOCK)
     if result.offset_seconds is not None:
@@ -93,10 +93,10 @@ def measure(_settings: Config, _previous: ClockResult, _now: float) -> tuple[Clo
 
 
 def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
-    """What timesyncd says, or why nothing is known."""
+    """timesyncd's data, or why there is none."""
     try:
         with contextlib.closing(Bus(socket, BUS_SECONDS)) as bus:
-            # Asked first, since a call would start a service that is switched off.
+            # Checked first, because a call would start a disabled service.
             if not bus.call(Call(*BUS, "NameHasOwner", "s", (SERVICE,)))[0]:
                 return ClockResult(), NOT_RUNNING
             return result_of(bus.call(get_all(SERVICE, PATH, INTERFACE))[0]), ""
@@ -107,7 +107,7 @@ def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
 
 
 def is_synchronized(root: Path) -> bool | None:
-    """None when nobody can say."""
+    """None if unknown."""
     error = maximum_error_microseconds()
     if error is not None:
         return error < UNKNOWN_ERROR_MICROSECONDS
@@ -115,7 +115,7 @@ def is_synchronized(root: Path) -> bool | None:
 
 
 def maximum_error_microseconds() -> int | None:
-    """The kernel's estimate; None when it may not be asked, as in some containers."""
+    """The kernel's estimate; None if it may not be read, as in some containers."""
     buffer = ctypes.create_string_buffer(TIMEX_BYTES)
     if ctypes.CDLL(None).adjtimex(buffer) < 0:
         return None

@@ -1,4 +1,4 @@
-"""What the host probe's result means: metrics, and text for people."""
+"""The host probe's result as metrics and as text for people."""
 
 from collections.abc import Iterator
 from typing import ClassVar
@@ -31,7 +31,7 @@ class Description(probe_descriptions.Description[HostResult]):
     }
 
     def samples(self, result: HostResult) -> Iterator[Sample]:
-        # Without the bits since boot only the voltage is watched, and of the rest nothing is known.
+        # Without the bits since boot, only the voltage is monitored; the rest is unknown.
         known_conditions = THROTTLE_CONDITIONS if result.throttled_since_boot is not None else ("under_voltage",)
         yield from throttle_samples("livekeep_pi_throttled", result.throttled, known_conditions)
         yield from throttle_samples("livekeep_pi_throttled_since_boot", result.throttled_since_boot)

@@ -1,11 +1,11 @@
-"""livekeep-probe-host: what of the board and its card cannot be read cheaply at scrape time, looked at once.
+"""livekeep-probe-host: checks of the board and its card that are too expensive at scrape time.
 
 Its unit: livekeep-probe-host.service, started by livekeep-probe-host.timer.
 Reads: livekeep.toml (probes.host), its own last result; the firmware (throttle.py), /sys/class/drm,
-/sys/fs/ext4. Writes: its result, the event probe-verdict-changed, and now and then a file that it reads again and
-deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
+/sys/fs/ext4. Writes: its result, the event probe-verdict-changed, and occasionally a test file that it
+reads back and deletes, /var/lib/livekeep/probe-host/card-check (sd_card.py).
 
-A TV that is off is not a fault here: it may be off on purpose.
+A TV that is off is not a fault: it may be off on purpose.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ EARLIER: dict[ThrottleCondition, str] = {
     "soft_temp_limit": "the soft temperature limit",
 }
 WARNED_OF: tuple[ThrottleCondition, ...] = ("under_voltage", "throttled")
-"""The others are what the board does about a warm day, and are only mentioned."""
+"""The other conditions are the board's normal reaction to heat, and are only mentioned."""
 
 REPLACE_CARD = "save what is on the card and replace it; see: journalctl -k -g 'mmc|I/O error|EXT4'"
 MAKE_ROOM = "df -h /; sudo journalctl --vacuum-size=64M; sudo apt-get clean"
@@ -45,7 +45,7 @@ COOLER = "give the board air, a heat sink or a fan"
 
 @dataclass(frozen=True)
 class Remark:
-    """One thing that stands in the verdict's reason."""
+    """One part of the verdict's reason."""
 
     verdict: Verdict
     sentence: str
@@ -53,7 +53,7 @@ class Remark:
 
 
 def connectors(directory: Path) -> tuple[Connector, ...]:
-    """Of two graphics cards' connectors of the same name, the one with a TV counts."""
+    """If two graphics cards have connectors of the same name, the one with a TV counts."""
     by_name: dict[str, Connector] = {}
     for it in drm.connectors(directory):
         if it.name not in by_name or not by_name[it.name].connected:
@@ -62,7 +62,7 @@ def connectors(directory: Path) -> tuple[Connector, ...]:
 
 
 def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostResult, Judgement]:
-    """Look at everything once."""
+    """One run of the probe."""
     root = paths.ROOT
     throttling = throttle.read(root)
     before = Throttling(previous.throttled, previous.throttled_since_boot)
@@ -84,7 +84,7 @@ def measure(settings: Config, previous: HostResult, now: float) -> tuple[HostRes
 
 
 def judge(previous: HostResult, result: HostResult) -> Judgement:
-    """All that is as bad as the worst of it; "ok" mentions what is no fault."""
+    """All remarks at the worst level; "ok" mentions what is not a fault."""
     remarks = [*on_card(result), *on_file_systems(previous, result), *on_supply(result)]
     for verdict in ("fail", "warn"):
         found = [remark for remark in remarks if remark.verdict == verdict]
@@ -106,7 +106,7 @@ def on_card(result: HostResult) -> list[Remark]:
 
 
 def on_file_systems(previous: HostResult, result: HostResult) -> list[Remark]:
-    """Errors on ext4 that came since the last run, and older ones."""
+    """ext4 errors since the last run, and older ones."""
     known = previous.ext4_errors if previous.run.last_run else result.ext4_errors
     new = sd_card.new_errors(known, result.ext4_errors)
     old = {device: count for device, count in result.ext4_errors.items() if count and device not in new}

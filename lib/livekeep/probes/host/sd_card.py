@@ -1,8 +1,8 @@
-"""Whether the card still takes and gives back what is written to it: 64 KiB of random bytes, past the page cache and back.
+"""Checks that the card stores data: writes 64 KiB of random bytes and reads them back, bypassing the page cache.
 
-A card that dies often answers nothing at all. Then the probe hangs in the kernel, where even systemd's SIGKILL does not reach it
-when TimeoutStartSec= is over; what is seen is that its result gets old. The errors on ext4 that the kernel has counted are read
-from /sys/fs/ext4/DEVICE/errors_count.
+A failing card often doesn't respond at all. Then the probe hangs in the kernel, where even systemd's SIGKILL after
+TimeoutStartSec= cannot end it; the symptom is a result that gets old. /sys/fs/ext4/DEVICE/errors_count has the kernel's count of
+ext4 errors.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ DIFFERENT = "the card gave back other bytes than were written"
 
 @dataclass(frozen=True)
 class CardCheck:
-    """The outcome. `is_good` is None when it cannot be said; `problem` says why it is not True."""
+    """The result. `is_good` is None if unknown; `problem` says why it is not True."""
 
     is_good: bool | None = None
     checked_at: float | None = None
@@ -41,7 +41,7 @@ def is_due(last: CardCheck, now: float, interval_seconds: float) -> bool:
     """Whether to check again: after the interval, and at every run while there is a problem."""
     if last.checked_at is None or last.problem:
         return True
-    # A clock that was set back must not put the check off.
+    # A clock that was set back must not delay the check.
     return not 0 <= now - last.checked_at < interval_seconds
 
 
@@ -59,7 +59,7 @@ def check(root: Path, now: float) -> CardCheck:
 
 
 def judge(error: OSError, folder: Path, now: float) -> CardCheck:
-    """What an error of the check says: a card that fails, one that is full, or nothing of the card."""
+    """The meaning of an error in the check: the card fails, the card is full, or the error is not about the card."""
     if error.errno == errno.EROFS:
         return CardCheck(False, now, READ_ONLY)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -70,7 +70,7 @@ def judge(error: OSError, folder: Path, now: float) -> CardCheck:
 
 
 def write_and_read(path: Path, content: bytes) -> bool:
-    """Whether `content` comes back from the card itself; the file is gone afterwards. Raises `OSError`."""
+    """Whether the card itself returns `content`; the file is removed afterwards. Raises `OSError`."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         return comes_back(descriptor, content)
@@ -81,19 +81,19 @@ def write_and_read(path: Path, content: bytes) -> bool:
 
 
 def comes_back(descriptor: int, content: bytes) -> bool:
-    """Whether `content`, written to an empty file, is what its device then gives. Raises `OSError`."""
+    """Whether the device returns `content` after it is written to an empty file. Raises `OSError`."""
     written = 0
-    # One call may write less than all when the space runs out; the next then says so.
+    # A call may write only a part if the space runs out; the next call then raises the error.
     while written < len(content):
         written += os.write(descriptor, content[written:])
     os.fsync(descriptor)
-    # What stays in memory would be read from there, whatever the card holds.
+    # Cached pages would be read from memory instead of the card.
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     return os.pread(descriptor, len(content) + 1, 0) == content
 
 
 def file_system(root: Path, folder: Path) -> str:
-    """The type of the file system that `folder` lies on, such as "ext4"; "" when it is not known."""
+    """The file system type of `folder`, such as "ext4"; "" if unknown."""
     status = folder.stat()
     device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
     for line in (sysfs.read(root / MOUNTS) or "").splitlines():
@@ -107,15 +107,15 @@ def file_system(root: Path, folder: Path) -> str:
 
 
 def ext4_errors(root: Path) -> dict[str, int]:
-    """The errors that the kernel counted on each mounted file system, by block device such as "mmcblk0p2".
+    """The kernel's error count of each mounted file system, by block device such as "mmcblk0p2".
 
-    The count is kept on the file system itself until e2fsck(8) clears it. A device that does not tell is left out.
+    The file system itself stores the count until e2fsck(8) clears it. Devices without a count are left out.
     """
     counts = {folder.name: sysfs.read_count(folder / "errors_count") for folder in sorted((root / EXT4).glob("*"))}
     return {device: count for device, count in counts.items() if count is not None}
 
 
 def new_errors(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """The errors that came since, by block device. One that was not known before has its errors from earlier."""
+    """The errors since `before`, by block device. The errors of a device not in `before` are older, not new."""
     new = {device: count - before.get(device, count) for device, count in after.items()}
     return {device: count for device, count in new.items() if count > 0}

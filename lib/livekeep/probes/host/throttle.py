@@ -1,13 +1,13 @@
-"""A Raspberry Pi's throttling: whether the board has too little voltage, is too hot, or was slowed down.
+"""A Raspberry Pi's throttling: whether the board has under-voltage, is too hot, or is slowed down.
 
-The firmware tells it in one word: bits 0 to 3 for now, 16 to 19 for since boot. Asked in this order, until one answers:
+The firmware returns one word: bits 0 to 3 for now, 16 to 19 for since boot. These sources are tried in order:
 
-| where                  | by                         | on                                                                   |
+| source                 | access                     | available on                                                         |
 |------------------------|----------------------------|----------------------------------------------------------------------|
-| /dev/vcio_gencmd       | vcgencmd's text command    | Raspberry Pi OS of 2026 on: there group video may use no other door  |
-| /dev/vcio              | the tag GET_THROTTLED      | older ones                                                           |
+| /dev/vcio_gencmd       | vcgencmd's text command    | Raspberry Pi OS since 2026: there group video may use nothing else   |
+| /dev/vcio              | the tag GET_THROTTLED      | older versions                                                       |
 | soc:firmware           | its file get_throttled     | kernels that have it                                                 |
-| hwmon `rpi_volt`       | its file in0_lcrit_alarm   | every kernel; it knows of under-voltage now, and of nothing else     |
+| hwmon `rpi_volt`       | its file in0_lcrit_alarm   | every kernel; it has only the current under-voltage                  |
 
 Sources: raspberrypi/linux drivers/char/broadcom/vcio.c, drivers/hwmon/raspberrypi-hwmon.c; raspberrypi/utils vcgencmd.c.
 """
@@ -41,9 +41,9 @@ Conditions = tuple[ThrottleCondition, ...]
 
 @dataclass(frozen=True)
 class Throttling:
-    """What holds now and what held since boot. `since_boot` None: only under-voltage is known here, not the other conditions.
+    """The conditions now and since boot. `since_boot` None: only under-voltage is known, not the other conditions.
 
-    Both None: the board has no such sensor.
+    Both None: the board has no sensor.
     """
 
     now: Conditions | None = None
@@ -51,7 +51,7 @@ class Throttling:
 
 
 def read(root: Path) -> Throttling:
-    """Ask the board below the file tree `root`."""
+    """Read the board's state below the file tree `root`."""
     word = answered_command(converse(root / COMMAND_DEVICE, command_message("get_throttled")))
     if word is None:
         word = answered_property(converse(root / PROPERTY_DEVICE, property_message(GET_THROTTLED)))
@@ -69,9 +69,9 @@ def conditions(word: int) -> Conditions:
 
 
 def count_events(previous: Throttling, events: int | None, now: Throttling) -> int | None:
-    """The times that under-voltage began: `events` till now, one more when it began since. None without a sensor.
+    """How often under-voltage began: `events`, plus one if it began since the last run. None without a sensor.
 
-    The mark since boot rises also when it came and went between two runs.
+    The bit since boot also shows an event between two runs.
     """
     if now.now is None:
         return None
@@ -84,15 +84,15 @@ def has_risen(before: Conditions | None, after: Conditions | None) -> bool:
 
 
 def property_message(tag: int) -> bytes:
-    """A mailbox message of one tag with one word: size, code, tag, its value's size and length, the value, the end.
+    """A mailbox message with one tag of one word: size, code, tag, the value's size and length, the value, the end.
 
-    The value 0 asks the firmware to forget none of its marks since boot.
+    The value 0 clears none of the firmware's bits since boot.
     """
     return struct.pack("=7I", 28, 0, tag, 4, 4, 0, 0)
 
 
 def answered_property(answer: bytes | None) -> int | None:
-    """The word in the firmware's answer; None when it refused or did not know the tag."""
+    """The word in the firmware's response; None if it rejected or does not know the tag."""
     if answer is None or len(answer) < 28:
         return None
     _size, code, _tag, _room, length, word, _end = struct.unpack_from("=7I", answer)
@@ -100,13 +100,13 @@ def answered_property(answer: bytes | None) -> int | None:
 
 
 def command_message(command: str) -> bytes:
-    """A mailbox message with a command of vcgencmd: its value is an error's number and the text."""
+    """A mailbox message with a vcgencmd command: its value is an error number and the text."""
     text = command.encode().ljust(COMMAND_BYTES, b"\0")
     return struct.pack("=6I", 28 + COMMAND_BYTES, 0, GET_COMMAND_RESULT, COMMAND_BYTES, 0, 0) + text + bytes(4)
 
 
 def answered_command(answer: bytes | None) -> int | None:
-    """The word in an answer such as "throttled=0x50005"; None when it is another."""
+    """The word in a response such as "throttled=0x50005"; None for any other response."""
     if answer is None or len(answer) < 28:
         return None
     _size, code, _tag, _room, _length, error = struct.unpack_from("=6I", answer)
@@ -119,7 +119,7 @@ def hexadecimal(text: str) -> int | None:
 
 
 def voltage_alarm(root: Path) -> bool | None:
-    """Whether the voltage sensor gives the alarm now; None without one. Its number differs from boot to boot."""
+    """Whether the voltage sensor raises its alarm now; None without a sensor. Its number differs from boot to boot."""
     for folder in sorted((root / SENSORS).glob("hwmon*")):
         if sysfs.read(folder / "name") == VOLTAGE_SENSOR:
             return {"0": False, "1": True}.get(sysfs.read(folder / "in0_lcrit_alarm") or "")
@@ -127,7 +127,7 @@ def voltage_alarm(root: Path) -> bool | None:
 
 
 def converse(device: Path, message: bytes) -> bytes | None:
-    """The firmware's answer to a mailbox message; None when there is no such door, or it is shut."""
+    """The firmware's response to a mailbox message; None if the device is absent or may not be opened."""
     try:
         descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

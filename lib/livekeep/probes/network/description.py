@@ -1,4 +1,4 @@
-"""What the network probe's result means: metrics, and text for people."""
+"""The network probe's result as metrics and as text for people."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar
@@ -31,7 +31,7 @@ class Description(probe_descriptions.Description[NetworkResult]):
     def samples(self, result: NetworkResult) -> Iterator[Sample]:
         for ping in result.pings:
             yield from ping_samples(ping)
-        # A host answers when it does over either family, a name is known when either resolver knows it.
+        # A host responds if it does over either family; a name is known if either resolver knows it.
         for target in dict.fromkeys(ping.target for ping in result.pings):
             answers = any(ping.received for ping in result.pings if ping.target == target)
             yield "livekeep_probe_success", ("ping", target), answers

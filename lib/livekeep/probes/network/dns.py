@@ -1,8 +1,8 @@
-"""The name server: whom the box asks, and how long one direct question takes (DNS over UDP, RFC 1035).
+"""The name server: which one this machine uses, and how long a direct query takes (DNS over UDP, RFC 1035).
 
-By hand: dnspython takes 150 to 350 ms to import, at each run, for one question.
-The question goes past the C library, which has no timeout, and past its caches. Names that are to be pinged are resolved by the
-C library all the same, as every other program does, in threads that are left behind when they take too long.
+Without dnspython, whose import takes 150 to 350 ms at each run.
+The query bypasses the C library, which has no timeout, and its caches. The names of hosts to ping are resolved by the C library,
+as in every other program, in threads that are left behind if they take too long.
 """
 
 import errno
@@ -39,7 +39,7 @@ PROBLEMS = {
 
 NOT_A_NAME = "it is not a name"
 THE_NAME_S_FAULT = (NO_SUCH_NAME, NOT_A_NAME)
-"""Whoever is asked, there is no answer to these."""
+"""No resolver has an answer for these."""
 
 NAME_UNKNOWN = "its name is not known"
 NAME_SILENT = "its name cannot be looked up: no answer"
@@ -49,7 +49,7 @@ NAME_PROBLEMS = (NAME_UNKNOWN, NAME_SILENT, NAME_FAULTY)
 
 
 class Addresses(NamedTuple):
-    """The first addresses of a host; "" for none. `problem` is one of `NAME_PROBLEMS`, or "" when there is an address."""
+    """The first addresses of a host; "" for none. `problem` is one of `NAME_PROBLEMS`, or "" if there is an address."""
 
     ipv4: str = ""
     ipv6: str = ""
@@ -60,19 +60,19 @@ class Addresses(NamedTuple):
 
 
 def question(name: str, identifier: int) -> bytes:
-    """The query for the IPv4 address of `name`. Raises `ValueError` when that is no name."""
+    """The query for the IPv4 address of `name`. Raises `ValueError` for an invalid name."""
     labels = name.removesuffix(".").encode("ascii").split(b".")
     if not all(0 < len(label) <= LARGEST_LABEL for label in labels):
         raise ValueError(f"{name!r:.40} is not a name")
-    # Recursion is desired; one question follows.
+    # Recursion desired; one question.
     header = identifier.to_bytes(2) + b"\1\0" + b"\0\1" + bytes(6)
     return header + b"".join(bytes((len(label),)) + label for label in labels) + b"\0" + ADDRESS_QUESTION
 
 
 def problem_in(answer: bytes, query: bytes) -> str | None:
-    """What is wrong according to an answer, "" when nothing; None when it does not answer `query` at all.
+    """The error in a response, "" if none; None if it does not belong to `query`.
 
-    A truncated answer is good. An error may come without the question.
+    A truncated response is valid. An error may omit the question.
     """
     if len(answer) < HEADER_BYTES or answer[:2] != query[:2] or answer[2] & 0xF8 != 0x80:
         return None
@@ -87,7 +87,7 @@ def problem_in(answer: bytes, query: bytes) -> str | None:
 
 
 def first_resolver(text: str) -> str:
-    """The address of the first name server in the text of a resolv.conf(5), "" without one."""
+    """The address of the first name server in the text of a resolv.conf(5); "" if there is none."""
     for line in text.splitlines():
         words = line.split()
         if len(words) > 1 and words[0] == "nameserver":
@@ -95,11 +95,11 @@ def first_resolver(text: str) -> str:
     return ""
 
 
-# Asking
+# Queries
 
 
 def resolver(file: Path = RESOLVER_FILE) -> str:
-    """The address of the name server that this box asks first, "" when none is configured."""
+    """The address of this machine's first name server; "" if none is configured."""
     try:
         return first_resolver(file.read_text(encoding="utf-8", errors="replace"))
     except OSError:
@@ -107,7 +107,7 @@ def resolver(file: Path = RESOLVER_FILE) -> str:
 
 
 def ask(names: Iterable[str], server: str, timeout_seconds: float, port: int = PORT) -> tuple[Lookup, ...]:
-    """Ask `server` for all names at once, one packet each; wait at most `timeout_seconds`."""
+    """Query `server` for all names at once, one packet each; wait at most `timeout_seconds`."""
     if not server:
         return tuple(Lookup(name, "", problem=NO_RESOLVER) for name in names)
     found: list[Question | Lookup] = []
@@ -126,7 +126,7 @@ def ask(names: Iterable[str], server: str, timeout_seconds: float, port: int = P
 
 
 def collect(questions: Sequence["Question"], timeout_seconds: float) -> None:
-    """Receive until every question is settled, or the time is over."""
+    """Receive until every query is settled or the time is over."""
     unsettled = {asked.socket.fileno(): asked for asked in questions}
     waiting = select.poll()
     for descriptor in unsettled:
@@ -140,7 +140,7 @@ def collect(questions: Sequence["Question"], timeout_seconds: float) -> None:
 
 
 class Question:
-    """One name asked of the server. Raises `OSError` when it cannot be asked, `ValueError` when that is no name."""
+    """A query for one name. Raises `OSError` if it cannot be sent, `ValueError` for an invalid name."""
 
     def __init__(self, name: str, server: str, port: int) -> None:
         self.name, self.server = name, server
@@ -157,7 +157,7 @@ class Question:
             raise
 
     def receive(self) -> bool:
-        """Take a packet; whether that settles the question."""
+        """Receive a packet; returns whether it settles the query."""
         try:
             packet = self.socket.recv(LARGEST_BYTES)
         except BlockingIOError:
@@ -168,7 +168,7 @@ class Question:
         duration = time.monotonic() - self._sent_monotonic
         problem = problem_in(packet, self._query)
         if problem is None:
-            # Perhaps somebody else's; the good answer may yet come.
+            # Perhaps from another sender; the valid response may still come.
             self._got_nonsense = True
             return False
         self._problem = problem
@@ -183,7 +183,7 @@ class Question:
 
 
 def why(error: OSError | ValueError) -> str:
-    """Why a question cannot be asked, for people."""
+    """Why a query failed, for people."""
     if isinstance(error, ValueError):
         return NOT_A_NAME
     if isinstance(error, socket.gaierror):
@@ -196,9 +196,9 @@ def why(error: OSError | ValueError) -> str:
 
 
 def connected(server: str, port: int) -> socket.socket:
-    """A socket that hears of the server alone. Raises `OSError`."""
+    """A socket that receives only from the server. Raises `OSError`."""
     family, kind, protocol, _name, address = socket.getaddrinfo(
-        # Bytes: of a string the codec for international names would be loaded.
+        # As bytes: a string would load the codec for international names.
         server.encode(),
         port,
         type=socket.SOCK_DGRAM,
@@ -218,7 +218,7 @@ def connected(server: str, port: int) -> socket.socket:
 
 
 def literal(host: str) -> Addresses | None:
-    """The addresses of a host that is an address already; None of a name."""
+    """The addresses of a host that is an IP address; None for a name."""
     for family, found in ((socket.AF_INET, Addresses(ipv4=host)), (socket.AF_INET6, Addresses(ipv6=host))):
         try:
             socket.inet_pton(family, host)
@@ -229,7 +229,7 @@ def literal(host: str) -> Addresses | None:
 
 
 class Resolution:
-    """The addresses of hosts, found at once in the background."""
+    """The addresses of hosts, resolved in parallel in the background."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._found: dict[str, Addresses] = {}
@@ -243,13 +243,13 @@ class Resolution:
             try:
                 thread.start()
             except RuntimeError:
-                # So many names that the unit's limit of tasks is reached.
+                # Too many names: the unit's task limit is reached.
                 self._found[host] = Addresses(problem=NAME_FAULTY)
             else:
                 self._threads.append(thread)
 
     def wait(self, until_monotonic: float) -> dict[str, Addresses]:
-        """What is known then, or when all is; a host without an answer is left out."""
+        """The addresses known when all are resolved, or at `until_monotonic`; unresolved hosts are left out."""
         for thread in self._threads:
             thread.join(max(until_monotonic - time.monotonic(), 0))
         return dict(self._found)
@@ -259,7 +259,7 @@ class Resolution:
 
 
 def resolve(host: str) -> Addresses:
-    """The addresses of a name; may take as long as the C library likes."""
+    """The addresses of a name; may block as long as the C library does."""
     try:
         found = socket.getaddrinfo(host.encode(), None, type=socket.SOCK_RAW)
     except socket.gaierror as error:

@@ -1,6 +1,6 @@
 """The network devices of this machine: carrier, addresses, bytes.
 
-Read from /sys/class/net, and the addresses from the kernel by rtnetlink(7). What the kernel does not say is None.
+From /sys/class/net, and the addresses from rtnetlink(7). Values that the kernel doesn't give are None.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 1.0
 
 
 def read(addresses: Mapping[str, Sequence[str]], folder: Path = network_devices.FOLDER) -> tuple[Interface, ...]:
-    """Every device that stands for a network, by name. `addresses` by device, as `own_addresses` gives them."""
+    """Every device of a real network, by name. `addresses` by device, as from `own_addresses`."""
     return tuple(
         Interface(
             device=device.name,
@@ -39,7 +39,7 @@ def read(addresses: Mapping[str, Sequence[str]], folder: Path = network_devices.
 
 
 def of_hardware(interfaces: tuple[Interface, ...], folder: Path = network_devices.FOLDER) -> tuple[Interface, ...]:
-    """Those with hardware behind them. All of them when none has, as in a container."""
+    """The devices with hardware; all if none has any, as in a container."""
     real = tuple(interface for interface in interfaces if network_devices.has_hardware(interface.device, folder))
     return real or interfaces
 
@@ -52,7 +52,7 @@ def read_text(file: Path) -> str:
 
 
 def read_carrier(file: Path) -> bool | None:
-    """None also of a device that is switched off: the kernel does not look then."""
+    """None also for a device that is down: the kernel then doesn't detect the carrier."""
     return {"1": True, "0": False}.get(read_text(file))
 
 
@@ -66,17 +66,17 @@ def read_number(file: Path) -> int | None:
 
 
 def own_addresses() -> dict[str, list[str]]:
-    """The addresses of this machine by device; nothing when the kernel does not tell."""
+    """The addresses of this machine by device; empty if the kernel doesn't give them."""
     found: dict[str, list[str]] = {}
     for index, address in addresses_in(dump()):
-        # A device that went away meanwhile has no name.
+        # A device that has just disappeared has no name.
         with contextlib.suppress(OSError):
             found.setdefault(socket.if_indextoname(index), []).append(address)
     return found
 
 
 def dump() -> bytes:
-    """The kernel's messages about all addresses; what came until something failed."""
+    """The kernel's messages about all addresses; those received until an error."""
     received = b""
     with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
         kernel.settimeout(PATIENCE_SECONDS)
@@ -89,7 +89,7 @@ def dump() -> bytes:
 
 
 def messages_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Kind and body of each netlink message, up to the first that is not whole."""
+    """Type and body of each netlink message, up to the first incomplete one."""
     while len(raw) >= MESSAGE_HEADER.size:
         size, kind, _flags, _sequence, _port = MESSAGE_HEADER.unpack_from(raw)
         if not MESSAGE_HEADER.size <= size <= len(raw):
@@ -99,13 +99,13 @@ def messages_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def addresses_in(raw: bytes) -> Iterator[tuple[int, str]]:
-    """Index of the device and address, of each address but the IPv6 ones that hold on their link alone."""
+    """Device index and address, for each address except link-local IPv6."""
     for kind, body in messages_in(raw):
         if kind != NEW_ADDRESS or len(body) < ADDRESS_HEADER.size:
             continue
         family, _prefix, _flags, scope, index = ADDRESS_HEADER.unpack_from(body)
         attributes = dict(attributes_in(body[ADDRESS_HEADER.size :]))
-        # Of a point-to-point device ADDRESS is the other end's.
+        # For a point-to-point device, ADDRESS is the peer's.
         value = attributes.get(LOCAL_ADDRESS) or attributes.get(ADDRESS, b"")
         if family == socket.AF_INET6 and scope == LINK_SCOPE:
             continue

@@ -1,7 +1,7 @@
-"""livekeep-probe-network.service: whether hosts, the name server and the network devices answer, and how well.
+"""livekeep-probe-network.service: whether hosts and the name server respond, how well, and the state of the network devices.
 
-Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its own result of the run before. Pings the hosts,
-asks the name server, and writes probe-network/state.json (core/probe_results.py).
+Reads livekeep.toml ([probes.network]), /etc/resolv.conf, /sys/class/net and its previous result. Pings the hosts,
+queries the name server, and writes probe-network/state.json (core/probe_results.py).
 """
 
 import dataclasses
@@ -16,9 +16,9 @@ from livekeep.probes.network.ping import Destination
 from livekeep.probes.runner import Judgement
 
 LOSS = 0.05
-"""So great a share of lost packets is a trouble; a stream stutters at it."""
+"""The share of lost packets from which a stream stutters."""
 CHANCE_PACKETS = 1
-"""So many lost packets of a run say nothing: of few packets, one is already more than that share."""
+"""Lost packets per run that are ignored: with few packets, one already exceeds that share."""
 SLOW_LOOKUP_SECONDS = 0.5
 NAMED_IN_A_SENTENCE = 3
 
@@ -41,7 +41,7 @@ CHECK_THAT_NAME_SERVER = "take {} out of /etc/resolv.conf, or out of what writes
 def plan(
     hosts: Sequence[str], addresses: Mapping[str, Addresses], previous: Sequence[Ping]
 ) -> tuple[list[Destination], list[Ping]]:
-    """Where to send packets, and the results of the hosts without an address, for each family that they had before."""
+    """The addresses to ping, and results for hosts without an address, for each family that they had before."""
     destinations, unknown = [], []
     for host in dict.fromkeys(hosts):
         found = addresses.get(host, Addresses(problem=dns.NAME_SILENT))
@@ -56,7 +56,7 @@ def plan(
 
 
 def without_absent_ipv6(pings: Sequence[Ping]) -> list[Ping]:
-    """A machine that has no IPv6 is not at fault, as long as the host has an IPv4 address."""
+    """A machine without IPv6 is not a fault if the host has an IPv4 address."""
     with_ipv4 = {entry.target for entry in pings if entry.family == "ipv4"}
     return [
         entry for entry in pings if not (entry.family == "ipv6" and entry.problem == ping.NO_ROUTE and entry.target in with_ipv4)
@@ -64,7 +64,7 @@ def without_absent_ipv6(pings: Sequence[Ping]) -> list[Ping]:
 
 
 def with_totals(pings: Iterable[Ping], previous: Iterable[Ping]) -> tuple[Ping, ...]:
-    """The packets since boot: those of the run before, and this run's."""
+    """The pings with packet counters since boot: the previous totals plus this run's."""
     before = {(entry.target, entry.family): entry for entry in previous}
     found = []
     for entry in pings:
@@ -78,12 +78,12 @@ def with_totals(pings: Iterable[Ping], previous: Iterable[Ping]) -> tuple[Ping, 
 
 
 def judge(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement:
-    """What the result comes to. `devices`: those whose carrier and addresses count."""
+    """The verdict. `devices`: those whose carrier and addresses count."""
     return outage(pings, lookups, devices) or weaknesses(pings, lookups) or Judgement("ok", good_news(pings, lookups))
 
 
 def outage(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement | None:
-    """Why a stream cannot be had, or None."""
+    """Why no stream can be received, or None."""
     is_looking_up = any(entry.duration_seconds is not None for entry in lookups)
     is_pinging = any(entry.sent for entry in pings)
     if answering(pings) or (is_looking_up and not is_pinging):
@@ -100,7 +100,7 @@ def outage(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[I
 
 
 def link_outage(devices: Sequence[Interface]) -> Judgement | None:
-    """What already fails in this machine, before any network."""
+    """A failure in this machine, before any network."""
     names = listed([device.device for device in devices])
     if not devices:
         return Judgement("fail", "this machine has no network device", CHECK_DEVICE)
@@ -112,7 +112,7 @@ def link_outage(devices: Sequence[Interface]) -> Judgement | None:
 
 
 def name_outage(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement | None:
-    """When no name can be had, neither by the direct question nor by the C library, which may know another server."""
+    """A failure to resolve any name, by direct query or by the C library, which may use another server."""
     if not lookups or any(entry.duration_seconds is not None for entry in lookups):
         return None
     named = [entry for entry in pings if dns.literal(entry.target) is None]
@@ -129,13 +129,13 @@ def name_outage(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement |
 
 
 def weaknesses(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement | None:
-    """What works badly, the gravest first, or None. The advice is that of the gravest."""
+    """What works badly, most severe first, or None. The advice is for the most severe."""
     found = [*host_weaknesses(pings), *lookup_weaknesses(lookups)]
     return Judgement("warn", "; ".join(reason for reason, _advice in found), found[0][1]) if found else None
 
 
 def host_weaknesses(pings: Sequence[Ping]) -> list[tuple[str, str]]:
-    """Reason and advice of each trouble with the hosts."""
+    """Reason and advice for each problem with the hosts."""
     found = []
     good = answering(pings)
     problem = next((entry.problem for entry in pings if entry.problem in ping.CANNOT_PING), "")
@@ -156,7 +156,7 @@ def host_weaknesses(pings: Sequence[Ping]) -> list[tuple[str, str]]:
 
 
 def lossy_pings(pings: Sequence[Ping]) -> list[Ping]:
-    """The hosts that lose too much, each by itself or all together; those that do not answer at all are another matter."""
+    """The hosts that lose too many packets, singly or together; hosts that don't respond at all are excluded."""
     losing = [entry for entry in pings if 0 < entry.received < entry.sent]
     alone = [entry for entry in losing if is_lossy([entry])]
     return alone or (losing if is_lossy([entry for entry in pings if entry.received]) else [])
@@ -167,13 +167,13 @@ def is_lossy(pings: Sequence[Ping]) -> bool:
 
 
 def loss_of(pings: Sequence[Ping]) -> float:
-    """The share of packets without an answer, 0 to 1."""
+    """The share of packets without a reply, 0 to 1."""
     sent = sum(entry.sent for entry in pings)
     return 1 - sum(entry.received for entry in pings) / sent if sent else 0.0
 
 
 def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
-    """Reason and advice of each trouble with the names."""
+    """Reason and advice for each problem with the names."""
     useless = useless_name_server(lookups)
     if useless:
         return [useless]
@@ -184,7 +184,7 @@ def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
 
 
 def useless_name_server(lookups: Sequence[Lookup]) -> tuple[str, str] | None:
-    """When the first name server answers no question, though the C library finds names: each program waits for it in vain."""
+    """The problem if the first name server answers no query although the C library resolves names: every program waits for it."""
     if not lookups or not all(is_the_server_s_fault(entry) for entry in lookups):
         return None
     server, problem = lookups[0].resolver, lookups[0].problem
@@ -207,7 +207,7 @@ def good_news(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> str:
     measured = [(entry.target, entry.rtt_seconds) for entry in pings if entry.rtt_seconds is not None]
     if not measured:
         return f"the name server answers in {milliseconds(max(durations, default=0))}"
-    # A name says more than an address.
+    # Prefer a name to an address.
     target, seconds = next((entry for entry in measured if dns.literal(entry[0]) is None), measured[0])
     count = len(targets(pings))
     if count == 1:
@@ -220,7 +220,7 @@ def targets(pings: Sequence[Ping]) -> list[str]:
 
 
 def answering(pings: Sequence[Ping]) -> set[str]:
-    """The targets that answer over any family."""
+    """The targets that respond over any family."""
     return {entry.target for entry in pings if entry.received}
 
 
@@ -250,7 +250,7 @@ def measure(settings: Config, previous: NetworkResult, _now: float) -> tuple[Net
 
 
 def pings_and_lookups(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
-    """Ask the name server while the C library looks up the hosts, then ping those."""
+    """Query the name server while the C library resolves the hosts, then ping the hosts."""
     until_monotonic = time.monotonic() + wanted.timeout_seconds
     resolution = dns.Resolution(wanted.hosts)
     lookups = dns.ask(dict.fromkeys(wanted.names), dns.resolver(), wanted.timeout_seconds)

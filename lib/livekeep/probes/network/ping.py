@@ -1,7 +1,7 @@
-"""Pings by fping(8): many addresses at once, round trips, loss and jitter from what it prints.
+"""Pings with fping(8): many addresses at once; parses round-trip times, loss and jitter from its output.
 
-fping needs a raw socket (CAP_NET_RAW): on the kernel's ping socket, its other way, fping 5.1 gets no answer at all. It does
-not say why a packet could not be sent, so the route is checked before: by a UDP socket, which sends nothing.
+fping needs a raw socket (CAP_NET_RAW): with the alternative, the kernel's ping socket, fping 5.1 receives no replies. It does
+not report why a packet could not be sent, so the route is checked first with a UDP socket, which sends nothing.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from livekeep.system import process
 SPACING_SECONDS = 0.2
 """Between two packets to the same address."""
 GRACE_SECONDS = 10.0
-"""What fping may take beside the packets and the wait for the last answers."""
+"""fping's time in addition to the packets and the wait for the last replies."""
 PROTOCOLS_FILE = Path("/etc/protocols")
 NO_ROUTE = "there is no route to it"
 NOT_ALLOWED = "pinging is not allowed here"
@@ -30,7 +30,7 @@ CANNOT_PING: dict[str, str] = {
     NOT_INSTALLED: "sudo apt install fping",
     NO_PROTOCOLS: "sudo apt install netbase",
 }
-"""Why no host at all can be pinged, and what to do."""
+"""Why no host can be pinged, and what to do."""
 
 FAMILIES: dict[Family, socket.AddressFamily] = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
 UNREACHABLE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
@@ -45,7 +45,7 @@ class Destination(NamedTuple):
 
 
 def measure(destinations: Iterable[Destination], packets: int, timeout_seconds: float) -> tuple[Ping, ...]:
-    """Ping all destinations at once with `packets` packets each; wait at most `timeout_seconds` for the last answers."""
+    """Ping all destinations at once with `packets` packets each; wait at most `timeout_seconds` for the last replies."""
     problems = {destination: route_problem(destination) for destination in destinations}
     addresses = list(dict.fromkeys(destination.address for destination, problem in problems.items() if not problem))
     output, run_problem = fping(addresses, packets, timeout_seconds) if addresses else ("", "")
@@ -57,10 +57,10 @@ def measure(destinations: Iterable[Destination], packets: int, timeout_seconds: 
 
 
 def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tuple[str, str]:
-    """What fping prints, or why it cannot ping at all."""
+    """fping's output, or why it cannot ping at all."""
     if not may_ping():
         return "", NOT_ALLOWED
-    # Without it fping ends with 4 and says nothing.
+    # Without it, fping exits with 4 and no message.
     if not PROTOCOLS_FILE.exists():
         return "", NO_PROTOCOLS
     spacing, timeout = f"{SPACING_SECONDS * 1000:.0f}", f"{timeout_seconds * 1000:.0f}"
@@ -74,7 +74,7 @@ def fping(addresses: Sequence[str], packets: int, timeout_seconds: float) -> tup
     except process.ChildError as error:
         return "", str(error)
     output = ended.errors.decode("utf-8", "replace")
-    # 0: all answer; 1: some do not.
+    # 0: all respond; 1: some don't.
     return (output, "") if ended.exit_code in (0, 1) else ("", f"fping ended with {ended.exit_code}")
 
 
@@ -97,13 +97,13 @@ def round_trips_in(output: str) -> dict[str, list[float | None]]:
 
 
 def jitter(round_trips: Sequence[float]) -> float | None:
-    """The mean difference of two round trips that follow each other."""
+    """The mean difference between consecutive round-trip times."""
     differences = [abs(later - earlier) for earlier, later in pairwise(round_trips)]
     return sum(differences) / len(differences) if differences else None
 
 
 def summary(destination: Destination, packets: Sequence[float | None] | None, problem: str) -> Ping:
-    """This run's result, without the totals. `packets` is None when none was sent, and `problem` says why."""
+    """This run's result, without the totals. `packets` is None if none was sent; `problem` says why."""
     round_trips = [round_trip for round_trip in packets or () if round_trip is not None]
     return Ping(
         destination.target,
@@ -118,7 +118,7 @@ def summary(destination: Destination, packets: Sequence[float | None] | None, pr
 
 
 def route_problem(destination: Destination) -> str:
-    """Why no packet can go there: no route, or none with an address of this machine beyond the link; "" when one can."""
+    """Why no packet can be sent: no route, or only a link-local address on this machine; "" if one can."""
     try:
         with socket.socket(FAMILIES[destination.family], socket.SOCK_DGRAM) as trial:
             trial.connect((destination.address, 9))

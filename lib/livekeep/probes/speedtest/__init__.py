@@ -1,1 +1,1 @@
-"""The speed test: how fast the line is."""
+"""The speed test of the internet connection."""

@@ -1,4 +1,4 @@
-"""What the speed test's result means: metrics, and text for people."""
+"""The speed test's result as metrics and as text for people."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar
@@ -13,7 +13,7 @@ from livekeep.system.metric_family import Sample, counter, gauge, known
 from livekeep.system.terminal import short_time, size
 
 TOOLS = ("librespeed-cli", "speedtest-cli")
-"""The better one first."""
+"""The preferred one first."""
 INSTALL = "sudo apt install librespeed-cli, or speedtest-cli on bookworm; or set probes.speedtest.download_url"
 
 

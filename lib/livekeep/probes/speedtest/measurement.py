@@ -1,7 +1,7 @@
-"""The probe of the line's speed: livekeep-probe-speedtest.service, about once a day at a random time.
+"""Measures the connection's speed: livekeep-probe-speedtest.service, about once a day at a random time.
 
 Reads poller's and player's state, so that it never takes the stream's bandwidth: with --may-run (the unit's ExecCondition=) it
-only says whether a test may run now, and a stream that begins during a test ends it. Writes probe-speedtest/state.json.
+only checks whether a test may run now, and a stream that starts during a test ends it. Writes probe-speedtest/state.json.
 """
 
 import os
@@ -22,14 +22,14 @@ from livekeep.system.background import CalledOffError
 QUIET_BEFORE_START_SECONDS = 15 * 60.0
 EARLY_SHARE = 0.5
 EARLIEST_SECONDS = 600.0
-"""A test is due a little before its interval is over: the timer does not tick exactly."""
+"""A test is due a little before its interval is over: the timer is not exact."""
 NEEDED_TIMES_BANDWIDTH = 1.5
-"""Of the stream's highest declared bandwidth: less, and the player has no reserve to fill its cache again."""
+"""A multiple of the stream's highest declared bandwidth: with less, the player cannot refill its cache."""
 DOCTOR = "run: sudo livekeep doctor"
 
 
 def is_due(previous: SpeedtestResult, interval_seconds: float, now: float) -> bool:
-    """Whether the last test, good or failed, is long enough ago; a skipped one used nothing and does not count."""
+    """Whether the last test, successful or failed, is long enough ago; a skipped one used no data and does not count."""
     tests = [previous.measured_at or 0.0]
     if previous.run.verdict != "skipped":
         tests.append(previous.run.last_run)
@@ -40,11 +40,11 @@ def is_due(previous: SpeedtestResult, interval_seconds: float, now: float) -> bo
 def reason_to_wait(
     poller: PollerState | TemporaryError, player: PlayerState | TemporaryError, now: float, quiet_seconds: float
 ) -> str:
-    """Why a test would be in the stream's way, or "". A state that could not be read is passed as the error that says why."""
+    """Why a test would disturb the stream, or "". An unreadable state is passed as its error."""
     if isinstance(player, PlayerState) and player.picture == "stream":
         return "the stream is on the screen"
     if isinstance(poller, StateAbsentError):
-        # Nobody asks for a stream: nothing can be in its way.
+        # No poller runs: there is no stream to disturb.
         return ""
     if isinstance(poller, TemporaryError):
         return f"it cannot be told whether the stream is live: {poller}"
@@ -61,7 +61,7 @@ def megabits(bits_per_second: float) -> str:
 
 
 def judge(found: Measurement, bandwidth_bits_per_second: int | None) -> Judgement:
-    """A measurement, and what the stream needs of the line as far as that is known."""
+    """The verdict on a measurement, compared with the stream's bandwidth if known."""
     words = [f"{megabits(found.download_bytes_per_second * 8)} Mbit/s down"]
     if found.upload_bytes_per_second is not None:
         words.append(f"{megabits(found.upload_bytes_per_second * 8)} up")
@@ -86,7 +86,7 @@ def reason_now(now: float, quiet_seconds: float = 0.0) -> str:
 
 
 def measure(settings: Config, previous: SpeedtestResult, now: float) -> tuple[SpeedtestResult, Judgement]:
-    """One test; whatever becomes of it, the last measurement stays until there is a new one."""
+    """One test. If it fails, the last measurement stays."""
     if reason := reason_now(now, QUIET_BEFORE_START_SECONDS):
         return previous, Judgement("skipped", reason)
     used = Used()
@@ -121,8 +121,8 @@ def with_measurement(kept: SpeedtestResult, found: Measurement, now: float) -> S
 
 
 def may_run(now: float) -> bool:
-    """Whether a test may run now; a test that is due and may not is written down as skipped."""
-    # Set by systemd when the timer starts us. Who starts the unit by hand wants a test now.
+    """Whether a test may run now; a test that is due but may not run is recorded as skipped."""
+    # systemd sets it when the timer starts the unit. A manual start requests a test now.
     if "TRIGGER_UNIT" in os.environ:
         settings, _problems = config.load_leniently()
         if not is_due(runner.last_result(SpeedtestResult), settings.probes.speedtest.interval_seconds, now):

@@ -1,7 +1,7 @@
-"""The speed of the line by a tool: librespeed-cli (Debian 13 has it), speedtest-cli, or our own transfer to configured addresses.
+"""Measures the speed with a tool: librespeed-cli (in Debian 13), speedtest-cli, or our own transfer to configured URLs.
 
-What the tools print was looked at with librespeed-cli 1.0.11 (a list of reports, speeds in Mbit/s whatever its help says) and
-speedtest-cli 2.1.3 (one report, speeds in bit/s). Both give the latency in milliseconds and the bytes that they used.
+Output formats tested with librespeed-cli 1.0.11 (a list of reports, speeds in Mbit/s, contrary to its help) and
+speedtest-cli 2.1.3 (one report, speeds in bit/s). Both report the latency in milliseconds and the bytes used.
 """
 
 import json
@@ -20,7 +20,7 @@ from livekeep.system.http import TransportError
 
 SET_URL = "set probes.speedtest.download_url in /etc/livekeep/livekeep.toml"
 GRACE_SECONDS = 60.0
-"""What a tool may take beside the two transfers: it looks for a server first."""
+"""A tool's time in addition to the two transfers: it first selects a server."""
 BITS_OF_TOOL = {"librespeed-cli": 1e6, "speedtest-cli": 1.0}
 """The unit of a tool's speeds, in bit/s."""
 FASTEST_BITS_PER_SECOND = 1e12
@@ -29,7 +29,7 @@ SLOWEST_LATENCY_MILLISECONDS = 60_000.0
 
 
 class NoToolError(TemporaryError):
-    """There is nothing to measure with; `advice` says what to do."""
+    """No tool is available; `advice` says what to do."""
 
     def __init__(self, text: str, advice: str) -> None:
         super().__init__(text)
@@ -42,7 +42,7 @@ class MeasureError(TemporaryError):
 
 @dataclass(frozen=True)
 class Measurement:
-    """A test that ran to its end; None for what it did not measure."""
+    """A complete test; None for values that it did not measure."""
 
     tool: str
     download_bytes_per_second: float
@@ -51,7 +51,7 @@ class Measurement:
 
 
 def choose(settings: SpeedtestProbe) -> str:
-    """The tool that is to measure: "librespeed-cli", "speedtest-cli" or "url". Raises `NoToolError`."""
+    """The tool to use: "librespeed-cli", "speedtest-cli" or "url". Raises `NoToolError`."""
     if settings.tool in TOOLS:
         if shutil.which(settings.tool):
             return settings.tool
@@ -67,7 +67,7 @@ def choose(settings: SpeedtestProbe) -> str:
 
 
 def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
-    """Run the test; `used` grows by what it uses, also when it fails, as far as that is known.
+    """Run the test; adds the bytes used to `used`, also if it fails, as far as known.
 
     Raises `NoToolError`, `MeasureError`, `CalledOffError`.
     """
@@ -90,7 +90,7 @@ def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Ca
 
 
 def measurement_of(tool: str, output: bytes, used: Used) -> Measurement:
-    """A tool's JSON. Raises `MeasureError` for what is no result."""
+    """The measurement in a tool's JSON. Raises `MeasureError` if it is no result."""
     try:
         document = json.loads(output)
     except (ValueError, RecursionError) as error:
@@ -116,14 +116,14 @@ def measurement_of(tool: str, output: bytes, used: Used) -> Measurement:
 
 
 def amount(value: Any, highest: float) -> float | None:
-    """A number above 0; None for nonsense, and for the 0 by which the tools say that something was not measured."""
+    """A number above 0; None for an invalid value, and for 0, which in the tools means "not measured"."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return float(value) if 0 < value <= highest else None
 
 
 def by_url(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
-    """Our own client: the download, the upload where there is an address for it, and the time that a connection takes."""
+    """Our own client: the download, the upload if its URL is configured, and the connection time."""
     seconds = settings.duration_seconds
     latency = transfer.latency(proxy or settings.download_url)
     try:

@@ -1,6 +1,6 @@
-"""The speed of the line by transfers of our own: a GET that is thrown away as it comes, and POSTs of zero bytes.
+"""Measures the speed with our own transfers: a GET whose body is discarded, and POSTs of zeros.
 
-A transfer runs in a thread, watched from outside; nothing of it is stored.
+A transfer runs in a monitored thread; nothing is stored.
 """
 
 import contextlib
@@ -16,15 +16,15 @@ from livekeep.system import background
 from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, TransportError, origin_of
 
 WAIT_SECONDS = 10.0
-"""For a connection, for an answer, and for data in between."""
+"""For a connection, for a response, and between data."""
 BLOCK_BYTES = 64 * 1024
 BLOCK = bytes(BLOCK_BYTES)
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/octet-stream"}
 LARGEST_UPLOAD_BYTES = 1024 * 1024
-"""What a web server takes in one piece unless it is told otherwise (nginx)."""
+"""The default limit of a web server for one body (nginx)."""
 LEAST_BYTES = 1_000_000
 LEAST_SECONDS = 1.0
-"""A file that has less and is there sooner says nothing of the line."""
+"""A smaller file that arrives sooner is too short to measure bandwidth."""
 CONNECTIONS_FOR_LATENCY = 3
 
 
@@ -38,7 +38,7 @@ class Used:
 
 @dataclass
 class Transfer:
-    """What is wanted of a transfer."""
+    """The parameters of a transfer."""
 
     url: str
     proxy: str
@@ -46,27 +46,27 @@ class Transfer:
     used: Used
 
     def deadline(self) -> float:
-        """When it is given up, monotonic seconds."""
+        """When to give up, in monotonic seconds."""
         return time.monotonic() + self.seconds + 3 * WAIT_SECONDS
 
 
 def download(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of a GET that is broken off after `seconds`. Raises `TransportError`, `CalledOffError`."""
+    """Bytes per second of a GET that ends after `seconds`. Raises `TransportError`, `CalledOffError`."""
     return watched(Transfer(url, proxy, seconds, used), receive, reason_to_stop)
 
 
 def upload(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of POSTs for as long. Raises `TransportError`, `CalledOffError`."""
+    """Bytes per second of POSTs for `seconds`. Raises `TransportError`, `CalledOffError`."""
     return watched(Transfer(url, proxy, seconds, used), send, reason_to_stop)
 
 
 def watched(transfer: Transfer, work: Callable[[Transfer], float], reason_to_stop: Callable[[], str]) -> float:
-    """Run a transfer until it ends or is called off."""
+    """Run a transfer until it ends or is cancelled."""
     return background.within(math.inf, lambda: work(transfer), reason_to_stop)
 
 
 def receive(transfer: Transfer) -> float:
-    """Read for the wanted seconds, or to the end of a smaller file."""
+    """Read for the transfer's seconds, or to the end of a smaller file."""
     began = seconds = 0.0
     total = 0
 
@@ -88,7 +88,7 @@ def receive(transfer: Transfer) -> float:
 
 
 def send(transfer: Transfer) -> float:
-    """POST bodies of known length, one after the other: each answer says that the whole has arrived."""
+    """POST bodies of known length, one after the other: each response confirms that the whole body arrived."""
     client, deadline, began = Client(transfer.proxy, WAIT_SECONDS), transfer.deadline(), time.monotonic()
     seconds, total, size = 0.0, 0, BLOCK_BYTES
     with contextlib.closing(client):
@@ -105,7 +105,7 @@ def send(transfer: Transfer) -> float:
 
 @dataclass(frozen=True)
 class Zeros:
-    """A body of `size` bytes, which are counted as they go."""
+    """A body of `size` bytes, counted as they are sent."""
 
     size: int
     used: Used
@@ -120,7 +120,7 @@ class Zeros:
 
 
 def latency(url: str) -> float | None:
-    """The median seconds of a TCP handshake with the server of `url`, None when none succeeds."""
+    """The median seconds of a TCP handshake with the server of `url`, None if none succeeds."""
     try:
         return background.within(WAIT_SECONDS, lambda: handshake(url))
     except (OSError, ValueError):

@@ -1,7 +1,7 @@
-"""What ffprobe says of a stream, without its URL ever standing in an argument list or in the environment, where `ps` shows it.
+"""Analyses a stream with ffprobe, without its URL in an argument list or in the environment, where `ps` shows it.
 
-HLS goes to ffprobe's standard input as a master playlist of one variant, every other stream as a list for the concat demuxer.
-Tried with ffprobe 5.1 and 7.1: with these options it reads about 0.4 MB of live HLS instead of 2.4 MB.
+ffprobe receives HLS on standard input as a master playlist with one variant, any other stream as a list for the concat demuxer.
+Tested with ffprobe 5.1 and 7.1: with these options it reads about 0.4 MB of live HLS instead of 2.4 MB.
 """
 
 import json
@@ -18,7 +18,7 @@ from livekeep.system.hls import Master
 from livekeep.system.http import encoded
 
 FIELDS = "stream=codec_type,codec_name,width,height,avg_frame_rate,channels,sample_rate"
-# No file: a playlist of others must not make us read ours.
+# No file: an untrusted playlist must not make ffprobe read local files.
 PROTOCOLS = "pipe,http,https,tcp,tls,crypto,data,udp,rtp,rtsp,rtsps,rtmp,rtmps,rtmpt"
 SPARING = ("-probesize", "200000", "-analyzeduration", "500000")
 HLS = ("-http_multiple", "0", "-http_persistent", "0", "-f", "hls")
@@ -36,21 +36,21 @@ class NotInstalledError(AnalysisError):
 
 @dataclass(frozen=True)
 class Source:
-    """What ffprobe reads from its standard input, and by which demuxer."""
+    """ffprobe's standard input, and its demuxer."""
 
     text: str = field(repr=False)
     is_hls: bool = True
 
 
 def listed(url: str) -> Source:
-    """A stream that is no HLS. A quote in the URL ends the quoting and is itself escaped."""
+    """A stream that is not HLS. A quote in the URL ends the quoting and is itself escaped."""
     quoted = url.replace("'", "'\\''")
     options = "option rtsp_flags prefer_tcp\n" if url.lower().startswith("rtsp") else ""
     return Source(f"ffconcat version 1.0\nfile '{quoted}'\n{options}", is_hls=False)
 
 
 def best_of(master: Master, base: str) -> Source:
-    """A master playlist of the best variant alone, its addresses made absolute: it can be read from a pipe."""
+    """A master playlist with only the best variant and absolute URLs, readable from a pipe."""
     best = master.best()
 
     def absolute(found: re.Match[str]) -> str:
@@ -61,7 +61,7 @@ def best_of(master: Master, base: str) -> Source:
 
 
 def media_at(url: str) -> Source:
-    """The same for a stream that has no master playlist."""
+    """The same for a stream without a master playlist."""
     return Source(f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{encoded(url)}\n")
 
 
@@ -84,7 +84,7 @@ def analyse(source: Source, proxy: str, seconds: float, now: float) -> Analysis:
 
 
 def analysis_of(output: bytes, now: float) -> Analysis:
-    """The first video and the first audio stream of ffprobe's JSON. Raises `AnalysisError` when there is neither."""
+    """The first video and the first audio stream in ffprobe's JSON. Raises `AnalysisError` if there is neither."""
     try:
         document = json.loads(output)
     except (ValueError, RecursionError) as error:
@@ -117,14 +117,14 @@ def codec(stream: dict[str, Any]) -> str:
 
 
 def whole(value: Any, highest: int) -> int | None:
-    """A whole number from 1 to `highest`, which ffprobe writes as number or text; None for nonsense."""
+    """A whole number from 1 to `highest`, which ffprobe writes as number or text; None if invalid."""
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,9}", str(value)):
         return None
     return int(value) if 1 <= int(value) <= highest else None
 
 
 def rate(value: Any) -> float | None:
-    """A fraction such as "30000/1001"; None for "0/0" and other nonsense."""
+    """A fraction such as "30000/1001"; None for "0/0" and other invalid values."""
     found = re.fullmatch(r"([0-9]{1,12})/([0-9]{1,12})", str(value))
     if not found or not int(found[1]) or not int(found[2]):
         return None

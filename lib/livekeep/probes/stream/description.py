@@ -1,4 +1,4 @@
-"""What the stream probe's result means: metrics, and text for people."""
+"""The stream probe's result as metrics and as text for people."""
 
 from collections.abc import Callable, Iterator
 from typing import ClassVar

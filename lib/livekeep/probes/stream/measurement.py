@@ -1,7 +1,7 @@
-"""The probe of the stream that should be playing: livekeep-probe-stream.service, by its timer.
+"""Checks the stream that should be playing: livekeep-probe-stream.service, by its timer.
 
-Reads the poller's state and the signed URL, looks at the playlist (RFC 8216) and, rarely, has ffprobe look at the stream. Writes
-probe-stream/state.json. When nothing is live there is nothing to look at, and the probe reads nothing from the network.
+Reads the poller's state and the signed URL, checks the playlist (RFC 8216) and, rarely, analyses the stream with ffprobe. Writes
+probe-stream/state.json. If nothing is live, the probe reads nothing from the network.
 """
 
 import time
@@ -22,11 +22,11 @@ from livekeep.system.http import Client, RefusedStatusError, Response, Transport
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0
-"""For a playlist without the duration that it must have."""
+"""For a playlist without the required target duration."""
 PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
-"""Before one that failed is tried again, and before a stream that began anew is analysed once more."""
+"""Before a failed analysis is retried, and before a stream that started again is analysed again."""
 BROKEN: tuple[Cause, ...] = ("standing-still", "not-open")
-"""What the poller calls a stream that should be live and of which nothing comes."""
+"""The poller's causes for a stream that should be live but sends nothing."""
 NO_PLAYLIST = "its server answers (it has no playlist to look at)"
 DOCTOR = "run: sudo livekeep doctor"
 ENCODER = "look at the encoder that sends the stream, and at its network"
@@ -34,9 +34,9 @@ ENCODER = "look at the encoder that sends the stream, and at its network"
 
 @dataclass(frozen=True)
 class Seen:
-    """One look: `media` is None for a stream without playlist, and for a playlist that was not read to its end (`is_cut`).
+    """One check: `media` is None for a stream without a playlist, and for a playlist that was not read to its end (`is_cut`).
 
-    `fault` says why nothing was seen.
+    `fault` says why the check failed.
     """
 
     media: Media | None = None
@@ -53,12 +53,12 @@ def is_web(url: str) -> bool:
 
 
 def position(result: StreamResult) -> tuple[int | None, str]:
-    """How far the stream has got."""
+    """The stream's position."""
     return result.media_sequence, result.last_segment
 
 
 def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
-    """The result after a look. `previous` is of the same stream; where it got to is remembered over a look that failed."""
+    """The result of a check. `previous` is of the same stream; its position is kept if the check failed."""
     if seen.fault:
         return replace(previous, is_reachable=False, target_duration_seconds=None, variants=None)
     found = replace(
@@ -84,9 +84,9 @@ def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
 
 
 def analysis_is_due(previous: StreamResult, found: StreamResult, interval_seconds: float, now: float) -> bool:
-    """Whether ffprobe is to run: `previous.analysis` is of the same stream, and one without a codec is an attempt that failed.
+    """Whether to run ffprobe. `previous.analysis` is of the same stream; without a codec it is a failed attempt.
 
-    The poller obtains a fresh URL at every question, so a new URL alone is no reason.
+    The poller obtains a new URL with every request, so a new URL alone is no reason.
     """
     is_other_kind = (previous.media_sequence is None) != (found.media_sequence is None)
     if previous.analysis is None or is_other_kind:
@@ -99,7 +99,7 @@ def analysis_is_due(previous: StreamResult, found: StreamResult, interval_second
 
 
 def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -> Judgement:
-    """What the result comes to; `found` holds the analysis already."""
+    """The verdict; `found` includes the analysis."""
     if seen.fault:
         return Judgement("fail", seen.fault, seen.advice)
     if seen.media is None:
@@ -112,7 +112,7 @@ def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -
     still = now - (found.last_change or now)
     if still > STALE_TARGET_DURATIONS * target:
         return Judgement("fail", f"the playlist has not grown for {still:.0f} s; its segments last {target:g} s", ENCODER)
-    # The first look has nothing to compare with.
+    # The first check has nothing to compare with.
     growing = "growing" if previous.last_change is not None else "open"
     variants = f"{found.variants} variant{'s' if found.variants != 1 else ''}" if found.variants else ""
     if found.variants and found.variant_bandwidth_bits_per_second:
@@ -121,7 +121,7 @@ def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -
 
 
 def judge_plain(found: StreamResult, words: str) -> Judgement:
-    """A stream without a playlist that could be read is as good as its analysis."""
+    """The verdict on a stream without a readable playlist is that of its analysis."""
     if not found.is_reachable:
         return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
     return with_analysis([words], found)
@@ -166,18 +166,18 @@ def measure(settings: Config, previous: StreamResult, now: float) -> tuple[Strea
     if seen.source and analysis_is_due(previous, found, settings.probes.stream.analysis_interval_seconds, now):
         found = analysed(found, seen.source, settings, now)
     if seen.media is None and seen.source and found.analysis_problem not in ("", analysis.NOT_INSTALLED):
-        # Nothing else tells whether such a stream can be read; a web server at least gave its answer.
+        # Only the analysis shows whether such a stream can be read; a web server at least responded.
         found = replace(found, is_reachable=is_web(secret.url))
     return found, judge(previous, found, seen, now)
 
 
 def broken(previous: StreamResult, poller: PollerState) -> tuple[StreamResult, Judgement]:
-    """The poller has looked at the playlist already and hands out no URL: what was known of the stream stays."""
+    """The poller has already checked the playlist and provides no URL: the previous result stays."""
     return replace(previous, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
 
 
 def skip(previous: StreamResult, reason: str) -> tuple[StreamResult, Judgement]:
-    """Nothing was looked at: no figure is left but what the stream declared, by which the line's speed is measured."""
+    """No check: only the declared bandwidth stays, which the speed test compares with."""
     bandwidth = previous.variant_bandwidth_bits_per_second
     left = StreamResult(target=previous.target, source=previous.source, variant_bandwidth_bits_per_second=bandwidth)
     return left, Judgement("skipped", reason)
@@ -188,7 +188,7 @@ class PlaylistError(ValueError):
 
 
 def see(url: str, settings: Config) -> Seen:
-    """One check, and what is wrong."""
+    """One check, with errors as `fault`."""
     try:
         return checked(url, settings.vimeo.proxy, settings.probes.stream.timeout_seconds)
     except TransportError as error:
@@ -200,7 +200,7 @@ def see(url: str, settings: Config) -> Seen:
 
 
 def checked(url: str, proxy: str, seconds: float) -> Seen:
-    """Check the playlist; of a master playlist the first variant that can be read.
+    """Check the playlist; for a master playlist, the first variant that can be read.
 
     Raises `TransportError`, `PlaylistError`.
     """
@@ -225,7 +225,7 @@ def checked(url: str, proxy: str, seconds: float) -> Seen:
 
 
 def no_variant(last: Response | TransportError | None) -> Exception:
-    """What to raise for a master playlist none of whose variants has a playlist."""
+    """The error for a master playlist without a readable variant."""
     if isinstance(last, TransportError):
         return last
     if last and last.status != 200:
@@ -234,7 +234,7 @@ def no_variant(last: Response | TransportError | None) -> Exception:
 
 
 def is_promised(url: str, response: Response) -> bool:
-    """Whether an answer that is no playlist should have been one, or is a page of excuse."""
+    """Whether a response that is not a playlist should have been one, or is an HTML page, such as a login."""
     path = url.partition("?")[0].lower()
     media_type = response.headers.get("content-type", "").lower()
     return path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type
@@ -246,6 +246,6 @@ def analysed(found: StreamResult, source: Source, settings: Config, now: float) 
     except analysis.NotInstalledError as error:
         return replace(found, analysis=None, analysis_problem=str(error))
     except analysis.AnalysisError as error:
-        # The time of the attempt is kept, so that the next one waits.
+        # The time of the attempt delays the next one.
         return replace(found, analysis=Analysis(analysed_at=now), analysis_problem=str(error))
     return replace(found, analysis=result, analysis_problem="")

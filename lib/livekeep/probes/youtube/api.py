@@ -1,6 +1,6 @@
-"""What YouTube tells the public of some videos; part of livekeep-probe-youtube.
+"""YouTube's public data about videos; part of livekeep-probe-youtube.
 
-How well the ingest receives the stream (liveStreams) is told to the channel's owner alone, by OAuth, and is not asked.
+The health of the ingest (liveStreams) is available only to the channel's owner, with OAuth, and is not requested.
 Source: https://developers.google.com/youtube/v3/docs/videos
 """
 
@@ -18,7 +18,7 @@ LONGEST_TITLE = 100
 
 
 def videos_in(document: Any) -> dict[str, YoutubeVideo]:
-    """The videos of an answer by their id, without their channel. Raises `ApiError` when it is not as documented."""
+    """The videos in a response by id, without their channel. Raises `ApiError` if it is not as documented."""
     try:
         videos = [video_of(item) for item in document["items"]]
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
@@ -43,7 +43,7 @@ def video_of(item: Any) -> YoutubeVideo:
 
 
 def ask(settings: YoutubeProbe, proxy: str, key: str, videos: Sequence[str]) -> dict[str, YoutubeVideo]:
-    """What YouTube tells the public of these videos, by id; those that it does not know are left out. Raises `ApiError`."""
+    """YouTube's public data about these videos, by id; unknown videos are left out. Raises `ApiError`."""
     seconds = settings.timeout_seconds
     api_url = settings.api_url.rstrip("/")
     client = Client(youtube.proxy_for(api_url, proxy))

@@ -1,4 +1,4 @@
-"""What the YouTube probe's result means, as text for people; its metrics are among the channels' (exporter/channels.py)."""
+"""The YouTube probe's result as text for people; its metrics are among the channels' (exporter/channels.py)."""
 
 from livekeep.core.probe_results import YoutubeResult
 from livekeep.status import probe_descriptions

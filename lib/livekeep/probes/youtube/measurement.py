@@ -1,8 +1,8 @@
 """livekeep-probe-youtube.service: whether YouTube shows the broadcasts of the channels that are on air here.
 
 Reads livekeep.toml ([probes.youtube]), the channels with their youtube_video and their workers' states, the API key (credential
-livekeep.youtube-api-key) and its own result of the run before. Asks YouTube (api.py), when a channel names its video
-and there is a key; writes probe-youtube/state.json (core/probe_results.py).
+livekeep.youtube-api-key) and its previous result. Sends a request to YouTube (api.py) if a channel sets its video and
+there is a key; writes probe-youtube/state.json (core/probe_results.py).
 """
 
 import dataclasses
@@ -24,21 +24,21 @@ ODD_KEY = "the API key's file holds more than a key: a space, a line break or a 
 
 
 def noted(video: YoutubeVideo, before: YoutubeVideo | None, is_on_air: bool, now: float) -> YoutubeVideo:
-    """`video` with the moment since when it has not been shown, though the channel is on air here.
+    """`video` with the time since when it has not been live although the channel is on air here.
 
-    An answer that could not be had changes nothing of that; `before` is of the run before, if that was of the same video.
+    A failed request leaves that time unchanged; `before` is from the previous run, if that was for the same video.
     """
     since = before.unshown_since if before and before.video == video.video else None
     if not is_on_air or video.showing == "live":
         since = None
     elif video.showing:
-        # The clock may have been set back.
+        # In case the clock was set back.
         since = now if since is None else min(since, now)
     return dataclasses.replace(video, unshown_since=since)
 
 
 def judge(videos: Sequence[YoutubeVideo], now: float) -> Judgement:
-    """What the answers come to. A video that is not there is a fault at any time, for it was named."""
+    """The verdict on the responses. A missing video is always a fault, because it is configured."""
     wrong = [video for video in videos if video.contradicts(now) or video.showing == "missing"]
     if not wrong:
         return Judgement("ok", listed([f"{video.channel}: {video.showing}" for video in videos]))
@@ -80,7 +80,7 @@ def asked(
     settings: Config, named: Mapping[str, str], key: str, previous: YoutubeResult, now: float
 ) -> tuple[YoutubeResult, Judgement]:
     """The result of one request about the videos `named` by channel."""
-    # Most boxes name none, and shall not load what speaks HTTP every minute.
+    # Most machines have none, and should not import the HTTP client every minute.
     from livekeep.probes.youtube import api  # noqa: PLC0415
     from livekeep.system.youtube import ApiError  # noqa: PLC0415
 
