@@ -1,6 +1,6 @@
-"""On record: what ran, how well, how far it is, and a message when it matters.
+"""The record: what ran, how well it ran, its progress, and alerts when something goes wrong.
 
-The names below are the library for jobs. It is imported when one of them is asked for: the part's own programs need none.
+The names below are the library for jobs. It is imported on first access, since the part's own programs don't need it.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Figures as people read them: lengths of time, counts, shares, sizes. One form each, in pages, reports, messages and tables."""
+"""Formats values for people: durations, counts, shares, sizes. Pages, reports, messages and tables share one format each."""
 
 import time
 
@@ -9,7 +9,7 @@ MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 
 
 def duration(seconds: float | None) -> str:
-    """Three digits that matter: "740 µs", "1.24 s", "12 min 05 s", "2 h 03 min", "3 d 04 h"."""
+    """Three significant digits: "740 µs", "1.24 s", "12 min 05 s", "2 h 03 min", "3 d 04 h"."""
     if seconds is None:
         return UNKNOWN
     if seconds < 0:
@@ -33,26 +33,26 @@ def long_duration(seconds: float) -> str:
 
 
 def three(value: float) -> str:
-    """Three digits that matter: "1.50", "12.3", "740"."""
+    """Three significant digits: "1.50", "12.3", "740"."""
     places = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
     return f"{value:.{places}f}"
 
 
 def digits(value: float) -> str:
-    """The same without trailing zeros behind a point: "0", "1.5", "12.3", "740"."""
+    """The same without trailing zeros after the point: "0", "1.5", "12.3", "740"."""
     text = three(value)
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def count(value: float | None) -> str:
-    """ "12,034"; at most one digit behind the point."""
+    """ "12,034"; at most one digit after the point."""
     if value is None:
         return UNKNOWN
     return f"{value:,.0f}" if value == round(value) or abs(value) >= 100 else f"{value:,.1f}"
 
 
 def percent(share: float | None) -> str:
-    """Of a share of 1. Only nothing is "0 %", and only all is "100 %"."""
+    """Of a share of 1. Only zero is "0 %", and only one is "100 %"."""
     if share is None:
         return UNKNOWN
     value = share * 100
@@ -64,7 +64,7 @@ def percent(share: float | None) -> str:
 
 
 def change(share: float | None) -> str:
-    """How much more: "+31 %", "-8 %", "0 %", "×3.1" from three times on, "" where nothing is known."""
+    """The relative change: "+31 %", "-8 %", "0 %", "×3.1" from a factor of three on, "" when unknown."""
     if share is None:
         return ""
     if share >= 2:
@@ -73,7 +73,7 @@ def change(share: float | None) -> str:
 
 
 def size(count_bytes: float | None) -> str:
-    """In binary units as systemd writes them: "12.3 MiB"."""
+    """In binary units as systemd formats them: "12.3 MiB"."""
     if count_bytes is None:
         return UNKNOWN
     value = abs(count_bytes)
@@ -86,7 +86,7 @@ def size(count_bytes: float | None) -> str:
 
 
 def moment(seconds: float | None) -> str:
-    """In the machine's zone: "2026-11-28 14:03"."""
+    """In the machine's time zone: "2026-11-28 14:03"."""
     return UNKNOWN if seconds is None else time.strftime("%Y-%m-%d %H:%M", local_time(seconds))
 
 
@@ -96,6 +96,6 @@ def plural(value: float, word: str, many: str = "") -> str:
 
 
 def iso(seconds: float) -> str:
-    """For programs: local time with its distance from UTC, "2026-11-28T14:03:07+01:00"."""
+    """For programs: local time with its UTC offset, "2026-11-28T14:03:07+01:00"."""
     text = time.strftime("%Y-%m-%dT%H:%M:%S%z", local_time(seconds))
     return f"{text[:-2]}:{text[-2:]}"

@@ -1,6 +1,6 @@
-"""Moments and ranges of time as people write them on a command line: "yesterday", "7d", "2026-11-28", "2026-11-28 14:00".
+"""Parses times and time ranges from the command line: "yesterday", "7d", "2026-11-28", "2026-11-28 14:00".
 
-Pure; the zone is the machine's, `now` is passed in. Moments are Unix seconds.
+Pure; uses the machine's time zone, `now` is passed in. Times are Unix seconds.
 """
 
 import datetime
@@ -18,7 +18,7 @@ EXAMPLES = '"yesterday", "7d" (ago), a day such as 2026-11-28, or a moment such 
 
 
 def time_range(begin: str, end: str, now: float) -> tuple[float, float]:
-    """From the beginning of `begin` to the end of `end`: a day as the end is part of the range. "" means now.
+    """From the beginning of `begin` to the end of `end`: a day given as the end is included. "" means now.
 
     Raises `ValueError` that says what is wrong.
     """
@@ -52,7 +52,7 @@ def whole_day(day: datetime.date) -> tuple[float, float]:
 
 
 def midnight(day: datetime.date) -> float:
-    """The moment at which `day` begins here: 23 to 25 hours before the next one's."""
+    """The moment at which `day` begins here; a day has 23 to 25 hours."""
     time.tzset()
     noon = time.mktime((day.year, day.month, day.day, 12, 0, 0, 0, 0, -1))
     return day_of(int(noon) * SECOND) / SECOND

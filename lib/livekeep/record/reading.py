@@ -1,4 +1,4 @@
-"""The record as a command opens it: what is wrong is one line that says what to do."""
+"""Opens the record for a command: an error is one line that says what to do."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from livekeep.record.store import schema
 
 @contextmanager
 def opened(file: Path = schema.FILE) -> Iterator[sqlite3.Connection]:
-    """Raises `LivekeepError` when there is no record, it may not be read, or it is damaged; also for what happens within."""
+    """Raises `LivekeepError` when the record is absent, unreadable or damaged; also for errors within the block."""
     try:
         file.stat()
         with file.open("rb"):

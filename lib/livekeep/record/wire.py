@@ -1,11 +1,11 @@
-"""The form in which a job's records travel: journal entries with LIVEKEEP_* fields, or the same as JSON lines in a file.
+"""The format of a job's records in transit: journal entries with LIVEKEEP_* fields, or the same as JSON lines in a file.
 
 Written by record/instrument, read by record/recorder. Standard library only.
 
 Each entry of a job carries LIVEKEEP_PROCESS (a token of the process, new after a fork) and LIVEKEEP_SEQUENCE (1, 2, 3 … within
-that process): one that comes twice is dropped, and a gap is a loss. LIVEKEEP_SENT is the number of calls in all earlier entries
-of the process, so that a gap says how many calls were lost. An entry may carry LIVEKEEP_RECORDS: lines of compact JSON, each an
-array that begins with its kind. An index of a function is valid within its entry only, so that a lost entry harms no other.
+that process): duplicates are dropped, and a gap is a loss. LIVEKEEP_SENT is the number of calls in all earlier entries of the
+process, so that a gap shows how many calls were lost. An entry may carry LIVEKEEP_RECORDS: lines of compact JSON, each an array
+that begins with its kind. A function's index is valid only within its entry, so that a lost entry does not affect others.
 
 | line                                                                                        | meaning                    |
 |---------------------------------------------------------------------------------------------|----------------------------|
@@ -15,10 +15,10 @@ array that begins with its kind. An index of a function is valid within its entr
 | ["s", session, {…}]                                                                         | a session as it is now     |
 | ["t", session, step, {…}]                                                                   | a step as it is now        |
 
-Times are microseconds: `start` since 1970, `duration` and `cpu` lengths. `number` counts the calls of a process by their
-beginning; `parent` is such a number, or 0. `session` is the session's token, or null; it is one of the same process. `error` is
+Times are microseconds: `start` since 1970, `duration` and `cpu` lengths. `number` counts the calls of a process in order of their
+start; `parent` is such a number, or 0. `session` is the session's token, or null; it is one of the same process. `error` is
 [type, message, traceback], or null. `memory` is the growth of the peak of resident memory, `read` and `written` are bytes. The
-objects of "s" and "t" have the keys of `Session` and `Step`; the newest line replaces what the earlier ones said.
+objects of "s" and "t" have the keys of `Session` and `Step`; the newest line replaces earlier ones.
 """
 
 import json
@@ -28,7 +28,7 @@ from typing import Any, Literal, NamedTuple, TypedDict
 Outcome = Literal["succeeded", "failed", "cancelled"]
 """Of a call. "cancelled": a coroutine was cancelled, or a generator closed before its end."""
 SessionOutcome = Literal["running", "succeeded", "failed", "cancelled", "lost"]
-"""Of a session or a step. The recorder alone says "lost": its process is gone."""
+"""Of a session or a step. Only the recorder sets "lost": its process is gone."""
 
 EVENT = "LIVEKEEP_EVENT"
 PROCESS = "LIVEKEEP_PROCESS"
@@ -66,7 +66,7 @@ class Call(NamedTuple):
 class Session(TypedDict, total=False):
     name: str
     parent: str | None
-    """The token of the session around this one."""
+    """The token of the enclosing session."""
     began: int
     ended: int | None
     outcome: SessionOutcome
@@ -74,7 +74,7 @@ class Session(TypedDict, total=False):
     done: float
     percent: float | None
     rate: float | None
-    """Items in a second."""
+    """Items per second."""
     left: float | None
     """Seconds, estimated."""
     message: str
@@ -84,7 +84,7 @@ class Session(TypedDict, total=False):
 class Step(TypedDict, total=False):
     name: str
     parent: int | None
-    """The number of the step around this one."""
+    """The number of the enclosing step."""
     weight: float
     began: int
     ended: int | None
@@ -100,7 +100,7 @@ def encode(lines: Iterable[list[Any]]) -> str:
 
 
 def decode(text: str) -> Iterator[list[Any]]:
-    """The lines of LIVEKEEP_RECORDS. Raises `ValueError` at the first that is no array."""
+    """The lines of LIVEKEEP_RECORDS. Raises `ValueError` at the first line that is not an array."""
     for line in text.split("\n"):
         if line:
             record = json.loads(line)

@@ -1,1 +1,1 @@
-"""livekeep-alerter: says a word when it matters, by mail, webhook and file."""
+"""livekeep-alerter: sends alerts by mail, webhook and file."""

@@ -1,10 +1,10 @@
-"""livekeep-alerter: watches record and box by rules, and sends a message when something begins, goes on, and is over.
+"""livekeep-alerter: evaluates rules over the record and the box, and sends a message when an alert begins, persists, and ends.
 
 Unit: livekeep-alerter.service. Reads: the configuration, record.db (read-only), all states below /run/livekeep, the credential
 livekeep.notify, the spool. Writes: alerter/alerts.db and alerter/receipts below /var/lib/livekeep, alerter/state.json.
 
-It waits for what comes first: a write to the record (inotify on its folder), a file in the spool, a change of the configuration,
-the end of a delivery, the earliest time that something is due. It works without a recorder, too: verdicts need no record.
+It waits for the first of these: a write to the record (inotify on its folder), a file in the spool, a configuration change, the
+end of a delivery, or the next due time. It also works without a recorder: verdicts need no record.
 """
 
 import logging
@@ -35,18 +35,18 @@ from livekeep.record.store import schema
 
 FOLDER = store.FILE.parent
 WRITE_SECONDS = 30.0
-"""Between two states when nothing has changed."""
+"""Between two state writes when nothing has changed."""
 TIDY_SECONDS = 86400.0
 RECORD_PAUSE_SECONDS = 0.2
-"""Between two checks of a record that is written to all the time."""
+"""Between two checks of a record that is written to continuously."""
 WATCH_SECONDS = 30.0
-"""Between two tries to watch a folder that is not there yet."""
+"""Between two attempts to watch a folder that does not exist yet."""
 
 logger = logging.getLogger("livekeep.alerter")
 
 
 class Alerter:
-    """The program's memory, and one pass of its work."""
+    """The program's state, and one pass of its work."""
 
     def __init__(
         self, service: Service, settings: Config, follow: ConfigWatch | None, root: Path = paths.STATE_DIRECTORY
@@ -82,7 +82,7 @@ class Alerter:
         outbox.try_now(self._database, now.wall)
 
     def reload(self) -> None:
-        """For SIGHUP; a change is taken by itself as well."""
+        """For SIGHUP; changes are also picked up automatically."""
         settings = self._follow.changed(anyway=True) if self._follow else config.load()
         if settings:
             self.adopt(settings)
@@ -110,7 +110,7 @@ class Alerter:
         return None if due is None else max(due - wall, 0.0)
 
     def _watch_folders(self, now: float) -> None:
-        """The spool and the folder of the record; the latter may come later."""
+        """Watch the spool and the record's folder; the latter may be created later."""
         if self._watch is not None and now >= self._resume_at:
             self._resume_at = math.inf
             self._service.watch(self._watch, self._pause)
@@ -129,9 +129,9 @@ class Alerter:
         self._service.watch(watch, self._pause)
 
     def _pause(self) -> None:
-        """A record that is written to all the time wakes this program five times a second, and no more often.
+        """Limit wake-ups by a record that is written to continuously to five a second.
 
-        Nor less: the last write of a transaction comes before the moment at which others see it, so it is checked once more.
+        Check once more after the pause: the last write of a transaction comes before others can see the transaction.
         """
         if self._watch is not None:
             self._watch.drain()
@@ -205,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.umask(0o027)
             return serve()
         case ["--deliver"]:
-            # It needs much that the service does not.
+            # Imported here: it needs much that the service does not.
             from livekeep.record.alerts import delivery  # noqa: PLC0415
 
             return delivery.main()

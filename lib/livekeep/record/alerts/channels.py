@@ -1,4 +1,4 @@
-"""Channels for notifications: [notify.NAME] of livekeep.toml, and the lines NAME ADDRESS of the credential livekeep.notify."""
+"""Notification channels: [notify.NAME] of livekeep.toml, and the lines NAME ADDRESS of the credential livekeep.notify."""
 
 import os
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ CREDENTIAL = "livekeep.notify"
 
 @dataclass(frozen=True)
 class Channel:
-    """Where messages go. Exactly one of `address` and `file` is set."""
+    """A destination for messages. Exactly one of `address` and `file` is set."""
 
     name: str
     address: str = field(default="", repr=False)
@@ -25,7 +25,7 @@ class Channel:
 
 
 def addresses(text: str) -> tuple[dict[str, str], list[str]]:
-    """The addresses in the credential's text by name, and what is wrong with lines of it; an address is in no message."""
+    """Parse the credential's text: addresses by name, and the errors in its lines. No error contains an address."""
     by_name: dict[str, str] = {}
     problems = []
     for number, line in enumerate(text.splitlines(), 1):
@@ -42,7 +42,7 @@ def addresses(text: str) -> tuple[dict[str, str], list[str]]:
 
 
 def read_addresses() -> tuple[dict[str, str], list[str]]:
-    """Those that systemd handed to this unit."""
+    """Read the addresses that systemd passed to this unit."""
     try:
         return addresses(credentials.read_text(CREDENTIAL))
     except (OSError, ValueError) as error:
@@ -50,7 +50,7 @@ def read_addresses() -> tuple[dict[str, str], list[str]]:
 
 
 def channels(notify: Mapping[str, Notify], secret: Mapping[str, str]) -> tuple[dict[str, Channel], list[str]]:
-    """The channels that are on by name, and what is wrong with others."""
+    """The enabled channels by name, and the errors in the others."""
     by_name: dict[str, Channel] = {}
     problems = []
     for name in sorted({*notify, *secret}):
@@ -71,7 +71,7 @@ def channels(notify: Mapping[str, Notify], secret: Mapping[str, str]) -> tuple[d
 
 
 def unknown_names(alerts: Mapping[str, Alert], known: Mapping[str, Channel]) -> list[str]:
-    """What is wrong with the names of channels in rules; messages of such a rule go to those it names besides, or to all."""
+    """Errors about unknown channel names in rules. Messages of such a rule go to its known channels, or to all if it has none."""
     return [
         f'alerts.{rule}.notify: there is no channel "{name}"; known are {", ".join(known) or "none"}'
         for rule, alert in alerts.items()

@@ -1,7 +1,7 @@
-"""livekeep alert: what is wrong now and who got a message, a test of a channel, silences, and addresses.
+"""livekeep alert: open alerts and their deliveries, channel tests, silences, and addresses.
 
-Reads the alerter's database; whatever is to be changed goes through its spool, for it alone writes there. Addresses go to the
-credential livekeep.notify, which systemd hands to the alerter alone.
+Reads the alerter's database. Changes go through the spool, because only the alerter writes to the database. Addresses go to the
+credential livekeep.notify, which systemd passes to the alerter only.
 """
 
 import argparse
@@ -39,7 +39,7 @@ LONGEST_SILENCE_SECONDS = 366 * 86400.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an action; give its exit code."""
+    """Run an action; return its exit code."""
     arguments = parser().parse_args(argv)
     return terminal.exit_code(lambda: int(arguments.run(arguments)))
 
@@ -89,7 +89,7 @@ def seconds(text: str) -> float:
 
 @contextlib.contextmanager
 def database() -> Iterator[sqlite3.Connection]:
-    """The alerter's database. Raises `LivekeepError` when it cannot be read."""
+    """Open the alerter's database. Raises `LivekeepError` when it cannot be read."""
     file = store.FILE
     try:
         if not file.exists():
@@ -117,7 +117,7 @@ def say(line: str = "") -> None:
 
 
 def say_json(document: Any) -> None:
-    # What is not to be shown stands there escaped.
+    # Characters that must not reach the terminal are escaped.
     print(json.dumps(document, indent=2))
 
 
@@ -125,7 +125,7 @@ def say_json(document: Any) -> None:
 
 
 def list_alerts(arguments: argparse.Namespace) -> int:
-    """Exit code 0 when nothing is wrong, 1 when an alert is open."""
+    """Exit code 0 when no alert is open, else 1."""
     now = time.time()
     settings, _problems = config.load_leniently()
     with database() as connection:
@@ -178,14 +178,14 @@ def list_past(past: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, Any
 
 
 def channel_rows(connection: sqlite3.Connection, settings: Config) -> list[dict[str, Any]]:
-    """What is known of each channel: those of the configuration, and those that something was sent to."""
+    """The status of each channel: those in the configuration, and those that have received messages."""
     rows = connection.execute(
         "SELECT channel AS name, sum(state = 'delivered') AS delivered, sum(state IN ('waiting', 'held')) AS waiting, "
         "max(CASE WHEN state = 'waiting' THEN reason ELSE '' END) AS reason FROM deliveries GROUP BY channel ORDER BY channel"
     ).fetchall()
     by_name = {row["name"]: dict(row) for row in rows}
     secret: dict[str, str] = {}
-    # Root's alone; others see the channels that something was sent to.
+    # Readable by root only; others see the channels that have received messages.
     with contextlib.suppress(OSError):
         secret, _problems = channels.addresses(files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode(errors="replace"))
     blank = {"delivered": 0, "waiting": 0, "reason": ""}
@@ -222,7 +222,7 @@ def show(arguments: argparse.Namespace) -> int:
 
 
 def send_test(arguments: argparse.Namespace) -> int:
-    """Exit code 0 when the channel took it."""
+    """Exit code 0 when the channel accepted the test."""
     token = notify.drop(json.dumps({"channel": arguments.channel}).encode(), spool.TEST, notify.SPOOL)
     end = time.monotonic() + TEST_SECONDS
     while time.monotonic() < end:
@@ -300,7 +300,7 @@ def set_address(arguments: argparse.Namespace) -> int:
 
 
 def read_address(file: str | None) -> str:
-    """From a file, a prompt or a pipe. Raises `LivekeepError` when there is none."""
+    """Read it from a file, a prompt or a pipe. Raises `LivekeepError` when there is none."""
     try:
         if file not in (None, "-"):
             text = files.read(Path(str(file)).absolute(), LARGEST_BYTES).decode()
@@ -318,7 +318,7 @@ def read_address(file: str | None) -> str:
 
 
 def check_address(address: str) -> None:
-    """Raises `LivekeepError` that never shows the address."""
+    """Raises `LivekeepError`, whose text never contains the address."""
     if len(address.split()) != 1 or not address.isprintable():
         raise LivekeepError("an address is one line without blanks; write %20 for a blank in it. Nothing was changed")
     try:
@@ -331,7 +331,7 @@ def check_address(address: str) -> None:
 
 
 def restart() -> None:
-    """systemd reads a credential only at the start of a unit."""
+    """systemd reads a credential only when the unit starts."""
     try:
         systemctl.tell("try-restart", UNIT)
     except LivekeepError as error:

@@ -1,7 +1,7 @@
-"""What the rules find in the record: for which subjects the condition of a rule holds now.
+"""Evaluates rules over the record: the subjects for which a rule's condition holds now.
 
-One function for each kind: (record, rule, now in Unix seconds) → findings. Those of kind "event" are in `events`, the box's own
-verdict in `verdict`.
+One function per kind: (record, rule, now in Unix seconds) → findings. Rules of kind "event" are in `event_judge`, those of kind
+"verdict" in `verdict`.
 """
 
 import sqlite3
@@ -29,15 +29,15 @@ from livekeep.record.store.queries.filter import (
 )
 
 LEAST_CALLS = 10
-"""Of a window that is compared with a threshold from earlier days: fewer say nothing."""
+"""The fewest calls in a window to compare it with a threshold from earlier days."""
 EARLIER_DAYS = 28
 PLAUSIBLE = 1_704_067_200.0
-"""The beginning of 2024: a clock that says less is not set yet."""
+"""The beginning of 2024: a clock before that is not set yet."""
 MOST_SUBJECTS = 200
 NOT_CALLS = ("session", "step")
 SHARES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STALE_SAMPLES = 5
-"""Samples that are so many intervals apart are no unbroken row."""
+"""Samples more than this many intervals apart are a gap."""
 PERCENT_FIGURES = {"memory_percent": ("memory_bytes", "memory_total_bytes"), "disk_percent": ("disk_bytes", "disk_total_bytes")}
 UNIT_FIGURES = {"unit_memory_bytes": "memory_bytes", "unit_cpu_percent": "cpu_percent"}
 WORDS = {
@@ -52,7 +52,7 @@ WORDS = {
 
 
 def calls_in_window(record: sqlite3.Connection, rule: Alert, now: float) -> Conditions:
-    """The calls that a rule of kind "failures" or "slow" is about."""
+    """The calls that a rule of kind "failures" or "slow" covers."""
     conditions = Conditions()
     conditions.add("id >= ?", int((now - rule.window_seconds) * SECOND) * IDS_PER_MICROSECOND)
     conditions.add_one_of("function", function_ids(record, Filter(function=rule.function, kind=rule.call_kind)))
@@ -70,7 +70,7 @@ def names_of(record: sqlite3.Connection, function: int) -> str:
 
 
 def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
-    """Functions of which so many calls, and so large a share of them, failed within the window."""
+    """Functions with at least the rule's number and share of failed calls within the window."""
     conditions = calls_in_window(record, rule, now)
     rows = record.execute(
         "SELECT function, count(*) AS failed, min(id) AS first, max(id) AS last FROM calls "  # noqa: S608
@@ -94,7 +94,7 @@ def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Findin
 
 
 def slow(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
-    """Functions whose mean or percentile within the window is above the threshold, given or made of earlier days."""
+    """Functions whose mean or percentile within the window exceeds the threshold, which is given or derived from earlier days."""
     if rule.call_kind in NOT_CALLS:
         return slow_sessions(record, rule, now)
     conditions = calls_in_window(record, rule, now)
@@ -123,7 +123,7 @@ def slow_sessions(record: sqlite3.Connection, rule: Alert, now: float) -> list[F
 def too_slow(
     record: sqlite3.Connection, rule: Alert, name: str, count: int, value: float, since: int, now: float
 ) -> list[Finding]:
-    """The finding, if there is one, for a function's figure (microseconds) of the window; `since` in microseconds, too."""
+    """The finding, if any, for a function's value (microseconds) in the window; `since` is in microseconds, too."""
     is_auto = isinstance(rule.threshold, str)
     if is_auto and count < LEAST_CALLS:
         return []
@@ -136,27 +136,27 @@ def too_slow(
 
 
 def percentile(record: sqlite3.Connection, conditions: Conditions, row: sqlite3.Row, share: float) -> float:
-    """By SQLite, so that no list of all durations is in memory."""
+    """Computed by SQLite, so that memory does not hold all durations."""
     sql = f"SELECT duration FROM calls WHERE function = ? AND {conditions.text()} ORDER BY duration LIMIT 1 OFFSET ?"  # noqa: S608
     offset = min(row["count"] - 1, int(row["count"] * share))
     return float(record.execute(sql, [row["function"], *conditions.parameters, offset]).fetchone()[0])
 
 
 def auto_threshold(record: sqlite3.Connection, rule: Alert, function: str, now: float) -> float | None:
-    """Microseconds, by the whole days before today."""
+    """Microseconds, from the whole days before today."""
     days = earlier_days(record, rule, function, now, EARLIER_DAYS)
     return analysis.auto_threshold([float(getattr(day.figures, rule.statistic)) for day in days])
 
 
 def earlier_days(record: sqlite3.Connection, rule: Alert, function: str, now: float, count: int) -> tuple[queries.Bucket, ...]:
-    """Only whole days, which are summarised: today's calls one by one may be millions."""
+    """Whole days only, which are summarised: today may have millions of single calls."""
     today = bucket_start(int(now * SECOND), "day")
     wanted = Filter(today - count * 86400 * SECOND, today, function, rule.call_kind, rule.machine)
     return queries.function_series(record, wanted, "day")
 
 
 def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
-    """Functions that have become slower."""
+    """Functions that became slower."""
     findings = []
     for name, kind in functions_of(record, rule)[:MOST_SUBJECTS]:
         days = earlier_days(record, replace(rule, call_kind=kind), name, now, analysis.RECENT_DAYS + analysis.EARLIER_DAYS)
@@ -170,13 +170,13 @@ def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Find
 
 
 def functions_of(record: sqlite3.Connection, rule: Alert) -> list[tuple[str, str]]:
-    """Name and kind of what a rule means: functions, sessions and steps."""
+    """Name and kind of what a rule covers: functions, sessions and steps."""
     rows = record.execute("SELECT name, kind FROM functions ORDER BY name, kind")
     return [(row["name"], row["kind"]) for row in rows if fits(rule.function, row["name"]) and fits(rule.call_kind, row["kind"])]
 
 
 def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> list[Finding]:
-    """The job that did not succeed in time: since its last success, or since there is the rule (`first_at`)."""
+    """The job that did not succeed in time, since its last success or since the rule exists (`first_at`)."""
     if now < PLAUSIBLE:
         return []
     last = last_success(record, rule)
@@ -192,7 +192,7 @@ def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float)
 
 
 def due_of_absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> float:
-    """Seconds until the job is late, when nothing succeeds until then."""
+    """Seconds until the job is late if nothing succeeds until then."""
     last = last_success(record, rule)
     return max(max(last or 0.0, first_at) + rule.period_seconds - now, 0.0)
 
@@ -203,7 +203,7 @@ def is_of_calls(rule: Alert) -> bool:
 
 
 def last_success(record: sqlite3.Connection, rule: Alert) -> float | None:
-    """When a session, or a call, that is meant last succeeded."""
+    """When a matching session or call last succeeded."""
     if is_of_calls(rule):
         return last_success_of_calls(record, rule)
     conditions = Conditions()
@@ -216,7 +216,7 @@ def last_success(record: sqlite3.Connection, rule: Alert) -> float | None:
 
 
 def last_success_of_calls(record: sqlite3.Connection, rule: Alert) -> float | None:
-    """When a call that is meant last succeeded."""
+    """When a matching call last succeeded."""
     ends = []
     for function in function_ids(record, Filter(function=rule.function, kind=rule.call_kind)) or []:
         conditions = Conditions()
@@ -229,11 +229,11 @@ def last_success_of_calls(record: sqlite3.Connection, rule: Alert) -> float | No
     return max(ends, default=None)
 
 
-# Figures of machines and units
+# Values of machines and units
 
 
 def figure(record: sqlite3.Connection, rule: Alert, now: float, sample_seconds: float) -> list[Finding]:
-    """Machines or units whose figure has been above or below the rule's number for so long, sample by sample."""
+    """Machines or units whose value has been beyond the rule's limit for `for_seconds`, sample by sample."""
     begin = int((now - rule.for_seconds - 2 * STALE_SAMPLES * sample_seconds) * SECOND)
     meant = [it for it in machines(record) if fits(rule.machine, it.hostname) or fits(rule.machine, it.machine_id)]
     is_of_units = rule.figure in UNIT_FIGURES
@@ -263,7 +263,7 @@ def amount(value: float, unit: str) -> str:
 
 
 Values = Sequence[tuple[float, float]]
-"""Unix seconds and the figure, in the order of time."""
+"""Unix seconds and the value, in chronological order."""
 
 
 def box_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin: int) -> Values:
@@ -293,7 +293,7 @@ def unit_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin
 
 
 def beyond_since(values: Values, rule: Alert, now: float, sample_seconds: float) -> float | None:
-    """Since when all samples up to the newest are beyond the rule's number, if that is long enough; None when not, or unknown."""
+    """Since when all samples up to the newest are beyond the rule's limit; None when not long enough, or unknown."""
     longest_gap = STALE_SAMPLES * sample_seconds
     since, after = None, now
     for at, value in reversed(values):

@@ -1,9 +1,8 @@
-"""Serves the outbox: one short-lived child for each channel that something is due for, so that no server stops the rules.
+"""Serves the outbox: one short-lived child per channel with due messages, so that no server blocks the rules.
 
-A child (`delivery`) writes what was taken to RECEIPTS/CHANNEL, which it keeps locked. After a kill of the alerter at any moment
-the next one waits for a child that is still at work, and reads what it has left. So a message is delivered twice only where the
-world gives no other way: when a server took it and all was cut off before its word arrived here and was written. Mail has the
-same Message-ID then.
+A child (`delivery`) writes its receipts to RECEIPTS/CHANNEL, which it keeps locked. If the alerter is killed, the next one waits
+for a child that still runs, and reads its receipts. A message is delivered twice only if a server accepted it and the connection
+broke, or everything was killed, before the reply was written. A mail then has the same Message-ID.
 """
 
 import contextlib
@@ -26,18 +25,18 @@ from livekeep.record.alerts.channels import Channel
 
 LAUNCHER = paths.PROGRAM_DIRECTORY / "livekeep-alerter"
 MOST_CHILDREN = 2
-"""At once: each takes about 35 MB."""
+"""At a time: each takes about 35 MB."""
 BASE_SECONDS = 60.0
 MESSAGE_SECONDS = 30.0
 STOP_SECONDS = 6.0
 """Less than the unit's TimeoutStopSec=."""
 ORPHAN_SECONDS = 1.0
-"""Between two checks whether a child of an alerter that was killed has ended."""
+"""Between two checks whether a child of a killed alerter has ended."""
 
 
 @dataclass
 class Child:
-    """A batch on its way."""
+    """A batch in flight."""
 
     channel: str
     process: subprocess.Popen[bytes]
@@ -49,7 +48,7 @@ class Child:
 
 
 class Deliverer:
-    """Counters since it was made."""
+    """Its counters start at zero when it is created."""
 
     def __init__(
         self,
@@ -58,7 +57,7 @@ class Deliverer:
         watch: Callable[[int, Callable[[], None]], None],
         forget: Callable[[int], None],
     ) -> None:
-        """`watch` and `forget`: of `core.notify.Service`, for the end of a child."""
+        """`watch` and `forget` are those of `core.notify.Service`, for the end of a child."""
         self._database, self._receipts = database, receipts
         self._watch, self._forget = watch, forget
         self._children: dict[str, Child] = {}
@@ -68,13 +67,13 @@ class Deliverer:
         self.last_delivered_at: float | None = None
         receipts.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._orphans = {file.name for file in receipts.iterdir()}
-        """Channels whose receipts may hold what an earlier alerter did not read."""
+        """Channels whose receipts may hold results that an earlier alerter did not read."""
 
     def adopt(self, known: Mapping[str, Channel]) -> None:
         self._known = known
 
     def one_pass(self, wall: float, steady: float) -> float:
-        """Reap, start; give when to be called again at the latest, steady seconds."""
+        """Reap and start children; return the latest time for the next call, in steady seconds."""
         for child in list(self._children.values()):
             if child.process.poll() is not None:
                 self._reap(child, wall)
@@ -89,7 +88,7 @@ class Deliverer:
         return self._next(wall, steady)
 
     def close(self) -> None:
-        """End the children after the message that each has in hand; what they have not done is done after the next start."""
+        """End each child after its current message; the rest is delivered after the next start."""
         for child in self._children.values():
             child.process.terminate()
         end = time.monotonic() + STOP_SECONDS
@@ -140,7 +139,7 @@ class Deliverer:
         self._children[channel.name] = Child(channel.name, process, descriptor, numbers, steady + seconds)
 
     def _locked(self, channel: str) -> int | None:
-        """A descriptor of its receipts, locked; None while a child of an earlier alerter has it."""
+        """A descriptor of the locked receipts; None while a child of an earlier alerter holds the lock."""
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         descriptor = os.open(self._receipts / channel, flags, 0o600)
         try:
@@ -167,12 +166,12 @@ class Deliverer:
         self._settle(child.channel, child.messages, ending, wall)
 
     def _settle(self, channel: str, messages: tuple[int, ...], ending: str, wall: float) -> None:
-        """Note what became of each message, in one transaction; then the receipts are no longer needed."""
+        """Record the result of each message in one transaction; the receipts are no longer needed then."""
         receipts = read_receipts(self._receipts / channel)
         settled = {int(receipt["message"]) for receipt in receipts}
         is_channel = any(receipt["is_channel"] for receipt in receipts)
         if not is_channel:
-            # Nothing is known of these: the child was ended, or died.
+            # These have no result: the child was ended, or died.
             unsettled = [message for message in messages if message not in settled]
             receipts += [{"message": it, "taken": [], "reason": ending, "is_channel": False} for it in unsettled]
         failures = []
@@ -204,7 +203,7 @@ class Deliverer:
 
 @contextlib.contextmanager
 def memory_file(content: bytes) -> Any:
-    """A descriptor that `content` can be read from, and that has no name: what is in it is seen by the child alone."""
+    """A descriptor of an unnamed file with `content`, which only the child can read."""
     descriptor = os.memfd_create("batch", os.MFD_CLOEXEC)
     try:
         with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -216,7 +215,7 @@ def memory_file(content: bytes) -> Any:
 
 
 def read_receipts(file: Path) -> list[dict[str, Any]]:
-    """The receipts that are there; a line that was cut short is none."""
+    """The receipts in the file; a truncated line counts as none."""
     receipts = []
     try:
         lines = file.read_bytes().splitlines()

@@ -1,12 +1,12 @@
 """Delivers a batch of messages to one channel, as a short-lived process: reads them from standard input, writes receipts.
 
-A child of livekeep-alerter (`livekeep-alerter --deliver`), for apprise takes 27 MB once it is imported, and a server that hangs
-is ended by ending the child. The address comes by standard input, never by the command line. Each receipt is a line of JSON on
-standard output, which is a file that outlives both: what a server took is on the disk at once, whatever is killed next.
+It is a child of livekeep-alerter (`livekeep-alerter --deliver`), because apprise takes 27 MB once imported, and ending the child
+ends a hanging connection. The address comes from standard input, never from the command line. Each receipt is a line of JSON on
+standard output, which is a file that outlives both processes: a delivery is on the disk at once, whatever is killed next.
 
-Mail: apprise reads the address, the standard library sends. So the same message has the same Message-ID however often it is tried
-(a server that took it and was cut off before it could say so gets no second one that seems new), each recipient that has it is
-noted, and certificates are checked. All else is sent by apprise.
+Mail: apprise parses the address, the standard library sends. So a message keeps its Message-ID over all attempts (a retry after a
+lost reply does not look like a new mail), each recipient that accepted it is recorded, and certificates are checked. apprise
+sends everything else.
 
 | receipt                                              | means                                                          |
 |------------------------------------------------------|----------------------------------------------------------------|
@@ -42,17 +42,17 @@ from livekeep.system.redaction import redacted
 
 READ_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
-"""Where the address says nothing else by rto= and cto=. Many mail servers let a stranger wait."""
+"""Used where the address has no rto= and cto=. Many mail servers delay unknown clients."""
 TAIL_BYTES = 256 * 1024
 LONGEST_REASON = 200
 SUBMISSION_PORT = 587
 HAS_PORT = re.compile(r"[^:/]+://(?:[^/?#]*@)?[^/?#:@]+:[0-9]+")
 KINDS = {"info": "info", "warning": "warning", "critical": "failure"}
-"""Severity → apprise's kinds."""
+"""Severity → apprise's notification type."""
 
 
 class DeliveryError(Exception):
-    """Not delivered; the text says why, without anything secret. `is_channel`: any other message would fare the same."""
+    """Not delivered. The text says why, without secrets. `is_channel`: any other message would fail the same way."""
 
     def __init__(self, reason: str, is_channel: bool) -> None:
         super().__init__(reason)
@@ -71,15 +71,15 @@ class Item:
     text: str
     html: str
     taken: frozenset[str]
-    """Digests of recipients that have it already."""
+    """Digests of recipients that already have it."""
     attachments: tuple[tuple[str, str, bytes], ...]
 
 
 def main() -> int:
     batch = json.load(sys.stdin.buffer)
-    # Who would end it may be gone.
+    # The parent, which would end it, may be gone.
     signal.alarm(int(batch["seconds"]))
-    # The message in hand is brought to its end, so that it is known whether the server has it.
+    # The current message is completed, so that its result is known.
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     address, file = str(batch["address"]), str(batch["file"])
@@ -95,7 +95,7 @@ def main() -> int:
         except DeliveryError as error:
             reason, is_channel = clean(str(error), address), error.is_channel
         except Exception as error:
-            # Whatever a plugin raises: the message waits and is tried again.
+            # Whatever a plugin raises, the message waits and is retried.
             reason = clean(f"{type(error).__name__}: {error}", address)
         receipt = {"message": item.message, "taken": sorted(taken), "reason": reason, "is_channel": is_channel}
         write_receipt(receipt)
@@ -117,17 +117,17 @@ def item_of(document: dict[str, Any]) -> Item:
 
 
 def digest(recipient: object) -> str:
-    """What stands for a recipient in the database."""
+    """The database's representation of a recipient."""
     return hashlib.sha256(repr(recipient).encode()).hexdigest()[:16]
 
 
 def clean(reason: str, address: str) -> str:
-    """A reason on one line, without what is secret: each piece of the address but its host."""
+    """The reason on one line, without secrets: every piece of the address except its host is removed."""
     return redacted(shown(reason), secrets_of(address))[:LONGEST_REASON] or "no reason was given"
 
 
 def secrets_of(address: str) -> list[str]:
-    """Pieces of an address that may be a password or a token, as they stand there and decoded; the longest first."""
+    """Pieces of an address that may be a password or a token, encoded and decoded; the longest first."""
     _scheme, _, rest = address.partition("://")
     authority, *path = rest.replace("?", "/").replace("&", "/").split("/")
     user = authority.rpartition("@")[0]
@@ -140,7 +140,7 @@ def secrets_of(address: str) -> list[str]:
 
 
 def deliver_to_file(name: str, item: Item) -> Iterator[str]:
-    """Append a message, once: its token is searched for at the file's end."""
+    """Append a message once: the end of the file is searched for its token."""
     mark = f"[{item.token}]"
     try:
         with Path(name).open("a+b") as file:
@@ -158,9 +158,9 @@ def deliver_to_file(name: str, item: Item) -> Iterator[str]:
 
 
 def deliver(address: str, item: Item) -> Iterator[str]:
-    """Give the digest of each recipient that has taken the message now. Raises `DeliveryError` when one has not."""
+    """Return the digest of each recipient that accepted the message now. Raises `DeliveryError` when one did not."""
     service = service_of(address)
-    # What is to be encrypted for its reader is apprise's own.
+    # apprise handles messages that are encrypted for the recipient.
     if is_mail(service) and not getattr(service, "use_pgp", False):
         yield from deliver_mail(service, item)
     else:
@@ -168,7 +168,7 @@ def deliver(address: str, item: Item) -> Iterator[str]:
 
 
 def service_of(address: str) -> Any:
-    """apprise's object for an address, with our timeouts where it has none. Raises `DeliveryError` when it makes none of it."""
+    """apprise's object for an address, with our timeouts if it has none. Raises `DeliveryError` for an invalid address."""
     import apprise  # noqa: PLC0415 – what writes to a file does not need it
 
     logging.getLogger("apprise").addHandler(logging.NullHandler())
@@ -180,7 +180,7 @@ def service_of(address: str) -> Any:
     if "cto=" not in address:
         service.socket_connect_timeout = CONNECT_SECONDS
     if is_mail(service) and not HAS_PORT.match(address) and service.secure and service.secure_mode == "ssl":
-        # apprise of bookworm takes the port of STARTTLS.
+        # apprise of bookworm uses the STARTTLS port.
         service.port = smtplib.SMTP_SSL_PORT
     return service
 
@@ -206,7 +206,7 @@ def deliver_mail(service: Any, item: Item) -> Iterator[str]:
     except (OSError, smtplib.SMTPException) as error:
         raise DeliveryError(f"{service.smtp_host}: {said(error)}", is_channel=True) from error
     finally:
-        # Whatever it says to that: it has the message, or not.
+        # The reply does not matter: the server has the message, or not.
         with contextlib.suppress(OSError, smtplib.SMTPException):
             if server.sock:
                 server.sock.settimeout(2.0)
@@ -217,7 +217,7 @@ def deliver_mail(service: Any, item: Item) -> Iterator[str]:
 
 
 def connect(service: Any) -> smtplib.SMTP:
-    """A session with the mail server, ready to take a message. Raises `DeliveryError`."""
+    """Open a session with the mail server that can take a message. Raises `DeliveryError`."""
     context = ssl.create_default_context()
     if not service.verify_certificate:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -226,7 +226,7 @@ def connect(service: Any) -> smtplib.SMTP:
     name = socket.gethostname()
     try:
         server: smtplib.SMTP
-        # The greeting is part of it, which a busy server takes its time for.
+        # Includes the greeting, which a busy server may delay.
         seconds = max(service.socket_connect_timeout, service.socket_read_timeout)
         if is_tls:
             server = smtplib.SMTP_SSL(service.smtp_host, port, name, timeout=seconds, context=context)
@@ -272,7 +272,7 @@ def mail_of(service: Any, item: Item) -> bytes:
 
 
 def answer(code: int, text: bytes | str) -> str:
-    """What a mail server said."""
+    """The mail server's reply."""
     words = text.decode(errors="replace") if isinstance(text, bytes) else text
     return f"the mail server says {code} {words}".strip()
 
@@ -284,7 +284,7 @@ def said(error: Exception) -> str:
 
 
 class Words(logging.Handler):
-    """Keeps the last warning of apprise: its answer is only yes or no."""
+    """Keeps apprise's last warning, because apprise only returns yes or no."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -298,7 +298,7 @@ def deliver_by_apprise(service: Any, item: Item) -> Iterator[str]:
     words = Words()
     logging.getLogger("apprise").addHandler(words)
     targets = getattr(service, "targets", None)
-    # One by one, for the answer is the same for all: who has it must not get it again because of another.
+    # One by one, because the result covers the whole call: a recipient must not get it again because of another.
     parts = list(targets) if isinstance(targets, list) and len(targets) > 1 else [None]
     failed = ""
     with tempfile.TemporaryDirectory(prefix="livekeep-") as folder:
@@ -335,7 +335,7 @@ def send(service: Any, item: Item, files: list[str]) -> bool:
 
 
 def attached(folder: Path, item: Item) -> list[str]:
-    """The attachments as files, as apprise takes them."""
+    """The attachments as files, in apprise's form."""
     paths = []
     for name, _kind, content in item.attachments:
         file = folder / name
@@ -345,7 +345,7 @@ def attached(folder: Path, item: Item) -> list[str]:
 
 
 def follow_no_redirect_that_drops_the_body() -> None:
-    """To 301, 302 and 303 the library sends a GET without the message, and takes the page that comes for success."""
+    """On 301, 302 and 303 the library sends a GET without the message, and takes that page for success."""
     import requests  # noqa: PLC0415
 
     follow = requests.Session.get_redirect_target

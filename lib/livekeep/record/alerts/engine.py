@@ -1,4 +1,4 @@
-"""The rules at work: what each finds, what follows from it (`rules`), and what is written of it (`ledger`). Time is passed in.
+"""Runs the rules: evaluates each, decides (`rules`), and stores the result (`ledger`). Time is passed in.
 
 Open alerts stay open over restarts and are not announced again.
 """
@@ -26,19 +26,19 @@ from livekeep.record.alerts.verdict import RECORDER_STALE_SECONDS, findings
 
 VERDICT_SECONDS = 5.0
 QUIET_SECONDS = {"failures": 15.0, "slow": 15.0, "figure": 15.0, "regression": 3600.0}
-"""Between two checks of a record in which nothing is new: its windows move on."""
+"""Between two checks of a record without new rows: its windows move on."""
 SHARE_OF_TIME = 0.02
-"""Of a processor, at most, for one rule: what takes long is asked less often."""
+"""The largest share of a processor for one rule: slow rules are evaluated less often."""
 GRACE_SECONDS = 60.0
-"""After a start the recorder may need so long to catch up; nothing is called absent before."""
+"""The recorder may need this long to catch up after a start; nothing counts as absent before."""
 STEP_SECONDS = 5.0
-"""A wall clock that is so far from where it should be has been set."""
+"""A wall clock that differs by more than this has been set."""
 
 logger = logging.getLogger("livekeep.alerter")
 
 
 class Engine:
-    """`standings` has every condition that holds or held just now; those that are open are in the database, too."""
+    """`standings` holds every condition that holds or held recently; open ones are in the database, too."""
 
     def __init__(self, database: sqlite3.Connection, record: Record, root: Path, kept: Path) -> None:
         self._database, self._record, self._root, self._kept = database, record, root, kept
@@ -46,7 +46,7 @@ class Engine:
         self.rules: dict[str, Alert] = {}
         self.standings: dict[Key, Standing] = {}
         self.problems: dict[str, str] = {}
-        """Of rules that cannot be judged now, by name."""
+        """Errors of rules that cannot be evaluated now, by name."""
         self._newest: dict[Key, Finding] = {}
         self._due: dict[str, float] = {}
         self._cost: dict[str, float] = {}
@@ -62,7 +62,7 @@ class Engine:
     # Rules
 
     def adopt(self, settings: Config, clock: Clock) -> None:
-        """Follow these rules from now on. What is open of a rule that is no longer there ends without a word."""
+        """Use these rules from now on. Open alerts of a removed rule end without a message."""
         before, self._settings = self.rules, settings
         self.rules = {name: rule for name, rule in settings.alerts.items() if rule.enabled}
         kinds = {name: rule.kind for name, rule in before.items()}
@@ -84,7 +84,7 @@ class Engine:
     # A pass
 
     def one_pass(self, clock: Clock) -> float:
-        """Judge what is new and what is due; when to be called again at the latest, steady seconds."""
+        """Evaluate what is new and due; return the latest time for the next call, in steady seconds."""
         self._notice_step(clock)
         has_changed = False
         with self._record.guarded():
@@ -101,7 +101,7 @@ class Engine:
         return clock.steady if has_more else min(self._due.values(), default=math.inf)
 
     def _notice_step(self, clock: Clock) -> None:
-        """A clock that was set must not let messages wait for as long as it was wrong."""
+        """After a clock step, messages must not wait for as long as the clock was wrong."""
         before, self._offset = self._offset, clock.wall - clock.steady
         if before is not None and abs(self._offset - before) > STEP_SECONDS:
             logger.warning("The clock was set by %.0f s", self._offset - before)
@@ -114,7 +114,7 @@ class Engine:
     # Conditions
 
     def _judge(self, name: str, rule: Alert, clock: Clock) -> None:
-        """One rule, all its subjects. What cannot be decided leaves all as it is."""
+        """Evaluate one rule for all its subjects. If the condition is unknown, nothing changes."""
         began = time.monotonic()
         findings = self._findings(name, rule, clock)
         self._cost[name] = time.monotonic() - began
@@ -128,7 +128,7 @@ class Engine:
             self._follow(name, rule, subject, by_subject.get(subject), clock)
 
     def _findings(self, name: str, rule: Alert, clock: Clock) -> list[Finding] | None:
-        """None when it cannot be decided."""
+        """None when the condition is unknown."""
         if rule.kind == "verdict":
             try:
                 judged = findings(rule, self._root, self._kept, self._settings.probes, clock.wall)
@@ -161,7 +161,7 @@ class Engine:
         return conditions.absent(record, rule, clock.wall, first)
 
     def _has_caught_up(self, clock: Clock) -> bool:
-        """Whether the recorder has written since it started; after a while without that, the record is taken as it is."""
+        """Whether the recorder has written since it started. After a grace period the record is used as it is."""
         if clock.steady - self._started >= GRACE_SECONDS:
             return True
         recorder = state.read_or_error(RecorderState, self._root)
@@ -194,7 +194,7 @@ class Engine:
             self.standings[key] = decision.standing
 
     def _completed(self, finding: Finding, rule: Alert, standing: Standing, clock: Clock) -> Finding:
-        """With since when it has been so, and the last lines, for a verdict."""
+        """For a verdict, add its start and the last log lines."""
         if rule.kind != "verdict" or standing.bad_since is None:
             return finding
         since = clock.wall - (clock.steady - standing.bad_since)
@@ -208,13 +208,13 @@ class Engine:
     # Messages to come
 
     def _announce(self, clock: Clock) -> None:
-        """Gather what is open and was in no message, unless it is silenced: at the end of a silence, too."""
+        """Gather open alerts that were in no message yet, unless silenced; so they are sent when a silence ends, too."""
         for key, standing in self.standings.items():
             if standing.is_open and standing.announced_at is None and not self._ledger.is_silenced(*key, clock.wall):
                 self._ledger.gather(key, "begin", clock.wall)
 
     def announced(self, alerts: Sequence[int], wall: float) -> None:
-        """A message of these has been made."""
+        """Record that a message with these alerts has been made."""
         for row in self._database.execute(
             f"SELECT rule, subject FROM alerts WHERE over_at IS NULL AND id IN ({','.join(map(str, alerts))})"  # noqa: S608
         ):
@@ -227,7 +227,7 @@ class Engine:
         return self._newest.get(key)
 
     def open_alerts(self, wall: float) -> tuple[OpenAlert, ...]:
-        """For the state, the gravest first."""
+        """For the state, the most severe first."""
         alerts = []
         for key, standing in self.standings.items():
             rule, finding = self.rules.get(key[0]), self._newest.get(key)
@@ -243,7 +243,7 @@ class Engine:
 
 
 def units_of(subject: str) -> str:
-    """The units whose last lines say most about a subject of a verdict, as a pattern."""
+    """A pattern for the units whose log lines say most about a verdict's subject."""
     if subject == RECORDER:
         return f"{RECORDER}*"
     kind, _, channel = subject.partition(" ")

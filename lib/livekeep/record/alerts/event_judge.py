@@ -1,6 +1,6 @@
-"""Rules of kind "event" at work: reads on in the record from where it was, and writes down what rules are about.
+"""Runs rules of kind "event": reads new events from its last position in the record, and stores those that match.
 
-What is written of an event and the position behind it are one transaction: no kill loses one, or judges one twice.
+A stored event and the position after it are one transaction, so a kill neither loses an event nor evaluates it twice.
 """
 
 import math
@@ -15,12 +15,12 @@ from livekeep.record.alerts.record import Record, lines_of_session, lines_of_uni
 from livekeep.record.alerts.rules import Clock
 
 SAVE_SECONDS = 60.0
-"""Between two notes of a position at which nothing happened: the card wears."""
+"""Between two writes of a position without a match, to spare the SD card."""
 MOST_BATCHES = 4
 
 
 class EventJudge:
-    """Where it is in the record's events; None before the first check."""
+    """Its position in the record's events; None before the first check."""
 
     def __init__(self, database: sqlite3.Connection, record: Record, ledger: Ledger) -> None:
         self._database, self._record, self._ledger = database, record, ledger
@@ -33,7 +33,7 @@ class EventJudge:
         return Position(*row) if row else None
 
     def judge(self, rules: Mapping[str, Alert], clock: Clock) -> bool:
-        """Judge each event that has arrived; whether there are more."""
+        """Evaluate each event that has arrived; return whether there are more."""
         for _batch in range(MOST_BATCHES):
             read = self._read_events(rules, clock.wall)
             if read is None:
@@ -54,18 +54,18 @@ class EventJudge:
     def _read_events(
         self, rules: Mapping[str, Alert], wall: float
     ) -> tuple[list[tuple[str, Event, str]], Position, bool] | None:
-        """The next events that rules are about, with their last lines; the position behind them; whether there are more."""
+        """The next matching events with their last log lines; the position after them; whether there are more."""
         watching = [(name, rule, self._ledger.first_at(name)) for name, rule in rules.items() if rule.kind == "event"]
         with self._record.guarded():
             record = self._record.connection()
             if record is None:
                 return None
             if self.position is None:
-                # What happened before there was an alerter is no news.
+                # Events from before the alerter's first start are not reported.
                 return [], event_rules.end(record, self._record.identity), False
             unjudged, position = event_rules.unjudged(record, self._record.identity, self.position)
-            # A recorder that starts for the first time reads all that the journal has. A rule whose beginning lies in the future
-            # was first seen before the clock was set.
+            # A recorder's first start reads all that the journal has. A rule whose start is in the future was first seen before
+            # the clock was set.
             pairs = [
                 (name, event)
                 for event in unjudged
@@ -80,7 +80,7 @@ class EventJudge:
         return None
 
     def save(self, clock: Clock) -> None:
-        """Note what need not be judged again after the next start."""
+        """Store the position, so that the next start skips these events."""
         position = self.position
         if position and position != self._noted:
             self._noted = position
@@ -92,5 +92,5 @@ class EventJudge:
 
 
 def log_of(record: sqlite3.Connection, event: Event) -> str:
-    """The last lines before an event: of its session, or of its unit."""
+    """The last log lines before an event, of its session or its unit."""
     return lines_of_session(record, event.session) if event.session else lines_of_unit(record, event.unit, event.id)

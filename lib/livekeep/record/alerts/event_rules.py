@@ -1,7 +1,7 @@
-"""Rules of kind "event": each event of the record is judged exactly once, in the order in which it arrived there.
+"""Rules of kind "event": each event of the record is evaluated exactly once, in order of arrival.
 
-An event's id is its time, and those of other machines come late; so the position is the number of its arrival. When the record
-was set aside and begun again, the numbers begin again too, and the newest event's time says what has been judged already.
+An event's id is its time, and events of other machines arrive late; so the position is the arrival number. When a record is
+replaced by a new one, the numbers start again, and the newest event's time shows which events were already evaluated.
 """
 
 import json
@@ -17,16 +17,16 @@ from livekeep.record.store.queries.filter import moment
 
 MOST_AT_ONCE = 500
 OWN = frozenset({events.ALERT_BEGAN.name, events.ALERT_OVER.name, events.DELIVERY_FAILED.name})
-"""What the alerter says itself; a rule that fits all events must not alert of alerts."""
+"""The alerter's own events; a rule that matches all events must not alert about alerts."""
 
 
 @dataclass(frozen=True)
 class Position:
     record: str
-    """Which file it holds for."""
+    """The file that it applies to."""
     arrival: int
     newest: int
-    """The id of the newest event that was judged."""
+    """The id of the newest evaluated event."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +44,19 @@ class Event:
     fields: Mapping[str, str]
 
     def subject(self) -> str:
-        """What it is about, in a word."""
+        """What it is about, as one word."""
         named = [self.session_name, *(self.fields.get(name, "") for name in ("CHANNEL", "FUNCTION", "NAME", "SOURCE"))]
         return next(filter(None, [*named, self.unit.removesuffix(".service")]), "")
 
 
 def end(record: sqlite3.Connection, identity: str) -> Position:
-    """The position behind all events that are there."""
+    """The position after all existing events."""
     row = record.execute("SELECT ifnull(max(arrival), 0), ifnull(max(id), 0) FROM events").fetchone()
     return Position(identity, *row)
 
 
 def unjudged(record: sqlite3.Connection, identity: str, position: Position) -> tuple[list[Event], Position]:
-    """The next events, 500 at most, and the position behind them. `identity` is that of the file as it is now."""
+    """The next events, 500 at most, and the position after them. `identity` is that of the current file."""
     last = end(record, identity)
     is_same_record = identity == position.record and last.arrival >= position.arrival
     terms = "v.arrival > ?" if is_same_record else "v.arrival > 0 AND v.id > ?"
@@ -85,7 +85,7 @@ def event_of(row: sqlite3.Row) -> Event:
 
 
 def matches(rule: Alert, event: Event) -> bool:
-    """Whether a rule of kind "event" is about this one."""
+    """Whether a rule of kind "event" matches this event."""
     return (
         event.name not in OWN
         and fits(rule.event, event.name)
@@ -98,7 +98,7 @@ def matches(rule: Alert, event: Event) -> bool:
 
 
 def term_fits(term: str, fields: Mapping[str, str]) -> bool:
-    """Whether FIELD=PATTERN fits; a field that is not there is empty."""
+    """Whether FIELD=PATTERN matches; a missing field is empty."""
     field, _, pattern = term.partition("=")
     value = fields.get(field, "")
     return value == pattern or fnmatchcase(value, pattern)

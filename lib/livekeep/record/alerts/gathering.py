@@ -1,4 +1,4 @@
-"""Of what was gathered the messages: one for each rule and kind when its time has come, with all that it is to say by then."""
+"""Turns gathered alerts into messages: one per rule and kind when it is due, with everything gathered until then."""
 
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
@@ -24,7 +24,7 @@ def flush(
     announced: Announced,
     now: float,
 ) -> int:
-    """Make the messages that are due; how many. `newest` is of an open alert. `announced` gets their alerts."""
+    """Make the due messages; return their number. `newest` gives an open alert's newest finding; `announced` gets the alerts."""
     if not known:
         keep_for_the_first_channel(database)
         return 0
@@ -55,14 +55,14 @@ def flush(
 
 
 def keep_for_the_first_channel(database: sqlite3.Connection) -> None:
-    """Where nobody gets messages yet, the first address that is given gets what is open then, and nothing else."""
+    """While no channel exists, keep only open alerts: the first channel gets these, and nothing else."""
     database.execute("DELETE FROM gathering WHERE kind <> 'begin' OR alert IN (SELECT id FROM alerts WHERE over_at IS NOT NULL)")
 
 
 def message_of(
     name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], newest: NewestFinding, now: float
 ) -> Message:
-    """Of a rule that is gone meanwhile its alerts have what is needed."""
+    """For a removed rule, the stored alerts have all that is needed."""
     rule = rule or Alert(severity=rows[0]["severity"], advice=rows[0]["advice"])
     texts = [text_of(row, newest((row["rule"], row["subject"])) if kind == "reminder" else None) for row in rows]
     return words.compose(name, rule, kind, texts, now)
@@ -88,10 +88,10 @@ def next_due(database: sqlite3.Connection) -> float | None:
 
 
 def shift(database: sqlite3.Connection, seconds: float) -> None:
-    """The clock was set by so much: what is due comes as soon as it would have."""
+    """The clock was set by `seconds`: move the due times with it."""
     database.execute("UPDATE gathering SET due_at = due_at + ?", [seconds])
 
 
 def bound(database: sqlite3.Connection, name: str, longest_seconds: float, now: float) -> None:
-    """No message of a rule waits longer than it may, whatever the clock did meanwhile."""
+    """Bound the wait of a rule's messages, whatever the clock did meanwhile."""
     database.execute("UPDATE gathering SET due_at = min(due_at, ?) WHERE rule = ?", [now + longest_seconds, name])

@@ -1,4 +1,4 @@
-"""What the alerter knows of alerts, written down: those that begin and are over, the messages to come, silences.
+"""Stores alerts that begin and end, the messages to come, and silences.
 
 The caller holds the transaction where several of these belong together. Moments are Unix seconds.
 """
@@ -17,9 +17,9 @@ from livekeep.record.alerts.record import fit
 from livekeep.record.alerts.rules import Ended, Finding, fits
 
 GATHER_SECONDS = 2.0
-"""So long does a message wait for others of the same rule."""
+"""How long a message waits for other alerts of the same rule."""
 AGAIN_SECONDS = 60.0
-"""And so long when the rule has just sent one."""
+"""The same when the rule has just sent one."""
 MOST_LINES = 20
 
 Key = tuple[str, str]
@@ -28,7 +28,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Change:
-    """An alert that began or is over, for the journal."""
+    """An alert that began or ended, for the journal."""
 
     is_begin: bool
     rule: str
@@ -39,7 +39,7 @@ class Change:
 
 
 class Ledger:
-    """Writes to the alerter's database, and reports to the journal once it is there."""
+    """Writes to the alerter's database, then reports to the journal."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
@@ -49,7 +49,7 @@ class Ledger:
     # Rules
 
     def note_rule(self, name: str, rule: Alert, wall: float) -> None:
-        """Note since when there is a rule that watches this; one that watches something else is a new one."""
+        """Record when the rule first existed. If it now watches something else, it counts as new."""
         watched = (rule.kind, rule.machine, rule.function, rule.call_kind, rule.session, rule.unit)
         digest = hashlib.sha256(repr(watched).encode()).hexdigest()[:16]
         self._database.execute(
@@ -59,11 +59,11 @@ class Ledger:
         )
 
     def first_at(self, name: str) -> float:
-        """Since when there is this rule."""
+        """When the rule first existed."""
         return float(self._database.execute("SELECT first_at FROM rules WHERE rule = ?", [name]).fetchone()["first_at"])
 
     def remove(self, key: Key, wall: float) -> None:
-        """End what is open of a rule that is no longer there, without a word."""
+        """End an open alert of a removed rule without a message."""
         self._database.execute(
             "DELETE FROM gathering WHERE alert IN (SELECT id FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL)", key
         )
@@ -74,7 +74,7 @@ class Ledger:
     # Alerts
 
     def ended(self, key: Key) -> Ended | None:
-        """The newest alert of this rule and subject that is over."""
+        """The newest ended alert of this rule and subject."""
         row = self._database.execute(
             "SELECT over_at, times FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NOT NULL AND outcome = 'over' "
             "ORDER BY over_at DESC LIMIT 1",
@@ -83,7 +83,7 @@ class Ledger:
         return Ended(row["over_at"], row["times"]) if row else None
 
     def begin(self, key: Key, rule: Alert, finding: Finding, times: int, wall: float) -> None:
-        """Write down an alert that begins."""
+        """Store an alert that begins."""
         self._database.execute(
             "INSERT INTO alerts (rule, subject, kind, severity, since, began_at, times, sentence, why, log, advice) "
             "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -103,7 +103,7 @@ class Ledger:
         self._changes.append(Change(True, *key, rule.severity, finding.sentence))
 
     def over(self, key: Key, rule: Alert, wall: float) -> None:
-        """Write down that an alert is over, and let it be in a message if its beginning was."""
+        """Store an alert's end, and announce it if its beginning was announced."""
         row = self._database.execute(
             "SELECT * FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL ORDER BY id DESC", key
         ).fetchone()
@@ -119,7 +119,7 @@ class Ledger:
         self._changes.append(Change(False, *key, rule.severity, row["sentence"], max(wall - row["since"], 0.0)))
 
     def add_event(self, name: str, rule: Alert, event: Event, log: str, wall: float) -> None:
-        """An event's alert is over as it begins; those that come until the next message are one."""
+        """An event's alert ends as it begins; those that arrive before the next message are merged."""
         gathered = self._database.execute(
             "SELECT a.* FROM gathering g JOIN alerts a ON a.id = g.alert WHERE g.rule = ? AND g.kind = 'event'", [name]
         ).fetchone()
@@ -147,25 +147,25 @@ class Ledger:
         self._database.execute("INSERT INTO gathering VALUES (?, 'event', ?, ?)", [name, due, cursor.lastrowid])
 
     def messaged_at(self, name: str, wall: float) -> float:
-        """When the rule last sent a message; not in a future that a clock's step has made."""
+        """When the rule last sent a message; never in a future that a clock step created."""
         row = self._database.execute("SELECT messaged_at FROM rules WHERE rule = ?", [name]).fetchone()
         return row["messaged_at"] if row and row["messaged_at"] <= wall else 0.0
 
     # Messages to come
 
     def gather(self, key: Key, kind: str, wall: float) -> None:
-        """Let an open alert be in a message, unless that is about to happen or it is silenced."""
+        """Put an open alert into the next message, unless it is already there or silenced."""
         row = self._database.execute("SELECT id FROM alerts WHERE rule = ? AND subject = ? AND over_at IS NULL", key).fetchone()
         if row and not self.is_gathered(row["id"], kind) and not self.is_silenced(*key, wall):
             self.gather_alert(row["id"], key[0], kind, wall)
 
     def is_gathered(self, alert: int, kind: str) -> bool:
-        """Whether the next message of that kind holds this alert."""
+        """Whether the next message of that kind includes this alert."""
         sql = "SELECT 1 FROM gathering WHERE alert = ? AND kind = ?"
         return self._database.execute(sql, [alert, kind]).fetchone() is not None
 
     def gather_alert(self, alert: int, rule: str, kind: str, wall: float) -> None:
-        """With the others of this rule and kind, at the time that was set for the first of them."""
+        """Together with the others of this rule and kind, when the first of them is due."""
         row = self._database.execute(
             "SELECT min(due_at) AS due FROM gathering WHERE rule = ? AND kind = ?", [rule, kind]
         ).fetchone()
@@ -177,12 +177,12 @@ class Ledger:
         self._database.execute("INSERT OR IGNORE INTO gathering VALUES (?, ?, ?, ?)", [rule, kind, due, alert])
 
     def is_silenced(self, rule: str, subject: str, wall: float) -> bool:
-        """Whether no message of it is wanted now."""
+        """Whether a silence suppresses its messages now."""
         rows = self._database.execute("SELECT rule, subject FROM silences WHERE until > ?", [wall])
         return any(fits(row["rule"], rule) and fits(row["subject"], subject) for row in rows)
 
     def publish(self) -> None:
-        """Write to the journal what is in the database."""
+        """Report the database's changes to the journal."""
         for change in self._changes:
             fields = {"RULE": change.rule, "SUBJECT": change.subject, "SEVERITY": change.severity}
             if change.is_begin:

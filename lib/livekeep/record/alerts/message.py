@@ -1,4 +1,4 @@
-"""The words of a message: what, since when, why, the last lines, what to do. As text, and as HTML that loads nothing."""
+"""Composes a message: what, since when, why, the last log lines, what to do. As text, and as HTML that loads nothing."""
 
 import html
 import socket
@@ -13,7 +13,7 @@ from livekeep.record.alerts.rules import FLAPPING_TIMES
 from livekeep.record.figures import duration
 
 MOST_ALERTS = 20
-"""In one message; the others are counted."""
+"""In one message; the others are only counted."""
 MOST_LOGS = 3
 COLOURS = {"critical": "#b3261e", "warning": "#9a6700", "info": "#0b57d0", "over": "#1a7f37"}
 
@@ -63,7 +63,7 @@ def headline(rule: Alert, kind: str, alerts: Sequence[AlertText]) -> str:
 
 
 Block = tuple[list[tuple[str, str]], str]
-"""Rows of a name and its text, and the last lines."""
+"""Rows of label and text, and the last log lines."""
 
 
 def block(alert: AlertText, kind: str, now: float, with_log: bool) -> Block:
@@ -129,7 +129,7 @@ def escaped(text: str, is_block: bool = False) -> str:
 
 
 def summary(channel: str, titles: Sequence[str], count: int, limit: int, now: float) -> Message:
-    """What the limit of a channel held back, in one."""
+    """One message that lists those held back by a channel's limit."""
     host = socket.gethostname()
     title = f"{host}: {count} messages were held back"
     said = f"{channel} gets {limit} messages an hour at most (limit_per_hour). Held back until {moment(now)}:"

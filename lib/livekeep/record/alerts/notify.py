@@ -1,8 +1,8 @@
-"""Messages of others for livekeep-alerter to deliver: a file dropped in its spool, which it takes at once.
+"""Submits messages of other programs to livekeep-alerter: as files in its spool, which it takes at once.
 
-The alerter alone writes its database; a program that has a message, such as livekeep-report, needs only to be in group livekeep
-(and, in a unit, `ReadWritePaths=-/var/lib/livekeep/alerter/spool`). What lies there waits while the alerter does not run. Once
-taken, a message is never lost: see `outbox`. Standard library only.
+Only the alerter writes its database. A program with a message, such as livekeep-report, only needs to be in group livekeep (and,
+in a unit, `ReadWritePaths=-/var/lib/livekeep/alerter/spool`). Files in the spool wait while the alerter does not run. Once taken,
+a message is never lost: see `outbox`. Standard library only.
 """
 
 import base64
@@ -21,7 +21,7 @@ SPOOL = paths.ROOT / "var/lib/livekeep/alerter/spool"
 SUFFIX = ".message"
 LARGEST_FILE_BYTES = 24 * 1024 * 1024
 LARGEST_ATTACHMENTS_BYTES = 16 * 1024 * 1024
-"""Of one message together; most mail servers take no more."""
+"""Total per message; most mail servers accept no more."""
 LONGEST_TITLE = 200
 LONGEST_TEXT = 256 * 1024
 
@@ -29,7 +29,7 @@ LONGEST_TEXT = 256 * 1024
 @dataclass(frozen=True)
 class Attachment:
     name: str
-    """The file's name as the reader sees it."""
+    """The file name that the recipient sees."""
     type: str
     """Such as "application/pdf"."""
     content: bytes
@@ -37,21 +37,21 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Message:
-    """What people get. Where a channel takes no HTML it gets the text."""
+    """What recipients get. A channel without HTML support gets the text."""
 
     title: str
     text: str
     html: str = ""
     severity: str = "info"
     channels: tuple[str, ...] = ()
-    """Names of [notify.NAME]; () for all that take this severity. One that is named gets it whatever its severity."""
+    """Names of [notify.NAME]; () for all that accept this severity. A named channel gets it whatever its severity."""
     attachments: tuple[Attachment, ...] = ()
 
 
 def submit(message: Message, spool: Path = SPOOL) -> None:
-    """Hand `message` to livekeep-alerter. Once this returns it is on the disk, whole.
+    """Submit `message` to livekeep-alerter. When this returns, the whole message is on the disk.
 
-    Raises `ValueError` for a message that it would not take, and `TemporaryError` when the spool cannot be written.
+    Raises `ValueError` for a message that it would refuse, and `TemporaryError` when the spool cannot be written.
     """
     content = json.dumps(as_document(message), ensure_ascii=False).encode()
     decode(content)
@@ -59,10 +59,10 @@ def submit(message: Message, spool: Path = SPOOL) -> None:
 
 
 def drop(content: bytes, suffix: str, spool: Path = SPOOL) -> str:
-    """Put a file in the spool in one step; its name without suffix. Raises `TemporaryError`."""
+    """Put a file in the spool atomically; return its name without suffix. Raises `TemporaryError`."""
     token = uuid.uuid4().hex
     try:
-        # Its owner says who it is from; its group, livekeep, is the folder's.
+        # The owner shows who it is from; the group, livekeep, comes from the folder.
         files.replace(spool / f"{token}{suffix}", content, 0o640, (-1, -1))
     except FileNotFoundError as error:
         raise TemporaryError(f"{spool}: missing; install the part record, or run: systemd-tmpfiles --create") from error
@@ -87,7 +87,7 @@ def as_document(message: Message) -> dict[str, Any]:
 
 
 def decode(content: bytes) -> Message:
-    """The message in a file of the spool. Raises `ValueError` that says what is wrong with it."""
+    """Decode a spool file. Raises `ValueError` that says what is wrong with it."""
     document = json.loads(content)
     try:
         message = Message(

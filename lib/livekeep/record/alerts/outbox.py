@@ -1,4 +1,4 @@
-"""The outbox: each message waits here for each of its channels until that has taken it. Moments are Unix seconds.
+"""The outbox: a message waits here for each of its channels until the channel accepts it. Times are Unix seconds.
 
 | a delivery is | means                                                                                             |
 |---------------|---------------------------------------------------------------------------------------------------|
@@ -8,7 +8,7 @@
 | summarised    | listed in a summary                                                                               |
 | given-up      | its channel has been gone from the configuration for a month                                       |
 
-Everything is in the alerter's database, so a message that is there survives a kill and a power cut at any moment.
+Everything is in the alerter's database, so a message survives a kill and a power cut at any moment.
 """
 
 import base64
@@ -30,7 +30,7 @@ LARGEST_BATCH_BYTES = 20 * 1024 * 1024
 HOUR = 3600.0
 GONE_SECONDS = 30 * 86400.0
 UNLIMITED = ("test", "summary", "report")
-"""Kinds that the limit does not hold back: somebody asked for them, or they are few."""
+"""Kinds exempt from the limit: somebody requested them, or they are few."""
 
 
 def enqueue(
@@ -42,7 +42,7 @@ def enqueue(
     rule: str = "",
     token: str = "",
 ) -> int:
-    """Put a message in for each of its channels; its id. Within a transaction of the caller's."""
+    """Add a message for each of its channels; return its id. Runs within the caller's transaction."""
     token = token or uuid.uuid4().hex
     cursor = database.execute(
         "INSERT INTO messages (token, created_at, rule, kind, severity, title, text, html) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -80,7 +80,7 @@ def room(database: sqlite3.Connection, channel: Channel, now: float) -> int:
 
 
 def summarise(database: sqlite3.Connection, known: Mapping[str, Channel], now: float) -> None:
-    """Where there is room again, list in one message those that were held back."""
+    """Where the limit allows it again, list the held messages in one summary."""
     rows = database.execute("SELECT channel, count(*) FROM deliveries WHERE state = 'held' GROUP BY channel").fetchall()
     for name, count in rows:
         if name not in known or room(database, known[name], now) <= 0:
@@ -100,7 +100,7 @@ def summarise(database: sqlite3.Connection, known: Mapping[str, Channel], now: f
 
 
 def next_summary(database: sqlite3.Connection, known: Mapping[str, Channel], now: float) -> float | None:
-    """Seconds until a channel with held messages has room again; None when none has any."""
+    """Seconds until a channel with held messages may get one again; None when none has any."""
     waits = []
     for row in database.execute("SELECT DISTINCT channel FROM deliveries WHERE state = 'held'"):
         if row["channel"] not in known:
@@ -115,24 +115,24 @@ def next_summary(database: sqlite3.Connection, known: Mapping[str, Channel], now
 
 
 def due_channels(database: sqlite3.Connection, known: Mapping[str, Channel], now: float) -> list[str]:
-    """Channels that something is due for now."""
+    """Channels with due deliveries."""
     rows = database.execute("SELECT DISTINCT channel FROM deliveries WHERE state = 'waiting' AND due_at <= ?", [now])
     return [row["channel"] for row in rows if row["channel"] in known]
 
 
 def next_due(database: sqlite3.Connection, known: Mapping[str, Channel], busy: Sequence[str]) -> float | None:
-    """When the next delivery to a channel that is not being served is due."""
+    """When the next delivery to a channel without a running child is due."""
     rows = database.execute("SELECT channel, min(due_at) AS due FROM deliveries WHERE state = 'waiting' GROUP BY channel")
     return min((row["due"] for row in rows if row["channel"] in known and row["channel"] not in busy), default=None)
 
 
 def shift(database: sqlite3.Connection, seconds: float) -> None:
-    """The clock was set by so much: what is due comes as soon as it would have."""
+    """The clock was set by `seconds`: move the due times with it."""
     database.execute("UPDATE deliveries SET due_at = due_at + ? WHERE state = 'waiting'", [seconds])
 
 
 def batch(database: sqlite3.Connection, channel: Channel, now: float) -> list[dict[str, Any]]:
-    """The messages that are due for a channel, the oldest first, as `delivery` reads them; noted as tried."""
+    """The due messages of a channel, the oldest first, in the form that `delivery` reads; counts the attempt."""
     rows = database.execute(
         "SELECT m.*, d.taken FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.channel = ? AND d.state = 'waiting' "
         "AND d.due_at <= ? ORDER BY m.id LIMIT ?",
@@ -170,7 +170,7 @@ def document_of(database: sqlite3.Connection, row: sqlite3.Row) -> dict[str, Any
 def settle(
     database: sqlite3.Connection, channel: str, message: int, taken: Sequence[str], reason: str, now: float
 ) -> float | None:
-    """Note what became of an attempt; the seconds until the next one, None when the channel has it. Safe to repeat."""
+    """Record the result of an attempt; return the seconds until the next one, None when delivered. Safe to repeat."""
     row = database.execute(
         "SELECT attempts, taken FROM deliveries WHERE message = ? AND channel = ? AND state = 'waiting'", [message, channel]
     ).fetchone()
@@ -193,7 +193,7 @@ def settle(
 
 
 def postpone(database: sqlite3.Connection, channel: str, seconds: float, now: float) -> None:
-    """Let all that is due for a channel wait: another message would fare as the one that just failed."""
+    """Delay everything due for a channel: other messages would fail like the last one."""
     database.execute(
         "UPDATE deliveries SET due_at = ? WHERE channel = ? AND state = 'waiting' AND due_at < ?",
         [now + seconds, channel, now + seconds],
@@ -201,17 +201,17 @@ def postpone(database: sqlite3.Connection, channel: str, seconds: float, now: fl
 
 
 def back_off(attempts: int, spread: float) -> float:
-    """Seconds between an attempt that failed and the next one."""
+    """Seconds between a failed attempt and the next one."""
     return BACK_OFF_SECONDS[min(max(attempts, 1), len(BACK_OFF_SECONDS)) - 1] * spread
 
 
 def try_now(database: sqlite3.Connection, now: float) -> None:
-    """After a change of the channels each gets a fresh try."""
+    """Retry every channel after a configuration change."""
     database.execute("UPDATE deliveries SET due_at = min(due_at, ?) WHERE state = 'waiting'", [now])
 
 
 def give_up_on_gone(database: sqlite3.Connection, known: Mapping[str, Channel], now: float) -> None:
-    """Drop what has waited for a month for a channel that is not in the configuration."""
+    """Drop messages that waited a month for a channel that is not in the configuration."""
     rows = database.execute(
         "SELECT DISTINCT d.channel FROM deliveries d JOIN messages m ON m.id = d.message WHERE d.state IN ('waiting', 'held') "
         "AND m.created_at < ?",
@@ -227,6 +227,6 @@ def give_up_on_gone(database: sqlite3.Connection, known: Mapping[str, Channel], 
 
 
 def waiting(database: sqlite3.Connection) -> int:
-    """Messages that somebody has not got yet."""
+    """Messages not yet delivered to all of their channels."""
     sql = "SELECT count(DISTINCT message) FROM deliveries WHERE state IN ('waiting', 'held')"
     return int(database.execute(sql).fetchone()[0])

@@ -1,6 +1,6 @@
-"""The record as the alerter reads it: opened when it is there, again when another file has taken its place, and what it says.
+"""The alerter's view of the record: opens it when it exists, and again when another file replaces it.
 
-No rule is judged by a record that cannot be read: what was so stays so.
+While the record cannot be read, no rule is evaluated and nothing changes.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ SECOND = 1_000_000
 
 
 class Record:
-    """`problem` says in one sentence why there is nothing to read; "" when there is."""
+    """`problem` says in one sentence why it cannot be read; "" when it can."""
 
     def __init__(self, file: Path = schema.FILE) -> None:
         self.file = file
@@ -35,7 +35,7 @@ class Record:
         self._is_new = False
 
     def connection(self) -> sqlite3.Connection | None:
-        """The record as it is now, or None."""
+        """The current record, or None."""
         identity = self._read_identity()
         if self._connection is not None and identity == self.identity and not self._connection.is_outdated:
             return self._connection
@@ -55,7 +55,7 @@ class Record:
         return connection
 
     def has_changed(self) -> bool:
-        """Whether somebody has written to it since the last call."""
+        """Whether it was written to since the last call."""
         if self.connection() is None or self._watch is None:
             return False
         is_new, self._is_new = self._is_new, False
@@ -63,7 +63,7 @@ class Record:
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
-        """Around what is asked of it: an error is its problem, not the program's end."""
+        """Around queries: an error becomes `problem` and does not end the program."""
         try:
             yield
         except sqlite3.Error as error:
@@ -96,18 +96,18 @@ def lines_of_session(record: sqlite3.Connection, session: int) -> str:
 
 
 def lines_of_unit(record: sqlite3.Connection, unit: str, before: int) -> str:
-    """The last events of a unit; `before` is an event's id, which is among them."""
+    """The last events of a unit up to `before`, an event's id, inclusive."""
     return fit(newest(record, "unit = ? AND id <= ? AND id > ?", unit, before, before - 3600 * SECOND * IDS_PER_MICROSECOND))
 
 
 def lines_of_units(record: sqlite3.Connection, pattern: str, since: float, priority: int = 5) -> str:
-    """The last events of some units that say more than the everyday."""
+    """The last notable events of some units."""
     begin = int(since * SECOND) * IDS_PER_MICROSECOND
     return fit(newest(record, "unit GLOB ? AND id > ? AND priority <= ?", pattern, begin, priority))
 
 
 def traceback_of(record: sqlite3.Connection, call: int) -> str:
-    """What a call failed with."""
+    """The traceback of a failed call."""
     row = record.execute("SELECT e.traceback FROM calls c JOIN errors e ON e.id = c.error WHERE c.id = ?", [call]).fetchone()
     return fit(tail(row["traceback"])) if row else ""
 
@@ -129,7 +129,7 @@ def tail(text: str) -> list[str]:
 
 
 def fit(lines: list[str]) -> str:
-    """Lines of others as a message may hold them: each short, and without what looks like a secret."""
+    """Lines of other programs for a message: each shortened, and without what looks like a secret."""
     kept = []
     for line in lines:
         bare = line.strip()

@@ -1,12 +1,12 @@
-"""When an alert begins, goes on and is over: pure decisions over the findings of a rule. Time is passed in.
+"""Decides when an alert begins, persists and ends, from the findings of a rule. Pure; time is passed in.
 
-A rule's finding holds for one subject: a function, a session, a machine, a channel. Condition and alert are two things:
+A finding is about one subject: a function, a session, a machine, a channel. Condition and alert differ:
 
 | condition                 | alert                                                                              |
 |---------------------------|------------------------------------------------------------------------------------|
 | begins to hold            | begins after `for_seconds`, and not within the cooldown after its last end          |
 | holds on                  | open; a reminder each `repeat_seconds`                                              |
-| holds no longer           | over once that has been so for a while, so that a figure on the edge does not flap  |
+| holds no longer           | over once that has been so for a while, so that a metric on the edge does not flap  |
 | begins again soon         | the cooldown doubles each time, up to a day: what flaps cannot flood                |
 """
 
@@ -17,9 +17,9 @@ from typing import Literal
 from livekeep.core.config.record import Alert
 
 OVER_SECONDS = {"verdict": 60.0, "figure": 60.0}
-"""So long must the condition not hold before the alert is over, by the kind. Windows and periods are slow by themselves."""
+"""How long the condition must not hold before the alert ends, by kind. Windows and periods are slow by themselves."""
 ROW_SECONDS = 600.0
-"""An alert that begins within this time after its cooldown has begun once more in a row."""
+"""An alert that begins within this time after its cooldown counts as a repetition."""
 LONGEST_COOLDOWN_SECONDS = 86400.0
 FLAPPING_TIMES = 3
 
@@ -28,21 +28,21 @@ Action = Literal["", "begin", "over", "remind"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The condition of a rule holds for `subject`."""
+    """A rule's condition holds for `subject`."""
 
     subject: str
     sentence: str
     """What is wrong, in one line."""
     since: float
-    """Since when, Unix seconds, as far as it is known."""
+    """Unix seconds, as far as known."""
     why: str = ""
     log: str = ""
-    """The last lines, or a traceback."""
+    """The last log lines, or a traceback."""
 
 
 @dataclass(frozen=True)
 class Ended:
-    """The newest alert of a rule and subject that is over."""
+    """The newest ended alert of a rule and subject."""
 
     over_at: float
     times: int
@@ -50,7 +50,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Clock:
-    """One moment: Unix seconds, which may step, and seconds that never do."""
+    """One moment: Unix seconds, which may step, and monotonic seconds."""
 
     wall: float
     steady: float
@@ -58,13 +58,13 @@ class Clock:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a rule stands for a subject. `…_since` are steady seconds."""
+    """The state of a rule for a subject. `…_since` are steady seconds."""
 
     is_open: bool = False
     bad_since: float | None = None
     good_since: float | None = None
     announced_at: float | None = None
-    """When the newest message of it was made, Unix seconds."""
+    """When its newest message was made, Unix seconds."""
     times: int = 1
 
 
@@ -73,11 +73,11 @@ class Decision:
     standing: Standing
     action: Action = ""
     wait: float | None = None
-    """Seconds after which to decide again although nothing has changed; None for never."""
+    """Seconds until the next decision if nothing changes; None for never."""
 
 
 def decide(rule: Alert, standing: Standing, is_bad: bool, ended: Ended | None, clock: Clock) -> Decision:
-    """What follows from the condition as it is now."""
+    """Decide from the current condition."""
     return when_open(rule, standing, is_bad, clock) if standing.is_open else when_closed(rule, standing, is_bad, ended, clock)
 
 
@@ -85,7 +85,7 @@ def when_closed(rule: Alert, standing: Standing, is_bad: bool, ended: Ended | No
     if not is_bad:
         return Decision(Standing())
     since = clock.steady if standing.bad_since is None else standing.bad_since
-    # A figure's samples say themselves for how long they have been so.
+    # A metric's samples already show how long the condition has held.
     held = rule.for_seconds if rule.kind == "verdict" else 0.0
     wait = max(since + held - clock.steady, cooling_seconds(rule, ended, clock.wall))
     if wait > 0:
@@ -99,7 +99,7 @@ def when_open(rule: Alert, standing: Standing, is_bad: bool, clock: Clock) -> De
         if standing.announced_at is None:
             return Decision(standing)
         elapsed = clock.wall - standing.announced_at
-        # The clock has stepped back behind it: it counts from now on.
+        # The clock stepped back to before it: count from now.
         if elapsed >= rule.repeat_seconds:
             return Decision(standing, "remind")
         return Decision(standing, wait=min(rule.repeat_seconds, max(rule.repeat_seconds - elapsed, 0.0)))
@@ -111,13 +111,13 @@ def when_open(rule: Alert, standing: Standing, is_bad: bool, clock: Clock) -> De
 
 
 def cooldown_of(rule: Alert, ended: Ended) -> float:
-    """How long after its end the alert does not begin again."""
+    """How long after its end the alert cannot begin again."""
     doubled = rule.cooldown_seconds * 2.0 ** min(ended.times - 1, 20)
     return min(doubled, max(LONGEST_COOLDOWN_SECONDS, rule.cooldown_seconds))
 
 
 def cooling_seconds(rule: Alert, ended: Ended | None, wall: float) -> float:
-    """What is left of the cooldown; none when the clock has stepped back behind the end."""
+    """The rest of the cooldown; none when the clock stepped back to before the end."""
     if ended is None or wall < ended.over_at:
         return 0.0
     return max(ended.over_at + cooldown_of(rule, ended) - wall, 0.0)
@@ -130,14 +130,14 @@ def times_in_a_row(rule: Alert, ended: Ended | None, wall: float) -> int:
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Whether a name is meant by a pattern with * and ?; a pattern that is just the name fits, whatever signs are in it."""
+    """Whether a name matches a pattern with * and ?; a pattern equal to the name always matches."""
     return pattern in ("", "*", name) or fnmatchcase(name, pattern)
 
 
 def channels_of(rule_channels: tuple[str, ...], severity: str, known: dict[str, str]) -> list[str]:
     """The channels that get a message. `known`: the least severity of each.
 
-    Names that nobody knows are passed over; when nobody would be left, all get it: better one too many than a word to nobody.
+    Unknown names are ignored. If no channel is left, all get it: a superfluous message is better than none.
     """
     ranks = ("info", "warning", "critical")
     named = [name for name in rule_channels if name in known]

@@ -1,4 +1,4 @@
-"""What others have dropped in the spool, taken into the database: messages, silences, tests. Each file once, and then removed."""
+"""Takes files from the spool into the database: messages, silences, tests. Each file is taken once, then removed."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ logger = logging.getLogger("livekeep.alerter")
 
 
 def take(database: sqlite3.Connection, spool: Path, known: Mapping[str, Channel], now: float) -> int:
-    """Take what lies there; how many files that were. Raises `OSError` when the spool cannot be read."""
+    """Take the files; return their number. Raises `OSError` when the spool cannot be read."""
     with os.scandir(spool) as entries:
         files = [
             (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name) for entry in entries if not entry.name.startswith(".")
@@ -38,12 +38,12 @@ def take(database: sqlite3.Connection, spool: Path, known: Mapping[str, Channel]
 
 
 def take_file(database: sqlite3.Connection, file: Path, known: Mapping[str, Channel], now: float) -> None:
-    """Raises `ValueError` for what is wrong with it."""
+    """Raises `ValueError` for an invalid file."""
     owner = file.lstat().st_uid
     content = files.read(file, notify.LARGEST_FILE_BYTES)
     database.execute("BEGIN IMMEDIATE")
     try:
-        # A file that was taken and not yet removed when the alerter was killed.
+        # A file that was taken but not yet removed when the alerter was killed.
         is_known = database.execute("SELECT 1 FROM messages WHERE token = ?", [file.stem]).fetchone()
         if file.suffix == notify.SUFFIX and not is_known:
             outbox.enqueue(database, notify.decode(content), "report", known, now, token=file.stem)
@@ -65,9 +65,9 @@ def take_test(database: sqlite3.Connection, content: bytes, token: str, known: M
 
 
 def take_silence(database: sqlite3.Connection, content: bytes, owner: int, now: float) -> None:
-    """A silence replaces those of the same patterns; one that ends at once only takes them away.
+    """A silence replaces those of the same patterns; one that ends at once only removes them.
 
-    Root's alone is taken: a unit that somebody has taken over must not silence the alert of itself.
+    Only root's is accepted: a compromised unit must not silence its own alert.
     """
     if owner not in (0, os.geteuid()):
         raise ValueError("only root may silence alerts")

@@ -1,8 +1,7 @@
 """The alerter's SQLite database: alerts (open and over), silences, what is being gathered, messages and their deliveries.
 
-Written by livekeep-alerter alone; `livekeep alert`, the web page and reports open it read-only. It keeps a journal of the older
-kind (not WAL), since that can be read by those who may not write to its folder, also while the alerter does not run. Moments are
-Unix seconds.
+Only livekeep-alerter writes it; `livekeep alert`, the web page and reports open it read-only. It uses a rollback journal (not
+WAL), so that readers without write access to its folder can open it even while the alerter does not run. Times are Unix seconds.
 """
 
 import sqlite3
@@ -16,7 +15,7 @@ FILE = paths.ROOT / "var/lib/livekeep/alerter/alerts.db"
 VERSION = 1
 BUSY_SECONDS = 10.0
 KEPT_SECONDS = 90 * 86400.0
-"""Alerts that are over, and messages that were delivered."""
+"""Applies to ended alerts and delivered messages."""
 TITLES_SHOWN = 20
 
 SCHEMA = """
@@ -102,7 +101,7 @@ CREATE TABLE positions (                            -- up to which event of the 
 
 
 def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
-    """The database, for livekeep-alerter; made when absent. Raises `sqlite3.Error`."""
+    """Open the database for livekeep-alerter; create it when absent. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -116,9 +115,9 @@ def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
 
 
 def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
-    """The database, for livekeep-alerter, and what was wrong: one that is damaged is set aside, and a new one begun.
+    """Open the database for livekeep-alerter; return it and the problem, if any: a damaged one is set aside and replaced.
 
-    Raises `sqlite3.OperationalError` and `OSError` when there can be none.
+    Raises `sqlite3.OperationalError` and `OSError` when none can be created.
     """
     try:
         connection = open_for_writing(file)
@@ -139,14 +138,14 @@ def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
 
 
 def open_read_only(file: Path = FILE) -> sqlite3.Connection:
-    """The database, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read."""
+    """Open the database for reading. Raises `sqlite3.OperationalError` when it is absent or not readable."""
     connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
     return connection
 
 
 def tidy(connection: sqlite3.Connection, now: float) -> None:
-    """Forget what is long over. What waits for delivery stays."""
+    """Delete what ended long ago. Messages that wait for delivery stay."""
     before = now - KEPT_SECONDS
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("DELETE FROM alerts WHERE over_at < ? AND id NOT IN (SELECT alert FROM gathering)", [before])
@@ -158,7 +157,7 @@ def tidy(connection: sqlite3.Connection, now: float) -> None:
     )
     for table in ("deliveries", "attachments"):
         connection.execute(f"DELETE FROM {table} WHERE message NOT IN (SELECT id FROM messages)")  # noqa: S608
-    # A report that everybody has need not lie here for 90 days.
+    # A delivered report is not kept for 90 days.
     connection.execute(
         "DELETE FROM attachments WHERE message NOT IN (SELECT message FROM deliveries WHERE state IN ('waiting', 'held'))"
     )
@@ -166,23 +165,23 @@ def tidy(connection: sqlite3.Connection, now: float) -> None:
     connection.executescript("PRAGMA incremental_vacuum(200)")
 
 
-# What others read
+# For other programs
 
 
 def open_alerts(connection: sqlite3.Connection) -> list[sqlite3.Row]:
-    """Alerts that have begun and are not over, the gravest first."""
+    """Open alerts, the most severe first."""
     rank = "CASE severity WHEN 'critical' THEN 0 WHEN 'warning' THEN 1 ELSE 2 END"
     return connection.execute(f"SELECT * FROM alerts WHERE over_at IS NULL ORDER BY {rank}, began_at DESC").fetchall()  # noqa: S608
 
 
 def alerts_since(connection: sqlite3.Connection, begin: float, limit: int = 200, rule: str = "*") -> list[sqlite3.Row]:
-    """Alerts that began since, open or over, the newest first; `rule` is a pattern."""
+    """Alerts that began since then, open or ended, the newest first; `rule` is a pattern."""
     sql = "SELECT * FROM alerts WHERE began_at >= ? AND rule GLOB ? ORDER BY began_at DESC, id DESC LIMIT ?"
     return connection.execute(sql, [begin, rule, limit]).fetchall()
 
 
 def deliveries_since(connection: sqlite3.Connection, begin: float, limit: int = 200) -> list[sqlite3.Row]:
-    """What was sent to whom, the newest first: message, rule, kind, severity, title, channel, state, attempts, reason, times."""
+    """Deliveries, the newest first: message, rule, kind, severity, title, channel, state, attempts, reason, times."""
     return connection.execute(
         "SELECT m.id AS message, m.rule, m.kind, m.severity, m.title, m.created_at, d.channel, d.state, d.attempts, d.due_at, "
         "d.reason, d.delivered_at FROM messages m JOIN deliveries d ON d.message = m.id WHERE m.created_at >= ? "
@@ -192,5 +191,5 @@ def deliveries_since(connection: sqlite3.Connection, begin: float, limit: int = 
 
 
 def silences(connection: sqlite3.Connection, now: float) -> list[sqlite3.Row]:
-    """Silences in force, the one that ends first first."""
+    """Silences in force, the first to end first."""
     return connection.execute("SELECT * FROM silences WHERE until > ? ORDER BY until", [now]).fetchall()

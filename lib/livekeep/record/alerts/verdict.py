@@ -1,7 +1,7 @@
 """Rules of kind "verdict": the box's health as `livekeep health` gives it, for the screen and each channel; and the recorder's.
 
-A screen that is off on purpose alerts nobody: livekeep.target is stopped (neither poller nor player has a state), or the kernel
-says that no TV is connected.
+A screen that is off on purpose raises no alert: livekeep.target is stopped (neither poller nor player has a state), or the kernel
+reports that no TV is connected.
 """
 
 import time
@@ -25,7 +25,7 @@ RECORDER_STALE_SECONDS = 180.0
 
 
 def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) -> list[Finding]:
-    """What is not well: "screen", "channel NAME", or the recorder. Raises `TemporaryError` when that is not known."""
+    """The unhealthy subjects: "screen", "channel NAME", or the recorder. Raises `TemporaryError` when the health is unknown."""
     if rule.unit == RECORDER:
         return [Finding(RECORDER, trouble, now) for trouble in filter(None, [trouble_of_recorder(root)])]
     try:
@@ -47,7 +47,7 @@ def is_off_on_purpose(seen: Snapshot) -> bool:
 
 
 def no_tv_is_connected(seen: Snapshot) -> bool:
-    """Whether the newest run of the host's probe saw connectors, and a TV at none of them."""
+    """Whether the host probe's newest run found connectors, but no TV on any of them."""
     host = seen.probe_results.get("host")
     if not isinstance(host, HostResult) or is_silent(host, seen.clock):
         return False

@@ -1,1 +1,1 @@
-"""The clip analyzer: what clips are played, and which of them take off. Its unit is livekeep-clips, its program analyzer.py."""
+"""The clip analyzer: which clips are played, and which of them take off. Its unit is livekeep-clips, its program analyzer.py."""

@@ -1,9 +1,9 @@
-"""livekeep-clips.service: fetches the clips of the configured sources, keeps snapshots of their figures, finds what takes off.
+"""livekeep-clips.service: fetches the clips of the configured sources, keeps snapshots of their counters, detects take-offs.
 
 Reads livekeep.toml ([clips.NAME], [analyzer], [vimeo]) and the credentials livekeep.vimeo-token and livekeep.youtube-api-key;
-writes clips.db (snapshots.py), clips/state.json (core/record_states.py) and events. A run is a session on record, named "clip
-analysis", with the steps fetch, snapshot, score and publish. A source that fails does not keep the others from being read;
-the fault stands in the state, not among systemd's failed units.
+writes clips.db (snapshots.py), clips/state.json (core/record_states.py) and events. A run is a recorded session named "clip
+analysis", with the steps fetch, snapshot, score and publish. A failing source does not stop the others; the error is in the
+state, not among systemd's failed units.
 """
 
 import argparse
@@ -36,7 +36,7 @@ ADD_SOURCE = "add a table [clips.NAME] to livekeep.toml; see docs/how-to/clips.m
 
 
 class NothingFetchedError(TemporaryError):
-    """No source could be read: the session has failed."""
+    """No source could be read: the session failed."""
 
 
 @dataclass
@@ -51,7 +51,7 @@ class Run:
 
 
 class Analyzer:
-    """One run over all sources, which began `now` (Unix seconds)."""
+    """One run over all sources, started at `now` (Unix seconds)."""
 
     def __init__(self, settings: Config, connection: sqlite3.Connection, now: float) -> None:
         self._settings, self._now = settings, now
@@ -60,7 +60,7 @@ class Analyzer:
         self.run = Run()
 
     def run_all(self) -> ClipsState:
-        """Read each source; the results. Raises `OSError` and `sqlite3.Error`."""
+        """Read each source; return the results. Raises `OSError` and `sqlite3.Error`."""
         wanted = self._settings.clips
         try:
             with session(SESSION, total=len(wanted)) as run:
@@ -83,7 +83,7 @@ class Analyzer:
         except SourceError as error:
             self._note_failure(number, name, error)
             return
-        # A narrow rate limit may have taken minutes.
+        # Waiting for a low rate limit may have taken minutes.
         count = snapshot(self._snapshots, number, clips, time.time())
         result = score(self._ranking, number)
         self.run.clips += len(clips)
@@ -104,7 +104,7 @@ class Analyzer:
             sentence = f"The clips of {name} cannot be fetched: {error}" + (f"; {error.advice}" if error.advice else "")
             events.emit(events.CLIPS_FAILED, sentence, SOURCE=name, REASON=str(error))
         self._snapshots.note_outcome(number, "failed", str(error), error.advice, self._now)
-        # What took off when it was last read does so until the next time.
+        # A take-off of an unread source continues until its next read.
         self.run.hot += [HotClip(name, *rest) for rest in self._ranking.going_on(number)]
 
     @progress_step(weight=1, name="publish")
@@ -128,9 +128,9 @@ class Analyzer:
 
 
 def is_news(previous: tuple[str, str], error: SourceError) -> bool:
-    """Whether a source went well in the run before, or another thing was to be done about it (outcome and advice).
+    """Whether a source succeeded in the last run, or failed with other advice.
 
-    Of two faults of the network, which take turns, one is reported.
+    Alternating network errors are reported once.
     """
     return previous != ("failed", error.advice)
 
@@ -153,10 +153,10 @@ def score(ranking: Ranking, source: int) -> Result:
 
 def analyze() -> int:
     """One run. Raises `TemporaryError` when database or state cannot be written."""
-    # A faulty key has its default here; livekeep check-config says what is wrong with it.
+    # Invalid keys have their defaults here; livekeep check-config reports them.
     settings, _problems = config.load_leniently()
     log.set_up(settings.log.level)
-    # As a unit it finds the folder; run by hand, in a test, it makes it.
+    # A unit has the folder already; a manual run, such as in a test, creates it.
     for folder in (state.path_of(ClipsState).parent, snapshots.FILE.parent):
         folder.mkdir(mode=0o750, parents=True, exist_ok=True)
     now = time.time()
@@ -176,7 +176,7 @@ def analyze() -> int:
 
 
 def note_database_fault(settings: Config, error: sqlite3.Error, now: float) -> str:
-    """Write into the state that the database cannot be used; one that is damaged is set aside. What is wrong, in one sentence."""
+    """Record an unusable database in the state, and set a damaged one aside. Returns the problem in one sentence."""
     file = snapshots.FILE
     sentence = f"{file}: cannot be used ({error})"
     if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
@@ -195,7 +195,7 @@ def note_database_fault(settings: Config, error: sqlite3.Error, now: float) -> s
 
 
 def set_aside(file: Path) -> Path:
-    """Give a damaged database another name, one for the newest of them."""
+    """Rename a damaged database; only the newest damaged one is kept."""
     aside = file.with_name(f"{file.name}.damaged")
     file.replace(aside)
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""A clip with its figures, as every kind of source gives it; and the reading of values that come from outside."""
+"""A clip with its counters, in the form that every source kind returns; and parsing of external values."""
 
 import re
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ LONGEST_LINK = 500
 LARGEST_COUNT = 10**15
 LONGEST_SECONDS = 10.0**7
 MOST_CLIPS = 20_000
-"""Of one source: the newest ones, where there are more."""
+"""Per source: the newest ones, if there are more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """`created` is in Unix seconds. A figure is None where the source does not give it, such as plays that the owner hides."""
+    """`created` is in Unix seconds. A counter is None if the source omits it, such as plays that the owner hides."""
 
     id: str
     name: str = ""
@@ -31,7 +31,7 @@ class Clip:
 
 
 class SourceError(TemporaryError):
-    """A source cannot be read now. The text is one sentence without a URL of a server; `advice` says what to do, or is ""."""
+    """A source cannot be read now. The text is one sentence without a server's URL; `advice` says what to do, or is ""."""
 
     def __init__(self, text: str, advice: str = "") -> None:
         super().__init__(text)
@@ -47,13 +47,13 @@ def name_of(value: Any) -> str:
 
 
 def link_of(value: Any) -> str:
-    """A web address that may stand on a page as a link; "" for what is none."""
+    """A web address that is safe as a link on a page; "" for anything else."""
     good = isinstance(value, str) and len(value) <= LONGEST_LINK and re.fullmatch(r"https?://[^\s<>\"']+", value)
     return str(value) if good and value.isprintable() else ""
 
 
 def count_of(value: Any) -> int | None:
-    """A figure; None for what is none, whatever it is."""
+    """A counter; None for an invalid value of any type."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     number = vimeo.count(str(int(value)) if isinstance(value, float) and value.is_integer() else str(value))
@@ -61,6 +61,6 @@ def count_of(value: Any) -> int | None:
 
 
 def seconds_of(value: Any) -> float | None:
-    """A length; None for what is none. Vimeo gives 0 while it does not know it."""
+    """A length in seconds; None when invalid. Vimeo returns 0 while the length is unknown."""
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value <= LONGEST_SECONDS
     return float(value) if good else None

@@ -1,7 +1,7 @@
-"""The usual course of a source's plays: how they fall with a clip's age, and how they rise and fall over the day. Pure.
+"""The usual course of a source's plays: over a clip's age, and over the day. Pure.
 
-Both are medians over many clips and days, so that a few that take off do not count as usual. How much a rate falls from one age
-to the next is taken from clips that were seen at both: others may have been far apart from the beginning.
+Both are medians over many clips and days, so that a few take-offs do not distort them. The fall of the rate from one age to the
+next comes from clips seen at both ages: different clips may have had very different levels from the start.
 """
 
 import math
@@ -12,28 +12,28 @@ from itertools import pairwise
 HOUR = 3600.0
 DAY_HOURS = 24
 AGE_HOURS = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
-"""Where the bins of age begin; the last one has no end."""
+"""Lower bounds of the age bins, in hours; the last one is open."""
 MIDDLES = (0.5, *(math.sqrt(low * high) for low, high in pairwise(AGE_HOURS[1:])), 2 * AGE_HOURS[-1])
 LOG_MIDDLES = tuple(math.log2(middle) for middle in MIDDLES)
 USUAL_DECAY = 0.8
-"""Plays an hour fall with this power of age, as far as the source's own clips give no other."""
+"""Exponent by which plays an hour fall with age, where the source's own clips give no other."""
 FEW = 5
-"""So many clips count by half."""
+"""This many clips count by half."""
 LEAST_PAIR_PLAYS = 5
 LEAST_SHARE = 0.4
-"""Of a bin, that a clip must have been seen to count."""
+"""The share of a bin in which a clip must have been seen to count."""
 LEAST_RATE = 1e-4
-"""Plays an hour that are expected of any clip."""
+"""The minimum expected plays an hour of any clip."""
 LEAST_DAY_PLAYS = 50
 LEAST_DAY_HOURS = 20
 LONGEST_GAP_HOURS = 2.0
-"""What was gained between two fetches that lie farther apart says nothing of the time of day."""
+"""Plays gained between fetches farther apart say nothing about the time of day."""
 DAY_RANGE = (0.2, 4.0)
 FLAT_DAY = (1.0,) * DAY_HOURS
 
 
 class Course:
-    """`rates`: plays an hour of a usual clip in each bin of age. `day`: by what they are multiplied in each hour of the day."""
+    """`rates`: plays an hour of a usual clip in each age bin. `day`: their factor in each hour of the day."""
 
     def __init__(self, rates: Sequence[float], day: Sequence[float] = FLAT_DAY) -> None:
         self._logs = [math.log(max(rate, LEAST_RATE)) for rate in rates]
@@ -42,7 +42,7 @@ class Course:
         self._whole = sum(day)
 
     def hours(self, begin: float, end: float) -> float:
-        """The hours between two moments (Unix seconds), each as much as is usual for it; they are DAY_HOURS a day."""
+        """The hours between two moments (Unix seconds), weighted by the time of day; a whole day is DAY_HOURS."""
         return max(self._since_epoch(end) - self._since_epoch(begin), 0.0)
 
     def _since_epoch(self, moment: float) -> float:
@@ -51,7 +51,7 @@ class Course:
         return (days * self._whole + self._before[hour] + (hours - hour) * self._day[hour]) * DAY_HOURS / self._whole
 
     def rate(self, age_hours: float) -> float:
-        """Plays an hour at an age: between the middles of two bins a power of it."""
+        """Plays an hour at an age: a power law between the middles of two bins."""
         if age_hours <= MIDDLES[0]:
             return math.exp(self._logs[0])
         if age_hours >= MIDDLES[-1]:
@@ -62,13 +62,13 @@ class Course:
         return math.exp(self._logs[number - 1] * (1 - share) + self._logs[number] * share)
 
     def plays(self, created: float | None, begin: float, end: float) -> float:
-        """What a usual clip is played between two moments; one whose age is not known counts as old."""
+        """The plays of a usual clip between two moments; a clip of unknown age counts as old."""
         if end <= begin:
             return 0.0
         if created is None or begin - created > AGE_HOURS[-1] * HOUR:
             return math.exp(self._logs[-1]) * self.hours(begin, end)
         first, last = max(begin - created, 0.0) / HOUR, max(end - created, 0.0) / HOUR
-        # The curve falls steeply at first: the ages at which it is evaluated lie closer there.
+        # The curve is steep at first, so the evaluation points are denser there.
         steps = 4 if first > 8 else 12
         low, high = math.log1p(first), math.log1p(last)
         edges = [math.expm1(low + (high - low) * step / steps) for step in range(steps + 1)]
@@ -78,15 +78,15 @@ class Course:
 
 
 Seen = Mapping[int, tuple[float, int]]
-"""Of a clip: for bins of age the hours that it was seen in them, and the plays."""
+"""Of a clip: per age bin, the hours in which it was seen, and the plays."""
 
 
 def rates_by_age(clips: Sequence[Seen]) -> list[float]:
-    """Plays an hour in each bin of age, from what was seen of each clip."""
+    """Plays an hour in each age bin, from the observations of each clip."""
     shape = [1.0]
     for number in range(len(AGE_HOURS) - 2, -1, -1):
         shape.insert(0, shape[0] * math.exp(fall(clips, number)))
-    # A clip's own level against the shape, of the twentieth that is played most as much as of its least.
+    # A clip's own level relative to the shape; the top twentieth counts no more than its lowest clip.
     levels = sorted((plays / weight, weight) for plays, weight in (level_of(seen, shape) for seen in clips) if weight > 0)
     limit = levels[-1 - len(levels) // 20][0] if levels else 0.0
     total = sum(weight for _level, weight in levels)
@@ -95,14 +95,14 @@ def rates_by_age(clips: Sequence[Seen]) -> list[float]:
 
 
 def level_of(seen: Seen, shape: Sequence[float]) -> tuple[float, float]:
-    """The plays of a clip, and what they would be at a level of 1."""
+    """The plays of a clip, and its expected plays at a level of 1."""
     return sum(plays for _hours, plays in seen.values()), sum(hours * shape[number] for number, (hours, _plays) in seen.items())
 
 
 def fall(clips: Sequence[Seen], number: int) -> float:
-    """The logarithm of a bin's rate against that of the next one, as the median of the clips that were seen in both."""
+    """The logarithm of a bin's rate over the next bin's, as the median of the clips seen in both."""
     usual = USUAL_DECAY * math.log(MIDDLES[number + 1] / MIDDLES[number])
-    # The last bin has no end: for it counts the width of the one before.
+    # The last bin is open: it uses the width of the one before.
     least = [LEAST_SHARE * (high - low) for low, high in pairwise(AGE_HOURS[number : number + 3])]
     differences = []
     for seen in clips:
@@ -115,9 +115,9 @@ def fall(clips: Sequence[Seen], number: int) -> float:
 
 
 def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
-    """How the plays of all clips rise and fall over the day (UTC), 1 in the mean: the median of the days that have enough.
+    """The daily profile (UTC) of all clips' plays, with a mean of 1: the median of the days with enough plays.
 
-    `fetches`: for each its moment, ascending, and what all clips gained since the one before.
+    `fetches`: the time of each, ascending, and the plays that all clips gained since the one before.
     """
     by_hour: dict[int, float] = {}
     for (begin, _gained), (end, gained) in pairwise(fetches):
@@ -140,7 +140,7 @@ def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
 
 
 def spread(by_hour: dict[int, float], begin: float, end: float, gained: float) -> None:
-    """Add what was gained between two moments, in hours since 1970, to the hours that they touch."""
+    """Distribute the plays gained between two moments, in hours since 1970, over the hours that they touch."""
     for hour in range(math.floor(begin), math.floor(end) + 1):
         share = (min(end, hour + 1) - max(begin, hour)) / (end - begin)
         by_hour[hour] = by_hour.get(hour, 0.0) + gained * share

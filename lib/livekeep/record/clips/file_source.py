@@ -36,7 +36,7 @@ def clips(path: Path) -> list[Clip]:
 
 
 def clip_of(entry: Any, number: int) -> Clip:
-    """Raises `ValueError` for an entry that is wrong, by its number in the file."""
+    """Raises `ValueError` for an invalid entry, with its number in the file."""
     if not isinstance(entry, dict):
         raise ValueError(f"entry {number}: must be an object")
     identity = entry.get("id")

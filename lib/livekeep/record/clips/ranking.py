@@ -1,4 +1,4 @@
-"""From snapshots to the ranking of one source: reads what was played when, has it scored, keeps the take-offs (clips.db)."""
+"""From snapshots to the ranking of one source: reads the plays, scores them, stores the take-offs (clips.db)."""
 
 import math
 import sqlite3
@@ -13,17 +13,17 @@ from livekeep.record.clips.snapshots import MICROSECONDS, KnownClip, Snapshots
 from livekeep.record.clips.takeoff import Ranked, Recent, Takeoff
 
 CURVE_SECONDS = 28 * 86400.0
-"""So long a past determines the age curve."""
+"""How much of the past determines the age curve."""
 MOMENTS_SECONDS = 7 * 86400.0
 RECENT_HOURS = 3.5
-"""By which a take-off that has begun is held against what was usual."""
+"""Windows for comparing a take-off in progress with the usual plays."""
 MOST_RANKED = 100
-"""Of each source."""
+"""Per source."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """Of one source: what takes off and then other clips, in order; and the take-offs that have just begun."""
+    """Of one source: clips that take off, then the others, in order; and the take-offs that have just begun."""
 
     ranked: tuple[tuple[KnownClip, Ranked], ...] = ()
     began: tuple[tuple[KnownClip, Takeoff], ...] = ()
@@ -35,7 +35,7 @@ class Ranking:
 
     @monitor_execution
     def rank(self, source: int) -> Result:
-        """Score the clips of a source as its newest fetch has them, and take that over."""
+        """Score the clips of a source as of its newest fetch, and store the result."""
         newest = self._db.execute("SELECT max(at) FROM fetches WHERE source = ?", (source,)).fetchone()[0]
         if newest is None:
             return Result()
@@ -45,7 +45,7 @@ class Ranking:
         plays = self._plays(source, clips.values(), spans)
         course = self._course(source, clips.values(), now)
         scores, rises = score.scores(plays, spans, course)
-        # The spans are in order; after missed runs the shortest one may be long.
+        # The windows are in order; after missed runs the shortest one may be long.
         few = [span for span in spans if span.hours <= RECENT_HOURS] or spans[:1]
         weights = [course.hours(span.begin, span.end) * rise for span, rise in zip(few, rises, strict=False)]
         hours = [span.hours for span in few]
@@ -81,9 +81,9 @@ class Ranking:
         return plays
 
     def _course(self, source: int, clips: Iterable[KnownClip], now: float) -> Course:
-        """What the source's own past says of how plays fall with age, and over the day."""
+        """The source's own decline of plays with age, and its daily profile."""
         day = day_of(self._snapshots.gains_of_fetches(source, now - MOMENTS_SECONDS))
-        # Of plays in the evening, when all are played, a new clip's first hours would otherwise seem better than they are.
+        # Weighted by the time of day: a new clip published in the busy evening would otherwise seem better than it is.
         hours_of = Course([1.0] * len(AGE_HOURS), day).hours
         since = max(now - CURVE_SECONDS, self._snapshots.moments(source, 0.0)[0])
         gained = self._snapshots.gains_by_age(source, since)
@@ -101,7 +101,7 @@ class Ranking:
         return Course(rates_by_age(seen), day)
 
     def going_on(self, source: int) -> list[tuple[str, str, str, float, str]]:
-        """The clips of a source that take off, as its newest ranking has it: id, name, link, score and reason."""
+        """The clips of a source that take off, from its newest ranking: id, name, link, score and reason."""
         rows = self._db.execute(
             "SELECT clips.clip AS clip, name, link, score, reason FROM takeoffs JOIN clips ON clips.id = takeoffs.clip"
             " WHERE ended_at IS NULL AND source = ?",
@@ -110,7 +110,7 @@ class Ranking:
         return [(row["clip"], row["name"], row["link"], round(row["score"], 2), row["reason"]) for row in rows]
 
     def _lately(self, now: float) -> set[int]:
-        """The clips of which a take-off goes on, or ended a short while ago."""
+        """Clips whose take-off is in progress, or ended recently."""
         since = round((now - takeoff.REST_SECONDS) * MICROSECONDS)
         rows = self._db.execute("SELECT DISTINCT clip FROM takeoffs WHERE ended_at IS NULL OR ended_at > ?", (since,))
         return {row["clip"] for row in rows}
@@ -124,7 +124,7 @@ class Ranking:
         ]
 
     def _keep(self, source: int, ranked: Iterable[Ranked], takeoffs: Iterable[Takeoff]) -> None:
-        """Write down the ranking and the take-offs, those that have begun and those that had."""
+        """Store the ranking and the take-offs, new ones and those in progress."""
         self._db.execute("BEGIN IMMEDIATE")
         self._db.execute("DELETE FROM ranking WHERE clip IN (SELECT id FROM clips WHERE source = ?)", (source,))
         self._db.executemany(

@@ -1,13 +1,13 @@
 """How surprising the plays of the last hours are, clip by clip. Pure.
 
-What is expected of a clip in a window is its own level times the usual course of the source's plays (course.py). Its level is how
-much it was played in the 24 hours before the window, against the course; a clip that is new, or seldom played, leans on the
-course alone (a gamma distribution of levels of shape LEVEL_SHAPE around 1). Plays come in bursts: given what is expected, their
-number has a negative binomial distribution, whose dispersion is that of the source's other clips in the same window. And when
-all of them rise against what was expected, so does what is expected of each.
+The expected plays of a clip in a window are its own level times the usual course of the source's plays (course.py). The level is
+its plays in the 24 hours before the window relative to the course; a new or rarely played clip relies on the course alone (a
+gamma distribution of levels of shape LEVEL_SHAPE around 1). Plays come in bursts: given the expectation, their number has a
+negative binomial distribution, whose dispersion is that of the source's other clips in the same window. If all clips rise above
+their expectation, each clip's expectation rises, too.
 
 The score is -log10 of the probability of as many plays or more: 6 is one in a million. Of several windows, the most surprising
-one counts. Nothing depends on regular intervals: what is known of a window is its real begin and end.
+one counts. Fetches need no regular interval: a window has its actual begin and end.
 """
 
 import math
@@ -21,22 +21,22 @@ WINDOW_HOURS = (1.0, 3.0, 6.0, 12.0)
 BEFORE_HOURS = 24.0
 LEVEL_SHAPE = 1.0
 PLAYS_AT_ONCE = 2.0
-"""A visitor may play a clip again, or bring another one: the variance is so many times the mean, even of clips that few play."""
+"""A visitor may play a clip again, or bring another one: the variance is this multiple of the mean, even for rare plays."""
 USUAL_SIZE = 4.0
-"""Of the negative binomial, where too few clips determine it."""
+"""The size of the negative binomial, where too few clips determine it."""
 DISPERSION_RANGE = (0.5, 50.0)
 RISE_RANGE = (0.3, 4.0)
 LEAST_EXPECTED = 3.0
-"""Plays of a clip that counts for the whole source."""
+"""The fewest expected plays of a clip that counts for the whole source."""
 FEW_CLIPS = 5
-"""So many of them are believed by half."""
+"""This many clips count by half."""
 MEDIAN_OF_CHI_SQUARE = 0.455
 MOST_TERMS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Moments at which the source was fetched, Unix seconds: the last hours, and the day before them."""
+    """Times of fetches of the source, Unix seconds: the last hours, and the day before them."""
 
     before: float
     begin: float
@@ -49,7 +49,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Plays:
-    """Of one clip: for each window the plays in it, and in the day before it. `since`: from when on they are known."""
+    """Of one clip: per window the plays in it, and in the day before it. `since`: from when on they are known."""
 
     clip: int
     created: float | None
@@ -60,7 +60,7 @@ class Plays:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`ratio`: plays against what was expected. `usual`: plays in an hour of a usual day; `size`: the dispersion around it."""
+    """`ratio`: plays relative to the expectation. `usual`: plays an hour on a usual day; `size`: the dispersion around it."""
 
     clip: int
     score: float = 0.0
@@ -71,11 +71,11 @@ class Score:
     size: float = 1.0
     begin: float = 0.0
     is_new: bool = False
-    """Whether nothing is known of it from before the window."""
+    """Whether nothing is known about it from before the window."""
 
 
 def windows(moments: Sequence[float]) -> tuple[Window, ...]:
-    """The windows that a source's fetches allow, `moments` ascending; the shortest first, none without a day to compare with.
+    """The windows possible with a source's fetches, `moments` ascending; the shortest first, each with a day before it.
 
     After missed runs the shortest one is as long as the gap.
     """
@@ -89,12 +89,12 @@ def windows(moments: Sequence[float]) -> tuple[Window, ...]:
 
 
 def latest(moments: Sequence[float], limit: float) -> float | None:
-    """The last moment that is not behind `limit`, but for a run that began a little late."""
+    """The last moment up to `limit`, with a tolerance for a run that started slightly late."""
     return max((moment for moment in moments if moment <= limit + 0.1 * HOUR), default=None)
 
 
 def surprise(plays: int, expected: float, size: float) -> float:
-    """-log10 of the probability that a negative binomial of that mean and size gives so many or more; 0 up to the mean."""
+    """-log10 of the probability that a negative binomial of that mean and size gives at least `plays`; 0 up to the mean."""
     if plays <= expected:
         return 0.0
     share = expected / (size + expected)
@@ -109,21 +109,21 @@ def surprise(plays: int, expected: float, size: float) -> float:
         if term < 1e-12 * total:
             break
     else:
-        # What is left is less than a geometric series.
+        # The remainder is less than a geometric series.
         total += term * ratio / (1 - ratio)
     return max(-(log + math.log(total)) / math.log(10), 0.0)
 
 
 def size_around(mean: float, *sizes: float) -> float:
-    """The size of the negative binomial whose variance comes of all of `sizes`, and of plays that come together."""
+    """The size of the negative binomial whose variance combines all of `sizes` and the bursts of plays."""
     return 1 / (sum(1 / size for size in sizes) + (PLAYS_AT_ONCE - 1) / max(mean, 1e-9))
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Of a clip in a window, before the source's others are considered: the mean, and the size of what is known of its level.
+    """A clip in a window, without regard to the source's other clips: the mean, and the size from its level's uncertainty.
 
-    `hours`: how long it is known in the window; `weight`: the same, each hour as much as is usual for it.
+    `hours`: how long it is known in the window; `weight`: the same, weighted by the time of day.
     """
 
     mean: float
@@ -143,14 +143,14 @@ def expectation(clip: Plays, index: int, window: Window, course: Course) -> Expe
 
 
 def surroundings(usable: Mapping[int, tuple[int, float]], but: int | None = None) -> tuple[float, float]:
-    """What the plays of a source's clips and what was expected of them show: how it rose as a whole, and the dispersion."""
+    """From the plays and expectations of a source's clips: the rise of the whole source, and the dispersion."""
     pairs = [pair for clip, pair in usable.items() if clip != but]
     together = rise(pairs)
     return together, dispersion([(plays, mean * together) for plays, mean in pairs])
 
 
 def rise(pairs: Sequence[tuple[int, float]]) -> float:
-    """How much the clips were played against what was expected, by their median; nearer to 1 where there are few."""
+    """The median ratio of plays to expectation; shrunk towards 1 for few clips."""
     if not pairs:
         return 1.0
     low, high = RISE_RANGE
@@ -159,9 +159,9 @@ def rise(pairs: Sequence[tuple[int, float]]) -> float:
 
 
 def dispersion(pairs: Sequence[tuple[int, float]]) -> float:
-    """The size of the negative binomial of (plays, expected): the one by which the median deviation is as it should be.
+    """The size of the negative binomial of (plays, expected): the size at which the median deviation matches the distribution.
 
-    The median does not mind if some of them take off.
+    The median is robust against a few take-offs.
     """
     squares = [((plays - mean) ** 2, mean) for plays, mean in pairs]
     low, high = DISPERSION_RANGE
@@ -175,10 +175,10 @@ def dispersion(pairs: Sequence[tuple[int, float]]) -> float:
 
 
 def scores(clips: Sequence[Plays], spans: Sequence[Window], course: Course) -> tuple[dict[int, Score], tuple[float, ...]]:
-    """The score of each clip, by its number in the database; and for each window how much the source rose as a whole."""
+    """The score of each clip, by its number in the database; and per window the rise of the whole source."""
     best: dict[int, Score] = {}
     rises = []
-    # Several windows are several chances to be surprised.
+    # Several windows are several chances of a surprise.
     discount = math.log10(len(spans)) if spans else 0.0
     for index, window in enumerate(spans):
         known = [(clip, expectation(clip, index, window, course)) for clip in clips if clip.since < window.end]
@@ -186,7 +186,7 @@ def scores(clips: Sequence[Plays], spans: Sequence[Window], course: Course) -> t
         shared = surroundings(usable)
         rises.append(shared[0])
         for clip, expected in known:
-            # Of a few, one that takes off would be too much of what it is held against.
+            # Among few clips, one that takes off would dominate its own reference.
             is_alone = clip.clip in usable and len(usable) <= 2 * FEW_CLIPS
             together, spread = surroundings(usable, but=clip.clip) if is_alone else shared
             result = scored(clip, index, window, expected, together, spread)

@@ -1,6 +1,6 @@
-"""livekeep clips: the ranking, all clips of a source, one clip with its take-offs and days; and a run at once.
+"""livekeep clips: the ranking, all clips of a source, one clip with its take-offs and days; and an immediate run.
 
-Reads clips.db and clips/state.json; decides nothing.
+Reads clips.db and clips/state.json; contains no logic of the analysis.
 """
 
 import argparse
@@ -36,7 +36,7 @@ COLUMNS = """
     FROM clips JOIN sources ON sources.id = clips.source LEFT JOIN ranking ON ranking.clip = clips.id
     WHERE gone_at IS NULL
 """
-"""Each clip that is listed, with what the newest run thinks of it; livekeep-web reads it, too."""
+"""Each listed clip, with its result of the newest run; livekeep-web uses it, too."""
 ORDER = "ORDER BY is_hot DESC, score DESC, ratio DESC, recent_plays DESC, number"
 RANKED = f"{COLUMNS} AND ranking.score IS NOT NULL {ORDER} LIMIT ?"
 
@@ -54,12 +54,12 @@ def add_arguments(subcommands: Any) -> None:
     one.add_argument("clip", metavar="CLIP", help="its number or id at its source")
     run_now = subcommands.add_parser("run", help="read the clips now, by starting livekeep-clips.service")
     for parser in (listing, one, run_now):
-        # Without a default of its own, so that it may stand before the subcommand, too.
+        # No default here, so that the option may also stand before the subcommand.
         parser.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="as JSON")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Exit code 1 for a run that failed. Raises `LivekeepError`."""
+    """Exit code 1 for a failed run. Raises `LivekeepError`."""
     if arguments.subcommand == "run":
         start_unit()
     newest = read_state()
@@ -141,7 +141,7 @@ def show_clip(connection: sqlite3.Connection, clip: str, as_json: bool) -> None:
 
 
 def history_of(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
-    """The plays of a clip on each of the last days, by local time, and its take-offs."""
+    """The plays of a clip on each of the last days, in local time, and its take-offs."""
     days = connection.execute(
         "SELECT date(at / 1000000, 'unixepoch', 'localtime') AS day, sum(gained) AS plays FROM snapshots"
         " JOIN fetches ON fetches.id = fetch WHERE clip = ? GROUP BY day ORDER BY day DESC LIMIT ?",

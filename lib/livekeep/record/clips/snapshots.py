@@ -1,9 +1,9 @@
-"""clips.db: the clips of all sources, and snapshots of their figures. Its one writer is livekeep-clips; see docs/how-to/clips.md.
+"""clips.db: the clips of all sources, and snapshots of their counters. Only livekeep-clips writes it; see docs/how-to/clips.md.
 
-A snapshot is a row only where a figure has changed since the fetch before; `gained` is by how much plays grew, so that the plays
-of any span are a sum. Of a counter that goes back nothing is gained, nor of one that appears. Old fetches are thinned: what a
-clip has gained in an hour, later in a day, moves to the last one. The database keeps its rollback journal: other users read it,
-and a run commits a few times only.
+A snapshot has a row only if a counter changed since the previous fetch; `gained` is the growth of plays, so that the plays of any
+span are a sum. A counter that decreases or newly appears gains nothing. Old fetches are thinned: a clip's gain within an hour,
+later within a day, moves to the last fetch. The database uses a rollback journal: other users read it, and a run commits only a
+few times.
 """
 
 import sqlite3
@@ -21,9 +21,9 @@ VERSION = 1
 BUSY_SECONDS = 10.0
 MICROSECONDS = 1_000_000
 THINNED = ((2.0, HOUR), (14.0, 24 * HOUR))
-"""After so many days one fetch in so many seconds is kept."""
+"""After this many days, one fetch per this many seconds is kept."""
 AHEAD_SECONDS = 60.0
-"""Fetches of the future by more than that were made when the clock was wrong."""
+"""Fetches further in the future were made while the clock was wrong."""
 
 SCHEMA = """
 CREATE TABLE sources (
@@ -88,7 +88,7 @@ CREATE INDEX takeoffs_going_on ON takeoffs (clip) WHERE ended_at IS NULL;
 
 @dataclass(frozen=True, slots=True)
 class KnownClip:
-    """A clip that its source lists. Moments are Unix seconds."""
+    """A clip that its source lists. Times are Unix seconds."""
 
     id: int
     clip: str
@@ -99,12 +99,12 @@ class KnownClip:
 
 
 def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
-    """The database, made when it is absent; each statement is recorded. Raises `sqlite3.Error`."""
+    """Open the database, create it when absent; each statement is recorded. Raises `sqlite3.Error`."""
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
     # Must come before the first table.
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    # Debian compiles it in; it would write each deleted page once more.
+    # Debian enables it at compile time; it would write each deleted page once more.
     connection.execute("PRAGMA secure_delete = OFF")
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
@@ -116,19 +116,19 @@ def open_for_writing(file: Path = FILE) -> sqlite3.Connection:
 
 
 class Snapshots:
-    """The database with what a run does to it."""
+    """The database, and what a run does with it."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
 
     def source(self, name: str) -> int:
-        """The number of a source, made when it is new."""
+        """The id of a source, created when new."""
         self._db.execute("INSERT INTO sources (name) VALUES (?) ON CONFLICT DO NOTHING", (name,))
         return int(self._db.execute("SELECT id FROM sources WHERE name = ?", (name,)).fetchone()[0])
 
     @track_performance(kind="database")
     def take(self, source: int, clips: Sequence[Clip], now: float) -> int:
-        """Take over what a source gives `now` (Unix seconds), all of it or nothing; how many snapshots that makes."""
+        """Store a source's clips as of `now` (Unix seconds), all or nothing; return the number of snapshots."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._forget_the_future(source, now)
@@ -156,7 +156,7 @@ class Snapshots:
                 snapshots.append((fetch, row["id"], *figures_of(clip), gained))
             if before is not None and (is_seen_again or (*described(before), *figures(before)) != all_of(clip)):
                 changed.append((*all_of(clip), at if is_seen_again else row["known_since"], row["id"]))
-        # Many rows by one statement: each is a call on record.
+        # Many rows in one statement: each statement is a recorded call.
         self._db.executemany(
             "UPDATE clips SET name = ?, link = ?, duration_seconds = ?, created_at = ?, plays = ?, likes = ?, comments = ?,"
             " known_since = ?, gone_at = NULL WHERE id = ?",
@@ -172,7 +172,7 @@ class Snapshots:
         return {row["clip"]: row for row in self._db.execute("SELECT * FROM clips WHERE source = ?", (source,)).fetchall()}
 
     def _add(self, clips: Sequence[Clip], source: int, at: int, previous: int | None) -> None:
-        """Make rows for clips that are new. One that was published since the fetch before is known from its beginning."""
+        """Add rows for new clips. A clip published since the previous fetch is known from its beginning."""
         rows = []
         for clip in clips:
             created = created_at(clip)
@@ -192,13 +192,13 @@ class Snapshots:
         self._db.execute("UPDATE clips SET known_since = ?1 WHERE source = ?2 AND known_since > ?1", (limit, source))
 
     def moments(self, source: int, since: float) -> list[float]:
-        """When a source was fetched since a moment, Unix seconds, ascending."""
+        """Fetch times of a source since a moment, Unix seconds, ascending."""
         values = source, round(since * MICROSECONDS)
         rows = self._db.execute("SELECT at FROM fetches WHERE source = ? AND at >= ? ORDER BY at", values)
         return [row["at"] / MICROSECONDS for row in rows]
 
     def clips(self, source: int) -> list[KnownClip]:
-        """Those that the source lists and whose plays it gives."""
+        """The clips that the source lists with their plays."""
         rows = self._db.execute(
             "SELECT id, clip, name, link, created_at, known_since FROM clips"
             " WHERE source = ? AND gone_at IS NULL AND plays IS NOT NULL ORDER BY id",
@@ -218,7 +218,7 @@ class Snapshots:
 
     @track_performance(kind="database")
     def gains(self, source: int, edges: Sequence[float]) -> dict[int, list[int]]:
-        """For each clip what it gained between each two neighbours of `edges` (moments of fetches, ascending)."""
+        """Per clip, its gain between each two neighbours of `edges` (fetch times, ascending)."""
         moments = [round(edge * MICROSECONDS) for edge in edges]
         cases = " ".join(f"WHEN at <= {moment} THEN {number}" for number, moment in enumerate(moments[1:]))
         rows = self._db.execute(
@@ -232,7 +232,7 @@ class Snapshots:
         return by_clip
 
     def gains_of_fetches(self, source: int, since: float) -> list[tuple[float, int]]:
-        """For each fetch since a moment, Unix seconds, what all clips gained since the one before."""
+        """Per fetch since a moment, Unix seconds, the gain of all clips since the previous one."""
         rows = self._db.execute(
             "SELECT at, ifnull(sum(gained), 0) AS gained FROM fetches LEFT JOIN snapshots ON fetch = fetches.id"
             " WHERE source = ? AND at >= ? GROUP BY fetches.id ORDER BY at",
@@ -242,7 +242,7 @@ class Snapshots:
 
     @track_performance(kind="database")
     def gains_by_age(self, source: int, since: float) -> dict[tuple[int, int], int]:
-        """What each clip gained at each age, by clip and bin of the age curve."""
+        """Each clip's gain at each age, by clip and age bin."""
         edges = [round(hours * HOUR * MICROSECONDS) for hours in AGE_HOURS[1:]]
         limits = " ".join(f"WHEN at - created_at < {edge} THEN {number}" for number, edge in enumerate(edges))
         rows = self._db.execute(
@@ -255,7 +255,7 @@ class Snapshots:
 
     @monitor_execution
     def tidy(self, now: float, keep_days: int) -> None:
-        """Thin what is old, and forget what is older than `keep_days`."""
+        """Thin old fetches, and delete those older than `keep_days`."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
             limit = round((now - keep_days * 86400) * MICROSECONDS)
@@ -272,11 +272,11 @@ class Snapshots:
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")
-        # By execute() it would free one page.
+        # execute() would free one page only.
         self._db.executescript("PRAGMA incremental_vacuum(1000);")
 
     def _thin(self, before: int, span: int) -> None:
-        """Let the last fetch of each `span` before a moment stand for all of it."""
+        """Merge the fetches of each `span` before a moment into the last one."""
         spans = self._db.execute(
             "SELECT source, at / ?1 AS span, max(id) AS kept FROM fetches WHERE at < ?2 / ?1 * ?1"
             " GROUP BY source, span HAVING count(*) > 1",
@@ -298,7 +298,7 @@ class Snapshots:
             self._db.execute("DELETE FROM fetches WHERE source = ? AND at / ? = ? AND id <> ?", (*which, row["kept"]))
 
     def forget_others(self, names: Iterable[str], now: float) -> None:
-        """Call the clips of all sources gone but those of `names`, which are configured."""
+        """Mark the clips of all sources except `names`, the configured ones, as gone."""
         kept = set(names)
         others = [row["id"] for row in self._db.execute("SELECT id, name FROM sources").fetchall() if row["name"] not in kept]
         at = round(now * MICROSECONDS)
@@ -307,7 +307,7 @@ class Snapshots:
             self._db.execute("DELETE FROM ranking WHERE clip IN (SELECT id FROM clips WHERE source = ?)", (source,))
 
     def outcome(self, source: int) -> tuple[str, str]:
-        """How the last run fared with the source, and what there was to do; "" twice before the first one."""
+        """The source's outcome and advice of the last run; "" twice before the first one."""
         row = self._db.execute("SELECT outcome, advice FROM sources WHERE id = ?", (source,)).fetchone()
         return str(row["outcome"]), str(row["advice"])
 
@@ -320,7 +320,7 @@ class Snapshots:
 
 
 def gained_by(clip: Clip, before: sqlite3.Row | None, row: sqlite3.Row, at: int) -> tuple[int, bool]:
-    """The plays that a clip has gained at a fetch, and whether what it was played until then is not known."""
+    """The plays that a clip gained at a fetch, and whether its earlier plays are unknown."""
     if before is None:
         return (clip.plays or 0) if row["known_since"] < at else 0, False
     if before["gone_at"] is not None or (before["plays"] is None and clip.plays is not None):

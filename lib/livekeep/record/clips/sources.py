@@ -1,4 +1,4 @@
-"""The configured sources of clips: which program reads each, and with which secret."""
+"""The configured clip sources: the module that reads each, and its secret."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ NO_SOURCE = "set exactly one of vimeo, youtube_channel and file in [clips.NAME]"
 
 
 def kind_of(source: Clips) -> str:
-    """ "vimeo", "youtube", "file", or "" where not exactly one of the three is set."""
+    """ "vimeo", "youtube", "file", or "" unless exactly one of the three is set."""
     kinds = {"vimeo": source.vimeo, "youtube": source.youtube_channel, "file": source.file}
     chosen = [kind for kind, value in kinds.items() if value]
     return chosen[0] if len(chosen) == 1 else ""
@@ -38,7 +38,7 @@ def fetch(source: Clips, settings: Config) -> list[Clip]:
 
 
 def secret(name: str, noun: str, advice: str) -> str:
-    """A token or key of the unit. Raises `SourceError` when there is none that can be used."""
+    """A token or key of the unit. Raises `SourceError` when none is usable."""
     try:
         key = credentials.read_key(name)
     except (OSError, ValueError) as error:

@@ -1,8 +1,8 @@
-"""Which clips take off, when that begins and when it is over. Pure.
+"""Which clips take off, when a take-off begins and when it ends. Pure.
 
-One begins with a score that chance seldom gives. From then on the clip is held against what was usual before, not against its own
-newest day, which the take-off itself would soon make usual. It is over when the clip is played less than twice as much as that,
-or after three days, which are a new usual.
+A take-off begins with a score that chance rarely produces. From then on the clip is compared with its usual plays before, not
+with its newest day, which the take-off itself raises. It ends when the clip's plays fall below twice the usual, or after three
+days, which are a new usual.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,19 +13,19 @@ from livekeep.record.clips.course import HOUR
 from livekeep.record.clips.score import Score, size_around, surprise
 
 BEGIN_SCORE = 5.0
-"""One in 100,000 for one clip in one run; see docs/how-to/clips.md for how often that is a false alarm."""
+"""One in 100,000 per clip and run; see docs/how-to/clips.md for the rate of false alarms."""
 BEGIN_RATIO = 3.0
 BEGIN_PLAYS = 10
 END_RATIO = 2.0
 LONGEST_SECONDS = 3 * 86400.0
 SLACK_SECONDS = 60.0
 REST_SECONDS = 12 * 3600.0
-"""So long after the end of one a clip does not begin another: the longest window still holds the first."""
+"""For this long after the end of a take-off the clip cannot begin another: the longest window still includes the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Takeoff:
-    """Of one clip. `id` is 0 for one that has just begun. `usual`: plays an hour; `size`: of the distribution around it."""
+    """`id` is 0 for one that has just begun. `usual`: plays an hour; `size`: of the distribution around it."""
 
     id: int
     clip: int
@@ -38,7 +38,7 @@ class Takeoff:
 
 
 class Recent(NamedTuple):
-    """The plays of a clip in a window that ends now. `weight`: its hours, each as much as it counts for the whole source."""
+    """The plays of a clip in a window that ends now. `weight`: its hours, weighted by the usual plays of the whole source."""
 
     plays: int
     hours: float
@@ -47,7 +47,7 @@ class Recent(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A clip with what the list shows of it."""
+    """A clip as the list shows it."""
 
     clip: int
     score: float
@@ -59,7 +59,7 @@ class Ranked:
 
 
 def begins(score: Score, recent: Sequence[Recent] = ()) -> bool:
-    """Whether a clip takes off by its score. In the newest of `recent`, the shortest one, it must still do so."""
+    """Whether a clip's take-off begins by its score. It must persist in the newest of `recent`, the shortest one."""
     is_over = bool(recent) and recent[0].plays < END_RATIO * score.usual * recent[0].weight
     return score.score >= BEGIN_SCORE and score.ratio >= BEGIN_RATIO and score.plays >= BEGIN_PLAYS and not is_over
 
@@ -69,8 +69,8 @@ def begin(score: Score) -> Takeoff:
 
 
 def go_on(takeoff: Takeoff, recent: Sequence[Recent], now: float) -> tuple[Takeoff, Ranked]:
-    """A take-off that had begun, with the plays of the last hours: it ends, or goes on with a new reason."""
-    # Where all of it is younger than the shortest window, that one has to do.
+    """Update a take-off in progress with the plays of the last hours: it ends, or continues with a new reason."""
+    # If all of it is younger than the shortest window, that window is used.
     within = [it for it in recent if now - it.hours * HOUR >= takeoff.began - SLACK_SECONDS] or recent[:1]
     ratio, newest = max((it.plays / max(takeoff.usual * it.weight, 1e-9), it) for it in within)
     expected = takeoff.usual * newest.weight
@@ -91,7 +91,7 @@ def in_order(entries: Mapping[int, Ranked]) -> list[Ranked]:
 
 
 def reason_of(score: Score) -> str:
-    """In words, such as "9 × its usual rate for 3 h"."""
+    """As text, such as "9 × its usual rate for 3 h"."""
     if score.is_new:
         return f"{times(score.ratio)} what is usual for clips of its age, in its first {duration(score.hours)}"
     return f"{times(score.ratio)} its usual rate for {duration(score.hours)}"

@@ -1,7 +1,7 @@
 """Clips of Vimeo: of the token's account, a user, a channel or a showcase.
 
-Source: developer.vimeo.com (GET /me/videos and its like; `fields`; paging; rate limits). `fields` halves what a request counts
-against the rate limit. A list goes on at `paging.next`, which is followed on the API's own server alone.
+Source: developer.vimeo.com (GET /me/videos and its like; `fields`; paging; rate limits). With `fields`, a request counts half
+against the rate limit. A list continues at `paging.next`, which is followed only on the API's own server.
 """
 
 import re
@@ -22,21 +22,21 @@ FIELDS = (
 QUERY = f"fields={FIELDS}&per_page={CLIPS_A_PAGE}&sort=date&direction=desc"
 PAST_THE_END = 2286
 SPARE_REQUESTS = 5
-"""So many of the account's requests a minute are left to the others that use it, such as livekeep-poller."""
+"""This many of the account's requests a minute are left to other users of the limit, such as livekeep-poller."""
 WINDOW_SECONDS = 60.0
-"""Of the rate limit."""
+"""The window of the rate limit."""
 LONGEST_WAIT_SECONDS = 75.0
 LONGEST_SECONDS = 300.0
 """For all pages of a source."""
 RETRY_SECONDS = (0.3, 1.0)
-"""Before the second and the third try of a page that a fault of the network or the server has spoilt."""
+"""Before the second and third attempt after a network or server error."""
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 DOCTOR = "sudo livekeep doctor"
 ODD = "Vimeo's answer is not what its documents promise"
 
 
 class VimeoSource:
-    """Reads the list of one source to its end."""
+    """Reads a source's whole list."""
 
     def __init__(self, api_url: str, proxy: str, token: str, timeout_seconds: float) -> None:
         self._base = api_url.rstrip("/")
@@ -44,7 +44,7 @@ class VimeoSource:
         self._secret = {"Authorization": f"bearer {token}"}
         self._timeout_seconds = timeout_seconds
         self._free_at = 0.0
-        """When the rate limit lets us ask again, monotonic seconds."""
+        """When the rate limit allows the next request, monotonic seconds."""
         self._deadline = time.monotonic() + LONGEST_SECONDS
 
     def clips(self, of: str) -> list[Clip]:
@@ -53,7 +53,7 @@ class VimeoSource:
         url = f"{self._base}/{of}/videos?{QUERY}"
         for page in range(MOST_PAGES):
             document = self._page(url, is_first=page == 0)
-            # A clip that is published meanwhile moves the others to the next page, where they come again.
+            # A clip published meanwhile shifts others to the next page, where they appear twice.
             for clip in clips_in(document):
                 clips.setdefault(clip.id, clip)
             following = next_of(document)
@@ -72,7 +72,7 @@ class VimeoSource:
         raise SourceError("Vimeo's list goes on at another server, which is not asked", "check vimeo.api_url and vimeo.proxy")
 
     def _page(self, url: str, is_first: bool) -> Any:
-        """The document of one page, after as many tries as it takes. Raises `SourceError`."""
+        """The document of one page, with retries. Raises `SourceError`."""
         problem = SourceError(ODD)
         for pause in (0.0, *RETRY_SECONDS):
             time.sleep(pause)
@@ -87,7 +87,7 @@ class VimeoSource:
         raise problem
 
     def _served(self, url: str) -> Response:
-        """The answer when the rate limit lets us have one. Raises `SourceError` or `TransportError`."""
+        """The response, as soon as the rate limit allows a request. Raises `SourceError` or `TransportError`."""
         while True:
             self._wait_for_turn()
             response = self.get(url)
@@ -99,7 +99,7 @@ class VimeoSource:
                 return response
 
     def _wait_for_turn(self) -> None:
-        """Raises `SourceError` when that would take too long."""
+        """Raises `SourceError` when the wait would be too long."""
         now = time.monotonic()
         seconds = max(self._free_at - now, 0.0)
         if now > self._deadline:
@@ -116,12 +116,12 @@ class VimeoSource:
 
 
 def wait_seconds(reset: float | None, now: float) -> float:
-    """How long to wait for the rate limit, which begins again at `reset` (Unix seconds) or, where None, in a minute."""
+    """How long to wait for the rate limit, which resets at `reset` (Unix seconds) or, if None, in a minute."""
     return max((reset if reset is not None else now + WINDOW_SECONDS) - now, 0.0) + 0.5
 
 
 def document_of(response: Response, is_first: bool) -> Any:
-    """What a page says; None for one past the end. Raises `SourceError`."""
+    """A page's document; None past the end. Raises `SourceError`."""
     document = vimeo.parsed(response.body)
     code = vimeo.error_code(document)
     if response.status == 404 and code == PAST_THE_END and not is_first:
@@ -134,7 +134,7 @@ def document_of(response: Response, is_first: bool) -> Any:
 
 
 def refusal(status: int, code: int | None) -> SourceError:
-    """What an answer means that brings no list."""
+    """The error that a response without a list means."""
     status_text = f"HTTP {status}" + (f", code {code}" if code is not None else "")
     if status == 401:
         return SourceError(f"Vimeo does not accept the token ({status_text})", SET_TOKEN)
@@ -152,7 +152,7 @@ def next_of(document: Any) -> str:
 
 
 def clips_in(document: Any) -> list[Clip]:
-    """The clips of a page; an entry without a number is none."""
+    """The clips of a page; entries without an id are skipped."""
     entries = document["data"] if document else []
     return [clip for entry in entries if isinstance(entry, dict) and (clip := clip_of(entry))]
 
@@ -175,7 +175,7 @@ def clip_of(entry: dict[str, Any]) -> Clip | None:
 
 
 def inner(document: dict[str, Any], *names: str) -> dict[str, Any]:
-    """An object within an object; an empty one where it is null or absent."""
+    """A nested object; an empty one if it is null or absent."""
     for name in names:
         value = document.get(name)
         document = value if isinstance(value, dict) else {}

@@ -1,7 +1,7 @@
-"""Clips of a YouTube channel, by an API key: its list of uploads, and the figures of 50 clips at a time.
+"""Clips of a YouTube channel, by an API key: its list of uploads, and the counters of 50 clips at a time.
 
-Source: https://developers.google.com/youtube/v3/docs (channels, playlistItems, videos). Each request takes one of the 10,000
-units that a key has in a day; `fields` leaves out what is long, such as descriptions.
+Source: https://developers.google.com/youtube/v3/docs (channels, playlistItems, videos). Each request costs one of a key's 10,000
+units a day; `fields` omits long values, such as descriptions.
 """
 
 import re
@@ -70,7 +70,7 @@ class YoutubeSource:
         return list(ids)
 
     def _document(self, call: str) -> Any:
-        """What the API answers, after as many tries as it takes. Raises `SourceError`."""
+        """The API's response, with retries. Raises `SourceError`."""
         problem = ApiError("")
         for pause in (0.0, *RETRY_SECONDS):
             time.sleep(pause)
@@ -89,7 +89,7 @@ class YoutubeSource:
 
 
 def id_of(value: Any) -> str:
-    """An id that may stand in an address. Raises `ValueError`."""
+    """Check an id before it goes into a URL. Raises `ValueError`."""
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,200}=*", value):
         raise ValueError("no id")
     return value
@@ -110,7 +110,7 @@ def clip_of(item: Any) -> Clip:
 
 
 def duration_of(value: Any) -> float | None:
-    """Seconds of an ISO 8601 duration such as "PT1H2M3S"; None for what is none, and for a broadcast that has no length yet."""
+    """Seconds of an ISO 8601 duration such as "PT1H2M3S"; None when invalid, and for a broadcast without a length yet."""
     match = DURATION.fullmatch(value) if isinstance(value, str) else None
     if not match:
         return None

@@ -42,7 +42,7 @@ def run_compare(connection: sqlite3.Connection, arguments: argparse.Namespace, n
 
 
 def period_before(arguments: argparse.Namespace, wanted: Filter, now: float) -> Filter:
-    """As the options say, or as long a time before the other. Raises `LivekeepError`."""
+    """As given by the options, else an equally long period before the other. Raises `LivekeepError`."""
     if arguments.before_from:
         begin, end = range_of(arguments.before_from, arguments.before_to, now)
         return replace(wanted, begin=begin, end=min(end, round(now * 1_000_000)))
@@ -57,7 +57,7 @@ def span(begin: int, end: int) -> str:
 
 
 def cells(row: Comparison) -> tuple[str, ...]:
-    """The later figures, each with how much more they are than the earlier ones."""
+    """The later values, each with its change from the earlier one."""
     name = row.name if row.status == "both" else f"{row.name} ({row.status})"
     if row.status == "gone":
         return name, "0", figures.change(-1.0), "", "", "", "", ""

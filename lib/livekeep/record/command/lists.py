@@ -16,7 +16,7 @@ from livekeep.record.store.queries import Error, ErrorGroup, Event, Filter, Func
 from livekeep.system import terminal
 
 MOST_JUDGED = 20
-"""Functions that are checked for a regression: those that take most time."""
+"""Functions checked for a regression: those with the largest total time."""
 SECOND = 1_000_000
 HISTORY_DAYS = 36
 
@@ -58,7 +58,7 @@ def done(row: Session) -> str:
 
 
 def left(row: Session) -> str:
-    """The time that is left, estimated."""
+    """The estimated time left."""
     return figures.duration(row.left_seconds) if row.outcome == "running" and row.left_seconds is not None else ""
 
 
@@ -69,7 +69,7 @@ def why(row: Session) -> str:
 
 
 def remark(row: Session) -> str:
-    """What stands below a session in the list."""
+    """The line below a session in the list."""
     return ", ".join(part for part in (f"{left(row)} left" if left(row) else "", why(row)) if part)
 
 
@@ -127,7 +127,7 @@ def function_cells(row: FunctionFigures) -> tuple[str, ...]:
 def regressions(
     connection: sqlite3.Connection, rows: tuple[FunctionFigures, ...], wanted: Filter, now: float
 ) -> dict[tuple[str, str], Regression]:
-    """Those of the functions that are slower at the end of the range than before, by name and kind."""
+    """Functions that are slower at the end of the range than before, by name and kind."""
     end = min(wanted.end, round(now * SECOND))
     slower = {}
     for row in rows:
@@ -172,7 +172,7 @@ def priority_colour(priority: int) -> terminal.Colour:
 
 
 def whole(ask: Callable[[int, str], Page[Event]], limit: int) -> list[Event]:
-    """So many rows, however long it takes to find them."""
+    """This many rows, however long the search takes."""
     rows: list[Event] = []
     after = ""
     while len(rows) < limit:

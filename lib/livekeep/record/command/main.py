@@ -1,6 +1,6 @@
-"""livekeep record: what jobs did, how long it took, how far they are. Reads the record's database, and asks the recorder.
+"""livekeep record: what jobs did, their durations and progress. Reads the record's database; the recorder makes the changes.
 
-The modules of the actions are imported only when they are called.
+The modules of the actions are imported on use.
 """
 
 import argparse
@@ -37,7 +37,7 @@ FILTERS = {
     "outcome": "succeeded, failed, cancelled, running or lost",
     "event": "events of this name only",
 }
-"""Each a name, or a pattern with * and ?."""
+"""Each is a name, or a pattern with * and ?."""
 
 Parser = argparse.ArgumentParser
 
@@ -109,7 +109,7 @@ def positive(text: str) -> int:
 
 
 def wanted_of(arguments: argparse.Namespace, now: float) -> Filter:
-    """The filter that the options say. Raises `LivekeepError`."""
+    """The filter that the options give. Raises `LivekeepError`."""
     return Filter(
         *range_of(arguments.begin, arguments.end, now),
         **{name: getattr(arguments, name) for name in FILTERS if hasattr(arguments, name)},
@@ -126,7 +126,7 @@ def range_of(begin: str, end: str, now: float) -> tuple[int, int]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run an action; give its exit code: 0 ok, 1 failure, 2 usage."""
+    """Run an action; return its exit code: 0 ok, 1 failure, 2 usage."""
     arguments = build_parser().parse_args(argv)
     return terminal.exit_code(lambda: run(arguments, time.time()))
 

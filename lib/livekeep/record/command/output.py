@@ -1,4 +1,4 @@
-"""What `livekeep record` prints: tables of the terminal's width for people, and documents for programs."""
+"""The output of `livekeep record`: tables that fit the terminal for people, documents for programs."""
 
 import dataclasses
 import shutil
@@ -13,13 +13,13 @@ from livekeep.system import terminal
 COLOURS: dict[str, terminal.Colour] = {"failed": "red", "lost": "red", "running": "green", "cancelled": "dim"}
 MOMENTS = ("at", "began_at", "ended_at", "ends_at", "updated_at", "first_at", "last_at", "since", "searched_to")
 LENGTHS = ("duration", "cpu", "sum", "min", "max", "p50", "p95", "p99", "mean")
-"""Microseconds; seconds in a document."""
+"""Microseconds in the record; seconds in a document."""
 
 
 def table(
     heads: Sequence[str], rows: Sequence[Sequence[str]], numbers: Collection[int] = (), outcomes: Sequence[str] = ()
 ) -> str:
-    """A table that fits the terminal. `outcomes`, one for each row, give the colours."""
+    """A table that fits the terminal. `outcomes`, one per row, determine the colours."""
     head, *lines = terminal.table([heads, *rows], numbers=numbers, widest=columns()).split("\n")
     colours = [COLOURS.get(outcome, "") for outcome in outcomes] or [""] * len(lines)
     painted = [terminal.paint(line, colour) for line, colour in zip(lines, colours, strict=True)]
@@ -27,12 +27,12 @@ def table(
 
 
 def columns() -> int:
-    """Of the terminal; 80 where there is none."""
+    """The width of the terminal; 80 without one."""
     return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else 80
 
 
 def document(value: Any) -> Any:
-    """An answer of the record for programs: moments in ISO 8601, lengths of time in seconds."""
+    """A result as JSON: times in ISO 8601, durations in seconds."""
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name, entry in vars(type(value)).items() if isinstance(entry, property)]

@@ -1,4 +1,4 @@
-"""livekeep record show: one session with its steps on a time line, its errors and its earlier durations; or one call."""
+"""livekeep record show: one session with its steps on a timeline, its errors and its earlier durations; or one call."""
 
 import argparse
 import sqlite3
@@ -14,9 +14,9 @@ from livekeep.record.store.queries import Call, Error, ErrorGroup, Filter, Sessi
 from livekeep.system import terminal
 
 LONGEST_SESSION_NUMBER = 12
-"""Digits; the id of a call has more."""
+"""Digits of a session's number; a call's id has more."""
 BAR = 30
-"""Places of a time line."""
+"""Character cells of a timeline."""
 MOST_ERRORS, MOST_SLOW = 10, 5
 TRACEBACK_LINES = 12
 
@@ -58,7 +58,7 @@ def run_show(connection: sqlite3.Connection, arguments: argparse.Namespace, now:
 
 
 def find(connection: sqlite3.Connection, name: str) -> Session:
-    """By its number, or the newest of a name. Raises `LivekeepError`."""
+    """Find it by number, or the newest with a name. Raises `LivekeepError`."""
     row = queries.session(connection, int(name)) if name.isascii() and name.isdigit() else None
     if row is None:
         newest = queries.sessions(connection, Filter(session=name), 1, failed_first=False).rows
@@ -92,7 +92,7 @@ def facts(row: Session, earlier: tuple[Session, ...], now: float) -> list[tuple[
 
 
 def step_table(steps: tuple[Step, ...], row: Session, now: int) -> str:
-    """Each step with its place in the session's time."""
+    """Each step with its position in the session's time."""
     if not steps:
         return ""
     end = row.ended_at or (now if row.outcome == "running" else row.updated_at)
@@ -113,7 +113,7 @@ def step_table(steps: tuple[Step, ...], row: Session, now: int) -> str:
 
 
 def bar(begin: int, end: int, whole: int) -> str:
-    """ "··██····": at least one full place."""
+    """ "··██····": at least one full cell."""
     if whole <= 0:
         return "█" * BAR
     first = min(max(begin, 0) * BAR // whole, BAR - 1)
@@ -142,7 +142,7 @@ def call_table(calls: tuple[Call, ...]) -> str:
 
 
 def show_call(connection: sqlite3.Connection, id_: int, for_programs: bool, now: float) -> None:
-    """A call and what it called. Raises `LivekeepError`."""
+    """A call and the calls within it. Raises `LivekeepError`."""
     root = queries.call(connection, id_)
     if root is None:
         raise LivekeepError(f"there is no call {id_}; calls older than [record] call_days are deleted")

@@ -28,7 +28,7 @@ def run_export(connection: sqlite3.Connection, arguments: argparse.Namespace, no
 
 @contextlib.contextmanager
 def stream_to(name: str | None) -> Iterator[TextIO]:
-    """A file, or standard output. Raises `LivekeepError` for what cannot be written."""
+    """A file, or standard output. Raises `LivekeepError` when it cannot be written."""
     if name is None:
         stream = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", newline="", write_through=False)
         yield stream
@@ -43,7 +43,7 @@ def stream_to(name: str | None) -> Iterator[TextIO]:
 
 
 def run_import(arguments: argparse.Namespace, record: Path) -> int:
-    """Hand the file to the recorder, and wait until it is in the record."""
+    """Pass the file to the recorder, and wait until it is in the record."""
     try:
         request = requests.request_import(arguments.file, record)
     except PermissionError as error:

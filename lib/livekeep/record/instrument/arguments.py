@@ -1,7 +1,7 @@
-"""Arguments of a call as a short text, in which no secret stands.
+"""Arguments of a call as a short text without secrets.
 
-What cannot change (numbers, short texts) is kept as it is and described when the batch is sent; all else at the call itself,
-since the function may change it. A value takes 80 characters at most, all of a call 200.
+Immutable values (numbers, short texts) are kept and described when the batch is sent; others are described at the call, since the
+function may change them. A value takes 80 characters at most, all arguments of a call 200.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ MOST_OF_A_VALUE = 80
 MOST_ITEMS = 5
 DEEPEST = 3
 LONGEST_KEPT = 200
-"""Characters of a text that is kept until the batch is sent."""
+"""The longest text that is kept until the batch is sent, in characters."""
 REDACTED = "[redacted]"
 UNSHOWABLE = "[no repr]"
 
@@ -26,7 +26,7 @@ SECRET_NAME = re.compile(
     r"passw(or)?d|passphrase|secret|token|credential|authorization|cookie|signature|(^|_)(auth|pin|pwd)$|(^|[_a-z])keys?$",
     re.IGNORECASE,
 )
-"""Names of parameters, and keys in dictionaries, whose values never leave the process."""
+"""Parameter names and dictionary keys whose values never leave the process."""
 IN_URL = re.compile(r"(?<=://)[^/@\s'\"]*:[^/@\s'\"]*(?=@)")
 IN_QUERY = re.compile(r"(?i)([?&][a-z_-]*(?:key|token|secret|password|passwd|signature|sig|auth)=)[^&\s'\"#]+")
 IN_HEADER = re.compile(r"(?i)\b(bearer|basic) [a-z0-9._~+/=-]{8,}")
@@ -34,7 +34,7 @@ SUSPICIOUS = re.compile(r"://|[?&]|earer|asic")
 """A text without these needs no masking."""
 
 Captured = str | tuple[tuple[Any, ...], Mapping[str, Any]] | None
-"""Of a call's arguments: their description, or what it is made of later."""
+"""The description of a call's arguments, or the values that it is made from later."""
 
 ATOMS = frozenset({int, float, bool, complex, type(None)})
 
@@ -58,7 +58,7 @@ busy = Busy()
 
 
 class Parameters:
-    """Of one function: how its arguments are described."""
+    """Describes the arguments of one function."""
 
     def __init__(self, function: Callable[..., Any], redact: Collection[str]) -> None:
         self.redact = frozenset([redact] if isinstance(redact, str) else redact)
@@ -73,7 +73,7 @@ class Parameters:
         self.is_rest_secret = self.is_secret(rest)
         self.prefixes = [f"{name}=" for name in self.names]
         self.open_names = next((place for place, name in enumerate(self.names) if self.is_secret(name)), len(self.names))
-        """How many of the first ones are no secrets."""
+        """How many leading parameters are no secrets."""
 
     def is_secret(self, name: str) -> bool:
         return name in self.redact or has_secret_name(name)
@@ -93,7 +93,7 @@ class Parameters:
         return (args, kwargs)
 
     def describe(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
-        """Of arguments without a method's own object."""
+        """Describes arguments without a method's own object."""
         try:
             parts = [self.describe_positional(place, value) for place, value in enumerate(args)]
             parts += [self.describe_named(name, value) for name, value in kwargs.items()]
@@ -110,12 +110,12 @@ class Parameters:
         return f"{name}={REDACTED if self.is_secret(name) else described(value, self.is_secret)}"
 
     def text(self, captured: Captured) -> str | None:
-        """Of what `capture` returned."""
+        """The text of the result of `capture`."""
         if captured is None or isinstance(captured, str):
             return captured
         args, kwargs = captured
         if not kwargs and len(args) <= self.open_names:
-            # A number may have more digits than Python likes to print.
+            # Python may refuse to print a number with very many digits.
             with contextlib.suppress(ValueError):
                 text = ", ".join([f"{prefix}{value!r}" for prefix, value in zip(self.prefixes, args, strict=False)])
                 if len(text) <= MOST_OF_A_VALUE and not SUSPICIOUS.search(text):
@@ -123,7 +123,7 @@ class Parameters:
         return self.describe(args, kwargs) or None
 
     def secrets(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[str]:
-        """The texts among the arguments that are not to leave."""
+        """The texts among the arguments that must not leave the process."""
         values = list(zip(self.names, args[self.skip :], strict=False)) + list(kwargs.items())
         if self.is_rest_secret:
             values += [("", value) for value in args[self.skip + len(self.names) :]]
@@ -137,7 +137,7 @@ def has_secret_name(name: str) -> bool:
 
 
 def described(value: Any, is_secret: Callable[[str], bool] = has_secret_name, depth: int = DEEPEST) -> str:
-    """A short text for `value`, which for containers uses the first few items only. `is_secret` judges keys."""
+    """A short text for `value`, which shows only the first few items of a container. `is_secret` checks keys."""
     kind = type(value)
     if kind is str:
         return repr(value if len(value) <= MOST_OF_A_VALUE else value[: MOST_OF_A_VALUE - 1] + "…")
@@ -179,7 +179,7 @@ def shortened(text: str, most: int) -> str:
 
 
 def masked(text: str) -> str:
-    """`text` without the passwords that stand in addresses and headers."""
+    """`text` without passwords in URLs and headers."""
     if "://" in text:
         text = IN_URL.sub(REDACTED, text)
     if "=" in text:

@@ -1,8 +1,8 @@
-"""The sender: takes records out of the queue in batches and sends them, twice a second or when there are many.
+"""The sender: takes records from the queue in batches and sends them, twice a second or when there are many.
 
-The first record after a quiet while leaves at once. One thread, which sleeps while there is nothing to send. Exit, SIGTERM and a
-forked process are lifecycle.py's. Each entry has a number; one that cannot be sent is tried again for a while, then given up: the
-gap in the numbers says so (record/wire.py).
+The first record after a quiet time is sent at once. One thread does this, and sleeps while there is nothing to send. lifecycle.py
+handles exit, SIGTERM and forks. Each entry has a number; sending is retried for a while, then given up, which leaves a gap in the
+numbers (record/wire.py).
 """
 
 import _thread
@@ -28,13 +28,13 @@ from livekeep.record.instrument.subscribers import subscribers
 BATCH_SECONDS = 0.5
 """From one batch to the next."""
 FIRST_SECONDS = 0.02
-"""From the first record after a quiet while to its batch, so that those of one moment travel together."""
+"""From the first record after a quiet time to its batch, so that records of one moment travel together."""
 SUBSCRIBERS_SECONDS = 0.05
-"""So long are subscribers called before the sender checks what else there is."""
+"""The longest time for subscribers before the sender does other work."""
 PROGRESS_SECONDS = 1.0
-"""Between two entries that say how far a session is, when nothing else happens."""
+"""Between two progress entries of a session when nothing else happens."""
 MOST_TAKEN = 4 * MANY
-"""Records that are encoded in one go."""
+"""Records per encoding pass."""
 GIVE_UP_SECONDS = 10.0
 MOST_PENDING = 200
 """Entries that wait for the journal."""
@@ -50,11 +50,11 @@ NO_JOURNAL = (
 )
 
 Progress = Callable[[], list[list[Any]]]
-"""Lines of sessions and steps that changed."""
+"""Lines of changed sessions and steps."""
 
 
 class Pending:
-    """An entry that was numbered and not yet sent."""
+    """An entry that has a number and is not yet sent."""
 
     __slots__ = ("fields", "since")
 
@@ -71,7 +71,7 @@ class Sender:
         self.begin_process()
 
     def begin_process(self) -> None:
-        """Also in the child of a fork: nothing of the parent's is sent twice, and no lock is held by a thread of the parent's."""
+        """Also in the child of a fork: nothing of the parent's is sent twice, and none of its threads holds a lock."""
         self.token = os.urandom(8).hex()
         self.sequence = 0
         self.sent = 0
@@ -92,10 +92,10 @@ class Sender:
         subscribers.begin_process()
         gate.limit, gate.crowded, gate.is_closed = 0, self.crowded, False
 
-    # Called by the job's threads, from signal handlers and finalizers too: takes no lock.
+    # Called by the job's threads, and from signal handlers and finalizers: takes no locks.
 
     def crowded(self) -> None:
-        """There are more records than `gate.limit`."""
+        """The queue holds more records than `gate.limit`."""
         if gate.is_closed:
             queue.clear()
             return
@@ -113,12 +113,12 @@ class Sender:
             self.ring()
 
     def ring(self) -> None:
-        """Wake the thread; as often as one likes."""
+        """Wake the thread; may be called any number of times."""
         with contextlib.suppress(RuntimeError):
             self.wake.release()
 
     def urge(self) -> None:
-        """Send what there is now."""
+        """Send everything now."""
         self.is_urgent = True
         self.note()
 
@@ -141,15 +141,15 @@ class Sender:
         self.ended = _thread.allocate_lock()
         self.ended.acquire()
         try:
-            # Not threading.Thread, whose locks may be held where a signal handler or a finalizer records something.
+            # Not threading.Thread, whose locks may be held when a signal handler or a finalizer records something.
             _thread.start_new_thread(self.run, (self.token,))
-        except RuntimeError:  # too many threads, or the interpreter ends
+        except RuntimeError:  # too many threads, or the interpreter is shutting down
             self.is_running = False
 
     at_start: tuple[Callable[[], None], ...] = ()
 
     def halt(self) -> None:
-        """Before a fork: send what there is and end the thread, since Python warns of a fork beside threads."""
+        """Before a fork: send everything and end the thread, because Python warns about forks with threads."""
         if not self.is_running or self.owner == _thread.get_ident():
             return
         threads = kernel_threads()
@@ -162,7 +162,7 @@ class Sender:
                 time.sleep(GONE_SECONDS / 100)
 
     def go_on(self) -> None:
-        """After the fork, in the parent: the next record starts a thread, or what has come meanwhile."""
+        """After the fork, in the parent: the next record starts a thread; so do records that arrived meanwhile."""
         self.is_halted = False
         if not self.is_running:
             gate.limit = 0
@@ -179,13 +179,13 @@ class Sender:
                 self.sleep()
                 self.gather()
                 self.flush(BATCH_SECONDS, is_final=False)
-            # What came since, or before this thread first ran.
+            # Records that arrived since, or before this thread first ran.
             if self.is_halted:
                 self.flush(BATCH_SECONDS, is_final=False)
         finally:
             own_threads.discard(me)
             if self.token == token:
-                # The next record starts another, also when the fork did not wait for this one's end.
+                # The next record starts another thread, also when the fork did not wait for this one's end.
                 self.is_running, gate.limit = False, 0
             ended.release()
 
@@ -193,13 +193,13 @@ class Sender:
         gate.limit = 0
         if queue or self.pending or self.is_urgent or self.is_halted or subscribers.waiting or self.has_progress():
             gate.limit = max(gate.limit, MANY)
-            # What rang for these has been heard.
+            # The wake-ups for these records are consumed.
             self.wake.acquire(blocking=False)
         else:
             self.wake.acquire()
 
     def gather(self) -> None:
-        """Wait for more, so that many travel together; meanwhile subscribers are called."""
+        """Wait for more records, so that they travel together; meanwhile call subscribers."""
         due = max(self.sent_at + BATCH_SECONDS, time.monotonic() + FIRST_SECONDS)
         is_delivered = subscribers.deliver(time.monotonic() + SUBSCRIBERS_SECONDS)
         while not (is_delivered or self.is_hurried() or time.monotonic() >= due):
@@ -216,9 +216,9 @@ class Sender:
         return self.is_urgent or self.is_halted
 
     def flush(self, seconds: float = EXIT_SECONDS, is_final: bool = True) -> bool:
-        """Send all that is there; whether that was done in time.
+        """Send everything; return whether that was done in time.
 
-        `is_final`: what cannot be sent is tried again until then, and subscribers are called.
+        `is_final`: retry failed entries until then, and call subscribers.
         """
         if self.owner == _thread.get_ident():
             return False
@@ -243,7 +243,7 @@ class Sender:
         return is_all
 
     def send(self, deadline: float) -> None:
-        """Send all that is there; until `deadline` only, for a thread of the job may call faster than this sends."""
+        """Send everything, until `deadline` at most: a thread of the job may record faster than this sends."""
         if queue or self.pending or self.has_progress():
             self.sent_at = time.monotonic()
         self.send_pending()
@@ -271,14 +271,14 @@ class Sender:
         with contextlib.suppress(IndexError):
             while len(records) < MOST_TAKEN:
                 record = queue.popleft()
-                # What subscribers do in this thread would never end.
+                # Calls made by subscribers in this thread are skipped, or they would never end.
                 if isinstance(record, EntryRecord) or record[5] is not None:
                     records.append(record)
         return records
 
     def count_drops(self) -> None:
-        """A gap in the numbers stands for what the queue could not hold."""
-        # Reading the counter moves it by one.
+        """Leave a gap in the numbers for records that the queue dropped."""
+        # Reading the counter increments it.
         dropped = next(self.drops) - self.drops_seen
         self.drops_seen += dropped + 1
         if dropped:
@@ -327,7 +327,7 @@ class Sender:
             self.pending.popleft()
 
     def warn(self, text: str) -> None:
-        """Once in the life of a program."""
+        """Once per process."""
         if not self.warned:
             self.warned = True
             with contextlib.suppress(Exception):
@@ -335,9 +335,9 @@ class Sender:
 
 
 def kernel_threads() -> int:
-    """Of this process; 0 where the kernel does not say."""
+    """The number of this process's threads; 0 where the kernel does not report it."""
     try:
-        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 – the shortest way, before each fork
+        return len(os.listdir("/proc/self/task"))  # noqa: PTH208 – the fastest way, before each fork
     except OSError:
         return 0
 
@@ -346,5 +346,5 @@ sender = Sender()
 
 
 def flush(seconds: float = EXIT_SECONDS) -> bool:
-    """Send what is recorded now, such as before `os._exit` or `os.execv`; whether all of it left in time."""
+    """Send all records now, such as before `os._exit` or `os.execv`; return whether all were sent in time."""
     return sender.flush(seconds)

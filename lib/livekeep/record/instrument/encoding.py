@@ -1,9 +1,9 @@
-"""Records of the queue as journal entries: what a person would read has its own, the calls travel together (record/wire.py)."""
+"""Records of the queue as journal entries: events for people have their own, calls travel together (record/wire.py)."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from json.encoder import encode_basestring as quoted  # ASCII is not asked for: names keep their letters
+from json.encoder import encode_basestring as quoted  # Not ASCII only: names keep their letters
 from typing import Any
 
 from livekeep.core import events
@@ -19,7 +19,7 @@ MOST_TEXT = 96 * 1024
 """Characters of an entry's calls, so that it fits into one datagram."""
 ENTRIES_PER_SECOND = 10
 ENTRIES_AT_ONCE = 50
-"""Failed and slow calls and steps that have an entry of their own; the others are in the calls' entries alone."""
+"""Failed and slow calls and steps that have a separate entry; the others are only in the calls' entries."""
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Entry:
 
 
 class Limit:
-    """At most so many in a second, and a few more at once."""
+    """A rate limit with a small burst."""
 
     def __init__(self, per_second: float, at_once: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.per_second, self.at_once, self.clock = per_second, at_once, clock
@@ -68,7 +68,7 @@ class Batch:
             self.lines.append(f'["f",{index},{quoted(site.name)},{quoted(site.kind)}]')
         try:
             line = call_line(record, index, offset)
-        except Exception:  # one call that cannot be described costs no other
+        except Exception:  # one call that cannot be described does not affect others
             plain = record._replace(arguments=None, failure=None) if isinstance(record, CallRecord) else (*record[:6], None)
             line = call_line(plain, index, offset)
         self.lines.append(line)
@@ -95,7 +95,7 @@ class Batch:
 
 
 def call_line(record: tuple[Any, ...], index: int, offset: int) -> str:
-    """`offset` is nanoseconds from the monotonic clock to the time since 1970."""
+    """`offset` is the nanoseconds from the monotonic clock to Unix time."""
     site, number, start, duration, place, thread, arguments = record[:7]
     parent, session = place
     text = site.text(arguments)
@@ -113,13 +113,13 @@ def call_line(record: tuple[Any, ...], index: int, offset: int) -> str:
 
 
 class Encoder:
-    """Makes entries of what the queue held."""
+    """Encodes queued records as entries."""
 
     def __init__(self) -> None:
         self.limits: dict[Event, Limit] = {}
 
     def entries(self, records: Iterable[Any], progress: Iterable[list[Any]] = ()) -> Iterator[Entry]:
-        """`progress` are lines that are newer than `records`."""
+        """`progress` are lines newer than `records`."""
         offset = time.time_ns() - time.perf_counter_ns()
         batch, after = Batch(), list[Entry]()
         for record in records:
@@ -153,7 +153,7 @@ class Encoder:
         yield from after
 
     def own_entries(self, record: tuple[Any, ...]) -> Iterator[Entry]:
-        """Of a call that failed or was slow."""
+        """Entries of a failed or slow call."""
         site, duration = record[0], record[3]
         is_failure = isinstance(record, CallRecord) and record.has_entry
         is_slow = site.slow_ns is not None and duration >= site.slow_ns

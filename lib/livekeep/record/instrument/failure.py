@@ -14,14 +14,14 @@ MOST_OF_A_MESSAGE = 1000
 MOST_OF_A_TRACEBACK = 8000
 FIRST_FRAMES, LAST_FRAMES = 8, 16
 LONGEST_SEARCHED = 100_000
-"""Characters of a message that are searched for secrets; what follows is cut off."""
+"""Characters of a message that are searched for secrets; the rest is cut off."""
 MOST_LINKS = 5
-"""Exceptions that are the cause of one another."""
+"""The longest chain of exceptions."""
 CAUSE = "The above exception was the direct cause of the following exception:"
 CONTEXT = "During handling of the above exception, another exception occurred:"
 
 recent_secrets: deque[str] = deque(maxlen=64)
-"""Redacted arguments of calls that failed: the same exception passes callers that know nothing of them."""
+"""Redacted arguments of failed calls: the same exception passes through callers that don't know them."""
 
 
 class Frame(NamedTuple):
@@ -37,7 +37,7 @@ class Link(NamedTuple):
     message: str
     frames: tuple[Frame, ...]
     joint: str
-    """What stands between it and the exception that follows from it."""
+    """The text between it and the exception that follows from it."""
 
 
 class Failure(NamedTuple):
@@ -92,7 +92,7 @@ def message_of(error: BaseException) -> str:
 
 
 def clean(text: str) -> str:
-    """`text` as it can be written as UTF-8: halves of surrogate pairs become escapes."""
+    """`text` in a form that UTF-8 can encode: surrogate halves become escapes."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,6 +1,6 @@
-"""How long a session still takes: what its steps took in earlier runs × how fast this run is against them. Pure functions.
+"""The time left of a session: the durations of its steps in earlier runs × the relative speed of this run. Pure functions.
 
-Figures of this way and of others stand in docs/reference/record.md.
+docs/reference/record.md compares its accuracy with other methods.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ from statistics import median
 from typing import NamedTuple
 
 TRUST_IN_HISTORY = 0.02
-"""The share of the whole run that counts as having gone as fast as usual, so that the first seconds decide nothing."""
+"""This share of the whole run counts as done at the usual speed, so that the first seconds decide nothing."""
 SLOWEST, FASTEST = 20.0, 0.05
 MOST_UNMEASURED = 0.95
-"""Of a step that says nothing of its progress, the part that may count as done by the clock."""
+"""Of a step without progress, the largest part that may count as done by elapsed time."""
 
 
 class StepRun(NamedTuple):
@@ -33,12 +33,12 @@ class StepNow(NamedTuple):
     """All calls of one step in this run."""
 
     calls: int = 0
-    """Those that have ended."""
+    """Calls that have ended."""
     seconds: float = 0.0
     open_count: int = 0
     open_seconds: float = 0.0
     open_fraction: float | None = None
-    """How far the open one is; None when it does not say."""
+    """The progress of the open call; None when it reports none."""
 
     def with_open(self, seconds: float, fraction: float | None) -> "StepNow":
         return self._replace(open_count=self.open_count + 1, open_seconds=self.open_seconds + seconds, open_fraction=fraction)
@@ -56,14 +56,14 @@ class Now(NamedTuple):
 
 
 class Expected(NamedTuple):
-    """A step in this run, if it goes as usual."""
+    """A step in this run, at the usual speed."""
 
     calls: float
     seconds: float
 
 
 def left(past: Sequence[Run], now: Now) -> float | None:
-    """Seconds; None when nothing can be said yet."""
+    """Seconds; None when there is no estimate yet."""
     usual = [run for run in past if run.seconds > 0]
     if not usual:
         return now.elapsed * (1 - now.share) / now.share if now.share else None
@@ -83,7 +83,7 @@ def left(past: Sequence[Run], now: Now) -> float | None:
 
 
 def speed_of(steps: Mapping[str, Expected], outside: float, whole: float, now: Now) -> float:
-    """This run's seconds for one usual second."""
+    """This run's seconds per usual second."""
     taken = usual = TRUST_IN_HISTORY * whole
     for name, step in steps.items():
         done = now.steps.get(name, StepNow())
@@ -94,7 +94,7 @@ def speed_of(steps: Mapping[str, Expected], outside: float, whole: float, now: N
             usual += each * done.open_fraction
             taken += done.open_seconds
         elif done.open_seconds > each * done.open_count:
-            # It says nothing, but it is late already.
+            # It reports no progress, but is already late.
             usual += each * done.open_count
             taken += done.open_seconds
     if not steps and now.total and now.done:
@@ -104,7 +104,7 @@ def speed_of(steps: Mapping[str, Expected], outside: float, whole: float, now: N
 
 
 def rest_of(step: Expected, done: StepNow, speed: float) -> float:
-    """The usual seconds that are left of a step."""
+    """The usual seconds left of a step."""
     if not step.calls:
         return 0.0
     calls = done.calls + (done.open_fraction or 0.0)
@@ -125,7 +125,7 @@ def expected(name: str, past: Sequence[Run], total: float | None) -> Expected:
 
 
 def scale(run: Run, total: float | None) -> float:
-    """How much larger this run is."""
+    """The size of this run relative to an earlier one."""
     return total / run.total if total and run.total else 1.0
 
 
@@ -134,6 +134,6 @@ def outside_steps(run: Run) -> float:
 
 
 def at_once(run: Run) -> float:
-    """Below 1 where steps ran at the same time."""
+    """Below 1 if steps ran at the same time."""
     inside = sum(step.seconds for step in run.steps.values())
     return min(1.0, run.seconds / inside) if inside > 0 else 1.0

@@ -1,7 +1,7 @@
-"""The earlier runs of this user's sessions, in a small JSON file: what the time left is estimated from (forecast.py).
+"""The earlier runs of this user's sessions, in a small JSON file: the basis of the time left (forecast.py).
 
-In $STATE_DIRECTORY of a unit that has one, else in $XDG_STATE_HOME/livekeep or ~/.local/state/livekeep. A damaged file counts
-as none. Where none can be written, the time left comes from this run alone.
+In $STATE_DIRECTORY of a unit that has one, else in $XDG_STATE_HOME/livekeep or ~/.local/state/livekeep. A damaged file counts as
+absent. If the file cannot be written, the time left comes from this run alone.
 """
 
 import contextlib
@@ -74,7 +74,7 @@ def read_run(entry: Any) -> Run | None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Two runs that end at once are both kept. A lock that somebody sits on is passed over."""
+    """Two runs that end at once are both kept. A lock that stays held is ignored."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         deadline = time.monotonic() + LOCK_SECONDS

@@ -1,6 +1,6 @@
 """Requests of the library requests as calls of kind "api", statements of sqlite3 as calls of kind "database".
 
-Only what is the same for many of them is kept: no query, no number in a path, no value of a statement.
+Names keep only what many calls share: no query string, no number in a path, no value of a statement.
 """
 
 import functools
@@ -20,7 +20,7 @@ S = TypeVar("S")
 R = TypeVar("R")
 
 PLAIN_SEGMENT = re.compile(r"v[0-9]+|[a-z][a-z_.-]{0,30}")
-"""Of a path: a word of the API. All else is a number, a name or a key."""
+"""A path segment that is a word of the API. Anything else is a number, a name or a key."""
 LITERAL = re.compile(r"'(?:[^']|'')*'|\b0x[0-9a-fA-F]+\b|\b[0-9]+(?:\.[0-9]+)?\b")
 COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 MANY_VALUES = re.compile(r"\(\s*\?(?:\s*,\s*\?)+\s*\)")
@@ -36,7 +36,7 @@ def site(name: str, kind: str) -> Site:
 
 
 class RequestScope(CallScope):
-    """A request: one that is answered with 400 or more has failed."""
+    """A request; a response with status 400 or more is a failure."""
 
     __slots__ = ("status",)
 
@@ -57,9 +57,9 @@ class RequestScope(CallScope):
 
 
 def instrument_requests(session: S) -> S:
-    """Record each request of a `requests.Session`, to the end of its answer's head (with its body, unless it streams).
+    """Record each request of a `requests.Session`, up to the response's headers (and its body, unless it streams).
 
-    Returns the same session. A redirection is a request of its own within the first one.
+    Returns the same session. A redirect is a separate request within the first one.
     """
     send = session.send  # type: ignore[attr-defined]
     if getattr(send, "is_recorded", False):
@@ -87,7 +87,7 @@ def instrument_requests(session: S) -> S:
 
 
 def request_name(method: str | None, url: str | None) -> str:
-    """As "GET api.vimeo.com/videos/…"."""
+    """Such as "GET api.vimeo.com/videos/…"."""
     address = urlsplit(url or "")
     path = "/".join(part if PLAIN_SEGMENT.fullmatch(part) else "…" for part in address.path.split("/") if part)
     return shortened(f"{method or '?'} {address.hostname or ''}/{path}", MOST_CHARACTERS)
@@ -99,7 +99,7 @@ def request_name(method: str | None, url: str | None) -> str:
 def instrument_sqlite(connection: sqlite3.Connection) -> sqlite3.Connection:
     """Record each statement of a connection: its time includes that of its rows, which SQLite finds as they are fetched.
 
-    Returns what stands for the connection and does all that it does; use it instead.
+    Returns a proxy that does everything the connection does; use it instead.
     """
     if isinstance(connection, RecordedConnection):
         return connection
@@ -108,13 +108,13 @@ def instrument_sqlite(connection: sqlite3.Connection) -> sqlite3.Connection:
 
 @functools.lru_cache(maxsize=512)
 def statement_name(sql: str) -> str:
-    """The statement with ? for its values."""
+    """The statement with ? in place of its values."""
     text = LITERAL.sub("?", COMMENT.sub(" ", sql[:10_000]))
     return shortened(MANY_VALUES.sub("(?, …)", " ".join(text.split())), MOST_CHARACTERS) or "empty"
 
 
 class StatementScope(CallScope):
-    """A statement: its time is that of the calls into SQLite, not that between them."""
+    """A statement: its time is the time of the calls into SQLite, without the time between them."""
 
     __slots__ = ("spent",)
 
@@ -127,7 +127,7 @@ class StatementScope(CallScope):
 
 
 class Stand:
-    """What stands for an object of sqlite3."""
+    """A proxy for an object of sqlite3."""
 
     _real: Any
 

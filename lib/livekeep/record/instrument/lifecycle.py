@@ -1,4 +1,4 @@
-"""The ends and the births of a process: exit, SIGTERM, fork, the children of multiprocessing.
+"""The start and end of a process: exit, SIGTERM, fork, children of multiprocessing.
 
 An uncaught exception ends in an ordinary exit. After SIGKILL, `os._exit` and `os.execv` the last batch is missing.
 """
@@ -18,18 +18,18 @@ from livekeep.record.instrument.subscribers import subscribers
 
 
 class TerminatedError(BaseException):
-    """What ends the sessions of a process that is asked to end; never raised."""
+    """The error of sessions in a process that receives SIGTERM; never raised."""
 
 
 after_fork: list[Callable[[], None]] = []
-"""What else is renewed in the child of a fork."""
+"""What else is reset in the child of a fork."""
 at_terminate: list[Callable[[BaseException], None]] = []
-"""What is said to have been cancelled when SIGTERM ends the process."""
+"""Called when SIGTERM ends the process, to mark its sessions as cancelled."""
 installed: list[bool] = []
 
 
 def install() -> None:
-    """Once in a program. Handlers of the job's own, also those that it sets later, stay as they are."""
+    """Once per process. The job's signal handlers, including later ones, stay in place."""
     if installed:
         return
     installed.append(True)
@@ -56,7 +56,7 @@ def at_exit() -> None:
 
 
 def terminate(number: int, _frame: Any) -> None:
-    """Send what there is, then end as if there had been no handler."""
+    """Send everything, then end as if there had been no handler."""
     for cancel in at_terminate:
         with contextlib.suppress(Exception):
             cancel(TerminatedError("SIGTERM"))
@@ -67,7 +67,7 @@ def terminate(number: int, _frame: Any) -> None:
 
 def renew() -> None:
     sender.begin_process()
-    # The call and the session around the fork are the parent's; a process speaks of its own only.
+    # The call and the session around the fork are the parent's; a process reports only its own.
     place.set((0, None))
     for renewal in after_fork:
         with contextlib.suppress(Exception):
@@ -78,7 +78,7 @@ def renew() -> None:
 
 
 def watch_multiprocessing() -> None:
-    """A child of multiprocessing ends by `os._exit`, after its finalizers only."""
+    """A child of multiprocessing ends by `os._exit`, after running its finalizers only."""
     util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
     if util is not None and process is not None and process.parent_process() is not None:
         util.Finalize(None, finish, exitpriority=-100)

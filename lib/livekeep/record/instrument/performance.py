@@ -1,8 +1,8 @@
-"""What a call uses beside its time: processor, growth of the peak of memory, disk.
+"""Measures what a call uses besides time: processor, growth of peak memory, disk.
 
-Two getrusage(2) for a call, 0.4 us each. Processor and disk are those of the thread while the body runs; memory is the process's.
-A process that was started by a larger one has that one's peak in getrusage(2), for exec(2) keeps it: there the peak is read from
-/proc/self/status, 10 us each.
+Two getrusage(2) per call, 0.4 us each. Processor and disk are those of the thread while the body runs; memory is that of the
+process. A process started by a larger one shows that one's peak in getrusage(2), because exec(2) keeps it: then the peak is read
+from /proc/self/status, 10 us each.
 """
 
 import contextlib
@@ -20,21 +20,21 @@ from livekeep.record.instrument.wrapping import Begin, Guarded, name_of, wrap
 
 try:
     import resource
-except ImportError:  # no Unix
+except ImportError:  # not Unix
     resource = None  # type: ignore[assignment]
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 BLOCK_BYTES = 512
-"""Of ru_inblock and ru_oublock, whatever the file system's are."""
+"""The unit of ru_inblock and ru_oublock, independent of the file system's block size."""
 KIB = 1024
 WHO = getattr(resource, "RUSAGE_THREAD", getattr(resource, "RUSAGE_SELF", None))
 NO_ARGUMENTS: Mapping[str, Any] = MappingProxyType({})
 
 
 def own_peak_kib() -> int:
-    """The peak of resident memory since this program began. Source: VmHWM of proc(5). Raises `OSError` or `ValueError`."""
+    """Peak resident memory since this program began. Source: VmHWM of proc(5). Raises `OSError` or `ValueError`."""
     for line in Path("/proc/self/status").read_bytes().splitlines():
         if line.startswith(b"VmHWM:"):
             return int(line.split()[1])
@@ -81,12 +81,12 @@ class MeasuredScope(CallScope):
         super().pause(token)
 
     def usage(self) -> Usage | None:
-        # A body that goes on in another thread would make them negative.
+        # A body that continues in another thread would make them negative.
         return None if read_usage is None else Usage(*(max(0, figure) for figure in self.used))
 
 
 def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper of plain functions. It does what `MeasuredScope` does, faster."""
+    """The wrapper of plain functions: a faster form of `MeasuredScope`."""
     around_of, enter, next_number, clock = place.get, place.set, numbers.__next__, perf_counter_ns
     parameters, usage_now = cast(Parameters, site.parameters), cast(Callable[[], Any], read_usage)
 
@@ -97,7 +97,7 @@ def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
             arguments = parameters.capture(args, kwargs) if args or kwargs else None
             before = usage_now()
             token = enter((number, around[1]))
-        except Exception:  # too deep a recursion, no memory left: the function may do without
+        except Exception:  # recursion too deep, or no memory left: the function itself may still work
             return function(*args, **kwargs)
         start, failed = clock(), None
         try:
@@ -111,14 +111,14 @@ def measured(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
                 place.reset(token)
                 usage = Usage(*(max(0, figure) for figure in difference(before, usage_now())))
                 record_end(record, failed, parameters.secrets(args, kwargs) if failed is not None else (), usage)
-            # A traceback and its frame would keep each other.
+            # A traceback and its frame would keep each other alive.
             del failed
 
     return wrapper
 
 
 def difference(before: Any, now: Any) -> tuple[int, int, int, int]:
-    """Processor time in microseconds, growth of the peak of memory, bytes read and written."""
+    """Processor time in microseconds, growth of peak memory, bytes read and written."""
     return (
         round((now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime) * 1e6),
         (now.ru_maxrss - before.ru_maxrss) * KIB,
@@ -142,9 +142,9 @@ def track_performance(
     redact: Collection[str] = (),
     slow: float | None = None,
 ) -> Any:
-    """As `monitor_execution`, with processor time, growth of the peak of memory, and bytes read from and written to disks.
+    """Like `monitor_execution`, with processor time, growth of peak memory, and bytes read from and written to disks.
 
-    `kind` says what the calls are: "function", "api", "database", or a word of your own.
+    `kind` is the kind of the calls: "function", "api", "database", or your own word.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -162,7 +162,7 @@ def track_performance(
 
 
 class Tracked:
-    """What `track` returns: a block whose run is recorded as a call. It can be entered again when it has ended."""
+    """The result of `track`: a block whose run is recorded as a call. It can be entered again after it has ended."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -188,5 +188,5 @@ class Tracked:
 
 
 def track(name: str, kind: str = "function", *, slow: float | None = None) -> Tracked:
-    """Record a block as a call: `with track("GET /videos", kind="api"):`. `name` stands for many calls: no numbers in it."""
+    """Record a block as a call: `with track("GET /videos", kind="api"):`. `name` covers many calls: don't put numbers in it."""
     return Tracked(Site(str(name), kind, slow))

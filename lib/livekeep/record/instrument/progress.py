@@ -1,6 +1,6 @@
-"""What counts items: how far a session or a step is, and what of it is to be sent.
+"""Counts items: the progress of a session or a step, and the changes to send.
 
-It belongs to the process that began it: in the child of a fork its methods do nothing.
+An object belongs to the process that began it: in the child of a fork its methods do nothing.
 """
 
 import functools
@@ -33,15 +33,15 @@ MOST_OF_A_NAME = 200
 MOST_OF_A_MESSAGE = 500
 
 changed: "deque[Progress]" = deque()
-"""What is to be sent: each once, until it is sent."""
+"""The changes to send, each once."""
 running: "dict[str, Session]" = {}
-"""The sessions of this process."""
+"""The open sessions of this process."""
 registered_steps: dict[str, dict[str, float]] = {}
 """The decorated steps of each module with their weights."""
 
 
 def harmless(method: Callable[P, None]) -> Callable[P, None]:
-    """A fault of the recording never reaches the job."""
+    """An error in the recording never reaches the job."""
 
     @functools.wraps(method)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -54,7 +54,7 @@ def harmless(method: Callable[P, None]) -> Callable[P, None]:
 
 
 class Progress:
-    """What counts items: a session or a step."""
+    """Base of sessions and steps: counts items."""
 
     def __init__(self, name: str, total: float | None, message: str = "") -> None:
         self.name = shortened(clean(str(name)), MOST_OF_A_NAME)
@@ -74,15 +74,15 @@ class Progress:
 
     @property
     def is_mine(self) -> bool:
-        """Whether it runs, and in this process."""
+        """Whether it runs, and belongs to this process."""
         return self.ended_at is None and self.process == sender.token
 
     def advance(self, count: float = 1, message: str | None = None) -> None:
-        """`count` more items are done."""
+        """Count `count` more items as done."""
         self.report(count=count, message=message)
 
     def update(self, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
-        """Set what is done, of how many, and a word on what is being done."""
+        """Set the number of done items, the total, and a word on the current work."""
         self.report(done=done, total=total, message=message)
 
     @harmless
@@ -101,7 +101,7 @@ class Progress:
         self.note()
 
     def moved(self, count: float) -> None:
-        """The number of items that are done has changed."""
+        """Called when the number of done items changes."""
 
     def note(self) -> None:
         if not self.is_changed:
@@ -110,7 +110,7 @@ class Progress:
             sender.note()
 
     def track(self, items: Iterable[T], total: float | None = None) -> Iterator[T]:
-        """Go through `items` and count each when it is done with."""
+        """Iterate over `items`, and count each when it is done."""
         self.expect(items, total)
         for item in items:
             yield item
@@ -128,7 +128,7 @@ class Progress:
         return min(1.0, self.done / self.total) if self.total else None
 
     def line(self) -> list[Any]:
-        """Its record as it is now (record/wire.py)."""
+        """Its current record (record/wire.py)."""
         raise NotImplementedError
 
     def finish(self, error: BaseException | None) -> None:
@@ -147,12 +147,12 @@ watchers: "list[Callable[[Session], None]]" = []
 
 
 def lines() -> list[list[Any]]:
-    """What changed since it was sent last; what has ended has been sent by itself."""
+    """What changed since it was last sent; ended ones are sent separately."""
     changed_lines: list[list[Any]] = []
     for _ in range(len(changed)):
         one = changed.popleft()
         one.is_changed = False
-        # As a whole: half of an end would be an outcome before there is one.
+        # Read atomically: a half-read end would show an outcome too early.
         with one.lock:
             if one.is_mine:
                 changed_lines.append(one.line())

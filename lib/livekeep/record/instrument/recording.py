@@ -1,7 +1,7 @@
-"""Calls: what a recorded function leaves behind, and the queue in which it waits until it is sent (delivery.py).
+"""Recorded calls, and the queue in which they wait until they are sent (delivery.py).
 
-A call costs one tuple: all that can wait is done when the batch is sent. The call's place (its number and its session) is a
-context variable, so that tasks and copied contexts know their parent; a thread that the job starts begins without one.
+A call costs one tuple; other work is deferred until the batch is sent. The call's place (its number and session) is a context
+variable, so that tasks and copied contexts know their parent; a thread of the job starts without one.
 """
 
 import contextlib
@@ -26,22 +26,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 Place = tuple[int, str | None]
-"""The call that is running, or 0, and the session's token."""
+"""The running call, or 0, and the session's token."""
 place: ContextVar[Place] = ContextVar("livekeep_place", default=(0, None))
 numbers = count(1)
 
 MOST_QUEUED = 50_000
-"""Calls that wait to be sent: about 15 MB. What comes beyond is dropped and counted."""
+"""Calls that wait to be sent: about 15 MB. Further ones are dropped and counted."""
 MANY = 2_000
-"""Calls that are sent before the half second is over."""
+"""With this many calls, the batch is sent before the half second is over."""
 
 
 own_threads: set[int] = set()
-"""Of the library: what they do is not recorded."""
+"""The library's own threads; their calls are not recorded."""
 
 
 class Thread(threading.local):
-    """Of each thread: its name, and which exception passes to which call, so that the innermost call alone reports it."""
+    """Per thread: its name, and which exception passes to which call, so that only the innermost call reports it."""
 
     def __init__(self) -> None:
         self.name: str | None = None if threading.get_ident() in own_threads else threading.current_thread().name
@@ -52,18 +52,18 @@ thread = Thread()
 
 
 class Usage(NamedTuple):
-    """What a call used; None where the kernel does not say."""
+    """What a call used; None where the kernel does not report it."""
 
     cpu: int | None
     """Microseconds."""
     memory: int | None
-    """Growth of the peak of resident memory, bytes."""
+    """Growth of peak resident memory, bytes."""
     read: int | None
     written: int | None
 
 
 class Site:
-    """A function, or a place in the code, whose calls are recorded."""
+    """A function, or a place in the code, with recorded calls."""
 
     __slots__ = ("kind", "name", "parameters", "slow_ns")
 
@@ -80,7 +80,7 @@ class Site:
 
 
 Plain = tuple[Site, int, int, int, Place, str | None, Captured]
-"""Site, number, start, duration, place, thread, arguments: a `CallRecord` of a call that succeeded."""
+"""Site, number, start, duration, place, thread, arguments: the `CallRecord` of a successful call."""
 
 
 class CallRecord(NamedTuple):
@@ -93,25 +93,25 @@ class CallRecord(NamedTuple):
     duration: int
     """Nanoseconds."""
     place: Place
-    """Around the call."""
+    """The place around the call."""
     thread: str | None
     arguments: Captured
     outcome: Outcome
     failure: Failure | None
     usage: Usage | None
     has_entry: bool
-    """A failure that no call within has reported."""
+    """Whether the failure is the call's own: no inner call reported it."""
 
 
 class EntryRecord(NamedTuple):
-    """What has a journal entry of its own."""
+    """An event with a separate journal entry."""
 
     event: Event
     message: str
     fields: Mapping[str, object]
     lines: tuple[list[Any], ...] = ()
     comes_in_order: bool = False
-    """After the calls that are before it in the queue, rather than after the batch."""
+    """After the calls before it in the queue, not after the batch."""
 
 
 queue: deque[Any] = deque()
@@ -119,7 +119,7 @@ queue: deque[Any] = deque()
 
 
 class Gate:
-    """How many records may wait before the sender has to take them: 0 while the sender sleeps."""
+    """How many records may wait before the sender must take them: 0 while the sender sleeps."""
 
     __slots__ = ("crowded", "is_closed", "limit")
 
@@ -139,7 +139,7 @@ def put(record: Any) -> None:
 
 
 class CallScope(Scope):
-    """A call from its beginning to its end, for all but the plain function of `recorded`."""
+    """A call from beginning to end, for everything except plain functions (see `recorded`)."""
 
     __slots__ = ("arguments", "around", "mine", "number", "secrets", "site", "start")
 
@@ -177,7 +177,7 @@ class CallScope(Scope):
 
 
 def record_end(record: Plain, error: BaseException | None, secrets: Collection[str] = (), usage: Usage | None = None) -> None:
-    """Put a call into the queue that failed, or whose use of the machine was measured."""
+    """Queue a call that failed or was measured."""
     outcome: Outcome = finished(error)
     noted = failure.capture(error, secrets) if error is not None and outcome == "failed" else None
     is_first = False
@@ -189,7 +189,7 @@ def record_end(record: Plain, error: BaseException | None, secrets: Collection[s
 
 
 def recorded(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The wrapper of plain functions. It does what `CallScope` does, within a microsecond."""
+    """The wrapper of plain functions: a form of `CallScope` that takes less than a microsecond."""
     around_of, enter, leave = place.get, place.set, place.reset
     next_number, clock, append, waiting = numbers.__next__, perf_counter_ns, queue.append, queue.__len__
     capture = cast(Parameters, site.parameters).capture
@@ -215,7 +215,7 @@ def recorded(site: Site, function: Callable[..., Any]) -> Callable[..., Any]:
             append((site, number, start, duration, around, here.name, arguments))
             if waiting() > door.limit:
                 door.crowded()
-        except Exception:  # noqa: S110 – a fault of the recording never reaches the job
+        except Exception:  # noqa: S110 – an error in the recording never reaches the job
             pass
         return result
 
@@ -245,8 +245,8 @@ def monitor_execution(
 ) -> Any:
     """Record each call of a function, method, coroutine, generator or async generator.
 
-    `redact` names parameters whose values never leave the process, beside those whose names say it (arguments.SECRET_NAME).
-    A call that takes `slow` seconds or more has a journal entry of its own. Raises `TypeError` when it decorates a class.
+    `redact` names parameters whose values never leave the process, in addition to names that match arguments.SECRET_NAME. A call
+    that takes `slow` seconds or more gets a separate journal entry. Raises `TypeError` when it decorates a class.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:

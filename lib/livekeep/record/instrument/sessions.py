@@ -43,7 +43,7 @@ class Session(Progress):
         self.parent: str | None = None
         self.numbers = count(1)
         self.steps: dict[str, StepNow] = {}
-        """Of the outermost steps, what has ended."""
+        """Ended calls of the outermost steps."""
         self.open_steps: dict[int, ProgressMonitor] = {}
         self.since_item: dict[str, float] = {}
         """Weights of the steps that ended since the last item."""
@@ -86,7 +86,7 @@ class Session(Progress):
             try:
                 position.reset(token)
                 place.reset(call)
-            except ValueError:  # it ends in another context than it began in
+            except ValueError:  # it ends in a different context than it began in
                 continue
         self.conclude(error)
 
@@ -136,14 +136,14 @@ class Session(Progress):
         self.note()
 
     def percent(self) -> float | None:
-        """From the items when their number is known, else from the weights of the steps. Never falls."""
+        """From the items if their number is known, else from the step weights. Never falls."""
         with self.lock:
             share = self.share()
         if self.outcome == "succeeded":
             return 100.0
         if share is None:
             return None
-        # 100 is for what has ended.
+        # 100 is reserved for ended sessions.
         self.highest_percent = max(self.highest_percent, min(99.9, 100 * share))
         return round(self.highest_percent, 2)
 
@@ -162,7 +162,7 @@ class Session(Progress):
         return sum(weights[name] * fractions[name] for name in weights) / whole
 
     def expected_weights(self) -> dict[str, float]:
-        """The steps that are to come or have been, with their weights."""
+        """The past and expected steps, with their weights."""
         names = {name: 1.0 for run in self.past[-1:] for name in run.steps}
         declared = self.weights if self.weights and not names else {name: self.weights.get(name, 1.0) for name in names}
         seen = {step.name: step.weight for step in self.open_steps.values() if step.parent is None}
@@ -181,7 +181,7 @@ class Session(Progress):
         return forecast.left(self.past, forecast.Now(self.seconds(), self.total, self.done, share, steps))
 
     def rate(self) -> float | None:
-        """Items in a second."""
+        """Items per second."""
         seconds = self.seconds()
         return self.done / seconds if self.done and seconds > 0 else None
 
@@ -212,9 +212,10 @@ def session(
     message: str = "",
     show: bool = True,
 ) -> Session:
-    """A run of the batch `name`, of `total` items. `steps` are its steps, with weights if they differ.
+    """A run of the batch `name`, of `total` items.
 
-    Without `steps` they are those of the last run, or that the calling module decorates. `show=False` prints nothing.
+    `steps` are its steps, with weights if they differ; by default those of the last run, or those that the calling module
+    decorates. `show=False` prints nothing.
     """
     if steps is None:
         weights = registered_steps.get(sys._getframe(1).f_globals.get("__name__", ""), {})
@@ -224,6 +225,6 @@ def session(
 
 
 def cancel_all(error: BaseException) -> None:
-    """The process is asked to end."""
+    """The process received SIGTERM."""
     for one in list(running.values()):
         one.conclude(error)

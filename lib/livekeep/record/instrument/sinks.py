@@ -1,4 +1,4 @@
-"""Where entries go: the journal's native socket, or a file of JSON lines.
+"""Destinations of entries: the journal's native socket, or a file of JSON lines.
 
 Sources: systemd's "Native Journal Protocol" (what is too large for a datagram travels as a sealed memory file) and "Journal
 Export Formats" (the JSON form).
@@ -19,7 +19,7 @@ from typing import Protocol
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 SOCKET_VARIABLE = "LIVEKEEP_JOURNAL_SOCKET"
-"""Another socket, for tests."""
+"""The socket to use instead, for tests."""
 FILE_VARIABLE = "LIVEKEEP_EVENTS"
 SEND_SECONDS = 1.0
 BUFFER_BYTES = 8 * 1024 * 1024
@@ -28,10 +28,10 @@ TOO_LARGE = (errno.EMSGSIZE, errno.ENOBUFS)
 
 class Sink(Protocol):
     def is_there(self) -> bool:
-        """Whether it can be sent to at all."""
+        """Whether sending is possible at all."""
 
     def send(self, fields: Mapping[str, str]) -> None:
-        """Send one entry. Raises `OSError`: it may be tried again."""
+        """Send one entry. Raises `OSError`, after which it may be retried."""
 
     def close(self) -> None: ...
 
@@ -100,13 +100,13 @@ def native(fields: Mapping[str, str]) -> bytes:
 
 
 class EventFile:
-    """JSON lines as `journalctl -o json` prints them, with the fields that the journal would add."""
+    """JSON lines in the form of `journalctl -o json`, with the fields that the journal would add."""
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self._descriptor: int | None = None
         self._is_torn = False
-        """The last line was not written whole."""
+        """Whether the last line was written only in part."""
         self._trusted: dict[str, str] | None = None
 
     def is_there(self) -> bool:
@@ -133,7 +133,7 @@ class EventFile:
 
 
 def trusted_fields() -> dict[str, str]:
-    """What the journal says of a writer by itself."""
+    """The fields that the journal itself adds about a writer."""
     hostname = socket.gethostname()
     made_up = uuid.uuid5(uuid.NAMESPACE_DNS, hostname).hex
     return {

@@ -29,9 +29,9 @@ R = TypeVar("R")
 
 
 class ProgressMonitor(Progress):
-    """A step of the session that runs: `with ProgressMonitor("upload", total=size, weight=3) as step: step.advance(sent)`.
+    """A step of the running session: `with ProgressMonitor("upload", total=size, weight=3) as step: step.advance(sent)`.
 
-    Without a session nothing is recorded. `ProgressMonitor.current()` is what runs here: the step, else the session.
+    Without a session nothing is recorded. `ProgressMonitor.current()` returns the running step, else the session.
     """
 
     nothing: ClassVar[Progress]
@@ -46,7 +46,7 @@ class ProgressMonitor(Progress):
 
     @staticmethod
     def current() -> Progress:
-        """Never None: without a session what is returned counts for nobody."""
+        """Never None: without a session, the result counts for nothing."""
         session, step = position.get()
         return step or session or ProgressMonitor.nothing
 
@@ -142,7 +142,7 @@ def progress_step(
 def progress_step(
     function: Callable[P, R] | None = None, /, *, weight: float = 1.0, name: str | None = None
 ) -> Any:
-    """Make each call of a function a step of the session in which it is called; outside of one it is an ordinary call."""
+    """Make each call of a function a step of the current session; without a session it is an ordinary call."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         def prepare(target: Callable[..., Any]) -> Begin:

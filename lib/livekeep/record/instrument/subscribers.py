@@ -1,6 +1,6 @@
-"""Subscribers: functions of the job itself that are called for what happens in this process.
+"""Subscribers: the job's own functions, called for what happens in this process.
 
-The sender calls them between two batches, so that a slow one holds up neither the job nor what is sent.
+The sender calls them between two batches, so that a slow one delays neither the job nor the sending.
 """
 
 import contextlib
@@ -17,32 +17,32 @@ from livekeep.record.instrument.recording import EntryRecord
 
 
 class Notification(NamedTuple):
-    """A call that has ended, or a session or step as it is now."""
+    """An ended call, or the current state of a session or step."""
 
     what: Literal["call", "session", "step"]
     name: str
     kind: str
-    """Of a call, such as "function" or "api"."""
+    """The kind of a call, such as "function" or "api"."""
     outcome: str
     seconds: float
-    """Of a call that ended: its duration."""
+    """The duration of an ended call."""
     session: str | None
     """The session's token."""
     arguments: str | None
     error: tuple[str, str, str] | None
     """Type, message, traceback."""
     state: dict[str, Any]
-    """Of a session or step: the keys of wire.Session or wire.Step."""
+    """For a session or step: the keys of wire.Session or wire.Step."""
 
 
 Callback = Callable[[Notification], None]
 
 MOST_WAITING = 50_000
-"""Calls, sessions and steps that wait for slow subscribers. What comes beyond is left out, and counted."""
+"""Calls, sessions and steps that wait for slow subscribers. Further ones are dropped, and counted."""
 
 
 class Subscribers:
-    """The functions, and what they were not called with yet. One thread at a time calls them."""
+    """The functions, and the notifications that wait for them. One thread at a time calls them."""
 
     def __init__(self) -> None:
         self.callbacks: list[Callback] = []
@@ -50,9 +50,9 @@ class Subscribers:
         self.begin_process()
 
     def begin_process(self) -> None:
-        """Also in the child of a fork: what waits is the parent's."""
+        """Also in the child of a fork: waiting notifications are the parent's."""
         self.waiting: deque[Any] = deque()
-        """Records of the queue, and lines of progress."""
+        """Queued records, and progress lines."""
         self.left_out = 0
         self.lock = threading.Lock()
         self.owner = 0
@@ -67,7 +67,7 @@ class Subscribers:
                 self.left_out += 1
 
     def deliver(self, deadline: float) -> bool:
-        """Call the functions, until `deadline` (monotonic) at the latest; whether nothing waits any longer."""
+        """Call the functions, until `deadline` (monotonic) at most; return whether nothing waits any longer."""
         me = threading.get_ident()
         if self.owner == me or not self.lock.acquire(timeout=max(deadline - time.monotonic(), 0)):
             return False
@@ -91,7 +91,7 @@ class Subscribers:
                     complain(f"a subscriber failed: {type(error).__name__}: {error}")
 
     def end_process(self) -> None:
-        """Say what can no longer be delivered."""
+        """Report what can no longer be delivered."""
         undelivered, self.left_out = self.left_out + len(self.waiting), 0
         self.waiting.clear()
         if undelivered and self.callbacks:
@@ -102,10 +102,10 @@ subscribers = Subscribers()
 
 
 def subscribe(callback: Callback) -> Callable[[], None]:
-    """Call `callback` for each call that ended and each session and step that changed, within a second.
+    """Call `callback` for each ended call and each changed session and step, within a second.
 
-    That happens in a thread of the library; at `flush()` and at the process's end, for two seconds at most, in the thread that
-    ends. The function that is returned ends it. What `callback` raises is shown once, and goes no further.
+    This happens in a thread of the library; at `flush()` and at the end of the process, for two seconds at most, in the calling
+    thread. The returned function unsubscribes. An exception of `callback` is shown once, and goes no further.
     """
     subscribers.callbacks.append(callback)
 
@@ -117,7 +117,7 @@ def subscribe(callback: Callback) -> Callable[[], None]:
 
 
 def notifications(item: Any) -> list[Notification]:
-    """Of a record of the queue, or a line of progress."""
+    """From a queued record or a progress line."""
     if isinstance(item, list):
         return [of_line(item)]
     if isinstance(item, EntryRecord):

@@ -1,6 +1,6 @@
-"""How far a session is, for people: a bar on a terminal (rich, where the job has it), else plain lines on standard error.
+"""Shows a session's progress: a bar on a terminal (with rich, if installed), else plain lines on standard error.
 
-Of plain lines there is one every ten seconds at most, so that a unit's journal holds few of them and no carriage returns.
+Plain lines appear every ten seconds at most, so that a unit's journal holds few of them and no carriage returns.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ REDRAWS_PER_SECOND = 5.0
 
 class Display(Protocol):
     def show(self, session: Session) -> None:
-        """The session begins, moves or ends."""
+        """Called when the session begins, progresses or ends."""
 
 
 class Lines:
@@ -31,7 +31,7 @@ class Lines:
         now = time.monotonic()
         if session.ended_at is not None:
             self.next_at.pop(session.id, None)
-            # What was over before its first line is no news, unless it failed.
+            # A session that ended before its first line is not shown, unless it failed.
             if session.id in self.mentioned or session.outcome != "succeeded":
                 say(ending(session, session.seconds()))
             self.mentioned.discard(session.id)
@@ -42,7 +42,7 @@ class Lines:
 
 
 class Bars:
-    """A line with a bar for each session, while one of them runs."""
+    """One line with a bar per session, while any of them runs."""
 
     def __init__(self) -> None:
         from rich.console import Console  # noqa: PLC0415
@@ -58,7 +58,7 @@ class Bars:
             *columns,
             console=Console(stderr=True),
             refresh_per_second=REDRAWS_PER_SECOND,
-            # What the job prints goes above the bars.
+            # The job's output goes above the bars.
             redirect_stdout=sys.stdout.isatty(),
         )
         self.tasks: dict[str, Any] = {}
@@ -91,12 +91,12 @@ class Bars:
         self.next_at.pop(session.id, None)
         if not self.tasks:
             self.progress.stop()
-            # The next session begins with a clean place.
+            # The next session starts with a clean display.
             displays.clear()
 
 
 displays: list[Display] = []
-"""The one in use, or none yet."""
+"""The current one, or none yet."""
 
 
 def show(session: Session) -> None:
@@ -108,14 +108,14 @@ def show(session: Session) -> None:
 
 def chosen() -> Display:
     if sys.stderr.isatty():
-        # The job may have no rich, or one that is none of ours.
+        # The job may have no rich, or an incompatible one.
         with contextlib.suppress(Exception):
             return Bars()
     return Lines()
 
 
 def renew() -> None:
-    """In the child of a fork: the bars, and the streams that draw above them, are the parent's."""
+    """In the child of a fork: the bars, and the streams that print above them, are the parent's."""
     displays.clear()
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
@@ -124,7 +124,7 @@ def renew() -> None:
 
 
 def position_text(session: Session) -> str:
-    """As "40 %, 12 of 30, 3 min 20 s left, clip 17"."""
+    """Such as "40 %, 12 of 30, 3 min 20 s left, clip 17"."""
     percent, left = session.percent(), session.left()
     count = f"{session.done:g} of {session.total:g}" if session.total is not None else f"{session.done:g}" if session.done else ""
     parts = (

@@ -1,6 +1,6 @@
-"""How a function is wrapped, whatever its kind: the scope begins when its body does, and ends when its body ends.
+"""Wraps functions of any kind: the scope begins and ends with the function's body.
 
-A coroutine and a generator are followed to their end, not to their creation. A fault of a scope never reaches the function.
+Coroutines and generators are followed to their end, not to their creation. An error in a scope never reaches the function.
 """
 
 import contextlib
@@ -17,16 +17,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 CANCELLATIONS = {"CancelledError", "Cancelled", "TerminatedError"}
-"""Of asyncio and of others that name theirs alike, whose modules are not imported for it; and of lifecycle.py."""
+"""Exceptions of asyncio and of libraries with the same names, which are not imported for this; and of lifecycle.py."""
 
 
 class Scope:
-    """What surrounds one run of a function."""
+    """Surrounds one run of a function."""
 
     __slots__ = ()
 
     def resume(self) -> Any:
-        """The body runs, or goes on; what is returned goes to `pause`."""
+        """The body starts or resumes; the result is passed to `pause`."""
 
     def pause(self, token: Any) -> None:
         """The body has yielded, or ended."""
@@ -36,7 +36,7 @@ class Scope:
 
 
 class Guarded:
-    """A scope whose faults are kept from the job."""
+    """A scope whose errors never reach the job."""
 
     __slots__ = ("scope",)
 
@@ -53,7 +53,7 @@ class Guarded:
             return None
 
     def pause(self, token: Any) -> None:
-        # Among others: a generator that ends in another context than it began in.
+        # For example, a generator that ends in a different context than it began in.
         with contextlib.suppress(Exception):
             self.scope.pause(token)
 
@@ -68,7 +68,7 @@ Begin = Callable[[tuple[Any, ...], Mapping[str, Any]], Scope]
 def wrap(
     function: Callable[P, R], prepare: Callable[[Callable[..., Any]], Begin], plain: Callable[..., Any] | None = None
 ) -> Callable[P, R]:
-    """`function` with a scope around each run. `plain` is a faster way for functions that are no coroutine or generator."""
+    """Wrap `function` in a scope per run. `plain` is a faster way for functions that are not coroutines or generators."""
     if isinstance(function, classmethod | staticmethod):
         return cast(Callable[P, R], type(function)(wrap(function.__func__, prepare, plain)))
     if isinstance(function, type) or not callable(function):
@@ -126,7 +126,7 @@ def coroutine_wrapper(function: Callable[..., Coroutine[Any, Any, Any]], begin: 
     async def awaited(*args: Any, **kwargs: Any) -> Any:
         return await wrapper(*args, **kwargs)
 
-    # Before Python 3.12 a function's code alone says that it is a coroutine's: there wrong arguments raise when it is awaited.
+    # Before Python 3.12 only a function's code marks it as a coroutine function: there wrong arguments raise when it is awaited.
     mark = getattr(inspect, "markcoroutinefunction", None)
     return mark(wrapper) if mark else awaited
 
@@ -203,7 +203,7 @@ def async_generator_wrapper(function: Callable[..., AsyncGenerator[Any, Any]], b
 
 
 async def awaitable(step: Awaitable[Any]) -> Any:
-    """`step`, of an async generator, as a coroutine, which has `send`, `throw` and `close`."""
+    """`step`, of an async generator, as a coroutine with `send`, `throw` and `close`."""
     return await step
 
 
@@ -218,7 +218,7 @@ def finished(error: BaseException | None) -> Outcome:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Module and qualified name; of a program itself its file's name, for all are called __main__."""
+    """Module and qualified name; for a program itself its file's name, since every program is called __main__."""
     module = getattr(function, "__module__", None) or ""
     name = getattr(function, "__qualname__", None) or type(function).__qualname__
     if module in ("__main__", "__mp_main__"):
@@ -227,7 +227,7 @@ def name_of(function: Callable[..., Any]) -> str:
 
 
 def program_module(variables: Mapping[str, Any]) -> str:
-    """Of the global variables of a program, also where a child of multiprocessing imports it."""
+    """From the global variables of a program, also when a child of multiprocessing imports it."""
     if spec := variables.get("__spec__"):
         return str(spec.name).removesuffix(".__main__")
     return Path(variables.get("__file__") or "__main__").stem

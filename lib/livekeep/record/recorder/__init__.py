@@ -1,1 +1,1 @@
-"""The program of livekeep-recorder, and of livekeep-tidy."""
+"""The programs livekeep-recorder and livekeep-tidy."""

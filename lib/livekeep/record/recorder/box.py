@@ -1,7 +1,7 @@
-"""A sample of this box: processor, memory, temperature, disk, and what each unit uses. Sources: psutil, the kernel's cgroup-v2.
+"""Samples this box: processor, memory, temperature, disk, and the units' use. Sources: psutil, the kernel's cgroup-v2.
 
-Units are livekeep's and those of jobs. Memory of a unit is its cgroup's; where the kernel has no memory cgroup (Raspberry Pi OS),
-it is the resident memory of its processes.
+Units are livekeep's and those of jobs. A unit's memory is that of its cgroup; if the kernel has no memory controller (Raspberry
+Pi OS), it is the resident memory of its processes.
 """
 
 import contextlib
@@ -21,16 +21,16 @@ class UnitSample:
     unit: str
     memory_bytes: int | None
     cpu_percent: float | None
-    """Of one core, since the sample before; None at the first."""
+    """Percent of one core since the previous sample; None at the first."""
 
 
 class Box:
     def __init__(self, disk: Path, cgroups: Path = CGROUPS) -> None:
-        """`disk` is a folder on the disk that is measured."""
+        """`disk` is a folder on the measured disk."""
         self._cgroups, self._disk = cgroups, disk
         self._used_seconds: dict[str, float] = {}
         self._sampled_monotonic: float | None = None
-        # The first figure is of no time at all.
+        # The first value covers no time.
         psutil.cpu_percent()
 
     def sample(self) -> dict[str, float | None]:
@@ -46,7 +46,7 @@ class Box:
         }
 
     def units(self, names: Iterable[str], now_monotonic: float) -> list[UnitSample]:
-        """Of livekeep's units, and of those among `names` that run."""
+        """livekeep's units, and the running units among `names`."""
         wanted = set(names)
         folders = {
             folder.name: folder for folder in self._folders() if folder.name in wanted or folder.name.startswith("livekeep-")
@@ -60,7 +60,7 @@ class Box:
             before = self._used_seconds.get(unit)
             share = None
             if total is not None and before is not None and seconds > 0:
-                # A unit that was started again counts from zero.
+                # A restarted unit counts from zero.
                 share = 100 * (total - before if total >= before else total) / seconds
             samples.append(UnitSample(unit, memory_of(folder), share))
         self._used_seconds, self._sampled_monotonic = used, now_monotonic
@@ -73,7 +73,7 @@ class Box:
 
 
 def temperature() -> float | None:
-    """Of the processor, in °C; of the hottest sensor where none is known to be the processor's."""
+    """The processor's temperature in °C; that of the hottest sensor if none is known to be the processor's."""
     sensors = psutil.sensors_temperatures()
     named = [reading.current for name in PROCESSOR_SENSORS for reading in sensors.get(name, ())]
     every = [reading.current for readings in sensors.values() for reading in readings]
@@ -81,7 +81,7 @@ def temperature() -> float | None:
 
 
 def used_seconds(folder: Path) -> float | None:
-    """Processor time of a cgroup."""
+    """The processor time of a cgroup."""
     with contextlib.suppress(OSError, ValueError):
         for line in (folder / "cpu.stat").read_text().splitlines():
             if line.startswith("usage_usec "):

@@ -1,7 +1,7 @@
-"""Files of JSON lines, as jobs write them where there is no journal (LIVEKEEP_EVENTS): each line is the fields of an entry.
+"""Imports JSON lines, which jobs write where there is no journal (LIVEKEEP_EVENTS): each line has the fields of an entry.
 
-What is imported is as good as the file: everybody who may write into the recorder's folder of requests is trusted. `journalctl -o
-json` writes such lines too.
+The content is trusted, because only trusted users can write to the recorder's request folder. `journalctl -o json` writes such
+lines, too.
 """
 
 import json
@@ -18,15 +18,15 @@ LONGEST_LINE = 8 * 1024 * 1024
 
 
 class Import:
-    """A file that is being read: the position after each line is committed with its rows."""
+    """A file being imported: the position after each line is committed with its rows."""
 
     def __init__(self, file: Path, begin: int) -> None:
         """Raises `OSError`."""
         self.key, self.file = f"import {file.name}", file
         self.is_at_end = False
         self.unreadable = 0
-        """Lines, up to here."""
-        # It may be removed by hand meanwhile.
+        """The number of lines up to here."""
+        # It may be removed manually meanwhile.
         self._stream = file.open("rb")
         self._stream.seek(begin)
         self._file_time = os.fstat(self._stream.fileno()).st_mtime_ns // 1000
@@ -38,7 +38,7 @@ class Import:
         return Position(str(self._stream.tell()), "", self._file_time)
 
     def entries(self) -> Iterator[dict[str, str]]:
-        """The entries from here on."""
+        """The entries from the current position on."""
         while line := self._stream.readline(LONGEST_LINE + 1):
             entry = self._entry(line)
             if entry:
@@ -61,7 +61,7 @@ class Import:
 
 
 def field(value: Any) -> str | None:
-    """journalctl writes a field that is no text as a list of bytes, and one that is there twice as a list."""
+    """journalctl writes a non-text field as a list of bytes, and a repeated field as a list."""
     if isinstance(value, str):
         return HALF.sub("\ufffd", value)
     if isinstance(value, int | float):

@@ -1,8 +1,8 @@
-"""Following journals: this machine's, or those of many boxes in a folder. Sources: sd_journal_next(3), sd_journal_get_cursor(3).
+"""Follows journals: this machine's, or those of many boxes in a folder. Sources: sd_journal_next(3), sd_journal_get_cursor(3).
 
-One reader goes through all files of a journal in order, and passes over what appears with an earlier time than it has reached. So
-each box's files in a folder (remote-BOX.journal and its rotated ones) have a reader and a position of their own: what a box sends
-late is not passed over.
+One reader reads all files of a journal in order, and skips entries that appear with an earlier time than its position. So each
+box's files in a folder (remote-BOX.journal and its rotated ones) have a separate reader and position: entries that a box sends
+late are not skipped.
 """
 
 import logging
@@ -21,35 +21,35 @@ from livekeep.record.store.records import LONGEST_RECORDS
 from livekeep.record.store.writer import Position
 
 THRESHOLD_BYTES = 4 * LONGEST_RECORDS + 1
-"""Longer fields are cut off; a character has up to four bytes."""
+"""Longer fields are truncated; a character has up to four bytes."""
 MESSAGE_IDS = {identity.encode() for identity in (SUPPRESSED, *UNIT_EVENTS)}
 LOG_PRIORITIES = {b"%d" % priority for priority in range(WORST_LOG_PRIORITY + 1)}
 LONGEST_SKIP_SECONDS = 86400
 LOCAL = ""
 """The key of this machine's journal."""
 IN_TURN = 200
-"""Entries of one journal before the next one's."""
+"""Entries of one journal before the next journal's turn."""
 SMALLEST_FILE_BYTES = 4096
-"""A shorter file has just been made."""
+"""A shorter file has just been created."""
 
 logger = logging.getLogger("livekeep.recorder")
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What cannot be read, for a row in losses."""
+    """An unreadable part, for a row in losses."""
 
     reason: str
     sentence: str
     identity: str
-    """The same when it is noticed again."""
+    """The same value when it is noticed again."""
 
 
 class Source:
-    """One journal, followed from a position on."""
+    """One journal, read from a position on."""
 
     def __init__(self, key: str, files: tuple[Path, ...] = ()) -> None:
-        """Of these files, or else this machine's own. `key` names its position. Raises `OSError`."""
+        """Of these files, else of this machine's journal. `key` identifies its position. Raises `OSError`."""
         self.key, self.files = key, files
         self.missing: list[Missing] = []
         self._is_local = not files
@@ -59,7 +59,7 @@ class Source:
         self._failures = self._failed_at = 0
         self._at_entry = False
         self.is_reopened = False
-        """Whether its descriptor is another one."""
+        """Whether its descriptor changed."""
         self._is_boot_due = self._is_in_boot = False
 
     def fileno(self) -> int:
@@ -69,14 +69,14 @@ class Source:
         self._reader.close()
 
     def drain(self) -> None:
-        """Take the notice that there is something new; of this machine's journal only."""
+        """Consume the notification of new entries; for this machine's journal only."""
         self._reader.process()
 
     def seek(self, position: Position | None) -> None:
-        """Go on after `position`. When the journal no longer has it, all that it has is read: what is known is dropped later.
+        """Continue after `position`. If the journal no longer has it, read everything; known entries are dropped later.
 
-        The first entries of a new boot may be older than the last of the one before, on a board without a clock, and would be
-        passed over. So they are read once more, after the rest.
+        On a board without a clock, the first entries of a new boot may be older than the last of the previous one, and would be
+        skipped. So they are read again, after the rest.
         """
         self._reader.flush_matches()
         self._at_entry = self._is_in_boot = False
@@ -92,7 +92,7 @@ class Source:
                 self._at_entry = True
                 return
         except (OSError, ValueError) as error:
-            # A cursor that is none is a ValueError.
+            # An invalid cursor raises ValueError.
             logger.info("%s: the position is not there: %s", self.key or "journal", error)
         self.missing.append(
             Missing(
@@ -106,7 +106,7 @@ class Source:
         self._reader.seek_head()
 
     def read(self) -> dict[str, str] | None:
-        """The next entry that may be for the record; {} for one that is not; None at the end."""
+        """The next entry that may be for the record; {} for another entry; None at the end."""
         try:
             if not self._reader._next():
                 return self._after_end()
@@ -123,7 +123,7 @@ class Source:
             return {}
 
     def position(self) -> Position | None:
-        """How far it has been read; None before the first entry."""
+        """The current position; None before the first entry."""
         if not self._at_entry:
             return None
         try:
@@ -165,7 +165,7 @@ class Source:
         return fields
 
     def _is_wanted(self) -> bool:
-        """By a few fields: most entries of a journal are none of the record's business."""
+        """A check of a few fields: most entries of a journal don't concern the record."""
         if self._field(wire.PROCESS) or self._field(wire.EVENT):
             return True
         if self._field("MESSAGE_ID") in MESSAGE_IDS:
@@ -187,11 +187,11 @@ class Source:
         self.missing.append(Missing("corrupt", sentence, f"{self.key} {self._realtime}"))
 
     def _skip(self, error: OSError | ValueError) -> None:
-        """The next entry cannot be read: go on further and further behind what was read."""
+        """The next entry cannot be read: skip increasingly far ahead."""
         if not self._failures:
             self._note_damage(error)
         self._failed_at = max(self._failed_at, self._realtime)
-        # The first time it may have been a file that was just removed.
+        # The first time, the cause may be a file that was just removed.
         skipped = min(2.0**self._failures, LONGEST_SKIP_SECONDS) if self._failures else 0.0
         self._failures += 1
         self._reader.close()
@@ -202,12 +202,12 @@ class Source:
 
 
 def local_reader() -> journal.Reader:
-    """Of this machine's journal, users' entries included."""
+    """A reader of this machine's journal, including users' entries."""
     return journal.Reader() if Path("/") == paths.ROOT else journal.Reader(path=str(paths.ROOT / "var/log/journal"))
 
 
 def groups(folder: Path) -> dict[str, tuple[Path, ...]]:
-    """The files of each journal in `folder` and its subfolders: the one being written, and the rotated ones."""
+    """The files of each journal in `folder` and its subfolders: the current one, and the rotated ones."""
     by_journal: dict[str, list[Path]] = {}
     for file in sorted(journal_files(folder)):
         name = file.name.partition("@")[0].removesuffix("~").removesuffix(".journal")
@@ -226,7 +226,7 @@ def journal_files(folder: Path) -> Iterator[Path]:
 
 
 def readable(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Missing, ...]]:
-    """Those that can be opened, and a word on each other: one damaged file keeps the library from opening the rest."""
+    """The files that can be opened, and an error for each other: one damaged file keeps the library from opening the rest."""
     good, missing = [], []
     for file in files:
         try:
@@ -239,13 +239,13 @@ def readable(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Missing, 
 
 
 class Journals:
-    """This machine's journal, and those in a folder, if one is configured. `committed` gives the stored position in one."""
+    """This machine's journal, and those in a folder, if configured. `committed` returns the stored position in one."""
 
     def __init__(self, service: Service, folder: str, committed: Callable[[str], Position | None]) -> None:
         """Raises `OSError` and `TemporaryError` when they cannot be opened or watched."""
         self.missing: list[Missing] = []
         self.has_more = True
-        """Whether the end was not reached yet."""
+        """Whether there is more to read."""
         self._service, self._committed = service, committed
         self._folder = Path(folder) if folder else None
         self._watch: FolderWatch | None = None
@@ -271,7 +271,7 @@ class Journals:
             source.close()
 
     def entries(self, is_due: Callable[[], bool]) -> Iterator[dict[str, str]]:
-        """What is new, until `is_due` says to stop; a few of each journal in turn."""
+        """New entries, until `is_due` returns true; a few of each journal in turn."""
         waiting = list(self._sources.values())
         while waiting and not is_due():
             for source in tuple(waiting):
@@ -291,7 +291,7 @@ class Journals:
             self._watch_again()
 
     def positions(self) -> dict[str, Position]:
-        """Of the journals that have been read further than was said last."""
+        """The positions that changed since the last call."""
         present = {key: position for key, source in self._sources.items() if (position := source.position())}
         return {key: position for key, position in present.items() if self._positions.get(key) != position}
 
@@ -299,7 +299,7 @@ class Journals:
         self._positions |= positions
 
     def rewind(self) -> None:
-        """Read again what was read since the positions that are stored."""
+        """Read again from the stored positions."""
         self.has_more = True
         for key, source in self._sources.items():
             source.seek(self._committed(key))
@@ -326,7 +326,7 @@ class Journals:
         self.has_more = True
 
     def _refresh(self) -> None:
-        """Open what is new in the folder; a journal that was rotated is opened again with its new file."""
+        """Open new journals in the folder, and reopen a rotated journal with its new file."""
         if not self._folder:
             return
         present = groups(self._folder)

@@ -1,4 +1,4 @@
-"""What the record keeps: deletion between two batches, less of it on a disk that fills up, and the result of livekeep-tidy."""
+"""Limits the record: deletion between two batches, a shorter retention on a full disk, and the result of livekeep-tidy."""
 
 import shutil
 import sqlite3
@@ -11,10 +11,10 @@ from livekeep.record.store import retention, schema, upkeep
 from livekeep.record.store.upkeep import CheckResult
 
 LEAST_BYTES = 64 * 1024 * 1024
-"""A smaller record is not what fills a disk."""
+"""A smaller record is not what fills the disk."""
 LEAST_DAYS = 1.0
 SHARE_AT_ONCE = 0.1
-"""Of the time that the calls go back, deleted each minute while the disk is too full."""
+"""The share of the calls' time range that is deleted each minute while the disk is too full."""
 DAY_SECONDS = 86_400.0
 LARGEST_LOG_BYTES = 4 * schema.LARGEST_LOG_BYTES
 LOG_WAIT_SECONDS, LOG_RETRY_SECONDS = 0.5, 5.0
@@ -24,7 +24,7 @@ class Keeping:
     def __init__(self, file: Path, least_bytes: int = LEAST_BYTES, largest_log_bytes: int = LARGEST_LOG_BYTES) -> None:
         self.problem = self.advice = ""
         self.faults: tuple[str, ...] = ()
-        """Of the file as it is now, from livekeep-tidy."""
+        """About the current file, from livekeep-tidy."""
         self.checked_at: float | None = None
         self.is_sound = True
         self.oldest_call_at: float | None = None
@@ -40,11 +40,11 @@ class Keeping:
         return self._work is not None or self._is_requested
 
     def request(self) -> None:
-        """Delete what is too old, as soon as what is being deleted is gone."""
+        """Delete what is too old, once the current deletion is done."""
         self._is_requested = True
 
     def check(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
-        """Once a minute: the result of livekeep-tidy, and whether the disk fills up."""
+        """Once a minute: read livekeep-tidy's result, and check the disk space."""
         oldest = retention.oldest_call(connection)
         self.oldest_call_at = None if oldest is None else oldest / 1e6
         self._read_result()
@@ -57,13 +57,13 @@ class Keeping:
             self._keep_less(connection, settings, now, free_percent)
 
     def bound_log(self, connection: sqlite3.Connection, now: float) -> None:
-        """Keep the -wal file from growing while somebody reads all the time. Outside of a transaction; `now` is monotonic."""
+        """Keep the -wal file from growing under continuous readers. Outside of a transaction; `now` is monotonic."""
         if now >= self._log_due and self._log.stat().st_size > self._largest_log_bytes:
             is_empty = upkeep.empty_log(connection, LOG_WAIT_SECONDS)
             self._log_due = 0.0 if is_empty else now + LOG_RETRY_SECONDS
 
     def step(self, connection: sqlite3.Connection, settings: Record, now: float) -> None:
-        """One chunk. Outside of a transaction."""
+        """Delete one chunk. Outside of a transaction."""
         if self._work is None and self._is_requested:
             self._is_requested = False
             horizon = retention.horizon(now, settings.call_days, settings.summary_days)
@@ -72,7 +72,7 @@ class Keeping:
             self._work = None
 
     def stop(self) -> None:
-        """The connection is about to be closed; what is left is done with the next one."""
+        """Called before the connection is closed; the rest is done with the next one."""
         self._is_requested = self.is_busy
         self._work = None
 
@@ -88,7 +88,7 @@ class Keeping:
         if not self.problem:
             events.emit(events.RECORD_KEEPS_LESS, sentence, DAYS=f"{fewer:.1f}", FREE_PERCENT=f"{free_percent:.1f}")
         self.problem, self.advice = sentence, "df -h"
-        # All free pages go back to the disk.
+        # Return all free pages to the disk.
         self._work = work(connection, retention.horizon(now, fewer, settings.summary_days), 0.0)
 
     def _read_result(self) -> None:
@@ -105,5 +105,5 @@ def work(connection: sqlite3.Connection, horizon: retention.Horizon, kept_free_s
     yield from retention.delete(connection, horizon)
     yield from retention.vacuum(connection, kept_free_share)
     if not kept_free_share:
-        # The pages are given back by the checkpoint.
+        # The checkpoint returns the pages.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,6 +1,6 @@
-"""Which running sessions have no process any more. Source: proc_pid_stat(5).
+"""Detects running sessions without a process. Source: proc_pid_stat(5).
 
-On this machine /proc says so. Of another box it is known by a later boot, by systemd's word that the unit failed, or by silence.
+On this machine, /proc shows it. On another box, a later boot, systemd's message that the unit failed, or silence does.
 """
 
 import contextlib
@@ -12,9 +12,9 @@ from pathlib import Path
 
 PROC = Path("/proc")
 SILENT_US = 7 * 86_400_000_000
-"""So long may a session on another box say nothing."""
+"""How long a session on another box may be silent."""
 START_TIME_FIELD = 22
-"""In /proc/PID/stat, counted from 1."""
+"""The field in /proc/PID/stat, counted from 1."""
 
 RUNNING = """
 SELECT s.id, s.token, s.name, s.updated_at, p.pid, p.boot_id, p.unit, p.first_monotonic, m.machine_id, m.hostname,
@@ -45,7 +45,7 @@ class Running:
     boot_id: str
     unit: str
     first_monotonic: int | None
-    """us since boot, of the first entry of its process."""
+    """us since boot, from the first entry of its process."""
     machine_id: str
     hostname: str
     newest_boot: str
@@ -57,7 +57,7 @@ def running(connection: sqlite3.Connection) -> list[Running]:
 
 
 def is_gone(session: Running, here: Here, now: float, proc: Path = PROC) -> bool:
-    """Whether its process has ended. `now` in Unix seconds."""
+    """Whether its process has ended. `now` is in Unix seconds."""
     if session.machine_id == here.machine_id:
         return session.boot_id != here.boot_id or not is_alive(session.pid, session.first_monotonic, proc)
     if session.newest_boot and session.newest_boot != session.boot_id:
@@ -66,7 +66,7 @@ def is_gone(session: Running, here: Here, now: float, proc: Path = PROC) -> bool
 
 
 def is_alive(pid: int, first_monotonic: int | None, proc: Path = PROC) -> bool:
-    """Whether a process has that number and is the one that wrote at `first_monotonic`: numbers are used again."""
+    """Whether the process with that number is the one that wrote at `first_monotonic`: numbers are reused."""
     try:
         stat = (proc / str(pid) / "stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
@@ -76,9 +76,9 @@ def is_alive(pid: int, first_monotonic: int | None, proc: Path = PROC) -> bool:
     if first_monotonic is None:
         return True
     with contextlib.suppress(ValueError, IndexError):
-        # The name, in brackets, may hold anything.
+        # The name, in parentheses, may contain anything.
         ticks = int(stat.rpartition(")")[2].split()[START_TIME_FIELD - 3])
-        # Since boot with the time asleep, which the journal's clock leaves out.
+        # Since boot including suspended time, which the journal's clock excludes.
         asleep = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
         return ticks / os.sysconf("SC_CLK_TCK") - asleep <= first_monotonic / 1e6 + 1
     return True

@@ -1,12 +1,12 @@
-"""livekeep-recorder: follows the journal into the record.
+"""livekeep-recorder: copies the journal's entries into the record.
 
 Unit: livekeep-recorder.service. Reads: the journal (this machine's, or those of many boxes), the configuration, requests in
-/var/lib/livekeep/record/requests, the result of livekeep-tidy (check.json). Writes: record.db, as its one writer, and
+/var/lib/livekeep/record/requests, the result of livekeep-tidy (check.json). Writes: record.db, as its only writer, and
 recorder/state.json.
 
-Rows and the position in the journal are committed together, a fifth of a second after the first row at the latest. With nothing
-going on there is one commit for each sample of the box. When the database cannot be written, nothing is lost as long as the
-journal has it: it is read again from the position that was committed last.
+Rows and the journal position are committed together, at most a fifth of a second after the first row. When idle, there is one
+commit per sample of the box. If the database cannot be written, nothing is lost as long as the journal has it: reading resumes
+from the last committed position.
 """
 
 import logging
@@ -39,9 +39,9 @@ from livekeep.record.store.entry import digest
 from livekeep.record.store.writer import Counters, Writer
 
 COMMIT_SECONDS = 0.05
-"""After the first row: so long may a call wait for its commit."""
+"""The longest time from the first row to its commit."""
 POLL_SECONDS, POLLED_SECONDS = 0.1, 3.0
-"""While jobs write, and for so long after, the journal is read that often: journald's notice takes up to half a second."""
+"""How often, and how long after the last rows, the journal is polled: journald's notification takes up to half a second."""
 MOST_CALLS = 20_000
 """In one transaction; a call takes about 1 KiB of memory until then."""
 PASS_SECONDS = 0.1
@@ -54,11 +54,11 @@ logger = logging.getLogger("livekeep.recorder")
 
 
 class DamagedError(sqlite3.DatabaseError):
-    """The record has faults, says livekeep-tidy."""
+    """The record is damaged, according to livekeep-tidy."""
 
 
 class Recorder:
-    """The program's memory, and one pass of its work."""
+    """The program's state, and one pass of its work."""
 
     def __init__(self, service: Service, settings: Config, file: Path = schema.FILE) -> None:
         self.service, self.settings, self.file = service, settings, file
@@ -79,7 +79,7 @@ class Recorder:
         self.sample_due = self.lost_due = self.state_due = 0.0
         self.suspects: set[int] = set()
         self.is_check_due = True
-        """Whether rows came since the last check for lost sessions."""
+        """Whether rows arrived since the last check for lost sessions."""
         self.counters = Counters()
         self.soonest_state = 0.0
         self.published: tuple[object, ...] = ()
@@ -90,7 +90,7 @@ class Recorder:
     # Configuration
 
     def reload(self) -> None:
-        """At SIGHUP."""
+        """For SIGHUP."""
         if self.config_watch and (settings := self.config_watch.changed(anyway=True)):
             self.adopt(settings)
 
@@ -202,7 +202,7 @@ class Recorder:
     # The recorder's own measurements
 
     def sample(self, writer: Writer, now: float) -> None:
-        """Of the box, once a minute; the moment for what else is done so often."""
+        """Sample the box once a minute; other work with the same interval runs here, too."""
         self.sample_due = now + self.settings.record.sample_seconds
         moment, hostname = time.time_ns() // 1000, os.uname().nodename
         writer.add_sample(self.here.machine_id, hostname, moment, self.box.sample())
@@ -216,7 +216,7 @@ class Recorder:
             raise DamagedError("; ".join(self.keeping.faults))
 
     def check_for_lost(self, writer: Writer) -> None:
-        """A process that is gone may have left entries that are not read yet: its sessions are lost at the second check."""
+        """A process that ended may have left unread entries: its sessions are lost at the second check."""
         sessions = lost.running(writer.connection)
         gone = [session for session in sessions if lost.is_gone(session, self.here, time.time())]
         for session in gone:
@@ -227,7 +227,7 @@ class Recorder:
         self.is_check_due = False
         self.state = replace(self.state, sessions_running=len(sessions))
 
-    # Trouble
+    # Errors
 
     def give_way(self, error: sqlite3.Error, now: float) -> None:
         name = getattr(error, "sqlite_errorname", "") or ""
@@ -251,7 +251,7 @@ class Recorder:
         self.keeping.faults = ()
 
     def pause(self, problem: str, advice: str, now: float) -> None:
-        """Wait, longer each time, and then read again from where the rows are committed."""
+        """Wait, longer each time, then read again from the last committed position."""
         if problem != self.problem:
             logger.error("%s", problem)
         self.problem, self.advice = problem, advice
@@ -267,7 +267,7 @@ class Recorder:
         self.commit_due = 0.0
 
     def close_writer(self) -> None:
-        """What is not committed is forgotten, and will be read again."""
+        """Forget uncommitted rows; their entries are read again."""
         self.close_journals()
         self.requests.rewind()
         self.keeping.stop()
@@ -285,7 +285,7 @@ class Recorder:
             self.journals = None
 
     def finish(self) -> None:
-        """Commit what there is."""
+        """Commit pending rows."""
         if self.writer and self.journals and time.monotonic() >= self.paused_until:
             try:
                 self.writer.commit({**self.journals.positions(), **self.requests.positions()})

@@ -1,4 +1,4 @@
-"""What others ask of the one writer, as files in a folder: see store/requests.py."""
+"""Handles requests to the record's only writer, files in a folder: see store/requests.py."""
 
 import logging
 import time
@@ -28,12 +28,12 @@ class Requests:
 
     @property
     def is_busy(self) -> bool:
-        """Whether there is something to do at once."""
+        """Whether there is immediate work."""
         has_entries = bool(self._files or self._import) and not (self._import and self._import.is_at_end)
         return has_entries or self._is_requested or self._is_tidying
 
     def take_entries(self, writer: Writer, until_monotonic: float) -> None:
-        """Of the file that is being imported; until then, or until enough wait to be committed."""
+        """Entries of the file being imported, until enough wait for a commit."""
         if self._import is None and self._files:
             self._begin(writer, self._files.pop(0))
         if self._import is None or self._import.is_at_end:
@@ -52,7 +52,7 @@ class Requests:
         return {self._import.key: self._import.position()} if self._import else {}
 
     def note_committed(self) -> None:
-        """What was read is in the record; a file that is through is removed."""
+        """The entries read so far are committed; a fully imported file is removed."""
         if self._import and self._import.is_at_end:
             logger.info("%s is imported", self._import.file)
             self._import.close()
@@ -60,14 +60,14 @@ class Requests:
             self._import = None
 
     def rewind(self) -> None:
-        """Read again from where the rows are committed."""
+        """Read again from the last committed position."""
         if self._import:
             self._files.insert(0, self._import.file)
             self._import.close()
             self._import = None
 
     def finish(self, keeping: Keeping) -> None:
-        """Start to delete what is too old when somebody asks for it, and say when it is done."""
+        """Start a requested deletion of old rows, and report when it is done."""
         if self._is_tidying and not keeping.is_busy:
             (self._folder / TIDY_NAME).unlink(missing_ok=True)
             self._is_tidying = False

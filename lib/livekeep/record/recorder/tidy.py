@@ -1,7 +1,8 @@
 """livekeep-tidy: has the recorder delete what is too old, then checks the record and copies it.
 
 Unit: livekeep-tidy.service, by its timer. Reads: record.db, the configuration. Writes: record.db.copy, check.json, and a request
-to the recorder, which is the record's one writer. Checking and copying only read, and take minutes: they would hold it up.
+to the recorder, which is the record's only writer. Checking and copying only read, but take minutes, which would block the
+recorder.
 """
 
 import logging
@@ -23,7 +24,7 @@ logger = logging.getLogger("livekeep.tidy")
 
 
 def tidy(file: Path, least_free_percent: float, deletion_seconds: float = DELETION_SECONDS) -> CheckResult:
-    """Raises `LivekeepError` when there is no record, and `TemporaryError` when the recorder does not answer."""
+    """Raises `LivekeepError` when there is no record, and `TemporaryError` when the recorder does not respond."""
     if not file.exists():
         raise LivekeepError(f"{file}: there is no record; is the recorder running? systemctl status livekeep-recorder")
     is_done = requests.wait(requests.request_tidy(file), deletion_seconds if has_recorder() else 0)
@@ -35,7 +36,7 @@ def tidy(file: Path, least_free_percent: float, deletion_seconds: float = DELETI
 
 
 def has_recorder() -> bool:
-    """Whether there is somebody who deletes. What is requested while it is away is done when it starts."""
+    """Whether a recorder runs, which deletes. While it is stopped, a request waits for its start."""
     try:
         state.read(RecorderState)
     except TemporaryError:

@@ -1,4 +1,4 @@
-"""Reports: what a day, a week or a time of somebody's choice brought, as PDF, HTML, text and CSV."""
+"""Reports: the content of a day, a week or any period, as PDF, HTML, text and CSV."""
 
 from livekeep.record.reports.making import FORMATS, SUFFIXES, TYPES, Format, make
 

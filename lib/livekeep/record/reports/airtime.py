@@ -1,7 +1,7 @@
-"""How a screen or a channel spent its time, from its events. Pure.
+"""Computes how a screen or a channel spent its time, from its events. Pure.
 
-Events say what changed, and nothing while all is well: what holds at the beginning of a period is said by the last event before
-it. A box that is off says nothing either, nor does a channel that is stopped on purpose; `known` are the spans in which it ran.
+Events report changes only: the state at the beginning of a period comes from the last event before it. A box that is off sends no
+events, nor does a channel that is stopped on purpose; `known` has the spans in which it ran.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +24,7 @@ CHANNEL_EVENTS = tuple(
     )
 )
 STATE_EVENTS = (events.PICTURE_CHANGED.name, *CHANNEL_EVENTS)
-"""Those that say how it is from then on."""
+"""Events that define the state from then on."""
 GOOD = ("stream", "holding", "on air")
 Subject = tuple[str, str]
 """ "screen" or "channel NAME", and the machine."""
@@ -44,14 +44,14 @@ class Change:
 
 @dataclass
 class Course:
-    """One screen or channel, event by event."""
+    """One screen or channel, updated event by event."""
 
     is_on_air: bool = False
     has_slate: bool = False
     picture: str = ""
 
     def follow(self, change: Change) -> str:
-        """What is shown from `change` on."""
+        """Apply what is shown from `change` on."""
         if change.event == events.PICTURE_CHANGED.name:
             self.picture = change.fields.get("PICTURE", "none")
             return "no picture" if self.picture == "none" else self.picture
@@ -66,9 +66,9 @@ class Course:
 
 
 def airtime(changes: Iterable[Change], begin: float, end: float, known: Mapping[Subject, Sequence[Span]]) -> tuple[Air, ...]:
-    """Every screen and channel that `changes` (in the order of time, with the last ones before `begin`) are about.
+    """The airtime of every screen and channel in `changes` (in chronological order, including the last ones before `begin`).
 
-    `known` has the spans in which each ran; one that is not in it is taken to have run all the time.
+    `known` has the spans in which each ran; one that is missing counts as running all the time.
     """
     by_subject: dict[Subject, list[Change]] = {}
     for change in changes:
@@ -94,7 +94,7 @@ def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, e
             continue
         shown[name] = shown.get(name, 0.0) + seconds
         if name not in GOOD:
-            # "off air" after the slate is the same interruption.
+            # "off air" after the slate continues the same interruption.
             if previous_is_bad:
                 interruptions[-1] += seconds
             else:
@@ -117,7 +117,7 @@ def overlap(first: float, last: float, spans: Sequence[Span]) -> float:
 
 
 def on_spans(first: float, last: float, gaps: Sequence[Span]) -> tuple[Span, ...]:
-    """The spans between `first` and `last` that are left between `gaps`, which are in the order of time."""
+    """The spans between `first` and `last` outside of `gaps`, which are in chronological order."""
     begins = [first, *(until for _since, until in gaps)]
     ends = [*(since for since, _until in gaps), last]
     return tuple(zip(begins, ends, strict=True))

@@ -1,4 +1,4 @@
-"""What a report says of machines, screens, channels, alerts, clips and losses, read from the record."""
+"""Reads a report's data on machines, screens, channels, alerts, clips and losses from the record."""
 
 import json
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from livekeep.record.store.queries import Machine
 from livekeep.record.store.queries.filter import id_range, moment
 
 LEAST_GAP_SECONDS = 300.0
-"""Without a sample for so long, or for three times the usual, a machine was off."""
+"""A machine was off after this long without a sample, or three times its usual interval."""
 MOST_UNITS = 12
 MOST_POINTS = 250
 MOST_EVENTS = 50_000
@@ -78,7 +78,7 @@ def of_machine(source: Source, machine: Machine) -> Box | None:
 
 
 def gauges(source: Source) -> tuple[Gauge, ...]:
-    """Temperature and processor of a single machine; of many they would fill pages."""
+    """Temperature and processor, for a single machine only; many would fill pages."""
     rows = queries.samples(source.connection, source.within, MOST_POINTS)
     if len({row.hostname for row in rows}) != 1:
         return ()
@@ -94,7 +94,7 @@ def gauges(source: Source) -> tuple[Gauge, ...]:
 
 
 def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple[Span, ...]:
-    """When the machine was on, or a unit ran, as its samples show; () without samples."""
+    """When the machine was on, or a unit ran, according to its samples; () without samples."""
     rows = f"(SELECT at, machine FROM {table} WHERE unit = ?)" if unit else table  # noqa: S608
     values = [*([unit] if unit else []), machine.id, source.within.begin, source.within.end]
     ends = source.connection.execute(
@@ -105,7 +105,7 @@ def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple
         return ()
     breaks = source.connection.execute(GAPS.format(rows), [*values, microseconds(LEAST_GAP_SECONDS)])
     gaps = [(seconds(since), seconds(until)) for since, until in breaks]
-    # What is not sampled yet is not off.
+    # Time that is not sampled yet does not count as off.
     first, last = seconds(ends[0]), seconds(ends[1])
     first = source.period.begin if first - source.period.begin <= LEAST_GAP_SECONDS else first
     last = source.period.end if source.period.end - last <= LEAST_GAP_SECONDS else last
@@ -113,7 +113,7 @@ def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple
 
 
 def units(source: Source) -> tuple[UnitMemory, ...]:
-    """Those with most memory."""
+    """Those with the most memory."""
     rows = [
         UnitMemory(row["hostname"], row["unit"], row["mean"], row["peak"], row["cpu"])
         for machine in source.machines()
@@ -123,7 +123,7 @@ def units(source: Source) -> tuple[UnitMemory, ...]:
 
 
 def air(source: Source) -> tuple[Air, ...]:
-    """Each screen and channel."""
+    """Every screen and channel."""
     channels: list[Air] = []
     for machine in source.machines():
         changes = changes_of(source, machine)
@@ -135,7 +135,7 @@ def air(source: Source) -> tuple[Air, ...]:
 
 
 def ran(source: Source, machine: Machine, subject: Subject) -> tuple[Span, ...] | None:
-    """When the screen's machine was on, or the channel's worker ran; None for a machine that is not sampled."""
+    """When the screen's machine was on, or the channel's worker ran; None for a machine without samples."""
     on = spans(source, "samples", machine)
     if not on:
         is_sampled = source.connection.execute("SELECT EXISTS (SELECT 1 FROM samples WHERE machine = ?)", (machine.id,))
@@ -146,7 +146,7 @@ def ran(source: Source, machine: Machine, subject: Subject) -> tuple[Span, ...] 
 
 
 def changes_of(source: Source, machine: Machine) -> list[Change]:
-    """The events of the period about screen and channels, and before them the last ones that say how it was at its beginning."""
+    """The period's events of screen and channels, preceded by the last ones that define the state at its beginning."""
     begin, end = id_range(source.within)
     states, names = json.dumps(airtime.STATE_EVENTS), json.dumps([*airtime.SCREEN_EVENTS, *airtime.CHANNEL_EVENTS])
     earlier = [row[0] for row in source.connection.execute(EARLIER, (states, machine.id, begin))]
@@ -160,7 +160,7 @@ def changes_of(source: Source, machine: Machine) -> list[Change]:
 
 
 def alerts(source: Source) -> tuple[AlertCount, ...]:
-    """Those that began in the period, and those that were still open at its end; the open ones first."""
+    """Alerts that began in the period or were still open at its end; the open ones first."""
     began: dict[tuple[str, str], queries.Event] = {}
     count: dict[tuple[str, str], int] = {}
     still_open = set()
@@ -181,7 +181,7 @@ def alerts(source: Source) -> tuple[AlertCount, ...]:
 
 
 def events_of(source: Source, names: Iterable[str], wanted: queries.Filter) -> list[queries.Event]:
-    """Events of these names, the oldest first; the newest MOST_EVENTS of each."""
+    """Events with these names, the oldest first; the newest MOST_EVENTS of each."""
     rows: list[queries.Event] = []
     for name in names:
         rows += queries.events(source.connection, replace(wanted, event=name), limit=MOST_EVENTS).rows

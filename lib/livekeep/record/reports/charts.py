@@ -1,4 +1,4 @@
-"""The charts of a report's PDF. They can be read in black and white: by shape and brightness, not by colour alone."""
+"""The charts of a report's PDF. They are readable in black and white: shape and brightness differ, not only colour."""
 
 import math
 from collections.abc import Callable
@@ -20,11 +20,11 @@ GAP = 14
 HEIGHT = 96
 STEPS = (1, 2, 4, 6, 8, 10)
 LEFT, BOTTOM, TOP = 42, 14, 18
-"""Room for the numbers, the dates and the title around a plot."""
+"""Margins for the numbers, the dates and the title around a plot."""
 
 
 def charts(report: Report, width: float, printable: Callable[[str], str]) -> list[Drawing]:
-    """Jobs day by day first, then functions, two beside each other."""
+    """Daily jobs first, then functions, two side by side."""
     half = (width - GAP) / 2
     plots = [bars(report, half)] if len(report.days) > 1 else []
     plots += [curve(entry, report, half, printable) for entry in report.curves]
@@ -45,7 +45,7 @@ def label(x: float, y: float, text: str, anchor: str = "start", bold: bool = Fal
 
 
 def frame(title: str, width: float, top: float, value: Callable[[float], str]) -> Group:
-    """Title, three lines across with their numbers, the highest of them at `top`."""
+    """Title, and three lines across with their numbers, the highest at `top`."""
     group = Group(label(0, HEIGHT - 8, title, bold=True, size=7.5))
     for step in range(3):
         y = BOTTOM + (HEIGHT - TOP - BOTTOM) * step / 2
@@ -55,7 +55,7 @@ def frame(title: str, width: float, top: float, value: Callable[[float], str]) -
 
 
 def bars(report: Report, width: float) -> Group:
-    """Runs of jobs: what failed is dark and at the bottom, what succeeded light above it."""
+    """Runs of jobs: failed ones dark at the bottom, successful ones light above."""
     top = ceiling(max(2, *(day.succeeded + day.failed for day in report.days)))
     group = frame("Runs of jobs (dark: failed)", width, top, figures.count)
     height, place = HEIGHT - TOP - BOTTOM, (width - LEFT) / len(report.days)
@@ -78,7 +78,7 @@ def day_name(moment: float, days: int) -> str:
 
 
 def curve(entry: Curve, report: Report, width: float, printable: Callable[[str], str]) -> Group:
-    """A figure of a function day by day; the days of the report stand on a band."""
+    """A function's metric day by day; a band marks the days of the report."""
     is_time = report.metric not in ("count", "failures")
     unit = axis_length if is_time else figures.count
     top = ceiling(max(0 if is_time else 2, *(value for _moment, value in entry.points)), is_time)
@@ -102,7 +102,7 @@ def curve(entry: Curve, report: Report, width: float, printable: Callable[[str],
 
 
 def gauge(entry: Gauge, report: Report, width: float) -> Group:
-    """What was measured, over the period; a gap where the machine was off."""
+    """Measured values over the period; a gap where the machine was off."""
     top = ceiling(max(value for _moment, value in entry.points))
     group = frame(entry.title, width, top, lambda value: f"{figures.digits(value)} {entry.unit}")
     begin, end, height = report.period.begin, report.period.end, HEIGHT - TOP - BOTTOM
@@ -121,7 +121,7 @@ def gauge(entry: Gauge, report: Report, width: float) -> Group:
 
 
 def draw(group: Group, places: list[float]) -> list[float]:
-    """A line through `places`; none, where the next one begins."""
+    """Draw a line through `places`; return an empty list for the next line."""
     if len(places) > 2:
         group.add(PolyLine(places, strokeColor=LINE, strokeWidth=0.9))
     return []
@@ -134,13 +134,13 @@ def axis_length(seconds: float) -> str:
 
 
 def fitting(text: str, width: float) -> str:
-    """As much of `text` as is wide enough, its end first, where names of functions differ."""
+    """The end of `text` that fits the width, since names of functions differ there."""
     most = int(width / (7.5 * 0.62))
     return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
 
 
 def ceiling(value: float, is_time: bool = False) -> float:
-    """The next round number, of which the half is round, too; of a length of time, one of its unit's."""
+    """The next round number whose half is also round; for a duration, in its unit."""
     if value <= 0:
         return 1.0
     if is_time and value > 60:

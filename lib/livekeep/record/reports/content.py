@@ -1,6 +1,6 @@
-"""What a report says, before it has a form: one model, so that the numbers of all forms agree. Pure.
+"""A report's content, independent of its format: one model, so that all formats have the same numbers. Pure.
 
-Lengths are in seconds, moments in Unix seconds, sizes in bytes, shares between 0 and 1.
+Durations are in seconds, times in Unix seconds, sizes in bytes, shares between 0 and 1.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from livekeep.record.store.queries.filter import is_any
 
 @dataclass(frozen=True)
 class Job:
-    """All runs of the sessions of one name that began in the period."""
+    """All runs of sessions with one name that began in the period."""
 
     name: str
     runs: int
@@ -23,9 +23,9 @@ class Job:
     cancelled: int
     running: int
     items: float
-    """What its runs got done, such as clips."""
+    """The number of items that its runs completed, such as clips."""
     mean_seconds: float | None
-    """Of the runs that succeeded; None where none did."""
+    """Of successful runs; None if there are none."""
     longest_seconds: float | None
     mean_before: float | None = None
 
@@ -36,7 +36,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Failure:
-    """A run of a job that failed or was lost."""
+    """A failed or lost run of a job."""
 
     at: float
     session: int
@@ -45,12 +45,12 @@ class Failure:
     outcome: str
     after_seconds: float | None
     reason: str
-    """The error in one line; "" where none is known."""
+    """The error in one line; "" when unknown."""
 
 
 @dataclass(frozen=True)
 class CallError:
-    """Failed calls of one function with one error."""
+    """Failed calls of one function with the same error."""
 
     function: str
     kind: str
@@ -73,7 +73,7 @@ class Performance:
     p99_seconds: float
     longest_seconds: float
     p50_before: float | None = None
-    """In the period that it is compared with."""
+    """In the period of comparison."""
 
     @property
     def change(self) -> float | None:
@@ -82,7 +82,7 @@ class Performance:
 
 @dataclass(frozen=True)
 class Slowdown:
-    """A function, step or job that takes longer than it did: the rule is that of store/analysis.py."""
+    """A function, step or job that became slower, by the rule of store/analysis.py."""
 
     function: str
     kind: str
@@ -97,12 +97,12 @@ class Slowdown:
 
 @dataclass(frozen=True)
 class Box:
-    """What the recorder sampled of one machine."""
+    """The recorder's samples of one machine."""
 
     machine: str
     samples: int
     on_seconds: float
-    """How long it was on, as far as samples show it."""
+    """How long it was on, according to its samples."""
     cpu_mean_percent: float | None
     cpu_peak_percent: float | None
     memory_peak_share: float | None
@@ -124,21 +124,21 @@ class UnitMemory:
 
 @dataclass(frozen=True)
 class Air:
-    """A screen or a channel: how it spent the time, from its events."""
+    """A screen or a channel: how it spent its time, from its events."""
 
     subject: str
     """ "screen", or "channel NAME"."""
     machine: str
     known_seconds: float
-    """Of the period; before the first event nothing is known, and while the box is off."""
+    """Of the period; excludes the time before the first event, and while the box is off."""
     good_seconds: float
     shown: tuple[tuple[str, float], ...]
-    """What was shown for how long: pictures of a screen; "on air", "slate" and "off air" of a channel."""
+    """Duration per state: pictures of a screen; "on air", "slate" and "off air" of a channel."""
     interruptions: int
     longest_seconds: float
     """The longest interruption."""
     stalls: int = 0
-    """How often the stream stood still."""
+    """The number of stalls of the stream."""
 
     @property
     def share(self) -> float | None:
@@ -175,7 +175,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class Day:
-    """Figures of one day of the period, for the charts."""
+    """Metrics of one day of the period, for the charts."""
 
     begin: float
     succeeded: int
@@ -186,7 +186,7 @@ class Day:
 
 @dataclass(frozen=True)
 class Curve:
-    """A function's days: (begin of the day, value in seconds)."""
+    """A function's days: (beginning of the day, value in seconds)."""
 
     function: str
     kind: str
@@ -195,7 +195,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Totals:
-    """Of a period; of the one before, for as long a time."""
+    """Of a period; the totals of the previous one are scaled to the same length."""
 
     runs: float
     bad_runs: float
@@ -207,7 +207,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Gauge:
-    """What was measured of a machine over the period, for the charts: (moment, value)."""
+    """Measured values of a machine over the period, for the charts: (time, value)."""
 
     title: str
     unit: str
@@ -217,7 +217,7 @@ class Gauge:
 
 ALL = Filter()
 METRICS = ("count", "failures", "mean", "p50", "p95", "p99", "max")
-"""Of functions."""
+"""The metrics of functions."""
 
 
 @dataclass(frozen=True)
@@ -226,16 +226,16 @@ class Report:
     made_at: float
     machines: tuple[str, ...]
     filter: Filter = ALL
-    """What it is restricted to, besides the period."""
+    """Its restrictions, besides the period."""
     metric: str = ""
     """One of METRICS, "" for all."""
     began: float | None = None
-    """Where the record begins, when that is within the period; else None."""
+    """Where the record begins, if within the period; else None."""
     jobs: tuple[Job, ...] = ()
     failures: tuple[Failure, ...] = ()
-    """The newest first; at most MOST_ROWS of them."""
+    """The newest first; MOST_ROWS at most."""
     before: Totals | None = None
-    """None: the record does not reach back so far."""
+    """None: the record does not reach back that far."""
     errors: tuple[CallError, ...] = ()
     performance: tuple[Performance, ...] = ()
     slowdowns: tuple[Slowdown, ...] = ()
@@ -255,7 +255,7 @@ class Report:
 
     @property
     def box_name(self) -> str:
-        """For the head: the machine's name, or how many they are."""
+        """For the heading: the machine's name, or the number of machines."""
         if len(self.machines) == 1:
             return self.machines[0]
         return f"{len(self.machines)} machines" if self.machines else "livekeep"
@@ -266,18 +266,18 @@ class Report:
 
     @property
     def is_of_functions(self) -> bool:
-        """Whether it is restricted to functions, or to a figure of them: jobs, boxes and alerts are left out then."""
+        """Whether it is restricted to functions or one of their metrics: it then omits jobs, boxes and alerts."""
         return bool(self.metric) or not (is_any(self.filter.function) and is_any(self.filter.kind))
 
     @property
     def restriction(self) -> str:
-        """What it is restricted to, for its head; "" when it is about all."""
+        """Its restrictions, for the heading; "" when it has none."""
         names = (("function", self.filter.function), ("kind", self.filter.kind), ("machine", self.filter.machine))
         said = [f"{name} {value}" for name, value in names if value not in ("", "*")]
         return ", ".join(said + ([f"metric {self.metric}"] if self.metric else []))
 
     def is_empty(self) -> bool:
-        """Whether nothing happened; an alert that is still open is older."""
+        """Whether nothing happened; an alert that is still open may be older."""
         if self.restriction:
             return not (self.jobs or self.performance)
         has_alerts = any(entry.count for entry in self.alerts)
@@ -285,7 +285,7 @@ class Report:
 
 
 def totals_of(jobs: Iterable[Job], performance: Iterable[Performance], scale: float = 1) -> Totals:
-    """All of them together, times `scale`. Steps are no calls."""
+    """Their totals, times `scale`. Steps are not calls."""
     calls = [entry for entry in performance if entry.kind != "step"]
     own = list(jobs)
     return Totals(
@@ -298,5 +298,5 @@ def totals_of(jobs: Iterable[Job], performance: Iterable[Performance], scale: fl
 
 
 def change(now: float | None, before: float | None) -> float | None:
-    """How much longer, as a share: 0.31 for "31 % longer". None where one is not known."""
+    """The relative change: 0.31 for "31 % longer". None when a value is unknown."""
     return now / before - 1 if now is not None and before else None

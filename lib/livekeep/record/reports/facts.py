@@ -1,6 +1,6 @@
-"""What a report says of jobs and functions, read from the record.
+"""Reads a report's data on jobs and functions from the record.
 
-The figures of functions are those of store/queries, so that pages, commands and reports agree.
+The metrics of functions are those of store/queries, so that pages, commands and reports agree.
 """
 
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ from livekeep.record.store.queries.filter import Conditions, machine_ids
 MOST_FAILURES = 500
 MOST_ERRORS = 200
 MOST_JUDGED = 200
-"""Functions that are checked for regressions: those that take most time."""
+"""Functions checked for regressions: those with the largest total time."""
 MOST_CURVES = 5
 HISTORY_DAYS = 36
 
@@ -41,7 +41,7 @@ FROM sessions s WHERE {} GROUP BY day
 
 
 def jobs(source: Source, wanted: queries.Filter, means: Mapping[str, float | None]) -> tuple[Job, ...]:
-    """Those with failures first. `means` are the means of the period that it is compared with, by name."""
+    """Those with failures first. `means` has the means of the period of comparison, by name."""
     return tuple(
         Job(
             name=row["name"],
@@ -72,7 +72,7 @@ def maybe(value: float | None) -> float | None:
 
 
 def failures(source: Source) -> tuple[Failure, ...]:
-    """Runs that failed or were lost, the newest first."""
+    """Failed or lost runs, the newest first."""
     failed = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
     return tuple(
         Failure(
@@ -109,7 +109,7 @@ def errors(source: Source) -> tuple[CallError, ...]:
 
 
 def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFigures]) -> tuple[Performance, ...]:
-    """Functions and steps of a period, beside those of the period that it is compared with."""
+    """Functions and steps of a period, and of the period of comparison."""
     before = {(row.name, row.kind): row.figures for row in earlier}
     rows = []
     for row in current:
@@ -134,7 +134,7 @@ def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFi
 
 
 def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str, str], tuple[Bucket, ...]]:
-    """The days of each function up to the end of the period: all of it, and as far back as the rule of regressions needs."""
+    """The days of each function up to the end of the period: the whole period, and as far back as regressions need."""
     history = source.spanning(min(source.period.begin, source.period.end - HISTORY_DAYS * 86400), source.period.end)
     return {
         (row.name, row.kind): queries.function_series(source.connection, replace(history, function=row.name, kind=row.kind))
@@ -151,10 +151,10 @@ def slowdowns(source: Source, days: dict[tuple[str, str], tuple[Bucket, ...]]) -
 
 
 def curves(days: dict[tuple[str, str], tuple[Bucket, ...]], metric: str) -> tuple[Curve, ...]:
-    """Of the functions that take most time."""
+    """Of the functions with the largest total time."""
     every = []
     for (name, kind), buckets in days.items():
-        # Of a job, the whole says enough.
+        # A job is shown as a whole, without its steps.
         if kind == "step":
             continue
         points = tuple((seconds(day.began_at), value_of(day, metric or "p50")) for day in buckets)
@@ -168,7 +168,7 @@ def value_of(day: Bucket, metric: str) -> float:
 
 
 def days(source: Source) -> tuple[Day, ...]:
-    """Every day of the period; of a single one nothing, for that is the whole report."""
+    """Every day of the period; empty for a single day, which the whole report covers."""
     first, last = date_of(source.period.begin), date_of(source.period.end - 1)
     if first == last:
         return ()

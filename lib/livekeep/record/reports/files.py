@@ -1,4 +1,4 @@
-"""The files of reports, and what was reported on last. livekeep-report writes, livekeep-web reads."""
+"""The files of reports, and the last reported period. livekeep-report writes them, livekeep-web reads them."""
 
 import contextlib
 import datetime
@@ -25,7 +25,7 @@ class ReportFile:
 
 
 def stored(folder: Path = FOLDER) -> tuple[ReportFile, ...]:
-    """The reports that were made by the timers, the newest period first. Raises `TemporaryError`."""
+    """The reports of the timers, the newest period first. Raises `TemporaryError`."""
     try:
         sizes = [(path.name, path.stat().st_size) for path in folder.iterdir() if NAME.fullmatch(path.name)]
     except FileNotFoundError:
@@ -41,7 +41,7 @@ def stored(folder: Path = FOLDER) -> tuple[ReportFile, ...]:
 
 
 def first_day(name: str) -> tuple[Kind, datetime.date]:
-    """What the file `name` is about. Raises `ValueError` for another name, and for a day that never was."""
+    """The first day of the file `name`. Raises `ValueError` for another name, and for an invalid date."""
     match = NAME.fullmatch(name)
     if not match:
         raise ValueError(f"{name}: is no report")
@@ -51,7 +51,7 @@ def first_day(name: str) -> tuple[Kind, datetime.date]:
 
 
 def content(name: str, folder: Path = FOLDER) -> bytes:
-    """Raises `ValueError` for a name that no report has, and `OSError`."""
+    """Raises `ValueError` for a name that is not a report's, and `OSError`."""
     first_day(name)
     return files.read(folder / name, LARGEST_BYTES)
 
@@ -65,7 +65,7 @@ def write(name: str, made: bytes, folder: Path = FOLDER) -> None:
 
 
 def remembered(kind: Kind, folder: Path = FOLDER) -> datetime.date | None:
-    """The first day of the newest period that was reported on; None when there was none, or when that cannot be read."""
+    """The first day of the newest reported period; None when there was none, or it cannot be read."""
     try:
         return datetime.date.fromisoformat(json.loads(files.read(folder / f"{kind}.json", 4096))["reported"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -78,7 +78,7 @@ def remember(kind: Kind, first: datetime.date, folder: Path = FOLDER) -> None:
 
 
 def remove_old(before: float, folder: Path = FOLDER) -> int:
-    """Remove the reports on periods that ended before that moment; how many they were. Raises `TemporaryError`."""
+    """Remove the reports on periods that ended before that moment; return their number. Raises `TemporaryError`."""
     old = [row for row in stored(folder) if row.period.end < before]
     try:
         for row in old:

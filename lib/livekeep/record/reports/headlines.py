@@ -1,4 +1,4 @@
-"""The sentences on top of a report: how it went, and what needs attention first. Pure."""
+"""The sentences at the top of a report: a summary, and what needs attention first. Pure."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ from livekeep.record import figures
 from livekeep.record.reports.content import Air, Report
 
 WORTH_TELLING = 0.15
-"""A length of time that changed by less is within the usual."""
+"""A smaller relative change of a duration is not reported."""
 FEWEST_CALLS = 10
 FAILED_SHARE = 0.05
 LARGE_SHARE = 0.05
-"""Of the time that all calls took."""
+"""The share of the time of all calls."""
 HOT_CELSIUS, FULL_SHARE, GOOD_SHARE = 80.0, 0.9, 0.99
 MOST_CHANGES = 2
 MOST_ADVICE = 8
@@ -20,14 +20,14 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class Advice:
-    """Something that needs attention, and the command that shows it."""
+    """A problem, and the command that shows it."""
 
     text: str
     command: str = ""
 
 
 def headlines(report: Report) -> list[str]:
-    """How it went, in a few sentences; the first is the subject of the mail."""
+    """A summary in a few sentences; the first is the subject of the mail."""
     if report.is_empty():
         return [nothing(report)]
     worst = sorted((entry for entry in report.air if entry.share is not None), key=lambda entry: entry.share or 0)[:MOST_AIR]
@@ -55,7 +55,7 @@ def runs(report: Report) -> str:
 
 
 def changes(report: Report) -> list[str]:
-    """What took much longer or shorter than before: jobs, else functions that take much of the time."""
+    """What became much slower or faster: jobs, else functions with a large share of the time."""
     compared = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
     if not any(abs(change) > WORTH_TELLING for change, _name in compared):
         calls = [entry for entry in report.performance if entry.kind != "step"]
@@ -102,7 +102,7 @@ def air(entry: Air) -> str:
 
 
 def advice_of(report: Report) -> list[Advice]:
-    """What needs a person, the worst first; empty when nothing does."""
+    """The problems that need a person, the worst first; empty if there are none."""
     kinds = (of_alerts, of_air, of_jobs, of_slowdowns, of_boxes, of_losses, of_calls)
     return [advice for find in kinds for advice in find(report)][:MOST_ADVICE]
 

@@ -28,8 +28,8 @@ SUFFIXES: dict[Format, str] = {"pdf": ".pdf", "html": ".html", "csv": ".csv", "t
 def make(wanted: Filter, format_: Format, metric: str = "", connection: sqlite3.Connection | None = None) -> bytes:
     """A report on the range of `wanted`, restricted to its function, kind and machine, and to one of METRICS.
 
-    Without a `connection` the record is opened. Raises `ValueError` for a range or a metric that cannot be, and
-    `sqlite3.OperationalError` when there is no record or it may not be read.
+    Without a `connection` the record is opened. Raises `ValueError` for an invalid range or metric, and
+    `sqlite3.OperationalError` when the record is absent or not readable.
     """
     with_ending = connection is None
     connection = connection or schema.open_read_only()
@@ -45,7 +45,7 @@ def compose(connection: sqlite3.Connection, period: Period, wanted: Filter = ALL
     if metric and metric not in METRICS:
         raise ValueError(f"metric: must be one of {', '.join(METRICS)}")
     source = Source(connection, period, wanted)
-    # All of it as of one moment, though the recorder writes on.
+    # A consistent snapshot, though the recorder continues to write.
     connection.execute("BEGIN")
     try:
         report = of_functions(source, metric)

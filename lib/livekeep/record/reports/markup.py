@@ -1,6 +1,6 @@
-"""A report as HTML: for a mail or a browser, whole in itself, without scripts, light or dark.
+"""A report as HTML: for mail or a browser, self-contained, without scripts, light or dark.
 
-Some mail programs take styles at the elements only: what is needed stands there, the sheet on top adds to it.
+Some mail programs only support styles on elements: these have the necessary ones, and the style sheet adds to them.
 """
 
 from html import escape
@@ -95,7 +95,7 @@ def block(section: Section) -> str:
 
 
 def head_cell(column: Column) -> str:
-    # On a phone a table is scrolled rather than squeezed.
+    # On a phone a table scrolls rather than shrinks.
     width = "" if column.is_number else f' style="min-width:{column.width * 4.2:.0f}em"'
     return f'<th scope="col" align="{side(column)}"{width}>{safe(column.heading)}</th>'
 

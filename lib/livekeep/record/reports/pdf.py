@@ -1,7 +1,7 @@
-"""A report as PDF on A4, by reportlab: a summary first, charts that can be read in black and white, tables over many pages.
+"""A report as PDF on A4, by reportlab: a summary first, charts that are readable in black and white, tables over many pages.
 
-Fonts: DejaVu (fonts-dejavu-core), which has Latin, Greek, Cyrillic, Hebrew, Arabic and most signs. Letters that it lacks are
-printed as □, and right-to-left words in their order for the eye; nothing in a name can break the page.
+Fonts: DejaVu (fonts-dejavu-core), which has Latin, Greek, Cyrillic, Hebrew, Arabic and most signs. Missing characters are printed
+as □, and right-to-left words in visual order; no name can break the page.
 """
 
 import io
@@ -98,7 +98,7 @@ def register_fonts() -> None:
 
 
 def printable(text: str) -> str:
-    """`text` on one line, in the order for the eye, without letters that the font lacks."""
+    """`text` on one line, in visual order, without characters that the font lacks."""
     glyphs = pdfmetrics.getFont(PLAIN).face.charToGlyph
     one_line = unicodedata.normalize("NFC", shown(text))
     known = "".join(
@@ -109,12 +109,12 @@ def printable(text: str) -> str:
 
 
 def safe(text: str) -> str:
-    """For a Paragraph, which reads XML."""
+    """Escaped for a Paragraph, which parses XML."""
     return escape(printable(text))
 
 
 class NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
-    """Writes head and foot when all pages are there, so that the foot knows how many they are."""
+    """Writes headers and footers when all pages exist, so that the footer has their number."""
 
     def __init__(self, title: str, made_at: float, *given: object, **named: object) -> None:
         super().__init__(*given, **named)
@@ -212,7 +212,7 @@ def table(section: Section) -> Table:
 
 
 def widths(section: Section) -> list[float]:
-    """Numbers get the place that they need, texts share what is left."""
+    """Numbers get the width that they need, texts share the rest."""
     needed = {
         place: PADDING + 1 + max(needs(section, place, row) for row in range(-1, len(section.rows)))
         for place, column in enumerate(section.columns)
@@ -221,12 +221,12 @@ def widths(section: Section) -> list[float]:
     left = max(WIDTH - sum(needed.values()), WIDTH / 7)
     whole = sum(column.width for column in section.columns if not column.is_number) or 1
     wanted = [needed.get(place, left * column.width / whole) for place, column in enumerate(section.columns)]
-    # Numbers alone are spread over the page.
+    # A table of numbers only is spread over the page.
     return [width * WIDTH / sum(wanted) for width in wanted]
 
 
 def needs(section: Section, place: int, row: int) -> float:
-    """The width of a number, or, above the first row, of a heading."""
+    """The width of a number, or, in the first row, of a heading."""
     if row < 0:
         return float(pdfmetrics.stringWidth(section.columns[place].heading, PLAIN, HEAD.fontSize))
     cell = section.rows[row][place]

@@ -1,7 +1,7 @@
-"""Periods that a report is about: days and weeks from local midnight to local midnight. Pure; the zone is the machine's.
+"""Periods of reports: days and weeks from local midnight to local midnight. Pure; uses the machine's time zone.
 
-A timer says when, not for which period: each day and each week that is over gets one report, whenever the timer elapses. So a run
-that comes late, because the box was off, is still about the right day, and one that comes twice makes nothing twice.
+A timer determines when, not which period: each day and each week that is over gets one report, whenever the timer elapses. So a
+late run, after the box was off, still reports on the right day, and a repeated run makes no second report.
 """
 
 import datetime
@@ -16,24 +16,24 @@ Kind = Literal["daily", "weekly"]
 KINDS: tuple[Kind, ...] = ("daily", "weekly")
 DAYS: dict[Kind, int] = {"daily": 1, "weekly": 7}
 MOST_CAUGHT_UP: dict[Kind, int] = {"daily": 7, "weekly": 4}
-"""Reports of one run, after a box was off for long."""
+"""Reports per run, after a box was off for long."""
 Date = datetime.date
 
 
 @dataclass(frozen=True)
 class Period:
-    """Moments are Unix seconds; `end` is no part of it."""
+    """Times are Unix seconds; `end` is exclusive."""
 
     begin: float
     end: float
     before: float
-    """Where the period that it is compared with begins; that one ends at `begin`."""
+    """The beginning of the period of comparison, which ends at `begin`."""
     kind: Kind | None = None
-    """None: of a person's choice."""
+    """None: a period that a user chose."""
 
     @property
     def stem(self) -> str:
-        """What its files are called, without the suffix."""
+        """The base name of its files."""
         first = date_of(self.begin)
         if self.kind == "weekly":
             year, week, _day = first.isocalendar()
@@ -53,7 +53,7 @@ class Period:
 
     @property
     def compared(self) -> str:
-        """What it is compared with, after "than in"."""
+        """The period of comparison, as text after "than in"."""
         return {"daily": "the seven days before", "weekly": "the week before", None: "as long a time before"}[self.kind]
 
     def is_of_whole_days(self) -> bool:
@@ -65,7 +65,7 @@ def written(day: Date) -> str:
 
 
 def short(day: Date, other: Date) -> str:
-    """`day` without what it shares with the later `other`."""
+    """`day` without the parts that it shares with the later `other`."""
     if day.year != other.year:
         return written(day)
     return f"{day.day} {day:%B}" if day.month != other.month else str(day.day)
@@ -83,28 +83,28 @@ def last_date(period: Period) -> Date:
 def period_of(kind: Kind, first: Date) -> Period:
     """The day or week that begins on `first`."""
     days = datetime.timedelta(DAYS[kind])
-    # A day is compared with seven: a single one is often another kind of day.
+    # A day is compared with the seven days before: a single previous day is often of another kind.
     before = first - datetime.timedelta(7)
     return Period(midnight(first), midnight(first + days), midnight(before), kind)
 
 
 def newest(kind: Kind, now: float) -> Date:
-    """The first day of the newest day or week that is over at `now`."""
+    """The first day of the newest day or week that has ended at `now`."""
     today = date_of(now)
     monday = today - datetime.timedelta(today.weekday())
     return (today if kind == "daily" else monday) - datetime.timedelta(DAYS[kind])
 
 
 def due(kind: Kind, now: float, reported: Date | None, began: float | None) -> list[Period]:
-    """What a run at `now` reports on, the oldest first.
+    """The periods that a run at `now` reports on, the oldest first.
 
-    `reported` is the first day of the newest period that was reported on before, None for none. `began` is when the record
-    begins, None when nothing is recorded yet: a time before it is no news.
+    `reported` is the first day of the newest period already reported, None for none. `began` is when the record begins, None
+    while it is empty: earlier periods are not reported.
     """
     last, days = newest(kind, now), datetime.timedelta(DAYS[kind])
     if began is None:
         return []
-    # A report on a time to come: the clock was wrong. It may well step back over a midnight.
+    # If `reported` is far in the future, the clock was wrong. A step back over one midnight is possible, though.
     if reported is None or reported > last + 2 * days:
         firsts = [last]
     else:
@@ -114,7 +114,7 @@ def due(kind: Kind, now: float, reported: Date | None, began: float | None) -> l
 
 
 def chosen(begin: float, end: float) -> Period:
-    """A period of somebody's choice, compared with as long a time before it. Raises `ValueError` when it has no length."""
+    """A period that a user chose, compared with an equally long one before it. Raises `ValueError` when it is empty."""
     if not begin < end:
         raise ValueError("it must end after it begins")
     period = Period(begin, end, begin - (end - begin))

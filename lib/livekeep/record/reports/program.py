@@ -1,8 +1,8 @@
 """livekeep-report: makes reports from the record.
 
-Units: livekeep-report@daily and livekeep-report@weekly, each started by its timer, report on every day and week that is over and
-was not reported on yet: files in /var/lib/livekeep/reports, and a message that livekeep-alerter delivers.
-`livekeep report` makes one for a person. Reads: the record, [reports] of the configuration.
+Units: livekeep-report@daily and livekeep-report@weekly, each started by its timer, report on every ended day and week without a
+report: files in /var/lib/livekeep/reports, and a message that livekeep-alerter delivers. `livekeep report` makes a report on
+request. Reads: the record, [reports] of the configuration.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return terminal.exit_code(lambda: run_once(arguments, time.time()))
 
 
-# For a person
+# On request
 
 
 def run_once(arguments: argparse.Namespace, now: float) -> int:
@@ -89,7 +89,7 @@ def run_once(arguments: argparse.Namespace, now: float) -> int:
 
 
 def format_of(output: str | None) -> Format:
-    """By a file's suffix; text for all others."""
+    """By the file's suffix; text for any other."""
     return next((name for name, suffix in SUFFIXES.items() if output and output.endswith(suffix)), "text")
 
 
@@ -100,14 +100,14 @@ def write(file: Path, made: bytes) -> None:
         raise LivekeepError(f"{file}: cannot be written ({error.strerror})") from error
 
 
-# By the timers
+# For the timers
 
 
 def run_scheduled(kind: Kind, now: float) -> int:
     settings = config.load()
     log.set_up(settings.log.level)
     if not (settings.reports.daily if kind == "daily" else settings.reports.weekly):
-        # Once it is switched on it begins with the time from then on.
+        # After reports are enabled, they start with the current time.
         files.remember(kind, newest(kind, now))
         logger.info("The %s report is switched off: [reports] %s = false", kind, kind)
         return 0
@@ -123,14 +123,14 @@ def report_all(connection: sqlite3.Connection, kind: Kind, settings: Config, now
         logger.info("No %s report is due", kind)
     for period in periods:
         report = making.compose(connection, period)
-        # While the box was off nothing happened; only the newest period is worth a word all the same.
+        # Nothing happened while the box was off; even so, the newest period gets a message.
         if not report.is_empty() or period is periods[-1]:
             publish(report, kind, settings.reports.notify)
         files.remember(kind, date_of(period.begin))
 
 
 def publish(report: Report, kind: Kind, channels: tuple[str, ...]) -> None:
-    """Write the files of a report, and hand its message to the alerter."""
+    """Write a report's files, and pass its message to the alerter."""
     text, html = making.rendered(report, "text"), making.rendered(report, "html")
     made: dict[Format, bytes] = {"text": text, "html": html} if kind == "daily" else {"pdf": making.rendered(report, "pdf")}
     for format_, content in made.items():

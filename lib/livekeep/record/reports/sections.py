@@ -1,4 +1,4 @@
-"""The tables of a report, with their texts and their values: what all of its forms are made from. Pure."""
+"""The tables of a report, with their texts and values: the source of all its formats. Pure."""
 
 from collections.abc import Callable, Sequence
 
@@ -34,7 +34,7 @@ FIGURES: dict[str, tuple[Column, Callable[[Performance], Cell]]] = {
     "p99": (Column("p99", "p99_seconds", 1.2), lambda entry: length(entry.p99_seconds)),
     "max": (Column("longest", "longest_seconds", 1.2), lambda entry: length(entry.longest_seconds)),
 }
-"""Of functions, by the metric of a filter."""
+"""Columns of functions, by the metric of a filter."""
 
 
 def jobs(report: Report) -> Section:
@@ -241,5 +241,5 @@ ALL: Sequence[Callable[[Report], Section]] = (
 
 
 def sections(report: Report) -> list[Section]:
-    """Those that have a row, in the order in which they are read."""
+    """The sections with rows, in reading order."""
     return [section for section in (make(report) for make in ALL) if section.rows]

@@ -1,4 +1,4 @@
-"""Where a report is read from: the record, a period, and what it is restricted to."""
+"""The source of a report: the record, a period, and its restrictions."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class Source:
     connection: sqlite3.Connection
     period: Period
     filter: Filter
-    """Its function, kind and machine count, its range does not: the period's does."""
+    """Only the filter's function, kind and machine apply; the range is the period's."""
 
     def spanning(self, begin: float, end: float) -> Filter:
         own = self.filter
@@ -32,7 +32,7 @@ class Source:
 
     @property
     def scale(self) -> float:
-        """By which a number of the period before is multiplied to be one of as long a time."""
+        """The factor that scales a value of the previous period to this period's length."""
         return (self.period.end - self.period.begin) / (self.period.begin - self.period.before)
 
     def machines(self) -> tuple[queries.Machine, ...]:
@@ -49,7 +49,7 @@ def seconds(value: float) -> float:
 
 
 def began(connection: sqlite3.Connection) -> float | None:
-    """The moment of the first row of calls, events, sessions and samples; None when the record is empty."""
+    """The time of the first row of calls, events, sessions and samples; None when the record is empty."""
     span = queries.period(connection)
     row = connection.execute("SELECT min(at) FROM samples").fetchone()
     firsts = [first for first in (span[0] if span else None, row[0]) if first is not None]

@@ -10,7 +10,7 @@ Value = str | int | float | None
 LONGEST_SENTENCE, LONGEST_NAME = 160, 60
 WIDTH_OF_SENTENCES = 4.0
 MOST_ROWS = 40
-"""In a table for people; CSV has all."""
+"""In a table for people; CSV has all rows."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +33,13 @@ class Column:
     """Relative to the others."""
     is_number: bool = True
     is_optional: bool = False
-    """People don't get it when nothing stands in it, or zeros only."""
+    """Hidden from people when it has only empty cells or zeros."""
     is_shared: bool = False
-    """People don't get it when all rows have the same."""
+    """Hidden from people when all rows have the same value."""
 
     @property
     def longest(self) -> int:
-        """Letters that people get of a text."""
+        """The longest text for people, in characters."""
         return LONGEST_SENTENCE if self.width >= WIDTH_OF_SENTENCES else LONGEST_NAME
 
 
@@ -52,7 +52,7 @@ class Section:
     note: str = ""
 
     def for_people(self) -> "Section":
-        """Without the columns that say nothing here, and with as many rows as somebody reads."""
+        """Without uninformative columns, and limited to a readable number of rows."""
         kept = [place for place, column in enumerate(self.columns) if self.has_news(place, column)]
         more = len(self.rows) - MOST_ROWS
         notes = [f"… and {figures.count(more)} more."] if more > 0 else []
@@ -79,7 +79,7 @@ def number(value: float | None, is_bad: bool = False) -> Cell:
 
 
 def bad_count(value: int) -> Cell:
-    """Of what is better none."""
+    """A count that should be zero."""
     return Cell(figures.count(value), value, value > 0)
 
 
@@ -96,7 +96,7 @@ def size(value: float | None) -> Cell:
 
 
 def change(value: float | None) -> Cell:
-    """Of a length of time: longer by a seventh is worth attention."""
+    """Of a duration: an increase by more than 15 % is highlighted."""
     return Cell(figures.change(value), value, value is not None and value > 0.15)
 
 

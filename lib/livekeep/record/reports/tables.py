@@ -1,4 +1,4 @@
-"""A report for programs: one table for each kind, with plain values, as CSV or JSON."""
+"""A report for programs: one table per kind, with plain values, as CSV or JSON."""
 
 import csv
 import io
@@ -15,7 +15,7 @@ FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def render(report: Report) -> str:
-    """All tables in one file: the name of each in a line of its own, a blank line before the next."""
+    """All tables in one file: the name of each on a separate line, a blank line between them."""
     head = written([["report", "begin", "end", "filter"], ["", *about(report)]])
     return "\r\n".join([head, *(f"{name}\r\n{text}" for name, text in render_each(report).items())])
 
@@ -52,7 +52,7 @@ def value(cell: Cell) -> str:
 
 
 def harmless(text: str) -> str:
-    """A text that a spreadsheet would take for a formula begins with an apostrophe."""
+    """Prefix a text that a spreadsheet would interpret as a formula with an apostrophe."""
     return f"'{text}" if FORMULA.match(text) else text
 
 

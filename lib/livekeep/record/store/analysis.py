@@ -1,6 +1,6 @@
-"""What the figures of many days say: trend, regression, the comparison of two periods, a threshold from a function's own history.
+"""Analyses the metrics of many days: trend, regression, comparison of two periods, thresholds from a function's own history.
 
-Pure: days come from `queries.function_series`, and `now` is passed in. Standard library only. Durations and moments are
+Pure: days come from `queries.function_series`, and `now` is passed in. Standard library only. Durations and times are
 microseconds.
 """
 
@@ -20,12 +20,12 @@ REGRESSION_RATIO = 1.15
 tests/record/benchmark_analysis.py says which changes are detected how soon, and how many alarms are false.
 """
 NOISE_FACTOR = 2.0
-"""Of a series whose days differ much: how many of its deviations a change must be larger than."""
+"""For a series with large daily variation: a change must exceed this many of its deviations."""
 LAST_DAYS = 4
 LEAST_OF_LAST_DAYS = 1.05
 """The fourth of the last 4 days must be slower than before, too."""
 LEAST_RECENT_DAYS = 4
-"""A function that runs once a week has no 7 days; with fewer than these there is nothing to judge."""
+"""A weekly function has no 7 days; fewer than these are too few."""
 LEAST_EARLIER_DAYS = 7
 SECOND = 1_000_000
 DAY_SECONDS = 86400
@@ -33,14 +33,14 @@ DAY_SECONDS = 86400
 
 @dataclass(frozen=True)
 class Regression:
-    """A function that takes longer than it did."""
+    """A function that became slower."""
 
     before: float
     """The median of the earlier days' medians."""
     now: float
     """The median of the last days' medians."""
     since: int
-    """The beginning of the day on which the change is most likely to have come."""
+    """The beginning of the most likely day of the change."""
 
     @property
     def ratio(self) -> float:
@@ -49,17 +49,17 @@ class Regression:
 
 @dataclass(frozen=True)
 class Trend:
-    """By how much the daily median changes in a week, as a share (0.05 is 5 % more each week)."""
+    """The change of the daily median in a week, as a share (0.05 is 5 % more each week)."""
 
     weekly: float
     is_clear: bool
-    """Whether it is more than the days' own noise (Mann-Kendall, 1 %)."""
+    """Whether it exceeds the days' own noise (Mann-Kendall, 1 %)."""
     days: int
 
 
 @dataclass(frozen=True)
 class Change:
-    """One figure of two periods."""
+    """One metric in two periods."""
 
     before: float
     after: float
@@ -70,7 +70,7 @@ class Change:
 
     @property
     def ratio(self) -> float | None:
-        """`None` when there was nothing before."""
+        """`None` when there was no value before."""
         return self.after / self.before if self.before else None
 
 
@@ -89,7 +89,7 @@ class Comparison:
 
 
 def regression(days: Sequence[Bucket], now: int) -> Regression | None:
-    """Whether a function has become slower, by its days that are over at `now`; `None` when it has not, or has too few days."""
+    """Whether a function became slower, judged by its complete days at `now`; `None` when it did not, or has too few days."""
     recent_begin = now - RECENT_DAYS * DAY_SECONDS * SECOND
     begin = recent_begin - EARLIER_DAYS * DAY_SECONDS * SECOND
     usable = [day for day in days if begin <= day.began_at and day.ends_at <= now and day.figures.p50 > 0]
@@ -105,7 +105,7 @@ def regression(days: Sequence[Bucket], now: int) -> Regression | None:
 
 
 def _threshold(values: Sequence[float]) -> float:
-    """The ratio that a change must exceed: more for a series whose days differ much among themselves."""
+    """The ratio that a change must exceed: larger for a series with large daily variation."""
     logarithms = [math.log(value) for value in values]
     return max(REGRESSION_RATIO, math.exp(NOISE_FACTOR * deviation(logarithms)))
 
@@ -126,7 +126,7 @@ def deviation(values: Sequence[float]) -> float:
 
 
 def change_point(values: Sequence[float]) -> int:
-    """The index at which a series is best cut in two, each part near its own median (least absolute deviation); at least 1."""
+    """The index that best splits a series in two, each part near its own median (least absolute deviation); at least 1."""
 
     def spread(part: Sequence[float]) -> float:
         middle = median(part)
@@ -136,7 +136,7 @@ def change_point(values: Sequence[float]) -> int:
 
 
 def trend(days: Sequence[Bucket]) -> Trend | None:
-    """The slope of the daily medians after Theil and Sen, over their logarithms; `None` with fewer than 7 days."""
+    """The Theil-Sen slope of the logarithms of daily medians; `None` with fewer than 7 days."""
     points = [(day.began_at / SECOND / DAY_SECONDS, math.log(day.figures.p50)) for day in days[-365:] if day.figures.p50 > 0]
     if len(points) < RECENT_DAYS:
         return None
@@ -150,7 +150,7 @@ def trend(days: Sequence[Bucket]) -> Trend | None:
 
 
 def compare(before: Sequence[FunctionFigures], after: Sequence[FunctionFigures]) -> tuple[Comparison, ...]:
-    """Every function of two periods; the one whose time in all changed most comes first."""
+    """Every function of two periods; the one with the largest change of total time first."""
     old = {(row.name, row.kind): row.figures for row in before}
     new = {(row.name, row.kind): row.figures for row in after}
     keys = sorted({*old, *new}, key=lambda key: -abs(new.get(key, Figures()).sum - old.get(key, Figures()).sum))
@@ -158,9 +158,9 @@ def compare(before: Sequence[FunctionFigures], after: Sequence[FunctionFigures])
 
 
 def auto_threshold(values: Sequence[float]) -> float | None:
-    """Above which a figure is unusual, by its values on earlier days or hours; `None` with fewer than 7.
+    """The threshold above which a value is unusual, from its values on earlier days or hours; `None` with fewer than 7.
 
-    Their median plus 5 deviations (median absolute deviation, scaled to a normal distribution's), at least half as much again.
+    Their median plus 5 deviations (median absolute deviation, scaled to a normal distribution's), at least 1.5 times the median.
     """
     if len(values) < RECENT_DAYS:
         return None

@@ -1,4 +1,4 @@
-"""Calls that wait to be committed, and their numbers: when each began, and a counter for those of the same microsecond."""
+"""Calls that wait for a commit, and their ids: the start time of each, and a counter for calls in the same microsecond."""
 
 import random
 import sqlite3
@@ -25,7 +25,7 @@ class Calls:
         self._counter = 0
 
     def add(self, calls: list[records.Call], machine: int, process: int, moment: int) -> None:
-        """Of a process, in an entry that came at `moment`. The inner loop: it runs for each call."""
+        """Add calls of a process, from an entry that arrived at `moment`. The inner loop: it runs for each call."""
         names, ids, session_of = self._names, self._ids, self._sessions.id_of
         counter, append, summarize = self._counter, self.waiting.append, self._summaries.add
         for call in calls:
@@ -60,7 +60,7 @@ class Calls:
         self._counter = counter
 
     def _free_id(self, start: int, number: int) -> int:
-        """Another call of this transaction began in the same microsecond."""
+        """For another call of this transaction that began in the same microsecond."""
         number = max(number, self._next_ids.get(start, 0))
         while number in self._ids:
             number += 1
@@ -75,12 +75,12 @@ class Calls:
         try:
             self._connection.executemany(INSERT_CALL, self.waiting)
         except sqlite3.IntegrityError:
-            # Seldom: another call began in the same microsecond, and was committed before.
+            # Rare: a call that began in the same microsecond was committed before.
             self._connection.execute("ROLLBACK TO calls")
             for number, *values in self.waiting:
                 candidate, window = number, 2
                 while self._connection.execute("SELECT 1 FROM calls WHERE id = ?", (candidate,)).fetchone():
-                    # By chance: thousands may have begun in one microsecond, where a clock is coarse.
+                    # Random: thousands may begin in one microsecond if a clock is coarse.
                     candidate, window = number + random.randrange(window), window * 2  # noqa: S311
                 self._connection.execute(INSERT_CALL, (candidate, *values))
         self._connection.execute("RELEASE calls")

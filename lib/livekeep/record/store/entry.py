@@ -1,4 +1,4 @@
-"""A journal entry as the record takes it: whose it is, when it came, what it says. All of it may have been written by anybody."""
+"""Parses a journal entry: its writer, time and content. Any process may have written the content."""
 
 import json
 import re
@@ -20,10 +20,10 @@ UNIT_EVENTS = {
 }
 UNIT_FIELDS = ("UNIT", "USER_UNIT", "UNIT_RESULT", "EXIT_CODE", "EXIT_STATUS", "COMMAND", "INVOCATION_ID", "USER_INVOCATION_ID")
 WORST_LOG_PRIORITY = 3
-"""Plain lines of livekeep's units that are kept as events "log": errors and worse."""
+"""Priority up to which plain lines of livekeep's units are kept as events "log": errors and worse."""
 RECORDER = "livekeep-recorder.service"
 CARRIER = events.CALLS_RECORDED.name
-"""The event of an entry that nobody reads: it carries calls."""
+"""The event of an entry that carries calls, and is not for people."""
 NOT_FIELDS = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
 
 Entry = Mapping[str, str]
@@ -31,19 +31,19 @@ Entry = Mapping[str, str]
 
 
 def is_own_error(entry: Entry) -> bool:
-    """A plain line of one of livekeep's units that reports an error. The recorder's own would come back as more of them."""
+    """Whether a livekeep unit reports an error in a plain line. Excludes the recorder's own, which would cause more of them."""
     unit = entry.get("_SYSTEMD_UNIT", "")
     return unit.startswith("livekeep-") and unit != RECORDER and priority_of(entry) <= WORST_LOG_PRIORITY
 
 
 def fields_of(entry: Entry) -> dict[str, str]:
-    """The LIVEKEEP_* fields of an event, without the prefix."""
+    """An event's LIVEKEEP_* fields, without the prefix."""
     names = [name for name in entry if name.startswith("LIVEKEEP_") and name not in NOT_FIELDS]
     return {name.removeprefix("LIVEKEEP_"): text(entry[name], LONGEST_FIELD) for name in sorted(names)[:MOST_FIELDS]}
 
 
 def identity_of(entry: Entry) -> bytes:
-    """The same wherever an entry has been copied to: its boot, its time since, and the hash of its content."""
+    """The same for every copy of an entry: its boot, its monotonic time, and the hash of its content."""
     cursor = dict(part.partition("=")[::2] for part in entry.get("__CURSOR", "").split(";"))
     if {"b", "m", "x"} <= cursor.keys():
         content = f"{cursor['b']};{cursor['m']};{cursor['x']}"
@@ -57,7 +57,7 @@ def digest(content: str) -> bytes:
 
 
 def moment_of(entry: Entry) -> int:
-    """When the journal took it, in us since 1970."""
+    """When the journal received it, in us since 1970."""
     moment = whole(entry.get("__REALTIME_TIMESTAMP", "0"))
     return min(max(moment, records.EARLIEST), records.LATEST)
 
@@ -74,7 +74,7 @@ def priority_of(entry: Entry) -> int:
 
 
 def natural(value: str) -> int:
-    """Raises `ValueError` for what is no number of zero or more."""
+    """Raises `ValueError` unless it is a number of zero or more."""
     number = integer(int(value))
     if number < 0:
         raise ValueError("less than zero")
@@ -82,7 +82,7 @@ def natural(value: str) -> int:
 
 
 def whole(value: str) -> int:
-    """A number that journald wrote; -1 for what is none."""
+    """A number from journald; -1 if invalid."""
     try:
         return integer(int(value))
     except ValueError:

@@ -1,8 +1,8 @@
 """The record as CSV or as JSON lines: all metrics, times and names, row after row, in constant memory.
 
-Moments are ISO 8601 with microseconds in the local zone, durations are seconds. In CSV a text that begins with = + - @ ' or a
-control character has a ' in front of it, so that a spreadsheet takes nothing that came from outside for a formula; without that
-sign it is the text again. What is not known is an empty cell, and null in JSON.
+Times are ISO 8601 with microseconds in the local zone, durations are seconds. In CSV a text that begins with = + - @ ' or a
+control character is prefixed with ', so that a spreadsheet does not interpret external text as a formula; removing it restores
+the text. An unknown value is an empty cell, and null in JSON.
 """
 
 import csv
@@ -39,16 +39,16 @@ GUARDED = tuple("=+-@'\t\r\n\0")
 
 Column = Iterable[Any]
 Convert = Callable[[Column], Column]
-"""Of a column of some hundred rows: many times as fast as value by value."""
+"""Converts a column of some hundred rows: many times as fast as value by value."""
 
 
 def export(connection: sqlite3.Connection, table: str, wanted: Filter, form: Format, to: TextIO) -> int:
-    """Write a table of `TABLES` to `to`; the number of its rows. One moment's state, whatever is written meanwhile."""
+    """Write a table of `TABLES` to `to`; return its number of rows. A consistent snapshot, despite concurrent writes."""
     names = list(TABLES[table].columns)
     converts = [(CSV if form == "csv" else JSON)[kind] for kind, _sql in TABLES[table].columns.values()]
-    # The values are JSON already.
+    # The values are already JSON.
     line = "{" + ",".join(f'"{name}":%s' for name in names) + "}\n"
-    # The lines' ends of RFC 4180: with others a lone carriage return within a cell would not be quoted.
+    # The line ends of RFC 4180: with others a lone carriage return within a cell would not be quoted.
     writer = csv.writer(to, lineterminator="\r\n")
     if form == "csv":
         writer.writerow(names)
@@ -77,17 +77,17 @@ def _second(second: int) -> tuple[str, str]:
 
 
 def guarded(text: str) -> str:
-    """A text that no spreadsheet takes for a formula."""
+    """A text that a spreadsheet does not interpret as a formula."""
     return f"'{text}" if text.startswith(GUARDED) else text
 
 
 def _each(convert: Callable[[Any], Any], unknown: str = "") -> Convert:
-    """Convert value by value what is known."""
+    """Convert the known values one by one."""
     return lambda column: [unknown if value is None else convert(value) for value in column]
 
 
 def _cached(convert: Callable[[Any], Any], unknown: str = "") -> Convert:
-    """Convert each value once, as long as there are few of them."""
+    """Convert each distinct value once, while there are few of them."""
     cached = lru_cache(maxsize=2048)(lambda value: unknown if value is None else convert(value))
     return lambda column: map(cached, column)
 

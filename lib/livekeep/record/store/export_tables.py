@@ -1,4 +1,4 @@
-"""What can be exported: the tables, their columns with what each holds, and which rows a filter means."""
+"""The tables that can be exported: their columns with a description, and the rows that a filter selects."""
 
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -10,10 +10,10 @@ from livekeep.record.store.queries.filter import Conditions, Filter, function_id
 from livekeep.record.store.queries.session_rows import session_conditions
 
 TEXT, LONG_TEXT = "text", "long text"
-"""Names that come again and again, and texts that don't."""
+"""Texts that repeat often, and texts that don't."""
 NUMBER = "number"
 ID = "id"
-"""Too long a number for the floats of JavaScript and jq: text in JSON."""
+"""A number too large for the floats of JavaScript and jq: text in JSON."""
 MOMENT = "moment"
 SECONDS = "seconds"
 OUTCOME = "outcome"
@@ -24,7 +24,7 @@ P50, P95, P99 = "p50", "p95", "p99"
 
 @dataclass(frozen=True)
 class Table:
-    """What can be exported: the columns' names with their kind and SQL, where from, and which rows are meant."""
+    """A table that can be exported: its columns' names with kind and SQL, its source, and the selection of rows."""
 
     columns: Mapping[str, tuple[str, str]]
     source: str

@@ -1,4 +1,4 @@
-"""Histograms of durations that can be merged: the percentiles of a month come from its days. Standard library only.
+"""Mergeable histograms of durations: the percentiles of a month come from its days. Standard library only.
 
 Buckets grow by a constant factor, so that an estimate is off by at most `ERROR` of the value, whatever its size. Source: Masson,
 Rim, Lee: "DDSketch", 2019, section 2. A histogram is a dict of bucket to count; in the database it is a blob:
@@ -19,7 +19,7 @@ from functools import lru_cache
 from itertools import accumulate
 
 ERROR = 0.019
-"""Relative error of a percentile; half a microsecond of rounding comes on top."""
+"""Relative error of a percentile; rounding adds up to half a microsecond."""
 FACTOR = (1 + ERROR) / (1 - ERROR)
 LOG_FACTOR = math.log(FACTOR)
 LARGEST_STEP = 255
@@ -37,7 +37,7 @@ def bucket(value: int) -> int:
 
 @lru_cache(maxsize=2048)
 def value_of(bucket_number: int) -> float:
-    """The value that is off by at most `ERROR` from each value of the bucket."""
+    """The value that differs by at most `ERROR` from each value of the bucket."""
     return 2 * FACTOR ** (bucket_number - 1) / (FACTOR + 1) if bucket_number > 0 else 0.0
 
 
@@ -55,7 +55,7 @@ def merge(target: Histogram, other: Mapping[int, int]) -> None:
 
 
 def add(target: list[int], blob: bytes) -> None:
-    """Add an encoded histogram to `target`, a list of counts by bucket: faster than a dict for thousands of them."""
+    """Add an encoded histogram to `target`, a list of counts by bucket: faster than a dict for thousands of histograms."""
     distances, counts = _read(blob)
     target += [0] * (sum(distances) + 1 - len(target))
     for number, counted in zip(accumulate(distances), counts, strict=True):
@@ -74,7 +74,7 @@ def percentile(histogram: Mapping[int, int], share: float) -> float | None:
 
 
 def percentiles(counts: Sequence[int], shares: Iterable[float]) -> list[float]:
-    """As `percentile`, of a list of counts by bucket, which holds at least one value."""
+    """Like `percentile`, for a list of counts by bucket with at least one value."""
     reached = list(accumulate(counts))
     ranks = [max(1, math.ceil(share * reached[-1] - 1e-9)) for share in shares]
     return [value_of(bisect_left(reached, rank)) for rank in ranks]
@@ -96,13 +96,13 @@ def encode(histogram: Mapping[int, int]) -> bytes:
 
 
 def decode(blob: bytes) -> Histogram:
-    """Raises `ValueError` for what is no histogram."""
+    """Raises `ValueError` for an invalid histogram."""
     distances, counts = _read(blob)
     return {number: counted for number, counted in zip(accumulate(distances), counts, strict=True) if counted}
 
 
 def _read(blob: bytes) -> tuple[bytes, Sequence[int]]:
-    """The distances of the buckets, and their counts, zeros among them."""
+    """The distances of the buckets, and their counts, including zeros."""
     width = blob[0] if blob else 0
     if width not in CODES or (len(blob) - 1) % (width + 1):
         raise ValueError("not a histogram")

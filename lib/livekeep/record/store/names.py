@@ -1,6 +1,6 @@
-"""Texts that many rows share, each once in a table of its own: machines, functions, threads, errors.
+"""Texts that many rows share, each stored once in a separate table: machines, functions, threads, errors.
 
-A job that makes up names (one for each item) is bounded: what is beyond shares one name.
+A job that generates names (such as one per item) is limited: further names share one row.
 """
 
 import sqlite3
@@ -13,7 +13,7 @@ OTHERS = "(others)"
 
 
 class Names:
-    """Ids of texts, for the one writer."""
+    """Ids of texts, for the only writer."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -33,10 +33,10 @@ class Names:
             self.clear()
 
     def machine(self, machine_id: str, hostname: str, boot_id: str, moment: int) -> int:
-        """Of an entry that was written then, in us; without a boot where that is not known."""
+        """The machine of an entry written at that time, in us; without a boot if that is unknown."""
         cached = self._machines.get(machine_id)
         if cached is None or cached[1:] != (hostname, boot_id):
-            # What an upload repeats may be of an earlier boot.
+            # A repeated upload may contain an earlier boot.
             number = self._connection.execute(
                 "INSERT INTO machines (machine_id, hostname, boot_id, boot_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
                 "hostname = excluded.hostname, "
@@ -49,7 +49,7 @@ class Names:
         return cached[0]
 
     def function(self, name: tuple[str, str]) -> int:
-        """Of a function's name and kind."""
+        """The id of a function's name and kind."""
         number = self._functions.get(name)
         if number is None:
             number = self._find("functions", ("name", "kind"), name)
@@ -69,7 +69,7 @@ class Names:
         return number
 
     def error(self, error: tuple[str, str, str], moment: int) -> int:
-        """Its id; 0, which no row has, when there are too many."""
+        """Its id; 0, which no row has, if there are too many."""
         digest, day = blake2b("\0".join(error).encode(), digest_size=16).digest(), moment // DAY
         number = self._errors.get((digest, day))
         if number is None:
@@ -88,7 +88,7 @@ class Names:
         return int(row[0]) if row else None
 
     def _make(self, table: str, columns: tuple[str, ...], values: tuple[object, ...], most: int) -> int | None:
-        """The id of a new row; None when there are too many already, unless it is the one that stands for all others."""
+        """The id of a new row; None if there are too many, unless it is the one that represents all others."""
         if self._count(table) >= most and OTHERS not in values:
             return None
         marks = ", ".join("?" for _ in columns)

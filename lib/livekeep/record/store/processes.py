@@ -1,7 +1,7 @@
-"""Processes of jobs, for the one writer: what came of each, and what is missing.
+"""Processes of jobs, for the only writer: what arrived from each, and what is missing.
 
-The sequence numbers that did not arrive are kept, so that an entry which comes late (from another file of the journal, or from a
-box that was not connected) is taken and is lost no longer.
+Missing sequence numbers are kept, so that a late entry (from another journal file, or from a box that was offline) is accepted
+and no longer counts as lost.
 """
 
 import sqlite3
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 MOST_CACHED = 2000
 MOST_GAPS = 10_000
-"""Of a process: a forger who leaves out every second number must not fill the disk."""
+"""Per process: a forger who omits every second number must not fill the disk."""
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Process:
     first_monotonic: int | None = None
     """us since boot."""
     is_joined_late: bool = False
-    """It goes on with the token and the numbers of another process (a fork that Python did not notice): its first is no gap."""
+    """It continues with another process's token and numbers (a fork that Python did not notice): its first number is no gap."""
 
 
 class Processes:
@@ -43,7 +43,7 @@ class Processes:
         self._changed.clear()
 
     def find(self, boot_id: str, token: str, pid: int, uid: int, new: Process) -> Process:
-        """The process that wrote; `new` is stored when there is none."""
+        """The process that wrote; stores `new` if there is none."""
         key = (boot_id, token, pid, uid)
         process = self._known.get(key)
         if process is None:
@@ -61,7 +61,7 @@ class Processes:
             process.gaps += 1
 
     def fill_gap(self, process: Process, sequence: int) -> int | None:
-        """Take a number out of its gap; the id of the gap's loss, or None when that number is not missing."""
+        """Remove a number from its gap; return the id of the gap's loss, or None if that number is not missing."""
         if not process.gaps:
             return None
         row = self._connection.execute(

@@ -1,6 +1,6 @@
-"""What an entry's LIVEKEEP_RECORDS say, checked and bounded: anybody may write to the journal.
+"""Parses an entry's LIVEKEEP_RECORDS, with checks and limits: anybody may write to the journal.
 
-A line that is malformed is counted and left out, whatever is wrong with it; the others of its entry are good.
+A malformed line is counted and skipped; the entry's other lines are used.
 """
 
 import json
@@ -25,7 +25,7 @@ LONGEST_DURATION = 315_360_000_000_000
 OUTCOMES = {"succeeded": 0, "failed": 1, "cancelled": 2}
 SESSION_OUTCOMES = ("running", "succeeded", "failed", "cancelled")
 RESERVED_KINDS = ("session", "step")
-"""Kinds of the summaries of sessions and steps: no function's."""
+"""Kinds of the summaries of sessions and steps; not allowed for functions."""
 CALL_LENGTH = len(wire.Call._fields) + 1
 HALF_CHARACTER = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 HALF = re.compile("[\ud800-\udfff]")
@@ -34,7 +34,7 @@ Error = tuple[str, str, str]
 
 
 class Call(NamedTuple):
-    """As in `wire.Call`, with the function's name and kind in the place of its index and the outcome as in the table."""
+    """Like `wire.Call`, with the function's name and kind instead of its index, and the outcome as in the table."""
 
     function: tuple[str, str]
     number: int
@@ -90,16 +90,16 @@ def read(text: str) -> Records:
 
 
 def lines(text: str, records: Records) -> list[list[Any]]:
-    """The lines that are arrays; the others are counted."""
+    """The lines that are arrays; others are counted."""
     if "\\u" in text:
-        # Half a surrogate pair is no text for a database.
+        # A database does not accept a half surrogate pair as text.
         text = HALF_CHARACTER.sub(r"\\ufffd", text)
     split = [line for line in text.split("\n") if line]
     if len(split) > MOST_LINES:
         records.malformed += len(split) - MOST_LINES
         del split[MOST_LINES:]
     try:
-        # At once: three times as fast as one by one.
+        # In one go: three times as fast as one by one.
         decoded = json.loads(f"[{','.join(split)}]")
     except (ValueError, RecursionError):
         decoded = []
@@ -189,7 +189,7 @@ def string(value: Any, longest: int) -> str:
 
 
 def text(value: object, longest: int) -> str:
-    """A field of the journal, or of an imported file, as a text that a database takes."""
+    """A field of the journal, or of an imported file, as text that a database accepts."""
     return string(HALF.sub("\ufffd", str(value)), longest)
 
 
@@ -232,7 +232,7 @@ def error_of(value: Any) -> Error:
 
 
 def traceback_text(value: Any) -> str:
-    """Both ends: the call that failed stands at the end, who called it at the beginning."""
+    """Keeps both ends: the failed call is at the end, its caller at the beginning."""
     if type(value) is not str:
         raise TypeError
     half = LONGEST_TRACEBACK // 2

@@ -1,7 +1,7 @@
-"""Requests to the record's one writer: files in a folder of its own.
+"""Requests to the record's only writer: files in a separate folder.
 
-livekeep-tidy and `livekeep record import` change the record, but must not be second writers. So they put a file into the folder,
-which the recorder watches, and wait until it is gone. The recorder need not run: it takes what lies there when it starts.
+livekeep-tidy and `livekeep record import` change the record, but must not write it themselves. So they put a file into the
+folder, which the recorder watches, and wait until it is gone. A stopped recorder handles the files when it starts.
 """
 
 import os
@@ -24,10 +24,10 @@ def folder_of(file: Path = schema.FILE) -> Path:
 
 
 def request_import(source: Path, file: Path = schema.FILE) -> Path:
-    """Hand a file of JSON lines, as LIVEKEEP_EVENTS writes them, to the recorder of the record `file`; the request.
+    """Pass a file of JSON lines, in the form of LIVEKEEP_EVENTS, to the recorder of the record `file`; return the request.
 
-    The recorder drops what it has already, so that a file may be imported twice. Raises `OSError`, and `LivekeepError` when there
-    is no recorder on this machine.
+    The recorder drops known entries, so a file may be imported twice. Raises `OSError`, and `LivekeepError` when there is no
+    recorder on this machine.
     """
     folder = folder_of(file)
     if not folder.is_dir():
@@ -48,14 +48,14 @@ def request_import(source: Path, file: Path = schema.FILE) -> Path:
 
 
 def request_tidy(file: Path = schema.FILE) -> Path:
-    """Have the recorder delete what is too old; the request. Raises `OSError`."""
+    """Have the recorder delete what is too old; return the request. Raises `OSError`."""
     target = folder_of(file) / TIDY_NAME
     files.replace(target, b"", 0o600)
     return target
 
 
 def wait(request: Path, seconds: float) -> bool:
-    """Whether the recorder has done what was requested, within so long."""
+    """Whether the recorder has completed the request within `seconds`."""
     until = time.monotonic() + seconds
     while request.exists():
         if time.monotonic() >= until:

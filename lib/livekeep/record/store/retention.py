@@ -1,7 +1,7 @@
-"""What the record no longer keeps: old rows are deleted in chunks that never hold the writer long.
+"""Deletes old rows of the record, in chunks that never block the writer for long.
 
-Calls, events and samples live `call_days`; summaries, sessions and what is known to be missing `summary_days`. The one writer
-does it, between two batches; livekeep-tidy only asks for it.
+Calls, events and samples live `call_days`; summaries, sessions and losses `summary_days`. The only writer does this, between two
+batches; livekeep-tidy only requests it.
 """
 
 import sqlite3
@@ -12,14 +12,14 @@ CHUNK_ROWS = 5000
 FUNCTIONS_AT_ONCE = 50
 DAY = 86_400_000_000
 KEPT_FREE_SHARE = 0.1
-"""Of the pages: the next rows take them, so that a file need not shrink and grow each day."""
+"""Share of the pages that stays free: new rows use them, so that a file need not shrink and grow each day."""
 VACUUM_PAGES = 1000
-"""At once; 4 KiB each."""
+"""Per step; 4 KiB each."""
 
 
 @dataclass(frozen=True)
 class Horizon:
-    """What began before these moments goes; us since 1970."""
+    """Rows that began before these moments are deleted; us since 1970."""
 
     calls: int
     summaries: int
@@ -30,11 +30,11 @@ def horizon(now: float, call_days: float, summary_days: float) -> Horizon:
 
 
 def delete(connection: sqlite3.Connection, horizon: Horizon) -> Iterator[int]:
-    """Delete in chunks: between two of them the writer may write. Gives the rows that each deleted."""
+    """Delete in chunks: between two of them the writer may write. Yields the rows deleted by each."""
     calls, summaries = horizon.calls, horizon.summaries
     in_id = calls * 1000
     yield from chunks(connection, "DELETE FROM calls WHERE id IN (SELECT id FROM calls WHERE id < ? LIMIT ?)", in_id)
-    # Who follows the events by arrival goes on from the newest number.
+    # Readers that follow events by arrival continue from the newest number.
     yield from chunks(
         connection,
         "DELETE FROM events WHERE id IN "
@@ -53,7 +53,7 @@ def delete(connection: sqlite3.Connection, horizon: Horizon) -> Iterator[int]:
         connection.execute("RELEASE old_sessions")
         yield yield_count
     yield from chunks(connection, "DELETE FROM losses WHERE id IN (SELECT id FROM losses WHERE at < ? LIMIT ?)", summaries)
-    # A process is remembered longer than its rows: its numbers show what a journal brings again.
+    # A process is kept longer than its rows: its numbers identify repeated journal entries.
     yield from chunks(
         connection,
         "DELETE FROM processes WHERE id IN (SELECT id FROM processes WHERE last_at < ? "
@@ -84,7 +84,7 @@ def chunks(connection: sqlite3.Connection, statement: str, before: int) -> Itera
 
 
 def delete_summaries(connection: sqlite3.Connection, before: int) -> Iterator[int]:
-    """Function by function: the table is sorted so."""
+    """Function by function, which is the table's order."""
     functions = [row[0] for row in connection.execute("SELECT id FROM functions ORDER BY id")]
     for at in range(0, len(functions), FUNCTIONS_AT_ONCE):
         some = functions[at : at + FUNCTIONS_AT_ONCE]
@@ -98,7 +98,7 @@ def delete_summaries(connection: sqlite3.Connection, before: int) -> Iterator[in
 
 
 def vacuum(connection: sqlite3.Connection, kept_free_share: float = KEPT_FREE_SHARE) -> Iterator[int]:
-    """Give free pages back to the disk, some at a time. Outside of a transaction: the script would commit it."""
+    """Return free pages to the disk, a few at a time. Outside of a transaction: the script would commit it."""
     while True:
         free = connection.execute("PRAGMA freelist_count").fetchone()[0]
         surplus = free - int(connection.execute("PRAGMA page_count").fetchone()[0] * kept_free_share)

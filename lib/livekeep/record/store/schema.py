@@ -1,6 +1,6 @@
 """The record's SQLite database: its tables, its version, how it is opened. Standard library only.
 
-One writer: livekeep-recorder (livekeep-tidy asks it to delete: see store/retention.py). All others open it read-only.
+Only livekeep-recorder writes it (livekeep-tidy requests deletions: see store/retention.py). All others open it read-only.
 """
 
 import sqlite3
@@ -15,7 +15,7 @@ FILE = paths.ROOT / "var/lib/livekeep/record/record.db"
 BUSY_SECONDS = 10.0
 CHECKPOINT_PAGES = 4000
 LARGEST_LOG_BYTES = 16 * 1024 * 1024
-"""Of the -wal file between two bursts."""
+"""The largest -wal file between two bursts."""
 
 SCHEMA = """
 CREATE TABLE machines (
@@ -199,33 +199,33 @@ INDICES = """
 CREATE INDEX events_session ON events (session) WHERE session IS NOT NULL;
 CREATE INDEX calls_cancelled ON calls (id, function, machine, session, error, outcome) WHERE outcome = 2;
 """
-"""The events of one session, and the few calls that were cancelled, were searched for from the newest back."""
+"""Before, the events of one session, and the few cancelled calls, needed a scan from the newest backwards."""
 
 MIGRATIONS: tuple[str, ...] = (SCHEMA, INDICES)
-"""The scripts that lead from each version to the next: a new record runs all of them, an older one those that it lacks."""
+"""The scripts from each version to the next: a new record runs all of them, an older one those that it lacks."""
 VERSION = len(MIGRATIONS)
 
 
 class Connection(sqlite3.Connection):
     snapshot_of: Path | None = None
-    """The record, if this connection never sees a change: there was no writer, and the folder is not this program's to write."""
+    """The record's file, if this connection never sees changes: no writer ran, and this program cannot write to the folder."""
 
     @property
     def is_outdated(self) -> bool:
-        """Whether it is a snapshot, and there is a writer again: then open the record again."""
+        """Whether it is a snapshot, and a writer runs again: then reopen the record."""
         return self.snapshot_of is not None and log_of(self.snapshot_of).exists()
 
 
 def log_of(file: Path) -> Path:
-    """What the writer has committed and not yet written to its place."""
+    """The -wal file: committed pages that are not yet in the database file."""
     return file.with_name(f"{file.name}-wal")
 
 
 def open_read_only(file: Path = FILE) -> Connection:
-    """The record, for reading. Raises `sqlite3.OperationalError` when there is none or it may not be read.
+    """Open the record for reading. Raises `sqlite3.OperationalError` when it is absent or not readable.
 
-    While the recorder runs, or after it was killed, all that is committed is seen. After it has ended, SQLite's shared files are
-    gone, and who may not make them gets a snapshot: open it again for each question, or when `is_outdated` says so.
+    While the recorder runs, or after it was killed, you see all committed rows. After it has ended, SQLite's shared files are
+    gone, and a program that cannot create them gets a snapshot: reopen it for each query, or when `is_outdated` is true.
     """
     try:
         return connected(file, "mode=ro")
@@ -254,9 +254,9 @@ def connected(file: Path, options: str) -> Connection:
 
 
 def open_for_writing(file: Path = FILE, migrations: Sequence[str] = MIGRATIONS) -> sqlite3.Connection:
-    """The record, for its one writer; made when absent, brought to this version when older.
+    """Open the record for its only writer; create it when absent, upgrade an older one to this version.
 
-    Raises `sqlite3.Error`, and `ConfigError` for a record of a newer livekeep, which is not touched.
+    Raises `sqlite3.Error`, and `ConfigError` for a record of a newer livekeep, which stays unchanged.
     """
     connection = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None)
     connection.row_factory = sqlite3.Row
@@ -266,9 +266,9 @@ def open_for_writing(file: Path = FILE, migrations: Sequence[str] = MIGRATIONS) 
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
-        # Debian compiles it in; it would write each deleted page once more.
+        # Debian enables it at compile time; it would write each deleted page once more.
         connection.execute("PRAGMA secure_delete = OFF")
-        # A page that each commit changes, such as a summary's, is written to its place once in a while only.
+        # A page that each commit changes, such as a summary's, is written to the database file only occasionally.
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
         connection.execute(f"PRAGMA journal_size_limit = {LARGEST_LOG_BYTES}")
         for number in range(version, len(migrations)):
@@ -280,7 +280,7 @@ def open_for_writing(file: Path = FILE, migrations: Sequence[str] = MIGRATIONS) 
 
 
 def version_of(connection: sqlite3.Connection, file: Path, newest: int) -> int:
-    """Raises `ConfigError` when it is newer than this program knows."""
+    """Raises `ConfigError` when it is newer than this program supports."""
     version = int(connection.execute("PRAGMA user_version").fetchone()[0])
     if version > newest:
         sentence = (

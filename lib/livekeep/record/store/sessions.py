@@ -1,7 +1,7 @@
-"""Rows of sessions and steps, for the one writer: the newest line replaces what the earlier ones said.
+"""Rows of sessions and steps, for the only writer: the newest line replaces earlier ones.
 
-A session is its token within its process, so that nobody ends the session of another. One that a call or an event names before
-its own line comes (that line was lost) gets a row without a name.
+A session is identified by its token within its process, so that no process can end another's session. If a call or an event
+refers to a session before its own line arrives (that line was lost), it gets a row without a name.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ MOST_CACHED = 2000
 
 @dataclass(slots=True)
 class Row:
-    """What sessions and steps share."""
+    """The common part of sessions and steps."""
 
     name: str = ""
     began_at: int = 0
@@ -87,11 +87,11 @@ class Sessions:
         self._next_id = 0
 
     def id_of(self, token: str, process: int, machine: int, moment: int) -> int:
-        """The session of a call or an event, made when absent."""
+        """The session of a call or an event, created when absent."""
         return self._row(token, process, machine, moment).id
 
     def find(self, token: str) -> int | None:
-        """The newest session of that token, in whichever process."""
+        """The newest session with that token, in any process."""
         row = self._connection.execute("SELECT max(id) FROM sessions WHERE token = ?", (token,)).fetchone()
         waiting = [session.id for (known, _process), session in self._sessions.items() if known == token]
         newest: int | None = max([*waiting, row[0] or 0])
@@ -130,7 +130,7 @@ class Sessions:
         self._count(before, row, (f"{session.name} / {before.name}", "step"), (f"{session.name} / {row.name}", "step"), machine)
 
     def lose(self, session: int) -> None:
-        """Its process is gone. It ends, and its steps, with its last sign of life."""
+        """Its process is gone. The session and its steps end with the last sign of life."""
         row = self._load_session("id = ?", (session,))
         if row is None or row.outcome != "running":
             return
@@ -162,12 +162,12 @@ class Sessions:
             self._steps.clear()
 
     def _end(self, row: Row, moment: int) -> None:
-        """A row that has ended says when."""
+        """An ended row has an end time."""
         if row.outcome != "running" and row.ended_at is None:
             row.ended_at = max(moment, row.began_at)
 
     def _count(self, before: Row, row: Row, old_function: tuple[str, str], function: tuple[str, str], machine: int) -> None:
-        """Into the summaries, once it has ended; counted again when what was counted has changed."""
+        """Update the summaries once it has ended, and again when a counted value changes."""
         if before.ended_at is None:
             if row.ended_at is not None:
                 is_failure = row.outcome in SESSION_FAILED
@@ -180,7 +180,7 @@ class Sessions:
             self._summaries.rebuild_later(self._names.function(function), machine, row.began_at)
 
     def _count_steps_again(self, row: SessionRow, old_name: str) -> None:
-        """The session got its name after steps of it were counted."""
+        """The session got its name after its steps were counted."""
         for step in self._ended_steps(row.id):
             for name in (old_name, row.name):
                 self._summaries.rebuild_later(self._names.function((f"{name} / {step.name}", "step")), row.machine, step.began_at)
@@ -203,7 +203,7 @@ class Sessions:
         if stored is None:
             return None
         row = SessionRow(**dict(zip(SESSION_COLUMNS, stored, strict=True)))
-        # What waits to be written is newer.
+        # Rows that wait for a write are newer.
         return self._sessions.setdefault((row.token, row.process), row)
 
     def _step(self, session: int, number: int, moment: int) -> StepRow:

@@ -1,8 +1,8 @@
-"""Hourly and daily summaries: of calls, and of sessions and steps that have ended, as kinds "session" and "step".
+"""Hourly and daily summaries: of calls, and of ended sessions and steps, as kinds "session" and "step".
 
-They are written in the transaction of the rows that they count, so that they are exact at any moment: after a kill, for rows
-that come late, and when the clock steps back. What counts is when a call, session or step began. An hour is one of UTC; a day
-begins at local midnight, and has 23 or 25 hours twice a year. A session's function is its name, a step's is "session / step".
+They are written in the transaction of the rows that they count, so they are always exact: after a kill, with late rows, and when
+the clock steps back. The start of a call, session or step determines its summary. An hour is one of UTC; a day begins at local
+midnight, and has 23 or 25 hours twice a year. A session's function is its name, a step's is "session / step".
 """
 
 import sqlite3
@@ -16,7 +16,7 @@ from livekeep.record.store.histogram import Histogram
 
 HOUR = 3_600_000_000
 QUARTER = HOUR // 4
-"""us. All zones' midnights lie on a quarter of an hour of UTC."""
+"""us. In all zones, midnight is at a quarter of an hour of UTC."""
 LARGEST_SUM = 2**63 - 1
 
 SESSION_FAILED = ("failed", "lost")
@@ -73,7 +73,7 @@ def summarized(durations: Durations) -> Summary:
 
 
 class Summaries:
-    """What is not written yet."""
+    """The changes that are not written yet."""
 
     def __init__(self) -> None:
         self.pending: dict[tuple[int, int, int], Durations] = {}
@@ -88,7 +88,7 @@ class Summaries:
         durations.failures += is_failure
 
     def rebuild_later(self, function: int, machine: int, began: int) -> None:
-        """What was counted there has changed: count the rows again."""
+        """A counted value has changed: count the rows again."""
         self._stale |= {("hour", hour_of(began), function, machine), ("day", day_of(began), function, machine)}
 
     def write(self, connection: sqlite3.Connection) -> None:
@@ -141,7 +141,7 @@ def store(connection: sqlite3.Connection, key: tuple[str, int, int, int], summar
 
 
 def rebuild(connection: sqlite3.Connection, key: tuple[str, int, int, int]) -> None:
-    """Count the rows of one summary again, from the tables."""
+    """Recount the rows of one summary from the tables."""
     period, began, function, machine = key
     end = next_day(began) if period == "day" else began + HOUR
     durations = Durations()
@@ -155,7 +155,7 @@ def rebuild(connection: sqlite3.Connection, key: tuple[str, int, int, int]) -> N
 
 
 def rows_of(connection: sqlite3.Connection, function: int, machine: int, begin: int, end: int) -> Iterable[tuple[int, bool]]:
-    """Duration in us and whether it failed, of each row of a function that began in [begin, end)."""
+    """Duration in us and failure of each row of a function that began in [begin, end)."""
     name, kind = connection.execute("SELECT name, kind FROM functions WHERE id = ?", (function,)).fetchone()
     if kind == "session":
         return connection.execute(

@@ -1,4 +1,4 @@
-"""The record's file: whether it is sound, its copy, and what becomes of one that is damaged."""
+"""The record's file: integrity check, copy, and replacement of a damaged file."""
 
 import contextlib
 import dataclasses
@@ -19,7 +19,7 @@ LARGEST_RESULT_BYTES = 65536
 MOST_FAULTS = 10
 MOST_SET_ASIDE = 2
 LARGEST_COPY_BYTES = 4 * 1024**3
-"""A larger record is not copied each day: use a disk for it, and its own backup."""
+"""A larger record is not copied daily: use a separate disk for it, and your own backup."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class CheckResult:
     at: float
     """Unix seconds."""
     inode: int
-    """Of the file that was checked."""
+    """Of the checked file."""
     faults: tuple[str, ...] = ()
     copied_bytes: int | None = None
     reason: str = ""
@@ -37,7 +37,7 @@ class CheckResult:
 
 
 def check(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """The faults that SQLite finds in the file, at most ten; none in a sound one."""
+    """The errors that SQLite finds in the file, ten at most; empty for a sound one."""
     try:
         lines = [row[0] for row in connection.execute(f"PRAGMA quick_check({MOST_FAULTS})")]
     except sqlite3.DatabaseError as error:
@@ -46,9 +46,9 @@ def check(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
-    """Begin the -wal file again, once those who read from it now have ended; whether they did in time. Outside of a transaction.
+    """Restart the -wal file once its current readers have ended; return whether they did in time. Outside of a transaction.
 
-    While one reader follows another, SQLite does not come to it by itself. Who begins to read meanwhile reads the database alone.
+    With continuous readers, SQLite never gets to do this by itself. New readers meanwhile read only the database.
     """
     (usual,) = connection.execute("PRAGMA busy_timeout").fetchone()
     connection.execute(f"PRAGMA busy_timeout = {round(wait_seconds * 1000)}")
@@ -59,11 +59,11 @@ def empty_log(connection: sqlite3.Connection, wait_seconds: float) -> bool:
 
 
 def copy(file: Path, least_free_percent: float) -> tuple[int | None, str]:
-    """Copy the record beside itself, as it is at one moment; its size in bytes, or why not. Raises `sqlite3.Error`, `OSError`."""
+    """Copy the record beside itself, as of one moment; return its size or the obstacle. Raises `sqlite3.Error`, `OSError`."""
     target, unfinished = file.with_name(COPY_NAME), file.with_name(f"{COPY_NAME}.new")
     size = file.stat().st_size
     disk = shutil.disk_usage(file.parent)
-    # The old copy goes only when the new one is there.
+    # The old copy is removed only when the new one exists.
     if size > LARGEST_COPY_BYTES:
         return None, f"the record is larger than {LARGEST_COPY_BYTES // 1024**3} GiB"
     if disk.free - size < disk.total * least_free_percent / 100:
@@ -71,7 +71,7 @@ def copy(file: Path, least_free_percent: float) -> tuple[int | None, str]:
     unfinished.unlink(missing_ok=True)
     source, destination = schema.open_read_only(file), sqlite3.connect(unfinished)
     try:
-        # In one step: it sees one moment, and the writer writes on.
+        # In one step: it reads one moment, while the writer continues.
         source.backup(destination)
         destination.execute("PRAGMA journal_mode = DELETE")
     finally:
@@ -88,7 +88,7 @@ def write_result(folder: Path, result: CheckResult) -> None:
 
 
 def read_result(folder: Path) -> CheckResult | None:
-    """None when there is none, or it cannot be read."""
+    """None when absent, or unreadable."""
     try:
         document = json.loads(files.read(folder / RESULT_NAME, LARGEST_RESULT_BYTES))
         return CheckResult(**{**document, "faults": tuple(document["faults"])})
@@ -97,9 +97,9 @@ def read_result(folder: Path) -> CheckResult | None:
 
 
 def set_aside(file: Path, now: float) -> tuple[Path, bool]:
-    """Rename a damaged record, and put the last copy in its place; its new name, and whether there was a copy. Raises `OSError`.
+    """Rename a damaged record, and put the last copy in its place; return its new name, and whether there was a copy.
 
-    The copy holds its position in the journal too, so that what came later is read again.
+    The copy contains its journal position, so that later entries are read again. Raises `OSError`.
     """
     moment = time.strftime("%Y-%m-%dT%H-%M-%S", time.localtime(now))
     aside = file.with_name(f"{file.name}.corrupt-{moment}")

@@ -1,8 +1,8 @@
-"""The one writer of the record: entries of a journal become rows, committed together with the position in the journal.
+"""The only writer of the record: journal entries become rows, committed together with the journal position.
 
-What comes twice is dropped: a job's entries by boot, process and sequence, all others by the identity of their entry. A sequence
-number that is left out is a row in losses, until it comes. Only fields that begin with "_" say who wrote an entry: somebody who
-uses another process's token from another process is another process here, and takes nothing from the real one.
+Duplicates are dropped: a job's entries by boot, process and sequence, all others by the identity of their entry. A missing
+sequence number is a row in losses, until it arrives. Only fields that begin with "_" identify an entry's writer: a process that
+uses another's token is still a separate process here, and cannot affect the real one.
 """
 
 import json
@@ -45,7 +45,7 @@ class Counters:
     """Since the writer was opened."""
 
     entries: int = 0
-    """That the record took, not those that are none of its business."""
+    """Entries that belong to the record, not all that were read."""
     calls: int = 0
     events: int = 0
     duplicates: int = 0
@@ -55,7 +55,7 @@ class Counters:
 
 
 class Position(NamedTuple):
-    """How far a journal has been read."""
+    """The reading position in a journal."""
 
     cursor: str
     boot_id: str
@@ -64,19 +64,18 @@ class Position(NamedTuple):
 
 
 class Origin(NamedTuple):
-    """Where an entry comes from, by its trusted fields."""
+    """The origin of an entry, from its trusted fields."""
 
     machine: int
     boot_id: str
     unit: str
     moment: int
-    """us: when the journal took it."""
+    """us: when the journal received it."""
 
 
 class Writer:
-    """Raises `sqlite3.Error` wherever it writes. Then call `rollback`: what was not committed is forgotten, and the entries since
-    the position that was committed last have to be given again.
-    """
+    """Raises `sqlite3.Error` wherever it writes. Then call `rollback`, which forgets uncommitted rows, and pass the entries since
+    the last committed position again."""
 
     def __init__(self, file: Path = schema.FILE, journal: str = "", counters: Counters | None = None) -> None:
         self.connection = schema.open_for_writing(file)
@@ -95,12 +94,12 @@ class Writer:
 
     @property
     def has_rows(self) -> bool:
-        """Whether something waits to be committed."""
+        """Whether rows wait for a commit."""
         return self.connection.in_transaction
 
     @property
     def waiting(self) -> int:
-        """Calls that wait to be committed."""
+        """The calls that wait for a commit."""
         return len(self.calls.waiting)
 
     def read_position(self, journal: str) -> Position | None:
@@ -108,7 +107,7 @@ class Writer:
         return Position(*row) if row else None
 
     def ingest(self, entries: Iterable[Entry]) -> Counters:
-        """Add all and commit them, with the cursor of the last. Counters since the writer was opened."""
+        """Add all and commit them, with the cursor of the last. Returns the counters since the writer was opened."""
         position = None
         for entry in entries:
             self.add(entry)
@@ -118,7 +117,7 @@ class Writer:
         return self.counters
 
     def add(self, entry: Entry) -> bool:
-        """Take one entry; whether it is for the record. Never raises because of what an entry holds."""
+        """Add one entry; return whether it is for the record. Never raises because of an entry's content."""
         if wire.PROCESS in entry and (wire.SEQUENCE in entry or wire.RECORDS in entry):
             self._begin()
             self._add_of_job(entry)
@@ -147,7 +146,7 @@ class Writer:
         calls: int | None = None,
         identity: bytes | None = None,
     ) -> int | None:
-        """A row that says what is missing; its id, or None when the same was noted before."""
+        """Add a loss; return its id, or None when it was noted before."""
         self._begin()
         cursor = self.connection.execute(
             "INSERT OR IGNORE INTO losses (at, machine, process, unit, reason, entries, calls, sentence, origin) "
@@ -161,7 +160,7 @@ class Writer:
         return cursor.lastrowid
 
     def origin_here(self, machine_id: str, hostname: str, boot_id: str, moment: int) -> Origin:
-        """What the recorder itself has to say."""
+        """The origin of the recorder's own entries."""
         self._begin()
         return Origin(self.names.machine(machine_id, hostname, boot_id, moment), boot_id, RECORDER, moment)
 
@@ -181,7 +180,7 @@ class Writer:
         self.sessions.lose(session)
 
     def commit(self, positions: Mapping[str, Position] | None = None) -> None:
-        """Commit what was added, together with how far each journal has been read."""
+        """Commit what was added, together with the reading position of each journal."""
         if not positions and not self.has_rows:
             return
         try:
@@ -276,7 +275,7 @@ class Writer:
             self.processes.open_gap(process, first, last, loss)
 
     def _fill_gap(self, process: Process, sequence: int, calls: int) -> bool:
-        """Whether that entry was missing; then it is no longer."""
+        """Whether that entry was missing; it then no longer is."""
         loss = self.processes.fill_gap(process, sequence)
         if loss is None:
             return False
@@ -336,7 +335,7 @@ class Writer:
         self.add_loss("unreadable", sentence, origin, process, entries, calls, identity_of(entry))
 
     def _add_suppressed(self, entry: Entry) -> bool:
-        """journald's word that it dropped messages of a unit that writes to the record."""
+        """journald dropped messages of a unit that writes to the record."""
         match = re.search(r"Suppressed (\d{1,9}) messages from (\S{1,255})", entry.get("MESSAGE", ""))
         if entry.get("_TRANSPORT") != "driver" or not match:
             return False
@@ -351,7 +350,7 @@ class Writer:
         return True
 
     def _add_unit_event(self, entry: Entry) -> bool:
-        """systemd's word that a unit failed, which is livekeep's or has written to the record."""
+        """systemd reports the failure of a unit that is livekeep's or has written to the record."""
         is_system = entry.get("_PID") == "1" and entry.get("_UID") == "0"
         unit = text(entry.get("UNIT" if is_system else "USER_UNIT", ""), 255)
         if not unit or not (is_system or entry.get("_SYSTEMD_UNIT") == f"user@{entry.get('_UID')}.service"):

@@ -1,1 +1,1 @@
-"""The web pages of the box: what is shown, what runs, how well, and what went wrong."""
+"""The web pages of the box: the screen, the running jobs, their performance, and the errors."""

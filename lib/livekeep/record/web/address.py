@@ -1,6 +1,6 @@
-"""What a page is asked for, as its address has it: a range of time, names, a metric. The same address shows the same to others.
+"""Parses a page's address: a time range, names, a metric. An address shows the same view to everyone.
 
-Part of livekeep-web. A value that cannot be used is left out, and a sentence says so.
+Part of livekeep-web. An invalid value is ignored, with a message.
 """
 
 import re
@@ -25,7 +25,7 @@ RANGES: Mapping[str, tuple[int, str]] = {
     "90d": (90 * 24 * HOUR_SECONDS, "90 days"),
     "365d": (365 * 24 * HOUR_SECONDS, "1 year"),
 }
-"""Word in the address → seconds back from now, and what people call it."""
+"""Word in the address → seconds back from now, and its label."""
 METRICS: Mapping[str, str] = {
     "p95": "95th percentile",
     "p50": "median",
@@ -40,17 +40,17 @@ LONGEST_VALUE = 1024
 MOST_FIELDS = 64
 PLACE = re.compile(r"[0-9]{1,19}(?:-[0-9]{1,19})*")
 LARGEST = 2**63 - 1
-"""That the record can hold."""
+"""The largest values that the record can hold."""
 NAMES = ("function", "kind", "machine", "session", "unit", "outcome")
 """Keys that are fields of `Filter`."""
 OTHERS = ("range", *MOMENTS, "metric", "name", "priority", "text", "after", "format")
 AHEAD = 60 * SECOND
-"""A range to now ends so much later: clocks of several machines differ."""
+"""A range up to now ends this much later: the clocks of several machines differ."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What a page is asked for. `begin` and `end` are microseconds since 1970."""
+    """The view that an address requests. `begin` and `end` are microseconds since 1970."""
 
     path: str
     values: Mapping[str, str]
@@ -59,7 +59,7 @@ class View:
     problems: tuple[str, ...] = ()
     begin2: int = 0
     end2: int = 0
-    """What the range is compared with: as long a time right before it, unless the address says otherwise."""
+    """The range of comparison: the equally long one before, unless the address gives another."""
 
     @property
     def filter(self) -> Filter:
@@ -72,24 +72,24 @@ class View:
 
     @property
     def range(self) -> str:
-        """The word of the range that ends now, "" for one from a moment to another."""
+        """The word of a range that ends now, "" for one between two moments."""
         return self.values.get("range", "")
 
     def get(self, key: str) -> str:
         return self.values.get(key, "")
 
     def place(self, numbers: int = 1) -> str:
-        """Where in a list the page begins, in the list's own words of so many numbers; "" for its beginning."""
+        """The start of the page within a list: the list's own token of numbers; "" for the first page."""
         text = self.get("after")
         parts = [int(part) for part in text.split("-")] if PLACE.fullmatch(text) else []
         return text if len(parts) == numbers and max(parts) <= LARGEST else ""
 
     def input_type(self, key: str) -> str:
-        """Of the form's field for a moment: a date alone, unless there is a time behind it."""
+        """The input type of the form's field for a moment: a date alone, unless it has a time."""
         return "datetime-local" if "T" in self.get(key) else "date"
 
     def address(self, path: str = "", **changes: str | int | None) -> str:
-        """The address of the same view with changes: a value, or None for none. The place within a list is left."""
+        """The address of the same view with changes: a value, or None for none. Drops the position within a list."""
         values = {key: value for key, value in self.values.items() if key != "after"}
         for key, value in changes.items():
             name = key.removesuffix("_")
@@ -104,7 +104,7 @@ def address(path: str, values: Mapping[str, str]) -> str:
 
 
 def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
-    """The view that an address asks for, `now` in Unix seconds."""
+    """The view that an address requests, `now` in Unix seconds."""
     problems: list[str] = []
     try:
         given = dict(parse_qsl(query, errors="replace", max_num_fields=MOST_FIELDS))
@@ -133,13 +133,13 @@ def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
 
 
 def beginning(end: int, seconds: int) -> int:
-    """Of a range of so many seconds up to `end`: that of a whole hour, for a week and more that of a whole day, so that the first
-    bar of a chart is no piece of one, and summaries say what there was."""
+    """The start of a range of that many seconds up to `end`: at a full hour, or a full day for a week and more, so that the first
+    bar of a chart is complete, and summaries cover the range."""
     return queries.bucket_start(end - seconds * SECOND, "day" if seconds >= WEEK_SECONDS else "hour")
 
 
 def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:
-    """The moments among the values, by key; one that cannot be used goes."""
+    """The moments among the values, by key; invalid ones are removed."""
     moments = {}
     for key in MOMENTS:
         if key in values:
@@ -152,9 +152,8 @@ def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:
 
 
 def moment(text: str, is_end: bool = False) -> int:
-    """A date, or a date and a time, in the machine's zone unless it names one, as microseconds since 1970; `is_end`: a date means
-    the end of its day. Raises `ValueError` that says what is wrong.
-    """
+    """A date, or a date and a time, in the machine's zone unless it names one, as microseconds since 1970. `is_end`: a date means
+    the end of its day. Raises `ValueError` that says what is wrong."""
     time.tzset()
     try:
         parsed = datetime.fromisoformat(text)

@@ -1,7 +1,7 @@
-"""The pages as one Starlette application: which address leads to which page, the files, the login, the WebSocket.
+"""The pages as one Starlette application: the routes of the pages, the files, the login, the WebSocket.
 
-Part of livekeep-web. Pages only: there is no API, hence Starlette without FastAPI, whose models would cost 16 MB and a third of
-the start. What takes time is done in two threads, so that a slow page keeps no other waiting.
+Part of livekeep-web. There is no API, hence Starlette without FastAPI, whose models would cost 16 MB and a third of the start
+time. Slow work runs in two threads, so that a slow page does not block others.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ YEAR_SECONDS = 365 * 86400
 LARGEST_FORM_BYTES = 8192
 LARGEST_PICTURE_BYTES = 32 * 1024 * 1024
 PICTURE_SECONDS = 10.0
-"""While somebody reads the page Now, a picture of the screen is taken so often."""
+"""The interval of screenshots while somebody reads the page Now."""
 OWN_PATH = re.compile(r"/(?![/\\])[^\x00-\x1f\x7f]*")
 
 logger = logging.getLogger("livekeep.web")
@@ -46,7 +46,7 @@ logger = logging.getLogger("livekeep.web")
 
 @dataclass
 class Login:
-    """What a login needs: the password, who guessed wrong, and one attempt at a time, for each takes memory and time."""
+    """What a login needs: the password, the wrong guesses, and a lock for one attempt at a time: each takes memory and time."""
 
     password: Password
     guesses: Guesses
@@ -74,7 +74,7 @@ class Application:
                 Route("/{path:path}", self.page, methods=["GET"]),
             ]
         )
-        # A redirect would be made of the Host that the client names.
+        # A redirect would use the Host that the client sent.
         self.app.router.redirect_slashes = False
 
     # Pages
@@ -107,7 +107,7 @@ class Application:
         return HTMLResponse(self.renderer.page("notice.html", values), status)
 
     def fragments(self, address: str) -> Mapping[str, str]:
-        """The fragments of the page at an address, as they are now; none where there is no page, or no record."""
+        """The current fragments of the page at an address; none if the page or the record is absent."""
         path, _, query = address.partition("?")
         match = find(path)
         if not match:
@@ -143,7 +143,7 @@ class Application:
         return RedirectResponse(self.assets.address("icon.svg"))
 
     async def picture(self, request: Request) -> Response:
-        """The newest picture of the screen; who asks for a certain one by its stamp may keep it."""
+        """The newest screenshot; one requested by its stamp may be cached."""
         try:
             content = await asyncio.to_thread(files.read, self.camera.file, LARGEST_PICTURE_BYTES)
         except OSError:
@@ -152,7 +152,7 @@ class Application:
         return Response(content, media_type="image/png", headers={"Cache-Control": kept})
 
     def attend(self, addresses: set[str]) -> None:
-        """While pages are read: have pictures of the screen taken for the page that shows them."""
+        """While pages are read: take screenshots for the page that shows them."""
         self.camera.one_pass(time.monotonic())
         if any((match := find(address.partition("?")[0])) and match[0].has_picture for address in addresses):
             self._take_picture()
@@ -214,7 +214,7 @@ class Application:
 
 
 def find(path: str) -> tuple[Page, Mapping[str, str]] | None:
-    """The page at a path, and what the path says of it."""
+    """The page at a path, and the values in the path."""
     for page in pages.PAGES:
         if match := page.pattern.fullmatch(path):
             return page, match.groupdict()
@@ -222,12 +222,12 @@ def find(path: str) -> tuple[Page, Mapping[str, str]] | None:
 
 
 def context(page: Page, wanted: View) -> dict[str, Any]:
-    """What every page's template has."""
+    """The context of every page's template."""
     return {"page": page, "view": wanted, "title": page.title, "now_micros": int(time.time() * 1_000_000)}
 
 
 def own_path(text: str) -> str:
-    """Where a login leads: a path of ours, never somebody else's server."""
+    """The target after a login: a path of this server, never another server."""
     return text if OWN_PATH.fullmatch(text) else "/"
 
 

@@ -1,5 +1,5 @@
 """The files that the pages load: our style sheet and script, and Debian's Chart.js. Each has its digest in its address, so that a
-browser keeps it for good and never uses an old one.
+browser caches it forever and never uses an old one.
 
 Part of livekeep-web.
 """
@@ -20,11 +20,11 @@ class Asset:
     compressed: bytes
     content_type: str
     tag: str
-    """Of its content; in its address, and the ETag."""
+    """The digest of its content; in its address, and the ETag."""
 
 
 class Assets:
-    """By name, each read when it is first asked for."""
+    """Assets by name, each read on first use."""
 
     def __init__(self) -> None:
         self._files = {path.name: path for path in STATIC.iterdir() if path.suffix in TYPES}
@@ -43,6 +43,6 @@ class Assets:
         return self._read[name]
 
     def address(self, name: str) -> str:
-        """Of a file for a page; "" for one that is not installed."""
+        """The address of a file for a page; "" if it is not installed."""
         asset = self.get(name)
         return f"/static/{asset.tag}/{name}" if asset else ""

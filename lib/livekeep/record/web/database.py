@@ -1,4 +1,4 @@
-"""The record, opened for reading by each thread that asks it, and opened again when another file has taken its place.
+"""Opens the record for reading, once per thread, and again when another file replaces it.
 
 Part of livekeep-web.
 """
@@ -11,7 +11,7 @@ from livekeep.record.store import schema
 
 
 class NoRecordError(Exception):
-    """The record cannot be read: a sentence that says why, and what to do."""
+    """The record cannot be read. The text says why, and what to do."""
 
     def __init__(self, sentence: str, advice: str) -> None:
         super().__init__(sentence)
@@ -52,7 +52,7 @@ class Database:
         return connection
 
     def close(self) -> None:
-        """This thread's connection."""
+        """Close this thread's connection."""
         connection = getattr(self._own, "connection", None)
         if connection:
             connection.close()

@@ -1,7 +1,7 @@
-"""What stands before the pages: the names that this machine is asked by, the headers that bind a browser, who is let in.
+"""Access control of the pages: the accepted host names, the security headers, the login check.
 
-Part of livekeep-web. A page of somebody else can have its own name point at this machine (DNS rebinding); see the header Host.
-An address instead of a name cannot be pointed anywhere. Sources: RFC 9110; Content Security Policy 3; RFC 6265bis (SameSite).
+Part of livekeep-web. A foreign site can point its own name at this machine (DNS rebinding), hence the check of the header Host.
+This is impossible with an IP address instead of a name. Sources: RFC 9110; Content Security Policy 3; RFC 6265bis (SameSite).
 """
 
 import html
@@ -20,7 +20,7 @@ from livekeep.system.asgi import App, Message, Receive, Scope, Send, header
 from livekeep.system.loopback import HOST, is_loopback_address, is_loopback_name
 
 HOME_DOMAINS = ("local", "lan", "internal", "home.arpa")
-"""Domains that nobody outside can own a name in: RFC 6762, RFC 8375, ICANN's reserved ones."""
+"""Domains that no outsider can own a name in: RFC 6762, RFC 8375, ICANN's reserved ones."""
 OPEN_PATHS = ("/login", "/favicon.ico")
 OPEN_FOLDER = "/static/"
 SET_PASSWORD = "sudo livekeep set-web-password"  # noqa: S105 – a command
@@ -29,13 +29,13 @@ KEEP_NOTHING = (b"cache-control", b"no-store")
 
 @dataclass(frozen=True)
 class Names:
-    """By which names this machine is asked. On loopback alone it has no others than localhost."""
+    """The names of this machine. On loopback alone it only has localhost."""
 
     is_local: bool
     configured: tuple[str, ...] = ()
 
     def knows(self, host: str) -> bool:
-        """Whether what a header Host holds, with a port or without, means this machine."""
+        """Whether a Host header, with or without a port, names this machine."""
         match = HOST.fullmatch(host)
         if not match:
             return False
@@ -60,8 +60,8 @@ def own_names() -> Iterable[str]:
 
 
 def headers_for(host: str) -> list[tuple[bytes, bytes]]:
-    """What each answer asks of the browser: load nothing from elsewhere, run no script that stands in a page, be in no frame."""
-    # Safari takes 'self' for http alone.
+    """The security headers of a response: load nothing from elsewhere, run no inline scripts, appear in no frame."""
+    # Safari applies 'self' to http only.
     sockets = f" ws://{host} wss://{host}" if HOST.fullmatch(host) else ""
     policy = (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
@@ -78,7 +78,7 @@ def headers_for(host: str) -> list[tuple[bytes, bytes]]:
 
 
 def cookie_of(scope: Scope) -> str:
-    """The value of our cookie; "" when there is none."""
+    """The value of our cookie; "" if absent."""
     try:
         cookie = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
     except CookieError:
@@ -92,13 +92,13 @@ def client_address(scope: Scope) -> str:
 
 
 def is_same_origin(scope: Scope) -> bool:
-    """Whether a page of ours asks: the header Origin names the host that the request is for."""
+    """Whether a page of ours sent the request: the header Origin names the request's host."""
     origin = header(scope, b"origin")
     return origin.partition("://")[2] == header(scope, b"host") != "" and origin.startswith(("http://", "https://"))
 
 
 class Door:
-    """Lets in who may read the pages. Without a password that is this machine alone."""
+    """Admits authorised requests. Without a password, only this machine is authorised."""
 
     def __init__(self, app: App, names: Names, password: Password) -> None:
         self.app, self.names, self.password = app, names, password
@@ -116,7 +116,7 @@ class Door:
         await (refused or self.app)(scope, receive, adding(send, headers_for(host)))
 
     def refusal(self, scope: Scope, host: str) -> App | None:
-        """What answers a request that is not let in; None for one that is."""
+        """The response to a refused request; None for an admitted one."""
         if not self.names.knows(host):
             advice = 'Open the pages by this machine\'s address, or add the name to livekeep.toml: [web] names = ["…"]'
             return notice(421, "This machine does not know itself by that name", advice)
@@ -131,11 +131,11 @@ class Door:
 
 
 def to_login(scope: Scope) -> App:
-    """What answers somebody who gave no password yet."""
+    """The response to a request without a valid cookie."""
     if scope.get("method") != "GET" or scope["path"] == "/screen.png":
         return notice(401, "Password needed", "Open /login first")
     if header(scope, b"sec-fetch-site") == "cross-site":
-        # The browser kept our cookie back, since a link in a mail led here; it gives it to this page's own request.
+        # A link in a mail led here, so the browser withheld our cookie; it sends it with this page's own request.
         return notice(200, "livekeep", "One moment", '<meta http-equiv="refresh" content="0">')
     query = scope["query_string"].decode("latin-1")
     wanted = quote(scope["path"]) + (f"?{query}" if query else "")
@@ -143,7 +143,7 @@ def to_login(scope: Scope) -> App:
 
 
 def adding(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
-    """A `send` that puts headers on the answer; no page is kept by the browser unless it says so itself."""
+    """A `send` that adds headers to the response; the browser caches no page unless the page allows it."""
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -156,7 +156,7 @@ def adding(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
 
 
 def notice(status: int, title: str, text: str, head: str = "") -> App:
-    """A page of two sentences, for whom nothing else is shown."""
+    """A page of two sentences, when nothing else is shown."""
     page = f'<!doctype html><html lang="en"><meta charset="utf-8">{head}<title>{html.escape(title)}</title>'
     page += f"<h1>{html.escape(title)}</h1><p>{html.escape(text)}</p></html>"
     return HTMLResponse(page, status)  # type: ignore[no-any-return]

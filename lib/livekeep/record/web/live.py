@@ -1,8 +1,8 @@
-"""What changes while somebody reads: the fragments of a page are made again when the record or a state changed, and those that
-differ are sent over the reader's WebSocket.
+"""Live updates: when the record or a state changes, a page's fragments are rendered again, and those that differ are sent over
+the reader's WebSocket.
 
-Part of livekeep-web. The record's PRAGMA data_version and the states' files are checked only while somebody reads. Readers of
-the same address share what is made. However much changes, making it takes a quarter of a processor at most.
+Part of livekeep-web. The record's PRAGMA data_version and the states' files are checked only while somebody reads. Readers of the
+same address share the result. However much changes, rendering takes a quarter of a processor at most.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from livekeep.record.web.rendering import stamp
 
 TICK_SECONDS = 0.15
 REST = 3.0
-"""After making fragments, so many times as long as it took is waited before they are made again."""
+"""After rendering fragments, the pause before the next rendering is this multiple of the time that it took."""
 MOST_READERS = 64
 TOO_MANY = 1013
 """RFC 6455's registry: try again later."""
@@ -32,7 +32,7 @@ logger = logging.getLogger("livekeep.web")
 
 
 class Reader:
-    """Somebody who has a page open: its address, and the stamps of the fragments that he has."""
+    """An open page: its address, and the stamps of its current fragments."""
 
     def __init__(self, address: str, stamps: dict[str, str]) -> None:
         self.address, self.stamps = address, stamps
@@ -44,7 +44,7 @@ class Reader:
         self._is_new.set()
 
     async def message(self) -> str:
-        """Waits for something that differs; gives it as the text to send."""
+        """Wait for a difference; return it as the text to send."""
         while True:
             await self._is_new.wait()
             self._is_new.clear()
@@ -59,7 +59,7 @@ class Reader:
 
 
 class Changes:
-    """Whether the record or a state changed since it was last asked. Belongs to one thread."""
+    """Whether the record or a state changed since the last call. Belongs to one thread."""
 
     def __init__(self, database: Database, states: Path) -> None:
         self._database, self._states = database, states
@@ -85,7 +85,7 @@ class Changes:
         return self._watch.has_changed()
 
     def _signature(self) -> object:
-        """Of the states' files: which they are, and when they were replaced."""
+        """Of the states' files: their identity, and when they were replaced."""
         try:
             folders = os.listdir(self._states)  # noqa: PTH208 – several times a second
         except OSError:
@@ -103,9 +103,8 @@ def signature(file: str) -> tuple[str, int, int] | None:
 
 
 class Live:
-    """`make(address)` gives the fragments of a page; it runs in `executor`. `attend` is called now and then while somebody reads,
-    with the addresses that are read.
-    """
+    """`make(address)` renders the fragments of a page; it runs in `executor`. `attend` is called periodically while somebody
+    reads, with the addresses being read."""
 
     def __init__(
         self,
@@ -119,7 +118,7 @@ class Live:
         self._task: asyncio.Task[None] | None = None
 
     async def serve(self, websocket: WebSocket) -> None:
-        """One reader, to the end. The first message from the page holds the stamps of the fragments that it has."""
+        """Serve one reader until it disconnects. The page's first message holds the stamps of its fragments."""
         if len(self.readers) >= MOST_READERS:
             await websocket.close(TOO_MANY)
             return
@@ -134,7 +133,7 @@ class Live:
             while True:
                 await websocket.receive_text()
         except (WebSocketDisconnect, ValueError, AttributeError, KeyError):
-            # What is no message of our page ends it.
+            # An invalid message ends the connection.
             pass
         finally:
             if sender:
@@ -150,7 +149,7 @@ class Live:
             self._is_behind = True
 
     _is_behind = False
-    """A reader came who may have an older version than the others."""
+    """A new reader may have an older version than the others."""
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
-"""The password of the pages: its hash, the cookie of who gave it, and how many may be tried.
+"""The password of the pages: its hash, the login cookie, and the limit of attempts.
 
-Part of livekeep-web. The hash is the credential livekeep.web-password, which `livekeep set-web-password` makes. The cookie
-carries the moment at which it ends, signed by a key that is made of the hash: it outlives an end of the program when idle, and a
-new password ends it. Sources: RFC 7914 (scrypt), RFC 6265.
+Part of livekeep-web. The hash is the credential livekeep.web-password, which `livekeep set-web-password` makes. The cookie holds
+its expiry time, signed with a key derived from the hash: it stays valid when the program ends on idle, and a new password
+invalidates it. Sources: RFC 7914 (scrypt), RFC 6265.
 """
 
 import hmac
@@ -21,13 +21,13 @@ COOKIE = "livekeep"
 CREDENTIAL = "livekeep.web-password"
 SESSION_SECONDS = 30 * 86400
 FREE_FAILURES = 3
-"""So many wrong passwords cost no wait."""
+"""This many wrong passwords cause no wait."""
 FIRST_WAIT_SECONDS = 2.0
 LONGEST_WAIT_SECONDS = 900.0
 FORGET_SECONDS = 3600.0
-"""After so long without a wrong password an address begins from nothing."""
+"""After this long without a wrong password, an address's count starts again."""
 FREE_FAILURES_OF_ALL = 50
-"""From all addresses together; from then on everybody waits, a little."""
+"""From all addresses together; beyond it everybody waits, a little."""
 LONGEST_WAIT_OF_ALL_SECONDS = 10.0
 MOST_ADDRESSES = 1000
 LARGEST_BYTES = 256 * 1024
@@ -45,7 +45,7 @@ class Password:
         self._key = hmac.digest(stored.encode(), b"livekeep web session", "sha256")
 
     def is_right(self, given: str) -> bool:
-        """Takes as long for any password, and some 20 MB of memory."""
+        """Takes the same time for any password, and some 20 MB of memory."""
         return self.is_set and password_hash.matches(given, self._stored)
 
     def cookie(self, now: float) -> str:
@@ -54,7 +54,7 @@ class Password:
         return f"{content}.{self._signature(content)}"
 
     def knows(self, cookie: str, now: float) -> bool:
-        """Whether a cookie's value is one that was given out and has not ended."""
+        """Whether a cookie's value was issued here and has not expired."""
         content, _, signature = cookie.rpartition(".")
         is_ours = hmac.compare_digest(signature.encode(), self._signature(content).encode())
         ends = content.partition(".")[0]
@@ -65,7 +65,7 @@ class Password:
 
 
 def read() -> tuple[Password, str]:
-    """The password from the unit's credentials, and what is wrong with it, "" when nothing is."""
+    """Read the password from the unit's credentials; return it and the problem, "" when there is none."""
     advice = "sudo livekeep set-web-password"
     try:
         stored = credentials.read(CREDENTIAL)
@@ -78,14 +78,14 @@ def read() -> tuple[Password, str]:
 
 @dataclass
 class Guesses:
-    """Who gave wrong passwords how often, and who has to wait for it. Kept in a file, over an end when idle."""
+    """The number of wrong passwords per address, and the resulting wait. Kept in a file, across ends on idle."""
 
     file: Path | None = None
     failures: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By address, and for everybody: how many, and when the last one was (Unix seconds)."""
+    """Per address, and for everybody: the count, and the time of the last one (Unix seconds)."""
 
     def read(self) -> None:
-        """What was kept; a file that cannot be read counts as none."""
+        """Read the file; an unreadable one counts as empty."""
         try:
             document = json.loads(files.read(self.file, LARGEST_BYTES)) if self.file else {}
             self.failures = {str(key): (int(count), float(at)) for key, (count, at) in document.items()}
@@ -93,12 +93,12 @@ class Guesses:
             self.failures = {}
 
     def wait_seconds(self, address: str, now: float) -> float:
-        """So long must `address` wait before it may try again; 0 when it may now."""
+        """How long `address` must wait before its next attempt; 0 when it need not."""
         own = self._wait(group(address), FREE_FAILURES, LONGEST_WAIT_SECONDS, now)
         return max(own, self._wait(EVERYBODY, FREE_FAILURES_OF_ALL, LONGEST_WAIT_OF_ALL_SECONDS, now))
 
     def count(self, address: str, now: float) -> int:
-        """How many wrong passwords `address` gave lately."""
+        """The recent number of wrong passwords from `address`."""
         return self._count(group(address), now)
 
     def note_failure(self, address: str, now: float) -> None:
@@ -115,7 +115,7 @@ class Guesses:
 
     def _count(self, key: str, now: float) -> int:
         count, at = self.failures.get(key, (0, 0.0))
-        # A moment that is still to come was noted while the clock was wrong.
+        # A time in the future was noted while the clock was wrong.
         return count if 0 <= now - at < FORGET_SECONDS else 0
 
     def _wait(self, key: str, free: int, longest: float, now: float) -> float:
@@ -135,7 +135,7 @@ class Guesses:
 
 
 def group(address: str) -> str:
-    """Who counts as one: an IPv4 address, or the /64 of an IPv6 address, of which one household has them all."""
+    """What counts as one client: an IPv4 address, or the /64 of an IPv6 address, which one household owns as a whole."""
     if ":" not in address:
         return address
     if address.lower().startswith("::ffff:"):

@@ -1,7 +1,7 @@
-"""Jinja2 for the pages: filters for figures and times, and the fragments of a page that change while somebody reads it.
+"""Jinja2 for the pages: filters for values and times, and the fragments of a page with live updates.
 
-Part of livekeep-web. Each block of a page's template that the layout does not have is a fragment: `live("NAME")` puts it into the
-page, and it is sent again when it changes. All texts are escaped, and control characters in them are shown as such.
+Part of livekeep-web. Each block of a page's template that the layout lacks is a fragment: `live("NAME")` inserts it into the
+page, and it is sent again when it changes. All texts are escaped, and their control characters are made visible.
 """
 
 import hashlib
@@ -26,7 +26,7 @@ LINE_BREAKS_AND_TABS = "\n\t"
 
 
 class Renderer:
-    """Makes pages. `assets` gives the address of a file of ours; `globals_` is what every page knows."""
+    """Renders pages. `assets` gives the address of a file of ours; `globals_` are the variables of every page."""
 
     def __init__(self, **globals_: Any) -> None:
         self.environment = Environment(
@@ -65,7 +65,7 @@ class Renderer:
 
         def live(block: str, is_announced: bool = False) -> Markup:
             attributes = ' aria-live="polite"' if is_announced else ""
-            # Both are ours: the name is that of a block, the fragment was rendered with escaping.
+            # Both are trusted: the name is a block's, the fragment was rendered with escaping.
             return Markup(f'<div id="{block}" data-live="{stamp(fragments[block])}"{attributes}>{fragments[block]}</div>')  # noqa: S704
 
         return str(self.environment.get_template(name).render({**context, "live": live}))
@@ -76,12 +76,12 @@ def render_block(template: Template, block: str, context: Mapping[str, Any]) -> 
 
 
 def stamp(fragment: str) -> str:
-    """Tells two versions of a fragment apart."""
+    """Distinguishes versions of a fragment."""
     return hashlib.blake2b(fragment.encode(), digest_size=9).hexdigest()
 
 
 def finalize(value: Any) -> Any:
-    """What is printed for a value in a template: control characters of texts as escapes, nothing for None."""
+    """The output for a value in a template: control characters become escapes, None becomes empty."""
     if value is None:
         return ""
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
@@ -90,13 +90,13 @@ def finalize(value: Any) -> Any:
 
 
 def text_block(text: str) -> Markup:
-    """A text of several lines, such as a traceback, with its line breaks."""
+    """A multi-line text, such as a traceback, with its line breaks."""
     shown = CHARACTER.sub(lambda match: match[0] if match[0] in LINE_BREAKS_AND_TABS else escape_character(match), text)
     return Markup("{}").format(shown)
 
 
 def moment(micros: int | None, form: str = "") -> Markup | str:
-    """A <time> in the machine's zone; scripts put it into the reader's. `form`: "" with seconds, "day" the date alone."""
+    """A <time> in the machine's zone; scripts convert it to the reader's. `form`: "" with seconds, "day" the date alone."""
     if micros is None:
         return UNKNOWN
     try:

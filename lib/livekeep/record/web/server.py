@@ -1,8 +1,8 @@
-"""livekeep-web: pages for people about the box, its jobs and its channels; a door that is open only while somebody reads.
+"""livekeep-web: web pages about the box, its jobs and its channels; runs only while somebody reads.
 
-Unit: livekeep-web.service, started by livekeep-web.socket, ended when nobody has read for web.idle_seconds.
-Reads: the record, all states, the configuration, the password's hash (credential livekeep.web-password), the alerter's and the
-clip analyzer's databases, the reports. Writes: who guessed wrong passwords. It asks systemd for a picture of the screen.
+Unit: livekeep-web.service, started by livekeep-web.socket, ends after web.idle_seconds without readers. Reads: the record, all
+states, the configuration, the password's hash (credential livekeep.web-password), the alerter's and the clip analyzer's
+databases, the reports. Writes: failed logins. It requests screenshots from systemd.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def bug(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Web:
-    """The program: its parts, and what a change of the configuration does to them."""
+    """The program: its parts, and how they follow configuration changes."""
 
     def __init__(self, listener: socket.socket, settings: Config, notifier: sdnotify.SystemdNotifier) -> None:
         stored, fault = password.read()
@@ -78,7 +78,7 @@ class Web:
             self.use(settings)
 
     def use(self, settings: Config) -> None:
-        """Take what can change while it runs; the address belongs to the socket: see `livekeep apply`."""
+        """Apply the settings that can change while it runs; the address belongs to the socket: see `livekeep apply`."""
         self.sources.settings = settings
         self.server.idle_seconds = settings.web.idle_seconds
         self.door.names = door.Names(self.door.names.is_local, settings.web.names)
@@ -87,7 +87,7 @@ class Web:
 def main() -> int:
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
-    # Pages that do not open because of a fault elsewhere in the file help nobody.
+    # An error elsewhere in the file must not keep the pages from opening.
     for problem in problems:
         logger.error("%s", problem)
     asyncio.run(start(settings))

@@ -1,4 +1,4 @@
-"""What the pages are made from: the record, the states, the configuration. One object for the whole program.
+"""The data sources of the pages: the record, the states, the configuration. One object for the whole program.
 
 Part of livekeep-web.
 """
@@ -27,7 +27,7 @@ class Sources:
     database: Database = field(default_factory=Database)
     states: Path = paths.STATE_DIRECTORY
     kept: Path = paths.KEPT_DIRECTORY
-    """What outlives a restart: the channels, the reports."""
+    """The folder of data that survives a restart: the channels, the reports."""
     _kept: dict[Hashable, tuple[float, Any]] = field(default_factory=dict)
 
     def connection(self) -> sqlite3.Connection:
@@ -35,14 +35,14 @@ class Sources:
         return self.database.connection()
 
     def state(self, kind: type[AnyState], root: Path | None = None) -> AnyState | None:
-        """A state; None when it is not there or cannot be read."""
+        """A state; None when it is absent or unreadable."""
         try:
             return read(kind, root or self.states)
         except (StateAbsentError, StateBrokenError):
             return None
 
     def kept_for(self, seconds: float, key: Hashable, read: Callable[[], T]) -> T:
-        """What `read` gives, or gave less than `seconds` ago for the same key. Called by several threads."""
+        """The result of `read`, at most `seconds` old for the same key. Called by several threads."""
         now = time.monotonic()
         made_monotonic, value = self._kept.get(key, (0.0, None))
         if value is None or now - made_monotonic > seconds:

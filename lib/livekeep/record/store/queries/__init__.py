@@ -1,7 +1,7 @@
-"""What is asked of the record: one module a noun, every answer a frozen dataclass. Standard library only.
+"""Queries of the record: one module per noun, every result a frozen dataclass. Standard library only.
 
-Each function takes a connection of `schema.open_read_only`. Moments are microseconds since 1970 and durations are microseconds,
-both whole numbers, as the database has them.
+Each function takes a connection from `schema.open_read_only`. Times are microseconds since 1970 and durations are microseconds,
+both integers, as in the database.
 """
 
 from livekeep.record.store.queries.boxes import Loss, Sample, UnitSample, losses, samples, unit_samples

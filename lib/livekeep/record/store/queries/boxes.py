@@ -1,4 +1,4 @@
-"""The machines: samples of processor, memory, temperature and disk, and what is known to be missing from the record."""
+"""The machines: samples of processor, memory, temperature and disk, and known losses of the record."""
 
 import json
 import sqlite3
@@ -10,17 +10,17 @@ from livekeep.record.store.queries.filter import Conditions, Filter, Machine, Pa
 from livekeep.record.store.summaries import HOUR
 
 MOST_SAMPLES = 240
-"""Of one series: as many as a chart shows."""
+"""Per series: as many as a chart shows."""
 SHORTEST_PIECE = 10_000_000
-"""Samples are not taken more often."""
+"""The shortest interval between samples."""
 WHOLE_PIECE = HOUR
 MOMENTS, MOMENT = 6, HOUR // 6
-"""Of a longer piece so many moments of this length are read, spread evenly: 90 days have 130,000 samples of each machine."""
+"""In a longer piece, this many moments of this length are read, spread evenly: 90 days have 130,000 samples per machine."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """The figures of a machine: as read at one moment, or their mean from `at` on when several were put together."""
+    """The values of a machine: read at one moment, or the mean from `at` on if several samples were merged."""
 
     at: int
     hostname: str
@@ -34,19 +34,19 @@ class Sample:
 
 @dataclass(frozen=True)
 class UnitSample:
-    """The figures of a unit, as of `Sample`."""
+    """The values of a unit, like those of `Sample`."""
 
     at: int
     hostname: str
     unit: str
     memory_bytes: float | None
     cpu_percent: float | None
-    """Of one core."""
+    """Percent of one core."""
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Something that is known to be missing from the record."""
+    """A known loss of the record."""
 
     id: int
     at: int
@@ -68,7 +68,7 @@ class Series(NamedTuple):
 
 
 def samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[Sample, ...]:
-    """The samples of each machine in the order of time, put together to about `most` of each machine."""
+    """The samples of each machine in chronological order, merged into about `most` per machine."""
     columns = (
         "min(at), avg(cpu_percent), avg(memory_bytes), max(memory_total_bytes), avg(temperature_celsius), avg(disk_bytes), "
         "max(disk_total_bytes)"
@@ -81,7 +81,7 @@ def samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAM
 
 
 def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOST_SAMPLES) -> tuple[UnitSample, ...]:
-    """The samples of each unit in the order of time, put together to about `most` of each unit."""
+    """The samples of each unit in chronological order, merged into about `most` per unit."""
     columns = "min(at), avg(memory_bytes), avg(cpu_percent)"
     return tuple(
         UnitSample(row[0], machine.hostname, unit, *row[1:])
@@ -94,7 +94,7 @@ def unit_samples(connection: sqlite3.Connection, wanted: Filter, most: int = MOS
 
 
 def losses(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Loss]:
-    """What is known to be missing, the newest first."""
+    """Known losses, the newest first."""
     conditions = Conditions()
     conditions.add("x.at >= ? AND x.at < ?", wanted.begin, wanted.end)
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
@@ -116,7 +116,7 @@ def _machines(connection: sqlite3.Connection, wanted: Filter) -> list[Machine]:
 
 
 def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[str]:
-    """The units of which there are samples: one search of the table for each."""
+    """The units with samples: one search of the table per unit."""
     names: list[str] = []
     sql = "SELECT min(unit) FROM unit_samples WHERE machine = ? AND unit > ?"
     while name := connection.execute(sql, [machine, names[-1] if names else ""]).fetchone()[0]:
@@ -126,7 +126,7 @@ def _units(connection: sqlite3.Connection, machine: int, pattern: str) -> list[s
 
 
 def _means(connection: sqlite3.Connection, series: Series, wanted: Filter, most: int) -> Iterator[tuple[Any, ...]]:
-    """A row for each of about `most` pieces of time that has samples: the mean of it, or of a few moments of a long one."""
+    """A row for each of about `most` periods with samples: its mean, or the mean of a few moments in a long one."""
 
     def end(which: str) -> int | None:
         sql = f"SELECT {which}(at) FROM {series.table} WHERE {series.where} AND at >= ? AND at < ?"  # noqa: S608

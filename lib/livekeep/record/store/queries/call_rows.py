@@ -34,7 +34,7 @@ FEW_SESSIONS = 1000
 
 @dataclass(frozen=True)
 class Error:
-    """An exception. Equal ones are one row."""
+    """An exception. Equal ones share a row."""
 
     id: int
     type: str
@@ -55,7 +55,7 @@ class Call:
     number: int
     """Within its process."""
     parent: int
-    """The number of the call around this one, or 0."""
+    """The number of the enclosing call, or 0."""
     thread: str
     began_at: int
     duration: int
@@ -63,7 +63,7 @@ class Call:
     """succeeded, failed or cancelled."""
     cpu: int | None
     memory_bytes: int | None
-    """By which the peak of the process's memory grew."""
+    """The growth of the process's peak memory."""
     read_bytes: int | None
     written_bytes: int | None
     arguments: str | None
@@ -72,7 +72,7 @@ class Call:
 
 @dataclass(frozen=True)
 class TreeCall:
-    """A call and how deep it lies below the call that the tree begins with."""
+    """A call and its depth below the root of the tree."""
 
     depth: int
     call: Call
@@ -80,7 +80,7 @@ class TreeCall:
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Calls of one function that failed by the same error."""
+    """Failed calls of one function with the same error."""
 
     name: str
     kind: str
@@ -106,7 +106,7 @@ def call(connection: sqlite3.Connection, id_: int) -> Call | None:
 def slowest_calls(connection: sqlite3.Connection, wanted: Filter, limit: int = 20) -> tuple[Call, ...]:
     """The calls that took longest, the slowest first.
 
-    The summaries know the longest call of each day and hour: only hours that can hold one of the slowest are searched.
+    Summaries have the longest call of each day and hour: only hours that can contain one of the slowest are searched.
     """
     conditions = call_conditions(connection, wanted, with_range=False)
     (first,) = connection.execute("SELECT min(id) FROM calls").fetchone()
@@ -151,7 +151,7 @@ def slowest_of_session(connection: sqlite3.Connection, session_id: int, limit: i
 
 
 def call_tree(connection: sqlite3.Connection, root: Call, limit: int = 500) -> tuple[TreeCall, ...]:
-    """A call and all calls below it, in the order in which they began."""
+    """A call and all calls below it, in order of their start."""
     rows = connection.execute(
         f"{CALL} WHERE x.id >= ? AND x.id <= ? AND x.process = ? ORDER BY x.id LIMIT ?",
         [root.id, (root.began_at + root.duration + 1) * IDS_PER_MICROSECOND, root.process, limit],
@@ -197,7 +197,7 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
     if with_range:
         conditions.add("x.id >= ? AND x.id < ?", *id_range(wanted))
     is_rare = wanted.outcome in ("failed", "cancelled") and is_any(wanted.session) and wanted.session_id is None
-    # By "+" a column's index is not used: what failed or was cancelled comes from the index of those.
+    # "+" prevents the use of a column's index: failed or cancelled calls come from their own index.
     conditions.add_one_of("+x.function" if is_rare else "x.function", function_ids(connection, wanted))
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.unit):
@@ -207,7 +207,7 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
         conditions.add("x.session = ?", wanted.session_id)
     if not is_any(wanted.outcome):
         chosen = [str(number) for number, outcome in enumerate(CALL_OUTCOMES) if matching(wanted.outcome, [outcome])]
-        # Written out: the indices of failed and cancelled calls are for this very term.
+        # Written out, so that SQLite uses the partial indices of failed and cancelled calls.
         conditions.add(f"x.outcome = {chosen[0]}" if len(chosen) == 1 else f"x.outcome IN ({', '.join(chosen)})")
     if not is_any(wanted.session):
         conditions.add_one_of(*_of_sessions(connection, wanted))
@@ -215,11 +215,11 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
 
 
 def _of_sessions(connection: sqlite3.Connection, wanted: Filter) -> tuple[str, list[int]]:
-    """The column of calls, and the sessions of that name."""
+    """The column of calls, and the sessions with that name."""
     names = Conditions()
     names.add_one_of("name", matching(wanted.session, session_names(connection)))
     ids = [row[0] for row in connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)]  # noqa: S608
-    # The calls of a few sessions come from their index; those of many are met on the way back in time.
+    # Calls of a few sessions come from their index; those of many are found while scanning back in time.
     return ("x.session" if len(ids) <= FEW_SESSIONS else "+x.session"), ids
 
 

@@ -1,4 +1,4 @@
-"""Events: what a person would read, livekeep's own and those of jobs."""
+"""Events for people: livekeep's own and those of jobs."""
 
 import json
 import sqlite3
@@ -33,7 +33,7 @@ class Event:
     session: int | None
     message: str
     fields: Mapping[str, str]
-    """The LIVEKEEP_* fields of the entry, without that prefix."""
+    """The LIVEKEEP_* fields of the entry, without the prefix."""
 
 
 def events(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Event]:
@@ -43,7 +43,7 @@ def events(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, afte
 
 
 def event_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
-    """For a statement in which events are x; without the range of time."""
+    """For a statement in which events are x; without the time range."""
     conditions = Conditions()
     conditions.add_one_of("x.machine", machine_ids(connection, wanted.machine))
     if not is_any(wanted.event):

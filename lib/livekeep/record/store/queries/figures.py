@@ -1,7 +1,7 @@
-"""How long functions take and how often they fail, over a range of time and bucket by bucket.
+"""Durations and failures of functions, over a time range and per bucket.
 
-Daily and hourly summaries (store/summaries.py) count whole days and hours; only what lies within the hour that a range begins or
-ends in is counted row by row. Percentiles come from the summaries' histograms, and are off by at most `histogram.ERROR`.
+Daily and hourly summaries (store/summaries.py) cover whole days and hours; only the partial hours at the ends of a range are
+counted row by row. Percentiles come from the summaries' histograms, with an error of at most `histogram.ERROR`.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from livekeep.record.store.summaries import HOUR, LARGEST_SUM, Durations, day_of
 Size = Literal["hour", "day", "week", "month"]
 """Of a bucket: an hour of UTC, or a day, week (from Monday) or month of the local calendar."""
 NOT_CALLS = ("session", "step")
-"""Kinds of what is no call, and whose time is that of calls."""
+"""Kinds that are not calls; their time consists of calls."""
 LAST_MOMENT = 4_000_000_000_000_000
 """2096; summaries of later moments are not searched."""
 
@@ -30,14 +30,14 @@ SUMMARIES = (
     "FROM functions f CROSS JOIN machines m CROSS JOIN summaries s "
     "ON s.period = ? AND s.function = f.id AND s.machine = m.id AND s.began_at >= ? AND s.began_at < ?"
 )
-"""In this order each function is one search of the summaries, whatever the number of days that are kept."""
+"""In this order each function is one search of the summaries, whatever the retention."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What some calls have in common. Durations in microseconds, all 0 when there was no call."""
+    """Metrics of a set of calls. Durations in microseconds, all 0 without calls."""
 
     count: int = 0
     failures: int = 0
@@ -60,7 +60,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class FunctionFigures:
-    """A function, a session (kind "session") or a step (kind "step") over a range of time."""
+    """A function, a session (kind "session") or a step (kind "step") over a time range."""
 
     name: str
     kind: str
@@ -69,7 +69,7 @@ class FunctionFigures:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Some calls that began from `began_at` to before `ends_at`."""
+    """The calls that began from `began_at` to before `ends_at`."""
 
     began_at: int
     ends_at: int
@@ -77,7 +77,7 @@ class Bucket:
 
 
 class Part(NamedTuple):
-    """Of a range of time: whole days, whole hours, or less (period "")."""
+    """A part of a time range: whole days, whole hours, or less (period "")."""
 
     period: Literal["day", "hour", ""]
     begin: int
@@ -87,7 +87,7 @@ class Part(NamedTuple):
 @dataclass(frozen=True)
 class Overview:
     functions: tuple[FunctionFigures, ...]
-    """Every function that was called, the one that took most time in all first. Sessions and steps are among them."""
+    """Every called function, the one with the largest total time first. Includes sessions and steps."""
     totals: Figures
     """As of `totals`."""
     series: tuple[Bucket, ...]
@@ -101,7 +101,7 @@ def functions(connection: sqlite3.Connection, wanted: Filter) -> tuple[FunctionF
 
 
 def overview(connection: sqlite3.Connection, wanted: Filter, size: Size) -> Overview:
-    """`functions`, `totals` and `function_series` for the price of one: the summaries are read once."""
+    """`functions`, `totals` and `function_series` at the cost of one: the summaries are read once."""
     names = _names(connection)
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, size))
     left_out = {function for function, (_name, kind) in names.items() if is_any(wanted.kind) and kind in NOT_CALLS}
@@ -135,21 +135,21 @@ def _series(by_bucket: Mapping[int, "Sum"], size: Size) -> tuple[Bucket, ...]:
 
 
 def totals(connection: sqlite3.Connection, wanted: Filter) -> Figures:
-    """All calls together; sessions and steps only when the filter names their kind."""
+    """All calls together; sessions and steps only if the filter names their kind."""
     return figures(_counted(connection, wanted, parts(wanted), lambda _function, _began_at: (0,)).get(0, Sum()))
 
 
 def function_series(connection: sqlite3.Connection, wanted: Filter, size: Size = "day") -> tuple[Bucket, ...]:
-    """The calls bucket by bucket, in the order of time; buckets without a call are left out. As of `totals`."""
+    """The calls per bucket, in chronological order; omits buckets without calls. As of `totals`."""
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, size))
     cut = parts(wanted, with_days=size != "hour")
     return _series(_counted(connection, wanted, cut, lambda _function, began_at: (starts(began_at),)), size)
 
 
 def series_by_function(connection: sqlite3.Connection, wanted: Filter) -> dict[tuple[str, str], tuple[Bucket, ...]]:
-    """The days of each function by its name and kind, sessions and steps among them; days without a call are left out."""
+    """The days of each function by name and kind, including sessions and steps; omits days without calls."""
     names = _names(connection)
-    # Thousands of summaries have few beginnings: the calendar is asked once for each.
+    # Thousands of summaries share few start times: the calendar is computed once for each.
     starts = lru_cache(maxsize=None)(lambda began_at: bucket_start(began_at, "day"))
     cut = parts(wanted)
     by_day = _counted(connection, wanted, cut, lambda function, began_at: ((function, starts(began_at)),), every_kind=True)
@@ -167,9 +167,8 @@ def longest_calls(
     machine: int | None = None,
     day: Part | None = None,
 ) -> Iterator[tuple[Part, int, int, int]]:
-    """A range of time as days, hours and less, with function, machine, and a duration that no call of theirs exceeds; of one
-    function's `day` its hours.
-    """
+    """A time range as days, hours and less, with function, machine, and an upper bound of their calls' durations; for one
+    function's `day`, its hours."""
     ids, machines_wanted = function_ids(connection, wanted), machine_ids(connection, wanted.machine)
     conditions = Conditions()
     conditions.add_one_of("f.id", ids if function is None else [function])
@@ -177,7 +176,7 @@ def longest_calls(
     conditions.add("f.kind NOT IN (?, ?)", *NOT_CALLS)
     end_of_day = lru_cache(maxsize=None)(next_day)
     for part in parts(wanted) if day is None else _in_hours(day.begin, day.end):
-        # What is less than an hour long is searched in any case.
+        # Parts shorter than an hour are always searched.
         within = part if part.period else Part("hour", hour_of(part.begin), part.end)
         sql = f"SELECT s.began_at, s.function, s.machine, s.max {SUMMARIES} WHERE {conditions.text()}"
         for began_at, *owner, longest in connection.execute(sql, [*within, *conditions.parameters]):
@@ -188,7 +187,7 @@ def longest_calls(
 
 @dataclass(slots=True)
 class Sum:
-    """Summaries put together."""
+    """Merged summaries."""
 
     count: int = 0
     failures: int = 0
@@ -199,7 +198,7 @@ class Sum:
     """By the histogram's bucket."""
 
     def add(self, numbers: Sequence[int], blob: bytes) -> None:
-        """A summary: its count, failures, sum, min and max, and its histogram."""
+        """Add a summary: its count, failures, sum, min and max, and its histogram."""
         count, failures, total, least, most = numbers
         self.count += count
         self.failures += failures
@@ -220,7 +219,7 @@ def figures(total: Sum) -> Figures:
     if not total.count:
         return Figures()
     p50, p95, p99 = (
-        # No value lies beyond the two that are known exactly.
+        # No value is beyond the two exact ones.
         min(max(round(value), total.min), total.max)
         for value in histogram.percentiles(total.counts, (0.5, 0.95, 0.99))
     )
@@ -228,7 +227,7 @@ def figures(total: Sum) -> Figures:
 
 
 def bucket_start(at: int, size: Size) -> int:
-    """The beginning of the bucket that a moment lies in."""
+    """The beginning of the bucket that contains a moment."""
     if size == "hour":
         return hour_of(at)
     began = day_of(at)
@@ -236,7 +235,7 @@ def bucket_start(at: int, size: Size) -> int:
         return began
     date = local_time(began // 1_000_000)
     days_before = date.tm_wday if size == "week" else date.tm_mday - 1
-    # Half a day more, since a day has 23 to 25 hours.
+    # Half a day more, because a day has 23 to 25 hours.
     return day_of(began - days_before * 24 * HOUR + 12 * HOUR) if days_before else began
 
 
@@ -250,7 +249,7 @@ def bucket_end(began_at: int, size: Size) -> int:
 
 
 def parts(wanted: Filter, with_days: bool = True) -> list[Part]:
-    """A range of time as whole days, whole hours, and the rest, none of them empty."""
+    """A time range as whole days, whole hours, and the rest, without empty parts."""
     end = min(wanted.end, LAST_MOMENT)
     if not with_days:
         return list(_in_hours(wanted.begin, end))
@@ -276,7 +275,7 @@ def _counted(
     keys: Callable[[int, int], Iterable[K]],
     every_kind: bool = False,
 ) -> dict[K, Sum]:
-    """Sums by each of `keys`, which is given a function and when it was called, or a little earlier."""
+    """Sums by each of `keys`, which receives a function and the time of its calls, or slightly earlier."""
     conditions = Conditions()
     conditions.add_one_of("f.id", function_ids(connection, wanted))
     conditions.add_one_of("m.id", machine_ids(connection, wanted.machine))
@@ -299,7 +298,7 @@ def _counted(
 
 
 def _rows(connection: sqlite3.Connection, conditions: Conditions, part: Part) -> dict[int, Durations]:
-    """By function what began within less than an hour, from the rows themselves."""
+    """Per function, what began in a part shorter than an hour, from the rows themselves."""
     begin, end = part.begin, part.end
     rows = connection.execute(
         "SELECT f.id, x.duration, x.failed FROM ("  # noqa: S608

@@ -1,4 +1,4 @@
-"""What part of the record is meant: a range of time, and names of functions, machines, sessions, units. What names there are."""
+"""Selects a part of the record: a time range, and names of functions, machines, sessions, units. Lists the existing names."""
 
 import json
 import sqlite3
@@ -9,52 +9,52 @@ from fnmatch import fnmatchcase
 from typing import Any, Generic, TypeVar
 
 EVER = 2**53
-"""A moment after all others, in microseconds; times 1000 it is still a row id."""
+"""Later than all moments, in microseconds; times 1000 it is still a valid row id."""
 IDS_PER_MICROSECOND = 1000
 SEARCH_SECONDS = 0.1
 FIRST_SLICE = 3_600_000_000 * IDS_PER_MICROSECOND
 CALL_OUTCOMES = ("succeeded", "failed", "cancelled")
-"""By their number in the table of calls."""
+"""Outcomes by their number in the table of calls."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Filter:
-    """From `begin` to before `end`, in microseconds since 1970. Each name may be a pattern with * and ?; "*" or "" means any."""
+    """From `begin` to before `end`, in microseconds since 1970. A name may be a pattern with * and ?; "*" or "" matches any."""
 
     begin: int = 0
     end: int = EVER
     function: str = "*"
     kind: str = "*"
-    """Of functions: "function", "api", "database" or a job's own word; "session" and "step"."""
+    """The kind of functions: "function", "api", "database" or a job's own word; "session" and "step"."""
     machine: str = "*"
     """A host's name, or a machine id."""
     session: str = "*"
     """A session's name."""
     unit: str = "*"
     outcome: str = "*"
-    """Of calls: succeeded, failed, cancelled; of sessions and steps also running and lost."""
+    """Of calls: succeeded, failed, cancelled; sessions and steps can also be running and lost."""
     session_id: int | None = None
-    """Of one session's calls and events."""
+    """For one session's calls and events."""
     event: str = "*"
     priority: int = 7
-    """Of events: the least grave that is wanted."""
+    """The least severe level of events to include."""
     text: str = ""
     """Part of an event's message."""
 
 
 @dataclass(frozen=True)
 class Page(Generic[T]):
-    """Some rows of a list. `after`, given with the same filter, leads to the next page; it is "" at the end of the list.
+    """Some rows of a list. Pass `after` with the same filter to get the next page; it is "" at the end of the list.
 
-    A search that finds little in much stops after `SEARCH_SECONDS`: its page is not full, or even empty, but has an `after`.
+    A search for rare rows stops after `SEARCH_SECONDS`: its page is not full, or even empty, but has an `after`.
     """
 
     rows: tuple[T, ...]
     after: str = ""
     searched_to: int | None = None
-    """The moment back to which the search came, when it stopped for lack of time."""
+    """The earliest moment searched, if the search ran out of time."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Machine:
 
 
 class Watch:
-    """Notices that somebody has written to the database."""
+    """Detects writes to the database."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -93,7 +93,7 @@ class Conditions:
         self.parameters += parameters
 
     def add_one_of(self, column: str, values: Sequence[Any] | None) -> None:
-        """`None` sets no condition, no value at all lets nothing through."""
+        """`None` adds no condition, an empty collection matches nothing."""
         if values is None:
             return
         if len(values) == 1:
@@ -110,7 +110,7 @@ def is_any(pattern: str) -> bool:
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str] | None:
-    """The names that a pattern means, `None` for any. A name that is written out means itself only, whatever signs are in it."""
+    """The names that match a pattern, `None` for any. A pattern that equals a known name matches only that name."""
     if is_any(pattern):
         return None
     known = list(names)
@@ -118,14 +118,14 @@ def matching(pattern: str, names: Iterable[str]) -> list[str] | None:
 
 
 def machine_ids(connection: sqlite3.Connection, pattern: str) -> list[int] | None:
-    """The rows of the machines that are meant, `None` for all."""
+    """The rows of the matching machines, `None` for all."""
     if is_any(pattern):
         return None
     return [row.id for row in machines(connection) if matching(pattern, (row.hostname, row.machine_id))]
 
 
 def function_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | None:
-    """The rows of the functions that are meant by name and kind, `None` for all."""
+    """The rows of the functions that match by name and kind, `None` for all."""
     if is_any(wanted.function) and is_any(wanted.kind):
         return None
     rows = connection.execute("SELECT id, name, kind FROM functions").fetchall()
@@ -135,7 +135,7 @@ def function_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | 
 
 
 def process_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | None:
-    """The rows of the processes of the units that are meant, `None` for all."""
+    """The rows of the processes of matching units, `None` for all."""
     chosen = matching(wanted.unit, units(connection)) if not is_any(wanted.unit) else None
     if chosen is None:
         return None
@@ -149,7 +149,7 @@ def process_ids(connection: sqlite3.Connection, wanted: Filter) -> list[int] | N
 def newest(
     connection: sqlite3.Connection, table: str, select: str, conditions: Conditions, place: tuple[Filter, int, str]
 ) -> Page[sqlite3.Row]:
-    """A page of calls or events, by slices of time that grow as long as they hold little."""
+    """A page of calls or events, searched in time slices that grow while they contain few rows."""
     wanted, limit, after = place
     low, high = id_range(wanted)
     first, last = connection.execute(f"SELECT (SELECT min(id) FROM {table}), (SELECT max(id) FROM {table})").fetchone()  # noqa: S608
@@ -165,13 +165,13 @@ def newest(
         high, now = begin, time.monotonic()
         if now > deadline and len(rows) <= limit and low < high:
             return Page(tuple(rows), str(high), moment(high))
-        # A slice takes a quarter of the time at most.
+        # A slice takes at most a quarter of the time.
         width *= 4 if now - began < SEARCH_SECONDS / 16 else 1
     return Page(tuple(rows[:limit]), str(rows[limit - 1]["id"]) if len(rows) > limit else "")
 
 
 def id_range(wanted: Filter) -> tuple[int, int]:
-    """The range of time as a range of row ids of calls and events."""
+    """A time range as a range of row ids of calls and events."""
     return wanted.begin * IDS_PER_MICROSECOND, wanted.end * IDS_PER_MICROSECOND
 
 
@@ -180,7 +180,7 @@ def moment(row_id: int) -> int:
     return row_id // IDS_PER_MICROSECOND
 
 
-# What names there are
+# Existing names
 
 
 def machines(connection: sqlite3.Connection) -> tuple[Machine, ...]:
@@ -211,7 +211,7 @@ def units(connection: sqlite3.Connection) -> tuple[str, ...]:
 
 
 def distinct(connection: sqlite3.Connection, table: str, column: str) -> tuple[str, ...]:
-    """The values of a column that leads an index: one search of the index for each value, however many rows there are."""
+    """The distinct values of a column that leads an index: one search of the index per value, whatever the number of rows."""
     rows = connection.execute(
         f"WITH RECURSIVE known(value) AS (SELECT min({column}) FROM {table} UNION ALL "  # noqa: S608
         f"SELECT (SELECT min({column}) FROM {table} WHERE {column} > value) FROM known WHERE value IS NOT NULL) "
@@ -221,7 +221,7 @@ def distinct(connection: sqlite3.Connection, table: str, column: str) -> tuple[s
 
 
 def period(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    """The moments of the first and the last row of calls, sessions and events; `None` when the record is empty."""
+    """The times of the first and last row of calls, sessions and events; `None` when the record is empty."""
     spans = [
         (moment(first), moment(last))
         for table in ("calls", "events")

@@ -1,4 +1,4 @@
-"""Sessions and their steps: the failed ones first, those that run, how long the same session took earlier."""
+"""Sessions and their steps: failed ones first, then running ones; earlier durations of the same session."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from livekeep.record.store.queries.filter import (
 )
 
 RANK = "CASE s.outcome WHEN 'failed' THEN 0 WHEN 'lost' THEN 0 WHEN 'running' THEN 1 ELSE 2 END"
-"""What failed comes first, then what runs."""
+"""Failed ones come first, then running ones."""
 SESSION = (
     f"SELECT s.*, {RANK} AS rank, m.hostname, p.unit, p.program, p.pid, {ERROR_COLUMNS} FROM sessions s "  # noqa: S608
     "JOIN machines m ON m.id = s.machine JOIN processes p ON p.id = s.process LEFT JOIN errors e ON e.id = s.error"
@@ -33,7 +33,7 @@ class Session:
     program: str
     pid: int
     parent: int | None
-    """The id of the session around this one."""
+    """The id of the enclosing session."""
     began_at: int
     ended_at: int | None
     updated_at: int
@@ -43,14 +43,14 @@ class Session:
     done: float
     percent: float | None
     rate: float | None
-    """Items in a second."""
+    """Items per second."""
     left_seconds: float | None
     message: str
     error: Error | None
 
     @property
     def duration(self) -> int:
-        """To its end, or as far as is known."""
+        """To its end, or to its last known moment."""
         return (self.ended_at or self.updated_at) - self.began_at
 
 
@@ -58,7 +58,7 @@ class Session:
 class Step:
     number: int
     parent: int | None
-    """The number of the step around this one."""
+    """The number of the enclosing step."""
     name: str
     weight: float
     began_at: int
@@ -85,9 +85,8 @@ class SessionTotals:
 def sessions(
     connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "", failed_first: bool = True
 ) -> Page[Session]:
-    """Sessions that began within the range: those that failed or were lost first, then those that run, then the others;
-    each the newest first.
-    """
+    """Sessions that began within the range: failed or lost ones first, then running ones, then the others; each group the newest
+    first."""
     conditions = session_conditions(connection, wanted)
     order = "s.began_at DESC, s.id DESC"
     if failed_first:
@@ -112,14 +111,14 @@ def session(connection: sqlite3.Connection, id_: int) -> Session | None:
 
 
 def running_sessions(connection: sqlite3.Connection) -> tuple[Session, ...]:
-    """What runs now, on all machines; the newest first."""
-    # By "+" the few that run come from their own index, not from a scan of all.
+    """Running sessions on all machines; the newest first."""
+    # "+" makes the few running sessions come from their own index instead of a scan.
     rows = connection.execute(f"{SESSION} WHERE s.outcome = 'running' ORDER BY +s.began_at DESC, s.id DESC LIMIT 200")
     return tuple(_session(row) for row in rows)
 
 
 def session_totals(connection: sqlite3.Connection, wanted: Filter) -> SessionTotals:
-    """How many sessions began within the range, by what became of them."""
+    """The number of sessions that began within the range, by outcome."""
     conditions = session_conditions(connection, wanted)
     rows = connection.execute(
         f"SELECT s.outcome, count(*) FROM sessions s WHERE {conditions.text()} GROUP BY s.outcome",  # noqa: S608
@@ -139,7 +138,7 @@ def earlier_sessions(connection: sqlite3.Connection, of: Session, limit: int = 5
 
 
 def steps(connection: sqlite3.Connection, session_id: int, limit: int = 1000) -> tuple[Step, ...]:
-    """The steps of a session by their number, which is the order in which they began."""
+    """The steps of a session by number, in order of their start."""
     rows = connection.execute(
         f"SELECT t.*, {ERROR_COLUMNS} FROM steps t LEFT JOIN errors e ON e.id = t.error "  # noqa: S608
         "WHERE t.session = ? ORDER BY t.number LIMIT ?",

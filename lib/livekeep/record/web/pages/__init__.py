@@ -1,4 +1,4 @@
-"""The pages: what each shows, read from the record and from the states; one module a page or two."""
+"""The pages, read from the record and the states; one module per one or two pages."""
 
 import re
 

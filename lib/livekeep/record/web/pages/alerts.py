@@ -1,4 +1,4 @@
-"""Alerts: which are open, which there were, and what was delivered to whom. Read from the alerter's own database."""
+"""Alerts: open ones, earlier ones, and their deliveries. Read from the alerter's own database."""
 
 import sqlite3
 import time

@@ -1,4 +1,4 @@
-"""Boxes: processor, memory, temperature and disk over time, and the units that take most."""
+"""Boxes: processor, memory, temperature and disk over time, and the units with the largest use."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -10,10 +10,10 @@ from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.sources import Sources
 
 POINTS = 120
-"""Of each curve."""
+"""Per curve."""
 UNIT_POINTS = 1
 UNITS_FOR = 86400 * SECOND
-"""So long before the end of the range are units read: they have many samples."""
+"""Units are read for this long before the end of the range: they have many samples."""
 
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
@@ -31,6 +31,6 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def heaviest(samples: Sequence[UnitSample]) -> tuple[UnitSample, ...]:
-    """One mean a unit, the one with most memory first."""
+    """The mean per unit, the one with the most memory first."""
     newest = {(sample.hostname, sample.unit): sample for sample in samples}
     return tuple(sorted(newest.values(), key=lambda sample: -(sample.memory_bytes or 0)))

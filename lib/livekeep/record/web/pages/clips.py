@@ -37,5 +37,5 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def safe_link(link: str) -> str:
-    """A clip's address where it is one of the web; "" for anything else, which must not become a link."""
+    """A clip's link if it is a web address; "" for anything else, which must not become a link."""
     return link if link.startswith(("https://", "http://")) else ""

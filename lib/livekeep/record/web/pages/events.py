@@ -1,4 +1,4 @@
-"""Events: what a person would read, and what is known to be missing from the record."""
+"""Events for people, and known losses of the record."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -1,5 +1,4 @@
-"""Functions: how often each was called, how long it took, how often it failed, its trend, and whether it became slower; one
-function over time; two periods side by side."""
+"""Functions: the calls, durations, failures, trend and regression of each; one function over time; two periods side by side."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +21,14 @@ MOST_ROWS = 200
 HISTORY_KEPT_SECONDS = 600.0
 ROWS = 20
 FEW_CALLS = 20_000
-"""Of so many calls the slowest are searched for; of more only when the range is made narrower."""
+"""The largest number of calls in which the slowest are searched; with more, the range must be narrower."""
 SPARK_WIDTH, SPARK_HEIGHT = 100, 24
 NOT_CALLS = ("session", "step")
 
 
 @dataclass(frozen=True)
 class History:
-    """What the 35 days before the end of a range say of a function."""
+    """A function's last 35 days before the end of a range."""
 
     spark: str = ""
     """The daily medians as an SVG path in a box of SPARK_WIDTH by SPARK_HEIGHT; "" with fewer than two days."""
@@ -63,7 +62,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def names(sources: Sources) -> dict[str, Any]:
-    """What the filter offers."""
+    """The names in the filter's lists."""
     connection = sources.connection()
     return {
         "function_names": queries.function_names(connection)[:1000],
@@ -74,7 +73,7 @@ def names(sources: Sources) -> dict[str, Any]:
 
 
 def histories(sources: Sources, view: View) -> Mapping[tuple[str, str], History]:
-    """Of each function, by name and kind; kept for a while, for whole days that are over hardly change."""
+    """By name and kind of each function; cached for a while, because complete days hardly change."""
     end = bucket_start(view.end, "day")
     wanted = replace(view.filter, begin=bucket_start(end - (RECENT_DAYS + EARLIER_DAYS) * DAY, "day"), end=end)
 
@@ -140,7 +139,7 @@ def collect_one(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def collect_comparison(sources: Sources, view: View) -> Mapping[str, Any]:
-    """The range of the address against the one of from2 and to2: without them, as long a time right before it."""
+    """The range of the address against the one of from2 and to2; by default the equally long one right before it."""
     connection = sources.connection()
     before = replace(view.filter, begin=view.begin2, end=view.end2)
     rows = analysis.compare(queries.functions(connection, before), queries.functions(connection, view.filter))

@@ -1,5 +1,5 @@
-"""Jobs: the sessions, failed ones first; one session with its steps on a time line, its calls, errors, events, earlier durations;
-one call with what it called."""
+"""Jobs: the sessions, failed ones first; one session with its steps on a timeline, its calls, errors, events, earlier durations;
+one call with the calls within it."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -18,14 +18,14 @@ EARLIER = 30
 EVENTS = 20
 MOST_STEPS = 500
 DEEPEST = 3
-"""Steps within steps are indented up to here."""
+"""The deepest indentation of nested steps."""
 MOST_CALLS_OF_ERRORS = 200_000
 OUTCOMES = ("failed", "lost", "running", "cancelled", "succeeded")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A step on the time line: where it begins and how wide it is, in percent of the session."""
+    """A step on the timeline: its start and width, in percent of the session."""
 
     step: Step
     depth: int
@@ -54,7 +54,7 @@ def collect_session(sources: Sources, view: View, number: str) -> Mapping[str, A
     if not session:
         raise NotThereError(f"There is no session {number}")
     now = int(time.time() * SECOND)
-    # Whatever the address says of a range, it is the session's own time.
+    # The session's own time applies, whatever range the address gives.
     own = queries.Filter(session.began_at, queries.EVER, session_id=session.id)
     calls = queries.calls(connection, replace(own, outcome=view.get("outcome") or "*"), CALLS, view.place())
     return {
@@ -79,13 +79,13 @@ def collect_call(sources: Sources, view: View, number: str) -> Mapping[str, Any]
 
 
 def bars(session: Session, steps: Sequence[Step], now: int) -> tuple[Bar, ...]:
-    """The steps in the order of the tree: each behind the one that it is part of."""
+    """The steps in tree order: each after its parent."""
     end = session.ended_at or (now if session.outcome == "running" else session.updated_at)
     length = max(end - session.began_at, 1)
     children: dict[int | None, list[Step]] = {}
     known = {step.number for step in steps}
     for step in steps:
-        # A parent that is not there, or itself, must not hide a step.
+        # A missing parent, or a step that is its own parent, must not hide a step.
         parent = step.parent if step.parent in known and step.parent != step.number else None
         children.setdefault(parent, []).append(step)
     in_order: list[Bar] = []

@@ -1,4 +1,4 @@
-"""Now: what the TV shows, whether all is well and what to do, the channels, what runs, open alerts, the box. Made for a phone."""
+"""Now: the TV's picture, the health and advice, the channels, running jobs, open alerts, the box. Designed for a phone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ SEVERITIES = ("critical", "warning", "info")
 RECENT_SECONDS = 24 * 3600
 NEWEST = 5
 STEPS = 3
-"""Of a running session: how many of its running steps are shown."""
+"""The number of running steps shown per running session."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Tv:
-    """What the TV shows, and its newest picture."""
+    """The TV's state, and the newest screenshot."""
 
     picture_stamp: str
-    """Changes with the picture; "" when there is none."""
+    """Changes with the screenshot; "" if there is none."""
     picture_at: float | None
     shown: str
     since: float
@@ -67,7 +67,7 @@ class ChannelRow:
 class Running:
     session: queries.Session
     steps: tuple[queries.Step, ...]
-    """Those that run, the outermost first."""
+    """The running ones, the outermost first."""
 
 
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
@@ -95,7 +95,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def recorded(sources: Sources, now: float) -> dict[str, Any]:
-    """What the record has of now. Raises `NoRecordError`."""
+    """The record's data for now. Raises `NoRecordError`."""
     connection = sources.connection()
     recent = queries.Filter(begin=int((now - RECENT_SECONDS) * SECOND))
     failed = queries.Filter(begin=recent.begin, outcome="failed")
@@ -114,7 +114,7 @@ def running_steps(connection: Any, session: queries.Session) -> tuple[queries.St
 
 
 def newest_samples(connection: Any, now: float) -> tuple[queries.Sample, ...]:
-    """The newest sample of each machine that has one of the last ten minutes."""
+    """The newest sample of each machine with one in the last ten minutes."""
     recent = queries.samples(connection, queries.Filter(begin=int((now - 600) * SECOND)))
     return tuple({sample.hostname: sample for sample in recent}.values())
 
@@ -124,7 +124,7 @@ def severity(alert: OpenAlert) -> tuple[int, float]:
 
 
 def seen_now(sources: Sources, clock: Clock) -> Snapshot | Exception:
-    """All states at this moment, or why they cannot be read."""
+    """All current states, or why they cannot be read."""
     try:
         return snapshot.read(clock, sources.states, sources.kept, sources.settings.probes)
     except (PermissionError, TemporaryError) as error:
@@ -141,7 +141,7 @@ def verdict(seen: Snapshot | Exception, rows: tuple[ChannelRow, ...]) -> Verdict
 
 
 def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
-    """Of a box that has neither a screen nor a channel on air."""
+    """The verdict of a box with neither a screen nor a channel on air."""
     grave = [fault for fault in faults if fault.is_grave]
     if not grave:
         return Verdict("ok", "what runs here is recorded", ())
@@ -149,7 +149,7 @@ def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
 
 
 def advice(seen: Snapshot, rows: tuple[ChannelRow, ...]) -> tuple[str, ...]:
-    """What to do, as the programs say, and what always helps."""
+    """The programs' advice, and general advice."""
     states = (seen.poller, seen.player, *(row.worker for row in rows))
     texts = [one.advice for one in states if isinstance(one, PollerState | PlayerState | ChannelState)]
     return tuple(dict.fromkeys([*filter(None, texts), "Run: sudo livekeep doctor"]))

@@ -1,4 +1,4 @@
-"""What a page is: its address, its template, and what collects what it shows."""
+"""The definition of a page: its address, its template, and the function that collects its content."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -9,20 +9,20 @@ REPORT_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; f
 
 
 class NotThereError(Exception):
-    """There is nothing of that name or number: a sentence for people."""
+    """Nothing has that name or number. The text is a sentence for people."""
 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that is made for the reader, in place of a page."""
+    """A generated file in place of a page."""
 
     content: bytes
     content_type: str
     name: str = ""
-    """Under which it is saved; "" for one that the browser shows."""
+    """The name to save it under; "" for one that the browser shows."""
 
     def headers(self) -> dict[str, str]:
-        # A report carries its own style; it may load and run nothing.
+        # A report has its own style; it must not load or run anything.
         headers = {"Content-Security-Policy": REPORT_POLICY}
         return headers | ({"Content-Disposition": f'attachment; filename="{self.name}"'} if self.name else {})
 
@@ -33,11 +33,11 @@ class Page:
     pattern: re.Pattern[str]
     template: str
     collect: Callable[..., Mapping[str, Any] | Download]
-    """`collect(sources, view, **what the pattern matched)` gives what the template shows. Raises `NotThereError`."""
+    """`collect(sources, view, **values of the pattern)` returns the template's content. Raises `NotThereError`."""
     menu: str = ""
-    """The menu's entry that it belongs to."""
+    """The menu entry that it belongs to."""
     default_range: str = "24h"
     has_picture: bool = False
     has_charts: bool = False
     is_slow: bool = False
-    """It takes seconds: one at a time, and beside the others."""
+    """It takes seconds: run one at a time, in parallel to the others."""

@@ -1,4 +1,4 @@
-"""Reports: those that the timers made, and one that is made now, as the address says."""
+"""Reports: those made by the timers, and one made on request from the address."""
 
 from collections.abc import Mapping
 from typing import Any, cast
@@ -34,7 +34,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
 
 
 def collect_made(sources: Sources, view: View) -> Download:
-    """A report on the view's range, made now; shown by the browser, but for CSV and JSON."""
+    """A report on the view's range, made now; the browser shows it, except CSV and JSON."""
     name = view.get("format") or "html"
     if name not in reports.FORMATS:
         raise NotThereError(f"A report has no format “{name}”")

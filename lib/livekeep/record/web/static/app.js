@@ -1,5 +1,5 @@
-// The pages of livekeep-web, for browsers with scripts: what changes comes over a WebSocket, times are shown in the reader's zone,
-// tables marked data-chart are drawn. Without it everything is there, as of when the page was loaded.
+// The pages of livekeep-web, for browsers with scripts: updates arrive over a WebSocket, times are shown in the reader's zone,
+// tables marked data-chart become charts. Without scripts the pages are complete, as of when they were loaded.
 "use strict";
 
 (() => {
@@ -16,14 +16,14 @@
 
   const localise = (root) => {
     for (const element of root.querySelectorAll("time[datetime]")) {
-      // A day is one of the machine's calendar, wherever the reader is.
+      // A day is in the machine's time zone, wherever the reader is.
       if (element.dataset.form === "day") continue;
       const date = new Date(element.dateTime);
       if (!Number.isNaN(date.getTime())) element.textContent = shown(date, element.dataset.form);
     }
   };
 
-  // Charts: each draws the table that it belongs to, so that both always say the same.
+  // Charts: each draws its own table, so that both always agree.
 
   const charts = new Map();
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -31,7 +31,7 @@
 
   const UNITS = [[1, "µs"], [1e3, "ms"], [1e6, "s"], [6e7, "min"], [3.6e9, "h"]];
   const short = (value) => Number(value.toPrecision(3)).toLocaleString("en");
-  // Durations are drawn in the unit of the longest, so that the lines of the grid have round numbers.
+  // Durations are drawn in the unit of the longest, so that the grid lines have round numbers.
   const scale = (unit, datasets) => {
     if (unit !== "duration") return [1, ""];
     const most = Math.max(0, ...datasets.flatMap((set) => set.data));
@@ -96,10 +96,10 @@
 
   const drawAll = () => document.querySelectorAll("table[data-chart]").forEach(draw);
 
-  // What changes
+  // Updates
 
   const replace = (element, fragment) => {
-    // A fragment is replaced where the reader is at work only when it keeps his place.
+    // A fragment in use by the reader is replaced only if the reader's place is kept.
     const focused = element.contains(document.activeElement) ? document.activeElement : null;
     const open = [...element.querySelectorAll("details")].map((it, index) => [it.open, it.id, index]).filter(([isOpen]) => isOpen);
     const place = focused && [...element.querySelectorAll("a, button, input, select, summary")].indexOf(focused);
@@ -153,7 +153,7 @@
   };
 
   document.addEventListener("visibilitychange", () => {
-    // Nobody reads: the server may end.
+    // Nobody reads, so the server may end.
     if (document.hidden && socket) socket.close();
     else connect();
   });
