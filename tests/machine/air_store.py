@@ -1,6 +1,6 @@
-"""A bucket in the room's network: rclone, which checks signatures, behind a door that can be shut and that can answer 503.
+"""A bucket in the room's network: rclone, which checks signatures, behind a proxy that can be stopped and can respond with 503.
 
-`AirStore` is the test's end of it. The bucket "media" holds two clips below clips/ and one long item below long/.
+`AirStore` is the test's client. The bucket "media" holds two clips below clips/ and one long item below long/.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tests.machine.standin import Handler, StandIn, parse, serve
 BUCKET, KEY_ID, SECRET = "media", "AKIDINTHEROOM", "made/up+secret-of-the-store"
 CLIPS = ("1-fits.mp4", "5-vp8.webm")
 LONG_SECONDS = 300
-"""Of an item that is not over before its test is. Here, for what runs as a program of its own knows nothing of livekeep."""
+"""Of an item that must not end before its test does. Defined here, because a separate program knows nothing of livekeep."""
 BLOCK_BYTES = 64 * 1024
 BLOCK_SECONDS = 0.06
-"""Between two blocks, of which the door keeps few: else the network's buffers would hold half a minute of an item."""
+"""Between two blocks, of which the proxy buffers few: otherwise the network's buffers would hold half a minute of an item."""
 START_SECONDS = 20.0
 
 
 class AirStore(StandIn):
-    """Steers it. It runs from the start."""
+    """Controls the store, which runs from the start."""
 
     module = "tests.machine.air_store"
 
@@ -43,7 +43,7 @@ class AirStore(StandIn):
         super().__init__(network)
 
     def end(self) -> None:
-        """The store dies, with all that it was just sending."""
+        """Kill the store, with everything that it is sending."""
         self.ask("end")
 
     def start_again(self) -> None:
@@ -51,7 +51,7 @@ class AirStore(StandIn):
         self.ask("start")
 
     def fail(self) -> None:
-        """Answer 503 from now on, and break off what is being sent."""
+        """Respond with 503 from now on, and abort transfers in progress."""
         self.ask("fail")
 
     def recover(self) -> None:
@@ -59,7 +59,7 @@ class AirStore(StandIn):
         self.ask("recover")
 
     def asked(self) -> int:
-        """How many requests came."""
+        """The number of requests received."""
         return int(self.ask("asked"))
 
 
@@ -97,7 +97,7 @@ class Store:
 
 
 class DoorHandler(Handler):
-    """Passes a request on to rclone, and what comes back."""
+    """Forwards requests to rclone, and its responses."""
 
     store: Store
 
@@ -106,7 +106,7 @@ class DoorHandler(Handler):
         super().setup()
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BLOCK_BYTES)
 
-    def do_GET(self) -> None:  # noqa: N802 – http.server calls it so
+    def do_GET(self) -> None:  # noqa: N802 – http.server's name
         store = self.store
         store.asked += 1
         if store.is_failing:
@@ -122,7 +122,7 @@ class DoorHandler(Handler):
             with store.lock:
                 store.open.discard(self)
 
-    def do_HEAD(self) -> None:  # noqa: N802 – http.server calls it so
+    def do_HEAD(self) -> None:  # noqa: N802 – http.server's name
         self.do_GET()
 
     def _pass_on(self, upstream: http.client.HTTPConnection) -> None:
@@ -134,7 +134,7 @@ class DoorHandler(Handler):
             found = upstream.getresponse()
             self.send_response_only(found.status)
             for name, value in found.getheaders():
-                # What was sent in chunks is whole here; it ends with the connection.
+                # A chunked body is whole here; it ends with the connection.
                 if name.lower() not in ("connection", "transfer-encoding"):
                     self.send_header(name, value)
             self.send_header("Connection", "close")
@@ -146,7 +146,7 @@ class DoorHandler(Handler):
 
 
 def fill(folder: Path) -> None:
-    """Lay the bucket's objects."""
+    """Create the bucket's objects."""
     for name in ("clips", "long"):
         (folder / BUCKET / name).mkdir(parents=True)
     for name in CLIPS:

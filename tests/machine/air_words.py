@@ -1,4 +1,4 @@
-"""Words that the tests of channels in a machine share: what runs in a worker's unit, and what was said where."""
+"""Helpers that the tests of channels in a machine share: the processes in a worker's unit, and its messages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.machine.health_part import figures_of
 
 EXPORTER = "http://127.0.0.1:9877/metrics"
 MADE = "/srv/made"
-# Run in the machine: kills the worker of a channel, and says after how many seconds its state was away and its end told.
+# Run in the machine: kills the worker of a channel, and prints the seconds until its state was gone and its end was reported.
 KILL_AND_LOOK = """
 import json, os, pathlib, signal, sys, time
 pid, folder = int(sys.argv[1]), pathlib.Path("/run/livekeep/worker@" + sys.argv[2])
@@ -35,7 +35,7 @@ while (left is None or told is None) and time.monotonic() < began + 20:
 print(json.dumps([left, told]))
 """
 
-# A block for each process of a cgroup: its pid, then its arguments, a line each.
+# A block per process of a cgroup: its pid, then its arguments, one per line.
 LIST = """
 for pid in $(cat "/sys/fs/cgroup$1/cgroup.procs"); do
     echo "$pid"
@@ -46,14 +46,14 @@ done
 
 
 class Process(NamedTuple):
-    """A process of a unit, as the machine sees it."""
+    """A process of a unit, with its pid in the machine."""
 
     pid: int
     words: tuple[str, ...]
 
 
 def processes(room: ChannelRoom, unit: str) -> list[Process]:
-    """All that runs in the unit's cgroup."""
+    """All processes in the unit's cgroup."""
     group = room.property(unit, "ControlGroup")
     if not group:
         return []
@@ -69,7 +69,7 @@ def publisher(room: ChannelRoom, channel: str = "main") -> int:
 
 
 def feeders(room: ChannelRoom, channel: str = "main") -> list[Process]:
-    """Those that read items."""
+    """The processes that read items."""
     return [it for it in processes(room, worker(channel)) if it.words[:1] == ("ffmpeg",) and "-fpre" not in it.words]
 
 
@@ -78,31 +78,31 @@ def kill(room: ChannelRoom, pid: int) -> None:
 
 
 def make_long(room: ChannelRoom) -> str:
-    """A folder with one item of five minutes that is copied; its path."""
+    """Create a folder with one item of five minutes that is copied; return its path."""
     script = f"mkdir -p {MADE} && ffmpeg -loglevel error -y -stream_loop {LONG_SECONDS // 4 - 1} -i /srv/media/1-fits.mp4 -c copy"
     room.machine.run(f"{script} {MADE}/long.mp4")
     return MADE
 
 
 def metrics(room: ChannelRoom) -> dict[str, float]:
-    """What the exporter tells, by name and labels."""
+    """The exporter's metrics, by name and labels."""
     status, _fields, content = json.loads(room.machine.run(["python3", "-c", FETCH, "GET", EXPORTER, "{}", ""]).stdout)
     assert status == 200
     return figures_of(base64.b64decode(content).decode())
 
 
 def moment() -> int:
-    """Now, as the journal counts: microseconds of the clock that host and machine share."""
+    """The current time in the journal's clock: microseconds of the clock that host and machine share."""
     return time.monotonic_ns() // 1000
 
 
 def events(room: ChannelRoom, kind: Event, since: int = 0, **fields: str) -> list[Mapping[str, Any]]:
-    """The events of a kind with these LIVEKEEP_* fields, the oldest first; `since`: what `moment` gave."""
+    """The events of a kind with these LIVEKEEP_* fields, the oldest first; `since`: a result of `moment`."""
     found = room.machine.journal_entries(None, f"MESSAGE_ID={kind.message_id}")
     found = [entry for entry in found if int(entry["__MONOTONIC_TIMESTAMP"]) >= since]
     return [entry for entry in found if all(entry.get(f"LIVEKEEP_{name}") == value for name, value in fields.items())]
 
 
 def lines_with(text: str, *wanted: str) -> list[str]:
-    """The lines of `text` that hold one of these."""
+    """The lines of `text` that contain one of these."""
     return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]

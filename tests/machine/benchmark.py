@@ -26,12 +26,12 @@ from tests.machine.tv import Colour, Sampler
 INTERVAL_SECONDS = 10.0
 STALL_SECONDS = 8.0
 POINTS = 1024
-"""Looked at in each sample: dense enough that the stream's moving bar changes some of them several times a second."""
+"""Points read in each sample: dense enough that the stream's moving bar changes some of them several times a second."""
 
 
 @dataclass
 class Row:
-    """One line of the table: what was done, what is wanted, what was measured."""
+    """One line of the table: the action, the target, the measurement."""
 
     scenario: str
     wanted: str
@@ -59,7 +59,7 @@ class Watch:
         return None
 
     def back(self, picture: str, since: float) -> float | None:
-        """Seconds from `since` until this picture is there again after it had gone; 0 when it never went."""
+        """Seconds from `since` until this picture returned after it was gone; 0 when it was never gone."""
         gone = next((at for at, label, _ in self.samples if at >= since and label != picture), None)
         if gone is None:
             return 0.0
@@ -79,12 +79,12 @@ class Watch:
         return None
 
     def count(self, picture: str) -> int:
-        """How many samples showed this picture."""
+        """The number of samples with this picture."""
         return sum(label == picture for _, label, _ in self.samples)
 
 
 class Benchmark:
-    """Takes the measurements one by one, each from a screen at rest."""
+    """Takes the measurements one by one, each from an idle screen."""
 
     def __init__(self, screen: DemoScreen) -> None:
         self.screen = screen
@@ -92,7 +92,7 @@ class Benchmark:
         self.black = self.looked = self.late = 0
 
     def add(self, scenario: str, wanted: str, values: Sequence[float | None], unit: str = "s") -> None:
-        """A row from several measurements; all of them are shown."""
+        """Add a row with several measurements; all of them are shown."""
         texts = ["never" if value is None else f"{value:.2f}" for value in values]
         self.add_text(scenario, wanted, f"{', '.join(texts)} {unit}")
 
@@ -103,7 +103,7 @@ class Benchmark:
     def watch(
         self, act: Callable[[], object], done: Callable[[], bool], within: float, black_counts: bool = False
     ) -> tuple[Watch, float]:
-        """Act, and look until `done` or for `within` seconds; the samples, and when it began."""
+        """Act, and sample until `done` or for `within` seconds; return the samples, and the start time."""
         watch = Watch()
 
         def label(grid: Sequence[Colour]) -> str:
@@ -129,7 +129,7 @@ class Benchmark:
         return lambda: self.screen.picture() == picture
 
     def rest(self, picture: str) -> None:
-        """Wait for a picture to be there, and the restarts forgiven."""
+        """Wait for a picture, and reset the restart counters."""
         self.screen.shows(picture, within=90)
         self.screen.forgive()
         time.sleep(2)
@@ -186,7 +186,7 @@ class Benchmark:
         self.add("stall over → moving again", "≤ 6 s", [watch.moving(began)])
 
     def killed(self) -> None:
-        """With the stream on the screen, as it matters most."""
+        """With the stream on the screen, where it matters most."""
         self.rest("stream")
         values, kill = [], lambda: self.screen.signal(DISPLAY, signal.SIGKILL)
         for _ in range(5):
@@ -195,7 +195,7 @@ class Benchmark:
             time.sleep(6)
         self.add("mpv killed (SIGKILL) → right picture again, 1st time", "≤ 1.0 s", values[:1])
         self.add("the same, 2nd to 5th time within 5 min", "≤ 4 s", values[1:])
-        # What was forgiven before these began may allow one or two more.
+        # The restarts reset before these began may allow one or two more.
         error = None
         for _ in range(3):
             watch, began = self.watch(kill, self.went_and_came("stream", "error"), 20)
@@ -300,7 +300,7 @@ class Benchmark:
         benchmark_health.measure(self)
 
     def run(self) -> None:
-        """All of them, in an order that leaves each its rest."""
+        """Run all of them, in an order that leaves time to recover."""
         self.start()
         self.costs()
         self.security()
@@ -319,7 +319,7 @@ class Benchmark:
 
 
 def conditions(screen: DemoScreen, late: int) -> str:
-    """Where and how this was measured."""
+    """The conditions of the measurement."""
     shown = screen.machine.run(
         "mpv --version | sed 's/ Copyright.*//;q'; systemctl --version | head -n 1; python3 --version"
     ).stdout
@@ -344,7 +344,7 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write it where asked."""
+    """Measure, print the table, write it to the given file."""
     parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie")
     parser.add_argument("--write", type=Path, help="a file for the table, such as docs/explanation/benchmark.md")

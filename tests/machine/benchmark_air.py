@@ -56,7 +56,7 @@ class Benchmark:
     room: BenchmarkRoom
     rows: list[Row] = field(default_factory=list)
     storage: dict[str, dict[str, object]] = field(default_factory=dict)
-    """The configuration's table of it, when there is a bucket."""
+    """The configuration's table for the bucket, if there is one."""
 
     def add(self, scenario: str, wanted: str, measured: str) -> None:
         self.rows.append(Row(scenario, wanted, measured))
@@ -65,7 +65,7 @@ class Benchmark:
     # The channel
 
     def plays(self, media: str, **keys: Any) -> None:
-        """Start it anew with these media and keys; it is on air, and an item is, when this returns."""
+        """Restart the channel with these media and keys; returns when it is on air and plays an item."""
         self.room.goes_off()
         self.room.write_config({"channels.main": {"media": media, **keys}, **self.storage})
         self.room.goes_on_air()
@@ -79,7 +79,7 @@ class Benchmark:
         return place
 
     def state(self) -> dict[str, Any]:
-        """The worker's state, read from outside the machine: within a millisecond."""
+        """The worker's state, read from outside the machine, at most a millisecond old."""
         return self._json("state.json")
 
     def end(self) -> dict[str, Any]:
@@ -94,7 +94,7 @@ class Benchmark:
         return found
 
     def until(self, what: str, holds: Callable[[], Any], within: float = PATIENCE_SECONDS) -> float:
-        """Wait, closely; when it was so, by the monotonic clock."""
+        """Poll at short intervals; return the monotonic time at which it became true."""
         try:
             wait_for(holds, within, CLOSE_SECONDS)
         except TimeoutError as error:
@@ -107,7 +107,7 @@ class Benchmark:
         return viewer
 
     def processes(self) -> dict[str, int]:
-        """The worker's by what they are, with their pids on the host: worker, publisher, feeder (the youngest one)."""
+        """The worker's processes by role, with their pids on the host: worker, publisher, feeder (the youngest one)."""
         pid = self.room.machine.main_pid(worker()).host
         found = {"worker": pid}
         for child in benchmark_air_here.children(pid):
@@ -119,7 +119,7 @@ class Benchmark:
     # Rows
 
     def fifty(self) -> None:
-        """Each change begins with a keyframe; keyframes within items only add to what is looked at."""
+        """Each change begins with a keyframe; keyframes within items only add samples."""
         before = self.room.ingest.publishes(STREAM_KEY)
         self.plays(self.media(FIFTY), **SMALL_PROFILE)
         with self.watch() as viewer:
@@ -153,7 +153,7 @@ class Benchmark:
         self._failure("item's feeder killed (SIGKILL)", kill, "items_short")
 
     def _failure(self, what: str, act: Callable[[], object], counter: str) -> None:
-        """The longest gap from the act until two seconds after the item was given up: within that the picture changes."""
+        """The longest gap from the action until two seconds after the item was given up: the picture changes within that time."""
         publishes = self.room.ingest.publishes(STREAM_KEY)
         with self.watch() as viewer:
             count, began = self.state()[counter], time.monotonic()
@@ -166,7 +166,7 @@ class Benchmark:
         self.add(f"{what} → slate or next item on the wire", "≤ 300 ms, same connection", text)
 
     def ingest_killed(self) -> None:
-        """Twice, the second time after half a minute on air; the time is that from the ingest's start until it has got bytes."""
+        """Twice, the second time after half a minute on air; measures the time from the ingest's start to its first bytes."""
         self.plays(self.media(BIG))
         seconds, positions = [], []
         for steady_seconds in (STEADY_SECONDS, 32.0):
@@ -199,7 +199,7 @@ class Benchmark:
         self.room.is_on_air()
 
     def costs(self) -> None:
-        """An item of 150 s, copied: the feeder reads it beside the relay, nothing is encoded."""
+        """With an item of 150 s, copied: the feeder reads it beside the relay, nothing is encoded."""
         self.plays(self.media(BIG))
         time.sleep(STEADY_SECONDS)
         before, began = self.state()["acknowledged_bytes"], time.monotonic()
@@ -217,14 +217,14 @@ class Benchmark:
         self.plays("/srv/media", preset="ultrafast")
         normalising = lambda: (self.state().get("now") or {}).get("mode") == "normalise" and "feeder" in self.processes()  # noqa: E731
         self.until("normalising", normalising)
-        # Its buffers fill as it works.
+        # Its buffers fill while it works.
         time.sleep(2.5)
         sizes = {name: pss_megabytes(pid) for name, pid in self.processes().items()}
         text = ", ".join(f"{name} {size:.1f} MB" for name, size in sizes.items())
         self.add("memory, PSS, normalising to 720p (one feeder of up to two)", "–", text)
 
     def bucket(self) -> None:
-        """The bucket is rclone's; it is stopped by SIGSTOP while an item is fetched from it."""
+        """The bucket is rclone's; SIGSTOP stops it during the transfer of an item."""
         store = clips(BIG).parent / "bench-bucket"
         with benchmark_air_here.bucket(self.room.network, store, clips(BIG), (KEY_ID, SECRET)) as (endpoint, process):
             self.room.store("livekeep.storage-key-id", KEY_ID)
@@ -236,7 +236,7 @@ class Benchmark:
             with self.watch() as viewer:
                 process.send_signal(signal.SIGSTOP)
                 began = time.monotonic()
-                # What lies in the sockets' buffers is played first.
+                # Data in the sockets' buffers is played first.
                 slate = self.until("the slate", lambda: self.state().get("slates", 0) > slates, 180)
                 time.sleep(2)
                 process.send_signal(signal.SIGCONT)
@@ -273,7 +273,7 @@ class Benchmark:
         self.add("the same → on air again", "–", f"{back:.1f} s after its end")
 
     def api(self) -> None:
-        """Each request in a thread and on a connection of its own, all begun together; workers are counted meanwhile."""
+        """Each request has a separate thread and connection, all started together; meanwhile the workers are counted."""
         self.room.goes_off()
         most = 0
         command = ["/usr/bin/python3", str(CROWD), str(MIXES), str(MIX_THREADS)]
@@ -313,7 +313,7 @@ class Benchmark:
             self.add(*row)
 
     def run(self) -> None:
-        """All of them."""
+        """Run all of them."""
         for measure in ROWS:
             getattr(self, measure)()
 
@@ -333,7 +333,7 @@ ROWS = (
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write it where asked."""
+    """Measure, print the table, write it to the given file."""
     parser = argparse.ArgumentParser(prog="benchmark --only air", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie")
     parser.add_argument("--write", type=Path, help="a file for the table")

@@ -1,7 +1,8 @@
-"""Run in the machine's network by the air part's benchmark: `watch` the API's status, or a crowd that starts, stops and asks.
+"""Run in the machine's network by the air part's benchmark: `watch` the API's status, or a crowd of requests.
 
-The token comes on standard input. `watch`: a line per answer, the monotonic time and the pid of the last worker that ended.
-A crowd (REQUESTS THREADS): one JSON object with the status codes, the seconds in all and those of the slowest request.
+The token comes on standard input. `watch` prints a line per response: the monotonic time and the pid of the last worker that
+ended. A crowd (REQUESTS THREADS): prints one JSON object with the status codes, the total seconds, and the seconds of the slowest
+request.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The clips of the air part's benchmark, made once and cached: 50 unlike ones, some that fail, two at the full bit rate."""
+"""The clips of the air part's benchmark, created once and cached: 50 different ones, some that fail, two at the full bit rate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ENCODER = ("-c:v", "libx264", "-preset", "ultrafast", "-threads", "1")
 H264 = (*ENCODER, "-pix_fmt", "yuv420p", "-bf", "0", "-x264-params", "scenecut=0")
 FFMPEG = ("ffmpeg", "-nostdin", "-loglevel", "error")
 TONE = "sine=frequency=440:sample_rate=48000"
-# Their numbers have no common divisor but 1 with most of one another: no two of 50 agree in all.
+# Most of their numbers have no common divisor but 1: no two of the 50 agree in all properties.
 SIZES = ("320x180", "640x360", "426x240", "240x180", "480x200", "180x320", "352x288")
 RATES = ("25", "30", "24", "50", "30000/1001", "15", "20", "60", "12")
 CODECS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -35,7 +35,7 @@ LENGTHS = (2.0, 2.6, 2.2, 3.2, 2.1, 2.4)
 
 
 def clips(kind: str) -> Path:
-    """The folder that holds them, made first when absent."""
+    """The folder of the clips, created when absent."""
     made = {FIFTY: make_fifty, FAULTS: make_faults, BIG: make_big}[kind]
     recipe = [kind, COUNT, BIG_SECONDS, SIZES, RATES, CODECS, SOUNDS, WEBM_SOUNDS, LENGTHS, H264, AAC]
     key = hashlib.sha256(json.dumps(recipe).encode()).hexdigest()[:12]
@@ -57,7 +57,7 @@ def encode(file: Path, size: str, rate: str, seconds: float, picture: tuple[str,
 
 
 def make_fifty(folder: Path) -> None:
-    """One of ten fits the small profile and is copied; the others are unlike it, and unlike each other."""
+    """One in ten fits the small profile and is copied; the others differ from it and from each other."""
     for number in range(COUNT):
         if number % 10 == 0:
             encode(folder / f"{number:02}.mp4", "320x180", "25", 2 + number / 50, (*H264, "-g", "50", "-b:v", "300k"), AAC)
@@ -69,7 +69,7 @@ def make_fifty(folder: Path) -> None:
 
 
 def make_faults(folder: Path) -> None:
-    """By name: one that is cut off, one that plays. By age, the newest first: one that is long."""
+    """Sorted by name: a truncated one, a good one. By age, the newest first: a long one."""
     names = ("1-cut.mp4", "2-plays.mp4", "3-long.mp4")
     for name, seconds in zip(names, (45.0, 30.0, 90.0), strict=True):
         start = ("-movflags", "+faststart") if name == "1-cut.mp4" else ()
@@ -80,9 +80,9 @@ def make_faults(folder: Path) -> None:
 
 
 def make_big(folder: Path) -> None:
-    """They fit the default profile at its full bit rate, and are copied; the picture is repeated, which is quicker than encoded.
+    """They fit the default profile at its full bit rate, and are copied; the picture is repeated, which is faster than encoding.
 
-    The picture alone: sound is never exactly as long, and the rate would vary.
+    Picture only: sound never has exactly the same length, and the rate would vary.
     """
     once = folder / "once.mp4"
     picture = (*H264, "-g", "50", "-b:v", "3000k", "-maxrate", "3000k", "-bufsize", "3000k")

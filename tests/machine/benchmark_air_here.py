@@ -1,4 +1,4 @@
-"""What the air part's benchmark does on the host: a bucket for the room, watching the API, a day, normalising."""
+"""The host side of the air part's benchmark: a bucket for the room, watching the API, a simulated day, transcoding."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def bucket(network: Network, folder: Path, content: Path, keys: tuple[str, str])
 
 @contextlib.contextmanager
 def api_watch(network: Network, token: str) -> Iterator[list[tuple[float, int]]]:
-    """A list that grows with the API's answers: when, and the pid of the last worker that ended."""
+    """A list that grows with the API's responses: the time, and the pid of the last worker that ended."""
     command = network.in_machine(["/usr/bin/python3", str(PROGRAM), "watch"])
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdin and process.stdout
@@ -88,7 +88,7 @@ def api_watch(network: Network, token: str) -> Iterator[list[tuple[float, int]]]
 
 
 def day() -> Line:
-    """The test's own figures: it fails when memory grows or the drift is too large."""
+    """The test's own metrics: it fails when memory grows or the drift is too large."""
     environment = os.environ | {"PYTHONPATH": f"{PROJECT}/lib:{PROJECT}", "PYTHONDONTWRITEBYTECODE": "1"}
     began = time.monotonic()
     command = ["/usr/bin/python3", "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", DAY]
@@ -117,7 +117,7 @@ def full_hd() -> Path:
 
 
 def normalising() -> list[Line]:
-    """The feeder's own command on one core, of both releases' ffmpeg, each in its root, where nothing is written."""
+    """The feeder's own command on one core, with both releases' ffmpeg, each in its root, without writing there."""
     file = full_hd()
     media = probe(str(file), 60.0)
     rows = []
@@ -136,14 +136,14 @@ def normalising() -> list[Line]:
 
 
 def in_root(folder: Path, file: Path | None, command: Sequence[str]) -> list[str]:
-    """`command` in that root, seeing the folder of `file` at /mnt; the mount is this process's alone."""
+    """`command` in that root, with the folder of `file` at /mnt; the mount is private to this process."""
     bind = 'mount --bind "$1" "$2/mnt"; ' if file else ""
     script = f'set -e; {bind}root=$2; shift 2; exec taskset -c {CORE} chroot "$root" "$@"'
     return ["unshare", "--mount", "sh", "-c", script, "sh", str(file.parent if file else "/"), str(folder), *command]
 
 
 def speed(folder: Path, file: Path, command: Sequence[str]) -> tuple[float, float]:
-    """Seconds by the clock, and of CPU time."""
+    """Seconds of wall-clock time, and of CPU time."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run(in_root(folder, file, command), check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=300)
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
@@ -156,18 +156,18 @@ def version_of(folder: Path) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that the threads of a process have started, and that run."""
+    """The running children of a process's threads."""
     return [int(child) for thread in Path(f"/proc/{pid}/task").iterdir() for child in (thread / "children").read_text().split()]
 
 
 def workers(machine: Machine) -> int:
-    """How many workers of the channel there are: processes of that name which systemd has started, not forks of one."""
+    """The number of the channel's workers: processes of that name that systemd started, not forks of one."""
     found = set()
     for procs in (CGROUPS / machine.name).glob("**/*livekeep*worker*main*/**/cgroup.procs"):
         try:
             pids = procs.read_text().split()
         except OSError:
-            # The worker ended meanwhile, and its control group with it.
+            # The worker ended meanwhile, with its control group.
             continue
         for pid in pids:
             try:
@@ -181,7 +181,7 @@ def workers(machine: Machine) -> int:
 
 
 def conditions(machine: Machine, load: float, small: Channel) -> str:
-    """Where and how it was measured; `load` is that of the start, `small` the profile of the rows that say nothing else."""
+    """The conditions of the measurement; `load` is that of the start, `small` the default profile of the rows."""
     ask = "ffmpeg -version | cut -d' ' -f 1,3 | head -n 1; systemctl --version | head -n 1; python3 --version"
     shown = ", ".join(machine.run(ask).stdout.splitlines())
     facts = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -1,4 +1,4 @@
-"""The health part's share of the benchmark: what exporter and probes cost, beside node_exporter on the same machine."""
+"""The health part's share of the benchmark: the cost of exporter and probes, compared with node_exporter on the same machine."""
 
 import json
 import statistics
@@ -33,7 +33,7 @@ print((used.ru_utime + used.ru_stime) * 1000)
 
 
 class Table(Protocol):
-    """Where the rows go."""
+    """The rows' destination."""
 
     screen: DemoScreen
 
@@ -41,7 +41,7 @@ class Table(Protocol):
 
 
 def measure(table: Table) -> None:
-    """All rows, from a screen at rest."""
+    """All rows, from an idle screen."""
     yardstick(table)
     costs(table)
     pace(table)
@@ -66,14 +66,14 @@ def pss(screen: DemoScreen, unit: str) -> float:
 
 
 def yardstick(table: Table) -> None:
-    """How quick the machine is just now: the limits were set where this took 8 ms."""
+    """The current speed of the machine: the limits were set where this took 8 ms."""
     used = sorted(float(table.screen.machine.run(["python3", "-I", "-c", BARE_RUN]).stdout) for _ in range(RUNS))
     text = f"{statistics.median(used):.0f} ms ({used[0]:.0f} to {used[-1]:.0f})"
     table.add_text(f"yardstick: CPU of python3 -c pass, median of {RUNS}", "8 ms where the limits were set", text)
 
 
 def costs(table: Table) -> None:
-    """Memory, time and CPU of scrapes one after the other; node_exporter has its defaults."""
+    """Memory, time and CPU of consecutive scrapes; node_exporter has its defaults."""
     for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
         ours = unit == EXPORTER
         before = cpu_milliseconds(table.screen, unit)
@@ -96,7 +96,7 @@ def costs(table: Table) -> None:
 
 
 def pace(table: Table) -> None:
-    """The same at a real pace: the states change between two scrapes, and nothing is held over."""
+    """The same at a realistic rate: the states change between two scrapes, and nothing is cached."""
     for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
         before = cpu_milliseconds(table.screen, unit)
         found = scraped(table.screen, PORTS[unit], str(PACED), str(PACE_SECONDS))
@@ -109,7 +109,7 @@ def pace(table: Table) -> None:
 
 
 def output(table: Table) -> None:
-    """What the exporter says, and what promtool thinks of it."""
+    """The exporter's output, and promtool's check of it."""
     script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:9877/metrics').read().decode())"
     text = table.screen.machine.run(["python3", "-c", script]).stdout
     present = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")} & set(FAMILIES)
@@ -120,7 +120,7 @@ def output(table: Table) -> None:
 
 
 def probe(table: Table) -> None:
-    """The network probe's runs: what the program uses, start of Python and all, and with systemd's sandbox around it."""
+    """The network probe's runs: the program's use, including the start of Python, and with systemd's sandbox."""
     unit, own, whole = "livekeep-probe-network.service", [], []
     for _ in range(RUNS):
         own.append(float(table.screen.machine.run(["python3", "-I", "-c", PROBE_RUN]).stdout))
@@ -132,7 +132,7 @@ def probe(table: Table) -> None:
 
 
 def crowd(table: Table) -> None:
-    """Many clients at once, slow and half-open ones among them."""
+    """Many clients at once, including slow and half-open ones."""
     screen = table.screen
     before, files = pss(screen, EXPORTER), screen.descriptors(EXPORTER)
     found = scraped(screen, PORTS[EXPORTER], str(CROWD), "--crowd", str(CLIENTS))

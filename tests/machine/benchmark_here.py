@@ -1,4 +1,4 @@
-"""The benchmark on an installed box, a Raspberry Pi say: what systemd and the states tell, without the screen's pixels."""
+"""The benchmark on an installed box, such as a Raspberry Pi: from systemd and the states, without the screen's pixels."""
 
 import os
 import platform
@@ -21,7 +21,7 @@ def main_pid(unit: str) -> int:
 
 
 def picture() -> str:
-    """What the player says it shows; "none" when it says nothing."""
+    """The player's reported picture; "none" when it reports nothing."""
     try:
         return state.read(state.PlayerState).picture
     except TemporaryError:
@@ -38,7 +38,7 @@ def seconds_until(wanted: Callable[[], bool], within: float = 60) -> str:
 
 
 def main() -> int:
-    """Measure and print; livekeep is restarted twice on the way."""
+    """Measure and print; restarts livekeep twice."""
     if os.geteuid() != 0 or not main_pid(UNITS[0]):
         print("benchmark: run as root on a box where livekeep is installed and runs", file=sys.stderr)
         return 1

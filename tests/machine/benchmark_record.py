@@ -1,9 +1,9 @@
-"""What the record costs from the job to the database, with a real journald, in a test machine.
+"""Measures the record's cost from the job to the database, with a real journald, in a test machine.
 
     sudo PYTHONPATH=lib:. python3 tests/machine/benchmark_record.py [--suite trixie] [--per-second 30000] [--seconds 30]
 
-A job calls a recorded function so many times a second; then it is looked how long the last of them take to be in the database,
-what each program used, and whether any is missing.
+A job calls a recorded function at the given rate; the result is how long the last calls take to reach the database, what each
+program used, and whether any call is missing.
 """
 
 from __future__ import annotations

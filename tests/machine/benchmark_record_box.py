@@ -34,7 +34,7 @@ PROGRAMS = {
     "clips": ["tests.record.benchmark_clips"],
     "peers": ["tests.record.benchmark_peers"],
 }
-# In the machine: a page of events is open as in a browser, and calls fail at random moments. Prints the seconds to each push.
+# In the machine: a page of events is open like in a browser, and calls fail at random times. Prints the seconds to each update.
 DELAYS = """
 import asyncio, contextlib, json, random, re, sys, threading, time, urllib.request
 import websockets
@@ -84,7 +84,7 @@ asyncio.run(main())
 
 
 class QuietRoom(RecordRoom):
-    """Shipped settings, but for where Vimeo and the TV are."""
+    """Shipped settings, except the addresses of Vimeo and the TV."""
 
     def settings(self) -> Settings:
         wanted = super().settings()
@@ -94,7 +94,7 @@ class QuietRoom(RecordRoom):
 
 
 class Table:
-    """The rows, printed as they come."""
+    """The rows, printed as they arrive."""
 
     def __init__(self, room: RecordRoom) -> None:
         self.room = room
@@ -110,7 +110,7 @@ class Table:
 
 
 def at_rest(table: Table) -> None:
-    """Nothing runs and nobody reads."""
+    """No jobs and no readers."""
     room = table.room
     room.until("the pages have ended", lambda: room.machine.unit_property(WEB, "ActiveState") == "inactive", 120)
     before = room.part_state("recorder")

@@ -1,6 +1,6 @@
 """A room for channels: a booted machine with livekeep's air part and no screen, a folder of clips, and the ingest at the far end.
 
-The machine has the network to itself; the ingest listens on its loopback. `install.sh` finds all packages there already.
+The machine has a separate network; the ingest listens on its loopback. All packages are already installed for `install.sh`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MEDIA, INTENTIONS, CREDENTIALS = "/srv/media", "/var/lib/livekeep/channels", "/e
 STREAM_KEY = "abcd-1234-efgh-5678-made-up"
 API = "http://127.0.0.1:9878"
 SOON_SECONDS = 45.0
-"""How long anything may take on a busy machine."""
+"""The longest time for anything on a busy machine."""
 # Run in the machine: method, URL, headers, body.
 FETCH = """
 import base64, json, sys, urllib.error, urllib.request
@@ -47,12 +47,12 @@ print(json.dumps([answer.status, fields, base64.b64encode(answer.read()).decode(
 
 
 def worker(channel: str = "main") -> str:
-    """The unit that keeps it on air."""
+    """The unit of the channel's worker."""
     return f"livekeep-worker@{channel}.service"
 
 
 def packages_of(suite: root.Suite) -> tuple[str, ...]:
-    """What install.sh --with air --without screen would install."""
+    """The packages that install.sh --with air --without screen would install."""
     return (*root.needed_by("health", "air"), SPEED_TESTS[suite])
 
 
@@ -71,8 +71,8 @@ class ChannelRoom(Disposable):
     ) -> None:
         """Nothing is made yet.
 
-        `bare`: without packages and on the host's network; `outside`: the ingest is beyond a cable; `kept`: what install.sh has
-        made once for all rooms is booted, instead of running it here.
+        `bare`: without packages and on the host's network; `outside`: the ingest is beyond a cable; `kept`: boot the cached
+        result of install.sh that all rooms share, instead of running it here.
         """
         super().__init__()
         self.suite = suite
@@ -100,13 +100,13 @@ class ChannelRoom(Disposable):
     # Installing and configuring
 
     def install(self, *options: str, check: bool = True) -> str:
-        """Run install.sh for a machine without a screen as an administrator would, from his home; its output."""
+        """Run install.sh for a machine without a screen as an administrator would, from the home directory; return its output."""
         command = ["env", "--chdir=/root", "/src/install.sh", "--yes", *(options or OPTIONS)]
         done = self.machine.run(command, timeout=600, check=check)
         return done.stdout + done.stderr
 
     def settings(self) -> Settings:
-        """What every test's configuration begins with: quicker than the defaults, so that the tests are."""
+        """The base configuration of every test: faster than the defaults, so that the tests are, too."""
         return {
             "channels.main": {
                 "media": MEDIA,
@@ -114,36 +114,36 @@ class ChannelRoom(Disposable):
                 "rescan_seconds": 2.0,
                 "preset": "ultrafast",
             },
-            # There is no internet in the room.
+            # The room has no internet.
             "probes.network": {"hosts": ["127.0.0.1"]},
         }
 
     def write_config(self, changes: Tables | None = None) -> None:
-        """Write the drop-in; a worker takes it at its next start, storage and controller when they start anew."""
+        """Write the drop-in; a worker applies it at its next start, storage and controller when they restart."""
         self.machine.write(DROP_IN, toml(merged(self.settings(), changes or {})))
 
     def store(self, name: str, text: str) -> None:
-        """A credential, as root's file."""
+        """Store a credential as root's file."""
         self.machine.write(f"{CREDENTIALS}/{name}", f"{text}\n", 0o600)
 
     # The channel
 
     def livekeep(self, *arguments: str, check: bool = False) -> str:
-        """Output and errors of the `livekeep` command."""
+        """Return output and errors of the `livekeep` command."""
         done = self.machine.run(["livekeep", *arguments], check=check, timeout=120)
         return done.stdout + done.stderr
 
     def goes_on_air(self, channel: str = "main") -> None:
-        """Put it on air as an operator does, and wait until the ingest takes it."""
+        """Put it on air like an operator, and wait until the ingest accepts it."""
         self.livekeep("air", "start", channel, check=True)
         self.is_on_air(channel)
 
     def goes_off(self, channel: str = "main") -> None:
-        """Take it off the air as an operator does."""
+        """Take it off the air like an operator."""
         self.livekeep("air", "stop", channel, check=True)
 
     def is_on_air(self, channel: str = "main", within: float = SOON_SECONDS) -> dict[str, Any]:
-        """Wait until the worker says that the ingest takes the stream; the state."""
+        """Wait until the worker reports that the ingest accepts the stream; return the state."""
 
         def found() -> dict[str, Any]:
             state = self.state(channel)
@@ -152,19 +152,19 @@ class ChannelRoom(Disposable):
         return self.until(f"{channel} is on air", found, within)
 
     def state(self, channel: str = "main") -> dict[str, Any]:
-        """What the worker does; empty when it does not run."""
+        """The worker's state; empty when it does not run."""
         return self._json(f"/run/livekeep/worker@{channel}/state.json")
 
     def end(self, channel: str = "main") -> dict[str, Any]:
-        """How it last ended; empty when it never did."""
+        """How it last ended; empty when it never ended."""
         return self._json(f"/run/livekeep/worker@{channel}/end.json")
 
     def is_intended(self, channel: str = "main") -> bool:
-        """Whether it is noted as meant to be on air."""
+        """Whether it is marked as intended to be on air."""
         return self.machine.exists(f"{INTENTIONS}/{channel}.on-air")
 
     def colour(self, name: str = STREAM_KEY) -> str:
-        """The name of the clip whose colour a viewer of the stream is shown now; "other" for a slate or a change."""
+        """The name of the clip whose colour a viewer of the stream sees now; "other" for a slate or a change."""
         command = ["ffmpeg", "-nostdin", "-loglevel", "error", "-i", f"{self.ingest.url}/{name}", "-frames:v", "1"]
         command += ["-vf", "scale=1:1:flags=area,format=rgb24", "-f", "rawvideo", "pipe:1"]
         done = subprocess.run(self.network.in_servers(command), check=True, capture_output=True, timeout=SOON_SECONDS)
@@ -175,7 +175,7 @@ class ChannelRoom(Disposable):
     def ask(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, headers: Mapping[str, str] | None = None
     ) -> Answer:
-        """What the controller answers. `token` None is the right one, "" none at all."""
+        """The controller's response. `token` None is the right one, "" none at all."""
         fields = dict(headers or {})
         if token is None:
             token = self.machine.read(f"{CREDENTIALS}/livekeep.api-token").strip()
@@ -188,10 +188,10 @@ class ChannelRoom(Disposable):
         status, found, content = json.loads(self.machine.run(command, timeout=90).stdout)
         return Answer(status, found, base64.b64decode(content))
 
-    # Words for tests
+    # Helpers for tests
 
     def until(self, what: str, holds: Callable[[], T], within: float = SOON_SECONDS) -> T:
-        """Wait until `holds()` is true, and return that; a failure shows what a person would look at."""
+        """Wait until `holds()` is true, and return that; a failure shows diagnostics."""
         with self._explained(what):
             return wait_for(holds, within, 0.2)
 
@@ -200,7 +200,7 @@ class ChannelRoom(Disposable):
         return self.machine.unit_property(unit, name)
 
     def report(self) -> str:
-        """What a person would look at after a failure."""
+        """The diagnostics after a failure."""
         units = self.machine.systemctl("list-units", "--all", "--no-legend", "--plain", "livekeep*").stdout
         journal = self.machine.journal(None, "--lines=60", "--unit=livekeep*")
         return f"state: {self.state()}\nend: {self.end()}\n{units}\n{journal}"
@@ -219,7 +219,7 @@ class ChannelRoom(Disposable):
 
 
 def nearest(pixel: bytes, limit: int = 60) -> str:
-    """The clip of that colour (red, green, blue)."""
+    """The clip with the colour nearest to this one (red, green, blue)."""
 
     def distance(name: str) -> int:
         wanted = bytes.fromhex(COLOURS[name].removeprefix("0x"))

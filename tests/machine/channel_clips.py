@@ -1,7 +1,7 @@
-"""Five unlike clips for a channel in a machine, made by ffmpeg once and cached: what an operator's folder may hold.
+"""Five different clips for a channel in a machine, created by ffmpeg once and cached: a typical operator's folder.
 
-The first fits the default profile and can be copied; the others differ from it in size, codec, rate or sound. Each is of one
-colour, by which a test tells what is on air.
+The first fits the default profile and can be copied; the others differ from it in size, codec, rate or sound. Each has one
+colour, by which a test identifies the clip on air.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ COLOURS = {
 }
 """By name, in the order of the playlist."""
 RECIPES: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    # Size, rate, encoding; without sound where no sound is encoded.
+    # Size, rate, encoding; without sound if no sound is encoded.
     "1-fits.mp4": ("1280x720", "25", (*BASELINE, "-g", "50", "-x264-params", "scenecut=0", "-b:v", "1500k", *AAC)),
     "2-small.mp4": ("640x360", "30", (*BASELINE, "-c:a", "aac", "-ar", "48000", "-ac", "1")),
     "3-hevc.mp4": (
@@ -43,7 +43,7 @@ RECIPES: dict[str, tuple[str, str, tuple[str, ...]]] = {
 
 
 def clips() -> Path:
-    """The folder that holds them, made first when absent."""
+    """The folder of the clips, created when absent."""
     key = hashlib.sha256(json.dumps([SECONDS, COLOURS, RECIPES]).encode()).hexdigest()[:12]
     folder = root.cache() / f"channel-clips-{key}"
     with root.locked(folder):
@@ -58,7 +58,7 @@ def clips() -> Path:
 
 def _make(name: str, file: Path) -> None:
     size, rate, encoding = RECIPES[name]
-    # The noise makes frames differ, as those of a camera do.
+    # The noise makes frames differ, as with a camera.
     picture = f"color=c={COLOURS[name]}:size={size}:rate={rate}:duration={SECONDS},noise=alls=6:allf=t,format=yuv420p"
     sound = f"sine=frequency=440:sample_rate=48000:duration={SECONDS}"
     command = ["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, *encoding, str(file)]

@@ -1,6 +1,6 @@
 """The far end of a channel: nginx-rtmp in the room's network, which can be killed, stopped, and made to refuse.
 
-`ChannelIngest` is the test's end of it; see tests/air/ingest.py for the server itself.
+`ChannelIngest` is the test's client; see tests/air/ingest.py for the server itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DOINGS = ("start", "kill", "stall", "go_on", "refuse", "accept", "publishes", "r
 
 
 class ChannelIngest(StandIn):
-    """Steers it. It runs from the start."""
+    """Controls the ingest, which runs from the start."""
 
     module = "tests.machine.channel_ingest"
 
@@ -36,11 +36,11 @@ class ChannelIngest(StandIn):
         self.ask("start")
 
     def kill(self) -> None:
-        """As a crash ends it."""
+        """Kill it, like a crash."""
         self.ask("kill")
 
     def stall(self) -> None:
-        """It reads nothing from now on, while its connections stay."""
+        """Read nothing from now on, but keep the connections."""
         self.ask("stall")
 
     def go_on(self) -> None:
@@ -48,7 +48,7 @@ class ChannelIngest(StandIn):
         self.ask("go_on")
 
     def refuse(self) -> None:
-        """Answer 403 to whoever publishes from now on."""
+        """Respond with 403 to publishers from now on."""
         self.ask("refuse")
 
     def accept(self) -> None:
@@ -56,15 +56,15 @@ class ChannelIngest(StandIn):
         self.ask("accept")
 
     def publishes(self, name: str) -> int:
-        """How often a publisher of stream `name` was let in."""
+        """How often a publisher of stream `name` was accepted."""
         return int(self.ask("publishes", name=name))
 
     def refusals(self) -> int:
-        """How often one was not."""
+        """How often one was refused."""
         return int(self.ask("refusals"))
 
     def received_bytes(self, name: str) -> int | None:
-        """What the present publisher of stream `name` has sent, None when there is none."""
+        """The bytes received from the current publisher of stream `name`, None when there is none."""
         found: int | None = self.ask("received_bytes", name=name)
         return found
 

@@ -1,6 +1,6 @@
-"""A player at the far end of a channel, in the room's network: what came, when, and, if wanted, a recording of it.
+"""A player at the far end of a channel, in the room's network: records what arrives, when, and optionally the stream itself.
 
-The player is that of `livekeep air measure`; ffmpeg records the same stream without touching it.
+The player is that of `livekeep air measure`; ffmpeg records the same stream without changing it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from tests.machine.tidy import end
 
 PATIENCE_SECONDS = 60.0
 SETTLED_PICTURES = 50
-"""The first pictures come in one go: the ingest gives a player what it has since the last keyframe."""
+"""The first pictures arrive in one burst: the ingest sends a player everything since the last keyframe."""
 LOOKING = ("-fflags", "+nofillin+noparse", "-analyzeduration", "1000000")
 PICTURE_SIZE = (384, 216)
 
 
 class Gap(NamedTuple):
-    """The longest way from one picture to the next, by the clock as they come, by the stream's own time as they are shown."""
+    """The longest gap between two pictures, in arrival time and in stream time."""
 
     wall: float
     media: float
@@ -34,7 +34,7 @@ class Gap(NamedTuple):
 
 
 class FarViewer:
-    """Watches `url` from when it is made until `close`; `recording` is a file for what it saw, FLV."""
+    """Watches `url` from its creation until `close`; `recording` is an FLV file for what it received."""
 
     def __init__(self, network: Network, url: str, recording: Path | None = None) -> None:
         self._network = network
@@ -47,11 +47,11 @@ class FarViewer:
 
     @property
     def packets(self) -> list[Packet]:
-        """Of the picture."""
+        """Packets of the picture."""
         return [packet for packet in list(self._player.packets) if packet.kind == "video"]
 
     def measured(self) -> Measurement:
-        """All that it saw so far."""
+        """Everything that it received so far."""
         return measured(list(self._player.packets))
 
     def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
@@ -59,7 +59,7 @@ class FarViewer:
         return subprocess.Popen(full, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
 
     def wait_for_pictures(self, count: int = SETTLED_PICTURES + 1, seconds: float = PATIENCE_SECONDS) -> None:
-        """Return when it has so many. Raises TimeoutError."""
+        """Return when it has that many. Raises TimeoutError."""
         deadline = time.monotonic() + seconds
         while len(self.packets) < count:
             if time.monotonic() > deadline:
@@ -67,7 +67,7 @@ class FarViewer:
             time.sleep(0.05)
 
     def gap(self, since: float = 0.0, until: float = float("inf"), counts: Callable[[Packet], bool] | None = None) -> Gap:
-        """The longest (seconds) among pictures that came between two moments; only before those that count, when that is said."""
+        """The longest gap (seconds) among pictures that arrived between two times; `counts` selects the pictures after a gap."""
         seen = self.packets[SETTLED_PICTURES:]
 
         def pairs(order: list[Packet]) -> list[tuple[Packet, Packet]]:
@@ -80,15 +80,15 @@ class FarViewer:
         return Gap(max(b.arrival - a.arrival for a, b in came), max(b.showing - a.showing for a, b in shown))
 
     def wall_gap(self, showing: float) -> float | None:
-        """Seconds from the picture that came before the one to be shown at that time of the stream; None when neither is known.
+        """Seconds from the previously arrived picture to the one shown at that stream time; None when neither is known.
 
-        Not from the one shown before it, which may have come earlier: pictures come in another order.
+        Not from the one shown before it, which may have arrived earlier: pictures arrive in a different order.
         """
         pairs = itertools.pairwise(self.packets)
         return next((later.arrival - one.arrival for one, later in pairs if abs(later.showing - showing) < 0.002), None)
 
     def close(self) -> None:
-        """Stop watching, and recording."""
+        """Stop watching and recording."""
         self._player.close()
         if self._recorder:
             end(self._recorder)
@@ -103,7 +103,7 @@ class FarViewer:
 
 
 def pictures(recording: Path) -> Iterator[tuple[float, bytes]]:
-    """Each picture of a recording as a player shows it: its time in the stream, and its pixels (RGB, of PICTURE_SIZE)."""
+    """Each picture of a recording as a player shows it: its stream time, and its pixels (RGB, of PICTURE_SIZE)."""
     asked = ["ffprobe", "-v", "fatal", "-select_streams", "v", "-show_entries", "frame=best_effort_timestamp_time"]
     told = subprocess.run([*asked, "-of", "csv=p=0", str(recording)], check=False, capture_output=True, text=True).stdout
     times = [float(line.rstrip(",")) for line in told.split() if line.rstrip(",") not in ("", "N/A")]

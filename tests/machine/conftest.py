@@ -1,6 +1,6 @@
-"""The rooms that the tests of a module share, one for each Debian release, or for those in the module's own SUITES.
+"""The rooms that the tests of a module share, one per Debian release, or per release in the module's own SUITES.
 
-The tests of one module on one release are a group: they share a room, and one process runs them in their order.
+The tests of one module on one release are a group: they share a room, and one process runs them in order.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ LONGEST_FIRST = (
     "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm", "wayland-trixie", "wayland-bookworm",
     "exporter-trixie", "secrets-trixie",
 )  # fmt: skip
-"""The groups that take minutes: when they begin first, none is left alone at the end."""
+"""The groups that take minutes: they start first, so that none runs alone at the end."""
 NIGHTLY = (
     "exporter-bookworm", "health-bookworm", "host_probe-bookworm", "secrets-bookworm", "probe_youtube-bookworm",
     "air_control-bookworm", "air_storage-bookworm", "harness-bookworm", "soak", "record_recorder-bookworm",
 )  # fmt: skip
-"""What takes long, or shows once more what the other release shows. The rest of bookworm is tried each time: installing, units,
-and what its mpv, its ffmpeg and its desktop do."""
+"""Slow tests, or tests that repeat the other release's result. The rest of bookworm runs each time: installation, units, and what
+depends on its mpv, ffmpeg and desktop."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One set of a module's tests for each release."""
+    """One set of a module's tests per release."""
     for name in ROOMS:
         if name in metafunc.fixturenames:
             suites = getattr(metafunc.module, "SUITES", root.SUITES)
@@ -42,7 +42,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put each test into its group, and the groups in their order."""
+    """Put each test into its group, and the groups in order."""
     ranks = {name: rank for rank, name in enumerate(LONGEST_FIRST)}
     groups: dict[str, list[pytest.Item]] = {}
     others = []

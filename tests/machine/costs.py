@@ -1,4 +1,4 @@
-"""What a process costs, as the kernel counts it."""
+"""The resource use of a process, from the kernel."""
 
 import os
 import time
@@ -19,7 +19,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def cpu_percents(pids: Mapping[str, int], seconds: float) -> dict[str, float]:
-    """Share of one core that each process uses during the next `seconds`, in percent, by its name in `pids`."""
+    """The share of one core that each process uses during the next `seconds`, in percent, by its name in `pids`."""
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
     time.sleep(seconds)
     return {name: (cpu_seconds(pid) - before[name]) / seconds * 100 for name, pid in pids.items()}

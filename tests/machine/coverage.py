@@ -1,8 +1,8 @@
-"""What makes the programs in a machine note the lines they run, when the run of the tests is measured; see tests/coverage.
+"""Makes the programs in a machine record the lines they run when a test run is measured; see tests/coverage.
 
-Only a machine whose Python is the host's takes part: it uses the host's python3-coverage. All of it is bound into the machine
-from outside, so that no list of files differs, and what is written outlives a power cut. A service notes its lines when it
-ends: `END` is what a measured machine runs before it is killed.
+Only a machine with the host's Python version takes part: it uses the host's python3-coverage. Everything is bound into the
+machine from outside, so that no file list differs, and the output survives a power cut. A service writes its lines when it ends:
+a measured machine runs `END` before it is killed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.machine import root
 from tests.machine.standin import PROJECT
 
-# tests/run names the folder for the notes here.
+# tests/run sets the folder for the output here.
 VARIABLE = "LIVEKEEP_COVERAGE"
 PYTHONS: dict[root.Suite, tuple[int, int]] = {"bookworm": (3, 11), "trixie": (3, 13)}
 PACKAGE = Path("/usr/lib/python3/dist-packages/coverage")
@@ -28,7 +28,7 @@ def measures(suite: root.Suite) -> bool:
 
 
 def options(suite: root.Suite, source: str, scratch: Path) -> list[str]:
-    """systemd-nspawn's options for it; none when nothing is measured. `source`: where the machine has the project, or ""."""
+    """systemd-nspawn's options for it; none when nothing is measured. `source`: the project's path in the machine, or ""."""
     if not measures(suite):
         return []
     hook = PROJECT / "tests/coverage/sitecustomize.py"
@@ -36,7 +36,7 @@ def options(suite: root.Suite, source: str, scratch: Path) -> list[str]:
     found = [f"--bind={os.environ[VARIABLE]}:{FOLDER}", f"--bind-ro={PACKAGE}", f"--bind-ro={hook}:{target}"]
     if source:
         sandbox = scratch / "sandbox.conf"
-        # As install.sh installs it: the one thing more that a measured unit may do.
+        # As install.sh installs it: the only additional permission of a measured unit.
         sandbox.write_text(f"{(PROJECT / SANDBOX).read_text(encoding='utf-8')}ReadWritePaths=-{FOLDER}\n", encoding="utf-8")
         sandbox.chmod(0o644)
         found.append(f"--bind-ro={sandbox}:{source}/{SANDBOX}")

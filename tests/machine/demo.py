@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 40.0
 
 
 class DemoScreen(Screen):
-    """A room with livekeep's default settings, but for where Vimeo and the TV are; livekeep is installed by the demo itself."""
+    """A room with livekeep's default settings, except the addresses of Vimeo and the TV; the demo itself installs livekeep."""
 
     def _make(self) -> None:
         for thing in (self.network, self.tv, self.live, self.vimeo, self.machine):
@@ -30,17 +30,17 @@ class DemoScreen(Screen):
         self.write_config()
 
     def settings(self) -> dict[str, dict[str, object]]:
-        """What must be said at least."""
+        """The minimum settings."""
         wanted = super().settings()
         del wanted["poller"], wanted["screen"]["stall_seconds"]
-        # As many hosts as by default, which are beyond this room.
+        # As many hosts as by default; those are unreachable from this room.
         wanted["probes.network"] = {"hosts": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]}
         return wanted
 
 
 @dataclass
 class Story:
-    """What happened, row by row, and the pictures."""
+    """The events, row by row, and the pictures."""
 
     screen: Screen
     folder: Path
@@ -48,7 +48,7 @@ class Story:
     began: float = field(default_factory=time.monotonic)
 
     def scene(self, what: str, act: Callable[[], object], picture: str, settle_seconds: float = 1.0) -> None:
-        """Do something, wait until the TV shows `picture`, note how long it took, and save what it shows."""
+        """Act, wait until the TV shows `picture`, record how long it took, and save a screenshot."""
         print(f"  {what} …", end="", flush=True)
         at = time.monotonic()
         act()
@@ -60,7 +60,7 @@ class Story:
         self.rows.append((f"{at - self.began:6.1f} s", what, f"{picture} after {seconds:.1f} s", str(file)))
 
     def wait(self, picture: str, since: float) -> float:
-        """Seconds until the TV shows `picture` and has not changed for two looks. Raises MachineError when it never does."""
+        """Seconds until the TV shows `picture` and is stable for two samples. Raises MachineError when it never does."""
         while time.monotonic() - since < PATIENCE_SECONDS:
             if kind(self.screen.tv.grid()) == picture:
                 return time.monotonic() - since
@@ -107,7 +107,7 @@ def kill(screen: Screen) -> None:
 
 
 def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
-    """One picture of four of the scenes, side by side."""
+    """One picture of four scenes, side by side."""
     from PIL import Image
 
     size, gap = (960, 540), 12
@@ -122,7 +122,7 @@ def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Seq
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the TV showed what it had to."""
+    """Run the demo; 0 when the TV showed the right pictures."""
     parser = argparse.ArgumentParser(prog="livekeep-demo", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
     parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for the pictures")
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = options.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     print(f"Booting a Debian {options.suite} with a TV, a Vimeo and a live stream of its own (built first: 1 to 3 min) …")
-    # A line at a time also where the output goes to a file.
+    # Line by line, even if the output goes to a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
         with DemoScreen(options.suite) as screen:

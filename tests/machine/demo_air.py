@@ -32,7 +32,7 @@ T = TypeVar("T")
 CLIP_SECONDS = 6
 PATIENCE_SECONDS = 60.0
 AWAY_SECONDS = 1.0
-"""How long the ingest is away."""
+"""How long the ingest is down."""
 FONT = "/usr/share/fonts/truetype/dejavu/DejaVuSans-Bold.ttf"
 WORDS = {
     "1-fits.mp4": "H.264 1280x720, 25 a second: copied",
@@ -43,17 +43,17 @@ WORDS = {
 }
 COLOUR_TAGS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
 LARGEST_ERROR = 60
-"""How far a colour may be from a clip's and be taken for it."""
+"""The largest distance of a colour from a clip's to count as that clip."""
 ANEW = ";\nthen a player that joins\nat the next keyframe"
 TEXT, BACKGROUND = (235, 235, 235), (24, 24, 24)
 LABEL_WIDTH, GAP = 420, 12
 
 
 class DemoRoom(ChannelRoom):
-    """A room whose folder of media is the demo's own."""
+    """A room with the demo's own media folder."""
 
     def settings(self) -> Settings:
-        """The default profile: 720p25 at 3 Mbit/s; the quickest preset, since player and ingest need the processor too."""
+        """The default profile: 720p25 at 3 Mbit/s; the fastest preset, because player and ingest need the processor, too."""
         wanted = super().settings()
         wanted["controller"] = {"idle_seconds": 5.0}
         return wanted
@@ -61,13 +61,13 @@ class DemoRoom(ChannelRoom):
 
 @dataclass(frozen=True)
 class Change:
-    """Two pictures that follow each other and are not of the same item; their times in the stream."""
+    """Two consecutive pictures of different items; their stream times."""
 
     before: str
     after: str
     times: tuple[float, float]
     wall_gap: float | None
-    """Seconds at the player between the second and whatever came before it."""
+    """Seconds at the player between the second one and the previous arrival."""
     shots: tuple[Image.Image, Image.Image]
     note: str = ""
 
@@ -81,7 +81,7 @@ class Change:
 
 @dataclass
 class Story:
-    """What happened, told as it happens, and the pictures."""
+    """The events, reported as they happen, and the pictures."""
 
     room: DemoRoom
     folder: Path
@@ -95,21 +95,21 @@ class Story:
         (self.folder / name).write_text(text, encoding="utf-8")
 
     def until(self, what: str, holds: Callable[[], T]) -> T:
-        """Wait, closely. Raises MachineError."""
+        """Poll at short intervals. Raises MachineError."""
         try:
             return wait_for(holds, PATIENCE_SECONDS, 0.01)
         except TimeoutError as error:
             raise MachineError(f"not so: {what}; {error}\n{self.room.report()}") from error
 
     def watch(self, name: str) -> FarViewer:
-        """A player, which records; it has seen enough to go on when this returns."""
+        """A player that records; returns when it has received enough to go on."""
         viewer = FarViewer(self.room.network, f"{self.room.ingest.url}/{STREAM_KEY}", self.folder / name)
         viewer.wait_for_pictures()
         return viewer
 
 
 def make_clips(folder: Path) -> None:
-    """The five of tests/machine/channel_clips.py, each with its number, what it is, and a clock on it."""
+    """The five clips of tests/machine/channel_clips.py, each with its number, its kind, and a clock."""
     for name, (size, rate, encoding) in RECIPES.items():
         write = f"drawtext=fontfile={FONT}:fontcolor=white:x=(w-tw)/2"
         steps = [
@@ -129,7 +129,7 @@ def make_clips(folder: Path) -> None:
 
 
 def items_change(story: Story) -> None:
-    """All five, and the first again: their changes, as the player saw them."""
+    """All five, and the first again: their changes, as seen by the player."""
     room = story.room
     story.tell(room.livekeep("air", "start", check=True).strip())
     first = room.is_on_air()
@@ -150,7 +150,7 @@ def items_change(story: Story) -> None:
 
 
 def ingest_dies(story: Story) -> None:
-    """Killed, and back after a second; the item goes on where it was."""
+    """Killed, and back after a second; the item continues where it was."""
     room = story.room
     viewer = story.watch("before-the-ingest-died.flv")
     publishes = room.ingest.publishes(STREAM_KEY)
@@ -173,7 +173,7 @@ def ingest_dies(story: Story) -> None:
 
 
 def worker_dies(story: Story) -> None:
-    """Killed outright: systemd notes it and starts it again."""
+    """Killed by SIGKILL: systemd notices and restarts it."""
     room, unit = story.room, worker()
     viewer = story.watch("before-the-worker-died.flv")
     pid = room.machine.main_pid(unit)
@@ -189,7 +189,7 @@ def worker_dies(story: Story) -> None:
 
 
 def steering(story: Story) -> None:
-    """What an operator sees: the command, and the API."""
+    """The operator's tools: the command, and the API."""
     room = story.room
     status = room.livekeep("air", "status", check=True)
     answer = room.ask("GET", "/streams/status")
@@ -214,7 +214,7 @@ def steering(story: Story) -> None:
 
 
 def item_of(pixels: bytes) -> str:
-    """The clip of a picture, by the colour of its middle near the upper edge; "slate" for no clip's."""
+    """The clip of a picture, from the colour of its middle near the upper edge; "slate" for no clip's."""
     width = PICTURE_SIZE[0]
     places = [(y * width + width // 2 + x) * 3 for y in range(8, 16) for x in range(-4, 4)]
     mean = [sum(pixels[place + channel] for place in places) / len(places) for channel in range(3)]
@@ -231,7 +231,7 @@ def shot(pixels: bytes) -> Image.Image:
 
 
 def changes_in(recording: Path, viewer: FarViewer) -> list[Change]:
-    """Where the pictures of a recording go from one item to another, with what the player knows of their packets."""
+    """Where a recording's pictures change to another item, with the player's data on their packets."""
     found, last = [], None
     for at, pixels in pictures(recording):
         name = item_of(pixels)
@@ -243,7 +243,7 @@ def changes_in(recording: Path, viewer: FarViewer) -> list[Change]:
 
 
 def compare(story: Story, before: str, after: str, note: str) -> None:
-    """The last picture of one recording, and the first of another that is made now."""
+    """The last picture of one recording, and the first of a new one."""
     story.watch(after).close()
     ends = [list(pictures(story.folder / name)) for name in (before, after)]
     if not all(ends):
@@ -274,14 +274,14 @@ def sheet(story: Story) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the channel did what it must."""
+    """Run the demo; 0 when the channel worked as required."""
     parser = argparse.ArgumentParser(prog="livekeep-demo --air", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
     parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")
     options = parser.parse_args(argv)
     folder = options.to.resolve()
     (folder / "media").mkdir(parents=True, exist_ok=True)
-    # A line at a time also where the output goes to a file.
+    # Line by line, even if the output goes to a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"Booting a Debian {options.suite} with an ingest beside it (built first: 1 to 3 min) …")
     try:

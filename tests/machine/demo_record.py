@@ -32,7 +32,7 @@ PATIENCE_SECONDS = 90.0
 CLIPS_PORT = 8099
 RECORD = "/var/lib/livekeep/record"
 SIZES = {"wide": (1280, 900), "phone": (360, 780)}
-# The first last: the picture of the screen is made while somebody looks.
+# The first one last: the screenshot is taken while somebody reads.
 PAGES_SHOWN = ("/jobs", "/functions?range=30d", "/compare?range=7d", "/events", "/alerts", "/boxes", "/clips", "/reports", "/")
 CLIPS = "livekeep-clips.service"
 # In the machine: five weeks of jobs that end with the last whole week, as the journal would have reported them.
@@ -52,13 +52,13 @@ with sqlite3.connect(sys.argv[1]) as connection:
 
 
 class DemoRoom(RecordRoom):
-    """A room whose screen plays a plain URL, since the analyzer's Vimeo is another one's."""
+    """A room whose screen plays a plain URL, because the analyzer's Vimeo is a different one."""
 
     def settings(self) -> Settings:
         wanted = super().settings()
         wanted["vimeo"] = {"api_url": f"http://127.0.0.1:{CLIPS_PORT}"}
         wanted["streams.main"] = {"vimeo_event": "", "url": self.live.url}
-        # No name can be looked up there.
+        # Names cannot be resolved there.
         wanted["probes.network"] = {"enabled": False}
         wanted["clips.made"] = {"vimeo": "users/1"}
         return wanted
@@ -66,7 +66,7 @@ class DemoRoom(RecordRoom):
 
 @dataclass
 class Story:
-    """What happened, reported as it happens, and the pictures."""
+    """The events, reported as they happen, and the pictures."""
 
     room: DemoRoom
     folder: Path
@@ -80,7 +80,7 @@ class Story:
         return self.room.until(what, holds, PATIENCE_SECONDS)
 
     def mail(self, what: str, fits: Callable[[EmailMessage], bool]) -> EmailMessage:
-        """Wait for it, and keep it."""
+        """Wait for a mail, and keep it."""
         result = self.room.mailbox.waits_for(what, fits, PATIENCE_SECONDS)
         name = f"mail-{what.replace(' ', '-')}"
         (self.folder / f"{name}.eml").write_bytes(result.as_bytes())
@@ -96,7 +96,7 @@ class Story:
 
 
 def photograph(room: RecordRoom, address: str, target: Path, size: tuple[int, int]) -> None:
-    """Have the host's Chromium, in the machine's network, take a picture of an address."""
+    """Take a picture of an address with the host's Chromium, in the machine's network."""
     with TemporaryDirectory() as profile:
         command = [
             "chromium",
@@ -124,7 +124,7 @@ def about(*words: str) -> Callable[[EmailMessage], bool]:
 
 
 def past(story: Story) -> None:
-    """Five weeks of a box's life, in which an analysis gets slower in the last, and two days of clips."""
+    """Five weeks of a box's history, in which an analysis gets slower in the last week, and two days of clips."""
     machine = story.room.machine
     monday = last_monday()
     machine.systemctl("stop", RECORDER)
@@ -139,14 +139,14 @@ def past(story: Story) -> None:
 
 
 def address(story: Story) -> None:
-    """All that mails need."""
+    """The address, which is all that mails need."""
     machine = story.room.machine
     machine.run(["livekeep", "alert", "set-address", "me"], input=f"{story.room.mailbox.url}\n")
     story.tell(machine.run(["livekeep", "alert", "test", "me"]).stdout.strip())
 
 
 def analyze(story: Story) -> float:
-    """One run of the analyzer; how long it took."""
+    """One run of the analyzer; return how long it took."""
     began = time.monotonic()
     story.room.machine.systemctl("start", CLIPS, check=False)
     return time.monotonic() - began
@@ -189,7 +189,7 @@ def job_fails(story: Story) -> None:
 
 
 def screen_goes_dark(story: Story) -> None:
-    """Shipped, the mail comes after five minutes."""
+    """By default, the mail comes after five minutes."""
     room = story.room
     room.machine.systemctl("stop", DISPLAY)
     at = time.monotonic()
@@ -218,7 +218,7 @@ def pages(story: Story) -> None:
             name = path.partition("?")[0].strip("/") or "now"
             if room.page(path)[0] == 200:
                 story.visit(name, path, size)
-                # Of the screen's picture the newest: looking at it has one made.
+                # The newest screenshot: reading the page triggers one.
                 if path == "/":
                     story.until("the picture is new", lambda: is_new(room))
                     story.visit(name, path, size)
@@ -230,7 +230,7 @@ def pages(story: Story) -> None:
 
 
 def is_new(room: DemoRoom) -> bool:
-    """Whether the picture of the screen was made within the last seconds."""
+    """Whether the screenshot was taken within the last seconds."""
     script = 'test "$(($(date +%s) - $(stat -c %Y /run/livekeep/screen-picture/screen.png)))" -lt 15'
     return room.machine.run(script, check=False).returncode == 0
 
@@ -261,14 +261,14 @@ def last_monday() -> date:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when all was recorded and reported."""
+    """Run the demo; 0 when everything was recorded and reported."""
     parser = argparse.ArgumentParser(prog="livekeep-demo --record", description=__doc__)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
     parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")
     options = parser.parse_args(argv)
     folder = options.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    # A line at a time also where the output goes to a file.
+    # Line by line, even if the output goes to a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     print(f"Booting a Debian {options.suite} with a TV and a mail server beside it (built first: 1 to 3 min) …")
     try:

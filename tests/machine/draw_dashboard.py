@@ -27,7 +27,7 @@ DASHBOARD = PROJECT / "etc/grafana/livekeep-screen.json"
 ROWS = 36
 """The upper part of the dashboard, in units of its grid."""
 STEP_SECONDS = 2
-# An evening of minutes needs figures by the second, and no rule that is reckoned once in five minutes.
+# An evening of minutes needs values every second, and no rule that is evaluated every five minutes.
 QUICKER = (
     (r"(scrape|evaluation)_interval: 15s", rf"\1_interval: {STEP_SECONDS}s"),
     (r"scrape_timeout: 10s", f"scrape_timeout: {STEP_SECONDS}s"),
@@ -46,13 +46,13 @@ class Evening(Screen):
         self._parts = (self.network, self.tv, self.live, self.vimeo, self.machine)
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """The probes look often enough for so short an evening."""
+        """The probes run often enough for such a short evening."""
         often: Tables = {"probes.network": {"interval_seconds": 10.0}, "probes.stream": {"interval_seconds": 10.0}}
         return merged(super().settings(), often)
 
 
 def quicker(prometheus: Prometheus) -> None:
-    """Have Prometheus look by the second, and wait for the first figures of its rules."""
+    """Have Prometheus scrape every second, and wait for the first results of its rules."""
     machine = prometheus.box.machine
     for path in machine.run(f"ls {ETC}/*.yml").stdout.split():
         text = machine.read(path)
@@ -87,7 +87,7 @@ def play(screen: Evening) -> None:
 
 
 def series(found: Mapping[str, Any], legend: str) -> Series:
-    """A series of Prometheus' answer, named as the panel's legend says."""
+    """A series of Prometheus' response, named by the panel's legend."""
     points = found["values"] if "values" in found else [found["value"]]
     labels = found["metric"]
     name = re.sub(r"\{\{ *(\w+) *\}\}", lambda label: labels.get(label[1], ""), legend)
@@ -95,7 +95,7 @@ def series(found: Mapping[str, Any], legend: str) -> Series:
 
 
 def ask_panel(prometheus: Prometheus, panel: Mapping[str, Any], span: Span) -> list[Series]:
-    """What Prometheus answers to a panel's own expressions."""
+    """Prometheus' response to a panel's own expressions."""
     variables = {**expressions.VARIABLES, "instance": THIS_BOX, "__rate_interval": f"{4 * STEP_SECONDS}s"}
     found = []
     for target in panel.get("targets", []):
@@ -107,7 +107,7 @@ def ask_panel(prometheus: Prometheus, panel: Mapping[str, Any], span: Span) -> l
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Make the picture; 0 when it is written."""
+    """Draw the picture; 0 when it is written."""
     parser = argparse.ArgumentParser(prog="draw_dashboard", description=__doc__)
     parser.add_argument("to", type=Path, help="the PNG file to write")
     path = parser.parse_args(argv).to

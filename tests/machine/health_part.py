@@ -1,4 +1,4 @@
-"""What the tests of the health part share: asking the exporter from inside the machine, running a probe, changing settings."""
+"""Helpers of the health part's tests: querying the exporter from inside the machine, running a probe, changing settings."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.machine.services import Services
 
 EXPORTER = "livekeep-exporter.service"
 PROBES = tuple(name for name in ALL_PROBES if name != "youtube")
-"""Those of the health part alone: YouTube's comes with the air part."""
+"""Probes of the health part alone: YouTube's comes with the air part."""
 TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in PROBES)
 URL = "http://127.0.0.1:9877"
-# Run in the machine: URL, headers, how many at the same time.
+# Run in the machine: URL, headers, number of concurrent requests.
 FETCH = """
 import base64, concurrent.futures, json, sys, urllib.error, urllib.request
 asked, headers, clients = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
@@ -34,7 +34,7 @@ with concurrent.futures.ThreadPoolExecutor(clients) as threads:
 
 
 class Answer(NamedTuple):
-    """One HTTP answer; `headers` by their name in small letters."""
+    """One HTTP response; `headers` by lower-case name."""
 
     status: int
     headers: dict[str, str]
@@ -46,19 +46,19 @@ class Answer(NamedTuple):
 
 
 def ask_at_once(screen: Screen, path: str, headers: Mapping[str, str], clients: int, url: str = URL) -> list[Answer]:
-    """What several clients in the machine are told that ask at the same time."""
+    """The responses to several concurrent clients in the machine."""
     command = ["python3", "-c", FETCH, f"{url}{path}", json.dumps(dict(headers)), str(clients)]
     done = screen.machine.run(command, env={"SSL_CERT_FILE": "/root/livekeep.crt"})
     return [Answer(status, fields, base64.b64decode(body)) for status, fields, body in json.loads(done.stdout)]
 
 
 def ask(screen: Screen, path: str, headers: Mapping[str, str] | None = None, url: str = URL) -> Answer:
-    """What a client in the machine is told."""
+    """The response to a client in the machine."""
     return ask_at_once(screen, path, headers or {}, 1, url)[0]
 
 
 def figures(screen: Screen) -> dict[str, float]:
-    """The figures of one scrape by name and labels as they are written: `livekeep_display_mode{mode="stream"}`."""
+    """The values of one scrape by name and labels as written: `livekeep_display_mode{mode="stream"}`."""
     answer = ask(screen, "/metrics")
     assert answer.status == 200
     return figures_of(answer.text)
@@ -75,18 +75,18 @@ def figures_of(text: str) -> dict[str, float]:
 
 
 def named(found: Mapping[str, float], beginning: str) -> dict[str, float]:
-    """Those whose name begins so."""
+    """The values whose name begins like this."""
     return {series: value for series, value in found.items() if series.startswith(beginning)}
 
 
 def success(found: Mapping[str, float]) -> dict[str, float]:
-    """By collector, whether it could read all."""
+    """By collector, whether it could read everything."""
     mark = 'livekeep_exporter_collector_success{collector="'
     return {series.removeprefix(mark).removesuffix('"}'): value for series, value in named(found, mark).items()}
 
 
 def run_probe(screen: Screen, name: str) -> dict[str, Any]:
-    """Run it as an operator does; what it found."""
+    """Run a probe like an operator; return its result."""
     done = screen.machine.run(["livekeep", "probe", "--json", name], check=False, timeout=120)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)["findings"][name]
@@ -94,7 +94,7 @@ def run_probe(screen: Screen, name: str) -> dict[str, Any]:
 
 
 def forget(screen: Screen, probe: str) -> None:
-    """The next run is the probe's first."""
+    """Make the next run the probe's first."""
     screen.machine.run(["rm", "-f", f"/run/livekeep/probe-{probe}/state.json"])
 
 
@@ -105,7 +105,7 @@ def verdict(found: Mapping[str, Any]) -> tuple[str, str]:
 
 @contextlib.contextmanager
 def applied(screen: Screen, changes: Tables) -> Iterator[None]:
-    """These settings in force, and afterwards the room's own."""
+    """Apply these settings, and afterwards the room's own again."""
     screen.write_config(changes)
     screen.livekeep("apply", check=True)
     try:
@@ -117,13 +117,13 @@ def applied(screen: Screen, changes: Tables) -> Iterator[None]:
 
 @contextlib.contextmanager
 def internet(screen: Screen) -> Iterator[Services]:
-    """A name server that the machine asks, and a server to measure by."""
+    """A name server for the machine, and a server for bandwidth measurements."""
     with Services(screen.network) as services:
         screen.machine.write("/etc/resolv.conf", "nameserver 127.0.0.1\n")
         yield services
 
 
 def line_settings(services: Services, seconds: float = 1.0) -> dict[str, dict[str, Any]]:
-    """The speed test by that server."""
+    """Settings for a speed test against that server."""
     urls = {"download_url": f"{services.base_url}/download", "upload_url": f"{services.base_url}/upload"}
     return {"probes.speedtest": {"tool": "url", "duration_seconds": seconds, **urls}}

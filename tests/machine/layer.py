@@ -1,7 +1,7 @@
-"""What install.sh makes of a root, kept as a layer of overlays, so that rooms need not each run it.
+"""Caches what install.sh changes in a root as an overlay layer, so that not every room needs to run it.
 
-One directory in the cache for each root, choice of parts and content of the checkout: whatever changes in the checkout makes
-another. What nobody has used for a day is removed.
+The cache has one directory per root, choice of parts and content of the checkout: any change in the checkout creates a new one.
+Directories unused for a day are removed.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ IGNORED = (".git", "__pycache__", "livekeep-demo")
 KEPT_SECONDS = 86400.0
 INSTALL_TIMEOUT_SECONDS = 600.0
 _held: list[TextIOWrapper] = []
-"""The locks of the layers that this process uses."""
+"""Locks of the layers in use by this process."""
 
 
 def installed(suite: root.Suite, packages: Sequence[str], options: Sequence[str], files: Mapping[str, str]) -> Path:
-    """The directory of what install.sh with these options changes where `packages` are and `files` lie; made first when absent.
+    """The directory with the changes by install.sh with these options, on a root with `packages` and `files`.
 
-    Of the files their names count, not their texts, which name ports and the like: every room writes its own. Nothing is started.
+    Only the files' names count, not their content, which varies (such as ports): every room writes its own. Nothing is started.
     """
     base = root.ready(suite, packages)
     measured = coverage.VARIABLE if coverage.measures(suite) else ""
@@ -39,7 +39,7 @@ def installed(suite: root.Suite, packages: Sequence[str], options: Sequence[str]
     lock = Path(f"{target}.lock").open("a", encoding="utf-8")  # noqa: SIM115 - held for as long as the process lives
     fcntl.flock(lock, fcntl.LOCK_SH)
     while not target.exists():
-        # Whoever is first builds it; the others wait here, and find it.
+        # The first process builds it; the others wait here, and find it.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
             _forget_the_old()
@@ -51,7 +51,7 @@ def installed(suite: root.Suite, packages: Sequence[str], options: Sequence[str]
 
 
 def contents(folder: Path) -> str:
-    """A hash of all files below a folder, with their names and modes."""
+    """A hash of all files below a folder, including names and modes."""
     digest = hashlib.sha256()
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in IGNORED)
@@ -69,7 +69,7 @@ def _build(suite: root.Suite, packages: Sequence[str], options: Sequence[str], f
         machine.run(["/src/install.sh", "--yes", "--no-start", *options], timeout=INSTALL_TIMEOUT_SECONDS)
         machine.poweroff()
         machine.keep(partial)
-    # The journal is that of another machine.
+    # The journal belongs to another machine.
     shutil.rmtree(partial / "var/log/journal", ignore_errors=True)
     partial.rename(target)
 

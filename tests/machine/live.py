@@ -1,8 +1,8 @@
-"""A live HLS source: a moving test picture that ffmpeg only copies, so that it costs next to no processor.
+"""A live HLS source: a moving test picture that ffmpeg only copies, so that it needs almost no CPU time.
 
-Each variant is encoded once into a clip (cached), then looped into a rolling playlist in real time. The picture is one
-saturated colour per variant with a white bar that crosses it from left to right every eight seconds; the sound a tone.
-The HTTP server in front of it can misbehave at any moment. `Live` is the process, `LiveStream` the test's end of it.
+Each variant is encoded once into a clip (cached), then looped into a rolling playlist in real time. The picture is one saturated
+colour per variant with a white bar that crosses it from left to right every eight seconds; the sound a tone. The HTTP server in
+front of it can misbehave on demand. `Live` is the process, `LiveStream` the test's client.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.machine.standin import Handler, StandIn, parse, serve
 from tests.machine.tidy import end, remove_directory
 
 FRAMES_PER_SECOND = 25
-# A whole number of AAC frames at 48 kHz (64/3 ms each) and of the bar's journeys: the loop has no seam.
+# A whole number of AAC frames at 48 kHz (64/3 ms each) and of bar periods: the loop is seamless.
 CLIP_SECONDS = 32
 BAR_SECONDS = 8
 WINDOW_SEGMENTS = 6
@@ -38,7 +38,7 @@ MASTER = "master.m3u8"
 
 @dataclass(frozen=True)
 class Variant:
-    """One rendition; the colour tells a test which one is on the screen."""
+    """One rendition; the colour identifies it on the screen."""
 
     name: str
     width: int
@@ -54,7 +54,7 @@ VARIANTS = {variant.name: variant for variant in (HD, SD)}
 
 @dataclass
 class State:
-    """What a test can steer: how requests are answered, and which of them."""
+    """What a test can control: the kind of responses, and for which requests."""
 
     mode: str = "ok"
     status: int = 404
@@ -68,13 +68,13 @@ class Live:
     """The encoders, one per variant, and the switches."""
 
     def __init__(self, names: Sequence[str], segment_seconds: int) -> None:
-        """Nothing runs yet."""
+        """Start nothing yet."""
         self.variants = [VARIANTS[name] for name in names]
         self.segment_seconds = segment_seconds
         self.state = State()
         self.dir = Path(tempfile.mkdtemp(prefix="livekeep-live-"))
         self.encoders: list[subprocess.Popen[bytes]] = []
-        # ffmpeg dies with the thread that started it, so that one must outlive the request.
+        # ffmpeg dies with the thread that started it, so that thread must outlive the request.
         self._starter = ThreadPoolExecutor(1)
 
     def start(self, sound_only: bool = False) -> None:
@@ -146,7 +146,7 @@ class Live:
 
 
 class LiveStream(StandIn):
-    """Steers the live source; `url` is its playlist as the machine reaches it."""
+    """Controls the live source; `url` is its playlist as seen from the machine."""
 
     module = "tests.machine.live"
 
@@ -167,45 +167,45 @@ class LiveStream(StandIn):
         )
         super().__init__(network, *options, port=port)
         self.variants = tuple(variants)
-        # Encoded here, so that the first use does not count against the start of the process.
+        # Encoded here, so that the first use does not delay the start of the process.
         for variant in variants:
             clip(variant, segment_seconds)
 
     @property
     def url(self) -> str:
-        """The playlist to play."""
+        """The playlist's URL."""
         path = MASTER if len(self.variants) > 1 else f"{self.variants[0].name}/index.m3u8"
         return f"{self.base_url}/{path}"
 
     def stall(self) -> None:
-        """The playlist stops growing, and is still answered."""
+        """Stop the playlist's growth; requests are still answered."""
         self.ask("stall")
 
     def resume(self) -> None:
-        """Everything as it should be; after a stall the encoder catches up at once."""
+        """Return to normal; after a stall the encoder catches up at once."""
         self.ask("set", mode="ok", ended=False)
         self.ask("resume")
 
     def restart(self, sound_only: bool = False) -> None:
-        """A new broadcast: media sequence from 0, new segments."""
+        """Begin a new broadcast: media sequence from 0, new segments."""
         self.ask("restart", sound_only=sound_only)
         self.ask("set", mode="ok", ended=False)
 
     def relaunch(self) -> None:
-        """The encoder restarts within the broadcast: timestamps from 0, another size and rate of picture and sound."""
+        """Restart the encoder within the broadcast: timestamps from 0, different size and rate of picture and sound."""
         self.ask("relaunch")
 
     def end(self) -> None:
-        """The broadcast is over: the playlist stays and says ENDLIST."""
+        """End the broadcast: the playlist stays and contains ENDLIST."""
         self.ask("stall")
         self.ask("set", ended=True)
 
     def answer(self, status: int, only: str = "") -> None:
-        """Answer with this status, for paths that contain `only` (".m3u8", ".ts", "hd/")."""
+        """Respond with this status, for paths that contain `only` (".m3u8", ".ts", "hd/")."""
         self.ask("set", mode="status", status=status, only=only)
 
     def hang(self, only: str = "") -> None:
-        """Take requests and answer nothing."""
+        """Accept requests and never respond."""
         self.ask("set", mode="hang", only=only)
 
     def reset(self, only: str = "") -> None:
@@ -213,17 +213,17 @@ class LiveStream(StandIn):
         self.ask("set", mode="reset", only=only)
 
     def enforce_expiry(self, on: bool = True) -> None:
-        """Answer 403 to a playlist whose signed `exp` has passed."""
+        """Respond with 403 to a playlist request whose signed `exp` has passed."""
         self.ask("set", enforce_expiry=on)
 
     def requests(self) -> list[dict[str, Any]]:
-        """All requests: at (CLOCK_MONOTONIC), path, query, status (None when it was not answered)."""
+        """All requests: at (CLOCK_MONOTONIC), path, query, status (None without a response)."""
         found: list[dict[str, Any]] = self.ask("log")
         return found
 
 
 def clip(variant: Variant, segment_seconds: int) -> Path:
-    """The encoded clip of a variant, with a key frame at every segment; made once."""
+    """The encoded clip of a variant, with a key frame at every segment; created once."""
     target = root.cache() / f"clip1-{variant.name}-{variant.width}x{variant.height}-{variant.colour}-{segment_seconds}s.ts"
     if target.exists():
         return target
@@ -231,7 +231,7 @@ def clip(variant: Variant, segment_seconds: int) -> Path:
     size, rate = f"{variant.width}x{variant.height}", FRAMES_PER_SECOND
     bar = f"color=white:s={variant.width // 16}x{variant.height}:r={rate}"
     move = f"[0][1]overlay=x='mod(t,{BAR_SECONDS})*W/{BAR_SECONDS}',format=yuv420p"
-    # Converted and tagged, or players would guess the matrix by the size and show another green.
+    # Converted and tagged; otherwise players guess the matrix from the size and show a different green.
     move += ",scale=in_color_matrix=bt601:out_color_matrix=bt709"
     tags = [word for name in ("colorspace", "color_primaries", "color_trc") for word in (f"-{name}", "bt709")]
     command = [
@@ -307,7 +307,7 @@ def _stream(
         command += ["-s", "640x360", "-r", "30", "-c:v", "libx264", "-preset", "ultrafast", "-g", str(30 * segment_seconds)]
         command += ["-pix_fmt", "yuv420p", "-sc_threshold", "0", "-c:a", "aac", "-ar", "44100"]
     command += ["-f", "hls", "-hls_time", str(segment_seconds)]
-    # Some more segments than the playlist lists: a player may still be fetching what has just left it.
+    # Some more segments than the playlist lists: a player may still be fetching one that just left it.
     command += ["-hls_list_size", str(WINDOW_SEGMENTS), "-hls_delete_threshold", "5"]
     command += [
         "-hls_flags",
@@ -324,8 +324,8 @@ LIVE: Live
 class LiveHandler(Handler):
     """One request for a playlist or a segment."""
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
-        """Answer it, or misbehave as asked."""
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Respond, or misbehave as configured."""
         parts, state = urlsplit(self.path), LIVE.state
         entry = {"at": time.monotonic(), "path": parts.path, "query": parts.query, "status": None}
         state.log.append(entry)
@@ -355,7 +355,7 @@ class LiveHandler(Handler):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the live source until standard input closes."""
-    global LIVE  # noqa: PLW0603 - http.server makes its handlers itself
+    global LIVE  # noqa: PLW0603 - http.server creates its handlers itself
     arguments = parse(argv, ("--variants", HD.name), ("--segment-seconds", "1"))
     LIVE = Live(arguments.variants.split(","), int(arguments.segment_seconds))
     try:

@@ -1,7 +1,7 @@
-"""A test machine: a throw-away Debian that systemd-nspawn boots, with its own cgroup, network and file system.
+"""A test machine: a disposable Debian that systemd-nspawn boots, with its own cgroup, network and file system.
 
-Its files are an overlay in memory above a cached root. Commands run in it through nsenter, as root. It needs root on the
-host, cgroup v2 mounted, and no systemd as PID 1.
+Its files are an in-memory overlay on a cached root. Commands run in it through nsenter, as root. It needs root on the host,
+cgroup v2 mounted, and no systemd as PID 1.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ ENVIRONMENT = {
     "SYSTEMD_COLORS": "0",
 }
 
-# The child cgroup of the commands a test runs, beside nspawn's own two.
+# The child cgroup for a test's commands, beside nspawn's own two.
 COMMANDS = "commands"
 
 BOOT_TIMEOUT_SECONDS = 60
@@ -56,13 +56,13 @@ class Pid(NamedTuple):
 
 
 class Machine(Disposable):
-    """A Debian with real systemd; booted by `with`, gone after it.
+    """A Debian with real systemd; booted by `with`, removed after it.
 
-    `packages` are installed already. `network` is "own" (made and removed with the machine), "host" (for apt), or a Network
-    shared with a TV and stand-ins. `source` is bound read-only at /src. `binds` are more host paths by their place inside.
-    `layer` lies upon the root: what another machine left, see `keep()`. `files` lie there before the first boot, by their place.
-    `share_ipc` lets software OpenGL (VLC's default output) reach the TV through shared memory, at the price of one IPC
-    namespace with the host.
+    `packages` are preinstalled. `network` is "own" (created and removed with the machine), "host" (for apt), or a Network shared
+    with a TV and stand-ins. `source` is bound read-only at /src. `binds` are more host paths by their path inside. `layer` covers
+    the root with the changes of another machine, see `keep()`. `files` exist before the first boot, by their path. `share_ipc`
+    lets software OpenGL (VLC's default output) reach the TV through shared memory, at the price of one IPC namespace with the
+    host.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class Machine(Disposable):
         disk_bytes: int = 4 << 30,
         share_ipc: bool = False,
     ) -> None:
-        """Nothing is made yet."""
+        """Create nothing yet."""
         super().__init__()
         self.suite = suite
         self.packages = tuple(packages)
@@ -111,7 +111,7 @@ class Machine(Disposable):
         env: Mapping[str, str] | None = None,
         user: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a shell line or an argument list; its output is text. With `check` a failure raises MachineError."""
+        """Run a shell line or an argument list; output is text. With `check`, a failure raises MachineError."""
         full = self._command(command, user)
         done = subprocess.run(
             full,
@@ -202,18 +202,18 @@ class Machine(Disposable):
         return [json.loads(line) for line in text.splitlines()]
 
     def wait_for(self, predicate: Callable[[], T], timeout: float, every: float = 0.05) -> T:
-        """Wait until `predicate` returns something true, and return that. Raises MachineError when it never does."""
+        """Wait until `predicate` returns something true, and return it. Raises MachineError on timeout."""
         return wait_for(predicate, timeout, every)
 
     # Power
 
     def boot(self) -> None:
-        """Boot, and wait until systemd is done and the system bus answers; `boot_seconds` tells how long it took."""
+        """Boot, and wait until systemd is done and the system bus responds; `boot_seconds` is the duration."""
         began = time.monotonic()
         group = CGROUPS / self.name
         group.mkdir()
         (group / COMMANDS).mkdir()
-        # The machine's cgroup must be entered before exec, or two machines share units of the same name.
+        # exec must happen in the machine's cgroup, or two machines share units of the same name.
         script = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
         command = ["sh", "-c", script, "sh", str(group), *self._nspawn_command()]
         environment = os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
@@ -233,12 +233,12 @@ class Machine(Disposable):
         self.boot_seconds = time.monotonic() - began
 
     def poweroff(self) -> None:
-        """Shut down in order; the files stay, `boot()` starts the machine again."""
+        """Shut down cleanly; the files stay, `boot()` starts the machine again."""
         self.systemctl("--no-block", "poweroff")
         self._gone()
 
     def reboot(self) -> None:
-        """Restart in order."""
+        """Reboot cleanly."""
         self.systemctl("--no-block", "reboot")
         self._gone()
         self.boot()
@@ -249,12 +249,12 @@ class Machine(Disposable):
         self._gone()
 
     def keep(self, target: Path) -> None:
-        """Copy what this machine, which is off, has changed on its root, as the layer of another one's."""
+        """Copy the changes that this powered-off machine made to its root, as a layer for another machine."""
         upper = self._dir / "disk/upper"
         subprocess.run(["cp", "-a", str(upper if upper.exists() else self._dir / "root"), str(target)], check=True)
 
     def console(self) -> str:
-        """What the boot wrote to the console."""
+        """The boot's console output."""
         return (self._dir / "console").read_text(encoding="utf-8", errors="replace")
 
     def _make(self) -> None:
@@ -272,7 +272,7 @@ class Machine(Disposable):
         disk, merged = self._dir / "disk", self._dir / "root"
         disk.mkdir()
         merged.mkdir()
-        # In memory: a throw-away machine must not wait for the host's disk at every fsync.
+        # In memory: a disposable machine must not wait for the host's disk at every fsync.
         options = f"size={self._disk_bytes},mode=755"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, self.name, str(disk)], check=True, capture_output=True)
         for name in ("upper", "work"):
@@ -284,7 +284,7 @@ class Machine(Disposable):
             shutil.rmtree(disk / "upper")
             for path in reversed(lower):
                 subprocess.run(["cp", "-a", "--reflink=auto", f"{path}/.", str(merged)], check=True)
-        # Without an id of its own systemd would take every boot for the first and enable all units' presets.
+        # Without a machine id, systemd would treat every boot as the first and enable all presets.
         (merged / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n", encoding="ascii")
         for place, text in self.files.items():
             path = merged / place.lstrip("/")
@@ -296,7 +296,7 @@ class Machine(Disposable):
         command += [
             "--link-journal=no",
             "--console=pipe",
-            # As on a real machine; bookworm's nspawn refuses these.
+            # Like a real machine; bookworm's nspawn refuses these.
             "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
             f"--machine={self.name}",
             f"--directory={self._dir}/root",
@@ -324,7 +324,7 @@ class Machine(Disposable):
     def _processes(self) -> list[tuple[int, list[int]]]:
         """Every process of the machine as (host pid, its pids from the outermost namespace inwards)."""
         found = []
-        # Bears with groups that vanish while it looks.
+        # Tolerates groups that vanish during the scan.
         for group, _, _ in os.walk(CGROUPS / self.name):
             with contextlib.suppress(OSError):
                 words = Path(group, "cgroup.procs").read_text(encoding="ascii").split()
@@ -342,7 +342,7 @@ class Machine(Disposable):
         return self.run(["busctl", "status", "org.freedesktop.systemd1"], check=False).returncode == 0
 
     def _until(self, predicate: Callable[[], T], began: float) -> T:
-        """`wait_for` that gives up at once when the machine has died, and shows its console."""
+        """`wait_for` that fails at once when the machine has died, and shows its console."""
 
         def alive_or_done() -> T:
             if self._nspawn is None or self._nspawn.poll() is not None:
@@ -371,11 +371,11 @@ class Machine(Disposable):
 
 
 class MachineError(AssertionError):
-    """The machine did not do what was asked; an AssertionError, so that a test shows it as a failure."""
+    """The machine failed to do something; an AssertionError, so that a test reports a failure."""
 
 
 def wait_for(predicate: Callable[[], T], timeout: float, every: float = 0.05) -> T:
-    """Wait until `predicate` returns something true, and return that; seconds. Raises TimeoutError."""
+    """Wait until `predicate` returns something true, and return it; in seconds. Raises TimeoutError."""
     deadline = time.monotonic() + timeout
     while True:
         value = predicate()

@@ -1,6 +1,6 @@
-"""A mail server in the room's network: takes every message, keeps it, and can refuse or stay silent.
+"""A mail server in the room's network: accepts and keeps every message, and can refuse or stay silent.
 
-`Mailbox` is the test's end; the process speaks as much SMTP as a client without encryption and password needs.
+`Mailbox` is the test's client; the process implements the SMTP that a client without encryption and password needs.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST_LINE_BYTES = 1 << 20
 
 
 class Post:
-    """What the process has taken, and how it behaves."""
+    """The process's received messages, and its behaviour."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -67,7 +67,7 @@ class SmtpHandler(socketserver.StreamRequestHandler):
                 self.say(ANSWERS.get(word, "502 not here"))
 
     def let_in(self, line: bytes) -> None:
-        """Whoever it is; a client that sends name and password one by one is asked for them."""
+        """Accept any login; a client may send name and password separately."""
         words = line.split()
         for question in ("VXNlcm5hbWU6", "UGFzc3dvcmQ6")[len(words) - 2 :] if words[1].upper() == b"LOGIN" else ():
             self.say(f"334 {question}")
@@ -88,21 +88,21 @@ class SmtpHandler(socketserver.StreamRequestHandler):
 
 
 class Mailbox(StandIn):
-    """The test's end."""
+    """The test's client."""
 
     module = "tests.machine.mailbox"
 
     @property
     def url(self) -> str:
-        """As apprise takes it."""
+        """In apprise's form."""
         return f"mailto://{self.address}?from=box@example.org&to=me@example.org"
 
     def messages(self) -> list[EmailMessage]:
-        """All that came, the oldest first."""
+        """All received messages, the oldest first."""
         return [read(it["raw"]) for it in self.ask("messages")]
 
     def waits_for(self, what: str, fits: Callable[[EmailMessage], bool], within: float) -> EmailMessage:
-        """The first message that fits. Raises `TimeoutError` with the subjects of what came instead."""
+        """The first message that fits. Raises `TimeoutError` with the subjects of the others."""
         try:
             return wait_for(lambda: next(filter(fits, self.messages()), None), within, 0.2)  # type: ignore[return-value]
         except TimeoutError as error:
@@ -113,7 +113,7 @@ class Mailbox(StandIn):
         self.ask("forget")
 
     def refuse(self, on: bool = True) -> None:
-        """Take no message for the time being."""
+        """Refuse all messages for now."""
         self.ask("refuse", on=on)
 
 
@@ -124,7 +124,7 @@ def read(raw: str) -> EmailMessage:
 
 
 def text_of(message: EmailMessage) -> str:
-    """All that a reader sees of it: the text's and the HTML's words."""
+    """All that a reader sees: the words of the text and the HTML."""
     parts = [part for part in message.walk() if part.get_content_maintype() == "text"]
     return "\n".join(str(part.get_content()) for part in parts)
 

@@ -1,7 +1,7 @@
-"""A test's own network: a namespace for the machine, and, when asked, a second one that plays the outside world.
+"""A test's own network: a namespace for the machine, and optionally a second one for the outside world.
 
-Without `outside` the stand-ins listen on the machine's own loopback. With it they listen beyond a veth pair, so that the
-link can be cut, silenced or slowed while the machine's loopback and screen stay as they are.
+Without `outside` the stand-ins listen on the machine's own loopback. With it they listen beyond a veth pair, so that the link can
+be cut, silenced or slowed while the machine's loopback and screen stay as they are.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ OUTSIDE_ADDRESS = "192.0.2.1"
 
 
 class Network(Disposable):
-    """Network namespaces made by the harness; the host's own network is never touched."""
+    """Network namespaces of the harness; the host's own network is never touched."""
 
     def __init__(self, *, outside: bool = False) -> None:
-        """`outside`: servers beyond a link at 192.0.2.1 rather than on the machine's loopback."""
+        """`outside`: servers are beyond a link at 192.0.2.1 instead of on the machine's loopback."""
         super().__init__()
         self.outside = outside
         self.name = unique()
@@ -26,7 +26,7 @@ class Network(Disposable):
 
     @property
     def address(self) -> str:
-        """The address where the machine reaches the stand-ins."""
+        """The stand-ins' address, seen from the machine."""
         return OUTSIDE_ADDRESS if self.outside else "127.0.0.1"
 
     @property
@@ -35,11 +35,11 @@ class Network(Disposable):
         return f"/run/netns/{self.name}"
 
     def in_machine(self, command: list[str]) -> list[str]:
-        """`command`, to be run in the machine's namespace on the host's file system."""
+        """`command`, for the machine's namespace on the host's file system."""
         return ["nsenter", f"--net={self.path}", *command]
 
     def in_servers(self, command: list[str]) -> list[str]:
-        """`command`, to be run where the stand-ins live."""
+        """`command`, for the stand-ins' namespace."""
         return ["nsenter", f"--net=/run/netns/{self.servers_name}", *command]
 
     def cut(self) -> None:
@@ -51,11 +51,11 @@ class Network(Disposable):
         self._outside_link("up")
 
     def silence(self) -> None:
-        """Let every packet vanish while the link stays up: connections hang. Needs `outside`."""
+        """Drop every packet while the link stays up: connections hang. Needs `outside`."""
         self._shape("8bit", "1", "limit", "1")
 
     def slow(self, kilobits_per_second: int, latency_ms: int = 400) -> None:
-        """Bound the rate of what the stand-ins send."""
+        """Limit the rate of what the stand-ins send."""
         self._shape(f"{kilobits_per_second}kbit", "16kb", "latency", f"{latency_ms}ms")
 
     def restore(self) -> None:

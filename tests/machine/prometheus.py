@@ -1,7 +1,7 @@
-"""Debian's Prometheus in a room: made from what is installed as docs/how-to/health.md says, and asked from inside the machine.
+"""Debian's Prometheus in a room: set up as docs/how-to/health.md says, and queried from inside the machine.
 
-For tests of alerts it is made quicker: it looks every second, and a minute in a rule lasts two seconds. What the rules do in
-their real time is shown by tests/prometheus.
+For tests of alerts it runs faster: it scrapes every second, and a minute in a rule lasts two seconds. tests/prometheus tests the
+rules with their real times.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNIT = "prometheus.service"
 URL = "http://127.0.0.1:9090"
 ETC = "/etc/prometheus"
 THIS_BOX = "this-box"
-"""What the shipped configuration calls the box that Prometheus runs on."""
+"""The box that Prometheus runs on, in the shipped configuration."""
 HEALTH = PROJECT / "docs/how-to/health.md"
 MINUTE_SECONDS = 2
 FIRES_SECONDS = 90.0
@@ -44,13 +44,13 @@ Vector = list[dict[str, Any]]
 
 
 def documented(document: Path, heading: str) -> list[str]:
-    """The shell's lines that a document has under a heading."""
+    """The shell lines below a document's heading."""
     text = document.read_text(encoding="utf-8").partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
     return re.findall(r"^    (sudo .+)$", text, re.MULTILINE)
 
 
 def quicker(text: str) -> str:
-    """A configuration that looks every second, or rules in which a minute lasts `MINUTE_SECONDS`; days stay days."""
+    """A configuration that scrapes every second, or rules in which a minute lasts `MINUTE_SECONDS`; days stay days."""
     text = re.sub(r"\b(scrape_interval|evaluation_interval|scrape_timeout): \d+s", r"\1: 1s", text)
     text = re.sub(r"\binterval: \d+m", "interval: 1s", text)
 
@@ -62,7 +62,7 @@ def quicker(text: str) -> str:
 
 
 class Prometheus:
-    """The test's end of it."""
+    """The test's client."""
 
     def __init__(self, box: Screen) -> None:
         """Nothing is made yet."""
@@ -71,7 +71,7 @@ class Prometheus:
     # Making it
 
     def set_up(self) -> None:
-        """As the document says, but for the package, which is there."""
+        """As the document says, except the package, which is installed."""
         commands = documented(HEALTH, "From nothing to a graph")
         assert commands[0] == "sudo apt install prometheus", commands
         assert commands[-1] == f"sudo systemctl restart {UNIT.removesuffix('.service')}", commands
@@ -80,29 +80,29 @@ class Prometheus:
         self.is_ready()
 
     def hasten(self) -> None:
-        """Make it quicker."""
+        """Make it faster."""
         for path in self.box.machine.run(f"ls {ETC}/*.yml").stdout.split():
             self.box.machine.write(path, quicker(self.box.machine.read(path)))
         self.box.machine.systemctl("restart", UNIT)
         self.is_ready()
 
     def is_ready(self) -> None:
-        """Wait until it answers."""
+        """Wait until it responds."""
         wait_for(lambda: self.fetch(["/-/ready"])[0][0] == 200, 60, 0.5)
 
-    # Asking it
+    # Queries
 
     def fetch(self, paths: Sequence[str]) -> list[tuple[int, str]]:
-        """Status and text for each path; status 0 when there was no answer."""
+        """Status and text per path; status 0 without a response."""
         done = self.box.machine.run(["python3", "-c", FETCH], input=json.dumps([f"{URL}{path}" for path in paths]), timeout=180)
         return [(status, text) for status, text in json.loads(done.stdout)]
 
     def ask(self, path: str) -> Any:
-        """The data of an answer of its API."""
+        """The data of an API response."""
         return data_of(self.fetch([f"/api/v1/{path}"])[0])
 
     def query_all(self, expressions: Sequence[str]) -> list[Vector]:
-        """What each gives now; a bare number counts as one sample. Raises MachineError for one that it refuses."""
+        """The current result of each; a bare number counts as one sample. Raises MachineError for an invalid one."""
         found = map(data_of, self.fetch([f"/api/v1/query?{urlencode({'query': text})}" for text in expressions]))
         return [data["result"] if data["resultType"] == "vector" else [{"value": data["result"]}] for data in found]
 
@@ -110,7 +110,7 @@ class Prometheus:
         return self.query_all([expression])[0]
 
     def rules(self) -> list[dict[str, Any]]:
-        """As it has loaded them, with their health."""
+        """The loaded rules, with their health."""
         return [rule for group in self.ask("rules")["groups"] for rule in group["rules"]]
 
     def names(self) -> set[str]:
@@ -120,14 +120,14 @@ class Prometheus:
     # Alerts
 
     def active(self, instance: str = THIS_BOX) -> list[Alert]:
-        """Pending or firing, of one box; with its labels, annotations and state."""
+        """Pending or firing alerts of one box, with labels, annotations and state."""
         return [alert for alert in self.ask("alerts")["alerts"] if alert["labels"].get("instance") == instance]
 
     def firing(self, instance: str = THIS_BOX) -> set[str]:
         return {alert["labels"]["alertname"] for alert in self.active(instance) if alert["state"] == "firing"}
 
     def fire(self, *names: str, within: float = FIRES_SECONDS, instance: str = THIS_BOX) -> dict[str, Alert]:
-        """Wait until all of these fire, at the same time or one after the other; each as it was then, by name."""
+        """Wait until all of these have fired, together or one after the other; return each as it was then, by name."""
         seen: dict[str, Alert] = {}
 
         def have_all() -> bool:
@@ -144,7 +144,7 @@ class Prometheus:
         return {name: seen[name] for name in names}
 
     def rest(self, *names: str, within: float = FIRES_SECONDS, instance: str = THIS_BOX) -> None:
-        """Wait until none of these fires any more; without names, none at all."""
+        """Wait until none of these fires; without names, until no alert fires."""
 
         def still() -> set[str]:
             return self.firing(instance) & set(names) if names else self.firing(instance)
@@ -159,7 +159,7 @@ class Prometheus:
         return bool(self.query(f'count_over_time(ALERTS{{alertname="{name}",alertstate="pending"}}[5m])'))
 
     def fired_since(self, began: float, instance: str = THIS_BOX) -> set[str]:
-        """The alerts that fired at any moment since then, in Unix seconds."""
+        """The alerts that fired at any time since then, in Unix seconds."""
         (now,) = self.query("time()")
         window = max(1, round(float(now["value"][1]) - began))
         found = self.query(f'count_over_time(ALERTS{{instance="{instance}",alertstate="firing"}}[{window}s])')
@@ -167,7 +167,7 @@ class Prometheus:
 
 
 def data_of(answer: tuple[int, str]) -> Any:
-    """Of its API's answer. Raises MachineError when it is an error."""
+    """Of an API response. Raises MachineError for an error."""
     status, text = answer
     if status != 200:
         raise MachineError(f"Prometheus answers {status}: {text}")

@@ -24,7 +24,7 @@ PAGES = "http://127.0.0.1:9879"
 
 
 class RecordRoom(Screen):
-    """A box with screen and record. Its job is that of tests/record/job.py, run by the user `worker`, who has no rights."""
+    """A box with screen and record. Its job is tests/record/job.py, run by the unprivileged user `worker`."""
 
     options: ClassVar[tuple[str, ...]] = ("--token-file", "/root/token", "--with", "record")
 
@@ -40,18 +40,18 @@ class RecordRoom(Screen):
         self.machine.copy_in(PROJECT / "tests/record/job.py", JOB)
 
     def settings(self) -> Settings:
-        """A screen's; alerts come sooner than shipped, as far as their time is no matter of the test."""
+        """A screen's; alerts come sooner than by default, unless the test is about their timing."""
         return {**super().settings(), "alerts.down": {"for_seconds": 5.0}}
 
     def write_config(self, changes: Tables | None = None) -> None:
-        """As a whole: the part's services see each write."""
+        """Atomically: the part's services notice each write."""
         self.machine.write(f"{DROP_IN}.new", toml(merged(self.settings(), changes or {})))
         self.machine.run(["mv", f"{DROP_IN}.new", DROP_IN])
 
-    # Jobs and what is recorded of them
+    # Jobs and their records
 
     def run_job(self, *arguments: str, unit: str = "job") -> dict[str, Any]:
-        """Run the job as a unit of its own to its end; what it says it did."""
+        """Run the job to its end in a separate unit; return its output."""
         command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", f"--unit={unit}", "--uid=worker", "--"]
         done = self.machine.run([*command, "python3", JOB, *arguments], timeout=120, check="--fail" not in arguments)
         lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
@@ -61,12 +61,12 @@ class RecordRoom(Screen):
         return reported
 
     def record(self, *arguments: str) -> Any:
-        """What `livekeep record … --json` prints."""
+        """The output of `livekeep record … --json`."""
         done = self.machine.run(["livekeep", "record", *arguments, "--json"], timeout=60)
         return json.loads(done.stdout)
 
     def part_state(self, unit: str) -> dict[str, Any]:
-        """The state of recorder, alerter or clips; empty when it is absent."""
+        """The state of recorder, alerter or clips; empty when absent."""
         done = self.machine.run(["cat", f"/run/livekeep/{unit}/state.json"], check=False)
         result: dict[str, Any] = json.loads(done.stdout) if done.returncode == 0 and done.stdout else {}
         return result
@@ -83,12 +83,12 @@ class RecordRoom(Screen):
         return rows
 
     def until(self, what: str, holds: Callable[[], T], within: float = SOON_SECONDS) -> T:
-        """Wait until `holds()` is true, and return that; a failure shows what a person would check."""
+        """Wait until `holds()` is true, and return that; a failure shows diagnostics."""
         with self._explained(f"not so: {what}"):
             return wait_for(holds, within, 0.2)
 
     def page(self, path: str = "/", *options: str) -> tuple[int, str]:
-        """A page of livekeep-web by the machine's own Python: status and text."""
+        """A page of livekeep-web, fetched in the machine: status and text."""
         script = (
             "import sys, urllib.request, urllib.error\n"
             "try: a = urllib.request.urlopen(sys.argv[1], timeout=30)\n"
@@ -99,7 +99,7 @@ class RecordRoom(Screen):
         return int(status), text
 
     def report(self) -> str:
-        """What a person would check after a failure."""
+        """The diagnostics after a failure."""
         states = {name: self.part_state(name) for name in ("recorder", "alerter")}
         mails = [str(message["Subject"]) for message in self.mailbox.messages()]
         units = [f"--unit=livekeep-{name}" for name in ("recorder", "alerter", "web")]

@@ -1,9 +1,8 @@
 """Debian roots for test machines, built by mmdebstrap and cached.
 
-`bare()` is what a Raspberry Pi OS Lite would have, with an apt that can install; `ready()` adds packages, so that a test
-need not wait for them. Both are read-only by convention: a machine mounts an overlay above them. The cache is
-`$LIVEKEEP_CACHE` or /var/cache/livekeep-tests, one directory per hash of what went into it. The Debian mirror is taken
-from the apt configuration of the machine that runs the tests.
+`bare()` is like a Raspberry Pi OS Lite with a working apt; `ready()` adds packages, so that a test need not wait for them. Both
+are read-only by convention: a machine mounts an overlay on them. The cache is `$LIVEKEEP_CACHE` or /var/cache/livekeep-tests, one
+directory per hash of its inputs. The Debian mirror comes from the apt configuration of the machine that runs the tests.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from typing import Literal
 Suite = Literal["trixie", "bookworm"]
 SUITES: tuple[Suite, ...] = ("trixie", "bookworm")
 
-# What Raspberry Pi OS Lite has before anything is installed on it, less kernel, firmware and desktop.
+# What Raspberry Pi OS Lite has by default, without kernel, firmware and desktop.
 BARE_PACKAGES = (
     "ca-certificates",
     "dbus",
@@ -41,12 +40,12 @@ BARE_PACKAGES = (
     "udev",
 )
 
-# Counts as a part of the hash: raise it when this module builds a different root from the same packages.
+# Part of the hash: increase it when this module builds a different root from the same packages.
 RECIPE = 2
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 
-# Units that wait for hardware or a network the container does not have.
+# Units that wait for hardware or a network that the container lacks.
 MASKED_UNITS = ("systemd-networkd-wait-online.service", "systemd-timesyncd.service", "console-getty.service")
 
 BUILD_TIMEOUT_SECONDS = 1200
@@ -57,7 +56,7 @@ class RootError(Exception):
 
 
 def cache() -> Path:
-    """The directory that holds all roots and clips; made when absent."""
+    """The directory of all roots and clips; created when absent."""
     path = Path(os.environ.get("LIVEKEEP_CACHE", "/var/cache/livekeep-tests"))
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     return path
@@ -134,7 +133,7 @@ def _source_uris() -> Iterator[tuple[str, list[str]]]:
 
 
 def apt_options() -> str:
-    """This machine's proxy and date checks as apt.conf text: a mirror that needs them here needs them in the root."""
+    """This machine's proxy and date checks as apt.conf text: a mirror that needs them here needs them in the root, too."""
     dump = subprocess.run(["apt-config", "dump"], check=True, capture_output=True, text=True).stdout
     wanted = r"^Acquire::(?:https?::Proxy|https?::Verify-\S+|Check-Valid-Until|Check-Date) \".+\";$"
     return "".join(f"{line}\n" for line in re.findall(wanted, dump, re.MULTILINE))
@@ -168,14 +167,14 @@ def _build_bare(suite: Suite, target: Path) -> None:
 
 
 def _settle(root: Path) -> None:
-    """What the installed packages leave open, and what only a container needs."""
+    """Complete what the installed packages leave open, and what only a container needs."""
     (root / "etc/apt/apt.conf.d/99host").write_text(apt_options(), encoding="utf-8")
     (root / "etc/hostname").write_text("livekeep-test\n", encoding="utf-8")
     (root / "etc/resolv.conf").unlink(missing_ok=True)
     (root / "etc/resolv.conf").write_text("", encoding="utf-8")
     hosts = "127.0.0.1 localhost livekeep-test\n::1 localhost\n"
     (root / "etc/hosts").write_text(hosts, encoding="utf-8")
-    # Else booting would empty the screen's socket directory that is bound from outside.
+    # Otherwise booting would empty the screen's socket directory, which is bound from outside.
     tmpfiles = root / "etc/tmpfiles.d"
     tmpfiles.mkdir(exist_ok=True)
     (tmpfiles / "x11.conf").symlink_to("/dev/null")
@@ -208,14 +207,14 @@ def _build_ready(base: Path, packages: Sequence[str], target: Path) -> None:
 
 
 def fresh(target: Path) -> Path:
-    """A name for the unfinished root, with the remains of an interrupted build removed."""
+    """A name for the unfinished root; removes the remains of an interrupted build."""
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     return partial
 
 
 def _checked(command: list[str]) -> None:
-    # Bytecode belongs beside its source: what tests/run sets would make a folder of that name within the root.
+    # Bytecode belongs beside its source: the setting of tests/run would create a folder of that name in the root.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=BUILD_TIMEOUT_SECONDS, env=environment)
     if done.returncode != 0:

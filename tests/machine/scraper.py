@@ -14,7 +14,7 @@ import zlib
 REQUEST = b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept-Encoding: gzip\r\nAccept: text/plain;version=0.0.4\r\n\r\n"
 PATIENCE_SECONDS = 60.0
 SLOW_EVERY = 10
-"""Of the crowd's clients each tenth reads slowly."""
+"""One in this many of the crowd's clients reads slowly."""
 HALF_OPEN = 300
 
 
@@ -25,7 +25,7 @@ def connect(port: int) -> socket.socket:
 
 
 def scrape(connection: socket.socket, pause_seconds: float = 0.0) -> bytes:
-    """One answer's text. Raises `OSError` or `ValueError` when it is none."""
+    """The text of one response. Raises `OSError` or `ValueError` when it is invalid."""
     connection.sendall(REQUEST)
     got = b""
     while b"\r\n\r\n" not in got:
@@ -77,11 +77,11 @@ def alone(port: int, count: int, pause_seconds: float) -> dict[str, object]:
 
 
 def crowd(port: int, count: int, clients: int) -> dict[str, object]:
-    """How many scrapes succeeded, and what was said of each that did not."""
+    """The number of successful scrapes, and the error of each other one."""
     done, failed, lock = [0], list[str](), threading.Lock()
 
     def work(number: int) -> None:
-        # A slow one makes fewer, or the rest would wait for it.
+        # A slow one scrapes less often, or the rest would wait for it.
         is_slow = number % SLOW_EVERY == 0
         for turn in range(10 if is_slow else share):
             try:

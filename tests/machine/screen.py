@@ -1,6 +1,6 @@
-"""A room: a booted machine with livekeep installed, its TV, and what plays the internet, with words for what a test asks.
+"""A room: a booted machine with livekeep installed, its TV, and stand-ins for the internet, with helpers for tests.
 
-The picture is told by its mean colour: the shipped holding picture is bluish, the error picture reddish, the live stream
+The picture is identified by its mean colour: the shipped holding picture is bluish, the error picture reddish, the live stream
 green, and a screen without any picture black.
 """
 
@@ -35,14 +35,14 @@ UNITS = (DISPLAY, PLAYER, POLLER)
 DROP_IN = "/etc/livekeep/livekeep.d/50-test.toml"
 PICTURES = "/usr/share/livekeep/pictures"
 
-# Of a timer for which a minute has gone by.
+# A timer whose minute has passed.
 MINUTE_GONE = "[Timer]\nOnActiveSec=\nOnActiveSec=1s\nAccuracySec=100ms\n"
 
 FULL_HD = (1920, 1080)
-# The live picture's own size: on a busy machine the player need not scale each frame, and drops none.
+# The live picture's own size: the player need not scale frames, and drops none on a busy machine.
 SMALL_TV = (1280, 720)
 
-# How long a change of picture may take when nothing is known to slow it: a processor shared with others.
+# The longest time for a change of picture when nothing is known to slow it: the processor is shared.
 SOON_SECONDS = 30.0
 LAST_LOOK_SECONDS = 0.2
 
@@ -60,12 +60,12 @@ def kind(grid: Sequence[Colour]) -> str:
 
 
 def packages_of(suite: root.Suite) -> tuple[str, ...]:
-    """What install.sh would install."""
+    """The packages that install.sh would install."""
     return (*root.needed_by("screen", "health"), SPEED_TESTS[suite])
 
 
 def toml(tables: Tables) -> str:
-    """Tables of plain values as TOML: JSON's notation for texts, numbers, booleans and lists is TOML's too."""
+    """Tables of plain values as TOML: JSON's notation of texts, numbers, booleans and lists is also TOML's."""
     lines = []
     for name, keys in tables.items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in keys.items())]
@@ -79,15 +79,15 @@ def merged(base: Tables, changes: Tables) -> Settings:
 
 
 def is_given_up(machine: Machine, unit: str) -> bool:
-    """Not for a moment only: since systemd 254 one that will be started anew has failed too, "before-auto-restart"."""
+    """Not just temporarily: since systemd 254 a unit that will be restarted has failed, too, with "before-auto-restart"."""
     return machine.unit_property(unit, "SubState") == "failed"
 
 
 def is_retried(machine: Machine, unit: str) -> None:
-    """A unit was given up, and a timer waits for it to be tried again: let its minute be over, and wait until the unit runs."""
+    """After a unit was given up and a timer waits to retry it: end the timer's minute, and wait until the unit runs."""
     timer = f"livekeep-retry@{unit.removesuffix('.service')}.timer"
     assert "OnActiveUSec=1min ;" in machine.unit_property(timer, "TimersMonotonic")
-    # On a slow machine the minute may be over by itself.
+    # On a slow machine the minute may already be over.
     assert "active" in [machine.unit_property(name, "ActiveState") for name in (timer, unit)]
     folder = f"/run/systemd/system/{timer}.d"
     machine.write(f"{folder}/90-soon.conf", MINUTE_GONE)
@@ -97,13 +97,13 @@ def is_retried(machine: Machine, unit: str) -> None:
         wait_for(lambda: machine.unit_property(unit, "ActiveState") == "active", 60, 0.1)
     except TimeoutError as error:
         raise MachineError(f"{unit} was not tried again; {error}\n{machine.journal(None, '--lines=40')}") from error
-    # Only now: a timer that waits takes its times from what is read again.
+    # Only now: a waiting timer takes its times from the reloaded configuration.
     machine.run(["rm", "-r", folder])
     machine.systemctl("daemon-reload")
 
 
 class Screen(Disposable):
-    """One room. `restore()` brings it to where it began: idle, no fault, the holding picture on the TV."""
+    """One room. `restore()` returns it to its initial state: idle, no fault, the holding picture on the TV."""
 
     options: ClassVar[tuple[str, ...]] = ("--token-file", "/root/token")
     """Of install.sh."""
@@ -120,8 +120,8 @@ class Screen(Disposable):
     ) -> None:
         """Nothing is made yet.
 
-        `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable; `kept`: what install.sh has
-        made once for all rooms is booted, instead of running it here.
+        `bare`: without packages and on the host's network; `outside`: the internet is beyond a cable; `kept`: boot the cached
+        result of install.sh that all rooms share, instead of running it here.
         """
         super().__init__()
         self.suite = suite
@@ -147,7 +147,7 @@ class Screen(Disposable):
             self.install(*self.options)
 
     def _lay(self) -> None:
-        # What every room's settings have, whatever this one's are.
+        # The settings of every room, in addition to this one's.
         files = {"/root/token": f"{TOKEN}\n", DROP_IN: toml(Screen.settings(self))}
         self.machine.layer = layer.installed(self.suite, self.machine.packages, self.options, files)
         self.machine.files = {DROP_IN: toml(self.settings())}
@@ -155,33 +155,33 @@ class Screen(Disposable):
     # Installing and configuring
 
     def install(self, *options: str) -> str:
-        """Run install.sh with --yes as an administrator would, from his home; its output."""
+        """Run install.sh with --yes as an administrator would, from the home directory; return its output."""
         self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
         done = self.machine.run(["env", "--chdir=/root", "/src/install.sh", "--yes", *options], timeout=600)
         return done.stdout + done.stderr
 
     def settings(self) -> Settings:
-        """What every test's configuration begins with: quicker than the defaults, so that the tests are."""
+        """The base configuration of every test: faster than the defaults, so that the tests are, too."""
         return {
             "vimeo": {"api_url": self.vimeo.base_url},
             "screen": {"output": "x11", "x11_display": self.tv.display, "stall_seconds": 4.0},
             "streams.main": {"vimeo_event": EVENT_ID},
             "poller": {"interval_seconds": 1.0, "timeout_seconds": 2.0, "failures_before_error": 3},
-            # There is no internet in the room.
+            # The room has no internet.
             "probes.network": {"hosts": ["127.0.0.1"]},
         }
 
     def write_config(self, changes: Tables | None = None) -> None:
-        """Write the drop-in; nobody is told."""
+        """Write the drop-in; no service is notified."""
         self.machine.write(DROP_IN, toml(merged(self.settings(), changes or {})))
 
     def configure(self, changes: Tables | None = None) -> None:
-        """Write the drop-in and have poller and player take it."""
+        """Write the drop-in and have poller and player apply it."""
         self.write_config(changes)
         self.machine.systemctl("reload", POLLER, PLAYER)
 
     def restore(self) -> None:
-        """Idle and well again, whatever a test has done."""
+        """Return to idle and healthy, whatever a test did."""
         self.vimeo.ok()
         self.vimeo.go_off()
         self.vimeo.token()
@@ -192,12 +192,12 @@ class Screen(Disposable):
         self.write_config()
         self.forgive()
         self.machine.systemctl("start", "livekeep.target", *UNITS)
-        # A test may have left one hung; the others are not disturbed.
+        # A test may have left one hanging; the others are not disturbed.
         self.machine.systemctl("reload", POLLER, PLAYER)
         self.shows("holding", within=90)
 
     def forgive(self) -> None:
-        """Forget the restarts that count towards the limit."""
+        """Reset the restart counters."""
         self.machine.systemctl("reset-failed", *UNITS, check=False)
 
     # What is on the screen
@@ -212,17 +212,17 @@ class Screen(Disposable):
             wait_for(lambda: self.picture() == picture, within)
 
     def keeps(self, picture: str, seconds: float) -> None:
-        """Look at the TV for so long: it shows this and nothing else."""
+        """Watch the TV for that long: it shows this and nothing else."""
         with self.watched() as sampler:
             time.sleep(seconds)
         assert {sample.label for sample in sampler.samples} == {picture}, self.spans(sampler)
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[Sampler]:
-        """Look at the TV all the while; fails at the end when it was black at any moment."""
+        """Watch the TV during the block; fails at the end if it was black at any time."""
         with Sampler(self.tv, classify=kind) as sampler:
             yield sampler
-            # The picture that a test has just waited for belongs to the samples too.
+            # The picture that a test just waited for belongs to the samples, too.
             time.sleep(LAST_LOOK_SECONDS)
         assert sampler.seconds("black") == 0 and not any(s.label == "black" for s in sampler.samples), self.spans(sampler)
 
@@ -232,7 +232,7 @@ class Screen(Disposable):
         return [(round(until - since, 2), label) for since, until, label in sampler.spans()]
 
     def moves(self, within: float = SOON_SECONDS) -> None:
-        """Wait until the stream is on the TV and its bar travels."""
+        """Wait until the stream is on the TV and its bar moves."""
         self.shows("stream", within)
         before = self.tv.checksum()
         with self._explained("the stream stands still"):
@@ -243,7 +243,7 @@ class Screen(Disposable):
         self.vimeo.go_live(self.live.url)
         self.moves(within)
 
-    # What is known
+    # States
 
     def state(self, unit: Literal["poller", "player"]) -> dict[str, Any]:
         """A unit's state file; empty when it is absent."""
@@ -256,12 +256,12 @@ class Screen(Disposable):
         return str(self.state("player").get("line", ""))
 
     def says(self, words: str, within: float = SOON_SECONDS) -> None:
-        """Wait until the line on the picture holds these words."""
+        """Wait until the line on the picture contains these words."""
         with self._explained(f"the line does not say {words!r} but {self.line()!r}"):
             wait_for(lambda: words in self.line(), within, 0.2)
 
     def knows(self, within: float = SOON_SECONDS, **wanted: Any) -> dict[str, Any]:
-        """Wait until the poller's state has these values; the state."""
+        """Wait until the poller's state has these values; return the state."""
 
         def found() -> dict[str, Any]:
             state = self.state("poller")
@@ -271,7 +271,7 @@ class Screen(Disposable):
             return wait_for(found, within, 0.2)
 
     def livekeep(self, *arguments: str, check: bool = False) -> str:
-        """Output and errors of the `livekeep` command."""
+        """Return output and errors of the `livekeep` command."""
         done = self.machine.run(["livekeep", *arguments], check=check)
         return done.stdout + done.stderr
 
@@ -288,7 +288,7 @@ class Screen(Disposable):
         return pid.inside
 
     def is_renewed(self, unit: str, old: int, within: float = SOON_SECONDS) -> None:
-        """Wait until the unit runs as another process and is active."""
+        """Wait until the unit is active in another process."""
 
         def renewed() -> bool:
             return self.main_pid(unit) not in (0, old) and self.machine.unit_property(unit, "ActiveState") == "active"
@@ -313,7 +313,7 @@ class Screen(Disposable):
             raise MachineError(f"{what}; {error}\n{self.report()}") from error
 
     def report(self) -> str:
-        """What a person would look at after a failure."""
+        """The diagnostics after a failure."""
         poller, player = self.state("poller"), self.state("player")
         told = {name: poller.get(name) for name in ("state", "cause", "reason", "consecutive_failures")}
         shown = {name: player.get(name) for name in ("picture", "reason", "line", "display_up", "url_request")}

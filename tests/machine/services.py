@@ -1,4 +1,4 @@
-"""What else a room's internet has: a name server, and a server that a line's speed is measured by.
+"""More stand-ins for a room's internet: a name server, and a server for speed tests.
 
 The name server answers on port 53, which is free in a room's own network.
 """
@@ -18,7 +18,7 @@ from tests.probes.name_server import NameServer
 NAMES = {"api.vimeo.com": ["192.0.2.7"]}
 BLOCK = bytes(256 * 1024)
 DOWNLOAD_BYTES = 64 << 30
-"""More than anybody waits for."""
+"""More than any client waits for."""
 
 
 @dataclass
@@ -34,23 +34,23 @@ LOCK = threading.Lock()
 
 
 class LineHandler(Handler):
-    """A download without end, and an upload that is thrown away."""
+    """An endless download, and an upload that is discarded."""
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
-        """Zeros until the client has enough."""
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Send zeros until the client has enough."""
         self.send_response(200)
         self.send_header("Content-Type", "application/octet-stream")
         self.send_header("Content-Length", str(DOWNLOAD_BYTES))
         self.end_headers()
         self.close_connection = True
         for _ in range(DOWNLOAD_BYTES // len(BLOCK)):
-            # Counted before: what the client takes has been counted.
+            # Counted before: everything that the client received is counted.
             with LOCK:
                 COUNTED.sent += len(BLOCK)
             self.wfile.write(BLOCK)
 
-    def do_POST(self) -> None:  # noqa: N802 - http.server calls it so
-        """Take all of a body whose length is known."""
+    def do_POST(self) -> None:  # noqa: N802 - http.server's name
+        """Read all of a body of known length."""
         left = int(self.headers["Content-Length"])
         while left and (block := self.rfile.read(min(left, len(BLOCK)))):
             left -= len(block)
@@ -60,7 +60,7 @@ class LineHandler(Handler):
 
 
 class Services(StandIn):
-    """Steers them."""
+    """Controls them."""
 
     module = "tests.machine.services"
 
@@ -69,7 +69,7 @@ class Services(StandIn):
         super().__init__(network)
 
     def counted(self) -> Counted:
-        """What the speed tests have used up to now."""
+        """The traffic of the speed tests until now."""
         return Counted(**self.ask("counted"))
 
 

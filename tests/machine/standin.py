@@ -1,8 +1,8 @@
-"""What the stand-ins share: a process in the machine's network, steered from the test through a Unix socket.
+"""The base of the stand-ins: a process in the machine's network, controlled by the test through a Unix socket.
 
-A Unix socket in the file system works across network namespaces, so the test itself stays where it is. Each connection
-carries one JSON request `{"do": NAME, ...}` and one JSON answer `{"ok": VALUE}` or `{"error": TEXT}`. The process ends when
-its standard input closes, hence with the test run, however that ends.
+A Unix socket in the file system works across network namespaces, so the test itself stays where it is. Each connection carries
+one JSON request `{"do": NAME, ...}` and one JSON response `{"ok": VALUE}` or `{"error": TEXT}`. The process ends when its
+standard input closes, hence with the test run, however that ends.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Control = Callable[[str, dict[str, Any]], Any]
 
 
 class StandIn(Disposable):
-    """The test's end of a stand-in: starts the module as a process and asks it."""
+    """The test's client of a stand-in: starts the module as a process and sends requests."""
 
     module = ""
 
@@ -51,7 +51,7 @@ class StandIn(Disposable):
 
     @property
     def address(self) -> str:
-        """`host:port` as the machine reaches it."""
+        """`host:port` as seen from the machine."""
         return f"{self.network.address if self.network else '127.0.0.1'}:{self.port}"
 
     @property
@@ -60,11 +60,11 @@ class StandIn(Disposable):
         return f"http://{self.address}"
 
     def log(self) -> str:
-        """What the process wrote, for a failing test."""
+        """The process's output, for a failing test."""
         return (self._dir / "log").read_text(encoding="utf-8", errors="replace")
 
     def ask(self, do: str, **arguments: Any) -> Any:
-        """One request over the control socket. Raises ValueError with the stand-in's words when it refuses."""
+        """One request over the control socket. Raises ValueError with the stand-in's error text."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(20)
             connection.connect(str(self._dir / "control"))
@@ -103,7 +103,7 @@ class StandIn(Disposable):
     def _end(process: subprocess.Popen[bytes]) -> None:
         if process.stdin:
             process.stdin.close()
-        # It tidies up by itself when its input closes; a SIGTERM at once would interrupt that.
+        # It cleans up by itself when its input closes; an immediate SIGTERM would interrupt that.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(STOP_TIMEOUT_SECONDS)
         end(process)
@@ -118,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
     timeout = HANG_SECONDS
 
     def answer(self, status: int, body: bytes, media_type: str, headers: dict[str, str] | None = None) -> None:
-        """One whole answer."""
+        """One complete response."""
         self.send_response(status)
         self.send_header("Content-Type", media_type)
         self.send_header("Content-Length", str(len(body)))
@@ -129,7 +129,7 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(body)
 
     def hang(self, still: Callable[[], bool]) -> None:
-        """Answer nothing while `still()`, or until the client goes; then close."""
+        """Send nothing while `still()`, or until the client leaves; then close."""
         self.close_connection = True
         deadline = time.monotonic() + HANG_SECONDS
         while still() and time.monotonic() < deadline:
@@ -139,10 +139,10 @@ class Handler(BaseHTTPRequestHandler):
     def reset(self) -> None:
         """Break the connection with a TCP reset."""
         self.close_connection = True
-        # Lingering for no time at all is what makes close() send RST.
+        # A linger time of zero makes close() send RST.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
-        # The server would flush and shut the socket down in order, which is no longer possible.
+        # The server would flush and shut the socket down cleanly, which is no longer possible.
         self.wfile = open(os.devnull, "wb")  # noqa: SIM115, PTH123
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 - the base class's name
@@ -150,13 +150,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Does not wait for hanging requests and does not report clients that go away."""
+    """Does not wait for hanging requests and does not report clients that disconnect."""
 
     daemon_threads = True
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that hangs up is ordinary; the rest belongs in the log."""
+        """A client that disconnects is normal; other errors belong in the log."""
         if not isinstance(sys.exc_info()[1], OSError | ValueError):
             super().handle_error(request, client_address)
 

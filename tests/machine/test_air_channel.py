@@ -1,7 +1,7 @@
-"""A channel as its operator has it: set up, checked, put on air, watched, and through all that may befall it.
+"""A channel from the operator's view: set up, checked, put on air, watched, and through all kinds of failures.
 
-The tests of a room build on each other in their order. Beside "main" there are "long", which plays one long item, "unwelcome",
-which its ingest refuses all the while, for its waits to go by during the other tests, and "keyless".
+The tests of a room build on each other in order. Besides "main" there are "long", which plays one long item, "unwelcome", which
+its ingest always refuses, so that its waits pass during the other tests, and "keyless".
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.machine.channel_clips import COLOURS
 LONG_KEY, UNWELCOME_KEY = "long-9f2c-made-up-key", "unwelcome-71d0-made-up-key"
 KEYS = (STREAM_KEY, LONG_KEY, UNWELCOME_KEY)
 AT_ONCE_SECONDS = 2.0
-"""Half of it at the most, on a machine that is not busy with other tests."""
+"""Half of it at most, on a machine that is not busy with other tests."""
 REFUSALS_SECONDS = 150.0
 """Two waits, of 30 and 60 s, and three attempts."""
 TIMER = "livekeep-worker-retry@{}.timer"
@@ -35,7 +35,7 @@ TOLD_BY = (
 
 @pytest.fixture(scope="module")
 def room(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
-    """The room with all four channels configured, and none but "unwelcome" meant to be on air."""
+    """The room with all four channels configured, and only "unwelcome" intended to be on air."""
     box = channel_room
     ours = box.settings()["channels.main"]
     elsewhere = box.ingest.url.rpartition("/")[0] + "/no-such-application"
@@ -58,7 +58,7 @@ def room(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
 
 @pytest.fixture
 def long(room: ChannelRoom) -> ChannelRoom:
-    """The room with "long" on air, and its item playing."""
+    """The room with "long" on air, playing its item."""
     if room.state("long").get("publishing") != "on-air":
         room.goes_on_air("long")
     room.until("the long item plays", lambda: room.state("long").get("picture") == "item")
@@ -66,13 +66,13 @@ def long(room: ChannelRoom) -> ChannelRoom:
 
 
 def refused(room: ChannelRoom, channel: str) -> dict[str, Any]:
-    """The state of a channel that was refused, empty before."""
+    """The state of a refused channel; empty before the refusal."""
     state = room.state(channel)
     return state if state.get("publishing") == "refused" else {}
 
 
 def living(room: ChannelRoom, found: Iterable[words.Process]) -> str:
-    """Which of these processes are there still."""
+    """The processes of these that still exist."""
     return room.machine.run(["ps", "-o", "pid=,args=", "-p", ",".join(str(it.pid) for it in found)], check=False).stdout
 
 
@@ -90,7 +90,7 @@ def test_a_key_is_stored_and_not_shown(room: ChannelRoom) -> None:
 
 
 def test_a_check_tells_what_becomes_of_each_clip(room: ChannelRoom) -> None:
-    """With all that is well, and no key."""
+    """With everything that is fine, and the missing key."""
     done = room.machine.run(["livekeep", "air", "check", "main"], timeout=120)
     assert done.stdout.endswith("main: all is well\n"), done.stdout
     said = {name: next(line for line in done.stdout.splitlines() if f" {name}: " in line) for name in COLOURS}
@@ -103,7 +103,7 @@ def test_a_check_tells_what_becomes_of_each_clip(room: ChannelRoom) -> None:
 
 
 def test_one_command_puts_it_on_air(room: ChannelRoom) -> None:
-    """In its own unit, as a user of its own; a second time it says that it is."""
+    """In its own unit, as its own user; a second start says that it is already on air."""
     done = room.machine.run(["livekeep", "air", "start", "main"], timeout=90)
     assert done.stdout.startswith(f"main: on air at {room.ingest.url.split('/')[2]}, "), done.stdout
     assert room.property(worker(), "ActiveState") == "active"
@@ -115,7 +115,7 @@ def test_one_command_puts_it_on_air(room: ChannelRoom) -> None:
 
 
 def test_all_items_go_out_over_one_connection(room: ChannelRoom) -> None:
-    """Those that are copied and those that are not; a viewer sees them."""
+    """Copied items and encoded ones; a viewer sees them."""
     seen = set()
 
     def all_were_played() -> bool:
@@ -155,7 +155,7 @@ def test_a_skip_goes_on_with_the_next_item(room: ChannelRoom) -> None:
 
 
 def test_a_refusal_is_told_with_the_time_of_the_next_try(room: ChannelRoom) -> None:
-    """To all who ask."""
+    """To everyone who asks."""
     state = room.until("it was refused", lambda: refused(room, "unwelcome"))
     assert (state["retry_count"], state["error_type"]) == (state["refusals"], "refused")
     assert state["next_retry"] > state["since"]
@@ -166,11 +166,11 @@ def test_a_refusal_is_told_with_the_time_of_the_next_try(room: ChannelRoom) -> N
     assert words.events(room, events.PUBLISHING_FAILED, CHANNEL="unwelcome", ERROR_TYPE="refused", WILL_RETRY="yes")
 
 
-# What may befall it
+# Failures
 
 
 def test_a_worker_that_is_killed_is_seen_and_comes_back(room: ChannelRoom) -> None:
-    """Its end is told at once, nothing of it is left, and the channel is on air again by itself."""
+    """Its end is reported at once, nothing of it is left, and the channel is on air again without help."""
     room.is_on_air()
     before, since = words.processes(room, worker()), words.moment()
     pid = int(room.property(worker(), "MainPID"))
@@ -190,7 +190,7 @@ def test_a_worker_that_is_killed_is_seen_and_comes_back(room: ChannelRoom) -> No
 
 
 def test_a_stop_takes_leave_of_the_ingest(room: ChannelRoom) -> None:
-    """At once, with nothing left, and without a word of failure; systemctl's lasts until the next boot."""
+    """At once, with nothing left, and without reporting a failure; systemctl's stop lasts until the next boot."""
     room.is_on_air()
     before, since = words.processes(room, worker()), words.moment()
     stopping = room.machine.popen(["systemctl", "stop", worker()])
@@ -211,7 +211,7 @@ def test_a_stop_takes_leave_of_the_ingest(room: ChannelRoom) -> None:
 
 
 def test_a_feeder_that_is_killed_costs_its_item(long: ChannelRoom) -> None:
-    """Not the connection: the slate or the next item goes out at once."""
+    """But not the connection: the slate or the next item goes out at once."""
     since, connections, before = words.moment(), long.ingest.publishes(LONG_KEY), long.state("long")
     feeders = long.until("it is fed", lambda: words.feeders(long, "long"))
     words.kill(long, feeders[0].pid)
@@ -224,7 +224,7 @@ def test_a_feeder_that_is_killed_costs_its_item(long: ChannelRoom) -> None:
 
 
 def test_a_publisher_that_is_killed_is_replaced_at_once(long: ChannelRoom) -> None:
-    """The item goes on where it was."""
+    """The item continues where it was."""
     since, before = words.moment(), long.state("long")
     words.kill(long, words.publisher(long, "long"))
     long.until("it is on air anew", lambda: long.state("long")["connections"] == before["connections"] + 1)
@@ -234,14 +234,14 @@ def test_a_publisher_that_is_killed_is_replaced_at_once(long: ChannelRoom) -> No
     after = long.state("long")
     assert (after["pid"], after["items_short"]) == (before["pid"], before["items_short"])
     assert after["now"]["started_at"] == before["now"]["started_at"]
-    # What the new connection has not acknowledged yet does not count.
+    # Bytes that the new connection has not acknowledged yet don't count.
     played = before["now"]["played_seconds"]
     long.until("it goes on", lambda: long.state("long")["now"]["played_seconds"] >= played)
     assert long.state("long")["now"]["started_at"] == before["now"]["started_at"]
 
 
 def test_an_ingest_that_dies_is_waited_for(long: ChannelRoom) -> None:
-    """And the same worker is on air again when it is back."""
+    """The same worker is on air again when the ingest is back."""
     before = long.state("long")
     long.ingest.kill()
     try:
@@ -258,7 +258,7 @@ def test_an_ingest_that_dies_is_waited_for(long: ChannelRoom) -> None:
 
 
 def test_an_ingest_that_refuses_is_asked_again(long: ChannelRoom) -> None:
-    """After half a minute, as the state says; whoever does not want to wait starts it anew."""
+    """After half a minute, as the state says; an operator who does not want to wait restarts it."""
     long.ingest.refuse()
     try:
         words.kill(long, words.publisher(long, "long"))
@@ -274,7 +274,7 @@ def test_an_ingest_that_refuses_is_asked_again(long: ChannelRoom) -> None:
 
 
 def test_without_a_key_it_does_not_start(room: ChannelRoom) -> None:
-    """It says which command mends it, and is left alone until then."""
+    """It names the command that fixes it, and is left alone until then."""
     unit = worker("keyless")
     done = room.machine.run(["livekeep", "air", "start", "keyless"], check=False, timeout=60)
     assert done.returncode == 1
@@ -288,7 +288,7 @@ def test_without_a_key_it_does_not_start(room: ChannelRoom) -> None:
 
 
 def test_no_key_is_anywhere_but_where_it_belongs(long: ChannelRoom) -> None:
-    """Not in the journal, a state, an argument, an environment, nor in what commands print; and nobody else can read it."""
+    """Not in the journal, a state, an argument, an environment, nor in the output of commands; and nobody else can read it."""
     machine = long.machine
     assert STREAM_KEY in machine.read("/etc/credstore/livekeep.stream-key.main")
     told = machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
@@ -307,7 +307,7 @@ def test_no_key_is_anywhere_but_where_it_belongs(long: ChannelRoom) -> None:
 
 
 def test_three_refusals_end_the_run_until_a_timer_has_it_tried_again(room: ChannelRoom) -> None:
-    """Slowly; and a stop by hand ends that too."""
+    """At a slow rate; a manual stop ends that, too."""
     unit, timer = worker("unwelcome"), TIMER.format("unwelcome")
     room.until("it was given up", lambda: room.property(unit, "ActiveState") == "failed", REFUSALS_SECONDS)
     assert [room.property(unit, name) for name in ("ExecMainStatus", "NRestarts")] == ["69", "0"]
@@ -322,7 +322,7 @@ def test_three_refusals_end_the_run_until_a_timer_has_it_tried_again(room: Chann
 
 
 def test_after_a_reboot_is_on_air_what_was(long: ChannelRoom) -> None:
-    """And nothing else; all is well then."""
+    """And nothing else; everything is healthy then."""
     room = long
     room.machine.reboot()
     room.is_on_air("long", within=90)

@@ -1,4 +1,4 @@
-"""The controller in its unit: the door opens when somebody knocks, lets in who has the token, and steers real workers."""
+"""The controller in its unit: it starts on a connection, admits clients with the token, and controls real workers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TOKEN = f"{CREDENTIALS}/livekeep.api-token"
 IDLE_SECONDS = 5.0
 SECOND_KEY = "second-4e1b-made-up-key"
 ASKS, CLIENTS = 300, 30
-# Run in the machine: asks this and that of the API, many at a time, and watches meanwhile how many workers there are.
+# Run in the machine: sends API requests, many at a time, and counts the workers meanwhile.
 CROWD = """
 import collections, concurrent.futures, json, pathlib, random, sys, threading, time, urllib.error, urllib.request
 asks, clients, token = int(sys.argv[1]), int(sys.argv[2]), pathlib.Path(sys.argv[3]).read_text().strip()
@@ -62,7 +62,7 @@ over.set()
 watcher.join()
 print(json.dumps({"answers": answers, "most_workers": most, "seconds": time.monotonic() - began}))
 """
-# Run in the machine: has a channel started, and does not mind whether it is answered.
+# Run in the machine: requests a channel's start, and ignores the response.
 START_SECOND = """
 import contextlib, pathlib, sys, urllib.request
 headers = {"Authorization": "Bearer " + pathlib.Path(sys.argv[1]).read_text().strip(), "Content-Type": "application/json"}
@@ -71,7 +71,7 @@ with contextlib.suppress(OSError):
         urllib.request.Request("http://127.0.0.1:9878/streams/start", b'{"channel": "second"}', headers), timeout=60
     )
 """
-# Run in the machine: kills the worker of "main", and says after how many seconds the API tells of it.
+# Run in the machine: kills the worker of "main", and prints after how many seconds the API reports it.
 KILL_AND_ASK = """
 import json, os, pathlib, signal, sys, time, urllib.request
 pid, token = int(sys.argv[1]), pathlib.Path(sys.argv[2]).read_text().strip()
@@ -87,7 +87,7 @@ while not told() and time.monotonic() < began + 20:
     time.sleep(0.02)
 print(time.monotonic() - began)
 """
-# Run in the machine as the controller's user: links in its folder, under the names that root's command could write to.
+# Run in the machine as the controller's user: creates links in its folder, with the names that root's command could write to.
 PLANT = """
 import os, pathlib
 os.chdir("/var/lib/livekeep/channels")
@@ -111,7 +111,7 @@ AS_ROOT = ("livekeep status", "livekeep air status", "livekeep health", "livekee
 
 @pytest.fixture(scope="module")
 def room(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
-    """The room with a controller that soon goes, one channel in livekeep.toml, and the key of another."""
+    """The room with a controller that ends soon when idle, one channel in livekeep.toml, and the key of another."""
     channel_room.write_config({"controller": {"idle_seconds": IDLE_SECONDS}})
     channel_room.store("livekeep.stream-key.second", SECOND_KEY)
     ingest = urlsplit(channel_room.settings()["channels.main"]["ingest_urls"][0]).hostname
@@ -133,7 +133,7 @@ def on_air(room: ChannelRoom) -> ChannelRoom:
 
 
 def second(room: ChannelRoom) -> dict[str, object]:
-    """The keys of a channel that the API is given."""
+    """The keys of a channel that is created by the API."""
     ours = room.settings()["channels.main"]
     return {**ours, "media": words.make_long(room)}
 
@@ -148,11 +148,11 @@ def on_air_by(room: ChannelRoom, channel: str) -> bool:
     return bool(found["on_air"])
 
 
-# The door
+# The controller's socket
 
 
 def test_it_starts_when_somebody_asks_and_ends_when_nobody_does(room: ChannelRoom) -> None:
-    """And each time again."""
+    """And again each time."""
     for _round in range(2):
         room.until("it has ended", lambda: room.property(CONTROLLER, "ActiveState") == "inactive")
         assert room.ask("GET", "/health").status == 200
@@ -199,16 +199,16 @@ def test_a_request_s_id_is_in_the_answer_and_in_the_journal(room: ChannelRoom) -
     ],
 )
 def test_what_cannot_be_is_refused(room: ChannelRoom, method: str, path: str, body: object, status: int, field: str) -> None:
-    """With the field that is wrong."""
+    """With the name of the invalid field."""
     answer = room.ask(method, path, body)
     assert (answer.status, error(answer)["field"]) == (status, field), answer.text
 
 
-# What is behind it
+# Channels
 
 
 def test_it_puts_a_channel_on_air_and_takes_it_off(room: ChannelRoom) -> None:
-    """The only one there is, without its name."""
+    """The only existing one, without its name."""
     answer = room.ask("POST", "/streams/start", {})
     assert answer.status in (200, 202), answer.text
     room.until("it is on air", lambda: on_air_by(room, "main"))
@@ -238,7 +238,7 @@ def test_it_may_be_started_and_stopped_again_and_again(room: ChannelRoom) -> Non
 
 
 def test_a_channel_is_added_and_played_and_forgotten(room: ChannelRoom) -> None:
-    """It outlives the controller."""
+    """It survives the controller's end."""
     assert room.ask("PUT", "/channels/second", second(room)).status == 201
     file = f"{INTENTIONS}/second.json"
     assert room.machine.run(["stat", "-c", "%a %U:%G", file]).stdout == "640 livekeep-controller:livekeep\n"
@@ -257,7 +257,7 @@ def test_a_channel_is_added_and_played_and_forgotten(room: ChannelRoom) -> None:
 
 
 def test_a_key_goes_to_no_server_that_the_token_s_holder_names(room: ChannelRoom) -> None:
-    """Only root can say that another one is right."""
+    """Only root can confirm another server."""
     keys = {**second(room), "ingest_urls": ["rtmp://127.0.0.2:1935/live2"]}
     answer = room.ask("POST", "/streams/start", {"channel": "second", "stream_config": keys})
     assert answer.status == 424, answer.text
@@ -275,7 +275,7 @@ def test_a_key_goes_to_no_server_that_the_token_s_holder_names(room: ChannelRoom
 
 
 def test_a_worker_that_cannot_start_is_told_with_its_reason(room: ChannelRoom) -> None:
-    """In the answer to who started it, and for whoever asks later."""
+    """In the response to the start request, and for later requests."""
     answer = room.ask("POST", "/streams/start", {"channel": "keyless", "stream_config": second(room)})
     assert answer.status == 424, answer.text
     assert "its configuration or its stream key is missing or wrong" in error(answer)["message"]
@@ -288,7 +288,7 @@ def test_a_worker_that_cannot_start_is_told_with_its_reason(room: ChannelRoom) -
 
 def test_a_worker_that_is_killed_is_told_at_once(on_air: ChannelRoom) -> None:
     pid = on_air.property(worker(), "MainPID")
-    # A second at the most, on a machine that is not busy with other tests.
+    # A second at most, on a machine that is not busy with other tests.
     seconds = float(on_air.machine.run(["python3", "-c", KILL_AND_ASK, pid, TOKEN]).stdout)
     assert seconds <= 2.0, seconds
     on_air.is_on_air()
@@ -309,7 +309,7 @@ def test_a_controller_that_is_killed_takes_no_channel_along(on_air: ChannelRoom)
 
 
 def test_a_crowd_gets_answers_and_one_worker_at_most(room: ChannelRoom) -> None:
-    """Hundreds of requests, many at a time, that start, stop, skip and look."""
+    """Hundreds of requests, many at a time, that start, stop, skip and query."""
     room.ask("GET", "/health")
     run = room.property(CONTROLLER, "InvocationID")
     script = ["python3", "-c", CROWD, str(ASKS), str(CLIENTS), TOKEN]
@@ -325,11 +325,11 @@ def test_a_crowd_gets_answers_and_one_worker_at_most(room: ChannelRoom) -> None:
     assert room.property(CONTROLLER, "InvocationID") == run
 
 
-# What was taken over
+# Compromised units
 
 
 def test_root_is_led_nowhere_by_what_the_units_users_leave(room: ChannelRoom) -> None:
-    """A controller and a worker that an attacker has taken over: root's command writes through no link and waits for no FIFO."""
+    """With a compromised controller and worker: root's command writes through no link and waits for no FIFO."""
     machine = room.machine
     room.ask("POST", "/streams/stop", {"channel": "main"})
     machine.systemctl("stop", CONTROLLER)

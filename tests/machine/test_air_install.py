@@ -1,6 +1,6 @@
-"""install.sh --with air --without screen: a machine without a TV, its parts, the way back, and away again.
+"""install.sh --with air --without screen: a machine without a TV, its parts, rollback and removal.
 
-The tests of a room build on each other in their order, as an administrator's days do.
+The tests of a room build on each other in order, like an administrator's tasks.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ TOKEN = f"{CREDENTIALS}/livekeep.api-token"
 CODE = "/usr/lib/python3/dist-packages/livekeep"
 SLEEPER = worker("sleeper")
 OWN = [f"/etc/systemd/system/{SLEEPER}.d", f"/etc/systemd/system/{SLEEPER}.d/90-test.conf"]
-# Stands for a channel that is on air: what install.sh does with it does not depend on what it sends.
+# Represents a channel on air: install.sh's actions don't depend on what it sends.
 SLEEPING = "[Service]\nType=exec\nExecStart=\nExecStart=/bin/sleep infinity\nWatchdogSec=0\n"
-# What a part leaves out, wherever it may be; the documents apart.
+# Files of a part that is left out, in any place; except the documents.
 AIR = r".*/livekeep-\(air\|controller\|probe-youtube\|storage\|worker\).*\|.*/livekeep/air/.*"
 SCREEN = r".*/livekeep-\(display\|player\|poller\|error-screen\|screen-picture\).*\|.*/livekeep/screen/.*\|.*/livekeep\.target"
 
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
-    """A machine before its first install; trixie without any of the packages, which apt brings."""
+    """A machine before its first install; trixie without any of the packages, which apt installs."""
     with ChannelRoom(request.param, bare=request.param == "trixie", install=False) as room:
         yield room
 
 
 def files_of(box: ChannelRoom, pattern: str) -> list[str]:
-    """What there is of a part below the system's folders."""
+    """The files of a part in the system's folders."""
     places = [
         "/usr/lib/livekeep",
         "/usr/lib/systemd",
@@ -68,7 +68,7 @@ def pid(box: ChannelRoom, unit: str = SLEEPER) -> int:
 
 
 def test_wrong_choices_are_refused(box: ChannelRoom) -> None:
-    """Before anything is changed."""
+    """Before any change."""
     before = fingerprint(box.machine)
     for options in (["--with"], ["--with", "radio"], ["--without", "--yes"], ["--rollback"]):
         done = box.machine.run(["/src/install.sh", "--yes", *options], check=False)
@@ -78,7 +78,7 @@ def test_wrong_choices_are_refused(box: ChannelRoom) -> None:
 
 
 def test_one_command_makes_a_channel_s_machine(box: ChannelRoom) -> None:
-    """The doors stand open, nothing runs, and nothing of the screen is there."""
+    """The sockets listen, nothing runs, and nothing of the screen is installed."""
     told = box.install()
     assert ("Installing packages" in told) == (box.suite == "trixie")
     for unit in (STORAGE_SOCKET, CONTROLLER_SOCKET):
@@ -103,7 +103,7 @@ def test_the_api_s_token_is_made_and_kept_secret(box: ChannelRoom) -> None:
 
 
 def test_keys_that_were_stored_before_are_bound_once_to_where_they_go(box: ChannelRoom) -> None:
-    """An upgrade keeps channels of the API on air; afterwards only root binds a key."""
+    """An upgrade keeps the API's channels on air; afterwards only root binds a key."""
     bound = "/etc/credstore/livekeep.stream-ingest.old"
     box.machine.write(f"{INTENTIONS}/old.json", '{"media": "/srv/media", "ingest_urls": ["rtmp://ingest.example/live2"]}')
     box.store("livekeep.stream-key.old", "a-key")
@@ -117,7 +117,7 @@ def test_keys_that_were_stored_before_are_bound_once_to_where_they_go(box: Chann
 
 
 def test_the_command_works_without_a_screen(box: ChannelRoom) -> None:
-    """Nothing is missed that is not meant to be there."""
+    """It reports nothing as missing that is not installed on purpose."""
     assert box.machine.run(["livekeep", "check-config"], check=False).returncode == 0
     done = box.machine.run(["livekeep", "health"], check=False)
     assert done.returncode == 0, done.stdout
@@ -129,13 +129,13 @@ def test_a_second_run_changes_nothing(box: ChannelRoom) -> None:
     assert "Nothing to change: this version" in box.install("--yes")
     after = fingerprint(box.machine)
     changed = set(after.splitlines()) ^ set(before.splitlines())
-    # Where the host probe writes when its time has come, and reads again.
+    # Where the host probe writes when it is due, and reads again.
     own = ("/var/lib/livekeep ", "/var/lib/livekeep/probe-host ")
     assert sorted(line for line in changed if not line.startswith(own)) == []
 
 
 def test_an_upgrade_and_back_leave_a_channel_on_air(box: ChannelRoom) -> None:
-    """It says how the new version is put in force."""
+    """It says how to activate the new version."""
     box.machine.write(f"/etc/systemd/system/{SLEEPER}.d/90-test.conf", SLEEPING)
     box.machine.systemctl("daemon-reload")
     box.machine.systemctl("start", SLEEPER)
@@ -152,7 +152,7 @@ def test_an_upgrade_and_back_leave_a_channel_on_air(box: ChannelRoom) -> None:
 
 
 def test_going_back_from_another_choice_of_parts(box: ChannelRoom) -> None:
-    """A part that was removed is there again and runs, and later runs keep to that."""
+    """A removed part is back and runs, and later runs keep that choice."""
     token = box.machine.read(TOKEN)
     box.install("--without", "health")
     assert not box.machine.exists(f"{CODE}/exporter")
@@ -163,7 +163,7 @@ def test_going_back_from_another_choice_of_parts(box: ChannelRoom) -> None:
 
 
 def test_an_interrupted_run_does_not_forget_the_version_before(box: ChannelRoom) -> None:
-    """The next run completes the upgrade, and --rollback still leads to what ran last."""
+    """The next run completes the upgrade, and --rollback still leads to the version that ran last."""
     version, newer = installed(box.machine), other_version(box.machine, "9.0.1")
     script = box.machine.read(f"{newer}/packaging/livekeep-air/postinst")
     box.machine.write(f"{newer}/packaging/livekeep-air/postinst", "exit 1\n")
@@ -177,7 +177,7 @@ def test_an_interrupted_run_does_not_forget_the_version_before(box: ChannelRoom)
 
 
 def test_without_air_and_back(box: ChannelRoom) -> None:
-    """Channels are stopped and no longer meant to be on air; their settings and keys stay."""
+    """Channels are stopped and no longer intended to be on air; their settings and keys stay."""
     machine = box.machine
     machine.write(f"{INTENTIONS}/sleeper.on-air", "")
     machine.write(f"{INTENTIONS}/other.json", "{}")
@@ -198,7 +198,7 @@ def test_without_air_and_back(box: ChannelRoom) -> None:
 
 
 def test_uninstalling_stops_the_channels_and_leaves_nothing(box: ChannelRoom) -> None:
-    """Neither file nor process nor user."""
+    """No file, process or user."""
     machine = box.machine
     machine.systemctl("start", SLEEPER)
     machine.run(["/src/uninstall.sh", "--purge"], timeout=300)

@@ -1,6 +1,6 @@
-"""A channel from a bucket: who holds the keys, what is seen when the store or the keys are wrong, and how it comes back.
+"""A channel from a bucket: who holds the keys, the errors when the store or the keys fail, and the recovery.
 
-The tests of a room build on each other in their order. The store is rclone, which checks each signature.
+The tests of a room build on each other in order. The store is rclone, which checks each signature.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CLIPS_KEY, LONG_KEY = "clips-5a0c-made-up-key", "long-8b3d-made-up-key"
 WRONG = "made/up+secret-of-another"
 SIGNED = ("X-Amz-Signature=", "X-Amz-Credential=", SECRET, WRONG)
 IDLE_SECONDS = 60.0
-"""Three times what the unit waits."""
+"""Three times the unit's wait."""
 
 
 class Bucket:
@@ -28,7 +28,7 @@ class Bucket:
         self.room, self.store = room, store
 
     def give_keys(self, secret: str = SECRET) -> str:
-        """As the operator does; what is printed."""
+        """Store keys like an operator; return the output."""
         command = ["livekeep", "air", "set-storage-keys"]
         done = self.room.machine.run(command, input=f"{KEY_ID}\n{secret}\n")
         return done.stdout + done.stderr
@@ -37,7 +37,7 @@ class Bucket:
         self.room.until(f"{channel} shows the {picture}", lambda: self.room.state(channel).get("picture") == picture, 60)
 
     def problem(self, channel: str = "long") -> str:
-        """What the worker says of its media."""
+        """The worker's message on its media."""
         return str(self.room.state(channel).get("storage_problem", ""))
 
 
@@ -70,7 +70,7 @@ def playing(bucket: Bucket) -> Bucket:
 
 
 def test_without_keys_it_is_on_air_with_the_slate(bucket: Bucket) -> None:
-    """It says what is missing, and which command mends it."""
+    """It says what is missing, and which command fixes it."""
     room, since = bucket.room, words.moment()
     assert room.property(STORAGE, "ActiveState") == "inactive"
     room.goes_on_air("long")
@@ -84,7 +84,7 @@ def test_without_keys_it_is_on_air_with_the_slate(bucket: Bucket) -> None:
 
 
 def test_keys_are_stored_and_not_shown_and_mend_it(bucket: Bucket) -> None:
-    """While it stays on air over the same connection."""
+    """It stays on air over the same connection."""
     room = bucket.room
     pid = room.state("long")["pid"]
     told = bucket.give_keys()
@@ -119,7 +119,7 @@ def test_items_of_the_bucket_go_out_over_one_connection(bucket: Bucket) -> None:
 
 
 def test_a_feeder_knows_the_proxy_s_address_alone(playing: Bucket) -> None:
-    """What any user may see in its arguments."""
+    """Any user can see its arguments."""
     (feeder, *_) = playing.room.until("it is fed", lambda: words.feeders(playing.room, "long"))
     urls = [word for word in feeder.words if "://" in word]
     assert len(urls) == 1
@@ -129,7 +129,7 @@ def test_a_feeder_knows_the_proxy_s_address_alone(playing: Bucket) -> None:
 
 
 def test_a_store_that_dies_within_an_item_is_waited_for(playing: Bucket) -> None:
-    """The slate goes out over the same connection; when it is back, so is the scheduler, by itself."""
+    """The slate goes out over the same connection; when the store is back, the scheduler continues by itself."""
     room, connections = playing.room, playing.room.state("long")["connections"]
     since = words.moment()
     playing.store.end()
@@ -162,7 +162,7 @@ def test_a_store_that_answers_503_is_waited_for(playing: Bucket) -> None:
 
 
 def test_a_wrong_secret_is_named_and_mended_without_a_restart(playing: Bucket) -> None:
-    """What was opened before goes on being played; a worker that starts then shows the slate."""
+    """Opened items play on; a worker that starts then shows the slate."""
     room, since = playing.room, words.moment()
     playing.give_keys(WRONG)
     room.until("the problem is told", lambda: "the storage keys are refused" in playing.problem())
@@ -198,7 +198,7 @@ def test_no_signature_and_no_key_is_anywhere_but_where_it_belongs(playing: Bucke
 
 
 def test_nobody_else_may_ask_for_addresses(bucket: Bucket) -> None:
-    """The socket is the workers'; and where it stands open by mistake, the service looks who asks."""
+    """The socket belongs to the workers; and if it is open by mistake, the service checks the client."""
     script = "import socket; socket.socket(socket.AF_UNIX).connect('/run/livekeep/storage.sock')"
     as_probe = ["setpriv", "--reuid=livekeep-probe-network", "--regid=livekeep", "--clear-groups", "--"]
     for user in (["setpriv", "--reuid=nobody", "--clear-groups", "--"], as_probe):

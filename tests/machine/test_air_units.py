@@ -1,6 +1,6 @@
-"""The units of the air part under systemd: how a worker comes back, who may start it, what the sandboxes hold.
+"""The units of the air part under systemd: how a worker is restarted, who may start it, what the sandboxes enforce.
 
-The worker's own program is replaced by one that ends as it is told; here it is systemd's part that is looked at.
+The worker's program is replaced by one that ends on command, because these tests are about systemd's part.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def trial(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
 
 @pytest.fixture
 def box(trial: ChannelRoom) -> ChannelRoom:
-    """At rest, meant to be on air, with a timer that is soon over."""
+    """Idle, intended to be on air, with a timer that soon elapses."""
     machine = trial.machine
     machine.systemctl("stop", UNIT)
     machine.systemctl("reset-failed", UNIT, check=False)
@@ -75,7 +75,7 @@ def box(trial: ChannelRoom) -> ChannelRoom:
 
 
 def starts(box: ChannelRoom, order: str) -> None:
-    """Have it started, to end as ordered."""
+    """Start it, to end as ordered."""
     box.machine.write(ORDER, order)
     box.machine.systemctl("start", UNIT, check=False)
 
@@ -89,13 +89,13 @@ def has_failed(box: ChannelRoom) -> None:
 
 
 def runs(box: ChannelRoom) -> int:
-    """How often it has been started since boot."""
+    """The number of its starts since boot."""
     said = box.machine.run(["journalctl", "--no-pager", "-o", "cat", f"--unit={UNIT}"]).stdout
     return said.count(f"Started {UNIT}")
 
 
 def test_the_worker_finds_its_key_and_its_folders(box: ChannelRoom) -> None:
-    """A channel without a key starts too."""
+    """A channel without a key starts, too."""
     starts(box, "stay")
     assert box.machine.read("/run/livekeep/worker@trial/key") == " "
     box.store("livekeep.stream-key.trial", "trial-key")
@@ -108,7 +108,7 @@ def test_the_worker_finds_its_key_and_its_folders(box: ChannelRoom) -> None:
 
 
 def test_a_decoder_opens_its_item_and_nothing_else(box: ChannelRoom) -> None:
-    """In the worker's own sandbox. Where setpriv has no Landlock, as on bookworm, it opens what the worker may."""
+    """In the worker's own sandbox. If setpriv has no Landlock, as on bookworm, it can open what the worker can."""
     made = "ffmpeg -loglevel error -y -f lavfi -i testsrc=size=64x36:duration=1 -pix_fmt yuv420p"
     box.machine.run(f"mkdir -p /srv && {made} /srv/trial.mp4 && cp /srv/trial.mp4 /srv/other.mp4", timeout=60)
     box.machine.run("printf key > /run/livekeep/worker@trial/key || true", check=False)
@@ -132,7 +132,7 @@ def test_a_worker_that_is_killed_is_back_at_once(box: ChannelRoom) -> None:
 
 
 def test_a_refusal_is_tried_again_later(box: ChannelRoom) -> None:
-    """Not at once, and for as long as the channel is meant to be on air."""
+    """Not at once, and for as long as the channel is intended to be on air."""
     before = runs(box)
     starts(box, "69")
     box.until("the timer waits", lambda: is_waiting(box))
@@ -151,7 +151,7 @@ def test_what_is_not_meant_to_be_on_air_is_not_tried_again(box: ChannelRoom) -> 
 
 
 def test_a_faulty_configuration_is_not_tried_again(box: ChannelRoom) -> None:
-    """Until somebody starts it; then it is tried again as before."""
+    """Until somebody starts it; then it is retried as before."""
     starts(box, "78")
     has_failed(box)
     assert (is_waiting(box), box.property(UNIT, "NRestarts")) == (False, "0")
@@ -168,7 +168,7 @@ def test_a_crash_loop_goes_on_for_ever_but_slowly(box: ChannelRoom) -> None:
     starts(box, "1")
     box.until("it is paused", lambda: is_waiting(box))
     assert runs(box) == before + 6
-    # With a limit that is over sooner than the shortened pause.
+    # With a limit that is shorter than the shortened pause.
     limit = "[Unit]\nStartLimitIntervalSec=2s\n"
     box.machine.write(f"/etc/systemd/system/{UNIT}.d/91-limit.conf", limit)
     box.machine.systemctl("daemon-reload")
@@ -178,7 +178,7 @@ def test_a_crash_loop_goes_on_for_ever_but_slowly(box: ChannelRoom) -> None:
 
 
 def test_a_stop_by_hand_ends_the_waiting(box: ChannelRoom) -> None:
-    """As the command and the API do it: the intention goes first."""
+    """Like the command and the API: the intention is removed first."""
     box.machine.run(["rm", f"/etc/systemd/system/{TIMER}.d/90-trial.conf"])
     box.machine.systemctl("daemon-reload")
     starts(box, "69")
@@ -190,7 +190,7 @@ def test_a_stop_by_hand_ends_the_waiting(box: ChannelRoom) -> None:
 
 
 def test_a_stop_by_hand_at_any_moment_is_not_undone(box: ChannelRoom) -> None:
-    """Before, while and after the timer has it tried again."""
+    """Before, during and after the timer's retry."""
     quickest = QUICK.replace("3s", "500ms").replace("100ms", "1ms")
     box.machine.write(f"/etc/systemd/system/{TIMER}.d/90-trial.conf", quickest)
     box.machine.write(f"/etc/systemd/system/{UNIT}.d/91-limit.conf", UNREFUSED)
@@ -220,7 +220,7 @@ exit 0
 
 
 def test_a_channel_is_started_at_boot_when_it_is_meant_to_be_on_air(box: ChannelRoom) -> None:
-    """And no other; nobody has to know which."""
+    """And no other; without any further action."""
     box.machine.write(ORDER, "stay")
     box.machine.systemctl("restart", "livekeep-air.service")
     box.until("it runs", lambda: box.property(UNIT, "ActiveState") == "active")
@@ -232,7 +232,7 @@ def test_a_channel_is_started_at_boot_when_it_is_meant_to_be_on_air(box: Channel
 
 @pytest.mark.parametrize("unit", LIMITS)
 def test_the_sandbox_holds(box: ChannelRoom, unit: str) -> None:
-    """As the systemd that runs the unit counts it."""
+    """As rated by the systemd that runs the unit."""
     last = box.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()[-1]
     assert float(last.partition(": ")[2].split()[0]) <= LIMITS[unit], last
 
@@ -252,7 +252,7 @@ def test_ffmpeg_runs_in_the_worker_s_sandbox(box: ChannelRoom) -> None:
 
 
 def asks(box: ChannelRoom, user: str, method: str, *arguments: str) -> bool:
-    """Whether `user` may have systemd do it."""
+    """Whether `user` may request it from systemd."""
     command = ["busctl", "call", "--allow-interactive-authorization=no", *MANAGER, method, *arguments]
     done = box.machine.run(command, user=user, check=False)
     refusal = "Access denied" in done.stderr or "authentication required" in done.stderr.lower()

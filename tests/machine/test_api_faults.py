@@ -1,4 +1,4 @@
-"""What is on the TV when Vimeo's API refuses, fails or asks to wait, or the token is missing or not good enough."""
+"""What is on the TV when Vimeo's API refuses, fails or asks to wait, or the token is missing or insufficient."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.machine.machine import wait_for
 from tests.machine.root import Suite
 from tests.machine.screen import POLLER, Screen
 
-# The poller is the same program everywhere; the older Python and requests are the more likely to trip.
+# The poller is the same program everywhere; the older Python and requests are more likely to fail.
 SUITES: tuple[Suite, ...] = ("bookworm",)
 
 OUTAGES = ("500", "503", "html502", "html200", "hang", "slow_drip", "reset", "garbage", "big", "deep_json", "redirect_loop",
            "no_url", "bad_url_scheme")  # fmt: skip
-# Each with what the picture says and where it sends the reader.
+# Each with the picture's text and the document that it refers to.
 REFUSALS = {
     "401": ("does not accept the token", "livekeep set-token"),
     "403": ("does not hand out this stream", "livekeep set-token"),
@@ -27,7 +27,7 @@ CAN_TAKE_A_MINUTE = 90.0
 
 @pytest.mark.parametrize("fault", OUTAGES)
 def test_an_outage_shows_the_error_picture(screen: Screen, fault: str) -> None:
-    """After the configured number of failures; one answer later all is well again."""
+    """After the configured number of failures; one successful response later everything is healthy again."""
     screen.configure({"poller": {"failures_before_error": 2}})
     with screen.watched():
         screen.vimeo.fault(fault)
@@ -40,7 +40,7 @@ def test_an_outage_shows_the_error_picture(screen: Screen, fault: str) -> None:
 
 @pytest.mark.parametrize("fault", REFUSALS)
 def test_a_refusal_shows_the_error_picture_with_its_reason(screen: Screen, fault: str) -> None:
-    """At the first answer, and while the stream plays too; a reload asks at once."""
+    """At the first response, also while the stream plays; a reload polls at once."""
     with screen.watched():
         screen.vimeo.fault(fault)
         screen.shows("error")
@@ -56,7 +56,7 @@ def test_a_refusal_shows_the_error_picture_with_its_reason(screen: Screen, fault
 
 
 def test_an_outage_leaves_a_stream_that_plays(screen: Screen) -> None:
-    """Each kind in turn, until it counts as an error: the stream plays on."""
+    """Each kind in turn, until it counts as an error: the stream continues."""
     screen.goes_live()
     with screen.watched() as sampler:
         for fault in ("500", "hang", "reset", "garbage"):
@@ -69,7 +69,7 @@ def test_an_outage_leaves_a_stream_that_plays(screen: Screen) -> None:
 
 
 def test_a_rate_limit_is_waited_for(screen: Screen) -> None:
-    """No request before the window ends, though the operator reloads; the picture stays."""
+    """No request before the window ends, even on a reload; the picture stays."""
     screen.vimeo.forget()
     screen.vimeo.fault("429", times=1, seconds=8)
     wait_for(lambda: any(entry["fault"] == "429" for entry in screen.vimeo.requests()), 20)
@@ -78,12 +78,12 @@ def test_a_rate_limit_is_waited_for(screen: Screen) -> None:
     wait_for(lambda: screen.vimeo.requests()[-1]["fault"] == "", 30)
     entries = screen.vimeo.requests()
     first = next(index for index, entry in enumerate(entries) if entry["fault"] == "429")
-    # The header tells whole seconds.
+    # The header has whole seconds.
     assert entries[first + 1]["at"] - entries[first]["at"] > 6
 
 
 def test_the_request_budget_is_kept(screen: Screen) -> None:
-    """With few requests a minute there is not one refusal for too many."""
+    """With a budget of few requests a minute, none is refused as one too many."""
     screen.configure({"poller": {"interval_seconds": 1.0}})
     screen.vimeo.limit(12)
     screen.vimeo.forget()
@@ -92,7 +92,7 @@ def test_the_request_budget_is_kept(screen: Screen) -> None:
 
 
 def test_no_token_yet(screen: Screen) -> None:
-    """The TV says so; a token that comes later is taken without anybody's help."""
+    """The TV says so; a token that is stored later takes effect without further action."""
     screen.machine.run("rm /etc/credstore/livekeep.vimeo-token; systemctl restart livekeep-poller")
     screen.says("token is missing")
     screen.shows("holding")

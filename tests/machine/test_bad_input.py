@@ -1,4 +1,4 @@
-"""Files and answers that are not what they should be: one clear line each, and the best picture there is."""
+"""Invalid files and responses: one clear line each, and the best possible picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.machine.machine import wait_for
 from tests.machine.root import Suite
 from tests.machine.screen import PICTURES, PLAYER, POLLER, UNITS, Screen
 
-# What is read and refused does not depend on the release.
+# The handling of invalid input does not depend on the release.
 SUITES: tuple[Suite, ...] = ("trixie",)
 OWN_PICTURES = "/var/lib/livekeep/pictures"
 POLLER_STATE, PLAYER_STATE = "/run/livekeep/poller/state.json", "/run/livekeep/player/state.json"
@@ -55,7 +55,7 @@ BAD_TOKENS = {
 
 @pytest.mark.parametrize("name", BAD_CONFIGURATIONS)
 def test_a_bad_configuration_changes_nothing(screen: Screen, name: str) -> None:
-    """The reload fails, says which file and key, and the stream plays on by the old one."""
+    """The reload fails and names the file and key; the stream plays on with the old one."""
     text, problem = BAD_CONFIGURATIONS[name]
     screen.goes_live()
     before = [screen.main_pid(unit) for unit in (PLAYER, POLLER)]
@@ -79,7 +79,7 @@ def test_a_bad_configuration_changes_nothing(screen: Screen, name: str) -> None:
 @pytest.mark.parametrize("name", BAD_PICTURES)
 @pytest.mark.parametrize("key", ["holding", "error"])
 def test_a_bad_picture(screen: Screen, key: str, name: str) -> None:
-    """The shipped one stands in; never black, never a restart."""
+    """The shipped one is used; never black, never a restart."""
     machine, path = screen.machine, f"{OWN_PICTURES}/bad.png"
     before = [screen.main_pid(unit) for unit in UNITS]
     machine.run(BAD_PICTURES[name])
@@ -87,7 +87,7 @@ def test_a_bad_picture(screen: Screen, key: str, name: str) -> None:
         screen.configure({"screen": {key: path}})
         if key == "error":
             screen.vimeo.fault("401")
-        # Of a half picture the display shows what there is.
+        # Of a truncated picture the display shows what it can.
         wait_for(lambda: screen.picture() == key or (name == "half" and screen.picture() != "stream"), 30)
         screen.vimeo.ok()
         screen.goes_live(90)
@@ -100,12 +100,12 @@ def test_a_bad_picture(screen: Screen, key: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_STATES)
 def test_a_bad_state_file(screen: Screen, name: str) -> None:
-    """Poller and player say so, go on, and write a good one over it."""
+    """Poller and player report it, continue, and overwrite it with a valid one."""
     before = [screen.main_pid(unit) for unit in UNITS]
     screen.goes_live()
     with screen.watched() as sampler:
         for path in (POLLER_STATE, PLAYER_STATE):
-            # Moved into place, as a writer would.
+            # Moved into place, like a writer does.
             screen.machine.run(f"cat >{path}.bad && chmod 644 {path}.bad && mv {path}.bad {path}", input=BAD_STATES[name])
         screen.livekeep("status")
         wait_for(lambda: has_good_states(screen), 40, 0.5)
@@ -115,7 +115,7 @@ def test_a_bad_state_file(screen: Screen, name: str) -> None:
 
 @pytest.mark.parametrize("name", BAD_TOKENS)
 def test_a_bad_token_is_not_taken(screen: Screen, name: str) -> None:
-    """The one in force stays."""
+    """The current one stays in force."""
     text, problem = BAD_TOKENS[name]
     screen.machine.write("/root/bad", text, 0o600)
     before = screen.machine.read("/etc/credstore/livekeep.vimeo-token"), screen.main_pid(POLLER)
@@ -127,7 +127,7 @@ def test_a_bad_token_is_not_taken(screen: Screen, name: str) -> None:
 
 
 def test_a_token_file_of_rubbish(screen: Screen) -> None:
-    """The poller starts, and the TV tells of it."""
+    """The poller starts, and the TV shows the problem."""
     stored = "/etc/credstore/livekeep.vimeo-token"
     screen.machine.run(f"head -c 5000 /dev/urandom >{stored}; systemctl restart {POLLER}")
     screen.says("token")
@@ -139,7 +139,7 @@ def test_a_token_file_of_rubbish(screen: Screen) -> None:
 
 @pytest.mark.parametrize("fault", NONSENSE)
 def test_a_plain_url_that_answers_nonsense(screen: Screen, fault: str) -> None:
-    """Off air or an error, never black, and no memory lost to it."""
+    """Off air or an error, never black, and no memory leak."""
     screen.vimeo.fault(fault)
     with screen.watched():
         screen.configure({"streams.main": {"vimeo_event": "", "url": f"{screen.vimeo.base_url}/live.m3u8"}})
@@ -151,7 +151,7 @@ def test_a_plain_url_that_answers_nonsense(screen: Screen, fault: str) -> None:
 
 
 def test_a_configuration_that_cannot_be_read(screen: Screen) -> None:
-    """The reload fails with the way out; the stream plays on."""
+    """The reload fails with the fix; the stream plays on."""
     config = "/etc/livekeep/livekeep.toml"
     screen.goes_live()
     with screen.watched() as sampler:
@@ -166,7 +166,7 @@ def test_a_configuration_that_cannot_be_read(screen: Screen) -> None:
 
 
 def test_a_full_run(screen: Screen) -> None:
-    """No state can be written: one line says so, no program ends, and with room again all goes on."""
+    """No state can be written: one line says so, no program ends, and everything recovers once there is space."""
     before = [screen.main_pid(unit) for unit in UNITS]
     size = screen.machine.run("findmnt -no OPTIONS /run | grep -o 'size=[^,]*' || echo size=20%").stdout.strip()
     with screen.watched():
@@ -181,19 +181,19 @@ def test_a_full_run(screen: Screen) -> None:
 
 
 def has_good_states(screen: Screen) -> bool:
-    """Whether the command can read what poller and player wrote, and both are at work."""
+    """Whether the command can read the states of poller and player, and both run."""
     found = json.loads(screen.machine.run(["livekeep", "status", "--json"]).stdout)
     return bool(found["poller"] and found["player"]) and found["poller_problem"] == found["player_problem"] == ""
 
 
 def fill_run(screen: Screen) -> None:
-    """Leave not one page free on /run."""
+    """Fill /run completely."""
     screen.machine.run("mount -o remount,size=64M /run; dd if=/dev/zero of=/run/filler bs=4k 2>/dev/null", check=False)
     assert screen.machine.run("echo x >/run/more", check=False).returncode != 0
 
 
 def test_what_is_told_is_one_line(screen: Screen) -> None:
-    """A fault that lasts is not told over and over."""
+    """A lasting fault is not reported repeatedly."""
 
     def told(words: str) -> Callable[[], int]:
         return lambda: screen.machine.journal(PLAYER).count(words) + screen.machine.journal(POLLER).count(words)

@@ -1,4 +1,4 @@
-"""livekeep-exporter under systemd, asked as its users ask it: Prometheus, node_exporter, a web server in front, a browser."""
+"""livekeep-exporter under systemd with its typical clients: Prometheus, node_exporter, a web server in front, a browser."""
 
 from __future__ import annotations
 
@@ -50,21 +50,21 @@ NO_BOARD = {
     "livekeep_hardware_watchdog_timeout_seconds", "livekeep_hardware_watchdog_last_ping_timestamp_seconds",
     "livekeep_host_board_info",
 }  # fmt: skip
-"""A Raspberry Pi's sensors, connectors, a watchdog, the firmware's name: the host of a container may have them or not."""
+"""A Raspberry Pi's sensors, connectors, a watchdog, the firmware's name: a container's host may have them or not."""
 NO_DISK = {"livekeep_card_good", "livekeep_host_filesystem_errors_total", "livekeep_host_pressure_waiting_seconds_total"}
-"""A container's files lie in memory; ext4 and the kernel's pressure accounts are the host's own."""
+"""A container's files are in memory; ext4 and the kernel's pressure accounts are the host's own."""
 NO_NETWORK = {"livekeep_host_network_receive_bytes_total", "livekeep_host_network_transmit_bytes_total"}
-"""Its network is its loopback alone."""
+"""Its only network is its loopback."""
 NO_CLOCK = {"livekeep_host_clock_synchronized"}
-"""A container may not ask the kernel about its clock."""
+"""A container may not query the kernel's clock."""
 NO_CHANNEL = {*CHANNELS, "livekeep_channel_health_state"}
 """A screen has none."""
 NO_RECORD = {*RECORD}
-"""It has no such part."""
+"""Its part is not installed."""
 CONTROLLERS = {
     "livekeep_unit_memory_bytes", "livekeep_unit_memory_peak_bytes", "livekeep_unit_tasks", "livekeep_oom_kills_total",
 }  # fmt: skip
-"""Where the host keeps these cgroup controllers in the old hierarchy, the machine has none of them."""
+"""If the host keeps these cgroup controllers in the old hierarchy, the machine has none of them."""
 WHILE_LIVE = {
     "livekeep_stream_live_since_timestamp_seconds", "livekeep_stream_url_expiry_timestamp_seconds",
     "livekeep_player_position_seconds", "livekeep_player_position_last_change_timestamp_seconds",
@@ -78,9 +78,9 @@ WHILE_LIVE = {
 }  # fmt: skip
 VERDICTS = {"network": ["ok"], "stream": ["skipped"], "speedtest": ["ok"]}
 MEASURED = (*VERDICTS, "host")
-"""Those probes that have something to measure in such a machine."""
+"""Probes with something to measure in such a machine."""
 OTHER_VERDICTS = ["ok", "warn", "skipped"]
-"""Those of a probe of the board, of which such a machine has little."""
+"""Metrics of a probe of the board, which such a machine mostly lacks."""
 # Bytes, and the status of the response; "" for none.
 REQUESTS = (
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400"),
@@ -111,7 +111,7 @@ def services(screen_room: Screen) -> Iterator[Services]:
 
 @pytest.fixture
 def box(screen: Screen, services: Services) -> Screen:
-    """The room, with names and a line to measure."""
+    """The room, with name resolution and a line to measure."""
     assert services.port
     return screen
 
@@ -121,7 +121,7 @@ def families(text: str) -> set[str]:
 
 
 def check(text: str) -> None:
-    """Prometheus' own check has no complaint."""
+    """Prometheus' own check reports nothing."""
     ran = subprocess.run([tool("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False)
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
@@ -153,8 +153,8 @@ def cannot_have(screen: Screen) -> set[str]:
 
 
 def test_every_family_is_there_while_idle(box: Screen, services: Services) -> None:
-    """But for those that such a machine cannot have, and those of a stream."""
-    # What a stream before had for the line to carry is kept.
+    """Except those that such a machine cannot have, and those of a stream."""
+    # Results of an earlier stream for the line are kept.
     forget(box, "stream")
     box.vimeo.schedule(datetime.now(UTC) + timedelta(days=3))
     box.machine.systemctl("restart", POLLER)
@@ -163,7 +163,7 @@ def test_every_family_is_there_while_idle(box: Screen, services: Services) -> No
     assert [run["verdict"] in VERDICTS.get(name, OTHER_VERDICTS) for name, run in found.items()] == [True] * len(PROBES), found
     box.shows("holding")
     box.says("Next: ")
-    # A timer has a figure from its first run on, and the exporter asks for those only now and then.
+    # A timer has a value from its first run on, and the exporter reads those only occasionally.
     wait_for(lambda: missing(ask(box, "/metrics").text) <= cannot_have(box) | WHILE_LIVE, 100, 0.5)
     text = ask(box, "/metrics").text
     check(text)
@@ -173,7 +173,7 @@ def test_every_family_is_there_while_idle(box: Screen, services: Services) -> No
 
 
 def test_a_live_stream_s_figures(box: Screen) -> None:
-    """All of them, and what they say."""
+    """All of them, with their values."""
     box.vimeo.go_live(f"{box.live.base_url}/master.m3u8")
     box.moves()
     assert verdict(run_probe(box, "stream"))[0] == "ok"
@@ -208,14 +208,14 @@ def test_bad_requests_disturb_nobody(box: Screen) -> None:
     pid = box.main_pid(EXPORTER)
     for request, answer in REQUESTS:
         line = box.machine.run(["python3", "-c", SEND, request.hex()]).stdout
-        # A client that goes on sending after the response may lose it.
+        # A client that keeps sending after the response may lose it.
         assert line.split()[1:2] in ([answer], []) if len(request) > 8192 else line.split()[1:2] == [answer] * bool(answer), line
     assert figures(box)["livekeep_player_up"] == 1
     assert box.main_pid(EXPORTER) == pid
 
 
 def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
-    """As the document says it is written."""
+    """In the way the document says."""
     text = DOCUMENT.read_text(encoding="utf-8")
     (command,) = re.findall(r"^    sudo (\S+ --textfile \S+)$", text, re.MULTILINE)
     target = command.split()[-1]
@@ -238,7 +238,7 @@ def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
 
 @contextlib.contextmanager
 def web_server(screen: Screen, folder: Path) -> Iterator[str]:
-    """The document's nginx in front of the exporter, with its files in `folder`; its URL."""
+    """The document's nginx in front of the exporter, with its files in `folder`; return its URL."""
     text = DOCUMENT.read_text(encoding="utf-8")
     block = text.partition("# /etc/nginx/conf.d/livekeep.conf\n")[2].partition("\n\n")[0]
     assert "listen 9443 ssl;" in block
@@ -251,7 +251,7 @@ def web_server(screen: Screen, folder: Path) -> Iterator[str]:
     screen.machine.copy_in(folder / "livekeep.crt", "/root/livekeep.crt")
     block = re.sub(r"/etc/(ssl|nginx)/livekeep", f"{folder}/livekeep", block)
     paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
-    # What Debian's own nginx.conf has around it, with paths of the test's own; as root its workers read those too.
+    # What Debian's own nginx.conf has around it, with the test's own paths; as root its workers can read those, too.
     top = f"user root;\ndaemon off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n"
     (folder / "nginx.conf").write_text(f"{top}http {{\naccess_log off;\n{paths}{block}\n}}\n", encoding="utf-8")
     command = [tool("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-g", "master_process off;"]
@@ -272,7 +272,7 @@ def test_a_web_server_in_front_asks_for_a_password(box: Screen, tmp_path: Path) 
 
 
 def picture_of(answer: Answer) -> str:
-    """What a picture shows, as the TV's own is told."""
+    """The kind of a picture, determined as for the TV's own."""
     assert (answer.status, answer.headers["content-type"]) == (200, "image/png")
     with Image.open(io.BytesIO(answer.body)) as image:
         small = image.convert("RGB").resize((16, 9))
@@ -285,7 +285,7 @@ def bearer() -> dict[str, str]:
 
 
 def test_the_picture_is_for_who_knows_the_token(box: Screen) -> None:
-    """Off by default; then what the TV shows, the same for all who ask at once; the token is told nowhere."""
+    """Off by default; then it is what the TV shows, the same for all concurrent clients; the token appears nowhere."""
     off = ask(box, "/screen.png", bearer())
     assert (off.status, off.headers["content-type"]) == (404, "text/plain; charset=utf-8")
     assert "exporter.screen_picture" in off.text
@@ -299,7 +299,7 @@ def test_the_picture_is_for_who_knows_the_token(box: Screen) -> None:
         assert len({answer.body for answer in found}) == 1
         assert box.machine.journal(PICTURE_UNIT).count(f"Finished {PICTURE_UNIT}") == 1
         box.goes_live()
-        # The one before may still be handed out.
+        # The previous one may still be served.
         wait_for(lambda: picture_of(ask(box, "/screen.png", bearer())) == "stream", 60, 1)
         seen = box.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
         seen += box.machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).stdout

@@ -1,4 +1,4 @@
-"""The harness itself: machines boot, the screen is read, the stand-ins do as they are told, and nothing is left behind."""
+"""The harness itself: machines boot, the screen can be read, the stand-ins work, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a machine needs root"
 
 
 class Room(NamedTuple):
-    """A booted machine, its TV, and what plays the internet."""
+    """A booted machine, its TV, and stand-ins for the internet."""
 
     machine: Machine
     tv: TV
@@ -122,7 +122,7 @@ def test_mpv_shows_the_live_stream(room: Room) -> None:
     with Sampler(room.tv) as sampler:
         try:
             wait_for(lambda: sum(map(green, room.tv.grid())) > 40, 20)
-            # Rows differ in the bar's place only while it crosses a cell's middle: the whole picture tells sooner.
+            # Rows differ in the bar's position only while it crosses a cell's middle: the whole picture shows it sooner.
             sums = set()
             for _ in range(10):
                 sums.add(room.tv.checksum())
@@ -140,7 +140,7 @@ def test_mpv_shows_the_live_stream(room: Room) -> None:
 
 
 def test_the_machine_reaches_the_stand_in_only(room: Room) -> None:
-    """The stand-in answers on the machine's loopback; the host's network is not there."""
+    """The stand-in answers on the machine's loopback; the host's network is unreachable."""
     room.vimeo.go_live(room.live.url)
     url = f"{room.vimeo.base_url}/me/live_events/{EVENT_ID}/m3u8_playback"
     script = (
@@ -153,7 +153,7 @@ def test_the_machine_reaches_the_stand_in_only(room: Room) -> None:
 
 
 def test_files_survive_a_reboot_and_a_power_cut() -> None:
-    """The disk stays; what runs does not."""
+    """Files stay; processes do not."""
     with Machine("trixie") as machine:
         machine.copy_in(Path(__file__), "/opt/there/test.py")
         machine.reboot()
@@ -172,7 +172,7 @@ def test_apt_installs_inside() -> None:
 
 
 def test_an_outside_link_is_cut_and_silenced() -> None:
-    """A cut is noticed at once, silence is not; afterwards all is well."""
+    """A cut is noticed at once, silence is not; afterwards everything works."""
     with (
         Network(outside=True) as network,
         VimeoStandIn(network) as vimeo,
@@ -217,7 +217,7 @@ def test_refusals_have_the_documented_shape(vimeo: VimeoStandIn, name: str, stat
 
 @pytest.mark.parametrize("name", sorted(ODD_BODIES | {"garbage": b"", "html200": b"", "big": b""}))
 def test_odd_bodies_come_with_200(vimeo: VimeoStandIn, name: str) -> None:
-    """A 200 whose body holds no playable URL."""
+    """A 200 whose body has no playable URL."""
     vimeo.fault(name)
     status, body, _ = get(f"{vimeo.base_url}/me/live_events/{EVENT_ID}/m3u8_playback")
     assert status == 200
@@ -230,7 +230,7 @@ def test_odd_bodies_come_with_200(vimeo: VimeoStandIn, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "status"), [("html502", 502), ("503", 503), ("redirect_loop", 302)])
 def test_proxies_answer_html(vimeo: VimeoStandIn, name: str, status: int) -> None:
-    """No JSON, and a redirection that leads nowhere."""
+    """No JSON, and a redirect that leads nowhere."""
     vimeo.fault(name)
     answered, _, headers = get(f"{vimeo.base_url}/oauth/verify")
     assert answered == status
@@ -238,7 +238,7 @@ def test_proxies_answer_html(vimeo: VimeoStandIn, name: str, status: int) -> Non
 
 
 def test_unknown_faults_are_refused(vimeo: VimeoStandIn) -> None:
-    """A typing error in a test must not pass for good behaviour."""
+    """A typo in a test must not pass as good behaviour."""
     with pytest.raises(ValueError, match="no such fault"):
         vimeo.fault("hnag")
 
@@ -268,7 +268,7 @@ def test_a_reset_is_a_reset(vimeo: VimeoStandIn) -> None:
 
 
 def test_states_of_an_event(vimeo: VimeoStandIn) -> None:
-    """Offline, starting, live with a fresh URL each time, and what the event and the video say of it."""
+    """Offline, starting, live with a fresh URL each time, and the responses for the event and the video."""
     playback = f"{vimeo.base_url}/me/live_events/{EVENT_ID}/m3u8_playback"
     assert decoded(get(playback)[1])["error_code"] == 10008
     vimeo.starting()
@@ -304,7 +304,7 @@ def test_tokens_scopes_and_limits(vimeo: VimeoStandIn) -> None:
 
 
 def test_the_live_source_stalls_ends_and_refuses() -> None:
-    """The playlist grows, stops growing, grows again, ends, and is refused, as asked."""
+    """The playlist grows, stops growing, grows again, ends, and is refused, as requested."""
     with LiveStream(variants=(HD, SD)) as live:
         assert get(live.url)[1].count(b"#EXT-X-STREAM-INF") == 2
         media = f"{live.base_url}/hd/index.m3u8"
@@ -331,7 +331,7 @@ def test_the_live_source_stalls_ends_and_refuses() -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_nothing_is_left_behind(ending: signal.Signals) -> None:
-    """A run that is stopped cleans up; one that is killed is cleaned up after by the next."""
+    """A stopped run cleans up; the next run cleans up after a killed one."""
     script = (
         "import signal\nfrom tests.machine.machine import Machine\nfrom tests.machine.network import Network\n"
         "from tests.machine.tv import TV\nfrom tests.machine.vimeo import VimeoStandIn\n"
@@ -357,7 +357,7 @@ def test_nothing_is_left_behind(ending: signal.Signals) -> None:
 
 
 def test_several_runs_may_tidy_up_at_once() -> None:
-    """What one removes while another looks at it is no fault."""
+    """It is no error if one removes what another is reading."""
     with subprocess.Popen(["true"]) as ended:
         ended.wait(15)
     group = CGROUPS / f"lkt{ended.pid}-1"
@@ -370,7 +370,7 @@ def test_several_runs_may_tidy_up_at_once() -> None:
 
 
 def leftovers(mark: str) -> list[str]:
-    """Directories, namespaces, cgroups, mounts and processes that bear this mark."""
+    """Directories, namespaces, cgroups, mounts and processes with this mark."""
     found = [str(p) for place in (RUN, Path("/run/netns"), CGROUPS) for p in place.glob(f"{mark}*")]
     found += [line for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines() if mark in line]
     for path in Path("/proc").glob("[0-9]*/cmdline"):

@@ -1,4 +1,4 @@
-"""The probes and their timers under systemd, and that the screen depends on none of the health part."""
+"""The probes and their timers under systemd, and that the screen does not depend on the health part."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LIBRARY, UNIT_FILES = "/usr/lib/python3/dist-packages/livekeep", "/usr/lib/syste
 STREAM_FILE = "/run/livekeep/stream/stream.json"
 SPEEDTEST = "livekeep-probe-speedtest.service"
 LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
-# What --without-health leaves out, wherever it may be.
+# What --without-health leaves out, in any place.
 PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/dist-packages/livekeep/\(exporter\|probes\)/.*"
 
 
@@ -46,7 +46,7 @@ def services(screen_room: Screen) -> Iterator[Services]:
 
 @pytest.fixture
 def box(screen: Screen, services: Services) -> Screen:
-    """The room, with names and a line to measure."""
+    """The room, with name resolution and a line to measure."""
     assert services.port
     return screen
 
@@ -75,14 +75,14 @@ def test_after_the_install(box: Screen) -> None:
 
 @pytest.mark.parametrize("unit", LIMITS)
 def test_the_sandbox_holds(box: Screen, unit: str) -> None:
-    """As the systemd that runs the unit counts it."""
+    """As rated by the systemd that runs the unit."""
     last = box.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()[-1]
     assert float(last.partition(": ")[2].split()[0]) <= LIMITS[unit], last
 
 
 def test_a_stream_is_looked_at_while_it_is_live(box: Screen) -> None:
-    """What ffprobe says of it is right; a playlist that stands still is a fault; off the air there is nothing to look at."""
-    # The player would else give the stream up, and the poller with it.
+    """ffprobe's result is right; a playlist that stands still is a fault; while off air there is nothing to check."""
+    # Otherwise the player would give the stream up, and so would the poller.
     box.configure({"screen": {"stall_seconds": 120.0}})
     box.goes_live()
     forget(box, "stream")
@@ -104,7 +104,7 @@ def test_a_stream_is_looked_at_while_it_is_live(box: Screen) -> None:
 
 
 def test_a_stream_that_the_player_has_given_up_is_a_fault(box: Screen) -> None:
-    """It stands still for longer than the player waits: the holding picture is shown, and the probe says why."""
+    """It stands still for longer than the player waits: the holding picture is shown, and the probe gives the reason."""
     box.goes_live()
     box.live.stall()
     box.shows("holding")
@@ -116,11 +116,11 @@ def test_a_stream_that_the_player_has_given_up_is_a_fault(box: Screen) -> None:
 
 
 def test_the_signed_url_is_nowhere_while_ffprobe_runs(box: Screen) -> None:
-    """Nor afterwards: not on a command line, in an environment, a state, the journal, a figure or a report."""
+    """Nor afterwards: not on a command line, in an environment, a state, the journal, a metric or a report."""
     box.vimeo.forget()
     box.goes_live()
     forget(box, "stream")
-    # So ffprobe waits for as long as we look.
+    # So ffprobe waits for as long as the test reads.
     box.live.hang(only=".ts")
     command = box.machine.popen(["livekeep", "probe", "stream"])
     processes = "cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'"
@@ -139,7 +139,7 @@ def test_the_signed_url_is_nowhere_while_ffprobe_runs(box: Screen) -> None:
 
 
 def test_the_line_is_measured(box: Screen, services: Services) -> None:
-    """By a server in the room; what it used is counted, and a stream that begins ends it."""
+    """Against a server in the room; its traffic is counted, and the start of a stream ends it."""
     before = services.counted()
     with applied(box, line_settings(services)):
         forget(box, "speedtest")
@@ -148,7 +148,7 @@ def test_the_line_is_measured(box: Screen, services: Services) -> None:
         assert verdict(found)[0] == "ok", verdict(found)
         assert 0 < found["latency_seconds"] < 10
         assert 1e6 < found["received_bytes_total"] <= used.sent - before.sent
-        # The server has the whole of a body before it answers.
+        # The server has the whole body before it responds.
         assert found["sent_bytes_total"] == used.received - before.received > 0
         for way, total in (("download", "received"), ("upload", "sent")):
             speed = found[f"{way}_bytes_per_second"]
@@ -161,22 +161,22 @@ def test_the_line_is_measured(box: Screen, services: Services) -> None:
         box.goes_live(within=60)
         wait_for(lambda: box.machine.unit_property(SPEEDTEST, "ActiveState") == "inactive", 60)
         state: dict[str, Any] = json.loads(box.machine.read("/run/livekeep/probe-speedtest/state.json"))
-        # Poller or player, whichever says so first.
+        # Poller or player, whichever reports first.
         assert (verdict(state)[0], verdict(state)[1].split(": ")[0]) == ("skipped", "the test was broken off")
         assert state["received_bytes_total"] > found["received_bytes_total"]
         assert state["measured_at"] == found["measured_at"]
-        # Nor does one begin.
+        # Nor does one start.
         assert verdict(run_probe(box, "speedtest")) == ("skipped", "the stream is on the screen")
         assert box.machine.unit_property(SPEEDTEST, "Result") == "exec-condition"
         assert failed_units(box) == ""
 
 
 def test_apply_puts_intervals_in_force(box: Screen) -> None:
-    """The timer really ticks otherwise, at once; a probe that is off leaves nothing behind; and back."""
+    """The timer's interval really changes, at once; a probe that is off leaves nothing behind; and back."""
     timer = "livekeep-probe-network.timer"
 
     def wait() -> float:
-        """Seconds until the next run; the machine has the host's clock."""
+        """Seconds until the next run; the machine uses the host's clock."""
         (row,) = json.loads(box.machine.systemctl("list-timers", "--output=json", timer).stdout)
         return row["next"] / 1e6 - time.time() if row["next"] else 0.0
 
@@ -189,7 +189,7 @@ def test_apply_puts_intervals_in_force(box: Screen) -> None:
         found = figures(box)
         assert found['livekeep_probe_interval_seconds{probe="network"}'] == 3600
         assert box.machine.systemctl("is-enabled", "livekeep-probe-host.timer", check=False).stdout == "disabled\n"
-        # systemd forgets a unit that is switched off and that nobody refers to.
+        # systemd forgets a unit that is disabled and unreferenced.
         assert found.get('livekeep_unit_state{state="active",unit="livekeep-probe-host.timer"}', 0) == 0
         assert not box.machine.exists("/run/livekeep/probe-host/state.json")
         assert [series for series in found if 'probe="host"' in series] == []
@@ -201,7 +201,7 @@ def test_apply_puts_intervals_in_force(box: Screen) -> None:
 
 
 def test_a_broken_state_costs_nobody_else_s_figures(box: Screen) -> None:
-    """The player's, while it hangs, and a probe's."""
+    """The state of the hanging player, and a probe's."""
     run_probe(box, "network")
     pid = box.machine.main_pid(PLAYER).host
     box.signal(PLAYER, signal.SIGSTOP)
@@ -227,7 +227,7 @@ def test_a_broken_state_costs_nobody_else_s_figures(box: Screen) -> None:
 
 def test_healthz_is_the_verdict_s_line(box: Screen) -> None:
     def agrees(status: int, level: str) -> bool:
-        """At one moment at least: each of the two reads the clock."""
+        """At least at one moment: each of the two reads the clock."""
         answer = ask(box, "/healthz")
         return (answer.status, answer.text) == (status, box.livekeep("health")) and answer.text.startswith(f"{level}: ")
 
@@ -241,7 +241,7 @@ def test_healthz_is_the_verdict_s_line(box: Screen) -> None:
 
 
 def test_the_exporter_outlives_the_screen(box: Screen) -> None:
-    """Which is off on purpose: nothing is wrong with the figures, they are fewer."""
+    """It is off on purpose: the exporter reports no error, only fewer metrics."""
     box.machine.systemctl("stop", "livekeep.target")
     wait_for(lambda: all(box.machine.unit_property(unit, "ActiveState") == "inactive" for unit in UNITS), 60)
     found = figures(box)
@@ -263,7 +263,7 @@ def test_the_exporter_comes_back(box: Screen) -> None:
 
 
 def test_the_screen_needs_none_of_it(box: Screen) -> None:
-    """Stopped, and even its files deleted: the screen goes live and off, also when it is started anew. An install repairs it."""
+    """Stopped, and even with its files deleted: the screen goes live and off, also after a restart. An install repairs it."""
     try:
         with box.watched() as sampler:
             box.machine.systemctl("stop", EXPORTER, *TIMERS)
@@ -285,8 +285,8 @@ def test_the_screen_needs_none_of_it(box: Screen) -> None:
 
 
 def no_health(screen: Screen) -> None:
-    """Nothing of it is there, and nothing misses it."""
-    # The version before is kept, for a way back; what all probes share is the core's, since a channel has one too.
+    """Nothing of it is installed, and nothing misses it."""
+    # The previous version is kept for a rollback; what all probes share belongs to the core, because a channel has one, too.
     skipped = r"-path /proc -o -path /sys -o -path /src -o -path '*/doc/livekeep' -o -path /var/lib/livekeep/packages"
     skipped += f" -o -path {UNIT_FILES}/livekeep-probe-.service.d"
     found = screen.machine.run(rf"find / \( {skipped} \) -prune -o ! -type d -regex '{PARTS}' -print")
@@ -295,7 +295,7 @@ def no_health(screen: Screen) -> None:
     assert units.stdout == ""
     users = screen.machine.run("stat -c %U /proc/[0-9]*", check=False).stdout.split()
     assert [user for user in users if user.startswith(("livekeep-exporter", "livekeep-probe"))] == []
-    # What the probes had found would soon count as silent.
+    # The probes' results would soon count as silent.
     assert screen.machine.run(["find", "/run/livekeep", "-name", "probe-*"]).stdout == ""
     assert "PROBE" not in screen.livekeep("status")
     assert "the health part is not installed" in screen.livekeep("probe")
@@ -303,7 +303,7 @@ def no_health(screen: Screen) -> None:
 
 
 def test_a_box_without_health_and_back(box: Screen) -> None:
-    """As install.sh was last told; the screen's processes are the same all the while."""
+    """As install.sh was last run; the screen's processes stay the same."""
     for name in ("network", "host"):
         run_probe(box, name)
     before = pids(box)

@@ -1,4 +1,4 @@
-"""The host probe under systemd: its timer, its sandbox, a card that is full or read-only, and the operator's view of it."""
+"""The host probe under systemd: its timer, its sandbox, a full or read-only card, and the operator's view."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OTHERS = tuple(name for name in PROBES if name != "host")
 
 
 def findings(screen: Screen) -> dict[str, Any]:
-    """What the probe found in a run that begins now."""
+    """The results of a probe run that starts now."""
     screen.machine.systemctl("start", SERVICE)
     document: dict[str, Any] = json.loads(screen.machine.read(STATE))
     return document
@@ -33,7 +33,7 @@ def probe(screen: Screen, *arguments: str) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def mounted(screen: Screen, options: str) -> Iterator[None]:
-    """A small file system of its own where the card is checked, owned as systemd made the folder."""
+    """A small separate file system at the checked path, owned as systemd created the folder."""
     owner = "uid=$(id -u livekeep-probe-host),gid=$(getent group livekeep | cut -d: -f3),mode=0750"
     screen.machine.run(f"mount -t tmpfs -o {options},{owner} card {FOLDER}")
     try:
@@ -44,7 +44,7 @@ def mounted(screen: Screen, options: str) -> Iterator[None]:
 
 @pytest.fixture
 def alone(screen: Screen) -> Iterator[Screen]:
-    """Without the other probes' findings: what they say of the room's network is not the matter here."""
+    """Without the other probes' results: the room's network does not matter here."""
     timers = [f"livekeep-probe-{name}.timer" for name in OTHERS]
     screen.machine.systemctl("stop", *timers)
     for name in OTHERS:
@@ -54,12 +54,12 @@ def alone(screen: Screen) -> Iterator[Screen]:
 
 
 def test_its_timer_runs_it(screen: Screen) -> None:
-    """By the shipped times, which are then quickened: a room that has just started would wait 75 s for the first run."""
+    """By the shipped times, which are then shortened: in a room that has just started, the first run would take 75 s to come."""
     assert screen.machine.unit_property(TIMER, "ActiveState") == "active"
     shipped = screen.machine.unit_property(TIMER, "TimersMonotonic")
     assert "OnBootUSec=1min 15s" in shipped
     assert "OnUnitActiveUSec=1min" in shipped
-    # An empty one forgets all of them.
+    # An empty value resets all of them.
     quick = "[Timer]\nOnBootSec=\nOnBootSec=1s\nOnUnitActiveSec=2s\nAccuracySec=1ms\n"
     screen.machine.write(f"/run/systemd/system/{TIMER}.d/90-quick.conf", quick)
     try:
@@ -77,7 +77,7 @@ def test_its_timer_runs_it(screen: Screen) -> None:
 def test_it_finds_what_the_machine_shows_and_leaves_nothing(screen: Screen) -> None:
     found = findings(screen)
     assert found["run"]["verdict"] in ("ok", "warn")
-    # A container has neither the board's firmware nor a card of its own.
+    # A container has neither the board's firmware nor its own card.
     assert (found["throttled"], found["under_voltage_events"], found["card_is_good"]) == (None, None, None)
     assert found["card_problem"].endswith("in memory, not on a card")
     assert screen.machine.run(["ls", "-A", FOLDER]).stdout == ""
@@ -88,7 +88,7 @@ def test_it_finds_what_the_machine_shows_and_leaves_nothing(screen: Screen) -> N
 
 @pytest.mark.parametrize("group", ["video", "root"])
 def test_a_door_that_is_none_is_no_fault(screen: Screen, group: str) -> None:
-    """Nodes of the firmware's names which answer nothing, and which may be opened or not."""
+    """Nodes with the firmware's names that do not respond, and may or may not be opened."""
     screen.machine.run(f"for door in vcio vcio_gencmd; do mknod -m 660 /dev/$door c 1 3; chgrp {group} /dev/$door; done")
     try:
         assert findings(screen)["throttled"] is None
@@ -106,7 +106,7 @@ def test_a_door_that_is_none_is_no_fault(screen: Screen, group: str) -> None:
 )
 def test_a_card_that_takes_nothing_is_told_everywhere(alone: Screen, options: str, sentence: str, is_good: bool | None) -> None:
     screen = alone
-    # What was found before is forgotten: the next run checks at once.
+    # The previous result is forgotten: the next run checks at once.
     screen.machine.systemctl("clean", "--what=runtime", SERVICE)
     with mounted(screen, options):
         code, said = probe(screen, "host")
@@ -118,7 +118,7 @@ def test_a_card_that_takes_nothing_is_told_everywhere(alone: Screen, options: st
         assert (health.returncode, sentence in health.stdout) == (1, True), health.stdout
         event = screen.machine.journal_entries(SERVICE, "LIVEKEEP_EVENT=probe-verdict-changed")[-1]
         assert (event["LIVEKEEP_PROBE"], event["LIVEKEEP_VERDICT"]) == ("host", "fail")
-        # While it fails it is checked again at every run.
+        # While it fails, every run checks it again.
         first = findings(screen)["card_checked_at"]
         assert findings(screen)["card_checked_at"] > first
     assert findings(screen)["run"]["verdict"] in ("ok", "warn")

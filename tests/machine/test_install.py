@@ -1,6 +1,6 @@
 """install.sh and uninstall.sh: from a bare machine to the picture, and back to a bare machine.
 
-The tests of a room build on each other in their order, as an administrator's days do.
+The tests of a room build on each other in order, like an administrator's tasks.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PLACES = (
     "/usr/lib/tmpfiles.d /usr/share/livekeep /usr/share/polkit-1 /etc /var/lib/livekeep /var/lib/dpkg/status"
 )
 EVERYWHERE = "find / -xdev -iname '*livekeep*' ! -path '/src*' ! -path '/proc/*' ! -path '/tmp/*' 2>&1"
-# The last is the root's own, where the tests' cache lies on the host.
+# The last is the root's own, if the tests' cache is on the host.
 KEPT = ("/var/log/journal", "/root", "/var/cache/livekeep-tests")
 USERS = ("livekeep-poller", "livekeep-player", "livekeep-display", "livekeep-error-screen")
 NOWHERE = "http://192.0.2.1"
@@ -34,7 +34,7 @@ DISPLAY_MANAGER = (
     "[Service]\nExecStart=/bin/sleep infinity\n[Install]\nAlias=display-manager.service\nWantedBy=multi-user.target\n"
 )
 GONE_UNIT = "livekeep-gone.service"
-# What an install.sh from before the packages leaves behind.
+# Files of an install.sh from before the packages.
 OLD_UNITS, OLD_MEMORY = "/usr/local/lib/systemd/system", "/var/lib/livekeep/install"
 OLD_FILES = (
     f"{OLD_UNITS}/livekeep.target",
@@ -45,7 +45,7 @@ OLD_FILES = (
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest) -> Iterator[Screen]:
-    """A machine before its first install; trixie without any of the packages, which apt brings."""
+    """A machine before its first install; trixie without any of the packages, which apt installs."""
     with Screen(request.param, bare=request.param == "trixie", install=False) as screen:
         for path in RIVALS:
             screen.machine.write(path, RIVAL)
@@ -56,18 +56,18 @@ def box(request: pytest.FixtureRequest) -> Iterator[Screen]:
 
 
 def fingerprint(machine: Machine) -> str:
-    """All files that an install may touch: name, mode, owner, time, inode."""
+    """All files that an install may change: name, mode, owner, time, inode."""
     return machine.run(f"find {PLACES} -printf '%p %m %u %g %T@ %i\\n' | sort").stdout
 
 
 def processes(screen: Screen) -> list[str]:
-    """Main process and restarts of each unit."""
+    """Main process and number of restarts of each unit."""
     names = ("MainPID", "NRestarts", "ActiveEnterTimestamp")
     return [screen.machine.unit_property(unit, name) for unit in UNITS for name in names]
 
 
 def test_wrong_options_are_refused(box: Screen) -> None:
-    """Before anything is changed."""
+    """Before any change."""
     before = fingerprint(box.machine)
     for options in (["--nonsense"], ["--token-file", "/nowhere"], ["--output", "paper"], ["--event", "sunday"]):
         done = box.machine.run(["/src/install.sh", "--yes", *options], check=False)
@@ -79,7 +79,7 @@ def test_wrong_options_are_refused(box: Screen) -> None:
 
 
 def test_one_command_brings_the_picture(box: Screen) -> None:
-    """From a bare machine, without a question."""
+    """On a bare machine, without a question."""
     told = box.install("--token-file", "/root/token")
     assert ("Installing packages" in told) == (box.suite == "trixie")
     assert "holding picture" in told
@@ -110,14 +110,14 @@ def test_a_second_run_changes_nothing(box: Screen) -> None:
     assert "Restarted" not in told
     after = fingerprint(box.machine), processes(box)
     changed = set(after[0].splitlines()) ^ set(before[0].splitlines())
-    # Where the host probe writes when its time has come.
+    # Where the host probe writes when it is due.
     own = ("/var/lib/livekeep ", "/var/lib/livekeep/probe-host ")
     assert sorted(line for line in changed if not line.startswith(own)) == []
     assert after[1] == before[1]
 
 
 def other_version(machine: Machine, version: str) -> str:
-    """A folder of another version: one module differs, and one unit more is there; from it install.sh is run."""
+    """A folder with another version: one module differs, and there is one more unit; its install.sh is run."""
     folder = f"/root/livekeep-{version}"
     machine.run(f"rm -rf {folder}; mkdir {folder} && tar -C /src --exclude=.git --exclude=tests -c . | tar -C {folder} -x")
     machine.run(f"sed -i 's/^__version__ = .*/__version__ = \"{version}\"/' {folder}/lib/livekeep/__init__.py")
@@ -129,7 +129,7 @@ def other_version(machine: Machine, version: str) -> str:
 
 
 def installed(machine: Machine) -> str:
-    """The version of all packages, which is one."""
+    """The version of all packages, which is the same for all."""
     query = "dpkg-query -Wf '${db:Status-Status} ${Version}\n' 'livekeep*' | sed -n 's/^installed //p' | sort -u"
     words = machine.run(query).stdout.split()
     assert len(words) == 1, words
@@ -137,7 +137,7 @@ def installed(machine: Machine) -> str:
 
 
 def test_an_upgrade_and_back(box: Screen) -> None:
-    """Poller and player are restarted, the display is not, what the operator wrote stays; a unit that is gone is stopped."""
+    """Poller and player restart, the display does not, the operator's files stay; a removed unit is stopped."""
     machine = box.machine
     before = installed(machine)
     machine.run("sed -i 's/^slideshow_seconds = .*/slideshow_seconds = 11/' /etc/livekeep/livekeep.toml")
@@ -186,7 +186,7 @@ def test_the_journal_is_kept_when_asked(box: Screen) -> None:
 
 
 def test_a_reboot_without_the_internet(box: Screen) -> None:
-    """The holding picture by itself; then the error picture says what is wrong."""
+    """The holding picture appears by itself; then the error picture gives the cause."""
     box.write_config({"vimeo": {"api_url": NOWHERE}})
     box.machine.reboot()
     box.shows("holding", within=60)
@@ -197,7 +197,7 @@ def test_a_reboot_without_the_internet(box: Screen) -> None:
 
 
 def test_uninstalling_leaves_config_and_gives_back_the_rest(box: Screen) -> None:
-    """No file, no unit, no process of livekeep; autostart and display manager as they were."""
+    """No file, unit or process of livekeep; autostart and display manager as before."""
     machine = box.machine
     files = machine.run("dpkg -L livekeep livekeep-screen livekeep-health | grep livekeep | sort -u").stdout.split()
     machine.run(["/src/uninstall.sh"], timeout=120)
@@ -214,7 +214,7 @@ def test_uninstalling_leaves_config_and_gives_back_the_rest(box: Screen) -> None
 
 
 def test_installing_again_takes_up_config_and_token(box: Screen) -> None:
-    """The picture is there at once."""
+    """The picture appears at once."""
     box.install()
     assert "slideshow_seconds = 11" in box.machine.read("/etc/livekeep/livekeep.toml")
     box.goes_live()
@@ -223,7 +223,7 @@ def test_installing_again_takes_up_config_and_token(box: Screen) -> None:
 
 
 def test_without_a_token(box: Screen) -> None:
-    """It is installed all the same, and the TV says what is missing."""
+    """It is installed anyway, and the TV says what is missing."""
     box.machine.run("/src/uninstall.sh && rm /etc/credstore/livekeep.vimeo-token", timeout=120)
     box.machine.run(["/src/install.sh", "--yes"], timeout=300)
     box.shows("holding")
@@ -232,7 +232,7 @@ def test_without_a_token(box: Screen) -> None:
 
 
 def test_an_install_from_before_the_packages_is_replaced(box: Screen) -> None:
-    """Its files and links go; its parts, its configuration and the packages that it had brought are taken over."""
+    """Its files and links go; its parts, configuration and installed packages are taken over."""
     machine = box.machine
     machine.run(["/src/uninstall.sh", "--purge"], timeout=120)
     box.write_config()
@@ -277,7 +277,7 @@ def test_nobody_but_root_may_write_what_root_reads(box: Screen) -> None:
 
 
 def test_purging_leaves_nothing(box: Screen) -> None:
-    """Config, token, users, and with --packages what install.sh had brought."""
+    """Config, token, users, and with --packages what install.sh installed."""
     machine = box.machine
     had = machine.run("dpkg-query -Wf '${db:Status-Status} ${Package}\n' | grep -c ^installed").stdout
     machine.run(["/src/uninstall.sh", "--purge", "--packages"], timeout=300)
@@ -293,7 +293,7 @@ def test_purging_leaves_nothing(box: Screen) -> None:
 
 
 def test_without_a_network_apt_says_so() -> None:
-    """One sentence that says what to try, and nothing half installed."""
+    """One sentence that says what to try, and no partial installation."""
     with Machine("trixie", source=PROJECT) as machine:
         done = machine.run(["/src/install.sh", "--yes"], check=False, timeout=300)
         assert done.returncode == 1

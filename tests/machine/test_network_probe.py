@@ -1,4 +1,4 @@
-"""livekeep-probe-network in a made-up world with known loss and delay; as its unit: no root, the one capability."""
+"""livekeep-probe-network in a simulated world with known loss and delay; like its unit: no root, the one capability."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from tests.outside import PROJECT, UNPRIVILEGED
 PROGRAM = PROJECT / "bin/livekeep-probe"
 CAPABILITY = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
 TRUTH = 0.1
-"""So near must a measured figure be to the true one."""
+"""The largest deviation of a measured value from the true one."""
 NEAR, NEAR_6, FAR, AWAY = "198.18.0.10", "fd18::10", "198.18.0.20", "203.0.113.7"
 BROADCAST = "127.255.255.255"
 NAMES = {"near.example": [NEAR, NEAR_6], "four.example": [FAR], "six.example": [NEAR_6], "api.example": ["192.0.2.1"]}
@@ -27,7 +27,7 @@ def settings(hosts: Sequence[str], packets: int = 3, names: Sequence[str] = ("ap
 
 
 def look(world: World, toml: str, rights: Sequence[str] = CAPABILITY, resolver: str = "127.0.0.1") -> NetworkResult:
-    """Run the program once in the world, with the world's own /sys and resolv.conf; give what it wrote."""
+    """Run the program once in the world, with the world's own /sys and resolv.conf; return its output."""
     folder = world.folder
     (folder / "etc/livekeep").mkdir(parents=True, exist_ok=True)
     (folder / "run/livekeep/probe-network").mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def test_a_known_loss_and_delay_is_reported_within_a_tenth() -> None:
 
 @pytest.fixture(scope="module")
 def faulty_answers() -> dict[str, Ping]:
-    """One run against one host of each fault, by fault."""
+    """One run against one host per fault, by fault."""
     faults = ("", "twice", "late", "identifier", "sequence", "unreachable")
     addresses = {fault: f"198.18.1.{number}" for number, fault in enumerate(faults, 1)}
     hosts = {address: Host(delay_seconds=0.7) if fault == "late" else Host(fault=fault) for fault, address in addresses.items()}
@@ -108,7 +108,7 @@ def test_late_and_foreign_answers_do_not_count(faulty_answers: dict[str, Ping], 
 
 
 def test_hosts_that_cannot_be_pinged_say_why() -> None:
-    """Unknown names, no route, and a silent host, beside one that answers; IPv6 where there is a route alone."""
+    """Unknown names, no route, and a silent host, besides one that answers; IPv6 only if there is a route."""
     hosts = {NEAR: Host(), NEAR_6: Host(), FAR: Host()}
     names = NAMES | {"away.example": [NEAR, "2001:db8::1"], "far-six.example": ["2001:db8::1"]}
     with World(Plan(hosts, names)) as world:
@@ -174,7 +174,7 @@ def test_one_name_that_nobody_knows_is_a_weakness() -> None:
     ids=["refuses", "is silent"],
 )
 def test_a_first_name_server_that_is_dead_is_named(first: str, problem: str) -> None:
-    """The second one is good, and the C library goes on to it."""
+    """The second one works, and the C library uses it."""
     with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
         found = look(world, settings(["near.example"], timeout=4), resolver=f"{first}\nnameserver 127.0.0.1")
     reason = f"the name server {first} is of no use ({problem}); another one answers in its place"
@@ -211,7 +211,7 @@ def test_nothing_answers() -> None:
 
 
 def test_without_the_capability_nothing_is_pinged() -> None:
-    """The kernel's ping socket would be there, but fping gets no answer on it."""
+    """The kernel's ping socket exists, but fping gets no answer on it."""
     with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
         setting = "/proc/sys/net/ipv4/ping_group_range"
         subprocess.run(world.network.in_machine(["sh", "-c", f"echo 0 {UNPRIVILEGED} >{setting}"]), check=True, timeout=30)

@@ -1,6 +1,6 @@
 """The packages without install.sh: from a signed repository by apt, and into an image that boots later.
 
-The tests of a room build on each other in their order, as a fleet's days do.
+The tests of a room build on each other in order, like the life of a fleet.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from tests.machine.vimeo import TOKEN
 SOURCES = ("bin", "docs", "etc", "lib", "packaging", "units", "README.md", "CHANGELOG.md", "LICENSE")
 VERSIONS = ("1.0.0", "1.1.0")
 REPOSITORY, KEY = "/srv/repository", "fleet@example.org"
-# As unattended-upgrades and configuration management call it: nobody answers.
+# Like unattended-upgrades and configuration management: non-interactive.
 APT = "apt-get -q -y -o Dpkg::Use-Pty=false"
 
 
 def build(target: Path, version: str) -> list[Path]:
-    """The packages of this checkout as another version, whose display is the same."""
+    """Build this checkout's packages as another version, with the same display."""
     source = target / "source"
     for name in SOURCES:
         copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy2
@@ -41,7 +41,7 @@ def build(target: Path, version: str) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """One with the first version, and one with both, signed by the same key."""
+    """One with the first version, and one with both, signed with the same key."""
     folder = tmp_path_factory.mktemp("packages")
     keys = folder / "keys"
     keys.mkdir(mode=0o700)
@@ -60,7 +60,7 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest, repositories: list[Path]) -> Iterator[Screen]:
-    """A machine that knows the repository and no other."""
+    """A machine with this repository only."""
     with Screen(request.param, install=False) as screen:
         screen.machine.copy_in(repositories[0], REPOSITORY)
         screen.machine.run("rm -rf /etc/apt/sources.list*; mkdir /etc/apt/sources.list.d")
@@ -87,7 +87,7 @@ def test_apt_installs_from_a_signed_repository(box: Screen) -> None:
 
 
 def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repositories: list[Path]) -> None:
-    """And back to the version before: no question, no change of the configuration, no other display."""
+    """And back to the previous version: no question, no configuration change, no display restart."""
     machine = box.machine
     machine.run("sed -i 's/^slideshow_seconds = .*/slideshow_seconds = 11/' /etc/livekeep/livekeep.toml")
     config = machine.read("/etc/livekeep/livekeep.toml")
@@ -114,7 +114,7 @@ def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repos
 
 
 def test_an_upgrade_does_not_stop_at_a_faulty_configuration(box: Screen) -> None:
-    """The packages are installed all the same; the command says what is wrong."""
+    """The packages are installed anyway; the command reports the error."""
     box.machine.write("/etc/livekeep/livekeep.d/90-faulty.toml", "[screen]\nnonsense = 1\n")
     told = apt(box, "upgrade")
     assert "nonsense" in told
@@ -124,7 +124,7 @@ def test_an_upgrade_does_not_stop_at_a_faulty_configuration(box: Screen) -> None
 
 
 def test_apt_removes_a_part_and_then_all(box: Screen) -> None:
-    """The screen does not mind; configuration and token stay until they are purged."""
+    """The screen is not affected; configuration and token stay until they are purged."""
     machine, before = box.machine, box.main_pid(DISPLAY)
     with box.watched():
         apt(box, "remove livekeep-health")

@@ -1,4 +1,4 @@
-"""livekeep-probe-youtube as its unit, beside a channel that is on air: YouTube is played by a small server on the loopback."""
+"""livekeep-probe-youtube as its unit, with a channel on air: a small server on the loopback stands in for YouTube."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ UNIT, TIMER = "livekeep-probe-youtube.service", "livekeep-probe-youtube.timer"
 STATE = "/run/livekeep/probe-youtube/state.json"
 KEY, ID = "AIza-made-up-nobody-may-see-me", "dQw4w9WgXcQ"
 FOLDER = "/run/youtube"
-# Answers each question with the file "answer": its status, a space, its body; after as many seconds as the file "delay" says.
+# Answers each request with the file "answer": its status, a space, its body; after the delay in the file "delay", in seconds.
 SERVER = f"""
 import http.server, pathlib, time
 folder = pathlib.Path("{FOLDER}")
@@ -45,21 +45,21 @@ def broadcast(box: ChannelRoom, content: str, **live: str) -> None:
 
 
 def probe(box: ChannelRoom) -> tuple[str, str]:
-    """Run it as an operator does; its verdict with the reason."""
+    """Run it like an operator; return its verdict with the reason."""
     done = box.machine.run(["livekeep", "probe", "--json", "youtube"], check=False)
     found = json.loads(done.stdout)["findings"]["youtube"]["run"]
     return found["verdict"], found["reason"]
 
 
 def figures(box: ChannelRoom) -> dict[str, float]:
-    """Of the channels, from one scrape."""
+    """Metrics of the channels, from one scrape."""
     found = figures_of(box.machine.run(["python3", "-c", METRICS]).stdout)
     return {series: value for series, value in found.items() if series.startswith("livekeep_channel_youtube")}
 
 
 @pytest.fixture(scope="module")
 def box(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
-    """The room with that server, which the probe asks when it is told to, and not by its timer."""
+    """The room with that server; the probe runs on request, not by its timer."""
     machine = channel_room.machine
     machine.write(f"{FOLDER}/delay", "0")
     machine.write("/usr/local/bin/youtube", f"#!/usr/bin/python3 -I{SERVER}", 0o755)
@@ -112,7 +112,7 @@ def test_while_youtube_cannot_be_asked_nothing_is_known(box: ChannelRoom) -> Non
 
 
 def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
-    """Neither while a question is under way nor afterwards; those of before stand in the journal too."""
+    """Neither during a request nor afterwards; earlier ones are in the journal, too."""
     machine = box.machine
     broadcast(box, "live", **LIVE)
     machine.run(["rm", f"{FOLDER}/asked"])
@@ -135,7 +135,7 @@ def test_the_sandbox_is_as_narrow_as_the_others(box: ChannelRoom) -> None:
 
 
 def test_it_goes_with_the_channels(box: ChannelRoom) -> None:
-    """And its findings too, that would else count as silent."""
+    """And its results, which would otherwise count as silent."""
     box.goes_off()
     box.install("--without", "air")
     assert not box.machine.exists("/run/livekeep/probe-youtube")

@@ -1,7 +1,7 @@
-"""A real Prometheus on the box: it takes the shipped configuration as it is, every panel has data, and faults really alert.
+"""A real Prometheus on the box: it accepts the shipped configuration unchanged, every panel has data, and faults raise alerts.
 
-It is set up as docs/how-to/health.md says. For the alerts a minute in the rules lasts two seconds; their real times are shown by
-tests/prometheus. One fault may fire several alerts, and faults that have nothing to do with each other are made at once.
+It is set up as docs/how-to/health.md says. For the alerts a minute in the rules lasts two seconds; tests/prometheus tests their
+real times. One fault may fire several alerts, and unrelated faults are injected together.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ SENSORS = {
     "livekeep_host_cpu_frequency_hertz": "/sys/devices/system/cpu/cpu*/cpufreq",
     "livekeep_display_connected": "/sys/class/drm/card*-*",
 }
-"""Where hardware shows itself that the host of a container may have after all."""
+"""Metrics of hardware that a container's host may have or not."""
 QUICK_PROBES: Tables = {
     "probes.network": {"interval_seconds": 5.0, "timeout_seconds": 1.0},
     "probes.stream": {"interval_seconds": 10.0},
@@ -47,13 +47,13 @@ QUICK_PROBES: Tables = {
 SMALL_DISK = "/boot/firmware"
 HOST_PROBE = "/usr/lib/python3/dist-packages/livekeep/probes/host"
 UNREADABLE = r"no value|\{\{|\}\}|error expanding|%!|NaN|Inf\b|\d\.\d{5}|  |\(\)|:\s*$"
-"""In the text of an alert: a template that is not filled in, or a figure for a machine."""
+"""In the text of an alert: an unfilled template, or a raw number."""
 LONGEST_PICTURE_SECONDS = 20.0
-"""Twice what the slowest of the critical alerts about the picture waits here."""
+"""Twice the longest wait of the critical alerts about the picture here."""
 
 
 class Watched(Screen):
-    """A room whose probes run often, and whose line is measured by a server in the room."""
+    """A room whose probes run often, and which has a server for bandwidth measurements."""
 
     probes: Tables = QUICK_PROBES
 
@@ -63,7 +63,7 @@ class Watched(Screen):
 
 @pytest.fixture(scope="module")
 def screen_room(request: pytest.FixtureRequest) -> Iterator[Screen]:
-    """A room with livekeep and Prometheus, and with names and a line to measure."""
+    """A room with livekeep and Prometheus, name resolution and a line to measure."""
     with Watched(request.param, kept=True, more_packages=["prometheus"]) as room, internet(room) as services:
         room.probes = merged(room.probes, line_settings(services))
         room.write_config()
@@ -82,7 +82,7 @@ def prometheus(screen_room: Screen) -> Prometheus:
 
 @pytest.fixture(scope="module")
 def quick(prometheus: Prometheus) -> Prometheus:
-    """Where a minute lasts two seconds."""
+    """With a minute that lasts two seconds."""
     prometheus.hasten()
     return prometheus
 
@@ -95,7 +95,7 @@ def box(screen: Screen, quick: Prometheus) -> Screen:
 
 
 def well_told(alerts: Mapping[str, Alert], prometheus: Prometheus) -> None:
-    """Their texts are filled in, name the box and say what to do; and each had been waiting before it fired."""
+    """Their texts are filled in, name the box and say what to do; and each was pending before it fired."""
     rules = expressions.alerts()
     for name, alert in alerts.items():
         summary, description = alert["annotations"]["summary"], alert["annotations"]["description"]
@@ -108,12 +108,12 @@ def well_told(alerts: Mapping[str, Alert], prometheus: Prometheus) -> None:
 
 
 def test_the_document_s_commands_make_it_watch_the_box(screen: Screen, prometheus: Prometheus) -> None:
-    """Unchanged: the box is found, every rule is loaded and works, and nothing is complained of."""
+    """Unchanged: the box is found, every rule is loaded and works, and there are no complaints."""
     assert screen.machine.run(f"promtool check config {ETC}/prometheus.yml").returncode == 0
     run_probe(screen, "network")
 
     def evaluated() -> set[str]:
-        """The health of the rules, but for those that are evaluated every five minutes."""
+        """The health of the rules, except those that are evaluated every five minutes."""
         return {rule["health"] for rule in prometheus.rules() if not rule["name"].endswith("30d")}
 
     wait_for(lambda: prometheus.query("up == 1") and evaluated() == {"ok"}, 90, 1)
@@ -124,7 +124,7 @@ def test_the_document_s_commands_make_it_watch_the_box(screen: Screen, prometheu
     assert sorted(rule["name"] for rule in rules) == sorted(rule.get("alert") or rule["record"] for rule in expressions.rules())
     assert {rule.get("lastError", "") for rule in rules} == {""}
     assert prometheus.firing() == set()
-    # What the document says to ask for, and its page.
+    # The queries of the document, and its page.
     assert prometheus.fetch(["/graph"])[0][0] == 200
     wait_for(lambda: all(prometheus.query_all(["livekeep_health_state", "livekeep_ping_rtt_seconds"])), 60, 1)
     assert screen.machine.unit_property(UNIT, "ActiveState") == "active"
@@ -134,7 +134,7 @@ def test_the_document_s_commands_make_it_watch_the_box(screen: Screen, prometheu
 
 
 def reads(found: Expression) -> set[str]:
-    """The families that an expression reads, those of the recording rules in it too."""
+    """The metric families that an expression reads, including those in its recording rules."""
     recorded = {rule["record"]: rule["expr"] for rule in expressions.rules() if "record" in rule}
     texts = [found.raw, *(recorded[name] for name in expressions.records_in(found.raw))]
     return {name for text in texts for name in expressions.metrics_in(text)}
@@ -146,7 +146,7 @@ def series_names(families: set[str]) -> set[str]:
 
 
 def test_every_panel_has_data_while_the_stream_is_live(box: Watched, quick: Prometheus) -> None:
-    """And every recording rule; all but those that are listed, and of those none that need not be. No family is missed."""
+    """And every recording rule, except the listed ones, of which each is needed. No family is missing."""
     assert {name: verdict(run_probe(box, name))[0] for name in ("speedtest", "network", "host")} == {
         "speedtest": "ok", "network": "ok", "host": "ok",
     }  # fmt: skip
@@ -158,13 +158,13 @@ def test_every_panel_has_data_while_the_stream_is_live(box: Watched, quick: Prom
     wanted = [found for found in (*expressions.of_dashboards(), *expressions.of_rules()) if found.kind != "alert"]
 
     def excused(found: Expression) -> bool:
-        """In a container; the recording rules that read the sensors are excused as the panels are that read them."""
+        """In a container; recording rules that read the sensors are excused like the panels that read them."""
         if found.kind == "record":
             return reads(found) <= set(SENSORS) or reads(found) <= NO_CHANNEL
         return found.raw in hardware | well or (bool(reads(found)) and reads(found) <= lacks - NO_BOARD)
 
     def split() -> tuple[list[Expression], list[Expression]]:
-        """Those without data, and those with."""
+        """Those without data, and those with data."""
         answers = quick.query_all([found.text for found in wanted])
         pairs = list(zip(wanted, answers, strict=True))
         return [found for found, data in pairs if not data], [found for found, data in pairs if data]
@@ -176,7 +176,7 @@ def test_every_panel_has_data_while_the_stream_is_live(box: Watched, quick: Prom
         wait_for(lambda: not empty(), 90, 2)
     except TimeoutError:
         assert empty() == []
-    # On a busy machine the player may have dropped frames when it began.
+    # On a busy machine the player may have dropped frames at its start.
     quick.rest()
     _, filled = split()
     there = {name for name, places in SENSORS.items() if box.machine.run(f"ls -d {places}", check=False).stdout}
@@ -198,7 +198,7 @@ def test_the_documents_queries_are_good(box: Screen, quick: Prometheus) -> None:
 
 
 def test_the_api_fails_while_the_stream_plays(box: Screen, quick: Prometheus) -> None:
-    """Nobody in front of the TV sees it."""
+    """Nobody in front of the TV notices."""
     box.goes_live()
     box.vimeo.fault("500")
     began = time.time()
@@ -212,7 +212,7 @@ def test_the_api_fails_while_the_stream_plays(box: Screen, quick: Prometheus) ->
 
 
 def test_the_stream_freezes_and_all_behind_it_fails(box: Screen, quick: Prometheus) -> None:
-    """Packets are lost, no name is known, the disk is full, and a probe cannot be run any more."""
+    """Packets are lost, names cannot be resolved, the disk is full, and a probe cannot run any more."""
     box.configure({"screen": {"stall_seconds": 120.0}})
     box.goes_live()
     machine = box.machine
@@ -245,13 +245,13 @@ def test_the_stream_freezes_and_all_behind_it_fails(box: Screen, quick: Promethe
 
 
 def answer_pings(box: Screen, yes: bool) -> None:
-    """Whether the host that is pinged answers."""
+    """Whether the pinged host answers."""
     command = f"echo {int(not yes)} >/proc/sys/net/ipv4/icmp_echo_ignore_all"
     subprocess.run(box.network.in_machine(["sh", "-c", command]), check=True)
 
 
 def test_the_api_refuses(box: Screen, quick: Prometheus) -> None:
-    """The error picture is the wrong one."""
+    """The error picture appears."""
     box.vimeo.fault("401")
     box.shows("error")
     well_told(quick.fire("LivekeepApiRefuses", "LivekeepErrorPictureShown", "LivekeepScreenDown"), quick)
@@ -261,7 +261,7 @@ def test_the_api_refuses(box: Screen, quick: Prometheus) -> None:
 
 
 def test_the_stream_is_live_but_gives_no_picture(box: Screen, quick: Prometheus) -> None:
-    """Its playlist is there and grows; what the playlist names is not."""
+    """Its playlist exists and grows; the segments in it do not exist."""
     box.live.answer(404, only=".ts")
     box.vimeo.go_live(box.live.url)
     well_told(quick.fire("LivekeepLiveStreamNotShown"), quick)
@@ -272,7 +272,7 @@ def test_the_stream_is_live_but_gives_no_picture(box: Screen, quick: Prometheus)
 
 
 def test_nobody_chooses_the_picture_any_more(box: Screen, quick: Prometheus) -> None:
-    """The player is stopped; the poller is killed until systemd gives it up for a minute."""
+    """The player is stopped; the poller is killed until systemd gives up for a minute."""
     box.machine.systemctl("stop", PLAYER)
     kill_until_given_up(box, POLLER)
     names = ("LivekeepPlayerSilent", "LivekeepScreenDown", "LivekeepUnitRestarts", "LivekeepScreenUnitFailed")
@@ -284,7 +284,7 @@ def test_nobody_chooses_the_picture_any_more(box: Screen, quick: Prometheus) -> 
 
 
 def test_the_screen_is_off_on_purpose(box: Screen, quick: Prometheus) -> None:
-    """That is nobody's fault. Whether a TV is connected is not known here, so that is not what keeps the alerts quiet."""
+    """That is no fault. Whether a TV is connected is unknown here, so that is not what suppresses the alerts."""
     assert quick.query("livekeep_display_connected == 0") == []
     wait_for(lambda: quick.query("instance:livekeep_screen_wanted:bool == 1"), 60, 0.5)
     began = time.time()
@@ -301,7 +301,7 @@ def test_the_screen_is_off_on_purpose(box: Screen, quick: Prometheus) -> None:
 
 
 def test_a_box_of_the_fleet_is_dead(box: Screen, quick: Prometheus) -> None:
-    """It alone alerts, by the name and the place that the example gives it; then this one, too, when nobody asks it any more."""
+    """Only it alerts, with the name and place from the example; then this one, too, when it is no longer scraped."""
     example: list[dict[str, object]] = json.loads((PROJECT / "etc/prometheus/fleet/example.json").read_text(encoding="utf-8"))
     alive, dead = example[:2]
     alive["targets"], dead["targets"] = ["localhost:9877"], ["127.0.0.1:9"]
@@ -318,7 +318,7 @@ def test_a_box_of_the_fleet_is_dead(box: Screen, quick: Prometheus) -> None:
 
 
 def test_the_exporter_is_gone(box: Screen, quick: Prometheus) -> None:
-    """Then nothing else is known of the box, and nothing else alerts."""
+    """Then nothing else is known about the box, and nothing else alerts."""
     began = time.time()
     box.machine.systemctl("stop", EXPORTER)
     well_told(quick.fire("LivekeepExporterDown"), quick)

@@ -1,6 +1,6 @@
-"""A box with screen and record: a job is recorded and seen, the first mail comes, nothing is lost, and no secret gets out.
+"""A box with screen and record: a job is recorded and shown, the first mail arrives, nothing is lost, and no secret leaks.
 
-The tests of a room build on each other: the record of the first is looked at by the later ones.
+The tests of a room build on each other: later ones read the record of the first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIMITS = {
 CREDENTIAL = "/etc/credstore/livekeep.notify"
 PASSWORD = "made-up-7f3a"
 SECRETS = (TOKEN, PASSWORD, "geheim", "anna:secret")
-"""The last two are arguments of the job that it keeps to itself."""
+"""The last two are secret arguments of the job."""
 Counts = dict[str, int]
 
 
@@ -65,11 +65,11 @@ def test_the_units_run_in_their_sandboxes(box: RecordRoom) -> None:
 
 
 def test_a_job_is_recorded_call_by_call(box: RecordRoom) -> None:
-    """It runs as a user without rights, with Debian's Python, and has no word about where the library lies."""
+    """It runs as an unprivileged user, with Debian's Python, and without a path to the library."""
     reported = box.run_job("--clips", "4", "--calls", "500")
     box.until("all calls are in the record", lambda: has_all(box, reported["calls"]))
     assert {name: count for name, count in counts(box).items() if name in reported["calls"]} == reported["calls"]
-    # Its end may travel in an entry of its own.
+    # Its end may be in a separate entry.
     ended = [reported["session"], "clip analysis", "succeeded", 4.0]
     box.until("its session has ended", lambda: ended in sessions(box))
     failed = box.query("SELECT e.type, e.message FROM calls c JOIN errors e ON e.id = c.error WHERE c.outcome = 1")
@@ -110,7 +110,7 @@ def test_what_livekeep_itself_does_is_recorded(box: RecordRoom) -> None:
 
 
 def test_the_address_is_all_that_mails_need(box: RecordRoom) -> None:
-    """It is read from a pipe, stored for root alone, and tried."""
+    """It is read from a pipe, stored for root only, and tested."""
     url = box.mailbox.url.replace("mailto://", f"mailto://somebody:{PASSWORD}@")
     done = box.machine.run(["livekeep", "alert", "set-address", "me"], input=f"{url}\n")
     assert PASSWORD not in done.stdout + done.stderr
@@ -131,7 +131,7 @@ def fits(*words: str) -> Any:
 
 
 def test_the_first_mail_comes_when_the_screen_is_dark(box: RecordRoom) -> None:
-    """With the reason; another one when it is over. Shipped, it is five minutes; the room's are five seconds."""
+    """With the reason; another one when it is over. The default is five minutes; the room's is five seconds."""
     assert (SHIPPED_ALERTS["down"].kind, SHIPPED_ALERTS["down"].for_seconds) == ("verdict", 300.0)
     box.machine.systemctl("stop", DISPLAY)
     mail = box.mailbox.waits_for("that the screen is dark", fits("down", "sudo livekeep doctor"), 90)
@@ -175,7 +175,7 @@ def test_a_recorder_that_is_killed_loses_nothing_and_doubles_nothing(box: Record
 
 
 def test_the_pages_end_when_nobody_reads(box: RecordRoom) -> None:
-    """And begin again with the next reader."""
+    """And start again with the next reader."""
     box.write_config({"web": {"idle_seconds": 5.0}})
     box.page("/")
     box.until("it has ended", lambda: box.machine.unit_property(WEB, "ActiveState") == "inactive", 60)
@@ -206,14 +206,14 @@ def test_the_record_goes_on_after_a_restart_of_the_machine(box: RecordRoom) -> N
 
 
 def test_no_secret_is_where_others_can_read_it(box: RecordRoom) -> None:
-    """Neither in the journal, nor in states, nor among the processes, nor in the record."""
+    """Not in the journal, in states, among the processes, or in the record."""
     box.page("/")
     machine = box.machine
     places = "/run/livekeep /var/lib/livekeep /var/log/livekeep"
     processes = machine.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '", check=False).stdout
     assert [secret for secret in SECRETS if secret in processes] == []
     for secret in SECRETS:
-        # The job's own unit says what it was given nowhere.
+        # The job's own unit does not show its input anywhere.
         assert machine.run(["journalctl", "--no-pager", "--all", "-o", "export", f"--grep={secret}"], check=False).stdout == ""
         assert machine.run(f"grep -rl -- '{secret}' {places}", check=False).stdout == "", secret
     commands = ("livekeep status", "livekeep status --json", "livekeep alert list", "livekeep doctor")

@@ -1,6 +1,6 @@
-"""install.sh --with record --without screen: the record alone, its upgrade, the way back, and away again.
+"""install.sh --with record --without screen: the record alone, its upgrade, rollback and removal.
 
-The tests of a machine build on each other in their order, as an administrator's days do.
+The tests of a machine build on each other in order, like an administrator's tasks.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ IMPORT = "import livekeep.record as record; print(record.__file__, callable(reco
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """A machine before its first install; trixie without any of the packages, which apt brings."""
+    """A machine before its first install; trixie without any of the packages, which apt installs."""
     suite: root.Suite = request.param
     is_bare = suite == "trixie"
-    # Those of the room of screen and record, whose root there is already.
+    # Those of the room with screen and record, whose root already exists.
     packages = () if is_bare else (*root.needed_by("screen", "health"), SPEED_TESTS[suite], *root.needed_by("record"))
     with Machine(suite, packages=packages, network="host" if is_bare else "own", source=PROJECT) as machine:
         yield machine
@@ -41,7 +41,7 @@ def install(box: Machine, *options: str, program: str = "install.sh") -> str:
 
 
 def files_of(box: Machine) -> list[str]:
-    """What there is of the part below the system's folders; the documents apart."""
+    """The files of the part in the system's folders, except the documents."""
     places = ["/usr/lib/livekeep", "/usr/lib/systemd", CODE, "/etc", "/run/livekeep"]
     there = [place for place in places if box.exists(place)]
     return box.run(["find", *there, "-regex", PART, "!", "-path", "*/credstore/*", "!", "-type", "d"]).stdout.splitlines()
@@ -64,12 +64,12 @@ def test_one_command_begins_the_record(box: Machine) -> None:
     assert box.run(["stat", "-c", "%a %U:%G", RECORD]).stdout == "750 livekeep-recorder:livekeep\n"
     assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
     assert not box.exists("/usr/bin/mpv") or box.suite == "bookworm"
-    # The analyzer has nothing to look at.
+    # The analyzer has no sources.
     assert box.unit_property("livekeep-clips.timer", "UnitFileState") == "disabled"
 
 
 def test_debian_s_python_finds_the_library_for_jobs(box: Machine) -> None:
-    """From any folder, as any user, and isolated too."""
+    """From any folder, as any user, and in isolated mode, too."""
     for command in (["python3", "-c", IMPORT], ["/usr/bin/python3", "-I", "-c", IMPORT]):
         reported = box.run(["env", "--chdir=/tmp", *command], user="nobody").stdout
         assert reported == "/usr/lib/python3/dist-packages/livekeep/record/__init__.py True\n"
@@ -94,7 +94,7 @@ def test_a_second_run_changes_nothing(box: Machine) -> None:
 
 
 def test_an_upgrade_and_back_restart_the_services(box: Machine) -> None:
-    """And the socket stays where it is."""
+    """And the socket stays open."""
     socket, version = box.unit_property(WEB_SOCKET, "ActiveEnterTimestampMonotonic"), installed(box)
     newer = other_version(box, "9.0.0")
     for command, expected in ((f"{newer}/install.sh --yes", "9.0.0"), ("/src/install.sh --yes --rollback", version)):
@@ -107,7 +107,7 @@ def test_an_upgrade_and_back_restart_the_services(box: Machine) -> None:
 
 
 def test_the_pages_move_where_the_configuration_says(box: Machine) -> None:
-    """Also while they are being read."""
+    """Also while somebody reads them."""
     fetch = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[1], timeout=30).status)"
     assert box.run(["python3", "-c", fetch, "http://127.0.0.1:9879/"]).stdout == "200\n"
     assert box.unit_property(WEB, "ActiveState") == "active"
@@ -145,7 +145,7 @@ def test_without_record_and_back(box: Machine) -> None:
 
 
 def test_a_person_is_asked_once(box: Machine) -> None:
-    """By a terminal; whoever says no is not asked again."""
+    """On a terminal; after a "no" there is no second question."""
     install(box, "--yes", "--without", "record")
     asked = 'printf "n\\n" | script -qec "/src/install.sh" /dev/null'
     assert "A web page and mails about this box" in box.run(asked, timeout=300).stdout

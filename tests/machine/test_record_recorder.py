@@ -1,6 +1,6 @@
-"""The recorder on a machine with a real journald: killed, restarted, cut off, and what systemd says of units.
+"""The recorder on a machine with a real journald: killed, restarted, disconnected, and systemd's messages about units.
 
-The tests build on each other in their order.
+The tests build on each other in order.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class Box:
         return result
 
     def load(self, unit: str, seconds: float) -> None:
-        """A job that runs so long; it is not waited for."""
+        """A job that runs for that long, without waiting for it."""
         command = ["systemd-run", "--quiet", f"--unit={unit}", "--property=StandardOutput=truncate:/tmp/" + unit, "--uid=nobody"]
         self.machine.run([*command, "python3", "/srv/load.py", str(seconds)])
 
     def sent(self, unit: str) -> int:
-        """The calls of a job that has ended."""
+        """The calls of an ended job."""
         wait_for(lambda: self.machine.unit_property(f"{unit}.service", "ActiveState") in ("inactive", "failed"), 60)
         return int(self.machine.read(f"/tmp/{unit}"))
 
@@ -86,7 +86,7 @@ class Box:
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
-    """With the packages of the room of screen and record, whose root there is already."""
+    """With the packages of the room with screen and record, whose root already exists."""
     suite: root.Suite = request.param
     packages = (*root.needed_by("screen", "health"), SPEED_TESTS[suite], *root.needed_by("record"))
     with Machine(suite, packages=packages, source=PROJECT) as machine:
@@ -97,7 +97,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
 
 
 def test_a_job_s_calls_are_recorded_once(box: Box) -> None:
-    """And nothing of them by an entry of their own: its session began and ended."""
+    """And nothing of them in a separate entry: its session began and ended."""
     box.load("quiet", 2)
     box.is_recorded_once("quiet", box.sent("quiet"))
     names = "SELECT name FROM events WHERE unit = 'quiet.service' ORDER BY arrival"
@@ -116,7 +116,7 @@ def test_a_recorder_that_is_killed_two_hundred_times_loses_and_doubles_nothing(b
 
 
 def test_a_session_whose_process_is_killed_is_lost_and_said_so_once(box: Box) -> None:
-    """The recorder sees other users' processes in its sandbox. Its event comes back by the journal."""
+    """The recorder sees other users' processes in its sandbox. Its event comes back through the journal."""
     box.load("victim", 120)
     wait_for(lambda: box.rows("SELECT outcome FROM sessions ORDER BY id DESC LIMIT 1") == [["running"]], 15)
     box.machine.run(["systemctl", "kill", "--signal=SIGKILL", "victim.service"])
@@ -130,7 +130,7 @@ def test_a_session_whose_process_is_killed_is_lost_and_said_so_once(box: Box) ->
 @pytest.mark.nightly
 def test_a_flood_that_journald_cuts_off_is_a_loss(box: Box) -> None:
     flood = "import sys; [print('line', number, flush=False) for number in range(150000)]"
-    # journald lets through up to six times its limit while the disk has room.
+    # journald allows up to six times its limit while the disk has space.
     begin = "import time\nfrom livekeep.record import session\nwith session('flood'): pass\ntime.sleep(1)"
     script = f"{begin}\n{flood}\ntime.sleep(31)\nprint('on')"
     box.machine.run(["systemd-run", "--quiet", "--unit=flood", "--uid=nobody", "python3", "-c", script])
@@ -148,7 +148,7 @@ def test_tidy_checks_and_copies(box: Box) -> None:
 
 
 def test_a_machine_that_loses_its_power_has_the_rest_in_its_journal(box: Box) -> None:
-    """What was synced, that is; what is recorded is recorded once, and the session that ran is lost."""
+    """As far as it was synced; rows are recorded once, and the running session is lost."""
     box.load("cut-off", 60)
     query = "SELECT count(*) > 1000 FROM calls c JOIN processes p ON p.id = c.process WHERE p.unit = 'cut-off.service'"
     wait_for(lambda: box.rows(query) == [[1]], 30)
@@ -166,7 +166,7 @@ def test_a_machine_that_loses_its_power_has_the_rest_in_its_journal(box: Box) ->
 
 
 def test_at_rest_it_takes_little(box: Box) -> None:
-    """Memory: what the table in docs says, with room for a busy machine."""
+    """Memory: the value in the table in docs, with a margin for a busy machine."""
     assert box.machine.unit_property(RECORDER, "NRestarts") == "0"
     pid = box.machine.unit_property(RECORDER, "MainPID")
     lines = box.machine.read(f"/proc/{pid}/smaps_rollup").splitlines()

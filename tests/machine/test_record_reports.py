@@ -1,4 +1,4 @@
-"""Reports on a real machine, in their sandbox: a timer that was missed is caught up with the right day, and the mail comes."""
+"""Reports on a real machine, in their sandbox: a missed timer catches up with the right day, and the mail arrives."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[RecordRoom]:
 
 
 def failed_job(box: RecordRoom, day: date) -> str:
-    """As a file of LIVEKEEP_EVENTS has it."""
+    """In the form of a file of LIVEKEEP_EVENTS."""
     hostname, machine_id = box.machine.run("hostname; cat /etc/machine-id").stdout.split()
     job = Job(hostname=hostname, machine=machine_id, boot="0" * 32)
     began, token = round(midnight(day) * SECOND) + 40_000 * SECOND, f"made-{day}"

@@ -1,4 +1,4 @@
-"""What is on the TV, as the stream has its good and bad days."""
+"""What is on the TV in the course of a stream's life."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_soon_on_air(screen: Screen) -> None:
 
 
 def test_the_next_start_is_told(screen: Screen) -> None:
-    """A weekday, then a countdown; nothing when that is not wanted."""
+    """A weekday, then a countdown; nothing when it is disabled."""
     screen.vimeo.schedule(datetime.now(UTC) + timedelta(days=3))
     screen.machine.systemctl("restart", POLLER)
     screen.says("Next: ")
@@ -66,7 +66,7 @@ def test_the_next_start_is_told(screen: Screen) -> None:
 
 @pytest.mark.parametrize("way", BREAKDOWNS)
 def test_a_stream_that_breaks_down_comes_back(screen: Screen, way: str) -> None:
-    """The frozen picture gives way to the holding picture; the stream comes back by itself."""
+    """The frozen picture is replaced by the holding picture; the stream comes back by itself."""
     screen.goes_live()
     stalls = screen.state("player")["playback"]["stalls"]
     with screen.watched() as sampler:
@@ -81,7 +81,7 @@ def test_a_stream_that_breaks_down_comes_back(screen: Screen, way: str) -> None:
 
 
 def test_a_short_stall_is_sat_out(screen: Screen) -> None:
-    """A pause shorter than the stream's own buffer and the configured time does not reach the screen."""
+    """A pause shorter than the stream's own buffer and the configured time does not show on the screen."""
     screen.configure({"screen": {"stall_seconds": 20.0}})
     screen.goes_live()
     with screen.watched() as sampler:
@@ -93,7 +93,7 @@ def test_a_short_stall_is_sat_out(screen: Screen) -> None:
 
 
 def test_an_encoder_that_restarts_keeps_the_stream_on_the_screen(screen: Screen) -> None:
-    """Timestamps begin again, picture and sound have another form: mpv 0.40 stood still at that for ever, or told so."""
+    """Timestamps start again, picture and sound change format: mpv 0.40 stood still at that forever, or reported it."""
     screen.goes_live()
     stalls = screen.state("player")["playback"]["stalls"]
     with screen.watched() as sampler:
@@ -108,7 +108,7 @@ def test_an_encoder_that_restarts_keeps_the_stream_on_the_screen(screen: Screen)
 
 
 def test_the_stream_ends_and_begins_anew(screen: Screen) -> None:
-    """At the end the holding picture at once, though the API still says live; a new broadcast is shown."""
+    """At the end the holding picture appears at once, though the API still says live; a new broadcast is shown."""
     screen.goes_live()
     with screen.watched():
         screen.live.end()
@@ -124,7 +124,7 @@ def test_the_stream_ends_and_begins_anew(screen: Screen) -> None:
 
 
 def test_a_fresh_url_for_every_start(screen: Screen) -> None:
-    """URLs expire: each start uses one that is younger than that."""
+    """URLs expire: each start uses one younger than that."""
     failed = screen.state("player")["playback"]["failed_starts"]
     screen.live.enforce_expiry()
     screen.goes_live()
@@ -138,7 +138,7 @@ def test_a_fresh_url_for_every_start(screen: Screen) -> None:
 
 
 def test_a_video_instead_of_an_event(screen: Screen) -> None:
-    """A one-time event: off air it has no playlist, which is no fault."""
+    """A one-time event: while off air it has no playlist, which is no fault."""
     screen.configure({"streams.main": {"vimeo_event": "", "vimeo_video": VIDEO_ID}})
     screen.knows(state="offline", kind="vimeo-video")
     screen.goes_live()
@@ -170,7 +170,7 @@ def test_another_stream_is_selected(screen: Screen) -> None:
         assert "there is no stream" in screen.livekeep("select", "nonsense")
         assert "* spare" in screen.livekeep("select")
         screen.keeps("stream", 2)
-        # A player that starts again knows what it finds on the screen.
+        # A restarted player recognises what is on the screen.
         old = screen.signal(PLAYER, signal.SIGKILL)
         screen.is_renewed(PLAYER, old)
         screen.keeps("stream", 2)
@@ -182,7 +182,7 @@ def test_another_stream_is_selected(screen: Screen) -> None:
 
 
 def test_sound_alone_is_heard_beside_the_holding_picture(screen: Screen) -> None:
-    """Not a black screen; and the pictures are shown when they are there again."""
+    """Not a black screen; and the picture is shown again when it is back."""
     screen.live.restart(sound_only=True)
     screen.vimeo.go_live(screen.live.url)
     try:
@@ -200,7 +200,7 @@ def test_sound_alone_is_heard_beside_the_holding_picture(screen: Screen) -> None
 
 
 def test_several_holding_pictures(screen: Screen, tmp_path: Path) -> None:
-    """They take turns without a black moment."""
+    """They alternate without a black moment."""
     colours = {"red": (200, 20, 20), "white": (230, 230, 230)}
     for name, colour in colours.items():
         screen.machine.copy_in(painted(tmp_path / f"{name}.png", colour), f"{OWN_PICTURES}/{name}.png")
@@ -212,7 +212,7 @@ def test_several_holding_pictures(screen: Screen, tmp_path: Path) -> None:
 
 
 def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
-    """Shown over and over."""
+    """Shown in a loop."""
     screen.machine.copy_in(clip(SD, 1), f"{OWN_PICTURES}/loop.ts")
     screen.configure({"screen": {"holding": f"{OWN_PICTURES}/loop.ts"}})
     wait_for(lambda: (corner := screen.tv.pixel(screen.tv.width - 20, 5))[2] > 150 and corner[0] < 40, 20)
@@ -225,12 +225,12 @@ def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
 
 
 def painted(path: Path, colour: Colour) -> Path:
-    """A picture of one colour on the host."""
+    """A picture of one colour, on the host."""
     Image.new("RGB", (640, 360), colour).save(path)
     return path
 
 
 def test_the_units_did_not_restart_for_any_of_this(screen: Screen) -> None:
-    """All of the above was done by the same player."""
+    """The same player did all of the above."""
     assert screen.machine.unit_property(PLAYER, "NRestarts") == "0"
     assert screen.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""

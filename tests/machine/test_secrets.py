@@ -22,7 +22,7 @@ OTHERS = ("nobody", "livekeep-display", "livekeep-error-screen", "visitor")
 
 
 def live_through_everything(screen: Screen) -> None:
-    """A session with all that makes programs talkative, at the level "debug"."""
+    """A session with everything that makes programs verbose, at the level "debug"."""
     screen.configure({"log": {"level": "debug"}})
     screen.goes_live()
     for break_stream in (screen.live.stall, lambda: screen.live.answer(404), screen.live.reset):
@@ -42,7 +42,7 @@ def live_through_everything(screen: Screen) -> None:
 
 
 def live_through_a_plain_url(screen: Screen) -> None:
-    """A URL with a password and a key, that works and that fails."""
+    """A URL with a password and a key, that works and then fails."""
     url = screen.live.url.replace("http://", f"http://user:{PASSWORD}@") + f"?key={KEY}"
     screen.configure({"log": {"level": "debug"}, "streams.main": {"vimeo_event": "", "url": url}})
     screen.moves(60)
@@ -52,20 +52,20 @@ def live_through_a_plain_url(screen: Screen) -> None:
 
 
 def secrets(screen: Screen) -> set[str]:
-    """What must not be found."""
+    """The texts that must not be found."""
     signatures = {found for url in screen.vimeo.signed() for found in re.findall(r"SECRET[0-9a-f]{32}", url)}
     assert len(signatures) > 3
     return {TOKEN, PASSWORD, KEY, "hmac=", *signatures}
 
 
 def found_in(text: str, wanted: set[str]) -> list[str]:
-    """The lines of `text` that hold a secret."""
+    """The lines of `text` that contain a secret."""
     return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]
 
 
 @pytest.fixture(scope="module")
 def after_a_session(screen_room: Screen) -> Screen:
-    """The room, live, after much has happened."""
+    """The room, live, after many events."""
     screen_room.restore()
     screen_room.vimeo.forget()
     live_through_everything(screen_room)
@@ -78,7 +78,7 @@ def after_a_session(screen_room: Screen) -> Screen:
 
 
 def test_they_are_where_they_belong(after_a_session: Screen) -> None:
-    """Else the other tests would prove nothing: root finds them in their two places."""
+    """Otherwise the other tests would prove nothing: root finds them in their two places."""
     assert "hmac=SECRET" in after_a_session.machine.read(STREAM_FILE)
     assert TOKEN in after_a_session.machine.read(TOKEN_FILE)
 
@@ -91,7 +91,7 @@ def test_not_in_the_journal(after_a_session: Screen) -> None:
 
 
 def test_not_in_states(after_a_session: Screen) -> None:
-    """Not in any file below /run/livekeep but the one."""
+    """Not in any file below /run/livekeep except one."""
     command = f"find /run/livekeep -type f ! -path {STREAM_FILE} -exec cat {{}} +"
     text = after_a_session.machine.run(command).stdout
     assert '"picture"' in text
@@ -107,26 +107,26 @@ def test_not_on_command_lines_nor_in_environments(after_a_session: Screen) -> No
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_not_in_what_commands_print(after_a_session: Screen, command: str) -> None:
-    """Root's eyes included."""
+    """Even when root runs them."""
     done = after_a_session.machine.run(command, check=False)
     assert done.stdout + done.stderr
     assert found_in(done.stdout + done.stderr, secrets(after_a_session)) == []
 
 
 def test_not_in_a_screenshot_nor_on_the_disk(after_a_session: Screen) -> None:
-    """The file's bytes hold the picture alone; and nothing is written to the disk but the credential."""
+    """The file contains only the picture; and nothing is written to the disk except the credential."""
     machine = after_a_session.machine
     machine.run(["livekeep", "screenshot", "/root/shot.png"])
     wanted = "\n".join(sorted(secrets(after_a_session)))
     places = "/root/shot.png /etc /var /usr/local /tmp"
     done = machine.run(f"grep -rlaFf - {places}", input=wanted, check=False)
-    # The journal on the disk is another test's; the drop-in is the administrator's own.
+    # The journal on the disk has a separate test; the drop-in is the administrator's own.
     assert set(done.stdout.split()) == {TOKEN_FILE}
     assert machine.run("grep -caFf - /run/livekeep/stream/stream.json", input=wanted).stdout.strip() != "0"
 
 
 def test_nobody_else_can_read_them(after_a_session: Screen) -> None:
-    """The signed URL is the player's and the poller's; the token is root's, and the poller's by systemd."""
+    """The signed URL belongs to player and poller; the token to root, and by systemd to the poller."""
     machine = after_a_session.machine
     credential = "/run/credentials/livekeep-poller.service/livekeep.vimeo-token"
     for user in OTHERS:
@@ -140,7 +140,7 @@ def test_nobody_else_can_read_them(after_a_session: Screen) -> None:
 
 
 def test_nobody_else_can_command_the_display(after_a_session: Screen) -> None:
-    """mpv's socket runs any command: it is the player's alone."""
+    """mpv's socket runs any command: it belongs to the player only."""
     script = "import socket; socket.socket(socket.AF_UNIX).connect('/run/livekeep/display/mpv.sock')"
     for user in ("nobody", "livekeep-poller", "livekeep-error-screen", "visitor"):
         done = after_a_session.machine.run(["python3", "-c", script], user=user, check=False)
@@ -150,7 +150,7 @@ def test_nobody_else_can_command_the_display(after_a_session: Screen) -> None:
 
 
 def test_the_player_may_restart_the_display_and_nothing_else(after_a_session: Screen) -> None:
-    """As polkit allows it."""
+    """As polkit allows."""
     machine = after_a_session.machine
     after_a_session.forgive()
 

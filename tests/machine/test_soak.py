@@ -1,6 +1,7 @@
-"""Random faults, one after the other; each round must end with the right picture and nothing may grow.
+"""Random faults, one after the other; each round must end with the right picture, and nothing may grow.
 
-LIVEKEEP_SOAK_ROUNDS says how many (`tests/run --soak`: 200), LIVEKEEP_SOAK_SEED repeats a run, LIVEKEEP_SOAK_SUITE the release.
+LIVEKEEP_SOAK_ROUNDS sets their number (`tests/run --soak`: 200), LIVEKEEP_SOAK_SEED repeats a run, LIVEKEEP_SOAK_SUITE sets the
+release.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ ROUNDS = int(os.environ.get("LIVEKEEP_SOAK_ROUNDS", "12"))
 SEED = int(os.environ.get("LIVEKEEP_SOAK_SEED", "0")) or random.randrange(1, 10**9)
 SUITE = cast(root.Suite, os.environ.get("LIVEKEEP_SOAK_SUITE", "trixie"))
 
-# What the restart policy allows before it gives the unit up, and how long a unit must be well for that to be forgotten.
+# The restarts that the policy allows before it gives the unit up, and the healthy time after which they are forgotten.
 STARTS_ALLOWED = 5
 FORGOTTEN_AFTER_SECONDS = 310.0
 
 API_FAULTS = ("500", "503", "hang", "reset", "garbage", "html200", "429", "401", "403", "404", "deep_json", "redirect_loop")
 BAD_CONFIG = "/etc/livekeep/livekeep.d/90-bad.toml"
 RIGHT_PICTURE_SECONDS = 90.0
-# A process takes what it needs in its first rounds; with fewer samples nothing can be said of growth.
+# A process reaches its working size in its first rounds; with fewer samples, growth is undecided.
 WARM_UP_SAMPLES = 8
 LEAST_SAMPLES = 20
 GROWTH_ALLOWED = {PLAYER: 2 << 20, POLLER: 4 << 20, DISPLAY: 24 << 20}
@@ -39,19 +40,19 @@ DESCRIPTORS_ALLOWED = 3
 
 @dataclass
 class Budget:
-    """How often each unit may still be started anew."""
+    """How often each unit may still be restarted."""
 
     starts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(UNITS, 0))
     last: dict[str, float] = field(default_factory=lambda: dict.fromkeys(UNITS, 0.0))
 
     def allows(self, unit: str) -> bool:
-        """Whether one more start keeps within the policy."""
+        """Whether the policy allows one more start."""
         if time.monotonic() - self.last[unit] > FORGOTTEN_AFTER_SECONDS:
             self.starts[unit] = 0
         return self.starts[unit] < STARTS_ALLOWED
 
     def spend(self, unit: str) -> None:
-        """One more start."""
+        """Count one more start."""
         self.starts[unit] += 1
         self.last[unit] = time.monotonic()
 
@@ -69,7 +70,7 @@ class Growth:
             self.samples.setdefault((unit, pid), []).append((screen.memory_bytes(unit), screen.descriptors(unit)))
 
     def grown(self) -> list[str]:
-        """Processes whose last samples are above their first ones."""
+        """Processes whose last samples exceed their first ones."""
         found = []
         for (unit, pid), samples in self.samples.items():
             if len(samples) < LEAST_SAMPLES:
@@ -93,7 +94,7 @@ def room() -> Iterator[Screen]:
 
 
 def hurt_unit(screen: Screen, chance: random.Random, budget: Budget) -> str:
-    """Kill, stop or restart one that may be started once more; nothing when none may."""
+    """Kill, stop or restart a unit that may still be restarted; do nothing if there is none."""
     units = [unit for unit in UNITS if budget.allows(unit)]
     if not units:
         return hurt_stream(screen, chance, budget)
@@ -145,7 +146,7 @@ def reload(screen: Screen, chance: random.Random, budget: Budget) -> str:
 
 
 def play_round(screen: Screen, chance: random.Random, budget: Budget) -> str:
-    """One fault while idle or playing, then all well again: the right picture must be there."""
+    """One fault while idle or playing, then back to healthy: the right picture must be shown."""
     playing = chance.random() < 0.6
     if playing:
         screen.goes_live(RIGHT_PICTURE_SECONDS)
@@ -163,7 +164,7 @@ def play_round(screen: Screen, chance: random.Random, budget: Budget) -> str:
 
 
 def test_random_faults(room: Screen) -> None:
-    """Whatever happens, the right picture comes back, and nothing grows."""
+    """Whatever happens, the right picture returns, and nothing grows."""
     chance, budget, growth = random.Random(SEED), Budget(), Growth()
     print(f"\n{ROUNDS} rounds on {SUITE}, LIVEKEEP_SOAK_SEED={SEED}", flush=True)
     room.forgive()

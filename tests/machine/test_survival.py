@@ -15,8 +15,8 @@ STARTS_ALLOWED = 6
 
 
 def kill_until_given_up(screen: Screen, unit: str) -> None:
-    """Kill a unit as often as systemd starts it anew, until it waits for the retry."""
-    # Forgetting the restarts forgets the present start too: six more are allowed.
+    """Kill a unit as often as systemd restarts it, until it waits for the retry."""
+    # Resetting the counter also forgets the present start: six more are allowed.
     screen.forgive()
     for _ in range(STARTS_ALLOWED + 1):
         wait_for(lambda: screen.machine.unit_property(unit, "ActiveState") == "active", 30)
@@ -50,7 +50,7 @@ def test_the_screen_does_not_notice(screen: Screen, unit: str, number: signal.Si
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGSEGV, signal.SIGTERM], ids=lambda n: n.name)
 def test_the_display_comes_back_with_the_right_picture(screen: Screen, number: signal.Signals) -> None:
-    """The holding picture, or the stream that still runs."""
+    """The holding picture, or the stream that is still live."""
     screen.is_renewed(DISPLAY, screen.signal(DISPLAY, number), within=60)
     screen.shows("holding")
     screen.goes_live()
@@ -60,7 +60,7 @@ def test_the_display_comes_back_with_the_right_picture(screen: Screen, number: s
 
 
 def test_a_display_killed_too_often_gives_way_to_the_error_screen(screen: Screen) -> None:
-    """The error picture, told as down; within a minute or so the right picture again."""
+    """The error picture, reported as down; within about a minute the right picture again."""
     kill_until_given_up(screen, DISPLAY)
     screen.shows("error")
     assert screen.machine.unit_property(ERROR_SCREEN, "ActiveState") == "active"
@@ -74,7 +74,7 @@ def test_a_display_killed_too_often_gives_way_to_the_error_screen(screen: Screen
 
 
 def test_player_and_poller_killed_too_often_are_tried_again(screen: Screen) -> None:
-    """The stream plays on meanwhile, and nobody has to come."""
+    """The stream plays on meanwhile, and no manual action is needed."""
     screen.goes_live()
     for unit in (PLAYER, POLLER):
         kill_until_given_up(screen, unit)
@@ -110,7 +110,7 @@ def test_a_good_configuration_is_taken_at_a_reload(screen: Screen) -> None:
 
 
 def test_a_start_with_a_bad_configuration(screen: Screen) -> None:
-    """The TV shows the problem; once it is mended all comes back without a restart by hand."""
+    """The TV shows the problem; once it is fixed, everything recovers without a manual restart."""
     screen.write_config({"poller": {"interval_seconds": 0}})
     screen.machine.systemctl("restart", *(DISPLAY, PLAYER, POLLER), check=False)
     screen.shows("error")
@@ -124,7 +124,7 @@ def test_a_start_with_a_bad_configuration(screen: Screen) -> None:
 
 
 def test_the_power_fails(screen: Screen) -> None:
-    """After a cut in the middle of the stream it comes up by itself with the stream."""
+    """After a power cut in the middle of the stream it boots to the stream."""
     screen.goes_live()
     screen.machine.power_cut()
     time.sleep(1)
@@ -135,7 +135,7 @@ def test_the_power_fails(screen: Screen) -> None:
 
 @pytest.fixture
 def wired() -> Iterator[Screen]:
-    """A room where the internet is beyond a cable."""
+    """A room whose internet is beyond a cable."""
     with Screen("trixie", outside=True, kept=True) as room:
         room.shows("holding", within=60)
         yield room

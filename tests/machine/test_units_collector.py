@@ -1,4 +1,4 @@
-"""The exporter's collectors beside a real systemd, as an unprivileged user in the shared sandbox: they say what it says."""
+"""The exporter's collectors with a real systemd, as an unprivileged user in the shared sandbox: they report its values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ POLLER, PLAYER, PROBE, TIMER, LOOKER = (
 )
 SOON_SECONDS = 30.0
 SAMPLES = "/run/livekeep-looker/samples.json"
-# Tells systemd that it works, as poller and player do.
+# Notifies systemd that it works, like poller and player.
 WORKER = """\
 import sdnotify, time
 notifier = sdnotify.SystemdNotifier()
@@ -29,7 +29,7 @@ while True:
     notifier.notify("WATCHDOG=1")
     time.sleep(1)
 """
-# The two collectors in one process, as in the exporter.
+# The two collectors in one process, like in the exporter.
 LOOKER_PROGRAM = f"""\
 import json, os, sys, time
 from pathlib import Path
@@ -80,7 +80,7 @@ Found = dict[tuple[str, tuple[str, ...]], float]
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
-    """Poller and player that only ping, a probe with its timer, and the collectors where the exporter would be."""
+    """Poller and player that only notify the watchdog, a probe with its timer, and the collectors in place of the exporter."""
     with Machine(request.param, packages=packages_of(request.param), source=PROJECT) as made:
         made.write("/usr/local/share/worker.py", WORKER)
         made.write("/usr/local/share/looker.py", LOOKER_PROGRAM)
@@ -99,20 +99,20 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
 
 
 def found(machine: Machine) -> Found:
-    """What the collectors last found."""
+    """The collectors' last results."""
     _, samples = json.loads(machine.read(SAMPLES))
     return {(family, tuple(labels)): value for family, labels, value in samples}
 
 
 def state(machine: Machine, unit: str) -> str:
-    """A unit's state as the collector tells it; "" when it does not."""
+    """The unit's state according to the collector; "" when it reports none."""
     states = [labels[1] for (family, labels), value in found(machine).items() if family == "livekeep_unit_state" and value]
     units = [labels[0] for (family, labels), value in found(machine).items() if family == "livekeep_unit_state" and value]
     return dict(zip(units, states, strict=True)).get(unit, "")
 
 
 def seconds(machine: Machine, unit: str, name: str) -> float:
-    """A moment that systemctl shows, in Unix seconds."""
+    """A time that systemctl shows, in Unix seconds."""
     return float(machine.run(["date", "+%s", "--date", machine.unit_property(unit, name)]).stdout)
 
 
@@ -131,7 +131,7 @@ def test_it_says_what_systemctl_says(machine: Machine) -> None:
     assert ("livekeep_unit_watchdog_timeout_seconds", (LOOKER,)) not in now
     assert now["livekeep_unit_state", ("livekeep.target", "active")] == 1
     assert now["livekeep_unit_state", (PROBE, "inactive")] == 1
-    # In an hour at the earliest, but for the test that has it elapse.
+    # An hour away, except for the test in which it elapses.
     has_elapsed = bool(machine.unit_property(TIMER, "LastTriggerUSec"))
     assert (("livekeep_timer_last_trigger_timestamp_seconds", (TIMER,)) in now) == has_elapsed
     assert now["livekeep_systemd_failed_units", ()] == int(machine.systemctl("show", "--value", "--property=NFailedUnits").stdout)
@@ -187,7 +187,7 @@ def test_a_probe_that_fails_and_its_timer(machine: Machine) -> None:
 
 
 def test_the_sandbox_hides_nothing_of_the_host(machine: Machine) -> None:
-    """Every mount is read-only there, and still the card is not told to be."""
+    """Every mount is read-only there, but the card is not reported as such."""
     now = found(machine)
     assert now["livekeep_host_filesystem_readonly", ("/",)] == 0
     assert now["livekeep_host_filesystem_readonly", ("/run",)] == 0
@@ -197,5 +197,5 @@ def test_the_sandbox_hides_nothing_of_the_host(machine: Machine) -> None:
     devices = machine.run(["ls", "/sys/class/net"]).stdout.split()
     linked = {labels[0] for family, labels in now if family == "livekeep_host_network_carrier"}
     assert linked <= set(devices) - {"lo"}
-    # /sys is that of the machine's host, but of its network it sees its own alone, which has no device.
+    # /sys is that of the machine's host, but shows only its own network, which has no device.
     assert not any(family == "livekeep_host_network_receive_bytes_total" for family, _ in now)

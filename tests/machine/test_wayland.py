@@ -1,6 +1,6 @@
 """On a Wayland desktop: the display and the error screen in the session of an ordinary user, on a headless compositor.
 
-What the compositor shows is read by grim, its own means for screenshots.
+grim, the compositor's screenshot tool, reads what it shows.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Desktop(Disposable):
         self.machine.run(["/src/install.sh", "--yes", "--output", "wayland", "--token-file", "/root/token"], timeout=300)
 
     def write_config(self, **screen: object) -> None:
-        """Write the drop-in; nobody is told."""
+        """Write the drop-in; no service is notified."""
         keys = {"output": "wayland", "wayland_display": SOCKET, "desktop_user": USER, "stall_seconds": 4.0}
         tables: dict[str, dict[str, Any]] = {
             "vimeo": {"api_url": self.vimeo.base_url},
@@ -89,7 +89,7 @@ class Desktop(Disposable):
         self.machine.write(DROP_IN, toml(merged(tables, {"screen": screen})))
 
     def pixels(self) -> bytes:
-        """What the desktop shows: rows of 3 bytes a pixel; empty when it cannot be read."""
+        """The desktop's pixels: rows of 3 bytes per pixel; empty when they cannot be read."""
         environment = {"XDG_RUNTIME_DIR": RUNTIME_DIRECTORY, "WAYLAND_DISPLAY": SOCKET}
         done = self.machine.run("grim -t ppm - | base64 --wrap=0", env=environment, user=USER, check=False)
         return base64.b64decode(done.stdout)[-WIDTH * HEIGHT * 3 :]
@@ -114,13 +114,13 @@ class Desktop(Disposable):
             raise MachineError(f"the desktop does not show {picture}; {error}\n{self.report()}") from error
 
     def report(self) -> str:
-        """What a person would look at after a failure."""
+        """The diagnostics after a failure."""
         active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, "desktop.service", check=False).stdout.split()
         journal = self.machine.journal(None, "--lines=60")
         return f"the desktop: {self.picture()} {self.grid()[:3]}\nunits: {active}\n{journal}"
 
     def owner(self, unit: str) -> str:
-        """The user as whom a unit's main process runs."""
+        """The user that runs a unit's main process."""
         pid = self.machine.main_pid(unit).inside
         return self.machine.run(["stat", "--format=%U", f"/proc/{pid}"]).stdout.strip()
 
@@ -168,14 +168,14 @@ def test_error_screen_when_the_display_cannot_start(desktop: Desktop) -> None:
 
 
 def test_desktop_that_starts_anew(desktop: Desktop) -> None:
-    """As at a log-out and log-in: the compositor's socket is another one."""
+    """As after a log-out and log-in: the compositor's socket is a new one."""
     desktop.machine.systemctl("reset-failed", DISPLAY)
     desktop.machine.systemctl("restart", "desktop.service")
     desktop.shows("holding", within=150)
 
 
 def test_desktop_that_comes_after_the_display(desktop: Desktop) -> None:
-    """As at a boot: nobody is logged in yet."""
+    """As at boot: nobody is logged in yet."""
     desktop.machine.systemctl("stop", "livekeep.target", "desktop.service")
     desktop.machine.run(["rm", "-rf", RUNTIME_DIRECTORY])
     desktop.machine.systemctl("reset-failed", *UNITS, check=False)

@@ -1,7 +1,7 @@
-"""Undoing what the harness did: at the end of a `with`, at exit, on SIGTERM, and after a run that was killed.
+"""Undoes what the harness did: at the end of a `with`, at exit, on SIGTERM, and after a run that was killed.
 
-Everything the harness makes on the host bears a name from `unique()`, which holds the pid of its maker, so that a later
-run can tell what a killed one left behind.
+Everything that the harness creates on the host has a name from `unique()`, which contains the pid of its creator, so that a later
+run can identify what a killed one left behind.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _prepared = False
 
 
 class Disposable:
-    """A thing with an undo list: made by `with` or `start()`, undone in reverse order by `close()`."""
+    """A resource with an undo list: created by `with` or `start()`, undone in reverse order by `close()`."""
 
     def __init__(self) -> None:
-        """Nothing is made yet."""
+        """Create nothing yet."""
         self._stack = contextlib.ExitStack()
 
     def _make(self) -> None:
         raise NotImplementedError
 
     def start(self) -> Self:
-        """Make it; on any error, undo what was made and raise that error."""
+        """Create it; on any error, undo everything and raise that error."""
         _prepare()
         _open.append(self)
         try:
@@ -52,7 +52,7 @@ class Disposable:
         return self
 
     def close(self) -> None:
-        """Undo everything; harmless when repeated."""
+        """Undo everything; safe to repeat."""
         if self in _open:
             _open.remove(self)
         self._stack.close()
@@ -67,7 +67,7 @@ class Disposable:
 
 
 def unique() -> str:
-    """A short name that no other run uses; fit for an interface once a letter is added."""
+    """A short name that no other run uses; valid for an interface after a letter is added."""
     return f"{_PREFIX}{os.getpid()}-{next(_numbers)}"
 
 
@@ -80,7 +80,7 @@ def directory(name: str) -> Path:
 
 
 def end(process: subprocess.Popen[bytes], patience_seconds: float = 3.0) -> None:
-    """Terminate a process, kill it when it does not go, and reap it."""
+    """Terminate a process, kill it if it does not end, and reap it."""
     if process.poll() is None:
         process.terminate()
         try:
@@ -98,7 +98,7 @@ def end_cgroup(path: Path, patience_seconds: float = 5.0) -> None:
     with contextlib.suppress(OSError):
         (path / "cgroup.kill").write_text("1", encoding="ascii")
     while time.monotonic() < deadline:
-        # Bears with what vanishes while it looks, as another run's sweep lets it.
+        # Tolerates groups that vanish during the scan, removed by another run's sweep.
         for place, _, _ in os.walk(path, topdown=False):
             with contextlib.suppress(OSError):
                 Path(place).rmdir()
@@ -115,7 +115,7 @@ def unmount_below(path: Path) -> None:
 
 
 def sweep() -> None:
-    """Remove what a run whose process no longer exists has left behind."""
+    """Remove what a run whose process no longer exists left behind."""
     for group in CGROUPS.glob(f"{_PREFIX}*"):
         if _orphaned(group.name):
             end_cgroup(group)
@@ -150,7 +150,7 @@ def _prepare() -> None:
 
 
 def _on_terminate(number: int, frame: FrameType | None) -> None:
-    # pytest ends a run in order on KeyboardInterrupt; SystemExit it would take for one failed test.
+    # pytest ends a run cleanly on KeyboardInterrupt; it would treat SystemExit as one failed test.
     raise KeyboardInterrupt(signal.Signals(number).name)
 
 

@@ -1,7 +1,7 @@
-"""A made-up world beyond a TUN device: hosts that answer pings with a known loss, delay or fault, and a name server.
+"""A simulated world beyond a TUN device: hosts that answer pings with a known loss, delay or fault, and a name server.
 
-`World` is the test's end. The process owns the device in a network namespace of its own, answers for the addresses it was told
-of and is silent for all others, and ends when its standard input closes.
+`World` is the test's client. The process owns the device in a separate network namespace, answers for the configured addresses
+and is silent for all others, and ends when its standard input closes.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x1, 0x1000
 ICMP, ICMPV6 = 1, 58
 NOWHERE = "192.0.2.99"
-"""An address that nobody has."""
+"""An address without a host."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """How an address answers. `loses_every` N: each N-th request; `fault`: what is wrong with the answers."""
+    """How an address answers. `loses_every` N: every N-th request; `fault`: the error in the answers."""
 
     loses_every: int = 0
     delay_seconds: float = 0.0
@@ -64,7 +64,7 @@ class World(Disposable):
         self.network = Network()
         self._plan = plan
         self.folder = Path()
-        """A folder for the test, which any user can reach."""
+        """A folder for the test that any user can reach."""
 
     def ip(self, *arguments: str) -> None:
         subprocess.run(["ip", "-n", self.network.name, *arguments], check=True, capture_output=True, timeout=30)
@@ -101,7 +101,7 @@ def checksum(packet: bytes) -> int:
 
 
 def parted(packet: bytes) -> tuple[str, str, bytes] | None:
-    """Source, destination and ICMP part of an echo request; None of anything else."""
+    """Source, destination and ICMP part of an echo request; None for any other packet."""
     if packet[0] >> 4 == 4 and packet[9] == ICMP:
         icmp, source, destination = packet[(packet[0] & 15) * 4 :], packet[12:16], packet[16:20]
     elif packet[0] >> 4 == 6 and packet[6] == ICMPV6:
@@ -112,7 +112,7 @@ def parted(packet: bytes) -> tuple[str, str, bytes] | None:
 
 
 def wrapped(source: str, destination: str, icmp: bytes) -> bytes:
-    """An IP packet; the ICMP part's checksum is filled in."""
+    """An IP packet; computes the ICMP part's checksum."""
     ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
     if len(ends) == 8:
         icmp = icmp[:2] + checksum(icmp[:2] + b"\0\0" + icmp[4:]).to_bytes(2) + icmp[4:]
@@ -124,7 +124,7 @@ def wrapped(source: str, destination: str, icmp: bytes) -> bytes:
 
 
 def answers(host: Host, source: str, destination: str, request: bytes) -> list[bytes]:
-    """The packets that come back."""
+    """The packets of the response."""
     reply = bytearray(request)
     reply[0] = 0 if request[0] == 8 else 129
     if host.fault == "identifier":
@@ -132,7 +132,7 @@ def answers(host: Host, source: str, destination: str, request: bytes) -> list[b
     elif host.fault == "sequence":
         reply[6] ^= 0x40
     elif host.fault == "unreachable":
-        # Type 3, code 1: what was to be sent follows, so that the kernel knows whose it was.
+        # Type 3, code 1: the undeliverable packet follows, so that the kernel knows its sender.
         return [wrapped(NOWHERE, source, bytes((3, 1)) + bytes(6) + wrapped(source, destination, request))]
     return [wrapped(destination, source, bytes(reply))] * (2 if host.fault == "twice" else 1)
 

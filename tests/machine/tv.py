@@ -25,8 +25,8 @@ Colour = tuple[int, int, int]
 # What counts as black, per channel of 255: video black in limited range comes out as up to 16.
 BLACK_MAX = 16
 
-# X's shared memory does not reach across the machine's IPC namespace. mpv, which would wait for it for ever, does without
-# on displays from :10 on, which it takes for remote; VLC tries it, fails and goes on, but dies without the extension.
+# X's shared memory does not reach across the machine's IPC namespace. mpv, which would wait for it forever, works without
+# it on displays from :10 on, which it treats as remote; VLC tries it, fails and continues, but dies without the extension.
 FIRST_NUMBER = 10
 ATTEMPTS = 50
 
@@ -62,7 +62,7 @@ class TV(Disposable):
         return tuple(self.pixel(x, y) for x, y in self.points(count))
 
     def points(self, count: int = 64) -> list[tuple[int, int]]:
-        """Where `grid()` looks: the middles of equal cells."""
+        """The points of `grid()`: the middles of equal cells."""
         side = max(1, round(count**0.5))
         half = 2 * side
         return [
@@ -76,7 +76,7 @@ class TV(Disposable):
         return black(self.grid(count))
 
     def checksum(self) -> int:
-        """A checksum of all pixels: a different one means a different picture."""
+        """A checksum of all pixels: a different value means a different picture."""
         return zlib.crc32(self._data()[self._offset : self._offset + self._stride * self.height])
 
     def screenshot(self, path: Path | str) -> Path:
@@ -106,9 +106,9 @@ class TV(Disposable):
         self._map(frames / "Xvfb_screen0")
 
     def _launch(self, number: int, frames: Path) -> bool:
-        """Start Xvfb with this number; False when it ended again, as it does when the number is taken."""
+        """Start Xvfb with this number; False when it ended, as it does when the number is taken."""
         reading, writing = os.pipe()
-        # -br and -s 0: no root pattern and no screen saver, so that only the player's pixels are ever there.
+        # -br and -s 0: no root pattern and no screen saver, so that only the player's pixels are shown.
         command = ["setpriv", "--pdeathsig", "TERM", "Xvfb", f":{number}", "-displayfd", str(writing), "-screen", "0"]
         command += [f"{self.width}x{self.height}x24", "-fbdir", str(frames), "-nolisten", "tcp", "-noreset", "-ac"]
         command += ["-br", "-s", "0"]
@@ -163,9 +163,9 @@ class Sample:
 
 @dataclass
 class Sampler:
-    """Looks at a TV at a fixed rate from a thread, as a context manager, and keeps every look.
+    """Samples a TV at a fixed rate from a thread, as a context manager, and keeps every sample.
 
-    `classify` names a grid of colours; without it a look is "black" or "picture".
+    `classify` names a grid of colours; without it a sample is "black" or "picture".
     """
 
     tv: TV
@@ -181,17 +181,17 @@ class Sampler:
         self._thread = threading.Thread(target=self._look, daemon=True, name="sampler")
 
     def __enter__(self) -> Sampler:
-        """Begin to look."""
+        """Start sampling."""
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop looking; the samples stay."""
+        """Stop sampling; the samples stay."""
         self._stop.set()
         self._thread.join()
 
     def achieved_hz(self) -> float:
-        """The rate over all samples."""
+        """The actual rate over all samples."""
         if len(self.samples) < 2:
             return 0.0
         return (len(self.samples) - 1) / (self.samples[-1].at - self.samples[0].at)
@@ -209,7 +209,7 @@ class Sampler:
         return runs
 
     def seconds(self, label: str) -> float:
-        """How long this label was on the screen in all."""
+        """The total time of this label on the screen."""
         return sum(until - since for since, until, name in self.spans() if name == label)
 
     def _look(self) -> None:

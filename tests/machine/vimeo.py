@@ -1,9 +1,9 @@
-"""A stand-in for the Vimeo API 3.4, as far as a poller of live streams uses it; steerable while it runs.
+"""A stand-in for the Vimeo API 3.4, as far as a poller of live streams uses it; controllable while it runs.
 
-Answers follow the public reference: error bodies have `error`, `developer_message`, `error_code` and `link` and the media
-type application/vnd.vimeo.error+json; an invalid token gets the legacy body with `error` alone. What the reference leaves
-open is decided here: a one-time video that is not live answers 404 with 5000 at m3u8_playback, and a missing or other
-version in the Accept header is recorded, not refused. `Vimeo` is the process, `VimeoStandIn` the test's end of it.
+Answers follow the public reference: error bodies have `error`, `developer_message`, `error_code` and `link` and the media type
+application/vnd.vimeo.error+json; an invalid token gets the legacy body with `error` alone. Undocumented behaviour is chosen here:
+a one-time video that is not live answers 404 with 5000 at m3u8_playback, and a missing or other version in the Accept header is
+recorded, not refused. `Vimeo` is the process, `VimeoStandIn` the test's client.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ TOKEN = "stand-in-token-0123456789abcdef"
 
 @dataclass
 class State:
-    """All that a test can steer, and the log of requests."""
+    """Everything that a test can control, and the log of requests."""
 
     live: str = "offline"
     url: str = ""
@@ -59,7 +59,7 @@ class State:
 
 
 class Vimeo:
-    """The stand-in's behaviour: from a request to an answer."""
+    """The stand-in's behaviour: from a request to a response."""
 
     def __init__(self) -> None:
         """Off the air, no fault."""
@@ -87,7 +87,7 @@ class Vimeo:
             raise ValueError(f"cannot {do}")
 
     def take_fault(self, path: str) -> str:
-        """The fault for this request, or an empty string; a fault for N times is used up."""
+        """The fault for this request, or an empty string; counts down a fault for N times."""
         with self.lock:
             if not self.state.fault or self.state.fault_only not in path or self.state.fault_times == 0:
                 return ""
@@ -95,7 +95,7 @@ class Vimeo:
             return self.state.fault
 
     def reply(self, path: str, query: dict[str, list[str]], authorization: str) -> Answer:
-        """The documented answer to one GET request."""
+        """The documented response to one GET request."""
         with self.lock:
             if not authorization:
                 return refusal(401, 8003, "No user credentials were provided.")
@@ -118,7 +118,7 @@ class Vimeo:
         if now >= self.state.window_ends:
             self.state.window_ends, self.state.used = now + WINDOW_SECONDS, 0
         self.state.used += 1
-        # Asking for fields only is documented to double the budget.
+        # Requests with only `fields` have double the budget, as documented.
         limit = self.state.limit * (2 if with_fields else 1)
         return vimeo_faults.rate_headers(limit, limit - self.state.used, self.state.window_ends)
 
@@ -225,8 +225,8 @@ class VimeoHandler(Handler):
 
     server_version = "stand-in"
 
-    def do_GET(self) -> None:  # noqa: N802 - http.server calls it so
-        """Answer it, or misbehave as asked, and keep it in the log."""
+    def do_GET(self) -> None:  # noqa: N802 - http.server's name
+        """Respond, or misbehave as configured, and log the request."""
         parts = urlsplit(self.path)
         authorization = self.headers.get("Authorization", "")
         fault = VIMEO.take_fault(parts.path)
@@ -250,7 +250,7 @@ class VimeoHandler(Handler):
 
 
 class VimeoStandIn(StandIn):
-    """Steers the stand-in; `base_url` is what the poller's API URL must be set to. Times are seconds."""
+    """Controls the stand-in; `base_url` is the value for the poller's API URL. Times are seconds."""
 
     module = "tests.machine.vimeo"
     event_id, video_id, user_id, right_token = EVENT_ID, VIDEO_ID, USER_ID, TOKEN
@@ -260,7 +260,7 @@ class VimeoStandIn(StandIn):
         super().__init__(network, port=port)
 
     def go_live(self, url: str) -> None:
-        """On air: every playlist question gets `url` with a signature of its own."""
+        """On air: every playlist request gets `url` with a separate signature."""
         self.ask("set", live="live", url=url)
 
     def go_off(self) -> None:
@@ -279,21 +279,21 @@ class VimeoStandIn(StandIn):
         self.ask("set", fault=name, fault_times=times, fault_only=only, fault_seconds=seconds)
 
     def ok(self) -> None:
-        """Behave again; live or not stays as it is."""
+        """Behave normally again; live or not stays as it is."""
         self.ask("set", fault="")
 
     def schedule(self, next_occurrence_time: datetime | None, schedule: dict[str, Any] | None = None) -> None:
-        """When the event says it is next on; an aware time. `schedule` defaults to a single one at that time."""
+        """The event's next start; an aware time. `schedule` defaults to a single one at that time."""
         text = next_occurrence_time.astimezone(UTC).isoformat(timespec="seconds") if next_occurrence_time else None
         single = {"type": "single", "start_time": text} if text else None
         self.ask("set", next_occurrence_time=text, schedule=schedule or single)
 
     def token(self, token: str = TOKEN, scope: str = "public private") -> None:
-        """The one token that is valid, and its scopes."""
+        """The only valid token, and its scopes."""
         self.ask("set", token=token, scope=scope)
 
     def limit(self, per_minute: int) -> None:
-        """The rate limit, counted afresh; doubled for requests with `fields`."""
+        """The rate limit, with a new count; doubled for requests with `fields`."""
         self.ask("set", limit=per_minute, window_ends=0.0)
 
     def requests(self) -> list[dict[str, Any]]:
@@ -302,7 +302,7 @@ class VimeoStandIn(StandIn):
         return found
 
     def signed(self) -> list[str]:
-        """Every signed URL given out: none of them may appear where others can read it."""
+        """Every signed URL sent: none of them may appear where others can read it."""
         found: list[str] = self.ask("signed")
         return found
 
@@ -312,7 +312,7 @@ class VimeoStandIn(StandIn):
 
 
 def _only(body: Any, query: dict[str, list[str]]) -> Any:
-    """`body` cut down to the dotted names of `?fields=`."""
+    """`body` reduced to the dotted names of `?fields=`."""
     if "fields" not in query or "error" in body:
         return body
     cut: dict[str, Any] = {}

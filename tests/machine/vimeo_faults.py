@@ -1,7 +1,7 @@
-"""The faults of the Vimeo stand-in: documented refusals, and what networks and proxies do to an answer.
+"""The faults of the Vimeo stand-in: documented refusals, and what networks and proxies do to a response.
 
-"500" and "503" are outages without a known error code (a 503 with 7900 means "starting" and is no fault); "429" tells when
-its window ends in X-RateLimit-Reset.
+"500" and "503" are outages without a known error code (a 503 with 7900 means "starting" and is no fault); "429" gives the end of
+its window in X-RateLimit-Reset.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DEPTH = 200_000
 
 HTML = "<html><head><title>{0}</title></head><body><h1>{0}</h1></body></html>"
 
-# What the body of a 200 can be instead of the documented one.
+# Bodies of a 200 in place of the documented one.
 ODD_BODIES: dict[str, bytes] = {
     "no_url": b"{}",
     "wrong_type": b'{"m3u8_playback_url": {"hls": 17}}',
@@ -51,7 +51,7 @@ NAMES = frozenset(ODD_BODIES) | frozenset(REFUSALS) | {
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer; an empty media type is the API's ordinary one."""
+    """One response; an empty media type is the API's ordinary one."""
 
     status: int
     body: dict[str, Any]
@@ -71,7 +71,7 @@ def refusal(status: int, code: int, developer_message: str) -> Answer:
 
 
 def documented(name: str) -> Answer:
-    """One of REFUSALS, with what else belongs to it."""
+    """One of REFUSALS, with its additional fields."""
     answer = refusal(*REFUSALS[name])
     if name == "2204":
         answer.body["invalid_parameters"] = [
@@ -96,7 +96,7 @@ def rate_headers(limit: int, remaining: int, reset: float) -> dict[str, str]:
 
 
 def misbehave(handler: Handler, fault: str, still: Callable[[], bool], seconds: float) -> None:
-    """Answer one request with a fault of NAMES."""
+    """Respond to one request with a fault of NAMES."""
     if fault in ODD_BODIES:
         handler.answer(200, ODD_BODIES[fault], "application/json")
     elif fault in REFUSALS:
@@ -134,7 +134,7 @@ def _garbage(handler: Handler, still: Callable[[], bool], seconds: float) -> Non
 
 
 def _big(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    """A gigabyte of one string, as fast as it is taken."""
+    """A gigabyte of one string, as fast as the client reads."""
     handler.close_connection = True
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")

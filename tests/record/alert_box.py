@@ -1,4 +1,4 @@
-"""A box for the alerter: a root with a record, the program itself, a mail server and a web server that behave as a test wants."""
+"""A box for the alerter: a root with a record, the program itself, and mail and web servers with configurable behaviour."""
 
 import base64
 import contextlib
@@ -40,10 +40,10 @@ def wait_for(condition: Callable[[], Result], what: str = "", seconds: float = L
 
 
 class MailServer:
-    """Takes mail on 127.0.0.1 as RFC 5321 has it. `refuse`: a recipient, or a word such as "DATA", and the answer to it."""
+    """Accepts mail on 127.0.0.1 as in RFC 5321. `refuse`: a recipient, or a command such as "DATA", and the reply to it."""
 
     def __init__(self, certificate: Path | None = None, is_tls_from_the_start: bool = False) -> None:
-        """`certificate`: with its key in the same file; STARTTLS is offered then, or TLS spoken from the first byte on."""
+        """`certificate`: with its key in the same file; the server then offers STARTTLS, or speaks TLS from the first byte on."""
         self._context: ssl.SSLContext | None = None
         if certificate:
             self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -140,7 +140,7 @@ class MailServer:
 
 
 class WebHook:
-    """Takes POSTs on 127.0.0.1 and answers with `status`; None: never."""
+    """Accepts POSTs on 127.0.0.1 and responds with `status`; None: never."""
 
     def __init__(self) -> None:
         self.taken: list[dict[str, Any]] = []
@@ -189,7 +189,7 @@ class WebHook:
 
 
 class Box:
-    """A root below which the alerter lives; `start` and `kill` as often as a test wants."""
+    """A root for the alerter; `start` and `kill` it as often as needed."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -217,7 +217,7 @@ class Box:
     # The configuration
 
     def configure(self, text: str, shipped: bool = False) -> None:
-        """Without the shipped rules unless a test is about them."""
+        """Without the shipped rules, unless a test is about them."""
         off = (
             ""
             if shipped
@@ -256,7 +256,7 @@ class Box:
         return result
 
     def rows(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
-        """Of the alerter's database."""
+        """Rows of the alerter's database."""
         with contextlib.closing(store.open_read_only(self.root / "var/lib/livekeep/alerter/alerts.db")) as database:
             return database.execute(sql, parameters).fetchall()
 
@@ -320,7 +320,7 @@ class Box:
         )
 
     def summarise(self) -> None:
-        """Build the summaries of all calls, as the recorder does along the way."""
+        """Build the summaries of all calls, as the recorder does continuously."""
         summaries = Summaries()
         for row in self.record.execute("SELECT id, function, machine, duration, outcome FROM calls").fetchall():
             summaries.add(row["function"], row["machine"], row["id"] // 1000, row["duration"], row["outcome"] == 1)

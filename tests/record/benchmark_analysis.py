@@ -42,18 +42,18 @@ def buckets(medians: Sequence[float]) -> list[Bucket]:
 
 
 def shown_within(days: Sequence[Bucket], most: int) -> int | None:
-    """After how many days the step is detected."""
+    """The number of days until the step is detected."""
     return next((n for n in range(1, most + 1) if regression(days[: STEP_AT + n], BEGAN + (STEP_AT + n) * DAY)), None)
 
 
 def false_alarms(days: Sequence[Bucket]) -> int:
-    """How often it begins to say so in a series without a change."""
+    """How often a regression begins in a series without a change."""
     said = [regression(days[:end], BEGAN + end * DAY) is not None for end in range(35, len(days))]
     return sum(now and not before for before, now in zip([False, *said], said, strict=False))
 
 
 def measure(noise: float, series: int, years: int) -> tuple[float, float]:
-    """The share of steps that were detected within 4 days, and false alarms in a series and year."""
+    """The share of steps detected within 4 days, and false alarms per series and year."""
     draw = random.Random(1)
     result = [shown_within(buckets(values(draw, 60, noise, STEP_AT)), 4) for _ in range(series)]
     alarms = sum(false_alarms(buckets(values(draw, 35 + 365, noise))) for _ in range(years))

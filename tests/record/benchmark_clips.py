@@ -1,7 +1,7 @@
-"""Measure how well the score finds clips that take off, beside other formulas: python3 -m tests.record.benchmark_clips
+"""Measure how well the score finds clips that take off, compared with other formulas: python3 -m tests.record.benchmark_clips
 
-`precision` is the share of the first 8 of a ranking that take off, 8 of the clips doing so. `alarms` follows a source over days,
-run by run, through the real database, and counts the events.
+`precision` is the share of take-offs among the first 8 of a ranking, with 8 take-offs in total. `alarms` follows a source over
+days, run by run, through the real database, and counts the events.
 """
 
 import sys
@@ -29,15 +29,15 @@ LEAST_AN_HOUR = 1.5
 class Trial:
     precision: dict[str, float] = field(default_factory=dict)
     result: int = 0
-    """Of those that take off, how many have an event."""
+    """The number of take-offs with an event."""
     false_alarms: int = 0
     seconds: float = 0.0
-    """For the scores of all clips."""
+    """The time to score all clips."""
 
 
 @contextmanager
 def followed(made: MadeClips) -> Iterator[Callable[[], None]]:
-    """A database in memory, and a function that takes the clips over as they are now."""
+    """A database in memory, and a function that stores the clips as they are now."""
     connection = snapshots.open_for_writing(Path(":memory:"))
     store = Snapshots(connection)
     source = store.source("made")
@@ -52,7 +52,7 @@ def followed(made: MadeClips) -> Iterator[Callable[[], None]]:
 
 
 def trial(seed: int, count: int = 400, factors: tuple[float, float] = (4, 12), days: float = 4) -> Trial:
-    """8 clips that are played at least LEAST_AN_HOUR take off some 3 hours before the end."""
+    """8 clips with at least LEAST_AN_HOUR plays an hour take off about 3 hours before the end."""
     made, random = MadeClips(seed, count, NOW), Random(seed * 7 + 1)
     end = NOW + days * DAY - random.randrange(96) * STEP_SECONDS
     busy = [
@@ -99,7 +99,7 @@ def measured(take: Any, made: MadeClips, hot: set[str], began: float) -> Trial:
 
 
 def alarms(seed: int, count: int, days: int, take_offs: int) -> tuple[int, int, int]:
-    """Of a source over days: take-offs that were detected, events for them, and events for others."""
+    """Of a source over days: detected take-offs, events for them, and events for others."""
     made, random = MadeClips(seed, count, NOW), Random(seed)
     busy = sorted(made.clips, key=lambda it: -it.rate(NOW + 2 * DAY))[: count // 4]
     for clip in random.sample(busy, take_offs):

@@ -1,9 +1,9 @@
-"""What the library for jobs costs, and how right its time left is, each beside others in the same run. By hand, not a test.
+"""The cost of the library for jobs, and the accuracy of its time left, compared with others in the same run. Not a test.
 
     tests/record/benchmark_instrument.py [--rounds 200] [--folder DIR]
 
-Makes a virtual environment in DIR (/tmp/livekeep-benchmark), with this checkout and, from the Python index, the peers. `--own`
-leaves the peers and the environment out.
+Creates a virtual environment in DIR (/tmp/livekeep-benchmark), with this checkout and, from the Python index, the peers. `--own`
+omits the peers and the environment.
 """
 
 import argparse
@@ -27,10 +27,10 @@ from typing import Any
 PROJECT = Path(__file__).parents[2]
 PEERS = ("opentelemetry-sdk==1.45.2", "structlog==26.1.0", "tqdm==4.70.1")
 CALLS = 2000
-"""Of a round: what the batch processor of OpenTelemetry holds; what was recorded is sent between two rounds, untimed."""
+"""Calls per round: the capacity of OpenTelemetry's batch processor; records are sent between two rounds, untimed."""
 SUSTAINED = 200_000
 ITEMS = 20
-"""Of each step of a made run."""
+"""Of each step of a simulated run."""
 READER = """
 import re, socket, sys
 calls = 0
@@ -45,7 +45,7 @@ with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal:
 
 @contextlib.contextmanager
 def journal() -> Iterator[list[int]]:
-    """A socket that a process of its own empties, as the journal's; afterwards what is given holds the number of calls."""
+    """A socket that a separate process empties, like the journal's; afterwards the yielded object holds the number of calls."""
     received: list[int] = []
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/socket"
@@ -60,7 +60,7 @@ def journal() -> Iterator[list[int]]:
 
 
 def per_call(function: Callable[..., Any], args: tuple[Any, ...], between: Callable[[], object], rounds: int) -> list[float]:
-    """Microseconds, of each round."""
+    """Microseconds per call, of each round."""
     taken = []
     for _ in range(rounds):
         begun = time.perf_counter_ns()
@@ -72,15 +72,15 @@ def per_call(function: Callable[..., Any], args: tuple[Any, ...], between: Calla
 
 
 def nothing() -> None:
-    """What is recorded."""
+    """A recorded function."""
 
 
 def two(clip: int, mode: str) -> None:
-    """What is recorded, with parameters."""
+    """A recorded function with parameters."""
 
 
 Subject = tuple[Callable[..., Any], Callable[..., Any], Callable[[], object]]
-"""Without parameters, with two, and what is done between two rounds."""
+"""Without parameters, with two, and the action between two rounds."""
 
 
 def livekeep() -> Subject:
@@ -175,7 +175,7 @@ OTHERS: dict[str, Callable[[], Subject]] = {
 
 
 def sustained(calls: int) -> dict[str, float]:
-    """Calls as fast as the queue takes them, to the last datagram: what the whole process spends for each."""
+    """Calls as fast as the queue accepts them, to the last datagram: the cost of each to the whole process."""
     from livekeep.record import flush, monitor_execution
 
     work = monitor_execution(two)
@@ -192,9 +192,9 @@ def sustained(calls: int) -> dict[str, float]:
 
 
 def costs(subjects: dict[str, Callable[[], Subject]], rounds: int) -> dict[str, list[tuple[float, float]]]:
-    """Microseconds above the bare call, without and with two parameters: in the median, and of the fastest tenth of the rounds.
+    """Microseconds above the bare call, without and with two parameters: the median, and the fastest tenth of the rounds.
 
-    The subjects take turns. On a busy machine the fastest tenth is what the code itself needs.
+    The subjects alternate. On a busy machine the fastest tenth shows the cost of the code itself.
     """
     made = {name: make() for name, make in subjects.items()}
     bare = median(per_call(nothing, (), lambda: None, rounds)), median(per_call(two, (17, "hd"), lambda: None, rounds))
@@ -209,7 +209,7 @@ def costs(subjects: dict[str, Callable[[], Subject]], rounds: int) -> dict[str, 
     }
 
 
-# Time left, over made runs: steps of unequal items, of which each run has its own speed
+# Time left, over simulated runs: steps of unequal items, each run with its own speed
 
 
 def made_run(usual: dict[str, float], generator: random.Random) -> dict[str, list[float]]:
@@ -221,7 +221,7 @@ def made_run(usual: dict[str, float], generator: random.Random) -> dict[str, lis
 
 
 def errors_of_time_left(jobs: int, peer: Callable[[], Callable[[float], float]] | None) -> tuple[list[float], list[float]]:
-    """Of each item's end in the second to fifth runs: ours, and the peer's. `peer` makes what is given each item's seconds."""
+    """At each item's end in the second to fifth runs: ours, and the peer's. `peer` makes what receives each item's seconds."""
     from livekeep.record.instrument import forecast
     from livekeep.record.instrument.forecast import Now, Run, StepNow, StepRun
 
@@ -252,7 +252,7 @@ def errors_of_time_left(jobs: int, peer: Callable[[], Callable[[float], float]] 
 
 
 def tqdm_average() -> Callable[[float], float]:
-    """As tqdm estimates: its moving averages of the items and of the time."""
+    """tqdm's estimate: its moving averages of the items and of the time."""
     from tqdm.std import EMA  # type: ignore[import-untyped]
 
     items, seconds = EMA(0.3), EMA(0.3)
@@ -265,7 +265,7 @@ def measure(rounds: int, with_peers: bool) -> dict[str, Any]:
     with journal() as received:
         result: dict[str, Any] = {"costs": costs({**OWN, **(OTHERS if with_peers else {})}, rounds)}
         result |= sustained(SUSTAINED if with_peers else 20_000)
-    # What was dropped counts as sent.
+    # Dropped calls count as sent.
     result["lost calls"] = sender.sent - received[0]
     ours, others = errors_of_time_left(40, tqdm_average if with_peers else None)
     result["time left"] = {"livekeep": median(ours), **({"tqdm": median(others)} if with_peers else {})}
@@ -288,7 +288,7 @@ def report(result: dict[str, Any]) -> None:
 
 
 def environment(folder: Path) -> Path:
-    """A Python with this checkout and the peers."""
+    """A Python environment with this checkout and the peers."""
     python = folder / "bin/python3"
     if not python.exists():
         subprocess.run([sys.executable, "-m", "venv", folder], check=True)

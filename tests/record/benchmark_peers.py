@@ -62,7 +62,7 @@ mlflow.flush_trace_async_logging(terminate=True)
 
 
 OWN_CALLS = 100
-"""Times as many calls: a few hundred take no time."""
+"""This many times the calls: a few hundred take no time."""
 OWN_JOB = """
 import sys
 from livekeep.record import flush, monitor_execution
@@ -111,7 +111,7 @@ def wait_for(what: str, holds: Callable[[], bool], seconds: float = LONGEST_SECO
 
 
 def pss_megabytes(root: int) -> float:
-    """Of a process and all below it."""
+    """Of a process and its descendants."""
     parents = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():

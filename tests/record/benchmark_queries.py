@@ -33,7 +33,7 @@ Question = Callable[[sqlite3.Connection], object]
 
 
 def questions(made: Made) -> Iterator[tuple[str, Question]]:
-    """What the pages ask, by name. Ranges begin at odd moments, so that raw rows are read at their beginning."""
+    """The pages' queries, by name. Ranges begin at odd moments, so that raw rows are read at their beginning."""
     draw = random.Random(7)
     odd = made.ended_at - 3 * DAY + 1234567890
     day, week, month, ever = (Filter(begin=made.ended_at - n * DAY + 1_234_567_890) for n in (1, 7, 30, 100))
@@ -95,7 +95,7 @@ def questions(made: Made) -> Iterator[tuple[str, Question]]:
 
 
 def measure(made: Made, runs: int) -> Iterator[tuple[str, list[float], list[float]]]:
-    """Seconds of each run and of the processor, by question; each run has a connection of its own, as each page has."""
+    """Seconds of each run and of CPU time, by query; each run has a new connection, like each page."""
     for name, ask in questions(made):
         taken, used = [], []
         for _ in range(runs):

@@ -1,10 +1,10 @@
-"""What the recorder reaches, on this machine: calls a second, delay, memory, commits at rest.
+"""The recorder's performance on this machine: calls a second, delay, memory, idle commits.
 
     PYTHONPATH=lib:. python3 tests/record/benchmark_recorder.py [--calls 10000000] [--rest-seconds 120]
 
-The journal is a real one, written by systemd-journal-remote; entries are as the library for jobs makes them, a thousand calls
-each. What a journald and the jobs themselves cost comes on top. "backlog" is reading what lies there already, such as after an
-outage; "paced" is an even load of so many calls a second, at which the delay from the entry to its commit is measured.
+The journal is a real one, written by systemd-journal-remote; entries are like those of the library for jobs, a thousand calls
+each. The cost of journald and the jobs is not included. "backlog" reads existing entries, such as after an outage; "paced" is a
+constant rate of calls, at which the delay from the entry to its commit is measured.
 """
 
 import argparse
@@ -29,7 +29,7 @@ PACED_SECONDS = 20.0
 
 
 def entries(job: Job, number: int, size: int = CALLS_OF_AN_ENTRY) -> Iterator[dict[str, str]]:
-    """As many as hold `number` calls, of functions that take from 1 µs to minutes; one in a hundred fails."""
+    """Entries with `number` calls in total, of functions that take from 1 µs to minutes; one in a hundred fails."""
     chance = random.Random(1)
     for _ in range(number // size):
         now = time.time_ns() // 1000
@@ -46,7 +46,7 @@ def entries(job: Job, number: int, size: int = CALLS_OF_AN_ENTRY) -> Iterator[di
 
 
 def memory_of(recorder: RunningRecorder) -> dict[str, float]:
-    """PSS now, what of it is the program's own and not pages of files, and the most resident memory since the start, in MB."""
+    """Current PSS, its private part without file pages, and the peak resident memory since the start, in MB."""
     assert recorder.process
     folder = Path(f"/proc/{recorder.process.pid}")
     lines = [*(folder / "smaps_rollup").read_text().splitlines()[1:], *(folder / "status").read_text().splitlines()]
@@ -65,13 +65,13 @@ def processor_seconds(recorder: RunningRecorder) -> float:
 
 
 def backlog(folder: Path, calls: int) -> dict[str, Any]:
-    """What lies in the journal already is read as fast as it goes."""
+    """Read the existing entries of the journal at full speed."""
     with RunningRecorder(folder) as recorder:
         recorder.stop()
         journals.write(recorder.journal, entries(Job(), calls))
         began = time.monotonic()
         recorder.start(is_waited_for=False)
-        # A look at the calls themselves would read the whole table.
+        # A query of the calls themselves would read the whole table.
         while (recorder.value("SELECT max(calls_sent) FROM processes") or 0) < calls:
             time.sleep(0.05)
         seconds = time.monotonic() - began
@@ -88,7 +88,7 @@ def backlog(folder: Path, calls: int) -> dict[str, Any]:
 
 
 def paced(folder: Path, per_second: int) -> dict[str, Any]:
-    """An even load from four processes; the delay is seen by a reader of the database, every 5 ms."""
+    """A constant rate from four processes; a reader of the database measures the delay, every 5 ms."""
     size, jobs, sent_at = 250, [Job(pid=pid) for pid in range(4)], {}
     with RunningRecorder(folder) as recorder:
         writer, delays, is_over = journals.JournalWriter(recorder.journal), [], threading.Event()
@@ -132,7 +132,7 @@ def paced(folder: Path, per_second: int) -> dict[str, Any]:
 
 
 def at_rest(folder: Path, seconds: float) -> dict[str, Any]:
-    """Nothing is written to the journal."""
+    """Without new entries in the journal."""
     with RunningRecorder(folder) as recorder:
         time.sleep(5)
         assert recorder.process
@@ -152,7 +152,7 @@ def at_rest(folder: Path, seconds: float) -> dict[str, Any]:
 
 
 def entries_alone(folder: Path, calls: int) -> dict[str, Any]:
-    """The writer by itself, given entries: without a journal."""
+    """The writer alone with entries, without a journal."""
     made = list(entries(Job(), calls))
     writer = Writer(folder / "record.db")
     began = time.perf_counter()

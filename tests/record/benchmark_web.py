@@ -27,7 +27,7 @@ RANGES = ("1h", "24h", "7d", "30d", "90d")
 
 
 def addresses(draw: random.Random, sessions: int, calls: Sequence[int]) -> Iterator[tuple[str, str]]:
-    """One address of each page, by the page's name."""
+    """One address per page, by the page's name."""
     number = draw.randrange(FUNCTIONS)
     name = f"job.module{number % 7}.function_{number}"
     span = draw.choice(RANGES)
@@ -47,7 +47,7 @@ def addresses(draw: random.Random, sessions: int, calls: Sequence[int]) -> Itera
 
 
 def measure_pages(web: Running, file: Path, runs: int) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of each answer and of the server's processor, by page. On a busy machine the latter says more."""
+    """Seconds of each response and of the server's CPU time, by page. On a busy machine the latter is more meaningful."""
     connection = schema.open_read_only(file)
     sessions = connection.execute("SELECT max(id) FROM sessions").fetchone()[0]
     first, last = connection.execute("SELECT (SELECT min(id) FROM calls), (SELECT max(id) FROM calls)").fetchone()

@@ -27,7 +27,7 @@ def trusted(at: int, pid: int, uid: int, unit: str, boot: str, machine: str, hos
 
 
 class Job:
-    """A process of a job: each entry has the next sequence number."""
+    """A process of a job: each entry gets the next sequence number."""
 
     def __init__(
         self,
@@ -93,5 +93,5 @@ def event(name: str, message: str = "", unit: str = "livekeep-player.service", a
 
 
 def nested(depth: int) -> str:
-    """A line of JSON that is deeper than a parser likes."""
+    """A line of JSON with more nesting than a parser accepts."""
     return json.dumps("x") if depth == 0 else "[" * depth + "]" * depth

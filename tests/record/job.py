@@ -1,9 +1,9 @@
-"""A small job that does all that the library records; the tests run it by itself, and print what it did.
+"""A small job that does everything that the library records; the tests run it as a program.
 
     PYTHONPATH=lib python3 tests/record/job.py [--clips 5] [--calls 100] [--seconds 0] [--fail] [--crash]
 
-It prints one line of JSON: the session's token, the names of its functions with the number of their calls. `--seconds` is how
-long it stays at each clip; `--fail` ends its session by an exception; `--crash` waits to be killed within the session.
+It prints one line of JSON: the session's token, the names of its functions with the number of their calls. `--seconds` is its
+time per clip; `--fail` ends its session with an exception; `--crash` waits to be killed within the session.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Plays the journal's native socket, so that a test sees what a job sends; and runs jobs against it."""
+"""Simulates the journal's native socket, so that a test sees what a job sends; and runs jobs with it."""
 
 import array
 import json
@@ -22,7 +22,7 @@ Entry = dict[str, str]
 
 
 class JournalSocket:
-    """Receives as systemd-journald does: a datagram, or a sealed memory file beside an empty one."""
+    """Receives like systemd-journald: a datagram, or a sealed memory file with an empty datagram."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
@@ -39,7 +39,7 @@ class JournalSocket:
         self._reader.start()
 
     def close(self) -> None:
-        """After what was sent before it."""
+        """Close it after everything sent before was received."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
             last.sendto(b"end", str(self.path))
         self._reader.join()
@@ -76,13 +76,13 @@ class JournalSocket:
         }
 
     def command(self, script: str, *arguments: str) -> list[str]:
-        """Of a script's text, which lies in a file so that a child can import it."""
+        """A command for a script's text, which is in a file so that a child can import it."""
         file = Path(tempfile.mkdtemp(dir=self._folder.name)) / "job.py"
         file.write_text(textwrap.dedent(script), encoding="utf-8")
         return [sys.executable, str(file), *arguments]
 
     def run(self, script: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A job to its end."""
+        """Run a job to its end."""
         return subprocess.run(
             self.command(script, *arguments),
             env={**self.environment, **environment},
@@ -134,7 +134,7 @@ def names_of(entries: Iterable[Entry]) -> Counter[str]:
 
 
 def assert_complete(entries: Iterable[Entry]) -> None:
-    """Each process's entries are numbered without a gap, each call is there once, and the counts agree."""
+    """Each process's entries are numbered without a gap, each call appears once, and the counts agree."""
     processes: dict[str, list[Entry]] = {}
     for entry in entries:
         processes.setdefault(entry[wire.PROCESS], []).append(entry)

@@ -20,7 +20,7 @@ def exported(entry: Mapping[str, str]) -> bytes:
 
 
 class JournalWriter:
-    """Appends entries to one journal file, in a process that goes on until `close`."""
+    """Appends entries to one journal file, in a process that runs until `close`."""
 
     def __init__(self, file: Path) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ class JournalWriter:
 
 
 def with_clock(entry: Mapping[str, str]) -> dict[str, str]:
-    """An exported entry has its monotonic time in a field of its own."""
+    """An exported entry has its monotonic time in a separate field."""
     fields = dict(entry)
     cursor = dict(part.partition("=")[::2] for part in fields.pop("__CURSOR", "").split(";"))
     fields.setdefault("__MONOTONIC_TIMESTAMP", str(int(cursor.get("m", "1"), 16)))

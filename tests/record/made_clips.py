@@ -55,7 +55,7 @@ class MadeClip:
     factor: float = 1.0
     lasts_seconds: float = math.inf
     burst: float = 1.0
-    """What the plays of this hour are multiplied by."""
+    """The factor of this hour's plays."""
 
     def rate(self, at: float) -> float:
         """Plays an hour."""
@@ -68,7 +68,7 @@ class MadeClip:
 
 
 class MadeClips:
-    """`began`: the moment before which nothing happens. `advance` goes forward only, in steps of a quarter of an hour."""
+    """`began`: the time before which nothing happens. `advance` only goes forward, in steps of a quarter of an hour."""
 
     def __init__(self, seed: int, count: int, began: float, burst_size: float = 4.0) -> None:
         self.random = Random(seed)
@@ -99,7 +99,7 @@ class MadeClips:
             self.now += STEP_SECONDS
 
     def figures(self) -> list[Clip]:
-        """As a source gives them."""
+        """In the form of a source's result."""
         return [
             Clip(str(it.number), it.name, link_of(it), 60.0, it.created, it.plays, it.plays // 50, it.plays // 400)
             for it in self.published()
@@ -125,7 +125,7 @@ def link_of(clip: MadeClip) -> str:
 
 
 def entry_of(clip: MadeClip) -> dict[str, Any]:
-    """As Vimeo gives it for the fields that the analyzer asks for."""
+    """In Vimeo's form, with the fields that the analyzer requests."""
     return {
         "uri": f"/videos/{clip.number}",
         "name": clip.name,
@@ -139,14 +139,14 @@ def entry_of(clip: MadeClip) -> dict[str, Any]:
 
 @dataclass
 class Site:
-    """Serves until `close`. Any of its faults may be changed at any time."""
+    """Serves until `close`. Any of its faults may change at any time."""
 
     made: MadeClips
     port: int = 0
     status: int = 200
     delay_seconds: float = 0.0
     is_living: bool = False
-    """Whether the clips go on being played, by the clock."""
+    """Whether the clips gain plays with the clock."""
     requests: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -205,7 +205,7 @@ class Site:
 
 
 def demo_clips(began: float, hours: float) -> MadeClips:
-    """The clips of the demo, which began to be played at a moment; three of them take off near its end."""
+    """The clips of the demo, with plays since a given time; three of them take off near its end."""
     made = MadeClips(seed=7, count=300, began=began)
     busy = sorted(made.clips, key=lambda clip: -clip.rate(began + hours * 3600 / 2))[3:30:12]
     for place, clip in enumerate(busy):
@@ -220,7 +220,7 @@ def fill_history(hours: float) -> None:
     (folder / "made-began").write_text(f"{began!r} {hours!r}")
     made = demo_clips(began, hours)
     connection = snapshots.open_for_writing()
-    # Nobody needs this after a power cut.
+    # Durability after a power cut is not needed.
     connection.execute("PRAGMA synchronous = OFF")
     store = snapshots.Snapshots(connection)
     source = store.source("made")

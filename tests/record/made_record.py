@@ -1,4 +1,4 @@
-"""A record of many calls over many days, written straight into the tables of the schema: fast, and the same each time."""
+"""A record of many calls over many days, written directly into the tables of the schema: fast and deterministic."""
 
 import json
 import random
@@ -31,7 +31,7 @@ class Made:
 
 
 class Maker:
-    """Writes hour after hour: sessions every five minutes with their steps and calls, events, a sample each minute."""
+    """Writes hour by hour: sessions every five minutes with their steps and calls, events, a sample each minute."""
 
     def __init__(self, connection: sqlite3.Connection, seed: int = 1) -> None:
         self.connection = connection
@@ -153,7 +153,7 @@ class Maker:
 
 
 def insert(connection: sqlite3.Connection, table: str, **values: object) -> None:
-    """A row of a table; columns that are not given and may not be null are 0."""
+    """Insert a row; missing columns that must not be null are 0."""
     for _, name, _, notnull, default, _ in connection.execute(f"PRAGMA table_info({table})"):
         if notnull and default is None and name not in values:
             values[name] = 0

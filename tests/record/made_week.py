@@ -1,4 +1,4 @@
-"""A box with a screen, a channel and jobs over some weeks, as its journal would have reported it; the same each time."""
+"""A box with a screen, a channel and jobs over some weeks, as its journal would have reported it; deterministic."""
 
 import random
 from collections.abc import Iterator
@@ -12,10 +12,10 @@ from livekeep.record.store.writer import Origin, Writer
 
 SECOND, MINUTE, HOUR = 1_000_000, 60_000_000, 3_600_000_000
 MONDAY = date(2026, 11, 23)
-"""Of the week that the tests report on."""
+"""The first day of the week that the tests report on."""
 HOSTILE = "<b>&amp;\"'</b> </para> é ß 日本語 \u202eevil שלום עולם مرحبا 🎬 e\u0301\n\x1b[31m" + "long" * 20
 JOBS = (("clip analysis", 40, 9.0), ("fetch", 60, 0.8), ("nightly cut", 12, 30.0))
-"""Name, items, seconds an item."""
+"""Name, items, seconds per item."""
 
 
 def us(day: date, hours: float = 0) -> int:
@@ -23,7 +23,7 @@ def us(day: date, hours: float = 0) -> int:
 
 
 def fill(file: Path, weeks: int = 5, last: date = MONDAY, hostile: bool = True) -> None:
-    """Weeks up to the one that begins on `last`, in which clip analysis is 31 % slower and fails three times."""
+    """Fill the weeks up to the one that begins on `last`, in which clip analysis is 31 % slower and fails three times."""
     writer, chance = Writer(file), random.Random(9)
     first = last - timedelta(7 * (weeks - 1))
     for number in range(7 * weeks):
@@ -149,7 +149,7 @@ def of_alerts(last: date) -> list[dict[str, str]]:
 
 
 def add_samples(writer: Writer, day: date) -> None:
-    """Every five minutes; off from 2 to 3 on Wednesdays."""
+    """Every five minutes; off from 2 to 3 o'clock on Wednesdays."""
     for number in range(288):
         at = us(day) + number * 5 * MINUTE
         if day.weekday() == 2 and 24 <= number < 36:

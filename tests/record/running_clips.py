@@ -1,4 +1,4 @@
-"""The real program of livekeep-clips in a root of its own, a server in the place of Vimeo and YouTube, and what it leaves."""
+"""The real program livekeep-clips in a separate root, with a server in place of Vimeo and YouTube, and its output."""
 
 import json
 import os
@@ -20,7 +20,7 @@ KEY = "AIza-made-up-nobody-may-see-me"
 
 
 class ClipsBox:
-    """`said` is all that its runs have printed; `events` what they have recorded, as JSON lines."""
+    """`said` is the output of all its runs; `events` are their recorded events, as JSON lines."""
 
     def __init__(self, folder: Path, web: Web, sources: str = '[clips.hall]\nvimeo = "me"\n', timeout_seconds: float = 5) -> None:
         self.folder, self.web = folder, web
@@ -63,7 +63,7 @@ class ClipsBox:
         return done
 
     def run(self, **more: str) -> ClipsState:
-        """One run, which must end well; its results."""
+        """One run, which must succeed; return its results."""
         done = self.command("analyze", **more)
         assert done.returncode == 0, done.stderr
         everything = self.said + state.path_of(ClipsState, self.root).read_text()
@@ -84,7 +84,7 @@ class ClipsBox:
 
 
 def entry(number: int, plays: int | None = 0, created: str = "2026-01-01T00:00:00+00:00", **more: Any) -> dict[str, Any]:
-    """A clip as Vimeo gives it."""
+    """A clip in Vimeo's form."""
     return {
         "uri": f"/videos/{number}",
         "name": f"Clip {number}",
@@ -98,7 +98,7 @@ def entry(number: int, plays: int | None = 0, created: str = "2026-01-01T00:00:0
 
 
 def page(request: Request, entries: list[dict[str, Any]], next_page: str | None = "") -> bytes:
-    """Vimeo's answer to a request for a list; `next_page` instead of the right one."""
+    """Vimeo's response to a list request; with `next_page` instead of the right one."""
     parts = urlsplit(request.path)
     query = parse_qs(parts.query)
     number, size = int(query.get("page", ["1"])[0]), int(query["per_page"][0])

@@ -1,4 +1,4 @@
-"""The real livekeep-recorder as a process, below a root of its own, on real journal files."""
+"""The real livekeep-recorder as a process, with a separate root, on real journal files."""
 
 import json
 import os
@@ -18,7 +18,7 @@ MACHINE = "1" * 32
 
 class RunningRecorder:
     def __init__(self, folder: Path, settings: str = "", wrapper: Sequence[str] = ()) -> None:
-        """`settings` are a drop-in of livekeep.toml; `wrapper` is a command that the program is given to."""
+        """`settings` are a drop-in of livekeep.toml; `wrapper` is a command that runs the program."""
         self.root = folder
         self.folder = folder / "var/lib/livekeep/record"
         self.file = self.folder / "record.db"
@@ -33,7 +33,7 @@ class RunningRecorder:
         self.systemd = NotifySocket(folder / "notify")
         self.process: subprocess.Popen[bytes] | None = None
         self.hidden: Path | None = None
-        """Where the record is to be seen, when it lies on a file system of the program's own; SQLite would follow the link."""
+        """The path of the record, if it is on a separate file system of the program; SQLite would follow the link."""
 
     def __enter__(self) -> Self:
         self.systemd.__enter__()
@@ -84,7 +84,7 @@ class RunningRecorder:
             connection.close()
 
     def value(self, query: str) -> Any:
-        """The only value; None while there is no database."""
+        """The only value; None without a database."""
         try:
             return self.rows(query)[0][0]
         except (sqlite3.DatabaseError, FileNotFoundError, IndexError):

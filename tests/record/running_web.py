@@ -1,4 +1,4 @@
-"""The web pages as a process: real uvicorn, its socket handed over as by systemd, a tree with a record and states."""
+"""The web pages as a process: real uvicorn, its socket passed as by systemd, a tree with a record and states."""
 
 import contextlib
 import http.client
@@ -39,7 +39,7 @@ class Answer:
 
     @property
     def cookie(self) -> str:
-        """What a browser would send back."""
+        """The cookie that a browser would send back."""
         return self.headers.get("set-cookie", "").partition(";")[0]
 
 
@@ -53,7 +53,7 @@ def ask(port: int, path: str, method: str = "GET", body: bytes | None = None, **
 
 
 def png(width: int = 1280, height: int = 720) -> bytes:
-    """A picture as of a screen."""
+    """An image like a screenshot."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
@@ -67,7 +67,7 @@ def png(width: int = 1280, height: int = 720) -> bytes:
 
 @dataclass
 class Box:
-    """A tree as livekeep-web sees it."""
+    """A tree in livekeep-web's layout."""
 
     root: Path
     environment: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""How screens and channels spent their time; figures as people read them."""
+"""How screens and channels spent their time; the formatting of values for people."""
 
 from typing import Any
 
@@ -89,7 +89,7 @@ NAMES = ("channel-on-air", "publishing-failed", "channel-given-up", "worker-ende
     st.lists(st.integers(1000, 1300), max_size=6, unique=True),
 )
 def test_the_time_is_that_of_each_second(reported: list[tuple[int, str]], cuts: list[int]) -> None:
-    """Against a simulation second by second."""
+    """Compared with a simulation second by second."""
     reported = sorted(reported, key=lambda entry: entry[0])
     edges = sorted(cuts)[: len(cuts) // 2 * 2]
     known = tuple(zip(map(float, edges[::2]), map(float, edges[1::2]), strict=True)) if edges else ((BEGIN, END),)

@@ -1,4 +1,4 @@
-"""What rules find in a real record: each kind, against plain arithmetic over what was put in."""
+"""The findings of rules in a real record: each kind, compared with plain arithmetic over the input."""
 
 import contextlib
 import dataclasses
@@ -29,7 +29,7 @@ EVERYBODY = {"me": Channel("me", file="/nowhere", limit_per_hour=10_000)}
 
 
 class Watched:
-    """An engine over a box's record, with a clock of the test's."""
+    """An engine over a box's record, with the test's clock."""
 
     def __init__(self, box: Box, rules: dict[str, Alert], now: float = NOW) -> None:
         self.box, self.clock = box, Clock(now, 1000.0)
@@ -38,14 +38,14 @@ class Watched:
         self.begin()
 
     def begin(self) -> None:
-        """As a start of the alerter does."""
+        """Like a start of the alerter."""
         self.record = Record(self.box.root / "var/lib/livekeep/record/record.db")
         self.engine = Engine(self.database, self.record, self.box.root / "run/livekeep", self.box.root / "var/lib/livekeep")
         self.engine.adopt(self.settings, self.clock)
         self.engine.one_pass(self.clock)
 
     def pass_time(self, seconds: float, step: float = 5.0) -> None:
-        """Look again and again, and make the messages that are due."""
+        """Evaluate repeatedly, and make the due messages."""
         end = self.clock.steady + seconds
         while self.clock.steady < end:
             self.clock = Clock(self.clock.wall + step, self.clock.steady + step)
@@ -86,7 +86,7 @@ def test_failures_are_share_and_number_within_the_window(
     with box_in(tmp_path_factory.mktemp("box")) as box:
         rule = Alert(kind="failures", share=share, number=number, window_seconds=600)
         for index, is_failed in enumerate(outcomes):
-            # Every second one lies before the window.
+            # Every other one is before the window.
             at = NOW - (10 + index if index % 2 == 0 else 700 + index)
             box.call("fetch", at, error="no answer" if is_failed else "")
         within = outcomes[::2]
@@ -136,7 +136,7 @@ def test_slow_by_its_own_history(box: Box) -> None:
         box.call("cut", NOW - number * 50, seconds=4.0)
     (result,) = conditions.slow(box.record, rule, NOW)
     assert "its usual limit" in result.why
-    # Few calls say nothing.
+    # A few calls are not enough.
     assert conditions.slow(box.record, dataclasses.replace(rule, window_seconds=100), NOW) == []
 
 
@@ -208,7 +208,7 @@ def test_a_dead_man_s_switch_works_after_downtime_and_is_reported_once(box: Box)
     assert watched.kinds() == ["begin", "over"]
 
 
-# Figures
+# Metrics
 
 
 @given(
@@ -253,7 +253,7 @@ def test_figures_of_the_box_and_of_units(box: Box) -> None:
     (result,) = conditions.figure(box.record, unit, NOW, 60.0)
     assert result.sentence == "job.service: memory is 477 MiB, above 381 MiB"
     assert conditions.figure(box.record, dataclasses.replace(unit, unit="livekeep-*"), NOW, 60.0) == []
-    # Samples that are old say nothing of now.
+    # Old samples say nothing about the present.
     assert conditions.figure(box.record, disk, NOW + 3600, 60.0) == []
 
 

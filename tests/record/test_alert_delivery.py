@@ -1,4 +1,4 @@
-"""Deliveries: real servers that are down, slow, refuse, redirect and hang; nothing is lost and nothing comes twice."""
+"""Deliveries: real servers that are down, slow, refuse, redirect and hang; nothing is lost or duplicated."""
 
 import dataclasses
 import email
@@ -25,7 +25,7 @@ NOW = 1_800_000_000.0
 
 
 class Post:
-    """An outbox and its deliverer, whose clock leaps when there is nothing to wait for."""
+    """An outbox and its deliverer, with a clock that jumps when there is nothing to wait for."""
 
     def __init__(self, folder: Path, *channels: Channel) -> None:
         self.database = store.open_for_writing(folder / "alerts.db")
@@ -40,7 +40,7 @@ class Post:
             outbox.enqueue(self.database, message, kind, self.known, self.now)
 
     def attempt(self) -> None:
-        """Each channel that something is due for is tried once."""
+        """Each channel with due messages is tried once."""
         self.deliverer.one_pass(self.now, self.steady)
         wait_for(self._is_idle, "the end of the deliveries")
 
@@ -58,7 +58,7 @@ class Post:
         outbox.summarise(self.database, self.known, self.now)
 
     def drain(self, most: int = 40) -> None:
-        """Go on until nothing waits."""
+        """Continue until nothing waits."""
         for _round in range(most):
             if outbox.waiting(self.database) == 0:
                 return
@@ -95,7 +95,7 @@ def hook_channel(hook: WebHook, options: str = "?rto=1&cto=1") -> Channel:
     return Channel("hook", hook.address(options), limit_per_hour=10_000)
 
 
-# All of it
+# Everything together
 
 MAIL: dict[str, Callable[[MailServer], None]] = {
     "well": lambda _mail: None,
@@ -124,7 +124,7 @@ HOOK: dict[str, Callable[[WebHook], None]] = {
 )
 @settings(deadline=None, max_examples=8, derandomize=True)
 def test_alert_delivery_completeness(phases: list[tuple[str, str, int]], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Whatever the servers do meanwhile, in the end each recipient has each message, and has it once."""
+    """Whatever the servers do meanwhile, in the end each recipient has each message, exactly once."""
     mail, hook = MailServer(), WebHook()
     try:
         to = "a@example.org,b@example.org"
@@ -162,7 +162,7 @@ def test_nothing_is_lost_when_the_alerter_is_killed_again_and_again(tmp_path: Pa
                     notify.submit(Message(title, "text"), box.spool)
                 before = len(mail.mails)
                 box.start()
-                # In the middle of a delivery, or before its beginning, or at its end.
+                # In the middle of a delivery, before its start, or at its end.
                 wait_for(lambda before=before, start=start: len(mail.mails) >= before + start or not box.state()["waiting"])  # type: ignore[misc]
                 orphans = children_of(box)
                 box.kill()
@@ -175,7 +175,7 @@ def test_nothing_is_lost_when_the_alerter_is_killed_again_and_again(tmp_path: Pa
             hook.close()
     identities = [re.search(r"Message-ID: (\S+)", text)[1] for text in mail.mails]  # type: ignore[index]
     assert set(mail.subjects()) == set(titles) == set(hook.titles())
-    # A mail that came twice, since its child was killed between the server's word and its note, has the same identity.
+    # A duplicate mail, from a child killed between the server's reply and the receipt, has the same Message-ID.
     assert len(set(identities)) == len(titles)
     if not kills_children:
         assert Counter(mail.subjects()) == Counter(titles) == Counter(hook.titles())
@@ -277,7 +277,7 @@ def test_a_delivery_that_hangs_beyond_all_timeouts_is_ended(tmp_path: Path, hook
 
 
 def test_a_connection_cut_before_the_answer_brings_the_same_mail_again(tmp_path: Path, mail: MailServer) -> None:
-    """What cannot be helped: nobody knows whether it was taken."""
+    """Unavoidable: nobody knows whether the server accepted it."""
     mail.cuts_after_data = True
     post = Post(tmp_path, mail_channel(mail))
     post.put("one")
@@ -291,7 +291,7 @@ def test_a_connection_cut_before_the_answer_brings_the_same_mail_again(tmp_path:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One that nobody has signed, with its key."""
+    """A self-signed one, with its key."""
     file, key = (tmp_path_factory.mktemp("tls") / name for name in ("both.pem", "key.pem"))
     options = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=mail"]
     subprocess.run(["openssl", "req", "-x509", *options, "-keyout", key, "-out", file], check=True, capture_output=True)
@@ -329,7 +329,7 @@ def test_a_mail_has_text_html_and_attachments(tmp_path: Path, mail: MailServer) 
     (attached,) = result.iter_attachments()  # type: ignore[attr-defined]
     assert (attached.get_filename(), attached.get_content()) == (pdf.name, pdf.content)
     assert mail.recipients == [["me@example.org", "boss@example.org"]]
-    # They are not kept when everybody has them.
+    # They are deleted once everybody has them.
     store.tidy(post.database, post.now)
     assert post.database.execute("SELECT count(*) FROM attachments").fetchone()[0] == 0
 
@@ -346,7 +346,7 @@ def test_a_file_gets_each_message_once(tmp_path: Path) -> None:
     post = Post(tmp_path, Channel("log", file=str(target), limit_per_hour=1000))
     post.put("one", "two")
     post.attempt()
-    # As after a kill between the writing and the note of it.
+    # As after a kill between the receipt and its commit.
     post.database.execute("UPDATE deliveries SET state = 'waiting'")
     post.attempt()
     assert re.findall(r"^(one|two) \[", target.read_text(), re.M) == ["one", "two"]

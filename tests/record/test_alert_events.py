@@ -1,4 +1,4 @@
-"""Events of the record: each is judged exactly once, however late it comes, over restarts, a set clock and new records."""
+"""Events of the record: each is evaluated exactly once, however late it arrives, across restarts, clock steps and new records."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,13 +46,13 @@ def test_each_event_is_judged_exactly_once(steps: list[tuple[str, int, float]], 
     with box_in(tmp_path_factory.mktemp("box")) as box:
         box.event("item-failed", "before there was an alerter", NOW - 5)
         watched = Watched(box, {"mine": RULE})
-        # The rule has been there for longer than what comes late.
+        # The rule is older than the late events.
         watched.clock = Clock(LATER, watched.clock.steady + LATER - NOW)
         put_in = 0
         for what, number, age in steps:
             if what == "events":
                 for _each in range(number):
-                    # Late ones, as they come from another box.
+                    # Late ones, from another box.
                     box.event("item-failed", "x", LATER + age)
                 put_in += number
             elif what == "restart":
@@ -69,7 +69,7 @@ def test_each_event_is_judged_exactly_once(steps: list[tuple[str, int, float]], 
 
 
 def test_what_happened_before_there_was_the_rule_is_no_news_when_it_arrives(box: Box) -> None:
-    """A recorder's first start brings all that the journal has."""
+    """A recorder's first start reads everything in the journal."""
     watched = Watched(box, {"mine": RULE})
     watched.pass_time(0.5, step=0.5)
     box.event("item-failed", "last week", NOW - 600_000)
@@ -90,7 +90,7 @@ def test_a_clock_that_was_ahead_at_first_makes_no_rule_deaf(box: Box) -> None:
 
 
 def renew(box: Box) -> None:
-    """As the recorder does with a record that is corrupt: set aside, and a new one begun."""
+    """Like the recorder with a corrupt record: set it aside, and begin a new one."""
     file = box.root / "var/lib/livekeep/record/record.db"
     box.record.close()
     file.rename(file.with_suffix(".aside"))

@@ -1,4 +1,4 @@
-"""When an alert begins, is reminded of, and is over: the decisions, over made histories of a condition."""
+"""When an alert begins, repeats and ends: the decisions, for simulated histories of a condition."""
 
 from dataclasses import dataclass, field, replace
 
@@ -16,14 +16,14 @@ START = 1_800_000_000.0
 
 @dataclass
 class Life:
-    """One subject of a rule, whose condition is checked again and again."""
+    """One subject of a rule, whose condition is checked repeatedly."""
 
     rule: Alert
     clock: Clock = field(default_factory=lambda: Clock(START, 1000.0))
     standing: Standing = field(default_factory=Standing)
     ended: Ended | None = None
     reported: list[tuple[str, float]] = field(default_factory=list)
-    """Each action and its steady time."""
+    """Each action and its time in steady seconds."""
 
     def check(self, is_bad: bool) -> None:
         decision = decide(self.rule, self.standing, is_bad, None if self.standing.is_open else self.ended, self.clock)
@@ -43,7 +43,7 @@ class Life:
 
 
 def lived(rule: Alert, *stretches: tuple[bool, float], step: float = 5.0) -> Life:
-    """A condition that holds, or not, for so many seconds each."""
+    """A condition that holds, or not, for the given seconds each."""
     life = Life(rule)
     for is_bad, seconds in stretches:
         end = life.clock.steady + seconds
@@ -118,7 +118,7 @@ def test_a_clock_that_is_set_neither_begins_nor_ends_it(step: float) -> None:
 )
 @settings(deadline=None, max_examples=60, derandomize=True)
 def test_alert_timing(stretches: list[tuple[bool, int]], for_seconds: float, cooldown: float, step: float) -> None:
-    """Against a plain account of the same history: begun within one check of the right moment, never before, over likewise."""
+    """Compared with a model of the history: an alert begins and ends within one check of the right moment, and never before."""
     rule = replace(RULE, for_seconds=for_seconds, cooldown_seconds=cooldown, repeat_seconds=1e6)
     life = Life(rule)
     is_open, bad_since, good_since, cool_until, times, over_at = False, None, None, 0.0, 0, None

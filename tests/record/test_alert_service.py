@@ -44,7 +44,7 @@ def open_rules(box: Box) -> list[str]:
 @given(changes=st.lists(st.sampled_from([1, 3, 5, 6, 100, -1, 0]), min_size=1, max_size=6))
 @settings(deadline=None, max_examples=5, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_hot_reload_effectiveness(changes: list[int], tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Each change of a rule is in force at once in the program that runs; a wrong one leaves the rule as it was."""
+    """Each change of a rule applies at once in the running program; an invalid one leaves the rule as it was."""
     with box_in(tmp_path_factory.mktemp("box")) as box:
         for _call in range(5):
             box.call("fetch", error="x")
@@ -58,7 +58,7 @@ def test_hot_reload_effectiveness(changes: list[int], tmp_path_factory: pytest.T
             in_force = number if number > 0 else in_force
             expected = ["mine"] if in_force <= 5 else []
             wait_for(lambda expected=expected: open_rules(box) == expected, f"{number}: {expected}")  # type: ignore[misc]
-        # The last word holds: nothing that was refused comes into force later.
+        # The last valid change applies: nothing refused applies later.
         box.event("tick")
         wait_for(lambda: open_rules(box) == expected)
         assert box.process.poll() is None
@@ -106,7 +106,7 @@ def test_without_a_record_it_starts_and_takes_one_that_comes(box: Box, mail: Mai
 
 
 def test_a_stop_brings_the_message_in_hand_to_its_end(box: Box, mail: MailServer) -> None:
-    """Else a restart, such as that by set-address, would send it twice: nobody would know that the server has it."""
+    """Otherwise a restart, such as by set-address, would send it twice: nobody would know that the server has it."""
     mail.delay_seconds = 1.0
     box.configure(f'[notify.me]\naddress = "{mail.address()}"\n')
     for number in range(3):
@@ -116,7 +116,7 @@ def test_a_stop_brings_the_message_in_hand_to_its_end(box: Box, mail: MailServer
     assert box.process
     children = Path(f"/proc/{box.process.pid}/task/{box.process.pid}/children").read_text().split()
     for pid in [str(box.process.pid), *children]:
-        # As systemd does with a unit's processes.
+        # Like systemd with a unit's processes.
         os.kill(int(pid), signal.SIGTERM)
     box.process.wait()
     assert mail.subjects() == ["message 0"]
@@ -268,7 +268,7 @@ def test_channels_are_those_of_the_tables_and_of_the_credential() -> None:
 
 
 def test_an_idle_alerter_takes_little_memory(box: Box) -> None:
-    """The alerter at rest takes 30 MB at most; more means that a delivery's libraries came in."""
+    """The idle alerter takes 30 MB at most; more means that it imported a delivery's libraries."""
     box.configure("", shipped=True)
     box.start()
     assert box.process

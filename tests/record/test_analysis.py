@@ -1,4 +1,4 @@
-"""livekeep.record.store.analysis: trend, regression, comparison and thresholds of made days."""
+"""livekeep.record.store.analysis: trend, regression, comparison and thresholds of simulated days."""
 
 import math
 import random
@@ -24,12 +24,12 @@ def trend(medians: Sequence[float]) -> analysis.Trend:
 @given(days_of_noise, st.floats(-0.15, 0.15), st.integers(0, 3), st.floats(1_000, 1e9))
 @settings(deadline=None, max_examples=150, derandomize=True)
 def test_trend_correctness(noise: list[float], weekly: float, outliers: int, level: float) -> None:
-    """The slope is right whatever the level, and a few days that are far off don't change it."""
+    """The slope is right whatever the level, and a few outliers don't change it."""
     medians = [level * wobble * (1 + weekly) ** (day / 7) for day, wobble in enumerate(noise)]
     for number in range(outliers):
         medians[number * len(medians) // 3] *= 20
     result = trend(medians)
-    # 3 % of noise on either side, over most of the length of the series.
+    # 3 % of noise on either side, over most of the series.
     tolerance = 0.5 * 0.06 * 7 / (len(noise) - 1) + 7 / level + (0.03 if outliers else 0)
     assert result.weekly == pytest.approx(weekly, abs=tolerance)
     assert result.days == len(noise)
@@ -70,7 +70,7 @@ def test_a_regression_says_from_what_to_what_and_since_when() -> None:
     result = analysis.regression(days, days[-1].ends_at)
     assert result == analysis.Regression(1_000_000, 1_300_000, days[STEP_AT].began_at)
     assert result.ratio == pytest.approx(1.3)
-    # Once the new level is the usual one, it is none any more; and never when it became faster.
+    # Once the new level is the usual one, it is no regression any more; nor is a speed-up.
     assert analysis.regression(buckets([1e6] * 45 + [1.3e6] * 40), BEGAN + 85 * DAY) is None
     assert analysis.regression(buckets([1.3e6] * 45 + [1e6] * 8), BEGAN + 53 * DAY) is None
 
@@ -123,6 +123,6 @@ def test_a_threshold_from_history_lies_above_all_that_is_usual() -> None:
     threshold = analysis.auto_threshold(history)
     assert threshold
     assert max(history) < threshold < 250
-    # One terrible day does not raise it much.
+    # A single outlier does not raise it much.
     assert analysis.auto_threshold([*history, 1e9]) == pytest.approx(threshold, rel=0.05)
     assert analysis.auto_threshold([100.0] * 7) == 150

@@ -1,4 +1,4 @@
-"""The score of clips: its arithmetic, what it bears with, and that it finds clips that take off among made ones."""
+"""The score of clips: its arithmetic, its robustness, and that it detects take-offs among simulated clips."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SPANS = tuple(Window(NOW - (hours + BEFORE_HOURS) * HOUR, NOW - hours * HOUR, NO
 
 
 def exact(plays: int, expected: float, size: float) -> float:
-    """-log10 P(X ≥ plays), by all terms below it."""
+    """-log10 P(X ≥ plays), from all terms below it."""
     share, below, term = expected / (size + expected), 0.0, math.exp(size * math.log(size / (size + expected)))
     for number in range(plays):
         below += term
@@ -85,7 +85,7 @@ def test_few_plays_are_no_surprise() -> None:
 def test_an_evening_lifts_all_and_is_no_take_off_of_any() -> None:
     busy = [plays_of(number, [40, 120, 240, 400], [240] * 4) for number in range(1, 40)]
     assert not any(takeoff.begins(it) for it in scores(*busy).values())
-    # One alone that is played so takes off, and one that rises beside the others does, too.
+    # A single such clip takes off, and so does one that rises beyond the others.
     assert takeoff.begins(scores(busy[0], *(steady(number, 10) for number in range(2, 40)))[1])
     hot = plays_of(1, [320, 960, 1300, 1500], [240] * 4)
     assert [it.clip for it in scores(hot, *busy[1:]).values() if takeoff.begins(it)] == [1]
@@ -99,7 +99,7 @@ def test_a_new_clip_is_held_against_what_is_usual_for_its_age() -> None:
     result = scores(plays_of(1, [2500] * 4, [0] * 4, age_hours=1), *others, course=course)[1]
     assert takeoff.begins(result)
     assert takeoff.reason_of(result).endswith("× what is usual for clips of its age, in its first 1 h")
-    # That a new clip is played less and less is no news either.
+    # Nor is the decline of a new clip's plays unusual.
     falling = plays_of(1, [12, 40, 85, 200], [888, 860, 815, 700], age_hours=20)
     assert not takeoff.begins(scores(falling, *others, course=course)[1])
 
@@ -152,13 +152,13 @@ def test_the_windows_of_any_runs_are_in_order_and_of_fetches(gaps: list[float]) 
 
 
 def seen_falling(level: float, first: int = 0, last: int = 12) -> dict[int, tuple[float, int]]:
-    """A clip whose plays an hour halve from each bin to the next, as it was seen in some of them."""
+    """A clip whose plays an hour halve from each bin to the next, seen in some of them."""
     widths = [AGE_HOURS[number + 1] - AGE_HOURS[number] if number < 11 else 1000.0 for number in range(12)]
     return {number: (widths[number], round(level * widths[number] / 2**number)) for number in range(first, last)}
 
 
 def test_the_fall_with_age_is_that_of_clips_which_were_seen_at_both_ages() -> None:
-    # The old ones are far more popular than the new ones: of that the course must not make a rise.
+    # The old ones are far more popular than the new ones, which must not make the course rise.
     clips = [seen_falling(2_000.0 + number, 0, 5) for number in range(40)]
     clips += [seen_falling(500_000.0 + number, 4, 12) for number in range(40)]
     rates = rates_by_age(clips)
@@ -214,7 +214,7 @@ def test_what_is_usual_in_the_evening_is_no_take_off() -> None:
     day = [2.0 if 18 <= hour < 24 else 2 / 3 for hour in range(24)]
     evening = NOW - NOW % DAY + 23 * HOUR
     spans = [Window(evening - 27 * HOUR, evening - 3 * HOUR, evening)]
-    # One alone, so that no other tells of the evening; known since that day's morning.
+    # A single clip, so that no other shows the evening's rise; known since that day's morning.
     clip = Plays(1, None, evening - 15 * HOUR, (300,), (12 * 20,))
     flat = scores(clip, spans=spans)[1]
     known = scores(clip, spans=spans, course=Course([1.0] * 12, day))[1]
@@ -222,7 +222,7 @@ def test_what_is_usual_in_the_evening_is_no_take_off() -> None:
     assert known.ratio < 3
 
 
-# When a take-off is over
+# The end of a take-off
 
 
 def going_on(*recent: Recent, began_hours: float = 5.0) -> tuple[Takeoff, takeoff.Ranked]:
@@ -238,7 +238,7 @@ def test_a_take_off_goes_on_while_it_is_twice_what_was_usual() -> None:
 
 def test_what_was_before_the_take_off_is_not_held_against_it() -> None:
     assert going_on(Recent(50, 1.0, 1.0), Recent(50, 3.0, 3.0), began_hours=1.2)[0].ended is None
-    # Not even where all of it is shorter than the shortest window.
+    # Not even if all of it is shorter than the shortest window.
     assert going_on(Recent(50, 1.0, 1.0), began_hours=0.4)[0].ended is None
 
 
@@ -266,11 +266,11 @@ def test_durations_in_words(hours: float, text: str) -> None:
     assert takeoff.duration(hours) == text
 
 
-# Made clips
+# Simulated clips
 
 
 def test_it_finds_those_that_take_off_among_made_clips() -> None:
-    """See benchmark_clips.py for the figures; here a few trials, of which each is the same at any time."""
+    """benchmark_clips.py has the measurements; here are a few deterministic trials."""
     result = [trial(seed, count=200, factors=(8, 20), days=2.5) for seed in range(2)]
     ours, hacker_news = (sum(it.precision[name] for it in result) / len(result) for name in ("score", "Hacker News"))
     assert ours >= 0.9

@@ -1,4 +1,4 @@
-"""clips.db: what a run takes over, what a span of time gained, what is thinned and forgotten."""
+"""clips.db: what a run stores, the gains of a time span, thinning and deletion."""
 
 import sqlite3
 from collections.abc import Iterator

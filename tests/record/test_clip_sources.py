@@ -1,4 +1,4 @@
-"""The sources of clips, against a real server that answers as documented, or as badly as it can."""
+"""The sources of clips, against a real server that answers as documented, or as badly as possible."""
 
 import json
 import time
@@ -128,7 +128,7 @@ def test_a_fault_of_vimeo_is_one_sentence_with_advice(web: Web, reply: Reply, sa
     assert said == says
     assert advises in advice
     assert bool(advises) == bool(advice)
-    # What may pass is tried three times, and what a person must mend once.
+    # Transient faults are tried three times, others once.
     assert len(web.requests) in ((3,) if "fault" in says or "reached" in says else (1,))
 
 
@@ -184,7 +184,7 @@ def test_some_of_the_limit_is_left_to_others(web: Web) -> None:
     web.answer = lambda request: page(request, entries).replace(b"\r\n", b"".join(
         [b"\r\n", *(f"{name.replace('_', '-')}: {value}\r\n".encode() for name, value in few.items())]), 1)  # fmt: skip
     assert "asks us to wait" in problem_of(lambda: vimeo(web).clips("me"))[0]
-    # What fits into one page needs no more of it.
+    # A single page needs no further request.
     entries[1:] = []
     assert len(vimeo(web).clips("me")) == 1
 
@@ -351,7 +351,7 @@ def test_a_file_that_is_none(tmp_path: Path) -> None:
     assert "cannot be read" in problem_of(lambda: file_source.clips(tmp_path))[0]
 
 
-# Values from outside
+# External values
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""livekeep-clips as a process: what a run leaves, what it says of faults, and what the command shows."""
+"""livekeep-clips as a process: a run's results, its error messages, and the command's output."""
 
 import json
 import sqlite3
@@ -175,11 +175,11 @@ def test_the_timer_ships_with_the_default_interval() -> None:
     assert f"\nOnUnitActiveSec={Analyzer.interval_seconds:g}s\n" in (PROJECT / "units/livekeep-clips.timer").read_text()
 
 
-# Taking off
+# Take-offs
 
 
 def with_history(box: ClipsBox, made: MadeClips, until: float) -> None:
-    """As runs every quarter of an hour would have left it."""
+    """As after runs every quarter of an hour."""
     box.database.parent.mkdir(parents=True)
     connection = snapshots.open_for_writing(box.database)
     connection.execute("PRAGMA synchronous = OFF")

@@ -1,4 +1,4 @@
-"""livekeep.record.store.export: what is read back is what is in the record."""
+"""livekeep.record.store.export: the exported data equals the record."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def fill(folder: Path, made: list[Any], name: str) -> Connection:
 
 
 def exported(connection: Connection, table: str, form: export.Format, wanted: Filter = Filter()) -> list[dict[str, Any]]:  # noqa: B008
-    """What somebody reads who knows the documentation only."""
+    """Read it back, using only what is documented."""
     stream = io.StringIO(newline="")
     count = export.export(connection, table, wanted, form, stream)
     text = stream.getvalue()
@@ -106,7 +106,7 @@ def as_told(row: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def as_known(call: queries.Call, form: str) -> tuple[Any, ...]:
-    """In CSV there is no difference between no text and an empty one."""
+    """CSV does not distinguish a missing text from an empty one."""
 
     def known(value: Any) -> Any:
         return "" if value is None and form == "csv" else value

@@ -1,4 +1,4 @@
-"""What a job recorded arrives, each call once, however the job ends, and nothing of it disturbs the job."""
+"""A job's records arrive, each call once, however the job ends, and recording never disturbs the job."""
 
 import contextlib
 import json
@@ -166,7 +166,7 @@ def test_sigkill_loses_the_last_batch_at_most() -> None:
         job.wait()
     received = sorted(call.number for _name, _kind, call in calls_of(journal.entries))
     assert received == list(range(1, len(received) + 1))
-    # What was recorded half a second and one encoding before the end has arrived.
+    # Records from half a second plus one encoding before the end have arrived.
     assert len(received) > printed[-1] / 4
 
 
@@ -201,7 +201,7 @@ def test_sigterm_cancels_the_session() -> None:
 
 
 def test_a_fork_in_the_middle_of_everything_ends() -> None:
-    """Threads record, progress moves and batches leave while children are forked, which do the same."""
+    """Threads record, progress changes and batches are sent while children are forked, which do the same."""
     with JournalSocket() as journal:
         done = journal.run(
             """
@@ -257,7 +257,7 @@ def test_what_waits_in_the_parent_is_not_sent_by_the_child() -> None:
 
 
 def test_a_fork_finds_no_thread_of_the_library() -> None:
-    """Python 3.12 and newer warn of a fork beside threads."""
+    """Python 3.12 and newer warn about a fork with threads."""
     with JournalSocket() as journal:
         done = journal.run(
             """
@@ -412,7 +412,7 @@ def test_a_file_of_a_job_s_entries_becomes_the_same_rows(tmp_path: Path) -> None
 
 
 def test_a_journal_that_is_away_for_a_while_misses_nothing() -> None:
-    # The socket's file stays while systemd restarts the journal; nobody reads it.
+    # The socket's file stays while systemd restarts the journal, but nobody reads it.
     with JournalSocket() as journal:
         done = journal.run(
             """
@@ -436,7 +436,7 @@ def test_a_journal_that_is_away_for_a_while_misses_nothing() -> None:
 
 
 def test_a_journal_that_stays_away_is_a_gap_that_is_counted() -> None:
-    """Nothing is sent meanwhile; then the number of calls before the first entry says how many are missing."""
+    """Nothing is sent meanwhile; then the number of calls before the first entry shows how many are missing."""
     with JournalSocket() as journal:
         done = journal.run(
             """
@@ -582,7 +582,7 @@ def test_calls_at_the_interpreter_s_end_disturb_nobody(moment: str) -> None:
 
 
 def test_what_is_sent_at_the_end_ends_at_its_deadline() -> None:
-    """Else a thread that calls faster than is sent would keep its job from its end."""
+    """Otherwise a thread that calls faster than the sender sends would keep its job from ending."""
     with JournalSocket() as journal:
         done = journal.run(
             """

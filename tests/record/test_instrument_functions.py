@@ -1,4 +1,4 @@
-"""A recorded function does what it did before, and each of its calls is recorded: arguments, outcome, error, parent, thread."""
+"""A recorded function behaves as before, and each of its calls is recorded: arguments, outcome, error, parent, thread."""
 
 import asyncio
 import contextvars
@@ -21,7 +21,7 @@ from tests.record.journal_socket import JournalSocket, calls_of
 
 
 class Recorded:
-    """What is recorded in this process while it is entered."""
+    """The records of this process during the block."""
 
     def __enter__(self) -> "Recorded":
         flush()
@@ -46,7 +46,7 @@ class Recorded:
 
 
 class OddError(Exception):
-    """As a job may have them."""
+    """An error like a job's own."""
 
     def __str__(self) -> str:
         raise RuntimeError("no text")
@@ -105,7 +105,7 @@ class Things:
 
 
 def run(function: Callable[..., Any], how: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-    """All that can be seen of a call from outside."""
+    """Everything observable of a call from outside."""
     seen: list[Any] = []
     try:
         result = function(*args, **kwargs)
@@ -226,7 +226,7 @@ def caller_of_address(clip: int) -> None:
 
 
 def test_a_redacted_value_leaves_in_no_message_and_no_traceback() -> None:
-    """Not even in that of a caller, who knows nothing of it; the line of the source would show it, too."""
+    """Not even in a caller's, which does not know it; the source line would show it, too."""
     with Recorded() as recorded, pytest.raises(ValueError, match="anna"):
         caller_of_address(17)
     assert recorded.names == ["with_address", "caller_of_address"]
@@ -490,7 +490,7 @@ def test_deep_recursion_ends_as_it_would_without() -> None:
 
 
 def test_a_queue_that_is_broken_breaks_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The recording itself fails; whatever it is, the function goes on."""
+    """The recording itself fails; in any case, the function continues."""
 
     def breaks() -> None:
         raise MemoryError

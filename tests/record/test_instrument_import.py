@@ -1,4 +1,4 @@
-"""The library is Python's standard library and nothing else, and costs nobody anything who does not ask for it."""
+"""The library needs only Python's standard library, and costs nothing until it is used."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def python(code: str, *options: str) -> str:
 
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
-    """Without any folder of packages, as in a bare virtual environment."""
+    """Without any package folder, like in a bare virtual environment."""
     names = ", ".join(record.__all__)
     loaded = python(f"from livekeep.record import {names}; print(*sys.modules)", "-S").split()
     foreign = {name.partition(".")[0] for name in loaded} - set(sys.stdlib_module_names) - {"livekeep", "__main__"}

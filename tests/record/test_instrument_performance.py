@@ -1,4 +1,4 @@
-"""What calls use, and the libraries whose requests and statements are recorded."""
+"""The resource use of calls, and the libraries whose requests and statements are recorded."""
 
 import asyncio
 import sqlite3
@@ -24,7 +24,7 @@ KINDS = st.one_of(st.sampled_from(["function", "api", "database"]), st.text(min_
 
 
 def burn(seconds: float) -> None:
-    """Use the processor."""
+    """Use CPU time."""
     until = time.thread_time() + seconds
     while time.thread_time() < until:
         pass
@@ -51,7 +51,7 @@ def as_coroutine(seconds: float, kind: str, fails: bool) -> None:
         await asyncio.gather(coroutine(), others())
 
     async def others() -> None:
-        """What is none of the coroutine's."""
+        """Work that does not belong to the coroutine."""
         for _ in range(3):
             burn(0.01)
             await asyncio.sleep(0)
@@ -95,7 +95,7 @@ def test_property_universal_performance_tracking(way: Any, seconds: float, kind:
     assert (name, kind_told) == ("burning", kind.encode("utf-8", "backslashreplace").decode())
     assert call.outcome == ("failed" if fails else "succeeded")
     assert call.cpu is not None
-    # Its own processor time alone; the kernel's account and the clock of the thread differ by a little.
+    # Only its own CPU time; the kernel's accounting and the thread's clock differ slightly.
     assert seconds * 1e6 - 500 <= call.cpu < seconds * 1e6 + 10_000
     assert call.duration >= seconds * 1e6
     assert None not in (call.memory, call.read, call.written)
@@ -124,7 +124,7 @@ SPAWNS = """
 
 @pytest.mark.parametrize("is_spawned_by_a_large_one", [False, True])
 def test_memory_is_the_growth_of_the_peak(is_spawned_by_a_large_one: bool) -> None:
-    """In a process of its own: the tests' has had a peak before. exec(2) keeps the peak of the process before."""
+    """In a separate process: the tests' process had a peak before. exec(2) keeps the previous process's peak."""
     with JournalSocket() as journal:
         script = textwrap.dedent(TAKES)
         done = journal.run(SPAWNS, script) if is_spawned_by_a_large_one else journal.run(TAKES)
@@ -192,7 +192,7 @@ def test_the_name_of_a_request_stands_for_many() -> None:
 
 
 def use(connection: sqlite3.Connection) -> list[Any]:
-    """What a job may do with a connection."""
+    """Typical uses of a connection."""
     seen: list[Any] = []
     connection.row_factory = sqlite3.Row
     with connection:

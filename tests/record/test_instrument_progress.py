@@ -1,4 +1,4 @@
-"""Sessions and steps: how far they are, how they end, how long they still take, what a terminal shows of it."""
+"""Sessions and steps: progress, outcome, time left, and the terminal's output."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ def _own_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def states(recorded: Recorded, name: str) -> list[dict[str, Any]]:
-    """What was said of a session, in the order of the entries."""
+    """The reported states of a session, in the order of the entries."""
     return [line[2] for line in lines_of(recorded.entries, "s") if line[2]["name"] == name]
 
 
@@ -58,7 +58,7 @@ ACTIONS = st.lists(
     ending=st.sampled_from([None, ValueError("wrong"), KeyboardInterrupt(), asyncio.CancelledError(), SystemExit(0)]),
 )
 def test_property_progress_consistency(total: int | None, weights: dict[str, float] | None, actions: Any, ending: Any) -> None:
-    """Percent never falls, is 100 only at a good end, and what arrives is what the session did."""
+    """Percent never falls, is 100 only at a successful end, and the records match what the session did."""
     percents, steps = [], 0
     with Recorded() as recorded:
         run = session("consistent", total, steps=weights)
@@ -96,7 +96,7 @@ def end(ending: BaseException | None) -> None:
 
 
 def act(run: Session, action: str, value: Any) -> int:
-    """One action of a job; the number of steps that it began."""
+    """One action of a job; return the number of steps that it began."""
     if action == "advance":
         run.advance(value)
     elif action == "update":
@@ -244,7 +244,7 @@ def test_more_items_take_longer() -> None:
 
 
 def simulated(generator: random.Random) -> list[float]:
-    """Errors of the estimate over one run, from the third of a job on whose steps and runs differ."""
+    """Errors of the estimate over one run of a job whose steps and runs vary."""
     usual = {f"step {number}": generator.lognormvariate(3, 1) for number in range(6)}
 
     def once() -> dict[str, float]:
@@ -333,7 +333,7 @@ def test_without_a_place_for_its_history_the_job_goes_on(
     assert capsys.readouterr().err == ""
 
 
-# What is seen of it
+# Output
 
 BATCH = """
     import time
@@ -380,7 +380,7 @@ def test_plain_lines_come_every_ten_seconds(capsys: pytest.CaptureFixture[str], 
         now = terminal.time.monotonic()
         for second in range(1, 36):
             run.update(done=second / 4, message="clip\r17")
-            # The clock is the one thing that is not real here.
+            # Only the clock is not real here.
             monkeypatch.setattr(terminal.time, "monotonic", lambda second=second: now + second)
             lines.show(run)
         monkeypatch.undo()

@@ -1,4 +1,4 @@
-"""Functions of the job that are called for what is recorded: they get everything, and a slow one holds up nobody."""
+"""The job's functions that are called for records: they get everything, and a slow one delays nothing."""
 
 import re
 import time
@@ -50,7 +50,7 @@ SLOW = """
     [
         # The sender's thread is busy with the subscriber when the process ends.
         "threading.Thread(target=lambda: [work(clip) for clip in range(10**9)], daemon=True).start(); time.sleep(1)",
-        # All is left for the end.
+        # Everything is left for the end.
         "sender.is_halted = True; [work(clip) for clip in range(MOST_TAKEN)]",
     ],
 )
@@ -73,7 +73,7 @@ def test_a_slow_subscriber_does_not_hold_up_the_exit(calls: str) -> None:
 
 
 def test_a_slow_subscriber_costs_the_record_nothing() -> None:
-    """It would need minutes for all of them."""
+    """It would take minutes for all of them."""
     with JournalSocket() as journal:
         done = journal.run(
             SLOW

@@ -1,4 +1,4 @@
-"""Messages of others: dropped whole in the spool, taken as they were, refused before they are dropped when they are unfit."""
+"""Messages of other programs: put in the spool atomically, taken unchanged, and refused at submission if invalid."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""livekeep.record.store.queries: what is asked of the record is what plain arithmetic over its rows says."""
+"""livekeep.record.store.queries: the results equal plain arithmetic over the rows."""
 
 import dataclasses
 import math
@@ -34,7 +34,7 @@ ERROR = ["ValueError", "bad", "Traceback …"]
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A call as it was made, to be counted by plain Python."""
+    """A call as created, for counting in plain Python."""
 
     name: str
     kind: str
@@ -51,7 +51,7 @@ class Row:
         return wanted.begin <= self.began_at < wanted.end and all(map(fnmatchcase, values, patterns))
 
 
-# Few moments, so that calls meet each other and the ends of ranges: around whole hours and midnights of some days.
+# Few moments, so that calls coincide with each other and with the ends of ranges: around full hours and midnights of some days.
 moments = st.builds(
     lambda hour, minutes, rest: hour * HOUR + minutes * MINUTE + rest,
     st.sampled_from([0, 1, 2, 3, 23, 24, 25, 47, 48, 72]),
@@ -94,7 +94,7 @@ filters = st.builds(
 
 @contextmanager
 def record(rows: list[Row]) -> Iterator[Connection]:
-    """The rows as the recorder writes them."""
+    """Write the rows like the recorder."""
     jobs: dict[tuple[str, str, str], Job] = {}
     with tempfile.TemporaryDirectory() as folder:
         writer = Writer(Path(folder) / "record.db")
@@ -162,7 +162,7 @@ def test_historical_retrieval_accuracy(rows: list[Row], wanted: Filter, limit: i
 @given(rows_of_calls, filters, st.sampled_from(["hour", "day", "week", "month"]))
 @settings(deadline=None, max_examples=40, derandomize=True)
 def test_figures_of_any_range_are_those_of_its_rows(rows: list[Row], wanted: Filter, size: figures.Size) -> None:
-    # Summaries are of functions and machines.
+    # Summaries are per function and machine.
     wanted = dataclasses.replace(wanted, unit="*", session="*", outcome="*")
     rows = shifted(rows)
     expected: dict[tuple[str, str], list[Row]] = {}
@@ -359,7 +359,7 @@ def test_long_pieces_are_read_at_moments_spread_evenly(writer: Writer, reader: C
         # A box that is warm in the afternoon.
         figures = {"cpu_percent": 80.0 if minute % 1440 >= 720 else 20.0, "memory_bytes": minute}
         writer.add_sample("1" * 32, "box", NOW + minute * MINUTE, figures)
-    # A box that ran for a few minutes only, between two of the moments.
+    # A box that ran only for a few minutes, between two of the moments.
     writer.add_sample("2" * 32, "other", NOW, {"cpu_percent": 0.0})
     writer.add_sample("2" * 32, "other", NOW + 1451 * MINUTE, {"cpu_percent": 50.0})
     writer.add_sample("2" * 32, "other", NOW + days * 1440 * MINUTE - 1, {"cpu_percent": 100.0})
@@ -380,7 +380,7 @@ def test_a_watch_notices_what_the_writer_commits(writer: Writer, reader: Connect
 
 
 def test_a_search_for_what_is_rare_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each page takes a bounded time; all of them together miss nothing."""
+    """Each page takes a bounded time; together they miss nothing."""
     made = make(tmp_path / "record.db", 5_000, 4, NOW)
     connection = schema.open_read_only(made.file)
     wanted = Filter(text="session 700 does")
@@ -400,6 +400,6 @@ def test_a_search_for_what_is_rare_stops_and_goes_on(tmp_path: Path, monkeypatch
 
 
 def test_the_benchmark_asks_what_the_pages_ask(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a small record; that the answers come in time is measured with a large one."""
+    """On a small record; their duration is measured with a large one."""
     benchmark_queries.main(["--calls", "5000", "--days", "2", "--runs", "2", "--file", str(tmp_path / "record.db")])
     assert "slowest calls, 100 days" in capsys.readouterr().out

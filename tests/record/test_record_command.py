@@ -1,4 +1,4 @@
-"""livekeep record: the real command on a record that the recorder's writer has filled."""
+"""livekeep record: the real command on a record filled by the recorder's writer."""
 
 import argparse
 import csv
@@ -66,7 +66,7 @@ class Room:
         writer.close()
 
     def run(self, *arguments: str, code: int = 0, **more: Any) -> str:
-        """What the command prints, on standard error for another exit code than 0."""
+        """The command's output; on standard error for an exit code other than 0."""
         command = [sys.executable, "-I", str(PROJECT / "bin/livekeep"), "record", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=60, check=False, **more)
         assert done.returncode == code, done.stderr
@@ -242,7 +242,7 @@ def test_what_is_wrong_is_one_line_that_says_what_to_do(tmp_path: Path, room: Ro
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """Which other users can reach; pytest's own folders are private."""
+    """A folder that other users can reach; pytest's own folders are private."""
     folder = Path(tempfile.mkdtemp(prefix="livekeep-test-"))
     folder.chmod(0o755)
     yield folder
@@ -267,7 +267,7 @@ def test_who_is_not_in_the_group_is_reported_to_use_sudo(open_folder: Path) -> N
     )
 
 
-# Words for moments
+# Names of moments
 
 
 def at(text: str) -> float:
@@ -303,7 +303,7 @@ def test_what_is_no_moment_is_refused(text: str) -> None:
         moments.span("--to", text, at(NOON))
 
 
-# The completion
+# Completion
 
 
 PARSERS = {

@@ -1,4 +1,4 @@
-"""livekeep.record.store.retention and upkeep: what is too old goes, what is not stays; the file's check, copy and room."""
+"""livekeep.record.store.retention and upkeep: old rows are deleted, others stay; the file's check, copy and size."""
 
 import os
 import sqlite3
@@ -31,12 +31,12 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
 
 
 def ages(writer: Writer, query: str) -> list[int]:
-    """Days, of moments in us."""
+    """Ages in days, from moments in us."""
     return sorted(round((NOW * 1_000_000 - row[0]) / DAY) for row in writer.connection.execute(query))
 
 
 def filled(writer: Writer, days: list[int]) -> None:
-    """A call, an event, a sample, a session with a step, and a loss of each of these days."""
+    """A call, an event, a sample, a session with a step, and a loss for each of these days."""
     for number, age in enumerate(days):
         at = NOW * 1_000_000 - age * DAY
         job = Job(pid=number + 1)
@@ -79,11 +79,11 @@ SHORT = ("calls", "failed", "events", "samples", "unit_samples")
 def test_retention_compliance(
     tmp_path_factory: pytest.TempPathFactory, days: list[int], call_days: int, summary_days: int, chunk: int
 ) -> None:
-    """After tidying nothing is older than it may be, all else is there, and what is summarized is as before."""
+    """After tidying nothing exceeds its retention, everything else is there, and the summaries are unchanged."""
     writer = Writer(tmp_path_factory.mktemp("retention") / "record.db")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(retention, "CHUNK_ROWS", chunk)
-        # On each side of each limit too.
+        # Also on both sides of each limit.
         limits = {limit + side for limit in (call_days, max(call_days, summary_days)) for side in (-1, 0, 1)}
         filled(writer, sorted({*days, *limits}))
         newest = [row[0] for row in writer.connection.execute("SELECT max(arrival) FROM events")]
@@ -136,11 +136,11 @@ def test_the_writer_writes_between_two_chunks(writer: Writer) -> None:
     assert writer.connection.execute("SELECT count(*) > 3 FROM events WHERE message = 'meanwhile'").fetchone()[0]
 
 
-# A disk that fills up
+# A full disk
 
 
 def test_a_disk_that_fills_up_makes_it_keep_less_but_one_day(tmp_path: Path) -> None:
-    """Each time a tenth of the time that the calls go back; a small record is not what fills a disk."""
+    """Each time a tenth of the calls' time range; a small record is not what fills a disk."""
     writer = Writer(tmp_path / "record.db")
     filled(writer, list(range(50)))
     full = Record(least_free_percent=90.0, call_days=90)
@@ -171,7 +171,7 @@ def test_a_disk_that_fills_up_makes_it_keep_less_but_one_day(tmp_path: Path) -> 
 
 
 def test_readers_that_never_pause_do_not_make_the_log_grow(writer: Writer, tmp_path: Path) -> None:
-    """Each begins before the one before it has ended, so that the log is in use all the time."""
+    """Each begins before the previous one ends, so that the log is always in use."""
     largest, file, over = 1024 * 1024, tmp_path / "record.db", threading.Event()
     keeping = Keeping(file, largest_log_bytes=largest)
     writer.connection.execute("PRAGMA wal_autocheckpoint = 100")

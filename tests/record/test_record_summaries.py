@@ -1,4 +1,4 @@
-"""livekeep.record.store.summaries and histogram: what a summary says is what its rows say."""
+"""livekeep.record.store.summaries and histogram: a summary equals its rows."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from tests.record.entries import Job
 
 DAY = 24 * HOUR
 TWO_ROUNDINGS = 0.02
-"""Relative: what is promised for a percentile."""
+"""Relative: the documented error of a percentile."""
 ZONES = ("UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata", "Asia/Kathmandu", "Africa/Cairo", "Pacific/Chatham")
 
 
@@ -37,7 +37,7 @@ def set_zone(zone: str | None) -> None:
 
 
 def moment(text: str) -> int:
-    """us, of a local time such as "2024-03-31 04:30"."""
+    """us, from a local time such as "2024-03-31 04:30"."""
     return int(time.mktime(time.strptime(text, "%Y-%m-%d %H:%M"))) * 1_000_000
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_histogram_is_refused(blob: bytes) -> None:
         ("Europe/Berlin", "2024-03-31", 23),
         ("Europe/Berlin", "2024-10-27", 25),
         ("Europe/Berlin", "2024-06-01", 24),
-        # The clock jumps from midnight to one.
+        # The clock jumps from midnight to one o'clock.
         ("Africa/Cairo", "2024-04-26", 23),
         ("Asia/Kathmandu", "2024-06-01", 24),
         ("Pacific/Chatham", "2024-09-29", 23),
@@ -124,7 +124,7 @@ batches = st.lists(st.tuples(st.lists(calls, max_size=8), st.sampled_from(["", "
 def test_aggregation_accuracy(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[list[tuple[str, int, int, str]], str]], zone: str, spring: bool
 ) -> None:
-    """Around a change of the clock, with late rows, rows that come again, and kills: a summary is the arithmetic of its rows."""
+    """Across a daylight-saving change, with late rows, repeated rows, and kills: a summary is the arithmetic of its rows."""
     set_zone(zone)
     middle = moment("2024-03-31 03:30" if spring else "2024-10-27 02:30")
     file = tmp_path_factory.mktemp("summaries") / "record.db"
@@ -161,7 +161,7 @@ def summaries_of(writer: Writer) -> dict[tuple[str, int, str], Figures]:
 
 
 def arithmetic(expected: list[tuple[str, int, int, bool]]) -> dict[tuple[str, int, str], Figures]:
-    """Without the code that is tested: a day by the calendar of the C library."""
+    """Without the tested code: a day by the C library's calendar."""
     groups: dict[tuple[str, int, str], list[tuple[int, bool]]] = {}
     for name, began, duration, failed in expected:
         date = time.localtime(began // 1_000_000)
@@ -194,7 +194,7 @@ def check_percentiles(writer: Writer, expected: list[tuple[str, int, int, bool]]
 
 
 def test_a_session_that_turns_out_otherwise_is_counted_again(tmp_path: Path) -> None:
-    """Lost at first: its last words come late."""
+    """First lost: its last entries arrive late."""
     writer, job = Writer(tmp_path / "record.db"), Job()
     began = 1_700_000_000_000_000
     running = [

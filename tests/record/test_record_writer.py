@@ -1,4 +1,4 @@
-"""livekeep.record.store.writer: entries of a journal become rows, each once, whatever is in them and however often they come."""
+"""livekeep.record.store.writer: journal entries become rows, each once, whatever their content and however often they arrive."""
 
 import json
 import sqlite3
@@ -124,7 +124,7 @@ def test_an_entry_of_nobody_is_none_of_its_business(writer: Writer) -> None:
     assert writer.add({**plain, "_SYSTEMD_UNIT": "livekeep-display.service"})
 
 
-# Once
+# Duplicates
 
 
 def test_what_comes_twice_is_dropped(writer: Writer) -> None:
@@ -187,7 +187,7 @@ def test_suppressed_messages_are_a_loss_when_journald_says_so(writer: Writer) ->
     assert rows(writer, "SELECT reason, unit, entries FROM losses") == [("suppressed", "job.service", 1234)]
 
 
-# Whatever it holds
+# Any content
 
 MALFORMED = {
     "no JSON": "hello",
@@ -270,9 +270,8 @@ plans = st.lists(st.tuples(entry_numbers, st.integers(0, 11), st.sampled_from(["
 def test_structured_log_storage(
     tmp_path_factory: pytest.TempPathFactory, plan: list[tuple[int, int, str]], sizes: list[int]
 ) -> None:
-    """Entries of three processes that come in any order, twice, or not at all, with kills in between: each is stored once, and
-    the losses are what is missing below the newest of each.
-    """
+    """Entries of three processes arrive in any order, twice, or not at all, with kills in between: each is stored once, and the
+    losses are the missing ones below the newest of each."""
     file = tmp_path_factory.mktemp("storage") / "record.db"
     jobs = [Job(pid=number) for number in (10, 20, 30)]
     entries = [
@@ -289,7 +288,7 @@ def test_structured_log_storage(
             stored |= set(uncommitted)
             uncommitted.clear()
         elif then == "kill":
-            # Nothing is said to it: what is not committed is gone, and comes again.
+            # Without a notification: uncommitted rows are gone, and their entries come again.
             writer.connection.close()
             writer = Writer(file)
             for again in uncommitted:
@@ -346,7 +345,7 @@ def test_a_record_of_a_newer_livekeep_is_not_touched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("version", range(schema.VERSION + 1))
 def test_a_record_of_each_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
-    """Then it takes rows, and has the tables of a new one."""
+    """It then accepts rows, and has the tables of a new one."""
     schema.open_for_writing(tmp_path / "old.db", schema.MIGRATIONS[:version]).close()
     old, new = Writer(tmp_path / "old.db"), Writer(tmp_path / "new.db")
     old.ingest([one_call(Job()), event("picture-changed")])

@@ -1,4 +1,4 @@
-"""livekeep-recorder as a process: what real journals hold comes into the record once, whatever happens in between."""
+"""livekeep-recorder as a process: the content of real journals is recorded once, whatever happens in between."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def recorder(tmp_path: Path) -> Iterator[RunningRecorder]:
 
 
 def calls(job: Job, number: int, size: int = 1) -> list[dict[str, str]]:
-    """Entries of so many calls each, which begin one after the other."""
+    """Entries with this many calls each, which begin one after the other."""
     entries = []
     for at in range(number):
         began = NOW + job.calls
@@ -45,7 +45,7 @@ def calls(job: Job, number: int, size: int = 1) -> list[dict[str, str]]:
 
 
 def test_what_comes_is_committed_at_once(recorder: RunningRecorder) -> None:
-    """The journal's clock says when; a bet on how fast is the benchmark's."""
+    """The journal's clock gives the time; the benchmark measures the speed."""
     writer, job = journals.JournalWriter(recorder.journal), Job()
     writer.append(calls(job, 3))
     recorder.wait_for(CALLS, 3)
@@ -59,7 +59,7 @@ def test_what_comes_is_committed_at_once(recorder: RunningRecorder) -> None:
 
 
 def test_a_large_entry_is_taken_whole(recorder: RunningRecorder) -> None:
-    """Above the limit of 64 KiB that the library has by itself."""
+    """Above the library's default limit of 64 KiB."""
     entry = Job().entry(calls=[("fetch", NOW + at, 10, "succeeded") for at in range(9000)])
     assert len(entry["LIVEKEEP_RECORDS"]) > 300_000
     journals.write(recorder.journal, [entry])
@@ -67,7 +67,7 @@ def test_a_large_entry_is_taken_whole(recorder: RunningRecorder) -> None:
 
 
 def kill_under_load(folder: Path, kills: int) -> None:
-    """Kills at random moments while a job writes; then all is there once."""
+    """Kills at random times while a job writes; then everything is there once."""
     chance, job, sent = random.Random(kills), Job(), 0
     with RunningRecorder(folder) as recorder:
         writer = journals.JournalWriter(recorder.journal)
@@ -79,7 +79,7 @@ def kill_under_load(folder: Path, kills: int) -> None:
                 time.sleep(chance.uniform(0, 0.1))
             recorder.kill()
             recorder.start(is_waited_for=False)
-            # Somewhere in its start, its first pass, or a commit.
+            # During its start, its first pass, or a commit.
             time.sleep(chance.uniform(0, 0.6))
         writer.close()
         recorder.wait_for("SELECT max(number) FROM calls", sent)
@@ -137,7 +137,7 @@ def test_a_damaged_file_of_the_journal_stops_nothing(recorder: RunningRecorder) 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_a_journal_that_is_damaged_anyhow_is_read_to_its_end(tmp_path: Path, seed: int) -> None:
-    """What can be read of it is; it is not read for ever."""
+    """Everything readable is read; it does not read forever."""
     chance, file, job = random.Random(seed), tmp_path / "remote-box.journal", Job()
     journals.write(file, calls(job, 300))
     content = bytearray(file.read_bytes())
@@ -164,7 +164,7 @@ def test_a_journal_that_is_damaged_anyhow_is_read_to_its_end(tmp_path: Path, see
 
 
 def test_what_is_appended_is_read_before_the_journal_notifies(tmp_path: Path) -> None:
-    """The recorder reads on by itself while jobs write. This reader never takes a notice."""
+    """The recorder polls while jobs write. This reader never gets a notification."""
     file, job = tmp_path / "remote-box.journal", Job()
     journals.write(file, calls(job, 3))
     writer, source = journals.JournalWriter(file), Source("box", (file,))
@@ -198,7 +198,7 @@ def test_a_clock_that_steps_back_hides_nothing(recorder: RunningRecorder) -> Non
 
 
 def test_a_hub_records_each_box_and_what_one_sends_late(tmp_path: Path) -> None:
-    """What comes late lies before what has been read of the other; what comes twice is dropped."""
+    """Late entries are older than what was already read from the other box; duplicates are dropped."""
     remote = tmp_path / "remote"
     remote.mkdir()
     near, far = Job(machine="a" * 32, hostname="near"), Job(machine="c" * 32, hostname="far", pid=5)
@@ -253,7 +253,7 @@ def test_a_session_whose_process_is_killed_is_lost(recorder: RunningRecorder) ->
     process.kill()
     process.wait()
     recorder.wait_for("SELECT outcome FROM sessions", "lost")
-    # Its event comes back by the journal, and changes nothing.
+    # Its event comes back through the journal, and changes nothing.
     lost = event("session-lost", "lost", unit="livekeep-recorder.service", SESSION="s1", NAME="clips", UNIT="job.service")
     journals.write(recorder.journal, [lost])
     recorder.wait_for("SELECT session FROM events", 1)
@@ -318,7 +318,7 @@ def test_a_record_that_is_damaged_while_it_is_written_is_set_aside(recorder: Run
 
 
 def test_the_copy_takes_the_place_of_a_damaged_record_and_the_rest_comes_from_the_journal(recorder: RunningRecorder) -> None:
-    """With what the journal has no longer."""
+    """Including entries that the journal no longer has."""
     job = Job()
     journals.write(recorder.journal, calls(job, 5))
     recorder.wait_for(CALLS, 5)
@@ -382,7 +382,7 @@ def test_a_full_disk_is_waited_for_and_nothing_is_lost(tmp_path: Path) -> None:
     job = Job()
     with RunningRecorder(tmp_path, wrapper=wrapper) as recorder:
         assert recorder.process
-        # As the process sees it.
+        # From the process's view.
         seen = Path(f"/proc/{recorder.process.pid}/root{folder}")
         recorder.hidden = seen
         journals.write(recorder.journal, calls(job, 5))
@@ -421,7 +421,7 @@ for _ in sys.stdin:
 
 
 class Reader:
-    """A program that may read the record, and write nothing; it goes on like the alerter."""
+    """A program that can read the record, but not write; it behaves like the alerter."""
 
     def __init__(self, file: Path) -> None:
         command = [sys.executable, "-c", READER, str(LIBRARY), str(file)]
@@ -523,7 +523,7 @@ def test_a_unit_that_hangs_is_seen_by_its_watchdog_and_a_reload_is_reported(reco
 
 
 def test_the_machine_s_id_is_that_of_the_entry(recorder: RunningRecorder) -> None:
-    """And not of a field that a job makes up."""
+    """And not that of a field that a job invents."""
     entry = Job().entry(calls=[("fetch", NOW, 1, "succeeded")], LIVEKEEP_HOSTNAME="liar")
     journals.write(recorder.journal, [entry])
     recorder.wait_for("SELECT m.machine_id FROM calls c JOIN machines m ON m.id = c.machine", MACHINE)

@@ -1,4 +1,4 @@
-"""A report's way to its reader: the real program, the real alerter, a mail server."""
+"""A report's delivery: the real program, the real alerter, a mail server."""
 
 import email
 import email.policy

@@ -1,4 +1,4 @@
-"""When reports are made, and what about: each day and week once, whenever the timers elapse; real timers, a real program."""
+"""The times and periods of reports: each day and week once, whenever the timers elapse; real timers, a real program."""
 
 import contextlib
 import datetime
@@ -69,7 +69,7 @@ gaps = st.lists(st.one_of(st.integers(1, 200_000), st.integers(1, 30 * 86400)), 
 @settings(deadline=None, max_examples=200, derandomize=True)
 @given(st.sampled_from(KINDS), st.sampled_from(ZONES), st.integers(1_700_000_000, 1_800_000_000), gaps)
 def test_scheduling(kind: Kind, name: str, first_run: int, waits: list[int]) -> None:
-    """Whenever a timer elapses: each period that is over is reported on once, in order, by its own days."""
+    """Whenever a timer elapses: each ended period is reported once, in order, by its own days."""
     with zone(name):
         now, reported, made = float(first_run), None, []
         began = now - 40 * 86400
@@ -84,7 +84,7 @@ def test_scheduling(kind: Kind, name: str, first_run: int, waits: list[int]) -> 
                 assert kind == "daily" or first.weekday() == 0
                 made.append(first)
                 reported = first
-            # The newest is always among those that are made.
+            # The newest is always among the reported ones.
             assert reported == newest(kind, now)
             assert due(kind, now, reported, began) == []
         assert made == sorted(set(made))
@@ -116,9 +116,9 @@ def test_days_of_the_change_of_clocks_have_23_and_25_hours() -> None:
 @pytest.mark.parametrize(
     ("run", "reported", "expected"),
     [
-        # In time.
+        # On time.
         ((2026, 11, 25, 6, 30), (11, 23), [(11, 24)]),
-        # Late, after midnight of the day that the timer was set for: that day is over, too.
+        # Late, after midnight of the timer's day: that day is over, too.
         ((2026, 11, 26, 2, 0), (11, 23), [(11, 24), (11, 25)]),
         # Off from Friday to Monday.
         ((2026, 11, 30, 8, 0), (11, 26), [(11, 27), (11, 28), (11, 29)]),
@@ -126,7 +126,7 @@ def test_days_of_the_change_of_clocks_have_23_and_25_hours() -> None:
         ((2026, 11, 25, 9, 0), (11, 24), []),
         # The clock steps back over midnight.
         ((2026, 11, 24, 23, 0), (11, 24), []),
-        # The clock was wrong for long, and is back.
+        # The clock was wrong for a long time, and is right again.
         ((2026, 11, 25, 9, 0), (12, 24), [(11, 24)]),
     ],
 )
@@ -152,7 +152,7 @@ def test_there_is_no_report_on_the_time_before_the_record() -> None:
 @pytest.mark.parametrize("name", ["UTC", "Europe/Berlin", "Africa/Cairo"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_systemd_elapses_once_for_each_period(kind: Kind, name: str) -> None:
-    """The shipped timers, as systemd itself reads them, over the changes of the clocks."""
+    """The shipped timers, as systemd itself reads them, across clock changes."""
     said = (PROJECT / f"units/livekeep-report@{kind}.timer").read_text()
     assert re.search(r"^Persistent=yes$", said, re.MULTILINE)
     (calendar,) = re.findall(r"^OnCalendar=(.*)$", said, re.MULTILINE)
@@ -184,7 +184,7 @@ def elapses_of(calendar: str, base: str, name: str) -> list[float]:
 
 
 def test_systemctl_enables_the_shipped_timers(tmp_path: Path) -> None:
-    """They are instances with files of their own, of a service that is a template."""
+    """They are instances with their own files, of a template service."""
     folder = tmp_path / "usr/lib/systemd/system"
     folder.mkdir(parents=True)
     for unit in (PROJECT / "units").glob("livekeep-report@*"):
@@ -227,7 +227,7 @@ def test_a_memory_that_cannot_be_read_is_none(tmp_path: Path) -> None:
 
 
 class Box:
-    """A root folder with a record of the last days, and the real program in it."""
+    """A root folder with a record of the last days, and the real program."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -407,7 +407,7 @@ def test_a_record_that_is_no_database_is_said(box: Box) -> None:
 
 
 def test_a_record_that_others_write_is_read_without_waiting(box: Box) -> None:
-    """The writer holds a transaction open meanwhile."""
+    """The writer keeps a transaction open meanwhile."""
     box.add_job(1)
     box.writer.connection.execute("BEGIN IMMEDIATE")
     try:

@@ -1,4 +1,4 @@
-"""Reports: all forms say what the record says, whatever is in it."""
+"""Reports: all formats agree with the record, whatever its content."""
 
 import csv
 import io
@@ -72,7 +72,7 @@ runs = st.tuples(
 @settings(deadline=None, max_examples=15, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(runs, max_size=14))
 def test_report_completeness(made: list[Any]) -> None:
-    """The numbers in the PDF's text, and in all other forms, equal the database's."""
+    """The numbers in the PDF's text, and in all other formats, equal the database's."""
     with tempfile.TemporaryDirectory() as folder:
         connection = filled(Path(folder) / "record.db", made)
         report = making.compose(connection, WEEK)
@@ -167,7 +167,7 @@ class Cells(HTMLParser):
             self.rows[-1][-1] += data
 
 
-# What is said
+# Content
 
 
 def test_the_week_is_reported_in_sentences(week: sqlite3.Connection) -> None:
@@ -226,7 +226,7 @@ def test_a_table_over_many_pages_repeats_its_head_and_tells_what_it_leaves_out(t
     assert len(table_of(report, "performance")) == 130
 
 
-# Whatever is in it
+# Any content
 
 
 def test_a_hostile_name_breaks_no_form(week: sqlite3.Connection) -> None:

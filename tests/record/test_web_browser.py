@@ -1,4 +1,4 @@
-"""The pages in Chromium: what changes is on the page in time, nothing breaks the policy, and all can be read, on a phone too."""
+"""The pages in Chromium: changes appear in time, nothing violates the policy, and everything is readable, on a phone, too."""
 
 import statistics
 import time
@@ -28,7 +28,7 @@ new MutationObserver(() => {
   if (!window.seenAt && document.body.textContent.includes(wanted)) window.seenAt = performance.timeOrigin + performance.now();
 }).observe(document.body, { subtree: true, childList: true, characterData: true });
 """
-"""Notes when a text comes to stand on the page, by the clock that the test has too."""
+"""Records when a text appears on the page, by the clock that the test also uses."""
 MOST_SECONDS = 1.0
 SECOND = 1_000_000
 NOWHERE = "/nothing"
@@ -44,7 +44,7 @@ def browser_with(*options: str) -> Any:
 
 @dataclass
 class Seen:
-    """The pages of a box, and a browser that looks at them."""
+    """The pages of a box, and a browser that shows them."""
 
     box: Box
     web: Running
@@ -57,14 +57,14 @@ class Seen:
         return self.browser.execute_script(script, *arguments)
 
     def wait_for_connection(self) -> None:
-        """Until a change comes by itself."""
+        """Wait for a change to arrive by itself."""
         mark = f"connected {time.monotonic()}"
         self.run(WATCH, mark)
         self.add_session(mark)
         wait_until("a change on the page", lambda: self.run("return window.seenAt"))
 
     def add_session(self, name: str, **more: Any) -> float:
-        """A session that runs; the moment at which it is in the record."""
+        """Add a running session; return the time at which it is in the record."""
         writer = Writer(self.box.record)
         now = int(time.time() * SECOND)
         line = {"name": name, "began": now, "outcome": "running", "total": 40, "done": 12, "percent": 30, **more}
@@ -121,7 +121,7 @@ def shown_after(seen: Seen, number: int) -> list[float]:
 
 
 def test_real_time_dashboard_updates(seen: Seen) -> None:
-    """A session that begins is on an open page within a second, a state that changes too."""
+    """A new session is on an open page within a second, and so is a changed state."""
     assert statistics.median(shown_after(seen, 7)) <= MOST_SECONDS
     seen.run(WATCH, "Out of order")
     seen.box.write(PlayerState(picture="none", display_up=False))
@@ -166,7 +166,7 @@ def test_a_chart_draws_the_table_below_it(seen: Seen) -> None:
 
 
 def test_every_control_has_a_name_and_every_page_its_landmarks(seen: Seen) -> None:
-    """What a screen reader says of it."""
+    """What a screen reader announces."""
     nameless = """
     const all = "a, button, input:not([type=hidden]):not([aria-hidden]), select, progress, svg, img, canvas";
     const named = (it) => it.getAttribute("aria-label") || it.textContent.trim() || it.title || it.hasAttribute("alt")
@@ -198,7 +198,7 @@ for (const e of document.querySelectorAll('body *')) {
 }
 return poor.slice(0, 5);
 """
-"""Texts whose contrast with what they lie on is less than 4.5, as WCAG 2.1 counts it."""
+"""Texts with a contrast below 4.5 to their background, as WCAG 2.1 defines it."""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,4 +1,4 @@
-"""The pages show what the record has: as their filters say, whatever is in it, and also when there is none."""
+"""The pages show the record: according to their filters, with any content, and also without a record."""
 
 import itertools
 import re
@@ -27,7 +27,7 @@ BEGIN = 1_700_000_000_000_000
 DAY = 86400 * 1_000_000
 DAYS = 12
 WITHOUT_RECORD = ("/", "/alerts", "/clips", "/reports")
-"""Pages that show something else, too."""
+"""Pages that also show other data."""
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"'><img src=x onerror=alert(1)>",
@@ -119,7 +119,7 @@ numbers = itertools.count()
 def test_dashboard_filtering_accuracy(
     site: Site, calls: list[MadeCall], sessions: list[MadeSession], between: list[int], names: dict[str, str]
 ) -> None:
-    """What a page shows for an address equals what a person finds who looks through all rows by hand."""
+    """A page's content for an address equals what a person finds by reading through all rows."""
     site.begin_again(f"{next(numbers)}.db")
     writer = site.writer()
     writer.ingest(entries(calls, sessions))
@@ -151,7 +151,7 @@ def test_dashboard_filtering_accuracy(
 
 
 def has_ties(sessions: list[MadeSession]) -> bool:
-    """Whether two began in the same microsecond, so that their order is nobody's business."""
+    """Whether two began in the same microsecond, so that their order is arbitrary."""
     return len({one.at for one in sessions}) < len(sessions)
 
 
@@ -180,7 +180,7 @@ def by_hand(calls: list[MadeCall]) -> dict[tuple[str, str], tuple[str, str, str]
 
 
 def addresses(site: Site) -> list[str]:
-    """Every page, with what is in the record."""
+    """Every page, with data of the record."""
     lists = (site.page("/jobs?from=2001-01-01"), site.page("/functions?from=2001-01-01"))
     own = [link for page in lists for link in page.links if link.startswith(("/jobs/", "/function?"))]
     own += {link for address in own for link in site.page(address).links if link.startswith("/calls/")}

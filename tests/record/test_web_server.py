@@ -1,4 +1,4 @@
-"""livekeep-web as a process: started by its socket, it ends when nobody reads, lets in who may read, and pushes what changes."""
+"""livekeep-web as a process: started by its socket, it ends without readers, admits authorised readers, and pushes changes."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def test_it_ends_when_nobody_reads_and_starts_with_the_next_reader(tmp_path: Pat
             assert result.ask("/").status == 200
             assert result.process.wait(15) == 0
         systemd.wait_for("STOPPING=1")
-        # The port goes on listening: it is systemd's.
+        # The port stays open: it belongs to systemd.
         with made.web(listening) as again:
             assert again.ask("/").status == 200
 
@@ -70,7 +70,7 @@ def test_sigterm_ends_it_at_once_with_a_reader_connected(box: Box) -> None:
                 await socket.send("{}")
                 return await asyncio.to_thread(result.end)
 
-        # uvicorn of trixie ends by the signal itself, which is as well to systemd.
+        # uvicorn of trixie ends by the signal itself, which systemd accepts as well.
         assert asyncio.run(read()) in (0, -signal.SIGTERM)
 
 
@@ -89,7 +89,7 @@ def test_a_change_of_the_configuration_counts_at_once(tmp_path: Path) -> None:
         wait_until("the new name", lambda: result.ask("/login", Host="tv.example:9879").status == 200)
 
 
-# Who is let in
+# Access
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9879", "localhost.evil.example", "192.0.2.7", "a b", ""])
@@ -162,7 +162,7 @@ def test_who_knows_the_password_is_let_in_till_it_changes(tmp_path: Path) -> Non
         assert result.ask("/", Cookie=answer.cookie[:-1] + "x").status == 303
         assert result.ask("/", Cookie="livekeep=" + "9" * 20 + ".x.").status == 303
         assert result.ask("/logout", "POST", b"", Cookie=answer.cookie, Origin=f"http://127.0.0.1:{result.port}").status == 303
-    # An end when idle changes nothing, a new password ends all.
+    # An end on idle changes nothing, a new password ends all.
     with made.web() as again:
         assert again.ask("/", Cookie=answer.cookie).status == 200
     made.set_password("another-password")
@@ -172,7 +172,7 @@ def test_who_knows_the_password_is_let_in_till_it_changes(tmp_path: Path) -> Non
 
 
 def test_a_link_in_a_mail_does_not_end_at_the_login_of_somebody_who_is_logged_in(guarded: Running) -> None:
-    """The browser keeps a strict cookie back on such a request, and gives it on the one that the page makes."""
+    """The browser withholds a strict cookie on such a request, and sends it with the page's own request."""
     result = guarded.ask("/jobs/1", Sec_Fetch_Site="cross-site")
     assert result.status == 200
     assert 'http-equiv="refresh"' in result.text
@@ -199,7 +199,7 @@ def test_wrong_passwords_cost_time_and_an_end_when_idle_forgets_none(tmp_path: P
         assert refused.status == 429
         assert int(refused.headers["retry-after"]) >= 1
         assert "Wrong password number 2 for the web pages from 127.0.0.1" in (tmp_path / "web.log").read_text()
-        # The right one is not tried either: the wait tells nothing.
+        # The right one is not tried either: the wait reveals nothing.
         assert result.log_in().status == 429
     with made.web() as again:
         status = again.log_in("wrong").status
@@ -267,7 +267,7 @@ def test_a_stored_hash_that_is_none_lets_nobody_in() -> None:
     assert not password.knows(cookie, 31 * 86400.0)
 
 
-# What changes
+# Updates
 
 
 def live(result: Running, page: str) -> str:
@@ -279,7 +279,7 @@ def origin(result: Running) -> Any:
 
 
 def stamps(result: Running, page: str) -> dict[str, str]:
-    """What a page of ours sends first: the fragments that it has."""
+    """The first message of a page of ours: the fragments that it has."""
     text = result.ask(page).text
     return {
         part.split('"')[1]: part.split('data-live="')[1].split('"')[0]
@@ -355,7 +355,7 @@ def test_nonsense_ends_the_connection_and_nothing_else(running: Running, message
 
 
 def test_an_idle_reader_keeps_it_and_costs_next_to_nothing(tmp_path: Path) -> None:
-    """Somebody who watches a page on which nothing changes: it stays, and uses less than a twentieth of a processor."""
+    """A reader of a page without changes stays connected, and uses less than a twentieth of a processor."""
     made = Box(tmp_path)
     made.configure("[web]\nidle_seconds = 5\n")
     Writer(made.record).close()

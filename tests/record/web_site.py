@@ -1,4 +1,4 @@
-"""The pages in this process, on a record that a test fills, and what stands on them."""
+"""The pages in this process, on a record that a test fills, and their content."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class Site:
         self.browser.follow_redirects = False
 
     def begin_again(self, name: str) -> None:
-        """Another record in the place of this one."""
+        """Replace the record by another one."""
         self.file = self.root / name
         self.application.sources.database.file = self.file
 
@@ -88,7 +88,7 @@ class Html(HTMLParser):
 
     @property
     def rows(self) -> list[list[str]]:
-        """Of the only table, or the last one, without its head."""
+        """The rows of the only table, or the last one, without its header."""
         return self.tables[-1][1:] if self.tables else []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
