@@ -190,6 +190,7 @@ def test_a_launcher_imports_what_there_is(program: Path) -> None:
 
 def test_ruff_is_content() -> None:
     run(tool("ruff"), "check", "--no-cache", ".")
+    run(tool("ruff"), "format", "--check", "--no-cache", ".")
 
 
 def test_mypy_is_content() -> None:

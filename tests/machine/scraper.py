@@ -1,7 +1,7 @@
 """Scrapes an exporter from inside the machine, as Prometheus does, and prints what it saw as JSON.
 
-    scraper.py PORT COUNT [PAUSE-SECONDS]     one client, one kept connection
-    scraper.py PORT COUNT --crowd CLIENTS     many at once; among them some that read slowly, and others that never finish asking
+scraper.py PORT COUNT [PAUSE-SECONDS]     one client, one kept connection
+scraper.py PORT COUNT --crowd CLIENTS     many at once; among them some that read slowly, and others that never finish asking
 """
 
 import json

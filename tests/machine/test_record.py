@@ -234,7 +234,7 @@ def test_the_clip_analyzer_runs_as_its_unit_and_others_read_its_results(box: Rec
     box.until("the run is on record", lambda: box.query(runs, CLIPS) == [["succeeded"]])
     of_run = "SELECT s.id FROM sessions s JOIN processes p ON p.id = s.process WHERE p.unit = ?"
     steps = box.query(f"SELECT DISTINCT name FROM steps WHERE session IN ({of_run})", CLIPS)  # noqa: S608
-    assert sorted(name for name, in steps) == ["fetch", "publish", "score", "snapshot"]
+    assert sorted(name for (name,) in steps) == ["fetch", "publish", "score", "snapshot"]
 
 
 def test_clips_that_cannot_be_fetched_are_an_event_once(box: RecordRoom) -> None:

@@ -214,10 +214,7 @@ def costs(subjects: dict[str, Callable[[], Subject]], rounds: int) -> dict[str, 
 
 def made_run(usual: dict[str, float], generator: random.Random) -> dict[str, list[float]]:
     speed = generator.lognormvariate(0, 0.3)
-    return {
-        name: [seconds * speed * generator.lognormvariate(0, 0.2) for _ in range(ITEMS)]
-        for name, seconds in usual.items()
-    }
+    return {name: [seconds * speed * generator.lognormvariate(0, 0.2) for _ in range(ITEMS)] for name, seconds in usual.items()}
 
 
 def errors_of_time_left(jobs: int, peer: Callable[[], Callable[[float], float]] | None) -> tuple[list[float], list[float]]:

@@ -182,9 +182,7 @@ def test_the_gains_of_any_spans_add_up_to_what_the_counters_grew(runs: list[tupl
         at += seconds
         moments.append(at)
         store.take(at, *(clip(plays, f"{number}") for number, plays in enumerate(figures)))
-        grown += sum(
-            max(new - old, 0) for old, new in zip(previous, figures, strict=True) if old is not None and new is not None
-        )
+        grown += sum(max(new - old, 0) for old, new in zip(previous, figures, strict=True) if old is not None and new is not None)
         previous = figures
     assert store.total() == grown
     if len(moments) > 1:

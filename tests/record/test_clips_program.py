@@ -88,7 +88,7 @@ def test_a_source_that_fails_does_not_keep_the_others(box: ClipsBox, web: Web) -
     web.answer = lists(entry(7, 12))
     file.write_text("[]")
     assert box.run().outcome == "succeeded"
-    assert [name for name, in box.rows("SELECT outcome FROM sources")] == ["succeeded", "succeeded"]
+    assert [name for (name,) in box.rows("SELECT outcome FROM sources")] == ["succeeded", "succeeded"]
 
 
 def test_a_failure_is_news_once_until_there_is_something_else_to_do(box: ClipsBox, web: Web) -> None:
@@ -218,9 +218,12 @@ def test_a_clip_that_takes_off_is_reported_once_and_stands_first(tmp_path: Path)
     assert document["run"]["outcome"] == "succeeded"
     assert [it["is_hot"] for it in document["clips"]] == [True, *[False] * (len(document["clips"]) - 1)]
     one = json.loads(box.command("show", str(busy.number), "--json").stdout)
-    assert sum(day["plays"] for day in one["days"]) == box.rows(
-        "SELECT sum(gained) FROM snapshots JOIN clips ON clips.id = snapshots.clip WHERE clips.clip = ?", str(busy.number)
-    )[0][0]
+    assert (
+        sum(day["plays"] for day in one["days"])
+        == box.rows(
+            "SELECT sum(gained) FROM snapshots JOIN clips ON clips.id = snapshots.clip WHERE clips.clip = ?", str(busy.number)
+        )[0][0]
+    )
     assert len(one["takeoffs"]) == 1
     site.status = 503
     failed = box.run()

@@ -44,9 +44,7 @@ def execute(command: str, stdin: bytes, timeout: float) -> tuple[int, bytes, byt
 
 def answer(request: dict[str, Any], port: int, lock: threading.Lock) -> None:
     """Run one request and write its answer whole, whatever else is being answered."""
-    code, stdout, stderr = execute(
-        request["command"], base64.b64decode(request["stdin"]), float(request["timeout"])
-    )
+    code, stdout, stderr = execute(request["command"], base64.b64decode(request["stdin"]), float(request["timeout"]))
     reply = {
         "id": request["id"],
         "code": code,

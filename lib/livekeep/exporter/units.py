@@ -100,16 +100,10 @@ class Unit:
         self.processes = b""
         kind = self.name.rpartition(".")[2]
         self.cgroup = Cgroup(hierarchy, self.name) if kind == "service" else None
-        self.queries = tuple(
-            Query(self, prop, systemd.get(path, prop.interface, prop.name)) for prop in PROPERTIES[kind]
-        )
+        self.queries = tuple(Query(self, prop, systemd.get(path, prop.interface, prop.name)) for prop in PROPERTIES[kind])
 
     def often(self) -> "list[Query]":
-        return [
-            query
-            for query in self.queries
-            if query.prop.often and (not query.prop.needs or query.prop.needs in self.values)
-        ]
+        return [query for query in self.queries if query.prop.often and (not query.prop.needs or query.prop.needs in self.values)]
 
     def take(self, prop: Property, value: int | str | None) -> None:
         if value is None:

@@ -60,7 +60,7 @@ def test_without_systemd_it_fails_and_is_tried_again(at: Machine) -> None:
     at.bus.stop()
     done = boot(at)
     assert done.returncode == 1
-    assert done.stderr.startswith('<3>the channels cannot be started: ')
+    assert done.stderr.startswith("<3>the channels cannot be started: ")
     assert "Traceback" not in done.stderr
 
 

@@ -111,9 +111,7 @@ class Analyzer:
 class Clips:
     """The source of clips: exactly one of the three keys is set."""
 
-    vimeo: str = key(
-        "", Pattern(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"')
-    )
+    vimeo: str = key("", Pattern(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"'))
     youtube_channel: str = key("", Pattern(r"|UC[A-Za-z0-9_-]{22}", "a channel's id, which begins with UC"))
     file: str = key("", Pattern(r"|/.+", "an absolute path"))
 

@@ -51,9 +51,7 @@ class EventJudge:
                 return False
         return True
 
-    def _read_events(
-        self, rules: Mapping[str, Alert], wall: float
-    ) -> tuple[list[tuple[str, Event, str]], Position, bool] | None:
+    def _read_events(self, rules: Mapping[str, Alert], wall: float) -> tuple[list[tuple[str, Event, str]], Position, bool] | None:
         """The next matching events with their last log lines; the position after them; whether there are more."""
         watching = [(name, rule, self._ledger.first_at(name)) for name, rule in rules.items() if rule.kind == "event"]
         with self._record.guarded():

@@ -132,9 +132,7 @@ def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
     aside = file.with_name(f"{file.name}.damaged-{time.strftime('%Y%m%d-%H%M%S', time.localtime(now))}")
     file.rename(aside)
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
-    return open_for_writing(
-        file
-    ), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts come again"
+    return open_for_writing(file), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts come again"
 
 
 def open_read_only(file: Path = FILE) -> sqlite3.Connection:

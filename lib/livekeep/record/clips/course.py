@@ -72,9 +72,7 @@ class Course:
         steps = 4 if first > 8 else 12
         low, high = math.log1p(first), math.log1p(last)
         edges = [math.expm1(low + (high - low) * step / steps) for step in range(steps + 1)]
-        return sum(
-            self.rate((a + b) / 2) * self.hours(created + a * HOUR, created + b * HOUR) for a, b in pairwise(edges)
-        )
+        return sum(self.rate((a + b) / 2) * self.hours(created + a * HOUR, created + b * HOUR) for a, b in pairwise(edges))
 
 
 Seen = Mapping[int, tuple[float, int]]

@@ -182,4 +182,3 @@ def say_table(rows: Sequence[Sequence[str]]) -> None:
 
 def say(*lines: str) -> None:
     print(*lines, sep="\n", file=sys.stdout)
-

@@ -16,9 +16,7 @@ from livekeep.system.http import Client, Response, TransportError, origin_of
 
 CLIPS_A_PAGE = 100
 MOST_PAGES = MOST_CLIPS // CLIPS_A_PAGE
-FIELDS = (
-    "uri,name,link,duration,created_time,stats.plays,metadata.connections.likes.total,metadata.connections.comments.total"
-)
+FIELDS = "uri,name,link,duration,created_time,stats.plays,metadata.connections.likes.total,metadata.connections.comments.total"
 QUERY = f"fields={FIELDS}&per_page={CLIPS_A_PAGE}&sort=date&direction=desc"
 PAST_THE_END = 2286
 SPARE_REQUESTS = 5

@@ -100,7 +100,7 @@ def call_line(record: tuple[Any, ...], index: int, offset: int) -> str:
     parent, session = place
     text = site.text(arguments)
     head = f'["c",{number},{index},{(start + offset) // 1000},{duration // 1000},'
-    middle = f',{parent},{quoted(session) if session else "null"},{quoted(clean(thread or ""))}'
+    middle = f",{parent},{quoted(session) if session else 'null'},{quoted(clean(thread or ''))}"
     if len(record) == 7:
         return f'{head}"succeeded"{middle},{quoted(clean(text))}]' if text else f'{head}"succeeded"{middle}]'
     _, _, _, _, _, _, _, outcome, noted, usage, _ = record

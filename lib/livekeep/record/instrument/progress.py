@@ -86,9 +86,7 @@ class Progress:
         self.report(done=done, total=total, message=message)
 
     @harmless
-    def report(
-        self, count: float = 0, done: float | None = None, total: float | None = None, message: str | None = None
-    ) -> None:
+    def report(self, count: float = 0, done: float | None = None, total: float | None = None, message: str | None = None) -> None:
         if not self.is_mine:
             return
         with self.lock:

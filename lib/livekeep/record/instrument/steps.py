@@ -136,12 +136,8 @@ class StepScope(Scope):
 @overload
 def progress_step(function: Callable[P, R], /) -> Callable[P, R]: ...
 @overload
-def progress_step(
-    *, weight: float = 1.0, name: str | None = None
-) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
-def progress_step(
-    function: Callable[P, R] | None = None, /, *, weight: float = 1.0, name: str | None = None
-) -> Any:
+def progress_step(*, weight: float = 1.0, name: str | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def progress_step(function: Callable[P, R] | None = None, /, *, weight: float = 1.0, name: str | None = None) -> Any:
     """Make each call of a function a step of the current session; without a session it is an ordinary call."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
