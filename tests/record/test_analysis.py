@@ -29,8 +29,8 @@ def test_trend_correctness(noise: list[float], weekly: float, outliers: int, lev
     for number in range(outliers):
         medians[number * len(medians) // 3] *= 20
     result = trend(medians)
-    # 3 % of noise on either side, over most of the series.
-    tolerance = 0.5 * 0.06 * 7 / (len(noise) - 1) + 7 / level + (0.03 if outliers else 0)
+    # At worst the noise is a step of 6 % in the middle: half of all pairs of days then have its slope, over most of the series.
+    tolerance = 1.2 * 0.06 * 7 / (len(noise) - 1) + 7 / level + (0.03 if outliers else 0)
     assert result.weekly == pytest.approx(weekly, abs=tolerance)
     assert result.days == len(noise)
     if abs(weekly) > 2 * tolerance and not outliers:
