@@ -14,7 +14,7 @@ from tests.outside import LIBRARY, PROJECT
 
 READING = {"read", "read_or_error", "read_state", "state", "StateFile"}
 RESULTS = "livekeep.core.probe_results.PROBES"
-"""Whoever reads by this table reads the results of all probes."""
+"""A reader that uses this table reads the results of all probes."""
 FOUND_BY_NAME = {
     "livekeep": ("livekeep.command.",),
     "livekeep-probe": ("livekeep.probes.",),

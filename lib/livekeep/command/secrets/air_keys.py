@@ -65,7 +65,7 @@ def set_key(arguments: argparse.Namespace) -> int:
 
 
 def bind_key(arguments: argparse.Namespace) -> int:
-    """Allow the stored key for the channel's current ingests: root decides, whoever configured them."""
+    """Allow the stored key for the ingests that the channel names now. Root decides this, also for a channel of the API."""
     known = channels.load(config.load_leniently()[0])[0]
     channel = one_of(known, arguments.channel)
     if not channels.ingest_hosts(known[channel]):
