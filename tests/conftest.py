@@ -6,6 +6,7 @@ The tests of a module are a group, which one process runs in their order; the gr
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -46,7 +47,15 @@ def must_not_skip() -> bool:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if must_not_skip() and reporter and reporter.stats.get("skipped") and session.exitstatus == pytest.ExitCode.OK:
+    skipped = bool(must_not_skip() and reporter and reporter.stats.get("skipped"))
+    # What tests/run may try once more: nothing unless the failed tests are all that is wrong.
+    if reporter and "LIVEKEEP_FAILED" in os.environ:
+        failed = reporter.stats.get("failed", []) + reporter.stats.get("error", [])
+        # Without the group that pytest-xdist appends.
+        names = sorted({re.sub(r"@[\w-]+$", "", report.nodeid) for report in failed})
+        is_all = session.exitstatus == pytest.ExitCode.TESTS_FAILED and not skipped
+        Path(os.environ["LIVEKEEP_FAILED"]).write_text("".join(f"{name}\n" for name in names if is_all), encoding="utf-8")
+    if skipped and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
