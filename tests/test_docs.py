@@ -29,7 +29,6 @@ from livekeep.command.doctor import doctor
 from livekeep.command.doctor.doctor_base import Surroundings
 from livekeep.command.main import SUBCOMMANDS, build_parser
 from livekeep.core import config, events, probe_results, state
-from livekeep.core.checks import Range
 from livekeep.core.config import NAMED, Config, Stream
 from livekeep.probes.youtube import measurement as youtube
 from livekeep.record import wire
@@ -121,8 +120,8 @@ def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: 
     for key, _default, values, *_rest in rows(keys_of(table)):
         entry = fields[key.strip("`")]
         check = entry.metadata["check"]
-        if found := re.fullmatch(r"([0-9.]+) to ([0-9.]+)", values):
-            assert check == Range(float(found[1]), float(found[2])), key
+        if found := re.match(r"([0-9.]+) to ([0-9.]+)(?:, `|$)", values):
+            assert (check.low, check.high) == (float(found[1]), float(found[2])), key
         for text in re.findall(r'`"([^"]*)"`', values):
             assert check is None or check.problem(text) is None, f"{key}: {text}"
         if check and (entry.default == "" or "or empty" in values):

@@ -96,7 +96,7 @@ def test_all_problems_are_told_at_once_with_their_file(files: Files) -> None:
     problems = files.problems()
     assert len(problems) == 5
     main, drop, broken = files.main, files.drop_ins / "drop.toml", files.drop_ins / "broken.toml"
-    assert f"{main}: poller.interval_seconds: must be from 1 to 3600, is 0" in problems
+    assert f'{main}: poller.interval_seconds: must be from 1 to 3600, or "auto", is 0' in problems
     assert f'{drop}: screen.volume: must be a whole number, is "loud"' in problems
     assert any(line.startswith(f"{main}: poller.speed: unknown key; known are interval_seconds, ") for line in problems)
     assert any(line.startswith(f"{main}: scren: unknown table") for line in problems)

@@ -20,7 +20,7 @@ POLLER_MEMORY_BYTES = 128 << 20
 
 BAD_CONFIGURATIONS = {
     "syntax": ("[poller\n", "is not valid TOML"),
-    "type": ('[poller]\ninterval_seconds = "ten"\n', "poller.interval_seconds: must be a number"),
+    "type": ('[poller]\ninterval_seconds = "ten"\n', 'poller.interval_seconds: must be from 1 to 3600, or "auto"'),
     "range": ("[poller]\ninterval_seconds = 0\n", "poller.interval_seconds: must be from 1 to 3600"),
     "unknown": ("[screen]\ncolour = 1\n", "screen.colour: unknown key"),
     "file URL": ('[streams.main]\nurl = "file:///etc/passwd"\n', "streams.main.url: must be a URL that begins with http://"),

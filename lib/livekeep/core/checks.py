@@ -4,6 +4,7 @@ A check is an object with readable limits: the API's schema and the reference ar
 """
 
 import contextlib
+import math
 import re
 import socket
 from dataclasses import dataclass, field
@@ -140,10 +141,13 @@ class NumberOr:
     """A number, or the text `word` instead."""
 
     word: str
+    low: float = -math.inf
+    high: float = math.inf
 
     def problem(self, value: str | float) -> str | None:
-        is_good = not isinstance(value, str) or value == self.word
-        return None if is_good else f'must be a number, or "{self.word}"'
+        is_good = value == self.word if isinstance(value, str) else self.low <= value <= self.high
+        numbers = "a number" if self.high == math.inf else f"from {self.low:g} to {self.high:g}"
+        return None if is_good else f'must be {numbers}, or "{self.word}"'
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,6 @@ def key(default: Any, check: Check | None = None) -> Any:
     return field(default=default, metadata={"check": check})
 
 
-def number_key(default: str) -> Any:
-    """A key that holds a number, or the text `default`."""
-    return key(default, NumberOr(default))
+def number_key(default: str, low: float = -math.inf, high: float = math.inf) -> Any:
+    """A key that holds a number within the limits, or the text `default`."""
+    return key(default, NumberOr(default, low, high))

@@ -1,12 +1,14 @@
 """When the next question is asked."""
 
+import heapq
 import itertools
+import statistics
 from typing import get_args
 
 import pytest
 
 from livekeep.screen.poller import backoff
-from livekeep.screen.poller.backoff import FailureStreak, Intervals
+from livekeep.screen.poller.backoff import FailureStreak, Intervals, RateShare
 from livekeep.screen.poller.vimeo import Verdict
 from livekeep.system.vimeo import Limits
 
@@ -103,3 +105,60 @@ def test_no_delay_is_ever_beyond_its_bounds() -> None:
     streaks = [FailureStreak(failures=count, refusals=count, rate_limited=count) for count in (0, 1, 5, 10**9)]
     for verdict, start, limit, streak, jitter in itertools.product(ALL, starts, limits, streaks, (least, most)):
         assert 0.5 < delay(verdict, streak, start, limit, jitter) <= backoff.LONGEST_WAIT_SECONDS + 1
+
+
+def polled(limit: int, boxes: int, hours: float) -> tuple[list[list[float]], int]:
+    """`boxes` on one token for `hours` of simulated time: each one's waits, and how many requests the limit refused."""
+    shares, counts = [RateShare() for _ in range(boxes)], [0] * boxes
+    waits: list[list[float]] = [[] for _ in range(boxes)]
+    reset, used, refused = WALL + 60, 0, 0
+    due = [(WALL + box, box) for box in range(boxes)]
+    while (now := due[0][0]) < WALL + hours * 3600:
+        box = due[0][1]
+        while now >= reset:
+            reset, used = reset + 60, 0
+        used, counts[box] = used + 1, counts[box] + 1
+        refused += used > limit
+        limits = Limits(limit, max(limit - used, 0), reset)
+        shares[box].note(limits, counts[box])
+        intervals = Intervals(shares[box].interval_seconds(), 3.0, shares[box].sharers)
+        wait = backoff.delay("offline", WELL, intervals, None, limits, now, most)
+        waits[box].append(wait)
+        heapq.heapreplace(due, (now + wait, box))
+    return waits, refused
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(25, 7.2), (60, 3.0), (90, 2.0), (2500, 2.0)])
+def test_one_box_polls_as_often_as_a_third_of_the_limit_allows(limit: int, expected: float) -> None:
+    waits, refused = polled(limit, 1, 1)
+    assert refused == 0
+    assert waits[0] == pytest.approx([expected] * len(waits[0]))
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(25, 10.0), (60, 9.0), (125, 4.32), (2500, 2.0)])
+def test_three_boxes_share_that_third_for_a_day_and_never_reach_the_limit(limit: int, expected: float) -> None:
+    waits, refused = polled(limit, 3, 24)
+    assert refused == 0
+    for one in waits:
+        assert statistics.mean(one) == pytest.approx(expected, rel=0.02), "each as often as the others"
+
+
+def test_without_a_reported_limit_it_polls_every_ten_seconds() -> None:
+    share = RateShare()
+    share.note(Limits(), 1)
+    share.note(Limits(0, 0, WALL), 2)
+    assert share.interval_seconds() == 10.0
+
+
+def test_it_slows_down_while_others_use_up_the_limit_and_recovers_after_the_reset() -> None:
+    share = RateShare()
+    share.note(Limits(250, 249, WALL + 60), 1)
+    assert share.interval_seconds() == 2.0
+    for own in range(1, 5):
+        share.note(Limits(250, 249 - 50 * own, WALL + 60), 1 + own)
+    assert share.interval_seconds() == 10.0
+    held = delay("offline", limits=Limits(250, 49, WALL + 30), intervals=Intervals(share.interval_seconds(), 3.0, share.sharers))
+    assert held == pytest.approx(50 * 30 / 44)
+    for own in range(4):
+        share.note(Limits(250, 249 - own, WALL + 120), 10 + own)
+    assert share.interval_seconds() == 2.0

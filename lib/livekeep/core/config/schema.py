@@ -24,6 +24,7 @@ from livekeep.core.checks import (
     Url,
     VideoId,
     key,
+    number_key,
 )
 from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Analyzer, Clips, Notify, Record, Reports, Web
 
@@ -65,7 +66,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Poller:
-    interval_seconds: float = key(10.0, Range(1, 3600))
+    interval_seconds: str | float = number_key("auto", 1, 3600)
     near_start_interval_seconds: float = key(3.0, Range(1, 3600))
     timeout_seconds: float = key(5.0, Range(0.5, 60))
     failures_before_error: int = key(5, Range(1, 1000))

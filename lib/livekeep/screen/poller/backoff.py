@@ -18,6 +18,15 @@ RATE_LIMITED_SECONDS = 60.0
 RESERVED_REQUESTS = 5
 """Requests reserved for other users of the token's rate limit."""
 EARLY_SECONDS = 5 * 60.0
+FASTEST_SECONDS = 2.0
+UNREPORTED_SECONDS = 10.0
+"""The automatic interval while no response reports a rate limit, as for a plain URL."""
+SHARE = 3
+"""The boxes of one token together use a third of its rate limit."""
+MEANINGFUL_REQUESTS = 3
+"""Of this box in one window of the limit, before it estimates how many share the limit."""
+NEW_WINDOW_SECONDS = 5.0
+"""A reset that differs by more belongs to another window."""
 
 
 Jitter = Callable[[float, float], float]
@@ -26,10 +35,45 @@ Jitter = Callable[[float, float], float]
 
 @dataclass(frozen=True)
 class Intervals:
-    """The configured intervals."""
+    """The intervals to use."""
 
     interval_seconds: float = 10.0
     near_start_interval_seconds: float = 3.0
+    sharers: float = 1.0
+    """How many boxes like this one share the remaining requests, as far as that is measured (`RateShare`)."""
+
+
+class RateShare:
+    """The interval of `poller.interval_seconds = "auto"`: this box's share of a third of the token's rate limit.
+
+    All clients of a token draw on one limit. If its remainder falls three times as fast as this box's own requests explain, three
+    boxes share the third, and each gets a third of it.
+    """
+
+    def __init__(self) -> None:
+        self.sharers = 1.0
+        """The number of clients as busy as this box that draw on the limit, this box included."""
+        self._limit: int | None = None
+        self._first = (-1, 0.0, 0)
+        """Of the first response in the limit's window: the remaining requests, the reset, this box's own count."""
+
+    def note(self, limits: Limits, requests: int) -> None:
+        """Take in a response's `limits`; `requests` is this box's own count, which includes that response's request."""
+        if limits.limit is None or limits.remaining is None or limits.reset is None:
+            return
+        self._limit = limits.limit
+        remaining, reset, requests_before = self._first
+        if limits.remaining > remaining or abs(limits.reset - reset) > NEW_WINDOW_SECONDS:
+            self._first = (limits.remaining, limits.reset, requests)
+        elif requests - requests_before >= MEANINGFUL_REQUESTS:
+            self.sharers = max(1.0, (remaining - limits.remaining) / (requests - requests_before))
+
+    def interval_seconds(self) -> float:
+        """The interval that this box can afford: 2 s or more, and at most 10 s if the limit alone permits that."""
+        if not self._limit:
+            return UNREPORTED_SECONDS
+        alone = SHARE * 60.0 / self._limit
+        return max(FASTEST_SECONDS, min(alone * self.sharers, max(alone, UNREPORTED_SECONDS)))
 
 
 @dataclass(frozen=True)
@@ -61,7 +105,7 @@ def delay(
     if verdict == "refused":
         return refused_wait(streak.refusals, intervals.interval_seconds)
     wanted = regular(verdict, intervals, next_start, wall)
-    return affordable(wanted, limits, wall)
+    return affordable(wanted, limits, wall, intervals.sharers)
 
 
 def regular(verdict: Verdict, intervals: Intervals, next_start: float | None, wall: float) -> float:
@@ -80,11 +124,11 @@ def is_near_start(next_start: float | None, wall: float) -> bool:
     return next_start is not None and next_start - EARLY_SECONDS <= wall < next_start + LATE_SECONDS
 
 
-def affordable(wanted: float, limits: Limits, wall: float) -> float:
-    """`wanted`, or longer if the remaining requests would not last until the rate limit resets."""
+def affordable(wanted: float, limits: Limits, wall: float, sharers: float) -> float:
+    """`wanted`, or longer if this box's share of the remaining requests would not last until the rate limit resets."""
     if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
         return wanted
-    return max(wanted, (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
+    return max(wanted, sharers * (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
 
 
 def wait_for_reset(reset: float | None, times: int, wall: float, jitter: Jitter) -> float:

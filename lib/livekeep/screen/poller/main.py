@@ -29,12 +29,12 @@ from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, PlayerState, PollerState
 from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
 from livekeep.screen.poller.background_request import BackgroundRequest
-from livekeep.screen.poller.backoff import FailureStreak, Intervals
+from livekeep.screen.poller.backoff import FailureStreak, Intervals, RateShare
 from livekeep.screen.poller.recovery import NEVER, StreamRecovery
 from livekeep.screen.poller.state_publisher import StatePublisher
 from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
-from livekeep.screen.poller.vimeo import Answer, Api, Exchange
+from livekeep.screen.poller.vimeo import Answer, Api, Exchange, Verdict
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
@@ -69,6 +69,7 @@ class Poller:
         self.checks: BackgroundRequest[StreamCheck] = BackgroundRequest("check", self.new_client, service.wake)
         self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
         self.streak = FailureStreak()
+        self.rate_share = RateShare()
         self.recovery = StreamRecovery()
         self.due = 0.0
         self.held_until = 0.0
@@ -110,6 +111,7 @@ class Poller:
             self.is_new_stream = True
             self.recovery.forget()
             self.held_until = 0.0
+            self.rate_share = RateShare()
             self.token_and_schedule.forget()
         self.due = max(time.monotonic(), self.held_until)
 
@@ -184,6 +186,7 @@ class Poller:
         self.is_new_stream = False
         self.streak = transitions.streak_after(self.streak, answer)
         base = replace(base, requests=transitions.counted(base.requests, exchange))
+        self.rate_share.note(answer.limits, base.requests.duration_count)
         fresh = transitions.judged(base, answer, self.settings.poller.failures_before_error, wall)
         fresh, url = self.recovery.after_answer(base, fresh, answer, self.stream_source, now, wall)
         fresh = self.token_and_schedule.after_answer(fresh, wall)
@@ -196,10 +199,15 @@ class Poller:
 
     def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
         """Set when to poll next."""
-        intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
-        wait = backoff.delay(answer.verdict, self.streak, intervals, fresh.next_start, answer.limits, wall, random.uniform)
+        wait = backoff.delay(answer.verdict, self.streak, self.intervals(), fresh.next_start, answer.limits, wall, random.uniform)
         self.due = max((now if self.streak != FailureStreak() else began) + wait, began + LEAST_PAUSE_SECONDS)
         self.held_until = self.due if backoff.is_held(answer.verdict, answer.limits, wall) else 0.0
+
+    def intervals(self) -> Intervals:
+        wanted, near_start = self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds
+        if isinstance(wanted, str):
+            return Intervals(self.rate_share.interval_seconds(), near_start, self.rate_share.sharers)
+        return Intervals(wanted, near_start)
 
     # Recovery
 
@@ -250,8 +258,8 @@ class Poller:
         if fresh is None:
             return
         if fresh.next_start != self.publisher.now.next_start and self.streak == FailureStreak():
-            intervals = Intervals(self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds)
-            wait = backoff.regular("live" if fresh.state == "live" else "offline", intervals, fresh.next_start, time.time())
+            verdict: Verdict = "live" if fresh.state == "live" else "offline"
+            wait = backoff.regular(verdict, self.intervals(), fresh.next_start, time.time())
             self.due = max(min(self.due, self.requested_monotonic + wait), self.held_until)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
 
