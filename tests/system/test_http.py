@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import logging
 import re
+import shutil
 import socket
 import ssl
 import subprocess
@@ -372,6 +373,19 @@ def test_a_certificate_must_be_trusted(certificate: Path, monkeypatch: pytest.Mo
         assert problem(lambda: get(web.url, 0.4, client)).outcome == "timeout"
         web.answer = lambda request: OK
         assert get(web.url, client=client).status == 200
+
+
+def test_authorities_are_found_in_the_system_s_folder(certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "authorities"
+    folder.mkdir()
+    hashed = subprocess.run(
+        ["openssl", "x509", "-hash", "-noout", "-in", certificate], check=True, capture_output=True, text=True
+    )
+    shutil.copy(certificate, folder / f"{hashed.stdout.strip()}.0")
+    monkeypatch.setenv("SSL_CERT_DIR", str(folder))
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    with Web(lambda request: OK, secure(certificate)) as web:
+        assert get(web.url).status == 200
 
 
 @pytest.mark.parametrize("name", ["IP:127.0.0.2", "DNS:other.example"])
