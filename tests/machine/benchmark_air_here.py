@@ -31,7 +31,7 @@ PRESETS = ("ultrafast", "superfast", "veryfast")
 FULL_HD_SECONDS = 12.0
 CORE = "0"
 PROGRAM = PROJECT / "tests/machine/benchmark_air_api.py"
-DAY = "tests/air/test_relay_day.py"
+DAY = "tests/air/worker/test_relay_day.py"
 Line = tuple[str, str, str]
 
 
