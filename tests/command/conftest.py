@@ -3,24 +3,31 @@
 import contextlib
 import json
 import os
+import pty
 import select
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from forking import CommandForks
 
-from livekeep.core import state
+from livekeep.command.doctor import doctor
+from livekeep.command.doctor.doctor_base import Check, Surroundings
+from livekeep.core import channels, config, state
+from livekeep.core.channels import ChannelEnd, ChannelState
 from tests.system.unit_bus import UnitBus
 
 HERE = Path(__file__).parent
+NOBODY = 65534
 REPOSITORY = HERE.parent.parent
 TREES = HERE / "trees"
 SERVICES = ("livekeep-poller", "livekeep-display", "livekeep-player", "livekeep-error-screen")
@@ -77,6 +84,30 @@ class Box:
             self.command(*arguments), capture_output=True, timeout=120, check=False, env=self.environment, **changes
         )
 
+    def dialog(self, arguments: tuple[str, ...], *steps: tuple[bytes, bytes]) -> tuple[int, bytes]:
+        """On a terminal of its own: type the answer at each prompt; the exit code, and what the terminal showed."""
+        ours, theirs = pty.openpty()
+        # setsid -c makes the terminal the controlling one, which getpass opens as /dev/tty.
+        command = ["setsid", "-c", "-w", *self.command(*arguments)]
+        process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=self.environment)
+        os.close(theirs)
+        shown = b""
+        for prompt, answer in steps:
+            shown += read_until(ours, prompt)
+            os.write(ours, answer)
+        shown += read_until(ours, None)
+        os.close(ours)
+        return process.wait(timeout=60), shown
+
+    def around(self) -> Surroundings:
+        etc = self.root / "etc/livekeep"
+        return Surroundings(self.root, *config.load_leniently(etc / "livekeep.toml", etc / "livekeep.d"))
+
+    def check(self, name: str) -> Check:
+        """One of the doctor's checks, in this process: starting one for each would take long."""
+        with patch.dict(os.environ, self.environment):
+            return Check(name, *doctor.CHECKS[name](self.around()))
+
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-I", str(REPOSITORY / "bin/livekeep"), *arguments]
 
@@ -90,11 +121,20 @@ class Box:
         return self.file("etc/livekeep/livekeep.toml", text)
 
     def write(self, *states: state.State, age_seconds: float = 0.0) -> None:
+        """Write the states as their units do."""
         for entry in states:
             stamped = state.stamped(entry)
             content = {**stamped.__dict__, "written_monotonic": stamped.written_monotonic - age_seconds}
-            (self.root / "run/livekeep" / entry.FILE).parent.mkdir(exist_ok=True)
-            state.write(type(entry)(**content), self.root / "run/livekeep")
+            root = self.root / "run/livekeep"
+            if isinstance(entry, ChannelState | ChannelEnd):
+                root = channels.folder_of(entry.channel, root)
+            (root / entry.FILE).parent.mkdir(parents=True, exist_ok=True)
+            state.write(type(entry)(**content), root)
+
+    def intend(self, channel: str) -> None:
+        """The channel has been meant to be on air for an hour."""
+        path = self.file(f"var/lib/livekeep/channels/{channel}.on-air", b"")
+        os.utime(path, (time.time() - 3600, time.time() - 3600))
 
     def unit(self, name: str, active: str = "active", sub: str = "running", **more: str) -> None:
         values = {
@@ -152,6 +192,26 @@ def pi4(root: Path, forks: CommandForks) -> Iterator[Box]:
     made.unit_bus.close()
 
 
+@pytest.fixture
+def open_box() -> Iterator[Box]:
+    """A box and a copy of the code that another user can reach; pytest's own folders are private."""
+    folder = Path(tempfile.mkdtemp(prefix="livekeep-test-"))
+    folder.chmod(0o755)
+    shutil.copytree(REPOSITORY / "lib", folder / "code/lib", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(REPOSITORY / "bin", folder / "code/bin")
+    made = Box(folder / "root")
+    yield made
+    made.unit_bus.close()
+    shutil.rmtree(folder)
+
+
+def as_nobody(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command of an `open_box` as a user without rights."""
+    leave = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
+    command = [*leave, str(box.root.parent / "code/bin/livekeep"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=box.environment, cwd="/")
+
+
 class Api:
     """Stands for the Vimeo API: answers every GET with `status` and `body`, after `delay_seconds`; remembers what was asked."""
 
@@ -195,14 +255,15 @@ def api() -> Iterator[Api]:
     api.server.server_close()
 
 
-def read_until(descriptor: int, end: bytes) -> bytes:
-    """What a terminal shows until `end` is in it."""
-    found, deadline = b"", time.monotonic() + 15
-    while end not in found and time.monotonic() < deadline:
+def read_until(descriptor: int, end: bytes | None) -> bytes:
+    """What a terminal shows until `end` is in it, or until its programs have ended."""
+    found, deadline = b"", time.monotonic() + 60
+    while end is None or end not in found:
+        assert time.monotonic() < deadline, found
         if select.select([descriptor], [], [], 0.2)[0]:
             try:
                 found += os.read(descriptor, 4096)
             except OSError:
+                assert end is None, found
                 break
-    assert end in found
     return found

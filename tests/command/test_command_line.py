@@ -1,25 +1,19 @@
 """The command as a whole: its subcommands and exit codes, what it loads, and who may use it."""
 
-import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, REPOSITORY, Box
+from conftest import CONFIG, REPOSITORY, Box, as_nobody
 
 import livekeep
-from livekeep.command.main import SUBCOMMANDS
-from livekeep.command.record import LAUNCHERS
+from livekeep.command.main import LAUNCHERS, SUBCOMMANDS
 from livekeep.core.probe_results import SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
-
-NOBODY = 65534
 
 
 def live() -> tuple[PollerState, PlayerState]:
@@ -123,10 +117,10 @@ def test_check_config_and_doctor_name_what_is_not_read(box: Box, name: str) -> N
     ignored = box.file(f"etc/livekeep/livekeep.d/{name}", "[screen]\nvolume = 0\n")
     done = box.run("check-config")
     assert done.stdout == f"ok\nwarning: {ignored}: is not read: give it a name that ends with .toml, or remove it\n"
-    checks = {check["name"]: check for check in json.loads(box.run("doctor", "--json").stdout)["checks"]}
-    assert checks["config"]["verdict"] == "warn"
-    assert checks["config"]["finding"] == f"sound, but not read in /etc/livekeep/livekeep.d: {name}"
-    assert checks["config"]["advice"] == "give the files names that end with .toml, or remove them"
+    check = box.check("config")
+    assert check.verdict == "warn"
+    assert check.finding == f"valid, but not read in /etc/livekeep/livekeep.d: {name}"
+    assert check.advice == "give the files names that end with .toml, or remove them"
 
 
 def test_check_config_says_what_frequent_speed_tests_use(box: Box) -> None:
@@ -134,26 +128,9 @@ def test_check_config_says_what_frequent_speed_tests_use(box: Box) -> None:
     # 288 × 15 s × (50 + 10) Mbit/s
     assert "288 speed tests a day use about 32.4 GB" in box.run("check-config").stdout
     box.write(SpeedtestResult(download_bytes_per_second=1e6, upload_bytes_per_second=1e6))
-    assert "use about 8.6 GB, at 15 s each way with 8 Mbit/s down and 8 up\n" in box.run("check-config").stdout
+    assert "use about 8.6 GB, at 15 s in each direction with 8 Mbit/s down and 8 up\n" in box.run("check-config").stdout
     box.configure(CONFIG + "[probes.speedtest]\ninterval_seconds = 300\nenabled = false\n")
     assert box.run("check-config").stdout == "ok\n"
-
-
-@pytest.fixture
-def open_box() -> Iterator[Box]:
-    """A box and a copy of the code that another user can reach; pytest's own folders are private."""
-    folder = Path(tempfile.mkdtemp(prefix="livekeep-test-"))
-    folder.chmod(0o755)
-    shutil.copytree(REPOSITORY / "lib", folder / "code/lib", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(REPOSITORY / "bin", folder / "code/bin")
-    yield Box(folder / "root")
-    shutil.rmtree(folder)
-
-
-def as_nobody(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [str(box.root.parent / "code/bin/livekeep"), *arguments]
-    drop = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, env=box.environment, cwd="/", **drop)  # type: ignore[call-overload,no-any-return]
 
 
 def test_who_may_not_read_the_states_is_told_what_to_do(open_box: Box) -> None:

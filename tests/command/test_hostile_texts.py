@@ -87,20 +87,8 @@ def test_the_states_are_as_hostile_as_their_types_allow(attacked: Box) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [
-        "status",
-        "health",
-        "air status",
-        "air status main",
-        "air start main",
-        "air skip",
-        "check-config",
-        "select",
-        "select nothing",
-    ]
-    + ["doctor"]
-    + [f"{line} --json" for line in ("status", "air status", "probe", "doctor")]
-    + ["probe"],
+    ["health", "air status main", "air start main", "air skip", "check-config", "select", "select nothing"]
+    + [f"{line}{option}" for line in ("status", "air status", "probe", "doctor") for option in ("", " --json")],
 )
 def test_a_text_is_shown_as_text(attacked: Box, line: str) -> None:
     done = attacked.run(*line.split())
@@ -178,7 +166,7 @@ def test_a_home_s_name_is_one_word_of_the_advised_command(tmp_path: Path) -> Non
     (home / ".config/autostart").mkdir(parents=True)
     entry = home / ".config/autostart/streamreturn.desktop"
     entry.write_text("[Desktop Entry]\n")
-    ((_finding, advice),) = host.autostarts(Surroundings(tmp_path, Config()))
+    ((_verdict, _finding, advice),) = host.autostarts(Surroundings(tmp_path, Config()))
     assert words_of(advice, "mv") == ["mv", "-T", str(entry), f"{entry}.disabled"]
 
 

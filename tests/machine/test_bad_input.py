@@ -45,7 +45,7 @@ BAD_STATES = {
     "another version": '{"file": "poller/state.json", "version": 999}',
 }
 BAD_TOKENS = {
-    "empty": ("", "holds no token"),
+    "empty": ("", "contains no token"),
     "two words": ("abc def\n", "no spaces or line breaks"),
     "a line of .env": ("VIMEO_TOKEN=abc\n", "looks like a line NAME=TOKEN"),
     "not ASCII": ("tökén\n", "ASCII letters and digits only"),

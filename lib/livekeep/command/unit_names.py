@@ -1,26 +1,18 @@
-"""The names of livekeep's units for the operator's commands."""
+"""The names of livekeep's units for the operator's commands, in the order of `livekeep status`."""
 
 from livekeep.core.probe_results import PROBES
 
-SERVICES = (
-    "livekeep-poller.service",
-    "livekeep-display.service",
-    "livekeep-player.service",
-    "livekeep-error-screen.service",
-)
-HEALTH_UNITS = (
+SERVICES = ("livekeep-poller.service", "livekeep-display.service", "livekeep-player.service", "livekeep-error-screen.service")
+"""The screen's."""
+ALL = (
+    *SERVICES,
     "livekeep-exporter.service",
     *(f"livekeep-probe-{name}.timer" for name in PROBES),
-)
-"""The health part's units, which are optional."""
-AIR_UNITS = (
     "livekeep-controller.socket",
     "livekeep-controller.service",
     "livekeep-storage.socket",
     "livekeep-storage.service",
     "livekeep-air.service",
-)
-RECORD_UNITS = (
     "livekeep-recorder.service",
     "livekeep-alerter.service",
     "livekeep-web.socket",
@@ -30,6 +22,4 @@ RECORD_UNITS = (
     "livekeep-report@weekly.timer",
     "livekeep-clips.timer",
 )
-"""The record part's units."""
-ALL = (*SERVICES, *HEALTH_UNITS, *AIR_UNITS, *RECORD_UNITS)
 TARGET = "livekeep.target"

@@ -142,6 +142,16 @@ def table(rows: Sequence[Sequence[str]], indent: int = 0, numbers: Collection[in
     return "\n".join(" " * indent + line.rstrip() for line in lines)
 
 
+def state_table(head: Sequence[str], rows: Sequence[Sequence[str]], colours: Sequence[Colour]) -> str:
+    """A table under a bold head; the second cell of each row, a state, is in that row's colour."""
+    first, *others = table([head, *rows]).splitlines()
+    lines = [paint(first, "bold")]
+    for line, row, colour in zip(others, rows, colours, strict=True):
+        name = line[: len(row[0])]
+        lines.append(name + line[len(name) :].replace(row[1], paint(row[1], colour), 1))
+    return "\n".join(lines)
+
+
 def padded(text: str, size: int, on_the_right: bool = False) -> str:
     blanks = " " * (size - width(text))
     return blanks + text if on_the_right else text + blanks

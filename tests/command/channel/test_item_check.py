@@ -131,7 +131,7 @@ def test_everything_that_is_wrong_is_told(box: Box) -> None:
     assert f"fail  slate: {box.root}/slate.png: cannot be used as slate" in shown
     assert f"fail  media: {box.root}/absent: there is no such folder" in shown
     if os.geteuid() == 0:
-        assert f"fail  stream key: {box.root}/etc/credstore/livekeep.stream-key.main: there is none" in shown
+        assert f"fail  stream key: {box.root}/etc/credstore/livekeep.stream-key.main: does not exist" in shown
         assert "      sudo livekeep air set-key main" in shown
     assert "wrong: " in lines_of(done)[-1]
     assert KEY not in shown
@@ -194,9 +194,9 @@ def test_a_channel_that_is_not_set_up(box: Box) -> None:
     ("content", "mode", "says"),
     [
         ("made up", 0o600, "a stream key has no spaces or line breaks within"),
-        ("rtmp://a/live2/made-up", 0o600, "looks like a whole URL"),
-        ("made-up", 0o644, "others may read it (mode 644)"),
-        ("", 0o600, "holds no stream key"),
+        ("rtmp://a/live2/made-up", 0o600, "looks like a full URL"),
+        ("made-up", 0o644, "other users may read it (mode 644)"),
+        ("", 0o600, "contains no stream key"),
     ],
 )
 def test_a_stored_key_that_is_none(tmp_path: Path, content: str, mode: int, says: str) -> None:

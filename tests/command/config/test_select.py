@@ -53,7 +53,7 @@ def test_a_poller_that_does_not_run_is_said_and_no_failure(box: Box) -> None:
     box.unit("livekeep-poller.service", "inactive", "dead")
     done = box.run("select", SECOND)
     assert done.returncode == 0
-    assert "livekeep-poller does not run; it takes this when it starts" in done.stdout
+    assert "livekeep-poller does not run; it uses this when it starts" in done.stdout
     assert box.told() == []
 
 

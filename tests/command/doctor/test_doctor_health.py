@@ -1,20 +1,15 @@
 """The doctor's checks of the health part: the probes' findings, the tools that they need, and the exporter's answer."""
 
-import os
 import re
 import socket
 import threading
 from collections.abc import Iterator
-from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from unittest.mock import patch
 
 import pytest
 from conftest import Box
 
-from livekeep.command.doctor import health
-from livekeep.command.doctor.doctor_base import Check, Surroundings, is_root
-from livekeep.core import config
+from livekeep.command.doctor.doctor_base import is_root
 from livekeep.core.probe_results import (
     PROBES,
     HostResult,
@@ -22,14 +17,11 @@ from livekeep.core.probe_results import (
     Run,
     SpeedtestResult,
     StreamResult,
+    Verdict,
     YoutubeResult,
 )
-from livekeep.core.probe_results import Verdict as Found
 
-CHECKS = {
-    **{name: partial(health.check_probe, name) for name in PROBES},
-    "youtube": health.check_youtube,
-}
+TITLES = {name: kind.TITLE for name, kind in PROBES.items()}
 
 
 @pytest.fixture
@@ -40,131 +32,109 @@ def health_box(box: Box) -> Box:
     for tool in ("ffprobe", "fping", "librespeed-cli"):
         box.file(f"usr/bin/{tool}", "")
     box.configure()
+    box.unit("livekeep-exporter.service")
     return box
-
-
-def around(box: Box) -> Surroundings:
-    etc = box.root / "etc/livekeep"
-    return Surroundings(box.root, *config.load_leniently(etc / "livekeep.toml", etc / "livekeep.d"))
-
-
-def check(box: Box, name: str) -> Check:
-    with patch.dict(os.environ, box.environment):
-        return (CHECKS | {"exporter": health.check_exporter})[name](around(box))
 
 
 # The probes
 
 
+def last_run(box: Box, name: str, configured: str, recorded: float, age: float) -> tuple[str, str]:
+    """The check of a probe whose last result is `age` seconds old and has the interval `recorded`."""
+    box.configure(f"[probes.{name}]\n{configured}\n")
+    box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=recorded)), age_seconds=age)
+    check = box.check(TITLES[name])
+    assert (f"livekeep-probe-{name}.timer" in check.advice) == (check.verdict == "fail")
+    return check.verdict, check.finding
+
+
 @pytest.mark.parametrize("name", PROBES)
 def test_what_each_probe_found(health_box: Box, name: str) -> None:
-    verdicts: dict[Found, str] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
+    verdicts: dict[Verdict, str] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
     for found, verdict in verdicts.items():
         health_box.write(PROBES[name](run=Run(found, "what it saw", "do this", interval_seconds=60.0)))
-        told = check(health_box, name)
-        assert (told.verdict, told.finding, told.advice) == (verdict, "what it saw", "do this")
-        assert told.name == PROBES[name].TITLE
-
-
-@pytest.mark.parametrize("name", PROBES)
-def test_a_probe_that_is_silent(health_box: Box, name: str) -> None:
-    health_box.configure(f"[probes.{name}]\ninterval_seconds = 300\n")
-    health_box.write(PROBES[name](run=Run("ok", interval_seconds=300.0)), age_seconds=1000)
-    told = check(health_box, name)
-    assert told.verdict == "fail"
-    assert told.finding.startswith("silent: last run 100")
-    assert f"livekeep-probe-{name}.timer" in told.advice
-
-
-@pytest.mark.parametrize("name", PROBES)
-def test_a_probe_whose_interval_is_longer_now_is_not_silent(health_box: Box, name: str) -> None:
-    """The next run comes later than the last one knew."""
-    health_box.configure(f"[probes.{name}]\ninterval_seconds = 86400\n")
-    health_box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=300.0)), age_seconds=1000)
-    assert check(health_box, name) == Check(PROBES[name].TITLE, "ok", "48 Mbit/s")
-
-
-@pytest.mark.parametrize("name", PROBES)
-def test_a_probe_whose_interval_is_shorter_now_is_given_until_its_next_run(health_box: Box, name: str) -> None:
-    health_box.configure(f"[probes.{name}]\ninterval_seconds = 300\n")
-    health_box.write(PROBES[name](run=Run("ok", "48 Mbit/s", interval_seconds=3600.0)), age_seconds=1000)
-    assert check(health_box, name).verdict == "ok"
+        check = health_box.check(TITLES[name])
+        assert (check.verdict, check.finding, check.advice) == (verdict, "what it saw", "do this")
+    verdict, finding = last_run(health_box, name, "interval_seconds = 300", 300.0, 1000)
+    assert (verdict, finding.startswith("silent: last run 1")) == ("fail", True), finding
+    # The next run comes later than the last one knew, or as it knew.
+    assert last_run(health_box, name, "interval_seconds = 86400", 300.0, 1000) == ("ok", "48 Mbit/s")
+    assert last_run(health_box, name, "interval_seconds = 300", 3600.0, 1000) == ("ok", "48 Mbit/s")
 
 
 @pytest.mark.parametrize("name", PROBES)
 def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
-    assert check(health_box, name) == Check(PROBES[name].TITLE, "skip", "has not run yet")
+    assert health_box.check(TITLES[name]).finding == "has not run yet"
     health_box.configure(f"[probes.{name}]\nenabled = false\n")
-    assert check(health_box, name).finding == f"switched off by probes.{name}.enabled"
+    assert health_box.check(TITLES[name]).finding == f"disabled by probes.{name}.enabled"
     (health_box.root / f"usr/lib/systemd/system/livekeep-probe-{name}.service").unlink()
-    told = check(health_box, name)
-    missing = "the health part is not installed" if name != "youtube" else "the health part, or the channels, are not installed"
-    assert (told.verdict, told.finding) == ("skip", missing)
+    check = health_box.check(TITLES[name])
+    missing = "the health part is not installed" if name != "youtube" else "the health part or the air part is not installed"
+    assert (check.verdict, check.finding) == ("skip", missing)
 
 
 def test_the_api_key_of_youtube(health_box: Box) -> None:
-    """Only root may look for it; whether it is taken, the probe's findings say."""
+    """Only root may look for it; whether it is accepted, the probe's result says."""
     health_box.write(YoutubeResult(run=Run("ok", "main: live", interval_seconds=60.0)))
-    assert check(health_box, "youtube") == Check("YouTube", "ok", "main: live")
+    good = health_box.check("YouTube")
+    assert (good.verdict, good.finding) == ("ok", "main: live")
     health_box.configure('[channels.main]\nyoutube_video = "dQw4w9WgXcQ"\n')
-    told = check(health_box, "youtube")
+    check = health_box.check("YouTube")
     if not is_root():
-        assert told.verdict == "ok"
+        assert check.verdict == "ok"
         return
-    assert (told.verdict, told.finding) == ("warn", "/etc/credstore/livekeep.youtube-api-key is not there")
-    assert told.advice == "sudo livekeep air set-youtube-key"
+    assert (check.verdict, check.finding) == ("warn", "/etc/credstore/livekeep.youtube-api-key does not exist")
+    assert check.advice == "sudo livekeep air set-youtube-key"
     key = health_box.file("etc/credstore/livekeep.youtube-api-key", "made-up")
     key.chmod(0o644)
-    assert "can be read by others than root" in check(health_box, "youtube").finding
+    check = health_box.check("YouTube")
+    assert (check.verdict, "can be read by other users than root" in check.finding) == ("warn", True)
     key.chmod(0o600)
-    assert check(health_box, "youtube") == Check("YouTube", "ok", "main: live")
+    assert health_box.check("YouTube") == good
 
 
-def test_findings_of_another_version(health_box: Box) -> None:
+def test_a_result_of_another_version_and_one_without_a_reason(health_box: Box) -> None:
     health_box.file("run/livekeep/probe-host/state.json", "{}")
-    told = check(health_box, "host")
-    assert (told.verdict, told.advice) == ("warn", "sudo livekeep probe host")
-    assert "probe-host/state.json" in told.finding
-
-
-def test_nothing_to_complain_of(health_box: Box) -> None:
+    check = health_box.check("host probe")
+    assert (check.verdict, check.advice) == ("warn", "sudo livekeep probe host")
+    assert "probe-host/state.json" in check.finding
     health_box.write(HostResult(run=Run("ok", interval_seconds=60.0)))
-    assert check(health_box, "host") == Check("host probe", "ok", "nothing to complain of")
+    check = health_box.check("host probe")
+    assert (check.verdict, check.finding) == ("ok", "no problem found")
 
 
 def test_without_ffprobe(health_box: Box) -> None:
     health_box.write(StreamResult(run=Run("ok", interval_seconds=60.0)))
     (health_box.root / "usr/bin/ffprobe").unlink()
-    told = check(health_box, "stream")
-    assert (told.verdict, told.advice) == ("warn", "sudo apt install ffmpeg")
+    check = health_box.check(TITLES["stream"])
+    assert (check.verdict, check.advice) == ("warn", "sudo apt install ffmpeg")
 
 
 @pytest.mark.parametrize(
-    ("tool", "more", "is_there"),
+    ("settings", "is_there"),
     [
-        ("auto", "", True),
-        ("librespeed-cli", "", True),
-        ("speedtest-cli", "", False),
-        ("url", "", False),
-        ("url", 'download_url = "http://files.example/x"', True),
+        ('tool = "auto"', True),
+        ('tool = "librespeed-cli"', True),
+        ('tool = "speedtest-cli"', False),
+        ('tool = "url"', False),
+        ('tool = "url"\ndownload_url = "http://files.example/x"', True),
     ],
 )
-def test_a_tool_that_measures(health_box: Box, tool: str, more: str, is_there: bool) -> None:
+def test_a_tool_that_measures(health_box: Box, settings: str, is_there: bool) -> None:
     health_box.write(SpeedtestResult(run=Run("ok", "48 Mbit/s", interval_seconds=86400.0)))
-    health_box.configure(f'[probes.speedtest]\ntool = "{tool}"\n{more}\n')
-    told = check(health_box, "speedtest")
-    assert (told.verdict == "ok") is is_there
-    assert ("nothing is installed that measures" in told.finding) is not is_there
+    health_box.configure(f"[probes.speedtest]\n{settings}\n")
+    check = health_box.check(TITLES["speedtest"])
+    assert (check.verdict == "ok", check.finding == "48 Mbit/s") == (is_there, is_there), check
 
 
 def test_no_tool_at_all(health_box: Box) -> None:
     (health_box.root / "usr/bin/librespeed-cli").unlink()
-    assert "librespeed-cli" in check(health_box, "speedtest").advice
+    assert "librespeed-cli" in health_box.check(TITLES["speedtest"]).advice
     health_box.configure('[probes.speedtest]\nupload_url = "http://files.example/x"\n')
-    assert check(health_box, "speedtest").finding == "has not run yet"
+    assert health_box.check(TITLES["speedtest"]).finding == "has not run yet"
 
 
-def test_a_finding_reaches_the_report(health_box: Box) -> None:
+def test_a_result_reaches_the_report(health_box: Box) -> None:
     health_box.write(NetworkResult(run=Run("fail", "No host answers", "check the cable", interval_seconds=60.0)))
     done = health_box.run("doctor")
     assert done.returncode == 1
@@ -178,7 +148,7 @@ def test_a_finding_reaches_the_report(health_box: Box) -> None:
 class Exporter:
     """Answers every GET with `status`."""
 
-    def __init__(self, address: str, family: socket.AddressFamily) -> None:
+    def __init__(self, address: str) -> None:
         self.status = 200
         self.asked: list[str] = []
         exporter = self
@@ -194,14 +164,15 @@ class Exporter:
                 pass
 
         class Server(HTTPServer):
-            address_family = family
+            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
 
         self.server = Server((address, 0), Handler)
         self.port = self.server.server_port
 
 
-def serving(address: str, family: socket.AddressFamily) -> Iterator[Exporter]:
-    exporter = Exporter(address, family)
+@pytest.fixture(params=["127.0.0.1"])
+def exporter(request: pytest.FixtureRequest) -> Iterator[Exporter]:
+    exporter = Exporter(request.param)
     thread = threading.Thread(target=exporter.server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     yield exporter
@@ -210,56 +181,40 @@ def serving(address: str, family: socket.AddressFamily) -> Iterator[Exporter]:
     exporter.server.server_close()
 
 
-@pytest.fixture
-def exporter() -> Iterator[Exporter]:
-    yield from serving("127.0.0.1", socket.AF_INET)
-
-
-@pytest.fixture
-def exporter_ipv6() -> Iterator[Exporter]:
-    yield from serving("::1", socket.AF_INET6)
+def check_exporter(box: Box, port: int, address: str = "127.0.0.1") -> tuple[str, str]:
+    box.configure(f'[exporter]\naddress = "{address}"\nport = {port}\n')
+    check = box.check("exporter")
+    return check.verdict, check.finding
 
 
 def test_it_answers(health_box: Box, exporter: Exporter) -> None:
-    health_box.unit("livekeep-exporter.service")
-    health_box.configure(f"[exporter]\nport = {exporter.port}\n")
-    assert check(health_box, "exporter") == Check("exporter", "ok", f"http://127.0.0.1:{exporter.port} answers")
+    assert check_exporter(health_box, exporter.port) == ("ok", f"http://127.0.0.1:{exporter.port} answers")
+    assert check_exporter(health_box, exporter.port, "0.0.0.0")[0] == "ok"
     exporter.status = 503
-    assert check(health_box, "exporter").verdict == "ok", "an unwell screen is no fault of the exporter"
-    assert exporter.asked == ["/healthz"] * 2
+    assert check_exporter(health_box, exporter.port)[0] == "ok", "an unhealthy screen is no fault of the exporter"
+    assert exporter.asked == ["/healthz"] * 3
     exporter.status = 404
-    told = check(health_box, "exporter")
-    assert (told.verdict, told.finding) == ("fail", f"http://127.0.0.1:{exporter.port}/healthz answers 404")
+    assert check_exporter(health_box, exporter.port) == ("fail", f"http://127.0.0.1:{exporter.port}/healthz answers 404")
 
 
+@pytest.mark.parametrize("exporter", ["::1"], indirect=True)
 @pytest.mark.parametrize("address", ["::1", "::"])
-def test_it_answers_by_ipv6(health_box: Box, exporter_ipv6: Exporter, address: str) -> None:
-    health_box.unit("livekeep-exporter.service")
-    health_box.configure(f'[exporter]\naddress = "{address}"\nport = {exporter_ipv6.port}\n')
-    assert check(health_box, "exporter").finding == f"http://[{address}]:{exporter_ipv6.port} answers"
-
-
-def test_it_listens_everywhere(health_box: Box, exporter: Exporter) -> None:
-    health_box.unit("livekeep-exporter.service")
-    health_box.configure(f'[exporter]\naddress = "0.0.0.0"\nport = {exporter.port}\n')
-    assert check(health_box, "exporter").verdict == "ok"
+def test_it_answers_by_ipv6(health_box: Box, exporter: Exporter, address: str) -> None:
+    assert check_exporter(health_box, exporter.port, address) == ("ok", f"http://[{address}]:{exporter.port} answers")
 
 
 def test_it_does_not_answer(health_box: Box) -> None:
-    health_box.unit("livekeep-exporter.service")
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
         port = silent.getsockname()[1]
-        health_box.configure(f"[exporter]\nport = {port}\n")
-        told = check(health_box, "exporter")
-        assert (told.verdict, "does not answer (the connection is refused)" in told.finding) == ("fail", True)
+        verdict, finding = check_exporter(health_box, port)
+        assert (verdict, "does not answer (the connection is refused)" in finding) == ("fail", True)
         silent.listen()
-        told = check(health_box, "exporter")
-        assert (told.verdict, "does not answer (no answer within 3 s)" in told.finding) == ("fail", True)
+        verdict, finding = check_exporter(health_box, port)
+        assert (verdict, "does not answer (no answer within 3 s)" in finding) == ("fail", True)
 
 
 def test_something_else_answers(health_box: Box) -> None:
-    health_box.unit("livekeep-exporter.service")
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def talk() -> None:
@@ -270,22 +225,21 @@ def test_something_else_answers(health_box: Box) -> None:
 
         thread = threading.Thread(target=talk)
         thread.start()
-        health_box.configure(f"[exporter]\nport = {listener.getsockname()[1]}\n")
-        told = check(health_box, "exporter")
+        verdict, finding = check_exporter(health_box, listener.getsockname()[1])
         thread.join()
-    assert (told.verdict, "does not answer (" in told.finding) == ("fail", True)
+    assert (verdict, "does not answer (" in finding) == ("fail", True)
 
 
 def test_it_does_not_run(health_box: Box) -> None:
     health_box.unit("livekeep-exporter.service", "failed", "failed")
-    told = check(health_box, "exporter")
-    assert (told.verdict, told.finding) == ("fail", "not running (failed)")
-    assert "journalctl -u livekeep-exporter.service" in told.advice
+    check = health_box.check("exporter")
+    assert (check.verdict, check.finding) == ("fail", "not running (failed)")
+    assert "journalctl -u livekeep-exporter.service" in check.advice
 
 
-def test_it_is_off_absent_or_cannot_be_asked_for(health_box: Box) -> None:
-    assert check(health_box, "exporter") == Check("exporter", "skip", "the health part is not installed")
-    health_box.unit_bus.close()
-    assert check(health_box, "exporter").verdict == "skip"
-    health_box.configure("[exporter]\nenabled = false\n")
-    assert check(health_box, "exporter").finding == "switched off by exporter.enabled"
+def test_it_is_absent_cannot_be_asked_for_or_off(box: Box) -> None:
+    assert box.check("exporter").finding == "the health part is not installed"
+    box.unit_bus.close()
+    assert box.check("exporter").verdict == "skip"
+    box.configure("[exporter]\nenabled = false\n")
+    assert box.check("exporter").finding == "disabled by exporter.enabled"

@@ -8,13 +8,11 @@ from dataclasses import replace
 import pytest
 from conftest import Box
 
-from livekeep.command.doctor.doctor_base import Check, Surroundings
-from livekeep.command.doctor.record import check_alerts, check_pages, check_record
-from livekeep.core import config
+from livekeep.command.doctor.doctor_base import Check
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
 from livekeep.core.state import PlayerState, PollerState
 
-PROGRAMS = "usr/lib/livekeep"
+UNITS = "usr/lib/systemd/system"
 DATABASE = "var/lib/livekeep/record/record.db"
 
 
@@ -30,8 +28,8 @@ def alerter() -> AlerterState:
 @pytest.fixture
 def record_box(box: Box) -> Box:
     """With the part, a holding picture on the screen, and somebody who gets the mails."""
-    for name in ("livekeep-recorder", "livekeep-web"):
-        box.file(f"{PROGRAMS}/{name}", "")
+    for name in ("livekeep-recorder.service", "livekeep-web.socket"):
+        box.file(f"{UNITS}/{name}", "")
     box.configure()
     box.write(PollerState("offline"), PlayerState("holding", time.time(), display_up=True), recorder(), alerter())
     box.start_units()
@@ -51,9 +49,7 @@ def rows(box: Box) -> dict[str, str]:
 
 
 def checks(box: Box) -> dict[str, Check]:
-    settings, problems = config.load_leniently(box.root / "etc/livekeep/livekeep.toml", box.root / "etc/livekeep/livekeep.d")
-    around = Surroundings(box.root, settings, problems)
-    return {check.name: check for check in (check_record(around), check_alerts(around))}
+    return {name: box.check(name) for name in ("record", "alerts")}
 
 
 def test_status_says_what_is_recorded_and_which_alerts_are_open(record_box: Box) -> None:
@@ -69,7 +65,7 @@ def test_status_says_which_clips_take_off(record_box: Box) -> None:
     hot = (HotClip("ours", "987", "A day in the wood", "", 9.1, "9 × its usual rate for 3 h"),)
     record_box.write(ClipsState(time.time() - 125, 900.0, "succeeded", sources=2, clips=150, hot=hot))
     told = rows(record_box)
-    assert told["Clips"] == "150 of 2 sources, looked at 2 min ago"
+    assert told["Clips"] == "150 of 2 sources, last checked 2 min ago"
     assert told["Takes off"] == "A day in the wood: 9 × its usual rate for 3 h"
 
 
@@ -129,7 +125,10 @@ def test_nobody_gets_a_message(record_box: Box) -> None:
     (record_box.root / "etc/credstore/livekeep.notify").unlink()
     check = checks(record_box)["alerts"]
     assert check == Check(
-        "alerts", "warn", "nobody gets a message: no channel has an address (and 1 more)", "sudo livekeep alert set-address me"
+        "alerts",
+        "warn",
+        "messages have no recipient: no channel has an address (and 1 more)",
+        "sudo livekeep alert set-address me",
     )
     record_box.configure('[notify.hall]\nfile = "/var/log/alerts"\n')
     assert checks(record_box)["alerts"].finding == "1 open; messages go to hall"
@@ -141,20 +140,15 @@ def test_messages_that_wait_and_faulty_rules(record_box: Box) -> None:
     assert (check.verdict, check.finding) == ("warn", "alerts.slow: no such function (and 1 more)")
 
 
-def page_check(box: Box) -> tuple[str, str]:
-    document = json.loads(box.run("doctor", "--json").stdout)
-    return next((it["verdict"], it["finding"]) for it in document["checks"] if it["name"] == "web page")
-
-
 def test_the_pages(record_box: Box) -> None:
-    assert page_check(record_box) == ("ok", "http://127.0.0.1:9879 answers")
+    assert record_box.check("web page") == Check("web page", "ok", "http://127.0.0.1:9879 answers")
     record_box.unit("livekeep-web.socket", "inactive", "dead")
-    assert page_check(record_box) == ("fail", "livekeep-web.socket does not listen (inactive)")
+    assert record_box.check("web page").finding == "livekeep-web.socket does not listen (inactive)"
     record_box.configure('[web]\naddress = "0.0.0.0"\n')
-    assert page_check(record_box) == ("fail", "web.address is 0.0.0.0, but no password is set: nobody is let in")
+    check = record_box.check("web page")
+    assert (check.verdict, check.finding) == ("fail", "web.address is 0.0.0.0, but no password is set: nobody can log in")
 
 
 def test_without_the_part_it_is_skipped(box: Box) -> None:
     box.configure()
-    assert {check.verdict for check in checks(box).values()} == {"skip"}
-    assert check_pages(Surroundings(box.root, config.Config())).verdict == "skip"
+    assert {box.check(name).verdict for name in ("record", "alerts", "web page")} == {"skip"}

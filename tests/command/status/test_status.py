@@ -1,15 +1,13 @@
 """livekeep status: the text for people, the document for programs, and what stands there when something is missing."""
 
-import dataclasses
 import json
-import os
 import re
 import subprocess
 import time
 
+from air_box import on_air
 from conftest import Box
 
-from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.probe_results import HostResult, NetworkResult, Run, SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
@@ -36,7 +34,7 @@ def test_says_why_the_owner_s_picture_is_not_on_the_tv(box: Box) -> None:
     problem = "/srv/hall.jpg: cannot be shown; is it a picture, and whole? Copy it again"
     box.write(PollerState("offline"), PlayerState("holding", time.time(), display_up=True, picture_problems=(problem,)))
     box.start_units()
-    assert row(box.run("status").stdout, "Picture") == f"{problem} (another one stands in)"
+    assert row(box.run("status").stdout, "Picture") == f"{problem} (another one is shown instead)"
 
 
 def row(text: str, name: str) -> str:
@@ -187,27 +185,10 @@ def test_the_units_of_the_health_part_where_they_are_installed(box: Box) -> None
     assert "livekeep-probe-host.timer" not in text
 
 
-def put(box: Box, *found: ChannelState | ChannelEnd) -> None:
-    """Write them as workers and their hook do."""
-    for entry in found:
-        folder = box.root / f"run/livekeep/worker@{entry.channel}"
-        folder.mkdir(exist_ok=True)
-        state.write(state.stamped(entry), folder)
-
-
-def intend(box: Box, name: str) -> None:
-    path = box.file(f"var/lib/livekeep/channels/{name}.on-air", b"")
-    os.utime(path, (time.time() - 3600, time.time() - 3600))
-
-
-def on_air(name: str, **more: object) -> ChannelState:
+def playing(name: str, **more: object) -> ChannelState:
     now = time.time()
-    playing = Played("shows/Tuesday.mp4", "copy", 60.0, now - 5, 5.0)
-    found = ChannelState(
-        channel=name, publishing="on-air", since=now - 100, connected_since=now - 3700, picture="item", now=playing,
-        ingest="a.example:443", last_acknowledged_monotonic=time.monotonic(),
-    )  # fmt: skip
-    return dataclasses.replace(found, **more)  # type: ignore[arg-type]
+    item = Played("shows/Tuesday.mp4", "copy", 60.0, now - 5, 5.0)
+    return on_air(**{"channel": name, "connected_since": now - 3700, "now": item, "ingest": "a.example:443", **more})
 
 
 def channels_block(text: str) -> list[list[str]]:
@@ -220,8 +201,8 @@ def test_the_channels(box: Box) -> None:
     fill(box)
     box.configure('[channels.main]\nmedia = "/srv"\ningest_urls = "rtmp://a.example"\n[channels.spare]\n')
     box.file("var/lib/livekeep/channels/api.json", '{"media": "/srv/api"}')
-    put(box, on_air("main", is_backup=True))
-    intend(box, "main")
+    box.write(playing("main", is_backup=True))
+    box.intend("main")
     box.unit("livekeep-worker@main.service")
     box.unit("livekeep-controller.service", "inactive", "dead")
     done = box.run("status")
@@ -241,9 +222,9 @@ def test_the_channels(box: Box) -> None:
 def test_what_to_do_about_channels_that_are_not_well(box: Box) -> None:
     fill(box)
     advised = {"reason": "the key is not taken", "advice": "look at the broadcast's page"}
-    put(box, on_air("a", publishing="refused", **advised), on_air("b", picture="slate", slate_reason="it is empty"))
-    intend(box, "gone")
-    put(box, ChannelEnd("gone", 9, "exit-code", "exited", "78", time.time() - 5))
+    box.write(playing("a", publishing="refused", **advised), playing("b", picture="slate", slate_reason="it is empty"))
+    box.intend("gone")
+    box.write(ChannelEnd("gone", 9, "exit-code", "exited", "78", time.time() - 5))
     (box.root / "run/livekeep/worker@half").mkdir()
     box.file("run/livekeep/worker@half/state.json", "{")
     text = box.run("status").stdout
@@ -265,7 +246,7 @@ def test_the_channels_for_programs(box: Box) -> None:
     fill(box)
     assert json.loads(box.run("status", "--json").stdout)["channels"] == {}
     box.configure("[channels.spare]\n")
-    put(box, on_air("main"), ChannelEnd("main", 9, "signal", "killed", "KILL", 5.0))
+    box.write(playing("main"), ChannelEnd("main", 9, "signal", "killed", "KILL", 5.0))
     found = json.loads(box.run("status", "--json").stdout)["channels"]
     assert list(found) == ["main", "spare"]
     main = found["main"]
@@ -278,17 +259,17 @@ def test_the_channels_for_programs(box: Box) -> None:
 
 def test_a_machine_without_a_screen(box: Box) -> None:
     box.file("var/lib/livekeep/install/without-screen", b"")
-    put(box, on_air("main"))
+    box.write(playing("main"))
     box.unit("livekeep-worker@main.service")
     done = box.run("status")
     assert done.stdout.startswith("ok: channel main is on air\n")
     assert not re.search(r"^(Screen|Stream|livekeep-player)", done.stdout, re.MULTILINE)
-    put(box, on_air("main"))
+    box.write(playing("main"))
     found = json.loads(box.run("status", "--json").stdout)
     assert not {"player", "poller", "error_screen_active"} & set(found)
     assert [unit["name"] for unit in found["units"]] == ["livekeep-worker@main.service"]
     # As the worker does: on a busy machine the state of before is old by now.
-    put(box, on_air("main"))
+    box.write(playing("main"))
     health = box.run("health")
     assert (health.returncode, health.stdout) == (0, "ok: channel main is on air\n")
 
@@ -297,7 +278,7 @@ def test_nothing_is_meant_to_be_on_air(box: Box) -> None:
     box.file("var/lib/livekeep/install/without-screen", b"")
     done = box.run("health")
     assert (done.returncode, done.stdout) == (0, "ok: no channel is meant to be on air\n")
-    intend(box, "main")
+    box.intend("main")
     done = box.run("health")
     assert done.returncode == (2 if time.monotonic() > 60 else 1)
     assert done.stdout.startswith("down: channel main is meant to be on air" if done.returncode == 2 else "degraded: ")

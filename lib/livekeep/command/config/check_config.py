@@ -7,7 +7,7 @@ import contextlib
 
 from livekeep.command.channel import config_doubts
 from livekeep.core import channels, config, state
-from livekeep.core.config import Config, SpeedtestProbe
+from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import SpeedtestResult
 from livekeep.system import terminal
@@ -16,45 +16,39 @@ DAY_SECONDS = 86400.0
 OFTEN_SECONDS = 6 * 3600.0
 """Speed tests at shorter intervals use enough data for a warning."""
 NAME_ADVICE = "give it a name that ends with .toml, or remove it"
-ASSUMED = SpeedtestResult(download_bytes_per_second=50e6 / 8, upload_bytes_per_second=10e6 / 8)
-"""A typical household's connection, until one is measured."""
 
 
 def run(_arguments: argparse.Namespace) -> int:
     settings = config.load()
     terminal.say("ok")
-    speedtest = settings.probes.speedtest
-    if speedtest.enabled and speedtest.interval_seconds < OFTEN_SECONDS:
-        terminal.say(usage(speedtest, last_measurement()))
-    for line in doubts(settings):
+    if usage := speedtest_usage(settings):
+        terminal.say(usage)
+    for path in config.ignored_files():
+        terminal.say(f"warning: {path}: is not read: {NAME_ADVICE}")
+    # Errors in the API's channels affect only those channels.
+    try:
+        known, problems = channels.load(settings)
+    except TemporaryError as error:
+        known, problems = dict(settings.channels), (str(error),)
+    doubts = (line for name, channel in known.items() for line in config_doubts.warnings(name, channel))
+    for line in (*problems, *doubts):
         terminal.say(f"warning: {line}")
     return 0
 
 
-def doubts(settings: Config) -> list[str]:
-    """Warnings: ignored files, doubtful channels, and errors in the API's channels, which affect only those channels."""
-    ignored = [f"{path}: is not read: {NAME_ADVICE}" for path in config.ignored_files()]
-    try:
-        found, problems = channels.load(settings)
-    except TemporaryError as error:
-        found, problems = dict(settings.channels), (str(error),)
-    return [*ignored, *problems, *(line for name, channel in found.items() for line in config_doubts.warnings(name, channel))]
-
-
-def last_measurement() -> SpeedtestResult:
-    """The last measured connection; a typical household's if there is none, or it may not be read."""
+def speedtest_usage(settings: Config) -> str:
+    """One line: how much the speed tests send and receive in a day, if they are frequent; else ""."""
+    probe = settings.probes.speedtest
+    if not probe.enabled or probe.interval_seconds >= OFTEN_SECONDS:
+        return ""
+    # Until a connection is measured, a typical household's is assumed.
+    down, up, assumed = 50e6 / 8, 10e6 / 8, " (assumed)"
     with contextlib.suppress(TemporaryError):
-        found = state.read(SpeedtestResult)
-        if found.download_bytes_per_second and found.upload_bytes_per_second:
-            return found
-    return ASSUMED
-
-
-def usage(probe: SpeedtestProbe, line: SpeedtestResult) -> str:
-    """One line: how much the speed tests send and receive in a day."""
-    down, up = line.download_bytes_per_second or 0.0, line.upload_bytes_per_second or 0.0
+        last = state.read(SpeedtestResult)
+        if last.download_bytes_per_second and last.upload_bytes_per_second:
+            down, up, assumed = last.download_bytes_per_second, last.upload_bytes_per_second, ""
     runs = DAY_SECONDS / probe.interval_seconds
     gigabytes = runs * probe.duration_seconds * (down + up) / 1e9
     speeds = f"{down * 8 / 1e6:.0f} Mbit/s down and {up * 8 / 1e6:.0f} up"
-    line_text = f"{probe.duration_seconds:g} s each way with {speeds}{' (assumed)' if line is ASSUMED else ''}"
-    return f"probes.speedtest: {runs:.0f} speed tests a day use about {gigabytes:.1f} GB, at {line_text}"
+    duration = f"{probe.duration_seconds:g} s in each direction with {speeds}{assumed}"
+    return f"probes.speedtest: {runs:.0f} speed tests a day use about {gigabytes:.1f} GB, at {duration}"

@@ -34,8 +34,10 @@ def drop_in(screen: Screen, uid: int | None, console: str) -> str:
     `uid` is that of screen.desktop_user, None if not needed; `console` is the text for the output drm, "" for none.
     A comment lists the values in force, so that a changed value changes the text and the display is restarted.
     """
+    values, standard = dataclasses.asdict(screen), dataclasses.asdict(Screen())
+    in_force = "".join(f"# {key} = {values[key]!a}\n" for key in TAKEN_AT_START if values[key] != standard[key])
     body = session(screen, uid) or (console if screen.resolved_output() == "drm" else "")
-    return HEADING + in_force(screen) + ("\n" + body if body else "")
+    return HEADING + in_force + ("\n" + body if body else "")
 
 
 def session_drop_in(screen: Screen, uid: int | None) -> str:
@@ -46,40 +48,20 @@ def session_drop_in(screen: Screen, uid: int | None) -> str:
 
 def session(screen: Screen, uid: int | None) -> str:
     """The settings that give a unit access to the desktop's session; "" on the bare console."""
-    return {"wayland": wayland(screen, uid), "x11": x11(screen), "drm": ""}[screen.resolved_output()]
-
-
-def in_force(screen: Screen) -> str:
-    """The values that differ from the defaults, as comments."""
-    values = dataclasses.asdict(screen)
-    standard = dataclasses.asdict(Screen())
-    lines = [f"# {key} = {values[key]!a}\n" for key in TAKEN_AT_START if values[key] != standard[key]]
-    return "".join(lines)
-
-
-def wayland(screen: Screen, uid: int | None) -> str:
-    if uid is None:
-        return ""
-    socket = wayland_socket(screen, uid)
-    return f"""[Service]
-# A compositor takes clients of its own user only.
+    output = screen.resolved_output()
+    if output == "wayland" and uid is not None:
+        socket = wayland_socket(screen, uid)
+        return f"""[Service]
+# A compositor accepts only clients of its own user.
 User={screen.desktop_user}
-# Only the compositor's socket is let into the empty /run/user, and the desktop's sound.
+# In the empty /run/user, only the compositor's socket and the desktop's sound.
 ProtectHome=tmpfs
-BindPaths={quote(str(socket))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
+BindPaths={shlex.quote(str(socket).replace("%", "%%"))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
 Environment=XDG_RUNTIME_DIR={socket.parent}
 """
-
-
-def x11(screen: Screen) -> str:
-    if not screen.x11_authority:
-        return ""
-    return f"""[Service]
-# The cookie lies in the user's home directory, which the display may not see; systemd hands it over.
+    if output == "x11" and screen.x11_authority:
+        return f"""[Service]
+# The cookie is in the user's home directory, which the display may not read; systemd passes it on.
 LoadCredential=xauthority:{screen.x11_authority.replace("%", "%%")}
 """
-
-
-def quote(text: str) -> str:
-    """A word of a unit file."""
-    return shlex.quote(text.replace("%", "%%"))
+    return ""

@@ -4,27 +4,28 @@ import argparse
 import errno
 import os
 import pwd
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 from livekeep.command import file
 from livekeep.command.config import predecessor
-from livekeep.command.config.check_config import OFTEN_SECONDS, last_measurement, usage
-from livekeep.command.config.predecessor import Outcome, Translation
+from livekeep.command.config.check_config import speedtest_usage
+from livekeep.command.config.predecessor import Translation
 from livekeep.command.file import Ownership
 from livekeep.command.secrets import credential
 from livekeep.core import config, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.text import shown
-from livekeep.system import systemctl, terminal
+from livekeep.system import process, systemctl, terminal
+from livekeep.system.loopback import is_loopback_address
 
 TARGET = paths.DROP_IN_DIRECTORY / "20-imported.toml"
 PICTURES = paths.ROOT / "var/lib/livekeep/pictures"
 """The display may not read home directories, and the predecessor's folder may be removed."""
 LARGEST_PICTURE_BYTES = 1024**3
+READ_SECONDS = 120.0
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -36,13 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     translation = predecessor.translate(entries, streams, source.resolve().parent)
     if translation.token:
         credential.clean(translation.token, str(source))
-    content = render(translation, source)
+    for key, picture in translation.pictures.items():
+        translation.set("screen", key, str(copy_of(key, picture)))
+    heading = f"Imported from {source.name} of vimeo-monitor by livekeep import-env."
+    content = predecessor.toml(translation.tables, heading)
     settings = check(content)
-    terminal.say_block("\n".join([report(translation, note), *map(shown, warnings(translation, settings))]))
+    lines = [terminal.table([("LINE", "SETTING", "BECOMES"), *translation.outcomes]), "", shown(note)]
+    if any(table.startswith(("exporter", "probes.")) for table in translation.tables):
+        lines.append("To apply the settings of exporter and probes: sudo livekeep apply")
+    terminal.say_block("\n".join([*lines, *map(shown, warnings(translation, settings))]))
     if arguments.dry_run:
         terminal.say_block("\nNothing was written. It would be:\n\n" + content, end="")
-        return 0
-    write(translation, content, source)
+    else:
+        write(translation, content, source)
     return 0
 
 
@@ -51,17 +58,10 @@ def find_streams(arguments: argparse.Namespace, source: Path) -> tuple[dict[str,
     tree = Path(arguments.source_tree) if arguments.source_tree else source.resolve().parent
     where = Path(arguments.streams) if arguments.streams else tree / predecessor.STREAMS_FILE
     if not (arguments.streams or arguments.source_tree or where.exists()):
-        return {}, f"Streams: there is no {where}; name vimeo-monitor's folder with --source-tree to take over its event numbers"
+        return {}, f"Streams: there is no {where}; give vimeo-monitor's folder with --source-tree to import its event numbers"
     streams = predecessor.read_streams(file.read_text(where), where)
     names = ", ".join(f"stream-{number} = {event}" for number, event in streams.items())
     return streams, f"Streams from {where}: {names}"
-
-
-def render(translation: Translation, source: Path) -> str:
-    """The drop-in's text, with the paths of the pictures' copies."""
-    for key, picture in translation.pictures.items():
-        translation.set("screen", key, str(copy_of(key, picture)))
-    return predecessor.toml(translation.tables, f"Taken over from {source.name} of vimeo-monitor by livekeep import-env.")
 
 
 def copy_of(key: str, picture: Path) -> Path:
@@ -77,57 +77,44 @@ def check(content: str) -> Config:
         (trial / TARGET.name).write_text(content, encoding="utf-8")
         settings, problems = config.load_leniently(paths.CONFIG_FILE, trial)
     if problems:
-        told = [problem.replace(str(trial), str(paths.DROP_IN_DIRECTORY)) for problem in problems]
-        raise ConfigError([*told, "nothing was taken over: put the configuration right first"])
+        shown_problems = [problem.replace(str(trial), str(paths.DROP_IN_DIRECTORY)) for problem in problems]
+        raise ConfigError([*shown_problems, "nothing was imported: correct the configuration first"])
     return settings
 
 
 def warnings(translation: Translation, settings: Config) -> list[str]:
     """Imported settings that do more than livekeep's defaults, perhaps unintentionally."""
-    found = []
-    exporter, speedtest = settings.exporter, settings.probes.speedtest
-    if "address" in translation.tables.get("exporter", {}) and not is_loopback(exporter.address):
-        found.append(
-            f'warning: exporter.address = "{exporter.address}": who reaches this box over the network can read its figures, '
-            f'without a password; if Prometheus does not ask from elsewhere, set "127.0.0.1" in {TARGET}'
+    lines = []
+    address = settings.exporter.address
+    if "address" in translation.tables.get("exporter", {}) and not is_loopback_address(address):
+        lines.append(
+            f'warning: exporter.address = "{address}": everybody who reaches this box over the network can read its metrics '
+            f'without a password; if Prometheus runs on this box, set "127.0.0.1" in {TARGET}'
         )
-    if "interval_seconds" in translation.tables.get("probes.speedtest", {}) and speedtest.interval_seconds < OFTEN_SECONDS:
-        found.append(f"warning: {usage(speedtest, last_measurement())}")
-    return found
-
-
-def is_loopback(address: str) -> bool:
-    return address.startswith("127.") or address == "::1"
-
-
-def report(translation: Translation, note: str) -> str:
-    """The outcome of each setting, and the source of the streams."""
-    rows = [("LINE", "SETTING", "BECOMES"), *map(row, translation.outcomes)]
-    lines = [terminal.table(rows), "", shown(note)]
-    if any(table.startswith(("exporter", "probes.")) for table in translation.tables):
-        lines.append("The exporter and the probes take their settings by: sudo livekeep apply")
-    return "\n".join(lines)
-
-
-def row(outcome: Outcome) -> tuple[str, str, str]:
-    return str(outcome.line), outcome.name, outcome.taken or f"left: {outcome.note}"
+    if "interval_seconds" in translation.tables.get("probes.speedtest", {}) and (usage := speedtest_usage(settings)):
+        lines.append(f"warning: {usage}")
+    return lines
 
 
 def write(translation: Translation, content: str, source: Path) -> None:
     file.make_folder(TARGET.parent, 0o755)
     copy_pictures(translation, source)
     if TARGET.exists() and file.read_text(TARGET) == content:
-        terminal.say(f"{TARGET}: is already so")
+        terminal.say(f"{TARGET}: is unchanged")
     else:
         if TARGET.exists():
-            terminal.say(f"{TARGET}: the old one is kept as {file.back_up(TARGET, time.time()).name}")
+            terminal.say(f"{TARGET}: the old version is {file.back_up(TARGET, time.time()).name}")
         file.replace(TARGET, content.encode(), file.config_ownership())
         terminal.say(f"{TARGET}: written")
     if translation.token:
-        stored = credential.store_token(translation.token)
-        terminal.say(f"{credential.credential_file()}: {'token stored' if stored else 'the token is already that one'}")
-        terminal.say(f"The token still stands in {source}: delete that file when vimeo-monitor is no longer used.")
-    take_effect()
+        credential.tell_stored(credential.VIMEO_TOKEN, credential.store_secret(translation.token, credential.VIMEO_TOKEN))
+        terminal.say(f"The token is still in {source}: delete that file when vimeo-monitor is no longer used.")
+    try:
+        if systemctl.restart_if_running("livekeep-poller.service"):
+            systemctl.tell("try-reload-or-restart", "livekeep-player.service")
+    except LivekeepError as error:
+        terminal.say(str(error))
+        terminal.say("The units use the new settings from their next start on.")
 
 
 def copy_pictures(translation: Translation, source: Path) -> None:
@@ -155,18 +142,16 @@ def read_as_owner_of(source: Path, picture: Path) -> bytes:
         group, groups = account.pw_gid, os.getgrouplist(account.pw_name, account.pw_gid)
     except KeyError:
         group, groups = owner.st_gid, []
-    done = subprocess.run(
-        ["cat", "--", picture], user=owner.st_uid, group=group, extra_groups=groups, capture_output=True, cwd="/", check=False
+    ended = process.run(
+        ("cat", "--", picture),
+        READ_SECONDS,
+        process.environment(),
+        most_output_bytes=LARGEST_PICTURE_BYTES,
+        user=owner.st_uid,
+        group=group,
+        extra_groups=groups,
+        cwd="/",
     )
-    if done.returncode != 0:
+    if ended.exit_code != 0:
         raise OSError(errno.EACCES, f"the owner of {source} may not read it", str(picture))
-    return done.stdout
-
-
-def take_effect() -> None:
-    try:
-        if systemctl.restart_if_running("livekeep-poller.service"):
-            systemctl.tell("try-reload-or-restart", "livekeep-player.service")
-    except LivekeepError as error:
-        terminal.say(str(error))
-        terminal.say("The units take this at their next start.")
+    return ended.output

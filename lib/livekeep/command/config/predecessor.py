@@ -7,7 +7,7 @@ import ast
 import dataclasses
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,20 +33,19 @@ PICTURES = {
     "FAILURE_IMAGE_PATH": "error",
     "API_FAIL_IMAGE_PATH": "error",
 }
-NUMBERS = {
-    "CHECK_INTERVAL": "interval_seconds",
-    "STREAM_CHECK_INTERVAL": "interval_seconds",
-    "MAX_RETRIES": "failures_before_error",
-}
 STREAM_IDS = {"VIMEO_STREAM_ID": "vimeo_event", "VIMEO_VIDEO_ID": "vimeo_video"}
 LEFT = (
     (r"VIMEO_(KEY|SECRET|CLIENT_ID|CLIENT_SECRET)", "not needed: the token alone is enough"),
     (r"LOG_.*", "not needed: the journal keeps and rotates the log"),
     (r"DISPLAY|XAUTHORITY|WAYLAND_DISPLAY|DISPLAY_.*", "not needed: install.sh finds the screen; see [screen] in livekeep.toml"),
     (r"(VLC|CVLC|MPV|FFPLAY)_?.*", "not needed: the display has its own settings; see [screen] in livekeep.toml"),
-    (r"HEALTH_.*", "not known to livekeep; see [exporter] and [probes.…] in livekeep.toml"),
+    (r"HEALTH_.*", "unknown to livekeep; see [exporter] and [probes.…] in livekeep.toml"),
 )
-HEALTH = {
+SETTINGS = {
+    "CHECK_INTERVAL": ("poller", "interval_seconds"),
+    "STREAM_CHECK_INTERVAL": ("poller", "interval_seconds"),
+    "MAX_RETRIES": ("poller", "failures_before_error"),
+    "LOG_LEVEL": ("log", "level"),
     "HEALTH_METRICS_HOST": ("exporter", "address"),
     "HEALTH_METRICS_PORT": ("exporter", "port"),
     "HEALTH_MONITORING_ENABLED": ("exporter", "enabled"),
@@ -61,7 +60,7 @@ HEALTH = {
     "HEALTH_STREAM_INTERVAL": ("probes.stream", "interval_seconds"),
     "HEALTH_STREAM_FFPROBE_TIMEOUT": ("probes.stream", "timeout_seconds"),
 }
-"""Each setting of the health module: table and key."""
+"""Table and key."""
 TRUE, FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 
 
@@ -74,24 +73,15 @@ class Entry:
     line: int
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """The outcome of one setting. `taken` is what it set, "" if it was ignored; neither text contains a secret."""
-
-    line: int
-    name: str
-    taken: str = ""
-    note: str = ""
-
-
 @dataclass
 class Translation:
-    """livekeep's keys by table, the token, and the pictures to copy, by key of [screen]."""
+    """livekeep's keys by table, the token, the pictures to copy, by key of [screen], and a row for each setting: its line, its
+    name, and what it becomes or why it is ignored. No row contains a secret."""
 
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
     token: str = field(default="", repr=False)
     pictures: dict[str, Path] = field(default_factory=dict)
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[tuple[str, str, str]] = field(default_factory=list)
 
     def set(self, table: str, key: str, value: Any) -> str:
         self.tables.setdefault(table, {})[key] = value
@@ -126,25 +116,16 @@ def read_streams(source: str, where: Path) -> dict[str, str]:
     """
     try:
         for node in ast.walk(ast.parse(source)):
-            value = assigned_streams(node)
-            if value is not None:
-                return checked_streams(ast.literal_eval(value))
+            if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Dict):
+                continue
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if any(getattr(target, "attr", getattr(target, "id", "")) == "streams" for target in targets):
+                streams = {str(number): str(event) for number, event in ast.literal_eval(node.value).items()}
+                if streams and all(re.fullmatch(r"[0-9]+", text) for pair in streams.items() for text in pair):
+                    return streams
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise LivekeepError(f"{where}: the streams cannot be read from it; add them to livekeep.toml by hand") from error
-    raise LivekeepError(f"{where}: holds no self.streams = {{1: …}}; name the right file with --streams")
-
-
-def assigned_streams(node: ast.AST) -> ast.expr | None:
-    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-    named = any(getattr(target, "attr", getattr(target, "id", "")) == "streams" for target in targets)
-    return node.value if named and isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Dict) else None
-
-
-def checked_streams(found: Mapping[Any, Any]) -> dict[str, str]:
-    streams = {str(number): str(event) for number, event in found.items()}
-    if not streams or not all(re.fullmatch(r"[0-9]+", text) for pair in streams.items() for text in pair):
-        raise ValueError("not numbers")
-    return streams
+    raise LivekeepError(f"{where}: has no self.streams = {{1: …}} with numbers; give the right file with --streams")
 
 
 def translate(entries: list[Entry], streams: Mapping[str, str], folder: Path) -> Translation:
@@ -155,124 +136,89 @@ def translate(entries: list[Entry], streams: Mapping[str, str], folder: Path) ->
     last = {entry.name: entry for entry in entries}
     for entry in entries:
         if not entry.name:
-            result.outcomes.append(Outcome(entry.line, "?", note="not NAME=VALUE; is a quote missing?"))
+            outcome = "ignored: not NAME=VALUE; is a quote missing?"
         elif last[entry.name] is not entry:
-            result.outcomes.append(Outcome(entry.line, entry.name, note=f"set again in line {last[entry.name].line}"))
+            outcome = f"ignored: set again in line {last[entry.name].line}"
         else:
-            result.outcomes.append(take(entry, result, streams, folder))
-    select_default(result, streams)
+            try:
+                outcome = take(entry.name, entry.value.strip(), result, streams, folder)
+            except ValueError as error:
+                outcome = f"ignored: {error}"
+        result.outcomes.append((str(entry.line), entry.name or "?", outcome))
+    if "selected" not in result.tables.get("stream", {}) and DEFAULT_SELECTION in streams:
+        result.set("stream", "selected", f"stream-{DEFAULT_SELECTION}")
     return result
 
 
-def take(entry: Entry, result: Translation, streams: Mapping[str, str], folder: Path) -> Outcome:
-    """Translate one setting into `result`."""
-    takers: tuple[tuple[tuple[str, ...], Callable[[], str]], ...] = (
-        (SECRETS, lambda: take_token(entry, result)),
-        (("STREAM_SELECTION",), lambda: take_selection(entry, result, streams)),
-        (tuple(STREAM_IDS), lambda: take_stream(entry, result)),
-        (tuple(PICTURES), lambda: take_picture(entry, result, folder)),
-        (tuple(NUMBERS), lambda: take_number(entry, result)),
-        (("LOG_LEVEL",), lambda: take_level(entry, result)),
-        (tuple(HEALTH), lambda: take_health(entry, result)),
-    )
-    for names, taker in takers:
-        if entry.name in names:
-            try:
-                return Outcome(entry.line, entry.name, taken=taker())
-            except ValueError as error:
-                return Outcome(entry.line, entry.name, note=str(error))
-    note = next((note for pattern, note in LEFT if re.fullmatch(pattern, entry.name)), "not known to livekeep")
-    return Outcome(entry.line, entry.name, note=note)
+def take(name: str, value: str, result: Translation, streams: Mapping[str, str], folder: Path) -> str:
+    """Translate one setting into `result`; returns what it becomes. Raises `ValueError`: why it is ignored."""
+    if name in SECRETS:
+        return take_token(value, result)
+    if name == "STREAM_SELECTION":
+        if not streams:
+            raise ValueError("the event numbers were not found; give vimeo-monitor's folder with --source-tree")
+        if value not in streams:
+            raise ValueError(f"must be one of {', '.join(streams)}")
+        return result.set("stream", "selected", f"stream-{value}")
+    if name in STREAM_IDS:
+        return take_stream(STREAM_IDS[name], value, result)
+    if name in PICTURES:
+        return take_picture(PICTURES[name], value, result, folder)
+    if name in SETTINGS:
+        table, key = SETTINGS[name]
+        text = LEVELS.get(value.lower(), value.lower()) if key == "level" else value
+        return result.set(table, key, converted(config.TABLES[table], key, text))
+    raise ValueError(next((note for pattern, note in LEFT if re.fullmatch(pattern, name)), "unknown to livekeep"))
 
 
-def take_token(entry: Entry, result: Translation) -> str:
-    if PLACEHOLDER.fullmatch(entry.value.strip()):
+def take_token(value: str, result: Translation) -> str:
+    if PLACEHOLDER.fullmatch(value):
         raise ValueError("empty, or the sample's placeholder; set it with: sudo livekeep set-token")
-    if result.token and result.token != entry.value.strip():
-        raise ValueError("another token was already taken")
-    result.token = entry.value.strip()
+    if result.token and result.token != value:
+        raise ValueError("another token was already imported")
+    result.token = value
     return "the credential livekeep.vimeo-token"
 
 
-def take_selection(entry: Entry, result: Translation, streams: Mapping[str, str]) -> str:
-    if not streams:
-        raise ValueError("the event numbers were not found; name vimeo-monitor's folder with --source-tree")
-    if entry.value.strip() not in streams:
-        raise ValueError(f"must be one of {', '.join(streams)}")
-    return result.set("stream", "selected", f"stream-{entry.value.strip()}")
-
-
-def take_stream(entry: Entry, result: Translation) -> str:
-    if PLACEHOLDER.fullmatch(entry.value.strip()):
+def take_stream(key: str, value: str, result: Translation) -> str:
+    if PLACEHOLDER.fullmatch(value):
         raise ValueError("empty, or the sample's placeholder")
-    key = STREAM_IDS[entry.name]
-    checked(config.Stream, key, entry.value.strip())
-    taken = result.set("streams.main" if key == "vimeo_event" else "streams.video", key, entry.value.strip())
+    name = "main" if key == "vimeo_event" else "video"
+    taken = result.set(f"streams.{name}", key, converted(config.Stream, key, value))
     if "selected" not in result.tables.get("stream", {}):
-        result.set("stream", "selected", "main" if key == "vimeo_event" else "video")
+        result.set("stream", "selected", name)
     return taken
 
 
-def take_picture(entry: Entry, result: Translation, folder: Path) -> str:
-    if not entry.value.strip():
+def take_picture(key: str, value: str, result: Translation, folder: Path) -> str:
+    picture = folder / value
+    if not value:
         raise ValueError("empty; livekeep's own picture is shown")
-    picture = folder / entry.value.strip()
     if not picture.is_file():
         raise ValueError("there is no such file; livekeep's own picture is shown")
-    key = PICTURES[entry.name]
     if fault := display_fault(picture):
-        raise ValueError(f"{fault} livekeep's own is shown")
+        raise ValueError(f"{fault} livekeep's own picture is shown")
     result.pictures[key] = picture
     return f"screen.{key}: the picture is copied"
 
 
-def take_number(entry: Entry, result: Translation) -> str:
-    key = NUMBERS[entry.name]
-    if not re.fullmatch(r"[0-9]+", entry.value.strip()):
-        raise ValueError("is not a whole number")
-    return result.set("poller", key, checked(config.Poller, key, int(entry.value)))
-
-
-def take_level(entry: Entry, result: Translation) -> str:
-    level = entry.value.strip().lower()
-    return result.set("log", "level", checked(config.Log, "level", LEVELS.get(level, level)))
-
-
-def take_health(entry: Entry, result: Translation) -> str:
-    table, key = HEALTH[entry.name]
-    kind = config.TABLES[table]
-    value = checked(kind, key, read_as(default_of(kind, key), entry.value.strip()))
-    return result.set(table, key, value)
-
-
-def read_as(default: Any, text: str) -> Any:
-    """A setting's text converted to the type of the key's default. Raises `ValueError`."""
+def converted(kind: Any, key: str, text: str) -> Any:
+    """A setting's text as the value of a key. Raises `ValueError`, which says what it must be."""
+    entry = next(entry for entry in dataclasses.fields(kind) if entry.name == key)
+    default: Any = entry.default
+    value: Any = text
     if isinstance(default, bool):
         if text.lower() not in (*TRUE, *FALSE):
             raise ValueError("must be true or false")
-        return text.lower() in TRUE
-    if isinstance(default, tuple):
-        return [part for part in re.split(r"[\s,;]+", text) if part]
-    if isinstance(default, int | float) and not re.fullmatch(r"[0-9]+", text):
-        raise ValueError("is not a whole number")
-    return int(text) if isinstance(default, int | float) else text
-
-
-def default_of(kind: Any, key: str) -> Any:
-    return next(entry.default for entry in dataclasses.fields(kind) if entry.name == key)
-
-
-def checked(kind: Any, key: str, value: Any) -> Any:
-    """`value`, checked and converted for that key. Raises `ValueError`, which says what it must be."""
-    entry = next(entry for entry in dataclasses.fields(kind) if entry.name == key)
-    default = entry.default
+        value = text.lower() in TRUE
+    elif isinstance(default, tuple):
+        value = [part for part in re.split(r"[\s,;]+", text) if part]
+    elif isinstance(default, int | float):
+        if not re.fullmatch(r"[0-9]+", text):
+            raise ValueError("is not a whole number")
+        value = int(text)
     config.convert(value, default, entry.metadata.get("check"))
     return value
-
-
-def select_default(result: Translation, streams: Mapping[str, str]) -> None:
-    if "selected" not in result.tables.get("stream", {}) and DEFAULT_SELECTION in streams:
-        result.set("stream", "selected", f"stream-{DEFAULT_SELECTION}")
 
 
 def literal(value: Any) -> str:

@@ -39,18 +39,13 @@ def listing(settings: Config) -> str:
 
 
 def source(stream: Stream) -> str:
-    """A stream's source, without a URL's user, password and query."""
+    """A stream's source, without a URL's user, password, query and fragment."""
     if stream.vimeo_event:
         return f"Vimeo event {stream.vimeo_event}"
     if stream.vimeo_video:
         return f"Vimeo video {stream.vimeo_video}"
-    return without_secrets(stream.url) if stream.url else "not set up"
-
-
-def without_secrets(url: str) -> str:
-    """A URL without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    parts = urlsplit(stream.url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}" if stream.url else "not set up"
 
 
 def select(name: str, streams: Mapping[str, Stream]) -> None:
@@ -62,12 +57,12 @@ def select(name: str, streams: Mapping[str, Stream]) -> None:
     terminal.say(f'{changed}: stream.selected = "{name}"')
     _settings, problems = config.load_leniently()
     if problems:
-        raise ConfigError([*problems, "the poller was not told: it would refuse this configuration"])
+        raise ConfigError([*problems, "the poller was not reloaded, because this configuration is not valid"])
     if not systemctl.is_running(POLLER):
-        terminal.say("livekeep-poller does not run; it takes this when it starts")
+        terminal.say("livekeep-poller does not run; it uses this when it starts")
         return
     systemctl.tell("reload", POLLER)
-    terminal.say("livekeep-poller has taken it")
+    terminal.say("livekeep-poller uses it now")
 
 
 def write(name: str) -> Path:

@@ -2,10 +2,10 @@
 
 import dataclasses
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from livekeep.core.config import Config
 from livekeep.core.config.record import Analyzer, Web
+from livekeep.system.loopback import is_loopback_address
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
 FIRST_RUN_SECONDS = 60.0
@@ -28,32 +28,25 @@ class Wanted:
 
 def wanted_of_health(settings: Config) -> tuple[Wanted, ...]:
     """The exporter and each probe's timer."""
-    text = exporter_drop_in(settings)
-    exporter = Wanted("livekeep-exporter.service", settings.exporter.enabled, "60-exporter.conf", text)
-    return exporter, *(timer(entry.name, getattr(settings.probes, entry.name)) for entry in dataclasses.fields(settings.probes))
+    wanted = [Wanted("livekeep-exporter.service", settings.exporter.enabled, "60-exporter.conf", exporter_drop_in(settings))]
+    for entry in dataclasses.fields(settings.probes):
+        probe = getattr(settings.probes, entry.name)
+        seconds, delay = probe.interval_seconds, 0.0
+        is_shipped = seconds == type(probe).interval_seconds
+        if entry.name == "speedtest":
+            # Speed tests of several machines on one connection must not coincide.
+            is_shipped, delay = seconds >= SPEEDTEST_TICK_SECONDS, seconds / 4
+        text = "" if is_shipped else timer_drop_in(seconds, delay)
+        wanted.append(Wanted(f"livekeep-probe-{entry.name}.timer", probe.enabled, "60-interval.conf", text))
+    return tuple(wanted)
 
 
-def timer(name: str, probe: object) -> Wanted:
-    """The timer of the probe `name`, whose table of the configuration is `probe`."""
-    seconds = float(getattr(probe, "interval_seconds"))  # noqa: B009 - each table of probes has these two
-    is_enabled = bool(getattr(probe, "enabled"))  # noqa: B009
-    is_shipped = seconds >= SPEEDTEST_TICK_SECONDS if name == "speedtest" else seconds == probe_default(probe)
-    text = "" if is_shipped else HEADING + timer_text(name, seconds)
-    return Wanted(f"livekeep-probe-{name}.timer", is_enabled, "60-interval.conf", text)
-
-
-def probe_default(probe: object) -> float:
-    return float(type(probe).interval_seconds)  # type: ignore[attr-defined]
-
-
-def timer_text(name: str, seconds: float) -> str:
-    """The drop-in for an interval other than the shipped one."""
-    lines = ["[Timer]", "# An empty value takes the shipped times away, all of them.", "OnCalendar="]
+def timer_drop_in(seconds: float, delay_seconds: float = 0.0) -> str:
+    """For an interval other than the shipped one."""
+    lines = ["[Timer]", "# An empty value removes all shipped times.", "OnCalendar="]
     lines += [f"OnBootSec={min(seconds, FIRST_RUN_SECONDS):g}s", f"OnUnitActiveSec={seconds:g}s"]
-    if name == "speedtest":
-        # Speed tests of several machines on one connection must not coincide.
-        lines += [f"RandomizedDelaySec={seconds / 4:g}s"]
-    return "\n".join(lines) + "\n"
+    lines += [f"RandomizedDelaySec={delay_seconds:g}s"] if delay_seconds else []
+    return HEADING + "\n".join(lines) + "\n"
 
 
 def exporter_drop_in(settings: Config) -> str:
@@ -66,7 +59,7 @@ def exporter_drop_in(settings: Config) -> str:
     }
     speedtest = settings.probes.speedtest
     # The other probes run as soon as their timer is restarted, and report it themselves.
-    if speedtest.interval_seconds != probe_default(speedtest):
+    if speedtest.interval_seconds != type(speedtest).interval_seconds:
         changed["probes.speedtest.interval_seconds"] = speedtest.interval_seconds
     return HEADING + "".join(f"# {key} = {value!a}\n" for key, value in changed.items()) if changed else ""
 
@@ -74,11 +67,13 @@ def exporter_drop_in(settings: Config) -> str:
 def wanted_of_record(settings: Config) -> tuple[Wanted, ...]:
     """All units of the part that are or can be enabled."""
     reports = {"daily": settings.reports.daily, "weekly": settings.reports.weekly}
+    seconds = settings.analyzer.interval_seconds
+    clips_timer = "" if seconds == Analyzer.interval_seconds else timer_drop_in(seconds)
     return (
         *(Wanted(name, True, "60-record.conf", "") for name in ALWAYS),
         Wanted("livekeep-web.socket", True, "60-web.conf", socket_drop_in(settings.web)),
         *(Wanted(f"livekeep-report@{name}.timer", is_wanted, "60-record.conf", "") for name, is_wanted in reports.items()),
-        Wanted("livekeep-clips.timer", bool(settings.clips), "60-interval.conf", analyzer_drop_in(settings.analyzer)),
+        Wanted("livekeep-clips.timer", bool(settings.clips), "60-interval.conf", clips_timer),
     )
 
 
@@ -87,20 +82,10 @@ def socket_drop_in(web: Web) -> str:
     if (web.address, web.port) == (Web.address, Web.port):
         return ""
     address = f"[{web.address}]" if ":" in web.address else web.address
-    lines = ["[Socket]", "# An empty value takes the shipped address away.", "ListenStream="]
+    lines = ["[Socket]", "# An empty value removes the shipped address.", "ListenStream="]
     # The address may not exist before the network is up.
     lines += [f"ListenStream={address}:{web.port}", "FreeBind=yes"]
-    if not ip_address(web.address).is_loopback:
+    if not is_loopback_address(web.address):
         # It overrides the shipped IPAddressDeny=.
         lines += ["IPAddressAllow=any"]
-    return HEADING + "\n".join(lines) + "\n"
-
-
-def analyzer_drop_in(analyzer: Analyzer) -> str:
-    """The drop-in for an interval other than the shipped one."""
-    seconds = analyzer.interval_seconds
-    if seconds == Analyzer.interval_seconds:
-        return ""
-    lines = ["[Timer]", "# An empty value takes the shipped times away, all of them.", "OnCalendar="]
-    lines += [f"OnBootSec={min(seconds, FIRST_RUN_SECONDS):g}s", f"OnUnitActiveSec={seconds:g}s"]
     return HEADING + "\n".join(lines) + "\n"

@@ -9,7 +9,6 @@ Writes cmdline.txt for `livekeep doctor --fix`, after confirming each change, wi
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from livekeep.command import file
 from livekeep.command.doctor.doctor_base import Surroundings
@@ -31,25 +30,26 @@ class Change:
     purpose: str
 
 
-def wanted_changes(screen: Screen) -> tuple[Change, ...]:
-    """All words that livekeep needs in the command line, for the configured connector and mode."""
+def missing_changes(text: str, screen: Screen) -> tuple[Change, ...]:
+    """The changes that the command line lacks, for the configured connector and mode. Raises `LivekeepError` if it is not one
+    line."""
+    line = single_line(text)
     connector = screen.connector or DEFAULT_CONNECTOR
     mode = screen.mode if re.match(r"[0-9]", screen.mode) else DEFAULT_MODE
     rate = mode if "@" in mode else f"{mode}@60"
     video = Change(
         f"video={connector}:{rate.split('.')[0]}D",
         rf"video={re.escape(connector)}:\S*",
-        "the output keeps this resolution, whatever the TV says and when it is switched on last",
+        "the output keeps this resolution, whatever the TV reports, and when it is switched on last",
     )
     hotplug = Change(
-        f"vc4.force_hotplug={hotplug_bit(connector)}", r"vc4\.force_hotplug=\S*", "the output stays on while the TV is off"
+        f"vc4.force_hotplug={2 if connector.endswith('-2') else 1}",
+        r"vc4\.force_hotplug=\S*",
+        "the output stays on while the TV is off",
     )
     cgroup = Change("cgroup_enable=memory", r"cgroup_disable=memory", "the memory limits of the units take effect")
-    return (video, hotplug, cgroup) if connector.startswith("HDMI-A-") else (video, cgroup)
-
-
-def hotplug_bit(connector: str) -> int:
-    return 2 if connector.endswith("-2") else 1
+    wanted = (video, hotplug, cgroup) if connector.startswith("HDMI-A-") else (video, cgroup)
+    return tuple(change for change in wanted if not is_there(change, line))
 
 
 def is_there(change: Change, line: str) -> bool:
@@ -65,23 +65,16 @@ def is_there(change: Change, line: str) -> bool:
     return False
 
 
-def missing_changes(text: str, screen: Screen) -> tuple[Change, ...]:
-    """The changes that the command line lacks. Raises `LivekeepError` if it is not one line."""
-    line = single_line(text)
-    return tuple(change for change in wanted_changes(screen) if not is_there(change, line))
-
-
 def with_change(text: str, change: Change) -> str:
     """The file with one change, still a single line. Raises `LivekeepError` if it was not one line before."""
-    line = single_line(text)
-    kept = [word for word in line.split() if not re.fullmatch(change.replaces, word)]
+    kept = [word for word in single_line(text).split() if not re.fullmatch(change.replaces, word)]
     return " ".join([*kept, change.word]) + "\n"
 
 
 def single_line(text: str) -> str:
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) != 1:
-        raise LivekeepError(f"has {len(lines)} lines where the kernel reads exactly one; put that right by hand first")
+        raise LivekeepError(f"has {len(lines)} lines, but the kernel reads exactly one; correct the file first")
     return lines[0]
 
 
@@ -92,25 +85,19 @@ def fix(around: Surroundings, yes: bool) -> None:
         terminal.say("Boot file: nothing to change; only a Raspberry Pi has a cmdline.txt")
         return
     text = file.read_text(path)
-    accepted = [change for change in missing(path, text, around.config.screen) if accept(change, path, yes)]
-    if not accepted:
-        terminal.say(f"{path}: nothing was changed")
-        return
-    for change in accepted:
-        text = with_change(text, change)
-    backup = file.back_up(path, time.time())
-    file.replace(path, text.encode(), Ownership(0o755))
-    terminal.say(f"{path}: changed; the old one is kept as {backup}")
-    terminal.say("Reboot for it to take effect: sudo reboot")
-
-
-def missing(path: Path, text: str, screen: Screen) -> tuple[Change, ...]:
     try:
-        return missing_changes(text, screen)
+        missing = missing_changes(text, around.config.screen)
     except LivekeepError as error:
         raise LivekeepError(f"{path}: {error}") from error
-
-
-def accept(change: Change, path: Path, yes: bool) -> bool:
-    terminal.say(f"{path}: add {change.word}: {change.purpose}")
-    return yes or terminal.confirm("Make this change?")
+    is_changed = False
+    for change in missing:
+        terminal.say(f"{path}: add {change.word}: {change.purpose}")
+        if yes or terminal.confirm("Make this change?"):
+            text, is_changed = with_change(text, change), True
+    if not is_changed:
+        terminal.say(f"{path}: nothing was changed")
+        return
+    backup = file.back_up(path, time.time())
+    file.replace(path, text.encode(), Ownership(0o755))
+    terminal.say(f"{path}: changed; the old version is {backup}")
+    terminal.say("Reboot for it to take effect: sudo reboot")

@@ -8,88 +8,52 @@ import dataclasses
 from collections.abc import Callable
 from functools import partial
 
-from livekeep.command.doctor import boot_line
-from livekeep.command.doctor.account import check_config, check_dns, check_token
-from livekeep.command.doctor.channels import (
-    check_channels,
-    check_encoder,
-    check_media,
-    check_on_air,
-    check_slates,
-    check_stream_keys,
-)
-from livekeep.command.doctor.doctor_base import Check, Surroundings, Verdict
-from livekeep.command.doctor.health import (
-    check_exporter,
-    check_probe,
-    check_youtube,
-)
-from livekeep.command.doctor.host import (
-    check_boot_line,
-    check_clock,
-    check_disk,
-    check_memory,
-    check_network,
-    check_rivals,
-    check_units,
-)
-from livekeep.command.doctor.pictures import check_pictures
-from livekeep.command.doctor.record import check_alerts, check_pages, check_record
-from livekeep.command.doctor.screen import check_decoder, check_display, check_sound
+from livekeep.command.doctor import account, boot_line, channels, health, host, pictures, record, screen
+from livekeep.command.doctor.doctor_base import Check, Result, Surroundings, Verdict
 from livekeep.core import config, paths
 from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES
 from livekeep.status import snapshot
 from livekeep.system import terminal
 
-CHECKS: tuple[Callable[[Surroundings], Check], ...] = (
-    check_config,
-    check_network,
-    check_dns,
-    check_clock,
-    check_token,
-    check_display,
-    check_boot_line,
-    check_decoder,
-    check_sound,
-    check_pictures,
-    check_memory,
-    check_disk,
-    check_units,
-    check_rivals,
-    *(partial(check_probe, name) for name in PROBES if name != "youtube"),
-    check_exporter,
-    check_channels,
-    check_stream_keys,
-    check_media,
-    check_slates,
-    check_encoder,
-    check_on_air,
-    check_youtube,
-    check_record,
-    check_alerts,
-    check_pages,
-)
-OF_THE_SCREEN: dict[Callable[[Surroundings], Check], str] = {
-    check_dns: "DNS",
-    check_token: "token",
-    check_display: "display",
-    check_boot_line: "resolution",
-    check_decoder: "decoder",
-    check_sound: "sound",
-    check_pictures: "pictures",
-    check_units: "units",
-    check_rivals: "other programs",
+CHECKS: dict[str, Callable[[Surroundings], Result]] = {
+    "config": account.check_config,
+    "network": host.check_network,
+    "DNS": account.check_dns,
+    "clock": host.check_clock,
+    "token": account.check_token,
+    "display": screen.check_display,
+    "resolution": host.check_boot_line,
+    "decoder": screen.check_decoder,
+    "sound": screen.check_sound,
+    "pictures": pictures.check_pictures,
+    "memory limits": host.check_memory,
+    "disk": host.check_disk,
+    "units": host.check_units,
+    "other programs": host.check_rivals,
+    **{kind.TITLE: partial(health.check_probe, name) for name, kind in PROBES.items() if name != "youtube"},
+    "exporter": health.check_exporter,
+    "channels": channels.check_channels,
+    "stream keys": channels.check_stream_keys,
+    "media": partial(channels.check_each, channels.media_faults),
+    "slates": partial(channels.check_each, channels.slate_faults),
+    "ffmpeg": channels.check_encoder,
+    "on air": channels.check_on_air,
+    PROBES["youtube"].TITLE: health.check_youtube,
+    "record": record.check_record,
+    "alerts": record.check_alerts,
+    "web page": record.check_pages,
 }
-"""Checks that concern only the screen, with their names, for a machine without one."""
+OF_THE_SCREEN = {"DNS", "token", "display", "resolution", "decoder", "sound", "pictures", "units", "other programs"}
+"""Checks that concern only the screen; a machine without one skips them."""
 COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 
 
 def run(arguments: argparse.Namespace) -> int:
     if arguments.fix and arguments.json:
-        raise LivekeepError("--fix asks on the terminal and cannot go with --json; give one of the two")
+        raise LivekeepError("--fix asks on the terminal and cannot be used with --json; give one of the two")
     if arguments.yes and not arguments.fix:
-        raise LivekeepError("--yes answers what --fix asks; give --fix too")
+        raise LivekeepError("--yes answers the questions of --fix; give --fix too")
     settings, problems = config.load_leniently()
     around = Surroundings(paths.ROOT, settings, problems)
     checks = examine(around)
@@ -101,18 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(around: Surroundings) -> tuple[Check, ...]:
-    if snapshot.has_screen(around.path("/var/lib/livekeep")):
-        return tuple(check(around) for check in CHECKS)
-    return tuple(without_screen(check, around) for check in CHECKS)
-
-
-def without_screen(check: Callable[[Surroundings], Check], around: Surroundings) -> Check:
-    """The check on a machine installed without the screen: no stream need be set up."""
-    if check in OF_THE_SCREEN:
-        return Check(OF_THE_SCREEN[check], "skip", "livekeep is installed without the screen")
-    if check is check_config and not around.problems:
-        return Check("config", "ok", "sound")
-    return check(around)
+    """Run all checks. On a machine without the screen, no stream need be set up."""
+    checks = dict(CHECKS)
+    if not snapshot.has_screen(around.path("/var/lib/livekeep")):
+        checks |= dict.fromkeys(OF_THE_SCREEN, lambda _around: Result("skip", "livekeep is installed without the screen"))
+        if not around.problems:
+            checks["config"] = lambda _around: Result("ok", "valid")
+    return tuple(Check(name, *check(around)) for name, check in checks.items())
 
 
 def worst(checks: tuple[Check, ...]) -> Verdict:
@@ -135,4 +94,4 @@ def as_text(checks: tuple[Check, ...]) -> str:
     advice = [(check.name, check.advice) for check in checks if check.advice]
     lines += ["", "What to do:", terminal.table(advice, indent=2)] if advice else []
     count = sum(check.verdict in ("warn", "fail") for check in checks)
-    return "\n".join([*lines, "", "Everything is well." if not count else f"{count} of {len(checks)} want attention."])
+    return "\n".join([*lines, "", f"{count} of {len(checks)} checks need attention." if count else "All checks passed."])

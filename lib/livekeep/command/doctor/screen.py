@@ -5,8 +5,7 @@ import socket
 from pathlib import Path
 
 from livekeep.command.config import desktop
-from livekeep.command.doctor.doctor_base import Check, Surroundings
-from livekeep.core.config import Screen
+from livekeep.command.doctor.doctor_base import Result, Surroundings
 from livekeep.system import drm
 
 PI_DECODER = "/dev/video10"
@@ -14,132 +13,107 @@ PI_DECODER = "/dev/video10"
 HARDWARE_BOARDS = ("Raspberry Pi 4", "Raspberry Pi 3", "Raspberry Pi 2", "Raspberry Pi Zero", "Raspberry Pi Compute Module 4")
 
 
-def check_display(around: Surroundings) -> Check:
+def check_display(around: Surroundings) -> Result:
     output = around.config.screen.resolved_output()
-    if output == "drm":
-        return check_connector(around, around.config.screen)
-    return check_wayland(around) if output == "wayland" else check_x11(around)
+    return {"drm": check_connector, "wayland": check_wayland, "x11": check_x11}[output](around)
 
 
-def check_connector(around: Surroundings, screen: Screen) -> Check:
-    found = {it.name: it for it in drm.connectors(around.path("/sys/class/drm"))}
-    if not found:
-        return Check("display", "fail", "the kernel knows no display output", "check the graphics driver: dmesg | grep -i drm")
-    if screen.connector and screen.connector not in found:
-        names = ", ".join(found)
-        return Check("display", "fail", f"there is no connector {screen.connector}", f"set screen.connector to one of {names}")
-    chosen = {screen.connector: found[screen.connector]} if screen.connector else found
-    for it in chosen.values():
-        if it.is_connected:
-            return judge_modes(it.name, list(it.modes), screen)
-    return Check(
-        "display", "fail", f"no TV is connected ({', '.join(chosen)})", "switch the TV on, check the cable and its input"
-    )
-
-
-def judge_modes(name: str, modes: list[str], screen: Screen) -> Check:
-    if not modes:
-        return Check(
-            "display", "fail", f"{name} is connected but tells no modes", "try another cable; sudo livekeep doctor --fix"
-        )
-    size = screen.mode.partition("@")[0]
-    if "x" in size and size not in modes:
-        return Check(
-            "display", "fail", f"{name} has no mode {size}", f"set screen.mode to one of {', '.join(dict.fromkeys(modes))}"
-        )
-    other = f", shown at {screen.mode}" if screen.mode else ""
-    return Check("display", "ok", f"{name} is connected, {modes[0]} preferred{other}")
-
-
-def check_wayland(around: Surroundings) -> Check:
+def check_connector(around: Surroundings) -> Result:
     screen = around.config.screen
-    uid = around.uid(screen.desktop_user) if screen.desktop_user else None
-    if uid is None:
+    connectors = {it.name: it for it in drm.connectors(around.path("/sys/class/drm"))}
+    if not connectors:
+        return Result("fail", "the kernel has no display output", "check the graphics driver: dmesg | grep -i drm")
+    if screen.connector and screen.connector not in connectors:
+        advice = f"set screen.connector to one of {', '.join(connectors)}"
+        return Result("fail", f"there is no connector {screen.connector}", advice)
+    chosen = [connectors[screen.connector]] if screen.connector else list(connectors.values())
+    connected = next((it for it in chosen if it.is_connected), None)
+    if connected is None:
+        names = ", ".join(it.name for it in chosen)
+        return Result("fail", f"no TV is connected ({names})", "switch the TV on, check the cable and its input")
+    if not connected.modes:
+        return Result("fail", f"{connected.name} is connected but has no modes", "try another cable; sudo livekeep doctor --fix")
+    size = screen.mode.partition("@")[0]
+    if "x" in size and size not in connected.modes:
+        advice = f"set screen.mode to one of {', '.join(dict.fromkeys(connected.modes))}"
+        return Result("fail", f"{connected.name} has no mode {size}", advice)
+    other = f", shown at {screen.mode}" if screen.mode else ""
+    return Result("ok", f"{connected.name} is connected, {connected.modes[0]} preferred{other}")
+
+
+def check_wayland(around: Surroundings) -> Result:
+    screen = around.config.screen
+    # The user database of the machine below `root`.
+    uid = re.search(rf"^{re.escape(screen.desktop_user)}:[^:]*:(\d+):", around.read("/etc/passwd"), re.MULTILINE)
+    if not screen.desktop_user or not uid:
         text = f'no user "{screen.desktop_user}"' if screen.desktop_user else "screen.desktop_user is not set"
-        return Check(
-            "display", "fail", f"wayland: {text}", "set it to the user whose session is on the TV, then: sudo livekeep apply"
-        )
-    return check_socket(around.path(desktop.wayland_socket(screen, uid)), f"log {screen.desktop_user} in on the TV")
+        return Result("fail", f"wayland: {text}", "set it to the user whose session is on the TV, then: sudo livekeep apply")
+    return check_socket(around.path(desktop.wayland_socket(screen, int(uid[1]))), f"log {screen.desktop_user} in on the TV")
 
 
-def check_x11(around: Surroundings) -> Check:
+def check_x11(around: Surroundings) -> Result:
     screen = around.config.screen
     if screen.x11_authority and not around.path(screen.x11_authority).is_file():
-        return Check(
-            "display", "fail", f"{screen.x11_authority}: no such file", "set screen.x11_authority, then: sudo livekeep apply"
-        )
+        return Result("fail", f"{screen.x11_authority}: no such file", "set screen.x11_authority, then: sudo livekeep apply")
     number = (screen.x11_display or ":0").lstrip(":").partition(".")[0]
     return check_socket(around.path(f"/tmp/.X11-unix/X{number}"), "start the X server, or set screen.x11_display")  # noqa: S108 - X's own
 
 
-def check_socket(path: Path, advice: str) -> Check:
+def check_socket(path: Path, advice: str) -> Result:
     """Whether something listens at `path`."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(2)
         try:
             connection.connect(str(path))
         except PermissionError:
-            return Check("display", "skip", f"{path}: only root may try it", "sudo livekeep doctor")
+            return Result("skip", f"{path}: only root can connect", "sudo livekeep doctor")
         except OSError as error:
-            return Check("display", "fail", f"{path}: nothing listens ({error.strerror or error})", advice)
-    return Check("display", "ok", f"{path} answers")
+            return Result("fail", f"{path}: nothing listens ({error.strerror or error})", advice)
+    return Result("ok", f"{path} answers")
 
 
-def check_decoder(around: Surroundings) -> Check:
-    screen, board = around.config.screen, around.board()
+def check_decoder(around: Surroundings) -> Result:
+    hwdec, board = around.config.screen.hwdec, around.board()
     if not board:
-        return check_render_node(around, screen.hwdec)
+        nodes = sorted(around.path("/dev/dri").glob("renderD*"))
+        if hwdec == "no" or not nodes:
+            reason = 'screen.hwdec = "no"' if hwdec == "no" else "no graphics device that decodes"
+            return Result("ok", f"software ({reason})")
+        return Result(
+            "ok", f"/dev/dri/{nodes[0].name} may decode (screen.hwdec = {hwdec}); livekeep status shows whether it does"
+        )
     if board.startswith("Raspberry Pi 5") or "Compute Module 5" in board or "Pi 500" in board:
-        if "v4l2m2m" in screen.hwdec:
-            return Check("decoder", "warn", f"this board has no {screen.hwdec}", 'set screen.hwdec = "auto"')
-        return Check("decoder", "ok", "software: this board has no H.264 decoder, and does 1080p without")
+        if "v4l2m2m" in hwdec:
+            return Result("warn", f"this board has no {hwdec}", 'set screen.hwdec = "auto"')
+        return Result("ok", "software: this board has no H.264 decoder, and does 1080p without")
     if not board.startswith(HARDWARE_BOARDS):
-        return Check("decoder", "skip", f"nothing is known of {board}")
-    return check_pi_decoder(around, screen.hwdec)
+        return Result("skip", f"unknown board: {board}")
+    return check_pi_decoder(around, hwdec)
 
 
-def check_pi_decoder(around: Surroundings, hwdec: str) -> Check:
+def check_pi_decoder(around: Surroundings, hwdec: str) -> Result:
     if not around.path(PI_DECODER).exists():
-        return Check(
-            "decoder", "warn", f"{PI_DECODER} is absent: software decodes, and drops frames", "sudo modprobe bcm2835-codec; dmesg"
-        )
+        finding = f"{PI_DECODER} does not exist: the CPU decodes, and drops frames"
+        return Result("warn", finding, "sudo modprobe bcm2835-codec; dmesg")
     if hwdec == "no":
-        return Check(
-            "decoder", "warn", "switched off by screen.hwdec: software decodes, and drops frames", 'set screen.hwdec = "auto"'
-        )
-    return Check("decoder", "ok", f"{PI_DECODER} is there (screen.hwdec = {hwdec})")
+        return Result("warn", "disabled by screen.hwdec: the CPU decodes, and drops frames", 'set screen.hwdec = "auto"')
+    return Result("ok", f"{PI_DECODER} exists (screen.hwdec = {hwdec})")
 
 
-def check_render_node(around: Surroundings, hwdec: str) -> Check:
-    nodes = sorted(around.path("/dev/dri").glob("renderD*"))
-    if hwdec == "no" or not nodes:
-        reason = 'screen.hwdec = "no"' if hwdec == "no" else "no graphics device that decodes"
-        return Check("decoder", "ok", f"software ({reason})")
-    return Check(
-        "decoder", "ok", f"/dev/dri/{nodes[0].name} may decode (screen.hwdec = {hwdec}); livekeep status shows whether it does"
-    )
-
-
-def check_sound(around: Surroundings) -> Check:
+def check_sound(around: Surroundings) -> Result:
     """Whether a sound card exists, and the configured one. Without any it is a warning: the picture needs none."""
     cards = dict(re.findall(r"^\s*(\d+)\s+\[(\S+)\s*\]", around.read("/proc/asound/cards"), re.MULTILINE))
-    device = around.config.screen.audio_device
+    device, names = around.config.screen.audio_device, ", ".join(cards.values())
     if device in ("null", "no"):
-        return Check("sound", "ok", "switched off by screen.audio_device")
+        return Result("ok", "disabled by screen.audio_device")
     if not cards:
-        return Check("sound", "warn", "there is no sound card", "an HDMI TV's appears when it is connected; see: aplay -l")
-    names = ", ".join(cards.values())
+        return Result("warn", "there is no sound card", "an HDMI TV's appears when it is connected; see: aplay -l")
     if device == "auto":
-        return Check("sound", "ok", f"cards: {names}")
+        return Result("ok", f"cards: {names}")
     if not device.startswith("alsa"):
-        return Check("sound", "skip", f"{device} cannot be looked up here; cards: {names}")
+        return Result("skip", f"{device} cannot be checked here; cards: {names}")
     named = re.search(r":(?:CARD=)?([^,]+)", device)
-    card = named[1] if named else ""
-    if card and card not in (*cards, *cards.values()):
-        return Check(
-            "sound",
-            "fail",
-            f"screen.audio_device: there is no card {card}",
-            f"choose one of: {names}; see: mpv --audio-device=help",
-        )
-    return Check("sound", "ok", f"{device} is there")
+    if named and named[1] not in (*cards, *cards.values()):
+        advice = f"choose one of: {names}; see: mpv --audio-device=help"
+        return Result("fail", f"screen.audio_device: there is no card {named[1]}", advice)
+    return Result("ok", f"{device} exists")

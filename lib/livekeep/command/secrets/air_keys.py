@@ -26,18 +26,18 @@ STORAGE_KEY_ID = Secret(
     "livekeep.storage-key-id",
     "storage key's id",
     STORAGE,
-    "make a key for the bucket at its provider, and give its id",
+    "create a key for the bucket at its provider, and give its id",
     title="Id of the storage key",
 )
 STORAGE_SECRET = Secret(
-    "livekeep.storage-secret", "storage secret", STORAGE, "it is shown by the provider when the key is made", title="Its secret"
+    "livekeep.storage-secret", "storage secret", STORAGE, "the provider shows it when it creates the key", title="Its secret"
 )
-API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "make one, or give none", article="an")
+API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "create one, or give none", article="an")
 YOUTUBE_KEY = Secret(
     paths.YOUTUBE_KEY_NAME,
     "YouTube API key",
     "livekeep-probe-youtube.service",
-    "make one in Google's Cloud console, in a project with the YouTube Data API v3 enabled",
+    "create one in Google's Cloud console, in a project with the YouTube Data API v3 enabled",
 )
 
 
@@ -49,7 +49,7 @@ def stream_key(channel: str) -> Secret:
 def set_key(arguments: argparse.Namespace) -> int:
     channel = arguments.channel
     if not CHANNEL_NAME.fullmatch(channel):
-        raise LivekeepError(f'"{channel}": a channel is named with small letters, digits, - and _, 32 at most')
+        raise LivekeepError(f'"{channel}": a channel\'s name has at most 32 small letters, digits, - and _')
     secret = stream_key(channel)
     raw, where = credential.read(arguments.file, secret)
     key = credential.clean(raw, where, secret)
@@ -58,7 +58,7 @@ def set_key(arguments: argparse.Namespace) -> int:
     known = channels.load(config.load_leniently()[0])[0]
     # First, because storing the key restarts the worker.
     bind(channel, known.get(channel, Channel()))
-    keep(key, secret)
+    credential.keep((key, secret))
     if channel not in known:
         terminal.say(f'There is no channel "{channel}" yet; the configured ones are {names_of(known)}')
     return 0
@@ -69,9 +69,9 @@ def bind_key(arguments: argparse.Namespace) -> int:
     known = channels.load(config.load_leniently()[0])[0]
     channel = one_of(known, arguments.channel)
     if not channels.ingest_hosts(known[channel]):
-        raise LivekeepError(f'channel "{channel}" names no ingest yet; set its ingest_urls first')
+        raise LivekeepError(f'channel "{channel}" has no ingest yet; set its ingest_urls first')
     bind(channel, known[channel])
-    terminal.say(f"It counts from the channel's next start: sudo livekeep air restart {channel}")
+    terminal.say(f"It applies from the channel's next start on: sudo livekeep air restart {channel}")
     return 0
 
 
@@ -80,7 +80,7 @@ def bind(name: str, channel: Channel) -> None:
     hosts = " ".join(sorted(channels.ingest_hosts(channel)))
     credential.store_secret(hosts, ingests_of(name))
     if hosts:
-        terminal.say(f"The stream key goes to {hosts.replace(' ', ', ')} alone")
+        terminal.say(f"The stream key goes to {hosts.replace(' ', ', ')} only")
 
 
 def ingests_of(channel: str) -> Secret:
@@ -92,66 +92,48 @@ def ingests_of(channel: str) -> Secret:
 def fault_of_key(key: str) -> str:
     """Why a text without blanks is not a stream key; "" if it may be one."""
     if re.match(r"[a-z]+://", key, re.IGNORECASE):
-        return "looks like a whole URL; the stream key is what stands behind its last /, and the rest belongs into ingest_urls"
-    return "holds no stream key but a path; give the key alone" if key.startswith("/") else ""
+        return "looks like a full URL; the stream key is the part after its last /, and the rest belongs in ingest_urls"
+    return "contains a path instead of a stream key; give only the key" if key.startswith("/") else ""
 
 
 def set_storage_keys(arguments: argparse.Namespace) -> int:
+    secrets_of_storage = (STORAGE_KEY_ID, STORAGE_SECRET)
     if credential.is_asked_for(arguments.file):
-        pair = (credential.ask(STORAGE_KEY_ID), credential.ask(STORAGE_SECRET))
-        where = "what was typed"
+        lines, where = [credential.ask(secret) for secret in secrets_of_storage], "the input"
     else:
         raw, where = credential.read(arguments.file, STORAGE_SECRET)
-        pair = two_lines(raw, where)
-    cleaned = [credential.clean(text, where, secret) for text, secret in zip(pair, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True)]
-    changed = False
-    for content, secret in zip(cleaned, (STORAGE_KEY_ID, STORAGE_SECRET), strict=True):
-        is_new = credential.store_secret(content, secret)
-        credential.tell_stored(secret, is_new)
-        changed |= is_new
-    if changed:
-        credential.start_anew(STORAGE_SECRET)
+        lines = [line for line in raw.splitlines() if line.strip()]
+        if len(lines) != 2:
+            raise LivekeepError(f"{where}: must be two lines, the storage key's id and its secret, but has {len(lines)}")
+    # All are checked before the first is stored.
+    contents = [(credential.clean(line, where, secret), secret) for line, secret in zip(lines, secrets_of_storage, strict=True)]
+    credential.keep(*contents)
     return 0
-
-
-def two_lines(raw: str, where: str) -> tuple[str, str]:
-    lines = [line for line in raw.splitlines() if line.strip()]
-    if len(lines) != 2:
-        raise LivekeepError(f"{where}: must hold two lines, the storage key's id and its secret, and holds {len(lines)}")
-    return lines[0], lines[1]
 
 
 def set_api_token(arguments: argparse.Namespace) -> int:
     """Without input, generates a random token and prints it once."""
     if credential.is_asked_for(arguments.file):
-        raw, where = credential.ask(API_TOKEN, "it is not shown; Enter alone makes one"), "what was typed"
+        raw, where = credential.ask(API_TOKEN, "it is not shown; Enter alone creates one"), "the input"
     else:
         raw, where = credential.read(arguments.file, API_TOKEN)
     if raw.strip():
-        keep(credential.clean(raw, where, API_TOKEN), API_TOKEN)
+        credential.keep((credential.clean(raw, where, API_TOKEN), API_TOKEN))
         return 0
-    made = secrets.token_urlsafe(API_TOKEN_BYTES)
-    keep(made, API_TOKEN)
-    terminal.say("The API token, shown this once:", to=sys.stderr)
-    terminal.say(made)
+    new = secrets.token_urlsafe(API_TOKEN_BYTES)
+    credential.keep((new, API_TOKEN))
+    terminal.say("The API token, shown only once:", to=sys.stderr)
+    terminal.say(new)
     return 0
 
 
 def set_youtube_key(arguments: argparse.Namespace) -> int:
-    keep(credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY)
+    credential.keep((credential.clean(*credential.read(arguments.file, YOUTUBE_KEY), YOUTUBE_KEY), YOUTUBE_KEY))
     settings = config.load_leniently()[0]
     is_for_clips = any(source.youtube_channel for source in settings.clips.values())
     if not is_for_clips and not any(channel.youtube_video for channel in channels.load(settings)[0].values()):
-        terminal.say(f"No channel names its video yet: set youtube_video in [channels.NAME], such as in {channels.NEW_FILE}")
+        terminal.say(f"No channel has a video yet: set youtube_video in [channels.NAME], for example in {channels.NEW_FILE}")
     return 0
-
-
-def keep(content: str, secret: Secret) -> None:
-    """Store a secret, report it, and restart its unit."""
-    changed = credential.store_secret(content, secret)
-    credential.tell_stored(secret, changed)
-    if changed:
-        credential.start_anew(secret)
 
 
 def problem_with_key(channel: str, store: Path) -> str:
@@ -159,7 +141,7 @@ def problem_with_key(channel: str, store: Path) -> str:
     secret = stream_key(channel)
     target = credential.credential_file(store, secret)
     if not target.exists():
-        return f"{target}: there is none"
+        return f"{target}: does not exist"
     try:
         key = credential.clean(file.read_text(target, credential.LARGEST_BYTES), str(target), secret)
     except LivekeepError as error:
@@ -173,4 +155,4 @@ def problem_with_key(channel: str, store: Path) -> str:
         if channel in known and (fault := channels.key_fault(channel, known[channel], settings, stored_for)):
             return f"{bound}: {fault}"
     found = target.stat()
-    return f"{target}: others may read it (mode {found.st_mode & 0o777:o})" if found.st_mode & 0o077 else ""
+    return f"{target}: other users may read it (mode {found.st_mode & 0o777:o})" if found.st_mode & 0o077 else ""

@@ -45,10 +45,10 @@ VIMEO_TOKEN = Secret(
     paths.TOKEN_NAME,
     "token",
     "livekeep-poller.service",
-    "make one at https://developer.vimeo.com/apps",
+    "create one at https://developer.vimeo.com/apps",
     title="Vimeo token",
     made_of="ASCII letters and digits",
-    instead=", or use: livekeep import-env FILE",
+    instead=", or run: livekeep import-env FILE",
 )
 
 
@@ -57,7 +57,7 @@ def read(name: str | None, secret: Secret) -> tuple[str, str]:
     if name not in (None, "-"):
         return file.read_text(Path(str(name)), LARGEST_BYTES), str(name)
     if is_asked_for(name):
-        return ask(secret), "what was typed"
+        return ask(secret), "the input"
     raw = sys.stdin.buffer.read(LARGEST_BYTES)
     try:
         return raw.decode("utf-8"), "standard input"
@@ -75,14 +75,14 @@ def ask(secret: Secret, hint: str = "it is not shown") -> str:
     try:
         return getpass.getpass(f"{title} ({hint}): ")
     except EOFError as error:
-        raise LivekeepError(f"what was typed: holds no {secret.noun}; nothing was changed") from error
+        raise LivekeepError(f"the input: contains no {secret.noun}; nothing was changed") from error
 
 
 def clean(raw: str, where: str, secret: Secret = VIMEO_TOKEN) -> str:
     """The secret in `raw`, without surrounding characters. Raises `LivekeepError`, which never shows it."""
     found = bare(raw)
     if not found:
-        raise LivekeepError(f"{where}: holds no {secret.noun}; {secret.source}")
+        raise LivekeepError(f"{where}: contains no {secret.noun}; {secret.source}")
     if any(character.isspace() for character in found):
         raise LivekeepError(f"{where}: {secret.one()} has no spaces or line breaks within; give the {secret.noun} alone")
     if not found.isascii() or not found.isprintable():
@@ -99,11 +99,6 @@ def credential_file(store: Path = paths.CREDENTIAL_STORE, secret: Secret = VIMEO
     return store / secret.file_name
 
 
-def store_token(token: str, store: Path = paths.CREDENTIAL_STORE) -> bool:
-    """Write the Vimeo token's credential; returns whether it changed. Raises `LivekeepError`."""
-    return store_secret(token, VIMEO_TOKEN, store)
-
-
 def store_secret(content: str, secret: Secret, store: Path = paths.CREDENTIAL_STORE) -> bool:
     """Write the credential; returns whether it changed. Raises `LivekeepError`."""
     target = credential_file(store, secret)
@@ -113,35 +108,37 @@ def store_secret(content: str, secret: Secret, store: Path = paths.CREDENTIAL_ST
     except OSError:
         same = False
     # Written even if unchanged, to fix owner and mode.
-    file.replace(target, content.encode("ascii"), Ownership(0o600, *root_where_possible()), keep=False)
+    owner = (0, 0) if os.geteuid() == 0 else (-1, -1)
+    file.replace(target, content.encode("ascii"), Ownership(0o600, *owner), keep=False)
     return not same
 
 
-def root_where_possible() -> tuple[int, int]:
-    return (0, 0) if os.geteuid() == 0 else (-1, -1)
-
-
 def tell_stored(secret: Secret, is_changed: bool) -> None:
-    stored = f"{secret.noun} stored" if is_changed else f"the {secret.noun} is already that one"
+    stored = f"{secret.noun} stored" if is_changed else f"the {secret.noun} is unchanged"
     terminal.say(f"{credential_file(secret=secret)}: {stored}")
 
 
-def start_anew(secret: Secret) -> None:
-    """Restart the unit if it runs: systemd reads a credential only when a unit starts."""
+def keep(*contents: tuple[str, Secret]) -> None:
+    """Store the secrets of one unit, report them, and restart the unit if it runs: systemd reads a credential only when a unit
+    starts."""
+    is_changed = False
+    for content, secret in contents:
+        is_new = store_secret(content, secret)
+        tell_stored(secret, is_new)
+        is_changed |= is_new
+    if not is_changed:
+        return
+    secret = contents[-1][1]
     program = secret.unit.removesuffix(".service")
-    called = program.removeprefix("livekeep-").partition("@")[0]
     try:
         restarted = systemctl.restart_if_running(secret.unit)
     except LivekeepError as error:
-        raise LivekeepError(f"{error}\nThe {secret.noun} is stored; the {called} takes it at its next start.") from error
-    terminal.say(f"{program} was restarted with it" if restarted else f"{program} does not run; it takes it when it starts")
+        name = program.removeprefix("livekeep-").partition("@")[0]
+        raise LivekeepError(f"{error}\nThe {secret.noun} is stored; the {name} uses it from its next start on.") from error
+    terminal.say(f"{program} was restarted with it" if restarted else f"{program} does not run; it uses it when it starts")
 
 
 def set_token(arguments: argparse.Namespace) -> int:
     """livekeep set-token: reads the Vimeo token from a file, a prompt or a pipe, stores it, and restarts the poller."""
-    token = clean(*read(arguments.file, VIMEO_TOKEN))
-    changed = store_token(token)
-    tell_stored(VIMEO_TOKEN, changed)
-    if changed:
-        start_anew(VIMEO_TOKEN)
+    keep((clean(*read(arguments.file, VIMEO_TOKEN)), VIMEO_TOKEN))
     return 0

@@ -24,31 +24,20 @@ WEB_PASSWORD = Secret(
 
 
 def run(arguments: argparse.Namespace) -> int:
-    password = asked() if credential.is_asked_for(arguments.file) else given(arguments.file)
-    credential.store_secret(password_hash.make(password), WEB_PASSWORD)
-    credential.tell_stored(WEB_PASSWORD, is_changed=True)
-    credential.start_anew(WEB_PASSWORD)
-    web = config.load_leniently()[0].web
-    if is_loopback_address(web.address):
+    if credential.is_asked_for(arguments.file):
+        password = checked(credential.ask(WEB_PASSWORD), "the input")
+        if credential.ask(WEB_PASSWORD, "once more") != password:
+            raise LivekeepError("the two passwords differ; nothing was changed")
+    else:
+        raw, where = credential.read(arguments.file, WEB_PASSWORD)
+        lines = raw.removeprefix("\ufeff").splitlines()
+        if any(line.strip() for line in lines[1:]):
+            raise LivekeepError(f"{where}: contains more than one line; give only the password")
+        password = checked(lines[0] if lines else "", where)
+    credential.keep((password_hash.make(password), WEB_PASSWORD))
+    if is_loopback_address(config.load_leniently()[0].web.address):
         terminal.say(f'For other machines: [web] address = "0.0.0.0" in {paths.CONFIG_FILE}, then: sudo livekeep apply')
     return 0
-
-
-def asked() -> str:
-    """The password, typed twice identically. Raises `LivekeepError`."""
-    password = checked(credential.ask(WEB_PASSWORD), "what was typed")
-    if credential.ask(WEB_PASSWORD, "once more") != password:
-        raise LivekeepError("the two are not alike; nothing was changed")
-    return password
-
-
-def given(name: str | None) -> str:
-    """The password from a file or a pipe: its first line. Raises `LivekeepError`."""
-    raw, where = credential.read(name, WEB_PASSWORD)
-    lines = raw.removeprefix("\ufeff").splitlines()
-    if len(lines) > 1 and any(line.strip() for line in lines[1:]):
-        raise LivekeepError(f"{where}: holds more than one line; give the password alone")
-    return checked(lines[0] if lines else "", where)
 
 
 def checked(password: str, where: str) -> str:
@@ -60,5 +49,5 @@ def checked(password: str, where: str) -> str:
     if len(password) > LONGEST_CHARACTERS:
         raise LivekeepError(f"{where}: {len(password)} characters are too many for a password; is this the right file?")
     if len(set(password)) < LEAST_CHARACTERS // 2:
-        raise LivekeepError(f"{where}: the same few characters over and over are too easy to guess")
+        raise LivekeepError(f"{where}: a few characters repeated are too easy to guess")
     return password

@@ -1,7 +1,7 @@
 """The channels in `livekeep status`: a line each, and what to do about unhealthy ones. Pure."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from livekeep.core import channels
@@ -23,38 +23,43 @@ WORDS: dict[Publishing, str] = {
     "refused": "refused",
     "stopping": "stopping",
 }
-HEAD = ("CHANNEL", "STATE", "SINCE", "NOW PLAYING", "INGEST")
-Row = tuple[str, str, str, str, str]
-Found = Mapping[str, ChannelStatus]
+Statuses = Mapping[str, ChannelStatus]
 
 
-def overview(found: Found, configured: Iterable[str], clock: Clock) -> str:
-    """A table of the channels, those that are off included, and the problems below it; "" without channels."""
-    known = {name: found.get(name, ChannelStatus(name)) for name in sorted({*found, *configured})}
+def all_of(statuses: Statuses, configured: Iterable[str]) -> list[ChannelStatus]:
+    """By name, those that are off included."""
+    return [statuses.get(name, ChannelStatus(name)) for name in sorted({*statuses, *configured})]
+
+
+def overview(statuses: Statuses, configured: Iterable[str], clock: Clock) -> str:
+    """A table of the channels, and the problems below it; "" without channels."""
+    known = all_of(statuses, configured)
     if not known:
         return ""
-    lines = terminal.table([HEAD, *(row(it, clock) for it in known.values())]).splitlines()
-    coloured = [coloured_line(line, it, clock) for line, it in zip(lines[1:], known.values(), strict=True)]
-    blocks = ["\n".join([terminal.paint(lines[0], "bold"), *coloured])]
-    blocks += [terminal.table(rows) for it in known.values() if (rows := list(trouble_rows(it, clock)))]
+    rows = [row(it, clock) for it in known]
+    colours: list[terminal.Colour] = [COLOURS[channel_status.verdict(it, clock).level] if it.counts() else "" for it in known]
+    blocks = [terminal.state_table(("CHANNEL", "STATE", "SINCE", "NOW PLAYING", "INGEST"), rows, colours)]
+    for it in known:
+        troubles = []
+        if it.counts():
+            verdict = channel_status.verdict(it, clock)
+            if verdict.level != "ok":
+                troubles += [("Why", verdict.sentence), ("Do", advice(it, clock))]
+            if showing := youtube(it, clock):
+                troubles.append(("YouTube", f"{it.channel}: {showing}"))
+        blocks += [terminal.table(troubles)] if troubles else []
     return "\n\n".join(blocks)
 
 
-def coloured_line(line: str, it: ChannelStatus, clock: Clock) -> str:
-    if not it.counts():
-        return line
-    start, word = line[: len(it.channel)], state_of(it, clock)
-    colour = COLOURS[channel_status.verdict(it, clock).level]
-    return start + line[len(start) :].replace(word, terminal.paint(word, colour), 1)
-
-
-def row(it: ChannelStatus, clock: Clock) -> Row:
+def row(it: ChannelStatus, clock: Clock) -> tuple[str, str, str, str, str]:
     worker = it.worker
     if not isinstance(worker, ChannelState):
-        return it.channel, state_of(it, clock), since(it, clock), "", ""
+        since = terminal.since(it.end.ended_at, clock.now) if it.end and it.meant_since is not None else ""
+        return it.channel, state_of(it, clock), since, "", ""
+    moment = worker.connected_since if worker.publishing == "on-air" else worker.since
+    since = terminal.since(moment or worker.since, clock.now)
     playing = "the slate" if worker.picture == "slate" else worker.now.name if worker.now else ""
-    backup = " (backup)" if worker.is_backup else ""
-    return it.channel, state_of(it, clock), since(it, clock), playing, f"{worker.ingest}{backup}"
+    return it.channel, state_of(it, clock), since, playing, f"{worker.ingest}{' (backup)' if worker.is_backup else ''}"
 
 
 def state_of(it: ChannelStatus, clock: Clock) -> str:
@@ -67,26 +72,6 @@ def state_of(it: ChannelStatus, clock: Clock) -> str:
     if clock.now_monotonic - worker.written_monotonic > channels.STALE_SECONDS:
         return "stuck"
     return WORDS[worker.publishing]
-
-
-def since(it: ChannelStatus, clock: Clock) -> str:
-    worker = it.worker
-    if isinstance(worker, ChannelState):
-        moment = worker.connected_since if worker.publishing == "on-air" else worker.since
-        return terminal.since(moment or worker.since, clock.now)
-    return terminal.since(it.end.ended_at, clock.now) if it.end and it.meant_since is not None else ""
-
-
-def trouble_rows(it: ChannelStatus, clock: Clock) -> Iterator[tuple[str, str]]:
-    """The problem with a channel and what to do, if any, and YouTube's view of it."""
-    if not it.counts():
-        return
-    found = channel_status.verdict(it, clock)
-    if found.level != "ok":
-        yield "Why", found.sentence
-        yield "Do", advice(it, clock)
-    if shown := youtube(it, clock):
-        yield "YouTube", f"{it.channel}: {shown}"
 
 
 def youtube(it: ChannelStatus, clock: Clock) -> str:
@@ -114,10 +99,9 @@ def advice(it: ChannelStatus, clock: Clock) -> str:
     return f"sudo livekeep air check {name}; {journal}"
 
 
-def document(found: Found, configured: Iterable[str], clock: Clock) -> dict[str, Any]:
+def document(statuses: Statuses, configured: Iterable[str], clock: Clock) -> dict[str, Any]:
     """The same for programs, by the channel's name."""
-    listed = sorted({*found, *configured})
-    return {name: entry(found.get(name, ChannelStatus(name)), clock) for name in listed}
+    return {it.channel: entry(it, clock) for it in all_of(statuses, configured)}
 
 
 def entry(it: ChannelStatus, clock: Clock) -> dict[str, Any]:

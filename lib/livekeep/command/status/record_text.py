@@ -3,16 +3,14 @@
 import dataclasses
 from typing import Any
 
-from livekeep.core.record_states import AlerterState, ClipsState, OpenAlert, RecorderState
+from livekeep.core.record_states import AlerterState, ClipsState, RecorderState
 from livekeep.core.text import shown
 from livekeep.status.health import Clock
 from livekeep.status.record_status import RecordStatus
 from livekeep.system import terminal
 
-COLOURS: dict[str, terminal.Colour] = {"critical": "red", "warning": "yellow", "info": ""}
 MOST_ALERTS = 10
 MOST_CLIPS = 3
-MEGABYTE = 1e6
 Row = tuple[str, str]
 
 
@@ -26,52 +24,46 @@ def overview(record: RecordStatus, clock: Clock) -> str:
     if isinstance(record.alerter, AlerterState):
         rows += alert_rows(record.alerter, clock)
     if isinstance(record.clips, ClipsState):
-        rows += clip_rows(record.clips, clock)
+        it = record.clips
+        last_run = terminal.duration(clock.now - it.ran_at)
+        rows.append(("Clips", f"{it.clips} of {counted(it.sources, 'source')}, last checked {last_run} ago"))
+        rows += [("Takes off", shown(f"{clip.name or clip.clip}: {clip.reason}")) for clip in it.hot[:MOST_CLIPS]]
     for fault in record.faults(clock):
         rows += [("Fault", shown(fault.sentence)), ("Do", shown(fault.advice))]
     return terminal.table(rows)
 
 
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def recorded(it: RecorderState, clock: Clock) -> str:
-    running = f"{it.sessions_running} session{'' if it.sessions_running == 1 else 's'} running"
-    counted = f"{it.calls} calls and {it.events} events since {terminal.local_time(it.started_at, clock.now)}"
+    calls = f"{it.calls} calls and {it.events} events since {terminal.local_time(it.started_at, clock.now)}"
     oldest = f", calls from {terminal.local_time(it.oldest_call_at, clock.now)} on" if it.oldest_call_at else ""
-    return f"{running}; {counted}; {it.database_bytes / MEGABYTE:.1f} MB{oldest}"
+    return f"{counted(it.sessions_running, 'session')} running; {calls}; {it.database_bytes / 1e6:.1f} MB{oldest}"
 
 
 def alert_rows(it: AlerterState, clock: Clock) -> list[Row]:
     if not it.open:
-        receivers = f"{it.channels} channel{'' if it.channels == 1 else 's'} of messages"
-        return [("Alerts", f"none open; {it.rules} rules, {receivers}, {it.delivered} delivered")]
-    rows = [row for alert in it.open[:MOST_ALERTS] for row in alert_row(alert, clock)]
-    more = len(it.open) - MOST_ALERTS
-    return [*rows, ("", f"and {more} more: livekeep alert list")] if more > 0 else rows
-
-
-def alert_row(alert: OpenAlert, clock: Clock) -> list[Row]:
-    severity = terminal.paint(alert.severity, COLOURS[alert.severity])
-    silenced = " (silenced)" if alert.is_silenced else ""
-    began = terminal.since(alert.since, clock.now)
-    told = f"{severity}: {shown(alert.sentence)} [{shown(alert.rule)}]{silenced}, since {began}"
-    return [("Alert", told), *([("Do", shown(alert.advice))] if alert.advice else [])]
-
-
-def clip_rows(it: ClipsState, clock: Clock) -> list[Row]:
-    sources = f"{it.sources} source{'' if it.sources == 1 else 's'}"
-    known = f"{it.clips} of {sources}, looked at {terminal.duration(clock.now - it.ran_at)} ago"
-    hot = [("Takes off", shown(f"{clip.name or clip.clip}: {clip.reason}")) for clip in it.hot[:MOST_CLIPS]]
-    return [("Clips", known), *hot]
+        return [("Alerts", f"none open; {it.rules} rules, {counted(it.channels, 'message channel')}, {it.delivered} delivered")]
+    colours: dict[str, terminal.Colour] = {"critical": "red", "warning": "yellow", "info": ""}
+    rows: list[Row] = []
+    for alert in it.open[:MOST_ALERTS]:
+        severity = terminal.paint(alert.severity, colours[alert.severity])
+        silenced = " (silenced)" if alert.is_silenced else ""
+        since = terminal.since(alert.since, clock.now)
+        rows.append(("Alert", f"{severity}: {shown(alert.sentence)} [{shown(alert.rule)}]{silenced}, since {since}"))
+        if alert.advice:
+            rows.append(("Do", shown(alert.advice)))
+    if len(it.open) > MOST_ALERTS:
+        rows.append(("", f"and {len(it.open) - MOST_ALERTS} more: livekeep alert list"))
+    return rows
 
 
 def document(record: RecordStatus, clock: Clock) -> dict[str, Any]:
     """The same for programs. An unreadable state is null."""
+    states = {"recorder": record.recorder, "alerter": record.alerter, "clips": record.clips}
     return {
-        "recorder": plain(record.recorder),
-        "alerter": plain(record.alerter),
-        "clips": plain(record.clips),
+        **{name: None if isinstance(it, Exception) else dataclasses.asdict(it) for name, it in states.items()},
         "faults": [fault._asdict() for fault in record.faults(clock)] if record.is_there() else [],
     }
-
-
-def plain(it: RecorderState | AlerterState | ClipsState | Exception) -> dict[str, Any] | None:
-    return None if isinstance(it, Exception) else dataclasses.asdict(it)
