@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +23,14 @@ from tests.machine.vimeo import TOKEN
 SOURCES = ("bin", "docs", "etc", "lib", "packaging", "units", "README.md", "CHANGELOG.md", "LICENSE")
 VERSIONS = ("1.0.0", "1.1.0")
 REPOSITORY, KEY = "/srv/repository", "fleet@example.org"
-# Like unattended-upgrades and configuration management: non-interactive.
+# Like configuration management: non-interactive.
 APT = "apt-get -q -y -o Dpkg::Use-Pty=false"
+# As docs/how-to/install.md says; the first line is the answer to the package's only question.
+UNATTENDED = """\
+APT::Periodic::Unattended-Upgrade "1";
+Unattended-Upgrade::Origins-Pattern { "origin=livekeep"; };
+"""
+UPGRADE_LOG = "/var/log/unattended-upgrades/unattended-upgrades.log"
 
 
 def build(target: Path, version: str) -> list[Path]:
@@ -60,8 +66,11 @@ def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path
 
 @pytest.fixture(scope="module", params=root.SUITES)
 def box(request: pytest.FixtureRequest, repositories: list[Path]) -> Iterator[Screen]:
-    """A machine with this repository only."""
-    with Screen(request.param, install=False) as screen:
+    """A machine with this repository only; on trixie with unattended-upgrades."""
+    more = ("unattended-upgrades",) if request.param == "trixie" else ()
+    with Screen(request.param, install=False, more_packages=more) as screen:
+        # It upgrades when the test says so.
+        screen.machine.systemctl("stop", "apt-daily.timer", "apt-daily-upgrade.timer")
         screen.machine.copy_in(repositories[0], REPOSITORY)
         screen.machine.run("rm -rf /etc/apt/sources.list*; mkdir /etc/apt/sources.list.d")
         screen.machine.run(f"cp {REPOSITORY}/livekeep.gpg /usr/share/keyrings")
@@ -86,6 +95,18 @@ def test_apt_installs_from_a_signed_repository(box: Screen) -> None:
     assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
 
 
+def upgrade(box: Screen) -> None:
+    """To the newer version: on trixie as the timer of unattended-upgrades does, on bookworm by apt."""
+    if box.suite == "bookworm":
+        apt(box, "upgrade")
+        return
+    box.machine.write("/etc/apt/apt.conf.d/52fleet", UNATTENDED)
+    box.machine.run(["systemctl", "start", "apt-daily-upgrade.service"], timeout=300)
+    told = box.machine.read(UPGRADE_LOG)
+    assert "Packages that will be upgraded: livekeep livekeep-health livekeep-screen" in told
+    assert "All upgrades installed" in told
+
+
 def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repositories: list[Path]) -> None:
     """And back to the previous version: no question, no configuration change, no display restart."""
     machine = box.machine
@@ -95,17 +116,23 @@ def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repos
     apt(box, "update")
     box.goes_live()
     older = " ".join(f"{name}={VERSIONS[0]}" for name in ("livekeep", "livekeep-screen", "livekeep-health"))
-    for words, version in (("upgrade", VERSIONS[1]), (f"install --allow-downgrades {older}", VERSIONS[0])):
+    steps: tuple[tuple[Callable[[], object], str], ...] = (
+        (lambda: upgrade(box), VERSIONS[1]),
+        (lambda: apt(box, f"install --allow-downgrades {older}"), VERSIONS[0]),
+    )
+    for change, version in steps:
         pids = {unit: box.main_pid(unit) for unit in UNITS}
         with box.watched() as sampler:
-            apt(box, words)
+            change()
             box.is_renewed(PLAYER, pids[PLAYER])
             box.is_renewed(POLLER, pids[POLLER])
             box.moves()
         assert {sample.label for sample in sampler.samples} == {"stream"}, box.spans(sampler)
         assert box.main_pid(DISPLAY) == pids[DISPLAY]
         assert installed(machine) == version
+        assert machine.run(["livekeep", "version"]).stdout == f"livekeep {version}\n"
         assert machine.read("/etc/livekeep/livekeep.toml") == config
+        assert machine.run("find /etc -name '*.dpkg-*'").stdout == ""
         wait_for(lambda: machine.unit_property("livekeep-exporter.service", "ActiveState") == "active", 30)
         assert machine.unit_property("livekeep-probe-network.timer", "ActiveState") == "active"
         assert machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
