@@ -17,19 +17,25 @@ from tests.machine.screen import Screen
 
 ROOMS = ("screen_room", "channel_room", "record_room")
 LONGEST_FIRST = (
-    "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "air_channel-bookworm", "record-trixie",
-    "record_install-trixie", "record_install-bookworm", "record-bookworm", "bad_input-trixie", "health-trixie",
-    "install-trixie", "air_storage-trixie", "air_control-trixie", "screen-trixie", "screen-bookworm", "api_faults-bookworm",
-    "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm", "wayland-trixie", "wayland-bookworm",
-    "exporter-trixie", "secrets-trixie",
+    "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "record-trixie", "record_install-trixie", "bad_input-trixie",
+    "health-trixie", "install-trixie", "air_storage-trixie", "air_control-trixie", "screen-trixie", "api_faults-bookworm",
+    "record_install-bookworm", "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm",
+    "wayland-trixie", "wayland-bookworm", "exporter-trixie", "secrets-trixie",
 )  # fmt: skip
 """The groups that take minutes: they start first, so that none runs alone at the end."""
-NIGHTLY = (
-    "exporter-bookworm", "health-bookworm", "host_probe-bookworm", "secrets-bookworm", "probe_youtube-bookworm",
-    "air_control-bookworm", "air_storage-bookworm", "harness-bookworm", "soak", "record_recorder-bookworm",
-)  # fmt: skip
-"""Slow tests, or tests that repeat the other release's result. The rest of bookworm runs each time: installation, units, and what
-depends on its mpv, ffmpeg and desktop."""
+NIGHTLY = ("harness", "soak")
+"""The modules that CI leaves out."""
+EACH_TIME_ON_BOOKWORM = {
+    **dict.fromkeys(("install", "air_install", "record_install", "packages"), ("",)),
+    **dict.fromkeys(("air_units", "units_collector", "survival", "wayland", "api_faults"), ("",)),
+    "screen": (
+        "test_goes_live_and_off", "test_a_stream_that_breaks_down_comes_back[bookworm-stops growing]",
+        "test_an_encoder_that_restarts", "test_sound_alone",
+    ),
+    "air_channel": ("test_a_check_tells", "test_one_command", "test_all_items_go_out"),
+}  # fmt: skip
+"""By module, how the names of the tests begin that CI runs on bookworm, too: those of its installation, its systemd, mpv, ffmpeg
+and desktop. Its other tests repeat the result of trixie, and run each night."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -52,7 +58,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             continue
         group = group_of(item)
         item.add_marker(pytest.mark.xdist_group(group))
-        if group in NIGHTLY:
+        module, _, suite = group.partition("-")
+        if module in NIGHTLY or (suite == "bookworm" and not item.name.startswith(EACH_TIME_ON_BOOKWORM.get(module, ()))):
             item.add_marker(pytest.mark.nightly)
         groups.setdefault(group, []).append(item)
     names = sorted(groups, key=lambda name: ranks.get(name, len(ranks)))
