@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import json
 import time
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from livekeep.core.events import Event
 from tests.machine.air_store import LONG_SECONDS
-from tests.machine.channel import FETCH, ChannelRoom, worker
-from tests.machine.health_part import figures_of
+from tests.machine.channel import ChannelRoom, worker
 
-EXPORTER = "http://127.0.0.1:9877/metrics"
 MADE = "/srv/made"
 # Run in the machine: kills the worker of a channel, and prints the seconds until its state was gone and its end was reported.
 KILL_AND_LOOK = """
@@ -82,13 +78,6 @@ def make_long(room: ChannelRoom) -> str:
     script = f"mkdir -p {MADE} && ffmpeg -loglevel error -y -stream_loop {LONG_SECONDS // 4 - 1} -i /srv/media/1-fits.mp4 -c copy"
     room.machine.run(f"{script} {MADE}/long.mp4")
     return MADE
-
-
-def metrics(room: ChannelRoom) -> dict[str, float]:
-    """The exporter's metrics, by name and labels."""
-    status, _fields, content = json.loads(room.machine.run(["python3", "-c", FETCH, "GET", EXPORTER, "{}", ""]).stdout)
-    assert status == 200
-    return figures_of(base64.b64decode(content).decode())
 
 
 def moment() -> int:

@@ -26,7 +26,7 @@ from tests.machine.channel import CONTROLLER, CREDENTIALS, STORAGE, STREAM_KEY, 
 from tests.machine.channel_viewer import FarViewer
 from tests.machine.costs import cpu_percents, pss_megabytes
 from tests.machine.machine import MachineError, wait_for
-from tests.machine.screen import Settings
+from tests.machine.room import Settings
 from tests.machine.standin import PROJECT
 
 PATIENCE_SECONDS = 90.0

@@ -21,9 +21,9 @@ from livekeep.air.worker.profile import plan
 from livekeep.air.worker.transcode import feeder_command
 from livekeep.core.config import Channel
 from tests.machine import root
-from tests.machine.channel import packages_of
 from tests.machine.machine import Machine
 from tests.machine.network import Network
+from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 from tests.machine.tidy import CGROUPS, end
 
@@ -122,7 +122,7 @@ def normalising() -> list[Line]:
     media = probe(str(file), 60.0)
     rows = []
     for suite in root.SUITES:
-        folder = root.ready(suite, packages_of(suite))
+        folder = root.ready(suite, packages_of(suite, "health", "air"))
         told = []
         for preset in PRESETS:
             channel = Channel(preset=preset)

@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.machine import root
 from tests.machine.machine import MachineError
 from tests.machine.record_room import ALERTER, RECORDER, WEB, RecordRoom
-from tests.machine.screen import Settings
+from tests.machine.room import Settings
 from tests.machine.standin import PROJECT
 
 MARKS = 100
@@ -119,7 +119,7 @@ def at_rest(table: Table) -> None:
     seconds = after["written_monotonic"] - before["written_monotonic"]
     commits = (after["commits"] - before["commits"]) / seconds * 60
     for unit in (RECORDER, ALERTER):
-        table.add(f"{unit.removesuffix('.service')} at rest, PSS", "≤ 30 MB", f"{room.memory_bytes(unit) / 1e6:.1f} MB")
+        table.add(f"{unit.removesuffix('.service')} at rest, PSS", "≤ 30 MB", f"{room.memory_megabytes(unit):.1f} MB")
     table.add("livekeep-web when idle", "0 MB", "0: it does not run")
     table.add("recorder at rest, with a screen and its probes: commits a minute", "≤ 1 with nothing going on", f"{commits:.2f}")
 
@@ -131,7 +131,7 @@ def delays(table: Table) -> None:
         most = seconds[int(len(seconds) * 0.95) - 1]
         text = f"median {statistics.median(seconds):.2f} s, 95 of 100 within {most:.2f} s, all within {seconds[-1]:.2f} s"
         table.add(f"a failed call, {what}, is pushed to an open page", "≤ 1 s in 95 of 100", text)
-    table.add("livekeep-web while it is read, PSS", "–", f"{table.room.memory_bytes(WEB) / 1e6:.1f} MB")
+    table.add("livekeep-web while it is read, PSS", "–", f"{table.room.memory_megabytes(WEB):.1f} MB")
 
 
 def machine_part(suite: root.Suite, target: Path | None) -> None:

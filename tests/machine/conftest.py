@@ -27,11 +27,12 @@ NIGHTLY = ("harness", "soak")
 """The modules that CI leaves out."""
 EACH_TIME_ON_BOOKWORM = {
     **dict.fromkeys(("install", "air_install", "record_install", "packages"), ("",)),
-    **dict.fromkeys(("air_units", "units_collector", "survival", "wayland", "api_faults"), ("",)),
+    **dict.fromkeys(("air_units", "survival", "wayland", "api_faults"), ("",)),
     "screen": (
         "test_goes_live_and_off", "test_a_stream_that_breaks_down_comes_back[bookworm-stops growing]",
         "test_an_encoder_that_restarts", "test_sound_alone",
     ),
+    "exporter": ("test_units_are", "test_a_unit_that"),
     "air_channel": ("test_a_check_tells", "test_one_command", "test_all_items_go_out"),
 }  # fmt: skip
 """By module, how the names of the tests begin that CI runs on bookworm, too: those of its installation, its systemd, mpv, ffmpeg

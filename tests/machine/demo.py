@@ -24,10 +24,8 @@ PATIENCE_SECONDS = 40.0
 class DemoScreen(Screen):
     """A room with livekeep's default settings, except the addresses of Vimeo and the TV; the demo itself installs livekeep."""
 
-    def _make(self) -> None:
-        for thing in (self.network, self.tv, self.live, self.vimeo, self.machine):
-            self._stack.enter_context(thing)
-        self.write_config()
+    def __init__(self, suite: root.Suite, *, more_packages: Sequence[str] = ()) -> None:
+        super().__init__(suite, install=False, more_packages=more_packages)
 
     def settings(self) -> dict[str, dict[str, object]]:
         """The minimum settings."""

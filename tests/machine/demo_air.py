@@ -25,7 +25,7 @@ from tests.machine.channel import MEDIA, STREAM_KEY, ChannelRoom, worker
 from tests.machine.channel_clips import COLOURS, RECIPES
 from tests.machine.channel_viewer import PICTURE_SIZE, FarViewer, pictures
 from tests.machine.machine import MachineError, wait_for
-from tests.machine.screen import Settings
+from tests.machine.room import Settings
 
 T = TypeVar("T")
 

@@ -24,7 +24,8 @@ from tests.machine import root
 from tests.machine.machine import MachineError
 from tests.machine.mailbox import text_of
 from tests.machine.record_room import PAGES, RECORDER, RecordRoom
-from tests.machine.screen import DISPLAY, Settings
+from tests.machine.room import Settings
+from tests.machine.screen import DISPLAY
 
 T = TypeVar("T")
 

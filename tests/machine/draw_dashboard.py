@@ -18,7 +18,8 @@ from tests.machine.health_part import internet
 from tests.machine.live import HD, SD, LiveStream
 from tests.machine.machine import wait_for
 from tests.machine.prometheus import ETC, THIS_BOX, UNIT, Prometheus
-from tests.machine.screen import Screen, Tables, merged
+from tests.machine.room import Tables, merged
+from tests.machine.screen import Screen
 from tests.machine.standin import PROJECT
 from tests.prometheus import expressions
 from tests.prometheus.draw import Series, Span, draw
@@ -43,7 +44,7 @@ class Evening(Screen):
         """Nothing is made yet."""
         super().__init__("trixie", more_packages=["prometheus"])
         self.live = LiveStream(self.network, variants=(HD, SD))
-        self._parts = (self.network, self.tv, self.live, self.vimeo, self.machine)
+        self.parts = [self.network, self.tv, self.live, self.vimeo]
 
     def settings(self) -> dict[str, dict[str, Any]]:
         """The probes run often enough for such a short evening."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from livekeep.core.probe_results import PROBES as ALL_PROBES
-from tests.machine.screen import Screen, Tables
+from tests.machine.room import Answer, Room, Tables, fetch
+from tests.machine.screen import Screen
 from tests.machine.services import Services
 
 EXPORTER = "livekeep-exporter.service"
@@ -17,61 +17,11 @@ PROBES = tuple(name for name in ALL_PROBES if name != "youtube")
 """Probes of the health part alone: YouTube's comes with the air part."""
 TIMERS = tuple(f"livekeep-probe-{name}.timer" for name in PROBES)
 URL = "http://127.0.0.1:9877"
-# Run in the machine: URL, headers, number of concurrent requests.
-FETCH = """
-import base64, concurrent.futures, json, sys, urllib.error, urllib.request
-asked, headers, clients = sys.argv[1], json.loads(sys.argv[2]), int(sys.argv[3])
-def fetch(_number):
-    try:
-        answer = urllib.request.urlopen(urllib.request.Request(asked, headers=headers), timeout=60)
-    except urllib.error.HTTPError as error:
-        answer = error
-    fields = {name.lower(): value for name, value in answer.headers.items()}
-    return answer.status, fields, base64.b64encode(answer.read()).decode()
-with concurrent.futures.ThreadPoolExecutor(clients) as threads:
-    print(json.dumps(list(threads.map(fetch, range(clients)))))
-"""
 
 
-class Answer(NamedTuple):
-    """One HTTP response; `headers` by lower-case name."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        return self.body.decode()
-
-
-def ask_at_once(screen: Screen, path: str, headers: Mapping[str, str], clients: int, url: str = URL) -> list[Answer]:
-    """The responses to several concurrent clients in the machine."""
-    command = ["python3", "-c", FETCH, f"{url}{path}", json.dumps(dict(headers)), str(clients)]
-    done = screen.machine.run(command, env={"SSL_CERT_FILE": "/root/livekeep.crt"})
-    return [Answer(status, fields, base64.b64decode(body)) for status, fields, body in json.loads(done.stdout)]
-
-
-def ask(screen: Screen, path: str, headers: Mapping[str, str] | None = None, url: str = URL) -> Answer:
-    """The response to a client in the machine."""
-    return ask_at_once(screen, path, headers or {}, 1, url)[0]
-
-
-def figures(screen: Screen) -> dict[str, float]:
-    """The values of one scrape by name and labels as written: `livekeep_display_mode{mode="stream"}`."""
-    answer = ask(screen, "/metrics")
-    assert answer.status == 200
-    return figures_of(answer.text)
-
-
-def figures_of(text: str) -> dict[str, float]:
-    found = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            series, _, value = line.rpartition(" ")
-            assert series not in found
-            found[series] = float(value)
-    return found
+def ask(room: Room, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    """The exporter's response to a client in the machine."""
+    return fetch(room.machine, f"{URL}{path}", headers=headers)
 
 
 def named(found: Mapping[str, float], beginning: str) -> dict[str, float]:

@@ -146,8 +146,8 @@ class Machine(Disposable):
         return self.run(["cat", path]).stdout
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file, with its directories."""
-        script = 'mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1"'
+        """Write a file, with its directories; whoever reads it meanwhile finds the old content or the new."""
+        script = 'mkdir -p "$(dirname "$1")" && cat >"$1.new" && chmod "$2" "$1.new" && mv -f "$1.new" "$1"'
         self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=text)
 
     def exists(self, path: str) -> bool:
@@ -184,6 +184,15 @@ class Machine(Disposable):
         """One property of a unit, as `systemctl show` prints it."""
         return self.systemctl("show", "--value", f"--property={name}", unit).stdout.strip()
 
+    def failed_units(self) -> str:
+        """A line for each unit that has failed."""
+        return self.systemctl("--failed", "--no-legend", "--plain").stdout
+
+    def exposure(self, unit: str) -> float:
+        """The rating of a unit's sandbox by the machine's own systemd: from 0 for none to 10."""
+        last = self.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()[-1]
+        return float(last.partition(": ")[2].split()[0])
+
     def main_pid(self, unit: str) -> Pid:
         """The main process of a unit. Raises MachineError when it has none."""
         inside = int(self.unit_property(unit, "MainPID") or 0)
@@ -200,10 +209,6 @@ class Machine(Disposable):
         """The journal's entries with all their fields."""
         text = self.run(["journalctl", "--no-pager", "--all", "-o", "json", *_of(unit), *arguments]).stdout
         return [json.loads(line) for line in text.splitlines()]
-
-    def wait_for(self, predicate: Callable[[], T], timeout: float, every: float = 0.05) -> T:
-        """Wait until `predicate` returns something true, and return it. Raises MachineError on timeout."""
-        return wait_for(predicate, timeout, every)
 
     # Power
 
@@ -228,7 +233,7 @@ class Machine(Disposable):
                 env=environment,
                 start_new_session=True,
             )
-        self.leader = self._until(self._find_leader, began)
+        self.leader = self._until(lambda: next((host for host, pids in self._processes() if pids[-1] == 1), 0), began)
         self._until(self._is_up, began)
         self.boot_seconds = time.monotonic() - began
 
@@ -331,15 +336,10 @@ class Machine(Disposable):
                 found += [(int(word), _pids(int(word))) for word in words]
         return [(host, pids) for host, pids in found if len(pids) > 1]
 
-    def _find_leader(self) -> int:
-        return next((host for host, pids in self._processes() if pids[-1] == 1), 0)
-
     def _is_up(self) -> bool:
         state = self.systemctl("is-system-running", check=False).stdout.strip()
-        return state in ("running", "degraded") and self._bus_answers()
-
-    def _bus_answers(self) -> bool:
-        return self.run(["busctl", "status", "org.freedesktop.systemd1"], check=False).returncode == 0
+        has_bus = self.run(["busctl", "status", "org.freedesktop.systemd1"], check=False).returncode == 0
+        return state in ("running", "degraded") and has_bus
 
     def _until(self, predicate: Callable[[], T], began: float) -> T:
         """`wait_for` that fails at once when the machine has died, and shows its console."""

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.machine.machine import MachineError, wait_for
+from tests.machine.room import Answer, fetch_all
 from tests.machine.screen import Screen
 from tests.machine.standin import PROJECT
 
@@ -25,20 +26,6 @@ THIS_BOX = "this-box"
 HEALTH = PROJECT / "docs/how-to/health.md"
 MINUTE_SECONDS = 2
 FIRES_SECONDS = 90.0
-# Run in the machine: a list of URLs on standard input, a list of [status, text] on standard output.
-FETCH = """
-import json, sys, urllib.error, urllib.request
-def fetch(url):
-    try:
-        with urllib.request.urlopen(url, timeout=30) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
-print(json.dumps([fetch(url) for url in json.load(sys.stdin)]))
-"""
-
 Alert = dict[str, Any]
 Vector = list[dict[str, Any]]
 
@@ -88,14 +75,13 @@ class Prometheus:
 
     def is_ready(self) -> None:
         """Wait until it responds."""
-        wait_for(lambda: self.fetch(["/-/ready"])[0][0] == 200, 60, 0.5)
+        wait_for(lambda: self.fetch(["/-/ready"])[0].status == 200, 60, 0.5)
 
     # Queries
 
-    def fetch(self, paths: Sequence[str]) -> list[tuple[int, str]]:
-        """Status and text per path; status 0 without a response."""
-        done = self.box.machine.run(["python3", "-c", FETCH], input=json.dumps([f"{URL}{path}" for path in paths]), timeout=180)
-        return [(status, text) for status, text in json.loads(done.stdout)]
+    def fetch(self, paths: Sequence[str]) -> list[Answer]:
+        """A response per path; status 0 without one."""
+        return fetch_all(self.box.machine, [f"{URL}{path}" for path in paths])
 
     def ask(self, path: str) -> Any:
         """The data of an API response."""
@@ -166,9 +152,8 @@ class Prometheus:
         return {series["metric"]["alertname"] for series in found}
 
 
-def data_of(answer: tuple[int, str]) -> Any:
+def data_of(answer: Answer) -> Any:
     """Of an API response. Raises MachineError for an error."""
-    status, text = answer
-    if status != 200:
-        raise MachineError(f"Prometheus answers {status}: {text}")
-    return json.loads(text)["data"]
+    if answer.status != 200:
+        raise MachineError(f"Prometheus answers {answer.status}: {answer.text}")
+    return json.loads(answer.text)["data"]

@@ -135,7 +135,7 @@ def test_all_items_go_out_over_one_connection(room: ChannelRoom) -> None:
 def test_all_who_are_asked_say_that_it_is_on_air(room: ChannelRoom) -> None:
     assert room.livekeep("air", "status", "main").startswith("main: on air")
     assert re.search("^main +on air +", room.livekeep("status"), re.MULTILINE)
-    figures = words.metrics(room)
+    figures = room.figures()
     assert {name: figures[f'livekeep_channel_on_air{{channel="{name}"}}'] for name in ("main", "unwelcome")} == {
         "main": 1,
         "unwelcome": 0,
@@ -248,7 +248,7 @@ def test_an_ingest_that_dies_is_waited_for(long: ChannelRoom) -> None:
         long.until("it is known", lambda: long.state("long")["publishing"] == "unreachable")
         found = json.loads(long.livekeep("air", "status", "--json", "long"))["channels"]["long"]
         assert found["on_air"] is False
-        long.until("the exporter tells", lambda: words.metrics(long)['livekeep_channel_on_air{channel="long"}'] == 0)
+        long.until("the exporter tells", lambda: long.figures()['livekeep_channel_on_air{channel="long"}'] == 0)
     finally:
         long.ingest.start_again()
     after = long.is_on_air("long")

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.machine import air_words as words
-from tests.machine.channel import CONTROLLER, CONTROLLER_SOCKET, CREDENTIALS, INTENTIONS, SOON_SECONDS, ChannelRoom, worker
-from tests.machine.health_part import Answer
+from tests.machine.channel import CONTROLLER, CONTROLLER_SOCKET, CREDENTIALS, INTENTIONS, ChannelRoom, worker
+from tests.machine.room import SOON_SECONDS, Answer
 
 TOKEN = f"{CREDENTIALS}/livekeep.api-token"
 IDLE_SECONDS = 5.0

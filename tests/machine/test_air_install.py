@@ -60,7 +60,7 @@ def files_of(box: ChannelRoom, pattern: str) -> list[str]:
 
 
 def failed_units(box: ChannelRoom) -> str:
-    return box.machine.systemctl("--failed", "--no-legend", "--plain").stdout
+    return box.machine.failed_units()
 
 
 def pid(box: ChannelRoom, unit: str = SLEEPER) -> int:

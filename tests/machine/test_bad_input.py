@@ -16,7 +16,7 @@ SUITES: tuple[Suite, ...] = ("trixie",)
 OWN_PICTURES = "/var/lib/livekeep/pictures"
 POLLER_STATE, PLAYER_STATE = "/run/livekeep/poller/state.json", "/run/livekeep/player/state.json"
 # The poller's MemoryMax=, which a container without the memory controller does not enforce.
-POLLER_MEMORY_BYTES = 128 << 20
+POLLER_MEGABYTES = 128
 
 BAD_CONFIGURATIONS = {
     "syntax": ("[poller\n", "is not valid TOML"),
@@ -145,7 +145,7 @@ def test_a_plain_url_that_answers_nonsense(screen: Screen, fault: str) -> None:
         screen.configure({"streams.main": {"vimeo_event": "", "url": f"{screen.vimeo.base_url}/live.m3u8"}})
         wait_for(lambda: screen.state("poller").get("state") in ("offline", "error"), 40, 0.2)
         assert screen.picture() in ("holding", "error")
-        assert screen.memory_bytes(POLLER) < POLLER_MEMORY_BYTES
+        assert screen.memory_megabytes(POLLER) < POLLER_MEGABYTES
         screen.configure({"streams.main": {"vimeo_event": "", "url": screen.live.url}})
         screen.moves()
 

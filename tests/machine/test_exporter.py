@@ -20,12 +20,9 @@ from livekeep.status.probe_descriptions import description_of
 from tests.machine.health_part import (
     EXPORTER,
     PROBES,
-    Answer,
+    URL,
     applied,
     ask,
-    ask_at_once,
-    figures,
-    figures_of,
     forget,
     internet,
     line_settings,
@@ -33,7 +30,8 @@ from tests.machine.health_part import (
     verdict,
 )
 from tests.machine.machine import wait_for
-from tests.machine.screen import POLLER, Screen, kind
+from tests.machine.room import CERTIFICATE, Answer, fetch, fetch_all, figures_of
+from tests.machine.screen import PLAYER, POLLER, Screen, kind
 from tests.machine.services import Services
 from tests.machine.standin import PROJECT
 from tests.outside import program
@@ -188,7 +186,52 @@ def test_a_live_stream_s_figures(box: Screen) -> None:
     assert first["livekeep_stream_variant_bandwidth_bytes_per_second"] == 250_000
     assert first['livekeep_probe_success{probe="stream",target="main"}'] == 1
     changed = "livekeep_player_position_last_change_timestamp_seconds"
-    wait_for(lambda: figures(box)[changed] > first[changed], 60, 0.5)
+    wait_for(lambda: box.figures()[changed] > first[changed], 60, 0.5)
+
+
+def seconds(box: Screen, unit: str, name: str) -> float:
+    """A time that systemctl shows, in Unix seconds."""
+    return float(box.machine.run(["date", "+%s", "--date", box.property(unit, name)]).stdout)
+
+
+def test_units_are_as_systemctl_says(box: Screen) -> None:
+    """And as the kernel says: every mount is read-only in the sandbox, but the card is not reported as such."""
+    found = box.figures()
+    for unit in (POLLER, PLAYER, EXPORTER):
+        label = f'unit="{unit}"'
+        assert found[f'livekeep_unit_state{{state="{box.property(unit, "ActiveState")}",{label}}}'] == 1
+        assert found[f"livekeep_unit_restarts_total{{{label}}}"] == int(box.property(unit, "NRestarts"))
+        assert found[f'livekeep_unit_result_info{{result="{box.property(unit, "Result")}",{label}}}'] == 1
+        start = found[f"livekeep_unit_start_time_seconds{{{label}}}"]
+        assert 0 <= start - seconds(box, unit, "ActiveEnterTimestamp") < 1
+        used = int(box.property(unit, "CPUUsageNSec")) / 1e9
+        assert 0 < found[f"livekeep_unit_cpu_seconds_total{{{label}}}"] <= used
+    ping = f'livekeep_unit_watchdog_last_ping_timestamp_seconds{{unit="{PLAYER}"}}'
+    wait_for(lambda: box.figures()[ping] > found[ping], 60, 0.5)
+    for place in ("/", "/run"):
+        assert found[f'livekeep_host_filesystem_readonly{{mountpoint="{place}"}}'] == 0
+
+
+def test_a_unit_that_is_stopped_or_fails(box: Screen) -> None:
+    """A probe fails whose program is replaced; the player has no figures of a running process while it is stopped."""
+    probe, folder = "livekeep-probe-host.service", "/run/systemd/system/livekeep-probe-host.service.d"
+    box.machine.write(f"{folder}/90-fails.conf", "[Service]\nExecStart=\nExecStart=/bin/false\n")
+    box.machine.systemctl("daemon-reload")
+    box.machine.systemctl("start", probe, check=False)
+    box.machine.systemctl("stop", PLAYER)
+    try:
+        states = {"failed": probe, "inactive": PLAYER}
+        failed, stopped = (f'livekeep_unit_state{{state="{state}",unit="{unit}"}}' for state, unit in states.items())
+        found = wait_for(lambda: now if (now := box.figures()).get(failed) and now.get(stopped) else {}, 60, 0.5)
+        assert found[f'livekeep_unit_result_info{{result="exit-code",unit="{probe}"}}'] == 1
+        assert found["livekeep_systemd_failed_units"] == 1
+        for name in ("start_time_seconds", "cpu_seconds_total", "watchdog_last_ping_timestamp_seconds"):
+            assert f'livekeep_unit_{name}{{unit="{PLAYER}"}}' not in found
+    finally:
+        box.machine.run(["rm", "-r", folder])
+        box.machine.systemctl("daemon-reload")
+        box.machine.systemctl("start", probe, PLAYER)
+    wait_for(lambda: box.figures()["livekeep_systemd_failed_units"] == 0, 60, 0.5)
 
 
 def test_the_forms_of_an_answer(box: Screen) -> None:
@@ -210,7 +253,7 @@ def test_bad_requests_disturb_nobody(box: Screen) -> None:
         line = box.machine.run(["python3", "-c", SEND, request.hex()]).stdout
         # A client that keeps sending after the response may lose it.
         assert line.split()[1:2] in ([answer], []) if len(request) > 8192 else line.split()[1:2] == [answer] * bool(answer), line
-    assert figures(box)["livekeep_player_up"] == 1
+    assert box.figures()["livekeep_player_up"] == 1
     assert box.main_pid(EXPORTER) == pid
 
 
@@ -230,7 +273,7 @@ def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
     rival = [tool("prometheus-node-exporter"), *options, "--web.listen-address=127.0.0.1:9100"]
     with (tmp_path / "log").open("wb") as log, program(box.network.in_machine(rival), stdout=log, stderr=log):
         wait_for(lambda: listens(box, url), 60)
-        found = figures_of(ask(box, "/metrics", url=url).text)
+        found = figures_of(fetch(box.machine, f"{url}/metrics").text)
     assert found["node_textfile_scrape_error"] == 0
     assert sum(found[f'livekeep_health_state{{level="{level}"}}'] for level in ("ok", "degraded", "down")) == 1
     assert any(series.startswith("node_textfile_mtime_seconds") for series in found)
@@ -248,7 +291,7 @@ def web_server(screen: Screen, folder: Path) -> Iterator[str]:
     certify = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=box"
     files = "-addext subjectAltName=IP:127.0.0.1 -keyout livekeep.key -out livekeep.crt"
     subprocess.run(f"{certify} {files}".split(), cwd=folder, check=True, capture_output=True)
-    screen.machine.copy_in(folder / "livekeep.crt", "/root/livekeep.crt")
+    screen.machine.copy_in(folder / "livekeep.crt", CERTIFICATE)
     block = re.sub(r"/etc/(ssl|nginx)/livekeep", f"{folder}/livekeep", block)
     paths = "".join(f"{name}_temp_path {folder}/{name};\n" for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
     # What Debian's own nginx.conf has around it, with the test's own paths; as root its workers can read those, too.
@@ -265,10 +308,9 @@ def test_a_web_server_in_front_asks_for_a_password(box: Screen, tmp_path: Path) 
         return {"Authorization": f"Basic {subprocess.check_output(['base64', '-w0'], input=f'prometheus:{password}', text=True)}"}
 
     with web_server(box, tmp_path) as url:
-        assert ask(box, "/metrics", url=url).status == 401
-        assert ask(box, "/metrics", basic("guess"), url=url).status == 401
-        answer = ask(box, "/metrics", basic(PASSWORD), url=url)
-        assert (answer.status, figures_of(answer.text)["livekeep_player_up"]) == (200, 1)
+        answers = [fetch(box.machine, f"{url}/metrics", headers=headers) for headers in ({}, basic("guess"), basic(PASSWORD))]
+        assert [answer.status for answer in answers] == [401, 401, 200]
+        assert figures_of(answers[-1].text)["livekeep_player_up"] == 1
 
 
 def picture_of(answer: Answer) -> str:
@@ -294,7 +336,7 @@ def test_the_picture_is_for_who_knows_the_token(box: Screen) -> None:
         for headers in ({}, {"Authorization": "Bearer guess"}, {"Authorization": f"Basic {TOKEN}"}):
             assert ask(box, "/screen.png", headers).status == 401
         assert PICTURE_UNIT not in box.machine.journal(PICTURE_UNIT)
-        found = ask_at_once(box, "/screen.png", bearer(), 4)
+        found = fetch_all(box.machine, [f"{URL}/screen.png"] * 4, bearer())
         assert {picture_of(answer) for answer in found} == {"holding"}
         assert len({answer.body for answer in found}) == 1
         assert box.machine.journal(PICTURE_UNIT).count(f"Finished {PICTURE_UNIT}") == 1

@@ -15,7 +15,7 @@ import pytest
 from tests.machine.live import LiveStream
 from tests.machine.machine import Machine, wait_for
 from tests.machine.network import Network
-from tests.machine.screen import packages_of
+from tests.machine.room import packages_of
 from tests.machine.tv import TV, Colour, Sampler
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
-from tests.machine.screen import DISPLAY, DROP_IN, PLAYER, POLLER, UNITS, Screen
+from tests.machine.room import DROP_IN
+from tests.machine.screen import DISPLAY, PLAYER, POLLER, UNITS, Screen
 from tests.machine.standin import PROJECT
 from tests.machine.vimeo import TOKEN
 
@@ -86,7 +87,7 @@ def test_one_command_brings_the_picture(box: Screen) -> None:
     assert TOKEN not in told
     box.shows("holding")
     assert box.machine.unit_property("livekeep.target", "UnitFileState") == "enabled"
-    assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.machine.failed_units() == ""
     assert box.machine.run("stat -c '%a %U' /etc/credstore/livekeep.vimeo-token").stdout == "600 root\n"
     box.goes_live()
     box.vimeo.go_off()
@@ -289,7 +290,7 @@ def test_purging_leaves_nothing(box: Screen) -> None:
     has = machine.run("dpkg-query -Wf '${db:Status-Status} ${Package}\n' | grep -c ^installed").stdout
     assert (int(has) < int(had) - 50) == (box.suite == "trixie")
     assert machine.exists("/usr/bin/mpv") == (box.suite == "bookworm")
-    assert machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert machine.failed_units() == ""
 
 
 def test_without_a_network_apt_says_so() -> None:

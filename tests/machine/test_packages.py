@@ -15,7 +15,8 @@ import pytest
 
 from tests.machine import root
 from tests.machine.machine import wait_for
-from tests.machine.screen import DISPLAY, DROP_IN, PLAYER, POLLER, UNITS, Screen, toml
+from tests.machine.room import DROP_IN, toml
+from tests.machine.screen import DISPLAY, PLAYER, POLLER, UNITS, Screen
 from tests.machine.standin import PROJECT
 from tests.machine.test_install import EVERYWHERE, KEPT, installed
 from tests.machine.vimeo import TOKEN
@@ -92,7 +93,7 @@ def test_apt_installs_from_a_signed_repository(box: Screen) -> None:
     assert installed(box.machine) == VERSIONS[0]
     box.machine.run(["livekeep", "setup", "--yes", "--token-file", "/root/token"], timeout=120)
     box.shows("holding")
-    assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.machine.failed_units() == ""
 
 
 def upgrade(box: Screen) -> None:
@@ -135,7 +136,7 @@ def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repos
         assert machine.run("find /etc -name '*.dpkg-*'").stdout == ""
         wait_for(lambda: machine.unit_property("livekeep-exporter.service", "ActiveState") == "active", 30)
         assert machine.unit_property("livekeep-probe-network.timer", "ActiveState") == "active"
-        assert machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+        assert machine.failed_units() == ""
     box.vimeo.go_off()
     box.shows("holding")
 
@@ -170,7 +171,7 @@ def test_apt_removes_a_part_and_then_all(box: Screen) -> None:
     own = ("/etc/apt/sources.list.d", "/usr/share/keyrings", REPOSITORY, "/var/lib/apt/lists", "/var/cache/apt")
     assert [path for path in found if not path.startswith((*KEPT, *own))] == []
     assert machine.run("getent passwd | grep livekeep", check=False).stdout == ""
-    assert machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert machine.failed_units() == ""
 
 
 class Image(Screen):
@@ -212,4 +213,4 @@ def test_an_image_shows_the_picture_at_its_first_boot(suite: root.Suite, tmp_pat
         assert room.machine.unit_property("livekeep-exporter.service", "ActiveState") == "active"
         assert room.machine.run("stat -c '%a %U' /etc/credstore/livekeep.vimeo-token").stdout == "600 root\n"
         assert not room.machine.exists("/var/lib/livekeep/packages/token")
-        assert room.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+        assert room.machine.failed_units() == ""

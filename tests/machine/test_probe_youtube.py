@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tests.machine.channel import MEDIA, ChannelRoom
-from tests.machine.health_part import figures_of
 
 UNIT, TIMER = "livekeep-probe-youtube.service", "livekeep-probe-youtube.timer"
 STATE = "/run/livekeep/probe-youtube/state.json"
@@ -31,7 +30,6 @@ server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 (folder / "port").write_text(str(server.server_port))
 server.serve_forever()
 """
-METRICS = "import urllib.request; print(urllib.request.urlopen('http://127.0.0.1:9877/metrics').read().decode(), end='')"
 LIVE = {"actualStartTime": "2026-11-21T10:02:00Z", "concurrentViewers": "12"}
 
 
@@ -53,8 +51,7 @@ def probe(box: ChannelRoom) -> tuple[str, str]:
 
 def figures(box: ChannelRoom) -> dict[str, float]:
     """Metrics of the channels, from one scrape."""
-    found = figures_of(box.machine.run(["python3", "-c", METRICS]).stdout)
-    return {series: value for series, value in found.items() if series.startswith("livekeep_channel_youtube")}
+    return {series: value for series, value in box.figures().items() if series.startswith("livekeep_channel_youtube")}
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +105,7 @@ def test_while_youtube_cannot_be_asked_nothing_is_known(box: ChannelRoom) -> Non
     assert probe(box) == ("fail", "YouTube cannot be asked: the API key's quota of today is used up")
     assert box.machine.run(["livekeep", "health"], check=False).stdout == "ok: channel main is on air\n"
     assert figures(box) == {}
-    assert box.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.machine.failed_units() == ""
 
 
 def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
@@ -130,8 +127,7 @@ def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
 
 
 def test_the_sandbox_is_as_narrow_as_the_others(box: ChannelRoom) -> None:
-    last = box.machine.run(["systemd-analyze", "security", "--no-pager", UNIT]).stdout.splitlines()[-1]
-    assert float(last.partition(": ")[2].split()[0]) <= 1.5, last
+    assert box.machine.exposure(UNIT) <= 1.5
 
 
 def test_it_goes_with_the_channels(box: ChannelRoom) -> None:

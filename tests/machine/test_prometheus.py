@@ -19,7 +19,8 @@ from tests.machine import root
 from tests.machine.health_part import EXPORTER, internet, line_settings, run_probe, verdict
 from tests.machine.machine import wait_for
 from tests.machine.prometheus import ETC, THIS_BOX, UNIT, Alert, Prometheus
-from tests.machine.screen import PLAYER, POLLER, Screen, Settings, Tables, merged
+from tests.machine.room import Settings, Tables, merged
+from tests.machine.screen import PLAYER, POLLER, Screen
 from tests.machine.standin import PROJECT
 from tests.machine.test_exporter import NO_BOARD, NO_CHANNEL, cannot_have
 from tests.machine.test_survival import kill_until_given_up
@@ -125,7 +126,7 @@ def test_the_document_s_commands_make_it_watch_the_box(screen: Screen, prometheu
     assert {rule.get("lastError", "") for rule in rules} == {""}
     assert prometheus.firing() == set()
     # The queries of the document, and its page.
-    assert prometheus.fetch(["/graph"])[0][0] == 200
+    assert prometheus.fetch(["/graph"])[0].status == 200
     wait_for(lambda: all(prometheus.query_all(["livekeep_health_state", "livekeep_ping_rtt_seconds"])), 60, 1)
     assert screen.machine.unit_property(UNIT, "ActiveState") == "active"
     journal = screen.machine.journal(None, f"_SYSTEMD_INVOCATION_ID={screen.machine.unit_property(UNIT, 'InvocationID')}")

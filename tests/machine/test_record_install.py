@@ -12,7 +12,7 @@ import pytest
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
 from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKET
-from tests.machine.screen import SPEED_TESTS
+from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 from tests.machine.test_install import EVERYWHERE, KEPT, fingerprint, installed, other_version
 
@@ -30,7 +30,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Machine]:
     suite: root.Suite = request.param
     is_bare = suite == "trixie"
     # Those of the room with screen and record, whose root already exists.
-    packages = () if is_bare else (*root.needed_by("screen", "health"), SPEED_TESTS[suite], *root.needed_by("record"))
+    packages = () if is_bare else packages_of(suite, "screen", "health", "record")
     with Machine(suite, packages=packages, network="host" if is_bare else "own", source=PROJECT) as machine:
         yield machine
 
@@ -62,7 +62,7 @@ def test_one_command_begins_the_record(box: Machine) -> None:
     wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
     wait_for(lambda: box.exists(f"{RECORD}/record.db"), 30)
     assert box.run(["stat", "-c", "%a %U:%G", RECORD]).stdout == "750 livekeep-recorder:livekeep\n"
-    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.failed_units() == ""
     assert not box.exists("/usr/bin/mpv") or box.suite == "bookworm"
     # The analyzer has no sources.
     assert box.unit_property("livekeep-clips.timer", "UnitFileState") == "disabled"
@@ -141,7 +141,7 @@ def test_without_record_and_back(box: Machine) -> None:
     )
     install(box, "--yes", "--with", "record")
     wait_for(lambda: active(box) == ["active"] * len(ENABLED), 30)
-    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.failed_units() == ""
 
 
 def test_a_person_is_asked_once(box: Machine) -> None:
@@ -160,4 +160,4 @@ def test_uninstalling_leaves_nothing(box: Machine) -> None:
     assert [path for path in result if not path.startswith(KEPT)] == []
     assert box.run("ps -eo user:32,args | grep '^livekeep'", check=False).stdout == ""
     assert box.run("getent passwd | grep livekeep", check=False).stdout == ""
-    assert box.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert box.failed_units() == ""

@@ -16,7 +16,7 @@ import pytest
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
 from tests.machine.record_room import RECORDER
-from tests.machine.screen import SPEED_TESTS
+from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 
 OPTIONS = ("--yes", "--with", "record", "--without", "screen", "--without", "health")
@@ -88,7 +88,7 @@ class Box:
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """With the packages of the room with screen and record, whose root already exists."""
     suite: root.Suite = request.param
-    packages = (*root.needed_by("screen", "health"), SPEED_TESTS[suite], *root.needed_by("record"))
+    packages = packages_of(suite, "screen", "health", "record")
     with Machine(suite, packages=packages, source=PROJECT) as machine:
         machine.run(["env", "--chdir=/root", "/src/install.sh", *OPTIONS], timeout=600)
         machine.write("/srv/load.py", LOAD)

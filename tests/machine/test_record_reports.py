@@ -13,6 +13,7 @@ import pytest
 
 from livekeep.record.moments import midnight
 from livekeep.record.reports.period import date_of
+from tests.machine.machine import wait_for
 from tests.machine.mailbox import text_of
 from tests.machine.record_room import RecordRoom
 from tests.record.entries import Job
@@ -60,7 +61,7 @@ def test_a_timer_that_was_missed_reports_on_the_day_before(box: RecordRoom) -> N
     message = mail(box, f"{yesterday.day} {yesterday:%B %Y}")
     assert "1 of 1 job failed" in str(message["Subject"])
     assert "clip analysis failed 1 time" in text_of(message)
-    machine.wait_for(lambda: machine.unit_property(f"{DAILY}.service", "ActiveState") == "inactive", 30)
+    wait_for(lambda: machine.unit_property(f"{DAILY}.service", "ActiveState") == "inactive", 30)
     assert machine.unit_property(f"{DAILY}.service", "Result") == "success"
     assert f"daily-{yesterday}.html" in machine.run(["ls", FOLDER]).stdout
     assert machine.run(["stat", "-c", "%a %U:%G", FOLDER]).stdout == "750 livekeep-report:livekeep\n"

@@ -233,4 +233,4 @@ def painted(path: Path, colour: Colour) -> Path:
 def test_the_units_did_not_restart_for_any_of_this(screen: Screen) -> None:
     """The same player did all of the above."""
     assert screen.machine.unit_property(PLAYER, "NRestarts") == "0"
-    assert screen.machine.systemctl("--failed", "--no-legend", "--plain").stdout == ""
+    assert screen.machine.failed_units() == ""

@@ -34,7 +34,7 @@ RIGHT_PICTURE_SECONDS = 90.0
 # A process reaches its working size in its first rounds; with fewer samples, growth is undecided.
 WARM_UP_SAMPLES = 8
 LEAST_SAMPLES = 20
-GROWTH_ALLOWED = {PLAYER: 2 << 20, POLLER: 4 << 20, DISPLAY: 24 << 20}
+MEGABYTES_ALLOWED = {PLAYER: 2, POLLER: 4, DISPLAY: 24}
 DESCRIPTORS_ALLOWED = 3
 
 
@@ -61,13 +61,13 @@ class Budget:
 class Growth:
     """Memory and descriptors of every process, sampled on the holding picture."""
 
-    samples: dict[tuple[str, int], list[tuple[int, int]]] = field(default_factory=dict)
+    samples: dict[tuple[str, int], list[tuple[float, int]]] = field(default_factory=dict)
 
     def sample(self, screen: Screen) -> None:
         """One more sample of each unit."""
         for unit in UNITS:
             pid = screen.main_pid(unit)
-            self.samples.setdefault((unit, pid), []).append((screen.memory_bytes(unit), screen.descriptors(unit)))
+            self.samples.setdefault((unit, pid), []).append((screen.memory_megabytes(unit), screen.descriptors(unit)))
 
     def grown(self) -> list[str]:
         """Processes whose last samples exceed their first ones."""
@@ -80,8 +80,8 @@ class Growth:
             first, last = warm[:third], warm[-third:]
             memory = statistics.median(s[0] for s in last) - statistics.median(s[0] for s in first)
             files = statistics.median(s[1] for s in last) - statistics.median(s[1] for s in first)
-            if memory > GROWTH_ALLOWED[unit] or files > DESCRIPTORS_ALLOWED:
-                found.append(f"{unit} ({pid}): {memory / 2**20:+.1f} MB, {files:+.0f} files over {len(samples)} samples")
+            if memory > MEGABYTES_ALLOWED[unit] or files > DESCRIPTORS_ALLOWED:
+                found.append(f"{unit} ({pid}): {memory:+.1f} MB, {files:+.0f} files over {len(samples)} samples")
         return found
 
 

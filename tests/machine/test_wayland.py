@@ -8,29 +8,14 @@ from __future__ import annotations
 import base64
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import pytest
 
 from tests.machine import root
 from tests.machine.live import LiveStream
-from tests.machine.machine import Machine, MachineError, wait_for
-from tests.machine.network import Network
-from tests.machine.screen import (
-    DISPLAY,
-    DROP_IN,
-    ERROR_SCREEN,
-    PLAYER,
-    UNITS,
-    is_given_up,
-    is_retried,
-    kind,
-    merged,
-    packages_of,
-    toml,
-)
-from tests.machine.standin import PROJECT
-from tests.machine.tidy import Disposable
+from tests.machine.machine import wait_for
+from tests.machine.room import Room, Settings, packages_of
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, UNITS, is_given_up, is_retried, kind
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
 USER, RUNTIME_DIRECTORY, SOCKET = "anna", "/run/user/1000", "wayland-1"
@@ -52,41 +37,35 @@ seat * hide_cursor 1
 """
 
 
-class Desktop(Disposable):
+class Desktop(Room):
     """A room whose screen is a user's desktop; livekeep is installed, the desktop runs."""
 
+    options = ("--output", "wayland", "--token-file", "/root/token")
+
     def __init__(self, suite: root.Suite) -> None:
-        """Nothing is made yet."""
-        super().__init__()
-        self.network = Network()
+        super().__init__(suite, (*packages_of(suite), "sway", "grim"))
         self.live = LiveStream(self.network)
         self.vimeo = VimeoStandIn(self.network)
-        packages = (*packages_of(suite), "sway", "grim")
-        self.machine = Machine(suite, packages=packages, network=self.network, source=PROJECT)
+        self.parts += [self.live, self.vimeo]
 
-    def _make(self) -> None:
-        for thing in (self.network, self.live, self.vimeo, self.machine):
-            self._stack.enter_context(thing)
+    def _prepare(self) -> None:
         self.machine.run(["useradd", "--create-home", "--uid=1000", "--shell=/bin/bash", USER])
         self.machine.write("/etc/systemd/system/desktop.service", COMPOSITOR)
         self.machine.write("/etc/desktop.conf", SWAY)
         self.machine.systemctl("daemon-reload")
         self.machine.systemctl("start", "desktop.service")
-        self.machine.wait_for(lambda: self.machine.exists(f"{RUNTIME_DIRECTORY}/{SOCKET}"), SOON_SECONDS)
+        self.until("the desktop has a socket", lambda: self.machine.exists(f"{RUNTIME_DIRECTORY}/{SOCKET}"), SOON_SECONDS)
         self.write_config()
         self.machine.write("/root/token", f"{TOKEN}\n", 0o600)
-        self.machine.run(["/src/install.sh", "--yes", "--output", "wayland", "--token-file", "/root/token"], timeout=300)
 
-    def write_config(self, **screen: object) -> None:
-        """Write the drop-in; no service is notified."""
-        keys = {"output": "wayland", "wayland_display": SOCKET, "desktop_user": USER, "stall_seconds": 4.0}
-        tables: dict[str, dict[str, Any]] = {
+    def settings(self) -> Settings:
+        return {
+            **super().settings(),
             "vimeo": {"api_url": self.vimeo.base_url},
-            "screen": keys,
+            "screen": {"output": "wayland", "wayland_display": SOCKET, "desktop_user": USER, "stall_seconds": 4.0},
             "streams.main": {"vimeo_event": EVENT_ID},
             "poller": {"interval_seconds": 2.0},
         }
-        self.machine.write(DROP_IN, toml(merged(tables, {"screen": screen})))
 
     def pixels(self) -> bytes:
         """The desktop's pixels: rows of 3 bytes per pixel; empty when they cannot be read."""
@@ -108,16 +87,11 @@ class Desktop(Disposable):
 
     def shows(self, picture: str, within: float = SOON_SECONDS) -> None:
         """Wait until the desktop shows this."""
-        try:
-            wait_for(lambda: self.picture() == picture, within, 0.2)
-        except TimeoutError as error:
-            raise MachineError(f"the desktop does not show {picture}; {error}\n{self.report()}") from error
+        self.until(f"the desktop shows {picture}", lambda: self.picture() == picture, within)
 
     def report(self) -> str:
-        """The diagnostics after a failure."""
-        active = self.machine.systemctl("is-active", *UNITS, ERROR_SCREEN, "desktop.service", check=False).stdout.split()
-        journal = self.machine.journal(None, "--lines=60")
-        return f"the desktop: {self.picture()} {self.grid()[:3]}\nunits: {active}\n{journal}"
+        desktop = self.machine.journal("desktop.service", "--lines=20")
+        return f"the desktop: {self.picture()} {self.grid()[:3]}\n{super().report()}\n{desktop}"
 
     def owner(self, unit: str) -> str:
         """The user that runs a unit's main process."""

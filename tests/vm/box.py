@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine import root
-from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind, packages_of, toml
+from tests.machine.room import packages_of, toml
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
 from .image import Recipe
