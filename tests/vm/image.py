@@ -7,17 +7,17 @@ Needs root, mmdebstrap, e2fsprogs and the machine's own Debian mirror.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.machine import root
 
 BASE_PACKAGES = (
     "linux-image-amd64",  # the cloud kernel has no DRM
@@ -108,11 +108,11 @@ def build(recipe: Recipe) -> Image:
     """
     base = digest(recipe.suite, *recipe.packages, *MADE_OF)
     name = f"vm-{recipe.suite}-{digest(base, recipe.put_key, recipe.size)}"
-    directory = cache_directory() / name
+    directory = root.cache() / name
     image = Image(directory / "disk.img", directory / "vmlinuz", directory / "initrd.img")
-    with locked(f"vm-{recipe.suite}-{base}"):
+    with root.locked(root.cache() / f"vm-{recipe.suite}-{base}"):
         if not directory.is_dir():
-            tarball = build_root(recipe, cache_directory() / f"vm-{recipe.suite}-{base}.tar")
+            tarball = build_root(recipe, root.cache() / f"vm-{recipe.suite}-{base}.tar")
             build_image(recipe, tarball, directory)
         os.utime(directory)
     remove_unused()
@@ -121,16 +121,9 @@ def build(recipe: Recipe) -> Image:
 
 def remove_unused() -> None:
     """Remove the images that nobody has asked for since a day: each change of the project makes a new one."""
-    for directory in cache_directory().glob("vm-*/"):
+    for directory in root.cache().glob("vm-*/"):
         if time.time() - directory.stat().st_mtime > KEPT_SECONDS:
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def cache_directory() -> Path:
-    """Return where roots and images are kept; made if absent."""
-    directory = Path(os.environ.get("LIVEKEEP_CACHE", "/var/cache/livekeep-tests"))
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
 
 
 def digest(*parts: str) -> str:
@@ -138,41 +131,11 @@ def digest(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-@contextmanager
-def locked(name: str) -> Iterator[None]:
-    """Keep two test runs from building the same thing at once."""
-    with (cache_directory() / f"{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def debian_mirror() -> str:
-    """Return the Debian archive that this machine's own apt uses.
-
-    Raises LookupError when apt knows none.
-    """
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Label: Debian"]
-    found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-    if not found:
-        message = "apt knows no Debian archive: add one to /etc/apt/sources.list and run apt-get update"
-        raise LookupError(message)
-    return found[0].rstrip("/")
-
-
-def apt_options() -> list[str]:
-    """Return mmdebstrap's options that repeat how this machine's apt downloads (proxy, checks of dates)."""
-    dumped = subprocess.run(
-        ["apt-config", "dump", "--no-empty", "Acquire"], check=True, capture_output=True, text=True
-    ).stdout.splitlines()
-    wanted = ("Acquire::http", "Acquire::https", "Acquire::Check-")
-    return [f"--aptopt={line}" for line in dumped if line.startswith(wanted)]
-
-
 def build_root(recipe: Recipe, tarball: Path) -> Path:
     """Make the root with its packages and the tests' agent, as a tar file, unless it is there already."""
     if tarball.exists():
         return tarball
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
+    with tempfile.TemporaryDirectory(dir=root.cache()) as scratch:
         partial = Path(scratch) / "root.tar"
         files = Path(scratch) / "files"
         write_agent(files)
@@ -182,7 +145,7 @@ def build_root(recipe: Recipe, tarball: Path) -> Path:
             "--variant=apt",
             f"--include={','.join(dict.fromkeys(BASE_PACKAGES + recipe.packages))}",
             '--aptopt=APT::Install-Recommends "false"',
-            *apt_options(),
+            *(f"--aptopt={line}" for line in root.apt_options().splitlines()),
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in NOT_UNPACKED),
             f"--customize-hook=cp -a {files}/. $1/",
             "--customize-hook=chroot $1 update-initramfs -u -k all",
@@ -190,7 +153,7 @@ def build_root(recipe: Recipe, tarball: Path) -> Path:
             f"--customize-hook=systemctl --root=$1 mask {' '.join(MASKED)}",
             recipe.suite,
             str(partial),
-            debian_mirror(),
+            *root.sources(recipe.suite),
         ]
         subprocess.run(command, check=True)
         partial.rename(tarball)
@@ -217,18 +180,18 @@ def write_agent(files: Path) -> None:
 
 def build_image(recipe: Recipe, tarball: Path, directory: Path) -> None:
     """Unpack the root, put the recipe's files into it, and make the disk of it."""
-    with tempfile.TemporaryDirectory(dir=cache_directory()) as scratch:
-        root = Path(scratch) / "root"
+    with tempfile.TemporaryDirectory(dir=root.cache()) as scratch:
+        unpacked = Path(scratch) / "root"
         result = Path(scratch) / "result"
-        root.mkdir()
+        unpacked.mkdir()
         result.mkdir()
-        subprocess.run(["tar", "--numeric-owner", "-xf", tarball, "-C", root], check=True)
+        subprocess.run(["tar", "--numeric-owner", "-xf", tarball, "-C", unpacked], check=True)
         if recipe.put:
-            recipe.put(root)
+            recipe.put(unpacked)
         for name in ("etc/.updated", "var/.updated"):
-            (root / name).touch()  # newer than /usr: the first boot need not catch up (ldconfig, sysusers)
+            (unpacked / name).touch()  # newer than /usr: the first boot need not catch up (ldconfig, sysusers)
         for name, link in (("vmlinuz", "vmlinuz-*"), ("initrd.img", "initrd.img-*")):
-            shutil.copy(sorted((root / "boot").glob(link))[-1], result / name)
-        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(root), str(result / "disk.img"), recipe.size]
+            shutil.copy(sorted((unpacked / "boot").glob(link))[-1], result / name)
+        command = ["mke2fs", "-q", "-F", "-t", "ext4", "-d", str(unpacked), str(result / "disk.img"), recipe.size]
         subprocess.run(command, check=True)
         result.rename(directory)

@@ -228,6 +228,23 @@ def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
 
 
 @pytest.mark.nightly
+def test_error_screen_waits_for_mpv_and_follows_the_tv(box: Box) -> None:
+    """Only one program can have the screen."""
+    forgive(box)
+    box.machine.run(f"systemctl stop {PLAYER}; systemctl start --no-block {ERROR_SCREEN}")
+    box.machine.wait_for(lambda: "end the program that has the display" in box.journal(ERROR_SCREEN), SOON_SECONDS)
+    assert box.picture() == "holding"
+    box.machine.run(f"systemctl stop {DISPLAY}")
+    box.shows("error")
+    box.machine.connect_tv(connected=False)
+    box.machine.wait_for(lambda: "no TV is connected" in box.show(ERROR_SCREEN, "StatusText"), SOON_SECONDS)
+    box.machine.connect_tv(connected=True)
+    box.shows("error")
+    box.machine.run(f"systemctl stop {ERROR_SCREEN}; systemctl start {DISPLAY} {PLAYER}")
+    box.shows("holding")
+
+
+@pytest.mark.nightly
 def test_tv_that_is_unplugged_and_plugged(box: Box, note: Note) -> None:
     forgive(box)
     before, restarts = instance(box), box.state("player")["display_restarts"]

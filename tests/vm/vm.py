@@ -1,6 +1,6 @@
 """Boots a virtual machine with a screen and a sound card, and looks at both from outside.
 
-    with VM(build(Recipe(packages=("mpv",)))) as machine:
+    with VM(build(Recipe(packages=("mpv",))), serve={}) as machine:
         machine.run("systemctl is-system-running --wait")
         width, height, pixels = machine.screendump()
 
@@ -54,22 +54,17 @@ class VM:
         self,
         image: Image,
         *,
-        memory_mib: int = 2048,
-        resolution: tuple[int, int] = (1280, 720),
-        kernel_options: str = "",
-        serve: Mapping[int, int] | None = None,
+        serve: Mapping[int, int],
     ) -> None:
         """Prepare a machine with a fresh overlay.
 
         `serve` maps TCP ports at GUEST_HOST, as the machine sees it, to ports of 127.0.0.1 here; it has no other
-        network, and without `serve` no network card at all. Bring the card up by `network_up`.
-        `kernel_options` may be changed between two starts.
+        network.
         """
         self._image = image
-        self._memory_mib = memory_mib
-        self._resolution = resolution
-        self.kernel_options = kernel_options
-        self.serve = dict(serve or {})
+        self.kernel_options = ""
+        """More options of the kernel's, from the next start on."""
+        self.serve = serve
         self.directory = Path(tempfile.mkdtemp(prefix="livekeep-vm-"))
         self._overlay = self.directory / "overlay.qcow2"
         create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
@@ -140,13 +135,6 @@ class VM:
 
     power_cut = stop
 
-    def shut_down(self, timeout: float = 60.0) -> None:
-        """Let the guest shut itself down. Raises subprocess.TimeoutExpired."""
-        assert self._process is not None
-        self.run("systemctl --no-block poweroff")
-        self._process.wait(timeout)
-        self.stop()
-
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Call QEMU. Raises RuntimeError with its description when it refuses."""
         with self._qmp_lock:
@@ -184,15 +172,12 @@ class VM:
         check: bool = True,
         stdin: bytes = b"",
         timeout: float = RUN_SECONDS,
-        user: str = "root",
     ) -> Result:
         """Run a bash command in the machine; safe from several threads at once.
 
         Raises CommandFailedError (unless `check` is false), TimeoutError when the machine hangs, EOFError when
         it is off.
         """
-        if user != "root":
-            command = f"runuser -u {shlex.quote(user)} -- bash -c {shlex.quote(command)}"
         number = next(self._numbers)
         request = {"id": number, "command": command, "timeout": timeout}
         self._agent.send(request | {"stdin": base64.b64encode(stdin).decode()})
@@ -208,16 +193,6 @@ class VM:
         quoted = shlex.quote(path)
         self.run(f"mkdir -p $(dirname {quoted}) && cat >{quoted} && chmod {mode:o} {quoted}", stdin=content)
 
-    def get(self, path: str) -> bytes:
-        """Return the content of a file in the machine."""
-        return base64.b64decode(self.run(f"base64 -w0 {shlex.quote(path)}").stdout)
-
-    def network_up(self) -> None:
-        """Give the machine's network card its address, so that it reaches GUEST_HOST."""
-        self.run(
-            "card=$(ls -d /sys/class/net/e*); card=${card##*/}; ip link set $card up;ip address replace 10.0.2.15/24 dev $card"
-        )
-
     def wait_for(self, condition: Callable[[], object], timeout: float = 30.0, pause: float = 0.2) -> float:
         """Wait until the condition holds; returns the seconds it took. Raises TimeoutError."""
         begin = time.monotonic()
@@ -232,29 +207,6 @@ class VM:
         path = self.directory / "screen.ppm"
         self.qmp("screendump", filename=str(path))
         return read_ppm(path.read_bytes())
-
-    def pixel(self, x: int, y: int) -> tuple[int, int, int]:
-        """Return one pixel of the screen: red, green, blue."""
-        width, height, pixels = self.screendump()
-        if not (0 <= x < width and 0 <= y < height):
-            raise IndexError(f"the screen is {width}x{height}")
-        at = (y * width + x) * 3
-        return pixels[at], pixels[at + 1], pixels[at + 2]
-
-    def shows(self, x: int, y: int, colour: tuple[int, int, int], tolerance: int = 12) -> bool:
-        """Say whether the pixel is about that colour: video passes through YUV."""
-        try:
-            seen = self.pixel(x, y)
-        except IndexError:
-            return False
-        return all(abs(a - b) <= tolerance for a, b in zip(seen, colour, strict=True))
-
-    def screenshot(self, path: Path) -> None:
-        """Save what the screen shows in the format of the path's suffix, for people."""
-        from PIL import Image as Picture
-
-        width, height, pixels = self.screendump()
-        Picture.frombytes("RGB", (width, height), pixels).save(path)
 
     def _listen(self, agent: Lines) -> None:
         while True:
@@ -286,13 +238,12 @@ class VM:
 
     def _command(self) -> list[str]:
         boot, directory = self._boot, self.directory
-        width, height = self._resolution
         options = {
             "-M": "q35,smbus=off,sata=off",
             "-accel": "tcg,thread=multi",
             "-cpu": "Nehalem",
             "-smp": "2",
-            "-m": str(self._memory_mib),
+            "-m": "2048",
             "-display": "none",
             "-vga": "none",
             "-kernel": str(self._image.kernel),
@@ -304,23 +255,20 @@ class VM:
             "-audiodev": f"wav,id=sound,path={self.wav}",
         }
         devices = [
-            f"virtio-gpu-pci,xres={width},yres={height}",
+            "virtio-gpu-pci,xres=1280,yres=720",
             "intel-hda",
             "hda-output,audiodev=sound",
             "virtio-serial-pci",
             "virtserialport,chardev=agent,name=livekeep.agent",
-            *(["virtio-net-pci,netdev=net"] if self.serve else []),
+            "virtio-net-pci,netdev=net",
         ]
         command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot"]
         command += [word for option in options.items() for word in option]
         command += [word for device in devices for word in ("-device", device)]
         command += ["-chardev", f"socket,id=agent,path={directory}/agent-{boot},server=on,wait=off"]
-        return command + (["-netdev", self._network()] if self.serve else [])
-
-    def _network(self) -> str:
         relay = Path(__file__).with_name("relay.py")
         forwards = (
             f",guestfwd=tcp:{GUEST_HOST}:{inside}-cmd:/usr/bin/python3 -I {relay} {outside}"
             for inside, outside in self.serve.items()
         )
-        return "user,id=net,restrict=on" + "".join(forwards)
+        return [*command, "-netdev", f"user,id=net,restrict=on{''.join(forwards)}"]
