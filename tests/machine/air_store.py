@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,14 @@ class AirStore(StandIn):
         """After `end()`."""
         self.ask("start")
 
+    def stall(self) -> None:
+        """Stop it (SIGSTOP), within what it is sending."""
+        self.ask("stall")
+
+    def go_on(self) -> None:
+        """End `stall()`."""
+        self.ask("go_on")
+
     def fail(self) -> None:
         """Respond with 503 from now on, and abort transfers in progress."""
         self.ask("fail")
@@ -88,6 +97,14 @@ class Store:
             self._process.kill()
             self._process.wait()
         self.break_off()
+
+    def stall(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        if self._process:
+            self._process.send_signal(signal.SIGCONT)
 
     def break_off(self) -> None:
         with self.lock:
@@ -169,7 +186,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return store.break_off()
         if do == "asked":
             return store.asked
-        if do not in ("start", "end"):
+        if do not in ("start", "end", "stall", "go_on"):
             raise ValueError(f"cannot {do}")
         return getattr(store, do)()
 

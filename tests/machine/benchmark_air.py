@@ -7,10 +7,10 @@ asserts: the table says what was measured beside what is wanted. How it is measu
 from __future__ import annotations
 
 import argparse
+import collections
 import json
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -20,14 +20,16 @@ from typing import Any
 
 from livekeep.core.config import Channel
 from tests.machine import benchmark_air_here, root
+from tests.machine.air_store import BUCKET, KEY_ID, SECRET, AirStore
+from tests.machine.air_words import KILL_AND_LOOK
 from tests.machine.benchmark import Row, table
 from tests.machine.benchmark_air_clips import BIG, FAULTS, FIFTY, SMALL_PROFILE, clips
-from tests.machine.channel import CONTROLLER, CREDENTIALS, STORAGE, STREAM_KEY, ChannelRoom, worker
+from tests.machine.channel import CONTROLLER, STORAGE, STREAM_KEY, ChannelRoom, worker
 from tests.machine.channel_viewer import FarViewer
 from tests.machine.costs import cpu_percents, pss_megabytes
 from tests.machine.machine import MachineError, wait_for
 from tests.machine.room import Settings
-from tests.machine.standin import PROJECT
+from tests.machine.test_air_control import CROWD, KILL_AND_ASK, TOKEN
 
 PATIENCE_SECONDS = 90.0
 CLOSE_SECONDS = 0.005
@@ -36,8 +38,6 @@ STEADY_SECONDS = 8.0
 AWAY_SECONDS = 1.0
 ITEMS = 50
 MIXES, MIX_THREADS = 1000, 1000
-CROWD = PROJECT / "tests/machine/benchmark_air_api.py"
-KEY_ID, SECRET = "AKIDFORTESTS", "made-up-secret"
 
 
 class BenchmarkRoom(ChannelRoom):
@@ -140,14 +140,8 @@ class Benchmark:
         self.add("drift at the end of that", "≤ 40 ms", f"{found['drift_seconds'] * 1000:.0f} ms, speed {found['speed']}")
 
     def failing_items(self) -> None:
-        self._cut_off()
-        self._killed_feeder()
-
-    def _cut_off(self) -> None:
         self.plays(self.media(FAULTS), order="name", **SMALL_PROFILE)
         self._failure("item's file is cut off after a third", lambda: None, "items_short")
-
-    def _killed_feeder(self) -> None:
         self.plays(self.media(FAULTS), order="newest", **SMALL_PROFILE)
         kill = lambda: os.kill(self.processes()["feeder"], signal.SIGKILL)  # noqa: E731
         self._failure("item's feeder killed (SIGKILL)", kill, "items_short")
@@ -224,85 +218,66 @@ class Benchmark:
         self.add("memory, PSS, normalising to 720p (one feeder of up to two)", "–", text)
 
     def bucket(self) -> None:
-        """The bucket is rclone's; SIGSTOP stops it during the transfer of an item."""
-        store = clips(BIG).parent / "bench-bucket"
-        with benchmark_air_here.bucket(self.room.network, store, clips(BIG), (KEY_ID, SECRET)) as (endpoint, process):
+        """rclone is stopped during the transfer of an item."""
+        with AirStore(self.room.network) as store:
             self.room.store("livekeep.storage-key-id", KEY_ID)
             self.room.store("livekeep.storage-secret", SECRET)
-            self.storage = {"storage": {"endpoint_url": endpoint, "region": "us-east-1", "timeout_seconds": 5.0}}
-            self.plays("s3://media/")
-            self._pss_of_storage()
+            self.storage = {"storage": {"endpoint_url": store.base_url, "region": "us-east-1", "timeout_seconds": 5.0}}
+            self.plays(f"s3://{BUCKET}/long/")
+            self.room.machine.run(["systemctl", "start", STORAGE], check=False)
+            self.until("it listed and signed", lambda: self.state().get("items_known"))
+            self.add("memory, PSS: storage while it runs", "–", f"{self.room.memory_megabytes(STORAGE):.1f} MB")
             publishes, slates = self.room.ingest.publishes(STREAM_KEY), self.state()["slates"]
             with self.watch() as viewer:
-                process.send_signal(signal.SIGSTOP)
+                store.stall()
                 began = time.monotonic()
                 # Data in the sockets' buffers is played first.
                 slate = self.until("the slate", lambda: self.state().get("slates", 0) > slates, 180)
                 time.sleep(2)
-                process.send_signal(signal.SIGCONT)
+                store.go_on()
             same = self.room.ingest.publishes(STREAM_KEY) == publishes and self.state()["connections"] == 1
             held = f"{'same connection' if same else 'ANOTHER CONNECTION'}; the slate {slate - began:.1f} s after the stop"
             what = "storage stalls within an item → slate or next item on the wire"
             self.add(what, "≤ 300 ms, same connection", f"{viewer.gap(began)}; {held}")
         self.storage = {}
 
-    def _pss_of_storage(self) -> None:
-        self.room.machine.run(["systemctl", "start", STORAGE], check=False)
-        pid = self.room.machine.main_pid(STORAGE).host
-        self.until("it listed and signed", lambda: self.state().get("items_known"))
-        self.add("memory, PSS: storage while it runs", "–", f"{pss_megabytes(pid):.1f} MB")
-
     def worker_killed(self) -> None:
         self.plays("/srv/media", **SMALL_PROFILE)
         self.until("asleep", lambda: self.room.property(CONTROLLER, "ActiveState") == "inactive")
         asked = time.monotonic()
-        with benchmark_air_here.api_watch(self.room.network, self._token()) as answers:
-            self.until("it answers", lambda: answers)
-            self.add("API: first answer when the controller is not running", "–", f"{answers[0][0] - asked:.2f} s")
-            time.sleep(1)
-            pid = self.room.machine.main_pid(worker())
-            began = time.monotonic()
-            os.kill(pid.host, signal.SIGKILL)
-            noted = self.until("noted", lambda: self.end().get("pid") == pid.inside)
-            self.until("told", lambda: any(at >= began and pid.inside == ended for at, ended in answers))
-            told = next(at for at, ended in answers if at >= began and ended == pid.inside)
-        self.add("worker killed (SIGKILL) → end.json written", "≤ 1 s", f"{noted - began:.2f} s")
-        self.add("worker killed (SIGKILL) → in the API (asked every 20 ms)", "≤ 1 s", f"{told - began:.2f} s")
+        self.room.ask("GET", "/streams/status")
+        self.add("API: first answer when the controller is not running", "–", f"{time.monotonic() - asked:.2f} s")
+        pid = self.room.property(worker(), "MainPID")
+        _left, noted = json.loads(self.room.machine.run(["python3", "-c", KILL_AND_LOOK, pid, "main"]).stdout)
+        self.add("worker killed (SIGKILL) → end.json written", "≤ 1 s", "never" if noted is None else f"{noted:.2f} s")
         self.room.is_on_air()
         back = self.state()["connected_since"] - self.end()["ended_at"]
         self.add("the same → on air again", "–", f"{back:.1f} s after its end")
+        pid = self.room.property(worker(), "MainPID")
+        told = float(self.room.machine.run(["python3", "-c", KILL_AND_ASK, pid, TOKEN]).stdout)
+        self.add("worker killed (SIGKILL) → in the API (asked every 20 ms)", "≤ 1 s", f"{told:.2f} s")
+        self.room.is_on_air()
 
     def api(self) -> None:
-        """Each request has a separate thread and connection, all started together; meanwhile the workers are counted."""
+        """Each request has a separate thread and connection; meanwhile the workers are counted."""
         self.room.goes_off()
-        most = 0
-        command = ["/usr/bin/python3", str(CROWD), str(MIXES), str(MIX_THREADS)]
-        crowd = subprocess.Popen(
-            self.room.network.in_machine(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
-        )
-        assert crowd.stdin and crowd.stdout
-        crowd.stdin.write(self._token() + "\n")
-        crowd.stdin.close()
-        while crowd.poll() is None:
-            most = max(most, benchmark_air_here.workers(self.room.machine))
-            time.sleep(0.05)
-        found = json.loads(crowd.stdout.read())
-        codes = ", ".join(f"{code}: {count}" for code, count in sorted(found["codes"].items()))
-        faults = sum(count for code, count in found["codes"].items() if code.startswith("5") or not code.isdecimal())
-        text = f"{faults} faults, {most} worker at most; in {found['seconds']:.1f} s ({codes}); slowest {found['slowest']:.1f} s"
-        self.add(f"API: {MIXES:,} concurrent start, stop, status", "no 5xx, one worker at most", text)
+        command = ["python3", "-c", CROWD, str(MIXES), str(MIX_THREADS), TOKEN]
+        found = json.loads(self.room.machine.run(command, timeout=600).stdout)
+        codes: collections.Counter[str] = collections.Counter()
+        for answer, count in found["answers"].items():
+            codes[answer.partition(" ")[2]] += count
+        faults = sum(count for code, count in codes.items() if code.startswith("5") or not code.isdecimal())
+        told = ", ".join(f"{code}: {count}" for code, count in sorted(codes.items()))
+        text = f"{faults} faults, {found['most_workers']} worker at most; in {found['seconds']:.1f} s ({told})"
+        self.add(f"API: {MIXES:,} concurrent start, stop, skip, status", "no 5xx, one worker at most", text)
         self.until("quiet", lambda: self.room.property(CONTROLLER, "ActiveState") == "active", 5)
-        pid = self.room.machine.main_pid(CONTROLLER).host
-        self.add("memory, PSS: controller after that", "–", f"{pss_megabytes(pid):.1f} MB")
+        self.add("memory, PSS: controller after that", "–", f"{self.room.memory_megabytes(CONTROLLER):.1f} MB")
         began = time.monotonic()
         gone = self.until("idle", lambda: self.room.property(CONTROLLER, "ActiveState") == "inactive", 180)
         left = self.room.property(CONTROLLER, "MainPID")
         held = "0 MB: no process" if left == "0" else f"process {left}"
         self.add("memory: controller when idle", "0", f"{held}, {gone - began:.0f} s after the last request (idle_seconds 5)")
         self.room.goes_off()
-
-    def _token(self) -> str:
-        return self.room.machine.read(f"{CREDENTIALS}/livekeep.api-token").strip()
 
     def day(self) -> None:
         """On the host, as it needs no machine."""
@@ -311,11 +286,6 @@ class Benchmark:
     def normalising(self) -> None:
         for row in benchmark_air_here.normalising():
             self.add(*row)
-
-    def run(self) -> None:
-        """Run all of them."""
-        for measure in ROWS:
-            getattr(self, measure)()
 
 
 ROWS = (

@@ -1,18 +1,13 @@
-"""The host side of the air part's benchmark: a bucket for the room, watching the API, a simulated day, transcoding."""
+"""The host side of the air part's benchmark: a simulated day, and transcoding."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import platform
-import re
 import resource
-import shutil
-import signal
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,69 +17,14 @@ from livekeep.air.worker.transcode import feeder_command
 from livekeep.core.config import Channel
 from tests.machine import root
 from tests.machine.machine import Machine
-from tests.machine.network import Network
 from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
-from tests.machine.tidy import CGROUPS, end
 
 PRESETS = ("ultrafast", "superfast", "veryfast")
 FULL_HD_SECONDS = 12.0
 CORE = "0"
-PROGRAM = PROJECT / "tests/machine/benchmark_air_api.py"
 DAY = "tests/air/worker/test_relay_day.py"
 Line = tuple[str, str, str]
-
-
-@contextlib.contextmanager
-def bucket(network: Network, folder: Path, content: Path, keys: tuple[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """rclone's S3 server in the room's network with the files of `content` in its bucket "media": endpoint and process."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "media").mkdir(parents=True)
-    for file in content.iterdir():
-        (folder / "media" / file.name).hardlink_to(file)
-    log = folder / "log"
-    command = ["rclone", "serve", "s3", "--config", "/dev/null", "--auth-key", ",".join(keys)]
-    command += ["--addr", "127.0.0.1:0", str(folder)]
-    with log.open("wb") as said:
-        process = subprocess.Popen(network.in_servers(command), stdin=subprocess.DEVNULL, stderr=said)
-    try:
-        deadline = time.monotonic() + 30
-        while not (found := re.search(r"127\.0\.0\.1:[1-9][0-9]*", log.read_text())):
-            if process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"rclone did not start: {log.read_text()}")
-            time.sleep(0.05)
-        yield f"http://{found[0]}", process
-    finally:
-        process.send_signal(signal.SIGCONT)
-        end(process)
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def api_watch(network: Network, token: str) -> Iterator[list[tuple[float, int]]]:
-    """A list that grows with the API's responses: the time, and the pid of the last worker that ended."""
-    command = network.in_machine(["/usr/bin/python3", str(PROGRAM), "watch"])
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert process.stdin and process.stdout
-    process.stdin.write(f"{token}\n")
-    process.stdin.close()
-    answers: list[tuple[float, int]] = []
-
-    def read() -> None:
-        assert process.stdout
-        for line in process.stdout:
-            at, pid = line.split()
-            answers.append((float(at), int(pid)))
-
-    reader = threading.Thread(target=read, daemon=True)
-    reader.start()
-    try:
-        yield answers
-    finally:
-        process.terminate()
-        process.wait()
-        reader.join()
-        process.stdout.close()
 
 
 def day() -> Line:
@@ -158,26 +98,6 @@ def version_of(folder: Path) -> str:
 def children(pid: int) -> list[int]:
     """The running children of a process's threads."""
     return [int(child) for thread in Path(f"/proc/{pid}/task").iterdir() for child in (thread / "children").read_text().split()]
-
-
-def workers(machine: Machine) -> int:
-    """The number of the channel's workers: processes of that name that systemd started, not forks of one."""
-    found = set()
-    for procs in (CGROUPS / machine.name).glob("**/*livekeep*worker*main*/**/cgroup.procs"):
-        try:
-            pids = procs.read_text().split()
-        except OSError:
-            # The worker ended meanwhile, with its control group.
-            continue
-        for pid in pids:
-            try:
-                stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-                is_worker = b"livekeep-worker\0main" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            except OSError:
-                continue
-            if is_worker and int(stat[1]) == machine.leader:
-                found.add(pid)
-    return len(found)
 
 
 def conditions(machine: Machine, load: float, small: Channel) -> str:
