@@ -292,8 +292,7 @@ class Benchmark:
 
     def security(self) -> None:
         for unit, wanted in ((POLLER, "≤ 1.5"), (PLAYER, "≤ 0.8"), (DISPLAY, "≤ 4.0"), (ERROR_SCREEN, "–")):
-            lines = self.screen.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()
-            score = lines[-1].partition(": ")[2].split()[0] if lines else "unknown"
+            score = f"{self.screen.machine.exposure(unit)}"
             self.add_text(f"systemd-analyze security {unit.removesuffix('.service')}", wanted, score)
 
     def health(self) -> None:

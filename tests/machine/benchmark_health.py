@@ -6,12 +6,11 @@ import subprocess
 from typing import Any, Protocol
 
 from livekeep.exporter.metrics import FAMILIES
-from tests.machine.costs import pss_megabytes
 from tests.machine.demo import DemoScreen
-from tests.machine.health_part import PROBES
+from tests.machine.health_part import EXPORTER, PROBES, ask
 from tests.machine.screen import PLAYER, POLLER
 
-EXPORTER, RIVAL = "livekeep-exporter.service", "prometheus-node-exporter.service"
+RIVAL = "prometheus-node-exporter.service"
 PORTS = {EXPORTER: 9877, RIVAL: 9100}
 PACKAGE = "prometheus-node-exporter"
 SCRAPES, CROWD, CLIENTS, RUNS = 1000, 10_000, 50, 10
@@ -42,76 +41,57 @@ class Table(Protocol):
 
 def measure(table: Table) -> None:
     """All rows, from an idle screen."""
-    yardstick(table)
-    costs(table)
-    pace(table)
-    output(table)
-    probe(table)
-    crowd(table)
-    security(table)
-
-
-def scraped(screen: DemoScreen, port: int, *arguments: str) -> dict[str, Any]:
-    done = screen.machine.run(["python3", "-I", "/src/tests/machine/scraper.py", str(port), *arguments], timeout=600)
-    found: dict[str, Any] = json.loads(done.stdout)
-    return found
-
-
-def cpu_milliseconds(screen: DemoScreen, unit: str) -> float:
-    return int(screen.machine.unit_property(unit, "CPUUsageNSec")) / 1e6
-
-
-def pss(screen: DemoScreen, unit: str) -> float:
-    return pss_megabytes(screen.machine.main_pid(unit).host)
-
-
-def yardstick(table: Table) -> None:
-    """The current speed of the machine: the limits were set where this took 8 ms."""
+    # The current speed of the machine: the limits were set where this took 8 ms.
     used = sorted(float(table.screen.machine.run(["python3", "-I", "-c", BARE_RUN]).stdout) for _ in range(RUNS))
     text = f"{statistics.median(used):.0f} ms ({used[0]:.0f} to {used[-1]:.0f})"
     table.add_text(f"yardstick: CPU of python3 -c pass, median of {RUNS}", "8 ms where the limits were set", text)
+    costs(table)
+    output(table)
+    probe(table)
+    crowd(table)
+    for name in ("exporter", *(f"probe-{name}" for name in PROBES)):
+        score = table.screen.machine.exposure(f"livekeep-{name}.service")
+        table.add_text(f"systemd-analyze security livekeep-{name}", "≤ 1.2" if name == "exporter" else "≤ 1.5", f"{score}")
+
+
+def scraped(screen: DemoScreen, unit: str, *arguments: str) -> tuple[dict[str, Any], float]:
+    """What the scraper saw of this unit, and the milliseconds of CPU that the unit used meanwhile."""
+    before = cpu_milliseconds(screen, unit)
+    command = ["python3", "-I", "/src/tests/machine/scraper.py", str(PORTS[unit]), *arguments]
+    found: dict[str, Any] = json.loads(screen.machine.run(command, timeout=600).stdout)
+    return found, cpu_milliseconds(screen, unit) - before
+
+
+def cpu_milliseconds(screen: DemoScreen, unit: str) -> float:
+    return int(screen.property(unit, "CPUUsageNSec")) / 1e6
 
 
 def costs(table: Table) -> None:
-    """Memory, time and CPU of consecutive scrapes; node_exporter has its defaults."""
+    """Memory, time and CPU of consecutive scrapes, then at a realistic rate, at which the states change between two scrapes;
+    node_exporter has its defaults."""
+    screen = table.screen
     for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
         ours = unit == EXPORTER
-        before = cpu_milliseconds(table.screen, unit)
-        found = scraped(table.screen, PORTS[unit], str(SCRAPES))
-        used = cpu_milliseconds(table.screen, unit) - before
+        found, used = scraped(screen, unit, str(SCRAPES))
         order = sorted(found["seconds"])
         median, late = statistics.median(order) * 1000, order[int(len(order) * 0.99)] * 1000
-        table.add_text(
-            f"{name}: scrape, median / 99th percentile, {found['samples']} samples",
-            "–",
-            f"{median:.2f} / {late:.2f} ms",
-        )
+        what = f"{name}: scrape, median / 99th percentile, {found['samples']} samples"
+        table.add_text(what, "–", f"{median:.2f} / {late:.2f} ms")
         table.add_text(f"{name}: CPU a scrape", "≤ half of node_exporter's" if ours else "–", f"{used / SCRAPES:.2f} ms")
-        table.add_text(
-            f"{name}: memory, PSS, after {SCRAPES:,} scrapes", "≤ 26 MB" if ours else "–", f"{pss(table.screen, unit):.1f} MB"
-        )
-    sizes = {unit: pss(table.screen, unit) for unit in (POLLER, PLAYER, EXPORTER)}
-    text = " + ".join(f"{size:.1f}" for size in sizes.values())
-    table.add_text("poller, player and exporter, sum of PSS", "≤ 66 MB", f"{text} = {sum(sizes.values()):.1f} MB")
-
-
-def pace(table: Table) -> None:
-    """The same at a realistic rate: the states change between two scrapes, and nothing is cached."""
+        size = f"{screen.memory_megabytes(unit):.1f} MB"
+        table.add_text(f"{name}: memory, PSS, after {SCRAPES:,} scrapes", "≤ 26 MB" if ours else "–", size)
+    sizes = [screen.memory_megabytes(unit) for unit in (POLLER, PLAYER, EXPORTER)]
+    text = f"{' + '.join(f'{size:.1f}' for size in sizes)} = {sum(sizes):.1f} MB"
+    table.add_text("poller, player and exporter, sum of PSS", "≤ 66 MB", text)
     for unit, name in ((EXPORTER, "exporter"), (RIVAL, "node_exporter")):
-        before = cpu_milliseconds(table.screen, unit)
-        found = scraped(table.screen, PORTS[unit], str(PACED), str(PACE_SECONDS))
-        used = cpu_milliseconds(table.screen, unit) - before
-        table.add_text(
-            f"{name}: one scrape every {PACE_SECONDS:g} s: median, CPU a scrape",
-            "–",
-            f"{statistics.median(found['seconds']) * 1000:.2f} ms, {used / PACED:.2f} ms",
-        )
+        found, used = scraped(screen, unit, str(PACED), str(PACE_SECONDS))
+        what = f"{name}: one scrape every {PACE_SECONDS:g} s: median, CPU a scrape"
+        table.add_text(what, "–", f"{statistics.median(found['seconds']) * 1000:.2f} ms, {used / PACED:.2f} ms")
 
 
 def output(table: Table) -> None:
     """The exporter's output, and promtool's check of it."""
-    script = "import sys, urllib.request as u; sys.stdout.write(u.urlopen('http://127.0.0.1:9877/metrics').read().decode())"
-    text = table.screen.machine.run(["python3", "-c", script]).stdout
+    text = ask(table.screen, "/metrics").text
     present = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")} & set(FAMILIES)
     table.add_text("families of metrics present, idle", "–", f"{len(present)} of {len(FAMILIES)}")
     checked = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True, check=False)
@@ -134,16 +114,9 @@ def probe(table: Table) -> None:
 def crowd(table: Table) -> None:
     """Many clients at once, including slow and half-open ones."""
     screen = table.screen
-    before, files = pss(screen, EXPORTER), screen.descriptors(EXPORTER)
-    found = scraped(screen, PORTS[EXPORTER], str(CROWD), "--crowd", str(CLIENTS))
-    growth = f"PSS {before:.1f} → {pss(screen, EXPORTER):.1f} MB, descriptors {files} → {screen.descriptors(EXPORTER)}"
+    before, files = screen.memory_megabytes(EXPORTER), screen.descriptors(EXPORTER)
+    found, _used = scraped(screen, EXPORTER, str(CROWD), "--crowd", str(CLIENTS))
+    memory = f"PSS {before:.1f} → {screen.memory_megabytes(EXPORTER):.1f} MB"
+    growth = f"{memory}, descriptors {files} → {screen.descriptors(EXPORTER)}"
     measured = f"{found['done']:,} done, {len(found['failed'])} failed in {found['seconds']:.0f} s; {growth}"
     table.add_text(f"{CROWD:,} scrapes from {CLIENTS} clients, slow and half-open among them", "none fails, no growth", measured)
-
-
-def security(table: Table) -> None:
-    for name in ("exporter", *(f"probe-{name}" for name in PROBES)):
-        unit = f"livekeep-{name}.service"
-        lines = table.screen.machine.run(["systemd-analyze", "security", "--no-pager", unit]).stdout.splitlines()
-        score = lines[-1].partition(": ")[2].split()[0] if lines else "unknown"
-        table.add_text(f"systemd-analyze security livekeep-{name}", "≤ 1.2" if name == "exporter" else "≤ 1.5", score)

@@ -41,15 +41,11 @@ print(number, time.monotonic() - began, used.ru_utime + used.ru_stime)
 """
 
 
-def processor_seconds(machine: Machine, unit: str) -> float:
-    return int(machine.unit_property(unit, "CPUUsageNSec")) / 1e9
-
-
 def measure(machine: Machine, per_second: int, seconds: float) -> dict[str, Any]:
     box = Box(machine)
     machine.write("/srv/bench.py", JOB)
     units = (RECORDER, "systemd-journald.service")
-    before = {unit: processor_seconds(machine, unit) for unit in units}
+    before = {unit: int(machine.unit_property(unit, "CPUUsageNSec")) for unit in units}
     command = ["systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--unit=bench", "--uid=nobody"]
     done = machine.run([*command, "python3", "/srv/bench.py", str(per_second), str(seconds)], timeout=seconds + 60)
     ended = time.monotonic()
@@ -57,15 +53,13 @@ def measure(machine: Machine, per_second: int, seconds: float) -> dict[str, Any]
     query = "SELECT count(*), max(number) FROM calls WHERE process = (SELECT max(id) FROM processes)"
     wait_for(lambda: (box.rows(query) or [[0, 0]])[0][1] == int(number), 120)
     after = time.monotonic() - ended
+    seconds_used = {unit: (int(machine.unit_property(unit, "CPUUsageNSec")) - before[unit]) / 1e9 for unit in units}
     return {
         "calls_per_second": round(int(number) / float(took)),
         "lost": int(number) - box.rows(query)[0][0],
         "seconds_until_the_last_is_recorded": round(after, 2),
         "processor_share_job": round(float(used) / float(took), 2),
-        **{
-            f"processor_share_{unit.split('.')[0]}": round((processor_seconds(machine, unit) - before[unit]) / float(took), 2)
-            for unit in units
-        },
+        **{f"processor_share_{unit.split('.')[0]}": round(seconds_used[unit] / float(took), 2) for unit in units},
     }
 
 
