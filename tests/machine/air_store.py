@@ -21,7 +21,6 @@ from typing import Any
 
 from tests.machine.channel_clips import SECONDS, clips
 from tests.machine.machine import wait_for
-from tests.machine.network import Network
 from tests.machine.standin import Handler, StandIn, parse, serve
 
 BUCKET, KEY_ID, SECRET = "media", "AKIDINTHEROOM", "made/up+secret-of-the-store"
@@ -38,10 +37,6 @@ class AirStore(StandIn):
     """Controls the store, which runs from the start."""
 
     module = "tests.machine.air_store"
-
-    def __init__(self, network: Network) -> None:
-        """Nothing is made yet."""
-        super().__init__(network)
 
     def end(self) -> None:
         """Kill the store, with everything that it is sending."""

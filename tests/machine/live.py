@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -30,6 +30,7 @@ FRAMES_PER_SECOND = 25
 # A whole number of AAC frames at 48 kHz (64/3 ms each) and of bar periods: the loop is seamless.
 CLIP_SECONDS = 32
 BAR_SECONDS = 8
+SEGMENT_SECONDS = 1
 WINDOW_SEGMENTS = 6
 PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 TYPES = {".m3u8": PLAYLIST_TYPE, ".ts": "video/mp2t"}
@@ -61,16 +62,14 @@ class State:
     only: str = ""
     ended: bool = False
     enforce_expiry: bool = False
-    log: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Live:
     """The encoders, one per variant, and the switches."""
 
-    def __init__(self, names: Sequence[str], segment_seconds: int) -> None:
+    def __init__(self, names: Sequence[str]) -> None:
         """Start nothing yet."""
         self.variants = [VARIANTS[name] for name in names]
-        self.segment_seconds = segment_seconds
         self.state = State()
         self.dir = Path(tempfile.mkdtemp(prefix="livekeep-live-"))
         self.encoders: list[subprocess.Popen[bytes]] = []
@@ -83,13 +82,18 @@ class Live:
             folder = self.dir / variant.name
             remove_directory(folder)
             folder.mkdir()
-            source = clip(variant, self.segment_seconds)
-            self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds, sound_only).result())
+        self.launch(sound_only)
         deadline = time.monotonic() + 20
         while not all((self.dir / v.name / "index.m3u8").exists() for v in self.variants):
             if time.monotonic() > deadline:
                 raise ValueError("ffmpeg wrote no playlist")
             time.sleep(0.05)
+
+    def launch(self, sound_only: bool = False, is_relaunch: bool = False) -> None:
+        """Start the encoders, which go on with the playlists that there are."""
+        for variant in self.variants:
+            started = self._starter.submit(_stream, clip(variant), self.dir / variant.name, sound_only, is_relaunch)
+            self.encoders.append(started.result())
 
     def stop(self) -> None:
         """End the encoders."""
@@ -113,12 +117,7 @@ class Live:
             self.start(**arguments)
         elif do == "relaunch":
             self.stop()
-            for variant in self.variants:
-                source = clip(variant, self.segment_seconds)
-                folder = self.dir / variant.name
-                self.encoders.append(self._starter.submit(_stream, source, folder, self.segment_seconds, False, True).result())
-        elif do == "log":
-            return list(self.state.log)
+            self.launch(is_relaunch=True)
         else:
             raise ValueError(f"cannot {do}")
         return None
@@ -150,26 +149,14 @@ class LiveStream(StandIn):
 
     module = "tests.machine.live"
 
-    def __init__(
-        self,
-        network: Network | None = None,
-        *,
-        segment_seconds: int = 1,
-        variants: Sequence[Variant] = (HD,),
-        port: int = 0,
-    ) -> None:
+    def __init__(self, network: Network | None = None, *, variants: Sequence[Variant] = (HD,)) -> None:
         """`variants` are HD (green) and SD (blue); with more than one, `url` is a master playlist."""
-        options = (
-            "--variants",
-            ",".join(v.name for v in variants),
-            "--segment-seconds",
-            str(segment_seconds),
-        )
-        super().__init__(network, *options, port=port)
+        names = ",".join(variant.name for variant in variants)
+        super().__init__(network, "--variants", names)
         self.variants = tuple(variants)
         # Encoded here, so that the first use does not delay the start of the process.
         for variant in variants:
-            clip(variant, segment_seconds)
+            clip(variant)
 
     @property
     def url(self) -> str:
@@ -216,15 +203,10 @@ class LiveStream(StandIn):
         """Respond with 403 to a playlist request whose signed `exp` has passed."""
         self.ask("set", enforce_expiry=on)
 
-    def requests(self) -> list[dict[str, Any]]:
-        """All requests: at (CLOCK_MONOTONIC), path, query, status (None without a response)."""
-        found: list[dict[str, Any]] = self.ask("log")
-        return found
 
-
-def clip(variant: Variant, segment_seconds: int) -> Path:
+def clip(variant: Variant) -> Path:
     """The encoded clip of a variant, with a key frame at every segment; created once."""
-    target = root.cache() / f"clip1-{variant.name}-{variant.width}x{variant.height}-{variant.colour}-{segment_seconds}s.ts"
+    target = root.cache() / f"clip1-{variant.name}-{variant.width}x{variant.height}-{variant.colour}-{SEGMENT_SECONDS}s.ts"
     if target.exists():
         return target
     partial = target.with_suffix(f".{os.getpid()}.partial")
@@ -234,87 +216,27 @@ def clip(variant: Variant, segment_seconds: int) -> Path:
     # Converted and tagged; otherwise players guess the matrix from the size and show a different green.
     move += ",scale=in_color_matrix=bt601:out_color_matrix=bt709"
     tags = [word for name in ("colorspace", "color_primaries", "color_trc") for word in (f"-{name}", "bt709")]
-    command = [
-        "ffmpeg",
-        "-nostdin",
-        "-v",
-        "error",
-        "-y",
-        "-f",
-        "lavfi",
-        "-i",
-        f"color={variant.colour}:s={size}:r={rate}",
-    ]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", f"color={variant.colour}:s={size}:r={rate}"]
     command += ["-f", "lavfi", "-i", bar, "-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000"]
-    command += [
-        "-filter_complex",
-        move,
-        "-map",
-        "2:a",
-        "-t",
-        str(CLIP_SECONDS),
-        "-c:v",
-        "libx264",
-        "-preset",
-        "veryfast",
-    ]
-    command += [
-        "-profile:v",
-        "main",
-        "-bf",
-        "0",
-        "-b:v",
-        str(variant.bits_per_second),
-        "-g",
-        str(rate * segment_seconds),
-    ]
-    command += [
-        *tags,
-        "-sc_threshold",
-        "0",
-        "-c:a",
-        "aac",
-        "-ac",
-        "2",
-        "-b:a",
-        "96k",
-        "-f",
-        "mpegts",
-        str(partial),
-    ]
+    command += ["-filter_complex", move, "-map", "2:a", "-t", str(CLIP_SECONDS)]
+    command += ["-c:v", "libx264", "-preset", "veryfast", "-profile:v", "main", "-bf", "0", *tags]
+    command += ["-b:v", str(variant.bits_per_second), "-g", str(rate * SEGMENT_SECONDS), "-sc_threshold", "0"]
+    command += ["-c:a", "aac", "-ac", "2", "-b:a", "96k", "-f", "mpegts", str(partial)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     partial.rename(target)
     return target
 
 
-def _stream(
-    source: Path, folder: Path, segment_seconds: int, sound_only: bool, is_relaunch: bool = False
-) -> subprocess.Popen[bytes]:
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "ffmpeg",
-        "-nostdin",
-        "-v",
-        "error",
-        "-re",
-        "-stream_loop",
-        "-1",
-    ]
+def _stream(source: Path, folder: Path, sound_only: bool, is_relaunch: bool) -> subprocess.Popen[bytes]:
+    command = ["setpriv", "--pdeathsig", "KILL", "ffmpeg", "-nostdin", "-v", "error", "-re", "-stream_loop", "-1"]
     command += ["-i", str(source), "-c", "copy", *(["-map", "0:a"] if sound_only else [])]
     if is_relaunch:
-        command += ["-s", "640x360", "-r", "30", "-c:v", "libx264", "-preset", "ultrafast", "-g", str(30 * segment_seconds)]
+        command += ["-s", "640x360", "-r", "30", "-c:v", "libx264", "-preset", "ultrafast", "-g", str(30 * SEGMENT_SECONDS)]
         command += ["-pix_fmt", "yuv420p", "-sc_threshold", "0", "-c:a", "aac", "-ar", "44100"]
-    command += ["-f", "hls", "-hls_time", str(segment_seconds)]
     # Some more segments than the playlist lists: a player may still be fetching one that just left it.
-    command += ["-hls_list_size", str(WINDOW_SEGMENTS), "-hls_delete_threshold", "5"]
-    command += [
-        "-hls_flags",
-        "delete_segments+omit_endlist+temp_file" + ("+append_list+discont_start" if is_relaunch else ""),
-        "-hls_segment_filename",
-        str(folder / "%06d.ts"),
-    ]
+    command += ["-f", "hls", "-hls_time", str(SEGMENT_SECONDS), "-hls_list_size", str(WINDOW_SEGMENTS)]
+    flags = "delete_segments+omit_endlist+temp_file" + ("+append_list+discont_start" if is_relaunch else "")
+    command += ["-hls_delete_threshold", "5", "-hls_flags", flags, "-hls_segment_filename", str(folder / "%06d.ts")]
     return subprocess.Popen([*command, str(folder / "index.m3u8")], stdin=subprocess.DEVNULL)
 
 
@@ -327,37 +249,34 @@ class LiveHandler(Handler):
     def do_GET(self) -> None:  # noqa: N802 - http.server's name
         """Respond, or misbehave as configured."""
         parts, state = urlsplit(self.path), LIVE.state
-        entry = {"at": time.monotonic(), "path": parts.path, "query": parts.query, "status": None}
-        state.log.append(entry)
         mode = state.mode if state.only in parts.path else "ok"
         if mode == "hang":
             self.hang(lambda: state.mode == "hang")
         elif mode == "reset":
             self.reset()
+        elif mode == "status":
+            self.answer(state.status, b"no\n", "text/plain")
         else:
-            entry["status"] = state.status if mode == "status" else self._serve(parts.path, parts.query)
-            if mode == "status":
-                self.answer(state.status, b"no\n", "text/plain")
+            self._serve(parts.path, parts.query)
 
-    def _serve(self, path: str, query: str) -> int:
+    def _serve(self, path: str, query: str) -> None:
         expiry = re.search(r"exp=(\d+)", query)
         if LIVE.state.enforce_expiry and expiry and time.time() > int(expiry[1]):
             self.answer(403, b"expired\n", "text/plain")
-            return 403
+            return
         body = LIVE.file(path)
         if body is None:
             self.answer(404, b"not found\n", "text/plain")
-            return 404
+            return
         kind = TYPES.get(Path(path).suffix, "application/octet-stream")
         self.answer(200, body, kind, {"Cache-Control": "max-age=1"})
-        return 200
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the live source until standard input closes."""
     global LIVE  # noqa: PLW0603 - http.server creates its handlers itself
-    arguments = parse(argv, ("--variants", HD.name), ("--segment-seconds", "1"))
-    LIVE = Live(arguments.variants.split(","), int(arguments.segment_seconds))
+    arguments = parse(argv, ("--variants", HD.name))
+    LIVE = Live(arguments.variants.split(","))
     try:
         LIVE.start()
         return serve(LiveHandler, LIVE.control, arguments)

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tests.machine.network import Network
 from tests.machine.standin import Handler, StandIn, parse, serve
 from tests.probes.name_server import NameServer
 
@@ -63,10 +62,6 @@ class Services(StandIn):
     """Controls them."""
 
     module = "tests.machine.services"
-
-    def __init__(self, network: Network | None) -> None:
-        """Nothing is made yet."""
-        super().__init__(network)
 
     def counted(self) -> Counted:
         """The traffic of the speed tests until now."""

@@ -40,11 +40,11 @@ class StandIn(Disposable):
 
     module = ""
 
-    def __init__(self, network: Network | None = None, *arguments: str, port: int = 0) -> None:
-        """`network` None means the host's loopback; `port` 0 a free one."""
+    def __init__(self, network: Network | None = None, *arguments: str) -> None:
+        """`network` None means the host's loopback."""
         super().__init__()
         self.network = network
-        self.port = port
+        self.port = 0
         self.name = unique()
         self._arguments = arguments
         self._dir = Path()
@@ -77,38 +77,28 @@ class StandIn(Disposable):
     def _make(self) -> None:
         self._dir = directory(self.name)
         self._stack.callback(remove_directory, self._dir)
-        command = [
-            sys.executable,
-            "-m",
-            self.module,
-            "--control",
-            str(self._dir / "control"),
-            "--port",
-            str(self.port),
-        ]
-        command += self._arguments
+        command = [sys.executable, "-m", self.module, "--control", str(self._dir / "control"), *self._arguments]
         if self.network:
             command = self.network.in_servers(command)
         with (self._dir / "log").open("wb") as log:
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, cwd=PROJECT)
-        self._stack.callback(self._end, process)
-        if process.stdout is None:
-            raise RuntimeError("no pipe")
+        self._stack.callback(end_with_its_input, process)
+        assert process.stdout
         line = process.stdout.readline() if select.select([process.stdout], [], [], START_TIMEOUT_SECONDS)[0] else b""
         if not line:
             raise RuntimeError(f"{self.module} did not start:\n{self.log()[-2000:]}")
         self.port = int(line)
 
-    @staticmethod
-    def _end(process: subprocess.Popen[bytes]) -> None:
-        if process.stdin:
-            process.stdin.close()
-        # It cleans up by itself when its input closes; an immediate SIGTERM would interrupt that.
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT_SECONDS)
-        end(process)
-        if process.stdout:
-            process.stdout.close()
+
+def end_with_its_input(process: subprocess.Popen[bytes]) -> None:
+    """Close a process's pipes and wait for its end: an immediate SIGTERM would interrupt its cleaning up."""
+    if process.stdin:
+        process.stdin.close()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_TIMEOUT_SECONDS)
+    end(process)
+    if process.stdout:
+        process.stdout.close()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -170,7 +160,7 @@ class Server(ThreadingHTTPServer):
 
 def serve(handler: type[socketserver.StreamRequestHandler], control: Control, arguments: argparse.Namespace) -> int:
     """Serve the handler's protocol and the control socket until standard input closes; the port goes to standard output."""
-    http = Server(("0.0.0.0", arguments.port), handler)
+    http = Server(("0.0.0.0", 0), handler)
     threading.Thread(target=http.serve_forever, daemon=True).start()
 
     class Door(socketserver.StreamRequestHandler):
@@ -186,10 +176,9 @@ def serve(handler: type[socketserver.StreamRequestHandler], control: Control, ar
 
 
 def parse(argv: Sequence[str] | None, *extra: tuple[str, str]) -> argparse.Namespace:
-    """The command line of a stand-in: --control, --port and `extra` (name, default) options."""
+    """The command line of a stand-in: --control and `extra` (name, default) options."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--control", required=True)
-    parser.add_argument("--port", type=int, default=0)
     for name, default in extra:
         parser.add_argument(name, default=default)
     return parser.parse_args(argv)

@@ -213,7 +213,7 @@ def test_several_holding_pictures(screen: Screen, tmp_path: Path) -> None:
 
 def test_the_holding_picture_can_be_a_video(screen: Screen) -> None:
     """Shown in a loop."""
-    screen.machine.copy_in(clip(SD, 1), f"{OWN_PICTURES}/loop.ts")
+    screen.machine.copy_in(clip(SD), f"{OWN_PICTURES}/loop.ts")
     screen.configure({"screen": {"holding": f"{OWN_PICTURES}/loop.ts"}})
     wait_for(lambda: (corner := screen.tv.pixel(screen.tv.width - 20, 5))[2] > 150 and corner[0] < 40, 20)
     first = screen.tv.checksum()

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine.network import Network
-from tests.machine.tidy import Disposable, directory, end, remove_directory
+from tests.machine.standin import PROJECT, end_with_its_input
+from tests.machine.tidy import Disposable, directory, remove_directory
 from tests.probes.name_server import NameServer
 
-PROJECT = Path(__file__).resolve().parents[2]
 DEVICE = "world"
 IPV4, IPV6 = "198.18.0.1/15", "fd18::1/64"
 START_TIMEOUT_SECONDS = 30
@@ -33,18 +33,14 @@ START_TIMEOUT_SECONDS = 30
 TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x1, 0x1000
 ICMP, ICMPV6 = 1, 58
-NOWHERE = "192.0.2.99"
-"""An address without a host."""
 
 
 @dataclass(frozen=True)
 class Host:
-    """How an address answers. `loses_every` N: every N-th request; `fault`: the error in the answers."""
+    """How an address answers. `loses_every` N: every N-th request."""
 
     loses_every: int = 0
     delay_seconds: float = 0.0
-    fault: str = ""
-    """ "", "twice", "identifier", "sequence", or "unreachable"."""
 
 
 @dataclass(frozen=True)
@@ -76,18 +72,10 @@ class World(Disposable):
         plan = json.dumps(dataclasses.asdict(self._plan))
         command = self.network.in_machine([sys.executable, "-m", __name__, plan])
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=PROJECT)
-        self._stack.callback(_end, process)
+        self._stack.callback(end_with_its_input, process)
         assert process.stdout
         ready = select.select([process.stdout], [], [], START_TIMEOUT_SECONDS)[0] and process.stdout.readline()
         assert ready == b"ready\n", "the world does not start"
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.stdin:
-        process.stdin.close()
-    end(process)
-    if process.stdout:
-        process.stdout.close()
 
 
 # The process
@@ -123,20 +111,6 @@ def wrapped(source: str, destination: str, icmp: bytes) -> bytes:
     return struct.pack("!IHBB", 6 << 28, len(icmp), ICMPV6, 64) + ends + icmp
 
 
-def answers(host: Host, source: str, destination: str, request: bytes) -> list[bytes]:
-    """The packets of the response."""
-    reply = bytearray(request)
-    reply[0] = 0 if request[0] == 8 else 129
-    if host.fault == "identifier":
-        reply[5] ^= 1
-    elif host.fault == "sequence":
-        reply[6] ^= 0x40
-    elif host.fault == "unreachable":
-        # Type 3, code 1: the undeliverable packet follows, so that the kernel knows its sender.
-        return [wrapped(NOWHERE, source, bytes((3, 1)) + bytes(6) + wrapped(source, destination, request))]
-    return [wrapped(destination, source, bytes(reply))] * (2 if host.fault == "twice" else 1)
-
-
 def serve(device: int, hosts: dict[str, Host]) -> None:
     """Answer until standard input closes."""
     waiting: list[tuple[float, int, bytes]] = []
@@ -157,9 +131,10 @@ def serve(device: int, hosts: dict[str, Host]) -> None:
         count = requests[parts[1]] = requests.get(parts[1], 0) + 1
         if host.loses_every and count % host.loses_every == 0:
             continue
-        for packet in answers(host, *parts):
-            number += 1
-            heapq.heappush(waiting, (now + host.delay_seconds, number, packet))
+        source, destination, request = parts
+        reply = bytes([0 if request[0] == 8 else 129]) + request[1:]
+        number += 1
+        heapq.heappush(waiting, (now + host.delay_seconds, number, wrapped(destination, source, reply)))
 
 
 def main() -> None:

@@ -2,8 +2,7 @@
 
 Answers follow the public reference: error bodies have `error`, `developer_message`, `error_code` and `link` and the media type
 application/vnd.vimeo.error+json; an invalid token gets the legacy body with `error` alone. Undocumented behaviour is chosen here:
-a one-time video that is not live answers 404 with 5000 at m3u8_playback, and a missing or other version in the Accept header is
-recorded, not refused. `Vimeo` is the process, `VimeoStandIn` the test's client.
+a one-time video that is not live answers 404 with 5000 at m3u8_playback.
 """
 
 from __future__ import annotations
@@ -21,12 +20,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from tests.machine import vimeo_faults
-from tests.machine.network import Network
 from tests.machine.standin import Handler, StandIn, parse, serve
 from tests.machine.vimeo_faults import ERROR_TYPE, Answer, error_body, refusal
 
 JSON_TYPE = "application/vnd.vimeo.live+json"
-VERSION = "version=3.4"
 WINDOW_SECONDS = 60
 TTL_SECONDS = (10, 60)
 
@@ -164,56 +161,25 @@ class Vimeo:
         return url
 
     def _verify(self) -> dict[str, Any]:
-        user = {"uri": f"/users/{USER_ID}", "name": "Stand-in"}
-        app = {"name": "stand-in", "uri": "/apps/1"}
-        return {
-            "access_token": self.state.token,
-            "token_type": "bearer",
-            "scope": self.state.scope,
-            "app": app,
-            "user": user,
-            "expires_on": None,
-        }
+        user, app = {"uri": f"/users/{USER_ID}", "name": "Stand-in"}, {"uri": "/apps/1", "name": "stand-in"}
+        return {"token_type": "bearer", "scope": self.state.scope, "app": app, "user": user, "expires_on": None}
 
     def _live(self) -> dict[str, Any]:
         status = {"live": "streaming", "starting": "ready"}.get(self.state.live, "unavailable")
         return {"status": status, "scheduled_start_time": self.state.next_occurrence_time}
 
     def _video(self) -> dict[str, Any]:
-        return {
-            "uri": f"/videos/{VIDEO_ID}",
-            "name": self.state.title,
-            "type": "live",
-            "duration": 0,
-            "description": None,
-            "link": f"https://vimeo.com/{VIDEO_ID}",
-            "live": self._live(),
-        }
+        return {"uri": f"/videos/{VIDEO_ID}", "name": self.state.title, "type": "live", "live": self._live()}
 
     def _event(self) -> dict[str, Any]:
-        on = self.state.live == "live"
-        video = {"uri": f"/videos/{VIDEO_ID}", "status": "streaming"} if on else None
-        before = {
-            "uri": f"/videos/{VIDEO_ID}",
-            "status": {"live": "streaming", "starting": "ready"}.get(self.state.live, "unavailable"),
-        }
         return {
             "uri": f"/live_events/{EVENT_ID}",
             "title": self.state.title,
-            "stream_title": self.state.title,
-            "automatically_title_stream": False,
             "status": "started" if self.state.live != "offline" else None,
-            "stream_mode": "live",
-            "latency": "standard",
-            "dvr": False,
-            "auto_cc_enabled": 0,
             "time_zone": "Europe/London",
-            "link": f"https://vimeo.com/event/{EVENT_ID}",
-            "live_clips": [],
             "next_occurrence_time": self.state.next_occurrence_time,
             "schedule": self.state.schedule,
             "streamable_clip": {"uri": f"/videos/{VIDEO_ID}", "live": self._live()},
-            "metadata": {"connections": {"live_video": video, "pre_live_video": before}},
         }
 
 
@@ -237,8 +203,6 @@ class VimeoHandler(Handler):
             "fault": fault,
             "status": None,
             "authorized": VIMEO.knows(authorization),
-            "version": VERSION in self.headers.get("Accept", ""),
-            "user_agent": self.headers.get("User-Agent", ""),
         }
         VIMEO.state.log.append(entry)
         if fault:
@@ -253,11 +217,6 @@ class VimeoStandIn(StandIn):
     """Controls the stand-in; `base_url` is the value for the poller's API URL. Times are seconds."""
 
     module = "tests.machine.vimeo"
-    event_id, video_id, user_id, right_token = EVENT_ID, VIDEO_ID, USER_ID, TOKEN
-
-    def __init__(self, network: Network | None = None, port: int = 0) -> None:
-        """Off the air until told otherwise."""
-        super().__init__(network, port=port)
 
     def go_live(self, url: str) -> None:
         """On air: every playlist request gets `url` with a separate signature."""
@@ -297,14 +256,14 @@ class VimeoStandIn(StandIn):
         self.ask("set", limit=per_minute, window_ends=0.0)
 
     def requests(self) -> list[dict[str, Any]]:
-        """All requests: at (CLOCK_MONOTONIC), path, query, authorized, version, user_agent, fault, status."""
-        found: list[dict[str, Any]] = self.ask("log")
-        return found
+        """All requests: at (CLOCK_MONOTONIC), path, query, authorized, fault, status."""
+        entries: list[dict[str, Any]] = self.ask("log")
+        return entries
 
     def signed(self) -> list[str]:
         """Every signed URL sent: none of them may appear where others can read it."""
-        found: list[str] = self.ask("signed")
-        return found
+        urls: list[str] = self.ask("signed")
+        return urls
 
     def forget(self) -> None:
         """Empty the log and the list of signed URLs."""
@@ -317,18 +276,13 @@ def _only(body: Any, query: dict[str, list[str]]) -> Any:
         return body
     cut: dict[str, Any] = {}
     for name in ",".join(query["fields"]).split(","):
-        _copy(body, cut, name.strip().split("."))
+        source, target, parts = body, cut, name.strip().split(".")
+        while len(parts) > 1 and isinstance(source.get(parts[0]), dict):
+            source, target = source[parts[0]], target.setdefault(parts[0], {})
+            del parts[0]
+        if parts[0] in source:
+            target[parts[0]] = source[parts[0]]
     return cut
-
-
-def _copy(source: dict[str, Any], target: dict[str, Any], names: list[str]) -> None:
-    if names[0] not in source:
-        return
-    value = source[names[0]]
-    if len(names) == 1 or not isinstance(value, dict):
-        target[names[0]] = value
-    else:
-        _copy(value, target.setdefault(names[0], {}), names[1:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -7,7 +7,6 @@ its window in X-RateLimit-Reset.
 from __future__ import annotations
 
 import json
-import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -32,6 +31,7 @@ ODD_BODIES: dict[str, bytes] = {
     "not_an_object": b'["m3u8_playback_url"]',
     "bad_url_scheme": b'{"m3u8_playback_url": "file:///etc/passwd"}',
     "deep_json": b'{"m3u8_playback_url": ' + b"[" * DEPTH + b"]" * DEPTH + b"}",
+    "garbage": b'{"m3u8_playback_url": "' + bytes(range(128, 256)) * 4,
     "empty": b"",
 }
 
@@ -44,8 +44,15 @@ REFUSALS: dict[str, tuple[int, int, str]] = {
     "2204": (400, 2204, "The parameters passed to this API endpoint did not pass Vimeo's validation."),
 }
 
-NAMES = frozenset(ODD_BODIES) | frozenset(REFUSALS) | {
-    "hang", "reset", "garbage", "html502", "html200", "500", "503", "429", "401", "big", "redirect_loop", "slow_drip",
+# Of proxies and guest networks: status and title.
+PAGES = {
+    "html502": (502, "502 Bad Gateway"),
+    "503": (503, "503 Service Unavailable"),
+    "html200": (200, "Please log in to the guest network"),
+}
+
+NAMES = {*ODD_BODIES, *REFUSALS, *PAGES} | {
+    "hang", "reset", "500", "429", "401", "big", "redirect_loop", "slow_drip",
 }  # fmt: skip
 
 
@@ -74,25 +81,15 @@ def documented(name: str) -> Answer:
     """One of REFUSALS, with its additional fields."""
     answer = refusal(*REFUSALS[name])
     if name == "2204":
-        answer.body["invalid_parameters"] = [
-            {
-                "field": "ttl",
-                "error": "Invalid value",
-                "developer_message": "Out of range",
-                "error_code": 2204,
-            }
-        ]
+        wrong = {"field": "ttl", "error": "Invalid value", "developer_message": "Out of range", "error_code": 2204}
+        answer.body["invalid_parameters"] = [wrong]
     return answer
 
 
 def rate_headers(limit: int, remaining: int, reset: float) -> dict[str, str]:
     """The X-RateLimit headers; `reset` in seconds since the epoch becomes ISO 8601."""
     moment = datetime.fromtimestamp(reset, UTC).isoformat(timespec="seconds")
-    return {
-        "X-RateLimit-Limit": str(limit),
-        "X-RateLimit-Remaining": str(remaining),
-        "X-RateLimit-Reset": moment,
-    }
+    return {"X-RateLimit-Limit": str(limit), "X-RateLimit-Remaining": str(remaining), "X-RateLimit-Reset": moment}
 
 
 def misbehave(handler: Handler, fault: str, still: Callable[[], bool], seconds: float) -> None:
@@ -101,78 +98,40 @@ def misbehave(handler: Handler, fault: str, still: Callable[[], bool], seconds: 
         handler.answer(200, ODD_BODIES[fault], "application/json")
     elif fault in REFUSALS:
         _send(handler, documented(fault))
+    elif fault in PAGES:
+        handler.answer(PAGES[fault][0], HTML.format(PAGES[fault][1]).encode(), "text/html; charset=utf-8")
+    elif fault == "hang":
+        handler.hang(still)
+    elif fault == "reset":
+        handler.reset()
+    elif fault == "redirect_loop":
+        handler.answer(302, b"", "text/html", {"Location": handler.path})
+    elif fault in ("big", "slow_drip"):
+        _endless(handler, still, is_slow=fault == "slow_drip")
+    elif fault == "429":
+        headers = rate_headers(2500, 0, time.time() + seconds)
+        _send(handler, Answer(429, error_body(9000, "Too many API requests."), ERROR_TYPE, headers))
+    elif fault == "401":
+        _send(handler, Answer(401, {"error": INVALID_TOKEN}, ERROR_TYPE))
     else:
-        _SPECIAL[fault](handler, still, seconds)
+        _send(handler, Answer(500, {"error": "An internal error occurred."}, ERROR_TYPE))
 
 
 def _send(handler: Handler, answer: Answer) -> None:
     handler.answer(answer.status, json.dumps(answer.body).encode(), answer.media_type, answer.headers)
 
 
-def _html(status: int, title: str) -> Callable[[Handler, Callable[[], bool], float], None]:
-    def send(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-        handler.answer(status, HTML.format(title).encode(), "text/html; charset=utf-8")
-
-    return send
-
-
-def _too_many(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    headers = rate_headers(2500, 0, time.time() + seconds)
-    _send(handler, Answer(429, error_body(9000, "Too many API requests."), ERROR_TYPE, headers))
-
-
-def _unknown_token(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    _send(handler, Answer(401, {"error": INVALID_TOKEN}, ERROR_TYPE))
-
-
-def _plain_500(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    _send(handler, Answer(500, {"error": "An internal error occurred."}, ERROR_TYPE))
-
-
-def _garbage(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    handler.answer(200, b'{"m3u8_playback_url": "' + secrets.token_bytes(500), "application/json")
-
-
-def _big(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    """A gigabyte of one string, as fast as the client reads."""
+def _endless(handler: Handler, still: Callable[[], bool], is_slow: bool) -> None:
+    """A gigabyte of one string, as fast as the client reads; or one byte at a time, so that no single read ever times out."""
     handler.close_connection = True
     handler.send_response(200)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(BIG_BYTES))
     handler.end_headers()
-    handler.wfile.write(b'{"m3u8_playback_url": "http://')
-    block = b"a" * (1 << 20)
+    block = b" " if is_slow else b"a" * (1 << 20)
+    handler.wfile.write(b" " if is_slow else b'{"m3u8_playback_url": "http://')
     for _ in range(BIG_BYTES // len(block)):
         if not still():
             return
         handler.wfile.write(block)
-
-
-def _drip(handler: Handler, still: Callable[[], bool], seconds: float) -> None:
-    """One byte at a time: no single read ever times out."""
-    handler.close_connection = True
-    handler.send_response(200)
-    handler.send_header("Content-Type", "application/json")
-    handler.send_header("Content-Length", "4000")
-    handler.end_headers()
-    for _ in range(4000):
-        if not still():
-            return
-        handler.wfile.write(b" ")
-        time.sleep(DRIP_SECONDS)
-
-
-_SPECIAL: dict[str, Callable[[Handler, Callable[[], bool], float], None]] = {
-    "hang": lambda handler, still, _: handler.hang(still),
-    "reset": lambda handler, _, __: handler.reset(),
-    "garbage": _garbage,
-    "html502": _html(502, "502 Bad Gateway"),
-    "html200": _html(200, "Please log in to the guest network"),
-    "500": _plain_500,
-    "503": _html(503, "503 Service Unavailable"),
-    "429": _too_many,
-    "401": _unknown_token,
-    "big": _big,
-    "redirect_loop": lambda handler, _, __: handler.answer(302, b"", "text/html", {"Location": handler.path}),
-    "slow_drip": _drip,
-}
+        time.sleep(DRIP_SECONDS if is_slow else 0)
