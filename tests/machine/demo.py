@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.machine import root
 from tests.machine.machine import MachineError
-from tests.machine.screen import DISPLAY, Screen, kind
+from tests.machine.screen import DISPLAY, Screen
 
 PATIENCE_SECONDS = 40.0
 
@@ -50,20 +50,13 @@ class Story:
         print(f"  {what} …", end="", flush=True)
         at = time.monotonic()
         act()
-        seconds = self.wait(picture, at)
+        self.screen.shows(picture, PATIENCE_SECONDS)
+        seconds = time.monotonic() - at
         time.sleep(settle_seconds)
         file = self.folder / f"{len(self.rows) + 1}-{picture}.png"
         self.screen.tv.screenshot(file)
         print(f" {picture} after {seconds:.1f} s")
         self.rows.append((f"{at - self.began:6.1f} s", what, f"{picture} after {seconds:.1f} s", str(file)))
-
-    def wait(self, picture: str, since: float) -> float:
-        """Seconds until the TV shows `picture` and is stable for two samples. Raises MachineError when it never does."""
-        while time.monotonic() - since < PATIENCE_SECONDS:
-            if kind(self.screen.tv.grid()) == picture:
-                return time.monotonic() - since
-            time.sleep(0.02)
-        raise MachineError(f"the TV never showed {picture}\n{self.screen.report()}")
 
     def table(self) -> str:
         """The rows, aligned."""
@@ -75,12 +68,24 @@ class Story:
 def tell(story: Story) -> None:
     """The evening: off air, on air, a fault while on air, a killed player program, off air, a refused token."""
     screen = story.screen
+
+    def fail() -> None:
+        screen.vimeo.fault("500")
+        time.sleep(15)
+        screen.vimeo.ok()
+
+    def kill() -> None:
+        screen.signal(DISPLAY, signal.SIGKILL)
+        deadline = time.monotonic() + 2
+        while screen.picture() == "stream" and time.monotonic() < deadline:
+            time.sleep(0.005)
+
     soon = datetime.now(UTC) + timedelta(minutes=8)
     screen.vimeo.schedule(soon)
     story.scene("The box is installed and starts", lambda: screen.install("--token-file", "/root/token"), "holding", 3)
     story.scene("The event goes live", lambda: screen.vimeo.go_live(screen.live.url), "stream", 3)
-    story.scene("Vimeo's API breaks down; the stream plays on", lambda: fail(screen), "stream", 12)
-    story.scene("The player program is killed", lambda: kill(screen), "stream")
+    story.scene("Vimeo's API breaks down; the stream plays on", fail, "stream", 12)
+    story.scene("The player program is killed", kill, "stream")
     story.scene("The stream stands still", screen.live.stall, "holding")
     story.scene("The stream goes on", screen.live.resume, "stream")
     story.scene("The event ends", screen.vimeo.go_off, "holding")
@@ -89,19 +94,6 @@ def tell(story: Story) -> None:
     story.scene(
         "The token is mended and poller told to reload", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
     )
-
-
-def fail(screen: Screen) -> None:
-    screen.vimeo.fault("500")
-    time.sleep(15)
-    screen.vimeo.ok()
-
-
-def kill(screen: Screen) -> None:
-    screen.signal(DISPLAY, signal.SIGKILL)
-    deadline = time.monotonic() + 2
-    while kind(screen.tv.grid()) == "stream" and time.monotonic() < deadline:
-        time.sleep(0.005)
 
 
 def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
@@ -119,29 +111,33 @@ def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Seq
     return path
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the TV showed the right pictures."""
-    parser = argparse.ArgumentParser(prog="livekeep-demo", description=__doc__)
+def show(suite: root.Suite, folder: Path) -> None:
+    print(f"Booting a Debian {suite} with a TV, a Vimeo and a live stream of its own (built first: 1 to 3 min) …")
+    with DemoScreen(suite) as screen:
+        story = Story(screen, folder)
+        tell(story)
+        print(f"\n{story.table()}\n")
+        print(screen.livekeep("status"))
+        print(f"The pictures, four of them at a glance: {overview(folder, story.rows, (0, 1, 4, 7))}")
+
+
+def run(name: str, description: str | None, show: Callable[[root.Suite, Path], None], argv: Sequence[str] | None = None) -> int:
+    """The command line of a demo; 0 when `show` showed what it must."""
+    parser = argparse.ArgumentParser(prog=name, description=description)
     parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
-    parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for the pictures")
+    parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")
     options = parser.parse_args(argv)
     folder = options.to.resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"Booting a Debian {options.suite} with a TV, a Vimeo and a live stream of its own (built first: 1 to 3 min) …")
     # Line by line, even if the output goes to a file.
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     try:
-        with DemoScreen(options.suite) as screen:
-            story = Story(screen, folder)
-            tell(story)
-            print(f"\n{story.table()}\n")
-            print(screen.livekeep("status"))
-            print(f"The pictures, four of them at a glance: {overview(folder, story.rows, (0, 1, 4, 7))}")
-    except (MachineError, root.RootError, subprocess.CalledProcessError) as error:
+        show(options.suite, folder)
+    except (MachineError, root.RootError, subprocess.CalledProcessError, TimeoutError) as error:
         print(f"livekeep-demo: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("livekeep-demo", __doc__, show))

@@ -6,14 +6,13 @@ RTMP module play the ingest. All pictures and gaps are those of a player at the 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,10 +20,11 @@ from typing import TypeVar
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.machine import root
-from tests.machine.channel import MEDIA, STREAM_KEY, ChannelRoom, worker
+from tests.machine.channel import MEDIA, STREAM_KEY, ChannelRoom, nearest, worker
 from tests.machine.channel_clips import COLOURS, RECIPES
 from tests.machine.channel_viewer import PICTURE_SIZE, FarViewer, pictures
-from tests.machine.machine import MachineError, wait_for
+from tests.machine.demo import run
+from tests.machine.machine import MachineError
 from tests.machine.room import Settings
 
 T = TypeVar("T")
@@ -42,8 +42,6 @@ WORDS = {
     "5-vp8.webm": "VP8 320x240, 15 a second",
 }
 COLOUR_TAGS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
-LARGEST_ERROR = 60
-"""The largest distance of a colour from a clip's to count as that clip."""
 ANEW = ";\nthen a player that joins\nat the next keyframe"
 TEXT, BACKGROUND = (235, 235, 235), (24, 24, 24)
 LABEL_WIDTH, GAP = 420, 12
@@ -91,15 +89,8 @@ class Story:
     def tell(self, text: str) -> None:
         print(f"{time.monotonic() - self.began:6.1f} s  {text}")
 
-    def keep(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text, encoding="utf-8")
-
     def until(self, what: str, holds: Callable[[], T]) -> T:
-        """Poll at short intervals. Raises MachineError."""
-        try:
-            return wait_for(holds, PATIENCE_SECONDS, 0.01)
-        except TimeoutError as error:
-            raise MachineError(f"not so: {what}; {error}\n{self.room.report()}") from error
+        return self.room.until(what, holds, PATIENCE_SECONDS)
 
     def watch(self, name: str) -> FarViewer:
         """A player that records; returns when it has received enough to go on."""
@@ -199,11 +190,11 @@ def steering(story: Story) -> None:
     short = {key: shown[key] for key in ("channel", "on_air", "intended", "last_end", "problems")}
     print(f"$ curl 127.0.0.1:9878/streams/status  → HTTP {answer.status}, request {answer.headers.get('x-request-id')}; of it:")
     print(json.dumps(short, indent=2))
-    story.keep("status.txt", status)
-    story.keep("api-status.json", document)
-    story.keep("state.json", json.dumps(room.state(), indent=2))
-    story.keep("journal.txt", room.machine.journal(None, "--unit=livekeep-*"))
-    if any(STREAM_KEY.encode() in file.read_bytes() for file in story.folder.iterdir() if file.suffix in (".txt", ".json")):
+    texts = {"status.txt": status, "api-status.json": document, "state.json": json.dumps(room.state(), indent=2)}
+    texts["journal.txt"] = room.machine.journal(None, "--unit=livekeep-*")
+    for name, text in texts.items():
+        (story.folder / name).write_text(text, encoding="utf-8")
+    if any(STREAM_KEY in text for text in texts.values()):
         raise MachineError(f"the stream key is to be read in {story.folder}")
     print(room.livekeep("air", "stop", check=True).strip())
     if answer.status != 200 or not shown["on_air"]:
@@ -214,16 +205,10 @@ def steering(story: Story) -> None:
 
 
 def item_of(pixels: bytes) -> str:
-    """The clip of a picture, from the colour of its middle near the upper edge; "slate" for no clip's."""
+    """The clip of a picture, from the colour of its middle near the upper edge; "other" for the slate."""
     width = PICTURE_SIZE[0]
     places = [(y * width + width // 2 + x) * 3 for y in range(8, 16) for x in range(-4, 4)]
-    mean = [sum(pixels[place + channel] for place in places) / len(places) for channel in range(3)]
-
-    def error(name: str) -> float:
-        return max(abs(one - other) for one, other in zip(mean, bytes.fromhex(COLOURS[name].removeprefix("0x")), strict=True))
-
-    name = min(COLOURS, key=error)
-    return name if error(name) < LARGEST_ERROR else "slate"
+    return nearest(bytes(sum(pixels[place + channel] for place in places) // len(places) for channel in range(3)))
 
 
 def shot(pixels: bytes) -> Image.Image:
@@ -273,33 +258,20 @@ def sheet(story: Story) -> Path:
     return path
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when the channel worked as required."""
-    parser = argparse.ArgumentParser(prog="livekeep-demo --air", description=__doc__)
-    parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
-    parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")
-    options = parser.parse_args(argv)
-    folder = options.to.resolve()
-    (folder / "media").mkdir(parents=True, exist_ok=True)
-    # Line by line, even if the output goes to a file.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    print(f"Booting a Debian {options.suite} with an ingest beside it (built first: 1 to 3 min) …")
-    try:
-        make_clips(folder / "media")
-        with DemoRoom(options.suite, install=False) as room:
-            story = Story(room, folder)
-            room.install()
-            story.tell("installed: livekeep on air, without a screen")
-            room.machine.run(["rm", "-r", MEDIA])
-            room.machine.copy_in(folder / "media", MEDIA)
-            for scene in (items_change, ingest_dies, worker_dies, steering):
-                scene(story)
-            print(f"\nThe changes at a glance: {sheet(story)}; recordings, states and journal lie beside it.")
-    except (MachineError, root.RootError, subprocess.CalledProcessError, TimeoutError) as error:
-        print(f"livekeep-demo: {error}", file=sys.stderr)
-        return 1
-    return 0
+def show(suite: root.Suite, folder: Path) -> None:
+    print(f"Booting a Debian {suite} with an ingest beside it (built first: 1 to 3 min) …")
+    (folder / "media").mkdir(exist_ok=True)
+    make_clips(folder / "media")
+    with DemoRoom(suite, install=False) as room:
+        story = Story(room, folder)
+        room.install()
+        story.tell("installed: livekeep on air, without a screen")
+        room.machine.run(["rm", "-r", MEDIA])
+        room.machine.copy_in(folder / "media", MEDIA)
+        for scene in (items_change, ingest_dies, worker_dies, steering):
+            scene(story)
+        print(f"\nThe changes at a glance: {sheet(story)}; recordings, states and journal lie beside it.")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("livekeep-demo --air", __doc__, show))

@@ -6,13 +6,12 @@ and lets a mail server in the machine's network take what is sent. Chromium look
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from email.message import EmailMessage
@@ -21,10 +20,11 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from tests.machine import root
+from tests.machine.demo import run
 from tests.machine.machine import MachineError
 from tests.machine.mailbox import text_of
 from tests.machine.record_room import PAGES, RECORDER, RecordRoom
-from tests.machine.room import Settings
+from tests.machine.room import Settings, fetch
 from tests.machine.screen import DISPLAY
 
 T = TypeVar("T")
@@ -99,14 +99,8 @@ class Story:
 def photograph(room: RecordRoom, address: str, target: Path, size: tuple[int, int]) -> None:
     """Take a picture of an address with the host's Chromium, in the machine's network."""
     with TemporaryDirectory() as profile:
-        command = [
-            "chromium",
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--hide-scrollbars",
-            "--force-device-scale-factor=1",
-        ]
+        command = ["chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+        command += ["--force-device-scale-factor=1"]
         command += [f"--user-data-dir={profile}", f"--window-size={size[0]},{size[1]}", "--virtual-time-budget=4000"]
         command += [f"--screenshot={target}", address]
         # Its first start may hang on a busy machine.
@@ -154,17 +148,7 @@ def analyze(story: Story) -> float:
 
 
 def fault(story: Story, **kind: Any) -> None:
-    command = [
-        "curl",
-        "--silent",
-        "--show-error",
-        "-X",
-        "PUT",
-        "--data",
-        json.dumps(kind),
-        f"http://127.0.0.1:{CLIPS_PORT}/fault",
-    ]
-    subprocess.run(story.room.network.in_machine(command), check=True, capture_output=True)
+    fetch(story.room.machine, f"http://127.0.0.1:{CLIPS_PORT}/fault", "PUT", body=json.dumps(kind))
 
 
 def analyzer_works(story: Story) -> None:
@@ -261,30 +245,16 @@ def last_monday() -> date:
     return today - timedelta(today.weekday() + 7)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the demo; 0 when everything was recorded and reported."""
-    parser = argparse.ArgumentParser(prog="livekeep-demo --record", description=__doc__)
-    parser.add_argument("--suite", choices=root.SUITES, default="trixie", help="the Debian to show it on")
-    parser.add_argument("--to", type=Path, default=Path("livekeep-demo"), help="the folder for all it leaves")
-    options = parser.parse_args(argv)
-    folder = options.to.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    # Line by line, even if the output goes to a file.
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-    print(f"Booting a Debian {options.suite} with a TV and a mail server beside it (built first: 1 to 3 min) …")
-    try:
-        with DemoRoom(options.suite) as room:
-            story = Story(room, folder)
-            story.tell("installed: livekeep with screen and record")
-            for scene in (past, address, job_fails, analyzer_works, screen_goes_dark, pages, report, command_line):
-                scene(story)
-            (folder / "journal.txt").write_text(room.machine.journal(None, "--unit=livekeep-*"), encoding="utf-8")
-            print(f"\nPictures, mails, report and journal lie in {folder}.")
-    except (MachineError, root.RootError, subprocess.CalledProcessError, TimeoutError) as error:
-        print(f"livekeep-demo: {error}", file=sys.stderr)
-        return 1
-    return 0
+def show(suite: root.Suite, folder: Path) -> None:
+    print(f"Booting a Debian {suite} with a TV and a mail server beside it (built first: 1 to 3 min) …")
+    with DemoRoom(suite) as room:
+        story = Story(room, folder)
+        story.tell("installed: livekeep with screen and record")
+        for scene in (past, address, job_fails, analyzer_works, screen_goes_dark, pages, report, command_line):
+            scene(story)
+        (folder / "journal.txt").write_text(room.machine.journal(None, "--unit=livekeep-*"), encoding="utf-8")
+        print(f"\nPictures, mails, report and journal lie in {folder}.")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run("livekeep-demo --record", __doc__, show))
