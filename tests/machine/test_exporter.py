@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 import io
 import re
 import shutil
@@ -79,26 +78,6 @@ MEASURED = (*VERDICTS, "host")
 """Probes with something to measure in such a machine."""
 OTHER_VERDICTS = ["ok", "warn", "skipped"]
 """Metrics of a probe of the board, which such a machine mostly lacks."""
-# Bytes, and the status of the response; "" for none.
-REQUESTS = (
-    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", "400"),
-    (b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nAcc", ""),
-    (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", "431"),
-    (b"GET /../../etc/passwd HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
-    (b"DELETE /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
-)
-SEND = """
-import contextlib, socket, sys
-with socket.create_connection(("127.0.0.1", 9877), 30) as connection:
-    with contextlib.suppress(OSError):
-        connection.sendall(bytes.fromhex(sys.argv[1]))
-        connection.shutdown(socket.SHUT_WR)
-    got = b""
-    with contextlib.suppress(ConnectionError):
-        while more := connection.recv(65536):
-            got += more
-print(got.partition(b"\\r\\n")[0].decode())
-"""
 
 
 @pytest.fixture(scope="module")
@@ -232,29 +211,6 @@ def test_a_unit_that_is_stopped_or_fails(box: Screen) -> None:
         box.machine.systemctl("daemon-reload")
         box.machine.systemctl("start", probe, PLAYER)
     wait_for(lambda: box.figures()["livekeep_systemd_failed_units"] == 0, 60, 0.5)
-
-
-def test_the_forms_of_an_answer(box: Screen) -> None:
-    packed = ask(box, "/metrics", {"Accept-Encoding": "gzip"})
-    assert packed.headers["content-encoding"] == "gzip"
-    assert len(figures_of(gzip.decompress(packed.body).decode())) > 100
-    newer = ask(box, "/metrics", {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"})
-    assert newer.headers["content-type"].startswith("application/openmetrics-text; version=")
-    assert newer.text.endswith("\n# EOF\n")
-    assert "# TYPE livekeep_api_requests counter\n" in newer.text
-    plain = ask(box, "/metrics")
-    assert "content-encoding" not in plain.headers
-    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
-
-
-def test_bad_requests_disturb_nobody(box: Screen) -> None:
-    pid = box.main_pid(EXPORTER)
-    for request, answer in REQUESTS:
-        line = box.machine.run(["python3", "-c", SEND, request.hex()]).stdout
-        # A client that keeps sending after the response may lose it.
-        assert line.split()[1:2] in ([answer], []) if len(request) > 8192 else line.split()[1:2] == [answer] * bool(answer), line
-    assert box.figures()["livekeep_player_up"] == 1
-    assert box.main_pid(EXPORTER) == pid
 
 
 def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:

@@ -127,9 +127,6 @@ def test_all_is_well() -> None:
     ("mode", "reason"),
     [
         ("silent", "the name server 127.0.0.1 does not answer, though 1 host can be reached by address"),
-        ("garbage", "no name can be looked up: no valid answer within 0.5 s, though 1 host can be reached by address"),
-        ("wrong-id", "no name can be looked up: no valid answer within 0.5 s, though 1 host can be reached by address"),
-        ("refusing", "no name can be looked up: the resolver refuses, though 1 host can be reached by address"),
         ("absent", "no name can be looked up: no resolver runs at its address, though 1 host can be reached by address"),
     ],
 )
@@ -145,32 +142,13 @@ def test_without_names_the_network_is_of_no_use(mode: str, reason: str) -> None:
     assert found.run.duration_seconds < 10
 
 
-def test_one_name_that_nobody_knows_is_a_weakness() -> None:
-    with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
-        found = look(world, settings(["near.example"], names=["api.example", "nowhere.example"]))
-    assert (found.run.verdict, found.run.reason) == ("warn", "nowhere.example cannot be looked up: no such name")
-    assert [entry.problem for entry in found.lookups] == ["", "no such name"]
-
-
-@pytest.mark.parametrize(
-    ("first", "problem"),
-    [("127.0.0.9", "no resolver runs at its address"), (FAR, "no answer within 4 s")],
-    ids=["refuses", "is silent"],
-)
-def test_a_first_name_server_that_is_dead_is_named(first: str, problem: str) -> None:
+def test_a_first_name_server_that_is_dead_is_named() -> None:
     """The second one works, and the C library uses it."""
     with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
-        found = look(world, settings(["near.example"], timeout=4), resolver=f"{first}\nnameserver 127.0.0.1")
-    reason = f"the name server {first} is of no use ({problem}); another one answers in its place"
+        found = look(world, settings(["near.example"], timeout=4), resolver=f"{FAR}\nnameserver 127.0.0.1")
+    reason = f"the name server {FAR} is of no use (no answer within 4 s); another one answers in its place"
     assert (found.run.verdict, found.run.reason) == ("warn", reason)
-    assert found.run.advice.startswith(f"take {first} out of /etc/resolv.conf")
-
-
-def test_no_route_to_the_resolver() -> None:
-    with World(Plan({NEAR: Host()}, NAMES, "absent")) as world:
-        found = look(world, settings([NEAR]), resolver=AWAY)
-    assert found.lookups[0].problem == "there is no route to the resolver"
-    assert found.run.verdict == "fail"
+    assert found.run.advice.startswith(f"take {FAR} out of /etc/resolv.conf")
 
 
 def test_the_cable_is_out() -> None:

@@ -128,14 +128,3 @@ def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
 
 def test_the_sandbox_is_as_narrow_as_the_others(box: ChannelRoom) -> None:
     assert box.machine.exposure(UNIT) <= 1.5
-
-
-def test_it_goes_with_the_channels(box: ChannelRoom) -> None:
-    """And its results, which would otherwise count as silent."""
-    box.goes_off()
-    box.install("--without", "air")
-    assert not box.machine.exists("/run/livekeep/probe-youtube")
-    assert box.property(TIMER, "LoadState") == "not-found"
-    assert "is not installed" in box.livekeep("probe", "youtube")
-    box.install("--with", "air")
-    assert [box.property(TIMER, name) for name in ("ActiveState", "UnitFileState")] == ["active", "enabled"]
