@@ -44,6 +44,7 @@ ENVIRONMENT = {
 # The child cgroup for a test's commands, beside nspawn's own two.
 COMMANDS = "commands"
 
+DISK_BYTES = 4 << 30
 BOOT_TIMEOUT_SECONDS = 60
 POWEROFF_TIMEOUT_SECONDS = 30
 
@@ -59,10 +60,8 @@ class Machine(Disposable):
     """A Debian with real systemd; booted by `with`, removed after it.
 
     `packages` are preinstalled. `network` is "own" (created and removed with the machine), "host" (for apt), or a Network shared
-    with a TV and stand-ins. `source` is bound read-only at /src. `binds` are more host paths by their path inside. `layer` covers
-    the root with the changes of another machine, see `keep()`. `files` exist before the first boot, by their path. `share_ipc`
-    lets software OpenGL (VLC's default output) reach the TV through shared memory, at the price of one IPC namespace with the
-    host.
+    with a TV and stand-ins. `source` is bound read-only at /src. `layer` covers the root with the changes of another machine, see
+    `keep()`. `files` exist before the first boot, by their path.
     """
 
     def __init__(
@@ -73,11 +72,8 @@ class Machine(Disposable):
         network: Network | Literal["own", "host"] = "own",
         tv: TV | None = None,
         source: Path | None = None,
-        binds: Mapping[str, Path] | None = None,
         layer: Path | None = None,
         files: Mapping[str, str] | None = None,
-        disk_bytes: int = 4 << 30,
-        share_ipc: bool = False,
     ) -> None:
         """Create nothing yet."""
         super().__init__()
@@ -86,16 +82,11 @@ class Machine(Disposable):
         self.tv = tv
         self.network: Network | None = network if isinstance(network, Network) else None
         self._makes_network = network == "own"
-        self._binds = dict(binds or {})
-        if source:
-            self._binds["/src"] = source
+        self._source = source
         self.layer = layer
         self.files = dict(files or {})
-        self._disk_bytes = disk_bytes
-        self._share_ipc = share_ipc
         self.name = unique()
         self.leader = -1
-        self.boot_seconds = 0.0
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._dir = Path()
 
@@ -213,7 +204,7 @@ class Machine(Disposable):
     # Power
 
     def boot(self) -> None:
-        """Boot, and wait until systemd is done and the system bus responds; `boot_seconds` is the duration."""
+        """Boot, and wait until systemd is done and the system bus responds."""
         began = time.monotonic()
         group = CGROUPS / self.name
         group.mkdir()
@@ -222,8 +213,6 @@ class Machine(Disposable):
         script = 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"'
         command = ["sh", "-c", script, "sh", str(group), *self._nspawn_command()]
         environment = os.environ | {"SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
-        if self._share_ipc:
-            environment["SYSTEMD_NSPAWN_SHARE_NS_IPC"] = "1"
         with (self._dir / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
                 command,
@@ -235,7 +224,6 @@ class Machine(Disposable):
             )
         self.leader = self._until(lambda: next((host for host, pids in self._processes() if pids[-1] == 1), 0), began)
         self._until(self._is_up, began)
-        self.boot_seconds = time.monotonic() - began
 
     def poweroff(self) -> None:
         """Shut down cleanly; the files stay, `boot()` starts the machine again."""
@@ -278,7 +266,7 @@ class Machine(Disposable):
         disk.mkdir()
         merged.mkdir()
         # In memory: a disposable machine must not wait for the host's disk at every fsync.
-        options = f"size={self._disk_bytes},mode=755"
+        options = f"size={DISK_BYTES},mode=755"
         subprocess.run(["mount", "-t", "tmpfs", "-o", options, self.name, str(disk)], check=True, capture_output=True)
         for name in ("upper", "work"):
             (disk / name).mkdir()
@@ -297,23 +285,19 @@ class Machine(Disposable):
             path.write_text(text, encoding="utf-8")
 
     def _nspawn_command(self) -> list[str]:
-        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--timezone=off"]
-        command += [
-            "--link-journal=no",
-            "--console=pipe",
-            # Like a real machine; bookworm's nspawn refuses these.
-            "--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self",
-            f"--machine={self.name}",
-            f"--directory={self._dir}/root",
-        ]
+        command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--timezone=off", "--link-journal=no"]
+        command += ["--console=pipe", f"--machine={self.name}", f"--directory={self._dir}/root"]
+        # Like a real machine; bookworm's nspawn refuses these.
+        command.append("--system-call-filter=landlock_create_ruleset landlock_add_rule landlock_restrict_self")
         if self.network:
             command += [f"--network-namespace-path={self.network.path}", "--resolv-conf=off"]
         else:
             command += ["--resolv-conf=replace-host"]
         if self.tv:
             command += ["--bind=/tmp/.X11-unix"]
-        command += [f"--bind-ro={path}:{place}" for place, path in self._binds.items()]
-        return command + coverage.options(self.suite, "/src" if "/src" in self._binds else "", self._dir)
+        if self._source:
+            command.append(f"--bind-ro={self._source}:/src")
+        return command + coverage.options(self.suite, "/src" if self._source else "", self._dir)
 
     def _command(self, command: str | Sequence[str], user: str | None) -> list[str]:
         words = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)

@@ -10,6 +10,7 @@ import subprocess
 
 from tests.machine.tidy import Disposable, unique
 
+TOO_SLOW = ("root", "tbf", "rate", "8bit", "burst", "1", "limit", "1")
 MACHINE_ADDRESS = "192.0.2.2"
 OUTSIDE_ADDRESS = "192.0.2.1"
 
@@ -44,72 +45,38 @@ class Network(Disposable):
 
     def cut(self) -> None:
         """Unplug the cable: the machine loses its carrier. Needs `outside`."""
-        self._outside_link("down")
+        _ip("-n", self.servers_name, "link", "set", "wire", "down")
 
     def plug(self) -> None:
         """Plug the cable in again."""
-        self._outside_link("up")
+        _ip("-n", self.servers_name, "link", "set", "wire", "up")
 
     def silence(self) -> None:
         """Drop every packet while the link stays up: connections hang. Needs `outside`."""
-        self._shape("8bit", "1", "limit", "1")
-
-    def slow(self, kilobits_per_second: int, latency_ms: int = 400) -> None:
-        """Limit the rate of what the stand-ins send."""
-        self._shape(f"{kilobits_per_second}kbit", "16kb", "latency", f"{latency_ms}ms")
+        for name, device in ((self.servers_name, "wire"), (self.name, "uplink")):
+            _run("tc", "-n", name, "qdisc", "replace", "dev", device, *TOO_SLOW)
 
     def restore(self) -> None:
-        """End `silence()` or `slow()`."""
-        for name, device in self._shaped():
-            subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", device, "root"], check=False, capture_output=True)
+        """End `silence()`."""
+        for name, device in ((self.servers_name, "wire"), (self.name, "uplink")):
+            _run("tc", "-n", name, "qdisc", "del", "dev", device, "root")
 
     def _make(self) -> None:
-        self._add(self.name)
+        for name in dict.fromkeys((self.name, self.servers_name)):
+            _ip("netns", "add", name)
+            self._stack.callback(_ip, "netns", "delete", name)
+            _ip("-n", name, "link", "set", "lo", "up")
         if self.outside:
-            self._add(self.servers_name)
-            _ip(
-                "link",
-                "add",
-                "uplink",
-                "netns",
-                self.name,
-                "type",
-                "veth",
-                "peer",
-                "name",
-                "wire",
-                "netns",
-                self.servers_name,
-            )
-            _ip("-n", self.servers_name, "addr", "add", f"{OUTSIDE_ADDRESS}/24", "dev", "wire")
-            _ip("-n", self.name, "addr", "add", f"{MACHINE_ADDRESS}/24", "dev", "uplink")
-            _ip("-n", self.servers_name, "link", "set", "wire", "up")
-            _ip("-n", self.name, "link", "set", "uplink", "up")
-            self._default_route()
-
-    def _add(self, name: str) -> None:
-        _ip("netns", "add", name)
-        self._stack.callback(_ip, "netns", "delete", name)
-        _ip("-n", name, "link", "set", "lo", "up")
-
-    def _default_route(self) -> None:
-        _ip("-n", self.name, "route", "replace", "default", "via", OUTSIDE_ADDRESS)
-
-    def _outside_link(self, state: str) -> None:
-        if not self.outside:
-            raise ValueError("only a Network(outside=True) has a link to cut")
-        _ip("-n", self.servers_name, "link", "set", "wire", state)
-
-    def _shaped(self) -> list[tuple[str, str]]:
-        return [(self.servers_name, "wire"), (self.name, "uplink")] if self.outside else [(self.name, "lo")]
-
-    def _shape(self, rate: str, burst: str, *rest: str) -> None:
-        if rate == "8bit" and not self.outside:
-            raise ValueError("only a Network(outside=True) can be silenced: the loopback is the machine's own")
-        for name, device in self._shaped():
-            command = ["tc", "-n", name, "qdisc", "replace", "dev", device, "root", "tbf"]
-            subprocess.run([*command, "rate", rate, "burst", burst, *rest], check=True, capture_output=True)
+            _ip(*f"link add uplink netns {self.name} type veth peer name wire netns {self.servers_name}".split())
+            for name, device, address in ((self.servers_name, "wire", OUTSIDE_ADDRESS), (self.name, "uplink", MACHINE_ADDRESS)):
+                _ip("-n", name, "addr", "add", f"{address}/24", "dev", device)
+                _ip("-n", name, "link", "set", device, "up")
+            _ip("-n", self.name, "route", "replace", "default", "via", OUTSIDE_ADDRESS)
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, text=True)
+    _run("ip", *arguments)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True, text=True)

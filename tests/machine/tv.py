@@ -58,22 +58,14 @@ class TV(Disposable):
         return red, green, blue
 
     def grid(self, count: int = 64) -> tuple[Colour, ...]:
-        """The colours of about `count` points spread evenly, row by row."""
-        return tuple(self.pixel(x, y) for x, y in self.points(count))
+        """The colours of about `count` points, the middles of equal cells, row by row."""
+        side = round(count**0.5)
+        middles = [(2 * index + 1) / (2 * side) for index in range(side)]
+        return tuple(self.pixel(int(self.width * x), int(self.height * y)) for y in middles for x in middles)
 
-    def points(self, count: int = 64) -> list[tuple[int, int]]:
-        """The points of `grid()`: the middles of equal cells."""
-        side = max(1, round(count**0.5))
-        half = 2 * side
-        return [
-            (self.width * (2 * column + 1) // half, self.height * (2 * row + 1) // half)
-            for row in range(side)
-            for column in range(side)
-        ]
-
-    def is_black(self, count: int = 64) -> bool:
+    def is_black(self) -> bool:
         """Whether all points of the grid are black."""
-        return black(self.grid(count))
+        return black(self.grid())
 
     def checksum(self) -> int:
         """A checksum of all pixels: a different value means a different picture."""
@@ -176,7 +168,6 @@ class Sampler:
     late: int = 0
 
     def __post_init__(self) -> None:
-        """The points stay the same for the whole time."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True, name="sampler")
 
