@@ -175,20 +175,28 @@ def seconds(box: Screen, unit: str, name: str) -> float:
 
 def test_units_are_as_systemctl_says(box: Screen) -> None:
     """And as the kernel says: every mount is read-only in the sandbox, but the card is not reported as such."""
-    found = box.figures()
-    for unit in (POLLER, PLAYER, EXPORTER):
-        label = f'unit="{unit}"'
-        assert found[f'livekeep_unit_state{{state="{box.property(unit, "ActiveState")}",{label}}}'] == 1
-        assert found[f"livekeep_unit_restarts_total{{{label}}}"] == int(box.property(unit, "NRestarts"))
-        assert found[f'livekeep_unit_result_info{{result="{box.property(unit, "Result")}",{label}}}'] == 1
-        start = found[f"livekeep_unit_start_time_seconds{{{label}}}"]
-        assert 0 <= start - seconds(box, unit, "ActiveEnterTimestamp") < 1
-        used = int(box.property(unit, "CPUUsageNSec")) / 1e9
-        assert 0 < found[f"livekeep_unit_cpu_seconds_total{{{label}}}"] <= used
+
+    def differences() -> list[str]:
+        found, wrong = box.figures(), []
+        for unit in (POLLER, PLAYER, EXPORTER):
+            label = f'unit="{unit}"'
+            start = found.get(f"livekeep_unit_start_time_seconds{{{label}}}", 0) - seconds(box, unit, "ActiveEnterTimestamp")
+            used = int(box.property(unit, "CPUUsageNSec")) / 1e9
+            holds = {
+                "state": found.get(f'livekeep_unit_state{{state="{box.property(unit, "ActiveState")}",{label}}}') == 1,
+                "restarts": found.get(f"livekeep_unit_restarts_total{{{label}}}") == int(box.property(unit, "NRestarts")),
+                "result": found.get(f'livekeep_unit_result_info{{result="{box.property(unit, "Result")}",{label}}}') == 1,
+                "start": 0 <= start < 1,
+                "cpu": 0 < found.get(f"livekeep_unit_cpu_seconds_total{{{label}}}", 0) <= used,
+            }
+            wrong += [f"{unit}: {name}" for name, is_right in holds.items() if not is_right]
+        return wrong
+
+    box.until("the exporter says the same", lambda: not differences())
+    first = box.figures()
     ping = f'livekeep_unit_watchdog_last_ping_timestamp_seconds{{unit="{PLAYER}"}}'
-    wait_for(lambda: box.figures()[ping] > found[ping], 60, 0.5)
-    for place in ("/", "/run"):
-        assert found[f'livekeep_host_filesystem_readonly{{mountpoint="{place}"}}'] == 0
+    box.until("a ping is seen", lambda: box.figures()[ping] > first[ping])
+    assert [first[f'livekeep_host_filesystem_readonly{{mountpoint="{place}"}}'] for place in ("/", "/run")] == [0, 0]
 
 
 def test_a_unit_that_is_stopped_or_fails(box: Screen) -> None:
@@ -198,19 +206,21 @@ def test_a_unit_that_is_stopped_or_fails(box: Screen) -> None:
     box.machine.systemctl("daemon-reload")
     box.machine.systemctl("start", probe, check=False)
     box.machine.systemctl("stop", PLAYER)
+    wanted = {
+        f'livekeep_unit_state{{state="failed",unit="{probe}"}}': 1,
+        f'livekeep_unit_result_info{{result="exit-code",unit="{probe}"}}': 1,
+        f'livekeep_unit_state{{state="inactive",unit="{PLAYER}"}}': 1,
+        "livekeep_systemd_failed_units": 1,
+    }
+    names = ("start_time_seconds", "cpu_seconds_total", "watchdog_last_ping_timestamp_seconds")
+    gone = {f'livekeep_unit_{name}{{unit="{PLAYER}"}}' for name in names}
     try:
-        states = {"failed": probe, "inactive": PLAYER}
-        failed, stopped = (f'livekeep_unit_state{{state="{state}",unit="{unit}"}}' for state, unit in states.items())
-        found = wait_for(lambda: now if (now := box.figures()).get(failed) and now.get(stopped) else {}, 60, 0.5)
-        assert found[f'livekeep_unit_result_info{{result="exit-code",unit="{probe}"}}'] == 1
-        assert found["livekeep_systemd_failed_units"] == 1
-        for name in ("start_time_seconds", "cpu_seconds_total", "watchdog_last_ping_timestamp_seconds"):
-            assert f'livekeep_unit_{name}{{unit="{PLAYER}"}}' not in found
+        box.until("it is seen", lambda: wanted.items() <= (found := box.figures()).items() and not gone & set(found))
     finally:
         box.machine.run(["rm", "-r", folder])
         box.machine.systemctl("daemon-reload")
         box.machine.systemctl("start", probe, PLAYER)
-    wait_for(lambda: box.figures()["livekeep_systemd_failed_units"] == 0, 60, 0.5)
+    box.until("nothing has failed", lambda: box.figures()["livekeep_systemd_failed_units"] == 0)
 
 
 def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
