@@ -90,8 +90,3 @@ def events(room: ChannelRoom, kind: Event, since: int = 0, **fields: str) -> lis
     found = room.machine.journal_entries(None, f"MESSAGE_ID={kind.message_id}")
     found = [entry for entry in found if int(entry["__MONOTONIC_TIMESTAMP"]) >= since]
     return [entry for entry in found if all(entry.get(f"LIVEKEEP_{name}") == value for name, value in fields.items())]
-
-
-def lines_with(text: str, *wanted: str) -> list[str]:
-    """The lines of `text` that contain one of these."""
-    return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]

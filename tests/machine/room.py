@@ -7,7 +7,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
@@ -111,6 +111,11 @@ def merged(base: Tables, changes: Tables) -> Settings:
     """`base` with the keys of `changes` in their tables."""
     names = [*base, *(name for name in changes if name not in base)]
     return {name: {**base.get(name, {}), **changes.get(name, {})} for name in names}
+
+
+def lines_with(text: str, wanted: Collection[str]) -> list[str]:
+    """The lines of `text` that contain one of these, which nobody may see."""
+    return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]
 
 
 class Room(Disposable):

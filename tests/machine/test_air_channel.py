@@ -18,6 +18,7 @@ from livekeep.core import events
 from tests.machine import air_words as words
 from tests.machine.channel import STREAM_KEY, ChannelRoom, worker
 from tests.machine.channel_clips import COLOURS
+from tests.machine.room import lines_with
 
 LONG_KEY, UNWELCOME_KEY = "long-9f2c-made-up-key", "unwelcome-71d0-made-up-key"
 KEYS = (STREAM_KEY, LONG_KEY, UNWELCOME_KEY)
@@ -99,7 +100,7 @@ def test_a_check_tells_what_becomes_of_each_clip(room: ChannelRoom) -> None:
     for name, reason in reasons.items():
         assert "normalised" in said[name], said[name]
         assert reason in said[name], said[name]
-    assert words.lines_with(done.stdout + done.stderr, *KEYS) == []
+    assert lines_with(done.stdout + done.stderr, KEYS) == []
 
 
 def test_one_command_puts_it_on_air(room: ChannelRoom) -> None:
@@ -299,7 +300,7 @@ def test_no_key_is_anywhere_but_where_it_belongs(long: ChannelRoom) -> None:
     assert "livekeep-worker" in known
     printed = "".join(machine.run(command, check=False).stdout for command in TOLD_BY)
     for text in (told, states, known, printed):
-        assert words.lines_with(text, *KEYS) == []
+        assert lines_with(text, KEYS) == []
     held = f"/run/credentials/{worker('long')}/livekeep.stream-key"
     assert machine.read(held).strip() == LONG_KEY
     for user in OTHERS:

@@ -13,6 +13,7 @@ from livekeep.core import events
 from tests.machine import air_words as words
 from tests.machine.air_store import BUCKET, CLIPS, KEY_ID, SECRET, AirStore
 from tests.machine.channel import CREDENTIALS, STORAGE, STORAGE_SOCKET, ChannelRoom, worker
+from tests.machine.room import lines_with
 
 CLIPS_KEY, LONG_KEY = "clips-5a0c-made-up-key", "long-8b3d-made-up-key"
 WRONG = "made/up+secret-of-another"
@@ -88,7 +89,7 @@ def test_keys_are_stored_and_not_shown_and_mend_it(bucket: Bucket) -> None:
     room = bucket.room
     pid = room.state("long")["pid"]
     told = bucket.give_keys()
-    assert words.lines_with(told, KEY_ID, SECRET) == []
+    assert lines_with(told, (KEY_ID, SECRET)) == []
     for name in ("livekeep.storage-key-id", "livekeep.storage-secret"):
         assert room.machine.run(["stat", "-c", "%a %U:%G", f"{CREDENTIALS}/{name}"]).stdout == "600 root:root\n"
     bucket.shows("item")
@@ -104,7 +105,7 @@ def test_a_check_looks_at_each_item_of_the_bucket(bucket: Bucket) -> None:
     assert "1-fits.mp4: 4 s, 1.7 Mbit/s, copied" in done.stdout
     assert "5-vp8.webm: 4 s, " in done.stdout
     assert "clips: all is well" in done.stdout
-    assert words.lines_with(done.stdout + done.stderr, KEY_ID, *SIGNED) == []
+    assert lines_with(done.stdout + done.stderr, (KEY_ID, *SIGNED)) == []
 
 
 def test_items_of_the_bucket_go_out_over_one_connection(bucket: Bucket) -> None:
@@ -190,7 +191,7 @@ def test_no_signature_and_no_key_is_anywhere_but_where_it_belongs(playing: Bucke
     known = machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'", check=False).stdout
     assert "livekeep-worker" in known
     for text in (told, states, known):
-        assert words.lines_with(text, *SIGNED) == []
+        assert lines_with(text, SIGNED) == []
     held = f"/run/credentials/{STORAGE}/livekeep.storage-secret"
     assert machine.read(held).strip() == SECRET
     for user in ("livekeep-worker", "livekeep-controller", "nobody"):

@@ -25,9 +25,9 @@ from tests.machine.health_part import (
     verdict,
 )
 from tests.machine.machine import wait_for
+from tests.machine.room import lines_with
 from tests.machine.screen import PLAYER, POLLER, UNITS, Screen
 from tests.machine.services import Services
-from tests.machine.test_secrets import found_in
 
 LIBRARY, UNIT_FILES = "/usr/lib/python3/dist-packages/livekeep", "/usr/lib/systemd/system"
 STREAM_FILE = "/run/livekeep/stream/stream.json"
@@ -127,8 +127,8 @@ def test_the_signed_url_is_nowhere_while_ffprobe_runs(box: Screen) -> None:
     text += box.machine.systemctl("show", "livekeep-probe-stream.service").stdout
     assert '"probe-stream/state.json"' in text
     secrets = {"hmac=", "SECRET", *(url.partition("hmac=")[2] for url in box.vimeo.signed())}
-    assert found_in(box.machine.read(STREAM_FILE), secrets)
-    assert found_in(text, secrets) == []
+    assert lines_with(box.machine.read(STREAM_FILE), secrets)
+    assert lines_with(text, secrets) == []
 
 
 def test_the_line_is_measured(box: Screen, services: Services) -> None:

@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from tests.machine.machine import wait_for
+from tests.machine.room import lines_with
 from tests.machine.screen import DISPLAY, PLAYER, POLLER, Screen
 from tests.machine.vimeo import TOKEN
 
@@ -58,11 +59,6 @@ def secrets(screen: Screen) -> set[str]:
     return {TOKEN, PASSWORD, KEY, "hmac=", *signatures}
 
 
-def found_in(text: str, wanted: set[str]) -> list[str]:
-    """The lines of `text` that contain a secret."""
-    return [line[:300] for line in text.splitlines() if any(secret in line for secret in wanted)]
-
-
 @pytest.fixture(scope="module")
 def after_a_session(screen_room: Screen) -> Screen:
     """The room, live, after many events."""
@@ -87,7 +83,7 @@ def test_not_in_the_journal(after_a_session: Screen) -> None:
     """Every field of every entry, since boot."""
     text = after_a_session.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
     assert "livekeep-poller" in text
-    assert found_in(text, secrets(after_a_session)) == []
+    assert lines_with(text, secrets(after_a_session)) == []
 
 
 def test_not_in_states(after_a_session: Screen) -> None:
@@ -95,14 +91,14 @@ def test_not_in_states(after_a_session: Screen) -> None:
     command = f"find /run/livekeep -type f ! -path {STREAM_FILE} -exec cat {{}} +"
     text = after_a_session.machine.run(command).stdout
     assert '"picture"' in text
-    assert found_in(text, secrets(after_a_session)) == []
+    assert lines_with(text, secrets(after_a_session)) == []
 
 
 def test_not_on_command_lines_nor_in_environments(after_a_session: Screen) -> None:
     """Of any process."""
     text = after_a_session.machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ | tr '\\0' '\\n'", check=False).stdout
     assert "mpv" in text
-    assert found_in(text, secrets(after_a_session)) == []
+    assert lines_with(text, secrets(after_a_session)) == []
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -110,7 +106,7 @@ def test_not_in_what_commands_print(after_a_session: Screen, command: str) -> No
     """Even when root runs them."""
     done = after_a_session.machine.run(command, check=False)
     assert done.stdout + done.stderr
-    assert found_in(done.stdout + done.stderr, secrets(after_a_session)) == []
+    assert lines_with(done.stdout + done.stderr, secrets(after_a_session)) == []
 
 
 def test_not_in_a_screenshot_nor_on_the_disk(after_a_session: Screen) -> None:
