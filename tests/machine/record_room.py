@@ -6,7 +6,7 @@ import json
 from typing import Any, ClassVar
 
 from tests.machine import root
-from tests.machine.machine import MachineError
+from tests.machine.machine import Machine, MachineError
 from tests.machine.mailbox import Mailbox
 from tests.machine.room import Settings, fetch
 from tests.machine.screen import Screen
@@ -19,6 +19,20 @@ TIMERS = ("livekeep-tidy.timer", "livekeep-report@daily.timer", "livekeep-report
 ENABLED = (RECORDER, ALERTER, WEB_SOCKET, *TIMERS)
 JOB = "/srv/job.py"
 PAGES = "http://127.0.0.1:9879"
+
+
+# Run in the machine by Debian's Python.
+QUERY = """
+import json, sqlite3, sys
+c = sqlite3.connect("file:/var/lib/livekeep/record/record.db?mode=ro", uri=True, timeout=30)
+print(json.dumps(c.execute(sys.argv[1], json.loads(sys.argv[2])).fetchall()))
+"""
+
+
+def rows(machine: Machine, sql: str, *arguments: object) -> list[list[Any]]:
+    """Rows of the machine's record. Raises MachineError."""
+    result: list[list[Any]] = json.loads(machine.run(["python3", "-c", QUERY, sql, json.dumps(arguments)]).stdout)
+    return result
 
 
 class RecordRoom(Screen):
@@ -57,15 +71,8 @@ class RecordRoom(Screen):
         return self.json_of(f"{unit}/state.json")
 
     def query(self, sql: str, *arguments: object) -> list[list[Any]]:
-        """Rows of the record, by Debian's Python in the machine."""
-        script = (
-            "import json, sqlite3, sys\n"
-            "c = sqlite3.connect('file:/var/lib/livekeep/record/record.db?mode=ro', uri=True, timeout=30)\n"
-            "print(json.dumps(c.execute(sys.argv[1], json.loads(sys.argv[2])).fetchall()))"
-        )
-        done = self.machine.run(["python3", "-c", script, sql, json.dumps(arguments)])
-        rows: list[list[Any]] = json.loads(done.stdout)
-        return rows
+        """Rows of the record."""
+        return rows(self.machine, sql, *arguments)
 
     def page(self, path: str = "/") -> tuple[int, str]:
         """A page of livekeep-web, fetched in the machine: status and text."""

@@ -43,28 +43,11 @@ def box(request: pytest.FixtureRequest) -> Iterator[ChannelRoom]:
 
 def files_of(box: ChannelRoom, pattern: str) -> list[str]:
     """The files of a part in the system's folders."""
-    places = [
-        "/usr/lib/livekeep",
-        "/usr/lib/systemd",
-        CODE,
-        "/usr/share/polkit-1",
-        "/etc",
-        "/var/cache",
-        "/var/lib/livekeep",
-        "/run",
-    ]
-    there = [place for place in places if box.machine.exists(place)]
+    places = ["/usr/lib/livekeep", "/usr/lib/systemd", "/usr/share/polkit-1", "/etc", "/var/cache", "/var/lib/livekeep", "/run"]
+    there = [place for place in (*places, CODE) if box.machine.exists(place)]
     found = box.machine.run(["find", *there, "-regex", pattern, "!", "-path", "/run/credentials/*"]).stdout.splitlines()
     elsewhere = ("/run/systemd/", "/var/lib/livekeep/packages/", f"{CREDENTIALS}/")
     return [path for path in found if not path.startswith(elsewhere)]
-
-
-def failed_units(box: ChannelRoom) -> str:
-    return box.machine.failed_units()
-
-
-def pid(box: ChannelRoom, unit: str = SLEEPER) -> int:
-    return int(box.property(unit, "MainPID"))
 
 
 def test_wrong_choices_are_refused(box: ChannelRoom) -> None:
@@ -89,7 +72,7 @@ def test_one_command_makes_a_channel_s_machine(box: ChannelRoom) -> None:
     assert files_of(box, SCREEN) == []
     assert box.machine.exists(f"{MEMORY}/without-screen")
     assert not box.machine.exists("/usr/bin/mpv")
-    assert failed_units(box) == ""
+    assert box.machine.failed_units() == ""
 
 
 def test_the_api_s_token_is_made_and_kept_secret(box: ChannelRoom) -> None:
@@ -139,14 +122,14 @@ def test_an_upgrade_and_back_leave_a_channel_on_air(box: ChannelRoom) -> None:
     box.machine.write(f"/etc/systemd/system/{SLEEPER}.d/90-test.conf", SLEEPING)
     box.machine.systemctl("daemon-reload")
     box.machine.systemctl("start", SLEEPER)
-    before, version = pid(box), installed(box.machine)
+    before, version = box.main_pid(SLEEPER), installed(box.machine)
     newer = other_version(box.machine, "9.0.0")
     for command, expected in ((f"{newer}/install.sh --yes", "9.0.0"), ("/src/install.sh --yes --rollback", version)):
         done = box.machine.run(command, timeout=300)
         assert "sudo livekeep air restart sleeper\n" in done.stdout + done.stderr
         assert installed(box.machine) == expected
-        assert pid(box) == before != 0
-        assert failed_units(box) == ""
+        assert box.main_pid(SLEEPER) == before != 0
+        assert box.machine.failed_units() == ""
     assert re.search(rf"^From livekeep 9\.0\.0 back to {re.escape(version)}$", done.stdout, re.MULTILINE), done.stdout
     assert "Nothing to change: this version" in box.install("--yes")
 
@@ -173,7 +156,7 @@ def test_an_interrupted_run_does_not_forget_the_version_before(box: ChannelRoom)
     assert installed(box.machine) == "9.0.1"
     box.install("--rollback")
     assert installed(box.machine) == version
-    assert failed_units(box) == ""
+    assert box.machine.failed_units() == ""
 
 
 def test_without_air_and_back(box: ChannelRoom) -> None:
@@ -194,7 +177,7 @@ def test_without_air_and_back(box: ChannelRoom) -> None:
     box.install("--with", "air")
     assert box.property(CONTROLLER_SOCKET, "ActiveState") == "active"
     assert box.property(SLEEPER, "ActiveState") == "inactive"
-    assert failed_units(box) == ""
+    assert box.machine.failed_units() == ""
 
 
 def test_uninstalling_stops_the_channels_and_leaves_nothing(box: ChannelRoom) -> None:
@@ -207,4 +190,4 @@ def test_uninstalling_stops_the_channels_and_leaves_nothing(box: ChannelRoom) ->
     assert [path for path in found if not path.startswith(KEPT)] == []
     assert machine.run("ps -eo user:32,args | grep -E '^livekeep|[s]leep infinity'", check=False).stdout == ""
     assert machine.run("getent passwd | grep livekeep", check=False).stdout == ""
-    assert failed_units(box) == ""
+    assert box.machine.failed_units() == ""
