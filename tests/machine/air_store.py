@@ -34,37 +34,13 @@ START_SECONDS = 20.0
 
 
 class AirStore(StandIn):
-    """Controls the store, which runs from the start."""
+    """The store, which runs from the start.
+
+    `ask("end")` kills it with everything that it is sending, and "start" starts it again; "stall" stops it within what it is
+    sending (SIGSTOP), until "go_on"; "fail" aborts transfers and answers 503, until "recover".
+    """
 
     module = "tests.machine.air_store"
-
-    def end(self) -> None:
-        """Kill the store, with everything that it is sending."""
-        self.ask("end")
-
-    def start_again(self) -> None:
-        """After `end()`."""
-        self.ask("start")
-
-    def stall(self) -> None:
-        """Stop it (SIGSTOP), within what it is sending."""
-        self.ask("stall")
-
-    def go_on(self) -> None:
-        """End `stall()`."""
-        self.ask("go_on")
-
-    def fail(self) -> None:
-        """Respond with 503 from now on, and abort transfers in progress."""
-        self.ask("fail")
-
-    def recover(self) -> None:
-        """End `fail()`."""
-        self.ask("recover")
-
-    def asked(self) -> int:
-        """The number of requests received."""
-        return int(self.ask("asked"))
 
 
 class Store:
@@ -74,7 +50,6 @@ class Store:
         self.folder, self.log = folder, folder.with_name("rclone.log")
         self.port = 0
         self.is_failing = False
-        self.asked = 0
         self.open: set[DoorHandler] = set()
         self.lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
@@ -120,7 +95,6 @@ class DoorHandler(Handler):
 
     def do_GET(self) -> None:  # noqa: N802 – http.server's name
         store = self.store
-        store.asked += 1
         if store.is_failing:
             self.answer(503, b"<Error><Code>ServiceUnavailable</Code></Error>", "application/xml")
             return
@@ -179,8 +153,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if do in ("fail", "recover"):
             store.is_failing = do == "fail"
             return store.break_off()
-        if do == "asked":
-            return store.asked
         if do not in ("start", "end", "stall", "go_on"):
             raise ValueError(f"cannot {do}")
         return getattr(store, do)()

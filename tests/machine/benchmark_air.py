@@ -165,12 +165,12 @@ class Benchmark:
         seconds, positions = [], []
         for steady_seconds in (STEADY_SECONDS, 32.0):
             time.sleep(steady_seconds)
-            self.room.ingest.kill()
+            self.room.ingest.ask("kill")
             self.until("seen", lambda: self.state().get("publishing") != "on-air")
             held = self.state()["now"]
             time.sleep(AWAY_SECONDS)
             began = time.monotonic()
-            self.room.ingest.start_again()
+            self.room.ingest.ask("start")
             got = self.until("bytes there", lambda: (self.room.ingest.received_bytes(STREAM_KEY) or 0) > 0)
             again = self.until("on air", lambda: self.state().get("publishing") == "on-air")
             seconds.append(f"{got - began:.2f} (on air in the state: {again - began:.2f})")
@@ -183,11 +183,11 @@ class Benchmark:
     def ingest_stops_reading(self) -> None:
         self.plays(self.media(BIG))
         time.sleep(STEADY_SECONDS)
-        self.room.ingest.stall()
+        self.room.ingest.ask("stall")
         began = time.monotonic()
         seen = self.until("stalled", lambda: self.state().get("publishing") != "on-air")
         what = self.state()["publishing"]
-        self.room.ingest.go_on()
+        self.room.ingest.ask("go_on")
         text = f"{seen - began:.2f} s ({what})"
         self.add("ingest stops reading (SIGSTOP) at 3 Mbit/s → in the state", "≤ 5 s", text)
         self.room.is_on_air()
@@ -229,12 +229,12 @@ class Benchmark:
             self.add("memory, PSS: storage while it runs", "–", f"{self.room.memory_megabytes(STORAGE):.1f} MB")
             publishes, slates = self.room.ingest.publishes(STREAM_KEY), self.state()["slates"]
             with self.watch() as viewer:
-                store.stall()
+                store.ask("stall")
                 began = time.monotonic()
                 # Data in the sockets' buffers is played first.
                 slate = self.until("the slate", lambda: self.state().get("slates", 0) > slates, 180)
                 time.sleep(2)
-                store.go_on()
+                store.ask("go_on")
             same = self.room.ingest.publishes(STREAM_KEY) == publishes and self.state()["connections"] == 1
             held = f"{'same connection' if same else 'ANOTHER CONNECTION'}; the slate {slate - began:.1f} s after the stop"
             what = "storage stalls within an item → slate or next item on the wire"

@@ -11,62 +11,33 @@ from pathlib import Path
 from typing import Any
 
 from tests.air.ingest import Ingest
-from tests.machine.network import Network
 from tests.machine.standin import Handler, StandIn, parse, serve
 
-DOINGS = ("start", "kill", "stall", "go_on", "refuse", "accept", "publishes", "refusals", "received_bytes")
+DOINGS = ("start", "kill", "stall", "go_on", "refuse", "accept", "publishes", "received_bytes")
 
 
 class ChannelIngest(StandIn):
-    """Controls the ingest, which runs from the start."""
+    """The ingest, which runs from the start, at `url`.
+
+    `ask("kill")` kills it like a crash, and "start" starts it again on the same port; "stall" makes it read nothing, but keep the
+    connections, until "go_on"; "refuse" answers publishers with 403, until "accept".
+    """
 
     module = "tests.machine.channel_ingest"
-
-    def __init__(self, network: Network) -> None:
-        """Nothing is made yet."""
-        super().__init__(network)
-        self.url = ""
+    url = ""
 
     def _make(self) -> None:
         super()._make()
         self.url = self.ask("url")
 
-    def start_again(self) -> None:
-        """After `kill()`, on the same port."""
-        self.ask("start")
-
-    def kill(self) -> None:
-        """Kill it, like a crash."""
-        self.ask("kill")
-
-    def stall(self) -> None:
-        """Read nothing from now on, but keep the connections."""
-        self.ask("stall")
-
-    def go_on(self) -> None:
-        """End `stall()`."""
-        self.ask("go_on")
-
-    def refuse(self) -> None:
-        """Respond with 403 to publishers from now on."""
-        self.ask("refuse")
-
-    def accept(self) -> None:
-        """End `refuse()`."""
-        self.ask("accept")
-
     def publishes(self, name: str) -> int:
         """How often a publisher of stream `name` was accepted."""
         return int(self.ask("publishes", name=name))
 
-    def refusals(self) -> int:
-        """How often one was refused."""
-        return int(self.ask("refusals"))
-
     def received_bytes(self, name: str) -> int | None:
         """The bytes received from the current publisher of stream `name`, None when there is none."""
-        found: int | None = self.ask("received_bytes", name=name)
-        return found
+        received: int | None = self.ask("received_bytes", name=name)
+        return received
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -244,14 +244,14 @@ def test_a_publisher_that_is_killed_is_replaced_at_once(long: ChannelRoom) -> No
 def test_an_ingest_that_dies_is_waited_for(long: ChannelRoom) -> None:
     """The same worker is on air again when the ingest is back."""
     before = long.state("long")
-    long.ingest.kill()
+    long.ingest.ask("kill")
     try:
         long.until("it is known", lambda: long.state("long")["publishing"] == "unreachable")
         found = json.loads(long.livekeep("air", "status", "--json", "long"))["channels"]["long"]
         assert found["on_air"] is False
         long.until("the exporter tells", lambda: long.figures()['livekeep_channel_on_air{channel="long"}'] == 0)
     finally:
-        long.ingest.start_again()
+        long.ingest.ask("start")
     after = long.is_on_air("long")
     assert after["pid"] == before["pid"]
     assert after["connections"] == before["connections"] + 1
@@ -260,7 +260,7 @@ def test_an_ingest_that_dies_is_waited_for(long: ChannelRoom) -> None:
 
 def test_an_ingest_that_refuses_is_asked_again(long: ChannelRoom) -> None:
     """After half a minute, as the state says; an operator who does not want to wait restarts it."""
-    long.ingest.refuse()
+    long.ingest.ask("refuse")
     try:
         words.kill(long, words.publisher(long, "long"))
         state = long.until("it was refused", lambda: refused(long, "long"))
@@ -269,7 +269,7 @@ def test_an_ingest_that_refuses_is_asked_again(long: ChannelRoom) -> None:
         assert done.returncode == 1
         assert "long: not on air yet: " in done.stderr, done.stderr
     finally:
-        long.ingest.accept()
+        long.ingest.ask("accept")
     long.livekeep("air", "restart", "long", check=True)
     long.is_on_air("long")
 

@@ -133,14 +133,14 @@ def test_a_store_that_dies_within_an_item_is_waited_for(playing: Bucket) -> None
     """The slate goes out over the same connection; when the store is back, the scheduler continues by itself."""
     room, connections = playing.room, playing.room.state("long")["connections"]
     since = words.moment()
-    playing.store.end()
+    playing.store.ask("end")
     try:
         playing.shows("slate")
         room.until("the problem is told", playing.problem)
         assert room.state("long")["publishing"] == "on-air"
         assert words.events(room, events.SLATE_SHOWN, since, CHANNEL="long")
     finally:
-        playing.store.start_again()
+        playing.store.ask("start")
     playing.shows("item")
     room.until("nothing is wrong", lambda: playing.problem() == "")
     assert room.state("long")["connections"] == connections
@@ -150,13 +150,13 @@ def test_a_store_that_dies_within_an_item_is_waited_for(playing: Bucket) -> None
 def test_a_store_that_answers_503_is_waited_for(playing: Bucket) -> None:
     room, connections = playing.room, playing.room.state("long")["connections"]
     since = words.moment()
-    playing.store.fail()
+    playing.store.ask("fail")
     try:
         room.until("the problem is told", lambda: "too busy" in playing.problem())
         playing.shows("slate")
         assert words.events(room, events.STORAGE_FAILED, since, CHANNEL="long", ERROR_TYPE="server-fault")
     finally:
-        playing.store.recover()
+        playing.store.ask("recover")
     playing.shows("item")
     room.until("nothing is wrong", lambda: playing.problem() == "")
     assert room.state("long")["connections"] == connections
