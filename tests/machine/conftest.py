@@ -12,8 +12,10 @@ import pytest
 
 from tests.machine import root
 from tests.machine.channel import ChannelRoom
+from tests.machine.health_part import internet
 from tests.machine.record_room import RecordRoom
 from tests.machine.screen import Screen
+from tests.machine.services import Services
 
 ROOMS = ("screen_room", "channel_room", "record_room")
 LONGEST_FIRST = (
@@ -102,3 +104,17 @@ def record_room(request: pytest.FixtureRequest) -> Iterator[RecordRoom]:
     with RecordRoom(request.param, kept=True) as room:
         room.shows("holding", within=60)
         yield room
+
+
+@pytest.fixture(scope="module")
+def services(screen_room: Screen) -> Iterator[Services]:
+    """Name resolution and a line to measure, for the room's screen."""
+    with internet(screen_room) as services:
+        yield services
+
+
+@pytest.fixture
+def box(screen: Screen, services: Services) -> Screen:
+    """The screen's room with these; other rooms' modules have a box of their own."""
+    assert services.port
+    return screen

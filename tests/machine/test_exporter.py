@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import pytest
 from PIL import Image
 
 from livekeep.exporter.metrics import CHANNELS, FAMILIES, RECORD
@@ -23,7 +22,6 @@ from tests.machine.health_part import (
     applied,
     ask,
     forget,
-    internet,
     line_settings,
     run_probe,
     verdict,
@@ -80,19 +78,6 @@ OTHER_VERDICTS = ["ok", "warn", "skipped"]
 """Metrics of a probe of the board, which such a machine mostly lacks."""
 
 
-@pytest.fixture(scope="module")
-def services(screen_room: Screen) -> Iterator[Services]:
-    with internet(screen_room) as found:
-        yield found
-
-
-@pytest.fixture
-def box(screen: Screen, services: Services) -> Screen:
-    """The room, with name resolution and a line to measure."""
-    assert services.port
-    return screen
-
-
 def families(text: str) -> set[str]:
     return {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE ")}
 
@@ -107,16 +92,6 @@ def tool(name: str) -> str:
     found = shutil.which(name)
     assert found, f"{name} is not installed: tests/run provides what the tests need"
     return found
-
-
-def listens(screen: Screen, url: str) -> bool:
-    done = screen.machine.run(["python3", "-c", f"import socket; socket.create_connection({address_of(url)})"], check=False)
-    return done.returncode == 0
-
-
-def address_of(url: str) -> tuple[str, int]:
-    host, _, port = url.rpartition("//")[2].rpartition(":")
-    return host, int(port)
 
 
 def missing(text: str) -> set[str]:
@@ -238,7 +213,7 @@ def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:
     options = ["--collector.disable-defaults", "--collector.textfile", f"--collector.textfile.directory={tmp_path}"]
     rival = [tool("prometheus-node-exporter"), *options, "--web.listen-address=127.0.0.1:9100"]
     with (tmp_path / "log").open("wb") as log, program(box.network.in_machine(rival), stdout=log, stderr=log):
-        wait_for(lambda: listens(box, url), 60)
+        wait_for(lambda: fetch(box.machine, url).status, 60)
         found = figures_of(fetch(box.machine, f"{url}/metrics").text)
     assert found["node_textfile_scrape_error"] == 0
     assert sum(found[f'livekeep_health_state{{level="{level}"}}'] for level in ("ok", "degraded", "down")) == 1
@@ -265,7 +240,7 @@ def web_server(screen: Screen, folder: Path) -> Iterator[str]:
     (folder / "nginx.conf").write_text(f"{top}http {{\naccess_log off;\n{paths}{block}\n}}\n", encoding="utf-8")
     command = [tool("nginx"), "-p", str(folder), "-c", f"{folder}/nginx.conf", "-g", "master_process off;"]
     with (folder / "log").open("wb") as log, program(screen.network.in_machine(command), stdout=log, stderr=log):
-        wait_for(lambda: listens(screen, "https://127.0.0.1:9443"), 60)
+        wait_for(lambda: fetch(screen.machine, "https://127.0.0.1:9443").status, 60)
         yield "https://127.0.0.1:9443"
 
 

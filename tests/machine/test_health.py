@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from typing import Any
-
-import pytest
 
 from tests.machine.health_part import (
     EXPORTER,
@@ -17,7 +14,6 @@ from tests.machine.health_part import (
     applied,
     ask,
     forget,
-    internet,
     line_settings,
     named,
     run_probe,
@@ -35,19 +31,6 @@ SPEEDTEST = "livekeep-probe-speedtest.service"
 LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
 # What --without-health leaves out, in any place.
 PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/dist-packages/livekeep/\(exporter\|probes\)/.*"
-
-
-@pytest.fixture(scope="module")
-def services(screen_room: Screen) -> Iterator[Services]:
-    with internet(screen_room) as found:
-        yield found
-
-
-@pytest.fixture
-def box(screen: Screen, services: Services) -> Screen:
-    """The room, with name resolution and a line to measure."""
-    assert services.port
-    return screen
 
 
 def pids(screen: Screen) -> list[int]:
