@@ -14,10 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from tests.machine import benchmark_health, root
-from tests.machine.costs import cpu_percents, pss_megabytes
+from tests.machine.costs import Table, cpu_percents, pss_megabytes
 from tests.machine.demo import DemoScreen
 from tests.machine.machine import MachineError
 from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
@@ -27,15 +28,6 @@ INTERVAL_SECONDS = 10.0
 STALL_SECONDS = 8.0
 POINTS = 1024
 """Points read in each sample: dense enough that the stream's moving bar changes some of them several times a second."""
-
-
-@dataclass
-class Row:
-    """One line of the table: the action, the target, the measurement."""
-
-    scenario: str
-    wanted: str
-    measured: str
 
 
 @dataclass
@@ -83,22 +75,18 @@ class Watch:
         return sum(label == picture for _, label, _ in self.samples)
 
 
-class Benchmark:
+class Benchmark(Table):
     """Takes the measurements one by one, each from an idle screen."""
 
     def __init__(self, screen: DemoScreen) -> None:
+        super().__init__()
         self.screen = screen
-        self.rows: list[Row] = []
         self.black = self.looked = self.late = 0
 
-    def add(self, scenario: str, wanted: str, values: Sequence[float | None], unit: str = "s") -> None:
+    def add_seconds(self, scenario: str, wanted: str, values: Sequence[float | None]) -> None:
         """Add a row with several measurements; all of them are shown."""
         texts = ["never" if value is None else f"{value:.2f}" for value in values]
-        self.add_text(scenario, wanted, f"{', '.join(texts)} {unit}")
-
-    def add_text(self, scenario: str, wanted: str, measured: str) -> None:
-        self.rows.append(Row(scenario, wanted, measured))
-        print(f"  {scenario}: {measured} (wanted {wanted})", flush=True)
+        self.add(scenario, wanted, f"{', '.join(texts)} s")
 
     def watch(
         self, act: Callable[[], object], done: Callable[[], bool], within: float, black_counts: bool = False
@@ -145,7 +133,7 @@ class Benchmark:
             start = lambda: self.screen.machine.systemctl("start", "--no-block", "livekeep.target")  # noqa: E731
             watch, began = self.watch(start, self.until("holding"), 20)
             values.append(watch.first("holding", began))
-        self.add("target started → holding picture", "≤ 1.0 s", values)
+        self.add_seconds("target started → holding picture", "≤ 1.0 s", values)
         self.rest("holding")
 
     def live_and_off(self) -> None:
@@ -157,8 +145,8 @@ class Benchmark:
             time.sleep(random.uniform(3, INTERVAL_SECONDS))
             watch, began = self.watch(self.screen.vimeo.go_off, self.until("holding"), 30, black_counts=True)
             off.append(watch.first("holding", began))
-        self.add("live in the API → stream on screen and moving", f"≤ {INTERVAL_SECONDS + 0.7} s", live)
-        self.add("off air in the API → holding", f"≤ {INTERVAL_SECONDS + 0.7} s", off)
+        self.add_seconds("live in the API → stream on screen and moving", f"≤ {INTERVAL_SECONDS + 0.7} s", live)
+        self.add_seconds("off air in the API → holding", f"≤ {INTERVAL_SECONDS + 0.7} s", off)
 
     def go_live(self) -> None:
         self.screen.vimeo.go_live(self.screen.live.url)
@@ -171,7 +159,7 @@ class Benchmark:
     def stream_ends(self) -> None:
         self.play()
         watch, began = self.watch(self.screen.live.end, self.until("holding"), 40, black_counts=True)
-        self.add("the stream itself ends: last new frame → holding", "≤ 2 s", [watch.frozen("holding", began)])
+        self.add_seconds("the stream itself ends: last new frame → holding", "≤ 2 s", [watch.frozen("holding", began)])
         self.screen.live.restart()
         watch, began = self.watch(lambda: None, self.until("stream"), 40, black_counts=True)
         self.screen.vimeo.go_off()
@@ -180,10 +168,10 @@ class Benchmark:
     def stall(self) -> None:
         self.play()
         watch, began = self.watch(self.screen.live.stall, self.until("holding"), 40, black_counts=True)
-        self.add("stream stalls: last new frame → holding", f"≤ {STALL_SECONDS + 1} s", [watch.frozen("holding", began)])
+        self.add_seconds("stream stalls: last new frame → holding", f"≤ {STALL_SECONDS + 1} s", [watch.frozen("holding", began)])
         time.sleep(5)
         watch, began = self.watch(self.screen.live.resume, self.until("stream"), 40, black_counts=True)
-        self.add("stall over → moving again", "≤ 6 s", [watch.moving(began)])
+        self.add_seconds("stall over → moving again", "≤ 6 s", [watch.moving(began)])
 
     def killed(self) -> None:
         """With the stream on the screen, where it matters most."""
@@ -193,8 +181,8 @@ class Benchmark:
             watch, began = self.watch(kill, self.went_and_came("stream"), 20)
             values.append(watch.back("stream", began))
             time.sleep(6)
-        self.add("mpv killed (SIGKILL) → right picture again, 1st time", "≤ 1.0 s", values[:1])
-        self.add("the same, 2nd to 5th time within 5 min", "≤ 4 s", values[1:])
+        self.add_seconds("mpv killed (SIGKILL) → right picture again, 1st time", "≤ 1.0 s", values[:1])
+        self.add_seconds("the same, 2nd to 5th time within 5 min", "≤ 4 s", values[1:])
         # The restarts reset before these began may allow one or two more.
         error = None
         for _ in range(3):
@@ -203,9 +191,9 @@ class Benchmark:
             if error is not None:
                 break
             time.sleep(6)
-        self.add("when the limit is reached: error picture", "≤ 1 s", [error])
+        self.add_seconds("when the limit is reached: error picture", "≤ 1 s", [error])
         watch, began = self.watch(lambda: None, self.until("stream"), 90)
-        self.add("then right picture again", "≤ 75 s", [watch.first("stream", began)])
+        self.add_seconds("then right picture again", "≤ 75 s", [watch.first("stream", began)])
         self.rest("stream")
 
     def went_and_came(self, *pictures: str) -> Callable[[], bool]:
@@ -238,45 +226,42 @@ class Benchmark:
                 other = len(watch.samples) - watch.count("stream")
                 back = f"{seconds[0] - began:.1f} s" if seconds else "never"
                 measured = f"{other} of {len(watch.samples)} samples without the stream; running again after {back}"
-                self.add_text(f"{name} {what} (SIG{number.name[3:]}) while playing", "screen unaffected; ≤ 20 s", measured)
+                self.add(f"{name} {what} (SIG{number.name[3:]}) while playing", "screen unaffected; ≤ 20 s", measured)
 
     def stopped(self) -> None:
         self.rest("stream")
         watch, began = self.watch(lambda: self.screen.signal(DISPLAY, signal.SIGSTOP), self.went_and_came("stream"), 40)
-        self.add("mpv stopped (SIGSTOP) → right picture again", "≤ 20 s", [watch.back("stream", began)])
+        self.add_seconds("mpv stopped (SIGSTOP) → right picture again", "≤ 20 s", [watch.back("stream", began)])
         self.rest("stream")
-
-    def break_api(self, fault: str) -> Callable[[], object]:
-        return lambda: self.screen.vimeo.fault(fault)
 
     def outages_while_playing(self) -> None:
         for fault in ("500", "hang", "reset", "garbage"):
             self.rest("stream")
-            watch, _ = self.watch(self.break_api(fault), lambda: False, 45, black_counts=True)
+            watch, _ = self.watch(partial(self.screen.vimeo.fault, fault), lambda: False, 45, black_counts=True)
             self.screen.vimeo.ok()
             other = len(watch.samples) - watch.count("stream")
             measured = f"{other} of {len(watch.samples)} samples without the stream in 45 s"
-            self.add_text(f"API {fault} while playing well", "stream plays on", measured)
+            self.add(f"API {fault} while playing well", "stream plays on", measured)
         self.screen.vimeo.go_off()
         self.rest("holding")
 
     def outages_while_idle(self) -> None:
         recoveries = []
         for fault in ("500", "hang", "reset", "garbage"):
-            watch, began = self.watch(self.break_api(fault), self.until("error"), 120, black_counts=True)
-            self.add(f"API {fault} while idle → error picture", "≤ 90 s", [watch.first("error", began)])
+            watch, began = self.watch(partial(self.screen.vimeo.fault, fault), self.until("error"), 120, black_counts=True)
+            self.add_seconds(f"API {fault} while idle → error picture", "≤ 90 s", [watch.first("error", began)])
             watch, began = self.watch(self.screen.vimeo.ok, self.until("holding"), 60, black_counts=True)
             recoveries.append(watch.first("holding", began))
             self.rest("holding")
-        self.add("API well again after an outage → right picture", "≤ 15 s", recoveries)
+        self.add_seconds("API well again after an outage → right picture", "≤ 15 s", recoveries)
 
     def refusals(self) -> None:
         for fault in ("401", "403", "404"):
-            watch, began = self.watch(self.break_api(fault), self.until("error"), 40, black_counts=True)
+            watch, began = self.watch(partial(self.screen.vimeo.fault, fault), self.until("error"), 40, black_counts=True)
             time.sleep(0.5)
             measured = watch.first("error", began)
             text = "never" if measured is None else f'{measured:.2f} s: "{self.screen.line()}"'
-            self.add_text(f"API {fault} → error picture with the reason", f"≤ {INTERVAL_SECONDS + 1} s", text)
+            self.add(f"API {fault} → error picture with the reason", f"≤ {INTERVAL_SECONDS + 1} s", text)
             self.screen.vimeo.ok()
             self.screen.machine.systemctl("reload", POLLER)
             self.rest("holding")
@@ -285,18 +270,18 @@ class Benchmark:
         units = {"player": PLAYER, "poller": POLLER, "mpv": DISPLAY}
         pids = {name: self.screen.machine.main_pid(unit).host for name, unit in units.items()}
         for name, wanted in (("player", "≤ 13 MB"), ("poller", "≤ 28 MB"), ("mpv", "–")):
-            self.add_text(f"memory, PSS, idle: {name}", wanted, f"{pss_megabytes(pids[name]):.1f} MB")
+            self.add(f"memory, PSS, idle: {name}", wanted, f"{pss_megabytes(pids[name]):.1f} MB")
         shares = cpu_percents(pids, 60)
         for name, wanted in (("player", "≤ 0.2 %"), ("poller", "≤ 0.2 %"), ("mpv", "–")):
-            self.add_text(f"CPU while idle, over 60 s: {name}", wanted, f"{shares[name]:.2f} % of a core")
+            self.add(f"CPU while idle, over 60 s: {name}", wanted, f"{shares[name]:.2f} % of a core")
 
     def security(self) -> None:
         for unit, wanted in ((POLLER, "≤ 1.5"), (PLAYER, "≤ 0.8"), (DISPLAY, "≤ 4.0"), (ERROR_SCREEN, "–")):
             score = f"{self.screen.machine.exposure(unit)}"
-            self.add_text(f"systemd-analyze security {unit.removesuffix('.service')}", wanted, score)
+            self.add(f"systemd-analyze security {unit.removesuffix('.service')}", wanted, score)
 
     def health(self) -> None:
-        benchmark_health.measure(self)
+        benchmark_health.measure(self.screen, self)
 
     def run(self) -> None:
         """Run all of them, in an order that leaves time to recover."""
@@ -314,7 +299,7 @@ class Benchmark:
         self.unaffected()
         self.stopped()
         self.killed()
-        self.add_text("black samples at any change of picture", "0", f"{self.black} of {self.looked}")
+        self.add("black samples at any change of picture", "0", f"{self.black} of {self.looked}")
 
 
 def conditions(screen: DemoScreen, late: int) -> str:
@@ -337,11 +322,6 @@ def conditions(screen: DemoScreen, late: int) -> str:
     )
 
 
-def table(rows: Sequence[Row]) -> str:
-    lines = ["| scenario | wanted | measured |", "|---|---|---|"]
-    return "\n".join(lines + [f"| {row.scenario} | {row.wanted} | {row.measured} |" for row in rows])
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure, print the table, write it to the given file."""
     parser = argparse.ArgumentParser(prog="benchmark", description=__doc__)
@@ -358,7 +338,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 getattr(benchmark, name)()
             if not options.only:
                 benchmark.run()
-            text = f"{conditions(screen, benchmark.late)}\n\n{table(benchmark.rows)}\n"
+            text = f"{conditions(screen, benchmark.late)}\n\n{benchmark.markdown()}"
     except MachineError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +21,10 @@ from livekeep.core.config import Channel
 from tests.machine import benchmark_air_here, root
 from tests.machine.air_store import BUCKET, KEY_ID, SECRET, AirStore
 from tests.machine.air_words import KILL_AND_LOOK
-from tests.machine.benchmark import Row, table
 from tests.machine.benchmark_air_clips import BIG, FAULTS, FIFTY, SMALL_PROFILE, clips
 from tests.machine.channel import CONTROLLER, STORAGE, STREAM_KEY, ChannelRoom, worker
 from tests.machine.channel_viewer import FarViewer
-from tests.machine.costs import cpu_percents, pss_megabytes
+from tests.machine.costs import Table, cpu_percents, pss_megabytes
 from tests.machine.machine import MachineError, wait_for
 from tests.machine.room import Settings
 from tests.machine.test_air_control import CROWD, KILL_AND_ASK, TOKEN
@@ -49,18 +47,14 @@ class BenchmarkRoom(ChannelRoom):
         return wanted
 
 
-@dataclass
-class Benchmark:
+class Benchmark(Table):
     """Takes the measurements one by one."""
 
-    room: BenchmarkRoom
-    rows: list[Row] = field(default_factory=list)
-    storage: dict[str, dict[str, object]] = field(default_factory=dict)
-    """The configuration's table for the bucket, if there is one."""
-
-    def add(self, scenario: str, wanted: str, measured: str) -> None:
-        self.rows.append(Row(scenario, wanted, measured))
-        print(f"  {scenario}: {measured} (wanted {wanted})", flush=True)
+    def __init__(self, room: BenchmarkRoom) -> None:
+        super().__init__()
+        self.room = room
+        self.storage: dict[str, dict[str, object]] = {}
+        """The configuration's table for the bucket, if there is one."""
 
     # The channel
 
@@ -315,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             benchmark = Benchmark(room)
             for name in options.rows or ROWS:
                 getattr(benchmark, name)()
-            text = f"{benchmark_air_here.conditions(room.machine, load, Channel(**SMALL_PROFILE))}\n\n{table(benchmark.rows)}\n"
+            text = f"{benchmark_air_here.conditions(room.machine, load, Channel(**SMALL_PROFILE))}\n\n{benchmark.markdown()}"
     except MachineError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.machine import root
+from tests.machine.costs import Table
 from tests.machine.machine import MachineError
 from tests.machine.record_room import ALERTER, RECORDER, WEB, RecordRoom
 from tests.machine.room import Settings
@@ -93,25 +94,8 @@ class QuietRoom(RecordRoom):
         return wanted
 
 
-class Table:
-    """The rows, printed as they arrive."""
-
-    def __init__(self, room: RecordRoom) -> None:
-        self.room = room
-        self.rows: list[tuple[str, str, str]] = []
-
-    def add(self, what: str, wanted: str, measured: str) -> None:
-        self.rows.append((what, wanted, measured))
-        print(f"  {what}: {measured} (wanted {wanted})", flush=True)
-
-    def markdown(self) -> str:
-        lines = ["| what | wanted | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in self.rows)]
-        return "\n".join(lines) + "\n"
-
-
-def at_rest(table: Table) -> None:
+def at_rest(room: RecordRoom, table: Table) -> None:
     """No jobs and no readers."""
-    room = table.room
     room.until("the pages have ended", lambda: room.machine.unit_property(WEB, "ActiveState") == "inactive", 120)
     before = room.part_state("recorder")
     time.sleep(REST_SECONDS)
@@ -124,22 +108,22 @@ def at_rest(table: Table) -> None:
     table.add("recorder at rest, with a screen and its probes: commits a minute", "≤ 1 with nothing going on", f"{commits:.2f}")
 
 
-def delays(table: Table) -> None:
+def delays(room: RecordRoom, table: Table) -> None:
     for kind, what in {"quiet": "one call after a quiet while", "stream": "one of a stream of 100 calls a second"}.items():
-        done = table.room.machine.run(["python3", "-c", DELAYS, str(MARKS), kind], timeout=1800)
+        done = room.machine.run(["python3", "-c", DELAYS, str(MARKS), kind], timeout=1800)
         seconds = sorted(json.loads(done.stdout))
         most = seconds[int(len(seconds) * 0.95) - 1]
         text = f"median {statistics.median(seconds):.2f} s, 95 of 100 within {most:.2f} s, all within {seconds[-1]:.2f} s"
         table.add(f"a failed call, {what}, is pushed to an open page", "≤ 1 s in 95 of 100", text)
-    table.add("livekeep-web while it is read, PSS", "–", f"{table.room.memory_megabytes(WEB):.1f} MB")
+    table.add("livekeep-web while it is read, PSS", "–", f"{room.memory_megabytes(WEB):.1f} MB")
 
 
 def machine_part(suite: root.Suite, target: Path | None) -> None:
     with QuietRoom(suite, kept=True) as room:
-        table = Table(room)
+        table = Table()
         room.shows("holding", within=60)
         for measurement in (delays, at_rest):
-            measurement(table)
+            measurement(room, table)
         print(f"\n{table.markdown()}")
         if target:
             target.write_text(table.markdown(), encoding="utf-8")

@@ -1,9 +1,24 @@
-"""The resource use of a process, from the kernel."""
+"""What all benchmarks share: the table of results, and the resource use of a process, from the kernel."""
 
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+
+
+class Table:
+    """The rows, printed as they come: the action, the target, the measurement."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[str, str, str]] = []
+
+    def add(self, scenario: str, wanted: str, measured: str) -> None:
+        self.rows.append((scenario, wanted, measured))
+        print(f"  {scenario}: {measured} (wanted {wanted})", flush=True)
+
+    def markdown(self) -> str:
+        lines = ["| scenario | wanted | measured |", "|---|---|---|", *(f"| {' | '.join(row)} |" for row in self.rows)]
+        return "\n".join(lines) + "\n"
 
 
 def pss_megabytes(pid: int) -> float:
