@@ -1,7 +1,7 @@
 """A test's own network: a namespace for the machine, and optionally a second one for the outside world.
 
 Without `outside` the stand-ins listen on the machine's own loopback. With it they listen beyond a veth pair, so that the link can
-be cut, silenced or slowed while the machine's loopback and screen stay as they are.
+be cut or silenced while the machine's loopback and screen stay as they are.
 """
 
 from __future__ import annotations
