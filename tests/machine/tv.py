@@ -17,6 +17,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from PIL import Image
+
 from tests.machine.network import Network
 from tests.machine.tidy import Disposable, directory, end, remove_directory, unique
 
@@ -71,19 +73,10 @@ class TV(Disposable):
         """A checksum of all pixels: a different value means a different picture."""
         return zlib.crc32(self._data()[self._offset : self._offset + self._stride * self.height])
 
-    def screenshot(self, path: Path | str) -> Path:
+    def screenshot(self, path: Path) -> None:
         """Write the screen as a PNG file."""
-        rows = bytearray()
-        for line in range(self.height):
-            row = self._row(line)
-            rgb = bytearray(self.width * 3)
-            rgb[0::3], rgb[1::3], rgb[2::3] = row[2::4], row[1::4], row[0::4]
-            rows += b"\0" + rgb
-        header = struct.pack(">IIBBBBB", self.width, self.height, 8, 2, 0, 0, 0)
-        chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(rows), 1)), (b"IEND", b""))
-        target = Path(path)
-        target.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(_png_chunk(kind, body) for kind, body in chunks))
-        return target
+        size, rows = (self.width, self.height), self._data()[self._offset : self._offset + self._stride * self.height]
+        Image.frombytes("RGB", size, rows, "raw", "BGRX", self._stride).save(path)
 
     def _make(self) -> None:
         frames = directory(self.name)
@@ -134,10 +127,6 @@ class TV(Disposable):
         if self._pixels is None:
             raise RuntimeError("the TV is off")
         return self._pixels
-
-    def _row(self, line: int) -> bytes:
-        start = self._offset + line * self._stride
-        return self._data()[start : start + self.width * 4]
 
 
 def black(colours: Sequence[Colour]) -> bool:
@@ -214,7 +203,3 @@ class Sampler:
             self.samples.append(Sample(now, self.classify(self.tv.grid(self.count))))
             due += period
             self._stop.wait(max(0.0, due - time.monotonic()))
-
-
-def _png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
