@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.machine import air_words as words
 from tests.machine.channel import CONTROLLER, CONTROLLER_SOCKET, CREDENTIALS, INTENTIONS, ChannelRoom, worker
-from tests.machine.room import SOON_SECONDS, Answer
+from tests.machine.room import Answer
 
 TOKEN = f"{CREDENTIALS}/livekeep.api-token"
 IDLE_SECONDS = 5.0
@@ -61,15 +62,6 @@ with concurrent.futures.ThreadPoolExecutor(clients) as threads:
 over.set()
 watcher.join()
 print(json.dumps({"answers": answers, "most_workers": most, "seconds": time.monotonic() - began}))
-"""
-# Run in the machine: requests a channel's start, and ignores the response.
-START_SECOND = """
-import contextlib, pathlib, sys, urllib.request
-headers = {"Authorization": "Bearer " + pathlib.Path(sys.argv[1]).read_text().strip(), "Content-Type": "application/json"}
-with contextlib.suppress(OSError):
-    urllib.request.urlopen(
-        urllib.request.Request("http://127.0.0.1:9878/streams/start", b'{"channel": "second"}', headers), timeout=60
-    )
 """
 # Run in the machine: kills the worker of "main", and prints after how many seconds the API reports it.
 KILL_AND_ASK = """
@@ -264,10 +256,10 @@ def test_a_controller_that_is_killed_takes_no_channel_along(on_air: ChannelRoom)
     """Neither one on air nor one that it was just starting."""
     pid = on_air.state()["pid"]
     assert on_air.ask("PUT", "/channels/second", second(on_air)).status in (200, 201)
-    asking = on_air.machine.popen(["python3", "-c", START_SECOND, TOKEN])
-    on_air.until("it begins", lambda: on_air.property(worker("second"), "ActiveState") in ("activating", "active"))
-    on_air.machine.systemctl("kill", "--signal=KILL", CONTROLLER)
-    asking.wait(SOON_SECONDS)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(on_air.ask, "POST", "/streams/start", {"channel": "second"})
+        on_air.until("it begins", lambda: on_air.property(worker("second"), "ActiveState") in ("activating", "active"))
+        on_air.machine.systemctl("kill", "--signal=KILL", CONTROLLER)
     on_air.until("it is on air", lambda: on_air_by(on_air, "second"))
     assert on_air.state()["pid"] == pid
     assert on_air.ask("POST", "/streams/stop", {"channel": "second"}).status == 200
