@@ -81,7 +81,7 @@ def make_folder(path: Path, mode: int) -> None:
             folder.mkdir(mode=0o700)
             folder.chmod(mode if folder == path else 0o755)
     except OSError as error:
-        raise cannot("made", path, error) from error
+        raise cannot("created", path, error) from error
 
 
 def config_ownership() -> Ownership:

@@ -42,12 +42,6 @@ def test_the_last_file_that_sets_it_is_the_one_that_is_changed(box: Box) -> None
     assert (config.read_text(), other.read_text()) == (CONFIG, "[poller]\ninterval_seconds = 20\n")
 
 
-def test_it_is_added_where_nothing_sets_it(box: Box) -> None:
-    config = box.configure("[streams.a]\n[streams.main]\n")
-    assert box.run("select", "a").returncode == 0
-    assert config.read_text() == '[streams.a]\n[streams.main]\n\n[stream]\nselected = "a"\n'
-
-
 def test_a_poller_that_does_not_run_is_said_and_no_failure(box: Box) -> None:
     box.configure()
     box.unit("livekeep-poller.service", "inactive", "dead")
@@ -74,18 +68,29 @@ def test_an_unknown_name_changes_nothing(box: Box) -> None:
     assert config.read_text() == CONFIG
 
 
-def test_a_wrong_selection_can_be_put_right(box: Box) -> None:
+def test_a_wrong_selection_can_be_corrected(box: Box) -> None:
     config = box.configure(CONFIG.replace('"main" #', '"gone" #'))
     assert box.run("select", "main").returncode == 0
     assert config.read_text() == CONFIG
 
 
-def test_other_faults_are_told_and_the_poller_is_left_alone(box: Box) -> None:
-    box.configure(CONFIG + "[poller]\ninterval_seconds = 0\n")
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("[poller]\ntimeout_seconds = 0\n", "poller.timeout_seconds: must be from 0.5 to 60, is 0"),
+        ("[stream\n", "is not valid TOML"),
+    ],
+)
+def test_with_another_fault_the_poller_is_left_alone(box: Box, text: str, problem: str) -> None:
+    """And the faulty file is named, and not touched."""
+    config = box.configure()
+    faulty = box.file("etc/livekeep/livekeep.d/20-faulty.toml", text)
     box.start_units()
     done = box.run("select", SECOND)
     assert done.returncode == 78
-    assert 'poller.interval_seconds: must be from 1 to 3600, or "auto", is 0' in done.stderr
+    assert f"{faulty}: {problem}" in done.stderr
+    assert config.read_text() == CONFIG.replace('selected = "main" #', f'selected = "{SECOND}" #')
+    assert faulty.read_text() == text
     assert box.told() == []
 
 
@@ -104,18 +109,6 @@ def test_what_is_no_table_is_left_to_the_administrator(box: Box) -> None:
     assert config.read_text() == text
 
 
-def test_a_broken_file_is_passed_over_and_named(box: Box) -> None:
-    config = box.configure()
-    broken = box.file("etc/livekeep/livekeep.d/20-broken.toml", "[stream\n")
-    box.start_units()
-    done = box.run("select", SECOND)
-    assert done.returncode == 78
-    assert f"{broken}: is not valid TOML" in done.stderr
-    assert config.read_text() == CONFIG.replace('selected = "main" #', f'selected = "{SECOND}" #')
-    assert broken.read_text() == "[stream\n"
-    assert box.told() == []
-
-
 EDITS = [
     ('[stream]\nselected = "a"\n', '[stream]\nselected = "b"\n'),
     ("[stream]\n  selected='a'   # why\n", '[stream]\n  selected="b"   # why\n'),
@@ -129,7 +122,6 @@ EDITS = [
     ('[screen]\nselected = "a"\n[stream]\nselected = "a"\n', '[screen]\nselected = "a"\n[stream]\nselected = "b"\n'),
     ("[stream]\nselected = 5\n", '[stream]\nselected = "b"\n'),
     ("[stream] # which\n[log]\n", '[stream] # which\nselected = "b"\n[log]\n'),
-    ("[stream]", '[stream]\nselected = "b"\n'),
     ("", '[stream]\nselected = "b"\n'),
     ('[stream]\nselected = """\na"""\n', '[stream]\nselected = "b"\n'),
     ('stream.selected = "a"\r\n[log]\r\n', 'stream.selected = "b"\r\n[log]\r\n'),
@@ -142,14 +134,9 @@ def test_edits(before: str, after: str) -> None:
     assert with_selection(before, "b") == after
 
 
-@pytest.mark.parametrize("name", ['with "quotes"', "back\\slash", "Grüße", "del\x7f", "tab\t", "#"])
+@pytest.mark.parametrize("name", ['with "quotes"', "back\\slash", "Grüße", "tab\t", "#"])
 def test_any_name_survives(name: str) -> None:
     text = with_selection('[stream]\nselected = "a" # x\n', name)
     assert text is not None
     assert tomllib.loads(text) == {"stream": {"selected": name}}
     assert text.endswith(" # x\n")
-
-
-@pytest.mark.parametrize("text", ["stream = 5\n", "stream = []\n"])
-def test_what_cannot_be_edited_is_refused_not_broken(text: str) -> None:
-    assert with_selection(text, "b") is None

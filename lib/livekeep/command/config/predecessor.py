@@ -18,6 +18,7 @@ from dotenv.variables import parse_variables
 
 from livekeep.command.doctor.pictures import display_fault
 from livekeep.core import config
+from livekeep.core.checks import NumberOr
 from livekeep.core.errors import LivekeepError
 
 STREAMS_FILE = Path("src/vimeo_monitor/config.py")
@@ -205,7 +206,7 @@ def take_picture(key: str, value: str, result: Translation, folder: Path) -> str
 def converted(kind: Any, key: str, text: str) -> Any:
     """A setting's text as the value of a key. Raises `ValueError`, which says what it must be."""
     entry = next(entry for entry in dataclasses.fields(kind) if entry.name == key)
-    default: Any = entry.default
+    default, check = entry.default, entry.metadata.get("check")
     value: Any = text
     if isinstance(default, bool):
         if text.lower() not in (*TRUE, *FALSE):
@@ -213,11 +214,11 @@ def converted(kind: Any, key: str, text: str) -> Any:
         value = text.lower() in TRUE
     elif isinstance(default, tuple):
         value = [part for part in re.split(r"[\s,;]+", text) if part]
-    elif isinstance(default, int | float):
+    elif isinstance(default, int | float) or isinstance(check, NumberOr):
         if not re.fullmatch(r"[0-9]+", text):
             raise ValueError("is not a whole number")
         value = int(text)
-    config.convert(value, default, entry.metadata.get("check"))
+    config.convert(value, default, check)
     return value
 
 

@@ -120,7 +120,7 @@ def playback(player: PlayerState) -> str:
     elif found.buffering:
         movement = "waiting for data"
     else:
-        movement = f"position stands still for {still:.0f} s" if still > 1.5 else "position moving"
+        movement = f"position unchanged for {still:.0f} s" if still > 1.5 else "position moving"
     seen = "sound only" if player.stream_picture == "none" else "one colour" if player.stream_picture == "blank" else ""
     if player.stream_picture == "frozen" and found.picture_changed_at is not None:
         seen = f"the same picture for {terminal.duration(player.written_at - found.picture_changed_at)}"
