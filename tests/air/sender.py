@@ -68,19 +68,13 @@ class Sender:
         self.ended = self.publisher.poll(now)
         self.sample = None if self.ended else self._acknowledged.read()
         if self.publisher.is_publishing and not self.ended:
-            found = self.sample
-            self.arrival = self.arrival.seen(
-                now,
-                self.publisher.given_bytes,
-                found.acknowledged_bytes if found else None,
-                is_window_shut=bool(found and found.is_window_shut),
-            )
+            self.arrival = self.arrival.seen(now, self.publisher.given_bytes, self.sample)
 
     def until(self, what: str, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
         """Go on sending until it holds."""
         deadline = time.monotonic() + seconds
         while not holds():
-            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; {self.ended}; {list(self.publisher.errors)}"
+            assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; {self.ended}"
             self.step()
             time.sleep(PAUSE_SECONDS)
 

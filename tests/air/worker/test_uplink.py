@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.air.worker.retry import LEAST_MESSAGE_BYTES, OPENING_SECONDS, Listener
+from livekeep.air.worker.retry import OPENING_SECONDS, Listener
 from tests.air.rtmp_server import RtmpServer, status
 from tests.air.running_uplink import RunningUplink
 
@@ -62,23 +62,28 @@ def test_an_ingest_that_says_no_in_the_middle_of_the_stream_is_left(server: Rtmp
     assert KEY not in channel.uplink.reason
 
 
-def test_receipts_are_no_message_however_often_they_come() -> None:
+@pytest.mark.parametrize(
+    ("received", "messages"),
+    [
+        # Receipts, however often they come.
+        ([(step * 0.4, step * 64) for step in range(100)], [(0, False)] * 100),
+        # What belongs to the beginning.
+        ([(0.0, 3500), (OPENING_SECONDS - 0.1, 3900)], [(0, False)] * 2),
+        # A message, and the usual one on the next connection.
+        ([(0.0, 0), (10.0, 120)], [(0, False), (120, False)]),
+        ([(0.0, 0), (10.0, 120), None, (20.0, 3000), (30.0, 3120)], [(0, False), (120, False), (0, False), (120, True)]),
+        ([(0.0, 0), (10.0, 120), (20.0, 500)], [(0, False), (120, False), (380, False)]),
+    ],
+)
+def test_a_message_is_more_than_an_ingest_usually_says(
+    received: list[tuple[float, int] | None], messages: list[tuple[int, bool]]
+) -> None:
+    """When how many bytes had come, None for a new connection; the size of each message, and whether it is usual."""
     listener = Listener()
-    assert [listener.hears(step * 0.4, step * 64) for step in range(100)] == [0] * 100
-
-
-def test_what_belongs_to_the_beginning_is_no_message() -> None:
-    listener = Listener()
-    assert listener.hears(0.0, 3500) == 0
-    assert listener.hears(OPENING_SECONDS - 0.1, 3900) == 0
-    assert listener.hears(OPENING_SECONDS + 0.1, 3900 + LEAST_MESSAGE_BYTES) == LEAST_MESSAGE_BYTES
-
-
-def test_what_comes_again_and_again_is_usual_on_the_next_connection_too() -> None:
-    listener = Listener()
-    listener.hears(0.0, 0)
-    assert (listener.hears(10.0, 120), listener.is_usual) == (120, False)
-    listener.connect()
-    listener.hears(20.0, 3000)
-    assert (listener.hears(30.0, 3120), listener.is_usual) == (120, True)
-    assert (listener.hears(40.0, 3500), listener.is_usual) == (380, False)
+    heard = []
+    for at in received:
+        if at is None:
+            listener.connect()
+        else:
+            heard.append((listener.hears(*at), listener.is_usual))
+    assert heard == messages

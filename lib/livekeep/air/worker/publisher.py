@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import subprocess
-from collections import deque
 from pathlib import Path
 
 from livekeep.air.worker import ffmpeg
@@ -33,7 +32,6 @@ CERTIFICATE_SECONDS = 5.0
 """Time limit for finding out why a certificate is refused."""
 PIPE_BYTES = 1024 * 1024
 """The most that ffmpeg can be given at once: a default pipe (64 KiB), filled once per pass, would carry at most 25 Mbit/s."""
-ERRORS_KEPT = 20
 LINES_LOGGED = 100
 """Per process: an error that repeats with every picture must not fill the journal."""
 MOST_HELD_BACK_MICROSECONDS = 100_000
@@ -54,9 +52,10 @@ class Publisher:
 
     def __init__(self, url: str, key: str, channel: str, authorities: Path = AUTHORITIES) -> None:
         self.address = Address.parse(url)
-        self.errors: deque[str] = deque(maxlen=ERRORS_KEPT)
         self.given_bytes = 0
-        self._key, self._channel, self._authorities = key, channel, authorities
+        self._channel, self._authorities = channel, authorities
+        # A short name would match in every line.
+        self._secrets = tuple(secret for secret in (key, self.address.application) if len(secret) > 4)
         self._certificate: Background[str] = Background(lambda: None)
         self._log = PublisherLog()
         self._text = b""
@@ -67,7 +66,11 @@ class Publisher:
         self._killed: Why | None = None
         self._left_for = ""
         self._ended: Ended | None = None
-        preset = one_time_file(preset_of(self.address, key))
+        secret_options = preset_of(self.address, key)
+        # They fit into a pipe, and the process that inherits it can read them once.
+        preset, writing = os.pipe()
+        os.write(writing, secret_options)
+        os.close(writing)
         try:
             self._process = subprocess.Popen(
                 [*ffmpeg.LEASH, *command(self.address, f"/proc/self/fd/{preset}", authorities)],
@@ -98,10 +101,6 @@ class Publisher:
     def is_publishing(self) -> bool:
         """Whether the server takes the stream, as of the last `poll`."""
         return self._log.has_published
-
-    def fileno(self) -> int:
-        """Writable when the next `write` would accept bytes. Raises ValueError after `stop`."""
-        return self._input.fileno()
 
     def errors_fileno(self) -> int:
         """Readable when `poll` has something to read, such as the end."""
@@ -151,20 +150,16 @@ class Publisher:
             # Its output ends a moment before the process does.
             exit_code = self._process.wait(0.05 if is_at_end else 0)
             self._read(now)
-            if self._is_checking_certificate(now):
-                return None
+            if self._certificate.is_busy:
+                # Why the server's certificate is refused is still being determined.
+                fault = self._certificate.take(now)
+                if fault is None:
+                    return None
+                self._log.certificate_fault = fault if isinstance(fault, str) else ""
             self._ended = self._conclude(now, exit_code)
             self._input.close()
             self._output.close()
         return self._ended
-
-    def _is_checking_certificate(self, now: float) -> bool:
-        """Whether the check for the certificate's fault still runs."""
-        if not self._certificate.is_busy:
-            return False
-        result = self._certificate.take(now)
-        self._log.certificate_fault = result if isinstance(result, str) else ""
-        return result is None
 
     def _kill(self, why: Why) -> None:
         if self._killed is None and self._ended is None:
@@ -174,16 +169,15 @@ class Publisher:
     def _conclude(self, now: float, exit_code: int) -> Ended:
         shown = self.address.shown
         if self._left_for:
-            return Ended("dropped", self._left_for, exit_code)
+            return Ended("dropped", self._left_for)
         if self._is_stopping:
-            how = "stopped in good order" if exit_code == 0 and not self._killed else "stopped by force"
-            return Ended("stopped", f"publishing to {shown} was {how}", exit_code)
+            how = "stopped cleanly" if exit_code == 0 and not self._killed else "stopped by force"
+            return Ended("stopped", f"publishing to {shown} was {how}")
         if self._killed == "unreachable":
-            return Ended("unreachable", f"{shown} did not take the stream in time", exit_code)
+            return Ended("unreachable", f"{shown} did not take the stream in time")
         if self._killed:
-            return Ended("stalled", f"{shown} takes no more of the stream, though the connection stands", exit_code)
-        why, sentence = reason_of(self._log, now, exit_code, shown)
-        return Ended(why, sentence, exit_code)
+            return Ended("stalled", f"{shown} takes no more of the stream, though the connection stands")
+        return reason_of(self._log, now, exit_code, shown)
 
     def _read(self, now: float) -> bool:
         """Read ffmpeg's output; whether it has ended."""
@@ -202,7 +196,7 @@ class Publisher:
     def _note_line(self, now: float, line: str) -> None:
         match = LINE.fullmatch(line.strip())
         level, text = match.groups() if match else ("error", line)
-        text = redacted(text, self._secrets())
+        text = redacted(text, self._secrets)
         if not text or text in ffmpeg.CHATTER:
             return
         had_wrong_certificate = self._log.has_wrong_certificate
@@ -212,14 +206,9 @@ class Publisher:
             self._certificate.start(lambda: certificate.fault_of(host, port, authorities), CERTIFICATE_SECONDS)
         if level in ("info", "verbose") or (level == "warning" and self._is_stopping):
             return
-        self.errors.append(text)
         self._lines_logged += 1
         if self._lines_logged <= LINES_LOGGED:
             log.warning("channel %s: publisher: %s", self._channel, text)
-
-    def _secrets(self) -> tuple[str, ...]:
-        # A short name would match in every line.
-        return tuple(secret for secret in (self._key, self.address.application) if len(secret) > 4)
 
 
 def command(address: Address, preset: str, authorities: Path) -> list[str]:
@@ -236,13 +225,3 @@ def command(address: Address, preset: str, authorities: Path) -> list[str]:
         # A live stream has no length to write into its header afterwards.
         *("-flvflags", "no_duration_filesize", "-f", "flv", f"{address.scheme}://{address.host}:{address.port}"),
     ]
-
-
-def one_time_file(content: bytes) -> int:
-    """A descriptor from which the process that inherits it can read `content` once; the content must fit into a pipe."""
-    reading, writing = os.pipe()
-    try:
-        os.write(writing, content)
-    finally:
-        os.close(writing)
-    return reading

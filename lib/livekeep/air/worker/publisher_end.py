@@ -21,7 +21,7 @@ What Debian's ffmpeg 5.1 and 7.1 both do, tested with real servers:
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from livekeep.system import certificate
 
@@ -30,13 +30,11 @@ ANSWER_SECONDS = 10
 Why = Literal["dropped", "refused", "unreachable", "stalled", "stopped", "crashed"]
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How a publisher ended. The sentence names host and port, never the URL or the key."""
 
     why: Why
     sentence: str
-    exit_code: int
 
 
 @dataclass
@@ -71,8 +69,8 @@ class PublisherLog:
                 self.server_words = text.removeprefix("Server error: ").strip()
 
 
-def reason_of(log: PublisherLog, now: float, exit_code: int, shown: str) -> tuple[Why, str]:
-    """Why a publisher ended that was neither stopped nor killed, and one sentence about it."""
+def reason_of(log: PublisherLog, now: float, exit_code: int, shown: str) -> Ended:
+    """Why a publisher ended that was neither stopped nor killed; `shown` is its server."""
     cause = f" ({log.cause})" if log.cause else ""
     is_slow = log.connected_at is not None and now - log.connected_at >= ANSWER_SECONDS - 1
     verdicts: tuple[tuple[object, Why, str], ...] = (
@@ -87,8 +85,5 @@ def reason_of(log: PublisherLog, now: float, exit_code: int, shown: str) -> tupl
         (log.connected_at is None, "crashed", f"the publishing ffmpeg did not start to connect, code {exit_code}{cause}"),
         (log.has_no_connection or is_slow, "unreachable", f"{shown} does not answer as an ingest does{cause}"),
     )
-    refused: tuple[Why, str] = (
-        "refused",
-        f"{shown} closed the connection before the stream began: check the key and ingest_urls",
-    )
-    return next(((why, sentence) for holds, why, sentence in verdicts if holds), refused)
+    refused = Ended("refused", f"{shown} closed the connection before the stream began: check the key and ingest_urls")
+    return next((Ended(why, sentence) for holds, why, sentence in verdicts if holds), refused)

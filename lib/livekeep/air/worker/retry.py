@@ -15,12 +15,9 @@ Being on air (`ON_AIR_SECONDS` of acknowledged bytes) clears the counts. After e
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
 
-from livekeep.core.channels import ON_AIR_SECONDS
-
-Failure = Literal["dropped", "refused", "unreachable", "stalled", "crashed"]
-FAILURES: tuple[Failure, ...] = get_args(Failure)
+from livekeep.air.worker.publisher_end import Why
+from livekeep.air.worker.tcp_info import Sample
 
 STEADY_SECONDS = 30.0
 """A connection that ends after this time on air was a good one."""
@@ -65,45 +62,27 @@ class RetryState:
     """Connections in a row that were on air for less than `STEADY_SECONDS`."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What follows a failure; the fields of the events publishing-failed and channel-given-up."""
-
-    error_type: Failure
-    retry_count: int
-    will_retry: bool
-    delay_seconds: float
-    """Can be 0. Without a retry, 0."""
-
-
 def after_failure(
-    state: RetryState, why: Failure, ingests: int, ran_seconds: float, on_air_seconds: float
-) -> tuple[RetryState, Decision]:
-    """The next state, and the decision.
+    state: RetryState, why: Why, ingests: int, ran_seconds: float, on_air_seconds: float
+) -> tuple[RetryState, Why, float | None]:
+    """The next state, the failure to report, and the seconds until the next attempt; None: give up.
 
     `ran_seconds`: since the attempt began. `on_air_seconds`: for how long bytes were acknowledged in it. `ingests`: 1 or 2.
     """
     state = replace(state, failures=state.failures + 1)
-    other = (state.ingest + 1) % ingests
-    if why in ("dropped", "stalled", "crashed"):
+    other, least_seconds = (state.ingest + 1) % ingests, max(LEAST_SECONDS - ran_seconds, 0.0)
+    if why not in ("refused", "unreachable"):
         count = 0 if on_air_seconds >= STEADY_SECONDS else state.short_lived + 1
         moves = why == "stalled" or count > 1
         state = replace(state, short_lived=count, is_refused=False, ingest=other if moves else state.ingest)
-        return again(state, why, back_off(count - 1), ran_seconds)
+        return state, why, max(back_off(count - 1), least_seconds)
     if why == "unreachable" and not state.is_refused:
         state = replace(state, unreachable=state.unreachable + 1, ingest=other)
-        return again(state, why, back_off(state.unreachable, UNREACHABLE_SECONDS), ran_seconds)
+        return state, why, max(back_off(state.unreachable, UNREACHABLE_SECONDS), least_seconds)
     if not state.is_refused and ingests > 1:
-        return again(replace(state, is_refused=True, ingest=other), why, 0.0, ran_seconds)
+        return replace(state, is_refused=True, ingest=other), why, least_seconds
     state = replace(state, is_refused=False, refusals=state.refusals + 1, ingest=other)
-    if state.refusals > len(REFUSED_SECONDS):
-        return state, Decision("refused", state.failures, will_retry=False, delay_seconds=0.0)
-    return again(state, "refused", REFUSED_SECONDS[state.refusals - 1], ran_seconds)
-
-
-def again(state: RetryState, why: Failure, delay_seconds: float, ran_seconds: float) -> tuple[RetryState, Decision]:
-    delay_seconds = max(delay_seconds, LEAST_SECONDS - ran_seconds)
-    return state, Decision(why, state.failures, will_retry=True, delay_seconds=delay_seconds)
+    return state, "refused", REFUSED_SECONDS[state.refusals - 1] if state.refusals <= len(REFUSED_SECONDS) else None
 
 
 def back_off(count: int, delays: Sequence[float] = BACK_OFF_SECONDS) -> float:
@@ -137,53 +116,37 @@ class Arrival:
     waiting_since: float | None = None
     """Since when bytes are outstanding and none is acknowledged; None while none is outstanding."""
     is_window_shut: bool = False
-    read: tuple[float, int, int] | None = None
-    """When the receiver's program was last seen to read, and the acknowledged and offered bytes then."""
+    read: Sample | None = None
+    """The connection when the receiver's program was last seen to read."""
+    read_at: float = 0.0
 
-    def seen(
-        self,
-        now: float,
-        given_bytes: int,
-        acknowledged_bytes: int | None,
-        is_window_shut: bool = False,
-        offered_bytes: int | None = None,
-    ) -> "Arrival":
-        """Update with the totals at `now`: bytes taken by ffmpeg, acknowledged, and offered by the receiver (None: unknown)."""
-        if acknowledged_bytes is not None and acknowledged_bytes > self.acknowledged_bytes:
+    def seen(self, now: float, given_bytes: int, sample: Sample | None) -> "Arrival":
+        """Update with the bytes that ffmpeg has taken until `now`, and with its connection in the kernel; None: unknown."""
+        if sample and sample.acknowledged_bytes > self.acknowledged_bytes:
             since = now if self.acknowledged_since is None else self.acknowledged_since
-            read = self._read(now, acknowledged_bytes, offered_bytes)
-            return Arrival(given_bytes, acknowledged_bytes, since, now, read=read)
+            read, read_at = self.read, self.read_at
+            least = READING_SHARE * (sample.acknowledged_bytes - (read.acknowledged_bytes if read else 0))
+            if read is None or sample.offered_bytes - read.offered_bytes >= least:
+                read, read_at = sample, now
+            return Arrival(given_bytes, sample.acknowledged_bytes, since, now, read=read, read_at=read_at)
         waiting = now if self.waiting_since is None and given_bytes > self.given_bytes else self.waiting_since
+        is_window_shut = sample is not None and sample.is_window_shut
         return replace(self, given_bytes=given_bytes, waiting_since=waiting, is_window_shut=is_window_shut)
-
-    def _read(self, now: float, acknowledged_bytes: int, offered_bytes: int | None) -> tuple[float, int, int] | None:
-        if offered_bytes is None:
-            return None
-        if self.read and offered_bytes - self.read[2] < READING_SHARE * (acknowledged_bytes - self.read[1]):
-            return self.read
-        return now, acknowledged_bytes, offered_bytes
-
-    def is_unread(self, now: float) -> bool:
-        """Whether the receiver's program has long stopped reading what its kernel acknowledges."""
-        if self.read is None:
-            return False
-        at, acknowledged_bytes, _offered = self.read
-        return now - at >= UNREAD_SECONDS and self.acknowledged_bytes - acknowledged_bytes >= LEAST_UNREAD_BYTES
 
     def is_stalled(self, now: float) -> bool:
         """Whether data arrived once and no longer does. A connection that is still being set up is never stalled."""
+        unread_bytes = self.acknowledged_bytes - self.read.acknowledged_bytes if self.read else 0
+        if now - self.read_at >= UNREAD_SECONDS and unread_bytes >= LEAST_UNREAD_BYTES:
+            # The receiver's program has long stopped reading what its kernel acknowledges.
+            return True
         if self.last_acknowledged is None or self.waiting_since is None:
-            return self.is_unread(now)
-        return self.is_unread(now) or now - self.waiting_since >= (SHUT_SECONDS if self.is_window_shut else STALL_SECONDS)
+            return False
+        return now - self.waiting_since >= (SHUT_SECONDS if self.is_window_shut else STALL_SECONDS)
 
     def on_air_seconds(self) -> float:
         """For how long bytes were acknowledged."""
         since, last = self.acknowledged_since, self.last_acknowledged
         return 0.0 if since is None or last is None else last - since
-
-    def is_on_air(self, now: float) -> bool:
-        """Bytes were acknowledged for `ON_AIR_SECONDS`, and still are."""
-        return self.on_air_seconds() >= ON_AIR_SECONDS and not self.is_stalled(now)
 
 
 class Listener:

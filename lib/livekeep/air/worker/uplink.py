@@ -12,9 +12,9 @@ from collections.abc import Callable
 from livekeep.air.worker import retry
 from livekeep.air.worker.ingest_address import Address
 from livekeep.air.worker.publisher import Publisher
-from livekeep.air.worker.publisher_end import Ended
+from livekeep.air.worker.publisher_end import Ended, Why
 from livekeep.air.worker.relay import Relay
-from livekeep.air.worker.retry import Arrival, Decision, Listener, RetryState
+from livekeep.air.worker.retry import Arrival, Listener, RetryState
 from livekeep.air.worker.tcp_info import TcpInfo
 from livekeep.core import events
 from livekeep.core.channels import EXIT_GIVEN_UP, ON_AIR_SECONDS, Publishing
@@ -96,10 +96,14 @@ class Uplink:
             if now < self._next_try:
                 return self._next_try
             self._connect(now)
-        self._check(now)
+        if self._publisher and (now >= self._next_check or self._has_news):
+            self._check(self._publisher, now)
         if self._publisher is None:
             return self._next_try
-        self._send(self._publisher, now)
+        if self._relay.is_connected and not self._is_planned_end:
+            data = self._waiting + self._relay.take(now) if len(self._waiting) < MOST_BEHIND_BYTES else self._waiting
+            taken = self._publisher.write(data, now) if data else 0
+            self._waiting = data[taken:]
         return min(self._relay.due(now), self._next_check)
 
     def reconnect(self, now: float) -> None:
@@ -140,65 +144,54 @@ class Uplink:
     def _note_news(self) -> None:
         self._has_news = True
 
-    def _send(self, publisher: Publisher, now: float) -> None:
-        if self._is_planned_end or not self._relay.is_connected:
-            return
-        data = self._waiting + self._relay.take(now) if len(self._waiting) < MOST_BEHIND_BYTES else self._waiting
-        taken = publisher.write(data, now) if data else 0
-        self._waiting = data[taken:]
-
-    def _check(self, now: float) -> None:
+    def _check(self, publisher: Publisher, now: float) -> None:
         """Check that the publisher still runs, and what has arrived."""
-        publisher = self._publisher
-        if publisher is None or (now < self._next_check and not self._has_news):
-            return
         self._has_news = False
-        ended = self._poll(publisher, now)
-        if ended:
+        descriptor = publisher.errors_fileno()
+        if ended := publisher.poll(now):
+            with contextlib.suppress(KeyError, ValueError):
+                self._service.forget(descriptor)
             self._end(ended, now)
             return
         if now < self._next_check:
             return
         self._next_check = now + CHECK_SECONDS
         self.last_check = time.time()
-        sample = self._acknowledged.read() if self._acknowledged else None
         if publisher.is_publishing:
-            before = self._arrival
-            bytes_, is_shut = (sample.acknowledged_bytes, sample.is_window_shut) if sample else (None, False)
-            self._arrival = before.seen(now, publisher.given_bytes, bytes_, is_shut, sample.offered_bytes if sample else None)
-            if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
-                self.last_acknowledged_monotonic = now
-                self._note_arrival(now)
-            if sample and (size := self._listener.hears(now, sample.received_bytes)):
-                said = f"{self.ingest} sent a message of {size} bytes in the middle of the stream, as when it ends it"
-                self._message = now, said
-            self._note_message(publisher, now)
+            self._note_arrival(publisher, now)
         if self._arrival.is_stalled(now) and not self._is_planned_end:
             publisher.kill()
-        self._plan(now)
+        # A new connection begins before the timeline wraps, and as often as the operator configures.
+        hours = self._channel.rotate_hours
+        is_wrapping = self._relay.timestamp_ms(now) >= WRAP_MS - WRAP_MARGIN_MS
+        is_old = bool(hours) and now - self._began >= hours * 3600
+        if self._relay.is_connected and (is_wrapping or is_old):
+            self.reconnect(now)
 
-    def _poll(self, publisher: Publisher, now: float) -> Ended | None:
-        descriptor = publisher.errors_fileno()
-        ended = publisher.poll(now)
-        if ended:
-            with contextlib.suppress(KeyError, ValueError):
-                self._service.forget(descriptor)
-        return ended
-
-    def _note_arrival(self, now: float) -> None:
-        if not self._was_on_air:
-            self._was_on_air = True
-            self.connections += 1
-            self.connected_since = time.time()
-            self._become("on-air", "", "")
-            self._service.wake()
-            sentence = f"{self._name}: on air at {self.ingest}"
-            events.emit(events.CHANNEL_ON_AIR, sentence, CHANNEL=self._name, INGEST=self.ingest)
-        if self._arrival.on_air_seconds() >= retry.STEADY_SECONDS:
-            self._relay.note_steady()
-        if self._arrival.on_air_seconds() >= ON_AIR_SECONDS:
-            self._retry = retry.on_air(self._retry)
-            self.retry_count, self.error_type = 0, ""
+    def _note_arrival(self, publisher: Publisher, now: float) -> None:
+        """Note what the ingest has acknowledged, and what it sends itself."""
+        sample = self._acknowledged.read() if self._acknowledged else None
+        before = self._arrival
+        self._arrival = before.seen(now, publisher.given_bytes, sample)
+        if self._arrival.acknowledged_bytes > before.acknowledged_bytes:
+            self.last_acknowledged_monotonic = now
+            if not self._was_on_air:
+                self._was_on_air = True
+                self.connections += 1
+                self.connected_since = time.time()
+                self._become("on-air", "", "")
+                self._service.wake()
+                sentence = f"{self._name}: on air at {self.ingest}"
+                events.emit(events.CHANNEL_ON_AIR, sentence, CHANNEL=self._name, INGEST=self.ingest)
+            if self._arrival.on_air_seconds() >= retry.STEADY_SECONDS:
+                self._relay.note_steady()
+            if self._arrival.on_air_seconds() >= ON_AIR_SECONDS:
+                self._retry = retry.on_air(self._retry)
+                self.retry_count, self.error_type = 0, ""
+        if sample and (size := self._listener.hears(now, sample.received_bytes)):
+            said = f"{self.ingest} sent a message of {size} bytes in the middle of the stream, as when it ends it"
+            self._message = now, said
+        self._note_message(publisher, now)
 
     def _note_message(self, publisher: Publisher, now: float) -> None:
         """The ingest sent a message, possibly the end of the stream: reconnect because of it at most once an hour."""
@@ -212,15 +205,7 @@ class Uplink:
             return
         if said not in self.reason:
             logger.warning("%s: %s; the connection stays", self._name, said)
-        self._become(self.publishing, f"{said}; a new connection did not help", "look whether the ingest shows the stream")
-
-    def _plan(self, now: float) -> None:
-        """Reconnect before the timeline wraps, and as often as the operator configures."""
-        hours = self._channel.rotate_hours
-        is_wrapping = self._relay.timestamp_ms(now) >= WRAP_MS - WRAP_MARGIN_MS
-        is_old = bool(hours) and now - self._began >= hours * 3600
-        if self._relay.is_connected and (is_wrapping or is_old):
-            self.reconnect(now)
+        self._become(self.publishing, f"{said}; a new connection did not help", "check whether the ingest shows the stream")
 
     def _end(self, ended: Ended, now: float) -> None:
         self._publisher = None
@@ -231,35 +216,34 @@ class Uplink:
         self._arrival = Arrival()
         self._first_ms = 0
         self._relay.disconnect(now)
-        if on_air_seconds and ended.why in ("dropped", "stalled", "crashed") and not self._is_planned_end:
-            self._relay.note_break()
         self.connected_since = None
         if self._is_planned_end:
             self._retry, self._next_try = retry.planned(self._retry), now
             self._become("connecting", "a new connection was due", "")
             return
-        why: retry.Failure = "crashed" if ended.why == "stopped" else ended.why
-        self._retry, decision = retry.after_failure(
-            self._retry, why, len(self._channel.ingest_urls), now - self._began, on_air_seconds
-        )
-        self._note_failure(ended, decision, now)
+        if on_air_seconds and ended.why in ("dropped", "stalled", "crashed"):
+            self._relay.note_break()
+        ingests, ran_seconds = len(self._channel.ingest_urls), now - self._began
+        self._retry, error_type, delay_seconds = retry.after_failure(self._retry, ended.why, ingests, ran_seconds, on_air_seconds)
+        self._note_failure(ended.sentence, error_type, delay_seconds, now)
 
-    def _note_failure(self, ended: Ended, decision: Decision, now: float) -> None:
-        self.error_type, self.retry_count = decision.error_type, decision.retry_count
-        self.refusals += decision.error_type == "refused"
-        self._next_try = now + decision.delay_seconds
-        self.next_retry = time.time() + decision.delay_seconds
-        states: dict[str, Publishing] = {"refused": "refused", "unreachable": "unreachable", "stalled": "stalled"}
-        is_unwanted = decision.error_type == "refused" or self._retry.short_lived >= UNWANTED_CONNECTIONS
+    def _note_failure(self, reason: str, error_type: Why, delay_seconds: float | None, now: float) -> None:
+        """`delay_seconds`: until the next attempt; without, there is none. Raises `GivenUpError`."""
+        self.error_type, self.retry_count = error_type, self._retry.failures
+        self.refusals += error_type == "refused"
+        states: dict[Why, Publishing] = {"refused": "refused", "unreachable": "unreachable", "stalled": "stalled"}
+        is_unwanted = error_type == "refused" or self._retry.short_lived >= UNWANTED_CONNECTIONS
         advice = f"check the stream key and the ingest: livekeep air check {self._name}" if is_unwanted else ""
-        self._become(states.get(decision.error_type, "connecting"), ended.sentence, advice)
-        fields = {"CHANNEL": self._name, "ERROR_TYPE": decision.error_type, "RETRY_COUNT": decision.retry_count}
-        if not decision.will_retry:
-            sentence = f"{self._name}: given up after {self._retry.refusals} refusals: {ended.sentence}"
+        self._become(states.get(error_type, "connecting"), reason, advice)
+        fields = {"CHANNEL": self._name, "ERROR_TYPE": error_type, "RETRY_COUNT": self.retry_count}
+        if delay_seconds is None:
+            sentence = f"{self._name}: given up after {self._retry.refusals} refusals: {reason}"
             events.emit(events.CHANNEL_GIVEN_UP, sentence, **fields)
             raise GivenUpError(f"{sentence}; systemd tries again after two minutes")
-        sentence = f"{self._name}: {ended.sentence}; again in {decision.delay_seconds:.0f} s"
-        events.emit(events.PUBLISHING_FAILED, sentence, **fields, WILL_RETRY="yes", SECONDS=f"{decision.delay_seconds:.1f}")
+        self._next_try = now + delay_seconds
+        self.next_retry = time.time() + delay_seconds
+        sentence = f"{self._name}: {reason}; again in {delay_seconds:.0f} s"
+        events.emit(events.PUBLISHING_FAILED, sentence, **fields, WILL_RETRY="yes", SECONDS=f"{delay_seconds:.1f}")
 
     def _become(self, publishing: Publishing, reason: str, advice: str) -> None:
         if publishing != self.publishing:
