@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -20,7 +19,7 @@ from livekeep.air.storage.library import BucketLibrary, open_library
 from livekeep.air.storage.media import StorageUnreachableError
 from livekeep.air.worker.ffmpeg import input_options
 from livekeep.air.worker.probe import fault_of
-from livekeep.air.worker.signed_url_proxy import SignedUrlProxy, quote, uid_by_question, uid_in_table, uid_of, unquote
+from livekeep.air.worker.signed_url_proxy import SignedUrlProxy, quote, uid_of, unquote
 from tests.air.ingest import Certificates, encrypted
 from tests.air.object_stores import TEMPORARY_NAME, Activator, Reply, StandIn, Store, rclone, s3rver
 from tests.outside import LIBRARY, UNPRIVILEGED
@@ -140,14 +139,6 @@ def test_what_was_not_given_out_is_not_there(proxy: SignedUrlProxy) -> None:
     assert ask(address, "POST")[0] == 405
 
 
-def test_an_address_stays_good_however_many_are_given_out_after_it(proxy: SignedUrlProxy) -> None:
-    address = proxy.address_of("clip.mp4")
-    for number in range(100):
-        proxy.address_of(f"{number}.mp4")
-    assert ask(address)[0] == 302
-    assert ask(proxy.address_of("clip.mp4"))[0] == 302
-
-
 def test_an_object_that_was_replaced_is_gone_for_a_reader_of_the_other(proxy: SignedUrlProxy, store: Store, clip: Path) -> None:
     content = clip.read_bytes()
     for other in (content + b"longer", bytes(reversed(content))):
@@ -196,16 +187,12 @@ def test_another_user_is_refused(proxy: SignedUrlProxy) -> None:
     assert ("X-Amz" in said) is not is_other
 
 
-def test_both_ways_to_tell_a_user_agree() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as connection:
+def test_a_connection_that_is_none_has_no_user() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()):
         accepted, peer = listener.accept()
         with accepted:
-            own = accepted.getsockname()
-            assert uid_by_question(peer, own) == uid_in_table(peer, own) == uid_of(peer, own) == os.geteuid()
-        # Of a connection that is none, neither knows anything.
-        assert connection.getsockname() == peer
-        absent = (peer[0], own[1])
-        assert uid_by_question(absent, absent) is uid_in_table(absent, absent) is uid_of(absent, absent) is None
+            assert uid_of(peer, accepted.getsockname()) == os.geteuid()
+            assert uid_of((peer[0], accepted.getsockname()[1]), accepted.getsockname()) is None
 
 
 def test_a_storage_that_fails_is_told_in_a_line_and_logged(
@@ -260,14 +247,16 @@ def test_bad_requests_do_no_harm(proxy: SignedUrlProxy) -> None:
 def test_those_who_say_nothing_hold_up_nobody_for_long(proxy: SignedUrlProxy) -> None:
     address = proxy.address_of("clip.mp4")
     silent = [socket.create_connection(("127.0.0.1", parts_of(address)[0])) for _ in range(4)]
-    began = time.monotonic()
     assert ask(address)[0] == 302
-    assert time.monotonic() - began < 5
     for connection in silent:
+        # It still waits for this one's request.
+        connection.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            connection.recv(1)
         connection.close()
 
 
-def test_many_at_once(proxy: SignedUrlProxy) -> None:
+def test_more_at_once_than_are_served_at_once(proxy: SignedUrlProxy) -> None:
     address = proxy.address_of("clip.mp4")
     found: list[int] = []
     threads = [threading.Thread(target=lambda: found.append(ask(address)[0])) for _ in range(40)]
@@ -331,7 +320,7 @@ address = proxy.address_of("clip.mp4")
 print(json.dumps(input_options(address)), flush=True)
 if sys.argv[2] == "play":
     media, channel = probe(address, 20), Channel(width=128, height=72, preset="ultrafast")
-    feeder, size = Feeder(address, "clip.mp4", profile.plan(media, channel), media, channel), 0
+    feeder, size = Feeder(address, "clip.mp4", profile.plan(media, channel), media, channel, "main"), 0
     while (block := feeder.read()) is not None:
         size += len(block)
         time.sleep(0.01)
@@ -413,8 +402,5 @@ def test_a_name_survives_its_address(name: str) -> None:
     assert unquote(quote(name)) == name
     assert quote(name).isascii()
     assert not set(quote(name)) & set(" \"'<>?#\\")
-
-
-def test_a_broken_address_is_no_name() -> None:
-    assert unquote("%ff") == "�"
-    assert unquote("%zz%4") == "%zz%4"
+    # No name has these addresses.
+    assert (unquote("%ff"), unquote("%zz%4")) == ("\ufffd", "%zz%4")
