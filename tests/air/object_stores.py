@@ -106,7 +106,8 @@ class StandIn:
             def do_GET(self) -> None:
                 outer.requests.append(self.path)
                 reply = outer.decide(self.path, {name.lower(): value for name, value in self.headers.items()})
-                with contextlib.suppress(ConnectionError):
+                with contextlib.suppress(OSError):
+                    # The client may have hung up.
                     answer(self, reply)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 – the base class's own name

@@ -42,4 +42,4 @@ class RunningUplink:
         self.uplink.stop(time.sleep)
 
     def kinds(self) -> list[str]:
-        return [f"{change.kind} {change.buffer.name}" for change in self.relay.changes if change.buffer]
+        return [f"{change.kind} {change.item.name}" for change in self.relay.changes if change.item]

@@ -19,7 +19,7 @@ from tests.air.running_uplink import FRAME_MS, RunningUplink
 from tests.air.viewer import Viewer
 
 KEY = "holes"
-COPY = Plan("copy", "copy")
+COPY = Plan(copies_video=True, copies_audio=True)
 
 
 def without(stream: str, begin: float, end: float) -> list[str]:

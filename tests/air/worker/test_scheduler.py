@@ -242,17 +242,8 @@ def test_an_item_that_gives_too_little_to_begin_with_is_left(tapped: Station, ta
     assert not tapped.play_log.last
     tapped.ahead_seconds += 15
     tapped.until("it is left", lambda: tapped.play_log.last)
-    assert "not enough came of it" in tapped.play_log.last[0].problem
+    assert "it delivered too little" in tapped.play_log.last[0].problem
     tapped.until("the other one", lambda: ("b.mp4", "played") in tapped.outcomes())
-
-
-def test_an_item_that_is_waited_for_can_be_skipped(tapped: Station, tap: Tap, content: bytes) -> None:
-    tap.let_through(0.25, content)
-    tapped.until("a little of it", lambda: has_come(tapped))
-    assert tapped.play_log.slate_reason == "the next item is not ready"
-    tapped.scheduler.skip()
-    tapped.until("the other one", lambda: tapped.play_log.now and tapped.play_log.now.name == "b.mp4")
-    assert tapped.outcomes() == [("a.mp4", "skipped")]
 
 
 def test_an_item_that_came_late_may_run_dry_like_any_other(tapped: Station, tap: Tap, content: bytes) -> None:
@@ -264,7 +255,7 @@ def test_an_item_that_came_late_may_run_dry_like_any_other(tapped: Station, tap:
     tapped.until("it begins", lambda: tapped.play_log.now)
     tapped.until("it has run dry", lambda: tapped.relay.interrupted)
     tapped.run(0.5)
-    assert tapped.play_log.slate_reason == "a.mp4: no more of it came in time"
+    assert tapped.play_log.slate_reason == "a.mp4: it did not continue in time"
     assert not tapped.play_log.last
     tap.let_through(1.0, content)
     tapped.until("it is over", lambda: tapped.play_log.last)
@@ -278,12 +269,18 @@ def test_an_item_that_stays_dry_is_left(tapped: Station, tap: Tap, content: byte
     tapped.ahead_seconds += DRY_SECONDS + 1
     tapped.until("it is left", lambda: tapped.play_log.last)
     assert tapped.outcomes() == [("a.mp4", "short")]
-    assert "nothing came of it for 15 s" in tapped.play_log.last[0].problem
+    assert "it delivered nothing for 15 s" in tapped.play_log.last[0].problem
 
 
-def test_an_item_that_has_run_dry_can_be_skipped(tapped: Station, tap: Tap, content: bytes) -> None:
-    tap.let_through(0.5, content)
-    tapped.until("it has run dry", lambda: tapped.relay.interrupted)
+@pytest.mark.parametrize("share", [0.25, 0.5])
+def test_an_item_that_is_waited_for_can_be_skipped(tapped: Station, tap: Tap, content: bytes, share: float) -> None:
+    """Before it begins, and after it has run dry."""
+    tap.let_through(share, content)
+    if share < 0.5:
+        tapped.until("a little of it", lambda: has_come(tapped))
+        assert tapped.play_log.slate_reason == "the next item is not ready"
+    else:
+        tapped.until("it has run dry", lambda: tapped.relay.interrupted)
     tapped.scheduler.skip()
     tapped.until("the other one", lambda: tapped.play_log.now and tapped.play_log.now.name == "b.mp4")
     assert tapped.outcomes() == [("a.mp4", "skipped")]
@@ -400,7 +397,7 @@ def test_an_item_that_ended_before_it_was_read_is_judged_afterwards(tmp_path: Pa
         station.until("it is judged", lambda: station.play_log.items_short)
         item = station.play_log.last[-1]
         assert (item.outcome, item.duration_seconds) == ("short", pytest.approx(4, abs=0.1))
-        assert item.problem == "its header says less than there is, and the rest was not played"
+        assert item.problem == "its header states less than its length, and the rest was not played"
     finally:
         station.close()
         slow.close()

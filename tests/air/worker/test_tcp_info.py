@@ -58,16 +58,6 @@ def end_connections() -> int:
     return ended
 
 
-def test_what_another_module_left_open_is_no_matter(acknowledged: TcpInfo) -> None:
-    with pair() as (connected, accepted):
-        connected.sendall(SENT)
-        before = descriptors()
-        assert end_connections() == 2
-        assert descriptors() == before, "none is left open"
-        assert accepted.recv(len(SENT) + 1, socket.MSG_WAITALL) == SENT
-        wait_until("none is left", lambda: end_connections() == 0 and acknowledged.read() is None)
-
-
 @contextlib.contextmanager
 def pair(address: str = "127.0.0.1") -> Iterator[tuple[socket.socket, socket.socket]]:
     """Both ends of a connection, the one that connected first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -10,7 +9,7 @@ import signal
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,7 +52,7 @@ def test_unlike_items_over_one_connection(folder: Path) -> None:
         assert found.audio
         assert max(found.video.decoding, found.audio.decoding) <= 0.080
         assert (found.video.back, found.audio.back) == (0, 0)
-        assert abs(seen.drift_seconds) < 1
+        worker.wait_for("it keeps time", lambda found: abs(found.drift_seconds) < 1)
         assert seen.acknowledged_bytes > LONG_ENOUGH_BYTES
         assert worker.stop() == 0
     assert KEY not in worker.log.read_text()
@@ -76,41 +75,6 @@ def test_where_nothing_is_copied_the_headers_stay_the_same(folder: Path) -> None
         assert max(found.video.decoding, found.video.showing) <= 0.080
 
 
-def test_the_key_is_nowhere_to_be_seen(folder: Path) -> None:
-    with running(folder, "long.mp4") as worker:
-        looked_at = 0
-        for pid in (*worker.plays_with(2), worker.process.pid if worker.process else 0):
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended
-                for name in ("cmdline", "environ"):
-                    assert KEY.encode() not in Path(f"/proc/{pid}/{name}").read_bytes()
-                looked_at += 1
-        assert looked_at >= 2
-        assert KEY not in (worker.states / "state.json").read_text()
-
-
-def test_files_join_and_leave(folder: Path) -> None:
-    with running(folder) as worker:
-        waiting = worker.wait_for("the slate", lambda found: found.picture == "slate" and found.storage_problem)
-        assert "is empty" in waiting.storage_problem
-        worker.add("matching.mp4", "a.mp4")
-        worker.wait_for("the item", lambda found: found.now and found.now.name == "a.mp4")
-        worker.add("larger.mp4", "b.mp4")
-        worker.wait_for("the other one", lambda found: found.now and found.now.name == "b.mp4")
-        (worker.media / "a.mp4").unlink()
-        worker.wait_for("one is left", lambda found: found.items_known == 1)
-        assert worker.server.publishes(KEY) == 1
-
-
-def test_broken_items_are_passed_over(folder: Path) -> None:
-    with running(folder, "matching.mp4", "truncated.mp4", "text.mp4", "audio-only.mp4") as worker:
-        (worker.media / "zero.mp4").write_bytes(b"")
-        seen = worker.wait_for("a round", lambda found: found.items_played and found.items_failed >= 2 and found.items_short)
-        problems = {item.name: item.problem for item in seen.last if item.outcome == "failed"}
-        assert any("text.mp4" in name for name in problems)
-        assert all(problems.values())
-        assert worker.server.publishes(KEY) == 1
-
-
 def test_a_cache_that_cannot_be_written_keeps_nothing_off_air(folder: Path) -> None:
     (folder / "cache").write_text("")
     with running(folder, "matching.mp4") as worker:
@@ -121,22 +85,13 @@ def test_a_cache_that_cannot_be_written_keeps_nothing_off_air(folder: Path) -> N
 
 
 def test_only_broken_items_leave_the_slate_on_air(folder: Path) -> None:
-    with running(folder, "text.mp4") as worker, worker.viewer() as viewer:
-        worker.wait_for("it failed", lambda found: found.items_failed)
+    with running(folder, "text.mp4", "audio-only.mp4") as worker, worker.viewer() as viewer:
+        worker.wait_for("they failed", lambda found: found.items_failed == 2)
         viewer.wait_for_pictures(100)
-        seen = worker.state()
+        seen = worker.wait_for("the slate is counted", lambda found: found.slate_seconds > 2)
         assert (seen.picture, seen.publishing) == ("slate", "on-air")
-        assert seen.slate_seconds > 2
-        assert seen.items_failed == 1
-
-
-def test_skipping(folder: Path) -> None:
-    with running(folder, "matching.mp4", "larger.mp4") as worker:
-        first = worker.wait_for("an item", lambda found: found.now)
-        worker.send(signal.SIGUSR1)
-        after = worker.wait_for("skipped", lambda found: found.items_skipped == 1)
-        assert first.now
-        assert after.last[0].outcome == "skipped"
+        assert [(item.outcome, bool(item.problem)) for item in seen.last] == [("failed", True)] * 2
+        assert worker.server.publishes(KEY) == 1
 
 
 def test_a_clip_that_takes_off_comes_again(folder: Path) -> None:
@@ -153,19 +108,6 @@ def test_a_clip_that_takes_off_comes_again(folder: Path) -> None:
         worker.wait_for("it goes on", lambda found: found.items_played >= 12)
 
 
-def test_an_ingest_that_dies_and_comes_back(folder: Path) -> None:
-    with running(folder, "matching.mp4", "larger.mp4", "ntsc.mp4") as worker:
-        worker.wait_for("some bytes", lambda found: found.acknowledged_bytes > LONG_ENOUGH_BYTES)
-        before = worker.state()
-        worker.server.kill()
-        worker.wait_for("seen", lambda found: found.publishing != "on-air", 20)
-        worker.server.start()
-        after = worker.wait_for("on air again", lambda found: found.publishing == "on-air" and found.connections == 2)
-        assert after.items_failed == after.items_short == 0
-        assert after.acknowledged_bytes >= before.acknowledged_bytes
-        worker.wait_for("it goes on", lambda found: found.items_played >= 3)
-
-
 def test_an_ingest_that_drops_each_connection(folder: Path) -> None:
     with running(folder, "matching.mp4") as worker:
         for connections in (1, 2, 3):
@@ -180,19 +122,6 @@ def test_an_ingest_that_drops_each_connection(folder: Path) -> None:
         assert "stream key" in seen.advice
         assert seen.error_type == "dropped"
         worker.wait_for("on air, and no advice", lambda found: found.publishing == "on-air" and not found.advice)
-
-
-def test_an_ingest_that_refuses(folder: Path) -> None:
-    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
-        worker.add("matching.mp4")
-        server.refuse()
-        worker.start()
-        seen = worker.wait_for("refused", lambda found: found.publishing == "refused")
-        assert (seen.error_type, seen.retry_count, seen.refusals) == ("refused", 1, 1)
-        assert seen.next_retry is not None
-        assert 20 < seen.next_retry - time.time() <= 30
-        assert "livekeep air check main" in seen.advice
-        assert worker.stop() == 0
 
 
 def test_a_backup_ingest(folder: Path) -> None:
@@ -247,24 +176,49 @@ def is_running(pid: int) -> bool:
         return False
 
 
+def put_key(worker: RunningWorker, key: str) -> None:
+    (worker.folder / "credentials/livekeep.stream-key").write_text(key)
+
+
+def add_configuration(worker: RunningWorker, text: str) -> None:
+    (worker.root / "etc/livekeep/livekeep.d/wrong.toml").write_text(text)
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda worker: (worker.folder / "credentials/livekeep.stream-key").write_text(" "), "sudo livekeep air set-key main"),
-        (lambda worker: (worker.folder / "credentials/livekeep.stream-key").write_text("a key"), "holds more than a stream key"),
+        (lambda worker: put_key(worker, " "), "sudo livekeep air set-key main"),
+        (lambda worker: put_key(worker, "a key"), "holds more than a stream key"),
         (lambda worker: worker.configure(ingest_urls=[]), "ingest_urls"),
         (lambda worker: worker.configure(media=""), "channels.main.media: is not set"),
         (lambda worker: worker.configure(width=321), "channels.main.width: must be even"),
+        (lambda worker: (worker.root / "etc/livekeep/livekeep.toml").write_text(""), "channels.main: there is no such channel"),
+        # A backup too: now, not when it is needed.
+        (
+            lambda worker: worker.configure(ingest_urls=[worker.server.url, "rtmp://user:made-up@host/live"]),
+            "channels.main.ingest_urls: must be a URL that begins with rtmp:",
+        ),
+        (
+            lambda worker: (
+                worker.configure(media="s3://bucket/prefix"),
+                add_configuration(worker, '[storage]\nprovider = "glacier"'),
+            ),
+            "storage.provider: must be one of",
+        ),
+        (lambda worker: add_configuration(worker, "[channels.main]\nwidht = 320"), "channels.main.widht: unknown key"),
+        (lambda worker: add_configuration(worker, "[[["), "is not valid TOML"),
     ],
 )
-def test_what_a_person_must_mend_ends_it_with_78(folder: Path, change, says: str) -> None:  # type: ignore[no-untyped-def]
+def test_what_a_person_must_fix_ends_it_with_78(folder: Path, change: Callable[[RunningWorker], object], says: str) -> None:
     with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
         change(worker)
         worker.start()
         assert worker.process
         assert worker.process.wait(30) == 78
-        assert says in worker.log.read_text()
-        assert KEY not in worker.log.read_text()
+        said = worker.log.read_text()
+        assert says in said
+        assert KEY not in said
+        assert "made-up" not in said
 
 
 @pytest.mark.parametrize(("stored_for", "status"), [(" ", 78), ("a.example b.example", 78), ("other.example 127.0.0.1", None)])
@@ -290,52 +244,16 @@ def test_a_key_goes_to_the_servers_that_it_was_stored_for_alone(folder: Path, st
         assert KEY not in said
 
 
-def test_a_channel_that_is_not_there(folder: Path) -> None:
-    with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
-        (worker.root / "etc/livekeep/livekeep.toml").write_text("")
-        worker.start()
-        assert worker.process
-        assert worker.process.wait(30) == 78
-        assert "channels.main: there is no such channel" in worker.log.read_text()
-
-
-@pytest.mark.parametrize("wrong", ["rtmp://user:made-up@host/live", "rtmp://host?made-up"])
-def test_a_backup_that_cannot_be_published_to_is_told_at_the_start(folder: Path, wrong: str) -> None:
-    with ingest(folder / "ingest") as server, RunningWorker(folder, server, ingest_urls=[server.url, wrong]) as worker:
-        worker.start()
-        assert worker.process
-        assert worker.process.wait(30) == 78
-        assert "channels.main.ingest_urls: must be a URL that begins with rtmp:" in worker.log.read_text()
-        assert "made-up" not in worker.log.read_text()
-
-
 def test_a_mistake_elsewhere_in_the_configuration_is_logged_and_no_reason_to_end(folder: Path) -> None:
     with ingest(folder / "ingest") as server, RunningWorker(folder, server) as worker:
         wrong = '[screen]\nplayre = "mpv"\n[channels.main2]\nwidth = 321\n[storage]\nprovider = "glacier"\n'
-        (worker.root / "etc/livekeep/livekeep.d/wrong.toml").write_text(wrong)
+        add_configuration(worker, wrong)
         worker.start()
         worker.goes_on_air()
         assert worker.stop() == 0
         for place in ("screen.playre", "channels.main2.width", "storage.provider"):
             (line,) = [line for line in worker.log.read_text().splitlines() if f"{place}: " in line]
             assert line.startswith("<4>")
-
-
-@pytest.mark.parametrize(
-    ("wrong", "says"),
-    [
-        ('[storage]\nprovider = "glacier"', "storage.provider: must be one of"),
-        ("[channels.main]\nwidht = 320", "channels.main.widht: unknown key"),
-        ("[[[", "is not valid TOML"),
-    ],
-)
-def test_a_mistake_of_its_own_ends_it_with_78(folder: Path, wrong: str, says: str) -> None:
-    with ingest(folder / "ingest") as server, RunningWorker(folder, server, media="s3://bucket/prefix") as worker:
-        (worker.root / "etc/livekeep/livekeep.d/wrong.toml").write_text(wrong)
-        worker.start()
-        assert worker.process
-        assert worker.process.wait(30) == 78
-        assert says in worker.log.read_text()
 
 
 def test_a_run_counts_the_refusals_of_its_own(folder: Path) -> None:

@@ -272,7 +272,7 @@ def test_skip_of_the_only_item_sees_that_it_began_anew(air: AirBox) -> None:
 
 def test_skip_of_an_item_that_is_waited_for(air: AirBox) -> None:
     waiting = Played("a.mp4", started_at=time.time() - 5)
-    air.put(on_air(picture="slate", now=waiting, slate_reason="a.mp4: no more of it came in time"))
+    air.put(on_air(picture="slate", now=waiting, slate_reason="a.mp4: it did not continue in time"))
     air.on("kill", on_air(now=Played("b.mp4", "copy", 5.0, 2.0), next=Played("c.mp4")), after_seconds=0.5)
     done = air.box.run("air", "skip")
     assert (done.returncode, done.stdout) == (0, "main: left a.mp4, now playing b.mp4; next comes c.mp4\n")

@@ -21,13 +21,13 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from livekeep.air.storage.library import REST_SECONDS, Library, open_library
+from livekeep.air.storage.library import REST_SECONDS, open_library
 from livekeep.air.storage.media import MediaFile, StorageError, natural
 from livekeep.air.worker.ffmpeg import AUTHORITIES
 from livekeep.air.worker.ingest_address import Address
 from livekeep.air.worker.media_info import ItemError, ItemFailure, scanned
 from livekeep.air.worker.probe import probe
-from livekeep.air.worker.profile import UNREAD, mode_of, plan
+from livekeep.air.worker.profile import UNREAD, plan
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.air.worker.slate import make_slate
@@ -65,12 +65,8 @@ def main(argv: list[str] | None = None) -> int:
         raise ConfigError([f"livekeep-air-check: give a channel: {', '.join(configured) or 'none is configured'}"])
     scans = Scans(channels.cache_of(arguments[0]) / "scans")
     for line in examine(configured[arguments[0]], settings.storage.timeout_seconds, scans):
-        write(line)
+        print(json.dumps(line), flush=True)
     return 0
-
-
-def write(line: Line) -> None:
-    print(json.dumps(line), flush=True)
 
 
 class Warnings(logging.Handler):
@@ -201,13 +197,9 @@ def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Li
             return
     yield from (check("media", "warn", sentence) for sentence in warnings.sentences)
     for name in library.waiting:
-        yield check("media", "warn", f"{name}: is still being written; it joins when its size is at rest")
+        yield check("media", "warn", f"{name}: is still being written; it is played once its size stops changing")
     count = f"{len(files)} item{'s' * (len(files) != 1)}"
     yield {**check("media", "ok", f"{count} in {channel.media}"), "items": len(files)}
-    yield from items(files, library, channel, scans)
-
-
-def items(files: list[MediaFile], library: Library, channel: Channel, scans: Scans) -> Iterator[Line]:
     proxy = SignedUrlProxy(library)
     for number, file in enumerate(files, 1):
         yield {"kind": "doing", "text": file.name, "number": number, "total": len(files)}
@@ -230,7 +222,7 @@ def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans,
         line |= {"duration_seconds": media.duration_seconds, "reasons": []}
         return {**line, "error_type": ItemFailure.TRUNCATED, "problem": problem}
     wanted = plan(media, channel)
-    line |= {"duration_seconds": media.duration_seconds, "mode": mode_of(wanted)}
+    line |= {"duration_seconds": media.duration_seconds, "mode": wanted.mode}
     reasons = list(wanted.reasons)
     if reasons == [UNREAD]:
         line["mode"], reasons = "copy", [HEADERS_ONLY]

@@ -8,7 +8,7 @@ Removes state.json, whose presence means that a worker runs. An intended end is 
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from livekeep.core import channels, events, state
 from livekeep.core.channels import ChannelEnd, ChannelState
@@ -16,29 +16,9 @@ from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.errors import TemporaryError
 
 
-def end_of(channel: str, pid: int, said: Mapping[str, str], now: float) -> ChannelEnd:
-    """How the worker ended, from the environment of its hook."""
-    return ChannelEnd(
-        channel=channel,
-        pid=pid,
-        result=said.get("SERVICE_RESULT", ""),
-        exit_code=said.get("EXIT_CODE", ""),
-        exit_status=said.get("EXIT_STATUS", ""),
-        ended_at=now,
-    )
-
-
 def sentence_of(end: ChannelEnd) -> str:
     why = end.meaning() or f"{end.result}: {end.exit_code} {end.exit_status}".rstrip()
     return f"The worker of channel {end.channel} (process {end.pid or 'unknown'}) ended: {why}"
-
-
-def pid_of(channel: str) -> int:
-    """The process that wrote the state; 0 if that can't be read."""
-    try:
-        return channels.read_state(channel).pid
-    except TemporaryError:
-        return 0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,7 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("<3>livekeep-worker-ended CHANNEL: is run by livekeep-worker@CHANNEL.service", file=sys.stderr)
         return 2
     (channel,) = arguments
-    end = end_of(channel, pid_of(channel), os.environ, time.time())
+    try:
+        pid = channels.read_state(channel).pid
+    except TemporaryError:
+        pid = 0
+    result, exit_code, exit_status = (os.environ.get(name, "") for name in ("SERVICE_RESULT", "EXIT_CODE", "EXIT_STATUS"))
+    end = ChannelEnd(channel=channel, pid=pid, result=result, exit_code=exit_code, exit_status=exit_status, ended_at=time.time())
     folder = channels.folder_of(channel)
     # First: if /run is full, this frees the space that the other file needs.
     state.remove(ChannelState, folder)
@@ -56,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         state.write(state.stamped(end), folder)
     except TemporaryError as error:
         print(f"<3>{error}", file=sys.stderr)
-    if end.result != "success":
-        fields = {"RESULT": end.result, "EXIT_CODE": end.exit_code, "EXIT_STATUS": end.exit_status}
-        events.emit(events.WORKER_ENDED, sentence_of(end), CHANNEL=channel, WORKER_PID=end.pid, **fields)
+    if result != "success":
+        fields = {"RESULT": result, "EXIT_CODE": exit_code, "EXIT_STATUS": exit_status}
+        events.emit(events.WORKER_ENDED, sentence_of(end), CHANNEL=channel, WORKER_PID=pid, **fields)
     return 0

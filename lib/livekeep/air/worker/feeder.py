@@ -31,7 +31,7 @@ MOST_LOGGED_LINES = 20
 MOST_KEPT_LINES = 20
 LONGEST_LINE_BYTES = 4096
 LAST_WORDS_SECONDS = 0.02
-"""How long `read` waits at the end of the stream for the exit code, which follows immediately."""
+"""How long `read` waits at the end of the stream for the last messages, which follow immediately."""
 LEVELS = {"[fatal] ": logging.ERROR, "[panic] ": logging.ERROR, "[error] ": logging.WARNING, "[warning] ": logging.INFO}
 """ffmpeg's log levels → the levels used here: a faulty item is not an error of the channel."""
 
@@ -41,7 +41,7 @@ logger = logging.getLogger("livekeep.worker")
 class Feeder:
     """An item as FLV. One thread makes and uses it; its methods never block for longer than `LAST_WORDS_SECONDS`.
 
-    `channel_name` is only for the log; `secrets` are kept out of the log. Raises `TemporaryError` when ffmpeg can't be started.
+    `channel_name` is only for the log. Raises `TemporaryError` when ffmpeg can't be started.
     """
 
     def __init__(
@@ -51,15 +51,11 @@ class Feeder:
         plan: Plan,
         media: MediaInfo,
         channel: Channel,
-        *,
-        channel_name: str = "",
-        secrets: Iterable[str] = (),
+        channel_name: str,
     ) -> None:
-        self.name = name
         self.errors: deque[str] = deque(maxlen=MOST_KEPT_LINES)
-        """ffmpeg's last lines, without secrets."""
-        self._label = f"{channel_name}: {name}" if channel_name else name
-        self._secrets = tuple(secrets)
+        """ffmpeg's last lines, without URLs."""
+        self._label = f"{channel_name}: {name}"
         command = [*confined_leash(source), *transcode.feeder_command(source, plan, channel, media)]
         try:
             self._process = subprocess.Popen(
@@ -89,11 +85,6 @@ class Feeder:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def exit_code(self) -> int | None:
-        """None while ffmpeg runs; negative for a signal. 0 proves nothing: a truncated file ends with 0 too."""
-        return self._process.poll()
-
     def read(self) -> bytes | None:
         """The bytes available now: b"" if there are none yet, None at the end."""
         if self._output.closed:
@@ -119,22 +110,19 @@ class Feeder:
         assert self._process.stderr  # noqa: S101 – it is a pipe
         count = 0
         with self._process.stderr as stream:
-            for line in lines_of(stream.fileno()):
+            for raw in lines_of(stream.fileno()):
                 count += 1
-                self._take(line, is_logged=count <= MOST_LOGGED_LINES)
+                line = raw.decode(errors="replace")
+                text = redacted(line)
+                if text in CHATTER:
+                    continue
+                self.errors.append(text)
+                if count <= MOST_LOGGED_LINES:
+                    level = next((level for word, level in LEVELS.items() if word in line), logging.INFO)
+                    logger.log(level, "%s: %s", self._label, text)
         self._process.wait()
         if count > MOST_LOGGED_LINES:
             logger.info("%s: and %d lines more", self._label, count - MOST_LOGGED_LINES)
-
-    def _take(self, raw: bytes, is_logged: bool) -> None:
-        line = raw.decode(errors="replace")
-        level = next((level for word, level in LEVELS.items() if word in line), logging.INFO)
-        text = redacted(line, self._secrets)
-        if text in CHATTER:
-            return
-        self.errors.append(text)
-        if is_logged:
-            logger.log(level, "%s: %s", self._label, text)
 
 
 def lines_of(descriptor: int) -> Iterable[bytes]:

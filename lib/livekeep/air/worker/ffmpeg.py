@@ -84,11 +84,8 @@ def has_landlock() -> bool:
 def input_options(source: str) -> list[str]:
     """The options of ffmpeg and ffprobe before `-i`, and the input: an absolute path, or the proxy's loopback URL."""
     if source.startswith(("http://", "https://")):
-        protocols = CHECKED_PROTOCOLS if is_encrypted(source) else PLAIN_PROTOCOLS
+        # The URL itself uses https, or it is one of the proxy's that redirects to https.
+        is_encrypted = source.startswith("https://") or source.split("/", 4)[3:4] == [ENCRYPTED]
+        protocols = CHECKED_PROTOCOLS if is_encrypted else PLAIN_PROTOCOLS
         return [*MODEST, *protocols, *HTTP_OPTIONS, *WHOLE_PACKETS, "-format_whitelist", FORMATS, "-i", source]
     return [*MODEST, "-protocol_whitelist", "file", *WHOLE_PACKETS, "-format_whitelist", FORMATS, "-i", f"file:{source}"]
-
-
-def is_encrypted(source: str) -> bool:
-    """Whether a URL uses https, or is one of the proxy's that redirects to https."""
-    return source.startswith("https://") or source.split("/", 4)[3:4] == [ENCRYPTED]

@@ -5,8 +5,9 @@ Source: Adobe Flash Video File Format Specification 10.1, annex E; H.264 and AAC
 """
 
 import struct
-from collections.abc import Mapping
 from typing import NamedTuple
+
+from livekeep.core.config import Channel
 
 AUDIO, VIDEO, SCRIPT = 8, 9, 18
 FILE_HEADER = b"FLV\1\5\0\0\0\x09\0\0\0\0"
@@ -15,8 +16,11 @@ HEADER_BYTES = 11
 SIZE_BYTES = 4
 LARGEST_BODY_BYTES = 8 * 1024 * 1024
 KEYFRAME = 1
-AVC_SEQUENCE_HEADER, AVC_PICTURE = 0, 1
-AAC, AAC_SEQUENCE_HEADER = 10, 0
+AVC, AAC = 7, 10
+SEQUENCE_HEADER, AVC_PICTURE = 0, 1
+SAMPLE_RATE, AAC_FRAME_SAMPLES = 44100, 1024
+"""Of all audio that is sent."""
+SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SAMPLE_RATE * 1000
 
 
 class FlvError(ValueError):
@@ -33,7 +37,7 @@ class Tag(NamedTuple):
     @property
     def is_sequence_header(self) -> bool:
         """Whether it holds the decoder configuration: SPS and PPS, or AAC's AudioSpecificConfig."""
-        if len(self.body) < 2 or self.body[1] != AVC_SEQUENCE_HEADER:
+        if len(self.body) < 2 or self.body[1] != SEQUENCE_HEADER:
             return False
         return self.kind == VIDEO or self.body[0] >> 4 == AAC
 
@@ -99,8 +103,18 @@ def encode(tag: Tag, timestamp: int) -> bytes:
     return b"".join((header, b"\0\0\0", tag.body, (size + HEADER_BYTES).to_bytes(4, "big")))
 
 
-def metadata(values: Mapping[str, float]) -> bytes:
-    """The tag that describes the stream to a receiver beforehand; AMF0."""
+def metadata(channel: Channel) -> bytes:
+    """The tag that describes the stream to a receiver beforehand; AMF0, bit rates in kbit/s."""
+    values = {
+        "width": channel.width,
+        "height": channel.height,
+        "framerate": channel.frame_rate,
+        "videodatarate": channel.video_bitrate / 1000,
+        "videocodecid": AVC,
+        "audiodatarate": channel.audio_bitrate / 1000,
+        "audiosamplerate": SAMPLE_RATE,
+        "audiocodecid": AAC,
+    }
     body = bytearray(b"\2" + text("onMetaData") + b"\x08" + len(values).to_bytes(4, "big"))
     for name, value in values.items():
         body += text(name) + b"\0" + struct.pack(">d", value)

@@ -16,7 +16,7 @@ END_OF_SEQUENCE = 2
 
 
 class InputBuffer:
-    """The tags of one item, in the item's own time. The feeder's bytes go in; the relay takes tags out."""
+    """The tags of an item or the slate, in its own time. The feeder's bytes go in; the relay takes tags out."""
 
     def __init__(self, name: str, frame_ms: float) -> None:
         self.name = name

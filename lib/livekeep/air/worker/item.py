@@ -13,7 +13,7 @@ from livekeep.air.worker.input_buffer import LONGEST_AHEAD_SECONDS, InputBuffer
 from livekeep.air.worker.media_info import MediaInfo, scanned
 from livekeep.air.worker.packets import Scan
 from livekeep.air.worker.play_log import SHORT_SECONDS
-from livekeep.air.worker.profile import cut_text, mode_of, plan
+from livekeep.air.worker.profile import cut_text, plan
 from livekeep.core.channels import Played
 from livekeep.core.config import Channel
 
@@ -27,14 +27,14 @@ HUNGRY_SECONDS = 2.0
 logger = logging.getLogger("livekeep.worker")
 
 
-class Item:
-    """Made in a thread, then used only by the worker's main thread; its feeder ends with that thread."""
+class Item(InputBuffer):
+    """An item and its buffer. Made in a thread, then used only by the worker's main thread; its feeder ends with that thread."""
 
     def __init__(self, file: MediaFile, source: str, media: MediaInfo, channel: Channel, is_read: bool) -> None:
         """`source`: what ffmpeg opens. `is_read`: whether it was scanned to its end, or the scan failed."""
+        super().__init__(file.name, 1000 / channel.frame_rate)
         self.file, self.source, self.media, self.is_read = file, source, media, is_read
         self.plan = plan(media, channel)
-        self.buffer = InputBuffer(file.name, 1000 / channel.frame_rate)
         self.feeder: Feeder | None = None
         self.is_watched = False
         """Whether the loop waits for its feeder's bytes."""
@@ -45,16 +45,12 @@ class Item:
         self._channel = channel
         self._started_at = 0.0
         self._dry_since: float | None = None
-        self._problem = ""
-
-    @property
-    def name(self) -> str:
-        return self.file.name
+        self._failure = ""
 
     @property
     def entry(self) -> Played:
         """Its entry in the play log."""
-        return Played(self.name, mode_of(self.plan), self.media.duration_seconds)
+        return Played(self.name, self.plan.mode, self.media.duration_seconds)
 
     @property
     def lack(self) -> str:
@@ -64,7 +60,7 @@ class Item:
     @property
     def seconds_left(self) -> float | None:
         duration = self.media.duration_seconds
-        return None if duration is None else duration - self.buffer.played_seconds
+        return None if duration is None else duration - self.played_seconds
 
     def learn(self, scan: Scan) -> None:
         """Use the scan of all its packets. An item that has started plays on as it began."""
@@ -80,24 +76,23 @@ class Item:
     @property
     def wants_bytes(self) -> bool:
         """Whether its buffer has room for more than a little."""
-        buffer = self.buffer
-        return not buffer.is_over and not buffer.is_full and buffer.ahead_seconds < LONGEST_AHEAD_SECONDS / 2
+        return not self.is_over and not self.is_full and self.ahead_seconds < LONGEST_AHEAD_SECONDS / 2
 
     @property
     def is_hungry(self) -> bool:
-        return not (self.buffer.is_over or self.buffer.is_full) and self.buffer.ahead_seconds < HUNGRY_SECONDS
+        return not (self.is_over or self.is_full) and self.ahead_seconds < HUNGRY_SECONDS
 
     def read(self) -> bool:
         """Read the feeder's output into the buffer; whether the buffer has room for more."""
         data = self.feeder.read() if self.feeder else None
         try:
             if data:
-                self.buffer.feed(data)
+                self.feed(data)
         except FlvError as error:
-            self._problem, data = f"its feeder gives no FLV ({error})", None
+            self._failure, data = f"its feeder's output is not FLV ({error})", None
         if data is None:
-            self.buffer.end()
-        return not self.buffer.is_over and not self.buffer.is_full
+            self.end()
+        return not self.is_over and not self.is_full
 
     def stop(self) -> None:
         """Kill its feeder, if it runs."""
@@ -106,31 +101,32 @@ class Item:
 
     def leave(self, problem: str) -> None:
         """Abandon the rest of it for this reason."""
-        self._problem = problem
+        self._failure = problem
         self.stop()
-        self.buffer.end()
+        self.end()
 
-    def is_dry_for_long(self, is_waited_for: bool, now: float) -> bool:
-        """Whether it has delivered nothing for too long; `is_waited_for`: it is interrupted, and the ingest accepts data."""
-        if not is_waited_for or self.buffer.is_ready:
+    def delay_problem(self, is_waited_for: bool, now: float) -> str:
+        """Why it delivers too slowly to wait any longer; "" if it doesn't.
+
+        `is_waited_for`: it is interrupted, and the ingest accepts data.
+        """
+        if not is_waited_for or self.is_ready:
             self._dry_since = None
         elif self._dry_since is None:
             self._dry_since = now
-        if self._dry_since is None or now - self._dry_since <= DRY_SECONDS:
-            return False
-        self._problem = f"nothing came of it for {DRY_SECONDS:.0f} s"
-        return True
-
-    def starts_too_slowly(self, now: float) -> bool:
+        if self._dry_since is not None and now - self._dry_since > DRY_SECONDS:
+            return f"it delivered nothing for {DRY_SECONDS:.0f} s"
         is_late = now - self._started_at > START_SECONDS
-        return is_late and not (self.has_begun or self.buffer.is_ready or self.buffer.is_over)
+        if is_late and not (self.has_begun or self.is_ready or self.is_over):
+            return f"it delivered too little within {START_SECONDS:.0f} s"
+        return ""
 
     def close(self, channel_name: str) -> str:
         """End the item; what went wrong with it, as far as known."""
         self.stop()
-        quiet_seconds = self.buffer.quiet_ms / 1000
+        quiet_seconds = self.quiet_ms / 1000
         if quiet_seconds >= SHORT_SECONDS:
-            logger.warning("%s: %s: has no sound for %.1f s: quiet sound went out", channel_name, self.name, quiet_seconds)
+            logger.warning("%s: %s: has no sound for %.1f s; quiet sound replaced it", channel_name, self.name, quiet_seconds)
         errors = self.feeder.errors if self.feeder else ()
-        said_last = errors[-1] if errors else "it ended early, and nothing says why"
-        return self._problem or self.buffer.problem or self.lack or said_last
+        said_last = errors[-1] if errors else "it ended early for an unknown reason"
+        return self._failure or self.problem or self.lack or said_last

@@ -20,14 +20,14 @@ from collections.abc import Sequence
 from livekeep.air.storage.library import open_library
 from livekeep.air.storage.media import is_bucket
 from livekeep.air.worker import ffmpeg, flv
-from livekeep.air.worker.flv import AAC
 from livekeep.air.worker.ingest_address import Address, preset_of
+from livekeep.air.worker.item import Item
 from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.scan import Scans
 from livekeep.air.worker.scheduler import Scheduler
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.air.worker.slate import make_slate
-from livekeep.air.worker.slate_loop import SOUND_HERTZ, SlateLoop
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.air.worker.uplink import Uplink
 from livekeep.core import channels, config, log, paths, state
 from livekeep.core.channels import ChannelState
@@ -54,7 +54,7 @@ USAGE = "usage: livekeep-worker CHANNEL"
 class Worker:
     """The loop of one channel."""
 
-    def __init__(self, service: Service, name: str, scheduler: Scheduler, uplink: Uplink, relay: Relay) -> None:
+    def __init__(self, service: Service, name: str, scheduler: Scheduler, uplink: Uplink, relay: Relay[Item]) -> None:
         self._service, self._name = service, name
         self._scheduler, self._uplink, self._relay = scheduler, uplink, relay
         self._root = channels.folder_of(name)
@@ -97,9 +97,14 @@ class Worker:
         self._speeds.append((now, self._relay.media_seconds))
         while now - self._speeds[0][0] > SPEED_SECONDS + STATE_SECONDS:
             self._speeds.popleft()
-        self._written = state.stamped(dataclasses.replace(fresh, speed=speed_of(self._speeds)))
+        began, media_seconds = self._speeds[0]
+        if now - began >= SPEED_SECONDS - STATE_SECONDS:
+            speed = (self._relay.media_seconds - media_seconds) / (now - began)
+            fresh = dataclasses.replace(fresh, speed=round(speed, 3))
+        self._written = state.stamped(fresh)
         self._next_state = now + STATE_SECONDS
-        self._service.status(status_of(fresh))
+        shown = fresh.now.name if fresh.picture == "item" and fresh.now else f"slate ({fresh.slate_reason})"
+        self._service.status(f"{fresh.publishing}: {shown}{f'. {fresh.reason}' if fresh.reason else ''}")
         try:
             state.write(self._written, self._root)
             self._write_failed = False
@@ -165,18 +170,6 @@ def without_figures(channel_state: ChannelState) -> ChannelState:
     )
 
 
-def speed_of(speeds: Sequence[tuple[float, float]]) -> float | None:
-    """Media time per second of real time; None until measured for long enough."""
-    seconds = speeds[-1][0] - speeds[0][0]
-    return round((speeds[-1][1] - speeds[0][1]) / seconds, 3) if seconds >= SPEED_SECONDS - STATE_SECONDS else None
-
-
-def status_of(channel: ChannelState) -> str:
-    """The status line of `systemctl status`."""
-    shown = channel.now.name if channel.picture == "item" and channel.now else f"slate ({channel.slate_reason})"
-    return f"{channel.publishing}: {shown}{f'. {channel.reason}' if channel.reason else ''}"
-
-
 def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
     """The channel's configuration, checked as far as the start needs; `problems` are those of the whole configuration.
 
@@ -202,8 +195,12 @@ def channel_of(settings: Config, problems: Sequence[str], name: str) -> Channel:
     return channel
 
 
-def stream_key(name: str) -> str:
-    """The channel's stream key, from the unit's credentials. Raises `ConfigError`."""
+def stream_key(settings: Config, channel: Channel, name: str) -> str:
+    """The channel's stream key, from the unit's credentials.
+
+    Raises `ConfigError`, also when the key was stored for servers other than the channel's, or when one of the ingests can't be
+    used: now, not hours later when a backup is first used.
+    """
     where = f"{paths.CREDENTIAL_STORE}/{KEY_NAME}.{name}"
     try:
         key = credentials.read_key(KEY_NAME)
@@ -213,36 +210,14 @@ def stream_key(name: str) -> str:
         raise ConfigError([f"{where}: holds more than a stream key; run: sudo livekeep air set-key {name}"]) from error
     if not key:
         raise ConfigError([f"{where}: there is no stream key; run: sudo livekeep air set-key {name}"])
-    return key
-
-
-def check_key(settings: Config, channel: Channel, name: str) -> None:
-    """Raises `ConfigError` when the stream key was stored for servers other than the channel's."""
     stored_for = ""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         stored_for = credentials.read_text(INGEST_NAME)
     if fault := channels.key_fault(name, channel, settings, stored_for):
         raise ConfigError([f"{paths.CREDENTIAL_STORE}/{INGEST_NAME}.{name}: {fault}"])
-
-
-def check_ingests(channel: Channel, key: str) -> None:
-    """Raises `ConfigError` for a backup too: now, not hours later when it is first used."""
     for url in channel.ingest_urls:
         preset_of(Address.parse(url), key)
-
-
-def metadata_of(channel: Channel) -> dict[str, float]:
-    """The stream's metadata, sent before it begins; bit rates in kbit/s, as in FLV."""
-    return {
-        "width": channel.width,
-        "height": channel.height,
-        "framerate": channel.frame_rate,
-        "videodatarate": channel.video_bitrate / 1000,
-        "videocodecid": 7,
-        "audiodatarate": channel.audio_bitrate / 1000,
-        "audiosamplerate": SOUND_HERTZ,
-        "audiocodecid": AAC,
-    }
+    return key
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -256,12 +231,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     name = arguments[0]
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
-    channel, key = channel_of(settings, problems, name), stream_key(name)
-    check_key(settings, channel, name)
-    check_ingests(channel, key)
+    channel = channel_of(settings, problems, name)
+    key = stream_key(settings, channel, name)
     made = make_slate(channel, channels.cache_of(name))
     frame_ms = 1000 / channel.frame_rate
-    relay = Relay(SlateLoop(made.content, frame_ms), frame_ms, flv.metadata(metadata_of(channel)))
+    relay: Relay[Item] = Relay(SlateLoop(made.content, frame_ms), frame_ms, flv.metadata(channel))
     if not ffmpeg.has_landlock():
         logger.info("Decoders may read what this worker may: kernel or setpriv has no Landlock (Debian trixie has)")
     service = Service()

@@ -71,10 +71,6 @@ class Video:
     start_seconds: float = 0.0
     """Relative to the start of the item, which is that of its first stream."""
     duration_seconds: float | None = None
-    starts_with_keyframe: bool | None = None
-    keyframe_seconds: float | None = None
-    """The longest distance between two keyframes, or from the last one to the end."""
-    has_b_frames: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -107,10 +103,17 @@ class MediaInfo:
 
 
 def media_of(document: dict[str, Any]) -> MediaInfo | None:
-    """An item from ffprobe's JSON; None when it has no video stream (cover art doesn't count)."""
+    """An item from ffprobe's JSON; None when it has no video stream."""
     form = document.get("format", {})
     streams = [stream for stream in document.get("streams", []) if isinstance(stream, dict)]
-    pictures = [stream for stream in streams if stream.get("codec_type") == "video" and is_picture(stream)]
+    # Cover art doesn't count.
+    pictures = [
+        stream
+        for stream in streams
+        if stream.get("codec_type") == "video"
+        and number(stream.get("width"))
+        and not stream.get("disposition", {}).get("attached_pic")
+    ]
     sounds = [stream for stream in streams if stream.get("codec_type") == "audio" and number(stream.get("channels"))]
     if not pictures:
         return None
@@ -129,16 +132,14 @@ def media_of(document: dict[str, Any]) -> MediaInfo | None:
     )
 
 
-def is_picture(stream: dict[str, Any]) -> bool:
-    return bool(number(stream.get("width"))) and not stream.get("disposition", {}).get("attached_pic")
-
-
 def preferred(streams: list[dict[str, Any]]) -> dict[str, Any]:
     return next((stream for stream in streams if stream.get("disposition", {}).get("default")), streams[0])
 
 
 def video_of(stream: dict[str, Any], begin_seconds: float, whole_bitrate: float | None) -> Video:
-    rate = ratio(stream.get("avg_frame_rate"), "/") or ratio(stream.get("r_frame_rate"), "/")
+    lowest, average = ratio(stream.get("r_frame_rate"), "/"), ratio(stream.get("avg_frame_rate"), "/")
+    rate = average or lowest
+    rotations = [data.get("rotation") for data in stream.get("side_data_list", []) if isinstance(data, dict)]
     order = str(stream.get("field_order", "unknown"))
     bitrate = number(stream.get("bit_rate")) or whole_bitrate
     return Video(
@@ -148,11 +149,11 @@ def video_of(stream: dict[str, Any], begin_seconds: float, whole_bitrate: float 
         height=int(stream["height"]),
         profile=str(stream.get("profile", "")),
         sample_aspect=ratio(stream.get("sample_aspect_ratio"), ":"),
-        rotation_degrees=rotation_of(stream),
+        rotation_degrees=next((int(number(turn) or 0) % 360 for turn in rotations if turn is not None), 0),
         pixel_format=str(stream.get("pix_fmt", "")),
         is_interlaced=None if order == "unknown" else order != "progressive",
         frame_rate=float(rate) if rate else None,
-        has_constant_rate=has_one_rate(stream),
+        has_constant_rate=abs(lowest - average) <= SAME_RATE * average if lowest and average else None,
         bitrate=int(bitrate) if bitrate else None,
         start_seconds=(number(stream.get("start_time")) or 0.0) - begin_seconds,
         duration_seconds=duration_of(stream),
@@ -171,16 +172,6 @@ def audio_of(stream: dict[str, Any], begin_seconds: float) -> Audio:
         start_seconds=(number(stream.get("start_time")) or 0.0) - begin_seconds,
         duration_seconds=duration_of(stream),
     )
-
-
-def has_one_rate(stream: dict[str, Any]) -> bool | None:
-    lowest, average = ratio(stream.get("r_frame_rate"), "/"), ratio(stream.get("avg_frame_rate"), "/")
-    return abs(lowest - average) <= SAME_RATE * average if lowest and average else None
-
-
-def rotation_of(stream: dict[str, Any]) -> int:
-    rotations = [data.get("rotation") for data in stream.get("side_data_list", []) if isinstance(data, dict)]
-    return next((int(number(turn) or 0) % 360 for turn in rotations if turn is not None), 0)
 
 
 def duration_of(stream: dict[str, Any]) -> float | None:
@@ -238,9 +229,6 @@ def scanned(media: MediaInfo, scan: Scan) -> MediaInfo:
         bitrate=bitrate_of(scan.video) or video.bitrate,
         frame_rate=rate,
         has_constant_rate=has_even_steps(scan, rate),
-        starts_with_keyframe=scan.video.starts_with_keyframe,
-        keyframe_seconds=scan.video.keyframe_seconds if scan.video.has_all_times else None,
-        has_b_frames=scan.video.has_b_frames,
     )
     seconds, lack = scan.seconds, ""
     declared = media.duration_seconds if media.container.startswith(DECLARING) and not scan.restarts else None

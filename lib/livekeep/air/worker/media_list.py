@@ -53,7 +53,11 @@ class MediaList:
             files = self._note_failure(result, now)
         elif result is not None:
             files = result
-            self._note_success(now)
+            self.next_at = now + self._channel.rescan_seconds
+            self._wait_for(frozenset(self._library.waiting), now)
+            if self._failed_at is not None:
+                self._play_log.regain_storage(now - self._failed_at)
+                self._failed_at = None
         elif self._listing.is_busy and now - self._began > HUNG_SECONDS:
             sentence = f"{self._channel.media}: gives no answer for {HUNG_SECONDS:.0f} s; does its disk or its server hang?"
             self._note_failure(StorageTimeoutError(sentence), now)
@@ -74,18 +78,11 @@ class MediaList:
             self.hot_files = hot.hot_files((file.name for file in files), hot.hot_clips())
         return files
 
-    def _note_success(self, now: float) -> None:
-        self.next_at = now + self._channel.rescan_seconds
-        self._wait_for(frozenset(self._library.waiting), now)
-        if self._failed_at is not None:
-            self._play_log.regain_storage(now - self._failed_at)
-            self._failed_at = None
-
     def _wait_for(self, waiting: frozenset[str], now: float) -> None:
         """List again soon for files that are still being written, less often the longer that lasts."""
         is_news = waiting != self.waiting
         for name in waiting - self.waiting:
-            logger.info("%s: %s: is still being written; it joins when its size is at rest", self._name, name)
+            logger.info("%s: %s: is still being written; it is played once its size stops changing", self._name, name)
         self.waiting = waiting
         self._rest_seconds = REST_SECONDS if is_news else min(2 * self._rest_seconds, self._channel.rescan_seconds)
         if waiting:

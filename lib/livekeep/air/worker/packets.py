@@ -80,7 +80,6 @@ class Track:
     starts_with_keyframe: bool = False
     keyframe_seconds: float = 0.0
     """The longest distance between two keyframes, or from the last one to the end."""
-    has_b_frames: bool = False
     changes_length: bool = False
     """Whether its packets differ in length, as audio packets do when the sampling rate changes."""
 
@@ -174,7 +173,6 @@ class Course:
     step: float = 0.0
     """The usual step between packets."""
     has_all_times: bool = True
-    has_b_frames: bool = False
     starts_with_keyframe: bool = False
     key_seconds: float | None = None
     keyframe_seconds: float = 0.0
@@ -191,6 +189,71 @@ class Course:
     run_began: float = 0.0
     shortest_run: float | None = None
     longest_run: float | None = None
+
+    def step_to(self, dts: float, duration_seconds: float | None, shift: float) -> None:
+        """Record the next packet in decoding order; `shift` leads from the file's own time to the timeline."""
+        is_hole = False
+        if self.last_dts is not None:
+            begins = self.last_dts + min(self.step or HOLE_SECONDS, HOLE_SECONDS)
+            is_hole = dts - begins > self.hole_seconds
+            if is_hole and len(self.holes) < MOST_HOLES:
+                self.holes.append(Hole(begins + shift, dts - begins))
+        # Many packets in a row are measured together: a single one is too imprecise because of rounding.
+        self.run += 1
+        if is_hole or self.last_dts is None:
+            self.run, self.run_began = 1, dts
+        elif self.run > RUN:
+            seconds = dts - self.run_began
+            self.shortest_run = min(self.shortest_run or seconds, seconds)
+            self.longest_run = max(self.longest_run or seconds, seconds)
+            self.run, self.run_began = 1, dts
+        if not is_hole and self.last_dts is not None and dts > self.last_dts:
+            self.step = dts - self.last_dts
+        self.last_dts, self.expected = dts, dts + (duration_seconds or self.step)
+
+    def add_size(self, moment: float, bits: int) -> None:
+        self.bits += bits
+        self.second.append((moment, bits))
+        self.second_bits += bits
+        while self.second[0][0] <= moment - 1.0 + 1e-6:
+            self.second_bits -= self.second.popleft()[1]
+        self.worst_bits = max(self.worst_bits, self.second_bits)
+
+    def show(self, pts: float) -> None:
+        """Record the next picture in presentation order."""
+        if self.last_shown is not None:
+            step = pts - self.last_shown
+            self.shortest = step if self.shortest is None else min(self.shortest, step)
+            self.longest = step if self.longest is None else max(self.longest, step)
+        else:
+            self.first_shown = pts
+        self.last_shown = pts
+
+    def track(self, zero: float) -> Track:
+        """The stream after its last packet, on a timeline that begins at `zero`."""
+        while self.showing:
+            self.show(heapq.heappop(self.showing))
+        # From the last keyframe to the last picture.
+        if self.key_seconds is not None and self.last_shown is not None:
+            self.keyframe_seconds = max(self.keyframe_seconds, self.last_shown - self.key_seconds)
+        start = self.start if self.start is not None else zero
+        steps, span = self.packets - 1, (self.last_shown or 0.0) - (self.first_shown or 0.0)
+        return Track(
+            packets=self.packets,
+            start_seconds=round(start - zero, 6),
+            end_seconds=round(max(self.end, start) - zero, 6),
+            bits=self.bits,
+            worst_second_bits=self.worst_bits,
+            holes=tuple(Hole(round(hole.start_seconds - zero, 6), round(hole.seconds, 6)) for hole in self.holes),
+            left_out=self.left_out,
+            has_all_times=self.has_all_times,
+            shortest_step_seconds=None if self.shortest is None else round(self.shortest, 6),
+            longest_step_seconds=None if self.longest is None else round(self.longest, 6),
+            mean_step_seconds=span / steps if self.shortest is not None and steps > 0 else None,
+            starts_with_keyframe=self.starts_with_keyframe,
+            keyframe_seconds=round(self.keyframe_seconds, 6),
+            changes_length=(self.shortest_run or 0.0) < (self.longest_run or 0.0) * (1 - SAME_LENGTH),
+        )
 
 
 class Scanner:
@@ -212,30 +275,22 @@ class Scanner:
         course.packets += 1
         if course.packets == 1:
             course.starts_with_keyframe = packet.is_keyframe
-        times = [moment for moment in (packet.dts_seconds, packet.pts_seconds) if moment is not None]
         course.has_all_times = course.has_all_times and packet.pts_seconds is not None
-        if times:
-            self._place(course, packet, times[0], times[-1])
-
-    def _place(self, course: Course, packet: Packet, dts: float, pts: float) -> None:
+        times = [moment for moment in (packet.dts_seconds, packet.pts_seconds) if moment is not None]
+        if not times:
+            return
+        dts, pts = times[0], times[-1]
         # The first pictures of Matroska have no decoding time, and presentation times are out of order.
-        is_in_order = packet.kind == "audio" or packet.dts_seconds is not None
-        if is_in_order:
+        if packet.kind == "audio" or packet.dts_seconds is not None:
             self._note_restart(course, dts)
+            course.step_to(dts, packet.duration_seconds, self._shifts[course.restarts])
         shift = self._shifts[course.restarts]
-        if is_in_order:
-            is_hole = self._note_hole(course, dts, shift)
-            note_run(course, dts, is_broken=is_hole or course.last_dts is None)
-            if not is_hole and course.last_dts is not None and dts > course.last_dts:
-                course.step = dts - course.last_dts
-            course.last_dts, course.expected = dts, dts + (packet.duration_seconds or course.step)
-        course.has_b_frames = course.has_b_frames or dts != pts
         pts += shift
         # An MP4 packet's duration extends to the next packet, even across a hole.
         length = min(packet.duration_seconds or course.step, max(course.step, HOLE_SECONDS))
         course.start = pts if course.start is None else min(course.start, pts)
         course.end = max(course.end, pts + length)
-        self._note_size(course, dts + shift, packet.size_bytes * 8)
+        course.add_size(dts + shift, packet.size_bytes * 8)
         if packet.is_keyframe:
             if course.key_seconds is not None:
                 course.keyframe_seconds = max(course.keyframe_seconds, pts - course.key_seconds)
@@ -243,15 +298,14 @@ class Scanner:
         if packet.kind == "video":
             heapq.heappush(course.showing, pts)
             if len(course.showing) > REORDERED:
-                show(course, heapq.heappop(course.showing))
+                course.show(heapq.heappop(course.showing))
 
     def result(self, damage: str = "", cut_off: bool = False) -> Scan:
         video, audio = self._courses["video"], self._courses["audio"]
-        starts = [course.start for course in (video, audio) if course.start is not None]
-        zero = min(starts, default=0.0)
+        zero = min((course.start for course in (video, audio) if course.start is not None), default=0.0)
         return Scan(
-            track(video, zero),
-            track(audio, zero) if audio.packets else None,
+            video.track(zero),
+            audio.track(zero) if audio.packets else None,
             tuple(Restart(round(moment - zero, 6), round(shift, 6)) for moment, shift in self._restarts),
             damage,
             cut_off,
@@ -273,72 +327,3 @@ class Scanner:
                 self._restarts.append(Restart(line, line - dts - self._shifts[-1]))
             self._shifts.append(line - dts)
         course.last_dts = None
-
-    def _note_hole(self, course: Course, dts: float, shift: float) -> bool:
-        """Whether there is a hole before this packet."""
-        if course.last_dts is None:
-            return False
-        begins = course.last_dts + min(course.step or HOLE_SECONDS, HOLE_SECONDS)
-        is_hole = dts - begins > course.hole_seconds
-        if is_hole and len(course.holes) < MOST_HOLES:
-            course.holes.append(Hole(begins + shift, dts - begins))
-        return is_hole
-
-    def _note_size(self, course: Course, moment: float, bits: int) -> None:
-        course.bits += bits
-        course.second.append((moment, bits))
-        course.second_bits += bits
-        while course.second[0][0] <= moment - 1.0 + 1e-6:
-            course.second_bits -= course.second.popleft()[1]
-        course.worst_bits = max(course.worst_bits, course.second_bits)
-
-
-def note_run(course: Course, dts: float, is_broken: bool) -> None:
-    """Measure the length of many packets in a row: a single one is too imprecise because of rounding."""
-    if is_broken or not course.run:
-        course.run, course.run_began = 1, dts
-        return
-    course.run += 1
-    if course.run > RUN:
-        seconds = dts - course.run_began
-        course.shortest_run = min(course.shortest_run or seconds, seconds)
-        course.longest_run = max(course.longest_run or seconds, seconds)
-        course.run, course.run_began = 1, dts
-
-
-def show(course: Course, pts: float) -> None:
-    """Record the next picture in presentation order."""
-    if course.last_shown is not None:
-        step = pts - course.last_shown
-        course.shortest = step if course.shortest is None else min(course.shortest, step)
-        course.longest = step if course.longest is None else max(course.longest, step)
-    else:
-        course.first_shown = pts
-    course.last_shown = pts
-
-
-def track(course: Course, zero: float) -> Track:
-    while course.showing:
-        show(course, heapq.heappop(course.showing))
-    # From the last keyframe to the last picture.
-    if course.key_seconds is not None and course.last_shown is not None:
-        course.keyframe_seconds = max(course.keyframe_seconds, course.last_shown - course.key_seconds)
-    start = course.start if course.start is not None else zero
-    steps, span = course.packets - 1, (course.last_shown or 0.0) - (course.first_shown or 0.0)
-    return Track(
-        packets=course.packets,
-        start_seconds=round(start - zero, 6),
-        end_seconds=round(max(course.end, start) - zero, 6),
-        bits=course.bits,
-        worst_second_bits=course.worst_bits,
-        holes=tuple(Hole(round(hole.start_seconds - zero, 6), round(hole.seconds, 6)) for hole in course.holes),
-        left_out=course.left_out,
-        has_all_times=course.has_all_times,
-        shortest_step_seconds=None if course.shortest is None else round(course.shortest, 6),
-        longest_step_seconds=None if course.longest is None else round(course.longest, 6),
-        mean_step_seconds=span / steps if course.shortest is not None and steps > 0 else None,
-        starts_with_keyframe=course.starts_with_keyframe,
-        keyframe_seconds=round(course.keyframe_seconds, 6),
-        has_b_frames=course.has_b_frames,
-        changes_length=(course.shortest_run or 0.0) < (course.longest_run or 0.0) * (1 - SAME_LENGTH),
-    )

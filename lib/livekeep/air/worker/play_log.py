@@ -79,7 +79,7 @@ class PlayLog:
         if outcome_of(seconds, item.duration_seconds, is_skipped=False) != "short":
             return
         self.items_short += 1
-        problem = problem or "its header says less than there is, and the rest was not played"
+        problem = problem or "its header states less than its length, and the rest was not played"
         entry = replace(item, played_seconds=round(seconds, 3), outcome="short", problem=problem)
         self.last = tuple(entry if old.name == item.name and old.outcome == "played" else old for old in self.last)
         self._report_failure(entry, ItemFailure.SHORT)

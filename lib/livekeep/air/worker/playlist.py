@@ -109,7 +109,10 @@ class Playlist:
             return file
         if not self._files.keys() - self._failed:
             return None
-        self._begin_round()
+        if self._taken:
+            self._ended_with = (self._taken.name,)
+        self._taken = None
+        self._left = list(ordered(self._files.values(), self._order, self._ended_with, self._random))
         return self._first_left()
 
     def _due(self) -> MediaFile | None:
@@ -121,12 +124,6 @@ class Playlist:
 
     def _first_left(self) -> MediaFile | None:
         return next((file for file in self._left if file.name not in self._failed), None)
-
-    def _begin_round(self) -> None:
-        if self._taken:
-            self._ended_with = (self._taken.name,)
-        self._taken = None
-        self._left = list(ordered(self._files.values(), self._order, self._ended_with, self._random))
 
     def _is_to_come(self, file: MediaFile) -> bool:
         """Whether the place of an added file is still to come; always true without another round, so that no file is skipped."""

@@ -6,14 +6,13 @@ Source: YouTube's encoder settings.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Literal
 
+from livekeep.air.worker.flv import SAMPLE_RATE
 from livekeep.air.worker.media_info import SAME_RATE, Audio, MediaInfo, Video
-from livekeep.air.worker.packets import Hole, Restart
+from livekeep.air.worker.packets import Hole
 from livekeep.core.channels import Mode
 from livekeep.core.config import Channel
 
-SAMPLE_RATE = 44100
 LONGEST_KEYFRAME_SECONDS = 4.0
 """YouTube's limit."""
 SLACK_SECONDS = 0.1
@@ -26,7 +25,7 @@ RICHER_VIDEO, RICHER_AUDIO = 1.25, 1.5
 """An item that is copied may have up to this multiple of the channel's bit rate."""
 RICHEST_SECOND = 2.5
 """One second of video may have up to this multiple of the channel's bit rate. With a one-second buffer, encoders reach twice."""
-UNREAD = "is not yet read to its end"
+UNREAD = "was not read to its end yet"
 PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")
 """Of H.264; every player decodes them."""
 
@@ -35,24 +34,23 @@ PROFILES = ("Constrained Baseline", "Baseline", "Main", "High")
 class Plan:
     """How an item is played; `reasons` say in plain words why it is not copied unchanged."""
 
-    video: Literal["copy", "encode"]
-    audio: Literal["copy", "encode", "silence"]
+    copies_video: bool = False
+    copies_audio: bool = False
+    """Only together with the video."""
     reasons: tuple[str, ...] = ()
+
+    @property
+    def mode(self) -> Mode:
+        return "copy" if self.copies_audio else "normalise"
 
 
 def plan(media: MediaInfo, channel: Channel) -> Plan:
-    video_reasons = (*reasons_to_encode(media.video, channel), *reasons_of_packets(media, channel), *reasons_of_length(media))
+    video_reasons = [*reasons_to_encode(media.video, channel), *reasons_of_packets(media, channel)]
+    longer = sound_goes_on(media)
+    if longer > LONGEST_CUT_SECONDS:
+        video_reasons.append(f"sound goes on for {longer:.1f} s after the picture")
     audio_reasons = reasons_of_sound(media, channel)
-    return Plan(
-        video="encode" if video_reasons else "copy",
-        audio="silence" if media.audio is None else "encode" if audio_reasons or video_reasons else "copy",
-        reasons=(*video_reasons, *audio_reasons),
-    )
-
-
-def mode_of(plan: Plan) -> Mode:
-    """ "copy" when neither video nor audio is encoded again."""
-    return "copy" if plan.video == plan.audio == "copy" else "normalise"
+    return Plan(not video_reasons, not video_reasons and not audio_reasons, (*video_reasons, *audio_reasons))
 
 
 def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
@@ -60,7 +58,6 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
     if channel.copy == "never":
         return ['the channel copies nothing (copy = "never")']
     rate, most = rate_of(channel), int(channel.video_bitrate * RICHER_VIDEO)
-    longest = max(LONGEST_KEYFRAME_SECONDS, channel.keyframe_seconds)
     if video.codec != "h264":
         return [f"picture is {video.codec or 'of an unknown codec'}, not h264"]
     checks = (
@@ -73,13 +70,11 @@ def reasons_to_encode(video: Video, channel: Channel) -> list[str]:
         ),
         (video.sample_aspect in (None, 1), f"pixels are not square ({video.sample_aspect})"),
         (video.rotation_degrees == 0, f"picture is turned by {video.rotation_degrees} degrees"),
-        (is_close(video.frame_rate, float(rate)), f"frame rate is {shown(video.frame_rate)}, not {shown(float(rate))}"),
-        (video.has_constant_rate is not False, "frame rate varies"),
-        (video.starts_with_keyframe is not False, "does not begin with a keyframe"),
         (
-            video.keyframe_seconds is None or video.keyframe_seconds <= longest + SLACK_SECONDS,
-            f"keyframes are {shown(video.keyframe_seconds)} s apart, not {longest:g} s at most",
+            video.frame_rate is not None and abs(video.frame_rate - rate) <= rate * SAME_RATE,
+            f"frame rate is {shown(video.frame_rate)}, not {shown(float(rate))}",
         ),
+        (video.has_constant_rate is not False, "frame rate varies"),
         (
             video.bitrate is not None and video.bitrate <= most,
             f"bit rate of the picture is {kilobits(video.bitrate)}, not {kilobits(most)} at most",
@@ -94,12 +89,18 @@ def reasons_of_packets(media: MediaInfo, channel: Channel) -> list[str]:
     scan, most = media.scan, int(channel.video_bitrate * RICHEST_SECOND)
     if scan is None:
         return [UNREAD]
-    video = media.video
-    known = None not in (video.has_constant_rate, video.starts_with_keyframe, video.keyframe_seconds)
+    longest = max(LONGEST_KEYFRAME_SECONDS, channel.keyframe_seconds)
+    first_restart = scan.restarts[0].moment_seconds if scan.restarts else 0.0
+    more_restarts = f", and {len(scan.restarts) - 1} times more" if len(scan.restarts) > 1 else ""
     checks = (
         (not scan.damage, f"is damaged ({scan.damage})"),
-        (known, "has packets without a time"),
-        (not scan.restarts, f"its timestamps begin again at {restart_text(scan.restarts)}"),
+        (scan.video.has_all_times and media.video.has_constant_rate is not None, "has packets without a time"),
+        (scan.video.starts_with_keyframe, "does not begin with a keyframe"),
+        (
+            scan.video.keyframe_seconds <= longest + SLACK_SECONDS,
+            f"keyframes are {shown(scan.video.keyframe_seconds)} s apart, not {longest:g} s at most",
+        ),
+        (not scan.restarts, f"its timestamps restart at {first_restart:.1f} s{more_restarts}"),
         (not scan.video.holes, f"picture has a hole {hole_text(scan.video.holes)}"),
         (not scan.video.left_out, "an edit list leaves some of its pictures out"),
         (
@@ -116,17 +117,6 @@ def hole_text(holes: Sequence[Hole]) -> str:
         return ""
     more = f", and {len(holes) - 1} more" if len(holes) > 1 else ""
     return f"of {holes[0].seconds:.1f} s at {holes[0].start_seconds:.1f} s{more}"
-
-
-def restart_text(restarts: Sequence[Restart]) -> str:
-    if not restarts:
-        return ""
-    return f"{restarts[0].moment_seconds:.1f} s" + (f", and {len(restarts) - 1} times more" if len(restarts) > 1 else "")
-
-
-def reasons_of_length(media: MediaInfo) -> list[str]:
-    longer = sound_goes_on(media)
-    return [f"sound goes on for {longer:.1f} s after the picture"] if longer > LONGEST_CUT_SECONDS else []
 
 
 def reasons_of_sound(media: MediaInfo, channel: Channel) -> list[str]:
@@ -174,10 +164,6 @@ def cut_text(media: MediaInfo) -> str:
     if longer <= LONGEST_STILL_SECONDS:
         return ""
     return f"its sound goes on for {longer:.1f} s after the picture, of which {LONGEST_STILL_SECONDS:.0f} s are played"
-
-
-def is_close(value: float | None, wanted: float) -> bool:
-    return value is not None and abs(value - wanted) <= wanted * SAME_RATE
 
 
 def shown(value: float | None) -> str:

@@ -15,11 +15,11 @@ fails.
 import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
-from livekeep.air.worker.flv import AUDIO, VIDEO, Tag
+from livekeep.air.worker.flv import AUDIO, SOUND_FRAME_MS, VIDEO, Tag
 from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
+from livekeep.air.worker.slate_loop import SlateLoop
 from livekeep.air.worker.timeline import Timeline
 
 UNDERRUN_SECONDS = 0.1
@@ -34,33 +34,35 @@ MOST_KEPT = 2000
 """Tags kept for the next connection: more than any valid group of pictures has."""
 
 Kind = Literal["began", "ended", "slate", "slate-left", "resumed"]
+Source = TypeVar("Source", bound=InputBuffer)
+"""An item."""
 
 
 @dataclass(frozen=True)
-class Change:
-    """An action of the relay, for the play log. `buffer` is the item concerned; `seconds` is how long the slate was on."""
+class Change(Generic[Source]):
+    """An action of the relay, for the play log. `item` is the one concerned; `seconds` is how long the slate was on."""
 
     kind: Kind
-    buffer: InputBuffer | None = None
+    item: Source | None = None
     seconds: float = 0.0
 
 
-class Relay:
+class Relay(Generic[Source]):
     """Add buffers with `queue`, get bytes with `take`. `changes` lists the relay's actions; its reader empties it."""
 
     def __init__(self, slate: SlateLoop, frame_ms: float, metadata: bytes = b"") -> None:
         """`metadata`: the first bytes of each connection (`flv.metadata`)."""
-        self.queue: deque[InputBuffer] = deque()
-        self.changes: list[Change] = []
-        self.current: InputBuffer | None = None
+        self.queue: deque[Source] = deque()
+        self.changes: list[Change[Source]] = []
+        self.current: Source | None = None
         self.is_on_slate = False
         self.slate_seconds = 0.0
-        self.interrupted: InputBuffer | None = None
+        self.interrupted: Source | None = None
         """The item that has run dry and that the relay waits for."""
         self._slate, self._frame_ms = slate, frame_ms
         self._timeline = Timeline(slate, frame_ms, metadata)
         self._hole_ms = max(LONGEST_HOLE_MS, 3 * frame_ms)
-        self._broke_at: tuple[InputBuffer, float] | None = None
+        self._broke_at: tuple[Source, float] | None = None
         self._has_left = False
         self._kept: list[Tag] = []
         self._slate_began = self._slate_seen = 0.0
@@ -103,15 +105,15 @@ class Relay:
 
         Only one item is, until `note_steady`: if each item breaks the connection, the items are not the cause.
         """
-        buffer = self.current
-        if buffer is None:
+        item = self.current
+        if item is None:
             return
-        before, self._broke_at = self._broke_at, (buffer, buffer.played_to_ms)
-        is_same = before is not None and before[0] is buffer and abs(buffer.played_to_ms - before[1]) <= SAME_PLACE_MS
+        before, self._broke_at = self._broke_at, (item, item.played_to_ms)
+        is_same = before is not None and before[0] is item and abs(item.played_to_ms - before[1]) <= SAME_PLACE_MS
         if is_same and not self._has_left:
             self._has_left = True
-            buffer.problem = f"the connection broke twice at {buffer.place(buffer.played_to_ms)} s of it"
-            buffer.is_cut = True
+            item.problem = f"the connection broke twice at {item.place(item.played_to_ms)} s of it"
+            item.is_cut = True
             self.skip()
 
     def note_steady(self) -> None:
@@ -147,24 +149,20 @@ class Relay:
             wanted = self._timeline.end_ms
         return max(now, self._timeline.clock_of(wanted))
 
-    def skip(self) -> InputBuffer | None:
+    def skip(self) -> Source | None:
         """Skip the current item, or else the one being waited for; None when there is neither."""
-        buffer, self.current = self.current, None
-        if buffer is None and self.queue:
-            buffer = self.queue.popleft()
-        if buffer is self.interrupted:
-            self.interrupted = None
-        if buffer:
-            self._end(buffer)
-        return buffer
+        item, self.current = self.current, None
+        if item is None and self.queue:
+            item = self.queue.popleft()
+        if item:
+            self._end(item)
+        return item
 
-    def drop_interrupted(self) -> InputBuffer | None:
-        """Stop waiting for an item that ran dry; that item, if there was one."""
-        buffer, self.interrupted = self.interrupted, None
-        if buffer and buffer in self.queue:
-            self.queue.remove(buffer)
-            self._end(buffer)
-        return buffer
+    def drop_interrupted(self) -> None:
+        """Stop waiting for the item that ran dry, if there is one."""
+        if self.interrupted:
+            self.queue.remove(self.interrupted)
+            self._end(self.interrupted)
 
     def _step(self, now: float) -> bool:
         """Do the next action that is due; whether there can be more."""
@@ -175,87 +173,83 @@ class Relay:
         elif self.queue and self.queue[0].is_ready and self._can_begin():
             self._begin(now)
         elif self.is_on_slate:
-            return self._step_slate(now)
+            tag = self._slate.peek()
+            if self._timeline.time_of(tag) > self._timeline.limit_ms:
+                return False
+            self._timeline.fill_sound(self._timeline.time_of(tag))
+            self._timeline.send(self._slate.pop())
+            self._count_slate(now)
         elif self._timeline.end_ms > self._timeline.limit_ms and self._timeline.has_sent:
             return False
         else:
             self._show_slate(now)
         return True
 
-    def _step_item(self, buffer: InputBuffer, now: float) -> bool:
+    def _step_item(self, item: Source, now: float) -> bool:
         """Send the item's next tag when it is due; whether there can be more."""
-        tag = self._head(buffer)
-        if tag is None and buffer.is_over:
-            self._end(buffer)
+        tag = self._head(item)
+        if tag is None and item.is_over:
+            self._end(item)
             self.current = None
             return True
         if tag is None:
             if self._timeline.limit_ms < self._timeline.end_ms + UNDERRUN_SECONDS * 1000:
                 return False
-            self._interrupt(buffer, now)
+            self._interrupt(item, now)
             return True
-        if self._is_beyond_pictures(buffer, tag):
-            self._leave_hole(buffer, now)
+        if self._is_beyond_pictures(item, tag):
+            self._leave_hole(item, now)
             return True
         if self._timeline.time_of(tag) > self._timeline.limit_ms:
             return False
-        buffer.pop(tag)
+        item.pop(tag)
         before_ms = self._timeline.ends[AUDIO]
-        may_come = tag.kind == VIDEO and not (buffer.sounds or buffer.is_over)
+        may_come = tag.kind == VIDEO and not (item.sounds or item.is_over)
         self._timeline.fill_sound(self._timeline.time_of(tag), LONGEST_HOLE_MS if may_come else 0.0)
-        buffer.quiet_ms += self._timeline.ends[AUDIO] - before_ms
+        item.quiet_ms += self._timeline.ends[AUDIO] - before_ms
         # Quiet audio has replaced audio that comes too late.
         if tag.kind == VIDEO or tag.is_sequence_header or self._timeline.time_of(tag) >= self._timeline.last[AUDIO]:
             self._timeline.send(tag)
             self._keep(tag)
         return True
 
-    def _head(self, buffer: InputBuffer) -> Tag | None:
+    def _head(self, item: Source) -> Tag | None:
         """The item's next tag on the timeline."""
-        if self._timeline.is_new and buffer.pictures and buffer.sounds:
-            return min(buffer.pictures[0], buffer.sounds[0], key=self._timeline.time_of)
-        return buffer.head
+        if self._timeline.is_new and item.pictures and item.sounds:
+            return min(item.pictures[0], item.sounds[0], key=self._timeline.time_of)
+        return item.head
 
-    def _is_beyond_pictures(self, buffer: InputBuffer, tag: Tag) -> bool:
+    def _is_beyond_pictures(self, item: Source, tag: Tag) -> bool:
         """Whether the item's next tag is in a hole between its pictures, or after the last of them."""
-        if buffer.taken_ms is None or tag.is_sequence_header:
+        if item.taken_ms is None or tag.is_sequence_header:
             return False
         if tag.kind == VIDEO:
-            return tag.timestamp - buffer.taken_ms > self._hole_ms
-        if tag.timestamp + SOUND_FRAME_MS / 2 < buffer.played_to_ms:
+            return tag.timestamp - item.taken_ms > self._hole_ms
+        if tag.timestamp + SOUND_FRAME_MS / 2 < item.played_to_ms:
             return False
-        if buffer.pictures:
-            return buffer.pictures[0].timestamp - buffer.taken_ms > self._hole_ms
-        return buffer.is_over or tag.timestamp - buffer.played_to_ms > self._hole_ms
+        if item.pictures:
+            return item.pictures[0].timestamp - item.taken_ms > self._hole_ms
+        return item.is_over or tag.timestamp - item.played_to_ms > self._hole_ms
 
-    def _leave_hole(self, buffer: InputBuffer, now: float) -> None:
+    def _leave_hole(self, item: Source, now: float) -> None:
         """Continue the item at its next picture."""
-        picture = buffer.pictures[0] if buffer.pictures else None
-        began_ms = buffer.played_to_ms
-        if picture is None and not buffer.is_over:
-            buffer.problem = f"no picture came after {buffer.place(began_ms)} s of it"
-            self._interrupt(buffer, now)
+        picture = item.pictures[0] if item.pictures else None
+        began_ms = item.played_to_ms
+        if picture is None and not item.is_over:
+            item.problem = f"no picture came after {item.place(began_ms)} s of it"
+            self._interrupt(item, now)
             return
-        until_ms = picture.timestamp if picture else buffer.sounds[-1].timestamp
+        until_ms = picture.timestamp if picture else item.sounds[-1].timestamp
         # A header that travels with the pictures has the timestamp of the picture after it.
-        buffer.drop_sounds(until_ms + picture.composition_ms * picture.is_picture if picture else math.inf)
+        item.drop_sounds(until_ms + picture.composition_ms * picture.is_picture if picture else math.inf)
         if until_ms - began_ms >= REPORTED_MS:
-            buffer.problem = f"it has no pictures from {buffer.place(began_ms)} to {buffer.place(until_ms)} s"
+            item.problem = f"it has no pictures from {item.place(began_ms)} to {item.place(until_ms)} s"
         if picture:
-            buffer.is_cut = buffer.is_cut or until_ms - began_ms >= REPORTED_MS
-            buffer.left_out_ms += until_ms - (buffer.taken_ms or 0) - self._frame_ms
-            buffer.taken_ms = None
-            sound_ms = self._timeline.ends[AUDIO] - buffer.sounds[0].timestamp if buffer.sounds else -math.inf
+            item.is_cut = item.is_cut or until_ms - began_ms >= REPORTED_MS
+            item.left_out_ms += until_ms - (item.taken_ms or 0) - self._frame_ms
+            item.taken_ms = None
+            sound_ms = self._timeline.ends[AUDIO] - item.sounds[0].timestamp if item.sounds else -math.inf
             self._timeline.offset_ms = max(self._timeline.last[VIDEO] + self._frame_ms - until_ms, sound_ms)
-
-    def _step_slate(self, now: float) -> bool:
-        tag = self._slate.peek()
-        if self._timeline.time_of(tag) > self._timeline.limit_ms:
-            return False
-        self._timeline.fill_sound(self._timeline.time_of(tag))
-        self._timeline.send(self._slate.pop())
-        self._count_slate(now)
-        return True
 
     def _count_slate(self, now: float) -> None:
         self.slate_seconds += now - self._slate_seen
@@ -279,33 +273,42 @@ class Relay:
         return following.is_keyframe or shown_ms >= self._timeline.ends[VIDEO] - 1
 
     def _begin(self, now: float) -> None:
-        buffer = self.queue.popleft()
-        is_back, self.interrupted = buffer is self.interrupted, None
+        item = self.queue.popleft()
+        is_back, self.interrupted = item is self.interrupted, None
         if self.is_on_slate:
-            self._leave_slate(now)
-        self.current = buffer
+            # Pictures are sent earlier than they are shown: the audio for the last of them is still to come.
+            while self._slate.peek().timestamp + self._timeline.offset_ms + SOUND_FRAME_MS / 2 < self._timeline.ends[VIDEO]:
+                tag = self._slate.pop()
+                if tag.kind == AUDIO:
+                    self._timeline.send(tag)
+            self.is_on_slate = False
+            self._count_slate(now)
+            self.changes.append(Change("slate-left", seconds=now - self._slate_began))
+        self.current = item
         self._kept = []
-        self._place(buffer)
-        self.changes.append(Change("resumed" if is_back else "began", buffer))
+        self._place(item)
+        self.changes.append(Change("resumed" if is_back else "began", item))
 
-    def _place(self, buffer: InputBuffer) -> None:
+    def _place(self, item: Source) -> None:
         """Place the item where both video and audio have ended."""
-        buffer.taken_ms = None
-        if first := next((tag for tag in buffer.pictures if tag.is_picture), None):
+        item.taken_ms = None
+        if first := next((tag for tag in item.pictures if tag.is_picture), None):
             # Audio from before the first picture would freeze the last picture of the item before.
-            buffer.drop_sounds(first.timestamp + first.composition_ms - SOUND_FRAME_MS / 2)
-        self._timeline.place(buffer.pictures, buffer.sounds, buffer.headers)
+            item.drop_sounds(first.timestamp + first.composition_ms - SOUND_FRAME_MS / 2)
+        self._timeline.place(item.pictures, item.sounds, item.headers)
 
-    def _end(self, buffer: InputBuffer) -> None:
+    def _end(self, item: Source) -> None:
+        if item is self.interrupted:
+            self.interrupted = None
         self._kept = []
-        self.changes.append(Change("ended", buffer))
+        self.changes.append(Change("ended", item))
 
-    def _interrupt(self, buffer: InputBuffer, now: float) -> None:
+    def _interrupt(self, item: Source, now: float) -> None:
         """The item has run dry: send the slate until it has buffered more."""
-        buffer.interrupt()
+        item.interrupt()
         self.current = None
-        self.interrupted = buffer
-        self.queue.appendleft(buffer)
+        self.interrupted = item
+        self.queue.appendleft(item)
         self._show_slate(now)
 
     def _show_slate(self, now: float) -> None:
@@ -315,13 +318,3 @@ class Relay:
         self._kept = []
         self._timeline.place(self._slate.tags, self._slate.tags, self._slate.headers)
         self.changes.append(Change("slate"))
-
-    def _leave_slate(self, now: float) -> None:
-        # Pictures are sent earlier than they are shown: the audio for the last of them is still to come.
-        while self._slate.peek().timestamp + self._timeline.offset_ms + SOUND_FRAME_MS / 2 < self._timeline.ends[VIDEO]:
-            tag = self._slate.pop()
-            if tag.kind == AUDIO:
-                self._timeline.send(tag)
-        self.is_on_slate = False
-        self._count_slate(now)
-        self.changes.append(Change("slate-left", seconds=now - self._slate_began))

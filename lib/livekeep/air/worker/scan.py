@@ -18,13 +18,13 @@ import threading
 import time
 from collections import OrderedDict
 from pathlib import Path
-from typing import IO
 
 from livekeep.air.storage.media import MediaFile
 from livekeep.air.worker.ffmpeg import confined_leash, input_options
 from livekeep.air.worker.media_info import ItemError, ItemFailure, MediaInfo, number
 from livekeep.air.worker.packets import Kind, Packet, Scan, Scanner, scan_of
 from livekeep.air.worker.probe import fault_of, too_slow
+from livekeep.core import files
 from livekeep.system import process
 from livekeep.system.redaction import redacted
 
@@ -73,17 +73,14 @@ def scan(
         raise ItemError(
             ItemFailure.UNREADABLE, f"{name}: setpriv cannot be started ({error.strerror}); is util-linux installed?"
         ) from error
-    kinds: dict[int, Kind] = {media.video.index: "video"}
-    if media.audio:
-        kinds[media.audio.index] = "audio"
-    reader = Reader(kinds, Scanner(media.container))
+    reader = Reader(media)
     with child:
         try:
             errors = follow(child, reader, name, time.monotonic() + timeout_seconds, may_read)
         finally:
             child.kill()
     if any(int(offset) >= reader.reached_bytes for offset in BREAK.findall(errors)):
-        raise ItemError(ItemFailure.UNREACHABLE, f"{name}: could not be read to its end; the storage hung up")
+        raise ItemError(ItemFailure.UNREACHABLE, f"{name}: could not be read to its end; the storage closed the connection")
     damage = next((redacted(TAGS.sub("", line)) for line in errors.splitlines() if DAMAGE.search(line)), "")
     result = reader.scanner.result(damage, cut_off=bool(CUT_OFF.search(errors)))
     if not result.video.packets:
@@ -92,13 +89,15 @@ def scan(
 
 
 class Reader:
-    """Parses ffprobe's lines."""
+    """Passes the packets of the streams that `media` plays to its scanner."""
 
-    def __init__(self, kinds: dict[int, Kind], scanner: Scanner) -> None:
-        self.scanner = scanner
+    def __init__(self, media: MediaInfo) -> None:
+        self.scanner = Scanner(media.container)
         self.reached_bytes = 0
         """Where in the file the last packet ends."""
-        self._kinds = kinds
+        self._kinds: dict[int, Kind] = {media.video.index: "video"}
+        if media.audio:
+            self._kinds[media.audio.index] = "audio"
 
     def take(self, line: bytes) -> None:
         """Parse a line "stream,pts,dts,duration,size,position,flags"; lines about side data have fewer fields."""
@@ -162,29 +161,23 @@ class Scans:
         if self._folder is None:
             return None
         try:
-            document = json.loads(self._path_of(self._folder, file).read_bytes())
+            document = json.loads(path_of(self._folder, file).read_bytes())
             return scan_of(document["scan"]) if tuple(document["of"]) == identity else None
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             return None
 
-    def keep(self, file: MediaFile, version: str, packets: Scan) -> None:
+    def keep(self, file: MediaFile, version: str, result: Scan) -> None:
         identity = identity_of(file, version)
-        self._remembered[identity] = packets
+        self._remembered[identity] = result
         while len(self._remembered) > MOST_REMEMBERED:
             self._remembered.popitem(last=False)
         if self._folder is None:
             return
-        path = self._path_of(self._folder, file)
-        temporary = path.with_suffix(".new")
-        try:
+        document = json.dumps({"of": identity, "scan": result.as_document()})
+        # If it can't be stored, it is scanned again after the worker's next start.
+        with contextlib.suppress(OSError):
             self._folder.mkdir(exist_ok=True)
-            with temporary.open("w", encoding="utf-8") as stream:
-                write(stream, identity, packets)
-            temporary.rename(path)
-        except OSError:
-            # It is scanned again after the worker's next start.
-            with contextlib.suppress(OSError):
-                temporary.unlink()
+            files.replace(path_of(self._folder, file), document.encode(), is_durable=False)
 
     def tidy(self) -> None:
         """Delete the oldest scans beyond the number of files that a channel can list."""
@@ -195,14 +188,10 @@ class Scans:
             for path in kept[: max(len(kept) - MOST_KEPT, 0)]:
                 path.unlink()
 
-    @staticmethod
-    def _path_of(folder: Path, file: MediaFile) -> Path:
-        return folder / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.json"
+
+def path_of(folder: Path, file: MediaFile) -> Path:
+    return folder / f"{hashlib.sha256(file.name.encode()).hexdigest()[:32]}.json"
 
 
 def identity_of(file: MediaFile, version: str) -> tuple[str, ...]:
     return (f"{RECIPE}", file.name, f"{file.size_bytes}", f"{file.modified!r}", version)
-
-
-def write(stream: IO[str], identity: tuple[str, ...], packets: Scan) -> None:
-    json.dump({"of": identity, "scan": packets.as_document()}, stream)

@@ -13,15 +13,14 @@ from random import Random
 
 from livekeep.air.storage.library import Library
 from livekeep.air.storage.media import MediaFile, StorageError
-from livekeep.air.worker.input_buffer import InputBuffer
-from livekeep.air.worker.item import START_SECONDS, Item
+from livekeep.air.worker.item import Item
 from livekeep.air.worker.media_info import ItemError, ItemFailure, scanned
 from livekeep.air.worker.media_list import NEVER, RETRY_SECONDS, MediaList
 from livekeep.air.worker.packets import Scan
 from livekeep.air.worker.play_log import PlayLog
 from livekeep.air.worker.playlist import Playlist
 from livekeep.air.worker.probe import probe
-from livekeep.air.worker.relay import Change, Relay
+from livekeep.air.worker.relay import Relay
 from livekeep.air.worker.scan import Scans, scan
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy
 from livekeep.core.channels import Played
@@ -54,7 +53,14 @@ class Scheduler:
     """One pass does what is possible now, and returns when the next is due; `play_log` records the results."""
 
     def __init__(
-        self, service: Service, relay: Relay, name: str, channel: Channel, library: Library, proxy: SignedUrlProxy, scans: Scans
+        self,
+        service: Service,
+        relay: Relay[Item],
+        name: str,
+        channel: Channel,
+        library: Library,
+        proxy: SignedUrlProxy,
+        scans: Scans,
     ) -> None:
         self.play_log = PlayLog(name)
         self._service, self._relay, self._name, self._channel = service, relay, name, channel
@@ -67,25 +73,28 @@ class Scheduler:
         self._next_retry = NEVER
         self._failures = 0
         self._next_item: Item | None = None
-        self._reading: Background[Scan] = Background(service.wake)
-        self._may_read = threading.Event()
-        self._being_read: Item | None = None
-        self._played_unread: Item | None = None
+        self._scanning: Background[Scan] = Background(service.wake)
+        self._may_scan = threading.Event()
+        self._being_scanned: Item | None = None
+        self._played_unscanned: Item | None = None
         """The item being scanned, if it has played in the meantime."""
-        self._started: dict[InputBuffer, Item] = {}
+        self._started: list[Item] = []
 
     def one_pass(self, now: float) -> float:
         """Raises `LivekeepError` only for faults that no later pass can fix."""
         self._list(now)
         self._take_prepared(now)
-        self._take_scan(now)
+        self._scan(now)
         self._note_changes(now)
         self._give_up(now)
+        self._note_changes(now)
         self._prepare_next(now)
-        self._read_next()
-        self._share_storage()
         self._start_next(now)
-        self._watch()
+        for item in self._started:
+            # Wait for data from the feeders whose buffer has room.
+            if item.feeder and not item.is_watched and item.wants_bytes:
+                item.is_watched = True
+                self._service.watch(item.feeder, functools.partial(self._read, item))
         if queued := self._queued():
             self.play_log.next = queued[0].entry
         elif self._next_item:
@@ -96,14 +105,13 @@ class Scheduler:
 
     def skip(self) -> None:
         """Skip to the next item: from the current one, or from one that is waited for."""
-        buffer = self._relay.skip()
-        if buffer is None:
-            logger.info("%s: nothing is being played that could be skipped", self._name)
+        if item := self._relay.skip():
+            item.is_skipped = True
         else:
-            self._started[buffer].is_skipped = True
+            logger.info("%s: nothing is being played that could be skipped", self._name)
 
     def stop(self) -> None:
-        for item in self._started.values():
+        for item in self._started:
             item.stop()
 
     # Preparation
@@ -139,23 +147,24 @@ class Scheduler:
             self._next_retry = now + RETRY_SECONDS
 
     def _prepare(self, file: MediaFile) -> None:
+        def prepared() -> Item:
+            """Runs in a thread. Raises `ItemError` or `StorageError`."""
+            source = self._proxy.address_of(file.name)
+            media = probe(source, PROBE_SECONDS, file.name)
+            known = self._scans.load(file, self._proxy.version_of(source))
+            return Item(file, source, scanned(media, known) if known else media, self._channel, is_read=known is not None)
+
         self._preparing_name = file.name
         self.play_log.next = Played(file.name)
-        self._preparing.start(lambda: self._prepared(file))
-
-    def _prepared(self, file: MediaFile) -> Item:
-        """Runs in a thread. Raises `ItemError` or `StorageError`."""
-        source = self._proxy.address_of(file.name)
-        media = probe(source, PROBE_SECONDS, file.name)
-        known = self._scans.load(file, self._proxy.version_of(source))
-        return Item(file, source, scanned(media, known) if known else media, self._channel, is_read=known is not None)
+        self._preparing.start(prepared)
 
     def _take_prepared(self, now: float) -> None:
         result = self._preparing.take(now)
         if isinstance(result, LivekeepError):
             self.play_log.next = None
             kind = result.error_type if isinstance(result, ItemError | StorageError) else ItemFailure.OTHER
-            self._note_failure(Played(self._preparing_name, outcome="failed", problem=str(result)), kind, now)
+            self.play_log.fail(Played(self._preparing_name, outcome="failed", problem=str(result)), kind)
+            self._slow_down(self._preparing_name, now)
         elif result is not None:
             self._next_item, result.prepared_at = result, now
             self._note_next(result)
@@ -164,13 +173,8 @@ class Scheduler:
         self.play_log.next = item.entry
         logger.debug("%s: %s: %s", self._name, item.name, "; ".join(item.plan.reasons) or "is copied")
 
-    def _note_failure(self, entry: Played, kind: str, now: float) -> None:
-        """Nothing of an item could be played."""
-        self.play_log.fail(entry, kind)
-        self._slow_down(entry.name, now)
-
     def _slow_down(self, name: str, now: float) -> None:
-        """Pause further attempts if the storage is the cause of a failure, or failures continue."""
+        """An item failed: pause further attempts if the storage is the cause, or failures continue."""
         self._playlist.failed(name)
         self._failures += 1
         if self.play_log.storage_problem:
@@ -179,106 +183,80 @@ class Scheduler:
             self._next_preparation = now + FAILURES_PAUSE_SECONDS
         self._media_list.check_soon(now)
 
-    # Scanning
+    def _scan(self, now: float) -> None:
+        """Scan the next item, one at a time, and only while no item on air needs the storage's bandwidth."""
+        result, item = self._scanning.take(now), self._being_scanned
+        if result is not None and item is not None:
+            self._being_scanned = None
+            if isinstance(result, LivekeepError):
+                logger.info("%s: %s", self._name, result)
+                item.is_read = True
+            else:
+                item.learn(result)
+            if item is self._next_item:
+                self._note_next(item)
+            if item is self._played_unscanned:
+                self.play_log.judge_late(item.entry, item.played_seconds, item.lack)
+            self._played_unscanned = None
+        following = self._next_item
+        if following and not following.is_read and not self._scanning.is_busy:
+            self._being_scanned = following
+            self._scanning.start(functools.partial(self._scan_all, following))
+        on_air = self._relay.current or self._relay.interrupted
+        if on_air and on_air.is_hungry:
+            self._may_scan.clear()
+        else:
+            self._may_scan.set()
 
-    def _read_next(self) -> None:
-        """Scan the next item, one at a time."""
-        item = self._next_item
-        if item is None or item.is_read or self._reading.is_busy:
-            return
-        self._being_read = item
-        self._reading.start(lambda: self._read_all(item))
-
-    def _read_all(self, item: Item) -> Scan:
+    def _scan_all(self, item: Item) -> Scan:
         """Runs in a thread. Raises `ItemError`."""
-        packets = scan(item.source, item.media, item.name, may_read=self._may_read)
+        packets = scan(item.source, item.media, item.name, may_read=self._may_scan)
         self._scans.keep(item.file, self._proxy.version_of(item.source), packets)
         return packets
 
-    def _share_storage(self) -> None:
-        """Pause scanning while an item on air needs the storage's bandwidth."""
-        buffer = self._relay.current or self._relay.interrupted
-        item = self._started.get(buffer) if buffer else None
-        if item and item.is_hungry:
-            self._may_read.clear()
-        else:
-            self._may_read.set()
+    # Started items
 
-    def _take_scan(self, now: float) -> None:
-        result, item = self._reading.take(now), self._being_read
-        if result is None or item is None:
+    def _queued(self) -> list[Item]:
+        """The items that are ready, or nearly ready, in order."""
+        return [item for item in self._relay.queue if item is not self._relay.interrupted and not item.is_empty]
+
+    def _has_enough(self) -> bool:
+        """Whether no further item needs to be prepared now."""
+        queued = self._queued()
+        lengths = [item.media.duration_seconds or ENOUGH_SECONDS for item in queued]
+        current = self._relay.current
+        left = (current.seconds_left if current else None) or 0.0
+        return bool(queued) and (len(queued) >= MOST_WAITING or sum(lengths) + left >= ENOUGH_SECONDS)
+
+    def _start_next(self, now: float) -> None:
+        item, current = self._next_item, self._relay.current
+        if item is None or self._has_enough():
             return
-        self._being_read = None
-        if isinstance(result, LivekeepError):
-            logger.info("%s: %s", self._name, result)
-            item.is_read = True
-        else:
-            item.learn(result)
-        if item is self._next_item:
-            self._note_next(item)
-        if item is self._played_unread:
-            self.play_log.judge_late(item.entry, item.buffer.played_seconds, item.lack)
-        self._played_unread = None
+        left = current.seconds_left if current and not current.is_over else None
+        if (left is not None and left > PREFETCH_SECONDS) or self._waits_for_scan(item, now):
+            return
+        self._next_item = None
+        try:
+            item.start(self._name, now)
+        except LivekeepError as error:
+            self.play_log.fail(Played(item.name, outcome="failed", problem=str(error)), ItemFailure.NOT_STARTED)
+            self._slow_down(item.name, now)
+            return
+        self._started.append(item)
+        self._relay.queue.append(item)
 
     def _waits_for_scan(self, item: Item, now: float) -> bool:
         """Whether the item should wait for its scan, since it may then be copied."""
-        if item.is_read or self._being_read is not item:
+        if item.is_read or self._being_scanned is not item:
             return False
         waited = now - item.prepared_at
-        current = self._current()
+        current = self._relay.current
         if current is None:
             return waited < SCAN_PATIENCE_SECONDS
         left = current.seconds_left
         return left is not None and (
             left > LAST_START_SECONDS or (left > SHORT_START_SECONDS and waited < SHORT_PATIENCE_SECONDS)
         )
-
-    # Started items
-
-    def _current(self) -> Item | None:
-        """The item on air."""
-        return self._started.get(self._relay.current) if self._relay.current else None
-
-    def _queued(self) -> list[Item]:
-        """The items that are ready, or nearly ready, in order."""
-        queued = (buffer for buffer in self._relay.queue if buffer is not self._relay.interrupted and not buffer.is_empty)
-        return [self._started[buffer] for buffer in queued]
-
-    def _has_enough(self) -> bool:
-        """Whether no further item needs to be prepared now."""
-        queued = self._queued()
-        lengths = [item.media.duration_seconds or ENOUGH_SECONDS for item in queued]
-        current = self._current()
-        left = (current.seconds_left if current else None) or 0.0
-        return bool(queued) and (len(queued) >= MOST_WAITING or sum(lengths) + left >= ENOUGH_SECONDS)
-
-    def _is_time_for_next(self) -> bool:
-        current = self._current()
-        if current is None or current.buffer.is_over:
-            return True
-        left = current.seconds_left
-        return left is None or left <= PREFETCH_SECONDS
-
-    def _start_next(self, now: float) -> None:
-        item = self._next_item
-        if item is None or self._has_enough() or not self._is_time_for_next() or self._waits_for_scan(item, now):
-            return
-        self._next_item = None
-        try:
-            item.start(self._name, now)
-        except LivekeepError as error:
-            entry = Played(item.name, outcome="failed", problem=str(error))
-            self._note_failure(entry, ItemFailure.NOT_STARTED, now)
-            return
-        self._started[item.buffer] = item
-        self._relay.queue.append(item.buffer)
-
-    def _watch(self) -> None:
-        """Wait for data from the feeders whose buffer has room."""
-        for item in self._started.values():
-            if item.feeder and not item.is_watched and item.wants_bytes:
-                item.is_watched = True
-                self._service.watch(item.feeder, functools.partial(self._read, item))
 
     def _read(self, item: Item) -> None:
         if not item.read():
@@ -291,36 +269,50 @@ class Scheduler:
 
     def _give_up(self, now: float) -> None:
         """Give up items that deliver no more data, or whose object was replaced in the bucket."""
-        for item in list(self._started.values()):
-            if not item.buffer.is_over and self._proxy.was_replaced(item.source):
-                self._unwatch(item)
-                item.leave("it was replaced or removed in the bucket while it was read")
-            is_waited_for = item.buffer is self._relay.interrupted and self._relay.is_connected
-            if item.is_dry_for_long(is_waited_for, now):
-                self._unwatch(item)
+        for item in self._started:
+            is_waited_for = item is self._relay.interrupted and self._relay.is_connected
+            problem = item.delay_problem(is_waited_for, now)
+            if problem and is_waited_for:
                 self._relay.drop_interrupted()
-            elif item.starts_too_slowly(now):
+            if not item.is_over and self._proxy.was_replaced(item.source):
+                problem = "it was replaced or removed in the bucket while it was read"
+            if problem:
                 self._unwatch(item)
-                item.leave(f"not enough came of it within {START_SECONDS:.0f} s")
-        self._note_changes(now)
+                item.leave(problem)
 
     # Results
 
     def _note_changes(self, now: float) -> None:
         changes, self._relay.changes = self._relay.changes, []
         for change in changes:
+            item = change.item
             if change.kind == "slate":
                 self.play_log.show_slate(self._slate_reason())
             elif change.kind == "slate-left":
                 self.play_log.leave_slate(change.seconds)
-            elif change.buffer in self._started:
-                self._note_item(change, self._started[change.buffer], now)
+            elif item and change.kind == "began":
+                item.has_begun, self._failures = True, 0
+                self.play_log.begin(item.entry)
+            elif item and change.kind == "ended":
+                self._close(item, now)
+
+    def _close(self, item: Item, now: float) -> None:
+        self._unwatch(item)
+        self._started.remove(item)
+        problem, played_seconds = item.close(self._name), item.played_seconds
+        outcome = self.play_log.end(item.entry, played_seconds, item.is_skipped, problem, item.is_cut)
+        if outcome == "played" and item is self._being_scanned:
+            # The header's length is not yet confirmed.
+            self._played_unscanned = item
+        if outcome == "failed":
+            self._slow_down(item.name, now)
+        else:
+            self._playlist.played()
 
     def _slate_reason(self) -> str:
-        dry = self._started.get(self._relay.interrupted) if self._relay.interrupted else None
-        waiting = self._media_list.waiting
+        dry, waiting = self._relay.interrupted, self._media_list.waiting
         if dry:
-            return f"{dry.name}: no more of it came in time"
+            return f"{dry.name}: it did not continue in time"
         if self.play_log.storage_problem:
             return self.play_log.storage_problem
         if not len(self._playlist) and waiting:
@@ -331,26 +323,6 @@ class Scheduler:
             return "no item can be played"
         is_coming = self._preparing.is_busy or self._next_item or self._queued() or self._playlist.peek()
         return "the next item is not ready" if self._channel.loop or is_coming else "everything was played"
-
-    def _note_item(self, change: Change, item: Item, now: float) -> None:
-        if change.kind == "began":
-            item.has_begun, self._failures = True, 0
-            self.play_log.begin(item.entry)
-        elif change.kind == "ended":
-            self._close(item, now)
-
-    def _close(self, item: Item, now: float) -> None:
-        self._unwatch(item)
-        del self._started[item.buffer]
-        problem, played_seconds = item.close(self._name), item.buffer.played_seconds
-        outcome = self.play_log.end(item.entry, played_seconds, item.is_skipped, problem, item.buffer.is_cut)
-        if outcome == "played" and item is self._being_read:
-            # The header's length is not yet confirmed.
-            self._played_unread = item
-        if outcome == "failed":
-            self._slow_down(item.name, now)
-        else:
-            self._playlist.played()
 
     def present(self) -> Played | None:
         """The item on air with its progress."""

@@ -79,7 +79,9 @@ def make_slate(channel: Channel, cache: Path | None, encode_seconds: float = ENC
     except (ItemError, SlateError) as error:
         problem = f"{channel.slate}: cannot be used as slate ({error}); a plain picture takes its place"
     logger.warning("%s", problem)
-    plain = made_or_kept(cache, name_of(channel, PLAIN, version), channel, lambda: plain_command(channel), encode_seconds)
+    picture = ["-f", "lavfi", "-i", f"{PLAIN}:size=640x360:rate={profile.rate_of(channel)}"]
+    command = still_command(picture, channel, seconds_of(channel, PLAIN_SECONDS))
+    plain = made_or_kept(cache, name_of(channel, PLAIN, version), channel, lambda: command, encode_seconds)
     return replace(plain, problem="; ".join(filter(None, (problem, plain.problem))))
 
 
@@ -99,16 +101,11 @@ def made_or_kept(
         pass
     except OSError as error:
         logger.warning("%s: cannot be read (%s); it is made again", target, error.strerror)
-    made = encode(command(), channel, encode_seconds)
-    return MadeSlate(made, target, keep(made, target))
-
-
-def keep(content: bytes, target: Path) -> str:
-    """Write the slate atomically; why it could not be stored, "" if it was."""
+    content = encode(command(), channel, encode_seconds)
     # A fixed name, so that the next worker overwrites what a killed one left.
-    temporary = target.with_name(f".{target.name}.new")
+    temporary = target.with_name(f".{name}.new")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        cache.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as output:
             output.write(content)
             output.flush()
@@ -117,10 +114,10 @@ def keep(content: bytes, target: Path) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        problem = f"{target.parent}: the slate cannot be kept ({error.strerror}); it is made again at each start; free the disk"
+        problem = f"{cache}: the slate cannot be kept ({error.strerror}); it is made again at each start; free the disk"
         logger.warning("%s", problem)
-        return problem
-    return ""
+        return MadeSlate(content, target, problem)
+    return MadeSlate(content, target)
 
 
 def flaw_of(content: bytes, channel: Channel) -> str:
@@ -173,13 +170,7 @@ def command_for(channel: Channel) -> list[str]:
         picture += ["-framerate", f"{profile.rate_of(channel)}", "-i", f"file:{file}"]
         return still_command(picture, channel, seconds_of(channel))
     media = probe(str(file), PROBE_SECONDS)
-    plan = Plan("encode", "encode" if media.audio else "silence")
-    return with_length(transcode.feeder_command(str(file), plan, channel, media), seconds_of(channel, media.duration_seconds))
-
-
-def plain_command(channel: Channel) -> list[str]:
-    picture = ["-f", "lavfi", "-i", f"{PLAIN}:size=640x360:rate={profile.rate_of(channel)}"]
-    return still_command(picture, channel, seconds_of(channel, PLAIN_SECONDS))
+    return with_length(transcode.feeder_command(str(file), Plan(), channel, media), seconds_of(channel, media.duration_seconds))
 
 
 def seconds_of(channel: Channel, available: float | None = None) -> float:
@@ -193,16 +184,12 @@ def seconds_of(channel: Channel, available: float | None = None) -> float:
 def still_command(picture: list[str], channel: Channel, seconds: float) -> list[str]:
     """One picture, scaled once and then repeated."""
     rate = profile.rate_of(channel)
-    graph = ";".join(
-        (
-            f"[0:v]{transcode.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{transcode.headers()}[picture]",
-            f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{transcode.BEGUN}[sound]",
-        )
-    )
-    inputs = [*transcode.beginning(), *picture, "-f", "lavfi", "-i", transcode.QUIET]
+    shown = f"[0:v]{transcode.fitting(channel)},loop=loop=-1:size=1,setpts=round(N/({rate})/TB),{transcode.HEADERS}[picture]"
+    heard = f"[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo,{transcode.BEGUN}[sound]"
+    inputs = [*transcode.BEGINNING, *picture, "-f", "lavfi", "-i", transcode.QUIET]
     encoders = [*transcode.encoder_options(channel), *STILL_QUALITY, *transcode.sound_encoder_options(channel)]
-    whole = ["-filter_complex", graph, "-map", "[picture]", "-map", "[sound]", *encoders, *transcode.flv_options()]
-    return with_length([*inputs, *whole], seconds)
+    mapped = ["-filter_complex", f"{shown};{heard}", "-map", "[picture]", "-map", "[sound]"]
+    return with_length([*inputs, *mapped, *encoders, *transcode.FLV_OPTIONS], seconds)
 
 
 def with_length(command: list[str], seconds: float) -> list[str]:
@@ -222,12 +209,8 @@ def encode(command: list[str], channel: Channel, seconds: float) -> bytes:
     except process.ChildError as error:
         raise SlateError(str(error)) from error
     if ended.exit_code or not ended.output:
-        raise SlateError(redacted(last_line(ended.errors)) or f"ffmpeg ended with {ended.exit_code}")
+        last_line = ended.errors.decode(errors="replace").strip().rpartition("\n")[2]
+        raise SlateError(redacted(last_line) or f"ffmpeg ended with {ended.exit_code}")
     if flaw := flaw_of(ended.output, channel):
-        raise SlateError(f"what ffmpeg made of it {flaw}")
+        raise SlateError(f"ffmpeg's output {flaw}")
     return ended.output
-
-
-def last_line(printed: bytes) -> str:
-    lines = printed.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else ""

@@ -1,11 +1,8 @@
 """The slate as an endless sequence of tags: its pictures in a loop, and its quiet audio for items that lack audio. Pure."""
 
-from livekeep.air.worker.flv import AUDIO, VIDEO, Tag
+from livekeep.air.worker.flv import AUDIO, SOUND_FRAME_MS, VIDEO, Tag
 from livekeep.air.worker.input_buffer import InputBuffer
 
-AAC_FRAME_SAMPLES = 1024
-SOUND_HERTZ = 44100
-SOUND_FRAME_MS = AAC_FRAME_SAMPLES / SOUND_HERTZ * 1000
 FORMAT_BYTES = 4
 """The part of an audio header that a decoder depends on: FLV's codec, then AAC's profile, sampling rate and channels."""
 

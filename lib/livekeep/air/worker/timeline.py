@@ -6,8 +6,8 @@ missing audio.
 
 from collections.abc import Iterable, Mapping
 
-from livekeep.air.worker.flv import AUDIO, FILE_HEADER, VIDEO, Tag, encode
-from livekeep.air.worker.slate_loop import SOUND_FRAME_MS, SlateLoop
+from livekeep.air.worker.flv import AUDIO, FILE_HEADER, SOUND_FRAME_MS, VIDEO, Tag, encode
+from livekeep.air.worker.slate_loop import SlateLoop
 
 BURST_SECONDS = 0.5
 """A connection begins with this much at once: the publisher detects the streams sooner, and the receiver has a buffer."""

@@ -9,12 +9,12 @@ Sources: YouTube's encoder settings; libx264's options (ffmpeg-codecs(1)).
 from fractions import Fraction
 
 from livekeep.air.worker.ffmpeg import input_options
+from livekeep.air.worker.flv import AAC_FRAME_SAMPLES, SAMPLE_RATE
 from livekeep.air.worker.media_info import MediaInfo
 from livekeep.air.worker.packets import BACK_SECONDS, RESTARTING
-from livekeep.air.worker.profile import LONGEST_STILL_SECONDS, SAMPLE_RATE, SLACK_SECONDS, Plan, end_of, rate_of, sound_goes_on
+from livekeep.air.worker.profile import LONGEST_STILL_SECONDS, SLACK_SECONDS, Plan, end_of, rate_of, sound_goes_on
 from livekeep.core.config import Channel
 
-AAC_FRAME = 1024
 LONGEST_INTERLEAVING_SECONDS = 30
 """How much audio ffmpeg buffers while it waits for video, or the reverse, before it writes out of order."""
 MOST_JOINED = 40
@@ -23,9 +23,20 @@ THREADS = 2
 """Of the decoder and of the encoder: more only cost memory, because the relay takes the output in real time."""
 QUIET = "anoisesrc=amplitude=0.001:colour=pink:seed=1:sample_rate=44100"
 """Inaudible sound: ingests have mistaken digital silence, which is only a few bits, for a broken stream."""
-BEGUN = f"atrim=start={AAC_FRAME / SAMPLE_RATE:.6f}"
+BEGUN = f"atrim=start={AAC_FRAME_SAMPLES / SAMPLE_RATE:.6f}"
 """The encoder inserts a frame before the first: this trims as much audio, so that audio begins with the video."""
 SILENCE = f"anullsrc=channel_layout=stereo:sample_rate={SAMPLE_RATE}"
+
+
+BEGINNING = ("ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "level+warning", "-nostats")
+FLV_OPTIONS = (
+    *("-sn", "-dn", "-map_metadata", "-1", "-map_chapters", "-1"),
+    *("-max_interleave_delta", f"{LONGEST_INTERLEAVING_SECONDS * 1_000_000}"),
+    *("-flush_packets", "1", "-f", "flv", "-flvflags", "no_duration_filesize+no_sequence_end+no_metadata", "pipe:1"),
+)
+"""For the relay: every packet immediately, no checksum at the end, no end-of-sequence before the next item's."""
+HEADERS = "setparams=field_mode=prog:range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,sidedata=mode=delete"
+"""Filters that keep the source's metadata out of the output's headers."""
 
 
 def keyframe_frames(channel: Channel) -> int:
@@ -34,62 +45,47 @@ def keyframe_frames(channel: Channel) -> int:
 
 def feeder_command(source: str, plan: Plan, channel: Channel, media: MediaInfo) -> list[str]:
     """The ffmpeg that writes an item as FLV to its standard output, as fast as it is read."""
-    decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"] if plan.video == "encode" else []
-    picture = ["-map", f"0:{media.video.index}"]
-    if plan.video == "copy":
-        picture += ["-c:v", "copy"]
+    if plan.copies_video:
+        decoding, picture = [], ["-c:v", "copy"]
     else:
-        picture += ["-vf", picture_steps(media, channel), *encoder_options(channel)]
-    if plan.audio == "copy" and media.audio:
+        decoding = ["-threads", f"{THREADS}", "-filter_threads", f"{THREADS}"]
+        picture = ["-vf", picture_steps(media, channel), *encoder_options(channel)]
+    picture = ["-map", f"0:{media.video.index}", *picture]
+    if plan.copies_audio and media.audio:
         sound = ["-map", f"0:{media.audio.index}", "-c:a", "copy"]
-        return [*beginning(), *input_options(source), *picture, *sound, *flv_options()]
-    inputs = [*beginning(), *decoding, *input_options(source), *silence_input(media)]
-    return [*inputs, *picture, *sound_options(media, channel), *flv_options()]
-
-
-def beginning() -> list[str]:
-    return ["ffmpeg", "-nostdin", "-hide_banner", "-loglevel", "level+warning", "-nostats"]
-
-
-def flv_options() -> list[str]:
-    """FLV options for the relay: every packet immediately, no checksum at the end, no end-of-sequence before the next item's."""
-    flags = "no_duration_filesize+no_sequence_end+no_metadata"
-    tidy = [
-        "-sn",
-        "-dn",
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
-        "-max_interleave_delta",
-        f"{LONGEST_INTERLEAVING_SECONDS * 1_000_000}",
-    ]
-    return [*tidy, "-flush_packets", "1", "-f", "flv", "-flvflags", flags, "pipe:1"]
-
-
-def silence_input(media: MediaInfo) -> list[str]:
-    """Silence for an item without audio; barely longer than the video if its length is measured: 7.1 can use more than it needs.
-
-    A header's length is not reliable: a limit that is too short would cut the video off.
-    """
+        return [*BEGINNING, *input_options(source), *picture, *sound, *FLV_OPTIONS]
+    # A header's length is not reliable: a limit that is too short would cut the video off.
     end, longer = end_of(media.video) if media.scan else None, min(sound_goes_on(media), LONGEST_STILL_SECONDS)
+    # 7.1 can use more silence than it needs.
     limit = [] if end is None else ["-t", f"{end + longer + SLACK_SECONDS:.3f}"]
-    return ["-f", "lavfi", *limit, "-i", QUIET if media.audio is None else SILENCE]
+    silence = ["-f", "lavfi", *limit, "-i", QUIET if media.audio is None else SILENCE]
+    sound = ["-filter_complex", sound_graph(media), "-map", "[sound]", *sound_encoder_options(channel), "-shortest"]
+    return [*BEGINNING, *decoding, *input_options(source), *silence, *picture, *sound, *FLV_OPTIONS]
 
 
-def sound_options(media: MediaInfo, channel: Channel) -> list[str]:
-    """Audio exactly as long as the video.
+def sound_graph(media: MediaInfo) -> str:
+    """The filters for audio that is exactly as long as the video.
 
     Silence comes from a separate input, the item's audio is mixed into it, and `-shortest` cuts both at the video's end.
     Simpler ways failed: after the end of the audio, `apad` produces none until the video ends (5.1), or too much (7.1); `concat`
     adds none after its last part; a probed length is wrong for a truncated file.
     """
     quiet = "[1:0]aformat=sample_fmts=fltp:channel_layouts=stereo"
-    graph = f"{quiet},{BEGUN}[sound]"
-    if media.audio:
-        mixed = "[paced][quiet]amix=duration=longest:dropout_transition=0:normalize=0"
-        graph = f"[0:{media.audio.index}]{paced(media)}[paced];{quiet}[quiet];{mixed},{BEGUN}[sound]"
-    return ["-filter_complex", graph, "-map", "[sound]", *sound_encoder_options(channel), "-shortest"]
+    audio, picture_end = media.audio, end_of(media.video)
+    if audio is None:
+        return f"{quiet},{BEGUN}[sound]"
+    # Audio that drifts is stretched, and missing audio is filled.
+    steps = [
+        *joined(media, "asetpts"),
+        f"aresample={SAMPLE_RATE}:async=1000" + (":first_pts=0" if audio.start_seconds > SLACK_SECONDS else ""),
+        "aformat=sample_fmts=fltp:channel_layouts=stereo",
+    ]
+    end = end_of(audio)
+    if end is not None and picture_end is not None and picture_end - end > SLACK_SECONDS:
+        # The file doesn't tell the mixer that the audio has ended, so it would wait.
+        steps.append(f"atrim=end={max(end - SLACK_SECONDS / 2, 0.001):.3f}")
+    mixed = "[paced][quiet]amix=duration=longest:dropout_transition=0:normalize=0"
+    return f"[0:{audio.index}]{','.join(steps)}[paced];{quiet}[quiet];{mixed},{BEGUN}[sound]"
 
 
 def picture_steps(media: MediaInfo, channel: Channel) -> str:
@@ -104,7 +100,7 @@ def picture_steps(media: MediaInfo, channel: Channel) -> str:
         *([] if media.video.is_interlaced is False else ["bwdif=deint=interlaced"]),
         *([at_rate, fitting(channel)] if is_faster else [fitting(channel), at_rate]),
         *([f"tpad=stop_mode=clone:stop_duration={longer:.3f}"] if longer > SLACK_SECONDS else []),
-        headers(),
+        HEADERS,
     ]
     return ",".join(steps)
 
@@ -129,33 +125,8 @@ def fitting(channel: Channel) -> str:
     """Filters that fit the video into the channel's size and colors."""
     width, height = channel.width, channel.height
     fitted = f"w='2*round(min({width},{height}*dar)/2)':h='2*round(min({height},{width}/dar)/2)'"
-    steps = [
-        f"scale={fitted}:flags=bicubic:out_color_matrix=bt709:out_range=tv",
-        "format=yuv420p",
-        f"pad={width}:{height}:-1:-1",
-        "setsar=1",
-    ]
-    return ",".join(steps)
-
-
-def headers() -> str:
-    """Options that keep the source's metadata out of the output's headers."""
-    return "setparams=field_mode=prog:range=tv:color_primaries=bt709:color_trc=bt709:colorspace=bt709,sidedata=mode=delete"
-
-
-def paced(media: MediaInfo) -> str:
-    """Filters that align the audio with its timestamps: stretch it where it drifts, fill it where some is missing."""
-    audio, picture_end = media.audio, end_of(media.video)
-    start, end = (audio.start_seconds, end_of(audio)) if audio else (0.0, None)
-    steps = [
-        *joined(media, "asetpts"),
-        f"aresample={SAMPLE_RATE}:async=1000" + (":first_pts=0" if start > SLACK_SECONDS else ""),
-        "aformat=sample_fmts=fltp:channel_layouts=stereo",
-    ]
-    if end is not None and picture_end is not None and picture_end - end > SLACK_SECONDS:
-        # The file doesn't tell the mixer that the audio has ended, so it would wait.
-        steps.append(f"atrim=end={max(end - SLACK_SECONDS / 2, 0.001):.3f}")
-    return ",".join(steps)
+    scale = f"scale={fitted}:flags=bicubic:out_color_matrix=bt709:out_range=tv"
+    return f"{scale},format=yuv420p,pad={width}:{height}:-1:-1,setsar=1"
 
 
 def encoder_options(channel: Channel) -> list[str]:

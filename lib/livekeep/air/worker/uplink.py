@@ -8,6 +8,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
+from typing import Any
 
 from livekeep.air.worker import retry
 from livekeep.air.worker.ingest_address import Address
@@ -46,7 +47,7 @@ class GivenUpError(TemporaryError):
 class Uplink:
     """One pass sends the bytes due and supervises the publisher; the fields go into the state."""
 
-    def __init__(self, service: Service, relay: Relay, name: str, channel: Channel, key: str, first_ms: int = 0) -> None:
+    def __init__(self, service: Service, relay: Relay[Any], name: str, channel: Channel, key: str, first_ms: int = 0) -> None:
         """`first_ms`: where the first connection's timeline begins, for tests of the wrap."""
         self.publishing: Publishing = "preparing"
         self.since = time.time()
