@@ -1,8 +1,5 @@
 """Events of the record: each is evaluated exactly once, however late it arrives, across restarts, clock steps and new records."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,12 +13,6 @@ from tests.record.test_alert_conditions import NOW, Watched
 
 RULE = Alert(kind="event", event="item-failed", cooldown_seconds=0.0)
 LATER = NOW + 200_000
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    with box_in(tmp_path) as made:
-        yield made
 
 
 def counted(watched: Watched) -> int:

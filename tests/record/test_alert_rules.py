@@ -53,31 +53,9 @@ def lived(rule: Alert, *stretches: tuple[bool, float], step: float = 5.0) -> Lif
     return life
 
 
-def test_it_begins_once_it_has_been_so_for_so_long() -> None:
-    life = lived(RULE, (True, 600))
-    assert life.reported == [("begin", 1300.0)]
-
-
-def test_a_blip_is_not_told() -> None:
-    assert lived(RULE, (True, 290), (False, 5), (True, 290)).reported == []
-
-
-def test_it_is_over_once_it_has_been_well_for_a_while() -> None:
-    life = lived(RULE, (True, 400), (False, 50), (True, 10), (False, 200))
-    assert life.actions() == ["begin", "over"]
-    assert life.reported[1][1] == 1000 + 460 + rules.OVER_SECONDS["verdict"]
-
-
 def test_a_reminder_comes_after_each_repetition() -> None:
     life = lived(RULE, (True, 300 + 3 * 7200 + 10))
     assert life.actions() == ["begin", "remind", "remind", "remind"]
-
-
-def test_within_the_cooldown_it_does_not_begin_again() -> None:
-    life = lived(replace(RULE, for_seconds=0.0), (True, 10), (False, 100), (True, 1000))
-    assert life.actions() == ["begin", "over", "begin"]
-    over, again = life.reported[1][1], life.reported[2][1]
-    assert again == over + 600
 
 
 def test_what_comes_and_goes_is_reported_less_and_less() -> None:
@@ -86,11 +64,6 @@ def test_what_comes_and_goes_is_reported_less_and_less() -> None:
     assert life.clock.steady - 1000 == 86400
     assert 4 <= life.actions().count("begin") <= 9
     assert life.standing.times >= 4 or (life.ended and life.ended.times >= 4)
-
-
-def test_after_a_quiet_time_the_cooldown_is_as_at_first() -> None:
-    life = lived(replace(RULE, for_seconds=0.0), *[(True, 60.0), (False, 700.0)] * 3, (False, 100_000), (True, 10))
-    assert life.standing.times == 1
 
 
 @pytest.mark.parametrize("step", [-86400.0 * 365, 86400.0 * 365])

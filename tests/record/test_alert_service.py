@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,7 @@ from livekeep.core.config.record import Alert, Notify
 from livekeep.record.alerts import channels, notify
 from livekeep.record.alerts.channels import Channel
 from livekeep.record.alerts.notify import Message
-from tests.outside import PROJECT
 from tests.record.alert_box import Box, MailServer, box_in, wait_for
-
-
-@pytest.fixture
-def box(tmp_path: Path) -> Iterator[Box]:
-    with box_in(tmp_path) as made:
-        yield made
-
-
-@pytest.fixture
-def mail() -> Iterator[MailServer]:
-    server = MailServer()
-    yield server
-    server.close()
 
 
 def rule(number: int, channel: str = "") -> str:
@@ -229,15 +214,6 @@ def test_an_address_is_stored_for_the_alerter_alone_and_is_shown_nowhere(box: Bo
     assert box.alert("set-address", "team", str(given_file)).returncode == 0
     assert "team json://127.0.0.1/other\n" in file.read_text()
     assert (box.root / "reported").read_text() == "try-restart livekeep-alerter.service\n" * 3
-
-
-def test_livekeep_alert_is_handed_over(box: Box) -> None:
-    import subprocess
-    import sys
-
-    program = [sys.executable, "-I", PROJECT / "bin/livekeep", "alert", "silence", "--help"]
-    done = subprocess.run(program, capture_output=True, text=True, check=True, env=box.environment())
-    assert re.search(r"usage: livekeep alert silence .*--for TIME", done.stdout, re.S)
 
 
 # Channels

@@ -10,18 +10,11 @@ from email.message import EmailMessage
 from pathlib import Path
 
 import pytest
-from alert_box import Box, MailServer, box_in, wait_for
 
 from livekeep.record.moments import midnight
 from livekeep.record.reports.period import date_of
 from tests.outside import PROJECT
-
-
-@pytest.fixture
-def mail() -> Iterator[MailServer]:
-    server = MailServer()
-    yield server
-    server.close()
+from tests.record.alert_box import Box, MailServer, box_in, wait_for
 
 
 @pytest.fixture

@@ -93,21 +93,31 @@ class Alerter:
             self.adopt(settings)
         clock = clock_now()
         self._watch_folders(now)
-        has_more = self._take_spool(clock.wall)
+        has_more = False
+        try:
+            has_more = spool.take(self._database, self._spool, self._known, clock.wall) >= spool.MOST_AT_ONCE
+        except OSError as error:
+            problem = f"{self._spool}: cannot be read ({error.strerror}); run: systemd-tmpfiles --create"
+            if problem not in self._problems:
+                self._problems.append(problem)
+                logger.warning("%s", problem)
         due = [self._engine.one_pass(clock)]
         gathering.flush(self._database, self._engine.rules, self._known, self._engine.finding, self._engine.announced, clock.wall)
         outbox.summarise(self._database, self._known, clock.wall)
         due.append(self._deliverer.one_pass(clock.wall, clock.steady))
-        self._tidy(clock)
+        if clock.steady - self._tidied >= TIDY_SECONDS:
+            self._tidied = clock.steady
+            outbox.give_up_on_gone(self._database, self._known, clock.wall)
+            store.tidy(self._database, clock.wall)
         self._write_state(clock)
-        waits = (self._wait_for_message(clock.wall), outbox.next_summary(self._database, self._known, clock.wall))
-        due += [now + wait for wait in waits if wait is not None]
+        message_at = gathering.next_due(self._database)
+        if message_at is not None:
+            due.append(now + max(message_at - clock.wall, 0.0))
+        summary_in = outbox.next_summary(self._database, self._known, clock.wall)
+        if summary_in is not None:
+            due.append(now + summary_in)
         due += [self._written + WRITE_SECONDS, self._resume_at if self._watch else self._watch_due]
         return now if has_more else max(min(due), now + RECORD_PAUSE_SECONDS / 4)
-
-    def _wait_for_message(self, wall: float) -> float | None:
-        due = gathering.next_due(self._database)
-        return None if due is None else max(due - wall, 0.0)
 
     def _watch_folders(self, now: float) -> None:
         """Watch the spool and the record's folder; the latter may be created later."""
@@ -137,24 +147,6 @@ class Alerter:
             self._watch.drain()
             self._service.forget(self._watch)
             self._resume_at = time.monotonic() + RECORD_PAUSE_SECONDS
-
-    def _take_spool(self, wall: float) -> bool:
-        try:
-            return spool.take(self._database, self._spool, self._known, wall) >= spool.MOST_AT_ONCE
-        except OSError as error:
-            self._note_problem(f"{self._spool}: cannot be read ({error.strerror}); run: systemd-tmpfiles --create")
-            return False
-
-    def _note_problem(self, problem: str) -> None:
-        if problem not in self._problems:
-            self._problems.append(problem)
-            logger.warning("%s", problem)
-
-    def _tidy(self, clock: Clock) -> None:
-        if clock.steady - self._tidied >= TIDY_SECONDS:
-            self._tidied = clock.steady
-            outbox.give_up_on_gone(self._database, self._known, clock.wall)
-            store.tidy(self._database, clock.wall)
 
     def _write_state(self, clock: Clock) -> None:
         problems = [*self._problems, *self._engine.problems.values(), *filter(None, [self._record.problem])]

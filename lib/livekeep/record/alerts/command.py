@@ -20,13 +20,14 @@ from typing import Any
 from livekeep.core import config, files, paths
 from livekeep.core.checks import NAME
 from livekeep.core.config import Config
-from livekeep.core.errors import LivekeepError
+from livekeep.core.errors import LivekeepError, not_permitted
 from livekeep.core.text import shown
 from livekeep.record.alerts import channels, notify, spool, store
 from livekeep.record.alerts.message import moment
 from livekeep.record.alerts.rules import fits
 from livekeep.record.figures import duration
 from livekeep.system import systemctl, terminal
+from livekeep.system.terminal import say
 
 UNIT = "livekeep-alerter.service"
 CREDENTIAL_FILE = paths.CREDENTIAL_STORE / channels.CREDENTIAL
@@ -53,15 +54,15 @@ def parser() -> argparse.ArgumentParser:
         action.set_defaults(run=run)
         return action
 
-    listing = add("list", "what is wrong now, the rules and the channels", list_alerts)
+    listing = add("list", "the open alerts, the rules and the channels", list_alerts)
     listing.add_argument(
         "--all", action="store_true", help=f"also what is over, and what was sent to whom, of the last {DAYS} days"
     )
     listing.add_argument("--json", action="store_true", help="print it for programs")
-    showing = add("show", "the newest alerts of a rule, with all that their messages said", show)
+    showing = add("show", "the newest alerts of a rule, with the content of their messages", show)
     showing.add_argument("rule", metavar="RULE", help="the rule's name, or a pattern")
     showing.add_argument("--json", action="store_true", help="print it for programs")
-    test = add("test", "send a test message to a channel, and say what became of it", send_test)
+    test = add("test", "send a test message to a channel, and show the result", send_test)
     test.add_argument("channel", metavar="NAME", help="the channel's name, as in [notify.NAME]")
     silencing = add("silence", "send no messages of a rule for a while", silence)
     silencing.add_argument("rule", metavar="RULE", help="the rule's name, or a pattern")
@@ -92,33 +93,17 @@ def database() -> Iterator[sqlite3.Connection]:
     """Open the alerter's database. Raises `LivekeepError` when it cannot be read."""
     file = store.FILE
     try:
-        if not file.exists():
-            raise LivekeepError(f"{file}: there is none yet; see systemctl status livekeep-alerter")
+        # SQLite does not say why it cannot open a file.
+        with file.open("rb"):
+            pass
         with contextlib.closing(store.open_read_only(file)) as connection:
-            connection.execute("SELECT 1 FROM alerts LIMIT 1")
             yield connection
+    except FileNotFoundError as error:
+        raise LivekeepError(f"{file}: does not exist yet; see systemctl status livekeep-alerter") from error
     except PermissionError as error:
-        raise LivekeepError(not_permitted(error.filename)) from error
+        raise not_permitted(error) from error
     except sqlite3.Error as error:
-        if not os.access(file, os.R_OK):
-            raise LivekeepError(not_permitted(str(file))) from error
         raise LivekeepError(f"{file}: cannot be read ({error})") from error
-
-
-def not_permitted(name: str) -> str:
-    return (
-        f"{name}: may be read by root and group livekeep only; run with sudo, "
-        "or once: sudo adduser $USER livekeep, and log in again"
-    )
-
-
-def say(line: str = "") -> None:
-    print(shown(line))
-
-
-def say_json(document: Any) -> None:
-    # Characters that must not reach the terminal are escaped.
-    print(json.dumps(document, indent=2))
 
 
 # list and show
@@ -128,6 +113,7 @@ def list_alerts(arguments: argparse.Namespace) -> int:
     """Exit code 0 when no alert is open, else 1."""
     now = time.time()
     settings, _problems = config.load_leniently()
+    rules = {name: rule.kind for name, rule in settings.alerts.items() if rule.enabled}
     with database() as connection:
         opened = [dict(row) for row in store.open_alerts(connection)]
         silences = [dict(row) for row in store.silences(connection, now)]
@@ -136,9 +122,9 @@ def list_alerts(arguments: argparse.Namespace) -> int:
         deliveries = [dict(row) for row in store.deliveries_since(connection, begin)]
         known = channel_rows(connection, settings)
     if arguments.json:
-        rules = {name: rule.kind for name, rule in settings.alerts.items() if rule.enabled}
         document = {"open": opened, "silences": silences, "channels": known, "rules": rules}
-        say_json({**document, "past": past, "deliveries": deliveries} if arguments.all else document)
+        document |= {"past": past, "deliveries": deliveries} if arguments.all else {}
+        print(terminal.json_text(document))
         return 1 if opened else 0
     for row in opened:
         say(f"{row['severity']}: {row['sentence']}")
@@ -154,15 +140,11 @@ def list_alerts(arguments: argparse.Namespace) -> int:
         said = f"; the last failure: {channel['reason']}" if channel["waiting"] and channel["reason"] else ""
         say(f"Channel {channel['name']}: {channel['delivered']} delivered, {channel['waiting']} waiting{said}")
     if not known:
-        say("Nobody gets a message. Give an address: sudo livekeep alert set-address")
-    say(f"Rules: {', '.join(sorted(name for name, rule in settings.alerts.items() if rule.enabled))}")
+        say("No channel receives messages. Add an address: sudo livekeep alert set-address")
+    say(f"Rules: {', '.join(sorted(rules))}")
     if arguments.all:
         list_past(past, deliveries)
     return 1 if opened else 0
-
-
-def about(subject: str) -> str:
-    return "" if subject in ("", "*") else f" ({subject})"
 
 
 def list_past(past: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, Any]]) -> None:
@@ -175,6 +157,10 @@ def list_past(past: Sequence[dict[str, Any]], deliveries: Sequence[dict[str, Any
         reason = f": {row['reason']}" if row["reason"] else ""
         tries = f"{row['state']} after {row['attempts']} attempts{reason}"
         say(f"{moment(row['created_at'])}  {row['channel']}: {tries}: {row['title']}")
+
+
+def about(subject: str) -> str:
+    return "" if subject in ("", "*") else f" ({subject})"
 
 
 def channel_rows(connection: sqlite3.Connection, settings: Config) -> list[dict[str, Any]]:
@@ -200,13 +186,11 @@ def show(arguments: argparse.Namespace) -> int:
             "SELECT * FROM messages WHERE rule GLOB ? ORDER BY id DESC LIMIT 5", [arguments.rule]
         ).fetchall()
     if arguments.json:
-        say_json({"alerts": rows, "messages": [dict(row) for row in messages]})
+        print(terminal.json_text({"alerts": rows, "messages": [dict(row) for row in messages]}))
         return 0
     if not rows:
-        names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
-        known = any(fits(arguments.rule, name) for name in names)
-        say("No alert of this rule yet." if known else f"There is no rule {arguments.rule}; there are {', '.join(names)}.")
-        return 0 if known else 1
+        check_rule(arguments.rule)
+        say("No alert of this rule yet.")
     for row in rows:
         end = f"over {moment(row['over_at'])}" if row["over_at"] is not None else "open"
         say(f"{row['rule']}{about(row['subject'])}, {row['severity']}, since {moment(row['since'])}, {end}")
@@ -231,7 +215,10 @@ def send_test(arguments: argparse.Namespace) -> int:
             if time.monotonic() > end - TEST_SECONDS + 10:
                 raise LivekeepError("livekeep-alerter does not take it; is it running? See systemctl status livekeep-alerter")
             continue
-        row = delivery_of(token)
+        with database() as connection:
+            row = connection.execute(
+                "SELECT d.* FROM messages m JOIN deliveries d ON d.message = m.id WHERE m.token = ?", [token]
+            ).fetchone()
         if row is None:
             name = shown(arguments.channel)
             raise LivekeepError(f"there is no channel {name}; store its address: sudo livekeep alert set-address {name}")
@@ -243,20 +230,12 @@ def send_test(arguments: argparse.Namespace) -> int:
     raise LivekeepError(f"{arguments.channel}: no answer within {TEST_SECONDS:.0f} s\nIt waits, and is tried again.")
 
 
-def delivery_of(token: str) -> sqlite3.Row | None:
-    with database() as connection:
-        row: sqlite3.Row | None = connection.execute(
-            "SELECT d.* FROM messages m JOIN deliveries d ON d.message = m.id WHERE m.token = ?", [token]
-        ).fetchone()
-        return row
-
-
 def silence(arguments: argparse.Namespace) -> int:
     until = 0.0 if arguments.end else time.time() + arguments.seconds
-    names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
-    if not any(fits(arguments.rule, name) for name in names):
-        raise LivekeepError(f"there is no rule {shown(arguments.rule)}; there are {', '.join(names)}")
-    if os.geteuid() not in (0, owner_of_spool()):
+    check_rule(arguments.rule)
+    # In a test the spool's owner is not root.
+    owner = notify.SPOOL.stat().st_uid if notify.SPOOL.exists() else 0
+    if os.geteuid() not in (0, owner):
         raise LivekeepError("only root may silence alerts; run this with sudo")
     document = {"rule": arguments.rule, "subject": arguments.subject, "until": until}
     notify.drop(json.dumps(document).encode(), spool.SILENCE, notify.SPOOL)
@@ -265,11 +244,11 @@ def silence(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def owner_of_spool() -> int:
-    try:
-        return notify.SPOOL.stat().st_uid
-    except OSError:
-        return 0
+def check_rule(pattern: str) -> None:
+    """Raises `LivekeepError` when no enabled rule matches."""
+    names = [name for name, rule in config.load_leniently()[0].alerts.items() if rule.enabled]
+    if not any(fits(pattern, name) for name in names):
+        raise LivekeepError(f"there is no rule {shown(pattern)}; there are {', '.join(names)}")
 
 
 # set-address
@@ -280,7 +259,6 @@ def set_address(arguments: argparse.Namespace) -> int:
     if not NAME.fullmatch(name):
         raise LivekeepError(f"{shown(name)}: a channel is named with small letters, digits, - and _, 32 at most")
     address = read_address(arguments.file)
-    check_address(address)
     try:
         before = files.read(CREDENTIAL_FILE, LARGEST_BYTES).decode() if CREDENTIAL_FILE.exists() else ""
     except (OSError, ValueError) as error:
@@ -294,13 +272,17 @@ def set_address(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise LivekeepError(f"{CREDENTIAL_FILE}: cannot be written ({error.strerror}); run this with sudo") from error
     say(f"{CREDENTIAL_FILE}: the address of {name} is stored")
-    restart()
+    try:
+        # systemd reads a credential only when the unit starts.
+        systemctl.tell("try-restart", UNIT)
+    except LivekeepError as error:
+        say(f"{error}; the alerter takes the address at its next start.")
     say(f"Try it: sudo livekeep alert test {name}")
     return 0
 
 
 def read_address(file: str | None) -> str:
-    """Read it from a file, a prompt or a pipe. Raises `LivekeepError` when there is none."""
+    """Read it from a file, a prompt or a pipe, and check it. Raises `LivekeepError`, whose text never contains the address."""
     try:
         if file not in (None, "-"):
             text = files.read(Path(str(file)).absolute(), LARGEST_BYTES).decode()
@@ -310,15 +292,11 @@ def read_address(file: str | None) -> str:
             text = sys.stdin.buffer.read(LARGEST_BYTES).decode()
     except OSError as error:
         raise LivekeepError(f"{file}: cannot be read ({error.strerror})") from error
-    except (EOFError, UnicodeDecodeError) as error:
-        raise LivekeepError("that is no address; nothing was changed") from error
-    if not text.strip():
-        raise LivekeepError("that is no address; nothing was changed")
-    return text.strip()
-
-
-def check_address(address: str) -> None:
-    """Raises `LivekeepError`, whose text never contains the address."""
+    except (EOFError, UnicodeDecodeError):
+        text = ""
+    address = text.strip()
+    if not address:
+        raise LivekeepError("this is not an address; nothing was changed")
     if len(address.split()) != 1 or not address.isprintable():
         raise LivekeepError("an address is one line without blanks; write %20 for a blank in it. Nothing was changed")
     try:
@@ -328,11 +306,4 @@ def check_address(address: str) -> None:
     if apprise.Apprise.instantiate(address, suppress_exceptions=True) is None:
         advice = "see docs/how-to/alerting.md, and write signs such as @ and / within a password as %40 and %2F"
         raise LivekeepError(f"apprise cannot use this address; {advice}. Nothing was changed")
-
-
-def restart() -> None:
-    """systemd reads a credential only when the unit starts."""
-    try:
-        systemctl.tell("try-restart", UNIT)
-    except LivekeepError as error:
-        say(f"{error}; the alerter takes the address at its next start.")
+    return address

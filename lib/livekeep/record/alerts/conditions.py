@@ -18,7 +18,6 @@ from livekeep.record.store.queries.filter import (
     IDS_PER_MICROSECOND,
     Conditions,
     Filter,
-    Machine,
     function_ids,
     is_any,
     machine_ids,
@@ -64,16 +63,12 @@ def calls_in_window(record: sqlite3.Connection, rule: Alert, now: float) -> Cond
     return conditions
 
 
-def names_of(record: sqlite3.Connection, function: int) -> str:
-    row = record.execute("SELECT name, kind FROM functions WHERE id = ?", [function]).fetchone()
-    return f"{row['name']}" if row else str(function)
-
-
 def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
     """Functions with at least the rule's number and share of failed calls within the window."""
     conditions = calls_in_window(record, rule, now)
     rows = record.execute(
-        "SELECT function, count(*) AS failed, min(id) AS first, max(id) AS last FROM calls "  # noqa: S608
+        "SELECT function, (SELECT name FROM functions WHERE id = function) AS name, "  # noqa: S608
+        "count(*) AS failed, min(id) AS first, max(id) AS last FROM calls "
         f"WHERE outcome = 1 AND {conditions.text()} GROUP BY function HAVING failed >= ? "
         f"ORDER BY failed DESC LIMIT {MOST_SUBJECTS}",
         [*conditions.parameters, max(rule.number, 1)],
@@ -84,7 +79,7 @@ def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Findin
         count = record.execute(sql, [row["function"], *conditions.parameters]).fetchone()[0]
         if row["failed"] / count < rule.share:
             continue
-        name = names_of(record, row["function"])
+        name = row["name"]
         sentence = f"{row['failed']} of {count} calls of {name} failed within {duration(rule.window_seconds)}"
         error = record.execute("SELECT type, message FROM errors e JOIN calls c ON c.error = e.id WHERE c.id = ?", [row["last"]])
         newest = error.fetchone()
@@ -95,28 +90,29 @@ def failures(record: sqlite3.Connection, rule: Alert, now: float) -> list[Findin
 
 def slow(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
     """Functions whose mean or percentile within the window exceeds the threshold, which is given or derived from earlier days."""
+    findings = []
     if rule.call_kind in NOT_CALLS:
-        return slow_sessions(record, rule, now)
+        begin = int((now - rule.window_seconds) * SECOND)
+        wanted = Filter(begin, function=rule.function, kind=rule.call_kind, machine=rule.machine)
+        for it in queries.functions(record, wanted):
+            value = float(getattr(it.figures, rule.statistic))
+            findings += too_slow(record, rule, it.name, it.figures.count, value, begin, now)
+        return findings
     conditions = calls_in_window(record, rule, now)
     rows = record.execute(
-        "SELECT function, count(*) AS count, avg(duration) AS mean, min(id) AS first FROM calls "  # noqa: S608
+        "SELECT function, (SELECT name FROM functions WHERE id = function) AS name, "  # noqa: S608
+        "count(*) AS count, avg(duration) AS value, min(id) AS first FROM calls "
         f"WHERE {conditions.text()} GROUP BY function LIMIT {MOST_SUBJECTS}",
         conditions.parameters,
     ).fetchall()
-    findings = []
+    # Sorted by SQLite, so that memory does not hold all durations.
+    sql = f"SELECT duration FROM calls WHERE function = ? AND {conditions.text()} ORDER BY duration LIMIT 1 OFFSET ?"  # noqa: S608
     for row in rows:
-        value = row["mean"] if rule.statistic == "mean" else percentile(record, conditions, row, SHARES[rule.statistic])
-        findings += too_slow(record, rule, names_of(record, row["function"]), row["count"], value, moment(row["first"]), now)
-    return findings
-
-
-def slow_sessions(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
-    """The same for sessions and steps."""
-    begin = int((now - rule.window_seconds) * SECOND)
-    wanted = Filter(begin, function=rule.function, kind=rule.call_kind, machine=rule.machine)
-    findings = []
-    for row in queries.functions(record, wanted):
-        findings += too_slow(record, rule, row.name, row.figures.count, float(getattr(row.figures, rule.statistic)), begin, now)
+        value = row["value"]
+        if rule.statistic != "mean":
+            offset = min(row["count"] - 1, int(row["count"] * SHARES[rule.statistic]))
+            value = float(record.execute(sql, [row["function"], *conditions.parameters, offset]).fetchone()[0])
+        findings += too_slow(record, rule, row["name"], row["count"], value, moment(row["first"]), now)
     return findings
 
 
@@ -124,28 +120,18 @@ def too_slow(
     record: sqlite3.Connection, rule: Alert, name: str, count: int, value: float, since: int, now: float
 ) -> list[Finding]:
     """The finding, if any, for a function's value (microseconds) in the window; `since` is in microseconds, too."""
-    is_auto = isinstance(rule.threshold, str)
-    if is_auto and count < LEAST_CALLS:
-        return []
-    threshold = auto_threshold(record, rule, name, now) if isinstance(rule.threshold, str) else rule.threshold * SECOND
+    if isinstance(rule.threshold, str):
+        if count < LEAST_CALLS:
+            return []
+        days = earlier_days(record, rule, name, now, EARLIER_DAYS)
+        threshold = analysis.auto_threshold([float(getattr(day.figures, rule.statistic)) for day in days])
+        origin = "its usual limit by the last four weeks"
+    else:
+        threshold, origin = rule.threshold * SECOND, "the rule's threshold"
     if threshold is None or value <= threshold:
         return []
     sentence = f"{name} is slow: {rule.statistic} {duration(value / SECOND)} within {duration(rule.window_seconds)}"
-    origin = "its usual limit by the last four weeks" if is_auto else "the rule's threshold"
     return [Finding(name, sentence, since / SECOND, f"{plural(count, 'call')}; {origin} is {duration(threshold / SECOND)}")]
-
-
-def percentile(record: sqlite3.Connection, conditions: Conditions, row: sqlite3.Row, share: float) -> float:
-    """Computed by SQLite, so that memory does not hold all durations."""
-    sql = f"SELECT duration FROM calls WHERE function = ? AND {conditions.text()} ORDER BY duration LIMIT 1 OFFSET ?"  # noqa: S608
-    offset = min(row["count"] - 1, int(row["count"] * share))
-    return float(record.execute(sql, [row["function"], *conditions.parameters, offset]).fetchone()[0])
-
-
-def auto_threshold(record: sqlite3.Connection, rule: Alert, function: str, now: float) -> float | None:
-    """Microseconds, from the whole days before today."""
-    days = earlier_days(record, rule, function, now, EARLIER_DAYS)
-    return analysis.auto_threshold([float(getattr(day.figures, rule.statistic)) for day in days])
 
 
 def earlier_days(record: sqlite3.Connection, rule: Alert, function: str, now: float, count: int) -> tuple[queries.Bucket, ...]:
@@ -158,7 +144,9 @@ def earlier_days(record: sqlite3.Connection, rule: Alert, function: str, now: fl
 def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Finding]:
     """Functions that became slower."""
     findings = []
-    for name, kind in functions_of(record, rule)[:MOST_SUBJECTS]:
+    rows = record.execute("SELECT name, kind FROM functions ORDER BY name, kind")
+    covered = [(name, kind) for name, kind in rows if fits(rule.function, name) and fits(rule.call_kind, kind)]
+    for name, kind in covered[:MOST_SUBJECTS]:
         days = earlier_days(record, replace(rule, call_kind=kind), name, now, analysis.RECENT_DAYS + analysis.EARLIER_DAYS)
         slower = analysis.regression(days, days[-1].ends_at) if days else None
         if slower:
@@ -169,43 +157,28 @@ def regression(record: sqlite3.Connection, rule: Alert, now: float) -> list[Find
     return findings
 
 
-def functions_of(record: sqlite3.Connection, rule: Alert) -> list[tuple[str, str]]:
-    """Name and kind of what a rule covers: functions, sessions and steps."""
-    rows = record.execute("SELECT name, kind FROM functions ORDER BY name, kind")
-    return [(row["name"], row["kind"]) for row in rows if fits(rule.function, row["name"]) and fits(rule.call_kind, row["kind"])]
+def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> tuple[list[Finding], float]:
+    """The job that did not succeed in time, since its last success or since the rule exists (`first_at`).
 
-
-def absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> list[Finding]:
-    """The job that did not succeed in time, since its last success or since the rule exists (`first_at`)."""
-    if now < PLAUSIBLE:
-        return []
-    last = last_success(record, rule)
+    Also the seconds until it is late, if nothing succeeds until then.
+    """
+    # A rule names a session, or a function and no session.
+    is_of_calls = is_any(rule.session) and not is_any(rule.function)
+    last = last_call(record, rule) if is_of_calls else last_session(record, rule)
     since = max(last or 0.0, first_at)
-    if now - since < rule.period_seconds:
-        return []
-    subject = rule.function if is_of_calls(rule) else rule.session
+    due = max(since + rule.period_seconds - now, 0.0)
+    if now < PLAUSIBLE or due > 0:
+        return [], due
+    subject = rule.function if is_of_calls else rule.session
     name = "no job" if is_any(subject) else f"{subject}: nothing"
     sentence = f"{name} has succeeded for {duration(now - since)}"
     last_text = "It has never succeeded since there is this rule" if last is None else "Its last success is that old"
     why = f"{last_text}; it should succeed every {duration(rule.period_seconds)}"
-    return [Finding("" if is_any(subject) else subject, sentence, since, why)]
+    return [Finding("" if is_any(subject) else subject, sentence, since, why)], 0.0
 
 
-def due_of_absent(record: sqlite3.Connection, rule: Alert, now: float, first_at: float) -> float:
-    """Seconds until the job is late if nothing succeeds until then."""
-    last = last_success(record, rule)
-    return max(max(last or 0.0, first_at) + rule.period_seconds - now, 0.0)
-
-
-def is_of_calls(rule: Alert) -> bool:
-    """Whether an absent rule names a function and no session."""
-    return is_any(rule.session) and not is_any(rule.function)
-
-
-def last_success(record: sqlite3.Connection, rule: Alert) -> float | None:
-    """When a matching session or call last succeeded."""
-    if is_of_calls(rule):
-        return last_success_of_calls(record, rule)
+def last_session(record: sqlite3.Connection, rule: Alert) -> float | None:
+    """When a matching session last succeeded."""
     conditions = Conditions()
     conditions.add("outcome = 'succeeded'")
     conditions.add_one_of("name", matching(rule.session, session_names(record)))
@@ -215,7 +188,7 @@ def last_success(record: sqlite3.Connection, rule: Alert) -> float | None:
     return newest / SECOND if newest else None
 
 
-def last_success_of_calls(record: sqlite3.Connection, rule: Alert) -> float | None:
+def last_call(record: sqlite3.Connection, rule: Alert) -> float | None:
     """When a matching call last succeeded."""
     ends = []
     for function in function_ids(record, Filter(function=rule.function, kind=rule.call_kind)) or []:
@@ -236,26 +209,21 @@ def figure(record: sqlite3.Connection, rule: Alert, now: float, sample_seconds: 
     """Machines or units whose value has been beyond the rule's limit for `for_seconds`, sample by sample."""
     begin = int((now - rule.for_seconds - 2 * STALE_SAMPLES * sample_seconds) * SECOND)
     meant = [it for it in machines(record) if fits(rule.machine, it.hostname) or fits(rule.machine, it.machine_id)]
-    is_of_units = rule.figure in UNIT_FIGURES
+    what, measure = WORDS[rule.figure]
     findings = []
     for machine in meant:
-        series = unit_series(record, rule, machine, begin) if is_of_units else {"": box_series(record, rule, machine, begin)}
-        for unit, values in series.items():
+        for unit, values in series_of(record, rule, machine.id, begin).items():
             since = beyond_since(values, rule, now, sample_seconds)
             if since is None:
                 continue
             subject = unit if len(meant) == 1 else f"{unit} on {machine.hostname}" if unit else machine.hostname
-            findings.append(finding_of_figure(rule, subject, values[-1][1], since))
+            value = values[-1][1]
+            is_above = isinstance(rule.above, float) and value > rule.above
+            limit = amount(float(rule.above if is_above else rule.below), measure)
+            whose = f"{subject}: " if subject else ""
+            sentence = f"{whose}{what} is {amount(value, measure)}, {'above' if is_above else 'below'} {limit}"
+            findings.append(Finding(subject, sentence, since))
     return findings
-
-
-def finding_of_figure(rule: Alert, subject: str, value: float, since: float) -> Finding:
-    what, unit = WORDS[rule.figure]
-    is_above = isinstance(rule.above, float) and value > rule.above
-    limit = rule.above if is_above else rule.below
-    whose = f"{subject}: " if subject else ""
-    sentence = f"{whose}{what} is {amount(value, unit)}, {'above' if is_above else 'below'} {amount(float(limit), unit)}"
-    return Finding(subject, sentence, since)
 
 
 def amount(value: float, unit: str) -> str:
@@ -264,12 +232,6 @@ def amount(value: float, unit: str) -> str:
 
 Values = Sequence[tuple[float, float]]
 """Unix seconds and the value, in chronological order."""
-
-
-def box_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin: int) -> Values:
-    rows = record.execute("SELECT * FROM samples WHERE machine = ? AND at >= ? ORDER BY at", [machine.id, begin])
-    values = ((row["at"] / SECOND, value_of(row, rule.figure)) for row in rows)
-    return [(at, value) for at, value in values if value is not None]
 
 
 def value_of(row: sqlite3.Row, name: str) -> float | None:
@@ -282,13 +244,16 @@ def value_of(row: sqlite3.Row, name: str) -> float | None:
     return None if row[name] is None else float(row[name])
 
 
-def unit_series(record: sqlite3.Connection, rule: Alert, machine: Machine, begin: int) -> dict[str, Values]:
-    rows = record.execute("SELECT * FROM unit_samples WHERE machine = ? AND at >= ? ORDER BY at", [machine.id, begin])
+def series_of(record: sqlite3.Connection, rule: Alert, machine: int, begin: int) -> dict[str, Values]:
+    """The values of each unit that a rule covers, or of the machine, under the name ""."""
+    table = "unit_samples" if rule.figure in UNIT_FIGURES else "samples"
+    rows = record.execute(f"SELECT * FROM {table} WHERE machine = ? AND at >= ? ORDER BY at", [machine, begin])  # noqa: S608
     series: dict[str, list[tuple[float, float]]] = {}
     for row in rows:
-        value = row[UNIT_FIGURES[rule.figure]]
-        if value is not None and (fits(rule.unit, row["unit"]) or fits(rule.unit, row["unit"].removesuffix(".service"))):
-            series.setdefault(row["unit"], []).append((row["at"] / SECOND, float(value)))
+        unit = row["unit"] if rule.figure in UNIT_FIGURES else ""
+        value = value_of(row, UNIT_FIGURES.get(rule.figure, rule.figure))
+        if value is not None and (not unit or fits(rule.unit, unit) or fits(rule.unit, unit.removesuffix(".service"))):
+            series.setdefault(unit, []).append((row["at"] / SECOND, value))
     return dict(series)
 
 
@@ -297,15 +262,12 @@ def beyond_since(values: Values, rule: Alert, now: float, sample_seconds: float)
     longest_gap = STALE_SAMPLES * sample_seconds
     since, after = None, now
     for at, value in reversed(values):
-        if after - at > longest_gap or not is_beyond(value, rule):
+        is_above = isinstance(rule.above, float) and value > rule.above
+        is_below = isinstance(rule.below, float) and value < rule.below
+        if after - at > longest_gap or not (is_above or is_below):
             break
         since = after = at
     return since if since is not None and now - since >= rule.for_seconds else None
-
-
-def is_beyond(value: float, rule: Alert) -> bool:
-    above = isinstance(rule.above, float) and value > rule.above
-    return above or (isinstance(rule.below, float) and value < rule.below)
 
 
 Condition = Callable[[sqlite3.Connection, Alert, float], list[Finding]]

@@ -123,7 +123,10 @@ class Deliverer:
                 return
             seconds = BASE_SECONDS + MESSAGE_SECONDS * len(messages)
             content = {"address": channel.address, "file": channel.file, "messages": messages, "seconds": seconds}
-            with memory_file(json.dumps(content).encode()) as batch:
+            # Only the child can read an unnamed file in memory.
+            with os.fdopen(os.memfd_create("batch"), "w+b") as batch:
+                batch.write(json.dumps(content).encode())
+                batch.seek(0)
                 process = subprocess.Popen(
                     [sys.executable, "-I", LAUNCHER, "--deliver"],
                     stdin=batch,
@@ -190,49 +193,22 @@ class Deliverer:
             os.truncate(self._receipts / channel, 0)
         self.failed += len(failures)
         for message, reason, wait in failures[:1]:
-            self._report(channel, message, reason, wait)
-
-    def _report(self, channel: str, message: int, reason: str, wait: float) -> None:
-        row = self._database.execute(
-            "SELECT attempts FROM deliveries WHERE message = ? AND channel = ?", [message, channel]
-        ).fetchone()
-        sentence = f"A message to {channel} could not be delivered: {reason}; it is tried again in {wait:.0f} s"
-        attempt = row["attempts"] if row else 0
-        events.emit(events.DELIVERY_FAILED, sentence, CHANNEL=channel, ATTEMPT=attempt, REASON=reason, SECONDS=f"{wait:.0f}")
-
-
-@contextlib.contextmanager
-def memory_file(content: bytes) -> Any:
-    """A descriptor of an unnamed file with `content`, which only the child can read."""
-    descriptor = os.memfd_create("batch", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.write(content)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+            sql = "SELECT attempts FROM deliveries WHERE message = ? AND channel = ?"
+            row = self._database.execute(sql, [message, channel]).fetchone()
+            sentence = f"A message to {channel} could not be delivered: {reason}; it is tried again in {wait:.0f} s"
+            attempt, seconds = row["attempts"] if row else 0, f"{wait:.0f}"
+            events.emit(events.DELIVERY_FAILED, sentence, CHANNEL=channel, ATTEMPT=attempt, REASON=reason, SECONDS=seconds)
 
 
 def read_receipts(file: Path) -> list[dict[str, Any]]:
     """The receipts in the file; a truncated line counts as none."""
     receipts = []
-    try:
-        lines = file.read_bytes().splitlines()
-    except FileNotFoundError:
-        return []
-    for line in lines:
+    for line in file.read_bytes().splitlines() if file.exists() else []:
         try:
             receipt = json.loads(line)
-            taken = [str(name) for name in receipt["taken"]]
-            receipts.append(
-                {
-                    "message": int(receipt["message"]),
-                    "taken": taken,
-                    "reason": shown(str(receipt["reason"])),
-                    "is_channel": bool(receipt["is_channel"]),
-                }
-            )
+            message, taken = int(receipt["message"]), [str(name) for name in receipt["taken"]]
+            reason, is_channel = shown(str(receipt["reason"])), bool(receipt["is_channel"])
         except (ValueError, KeyError, TypeError):
             continue
+        receipts.append({"message": message, "taken": taken, "reason": reason, "is_channel": is_channel})
     return receipts

@@ -86,7 +86,8 @@ def main() -> int:
     if not file:
         follow_no_redirect_that_drops_the_body()
     for document in batch["messages"]:
-        item = item_of(document)
+        attachments = tuple((it["name"], it["type"], base64.b64decode(it["content"])) for it in document["attachments"])
+        item = Item(**{**document, "taken": frozenset(document["taken"]), "attachments": attachments})
         taken: set[str] = set()
         reason, is_channel = "", False
         try:
@@ -98,22 +99,12 @@ def main() -> int:
             # Whatever a plugin raises, the message waits and is retried.
             reason = clean(f"{type(error).__name__}: {error}", address)
         receipt = {"message": item.message, "taken": sorted(taken), "reason": reason, "is_channel": is_channel}
-        write_receipt(receipt)
+        os.write(1, json.dumps(receipt).encode() + b"\n")
+        with contextlib.suppress(OSError):
+            os.fsync(1)
         if is_channel or asked:
             break
     return 0
-
-
-def write_receipt(receipt: dict[str, Any]) -> None:
-    os.write(1, json.dumps(receipt).encode() + b"\n")
-    with contextlib.suppress(OSError):
-        os.fsync(1)
-
-
-def item_of(document: dict[str, Any]) -> Item:
-    attachments = tuple((it["name"], it["type"], base64.b64decode(it["content"])) for it in document["attachments"])
-    fields = {name: document[name] for name in ("message", "token", "created_at", "severity", "title", "text", "html")}
-    return Item(**fields, taken=frozenset(document["taken"]), attachments=attachments)
 
 
 def digest(recipient: object) -> str:
@@ -302,7 +293,11 @@ def deliver_by_apprise(service: Any, item: Item) -> Iterator[str]:
     parts = list(targets) if isinstance(targets, list) and len(targets) > 1 else [None]
     failed = ""
     with tempfile.TemporaryDirectory(prefix="livekeep-") as folder:
-        files = attached(Path(folder), item)
+        files = []
+        for file_name, _kind, content in item.attachments:
+            file = Path(folder, file_name)
+            file.write_bytes(content)
+            files.append(str(file))
         for part in parts:
             if part is not None:
                 service.targets = [part]
@@ -312,7 +307,7 @@ def deliver_by_apprise(service: Any, item: Item) -> Iterator[str]:
             if send(service, item, files):
                 yield name
             else:
-                failed = words.text or "it was not taken"
+                failed = words.text or "it was not accepted"
     if failed:
         raise DeliveryError(failed, is_channel=len(parts) == 1)
 
@@ -332,16 +327,6 @@ def send(service: Any, item: Item, files: list[str]) -> bool:
             attach=files or None,
         )
     )
-
-
-def attached(folder: Path, item: Item) -> list[str]:
-    """The attachments as files, in apprise's form."""
-    paths = []
-    for name, _kind, content in item.attachments:
-        file = folder / name
-        file.write_bytes(content)
-        paths.append(str(file))
-    return paths
 
 
 def follow_no_redirect_that_drops_the_body() -> None:

@@ -85,7 +85,12 @@ class Engine:
 
     def one_pass(self, clock: Clock) -> float:
         """Evaluate what is new and due; return the latest time for the next call, in steady seconds."""
-        self._notice_step(clock)
+        before, self._offset = self._offset, clock.wall - clock.steady
+        if before is not None and abs(self._offset - before) > STEP_SECONDS:
+            # Messages must not wait for as long as the clock was wrong.
+            logger.warning("The clock was set by %.0f s", self._offset - before)
+            gathering.shift(self._database, self._offset - before)
+            outbox.shift(self._database, self._offset - before)
         has_changed = False
         with self._record.guarded():
             has_changed = self._record.has_changed()
@@ -96,17 +101,12 @@ class Engine:
                 self._due[name] = min(self._due.get(name, 0.0), clock.steady + self._pause(name))
             if clock.steady >= self._due.get(name, 0.0):
                 self._judge(name, rule, clock)
-        self._announce(clock)
+        # Open alerts that were in no message yet, unless silenced; so they are sent when a silence ends, too.
+        for key, standing in self.standings.items():
+            if standing.is_open and standing.announced_at is None:
+                self._ledger.gather(key, "begin", clock.wall)
         self._ledger.publish()
         return clock.steady if has_more else min(self._due.values(), default=math.inf)
-
-    def _notice_step(self, clock: Clock) -> None:
-        """After a clock step, messages must not wait for as long as the clock was wrong."""
-        before, self._offset = self._offset, clock.wall - clock.steady
-        if before is not None and abs(self._offset - before) > STEP_SECONDS:
-            logger.warning("The clock was set by %.0f s", self._offset - before)
-            gathering.shift(self._database, self._offset - before)
-            outbox.shift(self._database, self._offset - before)
 
     def _pause(self, name: str) -> float:
         return max(self._cost.get(name, 0.0) / SHARE_OF_TIME, 0.5 if self._cost else 0.0)
@@ -115,11 +115,12 @@ class Engine:
 
     def _judge(self, name: str, rule: Alert, clock: Clock) -> None:
         """Evaluate one rule for all its subjects. If the condition is unknown, nothing changes."""
+        quiet = VERDICT_SECONDS if rule.kind == "verdict" else QUIET_SECONDS.get(rule.kind, GRACE_SECONDS)
+        self._due[name] = clock.steady + quiet
         began = time.monotonic()
         findings = self._findings(name, rule, clock)
         self._cost[name] = time.monotonic() - began
-        quiet = VERDICT_SECONDS if rule.kind == "verdict" else QUIET_SECONDS.get(rule.kind, GRACE_SECONDS)
-        self._due[name] = clock.steady + max(quiet, self._pause(name))
+        self._due[name] = max(self._due[name], clock.steady + self._pause(name))
         if findings is None:
             return
         by_subject = {finding.subject: finding for finding in findings}
@@ -155,10 +156,10 @@ class Engine:
         if not self._has_caught_up(clock):
             self._due[name] = clock.steady + 1.0
             return None
-        first = self._ledger.first_at(name)
-        due = conditions.due_of_absent(record, rule, clock.wall, first)
-        self._due[name] = min(self._due[name], clock.steady + due) if due > 0 else self._due[name]
-        return conditions.absent(record, rule, clock.wall, first)
+        late, due = conditions.absent(record, rule, clock.wall, self._ledger.first_at(name))
+        if due > 0:
+            self._due[name] = min(self._due[name], clock.steady + due)
+        return late
 
     def _has_caught_up(self, clock: Clock) -> bool:
         """Whether the recorder has written since it started. After a grace period the record is used as it is."""
@@ -180,7 +181,9 @@ class Engine:
             self._newest[key] = finding
         match decision.action:
             case "begin" if finding:
-                complete = self._completed(finding, rule, decision.standing, clock)
+                complete = finding
+                if rule.kind == "verdict" and decision.standing.bad_since is not None:
+                    complete = self._completed(finding, clock.wall - (clock.steady - decision.standing.bad_since))
                 self._newest[key] = complete
                 self._ledger.begin(key, rule, complete, decision.standing.times, clock.wall)
             case "over":
@@ -193,25 +196,21 @@ class Engine:
         else:
             self.standings[key] = decision.standing
 
-    def _completed(self, finding: Finding, rule: Alert, standing: Standing, clock: Clock) -> Finding:
-        """For a verdict, add its start and the last log lines."""
-        if rule.kind != "verdict" or standing.bad_since is None:
-            return finding
-        since = clock.wall - (clock.steady - standing.bad_since)
+    def _completed(self, finding: Finding, since: float) -> Finding:
+        """Add a verdict's start and the last log lines."""
         log = ""
         with self._record.guarded():
             record = self._record.connection()
             if record is not None:
-                log = lines_of_units(record, units_of(finding.subject), since - 600)
+                # A pattern for the units whose log lines say most about the subject.
+                kind, _, channel = finding.subject.partition(" ")
+                units = f"livekeep-worker@{channel}.service" if kind == "channel" else "livekeep-[pde]*"
+                if finding.subject == RECORDER:
+                    units = f"{RECORDER}*"
+                log = lines_of_units(record, units, since - 600)
         return replace(finding, since=since, log=log)
 
     # Messages to come
-
-    def _announce(self, clock: Clock) -> None:
-        """Gather open alerts that were in no message yet, unless silenced; so they are sent when a silence ends, too."""
-        for key, standing in self.standings.items():
-            if standing.is_open and standing.announced_at is None and not self._ledger.is_silenced(*key, clock.wall):
-                self._ledger.gather(key, "begin", clock.wall)
 
     def announced(self, alerts: Sequence[int], wall: float) -> None:
         """Record that a message with these alerts has been made."""
@@ -240,11 +239,3 @@ class Engine:
                 alerts.append(OpenAlert(*key, rule.severity, since, finding.sentence, rule.advice, silenced))  # type: ignore[arg-type]
         ranks = {"critical": 0, "warning": 1, "info": 2}
         return tuple(sorted(alerts, key=lambda alert: (ranks[alert.severity], -alert.since)))
-
-
-def units_of(subject: str) -> str:
-    """A pattern for the units whose log lines say most about a verdict's subject."""
-    if subject == RECORDER:
-        return f"{RECORDER}*"
-    kind, _, channel = subject.partition(" ")
-    return f"livekeep-worker@{channel}.service" if kind == "channel" else "livekeep-[pde]*"

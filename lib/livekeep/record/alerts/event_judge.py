@@ -24,13 +24,10 @@ class EventJudge:
 
     def __init__(self, database: sqlite3.Connection, record: Record, ledger: Ledger) -> None:
         self._database, self._record, self._ledger = database, record, ledger
-        self.position = self._read_position()
+        row = database.execute("SELECT record, arrival, newest FROM positions WHERE name = 'events'").fetchone()
+        self.position = Position(*row) if row else None
         self._noted = self.position
         self._saved = -math.inf
-
-    def _read_position(self) -> Position | None:
-        row = self._database.execute("SELECT record, arrival, newest FROM positions WHERE name = 'events'").fetchone()
-        return Position(*row) if row else None
 
     def judge(self, rules: Mapping[str, Alert], clock: Clock) -> bool:
         """Evaluate each event that has arrived; return whether there are more."""
@@ -64,17 +61,13 @@ class EventJudge:
             unjudged, position = event_rules.unjudged(record, self._record.identity, self.position)
             # A recorder's first start reads all that the journal has. A rule whose start is in the future was first seen before
             # the clock was set.
-            pairs = [
-                (name, event)
-                for event in unjudged
-                for name, rule, first_at in watching
-                if event_rules.matches(rule, event) and (event.at >= first_at or first_at > wall)
-            ]
-            return (
-                [(name, event, log_of(record, event)) for name, event in pairs],
-                position,
-                len(unjudged) >= event_rules.MOST_AT_ONCE,
-            )
+            hits = []
+            for event in unjudged:
+                for name, rule, first_at in watching:
+                    if event_rules.matches(rule, event) and (event.at >= first_at or first_at > wall):
+                        of_unit = "" if event.session else lines_of_unit(record, event.unit, event.id)
+                        hits.append((name, event, lines_of_session(record, event.session) if event.session else of_unit))
+            return hits, position, len(unjudged) >= event_rules.MOST_AT_ONCE
         return None
 
     def save(self, clock: Clock) -> None:
@@ -87,8 +80,3 @@ class EventJudge:
                 [position.record, position.arrival, position.newest],
             )
             self._saved = clock.steady
-
-
-def log_of(record: sqlite3.Connection, event: Event) -> str:
-    """The last log lines before an event, of its session or its unit."""
-    return lines_of_session(record, event.session) if event.session else lines_of_unit(record, event.unit, event.id)

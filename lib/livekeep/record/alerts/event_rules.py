@@ -86,6 +86,9 @@ def event_of(row: sqlite3.Row) -> Event:
 
 def matches(rule: Alert, event: Event) -> bool:
     """Whether a rule of kind "event" matches this event."""
+    # FIELD=PATTERN; a missing field is empty.
+    terms = [term.partition("=")[::2] for term in rule.match]
+    values = [(event.fields.get(field, ""), pattern) for field, pattern in terms]
     return (
         event.name not in OWN
         and fits(rule.event, event.name)
@@ -93,12 +96,5 @@ def matches(rule: Alert, event: Event) -> bool:
         and fits(rule.session, event.session_name)
         and (fits(rule.unit, event.unit) or fits(rule.unit, event.unit.removesuffix(".service")))
         and fits(rule.function, event.fields.get("FUNCTION", ""))
-        and all(term_fits(term, event.fields) for term in rule.match)
+        and all(value == pattern or fnmatchcase(value, pattern) for value, pattern in values)
     )
-
-
-def term_fits(term: str, fields: Mapping[str, str]) -> bool:
-    """Whether FIELD=PATTERN matches; a missing field is empty."""
-    field, _, pattern = term.partition("=")
-    value = fields.get(field, "")
-    return value == pattern or fnmatchcase(value, pattern)

@@ -9,7 +9,6 @@ from livekeep.record.alerts import message as words
 from livekeep.record.alerts import outbox
 from livekeep.record.alerts.channels import Channel
 from livekeep.record.alerts.message import AlertText
-from livekeep.record.alerts.notify import Message
 from livekeep.record.alerts.rules import Finding
 
 Announced = Callable[[Sequence[int], float], None]
@@ -26,7 +25,9 @@ def flush(
 ) -> int:
     """Make the due messages; return their number. `newest` gives an open alert's newest finding; `announced` gets the alerts."""
     if not known:
-        keep_for_the_first_channel(database)
+        # Keep only open alerts: the first channel gets these, and nothing else.
+        ended = "SELECT id FROM alerts WHERE over_at IS NOT NULL"
+        database.execute(f"DELETE FROM gathering WHERE kind <> 'begin' OR alert IN ({ended})")  # noqa: S608
         return 0
     due = database.execute(
         "SELECT DISTINCT rule, kind FROM gathering WHERE due_at <= ? OR due_at > ?", [now, now + 2 * 31_536_000]
@@ -41,7 +42,15 @@ def flush(
         numbers = [row["id"] for row in rows]
         database.execute("BEGIN IMMEDIATE")
         if rows:
-            message = message_of(name, rules.get(name), kind, rows, newest, now)
+            texts = []
+            for row in rows:
+                finding = newest((name, row["subject"])) if kind == "reminder" else None
+                sentence, why = (finding.sentence, finding.why or row["why"]) if finding else (row["sentence"], row["why"])
+                times = row["count"], row["times"]
+                texts.append(AlertText(row["subject"], sentence, row["since"], row["over_at"], why, row["log"], *times))
+            # For a removed rule, the stored alerts have all that is needed.
+            rule = rules.get(name) or Alert(severity=rows[0]["severity"], advice=rows[0]["advice"])
+            message = words.compose(name, rule, kind, texts, now)
             usable = tuple(channel for channel in message.channels if channel in known)
             outbox.enqueue(database, replace(message, channels=usable), kind, known, now, rule=name)
         database.execute("DELETE FROM gathering WHERE rule = ? AND kind = ?", [name, kind])
@@ -52,33 +61,6 @@ def flush(
         if kind != "over" and numbers:
             announced(numbers, now)
     return len(pairs)
-
-
-def keep_for_the_first_channel(database: sqlite3.Connection) -> None:
-    """While no channel exists, keep only open alerts: the first channel gets these, and nothing else."""
-    database.execute("DELETE FROM gathering WHERE kind <> 'begin' OR alert IN (SELECT id FROM alerts WHERE over_at IS NOT NULL)")
-
-
-def message_of(
-    name: str, rule: Alert | None, kind: str, rows: Sequence[sqlite3.Row], newest: NewestFinding, now: float
-) -> Message:
-    """For a removed rule, the stored alerts have all that is needed."""
-    rule = rule or Alert(severity=rows[0]["severity"], advice=rows[0]["advice"])
-    texts = [text_of(row, newest((row["rule"], row["subject"])) if kind == "reminder" else None) for row in rows]
-    return words.compose(name, rule, kind, texts, now)
-
-
-def text_of(row: sqlite3.Row, newest: Finding | None) -> AlertText:
-    return AlertText(
-        row["subject"],
-        newest.sentence if newest else row["sentence"],
-        row["since"],
-        row["over_at"],
-        (newest.why if newest else "") or row["why"],
-        row["log"],
-        row["count"],
-        row["times"],
-    )
 
 
 def next_due(database: sqlite3.Connection) -> float | None:

@@ -7,7 +7,6 @@ import hashlib
 import socket
 import sqlite3
 import time
-from dataclasses import dataclass
 
 from livekeep.core import events
 from livekeep.core.config.record import Alert
@@ -26,24 +25,12 @@ Key = tuple[str, str]
 """A rule's name and a subject."""
 
 
-@dataclass(frozen=True)
-class Change:
-    """An alert that began or ended, for the journal."""
-
-    is_begin: bool
-    rule: str
-    subject: str
-    severity: str
-    sentence: str
-    seconds: float = 0.0
-
-
 class Ledger:
     """Writes to the alerter's database, then reports to the journal."""
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
-        self._changes: list[Change] = []
+        self._changes: list[tuple[events.Event, str, dict[str, str]]] = []
         self._hostname = socket.gethostname()
 
     # Rules
@@ -100,7 +87,7 @@ class Ledger:
                 rule.advice,
             ],
         )
-        self._changes.append(Change(True, *key, rule.severity, finding.sentence))
+        self._note(events.ALERT_BEGAN, key, rule, f"Alert {key[0]}: {finding.sentence}")
 
     def over(self, key: Key, rule: Alert, wall: float) -> None:
         """Store an alert's end, and announce it if its beginning was announced."""
@@ -116,7 +103,8 @@ class Ledger:
         if was_announced and not self.is_silenced(*key, wall):
             self.gather_alert(row["id"], key[0], "over", wall)
         self._database.execute("COMMIT")
-        self._changes.append(Change(False, *key, rule.severity, row["sentence"], max(wall - row["since"], 0.0)))
+        seconds = f"{max(wall - row['since'], 0.0):.0f}"
+        self._note(events.ALERT_OVER, key, rule, f"Alert {key[0]} is over: {row['sentence']}", SECONDS=seconds)
 
     def add_event(self, name: str, rule: Alert, event: Event, log: str, wall: float) -> None:
         """An event's alert ends as it begins; those that arrive before the next message are merged."""
@@ -139,17 +127,14 @@ class Ledger:
             "VALUES (?, ?, 'event', ?, ?, ?, ?, ?, ?, ?, 'event')",
             [name, event.subject(), rule.severity, event.at, wall, wall, sentence, log, rule.advice],
         )
-        self._changes.append(Change(True, name, event.subject(), rule.severity, sentence))
+        self._note(events.ALERT_BEGAN, (name, event.subject()), rule, f"Alert {name}: {sentence}")
         if self.is_silenced(name, event.subject(), wall):
             return
-        messaged = self.messaged_at(name, wall)
-        due = max(wall + GATHER_SECONDS, messaged + rule.cooldown_seconds)
+        # Never in a future that a clock step created.
+        sql = "SELECT messaged_at FROM rules WHERE rule = ? AND messaged_at <= ?"
+        row = self._database.execute(sql, [name, wall]).fetchone()
+        due = max(wall + GATHER_SECONDS, (row["messaged_at"] if row else 0.0) + rule.cooldown_seconds)
         self._database.execute("INSERT INTO gathering VALUES (?, 'event', ?, ?)", [name, due, cursor.lastrowid])
-
-    def messaged_at(self, name: str, wall: float) -> float:
-        """When the rule last sent a message; never in a future that a clock step created."""
-        row = self._database.execute("SELECT messaged_at FROM rules WHERE rule = ?", [name]).fetchone()
-        return row["messaged_at"] if row and row["messaged_at"] <= wall else 0.0
 
     # Messages to come
 
@@ -181,13 +166,12 @@ class Ledger:
         rows = self._database.execute("SELECT rule, subject FROM silences WHERE until > ?", [wall])
         return any(fits(row["rule"], rule) and fits(row["subject"], subject) for row in rows)
 
+    def _note(self, event: events.Event, key: Key, rule: Alert, sentence: str, **more: str) -> None:
+        fields = {"RULE": key[0], "SUBJECT": key[1], "SEVERITY": rule.severity, **more}
+        self._changes.append((event, sentence, fields))
+
     def publish(self) -> None:
         """Report the database's changes to the journal."""
-        for change in self._changes:
-            fields = {"RULE": change.rule, "SUBJECT": change.subject, "SEVERITY": change.severity}
-            if change.is_begin:
-                events.emit(events.ALERT_BEGAN, f"Alert {change.rule}: {change.sentence}", **fields)
-            else:
-                sentence = f"Alert {change.rule} is over: {change.sentence}"
-                events.emit(events.ALERT_OVER, sentence, **fields, SECONDS=f"{change.seconds:.0f}")
+        for event, sentence, fields in self._changes:
+            events.emit(event, sentence, **fields)
         self._changes.clear()

@@ -37,13 +37,16 @@ def compose(name: str, rule: Alert, kind: str, alerts: Sequence[AlertText], now:
     host = socket.gethostname()
     title = f"{host}: {headline(rule, kind, alerts)}"
     blocks = [block(alert, kind, now, number < MOST_LOGS) for number, alert in enumerate(alerts[:MOST_ALERTS])]
+    subject = shown(title)
+    if len(subject) > LONGEST_TITLE:
+        subject = subject[: LONGEST_TITLE - 1] + "…"
     more = len(alerts) - MOST_ALERTS
     footer = [f"Rule {name} ({rule.severity}) on {host}, {moment(now)}."]
     if kind != "over":
         footer.append(f"No messages of it for a while: sudo livekeep alert silence {name} --for 2h")
     advice = "" if kind == "over" else rule.advice
     return Message(
-        shorten(shown(title), LONGEST_TITLE),
+        subject,
         as_text(blocks, more, advice, footer),
         as_html(title, COLOURS["over" if kind == "over" else rule.severity], blocks, more, advice, footer),
         rule.severity,
@@ -76,7 +79,7 @@ def block(alert: AlertText, kind: str, now: float, with_log: bool) -> Block:
     if alert.why:
         rows.append(("Why", alert.why))
     if alert.times >= FLAPPING_TIMES:
-        rows.append(("Note", f"It comes and goes, {alert.times} times in a row; the pause before the next message gets longer"))
+        rows.append(("Note", f"It began {alert.times} times in a row; each time, the pause before the next message is longer"))
     return rows, alert.log if with_log and kind != "over" else ""
 
 
@@ -84,7 +87,8 @@ def as_text(blocks: Sequence[Block], more: int, advice: str, footer: Sequence[st
     parts = []
     for rows, log in blocks:
         width = max(len(name) for name, _text in rows) + 2
-        lines = [f"{name + ':':<{width}}{indented(text, width)}" for name, text in rows]
+        indent = "\n" + " " * width
+        lines = [f"{name + ':':<{width}}{indent.join(shown(line) for line in text.splitlines())}" for name, text in rows]
         if log:
             lines += ["The last lines:", *(f"    {shown(line)}" for line in log.splitlines())]
         parts.append("\n".join(lines))
@@ -93,10 +97,6 @@ def as_text(blocks: Sequence[Block], more: int, advice: str, footer: Sequence[st
     if advice:
         parts.append(f"What to do: {advice}")
     return "\n\n".join([*parts, "\n".join(["-- ", *footer])]) + "\n"
-
-
-def indented(text: str, width: int) -> str:
-    return ("\n" + " " * width).join(shown(line) for line in text.splitlines())
 
 
 def as_html(title: str, colour: str, blocks: Sequence[Block], more: int, advice: str, footer: Sequence[str]) -> str:
@@ -148,7 +148,3 @@ def test(channel: str, now: float) -> Message:
 
 def moment(at: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(at))
-
-
-def shorten(text: str, longest: int) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"

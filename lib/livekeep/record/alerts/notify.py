@@ -11,7 +11,6 @@ import os
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from livekeep.core import files, paths
 from livekeep.core.config.record import SEVERITIES
@@ -53,7 +52,11 @@ def submit(message: Message, spool: Path = SPOOL) -> None:
 
     Raises `ValueError` for a message that it would refuse, and `TemporaryError` when the spool cannot be written.
     """
-    content = json.dumps(as_document(message), ensure_ascii=False).encode()
+    encoded = [base64.b64encode(it.content).decode("ascii") for it in message.attachments]
+    attachments = [
+        {"name": it.name, "type": it.type, "content": content} for it, content in zip(message.attachments, encoded, strict=True)
+    ]
+    content = json.dumps({**vars(message), "attachments": attachments}, ensure_ascii=False).encode()
     decode(content)
     drop(content, SUFFIX, spool)
 
@@ -72,43 +75,24 @@ def drop(content: bytes, suffix: str, spool: Path = SPOOL) -> str:
     return token
 
 
-def as_document(message: Message) -> dict[str, Any]:
-    return {
-        "title": message.title,
-        "text": message.text,
-        "html": message.html,
-        "severity": message.severity,
-        "channels": list(message.channels),
-        "attachments": [
-            {"name": it.name, "type": it.type, "content": base64.b64encode(it.content).decode("ascii")}
-            for it in message.attachments
-        ],
-    }
-
-
 def decode(content: bytes) -> Message:
     """Decode a spool file. Raises `ValueError` that says what is wrong with it."""
     document = json.loads(content)
     try:
+        attachments = [
+            Attachment(str(it["name"]), str(it["type"]), base64.b64decode(it["content"], validate=True))
+            for it in document.get("attachments", ())
+        ]
         message = Message(
             str(document["title"]),
             str(document["text"]),
             str(document.get("html", "")),
             str(document.get("severity", "info")),
             tuple(map(str, document.get("channels", ()))),
-            tuple(attachment_of(it) for it in document.get("attachments", ())),
+            tuple(attachments),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"is not a message ({error})") from error
-    check(message)
-    return message
-
-
-def attachment_of(document: dict[str, Any]) -> Attachment:
-    return Attachment(str(document["name"]), str(document["type"]), base64.b64decode(document["content"], validate=True))
-
-
-def check(message: Message) -> None:
     if message.severity not in SEVERITIES:
         raise ValueError(f"severity: must be one of {', '.join(SEVERITIES)}")
     if not message.title.strip() or len(message.title) > LONGEST_TITLE or not message.title.isprintable():
@@ -120,3 +104,4 @@ def check(message: Message) -> None:
     for it in message.attachments:
         if not it.name.isprintable() or "/" in it.name or not it.name or not it.type.isprintable() or "/" not in it.type:
             raise ValueError('attachments: must have a file\'s name and a type such as "application/pdf"')
+    return message

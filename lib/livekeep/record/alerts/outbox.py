@@ -184,7 +184,8 @@ def settle(
             [everybody, now, message, channel],
         )
         return None
-    wait = back_off(row["attempts"], random.uniform(0.9, 1.1))  # noqa: S311
+    step = min(max(row["attempts"], 1), len(BACK_OFF_SECONDS)) - 1
+    wait = BACK_OFF_SECONDS[step] * random.uniform(0.9, 1.1)  # noqa: S311
     database.execute(
         "UPDATE deliveries SET taken = ?, reason = ?, due_at = ? WHERE message = ? AND channel = ?",
         [everybody, reason, now + wait, message, channel],
@@ -198,11 +199,6 @@ def postpone(database: sqlite3.Connection, channel: str, seconds: float, now: fl
         "UPDATE deliveries SET due_at = ? WHERE channel = ? AND state = 'waiting' AND due_at < ?",
         [now + seconds, channel, now + seconds],
     )
-
-
-def back_off(attempts: int, spread: float) -> float:
-    """Seconds between a failed attempt and the next one."""
-    return BACK_OFF_SECONDS[min(max(attempts, 1), len(BACK_OFF_SECONDS)) - 1] * spread
 
 
 def try_now(database: sqlite3.Connection, now: float) -> None:

@@ -36,7 +36,10 @@ class Record:
 
     def connection(self) -> sqlite3.Connection | None:
         """The current record, or None."""
-        identity = self._read_identity()
+        identity = ""
+        with contextlib.suppress(OSError):
+            status = self.file.stat()
+            identity = f"{status.st_dev}:{status.st_ino}"
         if self._connection is not None and identity == self.identity and not self._connection.is_outdated:
             return self._connection
         self.close()
@@ -74,13 +77,6 @@ class Record:
         if self._connection is not None:
             self._connection.close()
         self._connection, self._watch, self.identity = None, None, ""
-
-    def _read_identity(self) -> str:
-        try:
-            status = self.file.stat()
-        except OSError:
-            return ""
-        return f"{status.st_dev}:{status.st_ino}"
 
 
 # The last lines

@@ -78,55 +78,43 @@ class Decision:
 
 def decide(rule: Alert, standing: Standing, is_bad: bool, ended: Ended | None, clock: Clock) -> Decision:
     """Decide from the current condition."""
-    return when_open(rule, standing, is_bad, clock) if standing.is_open else when_closed(rule, standing, is_bad, ended, clock)
-
-
-def when_closed(rule: Alert, standing: Standing, is_bad: bool, ended: Ended | None, clock: Clock) -> Decision:
-    if not is_bad:
-        return Decision(Standing())
-    since = clock.steady if standing.bad_since is None else standing.bad_since
-    # A metric's samples already show how long the condition has held.
-    held = rule.for_seconds if rule.kind == "verdict" else 0.0
-    wait = max(since + held - clock.steady, cooling_seconds(rule, ended, clock.wall))
-    if wait > 0:
-        return Decision(Standing(bad_since=since), wait=wait)
-    return Decision(Standing(is_open=True, bad_since=since, times=times_in_a_row(rule, ended, clock.wall)), "begin")
-
-
-def when_open(rule: Alert, standing: Standing, is_bad: bool, clock: Clock) -> Decision:
+    if not standing.is_open:
+        return when_closed(rule, standing, ended, clock) if is_bad else Decision(Standing())
     if is_bad:
         standing = replace(standing, good_since=None)
         if standing.announced_at is None:
             return Decision(standing)
         elapsed = clock.wall - standing.announced_at
-        # The clock stepped back to before it: count from now.
         if elapsed >= rule.repeat_seconds:
             return Decision(standing, "remind")
+        # If the clock stepped back to before the message, count from now.
         return Decision(standing, wait=min(rule.repeat_seconds, max(rule.repeat_seconds - elapsed, 0.0)))
     since = clock.steady if standing.good_since is None else standing.good_since
     wait = since + OVER_SECONDS.get(rule.kind, 0.0) - clock.steady
+    return Decision(replace(standing, good_since=since), wait=wait) if wait > 0 else Decision(Standing(), "over")
+
+
+def when_closed(rule: Alert, standing: Standing, ended: Ended | None, clock: Clock) -> Decision:
+    """While the condition holds, and no alert is open."""
+    since = clock.steady if standing.bad_since is None else standing.bad_since
+    # A metric's samples already show how long the condition has held.
+    held = rule.for_seconds if rule.kind == "verdict" else 0.0
+    cooling, times = 0.0, 1
+    # No cooldown when the clock stepped back to before the end.
+    if ended is not None and clock.wall >= ended.over_at:
+        cooling = max(ended.over_at + cooldown_of(rule, ended) - clock.wall, 0.0)
+        in_a_row_seconds = cooldown_of(rule, ended) + rule.for_seconds + ROW_SECONDS
+        times = ended.times + 1 if clock.wall - ended.over_at < in_a_row_seconds else 1
+    wait = max(since + held - clock.steady, cooling)
     if wait > 0:
-        return Decision(replace(standing, good_since=since), wait=wait)
-    return Decision(Standing(), "over")
+        return Decision(Standing(bad_since=since), wait=wait)
+    return Decision(Standing(is_open=True, bad_since=since, times=times), "begin")
 
 
 def cooldown_of(rule: Alert, ended: Ended) -> float:
     """How long after its end the alert cannot begin again."""
     doubled = rule.cooldown_seconds * 2.0 ** min(ended.times - 1, 20)
     return min(doubled, max(LONGEST_COOLDOWN_SECONDS, rule.cooldown_seconds))
-
-
-def cooling_seconds(rule: Alert, ended: Ended | None, wall: float) -> float:
-    """The rest of the cooldown; none when the clock stepped back to before the end."""
-    if ended is None or wall < ended.over_at:
-        return 0.0
-    return max(ended.over_at + cooldown_of(rule, ended) - wall, 0.0)
-
-
-def times_in_a_row(rule: Alert, ended: Ended | None, wall: float) -> int:
-    if ended is None or not 0 <= wall - ended.over_at < cooldown_of(rule, ended) + rule.for_seconds + ROW_SECONDS:
-        return 1
-    return ended.times + 1
 
 
 def fits(pattern: str, name: str) -> bool:

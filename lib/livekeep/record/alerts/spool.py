@@ -23,10 +23,10 @@ logger = logging.getLogger("livekeep.alerter")
 def take(database: sqlite3.Connection, spool: Path, known: Mapping[str, Channel], now: float) -> int:
     """Take the files; return their number. Raises `OSError` when the spool cannot be read."""
     with os.scandir(spool) as entries:
-        files = [
+        ages = [
             (entry.stat(follow_symlinks=False).st_mtime_ns, entry.name) for entry in entries if not entry.name.startswith(".")
         ]
-    names = [name for _modified, name in sorted(files)[:MOST_AT_ONCE]]
+    names = [name for _modified, name in sorted(ages)[:MOST_AT_ONCE]]
     for name in names:
         file = spool / name
         try:

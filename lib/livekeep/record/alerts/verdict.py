@@ -18,7 +18,6 @@ from livekeep.record.alerts.rules import Finding
 from livekeep.status import snapshot
 from livekeep.status.health import LEVELS, Clock, Health
 from livekeep.status.probe_status import is_silent
-from livekeep.status.snapshot import Snapshot
 
 RECORDER_STALE_SECONDS = 180.0
 """The recorder writes its state at least once a minute."""
@@ -32,26 +31,18 @@ def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) ->
         seen = snapshot.read(Clock(now, time.monotonic()), root, kept, probes)
     except PermissionError as error:
         raise TemporaryError(f"{error.filename}: cannot be read ({error.strerror}); is this user in group livekeep?") from error
+    is_stopped = isinstance(seen.poller, StateAbsentError) and isinstance(seen.player, StateAbsentError)
+    is_off = is_stopped and not seen.error_screen_active
+    host = seen.probe_results.get("host")
+    if isinstance(host, HostResult) and not is_silent(host, seen.clock) and host.connectors:
+        is_off = is_off or all(connector.connected is False for connector in host.connectors)
     verdict = seen.verdict()
     parts: dict[str, Health] = {f"channel {name}": it for name, it in verdict.channels.items()}
-    if verdict.screen and not is_off_on_purpose(seen):
+    if verdict.screen and not is_off:
         parts["screen"] = verdict.screen
     least = LEVELS.index("down" if rule.verdict == "down" else "degraded")
     bad = {name: it for name, it in parts.items() if LEVELS.index(it.level) >= least}
     return [Finding(name, f"{name}: {it.sentence}" if name == "screen" else it.sentence, now) for name, it in bad.items()]
-
-
-def is_off_on_purpose(seen: Snapshot) -> bool:
-    is_stopped = isinstance(seen.poller, StateAbsentError) and isinstance(seen.player, StateAbsentError)
-    return (is_stopped and not seen.error_screen_active) or no_tv_is_connected(seen)
-
-
-def no_tv_is_connected(seen: Snapshot) -> bool:
-    """Whether the host probe's newest run found connectors, but no TV on any of them."""
-    host = seen.probe_results.get("host")
-    if not isinstance(host, HostResult) or is_silent(host, seen.clock):
-        return False
-    return bool(host.connectors) and all(connector.connected is False for connector in host.connectors)
 
 
 def trouble_of_recorder(root: Path) -> str:
