@@ -162,5 +162,5 @@ def add_samples(writer: Writer, day: date) -> None:
         )
         for place, unit in enumerate(("livekeep-player", "livekeep-display", "livekeep-worker@main", "livekeep-recorder")):
             figures = {"memory_bytes": (place + 1) * 24_000_000 + number * 1000, "cpu_percent": 1.5 * place}
-            writer.add_unit_sample(MACHINE, "box", at, f"{unit}.service", figures)
+            writer.add_sample(MACHINE, "box", at, figures, f"{unit}.service")
     writer.commit()

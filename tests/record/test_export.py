@@ -49,7 +49,7 @@ def fill(folder: Path, made: list[Any], name: str) -> Connection:
         lines += [["f", number, function, "function"], call]
     writer.ingest([job.raw(wire.encode(lines), len(made)), event("picture-changed", name, PICTURE=name)])
     writer.add_sample("1" * 32, "@box", NOW, {"cpu_percent": 12.5, "memory_bytes": 10**9})
-    writer.add_unit_sample("1" * 32, "@box", NOW, "=job.service", {"memory_bytes": 5, "cpu_percent": 0.1})
+    writer.add_sample("1" * 32, "@box", NOW, {"memory_bytes": 5, "cpu_percent": 0.1}, "=job.service")
     writer.commit()
     writer.close()
     return schema.open_read_only(folder / "record.db")

@@ -231,13 +231,6 @@ def local(year: int, month: int, day: int, hour: int = 0) -> int:
 
 
 @pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    writer = Writer(tmp_path / "record.db")
-    yield writer
-    writer.close()
-
-
-@pytest.fixture
 def reader(writer: Writer, tmp_path: Path) -> Iterator[Connection]:
     connection = schema.open_read_only(tmp_path / "record.db")
     yield connection
@@ -337,12 +330,9 @@ def test_events_are_detected_by_name_priority_text_unit_and_session(writer: Writ
 
 def test_samples_are_put_together_to_as_many_as_are_wanted(writer: Writer, reader: Connection) -> None:
     for minute in range(600):
-        writer.add_sample(
-            "1" * 32, "box", NOW + minute * MINUTE, {"cpu_percent": float(minute % 2 * 100), "memory_bytes": minute}
-        )
-        writer.add_unit_sample(
-            "1" * 32, "box", NOW + minute * MINUTE, "job.service", {"memory_bytes": minute, "cpu_percent": 1.0}
-        )
+        at, box = NOW + minute * MINUTE, ("1" * 32, "box")
+        writer.add_sample(*box, at, {"cpu_percent": float(minute % 2 * 100), "memory_bytes": minute})
+        writer.add_sample(*box, at, {"memory_bytes": minute, "cpu_percent": 1.0}, "job.service")
     writer.commit()
     few, full = queries.samples(reader, Filter(), most=10), queries.samples(reader, Filter(), most=600)
     assert len(full) == 600

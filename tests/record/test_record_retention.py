@@ -4,7 +4,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,13 +20,6 @@ from tests.record.entries import Job, event
 DAY = retention.DAY
 NOW = 1_700_000_000
 """Unix seconds."""
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    writer = Writer(tmp_path / "record.db")
-    yield writer
-    writer.close()
 
 
 def ages(writer: Writer, query: str) -> list[int]:
@@ -51,7 +43,7 @@ def filled(writer: Writer, days: list[int]) -> None:
         writer.add(job.entry(calls=[("fetch", at, 7, "succeeded")], lines=lines, at=at))
         writer.add(event("picture-changed", f"of {number}", at=at))
         writer.add_sample("m", "box", at, {"cpu_percent": 1.0})
-        writer.add_unit_sample("m", "box", at, "livekeep-player.service", {"cpu_percent": 1.0})
+        writer.add_sample("m", "box", at, {"cpu_percent": 1.0}, "livekeep-player.service")
     writer.commit()
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from livekeep.record.store import histogram
-from livekeep.record.store.summaries import HOUR, day_of, hour_of, next_day, rebuild
+from livekeep.record.store.summaries import HOUR, day_of, next_day
 from livekeep.record.store.writer import Writer
 from tests.record.entries import Job
 
@@ -235,7 +235,7 @@ def test_a_summary_can_be_counted_again_from_its_rows(tmp_path: Path) -> None:
     writer.ingest([Job().entry(calls=[("fetch", began + number, number, "failed") for number in range(50)])])
     before = [tuple(row) for row in writer.connection.execute("SELECT * FROM summaries ORDER BY period")]
     writer.connection.execute("UPDATE summaries SET count = 1, sum = 1, histogram = x'0101'")
-    for period, start in (("hour", hour_of(began)), ("day", day_of(began))):
-        rebuild(writer.connection, (period, start, 1, 1))
+    writer.summaries.rebuild_later(1, 1, began)
+    writer.summaries.write(writer.connection)
     assert [tuple(row) for row in writer.connection.execute("SELECT * FROM summaries ORDER BY period")] == before
     writer.close()

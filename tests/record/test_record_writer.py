@@ -3,7 +3,6 @@
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +16,6 @@ from tests.record.entries import BOOT, NOW, Job, event, trusted
 
 FORGED = "token-of-another"
 FAILED = "d9b373ed55a64feb8242e02dbe79a49c"
-
-
-@pytest.fixture
-def writer(tmp_path: Path) -> Iterator[Writer]:
-    writer = Writer(tmp_path / "record.db")
-    yield writer
-    writer.close()
 
 
 def rows(writer: Writer, query: str) -> list[tuple[object, ...]]:

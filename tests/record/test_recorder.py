@@ -68,7 +68,7 @@ def test_a_large_entry_is_taken_whole(recorder: RunningRecorder) -> None:
 
 def kill_under_load(folder: Path, kills: int) -> None:
     """Kills at random times while a job writes; then everything is there once."""
-    chance, job, sent = random.Random(kills), Job(), 0
+    chance, job, sent, events = random.Random(kills), Job(), 0, 0
     with RunningRecorder(folder) as recorder:
         writer = journals.JournalWriter(recorder.journal)
         for _ in range(kills):
@@ -76,6 +76,7 @@ def kill_under_load(folder: Path, kills: int) -> None:
                 writer.append(calls(job, 20, size=30))
                 sent += 600
                 writer.append([event("picture-changed", f"after {sent}")])
+                events += 1
                 time.sleep(chance.uniform(0, 0.1))
             recorder.kill()
             recorder.start(is_waited_for=False)
@@ -83,7 +84,8 @@ def kill_under_load(folder: Path, kills: int) -> None:
             time.sleep(chance.uniform(0, 0.6))
         writer.close()
         recorder.wait_for("SELECT max(number) FROM calls", sent)
-        recorder.wait_for("SELECT count(*) FROM events", sum(1 for _ in recorder.rows("SELECT DISTINCT message FROM events")))
+        recorder.wait_for("SELECT count(DISTINCT message) FROM events", events)
+        assert recorder.rows("SELECT count(*) FROM events") == [(events,)]
         assert recorder.rows("SELECT count(*), count(DISTINCT number) FROM calls") == [(sent, sent)]
         assert recorder.rows("SELECT sum(count) FROM summaries WHERE period = 'hour'") == [(sent,)]
         assert recorder.rows("SELECT * FROM losses") == []

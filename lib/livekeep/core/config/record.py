@@ -130,7 +130,7 @@ SHIPPED_ALERTS = {
     ),
     "session-lost": Alert(
         event="session-lost",
-        advice="The process ended without a word: journalctl -b shows its last lines",
+        advice="The process ended unexpectedly: journalctl -b shows its last lines",
     ),
     "failures": Alert(
         kind="failures",

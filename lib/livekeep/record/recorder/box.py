@@ -12,6 +12,12 @@ from pathlib import Path
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
+UNIT_FOLDERS = (
+    "*.slice/*.service",
+    "*.slice/*.slice/*.service",
+    "*.slice/*.slice/*.slice/*.service",
+    "user.slice/user-*.slice/user@*.service/*.slice/*.service",
+)
 MOST_UNITS = 100
 PROCESSOR_SENSORS = ("cpu_thermal", "coretemp", "k10temp", "soc_thermal", "acpitz")
 
@@ -48,15 +54,15 @@ class Box:
     def units(self, names: Iterable[str], now_monotonic: float) -> list[UnitSample]:
         """livekeep's units, and the running units among `names`."""
         wanted = set(names)
-        folders = {
-            folder.name: folder for folder in self._folders() if folder.name in wanted or folder.name.startswith("livekeep-")
-        }
+        found = (folder for pattern in UNIT_FOLDERS for folder in self._cgroups.glob(pattern))
+        folders = {folder.name: folder for folder in found if folder.name in wanted or folder.name.startswith("livekeep-")}
         seconds = now_monotonic - self._sampled_monotonic if self._sampled_monotonic is not None else 0.0
         samples, used = [], {}
         for unit, folder in sorted(folders.items())[:MOST_UNITS]:
-            total = used_seconds(folder)
-            if total is not None:
-                used[unit] = total
+            total = None
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                statistics = dict(line.split() for line in (folder / "cpu.stat").read_text().splitlines())
+                total = used[unit] = int(statistics["usage_usec"]) / 1e6
             before = self._used_seconds.get(unit)
             share = None
             if total is not None and before is not None and seconds > 0:
@@ -66,11 +72,6 @@ class Box:
         self._used_seconds, self._sampled_monotonic = used, now_monotonic
         return samples
 
-    def _folders(self) -> Iterable[Path]:
-        for pattern in ("*.slice/*.service", "*.slice/*.slice/*.service", "*.slice/*.slice/*.slice/*.service"):
-            yield from self._cgroups.glob(pattern)
-        yield from self._cgroups.glob("user.slice/user-*.slice/user@*.service/*.slice/*.service")
-
 
 def temperature() -> float | None:
     """The processor's temperature in °C; that of the hottest sensor if none is known to be the processor's."""
@@ -78,15 +79,6 @@ def temperature() -> float | None:
     named = [reading.current for name in PROCESSOR_SENSORS for reading in sensors.get(name, ())]
     every = [reading.current for readings in sensors.values() for reading in readings]
     return max(named or every, default=None)
-
-
-def used_seconds(folder: Path) -> float | None:
-    """The processor time of a cgroup."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in (folder / "cpu.stat").read_text().splitlines():
-            if line.startswith("usage_usec "):
-                return int(line.split()[1]) / 1e6
-    return None
 
 
 def memory_of(folder: Path) -> int | None:

@@ -5,6 +5,7 @@ box's files in a folder (remote-BOX.journal and its rotated ones) have a separat
 late are not skipped.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -133,7 +134,12 @@ class Source:
             return None
 
     def _open(self) -> journal.Reader:
-        reader = journal.Reader(files=[str(file) for file in self.files]) if self.files else local_reader()
+        if self.files:
+            reader = journal.Reader(files=[str(file) for file in self.files])
+        else:
+            # This machine's journal, including users' entries.
+            here = {} if Path("/") == paths.ROOT else {"path": str(paths.ROOT / "var/log/journal")}
+            reader = journal.Reader(**here)
         reader.data_threshold = THRESHOLD_BYTES
         return reader
 
@@ -154,8 +160,11 @@ class Source:
         return None
 
     def _entry(self) -> dict[str, str]:
-        if not self._is_wanted():
-            return {}
+        # A check of a few fields: most entries of a journal don't concern the record.
+        if not (self._field(wire.PROCESS) or self._field(wire.EVENT) or self._field("MESSAGE_ID") in MESSAGE_IDS):
+            is_ours = self._field("_SYSTEMD_UNIT").startswith(b"livekeep-")
+            if not is_ours or self._field("PRIORITY") not in LOG_PRIORITIES:
+                return {}
         fields = {
             name: (value[0] if isinstance(value, list) else value).decode(errors="replace")
             for name, value in self._reader._get_all().items()
@@ -163,14 +172,6 @@ class Source:
         fields["__REALTIME_TIMESTAMP"] = str(self._realtime)
         fields["__CURSOR"] = self._reader._get_cursor()
         return fields
-
-    def _is_wanted(self) -> bool:
-        """A check of a few fields: most entries of a journal don't concern the record."""
-        if self._field(wire.PROCESS) or self._field(wire.EVENT):
-            return True
-        if self._field("MESSAGE_ID") in MESSAGE_IDS:
-            return True
-        return self._field("_SYSTEMD_UNIT").startswith(b"livekeep-") and self._field("PRIORITY") in LOG_PRIORITIES
 
     def _field(self, name: str) -> bytes:
         try:
@@ -201,28 +202,16 @@ class Source:
         self._reader.seek_realtime(self._failed_at / 1e6 + skipped)
 
 
-def local_reader() -> journal.Reader:
-    """A reader of this machine's journal, including users' entries."""
-    return journal.Reader() if Path("/") == paths.ROOT else journal.Reader(path=str(paths.ROOT / "var/log/journal"))
-
-
 def groups(folder: Path) -> dict[str, tuple[Path, ...]]:
     """The files of each journal in `folder` and its subfolders: the current one, and the rotated ones."""
     by_journal: dict[str, list[Path]] = {}
-    for file in sorted(journal_files(folder)):
-        name = file.name.partition("@")[0].removesuffix("~").removesuffix(".journal")
-        by_journal.setdefault(str(file.parent / name), []).append(file)
+    patterns = ("*.journal", "*.journal~", "*/*.journal", "*/*.journal~")
+    for file in sorted(file for pattern in patterns for file in folder.glob(pattern)):
+        with contextlib.suppress(OSError):
+            if file.stat().st_size >= SMALLEST_FILE_BYTES:
+                name = file.name.partition("@")[0].removesuffix("~").removesuffix(".journal")
+                by_journal.setdefault(str(file.parent / name), []).append(file)
     return {key: tuple(files) for key, files in by_journal.items()}
-
-
-def journal_files(folder: Path) -> Iterator[Path]:
-    for pattern in ("*.journal", "*.journal~", "*/*.journal", "*/*.journal~"):
-        for file in folder.glob(pattern):
-            try:
-                if file.stat().st_size >= SMALLEST_FILE_BYTES:
-                    yield file
-            except OSError:
-                continue
 
 
 def readable(files: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Missing, ...]]:
@@ -288,7 +277,9 @@ class Journals:
                 source.missing.clear()
         self.has_more = bool(waiting)
         if self._local.is_reopened:
-            self._watch_again()
+            self._service.forget(self._descriptor)
+            self._descriptor, self._local.is_reopened = self._local.fileno(), False
+            self._service.watch(self._descriptor, self._notice)
 
     def positions(self) -> dict[str, Position]:
         """The positions that changed since the last call."""
@@ -309,11 +300,6 @@ class Journals:
         source.seek(position or self._committed(source.key))
         self._sources[source.key] = source
         return source
-
-    def _watch_again(self) -> None:
-        self._service.forget(self._descriptor)
-        self._descriptor, self._local.is_reopened = self._local.fileno(), False
-        self._service.watch(self._descriptor, self._notice)
 
     def _notice(self) -> None:
         self._local.drain()

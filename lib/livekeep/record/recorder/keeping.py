@@ -47,7 +47,12 @@ class Keeping:
         """Once a minute: read livekeep-tidy's result, and check the disk space."""
         oldest = retention.oldest_call(connection)
         self.oldest_call_at = None if oldest is None else oldest / 1e6
-        self._read_result()
+        result = upkeep.read_result(self._file.parent)
+        if result and result != self._result:
+            self._result = result
+            self.checked_at, self.is_sound = result.at, not result.faults
+            if result.faults and result.inode == self._file.stat().st_ino:
+                self.faults = result.faults
         disk = shutil.disk_usage(self._file.parent)
         free_percent = 100 * disk.free / disk.total
         if free_percent >= settings.least_free_percent or self._file.stat().st_size < self._least_bytes:
@@ -90,15 +95,6 @@ class Keeping:
         self.problem, self.advice = sentence, "df -h"
         # Return all free pages to the disk.
         self._work = work(connection, retention.horizon(now, fewer, settings.summary_days), 0.0)
-
-    def _read_result(self) -> None:
-        result = upkeep.read_result(self._file.parent)
-        if result is None or result == self._result:
-            return
-        self._result = result
-        self.checked_at, self.is_sound = result.at, not result.faults
-        if result.faults and result.inode == self._file.stat().st_ino:
-            self.faults = result.faults
 
 
 def work(connection: sqlite3.Connection, horizon: retention.Horizon, kept_free_share: float) -> Iterator[int]:

@@ -32,7 +32,7 @@ from livekeep.record.recorder import lost
 from livekeep.record.recorder.box import Box
 from livekeep.record.recorder.journal import Journals, Missing
 from livekeep.record.recorder.keeping import Keeping
-from livekeep.record.recorder.lost import Here, Running
+from livekeep.record.recorder.lost import Here
 from livekeep.record.recorder.requests import Requests
 from livekeep.record.store import retention, schema, upkeep
 from livekeep.record.store.entry import digest
@@ -99,7 +99,10 @@ class Recorder:
         log.set_up(settings.log.level)
         self.sample_due = 0.0
         if settings.record.journal != before.record.journal:
-            self.forget_uncommitted()
+            if self.writer:
+                self.writer.rollback()
+            self.requests.rewind()
+            self.commit_due = 0.0
             self.close_journals()
 
     # A pass
@@ -113,7 +116,13 @@ class Recorder:
                 self.failures = 0
                 self.problem = self.advice = ""
             except sqlite3.Error as error:
-                self.give_way(error, now)
+                name = getattr(error, "sqlite_errorname", "") or ""
+                if isinstance(error, DamagedError) or name.startswith(DAMAGED):
+                    self.set_aside(str(error), now)
+                elif name == "SQLITE_FULL":
+                    self.pause("The disk is full: the record waits, and the journal keeps new entries", "df -h", now)
+                else:
+                    self.pause(f"The record cannot be written: {error}", f"ls -l {quote(str(self.file.parent))}; df -h", now)
             except (OSError, TemporaryError) as error:
                 self.pause(f"The recorder waits: {error}", "journalctl -u livekeep-recorder", now)
         if now >= self.state_due or (now >= self.soonest_state and self.published != self.urgent_state()):
@@ -122,8 +131,12 @@ class Recorder:
         return self.next_pass()
 
     def work(self, now: float) -> None:
-        writer = self.opened_writer()
-        journals = self.opened_journals(writer)
+        if self.writer is None:
+            self.writer = Writer(self.file, counters=self.counters)
+            self.newest = 0
+        if self.journals is None:
+            self.journals = Journals(self.service, self.settings.record.journal, self.writer.read_position)
+        writer, journals = self.writer, self.journals
         if journals.has_more or now < self.polled_until:
             self.read(writer, journals, now)
         self.requests.take_entries(writer, now + PASS_SECONDS)
@@ -153,17 +166,6 @@ class Recorder:
         return min(due)
 
     # The journal
-
-    def opened_writer(self) -> Writer:
-        if self.writer is None:
-            self.writer = Writer(self.file, counters=self.counters)
-            self.newest = 0
-        return self.writer
-
-    def opened_journals(self, writer: Writer) -> Journals:
-        if self.journals is None:
-            self.journals = Journals(self.service, self.settings.record.journal, writer.read_position)
-        return self.journals
 
     def read(self, writer: Writer, journals: Journals, now: float) -> None:
         until = now + PASS_SECONDS
@@ -210,7 +212,7 @@ class Recorder:
         units = [row[0] for row in writer.connection.execute("SELECT DISTINCT unit FROM processes WHERE last_at > ?", (week,))]
         for used in self.box.units(units, now):
             figures = {"memory_bytes": used.memory_bytes, "cpu_percent": used.cpu_percent}
-            writer.add_unit_sample(self.here.machine_id, hostname, moment, used.unit, figures)
+            writer.add_sample(self.here.machine_id, hostname, moment, figures, used.unit)
         self.keeping.check(writer.connection, self.settings.record, time.time())
         if self.keeping.faults:
             raise DamagedError("; ".join(self.keeping.faults))
@@ -221,22 +223,15 @@ class Recorder:
         gone = [session for session in sessions if lost.is_gone(session, self.here, time.time())]
         for session in gone:
             if session.id in self.suspects:
-                report_lost(session)
+                process = f"its process (PID {session.pid} on {session.hostname}) is gone"
+                sentence = f'The session "{session.name or session.token}" ended unexpectedly: {process}'
+                events.emit(events.SESSION_LOST, sentence, SESSION=session.token, NAME=session.name, UNIT=session.unit)
                 writer.lose_session(session.id)
         self.suspects = {session.id for session in gone} - self.suspects
         self.is_check_due = False
         self.state = replace(self.state, sessions_running=len(sessions))
 
     # Errors
-
-    def give_way(self, error: sqlite3.Error, now: float) -> None:
-        name = getattr(error, "sqlite_errorname", "") or ""
-        if isinstance(error, DamagedError) or name.startswith(DAMAGED):
-            self.set_aside(str(error), now)
-        elif name == "SQLITE_FULL":
-            self.pause("The disk is full: the record waits, and the journal keeps what comes", "df -h", now)
-        else:
-            self.pause(f"The record cannot be written: {error}", f"ls -l {quote(str(self.file.parent))}; df -h", now)
 
     def set_aside(self, reason: str, now: float) -> None:
         self.close_writer()
@@ -259,12 +254,6 @@ class Recorder:
         self.paused_until = now + min(RETRY_SECONDS * 2 ** (self.failures - 1), LONGEST_RETRY_SECONDS)
         self.state_due = 0.0
         self.close_writer()
-
-    def forget_uncommitted(self) -> None:
-        if self.writer:
-            self.writer.rollback()
-        self.requests.rewind()
-        self.commit_due = 0.0
 
     def close_writer(self) -> None:
         """Forget uncommitted rows; their entries are read again."""
@@ -322,12 +311,6 @@ class Recorder:
         )
         state.write(state.stamped(self.state))
         self.service.status(self.problem or self.keeping.problem or f"{counters.calls} calls, {counters.events} events recorded")
-
-
-def report_lost(session: Running) -> None:
-    name = session.name or session.token
-    sentence = f'The session "{name}" ended without a word: its process (PID {session.pid} on {session.hostname}) is gone'
-    events.emit(events.SESSION_LOST, sentence, SESSION=session.token, NAME=session.name, UNIT=session.unit)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

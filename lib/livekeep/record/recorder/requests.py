@@ -18,13 +18,21 @@ logger = logging.getLogger("livekeep.recorder")
 
 class Requests:
     def __init__(self, service: Service, file: Path) -> None:
-        self._service, self._folder = service, folder_of(file)
+        self._folder = folder_of(file)
         self._watch: FolderWatch | None = None
         self._files: list[Path] = []
         self._import: Import | None = None
         self._is_requested = False
         self._is_tidying = False
-        self._open()
+        try:
+            self._folder.mkdir(mode=0o750, exist_ok=True)
+            self._watch = FolderWatch(self._folder, ())
+            self._watch.watch_contents(self._folder)
+        except (OSError, TemporaryError) as error:
+            logger.warning("%s: requests are not seen: %s", self._folder, error)
+            return
+        service.watch(self._watch, self._notice)
+        self._list()
 
     @property
     def is_busy(self) -> bool:
@@ -35,16 +43,25 @@ class Requests:
     def take_entries(self, writer: Writer, until_monotonic: float) -> None:
         """Entries of the file being imported, until enough wait for a commit."""
         if self._import is None and self._files:
-            self._begin(writer, self._files.pop(0))
+            file = self._files.pop(0)
+            position = writer.read_position(f"import {file.name}")
+            try:
+                self._import = Import(file, int(position.cursor) if position else 0)
+            except OSError as error:
+                logger.warning("%s cannot be imported: %s", file, error)
         if self._import is None or self._import.is_at_end:
             return
-        before = self._import.unreadable
+        current, before = self._import, self._import.unreadable
         for entry in self._import.entries():
             writer.add(entry)
             if time.monotonic() >= until_monotonic:
                 break
-        if self._import.unreadable > before:
-            self._add_loss(writer, self._import, self._import.unreadable - before)
+        lines = current.unreadable - before
+        if lines:
+            origin = writer.origin_here("unknown", "unknown", "", current.position().at)
+            sentence = f"{current.file.name}: {lines} lines of an imported file cannot be read"
+            identity = digest(f"{current.key} {current.position().cursor}")
+            writer.add_loss("unreadable", sentence, origin, entries=lines, identity=identity)
         if self._import.is_at_end and not writer.has_rows:
             self.note_committed()
 
@@ -76,17 +93,6 @@ class Requests:
             keeping.request()
             self._is_tidying = True
 
-    def _open(self) -> None:
-        try:
-            self._folder.mkdir(mode=0o750, exist_ok=True)
-            self._watch = FolderWatch(self._folder, ())
-            self._watch.watch_contents(self._folder)
-        except (OSError, TemporaryError) as error:
-            logger.warning("%s: requests are not seen: %s", self._folder, error)
-            return
-        self._service.watch(self._watch, self._notice)
-        self._list()
-
     def _notice(self) -> None:
         if self._watch:
             self._watch.drain()
@@ -96,16 +102,3 @@ class Requests:
         known = {*self._files, self._import.file if self._import else None}
         self._files += sorted(path for path in self._folder.glob(f"*{IMPORT_SUFFIX}") if path not in known)
         self._is_requested = (self._folder / TIDY_NAME).exists()
-
-    def _begin(self, writer: Writer, file: Path) -> None:
-        position = writer.read_position(f"import {file.name}")
-        try:
-            self._import = Import(file, int(position.cursor) if position else 0)
-        except OSError as error:
-            logger.warning("%s cannot be imported: %s", file, error)
-
-    def _add_loss(self, writer: Writer, current: Import, lines: int) -> None:
-        origin = writer.origin_here("unknown", "unknown", "", current.position().at)
-        sentence = f"{current.file.name}: {lines} lines of an imported file cannot be read"
-        identity = digest(f"{current.key} {current.position().cursor}")
-        writer.add_loss("unreadable", sentence, origin, entries=lines, identity=identity)

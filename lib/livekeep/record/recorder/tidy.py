@@ -5,6 +5,7 @@ to the recorder, which is the record's only writer. Checking and copying only re
 recorder.
 """
 
+import contextlib
 import logging
 import sqlite3
 import sys
@@ -27,45 +28,41 @@ def tidy(file: Path, least_free_percent: float, deletion_seconds: float = DELETI
     """Raises `LivekeepError` when there is no record, and `TemporaryError` when the recorder does not respond."""
     if not file.exists():
         raise LivekeepError(f"{file}: there is no record; is the recorder running? systemctl status livekeep-recorder")
-    is_done = requests.wait(requests.request_tidy(file), deletion_seconds if has_recorder() else 0)
-    result = checked_and_copied(file, least_free_percent)
+    request = requests.request_tidy(file)
+    try:
+        state.read(RecorderState)
+        is_done = requests.wait(request, deletion_seconds)
+    except TemporaryError:
+        # No recorder runs: the request waits for its start.
+        is_done = requests.wait(request, 0)
+    inode, faults = file.stat().st_ino, check(file)
+    copied_bytes: int | None = None
+    reason = ""
+    if faults:
+        logger.error("%s is damaged: %s", file, "; ".join(faults))
+    else:
+        try:
+            copied_bytes, reason = upkeep.copy(file, least_free_percent)
+        except (sqlite3.Error, OSError) as error:
+            reason = str(error)
+    if reason:
+        logger.warning("%s is not copied: %s", file, reason)
+    result = CheckResult(time.time(), inode, faults, copied_bytes, reason)
     upkeep.write_result(file.parent, result)
     if not is_done:
         raise TemporaryError("The recorder did not delete what is too old; see: systemctl status livekeep-recorder")
     return result
 
 
-def has_recorder() -> bool:
-    """Whether a recorder runs, which deletes. While it is stopped, a request waits for its start."""
+def check(file: Path) -> tuple[str, ...]:
+    """The faults of the record. Raises `TemporaryError` when it cannot be opened."""
     try:
-        state.read(RecorderState)
-    except TemporaryError:
-        return False
-    return True
-
-
-def checked_and_copied(file: Path, least_free_percent: float) -> CheckResult:
-    inode = file.stat().st_ino
-    try:
-        connection = schema.open_read_only(file)
-        try:
-            faults = upkeep.check(connection)
-        finally:
-            connection.close()
+        with contextlib.closing(schema.open_read_only(file)) as connection:
+            return upkeep.check(connection)
     except sqlite3.OperationalError as error:
         raise TemporaryError(f"{file}: cannot be opened: {error}") from error
     except sqlite3.DatabaseError as error:
-        faults = (str(error),)
-    if faults:
-        logger.error("%s is damaged: %s", file, "; ".join(faults))
-        return CheckResult(time.time(), inode, faults)
-    try:
-        copied_bytes, reason = upkeep.copy(file, least_free_percent)
-    except (sqlite3.Error, OSError) as error:
-        copied_bytes, reason = None, str(error)
-    if reason:
-        logger.warning("%s is not copied: %s", file, reason)
-    return CheckResult(time.time(), inode, (), copied_bytes, reason)
+        return (str(error),)
 
 
 def main(_argv: Sequence[str] | None = None) -> int:

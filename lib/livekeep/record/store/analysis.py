@@ -97,26 +97,15 @@ def regression(days: Sequence[Bucket], now: int) -> Regression | None:
     recent = sum(day.began_at >= recent_begin for day in usable)
     if recent < LEAST_RECENT_DAYS or len(usable) - recent < LEAST_EARLIER_DAYS:
         return None
-    for count, is_slower in ((recent, _median_is_slower), (LAST_DAYS, _each_is_slower)):
+    for count, is_each in ((recent, False), (LAST_DAYS, True)):
         earlier, later = values[:-count], values[-count:]
-        if is_slower(later, median(earlier), _threshold(earlier)):
-            return Regression(median(earlier), median(later), usable[change_point(values)].began_at)
+        before = median(earlier)
+        # Larger for a series with large daily variation.
+        limit = before * max(REGRESSION_RATIO, math.exp(NOISE_FACTOR * deviation([math.log(value) for value in earlier])))
+        first, second = sorted(later)[:2]
+        if (second > limit and first > before * LEAST_OF_LAST_DAYS) if is_each else median(later) > limit:
+            return Regression(before, median(later), usable[change_point(values)].began_at)
     return None
-
-
-def _threshold(values: Sequence[float]) -> float:
-    """The ratio that a change must exceed: larger for a series with large daily variation."""
-    logarithms = [math.log(value) for value in values]
-    return max(REGRESSION_RATIO, math.exp(NOISE_FACTOR * deviation(logarithms)))
-
-
-def _median_is_slower(later: Sequence[float], before: float, threshold: float) -> bool:
-    return median(later) > before * threshold
-
-
-def _each_is_slower(later: Sequence[float], before: float, threshold: float) -> bool:
-    first, second = sorted(later)[:2]
-    return second > before * threshold and first > before * LEAST_OF_LAST_DAYS
 
 
 def deviation(values: Sequence[float]) -> float:
@@ -153,8 +142,13 @@ def compare(before: Sequence[FunctionFigures], after: Sequence[FunctionFigures])
     """Every function of two periods; the one with the largest change of total time first."""
     old = {(row.name, row.kind): row.figures for row in before}
     new = {(row.name, row.kind): row.figures for row in after}
-    keys = sorted({*old, *new}, key=lambda key: -abs(new.get(key, Figures()).sum - old.get(key, Figures()).sum))
-    return tuple(_comparison(key, old.get(key), new.get(key)) for key in keys)
+    rows = []
+    for key in sorted({*old, *new}, key=lambda key: -abs(new.get(key, Figures()).sum - old.get(key, Figures()).sum)):
+        first, last = old.get(key, Figures()), new.get(key, Figures())
+        names = ("count", "failed_share", "mean", "p50", "p95")
+        changes = [Change(getattr(first, name), getattr(last, name)) for name in names]
+        rows.append(Comparison(*key, "new" if key not in old else "gone" if key not in new else "both", *changes))
+    return tuple(rows)
 
 
 def auto_threshold(values: Sequence[float]) -> float | None:
@@ -166,16 +160,3 @@ def auto_threshold(values: Sequence[float]) -> float | None:
         return None
     middle = median(values)
     return max(middle + 5 * deviation(values), middle * 1.5)
-
-
-def _comparison(key: tuple[str, str], old: Figures | None, new: Figures | None) -> Comparison:
-    before, after = old or Figures(), new or Figures()
-    return Comparison(
-        *key,
-        "both" if old and new else ("new" if new else "gone"),
-        Change(before.count, after.count),
-        Change(before.failed_share, after.failed_share),
-        Change(before.mean, after.mean),
-        Change(before.p50, after.p50),
-        Change(before.p95, after.p95),
-    )

@@ -33,7 +33,11 @@ class Calls:
             counter = (counter + 1) % IDS_PER_MICROSECOND
             number = call.start * IDS_PER_MICROSECOND + counter
             if number in ids:
-                number = self._free_id(call.start, number)
+                # Another call of this transaction began in the same microsecond.
+                number = max(number, self._next_ids.get(call.start, 0))
+                while number in ids:
+                    number += 1
+                self._next_ids[call.start] = number + 1
             ids.add(number)
             session = call.session
             append(
@@ -58,14 +62,6 @@ class Calls:
             )
             summarize(function, machine, call.start, call.duration, call.outcome == 1)
         self._counter = counter
-
-    def _free_id(self, start: int, number: int) -> int:
-        """For another call of this transaction that began in the same microsecond."""
-        number = max(number, self._next_ids.get(start, 0))
-        while number in self._ids:
-            number += 1
-        self._next_ids[start] = number + 1
-        return number
 
     def write(self) -> None:
         """Within the transaction of all rows."""

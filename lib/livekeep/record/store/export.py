@@ -8,7 +8,7 @@ the text. An unknown value is an empty cell, and null in JSON.
 import csv
 import json
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from functools import lru_cache
 from json.encoder import encode_basestring
@@ -29,7 +29,6 @@ from livekeep.record.store.export_tables import (
     SECONDS,
     TABLES,
     TEXT,
-    Table,
 )
 from livekeep.record.store.queries.filter import CALL_OUTCOMES, Filter
 
@@ -52,8 +51,14 @@ def export(connection: sqlite3.Connection, table: str, wanted: Filter, form: For
     writer = csv.writer(to, lineterminator="\r\n")
     if form == "csv":
         writer.writerow(names)
+    conditions = TABLES[table].conditions(connection, wanted)
+    expressions = ", ".join(sql for _kind, sql in TABLES[table].columns.values())
+    source = TABLES[table].source.format(conditions.text())
+    cursor = connection.cursor()
+    cursor.row_factory = None
+    cursor.execute(f"SELECT {expressions} FROM {source} ORDER BY {TABLES[table].order}", conditions.parameters)  # noqa: S608
     count = 0
-    for rows in _rows(connection, TABLES[table], wanted):
+    while rows := cursor.fetchmany(CHUNK):
         columns = [convert(column) for convert, column in zip(converts, zip(*rows, strict=True), strict=True)]
         count += len(rows)
         if form == "csv":
@@ -130,14 +135,3 @@ JSON: dict[str, Convert] = {
     SECONDS: _each(_decimal, "null"),
     OUTCOME: _cached(lambda outcome: f'"{CALL_OUTCOMES[outcome]}"'),
 }
-
-
-def _rows(connection: sqlite3.Connection, table: Table, wanted: Filter) -> Iterator[list[tuple[Any, ...]]]:
-    conditions = table.conditions(connection, wanted)
-    columns = ", ".join(sql for _kind, sql in table.columns.values())
-    cursor = connection.cursor()
-    cursor.row_factory = None
-    source = table.source.format(conditions.text())
-    cursor.execute(f"SELECT {columns} FROM {source} ORDER BY {table.order}", conditions.parameters)  # noqa: S608
-    while rows := cursor.fetchmany(CHUNK):
-        yield rows

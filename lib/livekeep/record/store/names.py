@@ -89,14 +89,11 @@ class Names:
 
     def _make(self, table: str, columns: tuple[str, ...], values: tuple[object, ...], most: int) -> int | None:
         """The id of a new row; None if there are too many, unless it is the one that represents all others."""
-        if self._count(table) >= most and OTHERS not in values:
+        if table not in self._counts:
+            self._counts[table] = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
+        if self._counts[table] >= most and OTHERS not in values:
             return None
         marks = ", ".join("?" for _ in columns)
         cursor = self._connection.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", values)  # noqa: S608
         self._counts[table] += 1
         return cursor.lastrowid
-
-    def _count(self, table: str) -> int:
-        if table not in self._counts:
-            self._counts[table] = self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-        return self._counts[table]

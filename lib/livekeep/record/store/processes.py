@@ -45,9 +45,27 @@ class Processes:
     def find(self, boot_id: str, token: str, pid: int, uid: int, new: Process) -> Process:
         """The process that wrote; stores `new` if there is none."""
         key = (boot_id, token, pid, uid)
-        process = self._known.get(key)
-        if process is None:
-            process = self._known[key] = self._load(key) or self._insert(key, new)
+        if key in self._known:
+            return self._known[key]
+        row = self._connection.execute(
+            "SELECT machine, unit, program, first_at, last_at, id, pid, next_sequence, calls_sent, "
+            "(SELECT count(*) FROM gaps WHERE process = processes.id), first_monotonic "
+            "FROM processes WHERE boot_id = ? AND token = ? AND pid = ? AND uid = ?",
+            key,
+        ).fetchone()
+        if row:
+            process = Process(*row)
+        else:
+            sql = "SELECT 1 FROM processes WHERE boot_id = ? AND token = ?"
+            new.pid, new.is_joined_late = pid, self._connection.execute(sql, (boot_id, token)).fetchone() is not None
+            cursor = self._connection.execute(
+                "INSERT INTO processes "
+                "(machine, boot_id, token, pid, uid, unit, program, first_at, last_at, first_monotonic, next_sequence, "
+                "calls_sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
+                (new.machine, *key, new.unit, new.program, new.first_at, new.last_at, new.first_monotonic),
+            )
+            new.id, process = cursor.lastrowid or 0, new
+        self._known[key] = process
         return process
 
     def changed(self, process: Process) -> None:
@@ -78,10 +96,6 @@ class Processes:
                 self.open_gap(process, begin, end, loss)
         return int(loss)
 
-    def has_unit(self, unit: str) -> bool:
-        """Whether a process of that unit has written to the record."""
-        return self._connection.execute("SELECT 1 FROM processes WHERE unit = ? LIMIT 1", (unit,)).fetchone() is not None
-
     def write(self) -> None:
         """Within the transaction."""
         self._connection.executemany(
@@ -94,25 +108,3 @@ class Processes:
         self._changed.clear()
         if len(self._known) > MOST_CACHED:
             self._known.clear()
-
-    def _load(self, key: tuple[str, str, int, int]) -> Process | None:
-        row = self._connection.execute(
-            "SELECT machine, unit, program, first_at, last_at, id, pid, next_sequence, calls_sent, "
-            "(SELECT count(*) FROM gaps WHERE process = processes.id), first_monotonic "
-            "FROM processes WHERE boot_id = ? AND token = ? AND pid = ? AND uid = ?",
-            key,
-        ).fetchone()
-        return Process(*row) if row else None
-
-    def _insert(self, key: tuple[str, str, int, int], new: Process) -> Process:
-        boot_id, token, pid, _uid = key
-        other = self._connection.execute("SELECT 1 FROM processes WHERE boot_id = ? AND token = ?", (boot_id, token)).fetchone()
-        new.pid, new.is_joined_late = pid, other is not None
-        cursor = self._connection.execute(
-            "INSERT INTO processes "
-            "(machine, boot_id, token, pid, uid, unit, program, first_at, last_at, first_monotonic, next_sequence, "
-            "calls_sent) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0)",
-            (new.machine, *key, new.unit, new.program, new.first_at, new.last_at, new.first_monotonic),
-        )
-        new.id = cursor.lastrowid or 0
-        return new

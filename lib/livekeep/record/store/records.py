@@ -3,6 +3,7 @@
 A malformed line is counted and skipped; the entry's other lines are used.
 """
 
+import contextlib
 import json
 import math
 import re
@@ -75,13 +76,16 @@ def read(text: str) -> Records:
                     records.calls.append(call(line, functions))
                 case "f":
                     _, index, name, kind = line
-                    functions[integer(index)] = (string(name, LONGEST_NAME), function_kind(kind))
+                    kind = string(kind, LONGEST_TOKEN)
+                    is_free = kind and kind not in RESERVED_KINDS
+                    functions[integer(index)] = (string(name, LONGEST_NAME), kind if is_free else "function")
                 case "s":
                     _, token, content = line
-                    records.sessions.append((string(token, LONGEST_TOKEN), session(content)))
+                    records.sessions.append((string(token, LONGEST_TOKEN), cast(wire.Session, checked(content, OF_SESSION))))
                 case "t":
                     _, token, number, content = line
-                    records.steps.append((string(token, LONGEST_TOKEN), integer(number), step(content)))
+                    step = cast(wire.Step, checked(content, OF_STEP))
+                    records.steps.append((string(token, LONGEST_TOKEN), integer(number), step))
                 case _:
                     records.malformed += 1
         except (ValueError, TypeError, LookupError, AttributeError):
@@ -104,17 +108,13 @@ def lines(text: str, records: Records) -> list[list[Any]]:
     except (ValueError, RecursionError):
         decoded = []
     if len(decoded) != len(split):
-        decoded = [decoded_line(line) for line in split]
+        decoded = []
+        for line in split:
+            with contextlib.suppress(ValueError, RecursionError):
+                decoded.append(json.loads(line))
     good = [line for line in decoded if type(line) is list and line]
     records.malformed += len(split) - len(good)
     return good
-
-
-def decoded_line(line: str) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
 
 
 def call(line: list[Any], functions: Mapping[int, tuple[str, str]]) -> Call:
@@ -147,39 +147,9 @@ def call(line: list[Any], functions: Mapping[int, tuple[str, str]]) -> Call:
     )
 
 
-def session(content: dict[str, Any]) -> wire.Session:
-    checks: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: string(value, LONGEST_NAME),
-        "parent": lambda value: None if value is None else string(value, LONGEST_TOKEN),
-        "began": moment,
-        "ended": lambda value: None if value is None else moment(value),
-        "outcome": session_outcome,
-        "total": optional_number,
-        "done": number,
-        "percent": optional_number,
-        "rate": optional_number,
-        "left": optional_number,
-        "message": lambda value: string(value, LONGEST_MESSAGE),
-        "error": lambda value: None if value is None else error_of(value),
-    }
-    checked: Any = {name: checks[name](value) for name, value in content.items() if name in checks}
-    return cast(wire.Session, checked)
-
-
-def step(content: dict[str, Any]) -> wire.Step:
-    checks: dict[str, Callable[[Any], Any]] = {
-        "name": lambda value: string(value, LONGEST_NAME),
-        "parent": lambda value: None if value is None else integer(value),
-        "weight": number,
-        "began": moment,
-        "ended": lambda value: None if value is None else moment(value),
-        "outcome": session_outcome,
-        "total": optional_number,
-        "done": number,
-        "error": lambda value: None if value is None else error_of(value),
-    }
-    checked: Any = {name: checks[name](value) for name, value in content.items() if name in checks}
-    return cast(wire.Step, checked)
+def checked(content: dict[str, Any], checks: Mapping[str, Callable[[Any], Any]]) -> Any:
+    """The known values of a session or a step."""
+    return {name: checks[name](value) for name, value in content.items() if name in checks}
 
 
 def string(value: Any, longest: int) -> str:
@@ -191,17 +161,6 @@ def string(value: Any, longest: int) -> str:
 def text(value: object, longest: int) -> str:
     """A field of the journal, or of an imported file, as text that a database accepts."""
     return string(HALF.sub("\ufffd", str(value)), longest)
-
-
-def function_kind(value: Any) -> str:
-    kind = string(value, LONGEST_TOKEN)
-    return "function" if kind in RESERVED_KINDS or not kind else kind
-
-
-def session_outcome(value: Any) -> str:
-    if value not in SESSION_OUTCOMES:
-        raise ValueError
-    return str(value)
 
 
 def integer(value: Any) -> int:
@@ -222,18 +181,42 @@ def number(value: Any) -> float:
     return float(value)
 
 
-def optional_number(value: Any) -> float | None:
-    return None if value is None else number(value)
-
-
 def error_of(value: Any) -> Error:
     kind, message, traceback = value
-    return string(kind, LONGEST_NAME), string(message, LONGEST_MESSAGE), traceback_text(traceback)
-
-
-def traceback_text(value: Any) -> str:
-    """Keeps both ends: the failed call is at the end, its caller at the beginning."""
-    if type(value) is not str:
-        raise TypeError
     half = LONGEST_TRACEBACK // 2
-    return value if len(value) <= LONGEST_TRACEBACK else f"{value[:half]}\n…\n{value[-half:]}"
+    if type(traceback) is not str:
+        raise TypeError
+    if len(traceback) > LONGEST_TRACEBACK:
+        # The failed call is at the end, its caller at the beginning.
+        traceback = f"{traceback[:half]}\n…\n{traceback[-half:]}"
+    return string(kind, LONGEST_NAME), string(message, LONGEST_MESSAGE), traceback
+
+
+def outcome(value: Any) -> str:
+    if value not in SESSION_OUTCOMES:
+        raise ValueError
+    return str(value)
+
+
+def optional(check: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else check(value)
+
+
+COMMON: dict[str, Callable[[Any], Any]] = {
+    "name": lambda value: string(value, LONGEST_NAME),
+    "began": moment,
+    "ended": optional(moment),
+    "outcome": outcome,
+    "total": optional(number),
+    "done": number,
+    "error": optional(error_of),
+}
+OF_SESSION = {
+    **COMMON,
+    "parent": optional(lambda value: string(value, LONGEST_TOKEN)),
+    "percent": optional(number),
+    "rate": optional(number),
+    "left": optional(number),
+    "message": lambda value: string(value, LONGEST_MESSAGE),
+}
+OF_STEP = {**COMMON, "parent": optional(integer), "weight": number}

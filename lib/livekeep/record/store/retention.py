@@ -44,7 +44,17 @@ def delete(connection: sqlite3.Connection, horizon: Horizon) -> Iterator[int]:
     for table, columns in (("samples", "machine, at"), ("unit_samples", "machine, unit, at")):
         statement = f"DELETE FROM {table} WHERE ({columns}) IN (SELECT {columns} FROM {table} WHERE at < ? LIMIT ?)"  # noqa: S608
         yield from chunks(connection, statement, calls)
-    yield from delete_summaries(connection, summaries)
+    # Function by function, which is the table's order.
+    functions = [row[0] for row in connection.execute("SELECT id FROM functions ORDER BY id")]
+    for at in range(0, len(functions), FUNCTIONS_AT_ONCE):
+        some = functions[at : at + FUNCTIONS_AT_ONCE]
+        marks = ", ".join("?" * len(some))
+        deleted = connection.execute(
+            f"DELETE FROM summaries WHERE period IN ('hour', 'day') AND function IN ({marks}) AND began_at < ?",  # noqa: S608
+            (*some, summaries),
+        ).rowcount
+        if deleted:
+            yield deleted
     old_sessions = "SELECT id FROM sessions WHERE began_at < ? AND outcome <> 'running' ORDER BY began_at LIMIT 500"
     while connection.execute(f"SELECT 1 FROM ({old_sessions})", (summaries,)).fetchone():  # noqa: S608
         connection.execute("SAVEPOINT old_sessions")
@@ -81,20 +91,6 @@ def chunks(connection: sqlite3.Connection, statement: str, before: int) -> Itera
             yield deleted
         if deleted < CHUNK_ROWS:
             return
-
-
-def delete_summaries(connection: sqlite3.Connection, before: int) -> Iterator[int]:
-    """Function by function, which is the table's order."""
-    functions = [row[0] for row in connection.execute("SELECT id FROM functions ORDER BY id")]
-    for at in range(0, len(functions), FUNCTIONS_AT_ONCE):
-        some = functions[at : at + FUNCTIONS_AT_ONCE]
-        marks = ", ".join("?" * len(some))
-        deleted = connection.execute(
-            f"DELETE FROM summaries WHERE period IN ('hour', 'day') AND function IN ({marks}) AND began_at < ?",  # noqa: S608
-            (*some, before),
-        ).rowcount
-        if deleted:
-            yield deleted
 
 
 def vacuum(connection: sqlite3.Connection, kept_free_share: float = KEPT_FREE_SHARE) -> Iterator[int]:

@@ -113,8 +113,13 @@ class Sessions:
         self._end(row, moment)
         self._changed_sessions[row.id] = row
         self._count(before, row, (before.name, "session"), (row.name, "session"), machine)
-        if before.name != row.name:
-            self._count_steps_again(row, before.name)
+        if before.name == row.name:
+            return
+        # The session got its name after its steps were counted.
+        for step in self._all_steps(row.id):
+            for name in (before.name, row.name) if step.ended_at is not None else ():
+                function = self._names.function((f"{name} / {step.name}", "step"))
+                self._summaries.rebuild_later(function, row.machine, step.began_at)
 
     def take_step(self, token: str, number: int, content: wire.Step, process: int, machine: int, moment: int) -> None:
         session = self._row(token, process, machine, moment)
@@ -134,7 +139,9 @@ class Sessions:
         row = self._load_session("id = ?", (session,))
         if row is None or row.outcome != "running":
             return
-        for step in self._running_steps(session):
+        for step in self._all_steps(session):
+            if step.ended_at is not None:
+                continue
             before = dataclasses.replace(step)
             step.outcome, step.ended_at = "lost", max(step.began_at, row.updated_at)
             self._changed_steps[session, step.number] = step
@@ -179,12 +186,6 @@ class Sessions:
             self._summaries.rebuild_later(self._names.function(old_function), machine, before.began_at)
             self._summaries.rebuild_later(self._names.function(function), machine, row.began_at)
 
-    def _count_steps_again(self, row: SessionRow, old_name: str) -> None:
-        """The session got its name after its steps were counted."""
-        for step in self._ended_steps(row.id):
-            for name in (old_name, row.name):
-                self._summaries.rebuild_later(self._names.function((f"{name} / {step.name}", "step")), row.machine, step.began_at)
-
     def _row(self, token: str, process: int, machine: int, moment: int) -> SessionRow:
         row = self._sessions.get((token, process))
         if row is None:
@@ -213,12 +214,6 @@ class Sessions:
             row = loaded[0] if loaded else StepRow(session=session, number=number, began_at=moment)
             self._steps[session, number] = row
         return row
-
-    def _running_steps(self, session: int) -> list[StepRow]:
-        return [step for step in self._all_steps(session) if step.ended_at is None]
-
-    def _ended_steps(self, session: int) -> list[StepRow]:
-        return [step for step in self._all_steps(session) if step.ended_at is not None]
 
     def _all_steps(self, session: int) -> list[StepRow]:
         steps = {step.number: step for step in self._load_steps("session = ?", (session,))}

@@ -104,7 +104,17 @@ class Summaries:
             summary.add(stored(connection, key))
             store(connection, key, summary)
         for key in self._stale:
-            rebuild(connection, key)
+            period, began, function, machine = key
+            recounted = Durations()
+            end = next_day(began) if period == "day" else began + HOUR
+            for duration, is_failure in rows_of(connection, function, machine, began, end):
+                recounted.values.append(duration)
+                recounted.failures += is_failure
+            if recounted.values:
+                store(connection, key, summarized(recounted))
+            else:
+                sql = "DELETE FROM summaries WHERE period = ? AND began_at = ? AND function = ? AND machine = ?"
+                connection.execute(sql, key)
         self.clear()
 
     def clear(self) -> None:
@@ -138,20 +148,6 @@ def store(connection: sqlite3.Connection, key: tuple[str, int, int, int], summar
             histogram.encode(summary.histogram),
         ),
     )
-
-
-def rebuild(connection: sqlite3.Connection, key: tuple[str, int, int, int]) -> None:
-    """Recount the rows of one summary from the tables."""
-    period, began, function, machine = key
-    end = next_day(began) if period == "day" else began + HOUR
-    durations = Durations()
-    for duration, is_failure in rows_of(connection, function, machine, began, end):
-        durations.values.append(duration)
-        durations.failures += is_failure
-    if durations.values:
-        store(connection, key, summarized(durations))
-    else:
-        connection.execute("DELETE FROM summaries WHERE period = ? AND began_at = ? AND function = ? AND machine = ?", key)
 
 
 def rows_of(connection: sqlite3.Connection, function: int, machine: int, begin: int, end: int) -> Iterable[tuple[int, bool]]:

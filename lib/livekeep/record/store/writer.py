@@ -164,15 +164,15 @@ class Writer:
         self._begin()
         return Origin(self.names.machine(machine_id, hostname, boot_id, moment), boot_id, RECORDER, moment)
 
-    def add_sample(self, machine_id: str, hostname: str, moment: int, sample: Mapping[str, float | None]) -> None:
-        """Of the box: columns of the table samples."""
+    def add_sample(self, machine_id: str, hostname: str, moment: int, sample: Mapping[str, float | None], unit: str = "") -> None:
+        """Of the box, or of a unit: columns of the table samples or unit_samples."""
         origin = self.origin_here(machine_id, hostname, "", moment)
-        self._insert_sample("samples", {"at": moment, "machine": origin.machine, **sample})
-
-    def add_unit_sample(self, machine_id: str, hostname: str, moment: int, unit: str, sample: Mapping[str, float | None]) -> None:
-        """Of a unit: columns of the table unit_samples."""
-        origin = self.origin_here(machine_id, hostname, "", moment)
-        self._insert_sample("unit_samples", {"at": moment, "machine": origin.machine, "unit": unit, **sample})
+        values = {"at": moment, "machine": origin.machine, **({"unit": unit} if unit else {}), **sample}
+        self.connection.execute(
+            f"INSERT OR REPLACE INTO {'unit_samples' if unit else 'samples'} ({', '.join(values)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * len(values))})",
+            tuple(values.values()),
+        )
 
     def lose_session(self, session: int) -> None:
         """The process of a running session is gone."""
@@ -234,12 +234,23 @@ class Writer:
             return
         process = self._process(entry, origin)
         if sequence < process.next_sequence:
-            if not self._fill_gap(process, sequence, number_of_calls):
+            loss = self.processes.fill_gap(process, sequence)
+            if loss is None:
                 self.counters.duplicates += 1
                 return
+            sql = "UPDATE losses SET entries = entries - 1, calls = max(calls - ?, 0) WHERE id = ?"
+            self.connection.execute(sql, (number_of_calls, loss))
+            self.connection.execute("DELETE FROM losses WHERE id = ? AND entries <= 0", (loss,))
+            self.counters.lost_entries -= 1
+            self.counters.lost_calls -= number_of_calls
         else:
             if sequence > process.next_sequence and not process.is_joined_late:
-                self._add_gap(process, origin, sequence, sent)
+                first, last, calls = process.next_sequence, sequence - 1, max(sent - process.calls_sent, 0)
+                what = f"entries {first} to {last} did not arrive, with {calls} calls"
+                sentence = f"{process.program or 'a job'} (PID {process.pid}): {what}"
+                loss = self.add_loss("gap", sentence, origin, process.id, last - first + 1, calls)
+                if loss is not None:
+                    self.processes.open_gap(process, first, last, loss)
             process.next_sequence = sequence + 1
             process.calls_sent = max(process.calls_sent, sent + number_of_calls)
         process.is_joined_late = False
@@ -264,26 +275,6 @@ class Writer:
                 first_monotonic=monotonic_of(entry),
             ),
         )
-
-    def _add_gap(self, process: Process, origin: Origin, sequence: int, sent: int) -> None:
-        first, last, calls = process.next_sequence, sequence - 1, max(sent - process.calls_sent, 0)
-        sentence = (
-            f"{process.program or 'a job'} (PID {process.pid}): entries {first} to {last} did not arrive, with {calls} calls"
-        )
-        loss = self.add_loss("gap", sentence, origin, process.id, last - first + 1, calls)
-        if loss is not None:
-            self.processes.open_gap(process, first, last, loss)
-
-    def _fill_gap(self, process: Process, sequence: int, calls: int) -> bool:
-        """Whether that entry was missing; it then no longer is."""
-        loss = self.processes.fill_gap(process, sequence)
-        if loss is None:
-            return False
-        self.connection.execute("UPDATE losses SET entries = entries - 1, calls = max(calls - ?, 0) WHERE id = ?", (calls, loss))
-        self.connection.execute("DELETE FROM losses WHERE id = ? AND entries <= 0", (loss,))
-        self.counters.lost_entries -= 1
-        self.counters.lost_calls -= calls
-        return True
 
     def _add_records(self, entry: Entry, origin: Origin, process: Process, number_of_calls: int) -> None:
         content = records.read(entry.get(wire.RECORDS, ""))
@@ -367,11 +358,5 @@ class Writer:
 
     def _is_known(self, unit: str) -> bool:
         """Whether a unit is livekeep's, or one of a job."""
-        return unit.startswith("livekeep-") or self.processes.has_unit(unit)
-
-    def _insert_sample(self, table: str, values: Mapping[str, object]) -> None:
-        self._begin()
-        self.connection.execute(
-            f"INSERT OR REPLACE INTO {table} ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})",  # noqa: S608
-            tuple(values.values()),
-        )
+        sql = "SELECT 1 FROM processes WHERE unit = ? LIMIT 1"
+        return unit.startswith("livekeep-") or self.connection.execute(sql, (unit,)).fetchone() is not None

@@ -210,17 +210,12 @@ def call_conditions(connection: sqlite3.Connection, wanted: Filter, with_range: 
         # Written out, so that SQLite uses the partial indices of failed and cancelled calls.
         conditions.add(f"x.outcome = {chosen[0]}" if len(chosen) == 1 else f"x.outcome IN ({', '.join(chosen)})")
     if not is_any(wanted.session):
-        conditions.add_one_of(*_of_sessions(connection, wanted))
+        names = Conditions()
+        names.add_one_of("name", matching(wanted.session, session_names(connection)))
+        ids = [row[0] for row in connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)]  # noqa: S608
+        # Calls of a few sessions come from their index; those of many are found while scanning back in time.
+        conditions.add_one_of("x.session" if len(ids) <= FEW_SESSIONS else "+x.session", ids)
     return conditions
-
-
-def _of_sessions(connection: sqlite3.Connection, wanted: Filter) -> tuple[str, list[int]]:
-    """The column of calls, and the sessions with that name."""
-    names = Conditions()
-    names.add_one_of("name", matching(wanted.session, session_names(connection)))
-    ids = [row[0] for row in connection.execute(f"SELECT id FROM sessions WHERE {names.text()}", names.parameters)]  # noqa: S608
-    # Calls of a few sessions come from their index; those of many are found while scanning back in time.
-    return ("x.session" if len(ids) <= FEW_SESSIONS else "+x.session"), ids
 
 
 def _call(row: sqlite3.Row) -> Call:

@@ -39,7 +39,14 @@ class Event:
 def events(connection: sqlite3.Connection, wanted: Filter, limit: int = 50, after: str = "") -> Page[Event]:
     """Events, the newest first."""
     page = newest(connection, "events", EVENT, event_conditions(connection, wanted), (wanted, limit, after))
-    return Page(tuple(map(_event, page.rows)), page.after, page.searched_to)
+    rows = [
+        Event(
+            row["id"], moment(row["id"]), row["name"], row["priority"], row["hostname"], row["unit"], row["session"],
+            row["message"], json.loads(row["fields"]),
+        )
+        for row in page.rows
+    ]  # fmt: skip
+    return Page(tuple(rows), page.after, page.searched_to)
 
 
 def event_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditions:
@@ -61,10 +68,3 @@ def event_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditio
         names.add_one_of("name", matching(wanted.session, session_names(connection)))
         conditions.add(f"x.session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
     return conditions
-
-
-def _event(row: sqlite3.Row) -> Event:
-    return Event(
-        row["id"], moment(row["id"]), row["name"], row["priority"], row["hostname"], row["unit"], row["session"], row["message"],
-        json.loads(row["fields"]),
-    )  # fmt: skip

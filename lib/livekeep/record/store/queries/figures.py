@@ -115,7 +115,8 @@ def overview(connection: sqlite3.Connection, wanted: Filter, size: Size) -> Over
     together = Sum()
     for function, one in by_function.items():
         if function not in left_out:
-            together.add_sum(one)
+            counts = {bucket: counted for bucket, counted in enumerate(one.counts) if counted}
+            together.add((one.count, one.failures, one.sum, one.min, one.max), histogram.encode(counts))
     by_bucket = {key: one for (what, key), one in sums.items() if what == "bucket"}
     return Overview(_by_time(by_function, names), figures(together), _series(by_bucket, size))
 
@@ -206,14 +207,6 @@ class Sum:
         self.min, self.max = min(self.min, least), max(self.max, most)
         histogram.add(self.counts, blob)
 
-    def add_durations(self, durations: Durations) -> None:
-        one = summarized(durations)
-        self.add((one.count, one.failures, one.sum, one.min, one.max), histogram.encode(one.histogram))
-
-    def add_sum(self, other: "Sum") -> None:
-        counts = {bucket: counted for bucket, counted in enumerate(other.counts) if counted}
-        self.add((other.count, other.failures, other.sum, other.min, other.max), histogram.encode(counts))
-
 
 def figures(total: Sum) -> Figures:
     if not total.count:
@@ -285,8 +278,9 @@ def _counted(
     for part in cut:
         if not part.period:
             for function, durations in _rows(connection, conditions, part).items():
+                one = summarized(durations)
                 for key in keys(function, part.begin):
-                    sums[key].add_durations(durations)
+                    sums[key].add((one.count, one.failures, one.sum, one.min, one.max), histogram.encode(one.histogram))
             continue
         sql = f"SELECT s.function, s.began_at, s.count, s.failures, s.sum, s.min, s.max, s.histogram {SUMMARIES}"
         for function, began_at, *numbers, blob in connection.execute(
