@@ -21,7 +21,8 @@ from livekeep.record.alerts import command as alert_command
 from livekeep.record.clips import analyzer as clips_command
 from livekeep.record.command import main as record_command
 from livekeep.record.recorder.imports import Import
-from livekeep.record.reports import program
+from livekeep.record.reports import FORMATS, program
+from livekeep.record.reports.content import METRICS
 from livekeep.record.store import schema
 from livekeep.record.store.requests import folder_of
 from livekeep.record.store.writer import Writer
@@ -347,3 +348,6 @@ def test_the_completion_knows_tables_words_and_files() -> None:
     assert completed(["record", "import", "READ"]) == ["README.md"]
     assert completed(["record", "export", "calls", "--output", "READ"]) == ["README.md"]
     assert completed(["rec"]) == ["record"]
+    assert set(completed(["report", "--metric", ""])) == set(METRICS)
+    assert set(completed(["report", "--format", ""])) == set(FORMATS)
+    assert completed(["report", "--format", "c"]) == ["csv"]

@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 from livekeep.core.errors import TemporaryError
 from livekeep.record.alerts import notify
 from livekeep.record.moments import midnight
-from livekeep.record.reports import FORMATS, files, program
-from livekeep.record.reports.content import METRICS
+from livekeep.record.reports import files
 from livekeep.record.reports.period import (
     DAYS,
     KINDS,
@@ -131,7 +130,6 @@ def test_days_of_the_change_of_clocks_have_23_and_25_hours() -> None:
     ],
 )
 def test_what_a_late_run_is_about(run: tuple[int, ...], reported: tuple[int, int], expected: list[tuple[int, int]]) -> None:
-    periods = due("daily", local("Europe/Berlin", *run), datetime.date(2026, *reported), 0.0)
     with zone("Europe/Berlin"):
         periods = due("daily", local("Europe/Berlin", *run), datetime.date(2026, *reported), 0.0)
         assert [date_of(period.begin) for period in periods] == [datetime.date(2026, *day) for day in expected]
@@ -385,27 +383,6 @@ def test_a_person_s_mistake_is_named(box: Box, arguments: list[str], sentence: s
     assert b"Traceback" not in ran.stderr
 
 
-def test_without_a_record_it_says_what_to_do(tmp_path: Path) -> None:
-    ran = subprocess.run(
-        [PROJECT / "bin/livekeep-report"], env={**os.environ, "LIVEKEEP_ROOT": str(tmp_path)}, capture_output=True, check=False
-    )
-    assert ran.returncode == 1
-    assert b"there is no record; the recorder makes it: sudo systemctl start livekeep-recorder" in ran.stderr
-
-
-def test_a_record_that_is_no_database_is_said(box: Box) -> None:
-    file = box.root / "var/lib/livekeep/record/record.db"
-    box.writer.close()
-    for path in file.parent.iterdir():
-        path.unlink()
-    file.write_bytes(b"no database at all" * 100)
-    ran = box.run()
-    assert ran.returncode == 1
-    assert b"record.db: cannot be read" in ran.stderr
-    file.unlink()
-    box.writer = Writer(file)
-
-
 def test_a_record_that_others_write_is_read_without_waiting(box: Box) -> None:
     """The writer keeps a transaction open meanwhile."""
     box.add_job(1)
@@ -416,20 +393,3 @@ def test_a_record_that_others_write_is_read_without_waiting(box: Box) -> None:
         box.writer.connection.execute("ROLLBACK")
     with contextlib.closing(sqlite3.connect(box.root / "var/lib/livekeep/record/record.db")) as connection:
         assert connection.execute("SELECT count(*) FROM sessions").fetchone()[0] == 1
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["report", "--"], {option for action in program.build_parser()._actions for option in action.option_strings}),
-        (["report", "--metric", ""], set(METRICS)),
-        (["report", "--format", "c"], {"csv"}),
-        (["report", "--format", ""], set(FORMATS)),
-    ],
-)
-def test_the_shell_completes_a_report(words: list[str], expected: set[str]) -> None:
-    line = " ".join(f"'{word}'" for word in ["livekeep", *words])
-    setting = f"COMP_WORDS=({line}); COMP_CWORD={len(words)}"
-    script = f". {PROJECT}/etc/bash-completion/livekeep; {setting}; _livekeep; echo ${{COMPREPLY[*]}}"
-    reported = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout.split()
-    assert set(reported) == expected - {"-h", "--scheduled"}

@@ -31,7 +31,7 @@ from livekeep.record.reports.sections import sections
 from livekeep.record.reports.source import Source
 from livekeep.record.reports.table import MOST_ROWS
 from livekeep.record.store import schema
-from livekeep.record.store.queries import Filter
+from livekeep.record.store.queries import Error, ErrorGroup, Filter, Session
 from livekeep.record.store.writer import Writer
 
 WEEK = period_of("weekly", MONDAY)
@@ -255,16 +255,19 @@ def test_no_text_breaks_a_page(name: str) -> None:
     assert "1 of 1 job failed" in making.rendered(report, "text").decode()
 
 
-def test_the_largest_report_fits_a_message() -> None:
+def test_the_largest_report_fits_a_message(tmp_path: Path) -> None:
     name = "&<\u00a0\U0001f3ac" * 100
-    many = range(300)
+    many, error = range(300), Error(1, name, name, name)
     report = Report(
         WEEK,
         0.0,
         (name, "other"),
         jobs=tuple(content.Job(f"{name}{number}", 9**9, 9**9, 9, 9, 9, 9, 9e9, 9e9, 9e9, 1.0) for number in many),
-        failures=tuple(content.Failure(0.0, number, name, name, "failed", 9e9, name) for number in many),
-        errors=tuple(content.CallError(name, name, name, number, 0.0) for number in many),
+        failures=tuple(
+            Session(number, name, name, "", "", 1, None, 0, 9**9, 0, "failed", None, 0, None, None, None, "", error)
+            for number in many
+        ),
+        errors=tuple(ErrorGroup(name, name, number, 0, 0, 0, error) for number in many),
         performance=tuple(
             content.Performance(f"{name}{number}", kind, 9**9, 9**9, 9e9, 9e9, 9e9, 9e9, 9e9, 1.0)
             for number in many
@@ -279,7 +282,8 @@ def test_the_largest_report_fits_a_message() -> None:
     )
     texts = (making.rendered(report, "text").decode(), making.rendered(report, "html").decode())
     pdf = making.rendered(report, "pdf")
-    notify.check(Message(program.subject(report), *texts, attachments=(Attachment("a.pdf", "application/pdf", pdf),)))
+    attached = Attachment("a.pdf", "application/pdf", pdf)
+    notify.submit(Message(program.subject(report), *texts, attachments=(attached,)), tmp_path)
     assert len(texts[0]) < notify.LONGEST_TEXT / 1.5
     assert len(texts[1]) < 4 * notify.LONGEST_TEXT / 1.5
 

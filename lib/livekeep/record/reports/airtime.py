@@ -89,7 +89,7 @@ def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, e
     interruptions: list[float] = []
     previous_is_bad = False
     for name, first, last in spans:
-        seconds = overlap(first, last, known)
+        seconds = sum(max(0.0, min(last, until) - max(first, since)) for since, until in known)
         if seconds <= 0:
             continue
         shown[name] = shown.get(name, 0.0) + seconds
@@ -110,14 +110,3 @@ def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, e
         longest_seconds=max(interruptions, default=0.0),
         stalls=sum(change.event == events.STREAM_STALLED.name and begin <= change.at < end for change in changes),
     )
-
-
-def overlap(first: float, last: float, spans: Sequence[Span]) -> float:
-    return sum(max(0.0, min(last, until) - max(first, since)) for since, until in spans)
-
-
-def on_spans(first: float, last: float, gaps: Sequence[Span]) -> tuple[Span, ...]:
-    """The spans between `first` and `last` outside of `gaps`, which are in chronological order."""
-    begins = [first, *(until for _since, until in gaps)]
-    ends = [*(since for since, _until in gaps), last]
-    return tuple(zip(begins, ends, strict=True))

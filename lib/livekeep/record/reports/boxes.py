@@ -21,8 +21,8 @@ MOST_POINTS = 250
 MOST_EVENTS = 50_000
 
 BOX = """
-SELECT count(*) AS samples, avg(cpu_percent) AS cpu_mean, max(cpu_percent) AS cpu_peak,
-    max(1.0 * memory_bytes / memory_total_bytes) AS memory_peak,
+SELECT count(*) AS samples, avg(cpu_percent) AS cpu_mean_percent, max(cpu_percent) AS cpu_peak_percent,
+    max(1.0 * memory_bytes / memory_total_bytes) AS memory_peak_share,
     avg(temperature_celsius) AS temperature_mean, max(temperature_celsius) AS temperature_peak
 FROM samples WHERE machine = ? AND at >= ? AND at < ?
 """
@@ -53,28 +53,24 @@ GROUP BY json_extract(v.fields, '$.CHANNEL'), CASE WHEN v.name IN ('slate-shown'
 
 
 def boxes(source: Source) -> tuple[Box, ...]:
-    return tuple(box for machine in source.machines() if (box := of_machine(source, machine)))
-
-
-def of_machine(source: Source, machine: Machine) -> Box | None:
-    """None for a machine without a sample in the period."""
-    within = (machine.id, source.within.begin, source.within.end)
-    row = source.connection.execute(BOX, within).fetchone()
-    if not row["samples"]:
-        return None
-    first, last = (source.connection.execute(DISK.format(order), within).fetchone() for order in ("ASC", "DESC"))
-    return Box(
-        machine=machine.hostname,
-        samples=row["samples"],
-        on_seconds=sum(until - since for since, until in spans(source, "samples", machine)),
-        cpu_mean_percent=row["cpu_mean"],
-        cpu_peak_percent=row["cpu_peak"],
-        memory_peak_share=row["memory_peak"],
-        temperature_mean=row["temperature_mean"],
-        temperature_peak=row["temperature_peak"],
-        disk_share=last["disk_bytes"] / last["disk_total_bytes"] if last and last["disk_total_bytes"] else None,
-        disk_growth_bytes=last["disk_bytes"] - first["disk_bytes"] if last else None,
-    )
+    """The machines with a sample in the period."""
+    rows = []
+    for machine in source.machines():
+        within = (machine.id, source.within.begin, source.within.end)
+        row = source.connection.execute(BOX, within).fetchone()
+        if not row["samples"]:
+            continue
+        first, last = (source.connection.execute(DISK.format(order), within).fetchone() for order in ("ASC", "DESC"))
+        rows.append(
+            Box(
+                machine=machine.hostname,
+                **dict(row),
+                on_seconds=sum(until - since for since, until in spans(source, "samples", machine)),
+                disk_share=last["disk_bytes"] / last["disk_total_bytes"] if last and last["disk_total_bytes"] else None,
+                disk_growth_bytes=last["disk_bytes"] - first["disk_bytes"] if last else None,
+            )
+        )
+    return tuple(rows)
 
 
 def gauges(source: Source) -> tuple[Gauge, ...]:
@@ -109,7 +105,9 @@ def spans(source: Source, table: str, machine: Machine, unit: str = "") -> tuple
     first, last = seconds(ends[0]), seconds(ends[1])
     first = source.period.begin if first - source.period.begin <= LEAST_GAP_SECONDS else first
     last = source.period.end if source.period.end - last <= LEAST_GAP_SECONDS else last
-    return airtime.on_spans(first, last, gaps)
+    begins = [first, *(until for _since, until in gaps)]
+    ends = [*(since for since, _until in gaps), last]
+    return tuple(zip(begins, ends, strict=True))
 
 
 def units(source: Source) -> tuple[UnitMemory, ...]:
@@ -124,9 +122,20 @@ def units(source: Source) -> tuple[UnitMemory, ...]:
 
 def air(source: Source) -> tuple[Air, ...]:
     """Every screen and channel."""
+    begin, end = id_range(source.within)
+    states, names = json.dumps(airtime.STATE_EVENTS), json.dumps([*airtime.SCREEN_EVENTS, *airtime.CHANNEL_EVENTS])
     channels: list[Air] = []
     for machine in source.machines():
-        changes = changes_of(source, machine)
+        # The period's events, preceded by the last ones that define the state at its beginning.
+        earlier = [row[0] for row in source.connection.execute(EARLIER, (states, machine.id, begin))]
+        rows = [
+            *source.connection.execute(
+                "SELECT id, name, fields FROM events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id",
+                [json.dumps(earlier)],
+            ),
+            *source.connection.execute(CHANGES, (names, machine.id, begin, end, MOST_EVENTS)),
+        ]
+        changes = [Change(seconds(moment(row["id"])), machine.hostname, row["name"], json.loads(row["fields"])) for row in rows]
         known = {
             key: own for key in {(it.subject, it.machine) for it in changes} if (own := ran(source, machine, key)) is not None
         }
@@ -143,20 +152,6 @@ def ran(source: Source, machine: Machine, subject: Subject) -> tuple[Span, ...] 
     name = subject[0].removeprefix("channel ")
     own = spans(source, "unit_samples", machine, f"livekeep-worker@{name}.service") if subject[0] != "screen" else ()
     return own or on
-
-
-def changes_of(source: Source, machine: Machine) -> list[Change]:
-    """The period's events of screen and channels, preceded by the last ones that define the state at its beginning."""
-    begin, end = id_range(source.within)
-    states, names = json.dumps(airtime.STATE_EVENTS), json.dumps([*airtime.SCREEN_EVENTS, *airtime.CHANNEL_EVENTS])
-    earlier = [row[0] for row in source.connection.execute(EARLIER, (states, machine.id, begin))]
-    rows = [
-        *source.connection.execute(
-            "SELECT id, name, fields FROM events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id", [json.dumps(earlier)]
-        ),
-        *source.connection.execute(CHANGES, (names, machine.id, begin, end, MOST_EVENTS)),
-    ]
-    return [Change(seconds(moment(row["id"])), machine.hostname, row["name"], json.loads(row["fields"])) for row in rows]
 
 
 def alerts(source: Source) -> tuple[AlertCount, ...]:

@@ -80,6 +80,13 @@ def day_name(moment: float, days: int) -> str:
 def curve(entry: Curve, report: Report, width: float, printable: Callable[[str], str]) -> Group:
     """A function's metric day by day; a band marks the days of the report."""
     is_time = report.metric not in ("count", "failures")
+
+    def axis_length(seconds: float) -> str:
+        """Without the zeros of a table: "8 min", not "8 min 00 s"."""
+        text = figures.duration(seconds)
+        number, _, rest = text.partition(" ")
+        return text.partition(" 00 ")[0] if " " in rest else f"{figures.digits(float(number))} {rest}"
+
     unit = axis_length if is_time else figures.count
     top = ceiling(max(0 if is_time else 2, *(value for _moment, value in entry.points)), is_time)
     name = fitting(printable(entry.function), width - 40)
@@ -125,12 +132,6 @@ def draw(group: Group, places: list[float]) -> list[float]:
     if len(places) > 2:
         group.add(PolyLine(places, strokeColor=LINE, strokeWidth=0.9))
     return []
-
-
-def axis_length(seconds: float) -> str:
-    """Without the zeros of a table: "8 min", not "8 min 00 s"."""
-    text = figures.duration(seconds)
-    return f"{figures.digits(float(text.split()[0]))} {text.split()[1]}" if text.count(" ") == 1 else text.partition(" 00 ")[0]
 
 
 def fitting(text: str, width: float) -> str:

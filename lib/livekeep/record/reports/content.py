@@ -1,13 +1,13 @@
 """A report's content, independent of its format: one model, so that all formats have the same numbers. Pure.
 
-Durations are in seconds, times in Unix seconds, sizes in bytes, shares between 0 and 1.
+Durations are in seconds, times in Unix seconds, sizes in bytes, shares from 0 to 1. Rows of `store/queries` have microseconds.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from livekeep.record.reports.period import Period
-from livekeep.record.store.queries import Filter
+from livekeep.record.store.queries import ErrorGroup, Filter, Session
 from livekeep.record.store.queries.filter import is_any
 
 
@@ -32,31 +32,6 @@ class Job:
     @property
     def change(self) -> float | None:
         return change(self.mean_seconds, self.mean_before)
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A failed or lost run of a job."""
-
-    at: float
-    session: int
-    job: str
-    machine: str
-    outcome: str
-    after_seconds: float | None
-    reason: str
-    """The error in one line; "" when unknown."""
-
-
-@dataclass(frozen=True)
-class CallError:
-    """Failed calls of one function with the same error."""
-
-    function: str
-    kind: str
-    error: str
-    count: int
-    newest_at: float
 
 
 @dataclass(frozen=True)
@@ -232,11 +207,12 @@ class Report:
     began: float | None = None
     """Where the record begins, if within the period; else None."""
     jobs: tuple[Job, ...] = ()
-    failures: tuple[Failure, ...] = ()
-    """The newest first; MOST_ROWS at most."""
+    failures: tuple[Session, ...] = ()
+    """Failed or lost runs of jobs, the newest first."""
     before: Totals | None = None
     """None: the record does not reach back that far."""
-    errors: tuple[CallError, ...] = ()
+    errors: tuple[ErrorGroup, ...] = ()
+    """Failed calls by function and error, the most frequent first."""
     performance: tuple[Performance, ...] = ()
     slowdowns: tuple[Slowdown, ...] = ()
     boxes: tuple[Box, ...] = ()

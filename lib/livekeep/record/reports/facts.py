@@ -8,17 +8,14 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from livekeep.core.text import shown
 from livekeep.record.moments import midnight
-from livekeep.record.reports.content import CallError, Curve, Day, Failure, Job, Performance, Slowdown
+from livekeep.record.reports.content import Curve, Day, Job, Performance, Slowdown
 from livekeep.record.reports.period import date_of
 from livekeep.record.reports.source import Source, microseconds, seconds
 from livekeep.record.store import analysis, queries
-from livekeep.record.store.queries import Bucket, Error, FunctionFigures
+from livekeep.record.store.queries import Bucket, FunctionFigures
 from livekeep.record.store.queries.filter import Conditions, machine_ids
 
-MOST_FAILURES = 500
-MOST_ERRORS = 200
 MOST_JUDGED = 200
 """Functions checked for regressions: those with the largest total time."""
 MOST_CURVES = 5
@@ -29,8 +26,8 @@ NO_RUN = {"succeeded": 0, "failed": 0, "items": 0.0}
 JOBS = """
 SELECT s.name, count(*) AS runs, sum(s.outcome = 'succeeded') AS succeeded, sum(s.outcome = 'failed') AS failed,
     sum(s.outcome = 'lost') AS lost, sum(s.outcome = 'cancelled') AS cancelled, sum(s.outcome = 'running') AS running,
-    sum(s.done) AS items, avg(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) AS mean,
-    max(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) AS longest
+    sum(s.done) AS items, avg(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) / 1e6 AS mean_seconds,
+    max(CASE WHEN s.outcome = 'succeeded' THEN s.ended_at - s.began_at END) / 1e6 AS longest_seconds
 FROM sessions s WHERE {} GROUP BY s.name ORDER BY sum(s.outcome IN ('failed', 'lost')) DESC, runs DESC, s.name
 """
 DAYS = """
@@ -42,22 +39,7 @@ FROM sessions s WHERE {} GROUP BY day
 
 def jobs(source: Source, wanted: queries.Filter, means: Mapping[str, float | None]) -> tuple[Job, ...]:
     """Those with failures first. `means` has the means of the period of comparison, by name."""
-    return tuple(
-        Job(
-            name=row["name"],
-            runs=row["runs"],
-            succeeded=row["succeeded"],
-            failed=row["failed"],
-            lost=row["lost"],
-            cancelled=row["cancelled"],
-            running=row["running"],
-            items=row["items"],
-            mean_seconds=maybe(row["mean"]),
-            longest_seconds=maybe(row["longest"]),
-            mean_before=means.get(row["name"]),
-        )
-        for row in of_sessions(source, JOBS, wanted)
-    )
+    return tuple(Job(**row, mean_before=means.get(row["name"])) for row in of_sessions(source, JOBS, wanted))
 
 
 def of_sessions(source: Source, sql: str, wanted: queries.Filter) -> list[dict[str, Any]]:
@@ -65,47 +47,6 @@ def of_sessions(source: Source, sql: str, wanted: queries.Filter) -> list[dict[s
     conditions.add("s.began_at >= ? AND s.began_at < ?", wanted.begin, wanted.end)
     conditions.add_one_of("s.machine", machine_ids(source.connection, wanted.machine))
     return [dict(row) for row in source.connection.execute(sql.format(conditions.text()), conditions.parameters)]
-
-
-def maybe(value: float | None) -> float | None:
-    return None if value is None else seconds(value)
-
-
-def failures(source: Source) -> tuple[Failure, ...]:
-    """Failed or lost runs, the newest first."""
-    failed = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
-    return tuple(
-        Failure(
-            at=seconds(row.began_at),
-            session=row.id,
-            job=row.name,
-            machine=row.hostname,
-            outcome=row.outcome,
-            after_seconds=seconds(row.duration),
-            reason=reason(row.error, row.outcome),
-        )
-        for row in failed
-        if row.outcome in ("failed", "lost")
-    )
-
-
-def reason(error: Error | None, outcome: str) -> str:
-    if error is None:
-        return "its process ended without a word" if outcome == "lost" else ""
-    return first_line(f"{error.type}: {error.message}")
-
-
-def first_line(text: str) -> str:
-    """The first line that is not blank; the rest is in the record."""
-    return shown(next((line.strip() for line in text.splitlines() if line.strip()), ""))
-
-
-def errors(source: Source) -> tuple[CallError, ...]:
-    """Failed calls by function and error, the most frequent first."""
-    return tuple(
-        CallError(row.name, row.kind, reason(row.error, "failed") or "unknown", row.count, seconds(row.last_at))
-        for row in queries.error_groups(source.connection, source.within, limit=MOST_ERRORS)
-    )
 
 
 def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFigures]) -> tuple[Performance, ...]:

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+from livekeep.core.text import shown
 from livekeep.record import figures
 from livekeep.record.reports.content import Air, Report
+from livekeep.record.store.queries import ErrorGroup, Session
 
 WORTH_TELLING = 0.15
 """A smaller relative change of a duration is not reported."""
@@ -16,6 +18,7 @@ MOST_CHANGES = 2
 MOST_ADVICE = 8
 MOST_AIR = 4
 LONGEST_NAME = 60
+NOTHING = "Nothing happened: no job ran, and nothing else is recorded"
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,11 @@ class Advice:
 def headlines(report: Report) -> list[str]:
     """A summary in a few sentences; the first is the subject of the mail."""
     if report.is_empty():
-        return [nothing(report)]
+        return ["Nothing matches the filter" if report.restriction else NOTHING]
     worst = sorted((entry for entry in report.air if entry.share is not None), key=lambda entry: entry.share or 0)[:MOST_AIR]
     shown_first = [entry for entry in report.air if entry in worst]
     said = [runs(report), *changes(report), items(report), calls(report), *map(air, shown_first)]
     return [sentence for sentence in said if sentence]
-
-
-def nothing(report: Report) -> str:
-    return "Nothing matches the filter" if report.restriction else "Nothing happened: no job ran, and nothing else is recorded"
 
 
 def runs(report: Report) -> str:
@@ -65,13 +64,11 @@ def changes(report: Report) -> list[str]:
         ]
         compared = [(entry.change, shortened(entry.function)) for entry in large if entry.change is not None]
     worth = sorted((entry for entry in compared if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
-    return [f"{name} took {how_much(change)} than in {report.period.compared}" for change, name in worth[:MOST_CHANGES]]
-
-
-def how_much(change: float) -> str:
-    if change >= 2:
-        return f"{figures.digits(change + 1)} times longer"
-    return f"{abs(change) * 100:.0f} % {'longer' if change > 0 else 'shorter'}"
+    said = []
+    for change, name in worth[:MOST_CHANGES]:
+        amount = f"{figures.digits(change + 1)} times" if change >= 2 else f"{abs(change) * 100:.0f} %"
+        said.append(f"{name} took {amount} {'longer' if change > 0 else 'shorter'} than in {report.period.compared}")
+    return said
 
 
 def items(report: Report) -> str:
@@ -103,8 +100,24 @@ def air(entry: Air) -> str:
 
 def advice_of(report: Report) -> list[Advice]:
     """The problems that need a person, the worst first; empty if there are none."""
-    kinds = (of_alerts, of_air, of_jobs, of_slowdowns, of_boxes, of_losses, of_calls)
-    return [advice for find in kinds for advice in find(report)][:MOST_ADVICE]
+    bad = sorted((entry for entry in report.air if (entry.share or 0) < GOOD_SHARE), key=lambda entry: entry.share or 0)
+    of_air = [Advice(air(entry), "livekeep record events --from 7d") for entry in bad[:3] if entry.share is not None]
+    of_losses = []
+    if report.losses:
+        entries = figures.plural(sum(loss.entries for loss in report.losses), "entry", "entries")
+        missing = figures.plural(sum(loss.calls for loss in report.losses), "call")
+        sentence = f"The record misses {entries} and {missing}: the figures are too low"
+        of_losses.append(Advice(sentence, "livekeep record check"))
+    every = [
+        *of_alerts(report),
+        *of_air,
+        *of_jobs(report),
+        *of_slowdowns(report),
+        *of_boxes(report),
+        *of_losses,
+        *of_calls(report),
+    ]
+    return every[:MOST_ADVICE]
 
 
 def of_alerts(report: Report) -> list[Advice]:
@@ -115,21 +128,24 @@ def of_alerts(report: Report) -> list[Advice]:
     ]
 
 
-def of_air(report: Report) -> list[Advice]:
-    bad = sorted((entry for entry in report.air if (entry.share or 0) < GOOD_SHARE), key=lambda entry: entry.share or 0)
-    return [Advice(air(entry), "livekeep record events --from 7d") for entry in bad[:3] if entry.share is not None]
-
-
 def of_jobs(report: Report) -> list[Advice]:
     """The newest failure of each job."""
     by_job: dict[str, Advice] = {}
     for failure in report.failures:
-        why = f": {shortened(failure.reason, 160)}" if failure.reason else ""
-        job = next((job for job in report.jobs if job.name == failure.job), None)
+        why = f": {shortened(reason_of(failure), 160)}" if reason_of(failure) else ""
+        job = next((job for job in report.jobs if job.name == failure.name), None)
         times = f" {figures.plural(job.failed + job.lost, 'time')}" if job else ""
-        said = f"{shortened(failure.job)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
-        by_job.setdefault(failure.job, Advice(said, f"livekeep record show {failure.session}"))
+        said = f"{shortened(failure.name)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
+        by_job.setdefault(failure.name, Advice(said, f"livekeep record show {failure.id}"))
     return list(by_job.values())[:5]
+
+
+def reason_of(row: Session | ErrorGroup) -> str:
+    """The error in one line, the first that is not blank; "" when unknown."""
+    if row.error:
+        text = f"{row.error.type}: {row.error.message}"
+        return shown(next((line.strip() for line in text.splitlines() if line.strip()), ""))
+    return "its process ended unexpectedly" if isinstance(row, Session) and row.outcome == "lost" else ""
 
 
 def of_slowdowns(report: Report) -> list[Advice]:
@@ -168,14 +184,6 @@ def of_boxes(report: Report) -> list[Advice]:
         if box.disk_share is not None and box.disk_share > FULL_SHARE:
             said.append(Advice(f"The disk of {box.machine} is {figures.percent(box.disk_share)} full", "df -h"))
     return said
-
-
-def of_losses(report: Report) -> list[Advice]:
-    if not report.losses:
-        return []
-    entries = figures.plural(sum(loss.entries for loss in report.losses), "entry", "entries")
-    missing = figures.plural(sum(loss.calls for loss in report.losses), "call")
-    return [Advice(f"The record misses {entries} and {missing}: the figures are too low", "livekeep record check")]
 
 
 def shortened(text: str, longest: int = LONGEST_NAME) -> str:

@@ -25,6 +25,10 @@ TYPES: dict[Format, str] = {
 SUFFIXES: dict[Format, str] = {"pdf": ".pdf", "html": ".html", "csv": ".csv", "text": ".txt", "json": ".json"}
 
 
+MOST_FAILURES = 500
+MOST_ERRORS = 200
+
+
 def make(wanted: Filter, format_: Format, metric: str = "", connection: sqlite3.Connection | None = None) -> bytes:
     """A report on the range of `wanted`, restricted to its function, kind and machine, and to one of METRICS.
 
@@ -68,7 +72,7 @@ def of_functions(source: Source, metric: str) -> Report:
         metric=metric,
         began=first if first and period.begin < first < period.end else None,
         before=totals_of((), facts.performance(earlier, ()), source.scale) if reaches_back else None,
-        errors=facts.errors(source),
+        errors=queries.error_groups(connection, source.within, limit=MOST_ERRORS),
         performance=facts.performance(current, earlier),
         slowdowns=facts.slowdowns(source, days),
         losses=boxes.losses(source),
@@ -78,12 +82,14 @@ def of_functions(source: Source, metric: str) -> Report:
 
 def with_jobs_and_boxes(report: Report, source: Source) -> Report:
     before = facts.jobs(source, source.before, {})
+    # Failed and lost ones come first.
+    runs = queries.sessions(source.connection, source.within, limit=MOST_FAILURES).rows
     own = totals_of(before, (), source.scale)
     return dataclasses.replace(
         report,
         before=report.before and dataclasses.replace(report.before, runs=own.runs, bad_runs=own.bad_runs, items=own.items),
         jobs=facts.jobs(source, source.within, {job.name: job.mean_seconds for job in before}),
-        failures=facts.failures(source),
+        failures=tuple(run for run in runs if run.outcome in ("failed", "lost")),
         boxes=boxes.boxes(source),
         units=boxes.units(source),
         air=boxes.air(source),

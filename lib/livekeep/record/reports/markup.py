@@ -10,7 +10,7 @@ from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.sections import sections
-from livekeep.record.reports.table import Cell, Column, Section
+from livekeep.record.reports.table import Section
 
 SHEET = """
 table{border-collapse:collapse;width:100%;font-size:14px}
@@ -79,35 +79,26 @@ def summary(report: Report) -> str:
         + "</li>"
         for entry in advice
     ]
-    title = f'<h2 style="{HEADING}">What to look at first</h2>'
+    title = f'<h2 style="{HEADING}">What needs attention first</h2>'
     return f'{text}\n{title}\n<ol style="margin:0;padding-left:22px">{"".join(entries)}</ol>'
 
 
 def block(section: Section) -> str:
-    heads = "".join(head_cell(column) for column in section.columns)
-    rows = "\n".join(f"<tr>{cells(section, row)}</tr>" for row in section.rows)
+    sides = ["right" if column.is_number else "left" for column in section.columns]
+    heads = rows = ""
+    for column, side in zip(section.columns, sides, strict=True):
+        # On a phone a table scrolls rather than shrinks.
+        width = "" if column.is_number else f' style="min-width:{column.width * 4.2:.0f}em"'
+        heads += f'<th scope="col" align="{side}"{width}>{safe(column.heading)}</th>'
+    for row in section.rows:
+        cells = ""
+        for cell, side in zip(row, sides, strict=True):
+            mark = f' class="bad" style="{BAD}"' if cell.is_bad else ""
+            cells += f'<td align="{side}"{mark}>{safe(cell.text)}</td>'
+        rows += f"<tr>{cells}</tr>\n"
     note = f'<p class="quiet" style="{QUIET}">{safe(section.note)}</p>' if section.note else ""
     return (
         f'<section><h2 style="{HEADING}">{safe(section.title)}</h2>\n'
         f'<div class="wide" style="overflow-x:auto"><table cellpadding="4" width="100%">\n'
         f"<thead><tr>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>{note}</section>"
     )
-
-
-def head_cell(column: Column) -> str:
-    # On a phone a table scrolls rather than shrinks.
-    width = "" if column.is_number else f' style="min-width:{column.width * 4.2:.0f}em"'
-    return f'<th scope="col" align="{side(column)}"{width}>{safe(column.heading)}</th>'
-
-
-def cells(section: Section, row: tuple[Cell, ...]) -> str:
-    return "".join(body_cell(column, cell) for column, cell in zip(section.columns, row, strict=True))
-
-
-def body_cell(column: Column, cell: Cell) -> str:
-    mark = f' class="bad" style="{BAD}"' if cell.is_bad else ""
-    return f'<td align="{side(column)}"{mark}>{safe(cell.text)}</td>'
-
-
-def side(column: Column) -> str:
-    return "right" if column.is_number else "left"

@@ -36,7 +36,7 @@ from livekeep.record.reports import charts, headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.sections import sections
-from livekeep.record.reports.table import Cell, Column, Section
+from livekeep.record.reports.table import Section
 
 FOLDER = "/usr/share/fonts/truetype/dejavu"
 PLAIN, BOLD, MONO = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono"
@@ -73,7 +73,14 @@ HEAD_NUMBER = style("head-number", 7, leading=8.5, textColor=QUIET, alignment=TA
 
 def render(report: Report) -> bytes:
     """Raises `ConfigError` when the fonts are missing."""
-    register_fonts()
+    known = pdfmetrics.getRegisteredFontNames()
+    for name in (PLAIN, BOLD, MONO):
+        try:
+            if name not in known:
+                pdfmetrics.registerFont(TTFont(name, f"{FOLDER}/{name}.ttf"))
+        except TTFError as error:
+            raise ConfigError([f"{FOLDER}/{name}.ttf: cannot be read; run: sudo apt install fonts-dejavu-core"]) from error
+    pdfmetrics.registerFontFamily(PLAIN, normal=PLAIN, bold=BOLD, italic=PLAIN, boldItalic=BOLD)
     stream = io.BytesIO()
     title = f"{report.box_name}: {report.period.label}"
     document = BaseDocTemplate(
@@ -83,18 +90,6 @@ def render(report: Report) -> bytes:
     document.addPageTemplates(PageTemplate("page", [frame]))
     document.build(story(report), canvasmaker=lambda *given, **named: NumberedCanvas(title, report.made_at, *given, **named))
     return stream.getvalue()
-
-
-def register_fonts() -> None:
-    known = pdfmetrics.getRegisteredFontNames()
-    for name in (PLAIN, BOLD, MONO):
-        if name in known:
-            continue
-        try:
-            pdfmetrics.registerFont(TTFont(name, f"{FOLDER}/{name}.ttf"))
-        except TTFError as error:
-            raise ConfigError([f"{FOLDER}/{name}.ttf: cannot be read; run: sudo apt install fonts-dejavu-core"]) from error
-    pdfmetrics.registerFontFamily(PLAIN, normal=PLAIN, bold=BOLD, italic=PLAIN, boldItalic=BOLD)
 
 
 def printable(text: str) -> str:
@@ -144,22 +139,28 @@ class NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
 
 
 def story(report: Report) -> list[Flowable]:
+    def heading(text: str) -> Paragraph:
+        return Paragraph(safe(text), HEADING)
+
     parts: list[Flowable] = [
         Paragraph(safe(report.box_name), TITLE),
         Paragraph(safe(f"{report.title} · {report.period.label}"), SUBTITLE),
     ]
     parts += [Paragraph(f"Only {safe(report.restriction)}.", SUBTITLE)] if report.restriction else []
     parts += [Paragraph(f"The record begins at {figures.moment(report.began)}.", SUBTITLE)] if report.began else []
-    parts += [Spacer(0, 4 * mm), summary(report), *advice(report)]
+    parts += [Spacer(0, 4 * mm), summary(report)]
+    advice: list[Flowable] = []
+    for number, entry in enumerate(headlines.advice_of(report), 1):
+        advice.append(Paragraph(f"{number}. {safe(entry.text)}", ADVICE))
+        advice += [Paragraph(safe(entry.command), COMMAND)] if entry.command else []
+    parts += [KeepTogether([heading("What needs attention first"), *advice])] if advice else []
     if drawings := charts.charts(report, WIDTH, printable):
         parts += [heading("At a glance"), *drawings]
     for section in sections(report):
-        parts += block(section.for_people())
+        shorter = section.for_people()
+        parts += [CondPageBreak(35 * mm), heading(shorter.title), table(shorter)]
+        parts += [Paragraph(safe(shorter.note), NOTE)] if shorter.note else []
     return parts
-
-
-def heading(text: str) -> Paragraph:
-    return Paragraph(safe(text), HEADING)
 
 
 def summary(report: Report) -> Table:
@@ -178,22 +179,16 @@ def summary(report: Report) -> Table:
     return box
 
 
-def advice(report: Report) -> list[Flowable]:
-    parts: list[Flowable] = []
-    for number, entry in enumerate(headlines.advice_of(report), 1):
-        parts.append(Paragraph(f"{number}. {safe(entry.text)}", ADVICE))
-        parts += [Paragraph(safe(entry.command), COMMAND)] if entry.command else []
-    return [KeepTogether([heading("What to look at first"), *parts])] if parts else []
-
-
-def block(section: Section) -> list[Flowable]:
-    parts: list[Flowable] = [CondPageBreak(35 * mm), heading(section.title), table(section)]
-    return parts + ([Paragraph(safe(section.note), NOTE)] if section.note else [])
-
-
 def table(section: Section) -> Table:
     heads = [Paragraph(safe(column.heading), HEAD_NUMBER if column.is_number else HEAD) for column in section.columns]
-    rows = [[entry(column, cell) for column, cell in zip(section.columns, row, strict=True)] for row in section.rows]
+    rows: list[list[Paragraph]] = []
+    for row in section.rows:
+        rows.append([])
+        for column, cell in zip(section.columns, row, strict=True):
+            text, styles = safe(cell.text), (CELL, BAD_CELL)
+            if column.is_number:
+                text, styles = text.replace(" ", "\u00a0"), (NUMBER, BAD_NUMBER)
+            rows[-1].append(Paragraph(text, styles[cell.is_bad]))
     drawn = Table([heads, *rows], colWidths=widths(section), repeatRows=1)
     drawn.setStyle(
         [
@@ -213,27 +208,15 @@ def table(section: Section) -> Table:
 
 def widths(section: Section) -> list[float]:
     """Numbers get the width that they need, texts share the rest."""
-    needed = {
-        place: PADDING + 1 + max(needs(section, place, row) for row in range(-1, len(section.rows)))
-        for place, column in enumerate(section.columns)
-        if column.is_number
-    }
+    needed = {}
+    for place, column in enumerate(section.columns):
+        if column.is_number:
+            texts = [(column.heading, PLAIN, HEAD.fontSize)]
+            cells = [row[place] for row in section.rows]
+            texts += [(printable(cell.text), BOLD if cell.is_bad else PLAIN, NUMBER.fontSize) for cell in cells]
+            needed[place] = PADDING + 1 + max(float(pdfmetrics.stringWidth(*text)) for text in texts)
     left = max(WIDTH - sum(needed.values()), WIDTH / 7)
     whole = sum(column.width for column in section.columns if not column.is_number) or 1
     wanted = [needed.get(place, left * column.width / whole) for place, column in enumerate(section.columns)]
     # A table of numbers only is spread over the page.
     return [width * WIDTH / sum(wanted) for width in wanted]
-
-
-def needs(section: Section, place: int, row: int) -> float:
-    """The width of a number, or, in the first row, of a heading."""
-    if row < 0:
-        return float(pdfmetrics.stringWidth(section.columns[place].heading, PLAIN, HEAD.fontSize))
-    cell = section.rows[row][place]
-    return float(pdfmetrics.stringWidth(printable(cell.text), BOLD if cell.is_bad else PLAIN, NUMBER.fontSize))
-
-
-def entry(column: Column, cell: Cell) -> Paragraph:
-    if column.is_number:
-        return Paragraph(safe(cell.text).replace(" ", "\u00a0"), BAD_NUMBER if cell.is_bad else NUMBER)
-    return Paragraph(safe(cell.text), BAD_CELL if cell.is_bad else CELL)

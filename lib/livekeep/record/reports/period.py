@@ -46,7 +46,11 @@ class Period:
         first, last = date_of(self.begin), last_date(self)
         if self.kind == "daily":
             return f"{first:%A} {written(first)}"
-        days = f"{short(first, last)} – {written(last)}" if first != last else written(first)
+        days = written(first)
+        if first != last:
+            # Without the parts that both share.
+            begin = written(first) if first.year != last.year else f"{first.day} {first:%B}"
+            days = f"{first.day if (first.year, first.month) == (last.year, last.month) else begin} – {written(last)}"
         if self.kind == "weekly":
             return f"Week {first.isocalendar()[1]}: {days}"
         return days if self.is_of_whole_days() else f"{figures.moment(self.begin)} – {figures.moment(self.end)}"
@@ -62,13 +66,6 @@ class Period:
 
 def written(day: Date) -> str:
     return f"{day.day} {day:%B %Y}"
-
-
-def short(day: Date, other: Date) -> str:
-    """`day` without the parts that it shares with the later `other`."""
-    if day.year != other.year:
-        return written(day)
-    return f"{day.day} {day:%B}" if day.month != other.month else str(day.day)
 
 
 def date_of(moment: float) -> Date:

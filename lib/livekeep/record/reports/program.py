@@ -7,7 +7,6 @@ request. Reads: the record, [reports] of the configuration.
 
 import argparse
 import logging
-import sqlite3
 import sys
 import time
 from collections.abc import Sequence
@@ -15,7 +14,6 @@ from pathlib import Path
 
 from livekeep.core import config, log
 from livekeep.core import files as plain_files
-from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError, exit_with_sentence
 from livekeep.record import moments, reading, reports
 from livekeep.record.alerts import notify
@@ -37,7 +35,9 @@ DAY_SECONDS = 86400
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="livekeep report", description="A report of some days: what ran, how well, and what to look at.", allow_abbrev=False
+        prog="livekeep report",
+        description="A report on a period: what ran, how well, and what needs attention.",
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--from",
@@ -55,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--metric", metavar="METRIC", choices=METRICS, default="", help=f"one figure: {', '.join(METRICS)}")
     parser.add_argument("--format", metavar="FORMAT", choices=FORMATS, help=f"{', '.join(FORMATS)} (default: by FILE, else text)")
     parser.add_argument("--json", action="store_const", const="json", dest="format", help="print it for programs")
-    parser.add_argument("--output", metavar="FILE", help="where it goes (default: standard output)")
+    parser.add_argument("--output", metavar="FILE", help="the file to write (default: standard output)")
     parser.add_argument("--scheduled", choices=KINDS, help=argparse.SUPPRESS)
     return parser
 
@@ -71,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_once(arguments: argparse.Namespace, now: float) -> int:
-    format_ = arguments.format or format_of(arguments.output)
+    by_suffix: list[Format] = [name for name in FORMATS if arguments.output and arguments.output.endswith(SUFFIXES[name])]
+    format_: Format = arguments.format or (by_suffix[0] if by_suffix else "text")
     if format_ == "pdf" and not arguments.output and sys.stdout.isatty():
         raise LivekeepError("a PDF is not for a terminal: add --output FILE.pdf")
     try:
@@ -82,22 +83,13 @@ def run_once(arguments: argparse.Namespace, now: float) -> int:
     except ValueError as error:
         raise LivekeepError(str(error)) from error
     if arguments.output:
-        write(Path(arguments.output), made)
+        try:
+            plain_files.replace(Path(arguments.output), made, mode=None)
+        except OSError as error:
+            raise LivekeepError(f"{arguments.output}: cannot be written ({error.strerror})") from error
     else:
         sys.stdout.buffer.write(made)
     return 0
-
-
-def format_of(output: str | None) -> Format:
-    """By the file's suffix; text for any other."""
-    return next((name for name, suffix in SUFFIXES.items() if output and output.endswith(suffix)), "text")
-
-
-def write(file: Path, made: bytes) -> None:
-    try:
-        plain_files.replace(file, made, mode=None)
-    except OSError as error:
-        raise LivekeepError(f"{file}: cannot be written ({error.strerror})") from error
 
 
 # For the timers
@@ -112,21 +104,17 @@ def run_scheduled(kind: Kind, now: float) -> int:
         logger.info("The %s report is switched off: [reports] %s = false", kind, kind)
         return 0
     with reading.opened() as connection:
-        report_all(connection, kind, settings, now)
+        periods = due(kind, now, files.remembered(kind), began(connection))
+        if not periods:
+            logger.info("No %s report is due", kind)
+        for period in periods:
+            report = making.compose(connection, period)
+            # Nothing happened while the box was off; even so, the newest period gets a message.
+            if not report.is_empty() or period is periods[-1]:
+                publish(report, kind, settings.reports.notify)
+            files.remember(kind, date_of(period.begin))
     files.remove_old(now - settings.record.summary_days * DAY_SECONDS)
     return 0
-
-
-def report_all(connection: sqlite3.Connection, kind: Kind, settings: Config, now: float) -> None:
-    periods = due(kind, now, files.remembered(kind), began(connection))
-    if not periods:
-        logger.info("No %s report is due", kind)
-    for period in periods:
-        report = making.compose(connection, period)
-        # Nothing happened while the box was off; even so, the newest period gets a message.
-        if not report.is_empty() or period is periods[-1]:
-            publish(report, kind, settings.reports.notify)
-        files.remember(kind, date_of(period.begin))
 
 
 def publish(report: Report, kind: Kind, channels: tuple[str, ...]) -> None:

@@ -1,7 +1,9 @@
 """A table of a report: its columns, its cells with text and value, and helpers that write them. Pure."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from livekeep.record import figures
 from livekeep.record.reports.headlines import shortened
@@ -53,7 +55,12 @@ class Section:
 
     def for_people(self) -> "Section":
         """Without uninformative columns, and limited to a readable number of rows."""
-        kept = [place for place, column in enumerate(self.columns) if self.has_news(place, column)]
+        kept = []
+        for place, column in enumerate(self.columns):
+            values = {row[place].value for row in self.rows}
+            is_blank = column.is_optional and values <= {0, None, ""}
+            if not is_blank and not (column.is_shared and len(values) < 2):
+                kept.append(place)
         more = len(self.rows) - MOST_ROWS
         notes = [f"… and {figures.count(more)} more."] if more > 0 else []
         return dataclasses.replace(
@@ -65,9 +72,16 @@ class Section:
             note=" ".join([*notes, self.note]).strip(),
         )
 
-    def has_news(self, place: int, column: Column) -> bool:
-        values = {row[place].value for row in self.rows}
-        return not (column.is_optional and values <= {0, None, ""}) and not (column.is_shared and len(values) < 2)
+
+Entry = TypeVar("Entry")
+
+
+def section(
+    name: str, title: str, entries: Iterable[Entry], columns: Sequence[tuple[Column, Callable[[Entry], Cell]]], note: str = ""
+) -> Section:
+    """A row for each of `entries`; each column comes with the function that makes its cell."""
+    rows = tuple(tuple(cell(entry) for _column, cell in columns) for entry in entries)
+    return Section(name, title, tuple(column for column, _cell in columns), rows, note)
 
 
 def words(text: str, is_bad: bool = False) -> Cell:

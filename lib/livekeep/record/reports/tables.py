@@ -17,12 +17,7 @@ FORMULA = re.compile(r"[=+\-@\t\r]")
 def render(report: Report) -> str:
     """All tables in one file: the name of each on a separate line, a blank line between them."""
     head = written([["report", "begin", "end", "filter"], ["", *about(report)]])
-    return "\r\n".join([head, *(f"{name}\r\n{text}" for name, text in render_each(report).items())])
-
-
-def render_each(report: Report) -> dict[str, str]:
-    """Each table by its name."""
-    return {section.name: table(section) for section in sections(report)}
+    return "\r\n".join([head, *(f"{section.name}\r\n{table(section)}" for section in sections(report))])
 
 
 def render_json(report: Report) -> str:
