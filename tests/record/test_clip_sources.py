@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,6 @@ from livekeep.record.clips.vimeo_source import VimeoSource, clips_in, wait_secon
 from livekeep.record.clips.youtube_source import YoutubeSource, duration_of
 from tests.record.running_clips import KEY, TOKEN, entry, lists, page
 from tests.web import Reply, Request, Web, error, http
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
-        yield server
 
 
 def vimeo(web: Web, seconds: float = 5.0) -> VimeoSource:
@@ -86,9 +80,9 @@ def test_the_list_never_leads_the_token_to_another_server(web: Web) -> None:
         for target in (f"{other.url}/me/videos?per_page=100", f"//127.0.0.1:{other.port}/x", "http://[bad/", "ftp://127.0.0.1/x"):
             web.answer = lambda request, target=target: page(request, [entry(1)], next_page=target)
             said, _advice = problem_of(lambda: vimeo(web).clips("me"))
-            assert said == "Vimeo's list goes on at another server, which is not asked"
+            assert said == "Vimeo's list continues at another server, which livekeep does not trust"
         web.answer = lambda _request: http(302, Location=f"{other.url}/me/videos?per_page=100")
-        assert problem_of(lambda: vimeo(web).clips("me"))[0] == "Vimeo does not answer as it should (HTTP 302)"
+        assert problem_of(lambda: vimeo(web).clips("me"))[0] == "Vimeo's response is unexpected (HTTP 302)"
         assert other.connections == 0
 
 
@@ -106,16 +100,16 @@ def test_a_page_past_the_end_is_the_end(web: Web) -> None:
         (error(401, 8003), "Vimeo does not accept the token (HTTP 401, code 8003)", "set-token"),
         (error(401), "Vimeo does not accept the token (HTTP 401)", "set-token"),
         (error(403, 3200), "the Vimeo token may not see these clips (HTTP 403, code 3200)", "set-token"),
-        (error(404, 5000), "Vimeo knows no such user, channel or showcase (HTTP 404, code 5000)", "[clips.NAME]"),
-        (error(404, 2286), "Vimeo knows no such user, channel or showcase (HTTP 404, code 2286)", "[clips.NAME]"),
-        (error(400, 2204), "Vimeo does not answer as it should (HTTP 400, code 2204)", ""),
+        (error(404, 5000), "Vimeo has no such user, channel or showcase (HTTP 404, code 5000)", "[clips.NAME]"),
+        (error(404, 2286), "Vimeo has no such user, channel or showcase (HTTP 404, code 2286)", "[clips.NAME]"),
+        (error(400, 2204), "Vimeo's response is unexpected (HTTP 400, code 2204)", ""),
         (error(500, 4000), "Vimeo has a fault (HTTP 500)", ""),
         (http(502, "<html>bad gateway"), "Vimeo has a fault (HTTP 502)", ""),
-        (http(200, "<html>log in here"), "Vimeo's answer is not what its documents promise", "login"),
-        (http(200, '{"data": [{'), "Vimeo's answer is not what its documents promise", "login"),
-        (http(200, b"[" * 100_000), "Vimeo's answer is not what its documents promise", "login"),
-        (http(200, {"data": {"1": 2}}), "Vimeo's answer is not what its documents promise", "login"),
-        (http(200, []), "Vimeo's answer is not what its documents promise", "login"),
+        (http(200, "<html>log in here"), "Vimeo's response is not as documented", "login"),
+        (http(200, '{"data": [{'), "Vimeo's response is not as documented", "login"),
+        (http(200, b"[" * 100_000), "Vimeo's response is not as documented", "login"),
+        (http(200, {"data": {"1": 2}}), "Vimeo's response is not as documented", "login"),
+        (http(200, []), "Vimeo's response is not as documented", "login"),
         (http(200, b"x" * 2_000_000), "Vimeo cannot be reached: its answer is larger than 1 MiB", "doctor"),
         (b"SSH-2.0-OpenSSH\r\n", "Vimeo cannot be reached: its answer is not HTTP as it should be", "doctor"),
         (None, "Vimeo cannot be reached: the connection was broken off", "doctor"),
@@ -272,7 +266,7 @@ def test_a_large_channel_is_read_to_a_bound(web: Web) -> None:
 def test_what_is_wrong_with_youtube_is_one_sentence_with_advice(web: Web) -> None:
     web.answer = Tube(1).answer
     assert problem_of(lambda: youtube(web).clips("UC" + "b" * 22)) == (
-        "YouTube knows no such channel", "correct youtube_channel in [clips.NAME]",
+        "YouTube has no such channel", "correct youtube_channel in [clips.NAME]",
     )  # fmt: skip
     quota = {"error": {"errors": [{"reason": "quotaExceeded"}]}}
     web.answer = lambda _request: http(403, quota)
@@ -335,7 +329,7 @@ def test_a_file_of_clips(tmp_path: Path) -> None:
         (b'[{"id": 1, "plays": -3}]', "entry 1: plays: must be a whole number, or null"),
         (b'[{"id": 1, "likes": 1.5}]', "entry 1: likes: must be a whole number, or null"),
         (b'[{"id": 1, "created": "soon"}]', 'entry 1: created: must be a time such as "2026-11-29T12:00:00Z", or null'),
-        (b'[{"id": 1}, {"id": "1"}]', "an id stands there twice"),
+        (b'[{"id": 1}, {"id": "1"}]', "an id appears twice"),
         (json.dumps([{"id": number} for number in range(20_001)]).encode(), "must hold at most 20000 clips, holds 20001"),
     ],
     ids=range(14),

@@ -3,7 +3,6 @@
 import json
 import sqlite3
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +10,6 @@ import pytest
 
 from livekeep.core.config.record import Analyzer
 from livekeep.record.clips import snapshots
-from livekeep.record.clips.analyzer import is_news
-from livekeep.record.clips.clip import SourceError
 from livekeep.record.clips.snapshots import Snapshots
 from tests.outside import PROJECT
 from tests.record.made_clips import STEP_SECONDS, MadeClips, Site
@@ -20,12 +17,6 @@ from tests.record.running_clips import ClipsBox, entry, lists, page
 from tests.web import Web, error
 
 BOTH = '[clips.hall]\nvimeo = "me"\n[clips.town]\nfile = "FILE"\n'
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    with Web() as server:
-        yield server
 
 
 @pytest.fixture
@@ -91,13 +82,7 @@ def test_a_source_that_fails_does_not_keep_the_others(box: ClipsBox, web: Web) -
     assert [name for (name,) in box.rows("SELECT outcome FROM sources")] == ["succeeded", "succeeded"]
 
 
-def test_a_failure_is_news_once_until_there_is_something_else_to_do(box: ClipsBox, web: Web) -> None:
-    token, network = SourceError("a", "set-token"), SourceError("b", "look at the network")
-    assert is_news(("", ""), token)
-    assert is_news(("succeeded", ""), token)
-    assert is_news(("failed", "look at the network"), token)
-    assert not is_news(("failed", "look at the network"), network)
-    assert is_news(("succeeded", ""), SourceError("without advice"))
+def test_a_source_keeps_since_when_it_fails(box: ClipsBox, web: Web) -> None:
     web.answer = lambda _request: error(401, 8003)
     box.run()
     since = box.rows("SELECT outcome, reason, advice, outcome_since FROM sources")
@@ -130,7 +115,7 @@ def test_a_source_that_says_not_where_its_clips_are(box: ClipsBox, web: Web) -> 
     box.configure('[clips.a]\n[clips.b]\nvimeo = "me"\nfile = "/x"\n')
     result = box.run()
     assert result.outcome == "failed"
-    assert result.reason.count("it says nowhere, or in more than one way, where its clips are") == 2
+    assert result.reason.count("it names no place of its clips, or more than one") == 2
     assert web.connections == 0
 
 

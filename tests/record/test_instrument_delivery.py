@@ -118,7 +118,8 @@ def test_the_first_job_of_the_documentation_is_recorded() -> None:
 
 def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
     with JournalSocket() as journal:
-        journal.run(JOB, "--fail")
+        done = journal.run(JOB, "--fail")
+    assert done.returncode == 1
     common = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
     known = {event.name: event for event in events.ALL}
     seen = set()
@@ -131,12 +132,7 @@ def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
         assert entry["SYSLOG_IDENTIFIER"] == "job.py"
         assert "\n" not in entry["MESSAGE"]
     assert seen == {event.name for event in events.ALL if event.writer == "jobs"}
-
-
-def test_a_failed_session_says_why() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(JOB, "--fail")
-    assert done.returncode == 1
+    # The last one says why the session failed.
     ended = journal.entries[-1]
     assert (ended["LIVEKEEP_OUTCOME"], ended["LIVEKEEP_ERROR"]) == ("failed", "ValueError: clip 4 cannot be read")
     (*_, last) = lines_of([ended], "s")
@@ -358,16 +354,10 @@ def test_without_a_journal_there_is_one_warning() -> None:
     assert "LIVEKEEP_EVENTS=FILE" in done.stderr
 
 
-def test_a_full_disk_costs_the_record_only() -> None:
+@pytest.mark.parametrize("first", ["", "os.close(2); sys.stderr = None"], ids=["full disk", "full disk, closed standard error"])
+def test_a_full_disk_costs_the_record_only(first: str) -> None:
     with JournalSocket() as journal:
-        done = journal.run(TWO_CALLS, LIVEKEEP_EVENTS="/dev/full")
-    assert (done.returncode, done.stdout) == (0, "goes on\n")
-
-
-def test_a_closed_standard_error_disturbs_nobody() -> None:
-    with JournalSocket() as journal:
-        script = "\n    import sys, os\n    os.close(2)\n    sys.stderr = None" + TWO_CALLS
-        done = journal.run(script, LIVEKEEP_EVENTS="/dev/full")
+        done = journal.run(f"\n    import sys, os\n    {first}{TWO_CALLS}", LIVEKEEP_EVENTS="/dev/full")
     assert (done.returncode, done.stdout) == (0, "goes on\n")
 
 
@@ -486,28 +476,6 @@ def test_an_entry_that_is_too_large_for_a_datagram_travels_as_a_file() -> None:
         sink.close()
     assert [entry[wire.RECORDS] for entry in journal.entries] == ["a\nb", "c\nd"]
     assert (len(journal.entries[1]["MESSAGE"]), journal.by_file) == (500_000, 1)
-
-
-def test_batches_leave_by_themselves_while_the_job_runs() -> None:
-    with JournalSocket() as journal:
-        job = journal.start(
-            """
-            import threading
-            from livekeep.record import monitor_execution
-            @monitor_execution
-            def work(): pass
-            work()
-            threading.Event().wait()
-            """
-        )
-        try:
-            wait_until("the call arrives", lambda: journal.entries)
-        finally:
-            job.kill()
-            job.wait()
-            assert job.stdout
-            job.stdout.close()
-    assert names_of(journal.entries) == {"job.work": 1}
 
 
 def test_the_first_call_leaves_at_once_and_the_next_ones_together() -> None:

@@ -8,7 +8,6 @@ import random
 import select
 import subprocess
 import threading
-import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -22,7 +21,7 @@ from livekeep.record import ProgressMonitor, Session, flush, monitor_execution, 
 from livekeep.record.instrument import forecast, history, terminal
 from livekeep.record.instrument.forecast import Now, Run, StepNow, StepRun
 from tests.outside import PATIENCE_SECONDS
-from tests.record.journal_socket import JournalSocket, calls_of, lines_of
+from tests.record.journal_socket import JournalSocket, lines_of
 from tests.record.test_instrument_functions import Recorded
 
 
@@ -275,16 +274,15 @@ def test_the_time_left_is_right_within_ten_percent_from_the_second_run_on() -> N
 
 
 def test_a_second_run_knows_its_time_from_the_beginning() -> None:
-    took = []
     for _ in range(2):
-        began = time.perf_counter()
         with session("again", total=2, steps={"cut": 1}) as run:
             before = run.left()
             for _ in run.track(range(2)):
                 with ProgressMonitor("cut"):
                     threading.Event().wait(0.05)
-        took.append(time.perf_counter() - began)
-    assert before == pytest.approx(took[0], rel=0.5)
+    first, _second = history.runs("again")
+    assert first.seconds >= 0.1
+    assert before == pytest.approx(first.seconds, rel=0.1)
 
 
 def test_a_failed_run_is_no_history() -> None:
@@ -411,18 +409,3 @@ def test_the_history_is_json_that_people_can_read() -> None:
         "version": 1,
         "sessions": {"clip analysis": [{"seconds": 2.0, "total": 3.0, "steps": {"cut": [3, 1.5]}}]},
     }
-
-
-def test_calls_carry_the_session_they_ran_in() -> None:
-    with JournalSocket() as journal:
-        journal.run(
-            """
-            from livekeep.record import monitor_execution, session
-            @monitor_execution
-            def work(): pass
-            with session("clips") as run: work()
-            work()
-            """
-        )
-    (token,) = {line[1] for line in lines_of(journal.entries, "s")}
-    assert [call.session for _name, _kind, call in calls_of(journal.entries)] == [token, None]

@@ -18,10 +18,6 @@ def duration(seconds: float | None) -> str:
         # 999.6 ms is 1 s, not 1000 ms.
         if seconds < (999.5 * size if size < 1 else 59.95):
             return f"{three(seconds / size)} {unit}" if seconds else "0 s"
-    return long_duration(seconds)
-
-
-def long_duration(seconds: float) -> str:
     whole = round(seconds)
     if whole < HOUR:
         return f"{whole // 60} min {whole % 60:02} s"

@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from livekeep.core import config, events, log, state
 from livekeep.core.config import Config
@@ -100,7 +99,8 @@ class Analyzer:
         self.run.failed += 1
         self.run.problems.append(f"{name}: {error}")
         self.run.advice = self.run.advice or error.advice
-        if is_news(self._snapshots.outcome(number), error):
+        # Alternating network errors are reported once.
+        if self._snapshots.outcome(number) != ("failed", error.advice):
             sentence = f"The clips of {name} cannot be fetched: {error}" + (f"; {error.advice}" if error.advice else "")
             events.emit(events.CLIPS_FAILED, sentence, SOURCE=name, REASON=str(error))
         self._snapshots.note_outcome(number, "failed", str(error), error.advice, self._now)
@@ -125,14 +125,6 @@ class Analyzer:
         )
         state.write(state.stamped(result))
         return result
-
-
-def is_news(previous: tuple[str, str], error: SourceError) -> bool:
-    """Whether a source succeeded in the last run, or failed with other advice.
-
-    Alternating network errors are reported once.
-    """
-    return previous != ("failed", error.advice)
 
 
 @progress_step(weight=6)
@@ -171,35 +163,24 @@ def analyze() -> int:
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise TemporaryError(note_database_fault(settings, error, now)) from error
+        file = snapshots.FILE
+        sentence = f"{file}: cannot be used ({error})"
+        if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            # Only the newest damaged one is kept.
+            aside = file.replace(file.with_name(f"{file.name}.damaged"))
+            file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
+            sentence = f"{file}: was damaged ({error}), and is set aside as {aside.name}; the next run begins a new one"
+        failed = ClipsState(
+            ran_at=now,
+            interval_seconds=settings.analyzer.interval_seconds,
+            outcome="failed",
+            reason=sentence,
+            advice="see: df -h /var",
+            sources=len(settings.clips),
+        )
+        state.write(state.stamped(failed))
+        raise TemporaryError(sentence) from error
     return 0
-
-
-def note_database_fault(settings: Config, error: sqlite3.Error, now: float) -> str:
-    """Record an unusable database in the state, and set a damaged one aside. Returns the problem in one sentence."""
-    file = snapshots.FILE
-    sentence = f"{file}: cannot be used ({error})"
-    if (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        aside = set_aside(file)
-        sentence = f"{file}: was damaged ({error}), and is set aside as {aside.name}; the next run begins a new one"
-    failed = ClipsState(
-        ran_at=now,
-        interval_seconds=settings.analyzer.interval_seconds,
-        outcome="failed",
-        reason=sentence,
-        advice="see: df -h /var",
-        sources=len(settings.clips),
-    )
-    state.write(state.stamped(failed))
-    return sentence
-
-
-def set_aside(file: Path) -> Path:
-    """Rename a damaged database; only the newest damaged one is kept."""
-    aside = file.with_name(f"{file.name}.damaged")
-    file.replace(aside)
-    file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
-    return aside
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -207,7 +188,8 @@ def build_parser() -> argparse.ArgumentParser:
     subcommands = parser.add_subparsers(dest="subcommand", metavar="SUBCOMMAND")
     show.add_arguments(subcommands)
     subcommands.add_parser("analyze", help="read the clips now, in this process, as livekeep-clips.service does")
-    show.add_options(parser)
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.set_defaults(all=False, source="")
     return parser
 
 

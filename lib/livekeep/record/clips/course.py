@@ -85,16 +85,16 @@ def rates_by_age(clips: Sequence[Seen]) -> list[float]:
     for number in range(len(AGE_HOURS) - 2, -1, -1):
         shape.insert(0, shape[0] * math.exp(fall(clips, number)))
     # A clip's own level relative to the shape; the top twentieth counts no more than its lowest clip.
-    levels = sorted((plays / weight, weight) for plays, weight in (level_of(seen, shape) for seen in clips) if weight > 0)
+    levels = []
+    for seen in clips:
+        weight = sum(hours * shape[number] for number, (hours, _plays) in seen.items())
+        if weight > 0:
+            levels.append((sum(plays for _hours, plays in seen.values()) / weight, weight))
+    levels.sort()
     limit = levels[-1 - len(levels) // 20][0] if levels else 0.0
     total = sum(weight for _level, weight in levels)
     level = sum(min(one, limit) * weight for one, weight in levels) / total if total else 0.0
     return [max(level * part, LEAST_RATE) for part in shape]
-
-
-def level_of(seen: Seen, shape: Sequence[float]) -> tuple[float, float]:
-    """The plays of a clip, and its expected plays at a level of 1."""
-    return sum(plays for _hours, plays in seen.values()), sum(hours * shape[number] for number, (hours, _plays) in seen.items())
 
 
 def fall(clips: Sequence[Seen], number: int) -> float:
@@ -119,8 +119,13 @@ def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
     """
     by_hour: dict[int, float] = {}
     for (begin, _gained), (end, gained) in pairwise(fetches):
-        if 0 < end - begin <= LONGEST_GAP_HOURS * HOUR:
-            spread(by_hour, begin / HOUR, end / HOUR, gained)
+        if not 0 < end - begin <= LONGEST_GAP_HOURS * HOUR:
+            continue
+        # Distribute the plays over the hours that the span touches.
+        first, last = begin / HOUR, end / HOUR
+        for hour in range(math.floor(first), math.floor(last) + 1):
+            share = (min(last, hour + 1) - max(first, hour)) / (last - first)
+            by_hour[hour] = by_hour.get(hour, 0.0) + gained * share
     days: dict[int, dict[int, float]] = {}
     for hour, plays in by_hour.items():
         days.setdefault(hour // DAY_HOURS, {})[hour % DAY_HOURS] = plays
@@ -135,10 +140,3 @@ def day_of(fetches: Sequence[tuple[float, int]]) -> tuple[float, ...]:
     low, high = DAY_RANGE
     mean = sum(profile) / DAY_HOURS
     return tuple(min(max(part / mean, low), high) for part in profile)
-
-
-def spread(by_hour: dict[int, float], begin: float, end: float, gained: float) -> None:
-    """Distribute the plays gained between two moments, in hours since 1970, over the hours that they touch."""
-    for hour in range(math.floor(begin), math.floor(end) + 1):
-        share = (min(end, hour + 1) - max(begin, hour)) / (end - begin)
-        by_hour[hour] = by_hour.get(hour, 0.0) + gained * share

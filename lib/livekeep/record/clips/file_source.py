@@ -31,7 +31,7 @@ def clips(path: Path) -> list[Clip]:
     except ValueError as error:
         raise SourceError(f"{path}: {error}", FORM) from error
     if len({clip.id for clip in listed}) < len(listed):
-        raise SourceError(f"{path}: an id stands there twice", FORM)
+        raise SourceError(f"{path}: an id appears twice", FORM)
     return listed
 
 

@@ -50,12 +50,19 @@ class Ranking:
         weights = [course.hours(span.begin, span.end) * rise for span, rise in zip(few, rises, strict=False)]
         hours = [span.hours for span in few]
         recent = {it.clip: [*map(Recent, it.recent, hours, weights)] for it in plays}
-        lately = self._lately(now)
+        # Clips whose take-off is in progress, or ended recently.
+        rest = round((now - takeoff.REST_SECONDS) * MICROSECONDS)
+        sql = "SELECT DISTINCT clip FROM takeoffs WHERE ended_at IS NULL OR ended_at > ?"
+        lately = {row["clip"] for row in self._db.execute(sql, (rest,))}
         begun = {it.clip for it in scores.values() if it.clip not in lately and takeoff.begins(it, recent[it.clip])}
         new = [takeoff.begin(scores[clip]) for clip in sorted(begun)]
         entries = {number: takeoff.ranked(it, number in begun) for number, it in scores.items()}
         after = []
-        for it in self._going_on(source):
+        of_source = "clip IN (SELECT id FROM clips WHERE source = ?)"
+        rows = self._db.execute(f"SELECT * FROM takeoffs WHERE ended_at IS NULL AND {of_source}", (source,))  # noqa: S608
+        for row in rows.fetchall():
+            began, more = row["began_at"] / MICROSECONDS, (row["usual"], row["size"], row["score"], row["reason"])
+            it = Takeoff(row["id"], row["clip"], began, *more)
             if it.clip not in entries:
                 after.append(replace(it, ended=now))
                 continue
@@ -108,20 +115,6 @@ class Ranking:
             (source,),
         )
         return [(row["clip"], row["name"], row["link"], round(row["score"], 2), row["reason"]) for row in rows]
-
-    def _lately(self, now: float) -> set[int]:
-        """Clips whose take-off is in progress, or ended recently."""
-        since = round((now - takeoff.REST_SECONDS) * MICROSECONDS)
-        rows = self._db.execute("SELECT DISTINCT clip FROM takeoffs WHERE ended_at IS NULL OR ended_at > ?", (since,))
-        return {row["clip"] for row in rows}
-
-    def _going_on(self, source: int) -> list[Takeoff]:
-        of_source = "clip IN (SELECT id FROM clips WHERE source = ?)"
-        rows = self._db.execute(f"SELECT * FROM takeoffs WHERE ended_at IS NULL AND {of_source}", (source,))  # noqa: S608
-        return [
-            Takeoff(it["id"], it["clip"], it["began_at"] / MICROSECONDS, it["usual"], it["size"], it["score"], it["reason"])
-            for it in rows
-        ]
 
     def _keep(self, source: int, ranked: Iterable[Ranked], takeoffs: Iterable[Takeoff]) -> None:
         """Store the ranking and the take-offs, new ones and those in progress."""

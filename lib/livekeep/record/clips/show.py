@@ -4,22 +4,18 @@ Reads clips.db and clips/state.json; contains no logic of the analysis.
 """
 
 import argparse
-import json
 import sqlite3
-import sys
 import time
-from collections.abc import Sequence
 from contextlib import closing
-from datetime import datetime
 from typing import Any
 
 from livekeep.core import state
 from livekeep.core.errors import LivekeepError, TemporaryError
 from livekeep.core.record_states import ClipsState
-from livekeep.core.text import shown
+from livekeep.record import figures
 from livekeep.record.clips.snapshots import FILE, MICROSECONDS
 from livekeep.record.store.schema import open_read_only
-from livekeep.system import systemctl
+from livekeep.system import systemctl, terminal
 
 UNIT = "livekeep-clips.service"
 LONGEST_RUN_SECONDS = 1260.0
@@ -41,11 +37,6 @@ ORDER = "ORDER BY is_hot DESC, score DESC, ratio DESC, recent_plays DESC, number
 RANKED = f"{COLUMNS} AND ranking.score IS NOT NULL {ORDER} LIMIT ?"
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="as JSON")
-    parser.set_defaults(all=False, source="")
-
-
 def add_arguments(subcommands: Any) -> None:
     listing = subcommands.add_parser("list", help="the clips that take off first, then the others by score (the default)")
     listing.add_argument("--all", action="store_true", help="all clips, the most played first")
@@ -61,8 +52,14 @@ def add_arguments(subcommands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 for a failed run. Raises `LivekeepError`."""
     if arguments.subcommand == "run":
-        start_unit()
-    newest = read_state()
+        try:
+            systemctl.call(["start", UNIT], LONGEST_RUN_SECONDS)
+        except LivekeepError as error:
+            raise LivekeepError(f"{error}; run this with sudo") from error
+    try:
+        newest: ClipsState | None = state.read(ClipsState)
+    except TemporaryError:
+        newest = None
     try:
         with closing(open_read_only(FILE)) as connection:
             if arguments.subcommand == "show":
@@ -77,20 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
     return int(arguments.subcommand == "run" and newest is not None and newest.outcome == "failed")
 
 
-def start_unit() -> None:
-    try:
-        systemctl.call(["start", UNIT], LONGEST_RUN_SECONDS)
-    except LivekeepError as error:
-        raise LivekeepError(f"{error}; run this with sudo") from error
-
-
-def read_state() -> ClipsState | None:
-    try:
-        return state.read(ClipsState)
-    except TemporaryError:
-        return None
-
-
 def show_list(connection: sqlite3.Connection, newest: ClipsState | None, arguments: argparse.Namespace) -> None:
     if arguments.all:
         rows = connection.execute(f"{COLUMNS} ORDER BY plays DESC, number").fetchall()
@@ -99,13 +82,13 @@ def show_list(connection: sqlite3.Connection, newest: ClipsState | None, argumen
     rows = [row for row in rows if arguments.source in ("", row["source"])]
     if arguments.json:
         run_of = None if newest is None else {name: getattr(newest, name) for name in ("ran_at", "outcome", "reason", "advice")}
-        say(json.dumps({"run": run_of, "clips": [document_of(row) for row in rows]}, ensure_ascii=False, indent=2))
+        terminal.say_block(terminal.json_text({"run": run_of, "clips": [document_of(row) for row in rows]}))
         return
     if newest is not None:
         ago = max(time.time() - newest.ran_at, 0) / 60
         problem = f": {newest.reason}" if newest.reason else ""
-        clips, sources = number_of(newest.clips, "clip"), number_of(newest.sources, "source")
-        say(f"{clips} of {sources}, read {ago:.0f} min ago ({newest.outcome}{problem})")
+        clips, sources = figures.plural(newest.clips, "clip"), figures.plural(newest.sources, "source")
+        terminal.say(f"{clips} of {sources}, read {ago:.0f} min ago ({newest.outcome}{problem})")
     head = ["", "CLIP", "NAME", "SOURCE", "PLAYS", "SCORE", "WHY"]
     body = [
         [
@@ -113,72 +96,48 @@ def show_list(connection: sqlite3.Connection, newest: ClipsState | None, argumen
             row["clip"],
             row["name"][:NAME_WIDTH],
             row["source"],
-            text_of(row["plays"]),
+            figures.count(row["plays"]),
             "" if row["score"] is None else f"{row['score']:.1f}",
             row["reason"] or "",
         ]
         for row in rows
     ]
-    say_table([head, *body])
+    terminal.say_block(terminal.table([head, *body]))
 
 
 def show_clip(connection: sqlite3.Connection, clip: str, as_json: bool) -> None:
     rows = connection.execute(f"{COLUMNS} AND clips.clip = ?", (clip,)).fetchall()
     if not rows:
         raise LivekeepError(f'there is no clip "{clip}"; see: livekeep clips list --all')
-    documents = [document_of(row) | history_of(connection, row["number"]) for row in rows]
+    documents = []
+    for row in rows:
+        days = connection.execute(
+            "SELECT date(at / 1000000, 'unixepoch', 'localtime') AS day, sum(gained) AS plays FROM snapshots"
+            " JOIN fetches ON fetches.id = fetch WHERE clip = ? GROUP BY day ORDER BY day DESC LIMIT ?",
+            (row["number"], DAYS),
+        )
+        takeoffs = connection.execute(
+            "SELECT began_at / 1e6 AS began_at, ended_at / 1e6 AS ended_at, score, reason FROM takeoffs"
+            " WHERE clip = ? ORDER BY takeoffs.began_at",
+            (row["number"],),
+        )
+        history = {"days": [dict(day) for day in days][::-1], "takeoffs": [dict(takeoff) for takeoff in takeoffs]}
+        documents.append(document_of(row) | history)
     if as_json:
-        say(json.dumps(documents if len(documents) > 1 else documents[0], ensure_ascii=False, indent=2))
+        terminal.say_block(terminal.json_text(documents if len(documents) > 1 else documents[0]))
         return
     for document in documents:
-        say(f"{document['name'] or document['clip']} ({document['source']})  {document['link']}")
-        figures = [f"{text_of(document[key])} {key}" for key in ("plays", "likes", "comments")]
-        say(f"  {', '.join(figures)}" + (f"; {document['reason']}" if document["reason"] else ""))
-        say_table([["  DAY", "PLAYS"], *([f"  {day['day']}", str(day["plays"])] for day in document["days"])])
+        terminal.say(f"{document['name'] or document['clip']} ({document['source']})  {document['link']}")
+        counters = [f"{figures.count(document[key])} {key}" for key in ("plays", "likes", "comments")]
+        terminal.say(f"  {', '.join(counters)}" + (f"; {document['reason']}" if document["reason"] else ""))
+        rows_of_days = [["DAY", "PLAYS"], *([day["day"], str(day["plays"])] for day in document["days"])]
+        terminal.say_block(terminal.table(rows_of_days, indent=2))
         for takeoff in document["takeoffs"]:
-            until = f" until {local(takeoff['ended_at'])}" if takeoff["ended_at"] else ""
-            say(f"  took off {local(takeoff['began_at'])}{until}: {takeoff['reason']}")
-
-
-def history_of(connection: sqlite3.Connection, number: int) -> dict[str, Any]:
-    """The plays of a clip on each of the last days, in local time, and its take-offs."""
-    days = connection.execute(
-        "SELECT date(at / 1000000, 'unixepoch', 'localtime') AS day, sum(gained) AS plays FROM snapshots"
-        " JOIN fetches ON fetches.id = fetch WHERE clip = ? GROUP BY day ORDER BY day DESC LIMIT ?",
-        (number, DAYS),
-    )
-    takeoffs = connection.execute(
-        "SELECT began_at / 1e6 AS began_at, ended_at / 1e6 AS ended_at, score, reason FROM takeoffs"
-        " WHERE clip = ? ORDER BY takeoffs.began_at",
-        (number,),
-    )
-    return {"days": [dict(row) for row in days][::-1], "takeoffs": [dict(row) for row in takeoffs]}
+            until = f" until {figures.moment(takeoff['ended_at'])}" if takeoff["ended_at"] else ""
+            terminal.say(f"  took off {figures.moment(takeoff['began_at'])}{until}: {takeoff['reason']}")
 
 
 def document_of(row: sqlite3.Row) -> dict[str, Any]:
     document = {name: row[name] for name in row.keys() if name not in ("number", "created_at")}  # noqa: SIM118 – a row is no mapping
     created = row["created_at"]
     return document | {"is_hot": bool(row["is_hot"]), "created_at": None if created is None else created / MICROSECONDS}
-
-
-def number_of(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-def text_of(value: int | None) -> str:
-    return "–" if value is None else f"{value:,}"
-
-
-def local(at: float) -> str:
-    return datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M")
-
-
-def say_table(rows: Sequence[Sequence[str]]) -> None:
-    texts = [[shown(cell) for cell in row] for row in rows]
-    widths = [max(len(row[column]) for row in texts) for column in range(len(texts[0]))]
-    for row in texts:
-        say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-
-
-def say(*lines: str) -> None:
-    print(*lines, sep="\n", file=sys.stdout)

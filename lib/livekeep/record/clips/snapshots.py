@@ -131,7 +131,11 @@ class Snapshots:
         """Store a source's clips as of `now` (Unix seconds), all or nothing; return the number of snapshots."""
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._forget_the_future(source, now)
+            limit = round((now + AHEAD_SECONDS) * MICROSECONDS)
+            late = "SELECT id FROM fetches WHERE source = ? AND at > ?"
+            self._db.execute(f"DELETE FROM snapshots WHERE fetch IN ({late})", (source, limit))  # noqa: S608
+            self._db.execute("DELETE FROM fetches WHERE source = ? AND at > ?", (source, limit))
+            self._db.execute("UPDATE clips SET known_since = ?1 WHERE source = ?2 AND known_since > ?1", (limit, source))
             count = self._take(source, clips, now)
         except BaseException:
             self._db.execute("ROLLBACK")
@@ -183,13 +187,6 @@ class Snapshots:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             rows,
         )
-
-    def _forget_the_future(self, source: int, now: float) -> None:
-        limit = round((now + AHEAD_SECONDS) * MICROSECONDS)
-        late = "SELECT id FROM fetches WHERE source = ? AND at > ?"
-        self._db.execute(f"DELETE FROM snapshots WHERE fetch IN ({late})", (source, limit))  # noqa: S608
-        self._db.execute("DELETE FROM fetches WHERE source = ? AND at > ?", (source, limit))
-        self._db.execute("UPDATE clips SET known_since = ?1 WHERE source = ?2 AND known_since > ?1", (limit, source))
 
     def moments(self, source: int, since: float) -> list[float]:
         """Fetch times of a source since a moment, Unix seconds, ascending."""

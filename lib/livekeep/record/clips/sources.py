@@ -34,7 +34,7 @@ def fetch(source: Clips, settings: Config) -> list[Clip]:
         return YoutubeSource(settings.analyzer.youtube_api_url, proxy, key, seconds).clips(source.youtube_channel)
     if kind == "file":
         return file_source.clips(Path(source.file))
-    raise SourceError("it says nowhere, or in more than one way, where its clips are", NO_SOURCE)
+    raise SourceError("it names no place of its clips, or more than one", NO_SOURCE)
 
 
 def secret(name: str, noun: str, advice: str) -> str:

@@ -30,7 +30,7 @@ RETRY_SECONDS = (0.3, 1.0)
 """Before the second and third attempt after a network or server error."""
 SET_TOKEN = "sudo livekeep set-token"  # noqa: S105 - a command
 DOCTOR = "sudo livekeep doctor"
-ODD = "Vimeo's answer is not what its documents promise"
+ODD = "Vimeo's response is not as documented"
 
 
 class VimeoSource:
@@ -57,17 +57,16 @@ class VimeoSource:
             following = next_of(document)
             if not following:
                 break
-            url = self._joined(url, following)
+            try:
+                target = urljoin(f"{self._base}/", following)
+                is_same_server = origin_of(urlsplit(target)) == origin_of(urlsplit(url))
+            except (ValueError, KeyError):
+                is_same_server = False
+            if not is_same_server:
+                advice = "check vimeo.api_url and vimeo.proxy"
+                raise SourceError("Vimeo's list continues at another server, which livekeep does not trust", advice)
+            url = target
         return list(clips.values())
-
-    def _joined(self, url: str, following: str) -> str:
-        try:
-            target = urljoin(f"{self._base}/", following)
-            if origin_of(urlsplit(target)) == origin_of(urlsplit(url)):
-                return target
-        except (ValueError, KeyError):
-            pass
-        raise SourceError("Vimeo's list goes on at another server, which is not asked", "check vimeo.api_url and vimeo.proxy")
 
     def _page(self, url: str, is_first: bool) -> Any:
         """The document of one page, with retries. Raises `SourceError`."""
@@ -87,7 +86,14 @@ class VimeoSource:
     def _served(self, url: str) -> Response:
         """The response, as soon as the rate limit allows a request. Raises `SourceError` or `TransportError`."""
         while True:
-            self._wait_for_turn()
+            now = time.monotonic()
+            seconds = max(self._free_at - now, 0.0)
+            if now > self._deadline:
+                raise SourceError(f"Vimeo's list took longer than {LONGEST_SECONDS:.0f} s", DOCTOR)
+            if seconds > LONGEST_WAIT_SECONDS or now + seconds > self._deadline:
+                advice = "a longer analyzer.interval_seconds"
+                raise SourceError("Vimeo asks us to wait: too many requests with this token", advice)
+            time.sleep(seconds)
             response = self.get(url)
             limits = vimeo.limits_of(response.headers)
             is_refused = response.status == 429
@@ -95,16 +101,6 @@ class VimeoSource:
                 self._free_at = time.monotonic() + wait_seconds(limits.reset, time.time())
             if not is_refused:
                 return response
-
-    def _wait_for_turn(self) -> None:
-        """Raises `SourceError` when the wait would be too long."""
-        now = time.monotonic()
-        seconds = max(self._free_at - now, 0.0)
-        if now > self._deadline:
-            raise SourceError(f"Vimeo's list took longer than {LONGEST_SECONDS:.0f} s", DOCTOR)
-        if seconds > LONGEST_WAIT_SECONDS or now + seconds > self._deadline:
-            raise SourceError("Vimeo asks us to wait: too many requests with this token", "a longer analyzer.interval_seconds")
-        time.sleep(seconds)
 
     @track_performance(kind="api")
     def get(self, url: str) -> Response:
@@ -139,8 +135,8 @@ def refusal(status: int, code: int | None) -> SourceError:
     if status == 403:
         return SourceError(f"the Vimeo token may not see these clips ({status_text})", SET_TOKEN)
     if status == 404:
-        return SourceError(f"Vimeo knows no such user, channel or showcase ({status_text})", "correct it in [clips.NAME]")
-    return SourceError(f"Vimeo does not answer as it should ({status_text})")
+        return SourceError(f"Vimeo has no such user, channel or showcase ({status_text})", "correct it in [clips.NAME]")
+    return SourceError(f"Vimeo's response is unexpected ({status_text})")
 
 
 def next_of(document: Any) -> str:

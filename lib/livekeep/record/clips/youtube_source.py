@@ -18,7 +18,7 @@ MOST_VIDEOS = 2000
 """The newest ones: 81 units a run, 7,776 a day at the shipped interval."""
 MOST_PAGES = MOST_VIDEOS // VIDEOS_A_REQUEST
 RETRY_SECONDS = (0.3, 1.0)
-UNKNOWN_CHANNEL = "YouTube knows no such channel"
+UNKNOWN_CHANNEL = "YouTube has no such channel"
 FIELDS = "items(id,snippet(title,publishedAt),statistics(viewCount,likeCount,commentCount),contentDetails(duration))"
 DURATION = re.compile(r"P(?:([0-9]{1,4})D)?(?:T(?:([0-9]{1,4})H)?(?:([0-9]{1,4})M)?(?:([0-9]{1,5})S)?)?")
 

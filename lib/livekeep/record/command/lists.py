@@ -12,7 +12,7 @@ from livekeep.record.command import output
 from livekeep.record.command.main import PRIORITIES, wanted_of
 from livekeep.record.store import analysis, queries
 from livekeep.record.store.analysis import Regression
-from livekeep.record.store.queries import Error, ErrorGroup, Event, Filter, FunctionFigures, Page, Session
+from livekeep.record.store.queries import Error, Event, Filter, FunctionFigures, Page, Session
 from livekeep.system import terminal
 
 MOST_JUDGED = 20
@@ -37,8 +37,9 @@ def run_sessions(connection: sqlite3.Connection, arguments: argparse.Namespace, 
     terminal.say_block(head)
     for line, row in zip(lines, page.rows, strict=True):
         terminal.say_block(line)
-        if text := remark(row):
-            terminal.say(f"  {terminal.shortened(shown(text), output.columns() - 2)}")
+        remark = ", ".join(part for part in (f"{left(row)} left" if left(row) else "", why(row)) if part)
+        if remark:
+            terminal.say(f"  {terminal.shortened(shown(remark), output.columns() - 2)}")
     more(page.after)
     return 0
 
@@ -65,12 +66,7 @@ def left(row: Session) -> str:
 def why(row: Session) -> str:
     if row.error:
         return f"{row.error.type}: {row.error.message}"
-    return "its process ended without a word" if row.outcome == "lost" else row.message
-
-
-def remark(row: Session) -> str:
-    """The line below a session in the list."""
-    return ", ".join(part for part in (f"{left(row)} left" if left(row) else "", why(row)) if part)
+    return "its process ended unexpectedly" if row.outcome == "lost" else row.message
 
 
 def run_functions(connection: sqlite3.Connection, arguments: argparse.Namespace, now: float) -> int:
@@ -92,36 +88,25 @@ def run_functions(connection: sqlite3.Connection, arguments: argparse.Namespace,
     if not rows:
         terminal.say("No failure in this time" if arguments.failed else "No call in this time")
         return 0
-    terminal.say_block(function_table(shown_rows))
+    cells = []
+    for row in shown_rows:
+        it = row.figures
+        failures = figures.count(it.failures) if it.failures else ""
+        cells.append((row.name, row.kind, figures.count(it.count), failures, *map(output.duration, (it.p50, it.p95, it.max))))
+    heads = ("FUNCTION", "KIND", "CALLS", "FAILED", "P50", "P95", "LONGEST")
+    terminal.say_block(output.table(heads, cells, (2, 3, 4, 5, 6)))
     for (name, _kind), change in slower.items():
         terminal.say(f"slower: {name}: {described(change, now)}")
     if errors:
         terminal.say()
-        terminal.say_block(error_table(errors, now))
+        of_errors = [(figures.count(it.count), output.moment(it.last_at, now), it.name, sentence(it.error)) for it in errors]
+        terminal.say_block(output.table(("TIMES", "LAST", "FUNCTION", "ERROR"), of_errors, (0,)))
     more("more" if len(rows) > arguments.limit else "")
     return 0
 
 
-def error_table(errors: tuple[ErrorGroup, ...], now: float) -> str:
-    rows = [
-        (figures.count(group.count), output.moment(group.last_at, now), group.name, sentence(group.error)) for group in errors
-    ]
-    return output.table(("TIMES", "LAST", "FUNCTION", "ERROR"), rows, (0,))
-
-
 def sentence(error: Error | None) -> str:
     return f"{error.type}: {error.message}" if error else "not known"
-
-
-def function_table(rows: tuple[FunctionFigures, ...]) -> str:
-    heads = ("FUNCTION", "KIND", "CALLS", "FAILED", "P50", "P95", "LONGEST")
-    return output.table(heads, [function_cells(row) for row in rows], (2, 3, 4, 5, 6))
-
-
-def function_cells(row: FunctionFigures) -> tuple[str, ...]:
-    it = row.figures
-    failures = figures.count(it.failures) if it.failures else ""
-    return row.name, row.kind, figures.count(it.count), failures, *map(output.duration, (it.p50, it.p95, it.max))
 
 
 def regressions(
@@ -148,7 +133,7 @@ def run_events(connection: sqlite3.Connection, arguments: argparse.Namespace, no
     wanted = replace(wanted_of(arguments, now), priority=PRIORITIES.index(arguments.priority), text=arguments.text)
     rows = whole(lambda limit, after: queries.events(connection, wanted, limit, after), arguments.limit)
     if arguments.json:
-        terminal.say_block(terminal.json_text([event_document(row) for row in rows]))
+        terminal.say_block(terminal.json_text([{**output.document(row), "fields": dict(row.fields)} for row in rows]))
         return 0
     if not rows:
         terminal.say("No event in this time")
@@ -157,18 +142,11 @@ def run_events(connection: sqlite3.Connection, arguments: argparse.Namespace, no
     for row in rows:
         where = row.unit if len(hosts) == 1 else f"{row.hostname} {row.unit}"
         head = f"{output.moment(row.at, now)}  {row.name}  {where.removesuffix('.service')}"
-        terminal.say_block(terminal.paint(shown(head), priority_colour(row.priority)))
+        colour: terminal.Colour = "red" if row.priority <= 3 else "yellow" if row.priority == 4 else "bold"
+        terminal.say_block(terminal.paint(shown(head), colour))
         terminal.say_block(textwrap.fill(shown(row.message), output.columns(), initial_indent="  ", subsequent_indent="  "))
     more("more" if len(rows) == arguments.limit else "")
     return 0
-
-
-def event_document(row: Event) -> dict[str, object]:
-    return {**output.document(row), "fields": dict(row.fields)}
-
-
-def priority_colour(priority: int) -> terminal.Colour:
-    return "red" if priority <= 3 else "yellow" if priority == 4 else "bold"
 
 
 def whole(ask: Callable[[int, str], Page[Event]], limit: int) -> list[Event]:

@@ -10,7 +10,7 @@ from livekeep.record import figures
 from livekeep.record.command import output
 from livekeep.record.command.lists import done, left, sentence, took, why
 from livekeep.record.store import queries
-from livekeep.record.store.queries import Call, Error, ErrorGroup, Filter, Session, Step
+from livekeep.record.store.queries import Error, Filter, Session, Step
 from livekeep.system import terminal
 
 LONGEST_SESSION_NUMBER = 12
@@ -44,16 +44,17 @@ def run_show(connection: sqlite3.Connection, arguments: argparse.Namespace, now:
     terminal.say_block(terminal.paint(shown(title(row, now)), output.COLOURS.get(row.outcome, "bold")))
     terminal.say()
     terminal.say_block(terminal.table(facts(row, earlier, now), widest=output.columns()))
+    of_errors = [(figures.count(it.count), it.name, sentence(it.error)) for it in errors]
+    of_calls = [(output.duration(it.duration), it.name, str(it.id), it.arguments or "") for it in slowest]
     parts = (
         step_table(steps, row, round(now * 1_000_000)),
-        error_table(errors),
+        output.table(("FAILED", "FUNCTION", "ERROR"), of_errors, (0,)) if errors else "",
         traceback(row.error or next((group.error for group in errors), None)),
-        call_table(slowest),
+        output.table(("TOOK", "SLOWEST CALL", "ID", "ARGUMENTS"), of_calls, (0,)) if slowest else "",
     )
-    for part in parts:
-        if part:
-            terminal.say()
-            terminal.say_block(part)
+    for part in filter(None, parts):
+        terminal.say()
+        terminal.say_block(part)
     return 0
 
 
@@ -121,24 +122,10 @@ def bar(begin: int, end: int, whole: int) -> str:
     return "·" * first + "█" * (last - first) + "·" * (BAR - last)
 
 
-def error_table(errors: tuple[ErrorGroup, ...]) -> str:
-    if not errors:
-        return ""
-    rows = [(figures.count(group.count), group.name, sentence(group.error)) for group in errors]
-    return output.table(("FAILED", "FUNCTION", "ERROR"), rows, (0,))
-
-
 def traceback(error: Error | None) -> str:
     """Its last lines."""
     lines = error.traceback.rstrip().split("\n") if error else []
     return "\n".join(f"  {shown(line)}" for line in lines[-TRACEBACK_LINES:] if line)
-
-
-def call_table(calls: tuple[Call, ...]) -> str:
-    if not calls:
-        return ""
-    rows = [(output.duration(call.duration), call.name, str(call.id), call.arguments or "") for call in calls]
-    return output.table(("TOOK", "SLOWEST CALL", "ID", "ARGUMENTS"), rows, (0,))
 
 
 def show_call(connection: sqlite3.Connection, id_: int, for_programs: bool, now: float) -> None:

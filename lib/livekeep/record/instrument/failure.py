@@ -1,5 +1,6 @@
 """An exception as text. Its frames are noted when it passes, without a reference; source lines are read when it is sent."""
 
+import contextlib
 import linecache
 from collections import deque
 from collections.abc import Iterable
@@ -57,7 +58,10 @@ class Failure(NamedTuple):
         parts: list[str] = []
         for link in reversed(self.chain):
             parts += [link_text(link), link.joint] if link.joint else [link_text(link)]
-        return self.kind, self.message, shortened_in_the_middle(scrubbed("\n\n".join(parts)), MOST_OF_A_TRACEBACK)
+        text, most = scrubbed("\n\n".join(parts)), MOST_OF_A_TRACEBACK
+        if len(text) > most:
+            text = f"{text[: most // 4]}\n  …\n{text[-most * 3 // 4 :]}"
+        return self.kind, self.message, text
 
 
 def capture(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
@@ -69,7 +73,9 @@ def capture(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
     joint = ""
     while following is not None and id(following) not in seen and len(links) < MOST_LINKS:
         seen.add(id(following))
-        links.append(Link(type_name(following), message_of(following), frames_of(following.__traceback__), joint))
+        kind = type(following)
+        name = kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
+        links.append(Link(name, message_of(following), frames_of(following.__traceback__), joint))
         if following.__cause__ is not None:
             following, joint = following.__cause__, CAUSE
         elif following.__suppress_context__:
@@ -77,11 +83,6 @@ def capture(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
         else:
             following, joint = following.__context__, CONTEXT
     return Failure(tuple(links))
-
-
-def type_name(error: BaseException) -> str:
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def message_of(error: BaseException) -> str:
@@ -123,18 +124,9 @@ def link_text(link: Link) -> str:
             lines.append(f"  … {frame.line} more …")
             continue
         lines.append(f'  File "{frame.file}", line {frame.line}, in {frame.function}')
-        if source := source_line(frame):
-            lines.append(f"    {source}")
+        # Whatever a module's loader raises, the rest of the traceback is reported.
+        with contextlib.suppress(Exception):
+            if source := linecache.getline(frame.file, frame.line).strip():
+                lines.append(f"    {source}")
     lines.append(f"{link.kind}: {link.message}" if link.message else link.kind)
     return clean("\n".join(lines))
-
-
-def source_line(frame: Frame) -> str:
-    try:
-        return linecache.getline(frame.file, frame.line).strip()
-    except Exception:
-        return ""
-
-
-def shortened_in_the_middle(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most // 4]}\n  …\n{text[-most * 3 // 4 :]}"

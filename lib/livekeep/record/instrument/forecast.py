@@ -40,9 +40,6 @@ class StepNow(NamedTuple):
     open_fraction: float | None = None
     """The progress of the open call; None when it reports none."""
 
-    def with_open(self, seconds: float, fraction: float | None) -> "StepNow":
-        return self._replace(open_count=self.open_count + 1, open_seconds=self.open_seconds + seconds, open_fraction=fraction)
-
 
 class Now(NamedTuple):
     """This run."""
@@ -68,7 +65,8 @@ def left(past: Sequence[Run], now: Now) -> float | None:
     if not usual:
         return now.elapsed * (1 - now.share) / now.share if now.share else None
     steps = {name: expected(name, usual, now.total) for name in {name for run in usual for name in run.steps}}
-    outside = median(outside_steps(run) * scale(run, now.total) for run in usual)
+    rests = ((run, run.seconds - sum(step.seconds for step in run.steps.values())) for run in usual)
+    outside = median(max(0.0, rest) * scale(run, now.total) for run, rest in rests)
     whole = sum(step.seconds for step in steps.values()) + outside
     if whole <= 0:
         return None
@@ -127,10 +125,6 @@ def expected(name: str, past: Sequence[Run], total: float | None) -> Expected:
 def scale(run: Run, total: float | None) -> float:
     """The size of this run relative to an earlier one."""
     return total / run.total if total and run.total else 1.0
-
-
-def outside_steps(run: Run) -> float:
-    return max(0.0, run.seconds - sum(step.seconds for step in run.steps.values()))
 
 
 def at_once(run: Run) -> float:

@@ -33,10 +33,14 @@ def file(environment: Mapping[str, str] = os.environ) -> Path:
 
 def runs(name: str) -> list[Run]:
     """The newest last."""
-    try:
-        return [run for run in map(read_run, load(file()).get(name, [])) if run is not None]
-    except (OSError, RuntimeError, TypeError):
-        return []
+    past = []
+    with contextlib.suppress(OSError, RuntimeError, TypeError):
+        for entry in load(file()).get(name, []):
+            with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+                steps = {str(step): StepRun(int(count), float(seconds)) for step, (count, seconds) in entry["steps"].items()}
+                total = None if entry["total"] is None else float(entry["total"])
+                past.append(Run(float(entry["seconds"]), total, steps))
+    return past
 
 
 def add(name: str, run: Run) -> None:
@@ -61,15 +65,6 @@ def load(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
     return sessions if isinstance(sessions, dict) else {}
-
-
-def read_run(entry: Any) -> Run | None:
-    try:
-        steps = {str(name): StepRun(int(count), float(seconds)) for name, (count, seconds) in entry["steps"].items()}
-        total = entry["total"]
-        return Run(float(entry["seconds"]), None if total is None else float(total), steps)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def install() -> None:
     if installed:
         return
     installed.append(True)
-    atexit.register(at_exit)
+    atexit.register(finish, is_last=True)
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(before=sender.halt, after_in_parent=sender.go_on, after_in_child=renew)
     if threading.current_thread() is threading.main_thread():
@@ -44,15 +44,12 @@ def install() -> None:
     sender.at_start = (watch_multiprocessing,)
 
 
-def finish() -> None:
+def finish(is_last: bool = False) -> None:
     sender.flush(EXIT_SECONDS)
     subscribers.end_process()
-
-
-def at_exit() -> None:
-    finish()
-    gate.is_closed = True
-    sender.ring()
+    if is_last:
+        gate.is_closed = True
+        sender.ring()
 
 
 def terminate(number: int, _frame: Any) -> None:

@@ -177,7 +177,9 @@ class Session(Progress):
             steps = dict(self.steps)
             for step in self.open_steps.values():
                 if step.parent is None:
-                    steps[step.name] = steps.get(step.name, StepNow()).with_open(step.seconds(), step.fraction())
+                    calls, seconds, opened, open_seconds, _fraction = steps.get(step.name, StepNow())
+                    open_seconds += step.seconds()
+                    steps[step.name] = StepNow(calls, seconds, opened + 1, open_seconds, step.fraction())
         return forecast.left(self.past, forecast.Now(self.seconds(), self.total, self.done, share, steps))
 
     def rate(self) -> float | None:

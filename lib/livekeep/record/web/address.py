@@ -110,12 +110,19 @@ def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
         given = dict(parse_qsl(query, errors="replace", max_num_fields=MOST_FIELDS))
     except ValueError:
         given = {}
-        problems.append("the address asks for too much at once")
+        problems.append("the address has too many fields")
     known = {key: value.replace("\0", "")[:LONGEST_VALUE] for key, value in given.items() if key in (*NAMES, *OTHERS)}
     values = {key: value for key, value in known.items() if value}
     if values.get("range", default_range) not in RANGES:
         problems.append(f"there is no range “{values.pop('range')}”: one of {', '.join(RANGES)}")
-    moments = moments_of(values, problems)
+    moments = {}
+    for key in MOMENTS:
+        try:
+            if key in values:
+                moments[key] = moment(values[key], is_end=key.startswith("to"))
+        except ValueError as error:
+            problems.append(f"{key}: {error}")
+            del values[key]
     if values.get("metric", "p95") not in METRICS:
         problems.append(f"there is no metric “{values.pop('metric')}”: one of {', '.join(METRICS)}")
     end = moments.get("to", int(now * SECOND))
@@ -125,30 +132,14 @@ def view(path: str, query: str, now: float, default_range: str = "24h") -> View:
         if begin > end:
             problems.append("the range ends before it begins")
     else:
-        begin = beginning(end, RANGES[values.setdefault("range", default_range)][0])
+        # At a full hour, or a full day for a week and more, so that the first bar of a chart is complete, and summaries cover
+        # the range.
+        seconds = RANGES[values.setdefault("range", default_range)][0]
+        begin = queries.bucket_start(end - seconds * SECOND, "day" if seconds >= WEEK_SECONDS else "hour")
     end2 = moments.get("to2", begin)
     begin2 = moments.get("from2", end2 - (end - begin))
     ahead = 0 if "to" in moments else AHEAD
     return View(path, values, begin, max(begin, end) + ahead, tuple(problems), max(begin2, 0), max(end2, 0))
-
-
-def beginning(end: int, seconds: int) -> int:
-    """The start of a range of that many seconds up to `end`: at a full hour, or a full day for a week and more, so that the first
-    bar of a chart is complete, and summaries cover the range."""
-    return queries.bucket_start(end - seconds * SECOND, "day" if seconds >= WEEK_SECONDS else "hour")
-
-
-def moments_of(values: dict[str, str], problems: list[str]) -> dict[str, int]:
-    """The moments among the values, by key; invalid ones are removed."""
-    moments = {}
-    for key in MOMENTS:
-        if key in values:
-            try:
-                moments[key] = moment(values[key], is_end=key.startswith("to"))
-            except ValueError as error:
-                problems.append(f"{key}: {error}")
-                del values[key]
-    return moments
 
 
 def moment(text: str, is_end: bool = False) -> int:
@@ -161,4 +152,4 @@ def moment(text: str, is_end: bool = False) -> int:
             parsed += timedelta(days=1)
         return round(parsed.timestamp() * SECOND)
     except (ValueError, OverflowError, OSError) as error:
-        raise ValueError(f"“{text[:40]}” is no date such as 2026-11-29 or 2026-11-29T14:00") from error
+        raise ValueError(f"“{text[:40]}” is not a date such as 2026-11-29 or 2026-11-29T14:00") from error

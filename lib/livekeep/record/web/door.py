@@ -4,11 +4,11 @@ Part of livekeep-web. A foreign site can point its own name at this machine (DNS
 This is impossible with an IP address instead of a name. Sources: RFC 9110; Content Security Policy 3; RFC 6265bis (SameSite).
 """
 
+import contextlib
 import html
 import ipaddress
 import socket
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
@@ -42,21 +42,14 @@ class Names:
         name = match[1].removesuffix(".").lower()
         if is_loopback_name(host) or name in (configured.lower() for configured in self.configured):
             return True
-        return not self.is_local and (is_address(name.strip("[]")) or name in own_names())
-
-
-def is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def own_names() -> Iterable[str]:
-    name = socket.gethostname().lower()
-    short = name.partition(".")[0]
-    return {name, short, *(f"{short}.{domain}" for domain in HOME_DOMAINS)}
+        if self.is_local:
+            return False
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(name.strip("[]"))
+            return True
+        own = socket.gethostname().lower()
+        short = own.partition(".")[0]
+        return name in {own, short, *(f"{short}.{domain}" for domain in HOME_DOMAINS)}
 
 
 def headers_for(host: str) -> list[tuple[bytes, bytes]]:
@@ -75,15 +68,6 @@ def headers_for(host: str) -> list[tuple[bytes, bytes]]:
         (b"cross-origin-resource-policy", b"same-origin"),
         (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     ]
-
-
-def cookie_of(scope: Scope) -> str:
-    """The value of our cookie; "" if absent."""
-    try:
-        cookie = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
 
 
 def client_address(scope: Scope) -> str:
@@ -113,19 +97,33 @@ class Door:
             else:
                 await self.app(scope, receive, send)
             return
-        await (refused or self.app)(scope, receive, adding(send, headers_for(host)))
+
+        async def send_on(message: Message) -> None:
+            """Add headers to the response; the browser caches no page unless the page allows it."""
+            if message["type"] == "http.response.start":
+                own = message.get("headers", [])
+                names = {name.lower() for name, _ in own}
+                more = [(name, text) for name, text in (*headers_for(host), KEEP_NOTHING) if name not in names]
+                message["headers"] = [*own, *more]
+            await send(message)
+
+        await (refused or self.app)(scope, receive, send_on)
 
     def refusal(self, scope: Scope, host: str) -> App | None:
         """The response to a refused request; None for an admitted one."""
         if not self.names.knows(host):
             advice = 'Open the pages by this machine\'s address, or add the name to livekeep.toml: [web] names = ["…"]'
-            return notice(421, "This machine does not know itself by that name", advice)
+            return notice(421, "This machine has no such name", advice)
         if not self.password.is_set:
             if self.names.is_local or is_loopback_address(client_address(scope)):
                 return None
             return notice(403, "These pages have no password yet", f"On the machine itself, run: {SET_PASSWORD}")
         path = scope["path"]
-        if path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or self.password.knows(cookie_of(scope), time.time()):
+        cookie = None
+        with contextlib.suppress(CookieError):
+            cookie = SimpleCookie(header(scope, b"cookie")).get(COOKIE)
+        is_known = self.password.knows(cookie.value if cookie else "", time.time())
+        if path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or is_known:
             return None
         return to_login(scope)
 
@@ -140,19 +138,6 @@ def to_login(scope: Scope) -> App:
     query = scope["query_string"].decode("latin-1")
     wanted = quote(scope["path"]) + (f"?{query}" if query else "")
     return RedirectResponse(f"/login?next={quote(wanted, safe='')}", 303)  # type: ignore[no-any-return]
-
-
-def adding(send: Send, headers: list[tuple[bytes, bytes]]) -> Send:
-    """A `send` that adds headers to the response; the browser caches no page unless the page allows it."""
-
-    async def send_on(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            own = message.get("headers", [])
-            names = {name.lower() for name, _ in own}
-            message["headers"] = [*own, *((name, text) for name, text in (*headers, KEEP_NOTHING) if name not in names)]
-        await send(message)
-
-    return send_on
 
 
 def notice(status: int, title: str, text: str, head: str = "") -> App:

@@ -68,30 +68,23 @@ class Changes:
         self._seen: object = None
 
     def have_come(self) -> bool:
-        record, states = self._record_changed(), self._signature()
-        changed = record or states != self._seen
-        self._seen = states
-        return changed
-
-    def _record_changed(self) -> bool:
         try:
             connection = self._database.connection()
         except NoRecordError:
-            was_there, self._watch, self._connection = self._watch is not None, None, None
-            return was_there
-        if self._watch is None or connection is not self._connection:
-            self._watch, self._connection = Watch(connection), connection
-            return True
-        return self._watch.has_changed()
-
-    def _signature(self) -> object:
-        """Of the states' files: their identity, and when they were replaced."""
+            has_changed, self._watch, self._connection = self._watch is not None, None, None
+        else:
+            if self._watch is None or connection is not self._connection:
+                self._watch, self._connection, has_changed = Watch(connection), connection, True
+            else:
+                has_changed = self._watch.has_changed()
+        # The states' files: their identity, and when they were replaced.
         try:
             folders = os.listdir(self._states)  # noqa: PTH208 – several times a second
         except OSError:
-            return None
-        files = [f"{self._states}/{folder}/state.json" for folder in folders]
-        return [signature(file) for file in (*files, f"{self._states}/{PICTURE}")]
+            folders = []
+        files = [*(f"{self._states}/{folder}/state.json" for folder in folders), f"{self._states}/{PICTURE}"]
+        before, self._seen = self._seen, [signature(file) for file in files]
+        return has_changed or self._seen != before
 
 
 def signature(file: str) -> tuple[str, int, int] | None:
@@ -129,7 +122,7 @@ class Live:
             stamps = json.loads(await websocket.receive_text())
             reader = Reader(websocket.query_params.get("page", "/"), {str(name): str(text) for name, text in stamps.items()})
             self._add(reader)
-            sender = asyncio.create_task(send_all(reader, websocket))
+            sender = asyncio.create_task(self._send(reader, websocket))
             while True:
                 await websocket.receive_text()
         except (WebSocketDisconnect, ValueError, AttributeError, KeyError):
@@ -140,6 +133,10 @@ class Live:
                 sender.cancel()
             if reader:
                 self.readers.discard(reader)
+
+    async def _send(self, reader: Reader, websocket: WebSocket) -> None:
+        while True:
+            await websocket.send_text(await reader.message())
 
     def _add(self, reader: Reader) -> None:
         self.readers.add(reader)
@@ -171,8 +168,3 @@ class Live:
                             reader.offer(fragments)
                 spent = time.monotonic() - began
             await asyncio.sleep(max(TICK_SECONDS, spent * REST))
-
-
-async def send_all(reader: Reader, websocket: WebSocket) -> None:
-    while True:
-        await websocket.send_text(await reader.message())

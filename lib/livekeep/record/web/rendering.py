@@ -5,13 +5,14 @@ page, and it is sent again when it changes. All texts are escaped, and their con
 """
 
 import hashlib
+import re
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from livekeep.core.text import CHARACTER, local_time
@@ -22,7 +23,7 @@ from livekeep.record.web.address import RANGES, SECOND
 TEMPLATES = Path(__file__).with_name("templates")
 LAYOUT = "layout.html"
 UNKNOWN = "–"
-LINE_BREAKS_AND_TABS = "\n\t"
+IN_BLOCK = re.compile(rf"(?![\n\t]){CHARACTER.pattern}")
 
 
 class Renderer:
@@ -48,7 +49,8 @@ class Renderer:
             "moment": moment,
             "moment_of": lambda seconds: moment(None if seconds is None else int(seconds * SECOND)),
             "day": lambda micros: moment(micros, "day"),
-            "text": text_block,
+            # A multi-line text, such as a traceback, keeps its line breaks.
+            "text": lambda text: Markup("{}").format(IN_BLOCK.sub(escape_character, text)),
             "pair": lambda value: (value, value),
         }
         self.environment.globals |= {"plural": figures.plural, "ranges": RANGES, **globals_}
@@ -58,7 +60,8 @@ class Renderer:
         """The fragments of a page by name."""
         template = self.environment.get_template(name)
         layout = self.environment.get_template(LAYOUT)
-        return {block: render_block(template, block, context) for block in template.blocks if block not in layout.blocks}
+        own = {block: render for block, render in template.blocks.items() if block not in layout.blocks}
+        return {block: "".join(render(template.new_context(dict(context)))) for block, render in own.items()}
 
     def page(self, name: str, context: Mapping[str, Any]) -> str:
         fragments = self.fragments(name, context)
@@ -69,10 +72,6 @@ class Renderer:
             return Markup(f'<div id="{block}" data-live="{stamp(fragments[block])}"{attributes}>{fragments[block]}</div>')  # noqa: S704
 
         return str(self.environment.get_template(name).render({**context, "live": live}))
-
-
-def render_block(template: Template, block: str, context: Mapping[str, Any]) -> str:
-    return "".join(template.blocks[block](template.new_context(dict(context))))
 
 
 def stamp(fragment: str) -> str:
@@ -87,12 +86,6 @@ def finalize(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup) and not value.isprintable():
         return CHARACTER.sub(escape_character, value)
     return value
-
-
-def text_block(text: str) -> Markup:
-    """A multi-line text, such as a traceback, with its line breaks."""
-    shown = CHARACTER.sub(lambda match: match[0] if match[0] in LINE_BREAKS_AND_TABS else escape_character(match), text)
-    return Markup("{}").format(shown)
 
 
 def moment(micros: int | None, form: str = "") -> Markup | str:

@@ -10,7 +10,7 @@ from livekeep.record.web.sources import Sources
 
 ROWS = 100
 LOSSES = 20
-PRIORITIES = ((3, "errors"), (4, "warnings and errors"), (5, "notices and graver"), (7, "all"))
+PRIORITIES = ((3, "errors"), (4, "warnings and errors"), (5, "notices and more severe"), (7, "all"))
 WORDS = {3: "error", 4: "warning", 5: "notice", 6: "info", 7: "debug"}
 
 

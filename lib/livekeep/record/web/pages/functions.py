@@ -50,9 +50,10 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
         shown = tuple(one for one in shown if one.kind not in NOT_CALLS)
     past = histories(sources, view)
     rows = [Row(one, past.get((one.name, one.kind), History())) for one in shown[:MOST_ROWS]]
+    slower = [(row.history.regression.ratio, row) for row in rows if row.history.regression]
     return {
-        "rows": sorted(rows, key=lambda one: -value(one.function, view.metric)) if view.get("metric") else rows,
-        "slower": sorted((one for one in rows if one.history.regression), key=lambda one: -ratio(one)),
+        "rows": sorted(rows, key=lambda it: -getattr(it.function.figures, view.metric)) if view.get("metric") else rows,
+        "slower": [row for _ratio, row in sorted(slower, key=lambda pair: -pair[0])],
         "left_out": max(len(shown) - MOST_ROWS, 0),
         "totals": overview.totals,
         "series": overview.series,
@@ -82,14 +83,6 @@ def histories(sources: Sources, view: View) -> Mapping[tuple[str, str], History]
         return {key: History(spark(days), analysis.trend(days), analysis.regression(days, end)) for key, days in series.items()}
 
     return sources.kept_for(HISTORY_KEPT_SECONDS, ("histories", wanted), read)
-
-
-def ratio(row: Row) -> float:
-    return row.history.regression.ratio if row.history.regression else 0.0
-
-
-def value(function: FunctionFigures, metric: str) -> float:
-    return float(getattr(function.figures, metric))
 
 
 def size(view: View) -> Size:

@@ -7,16 +7,13 @@ from typing import Any
 from livekeep.core import channels
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
-from livekeep.core.record_states import AlerterState, OpenAlert
+from livekeep.core.record_states import AlerterState
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.sources import Sources
 from livekeep.status import snapshot
-from livekeep.status.channel_status import ChannelStatus
-from livekeep.status.health import Clock, Health
-from livekeep.status.record_status import Fault
 from livekeep.status.screen_verdict import shown
 from livekeep.status.snapshot import Snapshot
 from livekeep.system import screen_picture
@@ -73,13 +70,17 @@ class Running:
 def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     clock = sources.clock()
     alerts = sources.state(AlerterState)
-    seen = seen_now(sources, clock)
+    seen: Snapshot | Exception
+    try:
+        seen = snapshot.read(clock, sources.states, sources.kept, sources.settings.probes)
+    except (PermissionError, TemporaryError) as error:
+        seen = error
     rows = channel_rows(seen) if isinstance(seen, Snapshot) else ()
     content: dict[str, Any] = {
         "verdict": verdict(seen, rows),
         "tv": tv(sources) if snapshot.has_screen(sources.kept) else None,
         "channels": rows,
-        "alerts": sorted(alerts.open, key=severity) if alerts else [],
+        "alerts": sorted(alerts.open, key=lambda it: (SEVERITIES.index(it.severity), -it.since)) if alerts else [],
         "faults": seen.record.faults(clock) if isinstance(seen, Snapshot) else (),
         "record_problem": None,
         "running": (),
@@ -101,51 +102,30 @@ def recorded(sources: Sources, now: float) -> dict[str, Any]:
     failed = queries.Filter(begin=recent.begin, outcome="failed")
     lost = queries.Filter(begin=recent.begin, outcome="lost")
     rows = [*queries.sessions(connection, failed, NEWEST).rows, *queries.sessions(connection, lost, NEWEST).rows]
+    running = []
+    for session in queries.running_sessions(connection):
+        steps = [step for step in queries.steps(connection, session.id) if step.outcome == "running"]
+        running.append(Running(session, tuple(steps[:STEPS])))
+    # The newest sample of each machine with one in the last ten minutes.
+    samples = queries.samples(connection, queries.Filter(begin=int((now - 600) * SECOND)))
     return {
-        "running": tuple(Running(one, running_steps(connection, one)) for one in queries.running_sessions(connection)),
+        "running": tuple(running),
         "failed": sorted(rows, key=lambda row: -row.began_at)[:NEWEST],
         "totals": queries.session_totals(connection, recent),
-        "boxes": newest_samples(connection, now),
+        "boxes": tuple({sample.hostname: sample for sample in samples}.values()),
     }
-
-
-def running_steps(connection: Any, session: queries.Session) -> tuple[queries.Step, ...]:
-    return tuple(step for step in queries.steps(connection, session.id) if step.outcome == "running")[:STEPS]
-
-
-def newest_samples(connection: Any, now: float) -> tuple[queries.Sample, ...]:
-    """The newest sample of each machine with one in the last ten minutes."""
-    recent = queries.samples(connection, queries.Filter(begin=int((now - 600) * SECOND)))
-    return tuple({sample.hostname: sample for sample in recent}.values())
-
-
-def severity(alert: OpenAlert) -> tuple[int, float]:
-    return SEVERITIES.index(alert.severity), -alert.since
-
-
-def seen_now(sources: Sources, clock: Clock) -> Snapshot | Exception:
-    """All current states, or why they cannot be read."""
-    try:
-        return snapshot.read(clock, sources.states, sources.kept, sources.settings.probes)
-    except (PermissionError, TemporaryError) as error:
-        return error
 
 
 def verdict(seen: Snapshot | Exception, rows: tuple[ChannelRow, ...]) -> Verdict:
     if isinstance(seen, Exception):
         return Verdict("unknown", f"the states cannot be read: {seen}", ("sudo livekeep doctor",))
     if not seen.has_screen and not rows:
-        return verdict_of_record(seen.record.faults(seen.clock))
+        grave = [fault for fault in seen.record.faults(seen.clock) if fault.is_grave]
+        if not grave:
+            return Verdict("ok", "what runs here is recorded", ())
+        return Verdict("degraded", grave[0].sentence, tuple(f"Run: {fault.advice}" for fault in grave))
     health = seen.verdict().whole()
     return Verdict(health.level, health.sentence, advice(seen, rows) if health.level != "ok" else ())
-
-
-def verdict_of_record(faults: tuple[Fault, ...]) -> Verdict:
-    """The verdict of a box with neither a screen nor a channel on air."""
-    grave = [fault for fault in faults if fault.is_grave]
-    if not grave:
-        return Verdict("ok", "what runs here is recorded", ())
-    return Verdict("degraded", grave[0].sentence, tuple(f"Run: {fault.advice}" for fault in grave))
 
 
 def advice(seen: Snapshot, rows: tuple[ChannelRow, ...]) -> tuple[str, ...]:
@@ -163,16 +143,15 @@ def tv(sources: Sources) -> Tv:
         stamp, taken_at = f"{status.st_mtime_ns:x}", status.st_mtime
     except OSError:
         stamp, taken_at = "", None
-    text = shown(player) if player else "nobody knows what is shown: livekeep-player does not run"
+    text = shown(player) if player else "unknown: livekeep-player does not run"
     return Tv(stamp, taken_at, text, player.since if player else 0.0, player, poller)
 
 
 def channel_rows(seen: Snapshot) -> tuple[ChannelRow, ...]:
-    channels_health = seen.verdict().channels
-    return tuple(channel_row(seen.channels[name], health, seen.clock.now_monotonic) for name, health in channels_health.items())
-
-
-def channel_row(it: ChannelStatus, judged: Health, now_monotonic: float) -> ChannelRow:
-    worker = it.worker if isinstance(it.worker, ChannelState) else None
-    is_on_air = worker is not None and channels.is_on_air(worker, now_monotonic)
-    return ChannelRow(it.channel, judged.level, judged.sentence, is_on_air, worker)
+    rows = []
+    for name, judged in seen.verdict().channels.items():
+        worker = seen.channels[name].worker
+        known = worker if isinstance(worker, ChannelState) else None
+        is_on_air = known is not None and channels.is_on_air(known, seen.clock.now_monotonic)
+        rows.append(ChannelRow(name, judged.level, judged.sentence, is_on_air, known))
+    return tuple(rows)
