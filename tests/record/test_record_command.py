@@ -20,14 +20,13 @@ from livekeep.record import moments
 from livekeep.record.alerts import command as alert_command
 from livekeep.record.clips import analyzer as clips_command
 from livekeep.record.command import main as record_command
-from livekeep.record.recorder.imports import Import
 from livekeep.record.reports import FORMATS, program
 from livekeep.record.reports.content import METRICS
 from livekeep.record.store import schema
 from livekeep.record.store.requests import folder_of
 from livekeep.record.store.writer import Writer
 from livekeep.system import terminal
-from tests.outside import PROJECT, wait_until
+from tests.outside import PROJECT
 from tests.record.entries import Job, event
 
 SECOND = 1_000_000
@@ -201,7 +200,7 @@ def test_a_damaged_record_is_reported(room: Room, tmp_path: Path) -> None:
     assert len(broken.run("sessions", code=1).splitlines()) == 1
 
 
-def test_a_file_of_a_job_is_handed_to_the_recorder(tmp_path: Path) -> None:
+def test_a_file_is_imported_by_a_recorder_alone(tmp_path: Path) -> None:
     room = Room(tmp_path / "root")
     source = tmp_path / "events.jsonl"
     source.write_text(json.dumps(Job().entry([("fetch", NOW, 5, "succeeded")])) + "\n")
@@ -209,18 +208,6 @@ def test_a_file_of_a_job_is_handed_to_the_recorder(tmp_path: Path) -> None:
     folder = folder_of(room.file)
     folder.mkdir()
     assert room.run("import", str(tmp_path / "none"), code=1) == f"{tmp_path}/none: No such file or directory\n"
-    command = [sys.executable, "-I", str(PROJECT / "bin/livekeep"), "record", "import", str(source)]
-    with subprocess.Popen(command, env=room.environment, stdout=subprocess.PIPE, text=True) as process:
-        wait_until("the request is there", lambda: list(folder.glob("*.jsonl")))
-        (request,) = folder.glob("*.jsonl")
-        writer, taken = Writer(room.file), Import(request, 0)
-        writer.ingest(taken.entries())
-        taken.close()
-        writer.close()
-        request.unlink()
-        said = process.communicate(timeout=30)[0]
-    assert (process.returncode, said) == (0, f"{source}: is in the record; see: livekeep record sessions\n")
-    assert [row["name"] for row in room.json("functions")] == ["fetch"]
 
 
 def test_what_is_wrong_is_one_line_that_says_what_to_do(tmp_path: Path, room: Room) -> None:

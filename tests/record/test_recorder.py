@@ -66,40 +66,6 @@ def test_a_large_entry_is_taken_whole(recorder: RunningRecorder) -> None:
     recorder.wait_for(CALLS, 9000)
 
 
-def kill_under_load(folder: Path, kills: int) -> None:
-    """Kills at random times while a job writes; then everything is there once."""
-    chance, job, sent, events = random.Random(kills), Job(), 0, 0
-    with RunningRecorder(folder) as recorder:
-        writer = journals.JournalWriter(recorder.journal)
-        for _ in range(kills):
-            for _ in range(chance.randrange(1, 6)):
-                writer.append(calls(job, 20, size=30))
-                sent += 600
-                writer.append([event("picture-changed", f"after {sent}")])
-                events += 1
-                time.sleep(chance.uniform(0, 0.1))
-            recorder.kill()
-            recorder.start(is_waited_for=False)
-            # During its start, its first pass, or a commit.
-            time.sleep(chance.uniform(0, 0.6))
-        writer.close()
-        recorder.wait_for("SELECT max(number) FROM calls", sent)
-        recorder.wait_for("SELECT count(DISTINCT message) FROM events", events)
-        assert recorder.rows("SELECT count(*) FROM events") == [(events,)]
-        assert recorder.rows("SELECT count(*), count(DISTINCT number) FROM calls") == [(sent, sent)]
-        assert recorder.rows("SELECT sum(count) FROM summaries WHERE period = 'hour'") == [(sent,)]
-        assert recorder.rows("SELECT * FROM losses") == []
-
-
-def test_a_recorder_that_is_killed_again_and_again_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    kill_under_load(tmp_path, 12)
-
-
-@pytest.mark.nightly
-def test_a_recorder_that_is_killed_two_hundred_times_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    kill_under_load(tmp_path, 200)
-
-
 def test_a_journal_that_was_emptied_meanwhile_is_a_loss(recorder: RunningRecorder) -> None:
     job = Job()
     journals.write(recorder.journal, calls(job, 3))
@@ -242,24 +208,6 @@ def begun(job: Job, at: int) -> dict[str, str]:
 def this_machine() -> dict[str, str]:
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip().replace("-", "")
     return {"machine": Path("/etc/machine-id").read_text().strip(), "boot": boot}
-
-
-def test_a_session_whose_process_is_killed_is_lost(recorder: RunningRecorder) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    job = Job(pid=process.pid, **this_machine())
-    entry = begun(job, time.time_ns() // 1000)
-    monotonic = {"__MONOTONIC_TIMESTAMP": str(time.monotonic_ns() // 1000)}
-    journals.write(recorder.journal, [{**entry, **monotonic}])
-    recorder.wait_for("SELECT outcome FROM sessions", "running")
-    wait_until("it was checked", lambda: recorder.state()["sessions_running"] == 1)
-    process.kill()
-    process.wait()
-    recorder.wait_for("SELECT outcome FROM sessions", "lost")
-    # Its event comes back through the journal, and changes nothing.
-    lost = event("session-lost", "lost", unit="livekeep-recorder.service", SESSION="s1", NAME="clips", UNIT="job.service")
-    journals.write(recorder.journal, [lost])
-    recorder.wait_for("SELECT session FROM events", 1)
-    assert recorder.rows("SELECT outcome, ended_at = updated_at FROM sessions") == [("lost", 1)]
 
 
 def test_a_session_of_another_box_is_lost_when_that_starts_again_or_its_unit_fails(recorder: RunningRecorder) -> None:

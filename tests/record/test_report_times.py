@@ -181,20 +181,6 @@ def elapses_of(calendar: str, base: str, name: str) -> list[float]:
     return [datetime.datetime.fromisoformat(f"{moment}+00:00").timestamp() for moment in moments]
 
 
-def test_systemctl_enables_the_shipped_timers(tmp_path: Path) -> None:
-    """They are instances with their own files, of a template service."""
-    folder = tmp_path / "usr/lib/systemd/system"
-    folder.mkdir(parents=True)
-    for unit in (PROJECT / "units").glob("livekeep-report@*"):
-        (folder / unit.name).write_bytes(unit.read_bytes())
-    names = [f"livekeep-report@{kind}.timer" for kind in KINDS]
-    subprocess.run(["systemctl", f"--root={tmp_path}", "enable", *names], check=True, capture_output=True)
-    wants = tmp_path / "etc/systemd/system/timers.target.wants"
-    assert {link.name: str(link.readlink()) for link in wants.iterdir()} == {
-        name: f"/usr/lib/systemd/system/{name}" for name in names
-    }
-
-
 # The files
 
 

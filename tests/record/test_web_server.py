@@ -18,8 +18,7 @@ from livekeep.record.web.application import own_path
 from livekeep.record.web.door import Names, client_address
 from livekeep.record.web.password import FIRST_WAIT_SECONDS, FREE_FAILURES, Guesses, Password, group
 from livekeep.system import password_hash
-from tests.air.running_controller import listener
-from tests.outside import NotifySocket, wait_until
+from tests.outside import wait_until
 from tests.record.entries import Job
 from tests.record.running_web import PASSWORD, Box, Running, ask
 from tests.record.web_site import Site
@@ -48,19 +47,6 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 
 # The socket
-
-
-def test_it_ends_when_nobody_reads_and_starts_with_the_next_reader(tmp_path: Path) -> None:
-    made = Box(tmp_path)
-    made.configure("[web]\nidle_seconds = 5\n")
-    with listener() as listening, NotifySocket(tmp_path / "notify") as systemd:
-        with made.web(listening, NOTIFY_SOCKET=str(systemd.path)) as result:
-            assert result.ask("/").status == 200
-            assert result.process.wait(15) == 0
-        systemd.wait_for("STOPPING=1")
-        # The port stays open: it belongs to systemd.
-        with made.web(listening) as again:
-            assert again.ask("/").status == 200
 
 
 def test_sigterm_ends_it_at_once_with_a_reader_connected(box: Box) -> None:
