@@ -232,7 +232,7 @@ def complete(box: Box, *words: str) -> list[str]:
     )
     path = REPOSITORY / "etc/bash-completion/livekeep"
     command = ["bash", "-c", script, str(path), str(REPOSITORY / "bin/livekeep"), *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env=box.environment, cwd=box.root, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=box.environment, cwd=box.root, timeout=60)
     assert done.stderr == ""
     return done.stdout.splitlines()
 
