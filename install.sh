@@ -125,7 +125,7 @@ check_system() {
     # shellcheck source=/dev/null
     source "$destdir/etc/os-release"
     [[ $VERSION_CODENAME = @(bookworm|trixie) ]] ||
-        say "Note: made for Debian bookworm and trixie; this is ${PRETTY_NAME:-unknown}. Going on."
+        say "Note: made for Debian bookworm and trixie; this is ${PRETTY_NAME:-unknown}. Continuing."
 }
 
 offer_record() { # once, where a person sits before it
