@@ -41,7 +41,6 @@ from livekeep.screen.display import main as display
 from livekeep.screen.player import decision
 from livekeep.screen.player.decision import Choice, View
 from livekeep.screen.poller import stream_check, transitions, vimeo
-from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.system import certificate
 from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
@@ -434,15 +433,9 @@ def reasons_of_vimeo() -> Iterator[str]:
 
 
 def reasons_of_plain_urls() -> Iterator[str]:
-    ended, empty = Media(1, 1, has_ended=True), Media(1, 0)
-    checks = [StreamCheck("open", "2xx", media=found) for found in (ended, empty)]
-    others: list[tuple[Any, str, str]] = [
-        ("refused", "4xx", "HTTP 403"),
-        ("not-open", "4xx", "HTTP 404"),
-        ("outage", "5xx", "it has a fault"),
-    ]
-    checks += [StreamCheck(*other) for other in others]
-    yield from (stream_check.answer_of(check, "http://x").reason for check in checks)
+    answers = [stream_check.of_media(media) for media in (Media(1, 1, has_ended=True), Media(1, 0))]
+    answers += [stream_check.of_status(status) for status in (403, 404, 500)]
+    yield from (answer.reason for answer in answers)
 
 
 def reasons_of_our_own() -> Iterator[str]:
@@ -485,7 +478,7 @@ def test_every_reason_is_told() -> None:
     faults = [
         text for module in ("system/http", "system/hls", "screen/poller/rtsp") for text in texts_in(module, "TransportError")
     ]
-    faults += texts_in("screen/poller/stream_check", "StreamCheck")
+    faults += [text for call in ("not_open", "outage") for text in texts_in("screen/poller/stream_check", call)]
     texts = [*reasons_of_vimeo(), *reasons_of_plain_urls(), *reasons_of_our_own(), *faults]
     assert len(faults) > 15
     assert len(texts) > 40

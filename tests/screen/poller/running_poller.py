@@ -1,11 +1,10 @@
 """The real livekeep-poller as a process, with a datagram socket in systemd's place and a server of the test's in Vimeo's."""
 
+import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any, Self
 
 from livekeep.core import state
 from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamUrl, UrlRequest, UrlRequestReason
-from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket
 from tests.web import Reply, Request, Web, error, http
 
 PROGRAM = PROJECT / "bin/livekeep-poller"
@@ -66,43 +65,40 @@ class RunningPoller:
     """The process, its files, and what it told systemd."""
 
     def __init__(self, folder: Path, settings: str, token: str | None = TOKEN) -> None:
-        self.folder, self.settings, self.token = folder, settings, token
         self.root = folder / "run/livekeep"
         self.config = folder / "etc/livekeep/livekeep.toml"
         self.errors = folder / "stderr"
-        self.told: list[str] = []
-        """All that systemd was told until now, line by line."""
-
-    def __enter__(self) -> Self:
-        for path in (self.root / "player", self.config.parent, self.folder / "credentials"):
+        for path in (self.root / "player", self.config.parent, folder / "credentials"):
             path.mkdir(parents=True)
-        self.configure(self.settings)
-        if self.token is not None:
-            (self.folder / "credentials/livekeep.vimeo-token").write_text(self.token, encoding="utf-8")
-        self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.systemd.bind(str(self.folder / "notify"))
-        # A queue that nobody reads would hold up the program after ten messages.
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.configure(settings)
+        if token is not None:
+            (folder / "credentials/livekeep.vimeo-token").write_text(token, encoding="utf-8")
+        self.systemd = NotifySocket(folder / "notify")
         environment = {
-            "LIVEKEEP_ROOT": str(self.folder),
-            "CREDENTIALS_DIRECTORY": str(self.folder / "credentials"),
-            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "LIVEKEEP_ROOT": str(folder),
+            "CREDENTIALS_DIRECTORY": str(folder / "credentials"),
+            "NOTIFY_SOCKET": str(self.systemd.path),
             "WATCHDOG_USEC": "2000000",
             "PATH": os.environ["PATH"],
         }
         self.began_monotonic = time.monotonic()
         self.process = subprocess.Popen([PROGRAM], env=environment, stderr=self.errors.open("wb"))
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(PATIENCE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", str(self.folder / "notify"))
+        self.process.kill()
+        self.process.wait()
+        self.systemd.__exit__()
+
+    @property
+    def told(self) -> list[str]:
+        """All that systemd was told until now, line by line."""
+        return [line for message in self.systemd.messages for line in message.splitlines()]
 
     def configure(self, settings: str) -> None:
         self.config.write_text(settings, encoding="utf-8")
@@ -110,14 +106,10 @@ class RunningPoller:
     def reload(self) -> None:
         self.process.send_signal(signal.SIGHUP)
 
-    def stop(self) -> float:
-        """End it by SIGTERM; gives the seconds that took."""
-        began = time.monotonic()
+    def stop(self) -> None:
         self.process.terminate()
         assert self.process.wait(PATIENCE_SECONDS) == 0, self.errors.read_text()
-        took = time.monotonic() - began
-        wait_until("systemd was told", lambda: "STOPPING=1" in self.told)
-        return took
+        self.systemd.wait_for("STOPPING=1")
 
     def state(self) -> PollerState | None:
         try:
@@ -157,10 +149,6 @@ class RunningPoller:
 
     def until_state(self, name: str, cause: str | None = None, seconds: float = PATIENCE_SECONDS) -> PollerState:
         return self.until(lambda found: found.state == name and cause in (None, found.cause), seconds)
-
-    def _listen(self) -> None:
-        while message := self.systemd.recv(4096):
-            self.told += message.decode().splitlines()
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))

@@ -1,4 +1,4 @@
-"""When the next question is asked."""
+"""When to poll next."""
 
 import heapq
 import itertools
@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from livekeep.screen.poller import backoff
-from livekeep.screen.poller.backoff import FailureStreak, Intervals, RateShare
+from livekeep.screen.poller.backoff import Intervals, RateShare
 from livekeep.screen.poller.vimeo import Verdict
 from livekeep.system.vimeo import Limits
 
@@ -25,18 +25,18 @@ def most(_low: float, high: float) -> float:
     return high
 
 
-WELL, UNTOLD = FailureStreak(), Limits()
+UNTOLD = Limits()
 
 
 def delay(
     verdict: Verdict,
-    streak: FailureStreak = WELL,
+    failures: int = 0,
     next_start: float | None = None,
     limits: Limits = UNTOLD,
     jitter: backoff.Jitter = most,
     intervals: Intervals = INTERVALS,
 ) -> float:
-    return backoff.delay(verdict, streak, intervals, next_start, limits, WALL, jitter)
+    return backoff.delay(verdict, failures, intervals, next_start, limits, WALL, jitter)
 
 
 def test_the_interval_is_kept_while_all_is_well() -> None:
@@ -59,21 +59,21 @@ def test_a_long_interval_does_not_leap_over_the_time_before_the_start() -> None:
 
 
 def test_outages_back_off_to_ten_seconds() -> None:
-    assert [delay("outage", FailureStreak(failures=count)) for count in range(1, 8)] == [1, 2, 4, 8, 10, 10, 10]
-    assert [delay("outage", FailureStreak(failures=count), jitter=least) for count in range(1, 6)] == [0.75, 1.5, 3, 6, 7.5]
-    assert delay("outage", FailureStreak(failures=10**6)) == 10
+    assert [delay("outage", count) for count in range(1, 8)] == [1, 2, 4, 8, 10, 10, 10]
+    assert [delay("outage", count, jitter=least) for count in range(1, 6)] == [0.75, 1.5, 3, 6, 7.5]
+    assert delay("outage", 10**6) == 10
 
 
 def test_refusals_are_asked_again_within_a_minute() -> None:
-    assert [delay("refused", FailureStreak(refusals=count)) for count in range(1, 6)] == [10, 20, 40, 60, 60]
-    assert delay("refused", FailureStreak(refusals=1), intervals=Intervals(3600, 3)) == 60
+    assert [delay("refused", count) for count in range(1, 6)] == [10, 20, 40, 60, 60]
+    assert delay("refused", 1, intervals=Intervals(3600, 3)) == 60
 
 
 def test_a_rate_limit_is_waited_for() -> None:
-    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL + 30)) == 31
-    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL + 30), jitter=least) == 30
-    assert [delay("rate-limited", FailureStreak(rate_limited=count)) for count in range(1, 6)] == [60, 120, 240, 300, 300]
-    assert delay("rate-limited", FailureStreak(rate_limited=1), limits=Limits(250, 0, WALL - 5)) == 60
+    assert delay("rate-limited", 1, limits=Limits(250, 0, WALL + 30)) == 31
+    assert delay("rate-limited", 1, limits=Limits(250, 0, WALL + 30), jitter=least) == 30
+    assert [delay("rate-limited", count) for count in range(1, 6)] == [60, 120, 240, 300, 300]
+    assert delay("rate-limited", 1, limits=Limits(250, 0, WALL - 5)) == 60
 
 
 def test_a_wrong_clock_cannot_silence_it() -> None:
@@ -102,9 +102,8 @@ def test_no_delay_is_ever_beyond_its_bounds() -> None:
         Limits(*entry)
         for entry in itertools.product((None, 250), (None, -1, 0, 5, 6, 10**9), (None, WALL - 1, WALL + 1, WALL + 10**9))
     ]
-    streaks = [FailureStreak(failures=count, refusals=count, rate_limited=count) for count in (0, 1, 5, 10**9)]
-    for verdict, start, limit, streak, jitter in itertools.product(ALL, starts, limits, streaks, (least, most)):
-        assert 0.5 < delay(verdict, streak, start, limit, jitter) <= backoff.LONGEST_WAIT_SECONDS + 1
+    for verdict, start, limit, failures, jitter in itertools.product(ALL, starts, limits, (0, 1, 5, 10**9), (least, most)):
+        assert 0.5 < delay(verdict, failures, start, limit, jitter) <= backoff.LONGEST_WAIT_SECONDS + 1
 
 
 def polled(limit: int, boxes: int, hours: float) -> tuple[list[list[float]], int]:
@@ -122,7 +121,7 @@ def polled(limit: int, boxes: int, hours: float) -> tuple[list[list[float]], int
         limits = Limits(limit, max(limit - used, 0), reset)
         shares[box].note(limits, counts[box])
         intervals = Intervals(shares[box].interval_seconds(), 3.0, shares[box].sharers)
-        wait = backoff.delay("offline", WELL, intervals, None, limits, now, most)
+        wait = backoff.delay("offline", 0, intervals, None, limits, now, most)
         waits[box].append(wait)
         heapq.heapreplace(due, (now + wait, box))
     return waits, refused

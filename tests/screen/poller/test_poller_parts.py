@@ -9,10 +9,10 @@ import pytest
 
 from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, Requests
-from livekeep.screen.poller import state_publisher, transitions
+from livekeep.screen.poller import transitions
 from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.token_and_schedule import read_token
-from livekeep.screen.poller.vimeo import Answer, Exchange
+from livekeep.screen.poller.vimeo import Answer
 from livekeep.system.http import Client
 from livekeep.system.vimeo import Limits
 from tests.outside import PATIENCE_SECONDS, wait_until
@@ -37,12 +37,6 @@ def test_a_source_tells_nothing_without_the_key_of_the_machine() -> None:
     assert transitions.source_of(Stream(), b"this") == ""
 
 
-def test_another_source_of_the_same_name_is_news() -> None:
-    known = PollerState("live", selected="main", source="one")
-    assert state_publisher.what_is_told(known) != state_publisher.what_is_told(replace(known, source="two"))
-    assert state_publisher.what_is_told(known) == state_publisher.what_is_told(replace(known, next_start=NOW, since=NOW))
-
-
 def after(known: PollerState, *answers: Answer, failures: int = 3) -> PollerState:
     for step, answer in enumerate(answers):
         known = transitions.judged(known, answer, failures, NOW + step)
@@ -56,6 +50,8 @@ def test_a_changed_zone_is_taken_without_a_restart(monkeypatch: pytest.MonkeyPat
     assert transitions.status_line(known) == "offline; next start Fri 08:00"
     monkeypatch.setenv("TZ", "America/New_York")
     assert transitions.status_line(known) == "offline; next start Fri 03:00"
+    assert transitions.status_line(replace(known, next_start=1e300)) == "offline; next start at an unknown time"
+    assert transitions.status_line(after(PollerState(), REFUSED)) == "error: no"
     monkeypatch.undo()
     time.tzset()
 
@@ -71,10 +67,19 @@ def test_what_is_known_stands_through_a_short_outage_and_any_rate_limit(first: A
     assert after(broken, first).state == known.state
 
 
-def test_where_nothing_is_known_trouble_is_at_least_named() -> None:
-    assert after(PollerState(), OUTAGE).cause == "outage"
-    assert after(PollerState(), LIMITED).cause == "rate-limited"
-    assert after(PollerState(), OUTAGE, OUTAGE, OUTAGE).state == "error"
+def test_what_is_known_of_a_stream_that_gave_no_answer() -> None:
+    for answers, state, cause in (
+        ((OUTAGE,), "unknown", "outage"),
+        ((OUTAGE,) * 3, "error", "outage"),
+        ((LIMITED,), "unknown", "rate-limited"),
+    ):
+        found = after(PollerState(), *answers)
+        assert (found.state, found.cause) == (state, cause)
+
+
+def test_waiting_never_hides_an_error() -> None:
+    broken = after(PollerState(), REFUSED)
+    assert transitions.waiting(broken, "standing-still", NOW) == broken
 
 
 def test_a_good_answer_restarts_the_count() -> None:
@@ -91,34 +96,13 @@ def test_on_air_since_survives_an_outage_and_a_stall_but_not_the_end() -> None:
     assert after(live, REFUSED).live_since is None
 
 
-def test_waiting_never_hides_an_error() -> None:
-    broken = after(PollerState(), REFUSED)
-    assert transitions.waiting(broken, "standing-still", NOW) == broken
-
-
 def test_requests_are_counted_cumulatively() -> None:
     found = Requests()
     for seconds, outcome in ((0.01, "2xx"), (0.3, "2xx"), (99.0, "timeout")):
-        found = transitions.counted(found, Exchange(outcome, seconds))
+        found = transitions.counted(found, outcome, seconds)
     assert (found.by_outcome["2xx"], found.by_outcome["timeout"], found.duration_count) == (2, 1, 3)
     assert found.duration_buckets == (1, 1, 1, 2, 2, 2, 2, 2)
     assert found.duration_sum_seconds == pytest.approx(99.31)
-
-
-def test_the_status_line_holds_what_matters() -> None:
-    offline = replace(after(PollerState(), OFFLINE), next_start=NOW)
-    assert transitions.status_line(offline).startswith("offline; next start ")
-    assert transitions.status_line(after(PollerState(), LIVE)).startswith("live since ")
-    assert transitions.status_line(after(PollerState(), REFUSED)) == "error: no"
-    assert transitions.status_line(replace(offline, next_start=1e300)).startswith("offline; next start at an unknown")
-
-
-def test_what_keeps_from_asking() -> None:
-    event, plain = Stream(vimeo_event="1"), Stream(url="https://a.example/x.m3u8")
-    assert transitions.not_askable(event, "token", "") is None
-    assert transitions.not_askable(plain, "", "") is None
-    assert (transitions.not_askable(event, "", "") or ("",))[0] == "no-token"
-    assert (transitions.not_askable(Stream(), "token", "") or ("",))[0] == "no-stream"
 
 
 @pytest.mark.parametrize(
@@ -172,10 +156,3 @@ def test_a_request_that_hangs_is_left_behind_with_its_client() -> None:
     release.set()
     assert used[0] is not used[1]
     assert used[1] is used[2], "the connection is kept"
-
-
-def test_a_bug_in_the_work_is_raised_and_not_hidden() -> None:
-    request: BackgroundRequest[str] = BackgroundRequest("test", Client, lambda: None)
-    request.start(lambda client, deadline: str(1 / 0), "timed out", PATIENCE_SECONDS)
-    with pytest.raises(ZeroDivisionError):
-        finished(request)

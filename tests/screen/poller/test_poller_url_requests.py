@@ -222,18 +222,6 @@ def test_a_url_request_is_seen_though_the_player_came_later(tmp_path: Path, vime
         poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked)
 
 
-def test_a_foreign_player_state_is_no_url_request(tmp_path: Path, vimeo: Vimeo) -> None:
-    with RunningPoller(tmp_path, settings_for(vimeo, SLOW)) as poller:
-        poller.until_state("live")
-        for text in ("", "[]", "{", '{"file": "player/state.json", "version": 99}'):
-            new = poller.root / "player/.new"
-            new.write_text(text)
-            new.rename(poller.root / "player/state.json")
-            time.sleep(0.1)
-        asked = poller.request_url("start")
-        poller.until(lambda found: (found.url_obtained_monotonic or 0) > asked)
-
-
 def test_an_old_url_in_hand_is_replaced_before_it_is_handed_out(standing: Standing) -> None:
     """Near the end of this file: the stream stood still beside the others, with one URL in hand."""
     standing.until_its_url_is_old()

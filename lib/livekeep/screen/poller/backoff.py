@@ -76,18 +76,9 @@ class RateShare:
         return max(FASTEST_SECONDS, min(alone * self.sharers, max(alone, UNREPORTED_SECONDS)))
 
 
-@dataclass(frozen=True)
-class FailureStreak:
-    """Recent failures: how often in a row each kind occurred, including the current one."""
-
-    failures: int = 0
-    refusals: int = 0
-    rate_limited: int = 0
-
-
 def delay(
     verdict: Verdict,
-    streak: FailureStreak,
+    failures: int,
     intervals: Intervals,
     next_start: float | None,
     limits: Limits,
@@ -96,57 +87,42 @@ def delay(
 ) -> float:
     """Seconds from the start of a poll (from its end, after a failure) to the next poll.
 
-    `limits` are the newest known; `wall` is the wall clock, Unix seconds.
+    `failures`: how often in a row the verdict was this one, if it is a failure. `limits` are the newest known; `wall` is the
+    wall clock, Unix seconds.
     """
+    doubled = 2.0 ** min(max(failures - 1, 0), 10)
     if is_held(verdict, limits, wall):
-        return wait_for_reset(limits.reset, streak.rate_limited, wall, jitter)
+        # Until the reset, with a second of jitter; if that is unknown, a minute, doubled each time.
+        if limits.reset is not None and limits.reset > wall:
+            return min(limits.reset - wall + jitter(0.0, 1.0), LONGEST_WAIT_SECONDS)
+        return min(RATE_LIMITED_SECONDS * doubled, LONGEST_WAIT_SECONDS)
     if verdict == "outage":
-        return back_off(streak.failures, jitter)
+        # Up to a quarter shorter, so that many screens don't poll in step.
+        return min(doubled, LONGEST_BACK_OFF_SECONDS) * jitter(0.75, 1.0)
     if verdict == "refused":
-        return refused_wait(streak.refusals, intervals.interval_seconds)
+        # A person must fix it, and a reload polls immediately.
+        return min(intervals.interval_seconds * doubled, LONGEST_REFUSED_SECONDS)
     wanted = regular(verdict, intervals, next_start, wall)
-    return affordable(wanted, limits, wall, intervals.sharers)
+    if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
+        return wanted
+    # This box's share of the remaining requests must last until the rate limit resets.
+    return max(wanted, intervals.sharers * (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
 
 
 def regular(verdict: Verdict, intervals: Intervals, next_start: float | None, wall: float) -> float:
     """The interval without failures: shorter near the start, and never so long that it skips the beginning of that time."""
+    wanted, near = intervals.interval_seconds, intervals.near_start_interval_seconds
     if verdict == "live":
-        return intervals.interval_seconds
-    wanted = intervals.interval_seconds
+        return wanted
     if is_near_start(next_start, wall):
-        wanted = min(wanted, intervals.near_start_interval_seconds)
+        wanted = min(wanted, near)
     elif next_start is not None and 0 < next_start - EARLY_SECONDS - wall < wanted:
-        wanted = max(next_start - EARLY_SECONDS - wall, min(wanted, intervals.near_start_interval_seconds))
+        wanted = max(next_start - EARLY_SECONDS - wall, min(wanted, near))
     return min(wanted, STARTING_SECONDS) if verdict == "starting" else wanted
 
 
 def is_near_start(next_start: float | None, wall: float) -> bool:
     return next_start is not None and next_start - EARLY_SECONDS <= wall < next_start + LATE_SECONDS
-
-
-def affordable(wanted: float, limits: Limits, wall: float, sharers: float) -> float:
-    """`wanted`, or longer if this box's share of the remaining requests would not last until the rate limit resets."""
-    if limits.remaining is None or limits.reset is None or not 0 < limits.reset - wall <= LONGEST_WAIT_SECONDS:
-        return wanted
-    return max(wanted, sharers * (limits.reset - wall) / max(limits.remaining - RESERVED_REQUESTS, 1))
-
-
-def wait_for_reset(reset: float | None, times: int, wall: float, jitter: Jitter) -> float:
-    """Until the reset, with a second of jitter; if that is unknown, a minute, doubled each time."""
-    if reset is not None and reset > wall:
-        return min(reset - wall + jitter(0.0, 1.0), LONGEST_WAIT_SECONDS)
-    return min(RATE_LIMITED_SECONDS * 2.0 ** min(max(times - 1, 0), 10), LONGEST_WAIT_SECONDS)
-
-
-def back_off(failures: int, jitter: Jitter) -> float:
-    """1, 2, 4, 8, 10, 10 … seconds, each up to a quarter shorter, so that many screens don't poll in step."""
-    full = min(2.0 ** min(max(failures - 1, 0), 10), LONGEST_BACK_OFF_SECONDS)
-    return full * jitter(0.75, 1.0)
-
-
-def refused_wait(refusals: int, interval: float) -> float:
-    """The interval, doubled up to a minute: a person must fix it, and a reload polls immediately."""
-    return min(interval * 2.0 ** min(max(refusals - 1, 0), 10), LONGEST_REFUSED_SECONDS)
 
 
 def is_held(verdict: Verdict, limits: Limits, wall: float) -> bool:

@@ -15,26 +15,25 @@ import random
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from systemd import id128
 
 from livekeep.core import config, events, log, paths, state
-from livekeep.core.config import Config, Stream
+from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, PlayerState, PollerState
-from livekeep.screen.poller import backoff, stream_check, transitions, vimeo
+from livekeep.screen.poller import backoff, stream_check, transitions
 from livekeep.screen.poller.background_request import BackgroundRequest
-from livekeep.screen.poller.backoff import FailureStreak, Intervals, RateShare
+from livekeep.screen.poller.backoff import Intervals, RateShare
 from livekeep.screen.poller.recovery import NEVER, StreamRecovery
 from livekeep.screen.poller.state_publisher import StatePublisher
-from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
-from livekeep.screen.poller.vimeo import Answer, Api, Exchange, Verdict
+from livekeep.screen.poller.vimeo import Answer, Api, Verdict, outage
 from livekeep.system.http import Client
 
 LEAST_PAUSE_SECONDS = 1.0
@@ -50,25 +49,23 @@ KEY_OF_SOURCES = uuid.UUID("34f597da-16a4-4541-ac26-7fd38ad9492e")
 logger = logging.getLogger("livekeep.poller")
 
 
-@dataclass(frozen=True)
-class PollResult:
-    """An answer, with the metrics of its request."""
-
-    answer: Answer
-    exchange: Exchange
-
-
 class Poller:
     """The program's state, and one pass of its work."""
 
     def __init__(self, service: Service, settings: Config, root: Path) -> None:
         self.root, self.settings = root, settings
-        self.source_key = machine_key()
+        try:
+            self.source_key = bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
+        except OSError:
+            # A machine without an id: the key is for this run.
+            self.source_key = os.urandom(16)
         self.publisher = StatePublisher(root, service.status)
-        self.polls: BackgroundRequest[PollResult] = BackgroundRequest("poll", self.new_client, service.wake)
-        self.checks: BackgroundRequest[StreamCheck] = BackgroundRequest("check", self.new_client, service.wake)
+        self.polls: BackgroundRequest[Answer] = BackgroundRequest("poll", self.new_client, service.wake)
+        self.checks: BackgroundRequest[Answer] = BackgroundRequest("check", self.new_client, service.wake)
         self.token_and_schedule = TokenAndSchedule(self.new_client, service.wake)
-        self.streak = FailureStreak()
+        self.verdict: Verdict | None = None
+        self.failures = 0
+        """How often in a row `verdict` was the same failure."""
         self.rate_share = RateShare()
         self.recovery = StreamRecovery()
         self.due = 0.0
@@ -104,7 +101,7 @@ class Poller:
             return
         previous = self.source
         self.adopt(settings)
-        self.streak = FailureStreak()
+        self.verdict, self.failures = None, 0
         self.polls.drop()
         if self.source != previous:
             self.checks.drop()
@@ -139,8 +136,7 @@ class Poller:
 
     def write_due(self) -> float:
         """When the state must be written even without a change; a request in flight will soon cause a write anyway."""
-        due = self.publisher.write_due()
-        return NEVER if due is None else due + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
+        return self.publisher.write_due() + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
 
     def next_pass(self) -> float:
         moments = [self.polls.deadline, self.checks.deadline, self.token_and_schedule.deadline(), self.write_due()]
@@ -150,17 +146,34 @@ class Poller:
             moments.append(self.recovery.check_due())
         if self.may_request_more():
             moments.append(self.token_and_schedule.due(self.publisher.now.state))
-        return min((moment for moment in moments if moment is not None), default=NEVER)
+        return min(moments)
 
     # Poll
 
     def start_poll(self, now: float) -> None:
         if self.obstacle or now < self.due or self.polls.is_busy:
             return
-        seconds = self.settings.poller.timeout_seconds
+        api, stream, seconds = self.api, self.stream, self.settings.poller.timeout_seconds
+        is_shown, is_checked = self.is_shown(now), self.recovery.attempt is not None
         self.requested_monotonic = now
-        work = PollWork(self.api, self.stream, self.new_client, self.is_shown(now), self.recovery.attempt is not None)
-        self.polls.start(work, timed_out(self.stream, seconds), seconds)
+
+        def poll(client: Client, deadline: float) -> Answer:
+            began = time.monotonic()
+            answer = stream_check.ask(client, stream.url, deadline, is_shown) if stream.url else api.ask(client, stream, deadline)
+            answer = replace(answer, seconds=time.monotonic() - began)
+            if answer.verdict != "live" or stream.url or is_shown or is_checked:
+                return answer
+            # Another client keeps this one's connection to the API.
+            with contextlib.closing(self.new_client()) as other:
+                check = stream_check.check(other, answer.url, min(deadline, time.monotonic() + CHECK_SECONDS))
+            if check.cause != "ended":
+                return answer
+            # The player would replay the ended event from its beginning.
+            return replace(answer, verdict="offline", cause="ended", reason="The stream has ended, says its playlist", url="")
+
+        server = stream_check.SERVER if stream.url else "Vimeo's API"
+        late = outage("timeout", f"no answer within {seconds:g} s", server)
+        self.polls.start(poll, replace(late, seconds=seconds), seconds)
 
     def is_shown(self, now: float) -> bool:
         """Whether the player has this stream's picture on the screen without a fault."""
@@ -180,28 +193,27 @@ class Poller:
         taken = self.polls.take(now)
         if not taken:
             return
-        answer, exchange, began = taken[0].answer, taken[0].exchange, taken[1]
-        wall = time.time()
+        (answer, began), wall = taken, time.time()
         base = self.blank() if self.is_new_stream else self.publisher.now
         self.is_new_stream = False
-        self.streak = transitions.streak_after(self.streak, answer)
-        base = replace(base, requests=transitions.counted(base.requests, exchange))
+        is_failure = answer.verdict in ("outage", "refused", "rate-limited")
+        before = self.failures if answer.verdict == self.verdict else 0
+        self.verdict, self.failures = answer.verdict, before + 1 if is_failure else 0
+        base = replace(base, requests=transitions.counted(base.requests, answer.outcome, answer.seconds))
         self.rate_share.note(answer.limits, base.requests.duration_count)
         fresh = transitions.judged(base, answer, self.settings.poller.failures_before_error, wall)
         fresh, url = self.recovery.after_answer(base, fresh, answer, self.stream_source, now, wall)
         fresh = self.token_and_schedule.after_answer(fresh, wall)
-        self.set_next_request(answer, fresh, began, now, wall)
-        outcome = (answer.verdict, answer.outcome, exchange.seconds, self.due - now)
+        wait = backoff.delay(
+            answer.verdict, self.failures, self.intervals(), fresh.next_start, answer.limits, wall, random.uniform
+        )
+        self.due = max((now if is_failure else began) + wait, began + LEAST_PAUSE_SECONDS)
+        self.held_until = self.due if backoff.is_held(answer.verdict, answer.limits, wall) else 0.0
+        outcome = (answer.verdict, answer.outcome, answer.seconds, self.due - now)
         logger.debug("polled: %s (%s) in %.3f s; again in %.1f s", *outcome)
         if (fresh.state, fresh.cause) != (base.state, base.cause):
             self.token_and_schedule.refresh_schedule(now)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due), url)
-
-    def set_next_request(self, answer: Answer, fresh: PollerState, began: float, now: float, wall: float) -> None:
-        """Set when to poll next."""
-        wait = backoff.delay(answer.verdict, self.streak, self.intervals(), fresh.next_start, answer.limits, wall, random.uniform)
-        self.due = max((now if self.streak != FailureStreak() else began) + wait, began + LEAST_PAUSE_SECONDS)
-        self.held_until = self.due if backoff.is_held(answer.verdict, answer.limits, wall) else 0.0
 
     def intervals(self) -> Intervals:
         wanted, near_start = self.settings.poller.interval_seconds, self.settings.poller.near_start_interval_seconds
@@ -228,8 +240,8 @@ class Poller:
         url = "" if self.checks.is_busy else self.recovery.url_to_check(now)
         if url:
             seconds = self.settings.poller.timeout_seconds
-            too_late = StreamCheck("outage", "timeout")
-            self.checks.start(lambda client, deadline: stream_check.check(client, url, deadline), too_late, seconds)
+            late = outage("timeout", f"no answer within {seconds:g} s", stream_check.SERVER)
+            self.checks.start(lambda client, deadline: stream_check.check(client, url, deadline), late, seconds)
 
     def take_check(self, now: float) -> None:
         taken = self.checks.take(now)
@@ -244,7 +256,7 @@ class Poller:
     # Token and schedule
 
     def may_request_more(self) -> bool:
-        has_answer = not self.is_new_stream and self.streak.failures == 0 and time.monotonic() >= self.held_until
+        has_answer = not self.is_new_stream and self.verdict != "outage" and time.monotonic() >= self.held_until
         return has_answer and not self.obstacle and not self.stream.url
 
     def start_token_or_schedule(self, now: float) -> None:
@@ -257,53 +269,11 @@ class Poller:
         fresh = self.token_and_schedule.take(self.publisher.now, now, time.time())
         if fresh is None:
             return
-        if fresh.next_start != self.publisher.now.next_start and self.streak == FailureStreak():
+        if fresh.next_start != self.publisher.now.next_start and self.failures == 0:
             verdict: Verdict = "live" if fresh.state == "live" else "offline"
             wait = backoff.regular(verdict, self.intervals(), fresh.next_start, time.time())
             self.due = max(min(self.due, self.requested_monotonic + wait), self.held_until)
         self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
-
-
-def machine_key() -> bytes:
-    """A key of this machine, stable across restarts; on a machine without an id, it is random for this run."""
-    try:
-        return bytes(id128.get_machine_app_specific(KEY_OF_SOURCES).bytes)
-    except OSError:
-        return os.urandom(16)
-
-
-def timed_out(stream: Stream, seconds: float) -> PollResult:
-    """The result of a poll that was abandoned."""
-    text = f"no answer within {seconds:g} s"
-    answer = vimeo.outage("timeout", text)
-    if stream.url:
-        answer = replace(answer, reason=f"The stream's server cannot be reached: {text}")
-    return PollResult(answer, Exchange("timeout", seconds))
-
-
-@dataclass(frozen=True)
-class PollWork:
-    """The poll as work for a background request."""
-
-    api: Api
-    stream: Stream
-    new_client: Callable[[], Client]
-    is_shown: bool
-    is_checked: bool
-    """Whether a recovery already checks its playlist, after a stall or the stream's end."""
-
-    def __call__(self, client: Client, deadline: float) -> PollResult:
-        began = time.monotonic()
-        if self.stream.url:
-            answer = stream_check.ask(client, self.stream.url, deadline, self.is_shown)
-            return PollResult(answer, Exchange(answer.outcome, time.monotonic() - began))
-        answer = self.api.ask(client, self.stream, deadline)
-        exchange = Exchange(answer.outcome, time.monotonic() - began)
-        if answer.verdict == "live" and not self.is_shown and not self.is_checked:
-            # Keeps the other client's connection to the API.
-            with contextlib.closing(self.new_client()) as other:
-                answer = stream_check.unless_ended(answer, other, min(deadline, time.monotonic() + CHECK_SECONDS))
-        return PollResult(answer, exchange)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from livekeep.core.state import PollerState, StreamUrl, UrlRequest
 from livekeep.screen.poller import stream_check, transitions
-from livekeep.screen.poller.stream_check import StreamCheck
 from livekeep.screen.poller.vimeo import Answer
 from livekeep.system.hls import Media
 
@@ -25,7 +24,7 @@ Step = tuple[PollerState, StreamUrl | None]
 """The state to publish, and the URL to publish with it."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Attempt:
     """A recovery in progress. `first` is the first playlist since its start; `began` and `next_check` schedule the checks."""
 
@@ -34,12 +33,6 @@ class Attempt:
     first: Media | None = None
     may_play: bool = False
     """Whether the stream continues, and only the URL is too old."""
-
-    def after_check(self, check: StreamCheck, now: float) -> "Attempt":
-        """Store the first playlist; the next check is after one second, after a minute every two, after ten minutes every ten."""
-        waited = now - self.began
-        pause = 1.0 if waited < 60 else 2.0 if waited < 600 else 10.0
-        return replace(self, next_check=now + pause, first=self.first or check.media)
 
 
 class StreamRecovery:
@@ -67,21 +60,24 @@ class StreamRecovery:
 
     def after_answer(self, base: PollerState, fresh: PollerState, answer: Answer, source: str, now: float, wall: float) -> Step:
         """`base` is the state before the answer, `fresh` the state from the answer alone."""
+        attempt = self.attempt
+        if answer.verdict not in ("live", "outage", "rate-limited"):
+            self.forget()
+            return fresh, None
         if answer.verdict == "live":
             self.in_hand = StreamUrl(answer.url, now, source)
-            if self.attempt is None or self.attempt.may_play or not answer.url.startswith("http"):
+            if attempt is None or attempt.may_play or not answer.url.startswith("http"):
                 self.attempt = None
                 return fresh, self.in_hand
-            self._begin_checks(now)
-            if base.state in ("live", "starting"):
-                return with_state_of(base, fresh), None
-            return transitions.waiting(replace(fresh, state="starting"), "standing-still", wall), None
-        if answer.verdict in ("outage", "rate-limited"):
-            self._begin_checks(now)
-            if self.attempt and self.attempt.may_play and self.in_hand:
-                return self._hand_out_again(fresh, now, wall)
-            return fresh, None
-        self.forget()
+        if attempt and attempt.next_check == NEVER:
+            attempt.next_check = now
+        if answer.verdict == "live":
+            if base.state not in ("live", "starting"):
+                return transitions.waiting(replace(fresh, state="starting"), "standing-still", wall), None
+            kept = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
+            return replace(kept, since=base.since, live_since=base.live_since), None
+        if attempt and attempt.may_play and self.in_hand:
+            return self._hand_out_again(fresh, now, wall)
         return fresh, None
 
     def check_due(self) -> float:
@@ -93,25 +89,24 @@ class StreamRecovery:
         url = self.in_hand.url if self.in_hand and now >= self.check_due() else ""
         return url if url.startswith("http") else ""
 
-    def after_check(self, known: PollerState, check: StreamCheck, now: float, wall: float, is_held: bool) -> Step | None:
+    def after_check(self, known: PollerState, check: Answer, now: float, wall: float, is_held: bool) -> Step | None:
         """The state after a check; None if another poll must bring a fresh URL first."""
-        if not self.attempt or not self.in_hand:
+        attempt = self.attempt
+        if not attempt or not self.in_hand:
             return known, None
-        progress = stream_check.progress(self.attempt.first, check)
-        self.attempt = self.attempt.after_check(check, now)
-        logger.debug("checked the playlist: %s", progress)
+        cause = stream_check.standstill(attempt.first, check)
+        logger.debug("checked the playlist: %s", cause or "can be played")
+        waited = now - attempt.began
+        attempt.next_check = now + (1.0 if waited < 60 else 2.0 if waited < 600 else 10.0)
+        attempt.first = attempt.first or check.media
         is_fresh = now - self.in_hand.obtained_monotonic <= FRESH_SECONDS
-        if check.kind == "refused" and not is_fresh:
+        if check.verdict == "refused" and not is_fresh:
             # Its signature may have expired.
             return None
-        if progress not in ("grown", "unknown"):
-            return transitions.waiting(known, progress, wall), None
-        self.attempt = replace(self.attempt, may_play=True)
+        if cause:
+            return transitions.waiting(known, cause, wall), None
+        attempt.may_play = True
         return self._hand_out_again(known, now, wall) if is_fresh or is_held else None
-
-    def _begin_checks(self, now: float) -> None:
-        if self.attempt and self.attempt.next_check == NEVER:
-            self.attempt = replace(self.attempt, next_check=now)
 
     def _hand_out_again(self, known: PollerState, now: float, wall: float) -> Step:
         """Live with the current URL, which the check has just confirmed."""
@@ -119,9 +114,3 @@ class StreamRecovery:
         if self.in_hand and self.in_hand.obtained_monotonic <= max(self._acted, now - FRESH_SECONDS):
             self.in_hand = replace(self.in_hand, obtained_monotonic=now)
         return transitions.changed(known, "live", "", "", "", wall), self.in_hand
-
-
-def with_state_of(base: PollerState, fresh: PollerState) -> PollerState:
-    """The metrics of `fresh` with the stream's state of `base`."""
-    kept = replace(fresh, state=base.state, cause=base.cause, reason=base.reason, advice=base.advice)
-    return replace(kept, since=base.since, live_since=base.live_since)

@@ -3,10 +3,11 @@
 import hashlib
 import re
 import socket
-from io import BufferedReader
 from urllib.parse import SplitResult, unquote
 
 from livekeep.system.http import USER_AGENT, Client, TransportError, authority_of, basic
+
+MOST_HEADERS = 64
 
 
 def describe(client: Client, parts: SplitResult, deadline: float) -> int:
@@ -18,38 +19,28 @@ def describe(client: Client, parts: SplitResult, deadline: float) -> int:
 
 
 def describe_once(client: Client, parts: SplitResult, deadline: float, authorization: str) -> tuple[int, str]:
-    """The status and the WWW-Authenticate header of one DESCRIBE. Raises `TransportError`."""
+    """The status of one DESCRIBE, and the challenge to respond to, "" for none. Raises `TransportError`."""
     lines = [f"DESCRIBE {rtsp_target(parts)} RTSP/1.0", "CSeq: 1", f"User-Agent: {USER_AGENT}", "Accept: application/sdp"]
     lines += [f"Authorization: {authorization}"] if authorization else []
 
     def exchange(connection: socket.socket) -> tuple[int, str]:
         connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("utf-8"))
+        challenges: list[str] = []
         with connection.makefile("rb") as reader:
             status = re.match(rb"RTSP/[0-9.]+ ([0-9]{3})\b", reader.readline(1024))
             if not status:
                 raise TransportError("invalid", "it does not speak RTSP")
-            return int(status[1]), challenge_in(headers_from(reader))
+            for _ in range(MOST_HEADERS):
+                name, _colon, value = reader.readline(4096).strip().partition(b":")
+                if not name:
+                    break
+                if name.lower() == b"www-authenticate":
+                    challenges.append(value.decode("latin-1").strip())
+        # Digest before Basic.
+        challenges.sort(key=lambda text: not text.lower().startswith("digest"))
+        return int(status[1]), challenges[0] if challenges else ""
 
     return client.talk(parts, deadline, exchange)
-
-
-def headers_from(reader: BufferedReader) -> list[bytes]:
-    """The header lines that follow, 64 at most."""
-    lines: list[bytes] = []
-    while len(lines) < 64:
-        line = reader.readline(4096)
-        if not line.strip():
-            break
-        lines.append(line)
-    return lines
-
-
-def challenge_in(lines: list[bytes]) -> str:
-    """The challenge to respond to: Digest before Basic."""
-    challenges = [
-        line.partition(b":")[2].decode("latin-1").strip() for line in lines if line.lower().startswith(b"www-authenticate:")
-    ]
-    return next((text for text in challenges if text.lower().startswith("digest")), challenges[0] if challenges else "")
 
 
 def credentials(parts: SplitResult, challenge: str) -> str:

@@ -7,7 +7,7 @@ weekly fields, the clip's `scheduled_start_time`. A start that has just passed s
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Any
 
 from livekeep.system.vimeo import moment
@@ -22,23 +22,16 @@ def next_start(document: Any, now: float) -> float | None:
     """The next start, or one that passed less than `LATE_SECONDS` ago; None if unknown."""
     if not isinstance(document, Mapping):
         return None
-    candidates = (still_to_come(start, now) for start in announced_starts(document, now))
-    return next((start for start in candidates if start is not None), None)
-
-
-def announced_starts(document: Mapping[str, Any], now: float) -> Iterator[float | None]:
-    """All starts in the document, the best one first."""
-    schedule = document.get("schedule")
-    yield moment(document.get("next_occurrence_time"))
+    announced, schedule = [moment(document.get("next_occurrence_time"))], document.get("schedule")
     if isinstance(schedule, Mapping):
         if schedule.get("type") != "weekly" and not schedule.get("rrule"):
-            yield moment(schedule.get("start_time"))
-        yield from_rrule(schedule, document.get("time_zone"), now)
-        yield from_weekdays(schedule, now)
+            announced.append(moment(schedule.get("start_time")))
+        announced += [from_rrule(schedule, document.get("time_zone"), now), from_weekdays(schedule, now)]
     for holder in (document, document.get("streamable_clip")):
         live = holder.get("live") if isinstance(holder, Mapping) else None
         if isinstance(live, Mapping):
-            yield moment(live.get("scheduled_start_time"))
+            announced.append(moment(live.get("scheduled_start_time")))
+    return next((start for start in announced if still_to_come(start, now) is not None), None)
 
 
 def kept(previous: float | None, announced: float | None, now: float) -> float | None:
@@ -64,8 +57,9 @@ def from_weekdays(schedule: Mapping[str, Any], now: float) -> float | None:
     zone = at.tzinfo or UTC
     wanted = {number for number in range(1, 8) if number in days or str(number) in days}
     first = moment(schedule.get("scheduled_time")) or 0.0
-    today = day_of(max(now - LATE_SECONDS, first), zone)
-    if today is None:
+    try:
+        today = datetime.fromtimestamp(max(now - LATE_SECONDS, first), zone).date()
+    except (ValueError, OverflowError, OSError):
         return None
     for ahead in range(9):
         day = today + timedelta(days=ahead)
@@ -82,7 +76,9 @@ def from_rrule(schedule: Mapping[str, Any], event_zone: object, now: float) -> f
     begin = moment(schedule.get("scheduled_time")) if begin is None else begin
     if not isinstance(text, str) or begin is None:
         return None
-    rule = rule_parts(text)
+    # The bare rule, or a line that begins with RRULE:.
+    match = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
+    rule = dict(part.split("=", 1) for part in (match[1] if match else "").split(";") if "=" in part)
     days = rule.get("BYDAY", "").split(",") if rule.get("BYDAY") else []
     known = {"FREQ", "INTERVAL", "BYDAY", "UNTIL", "COUNT", "WKST"}
     if set(rule) - known or rule.get("FREQ") not in ("DAILY", "WEEKLY") or not set(days) <= set(WEEKDAYS):
@@ -114,13 +110,6 @@ def occurrences(begin: float, zone: tzinfo, rule: Mapping[str, str], days: list[
             yield datetime.combine(day, first.time(), zone).timestamp()
 
 
-def rule_parts(text: str) -> dict[str, str]:
-    """The parts of an RRULE, from the bare rule or from a line that begins with RRULE:."""
-    match = re.search(r"(?:^|RRULE:)\s*(FREQ=[^\s]+|[A-Z]+=[^\s]+)", text.upper())
-    pairs = (part.partition("=") for part in (match[1] if match else "").split(";") if "=" in part)
-    return {name: value for name, _, value in pairs}
-
-
 def until(text: str, zone: tzinfo) -> float:
     """The last moment of a rule, infinite without one; a date without a time counts to its end. Raises `ValueError`."""
     if not text:
@@ -129,13 +118,6 @@ def until(text: str, zone: tzinfo) -> float:
     if "T" not in text:
         last = datetime.combine(last.date(), time.max)
     return (last if last.tzinfo else last.replace(tzinfo=zone)).timestamp()
-
-
-def day_of(at: float, zone: tzinfo) -> date | None:
-    try:
-        return datetime.fromtimestamp(at, zone).date()
-    except (ValueError, OverflowError, OSError):
-        return None
 
 
 def zone_named(name: object) -> tzinfo | None:

@@ -5,14 +5,17 @@ Writes poller/state.json and stream/stream.json (the signed URL, for livekeep-pl
 
 import contextlib
 import logging
+import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from livekeep.core import events, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.state import PollerState, StreamUrl
-from livekeep.screen.poller.transitions import status_line, with_url, without_url
+from livekeep.screen.poller.transitions import status_line
+from livekeep.screen.poller.vimeo import expiry_of
 
 WRITE_SECONDS = 10.0
 """A state older than this suggests that its writer is stuck."""
@@ -23,11 +26,11 @@ logger = logging.getLogger("livekeep.poller")
 class StatePublisher:
     """The newest state of the stream, and its copy in the files."""
 
-    def __init__(self, root: Path, tell_status: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, set_status: Callable[[str], None]) -> None:
         self.now = PollerState()
         self._root = root
-        self._tell_status = tell_status
-        self._written_monotonic: float | None = None
+        self._set_status = set_status
+        self._written_monotonic = math.inf
         self._failed: set[type] = set()
         # As a unit it finds both folders; a manual run creates them.
         for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
@@ -40,33 +43,42 @@ class StatePublisher:
         `url` is the one to play now; without it, a live stream keeps its current URL.
         """
         if fresh.state != "live":
-            fresh = self._forget_url(fresh)
+            state.remove(StreamUrl, self._root)
+            fresh = replace(fresh, url_obtained_monotonic=None, url_expires=None)
         elif url:
             self._write(url)
-            fresh = with_url(fresh, url.url, url.obtained_monotonic)
+            fresh = replace(fresh, url_obtained_monotonic=url.obtained_monotonic, url_expires=expiry_of(url.url))
         previous, self.now = self.now, fresh
         self.write()
-        if what_is_told(previous) != what_is_told(fresh):
-            self._tell_change(previous)
-        self._tell_status(status_line(fresh))
+        if fields_of_event(previous) != fields_of_event(fresh):
+            sentence = (
+                f'The stream "{fresh.selected}" is {fresh.state}' if fresh.state != "error" else f'Stream "{fresh.selected}"'
+            )
+            sentence += f": {fresh.reason}" if fresh.reason else ""
+            sentence += f"; {fresh.advice}" if fresh.advice else ""
+            events.emit(
+                events.STREAM_REFUSED if fresh.cause in ("refused", "bad-config") else events.STREAM_STATE_CHANGED,
+                sentence,
+                STREAM=fresh.selected,
+                STATE=fresh.state,
+                CAUSE=fresh.cause,
+                PREVIOUS=previous.state,
+            )
+        self._set_status(status_line(fresh))
 
     def write(self) -> None:
         """Write the current state."""
         self._written_monotonic = time.monotonic()
         self._write(self.now)
 
-    def write_due(self) -> float | None:
-        """When the state must be written again even without a change, monotonic seconds; None before the first write."""
-        return None if self._written_monotonic is None else self._written_monotonic + WRITE_SECONDS
+    def write_due(self) -> float:
+        """When the state must be written again even without a change, monotonic seconds; infinity before the first write."""
+        return self._written_monotonic + WRITE_SECONDS
 
     def forget(self) -> None:
         """The unit ends: remove the state, which reports that."""
         state.remove(StreamUrl, self._root)
         state.remove(PollerState, self._root)
-
-    def _forget_url(self, fresh: PollerState) -> PollerState:
-        state.remove(StreamUrl, self._root)
-        return without_url(fresh)
 
     def _write(self, content: state.State) -> None:
         try:
@@ -77,22 +89,7 @@ class StatePublisher:
                 logger.error("%s", error)  # noqa: TRY400 - the sentence is complete
             self._failed.add(type(content))
 
-    def _tell_change(self, previous: PollerState) -> None:
-        fresh = self.now
-        is_refused = fresh.cause in ("refused", "bad-config")
-        sentence = f'The stream "{fresh.selected}" is {fresh.state}' if fresh.state != "error" else f'Stream "{fresh.selected}"'
-        sentence += f": {fresh.reason}" if fresh.reason else ""
-        sentence += f"; {fresh.advice}" if fresh.advice else ""
-        events.emit(
-            events.STREAM_REFUSED if is_refused else events.STREAM_STATE_CHANGED,
-            sentence,
-            STREAM=fresh.selected,
-            STATE=fresh.state,
-            CAUSE=fresh.cause,
-            PREVIOUS=previous.state,
-        )
 
-
-def what_is_told(known: PollerState) -> tuple[str, ...]:
-    """The fields of an event: which stream, and its state."""
+def fields_of_event(known: PollerState) -> tuple[str, ...]:
+    """Which stream, and its state."""
     return known.selected, known.source, known.state, known.cause

@@ -8,7 +8,7 @@ from livekeep.core.config import Stream
 from livekeep.core.state import PollerState, StreamState
 from livekeep.screen.poller import backoff, schedule, transitions, vimeo
 from livekeep.screen.poller.background_request import BackgroundRequest
-from livekeep.screen.poller.vimeo import Api, DocumentResponse, Exchange
+from livekeep.screen.poller.vimeo import Api, DocumentResponse
 from livekeep.system import credentials
 from livekeep.system.http import Client
 
@@ -52,7 +52,7 @@ class TokenAndSchedule:
         """The stream's state changed: the schedule may have changed too."""
         self._details_due = now
 
-    def deadline(self) -> float | None:
+    def deadline(self) -> float:
         return self._request.deadline
 
     def due(self, state: StreamState) -> float:
@@ -69,7 +69,7 @@ class TokenAndSchedule:
         path = VERIFY_PATH if self._asking_token else vimeo.details_path(stream)
         self._request.start(
             lambda client, deadline: vimeo.fetch_document(api, client, path, deadline),
-            DocumentResponse(Exchange("timeout", seconds)),
+            DocumentResponse("timeout", seconds),
             seconds,
         )
 
@@ -79,11 +79,19 @@ class TokenAndSchedule:
         if not taken:
             return None
         response = taken[0]
-        counted = replace(known, requests=transitions.counted(known.requests, response.exchange))
+        known = replace(known, requests=transitions.counted(known.requests, response.outcome, response.seconds))
         if self._asking_token:
             self._take_verified(response, now)
-            return self._explained(counted)
-        return self._with_schedule(counted, response, now, wall)
+            return self._explained(known)
+        if response.status != 200:
+            self._details_due = now + RETRY_SECONDS
+            return known
+        self._details_due = now + DETAILS_SECONDS if known.state != "live" else NEVER
+        start = schedule.next_start(response.document, wall)
+        if start is not None and start <= self._served_until:
+            start = None
+        previous = known.next_start if known.state != "live" else None
+        return replace(known, next_start=schedule.kept(previous, start, wall))
 
     def after_answer(self, known: PollerState, wall: float) -> PollerState:
         """Apply what the main response implies for the start, and the token check's explanation of a refusal."""
@@ -110,14 +118,3 @@ class TokenAndSchedule:
     def _explained(self, known: PollerState) -> PollerState:
         is_about_token = known.cause == "refused" and known.advice == vimeo.SET_TOKEN
         return replace(known, reason=self._token_problem) if is_about_token and self._token_problem else known
-
-    def _with_schedule(self, known: PollerState, response: DocumentResponse, now: float, wall: float) -> PollerState:
-        if response.status != 200:
-            self._details_due = now + RETRY_SECONDS
-            return known
-        self._details_due = now + DETAILS_SECONDS if known.state != "live" else NEVER
-        start = schedule.next_start(response.document, wall)
-        if start is not None and start <= self._served_until:
-            start = None
-        previous = known.next_start if known.state != "live" else None
-        return replace(known, next_start=schedule.kept(previous, start, wall))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from livekeep.core.config import Stream
 from livekeep.core.state import Cause
+from livekeep.system.hls import Media
 from livekeep.system.http import Client, Response, TransportError, outcome_of
 from livekeep.system.vimeo import ACCEPT, Limits, error_code, limits_of, parsed
 
@@ -36,7 +37,7 @@ Verdict = Literal["live", "offline", "starting", "refused", "rate-limited", "out
 
 @dataclass(frozen=True)
 class Answer:
-    """The result of one request to the API, or of one check of a plain URL, about the stream.
+    """Whether the stream is on air, from one request to the API or one check of its URL.
 
     `outcome` is one of core.state.REQUEST_OUTCOMES. `cause`, `reason` and `advice` are those of `core.state.PollerState`.
     """
@@ -49,13 +50,10 @@ class Answer:
     url: str = field(default="", repr=False)
     limits: Limits = Limits()
     status: int | None = None
-
-
-def ask_path(stream: Stream) -> str:
-    """The path of the request for the playlist's URL."""
-    if stream.vimeo_event:
-        return f"/me/live_events/{stream.vimeo_event}/m3u8_playback"
-    return f"/me/videos/{stream.vimeo_video}/m3u8_playback"
+    media: Media | None = None
+    """The stream's media playlist; None if it was not read, is not HLS or can't be judged."""
+    seconds: float = 0.0
+    """How long the request took."""
 
 
 def details_path(stream: Stream) -> str:
@@ -67,28 +65,24 @@ def details_path(stream: Stream) -> str:
 
 def classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     """The meaning of a response of m3u8_playback. `headers` have lowercase names."""
-    document = parsed(body)
+    document, outcome = parsed(body), outcome_of(status)
     code = error_code(document)
-    answer = judged(status, code, document)
-    return replace(answer, limits=limits_of(headers), status=status)
-
-
-def judged(status: int, code: int | None, document: Any) -> Answer:  # noqa: PLR0911 - the table, a row each
-    outcome = outcome_of(status)
     if status == 200:
-        return with_url(document)
-    if status == 429:
+        answer = with_url(document)
+    elif status == 429:
         reason = "Vimeo asks us to wait: too many requests with this token"
-        return Answer("rate-limited", outcome, "rate-limited", reason, DOCTOR)
-    if (status == 400 and code == NOT_STARTED) or (status == 500 and code in NOTHING_TO_STREAM):
-        return Answer("offline", outcome, reason="The event is not live")
-    if status == 503 and code == AVAILABLE_SOON:
-        return Answer("starting", outcome, reason="Vimeo says that the stream will be available soon")
-    if 400 <= status < 500 and status != 408:
-        return refusal(status, code)
-    if status >= 400:
-        return outage(outcome, f"HTTP {status}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault (HTTP {status})")
-    return outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which it should not")
+        answer = Answer("rate-limited", outcome, "rate-limited", reason, DOCTOR)
+    elif (status == 400 and code == NOT_STARTED) or (status == 500 and code in NOTHING_TO_STREAM):
+        answer = Answer("offline", outcome, reason="The event is not live")
+    elif status == 503 and code == AVAILABLE_SOON:
+        answer = Answer("starting", outcome, reason="Vimeo says that the stream will be available soon")
+    elif 400 <= status < 500 and status != 408:
+        answer = refusal(status, code)
+    elif status >= 400:
+        answer = outage(outcome, f"HTTP {status}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault (HTTP {status})")
+    else:
+        answer = outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which it should not")
+    return replace(answer, limits=limits_of(headers), status=status)
 
 
 def with_url(document: Any) -> Answer:
@@ -110,27 +104,23 @@ def with_url(document: Any) -> Answer:
 
 def refusal(status: int, code: int | None) -> Answer:
     """A 4xx that only a person can fix."""
-    number = f"HTTP {status}" + (f", code {code}" if code is not None else "")
-    outcome = outcome_of(status)
-    if status == 401 and code == 3200:
-        return Answer("refused", outcome, "refused", f"The Vimeo token may not see this event ({number})", SET_TOKEN)
+    cause: Cause = "refused" if status in (401, 403, 404) else "bad-config"
     if status == 401:
-        return Answer("refused", outcome, "refused", f"Vimeo does not accept the token ({number})", SET_TOKEN)
-    if status == 403:
-        reason = (
-            f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it ({number})"
-        )
-        return Answer("refused", outcome, "refused", reason, SET_TOKEN)
-    if status == 404:
-        return Answer("refused", outcome, "refused", f"Vimeo knows no such event: check its number ({number})", CHECK_STREAM)
-    return Answer(
-        "refused", outcome, "bad-config", f"Vimeo does not accept the question for this stream ({number})", CHECK_STREAM
-    )
+        reason = "The Vimeo token may not see this event" if code == 3200 else "Vimeo does not accept the token"
+    elif status == 403:
+        reason = f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it"
+    elif status == 404:
+        reason = "Vimeo knows no such event: check its number"
+    else:
+        reason = "Vimeo does not accept the question for this stream"
+    number = f"HTTP {status}" + (f", code {code}" if code is not None else "")
+    advice = SET_TOKEN if status in (401, 403) else CHECK_STREAM
+    return Answer("refused", outcome_of(status), cause, f"{reason} ({number})", advice)
 
 
-def outage(outcome: str, text: str) -> Answer:
-    """The API is not usable now; `text` ends the sentence."""
-    return Answer("outage", outcome, "outage", f"Vimeo's API cannot be reached: {text}", DOCTOR)
+def outage(outcome: str, text: str, server: str = "Vimeo's API", status: int | None = None) -> Answer:
+    """The server is not usable now; `text` ends the sentence."""
+    return Answer("outage", outcome, "outage", f"{server} cannot be reached: {text}", DOCTOR, status=status)
 
 
 def expiry_of(url: str) -> float | None:
@@ -163,18 +153,16 @@ class Api:
 
     def ask(self, client: Client, stream: Stream, deadline: float) -> Answer:
         """Whether the stream is live, and its URL; every fault is an answer too."""
+        kind, number = ("live_events", stream.vimeo_event) if stream.vimeo_event else ("videos", stream.vimeo_video)
         try:
-            response = self.get(client, ask_path(stream), deadline)
+            response = self.get(client, f"/me/{kind}/{number}/m3u8_playback", deadline)
             answer = classify(response.status, response.headers, response.body)
-            if stream.vimeo_video and answer.status == 404:
-                return self._missing_video(client, stream, deadline, answer)
+            if not stream.vimeo_video or answer.status != 404:
+                return answer
+            # A video has no code for "not started": if it exists without a playlist, it is off air, not wrong.
+            response = self.get(client, details_path(stream), deadline)
         except TransportError as error:
             return outage(error.outcome, str(error))
-        return answer
-
-    def _missing_video(self, client: Client, stream: Stream, deadline: float, answer: Answer) -> Answer:
-        """A video has no code for "not started": if it exists without a playlist, it is off air, not wrong."""
-        response = self.get(client, details_path(stream), deadline)
         if response.status == 200 and isinstance(parsed(response.body), dict):
             limits = limits_of(response.headers)
             return Answer("offline", answer.outcome, reason="The event is not live", limits=limits, status=404)
@@ -183,18 +171,11 @@ class Api:
 
 
 @dataclass(frozen=True)
-class Exchange:
-    """A request's result for the counters: a member of core.state.REQUEST_OUTCOMES, and its seconds."""
+class DocumentResponse:
+    """The response to an additional request: `outcome` as in `Answer`, the status (0 without a response), the JSON document."""
 
     outcome: str
     seconds: float
-
-
-@dataclass(frozen=True)
-class DocumentResponse:
-    """The response to an additional request: the status (0 without a response) and the JSON document."""
-
-    exchange: Exchange
     status: int = 0
     document: Any = field(default=None, repr=False)
 
@@ -205,6 +186,5 @@ def fetch_document(api: Api, client: Client, path: str, deadline: float) -> Docu
     try:
         response = api.get(client, path, deadline)
     except TransportError as error:
-        return DocumentResponse(Exchange(error.outcome, time.monotonic() - began))
-    exchange = Exchange(outcome_of(response.status), time.monotonic() - began)
-    return DocumentResponse(exchange, response.status, parsed(response.body))
+        return DocumentResponse(error.outcome, time.monotonic() - began)
+    return DocumentResponse(outcome_of(response.status), time.monotonic() - began, response.status, parsed(response.body))
