@@ -13,7 +13,8 @@ import pytest
 from livekeep.screen.player.driver import STREAM
 from livekeep.screen.player.mpv import Mpv
 from tests.outside import picture, program, wait_until
-from tests.screen.player.test_mpv import connect, mpv_command, until
+from tests.screen.player.displays import connect, show, until
+from tests.screen.player.test_mpv import mpv_command
 from tests.screen.poller.running_poller import RunningPoller
 from tests.web import Reply, Request, Web, http
 
@@ -104,7 +105,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         program(mpv_command(folder / "mpv.sock")),
     ):
         wait_until("mpv's socket", (folder / "mpv.sock").exists)
-        mpv = connect(folder / "mpv.sock")
+        mpv = connect(Mpv, folder / "mpv.sock")
         # Before that a reload would end it.
         poller.until_state("unknown", "no-stream")
         yield Chain(poller, mpv, web, (folder / "1.ts").read_bytes())
@@ -124,6 +125,5 @@ def test_a_playlist_of_unusual_make_plays(chain: Chain, tmp_path: Path, name: st
     chain.mpv.show_stream(url.url, holding)
     until(chain.mpv, f"{name} plays", lambda: chain.mpv.current == STREAM and (chain.mpv.stream.position_seconds or 0) > 0.2)
     if name == "byte order mark":
-        until(chain.mpv, "the end of the list", lambda: chain.mpv.stream.stage == "ended" and chain.mpv.current == holding)
-    chain.mpv.show_picture(holding)
-    until(chain.mpv, "the picture", lambda: chain.mpv.current == holding)
+        until(chain.mpv, "the end of the list", lambda: chain.mpv.stream.phase == "ended" and chain.mpv.current == holding)
+    show(chain.mpv, holding)

@@ -9,14 +9,18 @@ from livekeep.screen.player.playback_session import (
     LONGEST_DELAY_SECONDS,
     STEADY_SECONDS,
     Counts,
-    Outcome,
     PlaybackSession,
 )
 
+STALL_SECONDS = 8.0
 
-def follow(session: PlaybackSession, phase: Phase, now: float, changed: float = 0.0) -> Outcome:
-    stages = {"none": "none", "loading": "loading", "playing": "running", "stalled": "running", "ended": "ended"}
-    return session.follow(phase, StreamReport(stages[phase], 0.0, 1.0, changed or now), now)  # type: ignore[arg-type]
+
+def follow(session: PlaybackSession, phase: Phase, now: float, changed: float = 0.0) -> Phase:
+    """Apply a report of that phase; a stalled one is of a position that has not changed for too long."""
+    reported: Phase = "playing" if phase == "stalled" else phase
+    changed = changed or (now - STALL_SECONDS - 1 if phase == "stalled" else now)
+    session.follow(StreamReport(reported, now, 1.0, changed), now, STALL_SECONDS)
+    return session.phase
 
 
 def opened(now: float = 100.0) -> PlaybackSession:
@@ -30,9 +34,8 @@ def opened(now: float = 100.0) -> PlaybackSession:
 def playing(now: float, seconds: float) -> PlaybackSession:
     """A session whose stream has played for `seconds` at `now`."""
     session = opened(now - seconds - 1)
-    assert follow(session, "loading", now - seconds - 1) == ""
-    assert follow(session, "playing", now - seconds) == ""
-    assert follow(session, "playing", now) == ""
+    for phase, at in (("loading", now - seconds - 1), ("playing", now - seconds), ("playing", now)):
+        assert follow(session, phase, at) == phase  # type: ignore[arg-type]
     return session
 
 
@@ -76,7 +79,7 @@ def test_a_stall_is_told_once_counted_and_followed_by_a_url_request() -> None:
     assert follow(session, "stalled", 208.1, changed=200.0) == "stalled"
     assert session.url_request == UrlRequest("stall", 208.1)
     assert not session.is_open
-    assert follow(session, "none", 208.2) == ""
+    assert follow(session, "none", 208.2) == "none"
     assert (session.counts.stalls, session.counts.starts) == (1, 1)
     assert not session.may_start(207.0, 208.3)
     assert session.may_start(209.0, 209.0), "after a stall there is no delay"
@@ -92,7 +95,7 @@ def test_the_end_of_a_stream_is_told_once_and_followed_by_a_url_request() -> Non
     session = playing(200.0, STEADY_SECONDS)
     assert follow(session, "ended", 200.1) == "ended"
     assert session.url_request == UrlRequest("end", 200.1)
-    assert follow(session, "ended", 200.2) == ""
+    assert follow(session, "ended", 200.2) == "none"
     assert session.counts == Counts(starts=1)
     assert session.may_start(200.3, 200.3)
 
@@ -113,7 +116,7 @@ def test_a_stream_that_ends_soon_after_its_start_has_failed() -> None:
     assert session.counts.failed_starts == 1
 
 
-def test_the_delay_doubles_up_to_its_cap_for_ever() -> None:
+def test_the_delay_doubles_up_to_its_cap_forever() -> None:
     session, now, delays = opened(), 100.0, []
     for _ in range(3000):
         assert follow(session, "ended", now) == "failed"
@@ -144,16 +147,15 @@ def test_a_stream_that_is_not_wanted_any_more_leaves_nothing() -> None:
     follow(session, "ended", 101.0)
     session.close()
     assert (session.phase, session.url_request, session.failures, session.is_open) == ("none", None, 0, False)
-    assert follow(session, "ended", 102.0) == ""
+    assert follow(session, "ended", 102.0) == "none"
     assert session.counts == Counts(starts=1, failed_starts=1), "what was counted stays"
 
 
 @pytest.mark.parametrize(("phase", "taken"), [("playing", True), ("loading", True), ("stalled", False), ("ended", False)])
 def test_a_restarted_player_takes_over_what_plays(phase: Phase, taken: bool) -> None:
     session = PlaybackSession()
-    assert follow(session, phase, 100.0) == ""
+    assert follow(session, phase, 100.0) == (phase if taken else "none")
     assert session.is_open == taken
-    assert session.phase == (phase if taken else "none")
     assert session.counts.starts == 0
     assert not session.is_of(""), "of what is not known nothing can be said"
     assert not session.is_of("one")

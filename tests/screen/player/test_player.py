@@ -18,11 +18,14 @@ from PIL import Image
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.screen.display.pictures import REST_SECONDS
 from livekeep.screen.player.mpv import Mpv
 from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
 from tests.screen.player.changing_stream import changing_stream
 
-CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 2\n'
+CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 30\n'
+"""On a busy machine mpv may stand still for seconds without a stall of the stream."""
+SOON_STALLED = CONFIG.replace("30", "2")
 PICTURES = "usr/share/livekeep/pictures"
 URL = "http://127.0.0.1:9/live.m3u8"
 
@@ -87,7 +90,7 @@ class Box:
         except TemporaryError:
             return PlayerState()
 
-    def until(self, what: str, holds: Callable[[PlayerState], object], seconds: float = 20.0) -> PlayerState:
+    def until(self, what: str, holds: Callable[[PlayerState], object], seconds: float = PATIENCE_SECONDS) -> PlayerState:
         """The player's state once it is so; meanwhile a request for a fresh URL is granted when there is one."""
 
         def look() -> bool:
@@ -107,15 +110,19 @@ class Box:
             raise AssertionError(f"{error}: {self.shown()}\n{self.log.read_text()}") from None
         return self.shown()
 
-    def path(self) -> str:
-        """What mpv itself says that it plays."""
+    def property(self, name: str) -> Any:
+        """What mpv itself says of one of its properties, over a connection of the test's own."""
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(PATIENCE_SECONDS)
             connection.connect(str(self.socket))
-            connection.sendall(b'{"command": ["get_property", "path"], "request_id": 1}\n')
+            connection.sendall(json.dumps({"command": ["get_property", name], "request_id": 1}).encode() + b"\n")
             with connection.makefile("rb") as lines:
                 answers = (json.loads(line) for line in lines)
-                return str(next(answer for answer in answers if answer.get("request_id") == 1).get("data", ""))
+                return next(answer for answer in answers if answer.get("request_id") == 1).get("data")
+
+    def size(self) -> tuple[object, object]:
+        """Width and height in pixels of what mpv shows."""
+        return self.property("width"), self.property("height")
 
     def until_shown(self, wanted: str, reason: str = "") -> PlayerState:
         return self.until(f"{wanted} on the screen", lambda now: now.picture == wanted and reason in now.reason)
@@ -170,8 +177,8 @@ def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None
         box.say("offline", reason="The event has ended", next_start=time.time() + 300.5)
         shown = box.until_shown("holding", "The event has ended")
         assert shown.picture_file == box.holding
-        box.until("the countdown", lambda now: now.line == "Live in 5:00")
-        box.until("one second less", lambda now: now.line == "Live in 4:58")
+        first = box.until("the countdown", lambda now: now.line.startswith("Live in ")).line
+        box.until("a second less", lambda now: now.line.startswith("Live in ") and now.line != first)
 
         box.say("error", "refused", "The token is refused", advice="sudo livekeep set-token")
         shown = box.until_shown("error", "The token is refused")
@@ -180,18 +187,16 @@ def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None
         assert shown.advice == "sudo livekeep set-token"
         box.say("live", url=endless.url)
         box.until_shown("stream")
-    assert "made-up" not in box.log.read_text() + str(box.systemd.messages)
+        box.systemd.wait_for("WATCHDOG=1", after=len(box.systemd.messages))
+    box.systemd.wait_for("STOPPING=1")
+    assert not (box.run / "player/state.json").exists()
+    assert state.read(OpenStream, box.run).source == "one", "for the next run"
+    told = box.log.read_text() + (box.run / "player/open.json").read_text() + str(box.systemd.messages)
+    assert "made-up" not in told, "the signature"
 
 
-def test_a_refusal_takes_down_a_stream_that_plays(box: Box, endless: LiveStream) -> None:
-    box.say("live", url=endless.url)
-    with box.player():
-        box.until_shown("stream")
-        box.say("error", "refused", "The event is gone")
-        box.until_shown("error", "The event is gone")
-
-
-def test_a_stall_brings_the_holding_picture_a_url_request_and_the_stream_again(box: Box, live: LiveStream) -> None:
+def test_a_stall_and_the_end_bring_the_holding_picture_and_a_url_request(box: Box, live: LiveStream) -> None:
+    box.config.write_text(SOON_STALLED)
     box.say("live", url=live.url)
     with box.player():
         box.until_shown("stream")
@@ -206,14 +211,7 @@ def test_a_stall_brings_the_holding_picture_a_url_request_and_the_stream_again(b
         assert box.shown().picture == "holding", "the old URL is not opened again"
         live.go_on()
         box.url = live.url
-        shown = box.until_shown("stream")
-        box.until("the URL request is gone", lambda now: now.url_request is None)
-
-
-def test_the_end_brings_the_holding_picture_and_a_url_request(box: Box, live: LiveStream) -> None:
-    box.say("live", url=live.url)
-    with box.player():
-        box.until_shown("stream")
+        box.until("the stream again", lambda now: now.picture == "stream" and now.url_request is None)
         live.end()
         box.url = ""
         shown = box.until("the URL request", lambda now: now.picture == "holding" and now.url_request)
@@ -230,89 +228,27 @@ def test_a_stream_that_does_not_open_leaves_the_holding_picture_and_is_tried_aga
         assert "127.0.0.1" not in box.log.read_text()
 
 
-def documents(box: Box) -> dict[str, bytes]:
-    """What may lie in place of the poller's state."""
-    whole = (box.run / "poller/state.json").read_bytes()
-    far = whole.replace(b'"next_start": null', b'"next_start": 1e300')
-    endless = whole.replace(b'"next_start": null', b'"next_start": Infinity')
-    assert far != whole
-    return {
-        "empty": b"",
-        "half": whole[: len(whole) // 2],
-        "foreign": b'{"file": "player/state.json", "version": 1}',
-        "a newer version": whole.replace(b'"version": 1', b'"version": 2'),
-        "nested": b"[" * 100_000,
-        "large": b" " * 10_000_000,
-        "binary": bytes(range(256)),
-        "a start beyond time": far,
-        "a start at no time": endless,
-        "a huge number": whole.replace(b'"since": 0.0', b'"since": 1' + b"0" * 400),
-        "old": state_at(box, time.monotonic() - 3600),
-    }
-
-
-def state_at(box: Box, when: float) -> bytes:
-    """The bytes of a live state that was written long ago."""
-    keep = (box.run / "poller/state.json").read_bytes()
-    state.write(replace(PollerState("live"), written_monotonic=when, written_at=1.0), box.run)
-    old = (box.run / "poller/state.json").read_bytes()
-    (box.run / "poller/state.json").write_bytes(keep)
-    return old
-
-
-def test_a_broken_poller_state_keeps_what_is_shown(box: Box) -> None:
+def test_a_broken_or_old_poller_state_keeps_what_is_shown(box: Box) -> None:
+    """It must be written every ten seconds, however seldom the poller polls."""
+    box.config.write_text(f"{CONFIG}\n[poller]\ninterval_seconds = 3600\n")
     box.say("offline", reason="first")
-    documents_of_poller = documents(box)
+    file = box.run / "poller/state.json"
+    whole = file.read_bytes()
+    written = f'"written_monotonic": {json.loads(whole)["written_monotonic"]}'.encode()
     with box.player() as process:
         box.until_shown("holding", "first")
-        for number, (name, content) in enumerate(documents_of_poller.items()):
-            new = box.run / "poller/.new"
-            new.write_bytes(content)
-            seen = len(box.systemd.messages)
-            new.rename(box.run / "poller/state.json")
-            wait_until(f"a pass after {name}", lambda seen=seen: len(box.systemd.messages) > seen or process.poll() is not None)  # type: ignore[misc]
-            assert process.poll() is None, f"{name}: {box.log.read_text()}"
-            box.say("offline", reason=f"well after {number}")
-            shown = box.until("the next good state", lambda now, number=number: now.reason == f"well after {number}")  # type: ignore[misc]
-            assert shown.picture == "holding", name
-
-
-@pytest.mark.parametrize("interval_seconds", [10, 3600])
-def test_a_poller_that_stopped_writing_is_as_good_as_away_however_seldom_it_polls(box: Box, interval_seconds: int) -> None:
-    box.config.write_text(f"{CONFIG}\n[poller]\ninterval_seconds = {interval_seconds}\n")
-    box.say("offline", reason="long ago")
-    (box.run / "poller/state.json").write_bytes(state_at(box, time.monotonic() - 60))
-    with box.player():
-        box.until_shown("holding", "Waiting for livekeep-poller")
-
-
-def test_missing_and_bad_pictures_give_the_next_best(box: Box) -> None:
-    bad = box.root / "bad.png"
-    bad.write_text("no picture")
-    good = str(picture(box.root / "good.png"))
-    box.config.write_text(CONFIG + f'holding = ["/nowhere.png", "{bad}", "{good}"]\nerror = "{bad}"\n')
-    box.say("offline")
-    with box.player():
-        box.until("the only good one", lambda now: now.picture == "holding" and now.picture_file == good)
-        assert f"{bad}: cannot be shown; is it a picture, and whole?" in box.log.read_text()
-        box.say("error", "refused", "No")
-        box.until("the shipped error picture", lambda now: now.picture == "error" and now.picture_file == box.error)
-
-
-def size_on(box: Box) -> tuple[object, object]:
-    """Width and height in pixels of what mpv shows, by a connection of the test's own."""
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(str(box.socket))
-        connection.settimeout(PATIENCE_SECONDS)
-        file = connection.makefile("rwb")
-        values = []
-        for number, name in enumerate(("width", "height"), 1):
-            file.write(json.dumps({"command": ["get_property", name], "request_id": number}).encode() + b"\n")
-            file.flush()
-            while (reply := json.loads(file.readline())).get("request_id") != number:
-                pass
-            values.append(reply.get("data"))
-        return values[0], values[1]
+        for content, reason in (
+            (whole[: len(whole) // 2], "Waiting for livekeep-poller"),
+            (whole.replace(written, b'"written_monotonic": 1.0'), "Waiting for livekeep-poller"),
+            (whole.replace(b'"next_start": null', b'"next_start": 1e11'), "first"),
+        ):
+            assert content != whole
+            (box.run / "poller/.new").write_bytes(content)
+            (box.run / "poller/.new").rename(file)
+            box.until_shown("holding", reason)
+            box.say("offline", reason="well")
+            box.until_shown("holding", "well")
+        assert process.poll() is None
 
 
 def photograph(path: Path, size: tuple[int, int]) -> bytes:
@@ -330,25 +266,28 @@ def test_a_picture_replaced_under_its_name_is_shown_when_it_is_whole(box: Box) -
     box.say("offline")
     with box.player():
         box.until("the owner's picture", lambda now: now.picture_file == str(mine))
-        wait_until("the first", lambda: size_on(box) == (640, 360))
-        sizes = set()
+        wait_until("the first", lambda: box.size() == (640, 360))
+        sizes, longest, written = set(), 0.0, time.monotonic()
         with mine.open("wb", buffering=0) as file:
-            for part in range(0, len(second), len(second) // 8 + 1):
-                file.write(second[part : part + len(second) // 8 + 1])
-                time.sleep(0.3)
-                sizes.add(size_on(box))
-        assert sizes == {(640, 360)}, "the old one stands until the new one is whole"
-        wait_until("the second", lambda: size_on(box) == (800, 600), PATIENCE_SECONDS)
+            for part in range(0, len(second), len(second) // 20 + 1):
+                file.write(second[part : part + len(second) // 20 + 1])
+                longest, written = max(longest, time.monotonic() - written), time.monotonic()
+                sizes.add(box.size())
+                time.sleep(0.1)
+        longest = max(longest, time.monotonic() - written)
+        # On a very busy machine the copy may have paused, and counted as whole.
+        assert sizes == {(640, 360)} or longest >= REST_SECONDS, "the old one stands until the new one is whole"
+        wait_until("the second", lambda: box.size() == (800, 600))
         (box.root / "new.jpg").write_bytes(first)
         (box.root / "new.jpg").rename(mine)
-        wait_until("the first again", lambda: size_on(box) == (640, 360))
+        wait_until("the first again", lambda: box.size() == (640, 360))
         mine.write_bytes(second[: len(second) // 2])
         problem = f"{mine}: cannot be shown; is it a picture, and whole? Copy it again"
         box.until("what is wrong", lambda now: now.picture_problems == (problem,) and now.picture_file == box.holding)
-        assert size_on(box) not in ((800, 600), (640, 360))
+        assert box.size() not in ((800, 600), (640, 360))
         mine.write_bytes(second)
         box.until("nothing wrong any more", lambda now: now.picture_problems == () and now.picture_file == str(mine))
-        wait_until("the second", lambda: size_on(box) == (800, 600))
+        wait_until("the second", lambda: box.size() == (800, 600))
 
 
 def test_a_picture_replaced_while_the_player_is_away_is_shown_when_it_is_back(box: Box) -> None:
@@ -357,10 +296,10 @@ def test_a_picture_replaced_while_the_player_is_away_is_shown_when_it_is_back(bo
     box.config.write_text(CONFIG + f'holding = "{mine}"\n')
     box.say("offline")
     with box.player():
-        wait_until("the first", lambda: size_on(box) == (640, 360))
+        wait_until("the first", lambda: box.size() == (640, 360))
     photograph(mine, (800, 600))
     with box.player():
-        wait_until("the second", lambda: size_on(box) == (800, 600))
+        wait_until("the second", lambda: box.size() == (800, 600))
 
 
 def test_without_any_picture_the_reason_still_stands_there(box: Box) -> None:
@@ -379,74 +318,6 @@ def test_one_picture_may_serve_for_both(box: Box) -> None:
     box.say("offline", next_start=time.time() + 3000)
     with box.player():
         box.until("the holding picture with its line", lambda now: now.picture == "holding" and now.line.startswith("Next: "))
-
-
-def test_a_slideshow_goes_on(box: Box) -> None:
-    slides = [str(picture(box.root / f"{name}.png")) for name in "ab"]
-    box.config.write_text(CONFIG + f"holding = {slides}\nslideshow_seconds = 1\n")
-    box.say("offline")
-    with box.player():
-        for path in (*slides, *slides):
-            box.until(path, lambda now, path=path: now.picture_file == path)  # type: ignore[misc]
-
-
-def test_a_bad_configuration_at_start_is_told_on_the_screen_until_it_is_mended(box: Box) -> None:
-    box.config.write_text(CONFIG + "volume = 900\n")
-    box.say("offline")
-    with box.player() as process:
-        shown = box.until_shown("error")
-        assert f"{box.config}: screen.volume: must be from 0 to 130, is 900" in shown.line
-        assert "livekeep check-config" in shown.line
-        box.systemd.wait_for("READY=1")
-        box.config.write_text(CONFIG)
-        process.send_signal(signal.SIGHUP)
-        box.until("the holding picture", lambda now: now.picture == "holding" and now.line == "")
-
-
-def test_reload_takes_a_good_configuration_and_leaves_a_bad_one(box: Box) -> None:
-    box.say("offline")
-    other = str(picture(box.root / "other.png"))
-    with box.player() as process:
-        box.until_shown("holding")
-        box.systemd.wait_for("READY=1")
-        for config, holds in (
-            (CONFIG + f'holding = "{other}"\n', lambda now: now.picture_file == other),
-            ("[screen\n", lambda now: now.picture_file == other and now.picture == "holding" and now.line == ""),
-            (CONFIG, lambda now: now.picture_file == box.holding and now.line == ""),
-        ):
-            box.config.write_text(config)
-            seen = len(box.systemd.messages)
-            process.send_signal(signal.SIGHUP)
-            reloading = box.systemd.wait_for("RELOADING=1\nMONOTONIC_USEC=", after=seen)
-            box.systemd.wait_for("READY=1", after=reloading)
-            box.until(config, holds)
-
-
-def test_the_watchdog_is_fed_and_sigterm_ends_it_within_a_second(box: Box) -> None:
-    box.say("offline")
-    with box.player() as process:
-        box.until_shown("holding")
-        seen = len(box.systemd.messages)
-        began = time.monotonic()
-        for _ in range(3):
-            seen = box.systemd.wait_for("WATCHDOG=1", after=seen) + 1
-        assert time.monotonic() - began < 6
-        asked = time.monotonic()
-        process.terminate()
-        assert process.wait(20) == 0
-        assert time.monotonic() - asked < 1
-        box.systemd.wait_for("STOPPING=1", after=seen)
-    assert not (box.run / "player/state.json").exists()
-
-
-def test_the_check_of_the_configuration_is_for_the_reload(bare: Box) -> None:
-    command: list[Any] = [PROJECT / "bin/livekeep-player", "--check-config"]
-    environment = {"LIVEKEEP_ROOT": str(bare.root), "PATH": os.environ["PATH"]}
-    assert subprocess.run(command, env=environment, check=False).returncode == 0
-    bare.config.write_text("[screen]\nvolume = 900\nsize = 1\n")
-    ran = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True, check=False)
-    assert ran.returncode == 78
-    assert [line[:3] for line in ran.stderr.splitlines()] == ["<3>", "<3>"]
 
 
 def test_a_display_that_comes_late_goes_and_comes_back_is_taken(bare: Box) -> None:
@@ -479,18 +350,6 @@ def test_a_display_that_hangs_has_systemd_asked_for_its_restart(bare: Box) -> No
             bare.until("the refusal is told", lambda _: "cannot be restarted" in bare.log.read_text())
 
 
-def test_a_second_player_takes_over_the_stream_without_a_new_start(box: Box, endless: LiveStream) -> None:
-    box.say("live", url=endless.url)
-    with box.player() as first:
-        box.until_shown("stream")
-        first.kill()
-        first.wait()
-    began = time.monotonic()
-    with box.player():
-        shown = box.until("the stream is its own", lambda now: now.picture == "stream" and now.written_monotonic > began)
-        assert shown.playback.starts == 0
-
-
 def another(stream: LiveStream) -> str:
     """The address of another stream, which plays as well."""
     return f"{stream.url}&stream=two"
@@ -504,7 +363,7 @@ def test_another_stream_of_any_name_takes_the_place_of_the_open_one(box: Box, en
         box.say("live", url=endless.url, selected="renamed")
         box.say("live", url=another(endless), source="two", selected="main")
         shown = box.until("a second start", lambda now: now.playback.starts == 2 and now.picture == "stream")
-        wait_until("the corrected address", lambda: box.path() == another(endless))
+        wait_until("the corrected address", lambda: box.property("path") == another(endless))
         assert shown.since == since, "straight from the one to the other"
 
 
@@ -517,7 +376,7 @@ def test_an_outage_keeps_the_selected_stream_alone_on_the_screen(box: Box, endle
         box.until_shown("stream" if selected == "one" else "holding", "The server answers 503")
         box.say("error", "outage", "The server answers 503 still", source=selected)
         box.until_shown("stream" if selected == "one" else "error", "The server answers 503 still")
-        assert box.path() == (endless.url if selected == "one" else box.error)
+        assert box.property("path") == (endless.url if selected == "one" else box.error)
 
 
 def test_another_stream_without_a_fresh_url_gets_the_holding_picture(box: Box, endless: LiveStream) -> None:
@@ -531,7 +390,7 @@ def test_another_stream_without_a_fresh_url_gets_the_holding_picture(box: Box, e
         assert shown.url_request.reason == "start"
         box.url = another(endless)
         box.until_shown("stream")
-        assert box.path() == another(endless)
+        assert box.property("path") == another(endless)
 
 
 def test_what_was_wrong_with_another_stream_is_not_said_of_this_one(box: Box) -> None:
@@ -562,21 +421,12 @@ def test_a_second_player_keeps_on_what_is_selected_alone(box: Box, endless: Live
             "the stream is its own",
             lambda now: now.picture == "stream" and now.written_monotonic > began and now.playback.starts == bool(meanwhile),
         )
-        wait_until("the selected stream", lambda: box.path() == url)
-
-
-def test_the_memory_of_what_is_open_outlives_the_player_alone(box: Box, endless: LiveStream) -> None:
-    box.say("live", url=endless.url)
-    with box.player():
-        box.until_shown("stream")
-    file = box.run / "player/open.json"
-    assert (box.run / "player/state.json").exists() is False
-    assert state.read(OpenStream, box.run).source == "one"
-    assert "signature" not in file.read_text()
+        wait_until("the selected stream", lambda: box.property("path") == url)
 
 
 def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(box: Box) -> None:
     """Its pictures come in mid-stream, and vanish again."""
+    box.config.write_text(SOON_STALLED)
     with changing_stream("sound") as stream:
         box.say("live", url=stream.url)
         with box.player():
@@ -584,14 +434,14 @@ def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(bo
             assert shown.reason == "The stream is live, but it has no picture, only sound: the holding picture is shown"
             assert shown.advice == "look at the camera, and at the encoder that sends the stream"
             assert (shown.picture_file, shown.playback.starts, shown.url_request) == (box.holding, 1, None)
-            assert box.path() == stream.url, "the sound plays on"
+            assert box.property("path") == stream.url, "the sound plays on"
             stream.content = "moving"
             shown = box.until("pictures", lambda now: now.picture == "stream" and now.stream_picture != "none")
             assert (shown.reason, shown.playback.failed_starts) == ("The stream is live", 0)
             stream.content = "sound"
             box.until("a stall", lambda now: now.playback.stalls)
             shown = box.until("sound only again", lambda now: now.stream_picture == "none" and now.picture == "holding")
-            assert box.path() == stream.url
+            assert box.property("path") == stream.url
 
 
 def test_a_picture_that_does_not_move_is_told_and_stays(box: Box) -> None:
@@ -628,19 +478,7 @@ def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: Liv
         other.close()
 
 
-def test_a_new_player_gives_an_empty_mpv_its_picture(box: Box) -> None:
-    """What is left in its playlist is not what it shows."""
-    other = Mpv(box.socket)
-    Path(box.holding).rename(box.root / "away.png")
-    other.show_picture(box.holding)
-    wait_until("its failure", lambda: other.receive() or other.failed_picture)
-    (box.root / "away.png").rename(box.holding)
-    with box.player():
-        box.until_shown("holding")
-    other.close()
-
-
-def test_two_hundred_changes_leave_nothing_behind(box: Box) -> None:
+def test_fifty_changes_leave_nothing_behind(box: Box) -> None:
     box.say("offline", reason="0")
     with box.player() as process:
         box.until_shown("holding", "0")
@@ -650,9 +488,9 @@ def test_two_hundred_changes_leave_nothing_behind(box: Box) -> None:
 
         # The state's file is open for moments.
         before = min(descriptors() for _ in range(100))
-        for number in range(1, 201):
+        for number in range(1, 51):
             name, cause, wanted = (("offline", "", "holding"), ("error", "refused", "error"))[number % 2]
             box.say(name, cause, f"reason {number}")
             box.until(wanted, lambda now, number=number: now.reason == f"reason {number}")  # type: ignore[misc]
-        box.until_shown("holding", "reason 200")
+        box.until_shown("holding", "reason 50")
         wait_until("no descriptor more", lambda: descriptors() <= before)

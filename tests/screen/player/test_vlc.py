@@ -1,6 +1,5 @@
 """The driver against a real VLC on its real socket, on a virtual X server or with dummy outputs; VLC refuses to run as root."""
 
-import contextlib
 import os
 import select
 import shutil
@@ -10,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from livekeep.screen.display import main as display
 from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.vlc import INPUT, Vlc
 from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.screen.player.displays import connect, show, until
 from tests.screen.player.test_player import Box
 
 
@@ -54,7 +54,7 @@ def process(folder: Path, holding: str) -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.fixture
 def vlc(process: subprocess.Popen[bytes], folder: Path) -> Iterator[Vlc]:
-    found = connect(folder / "vlc.sock")
+    found = connect(Vlc, folder / "vlc.sock")
     yield found
     found.close()
 
@@ -72,47 +72,20 @@ def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
         yield stream
 
 
-def connect(socket: Path) -> Vlc:
-    found: list[Vlc] = []
-
-    def attempt() -> bool:
-        with contextlib.suppress(DisplayGoneError):
-            found.append(Vlc(socket))
-        return bool(found)
-
-    wait_until("VLC listens", attempt)
-    until(found[0], "what VLC shows is known", lambda: found[0].is_known)
-    return found[0]
-
-
-def until(vlc: Vlc, what: str, holds: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Take in what VLC says, asking as the player does, until it holds."""
-    deadline, asked = time.monotonic() + seconds, 0.0
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}; current {vlc.current}, {vlc.stream}"
-        if time.monotonic() - asked > 0.3 and vlc.waiting_since is None:
-            asked = time.monotonic()
-            vlc.ask(True)
-        select.select([vlc], [], [], 0.1)
-        vlc.receive()
-
-
 def test_pictures_are_shown_one_after_the_other(vlc: Vlc, folder: Path, holding: str) -> None:
     until(vlc, "the first picture", lambda: vlc.current == holding)
     for name in ("error.png", "two words ü.png"):
         path = str(picture(folder / name))
-        vlc.show_picture(path)
+        show(vlc, path)
         assert vlc.wanted == path
-        until(vlc, name, lambda path=path: vlc.current == path)  # type: ignore[misc]
-        assert vlc.stream.stage == "none"
+        assert vlc.stream.phase == "none"
 
 
 def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(vlc: Vlc, live: LiveStream, holding: str) -> None:
-    vlc.show_picture(holding)
-    until(vlc, "the holding picture", lambda: vlc.current == holding)
+    show(vlc, holding)
     vlc.show_stream(live.url, holding)
-    assert vlc.stream.stage == "loading"
-    until(vlc, "the stream", lambda: vlc.stream.stage == "running")
+    assert vlc.stream.phase == "loading"
+    until(vlc, "the stream", lambda: vlc.stream.phase == "playing")
     assert vlc.current == "stream"
     first = vlc.stream
     until(vlc, "a move", lambda: vlc.stream.changed_monotonic > first.changed_monotonic)
@@ -121,27 +94,25 @@ def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(vlc: Vlc,
     until(vlc, "a stall", lambda: time.monotonic() - vlc.stream.changed_monotonic > 1.5)
     live.go_on()
     live.end()
-    until(vlc, "the end", lambda: vlc.stream.stage == "ended")
+    until(vlc, "the end", lambda: vlc.stream.phase == "ended")
     until(vlc, "the holding picture by itself", lambda: vlc.current == holding)
 
 
 def test_a_stream_that_cannot_be_opened_leaves_the_picture(vlc: Vlc, holding: str) -> None:
-    vlc.show_picture(holding)
-    until(vlc, "the holding picture", lambda: vlc.current == holding)
+    show(vlc, holding)
     vlc.show_stream("http://127.0.0.1:9/live.m3u8", holding)
-    until(vlc, "the end", lambda: vlc.stream.stage == "ended")
+    until(vlc, "the end", lambda: vlc.stream.phase == "ended")
     until(vlc, "the holding picture", lambda: vlc.current == holding)
 
 
 def test_a_second_player_takes_over_what_plays(vlc: Vlc, folder: Path, live: LiveStream, holding: str) -> None:
     vlc.show_stream(live.url, holding)
-    until(vlc, "the stream", lambda: vlc.stream.stage == "running")
+    until(vlc, "the stream", lambda: vlc.stream.phase == "playing")
     vlc.close()
-    second = connect(folder / "vlc.sock")
+    second = connect(Vlc, folder / "vlc.sock")
     until(second, "the stream moves", lambda: second.stream.position_seconds)
-    assert (second.current, second.stream.stage) == ("stream", "running")
-    second.show_picture(holding)
-    until(second, "the picture", lambda: second.current == holding)
+    assert (second.current, second.stream.phase) == ("stream", "playing")
+    show(second, holding)
     second.close()
 
 
@@ -173,7 +144,8 @@ def test_another_stream_takes_the_place_of_the_open_one(folder: Path, endless: L
                 box.until("the second start", lambda now: now.playback.starts == 2 and now.picture == "stream")
                 first.kill()
                 first.wait()
-            assert input_of(socket) == urls[1]
+            # The player counts a start before VLC has obeyed.
+            wait_until("the second stream", lambda: input_of(socket) == urls[1])
             began = time.monotonic()
             with box.player():
                 found = box.until("it is taken over", lambda now: now.written_monotonic > began and now.picture == "stream")
@@ -182,7 +154,7 @@ def test_another_stream_takes_the_place_of_the_open_one(folder: Path, endless: L
                 box.until_shown("error")
                 box.say("live", url=urls[2], source="three")
                 box.until_shown("stream")
-            assert input_of(socket) == urls[2]
+            wait_until("the third stream", lambda: input_of(socket) == urls[2])
 
 
 def test_the_text_lies_in_the_file_that_vlc_reads(process: subprocess.Popen[bytes], folder: Path) -> None:

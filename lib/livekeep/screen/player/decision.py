@@ -30,14 +30,18 @@ NO_MOVING_PICTURE: dict[StreamPicture, str] = {
 }
 """Faults of a playing stream."""
 
-Phase = Literal["none", "loading", "playing", "stalled", "ended"]
+Phase = Literal["none", "loading", "playing", "stalled", "ended", "failed"]
+"""What the stream does: one word from the display to the choice. "failed" is a start that led to no steady playing."""
 
 
 @dataclass(frozen=True)
 class StreamReport:
-    """The display's report on the stream: whether it is open, and when its position last changed (monotonic seconds)."""
+    """The display's report on the stream, and when its position last changed (monotonic seconds).
 
-    stage: Literal["none", "loading", "running", "ended"] = "none"
+    `phase` is "none", "loading", "playing" or "ended": `phase_of` detects a stall from the times, `PlaybackSession` a failure.
+    """
+
+    phase: Phase = "none"
     loaded_monotonic: float = 0.0
     position_seconds: float | None = None
     changed_monotonic: float = 0.0
@@ -68,13 +72,9 @@ class Choice:
 
 def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -> Phase:
     """Playing means that the position changes; a running process or an open connection proves nothing."""
-    if report.stage == "none":
-        return "none"
-    if report.stage == "ended":
-        return "ended"
-    if report.stage == "loading":
-        return "stalled" if now_monotonic - report.loaded_monotonic > LOADING_SECONDS else "loading"
-    return "stalled" if now_monotonic - report.changed_monotonic > stall_seconds else "playing"
+    is_late = report.phase == "loading" and now_monotonic - report.loaded_monotonic > LOADING_SECONDS
+    stands_still = report.phase == "playing" and now_monotonic - report.changed_monotonic > stall_seconds
+    return "stalled" if is_late or stands_still else report.phase
 
 
 def choose(view: View) -> Choice:

@@ -46,7 +46,9 @@ class DisplayConnection:
 
     def reach(self, screen: Screen, now: float) -> bool:
         """Connect if necessary, process the display's messages, poll it when due; whether this is a new connection."""
-        self._take_restart_result(now)
+        result = self._restart_call.take(now)
+        if isinstance(result, LivekeepError):
+            logger.error("%s cannot be restarted: %s", DISPLAY_UNIT, result)
         is_new = self.display is None and self._connect(screen, now)
         if self.display is None:
             return False
@@ -57,10 +59,14 @@ class DisplayConnection:
             self.drop(error)
         return is_new
 
-    def drop(self, error: DisplayGoneError) -> None:
+    def drop(self, error: DisplayGoneError | None = None) -> None:
         """Close the connection."""
-        logger.info("display: %s", error)
-        self._close()
+        if error:
+            logger.info("display: %s", error)
+        if self.display is not None:
+            self._service.forget(self.display)
+            self.display.close()
+            self.display = None
 
     def next_due(self, now: float) -> float:
         """The latest time (monotonic) to poll the display or give it up."""
@@ -84,15 +90,10 @@ class DisplayConnection:
         self._service.watch(self.display, lambda: None)
         return True
 
-    def _close(self) -> None:
-        if self.display is not None:
-            self._service.forget(self.display)
-            self.display.close()
-            self.display = None
-
     def _supervise(self, display: Driver, screen: Screen, now: float) -> None:
+        may_restart = now - self._restarted > BETWEEN_RESTARTS_SECONDS
         # On a desktop, the desktop itself handles a TV that comes back.
-        if screen.resolved_output() == "drm" and self._connectors.came_back(now) and self._may_restart(now):
+        if screen.resolved_output() == "drm" and self._connectors.came_back(now) and may_restart:
             name = self._connectors.name
             events.emit(events.DISPLAY_RECONNECTED, f"The TV on {name} is back: the display is restarted", CONNECTOR=name)
             self._restart(now)
@@ -114,33 +115,24 @@ class DisplayConnection:
                 self._sampled = now
                 display.sample_picture()
 
-    def _may_restart(self, now: float) -> bool:
-        return now - self._restarted > BETWEEN_RESTARTS_SECONDS
-
     def _restart(self, now: float) -> None:
         """Request that systemd restart the display, without blocking."""
+
+        def restart() -> str:
+            # 0.7 MB that the player needs only for this.
+            from livekeep.system import dbus, systemd  # noqa: PLC0415
+
+            return str(dbus.call_once(systemd.restart(DISPLAY_UNIT))[0])
+
         self._restarted = now
         self.restarts += 1
         if not self._restart_call.is_busy:
-            self._restart_call.start(restart_display)
-        self._close()
-
-    def _take_restart_result(self, now: float) -> None:
-        result = self._restart_call.take(now)
-        if isinstance(result, LivekeepError):
-            logger.error("%s cannot be restarted: %s", DISPLAY_UNIT, result)
-
-
-def restart_display() -> str:
-    """Send the restart request; the job's path. Raises `BusError`."""
-    # 0.7 MB that the player needs only for this.
-    from livekeep.system import dbus, systemd  # noqa: PLC0415
-
-    return str(dbus.call_once(systemd.restart(DISPLAY_UNIT))[0])
+            self._restart_call.start(restart)
+        self.drop()
 
 
 def is_idle(display: Driver) -> bool:
-    return display.stream.stage in ("none", "ended")
+    return display.stream.phase in ("none", "ended")
 
 
 def sample_seconds(screen: Screen, display: Driver) -> float:

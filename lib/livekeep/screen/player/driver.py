@@ -1,5 +1,6 @@
-"""The player's interface to any display; `screen.mpv` and `screen.vlc` implement it for their program's protocol."""
+"""The player's interface to any display; `mpv` and `vlc` implement it for their program's protocol."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -20,7 +21,7 @@ class Driver(ABC):
     `wanted`: the picture last requested, shown now or when the stream ends. `failed_picture`: one that could not be shown.
     `waiting_since`: since when a response is due. `has_output`: whether there is a screen, None if unknown.
     `empty_since`: since when nothing is shown despite a request, None if something is shown or that is unknown.
-    `started`: when the program created its socket (Unix seconds).
+    `started`: when the program created its socket (Unix seconds), 0 if the socket is gone.
     `has_picture`: whether the playing stream has video, None if unknown; without video its sound continues beside the
     picture that follows it. `new_picture_at`: when to reopen the stream for video that appeared, None for never.
     `motion`: the observed motion of the stream's picture.
@@ -33,8 +34,11 @@ class Driver(ABC):
     def __init__(self, path: Path) -> None:
         """Connect to the socket at `path`. Raises `DisplayGoneError` when it has no listener."""
         self._socket = DisplaySocket(path)
-        self.started = started_at(path)
-        self.run = run_of(path)
+        self.started, self.run = 0.0, ""
+        with contextlib.suppress(OSError):
+            # Each run creates a new socket, and the launcher's chmod doesn't change these.
+            status = path.stat()
+            self.started, self.run = status.st_mtime, f"{status.st_ino}-{status.st_mtime_ns}"
         self.stream = StreamReport()
         self.current = self.wanted = self.failed_picture = ""
         self.waiting_since: float | None = None
@@ -90,20 +94,3 @@ class Driver(ABC):
     @abstractmethod
     def receive(self) -> None:
         """Process all messages from the program. Raises `DisplayGoneError` when the connection is closed."""
-
-
-def started_at(socket: Path) -> float:
-    """When the program created its socket (Unix seconds); 0 if the socket is gone."""
-    try:
-        return socket.stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def run_of(socket: Path) -> str:
-    """Identifies the run behind `socket`: each run creates a new one, and the launcher's chmod doesn't change the id."""
-    try:
-        status = socket.stat()
-    except OSError:
-        return ""
-    return f"{status.st_ino}-{status.st_mtime_ns}"

@@ -7,6 +7,7 @@ Has permission to request a restart of livekeep-display.service, and nothing els
 It wakes by inotify, by the display's events, and while a stream plays once a second, to check that its position changes.
 """
 
+import contextlib
 import logging
 import sys
 import time
@@ -20,7 +21,7 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
 from livekeep.screen.display.pictures import Slides
-from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose, phase_of
+from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose
 from livekeep.screen.player.display_connection import DisplayConnection
 from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.driver import Driver
@@ -44,11 +45,9 @@ class Player:
         service.watch(self.watch, self.watch.drain)
         self.config, problems = configuration.load_leniently()
         self.config_problem = problems[0] if problems else ""
-        log.set_up(self.config.log.level)
+        self.use_settings()
         for problem in problems:
             logger.error("%s", problem)
-        self.slides = Slides(self.config.screen.holding, self.config.screen.slideshow_seconds)
-        self.watch_pictures()
         self.connection = DisplayConnection(service, root, self.config.screen)
         self.publisher = StatePublisher(service, root)
         self.session = PlaybackSession()
@@ -69,13 +68,13 @@ class Player:
             events.emit(events.CONFIG_REJECTED, sentence, PROBLEMS=listed)
             return
         self.config, self.config_problem = fresh, ""
-        log.set_up(fresh.log.level)
-        self.slides = Slides(fresh.screen.holding, fresh.screen.slideshow_seconds)
-        self.watch_pictures()
+        self.use_settings()
         self.connection.watch_connector(fresh.screen)
 
-    def watch_pictures(self) -> None:
-        """Watch for replaced pictures; a folder that can't be watched, such as on a network share, is checked in each pass."""
+    def use_settings(self) -> None:
+        log.set_up(self.config.log.level)
+        self.slides = Slides(self.config.screen.holding, self.config.screen.slideshow_seconds)
+        # A folder that can't be watched, such as on a network share, is checked in each pass.
         for folder in {Path(path).parent for path in self.pictures()}:
             self.watch.watch_contents(folder)
 
@@ -87,7 +86,12 @@ class Player:
         """One pass of work; returns when the next is due at the latest."""
         self.read_poller(now)
         if self.connection.reach(self.config.screen, now):
-            self.session = PlaybackSession(self.session.counts, self.source_of_open())
+            # The stream that the previous run opened on this run of the display; "" if unknown.
+            display, source = self.connection.display, ""
+            with contextlib.suppress(TemporaryError):
+                opened = state.read(OpenStream, self.root)
+                source = opened.source if display and opened.display == display.run else ""
+            self.session = PlaybackSession(self.session.counts, source)
         try:
             self.serve(now)
         except DisplayGoneError as error:
@@ -127,14 +131,6 @@ class Player:
         self.chosen_for = self.poller.source
         return choose(View(self.poller, gone, phase, previous, self.config_problem, self.stream_picture))
 
-    def source_of_open(self) -> str:
-        """The stream that the previous run opened on this run of the display; "" if unknown."""
-        try:
-            opened = state.read(OpenStream, self.root)
-        except TemporaryError:
-            return ""
-        return opened.source if self.connection.display and opened.display == self.connection.display.run else ""
-
     def next_pass(self, now: float) -> float:
         due = [self.connection.next_due(now)]
         if self.session.not_before > now:
@@ -166,14 +162,13 @@ class Player:
 
     def follow_stream(self, display: Driver, now: float) -> None:
         """Detect that the stream plays, stalled or ended, and request a fresh URL where that helps."""
-        phase = phase_of(display.stream, now, self.config.screen.stall_seconds)
-        seconds = now - display.stream.changed_monotonic
-        outcome = self.session.follow(phase, display.stream, now)
-        if outcome == "stalled":
-            position = display.stream.position_seconds
+        self.session.follow(display.stream, now, self.config.screen.stall_seconds)
+        if self.session.phase == "stalled":
+            seconds = now - display.stream.changed_monotonic
             sentence = f"The stream has stood still for {seconds:.0f} s: the holding picture is shown and a fresh URL asked for"
+            position = display.stream.position_seconds
             events.emit(events.STREAM_STALLED, sentence, POSITION=position, SECONDS=f"{seconds:.1f}")
-        elif outcome == "failed":
+        elif self.session.phase == "failed":
             sentence = f"The stream could not be started (attempt {self.session.failures}): trying again"
             events.emit(events.STREAM_START_FAILED, sentence, ATTEMPT=self.session.failures)
 
@@ -214,9 +209,7 @@ class Player:
         if self.poller is None or self.poller.state != "live":
             return
         self.session.turn_to(self.poller.source)
-        if self.session.is_open:
-            return
-        if not self.session.may_start(self.poller.url_obtained_monotonic, now):
+        if self.session.is_open or not self.session.may_start(self.poller.url_obtained_monotonic, now):
             return
         try:
             secret = state.read(StreamUrl, self.root)
@@ -243,7 +236,7 @@ class Player:
         if display.wanted != self.slides.given:
             self.slides.give(display.wanted, display.started)
         is_outdated = self.slides.is_outdated(wanted)
-        if display.wanted == wanted and display.stream.stage in ("none", "ended") and not is_lost and not is_outdated:
+        if display.wanted == wanted and display.stream.phase in ("none", "ended") and not is_lost and not is_outdated:
             return
         if is_lost:
             logger.warning("%s shows nothing although it was given a picture: the picture is loaded again", display.name)
@@ -266,26 +259,20 @@ class Player:
 
     def write_lines(self, display: Driver) -> None:
         """Write the text for the picture; not while another picture is still on the screen."""
-        if self.publisher.shown == "stream":
+        choice, shown = self.choice, self.publisher.shown
+        if shown == "stream":
             self.lines = ()
-        elif self.publisher.shown in (self.choice.picture, "none") or self.choice.picture == "stream":
-            self.lines = self.wanted_lines()
+        elif shown in (choice.picture, "none") or choice.picture == "stream":
+            self.lines = ()
+            if choice.says_reason:
+                # The advice is a command to run, or a sentence.
+                is_command = choice.advice.startswith("sudo ")
+                advice = f"Run: {choice.advice}" if is_command else choice.advice[:1].upper() + choice.advice[1:]
+                self.lines = (choice.reason, advice) if advice else (choice.reason,)
+            elif self.config.screen.show_next_start and self.poller and choice.picture == "holding":
+                line = next_start_text(self.poller.next_start, time.time())
+                self.lines = (line,) if line else ()
         display.write(self.lines)
-
-    def wanted_lines(self) -> tuple[str, ...]:
-        if self.choice.says_reason:
-            return (self.choice.reason, *advice_lines(self.choice.advice))
-        if self.config.screen.show_next_start and self.poller and self.choice.picture == "holding":
-            line = next_start_text(self.poller.next_start, time.time())
-            return (line,) if line else ()
-        return ()
-
-
-def advice_lines(advice: str) -> tuple[str, ...]:
-    """The advice as a line on the picture; advice is a command to run, or a sentence."""
-    if not advice:
-        return ()
-    return (f"Run: {advice}" if advice.startswith("sudo ") else advice[0].upper() + advice[1:],)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,7 +10,6 @@ is *idle*, and its screen is empty: black, or the plain background.
 import contextlib
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -62,7 +61,6 @@ class Mpv(Driver):
         self._get("playlist")
 
     def show_stream(self, url: str, then: str) -> None:
-        """Open `url`; the current picture stays until its first frame, and the picture `then` follows at its end."""
         self.stream = StreamReport("loading", time.monotonic())
         self._stream_entry = 0
         self.wanted = then
@@ -70,14 +68,13 @@ class Mpv(Driver):
         self._go_to((STREAM, url), then)
 
     def show_picture(self, path: str, instead: str = "") -> None:
-        """Show a still picture, or a looped video; `instead` immediately if it can't be shown, or the screen would be black."""
         self.stream = StreamReport()
         self._forget_stream()
         self.wanted = path
+        # Without `instead`, the screen would be black if the picture can't be shown.
         self._go_to((path, path), "" if instead == path else instead)
 
     def show_nothing(self) -> None:
-        """Show the plain background, which can still have text on it."""
         self.stream = StreamReport()
         self._forget_stream()
         self.current = self.wanted = ""
@@ -85,7 +82,6 @@ class Mpv(Driver):
         self._send(["stop"])
 
     def write(self, lines: tuple[str, ...]) -> None:
-        """Write `lines` in the lower part of the picture; an empty sequence removes them."""
         text = overlay_text(lines)
         if text != self._overlay:
             self._overlay = text
@@ -93,11 +89,9 @@ class Mpv(Driver):
             self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
 
     def quit(self) -> None:
-        """End mpv with an error, so that systemd restarts it."""
         self._send(["quit", 1])
 
     def ask(self, with_figures: bool) -> None:
-        """Request the position and whether there is an output and video, and optionally the other metrics."""
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
         self._get("vo-configured")
@@ -109,12 +103,11 @@ class Mpv(Driver):
                 self._get(name)
 
     def sample_picture(self) -> None:
-        """Request a small copy of the picture from livekeep.lua, which responds in a separate message."""
+        # livekeep.lua responds in a separate message.
         self._send(["script-message", "livekeep-look"])
 
     def figures(self) -> Playback:
-        """The latest metrics of the running stream, as far as mpv reports them."""
-        if self.stream.stage != "running":
+        if self.stream.phase != "playing":
             return Playback()
         values: dict[str, Any] = {}
         for field, (name, kind) in FIGURES.items():
@@ -131,14 +124,17 @@ class Mpv(Driver):
         return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **values)
 
     def receive(self) -> None:
-        """Process all messages from mpv. Raises `DisplayGoneError` when the connection is closed, or is not mpv's protocol."""
         for line in self._socket.lines():
-            with as_mpv_speaks():
+            try:
                 message = json.loads(line)
                 if "event" in message:
                     self._take_event(message)
                 elif message.get("request_id"):
                     self._take_reply(message["request_id"], message.get("data"))
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                # Whatever a different or faulty program could send instead of a message.
+                problem = f"{type(error).__name__}: {error!s:.100}"
+                raise DisplayGoneError(f"mpv's socket does not speak as mpv does ({problem})") from error
 
     def _go_to(self, first: tuple[str, str], then: str) -> None:
         """Show `first`, what it is and where, and the picture `then` (if any) when that ends or fails.
@@ -215,7 +211,7 @@ class Mpv(Driver):
             if entry.get("playing") and what == STREAM:
                 now = time.monotonic()
                 self._stream_entry = number
-                self.stream = StreamReport("running", now, None, now)
+                self.stream = StreamReport("playing", now, None, now)
 
     def _take_idle(self, is_idle: bool) -> None:
         now = time.monotonic()
@@ -224,15 +220,15 @@ class Mpv(Driver):
             return
         self.current = ""
         self.empty_since = now if self.empty_since is None else self.empty_since
-        if self.is_empty(now) and self.stream.stage in ("loading", "running"):
+        if self.is_empty(now) and self.stream.phase in ("loading", "playing"):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
 
     def _take_position(self, position: object) -> None:
-        if self.stream.stage != "running" or self._starting != STREAM or not is_figure(position, is_signed=True):
+        if self.stream.phase != "playing" or self._starting != STREAM or not is_figure(position, is_signed=True):
             return
         # A position that jumps back has changed too: a stream that resumes after a stall can begin earlier.
         if position != self.stream.position_seconds:
-            self.stream = StreamReport("running", self.stream.loaded_monotonic, float(position), time.monotonic())
+            self.stream = StreamReport("playing", self.stream.loaded_monotonic, float(position), time.monotonic())
 
     def _forget_stream(self) -> None:
         self.has_picture, self.new_picture_at, self.motion = None, None, Motion()
@@ -244,7 +240,7 @@ class Mpv(Driver):
         If video was missing from the beginning, livekeep.lua has inserted a cover, the only external track. mpv doesn't switch to
         video that appears later, and if forced to (vid), audio and video are seconds apart.
         """
-        if self._starting != STREAM or self.stream.stage != "running" or not isinstance(tracks, list):
+        if self._starting != STREAM or self.stream.phase != "playing" or not isinstance(tracks, list):
             return
         videos = [track for track in tracks if isinstance(track, dict) and track.get("type") == "video"]
         pictures = [track for track in videos if not track.get("albumart")]
@@ -260,64 +256,48 @@ class Mpv(Driver):
 
     def _take_event(self, message: dict[str, Any]) -> None:
         event, entry = message["event"], message.get("playlist_entry_id", 0)
+        name, data = message.get("name"), message.get("data")
         if event == "start-file":
             self._starting = self._entries.get(entry, "")
+        elif event == "playback-restart" and self._starting != STREAM:
+            self.current = self._starting
         elif event == "playback-restart":
-            self._take_first_frame()
-        elif event == "client-message":
-            self._take_message(message.get("args"))
-        elif event == "end-file" and message.get("reason") == "redirect":
-            self._take_list(entry, message.get("playlist_insert_id"), message.get("playlist_insert_num_entries"))
-        elif event == "end-file":
-            self._take_end(entry, str(message.get("reason", "")))
-        elif event == "property-change" and message.get("name") == "paused-for-cache":
-            self._buffering = bool(message.get("data"))
-        elif event == "property-change" and message.get("name") in ("track-list/count", "vid"):
+            if self.stream.phase == "loading":
+                self._figures.clear()
+                self.stream = StreamReport("playing", self.stream.loaded_monotonic, None, time.monotonic())
+            # Only the tracks show whether the first frame is video or audio.
             self._get("track-list")
-        elif event == "property-change" and message.get("name") == "idle-active" and message.get("data"):
+        elif event == "client-message":
+            self._take_copy(message.get("args"))
+        elif event == "end-file":
+            self._take_end(entry, message)
+        elif event == "property-change" and name == "paused-for-cache":
+            self._buffering = bool(data)
+        elif event == "property-change" and name in ("track-list/count", "vid"):
+            self._get("track-list")
+        elif event == "property-change" and name == "idle-active" and data:
             # The event can arrive after the idle state has ended; a response is current.
             self._get("idle-active")
 
-    def _take_first_frame(self) -> None:
-        if self._starting != STREAM:
-            self.current = self._starting
-            return
-        if self.stream.stage == "loading":
-            self._figures.clear()
-            self.stream = StreamReport("running", self.stream.loaded_monotonic, None, time.monotonic())
-        # Only the tracks show whether it is a video frame or audio.
-        self._get("track-list")
-
-    def _take_message(self, words: object) -> None:
+    def _take_copy(self, words: object) -> None:
         if isinstance(words, list) and len(words) == 3 and words[0] == "livekeep-seen" and self._starting == STREAM:
             with contextlib.suppress(ValueError, TypeError):
                 self.motion.cost_seconds = float(words[2])
                 self.motion.note(bytes.fromhex(words[1]), time.monotonic())
 
-    def _take_list(self, entry: int, first: object, entries: object) -> None:
-        """The entry was a list of files that replaces it: so mpv plays a playlist with a byte order mark, segment by segment."""
-        what = self._entries.pop(entry, "")
-        if not isinstance(first, int) or not isinstance(entries, int) or not 0 < entries <= MOST_ENTRIES:
-            return
-        self._entries.update(dict.fromkeys(range(first, first + entries), what))
-        if what == STREAM and entry == self._stream_entry:
-            self._stream_entry = first + entries - 1
-
-    def _take_end(self, entry: int, reason: str) -> None:
-        what = self._entries.pop(entry, "")
-        if what == STREAM and entry == self._stream_entry and reason in ("eof", "error", "unknown"):
+    def _take_end(self, entry: int, message: dict[str, Any]) -> None:
+        what, reason = self._entries.pop(entry, ""), message.get("reason")
+        if reason == "redirect":
+            # A list of files replaces the entry: so mpv plays a playlist with a byte order mark, segment by segment.
+            first, entries = message.get("playlist_insert_id"), message.get("playlist_insert_num_entries")
+            if isinstance(first, int) and isinstance(entries, int) and 0 < entries <= MOST_ENTRIES:
+                self._entries.update(dict.fromkeys(range(first, first + entries), what))
+                if what == STREAM and entry == self._stream_entry:
+                    self._stream_entry = first + entries - 1
+        elif what == STREAM and entry == self._stream_entry and reason in ("eof", "error", "unknown"):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
         elif what not in ("", STREAM) and reason == "error":
             self.failed_picture = what
-
-
-@contextlib.contextmanager
-def as_mpv_speaks() -> Iterator[None]:
-    """Raises `DisplayGoneError` for anything that a different or faulty program could send instead of a message."""
-    try:
-        yield
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise DisplayGoneError(f"mpv's socket does not speak as mpv does ({type(error).__name__}: {error!s:.100})") from error
 
 
 def is_figure(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
@@ -332,10 +312,7 @@ def overlay_text(lines: tuple[str, ...]) -> str:
     if not lines:
         return ""
     styles = (r"{\fs54\bord2\shad0\3c&H201810&\c&HF4EEE6&}", r"{\fs38\bord2\shad0\3c&H201810&\c&HD8CCC0&}")
-    rows = [styles[min(index, 1)] + escaped(line) for index, line in enumerate(lines)]
+    # ASS would interpret braces and backslashes.
+    texts = [line.replace("\\", "\\\u2060").replace("{", r"\{").replace("\n", " ") for line in lines]
+    rows = [styles[min(index, 1)] + text for index, text in enumerate(texts)]
     return r"{\an5\pos(960,885)\q0}" + r"\N".join(rows)
-
-
-def escaped(text: str) -> str:
-    """Text without markup: ASS would interpret braces and backslashes."""
-    return text.replace("\\", "\\\u2060").replace("{", r"\{").replace("\n", " ")

@@ -5,18 +5,15 @@ No I/O; the time is passed in (monotonic seconds).
 
 import time
 from dataclasses import dataclass
-from typing import Literal
 
 from livekeep.core.state import UrlRequest, UrlRequestReason
-from livekeep.screen.player.decision import Phase, StreamReport
+from livekeep.screen.player.decision import Phase, StreamReport, phase_of
 
 FRESH_SECONDS = 9.0
 """A signed URL is valid for 10 to 60 s (Vimeo's `ttl`): an older one is no longer opened."""
 STEADY_SECONDS = 10.0
 """A stream that played this long was healthy: the delay between attempts is reset."""
 LONGEST_DELAY_SECONDS = 10.0
-
-Outcome = Literal["", "stalled", "ended", "failed"]
 
 
 @dataclass
@@ -92,45 +89,35 @@ class PlaybackSession:
             return False
         return True
 
-    def follow(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
-        """Process the display's report; returns what happened since the last call, "" for nothing notable."""
-        if not self.is_open and phase in ("loading", "playing"):
-            # A restarted player takes over the stream that the display already plays.
-            self.is_open = True
-        if not self.is_open:
-            self.phase = "none"
-            return ""
-        self.phase = phase
-        if phase == "playing":
-            self._note_playing(now)
-            return ""
-        if phase in ("none", "loading"):
-            return ""
-        return self._note_end(phase, report, now)
+    def follow(self, report: StreamReport, now: float, stall_seconds: float) -> None:
+        """Set `phase` from the display's report. Each stop gives "stalled", "ended" or "failed" once, and closes the stream."""
+        phase = phase_of(report, now, stall_seconds)
+        # A restarted player takes over the stream that the display already plays.
+        self.is_open = self.is_open or phase in ("loading", "playing")
+        self.phase = phase if self.is_open else "none"
+        if self.phase == "playing":
+            self.url_request = None
+            if self._playing_since is None:
+                self._playing_since = now
+            if self._stalled_since is not None:
+                self.counts.stalled_seconds += now - self._stalled_since
+                self._stalled_since = None
+            if now - self._playing_since >= STEADY_SECONDS:
+                self.failures = 0
+        elif self.phase in ("stalled", "ended"):
+            self.is_open = False
+            self._note_stop(report, now)
 
-    def _note_playing(self, now: float) -> None:
-        self.url_request = None
-        if self._playing_since is None:
-            self._playing_since = now
-        if self._stalled_since is not None:
-            self.counts.stalled_seconds += now - self._stalled_since
-            self._stalled_since = None
-        if now - self._playing_since >= STEADY_SECONDS:
-            self.failures = 0
-
-    def _note_end(self, phase: Phase, report: StreamReport, now: float) -> Outcome:
-        self.is_open = False
-        played = self._playing_since is not None
-        if phase == "stalled" and played:
+    def _note_stop(self, report: StreamReport, now: float) -> None:
+        if self.phase == "stalled" and self._playing_since is not None:
             self.counts.stalls += 1
             self.counts.last_stall_at = time.time()
             self._stalled_since = report.changed_monotonic
             self.request_url("stall", now)
-            return "stalled"
+            return
         self.request_url("end", now)
-        if played and self._playing_since is not None and now - self._playing_since >= STEADY_SECONDS:
-            return "ended"
-        self.not_before = now + min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_DELAY_SECONDS)
-        self.failures += 1
-        self.counts.failed_starts += 1
-        return "failed"
+        if self._playing_since is None or now - self._playing_since < STEADY_SECONDS:
+            self.phase = "failed"
+            self.not_before = now + min(0.5 * 2.0 ** min(self.failures, 10), LONGEST_DELAY_SECONDS)
+            self.failures += 1
+            self.counts.failed_starts += 1

@@ -10,7 +10,6 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.service import Service
 from livekeep.core.state import Picture, Playback, PlayerState
 from livekeep.screen.player.display_connection import DisplayConnection
-from livekeep.screen.player.driver import Driver
 from livekeep.screen.player.playback_session import Counts
 
 logger = logging.getLogger("livekeep.player")
@@ -47,9 +46,20 @@ class StatePublisher:
             display_up=display is not None and display.has_output is not False,
             display_restarts=connection.restarts,
         )
-        if self._written and now - self._written.written_monotonic < STATE_SECONDS and fresh == without_figures(self._written):
-            return
-        self._written = state.stamped(dataclasses.replace(fresh, playback=figures(display, counts, now)))
+        if self._written and now - self._written.written_monotonic < STATE_SECONDS:
+            known = dataclasses.replace(self._written, playback=Playback(), written_at=0.0, written_monotonic=0.0)
+            if fresh == known:
+                return
+        playback, wall = display.figures() if display else Playback(), time.time()
+        if display and display.stream.phase == "playing":
+            seen = display.motion.changed
+            playback = dataclasses.replace(
+                playback,
+                position_changed_at=wall - (now - display.stream.changed_monotonic),
+                picture_changed_at=None if seen is None else wall - (now - seen),
+            )
+        playback = dataclasses.replace(playback, **dataclasses.asdict(counts))
+        self._written = state.stamped(dataclasses.replace(fresh, playback=playback))
         self._service.status(f"{self.shown}: {fresh.reason}")
         try:
             state.write(self._written, self._root)
@@ -58,18 +68,3 @@ class StatePublisher:
             if not self._write_failed:
                 logger.error("%s", error)  # noqa: TRY400 – the sentence is complete
             self._write_failed = True
-
-
-def figures(display: Driver | None, counts: Counts, now: float) -> Playback:
-    """The display's metrics and the player's counts."""
-    playback = display.figures() if display else Playback()
-    running = display is not None and display.stream.stage == "running"
-    changed_at = time.time() - (now - display.stream.changed_monotonic) if display and running else None
-    seen = display.motion.changed if display and running else None
-    picture_changed_at = None if seen is None else time.time() - (now - seen)
-    playback = dataclasses.replace(playback, position_changed_at=changed_at, picture_changed_at=picture_changed_at)
-    return dataclasses.replace(playback, **dataclasses.asdict(counts))
-
-
-def without_figures(written: PlayerState) -> PlayerState:
-    return dataclasses.replace(written, playback=Playback(), written_at=0.0, written_monotonic=0.0)

@@ -37,7 +37,6 @@ class Vlc(Driver):
         self._socket.send("status")
 
     def show_stream(self, url: str, then: str) -> None:
-        """Open `url`; the picture `then` follows at its end."""
         self.stream = StreamReport("loading", time.monotonic())
         self.wanted = then
         self._frames = 0
@@ -49,7 +48,7 @@ class Vlc(Driver):
             self._socket.send(f"enqueue {then}")
 
     def show_picture(self, path: str, instead: str = "") -> None:
-        """Show a still picture, or a looped video; VLC can't fall back to another one without a gap."""
+        # VLC can't fall back to another one without a gap.
         del instead
         self.stream = StreamReport()
         self.wanted = path
@@ -62,7 +61,6 @@ class Vlc(Driver):
         self._socket.send("stop")
 
     def write(self, lines: tuple[str, ...]) -> None:
-        """Write `lines` in the lower part of the picture; an empty sequence removes them."""
         text = "\n".join(lines)
         try:
             if not TEXT_FILE.exists() or TEXT_FILE.read_text(encoding="utf-8") != text:
@@ -75,7 +73,7 @@ class Vlc(Driver):
         self._socket.send("quit")
 
     def ask(self, with_figures: bool) -> None:
-        """Request the current input and the number of frames shown. VLC always reports all of it."""
+        # VLC always reports all of it.
         del with_figures
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
@@ -86,7 +84,7 @@ class Vlc(Driver):
         """Not supported: VLC would have to write a whole picture to a file."""
 
     def figures(self) -> Playback:
-        if self.stream.stage != "running":
+        if self.stream.phase != "playing":
             return Playback()
         return Playback(
             position_seconds=self.stream.position_seconds,
@@ -95,7 +93,6 @@ class Vlc(Driver):
         )
 
     def receive(self) -> None:
-        """Process all messages from VLC. Raises `DisplayGoneError` when the connection is closed."""
         for raw in self._socket.lines():
             self.waiting_since = None
             self._take(raw.decode(errors="replace").strip())
@@ -104,9 +101,17 @@ class Vlc(Driver):
         if match := INPUT.match(line):
             self._take_input(match[1])
         elif STOPPED.match(line):
-            self._take_stop()
+            self.is_known = True
+            if self.stream.phase in ("loading", "playing") and self._seen_input == STREAM:
+                self.stream = StreamReport("ended", self.stream.loaded_monotonic)
+                self.current = self.wanted = ""
         elif match := DISPLAYED.match(line):
-            self._take_frames(int(match[1]))
+            frames = int(match[1])
+            if self._seen_input == STREAM and self.stream.phase in ("loading", "playing") and frames != self._frames:
+                self._frames = frames
+                if frames > 0:
+                    self.current = STREAM
+                    self.stream = StreamReport("playing", self.stream.loaded_monotonic, float(frames), time.monotonic())
         elif match := LOST.match(line):
             self._lost = int(match[1])
         elif match := BITRATE.match(line):
@@ -116,35 +121,21 @@ class Vlc(Driver):
         """A response to `status`: the address that is played now."""
         self.is_known = True
         self._address = address
-        if self.stream.stage == "loading" and address == self._left and not address.startswith("file://"):
+        if self.stream.phase == "loading" and address == self._left and not address.startswith("file://"):
             return
         path = unquote(address.removeprefix("file://")) if address.startswith("file://") else address
         if path.startswith("/"):
             self.current = path
             self.wanted = self.wanted or path
-            if self.stream.stage == "running" or (
-                self.stream.stage == "loading"
+            if self.stream.phase == "playing" or (
+                self.stream.phase == "loading"
                 and (self._seen_input == STREAM or time.monotonic() - self.stream.loaded_monotonic > OPENING_SECONDS)
             ):
                 self.stream = StreamReport("ended", self.stream.loaded_monotonic)
             self._seen_input = path
             return
         self._seen_input = STREAM
-        if self.stream.stage == "none" and not self.wanted:
+        if self.stream.phase == "none" and not self.wanted:
             # Taken over from a player that ended.
             now = time.monotonic()
-            self.current, self.stream = STREAM, StreamReport("running", now, None, now)
-
-    def _take_stop(self) -> None:
-        self.is_known = True
-        if self.stream.stage in ("loading", "running") and self._seen_input == STREAM:
-            self.stream = StreamReport("ended", self.stream.loaded_monotonic)
-            self.current = self.wanted = ""
-
-    def _take_frames(self, frames: int) -> None:
-        if self._seen_input != STREAM or self.stream.stage not in ("loading", "running") or frames == self._frames:
-            return
-        self._frames = frames
-        if frames > 0:
-            self.current = STREAM
-            self.stream = StreamReport("running", self.stream.loaded_monotonic, float(frames), time.monotonic())
+            self.current, self.stream = STREAM, StreamReport("playing", now, None, now)
