@@ -106,7 +106,7 @@ class Box:
     def check(self, name: str) -> Check:
         """One of the doctor's checks, in this process: starting one for each would take long."""
         with patch.dict(os.environ, self.environment):
-            return Check(name, *doctor.CHECKS[name](self.around()))
+            return Check(name, *doctor.result_of(name, self.around()))
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-I", str(REPOSITORY / "bin/livekeep"), *arguments]

@@ -9,7 +9,7 @@ import pytest
 from air_box import on_air
 from conftest import Box
 
-from livekeep.command.doctor import channels, doctor, doctor_base
+from livekeep.command.doctor import doctor, doctor_base
 from livekeep.command.doctor.doctor_base import Check
 
 KEY = "abcd-made-up-0123"
@@ -44,7 +44,7 @@ def test_a_sound_box_and_one_without_the_air_part(air: Box, name: str) -> None:
     expected = "skip" if name == "stream keys" and not doctor_base.is_root() else "ok"
     assert (found.verdict, found.advice) == (expected, "" if expected == "ok" else "sudo livekeep doctor")
     (air.root / UNITS / "livekeep-worker@.service").unlink()
-    assert air.check(name) == Check(name, *channels.NOT_INSTALLED)
+    assert air.check(name) == Check(name, "skip", "the air part is not installed (install.sh --with air)")
 
 
 @pytest.mark.parametrize(
@@ -176,8 +176,8 @@ def test_without_the_screen_its_checks_are_left_out(air: Box) -> None:
     air.file("var/lib/livekeep/install/without-screen", b"")
     with patch.dict(os.environ, air.environment):
         found = {entry.name: entry for entry in doctor.examine(air.around())}
-    without = {name for name, entry in found.items() if entry.finding == "livekeep is installed without the screen"}
-    assert without == doctor.OF_THE_SCREEN
+    without = {name for name, entry in found.items() if entry.finding.startswith("the screen part is not installed")}
+    assert without == {name for name, (_check, part) in doctor.CHECKS.items() if part == "screen"}
     assert found["config"] == Check("config", "ok", "valid")
     assert (found["channels"].verdict, found["on air"].verdict) == ("ok", "ok")
     air.configure("= nonsense")

@@ -27,8 +27,8 @@ TITLES = {name: kind.TITLE for name, kind in PROBES.items()}
 @pytest.fixture
 def health_box(box: Box) -> Box:
     """The health part with all that it needs."""
-    for name in PROBES:
-        box.file(f"usr/lib/systemd/system/livekeep-probe-{name}.service", "")
+    for name in ("exporter", "probe-youtube"):
+        box.file(f"usr/lib/systemd/system/livekeep-{name}.service", "")
     for tool in ("ffprobe", "fping", "librespeed-cli"):
         box.file(f"usr/bin/{tool}", "")
     box.configure()
@@ -67,10 +67,10 @@ def test_a_probe_that_is_off_absent_or_new(health_box: Box, name: str) -> None:
     assert health_box.check(TITLES[name]).finding == "has not run yet"
     health_box.configure(f"[probes.{name}]\nenabled = false\n")
     assert health_box.check(TITLES[name]).finding == f"disabled by probes.{name}.enabled"
-    (health_box.root / f"usr/lib/systemd/system/livekeep-probe-{name}.service").unlink()
-    check = health_box.check(TITLES[name])
-    missing = "the health part is not installed" if name != "youtube" else "the health part or the air part is not installed"
-    assert (check.verdict, check.finding) == ("skip", missing)
+    for unit, part in (("probe-youtube", "air"), ("exporter", "health")):
+        (health_box.root / f"usr/lib/systemd/system/livekeep-{unit}.service").unlink()
+        if name == "youtube" or part == "health":
+            assert health_box.check(TITLES[name]).finding == f"the {part} part is not installed (install.sh --with {part})"
 
 
 def test_the_api_key_of_youtube(health_box: Box) -> None:
@@ -237,9 +237,9 @@ def test_it_does_not_run(health_box: Box) -> None:
     assert "journalctl -u livekeep-exporter.service" in check.advice
 
 
-def test_it_is_absent_cannot_be_asked_for_or_off(box: Box) -> None:
-    assert box.check("exporter").finding == "the health part is not installed"
-    box.unit_bus.close()
-    assert box.check("exporter").verdict == "skip"
-    box.configure("[exporter]\nenabled = false\n")
-    assert box.check("exporter").finding == "disabled by exporter.enabled"
+def test_it_cannot_be_asked_for_or_is_off(health_box: Box) -> None:
+    health_box.unit_bus.close()
+    check = health_box.check("exporter")
+    assert (check.verdict, "is dbus.service running?" in check.finding) == ("skip", True), check
+    health_box.configure("[exporter]\nenabled = false\n")
+    assert health_box.check("exporter").finding == "disabled by exporter.enabled"

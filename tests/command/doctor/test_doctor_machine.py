@@ -71,7 +71,7 @@ def found(result: Result) -> tuple[str, str]:
     ],
 )
 def test_a_tree(name: str, tree: str, screen: dict[str, object], verdict: str, says: str) -> None:
-    check = doctor.CHECKS[name](around(tree, **screen))
+    check = doctor.result_of(name, around(tree, **screen))
     assert (check.verdict, check.finding.startswith(says)) == (verdict, True), check
     assert bool(check.advice) == (verdict in ("warn", "fail"))
 

@@ -18,12 +18,11 @@ from livekeep.status import channel_status
 from livekeep.status.health import Clock
 from livekeep.system import process
 
-WORKER_UNIT, WORKER_USER = "livekeep-worker@.service", "livekeep-worker"
+WORKER_USER = "livekeep-worker"
 BOOT_UNIT = "livekeep-air.service"
 API_CHANNELS = f"/var/lib/livekeep/{channels.DIRECTORY.name}"
 STORES = ("/etc/credstore", "/etc/credstore.encrypted")
 STORAGE_KEYS = ("livekeep.storage-key-id", "livekeep.storage-secret")
-NOT_INSTALLED = Result("skip", "the air part is not installed (install.sh --with air)")
 ENCODERS, PROTOCOLS = ("libx264", "aac"), ("rtmp", "rtmps")
 
 
@@ -34,12 +33,7 @@ def load(around: Surroundings) -> tuple[dict[str, Channel], tuple[str, ...]]:
 
 def check_channels(around: Surroundings) -> Result:
     """Whether each channel has media and an ingest."""
-    if not around.is_installed(WORKER_UNIT):
-        return NOT_INSTALLED
-    try:
-        known, problems = load(around)
-    except LivekeepError as error:
-        return Result("skip", str(error))
+    known, problems = load(around)
     faults = [Result("fail", problem, "sudo livekeep check-config") for problem in problems]
     etc = around.path("/etc/livekeep")
     for name, channel in known.items():
@@ -56,7 +50,7 @@ def check_channels(around: Surroundings) -> Result:
 
 def check_stream_keys(around: Surroundings) -> Result:
     """Whether each channel that is set up has its key, readable only by root."""
-    if around.is_installed(WORKER_UNIT) and not is_root():
+    if not is_root():
         return Result("skip", "only root can check this", "sudo livekeep doctor")
     return check_each(
         lambda around, name, _: credential_faults(around, f"livekeep.stream-key.{name}", f"sudo livekeep air set-key {name}"),
@@ -66,12 +60,7 @@ def check_stream_keys(around: Surroundings) -> Result:
 
 def check_each(faults_of: Callable[[Surroundings, str, Channel], Iterator[Result]], around: Surroundings) -> Result:
     """Run one check on each channel that is set up."""
-    if not around.is_installed(WORKER_UNIT):
-        return NOT_INSTALLED
-    try:
-        known = {name: channel for name, channel in load(around)[0].items() if channel.is_set_up()}
-    except LivekeepError as error:
-        return Result("skip", str(error))
+    known = {name: channel for name, channel in load(around)[0].items() if channel.is_set_up()}
     if not known:
         return Result("skip", "no channel is set up")
     faults = [fault for name, channel in known.items() for fault in faults_of(around, name, channel)]
@@ -126,8 +115,6 @@ def slate_faults(around: Surroundings, name: str, channel: Channel) -> Iterator[
 
 def check_encoder(around: Surroundings) -> Result:
     """Whether ffmpeg can encode and publish."""
-    if not around.is_installed(WORKER_UNIT):
-        return NOT_INSTALLED
     abilities: set[str] = set()
     for program, option in (("ffmpeg", "-encoders"), ("ffmpeg", "-protocols"), ("ffprobe", "-version")):
         try:
@@ -148,15 +135,9 @@ def check_encoder(around: Surroundings) -> Result:
 
 def check_on_air(around: Surroundings) -> Result:
     """Whether the channels that are meant to be on air are, and will be after a reboot."""
-    if not around.is_installed(WORKER_UNIT):
-        return NOT_INSTALLED
     clock = Clock(time.time(), time.monotonic())
-    try:
-        known = channel_status.read(around.path("/run/livekeep"), around.path(API_CHANNELS))
-        configured = load(around)[0]
-    except (LivekeepError, PermissionError):
-        return Result("skip", "only root and group livekeep can check this", "sudo livekeep doctor")
-    meant = [it for it in known.values() if it.counts()]
+    configured = load(around)[0]
+    meant = [it for it in channel_status.read(around.path("/run/livekeep"), around.path(API_CHANNELS)).values() if it.counts()]
     faults = []
     for it in meant:
         verdict = channel_status.verdict(it, clock)

@@ -16,36 +16,37 @@ from livekeep.core.probe_results import PROBES
 from livekeep.status import snapshot
 from livekeep.system import terminal
 
-CHECKS: dict[str, Callable[[Surroundings], Result]] = {
-    "config": account.check_config,
-    "network": host.check_network,
-    "DNS": account.check_dns,
-    "clock": host.check_clock,
-    "token": account.check_token,
-    "display": screen.check_display,
-    "resolution": host.check_boot_line,
-    "decoder": screen.check_decoder,
-    "sound": screen.check_sound,
-    "pictures": pictures.check_pictures,
-    "memory limits": host.check_memory,
-    "disk": host.check_disk,
-    "units": host.check_units,
-    "other programs": host.check_rivals,
-    **{kind.TITLE: partial(health.check_probe, name) for name, kind in PROBES.items() if name != "youtube"},
-    "exporter": health.check_exporter,
-    "channels": channels.check_channels,
-    "stream keys": channels.check_stream_keys,
-    "media": partial(channels.check_each, channels.media_faults),
-    "slates": partial(channels.check_each, channels.slate_faults),
-    "ffmpeg": channels.check_encoder,
-    "on air": channels.check_on_air,
-    PROBES["youtube"].TITLE: health.check_youtube,
-    "record": record.check_record,
-    "alerts": record.check_alerts,
-    "web page": record.check_pages,
+PARTS = {"health": "livekeep-exporter.service", "air": "livekeep-worker@.service", "record": "livekeep-recorder.service"}
+"""A unit of each part but the screen."""
+CHECKS: dict[str, tuple[Callable[[Surroundings], Result], str]] = {
+    "config": (account.check_config, ""),
+    "network": (host.check_network, ""),
+    "DNS": (account.check_dns, "screen"),
+    "clock": (host.check_clock, ""),
+    "token": (account.check_token, "screen"),
+    "display": (screen.check_display, "screen"),
+    "resolution": (host.check_boot_line, "screen"),
+    "decoder": (screen.check_decoder, "screen"),
+    "sound": (screen.check_sound, "screen"),
+    "pictures": (pictures.check_pictures, "screen"),
+    "memory limits": (host.check_memory, ""),
+    "disk": (host.check_disk, ""),
+    "units": (host.check_units, "screen"),
+    "other programs": (host.check_rivals, "screen"),
+    **{kind.TITLE: (partial(health.check_probe, name), "health") for name, kind in PROBES.items() if name != "youtube"},
+    "exporter": (health.check_exporter, "health"),
+    "channels": (channels.check_channels, "air"),
+    "stream keys": (channels.check_stream_keys, "air"),
+    "media": (partial(channels.check_each, channels.media_faults), "air"),
+    "slates": (partial(channels.check_each, channels.slate_faults), "air"),
+    "ffmpeg": (channels.check_encoder, "air"),
+    "on air": (channels.check_on_air, "air"),
+    PROBES["youtube"].TITLE: (health.check_youtube, "health"),
+    "record": (record.check_record, "record"),
+    "alerts": (record.check_alerts, "record"),
+    "web page": (record.check_pages, "record"),
 }
-OF_THE_SCREEN = {"DNS", "token", "display", "resolution", "decoder", "sound", "pictures", "units", "other programs"}
-"""Checks that concern only the screen; a machine without one skips them."""
+"""Name: check, and the part that it belongs to, or ""."""
 COLOURS: dict[Verdict, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
 
 
@@ -65,13 +66,24 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(around: Surroundings) -> tuple[Check, ...]:
-    """Run all checks. On a machine without the screen, no stream need be set up."""
-    checks = dict(CHECKS)
-    if not snapshot.has_screen(around.path("/var/lib/livekeep")):
-        checks |= dict.fromkeys(OF_THE_SCREEN, lambda _around: Result("skip", "livekeep is installed without the screen"))
-        if not around.problems:
-            checks["config"] = lambda _around: Result("ok", "valid")
-    return tuple(Check(name, *check(around)) for name, check in checks.items())
+    return tuple(Check(name, *result_of(name, around)) for name in CHECKS)
+
+
+def result_of(name: str, around: Surroundings) -> Result:
+    """Run one check. It is skipped without its part, and if a file may not be read or systemd doesn't reply."""
+    check, part = CHECKS[name]
+    has_screen = snapshot.has_screen(around.path("/var/lib/livekeep"))
+    if not (has_screen if part == "screen" else not part or around.is_installed(PARTS[part])):
+        return Result("skip", f"the {part} part is not installed (install.sh --with {part})")
+    if name == "config" and not has_screen and not around.problems:
+        # No stream need be set up.
+        return Result("ok", "valid")
+    try:
+        return check(around)
+    except PermissionError:
+        return Result("skip", "only root and group livekeep can check this", "sudo livekeep doctor")
+    except LivekeepError as error:
+        return Result("skip", str(error))
 
 
 def worst(checks: tuple[Check, ...]) -> Verdict:

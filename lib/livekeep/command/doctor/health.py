@@ -6,8 +6,6 @@ from livekeep.command.doctor.channels import credential_faults, load
 from livekeep.command.doctor.doctor_base import Result, Surroundings, Verdict, is_root
 from livekeep.command.secrets.air_keys import YOUTUBE_KEY
 from livekeep.core import probe_results, state
-from livekeep.core.config import Exporter
-from livekeep.core.errors import LivekeepError
 from livekeep.core.probe_results import PROBES
 from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.status import probe_status
@@ -17,7 +15,6 @@ from livekeep.system.http import Client, TransportError
 
 PLACES = ("/usr/local/bin", "/usr/bin", "/bin")
 VERDICTS: dict[probe_results.Verdict, Verdict] = {"ok": "ok", "warn": "warn", "fail": "fail", "skipped": "skip"}
-NOT_INSTALLED = "the health part is not installed"
 EXPORTER = "livekeep-exporter.service"
 ANSWER_TIMEOUT_SECONDS = 3.0
 ANSWERS = (200, 503)
@@ -27,23 +24,18 @@ ANSWERS = (200, 503)
 def check_youtube(around: Surroundings) -> Result:
     """YouTube's last response, and whether the API key exists if a channel sets its video."""
     if not around.is_installed("livekeep-probe-youtube.service"):
-        return Result("skip", "the health part or the air part is not installed")
+        return Result("skip", "the air part is not installed (install.sh --with air)")
     last = check_probe("youtube", around)
     if not around.config.probes.youtube.enabled or not is_root():
         return last
-    try:
-        if not any(channel.youtube_video for channel in load(around)[0].values()):
-            return last
-    except LivekeepError as error:
-        return Result("skip", str(error))
+    if not any(channel.youtube_video for channel in load(around)[0].values()):
+        return last
     fault = next(credential_faults(around, YOUTUBE_KEY.file_name, "sudo livekeep air set-youtube-key"), None)
     return fault._replace(verdict="warn") if fault else last
 
 
 def check_probe(name: str, around: Surroundings) -> Result:
     """What is missing, or else the last result."""
-    if not around.is_installed(f"livekeep-probe-{name}.service"):
-        return Result("skip", NOT_INSTALLED)
     if not getattr(around.config.probes, name).enabled:
         return Result("skip", f"disabled by probes.{name}.enabled")
     missing, advice = description_of(name).missing(
@@ -54,10 +46,7 @@ def check_probe(name: str, around: Surroundings) -> Result:
 
 def last_result(around: Surroundings, name: str) -> Result:
     clock = Clock(time.time(), time.monotonic())
-    try:
-        last = state.read_or_error(PROBES[name], around.path("/run/livekeep"))
-    except PermissionError:
-        return Result("skip", "only root and group livekeep can read it", "sudo livekeep doctor")
+    last = state.read_or_error(PROBES[name], around.path("/run/livekeep"))
     if isinstance(last, StateAbsentError):
         return Result("skip", "has not run yet")
     last = probe_status.with_interval(last, around.config.probes)
@@ -74,18 +63,9 @@ def check_exporter(around: Surroundings) -> Result:
     settings, journal = around.config.exporter, f"journalctl -u {EXPORTER} -n 20"
     if not settings.enabled:
         return Result("skip", "disabled by exporter.enabled")
-    try:
-        unit = around.units(EXPORTER)[0]
-    except LivekeepError as error:
-        return Result("skip", str(error))
-    if unit.load == "not-found":
-        return Result("skip", NOT_INSTALLED)
-    if unit.is_active():
-        return ask_exporter(settings, journal)
-    return Result("fail", f"not running ({unit.active})", f"sudo systemctl start {EXPORTER}; {journal}")
-
-
-def ask_exporter(settings: Exporter, journal: str) -> Result:
+    unit = around.units(EXPORTER)[0]
+    if not unit.is_active():
+        return Result("fail", f"not running ({unit.active})", f"sudo systemctl start {EXPORTER}; {journal}")
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.address, settings.address)  # noqa: S104 - asked here, not listened on
     where, asked = (f"http://{f'[{it}]' if ':' in it else it}:{settings.port}" for it in (settings.address, host))
     try:

@@ -115,10 +115,7 @@ def judge_space(name: str, free: int, size: int) -> Result:
 
 
 def check_units(around: Surroundings) -> Result:
-    try:
-        *services, error_screen, target = around.units(*unit_names.SERVICES, unit_names.TARGET)
-    except LivekeepError as error:
-        return Result("skip", str(error))
+    *services, error_screen, target = around.units(*unit_names.SERVICES, unit_names.TARGET)
     if absent := [unit.name for unit in (*services, target) if unit.load == "not-found"]:
         return Result("fail", f"not installed: {', '.join(absent)}", "run install.sh again")
     if error_screen.is_active():

@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 from livekeep.command.doctor.channels import STORES
 from livekeep.command.doctor.doctor_base import Result, Surroundings, is_root, summary
-from livekeep.core.errors import LivekeepError
 from livekeep.core.record_states import AlerterState, RecorderState
 from livekeep.status import record_status
 from livekeep.status.health import Clock
@@ -15,8 +14,7 @@ from livekeep.system.loopback import is_loopback_address
 
 DATABASE = "/var/lib/livekeep/record/record.db"
 NOTIFY_CREDENTIAL, PASSWORD_CREDENTIAL = "livekeep.notify", "livekeep.web-password"
-RECORDER, WEB = "livekeep-recorder.service", "livekeep-web.socket"
-NOT_INSTALLED = Result("skip", "the record part is not installed (install.sh --with record)")
+WEB = "livekeep-web.socket"
 SET_ADDRESS = "sudo livekeep alert set-address"
 QUERY_SECONDS = 5.0
 
@@ -28,16 +26,11 @@ def faults_of(status: record_status.RecordStatus, subject: str) -> list[Result]:
 
 def check_record(around: Surroundings) -> Result:
     """Whether the record is written and readable."""
-    if not around.is_installed(RECORDER):
-        return NOT_INSTALLED
-    try:
-        status = record_status.read(around.path("/run/livekeep"))
-        faults = faults_of(status, "recorder")
-        # A recorder that has just started has not created one yet.
-        if not faults or around.path(DATABASE).exists():
-            faults += database_faults(around)
-    except PermissionError:
-        return Result("skip", "only root and group livekeep can check this", "sudo livekeep doctor")
+    status = record_status.read(around.path("/run/livekeep"))
+    faults = faults_of(status, "recorder")
+    # A recorder that has just started has not created one yet.
+    if not faults or around.path(DATABASE).exists():
+        faults += database_faults(around)
     size = f", {status.recorder.database_bytes / 1e6:.1f} MB" if isinstance(status.recorder, RecorderState) else ""
     return summary(faults, f"is written and can be read{size}")
 
@@ -63,8 +56,6 @@ def database_faults(around: Surroundings) -> Iterator[Result]:
 
 def check_alerts(around: Surroundings) -> Result:
     """Whether messages have a recipient, and arrive."""
-    if not around.is_installed(RECORDER):
-        return NOT_INSTALLED
     if not is_root():
         return Result("skip", "only root can read the addresses", "sudo livekeep doctor")
     status = record_status.read(around.path("/run/livekeep"))
@@ -87,16 +78,11 @@ def check_alerts(around: Surroundings) -> Result:
 def check_pages(around: Surroundings) -> Result:
     """Whether the socket listens, and has a password if it is open to the network."""
     web = around.config.web
-    if not around.is_installed(WEB):
-        return NOT_INSTALLED
     has_password = not is_root() or any((around.path(store) / PASSWORD_CREDENTIAL).exists() for store in STORES)
     if not is_loopback_address(web.address) and not has_password:
         finding = f"web.address is {web.address}, but no password is set: nobody can log in"
         return Result("fail", finding, "sudo livekeep set-web-password")
-    try:
-        socket = around.units(WEB)[0]
-    except LivekeepError as error:
-        return Result("skip", str(error))
+    socket = around.units(WEB)[0]
     if not socket.is_active():
         return Result("fail", f"{WEB} does not listen ({socket.active})", f"sudo systemctl start {WEB}; systemctl status {WEB}")
     host = f"[{web.address}]" if ":" in web.address else web.address
