@@ -31,7 +31,7 @@ from livekeep.record.reports.sections import sections
 from livekeep.record.reports.source import Source
 from livekeep.record.reports.table import MOST_ROWS
 from livekeep.record.store import schema
-from livekeep.record.store.queries import Error, ErrorGroup, Filter, Session
+from livekeep.record.store.queries import Error, ErrorGroup, Figures, Filter, Session
 from livekeep.record.store.writer import Writer
 
 WEEK = period_of("weekly", MONDAY)
@@ -258,6 +258,7 @@ def test_no_text_breaks_a_page(name: str) -> None:
 def test_the_largest_report_fits_a_message(tmp_path: Path) -> None:
     name = "&<\u00a0\U0001f3ac" * 100
     many, error = range(300), Error(1, name, name, name)
+    large = Figures(9**9, 9**9, 9**24, 9**16, 9**16, 9**16, 9**16, 9**16)
     report = Report(
         WEEK,
         0.0,
@@ -269,7 +270,7 @@ def test_the_largest_report_fits_a_message(tmp_path: Path) -> None:
         ),
         errors=tuple(ErrorGroup(name, name, number, 0, 0, 0, error) for number in many),
         performance=tuple(
-            content.Performance(f"{name}{number}", kind, 9**9, 9**9, 9e9, 9e9, 9e9, 9e9, 9e9, 1.0)
+            content.Performance(f"{name}{number}", kind, large, Figures(p50=1_000_000))
             for number in many
             for kind in ("step", name)
         ),

@@ -17,7 +17,7 @@ from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
 from livekeep.core.record_states import OpenAlert, RecorderState
 from livekeep.core.state import StateAbsentError, StateBrokenError
-from livekeep.record.alerts import conditions, gathering, outbox
+from livekeep.record.alerts import conditions
 from livekeep.record.alerts.event_judge import EventJudge
 from livekeep.record.alerts.ledger import AGAIN_SECONDS, Key, Ledger
 from livekeep.record.alerts.record import Record, lines_of_units
@@ -69,7 +69,9 @@ class Engine:
         self._database.execute("BEGIN IMMEDIATE")
         for name, rule in self.rules.items():
             self._ledger.note_rule(name, rule, clock.wall)
-            gathering.bound(self._database, name, rule.cooldown_seconds + AGAIN_SECONDS, clock.wall)
+            # Whatever the clock did meanwhile.
+            latest = clock.wall + rule.cooldown_seconds + AGAIN_SECONDS
+            self._database.execute("UPDATE gathering SET due_at = min(due_at, ?) WHERE rule = ?", [latest, name])
         for key in list(self.standings):
             rule_now = self.rules.get(key[0])
             if rule_now is None or kinds.get(key[0], rule_now.kind) != rule_now.kind:
@@ -89,8 +91,9 @@ class Engine:
         if before is not None and abs(self._offset - before) > STEP_SECONDS:
             # Messages must not wait for as long as the clock was wrong.
             logger.warning("The clock was set by %.0f s", self._offset - before)
-            gathering.shift(self._database, self._offset - before)
-            outbox.shift(self._database, self._offset - before)
+            step = [self._offset - before]
+            self._database.execute("UPDATE gathering SET due_at = due_at + ?", step)
+            self._database.execute("UPDATE deliveries SET due_at = due_at + ? WHERE state = 'waiting'", step)
         has_changed = False
         with self._record.guarded():
             has_changed = self._record.has_changed()

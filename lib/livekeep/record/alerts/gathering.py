@@ -67,13 +67,3 @@ def next_due(database: sqlite3.Connection) -> float | None:
     """When the next message is to be made."""
     due = database.execute("SELECT min(due_at) FROM gathering").fetchone()[0]
     return float(due) if due is not None else None
-
-
-def shift(database: sqlite3.Connection, seconds: float) -> None:
-    """The clock was set by `seconds`: move the due times with it."""
-    database.execute("UPDATE gathering SET due_at = due_at + ?", [seconds])
-
-
-def bound(database: sqlite3.Connection, name: str, longest_seconds: float, now: float) -> None:
-    """Bound the wait of a rule's messages, whatever the clock did meanwhile."""
-    database.execute("UPDATE gathering SET due_at = min(due_at, ?) WHERE rule = ?", [now + longest_seconds, name])

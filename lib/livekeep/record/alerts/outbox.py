@@ -126,11 +126,6 @@ def next_due(database: sqlite3.Connection, known: Mapping[str, Channel], busy: S
     return min((row["due"] for row in rows if row["channel"] in known and row["channel"] not in busy), default=None)
 
 
-def shift(database: sqlite3.Connection, seconds: float) -> None:
-    """The clock was set by `seconds`: move the due times with it."""
-    database.execute("UPDATE deliveries SET due_at = due_at + ? WHERE state = 'waiting'", [seconds])
-
-
 def batch(database: sqlite3.Connection, channel: Channel, now: float) -> list[dict[str, Any]]:
     """The due messages of a channel, the oldest first, in the form that `delivery` reads; counts the attempt."""
     rows = database.execute(

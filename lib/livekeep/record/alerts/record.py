@@ -113,11 +113,8 @@ def newest(record: sqlite3.Connection, terms: str, *parameters: object) -> list[
         f"SELECT id, message FROM events WHERE {terms} ORDER BY id DESC LIMIT {LOG_LINES}",  # noqa: S608
         parameters,
     ).fetchall()
-    return [f"{clock(moment(row['id']) / SECOND)} {row['message']}" for row in reversed(rows)]
-
-
-def clock(at: float) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at))
+    times = [time.strftime("%H:%M:%S", time.localtime(moment(row["id"]) / SECOND)) for row in rows]
+    return [f"{at} {row['message']}" for at, row in zip(reversed(times), reversed(rows), strict=True)]
 
 
 def tail(text: str) -> list[str]:

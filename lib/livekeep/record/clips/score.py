@@ -13,7 +13,7 @@ one counts. Fetches need no regular interval: a window has its actual begin and 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from livekeep.record.clips.course import HOUR, LEAST_RATE, Course
 
@@ -189,23 +189,19 @@ def scores(clips: Sequence[Plays], spans: Sequence[Window], course: Course) -> t
             # Among few clips, one that takes off would dominate its own reference.
             is_alone = clip.clip in usable and len(usable) <= 2 * FEW_CLIPS
             together, spread = surroundings(usable, but=clip.clip) if is_alone else shared
-            result = scored(clip, index, window, expected, together, spread)
-            result = replace(result, score=max(result.score - discount, 0.0))
-            if clip.clip not in best or result.score > best[clip.clip].score:
-                best[clip.clip] = result
+            plays, mean = clip.recent[index], expected.mean * together
+            score = max(surprise(plays, mean, size_around(mean, expected.size, spread)) - discount, 0.0)
+            if clip.clip in best and score <= best[clip.clip].score:
+                continue
+            best[clip.clip] = Score(
+                clip=clip.clip,
+                score=score,
+                plays=plays,
+                hours=expected.hours,
+                ratio=plays / mean,
+                usual=expected.mean / max(expected.weight, 1e-9),
+                size=spread,
+                begin=max(window.begin, clip.since),
+                is_new=clip.since >= window.begin,
+            )
     return best, tuple(rises)
-
-
-def scored(clip: Plays, index: int, window: Window, expected: Expectation, together: float, spread: float) -> Score:
-    plays, mean = clip.recent[index], expected.mean * together
-    return Score(
-        clip=clip.clip,
-        score=surprise(plays, mean, size_around(mean, expected.size, spread)),
-        plays=plays,
-        hours=expected.hours,
-        ratio=plays / mean,
-        usual=expected.mean / max(expected.weight, 1e-9),
-        size=spread,
-        begin=max(window.begin, clip.since),
-        is_new=clip.since >= window.begin,
-    )

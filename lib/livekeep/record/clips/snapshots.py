@@ -158,7 +158,8 @@ class Snapshots:
             gained, is_seen_again = gained_by(clip, before, row, at)
             if before is None or is_seen_again or figures(before) != figures_of(clip):
                 snapshots.append((fetch, row["id"], *figures_of(clip), gained))
-            if before is not None and (is_seen_again or (*described(before), *figures(before)) != all_of(clip)):
+            columns = ("name", "link", "duration_seconds", "created_at", "plays", "likes", "comments")
+            if before is not None and (is_seen_again or tuple(before[column] for column in columns) != all_of(clip)):
                 changed.append((*all_of(clip), at if is_seen_again else row["known_since"], row["id"]))
         # Many rows in one statement: each statement is a recorded call.
         self._db.executemany(
@@ -339,7 +340,3 @@ def all_of(clip: Clip) -> tuple[str, str, float | None, int | None, int | None, 
 
 def figures(row: sqlite3.Row) -> tuple[int | None, int | None, int | None]:
     return row["plays"], row["likes"], row["comments"]
-
-
-def described(row: sqlite3.Row) -> tuple[str, str, float | None, int | None]:
-    return row["name"], row["link"], row["duration_seconds"], row["created_at"]

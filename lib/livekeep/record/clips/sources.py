@@ -15,26 +15,18 @@ SET_YOUTUBE_KEY = "sudo livekeep air set-youtube-key"
 NO_SOURCE = "set exactly one of vimeo, youtube_channel and file in [clips.NAME]"
 
 
-def kind_of(source: Clips) -> str:
-    """ "vimeo", "youtube", "file", or "" unless exactly one of the three is set."""
-    kinds = {"vimeo": source.vimeo, "youtube": source.youtube_channel, "file": source.file}
-    chosen = [kind for kind, value in kinds.items() if value]
-    return chosen[0] if len(chosen) == 1 else ""
-
-
 def fetch(source: Clips, settings: Config) -> list[Clip]:
     """The clips of `source`, the newest `MOST_CLIPS` of them. Raises `SourceError`."""
     seconds, proxy = settings.analyzer.timeout_seconds, settings.vimeo.proxy
-    kind = kind_of(source)
-    if kind == "vimeo":
+    if sum(map(bool, (source.vimeo, source.youtube_channel, source.file))) != 1:
+        raise SourceError("it names no place of its clips, or more than one", NO_SOURCE)
+    if source.vimeo:
         token = secret(paths.TOKEN_NAME, "Vimeo token", SET_TOKEN)
         return VimeoSource(settings.vimeo.api_url, proxy, token, seconds).clips(source.vimeo)[:MOST_CLIPS]
-    if kind == "youtube":
+    if source.youtube_channel:
         key = secret(paths.YOUTUBE_KEY_NAME, "YouTube API key", SET_YOUTUBE_KEY)
         return YoutubeSource(settings.analyzer.youtube_api_url, proxy, key, seconds).clips(source.youtube_channel)
-    if kind == "file":
-        return file_source.clips(Path(source.file))
-    raise SourceError("it names no place of its clips, or more than one", NO_SOURCE)
+    return file_source.clips(Path(source.file))
 
 
 def secret(name: str, noun: str, advice: str) -> str:

@@ -36,18 +36,19 @@ def document(value: Any) -> Any:
     if dataclasses.is_dataclass(value):
         names = [field.name for field in dataclasses.fields(value)]
         names += [name for name, entry in vars(type(value)).items() if isinstance(entry, property)]
-        return {key: entry for name in names for key, entry in [named(name, getattr(value, name))]}
+        result: dict[str, Any] = {}
+        for name in names:
+            entry = getattr(value, name)
+            if name in MOMENTS:
+                result[name] = None if entry is None else iso(entry)
+            elif name in LENGTHS and isinstance(entry, int | float | None):
+                result[f"{name}_seconds"] = None if entry is None else entry / 1_000_000
+            else:
+                result[name] = document(entry)
+        return result
     if isinstance(value, list | tuple):
         return [document(entry) for entry in value]
     return value
-
-
-def named(name: str, value: Any) -> tuple[str, Any]:
-    if name in MOMENTS:
-        return name, None if value is None else iso(value)
-    if name in LENGTHS and isinstance(value, int | float | None):
-        return f"{name}_seconds", None if value is None else value / 1_000_000
-    return name, document(value)
 
 
 def duration(microseconds: float | None) -> str:

@@ -89,7 +89,10 @@ def curve(entry: Curve, report: Report, width: float, printable: Callable[[str],
 
     unit = axis_length if is_time else figures.count
     top = ceiling(max(0 if is_time else 2, *(value for _moment, value in entry.points)), is_time)
-    name = fitting(printable(entry.function), width - 40)
+    # The end that fits the width, since names of functions differ there.
+    name, most = printable(entry.function), int((width - 40) / (7.5 * 0.62))
+    if len(name) > most:
+        name = f"…{name[len(name) - most + 1 :]}"
     group = frame(f"{name}, {report.metric or 'p50'}", width, top, unit)
     first, last = entry.points[0][0], max(report.period.end, entry.points[-1][0] + 1)
     height = HEIGHT - TOP - BOTTOM
@@ -132,12 +135,6 @@ def draw(group: Group, places: list[float]) -> list[float]:
     if len(places) > 2:
         group.add(PolyLine(places, strokeColor=LINE, strokeWidth=0.9))
     return []
-
-
-def fitting(text: str, width: float) -> str:
-    """The end of `text` that fits the width, since names of functions differ there."""
-    most = int(width / (7.5 * 0.62))
-    return text if len(text) <= most else f"…{text[len(text) - most + 1 :]}"
 
 
 def ceiling(value: float, is_time: bool = False) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from livekeep.record.reports.period import Period
-from livekeep.record.store.queries import ErrorGroup, Filter, Session
+from livekeep.record.store.queries import ErrorGroup, Figures, Filter, FunctionFigures, Session
 from livekeep.record.store.queries.filter import is_any
 
 
@@ -35,24 +35,16 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Performance:
-    """All calls of one function that began in the period."""
+class Performance(FunctionFigures):
+    """All calls of one function, or runs of a step, that began in the period."""
 
-    function: str
-    kind: str
-    count: int
-    failures: int
-    mean_seconds: float
-    p50_seconds: float
-    p95_seconds: float
-    p99_seconds: float
-    longest_seconds: float
-    p50_before: float | None = None
+    before: Figures | None = None
     """In the period of comparison."""
 
     @property
     def change(self) -> float | None:
-        return change(self.p50_seconds, self.p50_before)
+        """Of the median."""
+        return change(self.figures.p50, self.before.p50 if self.before else None)
 
 
 @dataclass(frozen=True)
@@ -268,8 +260,8 @@ def totals_of(jobs: Iterable[Job], performance: Iterable[Performance], scale: fl
         runs=scale * sum(job.runs for job in own),
         bad_runs=scale * sum(job.failed + job.lost for job in own),
         items=scale * sum(job.items for job in own),
-        calls=scale * sum(entry.count for entry in calls),
-        failed_calls=scale * sum(entry.failures for entry in calls),
+        calls=scale * sum(entry.figures.count for entry in calls),
+        failed_calls=scale * sum(entry.figures.failures for entry in calls),
     )
 
 

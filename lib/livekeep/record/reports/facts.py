@@ -52,26 +52,8 @@ def of_sessions(source: Source, sql: str, wanted: queries.Filter) -> list[dict[s
 def performance(current: Iterable[FunctionFigures], earlier: Iterable[FunctionFigures]) -> tuple[Performance, ...]:
     """Functions and steps of a period, and of the period of comparison."""
     before = {(row.name, row.kind): row.figures for row in earlier}
-    rows = []
-    for row in current:
-        if row.kind == "session":
-            continue
-        own, old = row.figures, before.get((row.name, row.kind))
-        rows.append(
-            Performance(
-                function=row.name,
-                kind=row.kind,
-                count=own.count,
-                failures=own.failures,
-                mean_seconds=seconds(own.mean),
-                p50_seconds=seconds(own.p50),
-                p95_seconds=seconds(own.p95),
-                p99_seconds=seconds(own.p99),
-                longest_seconds=seconds(own.max),
-                p50_before=seconds(old.p50) if old else None,
-            )
-        )
-    return tuple(rows)
+    rows = [row for row in current if row.kind != "session"]
+    return tuple(Performance(row.name, row.kind, row.figures, before.get((row.name, row.kind))) for row in rows)
 
 
 def series(source: Source, figures: Iterable[FunctionFigures]) -> dict[tuple[str, str], tuple[Bucket, ...]]:
@@ -98,14 +80,12 @@ def curves(days: dict[tuple[str, str], tuple[Bucket, ...]], metric: str) -> tupl
         # A job is shown as a whole, without its steps.
         if kind == "step":
             continue
-        points = tuple((seconds(day.began_at), value_of(day, metric or "p50")) for day in buckets)
-        every.append(Curve(name, kind, points))
+        values = [float(getattr(day.figures, metric or "p50")) for day in buckets]
+        if metric not in ("count", "failures"):
+            values = [seconds(value) for value in values]
+        begins = (seconds(day.began_at) for day in buckets)
+        every.append(Curve(name, kind, tuple(zip(begins, values, strict=True))))
     return tuple(curve for curve in every if len(curve.points) > 2)[:MOST_CURVES]
-
-
-def value_of(day: Bucket, metric: str) -> float:
-    figure = float(getattr(day.figures, metric))
-    return figure if metric in ("count", "failures") else seconds(figure)
 
 
 def days(source: Source) -> tuple[Day, ...]:

@@ -58,11 +58,9 @@ def changes(report: Report) -> list[str]:
     compared = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
     if not any(abs(change) > WORTH_TELLING for change, _name in compared):
         calls = [entry for entry in report.performance if entry.kind != "step"]
-        whole = sum(entry.count * entry.mean_seconds for entry in calls)
-        large = [
-            entry for entry in calls if entry.count >= FEWEST_CALLS and entry.count * entry.mean_seconds > LARGE_SHARE * whole
-        ]
-        compared = [(entry.change, shortened(entry.function)) for entry in large if entry.change is not None]
+        whole = sum(entry.figures.sum for entry in calls)
+        large = [entry for entry in calls if entry.figures.count >= FEWEST_CALLS and entry.figures.sum > LARGE_SHARE * whole]
+        compared = [(entry.change, shortened(entry.name)) for entry in large if entry.change is not None]
     worth = sorted((entry for entry in compared if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
     said = []
     for change, name in worth[:MOST_CHANGES]:
@@ -160,16 +158,13 @@ def of_slowdowns(report: Report) -> list[Advice]:
 
 
 def of_calls(report: Report) -> list[Advice]:
-    often = [entry for entry in report.performance if entry.kind != "step" and entry.count >= FEWEST_CALLS]
-    bad = [entry for entry in often if entry.failures / entry.count >= FAILED_SHARE]
-    worst = sorted(bad, key=lambda entry: -entry.failures / entry.count)[:3]
-    return [
-        Advice(
-            f"{shortened(entry.function)}: {figures.count(entry.failures)} of {figures.plural(entry.count, 'call')} failed",
-            "livekeep record functions --failed",
-        )
-        for entry in worst
-    ]
+    often = [entry for entry in report.performance if entry.kind != "step" and entry.figures.count >= FEWEST_CALLS]
+    bad = [entry for entry in often if entry.figures.failed_share >= FAILED_SHARE]
+    advice = []
+    for entry in sorted(bad, key=lambda entry: -entry.figures.failed_share)[:3]:
+        failed, calls = figures.count(entry.figures.failures), figures.plural(entry.figures.count, "call")
+        advice.append(Advice(f"{shortened(entry.name)}: {failed} of {calls} failed", "livekeep record functions --failed"))
+    return advice
 
 
 def of_boxes(report: Report) -> list[Advice]:

@@ -29,13 +29,13 @@ FUNCTION = text_column("function", "function", 3.2)
 KIND = text_column("kind", "kind", 1.1, is_shared=True)
 CHANGE = Column("change", "change", is_optional=True)
 FIGURES: dict[str, tuple[Column, Callable[[Performance], Cell]]] = {
-    "count": (Column("calls", "count", 1.2), lambda entry: number(entry.count)),
-    "failures": (Column("failed", "failures"), lambda entry: bad_count(entry.failures)),
-    "mean": (Column("mean", "mean_seconds", 1.2), lambda entry: length(entry.mean_seconds)),
-    "p50": (Column("p50", "p50_seconds", 1.2), lambda entry: length(entry.p50_seconds)),
-    "p95": (Column("p95", "p95_seconds", 1.2), lambda entry: length(entry.p95_seconds)),
-    "p99": (Column("p99", "p99_seconds", 1.2), lambda entry: length(entry.p99_seconds)),
-    "max": (Column("longest", "longest_seconds", 1.2), lambda entry: length(entry.longest_seconds)),
+    "count": (Column("calls", "count", 1.2), lambda it: number(it.figures.count)),
+    "failures": (Column("failed", "failures"), lambda it: bad_count(it.figures.failures)),
+    "mean": (Column("mean", "mean_seconds", 1.2), lambda it: length(seconds(it.figures.mean))),
+    "p50": (Column("p50", "p50_seconds", 1.2), lambda it: length(seconds(it.figures.p50))),
+    "p95": (Column("p95", "p95_seconds", 1.2), lambda it: length(seconds(it.figures.p95))),
+    "p99": (Column("p99", "p99_seconds", 1.2), lambda it: length(seconds(it.figures.p99))),
+    "max": (Column("longest", "longest_seconds", 1.2), lambda it: length(seconds(it.figures.max))),
 }
 """Columns of functions, by the metric of a filter."""
 
@@ -122,7 +122,7 @@ def performance(report: Report, of_steps: bool = False) -> Section:
     name, title = ("steps", "Steps of jobs") if of_steps else ("performance", "Performance")
     is_compared = report.metric in ("", "p50")
     columns: list[tuple[Column, Callable[[Performance], Cell]]] = [
-        (text_column("step", "function", 3.2) if of_steps else FUNCTION, lambda it: words(it.function)),
+        (text_column("step", "function", 3.2) if of_steps else FUNCTION, lambda it: words(it.name)),
         (KIND, lambda it: words(it.kind)),
         *(column for metric, column in FIGURES.items() if report.metric in ("", metric)),
     ]

@@ -106,11 +106,6 @@ def _percentile(share: float) -> Convert:
     return _each(lambda blob: _decimal(round(histogram.percentile(histogram.decode(blob), share) or 0)))
 
 
-def _buckets(blob: bytes) -> str:
-    """The middle of each bucket in seconds, with its count."""
-    return json.dumps([(histogram.value_of(bucket) / 1_000_000, count) for bucket, count in histogram.decode(blob).items()])
-
-
 CSV: dict[str, Convert] = {
     TEXT: _cached(guarded),
     LONG_TEXT: _each(guarded),
@@ -120,7 +115,8 @@ CSV: dict[str, Convert] = {
     SECONDS: _each(_decimal),
     OUTCOME: _each(CALL_OUTCOMES.__getitem__),
     FIELDS: lambda column: column,
-    HISTOGRAM: _each(_buckets),
+    # The middle of each bucket in seconds, with its count.
+    HISTOGRAM: _each(lambda blob: json.dumps([(histogram.value_of(it) / 1e6, n) for it, n in histogram.decode(blob).items()])),
     P50: _percentile(0.5),
     P95: _percentile(0.95),
     P99: _percentile(0.99),

@@ -125,7 +125,11 @@ class Sessions:
         session = self._row(token, process, machine, moment)
         session.updated_at = max(session.updated_at, moment)
         self._changed_sessions[session.id] = session
-        row = self._step(session.id, number, moment)
+        row = self._steps.get((session.id, number))
+        if row is None:
+            loaded = self._load_steps("session = ? AND number = ?", (session.id, number))
+            row = loaded[0] if loaded else StepRow(session=session.id, number=number, began_at=moment)
+            self._steps[session.id, number] = row
         before = dataclasses.replace(row)
         row.take(content, self._names, moment)
         row.parent = content.get("parent", row.parent)
@@ -206,14 +210,6 @@ class Sessions:
         row = SessionRow(**dict(zip(SESSION_COLUMNS, stored, strict=True)))
         # Rows that wait for a write are newer.
         return self._sessions.setdefault((row.token, row.process), row)
-
-    def _step(self, session: int, number: int, moment: int) -> StepRow:
-        row = self._steps.get((session, number))
-        if row is None:
-            loaded = self._load_steps("session = ? AND number = ?", (session, number))
-            row = loaded[0] if loaded else StepRow(session=session, number=number, began_at=moment)
-            self._steps[session, number] = row
-        return row
 
     def _all_steps(self, session: int) -> list[StepRow]:
         steps = {step.number: step for step in self._load_steps("session = ?", (session,))}

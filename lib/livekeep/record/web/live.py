@@ -36,21 +36,17 @@ class Reader:
 
     def __init__(self, address: str, stamps: dict[str, str]) -> None:
         self.address, self.stamps = address, stamps
-        self._newest: Mapping[str, str] = {}
-        self._is_new = asyncio.Event()
-
-    def offer(self, fragments: Mapping[str, str]) -> None:
-        self._newest = fragments
-        self._is_new.set()
+        self.newest: Mapping[str, str] = {}
+        self.is_new = asyncio.Event()
 
     async def message(self) -> str:
         """Wait for a difference; return it as the text to send."""
         while True:
-            await self._is_new.wait()
-            self._is_new.clear()
+            await self.is_new.wait()
+            self.is_new.clear()
             different = {
                 name: {"stamp": new, "html": fragment}
-                for name, fragment in self._newest.items()
+                for name, fragment in self.newest.items()
                 if name in self.stamps and (new := stamp(fragment)) != self.stamps[name]
             }
             if different:
@@ -165,6 +161,7 @@ class Live:
                         continue
                     for reader in self.readers:
                         if reader.address == address:
-                            reader.offer(fragments)
+                            reader.newest = fragments
+                            reader.is_new.set()
                 spent = time.monotonic() - began
             await asyncio.sleep(max(TICK_SECONDS, spent * REST))

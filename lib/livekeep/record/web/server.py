@@ -75,13 +75,10 @@ class Web:
         watch.drain()
         settings = watch.changed()
         if settings:
-            self.use(settings)
-
-    def use(self, settings: Config) -> None:
-        """Apply the settings that can change while it runs; the address belongs to the socket: see `livekeep apply`."""
-        self.sources.settings = settings
-        self.server.idle_seconds = settings.web.idle_seconds
-        self.door.names = door.Names(self.door.names.is_local, settings.web.names)
+            # The address belongs to the socket: see `livekeep apply`.
+            self.sources.settings = settings
+            self.server.idle_seconds = settings.web.idle_seconds
+            self.door.names = door.Names(self.door.names.is_local, settings.web.names)
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import re
 
-from livekeep.record.web.pages import alerts, boxes, clips, events, functions, jobs, now, reports
+from livekeep.record.web.pages import boxes, clips, events, functions, jobs, now, reports
 from livekeep.record.web.pages.page import Download, NotThereError, Page
 
 __all__ = ["MENU", "PAGES", "Download", "NotThereError", "Page"]
@@ -17,7 +17,7 @@ PAGES: tuple[Page, ...] = (
     Page("Function", re.compile("/function"), "function.html", functions.collect_one, "Functions", "30d", has_charts=True),
     Page("Compare", re.compile("/compare"), "compare.html", functions.collect_comparison, "Compare", "7d"),
     Page("Events", re.compile("/events"), "events.html", events.collect, "Events"),
-    Page("Alerts", re.compile("/alerts"), "alerts.html", alerts.collect, "Alerts", "7d"),
+    Page("Alerts", re.compile("/alerts"), "alerts.html", events.collect_alerts, "Alerts", "7d"),
     Page("Clips", re.compile("/clips"), "clips.html", clips.collect, "Clips", "7d"),
     Page("Boxes", re.compile("/boxes"), "boxes.html", boxes.collect, "Boxes", has_charts=True),
     Page("Reports", re.compile("/reports"), "reports.html", reports.collect, "Reports", "7d"),
