@@ -38,13 +38,16 @@ class Web:
 
     answer: Callable[[Request], Reply] = lambda request: http(404)
     tls: ssl.SSLContext | None = None
+    host: str = "127.0.0.1"
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
 
     def __post_init__(self) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        self._listener = socket.create_server((self.host, 0), family=family)
         self.port = self._listener.getsockname()[1]
-        self.url = f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        self.url = f"{'https' if self.tls else 'http'}://{host}:{self.port}"
         self.is_closing = threading.Event()
         threading.Thread(target=self._accept, daemon=True).start()
 

@@ -1,7 +1,5 @@
 """A box to run the command on: a root of its own, a stand-in for systemctl, and a local server that stands for Vimeo's API."""
 
-import contextlib
-import json
 import os
 import pty
 import select
@@ -9,10 +7,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -25,6 +21,7 @@ from livekeep.command.doctor.doctor_base import Check, Surroundings
 from livekeep.core import channels, config, state
 from livekeep.core.channels import ChannelEnd, ChannelState
 from tests.system.unit_bus import UnitBus
+from tests.web import Web, http
 
 HERE = Path(__file__).parent
 NOBODY = 65534
@@ -212,47 +209,11 @@ def as_nobody(box: Box, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, env=box.environment, cwd="/")
 
 
-class Api:
-    """Stands for the Vimeo API: answers every GET with `status` and `body`, after `delay_seconds`; remembers what was asked."""
-
-    def __init__(self) -> None:
-        self.status, self.delay_seconds = 200, 0.0
-        self.body: Any = {"scope": "private public", "user": {"name": "somebody"}}
-        self.headers: dict[str, str] = {}
-        self.asked: list[tuple[str, str, str]] = []
-        api = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                api.asked.append((self.path, self.headers.get("Authorization", ""), self.headers.get("Accept", "")))
-                time.sleep(api.delay_seconds)
-                content = api.body if isinstance(api.body, bytes) else json.dumps(api.body).encode()
-                self.send_response(api.status)
-                for name, value in {"Content-Length": str(len(content)), **api.headers}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                # A client that has had enough goes.
-                with contextlib.suppress(ConnectionError):
-                    self.wfile.write(content)
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.server.block_on_close = False
-        self.url = f"http://127.0.0.1:{self.server.server_port}"
-
-
 @pytest.fixture
-def api() -> Iterator[Api]:
-    api = Api()
-    thread = threading.Thread(target=api.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield api
-    api.server.shutdown()
-    thread.join()
-    api.server.server_close()
+def api() -> Iterator[Web]:
+    """Stands for Vimeo's API, and accepts the token."""
+    with Web(lambda _request: http(200, {"scope": "private public", "user": {"name": "somebody"}})) as web:
+        yield web
 
 
 def read_until(descriptor: int, end: bytes | None) -> bytes:

@@ -134,8 +134,8 @@ def test_an_unattended_upgrade_keeps_the_stream_on_the_screen(box: Screen, repos
         assert machine.run(["livekeep", "version"]).stdout == f"livekeep {version}\n"
         assert machine.read("/etc/livekeep/livekeep.toml") == config
         assert machine.run("find /etc -name '*.dpkg-*'").stdout == ""
-        wait_for(lambda: machine.unit_property("livekeep-exporter.service", "ActiveState") == "active", 30)
-        assert machine.unit_property("livekeep-probe-network.timer", "ActiveState") == "active"
+        for unit in ("livekeep-exporter.service", "livekeep-probe-network.timer"):
+            wait_for(lambda unit=unit: machine.unit_property(unit, "ActiveState") == "active", 60)  # type: ignore[misc]
         assert machine.failed_units() == ""
     box.vimeo.go_off()
     box.shows("holding")

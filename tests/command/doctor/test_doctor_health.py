@@ -2,9 +2,7 @@
 
 import re
 import socket
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 from conftest import Box
@@ -20,6 +18,7 @@ from livekeep.core.probe_results import (
     Verdict,
     YoutubeResult,
 )
+from tests.web import Web, http
 
 TITLES = {name: kind.TITLE for name, kind in PROBES.items()}
 
@@ -145,40 +144,10 @@ def test_a_result_reaches_the_report(health_box: Box) -> None:
 # The exporter
 
 
-class Exporter:
-    """Answers every GET with `status`."""
-
-    def __init__(self, address: str) -> None:
-        self.status = 200
-        self.asked: list[str] = []
-        exporter = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                exporter.asked.append(self.path)
-                self.send_response(exporter.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_arguments: object) -> None:
-                pass
-
-        class Server(HTTPServer):
-            address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-
-        self.server = Server((address, 0), Handler)
-        self.port = self.server.server_port
-
-
 @pytest.fixture(params=["127.0.0.1"])
-def exporter(request: pytest.FixtureRequest) -> Iterator[Exporter]:
-    exporter = Exporter(request.param)
-    thread = threading.Thread(target=exporter.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield exporter
-    exporter.server.shutdown()
-    thread.join()
-    exporter.server.server_close()
+def exporter(request: pytest.FixtureRequest) -> Iterator[Web]:
+    with Web(lambda _request: http(200), host=request.param) as web:
+        yield web
 
 
 def check_exporter(box: Box, port: int, address: str = "127.0.0.1") -> tuple[str, str]:
@@ -187,19 +156,19 @@ def check_exporter(box: Box, port: int, address: str = "127.0.0.1") -> tuple[str
     return check.verdict, check.finding
 
 
-def test_it_answers(health_box: Box, exporter: Exporter) -> None:
+def test_it_answers(health_box: Box, exporter: Web) -> None:
     assert check_exporter(health_box, exporter.port) == ("ok", f"http://127.0.0.1:{exporter.port} answers")
     assert check_exporter(health_box, exporter.port, "0.0.0.0")[0] == "ok"
-    exporter.status = 503
+    exporter.answer = lambda _request: http(503)
     assert check_exporter(health_box, exporter.port)[0] == "ok", "an unhealthy screen is no fault of the exporter"
-    assert exporter.asked == ["/healthz"] * 3
-    exporter.status = 404
+    assert exporter.paths() == ["/healthz"] * 3
+    exporter.answer = lambda _request: http(404)
     assert check_exporter(health_box, exporter.port) == ("fail", f"http://127.0.0.1:{exporter.port}/healthz answers 404")
 
 
 @pytest.mark.parametrize("exporter", ["::1"], indirect=True)
 @pytest.mark.parametrize("address", ["::1", "::"])
-def test_it_answers_by_ipv6(health_box: Box, exporter: Exporter, address: str) -> None:
+def test_it_answers_by_ipv6(health_box: Box, exporter: Web, address: str) -> None:
     assert check_exporter(health_box, exporter.port, address) == ("ok", f"http://[{address}]:{exporter.port} answers")
 
 
@@ -214,19 +183,9 @@ def test_it_does_not_answer(health_box: Box) -> None:
         assert (verdict, "does not answer (no answer within 3 s)" in finding) == ("fail", True)
 
 
-def test_something_else_answers(health_box: Box) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-
-        def talk() -> None:
-            connection, _address = listener.accept()
-            with connection:
-                connection.sendall(b"SSH-2.0-made-up\r\n")
-                connection.recv(1000)
-
-        thread = threading.Thread(target=talk)
-        thread.start()
-        verdict, finding = check_exporter(health_box, listener.getsockname()[1])
-        thread.join()
+def test_something_else_answers(health_box: Box, exporter: Web) -> None:
+    exporter.answer = lambda _request: b"SSH-2.0-made-up\r\n"
+    verdict, finding = check_exporter(health_box, exporter.port)
     assert (verdict, "does not answer (" in finding) == ("fail", True)
 
 

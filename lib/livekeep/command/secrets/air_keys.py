@@ -32,7 +32,7 @@ STORAGE_KEY_ID = Secret(
 STORAGE_SECRET = Secret(
     "livekeep.storage-secret", "storage secret", STORAGE, "the provider shows it when it creates the key", title="Its secret"
 )
-API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "create one, or give none", article="an")
+API_TOKEN = Secret("livekeep.api-token", "API token", "livekeep-controller.service", "create one, or give none")
 YOUTUBE_KEY = Secret(
     paths.YOUTUBE_KEY_NAME,
     "YouTube API key",

@@ -30,7 +30,6 @@ class Secret:
     noun: str
     unit: str
     source: str
-    article: str = "a"
     title: str = ""
     """The prompt, if it is more than the noun."""
     made_of: str = "ASCII letters, digits and signs"
@@ -38,7 +37,7 @@ class Secret:
     """The other command that accepts a line NAME=VALUE."""
 
     def one(self) -> str:
-        return f"{self.article} {self.noun}"
+        return f"{'an' if self.noun[0] in 'AEIOUaeiou' else 'a'} {self.noun}"
 
 
 VIMEO_TOKEN = Secret(
