@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import config
-from livekeep.core.checks import Check, Range
 from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
 from livekeep.core.config.record import SHIPPED_ALERTS
 from livekeep.core.errors import ConfigError
@@ -107,23 +106,17 @@ BAD_VALUES = (
     ("log", "level", '"loud"', 'must be one of "debug", "info", "warning", "error"'),
     ("log", "level", "3", "must be text in quotes"),
     ("vimeo", "api_url", '"ftp://api.vimeo.com"', "must be a URL that begins with https://, http://"),
-    ("vimeo", "proxy", '"socks5://proxy:1"', "must be a URL that begins with"),
-    ("stream", "selected", "1", "must be text in quotes"),
     ("poller", "interval_seconds", "true", "must be a number"),
     ("poller", "interval_seconds", "nan", "must be from 1 to 3600"),
     ("poller", "interval_seconds", "inf", "must be from 1 to 3600"),
     ("poller", "interval_seconds", "1" + "0" * 400, "must be from 1 to 3600"),
-    ("poller", "timeout_seconds", "0.4", "must be from 0.5 to 60"),
     ("poller", "failures_before_error", "2.5", "must be a whole number"),
     ("poller", "failures_before_error", "true", "must be a whole number"),
-    ("probes.youtube", "interval_seconds", "29", "must be from 30 to 86400"),
     ("probes.youtube", "api_url", '"http://youtube.example"', "must be a URL that begins with https://"),
     ("probes.youtube", "api_url", '"http://127.0.0.1.example/"', "must be a URL that begins with https://"),
     ("probes.youtube", "api_url", '"https://youtube.example/?key=1"', "must be a URL that begins with https://"),
     ("probes.youtube", "api_url", '"https://me@youtube.example"', "must be a URL that begins with https://"),
     ("probes.youtube", "api_url", '""', "must be a URL that begins with https://"),
-    ("screen", "player", '"omxplayer"', 'must be one of "mpv", "vlc"'),
-    ("screen", "output", '"hdmi"', 'must be one of "auto", "drm", "wayland", "x11"'),
     ("screen", "x11_display", '"far:0"', "must be a local display"),
     ("screen", "x11_authority", '"Xauthority"', "must be an absolute path"),
     ("screen", "wayland_display", '"../wayland-0"', "must be a socket name"),
@@ -131,42 +124,18 @@ BAD_VALUES = (
     ("screen", "connector", '"HDMI A 1"', "must be a connector"),
     ("screen", "mode", '"full"', "must be a mode"),
     ("screen", "hwdec", '""', "must be a decoder"),
-    ("screen", "max_bitrate", "-1", "must be from 0"),
     ("screen", "audio_device", '""', "must be a device"),
-    ("screen", "volume", "131", "must be from 0 to 130"),
     ("screen", "holding", "[]", "must be a text or a list of texts, not empty"),
     ("screen", "holding", '["/a.png", 3]', "must be a text or a list of texts"),
     ("screen", "holding", '["/a.png", "b.png"]', "must be an absolute path"),
-    ("screen", "error", '"error.png"', "must be an absolute path"),
-    ("screen", "stall_seconds", "1.9", "must be from 2 to 120"),
     ("screen", "show_next_start", '"yes"', "must be true or false"),
-    ("storage", "provider", '"gcs"', 'must be one of "s3", "r2"'),
-    ("storage", "endpoint_url", '"s3://bucket"', "must be a URL that begins with https://, http://"),
     ("storage", "region", '"EU west"', "must be a region"),
-    ("storage", "url_seconds", "59", "must be from 60 to 604800"),
-    ("storage", "timeout_seconds", "0", "must be from 1 to 60"),
     ("controller", "cors_origins", '["*"]', "must be a URL that begins with https://, http://"),
-    ("controller", "idle_seconds", "4", "must be from 5 to 86400"),
     ("channels.main", "media", '"media"', "must be a folder"),
     ("channels.main", "media", '"s3://B/x"', "must be a folder"),
-    ("channels.main", "order", '"random"', 'must be one of "name", "oldest", "newest", "shuffle", "hot"'),
-    ("channels.main", "loop", '"yes"', "must be true or false"),
     ("channels.main", "extensions", '["mp4"]', "must be in small letters with its dot"),
-    ("channels.main", "extensions", "[]", "must be a text or a list of texts, not empty"),
-    ("channels.main", "rescan_seconds", "1", "must be from 2 to 86400"),
     ("channels.main", "ingest_urls", '["srt://host:1"]', "must be a URL that begins with rtmp://, rtmps://"),
-    ("channels.main", "width", "8000", "must be from 160 to 3840"),
-    ("channels.main", "height", "720.0", "must be a whole number"),
-    ("channels.main", "frame_rate", "120", "must be from 5 to 60"),
-    ("channels.main", "video_bitrate", "3000", "must be from 100000 to 5e+07"),
-    ("channels.main", "audio_bitrate", "1", "must be from 32000 to 512000"),
-    ("channels.main", "keyframe_seconds", "5", "must be from 0.5 to 4"),
-    ("channels.main", "copy", '"always"', 'must be one of "auto", "never"'),
-    ("channels.main", "preset", '"placebo"', 'must be one of "ultrafast"'),
-    ("channels.main", "slate", '"slate.png"', "must be an absolute path"),
-    ("channels.main", "rotate_hours", "591", "must be from 0 to 590"),
     ("streams.main", "vimeo_event", '"12a"', "must be the event's number"),
-    ("streams.main", "vimeo_event", "123", "must be text in quotes"),
     ("streams.main", "vimeo_video", '"vimeo.com/1"', "must be the video's number"),
 )
 
@@ -507,26 +476,3 @@ def test_a_json_drop_in_that_is_none_is_told(files: Files, text: str, says: str)
     (files.drop_ins / "40-mine.json").write_text(text)
     with pytest.raises(ConfigError, match=f"40-mine.json: {says}"):
         files.load()
-
-
-def test_each_range_of_the_example_is_the_one_that_is_taken() -> None:
-    """Numbers in the comments above a channel's keys: "2 to 86400" of the key that follows."""
-    block = example().partition("[channels.main]")[2].partition("[record]")[0]
-    said = {(low, high) for low, high in re.findall(r"([0-9.]+) (?:to|and at most) ([0-9]+)", block)}
-    assert said == {
-        ("2", "86400"), ("160", "3840"), ("90", "2160"), ("5", "60"), ("100000", "50000000"), ("32000", "512000"), ("0.5", "4"),
-        ("0", "590"),
-    }  # fmt: skip
-    rates = {"frame_rate", "video_bitrate", "audio_bitrate"}
-    keys = rates | {"rescan_seconds", "width", "height", "keyframe_seconds", "rotate_hours"}
-    found = set()
-    for entry in dataclasses.fields(Channel):
-        check = entry.metadata["check"]
-        pairs = [pair for pair in said if entry.name in keys and is_range(check, float(pair[0]), float(pair[1]))]
-        found |= {(entry.name, *pair) for pair in pairs}
-    assert {name for name, _low, _high in found} == keys
-
-
-def is_range(check: Check, low: float, high: float) -> bool:
-    """Whether a key takes these two and nothing beyond them."""
-    return check == Range(low, high)

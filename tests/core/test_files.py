@@ -11,8 +11,6 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import channels, files
-from livekeep.core.channels import ChannelState
-from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from tests.outside import LIBRARY, UNPRIVILEGED
 
@@ -189,30 +187,3 @@ def test_two_writers_at_once_never_meet(theirs: Path) -> None:
     writers = [subprocess.Popen(command, env={"PYTHONPATH": str(LIBRARY)}) for _ in range(2)]
     assert [writer.wait() for writer in writers] == [0, 0]
     assert [file.name for file in theirs.iterdir()] == ["main.on-air"]
-
-
-# What reads a channel
-
-
-@pytest.mark.parametrize("unfit", ["FIFO", "link to a device", "terabyte"])
-def test_a_channel_s_file_that_is_none_is_a_problem_and_no_hang(tmp_path: Path, unfit: str) -> None:
-    file = tmp_path / "main.json"
-    if unfit == "FIFO":
-        os.mkfifo(file)
-    elif unfit == "link to a device":
-        file.symlink_to("/dev/zero")
-    else:
-        file.touch()
-        os.truncate(file, 2**40)
-    found, problems = channels.load(Config(), tmp_path)
-    assert found == {}
-    assert len(problems) == 1
-    assert problems[0].startswith(f"{file}: cannot be read (")
-
-
-def test_a_worker_s_state_that_is_a_fifo_is_broken(tmp_path: Path) -> None:
-    folder = channels.folder_of("main", tmp_path)
-    folder.mkdir()
-    os.mkfifo(folder / ChannelState.FILE)
-    with pytest.raises(TemporaryError, match="not a plain file"):
-        channels.read_state("main", tmp_path)

@@ -101,15 +101,15 @@ def test_reload_is_told_before_and_after(start: Start, systemd: NotifySocket, ou
 
 
 def test_the_watchdog_is_fed_twice_in_its_time(start: Start, systemd: NotifySocket) -> None:
-    with start(PLAIN, "1000000"):
+    with start(PLAIN, "4000000"):
         at = systemd.wait_for("WATCHDOG=1")
         moments = [time.monotonic()]
-        for _ in range(4):
+        for _ in range(2):
             at = systemd.wait_for("WATCHDOG=1", after=at + 1)
             moments.append(time.monotonic())
         # On a busy machine one or the other is late.
-        assert min(later - earlier for earlier, later in itertools.pairwise(moments)) <= 0.5
-        assert moments[-1] - moments[0] > 4 * 0.4
+        assert min(later - earlier for earlier, later in itertools.pairwise(moments)) <= 2.0
+        assert moments[-1] - moments[0] > 2.0
 
 
 def test_a_pass_that_hangs_does_not_feed_the_watchdog(start: Start, systemd: NotifySocket) -> None:

@@ -1,5 +1,6 @@
 """State files: whole or refused, one for each writer."""
 
+import itertools
 import json
 import os
 import resource
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,7 +28,7 @@ from livekeep.core.state import (
     StreamUrl,
     UrlRequest,
 )
-from tests.outside import LIBRARY
+from tests.outside import LIBRARY, PATIENCE_SECONDS
 
 POLLER = PollerState("error", "outage", "Vimeo is silent", "livekeep doctor", next_start=1e9, requests=Requests({"2xx": 3}))
 PLAYBACK = Playback(position_seconds=1.0, hwdec="no", cache_bytes=7)
@@ -83,8 +85,11 @@ def test_a_reader_sees_the_old_or_the_new_one_whole(root: Path) -> None:
 
     reader = threading.Thread(target=read_on)
     reader.start()
-    for number in range(400):
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    for number in itertools.count():
         state.write(PlayerState(reason=reasons[number % 2]), root)
+        if number > 400 and (seen == set(reasons) or time.monotonic() > deadline):
+            break
     ended.set()
     reader.join()
     assert not broken
@@ -136,20 +141,15 @@ def without(name: str) -> Callable[[dict[str, Any]], object]:
 
 DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "an array": lambda document: [document],
-    "a number": lambda _: 3,
-    "null": lambda _: None,
     "another writer's": changed(file="player/state.json"),
     "another version": changed(version=2),
     "no version": without("version"),
     "an unknown field": changed(surprise=1),
     "a missing field": without("since"),
     "an unknown state": changed(state="on"),
-    "a list for a state": changed(state=[]),
     "a text for a time": changed(since="now"),
     "true for a time": changed(since=True),
-    "true for a count": changed(consecutive_failures=True),
     "a fraction for a count": changed(consecutive_failures=1.5),
-    "null for a text": changed(reason=None),
     "a number for a text": changed(reason=3),
     "a list for an object": changed(requests=[]),
     "half of the requests": changed(requests={}),
@@ -157,13 +157,10 @@ DAMAGE: dict[str, Callable[[dict[str, Any]], object]] = {
     "an object for a list": lambda document: {**document, "requests": {**document["requests"], "duration_buckets": {}}},
     "a time beyond all floats": changed(since=10**400),
     "no time at all": changed(next_start=float("nan")),
-    "an endless time": changed(written_monotonic=float("inf")),
     "a time before all times": changed(written_at=-1.0),
-    "a time after all times": changed(since=1e308),
     "a time in the year 10000": changed(since=253_402_300_800),
     "less than no count": changed(consecutive_failures=-1),
     "a count beyond 64 bits": changed(consecutive_failures=2**63),
-    "less than no limit": changed(ratelimit_remaining=-5),
     "a name with a line break": lambda document: {**document, "\nDo  sudo halt": 1},
     "too large": changed(reason="x" * state.LARGEST_BYTES),
 }
@@ -202,22 +199,13 @@ def link_to_a_state(file: Path) -> None:
     file.symlink_to(file.rename(file.with_name("other.json")))
 
 
-def sparse(file: Path, size: int) -> None:
-    file.touch()
-    os.truncate(file, size)
-
-
 UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
-    "a folder": (Path.mkdir, "not a plain file"),
     "a FIFO": (os.mkfifo, "not a plain file"),
     "a socket": (lambda file: socket.socket(socket.AF_UNIX).bind(str(file)), "not a plain file|No such device or address"),
-    "a link to itself": (lambda file: file.symlink_to(file), "a symbolic link"),
     "a link to a state": (link_to_a_state, "a symbolic link"),
-    "a link to an endless device": (lambda file: file.symlink_to("/dev/zero"), "a symbolic link"),
-    "a terabyte": (lambda file: sparse(file, 2**40), "larger than 262144 bytes"),
-    "one byte too many": (lambda file: sparse(file, state.LARGEST_BYTES + 1), "larger than 262144 bytes"),
+    "one byte too many": (lambda file: file.write_bytes(bytes(state.LARGEST_BYTES + 1)), "larger than 262144 bytes"),
 }
-"""What may lie in the place of a state, and what is said of it."""
+"""What may lie in the place of a state, and what is said of it. tests/core/test_files.py has more of them."""
 
 
 @pytest.mark.parametrize("unfit", UNFIT)

@@ -277,7 +277,7 @@ def decode(document: Any) -> Channel:
         ("channels", "it", str(name)): (Path(), value) for name, value in document.items()
     }
     built: Channel = config.build(Channel, ("channels", "it"), values, problems)
-    faults = [problem.partition("channels.it.")[2] for problem in problems] + config.faults_of_channel(built)
+    faults = [problem.partition("channels.it.")[2] for problem in problems] + built.faults()
     if faults:
         raise ValueError("; ".join(faults))
     return built

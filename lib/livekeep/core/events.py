@@ -60,8 +60,8 @@ ITEM_FAILED = Event(
 ITEM_PLAYED = Event(
     "item-played", "8fb34451d8964d10a649d1ea6884d6bf", 6, "livekeep-worker", ("CHANNEL", "ITEM", "OUTCOME", "SECONDS", "MODE")
 )
-SLATE_SHOWN = Event("slate-shown", "56e8910a1008404ebaf5a88c94450394", 4, "livekeep-worker", ("CHANNEL", "REASON"))
 SLATE_FAULTY = Event("slate-faulty", "33731fd13d994718918aa20b8be4abef", 4, "livekeep-worker", ("CHANNEL", "REASON"))
+SLATE_SHOWN = Event("slate-shown", "56e8910a1008404ebaf5a88c94450394", 4, "livekeep-worker", ("CHANNEL", "REASON"))
 SLATE_LEFT = Event("slate-left", "6133a00d5f024295b9abb7ae52ae99a0", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
 STORAGE_FAILED = Event("storage-failed", "cc80b4a9966b463099460e30b3e11118", 4, "livekeep-worker", ("CHANNEL", "ERROR_TYPE"))
 STORAGE_BACK = Event("storage-back", "1ad19754bfcd4a3c9b2eac1fb3daefdb", 5, "livekeep-worker", ("CHANNEL", "SECONDS"))
@@ -72,13 +72,7 @@ WORKER_ENDED = Event(
     "livekeep-worker-ended",
     ("CHANNEL", "WORKER_PID", "RESULT", "EXIT_CODE", "EXIT_STATUS"),
 )
-SESSION_BEGAN = Event(
-    "session-began",
-    "7d4d91a30c484affbb10a6d3fb24d846",
-    6,
-    "jobs",
-    ("SESSION", "NAME", "TOTAL"),
-)
+SESSION_BEGAN = Event("session-began", "7d4d91a30c484affbb10a6d3fb24d846", 6, "jobs", ("SESSION", "NAME", "TOTAL"))
 SESSION_ENDED = Event(
     "session-ended",
     "1c43bf4d97094dcbba6bc9a6b7ef8a3f",
@@ -101,19 +95,9 @@ CALL_FAILED = Event(
     ("FUNCTION", "KIND", "ERROR_TYPE", "ERROR", "SECONDS", "SESSION"),
 )
 CALL_SLOW = Event(
-    "call-slow",
-    "d573f587ffb24af3a6d80edb2aa6dffd",
-    4,
-    "jobs",
-    ("FUNCTION", "KIND", "SECONDS", "THRESHOLD", "SESSION"),
+    "call-slow", "d573f587ffb24af3a6d80edb2aa6dffd", 4, "jobs", ("FUNCTION", "KIND", "SECONDS", "THRESHOLD", "SESSION")
 )
-CALLS_RECORDED = Event(
-    "calls-recorded",
-    "c0a8bba309c04caab9deb9fca9678a50",
-    7,
-    "jobs",
-    ("COUNT", "RECORDS"),
-)
+CALLS_RECORDED = Event("calls-recorded", "c0a8bba309c04caab9deb9fca9678a50", 7, "jobs", ("COUNT", "RECORDS"))
 SESSION_LOST = Event("session-lost", "bb3dd4aa461f4483a4228d0544f631c9", 4, "livekeep-recorder", ("SESSION", "NAME", "UNIT"))
 RECORD_SET_ASIDE = Event("record-set-aside", "378d53c83a874a768d20249928d1a73d", 3, "livekeep-recorder", ("FILE", "REASON"))
 RECORD_KEEPS_LESS = Event(
@@ -139,44 +123,7 @@ WEB_LOGIN_REFUSED = Event(
 )
 CONFIG_REJECTED = Event("config-rejected", "e9e9e47bbe444915b1bef39f010cf9a0", 3, "any", ("PROBLEMS",))
 
-ALL = (
-    STREAM_STATE_CHANGED,
-    STREAM_REFUSED,
-    TOKEN_REFUSED,
-    PICTURE_CHANGED,
-    STREAM_STALLED,
-    STREAM_START_FAILED,
-    DISPLAY_HUNG,
-    DISPLAY_RECONNECTED,
-    PROBE_VERDICT_CHANGED,
-    CHANNEL_ON_AIR,
-    PUBLISHING_FAILED,
-    CHANNEL_GIVEN_UP,
-    ITEM_FAILED,
-    ITEM_PLAYED,
-    SLATE_FAULTY,
-    SLATE_SHOWN,
-    SLATE_LEFT,
-    STORAGE_FAILED,
-    STORAGE_BACK,
-    WORKER_ENDED,
-    SESSION_BEGAN,
-    SESSION_ENDED,
-    STEP_ENDED,
-    CALL_FAILED,
-    CALL_SLOW,
-    CALLS_RECORDED,
-    SESSION_LOST,
-    RECORD_SET_ASIDE,
-    RECORD_KEEPS_LESS,
-    CLIPS_FAILED,
-    CLIP_TAKES_OFF,
-    ALERT_BEGAN,
-    ALERT_OVER,
-    DELIVERY_FAILED,
-    WEB_LOGIN_REFUSED,
-    CONFIG_REJECTED,
-)
+ALL = tuple(entry for entry in tuple(globals().values()) if isinstance(entry, Event))
 
 
 def emit(event: Event, sentence: str, **fields: object) -> None:

@@ -113,13 +113,18 @@ def folder(path: Path) -> Iterator[tuple[int, os.stat_result]]:
         names, links = list(reversed(path.absolute().parts[1:])), 0
         while names:
             name = names.pop()
+            # fsync(2) rejects an O_PATH descriptor.
+            access = os.O_PATH if names else os.O_RDONLY
             try:
-                entered = enter(descriptor, name, is_last=not names)
+                entered = os.open(name, access | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
             except NotADirectoryError:
+                status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
                 links += 1
-                target = trusted_link(descriptor, name, path) if links <= MOST_LINKS else None
-                if target is None:
+                if not stat.S_ISLNK(status.st_mode) or links > MOST_LINKS:
                     raise
+                if status.st_uid not in (0, os.geteuid()):
+                    raise OSError(errno.ELOOP, f'"{name}" on the way is a symbolic link of another user', str(path)) from None
+                target = os.readlink(name, dir_fd=descriptor)
                 names += reversed([part for part in target.split("/") if part])
                 if not target.startswith("/"):
                     continue
@@ -129,19 +134,3 @@ def folder(path: Path) -> Iterator[tuple[int, os.stat_result]]:
         yield descriptor, os.fstat(descriptor)
     finally:
         os.close(descriptor)
-
-
-def enter(descriptor: int, name: str, is_last: bool) -> int:
-    # fsync(2) rejects an O_PATH descriptor.
-    access = os.O_RDONLY if is_last else os.O_PATH
-    return os.open(name, access | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=descriptor)
-
-
-def trusted_link(descriptor: int, name: str, path: Path) -> str | None:
-    """The target of the link `name`; None if it is no link. Raises `OSError` if another user made it."""
-    status = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        return None
-    if status.st_uid not in (0, os.geteuid()):
-        raise OSError(errno.ELOOP, f'"{name}" on the way is a symbolic link of another user', str(path))
-    return os.readlink(name, dir_fd=descriptor)

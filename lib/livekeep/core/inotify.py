@@ -1,5 +1,6 @@
 """Waiting for files by inotify(7), through libc: the packaged bindings cost 3 to 4 MB of memory, this 0.2 MB."""
 
+import contextlib
 import ctypes
 import os
 import struct
@@ -44,13 +45,15 @@ class FolderWatch:
 
     def drain(self) -> None:
         """Read all pending events; afterwards all existing folders are watched."""
-        appeared = False
-        try:
+        is_of_root = False
+        with contextlib.suppress(BlockingIOError):
             while data := os.read(self._descriptor, 65536):
-                appeared = appeared or self._mentions_root(data)
-        except BlockingIOError:
-            pass
-        if appeared:
+                offset = 0
+                while offset < len(data):
+                    _watch, mask, _cookie, length = HEADER.unpack_from(data, offset)
+                    is_of_root = is_of_root or not mask & (IN_MOVED_TO | IN_CLOSE_WRITE)
+                    offset += HEADER.size + length
+        if is_of_root:
             self._watch_folders()
 
     def watch_contents(self, folder: Path) -> bool:
@@ -63,15 +66,6 @@ class FolderWatch:
 
     def close(self) -> None:
         os.close(self._descriptor)
-
-    def _mentions_root(self, data: bytes) -> bool:
-        offset = 0
-        while offset < len(data):
-            _watch, mask, _cookie, length = HEADER.unpack_from(data, offset)
-            if not mask & (IN_MOVED_TO | IN_CLOSE_WRITE):
-                return True
-            offset += HEADER.size + length
-        return False
 
     def _watch_folders(self) -> None:
         for folder, mask in self._masks.items():

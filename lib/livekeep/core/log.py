@@ -12,18 +12,11 @@ class LineFormatter(logging.Formatter):
     """Exactly one line for each record, and one for each line of a traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if sys.stderr.isatty() else f"<{PRIORITIES.get(record.levelno, 6)}>"
         lines = [record.getMessage()]
         if record.exc_info:
             lines += self.formatException(record.exc_info).split("\n")
-        return "\n".join(self.begin(record) + shown(line) for line in lines)
-
-    def begin(self, _record: logging.LogRecord) -> str:
-        return ""
-
-
-class JournalFormatter(LineFormatter):
-    def begin(self, record: logging.LogRecord) -> str:
-        return f"<{PRIORITIES.get(record.levelno, 6)}>"
+        return "\n".join(prefix + shown(line) for line in lines)
 
 
 def set_up(level: str) -> None:
@@ -31,7 +24,7 @@ def set_up(level: str) -> None:
     logger = logging.getLogger("livekeep")
     if not logger.handlers:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(LineFormatter() if sys.stderr.isatty() else JournalFormatter())
+        handler.setFormatter(LineFormatter())
         logger.addHandler(handler)
         logger.propagate = False
     logger.setLevel(level.upper())

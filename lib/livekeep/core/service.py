@@ -45,7 +45,7 @@ class Service:
         self._selector.register(self._wakeup, selectors.EVENT_READ, self._drain_wakeup)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._note_signal)
+            signal.signal(number, lambda number, _frame: self._pending.add(number))
 
     def watch(self, source: Any, ready: Callable[[], None]) -> None:
         """Call `ready` between two passes whenever `source` (an object with a fileno) is readable."""
@@ -71,41 +71,27 @@ class Service:
         is_ready = False
         while not self._pending & {signal.SIGTERM, signal.SIGINT}:
             if signal.SIGHUP in self._pending:
-                self._reload(reload)
-            wanted = one_pass(time.monotonic())
+                self._pending.discard(signal.SIGHUP)
+                self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
+                reload()
+                self._notifier.notify("READY=1")
+            wanted_monotonic = one_pass(time.monotonic())
             if not is_ready:
                 self._notifier.notify("READY=1")
                 is_ready = True
-            self._ping(wanted)
-            self._wait(wanted)
+            now = time.monotonic()
+            # At most once a second if the next pass follows soon.
+            is_long = wanted_monotonic - now >= LEAST_PING_SECONDS
+            if is_long or now - self._pinged >= min(LEAST_PING_SECONDS, self._longest / 4):
+                self._notifier.notify("WATCHDOG=1")
+                self._pinged = now
+            if not self._pending:
+                seconds = min(max(wanted_monotonic - time.monotonic(), 0.0), self._longest)
+                for selected, _events in self._selector.select(seconds):
+                    selected.data()
         self._notifier.notify("STOPPING=1")
 
-    def _ping(self, wanted_monotonic: float) -> None:
-        """Ping the watchdog after a completed pass; at most once a second if the next pass follows soon."""
-        now = time.monotonic()
-        if wanted_monotonic - now >= LEAST_PING_SECONDS or now - self._pinged >= min(LEAST_PING_SECONDS, self._longest / 4):
-            self._notifier.notify("WATCHDOG=1")
-            self._pinged = now
-
-    def _wait(self, wanted_monotonic: float) -> None:
-        if self._pending:
-            return
-        seconds = min(max(wanted_monotonic - time.monotonic(), 0.0), self._longest)
-        for selected, _events in self._selector.select(seconds):
-            selected.data()
-
-    def _reload(self, reload: Callable[[], None]) -> None:
-        self._pending.discard(signal.SIGHUP)
-        self._notifier.notify(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        reload()
-        self._notifier.notify("READY=1")
-
-    def _note_signal(self, number: int, _frame: object) -> None:
-        self._pending.add(number)
-
     def _drain_wakeup(self) -> None:
-        try:
+        with contextlib.suppress(BlockingIOError):
             while self._wakeup.recv(512):
                 pass
-        except BlockingIOError:
-            pass

@@ -11,7 +11,7 @@
 If the file is absent, its unit is not running; a probe's file stays between its runs. If it is old, its writer is stuck: each
 state has the time of writing, by the wall clock for people and by the monotonic clock (the same for all programs since boot)
 for comparison.
-docs/explanation/architecture.md lists the readers; a test compares it with the source.
+docs/explanation/architecture.md lists the readers.
 Times named `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
 
@@ -264,8 +264,15 @@ def decode(kind: type[AnyState], document: Any) -> AnyState:
 def convert(kind: Any, value: Any) -> Any:
     """`value` from JSON as the annotated type `kind`: a dataclass, a union with None, a mapping, a tuple, or plain."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
-    if dataclasses.is_dataclass(kind):
-        return convert_object(typing.cast(type, kind), value)
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ValueError("an object is missing")
+        hints = hints_of(kind)
+        if unknown := set(value) - set(hints):
+            raise ValueError(f"unknown field {sorted(unknown)[0]!r:.40}")
+        if missing := set(hints) - set(value):
+            raise ValueError(f"missing field {sorted(missing)[0]}")
+        return kind(**{name: convert(hints[name], value[name]) for name in hints})
     if origin in (types.UnionType, typing.Union):
         return None if value is None else convert(arguments[0], value)
     if origin is tuple and isinstance(value, list):
@@ -273,17 +280,6 @@ def convert(kind: Any, value: Any) -> Any:
     if origin is Mapping and isinstance(value, dict):
         return {str(name): convert(arguments[1], item) for name, item in value.items()}
     return convert_plain(kind, value)
-
-
-def convert_object(kind: type, value: Any) -> Any:
-    if not isinstance(value, dict):
-        raise ValueError("an object is missing")
-    hints = hints_of(kind)
-    if unknown := set(value) - set(hints):
-        raise ValueError(f"unknown field {sorted(unknown)[0]!r:.40}")
-    if missing := set(hints) - set(value):
-        raise ValueError(f"missing field {sorted(missing)[0]}")
-    return kind(**{name: convert(hints[name], value[name]) for name in hints})
 
 
 def convert_plain(kind: Any, value: Any) -> Any:

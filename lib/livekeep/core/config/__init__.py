@@ -25,7 +25,6 @@ from livekeep.core.config.schema import (
     StreamProbe,
     Vimeo,
     YoutubeProbe,
-    faults_of_channel,
 )
 
 __all__ = [
@@ -55,7 +54,6 @@ __all__ = [
     "build",
     "concerns",
     "convert",
-    "faults_of_channel",
     "files",
     "ignored_files",
     "load",

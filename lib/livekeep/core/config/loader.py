@@ -19,8 +19,7 @@ from typing import Any
 
 from livekeep.core import paths
 from livekeep.core.checks import Check, NumberOr
-from livekeep.core.config import record as record_config
-from livekeep.core.config.schema import CHANNEL_NAME, GROUPS, NAMED, SHIPPED, TABLES, Config, faults_of_channel
+from livekeep.core.config.schema import CHANNEL_NAME, GROUPS, NAMED, SHIPPED, TABLES, Config
 from livekeep.core.errors import ConfigError
 
 IN_FILE = ".toml: "
@@ -68,10 +67,7 @@ def load_leniently(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_I
             name: build(kind, (table, name), values, problems, shipped.get(name)) for name in sorted({*shipped, *names})
         }
     config = Config(**tables)
-    problems += check_streams(config, file)
-    places = {path: source for path, (source, _value) in values.items()}
-    problems += check_channels(config, places)
-    problems += check_record(config, places)
+    problems += check_tables(config, file, {path: source for path, (source, _value) in values.items()})
     return config, tuple(problems)
 
 
@@ -143,31 +139,22 @@ def typesetting(text: str) -> str:
 def flatten(document: dict[str, Any], source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
     """Walk a document: yields (table…, key) with its value, and (table, name) for each named table; reports unknown tables."""
     for table, content in document.items():
-        if table in TABLES:
-            yield from keys_of((table,), content, source, problems)
-        elif table not in (*GROUPS, *NAMED):
-            known = ", ".join([*TABLES, *NAMED])
-            problems.append(f"{source}: {table}: unknown table or key; known tables are {known}")
-        elif not isinstance(content, dict):
+        has_inner = table in (*GROUPS, *NAMED)
+        if has_inner and not isinstance(content, dict):
             problems.append(f"{source}: {table}: must be a table, written [{table}.NAME]")
-        else:
-            for name, inner in content.items():
-                if table in GROUPS and f"{table}.{name}" not in TABLES:
-                    known = ", ".join(known for known in TABLES if known.startswith(f"{table}."))
-                    problems.append(f"{source}: {table}.{name}: unknown table or key; known tables are {known}")
-                    continue
-                yield from keys_of((table, name), inner, source, problems)
-
-
-def keys_of(path: tuple[str, ...], content: Any, source: Path, problems: list[str]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The keys of one table; an empty named table counts too."""
-    if not isinstance(content, dict):
-        name = ".".join(path)
-        problems.append(f"{source}: {name}: must be a table, written [{name}]")
-        return
-    if path[0] in NAMED:
-        yield path, None
-    yield from (((*path, key), value) for key, value in content.items())
+            continue
+        for path, keys in [((table, name), inner) for name, inner in content.items()] if has_inner else [((table,), content)]:
+            name = ".".join(path)
+            if table not in NAMED and name not in TABLES:
+                known = ", ".join(it for it in (*TABLES, *NAMED) if table not in GROUPS or it.startswith(f"{table}."))
+                problems.append(f"{source}: {name}: unknown table or key; known tables are {known}")
+            elif not isinstance(keys, dict):
+                problems.append(f"{source}: {name}: must be a table, written [{name}]")
+            else:
+                if table in NAMED:
+                    # It counts even if it is empty.
+                    yield path, None
+                yield from (((*path, key), value) for key, value in keys.items())
 
 
 def build(
@@ -233,38 +220,8 @@ def shown(name: str, value: Any) -> str:
     return f'"{value}"' if len(value) <= 60 else f'"{value[:57]}…"'
 
 
-def check_record(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
-    """Errors in the record part's named tables beyond their single values. `places`: as in `check_channels`."""
-    faults: list[tuple[str, str, list[str]]] = [
-        *(("alerts", name, record_config.faults_of_alert(it)) for name, it in config.alerts.items()),
-        *(("notify", name, record_config.faults_of_notify(it)) for name, it in config.notify.items()),
-        *(("clips", name, record_config.faults_of_clips(it)) for name, it in config.clips.items()),
-    ]
-    problems = []
-    for table, name, complaints in faults:
-        place = places.get((table, name), paths.CONFIG_FILE)
-        if not CHANNEL_NAME.fullmatch(name):
-            problems.append(f"{place}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most")
-        for complaint in complaints:
-            file = places.get((table, name, complaint.partition(":")[0]), place)
-            problems.append(f"{file}: {table}.{name}.{complaint}")
-    return problems
-
-
-def check_channels(config: Config, places: dict[tuple[str, ...], Path]) -> list[str]:
-    """`places`: the file of each key and named table."""
-    problems = []
-    for name, channel in config.channels.items():
-        table = places["channels", name]
-        if not CHANNEL_NAME.fullmatch(name):
-            problems.append(f"{table}: channels.{name}: must be named with small letters, digits, - and _, 32 at most")
-        for complaint in faults_of_channel(channel):
-            place = places.get(("channels", name, complaint.partition(":")[0]), table)
-            problems.append(f"{place}: channels.{name}.{complaint}")
-    return problems
-
-
-def check_streams(config: Config, file: Path) -> list[str]:
+def check_tables(config: Config, file: Path, places: dict[tuple[str, ...], Path]) -> list[str]:
+    """Errors in the named tables beyond their single values. `file` is livekeep.toml; `places`: each key's and table's file."""
     problems = []
     for name, stream in config.streams.items():
         if sum(map(bool, (stream.vimeo_event, stream.vimeo_video, stream.url))) > 1:
@@ -272,6 +229,14 @@ def check_streams(config: Config, file: Path) -> list[str]:
     if config.streams and config.stream.selected not in config.streams:
         names = ", ".join(f'"{name}"' for name in config.streams)
         problems.append(f'{file}: stream.selected: must be one of the configured streams {names}, is "{config.stream.selected}"')
+    for table in ("channels", "alerts", "notify", "clips"):
+        for name, entry in getattr(config, table).items():
+            place = places.get((table, name), file)
+            if not CHANNEL_NAME.fullmatch(name):
+                problems.append(f"{place}: {table}.{name}: must be named with small letters, digits, - and _, 32 at most")
+            for fault in entry.faults():
+                file_of_key = places.get((table, name, fault.partition(":")[0]), place)
+                problems.append(f"{file_of_key}: {table}.{name}.{fault}")
     return problems
 
 

@@ -83,6 +83,26 @@ class Alert:
     notify: tuple[str, ...] = key((), CHANNEL_NAMES)
     advice: str = key("")
 
+    def faults(self) -> list[str]:
+        """Errors beyond the single values, each beginning with the key."""
+        fault = ""
+        match self.kind:
+            case "event" if not self.event:
+                fault = 'event: must be the name of an event, such as "session-ended", or set kind to what the rule watches'
+            case "failures" if not (self.share or self.number):
+                fault = "number: must be more than 0, or share"
+            case "slow" if isinstance(self.threshold, float) and self.threshold <= 0:
+                fault = f"threshold: must be more than 0, is {self.threshold:g}"
+            case "figure" if not self.figure:
+                fault = f"figure: must be one of {', '.join(FIGURES)}"
+            case "figure" if self.above == "" and self.below == "":
+                fault = "above: must be a number, or below"
+            case "figure" if isinstance(self.above, float) and isinstance(self.below, float) and self.above < self.below:
+                fault = f"below: must not be more than above, or the rule always applies; is {self.below:g}"
+            case "verdict" if self.unit not in ("*", RECORDER):
+                fault = f'unit: must be "*" (screen and channels) or "{RECORDER}", is "{self.unit}"'
+        return [fault] if fault else []
+
 
 @dataclass(frozen=True)
 class Notify:
@@ -95,6 +115,9 @@ class Notify:
     file: str = key("", Pattern(r"|/.+", "an absolute path"))
     severity: str = key("info", OneOf(SEVERITIES))
     limit_per_hour: int = key(20, Range(1, 10_000))
+
+    def faults(self) -> list[str]:
+        return ["file: must not be set beside address; make a second [notify.NAME]"] if self.file and self.address else []
 
 
 @dataclass(frozen=True)
@@ -114,6 +137,10 @@ class Clips:
     vimeo: str = key("", Pattern(r"|me|(users|channels|albums)/[A-Za-z0-9_-]+", '"me", "users/ID", "channels/ID" or "albums/ID"'))
     youtube_channel: str = key("", Pattern(r"|UC[A-Za-z0-9_-]{22}", "a channel's id, which begins with UC"))
     file: str = key("", Pattern(r"|/.+", "an absolute path"))
+
+    def faults(self) -> list[str]:
+        is_one = sum(map(bool, (self.vimeo, self.youtube_channel, self.file))) == 1
+        return [] if is_one else ["vimeo: set exactly one of vimeo, youtube_channel, file"]
 
 
 SHIPPED_ALERTS = {
@@ -165,38 +192,3 @@ SHIPPED_ALERTS = {
     "clips-failed": Alert(event="clips-failed"),
 }
 """The rules that are on by default. [alerts.NAME] of the same name overrides single keys."""
-
-
-def faults_of_alert(alert: Alert) -> list[str]:
-    """Errors in a rule beyond its single values, each beginning with the key."""
-    match alert.kind:
-        case "event" if not alert.event:
-            return ['event: must be the name of an event, such as "session-ended", or set kind to what the rule watches']
-        case "failures" if not (alert.share or alert.number):
-            return ["number: must be more than 0, or share"]
-        case "slow" if isinstance(alert.threshold, float) and alert.threshold <= 0:
-            return [f"threshold: must be more than 0, is {alert.threshold:g}"]
-        case "figure":
-            return faults_of_figure(alert)
-        case "verdict" if alert.unit not in ("*", RECORDER):
-            return [f'unit: must be "*" (screen and channels) or "{RECORDER}", is "{alert.unit}"']
-    return []
-
-
-def faults_of_figure(alert: Alert) -> list[str]:
-    if not alert.figure:
-        return [f"figure: must be one of {', '.join(FIGURES)}"]
-    if alert.above == "" and alert.below == "":
-        return ["above: must be a number, or below"]
-    if isinstance(alert.above, float) and isinstance(alert.below, float) and alert.above < alert.below:
-        return [f"below: must be at most what above is, else it is always so; is {alert.below:g}"]
-    return []
-
-
-def faults_of_notify(channel: Notify) -> list[str]:
-    return ["file: must not be set beside address; make a second [notify.NAME]"] if channel.file and channel.address else []
-
-
-def faults_of_clips(source: Clips) -> list[str]:
-    is_one = sum(map(bool, (source.vimeo, source.youtube_channel, source.file))) == 1
-    return [] if is_one else ["vimeo: set exactly one of vimeo, youtube_channel, file"]

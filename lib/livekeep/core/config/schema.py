@@ -206,6 +206,14 @@ class Channel:
     def is_set_up(self) -> bool:
         return bool(self.media and self.ingest_urls)
 
+    def faults(self) -> list[str]:
+        """Errors beyond the single values, each beginning with the key."""
+        odd = [name for name in ("width", "height") if getattr(self, name) % 2]
+        faults = [f"{name}: must be even, is {getattr(self, name)}" for name in odd]
+        if len(self.ingest_urls) > MOST_INGESTS:
+            faults.append(f"ingest_urls: must be a primary and at most one backup, are {len(self.ingest_urls)}")
+        return faults
+
 
 @dataclass(frozen=True)
 class Storage:
@@ -265,12 +273,3 @@ TABLES |= {f"{name}.{entry.name}": type(entry.default) for name, group in GROUPS
 """Every table with fixed keys, by its TOML name."""
 CHANNEL_NAME = NAME
 """A channel's name is also the instance of its unit."""
-
-
-def faults_of_channel(channel: Channel) -> list[str]:
-    """Errors in a channel beyond its single values, each beginning with the key."""
-    odd = [name for name in ("width", "height") if getattr(channel, name) % 2]
-    faults = [f"{name}: must be even, is {getattr(channel, name)}" for name in odd]
-    if len(channel.ingest_urls) > MOST_INGESTS:
-        faults.append(f"ingest_urls: must be a primary and at most one backup, are {len(channel.ingest_urls)}")
-    return faults

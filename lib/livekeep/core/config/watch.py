@@ -3,7 +3,7 @@
 An invalid configuration changes nothing; the event config-rejected reports it, once for each state of the files.
 """
 
-import os
+import contextlib
 from pathlib import Path
 
 from livekeep.core import config, events, paths
@@ -59,15 +59,12 @@ class ConfigWatch:
             sources = config.files(self._file, self._drop_ins)
         except OSError:
             sources = [self._file]
-        return tuple(signature_of(source) for source in sources)
-
-
-def signature_of(file: Path) -> tuple[str, int, int, int]:
-    try:
-        status = os.stat(file)  # noqa: PTH116 – a Path's own stat is the same call
-    except OSError:
-        return file.name, 0, 0, 0
-    return file.name, status.st_ino, status.st_mtime_ns, status.st_size
+        signature = []
+        for source in sources:
+            with contextlib.suppress(OSError):
+                status = source.stat()
+                signature.append((source.name, status.st_ino, status.st_mtime_ns, status.st_size))
+        return tuple(signature)
 
 
 def follow(file: Path = paths.CONFIG_FILE, drop_ins: Path = paths.DROP_IN_DIRECTORY) -> ConfigWatch | None:
