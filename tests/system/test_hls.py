@@ -128,7 +128,7 @@ def test_a_playlist_that_comes_too_slowly_is_there_and_unknown() -> None:
         web.hang(connection)  # type: ignore[arg-type]
 
     with Web(lambda request: dawdle) as web:
-        stream = read(f"{web.url}/x.m3u8", 0.5)
+        stream = read(f"{web.url}/x.m3u8", 4.0)
     assert (stream.is_playlist, stream.is_cut, stream.media) == (True, True, None)
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from livekeep.core.text import shown
+
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -22,11 +24,6 @@ HEADERS: tuple[Header, ...] = ((b"x-content-type-options", b"nosniff"), (b"conne
 def header(scope: Scope, name: bytes) -> str:
     """A request's header; "" if absent."""
     return next((value.decode("latin-1") for key, value in scope["headers"] if key == name), "")
-
-
-def shown(path: str) -> str:
-    """A path for a log line: short, printable, on one line."""
-    return "".join(letter if letter.isprintable() else "?" for letter in path[:200])
 
 
 class Entrance:
@@ -73,10 +70,10 @@ class Entrance:
         try:
             await self.app(inner, receive, send_on)
         except Exception:
-            self.logger.exception("a bug, while answering %s %s", scope["method"], shown(scope["path"]))
+            self.logger.exception("bug in the response to %s %s", shown(scope["method"]), shown(scope["path"][:200]))
             if not status:
                 await self.bug(inner, receive, send_on)
         finally:
             milliseconds = (time.monotonic() - began) * 1000
-            line = "%s %s: %d in %.1f ms", shown(scope["method"]), shown(scope["path"]), status, milliseconds
+            line = "%s %s: %d in %.1f ms", shown(scope["method"][:200]), shown(scope["path"][:200]), status, milliseconds
             self.logger.log(self.level if status < 500 else logging.INFO, *line)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,25 +76,20 @@ def result_of(reply: Message, call: Call) -> tuple[Any, ...]:
     Raises `CallError` for a service's error.
     """
     if reply.header.message_type == MessageType.error:
-        raise error_of(reply, call)
+        name = str(reply.header.fields.get(HeaderFields.error_name, "an error without a name"))
+        service = call.service.removeprefix("org.freedesktop.").rstrip("0123456789")
+        if name.endswith(NOT_ALLOWED):
+            advice = "does polkit.service run, and are livekeep's rules in /usr/share/polkit-1/rules.d? Else run install.sh again"
+            raise CallError(name, f"{service}: polkit refuses {call.member}; {advice}")
+        text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
+        first_line = (text.splitlines() or [""])[0][:LONGEST_ERROR] or name
+        raise CallError(name, f"{service}: {call.member} is refused: {first_line}")
     signature = reply.header.fields.get(HeaderFields.signature, "")
     if signature == "v":
         return (reply.body[0][1],)
     if signature == "a{sv}":
         return ({name: value for name, (_type, value) in reply.body[0].items()},)
     return tuple(reply.body)
-
-
-def error_of(reply: Message, call: Call) -> CallError:
-    """A service's error in one line."""
-    name = str(reply.header.fields.get(HeaderFields.error_name, "an error without a name"))
-    service = call.service.removeprefix("org.freedesktop.").rstrip("0123456789")
-    if name.endswith(NOT_ALLOWED):
-        advice = "does polkit.service run, and are livekeep's rules in /usr/share/polkit-1/rules.d? Else run install.sh again"
-        return CallError(name, f"{service}: polkit refuses {call.member}; {advice}")
-    text = reply.body[0] if reply.body and isinstance(reply.body[0], str) else ""
-    first_line = (text.splitlines() or [""])[0][:LONGEST_ERROR] or name
-    return CallError(name, f"{service}: {call.member} is refused: {first_line}")
 
 
 def replied_serial(message: Message) -> int:
@@ -133,16 +128,10 @@ class Bus:
     def calls(self, calls: Sequence[Call]) -> list[tuple[Any, ...] | CallError]:
         """What several methods return, in order, in one round trip. Raises `BusError` if a reply is missing or late."""
         self._deadline = time.monotonic() + self._seconds
-        with self._closed_on_failure():
-            connected = self._socket or self._connect()
-            return self._exchange(connected, calls)
-
-    @contextlib.contextmanager
-    def _closed_on_failure(self) -> Iterator[None]:
-        """A late reply must not be matched to a later call."""
         try:
-            yield
+            return self._exchange(self._socket or self._connect(), calls)
         except BaseException as error:
+            # A late reply must not be matched to a later call.
             self.close()
             if isinstance(error, TimeoutError):
                 advice = "does systemd reload just now? Else see systemctl status dbus.service"
@@ -179,17 +168,6 @@ class Bus:
         self._send(connected, sent)
         results: dict[int, tuple[Any, ...] | CallError] = {}
         while waiting:
-            message = self._next_message(connected)
-            index = waiting.pop(replied_serial(message), -1)
-            if index >= 0:
-                try:
-                    results[index] = result_of(message, calls[index])
-                except CallError as error:
-                    results[index] = error
-        return [results[index] for index in range(len(calls))]
-
-    def _next_message(self, connected: socket.socket) -> Message:
-        while True:
             # jeepney can raise any exception for a broken message.
             try:
                 message = self._parser.get_next_message()
@@ -198,9 +176,16 @@ class Bus:
                 raise BusError(f"{self._path}: sends what is no D-Bus message ({error or type(error).__name__})") from error
             if is_too_large:
                 raise BusError(f"{self._path}: sends a message of more than {LARGEST_MESSAGE_BYTES // 1024} KiB")
-            if message is not None:
-                return message
-            self._parser.add_data(self._receive(connected))
+            if message is None:
+                self._parser.add_data(self._receive(connected))
+                continue
+            index = waiting.pop(replied_serial(message), -1)
+            if index >= 0:
+                try:
+                    results[index] = result_of(message, calls[index])
+                except CallError as error:
+                    results[index] = error
+        return [results[index] for index in range(len(calls))]
 
     def _send(self, connected: socket.socket, data: bytes | bytearray) -> None:
         connected.settimeout(self._remaining_seconds())

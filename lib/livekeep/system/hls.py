@@ -129,7 +129,19 @@ class Reader:
         """The master playlist, perhaps without variants; None for a media playlist."""
         if not self._is_master or self._beginning is None:
             return None
-        return master_from(bytes(self._beginning).decode("utf-8", "replace"))
+        text = bytes(self._beginning).decode("utf-8", "replace")
+        lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
+        variants, declared = [], ""
+        for line in lines:
+            if line.startswith("#EXT-X-STREAM-INF"):
+                declared = line
+            # The URL may come some lines after its declaration, with comments in between.
+            elif declared and not line.startswith("#"):
+                # Quoted text may contain anything.
+                match = re.search(r"[:,]\s*BANDWIDTH=([0-9]{1,12})", re.sub(r'"[^"]*"', "", declared))
+                variants.append(Variant(line, declared, int(match[1]) if match else None))
+                declared = ""
+        return Master(tuple(variants), tuple(line for line in lines if line.startswith("#EXT-X-MEDIA:")))
 
     def media(self) -> Media | None:
         """The media playlist; None for a master playlist, and for one that was not read to its end."""
@@ -172,9 +184,11 @@ def read(client: Client, url: str, deadline: float, most_bytes: int = LARGEST_BY
     last: Response | TransportError | None = None
     for variant in master.variants[:MOST_VARIANTS_TRIED]:
         try:
-            reader, last = read_one(client, joined(response.url, variant.uri), deadline, cookies, most_bytes)
+            reader, last = read_one(client, urljoin(response.url, variant.uri), deadline, cookies, most_bytes)
         except TransportError as error:
             last = error
+        except ValueError:
+            last = TransportError("invalid", "its playlist names no usable address")
         else:
             if reader.is_playlist() and reader.master() is None:
                 return Stream(response, True, master, reader.media(), reader.is_cut)
@@ -194,29 +208,6 @@ def read_one(client: Client, url: str, deadline: float, cookies: Cookies, most_b
         return reader, Response(200, {}, b"", url)
     reader.close()
     return reader, response
-
-
-def joined(base: str, uri: str) -> str:
-    """Raises `TransportError` for an invalid URL."""
-    try:
-        return urljoin(base, uri)
-    except ValueError as error:
-        raise TransportError("invalid", "its playlist names no usable address") from error
-
-
-def master_from(text: str) -> Master:
-    """A variant's URL may come some lines after its declaration, with comments in between."""
-    variants, declared = [], ""
-    lines = [stripped for line in text.splitlines() if (stripped := line.strip())]
-    for line in lines:
-        if line.startswith("#EXT-X-STREAM-INF"):
-            declared = line
-        elif declared and not line.startswith("#"):
-            # Quoted text may contain anything.
-            match = re.search(r"[:,]\s*BANDWIDTH=([0-9]{1,12})", re.sub(r'"[^"]*"', "", declared))
-            variants.append(Variant(line, declared, int(match[1]) if match else None))
-            declared = ""
-    return Master(tuple(variants), tuple(line for line in lines if line.startswith("#EXT-X-MEDIA:")))
 
 
 def number_after(tag: bytes, lines: bytes) -> float | None:

@@ -191,21 +191,16 @@ class Client:
         The `secret` headers go to the first origin only. Raises `TransportError`.
         """
 
-        def work() -> Response:
-            first, at = origin_of(urlsplit(url)), url
-            sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret}
-            cookies = Cookies()
-            for _ in range(most_redirects + 1):
-                response = self._collected(request_for("GET", at, sent), deadline, cookies)
-                target = redirect_of(response, at) if most_redirects else ""
-                if not target:
-                    return replace(response, url=at)
-                if origin_of(urlsplit(target)) != first:
-                    sent = {name: value for name, value in sent.items() if name not in secret}
-                at = target
-            raise TransportError("3xx", "it sends us on and on to other addresses")
+        sent = {"User-Agent": USER_AGENT, "Accept": "*/*", **headers, **secret}
+        cookies = Cookies()
 
-        return self._bounded(deadline, work)
+        def ask(at: str) -> Response:
+            nonlocal sent
+            if origin_of(urlsplit(at)) != origin_of(urlsplit(url)):
+                sent = {name: value for name, value in sent.items() if name not in secret}
+            return self._collected(request_for("GET", at, sent), deadline, cookies)
+
+        return self._bounded(deadline, lambda: followed(url, most_redirects, ask))
 
     def read(
         self, url: str, deadline: float, sink: Sink, cookies: Cookies | None = None, headers: Mapping[str, str] = PLAYERS_HEADERS
@@ -216,17 +211,10 @@ class Client:
         """
         jar = Cookies() if cookies is None else cookies
 
-        def work() -> Response:
-            at = encoded(url)
-            for _ in range(MOST_REDIRECTS_OF_PLAYER + 1):
-                response = self._exchange(request_for("GET", at, headers), deadline, jar, sink)
-                target = redirect_of(response, at)
-                if not target:
-                    return replace(response, url=at)
-                at = encoded(target)
-            raise TransportError("3xx", "it sends us on and on to other addresses")
+        def ask(at: str) -> Response:
+            return self._exchange(request_for("GET", at, headers), deadline, jar, sink)
 
-        return self._bounded(deadline, work)
+        return self._bounded(deadline, lambda: followed(encoded(url), MOST_REDIRECTS_OF_PLAYER, ask))
 
     def post(self, url: str, deadline: float, headers: Mapping[str, str], body: Any) -> Response:
         """POST `body`, bytes or an iterable with a length; no redirect is followed. Raises `TransportError`."""
@@ -452,16 +440,21 @@ def origin_of(parts: SplitResult) -> Origin:
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def redirect_of(response: Response, url: str) -> str:
-    """A response's redirect target, or "". Raises `TransportError` if it is not an http(s) URL."""
-    location = response.headers.get("location", "")
-    if response.status not in REDIRECTS or not location:
-        return ""
-    # http.client always reads headers as Latin-1.
-    target = urljoin(url, quote(location.encode("latin-1"), safe=SAFE))
-    if urlsplit(target).scheme not in ("http", "https"):
-        raise TransportError("3xx", "it sends us to an address that is no web address")
-    return target
+def followed(url: str, most_redirects: int, ask: Callable[[str], Response]) -> Response:
+    """The first response of `ask` that is no redirect, or the first one with `most_redirects=0`.
+
+    Raises `TransportError` for a target that is not an http(s) URL, and for too many redirects.
+    """
+    for _ in range(most_redirects + 1):
+        response = ask(url)
+        location = response.headers.get("location", "")
+        if not most_redirects or response.status not in REDIRECTS or not location:
+            return replace(response, url=url)
+        # http.client always reads headers as Latin-1.
+        url = urljoin(url, quote(location.encode("latin-1"), safe=SAFE))
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise TransportError("3xx", "it sends us to an address that is no web address")
+    raise TransportError("3xx", "it sends us on and on to other addresses")
 
 
 def encoded(url: str) -> str:

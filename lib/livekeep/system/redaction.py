@@ -22,13 +22,8 @@ def redacted(text: str, secrets: Iterable[str] = ()) -> str:
     for secret in secrets:
         if secret:
             text = text.replace(secret, "…")
-    text = URL.sub(without_path, text)
+    text = URL.sub(lambda found: f"{found[1]}{found[2]}/…" if found[3] else f"{found[1]}{found[2]}", text)
     text = QUERY.sub("?…", text)
     text = PARAMETER.sub(r"\1…", text)
     text = "".join(character if character.isprintable() else " " for character in text).strip()
     return text if len(text) <= LONGEST_CHARACTERS else text[: LONGEST_CHARACTERS - 1] + "…"
-
-
-def without_path(found: re.Match[str]) -> str:
-    scheme, host, path = found.groups()
-    return f"{scheme}{host}/…" if path else f"{scheme}{host}"

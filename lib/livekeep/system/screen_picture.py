@@ -37,7 +37,7 @@ class Failure(NamedTuple):
 
 def start_unit(bus: Path = dbus.SYSTEM_BUS) -> str:
     """Ask systemd to start the unit; returns the job's path. Raises `BusError`."""
-    return str(dbus.call_once(systemd.start(UNIT), bus)[0])
+    return str(dbus.call_once(systemd.job("start", UNIT), bus)[0])
 
 
 class Camera:
@@ -69,15 +69,12 @@ class Camera:
         if isinstance(result, LivekeepError):
             self._fail(Failure(False, f"{UNIT} cannot be started: {result}"))
         if self.is_under_way:
-            self._check(now)
+            signature = self._signature()
+            if signature is not None and signature != self._before:
+                self.is_under_way = False
+            elif now - self._asked > PATIENCE_SECONDS:
+                self._fail(Failure(True, f"no picture came within {PATIENCE_SECONDS:g} s: journalctl -u {UNIT}"))
         return now + CHECK_SECONDS if self.is_under_way or self._starting.is_busy else math.inf
-
-    def _check(self, now: float) -> None:
-        signature = self._signature()
-        if signature is not None and signature != self._before:
-            self.is_under_way = False
-        elif now - self._asked > PATIENCE_SECONDS:
-            self._fail(Failure(True, f"no picture came within {PATIENCE_SECONDS:g} s: journalctl -u {UNIT}"))
 
     def _fail(self, failure: Failure) -> None:
         logger.warning("screen.png: %s", failure.sentence)

@@ -7,9 +7,8 @@ Source: org.freedesktop.systemd1(5).
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from livekeep.system import dbus
 from livekeep.system.dbus import SYSTEM_BUS, Bus, BusError, Call, CallError
@@ -44,32 +43,9 @@ def list_by_patterns(patterns: Iterable[str]) -> Call:
     return manager("ListUnitsByPatterns", "asas", [], list(patterns))
 
 
-def list_by_names(names: Iterable[str]) -> Call:
-    """These units, loaded from disk if necessary."""
-    return manager("ListUnitsByNames", "as", list(names))
-
-
-def start(unit: str) -> Call:
-    """Start `unit`; the result is the job's path. `restart` and `stop` likewise."""
-    return manager("StartUnit", "ss", unit, "replace")
-
-
-def stop(unit: str) -> Call:
-    return manager("StopUnit", "ss", unit, "replace")
-
-
-def restart(unit: str) -> Call:
-    return manager("RestartUnit", "ss", unit, "replace")
-
-
-def kill(unit: str, signal: int) -> Call:
-    """Send `signal` to the main process alone."""
-    return manager("KillUnit", "ssi", unit, "main", signal)
-
-
-def reset_failed(unit: str) -> Call:
-    """Reset the failed state and the start counter of `unit`."""
-    return manager("ResetFailedUnit", "s", unit)
+def job(verb: Literal["start", "restart", "stop"], unit: str) -> Call:
+    """Start, restart or stop `unit`; the result is the job's path."""
+    return manager(f"{verb.capitalize()}Unit", "ss", unit, "replace")
 
 
 def get(path: str, interface: str, name: str) -> Call:
@@ -77,7 +53,7 @@ def get(path: str, interface: str, name: str) -> Call:
 
 
 def listed_units(result: tuple[Any, ...] | CallError) -> list[ListedUnit]:
-    """The units in the result of `list_by_patterns` or `list_by_names`. Raises `BusError` for anything else."""
+    """The units in systemd's list. Raises `BusError` for anything else."""
     if isinstance(result, CallError):
         raise result
     try:
@@ -107,18 +83,20 @@ class Unit:
 def read_units(names: Sequence[str], bus_path: Path = SYSTEM_BUS) -> tuple[Unit, ...]:
     """The units in the order of `names`, each under that name even where it is an alias. Raises `BusError`."""
     with contextlib.closing(Bus(bus_path)) as bus:
-        listed = listed_units(bus.calls([list_by_names(names)])[0])
-        results = iter(bus.calls([call for entry in listed for call in details_of(entry)]))
-    return tuple(unit_of(name, entry, list(islice(results, 4))) for name, entry in zip(names, listed, strict=True))
-
-
-def details_of(entry: ListedUnit) -> tuple[Call, ...]:
-    # Such as …systemd1.Timer; a target has neither result nor restarts.
-    kind = f"{NAME}.{entry.name.rpartition('.')[2].capitalize()}"
-    unit = (UNIT, "UnitFileState"), (UNIT, "StateChangeTimestampMonotonic")
-    return tuple(get(entry.path, interface, name) for interface, name in (*unit, (kind, "NRestarts"), (kind, "Result")))
-
-
-def unit_of(name: str, entry: ListedUnit, details: list[tuple[Any, ...] | CallError]) -> Unit:
-    enabled, changed, restarts, result = [None if isinstance(detail, CallError) else detail[0] for detail in details]
-    return Unit(name, entry.load, entry.active, entry.sub, enabled or "", restarts or 0, result or "", (changed or 0) / 1e6)
+        # By names, systemd loads units from disk if necessary.
+        listed = listed_units(bus.calls([manager("ListUnitsByNames", "as", list(names))])[0])
+        calls = []
+        for entry in listed:
+            # Such as …systemd1.Timer; a target has neither result nor restarts.
+            kind = f"{NAME}.{entry.name.rpartition('.')[2].capitalize()}"
+            properties = (UNIT, "UnitFileState"), (UNIT, "StateChangeTimestampMonotonic"), (kind, "NRestarts"), (kind, "Result")
+            calls += [get(entry.path, interface, name) for interface, name in properties]
+        details = iter([None if isinstance(result, CallError) else result[0] for result in bus.calls(calls)])
+    units = []
+    for name, entry in zip(names, listed, strict=True):
+        enabled, changed, restarts, result = (next(details) for _ in range(4))
+        changed_monotonic = (changed or 0) / 1e6
+        units.append(
+            Unit(name, entry.load, entry.active, entry.sub, enabled or "", restarts or 0, result or "", changed_monotonic)
+        )
+    return tuple(units)

@@ -45,14 +45,10 @@ def exit_code(run: Callable[[], int]) -> int:
     return code
 
 
-def has_colour(stream: TextIO) -> bool:
-    """Whether `stream` may have colour: a terminal without NO_COLOR (no-color.org)."""
-    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def paint(text: str, colour: Colour, stream: TextIO | None = None) -> str:
-    """`text` in `colour` if `stream` (default: standard output) may have colour, else unchanged."""
-    return f"\033[{CODES[colour]}m{text}\033[0m" if colour and has_colour(stream or sys.stdout) else text
+def paint(text: str, colour: Colour) -> str:
+    """`text` in `colour` on a terminal without NO_COLOR (no-color.org), else unchanged."""
+    is_plain = not sys.stdout.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return text if is_plain or not colour else f"\033[{CODES[colour]}m{text}\033[0m"
 
 
 def say(line: str = "", to: TextIO | None = None) -> None:

@@ -4,6 +4,7 @@ The key goes in a header and is in no text. No redirect is followed: it would fo
 Sources: https://developers.google.com/youtube/v3/docs and https://developers.google.com/youtube/v3/docs/errors
 """
 
+import contextlib
 import json
 import re
 from datetime import datetime
@@ -70,7 +71,12 @@ def moment(value: Any) -> float | None:
 
 def refusal(status: int, body: bytes) -> ApiError:
     """The meaning of a response whose status is not 200."""
-    reasons = reasons_in(body)
+    reasons = set()
+    with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        error = json.loads(body)["error"]
+        # Google's older form and its newer one.
+        entries = [*error.get("errors", []), *error.get("details", [])]
+        reasons = {reason for entry in entries if isinstance(reason := entry.get("reason"), str)}
     for known, said, advice in REFUSALS:
         if known & reasons:
             return ApiError(said, advice)
@@ -81,16 +87,6 @@ def refusal(status: int, body: bytes) -> ApiError:
     if status >= 500:
         return ApiError(f"it has a fault (HTTP {status})", is_passing=True)
     return ApiError(f"its answer is HTTP {status}")
-
-
-def reasons_in(body: bytes) -> set[str]:
-    """The machine-readable reasons in a Google error, in its older and its newer form."""
-    try:
-        error = json.loads(body)["error"]
-        entries = [*error.get("errors", []), *error.get("details", [])]
-        return {reason for entry in entries if isinstance(reason := entry.get("reason"), str)}
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return set()
 
 
 def proxy_for(api_url: str, proxy: str) -> str:

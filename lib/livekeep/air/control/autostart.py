@@ -24,7 +24,7 @@ def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], lis
 def start(names: list[str]) -> list[str]:
     """Request systemd to start each channel's worker; one line per failure."""
     try:
-        results = Bus().calls([systemd.start(channels.worker_unit(name)) for name in names])
+        results = Bus().calls([systemd.job("start", channels.worker_unit(name)) for name in names])
     except BusError as error:
         return [f"the channels cannot be started: {error}"]
     failed = [(name, result) for name, result in zip(names, results, strict=True) if isinstance(result, CallError)]

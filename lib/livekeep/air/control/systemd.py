@@ -153,7 +153,7 @@ class Systemd:
 
     async def run_job(self, verb: Verb, unit: str, seconds: float) -> str:
         """The job's result; "" if it has not ended within `seconds`. Stopping a unit that is not loaded is a success."""
-        call = {"start": systemd.start, "restart": systemd.restart, "stop": systemd.stop}[verb](unit)
+        call = systemd.job(verb, unit)
         connection = await self.connection()
         try:
             (job,) = await connection.call(call)
@@ -169,12 +169,12 @@ class Systemd:
 
     async def kill(self, unit: str, number: int) -> None:
         """Send a signal to the main process of `unit` alone."""
-        await self._call(systemd.kill(unit, number))
+        await self._call(systemd.manager("KillUnit", "ssi", unit, "main", number))
 
     async def reset_failed(self, unit: str) -> None:
         """Clear `unit`'s failure and start count. A unit that is not loaded has none."""
         try:
-            await self._call(systemd.reset_failed(unit))
+            await self._call(systemd.manager("ResetFailedUnit", "s", unit))
         except CallError as error:
             if error.name != systemd.NO_SUCH_UNIT:
                 raise

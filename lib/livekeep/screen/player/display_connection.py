@@ -122,7 +122,7 @@ class DisplayConnection:
             # 0.7 MB that the player needs only for this.
             from livekeep.system import dbus, systemd  # noqa: PLC0415
 
-            return str(dbus.call_once(systemd.restart(DISPLAY_UNIT))[0])
+            return str(dbus.call_once(systemd.job("restart", DISPLAY_UNIT))[0])
 
         self._restarted = now
         self.restarts += 1
