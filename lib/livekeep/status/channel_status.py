@@ -50,9 +50,22 @@ def read(
 
     Raises `PermissionError` or `TemporaryError` when they cannot be read.
     """
-    meant = meant_channels(directory)
+    meant = {}
+    for name, file in channels.names(".on-air", directory):
+        try:
+            meant[name] = file.stat().st_mtime
+        except FileNotFoundError:
+            # Stopped just now.
+            continue
+        except OSError as error:
+            raise TemporaryError(f"{file}: cannot be read ({error.strerror})") from error
+    try:
+        folders = os.listdir(root)  # noqa: PTH208 – at each scrape: Path.iterdir takes three times as long
+    except (FileNotFoundError, NotADirectoryError):
+        folders = []
+    have_run = {name.removeprefix("worker@") for name in folders if name.startswith("worker@")}
+    names = sorted({*meant, *filter(CHANNEL_NAME.fullmatch, have_run)})
     statuses = {}
-    names = sorted({*meant, *with_folder(root)})
     youtube = read_state(YoutubeResult, root) if names else None
     shown = youtube if isinstance(youtube, YoutubeResult) else None
     for name in names:
@@ -61,30 +74,6 @@ def read(
         if name in meant or not isinstance(worker, StateAbsentError):
             statuses[name] = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, shown)
     return statuses
-
-
-def meant_channels(directory: Path) -> dict[str, float]:
-    """The channels that are meant to be on air, and since when (Unix seconds). Raises `TemporaryError`."""
-    moments = {}
-    for name, file in channels.names(".on-air", directory):
-        try:
-            moments[name] = file.stat().st_mtime
-        except FileNotFoundError:
-            # Stopped just now.
-            continue
-        except OSError as error:
-            raise TemporaryError(f"{file}: cannot be read ({error.strerror})") from error
-    return moments
-
-
-def with_folder(root: Path) -> list[str]:
-    """The channels whose worker has run since boot. Raises `PermissionError`."""
-    try:
-        names = os.listdir(root)  # noqa: PTH208 – at each scrape: Path.iterdir takes three times as long
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    channels_there = [name.removeprefix("worker@") for name in names if name.startswith("worker@")]
-    return [name for name in channels_there if CHANNEL_NAME.fullmatch(name)]
 
 
 def showing_text(video: YoutubeVideo, now: float) -> str:
@@ -125,7 +114,12 @@ def verdict(it: ChannelStatus, clock: Clock) -> Health:
         return Health("degraded", f"{name} is on air, but {concern}") if concern else Health("ok", f"{name} is on air")
     if worker.publishing == "refused":
         return Health("down", sentence(f"{name}: the ingest refuses it", worker.reason))
-    seconds = off_air_seconds(worker, clock)
+    acknowledged = worker.last_acknowledged_monotonic
+    if acknowledged is not None:
+        seconds = max(clock.now_monotonic - acknowledged, 0.0)
+    else:
+        # At most since this worker started.
+        seconds = min(max(clock.now - worker.started_at, 0.0), clock.now_monotonic)
     text = sentence(f"{name} has been off air for {seconds:.0f} s", worker.reason)
     return Health("down" if seconds > OFF_AIR_SECONDS else "degraded", text)
 
@@ -168,10 +162,3 @@ def not_shown(it: ChannelStatus, clock: Clock) -> str:
     """Why a channel that is on air is not visible at YouTube, or ""."""
     video = youtube_of(it, clock)
     return NOT_SHOWN[video.showing][0] if video and video.contradicts(clock.now) else ""
-
-
-def off_air_seconds(worker: ChannelState, clock: Clock) -> float:
-    """The time since the last acknowledgement, at most since this worker started."""
-    if worker.last_acknowledged_monotonic is not None:
-        return max(clock.now_monotonic - worker.last_acknowledged_monotonic, 0.0)
-    return min(max(clock.now - worker.started_at, 0.0), clock.now_monotonic)

@@ -47,15 +47,13 @@ class Verdict:
             return Health("ok", "no channel is meant to be on air")
         worst = max(parts, key=lambda health: LEVELS.index(health.level))
         if worst.level == "ok":
-            return Health("ok", "; ".join(filter(None, (self.screen.sentence if self.screen else "", all_on_air(self.channels)))))
-        others = sum(health.level != "ok" for health in parts) - 1
-        return Health(worst.level, f"{worst.sentence} (and {others} more)" if others else worst.sentence)
-
-
-def all_on_air(verdicts: Mapping[str, Health]) -> str:
-    """The sentence that all of these are on air; "" for none."""
-    *others, last = verdicts or [""]
-    return f"channels {', '.join(others)} and {last} are on air" if others else f"channel {last} is on air" if last else ""
+            *others, last = self.channels or [""]
+            on_air = (
+                f"channels {', '.join(others)} and {last} are on air" if others else f"channel {last} is on air" if last else ""
+            )
+            return Health("ok", "; ".join(filter(None, (self.screen.sentence if self.screen else "", on_air))))
+        more = sum(health.level != "ok" for health in parts) - 1
+        return Health(worst.level, f"{worst.sentence} (and {more} more)" if more else worst.sentence)
 
 
 def age(written: State, clock: Clock) -> str:

@@ -50,14 +50,13 @@ def troubles(results: ProbeResults, is_on: bool, clock: Clock) -> list[str]:
 
     An unreadable result is ignored: after an upgrade, a probe's old result may be unreadable until its next run.
     """
-    known = [it for it in results.values() if not isinstance(it, StateBrokenError)]
-    return [trouble for it in known if (trouble := trouble_of(it, is_on, clock))]
-
-
-def trouble_of(result: ProbeResult, is_on: bool, clock: Clock) -> str:
-    """A probe's fault that affects the screen's health, or ""."""
-    name = f"the {result.probe()} probe"
-    if is_silent(result, clock):
-        return f"{name} is silent: its findings are {age(result, clock)} old"
-    fault = result.fault(is_on)
-    return sentence(f"{name} {fault}", result.run.reason) if fault else ""
+    found = []
+    for result in results.values():
+        if isinstance(result, StateBrokenError):
+            continue
+        name = f"the {result.probe()} probe"
+        if is_silent(result, clock):
+            found.append(f"{name} is silent: its findings are {age(result, clock)} old")
+        elif fault := result.fault(is_on):
+            found.append(sentence(f"{name} {fault}", result.run.reason))
+    return found

@@ -44,7 +44,11 @@ class RecordStatus:
 
     def faults(self, clock: Clock) -> tuple[Fault, ...]:
         """Most severe first."""
-        faults = [*recorder_faults(self.recorder, clock), *alerter_faults(self.alerter, clock), *clips_faults(self.clips, clock)]
+        faults = [
+            *faults_of("recorder", "nothing is recorded", self.recorder, clock),
+            *faults_of("alerter", "no messages are sent", self.alerter, clock),
+            *clips_faults(self.clips, clock),
+        ]
         return tuple(sorted(faults, key=lambda fault: not fault.is_grave))
 
 
@@ -63,40 +67,41 @@ def is_silent(it: RecorderState | AlerterState | ClipsState, clock: Clock) -> bo
     return clock.now_monotonic - it.written_monotonic > longest
 
 
-def recorder_faults(it: RecorderState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
-    restart = f"sudo systemctl restart livekeep-recorder; {journal('recorder')}"
+def faults_of(
+    name: str, loss: str, it: RecorderState | AlerterState | StateAbsentError | StateBrokenError, clock: Clock
+) -> Iterator[Fault]:
+    """The faults of the recorder or the alerter; `loss` is what is missing while it does not run."""
+    restart = f"sudo systemctl restart livekeep-{name}; {journal(name)}"
     if isinstance(it, StateAbsentError):
-        yield Fault("recorder", True, "the recorder does not run: nothing is recorded", restart)
+        yield Fault(name, True, f"the {name} does not run: {loss}", restart)
     elif isinstance(it, StateBrokenError):
-        yield Fault("recorder", True, f"livekeep-recorder: {it}", restart)
+        yield Fault(name, True, f"livekeep-{name}: {it}", restart)
     elif is_silent(it, clock):
-        yield Fault("recorder", True, f"the recorder is stuck: its state is {age(it, clock)} old", restart)
+        yield Fault(name, True, f"the {name} is stuck: its state is {age(it, clock)} old", restart)
+    elif isinstance(it, AlerterState):
+        yield from alerter_faults(it)
     else:
-        if it.problem:
-            yield Fault("recorder", True, it.problem, it.advice or journal("recorder"))
-        if it.lag_seconds > BEHIND_SECONDS:
-            yield Fault("recorder", False, f"the recorder is {it.lag_seconds:.0f} s behind the journal", "systemd-cgtop")
-        if not it.is_sound:
-            yield Fault("recorder", True, "the last check of the database found it damaged", "sudo livekeep record check")
-        if it.lost_calls or it.lost_entries:
-            lost = f"{it.lost_calls} calls and {it.lost_entries} entries of the journal were lost since the recorder started"
-            yield Fault("recorder", False, lost, "sudo livekeep record export losses")
+        yield from recorder_faults(it)
 
 
-def alerter_faults(it: AlerterState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:
-    restart = f"sudo systemctl restart livekeep-alerter; {journal('alerter')}"
-    if isinstance(it, StateAbsentError):
-        yield Fault("alerter", True, "the alerter does not run: no messages are sent", restart)
-    elif isinstance(it, StateBrokenError):
-        yield Fault("alerter", True, f"livekeep-alerter: {it}", restart)
-    elif is_silent(it, clock):
-        yield Fault("alerter", True, f"the alerter is stuck: its state is {age(it, clock)} old", restart)
-    else:
-        for problem in it.problems:
-            yield Fault("alerter", False, problem, "sudo livekeep alert list; sudo livekeep check-config")
-        if it.waiting:
-            waiting = f"{it.waiting} message{'s wait' if it.waiting > 1 else ' waits'} for delivery"
-            yield Fault("alerter", False, waiting, f"sudo livekeep alert list; {journal('alerter')}")
+def alerter_faults(it: AlerterState) -> Iterator[Fault]:
+    for problem in it.problems:
+        yield Fault("alerter", False, problem, "sudo livekeep alert list; sudo livekeep check-config")
+    if it.waiting:
+        waiting = f"{it.waiting} message{'s wait' if it.waiting > 1 else ' waits'} for delivery"
+        yield Fault("alerter", False, waiting, f"sudo livekeep alert list; {journal('alerter')}")
+
+
+def recorder_faults(it: RecorderState) -> Iterator[Fault]:
+    if it.problem:
+        yield Fault("recorder", True, it.problem, it.advice or journal("recorder"))
+    if it.lag_seconds > BEHIND_SECONDS:
+        yield Fault("recorder", False, f"the recorder is {it.lag_seconds:.0f} s behind the journal", "systemd-cgtop")
+    if not it.is_sound:
+        yield Fault("recorder", True, "the last check of the database found it damaged", "sudo livekeep record check")
+    if it.lost_calls or it.lost_entries:
+        lost = f"{it.lost_calls} calls and {it.lost_entries} entries of the journal were lost since the recorder started"
+        yield Fault("recorder", False, lost, "sudo livekeep record export losses")
 
 
 def clips_faults(it: ClipsState | StateAbsentError | StateBrokenError, clock: Clock) -> Iterator[Fault]:

@@ -64,7 +64,7 @@ def compare(poller: PollerState, player: PlayerState, clock: Clock, results: Pro
     if wrong:
         seconds = clock.now - max(poller.since, player.since)
         return Health("down" if seconds > WRONG_PICTURE_SECONDS else "degraded", f"{wrong}, for {max(seconds, 0):.0f} s")
-    concerns = [outage(poller), unfinished(poller), unrest(player, clock), fault_of_picture(player)]
+    concerns = [trouble_of_poller(poller), trouble_of_stream(player, clock)]
     concerns += probe_status.troubles(results, poller.state in ("live", "starting"), clock)
     concern = next(filter(None, concerns), "")
     if concern:
@@ -85,22 +85,18 @@ def wrong_picture(poller: PollerState, player: PlayerState) -> str:
     return ""
 
 
-def outage(poller: PollerState) -> str:
+def trouble_of_poller(poller: PollerState) -> str:
+    """Why the stream's state is not known, or ""."""
     if poller.cause == "rate-limited":
         return sentence("the API has to be left alone for a while", poller.reason)
     if poller.cause == "outage" or poller.state == "error":
         return sentence("the stream's state cannot be asked", poller.reason)
     if poller.consecutive_failures >= FAILURES_OF_AN_OUTAGE:
         return sentence(f"the last {poller.consecutive_failures} requests failed", poller.reason)
-    return ""
-
-
-def unfinished(poller: PollerState) -> str:
-    """Why the stream's state is not known yet, or ""."""
     return sentence("it is not known whether the stream is live", poller.reason) if poller.state == "unknown" else ""
 
 
-def unrest(player: PlayerState, clock: Clock) -> str:
+def trouble_of_stream(player: PlayerState, clock: Clock) -> str:
     """The problem of a stream that is shown or was shown recently, or ""."""
     still = still_seconds(player)
     if player.picture == "stream" and still > STILL_SECONDS:
@@ -110,11 +106,6 @@ def unrest(player: PlayerState, clock: Clock) -> str:
     stalled = player.playback.last_stall_at
     if stalled is not None and clock.now - stalled < RECENT_STALL_SECONDS:
         return "the stream stalled within the last five minutes"
-    return ""
-
-
-def fault_of_picture(player: PlayerState) -> str:
-    """The problem with the picture of a playing stream, or ""."""
     changed = player.playback.picture_changed_at
     minutes = f" for {(player.written_at - changed) / 60:.0f} min" if changed is not None else ""
     faults: dict[StreamPicture, str] = {
