@@ -27,9 +27,9 @@ def bus(tmp_path: Path) -> Iterator[SystemBus]:
 
 
 @pytest.fixture
-def systemd(bus: SystemBus, tmp_path: Path) -> Iterator[FakeSystemd]:
+def systemd(bus: SystemBus) -> Iterator[FakeSystemd]:
     """A poller with a watchdog, a probe that has run, its timer, the target."""
-    with fake_systemd(bus, tmp_path) as found:
+    with fake_systemd(bus) as found:
         found.units = [row(POLLER), row(PROBE, "inactive"), row(TIMER), row("livekeep.target")]
         for unit in (POLLER, PROBE, TIMER, "livekeep.target"):
             found.set(unit, "Unit", ActiveEnterTimestamp=("t", 1_789_000_000_250_000 if unit != PROBE else 0))
@@ -291,11 +291,11 @@ def test_a_systemd_that_refuses_or_is_gone_is_told_and_forgiven(systemd: FakeSys
     systemd.stop()
     with pytest.raises(BusError, match=r"ListUnitsByPatterns is refused: .*not provided"):
         collect(units)
-    systemd.start("--odd")
+    systemd.start()
+    systemd.tell(is_odd=True)
     with pytest.raises(BusError, match=r"something else than units"):
         collect(units)
-    systemd.stop()
-    systemd.start()
+    systemd.tell()
     assert collect(units) == before
 
 

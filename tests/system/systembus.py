@@ -1,14 +1,17 @@
 """A system bus of a test's own: Debian's dbus-daemon below a folder, and a stand-in for systemd on it."""
 
 import contextlib
-import json
-import os
+import copy
 import socket
-import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jeepney import HeaderFields, Message, MessageType, message_bus, new_error, new_method_return
+from jeepney.io.blocking import open_dbus_connection
+
+from livekeep.system.systemd import path_of
 from tests.outside import program, wait_until
 
 CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
@@ -19,6 +22,7 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configurat
 """
 SYSTEMD = "org.freedesktop.systemd1"
 ROOT = "/org/freedesktop/systemd1"
+UNKNOWN_PROPERTY = "org.freedesktop.DBus.Error.UnknownProperty"
 # Debian's own Python: python3-dbus and python3-gi are packages of its.
 PYTHON = "/usr/bin/python3"
 
@@ -58,31 +62,27 @@ def system_bus(root: Path) -> Iterator[SystemBus]:
         bus.stop()
 
 
-def path_of(unit: str) -> str:
-    """A unit's object path, escaped as systemd does."""
-    return f"{ROOT}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)
-
-
 def row(unit: str, state: str = "active", load: str = "loaded", job: int = 0) -> list[Any]:
     """What systemd lists of a unit."""
     return [unit, f"about {unit}", load, state, "running", "", path_of(unit), job, "", "/"]
 
 
 class FakeSystemd:
-    """The stand-in's process and its answers. A test changes `units` and `properties` and calls `tell`."""
+    """Owns systemd's name on the bus, and answers as org.freedesktop.systemd1(5) says, in a thread of the test.
 
-    def __init__(self, bus: SystemBus, folder: Path) -> None:
+    A test changes `units` and `properties` and calls `tell`.
+    """
+
+    def __init__(self, bus: SystemBus) -> None:
         self.bus = bus
-        self._answers, self._log = folder / "answers.json", folder / "calls"
         self.units: list[list[Any]] = []
         self.properties: dict[str, dict[str, Any]] = {}
-        self._stack = contextlib.ExitStack()
+        self._answers: dict[str, Any] = {}
+        self._calls: list[str] = []
 
     def tell(self, **more: Any) -> None:
-        """Answer so from now on."""
-        new = self._answers.with_suffix(".new")
-        new.write_text(json.dumps({"units": self.units, "properties": self.properties, **more}))
-        new.rename(self._answers)
+        """Answer so from now on; `silent`: not at all, `refuses`: with an error, `is_odd`: with a text in place of the list."""
+        self._answers = copy.deepcopy({"units": self.units, "properties": self.properties, **more})
 
     def set(self, unit: str, interface: str, **values: Any) -> None:
         """Properties of a unit ("" is the manager) as (D-Bus type, value)."""
@@ -91,30 +91,52 @@ class FakeSystemd:
 
     def calls(self) -> list[str]:
         """What was asked since this was called last."""
-        lines = self._log.read_text().splitlines() if self._log.exists() else []
-        self._log.unlink(missing_ok=True)
-        return lines
+        calls, self._calls = self._calls, []
+        return calls
 
-    def start(self, *options: str) -> None:
-        environment = os.environ | {"DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.bus.socket}"}
-        script = Path(__file__).with_name("fake_systemd.py")
-        reading, writing = os.pipe()
-        with open(reading) as ready:  # noqa: PTH123 – a descriptor
-            command = [PYTHON, script, self._answers, self._log, *options]
-            self._stack.enter_context(program(command, env=environment, stdout=writing, stderr=sys.stderr))
-            os.close(writing)
-            assert ready.readline().startswith(SYSTEMD), "the stand-in for systemd did not start"
+    def start(self) -> None:
+        self._connection = open_dbus_connection(f"unix:path={self.bus.socket}")
+        self._connection.send_and_get_reply(message_bus.RequestName(SYSTEMD))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
-        self._stack.close()
+        # Ends the thread's receive().
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                call = self._connection.receive()
+                if call.header.message_type == MessageType.method_call and (reply := self._reply(call)):
+                    self._connection.send(reply)
+
+    def _reply(self, call: Message) -> Message | None:
+        answers, path = self._answers, call.header.fields[HeaderFields.path]
+        if call.header.fields[HeaderFields.member] == "ListUnitsByPatterns":
+            self._calls.append("list " + " ".join(call.body[1]))
+            if answers.get("refuses"):
+                return new_error(call, UNKNOWN_PROPERTY, "s", ("not now",))
+            signature, body = (
+                ("v", ("s", "nothing")) if answers.get("is_odd") else ("a(ssssssouso)", [*map(tuple, answers["units"])])
+            )
+        else:
+            interface, name = call.body
+            self._calls.append(f"{path.removeprefix(ROOT)} {name}")
+            signature, body = "v", answers["properties"].get(path, {}).get(f"{interface}.{name}")
+            if body is None:
+                return new_error(call, UNKNOWN_PROPERTY, "s", (f"Unknown interface {interface} or property {name}.",))
+        return None if answers.get("silent") else new_method_return(call, signature, (body,))
 
 
 @contextlib.contextmanager
-def fake_systemd(bus: SystemBus, folder: Path) -> Iterator[FakeSystemd]:
-    systemd = FakeSystemd(bus, folder)
+def fake_systemd(bus: SystemBus) -> Iterator[FakeSystemd]:
+    systemd = FakeSystemd(bus)
     systemd.tell()
+    systemd.start()
     try:
-        systemd.start()
         yield systemd
     finally:
         systemd.stop()
