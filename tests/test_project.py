@@ -19,35 +19,6 @@ from tests.outside import LIBRARY, PROJECT
 
 UNITS = PROJECT / "units"
 PARTS = sorted(folder.name for folder in (LIBRARY / "livekeep").iterdir() if (folder / "__init__.py").exists())
-DESIGNED_UNITS = (
-    "livekeep.target",
-    "livekeep.slice",
-    "livekeep-poller.service",
-    "livekeep-display.service",
-    "livekeep-player.service",
-    "livekeep-error-screen.service",
-    "livekeep-exporter.service",
-    *(f"livekeep-probe-{name}.{kind}" for name in PROBES for kind in ("service", "timer")),
-    "livekeep-air.service",
-    "livekeep-controller.service",
-    "livekeep-controller.socket",
-    "livekeep-storage.service",
-    "livekeep-storage.socket",
-    "livekeep-worker@.service",
-    "livekeep-worker-retry@.timer",
-    "livekeep-web.service",
-    "livekeep-web.socket",
-    "livekeep-report@.service",
-    "livekeep-report@daily.timer",
-    "livekeep-report@weekly.timer",
-    "livekeep-recorder.service",
-    "livekeep-tidy.service",
-    "livekeep-tidy.timer",
-    "livekeep-clips.service",
-    "livekeep-clips.timer",
-    "livekeep-alerter.service",
-    "livekeep-.service.d/50-sandbox.conf",
-)
 NOT_SHIPPED = ("bin/livekeep-demo", "etc/pictures/make.py")
 SKIPPED = {".git", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".venv", "build", "livekeep-demo"}
 
@@ -216,11 +187,6 @@ def test_a_script_stops_at_its_first_fault(name: str) -> None:
 
 
 # The units
-
-
-@pytest.mark.parametrize("name", DESIGNED_UNITS)
-def test_a_designed_unit_is_there(name: str) -> None:
-    assert (UNITS / name).is_file()
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
