@@ -136,14 +136,17 @@ CANNOT = "the stream cannot be reached: "
 ANOTHER_KIND = "the playlist is none: the answer is of another kind; does this network ask for a login?"
 FAULTS: dict[str, tuple[Reply, str]] = {
     "endless garbage": (endless(b"\0\1\2"), ANOTHER_KIND),
-    "broken off": (None, CANNOT + "the connection was broken off"),
-    "redirects in a circle": (http(302, Location="/again.m3u8"), CANNOT + "it sends us on and on to other addresses"),
-    "redirect to a file": (http(302, Location="file:///etc/passwd"), CANNOT + "it sends us to an address that is no web address"),
-    "redirect to nonsense": (http(302, Location="http://[nonsense/"), CANNOT + "its answer is not HTTP as it should be"),
+    "broken off": (None, CANNOT + "the connection was interrupted"),
+    "redirects in a circle": (http(302, Location="/again.m3u8"), CANNOT + "it redirects too often"),
+    "redirect to a file": (
+        http(302, Location="file:///etc/passwd"),
+        CANNOT + "it redirects to an address that is not http or https",
+    ),
+    "redirect to nonsense": (http(302, Location="http://[nonsense/"), CANNOT + "its response is not valid HTTP"),
     "403": (http(403), CANNOT + "HTTP 403; has its signature expired?"),
     "404": (http(404), CANNOT + "HTTP 404"),
     "500": (http(500), CANNOT + "HTTP 500"),
-    "no HTTP": (b"nonsense\r\n\r\n", CANNOT + "its answer is not HTTP as it should be"),
+    "no HTTP": (b"nonsense\r\n\r\n", CANNOT + "its response is not valid HTTP"),
     "garbage": (http(200, bytes(range(256))), ANOTHER_KIND),
     "ended": (http(200, playlist(1, 3, "#EXT-X-ENDLIST")), "the stream has ended, says its playlist, though it counts as live"),
     "empty": (http(200, playlist(1, 0)), "the playlist lists no segment"),
@@ -154,7 +157,7 @@ FAULTS: dict[str, tuple[Reply, str]] = {
     ),
     "variant nowhere": (
         http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://[nonsense/\n"),
-        CANNOT + "its playlist names no usable address",
+        CANNOT + "its playlist contains no usable URL",
     ),
 }
 
@@ -460,7 +463,7 @@ def test_the_password_of_a_proxy_goes_to_the_proxy_and_nowhere_else(probe: Probe
     found = probe.run()
     assert web.requests[0].headers["proxy-authorization"] == "Basic YW5uYTpnZWhlaW0="
     assert found.run.verdict == "warn"
-    assert "no analysis: the proxy of vimeo.proxy asks for a password" in found.run.reason
+    assert "no analysis: vimeo.proxy has a password" in found.run.reason
     assert not (probe.folder / "was-run").exists()
     assert "geheim" not in probe.everything_told()
 
@@ -469,5 +472,5 @@ def test_a_proxy_that_refuses_the_way_to_a_secure_server(probe: Probe[StreamResu
     web.answer = lambda _request: http(403)
     probe.configure(f'[vimeo]\nproxy = "{web.url}"\n')
     probe.go_live("https://stream.invalid/live.m3u8")
-    assert probe.run().run.reason == CANNOT + "the proxy does not let us through (HTTP 403)"
+    assert probe.run().run.reason == CANNOT + "the proxy refuses the connection (HTTP 403)"
     assert web.requests[0].line.startswith("CONNECT stream.invalid:443")

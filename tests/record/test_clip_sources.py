@@ -110,9 +110,9 @@ def test_a_page_past_the_end_is_the_end(web: Web) -> None:
         (http(200, b"[" * 100_000), "Vimeo's response is not as documented", "login"),
         (http(200, {"data": {"1": 2}}), "Vimeo's response is not as documented", "login"),
         (http(200, []), "Vimeo's response is not as documented", "login"),
-        (http(200, b"x" * 2_000_000), "Vimeo cannot be reached: its answer is larger than 1 MiB", "doctor"),
-        (b"SSH-2.0-OpenSSH\r\n", "Vimeo cannot be reached: its answer is not HTTP as it should be", "doctor"),
-        (None, "Vimeo cannot be reached: the connection was broken off", "doctor"),
+        (http(200, b"x" * 2_000_000), "Vimeo cannot be reached: its response is larger than 1 MiB", "doctor"),
+        (b"SSH-2.0-OpenSSH\r\n", "Vimeo cannot be reached: its response is not valid HTTP", "doctor"),
+        (None, "Vimeo cannot be reached: the connection was interrupted", "doctor"),
     ],
     ids=str.split("401 401-old 403 404 404-first-page 400 500 502 html half deep object array large ssh closed"),
 )
@@ -276,7 +276,7 @@ def test_what_is_wrong_with_youtube_is_one_sentence_with_advice(web: Web) -> Non
     for reply in (http(200, {"items": [7]}), http(200, {"items": [{"contentDetails": {}}]}), http(200, "<html>"), http(200, [])):
         web.answer = lambda _request, reply=reply: reply
         assert problem_of(lambda: youtube(web).clips(CHANNEL))[0] == (
-            "YouTube cannot be asked: its answer is not what its documents promise"
+            "YouTube cannot be asked: its response is not as documented"
         )
     web.requests.clear()
     web.answer = lambda _request: http(503)
@@ -290,7 +290,7 @@ def test_an_id_that_would_change_the_address_is_refused(web: Web) -> None:
     tube = Tube(1)
     tube.ids = ["a&key=b"]
     web.answer = tube.answer
-    assert "documents promise" in problem_of(lambda: youtube(web).clips(CHANNEL))[0]
+    assert "not as documented" in problem_of(lambda: youtube(web).clips(CHANNEL))[0]
 
 
 @pytest.mark.parametrize(

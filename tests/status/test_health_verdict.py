@@ -79,8 +79,8 @@ DEGRADED = [
     ("poller stuck", poller(age=31), player(), "stuck"),
     ("outage while playing", poller("error", "outage"), player(), "a reason"),
     ("outage, still counted", poller(consecutive_failures=2), player(), "last 2 requests failed"),
-    ("outage told in a live state", poller("live", "outage"), player(), "cannot be asked"),
-    ("rate-limited", poller("live", "rate-limited"), player(), "left alone"),
+    ("outage told in a live state", poller("live", "outage"), player(), "cannot be requested"),
+    ("rate-limited", poller("live", "rate-limited"), player(), "rate limit"),
     ("no token", poller("unknown", "no-token"), player("holding"), "a reason"),
     ("holding for a moment although live", poller(), player("holding", since=NOW - 60), "holding picture is shown"),
     ("live for a moment, not yet shown", poller(since=NOW - 59), player("holding"), "for 59 s"),
@@ -91,7 +91,7 @@ DEGRADED = [
     ("sound only", poller(), player("holding", stream_picture="none"), "holding picture is shown, but the stream has no picture"),
     ("black", poller(), player(stream_picture="blank"), "the stream is shown, but the stream's picture is of one colour"),
     ("frozen", poller(), player(stream_picture="frozen", playback=FROZEN), "the stream's picture has not changed for 12 min"),
-    ("sound only in an outage", poller("error", "outage"), player("holding", stream_picture="none"), "cannot be asked"),
+    ("sound only in an outage", poller("error", "outage"), player("holding", stream_picture="none"), "cannot be requested"),
     ("stalled lately", poller(), player(playback=Playback(last_stall_at=NOW - 299)), "stalled"),
 ]
 DOWN = [
@@ -172,11 +172,11 @@ FOUND_DEGRADED: list[tuple[str, ProbeResult, StreamState, str]] = [
     ("no network", found(NetworkResult), "live", "the network probe failed: what it saw"),
     ("no network off air", found(NetworkResult), "offline", "the network probe failed"),
     ("the stream cannot be read", found(StreamResult), "live", "the stream probe failed"),
-    ("a bad card", found(HostResult), "live", "the host probe finds fault: what it saw"),
-    ("under-voltage", found(HostResult, "warn", throttled=("under_voltage",)), "live", "the host probe finds fault"),
-    ("a wrong clock", found(ClockResult, "warn", synchronized=False), "offline", "the clock probe finds fault"),
+    ("a bad card", found(HostResult), "live", "the host probe reports a fault: what it saw"),
+    ("under-voltage", found(HostResult, "warn", throttled=("under_voltage",)), "live", "the host probe reports a fault"),
+    ("a wrong clock", found(ClockResult, "warn", synchronized=False), "offline", "the clock probe reports a fault"),
     *(
-        (f"{name} is silent", found(kind, "ok", age=211), "live", f"the {name} probe is silent: its findings are 211 s old")
+        (f"{name} is silent", found(kind, "ok", age=211), "live", f"the {name} probe is silent: its result is 211 s old")
         for name, kind in PROBES.items()
     ),
 ]

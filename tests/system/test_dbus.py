@@ -181,13 +181,13 @@ def test_a_reply_in_single_bytes_is_put_together(tmp_path: Path) -> None:
         ((b"REJECTED EXTERNAL\r\n",), "refuses user"),
         ((b"A" * 16384,), "refuses user"),
         ((OK, message(3, 1)), r"refuses \(an error without a name\)"),
-        ((OK, HELLO + b"HTTP/1.1 400 Bad Request\r\n\r\n"), "no D-Bus message"),
+        ((OK, HELLO + b"HTTP/1.1 400 Bad Request\r\n\r\n"), "invalid D-Bus message"),
         ((OK, HELLO + b"l\2\0\1" + struct.pack("<III", 0, 7, 2**31)), "more than 1024 KiB"),
         ((OK, HELLO + b"l\2\0\1" + struct.pack("<III", 2**32 - 1, 7, 0)), "more than 1024 KiB"),
-        ((OK, HELLO + b"l\2\0\1" + struct.pack("<III", 0, 7, 8) + b"\xff" * 8), "no D-Bus message"),
-        ((OK, HELLO + message(2, 2, "u", b"\5")), "no D-Bus message"),
-        ((OK, HELLO + message(2, 2, "s", b"\2\0\0\0ab")), "no D-Bus message"),
-        ((OK, HELLO + message(2, 2, "v" * 200 + "(", b"\1v\0" * 200)), "no D-Bus message"),
+        ((OK, HELLO + b"l\2\0\1" + struct.pack("<III", 0, 7, 8) + b"\xff" * 8), "invalid D-Bus message"),
+        ((OK, HELLO + message(2, 2, "u", b"\5")), "invalid D-Bus message"),
+        ((OK, HELLO + message(2, 2, "s", b"\2\0\0\0ab")), "invalid D-Bus message"),
+        ((OK, HELLO + message(2, 2, "v" * 200 + "(", b"\1v\0" * 200)), "invalid D-Bus message"),
     ],
 )
 def test_what_is_no_bus_is_reported(tmp_path: Path, parts: tuple[bytes, ...], complaint: str) -> None:

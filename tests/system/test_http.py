@@ -140,7 +140,7 @@ def test_a_body_is_limited_also_when_it_is_unpacked(kind: str) -> None:
     with Web(lambda request: answer) as web:
         client = Client()
         error = problem(lambda: get(web.url, client=client))
-        assert (error.outcome, str(error)) == ("invalid", "its answer is larger than 1 MiB")
+        assert (error.outcome, str(error)) == ("invalid", "its response is larger than 1 MiB")
         web.answer = lambda request: OK
         assert get(web.url, client=client).body == b"fine"
 
@@ -174,7 +174,7 @@ def test_what_is_not_packed_as_it_says_is_invalid() -> None:
 def test_a_body_that_ends_too_soon_was_broken_off(call: Callable[..., object], rest: bytes) -> None:
     with Web(lambda request: lambda connection: connection.sendall(b"HTTP/1.1 200 OK\r\n" + rest)) as web:
         error = problem(lambda: call(web.url))
-    assert (error.outcome, str(error)) == ("connect", "the connection was broken off")
+    assert (error.outcome, str(error)) == ("connect", "the connection was interrupted")
 
 
 def test_a_body_comes_to_the_sink_as_it_was_sent() -> None:
@@ -211,7 +211,7 @@ def test_a_kept_connection_that_the_server_closed_is_no_fault() -> None:
 
 def test_a_broken_and_a_refused_connection_are_told_apart() -> None:
     with Web(lambda request: None) as web:
-        assert str(problem(lambda: get(web.url))) == "the connection was broken off"
+        assert str(problem(lambda: get(web.url))) == "the connection was interrupted"
         assert len(web.requests) == 1
     refused = problem(lambda: get(web.url))
     assert (refused.outcome, refused.is_refused) == ("connect", True)
@@ -326,7 +326,7 @@ def test_a_proxy_is_asked_for_a_tunnel_without_the_secret() -> None:
     with Web(lambda request: http(407)) as proxy:
         error = problem(lambda: get("https://api.example", client=Client(proxy.url)))
     assert (error.outcome, error.is_proxy) == ("connect", True)
-    assert str(error) == "the proxy does not let us through (HTTP 407)"
+    assert str(error) == "the proxy refuses the connection (HTTP 407)"
     assert proxy.requests[0].line.startswith("CONNECT api.example:443 HTTP/1.")
     assert "a-token" not in str(proxy.requests)
 

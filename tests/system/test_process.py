@@ -80,7 +80,7 @@ def test_what_cannot_be_started_or_given() -> None:
         ("", ""),
         ("http://proxy.example:3128", ""),
         ("http://anna:geheim@proxy.example:3128", "password"),
-        ("https://proxy.example", "no http:// one"),
+        ("https://proxy.example", "does not begin"),
     ],
 )
 def test_which_proxy_a_program_may_be_given(proxy: str, words: str) -> None:

@@ -204,7 +204,7 @@ class HostResult(ProbeResult):
     card_problem: str = ""
 
     def fault(self, _is_on: bool) -> str:
-        return "finds fault" if self.run.verdict == "fail" or "under_voltage" in (self.throttled or ()) else ""
+        return "reports a fault" if self.run.verdict == "fail" or "under_voltage" in (self.throttled or ()) else ""
 
 
 @dataclass(frozen=True)
@@ -222,7 +222,7 @@ class ClockResult(ProbeResult):
     """When the server last responded."""
 
     def fault(self, _is_on: bool) -> str:
-        return "finds fault" if self.synchronized is False else ""
+        return "reports a fault" if self.synchronized is False else ""
 
 
 Showing = Literal["live", "upcoming", "ended", "none", "missing", ""]

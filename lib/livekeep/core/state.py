@@ -266,7 +266,7 @@ def convert(kind: Any, value: Any) -> Any:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ValueError("an object is missing")
+            raise ValueError(f"{value!r:.40} is not an object")
         hints = hints_of(kind)
         if unknown := set(value) - set(hints):
             raise ValueError(f"unknown field {sorted(unknown)[0]!r:.40}")
@@ -287,13 +287,13 @@ def convert_plain(kind: Any, value: Any) -> Any:
         return value
     if kind in (float, Signed) and isinstance(value, int | float) and not isinstance(value, bool):
         if not (-LARGEST_FLOAT if kind is Signed else 0) <= value <= LARGEST_FLOAT:
-            raise ValueError(f"{value!r:.40} is beyond all that can be")
+            raise ValueError(f"{value!r:.40} is out of range")
         return float(value)
     if kind is int and type(value) is int and not 0 <= value <= LARGEST_INT:
-        raise ValueError(f"{value!r:.40} is beyond all that can be")
+        raise ValueError(f"{value!r:.40} is out of range")
     if isinstance(kind, type) and type(value) is kind:
         return value
-    raise ValueError(f"{value!r:.40} where {getattr(kind, '__name__', kind)} belongs")
+    raise ValueError(f"{value!r:.40} is not of type {getattr(kind, '__name__', kind)}")
 
 
 @functools.cache

@@ -56,7 +56,7 @@ def troubles(results: ProbeResults, is_on: bool, clock: Clock) -> list[str]:
             continue
         name = f"the {result.probe()} probe"
         if is_silent(result, clock):
-            found.append(f"{name} is silent: its findings are {age(result, clock)} old")
+            found.append(f"{name} is silent: its result is {age(result, clock)} old")
         elif fault := result.fault(is_on):
             found.append(sentence(f"{name} {fault}", result.run.reason))
     return found

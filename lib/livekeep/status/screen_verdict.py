@@ -88,9 +88,9 @@ def wrong_picture(poller: PollerState, player: PlayerState) -> str:
 def trouble_of_poller(poller: PollerState) -> str:
     """Why the stream's state is not known, or ""."""
     if poller.cause == "rate-limited":
-        return sentence("the API has to be left alone for a while", poller.reason)
+        return sentence("the API's rate limit is reached", poller.reason)
     if poller.cause == "outage" or poller.state == "error":
-        return sentence("the stream's state cannot be asked", poller.reason)
+        return sentence("the stream's state cannot be requested", poller.reason)
     if poller.consecutive_failures >= FAILURES_OF_AN_OUTAGE:
         return sentence(f"the last {poller.consecutive_failures} requests failed", poller.reason)
     return sentence("it is not known whether the stream is live", poller.reason) if poller.state == "unknown" else ""

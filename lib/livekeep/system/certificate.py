@@ -37,14 +37,12 @@ def meaning_of(error: ssl.SSLCertVerificationError) -> str:
     """Text to follow the server's name."""
     code, today = error.verify_code, time.strftime("%Y-%m-%d", time.localtime())
     if code == SELF_MADE:
-        return f"has a certificate that it made itself, and nobody vouches for it: {TRUST_IT.format('it')}"
+        return f"has a self-signed certificate: {TRUST_IT.format('it')}"
     if code in UNKNOWN_AUTHORITY:
         theirs = f"{TRUST_IT.format('its certificate')}; or is a proxy or a login page in between?"
-        return f"has a certificate of an authority that this machine does not know: {theirs}"
+        return f"has a certificate from an authority that this machine does not trust: {theirs}"
     if code == EXPIRED:
-        return (
-            f"has a certificate that has expired: if the clock is right (it says {today}), whoever runs the server must renew it"
-        )
+        return f"has a certificate that has expired: if the clock is right (it says {today}), the server's operator must renew it"
     if code == NOT_YET_VALID:
         return f"has a certificate that is not valid yet: is the clock right (timedatectl; it says {today})?"
     if code in OTHER_NAME:

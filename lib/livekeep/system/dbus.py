@@ -173,7 +173,7 @@ class Bus:
                 message = self._parser.get_next_message()
                 is_too_large = message is None and self._parser.bytes_desired() > LARGEST_MESSAGE_BYTES
             except Exception as error:
-                raise BusError(f"{self._path}: sends what is no D-Bus message ({error or type(error).__name__})") from error
+                raise BusError(f"{self._path}: sends an invalid D-Bus message ({error or type(error).__name__})") from error
             if is_too_large:
                 raise BusError(f"{self._path}: sends a message of more than {LARGEST_MESSAGE_BYTES // 1024} KiB")
             if message is None:

@@ -188,7 +188,7 @@ def read(client: Client, url: str, deadline: float, most_bytes: int = LARGEST_BY
         except TransportError as error:
             last = error
         except ValueError:
-            last = TransportError("invalid", "its playlist names no usable address")
+            last = TransportError("invalid", "its playlist contains no usable URL")
         else:
             if reader.is_playlist() and reader.master() is None:
                 return Stream(response, True, master, reader.media(), reader.is_cut)

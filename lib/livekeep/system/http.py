@@ -293,7 +293,7 @@ class Client:
         def take(block: bytes) -> bool:
             body.extend(block)
             if len(body) > LARGEST_BODY_BYTES:
-                raise TransportError("invalid", "its answer is larger than 1 MiB")
+                raise TransportError("invalid", "its response is larger than 1 MiB")
             return True
 
         response = self._exchange(request, deadline, cookies, take, every_status=True)
@@ -356,12 +356,12 @@ def unpacked(answer: requests.Response) -> Iterator[bytes]:
                 yield unpacker.decompress(block, BLOCK_BYTES)
                 block = unpacker.unconsumed_tail
         except zlib.error as error:
-            raise TransportError("invalid", "its answer is not packed as it says") from error
+            raise TransportError("invalid", "its response is not compressed as declared") from error
     if unpacker is not None:
         yield unpacker.flush()
     # urllib3 2 raises this error itself.
     if answer.raw.length_remaining:
-        raise TransportError("connect", "the connection was broken off")
+        raise TransportError("connect", "the connection was interrupted")
 
 
 @contextlib.contextmanager
@@ -405,13 +405,13 @@ def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0
     if isinstance(cause, ConnectionRefusedError):
         return TransportError("connect", "the connection is refused", is_refused=True)
     if isinstance(cause, ConnectionError | http.client.IncompleteRead):
-        return TransportError("connect", "the connection was broken off")
+        return TransportError("connect", "the connection was interrupted")
     if isinstance(cause, OSError):
         # From http.client, which sets no errno.
         if refused := re.match(r"Tunnel connection failed: ([0-9]{3})\b", str(cause)):
-            return TransportError("connect", f"the proxy does not let us through (HTTP {refused[1]})")
+            return TransportError("connect", f"the proxy refuses the connection (HTTP {refused[1]})")
         return TransportError("connect", f"no connection ({cause.strerror or type(cause).__name__})")
-    return TransportError("invalid", "its answer is not HTTP as it should be")
+    return TransportError("invalid", "its response is not valid HTTP")
 
 
 def shut_down(connection: socket.socket) -> None:
@@ -453,8 +453,8 @@ def followed(url: str, most_redirects: int, ask: Callable[[str], Response]) -> R
         # http.client always reads headers as Latin-1.
         url = urljoin(url, quote(location.encode("latin-1"), safe=SAFE))
         if urlsplit(url).scheme not in ("http", "https"):
-            raise TransportError("3xx", "it sends us to an address that is no web address")
-    raise TransportError("3xx", "it sends us on and on to other addresses")
+            raise TransportError("3xx", "it redirects to an address that is not http or https")
+    raise TransportError("3xx", "it redirects too often")
 
 
 def encoded(url: str) -> str:

@@ -49,7 +49,7 @@ class Protocol(H11Protocol):  # type: ignore[misc]  # mypy does not see uvicorn
     @staticmethod
     def nonsense() -> tuple[str, bytes]:
         """The type and the body of the response to an invalid HTTP request."""
-        return "text/plain; charset=utf-8", b"this is no HTTP request that can be read\n"
+        return "text/plain; charset=utf-8", b"invalid HTTP request\n"
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -146,7 +146,7 @@ class Server(uvicorn.Server):  # type: ignore[misc]  # mypy does not see uvicorn
         await asyncio.sleep(0.05)
         while (self.server_state.connections or self.server_state.tasks) and not self.should_exit:
             await asyncio.sleep(0.01)
-        logger.debug("nobody asks: ended until somebody does")
+        logger.debug("idle: stopped until the next request")
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.notify("STOPPING=1")

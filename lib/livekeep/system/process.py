@@ -120,7 +120,7 @@ def attend(
                 take(selector, key)
             del errors[LARGEST_ERRORS_BYTES:]
             if len(output) > most_bytes:
-                raise ChildError(f"{name} prints more than {most_bytes // 1024} KiB, which is no result")
+                raise ChildError(f"{name} prints more than {most_bytes // 1024} KiB, which is more than a result has")
     try:
         return Ended(child.wait(max(deadline - time.monotonic(), 0.1)), bytes(output), bytes(errors))
     except subprocess.TimeoutExpired:
@@ -144,5 +144,5 @@ def environment(proxy: str = "") -> dict[str, str]:
 def proxy_problem(proxy: str) -> str:
     """Why a program cannot receive this proxy, or "". Other processes of the same user can read its environment."""
     if "@" in proxy.partition("://")[2].partition("/")[0]:
-        return "the proxy of vimeo.proxy asks for a password, which is not handed to other programs"
-    return "" if proxy.startswith("http://") or not proxy else "the proxy of vimeo.proxy is no http:// one"
+        return "vimeo.proxy has a password, which is not passed to other programs"
+    return "" if proxy.startswith("http://") or not proxy else "vimeo.proxy does not begin with http://"

@@ -14,17 +14,17 @@ from livekeep.core.errors import TemporaryError
 from livekeep.system.http import Client, TransportError
 
 VIDEOS_A_REQUEST = 50
-ABSURD = "its answer is not what its documents promise"
-STORE_KEY = "look at the key in Google's Cloud console; sudo livekeep air set-youtube-key"
+ABSURD = "its response is not as documented"
+STORE_KEY = "check the key in Google's Cloud console; sudo livekeep air set-youtube-key"
 NETWORK = "sudo livekeep probe network"
-SPARE = "longer interval_seconds of [probes.youtube] or [analyzer]; a day has 10000 units, and each question takes one of them"
+SPARE = "longer interval_seconds of [probes.youtube] or [analyzer]; a day has 10000 units, and each request takes one of them"
 REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
     (
         frozenset({"quotaExceeded", "dailyLimitExceeded"}),
         "the API key's quota of today is used up",
         f"it is renewed at midnight, Pacific time; {SPARE}",
     ),
-    (frozenset({"rateLimitExceeded", "userRateLimitExceeded"}), "there were too many questions at once", SPARE),
+    (frozenset({"rateLimitExceeded", "userRateLimitExceeded"}), "there were too many requests at once", SPARE),
     (
         frozenset({"accessNotConfigured", "SERVICE_DISABLED"}),
         "the YouTube Data API v3 is not enabled for the API key's project",
@@ -32,7 +32,7 @@ REFUSALS: tuple[tuple[frozenset[str], str, str], ...] = (
     ),
     (
         frozenset({"ipRefererBlocked", "API_KEY_IP_ADDRESS_BLOCKED", "API_KEY_HTTP_REFERRER_BLOCKED", "API_KEY_SERVICE_BLOCKED"}),
-        "the API key's restrictions do not let this machine ask",
+        "the API key's restrictions exclude this machine",
         "change them in Google's Cloud console: by IP address, or to the YouTube Data API v3 alone",
     ),
 )
@@ -86,7 +86,7 @@ def refusal(status: int, body: bytes) -> ApiError:
         return ApiError(f"it does not accept the API key (HTTP {status})", STORE_KEY)
     if status >= 500:
         return ApiError(f"it has a fault (HTTP {status})", is_passing=True)
-    return ApiError(f"its answer is HTTP {status}")
+    return ApiError(f"it responds with HTTP {status}")
 
 
 def proxy_for(api_url: str, proxy: str) -> str:

@@ -241,7 +241,7 @@ def test_a_name_that_does_not_resolve_and_tls_that_is_none(real: Store) -> None:
     [
         ((2020, 2021), "it has a certificate that has expired: if the clock is right (it says "),
         ((2090, 2099), "it has a certificate that is not valid yet: is the clock right"),
-        ((2020, 2099), "it has a certificate of an authority that this machine does not know: put its certificate into "),
+        ((2020, 2099), "it has a certificate from an authority that this machine does not trust: put its certificate into "),
     ],
 )
 def test_a_certificate_that_is_refused_is_refused_for_a_reason(

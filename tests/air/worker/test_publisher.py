@@ -319,8 +319,8 @@ def test_certificate_is_checked(server: Ingest, certificates: Certificates) -> N
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("unknown", "of an authority that this machine does not know: put its certificate into "),
-        ("self-made", "that it made itself, and nobody vouches for it: put it into /usr/local/share/ca-certificates "),
+        ("unknown", "from an authority that this machine does not trust: put its certificate into "),
+        ("self-made", "has a self-signed certificate: put it into /usr/local/share/ca-certificates "),
         ("expired", "that has expired: if the clock is right (it says "),
         ("early", "that is not valid yet: is the clock right (timedatectl; it says "),
         ("misnamed", "for another name: is the address right"),

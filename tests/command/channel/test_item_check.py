@@ -143,7 +143,7 @@ def test_a_certificate_that_is_not_accepted_is_told_with_what_to_do(ready: Box, 
         configure(ready, f"rtmps://localhost:{encrypted_port}/live2")
         done = ready.run("air", "check")
     where = f"localhost:{encrypted_port}"
-    assert f"fail  ingest: {where} has a certificate of an authority that this machine does not know" in done.stdout
+    assert f"fail  ingest: {where} has a certificate from an authority that this machine does not trust" in done.stdout
     assert "      put its certificate into /usr/local/share/ca-certificates " in done.stdout
 
 

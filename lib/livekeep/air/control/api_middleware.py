@@ -151,7 +151,7 @@ class ApiProtocol(Protocol):
     @staticmethod
     def nonsense() -> tuple[str, bytes]:
         request_id.set(id_for(""))
-        return "application/json", json.dumps(error_document("invalid", "this is no HTTP request that can be read")).encode()
+        return "application/json", json.dumps(error_document("invalid", "invalid HTTP request")).encode()
 
 
 class Door:
