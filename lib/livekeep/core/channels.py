@@ -273,11 +273,9 @@ def decode(document: Any) -> Channel:
     if not isinstance(document, dict):
         raise ValueError("no object with a channel's keys")
     problems: list[str] = []
-    values: dict[tuple[str, ...], tuple[Path, Any]] = {
-        ("channels", "it", str(name)): (Path(), value) for name, value in document.items()
-    }
-    built: Channel = config.build(Channel, ("channels", "it"), values, problems)
-    faults = [problem.partition("channels.it.")[2] for problem in problems] + built.faults()
+    built: Channel = config.build(Channel, (), {(str(name),): (Path(), value) for name, value in document.items()}, problems)
+    # Each begins with the file, which is none here.
+    faults = [problem.partition(": ")[2] for problem in problems] + built.faults()
     if faults:
         raise ValueError("; ".join(faults))
     return built
