@@ -166,7 +166,7 @@ def test_another_stream_is_selected(screen: Screen) -> None:
     """`livekeep select` changes the stream on the screen, and an unknown name changes nothing."""
     screen.configure({"streams.spare": {"url": screen.live.url}, "streams.dead": {"url": "http://127.0.0.1:9/live.m3u8"}})
     try:
-        assert "has taken it" in screen.livekeep("select", "spare")
+        assert "uses it now" in screen.livekeep("select", "spare")
         screen.moves()
         assert "there is no stream" in screen.livekeep("select", "nonsense")
         assert "* spare" in screen.livekeep("select")
