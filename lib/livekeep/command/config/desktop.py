@@ -52,16 +52,16 @@ def session(screen: Screen, uid: int | None) -> str:
     if output == "wayland" and uid is not None:
         socket = wayland_socket(screen, uid)
         return f"""[Service]
-# A compositor accepts only clients of its own user.
+# A compositor takes clients of its own user only.
 User={screen.desktop_user}
-# In the empty /run/user, only the compositor's socket and the desktop's sound.
+# Only the compositor's socket is let into the empty /run/user, and the desktop's sound.
 ProtectHome=tmpfs
 BindPaths={shlex.quote(str(socket).replace("%", "%%"))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
 Environment=XDG_RUNTIME_DIR={socket.parent}
 """
     if output == "x11" and screen.x11_authority:
         return f"""[Service]
-# The cookie is in the user's home directory, which the display may not read; systemd passes it on.
+# The cookie lies in the user's home directory, which the display may not see; systemd hands it over.
 LoadCredential=xauthority:{screen.x11_authority.replace("%", "%%")}
 """
     return ""
