@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import re
 import shutil
@@ -196,6 +197,20 @@ def test_a_unit_that_is_stopped_or_fails(box: Screen) -> None:
         box.machine.systemctl("daemon-reload")
         box.machine.systemctl("start", probe, PLAYER)
     box.until("nothing has failed", lambda: box.figures()["livekeep_systemd_failed_units"] == 0)
+
+
+def test_the_forms_of_an_answer(box: Screen) -> None:
+    packed = ask(box, "/metrics", {"Accept-Encoding": "gzip"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert len(figures_of(gzip.decompress(packed.body).decode())) > 100
+    newer = ask(box, "/metrics", {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5"})
+    assert newer.headers["content-type"].startswith("application/openmetrics-text; version=")
+    assert newer.text.endswith("\n# EOF\n")
+    assert "# TYPE livekeep_api_requests counter\n" in newer.text
+    plain = ask(box, "/metrics")
+    assert "content-encoding" not in plain.headers
+    assert plain.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert fetch(box.machine, f"{URL}/metrics", "DELETE").status == 405
 
 
 def test_node_exporter_takes_the_textfile(box: Screen, tmp_path: Path) -> None:

@@ -226,4 +226,15 @@ def test_the_clip_analyzer_runs_as_its_unit_and_others_read_its_results(box: Rec
     of_run = "SELECT s.id FROM sessions s JOIN processes p ON p.id = s.process WHERE p.unit = ?"
     steps = box.query(f"SELECT DISTINCT name FROM steps WHERE session IN ({of_run})", CLIPS)  # noqa: S608
     assert sorted(name for (name,) in steps) == ["fetch", "publish", "score", "snapshot"]
+
+
+def test_clips_that_cannot_be_fetched_are_an_event_once(box: RecordRoom) -> None:
+    box.machine.write("/srv/clips.json", "[")
+    for _ in range(2):
+        box.machine.systemctl("start", CLIPS)
+    assert box.part_state("clips")["outcome"] == "failed"
+    reported = box.machine.run(["journalctl", "LIVEKEEP_EVENT=clips-failed", "-o", "json"]).stdout.splitlines()
+    fields = [[json.loads(line)[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for line in reported]
+    assert fields == [["hall", "/srv/clips.json: is not valid JSON"]]
+    box.until("the event is in the record", lambda: box.query("SELECT count(*) FROM events WHERE name = 'clips-failed'") == [[1]])
     box.write_config()
