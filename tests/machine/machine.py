@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import time
@@ -193,13 +194,13 @@ class Machine(Disposable):
         raise MachineError(f"{unit} has no main process")
 
     def journal(self, unit: str | None = None, *arguments: str) -> str:
-        """The journal as text with monotonic times, of one unit or all."""
-        return self.run(["journalctl", "--no-pager", "-o", "short-monotonic", *_of(unit), *arguments]).stdout
+        """The journal as text with monotonic times, of one unit or all, with all that was said until now."""
+        command = ["journalctl", "--no-pager", "-o", "short-monotonic", *([f"--unit={unit}"] if unit else []), *arguments]
+        return self.run(f"journalctl --sync; exec {shlex.join(command)}", timeout=120).stdout
 
     def journal_entries(self, unit: str | None = None, *arguments: str) -> list[dict[str, Any]]:
         """The journal's entries with all their fields."""
-        text = self.run(["journalctl", "--no-pager", "--all", "-o", "json", *_of(unit), *arguments]).stdout
-        return [json.loads(line) for line in text.splitlines()]
+        return [json.loads(line) for line in self.journal(unit, "--all", "-o", "json", *arguments).splitlines()]
 
     # Power
 
@@ -368,10 +369,6 @@ def wait_for(predicate: Callable[[], T], timeout: float, every: float = 0.05) ->
         if time.monotonic() >= deadline:
             raise TimeoutError(f"not within {timeout:.1f} s; last value: {value!r}")
         time.sleep(every)
-
-
-def _of(unit: str | None) -> list[str]:
-    return [f"--unit={unit}"] if unit else []
 
 
 def _pids(host: int) -> list[int]:

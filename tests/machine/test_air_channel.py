@@ -292,7 +292,7 @@ def test_no_key_is_anywhere_but_where_it_belongs(long: ChannelRoom) -> None:
     """Not in the journal, a state, an argument, an environment, nor in the output of commands; and nobody else can read it."""
     machine = long.machine
     assert STREAM_KEY in machine.read("/etc/credstore/livekeep.stream-key.main")
-    told = machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+    told = machine.journal(None, "--all", "-o", "export")
     assert "LIVEKEEP_EVENT=channel-on-air" in told
     states = machine.run("find /run/livekeep /var/lib/livekeep /var/cache/livekeep -type f -size -200k -exec cat {} +").stdout
     assert '"publishing"' in states

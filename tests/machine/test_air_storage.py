@@ -184,7 +184,7 @@ def test_no_signature_and_no_key_is_anywhere_but_where_it_belongs(playing: Bucke
     """Not in the journal, a state, an argument or an environment; and nobody else can read the keys."""
     machine = playing.room.machine
     assert machine.read(f"{CREDENTIALS}/livekeep.storage-secret").strip() == SECRET
-    told = machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+    told = machine.journal(None, "--all", "-o", "export")
     assert "LIVEKEEP_EVENT=storage-failed" in told
     states = machine.run("find /run/livekeep /var/lib/livekeep /var/cache/livekeep -type f -size -200k -exec cat {} +").stdout
     assert '"storage_problem"' in states

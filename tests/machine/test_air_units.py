@@ -90,8 +90,7 @@ def has_failed(box: ChannelRoom) -> None:
 
 def runs(box: ChannelRoom) -> int:
     """The number of its starts since boot."""
-    said = box.machine.run(["journalctl", "--no-pager", "-o", "cat", f"--unit={UNIT}"]).stdout
-    return said.count(f"Started {UNIT}")
+    return box.machine.journal(UNIT).count(f"Started {UNIT}")
 
 
 def test_the_worker_finds_its_key_and_its_folders(box: ChannelRoom) -> None:

@@ -299,7 +299,7 @@ def test_the_picture_is_for_who_knows_the_token(box: Screen) -> None:
         box.goes_live()
         # The previous one may still be served.
         wait_for(lambda: picture_of(ask(box, "/screen.png", bearer())) == "stream", 60, 1)
-        seen = box.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+        seen = box.machine.journal(None, "--all", "-o", "export")
         seen += box.machine.run("cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ", check=False).stdout
         seen += box.machine.systemctl("show", EXPORTER, PICTURE_UNIT).stdout + ask(box, "/metrics").text
         assert EXPORTER in seen

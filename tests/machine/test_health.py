@@ -106,7 +106,7 @@ def test_the_signed_url_is_nowhere_while_ffprobe_runs(box: Screen) -> None:
     assert report.startswith("stream: ")
     text += report + ask(box, "/metrics").text
     text += box.machine.run(f"find /run/livekeep -type f ! -path {STREAM_FILE} -exec cat {{}} +").stdout
-    text += box.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+    text += box.machine.journal(None, "--all", "-o", "export")
     text += box.machine.systemctl("show", "livekeep-probe-stream.service").stdout
     assert '"probe-stream/state.json"' in text
     secrets = {"hmac=", "SECRET", *(url.partition("hmac=")[2] for url in box.vimeo.signed())}

@@ -123,7 +123,7 @@ def test_nobody_is_told_the_key(box: ChannelRoom) -> None:
     machine.write(f"{FOLDER}/delay", "0")
     assert KEY not in machine.run("cat /run/livekeep/*/*.json").stdout
     assert KEY not in machine.journal()
-    assert "probe-verdict-changed" in machine.run(["journalctl", "-o", "json", f"--unit={UNIT}"]).stdout
+    assert "probe-verdict-changed" in machine.journal(UNIT, "-o", "json")
 
 
 def test_the_sandbox_is_as_narrow_as_the_others(box: ChannelRoom) -> None:

@@ -233,8 +233,8 @@ def test_clips_that_cannot_be_fetched_are_an_event_once(box: RecordRoom) -> None
     for _ in range(2):
         box.machine.systemctl("start", CLIPS)
     assert box.part_state("clips")["outcome"] == "failed"
-    reported = box.machine.run(["journalctl", "LIVEKEEP_EVENT=clips-failed", "-o", "json"]).stdout.splitlines()
-    fields = [[json.loads(line)[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for line in reported]
+    entries = box.machine.journal_entries(None, "LIVEKEEP_EVENT=clips-failed")
+    fields = [[entry[f"LIVEKEEP_{name}"] for name in ("SOURCE", "REASON")] for entry in entries]
     assert fields == [["hall", "/srv/clips.json: is not valid JSON"]]
     box.until("the event is in the record", lambda: box.query("SELECT count(*) FROM events WHERE name = 'clips-failed'") == [[1]])
     box.write_config()

@@ -81,7 +81,7 @@ def test_they_are_where_they_belong(after_a_session: Screen) -> None:
 
 def test_not_in_the_journal(after_a_session: Screen) -> None:
     """Every field of every entry, since boot."""
-    text = after_a_session.machine.run("journalctl --no-pager --all -o export", timeout=120).stdout
+    text = after_a_session.machine.journal(None, "--all", "-o", "export")
     assert "livekeep-poller" in text
     assert lines_with(text, secrets(after_a_session)) == []
 
