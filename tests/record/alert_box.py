@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from livekeep.record.alerts import store
 from livekeep.record.store import schema
 from livekeep.record.store.summaries import Summaries
 from tests.outside import PROJECT
@@ -257,7 +256,7 @@ class Box:
 
     def rows(self, sql: str, *parameters: object) -> list[sqlite3.Row]:
         """Rows of the alerter's database."""
-        with contextlib.closing(store.open_read_only(self.root / "var/lib/livekeep/alerter/alerts.db")) as database:
+        with contextlib.closing(schema.open_read_only(self.root / "var/lib/livekeep/alerter/alerts.db")) as database:
             return database.execute(sql, parameters).fetchall()
 
     def alert(self, *arguments: str, text: str = "") -> subprocess.CompletedProcess[str]:

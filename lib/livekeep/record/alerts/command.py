@@ -26,6 +26,7 @@ from livekeep.record.alerts import channels, notify, spool, store
 from livekeep.record.alerts.message import moment
 from livekeep.record.alerts.rules import fits
 from livekeep.record.figures import duration
+from livekeep.record.store import schema
 from livekeep.system import systemctl, terminal
 from livekeep.system.terminal import say
 
@@ -96,7 +97,7 @@ def database() -> Iterator[sqlite3.Connection]:
         # SQLite does not say why it cannot open a file.
         with file.open("rb"):
             pass
-        with contextlib.closing(store.open_read_only(file)) as connection:
+        with contextlib.closing(schema.open_read_only(file)) as connection:
             yield connection
     except FileNotFoundError as error:
         raise LivekeepError(f"{file}: does not exist yet; see systemctl status livekeep-alerter") from error

@@ -56,10 +56,7 @@ def calls_in_window(record: sqlite3.Connection, rule: Alert, now: float) -> Cond
     conditions.add("id >= ?", int((now - rule.window_seconds) * SECOND) * IDS_PER_MICROSECOND)
     conditions.add_one_of("function", function_ids(record, Filter(function=rule.function, kind=rule.call_kind)))
     conditions.add_one_of("machine", machine_ids(record, rule.machine))
-    if not is_any(rule.session):
-        names = Conditions()
-        names.add_one_of("name", matching(rule.session, session_names(record)))
-        conditions.add(f"session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
+    conditions.add_sessions("session", record, rule.session)
     return conditions
 
 

@@ -7,7 +7,6 @@ WAL), so that readers without write access to its folder can open it even while 
 import sqlite3
 import time
 from pathlib import Path
-from urllib.parse import quote
 
 from livekeep.core import paths
 
@@ -133,13 +132,6 @@ def open_sound(file: Path, now: float) -> tuple[sqlite3.Connection, str]:
     file.rename(aside)
     file.with_name(f"{file.name}-journal").unlink(missing_ok=True)
     return open_for_writing(file), f"{file}: was damaged ({fault}) and is set aside as {aside.name}; open alerts come again"
-
-
-def open_read_only(file: Path = FILE) -> sqlite3.Connection:
-    """Open the database for reading. Raises `sqlite3.OperationalError` when it is absent or not readable."""
-    connection = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
-    connection.row_factory = sqlite3.Row
-    return connection
 
 
 def tidy(connection: sqlite3.Connection, now: float) -> None:

@@ -6,6 +6,7 @@ from livekeep.core.text import shown
 from livekeep.record import figures
 from livekeep.record.reports.content import Air, Report
 from livekeep.record.store.queries import ErrorGroup, Session
+from livekeep.system import terminal
 
 WORTH_TELLING = 0.15
 """A smaller relative change of a duration is not reported."""
@@ -27,6 +28,10 @@ class Advice:
 
     text: str
     command: str = ""
+
+
+def short(name: str) -> str:
+    return terminal.shortened(name, LONGEST_NAME)
 
 
 def headlines(report: Report) -> list[str]:
@@ -55,12 +60,12 @@ def runs(report: Report) -> str:
 
 def changes(report: Report) -> list[str]:
     """What became much slower or faster: jobs, else functions with a large share of the time."""
-    compared = [(job.change, shortened(job.name)) for job in report.jobs if job.change is not None]
+    compared = [(job.change, short(job.name)) for job in report.jobs if job.change is not None]
     if not any(abs(change) > WORTH_TELLING for change, _name in compared):
         calls = [entry for entry in report.performance if entry.kind != "step"]
         whole = sum(entry.figures.sum for entry in calls)
         large = [entry for entry in calls if entry.figures.count >= FEWEST_CALLS and entry.figures.sum > LARGE_SHARE * whole]
-        compared = [(entry.change, shortened(entry.name)) for entry in large if entry.change is not None]
+        compared = [(entry.change, short(entry.name)) for entry in large if entry.change is not None]
     worth = sorted((entry for entry in compared if abs(entry[0]) > WORTH_TELLING), key=lambda entry: -entry[0])
     said = []
     for change, name in worth[:MOST_CHANGES]:
@@ -87,7 +92,7 @@ def air(entry: Air) -> str:
     if entry.share is None:
         return ""
     verb = "was on air" if entry.subject.startswith("channel") else "was good"
-    said = f"The {shortened(entry.subject)} {verb} for {figures.percent(entry.share)} of the time"
+    said = f"The {short(entry.subject)} {verb} for {figures.percent(entry.share)} of the time"
     if not entry.interruptions:
         return said
     longest = figures.duration(entry.longest_seconds)
@@ -121,7 +126,7 @@ def advice_of(report: Report) -> list[Advice]:
 def of_alerts(report: Report) -> list[Advice]:
     still = [entry for entry in report.alerts if entry.is_open]
     return [
-        Advice(f"Alert {entry.rule} is still open: {shortened(entry.sentence, 160)}", "livekeep alert list")
+        Advice(f"Alert {entry.rule} is still open: {terminal.shortened(entry.sentence, 160)}", "livekeep alert list")
         for entry in still[:3]
     ]
 
@@ -130,10 +135,10 @@ def of_jobs(report: Report) -> list[Advice]:
     """The newest failure of each job."""
     by_job: dict[str, Advice] = {}
     for failure in report.failures:
-        why = f": {shortened(reason_of(failure), 160)}" if reason_of(failure) else ""
+        why = f": {terminal.shortened(reason_of(failure), 160)}" if reason_of(failure) else ""
         job = next((job for job in report.jobs if job.name == failure.name), None)
         times = f" {figures.plural(job.failed + job.lost, 'time')}" if job else ""
-        said = f"{shortened(failure.name)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
+        said = f"{short(failure.name)} {'was lost' if failure.outcome == 'lost' else 'failed'}{times}{why}"
         by_job.setdefault(failure.name, Advice(said, f"livekeep record show {failure.id}"))
     return list(by_job.values())[:5]
 
@@ -149,7 +154,7 @@ def reason_of(row: Session | ErrorGroup) -> str:
 def of_slowdowns(report: Report) -> list[Advice]:
     return [
         Advice(
-            f"{shortened(entry.function)} takes {figures.duration(entry.to_seconds)} instead of "
+            f"{short(entry.function)} takes {figures.duration(entry.to_seconds)} instead of "
             f"{figures.duration(entry.from_seconds)} since {figures.moment(entry.since)[:10]}",
             "livekeep record compare",
         )
@@ -163,7 +168,7 @@ def of_calls(report: Report) -> list[Advice]:
     advice = []
     for entry in sorted(bad, key=lambda entry: -entry.figures.failed_share)[:3]:
         failed, calls = figures.count(entry.figures.failures), figures.plural(entry.figures.count, "call")
-        advice.append(Advice(f"{shortened(entry.name)}: {failed} of {calls} failed", "livekeep record functions --failed"))
+        advice.append(Advice(f"{short(entry.name)}: {failed} of {calls} failed", "livekeep record functions --failed"))
     return advice
 
 
@@ -179,11 +184,3 @@ def of_boxes(report: Report) -> list[Advice]:
         if box.disk_share is not None and box.disk_share > FULL_SHARE:
             said.append(Advice(f"The disk of {box.machine} is {figures.percent(box.disk_share)} full", "df -h"))
     return said
-
-
-def shortened(text: str, longest: int = LONGEST_NAME) -> str:
-    """The beginning and the end, where names differ."""
-    if len(text) <= longest:
-        return text
-    end = longest // 3
-    return f"{text[: longest - end - 1]}…{text[-end:]}"

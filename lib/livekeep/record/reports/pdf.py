@@ -34,9 +34,9 @@ from livekeep.core.text import shown
 from livekeep.record import figures
 from livekeep.record.reports import charts, headlines
 from livekeep.record.reports.content import Report
-from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.sections import sections
 from livekeep.record.reports.table import Section
+from livekeep.system import terminal
 
 FOLDER = "/usr/share/fonts/truetype/dejavu"
 PLAIN, BOLD, MONO = "DejaVuSans", "DejaVuSans-Bold", "DejaVuSansMono"
@@ -113,7 +113,7 @@ class NumberedCanvas(Canvas):  # type: ignore[misc]  # reportlab has no types
 
     def __init__(self, title: str, made_at: float, *given: object, **named: object) -> None:
         super().__init__(*given, **named)
-        self._title, self._made_at = printable(shortened(title, 90)), made_at
+        self._title, self._made_at = printable(terminal.shortened(title, 90)), made_at
         self._pages: list[dict[str, object]] = []
 
     def showPage(self) -> None:  # noqa: N802 – reportlab's name

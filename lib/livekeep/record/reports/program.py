@@ -20,7 +20,6 @@ from livekeep.record.alerts import notify
 from livekeep.record.alerts.notify import Attachment, Message
 from livekeep.record.reports import files, headlines, making
 from livekeep.record.reports.content import METRICS, Report
-from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.making import FORMATS, SUFFIXES, TYPES, Format
 from livekeep.record.reports.period import KINDS, Kind, date_of, due, newest
 from livekeep.record.reports.source import began, microseconds
@@ -132,4 +131,4 @@ def publish(report: Report, kind: Kind, channels: tuple[str, ...]) -> None:
 
 def subject(report: Report) -> str:
     text = f"{report.box_name}: {headlines.headlines(report)[0]} ({report.period.label})"
-    return shortened("".join(letter if letter.isprintable() else " " for letter in text), LONGEST_SUBJECT)
+    return terminal.shortened("".join(letter if letter.isprintable() else " " for letter in text), LONGEST_SUBJECT)

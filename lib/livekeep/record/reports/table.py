@@ -1,12 +1,11 @@
 """A table of a report: its columns, its cells with text and value, and helpers that write them. Pure."""
 
-import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from livekeep.record import figures
-from livekeep.record.reports.headlines import shortened
+from livekeep.system import terminal
 
 Value = str | int | float | None
 LONGEST_SENTENCE, LONGEST_NAME = 160, 60
@@ -21,9 +20,6 @@ class Cell:
     value: Value = None
     """For CSV: seconds, bytes, shares."""
     is_bad: bool = False
-
-    def shortened(self, longest: int) -> "Cell":
-        return dataclasses.replace(self, text=shortened(self.text, longest))
 
 
 @dataclass(frozen=True)
@@ -63,14 +59,12 @@ class Section:
                 kept.append(place)
         more = len(self.rows) - MOST_ROWS
         notes = [f"… and {figures.count(more)} more."] if more > 0 else []
-        return dataclasses.replace(
-            self,
-            columns=tuple(self.columns[place] for place in kept),
-            rows=tuple(
-                tuple(row[place].shortened(self.columns[place].longest) for place in kept) for row in self.rows[:MOST_ROWS]
-            ),
-            note=" ".join([*notes, self.note]).strip(),
-        )
+        columns = tuple(self.columns[place] for place in kept)
+        rows: list[tuple[Cell, ...]] = []
+        for row in self.rows[:MOST_ROWS]:
+            cells = zip(columns, (row[place] for place in kept), strict=True)
+            rows.append(tuple(replace(cell, text=terminal.shortened(cell.text, column.longest)) for column, cell in cells))
+        return replace(self, columns=columns, rows=tuple(rows), note=" ".join([*notes, self.note]).strip())
 
 
 Entry = TypeVar("Entry")

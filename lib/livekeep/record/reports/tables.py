@@ -2,16 +2,14 @@
 
 import csv
 import io
-import re
 
 from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
 from livekeep.record.reports.sections import sections
 from livekeep.record.reports.table import Cell, Section
+from livekeep.record.store.export import guarded
 from livekeep.system import terminal
-
-FORMULA = re.compile(r"[=+\-@\t\r]")
 
 
 def render(report: Report) -> str:
@@ -31,7 +29,7 @@ def render_json(report: Report) -> str:
 
 
 def about(report: Report) -> list[str]:
-    return [figures.iso(report.period.begin), figures.iso(report.period.end), harmless(report.restriction)]
+    return [figures.iso(report.period.begin), figures.iso(report.period.end), guarded(report.restriction)]
 
 
 def table(section: Section) -> str:
@@ -40,15 +38,10 @@ def table(section: Section) -> str:
 
 def value(cell: Cell) -> str:
     if isinstance(cell.value, str):
-        return harmless(cell.value)
+        return guarded(cell.value)
     if isinstance(cell.value, float):
         return f"{cell.value:.6f}".rstrip("0").rstrip(".")
     return "" if cell.value is None else str(cell.value)
-
-
-def harmless(text: str) -> str:
-    """Prefix a text that a spreadsheet would interpret as a formula with an apostrophe."""
-    return f"'{text}" if FORMULA.match(text) else text
 
 
 def written(rows: list[list[str]]) -> str:

@@ -6,7 +6,6 @@ from livekeep.core.text import shown
 from livekeep.record import figures
 from livekeep.record.reports import headlines
 from livekeep.record.reports.content import Report
-from livekeep.record.reports.headlines import shortened
 from livekeep.record.reports.sections import sections
 from livekeep.record.reports.table import Section
 from livekeep.system import terminal
@@ -43,7 +42,7 @@ def titled(title: str, text: str) -> str:
 
 def table(section: Section) -> str:
     heads = [column.heading for column in section.columns]
-    rows = [[shortened(shown(cell.text), WIDEST_CELL) for cell in row] for row in section.rows]
+    rows = [[terminal.shortened(shown(cell.text), WIDEST_CELL) for cell in row] for row in section.rows]
     numbers = [place for place, column in enumerate(section.columns) if column.is_number]
     text = terminal.table([heads, *rows], numbers=numbers)
     return "\n".join([text, *([textwrap.fill(section.note, WIDTH)] if section.note else [])])

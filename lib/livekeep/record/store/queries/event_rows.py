@@ -15,7 +15,6 @@ from livekeep.record.store.queries.filter import (
     matching,
     moment,
     newest,
-    session_names,
 )
 
 EVENT = "SELECT x.*, m.hostname FROM events x JOIN machines m ON m.id = x.machine"
@@ -63,8 +62,5 @@ def event_conditions(connection: sqlite3.Connection, wanted: Filter) -> Conditio
         conditions.add("x.session = ?", wanted.session_id)
     if not is_any(wanted.unit):
         conditions.add("x.unit GLOB ?", wanted.unit)
-    if not is_any(wanted.session):
-        names = Conditions()
-        names.add_one_of("name", matching(wanted.session, session_names(connection)))
-        conditions.add(f"x.session IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
+    conditions.add_sessions("x.session", connection, wanted.session)
     return conditions

@@ -101,6 +101,13 @@ class Conditions:
         else:
             self.add(f"{column} IN (SELECT value FROM json_each(?))", json.dumps(list(values)))  # noqa: S608
 
+    def add_sessions(self, column: str, connection: sqlite3.Connection, pattern: str) -> None:
+        """`column` has a session whose name matches."""
+        if not is_any(pattern):
+            names = Conditions()
+            names.add_one_of("name", matching(pattern, session_names(connection)))
+            self.add(f"{column} IN (SELECT id FROM sessions WHERE {names.text()})", *names.parameters)  # noqa: S608
+
     def text(self) -> str:
         return " AND ".join(self.terms) or "1"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from livekeep.core.record_states import AlerterState
 from livekeep.record.alerts import store
-from livekeep.record.store import queries
+from livekeep.record.store import queries, schema
 from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.sources import Sources
 
@@ -45,7 +45,7 @@ def collect_alerts(sources: Sources, view: View) -> Mapping[str, Any]:
     content |= {"alerts": (), "deliveries": (), "silences": (), "problem": ""}
     begin, rule = view.begin / SECOND, view.get("name") or "*"
     try:
-        with closing(store.open_read_only()) as connection:
+        with closing(schema.open_read_only(store.FILE)) as connection:
             alerts, deliveries = (
                 store.alerts_since(connection, begin, ALERTS, rule),
                 store.deliveries_since(connection, begin, ALERTS),
