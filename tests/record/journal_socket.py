@@ -97,6 +97,12 @@ class JournalSocket:
         return subprocess.Popen(command, env=self.environment, stdin=stdin, stdout=subprocess.PIPE, text=True)
 
 
+def ran(script: str, *arguments: str, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[Entry]]:
+    """Run a job to its end; the entries that it sent."""
+    with JournalSocket() as journal:
+        return journal.run(script, *arguments, **environment), journal.entries
+
+
 def parsed(content: bytes) -> Entry:
     """One entry of the native protocol."""
     entry: Entry = {}

@@ -19,7 +19,7 @@ from livekeep.record.recorder.imports import Import
 from livekeep.record.store.schema import open_read_only
 from livekeep.record.store.writer import Writer
 from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
-from tests.record.journal_socket import JournalSocket, assert_complete, calls_of, last_json, lines_of, names_of
+from tests.record.journal_socket import JournalSocket, assert_complete, calls_of, last_json, lines_of, names_of, ran
 
 JOB = (PROJECT / "tests/record/job.py").read_text()
 
@@ -82,48 +82,44 @@ STATUS = {"return": 0, "exit": 3, "exception": 1, "SIGTERM": -signal.SIGTERM, "f
     ending=st.sampled_from(list(STATUS)),
 )
 def test_property_event_delivery_completeness(calls: int, threads: int, children: int, method: str, ending: str) -> None:
-    with JournalSocket() as journal:
-        done = journal.run(MANY_WAYS, json.dumps([calls, threads, children, method, ending]))
+    done, entries = ran(MANY_WAYS, json.dumps([calls, threads, children, method, ending]))
     assert done.returncode == STATUS[ending], done.stderr
-    assert_complete(journal.entries)
+    assert_complete(entries)
     by_children = {"": 0, "os.fork": 1}.get(method, threads + 1) * children
-    assert names_of(journal.entries) == Counter({"job.work": calls * (threads + 2 + by_children)} if calls else {})
+    assert names_of(entries) == Counter({"job.work": calls * (threads + 2 + by_children)} if calls else {})
 
 
 def test_the_job_of_the_tests_records_all_that_it_did() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(JOB)
+    done, entries = ran(JOB)
     assert done.returncode == 0, done.stderr
     said = last_json(done.stdout)
-    assert_complete(journal.entries)
-    assert names_of(journal.entries) == said["calls"]
-    assert [entry[wire.EVENT] for entry in journal.entries][:1] == ["session-began"]
-    assert journal.entries[-1][wire.EVENT] == "session-ended"
-    assert journal.entries[-1]["LIVEKEEP_OUTCOME"] == "succeeded"
-    assert "geheim" not in str(journal.entries)
-    assert "secret" not in str(journal.entries)
+    assert_complete(entries)
+    assert names_of(entries) == said["calls"]
+    assert [entry[wire.EVENT] for entry in entries][:1] == ["session-began"]
+    assert entries[-1][wire.EVENT] == "session-ended"
+    assert entries[-1]["LIVEKEEP_OUTCOME"] == "succeeded"
+    assert "geheim" not in str(entries)
+    assert "secret" not in str(entries)
 
 
 def test_the_first_job_of_the_documentation_is_recorded() -> None:
     text = (PROJECT / "docs/tutorial/job.md").read_text(encoding="utf-8")
     program = text[text.index("        import time\n") : text.index("3. Run it")]
-    with JournalSocket() as journal:
-        done = journal.run(program)
+    done, entries = ran(program)
     assert done.returncode == 1
     assert "clip 5 has no sound" in done.stderr
-    assert (journal.entries[-1]["LIVEKEEP_NAME"], journal.entries[-1]["LIVEKEEP_OUTCOME"]) == ("clip analysis", "failed")
-    assert names_of(journal.entries) == {"job.download": 5}
-    assert "anna" not in str(journal.entries)
+    assert (entries[-1]["LIVEKEEP_NAME"], entries[-1]["LIVEKEEP_OUTCOME"]) == ("clip analysis", "failed")
+    assert names_of(entries) == {"job.download": 5}
+    assert "anna" not in str(entries)
 
 
 def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(JOB, "--fail")
+    done, entries = ran(JOB, "--fail")
     assert done.returncode == 1
     common = {wire.EVENT, wire.PROCESS, wire.SEQUENCE, wire.SENT, wire.COUNT, wire.RECORDS}
     known = {event.name: event for event in events.ALL}
     seen = set()
-    for entry in journal.entries:
+    for entry in entries:
         event = known[entry[wire.EVENT]]
         seen.add(event.name)
         own = {name for name in entry if name.startswith("LIVEKEEP_")} - common
@@ -133,7 +129,7 @@ def test_an_entry_for_people_carries_its_event_s_fields_and_no_others() -> None:
         assert "\n" not in entry["MESSAGE"]
     assert seen == {event.name for event in events.ALL if event.writer == "jobs"}
     # The last one says why the session failed.
-    ended = journal.entries[-1]
+    ended = entries[-1]
     assert (ended["LIVEKEEP_OUTCOME"], ended["LIVEKEEP_ERROR"]) == ("failed", "ValueError: clip 4 cannot be read")
     (*_, last) = lines_of([ended], "s")
     assert "in broken" in last[2]["error"][2]
@@ -198,137 +194,132 @@ def test_sigterm_cancels_the_session() -> None:
 
 def test_a_fork_in_the_middle_of_everything_ends() -> None:
     """Threads record, progress changes and batches are sent while children are forked, which do the same."""
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import os, sys, threading
-            from livekeep.record import flush, monitor_execution, session
-            @monitor_execution
-            def work(number): pass
-            over = threading.Event()
-            def busy(run):
-                while not over.is_set():
-                    work(1); run.advance(); flush()
-            with session("forking") as run:
-                others = [threading.Thread(target=busy, args=(run,)) for _ in range(3)]
-                [one.start() for one in others]
-                for _ in range(40):
-                    if (pid := os.fork()) == 0:
-                        work(2); run.advance(); flush()
-                        os._exit(0)
-                    assert os.waitpid(pid, 0)[1] == 0
-                over.set()
-                [one.join() for one in others]
-            """
-        )
+    done, entries = ran(
+        """
+        import os, sys, threading
+        from livekeep.record import flush, monitor_execution, session
+        @monitor_execution
+        def work(number): pass
+        over = threading.Event()
+        def busy(run):
+            while not over.is_set():
+                work(1); run.advance(); flush()
+        with session("forking") as run:
+            others = [threading.Thread(target=busy, args=(run,)) for _ in range(3)]
+            [one.start() for one in others]
+            for _ in range(40):
+                if (pid := os.fork()) == 0:
+                    work(2); run.advance(); flush()
+                    os._exit(0)
+                assert os.waitpid(pid, 0)[1] == 0
+            over.set()
+            [one.join() for one in others]
+        """
+    )
     assert done.returncode == 0, done.stderr
-    assert_complete(journal.entries)
-    assert len({entry[wire.PROCESS] for entry in journal.entries}) == 41
-    assert len([entry for entry in journal.entries if entry[wire.EVENT] == "session-began"]) == 1
-    assert {line[2]["outcome"] for line in lines_of(journal.entries, "s")} == {"running", "succeeded"}
-    sessions = {entry[wire.PROCESS] for entry in journal.entries if lines_of([entry], "s")}
+    assert_complete(entries)
+    assert len({entry[wire.PROCESS] for entry in entries}) == 41
+    assert len([entry for entry in entries if entry[wire.EVENT] == "session-began"]) == 1
+    assert {line[2]["outcome"] for line in lines_of(entries, "s")} == {"running", "succeeded"}
+    sessions = {entry[wire.PROCESS] for entry in entries if lines_of([entry], "s")}
     assert len(sessions) == 1
 
 
 def test_what_waits_in_the_parent_is_not_sent_by_the_child() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import os
-            from livekeep.record import flush, monitor_execution
-            from livekeep.record.instrument.delivery import sender
-            @monitor_execution
-            def work(who): pass
-            with sender.lock:  # nobody can send before the fork
-                work("parent")
-                if (pid := os.fork()) == 0:
-                    work("child"); flush()
-                    os._exit(0)
-            os.waitpid(pid, 0)
-            """
-        )
+    done, entries = ran(
+        """
+        import os
+        from livekeep.record import flush, monitor_execution
+        from livekeep.record.instrument.delivery import sender
+        @monitor_execution
+        def work(who): pass
+        with sender.lock:  # nobody can send before the fork
+            work("parent")
+            if (pid := os.fork()) == 0:
+                work("child"); flush()
+                os._exit(0)
+        os.waitpid(pid, 0)
+        """
+    )
     assert done.returncode == 0, done.stderr
-    assert_complete(journal.entries)
-    assert sorted(str(call.arguments) for _name, _kind, call in calls_of(journal.entries)) == ["who='child'", "who='parent'"]
+    assert_complete(entries)
+    assert sorted(str(call.arguments) for _name, _kind, call in calls_of(entries)) == ["who='child'", "who='parent'"]
 
 
 def test_a_fork_finds_no_thread_of_the_library() -> None:
     """Python 3.12 and newer warn about a fork with threads."""
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import os
-            seen = []
-            os.register_at_fork(before=lambda: seen.append(len(os.listdir("/proc/self/task"))))
-            from livekeep.record import monitor_execution
-            @monitor_execution
-            def work(): pass
-            # Python looks when these have run.
-            os.register_at_fork(after_in_parent=lambda: seen.append(len(os.listdir("/proc/self/task"))))
-            for _ in range(50):
-                work()
-                if (pid := os.fork()) == 0: os._exit(0)
-                os.waitpid(pid, 0)
+    done, entries = ran(
+        """
+        import os
+        seen = []
+        os.register_at_fork(before=lambda: seen.append(len(os.listdir("/proc/self/task"))))
+        from livekeep.record import monitor_execution
+        @monitor_execution
+        def work(): pass
+        # Python looks when these have run.
+        os.register_at_fork(after_in_parent=lambda: seen.append(len(os.listdir("/proc/self/task"))))
+        for _ in range(50):
             work()
-            print(max(seen))
-            """
-        )
+            if (pid := os.fork()) == 0: os._exit(0)
+            os.waitpid(pid, 0)
+        work()
+        print(max(seen))
+        """
+    )
     assert (done.stdout, done.stderr) == ("1\n", "")
-    assert names_of(journal.entries) == {"job.work": 51}
+    assert names_of(entries) == {"job.work": 51}
 
 
 def test_terminated_children_send_what_they_have() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import multiprocessing, sys, time
-            from livekeep.record import monitor_execution
-            @monitor_execution
-            def work(ready):
-                ready.set()
-            def child(ready):
-                work(ready)
-                time.sleep(60)
-            if __name__ == "__main__":
-                for method in ("fork", "spawn"):
-                    context = multiprocessing.get_context(method)
-                    ready = context.Event()
-                    process = context.Process(target=child, args=(ready,))
-                    process.start()
-                    ready.wait()
-                    time.sleep(0.01)
-                    process.terminate()
-                    process.join()
-                    print(process.exitcode)
-            """
-        )
+    done, entries = ran(
+        """
+        import multiprocessing, sys, time
+        from livekeep.record import monitor_execution
+        @monitor_execution
+        def work(ready):
+            ready.set()
+        def child(ready):
+            work(ready)
+            time.sleep(60)
+        if __name__ == "__main__":
+            for method in ("fork", "spawn"):
+                context = multiprocessing.get_context(method)
+                ready = context.Event()
+                process = context.Process(target=child, args=(ready,))
+                process.start()
+                ready.wait()
+                time.sleep(0.01)
+                process.terminate()
+                process.join()
+                print(process.exitcode)
+        """
+    )
     assert done.stdout == "-15\n-15\n", done.stderr
-    assert names_of(journal.entries) == {"job.work": 2}
+    assert names_of(entries) == {"job.work": 2}
 
 
 def test_a_child_speaks_of_its_own_calls_and_sessions_only() -> None:
-    with JournalSocket() as journal:
-        journal.run(
-            """
-            import os
-            from livekeep.record import flush, monitor_execution, progress_step, session
-            @monitor_execution
-            def inner(): pass
-            @progress_step
-            def step(): pass
-            @monitor_execution
-            def outer():
-                if (pid := os.fork()) == 0:
-                    inner(); step()
-                    with session("child"): inner()
-                    flush(); os._exit(0)
-                os.waitpid(pid, 0)
-            with session("parent") as run: outer()
-            """
-        )
-    sessions = {line[2]["name"]: (line[1], line[2]["parent"]) for line in lines_of(journal.entries, "s")}
+    _done, entries = ran(
+        """
+        import os
+        from livekeep.record import flush, monitor_execution, progress_step, session
+        @monitor_execution
+        def inner(): pass
+        @progress_step
+        def step(): pass
+        @monitor_execution
+        def outer():
+            if (pid := os.fork()) == 0:
+                inner(); step()
+                with session("child"): inner()
+                flush(); os._exit(0)
+            os.waitpid(pid, 0)
+        with session("parent") as run: outer()
+        """
+    )
+    sessions = {line[2]["name"]: (line[1], line[2]["parent"]) for line in lines_of(entries, "s")}
     assert sessions["child"][1] == sessions["parent"][0]
-    assert [(name, call.parent, call.session) for name, _kind, call in calls_of(journal.entries)] == [
+    assert [(name, call.parent, call.session) for name, _kind, call in calls_of(entries)] == [
         ("job.inner", 0, None),
         ("job.step", 0, None),
         ("job.inner", 0, sessions["child"][0]),
@@ -347,8 +338,7 @@ TWO_CALLS = """
 
 
 def test_without_a_journal_there_is_one_warning() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(TWO_CALLS, LIVEKEEP_JOURNAL_SOCKET="/nowhere/socket")
+    done, _entries = ran(TWO_CALLS, LIVEKEEP_JOURNAL_SOCKET="/nowhere/socket")
     assert (done.returncode, done.stdout) == (0, "goes on\n")
     assert done.stderr.count("\n") == 1
     assert "LIVEKEEP_EVENTS=FILE" in done.stderr
@@ -356,8 +346,7 @@ def test_without_a_journal_there_is_one_warning() -> None:
 
 @pytest.mark.parametrize("first", ["", "os.close(2); sys.stderr = None"], ids=["full disk", "full disk, closed standard error"])
 def test_a_full_disk_costs_the_record_only(first: str) -> None:
-    with JournalSocket() as journal:
-        done = journal.run(f"\n    import sys, os\n    {first}{TWO_CALLS}", LIVEKEEP_EVENTS="/dev/full")
+    done, _entries = ran(f"\n    import sys, os\n    {first}{TWO_CALLS}", LIVEKEEP_EVENTS="/dev/full")
     assert (done.returncode, done.stdout) == (0, "goes on\n")
 
 
@@ -427,43 +416,41 @@ def test_a_journal_that_is_away_for_a_while_misses_nothing() -> None:
 
 def test_a_journal_that_stays_away_is_a_gap_that_is_counted() -> None:
     """Nothing is sent meanwhile; then the number of calls before the first entry shows how many are missing."""
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import os
-            from livekeep.record import flush, monitor_execution
-            @monitor_execution
-            def work(): pass
-            path = os.environ["LIVEKEEP_JOURNAL_SOCKET"]
-            os.rename(path, path + ".away")
-            for _ in range(5): work(); flush()
-            os.rename(path + ".away", path)
-            work(); work()
-            """
-        )
+    done, entries = ran(
+        """
+        import os
+        from livekeep.record import flush, monitor_execution
+        @monitor_execution
+        def work(): pass
+        path = os.environ["LIVEKEEP_JOURNAL_SOCKET"]
+        os.rename(path, path + ".away")
+        for _ in range(5): work(); flush()
+        os.rename(path + ".away", path)
+        work(); work()
+        """
+    )
     assert done.returncode == 0, done.stderr
-    (entry,) = journal.entries
+    (entry,) = entries
     assert (entry[wire.SENT], entry[wire.COUNT]) == ("5", "2")
     assert int(entry[wire.SEQUENCE]) == 6
 
 
 def test_what_the_queue_cannot_hold_is_counted() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            from livekeep.record import flush, monitor_execution
-            from livekeep.record.instrument.delivery import sender
-            @monitor_execution
-            def work(): pass
-            with sender.lock:  # nobody can send
-                for _ in range(60_000): work()
-            flush(10)
-            work()
-            """
-        )
+    done, entries = ran(
+        """
+        from livekeep.record import flush, monitor_execution
+        from livekeep.record.instrument.delivery import sender
+        @monitor_execution
+        def work(): pass
+        with sender.lock:  # nobody can send
+            for _ in range(60_000): work()
+        flush(10)
+        work()
+        """
+    )
     assert done.returncode == 0, done.stderr
-    last = journal.entries[-1]
-    received = len(calls_of(journal.entries))
+    last = entries[-1]
+    received = len(calls_of(entries))
     assert 50_000 <= received < 60_001
     assert int(last[wire.SENT]) + int(last[wire.COUNT]) == 60_001
 
@@ -504,68 +491,65 @@ def test_the_first_call_leaves_at_once_and_the_next_ones_together() -> None:
 
 
 def test_failures_by_the_hundred_have_few_entries_of_their_own() -> None:
-    with JournalSocket() as journal:
-        journal.run(
-            """
-            from livekeep.record import monitor_execution
-            @monitor_execution
-            def inner(number): raise KeyError(number)
-            @monitor_execution
-            def outer(number):
-                try: inner(number)
-                except LookupError: raise
-            for number in range(500):
-                try: outer(number)
-                except KeyError: pass
-            """
-        )
-    failed = [entry for entry in journal.entries if entry[wire.EVENT] == "call-failed"]
+    _done, entries = ran(
+        """
+        from livekeep.record import monitor_execution
+        @monitor_execution
+        def inner(number): raise KeyError(number)
+        @monitor_execution
+        def outer(number):
+            try: inner(number)
+            except LookupError: raise
+        for number in range(500):
+            try: outer(number)
+            except KeyError: pass
+        """
+    )
+    failed = [entry for entry in entries if entry[wire.EVENT] == "call-failed"]
     assert 50 <= len(failed) <= 70
     assert {entry["LIVEKEEP_FUNCTION"] for entry in failed} == {"job.inner"}
-    assert names_of(journal.entries) == {"job.inner": 500, "job.outer": 500}
-    assert {call.outcome for _name, _kind, call in calls_of(journal.entries)} == {"failed"}
+    assert names_of(entries) == {"job.inner": 500, "job.outer": 500}
+    assert {call.outcome for _name, _kind, call in calls_of(entries)} == {"failed"}
 
 
 @pytest.mark.parametrize("moment", ["atexit", "__del__", "thread"])
 def test_calls_at_the_interpreter_s_end_disturb_nobody(moment: str) -> None:
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import atexit, sys, threading, time
-            from livekeep.record import monitor_execution
-            @monitor_execution
-            def work(clip): return clip
-            class Last:
-                def __del__(self): work(1)
-            moment = sys.argv[1]
-            if moment == "atexit": atexit.register(work, 1)
-            if moment == "__del__": last = Last(); sys.modules["kept"] = last
-            if moment == "thread": threading.Thread(target=lambda: [work(n) for n in range(10**9)], daemon=True).start()
-            work(2)
-            """,
-            moment,
-        )
+    done, entries = ran(
+        """
+        import atexit, sys, threading, time
+        from livekeep.record import monitor_execution
+        @monitor_execution
+        def work(clip): return clip
+        class Last:
+            def __del__(self): work(1)
+        moment = sys.argv[1]
+        if moment == "atexit": atexit.register(work, 1)
+        if moment == "__del__": last = Last(); sys.modules["kept"] = last
+        if moment == "thread": threading.Thread(target=lambda: [work(n) for n in range(10**9)], daemon=True).start()
+        work(2)
+        """,
+        moment,
+    )
     assert (done.returncode, done.stderr) == (0, "")
-    assert names_of(journal.entries)["job.work"] >= (2 if moment == "atexit" else 1)
+    assert names_of(entries)["job.work"] >= (2 if moment == "atexit" else 1)
 
 
 def test_what_is_sent_at_the_end_ends_at_its_deadline() -> None:
     """Otherwise a thread that calls faster than the sender sends would keep its job from ending."""
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            import time
-            from livekeep.record import monitor_execution
-            from livekeep.record.instrument.delivery import MOST_TAKEN, sender
-            from livekeep.record.instrument.recording import queue
-            @monitor_execution
-            def work(clip): return clip
-            sender.is_halted = True
-            for clip in range(3 * MOST_TAKEN): work(clip)
-            sender.send(time.monotonic())
-            print(len(queue) == 2 * MOST_TAKEN)
-            sender.send(time.monotonic() + 3600)
-            print(len(queue))
-            """
-        )
+    done, _entries = ran(
+        """
+        import time
+        from livekeep.record import monitor_execution
+        from livekeep.record.instrument.delivery import MOST_TAKEN, sender
+        from livekeep.record.instrument.recording import queue
+        @monitor_execution
+        def work(clip): return clip
+        sender.is_halted = True
+        for clip in range(3 * MOST_TAKEN): work(clip)
+        sender.send(time.monotonic())
+        print(len(queue) == 2 * MOST_TAKEN)
+        sender.send(time.monotonic() + 3600)
+        print(len(queue))
+        """
+    )
     assert (done.stdout, done.stderr) == ("True\n0\n", "")

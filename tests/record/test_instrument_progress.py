@@ -21,7 +21,7 @@ from livekeep.record import ProgressMonitor, Session, flush, monitor_execution, 
 from livekeep.record.instrument import forecast, history, terminal
 from livekeep.record.instrument.forecast import Now, Run, StepNow, StepRun
 from tests.outside import PATIENCE_SECONDS
-from tests.record.journal_socket import JournalSocket, lines_of
+from tests.record.journal_socket import JournalSocket, lines_of, ran
 from tests.record.test_instrument_functions import Recorded
 
 
@@ -365,8 +365,7 @@ def test_on_a_terminal_there_is_a_bar() -> None:
 
 
 def test_elsewhere_a_short_run_prints_nothing_and_no_carriage_return() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(BATCH)
+    done, _entries = ran(BATCH)
     assert done.stdout == "clip 0\nclip 1\nclip 2\n"
     assert done.stderr == ""
 
@@ -391,15 +390,13 @@ def test_plain_lines_come_every_ten_seconds(capsys: pytest.CaptureFixture[str], 
 
 
 def test_a_failure_is_said_even_if_it_comes_soon() -> None:
-    with JournalSocket() as journal:
-        done = journal.run('from livekeep.record import session\nwith session("clips", total=3): raise ValueError("wrong")')
+    done, _entries = ran('from livekeep.record import session\nwith session("clips", total=3): raise ValueError("wrong")')
     assert done.stderr.splitlines()[0].startswith("clips failed after ")
     assert done.stderr.splitlines()[0].endswith("0 of 3: ValueError: wrong")
 
 
 def test_show_false_prints_nothing() -> None:
-    with JournalSocket() as journal:
-        done = journal.run('from livekeep.record import session\nwith session("clips", show=False): raise SystemExit(3)')
+    done, _entries = ran('from livekeep.record import session\nwith session("clips", show=False): raise SystemExit(3)')
     assert (done.returncode, done.stderr) == (3, "")
 
 

@@ -6,29 +6,28 @@ import time
 import pytest
 
 from tests.outside import PATIENCE_SECONDS
-from tests.record.journal_socket import JournalSocket, assert_complete, names_of
+from tests.record.journal_socket import JournalSocket, assert_complete, names_of, ran
 
 
 def test_subscribers_get_everything_and_disturb_nobody() -> None:
-    with JournalSocket() as journal:
-        done = journal.run(
-            """
-            from livekeep.record import flush, monitor_execution, session, subscribe
-            @monitor_execution
-            def work(clip): return clip
-            heard = []
-            def hears(notification):
-                work(0)
-                heard.append((notification.what, notification.name, notification.outcome))
-                raise ValueError("mine")
-            stop = subscribe(hears)
-            with session("clips", total=1) as run:
-                work(17)
-                run.advance()
-            flush(); stop(); work(18); flush()
-            print([one for one in heard if one[1] != "job.work"], sum(one[1] == "job.work" for one in heard) >= 1)
-            """
-        )
+    done, _entries = ran(
+        """
+        from livekeep.record import flush, monitor_execution, session, subscribe
+        @monitor_execution
+        def work(clip): return clip
+        heard = []
+        def hears(notification):
+            work(0)
+            heard.append((notification.what, notification.name, notification.outcome))
+            raise ValueError("mine")
+        stop = subscribe(hears)
+        with session("clips", total=1) as run:
+            work(17)
+            run.advance()
+        flush(); stop(); work(18); flush()
+        print([one for one in heard if one[1] != "job.work"], sum(one[1] == "job.work" for one in heard) >= 1)
+        """
+    )
     assert done.returncode == 0, done.stderr
     assert "('session', 'clips', 'running')" in done.stdout
     assert "('session', 'clips', 'succeeded')" in done.stdout
