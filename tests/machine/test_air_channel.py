@@ -22,8 +22,8 @@ from tests.machine.room import lines_with
 
 LONG_KEY, UNWELCOME_KEY = "long-9f2c-made-up-key", "unwelcome-71d0-made-up-key"
 KEYS = (STREAM_KEY, LONG_KEY, UNWELCOME_KEY)
-AT_ONCE_SECONDS = 10.0
-"""A second at most, on a machine that is not busy with other tests."""
+AT_ONCE_SECONDS = 2.0
+"""Half of it at most, on a machine that is not busy with other tests."""
 REFUSALS_SECONDS = 150.0
 """Two waits, of 30 and 60 s, and three attempts."""
 TIMER = "livekeep-worker-retry@{}.timer"

@@ -248,7 +248,7 @@ def test_a_worker_that_is_killed_is_told_at_once(on_air: ChannelRoom) -> None:
     pid = on_air.property(worker(), "MainPID")
     # A second at most, on a machine that is not busy with other tests.
     seconds = float(on_air.machine.run(["python3", "-c", KILL_AND_ASK, pid, TOKEN]).stdout)
-    assert seconds <= 10.0, seconds
+    assert seconds <= 2.0, seconds
     on_air.is_on_air()
 
 

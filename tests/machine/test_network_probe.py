@@ -13,8 +13,8 @@ from tests.outside import PROJECT, UNPRIVILEGED
 
 PROGRAM = PROJECT / "bin/livekeep-probe"
 CAPABILITY = ("--inh-caps=+net_raw", "--ambient-caps=+net_raw")
-LATE = 0.5
-"""How much of its delay an answer may come late: this machine's processor is shared."""
+TRUTH = 0.1
+"""The largest deviation of a measured value from the true one."""
 NEAR, NEAR_6, FAR, AWAY = "198.18.0.10", "fd18::10", "198.18.0.20", "203.0.113.7"
 BROADCAST = "127.255.255.255"
 NAMES = {"near.example": [NEAR, NEAR_6], "four.example": [FAR], "six.example": [NEAR_6], "api.example": ["192.0.2.1"]}
@@ -52,7 +52,7 @@ def pings_of(findings: NetworkResult) -> dict[tuple[str, str], Ping]:
     return {(entry.target, entry.family): entry for entry in findings.pings}
 
 
-def test_a_known_loss_and_delay_is_reported() -> None:
+def test_a_known_loss_and_delay_is_reported_within_a_tenth() -> None:
     hosts = {NEAR: DELAY, NEAR_6: Host(loses_every=5, delay_seconds=0.3), FAR: Host(loses_every=4, delay_seconds=0.4)}
     with World(Plan(hosts, NAMES)) as world:
         toml = settings(["near.example", FAR], packets=40, timeout=3)
@@ -63,11 +63,11 @@ def test_a_known_loss_and_delay_is_reported() -> None:
         for key, (received, delay) in truth.items():
             entry = found[key]
             assert entry.sent == 40
-            assert received - 3 <= entry.received <= received, key
+            assert abs(entry.received - received) <= TRUTH * (40 - received), key
             assert entry.rtt_seconds is not None
             assert entry.rtt_max_seconds is not None
             assert entry.jitter_seconds is not None
-            assert delay <= entry.rtt_seconds <= delay * (1 + LATE), key
+            assert delay <= entry.rtt_seconds <= delay * (1 + TRUTH), key
             assert entry.rtt_seconds <= entry.rtt_max_seconds
             assert 0 < entry.jitter_seconds < delay
         assert (first.run.verdict, first.lookups[0].problem) == ("warn", "")
