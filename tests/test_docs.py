@@ -304,10 +304,10 @@ def test_every_kind_of_failure_is_told() -> None:
     told = {cells[0]: set(re.findall(r"`([a-z-]+)`", cells[1])) for cells in rows(section("journal.md", "Kinds of failures"))}
     publishing, storage, item = told.values()
     assert publishing == set(typing.get_args(publisher_end.Why)) - {"stopped"}
-    assert storage == set(media.KINDS)
+    assert storage == set(media.ERROR_TYPES)
     assert item - {"storage-failed"} == set(ItemFailure) - {"other"}
     mended = [cells[0] for cells in rows(section("troubleshooting.md", "Storage fails"))]
-    assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.KINDS) - {"other"}
+    assert set(re.findall(r"`([a-z-]+)`", " ".join(mended))) == set(media.ERROR_TYPES) - {"other"}
 
 
 def refused(code: int) -> ssl.SSLCertVerificationError:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.air.storage.folder import list_media
-from livekeep.air.storage.media import NoFolderError, NothingThereError, warn_once
+from livekeep.air.storage.media import StorageError, warn_once
 from tests.air.object_stores import TEMPORARY_NAME
 from tests.outside import LIBRARY, UNPRIVILEGED
 
@@ -26,16 +26,12 @@ def names_in(folder: Path) -> list[str]:
     return sorted(file.name for file in list_media(folder, EXTENSIONS))
 
 
-def test_files_are_found_at_any_depth(tmp_path: Path) -> None:
+def test_files_at_any_depth(tmp_path: Path) -> None:
     fill(tmp_path, "a.mp4", "b/c.MKV", "b/d e/f'g.mp4", "b/notes.txt", "日本.mp4")
-    assert names_in(tmp_path) == ["a.mp4", "b/c.MKV", "b/d e/f'g.mp4", "日本.mp4"]
-
-
-def test_size_and_age_are_told(tmp_path: Path) -> None:
-    fill(tmp_path, "a.mp4")
     os.utime(tmp_path / "a.mp4", (1.0, 1234.5))
-    (found,) = list_media(tmp_path, EXTENSIONS)
-    assert (found.name, found.size_bytes, found.modified) == ("a.mp4", 5, 1234.5)
+    assert names_in(tmp_path) == ["a.mp4", "b/c.MKV", "b/d e/f'g.mp4", "日本.mp4"]
+    (file,) = (file for file in list_media(tmp_path, EXTENSIONS) if file.name == "a.mp4")
+    assert (file.size_bytes, file.modified) == (5, 1234.5)
 
 
 def test_hidden_empty_and_special_files_are_left_out(tmp_path: Path) -> None:
@@ -60,34 +56,33 @@ def test_links_are_followed_but_never_round_and_round(tmp_path: Path) -> None:
     assert names_in(channel) == ["again.mp4", "other/b.mp4", "z/c.mp4"]
 
 
-def test_a_name_that_is_no_text_is_left_out_and_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    fill(tmp_path, "a.mp4", "two\nlines.mp4", "two\nlines.txt", TEMPORARY_NAME)
+def test_a_name_that_is_no_text_is_left_out_and_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    fill(tmp_path, "a.mp4", "two\nlines.txt", TEMPORARY_NAME)
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4"))).write_bytes(b"1")
     warn_once.cache_clear()
     with caplog.at_level(logging.WARNING, "livekeep.media"):
         assert names_in(tmp_path) == names_in(tmp_path) == [TEMPORARY_NAME, "a.mp4"]
-    assert len(caplog.messages) == 2
-    assert all("rename it" in message and "\n" not in message for message in caplog.messages)
-    assert {message.partition("for its name ")[2].partition(";")[0] for message in caplog.messages} == {
-        "is not UTF-8 text",
-        "holds a line break or another control character",
-    }
+    (message,) = caplog.messages
+    assert message.endswith("is left out, for its name is not UTF-8 text; rename it")
 
 
-def test_an_absent_folder(tmp_path: Path) -> None:
-    with pytest.raises(NoFolderError, match="absent: there is no such folder; make it"):
-        list_media(tmp_path / "absent", EXTENSIONS)
-    fill(tmp_path, "file")
-    with pytest.raises(NoFolderError):
-        list_media(tmp_path / "file", EXTENSIONS)
-
-
-def test_nothing_to_play(tmp_path: Path) -> None:
-    with pytest.raises(NothingThereError, match="is empty; upload files"):
-        list_media(tmp_path, EXTENSIONS)
-    fill(tmp_path, "a.txt", "b/.hidden.mp4")
-    with pytest.raises(NothingThereError, match="each of the 2 files"):
-        list_media(tmp_path, EXTENSIONS)
+@pytest.mark.parametrize(
+    ("folder", "error_type", "words"),
+    [
+        ("absent", "no-folder", "absent: there is no such folder; make it"),
+        ("texts/a.txt", "no-folder", "there is no such folder"),
+        ("empty", "empty", "is empty; upload files that end in one of .mp4, .mkv"),
+        ("one", "empty", "the only file is hidden, empty, or ends in none of .mp4, .mkv"),
+        ("texts", "empty", "each of the 2 files is hidden"),
+    ],
+)
+def test_a_folder_with_nothing_to_play(tmp_path: Path, folder: str, error_type: str, words: str) -> None:
+    fill(tmp_path, "texts/a.txt", "texts/b/.hidden.mp4", "one/a.txt")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StorageError) as caught:
+        list_media(tmp_path / folder, EXTENSIONS)
+    assert caught.value.error_type == error_type
+    assert words in str(caught.value)
 
 
 def list_as_nobody(folder: Path) -> str:

@@ -16,7 +16,7 @@ from random import Random
 import pytest
 
 from livekeep.air.storage.library import BucketLibrary, open_library
-from livekeep.air.storage.media import StorageUnreachableError
+from livekeep.air.storage.media import StorageError
 from livekeep.air.worker.ffmpeg import input_options
 from livekeep.air.worker.probe import fault_of
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy, quote, uid_of, unquote
@@ -198,7 +198,7 @@ def test_a_connection_that_is_none_has_no_user() -> None:
 def test_a_storage_that_fails_is_told_in_a_line_and_logged(
     tmp_path: Path, store: Store, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with pytest.raises(StorageUnreachableError):
+    with pytest.raises(StorageError):
         SignedUrlProxy(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, tmp_path / "absent.sock")).address_of("clip.mp4")
     with Activator(tmp_path / "unit", store) as unit:
         made = SignedUrlProxy(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))

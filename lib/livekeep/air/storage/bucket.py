@@ -4,26 +4,13 @@ Sources: the error codes of S3 (docs.aws.amazon.com/AmazonS3/latest/API/ErrorRes
 Errors name the bucket and the server's host, never a URL.
 """
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from livekeep.air.storage.media import (
-    MOST_FILES,
-    ClockSkewError,
-    MediaFile,
-    MisconfiguredError,
-    NoBucketError,
-    ServerFaultError,
-    StorageError,
-    StorageTimeoutError,
-    StorageUnreachableError,
-    WrongKeysError,
-    WrongRegionError,
-    is_playable,
-    nothing_in,
-)
+from livekeep.air.storage.media import MOST_FILES, ErrorType, MediaFile, StorageError, is_playable, nothing_in
 from livekeep.core.config import Storage
 from livekeep.system import certificate
 
@@ -34,25 +21,24 @@ DEFAULT_REGION = {"r2": "auto", "s3": "us-east-1"}
 """By provider; servers other than AWS rarely check it, but it is part of the signature."""
 SET_KEYS = "sudo livekeep air set-storage-keys"
 
-Words = tuple[type[StorageError], str]
-KEYS_UNKNOWN: Words = (WrongKeysError, f"the storage keys are refused; check both: {SET_KEYS}")
+Words = tuple[ErrorType, str]
+"""The kind of an error, and its sentence."""
+KEYS_UNKNOWN: Words = ("wrong-keys", f"the storage keys are refused; check both: {SET_KEYS}")
 NOT_ALLOWED: Words = (
-    WrongKeysError,
+    "wrong-keys",
     "the storage keys do not allow that; give them the right to list this bucket and to read its objects",
 )
-MALFORMED: Words = (
-    WrongKeysError,
-    f"a key or the region has not the form that this server takes; {SET_KEYS}",
-)
+MALFORMED: Words = ("wrong-keys", f"a key or the region has not the form that this server takes; {SET_KEYS}")
 """R2's error for a key id that is not 32 characters long."""
-NO_BUCKET: Words = (NoBucketError, "there is no such bucket; check its name in the channel's media, and storage.endpoint_url")
-SKEWED: Words = (ClockSkewError, "this machine's clock is wrong; set it: sudo timedatectl set-ntp true")
-BUSY: Words = (ServerFaultError, "the server is too busy; it is asked again")
-ELSEWHERE: Words = (WrongRegionError, "the bucket lies in another region; set storage.region to it")
-NO_STORAGE: Words = (ServerFaultError, "what answers is no S3 server, or was cut off; check storage.endpoint_url")
-TOO_LARGE: Words = (ServerFaultError, "its answer is larger than this program may hold; check storage.endpoint_url")
-NO_TLS: Words = (StorageUnreachableError, "no TLS connection; check storage.endpoint_url, and this machine's clock")
-UNREACHABLE: Words = (StorageUnreachableError, "cannot be reached, or hung up; check the network, and storage.endpoint_url")
+NO_BUCKET: Words = ("no-bucket", "there is no such bucket; check its name in the channel's media, and storage.endpoint_url")
+SKEWED: Words = ("clock-skew", "this machine's clock is wrong; set it: sudo timedatectl set-ntp true")
+FAILS: Words = ("server-fault", "the server fails; it is asked again")
+BUSY: Words = ("server-fault", "the server is too busy; it is asked again")
+ELSEWHERE: Words = ("wrong-region", "the bucket lies in another region; set storage.region to it")
+NO_STORAGE: Words = ("server-fault", "what answers is no S3 server, or was cut off; check storage.endpoint_url")
+TOO_LARGE: Words = ("server-fault", "its answer is larger than this program may hold; check storage.endpoint_url")
+NO_TLS: Words = ("unreachable", "no TLS connection; check storage.endpoint_url, and this machine's clock")
+UNREACHABLE: Words = ("unreachable", "cannot be reached, or hung up; check the network, and storage.endpoint_url")
 BY_CODE: dict[str, Words] = {
     "InvalidAccessKeyId": KEYS_UNKNOWN,
     "SignatureDoesNotMatch": KEYS_UNKNOWN,
@@ -91,12 +77,14 @@ class Bucket:
     """The server of the buckets. Thread-safe."""
 
     def __init__(self, settings: Storage, key_id: str, secret: str) -> None:
-        """Raises `MisconfiguredError`."""
+        """Raises `StorageError`."""
         self._seconds = settings.timeout_seconds
         self._region = settings.region or DEFAULT_REGION[settings.provider]
         self._is_aws = settings.provider == "s3" and not settings.endpoint_url
         if settings.provider == "r2" and not settings.endpoint_url:
-            raise MisconfiguredError('storage.endpoint_url: must be set for R2: "https://ACCOUNT-ID.r2.cloudflarestorage.com"')
+            raise StorageError(
+                "bad-config", 'storage.endpoint_url: must be set for R2: "https://ACCOUNT-ID.r2.cloudflarestorage.com"'
+            )
         self._client = make_client(settings, self._region, key_id, secret)
         self._host = self._client.meta.endpoint_url.partition("://")[2].partition("/")[0].rpartition("@")[2]
 
@@ -125,101 +113,85 @@ class Bucket:
 
     def sign(self, bucket: str, key: str, seconds: int) -> str:
         """A URL from which anyone can read the object for this time: a secret. Sends nothing to the server."""
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415
-
-        try:
+        with self._errors(bucket):
             parameters = {"Bucket": bucket, "Key": key}
             return str(self._client.generate_presigned_url("get_object", Params=parameters, ExpiresIn=seconds))
-        except BotoCoreError as error:
-            raise self._complaint(bucket, error) from error
 
     def identify(self, bucket: str, key: str) -> str:
         """The version of an object: its ETag and its size, by one HEAD request; "" if it doesn't exist.
 
         Raises `StorageError`.
         """
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
+        from botocore.exceptions import ClientError  # noqa: PLC0415
 
-        try:
-            answer = self._client.head_object(Bucket=bucket, Key=key)
+        with self._errors(bucket):
+            try:
+                answer = self._client.head_object(Bucket=bucket, Key=key)
+            except ClientError as error:
+                if error.response["ResponseMetadata"].get("HTTPStatusCode") == NOT_FOUND:
+                    return ""
+                raise
             return f"{answer.get('ETag', '')} {answer['ContentLength']}"
-        except ClientError as error:
-            if error.response["ResponseMetadata"].get("HTTPStatusCode") == NOT_FOUND:
-                return ""
-            raise self._complaint_of_answer(bucket, error.response) from error
-        except BotoCoreError as error:
-            raise self._complaint(bucket, error) from error
-        except (TypeError, AttributeError, KeyError) as error:
-            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
 
     def _objects(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
-        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415
-        from botocore.parsers import ResponseParserError  # noqa: PLC0415
-
         deadline = time.monotonic() + ATTEMPTS * self._seconds
-        try:
+        with self._errors(bucket):
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                self._check_page(bucket, page)
+                if "Name" not in page:
+                    raise self._error(bucket, NO_STORAGE)
+                region = page["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or self._region
+                if self._is_aws and region != self._region:
+                    # Signed URLs would not work.
+                    sentence = f'the bucket lies in another region; set storage.region = "{region}"'
+                    raise self._error(bucket, ("wrong-region", sentence))
                 yield from page.get("Contents", ())
                 if page.get("IsTruncated") and time.monotonic() > deadline:
-                    raise StorageTimeoutError(self._told(bucket, "the listing takes too long; raise storage.timeout_seconds"))
-        except ClientError as error:
-            raise self._complaint_of_answer(bucket, error.response) from error
-        except (BotoCoreError, ResponseParserError, MemoryError) as error:
-            raise self._complaint(bucket, error) from error
-        except (TypeError, AttributeError, KeyError) as error:
-            # botocore itself fails on XML that is not S3's.
-            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1])) from error
+                    raise self._error(bucket, ("timeout", "the listing takes too long; raise storage.timeout_seconds"))
 
-    def _check_page(self, bucket: str, page: dict[str, Any]) -> None:
-        """Raises `StorageError` if the response is no listing, or shows another region, where signed URLs would not work."""
-        if "Name" not in page:
-            raise NO_STORAGE[0](self._told(bucket, NO_STORAGE[1]))
-        region = region_elsewhere(page["ResponseMetadata"]["HTTPHeaders"], self._region) if self._is_aws else ""
-        if region:
-            raise WrongRegionError(self._told(bucket, f'the bucket lies in another region; set storage.region = "{region}"'))
-
-    def _complaint_of_answer(self, bucket: str, response: dict[str, Any]) -> StorageError:
-        """The error for an error response."""
-        code, status = str(response["Error"].get("Code", "")), int(response["ResponseMetadata"].get("HTTPStatusCode", 0))
-        kind, words = BY_CODE.get(code) or BY_CODE.get(str(status)) or (ServerFaultError, "the server fails; it is asked again")
-        shown = code if code.isascii() and code.isalnum() and len(code) <= 60 else status
-        return kind(self._told(bucket, f"{words} (it answers {shown})"))
-
-    def _complaint(self, bucket: str, error: Exception) -> StorageError:
-        """The error for a failure before any response. The texts of botocore's errors contain whole URLs: none is used."""
+    @contextlib.contextmanager
+    def _errors(self, bucket: str) -> Iterator[None]:
+        """Raises `StorageError` for botocore's errors. Their texts contain whole URLs: none is used."""
         from botocore import exceptions  # noqa: PLC0415
         from botocore.parsers import ResponseParserError  # noqa: PLC0415
 
-        if isinstance(error, MemoryError) or isinstance(getattr(error, "kwargs", {}).get("error"), MemoryError):
-            words = TOO_LARGE
-        elif isinstance(error, exceptions.ConnectTimeoutError | exceptions.ReadTimeoutError):
+        try:
+            yield
+        except exceptions.ClientError as error:
+            code = str(error.response["Error"].get("Code", ""))
+            status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
+            kind, sentence = BY_CODE.get(code) or BY_CODE.get(str(status)) or FAILS
+            shown = code if code.isascii() and code.isalnum() and len(code) <= 60 else status
+            raise self._error(bucket, (kind, f"{sentence} (it answers {shown})")) from error
+        except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
             sentence = f"no answer within {self._seconds:g} s; check the network, and storage.endpoint_url"
-            words = (StorageTimeoutError, sentence)
-        elif isinstance(error, exceptions.SSLError):
+            raise self._error(bucket, ("timeout", sentence)) from error
+        except exceptions.SSLError as error:
             refused = certificate.cause_of(error)
-            words = (StorageUnreachableError, f"it {certificate.meaning_of(refused)}") if refused else NO_TLS
-        elif isinstance(error, ResponseParserError):
-            words = NO_STORAGE
-        elif isinstance(error, exceptions.ParamValidationError):
-            words = NO_BUCKET
-        elif isinstance(error, exceptions.ConnectionError | exceptions.HTTPClientError):
-            words = UNREACHABLE
-        else:
-            words = (ServerFaultError, f"the request failed ({type(error).__name__})")
-        return words[0](self._told(bucket, words[1]))
+            raise self._error(bucket, ("unreachable", f"it {certificate.meaning_of(refused)}") if refused else NO_TLS) from error
+        except exceptions.ParamValidationError as error:
+            raise self._error(bucket, NO_BUCKET) from error
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
+            is_too_large = isinstance(error.kwargs.get("error"), MemoryError)
+            raise self._error(bucket, TOO_LARGE if is_too_large else UNREACHABLE) from error
+        except MemoryError as error:
+            raise self._error(bucket, TOO_LARGE) from error
+        except exceptions.BotoCoreError as error:
+            raise self._error(bucket, ("server-fault", f"the request failed ({type(error).__name__})")) from error
+        except (ResponseParserError, TypeError, AttributeError, KeyError) as error:
+            # botocore itself fails on XML that is not S3's.
+            raise self._error(bucket, NO_STORAGE) from error
 
-    def _told(self, bucket: str, sentence: str) -> str:
-        return f"bucket {bucket} at {self._host}: {sentence}"
+    def _error(self, bucket: str, words: Words) -> StorageError:
+        return StorageError(words[0], f"bucket {bucket} at {self._host}: {words[1]}")
 
 
 def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any:
-    """boto3's client; it costs half a second and 42 MB. Raises `MisconfiguredError`."""
+    """boto3's client; it costs half a second and 42 MB. Raises `StorageError`."""
     try:
         import boto3  # noqa: PLC0415
         from botocore.config import Config  # noqa: PLC0415
     except ImportError as error:
-        raise MisconfiguredError("boto3 is missing; install it: sudo apt install python3-boto3") from error
+        raise StorageError("bad-config", "boto3 is missing; install it: sudo apt install python3-boto3") from error
     configuration = Config(
         signature_version="s3v4",
         connect_timeout=settings.timeout_seconds,
@@ -233,10 +205,6 @@ def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any
     try:
         return session.client("s3", endpoint_url=settings.endpoint_url or None, config=configuration)
     except ValueError as error:
-        raise MisconfiguredError("storage.endpoint_url or storage.region: is not what an S3 server has; check both") from error
-
-
-def region_elsewhere(headers: dict[str, str], region: str) -> str:
-    """The bucket's region according to AWS, if it differs from `region`; else ""."""
-    region_there = headers.get("x-amz-bucket-region", "")
-    return "" if region_there == region else region_there
+        raise StorageError(
+            "bad-config", "storage.endpoint_url or storage.region: is not what an S3 server has; check both"
+        ) from error

@@ -9,18 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from livekeep.air.storage import folder
-from livekeep.air.storage.media import (
-    KINDS,
-    MediaFile,
-    NothingThereError,
-    ServerFaultError,
-    StorageError,
-    StorageTimeoutError,
-    StorageUnreachableError,
-    UnreadableError,
-    is_bucket,
-    usable,
-)
+from livekeep.air.storage.media import ERROR_TYPES, MediaFile, StorageError, is_bucket, usable
 from livekeep.core import paths
 
 SOCKET = paths.STATE_DIRECTORY / "storage.sock"
@@ -72,7 +61,7 @@ class FolderLibrary:
 
     def locate(self, name: str) -> str:
         if ".." in name.split("/") or name.startswith("/") or "\0" in name:
-            raise UnreadableError(f"{self._folder}: a name that leads out of it is not read")
+            raise StorageError("unreadable", f"{self._folder}: a name that leads out of it is not read")
         return str(self._folder / name)
 
     def identify(self, name: str) -> str:
@@ -91,76 +80,76 @@ class BucketLibrary:
         self._longest_seconds = 2 * timeout_seconds + START_SECONDS
 
     def list_media(self) -> tuple[MediaFile, ...]:
-        answer = self._ask({"list": {"media": self._media, "extensions": self._extensions}})
+        response = self._ask({"list": {"media": self._media, "extensions": self._extensions}})
         try:
-            files = tuple(MediaFile(str(name), int(size), float(modified)) for name, size, modified in answer["files"])
+            files = [MediaFile(str(name), int(size), float(modified)) for name, size, modified in response["files"]]
         except (KeyError, TypeError, ValueError) as error:
             raise not_understood() from error
-        where = self._media.partition("://")[2]
-        if not files:
-            raise NothingThereError(f"{where}: is empty; upload files")
-        return usable(files, where)
+        return usable(files, self._media.partition("://")[2])
 
     def locate(self, name: str) -> str:
-        url = self._ask({"sign": {"media": self._media, "name": name}}).get("url")
-        if not isinstance(url, str):
-            raise not_understood()
-        return url
+        return self._text({"sign": {"media": self._media, "name": name}}, "url")
 
     def identify(self, name: str) -> str:
-        version = self._ask({"identify": {"media": self._media, "name": name}}).get("version")
-        if not isinstance(version, str):
-            raise not_understood()
-        return version
+        return self._text({"identify": {"media": self._media, "name": name}}, "version")
 
-    def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _text(self, request: dict[str, Any], key: str) -> str:
+        text = self._ask(request).get(key)
+        if not isinstance(text, str):
+            raise not_understood()
+        return text
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The response of livekeep-storage. Raises the `StorageError` that it reports, or one about itself."""
-        line, deadline = json.dumps(question).encode() + b"\n", time.monotonic() + self._longest_seconds
+        line, deadline = json.dumps(request).encode() + b"\n", time.monotonic() + self._longest_seconds
         # It may have been stopping; requests can safely be repeated.
         raw = exchange(self._path, line, deadline) or exchange(self._path, line, deadline)
         if not raw:
-            raise ServerFaultError("livekeep-storage: ends without an answer; see: journalctl -u livekeep-storage")
-        answer: Any = None
+            raise StorageError("server-fault", "livekeep-storage: ends without a response; see: journalctl -u livekeep-storage")
+        response: Any = None
         with contextlib.suppress(ValueError, RecursionError):
-            answer = json.loads(raw)
-        if not isinstance(answer, dict):
+            response = json.loads(raw)
+        if not isinstance(response, dict):
             raise not_understood()
-        if "error_type" in answer:
-            raise KINDS.get(str(answer["error_type"]), StorageError)(str(answer.get("message", "livekeep-storage refuses")))
-        return answer
+        if "error_type" in response:
+            known = [error_type for error_type in ERROR_TYPES if error_type == response["error_type"]]
+            raise StorageError(known[0] if known else "other", str(response.get("message", "livekeep-storage refuses")))
+        return response
 
 
 def exchange(path: Path, line: bytes, deadline: float) -> bytes:
     """Send one line to the socket at `path` and return the response line by `deadline`; b"" when the server disconnects instead.
 
-    Raises `StorageUnreachableError` or `StorageTimeoutError`.
+    Raises `StorageError`.
     """
-    answer = bytearray()
+    response = bytearray()
+    is_connected = False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         try:
             connection.settimeout(seconds_until(deadline))
             connection.connect(str(path))
-        except TimeoutError as error:
-            raise timed_out() from error
-        except OSError as error:
-            raise unreachable(path, error) from error
-        try:
+            is_connected = True
             connection.sendall(line)
-            while not answer.endswith(b"\n"):
+            while not response.endswith(b"\n"):
                 connection.settimeout(seconds_until(deadline))
                 received = connection.recv(256 * 1024)
                 if not received:
                     return b""
-                answer += received
-                if len(answer) > LARGEST_ANSWER_BYTES:
-                    raise ServerFaultError(
-                        "livekeep-storage: the listing is too long; give the channel a prefix with fewer files"
-                    )
+                response += received
+                if len(response) > LARGEST_ANSWER_BYTES:
+                    text = "livekeep-storage: the listing is too long; give the channel a prefix with fewer files"
+                    raise StorageError("server-fault", text)
         except TimeoutError as error:
-            raise timed_out() from error
-        except OSError:
-            return b""
-    return bytes(answer)
+            text = "livekeep-storage: does not respond in time; see: journalctl -u livekeep-storage"
+            raise StorageError("timeout", text) from error
+        except PermissionError as error:
+            text = f"{path}: may not be used ({error.strerror}); run as root or group livekeep"
+            raise StorageError("unreachable", text) from error
+        except OSError as error:
+            if is_connected:
+                return b""
+            raise StorageError("unreachable", f"{path}: nobody listens there ({error.strerror}); start it: {ADVICE}") from error
+    return bytes(response)
 
 
 def seconds_until(deadline: float) -> float:
@@ -170,18 +159,9 @@ def seconds_until(deadline: float) -> float:
     return left
 
 
-def timed_out() -> StorageTimeoutError:
-    return StorageTimeoutError("livekeep-storage: gives no answer in time; see: journalctl -u livekeep-storage")
-
-
-def unreachable(path: Path, error: OSError) -> StorageUnreachableError:
-    if isinstance(error, PermissionError):
-        return StorageUnreachableError(f"{path}: may not be used ({error.strerror}); run as root or group livekeep")
-    return StorageUnreachableError(f"{path}: nobody listens there ({error.strerror}); start it: {ADVICE}")
-
-
-def not_understood() -> ServerFaultError:
-    return ServerFaultError("livekeep-storage: answers what this version does not know; restart both units after an update")
+def not_understood() -> StorageError:
+    text = "livekeep-storage: responds with something that this version does not know; restart both units after an update"
+    return StorageError("server-fault", text)
 
 
 def open_library(media: str, extensions: Iterable[str], timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS) -> Library:

@@ -25,20 +25,12 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from livekeep.air.storage.bucket import MOST_CONNECTIONS, SET_KEYS, Bucket
-from livekeep.air.storage.media import (
-    MisconfiguredError,
-    NoKeysError,
-    StorageError,
-    WrongKeysError,
-    is_bucket,
-    is_playable,
-    split_bucket,
-)
+from livekeep.air.storage.media import StorageError, is_bucket, is_playable, split_bucket
 from livekeep.core import channels, config, log
 from livekeep.core.config import Channel
 from livekeep.core.errors import TemporaryError
@@ -81,27 +73,38 @@ class Answerer:
         """The response, and its log text. Raises `StorageError`."""
         if isinstance(self._bucket, StorageError):
             raise self._bucket
-        match parsed(line):
+        try:
+            request = json.loads(line)
+        except (ValueError, RecursionError):
+            request = None
+        match request:
             case {"list": {"media": str(media), "extensions": [*extensions]}} if is_bucket(media):
-                self._check_media(media, [str(extension) for extension in extensions])
+                wanted = [str(extension) for extension in extensions]
+                if others := set(wanted) - self._extensions_of(media):
+                    text = f"{media}: no configured channel plays {', '.join(sorted(others))} there"
+                    raise StorageError("bad-config", text)
                 bucket, prefix = split_bucket(media)
-                files = self._bucket.list_media(bucket, prefix, [str(extension) for extension in extensions])
+                files = self._bucket.list_media(bucket, prefix, wanted)
                 listed = [[file.name, file.size_bytes, file.modified] for file in files]
                 return {"files": listed}, f"{len(files)} files in bucket {bucket}"
             case {"sign": {"media": str(media), "name": str(name)}} if is_bucket(media):
-                self._check_name(media, name)
-                bucket, prefix = split_bucket(media)
-                return {"url": self._bucket.sign(bucket, prefix + name, self._url_seconds)}, f"signed {name!a} in bucket {bucket}"
+                bucket, key = self._object(media, name)
+                return {"url": self._bucket.sign(bucket, key, self._url_seconds)}, f"signed {name!a} in bucket {bucket}"
             case {"identify": {"media": str(media), "name": str(name)}} if is_bucket(media):
-                self._check_name(media, name)
-                bucket, prefix = split_bucket(media)
-                return {"version": self._bucket.identify(bucket, prefix + name)}, f"identified {name!a} in bucket {bucket}"
-        return refusal(
-            "bad-request", "livekeep-storage does not know that question; see its program's description"
-        ), "bad request"
+                bucket, key = self._object(media, name)
+                return {"version": self._bucket.identify(bucket, key)}, f"identified {name!a} in bucket {bucket}"
+        text = "livekeep-storage does not know that request; see its program's description"
+        return refusal("bad-request", text), "bad request"
+
+    def _object(self, media: str, name: str) -> tuple[str, str]:
+        """The bucket and the key of a file. Raises `StorageError` if no configured channel plays it."""
+        if not is_playable(name, self._extensions_of(media)):
+            raise StorageError("bad-config", f"{media}: no configured channel plays a file of that name there")
+        bucket, prefix = split_bucket(media)
+        return bucket, prefix + name
 
     def _extensions_of(self, media: str) -> set[str]:
-        """The extensions of all channels that play `media`. Raises `MisconfiguredError` if none does."""
+        """The extensions of all channels that play `media`. Raises `StorageError` if none does."""
         wanted = split_bucket(media)
         played = [
             channel.extensions
@@ -109,17 +112,9 @@ class Answerer:
             if is_bucket(channel.media) and split_bucket(channel.media) == wanted
         ]
         if not played:
-            raise MisconfiguredError(f"{media}: no configured channel plays it, and livekeep-storage gives nothing else")
+            text = f"{media}: no configured channel plays it, and livekeep-storage gives access to nothing else"
+            raise StorageError("bad-config", text)
         return {extension for extensions in played for extension in extensions}
-
-    def _check_media(self, media: str, extensions: Collection[str]) -> None:
-        """Raises `MisconfiguredError` if no channel plays such files there."""
-        if others := set(extensions) - self._extensions_of(media):
-            raise MisconfiguredError(f"{media}: no configured channel plays {', '.join(sorted(others))} there")
-
-    def _check_name(self, media: str, name: str) -> None:
-        if not is_playable(name, self._extensions_of(media)):
-            raise MisconfiguredError(f"{media}: no configured channel plays a file of that name there")
 
 
 def configured_channels() -> Iterable[Channel]:
@@ -130,45 +125,25 @@ def configured_channels() -> Iterable[Channel]:
     return settings.channels.values()
 
 
-def parsed(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-
-
 def refusal(error_type: str, message: str) -> dict[str, Any]:
     return {"error_type": error_type, "message": message}
 
 
 def read_keys() -> tuple[str, str]:
-    """The key id and the secret from the unit's credentials. Raises `NoKeysError` or `WrongKeysError`."""
-    key_id, secret = read_key(KEY_ID_NAME), read_key(SECRET_NAME)
-    if not key_id or not secret:
-        missing = " and ".join(name for name, value in ((KEY_ID_NAME, key_id), (SECRET_NAME, secret)) if not value)
-        raise NoKeysError(f"storage keys: {missing}: not set; set both: {SET_KEYS}")
-    return key_id, secret
-
-
-def read_key(name: str) -> str:
-    try:
-        return credentials.read_key(name)
-    except (OSError, UnicodeDecodeError) as error:
-        raise WrongKeysError(f"storage keys: {name}: cannot be read, or is not text; set both: {SET_KEYS}") from error
-    except ValueError as error:
-        raise WrongKeysError(f"storage keys: {name}: holds more than a key: {error}; set both: {SET_KEYS}") from error
-
-
-def open_bucket() -> tuple[Bucket | StorageError, config.Config]:
-    """The buckets' server, or an error: the request that started this program must get a response either way."""
-    settings, problems = config.load_leniently()
-    problems = tuple(problem for problem in problems if config.concerns(problem, "storage"))
-    try:
-        if problems:
-            raise MisconfiguredError("; ".join(problems))
-        return Bucket(settings.storage, *read_keys()), settings
-    except StorageError as error:
-        return error, settings
+    """The key id and the secret from the unit's credentials. Raises `StorageError`."""
+    keys = {}
+    for name in (KEY_ID_NAME, SECRET_NAME):
+        try:
+            keys[name] = credentials.read_key(name)
+        except (OSError, UnicodeDecodeError) as error:
+            text = f"storage keys: {name}: cannot be read, or is not text; set both: {SET_KEYS}"
+            raise StorageError("wrong-keys", text) from error
+        except ValueError as error:
+            text = f"storage keys: {name}: holds more than a key: {error}; set both: {SET_KEYS}"
+            raise StorageError("wrong-keys", text) from error
+    if missing := " and ".join(name for name, key in keys.items() if not key):
+        raise StorageError("no-keys", f"storage keys: {missing}: not set; set both: {SET_KEYS}")
+    return keys[KEY_ID_NAME], keys[SECRET_NAME]
 
 
 class Server:
@@ -186,32 +161,34 @@ class Server:
 
     def run(self) -> None:
         """Return when idle. A connection not accepted by then waits in the socket for the next start."""
-        while (wait_seconds := self._idle_left()) > 0:
+        while True:
+            with self._lock:
+                idle_until = time.monotonic() if self._connections else self._last_used
+            wait_seconds = idle_until + self._idle_seconds - time.monotonic()
+            if wait_seconds <= 0:
+                return
             readable, _, _ = select.select([self._listener], [], [], wait_seconds)
-            if readable:
-                self._accept()
-
-    def _idle_left(self) -> float:
-        with self._lock:
-            return self._idle_seconds if self._connections else self._last_used + self._idle_seconds - time.monotonic()
-
-    def _accept(self) -> None:
-        # Connections beyond the limit wait in the socket.
-        self._free.acquire()
-        try:
-            connection, _ = self._listener.accept()
-        except OSError:
-            self._free.release()
-            return
-        with self._lock:
-            self._connections += 1
-        threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+            if not readable:
+                continue
+            # Connections beyond the limit wait in the socket.
+            self._free.acquire()
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                self._free.release()
+                continue
+            with self._lock:
+                self._connections += 1
+            threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
         try:
             with connection, connection.makefile("rb") as lines:
-                if (user := peer_uid(connection)) not in self._users:
-                    logger.warning("user %d asked, who is neither root nor the socket's owner: refused", user)
+                # unix(7): the process that connected.
+                peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+                _pid, user, _gid = struct.unpack("3i", peer)
+                if user not in self._users:
+                    logger.warning("user %d is neither root nor the socket's owner: refused", user)
                     return
                 connection.settimeout(SILENCE_SECONDS)
                 while (line := lines.readline(LONGEST_LINE_BYTES)).endswith(b"\n"):
@@ -225,35 +202,24 @@ class Server:
             self._free.release()
 
 
-def peer_uid(connection: socket.socket) -> int:
-    """The uid of the process that connected, unix(7)."""
-    _pid, uid, _gid = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
-    return int(uid)
-
-
-def inherited_listener() -> socket.socket:
-    """The socket from systemd. Raises `TemporaryError` when there is none."""
+def main() -> int:
+    """Serve until idle or SIGTERM. Raises `TemporaryError` when it was not started by its socket."""
     if os.environ.get("LISTEN_PID") != str(os.getpid()) or os.environ.get("LISTEN_FDS") != "1":
         raise TemporaryError("livekeep-storage: is started by its socket: sudo systemctl enable --now livekeep-storage.socket")
-    return socket.socket(fileno=FIRST_DESCRIPTOR)
-
-
-def end(_number: int, _frame: object) -> NoReturn:
-    sys.exit(0)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until idle or SIGTERM. Raises `TemporaryError` when it was not started by its socket."""
-    if list(sys.argv[1:] if argv is None else argv):
-        print("usage: livekeep-storage (without arguments; livekeep-storage.socket starts it)", file=sys.stderr)
-        return 2
     # Waiting clients repeat their request.
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    listener = inherited_listener()
-    bucket, settings = open_bucket()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: sys.exit(0))
+    settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
+    bucket: Bucket | StorageError
+    # The request that started this program must get a response, also when the server cannot be used.
+    try:
+        faults = [problem for problem in problems if config.concerns(problem, "storage")]
+        bucket = StorageError("bad-config", "; ".join(faults)) if faults else Bucket(settings.storage, *read_keys())
+    except StorageError as error:
+        bucket = error
     if isinstance(bucket, StorageError):
         logger.error("%s", bucket)
-    Server(listener, Answerer(bucket, settings.storage.url_seconds, configured_channels), IDLE_SECONDS).run()
+    answerer = Answerer(bucket, settings.storage.url_seconds, configured_channels)
+    Server(socket.socket(fileno=FIRST_DESCRIPTOR), answerer, IDLE_SECONDS).run()
     return 0

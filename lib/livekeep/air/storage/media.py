@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from random import Random
-from typing import ClassVar
+from typing import Literal, get_args
 
 from livekeep.core.errors import TemporaryError
 
@@ -20,6 +20,12 @@ NO_TEXT = re.compile(r"[\ud800-\udfff]")
 """Python's stand-ins for bytes that are not UTF-8."""
 NO_LINE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """Characters that control a terminal or end a line; other invisible ones also occur in valid names, such as those of macOS."""
+
+ErrorType = Literal[
+    "timeout", "unreachable", "bad-config", "wrong-keys", "no-keys", "no-bucket", "wrong-region", "clock-skew", "empty",
+    "no-folder", "unreadable", "server-fault", "other",
+]  # fmt: skip
+ERROR_TYPES: tuple[ErrorType, ...] = get_args(ErrorType)
 
 logger = logging.getLogger("livekeep.media")
 
@@ -36,60 +42,9 @@ class MediaFile:
 class StorageError(TemporaryError):
     """The media can't be listed or read now. The text is one line without any URL; `error_type` names the kind."""
 
-    error_type: ClassVar[str] = "other"
-
-
-class StorageTimeoutError(StorageError):
-    error_type = "timeout"
-
-
-class StorageUnreachableError(StorageError):
-    error_type = "unreachable"
-
-
-class MisconfiguredError(StorageError):
-    error_type = "bad-config"
-
-
-class WrongKeysError(StorageError):
-    error_type = "wrong-keys"
-
-
-class NoKeysError(StorageError):
-    error_type = "no-keys"
-
-
-class NoBucketError(StorageError):
-    error_type = "no-bucket"
-
-
-class WrongRegionError(StorageError):
-    error_type = "wrong-region"
-
-
-class ClockSkewError(StorageError):
-    error_type = "clock-skew"
-
-
-class NothingThereError(StorageError):
-    error_type = "empty"
-
-
-class NoFolderError(StorageError):
-    error_type = "no-folder"
-
-
-class UnreadableError(StorageError):
-    error_type = "unreadable"
-
-
-class ServerFaultError(StorageError):
-    error_type = "server-fault"
-
-
-KINDS: dict[str, type[StorageError]] = {StorageError.error_type: StorageError}
-KINDS.update({kind.error_type: kind for kind in StorageError.__subclasses__()})
-"""Each kind of error by its `error_type`."""
+    def __init__(self, error_type: ErrorType, message: str) -> None:
+        super().__init__(message)
+        self.error_type = error_type
 
 
 def is_bucket(media: str) -> bool:
@@ -112,24 +67,21 @@ def is_playable(name: str, extensions: Iterable[str]) -> bool:
 def usable(files: Iterable[MediaFile], where: str) -> tuple[MediaFile, ...]:
     """The files whose names are safe in logs, states and URLs; each other name is logged once.
 
-    Raises `NothingThereError` when none is left.
+    Raises `StorageError` when none is left.
     """
     accepted = []
     for file in files:
-        if fault := fault_of_name(file.name):
-            warn_once(f"{where}: {file.name!a}: is left out, for its name {fault}; rename it")
+        if NO_TEXT.search(file.name):
+            fault = "is not UTF-8 text"
+        elif NO_LINE.search(file.name):
+            fault = "holds a line break or another control character"
         else:
             accepted.append(file)
+            continue
+        warn_once(f"{where}: {file.name!a}: is left out, for its name {fault}; rename it")
     if not accepted:
-        raise NothingThereError(f"{where}: nothing to play: no file has a name that can be used; rename them")
+        raise StorageError("empty", f"{where}: nothing to play: no file has a name that can be used; rename them")
     return tuple(accepted)
-
-
-def fault_of_name(name: str) -> str:
-    """Why a file of that name can't be played; "" if it can."""
-    if NO_TEXT.search(name):
-        return "is not UTF-8 text"
-    return "holds a line break or another control character" if NO_LINE.search(name) else ""
 
 
 @functools.lru_cache(maxsize=256)
@@ -137,24 +89,20 @@ def warn_once(sentence: str) -> None:
     logger.warning(sentence)
 
 
-def nothing_in(where: str, others: int, extensions: Iterable[str]) -> NothingThereError:
+def nothing_in(where: str, others: int, extensions: Iterable[str]) -> StorageError:
     """The error of media without a file to play; `others` is the number of other files."""
     kinds = ", ".join(extensions)
     if not others:
-        return NothingThereError(f"{where}: is empty; upload files that end in one of {kinds}")
+        return StorageError("empty", f"{where}: is empty; upload files that end in one of {kinds}")
     some = "the only file" if others == 1 else f"each of the {others} files"
-    return NothingThereError(f"{where}: nothing to play: {some} is hidden, empty, or ends in none of {kinds}")
+    return StorageError("empty", f"{where}: nothing to play: {some} is hidden, empty, or ends in none of {kinds}")
 
 
 def natural(name: str) -> tuple[list[list[str | int]], str]:
     """The sort key of a name: clip2 before clip10, case-insensitive, a folder's files together."""
-    return [pieces_of(part) for part in name.casefold().split("/")], name
-
-
-def pieces_of(part: str) -> list[str | int]:
-    """Text and number in turn, beginning with text, so that equal types are compared."""
-    pieces = re.split(r"([0-9]{1,18})", part)
-    return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+    # Text and number in turn, beginning with text, so that equal types are compared.
+    parts = [re.split(r"([0-9]{1,18})", part) for part in name.casefold().split("/")]
+    return [[int(piece) if index % 2 else piece for index, piece in enumerate(pieces)] for pieces in parts], name
 
 
 def ordered(files: Iterable[MediaFile], order: str, previous: tuple[str, ...], random: Random) -> tuple[MediaFile, ...]:

@@ -7,7 +7,7 @@ play, unless they are known to be gone.
 import logging
 
 from livekeep.air.storage.library import REST_SECONDS, Library
-from livekeep.air.storage.media import MediaFile, NoFolderError, NothingThereError, StorageTimeoutError
+from livekeep.air.storage.media import MediaFile, StorageError
 from livekeep.air.worker import hot
 from livekeep.air.worker.play_log import PlayLog
 from livekeep.core.config import Channel
@@ -60,7 +60,7 @@ class MediaList:
                 self._failed_at = None
         elif self._listing.is_busy and now - self._began > HUNG_SECONDS:
             sentence = f"{self._channel.media}: gives no answer for {HUNG_SECONDS:.0f} s; does its disk or its server hang?"
-            self._note_failure(StorageTimeoutError(sentence), now)
+            self._note_failure(StorageError("timeout", sentence), now)
         if now >= self.next_at and not self._listing.is_busy:
             self.next_at, self._began = NEVER, now
             self._listing.start(self._list)
@@ -93,4 +93,4 @@ class MediaList:
         self._play_log.lose_storage(error)
         if self._failed_at is None:
             self._failed_at = now
-        return () if isinstance(error, NothingThereError | NoFolderError) else None
+        return () if isinstance(error, StorageError) and error.error_type in ("empty", "no-folder") else None

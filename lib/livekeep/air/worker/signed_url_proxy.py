@@ -19,7 +19,7 @@ import threading
 import time
 
 from livekeep.air.storage.library import Library
-from livekeep.air.storage.media import MisconfiguredError, StorageError
+from livekeep.air.storage.media import StorageError
 from livekeep.air.worker.tcp_info import (
     ANY_STATE,
     HEADER,
@@ -156,11 +156,13 @@ class SignedUrlProxy:
                 logger.warning("%s: was replaced or removed in the bucket while it was read; the item ends", name)
                 return 410, "it was replaced or removed"
             location = self._library.locate(name)
-            if scheme_of(location) != scheme:
-                raise MisconfiguredError("the storage's address is no longer of that scheme; the next item has the new one")
         except StorageError as error:
             logger.warning("%s: cannot be read now: %s", name, error)
             return 502, str(error)
+        if scheme_of(location) != scheme:
+            problem = "the storage's address is no longer of that scheme; the next item has the new one"
+            logger.warning("%s: cannot be read now: %s", name, problem)
+            return 502, problem
         return 302, location
 
 
