@@ -52,18 +52,20 @@ class AirBox:
         return name in channels.intended(self.directory)
 
     def on(self, verb: str, *found: ChannelState | ChannelEnd, unit: str = "active", after_seconds: float = 0.0) -> None:
-        """From now on `systemctl VERB` puts these states into force, and leaves the worker's unit in the state `unit`."""
+        """The next `systemctl VERB` puts these states into force, and leaves the worker's unit in the state `unit`."""
         ready = self.box.root / f"ready-{verb}"
         self.put(*found, folder=ready)
-        self.box.unit(WORKER, unit, "running")
-        (self.box.systemd / WORKER).rename(ready / "unit")
+        for name, active in (("later", unit), ("now", unit if verb == "kill" else "activating")):
+            self.box.unit(WORKER, active, "running")
+            (self.box.systemd / WORKER).rename(ready / name)
         self.box.unit(WORKER, "inactive" if verb == "start" else "active", "dead")
         self.box.install("fake-systemctl", (HERE / "fake-systemctl").read_text())
         self.box.install(
             "systemctl",
             f'#!/bin/sh\n"{self.box.programs}/fake-systemctl" "$@" || exit\n[ "$1" = {verb} ] || exit 0\n'
-            f"( sleep {after_seconds}; mkdir -p '{self.folder}'; cp '{ready}'/*.json '{self.folder}/' 2>/dev/null\n"
-            f"cp '{ready}/unit' '{self.box.systemd}/{WORKER}' ) >/dev/null 2>&1 {'&' if after_seconds else ''}\n",
+            f"mv '{ready}/now' '{self.box.systemd}/{WORKER}'\n"
+            f"( sleep {after_seconds}; mkdir -p '{self.folder}'; mv '{ready}'/*.json '{self.folder}/' 2>/dev/null\n"
+            f"mv '{ready}/later' '{self.box.systemd}/{WORKER}' ) >/dev/null 2>&1 {'&' if after_seconds else ''}\n",
         )
 
     def document(self, *arguments: str) -> Any:

@@ -111,7 +111,7 @@ def test_one_command_puts_it_on_air(room: ChannelRoom) -> None:
     assert room.is_intended()
     users = room.machine.run(["ps", "-o", "user:32=", "-p", str(room.state()["pid"])]).stdout.split()
     assert users == ["livekeep-worker"]
-    assert "already runs" in room.livekeep("air", "start", "main", check=True)
+    assert "is already running" in room.livekeep("air", "start", "main", check=True)
     assert 'Status: "on-air: ' in room.machine.systemctl("status", worker()).stdout
 
 

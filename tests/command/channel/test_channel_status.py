@@ -10,7 +10,6 @@ import pytest
 from air_box import TWO, WORKER, AirBox, on_air
 from conftest import REPOSITORY, Box
 
-from livekeep.command.channel import channel_status
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, Played
 from livekeep.core.probe_results import Run, YoutubeResult, YoutubeVideo
@@ -33,7 +32,7 @@ def test_on_air(air: AirBox) -> None:
     )
     air.put(
         on_air(
-            now=Played("a.mp4", "copy", 3725.0, time.time() - 62, 61.9), next=Played("b.mp4", "normalise", 90.0), last=last,
+            now=Played("a.mp4", "copy", 36_061.0, time.time() - 62, 61.9), next=Played("b.mp4", "normalise", 90.0), last=last,
             connections=3, refusals=1, items_played=40, items_short=1, slates=2, slate_seconds=31.4, speed=1.0004,
             drift_seconds=0.012,
         )
@@ -45,9 +44,9 @@ def test_on_air(air: AirBox) -> None:
     assert "(for 1 min)" in done.stdout.splitlines()[0]
     found = rows(done.stdout)
     assert found["Now"].startswith("a.mp4 (copied, from ")
-    assert found["Now"].endswith(", 1:01 of 1:02:05)")
-    assert found["Next"] == "b.mp4 (normalised, 1:30)"
-    assert found["Last"].startswith("z.mp4 (short, normalised, from ")
+    assert found["Now"].endswith(", 1:01 of 10:01:01)")
+    assert found["Next"] == "b.mp4 (transcoded, 1:30)"
+    assert found["Last"].startswith("z.mp4 (short, transcoded, from ")
     assert found["Last"].endswith("1:58 of 2:00): its end is missing")
     assert "y.mp4 (played, copied, from" in done.stdout
     assert found["Ingest"].startswith("ingest.example:1935; connected since ")
@@ -63,7 +62,7 @@ def test_reconnecting(air: AirBox) -> None:
     air.put(
         on_air(
             publishing="refused", reason="The ingest refuses", advice="look at the key", error_type="refused", retry_count=2,
-            next_retry=time.time() + 58, connected_since=None, picture="slate", slate_reason="nothing is there", now=None,
+            next_retry=time.time() + 7200, connected_since=None, picture="slate", slate_reason="nothing is there", now=None,
             next=None, storage_problem="no answer from the bucket", is_backup=True, last_acknowledged_monotonic=None,
         )
     )  # fmt: skip
@@ -71,10 +70,10 @@ def test_reconnecting(air: AirBox) -> None:
     assert done.stdout.startswith("main: not on air: the ingest refuses the stream since ")
     found = rows(done.stdout)
     assert (found["Why"], found["Do"]) == ("The ingest refuses", "look at the key")
-    assert found["Retries"].startswith("2 in a row (refused), the next in 5")
+    assert found["Retries"].startswith("2 in a row (refused), the next in ")
     assert found["Storage"] == "no answer from the bucket"
-    assert found["Slate"] == "on the wire: nothing is there"
-    assert found["Next"] == "nothing is known yet"
+    assert found["Slate"] == "is shown: nothing is there"
+    assert found["Next"] == "not known yet"
     assert found["Ingest"] == "ingest.example:1935, the backup; not connected; 23 MB acknowledged"
     assert found["Pace"].startswith("not known yet")
 
@@ -84,7 +83,7 @@ def test_what_youtube_shows_stands_beside_it(air: AirBox) -> None:
     video = YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day", started_at=time.time() - 3725, viewers=1)
     air.box.write(YoutubeResult(run=Run("ok", interval_seconds=60.0), videos=(video,)), age_seconds=20)
     shown = rows(air.box.run("air", "status").stdout)["YouTube"]
-    assert re.fullmatch(r"live since .* \(for 1 h 2 min\), 1 viewer \(asked 2\d s ago\)", shown)
+    assert re.fullmatch(r"live since .* \(for 1 h 2 min\), 1 viewer \(asked \d+ s ago\)", shown)
     assert air.document("status")["channels"]["main"]["youtube"]["viewers"] == 1
     ended = dataclasses.replace(video, showing="ended", ended_at=time.time() - 60, unshown_since=time.time() - 30)
     air.box.write(YoutubeResult(run=Run("warn", interval_seconds=60.0), videos=(ended,)))
@@ -92,7 +91,7 @@ def test_what_youtube_shows_stands_beside_it(air: AirBox) -> None:
     status = air.box.run("status").stdout
     assert "channel main is on air, but YouTube has ended its broadcast" in status
     assert re.search(r"^Do +begin a new one in YouTube Studio", status, re.MULTILINE)
-    assert re.search(r"^YouTube +main: ended at .* \(asked \d s ago\)$", status, re.MULTILINE)
+    assert re.search(r"^YouTube +main: ended at .* \(asked \d+ s ago\)$", status, re.MULTILINE)
     assert json.loads(air.box.run("status", "--json").stdout)["channels"]["main"]["youtube"]["showing"] == "ended"
     for showing, says in (("upcoming", "not live yet"), ("none", "the video is no broadcast"), ("missing", "no such video: ")):
         other = dataclasses.replace(video, showing=showing)
@@ -103,23 +102,23 @@ def test_what_youtube_shows_stands_beside_it(air: AirBox) -> None:
     assert air.document("status")["channels"]["main"]["youtube"] is None
 
 
-def test_a_worker_without_acknowledgements_is_not_on_air(air: AirBox) -> None:
+def test_headlines_of_a_channel_with_a_worker(air: AirBox) -> None:
     air.put(on_air(last_acknowledged_monotonic=time.monotonic() - 30))
     shown = air.box.run("air", "status").stdout
     assert shown.startswith("main: not on air: connected, but the ingest acknowledges nothing since ")
     assert air.document("status")["channels"]["main"]["on_air"] is False
-
-
-def test_the_slate_on_air(air: AirBox) -> None:
     air.put(on_air(picture="slate", slate_reason="a.mp4 failed"))
     assert air.box.run("air", "status").stdout.startswith("main: on air with the slate since ")
-
-
-def test_a_worker_that_is_stuck(air: AirBox) -> None:
-    air.put(on_air())
     stuck = dataclasses.replace(on_air(), written_at=time.time() - 40, written_monotonic=time.monotonic() - 40)
     state.write(stuck, air.folder)
-    assert air.box.run("air", "status").stdout.startswith("main: not known: its worker wrote ")
+    assert air.box.run("air", "status").stdout.startswith("main: not known: its worker last wrote its state ")
+    air.box.file("run/livekeep/worker@main/state.json", "{")
+    done = air.box.run("air", "status")
+    assert done.returncode == 0
+    assert "worker@main/state.json: is not a state of this version" in done.stdout
+    found = air.document("status")["channels"]["main"]
+    assert found["state"] is None
+    assert "is not a state" in found["state_problem"]
 
 
 def test_off_air_on_purpose_and_not(air: AirBox) -> None:
@@ -134,16 +133,6 @@ def test_off_air_on_purpose_and_not(air: AirBox) -> None:
     assert rows(shown)["Do"] == "sudo livekeep air start main; see also: journalctl -u livekeep-worker@main -n 30"
 
 
-def test_a_state_that_cannot_be_read(air: AirBox) -> None:
-    air.box.file("run/livekeep/worker@main/state.json", "{")
-    done = air.box.run("air", "status")
-    assert done.returncode == 0
-    assert "worker@main/state.json: is not a state of this version" in done.stdout
-    found = air.document("status")["channels"]["main"]
-    assert found["state"] is None
-    assert "is not a state" in found["state_problem"]
-
-
 def test_all_channels_those_of_the_api_and_those_that_are_gone(air: AirBox) -> None:
     air.box.configure(TWO)
     (air.directory / "web.json").write_text('{"media": "/srv/web"}')
@@ -151,7 +140,7 @@ def test_all_channels_those_of_the_api_and_those_that_are_gone(air: AirBox) -> N
     (air.directory / "gone.on-air").write_bytes(b"")
     shown = air.box.run("air", "status").stdout
     assert [line.split(":")[0] for line in shown.splitlines() if line and line[0] != " "][:4] == ["gone", "hall", "main", "web"]
-    assert "Mind  it is not configured any more" in shown
+    assert "Note  it is no longer configured" in shown
     assert "broken.json: is not a channel" in shown
     found = air.document("status")
     assert {name: (it["configured"], it["intended"]) for name, it in found["channels"].items()} == {
@@ -187,16 +176,6 @@ def test_where_systemd_cannot_be_asked(air: AirBox) -> None:
     (problem,) = air.document("status")["problems"]
     assert problem.endswith("system_bus_socket: No such file or directory; is dbus.service running?")
     assert done.stdout.endswith(f"{problem}\n")
-
-
-def test_media_times() -> None:
-    assert [channel_status.clock_of(seconds) for seconds in (0, 7.9, 61, 3600, 36_061)] == [
-        "0:00",
-        "0:07",
-        "1:01",
-        "1:00:00",
-        "10:01:01",
-    ]
 
 
 @pytest.mark.parametrize(

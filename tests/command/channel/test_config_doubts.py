@@ -51,17 +51,6 @@ def test_channels_of_the_api(box: Box) -> None:
     assert lines[2:] == ["warning: channels.web.slate: /none.png: there is no such file"]
 
 
-def test_a_faulty_channel_is_an_error(box: Box) -> None:
-    box.configure('[channels.Main]\nheight = 91\n[channels.b]\ningest_urls = ["rtmp://a/b", "rtmp://a/c", "rtmp://a/d"]\n')
-    done = box.run("check-config")
-    assert done.returncode == 78
-    assert [line.partition(": ")[2] for line in done.stderr.splitlines()] == [
-        "channels.Main: must be named with small letters, digits, - and _, 32 at most",
-        "channels.Main.height: must be even, is 91",
-        "channels.b.ingest_urls: must be a primary and at most one backup, are 3",
-    ]
-
-
 @pytest.mark.parametrize(
     ("url", "is_doubtful"),
     [

@@ -66,7 +66,7 @@ def one_of(names: Iterable[str], name: str | None) -> str:
     if name is None and len(there) == 1:
         return there[0]
     if name is None:
-        raise LivekeepError(f"say which channel: {names_of(there)}" if there else NONE_THERE)
+        raise LivekeepError(f"name the channel: {names_of(there)}" if there else NONE_THERE)
     if name not in there:
         raise LivekeepError(f'there is no channel "{name}"; the configured ones are {names_of(there)}')
     return name

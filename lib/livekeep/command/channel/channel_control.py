@@ -11,22 +11,23 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from livekeep.command.channel import actions, config_doubts
 from livekeep.command.channel.progress import Progress
 from livekeep.command.doctor.doctor_base import is_root
 from livekeep.core import channels, config, paths
 from livekeep.core.channel_service import ChannelService, Verb
-from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.core.channels import ChannelEnd, ChannelState
 from livekeep.core.errors import LivekeepError, TemporaryError, not_permitted
+from livekeep.core.state import read_or_error
 from livekeep.system import systemctl, systemd, terminal
 from livekeep.system.systemd import Unit
 
 WAIT_SECONDS = 30.0
 """How long to wait for a channel to be on air."""
 SKIP_SECONDS = 5.0
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 GRACE_SECONDS = 2.0
 """A unit may seem inactive for this long after its start was requested."""
 NOT_YET = "not on air yet"
@@ -45,37 +46,30 @@ class Look:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """The outcome of the wait."""
-
+class Outcome(NamedTuple):
     is_on_air: bool
     sentence: str
     advice: str = ""
 
 
-def answer(look: Look) -> Answer | None:
-    """The outcome according to `look`; None to keep waiting."""
+def outcome_of(look: Look) -> Outcome | None:
+    """The outcome of a start; None to keep waiting."""
     state = look.state
     if look.is_on_air and state is not None:
-        return Answer(True, f"on air at {state.ingest}, {playing(state)}")
+        return Outcome(True, f"on air at {state.ingest}, {playing(state)}")
     journal = f"journalctl -u {look.unit.name.removesuffix('.service')} -n 30"
-    is_gone = look.unit.active == "failed" or (look.unit.active == "inactive" and look.seconds > GRACE_SECONDS)
-    if is_gone:
-        return Answer(False, f"not on air: the worker has ended: {why_ended(look.end, look.unit)}", journal)
+    if look.unit.active == "failed" or (look.unit.active == "inactive" and look.seconds > GRACE_SECONDS):
+        why = look.unit.result or "no reason is known"
+        if look.end is not None:
+            why = look.end.meaning() or f"{look.end.result} ({look.end.exit_code} {look.end.exit_status})"
+        return Outcome(False, f"not on air: the worker has ended: {why}", journal)
     if state is not None and state.publishing == "refused":
-        return Answer(False, f"{NOT_YET}: {state.reason or 'the ingest refuses the stream'}", state.advice or journal)
+        return Outcome(False, f"{NOT_YET}: {state.reason or 'the ingest refuses the stream'}", state.advice or journal)
     if look.seconds < WAIT_SECONDS:
         return None
     if state is None:
-        return Answer(False, f"{NOT_YET}: its worker has not said anything", journal)
-    return Answer(False, f"{NOT_YET}: {state.reason or state.publishing}; it goes on trying", state.advice or journal)
-
-
-def why_ended(end: ChannelEnd | None, found: Unit) -> str:
-    if end is None:
-        return found.result or "it says no more"
-    return end.meaning() or f"{end.result} ({end.exit_code} {end.exit_status})"
+        return Outcome(False, f"{NOT_YET}: its worker has not reported anything", journal)
+    return Outcome(False, f"{NOT_YET}: {state.reason or state.publishing}; it keeps trying", state.advice or journal)
 
 
 def playing(state: ChannelState) -> str:
@@ -90,12 +84,19 @@ def playing(state: ChannelState) -> str:
 
 def start(arguments: argparse.Namespace) -> int:
     name = configured(arguments.channel)
-    if installed(name).is_active():
-        with advice_on_failure():
-            channels.intend(name)
-        terminal.say(f"{name}: already runs: {run_on(name)}")
-        return 0
-    return begin("start", name)
+    if not installed(name).is_active():
+        return begin("start", name)
+    with advice_on_failure():
+        channels.intend(name)
+    state = worker_state(name)
+    if state is None:
+        text = "its worker has not reported anything yet"
+    elif channels.is_on_air(state, time.monotonic()):
+        text = f"on air at {state.ingest}, {playing(state)}"
+    else:
+        text = f"{NOT_YET}: {state.reason or state.publishing}"
+    terminal.say(f"{name}: is already running: {text}")
+    return 0
 
 
 def restart(arguments: argparse.Namespace) -> int:
@@ -106,12 +107,10 @@ def restart(arguments: argparse.Namespace) -> int:
 
 def stop(arguments: argparse.Namespace) -> int:
     name = actions.one_of(actions.known().names(), arguments.channel)
-    found = installed(name)
+    was = "stopped" if installed(name).is_active() else "was not running"
     with advice_on_failure():
         asyncio.run(ChannelService(Systemctl()).take_off_air(name, systemctl.ACTION_TIMEOUT_SECONDS))
-    terminal.say(
-        f"{name}: {'stopped' if found.is_active() else 'did not run'}; it stays off air until: sudo livekeep air start {name}"
-    )
+    terminal.say(f"{name}: {was}; it stays off air until: sudo livekeep air start {name}")
     return 0
 
 
@@ -120,34 +119,23 @@ def skip(arguments: argparse.Namespace) -> int:
     installed(name)
     before = worker_state(name)
     if before is None:
-        raise LivekeepError(f"{name}: does not run, so there is nothing to skip; now: sudo livekeep air start {name}")
+        raise LivekeepError(f"{name}: is not running, so there is nothing to skip; to start it: sudo livekeep air start {name}")
     if before.now is None:
         raise LivekeepError(f"{name}: no item is playing, so there is nothing to skip; it is {playing(before)}")
+    left = before.now
     asyncio.run(ChannelService(Systemctl()).skip(name))
     deadline = time.monotonic() + SKIP_SECONDS
-    after = worker_state(name)
-    while is_same(before, after) and time.monotonic() < deadline:
-        time.sleep(LOOK_SECONDS)
+    while True:
         after = worker_state(name)
-    if after is None or is_same(before, after):
-        terminal.say(f"{name}: its worker was told to leave {before.now.name}; next comes {said(before.next)}")
-        return 0
-    terminal.say(f"{name}: left {before.now.name}, now {playing(after)}; next comes {said(after.next)}")
+        # A single item that repeats has a later start.
+        has_changed = after and (after.now is None or (after.now.name, after.now.started_at) != (left.name, left.started_at))
+        if has_changed or time.monotonic() > deadline:
+            break
+        time.sleep(POLL_SECONDS)
+    following = (after if after and has_changed else before).next
+    what = f"left {left.name}, now {playing(after)}" if after and has_changed else f"its worker is skipping {left.name}"
+    terminal.say(f"{name}: {what}; next: {following.name if following else 'not known yet'}")
     return 0
-
-
-def is_same(before: ChannelState, after: ChannelState | None) -> bool:
-    """Whether the same item still plays, or the worker has no state. A single item that repeats has a later start."""
-    now = after.now if after else None
-    return after is None or (now is not None and before.now is not None and playing_of(now) == playing_of(before.now))
-
-
-def playing_of(item: Played) -> tuple[str, float | None]:
-    return item.name, item.started_at
-
-
-def said(item: Played | None) -> str:
-    return item.name if item else "what is found by then"
 
 
 # What they share
@@ -167,10 +155,10 @@ def configured(name: str | None) -> str:
 
 def installed(name: str) -> Unit:
     """The channel's unit. Raises `LivekeepError` without the air part, and if systemd doesn't reply."""
-    found = systemd.read_units([channels.worker_unit(name)])[0]
-    if found.load == "not-found":
+    unit = systemd.read_units([channels.worker_unit(name)])[0]
+    if unit.load == "not-found":
         raise LivekeepError(actions.NOT_INSTALLED)
-    return found
+    return unit
 
 
 class Systemctl:
@@ -199,23 +187,25 @@ def advice_on_failure() -> Iterator[None]:
 def begin(verb: Literal["start", "restart"], name: str) -> int:
     """Start or restart the worker; wait for the channel to be on air. Returns the exit code."""
     old = worker_state(name)
+    old_pid = old.pid if old else 0
     began, began_monotonic = time.time(), time.monotonic()
     with advice_on_failure():
         asyncio.run(ChannelService(Systemctl()).put_on_air(name, 0, verb))
     with Progress() as progress:
         while True:
-            look = look_at(name, old.pid if old else 0, began, time.monotonic() - began_monotonic)
-            found = answer(look)
-            if found is not None:
+            look = look_at(name, old_pid, began, time.monotonic() - began_monotonic)
+            outcome = outcome_of(look)
+            if outcome is not None:
                 break
             progress.show(f"{name}: {look.state.publishing if look.state else 'starting'} ({look.seconds:.0f} s)")
-            time.sleep(LOOK_SECONDS)
-    terminal.say(f"{name}: {found.sentence}", to=sys.stdout if found.is_on_air else sys.stderr)
-    if found.advice:
-        terminal.say(f"See: {found.advice}" if found.advice.startswith("journalctl") else f"Do: {found.advice}", to=sys.stderr)
-    if not found.is_on_air and has_no_key(name):
+            time.sleep(POLL_SECONDS)
+    terminal.say(f"{name}: {outcome.sentence}", to=sys.stdout if outcome.is_on_air else sys.stderr)
+    if outcome.advice:
+        label = "See" if outcome.advice.startswith("journalctl") else "Do"
+        terminal.say(f"{label}: {outcome.advice}", to=sys.stderr)
+    if not outcome.is_on_air and has_no_key(name):
         terminal.say(f"There is no stream key: sudo livekeep air set-key {name}", to=sys.stderr)
-    return 0 if found.is_on_air else 1
+    return 0 if outcome.is_on_air else 1
 
 
 def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
@@ -235,21 +225,10 @@ def look_at(name: str, old_pid: int, began: float, seconds: float) -> Look:
 def worker_state(name: str) -> ChannelState | None:
     """None without a readable state. Raises `LivekeepError` if this user may not read it."""
     try:
-        return channels.read_state(name) if (channels.folder_of(name) / ChannelState.FILE).exists() else None
+        state = read_or_error(ChannelState, channels.folder_of(name))
     except PermissionError as error:
         raise not_permitted(error) from error
-    except TemporaryError:
-        return None
-
-
-def run_on(name: str) -> str:
-    """What a running worker does."""
-    state = worker_state(name)
-    if state is None:
-        return "its worker has not said anything yet"
-    if channels.is_on_air(state, time.monotonic()):
-        return f"on air at {state.ingest}, {playing(state)}"
-    return f"{NOT_YET}: {state.reason or state.publishing}"
+    return state if isinstance(state, ChannelState) else None
 
 
 def has_no_key(name: str) -> bool:

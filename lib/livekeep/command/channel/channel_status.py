@@ -14,13 +14,12 @@ from livekeep.command.channel import actions
 from livekeep.command.channel.actions import Known
 from livekeep.command.status import channels_text
 from livekeep.core import channels
-from livekeep.core import state as state_files
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.errors import LivekeepError, not_permitted
 from livekeep.core.probe_results import YoutubeResult
-from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.core.state import StateBrokenError, read_or_error
 from livekeep.core.text import shown
-from livekeep.status.channel_status import ChannelStatus, youtube_of
+from livekeep.status.channel_status import ChannelStatus, meant_channels, youtube_of
 from livekeep.status.health import Clock
 from livekeep.system import systemd, terminal
 from livekeep.system.systemd import Unit
@@ -34,7 +33,7 @@ WORDS = {
     "refused": "the ingest refuses the stream",
     "stopping": "stopping",
 }
-MODES = {"": "", "copy": "copied", "normalise": "normalised"}
+MODES = {"": "", "copy": "copied", "normalise": "transcoded"}
 LAST_SHOWN = 3
 Row = tuple[str, str]
 
@@ -43,17 +42,14 @@ Row = tuple[str, str]
 class ChannelLook:
     """A channel's full status."""
 
-    name: str
+    status: ChannelStatus
     is_configured: bool
-    is_intended: bool
-    state: ChannelState | StateAbsentError | StateBrokenError
-    end: ChannelEnd | None
     unit: Unit | None
     clock: Clock
-    youtube: YoutubeResult | None = None
 
     def is_on_air(self) -> bool:
-        return isinstance(self.state, ChannelState) and channels.is_on_air(self.state, self.clock.now_monotonic)
+        worker = self.status.worker
+        return isinstance(worker, ChannelState) and channels.is_on_air(worker, self.clock.now_monotonic)
 
 
 def status(arguments: argparse.Namespace) -> int:
@@ -63,13 +59,14 @@ def status(arguments: argparse.Namespace) -> int:
         return 0
     names = there.names() if arguments.channel is None else [actions.one_of(there.names(), arguments.channel)]
     looks, problem = take(names, there)
+    problems = [*there.problems, *filter(None, [problem])]
     if arguments.json:
-        terminal.say_block(terminal.json_text(document(looks, (*there.problems, *filter(None, [problem])))))
+        terminal.say_block(terminal.json_text(document(looks, problems)))
         return 0
     if not looks:
         terminal.say(actions.NONE_THERE)
     terminal.say_block("\n\n".join(text(look) for look in looks), end="\n" if looks else "")
-    for line in filter(None, (*there.problems, problem)):
+    for line in problems:
         terminal.say(line)
     return 0
 
@@ -82,66 +79,46 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
     except LivekeepError as error:
         problem = str(error)
     clock = Clock(time.time(), time.monotonic())
-    intended, youtube = channels.intended(), read_youtube()
-    looks = [
-        ChannelLook(
-            name, name in there.configured, name in intended, read_state(name), read_end(name), units.get(name), clock, youtube
-        )
-        for name in names
-    ]
-    return looks, problem
-
-
-def read_state(name: str) -> ChannelState | StateAbsentError | StateBrokenError:
+    meant = meant_channels(channels.DIRECTORY)
+    looks = []
     try:
-        return channels.read_state(name)
-    except (StateAbsentError, StateBrokenError) as error:
-        if isinstance(error.__cause__, PermissionError):
-            raise not_permitted(error.__cause__) from error
-        return error
-
-
-def read_end(name: str) -> ChannelEnd | None:
-    try:
-        return channels.read_end(name)
-    except (StateAbsentError, StateBrokenError):
-        return None
-
-
-def read_youtube() -> YoutubeResult | None:
-    try:
-        found = state_files.read_or_error(YoutubeResult)
+        found = read_or_error(YoutubeResult)
+        youtube = found if isinstance(found, YoutubeResult) else None
+        for name in names:
+            folder = channels.folder_of(name)
+            worker, end = read_or_error(ChannelState, folder), read_or_error(ChannelEnd, folder)
+            its_status = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, youtube)
+            looks.append(ChannelLook(its_status, name in there.configured, units.get(name), clock))
     except PermissionError as error:
         raise not_permitted(error) from error
-    return found if isinstance(found, YoutubeResult) else None
+    return looks, problem
 
 
 # For programs
 
 
-def document(looks: list[ChannelLook], problems: tuple[str, ...]) -> dict[str, Any]:
+def document(looks: list[ChannelLook], problems: list[str]) -> dict[str, Any]:
     """An unreadable state is null, and so is a missing end."""
-    now = Clock(time.time(), time.monotonic())
+    documents = {}
+    for look in looks:
+        worker, end, video = look.status.worker, look.status.end, youtube_of(look.status, look.clock)
+        is_known = isinstance(worker, ChannelState)
+        documents[look.status.channel] = {
+            "configured": look.is_configured,
+            "intended": look.status.meant_since is not None,
+            "on_air": look.is_on_air(),
+            "unit": dataclasses.asdict(look.unit) if look.unit else None,
+            "state": dataclasses.asdict(worker) if isinstance(worker, ChannelState) else None,
+            "state_problem": "" if is_known else str(worker),
+            "end": dataclasses.asdict(end) if end else None,
+            "youtube": dataclasses.asdict(video) if video else None,
+        }
     return {
         "version": livekeep.__version__,
-        "now": now.now,
-        "now_monotonic": now.now_monotonic,
-        "channels": {look.name: channel_document(look) for look in looks},
-        "problems": list(problems),
-    }
-
-
-def channel_document(look: ChannelLook) -> dict[str, Any]:
-    is_known = isinstance(look.state, ChannelState)
-    return {
-        "configured": look.is_configured,
-        "intended": look.is_intended,
-        "on_air": look.is_on_air(),
-        "unit": dataclasses.asdict(look.unit) if look.unit else None,
-        "state": dataclasses.asdict(look.state) if isinstance(look.state, ChannelState) else None,
-        "state_problem": "" if is_known else str(look.state),
-        "end": dataclasses.asdict(look.end) if look.end else None,
-        "youtube": dataclasses.asdict(video) if (video := youtube_of(broadcast(look), look.clock)) else None,
+        "now": time.time(),
+        "now_monotonic": time.monotonic(),
+        "channels": documents,
+        "problems": problems,
     }
 
 
@@ -151,52 +128,60 @@ def channel_document(look: ChannelLook) -> dict[str, Any]:
 def text(look: ChannelLook) -> str:
     """A headline with rows below it."""
     headline, colour = head(look)
-    rows = state_rows(look.state, look.clock) if isinstance(look.state, ChannelState) else end_rows(look)
-    if showing := channels_text.youtube(broadcast(look), look.clock):
+    worker = look.status.worker
+    rows = state_rows(worker, look.clock) if isinstance(worker, ChannelState) else end_rows(look)
+    if showing := channels_text.youtube(look.status, look.clock):
         rows.append(("YouTube", showing))
     if not look.is_configured:
-        rows.append(("Mind", "it is not configured any more"))
+        rows.append(("Note", "it is no longer configured"))
     table = terminal.table(rows, indent=2)
-    return "\n".join(filter(None, [f"{look.name}: {terminal.paint(shown(headline), colour)}", table]))
-
-
-def broadcast(look: ChannelLook) -> ChannelStatus:
-    return ChannelStatus(look.name, worker=look.state, end=look.end, youtube=look.youtube)
+    return "\n".join(filter(None, [f"{look.status.channel}: {terminal.paint(shown(headline), colour)}", table]))
 
 
 def head(look: ChannelLook) -> tuple[str, terminal.Colour]:
-    state, now = look.state, look.clock.now
+    state, now = look.status.worker, look.clock.now
     if isinstance(state, StateBrokenError):
         return f"not known: {state}", "red"
     if not isinstance(state, ChannelState):
-        is_wrong = look.is_intended
-        return ("off air, although it is meant to be on air", "red") if is_wrong else ("off air, as it is meant to be", "dim")
+        if look.status.meant_since is not None:
+            return "off air, although it is meant to be on air", "red"
+        return "off air, as it is meant to be", "dim"
     seconds = look.clock.now_monotonic - state.written_monotonic
     if seconds > channels.STALE_SECONDS:
-        return f"not known: its worker wrote {terminal.duration(seconds)} ago for the last time", "red"
-    if look.is_on_air():
-        what = "" if state.picture == "item" else " with the slate"
-        return f"on air{what} since {terminal.since(state.since, now)}", "green" if not what else "yellow"
-    return f"not on air: {WORDS[state.publishing]} since {terminal.since(state.since, now)}", "red"
+        return f"not known: its worker last wrote its state {terminal.duration(seconds)} ago", "red"
+    since = terminal.since(state.since, now)
+    if not look.is_on_air():
+        return f"not on air: {WORDS[state.publishing]} since {since}", "red"
+    return (f"on air since {since}", "green") if state.picture == "item" else (f"on air with the slate since {since}", "yellow")
 
 
 def state_rows(state: ChannelState, clock: Clock) -> list[Row]:
     rows: list[Row] = [(name, value) for name, value in (("Why", state.reason), ("Do", state.advice)) if value]
     if state.retry_count:
-        rows.append(("Retries", retries(state, clock)))
+        wait = state.next_retry - clock.now if state.next_retry is not None else 0.0
+        following = f", the next in {terminal.duration(wait)}" if wait >= 1 else ""
+        why = f" ({state.error_type})" if state.error_type else ""
+        rows.append(("Retries", f"{state.retry_count} in a row{why}{following}"))
     if state.storage_problem:
         rows.append(("Storage", state.storage_problem))
     if state.slate_problem:
         rows.append(("Its slate", state.slate_problem))
     if state.picture == "slate":
-        rows.append(("Slate", f"on the wire{f': {state.slate_reason}' if state.slate_reason else ''}"))
+        rows.append(("Slate", f"is shown{f': {state.slate_reason}' if state.slate_reason else ''}"))
     elif state.now:
         rows.append(("Now", item(state.now, clock)))
-    rows.append(("Next", item(state.next, clock) if state.next else "nothing is known yet"))
+    rows.append(("Next", item(state.next, clock) if state.next else "not known yet"))
     rows += [("Last" if number == 0 else "", item(played, clock)) for number, played in enumerate(state.last[:LAST_SHOWN])]
     rows.append(("Ingest", ingest(state, clock)))
-    rows.append(("Pace", pace(state)))
-    return [*rows, ("Counted", counted(state))]
+    speed = f"{state.speed:.2f} of real time" if state.speed is not None else "not known yet"
+    side = "behind" if state.drift_seconds >= 0 else "ahead of"
+    rows.append(("Pace", f"{speed}, {abs(state.drift_seconds) * 1000:.0f} ms {side} the clock"))
+    counts = (
+        f"{state.items_known} items known; {state.items_played} played, {state.items_short} short, {state.items_failed} failed, "
+        f"{state.items_skipped} skipped; {state.slates} slates ({state.slate_seconds:.0f} s); "
+        f"{max(state.connections - 1, 0)} reconnects, {state.refusals} refusals"
+    )
+    return [*rows, ("Counted", counts)]
 
 
 def item(played: Played, clock: Clock) -> str:
@@ -219,12 +204,6 @@ def clock_of(seconds: float) -> str:
     return f"{whole // 3600}:{whole % 3600 // 60:02}:{whole % 60:02}" if whole >= 3600 else f"{whole // 60}:{whole % 60:02}"
 
 
-def retries(state: ChannelState, clock: Clock) -> str:
-    wait = state.next_retry - clock.now if state.next_retry is not None else None
-    following = f", the next in {terminal.duration(wait)}" if wait is not None and wait >= 1 else ""
-    return f"{state.retry_count} in a row{f' ({state.error_type})' if state.error_type else ''}{following}"
-
-
 def ingest(state: ChannelState, clock: Clock) -> str:
     if not state.ingest:
         return "none yet"
@@ -236,30 +215,16 @@ def ingest(state: ChannelState, clock: Clock) -> str:
     return f"{name}; {since}; {taken}{ago}"
 
 
-def pace(state: ChannelState) -> str:
-    speed = f"{state.speed:.2f} of real time" if state.speed is not None else "not known yet"
-    side = "behind" if state.drift_seconds >= 0 else "ahead of"
-    return f"{speed}, {abs(state.drift_seconds) * 1000:.0f} ms {side} the clock"
-
-
-def counted(state: ChannelState) -> str:
-    reconnects = max(state.connections - 1, 0)
-    return (
-        f"{state.items_known} items known; {state.items_played} played, {state.items_short} short, {state.items_failed} failed, "
-        f"{state.items_skipped} skipped; {state.slates} slates ({state.slate_seconds:.0f} s); "
-        f"{reconnects} reconnects, {state.refusals} refusals"
-    )
-
-
 def end_rows(look: ChannelLook) -> list[Row]:
     """For a channel without a worker."""
     rows: list[Row] = []
-    if look.end:
-        how = "on purpose" if look.end.result == "success" else f"{look.end.result}, {look.end.exit_code} {look.end.exit_status}"
-        rows.append(("Ended", f"{terminal.local_time(look.end.ended_at, look.clock.now)} ({how})"))
+    name, end = look.status.channel, look.status.end
+    if end:
+        how = "on purpose" if end.result == "success" else f"{end.result}, {end.exit_code} {end.exit_status}"
+        rows.append(("Ended", f"{terminal.local_time(end.ended_at, look.clock.now)} ({how})"))
     if look.unit and look.unit.load == "not-found":
         rows.append(("Do", actions.NOT_INSTALLED))
-    elif look.is_intended:
-        name = channels.worker_unit(look.name).removesuffix(".service")
-        rows.append(("Do", f"sudo livekeep air start {look.name}; see also: journalctl -u {name} -n 30"))
+    elif look.status.meant_since is not None:
+        unit = channels.worker_unit(name).removesuffix(".service")
+        rows.append(("Do", f"sudo livekeep air start {name}; see also: journalctl -u {unit} -n 30"))
     return rows

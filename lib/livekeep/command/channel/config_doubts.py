@@ -35,9 +35,9 @@ def ingests(channel: Channel) -> Iterator[str]:
         yield 'ingest_urls: is empty, so the channel is not set up; give the ingest\'s URL without the key: "rtmp://HOST/APP"'
     for url in channel.ingest_urls:
         if carries_key(url):
-            yield "ingest_urls: seems to hold the stream key; it belongs into its credential: sudo livekeep air set-key CHANNEL"
+            yield "ingest_urls: seems to hold the stream key; store it as a credential: sudo livekeep air set-key CHANNEL"
         elif not re.match(r"[a-z]+://[^/]+/[^/]", url, re.IGNORECASE):
-            yield f"ingest_urls: {host_of(url)}: names no application; YouTube's ends with /live2"
+            yield f"ingest_urls: {url.partition('://')[2].partition('/')[0]}: names no application; YouTube's ends with /live2"
 
 
 def carries_key(url: str) -> bool:
@@ -46,11 +46,6 @@ def carries_key(url: str) -> bool:
     segments = [segment for segment in path.split("/") if segment]
     is_plain_query = re.fullmatch(r"(backup=\d)?", query)
     return not is_plain_query or len(segments) > 1 or any(map(KEY_LIKE.fullmatch, segments))
-
-
-def host_of(url: str) -> str:
-    """The host, with the port if the URL has one."""
-    return url.partition("://")[2].partition("/")[0]
 
 
 def slate(channel: Channel) -> Iterator[str]:

@@ -32,7 +32,6 @@ USER, GROUP = "livekeep-worker", "livekeep"
 RESOLVER = "timeout:2 attempts:2"
 """Otherwise a silent resolver would delay a lookup for long."""
 COLOURS: dict[str, terminal.Colour] = {"ok": "green", "warn": "yellow", "fail": "red", "skip": "dim"}
-COPY_TEXT = "copied"
 PROFILE_SHARE = 1.25
 """An item's bit rate may exceed the profile's by this factor."""
 
@@ -113,7 +112,11 @@ def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
         yield Check("configuration", verdict, line, f"in {place}")
     if not doubts:
         yield Check("configuration", "ok", f"channels.{name} is set up")
-    yield key_check(name, paths.CREDENTIAL_STORE) if is_root() else Check("stream key", "skip", "only root may look", "use sudo")
+    yield (
+        key_check(name, paths.CREDENTIAL_STORE)
+        if is_root()
+        else Check("stream key", "skip", "only root can check it", "use sudo")
+    )
 
 
 def key_check(name: str, store: Path) -> Check:
@@ -135,26 +138,23 @@ def command_for(name: str, has_user: bool) -> list[str]:
     return ["setpriv", *become, "--pdeathsig=KILL", "--", str(PROGRAM), name]
 
 
-def has_user() -> bool:
-    with contextlib.suppress(KeyError):
-        return is_root() and bool(pwd.getpwnam(USER))
-    return False
-
-
 @contextlib.contextmanager
 def program(name: str) -> Iterator[Iterable[dict[str, Any]]]:
     """The lines of livekeep-air-check while it runs; it has ended afterwards. Raises `LivekeepError` if it fails."""
     if not PROGRAM.exists():
         raise LivekeepError(actions.NOT_INSTALLED)
     environment = {**os.environ, "RES_OPTIONS": RESOLVER}
+    has_user = False
+    with contextlib.suppress(KeyError):
+        has_user = is_root() and bool(pwd.getpwnam(USER))
     process = subprocess.Popen(
-        command_for(name, has_user()), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
+        command_for(name, has_user), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, env=environment, cwd="/"
     )
     assert process.stdout is not None  # noqa: S101 – for the type checker
     try:
         yield map(json.loads, process.stdout)
         if process.wait() != 0:
-            raise LivekeepError(f"livekeep-air-check ended with {process.returncode} before it was through")
+            raise LivekeepError(f"livekeep-air-check ended with {process.returncode} before it was complete")
     finally:
         process.kill()
         process.stdout.close()
@@ -175,28 +175,22 @@ def item_text(item: dict[str, Any]) -> str:
         said = item["problem"].removeprefix(f"{item['name']}: ")
     else:
         reasons = "; ".join(item["reasons"])
-        if item["mode"] == "copy":
-            how = f"{COPY_TEXT}{f' {reasons}' if reasons else ''}"
-        else:
-            how = f"normalised: {reasons or 'for its form'}"
-        said = ", ".join(filter(None, [length(item), rate_text(item), how]))
+        seconds, bits = item["duration_seconds"], bits_per_second(item)
+        length = "" if seconds is None else terminal.short_time(seconds)
+        rate = "" if bits is None else f"{bits / 1e6:.1f} Mbit/s"
+        how = (
+            f"copied{f' {reasons}' if reasons else ''}"
+            if item["mode"] == "copy"
+            else f"transcoded: {reasons or 'for its format'}"
+        )
+        said = ", ".join(filter(None, [length, rate, how]))
     return f"{terminal.paint(verdict.ljust(4), COLOURS[verdict])}  {shown(item['name'])}: {shown(said)}"
-
-
-def length(item: dict[str, Any]) -> str:
-    seconds = item["duration_seconds"]
-    return "" if seconds is None else terminal.short_time(seconds)
 
 
 def bits_per_second(item: dict[str, Any]) -> float | None:
     """Of picture and sound together, from the file's size."""
     seconds = item["duration_seconds"]
     return item["size_bytes"] * 8 / seconds if seconds else None
-
-
-def rate_text(item: dict[str, Any]) -> str:
-    bits = bits_per_second(item)
-    return "" if bits is None else f"{bits / 1e6:.1f} Mbit/s"
 
 
 def summary(report: Report, channel: Channel) -> str:
@@ -218,7 +212,7 @@ def item_lines(report: Report, channel: Channel) -> Iterator[str]:
     known = [item["duration_seconds"] for item in report.items if item["duration_seconds"]]
     yield (
         f"{len(report.items)} item{'s' * (len(report.items) != 1)}, {size}, {terminal.duration(sum(known))} in all: "
-        f"{counts['copy']} copied, {counts['normalise']} normalised, {counts['failed']} cannot be played"
+        f"{counts['copy']} copied, {counts['normalise']} transcoded, {counts['failed']} cannot be played"
     )
     shape, profile = f"{channel.width}x{channel.height}", channel.video_bitrate + channel.audio_bitrate
     rates = [bits for item in report.items if item["mode"] == "copy" and (bits := bits_per_second(item))]

@@ -240,8 +240,7 @@ def packet_of(line: str, arrival: float) -> Packet | None:
 
 def measure(arguments: argparse.Namespace) -> int:
     """Returns exit code 0 if the stream lasted for the whole measurement, 1 if it ended earlier. Raises `LivekeepError`."""
-    url = url_of(arguments.url)
-    shown = shown_of(url)
+    url, shown = checked(arguments.url)
     if sys.stderr.isatty():
         terminal.say(f"Watching {shown} for {arguments.seconds:g} s …", to=sys.stderr)
     player, began = Player(url), time.monotonic()
@@ -262,20 +261,16 @@ def measure(arguments: argparse.Namespace) -> int:
     return int(is_over)
 
 
-def url_of(given: str) -> str:
-    """Raises `LivekeepError`, whose text contains nothing of the URL."""
+def checked(given: str) -> tuple[str, str]:
+    """The URL, and its scheme, host and port: the rest may be a secret.
+
+    Raises `LivekeepError`, whose text contains nothing of the URL.
+    """
     url = (sys.stdin.readline(LONGEST_URL_CHARACTERS) if given == "-" else given).strip()
     found = URL.fullmatch(url)
     if not found or found["scheme"].lower() not in SCHEMES or len(url) >= LONGEST_URL_CHARACTERS or not url.isprintable():
-        raise LivekeepError(f"URL: must be one that a player takes, beginning with {', '.join(f'{name}://' for name in SCHEMES)}")
-    return url
-
-
-def shown_of(url: str) -> str:
-    """Scheme, host and port: the rest may be a secret."""
-    found = URL.fullmatch(url)
-    assert found  # noqa: S101 – `url_of` has checked it
-    return f"{found['scheme'].lower()}://{found['host']}" + (f":{found['port']}" if found["port"] else "")
+        raise LivekeepError(f"URL: must be one that a player opens: {', '.join(f'{name}://…' for name in SCHEMES)}")
+    return url, f"{found['scheme'].lower()}://{found['host']}" + (f":{found['port']}" if found["port"] else "")
 
 
 def reason_of(errors: Sequence[str], url: str) -> str:
@@ -283,7 +278,7 @@ def reason_of(errors: Sequence[str], url: str) -> str:
     hidden = [part for part in re.split(r"[/?&=]", url.partition("://")[2])[1:] if part]
     reasons = [line.rpartition(": ")[2] for line in errors if ": " in line]
     told = [reason for reason in reasons if reason and "://" not in reason and not any(part in reason for part in hidden)]
-    return told[-1] if told else "nothing came; is it published just now?"
+    return told[-1] if told else "nothing was received; is it published now?"
 
 
 def rows_of(found: Measurement, shown: str) -> list[list[str]]:
@@ -303,7 +298,7 @@ def rows_of(found: Measurement, shown: str) -> list[list[str]]:
 
 def gaps_text(gaps: Gaps | None) -> str:
     if gaps is None:
-        return "none came"
+        return "none received"
     by = f"{milliseconds(gaps.wall)} by the clock, {milliseconds(gaps.decoding)} decoded, {milliseconds(gaps.showing)} shown"
     return f"longest gap {by}; " + (f"{gaps.back} times out of order" if gaps.back else "in order")
 

@@ -3,7 +3,6 @@
 import shutil
 import sys
 from types import TracebackType
-from typing import TextIO
 
 from livekeep.core.text import shown
 
@@ -13,9 +12,8 @@ BAR_CHARACTERS = 24
 class Progress:
     """A context manager that clears the line at its end."""
 
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self.is_shown = self._stream.isatty()
+    def __init__(self) -> None:
+        self.is_shown = sys.stderr.isatty()
 
     def __enter__(self) -> "Progress":
         return self
@@ -28,8 +26,8 @@ class Progress:
         if self.is_shown:
             # A line that wraps could not be cleared.
             width = max(shutil.get_terminal_size().columns - 1, 1)
-            self._stream.write(f"\r\033[K{shown(text)[:width]}")
-            self._stream.flush()
+            sys.stderr.write(f"\r\033[K{shown(text)[:width]}")
+            sys.stderr.flush()
 
     def clear(self) -> None:
         self.show("")
