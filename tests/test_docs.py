@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from livekeep.air.control import api, api_models
+from livekeep.air.control.api_actions import ApiActions
 from livekeep.air.storage import media
 from livekeep.air.worker import publisher_end
 from livekeep.air.worker.media_info import ItemFailure
@@ -348,7 +349,7 @@ def test_every_answer_of_youtube_is_told() -> None:
 
 def openapi() -> dict[str, Any]:
     """The API's own document; nothing is asked of systemd for it."""
-    made: dict[str, Any] = api.Api(typing.cast(Any, None)).app.openapi()
+    made: dict[str, Any] = api.application(ApiActions(typing.cast(Any, None))).openapi()
     return made
 
 

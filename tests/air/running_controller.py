@@ -4,12 +4,10 @@ import contextlib
 import http.client
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,7 @@ from typing import Any
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelState, Played
-from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program
+from tests.outside import PATIENCE_SECONDS, PROJECT, program
 from tests.system.systembus import PYTHON, SystemBus, system_bus
 
 TOKEN = "made-up-token-of-the-tests"
@@ -91,6 +89,25 @@ class Machine:
     def configure(self, text: str) -> None:
         (self.root / "etc/livekeep/livekeep.toml").write_text(text)
 
+    @contextlib.contextmanager
+    def configured(self, text: str) -> Iterator[None]:
+        """With that configuration, for a while."""
+        self.configure(text)
+        try:
+            yield
+        finally:
+            self.configure(CONFIG)
+
+    @contextlib.contextmanager
+    def token(self, text: str) -> Iterator[None]:
+        """With that token stored, for a while."""
+        file = self.credentials / "livekeep.api-token"
+        file.write_text(text)
+        try:
+            yield
+        finally:
+            file.write_text(TOKEN + "\n")
+
     def tell(self, **script: Any) -> None:
         """What the stand-in does from now on; see fake_manager.py."""
         new = self._script.with_suffix(".new")
@@ -131,9 +148,9 @@ class Machine:
         return channels.intended(self.directory)
 
     @contextlib.contextmanager
-    def controller(self, listening: socket.socket | None = None, **environment: str) -> Iterator["Running"]:
+    def controller(self, **environment: str) -> Iterator["Running"]:
         with contextlib.ExitStack() as stack:
-            found = listening or stack.enter_context(listener())
+            found = stack.enter_context(listener())
             command = [
                 sys.executable,
                 "-c",
@@ -176,34 +193,3 @@ def machine(root: Path) -> Iterator[Machine]:
             yield made
         finally:
             made.stop_systemd()
-
-
-class Activator:
-    """Plays systemd's socket unit: whenever somebody waits at the socket and no controller runs, one is started."""
-
-    def __init__(self, at: Machine, notify: NotifySocket) -> None:
-        self.machine, self.notify = at, notify
-        self.starts = 0
-        self.exits: list[int] = []
-        self.listener = listener()
-        self.port: int = self.listener.getsockname()[1]
-        self._ends = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-
-    def _watch(self) -> None:
-        while not self._ends.is_set():
-            if select.select([self.listener], [], [], 0.05)[0]:
-                with self.machine.controller(self.listener, NOTIFY_SOCKET=str(self.notify.path)) as running:
-                    self.starts += 1
-                    while running.process.poll() is None and not self._ends.is_set():
-                        self._ends.wait(0.01)
-                    self.exits.append(running.process.poll() or 0)
-
-    def __enter__(self) -> "Activator":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-        self.listener.close()

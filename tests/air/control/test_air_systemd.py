@@ -1,16 +1,14 @@
 """The client of systemd's manager, against a real bus and a stand-in for PID 1 on it."""
 
 import asyncio
-import time
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from livekeep.air.control.systemd import Systemd, Unit, connected
-from livekeep.system import systemd
+from livekeep.air.control.systemd import Systemd, Unit
 from livekeep.system.dbus import BusError, CallError
-from livekeep.system.systemd import path_of
 from tests.air.running_controller import Machine, machine
 
 UNIT = "livekeep-worker@main.service"
@@ -24,14 +22,10 @@ def at(tmp_path: Path) -> Iterator[Machine]:
 
 def run(at: Machine, what: Callable[[Systemd], Awaitable[object]]) -> object:
     async def inner() -> object:
-        async with connected(at.bus.socket) as found:
+        async with contextlib.aclosing(Systemd(at.bus.socket)) as found:
             return await what(found)
 
     return asyncio.run(inner())
-
-
-def test_paths_are_escaped_as_systemd_does() -> None:
-    assert path_of("livekeep-worker@a_b-1.service") == f"{systemd.ROOT}/unit/livekeep_2dworker_40a_5fb_2d1_2eservice"
 
 
 def test_a_unit_is_started_seen_and_stopped(at: Machine) -> None:
@@ -47,19 +41,6 @@ def test_a_unit_is_started_seen_and_stopped(at: Machine) -> None:
 
     run(at, what)
     assert at.calls() == [f"start {UNIT} inactive", f"kill {UNIT} main 10", f"stop {UNIT} active"]
-
-
-def test_a_failure_has_its_result_and_its_status(at: Machine) -> None:
-    at.tell(outcomes={UNIT: {"result": "failed", "exit_status": 78}})
-
-    async def what(found: Systemd) -> None:
-        assert await found.run_job("start", UNIT, 10) == "failed"
-        unit = (await found.units([UNIT]))[UNIT]
-        assert (unit.active, unit.result, unit.exit_status, unit.pid) == ("failed", "exit-code", 78, None)
-        await found.reset_failed(UNIT)
-        await found.reset_failed("livekeep-worker@never.service")
-
-    run(at, what)
 
 
 def test_it_waits_no_longer_than_it_is_told(at: Machine) -> None:
@@ -104,12 +85,9 @@ def test_a_lost_connection_ends_all_waits_and_the_next_question_makes_another(at
         waiting = asyncio.create_task(found.run_job("start", UNIT, 60))
         while not at.calls():
             await asyncio.sleep(0.02)
-        await asyncio.sleep(0.2)
-        began = time.monotonic()
         await asyncio.to_thread(at.bus.stop)
         with pytest.raises(BusError, match="was closed"):
             await waiting
-        assert time.monotonic() - began < 10
         with pytest.raises(BusError, match="system_bus_socket"):
             await found.units([UNIT])
         at.stop_systemd()
@@ -126,7 +104,7 @@ def test_a_bus_that_hangs_up_is_said(tmp_path: Path) -> None:
 
     async def what() -> None:
         server = await asyncio.start_unix_server(hang_up, tmp_path / "bus")
-        async with server, connected(tmp_path / "bus") as found:
+        async with server, contextlib.aclosing(Systemd(tmp_path / "bus")) as found:
             with pytest.raises(BusError, match=r"is dbus\.service running"):
                 await found.units([UNIT])
 

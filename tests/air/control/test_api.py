@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from livekeep.air.control.api_models import KEYS_SCHEMA
+from livekeep.air.control.api_models import ChannelKeys
 from livekeep.core import channels, config
 from livekeep.core.config import Channel
 from tests.air.running_controller import CONFIG, TOKEN, Machine, Running, machine
@@ -48,13 +47,15 @@ def api(shared: tuple[Machine, Running], at: Machine) -> Running:
     return shared[1]
 
 
-def test_start_and_stop_note_the_intention_and_ask_systemd(at: Machine, api: Running) -> None:
+def test_start_and_stop_record_the_intention_and_ask_systemd(at: Machine, api: Running) -> None:
+    assert api.ask("POST", "/streams/stop").status == 404
     started = api.ask("POST", "/streams/start", {"channel": "main"})
     assert started.status == 200
-    assert started.document["unit"]["active"] == "active"
-    assert started.document["intended"]
+    assert (started.document["unit"]["active"], started.document["intended"]) == ("active", True)
     assert not started.document["on_air"], "a worker that says nothing is not on air"
     assert at.intended() == ("main",)
+    again = api.ask("POST", "/streams/start")
+    assert (again.status, again.error["type"], again.error["field"]) == (409, "already-running", "channel")
     stopped = api.ask("POST", "/streams/stop", {"channel": "main"})
     assert (stopped.status, stopped.document["unit"]["active"], stopped.document["intended"]) == (200, "inactive", False)
     assert at.intended() == ()
@@ -63,28 +64,15 @@ def test_start_and_stop_note_the_intention_and_ask_systemd(at: Machine, api: Run
     assert at.calls() == [forgiven, f"start {UNIT} inactive", f"stop {retry} inactive", f"stop {UNIT} active", forgiven]
 
 
-def test_what_runs_is_not_started_and_what_does_not_is_not_stopped(at: Machine, api: Running) -> None:
-    assert api.ask("POST", "/streams/stop").status == 404
-    assert api.ask("POST", "/streams/start").status == 200
-    again = api.ask("POST", "/streams/start")
-    assert (again.status, again.error["type"], again.error["field"]) == (409, "already-running", "channel")
-    assert at.calls() == [f"reset-failed {UNIT}", f"start {UNIT} inactive"]
-
-
-@pytest.mark.parametrize("path", ["start", "stop"])
-def test_unknown_channels_are_not_found(at: Machine, api: Running, path: str) -> None:
-    answer = api.ask("POST", f"/streams/{path}", {"channel": "nobody"})
-    assert (answer.status, answer.error["type"], answer.error["field"]) == (404, "unknown-channel", "channel")
-    assert "main" in answer.error["message"]
-    assert at.intended() == ()
-
-
 def test_without_a_name_the_only_channel_is_meant(at: Machine, api: Running) -> None:
     assert api.ask("POST", "/streams/start", {}).document["channel"] == "main"
     assert api.ask("PUT", "/channels/lectures", KEYS).status == 201
-    answer = api.ask("POST", "/streams/start", {})
-    assert (answer.status, answer.error["field"]) == (422, "channel")
-    assert "lectures, main" in answer.error["message"]
+    for path in ("start", "stop"):
+        unnamed, unknown = api.ask("POST", f"/streams/{path}", {}), api.ask("POST", f"/streams/{path}", {"channel": "nobody"})
+        assert (unnamed.status, unnamed.error["field"]) == (422, "channel")
+        assert (unknown.status, unknown.error["type"], unknown.error["field"]) == (404, "unknown-channel", "channel")
+        for refused in (unnamed, unknown):
+            assert "the configured channels are lectures, main" in refused.error["message"]
     at.configure("")
     assert api.ask("DELETE", "/channels/lectures").status == 204
     none = api.ask("POST", "/streams/start", {})
@@ -92,12 +80,12 @@ def test_without_a_name_the_only_channel_is_meant(at: Machine, api: Running) -> 
     assert "PUT /channels" in none.error["message"]
 
 
-def test_a_worker_that_ends_at_once_says_why_and_stays_intended(at: Machine, api: Running) -> None:
+def test_a_worker_that_ends_at_once_gives_the_reason_and_stays_intended(at: Machine, api: Running) -> None:
     at.tell(outcomes={UNIT: {"result": "failed", "exit_status": 78}})
-    answer = api.ask("POST", "/streams/start")
-    assert (answer.status, answer.error["type"]) == (424, "not-started")
-    assert "its configuration or its stream key is missing or wrong" in answer.error["message"]
-    assert "livekeep air check main" in answer.error["message"]
+    refused = api.ask("POST", "/streams/start")
+    assert (refused.status, refused.error["type"]) == (424, "not-started")
+    assert "its configuration or its stream key is missing or wrong" in refused.error["message"]
+    assert "livekeep air check main" in refused.error["message"]
     assert at.intended() == ("main",)
     (status,) = api.ask("GET", "/streams/status").document["channels"]
     assert status["last_end"]["exit_status"] == "78"
@@ -110,7 +98,7 @@ def test_a_worker_that_ends_at_once_says_why_and_stays_intended(at: Machine, api
     assert at.calls() == [f"reset-failed {UNIT}", f"start {UNIT} inactive"]
 
 
-def test_what_waits_for_a_retry_can_be_stopped(at: Machine, api: Running) -> None:
+def test_a_channel_that_waits_for_a_retry_can_be_stopped(at: Machine, api: Running) -> None:
     at.tell(outcomes={UNIT: {"result": "failed", "exit_status": 69}})
     assert "refused the stream" in api.ask("POST", "/streams/start").error["message"]
     assert api.ask("POST", "/streams/stop").status == 200
@@ -118,48 +106,37 @@ def test_what_waits_for_a_retry_can_be_stopped(at: Machine, api: Running) -> Non
     assert api.ask("GET", "/health").document["status"] == "ok"
 
 
-def test_the_status_tells_what_the_worker_says(at: Machine, api: Running) -> None:
+def status_of(api: Running) -> dict[str, Any]:
+    (status,) = api.ask("GET", "/streams/status?channel=main").document["channels"]
+    assert isinstance(status, dict)
+    return status
+
+
+def test_the_status_contains_the_worker_s_state(at: Machine, api: Running) -> None:
     assert api.ask("POST", "/streams/start").status == 200
     at.write_state(acknowledged_bytes=12345)
-    (status,) = api.ask("GET", "/streams/status?channel=main").document["channels"]
-    assert status["on_air"]
-    assert status["configured_by"] == "livekeep.toml"
+    status = status_of(api)
+    assert (status["on_air"], status["configured_by"], status["problems"]) == (True, "livekeep.toml", [])
     assert status["state"]["acknowledged_bytes"] == 12345
-    assert status["problems"] == []
     assert api.ask("GET", "/health").document["status"] == "ok"
     at.write_state(publishing="refused", reason="The ingest refuses the stream.", storage_problem="The bucket is gone.")
-    (status,) = api.ask("GET", "/streams/status").document["channels"]
-    assert not status["on_air"]
-    assert status["problems"] == ["The ingest refuses the stream.", "The bucket is gone."]
-
-
-def test_a_killed_worker_is_seen_at_once(at: Machine, api: Running) -> None:
-    assert api.ask("POST", "/streams/start").status == 200
-    at.write_state()
-    at.tell(force={UNIT: ["failed", "failed"]})
-    (status,) = api.ask("GET", "/streams/status").document["channels"]
-    assert (status["on_air"], status["state"], status["unit"]["active"]) == (False, None, "failed")
-
-
-def test_a_broken_state_is_a_problem_and_no_failure(at: Machine, api: Running) -> None:
-    assert api.ask("POST", "/streams/start").status == 200
+    status = status_of(api)
+    assert (status["on_air"], status["problems"]) == (False, ["The ingest refuses the stream.", "The bucket is gone."])
     at.write_state()
     (at.root / "run/livekeep/worker@main/state.json").write_text('{"file": ')
-    (status,) = api.ask("GET", "/streams/status").document["channels"]
+    status = status_of(api)
     assert status["state"] is None
     assert "is not a state" in status["problems"][0]
     assert api.ask("GET", "/streams/main/items").document["now"] is None
+    at.write_state()
+    at.tell(force={UNIT: ["failed", "failed"]})
+    status = status_of(api)
+    assert (status["on_air"], status["state"], status["unit"]["active"]) == (False, None, "failed"), "a worker that was killed"
 
 
 def test_items_and_skip(at: Machine, api: Running) -> None:
-    assert api.ask("GET", "/streams/main/items").document == {
-        "channel": "main",
-        "running": False,
-        "picture": None,
-        "now": None,
-        "next": None,
-        "last": [],
-    }
+    nothing = {"picture": None, "now": None, "next": None, "last": []}
+    assert api.ask("GET", "/streams/main/items").document == {"channel": "main", "running": False} | nothing
     assert api.ask("POST", "/streams/main/skip").status == 409
     assert api.ask("POST", "/streams/start").status == 200
     at.write_state()
@@ -203,8 +180,8 @@ def test_channels_of_the_api(at: Machine, api: Running) -> None:
 def test_the_token_reaches_no_further_than_the_configuration_lets_it(
     at: Machine, api: Running, keys: dict[str, Any], field: str
 ) -> None:
-    at.configure('[controller]\nallowed_ingests = ["Ingest.example"]\nallowed_media = ["/srv/lectures", "s3://bucket/live/"]\n')
-    try:
+    limits = '[controller]\nallowed_ingests = ["Ingest.example"]\nallowed_media = ["/srv/lectures", "s3://bucket/live/"]\n'
+    with at.configured(limits):
         for method, path, body in (
             ("PUT", "/channels/lectures", keys),
             ("POST", "/streams/start", {"channel": "lectures", "stream_config": keys}),
@@ -219,9 +196,6 @@ def test_the_token_reaches_no_further_than_the_configuration_lets_it(
         found, problems = channels.load(config.load(at.root / "etc/livekeep/livekeep.toml", at.root / "absent"), at.directory)
         assert (found, len(problems)) == ({}, 1)
         assert f"lectures.json: {field}: " in problems[0]
-    finally:
-        (at.directory / "lectures.json").unlink(missing_ok=True)
-        at.configure(CONFIG)
 
 
 def test_a_start_may_bring_its_channel(at: Machine, api: Running) -> None:
@@ -268,7 +242,7 @@ def test_a_channel_that_is_gone_from_the_configuration_can_be_stopped(at: Machin
     assert api.ask("POST", "/streams/start").status == 200
     at.configure("")
     (status,) = api.ask("GET", "/streams/status").document["channels"]
-    assert (status["configured_by"], status["problems"]) == (None, ["it is not configured any more"])
+    assert (status["configured_by"], status["problems"]) == (None, ["it is no longer configured"])
     assert api.ask("POST", "/streams/stop", {"channel": "main"}).status == 200
     assert api.ask("GET", "/streams/status").document["channels"] == []
 
@@ -277,16 +251,12 @@ def test_a_channel_that_is_gone_from_the_configuration_can_be_stopped(at: Machin
     ("path", "body", "field"),
     [
         ("/streams/start", {"channel": "Main"}, "channel"),
-        ("/streams/start", {"channel": 5}, "channel"),
         ("/streams/start", {"chanel": "main"}, "chanel"),
-        ("/streams/start", {"channel": "x", "stream_config": []}, "stream_config"),
         ("/streams/start", {"channel": "x", "stream_config": {"width": 641}}, "stream_config.width"),
         ("/streams/start", {"channel": "x", "stream_config": {"colour": 1}}, "stream_config.colour"),
         ("/streams/start", {"stream_config": {"loop": 1}}, "stream_config.loop"),
-        ("/streams/stop", {"channel": "a/b"}, "channel"),
         ("/streams/Upper/skip", None, "channel"),
         ("/streams/start", b"[]", None),
-        ("/streams/start", b"null", None),
         ("/streams/start", b"{", None),
         ("/streams/start", b'{"channel": NaN}', None),
         ("/streams/start", b'{"channel": "main", "channel": "main"}', None),
@@ -322,8 +292,8 @@ def test_no_key_in_any_answer(at: Machine, api: Running) -> None:
 
 def test_the_schema_says_what_is_taken() -> None:
     """Each bound that programs are told is where core begins to refuse."""
-    assert set(KEYS_SCHEMA["properties"]) == set(channels.as_document(Channel()))
-    for name, told in KEYS_SCHEMA["properties"].items():
+    assert set(ChannelKeys.SCHEMA["properties"]) == set(channels.as_document(Channel()))
+    for name, told in ChannelKeys.SCHEMA["properties"].items():
         channels.decode({name: told["default"]} if "default" in told else {})
         if "minimum" in told:
             step = 2 if told["type"] == "integer" else 0.25
@@ -340,22 +310,20 @@ def test_the_schema_says_what_is_taken() -> None:
             assert str(refusal.value).count('"') == 2 * len(told["enum"]) + 2
 
 
-def test_a_thousand_at_once_make_one_worker(at: Machine, api: Running) -> None:
+def test_many_requests_at_once_make_one_worker(at: Machine, api: Running) -> None:
     at.tell(outcomes={f"livekeep-worker@{name}.service": {"seconds": 0.002} for name in ("main", "lectures")})
     assert api.ask("PUT", "/channels/lectures", KEYS).status == 201
-    wishes = [
+    requests = [
         ("POST", "/streams/start", {"channel": "main"}),
         ("POST", "/streams/stop", {"channel": "main"}),
-        ("GET", "/streams/status", None),
         ("POST", "/streams/start", {"channel": "lectures"}),
-        ("GET", "/streams/status?channel=main", None),
+        ("GET", "/streams/status", None),
     ]
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda number: api.ask(*wishes[number % len(wishes)]), range(1000)))
+    with ThreadPoolExecutor(32) as pool:
+        answers = list(pool.map(lambda number: api.ask(*requests[number % len(requests)]), range(160)))
     counted = Counter(answer.status for answer in answers)
     assert set(counted) <= {200, 404, 409}, counted
-    calls = at.calls()
-    starts = [call for call in calls if call.startswith("start")]
+    starts = [call for call in at.calls() if call.startswith("start")]
     assert starts
     assert all(call.endswith(" inactive") for call in starts), "a worker was started while one ran"
     assert sum("lectures" in call for call in starts) == 1
@@ -381,21 +349,6 @@ def test_a_disk_that_takes_nothing_is_507(at: Machine, api: Running) -> None:
     finally:
         at.directory.unlink()
         at.directory.with_name("away").rename(at.directory)
-
-
-def test_a_channel_changes_whole_or_not_at_all(at: Machine, api: Running) -> None:
-    """Readers that look all the time see one of the two, while the API writes."""
-    documents = [KEYS | {"media": "/srv/" + letter * 4000} for letter in "ab"]
-    assert api.ask("PUT", "/channels/lectures", documents[0]).status == 201
-    seen = set()
-    with ThreadPoolExecutor(1) as pool:
-        writing = pool.submit(lambda: [api.ask("PUT", "/channels/lectures", documents[n % 2]).status for n in range(40)])
-        while not writing.done():
-            seen.add(json.loads((at.directory / "lectures.json").read_text())["media"])
-            time.sleep(0.001)
-    assert set(writing.result()) == {200}
-    assert seen <= {document["media"] for document in documents}
-    assert [file.name for file in at.directory.iterdir()] == ["lectures.json"], "something was left over"
 
 
 def test_methods_and_paths_that_are_not_there(at: Machine, api: Running) -> None:

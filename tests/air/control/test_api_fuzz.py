@@ -22,16 +22,7 @@ def test_nothing_that_may_be_asked_breaks_it(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{running.port}/openapi.json"
         command = ["schemathesis", "--config-file", settings, "run", url, "--checks", "all"]
         token = ["--header", f"Authorization: Bearer {TOKEN}"]
-        bounds = [
-            "--phases",
-            "examples,coverage,fuzzing",
-            "--max-examples",
-            "15",
-            "--seed",
-            "7",
-            "--suppress-health-check",
-            "all",
-        ]
+        bounds = ["--phases", "examples,coverage,fuzzing", "--max-examples", "5", "--seed", "7", "--suppress-health-check", "all"]
         options = ["--continue-on-failure", "--no-shrink", "--generation-database", "none", "--warnings", "off", "--no-color"]
         done = subprocess.run(
             [*command, *token, *bounds, *options],

@@ -1,7 +1,6 @@
 """The API's middleware: request ids, one log line per request, the token, and checks of the size, duration and JSON of bodies.
 
-Part of livekeep-controller; ASGI applications, outermost first: `ApiEntrance`, `Door` on loopback, CORS when it is configured,
-`Guard`.
+Part of livekeep-controller; ASGI applications, outermost first: `ApiEntrance`, CORS when it is configured, `Guard`.
 """
 
 import asyncio
@@ -10,9 +9,10 @@ import json
 import logging
 import re
 import uuid
-from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
+
+from starlette.responses import JSONResponse
 
 from livekeep.system.asgi import App, Entrance, Header, Message, Receive, Scope, Send, header
 from livekeep.system.http_server import Protocol
@@ -46,8 +46,8 @@ def error_document(error_type: str, message: str, field: str | None = None) -> d
     return {"error": error, "request_id": request_id.get()}
 
 
-class BodyError(Exception):
-    """A rejected body: the status, a code for programs, and a sentence."""
+class RejectedError(Exception):
+    """A rejected request: the status, a code for programs, and a sentence."""
 
     def __init__(self, status: int, error_type: str, message: str) -> None:
         super().__init__(message)
@@ -65,21 +65,21 @@ def parse(raw: bytes) -> Any:
     def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _value in members]
         if len(set(names)) < len(names):
-            raise ValueError("a field stands there twice")
+            raise ValueError("a field occurs twice")
         return dict(members)
 
     def constant(name: str) -> Any:
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
 
     try:
         document = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
         json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
     except RecursionError as error:
-        raise ValueError("too much within each other") from error
+        raise ValueError("it is nested too deep") from error
     except UnicodeError as error:
-        raise ValueError("no UTF-8 text") from error
+        raise ValueError("it is not UTF-8 text") from error
     if depth_of(document) > DEEPEST:
-        raise ValueError("too much within each other")
+        raise ValueError("it is nested too deep")
     return document
 
 
@@ -89,14 +89,14 @@ def depth_of(document: Any, depth: int = 0) -> int:
 
 
 async def read_body(receive: Receive) -> bytes:
-    """A request's whole body. Raises `BodyError` when it is too large, too slow, or incomplete."""
+    """A request's whole body. Raises `RejectedError` when it is too large, too slow, or incomplete."""
     body, total = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
-                    raise BodyError(400, "broken-off", "the request broke off in its body")
+                    raise RejectedError(400, "broken-off", "the request ended within its body")
                 part = message.get("body", b"")
                 total += len(part)
                 if total <= LARGEST_BYTES:
@@ -104,45 +104,38 @@ async def read_body(receive: Receive) -> bytes:
                 if not message.get("more_body") or total > LARGEST_BYTES + DISCARDED_BYTES:
                     break
     except TimeoutError as error:
-        raise BodyError(408, "too-slow", f"the body did not come within {BODY_SECONDS:g} s") from error
+        raise RejectedError(408, "too-slow", f"the body did not arrive within {BODY_SECONDS:g} s") from error
     if total > LARGEST_BYTES:
-        raise BodyError(413, "too-large", f"a body may have {LARGEST_BYTES} bytes")
+        raise RejectedError(413, "too-large", f"a body may have at most {LARGEST_BYTES} bytes")
     return bytes(body)
 
 
 def check_json(scope: Scope, body: bytes) -> None:
-    """Raises `BodyError` for a body that is not a JSON object."""
+    """Raises `RejectedError` for a body that is not a JSON object."""
     kind = header(scope, b"content-type").partition(";")[0].strip().lower()
     if kind not in ("", "application/json"):
-        raise BodyError(415, "no-json", "the body must be JSON: Content-Type: application/json")
+        raise RejectedError(415, "no-json", "the body must be JSON: Content-Type: application/json")
     try:
         document = parse(body)
     except ValueError as error:
-        raise BodyError(422, "invalid", f"the body is not valid JSON: {error}") from error
+        raise RejectedError(422, "invalid", f"the body is not valid JSON: {error}") from error
     if not isinstance(document, dict):
-        raise BodyError(422, "invalid", "the body must be an object, such as {}")
-
-
-async def answer(send: Send, status: int, document: Any, headers: Mapping[bytes, bytes] | None = None) -> None:
-    body = json.dumps(document).encode()
-    sent = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *(headers or {}).items()]
-    await send({"type": "http.response.start", "status": status, "headers": sent})
-    await send({"type": "http.response.body", "body": body})
+        raise RejectedError(422, "invalid", "the body must be an object, such as {}")
 
 
 class ApiEntrance(Entrance):
     """Gives each request its id."""
 
     def __init__(self, app: App) -> None:
-        super().__init__(app, answer_bug, logger)
+        async def bug(scope: Scope, receive: Receive, send: Send) -> None:
+            text = "this is a bug in livekeep-controller; its journal shows where"
+            await JSONResponse(error_document("bug", text), 500)(scope, receive, send)
+
+        super().__init__(app, bug, logger)
 
     def begin(self, scope: Scope) -> list[Header]:
         request_id.set(id_for(header(scope, b"x-request-id")))
         return [*super().begin(scope), (b"cache-control", b"no-store"), (b"x-request-id", request_id.get().encode())]
-
-
-async def answer_bug(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await answer(send, 500, error_document("bug", "this is a bug in livekeep-controller; its journal says where"))
 
 
 class ApiProtocol(Protocol):
@@ -154,52 +147,48 @@ class ApiProtocol(Protocol):
         return "application/json", json.dumps(error_document("invalid", "invalid HTTP request")).encode()
 
 
-class Door:
-    """For a server on loopback: rejects requests for any other host name, to prevent DNS rebinding by a web page."""
-
-    def __init__(self, app: App) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        host = header(scope, b"host")
-        if not host or is_loopback_name(host):
-            await self.app(scope, receive, send)
-            return
-        text = "only this machine is answered here, by the name localhost or 127.0.0.1; a web server in front must ask by that"
-        await answer(send, 421, error_document("wrong-host", text))
-
-
 class Guard:
-    """Reads the body and checks the token before the application runs."""
+    """Checks host name, body and token before the application runs.
 
-    def __init__(self, app: App, token: str) -> None:
+    On loopback (`is_local`) it rejects requests for any other host name, to prevent DNS rebinding by a web page.
+    """
+
+    def __init__(self, app: App, token: str, is_local: bool = True) -> None:
         self.app = app
         self.token = token.encode()
+        self.is_local = is_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            body = await read_body(receive)
-            if scope["path"] not in OPEN_PATHS and not self.knows(header(scope, b"authorization")):
-                await self.refuse(send)
-                return
-            if body and scope["method"] in ("POST", "PUT", "PATCH"):
-                check_json(scope, body)
-        except BodyError as error:
-            await answer(send, error.status, error_document(error.error_type, str(error)))
+            body = await self.checked_body(scope, receive)
+        except RejectedError as error:
+            headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+            rejection = JSONResponse(error_document(error.error_type, str(error)), error.status, headers)
+            await rejection(scope, receive, send)
             return
         await self.app(scope, replay(body, receive), send)
+
+    async def checked_body(self, scope: Scope, receive: Receive) -> bytes:
+        """The body of an accepted request. Raises `RejectedError`."""
+        host = header(scope, b"host")
+        if self.is_local and host and not is_loopback_name(host):
+            text = "only requests to localhost or 127.0.0.1 are served here; a web server in front must send that name"
+            raise RejectedError(421, "wrong-host", text)
+        body = await read_body(receive)
+        if scope["path"] not in OPEN_PATHS and not self.knows(header(scope, b"authorization")):
+            text = "the header Authorization: Bearer TOKEN is missing or wrong"
+            if not self.token:
+                text = "no API token is set, so no request is accepted: sudo livekeep air set-api-token"
+            raise RejectedError(401, "no-token", text)
+        if body and scope["method"] in ("POST", "PUT", "PATCH"):
+            check_json(scope, body)
+        return body
 
     def knows(self, authorization: str) -> bool:
         """Whether the request carries the token; compares in constant time."""
         scheme, _, given = authorization.partition(" ")
         is_right = hmac.compare_digest(given.strip().encode("latin-1"), self.token)
         return is_right and scheme.lower() == "bearer" and bool(self.token)
-
-    async def refuse(self, send: Send) -> None:
-        text = "the header Authorization: Bearer TOKEN is missing or wrong"
-        if not self.token:
-            text = "no API token is set, so that nobody is let in: sudo livekeep air set-api-token"
-        await answer(send, 401, error_document("no-token", text), {b"www-authenticate": b"Bearer"})
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -214,8 +203,3 @@ def replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
-
-
-def set_up_logging() -> None:
-    for handler in logging.getLogger("livekeep").handlers:
-        handler.addFilter(WithRequestId())

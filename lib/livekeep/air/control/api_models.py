@@ -5,40 +5,36 @@ made from the same checks.
 """
 
 import dataclasses
-import types
 import typing
 from collections.abc import Callable, Iterator
-from typing import Any, Optional
+from typing import Any
 
 import pydantic
 
 from livekeep.core import channels, config
-from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.checks import Check, Each, IngestUrl, OneOf, Pattern, Range, VideoId
 from livekeep.core.config import CHANNEL_NAME, Channel
 
-IS_PYDANTIC_1 = pydantic.VERSION.startswith("1.")
-NAME_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{CHANNEL_NAME.pattern}$", "example": "main"}
 INGEST_PATTERN = r"^[rR][tT][mM][pP][sS]?://[A-Za-z0-9_.-]+(:[0-9]{1,5})?(/[!-~]*)?$"
 """The pattern of `IngestUrl` without flags, which JSON Schema doesn't support."""
 MEANINGS = {
-    "media": 'What is played: a folder such as "/srv/media", or "s3://bucket/prefix".',
-    "order": "In which order the items are played.",
-    "loop": "Whether the playlist begins again at its end.",
-    "extensions": "Which files are media, by the ends of their names.",
-    "rescan_seconds": "How often media is listed again.",
-    "ingest_urls": "Where to: the primary server and at most one backup. The stream key is a credential, not a part of them.",
-    "width": "Of the picture, in pixels; even.",
-    "height": "Of the picture, in pixels; even.",
-    "frame_rate": "Pictures a second.",
+    "media": 'The files to play: a folder such as "/srv/media", or "s3://bucket/prefix".',
+    "order": "The order in which the items are played.",
+    "loop": "Whether the playlist starts again at its end.",
+    "extensions": "The file name extensions of media.",
+    "rescan_seconds": "How often the media are listed again.",
+    "ingest_urls": "The primary ingest and at most one backup. The stream key is a credential, not a part of the URL.",
+    "width": "Width of the picture in pixels; even.",
+    "height": "Height of the picture in pixels; even.",
+    "frame_rate": "Frames per second.",
     "video_bitrate": "In bit/s.",
     "audio_bitrate": "In bit/s.",
-    "keyframe_seconds": "Between two keyframes.",
-    "copy": "Whether an item that has just the channel's form is copied; never: each is encoded, all with the same headers.",
-    "preset": "How much processor time goes into quality, when an item is encoded.",
-    "slate": "The image or video for the time when nothing can be played.",
-    "rotate_hours": "A planned reconnect after so many hours; 0 for none.",
-    "youtube_video": "The id of the broadcast's video at YouTube, which is asked whether it shows it; empty for not.",
+    "keyframe_seconds": "Time between two keyframes.",
+    "copy": "Whether items that already have the channel's format are copied. never: all are transcoded, with the same headers.",
+    "preset": "The x264 preset: how much CPU time transcoding spends on quality.",
+    "slate": "The image or video that is shown while nothing can be played.",
+    "rotate_hours": "Hours between planned reconnects; 0 for none.",
+    "youtube_video": "The id of the broadcast's video on YouTube, to check whether YouTube shows it; empty for no check.",
 }
 EXAMPLE = {"media": "/srv/media", "ingest_urls": ["rtmps://a.rtmps.youtube.com/live2"]}
 
@@ -70,15 +66,6 @@ def limits_of(check: Check | None, default: Any) -> dict[str, Any]:
     raise TypeError(f"there is no JSON Schema for {check}")
 
 
-KEYS_SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "description": "A channel's keys, as below [channels.NAME] in livekeep.toml; each may be left out.",
-    "properties": {entry.name: schema_of(entry) for entry in dataclasses.fields(Channel)},
-    "additionalProperties": False,
-    "example": EXAMPLE,
-}
-
-
 class Checked:
     """A type that pydantic 1 and 2 check with `check` and describe by `SCHEMA`; `check` returns its values."""
 
@@ -105,11 +92,11 @@ class Checked:
 
     @classmethod
     def __get_pydantic_json_schema__(cls, *_: Any) -> dict[str, Any]:
-        return {key: value for key, value in cls.SCHEMA.items() if key != "nullable"}
+        return {**cls.SCHEMA}
 
 
 class ChannelName(Checked, str):
-    SCHEMA = NAME_SCHEMA
+    SCHEMA: typing.ClassVar[dict[str, Any]] = {"type": "string", "pattern": f"^{CHANNEL_NAME.pattern}$", "example": "main"}
 
     @classmethod
     def check(cls, value: Any) -> str:
@@ -119,7 +106,13 @@ class ChannelName(Checked, str):
 
 
 class ChannelKeys(Checked, dict[str, Any]):
-    SCHEMA = KEYS_SCHEMA
+    SCHEMA: typing.ClassVar[dict[str, Any]] = {
+        "type": "object",
+        "description": "A channel's keys, as below [channels.NAME] in livekeep.toml; all are optional.",
+        "properties": {entry.name: schema_of(entry) for entry in dataclasses.fields(Channel)},
+        "additionalProperties": False,
+        "example": EXAMPLE,
+    }
 
     @classmethod
     def check(cls, value: Any) -> dict[str, Any]:
@@ -130,140 +123,120 @@ class ChannelKeys(Checked, dict[str, Any]):
         return dict(value)
 
 
-class MaybeName(ChannelName):
-    """In a body that may leave it out, or say null."""
-
-    SCHEMA = NAME_SCHEMA | {"nullable": True}
-
-
-class MaybeKeys(ChannelKeys):
-    SCHEMA = KEYS_SCHEMA | {"nullable": True}
-
-
-class Strict(pydantic.BaseModel):  # type: ignore[misc]  # mypy does not see pydantic
-    """Unknown fields are faults."""
-
-    if IS_PYDANTIC_1:
+class Model(pydantic.BaseModel):  # type: ignore[misc]  # mypy does not see pydantic
+    # Without a docstring, which the document would show at each model.
+    if pydantic.VERSION.startswith("1."):
 
         class Config:
-            extra = "forbid"
+            @staticmethod
+            def schema_extra(schema: dict[str, Any], model: Any) -> None:
+                """Add which fields can be null: pydantic 1 leaves that out."""
+                properties = schema["properties"]
+                for name in (name for name, entry in model.__fields__.items() if entry.allow_none):
+                    one = properties[name]
+                    properties[name] = {"nullable": True, **({"allOf": [one]} if "$ref" in one else one)}
 
-    else:
-        model_config = {"extra": "forbid"}
 
-
-class StopBody(Strict):
-    channel: Optional[MaybeName] = None  # noqa: UP045 – pydantic 1 wants this form
+class StopBody(Model, extra="forbid"):  # type: ignore[call-arg]
+    channel: ChannelName | None = None
 
 
 class StartBody(StopBody):
-    stream_config: Optional[MaybeKeys] = None  # noqa: UP045
+    stream_config: ChannelKeys | None = None
 
 
 # Responses
 
 
-def field(default: Any, is_optional: bool = False, description: str = "") -> Any:
-    """A response field. pydantic 1 doesn't record by itself that a field can be null."""
-    more: dict[str, Any] = {"nullable": True} if is_optional and IS_PYDANTIC_1 else {}
-    return pydantic.Field(default, description=description or None, **more)
+def required(description: str | None = None) -> Any:
+    """A field that is always there, even if it is null."""
+    return pydantic.Field(..., description=description)
 
 
-def maybe(kind: Any) -> Any:
-    """`kind` or null, in the form that pydantic 1 requires."""
-    return Optional[kind]  # noqa: UP045
+def model_of(kind: type, **replaced: Any) -> Any:
+    """A model with the fields of a dataclass of core; `replaced` gives the types of those that contain models."""
+    hints = typing.get_type_hints(kind) | replaced
+    fields: dict[str, Any] = {entry.name: (hints[entry.name], ...) for entry in dataclasses.fields(kind)}
+    return pydantic.create_model(kind.__name__, __base__=Model, **fields)
 
 
-def many(kind: Any) -> Any:
-    return list[kind]
+class Played(model_of(channels.Played)):  # type: ignore[misc]
+    pass
 
 
-def model_of(kind: type) -> Any:
-    """A pydantic model with the fields of a dataclass of core."""
-    hints = typing.get_type_hints(kind)
-    fields = {}
-    for entry in dataclasses.fields(kind):
-        hint = typed(hints[entry.name])
-        is_optional = typing.get_origin(hint) is typing.Union
-        fields[entry.name] = (hint, field(..., is_optional))
-    return pydantic.create_model(kind.__name__, **fields)
+ITEMS: dict[str, Any] = {"now": Played | None, "next": Played | None, "last": list[Played]}
 
 
-def typed(hint: Any) -> Any:
-    """An annotation of core in pydantic's form: dataclasses as models, tuples as lists, "or None" as Optional."""
-    if hint is Played:
-        return ITEM
-    if typing.get_origin(hint) is tuple:
-        return many(typed(typing.get_args(hint)[0]))
-    if typing.get_origin(hint) is types.UnionType:
-        return maybe(typed(typing.get_args(hint)[0]))
-    return hint
+class ChannelState(model_of(channels.ChannelState, **ITEMS)):  # type: ignore[misc]
+    pass
 
 
-ITEM = model_of(Played)
-STATE = model_of(ChannelState)
-END = model_of(ChannelEnd)
-UNIT = pydantic.create_model(
-    "Unit",
-    name=(str, field(..., description="The worker's unit.")),
-    active=(str, field(..., description="systemd's ActiveState: active, activating, deactivating, inactive, failed …")),
-    sub=(str, field(..., description="systemd's SubState: running, auto-restart, dead, failed …")),
-    pid=(maybe(int), field(..., is_optional=True)),
-    restarts=(
-        maybe(int),
-        field(..., is_optional=True, description="By systemd itself, since it was last started by somebody."),
-    ),
-    result=(str, field(..., description="How it last ended: success, exit-code, signal, watchdog …")),
-    exit_status=(maybe(int), field(..., is_optional=True)),
-)
-STATUS = pydantic.create_model(
-    "ChannelStatus",
-    channel=(str, field(...)),
-    configured_by=(maybe(str), field(..., is_optional=True, description='"livekeep.toml", "api", or null when it is gone.')),
-    intended=(bool, field(..., description="Whether it is meant to be on air, after a reboot too.")),
-    on_air=(bool, field(..., description="Whether the ingest acknowledges what it is sent, within the last seconds.")),
-    unit=(UNIT, field(...)),
-    state=(maybe(STATE), field(..., is_optional=True, description="What the worker says; null when it does not run.")),
-    last_end=(maybe(END), field(..., is_optional=True, description="How it last ended since the machine started.")),
-    problems=(list[str], field(..., description="What is wrong, one sentence each.")),
-)
-STATUSES = pydantic.create_model("Statuses", channels=(many(STATUS), field(...)))
-ITEMS = pydantic.create_model(
-    "Items",
-    channel=(str, field(...)),
-    running=(bool, field(...)),
-    picture=(maybe(str), field(..., is_optional=True, description='"item" or "slate".')),
-    now=(maybe(ITEM), field(..., is_optional=True)),
-    next=(maybe(ITEM), field(..., is_optional=True)),
-    last=(many(ITEM), field(..., description="The newest first.")),
-)
-SKIPPED = pydantic.create_model(
-    "Skipped",
-    channel=(str, field(...)),
-    skipped=(maybe(ITEM), field(..., is_optional=True, description="What was played till now.")),
-    next=(maybe(ITEM), field(..., is_optional=True)),
-)
-CONFIGURED = pydantic.create_model(
-    "ConfiguredChannel",
-    channel=(str, field(...)),
-    configured_by=(str, field(..., description='"livekeep.toml" or "api".')),
-    config=(dict[str, Any], field(..., description="All keys, defaults too; an ingest's URL is cut behind its application.")),
-    problems=(list[str], field(...)),
-)
-CHANNELS = pydantic.create_model("Channels", channels=(many(CONFIGURED), field(...)))
-HEALTH = pydantic.create_model(
-    "Health",
-    status=(typing.Literal["ok", "degraded", "down"], field(...)),
-    version=(str, field(...)),
-)
-ERROR = pydantic.create_model(
-    "Error",
-    type=(str, field(..., description="A short word for programs.")),
-    message=(str, field(..., description="A sentence for people: what is wrong, and what to do.")),
-    field=(maybe(str), field(None, is_optional=True, description="Which field is at fault.")),
-)
-ERROR_ANSWER = pydantic.create_model(
-    "ErrorAnswer",
-    error=(ERROR, field(...)),
-    request_id=(str, field(..., description="As in the header X-Request-ID and in the journal.")),
-)
+class ChannelEnd(model_of(channels.ChannelEnd)):  # type: ignore[misc]
+    pass
+
+
+class Unit(Model):
+    name: str = required("The worker's unit.")
+    active: str = required("systemd's ActiveState: active, activating, deactivating, inactive, failed …")
+    sub: str = required("systemd's SubState: running, auto-restart, dead, failed …")
+    pid: int | None = required()
+    restarts: int | None = required("Automatic restarts by systemd since the last requested start.")
+    result: str = required("The result of its last run: success, exit-code, signal, watchdog …")
+    exit_status: int | None = required()
+
+
+class ChannelStatus(Model):
+    channel: str
+    configured_by: str | None = required('"livekeep.toml", "api", or null when it is no longer configured.')
+    intended: bool = required("Whether it is meant to be on air, also after a reboot.")
+    on_air: bool = required("Whether the ingest acknowledged data within the last seconds.")
+    unit: Unit
+    state: ChannelState | None = required("The worker's own state; null while it isn't running.")
+    last_end: ChannelEnd | None = required("How the worker last ended since boot.")
+    problems: list[str] = required("The problems, one sentence each.")
+
+
+class Statuses(Model):
+    channels: list[ChannelStatus]
+
+
+class Items(Model):
+    channel: str
+    running: bool
+    picture: str | None = required('"item" or "slate".')
+    now: Played | None = required()
+    next: Played | None = required()
+    last: list[Played] = required("The latest first.")
+
+
+class Skipped(Model):
+    channel: str
+    skipped: Played | None = required("The item that was playing.")
+    next: Played | None = required()
+
+
+class ConfiguredChannel(Model):
+    channel: str
+    configured_by: str = required('"livekeep.toml" or "api".')
+    config: dict[str, Any] = required("All keys, including defaults; ingest URLs are cut after the application.")
+    problems: list[str]
+
+
+class Channels(Model):
+    channels: list[ConfiguredChannel]
+
+
+class Health(Model):
+    status: typing.Literal["ok", "degraded", "down"]
+    version: str
+
+
+class Error(Model):
+    type: str = required("A short code for programs.")
+    message: str = required("A sentence for people: what is wrong, and what to do.")
+    field: str | None = pydantic.Field(None, description="The faulty field.")
+
+
+class ErrorAnswer(Model):
+    error: Error
+    request_id: str = required("As in the header X-Request-ID and in the journal.")

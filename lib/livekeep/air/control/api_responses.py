@@ -50,19 +50,14 @@ class Snapshot:
         return bool(self.unit.runs() and self.state and channels.is_on_air(self.state, self.now_monotonic))
 
 
-def channel_of(unit: str) -> str:
-    return unit.removeprefix("livekeep-worker@").removesuffix(".service")
-
-
 def describe(name: str, known: Known, snapshot: Snapshot) -> dict[str, Any]:
     """A channel's status for the API."""
-    unit = {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)}
     return {
         "channel": name,
         "configured_by": known.configured_by(name),
         "intended": name in known.intended,
         "on_air": snapshot.is_on_air(),
-        "unit": unit,
+        "unit": {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)},
         "state": dataclasses.asdict(snapshot.state) if snapshot.state else None,
         "last_end": dataclasses.asdict(snapshot.end) if snapshot.end else None,
         "problems": problems_of(name, known, snapshot),
@@ -74,7 +69,7 @@ def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
     problems = [*known.problems_of(name), *snapshot.problems]
     channel = known.channels.get(name)
     if channel is None:
-        problems.append("it is not configured any more")
+        problems.append("it is no longer configured")
     elif not channel.is_set_up():
         problems.append("it is not set up: media and ingest_urls are needed")
     state = snapshot.state
@@ -108,13 +103,11 @@ def items_of(name: str, state: ChannelState | None) -> dict[str, Any]:
 def masked(channel: Channel) -> dict[str, Any]:
     """A channel's keys for a response: ingest URLs are cut after the application, because a stream key may follow."""
     document = channels.as_document(channel)
-    document["ingest_urls"] = [masked_url(url) for url in channel.ingest_urls]
+    document["ingest_urls"] = []
+    for url in channel.ingest_urls:
+        scheme, _, rest = url.partition("://")
+        host, slash, path = rest.partition("/")
+        application, more, _ = re.split(r"[?#]", path, maxsplit=1)[0].partition("/")
+        is_cut = more or "?" in url or "#" in url
+        document["ingest_urls"].append(f"{scheme}://{host}{slash}{application}{'/…' if is_cut else ''}")
     return document
-
-
-def masked_url(url: str) -> str:
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    application, more, _ = re.split(r"[?#]", path, maxsplit=1)[0].partition("/")
-    is_cut = more or "?" in url or "#" in url
-    return f"{scheme}://{host}{slash}{application}{'/…' if is_cut else ''}"

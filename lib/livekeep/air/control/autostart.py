@@ -11,16 +11,6 @@ from livekeep.system import systemd
 from livekeep.system.dbus import Bus, BusError, CallError
 
 
-def to_start(intended: tuple[str, ...], known: set[str]) -> tuple[list[str], list[str]]:
-    """The channels to start, and a message for each intended channel that is not configured."""
-    unknown = [name for name in intended if name not in known]
-    complaints = [
-        f'channel "{name}" is meant to be on air, but there is none of that name; livekeep air stop {name} forgets it'
-        for name in unknown
-    ]
-    return [name for name in intended if name in known], complaints
-
-
 def start(names: list[str]) -> list[str]:
     """Request systemd to start each channel's worker; one line per failure."""
     try:
@@ -35,9 +25,15 @@ def main() -> int:
     """1 when systemd can't be reached: systemd then retries the unit."""
     settings, problems = config.load_leniently()
     configured, more = channels.load(settings)
-    names, complaints = to_start(channels.intended(), set(configured))
+    intended = channels.intended()
+    names = [name for name in intended if name in configured]
+    unknown = [
+        f'channel "{name}" is meant to be on air, but it is not configured; to forget it: livekeep air stop {name}'
+        for name in intended
+        if name not in configured
+    ]
     faults = start(names) if names else []
-    for line in (*problems, *more, *complaints):
+    for line in (*problems, *more, *unknown):
         print(f"<4>{line}", file=sys.stderr)
     for line in faults:
         print(f"<3>{line}", file=sys.stderr)

@@ -6,6 +6,7 @@ intended channels (core/channels.py). Requests systemd to start and stop workers
 """
 
 import asyncio
+import contextlib
 import logging
 import socket
 
@@ -13,8 +14,8 @@ import sdnotify
 
 from livekeep.air.control.api import entrance_for
 from livekeep.air.control.api_actions import ApiActions
-from livekeep.air.control.api_middleware import ApiProtocol, set_up_logging
-from livekeep.air.control.systemd import connected
+from livekeep.air.control.api_middleware import ApiProtocol, WithRequestId
+from livekeep.air.control.systemd import Systemd
 from livekeep.core import config, events, log
 from livekeep.system import credentials
 from livekeep.system.http_server import Server, inherited_socket
@@ -39,7 +40,7 @@ def read_token() -> tuple[str, str]:
 
 
 async def serve(listener: socket.socket, settings: config.Config, token: str, notifier: sdnotify.SystemdNotifier) -> None:
-    async with connected() as systemd:
+    async with contextlib.aclosing(Systemd()) as systemd:
         is_local = is_loopback_address(str(listener.getsockname()[0]))
         entrance = entrance_for(ApiActions(systemd), token, settings.controller.cors_origins, is_local)
         server = Server(entrance, settings.controller.idle_seconds, notifier.notify, ApiProtocol)
@@ -49,7 +50,8 @@ async def serve(listener: socket.socket, settings: config.Config, token: str, no
 def main() -> int:
     settings, problems = config.load_leniently()
     log.set_up(settings.log.level)
-    set_up_logging()
+    for handler in logging.getLogger("livekeep").handlers:
+        handler.addFilter(WithRequestId())
     # A fault elsewhere in the file must not keep the API from starting; the API reports it too.
     for problem in problems:
         logger.error("%s", problem)
@@ -59,6 +61,6 @@ def main() -> int:
     if fault:
         logger.error("%s", fault)
     elif not token:
-        logger.warning("no API token is set: nobody but /health is answered; sudo livekeep air set-api-token")
+        logger.warning("no API token is set, so only /health responds: sudo livekeep air set-api-token")
     asyncio.run(serve(inherited_socket("livekeep-controller.socket"), settings, token, sdnotify.SystemdNotifier()))
     return 0

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -121,7 +121,7 @@ class Systemd:
         self._connection: Connection | None = None
         self._connecting = asyncio.Lock()
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         if self._connection:
             self._connection.receiver.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -130,23 +130,21 @@ class Systemd:
 
     async def connection(self) -> Connection:
         async with self._connecting:
-            if not self._connection or self._connection.receiver.done():
-                self._connection = await self._connect()
-            return self._connection
-
-    async def _connect(self) -> Connection:
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                connection = Connection(await open_dbus_connection(f"unix:path={self._bus}"))
-        except TimeoutError as error:
-            raise BusError(f"{self._bus}: no reply; see systemctl status dbus.service") from error
-        # jeepney raises various exceptions, also for a refused login or a bus that disconnects during it.
-        except Exception as error:
-            raise BusError(f"{self._bus}: {error or type(error).__name__}; is dbus.service running?") from error
-        # Once per connection: otherwise no signal comes when a job ends.
-        await connection.call(Call(*dbus.BUS, "AddMatch", "s", (JOB_REMOVED,)))
-        await connection.call(systemd.manager("Subscribe"))
-        return connection
+            if self._connection and not self._connection.receiver.done():
+                return self._connection
+            try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    connection = Connection(await open_dbus_connection(f"unix:path={self._bus}"))
+            except TimeoutError as error:
+                raise BusError(f"{self._bus}: no reply; see systemctl status dbus.service") from error
+            # jeepney raises various exceptions, also for a refused login or a bus that disconnects during it.
+            except Exception as error:
+                raise BusError(f"{self._bus}: {error or type(error).__name__}; is dbus.service running?") from error
+            # Once per connection: otherwise no signal comes when a job ends.
+            await connection.call(Call(*dbus.BUS, "AddMatch", "s", (JOB_REMOVED,)))
+            await connection.call(systemd.manager("Subscribe"))
+            self._connection = connection
+            return connection
 
     async def _call(self, call: Call) -> tuple[Any, ...]:
         return await (await self.connection()).call(call)
@@ -199,12 +197,3 @@ class Systemd:
             return Unit()
         has_ended = result not in ("", "success")
         return Unit(unit.active, unit.sub, pid or None, restarts, result, status if has_ended else None)
-
-
-@contextlib.asynccontextmanager
-async def connected(bus: Path = SYSTEM_BUS) -> AsyncIterator[Systemd]:
-    manager = Systemd(bus)
-    try:
-        yield manager
-    finally:
-        await manager.close()
