@@ -1,5 +1,6 @@
 """A box with the air part installed: its channels' states and ends, and a systemctl that does to them what a worker would."""
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ ingest_urls = ["rtmp://ingest.example/live2"]
 """
 TWO = CHANNELS + CHANNELS.replace("main", "hall")
 WORKER = "livekeep-worker@main.service"
+LATER_SECONDS = 60.0
 NOW_PLAYING = Played("a.mp4", "copy", 60.0, 1.0)
 
 
@@ -25,7 +27,8 @@ def on_air(**changes: Any) -> ChannelState:
     now, now_monotonic = time.time(), time.monotonic()
     values: dict[str, Any] = {
         "channel": "main", "pid": 2, "publishing": "on-air", "since": now - 60, "ingest": "ingest.example:1935",
-        "connected_since": now - 61, "acknowledged_bytes": 23_000_000, "last_acknowledged_monotonic": now_monotonic - 1,
+        "connected_since": now - 61, "acknowledged_bytes": 23_000_000,
+        "last_acknowledged_monotonic": now_monotonic + LATER_SECONDS,
         "picture": "item", "now": NOW_PLAYING, "next": Played("b.mp4"), "connections": 1, "items_known": 3,
     }  # fmt: skip
     return ChannelState(**{**values, **changes})
@@ -46,7 +49,9 @@ class AirBox:
         target = folder or self.folder
         target.mkdir(parents=True, exist_ok=True)
         for entry in found:
-            state.write(state.stamped(entry), target)
+            # With a time to come, so that it is not old on a busy machine.
+            times = {"written_at": time.time() + LATER_SECONDS, "written_monotonic": time.monotonic() + LATER_SECONDS}
+            state.write(dataclasses.replace(entry, **times), target)
 
     def has_intention(self, name: str = "main") -> bool:
         return name in channels.intended(self.directory)

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from shlex import quote
 
 import pytest
 
@@ -106,16 +107,18 @@ def test_what_may_not_be_read_says_what_to_do(tmp_path: Path) -> None:
         *(parent for parent in tmp_path.parents if parent.owner() == tmp_path.owner() and len(parent.parts) > 2),
     ):
         folder.chmod(0o755)
-    fill(tmp_path, "open/a.mp4", "open/closed/b.mp4", "shut/c.mp4")
+    shut = tmp_path / "it's $(touch shut)"
+    fill(tmp_path, "open/a.mp4", "open/closed/b.mp4")
+    fill(shut, "c.mp4")
     (tmp_path / "open/closed").chmod(0)
-    (tmp_path / "shut").chmod(0)
+    shut.chmod(0)
     try:
         said = list_as_nobody(tmp_path / "open")
         assert "closed: is left out, for it cannot be read (Permission denied); the user livekeep-worker must" in said
         assert said.endswith("['a.mp4']\n")
-        said = list_as_nobody(tmp_path / "shut")
+        said = list_as_nobody(shut)
         assert said.startswith("unreadable ")
-        assert "sudo chmod -R o+rX" in said
+        assert f"the user livekeep-worker must be able to: sudo chmod -R o+rX {quote(str(shut))}, and" in said
     finally:
         (tmp_path / "open/closed").chmod(0o755)
-        (tmp_path / "shut").chmod(0o755)
+        shut.chmod(0o755)

@@ -1,7 +1,5 @@
 """livekeep air start, stop, restart, skip: what systemd is told, the intention, and the report."""
 
-import time
-
 import pytest
 from air_box import CHANNELS, TWO, WORKER, AirBox, on_air
 from conftest import Box
@@ -186,7 +184,7 @@ def test_stop_of_what_is_not_running_removes_the_intention(air: AirBox) -> None:
 
 # skip
 
-WAITED_FOR = on_air(picture="slate", now=Played("a.mp4", started_at=time.time() - 5), slate_reason="a.mp4: it did not continue in time")
+WAITED_FOR = on_air(picture="slate", now=Played("a.mp4", started_at=5.0), slate_reason="a.mp4: it did not continue in time")
 
 
 @pytest.mark.parametrize(
