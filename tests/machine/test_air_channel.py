@@ -98,7 +98,7 @@ def test_a_check_tells_what_becomes_of_each_clip(room: ChannelRoom) -> None:
     assert said["1-fits.mp4"].endswith("copied")
     reasons = {"2-small.mp4": "640x360", "3-hevc.mp4": "hevc", "4-silent.mp4": "has no sound", "5-vp8.webm": "vp8"}
     for name, reason in reasons.items():
-        assert "normalised" in said[name], said[name]
+        assert "transcoded" in said[name], said[name]
         assert reason in said[name], said[name]
     assert lines_with(done.stdout + done.stderr, KEYS) == []
 

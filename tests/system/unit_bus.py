@@ -13,15 +13,10 @@ from typing import Any
 
 from jeepney import HeaderFields, Message, Parser, new_error, new_method_return
 
-from livekeep.system.systemd import ROOT
+from tests.system.systembus import path_of
 
 TYPES = {"NRestarts": "u", "StateChangeTimestampMonotonic": "t"}
 ABSENT = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Result": "success"}
-
-
-def path_of(unit: str) -> str:
-    """The object's path: each character but letters and digits becomes its hexadecimal code."""
-    return f"{ROOT}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)
 
 
 class UnitBus:
