@@ -13,7 +13,7 @@ from typing import Any
 
 from jeepney import HeaderFields, Message, Parser, new_error, new_method_return
 
-from tests.system.systembus import path_of
+from livekeep.system.systemd import path_of
 
 TYPES = {"NRestarts": "u", "StateChangeTimestampMonotonic": "t"}
 ABSENT = {"LoadState": "not-found", "ActiveState": "inactive", "SubState": "dead", "Result": "success"}

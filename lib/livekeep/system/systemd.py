@@ -29,6 +29,11 @@ class ListedUnit(NamedTuple):
     path: str
 
 
+def path_of(unit: str) -> str:
+    """The object's path: each character but letters and digits becomes its hexadecimal code."""
+    return f"{ROOT}/unit/" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in unit)
+
+
 def manager(member: str, signature: str = "", *arguments: Any) -> Call:
     return Call(NAME, ROOT, MANAGER, member, signature, arguments)
 

@@ -109,7 +109,7 @@ def test_request_ids_come_back_and_stand_in_the_journal(at: Machine, running: Ru
 
 def test_paths_cannot_forge_log_lines(at: Machine, running: Running) -> None:
     assert running.ask("GET", "/a%0A%3C3%3Eforged?token=secret-in-a-query").status == 404
-    wait_until("its line in the journal", lambda: "<6>GET /a?<3>forged: 404" in at.log.read_text())
+    wait_until("its line in the journal", lambda: "<6>GET /a\\n<3>forged: 404" in at.log.read_text())
     log = at.log.read_text()
     assert "\n<3>forged" not in log
     assert "secret-in-a-query" not in log
@@ -177,7 +177,7 @@ def test_slow_clients_and_those_that_go_away_hold_up_nobody(at: Machine, running
         assert slow.recv(12) == b"HTTP/1.1 408"
         connections = f"/proc/{running.process.pid}/fd"
         wait_until("the silent ones are gone", lambda: len(list(Path(connections).iterdir())) < 25)
-    assert "a bug" not in at.log.read_text()
+    assert "bug in" not in at.log.read_text()
 
 
 def test_cors_admits_the_configured_pages_only(at: Machine, running: Running) -> None:

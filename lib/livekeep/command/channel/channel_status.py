@@ -19,7 +19,7 @@ from livekeep.core.errors import LivekeepError, not_permitted
 from livekeep.core.probe_results import YoutubeResult
 from livekeep.core.state import StateBrokenError, read_or_error
 from livekeep.core.text import shown
-from livekeep.status.channel_status import ChannelStatus, meant_channels, youtube_of
+from livekeep.status.channel_status import ChannelStatus, youtube_of
 from livekeep.status.health import Clock
 from livekeep.system import systemd, terminal
 from livekeep.system.systemd import Unit
@@ -44,6 +44,7 @@ class ChannelLook:
 
     status: ChannelStatus
     is_configured: bool
+    is_intended: bool
     unit: Unit | None
     clock: Clock
 
@@ -79,7 +80,7 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
     except LivekeepError as error:
         problem = str(error)
     clock = Clock(time.time(), time.monotonic())
-    meant = meant_channels(channels.DIRECTORY)
+    intended = channels.intended()
     looks = []
     try:
         found = read_or_error(YoutubeResult)
@@ -87,8 +88,8 @@ def take(names: list[str], there: Known) -> tuple[list[ChannelLook], str]:
         for name in names:
             folder = channels.folder_of(name)
             worker, end = read_or_error(ChannelState, folder), read_or_error(ChannelEnd, folder)
-            its_status = ChannelStatus(name, meant.get(name), worker, end if isinstance(end, ChannelEnd) else None, youtube)
-            looks.append(ChannelLook(its_status, name in there.configured, units.get(name), clock))
+            its_status = ChannelStatus(name, worker=worker, end=end if isinstance(end, ChannelEnd) else None, youtube=youtube)
+            looks.append(ChannelLook(its_status, name in there.configured, name in intended, units.get(name), clock))
     except PermissionError as error:
         raise not_permitted(error) from error
     return looks, problem
@@ -105,7 +106,7 @@ def document(looks: list[ChannelLook], problems: list[str]) -> dict[str, Any]:
         is_known = isinstance(worker, ChannelState)
         documents[look.status.channel] = {
             "configured": look.is_configured,
-            "intended": look.status.meant_since is not None,
+            "intended": look.is_intended,
             "on_air": look.is_on_air(),
             "unit": dataclasses.asdict(look.unit) if look.unit else None,
             "state": dataclasses.asdict(worker) if isinstance(worker, ChannelState) else None,
@@ -143,7 +144,7 @@ def head(look: ChannelLook) -> tuple[str, terminal.Colour]:
     if isinstance(state, StateBrokenError):
         return f"not known: {state}", "red"
     if not isinstance(state, ChannelState):
-        if look.status.meant_since is not None:
+        if look.is_intended:
             return "off air, although it is meant to be on air", "red"
         return "off air, as it is meant to be", "dim"
     seconds = look.clock.now_monotonic - state.written_monotonic
@@ -224,7 +225,7 @@ def end_rows(look: ChannelLook) -> list[Row]:
         rows.append(("Ended", f"{terminal.local_time(end.ended_at, look.clock.now)} ({how})"))
     if look.unit and look.unit.load == "not-found":
         rows.append(("Do", actions.NOT_INSTALLED))
-    elif look.status.meant_since is not None:
+    elif look.is_intended:
         unit = channels.worker_unit(name).removesuffix(".service")
         rows.append(("Do", f"sudo livekeep air start {name}; see also: journalctl -u {unit} -n 30"))
     return rows
