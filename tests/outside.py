@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,13 @@ def wait_until(what: str, holds: Callable[[], object], seconds: float = PATIENCE
     while not holds():
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.02)
+
+
+def run_python(script: str, *arguments: str, stderr: int = subprocess.PIPE, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script that can import livekeep."""
+    command = [sys.executable, "-B", "-c", script, *arguments]
+    environment = {"PYTHONPATH": str(LIBRARY), "PATH": os.environ["PATH"]}
+    return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, check=False, **options)
 
 
 class NotifySocket:

@@ -1,12 +1,9 @@
 """How a program ends by an error."""
 
-import subprocess
-import sys
-
 import pytest
 
 from livekeep.core.errors import ConfigError
-from tests.outside import LIBRARY
+from tests.outside import run_python
 
 
 def end_with(statement: str) -> tuple[int, str]:
@@ -16,9 +13,7 @@ def end_with(statement: str) -> tuple[int, str]:
         f"def main():\n    {statement}\n    return 0\n"
         "sys.exit(exit_with_sentence(main))"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", script], env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, check=False
-    )
+    ran = run_python(script)
     return ran.returncode, ran.stderr
 
 

@@ -2,15 +2,13 @@
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from livekeep.core import events
 from livekeep.core.events import Event
-from tests.outside import LIBRARY, PATIENCE_SECONDS
+from tests.outside import LIBRARY, run_python
 
 BY_CONSTANT = {name: value for name, value in vars(events).items() if isinstance(value, Event)}
 
@@ -71,10 +69,7 @@ def test_a_journal_that_takes_nothing_ends_nobody_s_work() -> None:
         "resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))\n"
         "print('goes on')"
     )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-    )
+    done = run_python(script)
     assert done.stdout == "goes on\n"
     assert done.stderr == "<3>The token is refused (not in the journal: Too many open files)\n" * 2
 
@@ -86,10 +81,7 @@ def test_an_event_is_one_line_and_always_text() -> None:
         "journal.sendv = lambda *fields: [print(ascii(field.encode().decode())) for field in fields]\n"
         "events.emit(events.TOKEN_REFUSED, 'refused\\n<0>forged\\x1b[2J', SCOPE='a\\ud800\\u202e')\n"
     )
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(
-        command, env={"PYTHONPATH": str(LIBRARY)}, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
-    )
+    done = run_python(script)
     assert done.returncode == 0, done.stderr
     sent = [ast.literal_eval(line) for line in done.stdout.splitlines()]
     assert r"MESSAGE=refused\n<0>forged\x1b[2J" in sent

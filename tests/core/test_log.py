@@ -1,12 +1,10 @@
 """Lines for the journal."""
 
 import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.outside import LIBRARY
+from tests.outside import run_python
 
 SCRIPT = """
 import logging, sys
@@ -24,18 +22,13 @@ except ValueError:
 """
 
 
-def run(level: str, stderr: int) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", SCRIPT, level]
-    return subprocess.run(command, env={"PYTHONPATH": str(LIBRARY)}, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True)
-
-
 ALL = ["<7>debug line", "<6>info line", "<4>warning line", "<3>error line", "<2>critical line", r"<3>not two\nlines\x1b[2J"]
 BUG = ["<3>a bug", "<3>Traceback (most recent call last):"]
 
 
 @pytest.mark.parametrize(("level", "first"), [("debug", 0), ("warning", 2)])
 def test_each_line_goes_out_once_with_its_priority(level: str, first: int) -> None:
-    ran = run(level, subprocess.PIPE)
+    ran = run_python(SCRIPT, level)
     lines = ran.stderr.splitlines()
     assert lines[: len(ALL) - first] == ALL[first:]
     bug = lines[len(ALL) - first :]
@@ -47,7 +40,7 @@ def test_each_line_goes_out_once_with_its_priority(level: str, first: int) -> No
 
 def test_a_terminal_gets_plain_lines() -> None:
     ours, theirs = os.openpty()
-    run("error", theirs)
+    run_python(SCRIPT, "error", stderr=theirs)
     os.close(theirs)
     lines = os.read(ours, 4096).decode().splitlines()
     assert lines[:4] == ["error line", "critical line", r"not two\nlines\x1b[2J", "a bug"]

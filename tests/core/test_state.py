@@ -5,8 +5,6 @@ import json
 import os
 import resource
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +26,7 @@ from livekeep.core.state import (
     StreamUrl,
     UrlRequest,
 )
-from tests.outside import LIBRARY, PATIENCE_SECONDS
+from tests.outside import PATIENCE_SECONDS, run_python
 
 POLLER = PollerState("error", "outage", "Vimeo is silent", "livekeep doctor", next_start=1e9, requests=Requests({"2xx": 3}))
 PLAYBACK = Playback(position_seconds=1.0, hwdec="no", cache_bytes=7)
@@ -117,15 +115,7 @@ def test_a_full_run_keeps_the_old_state(root: Path) -> None:
         "import pathlib\nfrom livekeep.core import state\nfrom livekeep.core.errors import TemporaryError\n"
         "try: state.write(state.PlayerState(reason='x' * 9000), pathlib.Path('.'))\nexcept TemporaryError as error: print(error)"
     )
-    ran = subprocess.run(
-        [sys.executable, "-B", "-c", script],
-        cwd=root,
-        env={"PYTHONPATH": str(LIBRARY)},
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    ran = run_python(script, cwd=root, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)))
     assert "cannot be written (File too large); is /run full? See df /run" in ran.stdout
     assert state.read(PlayerState, root) == PLAYER
     assert len(list((root / "player").iterdir())) == 1

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from livekeep.system.terminal import duration, local_time, table
-from tests.outside import LIBRARY
+from tests.outside import LIBRARY, PATIENCE_SECONDS, run_python
 
 QUESTION = "from livekeep.system.terminal import confirm; print(confirm('Really?'))"
 
@@ -67,17 +67,13 @@ def test_only_yes_is_yes(typed: bytes, answer: str) -> None:
     with subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(LIBRARY)}) as asking:
         os.close(theirs)
         os.write(ours, typed)
-        said = asking.communicate(timeout=20)[0].decode()
+        said = asking.communicate(timeout=PATIENCE_SECONDS)[0].decode()
     os.close(ours)
     assert said.split("[y/N] ")[-1].strip() == answer
 
 
 def test_without_a_terminal_the_answer_is_no() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", QUESTION],
-        input=b"yes\n", capture_output=True, check=True, timeout=20, env=os.environ | {"PYTHONPATH": str(LIBRARY)},
-    )  # fmt: skip
-    assert done.stdout == b"False\n"
+    assert run_python(QUESTION, input="yes\n").stdout == "False\n"
 
 
 def test_a_table_fits_where_it_is_shown_and_its_numbers_stand_on_the_right() -> None:
