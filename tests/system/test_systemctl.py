@@ -32,7 +32,7 @@ def test_silent(program: Path) -> None:
     program.write_text("#!/bin/sh\nexec /bin/sleep 60\n")
     program.chmod(0o755)
     with pytest.raises(LivekeepError, match=r"^systemctl stop a.service: no answer within 0.3 s; see systemctl list-jobs$"):
-        systemctl.call(["stop", "a.service"], 0.3)
+        systemctl.tell("stop", "a.service", timeout_seconds=0.3)
 
 
 @pytest.mark.parametrize(("said", "told"), [("", "exit code 4"), ("No such unit.\nTry again.", "No such unit.")])
@@ -45,6 +45,7 @@ def test_refused(program: Path, said: str, told: str) -> None:
 
 
 def test_what_it_says_is_neither_coloured_nor_translated(program: Path) -> None:
-    program.write_text('#!/bin/sh\necho "$*|$LC_ALL|$SYSTEMD_COLORS|$SYSTEMD_PAGER"\n')
+    program.write_text('#!/bin/sh\necho "$*|$LC_ALL|$SYSTEMD_COLORS|$SYSTEMD_PAGER" >&2\nexit 1\n')
     program.chmod(0o755)
-    assert systemctl.call(["stop", "a.service"], 20) == "stop a.service|C|0|\n"
+    with pytest.raises(LivekeepError, match=r"stop a.service\|C\|0\|$"):
+        systemctl.tell("stop", "a.service")

@@ -14,9 +14,31 @@ ACTION_TIMEOUT_SECONDS = 120
 """A restart waits until the old process has ended and the new one is ready."""
 
 
-def tell(verb: str, *names: str) -> None:
+def tell(verb: str, *names: str, timeout_seconds: float = ACTION_TIMEOUT_SECONDS) -> None:
     """Run `systemctl VERB NAME…`. Raises `LivekeepError` with what systemctl says."""
-    call([verb, *names], ACTION_TIMEOUT_SECONDS)
+    command = ["systemctl", verb, *names]
+    line = " ".join(command)
+    try:
+        # A pager would wait for a key.
+        environment = {**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+        )
+    except FileNotFoundError as error:
+        raise LivekeepError(f"{line}: there is no systemctl here; livekeep's units need systemd") from error
+    except OSError as error:
+        raise LivekeepError(f"{line}: cannot be run ({error.strerror})") from error
+    except subprocess.TimeoutExpired as error:
+        raise LivekeepError(f"{line}: no answer within {timeout_seconds:g} s; see systemctl list-jobs") from error
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise LivekeepError(f"{line}: {said[0]}")
 
 
 def forgive(name: str) -> None:
@@ -40,30 +62,3 @@ def restart_if_running(name: str) -> bool:
     tell("reset-failed", name)
     tell("try-restart", name)
     return True
-
-
-def call(arguments: list[str], timeout_seconds: float) -> str:
-    command = ["systemctl", *arguments]
-    line = " ".join(command)
-    try:
-        # A pager would wait for a key.
-        environment = {**os.environ, "SYSTEMD_PAGER": "", "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-        )
-    except FileNotFoundError as error:
-        raise LivekeepError(f"{line}: there is no systemctl here; livekeep's units need systemd") from error
-    except OSError as error:
-        raise LivekeepError(f"{line}: cannot be run ({error.strerror})") from error
-    except subprocess.TimeoutExpired as error:
-        raise LivekeepError(f"{line}: no answer within {timeout_seconds:g} s; see systemctl list-jobs") from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise LivekeepError(f"{line}: {said[0]}")
-    return done.stdout

@@ -96,7 +96,7 @@ def start(name: str, settings: Config) -> None:
         terminal.say(f"Measuring: this takes up to {longest:.0f} s and uses the whole line", to=sys.stderr)
     before = snapshot.take_probe_results().get(name)
     try:
-        systemctl.call(["start", service], START_TIMEOUT_SECONDS)
+        systemctl.tell("start", service, timeout_seconds=START_TIMEOUT_SECONDS)
     except LivekeepError as error:
         raise LivekeepError(f"{error}; see: journalctl -u {service} -n 20") from error
     after = snapshot.take_probe_results().get(name)

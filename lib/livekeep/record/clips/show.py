@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Exit code 1 for a failed run. Raises `LivekeepError`."""
     if arguments.subcommand == "run":
         try:
-            systemctl.call(["start", UNIT], LONGEST_RUN_SECONDS)
+            systemctl.tell("start", UNIT, timeout_seconds=LONGEST_RUN_SECONDS)
         except LivekeepError as error:
             raise LivekeepError(f"{error}; run this with sudo") from error
     try:
