@@ -46,13 +46,13 @@ def plant(link: Path, target: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def _in_time() -> Iterator[None]:
-    """What waits for a FIFO would wait for ever."""
+    """What waits for a FIFO would wait forever."""
 
     def give_up(_number: int, _frame: object) -> None:
         raise AssertionError("it hangs")
 
     before = signal.signal(signal.SIGALRM, give_up)
-    signal.alarm(15)
+    signal.alarm(120)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
