@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import config
-from livekeep.core.config import Channel, Config, Controller, Screen, Stream, load, load_leniently
+from livekeep.core.config import Channel, Config, Screen, Stream, load, load_leniently
 from livekeep.core.config.record import SHIPPED_ALERTS
+from livekeep.core.config.schema import Controller
 from livekeep.core.errors import ConfigError
 from tests.outside import LIBRARY, PROJECT, UNPRIVILEGED
 

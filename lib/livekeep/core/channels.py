@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from livekeep.core import config, files, paths, state
-from livekeep.core.config import CHANNEL_NAME, Channel, Config, Controller
+from livekeep.core.config import CHANNEL_NAME, Channel, Config
+from livekeep.core.config.loader import build
+from livekeep.core.config.schema import INGEST_URL, Controller
 from livekeep.core.errors import EXIT_CONFIG, TemporaryError
 from livekeep.core.state import Signed, State
 from livekeep.core.text import shown
@@ -236,7 +238,7 @@ def not_allowed(channel: Channel, controller: Controller) -> list[str]:
 
 def ingest_hosts(channel: Channel) -> frozenset[str]:
     """The hosts of the channel's ingests, in lower case."""
-    return frozenset(filter(None, map(config.INGEST_URL.host, channel.ingest_urls)))
+    return frozenset(filter(None, map(INGEST_URL.host, channel.ingest_urls)))
 
 
 def lowered(hosts: Iterable[str]) -> frozenset[str]:
@@ -273,7 +275,7 @@ def decode(document: Any) -> Channel:
     if not isinstance(document, dict):
         raise ValueError("no object with a channel's keys")
     problems: list[str] = []
-    built: Channel = config.build(Channel, (), {(str(name),): (Path(), value) for name, value in document.items()}, problems)
+    built: Channel = build(Channel, (), {(str(name),): (Path(), value) for name, value in document.items()}, problems)
     # Each begins with the file, which is none here.
     faults = [problem.partition(": ")[2] for problem in problems] + built.faults()
     if faults:

@@ -1,19 +1,16 @@
 """The configuration: its tables and checks (schema, record), the loader, and how a program follows changes (watch)."""
 
-from livekeep.core.config.loader import build, concerns, convert, files, ignored_files, load, load_leniently, place_of
+from livekeep.core.config.loader import concerns, convert, files, ignored_files, load, load_leniently, place_of
 from livekeep.core.config.schema import (
     CHANNEL_NAME,
     GROUPS,
-    INGEST_URL,
     MOST_INGESTS,
     NAMED,
     STREAM_SCHEMES,
     TABLES,
     Channel,
     Config,
-    Controller,
     Exporter,
-    HostProbe,
     Log,
     NetworkProbe,
     Poller,
@@ -22,7 +19,6 @@ from livekeep.core.config.schema import (
     SpeedtestProbe,
     Storage,
     Stream,
-    StreamProbe,
     Vimeo,
     YoutubeProbe,
 )
@@ -30,16 +26,13 @@ from livekeep.core.config.schema import (
 __all__ = [
     "CHANNEL_NAME",
     "GROUPS",
-    "INGEST_URL",
     "MOST_INGESTS",
     "NAMED",
     "STREAM_SCHEMES",
     "TABLES",
     "Channel",
     "Config",
-    "Controller",
     "Exporter",
-    "HostProbe",
     "Log",
     "NetworkProbe",
     "Poller",
@@ -48,10 +41,8 @@ __all__ = [
     "SpeedtestProbe",
     "Storage",
     "Stream",
-    "StreamProbe",
     "Vimeo",
     "YoutubeProbe",
-    "build",
     "concerns",
     "convert",
     "files",
