@@ -319,11 +319,11 @@ def test_certificate_is_checked(server: Ingest, certificates: Certificates) -> N
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        ("unknown", "from an authority that this machine does not trust: put its certificate into "),
+        ("unknown", "has a certificate from an authority that this machine does not trust: put its certificate into "),
         ("self-made", "has a self-signed certificate: put it into /usr/local/share/ca-certificates "),
-        ("expired", "that has expired: if the clock is right (it says "),
-        ("early", "that is not valid yet: is the clock right (timedatectl; it says "),
-        ("misnamed", "for another name: is the address right"),
+        ("expired", "has a certificate that has expired: if the clock is right (it says "),
+        ("early", "has a certificate that is not valid yet: is the clock right (timedatectl; it says "),
+        ("misnamed", "has a certificate for another name: is the address right"),
     ],
 )
 def test_a_certificate_that_is_refused_is_refused_for_a_reason(server: Ingest, tmp_path: Path, fault: str, told: str) -> None:
@@ -338,7 +338,7 @@ def test_a_certificate_that_is_refused_is_refused_for_a_reason(server: Ingest, t
         sending(f"rtmps://localhost:{port}/live", fault, authorities=trusted) as sender,
     ):
         assert sender.end().why == "unreachable"
-        assert sender.end().sentence.startswith(f"localhost:{port} has a certificate {told}")
+        assert sender.end().sentence.startswith(f"localhost:{port} {told}")
     assert server.publishes(fault) == 0
 
 
