@@ -38,6 +38,14 @@ def run_python(script: str, *arguments: str, stderr: int = subprocess.PIPE, **op
     return subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, text=True, env=environment, check=False, **options)
 
 
+def reserved(address: str = "127.0.0.1") -> socket.socket:
+    """A socket bound to a free port: until it is closed, only a server that sets SO_REUSEADDR, as most do, gets the port."""
+    reservation = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    reservation.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reservation.bind((address, 0))
+    return reservation
+
+
 class NotifySocket:
     """Plays systemd: reads the socket of sd_notify(3) at `path` at all times, since a full one would block the sender."""
 

@@ -1,13 +1,6 @@
 """File trees of /sys as real boards show them: Raspberry Pi 4, 5 and Zero 2 W on Raspberry Pi OS, and a plain PC."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
-
-from tests.outside import PROJECT
 
 TV_MODES = "1920x1080\n1920x1080\n1280x720\n720x576\n"
 
@@ -78,33 +71,3 @@ def pc(root: Path) -> Path:
     put(root, "sys/fs/ext4/nvme0n1p2/errors_count", "0\n")
     put(root, "sys/fs/ext4/dm-0/errors_count", "0\n")
     return root
-
-
-class HostBox:
-    """A machine below `root`, on which the real program is run as a process."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.state_folder = root / "var/lib/livekeep/probe-host"
-        self.state_folder.mkdir(parents=True)
-
-    def configure(self, text: str) -> None:
-        put(self.root, "etc/livekeep/livekeep.toml", text)
-
-    def run(self) -> subprocess.CompletedProcess[str]:
-        """One run as root's tests can have it: what may be read and written is decided by the file system, not by rights."""
-        return subprocess.run(
-            [sys.executable, "-I", str(PROJECT / "bin/livekeep-probe"), "host"],
-            env={**os.environ, "LIVEKEEP_ROOT": str(self.root)},
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-    def look(self) -> dict[str, Any]:
-        """Run it, and give its findings."""
-        ran = self.run()
-        assert (ran.returncode, ran.stdout) == (0, ""), ran.stderr
-        return self.findings()
-
-    def findings(self) -> dict[str, Any]:
-        document: dict[str, Any] = json.loads((self.root / "run/livekeep/probe-host/state.json").read_text())
-        return document

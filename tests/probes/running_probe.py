@@ -95,13 +95,6 @@ class Probe(Generic[Result]):
         return self.said + state.path_of(self.kind, self.root).read_text()
 
 
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
 def descendants(pid: int) -> list[int]:
     """The process and all that it has started."""
     found = [pid]

@@ -65,11 +65,6 @@ def probe(tmp_path: Path) -> Probe[ClockResult]:
     return Probe("clock", ClockResult, tmp_path)
 
 
-def synchronized() -> bool | None:
-    """What this machine's kernel says."""
-    return measurement.is_synchronized(Path("/nowhere"))
-
-
 def told(result: ClockResult) -> dict[str, str]:
     return dict(description_of("clock").rows(result, Clock(1_800_000_060.0, 100.0)))
 
@@ -81,7 +76,7 @@ def samples(result: ClockResult) -> dict[tuple[str, ...], float]:
 def test_the_offset_is_that_of_the_last_answer(probe: Probe[ClockResult]) -> None:
     with system_bus(probe.folder) as bus, timesyncd(bus):
         result = probe.run()
-    assert result.synchronized == synchronized()
+    assert result.synchronized == measurement.is_synchronized(Path("/nowhere"))
     result = dataclasses.replace(result, synchronized=True)
     assert measurement.judge(result, "") == Judgement("ok", f"the clock was 300 ms behind {SERVER}")
     assert (result.server, result.stratum, result.offset_seconds) == (SERVER, 2, 0.3)
@@ -147,9 +142,3 @@ def test_a_bus_that_is_gone_and_one_that_sends_nonsense(tmp_path: Path) -> None:
     result, problem = measurement.ask_timesyncd(bus.socket)
     assert "is dbus.service running?" in problem
     assert measurement.judge(result, problem) == Judgement("warn", problem)
-
-
-def test_the_clock_of_this_machine_answers() -> None:
-    error = measurement.maximum_error_microseconds()
-    assert error is not None
-    assert 0 <= error <= measurement.UNKNOWN_ERROR_MICROSECONDS

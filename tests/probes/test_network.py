@@ -1,22 +1,17 @@
 """livekeep-probe-network's name server, network devices and program, without root; with pings see tests/machine."""
 
 import json
-import os
-import socket
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from livekeep.core import state
 from livekeep.core.probe_results import Interface, NetworkResult
 from livekeep.probes.network import dns, interfaces
 from livekeep.probes.network.dns import Addresses
-from tests.outside import PROJECT
 from tests.probes.name_server import SLOW_SECONDS, NameServer
+from tests.probes.running_probe import Probe
 
-PROGRAM = PROJECT / "bin/livekeep-probe"
 NAMES = {"api.example": ["192.0.2.1"], "www.example": ["192.0.2.2", "2001:db8::2"]}
 PATIENCE_SECONDS = 20.0
 
@@ -70,21 +65,26 @@ def test_one_bad_name_does_not_harm_the_others() -> None:
 
 
 def test_a_name_server_that_cannot_be_asked() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        unused = taken.getsockname()[1]
-    assert dns.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, unused)[0].problem == "no resolver runs at its address"
+    assert dns.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, 1)[0].problem == "no resolver runs at its address"
     assert dns.ask(["api.example"], "router", 2)[0].problem == "the nameserver in /etc/resolv.conf is not an address"
     assert dns.ask(["api.example"], "", 2)[0].problem == "no resolver configured"
     assert dns.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be asked (Permission denied)"
 
 
-def test_the_resolver_s_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "server"),
+    [
+        (b"nameserver 192.0.2.1\nnameserver 192.0.2.2\n", "192.0.2.1"),
+        (b"# nameserver 192.0.2.9\nsearch example\n\tnameserver\t2001:db8::1 # the router\n", "2001:db8::1"),
+        (b"\xff\xfe\nnameserver 192.0.2.1\n", "192.0.2.1"),
+        (b"nameserver\nnameservers 192.0.2.1\n\0", ""),
+    ],
+)
+def test_the_first_name_server_counts(tmp_path: Path, content: bytes, server: str) -> None:
     file = tmp_path / "resolv.conf"
     assert dns.resolver(file) == ""
-    file.write_bytes(b"\xff\xfe\nnameserver 192.0.2.1\n")
-    assert dns.resolver(file) == "192.0.2.1"
-    assert dns.resolver(tmp_path) == ""
+    file.write_bytes(content)
+    assert dns.resolver(file) == server
 
 
 # The hosts' names
@@ -122,7 +122,7 @@ def tree(folder: Path, devices: dict[str, dict[str, str]]) -> Path:
 
 
 def test_devices_of_a_tree(tmp_path: Path) -> None:
-    whole = {"carrier": "1\n", "statistics/rx_bytes": "18446744073709551615\n", "statistics/tx_bytes": "0\n"}
+    whole = {"carrier": "1\n", "statistics/rx_bytes": "1234567890123456789\n", "statistics/tx_bytes": "0\n"}
     found = interfaces.read(
         {"eth0": ["192.0.2.7", "2001:db8::7"], "gone0": ["192.0.2.8"]},
         tree(
@@ -137,7 +137,7 @@ def test_devices_of_a_tree(tmp_path: Path) -> None:
         ),
     )
     assert found == (
-        Interface("eth0", True, ("192.0.2.7", "2001:db8::7"), 2**64 - 1, 0),
+        Interface("eth0", True, ("192.0.2.7", "2001:db8::7"), 1234567890123456789, 0),
         Interface("odd0"),
         Interface("odd1"),
         Interface("wlan0", False),
@@ -159,40 +159,40 @@ def test_absent_trees_have_no_devices(tmp_path: Path) -> None:
     assert interfaces.read({}, tmp_path) == ()
 
 
+def test_this_machine_s_addresses_but_no_link_local_ones() -> None:
+    found = interfaces.own_addresses()
+    assert "127.0.0.1" in found["lo"]
+    assert not [address for addresses in found.values() for address in addresses if address.startswith("fe80")]
+
+
 # The program
 
 
-def look(folder: Path, toml: str) -> NetworkResult:
-    (folder / "etc/livekeep").mkdir(parents=True, exist_ok=True)
-    (folder / "etc/livekeep/livekeep.toml").write_text(toml)
-    environment = {"LIVEKEEP_ROOT": str(folder), "PATH": os.environ["PATH"]}
-    ran = subprocess.run([PROGRAM, "network"], env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert (ran.returncode, ran.stderr) == (0, "")
-    return state.read(NetworkResult, folder / "run/livekeep")
+@pytest.fixture
+def probe(tmp_path: Path) -> Probe[NetworkResult]:
+    return Probe("network", NetworkResult, tmp_path)
 
 
-def test_the_program_writes_what_it_finds(tmp_path: Path) -> None:
-    (tmp_path / "sys/class/net").mkdir(parents=True)
-    tree(tmp_path / "sys/class/net", {"none7": {"carrier": "0", "statistics/rx_bytes": "5"}})
-    toml = '[probes.network]\nhosts = ["nowhere.invalid"]\nnames = ["api.example"]\ninterval_seconds = 45\n'
-    found = look(tmp_path, toml)
+def test_the_program_writes_what_it_finds(probe: Probe[NetworkResult]) -> None:
+    (probe.folder / "sys/class/net").mkdir(parents=True)
+    tree(probe.folder / "sys/class/net", {"none7": {"carrier": "0", "statistics/rx_bytes": "5"}})
+    probe.configure('[probes.network]\nhosts = ["nowhere.invalid"]\nnames = ["api.example"]\ninterval_seconds = 45\n')
+    found = probe.run()
     assert found.interfaces == (Interface("none7", False, (), 5, None),)
     assert [(each.name, each.problem) for each in found.lookups] == [("api.example", "no resolver configured")]
     assert [(each.target, each.sent) for each in found.pings] == [("nowhere.invalid", 0)]
     assert found.pings[0].problem in dns.NAME_PROBLEMS
     assert (found.run.verdict, found.run.reason) == ("fail", "no network cable or Wi-Fi: none7 without a connection")
-    assert (found.run.failures, found.run.interval_seconds) == (1, 45)
-    assert (tmp_path / "run/livekeep/probe-network/state.json").stat().st_mode & 0o777 == 0o640
-    again = look(tmp_path, toml)
-    assert (again.run.failures, again.run.since) == (2, found.run.since)
+    assert found.run.interval_seconds == 45
+    assert (probe.root / "probe-network/state.json").stat().st_mode & 0o777 == 0o640
 
 
-def test_the_program_outlives_nonsense(tmp_path: Path) -> None:
-    (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/resolv.conf").write_bytes(b"nameserver \xff\xfe\n")
-    (tmp_path / "run/livekeep/probe-network").mkdir(parents=True)
+def test_the_program_outlives_nonsense(probe: Probe[NetworkResult]) -> None:
+    (probe.folder / "etc/resolv.conf").write_bytes(b"nameserver \xff\xfe\n")
+    (probe.root / "probe-network").mkdir()
     document = {"file": NetworkResult.FILE, "version": 1, "pings": "many"}
-    (tmp_path / "run/livekeep/probe-network/state.json").write_text(json.dumps(document))
-    found = look(tmp_path, '[probes.network]\nhosts = ["nowhere.invalid"]\nnames = ["nowhere.invalid"]\n')
+    (probe.root / "probe-network/state.json").write_text(json.dumps(document))
+    probe.configure('[probes.network]\nhosts = ["nowhere.invalid"]\nnames = ["nowhere.invalid"]\n')
+    found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("fail", "this machine has no network device")
     assert (found.run.failures, found.run.successes) == (1, 0)

@@ -20,144 +20,131 @@ def entry(
     return Ping(target, family, sent, received, rtt_seconds=rtt_seconds if received else None, problem=problem)
 
 
-def test_all_is_well_in_one_sentence() -> None:
-    pings = [entry("192.0.2.8"), entry("192.0.2.9"), entry("vimeo.example"), entry("vimeo.example", family="ipv6")]
-    found = measurement.judge(pings, [GOOD_LOOKUP], PLUGGED)
-    assert (found.verdict, found.reason, found.advice) == ("ok", "all 3 hosts answer, 12 ms to vimeo.example", "")
-    quick = measurement.judge([entry("192.0.2.8", rtt_seconds=0.0004)], [], PLUGGED)
-    assert quick.reason == "192.0.2.8 answers in less than 1 ms"
-    assert measurement.judge([], [GOOD_LOOKUP], PLUGGED).reason == "the name server answers in 20 ms"
+MISSPELT = Lookup("api.exmaple", "192.0.2.1", problem=dns.NO_SUCH_NAME)
+LOST = Lookup("api.vimeo.example", "192.0.2.1", problem="the resolver cannot find out")
+ADDRESS, NAME = entry("192.0.2.8"), entry("vimeo.example")
+UNKNOWN = entry("vimeo.example", problem=dns.NAME_SILENT)
+FORBIDDEN = entry("192.0.2.8", problem=ping.NOT_ALLOWED)
+UNPLUGGED, WLAN = Interface("eth0", False), Interface("wlan0")
+REACHABLE = ", though 1 host can be reached by address"
+
+
+def found(pings: list[Ping], lookups: list[Lookup], devices: tuple[Interface, ...] = PLUGGED) -> tuple[str, str, str]:
+    judgement = measurement.judge(pings, lookups, devices)
+    return judgement.verdict, judgement.reason, judgement.advice
 
 
 @pytest.mark.parametrize(
-    ("devices", "reason", "advice"),
+    ("pings", "lookups", "reason"),
     [
-        ((), "this machine has no network device", "ip link"),
-        ((Interface("eth0", False), Interface("wlan0")), "no network cable or Wi-Fi: eth0, wlan0 without a connection", "nmcli"),
-        ((Interface("eth0", True), Interface("wlan0")), "the network gives no address: eth0, wlan0 without one", "DHCP"),
-        (PLUGGED, "nothing answers: none of 2 hosts, nor the name server", "ip route"),
-    ],
-)
-def test_an_outage_says_where_it_begins(devices: tuple[Interface, ...], reason: str, advice: str) -> None:
-    found = measurement.judge([entry("192.0.2.8", 0), entry("vimeo.example", problem=dns.NAME_SILENT)], [SILENT_LOOKUP], devices)
-    assert (found.verdict, found.reason) == ("fail", reason)
-    assert advice in found.advice
-
-
-def test_no_host_answers_but_the_name_server_does() -> None:
-    found = measurement.judge([entry("192.0.2.8", 0)], [GOOD_LOOKUP], PLUGGED)
-    assert (found.verdict, found.reason) == ("fail", "none of 1 host answers, though the name server does")
-    assert "probes.network.hosts" in found.advice
-
-
-@pytest.mark.parametrize(
-    ("problem", "reason"),
-    [
-        ("no answer within 2 s", "the name server 192.0.2.1 does not answer, though 1 host can be reached by address"),
-        ("the resolver refuses", "no name can be looked up: the resolver refuses, though 1 host can be reached by address"),
-        (dns.NO_RESOLVER, "no name can be looked up: no resolver configured, though 1 host can be reached by address"),
-    ],
-)
-@pytest.mark.parametrize("with_name", [False, True])
-def test_without_names_there_is_no_stream(problem: str, reason: str, with_name: bool) -> None:
-    pings = [entry("192.0.2.8"), *([entry("vimeo.example", problem=dns.NAME_SILENT)] if with_name else [])]
-    found = measurement.judge(pings, [Lookup("api.example", "192.0.2.1", problem=problem)], PLUGGED)
-    assert (found.verdict, found.reason) == ("fail", reason)
-
-
-@pytest.mark.parametrize(
-    "problem",
-    ["no answer within 2 s", "no resolver runs at its address", "there is no route to the resolver", "the resolver refuses"],
-)
-@pytest.mark.parametrize("names", [("api.example",), ("api.example", "vimeo.example")])
-def test_a_second_name_server_keeps_it_going(problem: str, names: tuple[str, ...]) -> None:
-    """The first one is named, and not the spelling of the names."""
-    lookups = [Lookup(name, "192.0.2.1", problem=problem) for name in names]
-    found = measurement.judge([entry("vimeo.example")], lookups, PLUGGED)
-    reason = f"the name server 192.0.2.1 is of no use ({problem}); another one answers in its place"
-    assert (found.verdict, found.reason) == ("warn", reason)
-    assert found.advice.startswith("take 192.0.2.1 out of /etc/resolv.conf")
-    assert "spelling" not in found.advice
-
-
-def test_the_advice_on_a_name_fits_its_problem() -> None:
-    misspelt = Lookup("api.exmaple", "192.0.2.1", problem=dns.NO_SUCH_NAME)
-    assert "spelling" in measurement.judge([entry("vimeo.example")], [GOOD_LOOKUP, misspelt], PLUGGED).advice
-    lost = Lookup("api.vimeo.example", "192.0.2.1", problem="the resolver cannot find out")
-    found = measurement.judge([entry("vimeo.example")], [GOOD_LOOKUP, lost], PLUGGED)
-    assert found.reason == "api.vimeo.example cannot be looked up: the resolver cannot find out"
-    assert found.advice == measurement.CHECK_NAME_SERVER
-
-
-def test_a_misspelt_name_is_no_outage() -> None:
-    misspelt = Lookup("api.exmaple", "192.0.2.1", problem=dns.NO_SUCH_NAME)
-    assert measurement.judge([entry("192.0.2.8")], [misspelt], PLUGGED).verdict == "warn"
-    assert measurement.judge([entry("192.0.2.8")], [GOOD_LOOKUP, misspelt], PLUGGED).verdict == "warn"
-
-
-def test_only_names_and_none_can_be_had() -> None:
-    assert measurement.judge([], [SILENT_LOOKUP], PLUGGED).reason == "the name server 192.0.2.1 does not answer"
-    assert measurement.judge([], [SILENT_LOOKUP], ()).reason == "this machine has no network device"
-
-
-def test_a_host_that_blocks_pings_is_a_weakness_while_others_answer() -> None:
-    found = measurement.judge([entry("192.0.2.8"), entry("vimeo.example", 0)], [GOOD_LOOKUP], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "no answer from vimeo.example")
-    assert "probes.network.hosts" in found.advice
-    many = [entry("192.0.2.8"), *(entry(f"h{number}.example", problem=ping.NO_ROUTE) for number in range(5))]
-    reason = measurement.judge(many, [GOOD_LOOKUP], PLUGGED).reason
-    assert reason == "no answer from h0.example, h1.example, h2.example and 2 more: there is no route to it"
-
-
-def test_a_host_that_answers_over_one_family_alone() -> None:
-    found = measurement.judge([entry("vimeo.example"), entry("vimeo.example", 0, family="ipv6")], [], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "no answer over IPv6 from vimeo.example")
-    found = measurement.judge([entry("vimeo.example", 0), entry("vimeo.example", family="ipv6")], [], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "no answer over IPv4 from vimeo.example")
-
-
-@pytest.mark.parametrize(
-    ("pings", "reason"),
-    [
-        ([entry("a.example", 3)], "40% of the packets to a.example are lost"),
-        ([entry("a.example", 95, 100)], "5% of the packets to a.example are lost"),
-        ([entry("a.example", 96, 100)], ""),
-        ([entry("a.example", 4)], ""),
-        ([entry("a.example", 4), entry("b.example"), entry("c.example")], ""),
-        ([entry("a.example", 4), entry("b.example", 4)], "20% of the packets to a.example, b.example are lost"),
-        ([entry(f"{number}.example", 4 if number < 2 else 5) for number in range(20)], ""),
         (
-            [entry(f"{number}.example", 3 if number < 1 else 5) for number in range(20)],
-            "40% of the packets to 0.example are lost",
+            [ADDRESS, entry("192.0.2.9"), NAME, entry("vimeo.example", family="ipv6")],
+            GOOD_LOOKUP,
+            "all 3 hosts answer, 12 ms to vimeo.example",
+        ),
+        ([entry("192.0.2.8", rtt_seconds=0.0004)], GOOD_LOOKUP, "192.0.2.8 answers in less than 1 ms"),
+        ([], GOOD_LOOKUP, "the name server answers in 20 ms"),
+        ([ADDRESS], Lookup("api.example", "192.0.2.1", 0.5), "192.0.2.8 answers in 12 ms"),
+        ([entry("a.example", 96, 100)], GOOD_LOOKUP, "a.example answers in 12 ms"),
+        ([entry("a.example", 4)], GOOD_LOOKUP, "a.example answers in 12 ms"),
+        (
+            [entry(f"{number}.example", 4 if number < 2 else 5) for number in range(20)],
+            GOOD_LOOKUP,
+            "all 20 hosts answer, 12 ms to 0.example",
         ),
     ],
 )
-def test_loss_is_a_weakness_from_five_percent_on_but_one_packet_is_chance(pings: list[Ping], reason: str) -> None:
-    found = measurement.judge(pings, [GOOD_LOOKUP], PLUGGED)
-    assert found.verdict == ("warn" if reason else "ok")
-    assert not reason or found.reason == reason
+def test_all_is_well(pings: list[Ping], lookups: Lookup, reason: str) -> None:
+    """One packet lost is chance."""
+    assert found(pings, [lookups]) == ("ok", reason, "")
 
 
-def test_a_slow_name_server_is_a_weakness() -> None:
-    found = measurement.judge([entry("192.0.2.8")], [Lookup("api.example", "192.0.2.1", 0.84)], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "looking up api.example takes 0.8 s")
-    assert measurement.judge([entry("192.0.2.8")], [Lookup("api.example", "192.0.2.1", 0.5)], PLUGGED).verdict == "ok"
+@pytest.mark.parametrize(
+    ("pings", "lookup", "devices", "reason", "advice"),
+    [
+        ([entry("192.0.2.8", 0), UNKNOWN], SILENT_LOOKUP, (), "this machine has no network device", measurement.CHECK_DEVICE),
+        ([], SILENT_LOOKUP, (), "this machine has no network device", measurement.CHECK_DEVICE),
+        (
+            [entry("192.0.2.8", 0)], SILENT_LOOKUP, (UNPLUGGED, WLAN),
+            "no network cable or Wi-Fi: eth0, wlan0 without a connection", measurement.CHECK_CABLE,
+        ),
+        (
+            [entry("192.0.2.8", 0)], SILENT_LOOKUP, (Interface("eth0", True), WLAN),
+            "the network gives no address: eth0, wlan0 without one", measurement.CHECK_ADDRESS,
+        ),
+        (
+            [entry("192.0.2.8", 0), UNKNOWN], SILENT_LOOKUP, PLUGGED,
+            "nothing answers: none of 2 hosts, nor the name server", measurement.CHECK_LINE,
+        ),
+        (
+            [entry("192.0.2.8", 0)], GOOD_LOOKUP, PLUGGED,
+            "none of 1 host answers, though the name server does", measurement.CHECK_PINGS,
+        ),
+        ([], SILENT_LOOKUP, PLUGGED, "the name server 192.0.2.1 does not answer", measurement.CHECK_NAME_SERVER),
+        (
+            [ADDRESS], SILENT_LOOKUP, PLUGGED,
+            f"the name server 192.0.2.1 does not answer{REACHABLE}", measurement.CHECK_NAME_SERVER,
+        ),
+        (
+            [ADDRESS, UNKNOWN], LOST, PLUGGED,
+            f"no name can be looked up: the resolver cannot find out{REACHABLE}", measurement.CHECK_NAME_SERVER,
+        ),
+        ([FORBIDDEN], SILENT_LOOKUP, PLUGGED, "the name server 192.0.2.1 does not answer", measurement.CHECK_NAME_SERVER),
+    ],
+)  # fmt: skip
+def test_an_outage_says_where_it_begins(
+    pings: list[Ping], lookup: Lookup, devices: tuple[Interface, ...], reason: str, advice: str
+) -> None:
+    assert found(pings, [lookup], devices) == ("fail", reason, advice)
 
 
-def test_several_weaknesses_stand_in_one_line_the_gravest_first() -> None:
-    pings = [entry("192.0.2.8", 3), entry("vimeo.example", 0)]
-    found = measurement.judge(pings, [Lookup("api.example", "192.0.2.1", 0.84)], PLUGGED)
-    parts = ["no answer from vimeo.example", "40% of the packets to 192.0.2.8 are lost", "looking up api.example takes 0.8 s"]
-    assert found.reason == "; ".join(parts)
-    assert found.advice == measurement.CHECK_HOSTS
+SILENT = entry("vimeo.example", 0)
+OF_NO_USE = "the name server 192.0.2.1 is of no use (no answer within 2 s); another one answers in its place"
+WEAKNESSES: list[tuple[list[Ping], list[Lookup], str, str]] = [
+    ([NAME], [SILENT_LOOKUP], OF_NO_USE, measurement.CHECK_THAT_NAME_SERVER.format("192.0.2.1")),
+    (
+        [NAME], [Lookup("api.example", "", problem=dns.NO_RESOLVER)],
+        "no name server is used: no resolver configured", measurement.CHECK_NAME_SERVER,
+    ),
+    ([ADDRESS], [MISSPELT], "api.exmaple cannot be looked up: no such name", measurement.CHECK_NAMES),
+    ([NAME], [GOOD_LOOKUP, MISSPELT], "api.exmaple cannot be looked up: no such name", measurement.CHECK_NAMES),
+    (
+        [NAME], [GOOD_LOOKUP, LOST],
+        "api.vimeo.example cannot be looked up: the resolver cannot find out", measurement.CHECK_NAME_SERVER,
+    ),
+    ([ADDRESS], [Lookup("api.example", "192.0.2.1", 0.84)], "looking up api.example takes 0.8 s", measurement.CHECK_NAME_SERVER),
+    ([ADDRESS, SILENT], [GOOD_LOOKUP], "no answer from vimeo.example", measurement.CHECK_HOSTS),
+    (
+        [ADDRESS, *(entry(f"h{number}.example", problem=ping.NO_ROUTE) for number in range(5))], [GOOD_LOOKUP],
+        "no answer from h0.example, h1.example, h2.example and 2 more: there is no route to it", measurement.CHECK_HOSTS,
+    ),
+    ([NAME, entry("vimeo.example", 0, family="ipv6")], [], "no answer over IPv6 from vimeo.example", measurement.CHECK_FAMILY),
+    ([SILENT, entry("vimeo.example", family="ipv6")], [], "no answer over IPv4 from vimeo.example", measurement.CHECK_FAMILY),
+    ([entry("a.example", 95, 100)], [], "5% of the packets to a.example are lost", measurement.CHECK_QUALITY),
+    (
+        [entry("a.example", 4), entry("b.example", 4)], [],
+        "20% of the packets to a.example, b.example are lost", measurement.CHECK_QUALITY,
+    ),
+    (
+        [entry(f"{number}.example", 3 if number < 1 else 5) for number in range(20)], [],
+        "40% of the packets to 0.example are lost", measurement.CHECK_QUALITY,
+    ),
+    (
+        [entry("192.0.2.8", 3), SILENT], [Lookup("api.example", "192.0.2.1", 0.84)],
+        "no answer from vimeo.example; 40% of the packets to 192.0.2.8 are lost; looking up api.example takes 0.8 s",
+        measurement.CHECK_HOSTS,
+    ),
+    (
+        [FORBIDDEN], [GOOD_LOOKUP],
+        "the hosts are not pinged: pinging is not allowed here", ping.CANNOT_PING[ping.NOT_ALLOWED],
+    ),
+]  # fmt: skip
 
 
-def test_being_forbidden_to_ping_is_not_taken_for_an_outage() -> None:
-    forbidden = entry("192.0.2.8", problem=ping.NOT_ALLOWED)
-    found = measurement.judge([forbidden], [GOOD_LOOKUP], PLUGGED)
-    assert (found.verdict, found.reason) == ("warn", "the hosts are not pinged: pinging is not allowed here")
-    assert "systemctl start livekeep-probe-network" in found.advice
-    assert measurement.judge([forbidden], [SILENT_LOOKUP], PLUGGED).verdict == "fail"
+@pytest.mark.parametrize(("pings", "lookups", "reason", "advice"), WEAKNESSES)
+def test_a_weakness_has_its_advice(pings: list[Ping], lookups: list[Lookup], reason: str, advice: str) -> None:
+    """Several are in one line, the most severe first."""
+    assert found(pings, lookups) == ("warn", reason, advice)
 
 
 # Whom to ping

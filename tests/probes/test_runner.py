@@ -1,6 +1,5 @@
 """livekeep.probes.runner: what a run keeps of the one before, when it logs, and what it does when it cannot write."""
 
-import json
 import os
 import subprocess
 import sys
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.core import state
-from livekeep.core.probe_results import NetworkResult, Ping, Run, Verdict
+from livekeep.core.probe_results import NetworkResult, Run, Verdict
 from livekeep.probes import runner
 from livekeep.probes.runner import Judgement
 from tests.outside import LIBRARY
@@ -56,17 +55,6 @@ def written(root: Path) -> NetworkResult:
 # The record of a run
 
 
-def test_the_first_run_begins_every_count() -> None:
-    found = runner.next_run(Run(), Judgement("ok", "all is well"), 1000.0, 1.5, 30.0)
-    assert found == Run("ok", "all is well", "", 1000.0, 1000.0, 1000.0, 1.5, 30.0, 1, 0, 0)
-
-
-def test_a_first_run_that_is_skipped_is_new_too() -> None:
-    found = runner.next_run(Run(), Judgement("skipped", "nothing is live"), 1000.0, 0.1, 60.0)
-    assert (found.since, found.last_run, found.last_success) == (1000.0, 1000.0, None)
-    assert (found.successes, found.failures, found.skips) == (0, 0, 1)
-
-
 @pytest.mark.parametrize(
     ("verdict", "counts", "last_success"),
     [("ok", (3, 1, 1), 2000.0), ("warn", (3, 1, 1), 2000.0), ("fail", (2, 2, 1), 900.0), ("skipped", (2, 1, 2), 900.0)],
@@ -98,18 +86,6 @@ def test_findings_that_cannot_be_read_are_begun_anew(tmp_path: Path, content: st
     assert runner.last_result(NetworkResult, tmp_path) == NetworkResult()
 
 
-def test_findings_come_back_as_written(tmp_path: Path) -> None:
-    file = state.path_of(NetworkResult, tmp_path)
-    file.parent.mkdir()
-    findings = NetworkResult(run=Run("warn", "slow"), pings=(Ping("a.example", "ipv6", 5, 4, 10, 9, 0.01),))
-    state.write(findings, tmp_path)
-    assert runner.last_result(NetworkResult, tmp_path) == findings
-    document = json.loads(file.read_text())
-    document["pings"][0]["sent"] = "five"
-    file.write_text(json.dumps(document))
-    assert runner.last_result(NetworkResult, tmp_path) == NetworkResult()
-
-
 # A whole run, as a process
 
 
@@ -127,15 +103,6 @@ def test_a_run_carries_on_from_the_one_before(tmp_path: Path) -> None:
     assert (runs[-1].run.reason, runs[-1].run.advice) == ("it is skipped", "do this")
     assert runs[-1].written_at >= runs[-1].run.last_run
     assert runs[-1].written_monotonic > runs[0].written_monotonic
-
-
-def test_a_broken_state_starts_at_zero(tmp_path: Path) -> None:
-    for _ in range(2):
-        run_probe(tmp_path)
-    assert written(tmp_path).pings[0].sent_total == 2
-    (tmp_path / "run/livekeep/probe-network/state.json").write_text('{"half": ')
-    assert run_probe(tmp_path).returncode == 0
-    assert (written(tmp_path).pings[0].sent_total, written(tmp_path).run.successes) == (1, 1)
 
 
 def test_a_fault_in_the_configuration_does_not_stop_the_probe(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from livekeep.probes.speedtest.description import INSTALL
 from livekeep.probes.speedtest.measurement import is_due, reason_to_wait
 from livekeep.probes.speedtest.transfer import Used
 from tests.outside import QuietHandler, wait_until
-from tests.probes.running_probe import SIGNATURE, Probe, is_running
+from tests.probes.running_probe import SIGNATURE, Probe
 from tests.web import Reply, Request, Web, http
 
 NOW = 1_790_000_000.0
@@ -152,12 +152,8 @@ def test_a_file_that_ends_before_its_time_is_measured_by_its_own(probe: Probe[Sp
     ("side", "reply", "sentence"),
     [
         ("download", http(404), "the download failed: HTTP 404"),
-        ("download", http(302, Location="/down"), "the download failed: it redirects too often"),
         ("download", http(200, bytes(1000)), "the download failed: 1 kB are too few to measure by; name a larger file"),
-        ("download", None, "the download failed: the connection was interrupted"),
-        ("download", b"nonsense\r\n\r\n", "the download failed: its response is not valid HTTP"),
         ("upload", refuse, "the upload failed: HTTP 405"),
-        ("upload", None, "the upload failed: the connection was interrupted"),
     ],
 )
 def test_a_transfer_that_is_refused_fails_and_keeps_the_last_measurement(
@@ -182,19 +178,6 @@ def test_a_server_that_is_not_there(probe: Probe[SpeedtestResult]) -> None:
     found = probe.run()
     assert (found.run.verdict, found.run.reason) == ("fail", "the download failed: the connection is refused")
     assert SIGNATURE not in probe.everything_told()
-
-
-def test_a_stream_that_begins_ends_the_transfer(probe: Probe[SpeedtestResult], line: Line) -> None:
-    probe.configure(line.settings.replace("duration_seconds = 1", "duration_seconds = 60"))
-    process = probe.start()
-    wait_until("the download to begin", lambda: line.sent_bytes > 0)
-    probe.poller_says("live")
-    assert probe.finish(process) == 0
-    found = probe.findings()
-    assert (found.run.verdict, found.run.reason) == ("skipped", "the test was broken off: the stream is live")
-    assert found.measured_at is None
-    assert found.received_bytes_total > 0
-    assert found.run.duration_seconds < 50
 
 
 def test_a_line_too_slow_for_the_stream_is_a_warning(probe: Probe[SpeedtestResult]) -> None:
@@ -265,7 +248,6 @@ def test_an_address_is_used_when_no_tool_is_there(probe: Probe[SpeedtestResult],
     [
         ("librespeed-cli", "print('Retrieving configuration…')", "what librespeed-cli printed is no JSON"),
         ("speedtest-cli", f"print('http://x/?{SIGNATURE}', file=sys.stderr); sys.exit(2)", "speedtest-cli ended with 2"),
-        ("speedtest-cli", "while True: print('x' * 1000)", "speedtest-cli prints more than 1024 KiB"),
     ],
 )
 def test_a_tool_that_does_not_do_its_work_fails_the_test(
@@ -283,19 +265,12 @@ def test_a_tool_that_does_not_do_its_work_fails_the_test(
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (b"", "is no JSON"),
         (b"\xff\xfe", "is no JSON"),
-        (b"{" * 100_000, "is no JSON"),
         (b"[" * 100_000, "is no JSON"),
         (b"[]", "is no result"),
-        (b"7", "is no result"),
-        (b"{}", "measured no download"),
         (b'{"download": 0, "upload": 5}', "measured no download"),
-        (b'{"download": -5}', "measured no download"),
         (b'{"download": NaN}', "measured no download"),
-        (b'{"download": Infinity}', "measured no download"),
         (b'{"download": 1e300}', "measured no download"),
-        (b'{"download": "fast"}', "measured no download"),
         (b'{"download": true}', "measured no download"),
     ],
 )
@@ -321,26 +296,17 @@ def test_nonsense_beside_a_good_download_is_unknown(probe: Probe[SpeedtestResult
     assert (found.received_bytes_total, found.sent_bytes_total) == (0, 0)
 
 
-def test_a_stream_that_begins_kills_the_tool_and_what_it_started(probe: Probe[SpeedtestResult]) -> None:
+def test_a_stream_that_begins_ends_the_test(probe: Probe[SpeedtestResult]) -> None:
     probe.tool("speedtest-cli", f"print({SPEEDTEST_CLI!r})")
     good = probe.run()
-    script = """
-child = subprocess.Popen(["/bin/sleep", "600"])
-open(FOLDER + "/new", "w").write(f"{os.getpid()} {child.pid}")
-os.rename(FOLDER + "/new", FOLDER + "/pids")
-time.sleep(600)
-"""
-    probe.tool("speedtest-cli", script)
+    probe.tool("speedtest-cli", "open(FOLDER + '/started', 'w').close(); time.sleep(600)")
     process = probe.start()
-    wait_until("the tool to run", (probe.folder / "pids").exists)
-    pids = [int(word) for word in (probe.folder / "pids").read_text().split()]
+    wait_until("the tool to run", (probe.folder / "started").exists)
     probe.player_shows("stream")
     assert probe.finish(process) == 0
     found = probe.findings()
     assert (found.run.verdict, found.run.reason) == ("skipped", "the test was broken off: the stream is on the screen")
-    wait_until("both to be gone", lambda: not any(map(is_running, pids)))
-    assert (found.measured_at, found.tool) == (good.measured_at, "speedtest-cli")
-    assert found.received_bytes_total == good.received_bytes_total
+    assert (found.measured_at, found.received_bytes_total) == (good.measured_at, good.received_bytes_total)
 
 
 def test_a_tool_is_told_of_a_proxy_but_of_no_password(probe: Probe[SpeedtestResult]) -> None:
@@ -385,11 +351,6 @@ def test_the_timer_is_told_no_until_a_test_is_due_and_nothing_is_written(probe: 
     assert probe.finish(probe.start("--may-run")) == 0
 
 
-def test_other_arguments_are_refused(probe: Probe[SpeedtestResult]) -> None:
-    assert probe.finish(probe.start("--help")) == 2
-    assert "usage:" in probe.said
-
-
 def test_a_state_that_cannot_be_read_puts_the_test_off(probe: Probe[SpeedtestResult]) -> None:
     (probe.root / "poller/state.json").write_text("{")
     assert probe.finish(probe.start("--may-run")) == 1
@@ -402,8 +363,6 @@ def test_a_state_that_cannot_be_read_puts_the_test_off(probe: Probe[SpeedtestRes
         (PollerState(state="live"), "the stream is live"),
         (PollerState(state="starting"), "the stream is about to start"),
         (PollerState(state="offline"), ""),
-        (PollerState(state="error", cause="outage"), ""),
-        (PollerState(state="unknown"), ""),
         (PollerState(state="offline", next_start=NOW + 899), "the stream starts in 15 min"),
         (PollerState(state="offline", next_start=NOW + 901), ""),
         (PollerState(state="offline", next_start=NOW - 1), ""),

@@ -1,25 +1,21 @@
 """livekeep-probe-stream as a process: real HLS by ffmpeg under the real ffprobe, and servers that behave as badly as they can."""
 
-import contextlib
 import re
-import socket
-import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from livekeep.core.probe_results import Analysis, StreamResult
 from livekeep.core.state import Cause
-from tests.outside import PATIENCE_SECONDS, LiveStream, live_stream, wait_until
-from tests.probes.running_probe import SIGNATURE, Probe, descendants, is_running
+from tests.outside import PATIENCE_SECONDS, LiveStream, live_stream, reserved, wait_until
+from tests.probes.running_probe import SIGNATURE, Probe, descendants
 from tests.web import Reply, Web, http
 
 SETTINGS = "[probes.stream]\ntimeout_seconds = 15\n"
-HASTY = "[probes.stream]\ntimeout_seconds = 1\n"
+FFPROBE = 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')'
 TRIES = 40
 MEGABYTE = b"#" + b"x" * (1024 * 1024 - 2) + b"\n"
 
@@ -89,7 +85,7 @@ def test_another_stream_of_the_same_name_is_looked_at_afresh(probe: Probe[Stream
 
 
 def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: Probe[StreamResult], web: Web) -> None:
-    probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
+    probe.tool("ffprobe", FFPROBE)
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
     first = probe.run()
@@ -113,40 +109,10 @@ def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: 
     assert probe.run().run.verdict == "ok"
 
 
-def endless(beginning: bytes) -> Callable[[socket.socket], None]:
-    def answer(connection: socket.socket) -> None:
-        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\n\r\n" + beginning)
-        with contextlib.suppress(OSError):
-            while True:
-                connection.sendall(MEGABYTE)
-
-    return answer
-
-
-def drip(connection: socket.socket) -> None:
-    """A playlist, a byte at a time: no single wait is long."""
-    with contextlib.suppress(OSError):
-        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n#EXTM3U\n#")
-        while True:
-            connection.sendall(b"x")
-            time.sleep(0.05)
-
-
 CANNOT = "the stream cannot be reached: "
 ANOTHER_KIND = "the playlist is none: the answer is of another kind; does this network ask for a login?"
 FAULTS: dict[str, tuple[Reply, str]] = {
-    "endless garbage": (endless(b"\0\1\2"), ANOTHER_KIND),
-    "broken off": (None, CANNOT + "the connection was interrupted"),
-    "redirects in a circle": (http(302, Location="/again.m3u8"), CANNOT + "it redirects too often"),
-    "redirect to a file": (
-        http(302, Location="file:///etc/passwd"),
-        CANNOT + "it redirects to an address that is not http or https",
-    ),
-    "redirect to nonsense": (http(302, Location="http://[nonsense/"), CANNOT + "its response is not valid HTTP"),
     "403": (http(403), CANNOT + "HTTP 403; has its signature expired?"),
-    "404": (http(404), CANNOT + "HTTP 404"),
-    "500": (http(500), CANNOT + "HTTP 500"),
-    "no HTTP": (b"nonsense\r\n\r\n", CANNOT + "its response is not valid HTTP"),
     "garbage": (http(200, bytes(range(256))), ANOTHER_KIND),
     "ended": (http(200, playlist(1, 3, "#EXT-X-ENDLIST")), "the stream has ended, says its playlist, though it counts as live"),
     "empty": (http(200, playlist(1, 0)), "the playlist lists no segment"),
@@ -155,17 +121,12 @@ FAULTS: dict[str, tuple[Reply, str]] = {
         http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/x.m3u8\n"),
         "the playlist of each variant is none",
     ),
-    "variant nowhere": (
-        http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\nhttp://[nonsense/\n"),
-        CANNOT + "its playlist contains no usable URL",
-    ),
 }
 
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_faulty_playlist_fails_with_a_sentence_of_its_own(probe: Probe[StreamResult], web: Web, name: str) -> None:
     reply, sentence = FAULTS[name]
-    probe.configure(SETTINGS)
     probe.tool("ffprobe", "sys.exit(1)")
     web.answer = lambda _request: reply
     probe.go_live(f"{web.url}/live.m3u8")
@@ -174,75 +135,25 @@ def test_a_faulty_playlist_fails_with_a_sentence_of_its_own(probe: Probe[StreamR
     assert found.run.advice
     assert SIGNATURE not in probe.everything_told()
     assert web.url not in probe.everything_told()
-    assert len(web.requests) <= 9
 
 
-UNKNOWN: dict[str, Reply] = {
-    "50 MB": http(200, b"#EXTM3U\n" + 50 * MEGABYTE),
-    "endless": endless(b"#EXTM3U\n"),
-    "slow drip": drip,
-}
-
-
-@pytest.mark.parametrize("name", UNKNOWN)
-def test_a_playlist_without_end_is_left_to_ffprobe(probe: Probe[StreamResult], web: Web, name: str) -> None:
-    probe.configure(HASTY)
-    web.answer = lambda _request: UNKNOWN[name]
+def test_a_playlist_without_end_is_left_to_ffprobe(probe: Probe[StreamResult], web: Web) -> None:
+    web.answer = lambda _request: http(200, b"#EXTM3U\n" + 50 * MEGABYTE)
     probe.go_live(f"{web.url}/live.m3u8")
-    probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
+    probe.tool("ffprobe", FFPROBE)
     assert (probe.run().run.verdict, probe.findings().run.reason) == ("ok", "its playlist is too long to be read, h264")
     assert (probe.findings().is_reachable, probe.findings().media_sequence) == (True, None)
 
 
-def test_a_server_that_takes_connections_and_says_nothing(probe: Probe[StreamResult]) -> None:
-    probe.configure(HASTY)
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        probe.go_live(f"http://127.0.0.1:{silent.getsockname()[1]}/live.m3u8")
-        assert probe.run().run.reason == CANNOT + "no answer within 1 s"
-
-
-@pytest.mark.parametrize(
-    ("url", "word"),
-    [
-        ("http://127.0.0.1:1/live.m3u8", "the connection is refused"),
-        ("http://nowhere.invalid/live.m3u8", "its name cannot be looked up"),
-        ("rtmp://127.0.0.1:1/live", "the connection is refused"),
-    ],
-)
-def test_a_host_that_is_not_there(probe: Probe[StreamResult], url: str, word: str) -> None:
-    probe.go_live(url)
+def test_a_host_that_is_not_there(probe: Probe[StreamResult]) -> None:
+    probe.go_live("rtmp://127.0.0.1:1/live")
     found = probe.run()
-    assert (found.run.verdict, found.run.reason) == ("fail", CANNOT + word)
+    assert (found.run.verdict, found.run.reason) == ("fail", CANNOT + "the connection is refused")
     assert found.is_reachable is False
 
 
-def test_a_certificate_that_nobody_vouches_for(probe: Probe[StreamResult], tmp_path: Path) -> None:
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    options = ["-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-subj", "/CN=127.0.0.1"]
-    subprocess.run(["openssl", "req", "-x509", *options], check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with Web(lambda _request: http(200, playlist(7, 3)), context) as server:
-        probe.go_live(f"{server.url}/live.m3u8")
-        assert probe.run().run.reason.startswith(CANNOT + "its certificate is not accepted (self")
-        assert not server.requests
-
-
-def test_a_secure_address_of_a_server_that_is_not(probe: Probe[StreamResult]) -> None:
-    def answer_nonsense(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.sendall(b"HTTP/1.0 400 Speak plainly\r\n\r\n" * 100)
-            connection.recv(4096)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=answer_nonsense, args=(listener,), daemon=True).start()
-        probe.go_live(f"https://127.0.0.1:{listener.getsockname()[1]}/live.m3u8")
-        assert probe.run().run.reason == CANNOT + "no secure connection can be made"
-
-
 def test_what_was_known_of_the_stream_outlasts_one_look_that_failed(probe: Probe[StreamResult], web: Web) -> None:
-    probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "video", "codec_name": "h264"}]}\')')
+    probe.tool("ffprobe", FFPROBE)
     web.answer = lambda _request: http(200, playlist(7, 3))
     probe.go_live(f"{web.url}/live.m3u8")
     first = probe.run()
@@ -309,12 +220,9 @@ def test_without_the_url_it_is_skipped(probe: Probe[StreamResult]) -> None:
     ("script", "words"),
     [
         ("print('all is well')", "what ffprobe printed is no JSON"),
-        ("print('[' * 100000)", "what ffprobe printed is no JSON"),
         ("print('[]')", "what ffprobe printed names no streams"),
         ('print(\'{"streams": [{"codec_type": "data"}, 7]}\')', "neither picture nor sound"),
         (f"print('http://x/?{SIGNATURE}', file=sys.stderr); sys.exit(3)", "ffprobe cannot read the stream (it ended with 3)"),
-        ("os.kill(os.getpid(), 11)", "ffprobe cannot read the stream (it ended with -11)"),
-        ("while True: print('x' * 1000)", "ffprobe prints more than 1024 KiB"),
     ],
 )
 def test_an_ffprobe_that_talks_nonsense_is_a_warning(probe: Probe[StreamResult], web: Web, script: str, words: str) -> None:
@@ -333,24 +241,6 @@ def test_an_ffprobe_that_talks_nonsense_is_a_warning(probe: Probe[StreamResult],
     assert SIGNATURE not in probe.everything_told()
 
 
-def test_an_ffprobe_that_hangs_is_killed_with_what_it_started(probe: Probe[StreamResult], web: Web) -> None:
-    probe.configure("[probes.stream]\ntimeout_seconds = 3\n")
-    script = """
-child = subprocess.Popen(["sleep", "600"])
-open(FOLDER + "/new", "w").write(f"{os.getpid()} {child.pid}")
-os.rename(FOLDER + "/new", FOLDER + "/pids")
-time.sleep(600)
-"""
-    probe.tool("ffprobe", script)
-    web.answer = lambda _request: http(200, playlist(7, 3))
-    probe.go_live(f"{web.url}/live.m3u8")
-    found = probe.run()
-    assert (found.run.verdict, found.analysis_problem) == ("warn", "ffprobe did not end within 3 s and was killed")
-    pids = [int(word) for word in (probe.folder / "pids").read_text().split()]
-    assert len(pids) == 2
-    wait_until("both to be gone", lambda: not any(map(is_running, pids)))
-
-
 def test_without_ffprobe_it_says_how_to_install_it(probe: Probe[StreamResult], web: Web) -> None:
     probe.only_tools()
     web.answer = lambda _request: http(200, playlist(7, 3))
@@ -361,36 +251,6 @@ def test_without_ffprobe_it_says_how_to_install_it(probe: Probe[StreamResult], w
     # Once it is there it is used at once.
     probe.tool("ffprobe", 'print(\'{"streams": [{"codec_type": "audio", "codec_name": "aac"}]}\')')
     assert probe.run().run.verdict == "ok"
-
-
-def test_the_signature_is_in_no_argument_list_and_no_environment(probe: Probe[StreamResult], live: LiveStream) -> None:
-    """Looked at in /proc while probe and ffprobe run; ffprobe gets the signed URL all the same."""
-    probe.tool(
-        "ffprobe",
-        "open(FOLDER + '/is-there', 'w').close()\n"
-        "while not os.path.exists(FOLDER + '/go-on'): time.sleep(0.02)\n"
-        "text = sys.stdin.read()\n"
-        "open(FOLDER + '/was-given', 'w').write(text)\n"
-        "sys.exit(subprocess.run(['/usr/bin/ffprobe', *sys.argv[1:]], input=text.encode()).returncode)",
-    )
-    probe.go_live(live.url)
-    process = probe.start()
-    try:
-        wait_until("ffprobe to run", (probe.folder / "is-there").exists)
-        seen = b""
-        pids = descendants(process.pid)
-        for pid in pids:
-            seen += Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
-    finally:
-        (probe.folder / "go-on").touch()
-        assert probe.finish(process) == 0
-    assert len(pids) >= 2
-    assert b"-protocol_whitelist" in seen
-    assert SIGNATURE.encode() not in seen
-    assert b"live.m3u8" not in seen
-    assert SIGNATURE in (probe.folder / "was-given").read_text()
-    assert probe.findings().run.verdict == "ok"
-    assert SIGNATURE not in probe.everything_told()
 
 
 # Streams without a playlist
@@ -419,8 +279,8 @@ def test_an_rtmp_server_that_is_none_fails(probe: Probe[StreamResult], web: Web)
 
 
 def test_a_real_rtmp_stream(probe: Probe[StreamResult], live: LiveStream) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    reservation = reserved()
+    port = reservation.getsockname()[1]
     source = ["-re", "-f", "lavfi", "-i", "testsrc=size=160x90:rate=10", "-c:v", "libx264", "-preset", "ultrafast", "-g", "5"]
     target = ["-pix_fmt", "yuv420p", "-f", "flv", "-listen", "1", f"rtmp://127.0.0.1:{port}/live/key"]
     # The connection of the look alone ends ffmpeg's little server: it is begun anew until the analysis meets it.
@@ -440,6 +300,7 @@ def test_a_real_rtmp_stream(probe: Probe[StreamResult], live: LiveStream) -> Non
         for pid in reversed(descendants(server.pid)):
             subprocess.run(["kill", "-KILL", str(pid)], check=False)
         server.wait()
+        reservation.close()
 
 
 # Through a proxy
@@ -466,11 +327,3 @@ def test_the_password_of_a_proxy_goes_to_the_proxy_and_nowhere_else(probe: Probe
     assert "no analysis: vimeo.proxy has a password" in found.run.reason
     assert not (probe.folder / "was-run").exists()
     assert "geheim" not in probe.everything_told()
-
-
-def test_a_proxy_that_refuses_the_way_to_a_secure_server(probe: Probe[StreamResult], web: Web) -> None:
-    web.answer = lambda _request: http(403)
-    probe.configure(f'[vimeo]\nproxy = "{web.url}"\n')
-    probe.go_live("https://stream.invalid/live.m3u8")
-    assert probe.run().run.reason == CANNOT + "the proxy refuses the connection (HTTP 403)"
-    assert web.requests[0].line.startswith("CONNECT stream.invalid:443")

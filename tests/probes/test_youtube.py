@@ -1,6 +1,5 @@
 """livekeep-probe-youtube as a process, asking a server that answers as YouTube's documents say, or as badly as it can."""
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -172,7 +171,6 @@ def test_what_is_no_key_is_never_sent(studio: Studio, content: bytes) -> None:
     ("reply", "says", "advises"),
     [
         (error(400, "badRequest", "API_KEY_INVALID"), "it does not accept the API key (HTTP 400)", "set-youtube-key"),
-        (error(400, "keyInvalid"), "it does not accept the API key (HTTP 400)", "set-youtube-key"),
         (error(403, "quotaExceeded"), "the API key's quota of today is used up", "Pacific time"),
         (error(403, "rateLimitExceeded"), "there were too many requests at once", "interval_seconds"),
         (http(429), "there were too many requests at once", "interval_seconds"),
@@ -180,14 +178,11 @@ def test_what_is_no_key_is_never_sent(studio: Studio, content: bytes) -> None:
         (error(403, "forbidden", "API_KEY_IP_ADDRESS_BLOCKED"), "restrictions exclude this machine", "change them"),
         (http(403, "<html>"), "it does not accept the API key (HTTP 403)", "set-youtube-key"),
         (http(500, '{"error": {"errors": [7]}}'), "it has a fault (HTTP 500)", ""),
-        (http(503, '{"error": "odd"}'), "it has a fault (HTTP 503)", ""),
         (http(302, b"", Location="https://elsewhere.example/"), "it responds with HTTP 302", ""),
-        (http(404, b"[]"), "it responds with HTTP 404", ""),
         (http(200, b"<html>"), "its response is not as documented", ""),
         (http(200, b"[" * 100_000), "its response is not as documented", ""),
         (http(200, b'{"items": [], "x": "' + b"x" * 2_100_000 + b'"}'), "its response is larger than 1 MiB", "probe network"),
         (http(200, {"items": None}), "its response is not as documented", ""),
-        (http(200, {"items": {"a": 1}}), "its response is not as documented", ""),
         (answer("text"), "its response is not as documented", ""),
         (answer({"id": ID}), "its response is not as documented", ""),
         (answer(item() | {"id": 7}), "its response is not as documented", ""),
@@ -196,7 +191,6 @@ def test_what_is_no_key_is_never_sent(studio: Studio, content: bytes) -> None:
         (answer(item(concurrentViewers="-7")), "its response is not as documented", ""),
         (answer(item(concurrentViewers="9" * 400)), "its response is not as documented", ""),
         (answer(item(actualStartTime="yesterday")), "its response is not as documented", ""),
-        (b"SSH-2.0-OpenSSH\r\n", "its response is not valid HTTP", "probe network"),
         (None, "the connection was interrupted", "probe network"),
     ],
 )
@@ -272,12 +266,3 @@ def test_many_faults_are_told_in_short() -> None:
     assert (found.verdict, found.advice) == ("warn", NOT_SHOWN["ended"][1])
     assert found.reason.count("YouTube has ended its broadcast") == 3
     assert found.reason.endswith(" and 2 more")
-
-
-def test_findings_are_of_the_one_who_asks(studio: Studio) -> None:
-    """The document is what the others read."""
-    studio.say(answer(item(concurrentViewers="0")))
-    found = studio.look()
-    assert found.videos[0].viewers == 0
-    document = json.loads(state.path_of(YoutubeResult, studio.probe.root).read_text())
-    assert document["videos"][0]["channel"] == "main"

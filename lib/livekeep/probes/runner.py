@@ -45,16 +45,17 @@ def run_once(kind: type[Result], measure: Measure[Result]) -> int:
     previous = last_result(kind)
     began, began_monotonic = time.time(), time.monotonic()
     result, judgement = measure(settings, previous, began)
-    duration = time.monotonic() - began_monotonic
-    run = next_run(previous.run, judgement, began + duration, duration, interval_of(kind, settings))
+    duration, name = time.monotonic() - began_monotonic, kind.probe()
+    interval = float(getattr(settings.probes, name).interval_seconds)
+    run = next_run(previous.run, judgement, began + duration, duration, interval)
     state.write(state.stamped(dataclasses.replace(result, run=run)))
     if previous.run.last_run == 0 or previous.run.verdict != run.verdict:
-        log_change(kind.probe(), previous.run, run)
+        before = previous.run.verdict if previous.run.last_run else "unknown"
+        reason = f": {run.reason}" if run.reason else ""
+        advice = f"; {run.advice}" if run.advice else ""
+        sentence = f"{name}: {run.verdict}{reason}{advice}"
+        events.emit(events.PROBE_VERDICT_CHANGED, sentence, PROBE=name, VERDICT=run.verdict, PREVIOUS=before)
     return 0
-
-
-def interval_of(kind: type[ProbeResult], settings: Config) -> float:
-    return float(getattr(settings.probes, kind.probe()).interval_seconds)
 
 
 def last_result(kind: type[Result], root: Path = paths.STATE_DIRECTORY) -> Result:
@@ -82,12 +83,6 @@ def next_run(previous: Run, judgement: Judgement, now: float, duration_seconds: 
         failures=previous.failures + (judgement.verdict == "fail"),
         skips=previous.skips + (judgement.verdict == "skipped"),
     )
-
-
-def log_change(name: str, previous: Run, run: Run) -> None:
-    before = previous.verdict if previous.last_run else "unknown"
-    sentence = f"{name}: {run.verdict}" + (f": {run.reason}" if run.reason else "") + (f"; {run.advice}" if run.advice else "")
-    events.emit(events.PROBE_VERDICT_CHANGED, sentence, PROBE=name, VERDICT=run.verdict, PREVIOUS=before)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -107,16 +107,8 @@ def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
 
 
 def is_synchronized(root: Path) -> bool | None:
-    """None if unknown."""
-    error = maximum_error_microseconds()
-    if error is not None:
-        return error < UNKNOWN_ERROR_MICROSECONDS
-    return True if (root / SYNCHRONIZED_FILE).exists() else None
-
-
-def maximum_error_microseconds() -> int | None:
-    """The kernel's estimate; None if it may not be read, as in some containers."""
+    """None if unknown: the kernel's estimate may not be read in some containers."""
     buffer = ctypes.create_string_buffer(TIMEX_BYTES)
-    if ctypes.CDLL(None).adjtimex(buffer) < 0:
-        return None
-    return int(TIMEX_BEGINNING.unpack_from(buffer.raw)[3])
+    if ctypes.CDLL(None).adjtimex(buffer) >= 0:
+        return int(TIMEX_BEGINNING.unpack_from(buffer.raw)[3]) < UNKNOWN_ERROR_MICROSECONDS
+    return True if (root / SYNCHRONIZED_FILE).exists() else None

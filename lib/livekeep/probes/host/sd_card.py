@@ -8,7 +8,6 @@ ext4 errors.
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,36 +47,29 @@ def is_due(last: CardCheck, now: float, interval_seconds: float) -> bool:
 def check(root: Path, now: float) -> CardCheck:
     """Check the card below the file tree `root`."""
     folder = root / FOLDER
+    path = folder / FILE
     try:
-        is_same = write_and_read(folder / FILE, os.urandom(CHECK_BYTES))
         is_in_memory = file_system(root, folder) in IN_MEMORY
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            is_same = comes_back(descriptor, os.urandom(CHECK_BYTES))
+        finally:
+            os.close(descriptor)
+            with contextlib.suppress(OSError):
+                path.unlink()
     except OSError as error:
         return judge(error, folder, now)
     if is_in_memory:
-        return CardCheck(None, now, f"{folder} lies in memory, not on a card")
+        return CardCheck(None, now, f"{folder} is in memory, not on a card")
     return CardCheck(is_same, now, "" if is_same else DIFFERENT)
 
 
 def judge(error: OSError, folder: Path, now: float) -> CardCheck:
     """The meaning of an error in the check: the card fails, the card is full, or the error is not about the card."""
-    if error.errno == errno.EROFS:
-        return CardCheck(False, now, READ_ONLY)
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return CardCheck(None, now, FULL)
-    if error.errno == errno.EIO:
-        return CardCheck(False, now, UNREADABLE)
-    return CardCheck(None, now, f"{folder} cannot be written ({error.strerror})")
-
-
-def write_and_read(path: Path, content: bytes) -> bool:
-    """Whether the card itself returns `content`; the file is removed afterwards. Raises `OSError`."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        return comes_back(descriptor, content)
-    finally:
-        os.close(descriptor)
-        with contextlib.suppress(OSError):
-            path.unlink()
+    if error.errno in (errno.EROFS, errno.EIO):
+        return CardCheck(False, now, READ_ONLY if error.errno == errno.EROFS else UNREADABLE)
+    is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return CardCheck(None, now, FULL if is_full else f"{folder} cannot be written ({error.strerror})")
 
 
 def comes_back(descriptor: int, content: bytes) -> bool:
@@ -103,9 +95,6 @@ def file_system(root: Path, folder: Path) -> str:
     return ""
 
 
-# Errors on ext4
-
-
 def ext4_errors(root: Path) -> dict[str, int]:
     """The kernel's error count of each mounted file system, by block device such as "mmcblk0p2".
 
@@ -113,9 +102,3 @@ def ext4_errors(root: Path) -> dict[str, int]:
     """
     counts = {folder.name: sysfs.read_count(folder / "errors_count") for folder in sorted((root / EXT4).glob("*"))}
     return {device: count for device, count in counts.items() if count is not None}
-
-
-def new_errors(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str, int]:
-    """The errors since `before`, by block device. The errors of a device not in `before` are older, not new."""
-    new = {device: count - before.get(device, count) for device, count in after.items()}
-    return {device: count for device, count in new.items() if count > 0}

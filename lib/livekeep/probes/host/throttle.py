@@ -13,7 +13,6 @@ Sources: raspberrypi/linux drivers/char/broadcom/vcio.c, drivers/hwmon/raspberry
 """
 
 import fcntl
-import os
 import re
 import struct
 from dataclasses import dataclass
@@ -30,9 +29,16 @@ VOLTAGE_SENSOR = "rpi_volt"
 
 MAILBOX_PROPERTY = 0xC0006400 | struct.calcsize("P") << 16
 """_IOWR(100, 0, char *)"""
-GET_THROTTLED = 0x00030046
-GET_COMMAND_RESULT = 0x00030080
+GET_BY_TAG = struct.pack("=7I", 28, 0, 0x00030046, 4, 4, 0, 0)
+"""A message with the tag GET_THROTTLED: size, code, tag, the value's size and length, the value, the end. The value 0 clears none
+of the firmware's bits since boot."""
 COMMAND_BYTES = 1024
+GET_BY_COMMAND = (
+    struct.pack("=6I", 28 + COMMAND_BYTES, 0, 0x00030080, COMMAND_BYTES, 0, 0)
+    + b"get_throttled".ljust(COMMAND_BYTES, b"\0")
+    + bytes(4)
+)
+"""A message with the tag GET_COMMAND_RESULT, whose value is an error number and the text of a command."""
 SUCCESS = 0x80000000
 SINCE_BOOT_SHIFT = 16
 
@@ -50,17 +56,24 @@ class Throttling:
     since_boot: Conditions | None = None
 
 
+ALARMS = {"0": Throttling(()), "1": Throttling(("under_voltage",))}
+"""By the content of the voltage sensor's file."""
+
+
 def read(root: Path) -> Throttling:
     """Read the board's state below the file tree `root`."""
-    word = answered_command(converse(root / COMMAND_DEVICE, command_message("get_throttled")))
+    word = answered_command(converse(root / COMMAND_DEVICE, GET_BY_COMMAND))
     if word is None:
-        word = answered_property(converse(root / PROPERTY_DEVICE, property_message(GET_THROTTLED)))
+        word = answered_property(converse(root / PROPERTY_DEVICE, GET_BY_TAG))
     if word is None:
         word = hexadecimal(sysfs.read(root / FIRMWARE_FILE) or "")
     if word is not None:
         return Throttling(conditions(word), conditions(word >> SINCE_BOOT_SHIFT))
-    alarm = voltage_alarm(root)
-    return Throttling() if alarm is None else Throttling(("under_voltage",) if alarm else ())
+    # The sensor's number differs from boot to boot.
+    for folder in sorted((root / SENSORS).glob("hwmon*")):
+        if sysfs.read(folder / "name") == VOLTAGE_SENSOR:
+            return ALARMS.get(sysfs.read(folder / "in0_lcrit_alarm") or "", Throttling())
+    return Throttling()
 
 
 def conditions(word: int) -> Conditions:
@@ -75,38 +88,21 @@ def count_events(previous: Throttling, events: int | None, now: Throttling) -> i
     """
     if now.now is None:
         return None
-    began = has_risen(previous.now, now.now) or has_risen(previous.since_boot, now.since_boot)
+    pairs = ((previous.now, now.now), (previous.since_boot, now.since_boot))
+    began = any("under_voltage" in (after or ()) and "under_voltage" not in (before or ()) for before, after in pairs)
     return (events or 0) + began
 
 
-def has_risen(before: Conditions | None, after: Conditions | None) -> bool:
-    return "under_voltage" in (after or ()) and "under_voltage" not in (before or ())
-
-
-def property_message(tag: int) -> bytes:
-    """A mailbox message with one tag of one word: size, code, tag, the value's size and length, the value, the end.
-
-    The value 0 clears none of the firmware's bits since boot.
-    """
-    return struct.pack("=7I", 28, 0, tag, 4, 4, 0, 0)
-
-
 def answered_property(answer: bytes | None) -> int | None:
-    """The word in the firmware's response; None if it rejected or does not know the tag."""
-    if answer is None or len(answer) < 28:
+    """The word in the firmware's response to GET_BY_TAG; None if it rejected or does not know the tag."""
+    if answer is None or len(answer) < len(GET_BY_TAG):
         return None
     _size, code, _tag, _room, length, word, _end = struct.unpack_from("=7I", answer)
     return int(word) if code == SUCCESS and length & SUCCESS else None
 
 
-def command_message(command: str) -> bytes:
-    """A mailbox message with a vcgencmd command: its value is an error number and the text."""
-    text = command.encode().ljust(COMMAND_BYTES, b"\0")
-    return struct.pack("=6I", 28 + COMMAND_BYTES, 0, GET_COMMAND_RESULT, COMMAND_BYTES, 0, 0) + text + bytes(4)
-
-
 def answered_command(answer: bytes | None) -> int | None:
-    """The word in a response such as "throttled=0x50005"; None for any other response."""
+    """The word in a response to GET_BY_COMMAND, such as "throttled=0x50005"; None for any other response."""
     if answer is None or len(answer) < 28:
         return None
     _size, code, _tag, _room, _length, error = struct.unpack_from("=6I", answer)
@@ -118,25 +114,12 @@ def hexadecimal(text: str) -> int | None:
     return int(text, 16) if re.fullmatch(r"(0x)?[0-9a-fA-F]{1,8}", text) else None
 
 
-def voltage_alarm(root: Path) -> bool | None:
-    """Whether the voltage sensor raises its alarm now; None without a sensor. Its number differs from boot to boot."""
-    for folder in sorted((root / SENSORS).glob("hwmon*")):
-        if sysfs.read(folder / "name") == VOLTAGE_SENSOR:
-            return {"0": False, "1": True}.get(sysfs.read(folder / "in0_lcrit_alarm") or "")
-    return None
-
-
 def converse(device: Path, message: bytes) -> bytes | None:
     """The firmware's response to a mailbox message; None if the device is absent or may not be opened."""
+    buffer = bytearray(message)
     try:
-        descriptor = os.open(device, os.O_RDONLY | os.O_CLOEXEC)
+        with device.open("rb", buffering=0) as file:
+            fcntl.ioctl(file, MAILBOX_PROPERTY, buffer)
     except OSError:
         return None
-    try:
-        buffer = bytearray(message)
-        fcntl.ioctl(descriptor, MAILBOX_PROPERTY, buffer)
-        return bytes(buffer)
-    except OSError:
-        return None
-    finally:
-        os.close(descriptor)
+    return bytes(buffer)

@@ -30,7 +30,12 @@ class Description(probe_descriptions.Description[NetworkResult]):
 
     def samples(self, result: NetworkResult) -> Iterator[Sample]:
         for ping in result.pings:
-            yield from ping_samples(ping)
+            labels = (ping.target, ping.family)
+            yield "livekeep_ping_packets_sent_total", labels, ping.sent_total
+            yield "livekeep_ping_packets_received_total", labels, ping.received_total
+            for name, value in (("rtt", ping.rtt_seconds), ("rtt_max", ping.rtt_max_seconds), ("jitter", ping.jitter_seconds)):
+                if value is not None:
+                    yield f"livekeep_ping_{name}_seconds", labels, value
         # A host responds if it does over either family; a name is known if either resolver knows it.
         for target in dict.fromkeys(ping.target for ping in result.pings):
             answers = any(ping.received for ping in result.pings if ping.target == target)
@@ -50,30 +55,17 @@ class Description(probe_descriptions.Description[NetworkResult]):
         ]
 
     def missing(self, _settings: Probes, is_installed: Callable[[str], bool]) -> tuple[str, str]:
-        return (
-            ("", "") if is_installed("fping") else ("fping is not installed: no host is pinged", "sudo apt install fping netbase")
-        )
-
-
-def ping_samples(ping: Ping) -> Iterator[Sample]:
-    labels = (ping.target, ping.family)
-    yield "livekeep_ping_packets_sent_total", labels, ping.sent_total
-    yield "livekeep_ping_packets_received_total", labels, ping.received_total
-    for name, value in (("rtt", ping.rtt_seconds), ("rtt_max", ping.rtt_max_seconds), ("jitter", ping.jitter_seconds)):
-        if value is not None:
-            yield f"livekeep_ping_{name}_seconds", labels, value
+        if is_installed("fping"):
+            return "", ""
+        return "fping is not installed: no host is pinged", "sudo apt install fping netbase"
 
 
 def ping_text(ping: Ping) -> str:
     if not ping.sent:
         return f"nothing sent: {ping.problem}" if ping.problem else "nothing sent"
-    times = [
-        f"{label} {short_time(value)}"
-        for label, value in (("mean", ping.rtt_seconds), ("longest", ping.rtt_max_seconds), ("jitter", ping.jitter_seconds))
-        if value is not None
-    ]
-    problem = [ping.problem] if ping.problem else []
-    return ", ".join([f"{ping.received} of {ping.sent} answered", *times, *problem])
+    values = (("mean", ping.rtt_seconds), ("longest", ping.rtt_max_seconds), ("jitter", ping.jitter_seconds))
+    times = [f"{label} {short_time(value)}" for label, value in values if value is not None]
+    return ", ".join(filter(None, [f"{ping.received} of {ping.sent} answered", *times, ping.problem]))
 
 
 def lookup_text(lookup: Lookup) -> str:

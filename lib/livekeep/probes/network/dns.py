@@ -5,6 +5,7 @@ The query bypasses the C library, which has no timeout, and its caches. The name
 as in every other program, in threads that are left behind if they take too long.
 """
 
+import contextlib
 import errno
 import os
 import select
@@ -38,7 +39,7 @@ PROBLEMS = {
 """By response code."""
 
 NOT_A_NAME = "it is not a name"
-THE_NAME_S_FAULT = (NO_SUCH_NAME, NOT_A_NAME)
+NAME_FAULTS = (NO_SUCH_NAME, NOT_A_NAME)
 """No resolver has an answer for these."""
 
 NAME_UNKNOWN = "its name is not known"
@@ -86,24 +87,19 @@ def problem_in(answer: bytes, query: bytes) -> str | None:
     return PROBLEMS.get(code, f"the resolver answers with error {code}") if code else ""
 
 
-def first_resolver(text: str) -> str:
-    """The address of the first name server in the text of a resolv.conf(5); "" if there is none."""
-    for line in text.splitlines():
-        words = line.split()
-        if len(words) > 1 and words[0] == "nameserver":
-            return words[1]
-    return ""
-
-
 # Queries
 
 
 def resolver(file: Path = RESOLVER_FILE) -> str:
-    """The address of this machine's first name server; "" if none is configured."""
+    """The address of the first name server in a resolv.conf(5); "" if none is configured."""
     try:
-        return first_resolver(file.read_text(encoding="utf-8", errors="replace"))
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return ""
+    for words in map(str.split, lines):
+        if len(words) > 1 and words[0] == "nameserver":
+            return words[1]
+    return ""
 
 
 def ask(names: Iterable[str], server: str, timeout_seconds: float, port: int = PORT) -> tuple[Lookup, ...]:
@@ -220,11 +216,9 @@ def connected(server: str, port: int) -> socket.socket:
 def literal(host: str) -> Addresses | None:
     """The addresses of a host that is an IP address; None for a name."""
     for family, found in ((socket.AF_INET, Addresses(ipv4=host)), (socket.AF_INET6, Addresses(ipv6=host))):
-        try:
+        with contextlib.suppress(OSError):
             socket.inet_pton(family, host)
-        except OSError:
-            continue
-        return found
+            return found
     return None
 
 

@@ -1,27 +1,16 @@
-"""The network devices of this machine: carrier, addresses, bytes.
+"""The network devices of this machine: carrier, addresses, bytes. Values that the kernel doesn't give are None.
 
-From /sys/class/net, and the addresses from rtnetlink(7). Values that the kernel doesn't give are None.
+From /sys/class/net, and the addresses from psutil.
 """
 
-import contextlib
 import socket
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from livekeep.core.probe_results import Interface
-from livekeep.system import network_devices
+import psutil
 
-# linux/netlink.h, linux/rtnetlink.h, linux/if_addr.h
-MESSAGE_HEADER = struct.Struct("=IHHII")
-ADDRESS_HEADER = struct.Struct("=BBBBI")
-ATTRIBUTE_HEADER = struct.Struct("=HH")
-GET_ADDRESSES, NEW_ADDRESS, DONE, ERROR = 22, 20, 3, 2
-REQUEST_DUMP = 0x301
-LARGEST_BYTES = 65536
-ADDRESS, LOCAL_ADDRESS = 1, 2
-LINK_SCOPE = 253
-PATIENCE_SECONDS = 1.0
+from livekeep.core.probe_results import Interface
+from livekeep.system import network_devices, sysfs
 
 
 def read(addresses: Mapping[str, Sequence[str]], folder: Path = network_devices.FOLDER) -> tuple[Interface, ...]:
@@ -29,10 +18,11 @@ def read(addresses: Mapping[str, Sequence[str]], folder: Path = network_devices.
     return tuple(
         Interface(
             device=device.name,
-            carrier=read_carrier(device / "carrier"),
+            # None also for a device that is down: the kernel then doesn't detect the carrier.
+            carrier={"1": True, "0": False}.get(sysfs.read(device / "carrier") or ""),
             addresses=tuple(addresses.get(device.name, ())),
-            receive_bytes=read_number(device / "statistics/rx_bytes"),
-            transmit_bytes=read_number(device / "statistics/tx_bytes"),
+            receive_bytes=sysfs.read_count(device / "statistics/rx_bytes"),
+            transmit_bytes=sysfs.read_count(device / "statistics/tx_bytes"),
         )
         for device in sorted(folder / name for name in network_devices.names(folder))
     )
@@ -44,83 +34,17 @@ def of_hardware(interfaces: tuple[Interface, ...], folder: Path = network_device
     return real or interfaces
 
 
-def read_text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
-
-
-def read_carrier(file: Path) -> bool | None:
-    """None also for a device that is down: the kernel then doesn't detect the carrier."""
-    return {"1": True, "0": False}.get(read_text(file))
-
-
-def read_number(file: Path) -> int | None:
-    text = read_text(file)
-    # The kernel's largest has 20 digits.
-    return int(text) if text.isdigit() and len(text) <= 20 else None
-
-
-# The addresses
-
-
 def own_addresses() -> dict[str, list[str]]:
-    """The addresses of this machine by device; empty if the kernel doesn't give them."""
-    found: dict[str, list[str]] = {}
-    for index, address in addresses_in(dump()):
-        # A device that has just disappeared has no name.
-        with contextlib.suppress(OSError):
-            found.setdefault(socket.if_indextoname(index), []).append(address)
-    return found
-
-
-def dump() -> bytes:
-    """The kernel's messages about all addresses; those received until an error."""
-    received = b""
-    with contextlib.suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as kernel:
-        kernel.settimeout(PATIENCE_SECONDS)
-        kernel.bind((0, 0))
-        body = ADDRESS_HEADER.pack(socket.AF_UNSPEC, 0, 0, 0, 0)
-        kernel.send(MESSAGE_HEADER.pack(MESSAGE_HEADER.size + len(body), GET_ADDRESSES, REQUEST_DUMP, 1, 0) + body)
-        while not any(kind in (DONE, ERROR) for kind, _body in messages_in(received)):
-            received += kernel.recv(LARGEST_BYTES)
-    return received
-
-
-def messages_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    """Type and body of each netlink message, up to the first incomplete one."""
-    while len(raw) >= MESSAGE_HEADER.size:
-        size, kind, _flags, _sequence, _port = MESSAGE_HEADER.unpack_from(raw)
-        if not MESSAGE_HEADER.size <= size <= len(raw):
-            return
-        yield kind, raw[MESSAGE_HEADER.size : size]
-        raw = raw[aligned(size) :]
-
-
-def addresses_in(raw: bytes) -> Iterator[tuple[int, str]]:
-    """Device index and address, for each address except link-local IPv6."""
-    for kind, body in messages_in(raw):
-        if kind != NEW_ADDRESS or len(body) < ADDRESS_HEADER.size:
-            continue
-        family, _prefix, _flags, scope, index = ADDRESS_HEADER.unpack_from(body)
-        attributes = dict(attributes_in(body[ADDRESS_HEADER.size :]))
-        # For a point-to-point device, ADDRESS is the peer's.
-        value = attributes.get(LOCAL_ADDRESS) or attributes.get(ADDRESS, b"")
-        if family == socket.AF_INET6 and scope == LINK_SCOPE:
-            continue
-        with contextlib.suppress(OSError, ValueError):
-            yield index, socket.inet_ntop(family, value)
-
-
-def attributes_in(raw: bytes) -> Iterator[tuple[int, bytes]]:
-    while len(raw) >= ATTRIBUTE_HEADER.size:
-        size, kind = ATTRIBUTE_HEADER.unpack_from(raw)
-        if not ATTRIBUTE_HEADER.size <= size <= len(raw):
-            return
-        yield kind, raw[ATTRIBUTE_HEADER.size : size]
-        raw = raw[aligned(size) :]
-
-
-def aligned(size: int) -> int:
-    return (size + 3) & ~3
+    """The addresses of this machine by device, without link-local IPv6; empty if the kernel doesn't give them."""
+    try:
+        found = psutil.net_if_addrs()
+    except OSError:
+        return {}
+    return {
+        device: [
+            entry.address
+            for entry in entries
+            if entry.family == socket.AF_INET or (entry.family == socket.AF_INET6 and not entry.address.startswith("fe80:"))
+        ]
+        for device, entries in found.items()
+    }

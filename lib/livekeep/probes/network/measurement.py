@@ -6,9 +6,9 @@ queries the name server, and writes probe-network/state.json (core/probe_results
 
 import dataclasses
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from livekeep.core.config import Config, NetworkProbe
+from livekeep.core.config import Config
 from livekeep.core.probe_results import Family, Interface, Lookup, NetworkResult, Ping
 from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.dns import Addresses
@@ -79,7 +79,23 @@ def with_totals(pings: Iterable[Ping], previous: Iterable[Ping]) -> tuple[Ping, 
 
 def judge(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement:
     """The verdict. `devices`: those whose carrier and addresses count."""
-    return outage(pings, lookups, devices) or weaknesses(pings, lookups) or Judgement("ok", good_news(pings, lookups))
+    failed = outage(pings, lookups, devices)
+    if failed:
+        return failed
+    # Most severe first; the advice is for the most severe.
+    weak = [*host_weaknesses(pings), *lookup_weaknesses(lookups)]
+    if weak:
+        return Judgement("warn", "; ".join(reason for reason, _advice in weak), weak[0][1])
+    durations = [entry.duration_seconds for entry in lookups if entry.duration_seconds is not None]
+    measured = [(entry.target, entry.rtt_seconds) for entry in pings if entry.rtt_seconds is not None]
+    if not measured:
+        return Judgement("ok", f"the name server answers in {milliseconds(max(durations, default=0))}")
+    # Prefer a name to an address.
+    target, seconds = next((entry for entry in measured if dns.literal(entry[0]) is None), measured[0])
+    count = len(targets(pings))
+    if count == 1:
+        return Judgement("ok", f"{target} answers in {milliseconds(seconds)}")
+    return Judgement("ok", f"all {count} hosts answer, {milliseconds(seconds)} to {target}")
 
 
 def outage(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[Interface]) -> Judgement | None:
@@ -91,11 +107,11 @@ def outage(pings: Sequence[Ping], lookups: Sequence[Lookup], devices: Sequence[I
     broken = link_outage(devices)
     if broken:
         return broken
-    count = len(targets(pings))
+    hosts = count_of(len(targets(pings)), "host")
     if is_looking_up:
-        return Judgement("fail", f"none of {count_of(count, 'host')} answers, though the name server does", CHECK_PINGS)
+        return Judgement("fail", f"none of {hosts} answers, though the name server does", CHECK_PINGS)
     if is_pinging:
-        return Judgement("fail", f"nothing answers: none of {count_of(count, 'host')}, nor the name server", CHECK_LINE)
+        return Judgement("fail", f"nothing answers: none of {hosts}, nor the name server", CHECK_LINE)
     return name_outage(pings, lookups)
 
 
@@ -118,48 +134,37 @@ def name_outage(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement |
     named = [entry for entry in pings if dns.literal(entry.target) is None]
     if any(entry.problem not in dns.NAME_PROBLEMS for entry in named):
         return None
-    problem = lookups[0].problem
     if not named and all(entry.problem == dns.NO_SUCH_NAME for entry in lookups):
         return None
-    count = len(answering(pings))
+    problem, count = lookups[0].problem, len(answering(pings))
     though = f", though {count_of(count, 'host')} can be reached by address" if count else ""
     if problem.startswith(dns.NO_ANSWER):
         return Judgement("fail", f"the name server {lookups[0].resolver} does not answer{though}", CHECK_NAME_SERVER)
     return Judgement("fail", f"no name can be looked up: {problem}{though}", CHECK_NAME_SERVER)
 
 
-def weaknesses(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> Judgement | None:
-    """What works badly, most severe first, or None. The advice is for the most severe."""
-    found = [*host_weaknesses(pings), *lookup_weaknesses(lookups)]
-    return Judgement("warn", "; ".join(reason for reason, _advice in found), found[0][1]) if found else None
-
-
-def host_weaknesses(pings: Sequence[Ping]) -> list[tuple[str, str]]:
+def host_weaknesses(pings: Sequence[Ping]) -> Iterator[tuple[str, str]]:
     """Reason and advice for each problem with the hosts."""
-    found = []
     good = answering(pings)
     problem = next((entry.problem for entry in pings if entry.problem in ping.CANNOT_PING), "")
     if problem and not good:
-        return [(f"the hosts are not pinged: {problem}", ping.CANNOT_PING[problem])]
+        yield f"the hosts are not pinged: {problem}", ping.CANNOT_PING[problem]
+        return
     silent = [target for target in targets(pings) if target not in good]
     if silent:
         problem = next((f": {entry.problem}" for entry in pings if entry.target == silent[0] and entry.problem), "")
-        found.append((f"no answer from {listed(silent)}{problem}", CHECK_HOSTS))
+        yield f"no answer from {listed(silent)}{problem}", CHECK_HOSTS
     for family, title in (("ipv4", "IPv4"), ("ipv6", "IPv6")):
         half = [entry.target for entry in pings if entry.target in good and entry.family == family and not entry.received]
         if half:
-            found.append((f"no answer over {title} from {listed(half)}", CHECK_FAMILY))
-    lossy = lossy_pings(pings)
-    if lossy:
-        found.append((f"{loss_of(lossy):.0%} of the packets to {listed([e.target for e in lossy])} are lost", CHECK_QUALITY))
-    return found
-
-
-def lossy_pings(pings: Sequence[Ping]) -> list[Ping]:
-    """The hosts that lose too many packets, singly or together; hosts that don't respond at all are excluded."""
+            yield f"no answer over {title} from {listed(half)}", CHECK_FAMILY
+    # The hosts that lose too many packets, singly or together; those that don't respond at all are excluded.
     losing = [entry for entry in pings if 0 < entry.received < entry.sent]
-    alone = [entry for entry in losing if is_lossy([entry])]
-    return alone or (losing if is_lossy([entry for entry in pings if entry.received]) else [])
+    lossy = [entry for entry in losing if is_lossy([entry])]
+    if not lossy and is_lossy([entry for entry in pings if entry.received]):
+        lossy = losing
+    if lossy:
+        yield f"{loss_of(lossy):.0%} of the packets to {listed([e.target for e in lossy])} are lost", CHECK_QUALITY
 
 
 def is_lossy(pings: Sequence[Ping]) -> bool:
@@ -174,45 +179,22 @@ def loss_of(pings: Sequence[Ping]) -> float:
 
 def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
     """Reason and advice for each problem with the names."""
-    useless = useless_name_server(lookups)
-    if useless:
-        return [useless]
-    found = [(f"{entry.name} cannot be looked up: {entry.problem}", name_advice(entry)) for entry in lookups if entry.problem]
+    faults = [entry for entry in lookups if entry.problem]
+    of_the_server = [entry for entry in faults if entry.problem not in dns.NAME_FAULTS]
+    if lookups and len(of_the_server) == len(lookups):
+        # The C library resolves names all the same: every program waits for the first name server.
+        server, problem = lookups[0].resolver, lookups[0].problem
+        if not server:
+            return [(f"no name server is used: {problem}", CHECK_NAME_SERVER)]
+        reason = f"the name server {server} is of no use ({problem}); another one answers in its place"
+        return [(reason, CHECK_THAT_NAME_SERVER.format(server))]
+    found = [
+        (f"{entry.name} cannot be looked up: {entry.problem}", CHECK_NAME_SERVER if entry in of_the_server else CHECK_NAMES)
+        for entry in faults
+    ]
     slow = [entry for entry in lookups if (entry.duration_seconds or 0) > SLOW_LOOKUP_SECONDS]
     found += [(f"looking up {entry.name} takes {entry.duration_seconds:.1f} s", CHECK_NAME_SERVER) for entry in slow]
     return found[:NAMED_IN_A_SENTENCE]
-
-
-def useless_name_server(lookups: Sequence[Lookup]) -> tuple[str, str] | None:
-    """The problem if the first name server answers no query although the C library resolves names: every program waits for it."""
-    if not lookups or not all(is_the_server_s_fault(entry) for entry in lookups):
-        return None
-    server, problem = lookups[0].resolver, lookups[0].problem
-    if not server:
-        return f"no name server is asked: {problem}", CHECK_NAME_SERVER
-    reason = f"the name server {server} is of no use ({problem}); another one answers in its place"
-    return reason, CHECK_THAT_NAME_SERVER.format(server)
-
-
-def is_the_server_s_fault(entry: Lookup) -> bool:
-    return bool(entry.problem) and entry.problem not in dns.THE_NAME_S_FAULT
-
-
-def name_advice(entry: Lookup) -> str:
-    return CHECK_NAME_SERVER if is_the_server_s_fault(entry) else CHECK_NAMES
-
-
-def good_news(pings: Sequence[Ping], lookups: Sequence[Lookup]) -> str:
-    durations = [entry.duration_seconds for entry in lookups if entry.duration_seconds is not None]
-    measured = [(entry.target, entry.rtt_seconds) for entry in pings if entry.rtt_seconds is not None]
-    if not measured:
-        return f"the name server answers in {milliseconds(max(durations, default=0))}"
-    # Prefer a name to an address.
-    target, seconds = next((entry for entry in measured if dns.literal(entry[0]) is None), measured[0])
-    count = len(targets(pings))
-    if count == 1:
-        return f"{target} answers in {milliseconds(seconds)}"
-    return f"all {count} hosts answer, {milliseconds(seconds)} to {target}"
 
 
 def targets(pings: Sequence[Ping]) -> list[str]:
@@ -242,19 +224,15 @@ def milliseconds(seconds: float) -> str:
 
 
 def measure(settings: Config, previous: NetworkResult, _now: float) -> tuple[NetworkResult, Judgement]:
-    wanted = settings.probes.network
-    pings, lookups = pings_and_lookups(wanted, previous.pings)
-    devices = interfaces.read(interfaces.own_addresses())
-    result = NetworkResult(pings=with_totals(pings, previous.pings), lookups=lookups, interfaces=devices)
-    return result, judge(result.pings, lookups, interfaces.of_hardware(devices))
-
-
-def pings_and_lookups(wanted: NetworkProbe, previous: Sequence[Ping]) -> tuple[list[Ping], tuple[Lookup, ...]]:
     """Query the name server while the C library resolves the hosts, then ping the hosts."""
+    wanted = settings.probes.network
     until_monotonic = time.monotonic() + wanted.timeout_seconds
     resolution = dns.Resolution(wanted.hosts)
     lookups = dns.ask(dict.fromkeys(wanted.names), dns.resolver(), wanted.timeout_seconds)
-    destinations, unknown = plan(wanted.hosts, resolution.wait(until_monotonic), previous)
+    destinations, unknown = plan(wanted.hosts, resolution.wait(until_monotonic), previous.pings)
     found = [*ping.measure(destinations, wanted.packets, wanted.timeout_seconds), *unknown]
     order = {host: number for number, host in enumerate(wanted.hosts)}
-    return sorted(without_absent_ipv6(found), key=lambda entry: (order[entry.target], entry.family)), lookups
+    found = sorted(without_absent_ipv6(found), key=lambda entry: (order[entry.target], entry.family))
+    devices = interfaces.read(interfaces.own_addresses())
+    result = NetworkResult(pings=with_totals(found, previous.pings), lookups=lookups, interfaces=devices)
+    return result, judge(result.pings, lookups, interfaces.of_hardware(devices))

@@ -96,23 +96,23 @@ def round_trips_in(output: str) -> dict[str, list[float | None]]:
     return found
 
 
-def jitter(round_trips: Sequence[float]) -> float | None:
-    """The mean difference between consecutive round-trip times."""
-    differences = [abs(later - earlier) for earlier, later in pairwise(round_trips)]
-    return sum(differences) / len(differences) if differences else None
+def mean(values: Sequence[float]) -> float | None:
+    # The module statistics takes long to import.
+    return sum(values) / len(values) if values else None
 
 
 def summary(destination: Destination, packets: Sequence[float | None] | None, problem: str) -> Ping:
     """This run's result, without the totals. `packets` is None if none was sent; `problem` says why."""
     round_trips = [round_trip for round_trip in packets or () if round_trip is not None]
+    differences = [abs(later - earlier) for earlier, later in pairwise(round_trips)]
     return Ping(
         destination.target,
         destination.family,
         sent=len(packets or ()),
         received=len(round_trips),
-        rtt_seconds=sum(round_trips) / len(round_trips) if round_trips else None,
+        rtt_seconds=mean(round_trips),
         rtt_max_seconds=max(round_trips, default=None),
-        jitter_seconds=jitter(round_trips),
+        jitter_seconds=mean(differences),
         problem="" if packets else problem,
     )
 

@@ -5,7 +5,8 @@ only checks whether a test may run now, and a stream that starts during a test e
 """
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
+from typing import Any
 
 from livekeep.core import config, state
 from livekeep.core.config import Config
@@ -90,9 +91,10 @@ def measure(settings: Config, previous: SpeedtestResult, now: float) -> tuple[Sp
     if reason := reason_now(now, QUIET_BEFORE_START_SECONDS):
         return previous, Judgement("skipped", reason)
     used = Used()
-    found: Measurement | None = None
+    changes: dict[str, Any] = {}
     try:
         found = tools.measure(settings.probes.speedtest, settings.vimeo.proxy, used, lambda: reason_now(now))
+        changes = {"measured_at": now, **asdict(found)}
         stream = read(StreamResult)
         judgement = judge(found, stream.variant_bandwidth_bits_per_second if isinstance(stream, StreamResult) else None)
     except tools.NoToolError as error:
@@ -101,23 +103,9 @@ def measure(settings: Config, previous: SpeedtestResult, now: float) -> tuple[Sp
         judgement = Judgement("skipped", f"the test was broken off: {error}")
     except tools.MeasureError as error:
         judgement = Judgement("fail", str(error), DOCTOR)
-    kept = replace(
-        previous,
-        received_bytes_total=previous.received_bytes_total + used.received_bytes,
-        sent_bytes_total=previous.sent_bytes_total + used.sent_bytes,
-    )
-    return (with_measurement(kept, found, now) if found else kept), judgement
-
-
-def with_measurement(kept: SpeedtestResult, found: Measurement, now: float) -> SpeedtestResult:
-    return replace(
-        kept,
-        tool=found.tool,
-        measured_at=now,
-        download_bytes_per_second=found.download_bytes_per_second,
-        upload_bytes_per_second=found.upload_bytes_per_second,
-        latency_seconds=found.latency_seconds,
-    )
+    changes["received_bytes_total"] = previous.received_bytes_total + used.received_bytes
+    changes["sent_bytes_total"] = previous.sent_bytes_total + used.sent_bytes
+    return replace(previous, **changes), judgement
 
 
 def may_run(now: float) -> bool:

@@ -5,6 +5,7 @@ speedtest-cli 2.1.3 (one report, speeds in bit/s). Both report the latency in mi
 """
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.probes.speedtest import transfer
 from livekeep.probes.speedtest.description import INSTALL, TOOLS
 from livekeep.probes.speedtest.transfer import Used
-from livekeep.system import process
+from livekeep.system import background, process
 from livekeep.system.http import TransportError
 
 SET_URL = "set probes.speedtest.download_url in /etc/livekeep/livekeep.toml"
@@ -73,7 +74,7 @@ def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Ca
     """
     tool = choose(settings)
     if tool == "url":
-        return by_url(settings, proxy, used, reason_to_stop)
+        return background.within(math.inf, lambda: by_url(settings, proxy, used), reason_to_stop)
     if problem := process.proxy_problem(proxy):
         raise MeasureError(f"{tool} cannot be used: {problem}")
     seconds = settings.duration_seconds
@@ -122,16 +123,15 @@ def amount(value: Any, highest: float) -> float | None:
     return float(value) if 0 < value <= highest else None
 
 
-def by_url(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
-    """Our own client: the download, the upload if its URL is configured, and the connection time."""
-    seconds = settings.duration_seconds
-    latency = transfer.latency(proxy or settings.download_url)
+def by_url(settings: SpeedtestProbe, proxy: str, used: Used) -> Measurement:
+    """Our own client: the download, the upload if its URL is configured, and the connection time. Raises `MeasureError`."""
+    latency, up = transfer.latency(proxy or settings.download_url), None
+    direction = "download"
     try:
-        down = transfer.download(settings.download_url, proxy, seconds, used, reason_to_stop)
+        down = transfer.download(settings.download_url, proxy, settings.duration_seconds, used)
+        if settings.upload_url:
+            direction = "upload"
+            up = transfer.upload(settings.upload_url, proxy, settings.duration_seconds, used)
     except TransportError as error:
-        raise MeasureError(f"the download failed: {error}") from error
-    try:
-        up = transfer.upload(settings.upload_url, proxy, seconds, used, reason_to_stop) if settings.upload_url else None
-    except TransportError as error:
-        raise MeasureError(f"the upload failed: {error}") from error
+        raise MeasureError(f"the {direction} failed: {error}") from error
     return Measurement("url", down, up, latency)

@@ -1,14 +1,10 @@
-"""Measures the speed with our own transfers: a GET whose body is discarded, and POSTs of zeros.
-
-A transfer runs in a monitored thread; nothing is stored.
-"""
+"""Measures the speed with our own transfers: a GET whose body is discarded, and POSTs of zeros. Nothing is stored."""
 
 import contextlib
-import math
 import socket
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -17,6 +13,8 @@ from livekeep.system.http import USER_AGENT, Client, RefusedStatusError, Transpo
 
 WAIT_SECONDS = 10.0
 """For a connection, for a response, and between data."""
+GRACE_SECONDS = 3 * WAIT_SECONDS
+"""Of a whole transfer, in addition to the time that it measures."""
 BLOCK_BYTES = 64 * 1024
 BLOCK = bytes(BLOCK_BYTES)
 HEADERS = {"User-Agent": USER_AGENT, "Accept": "*/*", "Accept-Encoding": "identity", "Content-Type": "application/octet-stream"}
@@ -36,71 +34,45 @@ class Used:
     sent_bytes: int = 0
 
 
-@dataclass
-class Transfer:
-    """The parameters of a transfer."""
-
-    url: str
-    proxy: str
-    seconds: float
-    used: Used
-
-    def deadline(self) -> float:
-        """When to give up, in monotonic seconds."""
-        return time.monotonic() + self.seconds + 3 * WAIT_SECONDS
-
-
-def download(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of a GET that ends after `seconds`. Raises `TransportError`, `CalledOffError`."""
-    return watched(Transfer(url, proxy, seconds, used), receive, reason_to_stop)
-
-
-def upload(url: str, proxy: str, seconds: float, used: Used, reason_to_stop: Callable[[], str]) -> float:
-    """Bytes per second of POSTs for `seconds`. Raises `TransportError`, `CalledOffError`."""
-    return watched(Transfer(url, proxy, seconds, used), send, reason_to_stop)
-
-
-def watched(transfer: Transfer, work: Callable[[Transfer], float], reason_to_stop: Callable[[], str]) -> float:
-    """Run a transfer until it ends or is cancelled."""
-    return background.within(math.inf, lambda: work(transfer), reason_to_stop)
-
-
-def receive(transfer: Transfer) -> float:
-    """Read for the transfer's seconds, or to the end of a smaller file."""
-    began = seconds = 0.0
+def download(url: str, proxy: str, seconds: float, used: Used) -> float:
+    """Bytes per second of a GET that ends after `seconds`, or with a smaller file. Raises `TransportError`."""
+    began = elapsed = 0.0
     total = 0
 
     def take(block: bytes) -> bool:
-        nonlocal began, seconds, total
+        nonlocal began, elapsed, total
         began = began or time.monotonic()
-        seconds = time.monotonic() - began
+        elapsed = time.monotonic() - began
         total += len(block)
-        transfer.used.received_bytes += len(block)
-        return seconds < transfer.seconds
+        used.received_bytes += len(block)
+        return elapsed < seconds
 
-    client = Client(transfer.proxy, WAIT_SECONDS)
-    response = client.read(transfer.url, transfer.deadline(), take, headers=HEADERS)
+    deadline = time.monotonic() + seconds + GRACE_SECONDS
+    response = Client(proxy, WAIT_SECONDS).read(url, deadline, take, headers=HEADERS)
     if response.status != 200:
         raise RefusedStatusError(response.status)
-    if seconds < LEAST_SECONDS and total < LEAST_BYTES:
+    if elapsed < LEAST_SECONDS and total < LEAST_BYTES:
         raise TransportError("invalid", f"{total / 1000:.0f} kB are too few to measure by; name a larger file")
-    return total / max(seconds, 1e-6)
+    return total / max(elapsed, 1e-6)
 
 
-def send(transfer: Transfer) -> float:
-    """POST bodies of known length, one after the other: each response confirms that the whole body arrived."""
-    client, deadline, began = Client(transfer.proxy, WAIT_SECONDS), transfer.deadline(), time.monotonic()
-    seconds, total, size = 0.0, 0, BLOCK_BYTES
-    with contextlib.closing(client):
-        while seconds < transfer.seconds:
-            response = client.post(transfer.url, deadline, HEADERS, Zeros(size, transfer.used))
+def upload(url: str, proxy: str, seconds: float, used: Used) -> float:
+    """Bytes per second of POSTs for `seconds`. Raises `TransportError`.
+
+    They are of known length, one after the other: each response confirms that the whole body arrived.
+    """
+    began = time.monotonic()
+    elapsed, total, size = 0.0, 0, BLOCK_BYTES
+    with contextlib.closing(Client(proxy, WAIT_SECONDS)) as client:
+        while elapsed < seconds:
+            response = client.post(url, began + seconds + GRACE_SECONDS, HEADERS, Zeros(size, used))
             if not 200 <= response.status < 300:
                 raise RefusedStatusError(response.status)
             total += size
-            before, seconds = seconds, time.monotonic() - began
-            if seconds - before < transfer.seconds / 8:
+            before, elapsed = elapsed, time.monotonic() - began
+            if elapsed - before < seconds / 8:
                 size = min(2 * size, LARGEST_UPLOAD_BYTES)
-    return total / seconds
+    return total / elapsed
 
 
 @dataclass(frozen=True)

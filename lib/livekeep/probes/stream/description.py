@@ -41,8 +41,20 @@ class Description(probe_descriptions.Description[StreamResult]):
                 ("livekeep_stream_playlist_target_duration_seconds", result.target_duration_seconds),
             )
         )
-        if result.analysis is not None:
-            yield from analysis_samples(result.analysis)
+        analysis = result.analysis
+        if analysis is None:
+            return
+        yield from known(
+            (
+                ("livekeep_stream_video_width_pixels", analysis.width_pixels),
+                ("livekeep_stream_video_height_pixels", analysis.height_pixels),
+                ("livekeep_stream_video_frame_rate_hertz", analysis.frame_rate_hertz),
+                ("livekeep_stream_audio_channels", analysis.audio_channels),
+                ("livekeep_stream_audio_sample_rate_hertz", analysis.audio_sample_rate_hertz),
+            )
+        )
+        if analysis.video_codec or analysis.audio_codec:
+            yield "livekeep_stream_info", (analysis.video_codec, analysis.audio_codec), 1
 
     def rows(self, result: StreamResult, clock: Clock) -> list[Row]:
         rows = [("Stream", f'"{result.target}"')] if result.target else []
@@ -66,20 +78,6 @@ class Description(probe_descriptions.Description[StreamResult]):
         if is_installed("ffprobe"):
             return "", ""
         return "ffprobe is not installed: the stream is not analysed", "sudo apt install ffmpeg"
-
-
-def analysis_samples(analysis: Analysis) -> Iterator[Sample]:
-    yield from known(
-        (
-            ("livekeep_stream_video_width_pixels", analysis.width_pixels),
-            ("livekeep_stream_video_height_pixels", analysis.height_pixels),
-            ("livekeep_stream_video_frame_rate_hertz", analysis.frame_rate_hertz),
-            ("livekeep_stream_audio_channels", analysis.audio_channels),
-            ("livekeep_stream_audio_sample_rate_hertz", analysis.audio_sample_rate_hertz),
-        )
-    )
-    if analysis.video_codec or analysis.audio_codec:
-        yield "livekeep_stream_info", (analysis.video_codec, analysis.audio_codec), 1
 
 
 def analysis_rows(analysis: Analysis, clock: Clock) -> list[Row]:

@@ -18,7 +18,7 @@ from livekeep.probes.stream import analysis
 from livekeep.probes.stream.analysis import Source
 from livekeep.system import hls
 from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
-from livekeep.system.http import Client, RefusedStatusError, Response, TransportError
+from livekeep.system.http import Client, RefusedStatusError, TransportError
 
 STALE_TARGET_DURATIONS = 3
 USUAL_TARGET_SECONDS = 6.0
@@ -52,11 +52,6 @@ def is_web(url: str) -> bool:
     return url.lower().startswith(("http://", "https://"))
 
 
-def position(result: StreamResult) -> tuple[int | None, str]:
-    """The stream's position."""
-    return result.media_sequence, result.last_segment
-
-
 def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
     """The result of a check. `previous` is of the same stream; its position is kept if the check failed."""
     if seen.fault:
@@ -79,7 +74,8 @@ def noted(previous: StreamResult, seen: Seen, now: float) -> StreamResult:
         last_segment=seen.media.last_segment,
         target_duration_seconds=seen.media.target_duration_seconds,
     )
-    is_unchanged = previous.last_change is not None and position(found) == position(previous)
+    position, before = (found.media_sequence, found.last_segment), (previous.media_sequence, previous.last_segment)
+    is_unchanged = previous.last_change is not None and position == before
     return replace(found, last_change=previous.last_change if is_unchanged else now)
 
 
@@ -94,8 +90,8 @@ def analysis_is_due(previous: StreamResult, found: StreamResult, interval_second
     age = now - previous.analysis.analysed_at
     if age < 0 or age >= interval_seconds:
         return True
-    began_anew = (found.media_sequence or 0) < (previous.media_sequence or 0) - JUMP_BACK_SEGMENTS
-    return (began_anew or bool(previous.analysis_problem)) and age >= PAUSE_BETWEEN_ANALYSES_SECONDS
+    has_restarted = (found.media_sequence or 0) < (previous.media_sequence or 0) - JUMP_BACK_SEGMENTS
+    return (has_restarted or bool(previous.analysis_problem)) and age >= PAUSE_BETWEEN_ANALYSES_SECONDS
 
 
 def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -> Judgement:
@@ -103,11 +99,12 @@ def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -
     if seen.fault:
         return Judgement("fail", seen.fault, seen.advice)
     if seen.media is None:
-        return judge_plain(found, "its playlist is too long to be read" if seen.is_cut else NO_PLAYLIST)
-    if seen.media.has_ended:
-        return Judgement("fail", "the stream has ended, says its playlist, though it counts as live", ENCODER)
-    if not seen.media.segments:
-        return Judgement("fail", "the playlist lists no segment", ENCODER)
+        if not found.is_reachable:
+            return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
+        return with_analysis(["its playlist is too long to be read" if seen.is_cut else NO_PLAYLIST], found)
+    if seen.media.has_ended or not seen.media.segments:
+        ended = "the stream has ended, says its playlist, though it counts as live"
+        return Judgement("fail", ended if seen.media.has_ended else "the playlist lists no segment", ENCODER)
     target = found.target_duration_seconds or USUAL_TARGET_SECONDS
     still = now - (found.last_change or now)
     if still > STALE_TARGET_DURATIONS * target:
@@ -118,13 +115,6 @@ def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -
     if found.variants and found.variant_bandwidth_bits_per_second:
         variants += f" up to {found.variant_bandwidth_bits_per_second / 1e6:.3g} Mbit/s"
     return with_analysis([growing, variants], found)
-
-
-def judge_plain(found: StreamResult, words: str) -> Judgement:
-    """The verdict on a stream without a readable playlist is that of its analysis."""
-    if not found.is_reachable:
-        return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
-    return with_analysis([words], found)
 
 
 def with_analysis(words: list[str], found: StreamResult) -> Judgement:
@@ -152,7 +142,8 @@ def measure(settings: Config, previous: StreamResult, now: float) -> tuple[Strea
     if (previous.target, previous.source) != (target, poller.source):
         previous = StreamResult(target=target, source=poller.source)
     if poller.state == "starting" and poller.cause in BROKEN:
-        return broken(previous, poller)
+        # The poller has already checked the playlist and provides no URL: the previous result stays.
+        return replace(previous, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
     if poller.state != "live":
         return skip(previous, "the stream is not live")
     try:
@@ -171,9 +162,15 @@ def measure(settings: Config, previous: StreamResult, now: float) -> tuple[Strea
     return found, judge(previous, found, seen, now)
 
 
-def broken(previous: StreamResult, poller: PollerState) -> tuple[StreamResult, Judgement]:
-    """The poller has already checked the playlist and provides no URL: the previous result stays."""
-    return replace(previous, is_reachable=poller.cause != "not-open"), Judgement("fail", poller.reason, ENCODER)
+def analysed(found: StreamResult, source: Source, settings: Config, now: float) -> StreamResult:
+    try:
+        result = analysis.analyse(source, settings.vimeo.proxy, settings.probes.stream.timeout_seconds, now)
+    except analysis.NotInstalledError as error:
+        return replace(found, analysis=None, analysis_problem=str(error))
+    except analysis.AnalysisError as error:
+        # The time of the attempt delays the next one.
+        return replace(found, analysis=Analysis(analysed_at=now), analysis_problem=str(error))
+    return replace(found, analysis=result, analysis_problem="")
 
 
 def skip(previous: StreamResult, reason: str) -> tuple[StreamResult, Judgement]:
@@ -208,44 +205,24 @@ def checked(url: str, proxy: str, seconds: float) -> Seen:
         Client().talk(urlsplit(url), time.monotonic() + seconds, lambda connection: None)
         return Seen(source=analysis.listed(url))
     stream = hls.read(Client(proxy), url, time.monotonic() + seconds)
+    response = stream.response
     if not stream.is_playlist:
-        if stream.response.status != 200:
-            raise RefusedStatusError(stream.response.status)
-        if is_promised(url, stream.response):
+        if response.status != 200:
+            raise RefusedStatusError(response.status)
+        path, media_type = url.partition("?")[0].lower(), response.headers.get("content-type", "").lower()
+        # It should have been a playlist, or is an HTML page, such as a login.
+        if path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type:
             raise PlaylistError("is none: the answer is of another kind; does this network ask for a login?")
         return Seen(source=analysis.listed(url))
     if stream.master is None:
-        return Seen(stream.media, source=analysis.media_at(stream.response.url), is_cut=stream.is_cut)
+        return Seen(stream.media, source=analysis.media_at(response.url), is_cut=stream.is_cut)
     if not stream.master.variants:
         raise PlaylistError("names no variant")
     if stream.media is None and not stream.is_cut:
-        raise no_variant(stream.last)
-    source = analysis.best_of(stream.master, stream.response.url)
+        if isinstance(stream.last, TransportError):
+            raise stream.last
+        if stream.last and stream.last.status != 200:
+            raise RefusedStatusError(stream.last.status)
+        raise PlaylistError("of each variant is none")
+    source = analysis.best_of(stream.master, response.url)
     return Seen(stream.media, len(stream.master.variants), stream.master.highest_bandwidth(), source, stream.is_cut)
-
-
-def no_variant(last: Response | TransportError | None) -> Exception:
-    """The error for a master playlist without a readable variant."""
-    if isinstance(last, TransportError):
-        return last
-    if last and last.status != 200:
-        return RefusedStatusError(last.status)
-    return PlaylistError("of each variant is none")
-
-
-def is_promised(url: str, response: Response) -> bool:
-    """Whether a response that is not a playlist should have been one, or is an HTML page, such as a login."""
-    path = url.partition("?")[0].lower()
-    media_type = response.headers.get("content-type", "").lower()
-    return path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type
-
-
-def analysed(found: StreamResult, source: Source, settings: Config, now: float) -> StreamResult:
-    try:
-        result = analysis.analyse(source, settings.vimeo.proxy, settings.probes.stream.timeout_seconds, now)
-    except analysis.NotInstalledError as error:
-        return replace(found, analysis=None, analysis_problem=str(error))
-    except analysis.AnalysisError as error:
-        # The time of the attempt delays the next one.
-        return replace(found, analysis=Analysis(analysed_at=now), analysis_problem=str(error))
-    return replace(found, analysis=result, analysis_problem="")

@@ -17,16 +17,8 @@ from livekeep.system.youtube import ABSURD, VIDEOS_A_REQUEST, ApiError, count, m
 LONGEST_TITLE = 100
 
 
-def videos_in(document: Any) -> dict[str, YoutubeVideo]:
-    """The videos in a response by id, without their channel. Raises `ApiError` if it is not as documented."""
-    try:
-        videos = [video_of(item) for item in document["items"]]
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise ApiError(ABSURD) from error
-    return {video.video: video for video in videos}
-
-
 def video_of(item: Any) -> YoutubeVideo:
+    """A video of a response, without its channel."""
     snippet, live = item["snippet"], item.get("liveStreamingDetails", {})
     ended_at = moment(live.get("actualEndTime"))
     showing: dict[str, Showing] = {"live": "live", "upcoming": "upcoming", "none": "none"}
@@ -44,14 +36,17 @@ def video_of(item: Any) -> YoutubeVideo:
 
 def ask(settings: YoutubeProbe, proxy: str, key: str, videos: Sequence[str]) -> dict[str, YoutubeVideo]:
     """YouTube's public data about these videos, by id; unknown videos are left out. Raises `ApiError`."""
-    seconds = settings.timeout_seconds
     api_url = settings.api_url.rstrip("/")
     client = Client(youtube.proxy_for(api_url, proxy))
-
-    answers: dict[str, YoutubeVideo] = {}
-    deadline = time.monotonic() + seconds
+    found: dict[str, YoutubeVideo] = {}
+    deadline = time.monotonic() + settings.timeout_seconds
     for start in range(0, len(videos), VIDEOS_A_REQUEST):
         part = ",".join(videos[start : start + VIDEOS_A_REQUEST])
         url = f"{api_url}/videos?part=snippet,liveStreamingDetails&id={part}"
-        answers |= videos_in(youtube.request(client, url, key, deadline))
-    return answers
+        document = youtube.request(client, url, key, deadline)
+        try:
+            answer = [video_of(item) for item in document["items"]]
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+            raise ApiError(ABSURD) from error
+        found |= {video.video: video for video in answer}
+    return found

@@ -7,7 +7,7 @@ there is a key; writes probe-youtube/state.json (core/probe_results.py).
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from livekeep.core import channels, paths
 from livekeep.core.config import Config
@@ -73,25 +73,18 @@ def measure(settings: Config, previous: YoutubeResult, now: float) -> tuple[Yout
         return YoutubeResult(), Judgement("fail", ODD_KEY, STORE_KEY)
     if not key:
         return YoutubeResult(), Judgement("skipped", NO_KEY, STORE_KEY)
-    return asked(settings, named, key, previous, now)
-
-
-def asked(
-    settings: Config, named: Mapping[str, str], key: str, previous: YoutubeResult, now: float
-) -> tuple[YoutubeResult, Judgement]:
-    """The result of one request about the videos `named` by channel."""
     # Most machines have none, and should not import the HTTP client every minute.
     from livekeep.probes.youtube import api  # noqa: PLC0415
     from livekeep.system.youtube import ApiError  # noqa: PLC0415
 
-    fault, told = None, {}
+    fault, shown = None, {}
     try:
-        told = api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
+        shown = api.ask(settings.probes.youtube, settings.vimeo.proxy, key, sorted(set(named.values())))
     except ApiError as error:
         fault = Judgement("fail", f"YouTube cannot be asked: {error}", error.advice)
     before = {video.channel: video for video in previous.videos}
     videos = []
     for channel, video in named.items():
-        found = told.get(video) or YoutubeVideo("", video, "" if fault else "missing")
+        found = shown.get(video) or YoutubeVideo("", video, "" if fault else "missing")
         videos.append(noted(dataclasses.replace(found, channel=channel), before.get(channel), is_on_air(channel), now))
     return YoutubeResult(videos=tuple(videos)), fault or judge(videos, now)
