@@ -1,23 +1,24 @@
-"""States that hold all that a unit can know, as the units write them."""
+"""States that hold all that a unit can know, as the units write them, and what the exporter makes of them."""
 
 import dataclasses
 import os
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any
 
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import (
-    PROBES,
     Analysis,
+    ClockResult,
     Connector,
     HostResult,
     Interface,
     Lookup,
     NetworkResult,
     Ping,
-    ProbeResult,
     Run,
     SpeedtestResult,
     StreamResult,
@@ -26,7 +27,11 @@ from livekeep.core.probe_results import (
 )
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
 from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State
+from livekeep.exporter.metrics import Sample
+from livekeep.exporter.states import States
+from livekeep.status.health import Clock
 
+Figures = dict[str, float]
 NOW = 1_800_000_000.0
 RUN = Run("ok", "", "", NOW - 100, NOW - 5, NOW - 6, 1.5, 60.0, 10, 2, 3)
 REQUESTS = Requests({**dict.fromkeys(REQUEST_OUTCOMES, 0), "2xx": 55, "4xx": 2}, (1, 20, 50, 55, 55, 56, 56, 56), 57, 32.25)
@@ -105,18 +110,10 @@ FINDINGS: dict[str, Any] = {
         run=RUN,
         videos=(YoutubeVideo("main", "dQw4w9WgXcQ", "live", "A day in the wood", None, NOW - 3600, None, 12),),
     ),
+    "clock": ClockResult(
+        run=RUN, synchronized=True, server="ntp.example", stratum=2, offset_seconds=-0.25, last_contact=NOW - 30
+    ),
 }
-
-
-def filled(kind: type[ProbeResult]) -> ProbeResult:
-    """A result all of whose values are known, of a probe that has but plain ones."""
-    plain: dict[type, Any] = {bool: True, int: 1, float: 1.0, str: "x"}
-    names = {field.name for field in dataclasses.fields(kind)} - {field.name for field in dataclasses.fields(ProbeResult)}
-    types = {name: hint for name, hint in get_type_hints(kind).items() if name in names}
-    return kind(run=RUN, **{name: plain[next(iter(get_args(hint)), hint)] for name, hint in types.items()})
-
-
-FINDINGS |= {name: filled(kind) for name, kind in PROBES.items() if name not in FINDINGS}
 CHANNEL = ChannelState(
     channel="main",
     pid=4711,
@@ -220,3 +217,21 @@ def intend(channel: str, kept: Path, seconds_ago: float = 3600.0) -> None:
     channels.intend(channel, directory)
     moment = time.time() - seconds_ago
     os.utime(directory / f"{channel}.on-air", (moment, moment))
+
+
+def collect(states: States, source: Callable[[States, Clock], Iterable[Sample]]) -> tuple[Figures, str]:
+    """The samples of a source by name and labels, and the fault that came after them, or ""."""
+    found: Figures = {}
+    try:
+        for name, labels, value in source(states, Clock(time.time(), time.monotonic())):
+            key = " ".join([name.removeprefix("livekeep_"), *labels])
+            assert key not in found, "a sample is given twice"
+            found[key] = float(value)
+    except TemporaryError as error:
+        return found, str(error)
+    return found, ""
+
+
+def present(found: Figures, family: str) -> list[str]:
+    """The values of a state set that are 1."""
+    return [key.rpartition(" ")[2] for key, value in found.items() if key.startswith(f"{family} ") and value]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -12,15 +11,9 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.exporter.served import Reply, get
-from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket
+from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, reserved
 
 PROGRAM = PROJECT / "bin/livekeep-exporter"
-
-
-def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
 
 
 class RunningExporter:
@@ -30,7 +23,8 @@ class RunningExporter:
         """`as_user`: the beginning of the command, such as setpriv."""
         self.as_user = as_user
         self.folder, self.address = folder, address
-        self.port = free_port(address)
+        self._reserved = reserved(address)
+        self.port: int = self._reserved.getsockname()[1]
         self.states = folder / "run/livekeep"
         self.config = folder / "etc/livekeep/livekeep.toml"
         self.errors = folder / "stderr"
@@ -60,6 +54,7 @@ class RunningExporter:
             self.process.kill()
         self.process.wait()
         self.systemd.__exit__()
+        self._reserved.close()
 
     def configure(self, settings: str) -> None:
         text = f'[exporter]\naddress = "{self.address}"\nport = {self.port}\n{settings}'

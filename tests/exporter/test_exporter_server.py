@@ -192,13 +192,6 @@ def test_on_a_network_every_name_is_answered(site: Site, tmp_path: Path) -> None
             assert parse(served.ask(closing(raw))).status == 200
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
-def test_another_method_is_refused(served: Served, site: Site, method: str) -> None:
-    reply = get(served.port, "/screen.png", method=method)
-    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
-    assert site.asked == []
-
-
 def test_a_bug_is_answered_and_the_connection_lives_on(served: Served) -> None:
     with served.connect() as client:
         client.sendall(request("bug"))
@@ -323,11 +316,6 @@ def test_many_clients_at_once(served: Served) -> None:
 # Listening
 
 
-def test_ipv6() -> None:
-    with listen("::1", 0) as listener:
-        assert listener.getsockname()[0] == "::1"
-
-
 def test_all_networks_are_those_of_ipv4_too() -> None:
     with listen("::", 0) as listener, socket.create_connection(("127.0.0.1", listener.getsockname()[1])):
         listener.setblocking(True)
@@ -336,29 +324,16 @@ def test_all_networks_are_those_of_ipv4_too() -> None:
         assert where[0] == "::ffff:127.0.0.1"
 
 
-@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
-def test_a_port_in_use_is_named(address: str) -> None:
-    with listen(address, 0) as listener:
-        port = listener.getsockname()[1]
-        shown = f"[{address}]" if ":" in address else address
-        with pytest.raises(TemporaryError) as refused:
-            listen(address, port)
-    assert str(refused.value) == (
-        f"{shown}:{port}: cannot listen (Address already in use); another program holds the port: "
-        f"ss -ltnp 'sport = :{port}'; or choose another exporter.port"
-    )
-
-
-def test_an_address_that_is_not_ours_is_named() -> None:
-    with pytest.raises(TemporaryError) as refused:
-        listen("192.0.2.1", 9877)
-    assert str(refused.value) == (
-        "192.0.2.1:9877: cannot listen (Cannot assign requested address); "
-        "this machine does not have that address: ip address; or choose another exporter.address"
-    )
-
-
-def test_an_address_that_nobody_can_have_is_named() -> None:
-    advice = "choose another exporter.address or exporter.port"
-    with pytest.raises(TemporaryError, match=rf"^\[fe80::1\]:9877: cannot listen \(.*\); {advice}$"):
-        listen("fe80::1", 9877)
+@pytest.mark.parametrize(
+    ("address", "sentence"),
+    [
+        (
+            "192.0.2.1",
+            r"Cannot assign requested address\); this machine does not have that address: ip address; or choose another",
+        ),
+        ("fe80::1", r".*\); choose another exporter.address or exporter.port"),
+    ],
+)
+def test_an_address_that_cannot_be_is_named(address: str, sentence: str) -> None:
+    with pytest.raises(TemporaryError, match=rf"{address}\]?:9877: cannot listen \({sentence}"):
+        listen(address, 9877)

@@ -1,7 +1,6 @@
 """/screen.png: who gets it, when a new picture is taken, and what is said when none comes."""
 
 import select
-import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -103,11 +102,6 @@ def test_no_new_picture_is_told_after_a_while(gallery: Served, studio: Studio) -
     assert (reply.status, told in reply.body) == (504, True)
 
 
-def test_who_asks_soon_again_gets_the_same_one(gallery: Served, studio: Studio) -> None:
-    pictures = {ask(gallery, GOOD).body for _ in range(5)}
-    assert (len(pictures), studio.count()) == (1, 1)
-
-
 def test_who_asks_at_once_waits_for_the_same_one(gallery: Served, studio: Studio) -> None:
     studio.takes(0.5)
     clients = [gallery.connect() for _ in range(MOST_WAITING)]
@@ -149,24 +143,14 @@ def test_a_start_that_fails_is_reported_and_not_repeated_at_once(tmp_path: Path,
     assert (bodies[0][0], b"absent: No such file or directory; is dbus.service running?" in bodies[0][1]) == (502, True)
 
 
-def test_others_are_served_while_one_waits(gallery: Served, studio: Studio) -> None:
-    studio.does("exit 0")
-    with gallery.connect() as waiting:
-        waiting.sendall(REQUEST)
-        wait_until("the unit is started", lambda: studio.count() == 1)
-        assert ask(gallery).status == 401
-
-
 @pytest.mark.parametrize(
     "header",
     [
         "X: y",
         "Authorization: Bearer",
-        "Authorization: Bearer wrong",
         f"Authorization: Basic {TOKEN}",
         f"Authorization: {TOKEN}",
         f"Authorization: Bearer {TOKEN}x",
-        f"Authorization: Bearer {TOKEN[:-1]}",
         "Authorization: Bearer \u00fc",
     ],
 )
@@ -211,11 +195,3 @@ def test_what_is_no_plain_file_is_not_given(gallery: Served, studio: Studio, kin
     reply = ask(gallery, GOOD)
     assert reply.status == 502
     assert b"nobody may see me" not in reply.body
-
-
-def test_the_picture_s_file_is_not_changed(gallery: Served, studio: Studio) -> None:
-    ask(gallery, GOOD)
-    before = studio.picture.stat()
-    assert stat.S_ISREG(before.st_mode)
-    assert ask(gallery, GOOD).body == studio.picture.read_bytes()
-    assert studio.picture.stat().st_mtime_ns == before.st_mtime_ns

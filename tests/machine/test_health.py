@@ -28,7 +28,7 @@ from tests.machine.services import Services
 LIBRARY, UNIT_FILES = "/usr/lib/python3/dist-packages/livekeep", "/usr/lib/systemd/system"
 STREAM_FILE = "/run/livekeep/stream/stream.json"
 SPEEDTEST = "livekeep-probe-speedtest.service"
-LIMITS = {EXPORTER: 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
+LIMITS = {EXPORTER: 1.2, "livekeep-screen-picture.service": 1.2, **{f"livekeep-probe-{name}.service": 1.5 for name in PROBES}}
 # What --without-health leaves out, in any place.
 PARTS = r".*/livekeep-\(exporter\|probe\).*\|.*/dist-packages/livekeep/\(exporter\|probes\)/.*"
 
@@ -235,6 +235,7 @@ def test_the_exporter_comes_back(box: Screen) -> None:
     with box.watched():
         box.is_renewed(EXPORTER, box.signal(EXPORTER, signal.SIGKILL), within=60)
         assert box.figures()[f'livekeep_unit_restarts_total{{unit="{EXPORTER}"}}'] == 1
+    assert box.machine.unit_property(EXPORTER, "StartLimitIntervalUSec") == "0", "it restarts forever"
     assert box.picture() == "holding"
 
 

@@ -4,14 +4,15 @@ psutil has no pressure, no out-of-memory kills, no carrier of a network device, 
 is read-only, but not whether its file system is. It prefers hwmon's names of temperatures to those of the thermal zones, and
 omits the numbers of processors and fans. It takes the load from libc, which reads only this machine's /proc.
 
-Part of livekeep-exporter. It needs all of /proc, not only the processes (ProcSubset=all). Sources: proc(5), and the
+It needs all of /proc, not only the processes (ProcSubset=all). Sources: proc(5), and the
 kernel's Documentation/ABI, accounting/psi.rst and hwmon/sysfs-interface.rst. The lists of devices and file systems are
 updated every half minute, with each file system's read-only flag.
 """
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,6 @@ import psutil
 
 from livekeep.core.errors import TemporaryError
 from livekeep.exporter import proc_file
-from livekeep.exporter.cgroup import SLICE, folder_of_all
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.proc_file import figure_after, is_there
 from livekeep.system import network_devices
@@ -65,48 +65,30 @@ class NumberFile(NamedTuple):
     scale: float = 1.0
 
 
-def cpu() -> Iterator[Sample]:
-    """Guest time is part of user time."""
-    times = psutil.cpu_times()
-    yield from (("livekeep_host_cpu_seconds_total", (mode,), float(getattr(times, mode))) for mode in CPU_MODES)
-
-
-def boot_time() -> Iterator[Sample]:
-    """It changes when the clock is set."""
-    yield "livekeep_host_boot_time_seconds", (), float(psutil.boot_time())
-
-
-def memory() -> Iterator[Sample]:
-    size = psutil.virtual_memory()
-    yield "livekeep_host_memory_size_bytes", (), float(size.total)
-    yield "livekeep_host_memory_available_bytes", (), float(size.available)
-
-
-def load(content: bytes) -> list[Sample]:
+def load(content: bytes) -> Iterator[Sample]:
     """From /proc/loadavg."""
     values = [float(word) for word in content.split()[:3]]
     if len(values) != 3 or not all(0 <= value < 1e9 for value in values):
         raise ValueError("no load")
-    return [(family, (), value) for family, value in zip(LOADS, values, strict=True)]
+    return ((family, (), value) for family, value in zip(LOADS, values, strict=True))
 
 
-def oom_kills(content: bytes) -> list[Sample]:
-    """From /proc/vmstat."""
-    return [("livekeep_host_oom_kills_total", (), float(figure_after(content, b"\noom_kill ")))]
+def out_of_memory_kills(family: str) -> Callable[[bytes], Iterator[Sample]]:
+    """From /proc/vmstat, or memory.events of a cgroup."""
+
+    def kills(content: bytes) -> Iterator[Sample]:
+        yield family, (), float(figure_after(content, b"\noom_kill "))
+
+    return kills
 
 
-def own_oom_kills(content: bytes) -> list[Sample]:
-    """From memory.events of livekeep.slice, which counts for all units in it."""
-    return [("livekeep_oom_kills_total", (), float(figure_after(content, b"\noom_kill ")))]
-
-
-def pressure(resource: str) -> Callable[[bytes], list[Sample]]:
+def pressure(resource: str) -> Callable[[bytes], Iterator[Sample]]:
     """From /proc/pressure/RESOURCE."""
 
-    def waiting(content: bytes) -> list[Sample]:
+    def waiting(content: bytes) -> Iterator[Sample]:
         if not content.startswith(b"some "):
             raise ValueError("no pressure")
-        return [("livekeep_host_pressure_waiting_seconds_total", (resource,), figure_after(content, b" total=") / 1e6)]
+        yield "livekeep_host_pressure_waiting_seconds_total", (resource,), figure_after(content, b" total=") / 1e6
 
     return waiting
 
@@ -130,27 +112,6 @@ def mounts(content: bytes) -> list[Mount]:
         if good:
             kept.setdefault(device, good)
     return list(kept.values())
-
-
-def file_system(root: Path, mount: Mount) -> Iterator[Sample]:
-    """The current sizes; nothing if it is not mounted."""
-    try:
-        usage = psutil.disk_usage(str(root / mount.point.lstrip("/")))
-    except OSError:
-        return
-    if usage.total:
-        labels = (mount.point,)
-        yield "livekeep_host_filesystem_size_bytes", labels, float(usage.total)
-        yield "livekeep_host_filesystem_available_bytes", labels, float(usage.free)
-        yield "livekeep_host_filesystem_readonly", labels, float(mount.is_read_only)
-
-
-def network(root: Path) -> Iterator[Sample]:
-    folder = root / "sys/class/net"
-    counters = psutil.net_io_counters(pernic=True, nowrap=False)
-    for device in network_devices.of_networks(filter(is_label, counters), folder)[:MOST_DEVICES]:
-        yield "livekeep_host_network_receive_bytes_total", (device,), float(counters[device].bytes_recv)
-        yield "livekeep_host_network_transmit_bytes_total", (device,), float(counters[device].bytes_sent)
 
 
 def names_in(folder: Path, beginning: str = "") -> list[str]:
@@ -177,65 +138,18 @@ def text_in(path: Path) -> str:
     return text if len(text) <= LONGEST_LABEL and text.isprintable() else ""
 
 
-def board(root: Path) -> list[Sample]:
-    """The firmware's name of the machine; no sample without one."""
-    model = text_in(root / "proc/device-tree/model") or text_in(root / "sys/class/dmi/id/product_name")
-    if not model:
-        return []
-    return [("livekeep_host_board_info", ("raspberry-pi" if model.startswith("Raspberry Pi") else "other", model), 1.0)]
-
-
-def carrier_files(root: Path) -> Iterator[NumberFile]:
-    """Reading fails for a device that is down."""
-    folder = root / "sys/class/net"
-    for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
-        yield NumberFile(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
-
-
-def frequency_files(root: Path) -> Iterator[NumberFile]:
-    folder = root / "sys/devices/system/cpu"
-    for name in [name for name in names_in(folder, "cpu") if name[3:].isdigit()][:MOST_DEVICES]:
-        path = f"{folder}/{name}/cpufreq/scaling_cur_freq"
-        yield NumberFile(path, "livekeep_host_cpu_frequency_hertz", (name[3:],), 1, FASTEST_KILOHERTZ, 1000.0)
-
-
-def temperature(path: Path, sensor: str) -> NumberFile:
-    family = "livekeep_pi_temperature_celsius"
-    return NumberFile(str(path), family, (sensor,), COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS, 0.001)
-
-
-def temperature_files(root: Path) -> list[NumberFile]:
-    """The thermal zones; if there are none, the sensors of the hardware monitors."""
+def sensors(root: Path) -> Iterator[tuple[Path, str]]:
+    """The files with temperatures and their sensors' names: the thermal zones; if there are none, the hardware monitors."""
     folder = root / "sys/class/thermal"
-    zones = [folder / name for name in names_in(folder, "thermal_zone")]
-    sensors = [temperature(zone / "temp", text_in(zone / "type") or zone.name) for zone in zones if is_there(zone / "temp")]
-    return distinct(sensors or monitor_temperatures(root))[:MOST_DEVICES]
-
-
-def monitor_temperatures(root: Path) -> list[NumberFile]:
-    files = []
-    for monitor in monitors(root):
+    zones = [zone for name in names_in(folder, "thermal_zone") if is_there((zone := folder / name) / "temp")]
+    for zone in zones:
+        yield zone / "temp", text_in(zone / "type") or zone.name
+    for monitor in [] if zones else monitors(root):
         chip = text_in(monitor / "name") or monitor.name
         for name in names_in(monitor, "temp"):
             if name.endswith("_input"):
                 sensor = name.removesuffix("_input")
-                files.append(temperature(monitor / name, f"{chip} {text_in(monitor / f'{sensor}_label') or sensor}"))
-    return files
-
-
-def distinct(files: Iterable[NumberFile]) -> list[NumberFile]:
-    """The same, with a number after the label of each sensor whose name is already used."""
-    seen: set[tuple[str, ...]] = set()
-    renamed = []
-    for file in files:
-        (name,) = labels = file.labels
-        number = 1
-        while labels in seen:
-            number += 1
-            labels = (f"{name} {number}",)
-        seen.add(labels)
-        renamed.append(file._replace(labels=labels))
-    return renamed
+                yield monitor / name, f"{chip} {text_in(monitor / f'{sensor}_label') or sensor}"
 
 
 def monitors(root: Path) -> list[Path]:
@@ -243,10 +157,26 @@ def monitors(root: Path) -> list[Path]:
     return [folder / name for name in names_in(folder, "hwmon")]
 
 
-def fan_files(root: Path) -> list[NumberFile]:
-    """The first fan: a Raspberry Pi has only one."""
-    paths = [monitor / "fan1_input" for monitor in monitors(root)]
-    return [NumberFile(str(path), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN) for path in paths if is_there(path)][:1]
+def number_files(root: Path) -> Iterator[NumberFile]:
+    """The files of the present devices: carriers, frequencies, temperatures, the first fan."""
+    folder = root / "sys/class/net"
+    for device in [name for name in network_devices.names(folder) if is_label(name)][:MOST_DEVICES]:
+        # Reading it fails for a device that is down.
+        yield NumberFile(f"{folder}/{device}/carrier", "livekeep_host_network_carrier", (device,), 0, 1)
+    folder = root / "sys/devices/system/cpu"
+    for name in [name for name in names_in(folder, "cpu") if name[3:].isdigit()][:MOST_DEVICES]:
+        path = f"{folder}/{name}/cpufreq/scaling_cur_freq"
+        yield NumberFile(path, "livekeep_host_cpu_frequency_hertz", (name[3:],), 1, FASTEST_KILOHERTZ, 1000.0)
+    names = Counter[str]()
+    for file, sensor in islice(sensors(root), MOST_DEVICES):
+        names[sensor] += 1
+        label = f"{sensor} {names[sensor]}" if names[sensor] > 1 else sensor
+        limits = COLDEST_MILLICELSIUS, HOTTEST_MILLICELSIUS
+        yield NumberFile(str(file), "livekeep_pi_temperature_celsius", (label,), *limits, 0.001)
+    # A Raspberry Pi has only one.
+    fans = [fan for monitor in monitors(root) if is_there(fan := monitor / "fan1_input")]
+    for fan in fans[:1]:
+        yield NumberFile(str(fan), "livekeep_pi_fan_speed_rpm", (), 0, FASTEST_FAN)
 
 
 class Host:
@@ -257,36 +187,58 @@ class Host:
         self._checked_at = float("-inf")
         self._numbers: list[NumberFile] = []
         self._mounts: list[Mount] = []
-        self._board: list[Sample] = []
+        self._board = ""
         proc = root / "proc"
         psutil.PROCFS_PATH = str(proc)
-        self._files: list[tuple[str, Callable[[bytes], list[Sample]]]] = [
-            (f"{proc}/loadavg", load),
-            (f"{proc}/vmstat", oom_kills),
-            (f"{folder_of_all(root)}/{SLICE}/memory.events", own_oom_kills),
-            *((f"{proc}/pressure/{resource}", pressure(resource)) for resource in RESOURCES),
-        ]
+        self._files: dict[str, Callable[[bytes], Iterator[Sample]]] = {
+            f"{proc}/loadavg": load,
+            f"{proc}/vmstat": out_of_memory_kills("livekeep_host_oom_kills_total"),
+            f"{proc_file.cgroups(root)}/{proc_file.SLICE}/memory.events": out_of_memory_kills("livekeep_oom_kills_total"),
+            **{f"{proc}/pressure/{resource}": pressure(resource) for resource in RESOURCES},
+        }
 
     def collect(self, now: float) -> Iterator[Sample]:
-        """All samples; `now` in Unix seconds."""
-        if not 0 <= now - self._checked_at < CHECK_SECONDS:
+        """All samples; `now` in seconds of a clock that never goes back."""
+        if now - self._checked_at >= CHECK_SECONDS:
             self._check_devices()
             self._checked_at = now
         samples = [*self._psutil_samples(), *self._file_samples()]
-        for mount in self._mounts:
-            samples += file_system(self._root, mount)
         if not samples:
             raise TemporaryError(f"{self._root}/proc: nothing can be read; does the unit have ProcSubset=all?")
         yield from samples
-        yield from self._board
+        if self._board:
+            kind = "raspberry-pi" if self._board.startswith("Raspberry Pi") else "other"
+            yield "livekeep_host_board_info", (kind, self._board), 1.0
 
     def _psutil_samples(self) -> Iterator[Sample]:
-        for samples_of in (cpu, boot_time, memory, partial(network, self._root)):
-            with contextlib.suppress(*DAMAGED):
-                yield from tuple(samples_of())
+        with contextlib.suppress(*DAMAGED):
+            times = psutil.cpu_times()
+            # Guest time is part of user time.
+            yield from [("livekeep_host_cpu_seconds_total", (mode,), float(getattr(times, mode))) for mode in CPU_MODES]
+        with contextlib.suppress(*DAMAGED):
+            # It changes when the clock is set.
+            yield "livekeep_host_boot_time_seconds", (), float(psutil.boot_time())
+        with contextlib.suppress(*DAMAGED):
+            memory = psutil.virtual_memory()
+            yield "livekeep_host_memory_size_bytes", (), float(memory.total)
+            yield "livekeep_host_memory_available_bytes", (), float(memory.available)
+        with contextlib.suppress(*DAMAGED):
+            counters = psutil.net_io_counters(pernic=True, nowrap=False)
+            devices = network_devices.of_networks(filter(is_label, counters), self._root / "sys/class/net")
+            for device in devices[:MOST_DEVICES]:
+                yield "livekeep_host_network_receive_bytes_total", (device,), float(counters[device].bytes_recv)
+                yield "livekeep_host_network_transmit_bytes_total", (device,), float(counters[device].bytes_sent)
+        for mount in self._mounts:
+            # It may be unmounted since.
+            with contextlib.suppress(OSError):
+                usage = psutil.disk_usage(str(self._root / mount.point.lstrip("/")))
+                if usage.total:
+                    yield "livekeep_host_filesystem_size_bytes", (mount.point,), float(usage.total)
+                    yield "livekeep_host_filesystem_available_bytes", (mount.point,), float(usage.free)
+                    yield "livekeep_host_filesystem_readonly", (mount.point,), float(mount.is_read_only)
 
     def _file_samples(self) -> Iterator[Sample]:
-        for path, parse in self._files:
+        for path, parse in self._files.items():
             with contextlib.suppress(ValueError, IndexError):
                 yield from parse(proc_file.read(path))
         for file in self._numbers:
@@ -299,5 +251,5 @@ class Host:
         """List the devices and file systems."""
         root = self._root
         self._mounts = mounts(proc_file.read(f"{root}/proc/self/mountinfo"))
-        self._board = board(root)
-        self._numbers = [*carrier_files(root), *frequency_files(root), *temperature_files(root), *fan_files(root)]
+        self._board = text_in(root / "proc/device-tree/model") or text_in(root / "sys/class/dmi/id/product_name")
+        self._numbers = list(number_files(root))

@@ -66,7 +66,7 @@ def serve(settings: Config) -> int:
     of_waitress.setLevel(logging.ERROR)
     address, port = settings.exporter.address, settings.exporter.port
     states = States(paths.STATE_DIRECTORY, probes=settings.probes)
-    registry = registry_of({"process": Process(), **sources_of(states, paths.ROOT)})
+    registry = registry_of({"process": Process().collect, **sources_of(states, paths.ROOT)})
     picture = PicturePage(states.root, settings.exporter.screen_picture)
     pages = Pages(address, states, registry, picture)
     server = Server(pages, listen(address, port))

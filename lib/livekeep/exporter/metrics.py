@@ -5,8 +5,6 @@ celsius, hertz); a `_total` only counts up; times are Unix times; an unknown val
 title or an error.
 """
 
-from collections.abc import Mapping
-
 from livekeep.status import probe_descriptions
 from livekeep.system.metric_family import Family, Sample, counter, gauge, info, stateset
 
@@ -186,15 +184,10 @@ FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBE
 """By name, in the order of the response. A counter's name ends in _total."""
 
 HISTOGRAM_PARTS: dict[str, tuple[str, ...]] = {"_bucket": ("le",), "_count": (), "_sum": ()}
-
-
-def series_of(families: Mapping[str, Family]) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The valid sample names with their family and labels: those of the families, and the parts of histograms."""
-    series: dict[str, tuple[str, tuple[str, ...]]] = {}
-    for name, family in families.items():
-        parts: dict[str, tuple[str, ...]] = HISTOGRAM_PARTS if family.kind == "histogram" else {"": ()}
-        series |= {name + part: (name, family.labels + more) for part, more in parts.items()}
-    return series
-
-
-SERIES = series_of(FAMILIES)
+WHOLE: dict[str, tuple[str, ...]] = {"": ()}
+SERIES = {
+    name + part: (name, family.labels + more)
+    for name, family in FAMILIES.items()
+    for part, more in (HISTOGRAM_PARTS if family.kind == "histogram" else WHOLE).items()
+}
+"""The valid sample names with their family and labels: those of the families, and the parts of histograms."""

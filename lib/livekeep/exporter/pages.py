@@ -62,10 +62,6 @@ def line(status: int, sentence: str, *headers: tuple[str, str]) -> Response:
     return Response(status, f"{sentence}\n".encode(), headers=headers)
 
 
-def start_page(_environ: Environ) -> Response:
-    return Response(200, START_PAGE, "text/html; charset=utf-8")
-
-
 class Pages:
     """The application. `address` is the server's listening address."""
 
@@ -75,7 +71,7 @@ class Pages:
         self._lock = threading.Lock()
         """Held while the sources are read, because they cache earlier values."""
         self._pages: dict[str, Page] = {
-            "/": start_page,
+            "/": lambda _environ: Response(200, START_PAGE, "text/html; charset=utf-8"),
             "/metrics": self.metrics,
             "/healthz": self.healthz,
             "/screen.png": screen_picture,

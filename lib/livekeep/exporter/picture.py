@@ -82,9 +82,8 @@ class PicturePage:
             if is_done:
                 break
             time.sleep(CHECK_SECONDS)
-        return line(504 if failure.is_late else 502, failure.sentence) if failure else self._open()
-
-    def _open(self) -> Response:
+        if failure:
+            return line(504 if failure.is_late else 502, failure.sentence)
         path = self._camera.file
         try:
             descriptor, status = files.open_plain(path)

@@ -1,9 +1,14 @@
-"""Reads files of /proc, /sys and cgroups without blocking and without errors. Part of livekeep-exporter."""
+"""Reads files of /proc, /sys and cgroups without blocking and without errors.
+
+Source of the cgroups: the kernel's Documentation/admin-guide/cgroup-v2.rst.
+"""
 
 import os
 from pathlib import Path
 
 LARGEST_BYTES = 64 * 1024
+SLICE = "livekeep.slice"
+"""The cgroup of all units."""
 
 
 def read(path: str) -> bytes:
@@ -42,3 +47,10 @@ def figure_after(content: bytes, name: bytes) -> int:
     """The count after `name` in a file's content. Raises `ValueError` or `IndexError` if there is none."""
     start = content.index(name) + len(name)
     return count(content[start : start + 64].split(None, 1)[0])
+
+
+def cgroups(root: Path) -> Path:
+    """The mount point of the cgroup v2 hierarchy: alone, or beside cgroup v1."""
+    folder = root / "sys/fs/cgroup"
+    unified = folder / "unified"
+    return unified if is_there(unified / "cgroup.controllers") else folder

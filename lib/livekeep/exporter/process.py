@@ -5,12 +5,14 @@ prometheus_client's own ProcessCollector adds metrics that this page does not ha
 
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import psutil
 
 import livekeep
 from livekeep.exporter.metrics import Sample
+from livekeep.status.health import Clock
 
 REVISION_FILE = Path(livekeep.__file__).with_name("revision")
 """The source's revision, which packaging/build writes into the package."""
@@ -23,7 +25,7 @@ class Process:
         self._process = psutil.Process()
         self._start_time = self._process.create_time()
 
-    def collect(self, _now: float) -> Iterator[Sample]:
+    def collect(self, _clock: Clock) -> Iterator[Sample]:
         with self._process.oneshot():
             used = self._process.cpu_times()
             yield "process_start_time_seconds", (), self._start_time
@@ -32,17 +34,13 @@ class Process:
             yield "process_open_fds", (), self._process.num_fds()
 
 
-class Build:
-    """The source of the version and the revision."""
-
-    def __init__(self) -> None:
-        python = ".".join(str(part) for part in sys.version_info[:3])
-        self._labels = (livekeep.__version__, revision(), python)
-
-    def collect(self, _now: float) -> Iterator[Sample]:
-        yield "livekeep_build_info", self._labels, 1
+def build(_clock: Clock) -> Iterator[Sample]:
+    """The version, the revision and Python's version."""
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield "livekeep_build_info", (livekeep.__version__, revision(), python), 1
 
 
+@cache
 def revision() -> str:
     try:
         return REVISION_FILE.read_text(encoding="utf-8").strip()

@@ -6,23 +6,21 @@ contain each metric only once.
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
 
 from livekeep.core.errors import LivekeepError
-from livekeep.exporter.channels import Channels
+from livekeep.core.probe_results import PROBES
+from livekeep.exporter import channels, probe_results, process, record, screen
 from livekeep.exporter.host import Host
 from livekeep.exporter.metrics import FAMILIES, SERIES, Sample
-from livekeep.exporter.probe_results import Probe
-from livekeep.exporter.process import Build
-from livekeep.exporter.record import Record
-from livekeep.exporter.screen import Player, Poller, Verdict
 from livekeep.exporter.states import States
 from livekeep.exporter.units import Units
+from livekeep.status.health import Clock
 
 logger = logging.getLogger("livekeep.exporter")
 
@@ -30,19 +28,24 @@ Values = dict[tuple[str, tuple[str, ...]], float]
 """By name and labels, so that no sample is on the page twice."""
 
 
-class Source(Protocol):
-    """A source of samples."""
-
-    def collect(self, now: float) -> Iterable[Sample]:
-        """The samples at `now` (Unix seconds). Samples before an error count; the error says why there are no more."""
+Source = Callable[[Clock], Iterable[Sample]]
+"""Returns its samples. Those before an error count; the error says why there are no more."""
 
 
 def sources_of(states: States, root: Path) -> dict[str, Source]:
     """All sources by name; `root` is the machine's root folder."""
-    screen: dict[str, Source] = {"health": Verdict(states), "poller": Poller(states), "player": Player(states)}
-    probes: dict[str, Source] = {f"probe-{name}": Probe(name, file) for name, file in states.probe_results.items()}
-    own = {"channels": Channels(states), **probes, "record": Record(states)}
-    return {**screen, **own, "host": Host(root), "units": Units(root), "build": Build()}
+    host, units = Host(root), Units(root)
+    return {
+        "health": partial(screen.health, states),
+        "poller": partial(screen.poller, states),
+        "player": partial(screen.player, states),
+        "channels": partial(channels.collect, states),
+        **{f"probe-{name}": partial(probe_results.collect, name, states) for name in PROBES},
+        "record": partial(record.collect, states),
+        "host": lambda clock: host.collect(clock.now_monotonic),
+        "units": lambda clock: units.collect(clock.now_monotonic),
+        "build": process.build,
+    }
 
 
 def registry_of(sources: Mapping[str, Source]) -> CollectorRegistry:
@@ -60,11 +63,20 @@ class Sources(Collector):  # type: ignore[misc]  # its types are not at hand whe
 
     def collect(self) -> Iterator[Metric]:
         """The metrics in the order of `FAMILIES`; never fails."""
-        now = time.time()
+        clock = Clock(time.time(), time.monotonic())
         found: dict[str, Values] = {}
         for name, source in self._sources.items():
             began = time.perf_counter()
-            is_good = self._read(name, source, now, found)
+            try:
+                for sample in source(clock):
+                    add(found, *sample)
+            except Exception as error:
+                # Any error of one source must not affect the others.
+                self._log(name, error)
+                is_good = False
+            else:
+                self._log(name, None)
+                is_good = True
             seconds = time.perf_counter() - began
             add(found, "livekeep_exporter_collector_success", (name,), is_good)
             add(found, "livekeep_exporter_collector_duration_seconds", (name,), seconds)
@@ -72,24 +84,16 @@ class Sources(Collector):  # type: ignore[misc]  # its types are not at hand whe
             if values := found.get(name):
                 yield metric(name, values)
 
-    def _read(self, name: str, source: Source, now: float, found: dict[str, Values]) -> bool:
-        """Add a source's samples to `found`; returns whether it returned all."""
-        try:
-            for sample in source.collect(now):
-                add(found, *sample)
-        except Exception as error:
-            # Any error of one source must not affect the others.
-            self._note(name, error)
-            return False
-        if self._failing.pop(name, None):
-            logger.info("%s: its metrics are back", name)
-        return True
-
-    def _note(self, name: str, error: Exception) -> None:
+    def _log(self, name: str, error: Exception | None) -> None:
         """Log a source's error once, until it works again or the error changes."""
-        if self._failing.get(name) is type(error):
+        before = self._failing.pop(name, None)
+        if error is None:
+            if before:
+                logger.info("%s: its metrics are back", name)
             return
         self._failing[name] = type(error)
+        if before is type(error):
+            return
         if isinstance(error, LivekeepError | OSError | ValueError):
             logger.warning("%s: its metrics are missing: %s", name, error)
         else:

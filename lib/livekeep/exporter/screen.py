@@ -3,26 +3,21 @@
 An absent state has no samples and is not a fault: its unit is stopped. A broken or stale state has no samples and is a fault.
 """
 
-import time
 import typing
 from collections.abc import Iterable, Iterator
 
-from livekeep.core.errors import TemporaryError
 from livekeep.core.state import (
     DURATION_BUCKETS_SECONDS,
     Cause,
     Picture,
-    Playback,
     PlayerState,
     PollerState,
-    Requests,
-    StateAbsentError,
     StreamPicture,
     StreamState,
 )
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
-from livekeep.status.health import LEVELS, Clock, age
+from livekeep.status.health import LEVELS, Clock
 from livekeep.status.screen_verdict import is_stuck
 from livekeep.system.metric_family import known
 
@@ -37,7 +32,11 @@ def one_of(name: str, values: Iterable[str], present: str) -> Iterator[Sample]:
     return ((name, (value,), float(value == present)) for value in values)
 
 
-def poller_samples(state: PollerState) -> Iterator[Sample]:
+def poller(states: States, clock: Clock) -> Iterator[Sample]:
+    """Raises `TemporaryError`."""
+    state = states.current(PollerState, clock, is_stuck)
+    if state is None:
+        return
     yield from one_of("livekeep_stream_state", STREAM_STATES, state.state)
     yield from one_of("livekeep_stream_cause", CAUSES, state.cause or "none")
     yield from known(
@@ -50,32 +49,33 @@ def poller_samples(state: PollerState) -> Iterator[Sample]:
             ("livekeep_api_ratelimit_remaining", state.ratelimit_remaining),
         )
     )
-    yield from request_samples(state.requests)
-
-
-def request_samples(requests: Requests) -> Iterator[Sample]:
+    requests, duration = state.requests, "livekeep_api_request_duration_seconds"
     for outcome, count in requests.by_outcome.items():
         yield "livekeep_api_requests_total", (outcome,), count
-    name = "livekeep_api_request_duration_seconds"
     for bound, count in zip(DURATION_BUCKETS_SECONDS, requests.duration_buckets, strict=True):
-        yield f"{name}_bucket", (str(bound),), count
-    yield f"{name}_bucket", ("+Inf",), requests.duration_count
-    yield f"{name}_count", (), requests.duration_count
-    yield f"{name}_sum", (), requests.duration_sum_seconds
+        yield f"{duration}_bucket", (str(bound),), count
+    yield f"{duration}_bucket", ("+Inf",), requests.duration_count
+    yield f"{duration}_count", (), requests.duration_count
+    yield f"{duration}_sum", (), requests.duration_sum_seconds
 
 
-def player_samples(state: PlayerState) -> Iterator[Sample]:
-    """All but the mode, which also depends on the error screen."""
-    yield "livekeep_player_up", (), state.display_up
-    yield "livekeep_display_restarts_total", (), state.display_restarts
+def player(states: States, clock: Clock) -> Iterator[Sample]:
+    """Also whether the error screen has taken the player's place. Raises `TemporaryError`."""
+    is_error = states.error_screen_is_active()
+    if is_error:
+        yield from one_of("livekeep_display_mode", MODES.values(), "error")
+    state = states.current(PlayerState, clock, is_stuck)
+    if state is None:
+        return
+    if not is_error:
+        yield from one_of("livekeep_display_mode", MODES.values(), MODES[state.picture])
     if state.stream_picture:
         yield from one_of("livekeep_player_stream_picture", STREAM_PICTURES, state.stream_picture)
-    yield from playback_samples(state.playback)
-
-
-def playback_samples(playback: Playback) -> Iterator[Sample]:
+    playback = state.playback
     yield from known(
         (
+            ("livekeep_player_up", state.display_up),
+            ("livekeep_display_restarts_total", state.display_restarts),
             ("livekeep_player_position_seconds", playback.position_seconds),
             ("livekeep_player_position_last_change_timestamp_seconds", playback.position_changed_at),
             ("livekeep_player_picture_last_change_timestamp_seconds", playback.picture_changed_at),
@@ -95,62 +95,12 @@ def playback_samples(playback: Playback) -> Iterator[Sample]:
         yield "livekeep_player_decoder_info", (playback.video_codec, playback.hwdec), 1
 
 
-def refuse_stuck(state: PollerState | PlayerState, now: float) -> None:
-    """Raises `TemporaryError` if the state is stale."""
-    clock = Clock(now, time.monotonic())
-    if is_stuck(state, clock):
-        raise TemporaryError(f"{state.FILE}: is {age(state, clock)} old; its unit is stuck: see livekeep status")
-
-
-class Poller:
-    """The source of poller/state.json."""
-
-    def __init__(self, states: States) -> None:
-        self._states = states
-
-    def collect(self, now: float) -> Iterator[Sample]:
-        """Raises `TemporaryError`."""
-        try:
-            state = self._states.poller.read()
-        except StateAbsentError:
-            return
-        refuse_stuck(state, now)
-        yield from poller_samples(state)
-
-
-class Player:
-    """The source of player/state.json, and of whether the error screen has taken the player's place."""
-
-    def __init__(self, states: States) -> None:
-        self._states = states
-
-    def collect(self, now: float) -> Iterator[Sample]:
-        """Raises `TemporaryError`."""
-        is_error = self._states.error_screen_is_active()
-        if is_error:
-            yield from one_of("livekeep_display_mode", MODES.values(), "error")
-        try:
-            state = self._states.player.read()
-        except StateAbsentError:
-            return
-        refuse_stuck(state, now)
-        if not is_error:
-            yield from one_of("livekeep_display_mode", MODES.values(), MODES[state.picture])
-        yield from player_samples(state)
-
-
-class Verdict:
-    """The source of the health verdict."""
-
-    def __init__(self, states: States) -> None:
-        self._states = states
-
-    def collect(self, now: float) -> Iterator[Sample]:
-        """Raises `TemporaryError`."""
-        verdict = self._states.verdict(Clock(now, time.monotonic()))
-        yield from one_of("livekeep_health_state", LEVELS, verdict.whole().level)
-        if verdict.screen:
-            yield from one_of("livekeep_screen_health_state", LEVELS, verdict.screen.level)
-        for channel, health_of_it in verdict.channels.items():
-            for level in LEVELS:
-                yield "livekeep_channel_health_state", (channel, level), float(level == health_of_it.level)
+def health(states: States, clock: Clock) -> Iterator[Sample]:
+    """The verdict. Raises `TemporaryError`."""
+    verdict = states.verdict(clock)
+    yield from one_of("livekeep_health_state", LEVELS, verdict.whole().level)
+    if verdict.screen:
+        yield from one_of("livekeep_screen_health_state", LEVELS, verdict.screen.level)
+    for channel, health_of_it in verdict.channels.items():
+        for level in LEVELS:
+            yield "livekeep_channel_health_state", (channel, level), float(level == health_of_it.level)

@@ -102,17 +102,14 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
         passed.wait()
 
     def readable(self) -> bool:
-        """waitress calls this at each pass of its loop."""
-        self._make_room()
-        return bool(super().readable())
-
-    def _make_room(self) -> None:
-        """Close the connections that have been silent longest, those in use only if there are no others."""
+        """waitress calls this at each pass of its loop. It closes excess connections: those that have been silent longest, those
+        in use only if there are no others."""
         excess = len(self.active_channels) - MOST_CONNECTIONS
         if excess > 0:
             order = sorted(self.active_channels.values(), key=lambda it: (it.is_in_use(), it.last_activity))
             for channel in order[:excess]:
                 channel.drop()
+        return bool(super().readable())
 
     def maintenance(self, now: float) -> None:
         """waitress calls this every `CLEANUP_SECONDS`."""
@@ -136,12 +133,9 @@ def listen(address: str, port: int) -> socket.socket:
         return socket.create_server((address, port), family=family, backlog=BACKLOG, dualstack_ipv6=is_dual)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        raise TemporaryError(f"{where}: cannot listen ({reason}); {advice_for(error, port)}") from error
-
-
-def advice_for(error: OSError, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"another program holds the port: ss -ltnp 'sport = :{port}'; or choose another exporter.port"
-    if error.errno == errno.EADDRNOTAVAIL:
-        return "this machine does not have that address: ip address; or choose another exporter.address"
-    return "choose another exporter.address or exporter.port"
+        advice = "choose another exporter.address or exporter.port"
+        if error.errno == errno.EADDRINUSE:
+            advice = f"another program holds the port: ss -ltnp 'sport = :{port}'; or choose another exporter.port"
+        elif error.errno == errno.EADDRNOTAVAIL:
+            advice = "this machine does not have that address: ip address; or choose another exporter.address"
+        raise TemporaryError(f"{where}: cannot listen ({reason}); {advice}") from error

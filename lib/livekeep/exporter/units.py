@@ -1,12 +1,15 @@
 """The state of livekeep's units, from systemd's D-Bus interface, and their resource use, from their cgroups.
 
-Part of livekeep-exporter; reading needs no privilege. Source: org.freedesktop.systemd1(5).
+Reading needs no privilege. Source: org.freedesktop.systemd1(5). The files of a cgroup are cheaper than a call to systemd, which
+reads the same ones. A file is absent without its controller: on Raspberry Pi OS, memory is off unless cmdline.txt enables it.
+memory.peak exists since Linux 5.19.
 
 A call costs PID 1 and the bus about 30 µs each, and this program more. Therefore each scrape reads only the states, in one call.
 Values that change constantly are read every ten seconds, the rest after a unit's state or processes change, and once a minute.
 The states are listed by pattern, not by name: systemd would load an unreferenced unit from disk at each scrape, for 3 ms.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Any, NamedTuple
 
 from livekeep.core.config import CHANNEL_NAME
 from livekeep.core.probe_results import PROBES
-from livekeep.exporter.cgroup import Cgroup, folder_of_all
+from livekeep.exporter import proc_file
 from livekeep.exporter.metrics import Sample
 from livekeep.system import systemd
 from livekeep.system.dbus import Bus, BusError, Call, CallError
@@ -50,6 +53,11 @@ LONG_AGO = float("-inf")
 NEVER = (0, 2**64 - 1)
 """systemd's values for "never" and "off"."""
 LONGEST_RESULT = 64
+CGROUP_FILES = {
+    "memory.current": "livekeep_unit_memory_bytes",
+    "memory.peak": "livekeep_unit_memory_peak_bytes",
+    "pids.current": "livekeep_unit_tasks",
+}
 
 
 class Property(NamedTuple):
@@ -99,17 +107,25 @@ class Unit:
         self.samples: list[Sample] = []
         self.processes = b""
         kind = self.name.rpartition(".")[2]
-        self.cgroup = Cgroup(hierarchy, self.name) if kind == "service" else None
+        self._has_processes = kind == "service"
+        self._cgroup = f"{hierarchy}/{proc_file.SLICE}/{name}"
         self.queries = tuple(Query(self, prop, systemd.get(path, prop.interface, prop.name)) for prop in PROPERTIES[kind])
 
-    def often(self) -> "list[Query]":
-        return [query for query in self.queries if query.prop.often and (not query.prop.needs or query.prop.needs in self.values)]
+    def runs(self) -> bool:
+        """Whether it has processes, and therefore a cgroup."""
+        return self._has_processes and self.state in HAVE_PROCESSES
 
-    def take(self, prop: Property, value: int | str | None) -> None:
-        if value is None:
-            self.values.pop(prop.name, None)
-        else:
-            self.values[prop.name] = value
+    def current_processes(self) -> bytes:
+        """The ids of its processes, which differ after a restart."""
+        return proc_file.read(f"{self._cgroup}/cgroup.procs")
+
+    def resource_use(self) -> Iterator[Sample]:
+        with contextlib.suppress(ValueError, IndexError):
+            usage = proc_file.figure_after(proc_file.read(f"{self._cgroup}/cpu.stat"), b"usage_usec ")
+            yield "livekeep_unit_cpu_seconds_total", (self.name,), usage / 1e6
+        for file, family in CGROUP_FILES.items():
+            with contextlib.suppress(ValueError):
+                yield family, (self.name,), float(proc_file.count(proc_file.read(f"{self._cgroup}/{file}")))
 
 
 class Query(NamedTuple):
@@ -135,12 +151,6 @@ def is_time(prop: Property) -> bool:
     return prop.name.endswith(("USec", "Timestamp"))
 
 
-def exported(listed: Sequence[ListedUnit]) -> dict[str, ListedUnit]:
-    """livekeep's units by name, without those that have no unit file."""
-    loaded = (unit for unit in listed if unit.load != "not-found")
-    return {unit.name: unit for unit in loaded if unit.name in UNITS or WORKER.fullmatch(unit.name)}
-
-
 def samples_of(name: str, state: str, values: dict[str, int | str]) -> Iterator[Sample]:
     """A unit's samples without its resource use. A unit that does not run has no start time."""
     labels = (name,) if name else ()
@@ -160,56 +170,44 @@ class Units:
     """The source. `collect` raises `BusError` if the bus or systemd doesn't reply; the next call connects again."""
 
     def __init__(self, root: Path) -> None:
-        self._hierarchy = folder_of_all(root)
+        self._hierarchy = proc_file.cgroups(root)
         self._bus = Bus(root / BUS_SOCKET, REPLY_SECONDS)
         self._units: dict[str, Unit] = {}
         self._listed: list[ListedUnit] | None = None
         self._often_read_at = LONG_AGO
 
-    def close(self) -> None:
-        self._bus.close()
-        self._forget()
-
-    def _forget(self) -> None:
-        """Drop the cache: the next scrape reads everything again."""
-        self._units.clear()
-        self._listed = None
-
     def collect(self, now: float) -> Iterator[Sample]:
-        """All samples; `now` in Unix seconds."""
+        """All samples; `now` in seconds of a clock that never goes back."""
         try:
-            self._bring_up_to_date(now)
+            queries = self._due(now)
+            result, *results = self._bus.calls([LIST_UNITS, *(query.call for query in queries)])
+            restarted = {unit for unit in self._running() if unit.current_processes() != unit.processes}
+            changed = restarted | self._update(systemd.listed_units(result))
+            self._take(queries, results)
+            for unit in changed:
+                unit.read_at = now
+                unit.processes = unit.current_processes() if unit.runs() else b""
+            if queries := [query for unit in changed for query in unit.queries]:
+                self._take(queries, self._bus.calls([query.call for query in queries]))
         except BusError:
-            self._forget()
+            # The next scrape reads everything again.
+            self._units.clear()
+            self._listed = None
             raise
         for unit in self._units.values():
             yield from unit.samples
-        for _, cgroup in self._running():
-            yield from cgroup.samples()
-
-    def _bring_up_to_date(self, now: float) -> None:
-        queries = self._due(now)
-        result, *results = self._bus.calls([LIST_UNITS, *(query.call for query in queries)])
-        changed = self._with_other_processes() | self._update(systemd.listed_units(result))
-        self._take(queries, results)
-        self._read_in_full(changed, now)
-
-    def _read_in_full(self, units: set[Unit], now: float) -> None:
-        queries = [query for unit in units for query in unit.queries]
-        for unit in units:
-            unit.read_at = now
-            if unit.cgroup:
-                unit.processes = unit.cgroup.processes()
-        if queries:
-            self._take(queries, self._bus.calls([query.call for query in queries]))
+        for unit in self._running():
+            yield from unit.resource_use()
 
     def _due(self, now: float) -> list[Query]:
         """What to read although no change is known."""
         queries: list[Query] = []
-        if not 0 <= now - self._often_read_at < OFTEN_SECONDS:
+        units = self._units.values()
+        if now - self._often_read_at >= OFTEN_SECONDS:
             self._often_read_at = now
-            queries += [query for unit in self._units.values() for query in unit.often()]
-        stale = [unit for unit in self._units.values() if not 0 <= now - unit.read_at < SELDOM_SECONDS]
+            all_queries = [query for unit in units for query in unit.queries if query.prop.often]
+            queries += [it for it in all_queries if not it.prop.needs or it.prop.needs in it.unit.values]
+        stale = [unit for unit in units if now - unit.read_at >= SELDOM_SECONDS]
         for unit in sorted(stale, key=lambda unit: unit.read_at)[:SELDOM_AT_ONCE]:
             unit.read_at = now
             queries += unit.queries
@@ -220,7 +218,10 @@ class Units:
         if listed == self._listed:
             return set()
         self._listed = listed
-        present = exported(listed) | {"": ListedUnit("", "loaded", "", "", systemd.ROOT)}
+        wanted = (unit for unit in listed if unit.name in UNITS or WORKER.fullmatch(unit.name))
+        # A name without a unit file is not a unit.
+        present = {unit.name: unit for unit in wanted if unit.load != "not-found"}
+        present[""] = ListedUnit("", "loaded", "", "", systemd.ROOT)
         for name in self._units.keys() - present.keys():
             del self._units[name]
         changed = set()
@@ -236,13 +237,14 @@ class Units:
 
     def _take(self, queries: Sequence[Query], results: Sequence[tuple[Any, ...] | CallError]) -> None:
         """Store the values, and update the samples of their units."""
-        for query, result in zip(queries, results, strict=True):
-            query.unit.take(query.prop, value_of(result, query.prop))
+        for (unit, prop, _call), result in zip(queries, results, strict=True):
+            value = value_of(result, prop)
+            if value is None:
+                unit.values.pop(prop.name, None)
+            else:
+                unit.values[prop.name] = value
         for unit in {query.unit for query in queries}:
             unit.samples = list(samples_of(unit.name, unit.state, unit.values))
 
-    def _with_other_processes(self) -> set[Unit]:
-        return {unit for unit, cgroup in self._running() if cgroup.processes() != unit.processes}
-
-    def _running(self) -> list[tuple[Unit, Cgroup]]:
-        return [(unit, unit.cgroup) for unit in self._units.values() if unit.cgroup and unit.state in HAVE_PROCESSES]
+    def _running(self) -> list[Unit]:
+        return [unit for unit in self._units.values() if unit.runs()]
