@@ -2,20 +2,28 @@
 
 A file has `usual`, the series of every case (a case leaves one out with the value ~), and `cases`: for each alert some that begin
 with `fires` and some with `quiet`, each with its series and `firing`, the alerts at each moment: [names], or {name: count}. A
-series without job and instance is one of the box "chapel", and its values are promtool's, a minute apart.
+series without job and instance is one of the box "chapel", and its values are promtool's, a minute apart. A state set is written
+in one line, as its states in turn: `'livekeep_stream_state': offlinex5 livex100` (one that stays: `live`).
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from livekeep.exporter.metrics import FAMILIES
 from tests.prometheus import expressions
 from tests.prometheus.expressions import RULES
 
 FILES = sorted(Path(__file__).parent.glob("*.cases.yml"))
 TARGET = 'job="livekeep", instance="chapel"'
+STATE = re.compile(r"([a-z]+?)(x\d+)?(?=\s|$)")
+STATE_SETS = {
+    name: family.labels[0] for name, family in FAMILIES.items() if family.kind == "stateset" and len(family.labels) == 1
+}
+"""The label of each state set that has no other."""
 # The alerts are of what the recording rules have just written.
 GROUPS = [
     *(f"livekeep-{name}" for name in ("screen", "on-air", "network", "api", "host", "fleet", "availability")),
@@ -55,11 +63,27 @@ def read(path: Path) -> list[Case]:
     document, result = expressions.parse(path), []
     for alert, cases in document["cases"].items():
         for case in cases:
-            given = {**document["usual"], **case.get("series", {})}
+            given = dict([*expanded(document["usual"]), *expanded(case.get("series", {}))])
             series = {with_target(name): values for name, values in given.items() if values is not None}
             firing = {moment: counts(alerts) for moment, alerts in case["firing"].items()}
             result.append(Case(alert, "fires" in case, case["fires"] if "fires" in case else case["quiet"], series, firing))
     return result
+
+
+def expanded(series: Mapping[str, str | None]) -> Iterator[tuple[str, str | None]]:
+    """The series, with a series of 0 and 1 for each state of a state set."""
+    for name, values in series.items():
+        label = STATE_SETS.get(name)
+        if label is None:
+            yield name, values
+            continue
+        for state in sorted(expressions.VALUES[name, label]):
+            sequence = f"{values}x240" if values and values.isalpha() else values
+            yield f'{name}{{{label}="{state}"}}', sequence and re.sub(STATE, functools.partial(bit, state), sequence)
+
+
+def bit(state: str, found: re.Match[str]) -> str:
+    return found[0] if found[1] == "stale" else f"{int(found[1] == state)}{found[2] or ''}"
 
 
 def counts(alerts: Sequence[str] | Mapping[str, int]) -> Mapping[str, int]:

@@ -3,6 +3,7 @@
 import functools
 import json
 import re
+import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
+from livekeep.core import channels, state
+from livekeep.status.health import LEVELS
 from tests.outside import PROJECT
 
 RULES = sorted((PROJECT / "etc/prometheus").glob("*.rules.yml"))
@@ -26,6 +29,24 @@ VARIABLES: Mapping[str, str] = {
     "__range": "1h",
 }
 """What stands for a variable of Grafana when nothing else is asked for: any box."""
+
+
+VALUES = {
+    ("livekeep_display_mode", "mode"): {"stream", "holding", "error", "off"},
+    ("livekeep_stream_state", "state"): set(typing.get_args(state.StreamState)),
+    ("livekeep_stream_cause", "cause"): {cause or "none" for cause in typing.get_args(state.Cause)},
+    ("livekeep_health_state", "level"): set(LEVELS),
+    ("livekeep_screen_health_state", "level"): set(LEVELS),
+    ("livekeep_channel_health_state", "level"): set(LEVELS),
+    ("livekeep_channel_state", "state"): set(typing.get_args(channels.Publishing)),
+    ("livekeep_channel_items_total", "outcome"): set(typing.get_args(channels.Outcome)) - {"playing"},
+    ("livekeep_player_stream_picture", "picture"): set(filter(None, typing.get_args(state.StreamPicture))),
+    ("livekeep_api_requests_total", "outcome"): set(state.REQUEST_OUTCOMES),
+    ("livekeep_unit_state", "state"): {"active", "reloading", "inactive", "failed", "activating", "deactivating"},
+    ("livekeep_probe_runs_total", "outcome"): {"success", "failure", "skipped"},
+    ("livekeep_host_board_info", "board"): {"raspberry-pi", "other"},
+}
+"""The values of a label."""
 
 
 @dataclass(frozen=True)

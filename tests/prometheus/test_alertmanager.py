@@ -7,9 +7,6 @@ import datetime
 import json
 import os
 import queue
-import re
-import shutil
-import socket
 import subprocess
 import threading
 import urllib.request
@@ -21,7 +18,7 @@ from typing import Any, Self
 import pytest
 import yaml
 
-from tests.outside import PATIENCE_SECONDS, PROJECT, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, reserved, wait_until
 from tests.prometheus.test_rules import answers, tool
 
 EXAMPLE = PROJECT / "etc/prometheus/alertmanager.yml"
@@ -70,9 +67,8 @@ class Alertmanager:
         example["route"] |= {"group_wait": "1s", "group_interval": "1s"}
         config = folder / "alertmanager.yml"
         config.write_text(yaml.safe_dump(example))
-        with socket.socket() as listener:
-            listener.bind(("127.0.0.1", 0))
-            self.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        self._reserved = reserved()
+        self.url = f"http://127.0.0.1:{self._reserved.getsockname()[1]}"
         program = Path(tool("prometheus-alertmanager"))
         command = [*with_its_template(program), f"--config.file={config}", f"--storage.path={folder / 'data'}"]
         command += [f"--web.listen-address={self.url.removeprefix('http://')}", "--cluster.listen-address="]
@@ -90,6 +86,7 @@ class Alertmanager:
         self._process.wait()
         self._server.shutdown()
         self._server.server_close()
+        self._reserved.close()
 
     def fire(self, *alerts: dict[str, str]) -> None:
         body = json.dumps([{"labels": labels} for labels in alerts]).encode()
@@ -173,8 +170,3 @@ def test_the_example_mutes_at_night_and_in_no_other_hour() -> None:
     (interval,) = (it for it in yaml.safe_load(EXAMPLE.read_text())["time_intervals"] if it["name"] == "night")
     times = [(it["start_time"], it["end_time"]) for it in interval["time_intervals"][0]["times"]]
     assert times == [("21:00", "24:00"), ("00:00", "07:30")]
-    assert all(re.fullmatch(r"\d\d:\d\d", moment) for pair in times for moment in pair)
-    command = [tool("amtool"), "config", "routes", "test", "--config.file", str(EXAMPLE)]
-    command += ["alertname=LivekeepExporterDown", "severity=critical", "hours=day"]
-    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.split() == ["at-once"]
-    assert shutil.which("prometheus-alertmanager")

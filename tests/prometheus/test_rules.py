@@ -9,9 +9,7 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import typing
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
@@ -22,10 +20,8 @@ import pytest
 import yaml
 
 from livekeep.command.main import SUBCOMMANDS
-from livekeep.core import channels, state
 from livekeep.exporter.metrics import FAMILIES, UNITS
-from livekeep.status.health import LEVELS
-from tests.outside import PROJECT, wait_until
+from tests.outside import PROJECT, reserved, wait_until
 from tests.prometheus import cases, expressions
 from tests.prometheus.expressions import Expression
 
@@ -37,21 +33,6 @@ ALERTS = expressions.alerts()
 EVERY_EXPRESSION = expressions.of_dashboards() + expressions.of_rules()
 TARGET_LABELS = {"job", "instance", "site", "room", "hours"}
 OF_NO_BOX = ("LivekeepNoBoxes", "LivekeepFleetUnreachable", "LivekeepSiteUnreachable")
-VALUES = {
-    ("livekeep_display_mode", "mode"): {"stream", "holding", "error", "off"},
-    ("livekeep_stream_state", "state"): set(typing.get_args(state.StreamState)),
-    ("livekeep_stream_cause", "cause"): {cause or "none" for cause in typing.get_args(state.Cause)},
-    ("livekeep_health_state", "level"): set(LEVELS),
-    ("livekeep_screen_health_state", "level"): set(LEVELS),
-    ("livekeep_channel_health_state", "level"): set(LEVELS),
-    ("livekeep_channel_state", "state"): set(typing.get_args(channels.Publishing)),
-    ("livekeep_channel_items_total", "outcome"): set(typing.get_args(channels.Outcome)) - {"playing"},
-    ("livekeep_api_requests_total", "outcome"): set(state.REQUEST_OUTCOMES),
-    ("livekeep_unit_state", "state"): {"active", "reloading", "inactive", "failed", "activating", "deactivating"},
-    ("livekeep_probe_runs_total", "outcome"): {"success", "failure", "skipped"},
-    ("livekeep_host_board_info", "board"): {"raspberry-pi", "other"},
-}
-"""What a label may say."""
 
 
 def tool(name: str) -> str:
@@ -219,7 +200,7 @@ def test_an_expression_asks_for_labels_and_values_that_exist(found: Expression) 
     for name, selectors in re.findall(r"\b((?:livekeep|process)_[a-z0-9_]+)\{([^}]*)\}", found.raw):
         for label, operator, value in re.findall(r'(\w+)(=~|!~|!=|=)"([^"]*)"', selectors):
             assert label in {*FAMILIES[series_of(name)].labels, *TARGET_LABELS, *(["le"] if name.endswith("_bucket") else [])}
-            if known := VALUES.get((name, label)):
+            if known := expressions.VALUES.get((name, label)):
                 asked = value.split("|") if operator.endswith("~") else [value]
                 assert set(asked) <= known, f"{name}{{{label}}} is never {asked}"
 
@@ -243,13 +224,6 @@ def test_the_lists_of_expressions_hold_only_such_as_there_are_once() -> None:
     assert set(both) <= there
 
 
-def test_variables_are_filled_in_and_unknown_ones_refused() -> None:
-    filled = expressions.filled_in('rate(a{instance="$instance"}[$__rate_interval]) + b{site=~"${site}"}')
-    assert filled == 'rate(a{instance=~".+"}[1m]) + b{site=~".*"}'
-    with pytest.raises(KeyError, match="nowhere"):
-        expressions.filled_in("a{b='$nowhere'}")
-
-
 # A running Prometheus
 
 
@@ -257,9 +231,8 @@ def test_variables_are_filled_in_and_unknown_ones_refused() -> None:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus with the shipped rules and configuration, and boxes that nobody answers for."""
     folder = tmp_path_factory.mktemp("prometheus")
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port, nobody = listener.getsockname()[1], 9
+    reservation, nobody = reserved(), 9
+    port = reservation.getsockname()[1]
     path = configuration(folder, (SHIPPED / "prometheus.yml").read_text().replace("127.0.0.1:9093", f"127.0.0.1:{nobody}"))
     (folder / "fleet/example.json").unlink()
     boxes = [
@@ -269,7 +242,11 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (folder / "fleet/boxes.json").write_text(json.dumps(boxes))
     command = [tool("prometheus"), f"--config.file={path}", f"--storage.tsdb.path={folder / 'data'}"]
     log = (folder / "log").open("w")
-    with log, subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log) as process:
+    with (
+        reservation,
+        log,
+        subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log) as process,
+    ):
         try:
             wait_until("Prometheus answers", lambda: answers(f"http://127.0.0.1:{port}/-/ready"), 60)
             yield f"http://127.0.0.1:{port}"
@@ -313,14 +290,6 @@ def test_prometheus_evaluates_every_rule(prometheus: str) -> None:
     assert len(rules()) == len(expressions.rules())
     wait_until("the short groups have been evaluated", lambda: sum(rule["health"] == "ok" for rule in rules()) > len(ALERTS), 120)
     assert {rule["health"] for rule in rules()} <= {"ok", "unknown"}
-
-
-def test_the_example_of_a_fleet_is_what_prometheus_takes() -> None:
-    entries = json.loads((SHIPPED / "fleet/example.json").read_text())
-    for entry in entries:
-        assert set(entry) == {"targets", "labels"}
-        assert all(re.fullmatch(r"[\w.-]+:9877", target) for target in entry["targets"])
-        assert set(entry["labels"]) <= TARGET_LABELS
 
 
 # The dashboards
