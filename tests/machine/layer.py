@@ -1,6 +1,7 @@
 """Caches what install.sh changes in a root as an overlay layer, so that not every room needs to run it.
 
-The cache has one directory per root, choice of parts and content of the checkout: any change in the checkout creates a new one.
+The cache has one directory per root, choice of parts and content of the checkout: any change there creates a new one, except of
+the tests, which are not installed.
 Directories unused for a day are removed.
 """
 
@@ -20,7 +21,7 @@ from tests.machine import coverage, root
 from tests.machine.machine import Machine
 from tests.machine.standin import PROJECT
 
-IGNORED = (".git", "__pycache__", "livekeep-demo")
+IGNORED = (".git", "__pycache__", "livekeep-demo", "tests")
 KEPT_SECONDS = 86400.0
 INSTALL_TIMEOUT_SECONDS = 600.0
 _held: list[TextIOWrapper] = []
