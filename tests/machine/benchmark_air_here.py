@@ -17,7 +17,6 @@ from livekeep.air.worker.transcode import feeder_command
 from livekeep.core.config import Channel
 from tests.machine import root
 from tests.machine.machine import Machine
-from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 
 PRESETS = ("ultrafast", "superfast", "veryfast")
@@ -62,7 +61,7 @@ def normalising() -> list[Line]:
     media = probe(str(file), 60.0)
     rows = []
     for suite in root.SUITES:
-        folder = root.ready(suite, packages_of(suite, "health", "air"))
+        folder = root.ready(suite, root.packages_of(suite, "health", "air"))
         told = []
         for preset in PRESETS:
             channel = Channel(preset=preset)

@@ -17,7 +17,6 @@ from typing import Any
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
 from tests.machine.record_room import RECORDER
-from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 from tests.machine.test_record_recorder import OPTIONS, Box
 
@@ -69,7 +68,7 @@ def main() -> int:
     parser.add_argument("--per-second", type=int, nargs="*", default=[30_000])
     parser.add_argument("--seconds", type=float, default=30)
     arguments = parser.parse_args()
-    packages = packages_of(arguments.suite, "screen", "health", "record")
+    packages = root.packages_of(arguments.suite, "screen", "health", "record")
     with Machine(arguments.suite, packages=packages, source=PROJECT) as machine:
         machine.run(["env", "--chdir=/root", "/src/install.sh", *OPTIONS], timeout=600)
         wait_for(lambda: machine.exists("/var/lib/livekeep/record/record.db"), 30)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from tests.machine import root
 from tests.machine.channel_clips import COLOURS, clips
 from tests.machine.channel_ingest import ChannelIngest
-from tests.machine.room import SOON_SECONDS, Answer, Room, Settings, fetch, packages_of
+from tests.machine.room import SOON_SECONDS, Answer, Room, Settings, fetch
 
 STORAGE_SOCKET, CONTROLLER_SOCKET = "livekeep-storage.socket", "livekeep-controller.socket"
 STORAGE, CONTROLLER, BOOT = "livekeep-storage.service", "livekeep-controller.service", "livekeep-air.service"
@@ -34,7 +34,7 @@ class ChannelRoom(Room):
     options: ClassVar[tuple[str, ...]] = ("--with", "air", "--without", "screen")
 
     def __init__(self, suite: root.Suite, *, bare: bool = False, **how: bool) -> None:
-        super().__init__(suite, packages_of(suite, "health", "air"), bare=bare, **how)
+        super().__init__(suite, root.packages_of(suite, "health", "air"), bare=bare, **how)
         self.ingest = ChannelIngest(self.network)
         if not bare:
             self.parts.append(self.ingest)

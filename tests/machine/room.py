@@ -23,7 +23,6 @@ Tables = Mapping[str, Mapping[str, Any]]
 Settings = dict[str, dict[str, Any]]
 
 DROP_IN = "/etc/livekeep/livekeep.d/50-test.toml"
-SPEED_TESTS: Mapping[root.Suite, str] = {"trixie": "librespeed-cli", "bookworm": "speedtest-cli"}
 SOON_SECONDS = 45.0
 """The longest time for anything when nothing is known to slow it: the processor is shared."""
 CLIENTS = 8
@@ -92,11 +91,6 @@ def figures(machine: Machine) -> dict[str, float]:
     answer = fetch(machine, "http://127.0.0.1:9877/metrics")
     assert answer.status == 200
     return figures_of(answer.text)
-
-
-def packages_of(suite: root.Suite, *parts: str) -> tuple[str, ...]:
-    """The packages that install.sh would install for these parts: screen and health by default."""
-    return (*root.needed_by(*(parts or ("screen", "health"))), SPEED_TESTS[suite])
 
 
 def toml(tables: Tables) -> str:

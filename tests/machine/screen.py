@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from tests.machine import layer, root
 from tests.machine.live import LiveStream
 from tests.machine.machine import Machine, MachineError, wait_for
-from tests.machine.room import DROP_IN, SOON_SECONDS, Room, Settings, Tables, packages_of, toml
+from tests.machine.room import DROP_IN, SOON_SECONDS, Room, Settings, Tables, toml
 from tests.machine.tv import TV, Colour, Sampler, black
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
@@ -77,7 +77,7 @@ class Screen(Room):
     def __init__(
         self, suite: root.Suite, *, more_packages: Sequence[str] = (), bare: bool = False, kept: bool = False, **how: bool
     ) -> None:
-        super().__init__(suite, (*packages_of(suite), *more_packages), bare=bare, kept=kept, **how)
+        super().__init__(suite, (*root.packages_of(suite), *more_packages), bare=bare, kept=kept, **how)
         network = None if bare else self.network
         self.tv = self.machine.tv = TV(network, *(SMALL_TV if kept else FULL_HD))
         self.live = LiveStream(network)

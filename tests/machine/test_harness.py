@@ -12,10 +12,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.machine import root
 from tests.machine.live import LiveStream
 from tests.machine.machine import Machine, wait_for
 from tests.machine.network import Network
-from tests.machine.room import packages_of
 from tests.machine.tv import TV, Colour, Sampler
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
@@ -39,7 +39,7 @@ def room() -> Iterator[Room]:
         tv = stack.enter_context(TV(network))
         live = stack.enter_context(LiveStream(network))
         vimeo = stack.enter_context(VimeoStandIn(network))
-        machine = Machine("trixie", packages=packages_of("trixie"), network=network, tv=tv)
+        machine = Machine("trixie", packages=root.packages_of("trixie"), network=network, tv=tv)
         yield Room(stack.enter_context(machine), tv, live, vimeo)
 
 

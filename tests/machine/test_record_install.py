@@ -12,7 +12,6 @@ import pytest
 from tests.machine import root
 from tests.machine.machine import Machine, wait_for
 from tests.machine.record_room import ALERTER, ENABLED, RECORDER, WEB, WEB_SOCKET
-from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 from tests.machine.test_install import EVERYWHERE, KEPT, fingerprint, installed, other_version
 
@@ -30,7 +29,7 @@ def box(request: pytest.FixtureRequest) -> Iterator[Machine]:
     suite: root.Suite = request.param
     is_bare = suite == "trixie"
     # Those of the room with screen and record, whose root already exists.
-    packages = () if is_bare else packages_of(suite, "screen", "health", "record")
+    packages = () if is_bare else root.packages_of(suite, "screen", "health", "record")
     with Machine(suite, packages=packages, network="host" if is_bare else "own", source=PROJECT) as machine:
         yield machine
 

@@ -17,7 +17,6 @@ import pytest
 from tests.machine import root
 from tests.machine.machine import Machine, MachineError, wait_for
 from tests.machine.record_room import RECORDER, rows
-from tests.machine.room import packages_of
 from tests.machine.standin import PROJECT
 
 OPTIONS = ("--yes", "--with", "record", "--without", "screen", "--without", "health")
@@ -86,7 +85,7 @@ class Box:
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
     """With the packages of the room with screen and record, whose root already exists."""
     suite: root.Suite = request.param
-    packages = packages_of(suite, "screen", "health", "record")
+    packages = root.packages_of(suite, "screen", "health", "record")
     with Machine(suite, packages=packages, source=PROJECT) as machine:
         machine.run(["env", "--chdir=/root", "/src/install.sh", *OPTIONS], timeout=600)
         machine.write("/srv/load.py", LOAD)

@@ -14,7 +14,7 @@ import pytest
 from tests.machine import root
 from tests.machine.live import LiveStream
 from tests.machine.machine import wait_for
-from tests.machine.room import Room, Settings, packages_of
+from tests.machine.room import Room, Settings
 from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, UNITS, is_given_up, is_retried, kind
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
@@ -43,7 +43,7 @@ class Desktop(Room):
     options = ("--output", "wayland", "--token-file", "/root/token")
 
     def __init__(self, suite: root.Suite) -> None:
-        super().__init__(suite, (*packages_of(suite), "sway", "grim"))
+        super().__init__(suite, (*root.packages_of(suite), "sway", "grim"))
         self.live = LiveStream(self.network)
         self.vimeo = VimeoStandIn(self.network)
         self.parts += [self.live, self.vimeo]

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.machine import root
-from tests.machine.room import packages_of, toml
+from tests.machine.room import toml
 from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
 from tests.machine.vimeo import EVENT_ID, TOKEN, VimeoStandIn
 
@@ -55,7 +55,7 @@ GRID = 8
 
 def recipe(suite: root.Suite) -> Recipe:
     """The disk: a Debian with livekeep installed and never started."""
-    return Recipe(suite, (*packages_of(suite), *MORE_PACKAGES), put, put_key())
+    return Recipe(suite, (*root.packages_of(suite), *MORE_PACKAGES), put, put_key())
 
 
 def shipped() -> Iterator[Path]:
