@@ -170,7 +170,7 @@ def test_apply_puts_intervals_in_force(box: Screen) -> None:
         assert not box.machine.exists("/run/livekeep/probe-host/state.json")
         assert [series for series in found if 'probe="host"' in series] == []
         assert success(found)["probe-host"] == 1
-        assert "host: switched off" in box.livekeep("probe")
+        assert "host: disabled by probes.host.enabled" in box.livekeep("probe")
         assert "Nothing to change" in box.livekeep("apply")
     wait_for(lambda: 0 < wait() < 120, 60)
     wait_for(lambda: 'livekeep_probe_success{probe="host",target=""}' in box.figures(), 60, 0.5)
