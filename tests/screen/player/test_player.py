@@ -195,7 +195,7 @@ def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None
     assert "made-up" not in told, "the signature"
 
 
-def test_a_stall_and_the_end_bring_the_holding_picture_and_a_url_request(box: Box, live: LiveStream) -> None:
+def test_a_stall_brings_the_holding_picture_a_url_request_and_the_stream_again(box: Box, live: LiveStream) -> None:
     box.config.write_text(SOON_STALLED)
     box.say("live", url=live.url)
     with box.player():
@@ -212,6 +212,13 @@ def test_a_stall_and_the_end_bring_the_holding_picture_and_a_url_request(box: Bo
         live.go_on()
         box.url = live.url
         box.until("the stream again", lambda now: now.picture == "stream" and now.url_request is None)
+
+
+def test_the_end_brings_the_holding_picture_and_a_url_request(box: Box, live: LiveStream) -> None:
+    """Not with a short time for stalls, which would end before mpv has read the end."""
+    box.say("live", url=live.url)
+    with box.player():
+        box.until_shown("stream")
         live.end()
         box.url = ""
         shown = box.until("the URL request", lambda now: now.picture == "holding" and now.url_request)
