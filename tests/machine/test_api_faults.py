@@ -17,9 +17,9 @@ OUTAGES = ("500", "html502", "html200", "hang", "slow_drip", "reset", "big", "de
 # Each with the picture's text and the document that it refers to.
 REFUSALS = {
     "401": ("does not accept the token", "livekeep set-token"),
-    "403": ("does not hand out this stream", "livekeep set-token"),
-    "404": ("knows no such event", "livekeep.toml"),
-    "2204": ("does not accept the question", "livekeep.toml"),
+    "403": ("does not provide this stream", "livekeep set-token"),
+    "404": ("has no such event", "livekeep.toml"),
+    "2204": ("rejects the request", "livekeep.toml"),
 }
 CAN_TAKE_A_MINUTE = 90.0
 

@@ -439,7 +439,7 @@ def test_a_stream_without_pictures_gives_its_sound_beside_the_holding_picture(bo
         with box.player():
             shown = box.until("sound only", lambda now: now.stream_picture == "none" and now.picture == "holding")
             assert shown.reason == "The stream is live, but it has no picture, only sound: the holding picture is shown"
-            assert shown.advice == "look at the camera, and at the encoder that sends the stream"
+            assert shown.advice == "check the camera, and the encoder that sends the stream"
             assert (shown.picture_file, shown.playback.starts, shown.url_request) == (box.holding, 1, None)
             assert box.property("path") == stream.url, "the sound plays on"
             stream.content = "moving"
@@ -477,7 +477,7 @@ def test_an_mpv_that_forgot_its_picture_is_given_it_again(box: Box, endless: Liv
         other.show_nothing()
         box.until_shown("none")
         box.until_shown("holding")
-        assert box.log.read_text().count("mpv shows nothing although it was given a picture") == 1
+        assert box.log.read_text().count("mpv shows nothing instead of its picture") == 1
         box.say("live", url=endless.url)
         box.until_shown("stream")
         other.show_nothing()

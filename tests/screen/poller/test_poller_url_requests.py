@@ -119,7 +119,7 @@ def test_after_a_stall_it_waits_for_growth(tmp_path: Path, vimeo: Vimeo, stream:
         live = poller.until_state("live")
         asked = poller.request_url("stall")
         waiting = poller.until_state("starting", "standing-still")
-        assert waiting.reason == "The stream stands still; waiting for it to go on"
+        assert waiting.reason == "The stream stands still; waiting for it to continue"
         assert poller.url() is None
         unchanged(lambda: (found := poller.state()) and found.state == "starting", 1.2)
         stream.media = http(200, playlist(11, 4))
@@ -150,7 +150,7 @@ def test_an_event_that_is_over_is_not_started_though_the_api_says_live(tmp_path:
     stream.media = http(200, playlist(0, 400, ended=True))
     with RunningPoller(tmp_path, settings_for(vimeo)) as poller:
         ended = poller.until_state("offline", "ended")
-        assert ended.reason == "The stream has ended, says its playlist"
+        assert ended.reason == "The stream has ended according to its playlist"
         assert poller.url() is None
         # The display was restarted: its player requests a fresh URL.
         poller.request_url("start")

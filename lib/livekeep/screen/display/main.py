@@ -151,19 +151,6 @@ def environment(screen: Screen, proxy: str) -> dict[str, str]:
     return variables
 
 
-def wait_for_screen(screen: Screen) -> None:
-    """Return when the output can be opened. A box without a TV waits here, without failing or filling the journal."""
-    notifier = sdnotify.SystemdNotifier()
-    said = ""
-    while problem := outputs.obstacle(screen):
-        if problem != said:
-            logger.warning("%s", problem)
-            notifier.notify(f"STATUS={problem}")
-            said = problem
-        time.sleep(CHECK_SECONDS)
-    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
-
-
 def open_socket_to_player(path: Path) -> None:
     """Once the socket exists, give its group access and notify systemd; kill a program that creates none.
 
@@ -198,7 +185,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     for problem in problems:
         logger.error("%s; the default is used", problem)
     screen = config.screen
-    wait_for_screen(screen)
+    notifier, said = sdnotify.SystemdNotifier(), ""
+    # A machine without a TV waits here, without failing or filling the journal.
+    while problem := outputs.obstacle(screen):
+        if problem != said:
+            logger.warning("%s", problem)
+            notifier.notify(f"STATUS={problem}")
+            said = problem
+        time.sleep(CHECK_SECONDS)
+    notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
     picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
     connector, model = drm.connected(screen.connector), outputs.board()
     if screen.player == "vlc":

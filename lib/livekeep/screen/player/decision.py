@@ -22,7 +22,7 @@ POLLER_MISSING_SECONDS = 60.0
 LOADING_SECONDS = 20.0
 """The longest time from opening a stream to its first moving picture; a slow network needs 5 to 10 s."""
 
-CAMERA = "look at the camera, and at the encoder that sends the stream"
+CAMERA = "check the camera, and the encoder that sends the stream"
 NO_MOVING_PICTURE: dict[StreamPicture, str] = {
     "none": "it has no picture, only sound: the holding picture is shown",
     "blank": "its picture is of one colour, such as black",
@@ -79,19 +79,19 @@ def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -
 
 def choose(view: View) -> Choice:
     """The picture that belongs on the screen."""
+    playing = view.phase == "playing"
     if view.config_problem:
         return Choice("error", view.config_problem, "sudo livekeep check-config", True)
-    choice = choose_without_poller(view) if view.poller is None else choose_by_state(view, view.poller)
-    fault = NO_MOVING_PICTURE.get(view.stream_picture) if view.phase == "playing" and choice.picture == "stream" else None
+    if view.poller is not None:
+        choice = choose_by_state(view, view.poller)
+    elif playing:
+        choice = Choice("stream", "The stream plays on, but livekeep-poller is not running")
+    elif view.poller_missing_seconds < POLLER_MISSING_SECONDS:
+        choice = keep(view, "Waiting for livekeep-poller")
+    else:
+        choice = Choice("error", "livekeep-poller is not running", "sudo systemctl status livekeep-poller", True)
+    fault = NO_MOVING_PICTURE.get(view.stream_picture) if playing and choice.picture == "stream" else None
     return replace(choice, reason=f"{choice.reason}, but {fault}", advice=choice.advice or CAMERA) if fault else choice
-
-
-def choose_without_poller(view: View) -> Choice:
-    if view.phase == "playing":
-        return Choice("stream", "The stream plays on while livekeep-poller is away")
-    if view.poller_missing_seconds < POLLER_MISSING_SECONDS:
-        return keep(view, "Waiting for livekeep-poller")
-    return Choice("error", "livekeep-poller does not run", "sudo systemctl status livekeep-poller", True)
 
 
 def choose_by_state(view: View, poller: PollerState) -> Choice:
@@ -103,16 +103,13 @@ def choose_by_state(view: View, poller: PollerState) -> Choice:
     if poller.state == "starting":
         return Choice("stream", "The stream plays") if playing else Choice("holding", poller.reason or "The stream is starting")
     if poller.state == "error":
-        return choose_with_error(poller, playing)
+        plays_on = playing and poller.cause not in ("refused", "bad-config")
+        reason = f"The stream plays on although: {poller.reason}" if plays_on else poller.reason
+        picture: Picture = "stream" if plays_on else "error"
+        return Choice(picture, reason or "The state of the stream is unknown", poller.advice, not plays_on)
     if poller.cause in ("no-token", "no-stream"):
         return Choice("holding", poller.reason or "No stream is set up yet", poller.advice, True)
-    return keep(view, poller.reason or "Nothing is known of the stream yet")
-
-
-def choose_with_error(poller: PollerState, playing: bool) -> Choice:
-    if playing and poller.cause not in ("refused", "bad-config"):
-        return Choice("stream", f"The stream plays on although: {poller.reason}", poller.advice)
-    return Choice("error", poller.reason or "Nothing sure is known of the stream", poller.advice, True)
+    return keep(view, poller.reason or "The state of the stream is not known yet")
 
 
 def keep(view: View, reason: str) -> Choice:

@@ -64,7 +64,7 @@ class Player:
         fresh, problems = configuration.load_leniently()
         if problems:
             listed = "; ".join(problems)
-            sentence = f"The configuration has an error, the one in force stays: {listed}"
+            sentence = f"The new configuration is refused, the old one stays: {listed}"
             events.emit(events.CONFIG_REJECTED, sentence, PROBLEMS=listed)
             return
         self.config, self.config_problem = fresh, ""
@@ -165,7 +165,9 @@ class Player:
         self.session.follow(display.stream, now, self.config.screen.stall_seconds)
         if self.session.phase == "stalled":
             seconds = now - display.stream.changed_monotonic
-            sentence = f"The stream has stood still for {seconds:.0f} s: the holding picture is shown and a fresh URL asked for"
+            sentence = (
+                f"The stream has stood still for {seconds:.0f} s: the holding picture is shown, and a fresh URL is requested"
+            )
             position = display.stream.position_seconds
             events.emit(events.STREAM_STALLED, sentence, POSITION=position, SECONDS=f"{seconds:.1f}")
         elif self.session.phase == "failed":
@@ -239,7 +241,7 @@ class Player:
         if display.wanted == wanted and display.stream.phase in ("none", "ended") and not is_lost and not is_outdated:
             return
         if is_lost:
-            logger.warning("%s shows nothing although it was given a picture: the picture is loaded again", display.name)
+            logger.warning("%s shows nothing instead of its picture, which is loaded again", display.name)
         if wanted:
             display.show_picture(wanted, self.slides.shipped(is_error))
             self.slides.give(wanted)

@@ -125,11 +125,10 @@ class Poller:
     def one_pass(self, now: float) -> float:
         self.take_poll(now)
         self.take_check(now)
-        self.take_token_or_schedule(now)
         self.read_url_request(now)
         self.start_poll(now)
         self.start_check(now)
-        self.start_token_or_schedule(now)
+        self.serve_token_and_schedule(now)
         if now >= self.write_due():
             self.publisher.write()
         return self.next_pass()
@@ -169,7 +168,9 @@ class Poller:
             if check.cause != "ended":
                 return answer
             # The player would replay the ended event from its beginning.
-            return replace(answer, verdict="offline", cause="ended", reason="The stream has ended, says its playlist", url="")
+            return replace(
+                answer, verdict="offline", cause="ended", reason="The stream has ended according to its playlist", url=""
+            )
 
         server = stream_check.SERVER if stream.url else "Vimeo's API"
         late = outage("timeout", f"no answer within {seconds:g} s", server)
@@ -259,21 +260,17 @@ class Poller:
         has_answer = not self.is_new_stream and self.verdict != "outage" and time.monotonic() >= self.held_until
         return has_answer and not self.obstacle and not self.stream.url
 
-    def start_token_or_schedule(self, now: float) -> None:
+    def serve_token_and_schedule(self, now: float) -> None:
+        known, poller = self.publisher.now, self.settings.poller
+        fresh = self.token_and_schedule.take(known, now, time.time())
+        if fresh is not None:
+            if fresh.next_start != known.next_start and self.failures == 0:
+                verdict: Verdict = "live" if fresh.state == "live" else "offline"
+                wait = backoff.regular(verdict, self.intervals(), fresh.next_start, time.time())
+                self.due = max(min(self.due, self.requested_monotonic + wait), self.held_until)
+            self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
         if self.may_request_more():
-            self.token_and_schedule.start(
-                self.api, self.stream, self.publisher.now.state, self.settings.poller.timeout_seconds, now
-            )
-
-    def take_token_or_schedule(self, now: float) -> None:
-        fresh = self.token_and_schedule.take(self.publisher.now, now, time.time())
-        if fresh is None:
-            return
-        if fresh.next_start != self.publisher.now.next_start and self.failures == 0:
-            verdict: Verdict = "live" if fresh.state == "live" else "offline"
-            wait = backoff.regular(verdict, self.intervals(), fresh.next_start, time.time())
-            self.due = max(min(self.due, self.requested_monotonic + wait), self.held_until)
-        self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
+            self.token_and_schedule.start(self.api, self.stream, self.publisher.now.state, poller.timeout_seconds, now)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

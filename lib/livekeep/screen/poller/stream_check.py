@@ -84,9 +84,9 @@ def of_response(response: Response, must_be_playlist: bool) -> Answer:
         return of_status(response.status)
     media_type = response.headers.get("content-type", "").lower()
     if media_type.startswith(("text/html", "application/xhtml")):
-        return not_open("2xx", f"its answer is a web page; {LOGIN}", 200)
+        return not_open("2xx", f"its response is a web page; {LOGIN}", 200)
     if must_be_playlist or "mpegurl" in media_type:
-        return not_open("2xx", f"its answer is no playlist; {LOGIN}", 200)
+        return not_open("2xx", f"its response is not a playlist; {LOGIN}", 200)
     return Answer("live", "2xx", status=200)
 
 
@@ -94,7 +94,7 @@ def of_status(status: int, protocol: str = "HTTP") -> Answer:
     """A status that is not a success, of HTTP or RTSP."""
     outcome, text = outcome_of(status), f"{protocol} {status}"
     if status in (401, 403):
-        return Answer("refused", outcome, "refused", f"The stream's server does not let us in ({text})", CHECK_URL, status=status)
+        return Answer("refused", outcome, "refused", f"The stream's server refuses access ({text})", CHECK_URL, status=status)
     if status >= 500 or status in (408, 429):
         return outage(outcome, f"{text}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault ({text})", SERVER, status)
     return not_open(outcome, text, status)

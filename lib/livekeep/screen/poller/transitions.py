@@ -15,8 +15,8 @@ from livekeep.system.vimeo import Limits
 
 CHOOSE_STREAM = "set vimeo_event in /etc/livekeep/livekeep.toml, then run: sudo systemctl reload livekeep-poller"
 WAITING: dict[Cause, str] = {
-    "standing-still": "The stream stands still; waiting for it to go on",
-    "ended": "The stream has ended, says its playlist; waiting for Vimeo to say so or for it to go on",
+    "standing-still": "The stream stands still; waiting for it to continue",
+    "ended": "The stream has ended according to its playlist; waiting for Vimeo to confirm that, or for the stream to continue",
     "not-open": "The stream cannot be opened; waiting for it to come back",
 }
 

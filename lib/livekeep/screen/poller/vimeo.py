@@ -81,7 +81,7 @@ def classify(status: int, headers: Mapping[str, str], body: bytes) -> Answer:
     elif status >= 400:
         answer = outage(outcome, f"HTTP {status}; {LOGIN}" if status == LOGIN_STATUS else f"it has a fault (HTTP {status})")
     else:
-        answer = outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which it should not")
+        answer = outage("invalid" if status < 300 else outcome, f"it answers HTTP {status}, which is unexpected")
     return replace(answer, limits=limits_of(headers), status=status)
 
 
@@ -89,16 +89,16 @@ def with_url(document: Any) -> Answer:
     """A 200: live only with a URL that is safe for a player."""
     url = document.get("m3u8_playback_url") if isinstance(document, dict) else None
     if document is None:
-        return outage("invalid", f"its answer is not JSON; {LOGIN}")
+        return outage("invalid", f"its response is not JSON; {LOGIN}")
     if not isinstance(url, str) or not url:
-        return outage("invalid", "its answer holds no stream URL")
+        return outage("invalid", "its response contains no stream URL")
     try:
         parts = urlsplit(url)
         good = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable() and " " not in url
     except ValueError:
         good = False
     if not good:
-        return outage("invalid", "the stream URL in its answer is no web address, so it is not handed on")
+        return outage("invalid", "the stream URL in its response is not a web address")
     return Answer("live", "2xx", url=url)
 
 
@@ -108,11 +108,11 @@ def refusal(status: int, code: int | None) -> Answer:
     if status == 401:
         reason = "The Vimeo token may not see this event" if code == 3200 else "Vimeo does not accept the token"
     elif status == 403:
-        reason = f"Vimeo does not hand out this stream: the token lacks the scope {SCOPE}, or the plan does not allow it"
+        reason = f"Vimeo does not provide this stream: the token lacks the scope {SCOPE}, or the plan does not allow it"
     elif status == 404:
-        reason = "Vimeo knows no such event: check its number"
+        reason = "Vimeo has no such event: check its number"
     else:
-        reason = "Vimeo does not accept the question for this stream"
+        reason = "Vimeo rejects the request for this stream"
     number = f"HTTP {status}" + (f", code {code}" if code is not None else "")
     advice = SET_TOKEN if status in (401, 403) else CHECK_STREAM
     return Answer("refused", outcome_of(status), cause, f"{reason} ({number})", advice)
