@@ -16,7 +16,6 @@ import pytest
 
 from livekeep.core.config import Screen
 from livekeep.screen.display import main as display
-from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.vlc import INPUT, Vlc
 from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, live_stream, picture, program, wait_until
 from tests.screen.player.displays import connect, show, until
@@ -171,13 +170,6 @@ def test_the_text_lies_in_the_file_that_vlc_reads(process: subprocess.Popen[byte
         assert file.read_text(encoding="utf-8") == content
     shutil.rmtree(file.parent)
     subprocess.run([sys.executable, "-c", script, "the picture matters more"], cwd=folder, env=environment, check=True)
-
-
-def test_quit_ends_it_and_the_connection(vlc: Vlc, process: subprocess.Popen[bytes]) -> None:
-    vlc.quit()
-    with pytest.raises(DisplayGoneError):
-        until(vlc, "the end", lambda: False)
-    process.wait(20)
 
 
 def test_silence_is_seen_and_nothing_blocks(vlc: Vlc, process: subprocess.Popen[bytes]) -> None:

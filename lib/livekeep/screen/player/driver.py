@@ -76,10 +76,6 @@ class Driver(ABC):
         """Write `lines` in the lower part of the picture; an empty sequence removes them."""
 
     @abstractmethod
-    def quit(self) -> None:
-        """End the program, so that systemd restarts it."""
-
-    @abstractmethod
     def ask(self, with_figures: bool) -> None:
         """Request the stream's position and whether there is a screen, and optionally the metrics."""
 

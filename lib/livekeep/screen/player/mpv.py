@@ -88,9 +88,6 @@ class Mpv(Driver):
             kind = "ass-events" if text else "none"
             self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
 
-    def quit(self) -> None:
-        self._send(["quit", 1])
-
     def ask(self, with_figures: bool) -> None:
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()

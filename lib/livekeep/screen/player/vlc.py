@@ -69,9 +69,6 @@ class Vlc(Driver):
             # A full /run: the picture is more important than its text, and the writer of the state already reports it.
             return
 
-    def quit(self) -> None:
-        self._socket.send("quit")
-
     def ask(self, with_figures: bool) -> None:
         # VLC always reports all of it.
         del with_figures
