@@ -192,13 +192,8 @@ class DrmPainter:
         """Open the first card with a TV (on `connector`, if not ""), and choose the mode."""
         self._card, self._connector = find_screen(connector)
         self._mode = choose_mode(self._connector.modes, mode)
-        self._framebuffer = 0
-        self._handle = 0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self._mode.width, self._mode.height
+        self.size = (self._mode.width, self._mode.height)
+        self._framebuffer = self._handle = 0
 
     def show(self, image: Image.Image) -> None:
         """Copy the picture into a buffer of the card and show that."""

@@ -47,15 +47,10 @@ class X11Painter:
             message = f"X11 display {name}: {screen.root_depth} bits a pixel: start the X server with depth 24"
             raise TemporaryError(message)
         self._depth: int = screen.root_depth
-        self._size: tuple[int, int] = (screen.width_in_pixels, screen.height_in_pixels)
+        self.size: tuple[int, int] = (screen.width_in_pixels, screen.height_in_pixels)
         self._root = screen.root
         self._root.change_attributes(event_mask=X.StructureNotifyMask)
         self._window: Any = None
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return self._size
 
     def show(self, image: Image.Image) -> None:
         """Send the picture to the server and show it on the whole screen."""
@@ -75,12 +70,18 @@ class X11Painter:
             raise self._lost() from error
 
     def wait(self) -> None:
-        """Return when the screen's size has changed, or another window covers ours."""
+        """Return when the screen's size has changed; a window that covers ours is put below it."""
         try:
             while True:
                 while self._display.pending_events():
-                    if self._changed(self._display.next_event()):
-                        return
+                    event = self._display.next_event()
+                    if event.type == X.VisibilityNotify and event.state != X.VisibilityUnobscured:
+                        self._window.configure(stack_mode=X.Above)
+                        self._display.flush()
+                    if event.type == X.ConfigureNotify and event.window == self._root:
+                        before, self.size = self.size, (event.width, event.height)
+                        if before != self.size:
+                            return
                 select.select([self._display], [], [])
         except (XError, ConnectionClosedError) as error:
             raise self._lost() from error
@@ -89,16 +90,6 @@ class X11Painter:
         """Close the connection: the server removes the window."""
         with suppress(OSError, XError, ConnectionClosedError):
             self._display.close()
-
-    def _changed(self, event: Any) -> bool:
-        if event.type == X.VisibilityNotify and event.state != X.VisibilityUnobscured:
-            self._window.configure(stack_mode=X.Above)
-            self._display.flush()
-        if event.type != X.ConfigureNotify or event.window != self._root:
-            return False
-        changed = self._size != (event.width, event.height)
-        self._size = (event.width, event.height)
-        return changed
 
     def _upload(self, image: Image.Image) -> Any:
         """Copy the image into a pixmap, in pieces of whole rows that fit the server's maximum request."""
@@ -116,28 +107,20 @@ class X11Painter:
         return pixmap
 
     def _make_window(self, pixmap: Any) -> Any:
-        width, height = self._size
+        # Without a pointer on it.
+        empty = self._root.create_pixmap(1, 1, 1)
+        context = empty.create_gc(foreground=0, background=0)
+        empty.fill_rectangle(context, 0, 0, 1, 1)
         window = self._root.create_window(
-            0,
-            0,
-            width,
-            height,
-            0,
-            X.CopyFromParent,
+            *(0, 0, *self.size, 0, X.CopyFromParent),
             override_redirect=True,
             background_pixmap=pixmap,
-            cursor=self._no_pointer(),
+            cursor=empty.create_cursor(empty, (0, 0, 0), (0, 0, 0), 0, 0),
             event_mask=X.VisibilityChangeMask,
         )
         window.set_wm_name("livekeep-error-screen")
         window.map()
         return window
-
-    def _no_pointer(self) -> Any:
-        empty = self._root.create_pixmap(1, 1, 1)
-        context = empty.create_gc(foreground=0, background=0)
-        empty.fill_rectangle(context, 0, 0, 1, 1)
-        return empty.create_cursor(empty, (0, 0, 0), (0, 0, 0), 0, 0)
 
     def _lost(self) -> TemporaryError:
         return TemporaryError(f"X11 display {self._name}: the connection is lost: see why the X server ended")

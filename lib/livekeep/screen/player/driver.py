@@ -14,7 +14,7 @@ EMPTY_SECONDS = 1.5
 """How long the screen can be without the requested picture; a change of picture can leave it so briefly."""
 
 
-class Driver(ABC):
+class Driver(DisplaySocket, ABC):
     """A connection to one running player program; a new program needs a new object. All times are monotonic seconds.
 
     `stream`: the stream's state. `current`: what is on the screen, "stream", the path of a picture, or "" for neither.
@@ -32,8 +32,7 @@ class Driver(ABC):
     name = ""
 
     def __init__(self, path: Path) -> None:
-        """Connect to the socket at `path`. Raises `DisplayGoneError` when it has no listener."""
-        self._socket = DisplaySocket(path)
+        super().__init__(path)
         self.started, self.run = 0.0, ""
         with contextlib.suppress(OSError):
             # Each run creates a new socket, and the launcher's chmod doesn't change these.
@@ -48,12 +47,6 @@ class Driver(ABC):
         self.new_picture_at: float | None = None
         self.motion = Motion()
         self.is_known = False
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        self._socket.close()
 
     def is_empty(self, now: float) -> bool:
         """Whether the program has lost what it should show, and shows nothing until the next request."""

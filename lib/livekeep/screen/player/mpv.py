@@ -121,7 +121,7 @@ class Mpv(Driver):
         return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **values)
 
     def receive(self) -> None:
-        for line in self._socket.lines():
+        for line in self.lines():
             try:
                 message = json.loads(line)
                 if "event" in message:
@@ -163,7 +163,7 @@ class Mpv(Driver):
 
     def _send(self, command: object) -> int:
         self._serial += 1
-        self._socket.send(json.dumps({"command": command, "request_id": self._serial}))
+        self.send(json.dumps({"command": command, "request_id": self._serial}))
         return self._serial
 
     def _take_reply(self, serial: int, data: Any) -> None:

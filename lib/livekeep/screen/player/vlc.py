@@ -34,7 +34,7 @@ class Vlc(Driver):
         super().__init__(path)
         self._frames = self._lost = self._kilobits = 0
         self._seen_input = self._address = self._left = ""
-        self._socket.send("status")
+        self.send("status")
 
     def show_stream(self, url: str, then: str) -> None:
         self.stream = StreamReport("loading", time.monotonic())
@@ -43,9 +43,9 @@ class Vlc(Driver):
         # Responses about the previous input can still arrive.
         self._left, self._seen_input = ("" if self._address == url else self._address), ""
         for line in ("clear", "repeat off", f"add {url}"):
-            self._socket.send(line)
+            self.send(line)
         if then:
-            self._socket.send(f"enqueue {then}")
+            self.send(f"enqueue {then}")
 
     def show_picture(self, path: str, instead: str = "") -> None:
         # VLC can't fall back to another one without a gap.
@@ -53,12 +53,12 @@ class Vlc(Driver):
         self.stream = StreamReport()
         self.wanted = path
         for line in ("clear", "repeat on", f"add {path}"):
-            self._socket.send(line)
+            self.send(line)
 
     def show_nothing(self) -> None:
         self.stream = StreamReport()
         self.current = self.wanted = ""
-        self._socket.send("stop")
+        self.send("stop")
 
     def write(self, lines: tuple[str, ...]) -> None:
         text = "\n".join(lines)
@@ -74,8 +74,8 @@ class Vlc(Driver):
         del with_figures
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
-        self._socket.send("status")
-        self._socket.send("stats")
+        self.send("status")
+        self.send("stats")
 
     def sample_picture(self) -> None:
         """Not supported: VLC would have to write a whole picture to a file."""
@@ -90,7 +90,7 @@ class Vlc(Driver):
         )
 
     def receive(self) -> None:
-        for raw in self._socket.lines():
+        for raw in self.lines():
             self.waiting_since = None
             self._take(raw.decode(errors="replace").strip())
 
