@@ -16,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from livekeep.screen.player.mpv import Mpv, overlay_text
-from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, live_stream, picture, program, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, picture, program, wait_until
 from tests.screen.player.changing_stream import changing_stream
 from tests.screen.player.displays import connect, show, until
+
+pytest_plugins = ["tests.screen.player.streams"]
 
 
 def mpv_command(socket: Path) -> list[str]:
@@ -42,19 +44,6 @@ def mpv(socket: Path) -> Iterator[Mpv]:
     found = connect(Mpv, socket)
     yield found
     found.close()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[LiveStream]:
-    with live_stream(tmp_path / "live") as stream:
-        yield stream
-
-
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
-    """A stream for the tests that neither stall nor end it."""
-    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
-        yield stream
 
 
 @contextlib.contextmanager

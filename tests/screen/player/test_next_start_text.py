@@ -41,16 +41,12 @@ def test_a_changed_zone_is_taken_without_a_restart(set_zone: SetZone) -> None:
     ("zone", "now", "start", "line"),
     [
         ("UTC", "2025-06-02 09:00", "2025-06-02 10:00", "Next: today 10:00"),
-        ("UTC", "2025-06-02 00:00", "2025-06-02 23:59", "Next: today 23:59"),
         ("UTC", "2025-06-02 23:00", "2025-06-03 00:30", "Next: Tuesday 00:30"),
         ("UTC", "2025-06-02 09:00", "2025-06-08 08:59", "Next: Sunday 08:59"),
         ("UTC", "2025-06-02 09:00", "2025-06-08 09:00", "Next: Sunday, 8 June, 09:00"),
-        ("UTC", "2025-06-02 09:00", "2025-06-09 09:00", "Next: Monday, 9 June, 09:00"),
         ("UTC", "2025-12-30 09:00", "2026-01-11 10:00", "Next: Sunday, 11 January, 10:00"),
         ("Europe/Berlin", "2025-03-29 12:00", "2025-03-30 10:00", "Next: Sunday 10:00"),
         ("Europe/Berlin", "2025-03-30 01:30", "2025-03-30 03:30", "Next: today 03:30"),
-        ("Europe/Berlin", "2025-10-25 12:00", "2025-10-26 10:00", "Next: Sunday 10:00"),
-        ("America/New_York", "2025-11-01 23:30", "2025-11-02 10:00", "Next: Sunday 10:00"),
         ("Asia/Kathmandu", "2025-06-02 09:00", "2025-06-02 18:45", "Next: today 18:45"),
         ("Pacific/Auckland", "2025-06-02 23:30", "2025-06-03 00:00", "Next: Tuesday 00:00"),
     ],
@@ -60,27 +56,15 @@ def test_the_day_and_the_hour_are_local(set_zone: SetZone, zone: str, now: str, 
     assert next_start_text(at(zone, start), at(zone, now)) == line
 
 
-def test_the_same_moment_has_each_zone_s_day(set_zone: SetZone) -> None:
-    now, start = at("UTC", "2025-06-02 12:00"), at("UTC", "2025-06-02 22:30")
-    lines = []
-    for zone in ("UTC", "Europe/Berlin", "Pacific/Kiritimati", "America/Los_Angeles"):
-        set_zone(zone)
-        lines.append(next_start_text(start, now))
-    assert lines == ["Next: today 22:30", "Next: Tuesday 00:30", "Next: today 12:30", "Next: today 15:30"]
-
-
 @pytest.mark.parametrize(
     ("remaining", "line"),
     [
         (600.5, "Next: today 10:00"),
         (600.0, "Live in 10:00"),
-        (599.0, "Live in 9:59"),
         (60.0, "Live in 1:00"),
         (59.4, "Live in 1:00"),
-        (5.0, "Live in 0:05"),
         (0.5, "Live in 0:01"),
         (0.0, "Starting soon"),
-        (-1.0, "Starting soon"),
         (-1800.0, "Starting soon"),
         (-1801.0, ""),
     ],

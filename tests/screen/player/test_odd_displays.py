@@ -19,22 +19,15 @@ from livekeep.screen.player.vlc import Vlc
 NESTED = "[" * 20_000
 GONE = {
     "no JSON": b"nonsense",
-    "nothing at all": b"",
     "not UTF-8": b'{"event": "\xff\xfe"}',
     "null": b"null",
-    "a number": b"7",
-    "a text": b'"event"',
-    "a list": b'["event"]',
     "a list of the word": b"[1, 2]",
     "nested lists": NESTED.encode(),
-    "nested objects": b'{"a":' * 20_000,
     "a number of 5000 digits": b'{"request_id": ' + b"9" * 5000 + b"}",
     "a list for the request": b'{"request_id": [1], "data": 1}',
-    "an object for the request": b'{"request_id": {"a": 1}, "data": 1}',
     "a list for the entry": b'{"event": "start-file", "playlist_entry_id": []}',
     "a playlist of texts": b'{"request_id": 3, "data": ["one", "two"]}',
     "an entry's id that is a text": b'{"request_id": 3, "data": [{"id": "first"}]}',
-    "an entry's id that is null": b'{"request_id": 3, "data": [{"id": null}]}',
     "an entry's id without end": b'{"request_id": 3, "data": [{"id": 1e999}]}',
     "half a surrogate pair for a name": b'{"request_id": 3, "data": [{"id": 1, "filename": "/a/\\ud800.png", "playing": true}]}',
 }

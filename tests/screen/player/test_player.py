@@ -20,8 +20,10 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.display.pictures import REST_SECONDS
 from livekeep.screen.player.mpv import Mpv
-from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, picture, program, wait_until
 from tests.screen.player.changing_stream import changing_stream
+
+pytest_plugins = ["tests.screen.player.streams"]
 
 CONFIG = '[screen]\noutput = "x11"\nstall_seconds = 30\n'
 """On a busy machine mpv may stand still for seconds without a stall of the stream."""
@@ -141,19 +143,6 @@ def box(bare: Box) -> Iterator[Box]:
     with bare.display():
         bare.open_socket()
         yield bare
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[LiveStream]:
-    with live_stream(tmp_path / "live") as stream:
-        yield stream
-
-
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
-    """A stream for the tests that neither stall nor end it."""
-    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
-        yield stream
 
 
 def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None:

@@ -17,9 +17,11 @@ import pytest
 from livekeep.core.config import Screen
 from livekeep.screen.display import main as display
 from livekeep.screen.player.vlc import INPUT, Vlc
-from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, live_stream, picture, program, wait_until
+from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, picture, program, wait_until
 from tests.screen.player.displays import connect, show, until
 from tests.screen.player.test_player import Box
+
+pytest_plugins = ["tests.screen.player.streams"]
 
 
 @pytest.fixture
@@ -56,19 +58,6 @@ def vlc(process: subprocess.Popen[bytes], folder: Path) -> Iterator[Vlc]:
     found = connect(Vlc, folder / "vlc.sock")
     yield found
     found.close()
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[LiveStream]:
-    with live_stream(tmp_path / "live") as stream:
-        yield stream
-
-
-@pytest.fixture(scope="module")
-def endless(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStream]:
-    """A stream for the tests that neither stall nor end it."""
-    with live_stream(tmp_path_factory.mktemp("endless") / "live") as stream:
-        yield stream
 
 
 def test_pictures_are_shown_one_after_the_other(vlc: Vlc, folder: Path, holding: str) -> None:
