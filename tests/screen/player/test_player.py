@@ -334,7 +334,7 @@ def test_a_display_that_hangs_has_systemd_asked_for_its_restart(bare: Box) -> No
         bare.bus.parent.mkdir(parents=True)
         bus.bind(str(bare.bus))
         bus.listen()
-        bus.settimeout(20)
+        bus.settimeout(PATIENCE_SECONDS)
         bare.open_socket()
         with bare.player():
             bare.until_shown("holding")

@@ -48,6 +48,7 @@ def test_on_air_and_off_air(tmp_path: Path, vimeo: Vimeo) -> None:
         assert (off.live_since, off.url_obtained_monotonic, poller.url()) == (None, None, None)
         assert off.requests.duration_count == sum(off.requests.by_outcome.values()) > 3
         assert off.requests.by_outcome["4xx"] >= 2
+        wait_until("both reloads", lambda: poller.told.count("READY=1") == 3)
         poller.stop()
         assert [line for line in poller.told if line in ("READY=1", "STOPPING=1")] == ["READY=1"] * 3 + ["STOPPING=1"]
         assert poller.told.count("WATCHDOG=1") > 2
@@ -178,6 +179,8 @@ def test_a_plain_address_that_is_shown_stays_on_whatever_its_playlist_says(tmp_p
         with RunningPoller(tmp_path, settings_for(vimeo, stream=stream), token=None) as poller:
             poller.until_state("live")
             poller.show("stream")
+            seen = len(web.requests)
+            wait_until("a poll that knows of it", lambda: len(web.requests) > seen + 1)
             for reply in (http(404), http(200, playlist(1, 3, ended=True))):
                 web.answer = lambda request, reply=reply: reply
                 two_more = len(web.requests) + 2
