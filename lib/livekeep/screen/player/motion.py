@@ -28,7 +28,10 @@ class Motion:
             return
         is_late = now - self._seen > LONGEST_GAP_SECONDS
         self._seen = now
-        if is_late or self.changed is None or differ(copy, self._reference):
+        differs = len(copy) != len(self._reference) or any(
+            abs(a - b) > TOLERANCE for a, b in zip(copy, self._reference, strict=True)
+        )
+        if is_late or self.changed is None or differs:
             self.changed, self._reference = now, copy
         is_blank = max(copy) - min(copy) <= TOLERANCE
         if not is_blank:
@@ -43,8 +46,3 @@ class Motion:
         if blank_seconds and self._blank_since is not None and now - self._blank_since >= blank_seconds:
             return "blank"
         return "frozen" if frozen_seconds and now - self.changed >= frozen_seconds else "moving"
-
-
-def differ(one: bytes, other: bytes) -> bool:
-    """Whether two copies show different pictures."""
-    return len(one) != len(other) or any(abs(a - b) > TOLERANCE for a, b in zip(one, other, strict=True))

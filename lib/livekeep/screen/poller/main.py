@@ -31,7 +31,7 @@ from livekeep.screen.poller import backoff, stream_check, transitions
 from livekeep.screen.poller.background_request import BackgroundRequest
 from livekeep.screen.poller.backoff import Intervals, RateShare
 from livekeep.screen.poller.recovery import NEVER, StreamRecovery
-from livekeep.screen.poller.state_publisher import StatePublisher
+from livekeep.screen.poller.state_publisher import WRITE_SECONDS, StatePublisher
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
 from livekeep.screen.poller.vimeo import Answer, Api, Verdict, outage
 from livekeep.system.http import Client
@@ -135,10 +135,10 @@ class Poller:
 
     def write_due(self) -> float:
         """When the state must be written even without a change; a request in flight will soon cause a write anyway."""
-        return self.publisher.write_due() + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
+        return self.publisher.written_monotonic + WRITE_SECONDS + (ANSWER_SECONDS if self.polls.is_busy else 0.0)
 
     def next_pass(self) -> float:
-        moments = [self.polls.deadline, self.checks.deadline, self.token_and_schedule.deadline(), self.write_due()]
+        moments = [self.polls.deadline, self.checks.deadline, self.token_and_schedule.request.deadline, self.write_due()]
         if not self.obstacle and not self.polls.is_busy:
             moments.append(self.due)
         if not self.checks.is_busy:

@@ -24,13 +24,13 @@ logger = logging.getLogger("livekeep.poller")
 
 
 class StatePublisher:
-    """The newest state of the stream, and its copy in the files."""
+    """The newest state of the stream, and its copy in the files; `written_monotonic` is infinite before the first write."""
 
     def __init__(self, root: Path, set_status: Callable[[str], None]) -> None:
         self.now = PollerState()
         self._root = root
         self._set_status = set_status
-        self._written_monotonic = math.inf
+        self.written_monotonic = math.inf
         self._failed: set[type] = set()
         # As a unit it finds both folders; a manual run creates them.
         for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
@@ -68,12 +68,8 @@ class StatePublisher:
 
     def write(self) -> None:
         """Write the current state."""
-        self._written_monotonic = time.monotonic()
+        self.written_monotonic = time.monotonic()
         self._write(self.now)
-
-    def write_due(self) -> float:
-        """When the state must be written again even without a change, monotonic seconds; infinity before the first write."""
-        return self._written_monotonic + WRITE_SECONDS
 
     def forget(self) -> None:
         """The unit ends: remove the state, which reports that."""

@@ -33,7 +33,7 @@ class TokenAndSchedule:
     """Schedules the requests and applies their responses."""
 
     def __init__(self, new_client: Callable[[], Client], wake: Callable[[], None]) -> None:
-        self._request: BackgroundRequest[DocumentResponse] = BackgroundRequest("token or schedule", new_client, wake)
+        self.request: BackgroundRequest[DocumentResponse] = BackgroundRequest("token or schedule", new_client, wake)
         self._asking_token = False
         self._token_problem = ""
         self._verify_due = 0.0
@@ -43,7 +43,7 @@ class TokenAndSchedule:
 
     def forget(self) -> None:
         """The stream, token or API was changed."""
-        self._request.drop()
+        self.request.drop()
         self._token_problem = ""
         self._verify_due, self._verify_retry, self._details_due = 0.0, RETRY_SECONDS, 0.0
         self._served_until = 0.0
@@ -52,12 +52,9 @@ class TokenAndSchedule:
         """The stream's state changed: the schedule may have changed too."""
         self._details_due = now
 
-    def deadline(self) -> float:
-        return self._request.deadline
-
     def due(self, state: StreamState) -> float:
         """When the next request can begin, monotonic seconds; never while one is in flight."""
-        if self._request.is_busy:
+        if self.request.is_busy:
             return NEVER
         return min(self._verify_due, NEVER if state == "error" else self._details_due)
 
@@ -67,7 +64,7 @@ class TokenAndSchedule:
             return
         self._asking_token = now >= self._verify_due
         path = VERIFY_PATH if self._asking_token else vimeo.details_path(stream)
-        self._request.start(
+        self.request.start(
             lambda client, deadline: vimeo.fetch_document(api, client, path, deadline),
             DocumentResponse("timeout", seconds),
             seconds,
@@ -75,7 +72,7 @@ class TokenAndSchedule:
 
     def take(self, known: PollerState, now: float, wall: float) -> PollerState | None:
         """The state with the response applied; None if there is none yet."""
-        taken = self._request.take(now)
+        taken = self.request.take(now)
         if not taken:
             return None
         response = taken[0]
