@@ -1,4 +1,4 @@
-"""livekeep health: one line for a person or a monitor. Reads all states and the probes' results."""
+"""livekeep health: one line for a person or a monitor. Loads little, since it is called often."""
 
 import argparse
 
