@@ -252,7 +252,7 @@ def test_no_request_is_lost_when_it_ends() -> None:
     def client(seed: int) -> list[int]:
         random = Random(seed)
         statuses = []
-        for _ in range(25):
+        for _ in range(16):
             statuses.append(ask(port, "GET", "/health").status)
             time.sleep(random.uniform(0.1, 0.35))
         return statuses
@@ -269,8 +269,8 @@ def test_no_request_is_lost_when_it_ends() -> None:
             one.join()
         over.set()
         systemd.join()
-    assert statuses == [200] * 75
-    assert len(ends) > 5
+    assert statuses == [200] * 48
+    assert len(ends) > 3
 
 
 def test_its_argv_and_environment_hold_no_token(running: Running) -> None:

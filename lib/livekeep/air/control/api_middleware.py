@@ -59,30 +59,6 @@ def id_for(given: str) -> str:
     return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def parse(raw: bytes) -> Any:
-    """Parse strict JSON. Raises `ValueError` with the reason."""
-
-    def pairs(members: list[tuple[str, Any]]) -> dict[str, Any]:
-        names = [name for name, _value in members]
-        if len(set(names)) < len(names):
-            raise ValueError("a field occurs twice")
-        return dict(members)
-
-    def constant(name: str) -> Any:
-        raise ValueError(f"{name} is not a number")
-
-    try:
-        document = json.loads(raw.decode("utf-8"), object_pairs_hook=pairs, parse_constant=constant)
-        json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
-    except RecursionError as error:
-        raise ValueError("it is nested too deep") from error
-    except UnicodeError as error:
-        raise ValueError("it is not UTF-8 text") from error
-    if depth_of(document) > DEEPEST:
-        raise ValueError("it is nested too deep")
-    return document
-
-
 def depth_of(document: Any, depth: int = 0) -> int:
     inner = list(document.values()) if isinstance(document, dict) else document if isinstance(document, list) else []
     return depth if depth > DEEPEST else max((depth_of(one, depth + 1) for one in inner), default=depth)
@@ -111,14 +87,32 @@ async def read_body(receive: Receive) -> bytes:
 
 
 def check_json(scope: Scope, body: bytes) -> None:
-    """Raises `RejectedError` for a body that is not a JSON object."""
+    """Raises `RejectedError` for a body that is not a JSON object, with each field once and without values that JSON lacks."""
     kind = header(scope, b"content-type").partition(";")[0].strip().lower()
     if kind not in ("", "application/json"):
         raise RejectedError(415, "no-json", "the body must be JSON: Content-Type: application/json")
+
+    def unique(members: list[tuple[str, Any]]) -> dict[str, Any]:
+        names = [name for name, _value in members]
+        if len(set(names)) < len(names):
+            raise ValueError("a field occurs twice")
+        return dict(members)
+
+    def constant(name: str) -> Any:
+        raise ValueError(f"{name} is not a number")
+
     try:
-        document = parse(body)
+        document = json.loads(body.decode("utf-8"), object_pairs_hook=unique, parse_constant=constant)
+        json.dumps(document, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        fault = "it is nested too deep" if depth_of(document) > DEEPEST else ""
+    except RecursionError:
+        fault = "it is nested too deep"
+    except UnicodeError:
+        fault = "it is not UTF-8 text"
     except ValueError as error:
-        raise RejectedError(422, "invalid", f"the body is not valid JSON: {error}") from error
+        fault = str(error)
+    if fault:
+        raise RejectedError(422, "invalid", f"the body is not valid JSON: {fault}")
     if not isinstance(document, dict):
         raise RejectedError(422, "invalid", "the body must be an object, such as {}")
 

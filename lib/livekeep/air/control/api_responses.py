@@ -51,28 +51,13 @@ class Snapshot:
 
 
 def describe(name: str, known: Known, snapshot: Snapshot) -> dict[str, Any]:
-    """A channel's status for the API."""
-    return {
-        "channel": name,
-        "configured_by": known.configured_by(name),
-        "intended": name in known.intended,
-        "on_air": snapshot.is_on_air(),
-        "unit": {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)},
-        "state": dataclasses.asdict(snapshot.state) if snapshot.state else None,
-        "last_end": dataclasses.asdict(snapshot.end) if snapshot.end else None,
-        "problems": problems_of(name, known, snapshot),
-    }
-
-
-def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
-    """A channel's problems, one sentence each; none for a channel that is off on purpose and configured correctly."""
+    """A channel's status for the API. One that is off on purpose and configured correctly has no problems."""
     problems = [*known.problems_of(name), *snapshot.problems]
-    channel = known.channels.get(name)
+    channel, state = known.channels.get(name), snapshot.state
     if channel is None:
         problems.append("it is no longer configured")
     elif not channel.is_set_up():
         problems.append("it is not set up: media and ingest_urls are needed")
-    state = snapshot.state
     if state:
         if snapshot.now_monotonic - state.written_monotonic > channels.STALE_SECONDS:
             problems.append("its worker is stuck: its state is old")
@@ -80,7 +65,16 @@ def problems_of(name: str, known: Known, snapshot: Snapshot) -> list[str]:
         problems += [text for text in (state.reason, state.advice, state.storage_problem) if text and not snapshot.is_on_air()]
     elif name in known.intended and snapshot.unit.active in NOT_RUNNING:
         problems.append(f"it is meant to be on air and its worker does not run{why_it_ended(snapshot.unit, snapshot.end)}")
-    return list(dict.fromkeys(problems))
+    return {
+        "channel": name,
+        "configured_by": known.configured_by(name),
+        "intended": name in known.intended,
+        "on_air": snapshot.is_on_air(),
+        "unit": {"name": channels.worker_unit(name), **dataclasses.asdict(snapshot.unit)},
+        "state": dataclasses.asdict(state) if state else None,
+        "last_end": dataclasses.asdict(snapshot.end) if snapshot.end else None,
+        "problems": list(dict.fromkeys(problems)),
+    }
 
 
 def why_it_ended(unit: Unit, end: ChannelEnd | None) -> str:

@@ -18,16 +18,18 @@ KEY_LIKE = re.compile(r"[a-z0-9]{4}(-[a-z0-9]{4}){3,4}")
 
 def warnings(name: str, channel: Channel) -> list[str]:
     """One line for each warning, beginning with its key. No line shows an ingest's URL."""
-    return [f"channels.{name}.{line}" for line in (*media(channel), *ingests(channel), *slate(channel))]
-
-
-def media(channel: Channel) -> Iterator[str]:
+    lines = []
     if not channel.media:
-        yield 'media: is empty, so the channel is not set up; give a folder, or "s3://bucket/prefix"'
+        lines.append('media: is empty, so the channel is not set up; give a folder, or "s3://bucket/prefix"')
     elif not channel.media.startswith("s3://"):
-        yield from (f"media: {line}" for line in place(Path(channel.media)))
+        lines += [f"media: {line}" for line in place(Path(channel.media))]
         if not is_there(Path(channel.media), is_folder=True):
-            yield f"media: {channel.media}: {ABSENT} folder"
+            lines.append(f"media: {channel.media}: {ABSENT} folder")
+    lines += ingests(channel)
+    lines += [f"slate: {line}" for line in place(Path(channel.slate))]
+    if not is_there(Path(channel.slate)):
+        lines.append(f"slate: {channel.slate}: {ABSENT} file")
+    return [f"channels.{name}.{line}" for line in lines]
 
 
 def ingests(channel: Channel) -> Iterator[str]:
@@ -46,13 +48,6 @@ def carries_key(url: str) -> bool:
     segments = [segment for segment in path.split("/") if segment]
     is_plain_query = re.fullmatch(r"(backup=\d)?", query)
     return not is_plain_query or len(segments) > 1 or any(map(KEY_LIKE.fullmatch, segments))
-
-
-def slate(channel: Channel) -> Iterator[str]:
-    file = Path(channel.slate)
-    yield from (f"slate: {line}" for line in place(file))
-    if not is_there(file):
-        yield f"slate: {channel.slate}: {ABSENT} file"
 
 
 def is_there(path: Path, is_folder: bool = False) -> bool:

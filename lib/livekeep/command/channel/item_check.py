@@ -77,30 +77,28 @@ def check(arguments: argparse.Namespace) -> int:
     report = Report(name)
     code = 0
     with Progress() as progress:
+
+        def show(text: str) -> None:
+            progress.clear()
+            if not arguments.json:
+                terminal.say_block(text)
+
         try:
-            for text in carry_out(report, found[name], progress):
-                progress.clear()
-                if not arguments.json:
-                    terminal.say_block(text)
+            for one in checks_of_ours(name, found[name]):
+                report.checks.append(one)
+                show(check_text(one))
+            with program(name) as lines:
+                for line in lines:
+                    if line.get("kind") == "doing":
+                        at = (line["number"], line["total"]) if "number" in line else None
+                        progress.show(bar(at[0] - 1, at[1], line["text"]) if at else line["text"])
+                    elif text := report.take(line):
+                        show(text)
+            report.is_complete = True
         except KeyboardInterrupt:
             code = terminal.EXIT_INTERRUPTED
     terminal.say_block(terminal.json_text(document(report)) if arguments.json else summary(report, found[name]))
     return code or (0 if report.is_well() else 1)
-
-
-def carry_out(report: Report, channel: Channel, progress: Progress) -> Iterator[str]:
-    """Run all checks; yields the text of each as soon as it is known."""
-    for found in checks_of_ours(report.channel, channel):
-        report.checks.append(found)
-        yield check_text(found)
-    with program(report.channel) as lines:
-        for line in lines:
-            if line.get("kind") == "doing":
-                at = (line["number"], line["total"]) if "number" in line else None
-                progress.show(bar(at[0] - 1, at[1], line["text"]) if at else line["text"])
-            elif text := report.take(line):
-                yield text
-    report.is_complete = True
 
 
 def checks_of_ours(name: str, channel: Channel) -> Iterator[Check]:
