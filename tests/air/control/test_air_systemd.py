@@ -38,19 +38,12 @@ def test_a_unit_is_started_seen_and_stopped(at: Machine) -> None:
         await found.kill(UNIT, 10)
         assert await found.run_job("stop", UNIT, 10) == "done"
         assert not (await found.units([UNIT]))[UNIT].runs()
-
-    run(at, what)
-    assert at.calls() == [f"start {UNIT} inactive", f"kill {UNIT} main 10", f"stop {UNIT} active"]
-
-
-def test_it_waits_no_longer_than_it_is_told(at: Machine) -> None:
-    at.tell(outcomes={UNIT: {"seconds": None}})
-
-    async def what(found: Systemd) -> None:
+        at.tell(outcomes={UNIT: {"seconds": None}})
         assert await found.run_job("start", UNIT, 0.2) == ""
         assert (await found.units([UNIT]))[UNIT].active == "activating"
 
     run(at, what)
+    assert at.calls() == [f"start {UNIT} inactive", f"kill {UNIT} main 10", f"stop {UNIT} active", f"start {UNIT} inactive"]
 
 
 def test_many_jobs_at_once_find_their_ends(at: Machine) -> None:
