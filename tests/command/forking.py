@@ -17,10 +17,11 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 LIBRARY = Path(__file__).parents[2] / "lib"
 LONGEST_SECONDS = 120.0
+LARGEST_BYTES = 128 * 1024
+"""Of a request, which is one packet: arguments and environment."""
 
 
 class CommandForks:
@@ -28,12 +29,12 @@ class CommandForks:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._socket, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         environment = {**os.environ, "LIVEKEEP_ROOT": str(root)}
         command = [sys.executable, "-I", __file__, str(theirs.fileno())]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
-        self._answers = self._socket.makefile()
+        self._socket.settimeout(LONGEST_SECONDS)
 
     def run(
         self, arguments: Sequence[str], environment: Mapping[str, str], stdin: bytes = b""
@@ -43,12 +44,10 @@ class CommandForks:
             given.seek(0)
             request = json.dumps([list(arguments), dict(environment), str(Path.cwd())]).encode()
             descriptors = [it.fileno() for it in (given, out, errors)]
-            socket.send_fds(self._socket, [len(request).to_bytes(4, "big")], descriptors)
-            self._socket.sendall(request)
-            pid = int(self._answers.readline())
-            self._socket.settimeout(LONGEST_SECONDS)
+            socket.send_fds(self._socket, [request], descriptors)
+            pid = int(self._socket.recv(LARGEST_BYTES))
             try:
-                status = int(self._answers.readline())
+                status = int(self._socket.recv(LARGEST_BYTES))
             except TimeoutError:
                 os.kill(pid, signal.SIGKILL)
                 raise
@@ -57,7 +56,6 @@ class CommandForks:
             return subprocess.CompletedProcess(["livekeep", *arguments], status, out.read(), errors.read())
 
     def close(self) -> None:
-        self._answers.close()
         self._socket.close()
         self._process.wait(30)
 
@@ -65,21 +63,18 @@ class CommandForks:
 def serve(connection: socket.socket) -> None:
     """Fork for each request until the other end is closed."""
     while True:
-        size, descriptors, _flags, _address = socket.recv_fds(connection, 4, 3)
-        if not size:
+        request, descriptors, _flags, _address = socket.recv_fds(connection, LARGEST_BYTES, 3)
+        if not request:
             return
-        request = b""
-        while len(request) < int.from_bytes(size, "big"):
-            request += connection.recv(int.from_bytes(size, "big") - len(request))
         pid = os.fork()
         if pid == 0:
             connection.close()
             be_the_command(*json.loads(request), descriptors)
-        connection.sendall(f"{pid}\n".encode())
+        connection.send(str(pid).encode())
         _pid, status = os.waitpid(pid, 0)
         for descriptor in descriptors:
             os.close(descriptor)
-        connection.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
 
 
 def be_the_command(arguments: list[str], environment: dict[str, str], folder: str, descriptors: list[int]) -> None:
@@ -108,15 +103,11 @@ def be_the_command(arguments: list[str], environment: dict[str, str], folder: st
     os._exit(status)
 
 
-def import_all(package: Any) -> None:
-    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        __import__(module.name)
-
-
 if __name__ == "__main__":
     sys.path.insert(0, str(LIBRARY))
     import livekeep.command
 
-    import_all(livekeep.command)
+    for module in pkgutil.walk_packages(livekeep.command.__path__, "livekeep.command."):
+        __import__(module.name)
     with socket.socket(fileno=int(sys.argv[1])) as ours:
         serve(ours)

