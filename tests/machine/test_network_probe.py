@@ -145,7 +145,7 @@ def test_a_first_name_server_that_is_dead_is_named() -> None:
     """The second one works, and the C library uses it."""
     with World(Plan({NEAR: Host(), NEAR_6: Host()}, NAMES)) as world:
         found = look(world, settings(["near.example"], timeout=4), resolver=f"{FAR}\nnameserver 127.0.0.1")
-    reason = f"the name server {FAR} is of no use (no answer within 4 s); another one answers in its place"
+    reason = f"the name server {FAR} is of no use (no answer within 4 s); another one responds instead"
     assert (found.run.verdict, found.run.reason) == ("warn", reason)
     assert found.run.advice.startswith(f"take {FAR} out of /etc/resolv.conf")
 

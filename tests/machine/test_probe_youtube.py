@@ -71,7 +71,7 @@ def box(channel_room: ChannelRoom) -> Iterator[ChannelRoom]:
 
 
 def test_without_a_key_nothing_is_asked_and_it_says_what_to_do(box: ChannelRoom) -> None:
-    assert probe(box) == ("skipped", "YouTube is not asked: no API key is stored")
+    assert probe(box) == ("skipped", "no request to YouTube: no API key is stored")
     assert "sudo livekeep air set-youtube-key" in box.livekeep("probe", "youtube")
     assert not box.machine.exists(f"{FOLDER}/asked")
     assert "warn  YouTube" in box.livekeep("doctor")

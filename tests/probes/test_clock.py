@@ -110,7 +110,7 @@ def test_a_server_that_has_not_answered_yet(probe: Probe[ClockResult]) -> None:
     assert (result.offset_seconds, result.stratum, result.last_contact) == (None, None, None)
     assert told(result)["Server"] == SERVER
     unknown = dataclasses.replace(result, synchronized=None)
-    assert measurement.judge(unknown, "") == Judgement("skipped", f"no time server has answered yet ({SERVER})")
+    assert measurement.judge(unknown, "") == Judgement("skipped", f"no time server has responded yet ({SERVER})")
 
 
 def test_a_clock_that_is_not_synchronised_is_a_fault_whatever_else_is_known() -> None:
@@ -138,7 +138,7 @@ def test_where_another_program_sets_the_clock_its_offset_is_not_known(probe: Pro
 def test_a_bus_that_is_gone_and_one_that_sends_nonsense(tmp_path: Path) -> None:
     with system_bus(tmp_path) as bus, timesyncd(bus, kind="odd"):
         result, problem = measurement.ask_timesyncd(bus.socket)
-    assert (result, problem) == (ClockResult(), "systemd-timesyncd does not send what it documents (KeyError)")
+    assert (result, problem) == (ClockResult(), "systemd-timesyncd sends unexpected data (KeyError)")
     result, problem = measurement.ask_timesyncd(bus.socket)
     assert "is dbus.service running?" in problem
     assert measurement.judge(result, problem) == Judgement("warn", problem)

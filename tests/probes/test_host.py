@@ -35,7 +35,7 @@ Fault = tuple[dict[str, object], str, str, str]
 FAULTS: list[Fault] = [
     ({"card_is_good": False, "card_problem": sd_card.READ_ONLY}, "fail", "mounted read-only", "replace it"),
     ({"card_is_good": False, "card_problem": sd_card.UNREADABLE}, "fail", "input/output error", "replace it"),
-    ({"card_is_good": False, "card_problem": sd_card.DIFFERENT}, "fail", "other bytes", "replace it"),
+    ({"card_is_good": False, "card_problem": sd_card.DIFFERENT}, "fail", "returned other data", "replace it"),
     ({"card_is_good": None, "card_problem": sd_card.FULL}, "fail", "the card is full", "vacuum"),
     ({"ext4_errors": {"mmcblk0p2": 3}}, "fail", "3 new error(s) on the file system of mmcblk0p2", "replace it"),
     ({"throttled": ("under_voltage",)}, "warn", "under-voltage now", "power supply"),

@@ -48,8 +48,8 @@ def test_a_slow_answer_gives_its_time() -> None:
         ("no-such-name", "no such name"),
         ("refusing", "the resolver refuses"),
         ("bare-refusal", "the resolver refuses"),
-        ("failing", "the resolver cannot find out"),
-        ("odd", "the resolver answers with error 9"),
+        ("failing", "the resolver has a failure"),
+        ("odd", "the resolver returns error 9"),
     ],
 )
 def test_a_bad_answer_gives_a_problem_and_no_time(mode: str, problem: str) -> None:
@@ -68,7 +68,7 @@ def test_a_name_server_that_cannot_be_asked() -> None:
     assert dns.ask(["api.example"], "127.0.0.1", PATIENCE_SECONDS, 1)[0].problem == "no resolver runs at its address"
     assert dns.ask(["api.example"], "router", 2)[0].problem == "the nameserver in /etc/resolv.conf is not an address"
     assert dns.ask(["api.example"], "", 2)[0].problem == "no resolver configured"
-    assert dns.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be asked (Permission denied)"
+    assert dns.ask(["api.example"], "127.255.255.255", 2)[0].problem == "the resolver cannot be queried (Permission denied)"
 
 
 @pytest.mark.parametrize(

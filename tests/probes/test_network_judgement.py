@@ -21,7 +21,7 @@ def entry(
 
 
 MISSPELT = Lookup("api.exmaple", "192.0.2.1", problem=dns.NO_SUCH_NAME)
-LOST = Lookup("api.vimeo.example", "192.0.2.1", problem="the resolver cannot find out")
+LOST = Lookup("api.vimeo.example", "192.0.2.1", problem="the resolver has a failure")
 ADDRESS, NAME = entry("192.0.2.8"), entry("vimeo.example")
 UNKNOWN = entry("vimeo.example", problem=dns.NAME_SILENT)
 FORBIDDEN = entry("192.0.2.8", problem=ping.NOT_ALLOWED)
@@ -87,7 +87,7 @@ def test_all_is_well(pings: list[Ping], lookups: Lookup, reason: str) -> None:
         ),
         (
             [ADDRESS, UNKNOWN], LOST, PLUGGED,
-            f"no name can be looked up: the resolver cannot find out{REACHABLE}", measurement.CHECK_NAME_SERVER,
+            f"no name can be looked up: the resolver has a failure{REACHABLE}", measurement.CHECK_NAME_SERVER,
         ),
         ([FORBIDDEN], SILENT_LOOKUP, PLUGGED, "the name server 192.0.2.1 does not answer", measurement.CHECK_NAME_SERVER),
     ],
@@ -99,7 +99,7 @@ def test_an_outage_says_where_it_begins(
 
 
 SILENT = entry("vimeo.example", 0)
-OF_NO_USE = "the name server 192.0.2.1 is of no use (no answer within 2 s); another one answers in its place"
+OF_NO_USE = "the name server 192.0.2.1 is of no use (no answer within 2 s); another one responds instead"
 WEAKNESSES: list[tuple[list[Ping], list[Lookup], str, str]] = [
     ([NAME], [SILENT_LOOKUP], OF_NO_USE, measurement.CHECK_THAT_NAME_SERVER.format("192.0.2.1")),
     (
@@ -110,7 +110,7 @@ WEAKNESSES: list[tuple[list[Ping], list[Lookup], str, str]] = [
     ([NAME], [GOOD_LOOKUP, MISSPELT], "api.exmaple cannot be looked up: no such name", measurement.CHECK_NAMES),
     (
         [NAME], [GOOD_LOOKUP, LOST],
-        "api.vimeo.example cannot be looked up: the resolver cannot find out", measurement.CHECK_NAME_SERVER,
+        "api.vimeo.example cannot be looked up: the resolver has a failure", measurement.CHECK_NAME_SERVER,
     ),
     ([ADDRESS], [Lookup("api.example", "192.0.2.1", 0.84)], "looking up api.example takes 0.8 s", measurement.CHECK_NAME_SERVER),
     ([ADDRESS, SILENT], [GOOD_LOOKUP], "no answer from vimeo.example", measurement.CHECK_HOSTS),

@@ -152,7 +152,7 @@ def test_a_file_that_ends_before_its_time_is_measured_by_its_own(probe: Probe[Sp
     ("side", "reply", "sentence"),
     [
         ("download", http(404), "the download failed: HTTP 404"),
-        ("download", http(200, bytes(1000)), "the download failed: 1 kB are too few to measure by; name a larger file"),
+        ("download", http(200, bytes(1000)), "the download failed: 1 kB is too little to measure; use a larger file"),
         ("upload", refuse, "the upload failed: HTTP 405"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_line_too_slow_for_the_stream_is_a_warning(probe: Probe[SpeedtestResul
     for bandwidth, verdict in ((32_000_000, "ok"), (33_000_000, "warn"), (None, "ok")):
         state.write(state.stamped(StreamResult(variant_bandwidth_bits_per_second=bandwidth)), probe.root)
         assert probe.run().run.verdict == verdict, bandwidth
-        assert ("wants 49.5 Mbit/s" in probe.findings().run.reason) is (verdict == "warn")
+        assert ("needs 49.5 Mbit/s" in probe.findings().run.reason) is (verdict == "warn")
 
 
 # By the tools
@@ -228,7 +228,7 @@ def test_the_better_tool_is_taken_and_the_other_on_demand(probe: Probe[Speedtest
     [
         ("", "no tool for a speed test is installed", INSTALL),
         ('tool = "librespeed-cli"', "librespeed-cli is not installed", INSTALL),
-        ('tool = "url"', "there is no address to download from", "set probes.speedtest.download_url"),
+        ('tool = "url"', "no download URL is set", "set probes.speedtest.download_url"),
     ],
 )
 def test_without_a_tool_it_says_what_to_install(probe: Probe[SpeedtestResult], settings: str, reason: str, advice: str) -> None:
@@ -246,7 +246,7 @@ def test_an_address_is_used_when_no_tool_is_there(probe: Probe[SpeedtestResult],
 @pytest.mark.parametrize(
     ("name", "script", "words"),
     [
-        ("librespeed-cli", "print('Retrieving configuration…')", "what librespeed-cli printed is no JSON"),
+        ("librespeed-cli", "print('Retrieving configuration…')", "librespeed-cli's output is not JSON"),
         ("speedtest-cli", f"print('http://x/?{SIGNATURE}', file=sys.stderr); sys.exit(2)", "speedtest-cli ended with 2"),
     ],
 )
@@ -265,9 +265,9 @@ def test_a_tool_that_does_not_do_its_work_fails_the_test(
 @pytest.mark.parametrize(
     ("output", "words"),
     [
-        (b"\xff\xfe", "is no JSON"),
-        (b"[" * 100_000, "is no JSON"),
-        (b"[]", "is no result"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"[]", "is not a result"),
         (b'{"download": 0, "upload": 5}', "measured no download"),
         (b'{"download": NaN}', "measured no download"),
         (b'{"download": 1e300}', "measured no download"),
@@ -305,7 +305,7 @@ def test_a_stream_that_begins_ends_the_test(probe: Probe[SpeedtestResult]) -> No
     probe.player_shows("stream")
     assert probe.finish(process) == 0
     found = probe.findings()
-    assert (found.run.verdict, found.run.reason) == ("skipped", "the test was broken off: the stream is on the screen")
+    assert (found.run.verdict, found.run.reason) == ("skipped", "the test was cancelled: the stream is on the screen")
     assert (found.measured_at, found.received_bytes_total) == (good.measured_at, good.received_bytes_total)
 
 
@@ -354,7 +354,7 @@ def test_the_timer_is_told_no_until_a_test_is_due_and_nothing_is_written(probe: 
 def test_a_state_that_cannot_be_read_puts_the_test_off(probe: Probe[SpeedtestResult]) -> None:
     (probe.root / "poller/state.json").write_text("{")
     assert probe.finish(probe.start("--may-run")) == 1
-    assert "it cannot be told whether the stream is live" in probe.findings().run.reason
+    assert "it is unknown whether the stream is live" in probe.findings().run.reason
 
 
 @pytest.mark.parametrize(

@@ -110,16 +110,16 @@ def test_a_playlist_that_stands_still_fails_after_three_target_durations(probe: 
 
 
 CANNOT = "the stream cannot be reached: "
-ANOTHER_KIND = "the playlist is none: the answer is of another kind; does this network ask for a login?"
+ANOTHER_KIND = "the response is not a playlist; does this network require a login?"
 FAULTS: dict[str, tuple[Reply, str]] = {
     "403": (http(403), CANNOT + "HTTP 403; has its signature expired?"),
     "garbage": (http(200, bytes(range(256))), ANOTHER_KIND),
-    "ended": (http(200, playlist(1, 3, "#EXT-X-ENDLIST")), "the stream has ended, says its playlist, though it counts as live"),
+    "ended": (http(200, playlist(1, 3, "#EXT-X-ENDLIST")), "the stream counts as live, but its playlist has ended"),
     "empty": (http(200, playlist(1, 0)), "the playlist lists no segment"),
-    "no variants": (http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n"), "the playlist names no variant"),
+    "no variants": (http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n"), "the playlist lists no variant"),
     "masters only": (
         http(200, b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n/x.m3u8\n"),
-        "the playlist of each variant is none",
+        "no variant has a valid playlist",
     ),
 }
 
@@ -219,8 +219,8 @@ def test_without_the_url_it_is_skipped(probe: Probe[StreamResult]) -> None:
 @pytest.mark.parametrize(
     ("script", "words"),
     [
-        ("print('all is well')", "what ffprobe printed is no JSON"),
-        ("print('[]')", "what ffprobe printed names no streams"),
+        ("print('all is well')", "ffprobe's output is not JSON"),
+        ("print('[]')", "ffprobe's output lists no streams"),
         ('print(\'{"streams": [{"codec_type": "data"}, 7]}\')', "neither picture nor sound"),
         (f"print('http://x/?{SIGNATURE}', file=sys.stderr); sys.exit(3)", "ffprobe cannot read the stream (it ended with 3)"),
     ],
@@ -263,7 +263,7 @@ def test_a_plain_web_stream_is_judged_by_its_analysis(probe: Probe[StreamResult]
     probe.go_live(f"{web.url}/stream.ts?it's=1")
     found = probe.run()
     assert found.run.verdict == "ok"
-    assert found.run.reason.startswith("its server answers (it has no playlist to look at), h264 160x90")
+    assert found.run.reason.startswith("its server responds (there is no playlist to check), h264 160x90")
     assert (found.media_sequence, found.last_change, found.variants) == (None, None, None)
     web.answer = lambda _request: http(200, "<html>not on air", Content_Type="text/html")
     assert probe.run().run.reason == ANOTHER_KIND
@@ -294,7 +294,7 @@ def test_a_real_rtmp_stream(probe: Probe[StreamResult], live: LiveStream) -> Non
                 break
             if found.analysis:
                 probe.remember(analysis=None, analysis_problem="")
-        assert found.run.reason == "its server answers (it has no playlist to look at), h264 160x90 10 frames/s"
+        assert found.run.reason == "its server responds (there is no playlist to check), h264 160x90 10 frames/s"
     finally:
         (probe.folder / "enough").touch()
         for pid in reversed(descendants(server.pid)):

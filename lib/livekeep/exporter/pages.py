@@ -24,8 +24,8 @@ Environ = dict[str, Any]
 GZIP_LEVEL = 1
 """A third of the default level's time, for a page of 10 kB instead of 8 kB."""
 METHODS = ("GET", "HEAD")
-FOREIGN_HOST = "only this machine is answered here, as localhost or 127.0.0.1; see exporter.address"
-BROKEN = "something is wrong in livekeep-exporter: journalctl -u livekeep-exporter"
+FOREIGN_HOST = "this address serves only this machine, as localhost or 127.0.0.1; see exporter.address"
+BROKEN = "internal error: journalctl -u livekeep-exporter"
 START_PAGE = b"""<!DOCTYPE html>
 <html lang="en">
 <head><meta charset="utf-8"><title>livekeep</title></head>
@@ -34,7 +34,7 @@ START_PAGE = b"""<!DOCTYPE html>
 <ul>
 <li><a href="/metrics">/metrics</a>: the metrics, for Prometheus</li>
 <li><a href="/healthz">/healthz</a>: whether the screen and the channels are healthy, in one line</li>
-<li><a href="/screen.png">/screen.png</a>: what the TV shows, if that is switched on, for those who know the token</li>
+<li><a href="/screen.png">/screen.png</a>: the TV's picture, if enabled, for clients with the token</li>
 </ul>
 </body>
 </html>
@@ -106,9 +106,9 @@ class Pages:
             return line(421, FOREIGN_HOST)
         page = self._pages.get(environ["PATH_INFO"])
         if not page:
-            return line(404, "there is nothing here; see / for what there is")
+            return line(404, "not found; / lists the pages")
         if environ["REQUEST_METHOD"] not in METHODS:
-            return line(405, "only GET and HEAD are answered here", ("Allow", ", ".join(METHODS)))
+            return line(405, "only GET and HEAD are allowed", ("Allow", ", ".join(METHODS)))
         return page(environ)
 
     def metrics(self, environ: Environ) -> Response:

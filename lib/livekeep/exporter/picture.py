@@ -38,7 +38,7 @@ def refusal(environ: Environ, token: bytes) -> Response | None:
     scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
     if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode("latin-1", "replace"), token):
         challenge = ("WWW-Authenticate", 'Bearer realm="livekeep"')
-        return line(401, "the picture is for those who know the token: Authorization: Bearer TOKEN", challenge)
+        return line(401, "the picture requires the token: Authorization: Bearer TOKEN", challenge)
     return None
 
 
@@ -65,7 +65,7 @@ class PicturePage:
         if refused:
             return refused
         if not self._places.acquire(blocking=False):
-            return line(503, f"{MOST_WAITING} clients wait for the picture already; try again", ("Retry-After", "5"))
+            return line(503, f"{MOST_WAITING} clients are already waiting for the picture; try again", ("Retry-After", "5"))
         try:
             return self._take()
         finally:

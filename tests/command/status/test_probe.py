@@ -143,7 +143,7 @@ def test_host() -> None:
     assert rows["Output HDMI-A-2"] == "not connected"
     assert rows["Output DSI-1"] == "not known whether connected"
     assert rows["Files on mmcblk0p2"] == "3 errors on record"
-    assert rows["Card"] == "takes and gives back what is written, checked 12 min ago"
+    assert rows["Card"] == "data can be written and read back, checked 12 min ago"
 
 
 def test_a_host_that_can_say_little() -> None:
@@ -153,7 +153,7 @@ def test_a_host_that_can_say_little() -> None:
     bad = HostResult(run=RUN, throttled=(), card_is_good=False, card_problem="It is read-only")
     some = shown(bad)
     assert some["Card"] == "It is read-only"
-    assert some["Throttling"] == "none now (this board tells of under-voltage only)"
+    assert some["Throttling"] == "none now (this board reports only under-voltage)"
 
 
 def test_figures() -> None:

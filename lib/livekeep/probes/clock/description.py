@@ -16,9 +16,9 @@ SYNCHRONISED = {True: "synchronised", False: "not synchronised", None: "not know
 class Description(probe_descriptions.Description[ClockResult]):
     metrics: ClassVar = {
         "livekeep_host_clock_synchronized": gauge("Whether the clock is synchronised."),
-        "livekeep_clock_offset_seconds": gauge("How far the clock was behind the time server at its last answer."),
+        "livekeep_clock_offset_seconds": gauge("How far the clock was behind the time server at its last response."),
         "livekeep_clock_stratum": gauge("How many steps the time server is from a reference clock."),
-        "livekeep_clock_last_contact_timestamp_seconds": gauge("When the time server last answered."),
+        "livekeep_clock_last_contact_timestamp_seconds": gauge("When the time server last responded."),
         "livekeep_clock_server_info": info("The time server in use.", "server"),
     }
 

@@ -32,9 +32,9 @@ TIMEX_BEGINNING = struct.Struct("@Illl")
 """modes (0 changes nothing), offset, freq, maxerror: in native sizes."""
 UNKNOWN_ERROR_MICROSECONDS = 16_000_000
 SYNCHRONIZED_FILE = "run/systemd/timesync/synchronized"
-NOT_RUNNING = "systemd-timesyncd does not run: nobody says how far off it is"
-NO_ANSWER = "no time server has answered yet"
-SET_CLOCK = "sudo timedatectl set-ntp true; does the network let UDP port 123 out? See: timedatectl timesync-status"
+NOT_RUNNING = "systemd-timesyncd is not running: the clock's offset is unknown"
+NO_ANSWER = "no time server has responded yet"
+SET_CLOCK = "sudo timedatectl set-ntp true; does the network allow UDP port 123? See: timedatectl timesync-status"
 
 
 class Answer(NamedTuple):
@@ -103,7 +103,7 @@ def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
     except BusError as error:
         return ClockResult(), str(error)
     except (KeyError, TypeError) as error:
-        return ClockResult(), f"systemd-timesyncd does not send what it documents ({type(error).__name__})"
+        return ClockResult(), f"systemd-timesyncd sends unexpected data ({type(error).__name__})"
 
 
 def is_synchronized(root: Path) -> bool | None:

@@ -24,9 +24,9 @@ class Description(probe_descriptions.Description[HostResult]):
         "livekeep_display_connected": gauge("Whether a TV is connected.", "connector"),
         "livekeep_pi_throttled": gauge("What slows the Raspberry Pi down now.", "condition"),
         "livekeep_pi_throttled_since_boot": gauge("What has slowed the Raspberry Pi down since boot.", "condition"),
-        "livekeep_pi_under_voltage_events_total": counter("Times that under-voltage was seen to begin."),
+        "livekeep_pi_under_voltage_events_total": counter("Times that under-voltage began, as observed."),
         "livekeep_host_filesystem_errors_total": counter("Errors that the kernel counted on an ext4 file system.", "device"),
-        "livekeep_card_good": gauge("Whether what was written to the card could be read again."),
+        "livekeep_card_good": gauge("Whether data written to the card could be read back."),
         "livekeep_card_last_check_timestamp_seconds": gauge("When the card was last checked."),
     }
 
@@ -71,7 +71,7 @@ def throttling_text(result: HostResult) -> str:
         return "this board has no sensor"
     now = ", ".join(CONDITIONS[name] for name in result.throttled) or "none now"
     if result.throttled_since_boot is None:
-        return f"{now} (this board tells of under-voltage only)"
+        return f"{now} (this board reports only under-voltage)"
     earlier = ", ".join(CONDITIONS[name] for name in result.throttled_since_boot) or "none"
     return f"{now}; since boot: {earlier}"
 
@@ -79,5 +79,5 @@ def throttling_text(result: HostResult) -> str:
 def card_text(result: HostResult, clock: Clock) -> str:
     checked = f", checked {terminal.duration(clock.now - result.card_checked_at)} ago" if result.card_checked_at else ""
     if result.card_is_good:
-        return f"takes and gives back what is written{checked}"
+        return f"data can be written and read back{checked}"
     return f"{result.card_problem or 'not checked'}{checked}"

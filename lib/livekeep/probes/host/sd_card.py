@@ -23,8 +23,8 @@ IN_MEMORY = ("overlay", "tmpfs", "ramfs", "aufs")
 
 READ_ONLY = "the card is mounted read-only: nothing can be saved"
 FULL = "the card is full: nothing can be saved"
-UNREADABLE = "the card cannot be written and read again (input/output error)"
-DIFFERENT = "the card gave back other bytes than were written"
+UNREADABLE = "the card cannot be written and read back (input/output error)"
+DIFFERENT = "the card returned other data than was written"
 
 
 @dataclass(frozen=True)

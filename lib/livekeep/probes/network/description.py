@@ -18,11 +18,9 @@ class Description(probe_descriptions.Description[NetworkResult]):
     metrics: ClassVar = {
         "livekeep_ping_rtt_seconds": gauge("The mean round trip of the last run's packets.", "target", "family"),
         "livekeep_ping_rtt_max_seconds": gauge("The longest round trip of the last run's packets.", "target", "family"),
-        "livekeep_ping_jitter_seconds": gauge(
-            "The mean difference of two round trips that follow each other.", "target", "family"
-        ),
+        "livekeep_ping_jitter_seconds": gauge("The mean difference between consecutive round trips.", "target", "family"),
         "livekeep_ping_packets_sent_total": counter("Packets sent since boot.", "target", "family"),
-        "livekeep_ping_packets_received_total": counter("Answers received since boot.", "target", "family"),
+        "livekeep_ping_packets_received_total": counter("Replies received since boot.", "target", "family"),
         "livekeep_dns_lookup_duration_seconds": gauge(
             "How long the resolver took for the name at the last run.", "name", "resolver"
         ),

@@ -31,8 +31,8 @@ NO_RESOLVER = "no resolver configured"
 NO_SUCH_NAME = "no such name"
 NO_ANSWER = "no answer"
 PROBLEMS = {
-    1: "the resolver does not understand the question",
-    2: "the resolver cannot find out",
+    1: "the resolver does not understand the query",
+    2: "the resolver has a failure",
     3: NO_SUCH_NAME,
     5: "the resolver refuses",
 }
@@ -84,7 +84,7 @@ def problem_in(answer: bytes, query: bytes) -> str | None:
         return None
     if answers and not truncated and len(answer) <= len(query):
         return None
-    return PROBLEMS.get(code, f"the resolver answers with error {code}") if code else ""
+    return PROBLEMS.get(code, f"the resolver returns error {code}") if code else ""
 
 
 # Queries
@@ -188,7 +188,7 @@ def why(error: OSError | ValueError) -> str:
         return "no resolver runs at its address"
     if error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return "there is no route to the resolver"
-    return f"the resolver cannot be asked ({error.strerror})"
+    return f"the resolver cannot be queried ({error.strerror})"
 
 
 def connected(server: str, port: int) -> socket.socket:

@@ -186,7 +186,7 @@ def lookup_weaknesses(lookups: Sequence[Lookup]) -> list[tuple[str, str]]:
         server, problem = lookups[0].resolver, lookups[0].problem
         if not server:
             return [(f"no name server is used: {problem}", CHECK_NAME_SERVER)]
-        reason = f"the name server {server} is of no use ({problem}); another one answers in its place"
+        reason = f"the name server {server} is of no use ({problem}); another one responds instead"
         return [(reason, CHECK_THAT_NAME_SERVER.format(server))]
     found = [
         (f"{entry.name} cannot be looked up: {entry.problem}", CHECK_NAME_SERVER if entry in of_the_server else CHECK_NAMES)

@@ -57,4 +57,4 @@ class Description(probe_descriptions.Description[SpeedtestResult]):
         else:
             has_address = bool(speedtest.download_url or speedtest.upload_url)
             is_possible = has_address or (speedtest.tool == "auto" and any(is_installed(tool) for tool in TOOLS))
-        return ("", "") if is_possible else ("nothing is installed that measures the line", INSTALL)
+        return ("", "") if is_possible else ("no speed test tool is installed", INSTALL)

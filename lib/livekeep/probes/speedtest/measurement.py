@@ -48,7 +48,7 @@ def reason_to_wait(
         # No poller runs: there is no stream to disturb.
         return ""
     if isinstance(poller, TemporaryError):
-        return f"it cannot be told whether the stream is live: {poller}"
+        return f"it is unknown whether the stream is live: {poller}"
     if poller.state in ("live", "starting"):
         return "the stream is live" if poller.state == "live" else "the stream is about to start"
     if poller.next_start is not None and 0 <= poller.next_start - now <= quiet_seconds:
@@ -71,7 +71,7 @@ def judge(found: Measurement, bandwidth_bits_per_second: int | None) -> Judgemen
     needed = NEEDED_TIMES_BANDWIDTH * (bandwidth_bits_per_second or 0)
     if found.download_bytes_per_second * 8 >= needed:
         return Judgement("ok", ", ".join(words))
-    words.append(f"too slow for the stream, which wants {megabits(needed)} Mbit/s at its best quality")
+    words.append(f"too slow for the stream, which needs {megabits(needed)} Mbit/s at its best quality")
     return Judgement("warn", ", ".join(words), "ask for a faster line, use a cable, or lower screen.max_bitrate")
 
 
@@ -100,7 +100,7 @@ def measure(settings: Config, previous: SpeedtestResult, now: float) -> tuple[Sp
     except tools.NoToolError as error:
         judgement = Judgement("skipped", str(error), error.advice)
     except CalledOffError as error:
-        judgement = Judgement("skipped", f"the test was broken off: {error}")
+        judgement = Judgement("skipped", f"the test was cancelled: {error}")
     except tools.MeasureError as error:
         judgement = Judgement("fail", str(error), DOCTOR)
     changes["received_bytes_total"] = previous.received_bytes_total + used.received_bytes

@@ -63,7 +63,7 @@ def choose(settings: SpeedtestProbe) -> str:
             return installed or "url"
         raise NoToolError("no tool for a speed test is installed", INSTALL)
     if not settings.download_url:
-        raise NoToolError("there is no address to download from", SET_URL)
+        raise NoToolError("no download URL is set", SET_URL)
     return "url"
 
 
@@ -86,7 +86,7 @@ def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Ca
     except process.ChildError as error:
         raise MeasureError(str(error)) from error
     if ended.exit_code != 0:
-        raise MeasureError(f"{tool} ended with {ended.exit_code}; is there a way to the Internet?")
+        raise MeasureError(f"{tool} ended with {ended.exit_code}; is there an Internet connection?")
     return measurement_of(tool, ended.output, used)
 
 
@@ -95,11 +95,11 @@ def measurement_of(tool: str, output: bytes, used: Used) -> Measurement:
     try:
         document = json.loads(output)
     except (ValueError, RecursionError) as error:
-        raise MeasureError(f"what {tool} printed is no JSON") from error
+        raise MeasureError(f"{tool}'s output is not JSON") from error
     if tool == "librespeed-cli" and isinstance(document, list):
         document = document[0] if document else None
     if not isinstance(document, dict):
-        raise MeasureError(f"what {tool} printed is no result")
+        raise MeasureError(f"{tool}'s output is not a result")
     used.received_bytes += int(amount(document.get("bytes_received"), MOST_BYTES) or 0)
     used.sent_bytes += int(amount(document.get("bytes_sent"), MOST_BYTES) or 0)
     bits = BITS_OF_TOOL[tool]

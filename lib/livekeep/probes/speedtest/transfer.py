@@ -52,7 +52,7 @@ def download(url: str, proxy: str, seconds: float, used: Used) -> float:
     if response.status != 200:
         raise RefusedStatusError(response.status)
     if elapsed < LEAST_SECONDS and total < LEAST_BYTES:
-        raise TransportError("invalid", f"{total / 1000:.0f} kB are too few to measure by; name a larger file")
+        raise TransportError("invalid", f"{total / 1000:.0f} kB is too little to measure; use a larger file")
     return total / max(elapsed, 1e-6)
 
 

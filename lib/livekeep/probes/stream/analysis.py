@@ -88,10 +88,10 @@ def analysis_of(output: bytes, now: float) -> Analysis:
     try:
         document = json.loads(output)
     except (ValueError, RecursionError) as error:
-        raise AnalysisError("what ffprobe printed is no JSON") from error
+        raise AnalysisError("ffprobe's output is not JSON") from error
     streams = document.get("streams") if isinstance(document, dict) else None
     if not isinstance(streams, list):
-        raise AnalysisError("what ffprobe printed names no streams")
+        raise AnalysisError("ffprobe's output lists no streams")
     by_type: dict[Any, dict[str, Any]] = {}
     for stream in streams:
         if isinstance(stream, dict):

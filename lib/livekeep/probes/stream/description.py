@@ -21,8 +21,8 @@ class Description(probe_descriptions.Description[StreamResult]):
             "The bandwidth of the best variant, as the playlist declares it."
         ),
         "livekeep_stream_playlist_media_sequence": gauge("The media sequence number of the playlist."),
-        "livekeep_stream_playlist_last_change_timestamp_seconds": gauge("When the playlist was last seen to have grown."),
-        "livekeep_stream_playlist_target_duration_seconds": gauge("The longest segment that the playlist announces."),
+        "livekeep_stream_playlist_last_change_timestamp_seconds": gauge("When the playlist last grew, as observed."),
+        "livekeep_stream_playlist_target_duration_seconds": gauge("The longest segment that the playlist declares."),
         "livekeep_stream_video_width_pixels": gauge("The width of the stream's video."),
         "livekeep_stream_video_height_pixels": gauge("The height of the stream's video."),
         "livekeep_stream_video_frame_rate_hertz": gauge("The frame rate of the stream's video."),

@@ -27,9 +27,9 @@ PAUSE_BETWEEN_ANALYSES_SECONDS = 600.0
 """Before a failed analysis is retried, and before a stream that started again is analysed again."""
 BROKEN: tuple[Cause, ...] = ("standing-still", "not-open")
 """The poller's causes for a stream that should be live but sends nothing."""
-NO_PLAYLIST = "its server answers (it has no playlist to look at)"
+NO_PLAYLIST = "its server responds (there is no playlist to check)"
 DOCTOR = "run: sudo livekeep doctor"
-ENCODER = "look at the encoder that sends the stream, and at its network"
+ENCODER = "check the encoder that sends the stream, and its network"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ def judge(previous: StreamResult, found: StreamResult, seen: Seen, now: float) -
             return Judgement("fail", f"the stream cannot be read: {found.analysis_problem}", DOCTOR)
         return with_analysis(["its playlist is too long to be read" if seen.is_cut else NO_PLAYLIST], found)
     if seen.media.has_ended or not seen.media.segments:
-        ended = "the stream has ended, says its playlist, though it counts as live"
+        ended = "the stream counts as live, but its playlist has ended"
         return Judgement("fail", ended if seen.media.has_ended else "the playlist lists no segment", ENCODER)
     target = found.target_duration_seconds or USUAL_TARGET_SECONDS
     still = now - (found.last_change or now)
@@ -149,7 +149,7 @@ def measure(settings: Config, previous: StreamResult, now: float) -> tuple[Strea
     try:
         secret = state.read(StreamUrl)
     except TemporaryError as error:
-        return skip(previous, f"the stream's URL cannot be had: {error}")
+        return skip(previous, f"the stream's URL cannot be read: {error}")
     if secret.source != poller.source:
         return skip(previous, "another stream was just selected")
     seen = see(secret.url, settings)
@@ -181,7 +181,7 @@ def skip(previous: StreamResult, reason: str) -> tuple[StreamResult, Judgement]:
 
 
 class PlaylistError(ValueError):
-    """A playlist that cannot be played; the text ends "the playlist …"."""
+    """A playlist that cannot be played."""
 
 
 def see(url: str, settings: Config) -> Seen:
@@ -190,10 +190,10 @@ def see(url: str, settings: Config) -> Seen:
         return checked(url, settings.vimeo.proxy, settings.probes.stream.timeout_seconds)
     except TransportError as error:
         is_expired = isinstance(error, RefusedStatusError) and error.status == 403
-        advice = "if it stays so, run: sudo systemctl restart livekeep-poller" if is_expired else DOCTOR
+        advice = "if this persists, run: sudo systemctl restart livekeep-poller" if is_expired else DOCTOR
         return Seen(fault=f"the stream cannot be reached: {error}", advice=advice)
     except PlaylistError as error:
-        return Seen(fault=f"the playlist {error}", advice=ENCODER)
+        return Seen(fault=str(error), advice=ENCODER)
 
 
 def checked(url: str, proxy: str, seconds: float) -> Seen:
@@ -212,17 +212,17 @@ def checked(url: str, proxy: str, seconds: float) -> Seen:
         path, media_type = url.partition("?")[0].lower(), response.headers.get("content-type", "").lower()
         # It should have been a playlist, or is an HTML page, such as a login.
         if path.endswith((".m3u8", ".m3u")) or "mpegurl" in media_type or "html" in media_type:
-            raise PlaylistError("is none: the answer is of another kind; does this network ask for a login?")
+            raise PlaylistError("the response is not a playlist; does this network require a login?")
         return Seen(source=analysis.listed(url))
     if stream.master is None:
         return Seen(stream.media, source=analysis.media_at(response.url), is_cut=stream.is_cut)
     if not stream.master.variants:
-        raise PlaylistError("names no variant")
+        raise PlaylistError("the playlist lists no variant")
     if stream.media is None and not stream.is_cut:
         if isinstance(stream.last, TransportError):
             raise stream.last
         if stream.last and stream.last.status != 200:
             raise RefusedStatusError(stream.last.status)
-        raise PlaylistError("of each variant is none")
+        raise PlaylistError("no variant has a valid playlist")
     source = analysis.best_of(stream.master, response.url)
     return Seen(stream.media, len(stream.master.variants), stream.master.highest_bandwidth(), source, stream.is_cut)

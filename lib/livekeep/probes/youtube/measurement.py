@@ -18,9 +18,9 @@ from livekeep.system import credentials
 
 NAMED_IN_A_SENTENCE = 3
 STORE_KEY = "sudo livekeep air set-youtube-key"
-NOTHING_NAMED = "no channel names its youtube_video"
-NO_KEY = "YouTube is not asked: no API key is stored"
-ODD_KEY = "the API key's file holds more than a key: a space, a line break or a character that no key has"
+NOTHING_NAMED = "no channel sets youtube_video"
+NO_KEY = "no request to YouTube: no API key is stored"
+ODD_KEY = "the API key's file contains more than a key: a space, a line break or an invalid character"
 
 
 def noted(video: YoutubeVideo, before: YoutubeVideo | None, is_on_air: bool, now: float) -> YoutubeVideo:
