@@ -174,3 +174,31 @@ def program(command: list[Any], as_nobody: bool = False, **options: Any) -> Iter
 def picture(path: Path, colour: str = "navy") -> Path:
     Image.new("RGB", (64, 36), colour).save(path)
     return path
+
+
+@contextlib.contextmanager
+def x_server(size: str = "1280x720x24", *options: str, name: str = "") -> Iterator[str]:
+    """A virtual X server of that size and depth; its display, which is `name` if given."""
+    place = [name] if name else ["-displayfd", "1"]
+    command = ["Xvfb", *place, "-screen", "0", size, "-nolisten", "tcp", "-noreset", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        assert server.stdout
+        try:
+            yield name or f":{server.stdout.readline().decode().strip()}"
+        finally:
+            server.terminate()
+
+
+def x_screen(display: str) -> Image.Image:
+    """What the X server shows."""
+    from Xlib import X
+    from Xlib.display import Display
+
+    connection = Display(display)
+    try:
+        root = connection.screen().root
+        shape = root.get_geometry()
+        data = root.get_image(0, 0, shape.width, shape.height, X.ZPixmap, 0xFFFFFFFF).data
+        return Image.frombytes("RGB", (shape.width, shape.height), data, "raw", "BGRX")
+    finally:
+        connection.close()

@@ -1,34 +1,28 @@
 """The error screen on a real X server and a real Wayland compositor, and what it draws."""
 
-from __future__ import annotations
-
 import os
 import shutil
-import signal
 import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
+from Xlib import X
+from Xlib.display import Display
 
+from livekeep.core.config import Screen
 from livekeep.core.errors import TemporaryError
-from livekeep.screen.display.error_screen import ErrorScreenSettings, choose_output, render
-from tests.outside import PATIENCE_SECONDS
+from livekeep.screen.display.error_screen import background, choose_output, render
+from livekeep.screen.display.painter_wayland import WaylandPainter
+from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program, wait_until, x_screen, x_server
 
-LIB = Path(__file__).parents[3] / "lib"
 SIZE = (1280, 720)
-RED, BLUE = (200, 40, 40), (40, 90, 220)
-# Of the processor's time, which does not depend on what else the machine has to do.
-TO_PICTURE_CPU_SECONDS = 0.7
-TO_END_SECONDS = 0.5
-# Of several tries the best counts.
-TRIES = 5
+RED, BLUE, BLACK = (200, 40, 40), (40, 90, 220), (0, 0, 0)
+# Of the processor's time, which does not depend on what else the machine has to do. Of several tries the best counts.
+TO_PICTURE_CPU_SECONDS, TRIES = 0.7, 5
 
 
 @pytest.fixture
@@ -38,20 +32,9 @@ def picture(tmp_path: Path) -> Path:
     image = Image.new("RGB", (600, 600), RED)
     image.paste(BLUE, (200, 200, 400, 400))
     image.save(path)
+    # One that was copied just now would have to wait.
+    os.utime(path, (1e9, 1e9))
     return path
-
-
-def settings(picture: Path, **changes: Any) -> ErrorScreenSettings:
-    fields: dict[str, Any] = {
-        "output": "auto",
-        "x11_display": "",
-        "connector": "",
-        "mode": "",
-        "wayland_display": "",
-        "picture": picture,
-        "lines": (),
-    }
-    return ErrorScreenSettings(**(fields | changes))
 
 
 def brightest(image: Image.Image) -> int:
@@ -61,107 +44,41 @@ def brightest(image: Image.Image) -> int:
 
 def has_text(image: Image.Image, top: int) -> bool:
     """Whether something white stands below `top`, and nothing white above."""
-    below = image.crop((0, top, *image.size))
-    return brightest(below) > 240 > brightest(image.crop((0, 0, image.width, top)))
+    return brightest(image.crop((0, top, *image.size))) > 240 > brightest(image.crop((0, 0, image.width, top)))
 
 
-class Program:
-    """The program as its unit starts it, with a socket in systemd's place."""
+class ErrorScreen:
+    """The program as its unit starts it below `root`, with a socket in systemd's place."""
 
-    def __init__(self, directory: Path, arguments: list[str], **environment: str) -> None:
-        self.notified = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.notified.bind(str(directory / "notify"))
-        self.notified.settimeout(PATIENCE_SECONDS)
-        self.copy = directory / "copy.png"
-        self.began = time.monotonic()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "livekeep.screen.display.error_screen", "--copy-to", str(self.copy), *arguments],
-            env=os.environ | {"PYTHONPATH": str(LIB), "NOTIFY_SOCKET": str(directory / "notify")} | environment,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    def __init__(self, root: Path, systemd: NotifySocket) -> None:
+        self.root, self.systemd, self.log = root, systemd, root / "log"
+        self.copy = root / "picture.png"
 
-    def wait_ready(self) -> float:
-        """Seconds from exec to READY=1."""
-        while b"READY=1" not in self.notified.recv(4096).split(b"\n"):
-            pass
-        return time.monotonic() - self.began
-
-    def stop(self) -> float:
-        """Seconds from SIGTERM to its end."""
-        begin = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE_SECONDS)
-        return time.monotonic() - begin
-
-    def end(self) -> str:
-        """End it in any case; its standard error."""
-        self.process.terminate()
-        self.notified.close()
-        return self.process.communicate(timeout=PATIENCE_SECONDS)[1]
+    @contextmanager
+    def running(self, picture: Path, screen: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+        config = self.root / "etc/livekeep/livekeep.toml"
+        config.parent.mkdir(parents=True, exist_ok=True)
+        config.write_text(f'[screen]\nerror = "{picture}"\n{screen}\n')
+        own = {"LIVEKEEP_ROOT": str(self.root), "RUNTIME_DIRECTORY": str(self.root), "NOTIFY_SOCKET": str(self.systemd.path)}
+        command = [PROJECT / "bin/livekeep-error-screen"]
+        with program(command, env=os.environ | own | environment, stderr=self.log.open("wb")) as process:
+            yield process
+            process.terminate()
+            process.wait(PATIENCE_SECONDS)
 
 
-@contextmanager
-def program(directory: Path, arguments: list[str], **environment: str) -> Iterator[Program]:
-    directory.mkdir(exist_ok=True)
-    (directory / "notify").unlink(missing_ok=True)
-    running = Program(directory, arguments, **environment)
-    try:
-        yield running
-    finally:
-        running.end()
+@pytest.fixture
+def error_screen(tmp_path: Path) -> Iterator[ErrorScreen]:
+    with NotifySocket(tmp_path / "notify") as systemd:
+        yield ErrorScreen(tmp_path, systemd)
 
 
-@contextmanager
-def x_server(size: str = "1280x720x24", name: str | None = None) -> Iterator[str]:
-    """A virtual X server; its display."""
-    reader, writer = os.pipe()
-    command = [
-        "Xvfb",
-        *([name] if name else ["-displayfd", str(writer)]),
-        "-screen",
-        "0",
-        size,
-        "-nolisten",
-        "tcp",
-    ]
-    with subprocess.Popen(command, pass_fds=[writer], stderr=subprocess.DEVNULL) as server:
-        os.close(writer)
-        try:
-            yield name or f":{os.read(reader, 16).decode().strip()}"
-        finally:
-            os.close(reader)
-            server.terminate()
-
-
-def x_screen(display: str) -> Image.Image:
-    """What the X server shows."""
-    from Xlib import X
-    from Xlib.display import Display
-
-    connection = Display(display)
-    try:
-        root = connection.screen().root
-        shape = root.get_geometry()
-        data = root.get_image(0, 0, shape.width, shape.height, X.ZPixmap, 0xFFFFFFFF).data
-        return Image.frombytes("RGB", (shape.width, shape.height), data, "raw", "BGRX")
-    finally:
-        connection.close()
-
-
-def test_picture_keeps_its_aspect_on_black(picture: Path) -> None:
-    image = render(settings(picture), SIZE)
+def test_the_picture_keeps_its_aspect_on_black_above_the_text(picture: Path) -> None:
+    image = render(picture, SIZE)
     assert image.size == SIZE
-    assert image.getpixel((640, 360)) == BLUE
-    assert image.getpixel((300, 10)) == RED
-    assert image.getpixel((270, 10)) == (0, 0, 0)
-    assert image.getpixel((1010, 710)) == (0, 0, 0)
-
-
-def test_text_stands_in_a_dark_band_at_the_bottom(picture: Path) -> None:
-    image = render(settings(picture, lines=("The stream cannot be shown.", "See the journal.")), SIZE)
+    assert [image.getpixel(place) for place in ((640, 360), (300, 10), (270, 10))] == [BLUE, RED, BLACK]
     assert has_text(image, 560)
-    assert image.getpixel((640, 715)) == tuple(round(part * 0.28) for part in RED)
+    assert image.getpixel((940, 715)) == tuple(round(part * 0.28) for part in RED), "a dark band"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no picture", b"\x89PNG\r\n\x1a\n cut"])
@@ -169,14 +86,13 @@ def test_text_is_shown_without_a_picture(tmp_path: Path, content: bytes | None) 
     path = tmp_path / "error.png"
     if content is not None:
         path.write_bytes(content)
-    image = render(settings(path, lines=("The stream cannot be shown.",)), SIZE)
-    assert has_text(image, 600)
+    image = render(path, SIZE)
+    assert has_text(image, 560)
     assert image.getpixel((5, 5)) == (18, 22, 30)
 
 
-def test_long_lines_and_many_lines_stay_on_the_screen(picture: Path) -> None:
-    lines = tuple(f"{number} {'word ' * 80}" for number in range(60))
-    image = render(settings(picture, lines=lines), (640, 480))
+def test_a_long_line_stays_on_the_screen(picture: Path) -> None:
+    image = render(picture, (640, 480), ("word " * 80,))
     assert brightest(image.crop((621, 0, 640, 480))) < 100
 
 
@@ -191,7 +107,7 @@ def test_picture_stands_upright_as_its_camera_says(tmp_path: Path, turn: int, up
     exif = Image.Exif()
     exif[0x0112] = turn
     image.save(tmp_path / "photo.jpg", exif=exif, quality=95)
-    shown = render(settings(tmp_path / "photo.jpg"), (400, 400))
+    shown = background(tmp_path / "photo.jpg", (400, 400))
     colours = {
         place: "red" if shown.getpixel(where)[0] > 150 else "blue"
         for place, where in {"top": (200, 50), "bottom": (200, 350), "left": (50, 200), "right": (350, 200)}.items()
@@ -203,47 +119,40 @@ def test_picture_stands_upright_as_its_camera_says(tmp_path: Path, turn: int, up
 def test_transparent_picture_lies_on_black(tmp_path: Path) -> None:
     path = tmp_path / "error.png"
     Image.new("RGBA", (10, 10), (255, 255, 255, 0)).save(path)
-    assert render(settings(path), SIZE).getextrema() == ((0, 0), (0, 0), (0, 0))
+    assert background(path, SIZE).getextrema() == ((0, 0), (0, 0), (0, 0))
 
 
-def test_auto_takes_the_server_that_is_there(picture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_takes_the_server_that_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
-    both = settings(picture, wayland_display="wayland-0", x11_display=":4711")
+    both = Screen(wayland_display="wayland-0", x11_display=":4711")
     assert choose_output(both) == "drm"
-    assert choose_output(settings(picture, x11_display="other:0")) == "x11"
-    (tmp_path / "wayland-0").touch()
-    assert choose_output(both) == "wayland"
-    assert choose_output(settings(picture, output="x11", wayland_display="wayland-0")) == "x11"
+    with socket.socket(socket.AF_UNIX) as x11, socket.socket(socket.AF_UNIX) as wayland:
+        x11.bind("\0/tmp/.X11-unix/X4711")
+        x11.listen()
+        assert choose_output(both) == "x11"
+        wayland.bind(str(tmp_path / "wayland-0"))
+        assert choose_output(both) == "x11", "a socket that a compositor left behind"
+        wayland.listen()
+        assert choose_output(both) == "wayland"
+    assert choose_output(Screen(output="x11", wayland_display="wayland-0")) == "x11"
 
 
-def test_x11_shows_the_picture_and_its_copy(picture: Path, tmp_path: Path) -> None:
-    arguments = ["--output", "x11", "--picture", str(picture), "--line", "The stream cannot be shown."]
-    with (
-        x_server() as display,
-        program(tmp_path / "run", [*arguments, "--x11-display", display]) as running,
-    ):
-        running.wait_ready()
-        seen = x_screen(display)
-        assert seen.getpixel((640, 360)) == BLUE
-        assert seen.getpixel((100, 100)) == (0, 0, 0)
-        assert has_text(seen, 600)
-        wait_for(running.copy.exists)
-        assert Image.open(running.copy).tobytes() == seen.tobytes()
-        running.stop()
-        assert running.process.returncode == 0
-        assert not running.copy.exists()
-        assert x_screen(display).getextrema() == ((0, 0), (0, 0), (0, 0))
+def test_x11_shows_the_picture_and_its_copy(picture: Path, error_screen: ErrorScreen) -> None:
+    with x_server() as display:
+        with error_screen.running(picture, f'x11_display = "{display}"'):
+            error_screen.systemd.wait_for("READY=1")
+            seen = x_screen(display)
+            assert seen.getpixel((640, 360)) == BLUE
+            assert seen.getpixel((100, 100)) == BLACK
+            assert has_text(seen, 560)
+            wait_until("the copy", error_screen.copy.exists)
+            assert Image.open(error_screen.copy).tobytes() == seen.tobytes()
+        wait_until("a blank screen", lambda: x_screen(display).getextrema() == ((0, 0), (0, 0), (0, 0)))
 
 
-def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, tmp_path: Path) -> None:
-    from Xlib import X
-    from Xlib.display import Display
-
-    with (
-        x_server() as display,
-        program(tmp_path / "run", ["--output", "x11", "--picture", str(picture), "--x11-display", display]) as running,
-    ):
-        running.wait_ready()
+def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, error_screen: ErrorScreen) -> None:
+    with x_server() as display, error_screen.running(picture, f'x11_display = "{display}"'):
+        error_screen.systemd.wait_for("READY=1")
         other = Display(display)
         root = other.screen().root
         window = root.create_window(
@@ -253,54 +162,45 @@ def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, tmp_path: Pa
         other.sync()
         # That it was drawn tells that it was on top.
         assert other.next_event().type == X.Expose
-        wait_for(lambda: x_screen(display).getpixel((640, 360)) == BLUE)
+        wait_until("our window above it", lambda: x_screen(display).getpixel((640, 360)) == BLUE)
         stack = root.query_tree().children
         assert stack[0].id == window.id
         assert len(stack) == 2
         other.close()
 
 
-def test_x11_refuses_a_depth_it_cannot_paint(tmp_path: Path, picture: Path) -> None:
-    with x_server("640x480x16") as display:
-        arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
-        with program(tmp_path / "run", arguments) as running:
-            assert b"start the X server with depth 24" in running.notified.recv(4096)
+def test_x11_refuses_a_depth_it_cannot_paint(picture: Path, error_screen: ErrorScreen) -> None:
+    with x_server("640x480x16") as display, error_screen.running(picture, f'x11_display = "{display}"'):
+        error_screen.systemd.wait_for(f"STATUS=X11 display {display}: 16 bits a pixel: start the X server with depth 24")
 
 
-def cpu_seconds(pid: int) -> float:
-    """What the process has taken so far, in user and system mode."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def test_x11_is_quick(picture: Path, tmp_path: Path) -> None:
-    starts, ends = [], []
+def test_x11_is_quick(picture: Path, error_screen: ErrorScreen) -> None:
+    starts = []
     with x_server("1920x1080x24") as display:
         for _ in range(TRIES):
-            arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
-            with program(tmp_path / "run", arguments, LIVEKEEP_UNMEASURED="1") as running:
-                running.wait_ready()
-                starts.append(cpu_seconds(running.process.pid))
-                wait_for(running.copy.exists)
-                ends.append(running.stop())
+            seen = len(error_screen.systemd.messages)
+            with error_screen.running(picture, f'x11_display = "{display}"', LIVEKEEP_UNMEASURED="1") as process:
+                error_screen.systemd.wait_for("READY=1", after=seen)
+                fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+                starts.append((int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"))
     assert min(starts) <= TO_PICTURE_CPU_SECONDS
-    assert min(ends) <= TO_END_SECONDS
 
 
-def test_x11_waits_for_the_server_with_one_line_and_comes_back(picture: Path, tmp_path: Path) -> None:
+def test_x11_waits_for_the_server_with_one_line_and_comes_back(picture: Path, error_screen: ErrorScreen) -> None:
     with x_server() as display:
         pass
-    arguments = ["--output", "x11", "--picture", str(picture), "--x11-display", display]
-    with program(tmp_path / "run", arguments) as running:
-        assert b"cannot connect" in running.notified.recv(4096)
-        assert running.process.poll() is None
-        for _ in range(2):  # the second time after the server's end
-            with x_server(name=display):
-                running.wait_ready()
-                assert x_screen(display).getpixel((640, 360)) == BLUE
-        running.stop()
-        lines = running.end().splitlines()
-    assert len(lines) == 2
+    systemd = error_screen.systemd
+    with error_screen.running(picture, f'output = "x11"\nx11_display = "{display}"') as process:
+        systemd.wait_for("STATUS=X11 display")
+        with x_server(name=display):
+            systemd.wait_for("READY=1")
+            assert x_screen(display).getpixel((640, 360)) == BLUE
+        lost = systemd.wait_for(f"STATUS=X11 display {display}: the connection is lost")
+        with x_server(name=display):
+            systemd.wait_for("READY=1", after=lost)
+            assert x_screen(display).getpixel((640, 360)) == BLUE
+        assert process.poll() is None
+    lines = error_screen.log.read_text().splitlines()
     assert "cannot connect: start the X server" in lines[0]
     assert "the connection is lost" in lines[1]
 
@@ -313,25 +213,14 @@ def compositor() -> Iterator[Path]:
     """
     directory = Path("/tmp") / f"livekeep-wayland-{os.getpid()}"  # another user must get there
     directory.mkdir(mode=0o700)
-    headless = {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
-    is_root = os.getuid() == 0  # which cage refuses to be
-    if is_root:
+    if os.geteuid() == 0:  # which cage refuses to be
         shutil.chown(directory, "nobody")
-    with subprocess.Popen(
-        ["cage", "-r", "-r", "--", "sleep", "60"],
-        env=os.environ | headless | {"XDG_RUNTIME_DIR": str(directory)},
-        user="nobody" if is_root else None,
-        group="nogroup" if is_root else None,
-        extra_groups=[] if is_root else None,
-        cwd="/",
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        wait_for((directory / "wayland-0").exists)
+    headless = {"WLR_BACKENDS": "headless", "WLR_RENDERER": "pixman", "WLR_LIBINPUT_NO_DEVICES": "1"}
+    environment = os.environ | headless | {"XDG_RUNTIME_DIR": str(directory)}
+    command = ["cage", "-r", "-r", "--", "sleep", "60"]
+    with program(command, as_nobody=True, env=environment, cwd="/", stderr=subprocess.DEVNULL):
+        wait_until("the compositor", (directory / "wayland-0").exists)
         yield directory
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_SECONDS)
-        process.kill()
     shutil.rmtree(directory)
 
 
@@ -342,27 +231,15 @@ def wayland_pixel(directory: Path, x: int, y: int) -> tuple[int, ...]:
     return tuple(subprocess.run(command, env=environment, check=True, capture_output=True).stdout[-3:])
 
 
-def test_wayland_shows_the_picture(picture: Path, tmp_path: Path, compositor: Path) -> None:
-    arguments = ["--output", "wayland", "--picture", str(picture), "--wayland-display", "wayland-0"]
-    with program(tmp_path / "run", arguments, XDG_RUNTIME_DIR=str(compositor)) as running:
-        running.wait_ready()
-        wait_for(lambda: wayland_pixel(compositor, 640, 360) == BLUE)
+def test_wayland_shows_the_picture(picture: Path, error_screen: ErrorScreen, compositor: Path) -> None:
+    with error_screen.running(picture, 'output = "wayland"', XDG_RUNTIME_DIR=str(compositor)):
+        error_screen.systemd.wait_for("READY=1")
+        wait_until("the picture", lambda: wayland_pixel(compositor, 640, 360) == BLUE)
         assert wayland_pixel(compositor, 300, 10) == RED
-        assert wayland_pixel(compositor, 100, 100) == (0, 0, 0)
-        running.stop()
-        assert running.process.returncode == 0
-        wait_for(lambda: wayland_pixel(compositor, 640, 360) != BLUE)
+        assert wayland_pixel(compositor, 100, 100) == BLACK
+    wait_until("no picture", lambda: wayland_pixel(compositor, 640, 360) != BLUE)
 
 
 def test_wayland_says_what_is_absent(tmp_path: Path) -> None:
-    from livekeep.screen.display.painter_wayland import WaylandPainter
-
     with pytest.raises(TemporaryError, match=r"wayland-0: cannot connect: start the Wayland compositor"):
         WaylandPainter(tmp_path / "wayland-0")
-
-
-def wait_for(condition: Any) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -102,33 +102,27 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
     ]
 
 
-def vlc_sound(screen: Screen, connector: str, model: str) -> list[str]:
-    if audio_outputs(screen) == "null":
-        return ["--no-audio"]
-    device = audio_device(screen, connector, model).removeprefix("alsa/")
-    return [f"--gain={screen.volume / 100:g}", *([] if device == "auto" else ["--aout=alsa", f"--alsa-audio-device={device}"])]
-
-
 def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> list[str]:
     """The command line of VLC."""
     from livekeep.screen.player import vlc  # noqa: PLC0415 – mpv's start need not wait for it
 
     video = {"x11": ["--vout=xcb_x11"], "wayland": ["--vout=wl_shm"], "drm": ["--vout=drm_vout"]}[screen.resolved_output()]
     socket, snapshots = DIRECTORY / "vlc.sock", DIRECTORY / "snapshots"
+    device = audio_device(screen, connector, model).removeprefix("alsa/")
+    sound = ["--no-audio"]
+    if audio_outputs(screen) != "null":
+        sound = [f"--gain={screen.volume / 100:g}"]
+        sound += [] if device == "auto" else ["--aout=alsa", f"--alsa-audio-device={device}"]
     quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-metadata-network-access"]
     return [
         "vlc",
         *["--intf", "oldrc", "--rc-fake-tty", f"--rc-unix={socket}"],
         *quiet,
         *video,
-        *vlc_sound(screen, connector, model),
+        *sound,
         f"--avcodec-hw={'none' if screen.hwdec == 'no' else 'any'}",
-        *[
-            "--fullscreen",
-            "--image-duration=-1",
-            f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}",
-            "--network-caching=1500",
-        ],
+        *["--fullscreen", "--image-duration=-1", "--network-caching=1500"],
+        f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}",
         *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
         *([picture] if picture else []),
     ]
@@ -205,13 +199,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = DIRECTORY / f"{screen.player}.sock"
     # A stale socket would be mistaken for the new one.
     path.unlink(missing_ok=True)
+    advice = f"install it: sudo apt install {command[0]}"
     if not shutil.which(command[0]):
-        raise ConfigError(
-            [f"{command[0]}: cannot be started (No such file or directory); install it: sudo apt install {command[0]}"]
-        )
+        raise ConfigError([f"{command[0]}: cannot be started (No such file or directory); {advice}"])
     open_socket_to_player(path)
     try:
         os.execvpe(command[0], command, environment(screen, config.vimeo.proxy))  # noqa: S606 – the unit becomes the player itself
     except OSError as error:
-        sentence = f"{command[0]}: cannot be started ({error.strerror}); install it: sudo apt install {command[0]}"
-        raise ConfigError([sentence]) from error
+        raise ConfigError([f"{command[0]}: cannot be started ({error.strerror}); {advice}"]) from error

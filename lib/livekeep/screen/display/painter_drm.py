@@ -146,19 +146,8 @@ class Card:
         counts = self.call(GET_CONNECTOR, *[0] * 8, number, *[0] * 7)
         encoders = array("I", [0] * max(1, counts[6]))
         modes = array("B", bytes(MODE.size * max(1, counts[4])))
-        answer = self.call(
-            GET_CONNECTOR,
-            encoders.buffer_info()[0],
-            modes.buffer_info()[0],
-            0,
-            0,
-            counts[4],
-            0,
-            counts[6],
-            0,
-            number,
-            *[0] * 7,
-        )
+        pointers = (encoders.buffer_info()[0], modes.buffer_info()[0], 0, 0)
+        answer = self.call(GET_CONNECTOR, *pointers, counts[4], 0, counts[6], 0, number, *[0] * 7)
         raw = modes.tobytes()[: MODE.size * min(answer[4], counts[4])]
         return Connector(
             number=number,
@@ -198,7 +187,14 @@ class DrmPainter:
     def show(self, image: Image.Image) -> None:
         """Copy the picture into a buffer of the card and show that."""
         try:
-            self._fill_buffer(image)
+            width, height = self.size
+            *_, self._handle, pitch, length = self._card.call(CREATE_DUMB, height, width, 32, 0, 0, 0, 0)
+            self._framebuffer, *_ = self._card.call(ADD_FB, 0, width, height, pitch, 32, 24, self._handle)
+            _, _, offset = self._card.call(MAP_DUMB, self._handle, 0, 0)
+            # Pillow pads each row to the card's row length.
+            pixels = image.tobytes("raw", "BGRX", pitch, 1)
+            with mmap.mmap(self._card.file, length, offset=offset) as buffer:
+                buffer[: len(pixels)] = pixels
             crtcs, _ = self._card.resources()
             crtc = self._card.crtc_for(self._connector, crtcs)
             numbers = array("I", [self._connector.number])
@@ -227,16 +223,6 @@ class DrmPainter:
             if self._handle:
                 self._card.call(DESTROY_DUMB, self._handle)
         self._card.close()
-
-    def _fill_buffer(self, image: Image.Image) -> None:
-        width, height = self.size
-        *_, self._handle, pitch, length = self._card.call(CREATE_DUMB, height, width, 32, 0, 0, 0, 0)
-        self._framebuffer, *_ = self._card.call(ADD_FB, 0, width, height, pitch, 32, 24, self._handle)
-        _, _, offset = self._card.call(MAP_DUMB, self._handle, 0, 0)
-        # Pillow pads each row to the card's row length.
-        pixels = image.tobytes("raw", "BGRX", pitch, 1)
-        with mmap.mmap(self._card.file, length, offset=offset) as buffer:
-            buffer[: len(pixels)] = pixels
 
 
 def no_tv(connector: str) -> str:

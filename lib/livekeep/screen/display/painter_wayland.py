@@ -114,7 +114,8 @@ class WaylandPainter:
 
     def _set_up(self) -> None:
         self._send(DISPLAY, 1, words(self._named("registry")))
-        self._round_trip()
+        self._send(DISPLAY, 0, words(self._named("sync")))
+        self._receive_until(lambda: "sync" not in self._numbers, ANSWER_SECONDS)
         missing = sorted(GLOBALS.keys() - self._globals.keys())
         if missing:
             message = f"{self._path}: the compositor has no {', '.join(missing)}: use one with xdg-shell and an output"
@@ -172,11 +173,6 @@ class WaylandPainter:
         if sent < len(message):
             self._socket.sendall(message[sent:])
 
-    def _round_trip(self) -> None:
-        """Return when the compositor has handled all messages sent."""
-        self._send(DISPLAY, 0, words(self._named("sync")))
-        self._receive_until(lambda: "sync" not in self._numbers, ANSWER_SECONDS)
-
     def _receive_until(self, done: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while not done() and (left := deadline - time.monotonic()) > 0:
@@ -202,7 +198,11 @@ class WaylandPainter:
         names = {value: name for name, value in self._numbers.items()}
         event = (names.get(number, "display" if number == DISPLAY else ""), opcode)
         if event == ("display", 0):
-            raise self._refused(data)
+            at_object, code = struct.unpack_from("<2I", data)
+            raise TemporaryError(
+                f"{self._path}: the compositor ends the connection: use another one and report this "
+                f"({read_text(data, 8)[0]}; object {at_object}, code {code})"
+            )
         if event == ("toplevel", 1):
             raise self._lost()
         if event == ("registry", 0):
@@ -213,28 +213,17 @@ class WaylandPainter:
         elif event == ("xdg_wm_base", 0):
             self._send(number, 3, data)
         elif event == ("xdg_surface", 0):
-            self._configured(data)
+            # It takes effect at the next commit.
+            self._send(number, 4, data)
+            if self._buffer:
+                self._commit(self._shown)
+            self._is_configured = True
         elif event == ("toplevel", 0):
             width, height = struct.unpack_from("<2i", data)
             self._wanted = (width, height)
         elif event == ("wl_output", 1):
             flags, width, height, _ = struct.unpack_from("<I3i", data)
             self._output = (width, height) if flags & CURRENT_MODE else self._output
-
-    def _configured(self, serial: bytes) -> None:
-        """Acknowledge the compositor's request, which takes effect at the next commit."""
-        self._send(self._numbers["xdg_surface"], 4, serial)
-        if self._buffer:
-            self._commit(self._shown)
-        self._is_configured = True
-
-    def _refused(self, data: bytes) -> TemporaryError:
-        at_object, code = struct.unpack_from("<2I", data)
-        reason = read_text(data, 8)[0]
-        return TemporaryError(
-            f"{self._path}: the compositor ends the connection: use another one and report this "
-            f"({reason}; object {at_object}, code {code})"
-        )
 
     def _lost(self) -> TemporaryError:
         return TemporaryError(f"{self._path}: the connection is lost: see why the Wayland compositor ended")

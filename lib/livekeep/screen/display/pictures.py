@@ -58,7 +58,7 @@ class Slides:
 
     def next_change(self) -> float:
         """When (monotonic) the next picture is due, or a changed file can be at rest; infinity when neither is pending."""
-        resting = [since + REST_SECONDS for _stamp, since in self._files.values() if not is_at_rest(since)]
+        resting = [since + REST_SECONDS for path, (_stamp, since) in self._files.items() if not self._is_at_rest(path)]
         if self._shown_since is not None and len(self._usable()) > 1:
             resting.append(self._shown_since + self._seconds)
         return min(resting, default=float("inf"))
@@ -116,7 +116,7 @@ class Slides:
         return not self._fault(path, stamp)
 
     def _is_at_rest(self, path: str) -> bool:
-        return is_at_rest(self._files[path][1])
+        return time.monotonic() - self._files[path][1] >= REST_SECONDS
 
     def _stamp(self, path: str) -> Stamp | None:
         """The file's current stamp; None if it is not a regular file."""
@@ -136,8 +136,3 @@ class Slides:
         elif seen[0] != stamp:
             self._files[path] = stamp, time.monotonic()
         return stamp
-
-
-def is_at_rest(since: float) -> bool:
-    """Whether a file that is unchanged since then (monotonic seconds) is at rest."""
-    return time.monotonic() - since >= REST_SECONDS
