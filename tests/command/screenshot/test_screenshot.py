@@ -21,26 +21,16 @@ PNG = (
     b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89\0\0\0\rIDATx\x9cc\xf8\xcf\xc0\xf0\x1f\0\x05"
     b"\0\x01\xff\x89\x99=\x1d\0\0\0\0IEND\xaeB`\x82"
 )
+VLC = '[screen]\nplayer = "vlc"\n'
 
-
-@pytest.fixture
-def tv() -> Iterator[Box]:
-    """A box with a short path: a Unix socket's name may not be longer than 107 bytes."""
-    with tempfile.TemporaryDirectory(prefix="lk-") as folder:
-        box = Box(Path(folder))
-        box.configure()
-        (box.root / "run/livekeep/display").mkdir()
-        yield box
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+Answer = Callable[[bytes], bytes]
+"""The bytes to send back for a line."""
 
 
 class Display:
-    """A Unix socket server that answers line by line: `answer(line)` gives the bytes to send back."""
+    """A Unix socket server that answers line by line."""
 
-    def __init__(self, path: Path, answer: Callable[[bytes], bytes]) -> None:
+    def __init__(self, path: Path, answer: Answer) -> None:
         self.lines: list[bytes] = []
         self.answer = answer
         self.server = socket.socket(socket.AF_UNIX)
@@ -67,266 +57,220 @@ class Display:
         self.thread.join(timeout=5)
 
 
-class Mpv(Display):
-    """Answers as mpv does (mpv(1), JSON IPC): an event, then request_id, data and error; saves a file for known modes."""
+class Tv(Box):
+    """A box with a display that the test plays."""
 
-    def __init__(self, box: Box, modes: tuple[str, ...] = ("window", "subtitles"), content: bytes = PNG) -> None:
-        self.modes, self.content = modes, content
-        super().__init__(box.root / "run/livekeep/display/mpv.sock", self.reply)
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self.folder, self.out = root / "run/livekeep/display", root / "out.png"
+        self.folder.mkdir()
+        self.displays: list[Display] = []
 
-    def reply(self, line: bytes) -> bytes:
-        request = json.loads(line)
-        command, file, mode = request["command"]
-        works = command == "screenshot-to-file" and mode in self.modes
-        if works:
-            Path(file).write_bytes(self.content)
-        error = "success" if works else "error running command"
-        event = b'{"event":"property-change","id":1,"name":"time-pos","data":1.5}\n'
-        return event + json.dumps({"data": None, "request_id": request["request_id"], "error": error}).encode() + b"\n"
+    def listen(self, answer: Answer, name: str = "mpv.sock") -> Display:
+        self.displays.append(Display(self.folder / name, answer))
+        return self.displays[-1]
+
+    def mpv(self, modes: tuple[str, ...] = ("window", "subtitles"), content: bytes = PNG) -> Display:
+        """Answers as mpv does (mpv(1), JSON IPC): an event, then request_id, data and error; saves a file for known modes."""
+
+        def reply(line: bytes) -> bytes:
+            command, file, mode = json.loads(line)["command"]
+            works = command == "screenshot-to-file" and mode in modes
+            if works:
+                Path(file).write_bytes(content)
+            event = b'{"event":"property-change","id":1,"name":"time-pos","data":1.5}\n'
+            return event + reply_to(line, "success" if works else "error running command")
+
+        return self.listen(reply)
+
+    def fails(self, target: Path | None = None) -> str:
+        """What the command says when it fails and leaves nothing."""
+        done = self.run("screenshot", str(target or self.out))
+        assert done.returncode == 1
+        assert not self.out.exists()
+        return done.stderr
+
+    def shoots(self) -> bytes:
+        done = self.run("screenshot", str(self.out))
+        assert done.returncode == 0, done.stderr
+        return self.out.read_bytes()
+
+    def names(self, folder: str = "") -> list[str]:
+        return sorted(path.name for path in (self.folder / folder).iterdir())
 
 
-def test_mpv_with_the_callers_umask(tv: Box) -> None:
-    display = Mpv(tv)
-    done = tv.run("screenshot", str(tv.root / "out.png"), umask=0o027)
+def reply_to(line: bytes, error: str = "success") -> bytes:
+    return json.dumps({"data": None, "request_id": json.loads(line)["request_id"], "error": error}).encode() + b"\n"
+
+
+@pytest.fixture
+def tv() -> Iterator[Tv]:
+    """A box with a short path: a Unix socket's name may not be longer than 107 bytes."""
+    with tempfile.TemporaryDirectory(prefix="lk-") as folder:
+        tv = Tv(Path(folder))
+        tv.configure()
+        yield tv
+        for display in tv.displays:
+            display.close()
+
+
+def test_mpv_with_the_callers_umask(tv: Tv) -> None:
+    display = tv.mpv()
+    done = tv.run("screenshot", str(tv.out), umask=0o027)
     assert done.returncode == 0, done.stderr
-    assert (tv.root / "out.png").read_bytes() == PNG
-    assert (tv.root / "out.png").stat().st_mode & 0o777 == 0o640
+    assert tv.out.read_bytes() == PNG
+    assert tv.out.stat().st_mode & 0o777 == 0o640
     assert [json.loads(line)["command"][2] for line in display.lines] == ["window"]
-    assert names(tv.root / "run/livekeep/display") == ["mpv.sock"], "the temporary is gone"
-    display.close()
+    assert tv.names() == ["mpv.sock"], "the temporary is gone"
 
 
-def test_mpv_falls_back_to_the_videos_own_picture(tv: Box) -> None:
-    display = Mpv(tv, modes=("subtitles",))
-    assert tv.run("screenshot", str(tv.root / "out.png")).returncode == 0
-    assert [json.loads(line)["command"][2] for line in display.lines] == ["window", "subtitles"]
-    display.close()
-
-
-def test_standard_output(tv: Box) -> None:
-    display = Mpv(tv)
-    done = subprocess.run(tv.command("screenshot", "-"), capture_output=True, check=True, timeout=20, env=tv.environment)
+def test_mpv_falls_back_to_the_videos_own_picture(tv: Tv) -> None:
+    display = tv.mpv(modes=("subtitles",))
+    done = subprocess.run(tv.command("screenshot", "-"), capture_output=True, check=True, timeout=60, env=tv.environment)
     assert (done.stdout, done.stderr) == (PNG, b"")
-    display.close()
+    assert [json.loads(line)["command"][2] for line in display.lines] == ["window", "subtitles"]
 
 
-def test_mpv_that_cannot(tv: Box) -> None:
-    display = Mpv(tv, modes=())
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert "mpv could not save its picture (error running command)" in done.stderr
-    assert not (tv.root / "out.png").exists()
-    display.close()
-
-
-def test_an_old_picture_is_never_taken_for_the_new_one(tv: Box) -> None:
-    """mpv says success but saves nothing, and a file of yesterday lies there."""
+def test_mpv_that_cannot_or_saves_no_picture(tv: Tv) -> None:
     old = tv.file("run/livekeep/display/screenshot.png", PNG)
-    display = Display(
-        tv.root / "run/livekeep/display/mpv.sock",
-        lambda line: json.dumps({"request_id": json.loads(line)["request_id"], "error": "success"}).encode() + b"\n",
-    )
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert f"{old}: the display's picture cannot be read (No such file or directory)" in done.stderr
-    display.close()
+    display = tv.mpv(modes=())
+    assert "mpv could not save its picture (error running command)" in tv.fails()
+    display.answer = reply_to
+    assert f"{old}: the display's picture cannot be read (No such file or directory)" in tv.fails(), "that of yesterday"
+    secret = tv.file("etc/secret", PNG)
+
+    def save(content: bytes | None) -> Answer:
+        def answer(line: bytes) -> bytes:
+            # Its unit owns the folder: a link there to a file of root's must not be followed.
+            if content is None:
+                old.symlink_to(secret)
+            else:
+                old.write_bytes(content)
+            return reply_to(line)
+
+        return answer
+
+    for content, complaint in ((None, "cannot be read"), (b"GIF89a", "no PNG")):
+        display.answer = save(content)
+        assert complaint in tv.fails()
 
 
 def test_a_display_that_hangs_or_babbles() -> None:
     babble = b"nonsense\n" * 100 + b"[" * 50_000 + b"\n[1]\n{}\n"
     with tempfile.TemporaryDirectory(prefix="lk-") as folder, ThreadPoolExecutor() as pool:
-        for done, seconds in pool.map(lambda number: shoot(Path(folder) / str(number), (b"", babble)[number]), range(2)):
-            assert done.returncode == 1
-            assert "no answer within 5 s" in done.stderr
-            assert seconds < 9
+        boxes = [Tv(Path(folder) / str(number)) for number in range(2)]
+        displays = [box.listen(lambda _line, reply=reply: reply) for box, reply in zip(boxes, (b"", babble), strict=True)]  # type: ignore[misc]
+        assert all("no answer within 5 s" in complaint for complaint in pool.map(Tv.fails, boxes))
+        for display in displays:
+            assert len(display.lines) == 1, "asked once"
+            display.close()
 
 
-def shoot(root: Path, answer: bytes) -> tuple[subprocess.CompletedProcess[str], float]:
-    """A screenshot from a display that gives this answer to everything, and how long it took."""
-    box = Box(root)
-    (root / "run/livekeep/display").mkdir()
-    display = Display(root / "run/livekeep/display/mpv.sock", lambda _line: answer)
-    start = time.monotonic()
-    done = box.run("screenshot", str(root / "out.png"))
-    display.close()
-    return done, time.monotonic() - start
-
-
-def test_the_display_cannot_lend_a_file_of_roots(tv: Box) -> None:
-    """Its unit owns the folder: a link there must not be followed."""
-    secret = tv.file("etc/secret", PNG)
-
-    def link(line: bytes) -> bytes:
-        (tv.root / "run/livekeep/display/screenshot.png").symlink_to(secret)
-        return json.dumps({"request_id": json.loads(line)["request_id"], "error": "success"}).encode() + b"\n"
-
-    display = Display(tv.root / "run/livekeep/display/mpv.sock", link)
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert "cannot be read" in done.stderr
-    assert not (tv.root / "out.png").exists()
-    display.close()
-
-
-def test_what_is_no_png_is_refused(tv: Box) -> None:
-    display = Mpv(tv, content=b"GIF89a")
-    assert "no PNG" in tv.run("screenshot", str(tv.root / "out.png")).stderr
-    display.close()
-
-
-def test_no_display(tv: Box) -> None:
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert done.stderr.endswith(
+def test_no_display(tv: Tv) -> None:
+    assert tv.fails().endswith(
         "mpv.sock: the display cannot be reached (No such file or directory); does livekeep-display run? See livekeep status\n"
     )
-    tv.file("run/livekeep/display/plain", b"")
-    socket.socket(socket.AF_UNIX).bind(str(tv.root / "run/livekeep/display/mpv.sock"))
-    assert "Connection refused" in tv.run("screenshot", str(tv.root / "out.png")).stderr
+    socket.socket(socket.AF_UNIX).bind(str(tv.folder / "mpv.sock"))
+    assert "Connection refused" in tv.fails()
 
 
-def test_the_error_screens_own_picture_comes_first(tv: Box) -> None:
-    display = Mpv(tv)
-    tv.file("run/livekeep/error-screen/picture.png", PNG + b"error screen")
-    assert tv.run("screenshot", str(tv.root / "out.png")).returncode == 0
-    assert (tv.root / "out.png").read_bytes() == PNG + b"error screen"
+def test_the_error_screens_own_picture_comes_first(tv: Tv) -> None:
+    display = tv.mpv()
+    picture = tv.file("run/livekeep/error-screen/picture.png", PNG + b"error screen")
+    assert tv.shoots() == PNG + b"error screen"
     assert display.lines == []
-    assert (tv.root / "run/livekeep/error-screen/picture.png").exists()
-    display.close()
+    assert picture.exists()
 
 
-def test_vlc(tv: Box) -> None:
+def test_vlc(tv: Tv) -> None:
     """VLC answers nothing of use, and writes the file in place, slowly."""
-    tv.configure('[screen]\nplayer = "vlc"\n')
-    folder = tv.root / "run/livekeep/display/snapshots"
+    tv.configure(VLC)
     tv.file("run/livekeep/display/snapshots/vlcsnap-old.png", PNG + b"old")
 
-    def save(line: bytes) -> bytes:
-        def write() -> None:
-            with (folder / "vlcsnap-new.png").open("wb") as file:
-                file.write(PNG[:40])
-                file.flush()
-                time.sleep(0.3)
-                file.write(PNG[40:])
+    def write() -> None:
+        with (tv.folder / "snapshots/vlcsnap-new.png").open("wb") as file:
+            file.write(PNG[:40])
+            file.flush()
+            time.sleep(0.3)
+            file.write(PNG[40:])
 
+    def save(line: bytes) -> bytes:
         assert line == b"snapshot\n"
         threading.Thread(target=write).start()
         return b"> "
 
-    display = Display(tv.root / "run/livekeep/display/vlc.sock", save)
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 0, done.stderr
-    assert (tv.root / "out.png").read_bytes() == PNG
-    assert names(folder) == ["vlcsnap-old.png"]
-    display.close()
+    tv.listen(save, "vlc.sock")
+    assert tv.shoots() == PNG
+    assert tv.names("snapshots") == ["vlcsnap-old.png"]
 
 
-def test_vlc_that_saves_nothing_whole(tv: Box) -> None:
-    """Neither into a folder that is not there yet, nor more than the beginning of a picture."""
-    tv.configure('[screen]\nplayer = "vlc"\n')
-    folder = tv.root / "run/livekeep/display/snapshots"
+@pytest.mark.parametrize("unfit", ["half a picture", "FIFO", "link to a picture of root's", "endless device"])
+def test_vlc_s_snapshot_that_is_no_whole_plain_file(tv: Tv, unfit: str) -> None:
+    """In a folder that is not there before. A FIFO that nobody writes to would hang root's command."""
+    tv.configure(VLC)
+    folder, secret = tv.folder / "snapshots", tv.file("etc/secret", PNG)
 
     def save(_line: bytes) -> bytes:
         folder.mkdir()
-        (folder / "vlcsnap-short.png").write_bytes(PNG[:4])
-        (folder / "vlcsnap-half.png").write_bytes(PNG[:40])
-        return b"> "
-
-    display = Display(tv.root / "run/livekeep/display/vlc.sock", save)
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert f"{folder}: VLC saved no picture within 5 s" in done.stderr
-    assert not (tv.root / "out.png").exists()
-    display.close()
-
-
-def test_a_snapshot_folder_that_is_none(tv: Box) -> None:
-    tv.configure('[screen]\nplayer = "vlc"\n')
-    tv.file("run/livekeep/display/snapshots", b"")
-    display = Display(tv.root / "run/livekeep/display/vlc.sock", lambda _line: b"> ")
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert "cannot be reached (Not a directory)" in done.stderr
-    assert display.lines == []
-    display.close()
-
-
-@pytest.mark.parametrize("unfit", ["FIFO", "link to a picture of root's", "endless device"])
-def test_vlc_s_snapshot_that_is_no_plain_file(tv: Box, unfit: str) -> None:
-    """A FIFO that nobody writes to would hang root's command."""
-    tv.configure('[screen]\nplayer = "vlc"\n')
-    folder = tv.root / "run/livekeep/display/snapshots"
-    folder.mkdir()
-    secret = tv.file("etc/secret", PNG)
-
-    def save(_line: bytes) -> bytes:
-        if unfit == "FIFO":
-            os.mkfifo(folder / "vlcsnap-new.png")
+        new = folder / "vlcsnap-new.png"
+        if unfit == "half a picture":
+            new.write_bytes(PNG[:40])
+        elif unfit == "FIFO":
+            os.mkfifo(new)
         else:
-            (folder / "vlcsnap-new.png").symlink_to("/dev/zero" if unfit == "endless device" else secret)
+            new.symlink_to("/dev/zero" if unfit == "endless device" else secret)
         return b"> "
 
-    display = Display(tv.root / "run/livekeep/display/vlc.sock", save)
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert f"{folder}: VLC saved no picture within 5 s" in done.stderr
-    assert not (tv.root / "out.png").exists()
+    tv.listen(save, "vlc.sock")
+    assert f"{folder}: VLC saved no picture within 5 s" in tv.fails()
     assert secret.read_bytes() == PNG
-    display.close()
+
+
+def test_a_snapshot_folder_that_is_none(tv: Tv) -> None:
+    tv.configure(VLC)
+    tv.file("run/livekeep/display/snapshots", b"")
+    display = tv.listen(lambda _line: b"> ", "vlc.sock")
+    assert "cannot be reached (Not a directory)" in tv.fails()
+    assert display.lines == []
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
-def test_a_snapshot_folder_elsewhere_is_not_gone_into(tv: Box) -> None:
+def test_a_snapshot_folder_elsewhere_is_not_gone_into(tv: Tv) -> None:
     """Its unit may make it a link: root would read and remove a picture of somebody else's."""
-    tv.configure('[screen]\nplayer = "vlc"\n')
+    tv.configure(VLC)
     (tv.root / "pictures").mkdir()
-    link = tv.root / "run/livekeep/display/snapshots"
+    link = tv.folder / "snapshots"
     link.symlink_to(tv.root / "pictures")
     os.chown(link, UNPRIVILEGED, UNPRIVILEGED, follow_symlinks=False)
-    display = Display(tv.root / "run/livekeep/display/vlc.sock", lambda _line: tv.file("pictures/new.png", PNG) and b"> ")
-    done = tv.run("screenshot", str(tv.root / "out.png"))
-    assert done.returncode == 1
-    assert '"snapshots" on the way is a symbolic link of another user' in done.stderr
-    assert not (tv.root / "out.png").exists()
-    display.close()
+    tv.listen(lambda _line: tv.file("pictures/new.png", PNG) and b"> ", "vlc.sock")
+    assert '"snapshots" on the way is a symbolic link of another user' in tv.fails()
 
 
-def test_what_lies_at_the_target_is_not_written_through(tv: Box) -> None:
-    """root saves into a folder of another user, who has put something there."""
-    display = Mpv(tv)
+def test_targets_that_cannot_be(tv: Tv) -> None:
+    """root saves into a folder of another user, who has put something there; the display is not troubled."""
+    display = tv.mpv()
     victim = tv.file("etc/roots.conf", b"root's own")
-    link, pipe = tv.root / "link.png", tv.root / "pipe.png"
+    folder, absent, link, pipe = (tv.root / name for name in ("etc", "absent/out.png", "link.png", "pipe.png"))
     link.symlink_to(victim)
     os.mkfifo(pipe)
-    assert tv.run("screenshot", str(link)).stderr == (
-        f'{link}: is a symbolic link, which is not followed; name the file itself, or "-" for standard output\n'
-    )
-    assert "is not a plain file" in tv.run("screenshot", str(pipe)).stderr
-    assert "is not a plain file" in tv.run("screenshot", "/dev/null").stderr
+    for target, complaint in (
+        (folder, f"is a folder; name a file in it, such as {folder}/tv.png"),
+        (absent, f"there is no folder {absent.parent}; make it first"),
+        (link, 'is a symbolic link, which is not followed; name the file itself, or "-" for standard output'),
+        (pipe, 'is not a plain file; name another one, or "-" for standard output'),
+        (Path("/dev/null"), 'is not a plain file; name another one, or "-" for standard output'),
+    ):
+        assert tv.fails(target) == f"{target}: {complaint}\n"
     assert victim.read_bytes() == b"root's own"
     assert display.lines == []
-    display.close()
+    assert "cannot be written" in tv.fails(Path("/proc/tv.png"))
 
 
-def test_a_link_that_comes_while_the_picture_is_taken_is_replaced(tv: Box) -> None:
+def test_a_link_that_comes_while_the_picture_is_taken_is_replaced(tv: Tv) -> None:
     victim = tv.file("etc/roots.conf", b"root's own")
-    target = tv.root / "out.png"
-    display = Mpv(tv)
+    display = tv.mpv()
     save = display.answer
-    display.answer = lambda line: (target.symlink_to(victim), save(line))[1]
-    done = tv.run("screenshot", str(target))
-    assert done.returncode == 0, done.stderr
+    display.answer = lambda line: (tv.out.symlink_to(victim), save(line))[1]
+    assert tv.shoots() == PNG
     assert victim.read_bytes() == b"root's own"
-    assert not target.is_symlink()
-    assert target.read_bytes() == PNG
-    display.close()
-
-
-def test_targets_that_cannot_be(tv: Box) -> None:
-    display = Mpv(tv)
-    folder, absent = tv.root / "etc", tv.root / "absent/out.png"
-    assert tv.run("screenshot", str(folder)).stderr == f"{folder}: is a folder; name a file in it, such as {folder}/tv.png\n"
-    assert tv.run("screenshot", str(absent)).stderr == f"{absent}: there is no folder {absent.parent}; make it first\n"
-    assert display.lines == [], "the display is not troubled"
-    assert "cannot be written" in tv.run("screenshot", "/proc/tv.png").stderr
-    display.close()
+    assert not tv.out.is_symlink()

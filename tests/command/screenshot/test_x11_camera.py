@@ -1,11 +1,8 @@
 """The picture of a real X screen."""
 
-import contextlib
 import io
 import socket
 import struct
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,26 +10,15 @@ from PIL import Image
 from Xlib import X
 from Xlib.display import Display
 
-from livekeep.command.screenshot import x11_camera
+from livekeep.command.screenshot.screenshot import take_x11
 from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
+from tests.outside import x_server
 
 COLOUR, BLACK = (10, 120, 230), (0, 0, 0)
 SIZE = (320, 200)
 LOCAL = 256
 """FamilyLocal of X11/Xauth.h."""
-
-
-@contextlib.contextmanager
-def x_server(*options: str) -> Iterator[str]:
-    """A virtual X server; the name of its display."""
-    command = ["Xvfb", "-displayfd", "1", "-screen", "0", "320x200x24", "-nolisten", "tcp", "-noreset", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
-        assert server.stdout
-        try:
-            yield f":{server.stdout.readline().decode().strip()}"
-        finally:
-            server.terminate()
 
 
 def authority(number: str) -> bytes:
@@ -41,22 +27,15 @@ def authority(number: str) -> bytes:
     return struct.pack(">H", LOCAL) + b"".join(struct.pack(">H", len(field)) + field for field in fields)
 
 
-@pytest.fixture
-def display() -> Iterator[str]:
-    with x_server() as name:
-        yield name
-
-
-def test_it_is_the_whole_screen_in_its_colours(display: str) -> None:
-    client = Display(display)
-    root = client.screen().root
-    window = root.create_window(
-        100, 50, 200, 100, 0, 24, X.InputOutput, override_redirect=True, background_pixel=int.from_bytes(bytes(COLOUR), "big")
-    )
-    window.map()
-    client.sync()
-    picture = Image.open(io.BytesIO(x11_camera.take(Screen(x11_display=display))))
-    client.close()
+def test_it_is_the_whole_screen_in_its_colours() -> None:
+    colour = int.from_bytes(bytes(COLOUR), "big")
+    with x_server("320x200x24") as display:
+        client = Display(display)
+        root = client.screen().root
+        root.create_window(100, 50, 200, 100, 0, 24, X.InputOutput, override_redirect=True, background_pixel=colour).map()
+        client.sync()
+        picture = Image.open(io.BytesIO(take_x11(Screen(x11_display=display))))
+        client.close()
     assert (picture.format, picture.size) == ("PNG", SIZE)
     places = ((101, 51), (299, 149), (99, 51), (300, 149))
     assert [picture.getpixel(place) for place in places] == [COLOUR, COLOUR, BLACK, BLACK]
@@ -65,16 +44,16 @@ def test_it_is_the_whole_screen_in_its_colours(display: str) -> None:
 @pytest.mark.parametrize("name", [":987", "no display"])
 def test_a_screen_that_is_not_there(name: str) -> None:
     with pytest.raises(LivekeepError, match=rf"^X display {name}: no picture can be taken of it; is the desktop running"):
-        x11_camera.take(Screen(x11_display=name))
+        take_x11(Screen(x11_display=name))
 
 
 def test_the_desktops_key_opens_its_screen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XAUTHORITY", "/nowhere")
     key = tmp_path / "key"
     key.write_bytes(authority(""))
-    with x_server("-auth", str(key)) as display:
+    with x_server("320x200x24", "-auth", str(key)) as display:
         with pytest.raises(LivekeepError, match=r"no picture can be taken"):
-            x11_camera.take(Screen(x11_display=display))
+            take_x11(Screen(x11_display=display))
         key.write_bytes(authority(display.removeprefix(":")))
-        picture = Image.open(io.BytesIO(x11_camera.take(Screen(x11_display=display, x11_authority=str(key)))))
+        picture = Image.open(io.BytesIO(take_x11(Screen(x11_display=display, x11_authority=str(key)))))
     assert picture.size == SIZE

@@ -2,12 +2,15 @@
 
 import argparse
 import contextlib
+import io
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
-from livekeep.command.screenshot import mpv_camera, vlc_camera, x11_camera
+from livekeep.command.screenshot import mpv_camera, vlc_camera
 from livekeep.core import config, files, paths
+from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
 from livekeep.status import snapshot
 from livekeep.system import terminal
@@ -16,6 +19,9 @@ DISPLAY = paths.STATE_DIRECTORY / "display"
 LARGEST_BYTES = 128 * 1024 * 1024
 PNG = b"\x89PNG\r\n\x1a\n"
 OUTPUT = '"-" for standard output'
+ALL_PLANES = 0xFFFFFFFF
+Z_PIXMAP = 2
+"""X11/X.h; the pixels row by row."""
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,7 +56,7 @@ def take() -> bytes:
     settings, _problems = config.load_leniently()
     if settings.screen.resolved_output() == "x11":
         with contextlib.suppress(LivekeepError):
-            return x11_camera.take(settings.screen)
+            return take_x11(settings.screen)
     try:
         if snapshot.error_screen_is_active():
             return read_picture(paths.STATE_DIRECTORY / snapshot.ERROR_SCREEN_PICTURE)
@@ -61,14 +67,35 @@ def take() -> bytes:
     target = DISPLAY / "screenshot.png"
     remove(target)
     mpv_camera.take(DISPLAY / "mpv.sock", target)
-    return collect(target)
-
-
-def collect(source: Path) -> bytes:
     try:
-        return read_picture(source)
+        return read_picture(target)
     finally:
-        remove(source)
+        remove(target)
+
+
+def take_x11(screen: Screen) -> bytes:
+    """The PNG of the whole X screen, with the texts of all programs; mpv's own picture includes them only with a GPU.
+
+    Raises `LivekeepError` if the X server doesn't reply.
+    """
+    from PIL import Image  # noqa: PLC0415 – only the few callers on X pay for it
+    from Xlib import display, error  # noqa: PLC0415
+
+    if screen.x11_authority:
+        os.environ["XAUTHORITY"] = screen.x11_authority
+    name = screen.x11_display or ":0"
+    try:
+        connection = display.Display(name)
+        root: Any = connection.screen().root
+        size = root.get_geometry()
+        pixels = root.get_image(0, 0, size.width, size.height, Z_PIXMAP, ALL_PLANES)
+        picture = Image.frombytes("RGB", (size.width, size.height), pixels.data, "raw", "BGRX")
+        connection.close()
+    except (OSError, ValueError, error.DisplayError, error.XError) as problem:
+        raise LivekeepError(f"X display {name}: no picture can be taken of it; is the desktop running?") from problem
+    target = io.BytesIO()
+    picture.save(target, "PNG")
+    return target.getvalue()
 
 
 def read_picture(source: Path) -> bytes:
