@@ -122,14 +122,14 @@ def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv,
     assert mpv.stream.changed_monotonic > first.changed_monotonic
 
     # Each comes in a reply of its own.
-    until(mpv, "its size and codec", lambda: mpv.figures().height_pixels and "264" in mpv.figures().video_codec)
-    until(mpv, "its cache", lambda: mpv.figures().cache_bytes and mpv.figures().input_bytes_per_second)
-    figures = mpv.figures()
-    assert (figures.width_pixels, figures.height_pixels) == (160, 90)
-    assert figures.position_seconds == mpv.stream.position_seconds
+    until(mpv, "its size and codec", lambda: mpv.playback().height_pixels and "264" in mpv.playback().video_codec)
+    until(mpv, "its cache", lambda: mpv.playback().cache_bytes and mpv.playback().input_bytes_per_second)
+    metrics = mpv.playback()
+    assert (metrics.width_pixels, metrics.height_pixels) == (160, 90)
+    assert metrics.position_seconds == mpv.stream.position_seconds
 
     live.stall()
-    until(mpv, "a stall", lambda: time.monotonic() - mpv.stream.changed_monotonic > 1.5 and mpv.figures().buffering)
+    until(mpv, "a stall", lambda: time.monotonic() - mpv.stream.changed_monotonic > 1.5 and mpv.playback().buffering)
     assert mpv.stream.phase == "playing"
     live.go_on()
     stood = mpv.stream.position_seconds
@@ -139,7 +139,7 @@ def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv,
     until(mpv, "the end", lambda: mpv.stream.phase == "ended")
     until(mpv, "the holding picture by itself", lambda: mpv.current == holding)
     assert mpv.wanted == holding
-    assert mpv.figures().position_seconds is None
+    assert mpv.playback().position_seconds is None
 
 
 def test_a_stream_that_is_absent_leaves_the_picture(mpv: Mpv, endless: LiveStream, holding: str) -> None:
@@ -176,8 +176,8 @@ def test_sound_alone_plays_beside_the_picture_that_follows(mpv: Mpv, socket: Pat
         first = mpv.stream.position_seconds
         until(mpv, "the sound goes on", lambda: (mpv.stream.position_seconds or 0) > (first or 0) + 1)
         assert (mpv.current, mpv.new_picture_at) == (holding, None)
-        until(mpv, "its figures", lambda: mpv.figures().input_bytes_per_second)
-        assert (mpv.figures().width_pixels, mpv.figures().video_codec) == (None, ""), "not those of the picture beside it"
+        until(mpv, "its metrics", lambda: mpv.playback().input_bytes_per_second)
+        assert (mpv.playback().width_pixels, mpv.playback().video_codec) == (None, ""), "not those of the picture beside it"
         second = connect(Mpv, socket)
         until(second, "what it plays", lambda: second.has_picture is False and second.current == holding)
         assert second.stream.phase == "playing"
@@ -288,9 +288,9 @@ def test_silence_is_seen_and_nothing_blocks(mpv: Mpv, tmp_path: Path) -> None:
 def property_of(mpv: Mpv, name: str) -> object:
     """What the running mpv says of one of its properties."""
     mpv._get(name)
-    mpv._figures.pop(name, None)
-    until(mpv, name, lambda: name in mpv._figures)
-    return mpv._figures[name]
+    mpv._metrics.pop(name, None)
+    until(mpv, name, lambda: name in mpv._metrics)
+    return mpv._metrics[name]
 
 
 def test_the_shipped_settings_are_in_force(mpv: Mpv) -> None:

@@ -41,7 +41,7 @@ BORNE = {
     "a message without words": b'{"event": "client-message", "args": [[], {}, null]}',
 }
 """What is passed over."""
-FIGURES = {
+METRICS = {
     "time-pos": [1e999, float("nan"), -1e300, 10**400, True, "1", None, {}],
     "width": [-1, 1e999, float("nan"), 10**400, "wide", [], 2**70],
     "estimated-vf-fps": [-25, float("inf"), 10**400, "25"],
@@ -99,11 +99,11 @@ def test_what_says_nothing_is_passed_over(tmp_path: Path, odd: str) -> None:
         assert it.player.stream.phase == "none"
 
 
-@pytest.mark.parametrize("name", FIGURES)
-def test_an_impossible_figure_is_none(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize("name", METRICS)
+def test_an_impossible_number_is_none(tmp_path: Path, name: str) -> None:
     """The player's state stays readable, whatever the display says of the stream."""
     (tmp_path / "player").mkdir()
-    for value in FIGURES[name]:
+    for value in METRICS[name]:
         with display(tmp_path) as it:
             mpv = it.player
             assert isinstance(mpv, Mpv)
@@ -112,7 +112,7 @@ def test_an_impossible_figure_is_none(tmp_path: Path, name: str) -> None:
             with contextlib.suppress(DisplayGoneError):
                 it.say(json.dumps({"request_id": 77, "data": value}).encode())
                 mpv.receive()
-            found = mpv.figures()
+            found = mpv.playback()
             assert (found.position_seconds, found.width_pixels, found.frame_rate_hertz) == (2.5, None, None), value
             assert (found.av_offset_seconds, found.video_codec, found.cache_duration_seconds) == (None, "", None), value
             assert (found.cache_bytes or 0, found.input_bytes_per_second or 0) == (0, 0), value
@@ -140,5 +140,5 @@ def test_an_odd_line_of_vlc_s_harms_nobody(tmp_path: Path, line: bytes) -> None:
         vlc.stream, vlc._seen_input = StreamReport("playing", 1.0, 2.5, 1.0), STREAM
         it.say(line)
         vlc.receive()
-        state.write(PlayerState(playback=vlc.figures()), tmp_path)
+        state.write(PlayerState(playback=vlc.playback()), tmp_path)
         assert state.read(PlayerState, tmp_path).playback.position_seconds in (None, 2.5)

@@ -77,7 +77,7 @@ def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(vlc: Vlc,
     assert vlc.current == "stream"
     first = vlc.stream
     until(vlc, "a move", lambda: vlc.stream.changed_monotonic > first.changed_monotonic)
-    until(vlc, "its figures", lambda: vlc.figures().input_bytes_per_second)
+    until(vlc, "its metrics", lambda: vlc.playback().input_bytes_per_second)
     live.stall()
     until(vlc, "a stall", lambda: time.monotonic() - vlc.stream.changed_monotonic > 1.5)
     live.go_on()

@@ -17,7 +17,7 @@ logger = logging.getLogger("livekeep.player")
 
 ASK_PLAYING_SECONDS = 1.0
 ASK_IDLE_SECONDS = 5.0
-FIGURES_SECONDS = 10.0
+METRICS_SECONDS = 10.0
 HUNG_SECONDS = 6.0
 SAMPLE_SECONDS = 20.0
 """Between two copies of the picture, each 15 ms of a core at 1080p and as much of mpv's time; longer where copies are slow."""
@@ -37,7 +37,7 @@ class DisplayConnection:
         self.watch_connector(screen)
         self.display: Driver | None = None
         self.restarts = 0
-        self._connected = self._asked = self._figures = self._sampled = 0.0
+        self._connected = self._asked = self._metrics = self._sampled = 0.0
         self._restarted = float("-inf")
         self._restart_call: Background[str] = Background(service.wake, "restart")
 
@@ -106,10 +106,10 @@ class DisplayConnection:
             logger.error("%s has no output on the screen: it is restarted", display.name)
             self._restart(now)
         elif display.waiting_since is None and now - self._asked >= ask_seconds(display) - 0.01:
-            with_figures = not is_idle(display) and now - self._figures >= FIGURES_SECONDS
-            display.ask(with_figures)
+            with_metrics = not is_idle(display) and now - self._metrics >= METRICS_SECONDS
+            display.ask(with_metrics)
             self._asked = now
-            self._figures = now if with_figures else self._figures
+            self._metrics = now if with_metrics else self._metrics
             pause = sample_seconds(screen, display)
             if pause and now - self._sampled >= pause - 0.01:
                 self._sampled = now

@@ -69,7 +69,7 @@ class Driver(DisplaySocket, ABC):
         """Write `lines` in the lower part of the picture; an empty sequence removes them."""
 
     @abstractmethod
-    def ask(self, with_figures: bool) -> None:
+    def ask(self, with_metrics: bool) -> None:
         """Request the stream's position and whether there is a screen, and optionally the metrics."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class Driver(DisplaySocket, ABC):
         """Request a small copy of the stream's picture for `motion`; a program that can't provide it does nothing."""
 
     @abstractmethod
-    def figures(self) -> Playback:
+    def playback(self) -> Playback:
         """The latest metrics of the running stream, as far as the program reports them."""
 
     @abstractmethod

@@ -23,7 +23,7 @@ from livekeep.screen.player.motion import Motion
 OVERLAY = 1
 MOST_ENTRIES = 100_000
 """Of a list of files; a playlist of an event that can be rewound has about ten thousand."""
-FIGURES: dict[str, tuple[str, type]] = {
+METRICS: dict[str, tuple[str, type]] = {
     "cache_duration_seconds": ("demuxer-cache-duration", float),
     "frame_rate_hertz": ("estimated-vf-fps", float),
     "av_offset_seconds": ("avsync", float),
@@ -52,7 +52,7 @@ class Mpv(Driver):
         self._entries: dict[int, str] = {}
         self._starting = self._overlay = ""
         self._buffering = self._is_picture_ahead = False
-        self._figures: dict[str, Any] = {}
+        self._metrics: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
         self._send(["observe_property", 2, "idle-active"])
         # Tracks that appear and disappear in the stream: see `_take_tracks`.
@@ -88,36 +88,36 @@ class Mpv(Driver):
             kind = "ass-events" if text else "none"
             self._send({"name": "osd-overlay", "id": OVERLAY, "format": kind, "data": text, "res_x": 1920, "res_y": 1080})
 
-    def ask(self, with_figures: bool) -> None:
+    def ask(self, with_metrics: bool) -> None:
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
         self._get("vo-configured")
         self._get("idle-active")
         self._get("time-pos")
-        if with_figures:
+        if with_metrics:
             self._get("demuxer-cache-state")
-            for name, _kind in FIGURES.values():
+            for name, _kind in METRICS.values():
                 self._get(name)
 
     def sample_picture(self) -> None:
         # livekeep.lua responds in a separate message.
         self._send(["script-message", "livekeep-look"])
 
-    def figures(self) -> Playback:
+    def playback(self) -> Playback:
         if self.stream.phase != "playing":
             return Playback()
         values: dict[str, Any] = {}
-        for field, (name, kind) in FIGURES.items():
+        for field, (name, kind) in METRICS.items():
             if self.has_picture is False and field in OF_PICTURES:
                 continue
-            value = self._figures.get(name)
-            if isinstance(value, str) if kind is str else is_figure(value, is_signed=name == "avsync"):
+            value = self._metrics.get(name)
+            if isinstance(value, str) if kind is str else is_number(value, is_signed=name == "avsync"):
                 values[field] = kind(value)
-        cache = self._figures.get("demuxer-cache-state")
+        cache = self._metrics.get("demuxer-cache-state")
         if isinstance(cache, dict):
             ahead, rate = cache.get("fw-bytes"), cache.get("raw-input-rate")
-            values["cache_bytes"] = int(ahead) if is_figure(ahead) else 0
-            values["input_bytes_per_second"] = float(rate) if is_figure(rate) else 0.0
+            values["cache_bytes"] = int(ahead) if is_number(ahead) else 0
+            values["input_bytes_per_second"] = float(rate) if is_number(rate) else 0.0
         return Playback(buffering=self._buffering, position_seconds=self.stream.position_seconds, **values)
 
     def receive(self) -> None:
@@ -187,9 +187,9 @@ class Mpv(Driver):
         elif name == "idle-active":
             self._take_idle(data is True)
         elif name:
-            self._figures[name] = data
+            self._metrics[name] = data
         if name == "demuxer-cache-duration" and self._is_picture_ahead and self.new_picture_at is None:
-            self.new_picture_at = time.monotonic() + (float(data) if is_figure(data) else 0.0)
+            self.new_picture_at = time.monotonic() + (float(data) if is_number(data) else 0.0)
 
     def _take_over(self, playlist: object) -> None:
         """Read from mpv what it shows: `playlist` is its property, a list of entries with `id`, `filename` and `playing`."""
@@ -221,7 +221,7 @@ class Mpv(Driver):
             self.stream = StreamReport("ended", self.stream.loaded_monotonic)
 
     def _take_position(self, position: object) -> None:
-        if self.stream.phase != "playing" or self._starting != STREAM or not is_figure(position, is_signed=True):
+        if self.stream.phase != "playing" or self._starting != STREAM or not is_number(position, is_signed=True):
             return
         # A position that jumps back has changed too: a stream that resumes after a stall can begin earlier.
         if position != self.stream.position_seconds:
@@ -260,7 +260,7 @@ class Mpv(Driver):
             self.current = self._starting
         elif event == "playback-restart":
             if self.stream.phase == "loading":
-                self._figures.clear()
+                self._metrics.clear()
                 self.stream = StreamReport("playing", self.stream.loaded_monotonic, None, time.monotonic())
             # Only the tracks show whether the first frame is video or audio.
             self._get("track-list")
@@ -297,7 +297,7 @@ class Mpv(Driver):
             self.failed_picture = what
 
 
-def is_figure(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
+def is_number(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
     """Whether it is a number that a state can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False

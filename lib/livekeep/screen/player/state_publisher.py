@@ -50,7 +50,7 @@ class StatePublisher:
             known = dataclasses.replace(self._written, playback=Playback(), written_at=0.0, written_monotonic=0.0)
             if fresh == known:
                 return
-        playback, wall = display.figures() if display else Playback(), time.time()
+        playback, wall = display.playback() if display else Playback(), time.time()
         if display and display.stream.phase == "playing":
             seen = display.motion.changed
             playback = dataclasses.replace(

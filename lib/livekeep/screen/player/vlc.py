@@ -69,9 +69,9 @@ class Vlc(Driver):
             # A full /run: the picture is more important than its text, and the writer of the state already reports it.
             return
 
-    def ask(self, with_figures: bool) -> None:
+    def ask(self, with_metrics: bool) -> None:
         # VLC always reports all of it.
-        del with_figures
+        del with_metrics
         if self.waiting_since is None:
             self.waiting_since = time.monotonic()
         self.send("status")
@@ -80,7 +80,7 @@ class Vlc(Driver):
     def sample_picture(self) -> None:
         """Not supported: VLC would have to write a whole picture to a file."""
 
-    def figures(self) -> Playback:
+    def playback(self) -> Playback:
         if self.stream.phase != "playing":
             return Playback()
         return Playback(
