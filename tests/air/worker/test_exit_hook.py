@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from livekeep.core.state import StateAbsentError
 from tests.outside import PROJECT
 
 HOOK = PROJECT / "bin/livekeep-worker-ended"
-KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
 GOOD = {"SERVICE_RESULT": "success", "EXIT_CODE": "exited", "EXIT_STATUS": "0"}
 
 
@@ -28,24 +26,6 @@ def folder(tmp_path: Path) -> Path:
 def run(root: Path, *arguments: str, **said: str) -> "subprocess.CompletedProcess[str]":
     environment = {"PATH": os.environ["PATH"], "LIVEKEEP_ROOT": str(root)} | said
     return subprocess.run([HOOK, *arguments], env=environment, capture_output=True, text=True, timeout=20, check=False)
-
-
-def test_a_killed_worker_is_noted_and_its_state_taken_away(tmp_path: Path, folder: Path) -> None:
-    state.write(state.stamped(ChannelState(channel="main", pid=4321)), folder)
-    before = time.time()
-    assert run(tmp_path, "main", **KILLED).returncode == 0
-    end = channels.read_end("main", tmp_path / "run/livekeep")
-    assert (end.channel, end.pid, end.result, end.exit_code, end.exit_status) == ("main", 4321, "signal", "killed", "KILL")
-    assert before <= end.ended_at <= time.time()
-    assert channels.running(tmp_path / "run/livekeep") == ()
-    assert [file.name for file in folder.iterdir()] == ["end.json"]
-
-
-def test_an_end_on_purpose_is_noted_and_is_no_event(tmp_path: Path, folder: Path) -> None:
-    state.write(state.stamped(ChannelState(channel="main", pid=1)), folder)
-    done = run(tmp_path, "main", **GOOD)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert channels.read_end("main", tmp_path / "run/livekeep").result == "success"
 
 
 def test_a_broken_state_or_none_harms_nothing(tmp_path: Path, folder: Path) -> None:

@@ -266,18 +266,6 @@ def test_killed_server_is_noticed_and_published_to_again(tmp_path: Path, lines: 
             sender.until("bytes are acknowledged again", lambda: sender.arrival.on_air_seconds() > 0.5)
 
 
-def test_server_that_stops_reading_is_noticed(tmp_path: Path, lines: pytest.LogCaptureFixture) -> None:
-    with ingest(tmp_path / "ingest") as server, sending(server.url) as sender:
-        sender.until("bytes are acknowledged", lambda: sender.arrival.on_air_seconds() > 1)
-        server.stall()
-        # The kernels take what fits their buffers before.
-        sender.until("that is a stall", lambda: sender.arrival.is_stalled(time.monotonic()))
-        assert sender.ended is None
-        sender.publisher.kill()
-        assert sender.end().why == "stalled"
-        assert_hidden(sender, lines)
-
-
 def test_stop_that_takes_too_long_is_ended_by_force(tmp_path: Path) -> None:
     with ingest(tmp_path / "ingest") as server, sending(server.url) as sender:
         sender.until("bytes are acknowledged", lambda: sender.arrival.on_air_seconds() > 0.5)
@@ -289,14 +277,6 @@ def test_stop_that_takes_too_long_is_ended_by_force(tmp_path: Path) -> None:
         ended = sender.end()
         assert ended.why == "stopped"
         assert "by force" in ended.sentence
-
-
-def test_ffmpeg_that_dies(server: Ingest) -> None:
-    with sending(server.url, "dying") as sender:
-        sender.until("the server takes the stream", lambda: sender.publisher.is_publishing)
-        os.kill(sender.publisher.pid, signal.SIGSEGV)
-        assert sender.end().why == "crashed"
-        assert "signal 11" in sender.end().sentence
 
 
 def test_what_is_no_stream_is_a_crash() -> None:

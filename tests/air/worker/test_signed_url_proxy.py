@@ -21,7 +21,7 @@ from livekeep.air.worker.ffmpeg import input_options
 from livekeep.air.worker.probe import fault_of
 from livekeep.air.worker.signed_url_proxy import SignedUrlProxy, quote, uid_of, unquote
 from tests.air.ingest import Certificates, encrypted
-from tests.air.object_stores import TEMPORARY_NAME, Activator, Reply, StandIn, Store, rclone, s3rver
+from tests.air.object_stores import TEMPORARY_NAME, Activator, Reply, StandIn, Store, rclone
 from tests.outside import LIBRARY, UNPRIVILEGED
 
 EXTENSIONS = (".mp4", ".ts")
@@ -99,14 +99,6 @@ def test_ffprobe_and_ffmpeg_read_what_it_sends_them_to(proxy: SignedUrlProxy, na
     duration = subprocess.run(["ffprobe", *entries, address], capture_output=True, text=True, check=True).stdout
     assert float(duration) == SECONDS
     assert frames_of(address, *input_options(address)[:-2]) == SECONDS * RATE
-
-
-def test_the_other_store_is_read_too(tmp_path: Path, clip: Path) -> None:
-    with s3rver(tmp_path / "store") as other, Activator(tmp_path / "unit", other) as unit:
-        other.put(f"p/{TEMPORARY_NAME}", clip.read_bytes())
-        made = SignedUrlProxy(BucketLibrary("s3://media/p", EXTENSIONS, 5.0, unit.path))
-        assert frames_of(made.address_of(TEMPORARY_NAME)) == SECONDS * RATE
-        made.close()
 
 
 def test_get_and_head_are_sent_on_and_nobody_keeps_it(proxy: SignedUrlProxy, store: Store) -> None:

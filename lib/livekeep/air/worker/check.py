@@ -128,10 +128,7 @@ def said_by(program: str, argument: str) -> str:
 def ingest(url: str, is_backup: bool) -> Line:
     """Whether the ingest's host resolves and accepts a connection; sends nothing."""
     name = "backup ingest" if is_backup else "ingest"
-    try:
-        server = Address.parse(url)
-    except ConfigError as error:
-        return check(name, "fail", str(error))
+    server = Address.parse(url)
     host, port, where = server.host.strip("[]"), server.port, server.shown
     try:
         # The resolver has no timeout.
@@ -207,7 +204,8 @@ def media(channel: Channel, timeout_seconds: float, scans: Scans) -> Iterator[Li
 
 
 def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans, is_read: bool) -> Line:
-    line: Line = {"kind": "item", "name": file.name, "size_bytes": file.size_bytes, "duration_seconds": None, "mode": ""}
+    line: Line = {"kind": "item", "name": file.name, "size_bytes": file.size_bytes, "duration_seconds": None}
+    line |= {"mode": "", "reasons": [], "error_type": "", "problem": ""}
     try:
         source = proxy.address_of(file.name)
         media = probe(source, PROBE_SECONDS, file.name)
@@ -216,14 +214,11 @@ def item(file: MediaFile, proxy: SignedUrlProxy, channel: Channel, scans: Scans,
             known = scan(source, media, file.name, timeout_seconds=SCAN_SECONDS)
         media = scanned(media, known) if known else media
     except (ItemError, StorageError) as error:
-        return {**line, "reasons": [], "error_type": error.error_type, "problem": str(error)}
+        return line | {"error_type": error.error_type, "problem": str(error)}
+    line["duration_seconds"] = media.duration_seconds
     if media.lack:
-        problem = f"{file.name}: {media.lack}"
-        line |= {"duration_seconds": media.duration_seconds, "reasons": []}
-        return {**line, "error_type": ItemFailure.TRUNCATED, "problem": problem}
+        return line | {"error_type": ItemFailure.TRUNCATED, "problem": f"{file.name}: {media.lack}"}
     wanted = plan(media, channel)
-    line |= {"duration_seconds": media.duration_seconds, "mode": wanted.mode}
-    reasons = list(wanted.reasons)
-    if reasons == [UNREAD]:
-        line["mode"], reasons = "copy", [HEADERS_ONLY]
-    return {**line, "reasons": reasons, "error_type": "", "problem": ""}
+    if wanted.reasons == (UNREAD,):
+        return line | {"mode": "copy", "reasons": [HEADERS_ONLY]}
+    return line | {"mode": wanted.mode, "reasons": list(wanted.reasons)}
