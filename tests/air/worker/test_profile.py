@@ -47,7 +47,7 @@ def test_what_fits_is_copied(name: str) -> None:
         ("long-gop.mp4", "keyframes are "),
         ("high-bitrate.mp4", "bit rate of the picture is "),
         ("late-picture.mkv", "picture begins 1.0 s after the sound"),
-        ("long-sound.mp4", "sound goes on for 3.0 s after the picture"),
+        ("long-sound.mp4", "sound continues for 3.0 s after the picture"),
         # Only all the packets show these.
         ("hole-in-picture.mkv", "picture has a hole of 6.0 s at 22.0 s"),
         ("hole-in-both.mkv", "picture has a hole of 6.0 s at 4.0 s"),

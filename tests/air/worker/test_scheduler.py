@@ -474,7 +474,7 @@ def test_a_listing_that_hangs_is_told(media: Path) -> None:
         assert not station.play_log.storage_problem
         station.ahead_seconds += HUNG_SECONDS
         station.until("it is told", lambda: station.play_log.storage_problem)
-        assert station.play_log.slate_reason.startswith("/srv/far: gives no answer")
+        assert station.play_log.slate_reason.startswith("/srv/far: does not answer for")
         answers.set()
         station.until("it plays", lambda: station.play_log.now)
         assert not station.play_log.storage_problem

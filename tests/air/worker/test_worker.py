@@ -188,7 +188,7 @@ def add_configuration(worker: RunningWorker, text: str) -> None:
     ("change", "says"),
     [
         (lambda worker: put_key(worker, " "), "sudo livekeep air set-key main"),
-        (lambda worker: put_key(worker, "a key"), "holds more than a stream key"),
+        (lambda worker: put_key(worker, "a key"), "contains more than a stream key"),
         (lambda worker: worker.configure(ingest_urls=[]), "ingest_urls"),
         (lambda worker: worker.configure(media=""), "channels.main.media: is not set"),
         (lambda worker: worker.configure(width=321), "channels.main.width: must be even"),

@@ -79,7 +79,7 @@ def test_each_item_is_checked(ready: Box, port: int) -> None:
         "ok    stream key: is stored, for root alone" if os.geteuid() == 0 else "skip  stream key: only root can check it"
     )
     assert re.fullmatch(r"ok    ffmpeg: version \S+ can do all that is needed", lines[2])
-    assert lines[3] == f"ok    ingest: 127.0.0.1:{port} takes connections"
+    assert lines[3] == f"ok    ingest: 127.0.0.1:{port} accepts connections"
     assert lines[4] == f"ok    slate: {ready.root}/slate.png can be shown"
     assert lines[5] == f"ok    media: 3 items in {ready.root}/srv/media"
     assert lines[6].startswith("ok    larger.mp4: 3 s, 0.4 Mbit/s, transcoded: size is 640x360, not 320x180")
@@ -118,7 +118,7 @@ def test_everything_that_is_wrong_is_reported(box: Box) -> None:
     assert done.returncode == 1
     shown = done.stdout
     assert "warn  configuration: channels.main.ingest_urls: seems to hold the stream key" in shown
-    assert f"fail  ingest: 127.0.0.1:{closed}: takes no connection (Connection refused)" in shown
+    assert f"fail  ingest: 127.0.0.1:{closed}: accepts no connection (Connection refused)" in shown
     assert "fail  backup ingest: nowhere.invalid: its address cannot be found" in shown
     assert f"fail  slate: {box.root}/slate.png: cannot be used as slate" in shown
     assert f"fail  media: {box.root}/absent: there is no such folder" in shown

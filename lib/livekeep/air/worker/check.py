@@ -139,11 +139,11 @@ def ingest(url: str, is_backup: bool) -> Line:
         return check(name, "fail", f"{where}: no answer within {LOOK_UP_SECONDS:g} s", "does a firewall let it through?")
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        return check(name, "fail", f"{where}: takes no connection ({reason})", "is that the right host and port?")
+        return check(name, "fail", f"{where}: accepts no connection ({reason})", "is that the right host and port?")
     if server.scheme == "rtmps" and (fault := certificate_fault(host, port)):
         what, _colon, advice = fault.partition(": ")
         return check(name, "fail", f"{where} {what}", advice)
-    return check(name, "ok", f"{where} takes connections{f' at {address}' if address != host else ''}")
+    return check(name, "ok", f"{where} accepts connections{f' at {address}' if address != host else ''}")
 
 
 def certificate_fault(host: str, port: int) -> str:

@@ -207,7 +207,7 @@ def stream_key(settings: Config, channel: Channel, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([f"{where}: cannot be read, or is not text; run: sudo livekeep air set-key {name}"]) from error
     except ValueError as error:
-        raise ConfigError([f"{where}: holds more than a stream key; run: sudo livekeep air set-key {name}"]) from error
+        raise ConfigError([f"{where}: contains more than a stream key; run: sudo livekeep air set-key {name}"]) from error
     if not key:
         raise ConfigError([f"{where}: there is no stream key; run: sudo livekeep air set-key {name}"])
     stored_for = ""

@@ -59,7 +59,7 @@ class MediaList:
                 self._play_log.regain_storage(now - self._failed_at)
                 self._failed_at = None
         elif self._listing.is_busy and now - self._began > HUNG_SECONDS:
-            sentence = f"{self._channel.media}: gives no answer for {HUNG_SECONDS:.0f} s; does its disk or its server hang?"
+            sentence = f"{self._channel.media}: does not answer for {HUNG_SECONDS:.0f} s; does its disk or its server hang?"
             self._note_failure(StorageError("timeout", sentence), now)
         if now >= self.next_at and not self._listing.is_busy:
             self.next_at, self._began = NEVER, now

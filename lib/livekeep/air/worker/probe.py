@@ -49,7 +49,7 @@ def probe(source: str, timeout_seconds: float, name: str = "") -> MediaInfo:
         raise fault_of(ended.errors.decode(errors="replace"), name, source)
     media = media_of(document)
     if media is None:
-        raise ItemError(ItemFailure.NO_VIDEO, f"{name}: holds no picture")
+        raise ItemError(ItemFailure.NO_VIDEO, f"{name}: contains no video")
     return media
 
 

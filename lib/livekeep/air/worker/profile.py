@@ -48,7 +48,7 @@ def plan(media: MediaInfo, channel: Channel) -> Plan:
     video_reasons = [*reasons_to_encode(media.video, channel), *reasons_of_packets(media, channel)]
     longer = sound_goes_on(media)
     if longer > LONGEST_CUT_SECONDS:
-        video_reasons.append(f"sound goes on for {longer:.1f} s after the picture")
+        video_reasons.append(f"sound continues for {longer:.1f} s after the picture")
     audio_reasons = reasons_of_sound(media, channel)
     return Plan(not video_reasons, not video_reasons and not audio_reasons, (*video_reasons, *audio_reasons))
 
@@ -163,7 +163,7 @@ def cut_text(media: MediaInfo) -> str:
     longer = sound_goes_on(media)
     if longer <= LONGEST_STILL_SECONDS:
         return ""
-    return f"its sound goes on for {longer:.1f} s after the picture, of which {LONGEST_STILL_SECONDS:.0f} s are played"
+    return f"its sound continues for {longer:.1f} s after the picture, of which {LONGEST_STILL_SECONDS:.0f} s are played"
 
 
 def shown(value: float | None) -> str:

@@ -174,9 +174,9 @@ class Publisher:
             how = "stopped cleanly" if exit_code == 0 and not self._killed else "stopped by force"
             return Ended("stopped", f"publishing to {shown} was {how}")
         if self._killed == "unreachable":
-            return Ended("unreachable", f"{shown} did not take the stream in time")
+            return Ended("unreachable", f"{shown} did not accept the stream in time")
         if self._killed:
-            return Ended("stalled", f"{shown} takes no more of the stream, though the connection stands")
+            return Ended("stalled", f"{shown} accepts no more data, although the connection is open")
         return reason_of(self._log, now, exit_code, shown)
 
     def _read(self, now: float) -> bool:

@@ -126,7 +126,7 @@ def flaw_of(content: bytes, channel: Channel) -> str:
         slate = SlateLoop(content, 1000 / channel.frame_rate)
     except ValueError as error:
         return f"is damaged: {error}"
-    return "" if AUDIO in slate.headers else "is damaged: it holds no sound"
+    return "" if AUDIO in slate.headers else "is damaged: it contains no sound"
 
 
 def name_of(channel: Channel, content: str, version: str) -> str:

@@ -16,7 +16,7 @@ class SlateLoop:
         buffer.feed(flv)
         buffer.end()
         if buffer.is_empty:
-            raise ValueError("the slate holds no picture")
+            raise ValueError("the slate contains no picture")
         self.headers = buffer.headers
         self._quiet = -1
         tags = tuple(iter(lambda: buffer.pop() if buffer.head else None, None))
