@@ -8,9 +8,9 @@ from pathlib import Path
 from starlette.testclient import TestClient
 
 from livekeep.core.config import Config
+from livekeep.record.reading import CurrentRecord
 from livekeep.record.store.writer import Writer
 from livekeep.record.web.application import Application
-from livekeep.record.web.database import Database
 from livekeep.record.web.door import Door, Names
 from livekeep.record.web.password import Guesses, Password
 from livekeep.record.web.sources import Sources
@@ -35,7 +35,7 @@ class Site:
         (self.root / "run").mkdir(exist_ok=True)
         (self.root / "kept/channels").mkdir(parents=True, exist_ok=True)
         self.file = self.root / "record.db"
-        sources = Sources(Config(), Database(self.file), self.root / "run", self.root / "kept")
+        sources = Sources(Config(), CurrentRecord(self.file), self.root / "run", self.root / "kept")
         password = Password(self.password)
         self.application = Application(sources, password, Guesses(), Camera(self.root / "run", self.start_camera))
         self.door = Door(self.application.app, Names(self.is_local), password)
@@ -45,7 +45,7 @@ class Site:
     def begin_again(self, name: str) -> None:
         """Replace the record by another one."""
         self.file = self.root / name
-        self.application.sources.database.file = self.file
+        self.application.sources.record = CurrentRecord(self.file)
 
     def writer(self) -> Writer:
         return Writer(self.file)

@@ -144,12 +144,9 @@ class Engine:
                 return None
             self.problems.pop(name, None)
             return judged
-        in_record: list[Finding] | None = None
         with self._record.guarded():
-            record = self._record.connection()
-            if record is not None:
-                in_record = self._in_record(record, name, rule, clock)
-        return in_record
+            return self._in_record(self._record.connection(), name, rule, clock)
+        return None
 
     def _in_record(self, record: sqlite3.Connection, name: str, rule: Alert, clock: Clock) -> list[Finding] | None:
         if rule.kind == "figure":
@@ -203,14 +200,12 @@ class Engine:
         """Add a verdict's start and the last log lines."""
         log = ""
         with self._record.guarded():
-            record = self._record.connection()
-            if record is not None:
-                # A pattern for the units whose log lines say most about the subject.
-                kind, _, channel = finding.subject.partition(" ")
-                units = f"livekeep-worker@{channel}.service" if kind == "channel" else "livekeep-[pde]*"
-                if finding.subject == RECORDER:
-                    units = f"{RECORDER}*"
-                log = lines_of_units(record, units, since - 600)
+            # A pattern for the units whose log lines say most about the subject.
+            kind, _, channel = finding.subject.partition(" ")
+            units = f"livekeep-worker@{channel}.service" if kind == "channel" else "livekeep-[pde]*"
+            if finding.subject == RECORDER:
+                units = f"{RECORDER}*"
+            log = lines_of_units(self._record.connection(), units, since - 600)
         return replace(finding, since=since, log=log)
 
     # Messages to come

@@ -53,8 +53,6 @@ class EventJudge:
         watching = [(name, rule, self._ledger.first_at(name)) for name, rule in rules.items() if rule.kind == "event"]
         with self._record.guarded():
             record = self._record.connection()
-            if record is None:
-                return None
             if self.position is None:
                 # Events from before the alerter's first start are not reported.
                 return [], event_rules.end(record, self._record.identity), False

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from livekeep.record.reading import CurrentRecord, NoRecordError
 from livekeep.record.store import schema
 from livekeep.record.store.queries.filter import IDS_PER_MICROSECOND, Watch, moment
 from livekeep.system.redaction import redacted
@@ -23,60 +24,35 @@ SECRET = re.compile(
 SECOND = 1_000_000
 
 
-class Record:
+class Record(CurrentRecord):
     """`problem` says in one sentence why it cannot be read; "" when it can."""
 
     def __init__(self, file: Path = schema.FILE) -> None:
-        self.file = file
+        super().__init__(file)
         self.problem = ""
-        self.identity = ""
-        self._connection: schema.Connection | None = None
         self._watch: Watch | None = None
-        self._is_new = False
-
-    def connection(self) -> sqlite3.Connection | None:
-        """The current record, or None."""
-        identity = ""
-        with contextlib.suppress(OSError):
-            status = self.file.stat()
-            identity = f"{status.st_dev}:{status.st_ino}"
-        if self._connection is not None and identity == self.identity and not self._connection.is_outdated:
-            return self._connection
-        self.close()
-        if not identity:
-            self.problem = f"{self.file}: there is no record; see systemctl status livekeep-recorder"
-            return None
-        try:
-            connection = schema.open_read_only(self.file)
-            connection.execute("PRAGMA cache_size = -1024")
-            connection.execute("SELECT 1 FROM events LIMIT 1").fetchone()
-            self._watch = Watch(connection)
-        except sqlite3.Error as error:
-            self.problem = f"{self.file}: cannot be read ({error}); see systemctl status livekeep-recorder"
-            return None
-        self._connection, self.identity, self.problem, self._is_new = connection, identity, "", True
-        return connection
+        self._watched: sqlite3.Connection | None = None
 
     def has_changed(self) -> bool:
-        """Whether it was written to since the last call."""
-        if self.connection() is None or self._watch is None:
-            return False
-        is_new, self._is_new = self._is_new, False
-        return self._watch.has_changed() or is_new
+        """Whether it was written to or replaced since the last call. Raises `NoRecordError`."""
+        connection = self.connection()
+        if self._watch is not None and connection is self._watched:
+            return self._watch.has_changed()
+        connection.execute("PRAGMA cache_size = -1024")
+        self._watch, self._watched = Watch(connection), connection
+        return True
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
         """Around queries: an error becomes `problem` and does not end the program."""
         try:
             yield
+            self.problem = ""
+        except NoRecordError as error:
+            self.problem = f"{self.file}: {error}"
         except sqlite3.Error as error:
             self.close()
             self.problem = f"{self.file}: cannot be read ({error}); see systemctl status livekeep-recorder"
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._connection, self._watch, self.identity = None, None, ""
 
 
 # The last lines

@@ -20,10 +20,10 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route, WebSocketRoute
 
 from livekeep.core import events, files
+from livekeep.record.reading import NoRecordError
 from livekeep.record.web import pages
 from livekeep.record.web.address import View, view
 from livekeep.record.web.assets import Assets
-from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.door import client_address, is_same_origin
 from livekeep.record.web.live import Changes, Live
 from livekeep.record.web.pages import Page
@@ -60,7 +60,7 @@ class Application:
         self.assets = Assets()
         self.renderer = Renderer(asset=self.assets.address, menu=pages.MENU, has_login=password.is_set)
         self.executor, self.slow = ThreadPoolExecutor(THREADS, "pages"), ThreadPoolExecutor(1, "reports")
-        self.live = Live(Changes(sources.database, sources.states), self.fragments, self.executor, self.attend)
+        self.live = Live(Changes(sources.record, sources.states), self.fragments, self.executor, self.attend)
         self._picture_at = -PICTURE_SECONDS
         self.app = Starlette(
             routes=[

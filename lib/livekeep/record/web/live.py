@@ -16,8 +16,8 @@ from pathlib import Path
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from livekeep.record.reading import CurrentRecord, NoRecordError
 from livekeep.record.store.queries import Watch
-from livekeep.record.web.database import Database, NoRecordError
 from livekeep.record.web.rendering import stamp
 
 TICK_SECONDS = 0.15
@@ -57,15 +57,15 @@ class Reader:
 class Changes:
     """Whether the record or a state changed since the last call. Belongs to one thread."""
 
-    def __init__(self, database: Database, states: Path) -> None:
-        self._database, self._states = database, states
+    def __init__(self, record: CurrentRecord, states: Path) -> None:
+        self._record, self._states = record, states
         self._watch: Watch | None = None
         self._connection: object = None
         self._seen: object = None
 
     def have_come(self) -> bool:
         try:
-            connection = self._database.connection()
+            connection = self._record.connection()
         except NoRecordError:
             has_changed, self._watch, self._connection = self._watch is not None, None, None
         else:

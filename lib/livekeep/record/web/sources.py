@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 from livekeep.core import paths
 from livekeep.core.config import Config
 from livekeep.core.state import AnyState, StateAbsentError, StateBrokenError, read
-from livekeep.record.web.database import Database
+from livekeep.record.reading import CurrentRecord
 from livekeep.status.health import Clock
 
 MOST_KEPT = 16
@@ -24,7 +24,7 @@ T = TypeVar("T")
 @dataclass
 class Sources:
     settings: Config
-    database: Database = field(default_factory=Database)
+    record: CurrentRecord = field(default_factory=CurrentRecord)
     states: Path = paths.STATE_DIRECTORY
     kept: Path = paths.KEPT_DIRECTORY
     """The folder of data that survives a restart: the channels, the reports."""
@@ -32,7 +32,7 @@ class Sources:
 
     def connection(self) -> sqlite3.Connection:
         """Raises `NoRecordError`."""
-        return self.database.connection()
+        return self.record.connection()
 
     def state(self, kind: type[AnyState], root: Path | None = None) -> AnyState | None:
         """A state; None when it is absent or unreadable."""

@@ -9,9 +9,9 @@ from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
 from livekeep.core.record_states import AlerterState
 from livekeep.core.state import PlayerState, PollerState
+from livekeep.record.reading import NoRecordError
 from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
-from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.sources import Sources
 from livekeep.status import snapshot
 from livekeep.status.screen_verdict import shown

@@ -5,10 +5,10 @@ from typing import Any, cast
 
 from livekeep.core.errors import TemporaryError
 from livekeep.record import reports
+from livekeep.record.reading import NoRecordError
 from livekeep.record.reports import files
 from livekeep.record.store import queries
 from livekeep.record.web.address import METRICS, View
-from livekeep.record.web.database import NoRecordError
 from livekeep.record.web.pages.page import Download, NotThereError
 from livekeep.record.web.sources import Sources
 
