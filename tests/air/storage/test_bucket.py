@@ -133,7 +133,7 @@ def test_a_signed_address_is_good_for_that_object_and_that_time_only(real: Store
     ("keys", "bucket", "prefix", "error_type", "words"),
     [
         (("AKIDUNKNOWN", SECRET), BUCKET, "", "wrong-keys", "check both: sudo livekeep air set-storage-keys"),
-        ((KEY_ID, "wrong"), BUCKET, "", "wrong-keys", "(it answers SignatureDoesNotMatch)"),
+        ((KEY_ID, "wrong"), BUCKET, "", "wrong-keys", "(it responds SignatureDoesNotMatch)"),
         ((KEY_ID, SECRET), "absent", "", "no-bucket", "bucket absent at 127.0.0.1:"),
         ((KEY_ID, SECRET), "Not A Bucket", "", "no-bucket", "check its name"),
         ((KEY_ID, SECRET), BUCKET, "absent/", "empty", "bucket media below absent/: is empty; upload"),
@@ -168,14 +168,18 @@ WHOLE = listing("a.mp4")
     [
         (s3_error(403, "RequestTimeTooSkewed"), "clock-skew", "sudo timedatectl set-ntp true"),
         (s3_error(503, "SlowDown"), "server-fault", "too busy"),
-        (s3_error(500, "InternalError"), "server-fault", "the server fails; it is asked again (it answers InternalError)"),
-        (s3_error(400, "<b>http://x/?X-Amz-Signature=1</b>"), "server-fault", "no S3 server"),
-        (Reply(200, PAGE, HTML), "server-fault", "no S3 server, or was cut off; check storage.endpoint_url"),
-        (Reply(200, b"<html><body></body></html>"), "server-fault", "no S3 server"),
+        (
+            s3_error(500, "InternalError"),
+            "server-fault",
+            "the server fails; livekeep repeats the request (it responds InternalError)",
+        ),
+        (s3_error(400, "<b>http://x/?X-Amz-Signature=1</b>"), "server-fault", "not from an S3 server"),
+        (Reply(200, PAGE, HTML), "server-fault", "not from an S3 server, or was cut off; check storage.endpoint_url"),
+        (Reply(200, b"<html><body></body></html>"), "server-fault", "not from an S3 server"),
         (Reply(200, b""), "server-fault", "bucket media at "),
-        (Reply(404, PAGE, HTML), "server-fault", "no S3 server, or was cut off; check storage.endpoint_url"),
-        (Reply(403, PAGE, HTML), "wrong-keys", "(it answers 403)"),
-        (Reply(502, PAGE, HTML), "server-fault", "(it answers 502)"),
+        (Reply(404, PAGE, HTML), "server-fault", "not from an S3 server, or was cut off; check storage.endpoint_url"),
+        (Reply(403, PAGE, HTML), "wrong-keys", "(it responds 403)"),
+        (Reply(502, PAGE, HTML), "server-fault", "(it responds 502)"),
         (Reply(301, b"", {"Location": "/elsewhere"}), "wrong-region", "set storage.region"),
         (listing("a.txt", "b.txt"), "empty", "each of the 2 files"),
     ],
@@ -192,7 +196,7 @@ def test_responses_that_no_real_store_gives_on_demand(
 
 def test_a_listing_that_is_cut_off(stand_in: tuple[StandIn, Bucket]) -> None:
     # Which of the two depends on the release of urllib3.
-    with pytest.raises(StorageError, match=r"cut off|hung up"):
+    with pytest.raises(StorageError, match=r"cut off|disconnected"):
         list_from(stand_in, Reply(200, WHOLE.body, WHOLE.headers, cut_after_bytes=len(WHOLE.body) // 2))
 
 
@@ -217,11 +221,11 @@ def test_a_bucket_in_another_region_is_reported_before_urls_are_signed_in_vain(s
 @pytest.mark.parametrize(
     ("endpoint", "error_type", "words"),
     [
-        ("http://127.0.0.1:9", "unreachable", "cannot be reached, or hung up; check the network"),
+        ("http://127.0.0.1:9", "unreachable", "cannot be reached, or disconnected; check the network"),
         ("http://user:password@127.0.0.1:9", "unreachable", "at 127.0.0.1:9: "),
         ("http://livekeep.invalid", "unreachable", "cannot be reached"),
         ("https://{real}", "unreachable", "no TLS connection"),
-        ("{stalled}", "timeout", "no answer within 1 s"),
+        ("{stalled}", "timeout", "no response within 1 s"),
     ],
 )
 def test_a_server_that_cannot_be_reached(

@@ -161,7 +161,7 @@ def test_an_endless_response_uses_no_more_memory_than_the_unit_allows(tmp_path: 
         server.decide = lambda _target, _headers: endless
         (refused,) = ask(unit, LIST)
         assert refused["error_type"] == "server-fault"
-        assert "its answer is larger than this program may hold" in refused["message"]
+        assert "its response is larger than this program may store" in refused["message"]
         peak = re.findall(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{unit.process.pid}/status").read_text())[0]
         assert int(peak) < (megabytes + 100) * 1024, "libraries are not data"
         server.decide = lambda _target, _headers: normal

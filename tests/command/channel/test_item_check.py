@@ -20,7 +20,7 @@ from livekeep.command.channel.item_check import Report
 from livekeep.core.config import Channel
 from tests.air.clips import CHANNEL, clip
 from tests.air.ingest import Certificates, Port, encrypted
-from tests.outside import picture, wait_until
+from tests.outside import PATIENCE_SECONDS, picture, wait_until
 
 KEY = "made-up-abcd-efgh-0123"
 ITEMS = ("matching.mp4", "larger.mp4", "text.mp4")
@@ -217,9 +217,9 @@ def started(box: Box, **options: Any) -> Iterator[subprocess.Popen[bytes]]:
 def test_interrupted_it_tells_what_it_found_so_far(long_one: Box) -> None:
     output = long_one.root / "output"
     with output.open("wb") as file, started(long_one, stdout=file, stderr=subprocess.STDOUT) as process:
-        wait_until("some items", lambda: output.read_text().count("copied") >= 2)
+        wait_until("some items", lambda: output.read_text().count("copied") >= 2, 120)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(20) == 130
+        assert process.wait(PATIENCE_SECONDS) == 130
     lines = output.read_text().splitlines()
     found = re.fullmatch(r"main: interrupted after (\d+) of 303 items", lines[-1])
     assert found

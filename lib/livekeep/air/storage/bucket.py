@@ -28,17 +28,17 @@ NOT_ALLOWED: Words = (
     "wrong-keys",
     "the storage keys do not allow that; give them the right to list this bucket and to read its objects",
 )
-MALFORMED: Words = ("wrong-keys", f"a key or the region has not the form that this server takes; {SET_KEYS}")
+MALFORMED: Words = ("wrong-keys", f"a key or the region does not have the format that this server expects; {SET_KEYS}")
 """R2's error for a key id that is not 32 characters long."""
 NO_BUCKET: Words = ("no-bucket", "there is no such bucket; check its name in the channel's media, and storage.endpoint_url")
 SKEWED: Words = ("clock-skew", "this machine's clock is wrong; set it: sudo timedatectl set-ntp true")
-FAILS: Words = ("server-fault", "the server fails; it is asked again")
-BUSY: Words = ("server-fault", "the server is too busy; it is asked again")
+FAILS: Words = ("server-fault", "the server fails; livekeep repeats the request")
+BUSY: Words = ("server-fault", "the server is too busy; livekeep repeats the request")
 ELSEWHERE: Words = ("wrong-region", "the bucket lies in another region; set storage.region to it")
-NO_STORAGE: Words = ("server-fault", "what answers is no S3 server, or was cut off; check storage.endpoint_url")
-TOO_LARGE: Words = ("server-fault", "its answer is larger than this program may hold; check storage.endpoint_url")
+NO_STORAGE: Words = ("server-fault", "the response is not from an S3 server, or was cut off; check storage.endpoint_url")
+TOO_LARGE: Words = ("server-fault", "its response is larger than this program may store; check storage.endpoint_url")
 NO_TLS: Words = ("unreachable", "no TLS connection; check storage.endpoint_url, and this machine's clock")
-UNREACHABLE: Words = ("unreachable", "cannot be reached, or hung up; check the network, and storage.endpoint_url")
+UNREACHABLE: Words = ("unreachable", "cannot be reached, or disconnected; check the network, and storage.endpoint_url")
 BY_CODE: dict[str, Words] = {
     "InvalidAccessKeyId": KEYS_UNKNOWN,
     "SignatureDoesNotMatch": KEYS_UNKNOWN,
@@ -161,9 +161,9 @@ class Bucket:
             status = int(error.response["ResponseMetadata"].get("HTTPStatusCode", 0))
             kind, sentence = BY_CODE.get(code) or BY_CODE.get(str(status)) or FAILS
             shown = code if code.isascii() and code.isalnum() and len(code) <= 60 else status
-            raise self._error(bucket, (kind, f"{sentence} (it answers {shown})")) from error
+            raise self._error(bucket, (kind, f"{sentence} (it responds {shown})")) from error
         except (exceptions.ConnectTimeoutError, exceptions.ReadTimeoutError) as error:
-            sentence = f"no answer within {self._seconds:g} s; check the network, and storage.endpoint_url"
+            sentence = f"no response within {self._seconds:g} s; check the network, and storage.endpoint_url"
             raise self._error(bucket, ("timeout", sentence)) from error
         except exceptions.SSLError as error:
             refused = certificate.cause_of(error)
@@ -206,5 +206,5 @@ def make_client(settings: Storage, region: str, key_id: str, secret: str) -> Any
         return session.client("s3", endpoint_url=settings.endpoint_url or None, config=configuration)
     except ValueError as error:
         raise StorageError(
-            "bad-config", "storage.endpoint_url or storage.region: is not what an S3 server has; check both"
+            "bad-config", "storage.endpoint_url or storage.region: is not valid for an S3 server; check both"
         ) from error

@@ -64,7 +64,7 @@ class Answerer:
         except StorageError as error:
             answer, said = refusal(error.error_type, str(error)), error.error_type
         except Exception:
-            logger.exception("a question failed by a fault of this program")
+            logger.exception("a request failed because of a bug")
             answer, said = refusal("server-fault", "livekeep-storage fails; see: journalctl -u livekeep-storage"), "a bug"
         logger.debug("answered in %.3f s: %s", time.monotonic() - began, said)
         return answer
