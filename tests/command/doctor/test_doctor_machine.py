@@ -190,18 +190,25 @@ def test_pictures_are_tried_with_the_player_s_options() -> None:
     ],
     ids=range(13),
 )
-def test_pictures(tmp_path: Path, content: bytes | None, key: str, verdict: str, says: str) -> None:
-    folder = tmp_path / "var/lib/livekeep/pictures"
-    folder.mkdir(parents=True)
-    (folder / "good.png").write_bytes(PICTURE)
+def test_a_picture(tmp_path: Path, content: bytes | None, key: str, verdict: str, says: str) -> None:
+    own = "/var/lib/livekeep/pictures/own.png"
+    file = tmp_path / own.lstrip("/")
+    file.parent.mkdir(parents=True)
     if content is not None:
-        (folder / "own.png").write_bytes(content)
-    own, good = "/var/lib/livekeep/pictures/own.png", "/var/lib/livekeep/pictures/good.png"
-    screen = {"holding": (good, own), "error": good} if key == "holding" else {"holding": (good,), "error": own}
-    check = pictures.check_pictures(around(tmp_path, **screen))
-    assert check.verdict == verdict
-    assert says in check.finding
+        file.write_bytes(content)
+    check = pictures.check_picture(around(tmp_path), own, f"screen.{key}")
+    assert (check.verdict, says in check.finding) == (verdict, True), check
     assert verdict == "ok" or check.finding.startswith(f"screen.{key}: {own}: ")
+
+
+def test_the_worst_of_all_pictures_is_reported(tmp_path: Path) -> None:
+    for name, content in {"good.png": PICTURE, "empty.png": b"", "video.mp4": MP4}.items():
+        (tmp_path / name).write_bytes(content)
+    holding = ("/good.png", "/empty.png")
+    check = pictures.check_pictures(around(tmp_path, holding=holding, error="/video.mp4"))
+    assert found(check) == ("fail", "screen.holding: /empty.png: is empty")
+    check = pictures.check_pictures(around(tmp_path, holding=holding[:1], error="/video.mp4"))
+    assert check.verdict == "warn"
 
 
 def test_a_picture_where_the_display_may_not_look(tmp_path: Path) -> None:
