@@ -39,7 +39,7 @@ from livekeep.record.reports import program
 from livekeep.screen.display import error_screen
 from livekeep.screen.display import main as display
 from livekeep.screen.player import decision
-from livekeep.screen.player.decision import Choice, View
+from livekeep.screen.player.decision import Choice
 from livekeep.screen.poller import stream_check, transitions, vimeo
 from livekeep.system import certificate, http
 from livekeep.system import youtube as youtube_refusals
@@ -427,8 +427,8 @@ def reasons_of_our_own() -> Iterator[str]:
     yield from transitions.WAITING.values()
     for stream in (Stream(), Stream(vimeo_event="1")):
         yield transitions.not_askable(stream, "", "")[1]  # type: ignore[index]
-    yield decision.choose(View(None, 61.0, "none", Choice("holding", ""))).reason
-    yield decision.choose(View(state.PollerState(state="error"), 0.0, "none", Choice("holding", ""))).reason
+    yield decision.choose(None, 61.0, "none", Choice("holding", "")).reason
+    yield decision.choose(state.PollerState(state="error"), 0.0, "none", Choice("holding", "")).reason
     yield error_screen.LINES[0]
 
 

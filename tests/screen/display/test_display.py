@@ -193,17 +193,6 @@ def test_it_waits_for_the_screen_saying_so_once(launcher: Launcher, desktop: soc
         launcher.systemd.wait_for("READY=1")
 
 
-def test_a_faulty_configuration_never_keeps_the_screen_dark(launcher: Launcher, desktop: socket.socket) -> None:
-    desktop.listen()
-    launcher.configure('volume = 900\nhwdec = "no"')
-    with launcher.start():
-        told = launcher.told()
-        assert value(told["argv"], "--volume") == "100"
-        assert value(told["argv"], "--hwdec") == "no"
-    assert "<3>" in launcher.log.read_text()
-    assert "screen.volume: must be from 0 to 130, is 900; the default is used" in launcher.log.read_text()
-
-
 def test_a_missing_player_program_is_an_error_that_says_what_to_do(launcher: Launcher, desktop: socket.socket) -> None:
     desktop.listen()
     (launcher.programs / "mpv").unlink()

@@ -2,8 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import pytest
 
@@ -15,10 +14,21 @@ from livekeep.screen.player.decision import (
     Choice,
     Phase,
     StreamReport,
-    View,
     choose,
     phase_of,
 )
+
+
+class View(NamedTuple):
+    """What the choice depends on."""
+
+    poller: PollerState | None
+    missing_seconds: float
+    phase: Phase
+    previous: Choice
+    config_problem: str = ""
+    stream_picture: StreamPicture = ""
+
 
 REASONS = ("", "Vimeo says so")
 POLLERS = (
@@ -35,7 +45,7 @@ def views() -> Iterator[View]:
         yield View(*fields)
 
 
-ALL = tuple((view, choose(view)) for view in views())
+ALL = tuple((view, choose(*view)) for view in views())
 CONFIGURED = tuple((view, choice) for view, choice in ALL if not view.config_problem)
 
 
@@ -46,7 +56,7 @@ def test_every_combination_is_there() -> None:
 def test_a_stream_that_plays_without_a_moving_picture_stays_and_is_told() -> None:
     for view, choice in ALL:
         for seen in get_args(StreamPicture):
-            found = choose(replace(view, stream_picture=seen))
+            found = choose(*view._replace(stream_picture=seen))
             is_told = seen in NO_MOVING_PICTURE and view.phase == "playing" and choice.picture == "stream"
             assert found.picture == choice.picture
             assert found.reason == (f"{choice.reason}, but {NO_MOVING_PICTURE[seen]}" if is_told else choice.reason)
@@ -99,12 +109,12 @@ def test_a_dead_stream_is_shown_only_to_start_it() -> None:
 
 def test_a_poller_that_is_there_is_never_missed() -> None:
     for poller, phase, previous in itertools.product(POLLERS[1:], get_args(Phase), PREVIOUS):
-        assert len({choose(View(poller, seconds, phase, previous)) for seconds in MISSING_SECONDS}) == 1
+        assert len({choose(poller, seconds, phase, previous) for seconds in MISSING_SECONDS}) == 1
 
 
 def test_the_same_view_again_gives_the_same_picture() -> None:
     for view, choice in CONFIGURED:
-        again = choose(View(view.poller, view.poller_missing_seconds, view.phase, choice))
+        again = choose(view.poller, view.missing_seconds, view.phase, choice)
         assert again.picture == choice.picture, view
 
 
@@ -131,7 +141,7 @@ TABLE = {
 def test_the_table_of_the_module(state: str, cause: str) -> None:
     for phase, previous in itertools.product(get_args(Phase), PREVIOUS):
         poller = None if state == "absent" else PollerState(state, cause, "so it is")  # type: ignore[arg-type]
-        choice = choose(View(poller, 60.0 if cause == "for long" else 59.9, phase, previous))
+        choice = choose(poller, 60.0 if cause == "for long" else 59.9, phase, previous)
         kept = "error" if previous.picture == "error" else "stream" if phase == "playing" else "holding"
         assert choice.picture == (TABLE[state, cause][phase != "playing"] or kept), (phase, previous)
         assert choice.says_reason == (choice.picture == "error" or cause in ("no-token", "no-stream"))

@@ -48,18 +48,6 @@ class StreamReport:
 
 
 @dataclass(frozen=True)
-class View:
-    """All inputs of the choice. `poller` is None when its state is absent, unreadable or too old."""
-
-    poller: PollerState | None
-    poller_missing_seconds: float
-    phase: Phase
-    previous: "Choice"
-    config_problem: str = ""
-    stream_picture: StreamPicture = ""
-
-
-@dataclass(frozen=True)
 class Choice:
     """The picture for the screen, the reason in plain words, and the advice ("" for none)."""
 
@@ -77,25 +65,35 @@ def phase_of(report: StreamReport, now_monotonic: float, stall_seconds: float) -
     return "stalled" if is_late or stands_still else report.phase
 
 
-def choose(view: View) -> Choice:
-    """The picture that belongs on the screen."""
-    playing = view.phase == "playing"
-    if view.config_problem:
-        return Choice("error", view.config_problem, "sudo livekeep check-config", True)
-    if view.poller is not None:
-        choice = choose_by_state(view, view.poller)
+def choose(
+    poller: PollerState | None,
+    missing_seconds: float,
+    phase: Phase,
+    previous: Choice,
+    config_problem: str = "",
+    stream_picture: StreamPicture = "",
+) -> Choice:
+    """The picture that belongs on the screen.
+
+    `poller` is None when its state is absent, unreadable or too old, for `missing_seconds` so far. `config_problem` is that of
+    the player's own configuration.
+    """
+    playing = phase == "playing"
+    if config_problem:
+        return Choice("error", config_problem, "sudo livekeep check-config", True)
+    if poller is not None:
+        choice = choose_by_state(poller, playing, previous)
     elif playing:
         choice = Choice("stream", "The stream plays on, but livekeep-poller is not running")
-    elif view.poller_missing_seconds < POLLER_MISSING_SECONDS:
-        choice = keep(view, "Waiting for livekeep-poller")
+    elif missing_seconds < POLLER_MISSING_SECONDS:
+        choice = keep(previous, playing, "Waiting for livekeep-poller")
     else:
         choice = Choice("error", "livekeep-poller is not running", "sudo systemctl status livekeep-poller", True)
-    fault = NO_MOVING_PICTURE.get(view.stream_picture) if playing and choice.picture == "stream" else None
+    fault = NO_MOVING_PICTURE.get(stream_picture) if playing and choice.picture == "stream" else None
     return replace(choice, reason=f"{choice.reason}, but {fault}", advice=choice.advice or CAMERA) if fault else choice
 
 
-def choose_by_state(view: View, poller: PollerState) -> Choice:
-    playing = view.phase == "playing"
+def choose_by_state(poller: PollerState, playing: bool, previous: Choice) -> Choice:
     if poller.state == "live":
         return Choice("stream", "The stream is live")
     if poller.state == "offline":
@@ -109,11 +107,11 @@ def choose_by_state(view: View, poller: PollerState) -> Choice:
         return Choice(picture, reason or "The state of the stream is unknown", poller.advice, not plays_on)
     if poller.cause in ("no-token", "no-stream"):
         return Choice("holding", poller.reason or "No stream is set up yet", poller.advice, True)
-    return keep(view, poller.reason or "The state of the stream is not known yet")
+    return keep(previous, playing, poller.reason or "The state of the stream is not known yet")
 
 
-def keep(view: View, reason: str) -> Choice:
+def keep(previous: Choice, playing: bool, reason: str) -> Choice:
     """Keep the current picture; the holding picture replaces a stream that does not play."""
-    if view.previous.picture == "error":
-        return view.previous
-    return Choice("stream" if view.phase == "playing" else "holding", reason)
+    if previous.picture == "error":
+        return previous
+    return Choice("stream" if playing else "holding", reason)

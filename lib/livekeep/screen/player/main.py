@@ -21,7 +21,7 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
 from livekeep.screen.display.pictures import Slides
-from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, View, choose
+from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, choose
 from livekeep.screen.player.display_connection import DisplayConnection
 from livekeep.screen.player.display_socket import DisplayGoneError
 from livekeep.screen.player.driver import Driver
@@ -124,12 +124,12 @@ class Player:
     def choose(self, now: float) -> Choice:
         """The choice for the selected stream; ignores state, picture and choice of any other stream."""
         gone = 0.0 if self.poller_gone_monotonic is None else now - self.poller_gone_monotonic
-        if self.poller is None:
-            return choose(View(None, gone, self.session.phase, self.choice, self.config_problem, self.stream_picture))
-        phase = self.session.phase if self.session.is_of(self.poller.source) else "none"
-        previous = self.choice if self.chosen_for == self.poller.source else NOTHING_CHOSEN
-        self.chosen_for = self.poller.source
-        return choose(View(self.poller, gone, phase, previous, self.config_problem, self.stream_picture))
+        phase, previous = self.session.phase, self.choice
+        if self.poller is not None:
+            phase = phase if self.session.is_of(self.poller.source) else "none"
+            previous = previous if self.chosen_for == self.poller.source else NOTHING_CHOSEN
+            self.chosen_for = self.poller.source
+        return choose(self.poller, gone, phase, previous, self.config_problem, self.stream_picture)
 
     def next_pass(self, now: float) -> float:
         due = [self.connection.next_due(now)]
