@@ -103,7 +103,7 @@ def well_told(alerts: Mapping[str, Alert], prometheus: Prometheus) -> None:
         assert summary.startswith(f"{alert['labels']['instance']}: "), summary
         for text in (summary, description):
             assert not re.search(UNREADABLE, text), (name, text)
-        assert re.search(r'"(?:sudo |systemctl|journalctl|timedatectl)[^"]+"|Try to|Look at', description), (name, description)
+        assert re.search(r'"(?:sudo |systemctl|journalctl|timedatectl)[^"]+"|Try to|Check', description), (name, description)
         assert alert["labels"]["severity"] == rules[name]["labels"]["severity"]
         assert prometheus.waited(name), name
 

@@ -146,13 +146,6 @@ def test_devices_of_a_tree(tmp_path: Path) -> None:
     assert interfaces.of_hardware(found[1:], tmp_path) == found[1:]
 
 
-def test_the_devices_of_containers_stand_for_no_network(tmp_path: Path) -> None:
-    """Their carrier would say that a cable is plugged in; and the state would grow with each container."""
-    devices = {f"veth{number:07x}": {"carrier": "1\n"} for number in range(40)}
-    found = interfaces.read({}, tree(tmp_path, {**devices, "docker0": {"carrier": "1\n"}, "wlan0": {"carrier": "0\n"}}))
-    assert found == (Interface("wlan0", False),)
-
-
 def test_absent_trees_have_no_devices(tmp_path: Path) -> None:
     assert interfaces.read({}, tmp_path / "absent") == ()
     (tmp_path / "bonding_masters").write_text("")

@@ -226,7 +226,7 @@ def test_the_better_tool_is_taken_and_the_other_on_demand(probe: Probe[Speedtest
 @pytest.mark.parametrize(
     ("settings", "reason", "advice"),
     [
-        ("", "no tool for a speed test is installed", INSTALL),
+        ("", "no speed test tool is installed", INSTALL),
         ('tool = "librespeed-cli"', "librespeed-cli is not installed", INSTALL),
         ('tool = "url"', "no download URL is set", "set probes.speedtest.download_url"),
     ],

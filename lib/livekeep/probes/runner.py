@@ -19,6 +19,7 @@ from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import PROBES, ProbeResult, Run, Verdict
 
 Result = TypeVar("Result", bound=ProbeResult)
+NAMED_IN_A_SENTENCE = 3
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ def next_run(previous: Run, judgement: Judgement, now: float, duration_seconds: 
         failures=previous.failures + (judgement.verdict == "fail"),
         skips=previous.skips + (judgement.verdict == "skipped"),
     )
+
+
+def listed(texts: Sequence[str], separator: str = ", ") -> str:
+    """The first few of `texts`, each once, and how many more there are."""
+    texts = list(dict.fromkeys(texts))
+    more = len(texts) - NAMED_IN_A_SENTENCE
+    return separator.join(texts[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -129,7 +129,7 @@ def test_a_tool_that_measures(health_box: Box, settings: str, is_there: bool) ->
 def test_no_tool_at_all(health_box: Box) -> None:
     (health_box.root / "usr/bin/librespeed-cli").unlink()
     assert "librespeed-cli" in health_box.check(TITLES["speedtest"]).advice
-    health_box.configure('[probes.speedtest]\nupload_url = "http://files.example/x"\n')
+    health_box.configure('[probes.speedtest]\ndownload_url = "http://files.example/x"\n')
     assert health_box.check(TITLES["speedtest"]).finding == "has not run yet"
 
 

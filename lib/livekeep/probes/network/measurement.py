@@ -13,14 +13,13 @@ from livekeep.core.probe_results import Family, Interface, Lookup, NetworkResult
 from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.dns import Addresses
 from livekeep.probes.network.ping import Destination
-from livekeep.probes.runner import Judgement
+from livekeep.probes.runner import NAMED_IN_A_SENTENCE, Judgement, listed
 
 LOSS = 0.05
 """The share of lost packets from which a stream stutters."""
 CHANCE_PACKETS = 1
 """Lost packets per run that are ignored: with few packets, one already exceeds that share."""
 SLOW_LOOKUP_SECONDS = 0.5
-NAMED_IN_A_SENTENCE = 3
 
 CHECK_DEVICE = "check the network device: ip link; sudo livekeep doctor"
 CHECK_CABLE = "check the cable, or the Wi-Fi: nmcli device; ip address"
@@ -204,12 +203,6 @@ def targets(pings: Sequence[Ping]) -> list[str]:
 def answering(pings: Sequence[Ping]) -> set[str]:
     """The targets that respond over any family."""
     return {entry.target for entry in pings if entry.received}
-
-
-def listed(names: Sequence[str]) -> str:
-    names = list(dict.fromkeys(names))
-    more = len(names) - NAMED_IN_A_SENTENCE
-    return ", ".join(names[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
 
 
 def count_of(number: int, noun: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-from livekeep.core.config import Probes
+from livekeep.core.config import Probes, SpeedtestProbe
 from livekeep.core.probe_results import SpeedtestResult
 from livekeep.status import probe_descriptions
 from livekeep.status.health import Clock
@@ -50,11 +50,13 @@ class Description(probe_descriptions.Description[SpeedtestResult]):
         used = f"{size(result.received_bytes_total)} received, {size(result.sent_bytes_total)} sent since boot"
         return [*rows, ("Data used", used)]
 
-    def missing(self, settings: Probes, is_installed: Callable[[str], bool]) -> tuple[str, str]:
-        speedtest = settings.speedtest
-        if speedtest.tool in TOOLS:
-            is_possible = is_installed(speedtest.tool)
-        else:
-            has_address = bool(speedtest.download_url or speedtest.upload_url)
-            is_possible = has_address or (speedtest.tool == "auto" and any(is_installed(tool) for tool in TOOLS))
-        return ("", "") if is_possible else ("no speed test tool is installed", INSTALL)
+    def missing(self, settings: Probes, is_installed: Callable[[str], object]) -> tuple[str, str]:
+        return ("", "") if tool_of(settings.speedtest, is_installed) else ("no speed test tool is installed", INSTALL)
+
+
+def tool_of(settings: SpeedtestProbe, is_installed: Callable[[str], object]) -> str:
+    """The tool to use: one of TOOLS, "url" for the configured URLs, "" if there is none."""
+    if settings.tool in TOOLS:
+        return settings.tool if is_installed(settings.tool) else ""
+    installed = next(filter(is_installed, TOOLS), "") if settings.tool == "auto" else ""
+    return installed or ("url" if settings.download_url else "")

@@ -14,7 +14,7 @@ from typing import Any
 from livekeep.core.config import SpeedtestProbe
 from livekeep.core.errors import TemporaryError
 from livekeep.probes.speedtest import transfer
-from livekeep.probes.speedtest.description import INSTALL, TOOLS
+from livekeep.probes.speedtest.description import INSTALL, tool_of
 from livekeep.probes.speedtest.transfer import Used
 from livekeep.system import background, process
 from livekeep.system.http import TransportError
@@ -51,28 +51,17 @@ class Measurement:
     latency_seconds: float | None = None
 
 
-def choose(settings: SpeedtestProbe) -> str:
-    """The tool to use: "librespeed-cli", "speedtest-cli" or "url". Raises `NoToolError`."""
-    if settings.tool in TOOLS:
-        if shutil.which(settings.tool):
-            return settings.tool
-        raise NoToolError(f"{settings.tool} is not installed", INSTALL)
-    if settings.tool == "auto":
-        installed = next(filter(shutil.which, TOOLS), "")
-        if installed or settings.download_url:
-            return installed or "url"
-        raise NoToolError("no tool for a speed test is installed", INSTALL)
-    if not settings.download_url:
-        raise NoToolError("no download URL is set", SET_URL)
-    return "url"
-
-
 def measure(settings: SpeedtestProbe, proxy: str, used: Used, reason_to_stop: Callable[[], str]) -> Measurement:
     """Run the test; adds the bytes used to `used`, also if it fails, as far as known.
 
     Raises `NoToolError`, `MeasureError`, `CalledOffError`.
     """
-    tool = choose(settings)
+    tool = tool_of(settings, shutil.which)
+    if not tool and settings.tool == "url":
+        raise NoToolError("no download URL is set", SET_URL)
+    if not tool:
+        nothing = "no speed test tool is installed" if settings.tool == "auto" else f"{settings.tool} is not installed"
+        raise NoToolError(nothing, INSTALL)
     if tool == "url":
         return background.within(math.inf, lambda: by_url(settings, proxy, used), reason_to_stop)
     if problem := process.proxy_problem(proxy):

@@ -80,13 +80,18 @@ class Description(probe_descriptions.Description[StreamResult]):
         return "ffprobe is not installed: the stream is not analysed", "sudo apt install ffmpeg"
 
 
-def analysis_rows(analysis: Analysis, clock: Clock) -> list[Row]:
-    picture = f"{analysis.width_pixels}x{analysis.height_pixels}" if analysis.width_pixels and analysis.height_pixels else ""
+def picture_of(analysis: Analysis) -> list[str]:
+    """Codec, size and rate, as far as known."""
+    size = f"{analysis.width_pixels}x{analysis.height_pixels}" if analysis.width_pixels and analysis.height_pixels else ""
     rate = f"{analysis.frame_rate_hertz:.4g} frames/s" if analysis.frame_rate_hertz else ""
+    return list(filter(None, (analysis.video_codec, size, rate)))
+
+
+def analysis_rows(analysis: Analysis, clock: Clock) -> list[Row]:
     channels = f"{analysis.audio_channels} channels" if analysis.audio_channels else ""
     sampling = f"{analysis.audio_sample_rate_hertz / 1000:g} kHz" if analysis.audio_sample_rate_hertz else ""
     return [
-        ("Video", ", ".join(filter(None, (analysis.video_codec, picture, rate))) or "none"),
+        ("Video", ", ".join(picture_of(analysis)) or "none"),
         ("Audio", ", ".join(filter(None, (analysis.audio_codec, channels, sampling))) or "none"),
         ("Analysed", terminal.since(analysis.analysed_at, clock.now).replace("(for ", "(").replace(")", " ago)")),
     ]

@@ -16,6 +16,7 @@ from livekeep.core.state import Cause, PollerState, StateAbsentError, StreamUrl
 from livekeep.probes.runner import Judgement
 from livekeep.probes.stream import analysis
 from livekeep.probes.stream.analysis import Source
+from livekeep.probes.stream.description import picture_of
 from livekeep.system import hls
 from livekeep.system.hls import JUMP_BACK_SEGMENTS, Media
 from livekeep.system.http import Client, RefusedStatusError, TransportError
@@ -127,9 +128,7 @@ def summary(found: Analysis | None) -> str:
     """ "h264 1280x720 25 frames/s, aac"."""
     if found is None:
         return ""
-    size = f"{found.width_pixels}x{found.height_pixels}" if found.width_pixels and found.height_pixels else ""
-    rate = f"{found.frame_rate_hertz:.4g} frames/s" if found.frame_rate_hertz else ""
-    return ", ".join(filter(None, [" ".join(filter(None, [found.video_codec, size, rate])), found.audio_codec]))
+    return ", ".join(filter(None, [" ".join(picture_of(found)), found.audio_codec]))
 
 
 def measure(settings: Config, previous: StreamResult, now: float) -> tuple[StreamResult, Judgement]:

@@ -13,10 +13,9 @@ from livekeep.core import channels, paths
 from livekeep.core.config import Config
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import NOT_SHOWN, YoutubeResult, YoutubeVideo
-from livekeep.probes.runner import Judgement
+from livekeep.probes.runner import Judgement, listed
 from livekeep.system import credentials
 
-NAMED_IN_A_SENTENCE = 3
 STORE_KEY = "sudo livekeep air set-youtube-key"
 NOTHING_NAMED = "no channel sets youtube_video"
 NO_KEY = "no request to YouTube: no API key is stored"
@@ -41,14 +40,9 @@ def judge(videos: Sequence[YoutubeVideo], now: float) -> Judgement:
     """The verdict on the responses. A missing video is always a fault, because it is configured."""
     wrong = [video for video in videos if video.contradicts(now) or video.showing == "missing"]
     if not wrong:
-        return Judgement("ok", listed([f"{video.channel}: {video.showing}" for video in videos]))
+        return Judgement("ok", listed([f"{video.channel}: {video.showing}" for video in videos], "; "))
     reasons = [f"channel {video.channel}: {NOT_SHOWN[video.showing][0]}" for video in wrong]
-    return Judgement("warn", listed(reasons), NOT_SHOWN[wrong[0].showing][1])
-
-
-def listed(texts: Sequence[str]) -> str:
-    more = len(texts) - NAMED_IN_A_SENTENCE
-    return "; ".join(texts[:NAMED_IN_A_SENTENCE]) + (f" and {more} more" if more > 0 else "")
+    return Judgement("warn", listed(reasons, "; "), NOT_SHOWN[wrong[0].showing][1])
 
 
 def is_on_air(channel: str) -> bool:
