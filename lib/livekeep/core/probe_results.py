@@ -7,7 +7,7 @@ the measurement is in the probe's folder (probes/NAME).
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from livekeep.core.state import Signed, State
 
@@ -15,7 +15,7 @@ Verdict = Literal["ok", "warn", "fail", "skipped"]
 """warn: works, but badly; fail: doesn't work; skipped: nothing to check, or not the time for it."""
 Family = Literal["ipv4", "ipv6"]
 ThrottleCondition = Literal["under_voltage", "frequency_capped", "throttled", "soft_temp_limit"]
-THROTTLE_CONDITIONS: tuple[ThrottleCondition, ...] = ("under_voltage", "frequency_capped", "throttled", "soft_temp_limit")
+THROTTLE_CONDITIONS: tuple[ThrottleCondition, ...] = get_args(ThrottleCondition)
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from livekeep.core.state import State
 
 Level = Literal["ok", "degraded", "down"]
-LEVELS: tuple[Level, ...] = ("ok", "degraded", "down")
+LEVELS: tuple[Level, ...] = get_args(Level)
 """In order of severity; the index is the exit code of `livekeep health`."""
 
 

@@ -69,22 +69,10 @@ def read(
 def take() -> Snapshot:
     """The current snapshot, for the operator. Raises `LivekeepError` if this user may not read it."""
     try:
-        return read(Clock(time.time(), time.monotonic()), probes=configured_probes())
+        # An invalid key has its default here, as in the probes.
+        return read(Clock(time.time(), time.monotonic()), probes=config.load_leniently()[0].probes)
     except PermissionError as error:
         raise not_permitted(error) from error
-
-
-def take_probe_results() -> ProbeResults:
-    """The probes' current results. Raises `LivekeepError` if this user may not read them."""
-    try:
-        return probe_status.read(configured_probes())
-    except PermissionError as error:
-        raise not_permitted(error) from error
-
-
-def configured_probes() -> Probes:
-    """An invalid key has its default here, as in the probes."""
-    return config.load_leniently()[0].probes
 
 
 def has_screen(kept: Path = paths.KEPT_DIRECTORY) -> bool:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         start(name, settings)
     else:
         terminal.say(f"This is the last result. To run the probe now: sudo livekeep probe {name}", to=sys.stderr)
-    result = snapshot.take_probe_results().get(name)
+    result = snapshot.take().probe_results.get(name)
     if is_root() and not getattr(settings.probes, name).enabled:
         # The result of a probe that is switched off would soon count as silent.
         systemctl.tell("clean", "--what=runtime", f"livekeep-probe-{name}.service")
@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def show_all(settings: Config, as_json: bool) -> int:
     """Show each probe's last result, or why there is none."""
-    results = snapshot.take_probe_results()
+    results = snapshot.take().probe_results
     if not results and not any(is_installed(name) for name in PROBES):
         raise LivekeepError(NOT_INSTALLED)
     if as_json:
@@ -94,12 +94,12 @@ def start(name: str, settings: Config) -> None:
     if name == "speedtest":
         longest = 2 * settings.probes.speedtest.duration_seconds + SPEEDTEST_EXTRA_SECONDS
         terminal.say(f"Measuring: this takes up to {longest:.0f} s and uses the whole line", to=sys.stderr)
-    before = snapshot.take_probe_results().get(name)
+    before = snapshot.take().probe_results.get(name)
     try:
         systemctl.tell("start", service, timeout_seconds=START_TIMEOUT_SECONDS)
     except LivekeepError as error:
         raise LivekeepError(f"{error}; see: journalctl -u {service} -n 20") from error
-    after = snapshot.take_probe_results().get(name)
+    after = snapshot.take().probe_results.get(name)
     if isinstance(before, ProbeResult) and isinstance(after, ProbeResult) and after.written_monotonic == before.written_monotonic:
         terminal.say("It did not run now, because a condition of its unit is not met. This is the last result.", to=sys.stderr)
 
