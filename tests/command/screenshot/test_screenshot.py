@@ -204,26 +204,35 @@ def test_vlc(tv: Tv) -> None:
     assert tv.names("snapshots") == ["vlcsnap-old.png"]
 
 
-@pytest.mark.parametrize("unfit", ["half a picture", "FIFO", "link to a picture of root's", "endless device"])
-def test_vlc_s_snapshot_that_is_no_whole_plain_file(tv: Tv, unfit: str) -> None:
-    """In a folder that is not there before. A FIFO that nobody writes to would hang root's command."""
-    tv.configure(VLC)
-    folder, secret = tv.folder / "snapshots", tv.file("etc/secret", PNG)
+UNFIT: tuple[Callable[[Path, Path], object], ...] = (
+    lambda new, secret: new.write_bytes(PNG[:40]),
+    # Nobody writes to it: it would hang root's command.
+    lambda new, secret: os.mkfifo(new),
+    lambda new, secret: new.symlink_to(secret),
+    lambda new, secret: new.symlink_to("/dev/zero"),
+)
 
-    def save(_line: bytes) -> bytes:
-        folder.mkdir()
-        new = folder / "vlcsnap-new.png"
-        if unfit == "half a picture":
-            new.write_bytes(PNG[:40])
-        elif unfit == "FIFO":
-            os.mkfifo(new)
-        else:
-            new.symlink_to("/dev/zero" if unfit == "endless device" else secret)
-        return b"> "
 
-    tv.listen(save, "vlc.sock")
-    assert f"{folder}: VLC saved no picture within 5 s" in tv.fails()
-    assert secret.read_bytes() == PNG
+def test_vlc_s_snapshot_that_is_no_whole_plain_file() -> None:
+    """In a folder that is not there before: half a picture, a FIFO, a link to a picture of root's, an endless device."""
+
+    def fails(root: Path, make: Callable[[Path, Path], object]) -> None:
+        tv = Tv(root)
+        tv.configure(VLC)
+        folder, secret = tv.folder / "snapshots", tv.file("etc/secret", PNG)
+
+        def save(_line: bytes) -> bytes:
+            folder.mkdir()
+            make(folder / "vlcsnap-new.png", secret)
+            return b"> "
+
+        display = tv.listen(save, "vlc.sock")
+        assert f"{folder}: VLC saved no picture within 5 s" in tv.fails()
+        assert secret.read_bytes() == PNG
+        display.close()
+
+    with tempfile.TemporaryDirectory(prefix="lk-") as folder, ThreadPoolExecutor() as pool:
+        list(pool.map(fails, (Path(folder) / str(number) for number in range(len(UNFIT))), UNFIT))
 
 
 def test_a_snapshot_folder_that_is_none(tv: Tv) -> None:
