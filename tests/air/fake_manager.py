@@ -3,8 +3,8 @@
     fake_manager.py SCRIPT LOG HOOK
 
 SCRIPT is read at every call: {"outcomes": {unit: {"result": of the job, "exit_status": …, "seconds": till then}}, "force": {unit:
-[active, sub]}, "silent": whether to say nothing at all, "refuse": name of the error for every change}. LOG gets a line for each
-change that was asked for. A worker that fails at its start has its HOOK run, as by ExecStopPost=.
+[active, sub]}, "refuse": name of the error for every change}. LOG gets a line for each change that was asked for. A worker that
+fails at its start has its HOOK run, as by ExecStopPost=.
 """
 
 import fnmatch
@@ -84,8 +84,6 @@ class Manager(dbus.service.FallbackObject):
         except SystemdFault as error:
             refuse(error)
             return
-        if told.get("silent"):
-            return
         outcome = {"result": "done", "seconds": 0.02, "exit_status": 78} | told.get("outcomes", {}).get(str(unit), {})
         job = self.new_job()
         answer(dbus.ObjectPath(job))
@@ -121,18 +119,14 @@ class Manager(dbus.service.FallbackObject):
             raise SystemdFault(f"{NAME}.NoSuchUnit", f"Unit {unit} not loaded.")
         self.units[str(unit)].update(active="inactive", sub="dead")
 
-    @dbus.service.method(
-        f"{NAME}.Manager", in_signature="asas", out_signature="a(ssssssouso)", async_callbacks=("answer", "refuse")
-    )
-    def ListUnitsByPatterns(self, states: Any, patterns: Any, answer: Any, refuse: Any) -> None:  # noqa: N802
-        if self.told().get("silent"):
-            return
-        found = [
+    @dbus.service.method(f"{NAME}.Manager", in_signature="asas", out_signature="a(ssssssouso)")
+    def ListUnitsByPatterns(self, states: Any, patterns: Any) -> Any:  # noqa: N802
+        self.told()
+        return [
             (name, "", "loaded", unit["active"], unit["sub"], "", dbus.ObjectPath(path_of(name)), 0, "", dbus.ObjectPath("/"))
             for name, unit in self.units.items()
             if any(fnmatch.fnmatchcase(name, str(pattern)) for pattern in patterns)
         ]
-        answer(found)
 
     @dbus.service.method("org.freedesktop.DBus.Properties", in_signature="ss", out_signature="v", path_keyword="path")
     def Get(self, interface: str, name: str, path: Any = None) -> Any:  # noqa: N802
