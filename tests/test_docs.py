@@ -53,15 +53,6 @@ DOCUMENTS = [
 DOCS = {path.name: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 UNITS = {path.name for path in (PROJECT / "units").iterdir() if path.suffix != ".conf"}
 TABLES: dict[str, Any] = {**config.TABLES, **{f"{table}.NAME": kind for table, kind in NAMED.items()}}
-AIR_FORCE = {"storage": "next start", "controller": "next start", "channels.NAME": "air restart"}
-"""What puts the keys of the air part in force."""
-RECORD_FORCE = {
-    **dict.fromkeys(("record", "web", "reports", "alerts.NAME", "notify.NAME"), "at once"),
-    **dict.fromkeys(("analyzer", "clips.NAME"), "next run"),
-}
-"""What puts the keys of the record part in force."""
-APPLIED = ("web.address", "web.port", "analyzer.interval_seconds")
-"""The exceptions: units of systemd hold them."""
 CODE = re.compile(r"^    +\S.*$|`[^`\n]+`", re.MULTILINE)
 """Code in Markdown: an indented line, or a span between backticks."""
 
@@ -127,19 +118,9 @@ def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: 
             assert check.problem("") is None, key
 
 
-@pytest.mark.parametrize("table", TABLES)
-def test_the_reference_says_what_puts_a_key_in_force(table: str) -> None:
-    for key, _default, _values, force, _meaning in rows(keys_of(table)):
-        name = key.strip("`")
-        if table.startswith("probes."):
-            assert force == ("apply" if name in ("enabled", "interval_seconds") else "next run"), key
-        elif table in AIR_FORCE:
-            assert force == ("next run" if name == "youtube_video" else AIR_FORCE[table]), key
-        elif table in RECORD_FORCE:
-            assert force == ("apply" if f"{table}.{name}" in APPLIED else RECORD_FORCE[table]), key
-        else:
-            needs_start = table == "exporter" or (table == "screen" and name in desktop.TAKEN_AT_START)
-            assert force == ("apply" if needs_start else "reload"), key
+def test_the_reference_says_which_keys_of_the_screen_need_an_apply() -> None:
+    forces = {cells[0].strip("`"): cells[3] for cells in rows(keys_of("screen"))}
+    assert {name for name, force in forces.items() if force == "apply"} == set(desktop.TAKEN_AT_START)
 
 
 def test_a_key_that_is_named_exists() -> None:
