@@ -134,7 +134,7 @@ class Bus:
             # A late reply must not be matched to a later call.
             self.close()
             if isinstance(error, TimeoutError):
-                advice = "does systemd reload just now? Else see systemctl status dbus.service"
+                advice = "is systemd reloading? Otherwise see systemctl status dbus.service"
                 raise BusError(f"{self._path}: no reply within {self._seconds:g} s; {advice}") from error
             if isinstance(error, OSError):
                 raise BusError(f"{self._path}: {error.strerror}; is dbus.service running?") from error

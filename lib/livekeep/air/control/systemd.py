@@ -66,7 +66,7 @@ class Connection:
                 await self._bus.send(call.message(), serial=serial)
                 return dbus.result_of(await reply, call)
         except TimeoutError as error:
-            raise BusError(f"systemd: no reply to {call.member} within {CALL_SECONDS:g} s; does it reload just now?") from error
+            raise BusError(f"systemd: no reply to {call.member} within {CALL_SECONDS:g} s; is it reloading?") from error
         except (OSError, EOFError) as error:
             raise closed() from error
         finally:
