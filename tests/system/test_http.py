@@ -52,49 +52,31 @@ def problem(work: Callable[[], object]) -> TransportError:
 # A deadline over the whole exchange
 
 
-def first(begin: bytes) -> Callable[[Web], Callable[[socket.socket], None]]:
-    """Sends `begin`, then nothing more."""
-
-    def send(web: Web) -> Callable[[socket.socket], None]:
-        def answer(connection: socket.socket) -> None:
-            connection.sendall(begin)
-            web.hang(connection)
-
-        return answer
-
-    return send
-
-
-def dripping(begin: bytes) -> Callable[[Web], Callable[[socket.socket], None]]:
-    """Sends `begin`, then a byte at a time without an end."""
-
-    def send(web: Web) -> Callable[[socket.socket], None]:
-        def answer(connection: socket.socket) -> None:
-            connection.sendall(begin)
-            while not web.is_closing.wait(0.05):
-                connection.sendall(b"a")
-
-        return answer
-
-    return send
-
-
 FAULTS = {
-    "silent": first(b""),
-    "half a header": first(b"HTTP/1.1 200 OK\r\nX-Half: "),
-    "half a body": first(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf"),
-    "half a chunk": first(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n90\r\nhalf"),
-    "a dripping status line": dripping(b""),
-    "a dripping header": dripping(b"HTTP/1.1 200 OK\r\nX-Slow: "),
-    "a dripping body": dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"),
-    "a dripping body without an end": dripping(b"HTTP/1.1 200 OK\r\n\r\n"),
+    "silent": (b"", False),
+    "half a header": (b"HTTP/1.1 200 OK\r\nX-Half: ", False),
+    "half a body": (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\nhalf", False),
+    "half a chunk": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n90\r\nhalf", False),
+    "a dripping status line": (b"", True),
+    "a dripping header": (b"HTTP/1.1 200 OK\r\nX-Slow: ", True),
+    "a dripping body": (b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", True),
+    "a dripping body without an end": (b"HTTP/1.1 200 OK\r\n\r\n", True),
 }
+"""What a server sends at once, and whether a byte at a time follows without an end."""
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("call", [get, read])
 def test_it_ends_at_its_deadline_and_the_next_request_is_served(fault: str, call: Callable[..., object]) -> None:
-    with Web(lambda request: FAULTS[fault](web)) as web:
+    begin, drips = FAULTS[fault]
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(begin)
+        while drips and not web.is_closing.wait(0.05):
+            connection.sendall(b"a")
+        web.hang(connection)
+
+    with Web(lambda request: answer) as web:
         client, began = Client(), time.monotonic()
         error = problem(lambda: call(web.url, 0.4, client))
         assert time.monotonic() - began < PATIENCE_SECONDS
