@@ -47,7 +47,8 @@ def page_of(root: Path, program: Path = PROGRAM) -> str:
     states, target = root / "run/livekeep", root / "page.prom"
     grow(root, {**PI4, "proc/pressure/io": "some avg10=0.00 total=5\n", "sys/class/hwmon/hwmon0/fan1_input": "3000\n"})
     write_all(states)
-    write_channel(CHANNEL, states)
+    # A worker's state is stale after ten seconds, which a busy machine may take.
+    write_channel(CHANNEL, states, seconds_ago=-60)
     write_channel(END, states)
     intend("main", root / "var/lib/livekeep")
     subprocess.run([program, "--textfile", target], env=environment_for(root), check=True, stderr=subprocess.DEVNULL)
