@@ -1,13 +1,15 @@
 """The packets of livekeep-probe-network, nonsense included, and the figures made of them."""
 
 import random
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from livekeep.core.probe_results import Ping
-from livekeep.probes.network import dns, ping
+from livekeep.probes.network import dns, interfaces, ping
 from livekeep.probes.network.ping import Destination
 from tests.probes.name_server import NameServer
 
@@ -117,3 +119,41 @@ def test_what_does_not_answer_the_question_is_left_alone() -> None:
         *(GOOD[:length] for length in range(12)),
     ]
     assert [packet for packet in wrong if dns.problem_in(packet, QUERY) is not None] == []
+
+
+# The kernel's addresses
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 1, 0) + body + bytes(-len(body) % 4)
+
+
+def address_message(family: int, scope: int, index: int, attributes: dict[int, str]) -> bytes:
+    body = struct.pack("=BBBBI", family, 24, 0, scope, index)
+    for kind, text in attributes.items():
+        value = socket.inet_pton(family, text)
+        body += struct.pack("=HH", 4 + len(value), kind) + value
+    return message(20, body)
+
+
+def test_addresses_are_this_machine_s_own() -> None:
+    raw = b"".join(
+        [
+            address_message(socket.AF_INET, 0, 2, {1: "192.0.2.1", 2: "192.0.2.2"}),
+            address_message(socket.AF_INET, 0, 2, {1: "192.0.2.3"}),
+            address_message(socket.AF_INET6, 0, 3, {1: "2001:db8::1"}),
+            address_message(socket.AF_INET6, interfaces.LINK_SCOPE, 3, {1: "fe80::1"}),
+            message(3, bytes(4)),
+        ]
+    )
+    assert list(interfaces.addresses_in(raw)) == [(2, "192.0.2.2"), (2, "192.0.2.3"), (3, "2001:db8::1")]
+    for length in range(len(raw)):
+        assert len(list(interfaces.addresses_in(raw[:length]))) <= 3
+
+
+def test_nonsense_of_the_kernel_gives_no_address() -> None:
+    for seed in range(2000):
+        raw = random.Random(seed).randbytes(seed % 120)
+        assert list(interfaces.addresses_in(raw)) == []
+        for _index, address in interfaces.addresses_in(message(20, raw)):
+            assert socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
