@@ -207,7 +207,7 @@ def test_a_stop_takes_leave_of_the_ingest(room: ChannelRoom) -> None:
     assert words.events(room, events.WORKER_ENDED, since, CHANNEL="main") == []
     assert seconds <= AT_ONCE_SECONDS, seconds
     assert room.is_intended()
-    assert room.livekeep("air", "stop", "main", check=True).startswith("main: did not run")
+    assert room.livekeep("air", "stop", "main", check=True).startswith("main: was not running")
     assert not room.is_intended()
 
 
