@@ -121,15 +121,13 @@ def shown_after(seen: Seen, number: int) -> list[float]:
 
 
 def test_real_time_dashboard_updates(seen: Seen) -> None:
-    """A new session is on an open page within a second, and so is a changed state; on a busy machine, most of them later."""
-    shown = shown_after(seen, 7)
-    assert min(shown) <= MOST_SECONDS
-    assert statistics.median(shown) <= 10 * MOST_SECONDS
+    """A new session is on an open page within a second, and so is a changed state."""
+    assert statistics.median(shown_after(seen, 7)) <= MOST_SECONDS
     seen.run(WATCH, "Out of order")
     seen.box.write(PlayerState(picture="none", display_up=False))
     written = time.time()
     wait_until("the verdict on the page", lambda: seen.run("return window.seenAt"))
-    assert seen.run("return window.seenAt") / 1000 - written <= 10 * MOST_SECONDS
+    assert seen.run("return window.seenAt") / 1000 - written <= 3 * MOST_SECONDS
     seen.box.write_usual_states()
 
 
