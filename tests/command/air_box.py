@@ -6,10 +6,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from conftest import HERE, Box
-
 from livekeep.core import channels, state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
+from tests.command.box import HERE, Box
 
 CHANNELS = """\
 [channels.main]

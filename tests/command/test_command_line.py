@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, REPOSITORY, Box, as_nobody
 
 import livekeep
 from livekeep.command.main import LAUNCHERS, SUBCOMMANDS
 from livekeep.core.probe_results import SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
+from tests.command.box import CONFIG, REPOSITORY, Box, as_nobody
 
 
 def live() -> tuple[PollerState, PlayerState]:

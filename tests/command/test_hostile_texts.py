@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from air_box import CHANNELS
-from conftest import CONFIG, REPOSITORY, Box
 
 from livekeep.command.doctor import channels as doctor_channels
 from livekeep.command.doctor import host
@@ -30,6 +28,8 @@ from livekeep.core.probe_results import PROBES, Run, YoutubeResult
 from livekeep.core.state import PlayerState, PollerState
 from livekeep.status.health import Clock
 from livekeep.system import terminal
+from tests.command.air_box import CHANNELS
+from tests.command.box import CONFIG, REPOSITORY, Box
 
 FORGED = "sudo rm -rf /"
 HOSTILE = (

@@ -4,10 +4,10 @@ import re
 from typing import NamedTuple
 
 import pytest
-from air_box import CHANNELS, WORKER
-from conftest import Box
 
 from livekeep.system import password_hash
+from tests.command.air_box import CHANNELS, WORKER
+from tests.command.box import Box
 
 SECRET = "made-up-abcd-0123456789"
 PASSWORD = "correct horse bättery"

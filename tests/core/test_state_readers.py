@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tests.outside import LIBRARY, PROJECT
 
-READING = {"read", "read_or_error", "read_state", "state", "StateFile"}
+READING = {"read", "read_or_error", "read_state", "state", "current"}
 RESULTS = "livekeep.core.probe_results.PROBES"
 """A reader that uses this table reads the results of all probes."""
 FOUND_BY_NAME = {

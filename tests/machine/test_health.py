@@ -279,6 +279,15 @@ def no_health(screen: Screen) -> None:
     assert screen.machine.run(["livekeep", "health"], check=False).returncode == 0
 
 
+def test_no_program_has_logged_a_traceback(box: Screen) -> None:
+    """Each probe has run in its sandbox by now, which hides files that a library may expect."""
+    for name in PROBES:
+        box.machine.systemctl("start", f"livekeep-probe-{name}.service", check=False)
+    told = box.machine.journal()
+    assert "livekeep-probe-network" in told
+    assert lines_with(told, ("Traceback (most recent call last)",)) == []
+
+
 def test_a_box_without_health_and_back(box: Screen) -> None:
     """As install.sh was last run; the screen's processes stay the same."""
     for name in ("network", "host"):

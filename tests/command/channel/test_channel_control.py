@@ -1,13 +1,13 @@
 """livekeep air start, stop, restart, skip: what systemd is told, the intention, and the report."""
 
 import pytest
-from air_box import CHANNELS, TWO, WORKER, AirBox, on_air
-from conftest import Box
 
 from livekeep.command.channel import channel_control
 from livekeep.command.channel.channel_control import Look
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.system.systemd import Unit
+from tests.command.air_box import CHANNELS, TWO, WORKER, AirBox, on_air
+from tests.command.box import Box
 
 LATER = 4e9
 RETRY = "livekeep-worker-retry@main.timer"

@@ -7,12 +7,12 @@ import subprocess
 import time
 
 import pytest
-from air_box import TWO, WORKER, AirBox, on_air
-from conftest import REPOSITORY, Box
 
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, Played
 from livekeep.core.probe_results import Run, YoutubeResult, YoutubeVideo
+from tests.command.air_box import TWO, WORKER, AirBox, on_air
+from tests.command.box import REPOSITORY, Box
 
 
 @pytest.fixture

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from air_box import CHANNELS
-from conftest import Box
 
 from livekeep.command.channel import config_doubts
 from livekeep.core.config import Channel
+from tests.command.air_box import CHANNELS
+from tests.command.box import Box
 
 NO_INGEST = 'ingest_urls: is empty, so the channel is not set up; give the ingest\'s URL without the key: "rtmp://HOST/APP"'
 KEY = "abcd-efgh-0123-wxyz"

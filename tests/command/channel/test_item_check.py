@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Box, read_until
 
 from livekeep.command.channel import item_check
 from livekeep.command.channel.item_check import Report
 from livekeep.core.config import Channel
 from tests.air.clips import CHANNEL, clip
 from tests.air.ingest import Certificates, Port, encrypted
+from tests.command.box import Box, read_until
 from tests.outside import PATIENCE_SECONDS, picture, wait_until
 
 KEY = "made-up-abcd-efgh-0123"

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, REPOSITORY, Box
 
 from livekeep.command import file
 from livekeep.command.config import desktop, wanted_units
@@ -15,6 +14,7 @@ from livekeep.command.main import SUBCOMMANDS
 from livekeep.core.config import Config, Screen
 from livekeep.core.config.record import Analyzer, Clips, Reports, Web
 from livekeep.core.probe_results import PROBES
+from tests.command.box import CONFIG, REPOSITORY, Box
 
 CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
 DROP_IN = "etc/systemd/system/livekeep-display.service.d/60-screen.conf"

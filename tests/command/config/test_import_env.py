@@ -8,10 +8,10 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Box
 
 from livekeep.command.config import predecessor
 from livekeep.core.errors import LivekeepError
+from tests.command.box import HERE, Box
 from tests.outside import UNPRIVILEGED
 
 TOKEN = "made-up-token-0123456789abcdef"

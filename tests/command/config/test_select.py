@@ -3,9 +3,9 @@
 import tomllib
 
 import pytest
-from conftest import CONFIG, Box
 
 from livekeep.command.config.select import with_selection
+from tests.command.box import CONFIG, Box
 
 SECOND = "Youth, 2nd hall"
 

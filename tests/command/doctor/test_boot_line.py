@@ -1,11 +1,11 @@
 """The kernel's command line: what is missing, what is replaced, that it stays one line; then `doctor --fix` on a real file."""
 
 import pytest
-from conftest import Box
 
 from livekeep.command.doctor import boot_line
 from livekeep.core.config import Screen
 from livekeep.core.errors import LivekeepError
+from tests.command.box import Box
 
 STOCK = "console=tty1 root=PARTUUID=4e639091-02 rootwait quiet\n"
 VIDEO, HOTPLUG, CGROUP = WANTED = ("video=HDMI-A-1:1920x1080@60D", "vc4.force_hotplug=1", "cgroup_enable=memory")

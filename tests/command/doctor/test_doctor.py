@@ -5,12 +5,12 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import HERE, Box
 
 from livekeep.command.doctor import account, doctor
 from livekeep.command.doctor.doctor_base import Surroundings
 from livekeep.core.config import Config, Vimeo
 from livekeep.core.probe_results import PROBES
+from tests.command.box import HERE, Box
 from tests.web import Web, http
 
 PROBE_TITLES = [kind.TITLE for name, kind in PROBES.items() if name != "youtube"]

@@ -6,11 +6,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from air_box import on_air
-from conftest import Box
 
 from livekeep.command.doctor import doctor, doctor_base
 from livekeep.command.doctor.doctor_base import Check
+from tests.command.air_box import on_air
+from tests.command.box import Box
 
 KEY = "abcd-made-up-0123"
 CHECKS = ("channels", "stream keys", "media", "slates", "ffmpeg", "on air")

@@ -5,7 +5,6 @@ import socket
 from collections.abc import Iterator
 
 import pytest
-from conftest import Box
 
 from livekeep.command.doctor.doctor_base import is_root
 from livekeep.core.probe_results import (
@@ -18,6 +17,7 @@ from livekeep.core.probe_results import (
     Verdict,
     YoutubeResult,
 )
+from tests.command.box import Box
 from tests.web import Web, http
 
 TITLES = {name: kind.TITLE for name, kind in PROBES.items()}

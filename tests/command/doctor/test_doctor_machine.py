@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import TREES
 from PIL import Image
 
 from livekeep.command.doctor import doctor, host, pictures
@@ -18,6 +17,7 @@ from livekeep.command.doctor.doctor_base import Result, Surroundings
 from livekeep.command.doctor.pictures import TRIAL
 from livekeep.core.config import Config, Screen
 from livekeep.screen.display.pictures import MPV_OPTIONS
+from tests.command.box import TREES
 
 
 def around(tree: str | Path, **screen: object) -> Surroundings:

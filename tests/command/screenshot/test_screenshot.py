@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import Box
 
+from tests.command.box import Box
 from tests.outside import UNPRIVILEGED
 
 PNG = (

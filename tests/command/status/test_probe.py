@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import HERE, REPOSITORY, Box, as_nobody
 
 from livekeep.command.status import probe_text
 from livekeep.command.status.probe import WITHOUT_AIR
@@ -32,6 +31,7 @@ from livekeep.core.probe_results import (
 )
 from livekeep.status.health import Clock
 from livekeep.system import terminal
+from tests.command.box import HERE, REPOSITORY, Box, as_nobody
 
 NOT_INSTALLED = "the health part is not installed: run install.sh --with health"
 NOW = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))

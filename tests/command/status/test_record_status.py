@@ -6,11 +6,11 @@ import time
 from dataclasses import replace
 
 import pytest
-from conftest import Box
 
 from livekeep.command.doctor.doctor_base import Check
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
 from livekeep.core.state import PlayerState, PollerState
+from tests.command.box import Box
 
 UNITS = "usr/lib/systemd/system"
 DATABASE = "var/lib/livekeep/record/record.db"

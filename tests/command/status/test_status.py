@@ -5,14 +5,13 @@ import re
 import subprocess
 import time
 
-from air_box import on_air
-from conftest import Box
-
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.probe_results import HostResult, NetworkResult, Run, SpeedtestResult
 from livekeep.core.state import Playback, PlayerState, PollerState
 from livekeep.system import terminal
+from tests.command.air_box import on_air
+from tests.command.box import Box
 
 
 def fill(box: Box, age_seconds: float = 0.0) -> None:
