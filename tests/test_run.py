@@ -15,6 +15,11 @@ TESTS = {
     "skips": "import pytest\n\n\ndef test_skips():\n    pytest.skip('no time')\n",
     "nightly": "import pytest\n\n\n@pytest.mark.nightly\ndef test_nightly():\n    assert False\n",
     "nothing": "",
+    "unstable": (
+        "from pathlib import Path\n\nMARK = Path(__file__).with_suffix('.mark')\n\n\n"
+        "def test_unstable():\n    again = MARK.exists()\n    MARK.touch()\n    assert again\n"
+    ),
+    "many": "import pytest\n\n\n@pytest.mark.parametrize('number', range(4))\ndef test_many(number):\n    assert False\n",
 }
 
 
@@ -43,6 +48,14 @@ def run(checkout: Path, names: tuple[str, ...], *arguments: str) -> subprocess.C
         (("passes", "fails"), ("tests/test_passes.py",), 0, ["1 passed in"]),
         (("passes", "fails"), ("-k", "passes"), 0, ["1 passed, 1 deselected in"]),
         (("nothing",), (), 1, ["no tests ran in"]),
+        (
+            ("passes", "unstable"),
+            (),
+            0,
+            ["1 failed, 1 passed in", "== UNSTABLE, passed only the second time: tests/test_unstable.py::"],
+        ),
+        (("fails", "unstable"), (), 1, ["2 failed in", "1 failed, 1 passed in"]),
+        (("unstable", "skips"), (), 1, ["1 failed, 1 skipped in"]),
     ],
 )
 def test_the_exit_code_tells(
@@ -51,6 +64,12 @@ def test_the_exit_code_tells(
     done = run(tmp_path, names, *arguments)
     assert done.returncode == code, done.stdout + done.stderr
     assert all(word in done.stdout for word in words), done.stdout
+
+
+def test_more_than_three_failures_are_not_tried_again(tmp_path: Path) -> None:
+    done = run(tmp_path, ("many",))
+    assert done.returncode == 1
+    assert "once more, alone" not in done.stdout
 
 
 def test_a_test_of_another_suite_is_a_mistake() -> None:

@@ -195,7 +195,7 @@ UNFIT: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to a state": (link_to_a_state, "a symbolic link"),
     "one byte too many": (lambda file: file.write_bytes(bytes(state.LARGEST_BYTES + 1)), "larger than 262144 bytes"),
 }
-"""What may lie in the place of a state, and what is said of it. tests/core/test_files.py has more of them."""
+"""What can be in the place of a state, and how readers report it. tests/core/test_files.py has more of them."""
 
 
 @pytest.mark.parametrize("unfit", UNFIT)

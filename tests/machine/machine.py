@@ -138,7 +138,7 @@ class Machine(Disposable):
         return self.run(["cat", path]).stdout
 
     def write(self, path: str, text: str, mode: int = 0o644) -> None:
-        """Write a file, with its directories; whoever reads it meanwhile finds the old content or the new."""
+        """Write a file, with its directories; a reader meanwhile finds the old content or the new."""
         script = 'mkdir -p "$(dirname "$1")" && cat >"$1.new" && chmod "$2" "$1.new" && mv -f "$1.new" "$1"'
         self.run(["sh", "-c", script, "sh", path, f"{mode:o}"], input=text)
 
