@@ -87,12 +87,24 @@ def keys_of(table: str) -> str:
     return section("probes.md" if table.startswith("probes.") else "configuration.md", table)
 
 
+def fields_of(kind: Any) -> dict[str, Any]:
+    """The keys of a table; DAY stands for the days of the plan."""
+    return {"DAY" if "open" in entry.metadata else entry.name: entry for entry in dataclasses.fields(kind)}
+
+
+def key_rows(table: str) -> list[list[str]]:
+    return [cells for cells in rows(keys_of(table)) if len(cells) > 3]
+
+
 @pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
 def test_the_reference_has_every_key_with_its_default_and_no_other(table: str, kind: Any) -> None:
-    told = {cells[0].strip("`"): cells for cells in rows(keys_of(table))}
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
+    told = {cells[0].strip("`"): cells for cells in key_rows(table)}
+    fields = fields_of(kind)
     assert list(told) == list(fields)
     for name, cells in told.items():
+        if name == "DAY":
+            assert (cells[1], fields[name].default_factory()) == ("none", {})
+            continue
         default = tomllib.loads(f"it = {cells[1].strip('`')}")["it"]
         assert (tuple(default) if isinstance(default, list) else default) == fields[name].default, name
         assert type(default) is type(fields[name].default) or isinstance(default, list), name
@@ -106,8 +118,8 @@ def test_every_table_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize(("table", "kind"), TABLES.items(), ids=list(TABLES))
 def test_the_values_of_the_reference_are_those_that_are_taken(table: str, kind: Any) -> None:
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    for key, _default, values, *_rest in rows(keys_of(table)):
+    fields = fields_of(kind)
+    for key, _default, values, *_rest in key_rows(table):
         entry = fields[key.strip("`")]
         check = entry.metadata["check"]
         if found := re.match(r"([0-9.]+) to ([0-9.]+)(?:, `|$)", values):
@@ -128,7 +140,7 @@ def test_a_key_that_is_named_exists() -> None:
     named = [(document, *found) for document, piece in ALL_CODE for found in words.findall(piece)]
     known = {(table, entry.name) for table, kind in config.TABLES.items() for entry in dataclasses.fields(kind)}
     assert len(named) > 20
-    assert [it for it in named if it[1] in config.TABLES and it[1:] not in known and it[2] not in ("com", "json")] == []
+    assert [it for it in named if it[1] in config.TABLES and it[1:] not in known and it[2] not in ("com", "json", "png")] == []
 
 
 def test_the_examples_of_the_configuration_are_taken(tmp_path: Path) -> None:
@@ -258,7 +270,7 @@ def test_every_identity_is_told() -> None:
 
 
 def test_every_state_is_told() -> None:
-    kinds = (state.PollerState, state.StreamUrl, state.PlayerState, state.OpenStream)
+    kinds = (state.PollerState, state.OnAir, state.StreamUrl, state.PlayerState, state.OpenStream, state.TvState, state.TvByHand)
     told = re.findall(r"^\| `/run/livekeep/(\S+\.json)` \|", DOCS["architecture.md"], re.MULTILINE)
     assert told[: len(kinds)] == [kind.FILE for kind in kinds]
 

@@ -170,6 +170,11 @@ def key(default: Any, check: Check | None = None) -> Any:
     return field(default=default, metadata={"check": check})
 
 
+def open_keys(name: Check, value: Check) -> Any:
+    """The field for all keys whose names the operator chooses: a mapping of texts, with the checks of names and values."""
+    return field(default_factory=dict, metadata={"open": name, "check": value})
+
+
 def number_key(default: str, low: float = -math.inf, high: float = math.inf) -> Any:
     """A key that holds a number within the limits, or the text `default`."""
     return key(default, NumberOr(default, low, high))

@@ -3,14 +3,17 @@
 | file                        | written by       |
 |-----------------------------|------------------|
 | poller/state.json           | livekeep-poller  |
+| poller/on_air.json          | livekeep-poller  |
 | stream/stream.json (secret) | livekeep-poller  |
 | player/state.json           | livekeep-player  |
 | player/open.json            | livekeep-player  |
+| tv/state.json               | livekeep-tv      |
+| tv/by_hand.json             | livekeep-tv      |
 | probe-NAME/state.json       | livekeep-probe-* |
 
-If the file is absent, its unit is not running; a probe's file stays between its runs. If it is old, its writer is stuck: each
-state has the time of writing, by the wall clock for people and by the monotonic clock (the same for all programs since boot)
-for comparison.
+If the file is absent, its unit is not running; those of the probes and of livekeep-tv stay between runs. If it is old, its writer
+is stuck, but on_air.json and those of livekeep-tv are written only when something changes. Each state has the time of writing, by
+the wall clock for people and by the monotonic clock (the same for all programs since boot) for comparison.
 docs/explanation/architecture.md lists the readers.
 Times named `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
@@ -46,6 +49,9 @@ Cause = Literal[
 Picture = Literal["stream", "holding", "error", "none"]
 StreamPicture = Literal["", "moving", "frozen", "blank", "none"]
 """The picture of a playing stream: "blank" is one colour, such as black; "none" is sound only; "" is unknown."""
+TvMethod = Literal["none", "cec", "blank", "black"]
+"""How the TV was switched: its standby over HDMI-CEC, no signal, or a black picture; "none" if it never was."""
+TvPower = Literal["unknown", "on", "off"]
 UrlRequestReason = Literal["start", "end", "stall"]
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
@@ -106,6 +112,19 @@ class PollerState(State):
     ratelimit_remaining: int | None = None
     ratelimit_reset: float | None = None
     requests: Requests = Requests()
+
+
+@dataclass(frozen=True)
+class OnAir(State):
+    """What livekeep-tv needs of `PollerState`. Written only when it changes, because a change starts livekeep-tv."""
+
+    FILE = "poller/on_air.json"
+
+    is_live: bool = False
+    """Also during a stall or an outage of the API while the stream was live."""
+    next_start: float | None = None
+    source: str = ""
+    """As in `PollerState`."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +206,46 @@ class OpenStream(State):
     """As in `PollerState`."""
     display: str = ""
     """Identifies the run of the display: `Driver.run`."""
+
+
+@dataclass(frozen=True)
+class TvState(State):
+    """Whether a picture is wanted on the TV now, and how that was done. Written by each run of livekeep-tv; never stale."""
+
+    FILE = "tv/state.json"
+
+    is_wanted: bool = True
+    since: float = 0.0
+    reason: str = ""
+    """For people, such as "the plan (mon-fri 08:00-22:00)", "the stream is live", "switched by hand"."""
+    until: float | None = None
+    """The next change that is known."""
+    method: TvMethod = "none"
+    power: TvPower = "unknown"
+    """As the TV reports it."""
+    problem: str = ""
+    """One sentence, or ""."""
+    advice: str = ""
+    by_hand: bool = False
+    is_live: bool = False
+    last_live: float | None = None
+    is_clock_set: bool = False
+    """Whether the clock has been synchronised since boot."""
+
+
+@dataclass(frozen=True)
+class TvByHand(State):
+    """What was last switched by hand: `livekeep tv on`, `livekeep tv off`. Absent if nothing was, or if it is over."""
+
+    FILE = "tv/by_hand.json"
+
+    is_on: bool = True
+    at: float = 0.0
+    is_on_anyway: bool = True
+    """Whether a picture would have been wanted without that; a change of this ends it."""
+    is_event: bool = False
+    """Whether there was an event, at the time or since without a break; the begin of another one ends it."""
+    until: float | None = None
 
 
 AnyState = TypeVar("AnyState", bound=State)

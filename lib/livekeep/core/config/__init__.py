@@ -1,6 +1,7 @@
 """The configuration: its tables and checks (schema, record), the loader, and how a program follows changes (watch)."""
 
 from livekeep.core.config.loader import concerns, convert, files, ignored_files, load, load_leniently, place_of
+from livekeep.core.config.schedule import Schedule, Tv
 from livekeep.core.config.schema import (
     CHANNEL_NAME,
     GROUPS,
@@ -37,10 +38,12 @@ __all__ = [
     "NetworkProbe",
     "Poller",
     "Probes",
+    "Schedule",
     "Screen",
     "SpeedtestProbe",
     "Storage",
     "Stream",
+    "Tv",
     "Vimeo",
     "YoutubeProbe",
     "concerns",

@@ -164,18 +164,23 @@ def build(
 
     Absent keys are as in `shipped`, or have their defaults.
     """
-    fields = {entry.name: entry for entry in dataclasses.fields(kind)}
-    values_of_keys: dict[str, Any] = {}
+    fields = {entry.name: entry for entry in dataclasses.fields(kind) if "open" not in entry.metadata}
+    opened = next((entry for entry in dataclasses.fields(kind) if "open" in entry.metadata), None)
+    values_of_keys: dict[str, Any] = {opened.name: {}} if opened else {}
     for path, (source, value) in values.items():
         if path[:-1] != prefix:
             continue
         where = f"{source}: {'.'.join(path)}"
-        if path[-1] not in fields:
-            problems.append(f"{where}: unknown key; known are {', '.join(fields)}")
+        entry = fields.get(path[-1])
+        if not entry and (not opened or (fault := opened.metadata["open"].problem(path[-1]))):
+            known = ", ".join(fields)
+            problems.append(f"{where}: {fault}, or one of {known}" if opened else f"{where}: unknown key; known are {known}")
             continue
-        entry = fields[path[-1]]
         try:
-            values_of_keys[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
+            if entry:
+                values_of_keys[entry.name] = convert(value, entry.default, entry.metadata.get("check"))
+            elif opened:
+                values_of_keys[opened.name][path[-1]] = convert(value, "", opened.metadata["check"])
         except ValueError as error:
             problems.append(f"{where}: {error}, is {shown(path[-1], value)}")
     return dataclasses.replace(shipped, **values_of_keys) if shipped else kind(**values_of_keys)
@@ -229,6 +234,8 @@ def check_tables(config: Config, file: Path, places: dict[tuple[str, ...], Path]
     if config.streams and config.stream.selected not in config.streams:
         names = ", ".join(f'"{name}"' for name in config.streams)
         problems.append(f'{file}: stream.selected: must be one of the configured streams {names}, is "{config.stream.selected}"')
+    faults = [(("schedule", fault.partition(":")[0]), fault) for fault in config.schedule.faults()]
+    problems += [f"{places.get(key, file)}: schedule.{fault}" for key, fault in faults]
     for table in ("channels", "alerts", "notify", "clips"):
         for name, entry in getattr(config, table).items():
             place = places.get((table, name), file)

@@ -1,7 +1,7 @@
 """The schema of livekeep.toml: one frozen dataclass for each table, each key with its default and its check.
 
 The shipped livekeep.toml shows every key with its default; a test compares it with these dataclasses. The tables of the record
-part are in record.py.
+part are in record.py, [schedule] and [tv] in schedule.py.
 """
 
 import dataclasses
@@ -27,6 +27,7 @@ from livekeep.core.checks import (
     number_key,
 )
 from livekeep.core.config.record import SHIPPED_ALERTS, Alert, Analyzer, Clips, Notify, Record, Reports, Web
+from livekeep.core.config.schedule import Schedule, Tv
 
 STREAM_SCHEMES = ("http", "https", "rtmp", "rtmps", "rtsp", "rtsps")
 """The URL schemes that a stream may have. mpv would also open file:, exec-like and synthetic sources."""
@@ -244,6 +245,8 @@ class Config:
     streams: Mapping[str, Stream] = field(default_factory=dict)
     poller: Poller = Poller()
     screen: Screen = Screen()
+    schedule: Schedule = Schedule()
+    tv: Tv = Tv()
     exporter: Exporter = Exporter()
     probes: Probes = Probes()
     storage: Storage = Storage()
