@@ -5,6 +5,8 @@ keeps the logical address that is claimed here, also while the cable is unplugge
 Sources: cec-ctl(1), its cec-ctl.cpp and cec-info.cpp; the kernel's userspace-api/media/cec; HDMI 1.4, supplement 1 (CEC).
 """
 
+import errno
+import os
 import re
 import time
 from collections.abc import Sequence
@@ -25,26 +27,30 @@ CONFIRM_SECONDS = 8.0
 PAUSE_SECONDS = 1.5
 REPEATS = 2
 NO_ADDRESS = "f.f.f.f"
+INPUT_ADDRESS = "0.0.0.0"  # noqa: S104 - not an IP address
+"""That of a device that receives pictures, such as a capture card."""
 POWER_STATES: dict[str, TvPower] = {"on": "on", "to-on": "on", "standby": "off", "to-standby": "off"}
 
 NOT_ACKNOWLEDGED = (
     "the TV does not answer on HDMI-CEC; enable it in its menu (Anynet+, Simplink, Bravia Sync, Viera Link, EasyLink or CEC), "
     "or try another cable"
 )
-NO_TV = "{device}: no TV is on the HDMI cable; check the cable, the TV's input and its mains switch"
-STUCK = (
-    "{device}: the kernel has no HDMI-CEC address although {connector} is connected; connect the TV without a receiver or "
-    'splitter in between and restart, or set tv.method = "blank"'
+NO_TV = "{device}: no TV is on the HDMI cable; check the cable, and the TV's mains switch"
+NO_CEC_ADDRESS = (
+    "{device}: {connector} is connected but has no HDMI-CEC address; is it a TV? If a receiver or splitter is in between, "
+    'connect the TV without it and restart; or set tv.method = "blank"'
 )
 DISTURBED = "{device}: the HDMI-CEC line does not work ({status}); try another cable, or without other HDMI devices"
 REFUSED = (
     "the TV acknowledges HDMI-CEC commands but stays {power}; look in its menu for a setting that lets devices switch it {wanted}"
 )
 MISSING = "cec-ctl is missing, which controls the TV over HDMI-CEC; run: sudo apt install v4l-utils"
-NOT_OPENED = {
-    "Permission denied": "may be used by root and group video only; run with sudo",
-    "No such file or directory": "no such device; choose one of /dev/cec* for tv.cec_device",
-}
+ABSENT = "{device}: no such device; choose one of /dev/cec* for tv.cec_device"
+NOT_PERMITTED = "{device}: may be used by root and group video only; run with sudo"
+
+
+class NotPermittedError(TemporaryError):
+    """This user may not use the device."""
 
 
 @dataclass(frozen=True)
@@ -106,18 +112,19 @@ def power_state(transmission: Transmission) -> str:
 
 
 def choose(adapters: Sequence[Adapter], connector: str) -> Adapter | None:
-    """The adapter of `connector`, else the first one with a TV, else the first one."""
-    preferred = sorted(adapters, key=lambda it: (not connector or it.connector != connector, not it.physical_address))
+    """The adapter of `connector`, else the first one with a TV, else the first one; not an HDMI input."""
+    outputs = [it for it in adapters if it.physical_address != INPUT_ADDRESS]
+    preferred = sorted(outputs, key=lambda it: (not connector or it.connector != connector, not it.physical_address))
     return next(iter(preferred), None)
 
 
-def find(wanted_device: str = "", connector: str = "") -> "CecTv | None":
+def find(wanted_device: str = "", connector: str = "", devices: Path = DEVICES) -> "CecTv | None":
     """The TV at `wanted_device`, or for "" at the device of `connector` (for "" of the output in use); None without CEC device.
 
     Raises `TemporaryError`: no such device, no permission, cec-ctl is missing.
     """
-    devices = [wanted_device] if wanted_device else sorted(str(path) for path in DEVICES.glob("cec[0-9]*"))
-    adapters = [parse_adapter(device, cec_ctl(device)) for device in devices]
+    names = [wanted_device] if wanted_device else sorted(str(path) for path in devices.glob("cec[0-9]*"))
+    adapters = [parse_adapter(name, cec_ctl(name)) for name in names]
     adapter = choose(adapters, connector or drm.connected())
     return CecTv(adapter) if adapter else None
 
@@ -129,9 +136,12 @@ def cec_ctl(device: str, *arguments: str) -> str:
         ended = process.run(command, CALL_SECONDS, process.environment(), with_errors=True)
     except process.NotStartedError as error:
         raise TemporaryError(MISSING) from error
+    reason = ended.errors.decode(errors="replace").strip().rpartition(": ")[2]
+    if ended.exit_code and reason == os.strerror(errno.EACCES):
+        raise NotPermittedError(NOT_PERMITTED.format(device=device))
     if ended.exit_code:
-        reason = ended.errors.decode(errors="replace").strip().rpartition(": ")[2]
-        raise TemporaryError(f"{device}: {NOT_OPENED.get(reason, reason)}")
+        is_absent = reason == os.strerror(errno.ENOENT)
+        raise TemporaryError(ABSENT.format(device=device) if is_absent else f"{device}: {reason}")
     return ended.text()
 
 
@@ -142,7 +152,12 @@ class CecTv:
         self.adapter = adapter
 
     def switch(self, is_on: bool, takes_input: bool = False) -> None:
-        """Wake the TV, and bring it to our input, or send it to standby: once. Raises `TemporaryError` if not acknowledged."""
+        """Wake the TV, and bring it to our input, or send it to standby: once. Raises `TemporaryError` if not acknowledged.
+
+        A TV that is off may look like none: then nothing is sent to switch it off. The kernel wakes it even so.
+        """
+        if not is_on and not self.adapter.physical_address and not self._connected():
+            return
         self._send("--image-view-on" if is_on else "--standby", *(self._active_source() if is_on and takes_input else ()))
 
     def take_input(self) -> None:
@@ -205,8 +220,12 @@ class CecTv:
     def _problem(self, result: Transmission) -> str:
         adapter = self.adapter
         if "Aborted" in result.status or not adapter.physical_address:
-            is_connected = adapter.connector and drm.connected(adapter.connector)
-            return (STUCK if is_connected else NO_TV).format(device=adapter.device, connector=adapter.connector)
+            connector = self._connected()
+            return (NO_CEC_ADDRESS if connector else NO_TV).format(device=adapter.device, connector=connector)
         if "Not Acknowledged" in result.status:
             return NOT_ACKNOWLEDGED
         return DISTURBED.format(device=adapter.device, status=result.status or "not sent")
+
+    def _connected(self) -> str:
+        """The adapter's connector if something is connected to it, any such connector if the kernel doesn't tell; else ""."""
+        return drm.connected(self.adapter.connector)

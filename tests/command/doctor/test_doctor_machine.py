@@ -15,7 +15,7 @@ from livekeep.command.doctor import doctor, host, pictures
 from livekeep.command.doctor import screen as doctor_screen
 from livekeep.command.doctor.doctor_base import Result, Surroundings
 from livekeep.command.doctor.pictures import TRIAL
-from livekeep.core.config import Config, Screen
+from livekeep.core.config import Config, Screen, Tv
 from livekeep.screen.display.pictures import MPV_OPTIONS
 from tests.command.box import TREES
 
@@ -74,6 +74,40 @@ def test_a_tree(name: str, tree: str, screen: dict[str, object], verdict: str, s
     check = doctor.result_of(name, around(tree, **screen))
     assert (check.verdict, check.finding.startswith(says)) == (verdict, True), check
     assert bool(check.advice) == (verdict in ("warn", "fail"))
+
+
+CEC_RECORDED = Path(__file__).parents[2] / "screen/tv/cec/1.30"
+NO_ANSWER = "the TV does not answer on HDMI-CEC"
+
+
+@pytest.mark.parametrize(
+    ("method", "recorded", "verdict", "says"),
+    [
+        ("auto", "power-on", "ok", "/dev/cec1: the TV answers, and says that it is on"),
+        ("cec", "power-to-standby", "ok", "/dev/cec1: the TV answers, and says that it is off"),
+        ("auto", "silent", "ok", "/dev/cec1: the TV answers, and does not say whether it is on"),
+        ("auto", "not-acknowledged", "ok", f"{NO_ANSWER}: not used"),
+        ("cec", "not-acknowledged", "fail", NO_ANSWER),
+        ("black", "power-on", "ok", 'not used (tv.method = "black")'),
+        ("auto", "", "ok", "this machine has no HDMI-CEC device: not used"),
+        ("cec", "", "fail", "this machine has no HDMI-CEC device"),
+    ],
+)
+def test_hdmi_cec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: str, recorded: str, verdict: str, says: str) -> None:
+    """A stand-in for cec-ctl repeats what the real one printed: see the recordings' README.md."""
+    program = tmp_path / "bin/cec-ctl"
+    program.parent.mkdir()
+    program.write_text(
+        f"#!/bin/sh\ncase $* in *power*) cat {CEC_RECORDED}/{recorded}.txt ;; *) cat {CEC_RECORDED}/claimed.txt ;; esac\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    if recorded:
+        (tmp_path / "dev").mkdir()
+        (tmp_path / "dev/cec1").touch()
+    check = doctor_screen.check_cec(Surroundings(tmp_path, Config(tv=Tv(method=method))))
+    assert found(check) == (verdict, says)
+    assert bool(check.advice) == (verdict == "fail")
 
 
 def test_a_tv_without_modes(tmp_path: Path) -> None:

@@ -113,7 +113,11 @@ def test_without_any_tv_the_first_device_is_chosen_for_a_tv_in_standby_may_hide(
     assert cec.choose([], "HDMI-A-1") is None
 
 
-def test_cec_ctl_missing_or_an_absent_device_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_hdmi_input_is_no_output() -> None:
+    assert cec.choose([Adapter("/dev/cec0", "0.0.0.0"), Adapter("/dev/cec1")], "") == Adapter("/dev/cec1")
+
+
+def test_a_missing_cec_ctl_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(TemporaryError, match=r"^cec-ctl is missing, .*; run: sudo apt install v4l-utils$"):
         cec.find("/dev/cec0")

@@ -25,6 +25,7 @@ CHECKS: dict[str, tuple[Callable[[Surroundings], Result], str]] = {
     "clock": (host.check_clock, ""),
     "token": (account.check_token, "screen"),
     "display": (screen.check_display, "screen"),
+    "HDMI-CEC": (screen.check_cec, "screen"),
     "resolution": (host.check_boot_line, "screen"),
     "decoder": (screen.check_decoder, "screen"),
     "sound": (screen.check_sound, "screen"),

@@ -1,4 +1,4 @@
-"""The doctor's checks of picture and sound: the TV, the decoder, the sound device."""
+"""The doctor's checks of picture and sound: the TV, its HDMI-CEC, the decoder, the sound device."""
 
 import re
 import socket
@@ -6,7 +6,8 @@ from pathlib import Path
 
 from livekeep.command.config import desktop
 from livekeep.command.doctor.doctor_base import Result, Surroundings
-from livekeep.system import drm
+from livekeep.core.errors import TemporaryError
+from livekeep.system import cec, drm
 
 PI_DECODER = "/dev/video10"
 """bcm2835-codec's decoder, on every Pi before the 5."""
@@ -70,6 +71,27 @@ def check_socket(path: Path, advice: str) -> Result:
         except OSError as error:
             return Result("fail", f"{path}: nothing listens ({error.strerror or error})", advice)
     return Result("ok", f"{path} answers")
+
+
+def check_cec(around: Surroundings) -> Result:
+    """Whether the TV answers on HDMI-CEC. It need not unless the configuration says so: its output can be blanked."""
+    tv = around.config.tv
+    if tv.method in ("blank", "black"):
+        return Result("ok", f'not used (tv.method = "{tv.method}")')
+    must = tv.method == "cec"
+    try:
+        device = cec.find(tv.cec_device, around.config.screen.connector, devices=around.path("/dev"))
+        state = device.reported_state() if device else ""
+    except cec.NotPermittedError as error:
+        return Result("skip", str(error).partition("; ")[0], "sudo livekeep doctor")
+    except TemporaryError as error:
+        finding, _, advice = str(error).partition("; ")
+        return Result("fail", finding, advice) if must else Result("ok", f"{finding}: not used")
+    if device is None:
+        finding = "this machine has no HDMI-CEC device"
+        return Result("fail", finding, 'set tv.method = "auto"') if must else Result("ok", f"{finding}: not used")
+    says = f"says that it is {cec.POWER_STATES[state]}" if state in cec.POWER_STATES else "does not say whether it is on"
+    return Result("ok", f"{around.machine_path(device.adapter.device)}: the TV answers, and {says}")
 
 
 def check_decoder(around: Surroundings) -> Result:
