@@ -270,7 +270,8 @@ def test_every_identity_is_told() -> None:
 
 
 def test_every_state_is_told() -> None:
-    kinds = (state.PollerState, state.OnAir, state.StreamUrl, state.PlayerState, state.OpenStream, state.TvState, state.TvByHand)
+    kinds = (state.PollerState, state.OnAir, state.StreamUrl, state.PlayerState, state.OpenStream, state.TvState, state.TvByHand,
+             state.FirstbootState)  # fmt: skip
     told = re.findall(r"^\| `/run/livekeep/(\S+\.json)` \|", DOCS["architecture.md"], re.MULTILINE)
     assert told[: len(kinds)] == [kind.FILE for kind in kinds]
 

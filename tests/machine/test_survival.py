@@ -10,6 +10,7 @@ import pytest
 
 from tests.machine.machine import wait_for
 from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, Screen, is_given_up, is_retried
+from tests.machine.vimeo import EVENT_ID, TOKEN
 
 STARTS_ALLOWED = 6
 
@@ -131,6 +132,36 @@ def test_the_power_fails(screen: Screen) -> None:
     screen.machine.boot()
     screen.moves(60)
     assert screen.machine.failed_units() == ""
+
+
+def test_a_stream_from_the_card(screen: Screen) -> None:
+    """Settings and token on the boot partition, a power cut: the next boot shows the stream and says so; the token is wiped."""
+    machine = screen.machine
+    machine.run(["mkdir", "-p", "/boot/firmware"])
+    machine.run(["rm", "/etc/credstore/livekeep.vimeo-token"])
+    text = f'[stream]\nselected = "card"\n[streams.card]\nvimeo_event = "{EVENT_ID}"\n[exporter]\nenabled = false\n'
+    machine.write("/boot/firmware/livekeep.toml", text)
+    machine.write("/boot/firmware/livekeep-token.txt", f"{TOKEN}\r\n")
+    machine.run(["sync"])
+    machine.power_cut()
+    machine.boot()
+    try:
+        screen.says(f"Event {EVENT_ID} taken from the card, and the token", within=60)
+        screen.goes_live(60)
+        assert machine.run(["ls", "/boot/firmware"]).stdout == "livekeep-taken.toml\n"
+        assert machine.run("stat -c '%U:%G %a' /etc/livekeep/livekeep.d/50-card.toml").stdout == "root:livekeep 640\n"
+        assert machine.run("stat -c '%U:%G %a' /etc/credstore/livekeep.vimeo-token").stdout == "root:root 600\n"
+        # The boot had been planned with it.
+        screen.until("the exporter is off", lambda: screen.property("livekeep-exporter.service", "ActiveState") == "inactive")
+        assert "taken from the card" in machine.journal("livekeep-firstboot.service")
+        assert machine.failed_units() == ""
+        machine.write("/boot/firmware/livekeep.toml", '[screen]\nvolume = "loud"\n')
+        machine.systemctl("start", "livekeep-firstboot.service")
+        screen.vimeo.go_off()
+        screen.says("livekeep.toml on the card: screen.volume: must be a whole number")
+    finally:
+        machine.run("rm -rf /boot/firmware /etc/livekeep/livekeep.d/50-card.toml /run/livekeep/firstboot/*")
+        machine.run(["livekeep", "apply"], timeout=120)
 
 
 @pytest.fixture

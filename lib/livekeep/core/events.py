@@ -36,6 +36,8 @@ STREAM_STALLED = Event("stream-stalled", "9bd42597607142dfa51d88dd2230491d", 4, 
 STREAM_START_FAILED = Event("stream-start-failed", "bf8dfc7e26654d259f16398508f2e8d8", 4, "livekeep-player", ("ATTEMPT",))
 DISPLAY_HUNG = Event("display-hung", "5c6eb8e0c3584fddb6e7d40d5e9c00af", 3, "livekeep-player", ("SECONDS",))
 DISPLAY_RECONNECTED = Event("display-reconnected", "eb72263f741e447bb8cf9443080425ee", 5, "livekeep-player", ("CONNECTOR",))
+CARD_TAKEN = Event("card-taken", "028cd628a25d45dcb77e324305e87582", 5, "livekeep-firstboot", ("CONTENT",))
+CARD_REFUSED = Event("card-refused", "00323be4231640138361600d45ec5445", 3, "livekeep-firstboot", ("PROBLEM",))
 PROBE_VERDICT_CHANGED = Event(
     "probe-verdict-changed", "4d9e036e34804991ad50f3a7bea0e5c8", 5, "livekeep-probe-*", ("PROBE", "VERDICT", "PREVIOUS")
 )

@@ -1,19 +1,21 @@
 """State: what is true now. One JSON file for each writer, /run/livekeep/UNIT/state.json, replaced atomically.
 
-| file                        | written by       |
-|-----------------------------|------------------|
-| poller/state.json           | livekeep-poller  |
-| poller/on_air.json          | livekeep-poller  |
-| stream/stream.json (secret) | livekeep-poller  |
-| player/state.json           | livekeep-player  |
-| player/open.json            | livekeep-player  |
-| tv/state.json               | livekeep-tv      |
-| tv/by_hand.json             | livekeep-tv      |
-| probe-NAME/state.json       | livekeep-probe-* |
+| file                        | written by         |
+|-----------------------------|--------------------|
+| poller/state.json           | livekeep-poller    |
+| poller/on_air.json          | livekeep-poller    |
+| stream/stream.json (secret) | livekeep-poller    |
+| player/state.json           | livekeep-player    |
+| player/open.json            | livekeep-player    |
+| tv/state.json               | livekeep-tv        |
+| tv/by_hand.json             | livekeep-tv        |
+| firstboot/state.json        | livekeep-firstboot |
+| probe-NAME/state.json       | livekeep-probe-*   |
 
-If the file is absent, its unit is not running; those of the probes and of livekeep-tv stay between runs. If it is old, its writer
-is stuck, but on_air.json and those of livekeep-tv are written only when something changes. Each state has the time of writing, by
-the wall clock for people and by the monotonic clock (the same for all programs since boot) for comparison.
+If the file is absent, its unit is not running; those of the probes, livekeep-tv and livekeep-firstboot stay between runs. If it
+is old, its writer is stuck, but on_air.json, and those of livekeep-tv and livekeep-firstboot, are written only when something
+changes. Each state has the time of writing, by the wall clock for people and by the monotonic clock (the same for all programs
+since boot) for comparison.
 docs/explanation/architecture.md lists the readers.
 Times named `…_monotonic` are seconds of CLOCK_MONOTONIC; all other times are Unix seconds.
 """
@@ -246,6 +248,18 @@ class TvByHand(State):
     is_event: bool = False
     """Whether there was an event, at the time or since without a break; the begin of another one ends it."""
     until: float | None = None
+
+
+@dataclass(frozen=True)
+class FirstbootState(State):
+    """What livekeep-firstboot took over from the card when it last ran. It stays until the next boot."""
+
+    FILE = "firstboot/state.json"
+
+    notice: str = ""
+    """What was taken over, for people; "" for nothing."""
+    problems: tuple[str, ...] = ()
+    """Why a file on the card was not taken over, one line each."""
 
 
 AnyState = TypeVar("AnyState", bound=State)

@@ -17,8 +17,9 @@ from PIL import Image
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.state import OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.core.state import FirstbootState, OpenStream, PlayerState, PollerState, StreamUrl
 from livekeep.screen.display.pictures import REST_SECONDS
+from livekeep.screen.player.card_notice import ADVICE
 from livekeep.screen.player.mpv import Mpv
 from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, NotifySocket, picture, program, wait_until
 from tests.screen.player.changing_stream import changing_stream
@@ -143,6 +144,20 @@ def box(bare: Box) -> Iterator[Box]:
     with bare.display():
         bare.open_socket()
         yield bare
+
+
+def test_what_was_taken_from_the_card_is_on_the_picture(box: Box) -> None:
+    """As soon as it is known, above what the picture says anyway."""
+    (box.run / "firstboot").mkdir()
+    with box.player():
+        box.say("unknown", "no-token", "No token is stored")
+        box.until("the reason", lambda now: now.line == "No token is stored")
+        state.write(state.stamped(FirstbootState(problems=("livekeep-token.txt on the card: contains no token",))), box.run)
+        wanted = f"livekeep-token.txt on the card: contains no token · {ADVICE} · No token is stored"
+        box.until("the card's problem", lambda now: now.line == wanted)
+        state.write(state.stamped(FirstbootState(notice="The token taken from the card")), box.run)
+        box.say("offline", reason="Off air")
+        box.until("what was taken", lambda now: now.line == "The token taken from the card")
 
 
 def test_from_live_to_off_air_and_refused(box: Box, endless: LiveStream) -> None:

@@ -55,6 +55,23 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def apply_during_boot() -> None:
+    """The same before the screen's units start: nothing waits for a unit. Raises `LivekeepError`.
+
+    The boot's transaction is already planned, so units that are switched on or off now are started and stopped here.
+    """
+    if systemctl.is_running(unit_names.TARGET):
+        run(argparse.Namespace(no_restart=False))
+        return
+    run(argparse.Namespace(no_restart=True))
+    settings = config.load()
+    wanted = (*wanted_units.wanted_of_record(settings), *wanted_units.wanted_of_health(settings))
+    for verb, is_enabled in (("start", True), ("stop", False)):
+        names = [entry.unit for entry in wanted if entry.is_enabled == is_enabled and unit_file(entry.unit).exists()]
+        if names:
+            systemctl.tell(verb, "--no-block", *names)
+
+
 def apply_screen(screen: Screen, may_restart: bool) -> bool:
     """Returns whether anything of the display's changed. Raises `ConfigError` for a desktop user that does not exist."""
     wanted = dict.fromkeys((DISPLAY, ERROR_SCREEN), "")

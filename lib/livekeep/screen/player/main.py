@@ -1,6 +1,7 @@
 """livekeep-player.service: decides which picture belongs on the screen, and makes the display show it.
 
-Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the display's socket, /sys/class/drm.
+Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the state of livekeep-firstboot, the display's
+socket, /sys/class/drm.
 Writes: /run/livekeep/player/state.json, and open.json beside it, which tells its next run which stream is open.
 Has permission to request a restart of livekeep-display.service, and nothing else.
 
@@ -21,6 +22,7 @@ from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
 from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
 from livekeep.screen.display.pictures import Slides
+from livekeep.screen.player.card_notice import CardNotice
 from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, choose
 from livekeep.screen.player.display_connection import DisplayConnection
 from livekeep.screen.player.display_socket import DisplayGoneError
@@ -41,7 +43,7 @@ class Player:
 
     def __init__(self, service: Service, root: Path = paths.STATE_DIRECTORY) -> None:
         self.root = root
-        self.watch = FolderWatch(root, ("poller",), ("display",))
+        self.watch = FolderWatch(root, ("poller", "firstboot"), ("display",))
         service.watch(self.watch, self.watch.drain)
         self.config, problems = configuration.load_leniently()
         self.config_problem = problems[0] if problems else ""
@@ -51,6 +53,7 @@ class Player:
         self.connection = DisplayConnection(service, root, self.config.screen)
         self.publisher = StatePublisher(service, root)
         self.session = PlaybackSession()
+        self.card = CardNotice(root)
         self.poller: PollerState | None = None
         self.poller_gone_monotonic: float | None = time.monotonic()
         self.choice = NOTHING_CHOSEN
@@ -119,7 +122,7 @@ class Player:
         self.check_picture(display, now)
         self.choice = self.choose(now)
         self.show(display, now)
-        self.write_lines(display)
+        self.write_lines(display, now)
 
     def choose(self, now: float) -> Choice:
         """The choice for the selected stream; ignores state, picture and choice of any other stream."""
@@ -135,7 +138,7 @@ class Player:
         due = [self.connection.next_due(now)]
         if self.session.not_before > now:
             due.append(self.session.not_before)
-        due.append(self.slides.next_change())
+        due += [self.slides.next_change(), self.card.next_change(now)]
         shows_start = self.config.screen.show_next_start and self.publisher.shown == "holding" and not self.choice.says_reason
         if shows_start and self.poller:
             wall = time.time()
@@ -259,21 +262,21 @@ class Player:
             return "error"
         return "holding"
 
-    def write_lines(self, display: Driver) -> None:
+    def write_lines(self, display: Driver, now: float) -> None:
         """Write the text for the picture; not while another picture is still on the screen."""
         choice, shown = self.choice, self.publisher.shown
         if shown == "stream":
             self.lines = ()
         elif shown in (choice.picture, "none") or choice.picture == "stream":
-            self.lines = ()
+            self.lines = self.card.lines(now, shown != "none")
             if choice.says_reason:
                 # The advice is a command to run, or a sentence.
                 is_command = choice.advice.startswith("sudo ")
                 advice = f"Run: {choice.advice}" if is_command else choice.advice[:1].upper() + choice.advice[1:]
-                self.lines = (choice.reason, advice) if advice else (choice.reason,)
+                self.lines += (choice.reason, advice) if advice else (choice.reason,)
             elif self.config.screen.show_next_start and self.poller and choice.picture == "holding":
                 line = next_start_text(self.poller.next_start, time.time())
-                self.lines = (line,) if line else ()
+                self.lines += (line,) if line else ()
         display.write(self.lines)
 
 
