@@ -26,7 +26,7 @@ from livekeep.core.probe_results import (
     YoutubeVideo,
 )
 from livekeep.core.record_states import AlerterState, ClipsState, HotClip, OpenAlert, RecorderState
-from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State
+from livekeep.core.state import REQUEST_OUTCOMES, Playback, PlayerState, PollerState, Requests, State, TvState
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
 from livekeep.status.health import Clock
@@ -114,6 +114,7 @@ FINDINGS: dict[str, Any] = {
         run=RUN, synchronized=True, server="ntp.example", stratum=2, offset_seconds=-0.25, last_contact=NOW - 30
     ),
 }
+TV = TvState(since=NOW - 3600, reason="the plan (daily 08:00-22:00)", until=None, method="cec", power="on")
 CHANNEL = ChannelState(
     channel="main",
     pid=4711,
@@ -196,7 +197,7 @@ def write(written: State, root: Path, seconds_ago: float = 0.0) -> None:
 
 
 def write_all(root: Path, seconds_ago: float = 0.0) -> None:
-    for each in (*ALL, *OF_RECORD):
+    for each in (*ALL, TV, *OF_RECORD):
         write(each, root, seconds_ago)
 
 

@@ -30,7 +30,7 @@ def test_a_help_text_is_a_sentence(name: str, family: Family) -> None:
 
 
 def test_no_family_is_in_two_groups() -> None:
-    groups = [metrics.HEALTH, metrics.POLLER, metrics.PLAYER, metrics.CHANNELS, metrics.PROBES, metrics.RECORD]
+    groups = [metrics.HEALTH, metrics.POLLER, metrics.PLAYER, metrics.TV, metrics.CHANNELS, metrics.PROBES, metrics.RECORD]
     assert sum(map(len, [*groups, metrics.HOST, metrics.UNITS, metrics.EXPORTER])) == len(FAMILIES)
 
 

@@ -1,5 +1,6 @@
 """Metrics of states that are absent, old, broken or hold little, source by source; those of full states: test_metrics_page.py."""
 
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +18,7 @@ from livekeep.core.probe_results import (
     StreamResult,
     YoutubeResult,
 )
-from livekeep.core.state import Playback, PlayerState, PollerState, State
+from livekeep.core.state import Playback, PlayerState, PollerState, State, TvState
 from livekeep.exporter import probe_results, record, screen
 from livekeep.exporter.states import States
 from tests.exporter.full_states import (
@@ -29,6 +30,7 @@ from tests.exporter.full_states import (
     POLLER,
     RECORDER,
     RUN,
+    TV,
     Figures,
     collect,
     present,
@@ -100,6 +102,48 @@ def test_a_probe_without_results_has_samples_of_its_runs_alone(tmp_path: Path, k
 def test_a_warning_is_a_success(tmp_path: Path, verdict: Any, success: float) -> None:
     found, _ = of(replace(FINDINGS["stream"], run=replace(RUN, verdict=verdict)), tmp_path)
     assert found["probe_success stream main"] == success
+
+
+# A TV that is off on purpose
+
+
+WITHOUT_SCREEN = "kept/install/without-screen"
+
+
+def of_tv(root: Path, written: TvState | None = None) -> tuple[Figures, str]:
+    if written:
+        write(written, root)
+    return collect(States(root, root / "kept"), screen.tv)
+
+
+def test_a_picture_is_wanted_without_a_plan_and_where_nobody_knows(tmp_path: Path) -> None:
+    assert of_tv(tmp_path) == ({"screen_wanted": 1}, "")
+    (tmp_path / "tv").mkdir()
+    (tmp_path / "tv/state.json").write_text("{")
+    found, fault = of_tv(tmp_path)
+    assert (found, "is not a state of this version" in fault) == ({"screen_wanted": 1}, True)
+
+
+def test_a_machine_without_a_screen_wants_no_picture_and_has_no_sample_of_it(tmp_path: Path) -> None:
+    (tmp_path / WITHOUT_SCREEN).parent.mkdir(parents=True)
+    (tmp_path / WITHOUT_SCREEN).touch()
+    assert of_tv(tmp_path, TV) == ({}, "")
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+def test_what_is_wanted_stays_wanted_however_old_the_state_is(tmp_path: Path, is_wanted: bool) -> None:
+    write(replace(TV, is_wanted=is_wanted), tmp_path, seconds_ago=36_000)
+    assert of_tv(tmp_path) == ({"screen_wanted": is_wanted, "tv_on": 1, "tv_problem": 0}, "")
+
+
+def test_a_change_that_is_overdue_makes_a_picture_wanted_and_is_a_problem(tmp_path: Path) -> None:
+    off = replace(TV, is_wanted=False, power="off")
+    assert of_tv(tmp_path, replace(off, until=time.time() - 60))[0] == {"screen_wanted": 0, "tv_on": 0, "tv_problem": 0}
+    assert of_tv(tmp_path, replace(off, until=time.time() - 180))[0] == {"screen_wanted": 1, "tv_on": 0, "tv_problem": 1}
+
+
+def test_a_tv_that_reports_nothing_and_does_not_obey(tmp_path: Path) -> None:
+    assert of_tv(tmp_path, replace(TV, power="unknown", problem="no answer"))[0] == {"screen_wanted": 1, "tv_problem": 1}
 
 
 # Absent, old, broken

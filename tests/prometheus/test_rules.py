@@ -87,6 +87,14 @@ def test_the_alerts_do_what_their_cases_say(path: Path, tmp_path: Path) -> None:
     run(tool("promtool"), "test", "rules", document)
 
 
+def test_no_alert_about_the_picture_fires_while_the_tv_is_off_by_the_plan(tmp_path: Path) -> None:
+    """Each case that fires, with the same series and a TV that is off on purpose."""
+    given = cases.of_promtool(HERE / "picture.cases.yml", {"livekeep_screen_wanted": "0x240"}, "LivekeepTvNotSwitched")
+    document = tmp_path / "cases.yml"
+    document.write_text(yaml.dump(given))
+    run(tool("promtool"), "test", "rules", document)
+
+
 @pytest.mark.parametrize("name", ["recording.yml", "texts.yml"])
 def test_the_rules_give_what_promtool_expects(name: str) -> None:
     run(tool("promtool"), "test", "rules", HERE / name)

@@ -14,7 +14,7 @@ from livekeep.core.config import Config
 from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.probe_results import Connector, HostResult, Run
 from livekeep.core.record_states import RecorderState
-from livekeep.core.state import PlayerState, PollerState
+from livekeep.core.state import PlayerState, PollerState, TvState
 from livekeep.record.alerts import conditions, gathering, store
 from livekeep.record.alerts.channels import Channel
 from livekeep.record.alerts.engine import Engine
@@ -293,6 +293,28 @@ def test_a_screen_that_is_off_on_purpose_alerts_nobody(box: Box) -> None:
     )
     watched.pass_time(400)
     assert watched.kinds() == ["begin"]
+
+
+def test_a_tv_that_is_off_by_the_plan_alerts_nobody_and_one_that_does_not_come_on_does(box: Box) -> None:
+    def write(it: state.State) -> None:
+        (box.root / "run/livekeep" / it.FILE).parent.mkdir(exist_ok=True)
+        state.write(state.stamped(it), box.root / "run/livekeep")
+
+    with_screen(box, PlayerState("none", display_up=False), PollerState("offline"))
+    watched = Watched(box, {"down": Config().alerts["down"]}, time.time())
+    off = TvState(is_wanted=False, method="cec", until=watched.clock.wall + 86400)
+    write(off)
+    watched.pass_time(900)
+    assert watched.messages() == []
+    gone = (Connector("HDMI-A-1", connected=False),)
+    write(HostResult(run=Run(interval_seconds=60.0, verdict="ok"), connectors=gone))
+    write(dataclasses.replace(off, is_wanted=True))
+    watched.pass_time(900)
+    assert watched.messages() == []
+    write(dataclasses.replace(off, is_wanted=True, problem="the TV does not answer over HDMI-CEC"))
+    watched.pass_time(400)
+    ((_kind, title),) = watched.messages()
+    assert "screen: no display: " in title and "the TV does not answer over HDMI-CEC" in title
 
 
 def test_a_channel_that_is_off_air_is_reported_by_its_name(box: Box) -> None:

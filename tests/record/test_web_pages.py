@@ -4,7 +4,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from livekeep.core import state
 from livekeep.core.record_states import AlerterState, RecorderState
+from livekeep.core.state import PlayerState, PollerState, TvState
 from livekeep.record import figures
 from livekeep.record.store.queries import Session, Step
 from livekeep.record.web import pages
@@ -342,6 +343,26 @@ def test_the_page_has_a_picture_of_the_screen_taken_and_shows_it(tmp_path: Path)
     answer = site.browser.get(shown)
     assert (answer.content, answer.headers["content-type"]) == (b"made-up", "image/png")
     site.close()
+
+
+def test_a_tv_that_is_off_on_purpose_is_well_and_says_until_when(site: Site) -> None:
+    def write(*written: state.State) -> None:
+        for it in written:
+            (site.root / "run" / it.FILE).parent.mkdir(exist_ok=True)
+            state.write(state.stamped(it), site.root / "run")
+
+    until = time.time() + 10 * 86400
+    off = TvState(is_wanted=False, reason="the plan (daily 08:00-22:00)", until=until, method="black")
+    write(off, PollerState("offline"), PlayerState("none"))
+    page = site.page("/").text
+    moment = time.strftime("%Y-%m-%d %H:%M", time.localtime(until))
+    assert f"The TV is off on purpose until {moment} (black picture): the plan (daily 08:00-22:00)." in page
+    assert "All is well" in page
+    write(replace(off, is_wanted=True, problem="the TV is mute", advice="Enable CEC"), PlayerState("holding", display_up=True))
+    page = site.page("/").text
+    assert "off on purpose" not in page
+    assert "The holding picture is shown, but the TV is mute." in page
+    assert "Enable CEC" in page
 
 
 def test_a_box_without_a_screen_shows_none(site: Site) -> None:

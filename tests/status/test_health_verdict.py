@@ -29,12 +29,14 @@ from livekeep.core.state import (
     StateAbsentError,
     StateBrokenError,
     StreamState,
+    TvState,
 )
 from livekeep.status import probe_status, snapshot
 from livekeep.status.health import Clock, Health
 from livekeep.status.probe_status import is_silent
 from livekeep.status.screen_verdict import verdict
 from livekeep.status.snapshot import error_screen_is_active
+from livekeep.system import terminal
 
 NOW, MONOTONIC = 1_800_000_000.0, 5_000.0
 CLOCK = Clock(NOW, MONOTONIC)
@@ -54,8 +56,11 @@ def player(picture: Picture = "stream", age: float = 1.0, **more: object) -> Pla
     return replace(start, **more)
 
 
-def judge(the_poller: object, the_player: object, error_screen: bool = False) -> Health:
-    return verdict(the_poller, the_player, error_screen, CLOCK, {})  # type: ignore[arg-type]
+NO_PLAN = StateAbsentError("absent")
+
+
+def judge(the_poller: object, the_player: object, error_screen: bool = False, tv: object = NO_PLAN) -> Health:
+    return verdict(the_poller, the_player, error_screen, CLOCK, {}, tv)  # type: ignore[arg-type]
 
 
 OK = [
@@ -151,6 +156,89 @@ def test_every_combination(stream: StreamState, cause: Cause, picture: Picture, 
     assert found.sentence
 
 
+# The TV is off on purpose
+
+
+def tv(is_wanted: bool = False, **more: object) -> TvState:
+    start = TvState(is_wanted=is_wanted, since=LONG_AGO, reason="the plan (daily 08:00-22:00)", until=NOW + 3600, method="blank")
+    return replace(start, **more)
+
+
+GONE = StateAbsentError("it is absent")
+AS_AT_NIGHT: list[tuple[str, object, object]] = [
+    ("released", poller("offline"), player("none")),
+    ("the TV in standby has dropped the hot-plug line", poller("offline"), player("holding", display_up=False)),
+    ("the network is switched off, too", poller("error", "outage", consecutive_failures=9), player("error")),
+    ("live at night with force", poller("live"), player("none")),
+    ("a stream stood still", poller("live"), player(playback=replace(MOVING, position_changed_at=LONG_AGO))),
+]
+
+
+@pytest.mark.parametrize(("a_poller", "a_player"), [case[1:] for case in AS_AT_NIGHT], ids=[case[0] for case in AS_AT_NIGHT])
+def test_a_tv_that_is_off_on_purpose_is_ok_whatever_is_on_the_screen(a_poller: object, a_player: object) -> None:
+    found = judge(a_poller, a_player, tv=tv())
+    assert found.level == "ok"
+    until = terminal.local_time(NOW + 3600, NOW)
+    assert found.sentence == f"the TV is off on purpose until {until} (output blanked): the plan (daily 08:00-22:00)"
+    assert judge(a_poller, a_player).level == "down"
+    assert judge(a_poller, a_player, tv=tv(is_wanted=True)) == judge(a_poller, a_player)
+
+
+BROKEN_AT_NIGHT: list[tuple[str, object, object, bool, TvState, str]] = [
+    ("no player", poller("offline"), GONE, False, tv(), "livekeep-player: it is absent"),
+    ("player stuck", poller("offline"), player("none", age=31), False, tv(), "livekeep-player is stuck: its state is 31 s old"),
+    ("no poller", GONE, player("none"), False, tv(), "livekeep-poller: it is absent"),
+    ("poller stuck", poller("offline", age=31), player("none"), False, tv(), "livekeep-poller is stuck"),
+    ("refused", poller("error", "refused"), player("none"), False, tv(), "no event would be noticed: a reason"),
+    ("no display", poller("offline"), player("none"), True, tv(), "the display could not be started"),
+    ("still on", poller("offline"), player("none"), False, tv(problem="the TV does not answer"), "the TV does not answer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("a_poller", "a_player", "error_screen", "the_tv", "says"),
+    [case[1:] for case in BROKEN_AT_NIGHT],
+    ids=[case[0] for case in BROKEN_AT_NIGHT],
+)
+def test_what_would_keep_it_dark_in_the_morning_degrades(
+    a_poller: object, a_player: object, error_screen: bool, the_tv: TvState, says: str
+) -> None:
+    found = judge(a_poller, a_player, error_screen, the_tv)
+    assert found.level == "degraded"
+    assert found.sentence.startswith("the TV is off on purpose until ")
+    assert f", but {says}" in found.sentence
+
+
+def test_probes_do_not_degrade_a_tv_that_is_off() -> None:
+    results = {"network": found(NetworkResult), "clock": found(ClockResult, "warn", synchronized=False)}
+    assert verdict(poller("offline"), player("none"), False, CLOCK, results, tv()).level == "ok"
+    assert verdict(poller("offline"), player("holding"), False, CLOCK, results, tv(is_wanted=True)).level == "degraded"
+
+
+def test_a_tv_that_is_not_switched_on_when_it_is_due_is_down_and_one_not_switched_off_degraded() -> None:
+    healthy = poller("offline"), player("holding")
+    assert judge(*healthy, tv=tv(until=NOW - 119)).level == "ok"
+    late = judge(*healthy, tv=tv(until=NOW - 121))
+    assert (late.level, "the TV should be on since" in late.sentence) == ("down", True)
+    late = judge(*healthy, tv=tv(is_wanted=True, until=NOW - 121))
+    assert (late.level, "the TV should be off since" in late.sentence) == ("degraded", True)
+    assert judge(*healthy, tv=tv(until=None)).level == "ok"
+
+
+def test_a_tv_that_does_not_obey_degrades_a_right_picture() -> None:
+    dumb = tv(is_wanted=True, problem="the TV does not answer over HDMI-CEC")
+    found = judge(poller(), player(), tv=dumb)
+    assert found == Health("degraded", "the stream is shown: why, but the TV does not answer over HDMI-CEC")
+    found = judge(poller(), player(display_up=False), tv=dumb)
+    assert found.level == "down"
+    assert found.sentence.startswith("no display: ") and found.sentence.endswith("; the TV does not answer over HDMI-CEC")
+
+
+def test_an_unreadable_state_of_the_tv_switches_nothing_off() -> None:
+    assert judge(poller(), player(), tv=StateBrokenError("foreign")) == judge(poller(), player())
+    assert judge(poller(), player("none"), tv=StateBrokenError("foreign")).level == "down"
+
+
 # What the probes found
 
 
@@ -187,7 +275,7 @@ FOUND = [*((*case, "") for case in FOUND_WELL), *FOUND_DEGRADED]
 
 @pytest.mark.parametrize(("findings", "stream", "says"), [case[1:] for case in FOUND], ids=[case[0] for case in FOUND])
 def test_findings_degrade_at_most(findings: ProbeResult, stream: StreamState, says: str) -> None:
-    judged = verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, {"it": findings})
+    judged = verdict(poller(stream), player("stream" if stream == "live" else "holding"), False, CLOCK, {"it": findings}, NO_PLAN)
     assert judged.level == ("degraded" if says else "ok")
     assert judged.sentence.startswith("the stream is shown" if stream == "live" else "the holding picture is shown")
     assert says in judged.sentence
@@ -196,13 +284,13 @@ def test_findings_degrade_at_most(findings: ProbeResult, stream: StreamState, sa
 @pytest.mark.parametrize("findings", [case[1] for case in FOUND_DEGRADED])
 def test_findings_never_bring_the_screen_down_nor_up(findings: ProbeResult) -> None:
     gone = StateAbsentError("gone")
-    assert verdict(poller(), gone, False, CLOCK, {"it": findings}) == judge(poller(), gone)
-    assert verdict(gone, player(), False, CLOCK, {"it": findings}) == judge(gone, player())
-    assert verdict(poller(), player("error"), False, CLOCK, {"it": findings}) == judge(poller(), player("error"))
+    assert verdict(poller(), gone, False, CLOCK, {"it": findings}, NO_PLAN) == judge(poller(), gone)
+    assert verdict(gone, player(), False, CLOCK, {"it": findings}, NO_PLAN) == judge(gone, player())
+    assert verdict(poller(), player("error"), False, CLOCK, {"it": findings}, NO_PLAN) == judge(poller(), player("error"))
 
 
 def test_the_screen_s_own_trouble_comes_first() -> None:
-    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, {"network": found(NetworkResult)})
+    judged = verdict(poller(consecutive_failures=2), player(), False, CLOCK, {"network": found(NetworkResult)}, NO_PLAN)
     assert "last 2 requests failed" in judged.sentence
 
 

@@ -53,6 +53,12 @@ PLAYER = {
     "livekeep_player_decoder_info": info("The stream's codec, and the hardware decoder in use.", "codec", "hwdec"),
 }
 
+TV = {
+    "livekeep_screen_wanted": gauge("Whether a picture is wanted on the TV now; 1 without a plan, absent without a screen."),
+    "livekeep_tv_on": gauge("Whether the TV itself reports that it is on; absent if it reports nothing."),
+    "livekeep_tv_problem": gauge("Whether the TV could not be switched as wanted."),
+}
+
 CHANNELS = {
     "livekeep_channel_intended": gauge("Whether the channel is meant to be on air.", "channel"),
     "livekeep_channel_on_air": gauge("Whether the ingest has acknowledged bytes within the last seconds.", "channel"),
@@ -180,7 +186,7 @@ EXPORTER = {
     "process_open_fds": gauge("File descriptors that the exporter has open."),
 }
 
-FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **CHANNELS, **PROBES, **RECORD, **HOST, **UNITS, **EXPORTER}
+FAMILIES: dict[str, Family] = {**HEALTH, **POLLER, **PLAYER, **TV, **CHANNELS, **PROBES, **RECORD, **HOST, **UNITS, **EXPORTER}
 """By name, in the order of the response. A counter's name ends in _total."""
 
 HISTOGRAM_PARTS: dict[str, tuple[str, ...]] = {"_bucket": ("le",), "_count": (), "_sum": ()}

@@ -39,6 +39,7 @@ def sources_of(states: States, root: Path) -> dict[str, Source]:
         "health": partial(screen.health, states),
         "poller": partial(screen.poller, states),
         "player": partial(screen.player, states),
+        "tv": partial(screen.tv, states),
         "channels": partial(channels.collect, states),
         **{f"probe-{name}": partial(probe_results.collect, name, states) for name in PROBES},
         "record": partial(record.collect, states),

@@ -1,4 +1,5 @@
-"""Metrics of the screen: the health verdict, livekeep-poller's state of the stream, what livekeep-player shows.
+"""Metrics of the screen: the health verdict, livekeep-poller's state of the stream, what livekeep-player shows, and whether
+livekeep-tv wants a picture.
 
 An absent state has no samples and is not a fault: its unit is stopped. A broken or stale state has no samples and is a fault.
 """
@@ -12,11 +13,14 @@ from livekeep.core.state import (
     Picture,
     PlayerState,
     PollerState,
+    StateBrokenError,
     StreamPicture,
     StreamState,
+    TvState,
 )
 from livekeep.exporter.metrics import Sample
 from livekeep.exporter.states import States
+from livekeep.status import tv_status
 from livekeep.status.health import LEVELS, Clock
 from livekeep.status.screen_verdict import is_stuck
 from livekeep.system.metric_family import known
@@ -93,6 +97,20 @@ def player(states: States, clock: Clock) -> Iterator[Sample]:
     yield "livekeep_player_dropped_frames_total", ("output",), playback.dropped_by_output
     if playback.video_codec:
         yield "livekeep_player_decoder_info", (playback.video_codec, playback.hwdec), 1
+
+
+def tv(states: States, clock: Clock) -> Iterator[Sample]:
+    """Raises `TemporaryError`."""
+    if not states.has_screen():
+        return
+    state = states.read(TvState)
+    yield "livekeep_screen_wanted", (), not tv_status.is_off(state, clock)
+    if isinstance(state, StateBrokenError):
+        raise state
+    if isinstance(state, TvState):
+        if state.power != "unknown":
+            yield "livekeep_tv_on", (), state.power == "on"
+        yield "livekeep_tv_problem", (), tv_status.trouble(state, clock) != ""
 
 
 def health(states: States, clock: Clock) -> Iterator[Sample]:

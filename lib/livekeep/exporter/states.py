@@ -56,6 +56,9 @@ class States:
         with readable():
             return snapshot.error_screen_is_active(self.root)
 
+    def has_screen(self) -> bool:
+        return snapshot.has_screen(self._kept)
+
     def channels(self) -> dict[str, ChannelStatus]:
         """By name. Raises `TemporaryError` if they cannot be listed."""
         with readable():

@@ -1,9 +1,15 @@
-"""The verdict on the screen, from the states of poller and player and from the probes' results. Pure."""
+"""The verdict on the screen, from the states of poller, player and livekeep-tv and from the probes' results. Pure.
 
-from livekeep.core.state import PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture
-from livekeep.status import probe_status
+While the TV is off on purpose, only what would keep it dark at the next start counts, and at worst degrades the verdict: poller
+or player does not run, the API refuses, the display could not be started, the TV was not switched. What is on the screen, an
+outage of the network and what the probes find is judged again when the TV is on.
+"""
+
+from livekeep.core.state import Cause, PlayerState, PollerState, StateAbsentError, StateBrokenError, StreamPicture, TvState
+from livekeep.status import probe_status, tv_status
 from livekeep.status.health import Clock, Health, age, sentence
 from livekeep.status.probe_status import ProbeResults
+from livekeep.status.tv_status import ReadTv
 
 STUCK_SECONDS = 30.0
 """The writer of an older state is stuck: both write at least twice as often."""
@@ -12,6 +18,8 @@ WRONG_PICTURE_SECONDS = 60.0
 STILL_SECONDS = 5.0
 """A position that is unchanged for longer is not just the pause between two reports."""
 RECENT_STALL_SECONDS = 300.0
+LASTING: tuple[Cause, ...] = ("refused", "bad-config")
+"""Errors that do not end by themselves."""
 FAILURES_OF_AN_OUTAGE = 2
 """A single failed request is not an outage."""
 
@@ -22,8 +30,51 @@ def verdict(
     error_screen_active: bool,
     clock: Clock,
     results: ProbeResults,
+    tv: ReadTv,
 ) -> Health:
     """An unreadable state is passed as its error. Results of probes at worst degrade the verdict."""
+    tv_trouble = tv_status.trouble(tv, clock)
+    if isinstance(tv, TvState) and tv_status.is_off(tv, clock):
+        concern = tv_trouble or trouble_while_off(poller, player, error_screen_active, clock)
+        off = tv_status.off_text(tv, clock)
+        return Health("degraded", f"{off}, but {concern}") if concern else Health("ok", off)
+    if isinstance(tv, TvState) and not tv.is_wanted:
+        return Health("down", tv_trouble)
+    judged = while_wanted(poller, player, error_screen_active, clock, results)
+    if not tv_trouble:
+        return judged
+    if judged.level == "ok":
+        return Health("degraded", f"{judged.sentence}, but {tv_trouble}")
+    return Health(judged.level, f"{judged.sentence}; {tv_trouble}")
+
+
+def trouble_while_off(
+    poller: PollerState | StateAbsentError | StateBrokenError,
+    player: PlayerState | StateAbsentError | StateBrokenError,
+    error_screen_active: bool,
+    clock: Clock,
+) -> str:
+    """What would keep the TV dark when it is wanted again, or ""."""
+    if error_screen_active:
+        return "the display could not be started"
+    for name, state in (("player", player), ("poller", poller)):
+        if not isinstance(state, PlayerState | PollerState):
+            return f"livekeep-{name}: {state}"
+        if is_stuck(state, clock):
+            return f"livekeep-{name} is stuck: its state is {age(state, clock)} old"
+    if isinstance(poller, PollerState) and poller.state == "error" and poller.cause in LASTING:
+        return sentence("no event would be noticed", poller.reason)
+    return ""
+
+
+def while_wanted(
+    poller: PollerState | StateAbsentError | StateBrokenError,
+    player: PlayerState | StateAbsentError | StateBrokenError,
+    error_screen_active: bool,
+    clock: Clock,
+    results: ProbeResults,
+) -> Health:
+    """The verdict while a picture is wanted on the TV."""
     if error_screen_active:
         return Health("down", "the error screen is on: the display could not be started")
     if not isinstance(player, PlayerState):
@@ -80,7 +131,7 @@ def wrong_picture(poller: PollerState, player: PlayerState) -> str:
         return "the stream is live but the holding picture is shown"
     if poller.state == "offline" and (player.picture == "stream" or player.stream_picture == "none"):
         return "the stream is off air but still shown"
-    if poller.state == "error" and (is_held or poller.cause in ("refused", "bad-config")):
+    if poller.state == "error" and (is_held or poller.cause in LASTING):
         return sentence(f"{shown(player)} instead of the error picture", poller.reason)
     return ""
 

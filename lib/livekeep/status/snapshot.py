@@ -9,12 +9,13 @@ from pathlib import Path
 from livekeep.core import channels, config, paths, state
 from livekeep.core.config import Probes
 from livekeep.core.errors import not_permitted
-from livekeep.core.state import PlayerState, PollerState, ReadState, StateAbsentError, StateBrokenError
-from livekeep.status import channel_status, probe_status, record_status, screen_verdict
+from livekeep.core.state import PlayerState, PollerState, ReadState, StateAbsentError, StateBrokenError, TvState
+from livekeep.status import channel_status, probe_status, record_status, screen_verdict, tv_status
 from livekeep.status.channel_status import ChannelStatus
 from livekeep.status.health import Clock, Verdict
 from livekeep.status.probe_status import ProbeResults
 from livekeep.status.record_status import RecordStatus
+from livekeep.status.tv_status import ReadTv
 
 ERROR_SCREEN_PICTURE = "error-screen/picture.png"
 """livekeep-error-screen's picture, below the state directory; it exists only while that unit runs."""
@@ -34,12 +35,19 @@ class Snapshot:
     probe_results: ProbeResults = field(default_factory=dict)
     channels: Mapping[str, ChannelStatus] = field(default_factory=dict)
     has_screen: bool = True
+    tv: ReadTv = field(default_factory=StateAbsentError)
+
+    def is_off_on_purpose(self) -> bool:
+        """Whether no picture is wanted on the TV now, by plan or by hand."""
+        return tv_status.is_off(self.tv, self.clock)
 
     def verdict(self) -> Verdict:
         on_air = channel_status.verdicts(self.channels, self.clock)
         if not self.has_screen:
             return Verdict(None, on_air)
-        screen = screen_verdict.verdict(self.poller, self.player, self.error_screen_active, self.clock, self.probe_results)
+        screen = screen_verdict.verdict(
+            self.poller, self.player, self.error_screen_active, self.clock, self.probe_results, self.tv
+        )
         return Verdict(screen, on_air)
 
 
@@ -63,6 +71,7 @@ def read(
         probe_status.read(probes, root, read_state),
         channel_status.read(root, kept / channels.DIRECTORY.name, read_state),
         has_screen(kept),
+        read_state(TvState, root),
     )
 
 

@@ -8,7 +8,7 @@ import time
 from livekeep.core import state
 from livekeep.core.channels import ChannelEnd, ChannelState, Played
 from livekeep.core.probe_results import HostResult, NetworkResult, Run, SpeedtestResult
-from livekeep.core.state import Playback, PlayerState, PollerState
+from livekeep.core.state import Playback, PlayerState, PollerState, TvState
 from livekeep.system import terminal
 from tests.command.air_box import on_air
 from tests.command.box import Box
@@ -58,6 +58,40 @@ def test_tells_what_is_shown_since_when_and_why(box: Box) -> None:
     )
     assert row(done.stdout, "Asked") == "last good answer 1 min ago; asks again in 2 min"
     assert row(done.stdout, "Next start").startswith("20")
+
+
+def test_tells_that_the_tv_is_off_on_purpose(box: Box) -> None:
+    plan, until = "the plan (daily 08:00-22:00)", time.time() + 10 * 86400
+    off = TvState(is_wanted=False, reason=plan, until=until, method="cec", power="on")
+    box.write(PollerState("offline"), PlayerState("none", time.time(), display_up=False), off)
+    box.start_units()
+    moment = time.strftime("%Y-%m-%d %H:%M", time.gmtime(until))
+    text = box.run("status").stdout
+    expected = f"off on purpose until {moment} (switched off over HDMI-CEC): {plan}"
+    assert text.startswith(f"ok: the TV is {expected}\n")
+    assert row(text, "TV") == f"{expected}; the TV reports that it is on"
+    document = json.loads(box.run("status", "--json").stdout)
+    assert (document["is_off_on_purpose"], document["tv"]["method"], document["health"]["level"]) == (True, "cec", "ok")
+
+
+def test_tells_what_to_do_about_a_tv_that_does_not_obey(box: Box) -> None:
+    now = time.time()
+    fault = TvState(reason="the plan (daily)", until=now + 10 * 86400, problem="the TV is mute", advice="Switch on CEC")
+    box.write(PollerState("offline"), PlayerState("holding", now, display_up=True), fault)
+    box.start_units()
+    done = box.run("status")
+    assert done.stdout.startswith("degraded: the holding picture is shown, but the TV is mute\n")
+    assert row(done.stdout, "TV fault") == "the TV is mute"
+    assert row(done.stdout, "Do") == "Switch on CEC"
+    box.write(TvState(is_wanted=False, until=now - 3600))
+    assert box.run("health").returncode == 2
+
+
+def test_without_a_plan_there_is_no_row_of_the_tv(box: Box) -> None:
+    fill(box)
+    assert "\nTV" not in box.run("status").stdout
+    document = json.loads(box.run("status", "--json").stdout)
+    assert (document["tv"], document["is_off_on_purpose"]) == (None, False)
 
 
 def test_tells_what_each_unit_does(box: Box) -> None:

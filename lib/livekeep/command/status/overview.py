@@ -14,9 +14,9 @@ from livekeep.command import unit_names
 from livekeep.command.status import channels_text, probe_text, record_text
 from livekeep.core import channels, config
 from livekeep.core.errors import LivekeepError
-from livekeep.core.state import PlayerState, PollerState
+from livekeep.core.state import PlayerState, PollerState, StateAbsentError, TvState
 from livekeep.core.text import shown
-from livekeep.status import snapshot
+from livekeep.status import snapshot, tv_status
 from livekeep.status.health import Clock
 from livekeep.status.screen_verdict import is_stuck, still_seconds
 from livekeep.status.snapshot import Snapshot
@@ -64,6 +64,9 @@ def document(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...]
             screen |= {name: None, f"{name}_problem": str(state)}
         else:
             screen |= {name: dataclasses.asdict(state), f"{name}_problem": "stuck" if is_stuck(state, now.clock) else ""}
+    if now.has_screen:
+        tv = now.tv if isinstance(now.tv, TvState) else None
+        screen |= {"tv": dataclasses.asdict(tv) if tv else None, "is_off_on_purpose": now.is_off_on_purpose()}
     return {
         "version": livekeep.__version__,
         "health": dataclasses.asdict(now.verdict().whole()),
@@ -80,7 +83,7 @@ def document(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...]
 def text(now: Snapshot, configured: Collection[str], units: tuple[Unit, ...], problem: str) -> str:
     health = now.verdict().whole()
     head = f"{terminal.paint(health.level, channels_text.COLOURS[health.level])}: {shown(health.sentence)}"
-    screen = terminal.table([*screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
+    screen = terminal.table([*tv_rows(now), *screen_rows(now), *stream_rows(now)]) if now.has_screen else ""
     on_air = channels_text.overview(now.channels, configured, now.clock)
     probes = probe_text.overview(now.probe_results, now.clock) if now.probe_results else ""
     record = record_text.overview(now.record, now.clock)
@@ -98,7 +101,7 @@ def screen_rows(now: Snapshot) -> list[Row]:
     if not isinstance(player, PlayerState):
         return [("Screen", f"unknown; {player}")]
     rows = [("Screen", f"{PICTURES[player.picture]} since {terminal.since(player.since, clock.now)}")]
-    rows += [(name, value) for name, value in (("Why", player.reason), ("Do", player.advice), ("Line", player.line)) if value]
+    rows += present(("Why", player.reason), ("Do", player.advice), ("Line", player.line))
     rows += [("Picture", f"{problem} (another one is shown instead)") for problem in player.picture_problems]
     if not player.display_up:
         rows.append(("Display", "does not answer, or no TV is connected"))
@@ -111,6 +114,23 @@ def screen_rows(now: Snapshot) -> list[Row]:
         f"{player.display_restarts} display restarts"
     )
     return [*rows, ("Counted", counters), *stuck_row("livekeep-player", player, clock)]
+
+
+def tv_rows(now: Snapshot) -> list[Row]:
+    """Nothing without a plan."""
+    tv, clock = now.tv, now.clock
+    if isinstance(tv, StateAbsentError):
+        return []
+    if not isinstance(tv, TvState):
+        return [("TV", f"unknown; {tv}")]
+    reported = f"; the TV reports that it is {tv.power}" if tv.power != "unknown" else ""
+    trouble = tv_status.trouble(tv, clock)
+    return [("TV", f"{tv_status.wanted_text(tv, clock)}{reported}"), *present(("TV fault", trouble), ("Do", tv.advice))]
+
+
+def present(*rows: Row) -> list[Row]:
+    """The rows with a value."""
+    return [row for row in rows if row[1]]
 
 
 def playback(player: PlayerState) -> str:
@@ -140,7 +160,7 @@ def stream_rows(now: Snapshot) -> list[Row]:
     name = f' "{poller.selected}"' if poller.selected else ""
     kind = f" ({poller.kind})" if poller.kind else ""
     rows = [("Stream", f"{poller.state}{name}{kind} since {terminal.since(poller.since, clock.now)}".removesuffix(" since "))]
-    rows += [(label, value) for label, value in (("Reason", poller.reason), ("Do", poller.advice)) if value]
+    rows += present(("Reason", poller.reason), ("Do", poller.advice))
     if poller.next_start:
         rows.append(("Next start", terminal.local_time(poller.next_start, clock.now)))
     asked = "no good answer yet"

@@ -1,7 +1,8 @@
 """Rules of kind "verdict": the box's health as `livekeep health` gives it, for the screen and each channel; and the recorder's.
 
-A screen that is off on purpose raises no alert: livekeep.target is stopped (neither poller nor player has a state), or the kernel
-reports that no TV is connected.
+A screen that is off on purpose raises no alert: livekeep.target is stopped (neither poller nor player has a state), the kernel
+reports that no TV is connected, or the TV is off by the plan or by hand, which the verdict itself allows for. A TV that is gone
+because it could not be switched on is not off on purpose.
 """
 
 import time
@@ -13,7 +14,7 @@ from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import HostResult
 from livekeep.core.record_states import RecorderState
-from livekeep.core.state import StateAbsentError, StateBrokenError
+from livekeep.core.state import StateAbsentError, StateBrokenError, TvState
 from livekeep.record.alerts.rules import Finding
 from livekeep.status import snapshot
 from livekeep.status.health import LEVELS, Clock, Health
@@ -35,7 +36,8 @@ def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) ->
     is_off = is_stopped and not seen.error_screen_active
     host = seen.probe_results.get("host")
     if isinstance(host, HostResult) and not is_silent(host, seen.clock) and host.connectors:
-        is_off = is_off or all(connector.connected is False for connector in host.connectors)
+        is_gone = all(connector.connected is False for connector in host.connectors)
+        is_off = is_off or (is_gone and not (isinstance(seen.tv, TvState) and seen.tv.is_wanted and seen.tv.problem))
     verdict = seen.verdict()
     parts: dict[str, Health] = {f"channel {name}": it for name, it in verdict.channels.items()}
     if verdict.screen and not is_off:

@@ -8,12 +8,13 @@ from livekeep.core import channels
 from livekeep.core.channels import ChannelState
 from livekeep.core.errors import TemporaryError
 from livekeep.core.record_states import AlerterState
-from livekeep.core.state import PlayerState, PollerState
+from livekeep.core.state import PlayerState, PollerState, TvState
 from livekeep.record.reading import NoRecordError
 from livekeep.record.store import queries
 from livekeep.record.web.address import SECOND, View
 from livekeep.record.web.sources import Sources
-from livekeep.status import snapshot
+from livekeep.status import snapshot, tv_status
+from livekeep.status.health import Clock
 from livekeep.status.screen_verdict import shown
 from livekeep.status.snapshot import Snapshot
 from livekeep.system import screen_picture
@@ -49,6 +50,8 @@ class Tv:
     since: float
     player: PlayerState | None
     poller: PollerState | None
+    off: str
+    """That it is off on purpose, until when and why, or ""."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ def collect(sources: Sources, view: View) -> Mapping[str, Any]:
     rows = channel_rows(seen) if isinstance(seen, Snapshot) else ()
     content: dict[str, Any] = {
         "verdict": verdict(seen, rows),
-        "tv": tv(sources) if snapshot.has_screen(sources.kept) else None,
+        "tv": tv(sources, clock) if snapshot.has_screen(sources.kept) else None,
         "channels": rows,
         "alerts": sorted(alerts.open, key=lambda it: (SEVERITIES.index(it.severity), -it.since)) if alerts else [],
         "faults": seen.record.faults(clock) if isinstance(seen, Snapshot) else (),
@@ -130,13 +133,14 @@ def verdict(seen: Snapshot | Exception, rows: tuple[ChannelRow, ...]) -> Verdict
 
 def advice(seen: Snapshot, rows: tuple[ChannelRow, ...]) -> tuple[str, ...]:
     """The programs' advice, and general advice."""
-    states = (seen.poller, seen.player, *(row.worker for row in rows))
-    texts = [one.advice for one in states if isinstance(one, PollerState | PlayerState | ChannelState)]
+    states = (seen.tv, seen.poller, seen.player, *(row.worker for row in rows))
+    texts = [one.advice for one in states if isinstance(one, TvState | PollerState | PlayerState | ChannelState)]
     return tuple(dict.fromkeys([*filter(None, texts), "Run: sudo livekeep doctor"]))
 
 
-def tv(sources: Sources) -> Tv:
-    player, poller = sources.state(PlayerState), sources.state(PollerState)
+def tv(sources: Sources, clock: Clock) -> Tv:
+    player, poller, state = sources.state(PlayerState), sources.state(PollerState), sources.state(TvState)
+    off = tv_status.off_text(state, clock) if state and tv_status.is_off(state, clock) else ""
     file = sources.states / screen_picture.FILE
     try:
         status = file.stat()
@@ -144,7 +148,7 @@ def tv(sources: Sources) -> Tv:
     except OSError:
         stamp, taken_at = "", None
     text = shown(player) if player else "unknown: livekeep-player does not run"
-    return Tv(stamp, taken_at, text, player.since if player else 0.0, player, poller)
+    return Tv(stamp, taken_at, text, player.since if player else 0.0, player, poller, off)
 
 
 def channel_rows(seen: Snapshot) -> tuple[ChannelRow, ...]:
