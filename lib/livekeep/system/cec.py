@@ -9,7 +9,7 @@ import errno
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -49,7 +49,15 @@ ABSENT = "{device}: no such device; choose one of /dev/cec* for tv.cec_device"
 NOT_PERMITTED = "{device}: may be used by root and group video only; run with sudo"
 
 
-class NotPermittedError(TemporaryError):
+class CecError(TemporaryError):
+    """The TV cannot be reached. The text is `problem`, a semicolon, and `advice`, which says what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problem, _, self.advice = text.partition("; ")
+
+
+class NotPermittedError(CecError):
     """This user may not use the device."""
 
 
@@ -121,7 +129,7 @@ def choose(adapters: Sequence[Adapter], connector: str) -> Adapter | None:
 def find(wanted_device: str = "", connector: str = "", devices: Path = DEVICES) -> "CecTv | None":
     """The TV at `wanted_device`, or for "" at the device of `connector` (for "" of the output in use); None without CEC device.
 
-    Raises `TemporaryError`: no such device, no permission, cec-ctl is missing.
+    Raises `CecError`: no such device, no permission, cec-ctl is missing.
     """
     names = [wanted_device] if wanted_device else sorted(str(path) for path in devices.glob("cec[0-9]*"))
     adapters = [parse_adapter(name, cec_ctl(name)) for name in names]
@@ -130,18 +138,20 @@ def find(wanted_device: str = "", connector: str = "", devices: Path = DEVICES) 
 
 
 def cec_ctl(device: str, *arguments: str) -> str:
-    """What cec-ctl prints. Raises `TemporaryError` if it cannot use the device."""
+    """What cec-ctl prints. Raises `CecError` if it cannot use the device."""
     command = ["cec-ctl", f"--device={device}", *arguments]
     try:
         ended = process.run(command, CALL_SECONDS, process.environment(), with_errors=True)
     except process.NotStartedError as error:
-        raise TemporaryError(MISSING) from error
+        raise CecError(MISSING) from error
+    except process.ChildError as error:
+        raise CecError(f"{device}: {error}; try another cable, and restart") from error
     reason = ended.errors.decode(errors="replace").strip().rpartition(": ")[2]
     if ended.exit_code and reason == os.strerror(errno.EACCES):
         raise NotPermittedError(NOT_PERMITTED.format(device=device))
     if ended.exit_code:
         is_absent = reason == os.strerror(errno.ENOENT)
-        raise TemporaryError(ABSENT.format(device=device) if is_absent else f"{device}: {reason}")
+        raise CecError(ABSENT.format(device=device) if is_absent else f"{device}: {reason}; see: dmesg | grep -i cec")
     return ended.text()
 
 
@@ -152,7 +162,7 @@ class CecTv:
         self.adapter = adapter
 
     def switch(self, is_on: bool, takes_input: bool = False) -> None:
-        """Wake the TV, and bring it to our input, or send it to standby: once. Raises `TemporaryError` if not acknowledged.
+        """Wake the TV, and bring it to our input, or send it to standby: once. Raises `CecError` if not acknowledged.
 
         A TV that is off may look like none: then nothing is sent to switch it off. The kernel wakes it even so.
         """
@@ -162,45 +172,48 @@ class CecTv:
 
     def take_input(self) -> None:
         """Bring the TV to our input, once. Nothing is sent while the kernel has no address."""
-        if self.adapter.physical_address:
-            self._send(*self._active_source())
+        if not self.adapter.physical_address:
+            # A TV that was off may give it only now.
+            self.adapter = parse_adapter(self.adapter.device, cec_ctl(self.adapter.device))
+        if message := self._active_source():
+            self._send(*message)
 
     def power(self) -> TvPower:
         """What the TV reports; "unknown" if it doesn't."""
         return POWER_STATES.get(self._state(), "unknown")
 
     def reported_state(self) -> str:
-        """What the TV reports, one of `POWER_STATES`, or "". Raises `TemporaryError` if it doesn't even acknowledge."""
+        """What the TV reports, one of `POWER_STATES`, or "". Raises `CecError` if it doesn't even acknowledge."""
         return power_state(self._send("--give-device-power-status")[0])
 
-    def confirm(self, is_on: bool, takes_input: bool = False) -> TvPower:
-        """Wait until the TV reports what `switch` asked for; repeat the change twice at most.
+    def confirm(self, is_on: bool, takes_input: bool = False, is_outdated: Callable[[], bool] = bool) -> TvPower:
+        """Wait until the TV reports what `switch` asked for; repeat the change twice at most, and not once it `is_outdated`.
 
-        Returns "unknown" for a TV that reports nothing. Raises `TemporaryError` if it stays as it was.
+        Returns "unknown" for a TV that reports nothing. Raises `CecError` if it stays as it was.
         """
         wanted = ("on", "to-on") if is_on else ("standby", "to-standby")
         for repeat in range(REPEATS + 1):
             if repeat:
                 self.switch(is_on, takes_input)
             # A TV that is starting ignores the change of input.
-            state = self._wait_for(wanted[:1] if takes_input else wanted)
-            if not state or state in wanted:
-                if is_on and takes_input:
+            state = self._wait_for(wanted[:1] if takes_input else wanted, is_outdated)
+            if not state or state in wanted or is_outdated():
+                if is_on and takes_input and not is_outdated():
                     self.take_input()
                 return POWER_STATES.get(state, "unknown")
-        raise TemporaryError(REFUSED.format(power="in standby" if is_on else "on", wanted="on" if is_on else "off"))
+        raise CecError(REFUSED.format(power="in standby" if is_on else "on", wanted="on" if is_on else "off"))
 
-    def _wait_for(self, wanted: Sequence[str]) -> str:
+    def _wait_for(self, wanted: Sequence[str], is_outdated: Callable[[], bool]) -> str:
         """One of the wanted states, or the TV's state at the end of the time."""
         deadline = time.monotonic() + CONFIRM_SECONDS
-        while (state := self._state()) not in wanted and time.monotonic() < deadline:
+        while (state := self._state()) not in wanted and time.monotonic() < deadline and not is_outdated():
             time.sleep(PAUSE_SECONDS)
         return state
 
     def _state(self) -> str:
         try:
             return self.reported_state()
-        except TemporaryError:
+        except CecError:
             return ""
 
     def _active_source(self) -> tuple[str, ...]:
@@ -208,12 +221,12 @@ class CecTv:
         return ("--active-source", f"phys-addr={address}") if address else ()
 
     def _send(self, *messages: str) -> list[Transmission]:
-        """Send messages, after a claim of a logical address if none is claimed. Raises `TemporaryError`."""
+        """Send messages, after a claim of a logical address if none is claimed. Raises `CecError`."""
         claim = () if self.adapter.is_claimed else CLAIM
         results = parse_transmissions(cec_ctl(self.adapter.device, "--skip-info", *claim, "--to=0", *messages))
         bad = next((result for result in results if not result.is_acknowledged()), None if results else Transmission(False))
         if bad:
-            raise TemporaryError(self._problem(bad))
+            raise CecError(self._problem(bad))
         self.adapter = replace(self.adapter, is_claimed=True)
         return results
 

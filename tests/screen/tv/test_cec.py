@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from livekeep.core.errors import TemporaryError
 from livekeep.system import cec
-from livekeep.system.cec import Adapter, Transmission
+from livekeep.system.cec import Adapter, CecError, Transmission
 
 RECORDED = Path(__file__).parent / "cec"
 DEVICE = "/dev/cec1"
@@ -119,5 +118,5 @@ def test_an_hdmi_input_is_no_output() -> None:
 
 def test_a_missing_cec_ctl_is_one_clear_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TemporaryError, match=r"^cec-ctl is missing, .*; run: sudo apt install v4l-utils$"):
+    with pytest.raises(CecError, match=r"^cec-ctl is missing, .*; run: sudo apt install v4l-utils$"):
         cec.find("/dev/cec0")

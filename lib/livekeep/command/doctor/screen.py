@@ -6,7 +6,6 @@ from pathlib import Path
 
 from livekeep.command.config import desktop
 from livekeep.command.doctor.doctor_base import Result, Surroundings
-from livekeep.core.errors import TemporaryError
 from livekeep.system import cec, drm
 
 PI_DECODER = "/dev/video10"
@@ -83,10 +82,9 @@ def check_cec(around: Surroundings) -> Result:
         device = cec.find(tv.cec_device, around.config.screen.connector, devices=around.path("/dev"))
         state = device.reported_state() if device else ""
     except cec.NotPermittedError as error:
-        return Result("skip", str(error).partition("; ")[0], "sudo livekeep doctor")
-    except TemporaryError as error:
-        finding, _, advice = str(error).partition("; ")
-        return Result("fail", finding, advice) if must else Result("ok", f"{finding}: not used")
+        return Result("skip", error.problem, "sudo livekeep doctor")
+    except cec.CecError as error:
+        return Result("fail", error.problem, error.advice) if must else Result("ok", f"{error.problem}: not used")
     if device is None:
         finding = "this machine has no HDMI-CEC device"
         return Result("fail", finding, 'set tv.method = "auto"') if must else Result("ok", f"{finding}: not used")
