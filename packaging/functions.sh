@@ -56,7 +56,7 @@ clean() { py3clean -p "$DPKG_MAINTSCRIPT_PACKAGE"; }
 # Stops and disables the package's units while all that they need still exists.
 end_units() {
     units=$(dpkg-query -L "$DPKG_MAINTSCRIPT_PACKAGE" |
-        sed -n 's,^/usr/lib/systemd/system/\(livekeep[^/]*\.\(service\|timer\|socket\|target\)\)$,\1,p')
+        sed -n 's,^/usr/lib/systemd/system/\(livekeep[^/]*\.\(service\|timer\|path\|socket\|target\)\)$,\1,p')
     # All at once: a socket would start its service again. For a template, all its instances.
     # shellcheck disable=SC2046,SC2086 # names without blanks
     if systemd_runs; then systemctl stop $(printf '%s\n' $units | sed 's/@\./@*./') 2>/dev/null || true; fi

@@ -41,6 +41,7 @@ from livekeep.screen.display import main as display
 from livekeep.screen.player import decision
 from livekeep.screen.player.decision import Choice
 from livekeep.screen.poller import stream_check, transitions, vimeo
+from livekeep.screen.tv import command as tv_command
 from livekeep.system import certificate, http
 from livekeep.system import youtube as youtube_refusals
 from livekeep.system.hls import Media
@@ -159,12 +160,13 @@ def test_the_examples_of_the_configuration_are_taken(tmp_path: Path) -> None:
 
 
 HANDED_OVER: dict[str, Any] = {
+    "tv": tv_command.build_parser,
     "record": record_command.build_parser,
     "alert": alert_command.parser,
     "report": program.build_parser,
     "clips": clips_command.build_parser,
 }
-"""What builds the parser of a subcommand of the record part, by its name."""
+"""What builds the parser of a subcommand that has a launcher, by its name."""
 
 
 def options_of(name: str) -> set[str]:

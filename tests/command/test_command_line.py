@@ -47,13 +47,14 @@ def test_every_subcommand_explains_itself(box: Box, name: str) -> None:
 
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_what_belongs_to_an_absent_part_says_how_to_install_it(tmp_path: Path, name: str) -> None:
-    shutil.copytree(REPOSITORY / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__", "record"))
+    shutil.copytree(REPOSITORY / "lib", tmp_path / "lib", ignore=shutil.ignore_patterns("__pycache__", "record", "screen"))
     (tmp_path / "bin").mkdir()
     shutil.copy(REPOSITORY / "bin/livekeep", tmp_path / "bin")
     program = [sys.executable, "-I", tmp_path / "bin/livekeep", name, "--help"]
     done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "the record part is not installed: run install.sh --with record\n"
+    part = LAUNCHERS[name]
+    assert done.stderr == f"the {part} part is not installed: run install.sh --with {part}\n"
 
 
 def test_health_loads_nothing_heavy(box: Box) -> None:

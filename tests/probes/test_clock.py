@@ -15,6 +15,7 @@ from livekeep.probes.clock import measurement
 from livekeep.probes.runner import Judgement
 from livekeep.status.health import Clock
 from livekeep.status.probe_descriptions import description_of
+from livekeep.system.clock import is_synchronized
 from tests.outside import program
 from tests.probes.running_probe import Probe
 from tests.system.systembus import PYTHON, SystemBus, system_bus
@@ -76,7 +77,7 @@ def samples(result: ClockResult) -> dict[tuple[str, ...], float]:
 def test_the_offset_is_that_of_the_last_answer(probe: Probe[ClockResult]) -> None:
     with system_bus(probe.folder) as bus, timesyncd(bus):
         result = probe.run()
-    assert result.synchronized == measurement.is_synchronized(Path("/nowhere"))
+    assert result.synchronized == is_synchronized(Path("/nowhere"))
     result = dataclasses.replace(result, synchronized=True)
     assert measurement.judge(result, "") == Judgement("ok", f"the clock was 300 ms behind {SERVER}")
     assert (result.server, result.stratum, result.offset_seconds) == (SERVER, 2, 0.3)

@@ -1,7 +1,7 @@
 """livekeep: the operator's command. Reads states, the configuration and systemd's units; never decides what is shown.
 
-A subcommand's module is imported only when it is called, so that `livekeep health` is fast. The subcommands of the record part
-are its launchers: this command imports no part.
+A subcommand's module is imported only when it is called, so that `livekeep health` is fast. The subcommands of the other parts
+are their launchers: this command imports no part.
 """
 
 import argparse
@@ -16,8 +16,8 @@ from livekeep.core.errors import LivekeepError
 from livekeep.system import terminal
 
 MOST_SECONDS = 86400.0
-LAUNCHERS = ("record", "alert", "report", "clips")
-"""The record part's launchers, which parse their own arguments. So does `livekeep setup`, whose launcher belongs to the core."""
+LAUNCHERS = {"tv": "screen", "record": "record", "alert": "record", "report": "record", "clips": "record"}
+"""The launchers of other parts, which parse their own arguments. So does `livekeep setup`, whose launcher belongs to the core."""
 
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "status": ("status.overview.run", "show what is on the screen, since when, why, and what each unit does"),
@@ -26,6 +26,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "check-config": ("config.check_config.run", "check the configuration; print every problem"),
     "select": ("config.select.run", "select the stream to show, or list the streams"),
     "screenshot": ("screenshot.screenshot.run", "save what the TV shows now as a PNG"),
+    "tv": ("", "switch the TV on or off until the next change of the plan, or show the plan"),
     "set-token": ("secrets.credential.set_token", "store the Vimeo token for the poller alone"),
     "set-web-password": ("secrets.set_web_password.run", "store the password of the web pages"),
     "doctor": ("doctor.doctor.run", "check everything that the screen and the channels depend on"),
@@ -137,7 +138,8 @@ def launch(subcommand: str, arguments: Sequence[str]) -> int:
     try:
         os.execv(program, [str(program), *arguments])  # noqa: S606 – no shell is wanted
     except FileNotFoundError:
-        raise LivekeepError("the record part is not installed: run install.sh --with record") from None
+        part = LAUNCHERS.get(subcommand, "screen")
+        raise LivekeepError(f"the {part} part is not installed: run install.sh --with {part}") from None
     except OSError as error:
         raise LivekeepError(f"{program}: cannot be run ({error.strerror})") from error
 

@@ -38,6 +38,8 @@ DISPLAY_HUNG = Event("display-hung", "5c6eb8e0c3584fddb6e7d40d5e9c00af", 3, "liv
 DISPLAY_RECONNECTED = Event("display-reconnected", "eb72263f741e447bb8cf9443080425ee", 5, "livekeep-player", ("CONNECTOR",))
 CARD_TAKEN = Event("card-taken", "028cd628a25d45dcb77e324305e87582", 5, "livekeep-firstboot", ("CONTENT",))
 CARD_REFUSED = Event("card-refused", "00323be4231640138361600d45ec5445", 3, "livekeep-firstboot", ("PROBLEM",))
+TV_SWITCHED = Event("tv-switched", "81f170071b454e7ba86543fd93fb11ca", 5, "livekeep-tv", ("STATE", "METHOD", "REASON"))
+TV_NOT_SWITCHED = Event("tv-not-switched", "c12063714a0043b585a1cf948de6f573", 4, "livekeep-tv", ("STATE", "METHOD", "REASON"))
 PROBE_VERDICT_CHANGED = Event(
     "probe-verdict-changed", "4d9e036e34804991ad50f3a7bea0e5c8", 5, "livekeep-probe-*", ("PROBE", "VERDICT", "PREVIOUS")
 )

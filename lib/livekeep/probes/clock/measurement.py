@@ -1,18 +1,12 @@
 """livekeep-probe-clock.service: whether the clock is synchronised, by which time server, and how far the clock was from it.
 
-The kernel knows the synchronisation from any time program (timesyncd, chrony, ntpsec). As in timedatectl(1), the clock is
-synchronised if the kernel's estimated maximum error is below 16 s. The error starts at 16 s at boot and grows back to it within
-nine hours without a time server. timedate1 gives the same result, but each call starts systemd-timedated. The flag STA_UNSYNC is
-less reliable: some programs set it to keep the kernel from writing the hardware clock. If the kernel's value may not be read, the
-file /run/systemd/timesync/synchronized is used, which shows that the clock was once synchronised.
-The rest comes from systemd-timesyncd over D-Bus: the server's last response (org.freedesktop.timesync1(5)). Other time programs,
-such as chrony, don't publish it on D-Bus. Writes probe-clock/state.json (core/probe_results.py).
+The kernel knows the synchronisation (system/clock.py). The rest comes from systemd-timesyncd over D-Bus: the server's last
+response (org.freedesktop.timesync1(5)). Other time programs, such as chrony, don't publish it on D-Bus. Writes
+probe-clock/state.json (core/probe_results.py).
 """
 
 import contextlib
-import ctypes
 import dataclasses
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,16 +16,11 @@ from livekeep.core.config import Config
 from livekeep.core.probe_results import ClockResult
 from livekeep.probes.runner import Judgement
 from livekeep.system import terminal
+from livekeep.system.clock import is_synchronized
 from livekeep.system.dbus import BUS, SYSTEM_BUS, Bus, BusError, Call, get_all
 
 SERVICE, PATH, INTERFACE = "org.freedesktop.timesync1", "/org/freedesktop/timesync1", "org.freedesktop.timesync1.Manager"
 BUS_SECONDS = 5.0
-TIMEX_BYTES = 512
-"""More than struct timex needs on any machine."""
-TIMEX_BEGINNING = struct.Struct("@Illl")
-"""modes (0 changes nothing), offset, freq, maxerror: in native sizes."""
-UNKNOWN_ERROR_MICROSECONDS = 16_000_000
-SYNCHRONIZED_FILE = "run/systemd/timesync/synchronized"
 NOT_RUNNING = "systemd-timesyncd is not running: the clock's offset is unknown"
 NO_ANSWER = "no time server has responded yet"
 SET_CLOCK = "sudo timedatectl set-ntp true; does the network allow UDP port 123? See: timedatectl timesync-status"
@@ -104,11 +93,3 @@ def ask_timesyncd(socket: Path = SYSTEM_BUS) -> tuple[ClockResult, str]:
         return ClockResult(), str(error)
     except (KeyError, TypeError) as error:
         return ClockResult(), f"systemd-timesyncd sends unexpected data ({type(error).__name__})"
-
-
-def is_synchronized(root: Path) -> bool | None:
-    """None if unknown: the kernel's estimate may not be read in some containers."""
-    buffer = ctypes.create_string_buffer(TIMEX_BYTES)
-    if ctypes.CDLL(None).adjtimex(buffer) >= 0:
-        return int(TIMEX_BEGINNING.unpack_from(buffer.raw)[3]) < UNKNOWN_ERROR_MICROSECONDS
-    return True if (root / SYNCHRONIZED_FILE).exists() else None

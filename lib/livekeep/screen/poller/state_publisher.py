@@ -1,6 +1,7 @@
 """Publishes livekeep-poller's state, secret URL and events. Does all the poller's writing.
 
-Writes poller/state.json and stream/stream.json (the signed URL, for livekeep-player alone).
+Writes poller/state.json, stream/stream.json (the signed URL, for livekeep-player alone), and poller/on_air.json, whose change
+starts livekeep-tv.
 """
 
 import contextlib
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from livekeep.core import events, state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.state import PollerState, StreamUrl
+from livekeep.core.state import OnAir, PollerState, StreamUrl
 from livekeep.screen.poller.transitions import status_line
 from livekeep.screen.poller.vimeo import expiry_of
 
@@ -36,6 +37,9 @@ class StatePublisher:
         for kind, mode in ((PollerState, 0o750), (StreamUrl, 0o700)):
             with contextlib.suppress(OSError):
                 state.path_of(kind, root).parent.mkdir(mode=mode, parents=True, exist_ok=True)
+        self._on_air: OnAir | None = None
+        with contextlib.suppress(TemporaryError):
+            self._on_air = replace(state.read(OnAir, root), written_at=0.0, written_monotonic=0.0)
 
     def publish(self, fresh: PollerState, url: StreamUrl | None = None) -> None:
         """Publish `fresh`: first the secret, then the state, then an event if the stream's state changed.
@@ -50,6 +54,10 @@ class StatePublisher:
             fresh = replace(fresh, url_obtained_monotonic=url.obtained_monotonic, url_expires=expiry_of(url.url))
         previous, self.now = self.now, fresh
         self.write()
+        on_air = on_air_of(fresh)
+        if on_air and on_air != self._on_air:
+            self._on_air = on_air
+            self._write(on_air)
         if fields_of_event(previous) != fields_of_event(fresh):
             sentence = (
                 f'The stream "{fresh.selected}" is {fresh.state}' if fresh.state != "error" else f'Stream "{fresh.selected}"'
@@ -72,7 +80,7 @@ class StatePublisher:
         self._write(self.now)
 
     def forget(self) -> None:
-        """The unit ends: remove the state, which reports that."""
+        """The unit ends: remove the state, which reports that. on_air.json stays: a restart must not switch the TV."""
         state.remove(StreamUrl, self._root)
         state.remove(PollerState, self._root)
 
@@ -89,3 +97,11 @@ class StatePublisher:
 def fields_of_event(known: PollerState) -> tuple[str, ...]:
     """Which stream, and its state."""
     return known.selected, known.source, known.state, known.cause
+
+
+def on_air_of(known: PollerState) -> OnAir | None:
+    """What livekeep-tv needs; None while there is no answer yet, because the last run's may still be true."""
+    if known.last_success is None and known.cause in ("", "outage", "rate-limited"):
+        return None
+    is_live = known.state == "live" or known.live_since is not None
+    return OnAir(is_live=is_live, next_start=known.next_start, source=known.source)

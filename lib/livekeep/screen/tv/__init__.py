@@ -1,0 +1,1 @@
+"""livekeep-tv: switches the TV on and off."""
