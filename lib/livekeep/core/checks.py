@@ -35,10 +35,11 @@ class Range:
 
 @dataclass(frozen=True)
 class OneOf:
-    choices: tuple[str, ...]
+    choices: tuple[str, ...] | tuple[int, ...]
 
-    def problem(self, value: str) -> str | None:
-        return None if value in self.choices else "must be one of " + ", ".join(f'"{choice}"' for choice in self.choices)
+    def problem(self, value: str | int) -> str | None:
+        listed = ", ".join(f'"{choice}"' if isinstance(choice, str) else f"{choice}" for choice in self.choices)
+        return None if value in self.choices else f"must be one of {listed}"
 
 
 @dataclass(frozen=True)

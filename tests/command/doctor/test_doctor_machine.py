@@ -43,6 +43,8 @@ def found(result: Result) -> tuple[str, str]:
         ("display", "pi4", {"connector": "DP-7"}, "fail", "there is no connector DP-7"),
         ("display", "pi5", {}, "ok", "HDMI-A-2 is connected, 3840x2160 preferred"),
         ("display", "laptop", {}, "ok", "eDP-1 is connected, 1920x1200 preferred"),
+        ("display", "laptop", {"rotate": 90}, "ok", "eDP-1 is connected"),
+        ("display", "laptop", {"rotate": 90, "player": "vlc"}, "warn", "eDP-1 is connected, 1920x1200 preferred; but VLC"),
         ("display", "bare", {}, "fail", "the kernel has no display output"),
         ("decoder", "pi4", {}, "ok", "/dev/video10 exists (screen.hwdec = auto)"),
         ("decoder", "pi4", {"hwdec": "no"}, "warn", "disabled by screen.hwdec"),

@@ -21,6 +21,7 @@ from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program, wait
 
 SIZE = (1280, 720)
 RED, BLUE, BLACK = (200, 40, 40), (40, 90, 220), (0, 0, 0)
+BRIGHT = 240
 # Of the processor's time, which does not depend on what else the machine has to do. Of several tries the best counts.
 TO_PICTURE_CPU_SECONDS, TRIES = 0.7, 5
 
@@ -44,7 +45,7 @@ def brightest(image: Image.Image) -> int:
 
 def has_text(image: Image.Image, top: int) -> bool:
     """Whether something white stands below `top`, and nothing white above."""
-    return brightest(image.crop((0, top, *image.size))) > 240 > brightest(image.crop((0, 0, image.width, top)))
+    return brightest(image.crop((0, top, *image.size))) > BRIGHT > brightest(image.crop((0, 0, image.width, top)))
 
 
 class ErrorScreen:
@@ -150,6 +151,21 @@ def test_x11_shows_the_picture_and_its_copy(picture: Path, error_screen: ErrorSc
         wait_until("a blank screen", lambda: x_screen(display).getextrema() == ((0, 0), (0, 0), (0, 0)))
 
 
+@pytest.mark.parametrize("rotate", [90, *(pytest.param(angle, marks=pytest.mark.nightly) for angle in (180, 270))])
+def test_x11_is_upright_on_a_turned_tv(picture: Path, error_screen: ErrorScreen, rotate: int) -> None:
+    with x_server() as display, error_screen.running(picture, f'x11_display = "{display}"\nrotate = {rotate}'):
+        error_screen.systemd.wait_for("READY=1")
+        seen = x_screen(display).rotate(rotate, expand=True)
+        width, height = seen.size
+        side, middle = min(seen.size), (width // 2, height // 2)
+        assert [seen.getpixel(place) for place in (middle, (middle[0], (height - side) // 2 + 20))] == [BLUE, RED]
+        assert has_text(seen, height * 4 // 5)
+        band = seen.crop((0, height * 4 // 5, *seen.size))
+        assert brightest(band.crop((0, 0, side // 30, band.height))) < BRIGHT > brightest(band.crop((width - 10, 0, *band.size)))
+        wait_until("the copy", error_screen.copy.exists)
+        assert Image.open(error_screen.copy).tobytes() == seen.tobytes(), "a screenshot is upright too"
+
+
 def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, error_screen: ErrorScreen) -> None:
     with x_server() as display, error_screen.running(picture, f'x11_display = "{display}"'):
         error_screen.systemd.wait_for("READY=1")
@@ -238,6 +254,19 @@ def test_wayland_shows_the_picture(picture: Path, error_screen: ErrorScreen, com
         assert wayland_pixel(compositor, 300, 10) == RED
         assert wayland_pixel(compositor, 100, 100) == BLACK
     wait_until("no picture", lambda: wayland_pixel(compositor, 640, 360) != BLUE)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("rotate", [90, 270])
+def test_wayland_shows_the_picture_turned(picture: Path, error_screen: ErrorScreen, compositor: Path, rotate: int) -> None:
+    """On a screen of 1280×720 the square picture is as wide as high. The text is on the screen's left, or right."""
+    with error_screen.running(picture, f'output = "wayland"\nrotate = {rotate}', XDG_RUNTIME_DIR=str(compositor)):
+        error_screen.systemd.wait_for("READY=1")
+        wait_until("the picture", lambda: wayland_pixel(compositor, 640, 360) == BLUE)
+        assert [wayland_pixel(compositor, x, 10) for x in (270, 290, 990, 1010)] == [BLACK, RED, RED, BLACK]
+        turned = Image.open(error_screen.copy).rotate(-rotate, expand=True)
+        places = [(x, y) for x in range(15, 1280, 50) for y in (355, 365)]
+        assert [wayland_pixel(compositor, *place) for place in places] == [turned.getpixel(place) for place in places]
 
 
 def test_wayland_says_what_is_absent(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ TAKEN_AT_START = (
     "desktop_user",
     "connector",
     "mode",
+    "rotate",
     "hwdec",
     "max_bitrate",
     "audio_device",

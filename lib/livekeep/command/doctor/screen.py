@@ -15,7 +15,10 @@ HARDWARE_BOARDS = ("Raspberry Pi 4", "Raspberry Pi 3", "Raspberry Pi 2", "Raspbe
 
 def check_display(around: Surroundings) -> Result:
     output = around.config.screen.resolved_output()
-    return {"drm": check_connector, "wayland": check_wayland, "x11": check_x11}[output](around)
+    result = {"drm": check_connector, "wayland": check_wayland, "x11": check_x11}[output](around)
+    if result.verdict == "ok" and around.config.screen.player == "vlc" and around.config.screen.rotate:
+        return Result("warn", f"{result.finding}; but VLC does not turn the picture (screen.rotate)", 'set screen.player = "mpv"')
+    return result
 
 
 def check_connector(around: Surroundings) -> Result:

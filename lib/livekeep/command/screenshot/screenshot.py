@@ -68,7 +68,7 @@ def take() -> bytes:
     remove(target)
     mpv_camera.take(DISPLAY / "mpv.sock", target)
     try:
-        return read_picture(target)
+        return upright(read_picture(target), target, settings.screen.rotate)
     finally:
         remove(target)
 
@@ -93,8 +93,26 @@ def take_x11(screen: Screen) -> bytes:
         connection.close()
     except (OSError, ValueError, error.DisplayError, error.XError) as problem:
         raise LivekeepError(f"X display {name}: no picture can be taken of it; is the desktop running?") from problem
+    return png(picture, screen.rotate)
+
+
+def upright(picture: bytes, source: Path, rotate: int) -> bytes:
+    """The PNG turned back, as the viewers of a turned TV see it. Raises `LivekeepError` for an invalid one."""
+    if not rotate:
+        return picture
+    from PIL import Image  # noqa: PLC0415 – only a turned TV pays for it
+
+    try:
+        with Image.open(io.BytesIO(picture), formats=("PNG",)) as turned:
+            return png(turned, rotate)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise LivekeepError(f"{source}: the display saved no valid PNG; restart livekeep-display") from error
+
+
+def png(turned: Any, rotate: int) -> bytes:
+    """The PNG of an image that is turned clockwise by `rotate` degrees, turned back."""
     target = io.BytesIO()
-    picture.save(target, "PNG")
+    turned.rotate(rotate, expand=True).save(target, "PNG")
     return target.getvalue()
 
 

@@ -31,7 +31,7 @@ from livekeep.screen.display.pictures import Slides
 PLAIN_BACKGROUND = (18, 22, 30)
 BAND_OPACITY = 0.72
 FONT = Path("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf")
-# Fractions of the screen's height: legible across a room, and the smallest legible size.
+# Fractions of the screen's shorter side: legible across a room, and the smallest legible size.
 TEXT_HEIGHT = 1 / 24
 SMALLEST_TEXT_HEIGHT = 1 / 45
 # Twice that is refused: it would exceed a small board's memory.
@@ -96,8 +96,8 @@ def render(picture: Path, size: Size, lines: tuple[str, ...] = LINES) -> Image.I
     cached, because a screen that can't be painted yet is retried often.
     """
     canvas = background(picture, size)
-    margin = size[1] // 24
-    largest, smallest = (max(8, round(size[1] * part)) for part in (TEXT_HEIGHT, SMALLEST_TEXT_HEIGHT))
+    margin = min(size) // 24
+    largest, smallest = (max(8, round(min(size) * part)) for part in (TEXT_HEIGHT, SMALLEST_TEXT_HEIGHT))
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont
     try:
         # The basic layout needs no shaping library, which takes longer to load than all the painting.
@@ -170,8 +170,10 @@ def run(screen: Screen, picture: Path, copy_to: Path | None) -> NoReturn:
             with closing(open_painter(screen)) as painter:
                 tries = 0
                 while True:
-                    image = render(picture, painter.size)
-                    painter.show(image)
+                    width, height = painter.size
+                    image = render(picture, (height, width) if screen.rotate in (90, 270) else (width, height))
+                    # Pillow turns counterclockwise.
+                    painter.show(image.rotate(-screen.rotate, expand=True) if screen.rotate else image)
                     notifier.notify("READY=1\nSTATUS=The error picture is on the screen.")
                     if copy_to:
                         save_copy(image, copy_to)

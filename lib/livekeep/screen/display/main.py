@@ -39,6 +39,9 @@ BOARDS: tuple[tuple[str, str, int], ...] = (
 )
 """Prefix of the board's model → hardware decoder, bitrate cap in bit/s. From reports, not measured on boards."""
 OTHER_BOARD = ("auto-copy-safe", 20_000_000)
+PORTRAIT_MARGIN = 300
+"""On both sides of mpv's text, in 720ths of the TV's height: libass wraps lines for the TV's width, and a turned line must fit in
+its height."""
 
 
 def tuning(screen: Screen, model: str) -> tuple[str, int]:
@@ -82,6 +85,12 @@ def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]
     return arguments
 
 
+def rotation_arguments(rotate: int) -> list[str]:
+    """mpv turns the picture; the player turns its text."""
+    margin = [f"--osd-margin-x={PORTRAIT_MARGIN}"] if rotate in (90, 270) else []
+    return [f"--video-rotate={rotate}", *margin] if rotate else []
+
+
 def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str) -> list[str]:
     """The command line of mpv; options independent of the configuration are in the shipped mpv.conf."""
     hwdec, cap = tuning(screen, model)
@@ -92,6 +101,7 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
         f"--config-dir={MPV_SETTINGS}",
         f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
         *output_arguments(screen, connector, has_gpu),
+        *rotation_arguments(screen.rotate),
         f"--hwdec={hwdec}",
         f"--hls-bitrate={cap}",
         f"--ao={audio_outputs(screen)}",

@@ -21,6 +21,8 @@ from livekeep.screen.player.driver import STREAM, Driver
 from livekeep.screen.player.motion import Motion
 
 OVERLAY = 1
+OVERLAY_PLACES = {0: (960, 885), 90: (346, 540), 180: (960, 195), 270: (1574, 540)}
+"""By mpv's `video-rotate`: the centre of the text on a screen of 1920×1080, in the lower fifth as a viewer sees it."""
 MOST_ENTRIES = 100_000
 """Of a list of files; a playlist of an event that can be rewound has about ten thousand."""
 METRICS: dict[str, tuple[str, type]] = {
@@ -51,6 +53,7 @@ class Mpv(Driver):
         self._loading: dict[int, str] = {}
         self._entries: dict[int, str] = {}
         self._starting = self._overlay = ""
+        self._rotation = 0
         self._buffering = self._is_picture_ahead = False
         self._metrics: dict[str, Any] = {}
         self._send(["observe_property", 1, "paused-for-cache"])
@@ -58,6 +61,8 @@ class Mpv(Driver):
         # Tracks that appear and disappear in the stream: see `_take_tracks`.
         self._send(["observe_property", 3, "track-list/count"])
         self._send(["observe_property", 4, "vid"])
+        # Before the playlist, after which text is written. mpv turns the picture, not the text.
+        self._get("video-rotate")
         self._get("playlist")
 
     def show_stream(self, url: str, then: str) -> None:
@@ -82,7 +87,7 @@ class Mpv(Driver):
         self._send(["stop"])
 
     def write(self, lines: tuple[str, ...]) -> None:
-        text = overlay_text(lines)
+        text = overlay_text(lines, self._rotation)
         if text != self._overlay:
             self._overlay = text
             kind = "ass-events" if text else "none"
@@ -187,7 +192,12 @@ class Mpv(Driver):
         elif name == "idle-active":
             self._take_idle(data is True)
         elif name:
-            self._metrics[name] = data
+            self._take_value(name, data)
+
+    def _take_value(self, name: str, data: Any) -> None:
+        self._metrics[name] = data
+        if name == "video-rotate":
+            self._rotation = data if data in OVERLAY_PLACES else 0
         if name == "demuxer-cache-duration" and self._is_picture_ahead and self.new_picture_at is None:
             self.new_picture_at = time.monotonic() + (float(data) if is_number(data) else 0.0)
 
@@ -304,12 +314,16 @@ def is_number(value: object, is_signed: bool = False) -> TypeGuard[int | float]:
     return (-LARGEST_FLOAT if is_signed else 0) <= value <= LARGEST_FLOAT
 
 
-def overlay_text(lines: tuple[str, ...]) -> str:
-    """ASS events (1920×1080) for `lines`: the first large, the others smaller, centred in the lowest fifth."""
+def overlay_text(lines: tuple[str, ...], rotation: int = 0) -> str:
+    """ASS events (1920×1080) for `lines`: the first large, the others smaller, centred in the lowest fifth.
+
+    `rotation`: degrees by which the text is turned clockwise, a key of `OVERLAY_PLACES`.
+    """
     if not lines:
         return ""
     styles = (r"{\fs54\bord2\shad0\3c&H201810&\c&HF4EEE6&}", r"{\fs38\bord2\shad0\3c&H201810&\c&HD8CCC0&}")
     # ASS would interpret braces and backslashes.
     texts = [line.replace("\\", "\\\u2060").replace("{", r"\{").replace("\n", " ") for line in lines]
     rows = [styles[min(index, 1)] + text for index, text in enumerate(texts)]
-    return r"{\an5\pos(960,885)\q0}" + r"\N".join(rows)
+    x, y = OVERLAY_PLACES[rotation]
+    return rf"{{\an5\pos({x},{y})\frz{-rotation}\q0}}" + r"\N".join(rows)
