@@ -11,9 +11,11 @@ import pytest
 from livekeep.command import file
 from livekeep.command.config import desktop, wanted_units
 from livekeep.command.main import SUBCOMMANDS
-from livekeep.core.config import Config, Screen
+from livekeep.core import state
+from livekeep.core.config import Config, Schedule, Screen
 from livekeep.core.config.record import Analyzer, Clips, Reports, Web
 from livekeep.core.probe_results import PROBES
+from livekeep.core.state import TvState
 from tests.command.box import CONFIG, REPOSITORY, Box
 
 CONSOLE = "[Service]\nTTYPath=/dev/tty1\n"
@@ -318,3 +320,69 @@ def test_the_record_s_units_are_put_in_force(box: Box) -> None:
     assert "livekeep-web.socket: restarted\n" in box.run("apply").stdout
     told = box.told()[before:]
     assert told.index("stop livekeep-web.socket livekeep-web.service") < told.index("restart livekeep-web.socket")
+
+
+TV_UNITS = ("livekeep-tv.timer", "livekeep-tv.path")
+
+
+def calendar(schedule: Schedule) -> list[str]:
+    """The times of the timer's drop-in; systemd must accept each."""
+    lines = wanted_units.plan_drop_in(schedule).splitlines()
+    entries = [line.removeprefix("OnCalendar=") for line in lines if line.startswith("OnCalendar=")]
+    for entry in entries:
+        subprocess.run(["systemd-analyze", "calendar", entry], check=True, capture_output=True)
+    return entries
+
+
+def test_each_switch_of_the_plan_wakes_the_tv_s_timer() -> None:
+    assert calendar(Schedule()) == []
+    days = {"mon-fri": "08:00-22:00", "sat": "20:00-02:00", "2026-12-24": "10:00-24:00", "2026-12-27-2027-01-06": "09:00-10:00"}
+    assert calendar(Schedule(time_zone="Europe/Berlin", days=days)) == [
+        "Sun 02:00:00 Europe/Berlin",
+        "Mon,Tue,Wed,Thu,Fri 08:00:00 Europe/Berlin",
+        "*-*-* 09:00:00 Europe/Berlin",
+        "*-*-* 10:00:00 Europe/Berlin",
+        "Sat 20:00:00 Europe/Berlin",
+        "Mon,Tue,Wed,Thu,Fri 22:00:00 Europe/Berlin",
+        "2026-12-24 10:00:00 Europe/Berlin",
+        "2026-12-25 00:00:00 Europe/Berlin",
+    ]
+    assert calendar(Schedule(days={"daily": "08:00-22:00", "sun": "off"})) == ["*-*-* 08:00:00", "*-*-* 22:00:00"]
+    assert calendar(Schedule(days={"2026-12-31": "on"})) == ["2026-12-31 00:00:00", "2027-01-01 00:00:00"]
+
+
+def test_the_tv_s_units_run_only_with_a_plan(box: Box) -> None:
+    for name in ("livekeep-tv.service", *TV_UNITS):
+        box.file(f"{UNIT_FOLDER}/{name}", "[Unit]\n")
+    (box.root / "run/livekeep/tv").mkdir()
+    box.configure(CONFIG)
+    assert box.run("apply").returncode == 0
+    assert [line for line in box.told() if "livekeep-tv" in line] == []
+    box.configure(CONFIG + '[schedule]\nmon-fri = "08:00-22:00"\n')
+    done = box.run("apply")
+    drop_in = box.root / "etc/systemd/system/livekeep-tv.timer.d/60-plan.conf"
+    assert f"{drop_in}: written\n" in done.stdout
+    assert [line for line in box.told() if "livekeep-tv" in line] == [
+        "enable --quiet --now livekeep-tv.timer",
+        "enable --quiet --now livekeep-tv.path",
+        "start --no-block livekeep-tv.service",
+    ]
+    for name in TV_UNITS:
+        box.unit(name, ActiveState="active", UnitFileState="enabled")
+    before = len(box.told())
+    box.configure(CONFIG + '[schedule]\nmon-fri = "08:00-23:00"\n')
+    assert box.run("apply").returncode == 0
+    changed = [line for line in box.told()[before:] if "livekeep-tv" in line]
+    assert changed == ["restart livekeep-tv.timer", "start --no-block livekeep-tv.service"]
+    # Without the plan it runs once more, to switch on what the plan had switched off.
+    before = len(box.told())
+    state.write(state.stamped(TvState(is_wanted=False)), box.root / "run/livekeep")
+    box.configure(CONFIG)
+    assert box.run("apply").returncode == 0
+    changed = [line for line in box.told()[before:] if "livekeep-tv" in line]
+    assert changed == [
+        "disable --quiet --now livekeep-tv.timer",
+        "disable --quiet --now livekeep-tv.path",
+        "start --no-block livekeep-tv.service",
+    ]
+    assert not drop_in.exists()

@@ -181,7 +181,7 @@ def test_off_by_hand_and_what_status_says(tv: Tv) -> None:
     off = tv.state()
     assert (off.is_wanted, off.by_hand, off.reason) == (False, True, "switched by hand")
     shown = tv.run("status")
-    assert shown.startswith("off (a black picture) until ")
+    assert shown.startswith("off on purpose until ")
     assert shown.count("\n") == 10
     assert shown.splitlines()[2].split() == ["DAY", "ON", "KEY"]
     tv.configure(times(60, 120))

@@ -16,6 +16,7 @@ from livekeep.core import config, paths, state
 from livekeep.core.config import Exporter, Screen
 from livekeep.core.errors import ConfigError, LivekeepError
 from livekeep.core.probe_results import PROBES
+from livekeep.core.state import TvState
 from livekeep.status import snapshot
 from livekeep.system import systemctl, systemd, terminal
 from livekeep.system.dbus import BusError
@@ -24,6 +25,7 @@ from livekeep.system.loopback import is_loopback_address
 DISPLAY = "livekeep-display.service"
 PLAYER = "livekeep-player.service"
 ERROR_SCREEN = "livekeep-error-screen.service"
+TV = "livekeep-tv.service"
 EXPORTER = "livekeep-exporter.service"
 WEB_SOCKET = "livekeep-web.socket"
 DROP_IN = "etc/systemd/system/{unit}.d/60-screen.conf"
@@ -41,6 +43,10 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load()
     may_start = not arguments.no_restart
     is_changed = apply_screen(settings.screen, may_start)
+    is_changed |= apply_units(wanted_units.wanted_of_tv(settings), may_start)
+    if may_start and unit_file(TV).exists() and (settings.schedule.has_plan() or state.path_of(TvState).exists()):
+        # It switches the TV if the plan now says so.
+        systemctl.tell("start", "--no-block", TV)
     is_changed |= apply_units(wanted_units.wanted_of_record(settings), may_start)
     is_open = unit_file(WEB_SOCKET).exists() and not is_loopback_address(settings.web.address)
     if is_open and not credential.credential_file(secret=WEB_PASSWORD).exists():

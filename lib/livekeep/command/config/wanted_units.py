@@ -1,10 +1,12 @@
-"""The units of health and record according to the configuration: which run, how often, where they listen. Pure."""
+"""The units of health, record and TV according to the configuration: which run, how often, where they listen. Pure."""
 
 import dataclasses
 from dataclasses import dataclass
+from datetime import timedelta
 
-from livekeep.core.config import Config
+from livekeep.core.config import Config, Schedule
 from livekeep.core.config.record import Analyzer, Web
+from livekeep.core.config.schedule import DAY_MINUTES, DAYS, dates_of, kind_of, spans_of, weekdays_of
 from livekeep.system.loopback import is_loopback_address
 
 HEADING = "# Written by `livekeep apply` from livekeep.toml; changes made here are lost.\n"
@@ -39,6 +41,45 @@ def wanted_of_health(settings: Config) -> tuple[Wanted, ...]:
         text = "" if is_shipped else timer_drop_in(seconds, delay)
         wanted.append(Wanted(f"livekeep-probe-{entry.name}.timer", probe.enabled, "60-interval.conf", text))
     return tuple(wanted)
+
+
+def wanted_of_tv(settings: Config) -> tuple[Wanted, ...]:
+    """What starts livekeep-tv: nothing without a plan, because then there is nothing to do."""
+    is_wanted = settings.schedule.has_plan() or settings.tv.active_source
+    text = plan_drop_in(settings.schedule)
+    return (
+        Wanted("livekeep-tv.timer", is_wanted, "60-plan.conf", text),
+        Wanted("livekeep-tv.path", is_wanted, "60-plan.conf", ""),
+    )
+
+
+def plan_drop_in(schedule: Schedule) -> str:
+    """The timer's drop-in: each time at which a span of the plan begins or ends."""
+    by_time: dict[int, set[int]] = {}
+    dates: set[str] = set()
+    for name, value in schedule.days.items():
+        first, last = dates_of(name) if kind_of(name) in ("date", "dates") else (None, None)
+        for moment in {moment for span in spans_of(value) for moment in span}:
+            days, minute = divmod(moment, DAY_MINUTES)
+            if first is None:
+                by_time.setdefault(minute, set()).update((day + days) % 7 for day in weekdays_of(name))
+            elif first == last:
+                dates.add(f"{first + timedelta(days=days)} {clock_text(minute)}")
+            else:
+                # On each day: a start too many does nothing.
+                by_time.setdefault(minute, set()).update(range(7))
+    lines = [f"{days_text(days)} {clock_text(minute)}" for minute, days in sorted(by_time.items())]
+    zone = f" {schedule.time_zone}" if schedule.time_zone else ""
+    lines = [f"OnCalendar={line}{zone}" for line in [*lines, *sorted(dates)]]
+    return HEADING + "\n".join(["[Timer]", *lines]) + "\n" if lines else ""
+
+
+def days_text(days: set[int]) -> str:
+    return "*-*-*" if len(days) == 7 else ",".join(DAYS[day].capitalize() for day in sorted(days))
+
+
+def clock_text(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}:00"
 
 
 def timer_drop_in(seconds: float, delay_seconds: float = 0.0) -> str:

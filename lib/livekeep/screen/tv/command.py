@@ -13,18 +13,21 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 from livekeep.core import paths, state
+from livekeep.core.config import Config
 from livekeep.core.errors import LivekeepError, not_permitted
-from livekeep.core.state import OnAir, TvByHand, TvMethod, TvState
+from livekeep.core.state import OnAir, TvByHand, TvPower, TvState
 from livekeep.screen.tv import main as oneshot
 from livekeep.screen.tv.plan import local, switched_by_hand
-from livekeep.system import systemctl, terminal
+from livekeep.status import tv_status
+from livekeep.status.health import Clock
+from livekeep.system import cec, systemctl, terminal
+from livekeep.system.cec import CecError
 
 UNIT = "livekeep-tv.service"
 WAKERS = ("livekeep-tv.timer", "livekeep-tv.path")
 START_SECONDS = 200.0
 """Longer than the unit may take."""
 WEEK_DAYS = 7
-METHODS: dict[TvMethod, str] = {"none": "", "cec": "over HDMI-CEC", "blank": "no signal", "black": "a black picture"}
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -73,11 +76,11 @@ def show(as_json: bool) -> int:
     now = time.time()
     occasion, before = read_states()
     settings = oneshot.read_settings()
-    result = before
+    result = dataclasses.replace(before, power=ask_power(settings))
     if not before.written_at:
         # It never ran: there is no plan, and nothing was switched by hand.
         decision = oneshot.decide_now(settings, occasion, before, now)
-        result = dataclasses.replace(before, is_wanted=decision.is_wanted, reason=decision.reason, until=decision.until)
+        result = dataclasses.replace(result, is_wanted=decision.is_wanted, reason=decision.reason, until=decision.until)
     zone = oneshot.zone_of(settings.schedule.time_zone)
     days = []
     for ahead in range(WEEK_DAYS) if settings.schedule.has_plan() else ():
@@ -102,12 +105,21 @@ def show(as_json: bool) -> int:
     return 0
 
 
+def ask_power(settings: Config) -> TvPower:
+    """What the TV reports now; "unknown" if it does not, or if it may not be asked."""
+    if settings.tv.method not in ("auto", "cec"):
+        return "unknown"
+    try:
+        tv = cec.find(settings.tv.cec_device, settings.screen.connector)
+        return tv.power() if tv else "unknown"
+    except CecError:
+        return "unknown"
+
+
 def sentence(result: TvState, now: float) -> str:
-    """What is wanted, how it was done, why, and until when."""
-    how = METHODS[result.method] if not result.is_wanted or result.method == "cec" else ""
-    until = f" until {terminal.local_time(result.until, now)}" if result.until is not None else ""
+    """What is wanted, until when, how and why, and what the TV reports."""
     power = f"; the TV reports that it is {result.power}" if result.power != "unknown" else ""
-    return f"{'on' if result.is_wanted else 'off'}{f' ({how})' if how else ''}{until}: {result.reason}{power}"
+    return tv_status.wanted_text(result, Clock(now, time.monotonic())) + power
 
 
 def problem_lines(result: TvState) -> Iterator[str]:

@@ -21,8 +21,9 @@ from livekeep.core import config, log, paths, state
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.state import AnyState, OnAir, TvByHand, TvState
-from livekeep.screen.tv import switching, wake_up
+from livekeep.screen.tv import wake_up
 from livekeep.screen.tv.plan import Decision, Events, decide
+from livekeep.screen.tv.switching import Switch
 from livekeep.system import clock
 
 TABLES = ("schedule", "tv", "screen")
@@ -96,7 +97,7 @@ def one_pass(settings: Config, occasion: Occasion, before: TvState, root: Path) 
     is_new_by_hand = decision.by_hand is not None and decision.by_hand.at > before.written_at
     is_first = settings.schedule.has_plan() and is_clock_set and not before.is_clock_set
     if fresh.is_wanted != before.is_wanted or is_new_by_hand or is_first or takes_input:
-        return switching.switch(settings, fresh, before, takes_input, root, lambda: is_outdated(occasion, fresh, root))
+        return Switch(settings, before, takes_input, root, lambda: is_outdated(occasion, fresh, root)).apply(fresh)
     fresh = state.stamped(fresh)
     state.write(fresh, root)
     return fresh
