@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-"""Make holding.png, error.png and slate.png, the default pictures, beside this script or in a given directory.
+"""Make holding.png, error.png and slate.png, the default pictures, and black.png beside this script or in a given directory.
 
 Needs the Debian packages python3-pil and fonts-inter-variable; run with /usr/bin/python3. The same versions
 give the same bytes every time.
 
 The lower part of holding.png and error.png is left empty, as livekeep writes there at run time: on the first one line
 centred at 82 % of the height, on the other the reason and what to do, from 66 % to 92 %. Nothing is written on slate.png,
-which goes on air as it is. No part is black.
+which goes on air as it is. No part of them is black; black.png is, which is shown while the TV is off on purpose.
 """
 
 import math
@@ -262,6 +262,7 @@ def main() -> None:
     tile = thresholds()
     for name, picture in (("holding.png", HOLDING), ("error.png", ERROR), ("slate.png", SLATE)):
         made(picture, tile).save(directory / name, optimize=True)
+    Image.new("L", (64, 36)).save(directory / "black.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -193,6 +193,8 @@ class PlayerState(State):
     picture_problems: tuple[str, ...] = ()
     """Why configured pictures are not shown, one text each, with what to do."""
     display_up: bool = False
+    display_released: bool = False
+    """Whether the TV is off on purpose, with a black picture, and on the bare console the display has given up the screen."""
     display_restarts: int = 0
     url_request: UrlRequest | None = None
     playback: Playback = Playback()
@@ -233,6 +235,11 @@ class TvState(State):
     last_live: float | None = None
     is_clock_set: bool = False
     """Whether the clock has been synchronised since boot."""
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether livekeep itself keeps the TV dark now; a TV that is off over HDMI-CEC has its picture all the time."""
+        return not self.is_wanted and self.method in ("blank", "black")
 
 
 @dataclass(frozen=True)

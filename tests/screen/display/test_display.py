@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
+from livekeep.core import state
 from livekeep.core.config import Screen
+from livekeep.core.state import TvMethod, TvState
 from livekeep.screen.display import main as display
 from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, picture, program, wait_until
 
@@ -75,6 +77,14 @@ def test_the_sound_goes_where_the_picture_goes(model: str, connector: str, wante
 def test_the_output_is_the_configured_one(screen: dict[str, Any], connector: str, gpu: bool, arguments: list[str]) -> None:
     assert display.output_arguments(Screen(**screen), connector, gpu) == arguments
     assert [part for part in mpv(connector=connector, gpu=gpu, **screen) if part in arguments] == arguments
+
+
+def test_while_the_output_is_switched_off_mpv_leaves_it_alone() -> None:
+    """On a desktop it keeps its window."""
+    outputs = {"drm": "null,gpu,drm", "x11": "gpu,x11", "wayland": "gpu,wlshm"}
+    for output, expected in outputs.items():
+        command = display.mpv_command(Screen(output=output), "", "", True, "", is_blank=True)
+        assert value(command, "--vo") == expected
 
 
 def test_the_picture_comes_last_and_is_no_option() -> None:
@@ -180,6 +190,18 @@ def test_the_launcher_becomes_the_player_and_opens_its_socket(launcher: Launcher
         assert told["display"] == f":{NUMBER}"
         assert holding in told["argv"][-2:]
     assert launcher.systemd.messages == [f"STATUS=Showing pictures by {name} on x11", "READY=1"]
+
+
+@pytest.mark.parametrize("method", ["blank", "black", "cec"])
+def test_a_display_that_starts_while_the_tv_is_off_is_black(launcher: Launcher, desktop: socket.socket, method: TvMethod) -> None:
+    desktop.listen()
+    folder = launcher.root / "usr/share/livekeep/pictures"
+    folder.mkdir(parents=True)
+    holding, black = (str(picture(folder / name)) for name in ("holding.png", "black.png"))
+    (launcher.root / "run/livekeep/tv").mkdir()
+    state.write(state.stamped(TvState(is_wanted=False, method=method)), launcher.root / "run/livekeep")
+    with launcher.start():
+        assert launcher.told()["argv"][-2] == (holding if method == "cec" else black)
 
 
 def test_it_waits_for_the_screen_saying_so_once(launcher: Launcher, desktop: socket.socket) -> None:

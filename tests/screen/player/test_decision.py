@@ -6,7 +6,7 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from livekeep.core.state import Cause, Picture, PollerState, StreamPicture, StreamState
+from livekeep.core.state import Cause, Picture, PollerState, StreamPicture, StreamState, TvMethod, TvState
 from livekeep.screen.player.decision import (
     LOADING_SECONDS,
     NO_MOVING_PICTURE,
@@ -51,6 +51,16 @@ CONFIGURED = tuple((view, choice) for view, choice in ALL if not view.config_pro
 
 def test_every_combination_is_there() -> None:
     assert len(ALL) == (5 * 10 * 2 + 1) * 4 * 6 * 4 * 2
+
+
+@pytest.mark.parametrize("method", get_args(TvMethod))
+def test_a_tv_that_is_off_on_purpose_has_no_picture_whatever_else_is_known(method: TvMethod) -> None:
+    """One that is off over HDMI-CEC has its picture all the time: somebody may switch it on by hand."""
+    off = TvState(is_wanted=False, method=method, reason="the plan (daily 08:00-22:00)")
+    for view, choice in ALL:
+        assert choose(*view, tv=TvState(method=method)) == choice
+        expected = Choice("none", "The TV is off: the plan (daily 08:00-22:00)") if method in ("blank", "black") else choice
+        assert choose(*view, tv=off) == expected
 
 
 def test_a_stream_that_plays_without_a_moving_picture_stays_and_is_told() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from livekeep.screen.player.mpv import Mpv, overlay_text
-from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, picture, program, wait_until
+from tests.outside import PATIENCE_SECONDS, PROJECT, LiveStream, picture, program, wait_until, x_screen, x_server
 from tests.screen.player.changing_stream import changing_stream
 from tests.screen.player.displays import connect, show, until
 
@@ -108,6 +108,34 @@ def test_a_picture_that_is_none_is_told(mpv: Mpv, tmp_path: Path, content: bytes
     mpv.failed_picture = ""
     show(mpv, good)
     assert mpv.failed_picture == ""
+
+
+def test_the_screen_is_released_and_taken_again_by_the_same_process(tmp_path: Path) -> None:
+    path, blue, grey = tmp_path / "mpv.sock", picture(tmp_path / "blue.png"), picture(tmp_path / "grey.png", "grey")
+    with x_server("64x36x24") as display:
+        command = [{"--vo=null": "--vo=x11"}.get(part, part) for part in mpv_command(path)]
+        with program(command, env={"DISPLAY": display, "PATH": os.environ["PATH"]}) as process:
+            with contextlib.closing(connect(Mpv, path)) as mpv:
+                show(mpv, str(blue))
+                wait_until("the blue picture", lambda: colour(display) == (0, 0, 128))
+                assert not mpv.is_released
+                mpv.release(True)
+                until(mpv, "the release", lambda: mpv.is_released)
+                assert colour(display) == (0, 0, 0), "the answer comes when it is done"
+                show(mpv, str(grey))
+            second = connect(Mpv, path)
+            assert second.is_released, "as a player that starts again finds it"
+            second.release(False)
+            until(second, "the screen", lambda: not second.is_released)
+            wait_until("the grey picture", lambda: colour(display) == (128, 128, 128))
+            assert property_of(second, "pid") == process.pid
+            second.close()
+
+
+def colour(display: str) -> object:
+    """The middle of the screen."""
+    screen = x_screen(display)
+    return screen.getpixel((screen.width // 2, screen.height // 2))
 
 
 def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(mpv: Mpv, live: LiveStream, holding: str) -> None:

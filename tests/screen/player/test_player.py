@@ -17,7 +17,7 @@ from PIL import Image
 
 from livekeep.core import state
 from livekeep.core.errors import TemporaryError
-from livekeep.core.state import FirstbootState, OpenStream, PlayerState, PollerState, StreamUrl
+from livekeep.core.state import FirstbootState, OpenStream, PlayerState, PollerState, StreamUrl, TvMethod, TvState
 from livekeep.screen.display.pictures import REST_SECONDS
 from livekeep.screen.player.card_notice import ADVICE
 from livekeep.screen.player.mpv import Mpv
@@ -40,12 +40,14 @@ class Box:
         self.root, self.run, self.systemd = root, root / "run/livekeep", systemd
         self.config, self.log = root / "etc/livekeep/livekeep.toml", root / "log"
         self.socket = self.run / "display/mpv.sock"
-        for folder in ("run/livekeep/poller", "run/livekeep/player", "run/livekeep/display", "run/livekeep/stream", PICTURES):
-            (root / folder).mkdir(parents=True)
+        for folder in ("poller", "player", "display", "stream", "tv"):
+            (root / "run/livekeep" / folder).mkdir(parents=True)
+        (root / PICTURES).mkdir(parents=True)
         self.config.parent.mkdir(parents=True)
         self.config.write_text(CONFIG)
         self.holding = str(picture(root / PICTURES / "holding.png"))
         self.error = str(picture(root / PICTURES / "error.png", "darkred"))
+        self.black = str(picture(root / PICTURES / "black.png", "black"))
         self.bus = root / "run/dbus/system_bus_socket"
         self.poller: PollerState | None = None
         self.url = ""
@@ -86,6 +88,10 @@ class Box:
         told = {"state": name, "cause": cause, "reason": reason, "source": source, "url_obtained_monotonic": obtained, **more}
         self.poller = state.stamped(PollerState(**told))
         state.write(self.poller, self.run)
+
+    def switch_tv(self, is_wanted: bool, method: TvMethod = "black") -> None:
+        """Write what livekeep-tv does."""
+        state.write(state.stamped(TvState(is_wanted=is_wanted, reason="the plan", method=method)), self.run)
 
     def shown(self) -> PlayerState:
         try:
@@ -359,6 +365,55 @@ def test_a_display_that_hangs_has_systemd_asked_for_its_restart(bare: Box) -> No
             caller.close()
             bare.until("the restart is counted", lambda now: now.display_restarts == 1)
             bare.until("the refusal is told", lambda _: "cannot be restarted" in bare.log.read_text())
+
+
+def test_a_tv_that_is_off_on_purpose_has_a_black_picture_and_no_stream(box: Box, endless: LiveStream) -> None:
+    box.say("live", url=endless.url)
+    with box.player():
+        box.until_shown("stream")
+        box.switch_tv(False)
+        shown = box.until_shown("none", "The TV is off: the plan")
+        assert (shown.line, shown.picture_file, shown.display_up) == ("", "", True)
+        assert (box.property("path"), box.property("keepaspect"), box.property("playlist-count")) == (box.black, False, 1)
+        box.until("the output can be switched off", lambda now: now.display_released)
+        assert box.property("vo") == [{"name": "null", "enabled": True, "params": {}}], "on a desktop mpv keeps its window"
+        box.say("error", "refused", "The token is refused")
+        box.systemd.wait_for("WATCHDOG=1", after=len(box.systemd.messages))
+        assert box.shown().picture == "none"
+    # The next run of the player finds it as it is.
+    box.say("live", url=endless.url)
+    with box.player():
+        shown = box.until("it is off", lambda now: now.picture == "none" and now.display_released)
+        assert box.property("path") == box.black
+        box.switch_tv(True)
+        shown = box.until_shown("stream")
+        assert not shown.display_released
+        assert shown.playback.starts == 1
+        box.say("offline")
+        box.until_shown("holding")
+        assert box.property("keepaspect") is True
+    assert box.black not in box.log.read_text(), "no word of a lost picture"
+
+
+def test_on_the_bare_console_the_display_gives_up_the_screen_and_takes_it_again(box: Box) -> None:
+    box.config.write_text(CONFIG.replace("x11", "drm"))
+    box.say("offline")
+    before = box.property("vo")
+    with box.player():
+        box.until_shown("holding")
+        box.switch_tv(False, "black")
+        box.until_shown("none")
+        assert box.property("vo") == before
+        box.switch_tv(False, "blank")
+        box.until("the release", lambda now: now.display_released)
+        assert [output["name"] for output in box.property("vo")] == ["null", before[0]["name"]]
+        box.switch_tv(True)
+        box.until("the holding picture", lambda now: now.picture == "holding" and not now.display_released)
+        assert box.property("vo") == before
+        box.switch_tv(False, "cec")
+        box.systemd.wait_for("WATCHDOG=1", after=len(box.systemd.messages))
+        assert box.shown().picture == "holding"
+    assert box.shown().display_restarts == 0
 
 
 def another(stream: LiveStream) -> str:

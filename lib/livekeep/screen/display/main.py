@@ -1,9 +1,10 @@
 """livekeep-display.service: waits until there is a screen, then becomes mpv (or VLC) by exec; one long-lived process.
 
-Reads: livekeep.toml ([screen]), /sys/class/drm, the board's model. Writes: nothing; mpv creates its IPC socket.
+Reads: livekeep.toml ([screen]), the TV's state, /sys/class/drm, the board's model. Writes: nothing; mpv creates its IPC socket.
 A configuration error never keeps the screen dark: defaults replace faulty values.
 """
 
+import contextlib
 import logging
 import os
 import shutil
@@ -16,9 +17,10 @@ from pathlib import Path
 import sdnotify
 
 from livekeep.core import config as configuration
-from livekeep.core import log, paths
+from livekeep.core import log, paths, state
 from livekeep.core.config import Screen
-from livekeep.core.errors import ConfigError
+from livekeep.core.errors import ConfigError, TemporaryError
+from livekeep.core.state import TvState
 from livekeep.screen.display import outputs, pictures
 from livekeep.system import drm
 
@@ -70,14 +72,18 @@ def audio_outputs(screen: Screen, cards: Path = Path("/sys/class/sound")) -> str
     return "alsa" if output == "drm" or screen.audio_device != "auto" or any(cards.glob("card*")) else "null"
 
 
-def output_arguments(screen: Screen, connector: str, has_gpu: bool) -> list[str]:
-    """mpv's video output. Without a GPU, its software OpenGL would cost 100 MB and finally be rejected."""
+def output_arguments(screen: Screen, connector: str, has_gpu: bool, is_blank: bool = False) -> list[str]:
+    """mpv's video output. Without a GPU, its software OpenGL would cost 100 MB and finally be rejected.
+
+    `is_blank`: the output is switched off on purpose; on the bare console mpv leaves it alone until the player says otherwise.
+    """
     output = screen.resolved_output()
     if output == "x11":
         return ["--vo=gpu,x11" if has_gpu else "--vo=x11"]
     if output == "wayland":
         return ["--vo=gpu,wlshm", "--gpu-context=wayland"] if has_gpu else ["--vo=wlshm"]
-    arguments = ["--vo=gpu,drm", "--gpu-context=drm"] if has_gpu else ["--vo=drm"]
+    released = outputs.NO_OUTPUT if is_blank else ""
+    arguments = [f"--vo={released}gpu,drm", "--gpu-context=drm"] if has_gpu else [f"--vo={released}drm"]
     if connector:
         arguments.append(f"--drm-connector={connector}")
     if screen.mode:
@@ -91,16 +97,17 @@ def rotation_arguments(rotate: int) -> list[str]:
     return [f"--video-rotate={rotate}", *margin] if rotate else []
 
 
-def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str) -> list[str]:
+def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, picture: str, is_blank: bool = False) -> list[str]:
     """The command line of mpv; options independent of the configuration are in the shipped mpv.conf."""
     hwdec, cap = tuning(screen, model)
+    options = [f"--{name}={value}" for name, value in pictures.mpv_options(picture).items()]
     return [
         "mpv",
         # Here too, or mpv's messages about its settings would reach the journal, with the URL if it can't be opened.
         "--no-terminal",
         f"--config-dir={MPV_SETTINGS}",
         f"--input-ipc-server={DIRECTORY / 'mpv.sock'}",
-        *output_arguments(screen, connector, has_gpu),
+        *output_arguments(screen, connector, has_gpu, is_blank),
         *rotation_arguments(screen.rotate),
         f"--hwdec={hwdec}",
         f"--hls-bitrate={cap}",
@@ -108,7 +115,7 @@ def mpv_command(screen: Screen, connector: str, model: str, has_gpu: bool, pictu
         f"--audio-device={audio_device(screen, connector, model)}",
         f"--volume={screen.volume}",
         "--volume-max=130",
-        *(["--{", *(f"--{name}={value}" for name, value in pictures.MPV_OPTIONS.items()), picture, "--}"] if picture else []),
+        *(["--{", *options, picture, "--}"] if picture else []),
     ]
 
 
@@ -198,14 +205,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             said = problem
         time.sleep(CHECK_SECONDS)
     notifier.notify(f"STATUS=Showing pictures by {screen.player} on {screen.resolved_output()}")
-    picture = pictures.Slides(screen.holding, screen.slideshow_seconds).present()
+    tv = TvState()
+    with contextlib.suppress(TemporaryError):
+        tv = state.read(TvState)
+    slides = pictures.Slides(screen.holding, screen.slideshow_seconds)
+    # A crash at night must not light up the TV.
+    picture = slides.black() if tv.is_dark else slides.present()
     connector, model = drm.connected(screen.connector), outputs.board()
     if screen.player == "vlc":
         # Without the folder, VLC would write a single file of that name.
         (DIRECTORY / "snapshots").mkdir(exist_ok=True)
         command = vlc_command(screen, connector, model, picture)
     else:
-        command = mpv_command(screen, connector, model, outputs.has_gpu(), picture)
+        command = mpv_command(screen, connector, model, outputs.has_gpu(), picture, tv.is_dark and tv.method == "blank")
     path = DIRECTORY / f"{screen.player}.sock"
     # A stale socket would be mistaken for the new one.
     path.unlink(missing_ok=True)

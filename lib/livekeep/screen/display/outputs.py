@@ -13,6 +13,9 @@ DEVICE_TREE_MODEL = Path("/sys/firmware/devicetree/base/model")
 SOFTWARE_DRIVERS = ("virtio-pci", "virtio_gpu", "vgem", "vkms")
 """Drivers of virtual machines: they have a render node, but software OpenGL on it crashes or is very slow."""
 
+NO_OUTPUT = "null,"
+"""In front of mpv's video outputs (vo), of which it takes the first that works: the screen stays free."""
+
 
 def obstacle(screen: Screen) -> str:
     """Why the output can't be opened yet, in plain words; "" if it can."""

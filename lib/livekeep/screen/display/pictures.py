@@ -13,11 +13,19 @@ from livekeep.core import paths
 REST_SECONDS = 1.0
 """A file whose size and times stay the same for this long counts as completely written."""
 
+BLACK = str(paths.PICTURE_DIRECTORY / "black.png")
+"""The picture of a TV that is off on purpose. mpv's own empty screen is not black on purpose."""
 MPV_OPTIONS = {"loop-file": "inf", "vd-lavc-o": "err_detect=explode"}
 """mpv's options for a picture: loop it if it is a video, and reject it entirely if it is truncated."""
 
 Stamp = tuple[int, int, int, int]
 """Inode, size in bytes, and the file's mtime and ctime in nanoseconds: any change of the file changes one of them."""
+
+
+def mpv_options(path: str) -> dict[str, str]:
+    """mpv's options for the picture at `path`."""
+    # Bars beside it would have the colour of the empty screen.
+    return {**MPV_OPTIONS, "keepaspect": "no"} if path == BLACK else MPV_OPTIONS
 
 
 class Slides:
@@ -98,6 +106,10 @@ class Slides:
 
     def _usable(self) -> list[str]:
         return [path for path in self._holding if self._is_usable(path)]
+
+    def black(self) -> str:
+        """The path of the black picture; "" if it is missing."""
+        return BLACK if self._is_usable(BLACK) else ""
 
     def shipped(self, is_error: bool) -> str:
         """The path of the picture shipped with livekeep; "" if it is missing."""

@@ -10,12 +10,14 @@
 | unknown: no token, no stream set up   | holding, with the reason as text            |
 | unknown: no response yet              | the current picture                         |
 | none (absent, stuck)                  | stream              | the current picture; error after a minute |
+
+While the TV is off on purpose, and livekeep itself darkens it, there is no picture, whatever the poller's state.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from livekeep.core.state import Picture, PollerState, StreamPicture
+from livekeep.core.state import Picture, PollerState, StreamPicture, TvState
 
 POLLER_MISSING_SECONDS = 60.0
 """How long the poller can be missing (restart, upgrade) before the screen reports it."""
@@ -72,12 +74,15 @@ def choose(
     previous: Choice,
     config_problem: str = "",
     stream_picture: StreamPicture = "",
+    tv: TvState | None = None,
 ) -> Choice:
     """The picture that belongs on the screen.
 
     `poller` is None when its state is absent, unreadable or too old, for `missing_seconds` so far. `config_problem` is that of
-    the player's own configuration.
+    the player's own configuration. `tv` is None while nothing has switched the TV.
     """
+    if tv and tv.is_dark:
+        return Choice("none", f"The TV is off: {tv.reason}")
     playing = phase == "playing"
     if config_problem:
         return Choice("error", config_problem, "sudo livekeep check-config", True)

@@ -91,7 +91,10 @@ class DisplayConnection:
         return True
 
     def _supervise(self, display: Driver, screen: Screen, now: float) -> None:
-        may_restart = now - self._restarted > BETWEEN_RESTARTS_SECONDS
+        may_restart = now - self._restarted > BETWEEN_RESTARTS_SECONDS and not display.is_released
+        if display.is_released:
+            # The time to open the screen begins when it is taken again.
+            self._connected = now
         # On a desktop, the desktop itself handles a TV that comes back.
         if screen.resolved_output() == "drm" and self._connectors.came_back(now) and may_restart:
             name = self._connectors.name

@@ -25,6 +25,7 @@ class Driver(DisplaySocket, ABC):
     `has_picture`: whether the playing stream has video, None if unknown; without video its sound continues beside the
     picture that follows it. `new_picture_at`: when to reopen the stream for video that appeared, None for never.
     `motion`: the observed motion of the stream's picture.
+    `is_released`: whether the program has given up the screen's device, see `release`.
     `is_known`: whether `current` is known; a program that already plays is taken over as it is.
     `run`: the same for all connections to one run of the program, different for its next run.
     """
@@ -46,7 +47,7 @@ class Driver(DisplaySocket, ABC):
         self.has_picture: bool | None = None
         self.new_picture_at: float | None = None
         self.motion = Motion()
-        self.is_known = False
+        self.is_known = self.is_released = False
 
     def is_empty(self, now: float) -> bool:
         """Whether the program has lost what it should show, and shows nothing until the next request."""
@@ -63,6 +64,10 @@ class Driver(DisplaySocket, ABC):
     @abstractmethod
     def show_nothing(self) -> None:
         """Show the plain background, which can still have text on it."""
+
+    @abstractmethod
+    def release(self, is_released: bool) -> None:
+        """Give up the screen's device, so that the kernel can switch its output off, or take it again."""
 
     @abstractmethod
     def write(self, lines: tuple[str, ...]) -> None:

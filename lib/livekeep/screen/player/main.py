@@ -1,7 +1,7 @@
 """livekeep-player.service: decides which picture belongs on the screen, and makes the display show it.
 
-Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the state of livekeep-firstboot, the display's
-socket, /sys/class/drm.
+Reads: livekeep.toml ([screen]), the poller's state and its secret stream.json, the states of livekeep-tv and livekeep-firstboot,
+the display's socket, /sys/class/drm.
 Writes: /run/livekeep/player/state.json, and open.json beside it, which tells its next run which stream is open.
 Has permission to request a restart of livekeep-display.service, and nothing else.
 
@@ -20,8 +20,8 @@ from livekeep.core import events, log, paths, state
 from livekeep.core.errors import TemporaryError
 from livekeep.core.inotify import FolderWatch
 from livekeep.core.service import Service
-from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl
-from livekeep.screen.display.pictures import Slides
+from livekeep.core.state import OpenStream, Picture, PlayerState, PollerState, StreamPicture, StreamUrl, TvState
+from livekeep.screen.display.pictures import BLACK, Slides
 from livekeep.screen.player.card_notice import CardNotice
 from livekeep.screen.player.decision import CAMERA, NO_MOVING_PICTURE, Choice, choose
 from livekeep.screen.player.display_connection import DisplayConnection
@@ -43,7 +43,7 @@ class Player:
 
     def __init__(self, service: Service, root: Path = paths.STATE_DIRECTORY) -> None:
         self.root = root
-        self.watch = FolderWatch(root, ("poller", "firstboot"), ("display",))
+        self.watch = FolderWatch(root, ("poller", "firstboot", "tv"), ("display",))
         service.watch(self.watch, self.watch.drain)
         self.config, problems = configuration.load_leniently()
         self.config_problem = problems[0] if problems else ""
@@ -55,6 +55,7 @@ class Player:
         self.session = PlaybackSession()
         self.card = CardNotice(root)
         self.poller: PollerState | None = None
+        self.tv: TvState | None = None
         self.poller_gone_monotonic: float | None = time.monotonic()
         self.choice = NOTHING_CHOSEN
         self.chosen_for = ""
@@ -88,6 +89,10 @@ class Player:
     def one_pass(self, now: float) -> float:
         """One pass of work; returns when the next is due at the latest."""
         self.read_poller(now)
+        self.tv = None
+        # Without a readable state, the TV has its picture.
+        with contextlib.suppress(TemporaryError):
+            self.tv = state.read(TvState, self.root)
         if self.connection.reach(self.config.screen, now):
             # The stream that the previous run opened on this run of the display; "" if unknown.
             display, source = self.connection.display, ""
@@ -101,6 +106,8 @@ class Player:
             self.connection.drop(error)
         if self.connection.display is None:
             self.lines = ()
+            if self.tv and self.tv.is_dark:
+                self.choice = self.choose(now)
             self.publisher.note_shown("none", "The display is not running")
         fresh = PlayerState(
             reason=self.choice.reason,
@@ -109,6 +116,7 @@ class Player:
             picture_problems=tuple(filter(None, map(self.slides.problem, self.pictures()))),
             stream_picture=self.stream_picture if self.connection.display else "",
             url_request=self.session.url_request,
+            display_released=self.has_released(),
         )
         self.publisher.write(fresh, self.connection, self.session.counts, now)
         return self.next_pass(now)
@@ -132,7 +140,14 @@ class Player:
             phase = phase if self.session.is_of(self.poller.source) else "none"
             previous = previous if self.chosen_for == self.poller.source else NOTHING_CHOSEN
             self.chosen_for = self.poller.source
-        return choose(self.poller, gone, phase, previous, self.config_problem, self.stream_picture)
+        return choose(self.poller, gone, phase, previous, self.config_problem, self.stream_picture, self.tv)
+
+    def has_released(self) -> bool:
+        """Whether the output can be switched off: the picture is black, and on the bare console nothing holds the screen."""
+        display = self.connection.display
+        if display is None or not self.tv or not self.tv.is_dark or self.picture_on(display) != "none":
+            return False
+        return display.is_released or self.config.screen.resolved_output() != "drm"
 
     def next_pass(self, now: float) -> float:
         due = [self.connection.next_due(now)]
@@ -205,6 +220,8 @@ class Player:
             self.session.close()
         if not self.session.is_open:
             self.show_still(display, now)
+        is_blank = self.choice.picture == "none" and self.tv is not None and self.tv.method == "blank"
+        display.release(is_blank and self.config.screen.resolved_output() == "drm")
         shown = self.picture_on(display)
         is_awaited = self.choice.picture == "stream" and shown != "stream" and self.stream_picture != "none"
         self.publisher.note_shown(shown, "The stream is live, but gives no picture now" if is_awaited else self.choice.reason)
@@ -235,8 +252,9 @@ class Player:
             logger.warning("%s", error)
 
     def show_still(self, display: Driver, now: float) -> None:
-        is_error = self.choice.picture == "error"
+        is_error, is_off = self.choice.picture == "error", self.choice.picture == "none"
         wanted = self.slides.error_picture(self.config.screen.error) if is_error else self.slides.present()
+        wanted = self.slides.black() if is_off else wanted
         is_lost = display.is_empty(now)
         if display.wanted != self.slides.given:
             self.slides.give(display.wanted, display.started)
@@ -246,7 +264,7 @@ class Player:
         if is_lost:
             logger.warning("%s shows nothing instead of its picture, which is loaded again", display.name)
         if wanted:
-            display.show_picture(wanted, self.slides.shipped(is_error))
+            display.show_picture(wanted, "" if is_off else self.slides.shipped(is_error))
             self.slides.give(wanted)
         else:
             display.show_nothing()
@@ -254,7 +272,7 @@ class Player:
     def picture_on(self, display: Driver) -> Picture:
         if display.current == "stream":
             return "stream"
-        if display.current == "":
+        if display.current in ("", BLACK):
             return "none"
         error = self.slides.error_picture(self.config.screen.error)
         # If one file serves for both, it is the chosen picture.
@@ -265,7 +283,7 @@ class Player:
     def write_lines(self, display: Driver, now: float) -> None:
         """Write the text for the picture; not while another picture is still on the screen."""
         choice, shown = self.choice, self.publisher.shown
-        if shown == "stream":
+        if shown == "stream" or choice.picture == "none":
             self.lines = ()
         elif shown in (choice.picture, "none") or choice.picture == "stream":
             self.lines = self.card.lines(now, shown != "none")

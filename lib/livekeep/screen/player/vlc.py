@@ -60,6 +60,9 @@ class Vlc(Driver):
         self.current = self.wanted = ""
         self.send("stop")
 
+    def release(self, is_released: bool) -> None:
+        """Not supported: VLC keeps its output as long as it plays."""
+
     def write(self, lines: tuple[str, ...]) -> None:
         text = "\n".join(lines)
         try:
