@@ -5,10 +5,11 @@ The tests of a room build on each other in order, like the life of a fleet.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -46,23 +47,30 @@ def build(target: Path, version: str) -> list[Path]:
     return sorted((target / "built").glob("*.deb"))
 
 
-@pytest.fixture(scope="module")
-def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
-    """One with the first version, and one with both, signed with the same key."""
-    folder = tmp_path_factory.mktemp("packages")
+@contextlib.contextmanager
+def signed(folder: Path, packages: Sequence[Sequence[Path]]) -> Iterator[list[Path]]:
+    """A repository for each set of packages, signed with one key."""
     keys = folder / "keys"
     keys.mkdir(mode=0o700)
     environment = os.environ | {"GNUPGHOME": str(keys)}
     make = ["gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", KEY]
     subprocess.run(make, env=environment, check=True, capture_output=True)
-    packages, made = [], []
-    for version in VERSIONS:
-        packages += build(folder / version, version)
-        made.append(folder / f"until-{version}")
-        command = [PROJECT / "packaging/repository", made[-1], KEY, *packages]
+    made = []
+    for number, files in enumerate(packages):
+        made.append(folder / f"repository-{number}")
+        command = [PROJECT / "packaging/repository", made[-1], KEY, *files]
         subprocess.run(command, env=environment, check=True, capture_output=True)
     yield made
     subprocess.run(["gpgconf", "--kill", "all"], env=environment, check=False)
+
+
+@pytest.fixture(scope="module")
+def repositories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Path]]:
+    """One with the first version, and one with both."""
+    folder = tmp_path_factory.mktemp("packages")
+    older, newer = (build(folder / version, version) for version in VERSIONS)
+    with signed(folder, [older, [*older, *newer]]) as made:
+        yield made
 
 
 @pytest.fixture(scope="module", params=root.SUITES)

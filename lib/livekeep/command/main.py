@@ -37,6 +37,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "clips": ("", "show the clips that take off"),
     "import-env": ("config.import_env.run", "import the .env of vimeo-monitor"),
     "setup": ("", "ask what a new box needs, start what is installed, and report the result"),
+    "card": ("card.user_data.run", "print cloud-init's user-data for a box that needs no keyboard"),
     "apply": ("config.apply.run", "apply the settings that systemd needs; restart the units whose settings changed"),
     "version": ("main.version", "print the version"),
 }
@@ -73,6 +74,7 @@ def build_parser() -> Parser:
     import_env.add_argument("--dry-run", action="store_true", help="show what would be imported; write nothing")
     apply.add_argument("--no-restart", action="store_true", help="write only; the display uses it at its next start")
     add_air_actions(subcommands["air"])
+    add_card_options(subcommands["card"])
     return parser
 
 
@@ -113,6 +115,28 @@ def add_air_actions(parser: Parser) -> None:
     file_argument(add("set-storage-keys", "store the id and the secret of the storage key"), "both, one on each line")
     file_argument(add("set-api-token", "store the API's token, or create one and print it once"), "the token")
     file_argument(add("set-youtube-key", "store the API key for asking YouTube whether it shows the channels"), "the API key")
+
+
+def add_card_options(parser: Parser) -> None:
+    add = parser.add_argument
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--event", metavar="NUMBER", help="the Vimeo event to show, as in vimeo.com/event/NUMBER")
+    settings.add_argument("--settings", metavar="FILE", help="a livekeep.toml, instead of --event")
+    add("--token-file", metavar="FILE", help="the file with the Vimeo token; - is standard input")
+    add("--wifi", metavar="SSID", help="the name of the Wi-Fi; without it, the box uses a cable")
+    add("--wifi-password-file", metavar="FILE", help="the file with the password of the Wi-Fi; without it, the Wi-Fi is open")
+    add("--country", metavar="XX", help="the country that the Wi-Fi's radio rules are for, such as DE")
+    add("--hostname", metavar="NAME", default="livekeep", help="the box's name in the network (default: livekeep)")
+    add("--user", metavar="NAME", default="admin", help="the user for ssh (default: admin), who may use sudo")
+    add("--ssh-key", metavar="FILE", help="the file with that user's public key")
+    add("--password-file", metavar="FILE", help="the file with that user's password, or its hash; without both nobody can log in")
+    add("--time-zone", metavar="ZONE", help="such as Europe/Berlin")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--repository", metavar="URL", help="the apt repository with livekeep's packages")
+    source.add_argument("--packages-on-card", action="store_true", help="the packages (*.deb) are on the card, beside user-data")
+    source.add_argument("--installed", action="store_true", help="livekeep is in the image already")
+    add("--repository-key", metavar="FILE", help="the repository's public key, livekeep.gpg")
+    add("--packages", metavar="NAMES", default="livekeep-screen livekeep-health", help="default: livekeep-screen livekeep-health")
 
 
 def seconds(text: str) -> float:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -216,6 +217,30 @@ def test_the_bytes_are_overwritten_in_place(box: Box) -> None:
     boot(box)
     assert (box.root / "blocks-of-livekeep-token.txt").read_bytes() == bytes(len(TOKEN))
     assert (box.root / "blocks-of-livekeep.toml").read_bytes() == bytes(len(EVENT))
+
+
+def test_what_cloud_init_hands_over_and_its_copies(box: Box) -> None:
+    """The token in cloud-init's files is overwritten with the same length; the copy to edit is on the card."""
+    user_data = f'#cloud-config\n{{"content": "{TOKEN}\\n"}}\n'
+    copies = [
+        box.file("boot/firmware/user-data", user_data),
+        box.file("var/lib/cloud/instances/one/user-data.txt", user_data),
+        box.file("var/lib/cloud/instances/one/obj.pkl", pickle.dumps({"userdata_raw": user_data, "other": TOKEN.encode()})),
+        box.file("run/cloud-init/instance-data-sensitive.json", user_data),
+        box.file("var/log/cloud-init-output.log", user_data * 1000),
+    ]
+    (box.root / "var/lib/cloud/instance").symlink_to("instances/one")
+    box.file("var/lib/livekeep/card/livekeep.toml", EVENT)
+    box.file("var/lib/livekeep/card/livekeep-token.txt", TOKEN)
+    sizes = [path.stat().st_size for path in copies]
+    assert boot(box).notice == "Event 777 taken from the card, and the token"
+    assert [path for path in copies if TOKEN.encode() in path.read_bytes()] == []
+    assert [path.stat().st_size for path in copies] == sizes
+    filler = "x" * len(TOKEN)
+    loaded = pickle.loads(copies[2].read_bytes())  # noqa: S301 – written above
+    assert loaded == {"userdata_raw": user_data.replace(TOKEN, filler), "other": filler.encode()}
+    assert names(box) == ["livekeep-taken.toml", "user-data"]
+    assert list((box.root / "var/lib/livekeep/card").iterdir()) == []
 
 
 def test_a_card_that_cannot_be_written(box: Box) -> None:

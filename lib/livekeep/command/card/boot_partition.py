@@ -14,6 +14,8 @@ from livekeep.core.errors import LivekeepError
 
 FOLDERS = (paths.ROOT / "boot/firmware", paths.ROOT / "boot")
 """The partition's mount points: the second is that of releases before bookworm."""
+HANDED_OVER = paths.KEPT_DIRECTORY / "card"
+"""Where cloud-init puts the same files, from the user-data that `livekeep card` made."""
 ON_CARD = "on the card"
 LARGEST_BYTES = 1024 * 1024
 
@@ -37,7 +39,7 @@ TOKEN = CardFile("livekeep-token.txt", ("livekeep-token.txt.txt", "livekeep-toke
 
 def find(wanted: CardFile) -> Path | None:
     """The file's path, or None. Raises `LivekeepError` if there are two of them."""
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, HANDED_OVER):
         present = [folder / name for name in (wanted.name, *wanted.other_names) if (folder / name).is_file()]
         if len(present) > 1:
             raise LivekeepError(f"{wanted.place}: {present[1].name} is there too; remove one of the two")

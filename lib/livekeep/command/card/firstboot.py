@@ -1,8 +1,10 @@
 """livekeep-firstboot: takes over livekeep.toml and livekeep-token.txt from the card's boot partition, at every boot.
 
-Unit: livekeep-firstboot.service, before the screen's units, as root. Reads: /boot/firmware (or /boot). Writes:
+Unit: livekeep-firstboot.service, before the screen's units, as root. Reads: /boot/firmware (or /boot), and
+/var/lib/livekeep/card, where cloud-init puts the same files from the user-data of `livekeep card`. Writes:
 /etc/livekeep/livekeep.d/50-card.toml, the token's credential, what `livekeep apply` writes,
-/var/lib/livekeep/install/card.json, and its state for the player. Removes both files from the card.
+/var/lib/livekeep/install/card.json, and its state for the player. Removes the files, and overwrites cloud-init's copies of the
+token.
 
 The order makes it safe against a power cut at any time: a file is taken over, noted by its hash, and only then wiped. The next
 boot repeats what is not noted, and finishes the wiping of what is. On a card that cannot be written, the note keeps the file from
@@ -22,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from livekeep.command import file
-from livekeep.command.card import boot_partition
+from livekeep.command.card import boot_partition, copies
 from livekeep.command.card.boot_partition import CONFIGURATION, TOKEN, CardFile
 from livekeep.command.config import apply
 from livekeep.command.file import Ownership
@@ -101,7 +103,8 @@ def process(wanted: CardFile, take_over: Callable[[bytes], str], notes: Notes) -
     try:
         remove(path, wanted, raw)
     except OSError as error:
-        return content, f"{path.name} cannot be removed from the card ({error.strerror}); it was taken over: delete it yourself"
+        name = Path(error.filename or path).name
+        return content, f"{name} cannot be removed from the card ({error.strerror}); it was taken over: delete it yourself"
     del notes.seals[wanted.name]
     notes.write()
     return content, ""
@@ -109,10 +112,15 @@ def process(wanted: CardFile, take_over: Callable[[bytes], str], notes: Notes) -
 
 def remove(path: Path, wanted: CardFile, raw: bytes) -> None:
     """Wipe the file; of the configuration, a copy to edit stays on the card. Raises `OSError`."""
-    if wanted is not CONFIGURATION or boot_partition.is_wiped(raw):
+    if boot_partition.is_wiped(raw):
         boot_partition.wipe(path)
         return
-    copy = path.with_name(TAKEN)
+    if wanted is TOKEN:
+        # Before the file: it holds what to search for.
+        copies.overwrite(credential.clean(boot_partition.text_of(raw, TOKEN), TOKEN.place))
+        boot_partition.wipe(path)
+        return
+    copy = next(filter(Path.is_dir, boot_partition.FOLDERS), path.parent) / TAKEN
     text = copy_to_edit(boot_partition.text_of(raw, wanted), time.time()).encode()
     is_written = write_copy(copy, text)
     boot_partition.wipe(path)

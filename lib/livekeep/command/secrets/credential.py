@@ -16,7 +16,7 @@ from livekeep.command.file import Ownership
 from livekeep.core import paths
 from livekeep.core.errors import LivekeepError
 from livekeep.core.text import bare
-from livekeep.system import systemctl, terminal
+from livekeep.system import terminal
 
 LONGEST_CHARACTERS = 1024
 LARGEST_BYTES = 64 * 1024
@@ -120,6 +120,9 @@ def tell_stored(secret: Secret, is_changed: bool) -> None:
 def keep(*contents: tuple[str, Secret]) -> None:
     """Store the secrets of one unit, report them, and restart the unit if it runs: systemd reads a credential only when a unit
     starts."""
+    # Only here: `livekeep card` uses this module on machines without the libraries for D-Bus.
+    from livekeep.system import systemctl  # noqa: PLC0415
+
     is_changed = False
     for content, secret in contents:
         is_new = store_secret(content, secret)
