@@ -64,7 +64,8 @@ class Service:
         if text != self._status:
             self._status = text
             # A line break would start another message, such as READY=1.
-            self._notifier.notify(f"STATUS={shown(text)}")
+            # The library encodes as Latin-1; systemd requires UTF-8.
+            self._notifier.notify(f"STATUS={shown(text)}".encode().decode("latin-1"))
 
     def run(self, one_pass: Callable[[float], float], reload: Callable[[], None]) -> None:
         """Run until SIGTERM or SIGINT. `one_pass(now_monotonic)` returns the latest time of its next call."""

@@ -37,3 +37,11 @@ def of_networks(names: Iterable[str], folder: Path = FOLDER) -> list[str]:
 def has_hardware(name: str, folder: Path = FOLDER) -> bool:
     """Whether the device has hardware: a tunnel or a bridge always has carrier."""
     return os.access(folder / name / "device", os.F_OK)
+
+
+def has_carrier(name: str, folder: Path = FOLDER) -> bool:
+    """Whether a cable, or a Wi-Fi, is connected. A device that is switched off has none."""
+    try:
+        return (folder / name / "carrier").read_text().strip() == "1"
+    except OSError:
+        return False

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from systemd import id128
 
@@ -35,6 +36,9 @@ from livekeep.screen.poller.state_publisher import WRITE_SECONDS, StatePublisher
 from livekeep.screen.poller.token_and_schedule import TokenAndSchedule, read_token
 from livekeep.screen.poller.vimeo import Answer, Api, Verdict, outage
 from livekeep.system.http import Client
+
+if TYPE_CHECKING:
+    from livekeep.screen.poller.network_fault import NetworkFault
 
 LEAST_PAUSE_SECONDS = 1.0
 """Between the starts of two polls, regardless of who requests the second."""
@@ -66,6 +70,8 @@ class Poller:
         self.verdict: Verdict | None = None
         self.failures = 0
         """How often in a row `verdict` was the same failure."""
+        self.network_fault: NetworkFault | None = None
+        """As found at the beginning of the poll in flight, after a poll that failed."""
         self.rate_share = RateShare()
         self.recovery = StreamRecovery()
         self.due = 0.0
@@ -153,10 +159,12 @@ class Poller:
         if self.obstacle or now < self.due or self.polls.is_busy:
             return
         api, stream, seconds = self.api, self.stream, self.settings.poller.timeout_seconds
-        is_shown, is_checked = self.is_shown(now), self.recovery.attempt is not None
-        self.requested_monotonic = now
+        is_shown, is_checked, may_lack_network = self.is_shown(now), self.recovery.attempt is not None, self.verdict == "outage"
+        self.requested_monotonic, self.network_fault = now, None
 
         def poll(client: Client, deadline: float) -> Answer:
+            if may_lack_network:
+                self.network_fault = find_network_fault()
             began = time.monotonic()
             answer = stream_check.ask(client, stream.url, deadline, is_shown) if stream.url else api.ask(client, stream, deadline)
             answer = replace(answer, seconds=time.monotonic() - began)
@@ -195,6 +203,8 @@ class Poller:
         if not taken:
             return
         (answer, began), wall = taken, time.time()
+        if answer.verdict == "outage" and self.network_fault:
+            answer = replace(answer, reason=self.network_fault.reason, advice=self.network_fault.advice)
         base = self.blank() if self.is_new_stream else self.publisher.now
         self.is_new_stream = False
         is_failure = answer.verdict in ("outage", "refused", "rate-limited")
@@ -271,6 +281,13 @@ class Poller:
             self.publisher.publish(replace(fresh, next_request_monotonic=self.due))
         if self.may_request_more():
             self.token_and_schedule.start(self.api, self.stream, self.publisher.now.state, poller.timeout_seconds, now)
+
+
+def find_network_fault() -> "NetworkFault | None":
+    # Only now: its D-Bus library would cost memory in normal operation.
+    from livekeep.screen.poller import network_fault  # noqa: PLC0415
+
+    return network_fault.find()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
