@@ -29,6 +29,8 @@ from livekeep.system import clock
 TABLES = ("schedule", "tv", "screen")
 MOST_PASSES = 20
 """In one run; each is for a change that came while the TV was being switched."""
+EARLY_SECONDS = 5
+WAIT_SECONDS = 0.1
 CLOCK_CHECK_SECONDS = 30.0
 """How often a clock that is not set yet is checked."""
 
@@ -61,11 +63,14 @@ def reconcile(root: Path) -> int:
     for _ in range(MOST_PASSES):
         occasion = read_occasion(root)
         result = one_pass(settings, occasion, result, root)
+        # The timer starts it a little early, because Python takes seconds to start on a slow board.
+        while result.until is not None and result.until - time.time() < EARLY_SECONDS and not is_outdated(occasion, result, root):
+            time.sleep(WAIT_SECONDS)
         # A start of this unit while it runs would be lost.
         if not is_outdated(occasion, result, root):
             break
     if result.until is not None:
-        wake_up.at(result.until)
+        wake_up.at(result.until - EARLY_SECONDS)
     elif settings.schedule.has_plan() and not result.is_clock_set:
         wake_up.after(CLOCK_CHECK_SECONDS)
     return 0

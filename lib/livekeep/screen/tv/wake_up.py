@@ -19,7 +19,7 @@ logger = logging.getLogger("livekeep.tv")
 
 def at(moment: float) -> None:
     """Start livekeep-tv at `moment`, Unix seconds."""
-    seconds = int(-(-moment // 1))
+    seconds = int(moment)
     run(f"livekeep-tv-at-{seconds}", f"--on-calendar=@{seconds}")
 
 
