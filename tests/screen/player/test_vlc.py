@@ -1,5 +1,6 @@
 """The driver against a real VLC on its real socket, on a virtual X server or with dummy outputs; VLC refuses to run as root."""
 
+import io
 import os
 import select
 import shutil
@@ -13,11 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from livekeep.command.screenshot import screenshot, vlc_camera
 from livekeep.core.config import Screen
 from livekeep.screen.display import main as display
 from livekeep.screen.player.vlc import INPUT, Vlc
-from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, picture, program, wait_until
+from tests.outside import LIBRARY, PATIENCE_SECONDS, LiveStream, NotifySocket, picture, program, wait_until, x_screen, x_server
 from tests.screen.player.displays import connect, show, until
 from tests.screen.player.test_player import Box
 
@@ -67,6 +70,38 @@ def test_pictures_are_shown_one_after_the_other(vlc: Vlc, folder: Path, holding:
         show(vlc, path)
         assert vlc.wanted == path
         assert vlc.stream.phase == "none"
+
+
+@pytest.mark.nightly
+def test_the_picture_is_turned_and_its_snapshot_turned_back(folder: Path) -> None:
+    """A video: without a window manager, VLC sometimes does not draw a still picture that is turned."""
+    source = "color=red:size=640x360:rate=5:duration=60,drawbox=y=180:color=blue:thickness=fill"
+    subprocess.run(["ffmpeg", "-loglevel", "error", "-f", "lavfi", "-i", source, folder / "two.mkv"], check=True)
+    with x_server() as screen:
+        turned = Screen(output="x11", x11_display=screen, rotate=90)
+        command = display.vlc_command(turned, "", "", str(folder / "two.mkv"))
+        command = [part.replace(str(display.DIRECTORY), str(folder)) for part in command]
+        environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "DBUS_SESSION_BUS_ADDRESS": "none:", "DISPLAY": screen}
+        (folder / "snapshots").mkdir()
+        (folder / "snapshots").chmod(0o777)
+        with program(command, as_nobody=True, env=environment, stderr=subprocess.DEVNULL):
+            wait_until("VLC's socket", (folder / "vlc.sock").exists)
+            wait_until("a turned picture", lambda: is_turned(x_screen(screen)))
+            own = vlc_camera.take(folder / "vlc.sock", folder / "snapshots", 1 << 24)
+    assert is_turned(Image.open(io.BytesIO(own)).convert("RGB"))
+    back = Image.open(io.BytesIO(screenshot.upright(own, folder, 90))).convert("RGB")
+    assert is_turned(back.rotate(-90, expand=True))
+
+
+def is_turned(seen: Image.Image) -> bool:
+    """Whether blue is left of red; without a window manager, VLC's window is small."""
+    box = seen.getbbox()
+    if not box:
+        return False
+    left, right = (seen.getpixel((x, (box[1] + box[3]) // 2)) for x in (box[0] + 9, box[2] - 9))
+    assert isinstance(left, tuple)
+    assert isinstance(right, tuple)
+    return left[2] > 150 > left[0] and right[0] > 150 > right[2]
 
 
 def test_a_stream_plays_stalls_and_gives_way_to_the_picture_at_its_end(vlc: Vlc, live: LiveStream, holding: str) -> None:

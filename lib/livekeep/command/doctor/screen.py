@@ -17,7 +17,7 @@ def check_display(around: Surroundings) -> Result:
     output = around.config.screen.resolved_output()
     result = {"drm": check_connector, "wayland": check_wayland, "x11": check_x11}[output](around)
     if result.verdict == "ok" and around.config.screen.player == "vlc" and around.config.screen.rotate:
-        return Result("warn", f"{result.finding}; but VLC does not turn the picture (screen.rotate)", 'set screen.player = "mpv"')
+        return Result("warn", f"{result.finding}; but VLC shows no text on a turned picture", 'set screen.player = "mpv"')
     return result
 
 

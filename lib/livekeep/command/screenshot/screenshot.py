@@ -63,7 +63,9 @@ def take() -> bytes:
     except PermissionError as error:
         raise LivekeepError(f"{error.filename}: root alone may see the display's picture; run this with sudo") from error
     if settings.screen.player == "vlc":
-        return checked(vlc_camera.take(DISPLAY / "vlc.sock", DISPLAY / "snapshots", LARGEST_BYTES), DISPLAY / "snapshots")
+        snapshots = DISPLAY / "snapshots"
+        picture = checked(vlc_camera.take(DISPLAY / "vlc.sock", snapshots, LARGEST_BYTES), snapshots)
+        return upright(picture, snapshots, settings.screen.rotate)
     target = DISPLAY / "screenshot.png"
     remove(target)
     mpv_camera.take(DISPLAY / "mpv.sock", target)

@@ -130,6 +130,8 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
     if audio_outputs(screen) != "null":
         sound = [f"--gain={screen.volume / 100:g}"]
         sound += [] if device == "auto" else ["--aout=alsa", f"--alsa-audio-device={device}"]
+    # Its text can't be turned.
+    text = [f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}"]
     quiet = ["--quiet", "--no-osd", "--no-video-title-show", "--no-interact", "--no-metadata-network-access"]
     return [
         "vlc",
@@ -139,7 +141,7 @@ def vlc_command(screen: Screen, connector: str, model: str, picture: str) -> lis
         *sound,
         f"--avcodec-hw={'none' if screen.hwdec == 'no' else 'any'}",
         *["--fullscreen", "--image-duration=-1", "--network-caching=1500"],
-        f"--sub-source=marq{{position=8,size=44,file={vlc.TEXT_FILE},refresh=1000}}",
+        *(["--video-filter=transform", f"--transform-type={screen.rotate}"] if screen.rotate else text),
         *[f"--snapshot-path={snapshots}", "--snapshot-format=png", "--no-snapshot-preview"],
         *([picture] if picture else []),
     ]
