@@ -6,11 +6,14 @@ grim, the compositor's screenshot tool, reads what it shows.
 from __future__ import annotations
 
 import base64
+import io
 import time
 from collections.abc import Iterator, Sequence
 
 import pytest
+from PIL import Image
 
+from tests.corners import corners_png, has
 from tests.machine import root
 from tests.machine.live import LiveStream
 from tests.machine.machine import wait_for
@@ -22,6 +25,7 @@ USER, RUNTIME_DIRECTORY, SOCKET = "anna", "/run/user/1000", "wayland-1"
 WIDTH, HEIGHT = 1280, 720
 GRID = 8
 SOON_SECONDS = 60.0
+OWN_PICTURES = "/var/lib/livekeep/pictures"
 # An ordinary desktop without a screen or a graphics card; grim cannot read a surface that is scanned out directly.
 COMPOSITOR = f"""\
 [Service]
@@ -72,6 +76,11 @@ class Desktop(Room):
         environment = {"XDG_RUNTIME_DIR": RUNTIME_DIRECTORY, "WAYLAND_DISPLAY": SOCKET}
         done = self.machine.run("grim -t ppm - | base64 --wrap=0", env=environment, user=USER, check=False)
         return base64.b64decode(done.stdout)[-WIDTH * HEIGHT * 3 :]
+
+    def seen(self, rotate: int) -> Image.Image:
+        """What a viewer of the turned TV sees; black when it cannot be read."""
+        data = self.pixels() or bytes(WIDTH * HEIGHT * 3)
+        return Image.frombytes("RGB", (WIDTH, HEIGHT), data).rotate(rotate, expand=True)
 
     def grid(self) -> Sequence[tuple[int, int, int]]:
         """The colours of 64 points, the middles of equal cells."""
@@ -139,6 +148,29 @@ def test_error_screen_when_the_display_cannot_start(desktop: Desktop) -> None:
     is_retried(desktop.machine, DISPLAY)
     desktop.shows("holding")
     assert desktop.machine.unit_property(ERROR_SCREEN, "ActiveState") == "inactive"
+
+
+@pytest.mark.nightly
+def test_turned_picture_error_screen_and_screenshot(desktop: Desktop) -> None:
+    for rotate in (90, 180, 270):
+        desktop.machine.write(f"{OWN_PICTURES}/corners.png.base64", base64.b64encode(corners_png()).decode())
+        desktop.machine.run(f"cd {OWN_PICTURES}; base64 -d corners.png.base64 >corners.png; touch -d @0 corners.png")
+        desktop.write_config({"screen": {"rotate": rotate, "holding": [f"{OWN_PICTURES}/corners.png"]}})
+        desktop.livekeep("apply", check=True)
+        desktop.until(f"turned by {rotate}", lambda rotate=rotate: has(desktop.seen(rotate)))  # type: ignore[misc]
+        shot = desktop.machine.run("livekeep screenshot - | base64 --wrap=0").stdout
+        assert has(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB"))
+    desktop.machine.systemctl("stop", PLAYER, DISPLAY)
+    desktop.machine.systemctl("start", ERROR_SCREEN)
+    # The shipped error picture: nearly as large as fits, with bars above and below.
+    seen = desktop.seen(270)
+    assert kind([seen.getpixel((x, seen.height // 2)) for x in range(100, 600, 50)]) == "error"  # type: ignore[misc]
+    assert seen.getpixel((seen.width // 2, seen.height // 5)) == (0, 0, 0)
+    desktop.machine.systemctl("stop", ERROR_SCREEN)
+    desktop.write_config()
+    desktop.livekeep("apply", check=True)
+    desktop.machine.systemctl("start", DISPLAY, PLAYER)
+    desktop.shows("holding")
 
 
 def test_desktop_that_starts_anew(desktop: Desktop) -> None:

@@ -14,24 +14,13 @@ from livekeep.command.screenshot import mpv_camera, screenshot
 from livekeep.core.config import Screen
 from livekeep.screen.display.main import mpv_command
 from livekeep.screen.player.mpv import Mpv
+from tests.corners import CORNERS, corners, has
 from tests.outside import PROJECT, program, wait_until, x_screen, x_server
 from tests.screen.player.changing_stream import changing_stream
 from tests.screen.player.displays import connect, show, until
 
-RED, GREEN, BLUE, YELLOW, BLACK = (200, 40, 40), (40, 160, 60), (40, 60, 200), (230, 220, 50), (0, 0, 0)
-CORNERS = (RED, GREEN, BLUE, YELLOW)
-"""Of the picture below: top left, top right, bottom left, bottom right."""
 ANGLES = [90, *(pytest.param(angle, marks=pytest.mark.nightly) for angle in (180, 270))]
 BRIGHT = 170
-
-
-def corners(size: tuple[int, int] = (640, 360)) -> Image.Image:
-    width, height = size
-    image = Image.new("RGB", size)
-    for number, colour in enumerate(CORNERS):
-        left, top = number % 2 * width // 2, number // 2 * height // 2
-        image.paste(colour, (left, top, left + width // 2, top + height // 2))
-    return image
 
 
 class TurnedTv:
@@ -68,21 +57,6 @@ class TurnedTv:
         return found[0], box
 
 
-def has(image: Image.Image, colours: tuple[tuple[int, int, int], ...]) -> bool:
-    """Whether a picture of 16:9, as large as fits in the image, has about these colours in its corners, and black around it."""
-    height = min(image.height, image.width * 9 // 16)
-    top, middle = (image.height - height) // 2, image.width // 2
-    places = [(x, top + y) for y in (height // 8, height * 7 // 8) for x in (image.width // 8, image.width * 7 // 8)]
-    bars = [(middle, top - 9), (middle, image.height - top + 9)] if top else []
-    wanted = (*colours, *[BLACK] * len(bars))
-    return all(is_like(image.getpixel(place), colour) for place, colour in zip([*places, *bars], wanted, strict=True))
-
-
-def is_like(found: object, colour: tuple[int, int, int]) -> bool:
-    assert isinstance(found, tuple)
-    return all(abs(one - other) < 25 for one, other in zip(found, colour, strict=True))
-
-
 @pytest.fixture(params=ANGLES)
 def turned(request: pytest.FixtureRequest) -> Iterator[TurnedTv]:
     with x_server() as display:
@@ -108,7 +82,7 @@ def test_picture_text_and_screenshots_are_upright(turned: TurnedTv, mpv: Mpv, tm
     mpv_camera.take(tmp_path / "mpv.sock", saved)
     own = Image.open(io.BytesIO(screenshot.upright(saved.read_bytes(), saved, turned.screen.rotate)))
     assert own.size in ((640, 360), seen.size), "the picture alone, or the whole window"
-    assert has(own.convert("RGB"), CORNERS)
+    assert has(own.convert("RGB"))
 
     mpv.write(("W" * 20, "i"))
     mask, (left, top, right, bottom) = turned.text()
