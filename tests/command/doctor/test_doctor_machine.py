@@ -45,6 +45,7 @@ def found(result: Result) -> tuple[str, str]:
         ("display", "laptop", {}, "ok", "eDP-1 is connected, 1920x1200 preferred"),
         ("display", "laptop", {"rotate": 90}, "ok", "eDP-1 is connected"),
         ("display", "laptop", {"rotate": 90, "player": "vlc"}, "warn", "eDP-1 is connected, 1920x1200 preferred; but VLC"),
+        ("display", "laptop", {"mirror": True}, "warn", "screen.mirror has no effect without a desktop"),
         ("display", "bare", {}, "fail", "the kernel has no display output"),
         ("decoder", "pi4", {}, "ok", "/dev/video10 exists (screen.hwdec = auto)"),
         ("decoder", "pi4", {"hwdec": "no"}, "warn", "disabled by screen.hwdec"),

@@ -17,6 +17,7 @@ TAKEN_AT_START = (
     "connector",
     "mode",
     "rotate",
+    "mirror",
     "hwdec",
     "max_bitrate",
     "audio_device",

@@ -16,6 +16,8 @@ HARDWARE_BOARDS = ("Raspberry Pi 4", "Raspberry Pi 3", "Raspberry Pi 2", "Raspbe
 def check_display(around: Surroundings) -> Result:
     output = around.config.screen.resolved_output()
     result = {"drm": check_connector, "wayland": check_wayland, "x11": check_x11}[output](around)
+    if result.verdict == "ok" and around.config.screen.mirror and (fault := mirror_fault(around)):
+        return fault
     if result.verdict == "ok" and around.config.screen.player == "vlc" and around.config.screen.rotate:
         return Result("warn", f"{result.finding}; but VLC shows no text on a turned picture", 'set screen.player = "mpv"')
     return result
@@ -42,6 +44,26 @@ def check_connector(around: Surroundings) -> Result:
         return Result("fail", f"{connected.name} has no mode {size}", advice)
     other = f", shown at {screen.mode}" if screen.mode else ""
     return Result("ok", f"{connected.name} is connected, {connected.modes[0]} preferred{other}")
+
+
+def mirror_fault(around: Surroundings) -> Result | None:
+    """Why not all TVs show the same picture."""
+    screen = around.config.screen
+    if screen.resolved_output() == "wayland":
+        return Result("warn", "screen.mirror has no effect on Wayland", "use X11, wl-mirror or an HDMI splitter")
+    if screen.resolved_output() == "drm":
+        finding = "screen.mirror has no effect without a desktop: one TV shows the picture"
+        return Result("warn", finding, "use an HDMI splitter, or a desktop with X11")
+    from livekeep.system import randr  # noqa: PLC0415 – few need it
+
+    with randr.connection(screen.x11_display or ":0", screen.x11_authority) as display:
+        shown = randr.outputs(display)
+    if randr.is_mirrored(shown):
+        return None
+    names = " and ".join(output.name for output in shown)
+    if not randr.common_size(shown):
+        return Result("warn", f"{names} have no resolution in common", "use TVs of the same resolution, or an HDMI splitter")
+    return Result("warn", f"{names} do not show the same", "run: sudo systemctl restart livekeep-display")
 
 
 def check_wayland(around: Surroundings) -> Result:

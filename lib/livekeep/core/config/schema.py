@@ -84,6 +84,7 @@ class Screen:
     connector: str = key("", Pattern(r"|[A-Za-z0-9-]+", 'a connector such as "HDMI-A-1"'))
     mode: str = key("", Pattern(r"|preferred|highest|[0-9]+x[0-9]+(@[0-9]+(\.[0-9]+)?)?", 'a mode such as "1920x1080@60"'))
     rotate: int = key(0, OneOf((0, 90, 180, 270)))
+    mirror: bool = key(False)
     hwdec: str = key("auto", Pattern(r"[a-z0-9,_-]+", 'a decoder such as "auto", "no" or "v4l2m2m-copy"'))
     max_bitrate: int = key(0, Range(0, 1_000_000_000))
     audio_device: str = key("auto", Pattern(r"\S.*", 'a device such as "auto" or "alsa/hdmi:CARD=vc4hdmi0"'))

@@ -164,6 +164,19 @@ def environment(screen: Screen, proxy: str) -> dict[str, str]:
     return variables
 
 
+def mirror_outputs(name: str, authority: str) -> None:
+    """Make all outputs of the X display show the same. Without that there is still a picture on one of them."""
+    from livekeep.system import randr  # noqa: PLC0415 – few need it
+
+    try:
+        with randr.connection(name, authority) as display:
+            problem = randr.mirror(display)
+    except TemporaryError as error:
+        problem = str(error)
+    if problem:
+        logger.warning("screen.mirror: %s", problem)
+
+
 def open_socket_to_player(path: Path) -> None:
     """Once the socket exists, give its group access and notify systemd; kill a program that creates none.
 
@@ -226,8 +239,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     advice = f"install it: sudo apt install {command[0]}"
     if not shutil.which(command[0]):
         raise ConfigError([f"{command[0]}: cannot be started (No such file or directory); {advice}"])
+    variables = environment(screen, config.vimeo.proxy)
+    if screen.mirror and screen.resolved_output() == "x11":
+        mirror_outputs(variables["DISPLAY"], variables.get("XAUTHORITY", ""))
     open_socket_to_player(path)
     try:
-        os.execvpe(command[0], command, environment(screen, config.vimeo.proxy))  # noqa: S606 – the unit becomes the player itself
+        os.execvpe(command[0], command, variables)  # noqa: S606 – the unit becomes the player itself
     except OSError as error:
         raise ConfigError([f"{command[0]}: cannot be started ({error.strerror}); {advice}"]) from error
