@@ -133,17 +133,17 @@ def test_a_machine_without_a_screen_wants_no_picture_and_has_no_sample_of_it(tmp
 @pytest.mark.parametrize("is_wanted", [True, False])
 def test_what_is_wanted_stays_wanted_however_old_the_state_is(tmp_path: Path, is_wanted: bool) -> None:
     write(replace(TV, is_wanted=is_wanted), tmp_path, seconds_ago=36_000)
-    assert of_tv(tmp_path) == ({"screen_wanted": is_wanted, "tv_on": 1, "tv_problem": 0}, "")
+    assert of_tv(tmp_path) == ({"screen_wanted": is_wanted, "tv_problem": 0}, "")
 
 
 def test_a_change_that_is_overdue_makes_a_picture_wanted_and_is_a_problem(tmp_path: Path) -> None:
-    off = replace(TV, is_wanted=False, power="off")
-    assert of_tv(tmp_path, replace(off, until=time.time() - 60))[0] == {"screen_wanted": 0, "tv_on": 0, "tv_problem": 0}
-    assert of_tv(tmp_path, replace(off, until=time.time() - 180))[0] == {"screen_wanted": 1, "tv_on": 0, "tv_problem": 1}
+    off = replace(TV, is_wanted=False)
+    assert of_tv(tmp_path, replace(off, until=time.time() - 60))[0] == {"screen_wanted": 0, "tv_problem": 0}
+    assert of_tv(tmp_path, replace(off, until=time.time() - 180))[0] == {"screen_wanted": 1, "tv_problem": 1}
 
 
-def test_a_tv_that_reports_nothing_and_does_not_obey(tmp_path: Path) -> None:
-    assert of_tv(tmp_path, replace(TV, power="unknown", problem="no answer"))[0] == {"screen_wanted": 1, "tv_problem": 1}
+def test_a_tv_that_does_not_obey(tmp_path: Path) -> None:
+    assert of_tv(tmp_path, replace(TV, problem="no answer"))[0] == {"screen_wanted": 1, "tv_problem": 1}
 
 
 # Absent, old, broken

@@ -55,7 +55,6 @@ PLAYER = {
 
 TV = {
     "livekeep_screen_wanted": gauge("Whether a picture is wanted on the TV now; 1 without a plan, absent without a screen."),
-    "livekeep_tv_on": gauge("Whether the TV itself reports that it is on; absent if it reports nothing."),
     "livekeep_tv_problem": gauge("Whether the TV could not be switched as wanted."),
 }
 

@@ -108,8 +108,6 @@ def tv(states: States, clock: Clock) -> Iterator[Sample]:
     if isinstance(state, StateBrokenError):
         raise state
     if isinstance(state, TvState):
-        if state.power != "unknown":
-            yield "livekeep_tv_on", (), state.power == "on"
         yield "livekeep_tv_problem", (), tv_status.trouble(state, clock) != ""
 
 

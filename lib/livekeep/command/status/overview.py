@@ -123,9 +123,8 @@ def tv_rows(now: Snapshot) -> list[Row]:
         return []
     if not isinstance(tv, TvState):
         return [("TV", f"unknown; {tv}")]
-    reported = f"; the TV reports that it is {tv.power}" if tv.power != "unknown" else ""
-    trouble = tv_status.trouble(tv, clock)
-    return [("TV", f"{tv_status.wanted_text(tv, clock)}{reported}"), *present(("TV fault", trouble), ("Do", tv.advice))]
+    fault = tv_status.trouble(tv, clock)
+    return [("TV", tv_status.wanted_text(tv, clock)), *present(("TV fault", fault), ("Do", tv.advice))]
 
 
 def present(*rows: Row) -> list[Row]:
