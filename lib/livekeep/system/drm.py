@@ -1,4 +1,4 @@
-"""The kernel's display connectors: /sys/class/drm/cardN-CONNECTOR/{status,modes}."""
+"""The kernel's display connectors, /sys/class/drm/cardN-CONNECTOR, and frame buffers, /sys/class/graphics/fbN."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from pathlib import Path
 from livekeep.system import sysfs
 
 DRM_DIRECTORY = Path("/sys/class/drm")
+FRAME_BUFFERS = Path("/sys/class/graphics")
 CHECK_SECONDS = 5.0
 NO_CONNECTOR = "Writeback"
 """A connector to memory, which the Raspberry Pi's driver adds to the real ones."""
@@ -34,6 +35,17 @@ def connected(wanted: str = "", directory: Path = DRM_DIRECTORY) -> str:
     """The first connected connector with modes that is named `wanted` (any for ""); "" if there is none."""
     names = (it.name for it in connectors(directory) if wanted in ("", it.name) and it.is_connected and it.modes)
     return next(names, "")
+
+
+def powers(directory: Path = DRM_DIRECTORY) -> list[str | None]:
+    """The power state of each connector with a TV, such as "On"."""
+    folders = directory.glob("card*-*")
+    return [sysfs.read(folder / "dpms") for folder in folders if sysfs.read(folder / "status") == "connected"]
+
+
+def frame_buffers(directory: Path = FRAME_BUFFERS) -> list[Path]:
+    """The folders of the graphics cards' frame buffers."""
+    return [card.parents[1] for card in sorted(directory.glob("fb*/device/drm"))]
 
 
 class Watch:

@@ -44,6 +44,10 @@ def test_wayland() -> None:
     assert "BindPaths=/run/user/1000/wayland-1 -/run/user/1000/pipewire-0 " in text
     assert "Environment=XDG_RUNTIME_DIR=/run/user/1000\n" in text
     assert "tty1" not in text
+    text = desktop.tv_drop_in(Screen(output="wayland", desktop_user="anna", wayland_display="wayland-1"), 1000)
+    assert "User=" not in text, "it stays root, for the timer of the next change"
+    assert "BindPaths=-/run/user/1000/wayland-1\nEnvironment=XDG_RUNTIME_DIR=/run/user/1000\n" in text
+    assert desktop.tv_drop_in(Screen(), None) == ""
 
 
 def test_x11() -> None:

@@ -84,6 +84,24 @@ NO_ANSWER = "the TV does not answer on HDMI-CEC"
 
 
 @pytest.mark.parametrize(
+    ("method", "screen", "has_frame_buffer", "verdict", "says"),
+    [
+        ("auto", Screen(), True, "ok", "the kernel can switch it off"),
+        ("auto", Screen(), False, "ok", "no graphics card has a frame buffer: the picture is black instead"),
+        ("blank", Screen(), False, "warn", "no graphics card has a frame buffer: the picture is black instead"),
+        ("blank", Screen(player="vlc"), True, "warn", "VLC does not give up the screen: the picture is black instead"),
+        ("cec", Screen(player="vlc"), True, "ok", 'not used (tv.method = "cec")'),
+        ("blank", Screen(output="x11"), False, "ok", "the desktop switches it; to try it: sudo livekeep tv off"),
+    ],
+)
+def test_output_off(tmp_path: Path, method: str, screen: Screen, has_frame_buffer: bool, verdict: str, says: str) -> None:
+    if has_frame_buffer:
+        (tmp_path / "sys/class/graphics/fb0/device/drm").mkdir(parents=True)
+    check = doctor_screen.check_blanking(Surroundings(tmp_path, Config(screen=screen, tv=Tv(method=method))))
+    assert found(check) == (verdict, says)
+
+
+@pytest.mark.parametrize(
     ("method", "recorded", "verdict", "says"),
     [
         ("auto", "power-on", "ok", "/dev/cec1: the TV answers, and says that it is on"),

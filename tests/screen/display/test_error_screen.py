@@ -13,8 +13,10 @@ from PIL import Image
 from Xlib import X
 from Xlib.display import Display
 
+from livekeep.core import state
 from livekeep.core.config import Screen
 from livekeep.core.errors import TemporaryError
+from livekeep.core.state import TvState
 from livekeep.screen.display.error_screen import background, choose_output, render
 from livekeep.screen.display.painter_wayland import WaylandPainter
 from tests.outside import PATIENCE_SECONDS, PROJECT, NotifySocket, program, wait_until, x_screen, x_server
@@ -164,6 +166,18 @@ def test_x11_is_upright_on_a_turned_tv(picture: Path, error_screen: ErrorScreen,
         assert brightest(band.crop((0, 0, side // 30, band.height))) < BRIGHT > brightest(band.crop((width - 10, 0, *band.size)))
         wait_until("the copy", error_screen.copy.exists)
         assert Image.open(error_screen.copy).tobytes() == seen.tobytes(), "a screenshot is upright too"
+
+
+def test_nothing_is_painted_while_the_tv_is_off_on_purpose(picture: Path, error_screen: ErrorScreen) -> None:
+    states = error_screen.root / "run/livekeep"
+    (states / "tv").mkdir(parents=True)
+    state.write(state.stamped(TvState(is_wanted=False, method="blank")), states)
+    with x_server() as display, error_screen.running(picture, f'output = "x11"\nx11_display = "{display}"'):
+        error_screen.systemd.wait_for("STATUS=The TV is off on purpose")
+        assert brightest(x_screen(display)) == 0
+        state.write(state.stamped(TvState()), states)
+        error_screen.systemd.wait_for("READY=1")
+        assert brightest(x_screen(display)) > BRIGHT
 
 
 def test_x11_comes_back_over_a_window_that_covers_it(picture: Path, error_screen: ErrorScreen) -> None:

@@ -80,7 +80,7 @@ def apply_during_boot() -> None:
 
 def apply_screen(screen: Screen, may_restart: bool) -> bool:
     """Returns whether anything of the display's changed. Raises `ConfigError` for a desktop user that does not exist."""
-    wanted = dict.fromkeys((DISPLAY, ERROR_SCREEN), "")
+    wanted = dict.fromkeys((DISPLAY, ERROR_SCREEN, TV), "")
     if snapshot.has_screen():
         uid = None
         if screen.resolved_output() == "wayland" and screen.desktop_user:
@@ -92,7 +92,11 @@ def apply_screen(screen: Screen, may_restart: bool) -> bool:
         # A container has no text console; in an image build, one is assumed.
         has_console = (paths.ROOT / "dev/tty1").exists() or not BOOTED.is_dir()
         console = file.read_text(CONSOLE) if CONSOLE.exists() and has_console else ""
-        wanted = {DISPLAY: desktop.drop_in(screen, uid, console), ERROR_SCREEN: desktop.session_drop_in(screen, uid)}
+        wanted = {
+            DISPLAY: desktop.drop_in(screen, uid, console),
+            ERROR_SCREEN: desktop.session_drop_in(screen, uid),
+            TV: desktop.tv_drop_in(screen, uid),
+        }
     changed = [name for name, text in wanted.items() if write(paths.ROOT / DROP_IN.format(unit=name), text)]
     if not changed:
         return False

@@ -48,6 +48,27 @@ def session_drop_in(screen: Screen, uid: int | None) -> str:
     return HEADING + "\n" + body if body else ""
 
 
+def tv_drop_in(screen: Screen, uid: int | None) -> str:
+    """The drop-in for livekeep-tv.service, which switches the desktop's output; "" if it needs none."""
+    if screen.resolved_output() != "wayland" or uid is None:
+        return session_drop_in(screen, uid)
+    socket = wayland_socket(screen, uid)
+    return f"""{HEADING}
+[Service]
+# The compositor's socket is open to its own user only.
+CapabilityBoundingSet=CAP_DAC_OVERRIDE
+# Only that is let into the empty /run/user.
+ProtectHome=tmpfs
+BindPaths=-{quoted(socket)}
+Environment=XDG_RUNTIME_DIR={socket.parent}
+"""
+
+
+def quoted(path: Path) -> str:
+    """The path as systemd's settings take it."""
+    return shlex.quote(str(path).replace("%", "%%"))
+
+
 def session(screen: Screen, uid: int | None) -> str:
     """The settings that give a unit access to the desktop's session; "" on the bare console."""
     output = screen.resolved_output()
@@ -58,7 +79,7 @@ def session(screen: Screen, uid: int | None) -> str:
 User={screen.desktop_user}
 # Only the compositor's socket is let into the empty /run/user, and the desktop's sound.
 ProtectHome=tmpfs
-BindPaths={shlex.quote(str(socket).replace("%", "%%"))} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
+BindPaths={quoted(socket)} -{socket.parent}/pipewire-0 -{socket.parent}/pulse
 Environment=XDG_RUNTIME_DIR={socket.parent}
 """
     if output == "x11" and screen.x11_authority:

@@ -26,6 +26,7 @@ CHECKS: dict[str, tuple[Callable[[Surroundings], Result], str]] = {
     "token": (account.check_token, "screen"),
     "display": (screen.check_display, "screen"),
     "HDMI-CEC": (screen.check_cec, "screen"),
+    "output off": (screen.check_blanking, "screen"),
     "resolution": (host.check_boot_line, "screen"),
     "decoder": (screen.check_decoder, "screen"),
     "sound": (screen.check_sound, "screen"),

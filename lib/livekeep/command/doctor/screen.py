@@ -1,11 +1,11 @@
-"""The doctor's checks of picture and sound: the TV, its HDMI-CEC, the decoder, the sound device."""
+"""The doctor's checks of picture and sound: the TV, how it is switched off, the decoder, the sound device."""
 
 import re
 import socket
 from pathlib import Path
 
 from livekeep.command.config import desktop
-from livekeep.command.doctor.doctor_base import Result, Surroundings
+from livekeep.command.doctor.doctor_base import Result, Surroundings, Verdict
 from livekeep.system import cec, drm
 
 PI_DECODER = "/dev/video10"
@@ -115,6 +115,22 @@ def check_cec(around: Surroundings) -> Result:
         return Result("fail", finding, 'set tv.method = "auto"') if must else Result("ok", f"{finding}: not used")
     says = f"says that it is {cec.POWER_STATES[state]}" if state in cec.POWER_STATES else "does not say whether it is on"
     return Result("ok", f"{around.machine_path(device.adapter.device)}: the TV answers, and {says}")
+
+
+def check_blanking(around: Surroundings) -> Result:
+    """Whether a TV that HDMI-CEC can't switch gets no signal while it is off; otherwise its picture is black."""
+    screen, method = around.config.screen, around.config.tv.method
+    if method in ("cec", "black"):
+        return Result("ok", f'not used (tv.method = "{method}")')
+    if screen.resolved_output() != "drm":
+        return Result("ok", "the desktop switches it; to try it: sudo livekeep tv off")
+    bad: Verdict = "warn" if method == "blank" else "ok"
+    if screen.player == "vlc":
+        return Result(bad, "VLC does not give up the screen: the picture is black instead", 'set screen.player = "mpv"')
+    if not drm.frame_buffers(around.path("/sys/class/graphics")):
+        advice = "check the graphics driver: dmesg | grep -i drm"
+        return Result(bad, "no graphics card has a frame buffer: the picture is black instead", advice)
+    return Result("ok", "the kernel can switch it off")
 
 
 def check_decoder(around: Surroundings) -> Result:

@@ -1,7 +1,8 @@
 """Paint the error picture when the display program cannot start at all.
 
 Unit: livekeep-error-screen.service (Type=notify: ready once the picture is on the screen).
-Reads: livekeep.toml ([screen]), the error picture. Writes: the screen, and a PNG of what it shows for remote screenshots.
+Reads: livekeep.toml ([screen]), the TV's state, the error picture.
+Writes: the screen, and a PNG of what it shows for remote screenshots.
 Depends on no player: the screen is painted by one of painter_drm, painter_x11 and painter_wayland.
 """
 
@@ -12,7 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import takewhile
@@ -22,9 +23,10 @@ from typing import NoReturn, Protocol
 import sdnotify
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from livekeep.core import files
+from livekeep.core import files, state
 from livekeep.core.config import Screen, load_leniently
 from livekeep.core.errors import TemporaryError
+from livekeep.core.state import TvState
 from livekeep.screen.display import outputs
 from livekeep.screen.display.pictures import Slides
 
@@ -161,11 +163,20 @@ def save_copy(image: Image.Image, path: Path) -> None:
         log(f"{path}: the copy of the screen cannot be written: let this unit's user write there ({error})")
 
 
+def wait_while_dark(notifier: sdnotify.SystemdNotifier) -> None:
+    """Return when the TV is not off on purpose: no failure lights it up at night."""
+    with suppress(TemporaryError):
+        while state.read(TvState).is_dark:
+            notifier.notify("STATUS=The TV is off on purpose")
+            time.sleep(PAUSE_SECONDS)
+
+
 def run(screen: Screen, picture: Path, copy_to: Path | None) -> NoReturn:
     """Keep the picture on the screen, and repaint it after each change of size; without a screen, wait for one."""
     notifier = sdnotify.SystemdNotifier()
     said, tries = "", 0
     while True:
+        wait_while_dark(notifier)
         try:
             with closing(open_painter(screen)) as painter:
                 tries = 0

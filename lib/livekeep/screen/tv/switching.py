@@ -12,6 +12,8 @@ from pathlib import Path
 from livekeep.core import events, state
 from livekeep.core.config import Config
 from livekeep.core.state import TvState
+from livekeep.screen.tv import blanking
+from livekeep.screen.tv.blanking import BlankingError
 from livekeep.system import cec
 from livekeep.system.cec import CecError
 
@@ -39,11 +41,36 @@ class Switch:
 
     def on(self, fresh: TvState) -> TvState:
         # The picture is there when the TV is.
-        return self.by_cec(self.publish(fresh))[0]
+        fresh = self.publish(fresh)
+        try:
+            if self.before.method == "blank":
+                blanking.switch(self.settings.screen, True, self.root)
+        except BlankingError as error:
+            fresh = replace(fresh, problem=error.problem, advice=error.advice)
+        return self.by_cec(fresh)[0]
 
     def off(self, fresh: TvState) -> TvState:
         fresh, is_off = self.by_cec(fresh)
-        return fresh if is_off or self.settings.tv.method == "cec" else replace(fresh, method="black")
+        return fresh if is_off or self.settings.tv.method == "cec" else self.by_output(fresh)
+
+    def by_output(self, fresh: TvState) -> TvState:
+        """The state after the output was switched off, or with a black picture where that cannot be done."""
+        fresh = replace(fresh, method="black")
+        if self.settings.tv.method == "black":
+            return fresh
+        try:
+            blanking.check(self.settings.screen)
+        except BlankingError as error:
+            if self.settings.tv.method == "blank":
+                return replace(fresh, problem=error.problem, advice=error.advice)
+            logger.info("the output is not switched off: %s", error)
+            return fresh
+        blank = self.publish(replace(fresh, method="blank"))
+        try:
+            blanking.switch(self.settings.screen, False, self.root)
+        except BlankingError as error:
+            return replace(fresh, problem=error.problem, advice=error.advice)
+        return blank
 
     def by_cec(self, fresh: TvState) -> tuple[TvState, bool]:
         """The state after the TV was told, and whether it did what it was told, as far as it says."""

@@ -1,0 +1,181 @@
+"""Switches the output off, so that the TV has no signal and goes to standby by itself, and on again.
+
+Reads: player/state.json, /sys/class/drm. Writes: /sys/class/graphics/fbN/blank on the bare console.
+
+| output  | how                                                                                              |
+|---------|--------------------------------------------------------------------------------------------------|
+| drm     | the frame buffer's `blank`, which works only while no program has the screen: mpv gives it up    |
+| x11     | the server's power management (DPMS)                                                             |
+| wayland | wlr-output-power-management, which compositors of the wlroots family have: labwc, sway, Wayfire  |
+
+Sources: the kernel's fb.h and kd.h; X11's DPMS extension; wlr-output-power-management-unstable-v1.xml.
+"""
+
+import contextlib
+import fcntl
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from livekeep.core import state
+from livekeep.core.config import Screen
+from livekeep.core.errors import TemporaryError
+from livekeep.core.state import PlayerState
+from livekeep.screen.display import outputs
+from livekeep.system import drm
+
+if TYPE_CHECKING:
+    from livekeep.screen.display import wayland
+
+CONSOLE = Path("/dev/tty0")
+"""The virtual terminal in the foreground."""
+UNBLANK, POWER_DOWN = "0", "4"
+KDSETMODE, KD_GRAPHICS = 0x4B3A, 1
+RELEASE_SECONDS = 60.0
+"""The longest time for the display to give up the screen: on a slow board it may start again for that."""
+EFFECT_SECONDS = 5.0
+POWER_MANAGER = "zwlr_output_power_manager_v1"
+
+
+class BlankingError(TemporaryError):
+    """The output cannot be switched. The text is `problem`, a semicolon, and `advice`, which says what to do."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problem, _, self.advice = text.partition("; ")
+
+
+def check(screen: Screen) -> None:
+    """Raises `BlankingError` if the output cannot be switched off."""
+    output = screen.resolved_output()
+    if output == "x11":
+        with contextlib.closing(x11_power(screen)):
+            return
+    if output == "wayland":
+        with contextlib.closing(wayland_connection(screen)):
+            return
+    if screen.player == "vlc":
+        raise BlankingError('VLC does not give up the screen; set screen.player = "mpv", or tv.method = "black"')
+    if not drm.frame_buffers():
+        raise BlankingError('no graphics card has a frame buffer (/sys/class/graphics); set tv.method = "black"')
+
+
+def switch(screen: Screen, is_on: bool, root: Path) -> None:
+    """Switch the output of the TV. Raises `BlankingError` if that has no effect.
+
+    For "off", the TV's state says so already: this waits until the player shows black and the display has given up the screen.
+    """
+    if not is_on:
+        wait_for(lambda: is_ready(root), RELEASE_SECONDS)
+    output = screen.resolved_output()
+    if output == "x11":
+        switch_x11(screen, is_on)
+    elif output == "wayland":
+        switch_wayland(screen, is_on)
+    elif not is_on:
+        switch_console_off()
+    elif isinstance(state.read_or_error(PlayerState, root), state.StateAbsentError):
+        # Otherwise the display takes the screen by itself, and the console's text never appears.
+        write_blank(UNBLANK)
+
+
+def is_ready(root: Path) -> bool:
+    """Whether the display's output can be switched off; also while there is no player, as early in the boot."""
+    player = state.read_or_error(PlayerState, root)
+    return not isinstance(player, PlayerState) or player.display_released
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while not (holds := condition()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return holds
+
+
+def write_blank(value: str) -> None:
+    for folder in drm.frame_buffers():
+        # Refused while a program has the screen.
+        with contextlib.suppress(OSError):
+            (folder / "blank").write_text(value, encoding="ascii")
+
+
+def switch_console_off() -> None:
+    # In text mode a key would light up the output, also one of a TV's remote control. The next login sets text mode again; to do
+    # it here, when the output is on again, would take the screen from the display.
+    with contextlib.suppress(OSError), CONSOLE.open("rb", buffering=0) as console:
+        fcntl.ioctl(console, KDSETMODE, KD_GRAPHICS)
+    write_blank(POWER_DOWN)
+    if not wait_for(lambda: "On" not in drm.powers(), EFFECT_SECONDS):
+        raise BlankingError(
+            "the kernel does not switch the output off; see which program has the screen: fuser -v /dev/dri/card*"
+        )
+
+
+def x11_power(screen: Screen) -> Any:
+    """A connection to an X server that has power management. Raises `BlankingError`."""
+    # Only on this output: the unit starts faster without it.
+    from Xlib.display import Display  # noqa: PLC0415
+    from Xlib.error import ConnectionClosedError, DisplayError, XNoAuthError  # noqa: PLC0415
+
+    from livekeep.screen.display.main import environment  # noqa: PLC0415
+
+    name = screen.x11_display or ":0"
+    os.environ.update(environment(screen, ""))
+    try:
+        display = Display(name)
+    except (DisplayError, ConnectionClosedError, XNoAuthError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise BlankingError(f"X11 display {name}: cannot connect ({reason}); check screen.x11_authority") from error
+    if not display.has_extension("DPMS") or not display.dpms_capable().capable:
+        display.close()
+        raise BlankingError(f'X11 display {name}: the server has no power management (DPMS); set tv.method = "black"')
+    return display
+
+
+def switch_x11(screen: Screen, is_on: bool) -> None:
+    with contextlib.closing(x11_power(screen)) as display:
+        from Xlib.ext import dpms  # noqa: PLC0415 - as above
+
+        display.dpms_enable()
+        display.dpms_force_level(dpms.DPMSModeOn if is_on else dpms.DPMSModeOff)
+        if is_on:
+            # As mpv does when it starts: otherwise the server's own timeouts would switch the output off.
+            display.dpms_disable()
+        display.sync()
+
+
+def wayland_connection(screen: Screen) -> "wayland.Connection":
+    """A connection to a compositor that can switch outputs. Raises `BlankingError`."""
+    # Only on this output: the unit starts faster without it.
+    from livekeep.screen.display.wayland import Connection  # noqa: PLC0415
+
+    path = outputs.wayland_socket(screen)
+    try:
+        connection = Connection(path)
+    except TemporaryError as error:
+        raise BlankingError(f"{error}; is the desktop running?") from error
+    if POWER_MANAGER not in dict(connection.globals):
+        connection.close()
+        raise BlankingError(f"{path}: the compositor cannot switch outputs ({POWER_MANAGER}); use labwc or sway")
+    return connection
+
+
+def switch_wayland(screen: Screen, is_on: bool) -> None:
+    from livekeep.screen.display.wayland import words  # noqa: PLC0415 - as above
+
+    with contextlib.closing(wayland_connection(screen)) as connection:
+        try:
+            manager = connection.bind(dict(connection.globals)[POWER_MANAGER], POWER_MANAGER, 1, "manager")
+            for interface, number in tuple(connection.globals):
+                if interface == "wl_output":
+                    output = connection.bind(number, interface, 1, f"output {number}")
+                    power = connection.named(f"power {number}")
+                    connection.send(manager, 0, words(power, output))
+                    connection.send(power, 0, words(is_on))
+            connection.synchronize()
+        except (OSError, TemporaryError) as error:
+            raise BlankingError(
+                f"the Wayland compositor does not switch its outputs ({error}); is the desktop running?"
+            ) from error
