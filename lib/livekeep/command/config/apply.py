@@ -71,7 +71,11 @@ def apply_during_boot() -> None:
         return
     run(argparse.Namespace(no_restart=True))
     settings = config.load()
-    wanted = (*wanted_units.wanted_of_record(settings), *wanted_units.wanted_of_health(settings))
+    wanted = (
+        *wanted_units.wanted_of_tv(settings),
+        *wanted_units.wanted_of_record(settings),
+        *wanted_units.wanted_of_health(settings),
+    )
     for verb, is_enabled in (("start", True), ("stop", False)):
         names = [entry.unit for entry in wanted if entry.is_enabled == is_enabled and unit_file(entry.unit).exists()]
         if names:
