@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tests.machine import root
 from tests.machine.machine import MachineError
-from tests.machine.screen import DISPLAY, Screen
+from tests.machine.screen import DISPLAY, Screen, kind
 
 PATIENCE_SECONDS = 40.0
 
@@ -34,6 +34,19 @@ class DemoScreen(Screen):
         # As many hosts as by default; those are unreachable from this room.
         wanted["probes.network"] = {"hosts": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]}
         return wanted
+
+
+    def picture(self) -> str:
+        """As on any screen, without the black bars of a turned picture."""
+        grid = self.tv.grid()
+        return kind([colour for colour in grid if any(colour)] or grid)
+
+    def turn(self) -> None:
+        """Hang the TV on its side, and return when the picture follows: there is black to the left of it."""
+        self.write_config({"screen": {"rotate": 90}})
+        self.livekeep("apply", check=True)
+        left, middle = (100, self.tv.height // 2), (self.tv.width // 2, self.tv.height // 2)
+        self.until("the picture is turned", lambda: not any(self.tv.pixel(*left)) and any(self.tv.pixel(*middle)))
 
 
 @dataclass
@@ -94,6 +107,7 @@ def tell(story: Story) -> None:
     story.scene(
         "The token is mended and poller told to reload", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
     )
+    story.scene("The TV is hung on its side (rotate = 90)", screen.turn, "holding")
 
 
 def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
