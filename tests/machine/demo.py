@@ -35,7 +35,6 @@ class DemoScreen(Screen):
         wanted["probes.network"] = {"hosts": ["127.0.0.1", "127.0.0.2", "127.0.0.3"]}
         return wanted
 
-
     def picture(self) -> str:
         """As on any screen, without the black bars of a turned picture."""
         grid = self.tv.grid()

@@ -1,6 +1,7 @@
 """livekeep screenshot: from mpv's JSON IPC, VLC's rc interface and the error screen, over real sockets."""
 
 import contextlib
+import io
 import json
 import os
 import socket
@@ -13,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests.command.box import Box
 from tests.outside import UNPRIVILEGED
@@ -153,6 +155,24 @@ def test_mpv_that_cannot_or_saves_no_picture(tv: Tv) -> None:
     for content, complaint in ((None, "cannot be read"), (b"GIF89a", "no PNG")):
         display.answer = save(content)
         assert complaint in tv.fails()
+
+
+def test_the_picture_of_a_turned_tv_is_upright(tv: Tv) -> None:
+    tv.configure("[screen]\nrotate = 90\n")
+    turned = io.BytesIO()
+    image = Image.new("RGB", (3, 2), "blue")
+    image.putpixel((2, 0), (255, 0, 0))
+    image.save(turned, "PNG")
+    tv.mpv(content=turned.getvalue())
+    tv.shoots()
+    upright = Image.open(tv.out)
+    assert (upright.size, upright.getpixel((0, 0))) == ((2, 3), (255, 0, 0)), "what is on the right is on top for a viewer"
+
+
+def test_a_turned_picture_that_is_not_whole(tv: Tv) -> None:
+    tv.configure("[screen]\nrotate = 90\n")
+    tv.mpv(content=PNG[:40])
+    assert "the display saved no valid PNG; restart livekeep-display" in tv.fails()
 
 
 def test_a_display_that_hangs_or_babbles() -> None:
