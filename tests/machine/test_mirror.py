@@ -46,6 +46,8 @@ sizes = {{mode.id: (mode.width, mode.height) for mode in resources.modes}}
 number = {{size: mode for mode, size in sizes.items()}}
 first, second = resources.outputs[:2]
 server.xrandr_add_output_mode(second, number[1280, 720])
+# The time of this change.
+resources = root.xrandr_get_screen_resources()
 for crtc in resources.crtcs[:2]:
     server.xrandr_set_crtc_config(crtc, resources.config_timestamp, 0, 0, 0, 1, [])
 root.xrandr_set_screen_size(3200, 1080, 800, 300)

@@ -247,7 +247,7 @@ def test_turned_picture_and_error_screen(box: Box) -> None:
     box.machine.wait_for(lambda: has(seen()), SOON_SECONDS, pause=1)
     box.machine.run("livekeep screenshot /root/tv.png")
     shot = box.machine.run("base64 --wrap=0 /root/tv.png").stdout
-    assert has(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB"))
+    assert has(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")), "upright"
     box.machine.run(f"systemctl stop {PLAYER} {DISPLAY}; systemctl start {ERROR_SCREEN}")
     image = seen()
     bottom = image.crop((0, image.height * 9 // 10, *image.size)).convert("L")

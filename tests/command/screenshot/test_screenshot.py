@@ -76,7 +76,8 @@ class Tv(Box):
         """Answers as mpv does (mpv(1), JSON IPC): an event, then request_id, data and error; saves a file for known modes."""
 
         def reply(line: bytes) -> bytes:
-            command, file, mode = json.loads(line)["command"]
+            command, file, *rest = json.loads(line)["command"]
+            mode = rest[0] if rest else ""
             works = command == "screenshot-to-file" and mode in modes
             if works:
                 Path(file).write_bytes(content)

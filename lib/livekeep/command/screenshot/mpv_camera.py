@@ -18,16 +18,21 @@ MODES = ("window", "subtitles")
 """As the TV shows it, with text and scaling; if the output cannot be read back, the video's own picture."""
 
 
-def take(server: Path, picture: Path) -> None:
-    """Make the mpv at `server` save `picture` (a PNG by its name). Raises `LivekeepError`."""
+def take(server: Path, picture: Path, is_portrait: bool = False) -> None:
+    """Make the mpv at `server` save `picture` (a PNG by its name). Raises `LivekeepError`.
+
+    `is_portrait`: the picture is turned for a portrait TV. Without a GPU, 0.40 would stretch it over the whole window.
+    """
     complaint = ""
     with connect(server) as connection:
-        for number, mode in enumerate(MODES, start=1):
-            answer = ask(connection, number, ["screenshot-to-file", str(picture), mode])
-            if answer == "success":
+        modes: tuple[str, ...] = MODES
+        if is_portrait and ask(connection, len(MODES) + 1, ["get_property", "current-vo"])[1] != "gpu":
+            modes = MODES[1:]
+        for number, mode in enumerate(modes, start=1):
+            complaint, _data = ask(connection, number, ["screenshot-to-file", str(picture), mode])
+            if complaint == "success":
                 return
-            complaint = answer
-            if answer == NO_ANSWER:
+            if complaint == NO_ANSWER:
                 break
     raise LivekeepError(f"{server}: mpv could not save its picture ({complaint}); is anything shown? See livekeep status")
 
@@ -53,8 +58,8 @@ def no_display(server: Path, error: OSError) -> LivekeepError:
     )
 
 
-def ask(connection: socket.socket, number: int, command: list[str]) -> str:
-    """Send a command; returns the "error" of the reply, which is "success" if it worked. Events in between are skipped."""
+def ask(connection: socket.socket, number: int, command: list[str]) -> tuple[str, Any]:
+    """Send a command; returns "error" and "data" of the reply; the error is "success" if it worked. Skips events in between."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     try:
         connection.sendall(json.dumps({"command": command, "request_id": number}).encode() + b"\n")
@@ -63,17 +68,17 @@ def ask(connection: socket.socket, number: int, command: list[str]) -> str:
             connection.settimeout(left)
             received = connection.recv(65536)
             if not received:
-                return "the connection ended"
+                return "the connection ended", None
             *lines, pending = (pending + received).split(b"\n")
             for line in lines:
                 answer = parse(line)
                 if answer.get("request_id") == number and "error" in answer:
-                    return shown(str(answer["error"]))
+                    return shown(str(answer["error"])), answer.get("data")
     except TimeoutError:
         pass
     except OSError as error:
-        return f"the connection broke: {error.strerror}"
-    return NO_ANSWER
+        return f"the connection broke: {error.strerror}", None
+    return NO_ANSWER, None
 
 
 def parse(line: bytes) -> dict[str, Any]:

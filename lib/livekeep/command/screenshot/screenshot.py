@@ -68,7 +68,7 @@ def take() -> bytes:
         return upright(picture, snapshots, settings.screen.rotate)
     target = DISPLAY / "screenshot.png"
     remove(target)
-    mpv_camera.take(DISPLAY / "mpv.sock", target)
+    mpv_camera.take(DISPLAY / "mpv.sock", target, settings.screen.rotate in (90, 270))
     try:
         return upright(read_picture(target), target, settings.screen.rotate)
     finally:
