@@ -61,7 +61,7 @@ def minute(after_seconds: float) -> datetime:
 
 def test_the_tv_goes_on_when_the_plan_says_so_and_for_an_event(planned: Planned) -> None:
     screen = planned.screen
-    begin = minute(20)
+    begin = minute(8)
     planned.apply({"daily": f"{begin:%H:%M}-{begin + timedelta(hours=1):%H:%M}"})
     off = planned.is_switched(False)
     assert (off["until"], off["method"]) == (begin.timestamp(), "black")

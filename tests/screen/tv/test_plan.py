@@ -1,5 +1,6 @@
 """Whether a picture is wanted: the plan against a slow clock that goes minute by minute, events, and switching by hand."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -39,7 +40,7 @@ def decided(
         ("2026-12-01T22:00", False, "2026-12-02T08:00", "the plan (mon-fri 08:00-22:00)"),
         ("2026-12-04T12:00", False, "2026-12-04T20:00", "the plan (fri 08:00-12:00, 20:00-02:00)"),
         ("2026-12-05T01:59", True, "2026-12-05T02:00", "the plan (fri 08:00-12:00, 20:00-02:00)"),
-        ("2026-12-05T02:00", False, "2026-12-07T08:00", "the plan (nothing on sat)"),
+        ("2026-12-05T02:00", False, "2026-12-07T08:00", "the plan (sat off)"),
         ("2026-12-23T23:00", False, "2026-12-25T08:00", "the plan (mon-fri 08:00-22:00)"),
         ("2026-12-31T21:00", True, "2026-12-31T22:00", "the plan (mon-fri 08:00-22:00)"),
         ("2027-01-01T21:00", True, "2027-01-02T02:00", "the plan (fri 08:00-12:00, 20:00-02:00)"),
@@ -122,10 +123,10 @@ class SlowClock:
         return any(begin <= minute < end for begin, end in self.schedule.spans_on(day))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(SCHEDULES, st.sampled_from(ZONES), MOMENTS)
 def test_the_plan_is_what_a_slow_clock_shows(schedule: Schedule, zone: ZoneInfo, now: float) -> None:
-    begin, minutes = now - 26 * HOUR, 5 * 24 * 60
+    begin, minutes = now - 25 * HOUR, 3 * 24 * 60
     clock = SlowClock(schedule, zone, begin)
     shown = {moment: clock.is_wanted(moment) for moment in (begin + number * MINUTE for number in range(minutes))}
     decision = decide(schedule, zone, NO_EVENTS, now, True, None)
@@ -179,6 +180,37 @@ def test_with_force_only_the_plan_counts() -> None:
     schedule = Schedule(force=True, days=WEEK.days)
     decision = decided(NIGHT, Events(is_live=True, last_live=NIGHT, next_start=NIGHT), schedule)
     assert decision == Decision(False, "the plan (mon-fri 08:00-22:00)", at("2026-12-03T08:00"))
+
+
+AWAY = st.none() | st.integers(-3 * 3600, 3 * 86400).map(float)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCHEDULES, st.sampled_from(ZONES), MOMENTS, AWAY, st.none() | st.integers(0, 3600), st.sampled_from(["0", "15m", "2h"]))
+def test_until_is_the_first_change(
+    schedule: Schedule, zone: ZoneInfo, now: float, start_in: float | None, live_ago: int | None, around: str
+) -> None:
+    schedule = replace(schedule, around_events=around)
+    events = Events(
+        last_live=None if live_ago is None else now - live_ago, next_start=None if start_in is None else now + start_in
+    )
+    decision = decide(schedule, zone, events, now, True, None)
+    if decision.until is None:
+        return
+    assert decision.until > now
+    steps = [now + (decision.until - 1 - now) * part / 5 for part in range(6)]
+    assert {decide(schedule, zone, events, moment, True, None).is_wanted for moment in steps} == {decision.is_wanted}
+    assert decide(schedule, zone, events, decision.until, True, None).is_wanted != decision.is_wanted
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCHEDULES, st.sampled_from(ZONES), MOMENTS, st.booleans())
+def test_never_off_while_live_and_never_on_for_an_event_with_force(
+    schedule: Schedule, zone: ZoneInfo, now: float, force: bool
+) -> None:
+    events = Events(is_live=True, last_live=now, next_start=now)
+    live = decide(replace(schedule, force=force), zone, events, now, True, None)
+    assert live.is_wanted == (decide(schedule, zone, NO_EVENTS, now, True, None).is_wanted if force else True)
 
 
 # By hand

@@ -105,11 +105,16 @@ class Schedule:
                     return name
         return ""
 
+    def value_of(self, day: datetime.date) -> str:
+        """The value of the key that applies. A day without a key is "off", but "on" if only dates have one."""
+        if name := self.key_of(day):
+            return self.days[name]
+        has_week = any(kind_of(name) not in ("date", "dates") for name in self.days)
+        return "off" if has_week else "on"
+
     def spans_on(self, day: datetime.date) -> list[Span]:
-        """The spans that begin on a day. A day without a key is off, but on if only dates have one."""
-        name = self.key_of(day)
-        has_week = any(kind_of(key) not in ("date", "dates") for key in self.days)
-        return list(spans_of(self.days[name] if name else "off" if has_week else "on"))
+        """The spans that begin on a day."""
+        return list(spans_of(self.value_of(day)))
 
     def faults(self) -> list[str]:
         """Errors beyond the single values, each beginning with the key."""

@@ -24,7 +24,8 @@ from livekeep.system import cec, systemctl, terminal
 from livekeep.system.cec import CecError
 
 UNIT = "livekeep-tv.service"
-WAKERS = ("livekeep-tv.timer", "livekeep-tv.path")
+TIMER = "livekeep-tv.timer"
+WAKERS = (TIMER, "livekeep-tv.path")
 START_SECONDS = 200.0
 """Longer than the unit may take."""
 WEEK_DAYS = 7
@@ -85,8 +86,7 @@ def show(as_json: bool) -> int:
     days = []
     for ahead in range(WEEK_DAYS) if settings.schedule.has_plan() else ():
         day = local(now, zone).date() + timedelta(days=ahead)
-        name = settings.schedule.key_of(day)
-        days.append({"day": str(day), "key": name, "times": settings.schedule.days.get(name, "off" if name else "")})
+        days.append({"day": str(day), "key": settings.schedule.key_of(day), "times": settings.schedule.value_of(day)})
     if as_json:
         shown = ("is_wanted", "since", "reason", "until", "method", "power", "problem", "advice", "by_hand")
         document = {name: getattr(result, name) for name in shown}
@@ -95,10 +95,12 @@ def show(as_json: bool) -> int:
     terminal.say(sentence(result, now))
     for line in problem_lines(result):
         terminal.say(line)
+    if days and not systemctl.is_running(TIMER):
+        terminal.say("the plan is not in force yet; run: sudo livekeep apply")
     if days:
         terminal.say()
         rows = [
-            [f"{local(now, zone) + timedelta(days=ahead):%a} {it['day']}", it["times"] or "off", it["key"]]
+            [f"{local(now, zone) + timedelta(days=ahead):%a} {it['day']}", it["times"], it["key"]]
             for ahead, it in enumerate(days)
         ]
         terminal.say_block(terminal.table([["DAY", "ON", "KEY"], *rows]))

@@ -74,7 +74,8 @@ def decide_anyway(schedule: Schedule, zone: tzinfo, events: Events, now: float, 
         return Decision(True, "there is no plan", is_event=is_event)
     if not is_clock_set:
         return Decision(True, "the clock is not set yet", is_event=is_event)
-    intervals = sorted([*expected, *of_plan(schedule, zone, now)])
+    # One that is skipped as a whole when the clock is changed is empty.
+    intervals = sorted(interval for interval in [*expected, *of_plan(schedule, zone, now)] if interval.begin < interval.end)
     current = [interval for interval in intervals if interval.contains(now)]
     if not current:
         begin = min((interval.begin for interval in intervals if interval.begin > now), default=None)
@@ -107,6 +108,8 @@ def of_events(schedule: Schedule, zone: tzinfo, events: Events, now: float) -> I
         return
     if events.is_live:
         yield Interval(-math.inf, math.inf, "the stream is live", True)
+    if not around:
+        return
     if events.last_live is not None:
         reason = f"the stream was live until {clock_time(events.last_live, zone)}"
         yield Interval(events.last_live, events.last_live + around, reason, True)
@@ -119,7 +122,7 @@ def of_events(schedule: Schedule, zone: tzinfo, events: Events, now: float) -> I
 def of_plan(schedule: Schedule, zone: tzinfo, now: float) -> Iterator[Interval]:
     """The spans of the plan from yesterday on, whose last one can reach into today, in the order of their begin."""
     yesterday = local(now, zone).date() - timedelta(days=1)
-    for ahead in range(LOOKAHEAD_DAYS + 2):
+    for ahead in range(LOOKAHEAD_DAYS + 3):
         day = yesterday + timedelta(days=ahead)
         reason = f"the plan ({plan_text(schedule, day)})"
         for begin, end in sorted(schedule.spans_on(day)):
@@ -128,8 +131,7 @@ def of_plan(schedule: Schedule, zone: tzinfo, now: float) -> Iterator[Interval]:
 
 def plan_text(schedule: Schedule, day: date) -> str:
     """What the plan says on a day, such as "mon-fri 08:00-22:00"."""
-    name = schedule.key_of(day)
-    return f"{name} {schedule.days[name]}" if name else f"nothing on {DAYS[day.weekday()]}"
+    return f"{schedule.key_of(day) or DAYS[day.weekday()]} {schedule.value_of(day)}"
 
 
 def end_of(intervals: Iterable[Interval], now: float) -> float:
