@@ -2,7 +2,7 @@
 
 | level    | the screen                                                     | a channel                                          |
 |----------|----------------------------------------------------------------|----------------------------------------------------|
-| ok       | the right picture, no problem                                  | on air with its items                              |
+| ok       | the right picture, no problem; or off on purpose               | on air with its items                              |
 | degraded | the right picture (or within a minute), but with a problem     | on air without items or not visible, just off air  |
 | down     | no picture, a wrong one, or the error picture                  | off air for longer, given up, worker gone or stuck |
 """

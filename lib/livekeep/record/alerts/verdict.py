@@ -14,9 +14,9 @@ from livekeep.core.config.record import RECORDER, Alert
 from livekeep.core.errors import TemporaryError
 from livekeep.core.probe_results import HostResult
 from livekeep.core.record_states import RecorderState
-from livekeep.core.state import StateAbsentError, StateBrokenError, TvState
+from livekeep.core.state import StateAbsentError, StateBrokenError
 from livekeep.record.alerts.rules import Finding
-from livekeep.status import snapshot
+from livekeep.status import snapshot, tv_status
 from livekeep.status.health import LEVELS, Clock, Health
 from livekeep.status.probe_status import is_silent
 
@@ -37,7 +37,8 @@ def findings(rule: Alert, root: Path, kept: Path, probes: Probes, now: float) ->
     host = seen.probe_results.get("host")
     if isinstance(host, HostResult) and not is_silent(host, seen.clock) and host.connectors:
         is_gone = all(connector.connected is False for connector in host.connectors)
-        is_off = is_off or (is_gone and not (isinstance(seen.tv, TvState) and seen.tv.is_wanted and seen.tv.problem))
+        was_not_switched_on = tv_status.trouble(seen.tv, seen.clock) != "" and not seen.is_off_on_purpose()
+        is_off = is_off or (is_gone and not was_not_switched_on)
     verdict = seen.verdict()
     parts: dict[str, Health] = {f"channel {name}": it for name, it in verdict.channels.items()}
     if verdict.screen and not is_off:
