@@ -13,7 +13,7 @@ SERVICE = "org.freedesktop.NetworkManager"
 ROOT = "/org/freedesktop/NetworkManager"
 ETHERNET, WIFI = 1, 2
 """NMDeviceType."""
-UNMANAGED, DISCONNECTED, PREPARE, NEED_AUTH, ACTIVATED = 10, 30, 40, 60, 100
+UNMANAGED, UNAVAILABLE, DISCONNECTED, PREPARE, NEED_AUTH, ACTIVATED = 10, 20, 30, 40, 60, 100
 """NMDeviceState, in the order of an activation."""
 CALL_SECONDS = 2.0
 NO_OBJECT = "/"

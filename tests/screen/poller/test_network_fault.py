@@ -21,6 +21,7 @@ from livekeep.system.network_manager import (
     PREPARE,
     ROOT,
     SERVICE,
+    UNAVAILABLE,
     UNMANAGED,
     WIFI,
     Device,
@@ -66,6 +67,7 @@ def test_the_reason(devices: tuple[Device, ...], networks: tuple[WifiNetwork, ..
 def test_a_wifi_that_is_switched_off() -> None:
     fault = judge(Network(False, False, (RADIO,), (PARISH,)))
     assert fault and fault.reason == "No network: the Wi-Fi is switched off"
+    assert judge(Network(False, True, (replace(RADIO, state=UNAVAILABLE),), (PARISH,))) == fault
 
 
 def test_with_a_network_there_is_nothing_to_say() -> None:

@@ -9,7 +9,17 @@ from dataclasses import dataclass
 
 from livekeep.core.errors import TemporaryError
 from livekeep.system import network_devices, network_manager
-from livekeep.system.network_manager import ETHERNET, NEED_AUTH, PREPARE, UNMANAGED, WIFI, Device, Network, WifiNetwork
+from livekeep.system.network_manager import (
+    ETHERNET,
+    NEED_AUTH,
+    PREPARE,
+    UNAVAILABLE,
+    UNMANAGED,
+    WIFI,
+    Device,
+    Network,
+    WifiNetwork,
+)
 
 PLUG_IN = "or plug in a cable"
 SET_UP = "Plug in a cable, or set up the Wi-Fi on the card: livekeep card"
@@ -48,7 +58,7 @@ def judge(network: Network) -> NetworkFault | None:
     if not radios or not network.networks:
         missing = "no Wi-Fi is set up" if radios else "the box has no Wi-Fi"
         return NetworkFault(f"No network: no cable is plugged in, and {missing}", "Plug in a cable" if not radios else SET_UP)
-    if not network.is_wifi_on:
+    if not network.is_wifi_on or all(device.state <= UNAVAILABLE for device in radios):
         return NetworkFault("No network: the Wi-Fi is switched off", f"Give its country: livekeep card --country, {PLUG_IN}")
     return judge_wifi(radios, network.networks)
 
