@@ -10,7 +10,7 @@ import pytest
 
 from tests.outside import PROJECT
 
-SCRIPTS = ("install.sh", "packaging/build", "tests/run", "bin/livekeep-demo")
+SCRIPTS = ("install.sh", "packaging/build", "packaging/image", "tests/run", "bin/livekeep-demo")
 USUAL = "0022 C.UTF-8 /usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -44,6 +44,29 @@ def test_setup_refuses_a_wrong_option(options: list[str]) -> None:
     assert ran.returncode == 1
     assert ran.stderr.splitlines()[-1].startswith("livekeep setup: ")
     assert options[-1] in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ([], "to which file?"),
+        (["--nonsense", "a.img"], "--nonsense: unknown option"),
+        (["--size"], "--size needs a value"),
+        (["a.img", "b.img"], "b.img: only one output file, it is a.img"),
+        (["--arch", "riscv64", "a.img"], "--arch: must be amd64 or arm64, is riscv64"),
+        (["--suite", "sid", "a.img"], "--suite: must be trixie or bookworm, is sid"),
+        (["--size", "4", "a.img"], "--size: must be a number with M or G, such as 4G, is 4"),
+        (["--user", "me", "a.img"], "--user and --ssh-key belong together"),
+        (["--user", "me", "--ssh-key", "/etc/hostname", "a.img"], "--ssh-key: must be a public key's file, is /etc/hostname"),
+        (["--time-zone", "Mars", "a.img"], "--time-zone: must be one of /usr/share/zoneinfo, is Mars"),
+        (["--files", "/nowhere", "a.img"], "--files: must be a folder, is /nowhere"),
+    ],
+)
+def test_image_refuses_a_wrong_option(options: list[str], complaint: str, tmp_path: Path) -> None:
+    ran = subprocess.run([PROJECT / "packaging/image", *options], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"packaging/image: {complaint}"), ran.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_user_s_folder_takes_no_file_of_another_folder_in(tmp_path: Path) -> None:

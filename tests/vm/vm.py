@@ -66,13 +66,25 @@ class VM:
         """More options of the kernel's, from the next start on."""
         self.serve = serve
         self.directory = Path(tempfile.mkdtemp(prefix="livekeep-vm-"))
-        self._overlay = self.directory / "overlay.qcow2"
-        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(image.disk)]
-        subprocess.run([*create, str(self._overlay)], check=True)
         self._boot = 0
         self._numbers = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
         self.started_monotonic = 0.0
+        self._make_disk()
+
+    def _make_disk(self) -> None:
+        self._overlay = self.directory / "overlay.qcow2"
+        create = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", str(self._image.disk)]
+        subprocess.run([*create, str(self._overlay)], check=True)
+
+    def _disk_options(self) -> dict[str, str]:
+        """What QEMU boots."""
+        return {
+            "-kernel": str(self._image.kernel),
+            "-initrd": str(self._image.initrd),
+            "-append": f"{KERNEL_OPTIONS} {self.kernel_options}",
+            "-drive": f"file={self._overlay},if=virtio,format=qcow2,cache=unsafe",
+        }
 
     def __enter__(self) -> VM:
         """Power on and wait for the agent."""
@@ -96,6 +108,15 @@ class VM:
 
     def start(self, timeout: float = BOOT_SECONDS) -> None:
         """Power on; returns when commands can run. Raises TimeoutError with the console's last lines."""
+        self.power_on()
+        try:
+            self._await(lambda: self._is_ready, timeout, "the machine's agent does not answer")
+        except BaseException:
+            self.stop()
+            raise
+
+    def power_on(self) -> None:
+        """Power on without waiting for the machine."""
         if self._process is not None:
             raise RuntimeError("the machine is on already")
         self._boot += 1
@@ -112,7 +133,6 @@ class VM:
             self._replied = threading.Condition()
             self._is_ready = self._is_off = False
             threading.Thread(target=self._listen, args=(self._agent,), daemon=True).start()
-            self._await(lambda: self._is_ready, timeout, "the machine's agent does not answer")
         except BaseException:
             self.stop()
             raise
@@ -133,7 +153,13 @@ class VM:
             if hasattr(self, name):
                 getattr(self, name).close()
 
-    power_cut = stop
+    def power_cut(self) -> None:
+        """Power off at once."""
+        self.stop()
+
+    def is_off(self) -> bool:
+        """Whether the machine has powered itself off, or was never on."""
+        return self._process is None or self._process.poll() is not None
 
     def qmp(self, command: str, **arguments: Any) -> Any:
         """Call QEMU. Raises RuntimeError with its description when it refuses."""
@@ -246,14 +272,10 @@ class VM:
             "-m": "2048",
             "-display": "none",
             "-vga": "none",
-            "-kernel": str(self._image.kernel),
-            "-initrd": str(self._image.initrd),
-            "-append": f"{KERNEL_OPTIONS} {self.kernel_options}",
-            "-drive": f"file={self._overlay},if=virtio,format=qcow2,cache=unsafe",
             "-qmp": f"unix:{directory}/qmp-{boot},server=on,wait=off",
             "-serial": f"file:{directory}/console-{boot}.log",
             "-audiodev": f"wav,id=sound,path={self.wav}",
-        }
+        } | self._disk_options()
         devices = [
             "virtio-gpu-pci,xres=1280,yres=720",
             "intel-hda",
