@@ -46,6 +46,8 @@ class Planned:
 def planned(screen: Screen) -> Iterator[Planned]:
     it = Planned(screen)
     it.set_clock()
+    # Nor the end of another test's event counts.
+    screen.machine.run("rm -f /run/livekeep/tv/*.json")
     yield it
     screen.machine.run("rm -f /run/livekeep/tv/by_hand.json")
     screen.write_config()

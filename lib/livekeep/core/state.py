@@ -54,6 +54,8 @@ StreamPicture = Literal["", "moving", "frozen", "blank", "none"]
 TvMethod = Literal["none", "cec", "blank", "black"]
 """How the TV was switched: its standby over HDMI-CEC, no signal, or a black picture; "none" if it never was."""
 TvPower = Literal["unknown", "on", "off"]
+TvEvent = Literal["none", "near", "live"]
+"""Whether the stream is live, or was or will be within `schedule.around_events`; in ascending order."""
 UrlRequestReason = Literal["start", "end", "stall"]
 DURATION_BUCKETS_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 REQUEST_OUTCOMES = ("2xx", "3xx", "4xx", "429", "5xx", "timeout", "dns", "tls", "connect", "invalid")
@@ -252,8 +254,8 @@ class TvByHand(State):
     at: float = 0.0
     is_on_anyway: bool = True
     """Whether a picture would have been wanted without that; a change of this ends it."""
-    is_event: bool = False
-    """Whether there was an event, at the time or since without a break; the begin of another one ends it."""
+    event: TvEvent = "none"
+    """The event at the time, until that is over. A higher one (the stream goes live) ends what was switched by hand."""
     until: float | None = None
 
 

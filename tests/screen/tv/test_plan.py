@@ -145,7 +145,7 @@ NIGHT = at("2026-12-02T23:30")
 
 
 def test_a_picture_is_wanted_while_the_stream_is_live_whatever_the_plan_says() -> None:
-    assert decided(NIGHT, Events(is_live=True)) == Decision(True, "the stream is live", None, True)
+    assert decided(NIGHT, Events(is_live=True)) == Decision(True, "the stream is live", None, "live")
 
 
 def test_a_picture_is_wanted_before_a_known_start_and_for_as_long_after_it() -> None:
@@ -153,14 +153,14 @@ def test_a_picture_is_wanted_before_a_known_start_and_for_as_long_after_it() -> 
     begin, end = start - 15 * MINUTE, start + 15 * MINUTE
     events = Events(next_start=start)
     assert decided(NIGHT, events).until == begin
-    assert decided(begin, events) == Decision(True, "the stream starts at 01:00", end, True)
-    assert decided(start, events) == Decision(True, "the stream is due since 01:00", end, True)
+    assert decided(begin, events) == Decision(True, "the stream starts at 01:00", end, "near")
+    assert decided(start, events) == Decision(True, "the stream is due since 01:00", end, "near")
     assert not decided(end, events).is_wanted
 
 
 def test_a_stream_that_drops_out_at_night_does_not_make_the_tv_flap() -> None:
     events = Events(last_live=NIGHT)
-    assert decided(NIGHT + 1, events) == Decision(True, "the stream was live until 23:30", NIGHT + 15 * MINUTE, True)
+    assert decided(NIGHT + 1, events) == Decision(True, "the stream was live until 23:30", NIGHT + 15 * MINUTE, "near")
     assert not decided(NIGHT + 15 * MINUTE, events).is_wanted
 
 
@@ -258,11 +258,20 @@ def test_off_by_hand_during_an_event_holds_to_the_next_one() -> None:
     # A drop-out is no end.
     after = decided(NOON + 10 * MINUTE, Events(last_live=NOON + 5 * MINUTE), by_hand=by_hand)
     assert after.by_hand is not None
-    assert (after.is_wanted, after.by_hand.is_event) == (False, True)
+    assert (after.is_wanted, after.by_hand.event) == (False, "live")
+    again = decided(NOON + 12 * MINUTE, Events(is_live=True), by_hand=after.by_hand)
+    assert not again.is_wanted
     over = decided(NOON + HOUR, Events(last_live=NOON + 5 * MINUTE), by_hand=after.by_hand)
     assert over.by_hand is not None
-    assert (over.is_wanted, over.by_hand.is_event, over.until) == (False, False, EVENING)
+    assert (over.is_wanted, over.by_hand.event, over.until) == (False, "none", EVENING)
     assert decided(NOON + 2 * HOUR, Events(is_live=True), by_hand=over.by_hand).is_wanted
+
+
+@pytest.mark.parametrize("events", [Events(last_live=NOON - MINUTE), Events(next_start=NOON + MINUTE)])
+def test_off_by_hand_after_or_before_an_event_holds_until_the_stream_is_live(events: Events) -> None:
+    by_hand = switched(False, NOON, events)
+    assert not decided(NOON, events, by_hand=by_hand).is_wanted
+    assert decided(NOON + 2 * MINUTE, replace(events, is_live=True), by_hand=by_hand).is_wanted
 
 
 def test_by_hand_follows_a_changed_plan() -> None:

@@ -2,7 +2,7 @@
 
 A picture is wanted in the spans of the plan ([schedule]), while the stream is live, and `around_events` before a known start and
 after the stream was live. Something switched by hand holds until the next change that would have been made without it, or until
-an event begins.
+an event comes near or goes live.
 A time of the plan is reached when the clock first shows it or a later one. So a span that begins in the hour that is skipped in
 spring begins at the end of that hour, and in the hour that comes twice in autumn the first one counts.
 """
@@ -11,11 +11,13 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta, tzinfo
+from typing import get_args
 
 from livekeep.core.config import Schedule
 from livekeep.core.config.schedule import DAY_MINUTES, DAYS
-from livekeep.core.state import TvByHand
+from livekeep.core.state import TvByHand, TvEvent
 
+EVENTS: tuple[TvEvent, ...] = get_args(TvEvent)
 LOOKAHEAD_DAYS = 35
 """A later change is not searched for; livekeep-tv runs every hour."""
 
@@ -36,7 +38,7 @@ class Decision:
     is_wanted: bool
     reason: str
     until: float | None = None
-    is_event: bool = False
+    event: TvEvent = "none"
     by_hand: TvByHand | None = None
 
 
@@ -63,17 +65,18 @@ def decide(
         return anyway
     ends = [interval.begin for interval in of_events(schedule, zone, events, now) if interval.begin > now]
     ends += [] if anyway.until is None else [anyway.until]
-    return Decision(kept.is_on, "switched by hand", min(ends, default=None), anyway.is_event, kept)
+    return Decision(kept.is_on, "switched by hand", min(ends, default=None), anyway.event, kept)
 
 
 def decide_anyway(schedule: Schedule, zone: tzinfo, events: Events, now: float, is_clock_set: bool) -> Decision:
     """The decision without what was switched by hand."""
     expected = list(of_events(schedule, zone, events, now))
-    is_event = any(interval.contains(now) for interval in expected)
+    is_near = any(interval.contains(now) for interval in expected)
+    event: TvEvent = "live" if events.is_live and is_near else "near" if is_near else "none"
     if not schedule.has_plan():
-        return Decision(True, "there is no plan", is_event=is_event)
+        return Decision(True, "there is no plan", event=event)
     if not is_clock_set:
-        return Decision(True, "the clock is not set yet", is_event=is_event)
+        return Decision(True, "the clock is not set yet", event=event)
     # One that is skipped as a whole when the clock is changed is empty.
     intervals = sorted(interval for interval in [*expected, *of_plan(schedule, zone, now)] if interval.begin < interval.end)
     current = [interval for interval in intervals if interval.contains(now)]
@@ -83,22 +86,25 @@ def decide_anyway(schedule: Schedule, zone: tzinfo, events: Events, now: float, 
     end = end_of(intervals, now)
     # An event is the better reason only where the plan is none.
     reason = min(current, key=lambda interval: (interval.is_event and not events.is_live, not interval.is_event)).reason
-    return Decision(True, reason, end if end <= now + LOOKAHEAD_DAYS * 86400 else None, is_event)
+    return Decision(True, reason, end if end <= now + LOOKAHEAD_DAYS * 86400 else None, event)
 
 
 def kept_by_hand(by_hand: TvByHand | None, anyway: Decision, now: float) -> TvByHand | None:
     """What was switched by hand, if it still holds, with what ends it brought up to date."""
-    if by_hand is None or by_hand.is_on_anyway != anyway.is_wanted or (anyway.is_event and not by_hand.is_event):
+    if by_hand is None or by_hand.is_on_anyway != anyway.is_wanted:
+        return None
+    # A stream that was live when it was switched by hand may drop out and come back.
+    if EVENTS.index(anyway.event) > EVENTS.index(by_hand.event):
         return None
     # A change and its reverse may have passed since the last run.
     if by_hand.until is not None and by_hand.until <= now:
         return None
-    return replace(by_hand, is_event=anyway.is_event, until=anyway.until)
+    return replace(by_hand, event=by_hand.event if anyway.event != "none" else "none", until=anyway.until)
 
 
 def switched_by_hand(is_on: bool, anyway: Decision, now: float) -> TvByHand:
     """What `livekeep tv on` or `off` sets."""
-    return TvByHand(is_on=is_on, at=now, is_on_anyway=anyway.is_wanted, is_event=anyway.is_event, until=anyway.until)
+    return TvByHand(is_on=is_on, at=now, is_on_anyway=anyway.is_wanted, event=anyway.event, until=anyway.until)
 
 
 def of_events(schedule: Schedule, zone: tzinfo, events: Events, now: float) -> Iterator[Interval]:
