@@ -6,6 +6,7 @@ SERVICES = ("livekeep-poller.service", "livekeep-display.service", "livekeep-pla
 """The screen's."""
 ALL = (
     *SERVICES,
+    "livekeep-tv.timer",
     "livekeep-exporter.service",
     *(f"livekeep-probe-{name}.timer" for name in PROBES),
     "livekeep-controller.socket",

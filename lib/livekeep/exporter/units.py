@@ -29,8 +29,8 @@ REPLY_SECONDS = 0.5
 LIST_UNITS = systemd.list_by_patterns(["livekeep*"])
 
 AIR = ("storage", "controller", "air")
-SERVICES = ("poller", "display", "player", "error-screen", "exporter", *(f"probe-{probe}" for probe in PROBES), *AIR)
-TIMERS = tuple(f"probe-{probe}" for probe in PROBES)
+SERVICES = ("poller", "display", "player", "error-screen", "tv", "exporter", *(f"probe-{probe}" for probe in PROBES), *AIR)
+TIMERS = ("tv", *(f"probe-{probe}" for probe in PROBES))
 SOCKETS = ("storage", "controller")
 UNITS = frozenset(
     [
