@@ -78,8 +78,14 @@ class Story:
 
 
 def tell(story: Story) -> None:
-    """The evening: off air, on air, a fault while on air, a killed player program, off air, a refused token."""
+    """The evening: off air, off by a plan, on air, a fault while on air, a killed player program, off air, a refused token."""
     screen = story.screen
+
+    def plan() -> None:
+        # As systemd-timesyncd says that the clock is set.
+        screen.machine.run("mkdir -p /run/systemd/timesync; touch /run/systemd/timesync/synchronized")
+        screen.write_config({"schedule": {"daily": "off", "around_events": "4m"}})
+        screen.livekeep("apply", check=True)
 
     def fail() -> None:
         screen.vimeo.fault("500")
@@ -95,7 +101,8 @@ def tell(story: Story) -> None:
     soon = datetime.now(UTC) + timedelta(minutes=8)
     screen.vimeo.schedule(soon)
     story.scene("The box is installed and starts", lambda: screen.install("--token-file", "/root/token"), "holding", 3)
-    story.scene("The event goes live", lambda: screen.vimeo.go_live(screen.live.url), "stream", 3)
+    story.scene('The plan says that the TV is off (daily = "off")', plan, "black")
+    story.scene("The event goes live, and the TV comes on", lambda: screen.vimeo.go_live(screen.live.url), "stream", 3)
     story.scene("Vimeo's API breaks down; the stream plays on", fail, "stream", 12)
     story.scene("The player program is killed", kill, "stream")
     story.scene("The stream stands still", screen.live.stall, "holding")
@@ -131,7 +138,7 @@ def show(suite: root.Suite, folder: Path) -> None:
         tell(story)
         print(f"\n{story.table()}\n")
         print(screen.livekeep("status"))
-        print(f"The pictures, four of them at a glance: {overview(folder, story.rows, (0, 1, 4, 7))}")
+        print(f"The pictures, four of them at a glance: {overview(folder, story.rows, (0, 2, 5, 8))}")
 
 
 def run(name: str, description: str | None, show: Callable[[root.Suite, Path], None], argv: Sequence[str] | None = None) -> int:
