@@ -23,6 +23,10 @@ def on_screen(*reported: tuple[float, str]) -> list[Change]:
     return changes(*((at, "picture-changed", {"PICTURE": picture}) for at, picture in reported))
 
 
+def switched(at: float, what: str, method: str = "black") -> Change:
+    return Change(at, BOX, "tv-switched", {"STATE": what, "METHOD": method})
+
+
 def on_channel(*reported: tuple[float, str]) -> list[Change]:
     return changes(*((at, name, {"CHANNEL": "main"}) for at, name in reported))
 
@@ -42,6 +46,33 @@ def test_a_screen_s_error_is_an_interruption_and_its_holding_picture_is_none() -
     result = of_one(on_screen((10, "stream"), (1050, "holding"), (1100, "error"), (1130, "none"), (1160, "stream")))
     assert dict(result.shown) == {"stream": 190.0, "holding": 50.0, "error": 30.0, "no picture": 30.0}
     assert (result.good_seconds, result.interruptions, result.longest_seconds) == (240.0, 1, 60.0)
+
+
+@pytest.mark.parametrize("method", ["black", "blank"])
+def test_a_tv_that_is_off_on_purpose_is_no_interruption(method: str) -> None:
+    """The picture goes before the TV is switched off, and comes before it is switched on."""
+    seen = on_screen((10, "holding"), (1100, "none"), (1200, "holding"))
+    result = of_one(sorted([*seen, switched(1102, "off", method), switched(1203, "on", method)], key=lambda change: change.at))
+    assert dict(result.shown) == {"holding": 200.0, "off on purpose": 100.0}
+    assert (result.share, result.known_seconds, result.interruptions) == (1.0, 200.0, 0)
+
+
+def test_a_tv_in_standby_has_its_picture_and_does_not_count() -> None:
+    seen = [*on_screen((10, "holding")), switched(1100, "off", "cec"), *on_screen((1150, "error")), switched(1200, "on", "cec")]
+    result = of_one(seen)
+    assert dict(result.shown) == {"holding": 100.0, "off on purpose": 100.0, "error": 100.0}
+    assert (result.known_seconds, result.share, result.interruptions) == (200.0, 0.5, 1)
+
+
+def test_a_tv_that_was_off_before_the_period_is_off_in_it() -> None:
+    result = of_one([*on_screen((10, "none")), switched(12, "off")])
+    assert (result.shown, result.known_seconds, result.share) == ((("off on purpose", 300.0),), 0.0, None)
+
+
+def test_a_picture_after_a_reboot_means_that_the_tv_is_on() -> None:
+    """What was switched off by hand is forgotten then, and nothing reports that."""
+    result = of_one([*on_screen((10, "none")), switched(12, "off"), *on_screen((1100, "holding"))])
+    assert (result.known_seconds, result.share) == (200.0, 1.0)
 
 
 def test_before_the_first_event_nothing_is_known() -> None:

@@ -354,3 +354,24 @@ def test_an_alert_that_began_before_the_period_and_is_open_is_reported(tmp_path:
     connection.close()
     assert [(row.rule, row.count, row.is_open) for row in result] == [("down", 0, True)]
     assert date_of(result[0].newest_at) == MONDAY - timedelta(3)
+
+
+def test_a_tv_that_a_plan_switches_is_good_all_week(tmp_path: Path) -> None:
+    """Off each night from 22:00 to 08:00, also at the beginning of the period."""
+    nights = [MONDAY + timedelta(day) for day in range(-1, 7)]
+    entries = []
+    for night in nights:
+        off, on = us(night, 22), us(night, 32)
+        entries += [
+            event("picture-changed", at=off, PICTURE="none", PREVIOUS="holding", REASON="The TV is off: the plan"),
+            event("tv-switched", "off", "livekeep-tv.service", off + SECOND, STATE="off", METHOD="black", REASON="the plan"),
+            event("picture-changed", at=on, PICTURE="holding", PREVIOUS="none", REASON="The event is not live"),
+            event("tv-switched", "on", "livekeep-tv.service", on + SECOND, STATE="on", METHOD="black", REASON="the plan"),
+        ]
+    writer = Writer(tmp_path / "record.db")
+    writer.ingest(entries)
+    writer.close()
+    connection = schema.open_read_only(tmp_path / "record.db")
+    (screen,) = making.compose(connection, WEEK).air
+    connection.close()
+    assert (screen.share, screen.interruptions, screen.known_seconds) == (1.0, 0, 7 * 14 * 3600)

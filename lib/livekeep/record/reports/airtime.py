@@ -6,12 +6,13 @@ events, nor does a channel that is stopped on purpose; `known` has the spans in 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from livekeep.core import events
 from livekeep.record.reports.content import Air
 
 Span = tuple[float, float]
-SCREEN_EVENTS = (events.PICTURE_CHANGED.name, events.STREAM_STALLED.name)
+SCREEN_EVENTS = (events.PICTURE_CHANGED.name, events.TV_SWITCHED.name, events.STREAM_STALLED.name)
 CHANNEL_EVENTS = tuple(
     event.name
     for event in (
@@ -23,9 +24,10 @@ CHANNEL_EVENTS = tuple(
         events.SLATE_LEFT,
     )
 )
-STATE_EVENTS = (events.PICTURE_CHANGED.name, *CHANNEL_EVENTS)
+STATE_EVENTS = (events.PICTURE_CHANGED.name, events.TV_SWITCHED.name, *CHANNEL_EVENTS)
 """Events that define the state from then on."""
 GOOD = ("stream", "holding", "on air")
+NO_PICTURE, OFF_ON_PURPOSE = "no picture", "off on purpose"
 Subject = tuple[str, str]
 """ "screen" or "channel NAME", and the machine."""
 
@@ -49,12 +51,17 @@ class Course:
     is_on_air: bool = False
     has_slate: bool = False
     picture: str = ""
+    off_by: str = ""
+    """How the TV was switched off, "" if it is on."""
 
     def follow(self, change: Change) -> str:
         """Apply what is shown from `change` on."""
         if change.event == events.PICTURE_CHANGED.name:
             self.picture = change.fields.get("PICTURE", "none")
-            return "no picture" if self.picture == "none" else self.picture
+            return self.screen()
+        if change.event == events.TV_SWITCHED.name:
+            self.off_by = change.fields.get("METHOD", "") if change.fields.get("STATE") == "off" else ""
+            return self.screen()
         if change.event in (events.SLATE_SHOWN.name, events.SLATE_LEFT.name):
             self.has_slate = change.event == events.SLATE_SHOWN.name
         else:
@@ -63,6 +70,12 @@ class Course:
         if not self.is_on_air:
             return "off air"
         return "slate" if self.has_slate else "on air"
+
+    def screen(self) -> str:
+        # A TV that is off over HDMI-CEC has its picture all the time; with the other methods a picture means that it is on.
+        if self.off_by == "cec" or (self.off_by and self.picture in ("", "none")):
+            return OFF_ON_PURPOSE
+        return NO_PICTURE if self.picture in ("", "none") else self.picture
 
 
 def airtime(changes: Iterable[Change], begin: float, end: float, known: Mapping[Subject, Sequence[Span]]) -> tuple[Air, ...]:
@@ -85,6 +98,10 @@ def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, e
     for place, change in enumerate(states):
         until = states[place + 1].at if place + 1 < len(states) else end
         spans.append((course.follow(change), max(change.at, begin), min(until, end)))
+    # The picture goes some seconds before the TV has been switched off.
+    for place, ((name, first, last), (following, _, _)) in enumerate(pairwise(spans)):
+        if (name, following) == (NO_PICTURE, OFF_ON_PURPOSE):
+            spans[place] = OFF_ON_PURPOSE, first, last
     shown: dict[str, float] = {}
     interruptions: list[float] = []
     previous_is_bad = False
@@ -93,17 +110,18 @@ def spent(subject: str, machine: str, changes: Sequence[Change], begin: float, e
         if seconds <= 0:
             continue
         shown[name] = shown.get(name, 0.0) + seconds
-        if name not in GOOD:
+        is_bad = name not in (*GOOD, OFF_ON_PURPOSE)
+        if is_bad:
             # "off air" after the slate continues the same interruption.
             if previous_is_bad:
                 interruptions[-1] += seconds
             else:
                 interruptions.append(seconds)
-        previous_is_bad = name not in GOOD
+        previous_is_bad = is_bad
     return Air(
         subject,
         machine,
-        known_seconds=sum(shown.values()),
+        known_seconds=sum(seconds for name, seconds in shown.items() if name != OFF_ON_PURPOSE),
         good_seconds=sum(seconds for name, seconds in shown.items() if name in GOOD),
         shown=tuple(sorted(shown.items(), key=lambda entry: -entry[1])),
         interruptions=len(interruptions),

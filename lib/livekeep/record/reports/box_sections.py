@@ -43,7 +43,7 @@ def air(report: Report) -> Section:
             ),
         ),
         "Good: the screen shows the stream or the holding picture; the channel is on air with its media. "
-        "Times in which the box was off are not known.",
+        "Times in which the box was off are not known, and those in which the TV was off on purpose don't count.",
     )
 
 

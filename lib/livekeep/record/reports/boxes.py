@@ -48,7 +48,7 @@ ORDER BY id LIMIT ?
 EARLIER = """
 SELECT max(v.id) FROM events v WHERE v.name IN (SELECT value FROM json_each(?)) AND v.machine = ? AND v.id < ?
 GROUP BY json_extract(v.fields, '$.CHANNEL'), CASE WHEN v.name IN ('slate-shown', 'slate-left') THEN 1
-    WHEN v.name = 'worker-ended' THEN 2 WHEN v.name = 'picture-changed' THEN 3 ELSE 0 END
+    WHEN v.name = 'worker-ended' THEN 2 WHEN v.name = 'picture-changed' THEN 3 WHEN v.name = 'tv-switched' THEN 4 ELSE 0 END
 """
 
 

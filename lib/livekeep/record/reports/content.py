@@ -97,7 +97,7 @@ class Air:
     """ "screen", or "channel NAME"."""
     machine: str
     known_seconds: float
-    """Of the period; excludes the time before the first event, and while the box is off."""
+    """Of the period; excludes the time before the first event, and while the box or, on purpose, the TV is off."""
     good_seconds: float
     shown: tuple[tuple[str, float], ...]
     """Duration per state: pictures of a screen; "on air", "slate" and "off air" of a channel."""
