@@ -51,7 +51,8 @@ def connection(name: str, authority: str = "") -> Iterator[Any]:
 
 def outputs(display: Any) -> tuple[Output, ...]:
     """The connected outputs, in the server's order."""
-    resources = display.screen().root.xrandr_get_screen_resources_current()
+    # Makes the server look at its connectors again, as `xrandr` does.
+    resources = display.screen().root.xrandr_get_screen_resources()
     sizes = {mode.id: (mode.width, mode.height) for mode in resources.modes}
     found = []
     for number in resources.outputs:
