@@ -211,6 +211,73 @@ def test_goes_live_with_sound_and_off(box: Box, note: Note) -> None:
     note("off air to holding picture", time.monotonic() - began)
 
 
+def power(box: Box) -> str:
+    """What the kernel says of the output: "On", "Off"."""
+    return box.machine.run("cat /sys/class/drm/card0-Virtual-1/dpms").stdout.strip()
+
+
+def switch(box: Box, word: str) -> None:
+    said = box.machine.run(f"livekeep tv {word} 2>&1", check=False, timeout=BOOT_SECONDS)
+    assert said.code == 0, (said.stdout, box.report())
+
+
+def mappings(box: Box) -> int:
+    """How many of the card's buffers mpv has in its memory."""
+    return int(box.machine.run(f"grep -c /dev/dri/ /proc/{box.show(DISPLAY, 'MainPID')}/maps", check=False).stdout)
+
+
+def test_the_output_is_switched_off_and_on(box: Box, note: Note) -> None:
+    """Nothing lights it up meanwhile, and the same mpv takes it again."""
+    forgive(box)
+    restarts = box.state("player")["display_restarts"]
+    began = time.monotonic()
+    switch(box, "off")
+    note("TV switched off", time.monotonic() - began)
+    assert (power(box), box.picture()) == ("Off", "black")
+    assert box.state("tv")["method"] == "blank"
+    box.machine.run("echo '<0>a message of the kernel' >/dev/kmsg; echo text >/dev/tty1")
+    box.machine.send_keys(*TYPED, "ctrl-c")
+    time.sleep(3)
+    assert power(box) == "Off"
+    before = instance(box)
+    began = time.monotonic()
+    switch(box, "on")
+    box.shows("holding")
+    note("TV switched on to holding picture", time.monotonic() - began)
+    assert (power(box), instance(box), box.state("player")["display_restarts"]) == ("On", before, restarts)
+
+
+@pytest.mark.nightly
+def test_a_night_with_troubles_stays_dark(box: Box) -> None:
+    forgive(box)
+    held = mappings(box)
+    switch(box, "off")
+    box.machine.run(f"systemctl kill --signal=SIGKILL {DISPLAY}")
+    box.machine.wait_for(lambda: box.state("player").get("display_released") is False, SOON_SECONDS)
+    box.machine.wait_for(lambda: box.state("player").get("display_released"), BOOT_SECONDS)
+    for unit in (PLAYER, POLLER, DISPLAY):
+        box.machine.run(f"systemctl restart {unit}", timeout=BOOT_SECONDS)
+        box.machine.wait_for(lambda: box.state("player").get("display_released"), BOOT_SECONDS)
+    box.machine.connect_tv(connected=False)
+    time.sleep(20)
+    box.machine.connect_tv(connected=True)
+    time.sleep(20)
+    player = box.state("player")
+    assert (player["picture"], player["display_released"], player["display_restarts"]) == ("none", True, 0)
+    assert "is off: switched by hand" in player["reason"], player
+    assert box.picture() == "black"
+    assert box.show(ERROR_SCREEN, "ActiveState") == "inactive"
+    switch(box, "on")
+    box.shows("holding")
+    for _ in range(3):
+        switch(box, "off")
+        assert power(box) == "Off"
+        switch(box, "on")
+        box.shows("holding")
+        forgive(box)
+    assert mappings(box) == held, "mpv keeps the buffers of earlier times"
+
+
 def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
     forgive(box)
     replace_mpv(box)

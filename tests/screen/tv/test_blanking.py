@@ -30,10 +30,10 @@ def test_the_power_is_that_of_connectors_with_a_tv(tmp_path: Path) -> None:
 
 def test_the_output_is_switched_off_once_the_display_has_given_up_the_screen(tmp_path: Path) -> None:
     (tmp_path / "player").mkdir()
-    assert blanking.is_ready(tmp_path), "early in the boot there is no player"
+    assert not blanking.is_released(tmp_path), "early in the boot the player comes after the display"
     for released in (False, True):
         state.write(state.stamped(PlayerState(display_released=released)), tmp_path)
-        assert blanking.is_ready(tmp_path) is released
+        assert blanking.is_released(tmp_path) is released
     began = time.monotonic()
     assert not blanking.wait_for(lambda: False, 0.3)
     assert time.monotonic() - began >= 0.3

@@ -35,7 +35,8 @@ UNBLANK, POWER_DOWN = "0", "4"
 KDSETMODE, KD_GRAPHICS = 0x4B3A, 1
 RELEASE_SECONDS = 60.0
 """The longest time for the display to give up the screen: on a slow board it may start again for that."""
-EFFECT_SECONDS = 5.0
+SETTLE_SECONDS = 5.0
+"""How long the output is watched after it was switched off: the display starts again about then."""
 POWER_MANAGER = "zwlr_output_power_manager_v1"
 
 
@@ -67,9 +68,10 @@ def switch(screen: Screen, is_on: bool, root: Path) -> None:
 
     For "off", the TV's state says so already: this waits until the player shows black and the display has given up the screen.
     """
-    if not is_on:
-        wait_for(lambda: is_ready(root), RELEASE_SECONDS)
     output = screen.resolved_output()
+    if not is_on:
+        # Early in the boot the player comes after the display.
+        wait_for(lambda: is_released(root) or (output == "drm" and not drm.powers()), RELEASE_SECONDS)
     if output == "x11":
         switch_x11(screen, is_on)
     elif output == "wayland":
@@ -81,10 +83,9 @@ def switch(screen: Screen, is_on: bool, root: Path) -> None:
         write_blank(UNBLANK)
 
 
-def is_ready(root: Path) -> bool:
-    """Whether the display's output can be switched off; also while there is no player, as early in the boot."""
+def is_released(root: Path) -> bool:
     player = state.read_or_error(PlayerState, root)
-    return not isinstance(player, PlayerState) or player.display_released
+    return isinstance(player, PlayerState) and player.display_released
 
 
 def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
@@ -92,6 +93,12 @@ def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
     while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.1)
     return holds
+
+
+def keep_off() -> None:
+    """Switch the console's output off again: a program that opens and closes the graphics card lights it up."""
+    if "On" in drm.powers():
+        write_blank(POWER_DOWN)
 
 
 def write_blank(value: str) -> None:
@@ -107,7 +114,11 @@ def switch_console_off() -> None:
     with contextlib.suppress(OSError), CONSOLE.open("rb", buffering=0) as console:
         fcntl.ioctl(console, KDSETMODE, KD_GRAPHICS)
     write_blank(POWER_DOWN)
-    if not wait_for(lambda: "On" not in drm.powers(), EFFECT_SECONDS):
+    settled = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < settled:
+        time.sleep(0.2)
+        keep_off()
+    if "On" in drm.powers():
         raise BlankingError(
             "the kernel does not switch the output off; see which program has the screen: fuser -v /dev/dri/card*"
         )

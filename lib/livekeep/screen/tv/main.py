@@ -21,7 +21,7 @@ from livekeep.core import config, log, paths, state
 from livekeep.core.config import Config
 from livekeep.core.errors import ConfigError, TemporaryError
 from livekeep.core.state import AnyState, OnAir, TvByHand, TvState
-from livekeep.screen.tv import wake_up
+from livekeep.screen.tv import blanking, wake_up
 from livekeep.screen.tv.plan import Decision, Events, decide
 from livekeep.screen.tv.switching import Switch
 from livekeep.system import clock
@@ -103,6 +103,8 @@ def one_pass(settings: Config, occasion: Occasion, before: TvState, root: Path) 
     is_first = settings.schedule.has_plan() and is_clock_set and not before.is_clock_set
     if fresh.is_wanted != before.is_wanted or is_new_by_hand or is_first or takes_input:
         return Switch(settings, before, takes_input, root, lambda: is_outdated(occasion, fresh, root)).apply(fresh)
+    if not fresh.is_wanted and fresh.method == "blank" and settings.screen.resolved_output() == "drm":
+        blanking.keep_off()
     fresh = state.stamped(fresh)
     state.write(fresh, root)
     return fresh
