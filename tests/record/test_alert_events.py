@@ -9,7 +9,7 @@ from livekeep.record.alerts import event_rules, spool
 from livekeep.record.alerts.rules import Clock
 from livekeep.record.store import schema
 from tests.record.alert_box import Box, box_in
-from tests.record.test_alert_conditions import NOW, Watched
+from tests.record.watched import NOW, Watched
 
 RULE = Alert(kind="event", event="item-failed", cooldown_seconds=0.0)
 LATER = NOW + 200_000
