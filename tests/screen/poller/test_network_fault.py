@@ -156,6 +156,18 @@ def settings() -> str:
     return f'{STREAM}[vimeo]\napi_url = "{address}"\n[poller]\ninterval_seconds = 1.0\nfailures_before_error = 3\n'
 
 
+def test_the_poller_says_that_no_cable_is_plugged_in(tmp_path: Path) -> None:
+    """Where NetworkManager does not run."""
+    carrier = tmp_path / "sys/class/net/eth0/carrier"
+    carrier.parent.mkdir(parents=True)
+    carrier.write_text("0\n")
+    with RunningPoller(tmp_path, settings()) as poller:
+        known = poller.until_state("error")
+        assert known.reason == "No network: no cable is plugged in, and no Wi-Fi is connected"
+        carrier.write_text("1\n")
+        poller.until(lambda known: "Vimeo's API cannot be reached" in known.reason)
+
+
 def test_the_poller_says_what_the_network_lacks(tmp_path: Path, manager: NetworkManager) -> None:
     """And no more of it once the network is up, though the requests still fail."""
     with RunningPoller(tmp_path, settings()) as poller:
