@@ -22,7 +22,7 @@ LONGEST_FIRST = (
     "air_channel-trixie", "prometheus-trixie", "air_install-trixie", "record-trixie", "record_install-trixie", "bad_input-trixie",
     "health-trixie", "install-trixie", "air_storage-trixie", "air_control-trixie", "screen-trixie", "api_faults-bookworm",
     "record_install-bookworm", "survival-trixie", "survival-bookworm", "air_units-trixie", "air_units-bookworm",
-    "wayland-trixie", "wayland-bookworm", "exporter-trixie", "secrets-trixie",
+    "wayland-trixie", "wayland-bookworm", "tv-trixie", "exporter-trixie", "secrets-trixie",
 )  # fmt: skip
 """The groups that take minutes: they start first, so that none runs alone at the end."""
 NIGHTLY = ("harness", "soak")
