@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import time
 from collections.abc import Iterator, Sequence
 
@@ -115,6 +116,13 @@ def desktop(request: pytest.FixtureRequest) -> Iterator[Desktop]:
         yield room
 
 
+def is_output_on(desktop: Desktop) -> bool:
+    """What the compositor says of its output."""
+    outputs = desktop.machine.run("swaymsg --socket $(echo /run/user/1000/sway-ipc.*) --raw --type get_outputs", user=USER).stdout
+    output = json.loads(outputs)[0]
+    return bool(output.get("power", output["dpms"]))
+
+
 def test_holding_picture_in_the_users_session(desktop: Desktop) -> None:
     desktop.shows("holding")
     assert desktop.owner(DISPLAY) == USER
@@ -135,6 +143,19 @@ def test_goes_live_and_off(desktop: Desktop) -> None:
     wait_for(lambda: desktop.pixels() != before and desktop.picture() == "stream", SOON_SECONDS, 0.2)
     desktop.vimeo.go_off()
     desktop.shows("holding")
+
+
+def test_the_output_is_switched_off_and_on(desktop: Desktop) -> None:
+    desktop.shows("holding")
+    before = desktop.machine.unit_property(DISPLAY, "InvocationID")
+    desktop.machine.run(["livekeep", "tv", "off"])
+    assert not is_output_on(desktop)
+    assert desktop.json_of("tv/state.json")["method"] == "blank"
+    assert desktop.json_of("player/state.json")["picture"] == "none"
+    desktop.machine.run(["livekeep", "tv", "on"])
+    assert is_output_on(desktop)
+    desktop.shows("holding")
+    assert desktop.machine.unit_property(DISPLAY, "InvocationID") == before
 
 
 def test_error_screen_when_the_display_cannot_start(desktop: Desktop) -> None:
