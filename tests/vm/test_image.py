@@ -32,6 +32,8 @@ CUTS = int(os.environ.get("LIVEKEEP_CUTS", "50"))
 SETTINGS, TOKEN_FILE = "livekeep.toml", "livekeep-token.txt"
 TAKEN = "/etc/livekeep/livekeep.d/50-card.toml"
 PICTURE_SECONDS = 240.0
+# Among other machines on the same processors, the cuts are about what is shown, not when.
+PATIENCE_SECONDS = 900.0
 # Replaces two files again and again, so that a cut comes amid it: one of many blocks, and the settings.
 WRITER = f"""
 while :; do
@@ -75,9 +77,9 @@ def fill(card: CardMachine, word: str) -> None:
     card.write_boot(TOKEN_FILE, f"{TOKEN}\n".encode())
 
 
-def shows_stream(setup: Setup) -> float:
+def shows_stream(setup: Setup, within: float = PICTURE_SECONDS) -> float:
     """Wait for the stream; seconds since power-on."""
-    setup.box.shows("stream", PICTURE_SECONDS)
+    setup.box.shows("stream", within)
     return time.monotonic() - setup.card.started_monotonic
 
 
@@ -165,10 +167,10 @@ def test_power_cuts_at_random_moments(suite: root.Suite, say: Callable[[str], No
         setup.box.goes_live()
         word = "round-0"
         fill(card, word)
-        card.start(PICTURE_SECONDS)
-        usual = shows_stream(setup)
-        takes_over = when_started(card, "livekeep-firstboot.service")
-        say(f"power-on to stream {usual:.0f} s; the card is taken over at {takes_over:.0f} s")
+        card.start(PATIENCE_SECONDS)
+        usual = shows_stream(setup, PATIENCE_SECONDS)
+        begins, ends = (since_power_on(card, f"ExecMain{name}TimestampMonotonic") for name in ("Start", "Exit"))
+        say(f"power-on to stream {usual:.0f} s; the card is taken over from {begins:.0f} to {ends:.0f} s")
         for number in range(1, CUTS + 1):
             kind = dice.choice(["boot", "taking over", "live", "writing"])
             if kind in ("boot", "taking over"):
@@ -176,7 +178,7 @@ def test_power_cuts_at_random_moments(suite: root.Suite, say: Callable[[str], No
                 if kind == "taking over":
                     word = f"round-{number}"
                     fill(card, word)
-                moment = dice.uniform(1, usual + 5) if kind == "boot" else dice.uniform(takes_over - 2, takes_over + 6)
+                moment = dice.uniform(1, usual + 5) if kind == "boot" else dice.uniform(begins - 1, ends + 1)
                 card.power_on()
             else:
                 moment = dice.uniform(0, 10)
@@ -184,19 +186,19 @@ def test_power_cuts_at_random_moments(suite: root.Suite, say: Callable[[str], No
                     card.run(f"nohup sh -c '{WRITER}' >/dev/null 2>&1 &")
             time.sleep(moment)
             card.power_cut()
-            card.start(PICTURE_SECONDS)
-            seconds = shows_stream(setup)
+            card.start(PATIENCE_SECONDS)
+            seconds = shows_stream(setup, PATIENCE_SECONDS)
             say(f"cut {number}, {kind}, after {moment:.1f} s: stream {seconds:.0f} s after power-on")
             check_taken(setup, word)
         setup.box.moves()
-        assert card.wait_booted(PICTURE_SECONDS) == "running", card.run("systemctl --failed --no-pager").stdout
+        assert card.wait_booted(PATIENCE_SECONDS) == "running", card.run("systemctl --failed --no-pager").stdout
         card.power_cut()
         check_wiped(card)
         assert contents(card.disk, 2) == before, "something has written to the root"
 
 
-def when_started(card: CardMachine, unit: str) -> float:
-    """Seconds from power-on to the start of this unit in the present boot."""
-    began = int(card.run(f"systemctl show --value --property=ExecMainStartTimestampMonotonic {unit}").stdout) / 1e6
+def since_power_on(card: CardMachine, timestamp: str) -> float:
+    """Seconds from power-on to this moment of livekeep-firstboot in the present boot."""
+    moment = int(card.run(f"systemctl show --value --property={timestamp} livekeep-firstboot.service").stdout) / 1e6
     uptime = float(card.run("cut -d ' ' -f 1 /proc/uptime").stdout)
-    return time.monotonic() - card.started_monotonic - uptime + began
+    return time.monotonic() - card.started_monotonic - uptime + moment
