@@ -130,6 +130,8 @@ def test_a_new_card_shows_the_stream_and_nobody_pressed_a_key(suite: root.Suite,
         say(f"{suite}, {mode}: power-on to holding picture {holding:.0f} s, to stream {seconds:.0f} s")
         assert seconds <= PICTURE_SECONDS
         check_taken(setup, "first")
+        # The display keeps the console from the login.
+        card.run("grep -q tty1 /etc/systemd/system/livekeep-display.service.d/60-screen.conf")
         assert card.wait_booted(PICTURE_SECONDS) == "running", card.run("systemctl --failed --no-pager").stdout
         kinds = card.run("for folder in / /etc; do findmnt -n -o FSTYPE --target $folder; done").stdout.split()
         assert kinds == (["overlay", "overlay"] if options else ["ext4", "ext4"])
