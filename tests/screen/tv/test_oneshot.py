@@ -11,8 +11,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from livekeep.core import state
+from livekeep.core.config import Config, Schedule
 from livekeep.core.state import AnyState, OnAir, PollerState, TvByHand, TvState
 from livekeep.screen.poller.state_publisher import StatePublisher, on_air_of
+from livekeep.screen.tv.main import Occasion, is_outdated, one_pass
 from livekeep.system.clock import is_synchronized
 from tests.outside import PROJECT
 
@@ -201,6 +203,16 @@ def test_off_by_hand_and_what_status_says(tv: Tv) -> None:
     tv.run()
     assert not (tv.states / "tv/by_hand.json").exists()
     assert tv.state().reason.startswith("the plan (daily ")
+
+
+def test_what_is_switched_by_hand_during_a_run_is_not_lost(tmp_path: Path) -> None:
+    """It was written after the run had looked for it; the run's next look finds it."""
+    (tmp_path / "tv").mkdir()
+    settings, seen = Config(schedule=Schedule("UTC", days={"daily": "on"})), Occasion(OnAir(), None)
+    state.write(TvByHand(is_on=False, at=time.time(), is_on_anyway=True), tmp_path)
+    result = one_pass(settings, seen, TvState(since=1.0, is_clock_set=True), tmp_path)
+    assert not state.read(TvByHand, tmp_path).is_on
+    assert is_outdated(seen, result, tmp_path)
 
 
 def test_until_the_clock_is_set_it_switches_nothing_and_looks_again(tv: Tv) -> None:

@@ -66,13 +66,15 @@ def reconcile(root: Path) -> int:
         # The timer starts it a little early, because Python takes seconds to start on a slow board.
         while result.until is not None and result.until - time.time() < EARLY_SECONDS and not is_outdated(occasion, result, root):
             time.sleep(WAIT_SECONDS)
+        if is_outdated(occasion, result, root):
+            continue
+        if result.until is not None:
+            wake_up.at(result.until - EARLY_SECONDS)
+        elif settings.schedule.has_plan() and not result.is_clock_set:
+            wake_up.after(CLOCK_CHECK_SECONDS)
         # A start of this unit while it runs would be lost.
         if not is_outdated(occasion, result, root):
             break
-    if result.until is not None:
-        wake_up.at(result.until - EARLY_SECONDS)
-    elif settings.schedule.has_plan() and not result.is_clock_set:
-        wake_up.after(CLOCK_CHECK_SECONDS)
     return 0
 
 
@@ -82,9 +84,9 @@ def one_pass(settings: Config, occasion: Occasion, before: TvState, root: Path) 
     is_live, last_live = occasion.on_air.is_live, last_live_of(occasion, before, now)
     is_clock_set = before.is_clock_set or is_clock_set_now()
     decision = decide_now(settings, occasion, replace(before, is_clock_set=is_clock_set), now)
-    if decision.by_hand is None:
+    if decision.by_hand is None and occasion.by_hand is not None:
         state.remove(TvByHand, root)
-    elif decision.by_hand != occasion.by_hand:
+    elif decision.by_hand is not None and decision.by_hand != occasion.by_hand:
         state.write(decision.by_hand, root)
     fresh = replace(
         before,
