@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.machine.machine import wait_for
+from tests.machine.room import fetch
 from tests.machine.screen import Screen
 
 SERVICE, TIMER, PATH = "livekeep-tv.service", "livekeep-tv.timer", "livekeep-tv.path"
@@ -97,6 +98,11 @@ def test_by_hand_until_the_next_change(planned: Planned) -> None:
     planned.is_switched(True)
     assert screen.livekeep("tv", "off", check=True) == "off on purpose (black picture): switched by hand\n"
     screen.shows("black")
+    # It is no fault, and the exporter may know it.
+    assert screen.livekeep("health", check=True) == "ok: the TV is off on purpose (black picture): switched by hand\n"
+    page = fetch(planned.machine, "http://127.0.0.1:9877/metrics").body.decode()
+    assert "\nlivekeep_screen_wanted 0.0\n" in page and "\nlivekeep_tv_problem 0.0\n" in page
+    assert 'livekeep_screen_health_state{level="ok"} 1.0' in page
     assert "off on purpose (black picture): switched by hand\n\nDAY" in screen.livekeep("tv", "status", check=True)
     # A run without a change switches nothing.
     planned.machine.systemctl("start", SERVICE)
