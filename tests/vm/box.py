@@ -51,6 +51,8 @@ CONFIG = {
 }
 SOON_SECONDS = 60.0
 GRID = 8
+Note = Callable[[str, float], None]
+"""Takes a measured time into the report: what, seconds."""
 
 
 def recipe(suite: root.Suite) -> Recipe:

@@ -12,7 +12,7 @@ import io
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
@@ -22,8 +22,9 @@ from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
 from tests.machine.vimeo import VimeoStandIn
 
 from . import VM, build, read_wav, strength
-from .box import API_PORT, LIVE_PORT, SOON_SECONDS, UNITS, Box, recipe
+from .box import API_PORT, LIVE_PORT, SOON_SECONDS, UNITS, Box, Note, recipe
 from .stream import TONE_HERTZ, SmallStream
+from .tv_line import TvLine, remove_plan, switch_off_by_plan, tv_reports
 
 SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
 # An emulated processor, on a machine that has other things to do.
@@ -36,8 +37,6 @@ TYPED_FILE = "/root/typed"
 TYPED = ("ret", *"touch", "spc", "slash", *"root", "slash", *"typed", "ret")
 BRIGHT = 200
 
-Note = Callable[[str, float], None]
-
 
 @pytest.fixture(scope="module", params=SUITES)
 def box(request: pytest.FixtureRequest) -> Iterator[Box]:
@@ -48,18 +47,6 @@ def box(request: pytest.FixtureRequest) -> Iterator[Box]:
         # Powered on by the first test.
         stack.push(machine)
         yield Box(machine, vimeo, live)
-
-
-@pytest.fixture
-def note(record_property: Callable[[str, object], None], capsys: pytest.CaptureFixture[str]) -> Note:
-    """Writes a measured time into the report; nothing is asserted about it."""
-
-    def write(what: str, seconds: float) -> None:
-        record_property(what, round(seconds, 1))
-        with capsys.disabled():
-            print(f"\n{what}: {seconds:.1f} s")
-
-    return write
 
 
 def hears_tone(box: Box) -> bool:
@@ -276,6 +263,18 @@ def test_a_night_with_troubles_stays_dark(box: Box) -> None:
         box.shows("holding")
         forgive(box)
     assert mappings(box) == held, "mpv keeps the buffers of earlier times"
+
+
+@pytest.mark.nightly
+def test_the_plan_switches_the_tv_over_hdmi_cec(box: Box) -> None:
+    display, line = instance(box), TvLine(box.machine)
+    switch_off_by_plan(box, line)
+    box.shows("holding")
+    remove_plan(box)
+    tv_reports(box, "on")
+    assert line.names() == ["STANDBY", "IMAGE_VIEW_ON"]
+    assert instance(box) == display
+    line.remove()
 
 
 def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
