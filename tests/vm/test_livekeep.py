@@ -6,19 +6,15 @@ without a TV, the end. The configuration is the default but for the addresses.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import io
 import os
 import re
 import time
 from collections.abc import Iterator
 
 import pytest
-from PIL import Image
 
-from tests.corners import corners_png, has
-from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER
 from tests.machine.vimeo import VimeoStandIn
 
 from . import VM, build, read_wav, strength
@@ -295,32 +291,6 @@ def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
     box.shows("holding", RETRY_SECONDS + SOON_SECONDS)
     note("mpv back to holding picture", time.monotonic() - began)
     assert box.show(ERROR_SCREEN, "ActiveState") == "inactive"
-
-
-@pytest.mark.nightly
-def test_turned_picture_and_error_screen(box: Box) -> None:
-    """As on a TV that hangs on its side, without a desktop."""
-
-    def seen() -> Image.Image:
-        width, height, pixels = box.machine.screendump()
-        return Image.frombytes("RGB", (width, height), pixels).rotate(90, expand=True)
-
-    forgive(box)
-    picture, settings = "/var/lib/livekeep/pictures/corners.png", "/etc/livekeep/livekeep.d/60-turned.toml"
-    box.machine.put(picture, corners_png())
-    box.machine.put(settings, f'[screen]\nrotate = 90\nholding = ["{picture}"]\n'.encode())
-    box.machine.run("livekeep apply")
-    box.machine.wait_for(lambda: has(seen()), SOON_SECONDS, pause=1)
-    box.machine.run("livekeep screenshot /root/tv.png")
-    shot = box.machine.run("base64 --wrap=0 /root/tv.png").stdout
-    assert has(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")), "upright"
-    box.machine.run(f"systemctl stop {PLAYER} {DISPLAY}; systemctl start {ERROR_SCREEN}")
-    image = seen()
-    bottom = image.crop((0, image.height * 9 // 10, *image.size)).convert("L")
-    assert bottom.point(lambda value: 255 * (value > BRIGHT)).histogram()[255] > 500, "its text"
-    assert kind([image.getpixel((x, image.height // 2)) for x in range(100, 600, 50)]) == "error"  # type: ignore[misc]
-    box.machine.run(f"rm {settings}; livekeep apply; systemctl stop {ERROR_SCREEN}; systemctl start {DISPLAY} {PLAYER}")
-    box.shows("holding")
 
 
 @pytest.mark.nightly
