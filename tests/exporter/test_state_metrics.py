@@ -117,7 +117,7 @@ def of_tv(root: Path, written: TvState | None = None) -> tuple[Figures, str]:
 
 
 def test_a_picture_is_wanted_without_a_plan_and_where_nobody_knows(tmp_path: Path) -> None:
-    assert of_tv(tmp_path) == ({"screen_wanted": 1}, "")
+    assert of_tv(tmp_path) == ({"screen_wanted": 1, "tv_problem": 0}, "")
     (tmp_path / "tv").mkdir()
     (tmp_path / "tv/state.json").write_text("{")
     found, fault = of_tv(tmp_path)

@@ -55,7 +55,7 @@ PLAYER = {
 
 TV = {
     "livekeep_screen_wanted": gauge("Whether a picture is wanted on the TV now; 1 without a plan, absent without a screen."),
-    "livekeep_tv_problem": gauge("Whether the TV could not be switched as wanted."),
+    "livekeep_tv_problem": gauge("Whether the TV could not be switched as wanted; 0 without a plan."),
 }
 
 CHANNELS = {

@@ -107,8 +107,7 @@ def tv(states: States, clock: Clock) -> Iterator[Sample]:
     yield "livekeep_screen_wanted", (), not tv_status.is_off(state, clock)
     if isinstance(state, StateBrokenError):
         raise state
-    if isinstance(state, TvState):
-        yield "livekeep_tv_problem", (), tv_status.trouble(state, clock) != ""
+    yield "livekeep_tv_problem", (), tv_status.trouble(state, clock) != ""
 
 
 def health(states: States, clock: Clock) -> Iterator[Sample]:
