@@ -32,8 +32,7 @@ from livekeep.command.secrets import credential
 from livekeep.core import config, events, files, paths, state
 from livekeep.core.errors import ConfigError, LivekeepError, TemporaryError
 from livekeep.core.state import FirstbootState
-from livekeep.core.text import shown
-from livekeep.system import systemctl
+from livekeep.system import systemctl, terminal
 
 DROP_IN = paths.DROP_IN_DIRECTORY / "50-card.toml"
 NOTES = paths.KEPT_DIRECTORY / "install/card.json"
@@ -209,11 +208,11 @@ def report(notice: str, remarks: Sequence[str], problems: Sequence[str]) -> None
     if notice:
         events.emit(events.CARD_TAKEN, notice, CONTENT=notice)
     for line in remarks:
-        print(f"<4>{shown(line)}", file=sys.stderr)
+        terminal.say(f"<4>{line}", sys.stderr)
     for problem in problems:
         events.emit(events.CARD_REFUSED, f"Not taken over: {problem}", PROBLEM=problem)
     line = ". ".join(filter(None, [notice, *remarks]))
     try:
         state.write(state.stamped(FirstbootState(notice=line, problems=tuple(problems))))
     except TemporaryError as error:
-        print(f"<4>{error}", file=sys.stderr)
+        terminal.say(f"<4>{error}", sys.stderr)

@@ -30,6 +30,7 @@ from livekeep.command.card import wifi
 from livekeep.command.secrets import credential
 from livekeep.core import config, paths
 from livekeep.core.errors import ConfigError, LivekeepError
+from livekeep.system import terminal
 
 FOLDER = "/var/lib/livekeep/card"
 """boot_partition.HANDED_OVER on the box."""
@@ -80,9 +81,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the user-data."""
     check(arguments)
     body = ascii_json(document(arguments))
-    print("#cloud-config")
-    print("# Written by `livekeep card`. It contains secrets: the first boot removes the token, not the Wi-Fi's password.")
-    print(body)
+    terminal.say("#cloud-config")
+    terminal.say("# Written by `livekeep card`. It contains secrets: the first boot removes the token, not the Wi-Fi's password.")
+    terminal.say_block(body)
     return 0
 
 
