@@ -6,21 +6,25 @@ without a TV, the end. The configuration is the default but for the addresses.
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import io
 import os
 import re
 import time
 from collections.abc import Iterator
 
 import pytest
+from PIL import Image
 
-from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER
+from tests.corners import corners_png, has
+from tests.machine.screen import DISPLAY, ERROR_SCREEN, PLAYER, POLLER, kind
 from tests.machine.vimeo import VimeoStandIn
 
 from . import VM, build, read_wav, strength
 from .box import API_PORT, LIVE_PORT, SOON_SECONDS, UNITS, Box, Note, recipe
 from .stream import TONE_HERTZ, SmallStream
-from .tv_line import TvLine, remove_plan, switch_off_by_plan, tv_reports
+from .tv_line import HOUR, TvLine, remove_plan, span, switch_off_by_plan, tv_reports, write_plan
 
 SUITES = os.environ.get("LIVEKEEP_VM_SUITES", "trixie").split(",")
 # An emulated processor, on a machine that has other things to do.
@@ -85,6 +89,11 @@ def test_boots_to_the_holding_picture(box: Box, note: Note) -> None:
     assert [box.show(unit, "NRestarts") for unit in UNITS] == ["0"] * 3, box.report()
     status = box.machine.run(f"grep -E '^(CapEff|NoNewPrivs)' /proc/{box.show(DISPLAY, 'MainPID')}/status").stdout.split()
     assert status == ["CapEff:", "0" * 16, "NoNewPrivs:", "1"]
+
+
+def test_a_reload_needs_no_more_than_debian_has(box: Box) -> None:
+    """This machine has no procps, which has kill(1)."""
+    box.machine.run(f"! command -v ps && systemctl reload {PLAYER} {POLLER} {EXPORTER}")
 
 
 def test_keystrokes_reach_no_login(box: Box) -> None:
@@ -271,6 +280,48 @@ def test_the_plan_switches_the_tv_over_hdmi_cec(box: Box) -> None:
     assert line.names() == ["STANDBY", "IMAGE_VIEW_ON"]
     assert instance(box) == display
     line.remove()
+
+
+@pytest.mark.nightly
+def test_the_picture_is_there_at_the_time_of_the_plan(box: Box, note: Note) -> None:
+    forgive(box)
+    ahead = float(box.machine.run("date +%s.%N").stdout) - time.time()
+    due = (time.time() + ahead + 50) // 60 * 60 + 60
+    write_plan(box, span(due, due + 6 * HOUR))
+    box.machine.wait_for(lambda: power(box) == "Off", SOON_SECONDS)
+    assert box.picture() == "black"
+    box.shows("holding", SOON_SECONDS + 60)
+    late = time.time() + ahead - due
+    note("plan says on to holding picture", late)
+    assert 0 <= late < SOON_SECONDS
+    remove_plan(box)
+
+
+@pytest.mark.nightly
+def test_turned_picture_and_error_screen(box: Box) -> None:
+    """As on a TV that hangs on its side, without a desktop."""
+
+    def seen() -> Image.Image:
+        width, height, pixels = box.machine.screendump()
+        return Image.frombytes("RGB", (width, height), pixels).rotate(90, expand=True)
+
+    forgive(box)
+    picture, settings = "/var/lib/livekeep/pictures/corners.png", "/etc/livekeep/livekeep.d/60-turned.toml"
+    box.machine.put(picture, corners_png())
+    box.machine.put(settings, f'[screen]\nrotate = 90\nholding = ["{picture}"]\n'.encode())
+    applied = box.machine.run("livekeep apply", check=False)
+    assert applied.code == 0, (applied, box.report())
+    box.machine.wait_for(lambda: has(seen()), SOON_SECONDS, pause=1)
+    box.machine.run("livekeep screenshot /root/tv.png")
+    shot = box.machine.run("base64 --wrap=0 /root/tv.png").stdout
+    assert has(Image.open(io.BytesIO(base64.b64decode(shot))).convert("RGB")), "upright"
+    box.machine.run(f"systemctl stop {PLAYER} {DISPLAY}; systemctl start {ERROR_SCREEN}")
+    image = seen()
+    bottom = image.crop((0, image.height * 9 // 10, *image.size)).convert("L")
+    assert bottom.point(lambda value: 255 * (value > BRIGHT)).histogram()[255] > 500, "its text"
+    assert kind([image.getpixel((x, image.height // 2)) for x in range(100, 600, 50)]) == "error"  # type: ignore[misc]
+    box.machine.run(f"rm {settings}; livekeep apply; systemctl stop {ERROR_SCREEN}; systemctl start {DISPLAY} {PLAYER}")
+    box.shows("holding")
 
 
 def test_error_screen_when_mpv_cannot_start(box: Box, note: Note) -> None:
