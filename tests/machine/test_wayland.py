@@ -148,9 +148,16 @@ def test_goes_live_and_off(desktop: Desktop) -> None:
 def test_the_output_is_switched_off_and_on(desktop: Desktop) -> None:
     desktop.shows("holding")
     before = desktop.machine.unit_property(DISPLAY, "InvocationID")
-    desktop.machine.run(["livekeep", "tv", "off"])
-    assert not is_output_on(desktop)
-    assert desktop.json_of("tv/state.json")["method"] == "blank"
+    done = desktop.machine.run(["livekeep", "tv", "off"], check=False)
+    state = desktop.json_of("tv/state.json")
+    if desktop.suite == "trixie":
+        assert not is_output_on(desktop)
+        assert (done.returncode, state["method"], state["problem"]) == (0, "blank", "")
+    else:
+        # bookworm's compositor refuses it for an output without hardware, as one may for any other reason.
+        assert is_output_on(desktop)
+        assert (done.returncode, state["method"]) == (1, "black")
+        assert state["problem"] == "the Wayland compositor does not switch its outputs off"
     assert desktop.json_of("player/state.json")["picture"] == "none"
     desktop.machine.run(["livekeep", "tv", "on"])
     assert is_output_on(desktop)

@@ -32,6 +32,14 @@ class TemporaryError(LivekeepError):
     """Something outside the program fails now; the same call may succeed later."""
 
 
+class AdvisedError(TemporaryError):
+    """One whose text is `problem`, a semicolon, and `advice`, which says what to do: a state holds them apart."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.problem, _, self.advice = text.partition("; ")
+
+
 def not_permitted(error: PermissionError) -> LivekeepError:
     """The error for a file that this user may not read, with what to do."""
     return LivekeepError(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from livekeep.core.errors import TemporaryError
+from livekeep.core.errors import AdvisedError
 from livekeep.core.state import TvPower
 from livekeep.system import drm, process, sysfs
 
@@ -49,12 +49,8 @@ ABSENT = "{device}: no such device; choose one of /dev/cec* for tv.cec_device"
 NOT_PERMITTED = "{device}: may be used by root and group video only; run with sudo"
 
 
-class CecError(TemporaryError):
-    """The TV cannot be reached. The text is `problem`, a semicolon, and `advice`, which says what to do."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.problem, _, self.advice = text.partition("; ")
+class CecError(AdvisedError):
+    """The TV cannot be reached."""
 
 
 class NotPermittedError(CecError):

@@ -21,13 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 from livekeep.core import state
 from livekeep.core.config import Screen
-from livekeep.core.errors import TemporaryError
+from livekeep.core.errors import AdvisedError
 from livekeep.core.state import PlayerState
 from livekeep.screen.display import outputs
 from livekeep.system import drm
 
 if TYPE_CHECKING:
-    from livekeep.screen.display import wayland
+    from livekeep.screen.tv.wayland_power import WaylandPower
 
 CONSOLE = Path("/dev/tty0")
 """The virtual terminal in the foreground."""
@@ -37,15 +37,10 @@ RELEASE_SECONDS = 60.0
 """The longest time for the display to give up the screen: on a slow board it may start again for that."""
 SETTLE_SECONDS = 5.0
 """How long the output is watched after it was switched off: the display starts again about then."""
-POWER_MANAGER = "zwlr_output_power_manager_v1"
 
 
-class BlankingError(TemporaryError):
-    """The output cannot be switched. The text is `problem`, a semicolon, and `advice`, which says what to do."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self.problem, _, self.advice = text.partition("; ")
+class BlankingError(AdvisedError):
+    """The output cannot be switched."""
 
 
 def check(screen: Screen) -> None:
@@ -55,7 +50,7 @@ def check(screen: Screen) -> None:
         with contextlib.closing(x11_power(screen)):
             return
     if output == "wayland":
-        with contextlib.closing(wayland_connection(screen)):
+        with contextlib.closing(wayland_power(screen)):
             return
     if screen.player == "vlc":
         raise BlankingError('VLC does not give up the screen; set screen.player = "mpv", or tv.method = "black"')
@@ -75,7 +70,8 @@ def switch(screen: Screen, is_on: bool, root: Path) -> None:
     if output == "x11":
         switch_x11(screen, is_on)
     elif output == "wayland":
-        switch_wayland(screen, is_on)
+        with contextlib.closing(wayland_power(screen)) as power:
+            power.switch(is_on)
     elif not is_on:
         switch_console_off()
     elif isinstance(state.read_or_error(PlayerState, root), state.StateAbsentError):
@@ -145,6 +141,14 @@ def x11_power(screen: Screen) -> Any:
     return display
 
 
+def wayland_power(screen: Screen) -> "WaylandPower":
+    """A connection to a compositor that can switch outputs. Raises `BlankingError`."""
+    # Only on this output: the unit starts faster without it.
+    from livekeep.screen.tv.wayland_power import WaylandPower  # noqa: PLC0415
+
+    return WaylandPower(outputs.wayland_socket(screen))
+
+
 def switch_x11(screen: Screen, is_on: bool) -> None:
     with contextlib.closing(x11_power(screen)) as display:
         from Xlib.ext import dpms  # noqa: PLC0415 - as above
@@ -155,38 +159,3 @@ def switch_x11(screen: Screen, is_on: bool) -> None:
             # As mpv does when it starts: otherwise the server's own timeouts would switch the output off.
             display.dpms_disable()
         display.sync()
-
-
-def wayland_connection(screen: Screen) -> "wayland.Connection":
-    """A connection to a compositor that can switch outputs. Raises `BlankingError`."""
-    # Only on this output: the unit starts faster without it.
-    from livekeep.screen.display.wayland import Connection  # noqa: PLC0415
-
-    path = outputs.wayland_socket(screen)
-    try:
-        connection = Connection(path)
-    except TemporaryError as error:
-        raise BlankingError(f"{error}; is the desktop running?") from error
-    if POWER_MANAGER not in dict(connection.globals):
-        connection.close()
-        raise BlankingError(f"{path}: the compositor cannot switch outputs ({POWER_MANAGER}); use labwc or sway")
-    return connection
-
-
-def switch_wayland(screen: Screen, is_on: bool) -> None:
-    from livekeep.screen.display.wayland import words  # noqa: PLC0415 - as above
-
-    with contextlib.closing(wayland_connection(screen)) as connection:
-        try:
-            manager = connection.bind(dict(connection.globals)[POWER_MANAGER], POWER_MANAGER, 1, "manager")
-            for interface, number in tuple(connection.globals):
-                if interface == "wl_output":
-                    output = connection.bind(number, interface, 1, f"output {number}")
-                    power = connection.named(f"power {number}")
-                    connection.send(manager, 0, words(power, output))
-                    connection.send(power, 0, words(is_on))
-            connection.synchronize()
-        except (OSError, TemporaryError) as error:
-            raise BlankingError(
-                f"the Wayland compositor does not switch its outputs ({error}); is the desktop running?"
-            ) from error
