@@ -140,7 +140,8 @@ def test_a_new_card_shows_the_stream_and_nobody_pressed_a_key(suite: root.Suite,
         card.stop()
         check_wiped(card)
         after = partition(card.disk, 3 if options else 2)
-        assert after[0] + after[1] == card.disk.stat().st_size > before[0] + before[1]
+        # Behind it growpart leaves room for another kind of partition table.
+        assert 0 <= card.disk.stat().st_size - sum(after) < 1 << 20 < sum(after) - sum(before)
 
 
 @pytest.mark.parametrize("suite", SUITES)
