@@ -393,7 +393,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 def fault(cause: BaseException, seconds: float) -> TransportError:  # noqa: PLR0911 - the table, a row each
     if isinstance(cause, TimeoutError | urllib3.exceptions.TimeoutError):
-        return TransportError("timeout", f"no answer within {seconds:.3g} s")
+        return TransportError("timeout", f"no answer within {round(seconds, 1):g} s")
     if isinstance(cause, socket.gaierror):
         return TransportError("dns", "its name cannot be looked up")
     if isinstance(cause, ssl.SSLCertVerificationError):
