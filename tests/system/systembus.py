@@ -1,4 +1,4 @@
-"""A system bus of a test's own: Debian's dbus-daemon below a folder, and a stand-in for systemd on it."""
+"""A system bus of a test's own: Debian's dbus-daemon below a folder, and stand-ins for its services, systemd above all."""
 
 import contextlib
 import copy
@@ -67,14 +67,44 @@ def row(unit: str, state: str = "active", load: str = "loaded", job: int = 0) ->
     return [unit, f"about {unit}", load, state, "running", "", path_of(unit), job, "", "/"]
 
 
-class FakeSystemd:
-    """Owns systemd's name on the bus, and answers as org.freedesktop.systemd1(5) says, in a thread of the test.
+class BusService:
+    """Owns a name on the bus, and answers the calls to it in a thread of the test."""
+
+    def __init__(self, bus: SystemBus, name: str) -> None:
+        self.bus, self.name = bus, name
+
+    def start(self) -> None:
+        self._connection = open_dbus_connection(f"unix:path={self.bus.socket}")
+        self._connection.send_and_get_reply(message_bus.RequestName(self.name))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        # Ends the thread's receive().
+        self._connection.sock.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._connection.close()
+
+    def reply(self, call: Message) -> Message | None:
+        """The answer to a call; None for silence."""
+        raise NotImplementedError
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                call = self._connection.receive()
+                if call.header.message_type == MessageType.method_call and (reply := self.reply(call)):
+                    self._connection.send(reply)
+
+
+class FakeSystemd(BusService):
+    """Answers as org.freedesktop.systemd1(5) says.
 
     A test changes `units` and `properties` and calls `tell`.
     """
 
     def __init__(self, bus: SystemBus) -> None:
-        self.bus = bus
+        super().__init__(bus, SYSTEMD)
         self.units: list[list[Any]] = []
         self.properties: dict[str, dict[str, Any]] = {}
         self._answers: dict[str, Any] = {}
@@ -94,26 +124,7 @@ class FakeSystemd:
         calls, self._calls = self._calls, []
         return calls
 
-    def start(self) -> None:
-        self._connection = open_dbus_connection(f"unix:path={self.bus.socket}")
-        self._connection.send_and_get_reply(message_bus.RequestName(SYSTEMD))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        # Ends the thread's receive().
-        self._connection.sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._connection.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while True:
-                call = self._connection.receive()
-                if call.header.message_type == MessageType.method_call and (reply := self._reply(call)):
-                    self._connection.send(reply)
-
-    def _reply(self, call: Message) -> Message | None:
+    def reply(self, call: Message) -> Message | None:
         answers, path = self._answers, call.header.fields[HeaderFields.path]
         if call.header.fields[HeaderFields.member] == "ListUnitsByPatterns":
             self._calls.append("list " + " ".join(call.body[1]))

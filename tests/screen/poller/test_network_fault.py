@@ -1,16 +1,12 @@
 """What the TV says when there is no network: from NetworkManager on a bus of the test's own, as its D-Bus API is documented."""
 
-import contextlib
-import socket
-import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from jeepney import HeaderFields, Message, MessageType, message_bus, new_error, new_method_return
-from jeepney.io.blocking import open_dbus_connection
+from jeepney import HeaderFields, Message, new_error, new_method_return
 
 from livekeep.screen.poller.network_fault import judge, judge_carriers
 from livekeep.system.network_manager import (
@@ -30,7 +26,7 @@ from livekeep.system.network_manager import (
 )
 from tests.outside import reserved
 from tests.screen.poller.running_poller import STREAM, RunningPoller
-from tests.system.systembus import system_bus
+from tests.system.systembus import BusService, SystemBus, system_bus
 
 CABLE = Device("eth0", ETHERNET, 20)
 RADIO = Device("wlan0", WIFI, DISCONNECTED)
@@ -83,10 +79,11 @@ def test_without_networkmanager_the_carriers_count() -> None:
     assert fault and fault.reason.startswith("No network: no cable is plugged in")
 
 
-class NetworkManager:
-    """Owns NetworkManager's name on the bus, in a thread of the test."""
+class NetworkManager(BusService):
+    """A machine without a cable, whose Wi-Fi does not get in."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, bus: SystemBus) -> None:
+        super().__init__(bus, SERVICE)
         device = f"{SERVICE}.Device"
         self.properties: dict[tuple[str, str], dict[str, Any]] = {
             (ROOT, SERVICE): {
@@ -112,24 +109,8 @@ class NetworkManager:
             f"{ROOT}/Settings/6": {"connection": {"type": ("s", "802-3-ethernet")}},
             f"{ROOT}/Settings/7": {"802-11-wireless": wifi, "802-11-wireless-security": security},
         }
-        self._connection = open_dbus_connection(f"unix:path={path}")
-        self._connection.send_and_get_reply(message_bus.RequestName(SERVICE))
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
 
-    def close(self) -> None:
-        self._connection.sock.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        self._connection.close()
-
-    def _serve(self) -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while True:
-                call = self._connection.receive()
-                if call.header.message_type == MessageType.method_call:
-                    self._connection.send(self._reply(call))
-
-    def _reply(self, call: Message) -> Message:
+    def reply(self, call: Message) -> Message:
         path, member = call.header.fields[HeaderFields.path], call.header.fields[HeaderFields.member]
         if member == "ListConnections":
             return new_method_return(call, "ao", (list(self.profiles),))
@@ -144,9 +125,10 @@ class NetworkManager:
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[NetworkManager]:
     with system_bus(tmp_path) as bus:
-        manager = NetworkManager(bus.socket)
+        manager = NetworkManager(bus)
+        manager.start()
         yield manager
-        manager.close()
+        manager.stop()
 
 
 def settings() -> str:
