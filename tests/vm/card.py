@@ -60,6 +60,9 @@ def write_agent(files: Path) -> None:
 class CardMachine(VM):
     """A machine with this card in it. While it is off, the card's FAT partition can be read and written, as with a laptop."""
 
+    # As a real box: the image's kernel starts it again after a panic.
+    RESET_OPTIONS = ()
+
     def __init__(self, card: Path, *, serve: Mapping[int, int]) -> None:
         """Takes a copy of the image."""
         super().__init__(Image(card, Path(), Path()), serve=serve)

@@ -133,6 +133,11 @@ def test_a_new_card_shows_the_stream_and_nobody_pressed_a_key(suite: root.Suite,
         # The display keeps the console from the login.
         card.run("grep -q tty1 /etc/systemd/system/livekeep-display.service.d/60-screen.conf")
         assert card.wait_booted(PICTURE_SECONDS) == "running", card.run("systemctl --failed --no-pager").stdout
+        # Left alone, it recovers from a panic of its kernel too.
+        card.run("(sleep 1; echo c >/proc/sysrq-trigger) >/dev/null 2>&1 &")
+        card.wait_for(lambda: box.picture() != "stream", 60)
+        box.shows("stream", PICTURE_SECONDS)
+        assert "Kernel panic" in card.console
         kinds = card.run("for folder in / /etc; do findmnt -n -o FSTYPE --target $folder; done").stdout.split()
         assert kinds == (["overlay", "overlay"] if options else ["ext4", "ext4"])
         card.run("systemctl poweroff", check=False)
@@ -191,7 +196,9 @@ def test_power_cuts_at_random_moments(suite: root.Suite, say: Callable[[str], No
             card.power_cut()
             card.start(PATIENCE_SECONDS)
             seconds = shows_stream(setup, PATIENCE_SECONDS)
-            say(f"cut {number}, {kind}, after {moment:.1f} s: stream {seconds:.0f} s after power-on")
+            # Rarely the kernel panics while it patches its own code (int3): most likely a race of the emulator's processors.
+            panic = "; the kernel panicked and started again" if "Kernel panic" in card.console else ""
+            say(f"cut {number}, {kind}, after {moment:.1f} s: stream {seconds:.0f} s after power-on{panic}")
             check_taken(setup, word)
         setup.box.moves()
         assert card.wait_booted(PATIENCE_SECONDS) == "running", card.run("systemctl --failed --no-pager").stdout

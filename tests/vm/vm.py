@@ -50,6 +50,9 @@ class CommandFailedError(AssertionError):
 class VM:
     """One machine: `start` (or `with`) powers it on, `power_cut` and `stop` end it, `start` boots the same disk again."""
 
+    RESET_OPTIONS: tuple[str, ...] = ("-no-reboot",)
+    """QEMU ends when the guest resets the machine, so that a test sees a kernel panic at once."""
+
     def __init__(
         self,
         image: Image,
@@ -284,7 +287,7 @@ class VM:
             "virtserialport,chardev=agent,name=livekeep.agent",
             "virtio-net-pci,netdev=net",
         ]
-        command = ["qemu-system-x86_64", "-nodefaults", "-no-reboot"]
+        command = ["qemu-system-x86_64", "-nodefaults", *self.RESET_OPTIONS]
         command += [word for option in options.items() for word in option]
         command += [word for device in devices for word in ("-device", device)]
         command += ["-chardev", f"socket,id=agent,path={directory}/agent-{boot},server=on,wait=off"]
