@@ -1,7 +1,7 @@
 """Switches the TV by the configured method, and publishes how that went.
 
 The state tells the player what to show: without a wanted picture and with the methods "blank" and "black" it shows none. With
-"cec" it goes on, for whoever switches the TV on by its remote control.
+"cec" it goes on, in case somebody switches the TV on by its remote control.
 """
 
 import logging
