@@ -41,7 +41,7 @@ class DemoScreen(Screen):
         return kind([colour for colour in grid if any(colour)] or grid)
 
     def turn(self) -> None:
-        """Hang the TV on its side, and return when the picture follows: there is black to the left of it."""
+        """Mount the TV on its side, and return when the picture follows: there is black to the left of it."""
         self.write_config({"screen": {"rotate": 90}})
         self.livekeep("apply", check=True)
         left, middle = (100, self.tv.height // 2), (self.tv.width // 2, self.tv.height // 2)
@@ -113,7 +113,7 @@ def tell(story: Story) -> None:
     story.scene(
         "The token is mended and poller told to reload", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
     )
-    story.scene("The TV is hung on its side (rotate = 90)", screen.turn, "holding")
+    story.scene("The TV is mounted on its side (rotate = 90)", screen.turn, "holding")
 
 
 def overview(folder: Path, rows: Sequence[tuple[str, str, str, str]], names: Sequence[int]) -> Path:
