@@ -1,5 +1,6 @@
 """livekeep-firstboot: what a person writes to the boot partition, what the box makes of it, and a power cut at any moment."""
 
+import contextlib
 import json
 import os
 import pickle
@@ -261,18 +262,31 @@ def test_a_card_that_cannot_be_written(box: Box) -> None:
     assert (event(box), stored(box), names(box)) == ("999", "another", ["livekeep-taken.toml"])
 
 
-class read_only:  # noqa: N801 – a context manager
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
     """The folder is mounted read-only."""
+    with mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
+        yield
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
 
-    def __enter__(self) -> None:
-        subprocess.run(["mount", "--bind", self.folder, self.folder], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", self.folder], check=True)
+@contextlib.contextmanager
+def mounted(folder: Path, *what: str) -> Iterator[None]:
+    subprocess.run(["mount", *what, folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
-    def __exit__(self, *_: object) -> None:
-        subprocess.run(["umount", self.folder], check=True)
+
+def test_a_full_card(box: Box) -> None:
+    """There is room for the copy to edit only when the file that was taken over is gone."""
+    with mounted(card(box, ""), "-t", "tmpfs", "-o", "size=8k", "tmpfs"):
+        card(box, "kernel").write_bytes(bytes(4096))
+        card(box, "livekeep.toml").write_text(EVENT)
+        assert boot(box).notice == "Event 777 taken from the card"
+        assert (event(box), names(box)) == ("777", ["kernel", "livekeep-taken.toml"])
+        assert 'vimeo_event = "777"' in card(box, "livekeep-taken.toml").read_text()
 
 
 def test_a_wipe_that_a_power_cut_tore_is_completed(box: Box) -> None:
