@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from tests.machine import root
 
@@ -24,6 +25,7 @@ FIRMWARE = "/usr/share/ovmf/OVMF.fd"
 GROWN_BYTES = 256 << 20
 # Of the first partition, as mtools takes it.
 BOOT_PARTITION = "@@1M"
+FOREIGN = Path("/proc/sys/fs/binfmt_misc")
 ENTRY = "loader/entries/livekeep.conf"
 
 
@@ -32,17 +34,26 @@ def made_of() -> str:
     return digest(*(f"{file}\0{file.read_bytes().hex()}" for file in shipped()), AGENT.read_text(), AGENT_UNIT)
 
 
-def build_card(suite: root.Suite, *options: str) -> Path:
+def build_card(suite: root.Suite, *options: str, architecture: str = "amd64") -> Path:
     """The image that packaging/image makes with these options, and the tests' agent on it; from the cache if it is there."""
-    target = root.cache() / f"vm-card-{suite}-{digest(made_of(), *options)}" / "card.img"
+    target = root.cache() / f"vm-card-{suite}-{digest(made_of(), architecture, *options)}" / "card.img"
     with root.locked(target.parent):
         if not target.exists():
             target.parent.mkdir(exist_ok=True)
+            if architecture != "amd64":
+                allow_foreign_programs()
             with tempfile.TemporaryDirectory() as files:
                 write_agent(Path(files))
-                command = [PROJECT / "packaging/image", "--arch", "amd64", "--suite", suite, "--files", files, *options, target]
-                subprocess.run(command, check=True)
+                given = ["--arch", architecture, "--suite", suite, "--files", files, *options]
+                subprocess.run([PROJECT / "packaging/image", *given, target], check=True)
     return target
+
+
+def allow_foreign_programs() -> None:
+    """The kernel hands them to qemu-user. In a container, the list of those that it knows is not mounted."""
+    if not (FOREIGN / "status").exists():
+        subprocess.run(["mount", "-t", "binfmt_misc", "binfmt_misc", FOREIGN], check=True)
+    subprocess.run(["update-binfmts", "--enable"], check=True)
 
 
 def write_agent(files: Path) -> None:
@@ -66,8 +77,12 @@ class CardMachine(VM):
     def __init__(self, card: Path, *, serve: Mapping[int, int]) -> None:
         """Takes a copy of the image."""
         super().__init__(Image(card, Path(), Path()), serve=serve)
+        self._prepare_boot()
+
+    def _prepare_boot(self) -> None:
         entry = self.read_boot(ENTRY).decode().rstrip()
         self.write_boot(ENTRY, f"{entry} console=ttyS0\n".encode())
+        self._firmware = {"-bios": FIRMWARE}
 
     def _make_disk(self) -> None:
         self.disk = self.directory / "card.img"
@@ -78,7 +93,7 @@ class CardMachine(VM):
 
     def _disk_options(self) -> dict[str, str]:
         socket = self.directory / f"nbd-{self._boot}"
-        return {"-bios": FIRMWARE, "-drive": f"file=nbd+unix:///?socket={socket},if=virtio,format=raw,cache=writeback"}
+        return {**self._firmware, "-drive": f"file=nbd+unix:///?socket={socket},if=virtio,format=raw,cache=writeback"}
 
     def power_on(self) -> None:
         """Power on without waiting for the machine."""
@@ -123,3 +138,24 @@ class CardMachine(VM):
         command = ["mdir", "-b", "-i", f"{self.disk}{BOOT_PARTITION}", "::"]
         done = subprocess.run(command, capture_output=True, check=True, text=True)
         return [line.removeprefix("::/") for line in done.stdout.splitlines()]
+
+
+class PiCardMachine(CardMachine):
+    """The card of a Raspberry Pi on a board with such a processor; QEMU does the firmware's part, which config.txt describes."""
+
+    PROGRAM = "qemu-system-aarch64"
+    BOARD: ClassVar = {"-M": "virt", "-cpu": "cortex-a72"}
+
+    def _prepare_boot(self) -> None:
+        config = dict(line.replace(" ", "=", 1).split("=", 1) for line in self._lines("config.txt") if line[0] not in "#[")
+        options = " ".join([*self._lines("cmdline.txt"), "console=ttyAMA0"])
+        for name in ("kernel", "initramfs"):
+            (self.directory / name).write_bytes(self.read_boot(config[name]))
+        self._firmware = {
+            "-kernel": str(self.directory / "kernel"),
+            "-initrd": str(self.directory / "initramfs"),
+            "-append": options,
+        }
+
+    def _lines(self, name: str) -> list[str]:
+        return [line.strip() for line in self.read_boot(name).decode().splitlines() if line.strip()]

@@ -50,6 +50,8 @@ class CommandFailedError(AssertionError):
 class VM:
     """One machine: `start` (or `with`) powers it on, `power_cut` and `stop` end it, `start` boots the same disk again."""
 
+    PROGRAM = "qemu-system-x86_64"
+    BOARD: Mapping[str, str] = {"-M": "q35,smbus=off,sata=off", "-cpu": "Nehalem"}
     RESET_OPTIONS: tuple[str, ...] = ("-no-reboot",)
     """QEMU ends when the guest resets the machine, so that a test sees a kernel panic at once."""
 
@@ -268,9 +270,8 @@ class VM:
     def _command(self) -> list[str]:
         boot, directory = self._boot, self.directory
         options = {
-            "-M": "q35,smbus=off,sata=off",
+            **self.BOARD,
             "-accel": "tcg,thread=multi",
-            "-cpu": "Nehalem",
             "-smp": "2",
             "-m": "2048",
             "-display": "none",
@@ -287,7 +288,7 @@ class VM:
             "virtserialport,chardev=agent,name=livekeep.agent",
             "virtio-net-pci,netdev=net",
         ]
-        command = ["qemu-system-x86_64", "-nodefaults", *self.RESET_OPTIONS]
+        command = [self.PROGRAM, "-nodefaults", *self.RESET_OPTIONS]
         command += [word for option in options.items() for word in option]
         command += [word for device in devices for word in ("-device", device)]
         command += ["-chardev", f"socket,id=agent,path={directory}/agent-{boot},server=on,wait=off"]
