@@ -271,7 +271,6 @@ def test_a_night_with_troubles_stays_dark(box: Box) -> None:
     assert mappings(box) == held, "mpv keeps the buffers of earlier times"
 
 
-@pytest.mark.nightly
 def test_the_plan_switches_the_tv_over_hdmi_cec(box: Box) -> None:
     display, line = instance(box), TvLine(box.machine)
     switch_off_by_plan(box, line)
