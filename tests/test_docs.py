@@ -286,7 +286,7 @@ def test_every_cause_is_told() -> None:
 
 def test_an_event_a_field_and_an_identity_that_are_named_exist() -> None:
     suites = {"LIVEKEEP_SOAK_ROUNDS", "LIVEKEEP_SOAK_SEED", "LIVEKEEP_SOAK_SUITE", "LIVEKEEP_VM_SUITES", "LIVEKEEP_FRESH_SUITES"}
-    suites |= {"LIVEKEEP_CUTS", "LIVEKEEP_CUT_SEED"}
+    suites |= {"LIVEKEEP_CUTS", "LIVEKEEP_CUT_SEED", "LIVEKEEP_IMAGE_ARCHITECTURES"}
     wire_fields = {wire.PROCESS, wire.SEQUENCE, wire.SENT}
     variables = {"LIVEKEEP_EVENT", "LIVEKEEP_CACHE", "LIVEKEEP_UNMEASURED", "LIVEKEEP_EVENTS", *wire_fields} | suites
     fields = {f"LIVEKEEP_{name}" for event in events.ALL for name in event.fields} | variables
