@@ -111,7 +111,7 @@ def tell(story: Story) -> None:
     story.scene("Vimeo refuses the token", lambda: screen.vimeo.fault("401"), "error", 2)
     screen.vimeo.ok()
     story.scene(
-        "The token is mended and poller told to reload", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
+        "The token is replaced, and the poller reloads", lambda: screen.machine.systemctl("reload", "livekeep-poller"), "holding"
     )
     story.scene("The TV is mounted on its side (rotate = 90)", screen.turn, "holding")
 
